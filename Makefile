@@ -1,0 +1,71 @@
+# Every command of the repository. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+enough := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	if $$name -c '$(enough)' 2>/dev/null; then echo $$name; break; fi; done)
+ARGS ?=
+SLOW ?=
+bin := .venv/bin
+stamp := .venv/.stamp
+ui_installed := ui/node_modules/.installed
+ui_built := ui/node_modules/.built
+ui_sources := $(shell test ! -d ui || find ui -type f -not -path '*/node_modules/*' -not -path '*/build/*' -not -path '*/dist/*')
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: setup
+setup: $(stamp) $(if $(wildcard ui/package.json),$(ui_built)) ## make .venv with pinned dependencies, and the dashboard
+	@:
+
+# The stamp is written last, so a setup that was interrupted starts again.
+$(stamp): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(enough)' 2>/dev/null || \
+		{ echo 'Towerlog needs Python 3.11 or newer; name one: make setup PYTHON=/path/to/python3'; exit 1; }
+	@test -x $(bin)/pip || $(PYTHON) -m venv .venv || \
+		{ echo 'Python could not make a virtual environment; on Debian and Ubuntu it needs the package python3-venv.'; exit 1; }
+	@$(bin)/python -m pip install -qq --disable-pip-version-check --root-user-action=ignore -e '.[dev]' -c constraints.txt
+	@touch $@
+
+$(ui_installed): $(wildcard ui/package.json ui/package-lock.json)
+	@cd ui && npm ci --silent --no-audit --no-fund
+	@mkdir -p $(@D) && touch $@
+
+$(ui_built): $(ui_installed) $(ui_sources)
+	@cd ui && npm run --silent build
+	@touch $@
+
+.PHONY: demo
+demo: setup ## start a server and feed it through all five dialects
+	@$(bin)/python examples/demo.py $(ARGS)
+
+.PHONY: test
+test: setup ## run the tests (SLOW=1 adds the slow tier, ARGS=… goes to pytest)
+	@$(bin)/python -m pytest $(if $(SLOW),,-m 'not slow') $(ARGS)
+
+.PHONY: check
+check: setup ## lint, format, types, import contracts, tidiness
+	@$(bin)/ruff check .
+	@$(bin)/ruff format --check .
+	@$(bin)/mypy
+	@$(bin)/lint-imports
+	@$(bin)/python -m pytest -q tests/test_tidy.py
+
+.PHONY: format
+format: setup ## let ruff order imports and lay the code out
+	@$(bin)/ruff check --fix-only .
+	@$(bin)/ruff format .
+
+.PHONY: bench
+bench: setup ## measure against the bare floor, write bench/results.json
+	@$(bin)/python bench/run.py $(ARGS)
+
+.PHONY: clean
+clean: ## remove what setup, the tests and the tools have made
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist ui/node_modules
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,133 @@
+"""Results for people: owns the table that a run prints and the Markdown section made from results.json.
+
+python bench/report.py [results.json]                       print the section
+python bench/report.py --into docs/performance.md [FILE]    put it between the page's two markers
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results.json"
+BEGIN = "<!-- results: begin -->"
+END = "<!-- results: end -->"
+HEADINGS = ("", "floor", "towerlog", "measured", "must be", "")
+WORDS = {"ok": "ok", "short": "SHORT", "info": "", "failed": "FAILED"}
+SIGNS = {"at least": "≥", "at most": "≤"}
+
+
+def figure(value: float | None, unit: str = "") -> str:
+    """A number with three digits that mean something, and its unit; empty when there is none."""
+    if value is None:
+        return ""
+    size = abs(value)
+    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.095 or size == 0 else 4
+    text = f"{value:,.{digits}f}"
+    return f"{text} {unit}" if unit else text
+
+
+def threshold(row: Mapping[str, Any]) -> str:
+    """What the row must reach, as `≥ 0.55 × floor` or `≤ 50 ms`."""
+    if row["threshold"] is None:
+        return ""
+    unit = "× floor" if row["compares"] == "ratio" else row["unit"]
+    return f"{SIGNS[row['bound']]} {row['threshold']:g} {unit}"
+
+
+def measured(row: Mapping[str, Any]) -> str:
+    """The figure held against the threshold; a ratio as `0.61 × floor`, told without a threshold too."""
+    if row["compares"] == "ratio":
+        return f"{row['measured']:.2f} × floor" if row["measured"] is not None else ""
+    return figure(row["measured"], row["unit"]) if row["threshold"] is not None else ""
+
+
+def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """One row of the table."""
+    return (
+        row["name"],
+        figure(row["floor"], row["unit"]),
+        figure(row["towerlog"], row["unit"]),
+        measured(row),
+        threshold(row),
+        WORDS[row["verdict"]],
+    )
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """All rows side by side in plain text, with the reason under a row that failed."""
+    lines = [HEADINGS, *map(cells, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
+    out = []
+    for line, row in zip(lines, [None, *rows], strict=True):
+        padded = [line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:5], widths[1:5], strict=True)), line[5]]
+        out.append("  ".join(padded).rstrip())
+        if row is not None and row["problem"]:
+            out.append(f"    {row['problem']}")
+    return "\n".join(out)
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How many thresholds were reached."""
+    judged = [row for row in rows if row["verdict"] != "info"]
+    reached = sum(row["verdict"] == "ok" for row in judged)
+    short = [row["name"] for row in judged if row["verdict"] == "short"]
+    failed = [row["name"] for row in judged if row["verdict"] == "failed"]
+    text = f"{reached} of {len(judged)} thresholds reached."
+    if short:
+        text += f" Short: {'; '.join(short)}."
+    if failed:
+        text += f" Not measured: {'; '.join(failed)}."
+    return text
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """The section for the docs."""
+    where = results["environment"]
+    lines = [
+        f"Measured {results['measured_at']} in {results['took_seconds']:.0f} s"
+        f"{' with --quick: a check that it runs, not a measurement' if results['quick'] else ''}: "
+        f"{where['cores']} cores ({where['cpu']}) shared by server and load, {where['memory_gib']} GiB, "
+        f"Linux {where['kernel']}, Python {where['python']}, SQLite {where['sqlite']}, "
+        f"fsync of 4 KiB {where['fsync_ms']:.2f} ms.",
+        "",
+        "| | floor | towerlog | measured | must be | |",
+        "|---|---:|---:|---:|---:|---|",
+    ]
+    for row in results["rows"]:
+        lines.append("| " + " | ".join(cells(row)) + " |")
+        if row["problem"]:
+            lines.append(f"| *{row['problem'].splitlines()[0]}* | | | | | |")
+    return "\n".join([*lines, "", summary(results["rows"])])
+
+
+def put_between_markers(page: str, section: str) -> str:
+    """The page with the section in the place that its markers keep for it."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page has no {BEGIN} … {END}")
+    return f"{before}{begin}\n{section}\n{end}{after}"
+
+
+def main() -> int:
+    """Print the section, or put it into a page."""
+    parser = argparse.ArgumentParser(description="Render results.json as Markdown.")
+    parser.add_argument("results", nargs="?", type=Path, default=RESULTS)
+    parser.add_argument("--into", type=Path, metavar="PAGE", help="write the section between the page's markers")
+    options = parser.parse_args()
+    if not options.results.exists():
+        print(f"{options.results} is not there; `make bench` writes it", file=sys.stderr)
+        return 1
+    section = markdown(json.loads(options.results.read_text()))
+    if options.into:
+        options.into.write_text(put_between_markers(options.into.read_text(), section))
+    else:
+        print(section)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

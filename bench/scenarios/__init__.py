@@ -1,0 +1,22 @@
+"""The scenarios: owns the table of what the bench can measure, by name, in the order it is run."""
+
+from collections.abc import Callable
+
+from bench.context import Context
+from bench.figures import Row
+from bench.scenarios import batch, disk, fanout, idle, million, screen, single, start
+
+Scenario = Callable[[Context], list[Row]]
+
+SCENARIOS: dict[str, Scenario] = {
+    single.NAME: single.measure,
+    batch.NAME: batch.measure,
+    screen.NAME: screen.measure,
+    fanout.NAME: fanout.measure,
+    idle.NAME: idle.measure,
+    disk.NAME: disk.measure,
+    start.NAME: start.measure,
+    million.NAME: million.measure,
+}
+# What `--floor-only` has any use for.
+WITH_FLOOR = (single.NAME, batch.NAME, start.NAME)

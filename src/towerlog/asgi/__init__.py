@@ -1,0 +1,1 @@
+"""The transport: raw ASGI around the engine. Only this package speaks HTTP."""

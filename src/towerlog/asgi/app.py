@@ -1,0 +1,207 @@
+"""The ASGI application: starts what it serves, hands requests to the mount, and comes down in an orderly way.
+
+Coming down: not ready at once, streams ended with a time to come back, what is in flight finished, the engine last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from towerlog.ambient import Clock, Ids
+from towerlog.asgi.addresses import Addresses
+from towerlog.asgi.admission import Admission
+from towerlog.asgi.auth import Authenticator, KeyStore
+from towerlog.asgi.bodies import Bodies
+from towerlog.asgi.heartbeats import Heartbeats
+from towerlog.asgi.hosts import hosts_of
+from towerlog.asgi.limits import Limiter
+from towerlog.asgi.meters import Meters
+from towerlog.asgi.metrics import Metrics, TransportCollector
+from towerlog.asgi.mount import Engine, Mount, Parts
+from towerlog.asgi.native import NATIVE
+from towerlog.asgi.pages import Pages, Phase
+from towerlog.asgi.routes import RouteTable
+from towerlog.asgi.streams import Streams
+from towerlog.asgi.ticker import Ticker
+from towerlog.asgi.traces import TraceIds
+from towerlog.asgi.wire import Message, Receive, Send
+from towerlog.dialects.base import Dialect, Settings
+
+_log = structlog.get_logger("towerlog.app")
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """What the transport is told by the composition root."""
+
+    host: str = "127.0.0.1"
+    public_url: str = ""
+    allowed_hosts: str = ""
+    trusted_proxies: str = ""
+    metrics_public: bool = False
+    max_body_bytes: int = 16 * 1024 * 1024
+    max_in_flight_bytes: int = 64 * 1024 * 1024
+    max_streams: int = 12_000
+    rates: Mapping[str, int] = {}
+    """Requests a minute by the name of the setting that a dialect's limit refers to; 0 or absent: no limit."""
+    dialect: Settings = Settings()
+
+
+class StoreDoor(KeyStore, Protocol):
+    """What the transport asks of the store itself: whose key this is, and whether it answers."""
+
+    @property
+    def epoch(self) -> str:
+        """Names this log."""
+        ...
+
+    async def ping(self) -> None:
+        """Raises StorageFailed unless the store answers."""
+        ...
+
+
+class Backend(Protocol):
+    """What is behind the transport, started."""
+
+    @property
+    def engine(self) -> Engine:
+        """Carries out commands."""
+        ...
+
+    @property
+    def store(self) -> StoreDoor:
+        """Remembers."""
+        ...
+
+    def drain(self) -> None:
+        """Lets those who wait for something to happen go with what there is."""
+        ...
+
+    async def stop(self) -> None:
+        """Finishes what is under way and lets go of everything."""
+        ...
+
+
+class App:
+    """The application."""
+
+    def __init__(
+        self,
+        start: Callable[[], Awaitable[Backend]],
+        dialects: tuple[Dialect, ...],
+        config: Config,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        """`start` opens the store and starts the engine; it runs in the lifespan. Raises BadRoute."""
+        self.pages = Pages(metrics_public=config.metrics_public)
+        self.table = RouteTable((*dialects, NATIVE), self.pages.routes(), NATIVE)
+        self.streams: Streams | None = None
+        self._start = start
+        self._config = config
+        self._clock = clock
+        self._ids = ids
+        self._mount: Mount | None = None
+        self._backend: Backend | None = None
+        self._ticker: Ticker | None = None
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Any ASGI conversation."""
+        kind = scope["type"]
+        if kind == "http":
+            assert self._mount is not None
+            stream = await self._mount.serve(scope, receive, send)
+            if stream is not None:
+                await stream.run()
+        elif kind == "lifespan":
+            await self._live(receive, send)
+        elif kind == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": "no such socket"})
+
+    async def start(self) -> None:
+        """Opens everything. Raises what `start` raises."""
+        backend = self._backend = await self._start()
+        parts, streams = self._assemble(backend)
+        self.streams = streams
+        self._mount = Mount(parts)
+        self._ticker = Ticker(self._clock, streams.tick, parts.bodies.tick, parts.auth.tick)
+        self._ticker.start()
+        collector = TransportCollector(parts.meters, streams, parts.admission, parts.limiters)
+        self.pages.attach(self.table, parts.auth, Metrics(collector), backend.store.ping)
+        self.pages.phase = Phase.READY
+
+    def drain(self) -> None:
+        """Says that it is not ready any more, and ends what would not end by itself. May be called twice."""
+        if self.pages.phase is not Phase.FAILED:
+            self.pages.phase = Phase.DRAINING
+        if self.streams is not None:
+            self.streams.close()
+        if self._backend is not None:
+            self._backend.drain()
+
+    def fail(self) -> None:
+        """The storage can be trusted no more: not ready, for good."""
+        self.pages.phase = Phase.FAILED
+
+    async def stop(self) -> None:
+        """Closes everything, the engine last."""
+        self.drain()
+        if self._ticker is not None:
+            await self._ticker.stop()
+        if self._backend is not None:
+            await self._backend.stop()
+            self._backend = None
+
+    def _assemble(self, backend: Backend) -> tuple[Parts, Streams]:
+        config, clock = self._config, self._clock
+        auth = Authenticator(backend.store, clock)
+        admission = Admission(config.max_in_flight_bytes, config.max_streams)
+        streams = Streams(auth, admission, clock.steady_ms())
+        parts = Parts(
+            table=self.table,
+            engine=backend.engine,
+            auth=auth,
+            bodies=Bodies(clock, admission, config.max_body_bytes),
+            admission=admission,
+            streams=streams,
+            limiters=self._limiters(),
+            addresses=Addresses(config.trusted_proxies),
+            hosts=hosts_of(config.host, config.public_url, config.allowed_hosts),
+            heartbeats=Heartbeats(),
+            meters=Meters(),
+            traces=TraceIds(self._ids),
+            clock=clock,
+            settings=config.dialect,
+            epoch=backend.store.epoch,
+        )
+        return parts, streams
+
+    def _limiters(self) -> dict[str, Limiter]:
+        """One for each dialect that has a limit which is not switched off."""
+        found: dict[str, Limiter] = {}
+        for dialect in self.table.dialects:
+            limit = dialect.limit
+            per_minute = 0 if limit is None else self._config.rates.get(limit.setting, 0)
+            if limit is not None and per_minute > 0:
+                # Whoever shares an address may hold a lease: he is told to look again before a third of it is over.
+                soon = max(1, self._config.dialect.min_lease_seconds // 3)
+                found[dialect.name] = Limiter(per_minute, soon if limit.per == "ip" else 60)
+        return found
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self.start()
+                except Exception as error:
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    raise
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return

@@ -1,0 +1,73 @@
+"""The server's HTTP/1.1 connection with what uvicorn leaves out: a deadline and a bound for a request's head.
+
+Without them a sender that drips one byte at a time holds a socket for ever. It also lends a stream the means to drop a
+connection whose reader takes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_DEADLINE_S = 10.0
+HEAD_BYTES_MAX = 64 * 1024
+
+
+class Connection(HttpToolsProtocol):
+    """One connection. A head is under way from its first byte, and from the moment of connecting."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As the server makes it."""
+        super().__init__(*args, **kwargs)
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begins to wait for the first head."""
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(HEAD_DEADLINE_S, self._head_overdue)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Waits for nothing any more."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """Lends the request its connection."""
+        super().on_message_begin()
+        extensions: Any = {"towerlog.abort": self.transport.abort}
+        self.scope["extensions"] = extensions
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Counts what belongs to a head that is not whole yet."""
+        super().data_received(data)
+        # None until the first byte of a head, whatever its type says.
+        if not self.scope or "method" in self.scope:
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_BYTES_MAX:
+            self._refuse("The request's head is too large.")
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_DEADLINE_S, self._head_overdue)
+
+    def _stop_waiting(self) -> None:
+        self._head_bytes = 0
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_overdue(self) -> None:
+        self._head_timer = None
+        self._refuse("The request's head took too long.")
+
+    def _refuse(self, message: str) -> None:
+        self._stop_waiting()
+        if not self.transport.is_closing():
+            self.send_400_response(message)

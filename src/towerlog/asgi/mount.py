@@ -1,0 +1,281 @@
+"""Serves any `Dialect` on raw ASGI: from the route table to the engine and back, with no request object between.
+
+This is the hot path: one scan of the headers, look-ups instead of searches, nothing logged, nothing built twice. The
+order is: trace, route, host, key, scope, rate, room, body, decode, engine, encode. What goes wrong anywhere leaves in
+the words of the dialect that was spoken to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+
+from towerlog.ambient import Clock
+from towerlog.asgi.addresses import Addresses, counted_as
+from towerlog.asgi.admission import Admission
+from towerlog.asgi.auth import Authenticator
+from towerlog.asgi.bodies import Bodies, Disconnected
+from towerlog.asgi.faults import Rejection, explain
+from towerlog.asgi.heartbeats import Heartbeats
+from towerlog.asgi.hosts import Hosts
+from towerlog.asgi.limits import Limiter
+from towerlog.asgi.meters import Meters
+from towerlog.asgi.queries import parse_query
+from towerlog.asgi.routes import Route, RouteTable, Visit
+from towerlog.asgi.streams import Follower, Stream, Streams, stream_head
+from towerlog.asgi.traces import TraceIds
+from towerlog.asgi.wire import Headers, Message, Receive, Send, send_reply
+from towerlog.dialects.base import Call, Endpoint, Reply, Settings
+from towerlog.errors import Forbidden, Internal, Invalid, RateLimited, TowerlogError
+from towerlog.model.command import FollowAgent, FollowRun, Idempotency, Read, Write
+from towerlog.model.event import Event
+from towerlog.model.identity import Principal
+from towerlog.model.outcome import KeyMinted, Outcome, Replayed
+
+LONGEST_IDEMPOTENCY_KEY = 255
+_NO_CONTENT = Reply(204, b"")
+
+_log = structlog.get_logger("towerlog.mount")
+
+
+class Engine(Protocol):
+    """What is asked of the engine here."""
+
+    async def execute(
+        self, principal: Principal, command: Write | Read, dialect: str, idempotency: Idempotency | None = None
+    ) -> Outcome:
+        """Carries a command out. Raises TowerlogError."""
+        ...
+
+    async def follow(
+        self,
+        principal: Principal,
+        command: FollowRun | FollowAgent,
+        style: str,
+        frame: Callable[[Event, str], bytes | None],
+    ) -> Follower:
+        """A place in the log."""
+        ...
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """Everything that a mount is made of; put together by `asgi/app.py`."""
+
+    table: RouteTable
+    engine: Engine
+    auth: Authenticator
+    bodies: Bodies
+    admission: Admission
+    streams: Streams
+    limiters: Mapping[str, Limiter]
+    """By dialect; a dialect without one is not limited."""
+    addresses: Addresses
+    hosts: Hosts
+    heartbeats: Heartbeats
+    meters: Meters
+    traces: TraceIds
+    clock: Clock
+    settings: Settings
+    epoch: str
+    """Names the log, for streams' heads."""
+
+
+class _Exchange:
+    """One request on its way through."""
+
+    __slots__ = ("extra", "headers", "held_bytes", "now_ms", "receive", "route", "scope", "send", "trace_id")
+
+    def __init__(self, scope: Message, receive: Receive, send: Send, now_ms: int) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.now_ms = now_ms
+        """The steady time at its beginning."""
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.trace_id = ""
+        self.route: Route | None = None
+        self.extra: Headers = ()
+        """Headers that its reply must carry, whatever the reply is."""
+        self.held_bytes = 0
+
+
+class Mount:
+    """Serves all routes of the table."""
+
+    def __init__(self, parts: Parts) -> None:
+        """`parts` are shared with the rest of the transport."""
+        self._parts = parts
+        self._find = parts.table.find
+        self._recall = parts.auth.recall
+        self._execute = parts.engine.execute
+        self._steady_ms = parts.clock.steady_ms
+        self._traces = parts.traces
+
+    async def serve(self, scope: Message, receive: Receive, send: Send) -> Stream | None:
+        """Answers a request. A stream is opened, not run: that is the caller's, when all of this is off the stack."""
+        exchange = _Exchange(scope, receive, send, self._steady_ms())
+        parent = exchange.headers.get(b"traceparent")
+        exchange.trace_id = self._traces.fresh() if parent is None else self._traces.of(parent)
+        try:
+            reply = await self._answer(exchange)
+        except (TowerlogError, Rejection) as fault:
+            reply = self._explain(exchange, fault)
+        except Disconnected:
+            return None
+        except Exception:
+            _log.exception("a request failed", trace_id=exchange.trace_id, path=str(scope["path"])[:200])
+            reply = self._explain(exchange, Internal())
+        finally:
+            if exchange.held_bytes:
+                self._parts.admission.give_bytes(exchange.held_bytes)
+        self._count(exchange, 200 if isinstance(reply, Stream) else reply.status)
+        if isinstance(reply, Stream):
+            return reply
+        await send_reply(send, reply, exchange.trace_id, exchange.extra)
+        return None
+
+    async def _answer(self, exchange: _Exchange) -> Reply | Stream:
+        parts, headers, scope = self._parts, exchange.headers, exchange.scope
+        parts.hosts.check(headers.get(b"host"))
+        route, path = self._find(scope["method"], scope["raw_path"])
+        exchange.route = route
+        endpoint = route.endpoint
+        if endpoint is None:
+            return await self._show(exchange, route)
+        principal = self._recall(headers, exchange.now_ms)
+        if principal is None:
+            principal = await parts.auth.authenticate(headers, exchange.now_ms)
+        if route.scopes.isdisjoint(principal.scopes):
+            raise Forbidden
+        over = self._limit(exchange, route, principal) if route.limited else None
+        body = await self._read(exchange, endpoint)
+        query = parse_query(scope["query_string"])
+        now_ms = parts.clock.now_ms()
+        call = Call(principal, path, query, headers, body, parts.settings, exchange.trace_id, now_ms)
+        try:
+            command = endpoint.decode(call)
+        except TowerlogError as error:
+            raise over or error from None
+        if over is not None and not parts.heartbeats.allows(command, exchange.now_ms):
+            raise over
+        if isinstance(command, FollowRun | FollowAgent):
+            return await self._follow(exchange, endpoint, principal, command)
+        key = headers.get(b"idempotency-key")
+        repeat = None if key is None else _idempotency(exchange, endpoint, key, call)
+        outcome = await self._execute(principal, command, route.dialect.name, repeat)
+        if route.limited:
+            parts.heartbeats.note(outcome, exchange.now_ms)
+        if isinstance(outcome, Replayed):
+            return Reply(outcome.status, outcome.body)
+        return endpoint.encode(outcome, call)
+
+    async def _show(self, exchange: _Exchange, route: Route) -> Reply:
+        """Answers with a page."""
+        page, parts = route.page, self._parts
+        assert page is not None
+        principal = None
+        if not page.public:
+            principal = await parts.auth.authenticate(exchange.headers, exchange.now_ms)
+            if page.scopes.isdisjoint(principal.scopes):
+                raise Forbidden
+        scope = exchange.scope
+        return await page.answer(
+            Visit(
+                headers=exchange.headers,
+                query=parse_query(scope["query_string"]),
+                is_local=parts.addresses.is_local(scope),
+                now_ms=exchange.now_ms,
+                principal=principal,
+            )
+        )
+
+    def _limit(self, exchange: _Exchange, route: Route, principal: Principal) -> RateLimited | None:
+        """Counts against the dialect's limit. Raises RateLimited; where a heartbeat may pass, hands it back instead."""
+        limiter, limit = self._parts.limiters.get(route.dialect.name), route.dialect.limit
+        if limiter is None or limit is None:
+            return None
+        by_key = limit.per == "key"
+        who = principal.key_id if by_key else counted_as(self._parts.addresses.of(exchange.scope))
+        exchange.extra, refused = limiter.take(who, exchange.now_ms, self._parts.clock.now_ms())
+        if refused is not None and by_key:
+            raise refused
+        return refused
+
+    async def _read(self, exchange: _Exchange, endpoint: Endpoint) -> bytes:
+        """The body, which stays admitted until the request has been answered."""
+        headers, parts = exchange.headers, self._parts
+        if b"content-length" not in headers and b"transfer-encoding" not in headers:
+            return b""
+        declared = parts.bodies.declared_length(headers)
+        if not declared and b"transfer-encoding" not in headers:
+            return b""
+        parts.admission.take_bytes(declared)
+        exchange.held_bytes = declared
+        body = await parts.bodies.read(exchange.receive, headers, endpoint.body_types, declared)
+        if len(body) > declared:
+            parts.admission.take_bytes(len(body) - declared)
+            exchange.held_bytes = len(body)
+        return body
+
+    async def _follow(
+        self, exchange: _Exchange, endpoint: Endpoint, principal: Principal, command: FollowRun | FollowAgent
+    ) -> Reply | Stream:
+        style, parts = endpoint.stream, self._parts
+        if style is None:
+            raise Internal
+        parts.admission.take_stream()
+        try:
+            follower = await parts.engine.follow(principal, command, style.name, style.frame)
+        except BaseException:
+            parts.admission.give_stream()
+            raise
+        head = stream_head(exchange.trace_id, parts.epoch, exchange.extra)
+        if follower.finished or exchange.scope["method"] == "HEAD":
+            follower.close()
+            parts.admission.give_stream()
+            return _NO_CONTENT if follower.finished else _head_only(head)
+        return parts.streams.open(follower, style, principal, exchange.scope, exchange.receive, exchange.send, head)
+
+    def _explain(self, exchange: _Exchange, fault: TowerlogError | Rejection) -> Reply:
+        table, route = self._parts.table, exchange.route
+        dialect = table.owner(exchange.scope["raw_path"]) if route is None else route.dialect
+        try:
+            return explain(dialect, fault, exchange.trace_id)
+        except Exception:
+            _log.exception("a dialect could not explain an error", trace_id=exchange.trace_id, dialect=dialect.name)
+            return explain(table.fallback, Internal(), exchange.trace_id)
+
+    def _count(self, exchange: _Exchange, status: int) -> None:
+        name = "none" if exchange.route is None else exchange.route.dialect.name
+        self._parts.meters.of(name).add(status, self._steady_ms() - exchange.now_ms)
+
+
+def _idempotency(exchange: _Exchange, endpoint: Endpoint, key: bytes, call: Call) -> Idempotency | None:
+    """What the engine needs to know a repeat by. Only a POST has one."""
+    method = exchange.scope["method"]
+    if method != "POST":
+        return None
+    if not 1 <= len(key) <= LONGEST_IDEMPOTENCY_KEY or not key.isascii() or not key.decode("ascii").isprintable():
+        raise Invalid(
+            f"Idempotency-Key must be 1 to {LONGEST_IDEMPOTENCY_KEY} printable ASCII characters.",
+            field="Idempotency-Key",
+        )
+
+    def encode(outcome: Any) -> tuple[int, bytes]:
+        if not endpoint.replay and isinstance(outcome, KeyMinted):
+            outcome = msgspec.structs.replace(outcome, text="")
+        reply = endpoint.encode(outcome, call)
+        return reply.status, reply.body
+
+    route = f"{method} {exchange.scope['raw_path'].decode('latin-1')}"
+    return Idempotency(route, key.decode("ascii"), hashlib.sha256(call.body).digest(), encode)
+
+
+def _head_only(head: list[tuple[bytes, bytes]]) -> Reply:
+    """What a stream would begin with."""
+    kept = tuple(header for header in head if header[0] not in (b"content-type", b"x-trace-id"))
+    return Reply(200, b"", "text/event-stream; charset=utf-8", kept)

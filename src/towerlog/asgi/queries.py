@@ -1,0 +1,26 @@
+"""The query string: decoded once, bounded, the last of several values wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from towerlog.asgi.faults import Rejection
+from towerlog.errors import Malformed
+
+LONGEST_BYTES = 8192
+FIELDS_MAX = 100
+_NONE: Mapping[str, str] = {}
+
+
+def parse_query(text: bytes) -> Mapping[str, str]:
+    """Names and values; bytes that are no UTF-8 become replacement characters. Raises Malformed, Rejection (414)."""
+    if not text:
+        return _NONE
+    if len(text) > LONGEST_BYTES:
+        raise Rejection(414, Malformed(f"The query is longer than {LONGEST_BYTES} bytes."))
+    try:
+        pairs = parse_qsl(text.decode("latin-1"), keep_blank_values=True, max_num_fields=FIELDS_MAX)
+    except ValueError:
+        raise Malformed(f"The query has more than {FIELDS_MAX} fields.") from None
+    return dict(pairs)

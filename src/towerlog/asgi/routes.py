@@ -1,0 +1,259 @@
+"""The route table: the one place where paths, methods and scopes of all dialects and pages come together.
+
+An exact path is one look-up; a path with parameters is found among those of its length and first segment. What can be
+read in two ways (`//`, `..`, an encoded slash, `;`) is refused instead of being put right, so that no two layers can
+disagree about what was asked for. A route without a scope that does not say it is public does not start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from towerlog.asgi.faults import Rejection
+from towerlog.dialects.base import Dialect, Endpoint, Reply
+from towerlog.dialects.reading import percent_decode
+from towerlog.errors import Malformed, NotFound
+from towerlog.model.identity import Principal, Scope
+
+LONGEST_PATH_BYTES = 8192
+_NOTHING: Mapping[str, str] = {}
+
+
+class BadRoute(Exception):
+    """The table cannot be built: a route lacks its scope, is not readable, or is there twice."""
+
+
+class Visit(msgspec.Struct, frozen=True):
+    """A request as a page sees it."""
+
+    headers: Mapping[bytes, bytes]
+    query: Mapping[str, str]
+    is_local: bool
+    """It certainly comes from this machine."""
+    now_ms: int
+    """Steady time."""
+    principal: Principal | None
+    """Who asks, where the page is not public."""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """An endpoint that needs no command: the operator's pages and what a caller asks about itself."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    answer: Callable[[Visit], Awaitable[Reply]]
+    scopes: frozenset[Scope] = frozenset()
+    public: bool = False
+    """Said aloud: answers anybody."""
+    reply: Any = None
+    reply_type: str = "application/json"
+
+
+class Route:
+    """One method of one path, ready to be served."""
+
+    __slots__ = ("dialect", "endpoint", "limited", "page", "scopes")
+
+    def __init__(self, dialect: Dialect, endpoint: Endpoint | None, page: Page | None) -> None:
+        """Exactly one of `endpoint` and `page` is given; `dialect` explains what goes wrong."""
+        self.dialect = dialect
+        self.endpoint = endpoint
+        self.page = page
+        self.scopes = self.declared.scopes
+        self.limited = endpoint is not None and endpoint.limited and dialect.limit is not None
+
+    @property
+    def declared(self) -> Endpoint | Page:
+        """As it was declared."""
+        found = self.endpoint or self.page
+        assert found is not None
+        return found
+
+    @property
+    def public(self) -> bool:
+        """True when it answers anybody."""
+        return self.page is not None and self.page.public
+
+
+class _Segment:
+    """A piece of a path pattern: literal text, or a parameter with an optional action after a colon."""
+
+    __slots__ = ("action", "guarded", "literal", "name")
+
+    def __init__(self, text: str) -> None:
+        self.literal = b"" if text.startswith("{") else text.encode("ascii")
+        name, _, action = text.partition("}")
+        self.name = name[1:] if not self.literal else ""
+        self.action = action.encode("ascii")
+        self.guarded = False
+        """Set when another route has an action here: then a colon never belongs to the id."""
+        if not self.literal and (not self.name.isidentifier() or (self.action and self.action[:1] != b":")):
+            raise BadRoute(f"{text!r} is neither literal nor {{name}} nor {{name}}:action")
+
+    def match(self, given: bytes) -> bytes | None:
+        """The parameter's text, still encoded; empty for a literal; None when it does not match."""
+        if self.literal:
+            return b"" if given == self.literal else None
+        if self.action:
+            given, found = given[: -len(self.action)], given.endswith(self.action)
+            return given if found and given and b":" not in given else None
+        return None if not given or (self.guarded and b":" in given) else given
+
+
+class _Pattern:
+    """A path with parameters and what each method does there."""
+
+    __slots__ = ("key", "methods", "segments", "weight")
+
+    def __init__(self, path: str) -> None:
+        self.segments = [_Segment(text) for text in path.split("/")[1:]]
+        self.methods: dict[str, Route] = {}
+        self.key = tuple(segment.literal or segment.action or b"*" for segment in self.segments)
+        self.weight = tuple((not segment.literal, not segment.action) for segment in self.segments)
+        """Sorts literal text before actions before plain parameters, from left to right."""
+
+    def match(self, given: list[bytes]) -> Mapping[str, str] | None:
+        """The parameters, decoded."""
+        found: dict[str, str] = {}
+        for segment, text in zip(self.segments, given, strict=True):
+            value = segment.match(text)
+            if value is None:
+                return None
+            if segment.name:
+                found[segment.name] = value.decode("utf-8", "replace")
+                if b"%" in value:
+                    found[segment.name] = percent_decode(found[segment.name])
+        return found
+
+
+class RouteTable:
+    """All routes, compiled."""
+
+    def __init__(self, dialects: Iterable[Dialect], pages: Iterable[Page], fallback: Dialect) -> None:
+        """`fallback` explains errors of paths that belong to no dialect, and of pages. Raises BadRoute."""
+        self.fallback = fallback
+        self.dialects = tuple(dialects)
+        self._exact: dict[bytes, dict[str, Route]] = {}
+        self._patterns: dict[tuple[int, bytes], list[_Pattern]] = {}
+        self._owners: dict[bytes, Dialect | None] = {}
+        self._routes: list[Route] = []
+        for dialect in self.dialects:
+            for endpoint in dialect.endpoints:
+                self._add(Route(dialect, endpoint, None))
+        for page in pages:
+            self._add(Route(fallback, None, page))
+        for patterns in self._patterns.values():
+            _guard(patterns)
+            patterns.sort(key=lambda pattern: pattern.weight)
+
+    def __iter__(self) -> Iterator[Route]:
+        """Every route, in the order of declaration."""
+        return iter(self._routes)
+
+    def find(self, method: str, raw_path: bytes) -> tuple[Route, Mapping[str, str]]:
+        """The route and its parameters. A HEAD is answered like a GET. Raises Malformed, NotFound, Rejection (405)."""
+        methods: Mapping[str, Route] | None = self._exact.get(raw_path)
+        found = _NOTHING
+        if methods is None:
+            methods, found = self._match(raw_path)
+        route = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
+        if route is None:
+            raise _method_refused(method, methods)
+        return route, found
+
+    def owner(self, raw_path: bytes) -> Dialect:
+        """The dialect in whose words a path that leads nowhere is refused: the one that owns most of it."""
+        prefix = raw_path
+        while prefix:
+            if prefix in self._owners:
+                return self._owners[prefix] or self.fallback
+            prefix = prefix.rpartition(b"/")[0]
+        return self.fallback
+
+    def _match(self, raw_path: bytes) -> tuple[Mapping[str, Route], Mapping[str, str]]:
+        _check_path(raw_path)
+        given = raw_path.split(b"/")[1:]
+        for pattern in self._patterns.get((len(given), given[0]), ()):
+            found = pattern.match(given)
+            if found is not None:
+                return pattern.methods, found
+        raise NotFound("route", "There is nothing at this path.")
+
+    def _add(self, route: Route) -> None:
+        declared = route.declared
+        if not route.scopes and not route.public:
+            raise BadRoute(f"{declared.method} {declared.path} has no scope and does not say that it is public")
+        methods = self._methods_of(declared.path)
+        if declared.method in methods:
+            raise BadRoute(f"{declared.method} {declared.path} is there twice")
+        methods[declared.method] = route
+        self._routes.append(route)
+        if route.endpoint is not None:
+            self._own(declared.path, route.dialect)
+
+    def _methods_of(self, path: str) -> dict[str, Route]:
+        if not path.startswith("/"):
+            raise BadRoute(f"{path!r} does not begin with a slash")
+        if "{" not in path:
+            return self._exact.setdefault(path.encode("ascii"), {})
+        made = _Pattern(path)
+        siblings = self._patterns.setdefault((len(made.segments), made.segments[0].literal), [])
+        for pattern in siblings:
+            if pattern.key == made.key:
+                return pattern.methods
+        siblings.append(made)
+        return made.methods
+
+    def _own(self, path: str, dialect: Dialect) -> None:
+        prefix = ""
+        for text in path.split("/")[1:]:
+            if text.startswith("{"):
+                return
+            prefix += f"/{text}"
+            known = self._owners.setdefault(prefix.encode("ascii"), dialect)
+            if known is not dialect:
+                self._owners[prefix.encode("ascii")] = None
+
+
+def _guard(patterns: list[_Pattern]) -> None:
+    """Marks the plain parameters that stand where another pattern has an action."""
+    for pattern in patterns:
+        for at, segment in enumerate(pattern.segments):
+            segment.guarded = not segment.literal and any(
+                other.segments[at].action and other.key[:at] == pattern.key[:at] for other in patterns
+            )
+
+
+def _check_path(raw_path: bytes) -> None:
+    """Refuses what two readers could read in two ways."""
+    if len(raw_path) > LONGEST_PATH_BYTES:
+        raise Rejection(414, Malformed(f"The path is longer than {LONGEST_PATH_BYTES} bytes."))
+    plain = raw_path
+    if b"%" in plain:
+        lowered = raw_path.lower()
+        if b"%2f" in lowered:
+            raise _ambiguous("an encoded slash")
+        plain = lowered.replace(b"%2e", b".")
+    if b"//" in plain:
+        raise _ambiguous("an empty segment")
+    if b";" in plain:
+        raise _ambiguous("a semicolon")
+    if b"/./" in plain or b"/../" in plain or plain.endswith((b"/.", b"/..")):
+        raise _ambiguous("a dot segment")
+    if not plain.startswith(b"/"):
+        raise _ambiguous("no slash at its beginning")
+
+
+def _ambiguous(what: str) -> Malformed:
+    return Malformed(f"The path is ambiguous: it has {what}.")
+
+
+def _method_refused(method: str, methods: Mapping[str, Route]) -> Rejection:
+    allowed = ", ".join(sorted({*methods, *(["HEAD"] if "GET" in methods else [])}))
+    error = NotFound("method", f"This path does not take {method[:20]}; it takes {allowed}.")
+    return Rejection(405, error, ((b"allow", allowed.encode("ascii")),))

@@ -1,0 +1,124 @@
+// Draws the list of endpoints from openapi.json. All text is set as text, never as markup.
+"use strict";
+
+const make = (tag, text, className) => {
+  const node = document.createElement(tag);
+  if (text !== undefined) node.textContent = text;
+  if (className) node.className = className;
+  return node;
+};
+
+const resolve = (doc, schema, seen = []) => {
+  if (!schema || typeof schema !== "object") return schema;
+  if (Array.isArray(schema)) return schema.map((item) => resolve(doc, item, seen));
+  if (schema.$ref) {
+    const name = schema.$ref.split("/").pop();
+    if (seen.includes(name)) return `(${name})`;
+    return resolve(doc, doc.components.schemas[name], [...seen, name]);
+  }
+  return Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, resolve(doc, value, seen)]));
+};
+
+const kind = (schema) => {
+  if (!schema || typeof schema !== "object") return String(schema ?? "any");
+  if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
+  if (schema.anyOf) return schema.anyOf.map(kind).join(" | ");
+  if (schema.type === "array") return `[${kind(schema.items)}]`;
+  return [].concat(schema.type ?? "any").join(" | ");
+};
+
+const outline = (schema, indent = "") => {
+  if (!schema || typeof schema !== "object") return String(schema ?? "any");
+  if (schema.type === "array") return `[${outline(schema.items, indent)}]`;
+  if (schema.anyOf) return schema.anyOf.map((item) => outline(item, indent)).join(" | ");
+  if (!schema.properties) return kind(schema);
+  const required = new Set(schema.required ?? []);
+  const lines = Object.entries(schema.properties).map(
+    ([name, value]) => `${indent}  ${name}${required.has(name) ? "" : "?"}: ${outline(value, indent + "  ")}`,
+  );
+  return `{\n${lines.join("\n")}\n${indent}}`;
+};
+
+const parameterTable = (parameters) => {
+  const table = make("table");
+  const head = table.appendChild(make("tr"));
+  for (const title of ["parameter", "in", "type", "default"]) head.append(make("th", title));
+  for (const parameter of parameters) {
+    const row = table.appendChild(make("tr"));
+    row.append(
+      make("td", parameter.name + (parameter.required ? " (required)" : "")),
+      make("td", parameter.in),
+      make("td", kind(parameter.schema)),
+      make("td", parameter.schema.default === undefined ? "" : JSON.stringify(parameter.schema.default)),
+    );
+  }
+  return table;
+};
+
+const responses = (doc, operation, into) => {
+  const bad = [];
+  for (const [status, response] of Object.entries(operation.responses)) {
+    if (response.$ref) {
+      bad.push(status);
+      continue;
+    }
+    into.append(make("h4", `${status}: ${response.description}`));
+    for (const [type, media] of Object.entries(response.content ?? {})) {
+      into.append(make("p", type, "words"), make("pre", outline(resolve(doc, media.schema))));
+    }
+  }
+  into.append(make("p", `Refusals: ${bad.join(", ")}`, "words"));
+};
+
+const endpoint = (doc, path, method, operation) => {
+  const box = make("details");
+  const title = box.appendChild(make("summary"));
+  title.append(make("span", method.toUpperCase(), "method"), make("span", path, "path"));
+  title.append(make("span", ` ${operation.summary}`, "words"));
+  const scopes = operation["x-scopes"];
+  box.append(make("p", scopes ? `Scope: one of ${scopes.join(", ")}` : "Needs no key."));
+  if (operation.parameters.length) box.append(parameterTable(operation.parameters));
+  for (const [type, media] of Object.entries(operation.requestBody?.content ?? {})) {
+    box.append(make("h4", `Body: ${type}`), make("pre", outline(resolve(doc, media.schema))));
+  }
+  responses(doc, operation, box);
+  box.dataset.words = `${method} ${path} ${operation.summary}`.toLowerCase();
+  return box;
+};
+
+const draw = (doc) => {
+  const main = document.getElementById("endpoints");
+  const groups = new Map();
+  for (const [path, methods] of Object.entries(doc.paths)) {
+    for (const [method, operation] of Object.entries(methods)) {
+      const tag = operation.tags[0];
+      if (!groups.has(tag)) groups.set(tag, []);
+      groups.get(tag).push(endpoint(doc, path, method, operation));
+    }
+  }
+  for (const [tag, boxes] of groups) {
+    const section = main.appendChild(make("section"));
+    const known = doc.tags.find((item) => item.name === tag);
+    section.append(make("h2", known ? known.description : tag), ...boxes);
+  }
+};
+
+const filter = (text) => {
+  const wanted = text.trim().toLowerCase();
+  for (const box of document.querySelectorAll("details")) box.hidden = !box.dataset.words.includes(wanted);
+  for (const section of document.querySelectorAll("section")) {
+    section.hidden = !section.querySelector("details:not([hidden])");
+  }
+};
+
+const state = document.getElementById("state");
+fetch("/openapi.json")
+  .then((reply) => (reply.ok ? reply.json() : Promise.reject(new Error(`status ${reply.status}`))))
+  .then((doc) => {
+    draw(doc);
+    state.hidden = true;
+    document.getElementById("filter").addEventListener("input", (event) => filter(event.target.value));
+  })
+  .catch((error) => {
+    state.textContent = `openapi.json could not be read: ${error.message}`;
+  });

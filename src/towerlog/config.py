@@ -1,0 +1,141 @@
+"""Settings: one table of name, default and meaning; it feeds `--help`, the docs and the environment.
+
+Order: defaults < TOML file < `TOWERLOG_*` (or `TOWERLOG_*_FILE`) < flags. Only `server` and `cli` read this.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings. The meaning of each stands in `MEANINGS`."""
+
+    host: str = "127.0.0.1"
+    port: int = 8700
+    data_dir: str = ""
+    database_url: str = ""
+    bootstrap_key: str = ""
+    public_url: str = ""
+    steps_rate_per_minute: int = 200
+    lanes_rate_per_minute: int = 600
+    lanes_min_lease_seconds: int = 60
+    cancel_deadline_seconds: int = 30
+    max_body_bytes: int = 16 * 1024 * 1024
+    max_event_bytes: int = 4 * 1024 * 1024
+    max_depth: int = 128
+    max_in_flight_bytes: int = 64 * 1024 * 1024
+    max_queue: int = 2048
+    max_streams: int = 12_000
+    credits_per_dollar: int = 1000
+    trusted_proxies: str = ""
+    allowed_hosts: str = ""
+    metrics_public: bool = False
+    log_level: str = "info"
+
+
+MEANINGS: dict[str, str] = {
+    "host": "Address to listen on.",
+    "port": "TCP port to listen on.",
+    "data_dir": "Folder of the embedded store; default: the XDG data folder, under towerlog/.",
+    "database_url": "sqlite:///PATH; default: towerlog.db in the data folder.",
+    "bootstrap_key": "The admin key of organisation `default`, used at the first start alone; 32-200 characters.",
+    "public_url": "The address that users see, for links; default: http://HOST:PORT.",
+    "steps_rate_per_minute": "Requests a minute and key of the steps dialect; 0 = off.",
+    "lanes_rate_per_minute": "Requests a minute and address of the lanes dialect; 0 = off.",
+    "lanes_min_lease_seconds": "The shortest lease that a worker may ask for.",
+    "cancel_deadline_seconds": "How long a running agent may take to stop after a cancel before it is forced.",
+    "max_body_bytes": "Largest request body, counted after decompression.",
+    "max_event_bytes": "Largest single event.",
+    "max_depth": "Deepest nesting of JSON.",
+    "max_in_flight_bytes": "Bodies being worked on at a time; past it requests get 503.",
+    "max_queue": "Commands waiting for the writer; past it requests get 503.",
+    "max_streams": "Open streams at a time; past it requests get 503.",
+    "credits_per_dollar": "What `credits_used` of the runs dialect counts in, rounded up.",
+    "trusted_proxies": "Addresses, comma-separated, whose X-Forwarded-For is believed.",
+    "allowed_hosts": "Host names, comma-separated, that requests may name; default: any but on loopback only local ones.",
+    "metrics_public": "Whether /metrics answers callers that are not on this machine.",
+    "log_level": "debug, info, warning or error.",
+}
+
+PREFIX = "TOWERLOG_"
+
+
+class BadSetting(Exception):
+    """A setting has a wrong value; the message names it and where it came from."""
+
+
+def load_settings(
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] = os.environ,
+    file: Path | None = None,
+) -> Settings:
+    """Settings from all sources. Raises BadSetting naming the source and the setting."""
+    values: dict[str, Any] = {}
+    if file is not None:
+        values |= _from_file(file)
+    values |= _from_environment(environ)
+    values |= {name: value for name, value in (flags or {}).items() if value is not None}
+    try:
+        settings = msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadSetting(str(error).replace("$.", "").replace(" - at", " at setting")) from None
+    return _with_folder(_checked(settings), environ)
+
+
+def database_path(settings: Settings) -> Path:
+    """The SQLite file that the settings name."""
+    if settings.database_url:
+        return Path(settings.database_url.removeprefix("sqlite:///"))
+    return Path(settings.data_dir) / "towerlog.db"
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    values = tomllib.loads(file.read_text())
+    unknown = sorted(set(values) - set(MEANINGS))
+    if unknown:
+        raise BadSetting(f"{file}: unknown setting {unknown[0]!r}")
+    return values
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in MEANINGS:
+        variable = PREFIX + name.upper()
+        if environ.get(variable):
+            values[name] = environ[variable]
+        elif environ.get(variable + "_FILE"):
+            values[name] = Path(environ[variable + "_FILE"]).read_text().strip()
+    return values
+
+
+def _checked(settings: Settings) -> Settings:
+    if settings.bootstrap_key and not 32 <= len(settings.bootstrap_key) <= 200:
+        raise BadSetting("bootstrap_key: must have 32 to 200 characters")
+    if settings.database_url and not settings.database_url.startswith("sqlite:///"):
+        raise BadSetting("database_url: only sqlite:///PATH is known")
+    if not 0 <= settings.port <= 65535:
+        raise BadSetting("port: must be between 0 and 65535")
+    for name in ("steps_rate_per_minute", "lanes_rate_per_minute", "cancel_deadline_seconds"):
+        if getattr(settings, name) < 0:
+            raise BadSetting(f"{name}: must not be negative")
+    if not 1 <= settings.lanes_min_lease_seconds <= 3600:
+        raise BadSetting("lanes_min_lease_seconds: must be between 1 and 3600")
+    return settings
+
+
+def _with_folder(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    if settings.data_dir:
+        return settings
+    if settings.database_url:
+        folder = database_path(settings).parent
+    else:
+        base = environ.get("XDG_DATA_HOME") or os.path.join(environ.get("HOME", "."), ".local", "share")
+        folder = Path(base) / "towerlog"
+    return msgspec.structs.replace(settings, data_dir=str(folder))

@@ -1,0 +1,372 @@
+"""Dialect `steps`: an SDK inside an agent tells what happens, one event a POST.
+
+The busiest door of the server: an event is decoded in two passes over its bytes, and a second look that finds every
+wrong field at once is taken only when something is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from towerlog.dialects import base, reading
+from towerlog.dialects.base import Call, Dialect, Endpoint, Limit, Reply, reply_json
+from towerlog.dialects.reading import NULL, Count, Duration, JsonObject
+from towerlog.errors import IdempotencyMismatch, IdReused, Invalid, RateLimited, TowerlogError, Unauthenticated
+from towerlog.model.command import Append, Appended
+from towerlog.model.event import Draft, EventType, Facts, Refusal, RunByForeignId
+from towerlog.model.identity import Scope
+from towerlog.model.run import Pending, Status
+from towerlog.model.usage import Usage, UsageReport
+
+NAME = "steps"
+LONGEST_PREVIEW = 500
+LONGEST_QUESTION = 2000
+
+WORDS: dict[Status, str] = {
+    Status.QUEUED: "running",
+    Status.RUNNING: "running",
+    Status.WAITING: "waiting_for_input",
+    Status.PAUSED: "running",
+    Status.CANCELLING: "running",
+    Status.COMPLETED: "success",
+    Status.FAILED: "error",
+    Status.CANCELLED: "error",
+    Status.BUDGET_EXCEEDED: "error",
+    Status.LOST: "error",
+}
+"""A run's status in the four words of the SDKs."""
+
+STATUS_OF: dict[str, Status] = {
+    "running": Status.RUNNING,
+    "waiting_for_input": Status.WAITING,
+    "success": Status.COMPLETED,
+    "error": Status.FAILED,
+}
+
+SdkEventType = Literal[
+    "run_start", "step", "tool_call", "error", "run_end", "human_input_requested", "human_input_received"
+]
+Phase = Literal["start", "end"]
+
+
+class SdkEvent(msgspec.Struct, frozen=True, gc=False):
+    """One event. What is in `payload` depends on the type; fields that are not known are kept."""
+
+    event_type: SdkEventType
+    sdk_run_id: str
+    payload: JsonObject
+    agent_name: str | None = None
+    occurred_at: str | None = None
+    event_id: str | None = None
+
+
+class SdkCommand(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the control side wants of the run, until an event acknowledges it."""
+
+    type: str
+    command_id: int
+    content: str | None = None
+
+
+class Ingested(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The event is durable; `event_id` rises with every event of the organisation."""
+
+    status: Literal["ok"]
+    event_id: int
+    budget_warning: str | None = None
+    commands: list[SdkCommand] = []
+
+
+# What the types of events have in their payload. Threads and tool call ids are taken where they can be used.
+
+
+class _Payload(msgspec.Struct, frozen=True, gc=False):
+    thread_id: msgspec.Raw = NULL
+    session_id: msgspec.Raw = NULL
+
+
+class _Start(_Payload, frozen=True, gc=False):
+    framework: str | None = None
+
+
+class _Step(_Payload, frozen=True, gc=False):
+    node_name: str | None = None
+    phase: Phase | None = None
+    duration_ms: Duration | None = None
+
+
+class _ToolCall(_Payload, frozen=True, gc=False):
+    tool_name: str | None = None
+    phase: Phase | None = None
+    input_preview: str | None = None
+    output_preview: str | None = None
+    duration_ms: Duration | None = None
+    tool_call_id: msgspec.Raw = NULL
+    success: msgspec.Raw = NULL
+
+
+class _Error(_Payload, frozen=True, gc=False):
+    error_type: str | None = None
+    error_message: str | None = None
+    traceback: str | None = None
+
+
+class _End(_Payload, frozen=True, gc=False):
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    total_tokens: Count | None = None
+    cost_usd: msgspec.Raw = NULL
+    model: str | None = None
+    recovered: bool | None = None
+
+
+class _Question(_Payload, frozen=True, gc=False):
+    question: str | None = None
+    channel: str | None = None
+
+
+class _Answer(_Payload, frozen=True, gc=False):
+    responded_by: str | None = None
+
+
+def _start_facts(_sent: _Start) -> tuple[EventType, Facts]:
+    return EventType.RUN_STARTED, Facts(fills=True)
+
+
+def _step_facts(sent: _Step) -> tuple[EventType, Facts]:
+    return EventType.STEP, Facts(duration_ms=_whole(sent.duration_ms))
+
+
+def _tool_facts(sent: _ToolCall) -> tuple[EventType, Facts]:
+    facts = Facts(
+        tool=reading.label(sent.tool_name, "payload.tool_name"),
+        tool_call_id=_usable_id(sent.tool_call_id),
+        success=_TRUTH.get(bytes(sent.success)),
+        duration_ms=_whole(sent.duration_ms),
+    )
+    return EventType.TOOL_CALL if sent.phase == "start" else EventType.TOOL_RESULT, facts
+
+
+def _error_facts(sent: _Error) -> tuple[EventType, Facts]:
+    text = ": ".join(part for part in (sent.error_type, sent.error_message) if part)
+    return EventType.RUN_FAILED, Facts(error=reading.summary(text) or None)
+
+
+def _end_facts(sent: _End) -> tuple[EventType, Facts]:
+    model = reading.label(sent.model, "payload.model")
+    return EventType.RUN_COMPLETED, Facts(report=_report(sent), model=model, recovered=sent.recovered is True)
+
+
+def _question_facts(sent: _Question) -> tuple[EventType, Facts]:
+    question = reading.summary(sent.question, LONGEST_QUESTION) if sent.question else None
+    return EventType.RUN_WAITING, Facts(question=question)
+
+
+def _answer_facts(_sent: _Answer) -> tuple[EventType, Facts]:
+    return EventType.RUN_INPUT, Facts(acknowledges="input")
+
+
+def _report(sent: _End) -> UsageReport | None:
+    """The run's totals; the sender's own sum counts only where it gave no parts."""
+    cost = reading.nanos(sent.cost_usd, "payload.cost_usd")
+    split = sent.prompt_tokens is not None or sent.completion_tokens is not None
+    total = None if split else sent.total_tokens
+    if not split and total is None and cost is None:
+        return None
+    usage = Usage(
+        input_tokens=sent.prompt_tokens, output_tokens=sent.completion_tokens, total_tokens=total, cost_nanos=cost
+    )
+    return UsageReport(usage, whole_run=True)
+
+
+def _whole(duration_ms: float | None) -> int | None:
+    return None if duration_ms is None else round(duration_ms)
+
+
+class _Kind(msgspec.Struct, frozen=True):
+    """How a type of event is read."""
+
+    decoder: msgspec.json.Decoder[Any]
+    facts: Callable[[Any], tuple[EventType, Facts]]
+    once: bool = False
+    """Happens once in a run: its type is its natural key."""
+
+
+def _decoder(kind: type[_Payload]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+_KINDS: dict[str, _Kind] = {
+    "run_start": _Kind(_decoder(_Start), _start_facts, once=True),
+    "step": _Kind(_decoder(_Step), _step_facts),
+    "tool_call": _Kind(_decoder(_ToolCall), _tool_facts),
+    "error": _Kind(_decoder(_Error), _error_facts),
+    "run_end": _Kind(_decoder(_End), _end_facts, once=True),
+    "human_input_requested": _Kind(_decoder(_Question), _question_facts),
+    "human_input_received": _Kind(_decoder(_Answer), _answer_facts),
+}
+_TRUTH = {b"true": True, b"false": False}
+_EVENT = msgspec.json.Decoder(SdkEvent)
+_TEXT = msgspec.json.Decoder(str)
+_OPTIONAL_TEXT = msgspec.json.Decoder(str | None)
+_RAW = msgspec.json.Decoder(msgspec.Raw)
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def _decode_event(call: Call) -> Append:
+    try:
+        return Append(NAME, [_draft(call)])
+    except Invalid as error:
+        raise _every_wrong_field(call.body, error) from None
+
+
+def _draft(call: Call) -> Draft:
+    event = reading.decode(_EVENT, call.body)
+    sdk_run_id = reading.text_id(event.sdk_run_id, "sdk_run_id")
+    data = reading.one_line(event.payload, "payload", call.settings.max_depth, call.settings.max_event_bytes)
+    kind = _KINDS[event.event_type]
+    sent = reading.decode(kind.decoder, data, "payload")
+    event_type, facts = kind.facts(sent)
+    if event.event_type == "tool_call":
+        data = _with_short_previews(sent, data)
+    return Draft(
+        event_type,
+        RunByForeignId(f"{NAME}:{sdk_run_id}", _thread(sent) or sdk_run_id),
+        data,
+        facts,
+        reading.when(event.occurred_at, "occurred_at"),
+        reading.optional_id(event.event_id, "event_id"),
+        event.event_type if kind.once else None,
+        reading.label(event.agent_name, "agent_name"),
+    )
+
+
+def _thread(sent: _Payload) -> str | None:
+    """The thread that the payload names, where it is one."""
+    if sent.thread_id is NULL and sent.session_id is NULL:
+        return None
+    return _usable_id(sent.thread_id) or _usable_id(sent.session_id)
+
+
+def _usable_id(raw: msgspec.Raw) -> str | None:
+    """An id that is a courtesy: taken when it is one, left in the payload in any case."""
+    text = bytes(raw)
+    if text[:1] != b'"':
+        return None
+    try:
+        return reading.optional_id(_TEXT.decode(text), "payload")
+    except Invalid:
+        return None
+
+
+def _with_short_previews(sent: _ToolCall, data: bytes) -> bytes:
+    previews = {"input_preview": sent.input_preview, "output_preview": sent.output_preview}
+    long = {name: text for name, text in previews.items() if text is not None and len(text) > LONGEST_PREVIEW}
+    if not long:
+        return data
+    short = {name: msgspec.Raw(msgspec.json.encode(reading.cut(text, LONGEST_PREVIEW))) for name, text in long.items()}
+    return msgspec.json.encode({**_MEMBERS.decode(data), **short})
+
+
+# What is wrong
+
+
+def _known_type(value: str | None, field: str) -> None:
+    if not value:
+        raise reading.refuse(field, "is required")
+    if value not in _KINDS:
+        raise reading.refuse(field, f"must be one of {', '.join(get_args(SdkEventType))}")
+
+
+_CHECKS: tuple[tuple[str, msgspec.json.Decoder[Any], Callable[[Any, str], object]], ...] = (
+    ("event_type", _OPTIONAL_TEXT, _known_type),
+    ("sdk_run_id", _OPTIONAL_TEXT, reading.text_id),
+    ("payload", _RAW, reading.one_line),
+    ("agent_name", _OPTIONAL_TEXT, reading.label),
+    ("occurred_at", _OPTIONAL_TEXT, reading.when),
+    ("event_id", _OPTIONAL_TEXT, reading.optional_id),
+)
+"""Field, its JSON, and the rule that it must keep: the same rules as in `_draft`, each on its own."""
+
+
+def _every_wrong_field(body: bytes, first: Invalid) -> Invalid:
+    """All wrong fields of the envelope, or the wrong one in the payload that was found first."""
+    try:
+        members = _MEMBERS.decode(body)
+    except msgspec.MsgspecError:
+        return first
+    wrong: dict[str, str] = {}
+    for field, decoder, check in _CHECKS:
+        if field == "payload" and field not in members:
+            wrong[field] = "is required"
+            continue
+        try:
+            check(reading.decode(decoder, members.get(field, NULL), field), field)
+        except Invalid as error:
+            wrong |= error.details
+    wrong = wrong or first.details
+    field, why = next(iter(wrong.items()))
+    return Invalid(f"{field}: {why}", field=field, details=wrong)
+
+
+def _encode_ingested(outcome: Appended, call: Call) -> Reply:
+    [result] = outcome.results
+    if isinstance(result, Refusal):
+        return _explain(reading.error_of(result), call.trace_id)
+    if not result.commands:
+        return Reply(200, b'{"status":"ok","event_id":%d}' % result.position)
+    commands = [_command(pending) for pending in result.commands]
+    return reply_json(Ingested(status="ok", event_id=result.position, commands=commands))
+
+
+def _command(pending: Pending) -> SdkCommand:
+    return SdkCommand(pending.type, pending.command_id, pending.content)
+
+
+def _explain(error: TowerlogError, _trace_id: str) -> Reply:
+    status = base.status_of(error)
+    headers = base.error_headers(error, status)
+    match error:
+        case Unauthenticated():
+            return reply_json({"message": "Unauthenticated."}, status, headers)
+        case RateLimited():
+            return reply_json({"message": "Too Many Attempts."}, status, headers)
+        case IdReused():
+            return reply_json({"message": error.message}, status, headers)
+        case Invalid():
+            return _invalid_reply(error.details or {"body": error.message}, status)
+        case IdempotencyMismatch():
+            return _invalid_reply({"Idempotency-Key": error.message}, status)
+        case _:
+            return reply_json({"message": error.message}, status, headers)
+
+
+def _invalid_reply(wrong: dict[str, str], status: int) -> Reply:
+    errors = {field: [why if why.startswith(field) else f"{field}: {why}"] for field, why in wrong.items()}
+    message = next(iter(errors.values()))[0]
+    return reply_json({"message": message, "errors": errors}, status)
+
+
+DIALECT = Dialect(
+    NAME,
+    "SDK events: one a request",
+    (
+        Endpoint(
+            "POST",
+            "/api/ingest",
+            "steps.ingest",
+            "Store one event of an SDK",
+            base.scopes(Scope.INGEST),
+            _decode_event,
+            _encode_ingested,
+            limited=True,
+            request=SdkEvent,
+            reply=Ingested,
+        ),
+    ),
+    _explain,
+    Limit("steps_rate_per_minute", "key"),
+)

@@ -1,0 +1,223 @@
+"""A run as JSON: the full row of the run lists, and all that is known of one run.
+
+Unknown is null. Money leaves as exact JSON numbers, times as RFC 3339 text.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.model.command import RunView
+from towerlog.model.lease import Lane, LaneState
+from towerlog.model.run import RunRow, Status
+from towerlog.model.times import format_ms, format_optional_ms
+from towerlog.model.usage import NANOS_PER_DOLLAR, Usage, dollars_json
+
+
+class FullRow(msgspec.Struct, frozen=True, gc=False):
+    """A row of the list of all runs."""
+
+    run_id: str
+    org_id: str
+    thread_id: str
+    status: str
+    model: str | None
+    persona_id: str | None
+    total_input_tokens: int | None
+    total_output_tokens: int | None
+    total_cost_usd: msgspec.Raw
+    duration_ms: int | None
+    cache_hit_rate: float | None
+    credits_used: int | None
+    created_at: str
+    completed_at: str | None
+    failed_at: str | None
+    created_by_user_id: str | None
+    created_by_user_name: str | None
+    created_by_email: str | None
+
+
+class UsageView(msgspec.Struct, frozen=True, gc=False):
+    """Tokens by disjoint buckets; `total_tokens` is the sender's own where it gave no split."""
+
+    input_tokens: int | None
+    cached_input_tokens: int | None
+    cache_write_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    total_tokens: int | None
+
+
+class LeaseView(msgspec.Struct, frozen=True, gc=False):
+    """Who holds a run, and until when."""
+
+    state: str
+    worker_id: str | None
+    lease_epoch: int
+    lease_expires_at: str | None
+    last_heartbeat: str | None
+
+
+class RunDetail(msgspec.Struct, frozen=True, gc=False):
+    """One run: the promised fields first, then whatever else is known."""
+
+    run_id: str
+    org_id: str
+    thread_id: str
+    created_by_user_id: str | None
+    status: str
+    created_at: str
+    trace_id: str
+    agent: str | None
+    agent_id: str | None
+    source: str
+    model: str | None
+    persona_id: str | None
+    route_id: str | None
+    parent_run_id: str | None
+    resumed_from: str | None
+    foreign_id: str | None
+    implicit: bool
+    started_at: str | None
+    completed_at: str | None
+    failed_at: str | None
+    ended_at: str | None
+    last_event_at: str | None
+    last_seq: int
+    late_events: int
+    total_input_tokens: int | None
+    total_output_tokens: int | None
+    total_cost_usd: msgspec.Raw
+    duration_ms: int | None
+    cache_hit_rate: float | None
+    credits_used: int | None
+    usage: UsageView
+    error: str | None
+    question: str | None
+    phase: str | None
+    attempt: int
+    forced: bool
+    cancel_requested_at: str | None
+    created_by_user_name: str | None
+    created_by_email: str | None
+    metadata: msgspec.Raw
+    input: msgspec.Raw | None
+    result: msgspec.Raw | None
+    lane: LeaseView | None
+
+
+def full_row(view: RunView, credits_per_dollar: int) -> FullRow:
+    """The list's row of a run."""
+    row = view.row
+    return FullRow(
+        run_id=row.run_id,
+        org_id=view.org_id,
+        thread_id=row.thread_id,
+        status=row.status.value,
+        model=row.model,
+        persona_id=row.persona_id,
+        total_input_tokens=row.usage.all_input_tokens(),
+        total_output_tokens=row.usage.all_output_tokens(),
+        total_cost_usd=dollars_json(row.usage.cost_nanos),
+        duration_ms=row.duration_ms(),
+        cache_hit_rate=row.usage.cache_hit_rate(),
+        credits_used=credits_of(row.usage.cost_nanos, credits_per_dollar),
+        created_at=format_ms(row.created_at),
+        completed_at=completed_at(row),
+        failed_at=failed_at(row),
+        created_by_user_id=row.created_by,
+        created_by_user_name=view.created_by_name,
+        created_by_email=view.created_by_email,
+    )
+
+
+def run_detail(view: RunView, credits_per_dollar: int) -> RunDetail:
+    """All that is known of a run; `input` and `result` where the view brought them."""
+    row = view.row
+    return RunDetail(
+        run_id=row.run_id,
+        org_id=view.org_id,
+        thread_id=row.thread_id,
+        created_by_user_id=row.created_by,
+        status=row.status.value,
+        created_at=format_ms(row.created_at),
+        trace_id=row.trace_id,
+        agent=row.agent,
+        agent_id=view.agent_id,
+        source=row.source,
+        model=row.model,
+        persona_id=row.persona_id,
+        route_id=row.route_id,
+        parent_run_id=view.parent_run_id,
+        resumed_from=row.resumed_from,
+        foreign_id=row.foreign_id,
+        implicit=row.implicit,
+        started_at=format_optional_ms(row.started_at),
+        completed_at=completed_at(row),
+        failed_at=failed_at(row),
+        ended_at=format_optional_ms(row.ended_at),
+        last_event_at=format_ms(row.last_event_at) if row.last_event_at else None,
+        last_seq=row.last_seq,
+        late_events=row.late_events,
+        total_input_tokens=row.usage.all_input_tokens(),
+        total_output_tokens=row.usage.all_output_tokens(),
+        total_cost_usd=dollars_json(row.usage.cost_nanos),
+        duration_ms=row.duration_ms(),
+        cache_hit_rate=row.usage.cache_hit_rate(),
+        credits_used=credits_of(row.usage.cost_nanos, credits_per_dollar),
+        usage=usage_view(row.usage),
+        error=row.error,
+        question=row.question,
+        phase=row.phase,
+        attempt=row.attempt,
+        forced=row.forced,
+        cancel_requested_at=format_optional_ms(row.cancel_requested_at),
+        created_by_user_name=view.created_by_name,
+        created_by_email=view.created_by_email,
+        metadata=row.metadata,
+        input=_raw(view.input),
+        result=_raw(view.result),
+        lane=None if view.lane is None else lease_view(view.lane),
+    )
+
+
+def completed_at(row: RunRow) -> str | None:
+    """When the run ended well."""
+    return format_optional_ms(row.ended_at) if row.status is Status.COMPLETED else None
+
+
+def failed_at(row: RunRow) -> str | None:
+    """When the run ended in any other way."""
+    return None if row.status is Status.COMPLETED else format_optional_ms(row.ended_at)
+
+
+def credits_of(cost_nanos: int | None, credits_per_dollar: int) -> int | None:
+    """What a cost is in credits, rounded up; unknown stays unknown."""
+    return None if cost_nanos is None else -(-cost_nanos * credits_per_dollar // NANOS_PER_DOLLAR)
+
+
+def usage_view(usage: Usage) -> UsageView:
+    """The buckets and their sum."""
+    return UsageView(
+        input_tokens=usage.input_tokens,
+        cached_input_tokens=usage.cached_input_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        total_tokens=usage.all_tokens(),
+    )
+
+
+def lease_view(lane: Lane) -> LeaseView:
+    """A lease as a watcher sees it; what has run its course has no deadline."""
+    return LeaseView(
+        state=lane.state.value,
+        worker_id=lane.worker_id,
+        lease_epoch=lane.epoch,
+        lease_expires_at=format_optional_ms(lane.expires_at) if lane.state is LaneState.HELD else None,
+        last_heartbeat=format_optional_ms(lane.last_heartbeat),
+    )
+
+
+def _raw(text: bytes | None) -> msgspec.Raw | None:
+    return None if text is None else msgspec.Raw(text)

@@ -1,0 +1,1 @@
+"""The verbs: the engine alone carries out commands, free of any transport."""

@@ -1,0 +1,202 @@
+"""Control: create, cancel, answer, decide; threads and agents made by hand."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.engine.plan import Plan
+from towerlog.errors import Conflict, Invalid, NotFound, NotWaiting, RunNotActive, ThreadBusy
+from towerlog.model.command import (
+    CancelRun,
+    CreateRun,
+    CreateThread,
+    Decide,
+    GiveInput,
+    RegisterAgent,
+)
+from towerlog.model.event import Born, CheckpointFacts, EventType, Facts, RunById, RunByTrace
+from towerlog.model.identity import Principal
+from towerlog.model.lease import Lane, LaneState
+from towerlog.model.outcome import AgentView, Decided, RunChanged, RunCreated, ThreadView
+from towerlog.model.run import MAX_PENDING, RunRow, Status, ThreadRow
+
+CONTROL = "runs"
+"""The dialect that control events are written under."""
+MAX_DESCENDANTS = 10_000
+
+_replace = msgspec.structs.replace
+
+
+async def create_run(plan: Plan, principal: Principal, command: CreateRun) -> RunCreated:
+    """A queued run with its lane. Raises Invalid for an unknown parent, ThreadBusy by the thread's policy."""
+    org = principal.org
+    parent_key = await _parent_key(plan, org, command.parent_run_id)
+    thread = await plan.thread_made(org, command.thread_id)
+    if thread.lane_runs and thread.policy == "reject":
+        raise ThreadBusy(f"Thread {command.thread_id!r} has a run that has not ended.")
+    if thread.lane_runs and thread.policy == "cancel_previous":
+        for number in thread.lane_runs:
+            previous = await plan.run_by_number(number)
+            if previous is not None:
+                await _cancel_tree(plan, principal, previous, "superseded")
+    trace_id = command.trace_id or plan.ids.uuid().replace("-", "")
+    born = Born(
+        run_id=plan.ids.uuid(),
+        thread_id=command.thread_id,
+        trace_id=trace_id,
+        created_by=principal.user_id,
+        parent_key=parent_key,
+        persona_id=command.persona_id,
+        route_id=command.route_id,
+        source=CONTROL,
+    )
+    row = await _queue(plan, principal, command, born)
+    plan.remember_run(org, RunById(born.run_id), row)
+    plan.remember_run(org, RunByTrace(born.thread_id, trace_id), row)
+    return RunCreated(born.run_id, trace_id)
+
+
+async def _parent_key(plan: Plan, org: int, parent_run_id: str | None) -> str | None:
+    if parent_run_id is None:
+        return None
+    if await plan.run(org, RunById(parent_run_id)) is None:
+        raise Invalid("parent_run_id: there is no such run", field="parent_run_id")
+    return f"run:{parent_run_id}"
+
+
+async def _queue(plan: Plan, principal: Principal, command: CreateRun, born: Born) -> RunRow:
+    org = principal.org
+    agent = await plan.agent(org, command.agent or "default")
+    run = await plan.new_run_number(org)
+    metadata = None if command.metadata is None else msgspec.Raw(command.metadata)
+    members = {
+        "persona_id": command.persona_id,
+        "route_id": command.route_id,
+        "input": None if command.input is None else msgspec.Raw(command.input),
+        "metadata": metadata,
+        "labels": command.labels or None,
+    }
+    data = msgspec.json.encode({name: value for name, value in members.items() if value is not None})
+    facts = Facts(born=born, metadata=metadata)
+    _, row = await plan.append(None, run, agent, EventType.RUN_QUEUED, data, org=org, dialect=CONTROL, facts=facts)
+    thread = await plan.thread_made(org, command.thread_id)
+    first = thread.lane_runs[:1] == (run,)
+    state = LaneState.QUEUED if first else LaneState.BLOCKED
+    plan.put_lane(Lane(run, org, state, agent.name, plan.steady, command.labels))
+    return row
+
+
+async def create_thread(plan: Plan, principal: Principal, command: CreateThread) -> ThreadView:
+    """A thread; one that is there is answered, its title and policy changed where given."""
+    thread_id = command.thread_id or plan.ids.uuid()
+    found = await plan.thread(principal.org, thread_id)
+    row = found or ThreadRow(principal.org, thread_id, plan.now)
+    changed = _replace(row, title=command.title or row.title, policy=command.policy or row.policy)
+    if found is None or changed != found:
+        plan.put_thread(changed)
+    return ThreadView(changed, created=found is None)
+
+
+async def register_agent(plan: Plan, principal: Principal, command: RegisterAgent) -> AgentView:
+    """An agent by name."""
+    known = plan.cache.counters.get(principal.org) or await plan.counters(principal.org)
+    row = await plan.agent(principal.org, command.name)
+    after = await plan.counters(principal.org)
+    return AgentView(row, created=after.agents != known.agents)
+
+
+async def run_of(plan: Plan, principal: Principal, run_id: str) -> RunRow:
+    """A run of the caller's organisation. Raises NotFound."""
+    row = await plan.run(principal.org, RunById(run_id))
+    if row is None:
+        raise NotFound("run")
+    return row
+
+
+async def cancel_run(plan: Plan, principal: Principal, command: CancelRun) -> RunChanged:
+    """Asks for the end of a run and of its open descendants. Raises RunNotActive for one that ended otherwise."""
+    row = await run_of(plan, principal, command.run_id)
+    if row.status in (Status.CANCELLED, Status.CANCELLING):
+        return RunChanged(row, changed=False)
+    if row.is_terminal():
+        raise RunNotActive(f"The run has ended: {row.status}.")
+    row = await _cancel_tree(plan, principal, row, command.reason)
+    return RunChanged(row, changed=True)
+
+
+async def _cancel_tree(plan: Plan, principal: Principal, row: RunRow, reason: str | None) -> RunRow:
+    for child in await plan.unit.run_descendants(principal.org, row, MAX_DESCENDANTS):
+        current = plan.remember_run(principal.org, RunById(child.run_id), child)
+        await _cancel_one(plan, principal, current, reason)
+    return await _cancel_one(plan, principal, row, reason)
+
+
+async def _cancel_one(plan: Plan, principal: Principal, row: RunRow, reason: str | None) -> RunRow:
+    if row.is_terminal() or row.status is Status.CANCELLING:
+        return row
+    members = {"requested_by": principal.user_id} | ({"reason": reason} if reason else {})
+    data = msgspec.json.encode(members)
+    queued = row.status is Status.QUEUED
+    kind = EventType.RUN_CANCELLED if queued else EventType.RUN_CANCEL_REQUESTED
+    facts = Facts() if queued else Facts(asks="cancel")
+    agent = await plan.agent(row.org, row.agent or "default")
+    _, after = await plan.append(row, row.run, agent, kind, data, org=row.org, dialect=CONTROL, facts=facts)
+    return after
+
+
+async def force_cancelled(plan: Plan, row: RunRow, reason: str) -> RunRow:
+    """The end of a run that did not answer its cancel in time."""
+    agent = await plan.agent(row.org, row.agent or "default")
+    data = msgspec.json.encode({"forced": True, "reason": reason})
+    facts = Facts(forced=True)
+    lane = await plan.lane(row.run) if row.has_lane else None
+    if lane is not None:
+        # The holder loses the run: whatever it still sends is late work of nobody.
+        plan.put_lane(_replace(lane, state=LaneState.DONE, worker_id=None, expires_at=None))
+    kind = EventType.RUN_CANCELLED
+    _, after = await plan.append(row, row.run, agent, kind, data, org=row.org, dialect=CONTROL, facts=facts)
+    return after
+
+
+async def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChanged:
+    """Appends the answer. Raises RunNotActive unless the run waits or runs, Conflict when too many lie unread."""
+    row = await run_of(plan, principal, command.run_id)
+    if row.status not in (Status.WAITING, Status.RUNNING):
+        raise RunNotActive(f"The run takes no input: {row.status}.")
+    if sum(pending.type == "input" for pending in row.pending) >= MAX_PENDING - 1:
+        raise Conflict(f"The run has {MAX_PENDING - 1} inputs that its agent has not taken yet.")
+    data = msgspec.json.encode({"content": command.content, "by": principal.user_id})
+    agent = await plan.agent(row.org, row.agent or "default")
+    facts = Facts(asks="input")
+    kind = EventType.RUN_INPUT
+    _, after = await plan.append(row, row.run, agent, kind, data, org=row.org, dialect=CONTROL, facts=facts)
+    return RunChanged(after, changed=True)
+
+
+async def decide(plan: Plan, principal: Principal, command: Decide) -> Decided:
+    """Approves or rejects. Raises NotFound for an unknown checkpoint, NotWaiting when it was decided before."""
+    org = principal.org
+    stored = await plan.unit.checkpoints_waiting(org, command.trace_id, command.step_index)
+    rows = [await plan.checkpoint(row.run, row.agent, row.step_index) or row for row in stored]
+    if command.agent is not None:
+        rows = [row for row in rows if row.agent == command.agent]
+    if not rows:
+        raise NotFound("checkpoint")
+    waiting = [row for row in rows if row.status == "waiting_for_approval"]
+    if not waiting:
+        raise NotWaiting(f"This checkpoint is not waiting for approval: {rows[0].status}.")
+    row = waiting[0]
+    run = await plan.run_by_number(row.run)
+    if run is None:
+        raise NotFound("run")
+    members = {"step_index": row.step_index, "status": command.status, "decided_by": principal.user_id}
+    members |= {"reason": command.reason} if command.reason else {}
+    facts = Facts(
+        name=command.status,
+        status=Status.RUNNING,
+        checkpoint=CheckpointFacts(row.step_index, command.status, decision=True),
+    )
+    agent = await plan.agent(org, row.agent)
+    data = msgspec.json.encode(members)
+    await plan.append(run, run.run, agent, EventType.CHECKPOINT, data, org=org, dialect="checkpoints", facts=facts)
+    return Decided(command.trace_id, row.step_index, command.status)

@@ -1,0 +1,296 @@
+"""The engine: carries out commands, wakes followers, keeps time. Free of any transport."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import assert_never
+
+import msgspec
+
+from towerlog.ambient import Clock, Ids
+from towerlog.engine import control, identities, leases, upkeep, views
+from towerlog.engine.follow import AGENT, RUN, Follower, Frame, Hub, Source, gap_frame
+from towerlog.engine.ingest import append_items
+from towerlog.engine.plan import Plan
+from towerlog.engine.reads import Reads, position_of
+from towerlog.engine.waiting import Waiting
+from towerlog.engine.writer import Submission, Writer
+from towerlog.errors import NotFound, StorageFailed, TowerlogError
+from towerlog.model import command as c
+from towerlog.model import outcome as o
+from towerlog.model.checkpoint import CheckpointView
+from towerlog.model.event import Event
+from towerlog.model.identity import Principal
+from towerlog.store.base import Store
+
+
+class EngineSettings(msgspec.Struct, frozen=True):
+    """What the engine needs of the settings."""
+
+    max_queue: int = 2048
+    cancel_deadline_seconds: int = 30
+
+
+WRITES = (
+    c.Append,
+    c.CreateRun,
+    c.CreateThread,
+    c.RegisterAgent,
+    c.CancelRun,
+    c.GiveInput,
+    c.Claim,
+    c.ClaimRun,
+    c.Report,
+    c.Release,
+    c.Finish,
+    c.Decide,
+    c.CreateKey,
+    c.RevokeKey,
+)
+
+
+class Engine:
+    """One engine to a store."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        ids: Ids,
+        settings: EngineSettings | None = None,
+        on_fatal: Callable[[StorageFailed], None] = lambda error: None,
+    ) -> None:
+        """`on_fatal` is told when the store must not be written any more."""
+        settings = settings or EngineSettings()
+        self._store = store
+        self._clock = clock
+        self._reads = Reads(store, clock)
+        self._hub = Hub()
+        self._waiting = Waiting()
+        self._writer = Writer(
+            store, clock, ids, self._plan, self._committed, max_queue=settings.max_queue, on_fatal=on_fatal
+        )
+        self._upkeep = upkeep.Upkeep(store, clock, self._writer.upkeep, settings.cancel_deadline_seconds * 1000)
+        self._upkeep_task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begins to take commands and to keep time."""
+        self._writer.start()
+        self._upkeep_task = asyncio.create_task(self._upkeep.run(), name="towerlog-upkeep")
+
+    async def stop(self) -> None:
+        """Ends streams and long polls, finishes every command that was taken. The store stays open."""
+        self._hub.stop_all()
+        self._waiting.stop()
+        self._upkeep.stop()
+        if self._upkeep_task is not None:
+            await self._upkeep_task
+        await self._writer.stop()
+
+    def figures(self) -> dict[str, int]:
+        """Counts for the metrics page."""
+        return {
+            "commands": self._writer.commands,
+            "groups": self._writer.groups,
+            "queue": self._writer.waiting,
+            "followers": self._hub.followers,
+        }
+
+    async def execute(
+        self,
+        principal: Principal,
+        command: c.Write | c.Read,
+        dialect: str = "",
+        idempotency: c.Idempotency | None = None,
+    ) -> o.Outcome:
+        """Carries out one command. A writing one is durable when this returns. Raises TowerlogError."""
+        if isinstance(command, c.Append):
+            return await self._writer.submit(principal, command, dialect, idempotency)
+        if isinstance(command, c.Claim) and command.wait_ms:
+            return await self._claim_waiting(principal, command, dialect, idempotency)
+        if isinstance(command, c.Report) and command.wait_ms:
+            return await self._report_waiting(principal, command, dialect, idempotency)
+        if isinstance(command, WRITES):
+            return await self._writer.submit(principal, command, dialect, idempotency)
+        return await self._reads.answer(principal, command)
+
+    async def _plan(self, plan: Plan, submission: Submission) -> o.Outcome | TowerlogError:
+        principal, command = submission.principal, submission.command
+        match command:
+            case c.Append():
+                return await append_items(plan, principal, command)
+            case c.CreateRun():
+                return await control.create_run(plan, principal, command)
+            case c.CreateThread():
+                return await control.create_thread(plan, principal, command)
+            case c.RegisterAgent():
+                return await control.register_agent(plan, principal, command)
+            case c.CancelRun():
+                return await control.cancel_run(plan, principal, command)
+            case c.GiveInput():
+                return await control.give_input(plan, principal, command)
+            case c.Decide():
+                return await control.decide(plan, principal, command)
+            case c.CreateKey():
+                return await identities.create_key(plan, self._clock, principal, command)
+            case c.RevokeKey():
+                return await identities.revoke_key(plan, principal, command)
+            case c.Claim() | c.ClaimRun() | c.Report() | c.Release() | c.Finish():
+                return await self._plan_lease(plan, principal, command)
+            case _:
+                assert_never(command)
+
+    async def _plan_lease(
+        self, plan: Plan, principal: Principal, command: c.Claim | c.ClaimRun | c.Report | c.Release | c.Finish
+    ) -> o.Outcome | TowerlogError:
+        held: leases.Held | o.NothingToClaim | TowerlogError
+        match command:
+            case c.Claim():
+                held = await leases.claim(plan, principal, command)
+            case c.ClaimRun():
+                held = await leases.claim_run(plan, principal, command)
+            case c.Report():
+                held = await leases.report(plan, principal, command)
+            case c.Release():
+                held = await leases.release(plan, principal, command)
+            case c.Finish():
+                held = await leases.finish(plan, principal, command)
+            case _:
+                assert_never(command)
+        if not isinstance(held, leases.Held):
+            return held
+        agent = await plan.agent(principal.org, held.row.agent or "default")
+        view = views.lane_view(principal, held.row, held.lane, agent)
+        if isinstance(command, c.Claim | c.ClaimRun):
+            return await self._claimed(plan, view, held)
+        return o.Reported(view, held.lane, held.results)
+
+    async def _claimed(self, plan: Plan, view: o.RunView, held: leases.Held) -> o.Claimed:
+        """A claim with the run's input and, for a later attempt, the state that the lost one left."""
+        row = held.row
+        first = next((event for event in plan.changes.events if event.run == row.run and event.seq == 1), None)
+        if first is None:
+            first = (await self._store.events_at(row.org, row.run, [1])).get(1)
+        state: CheckpointView | None = None
+        latest = await self._store.checkpoint_latest_of_run(row.org, row.run)
+        if latest is not None and not latest.initial:
+            state = await views.checkpoint_view(self._store, row, latest)
+        return o.Claimed(view, held.lane, _input_of(first), state)
+
+    async def _claim_waiting(
+        self, principal: Principal, command: c.Claim, dialect: str, idempotency: c.Idempotency | None
+    ) -> o.Outcome:
+        """Tries, waits for a run to become claimable, tries again, up to the command's time."""
+        deadline = self._clock.steady_ms() + command.wait_ms
+        while True:
+            ticket = self._waiting.enter(("queue", principal.org))
+            try:
+                outcome = await self._writer.submit(principal, command, dialect, idempotency)
+                left_ms = deadline - self._clock.steady_ms()
+                if not isinstance(outcome, o.NothingToClaim) or left_ms <= 0 or self._waiting.stopped:
+                    return outcome
+                await self._waiting.wait(ticket, left_ms)
+            finally:
+                self._waiting.leave(ticket)
+
+    async def _report_waiting(
+        self, principal: Principal, command: c.Report, dialect: str, idempotency: c.Idempotency | None
+    ) -> o.Outcome:
+        """Reports once; when nothing is wanted of the run yet, waits for that up to the command's time."""
+        outcome = await self._writer.submit(principal, command, dialect, idempotency)
+        if not isinstance(outcome, o.Reported) or outcome.view.row.pending or outcome.view.row.is_terminal():
+            return outcome
+        ticket = self._waiting.enter(("run", outcome.view.row.run))
+        try:
+            # Asked for after entering: what was committed before is seen here, what comes later wakes.
+            row = await self._reads.run_of(principal, command.run_id)
+            if not row.pending and not row.is_terminal():
+                await self._waiting.wait(ticket, command.wait_ms)
+                row = await self._reads.run_of(principal, command.run_id)
+        finally:
+            self._waiting.leave(ticket)
+        view = msgspec.structs.replace(outcome.view, row=row)
+        return msgspec.structs.replace(outcome, view=view)
+
+    def _committed(self, plan: Plan) -> None:
+        changes = plan.changes
+        ended = [
+            number
+            for number, change in changes.runs.items()
+            if change.after.is_terminal() and (change.before is None or not change.before.is_terminal())
+        ]
+        self._hub.publish(changes.events, ended, self._store.epoch)
+        if self._waiting:
+            for org in plan.woken_orgs:
+                self._waiting.wake(("queue", org))
+            for number, change in changes.runs.items():
+                if change.after.pending or change.after.is_terminal():
+                    self._waiting.wake(("run", number))
+
+    async def follow(self, principal: Principal, command: c.Stream, style: str, frame: Frame) -> Follower:
+        """Opens a stream; the caller reads and closes it. Raises NotFound."""
+        if isinstance(command, c.FollowRun):
+            return await self._follow_run(principal, command, style, frame)
+        return await self._follow_agent(principal, command, style, frame)
+
+    async def _follow_run(self, principal: Principal, command: c.FollowRun, style: str, frame: Frame) -> Follower:
+        row = await self._reads.run_of(principal, command.run_id)
+        org, run = principal.org, row.run
+
+        async def ends_at() -> int | None:
+            current = await self._reads.run_of(principal, command.run_id)
+            return current.last_seq if current.is_terminal() else None
+
+        async def page(after: int, limit: int) -> list[Event]:
+            return await self._store.events(org, run, after, limit)
+
+        source = Source(page, _seq_of, ends_at, gap_frame, self._store.epoch)
+        return await self._hub.follow(RUN, run, style, frame, source, command.after_seq, command.follow)
+
+    async def _follow_agent(self, principal: Principal, command: c.FollowAgent, style: str, frame: Frame) -> Follower:
+        agent = await self._store.agent(principal.org, command.agent_id)
+        if agent is None:
+            raise NotFound("agent")
+        org, number, store = principal.org, agent.agent, self._store
+        after = None if command.after is None else position_of(command.after, store.epoch)
+        if after is None:
+            after = await self._tail_start(org, number, command.tail)
+
+        async def ends_at() -> int | None:
+            return None
+
+        async def page(after: int, limit: int) -> list[Event]:
+            return await store.feed(org, number, limit, after)
+
+        source = Source(page, _position_of, ends_at, None, store.epoch)
+        return await self._hub.follow(AGENT, number, style, frame, source, after, True)
+
+    async def _tail_start(self, org: int, agent: int, tail: int) -> int:
+        """The position that the newest `tail` events of a feed come after."""
+        newest = await self._store.feed(org, agent, max(tail, 1), None)
+        if not newest:
+            return 0
+        return newest[0].position - 1 if tail else newest[-1].position
+
+
+def _seq_of(event: Event) -> int:
+    return event.seq
+
+
+def _position_of(event: Event) -> int:
+    return event.position
+
+
+class _QueuedData(msgspec.Struct):
+    input: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode_queued = msgspec.json.Decoder(_QueuedData).decode
+
+
+def _input_of(first: Event | None) -> bytes | None:
+    if first is None:
+        return None
+    text = bytes(_decode_queued(first.data).input)
+    return None if text == b"null" else text

@@ -1,0 +1,303 @@
+"""A plan: what one group of commands will change, made in memory before anything is written.
+
+Looks rows up in the cache, else in the unit; keeps every change in `changes` and in the cache. A command that raises
+must do so before its first change; `writer` drops plan and cache whole when anything else goes wrong.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.ambient import Clock, Ids
+from towerlog.engine.cache import Cache
+from towerlog.model.chain import chain_hash
+from towerlog.model.checkpoint import CheckpointRow
+from towerlog.model.event import NO_FACTS, Event, EventType, Facts, OpenRun, RunByForeignId, RunById, RunByTrace, RunRef
+from towerlog.model.identity import Counters, shard_key
+from towerlog.model.lease import Lane, LaneState
+from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow
+from towerlog.model.times import FUTURE_TOLERANCE_MS
+from towerlog.projections import agents as agent_fold
+from towerlog.projections import checkpoints as checkpoint_fold
+from towerlog.projections import runs as run_fold
+from towerlog.projections import threads as thread_fold
+from towerlog.projections import usage as usage_fold
+from towerlog.store.base import Changes, RunChange, Unit
+
+encode_facts = msgspec.json.Encoder().encode
+RefKey = tuple[int, str, str]
+
+
+class Plan:
+    """The changes of one group, growing."""
+
+    def __init__(self, unit: Unit, cache: Cache, clock: Clock, ids: Ids) -> None:
+        """`clock` is read once: a group has one time."""
+        self.unit = unit
+        self.cache = cache
+        self.ids = ids
+        self.now = clock.now_ms()
+        self.steady = clock.steady_ms()
+        self.changes = Changes()
+        self.ids_seen: dict[tuple[int, str], Event] = {}
+        """Events with an id: those of this group, and stored ones that were looked up."""
+        self.ids_asked: set[tuple[int, str]] = set()
+        """(run, event id) pairs whose presence in the store is known."""
+        self.absent: set[RefKey] = set()
+        """References and agents that the store is known not to have."""
+        self.checkpoints_seen: dict[tuple[int, str, int], CheckpointRow | None] = {}
+        self.woken_orgs: set[int] = set()
+        """Organisations in which a lane became claimable."""
+
+    # looking up
+
+    async def counters(self, org: int) -> Counters:
+        """The organisation's counters, ready to be moved on."""
+        found = self.cache.counters.get(org)
+        if found is None:
+            found = await self.unit.counters(org)
+            self.cache.counters.put(org, found)
+        return found
+
+    def run_cached(self, org: int, ref: RunRef) -> RunRow | None:
+        """The run of a reference if the cache knows it."""
+        if isinstance(ref, OpenRun):
+            thread = self.cache.threads.get((org, ref.thread_id))
+            if thread is None:
+                return None
+            number = thread.open_runs[-1] if thread.open_runs else thread.newest_run
+            return self.cache.runs.get(number)
+        known = self.cache.refs.get(ref_key(org, ref))
+        return None if known is None else self.cache.runs.get(known)
+
+    async def run(self, org: int, ref: RunRef) -> RunRow | None:
+        """The run of a reference, None when there is none."""
+        row = self.run_cached(org, ref)
+        if row is None and not (self.absent and not isinstance(ref, OpenRun) and ref_key(org, ref) in self.absent):
+            row = (await self.unit.runs_by_ref([(org, ref)]))[0]
+            if row is not None:
+                row = self.remember_run(org, ref, row)
+        return row
+
+    def remember_run(self, org: int, ref: RunRef, row: RunRow) -> RunRow:
+        """Keeps a row that was looked up; a row changed in this group is newer than the stored one."""
+        known = self.cache.runs.get(row.run)
+        if known is not None and known.last_seq >= row.last_seq:
+            row = known
+        self.cache.runs.put(row.run, row)
+        if not isinstance(ref, OpenRun):
+            self.cache.refs.put(ref_key(org, ref), row.run)
+        return row
+
+    async def run_by_number(self, number: int) -> RunRow | None:
+        """A run by its number."""
+        row = self.cache.runs.get(number)
+        if row is None:
+            row = (await self.unit.runs_by_number([number])).get(number)
+            if row is not None:
+                self.cache.runs.put(number, row)
+        return row
+
+    async def thread(self, org: int, thread_id: str) -> ThreadRow | None:
+        """A thread, None when there is none."""
+        row = self.cache.threads.get((org, thread_id))
+        if row is None:
+            row = (await self.unit.threads([(org, thread_id)])).get((org, thread_id))
+            if row is not None:
+                self.cache.threads.put((org, thread_id), row)
+        return row
+
+    async def thread_made(self, org: int, thread_id: str) -> ThreadRow:
+        """A thread, made when new."""
+        row = await self.thread(org, thread_id)
+        return row or self.put_thread(ThreadRow(org, thread_id, self.now, updated_at=0))
+
+    async def agent(self, org: int, name: str) -> AgentRow:
+        """An agent by name, registered when new."""
+        row = self.cache.agents.get((org, name))
+        if row is None:
+            if (org, "\x1fagent", name) not in self.absent:
+                row = (await self.unit.agents_by_name([(org, name)])).get((org, name))
+            if row is None:
+                counters = await self.counters(org)
+                number = counters.agents + 1
+                self._count(org, msgspec.structs.replace(counters, agents=number))
+                row = AgentRow(shard_key(org, number), org, self.ids.uuid(), name, self.now)
+                self.changes.agents[row.agent] = row
+            self.cache.agents.put((org, name), row)
+        return row
+
+    async def lane(self, run: int) -> Lane | None:
+        """A run's lane, None when it has none."""
+        found = self.cache.lanes.get(run)
+        if found is None:
+            found = (await self.unit.lanes([run])).get(run)
+            if found is not None:
+                self.cache.lanes.put(run, found)
+        return found
+
+    async def event_by_id(self, run: int, event_id: str) -> Event | None:
+        """The event that this run has under an id."""
+        key = (run, event_id)
+        change = self.changes.runs.get(run)
+        born_here = change is not None and change.before is None
+        if key not in self.ids_asked and not born_here:
+            self.ids_asked.add(key)
+            self.ids_seen |= await self.unit.events_by_id([key])
+        return self.ids_seen.get(key)
+
+    async def checkpoint(self, run: int, agent: str, step_index: int) -> CheckpointRow | None:
+        """A checkpoint row, with this group's changes."""
+        key = (run, agent, step_index)
+        if key not in self.checkpoints_seen:
+            self.checkpoints_seen[key] = await self.unit.checkpoint(*key)
+        return self.checkpoints_seen[key]
+
+    # changing
+
+    def put_thread(self, row: ThreadRow) -> ThreadRow:
+        """Changes a thread."""
+        self.cache.threads.put((row.org, row.thread_id), row)
+        self.changes.threads[row.org, row.thread_id] = row
+        return row
+
+    def put_agent(self, row: AgentRow) -> None:
+        """Changes an agent."""
+        self.cache.agents.put((row.org, row.name), row)
+        self.changes.agents[row.agent] = row
+
+    def put_lane(self, lane: Lane) -> None:
+        """Changes a lane."""
+        self.cache.lanes.put(lane.run, lane)
+        self.changes.lanes[lane.run] = lane
+        if lane.state is LaneState.QUEUED:
+            self.woken_orgs.add(lane.org)
+
+    def _count(self, org: int, counters: Counters) -> None:
+        self.cache.counters.put(org, counters)
+        self.changes.counters[org] = counters
+
+    async def new_run_number(self, org: int) -> int:
+        """The next run's number."""
+        counters = await self.counters(org)
+        self._count(org, Counters(counters.position, counters.runs + 1, counters.agents))
+        return shard_key(org, counters.runs + 1)
+
+    async def append(
+        self,
+        row: RunRow | None,
+        run: int,
+        agent: AgentRow | None,
+        kind: EventType,
+        data: bytes,
+        *,
+        org: int,
+        dialect: str,
+        facts: Facts = NO_FACTS,
+        occurred_at: int | None = None,
+        event_id: str | None = None,
+    ) -> tuple[Event, RunRow]:
+        """Gives an event its place, folds it into every projection, and keeps all of it. `row` None: the run is new."""
+        counters = await self.counters(org)
+        position = counters.position + 1
+        self._count(org, Counters(position, counters.runs, counters.agents))
+        late = row is not None and row.is_terminal() and not run_fold.revives(row, kind, facts)
+        event = Event(
+            org=org,
+            position=position,
+            run=run,
+            seq=1 if row is None else row.last_seq + 1,
+            type=kind,
+            recorded_at=self.now,
+            data=data,
+            facts=facts,
+            facts_json=b"" if facts is NO_FACTS else encode_facts(facts),
+            dialect=dialect,
+            occurred_at=occurred_at,
+            event_id=event_id,
+            agent=0 if agent is None else agent.agent,
+            late=late,
+            future=occurred_at is not None and occurred_at > self.now + FUTURE_TOLERANCE_MS,
+        )
+        event, after = self._fold_run(row, event, agent)
+        await self._fold_rest(row, after, event, agent)
+        return event, after
+
+    def _fold_run(self, row: RunRow | None, event: Event, agent: AgentRow | None) -> tuple[Event, RunRow]:
+        base = run_fold.begin(event) if row is None else row
+        name = None if agent is None else agent.name
+        if event.facts.report is not None and not event.late:
+            # What the event spent shows only after a first fold, and belongs into what is hashed.
+            spent = usage_fold.spent(base, run_fold.fold(base, event, name))
+            facts = msgspec.structs.replace(event.facts, spent=spent)
+            event = msgspec.structs.replace(event, facts=facts, facts_json=encode_facts(facts))
+        event = msgspec.structs.replace(event, hash=chain_hash(base.last_hash, event))
+        after = run_fold.fold(base, event, name)
+        self.changes.events.append(event)
+        change = self.changes.runs.get(event.run)
+        if change is None:
+            self.changes.runs[event.run] = RunChange(row, after)
+        else:
+            change.after = after
+        self.cache.runs.put(event.run, after)
+        if event.event_id is not None:
+            self.ids_seen[event.run, event.event_id] = event
+            self.ids_asked.add((event.run, event.event_id))
+        return event, after
+
+    async def _fold_rest(self, row: RunRow | None, after: RunRow, event: Event, agent: AgentRow | None) -> None:
+        name = None if agent is None else agent.name
+        key = usage_fold.key_of(after, event, name)
+        cells = self.changes.usage
+        cells[key] = usage_fold.fold(cells.get(key), key, row, after)
+        if agent is not None:
+            self.put_agent(agent_fold.fold(self.cache.agents.get((agent.org, agent.name)) or agent, row, after, event))
+        if event.facts.checkpoint is not None and not event.late:
+            await self._fold_checkpoint(event, after, name or "unknown")
+        if row is None or row.status is not after.status:
+            await self._status_moved(row, after, event)
+
+    async def _fold_checkpoint(self, event: Event, after: RunRow, agent: str) -> None:
+        facts = event.facts.checkpoint
+        if facts is None:
+            return
+        before = await self.checkpoint(event.run, agent, facts.step_index)
+        changed = checkpoint_fold.fold(before, event, after, agent)
+        if changed is not None and changed is not before:
+            key = (event.run, agent, facts.step_index)
+            self.checkpoints_seen[key] = self.changes.checkpoints[key] = changed
+
+    async def _status_moved(self, row: RunRow | None, after: RunRow, event: Event) -> None:
+        thread = await self.thread_made(after.org, after.thread_id)
+        changed = thread_fold.fold(thread, row, after, event)
+        if changed is not thread:
+            self.put_thread(changed)
+        if row is None or not after.has_lane:
+            return
+        lane = await self.lane(after.run)
+        if lane is None:
+            return
+        if after.is_terminal() and lane.state is not LaneState.DONE:
+            self.put_lane(msgspec.structs.replace(lane, state=LaneState.DONE, expires_at=None))
+        elif row.status is Status.QUEUED and lane.state in (LaneState.QUEUED, LaneState.BLOCKED):
+            # Somebody works on it without a claim: it is no longer anybody else's to take.
+            self.put_lane(msgspec.structs.replace(lane, state=LaneState.DONE))
+        if after.is_terminal():
+            await self._unblock(changed)
+
+    async def _unblock(self, thread: ThreadRow) -> None:
+        """The thread's next run may be claimed now."""
+        if not thread.lane_runs:
+            return
+        lane = await self.lane(thread.lane_runs[0])
+        if lane is not None and lane.state is LaneState.BLOCKED:
+            self.put_lane(msgspec.structs.replace(lane, state=LaneState.QUEUED))
+
+
+def ref_key(org: int, ref: RunById | RunByForeignId | RunByTrace) -> RefKey:
+    """The cache's name of a reference; no thread id holds a control character."""
+    if isinstance(ref, RunById):
+        return (org, "\x1frun", ref.run_id)
+    if isinstance(ref, RunByForeignId):
+        return (org, "\x1fforeign", ref.foreign_id)
+    return (org, ref.thread_id, ref.trace_id)

@@ -1,0 +1,88 @@
+"""Views: rows with what lies outside them (names, parents, lanes, bodies), for replies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from towerlog.model.checkpoint import CheckpointRow, CheckpointView
+from towerlog.model.identity import Principal
+from towerlog.model.lease import Lane
+from towerlog.model.outcome import RunView
+from towerlog.model.run import AgentRow, RunRow
+from towerlog.store.base import Store
+
+MAX_TREE_RUNS = 500
+"""A tree shows at most this many descendants."""
+MAX_TREE_DEPTH = 20
+
+
+async def run_views(store: Store, principal: Principal, rows: Sequence[RunRow]) -> list[RunView]:
+    """Rows for a list: with the creator's name and the parent's id."""
+    org = principal.org
+    users = await store.users(org, {row.created_by for row in rows if row.created_by}) if rows else {}
+    names = [row.parent_key for row in rows if row.parent_key is not None]
+    parents = await store.run_ids_of_parents(org, names) if names else {}
+    views = []
+    for row in rows:
+        user = users.get(row.created_by or "")
+        views.append(
+            RunView(
+                row,
+                principal.org_id,
+                created_by_name=None if user is None else user.name,
+                created_by_email=None if user is None else user.email,
+                parent_run_id=parents.get(row.parent_key or ""),
+            )
+        )
+    return views
+
+
+async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool) -> RunView:
+    """One run with its lane, its first and its last body, and (tree) its descendants."""
+    view = (await run_views(store, principal, [row]))[0]
+    org = principal.org
+    bodies = await store.events_at(org, row.run, [1, *([row.ended_seq] if row.ended_seq else [])])
+    agents = await store.agents(org, 1, None, row.agent) if row.agent else []
+    lane = await store.lane(org, row.run) if row.has_lane else None
+    children = await _children(store, principal, row, {row.run}, MAX_TREE_DEPTH) if tree else ()
+    first, last = bodies.get(1), bodies.get(row.ended_seq or 0)
+    return RunView(
+        row,
+        principal.org_id,
+        agent_id=agents[0].agent_id if agents else None,
+        lane=lane,
+        created_by_name=view.created_by_name,
+        created_by_email=view.created_by_email,
+        parent_run_id=view.parent_run_id,
+        result=None if last is None else last.data,
+        input=None if first is None else first.data,
+        children=children,
+    )
+
+
+async def _children(store: Store, principal: Principal, row: RunRow, seen: set[int], depth: int) -> tuple[RunView, ...]:
+    if depth == 0 or len(seen) >= MAX_TREE_RUNS:
+        return ()
+    found = await store.run_children(principal.org, row, MAX_TREE_RUNS - len(seen))
+    fresh = [child for child in found if child.run not in seen]
+    seen |= {child.run for child in fresh}
+    views = []
+    for child in fresh:
+        below = await _children(store, principal, child, seen, depth - 1)
+        views.append(RunView(child, principal.org_id, parent_run_id=row.run_id, children=below))
+    return tuple(views)
+
+
+def lane_view(principal: Principal, row: RunRow, lane: Lane, agent: AgentRow | None) -> RunView:
+    """A run as its worker sees it."""
+    return RunView(row, principal.org_id, agent_id=None if agent is None else agent.agent_id, lane=lane)
+
+
+async def checkpoint_view(store: Store, run: RunRow, row: CheckpointRow) -> CheckpointView:
+    """A checkpoint with its history read back."""
+    events = await store.events_at(row.org, row.run, [row.seq])
+    event = events.get(row.seq)
+    figures = b"{}" if event is None or row.initial else event.data
+    messages, metas = await store.history(row.org, bytes.fromhex(row.node), row.length) if row.node else ([], [])
+    kept = [meta for meta in metas if meta is not None]
+    return CheckpointView(row, run.run_id, run.trace_id, figures, messages, kept if row.has_meta else None)

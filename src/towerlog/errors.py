@@ -1,0 +1,175 @@
+"""The error family: one class per thing that can go wrong, a stable code and a default message each.
+
+The class docstring *is* the default message, so that to define an error is to explain it. Nothing here knows
+HTTP: `asgi/faults.py` maps codes to statuses, each dialect to its own words.
+
+    TowerlogError
+    ├── Malformed            the body cannot be read at all
+    ├── Invalid              a field is wrong; names the field
+    │   └── IdReused
+    ├── Unauthenticated · Forbidden · NotFound
+    ├── Conflict
+    │   ├── ThreadBusy · RunNotActive · RunEnded · LeaseLost · AlreadyClaimed · NotWaiting
+    │   └── InProgress
+    ├── IdempotencyMismatch
+    ├── TooLarge · RateLimited · Overloaded · StorageFailed
+    └── Internal
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class TowerlogError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        field: str | None = None,
+        details: Mapping[str, str] | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        """`field` is a dotted path such as `events.3.data.thread_id`; `retry_after` is in seconds."""
+        self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
+        self.field = field
+        self.details: dict[str, str] = dict(details or ({field: self.message} if field else {}))
+        self.retry_after = retry_after
+        super().__init__(self.message)
+
+
+class Malformed(TowerlogError):
+    """The body is not valid JSON."""
+
+    code = "malformed"
+
+
+class Invalid(TowerlogError):
+    """A field is missing or has a wrong value."""
+
+    code = "validation_failed"
+
+
+class IdReused(Invalid):
+    """This event id was used before in this run, with another body."""
+
+    code = "id_reused"
+
+
+class Unauthenticated(TowerlogError):
+    """The API key is missing or not valid."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(TowerlogError):
+    """The API key lacks the scope that this endpoint needs."""
+
+    code = "forbidden"
+
+
+class NotFound(TowerlogError):
+    """There is no such object."""
+
+    code = "not_found"
+
+    def __init__(self, kind: str, message: str | None = None) -> None:
+        """`kind` is the noun that was looked for: `run`, `thread`, `agent`, `checkpoint`, `route`, `key`."""
+        self.kind = kind
+        super().__init__(message or f"There is no such {kind}.")
+
+
+class Conflict(TowerlogError):
+    """The object's state does not allow this."""
+
+    code = "conflict"
+
+
+class ThreadBusy(Conflict):
+    """The thread has a run that has not ended."""
+
+    code = "thread_busy"
+
+
+class RunNotActive(Conflict):
+    """The run is not active."""
+
+    code = "run_not_active"
+
+
+class RunEnded(Conflict):
+    """The run has ended."""
+
+    code = "run_ended"
+
+
+class LeaseLost(Conflict):
+    """This worker does not hold the run's lease."""
+
+    code = "lease_lost"
+
+
+class AlreadyClaimed(Conflict):
+    """Another worker holds the run's lease."""
+
+    code = "already_claimed"
+
+
+class NotWaiting(Conflict):
+    """This checkpoint is not waiting for approval."""
+
+    code = "not_waiting"
+
+
+class InProgress(Conflict):
+    """The first request with this Idempotency-Key is still being answered."""
+
+    code = "in_progress"
+    retryable = True
+
+
+class IdempotencyMismatch(TowerlogError):
+    """This Idempotency-Key was used before with another request body."""
+
+    code = "idempotency_mismatch"
+
+
+class TooLarge(TowerlogError):
+    """The request is larger than this server accepts."""
+
+    code = "too_large"
+
+
+class RateLimited(TowerlogError):
+    """Too many requests."""
+
+    code = "rate_limited"
+    retryable = True
+
+
+class Overloaded(TowerlogError):
+    """The server has more work than it can hold; nothing was stored."""
+
+    code = "overloaded"
+    retryable = True
+
+
+class StorageFailed(TowerlogError):
+    """The storage refused to take the write; whether it was stored is unknown."""
+
+    code = "storage_failed"
+    retryable = True
+    fatal = False
+    """True when nothing more may be written before a restart has shown what is on disk."""
+
+
+class Internal(TowerlogError):
+    """The server failed in a way that it did not foresee."""
+
+    code = "internal"

@@ -1,0 +1,39 @@
+"""Checkpoints: the row that points at a stored history, and the history read back."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class CheckpointRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """The newest revision of (run, agent, step_index), folded from `checkpoint` events."""
+
+    org: int
+    run: int
+    agent: str
+    step_index: int
+    thread_id: str
+    status: str
+    seq: int
+    """The event that holds the figures (not the one of a later decision)."""
+    position: int
+    node: str
+    length: int
+    has_meta: bool
+    digest: str
+    created_at: int
+    updated_at: int
+    revision: int = 1
+    initial: bool = False
+
+
+class CheckpointView(msgspec.Struct, frozen=True, gc=False):
+    """A checkpoint read back whole."""
+
+    row: CheckpointRow
+    run_id: str
+    trace_id: str
+    figures: bytes
+    """The sender's data without `history` and `history_meta`: one JSON object."""
+    history: list[bytes]
+    history_meta: list[bytes] | None

@@ -1,0 +1,275 @@
+"""Events: what a dialect proposes (`Draft`) and what the log returns (`Event`).
+
+`data` is always one line of JSON text, an object, ready to be spliced into a reply; what the folds need beside it
+stands in `Facts`, so that a fold never parses a body.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from towerlog.model.run import Status
+from towerlog.model.usage import Usage, UsageReport
+
+
+class EventType(enum.StrEnum):
+    """The closed set of canonical types; what has no place here is `other` under its own name (`Facts.name`)."""
+
+    RUN_QUEUED = "run.queued"
+    RUN_STARTED = "run.started"
+    RUN_PAUSED = "run.paused"
+    RUN_RESUMED = "run.resumed"
+    RUN_WAITING = "run.waiting_for_input"
+    RUN_INPUT = "run.input"
+    RUN_CANCEL_REQUESTED = "run.cancel_requested"
+    RUN_COMPLETED = "run.completed"
+    RUN_FAILED = "run.failed"
+    RUN_CANCELLED = "run.cancelled"
+    RUN_LOST = "run.lost"
+    BUDGET_WARNING = "budget.warning"
+    BUDGET_EXCEEDED = "budget.exceeded"
+    MESSAGE_DELTA = "message.delta"
+    TOOL_CALL = "tool.call"
+    TOOL_RESULT = "tool.result"
+    MODEL_CALL = "model.call"
+    STEP = "step"
+    CHECKPOINT = "checkpoint"
+    COMMAND_ACKNOWLEDGED = "command.acknowledged"
+    LANE_CLAIMED = "lane.claimed"
+    LANE_REPORT = "lane.report"
+    LANE_RELEASED = "lane.released"
+    LANE_LOST = "lane.lost"
+    OTHER = "other"
+
+
+TARGET_STATUS: dict[EventType, Status] = {
+    EventType.RUN_QUEUED: Status.QUEUED,
+    EventType.RUN_STARTED: Status.RUNNING,
+    EventType.RUN_PAUSED: Status.PAUSED,
+    EventType.RUN_RESUMED: Status.RUNNING,
+    EventType.RUN_WAITING: Status.WAITING,
+    EventType.RUN_INPUT: Status.RUNNING,
+    EventType.RUN_CANCEL_REQUESTED: Status.CANCELLING,
+    EventType.RUN_COMPLETED: Status.COMPLETED,
+    EventType.RUN_FAILED: Status.FAILED,
+    EventType.RUN_CANCELLED: Status.CANCELLED,
+    EventType.RUN_LOST: Status.LOST,
+    EventType.BUDGET_EXCEEDED: Status.BUDGET_EXCEEDED,
+    EventType.LANE_RELEASED: Status.QUEUED,
+    EventType.LANE_LOST: Status.QUEUED,
+}
+"""Where an event takes its run when the transition table of `model/run.py` allows it."""
+
+FEED_TYPES = frozenset(
+    {
+        EventType.TOOL_CALL,
+        EventType.TOOL_RESULT,
+        EventType.MODEL_CALL,
+        EventType.CHECKPOINT,
+        EventType.RUN_COMPLETED,
+        EventType.RUN_FAILED,
+        EventType.BUDGET_EXCEEDED,
+    }
+)
+"""What may have a place in an agent's activity feed; the rest is never even indexed there."""
+
+
+class RunById(msgspec.Struct, frozen=True, gc=False):
+    """A run by our own UUID; an unknown one is refused (404), never created."""
+
+    run_id: str
+
+
+class RunByForeignId(msgspec.Struct, frozen=True, gc=False):
+    """A run by its sender's id, unique in the organisation; created when new.
+
+    `foreign_id` carries its dialect, as in `steps:abc`; a sender may also use one of our run ids after the colon.
+    """
+
+    foreign_id: str
+    thread_id: str
+
+
+class RunByTrace(msgspec.Struct, frozen=True, gc=False):
+    """The run (thread, trace); created when new. `reopen`: a terminal one is left alone and a new run begun."""
+
+    thread_id: str
+    trace_id: str
+    reopen: bool = False
+
+
+class OpenRun(msgspec.Struct, frozen=True, gc=False):
+    """The thread's newest open run, else its newest run, else a new one.
+
+    `reopen`: a new run also when the newest has ended.
+    """
+
+    thread_id: str
+    reopen: bool = False
+
+
+RunRef = RunById | RunByForeignId | RunByTrace | OpenRun
+
+
+class Born(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What is known of a run at its first event and never changes: kept in that event, so that a rebuild knows it."""
+
+    run_id: str
+    thread_id: str
+    trace_id: str
+    foreign_id: str | None = None
+    implicit: bool = False
+    created_by: str | None = None
+    parent_key: str | None = None
+    resumed_from: str | None = None
+    persona_id: str | None = None
+    route_id: str | None = None
+    source: str = ""
+    """The dialect that the run came in through."""
+
+
+class CheckpointFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A checkpoint without its history, which lies in the content store under `node`."""
+
+    step_index: int
+    status: str
+    node: str = ""
+    """Hex key of the history's last node; empty for the empty history."""
+    length: int = 0
+    has_meta: bool = True
+    digest: str = ""
+    """Hex SHA-256 of figures and history: equal digests are the same content."""
+    initial: bool = False
+    """Written by the start of a run, not by its agent."""
+    decision: bool = False
+    """A human's approve or reject: changes the status alone."""
+
+
+class LaneFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a lane event says about the lease."""
+
+    worker_id: str | None = None
+    epoch: int = 0
+    attempt: int = 0
+    phase: str | None = None
+
+
+class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What folds and encoders need beside the body. Everything is optional."""
+
+    name: str | None = None
+    """The sender's own type, where it is not the canonical one."""
+    status: Status | None = None
+    """Overrides `TARGET_STATUS`."""
+    report: UsageReport | None = None
+    spent: Usage | None = None
+    """What this event added to its run's totals; filled in at the append."""
+    model: str | None = None
+    tool: str | None = None
+    tool_call_id: str | None = None
+    success: bool | None = None
+    duration_ms: int | None = None
+    error: str | None = None
+    """One line of why, at most 500 characters."""
+    question: str | None = None
+    parent_key: str | None = None
+    checkpoint: CheckpointFacts | None = None
+    lane: LaneFacts | None = None
+    command_id: int | None = None
+    """The pending command that this event acknowledges."""
+    asks: str | None = None
+    """A wish of the control side (`cancel`, `input`, `pause`): pending until acknowledged."""
+    acknowledges: str | None = None
+    """Or: the oldest pending command of this type (`cancel`, `input`, `pause`)."""
+    forced: bool = False
+    recovered: bool = False
+    fills: bool = False
+    """A start: fills in what was missing even when it comes late."""
+    born: Born | None = None
+    metadata: msgspec.Raw | None = None
+    """A JSON object merged into the run's metadata."""
+
+
+NO_FACTS = Facts()
+
+
+class History(msgspec.Struct, frozen=True, gc=False):
+    """A checkpoint's messages on their way in: one compact JSON text each, key order as sent."""
+
+    messages: list[bytes]
+    meta: list[bytes] | None
+    """Parallel to `messages`; None when the sender gave none."""
+
+
+class Draft(msgspec.Struct, frozen=True, gc=False):
+    """An event as a dialect proposes it."""
+
+    type: EventType
+    run: RunRef
+    data: bytes
+    facts: Facts = NO_FACTS
+    occurred_at: int | None = None
+    """Milliseconds; the sender's clock, kept and never used for ordering."""
+    event_id: str | None = None
+    """The sender's idempotency id, unique in the run for the run's life."""
+    natural_key: str | None = None
+    """A name for what can happen once in a run: the same again with the same content adds nothing."""
+    agent: str | None = None
+    """The agent's name; None: the run's agent."""
+    agent_default: str = "default"
+    """Used when neither the event nor its run names one."""
+    history: History | None = None
+
+
+class Touch(msgspec.Struct, frozen=True, gc=False):
+    """A sign of life of an agent outside any run: moves its last heartbeat, adds no event."""
+
+    agent: str
+    occurred_at: int | None = None
+
+
+class Refusal(msgspec.Struct, frozen=True, gc=False):
+    """An item of a batch that is not stored, and why. `code` is one of the error codes."""
+
+    code: str
+    message: str
+    field: str | None = None
+
+
+Item = Draft | Touch | Refusal
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """An event as the log returns it."""
+
+    org: int
+    position: int
+    """Rises by commit order in the organisation."""
+    run: int
+    """The run's number (not its id)."""
+    seq: int
+    """1, 2, 3 … in the run."""
+    type: EventType
+    recorded_at: int
+    data: bytes
+    facts: Facts = NO_FACTS
+    facts_json: bytes = b""
+    """`facts` as it is stored and hashed; empty for `NO_FACTS`."""
+    dialect: str = ""
+    occurred_at: int | None = None
+    event_id: str | None = None
+    agent: int = 0
+    """The agent's number, 0 for none."""
+    late: bool = False
+    """Came after the run had ended."""
+    future: bool = False
+    """Its sender's clock was more than five minutes ahead."""
+    hash: bytes = b""
+    """SHA-256 over the run's previous hash and this event."""
+
+
+def cursor_text(epoch: str, position: int) -> str:
+    """The opaque cursor of a feed: which log, and where in it."""
+    return f"{epoch}-{position}"

@@ -1,0 +1,200 @@
+"""Outcomes: what the engine answers to a command. A closed set; a dialect encodes them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.model.checkpoint import CheckpointRow, CheckpointView
+from towerlog.model.event import Event, Refusal
+from towerlog.model.identity import Key
+from towerlog.model.lease import Lane
+from towerlog.model.run import AgentRow, Pending, RunRow, ThreadRow, UsageRow
+
+
+class Replayed(msgspec.Struct, frozen=True, gc=False):
+    """The stored reply of the first request with this Idempotency-Key."""
+
+    status: int
+    body: bytes
+
+
+class Stored(msgspec.Struct, frozen=True, gc=False):
+    """An item that is durable: stored now, or (`duplicate`) before under the same id."""
+
+    position: int
+    seq: int
+    run_id: str
+    agent: str | None = None
+    duplicate: bool = False
+    late: bool = False
+    commands: tuple[Pending, ...] = ()
+    """What the control side wants of this run."""
+
+
+class Appended(msgspec.Struct, frozen=True, gc=False):
+    """One result per item of the command, in order. A stored `Touch` has position 0."""
+
+    results: list[Stored | Refusal]
+
+
+class RunView(msgspec.Struct, frozen=True, gc=False):
+    """A run with what lies outside its row."""
+
+    row: RunRow
+    org_id: str
+    agent_id: str | None = None
+    """UUID of the run's main agent."""
+    lane: Lane | None = None
+    created_by_name: str | None = None
+    created_by_email: str | None = None
+    parent_run_id: str | None = None
+    result: bytes | None = None
+    """Data of the terminal event (only where one run was asked for)."""
+    input: bytes | None = None
+    """Data of the first event (only where one run was asked for)."""
+    children: tuple[RunView, ...] = ()
+
+
+class RunCreated(msgspec.Struct, frozen=True, gc=False):
+    """A queued run."""
+
+    run_id: str
+    trace_id: str
+
+
+class RunChanged(msgspec.Struct, frozen=True, gc=False):
+    """A run after a control command. `changed` is False when it was so already."""
+
+    row: RunRow
+    changed: bool
+
+
+class Claimed(msgspec.Struct, frozen=True, gc=False):
+    """A run under its lease, with what a worker needs to begin. `checkpoint`: the state a lost attempt left."""
+
+    view: RunView
+    lane: Lane
+    input: bytes | None = None
+    """JSON text of the run's input."""
+    checkpoint: CheckpointView | None = None
+
+
+class NothingToClaim(msgspec.Struct, frozen=True, gc=False):
+    """No queued run matched in time."""
+
+
+class Reported(msgspec.Struct, frozen=True, gc=False):
+    """The lane after a report, and one result per item."""
+
+    view: RunView
+    lane: Lane
+    results: list[Stored | Refusal] = []
+
+
+class Decided(msgspec.Struct, frozen=True, gc=False):
+    """A checkpoint after a human's decision."""
+
+    trace_id: str
+    step_index: int
+    status: str
+
+
+class Page(msgspec.Struct, frozen=True, gc=False):
+    """Rows of one kind and the cursor of the next page, None at the end."""
+
+    rows: (
+        list[RunView]
+        | list[ThreadRow]
+        | list[AgentRow]
+        | list[Event]
+        | list[CheckpointRow]
+        | list[Key]
+        | list[UsageRow]
+        | list[ApprovalView]
+        | list[LaneView]
+        | list[WorkerView]
+    )
+    next: str | None = None
+
+
+class ApprovalView(msgspec.Struct, frozen=True, gc=False):
+    """A checkpoint that waits."""
+
+    row: CheckpointRow
+    trace_id: str
+    figures: bytes
+
+
+class LaneView(msgspec.Struct, frozen=True, gc=False):
+    """A lane with its run."""
+
+    run: RunView
+    lane: Lane
+
+
+class WorkerView(msgspec.Struct, frozen=True, gc=False):
+    """A worker and the lanes it holds."""
+
+    worker_id: str
+    last_heartbeat: int | None
+    run_ids: tuple[str, ...]
+
+
+class LaneCounts(msgspec.Struct, frozen=True, gc=False):
+    """The queue at a glance; `oldest_queued_at` in ms of the steady clock."""
+
+    page: Page
+    queued: int
+    held: int
+    oldest_queued_at: int | None
+    now: int
+
+
+class FeedPage(msgspec.Struct, frozen=True, gc=False):
+    """Events of an agent's feed, oldest first, with the log's epoch for cursors."""
+
+    agent: AgentRow
+    events: list[Event]
+    epoch: str
+
+
+class KeyMinted(msgspec.Struct, frozen=True, gc=False):
+    """A new key; its text is in no other reply ever again."""
+
+    key: Key
+    text: str
+
+
+class ThreadView(msgspec.Struct, frozen=True, gc=False):
+    """A thread; `created` tells whether this command made it."""
+
+    row: ThreadRow
+    created: bool = False
+
+
+class AgentView(msgspec.Struct, frozen=True, gc=False):
+    """An agent; `created` tells whether this command made it."""
+
+    row: AgentRow
+    created: bool = False
+
+
+Outcome = (
+    Appended
+    | RunCreated
+    | RunChanged
+    | RunView
+    | Claimed
+    | NothingToClaim
+    | Reported
+    | Decided
+    | Page
+    | LaneCounts
+    | FeedPage
+    | CheckpointView
+    | KeyMinted
+    | Key
+    | ThreadView
+    | AgentView
+    | Replayed
+)

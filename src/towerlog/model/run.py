@@ -1,0 +1,186 @@
+"""Runs: the one status machine and the projection row that the folds keep.
+
+The transition table is the only place that knows which status may follow which; each dialect has a word table for
+the statuses, nothing more.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from towerlog.model.usage import NOTHING, Usage
+
+
+class Status(enum.StrEnum):
+    """Where a run is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting_for_input"
+    PAUSED = "paused"
+    CANCELLING = "cancelling"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    BUDGET_EXCEEDED = "budget_exceeded"
+    LOST = "lost"
+
+
+TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.BUDGET_EXCEEDED, Status.LOST})
+OPEN = frozenset(Status) - TERMINAL
+
+TRANSITIONS: dict[Status, frozenset[Status]] = {
+    Status.QUEUED: frozenset(Status) - {Status.QUEUED},
+    Status.RUNNING: frozenset(Status) - {Status.RUNNING},
+    Status.WAITING: frozenset(Status) - {Status.WAITING},
+    Status.PAUSED: frozenset(Status) - {Status.PAUSED},
+    # A run that is being cancelled goes nowhere but to an end: no late report may bring it back.
+    Status.CANCELLING: TERMINAL,
+    Status.COMPLETED: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.CANCELLED: frozenset(),
+    Status.BUDGET_EXCEEDED: frozenset(),
+    Status.LOST: frozenset(),
+}
+
+
+class Part(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One agent's share of a run: its newest running total and the sum of its increments."""
+
+    total: Usage | None = None
+    delta: Usage = NOTHING
+    step_index: int = -1
+    """The highest checkpoint so far; -1 for none."""
+
+    def effective(self) -> Usage:
+        """A reported total is the truth; increments count where none was reported."""
+        return self.delta if self.total is None else self.total
+
+
+class Pending(msgspec.Struct, frozen=True, gc=False):
+    """A command that the run's agent has not acknowledged yet."""
+
+    command_id: int
+    """The seq of the event that asked for it."""
+    type: str
+    """`cancel`, `input` or `pause`."""
+    content: str | None = None
+
+
+class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A run as folded from its events. Times are ms of `recorded_at`; numbers are keys of the store."""
+
+    run: int
+    org: int
+    run_id: str
+    thread_id: str
+    trace_id: str
+    status: Status
+    created_at: int
+    last_seq: int = 0
+    last_position: int = 0
+    last_event_at: int = 0
+    last_hash: bytes = b""
+    foreign_id: str | None = None
+    source: str = ""
+    implicit: bool = False
+    agent: str | None = None
+    """The name of the run's main agent: the first that is known."""
+    model: str | None = None
+    persona_id: str | None = None
+    route_id: str | None = None
+    parent_key: str | None = None
+    """`run:<id>` or `trace:<trace_id>`: resolved when it is read, so that parent and child may come in any order."""
+    resumed_from: str | None = None
+    created_by: str | None = None
+    """A user id."""
+    started_at: int | None = None
+    ended_at: int | None = None
+    ended_seq: int | None = None
+    usage: Usage = NOTHING
+    """The run's totals: `run_total` where given, else the sum of the parts."""
+    run_total: Usage | None = None
+    parts: dict[str, Part] = {}
+    error: str | None = None
+    question: str | None = None
+    phase: str | None = None
+    has_lane: bool = False
+    """Made to be claimed by a worker."""
+    attempt: int = 0
+    forced: bool = False
+    cancel_requested_at: int | None = None
+    pending: tuple[Pending, ...] = ()
+    open_tools: tuple[tuple[str, str], ...] = ()
+    """(tool, tool_call_id) of calls without a result, newest last."""
+    late_events: int = 0
+    rate_limited: int = 0
+    quarantined: int = 0
+    metadata: msgspec.Raw = msgspec.Raw(b"{}")
+
+    def is_terminal(self) -> bool:
+        """True once an end has been committed."""
+        return self.status in TERMINAL
+
+    def duration_ms(self) -> int | None:
+        """From start (or creation) to end; None while it has not ended."""
+        if self.ended_at is None:
+            return None
+        return self.ended_at - (self.started_at or self.created_at)
+
+
+class ThreadRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A thread as folded from its runs' beginnings and ends."""
+
+    org: int
+    thread_id: str
+    created_at: int
+    title: str | None = None
+    run_count: int = 0
+    newest_run: int = 0
+    open_runs: tuple[int, ...] = ()
+    """Numbers of the runs that have not ended, oldest first."""
+    lane_runs: tuple[int, ...] = ()
+    """Those among them that were made for workers: one at a time is claimable, the rest wait behind it."""
+    updated_at: int = 0
+    policy: str = "enqueue"
+    """What a new run finds when one is open: `enqueue`, `reject` or `cancel_previous`."""
+
+
+class AgentRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """An agent as folded from its events."""
+
+    agent: int
+    org: int
+    agent_id: str
+    name: str
+    created_at: int
+    run_count: int = 0
+    event_count: int = 0
+    error_count: int = 0
+    usage: Usage = NOTHING
+    last_event_at: int | None = None
+    last_heartbeat_at: int | None = None
+
+
+class UsageRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A roll-up cell: one hour × agent × model × status. Additive: a fold yields increments of it."""
+
+    org: int
+    hour: int
+    """Hours since the Unix epoch."""
+    agent: str
+    model: str
+    status: str
+    events: int = 0
+    runs_started: int = 0
+    runs_ended: int = 0
+    usage: Usage = NOTHING
+
+
+MAX_OPEN_TOOLS = 64
+MAX_PENDING = 16
+MAX_PARTS = 256
+MAX_OPEN_RUNS = 1024
+"""Bounds of the lists inside a row; past them the oldest entry gives way (parts: the rest shares one entry)."""

@@ -1,0 +1,40 @@
+"""Time on the wire: RFC 3339 text in UTC with milliseconds, integers of milliseconds inside."""
+
+from __future__ import annotations
+
+import functools
+from datetime import UTC, datetime
+
+FUTURE_TOLERANCE_MS = 5 * 60 * 1000
+_LATEST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last time that has four digits of year
+
+
+@functools.lru_cache(maxsize=1024)
+def _second_text(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def format_ms(time_ms: int) -> str:
+    """`1700000000123` becomes `2023-11-14T22:13:20.123Z`."""
+    return f"{_second_text(time_ms // 1000)}.{time_ms % 1000:03d}Z"
+
+
+def format_optional_ms(time_ms: int | None) -> str | None:
+    """The text of a time that may be unknown."""
+    return None if time_ms is None else format_ms(time_ms)
+
+
+def parse_ms(text: str) -> int:
+    """Milliseconds of an ISO 8601 time; one without an offset is UTC. Raises ValueError for anything else."""
+    if len(text) < 10 or ("T" not in text.upper() and " " not in text):
+        raise ValueError("not an ISO 8601 date and time such as 2026-04-02T10:00:00Z")
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        time_ms = int(moment.timestamp() * 1000 + 0.5)
+    except (ValueError, OverflowError):
+        raise ValueError("not an ISO 8601 date and time such as 2026-04-02T10:00:00Z") from None
+    if not 0 <= time_ms <= _LATEST_MS:
+        raise ValueError("is outside the years 1970 to 9999")
+    return time_ms

@@ -1,0 +1,123 @@
+"""Tokens and money. Buckets are disjoint, unknown is None (never 0), money is integer nano-dollars.
+
+`kind` says what a report means: `total` is the newest running total of whoever reports, `delta` one call's increment.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Literal
+
+import msgspec
+
+NANOS_PER_DOLLAR = 1_000_000_000
+LARGEST = 2**53
+"""No count and no sum of money (in dollars) on the wire may be larger: JSON readers would round it."""
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What was consumed. `total_tokens` is set only where the sender gave no split."""
+
+    input_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    total_tokens: int | None = None
+    cost_nanos: int | None = None
+
+    def all_input_tokens(self) -> int | None:
+        """Fresh, cached and cache-writing input together: what providers bill as input."""
+        return add_known(self.input_tokens, self.cached_input_tokens, self.cache_write_tokens)
+
+    def all_output_tokens(self) -> int | None:
+        """Visible output and reasoning together."""
+        return add_known(self.output_tokens, self.reasoning_tokens)
+
+    def all_tokens(self) -> int | None:
+        """Everything; the sender's own total where no split is known."""
+        split = add_known(self.all_input_tokens(), self.all_output_tokens())
+        return self.total_tokens if split is None else split
+
+    def cache_hit_rate(self) -> float | None:
+        """Cached input / all input, None when either is unknown or nothing went in."""
+        everything = self.all_input_tokens()
+        if self.cached_input_tokens is None or not everything:
+            return None
+        return self.cached_input_tokens / everything
+
+
+NOTHING = Usage()
+
+
+class UsageReport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A usage figure as it was sent. `whole_run`: it speaks for the run, not for one agent in it."""
+
+    usage: Usage
+    kind: Literal["total", "delta"] = "total"
+    whole_run: bool = False
+
+
+def add_known(*figures: int | None) -> int | None:
+    """The sum of those that are known; None when none is."""
+    known = [figure for figure in figures if figure is not None]
+    return sum(known) if known else None
+
+
+def add(left: Usage, right: Usage) -> Usage:
+    """Bucket by bucket; unknown + unknown stays unknown."""
+    if left is NOTHING:
+        return right
+    if right is NOTHING:
+        return left
+    return _combine(left, right, 1)
+
+
+def subtract(left: Usage, right: Usage) -> Usage:
+    """What must be added to `right` to reach `left`; may be negative where a total was corrected downwards."""
+    return left if right is NOTHING else _combine(left, right, -1)
+
+
+def _combine(left: Usage, right: Usage, sign: int) -> Usage:
+    def one(a: int | None, b: int | None) -> int | None:
+        return a if b is None else (a or 0) + sign * b
+
+    return Usage(
+        one(left.input_tokens, right.input_tokens),
+        one(left.cached_input_tokens, right.cached_input_tokens),
+        one(left.cache_write_tokens, right.cache_write_tokens),
+        one(left.output_tokens, right.output_tokens),
+        one(left.reasoning_tokens, right.reasoning_tokens),
+        one(left.total_tokens, right.total_tokens),
+        one(left.cost_nanos, right.cost_nanos),
+    )
+
+
+def parse_dollars(text: str) -> int:
+    """Nano-dollars of a JSON number in dollars, exactly; digits past the nano are rounded half-even.
+
+    Raises ValueError unless it is a plain number between 0 and 2^53.
+    """
+    if not text or text[0] not in "0123456789-":
+        raise ValueError("must be a number of dollars or null")
+    try:
+        dollars = Decimal(text)
+    except InvalidOperation:
+        raise ValueError("must be a number of dollars or null") from None
+    if dollars.is_signed() and dollars != 0:
+        raise ValueError("must not be negative")
+    if not dollars.is_finite() or dollars > LARGEST:
+        raise ValueError("is larger than 2^53")
+    return int((dollars * NANOS_PER_DOLLAR).to_integral_value())
+
+
+def format_dollars(nanos: int) -> str:
+    """A JSON number in dollars with no more digits than it needs: `2310000` becomes `0.00231`."""
+    sign, nanos = ("-", -nanos) if nanos < 0 else ("", nanos)
+    whole, rest = divmod(nanos, NANOS_PER_DOLLAR)
+    return f"{sign}{whole}" if not rest else f"{sign}{whole}.{rest:09d}".rstrip("0")
+
+
+def dollars_json(nanos: int | None) -> msgspec.Raw:
+    """The same as bytes ready for a JSON document, `null` when unknown."""
+    return msgspec.Raw(b"null" if nanos is None else format_dollars(nanos).encode())

@@ -1,0 +1,29 @@
+"""The fold of an agent: counts and totals over all its events, whichever run they belong to."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.model.event import Event, EventType
+from towerlog.model.run import AgentRow, RunRow
+from towerlog.model.usage import add, subtract
+
+
+def fold(row: AgentRow, before: RunRow | None, after: RunRow, event: Event) -> AgentRow:
+    """The row after one of the agent's events, given its run before and after."""
+    usage = row.usage
+    if before is None or before.usage is not after.usage:
+        usage = add(usage, after.usage if before is None else subtract(after.usage, before.usage))
+    return msgspec.structs.replace(
+        row,
+        run_count=row.run_count + (before is None),
+        event_count=row.event_count + 1,
+        error_count=row.error_count + (event.type is EventType.RUN_FAILED and not event.late),
+        usage=usage,
+        last_event_at=event.recorded_at,
+    )
+
+
+def emptied(row: AgentRow) -> AgentRow:
+    """What is left of an agent without its events; heartbeats are no events and stay."""
+    return AgentRow(row.agent, row.org, row.agent_id, row.name, row.created_at, last_heartbeat_at=row.last_heartbeat_at)

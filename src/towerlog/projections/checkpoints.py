@@ -1,0 +1,41 @@
+"""The fold of a checkpoint: newest revision of (run, agent, step), or a human's decision about it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.model.checkpoint import CheckpointRow
+from towerlog.model.event import Event
+from towerlog.model.run import RunRow
+
+
+def fold(row: CheckpointRow | None, event: Event, run: RunRow, agent: str) -> CheckpointRow | None:
+    """The row after an event; None where there is none: nothing said of one, or a decision about an absent one."""
+    facts = event.facts.checkpoint
+    if facts is None:
+        return row
+    if facts.decision:
+        if row is None:
+            return None
+        return msgspec.structs.replace(row, status=facts.status, updated_at=event.recorded_at)
+    if facts.initial and row is not None:
+        return row
+    revised = row is not None and not row.initial
+    return CheckpointRow(
+        org=event.org,
+        run=event.run,
+        agent=agent,
+        step_index=facts.step_index,
+        thread_id=run.thread_id,
+        status=facts.status,
+        seq=event.seq,
+        position=event.position,
+        node=facts.node,
+        length=facts.length,
+        has_meta=facts.has_meta,
+        digest=facts.digest,
+        created_at=row.created_at if row is not None else event.recorded_at,
+        updated_at=event.recorded_at,
+        revision=row.revision + 1 if row is not None and revised else 1,
+        initial=facts.initial,
+    )

@@ -1,0 +1,212 @@
+"""The fold of a run: status, totals, errors, pending commands, open tool calls.
+
+A late event (after the end) moves `last_event_at` and nothing else, but a start fills in what was missing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from towerlog.model.event import TARGET_STATUS, Event, EventType, Facts
+from towerlog.model.run import MAX_OPEN_TOOLS, MAX_PARTS, MAX_PENDING, TRANSITIONS, Part, Pending, RunRow, Status
+from towerlog.model.usage import NOTHING, Usage, UsageReport, add
+
+OTHERS = "…"
+"""The part that all agents past MAX_PARTS share."""
+
+_replace = msgspec.structs.replace
+
+
+class _InputData(msgspec.Struct):
+    content: str = ""
+
+
+_decode_input = msgspec.json.Decoder(_InputData).decode
+
+
+def begin(event: Event) -> RunRow:
+    """The row of a run before its first event, which must say how it was born."""
+    born = event.facts.born
+    if born is None:
+        raise ValueError(f"event {event.position} begins a run without saying which")
+    return RunRow(
+        run=event.run,
+        org=event.org,
+        run_id=born.run_id,
+        thread_id=born.thread_id,
+        trace_id=born.trace_id,
+        status=Status.QUEUED if event.type is EventType.RUN_QUEUED else Status.RUNNING,
+        created_at=event.recorded_at,
+        foreign_id=born.foreign_id,
+        source=born.source,
+        implicit=born.implicit,
+        persona_id=born.persona_id,
+        route_id=born.route_id,
+        parent_key=born.parent_key,
+        resumed_from=born.resumed_from,
+        created_by=born.created_by,
+        has_lane=event.type is EventType.RUN_QUEUED,
+    )
+
+
+def revives(row: RunRow, kind: EventType, facts: Facts) -> bool:
+    """A `run_end` that says its run recovered from the error before it: the one way out of an end."""
+    return facts.recovered and kind is EventType.RUN_COMPLETED and row.status is Status.FAILED
+
+
+def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
+    """The row after an event; `agent` is the name behind the event's agent number."""
+    changes: dict[str, Any] = {
+        "last_seq": event.seq,
+        "last_position": event.position,
+        "last_event_at": event.recorded_at,
+        "last_hash": event.hash,
+    }
+    facts = event.facts
+    if event.late:
+        changes["late_events"] = row.late_events + 1
+        if facts.fills:
+            _fill(row, facts, agent, changes)
+        return _replace(row, **changes)
+    if row.agent is None and agent is not None:
+        changes["agent"] = agent
+    if event.type is EventType.TOOL_CALL or event.type is EventType.TOOL_RESULT:
+        changes["open_tools"] = _open_tools(row, event)
+    if event.facts_json:
+        _fold_facts(row, event, agent, changes)
+    _fold_status(row, event, changes)
+    return _replace(row, **changes)
+
+
+def _fill(row: RunRow, facts: Facts, agent: str | None, changes: dict[str, Any]) -> None:
+    found = {"agent": agent, "model": facts.model, "parent_key": facts.parent_key}
+    changes |= {name: value for name, value in found.items() if getattr(row, name) is None and value is not None}
+    if facts.metadata is not None:
+        changes["metadata"] = merge_objects(facts.metadata, row.metadata)
+    changes["implicit"] = False
+
+
+def _fold_facts(row: RunRow, event: Event, agent: str | None, changes: dict[str, Any]) -> None:
+    facts = event.facts
+    if facts.model is not None:
+        changes["model"] = facts.model
+    if facts.parent_key is not None and row.parent_key is None:
+        changes["parent_key"] = facts.parent_key
+    if facts.fills:
+        changes["implicit"] = False
+    if facts.metadata is not None:
+        changes["metadata"] = merge_objects(row.metadata, facts.metadata)
+    if facts.name == "thread_rate_limited":
+        changes["rate_limited"] = row.rate_limited + 1
+    if facts.lane is not None:
+        _fold_lane(facts, changes)
+    if facts.checkpoint is not None or facts.report is not None:
+        _fold_parts(row, facts, agent or "default", changes)
+    pending = _pending(row, event)
+    if pending is not row.pending:
+        changes["pending"] = pending
+
+
+def _fold_lane(facts: Facts, changes: dict[str, Any]) -> None:
+    lane = facts.lane
+    if lane is None:
+        return
+    if lane.attempt:
+        changes["attempt"] = lane.attempt
+    if lane.phase is not None:
+        changes["phase"] = lane.phase
+
+
+def _fold_parts(row: RunRow, facts: Facts, agent: str, changes: dict[str, Any]) -> None:
+    parts = dict(row.parts)
+    name = agent if agent in parts or len(parts) < MAX_PARTS else OTHERS
+    part = parts.get(name, Part())
+    report, run_total = facts.report, row.run_total
+    if report is not None and report.whole_run:
+        run_total = changes["run_total"] = _whole_total(run_total, report)
+    elif report is not None:
+        part = _part_after(part, report)
+    if facts.checkpoint is not None:
+        part = _replace(part, step_index=max(part.step_index, facts.checkpoint.step_index))
+    if part != parts.get(name):
+        parts[name] = part
+        changes["parts"] = parts
+    changes["usage"] = run_total if run_total is not None else _sum_parts(parts)
+
+
+def _whole_total(known: Usage | None, report: UsageReport) -> Usage:
+    return report.usage if report.kind == "total" else add(known or NOTHING, report.usage)
+
+
+def _part_after(part: Part, report: UsageReport) -> Part:
+    if report.kind == "total":
+        return _replace(part, total=report.usage)
+    return _replace(part, delta=add(part.delta, report.usage))
+
+
+def _sum_parts(parts: dict[str, Part]) -> Usage:
+    total = NOTHING
+    for part in parts.values():
+        total = add(total, part.effective())
+    return total
+
+
+def _pending(row: RunRow, event: Event) -> tuple[Pending, ...]:
+    facts = event.facts
+    if facts.asks is not None:
+        content = _decode_input(event.data).content if facts.asks == "input" else None
+        return (*row.pending, Pending(event.seq, facts.asks, content))[-MAX_PENDING:]
+    if facts.command_id is not None:
+        return tuple(command for command in row.pending if command.command_id != facts.command_id)
+    if facts.acknowledges is not None:
+        for index, command in enumerate(row.pending):
+            if command.type == facts.acknowledges:
+                return row.pending[:index] + row.pending[index + 1 :]
+    return row.pending
+
+
+def _open_tools(row: RunRow, event: Event) -> tuple[tuple[str, str], ...]:
+    call_id = event.facts.tool_call_id or ""
+    if event.type is EventType.TOOL_CALL:
+        return (*row.open_tools, (event.facts.tool or "", call_id))[-MAX_OPEN_TOOLS:]
+    return tuple(call for call in row.open_tools if call[1] != call_id)
+
+
+def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
+    target = event.facts.status or TARGET_STATUS.get(event.type)
+    if event.type is EventType.RUN_STARTED and row.started_at is None:
+        changes["started_at"] = event.recorded_at
+    if event.type is EventType.RUN_WAITING:
+        changes["question"] = event.facts.question
+    if target is None:
+        return
+    if event.type is EventType.RUN_INPUT and row.status is not Status.WAITING:
+        return
+    if event.type is EventType.RUN_CANCEL_REQUESTED and row.cancel_requested_at is None:
+        changes["cancel_requested_at"] = event.recorded_at
+    if target in TRANSITIONS[row.status] or revives(row, event.type, event.facts):
+        changes["status"] = target
+        if target is Status.RUNNING and row.started_at is None:
+            changes.setdefault("started_at", event.recorded_at)
+        if not TRANSITIONS[target]:
+            _fold_end(event, changes)
+
+
+def _fold_end(event: Event, changes: dict[str, Any]) -> None:
+    changes["ended_at"] = event.recorded_at
+    changes["ended_seq"] = event.seq
+    changes["error"] = event.facts.error
+    changes["forced"] = event.facts.forced
+    changes["pending"] = ()
+    changes["open_tools"] = ()
+
+
+def merge_objects(left: msgspec.Raw, right: msgspec.Raw) -> msgspec.Raw:
+    """One JSON object with the members of both; the right one wins."""
+    merged = _decode_object(left) | _decode_object(right)
+    return msgspec.Raw(msgspec.json.encode(merged))
+
+
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

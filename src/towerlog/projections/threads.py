@@ -1,0 +1,37 @@
+"""The fold of a thread: which of its runs are open, which is the newest. Only beginnings and ends move it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.model.event import Event
+from towerlog.model.run import MAX_OPEN_RUNS, RunRow, ThreadRow
+
+
+def fold(row: ThreadRow, before: RunRow | None, after: RunRow, event: Event) -> ThreadRow:
+    """The row after an event of one of its runs; the same object when nothing changed."""
+    began = before is None
+    ended = after.is_terminal() and (before is None or not before.is_terminal())
+    if not began and not ended:
+        return row
+    open_runs, lane_runs, newest = row.open_runs, row.lane_runs, row.newest_run
+    if began:
+        newest = max(newest, after.run)
+        open_runs = (*open_runs, after.run)[-MAX_OPEN_RUNS:]
+        lane_runs = (*lane_runs, after.run) if after.has_lane else lane_runs
+    if ended:
+        open_runs = tuple(number for number in open_runs if number != after.run)
+        lane_runs = tuple(number for number in lane_runs if number != after.run)
+    return msgspec.structs.replace(
+        row,
+        run_count=row.run_count + began,
+        newest_run=newest,
+        open_runs=open_runs,
+        lane_runs=lane_runs,
+        updated_at=event.recorded_at,
+    )
+
+
+def emptied(row: ThreadRow) -> ThreadRow:
+    """What is left of a thread's row without its events: where a rebuild begins."""
+    return ThreadRow(row.org, row.thread_id, row.created_at, row.title, policy=row.policy)

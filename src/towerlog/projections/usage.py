@@ -1,0 +1,53 @@
+"""Roll-ups: what each event adds to its cell of hour × agent × model × status. Totals are read here, never counted."""
+
+from __future__ import annotations
+
+from towerlog.model.event import Event
+from towerlog.model.run import RunRow, UsageRow
+from towerlog.model.usage import NOTHING, Usage, add, subtract
+
+HOUR_MS = 3_600_000
+UsageKey = tuple[int, int, str, str, str]
+
+
+def spent(before: RunRow | None, after: RunRow) -> Usage:
+    """What an event added to its run's totals."""
+    if before is None:
+        return after.usage
+    return NOTHING if before.usage is after.usage else subtract(after.usage, before.usage)
+
+
+def key_of(after: RunRow, event: Event, agent: str | None) -> UsageKey:
+    """The cell of an event."""
+    return (event.org, event.recorded_at // HOUR_MS, agent or "", after.model or "", after.status.value)
+
+
+def fold(cell: UsageRow | None, key: UsageKey, before: RunRow | None, after: RunRow) -> UsageRow:
+    """The cell with one event more."""
+    began = before is None
+    ended = after.is_terminal() and (before is None or not before.is_terminal())
+    usage = spent(before, after)
+    if cell is None:
+        return UsageRow(*key, 1, int(began), int(ended), usage)
+    return UsageRow(
+        *key,
+        cell.events + 1,
+        cell.runs_started + began,
+        cell.runs_ended + ended,
+        cell.usage if usage is NOTHING else add(cell.usage, usage),
+    )
+
+
+def merge(left: UsageRow, right: UsageRow) -> UsageRow:
+    """Two cells of the same key as one."""
+    return UsageRow(
+        left.org,
+        left.hour,
+        left.agent,
+        left.model,
+        left.status,
+        left.events + right.events,
+        left.runs_started + right.runs_started,
+        left.runs_ended + right.runs_ended,
+        add(left.usage, right.usage),
+    )

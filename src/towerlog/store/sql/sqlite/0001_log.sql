@@ -1,0 +1,186 @@
+-- The log, its projections and the content store. Every key begins with the organisation: `event.key`, `run.run` and
+-- `agent.agent` carry it in their high bits (see model/identity.py), the other tables in their first column.
+
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE org (
+    org INTEGER PRIMARY KEY,
+    org_id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL,
+    position INTEGER NOT NULL DEFAULT 0,
+    runs INTEGER NOT NULL DEFAULT 0,
+    agents INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE TABLE user (
+    org INTEGER NOT NULL,
+    user_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    email TEXT,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (org, user_id)
+) WITHOUT ROWID;
+
+CREATE TABLE api_key (
+    org INTEGER NOT NULL,
+    key_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    scopes TEXT NOT NULL,
+    digest BLOB NOT NULL UNIQUE,
+    hint TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER,
+    PRIMARY KEY (org, key_id)
+) WITHOUT ROWID;
+
+CREATE TABLE event (
+    key INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    occurred_at INTEGER,
+    dialect TEXT NOT NULL,
+    event_id TEXT,
+    agent INTEGER NOT NULL,
+    feed INTEGER,
+    flags INTEGER NOT NULL,
+    facts BLOB,
+    data BLOB NOT NULL,
+    hash BLOB NOT NULL
+);
+CREATE UNIQUE INDEX event_by_seq ON event (run, seq);
+CREATE UNIQUE INDEX event_by_id ON event (run, event_id) WHERE event_id IS NOT NULL;
+-- The rowid closes every index, so that this one is (agent, position).
+CREATE INDEX event_by_feed ON event (feed) WHERE feed IS NOT NULL;
+
+CREATE TABLE run (
+    run INTEGER PRIMARY KEY,
+    org INTEGER NOT NULL,
+    run_id TEXT NOT NULL,
+    thread_id TEXT NOT NULL,
+    trace_id TEXT NOT NULL,
+    foreign_id TEXT,
+    agent TEXT,
+    status TEXT NOT NULL,
+    model TEXT,
+    persona_id TEXT,
+    parent_key TEXT,
+    created_at INTEGER NOT NULL,
+    cancel_requested_at INTEGER,
+    doc BLOB NOT NULL
+);
+CREATE UNIQUE INDEX run_by_id ON run (org, run_id);
+CREATE INDEX run_by_thread ON run (org, thread_id);
+CREATE INDEX run_by_trace ON run (org, trace_id);
+CREATE INDEX run_by_foreign_id ON run (org, foreign_id) WHERE foreign_id IS NOT NULL;
+CREATE INDEX run_by_status ON run (org, status);
+CREATE INDEX run_by_agent ON run (org, agent);
+CREATE INDEX run_by_created_at ON run (org, created_at);
+CREATE INDEX run_by_parent ON run (org, parent_key) WHERE parent_key IS NOT NULL;
+CREATE INDEX run_cancelling ON run (cancel_requested_at) WHERE status = 'cancelling';
+
+CREATE TABLE thread (
+    org INTEGER NOT NULL,
+    thread_id TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    doc BLOB NOT NULL,
+    PRIMARY KEY (org, thread_id)
+) WITHOUT ROWID;
+CREATE INDEX thread_by_created_at ON thread (org, created_at);
+
+CREATE TABLE agent (
+    agent INTEGER PRIMARY KEY,
+    org INTEGER NOT NULL,
+    agent_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    doc BLOB NOT NULL
+);
+CREATE UNIQUE INDEX agent_by_id ON agent (org, agent_id);
+CREATE UNIQUE INDEX agent_by_name ON agent (org, name);
+
+CREATE TABLE usage (
+    org INTEGER NOT NULL,
+    hour INTEGER NOT NULL,
+    agent TEXT NOT NULL,
+    model TEXT NOT NULL,
+    status TEXT NOT NULL,
+    events INTEGER NOT NULL,
+    runs_started INTEGER NOT NULL,
+    runs_ended INTEGER NOT NULL,
+    input_tokens INTEGER,
+    cached_input_tokens INTEGER,
+    cache_write_tokens INTEGER,
+    output_tokens INTEGER,
+    reasoning_tokens INTEGER,
+    total_tokens INTEGER,
+    cost_nanos INTEGER,
+    PRIMARY KEY (org, hour, agent, model, status)
+) WITHOUT ROWID;
+
+CREATE TABLE checkpoint (
+    run INTEGER NOT NULL,
+    agent TEXT NOT NULL,
+    step_index INTEGER NOT NULL,
+    org INTEGER NOT NULL,
+    thread_id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    initial INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    doc BLOB NOT NULL,
+    PRIMARY KEY (run, agent, step_index)
+) WITHOUT ROWID;
+CREATE INDEX checkpoint_by_thread ON checkpoint (org, thread_id, initial, run, step_index);
+CREATE INDEX checkpoint_waiting ON checkpoint (org, position) WHERE status = 'waiting_for_approval';
+
+-- Content: each distinct message once, each distinct prefix of a history once.
+CREATE TABLE message (
+    message INTEGER PRIMARY KEY,
+    org INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    packed INTEGER NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE UNIQUE INDEX message_by_key ON message (org, key);
+CREATE TABLE node (
+    node INTEGER PRIMARY KEY,
+    org INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    parent BLOB NOT NULL,
+    message BLOB NOT NULL,
+    meta BLOB
+);
+CREATE UNIQUE INDEX node_by_key ON node (org, key);
+
+-- State that is no projection.
+CREATE TABLE lane (
+    run INTEGER PRIMARY KEY,
+    org INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    queued_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    doc BLOB NOT NULL
+);
+CREATE INDEX lane_queued ON lane (org, queued_at) WHERE state = 'queued';
+CREATE INDEX lane_held ON lane (expires_at) WHERE state = 'held';
+
+CREATE TABLE quarantine (
+    number INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL,
+    doc BLOB NOT NULL
+);
+CREATE INDEX quarantine_by_run ON quarantine (run);
+
+CREATE TABLE reply (
+    org INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    status INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (org, name)
+);
+CREATE INDEX reply_by_created_at ON reply (created_at);

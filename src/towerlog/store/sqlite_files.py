@@ -1,0 +1,143 @@
+"""The SQLite files: opening with the right pragmas, one writer per folder, migrations, checkpoints of the WAL.
+
+WAL rule: the bulk of a checkpoint runs beside the writer; only the rest that came meanwhile runs in the writer's own
+thread, so that the WAL can start anew and stays bounded.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import IO
+
+import apsw
+
+from towerlog.errors import StorageFailed
+from towerlog.store.migrate import Migration, SchemaMismatch, apply_migrations, load_migrations, plan_migrations
+
+PAGE_BYTES = 16384
+WAL_CHECKPOINT_BYTES = 16 * 1024 * 1024
+"""Past this a checkpoint runs beside the writer."""
+WAL_RESET_BYTES = 64 * 1024 * 1024
+"""Past this the writer itself finishes the checkpoint, so that the WAL starts anew."""
+BUSY_MS = 10_000
+OLDEST_SQLITE = (3, 51, 3)
+"""Older ones can corrupt a WAL that is reset while it is read."""
+
+
+class StoreLocked(Exception):
+    """Another process has this store open for writing."""
+
+
+def open_connection(path: Path, *, read_only: bool = False) -> apsw.Connection:
+    """A connection set up by the rules: WAL, full sync, foreign writers waited for. Raises StorageFailed."""
+    flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    try:
+        connection = apsw.Connection(str(path), flags=flags, statementcachesize=200)
+        connection.set_busy_timeout(BUSY_MS)
+        if read_only:
+            connection.pragma("query_only", True)
+        else:
+            connection.pragma("page_size", PAGE_BYTES)
+            connection.pragma("journal_mode", "wal")
+            connection.pragma("synchronous", "full")
+            connection.pragma("wal_autocheckpoint", 0)
+            connection.pragma("journal_size_limit", WAL_RESET_BYTES)
+        connection.pragma("cache_size", -8192 if read_only else -65536)
+        connection.pragma("temp_store", "memory")
+        return connection
+    except apsw.Error as error:
+        raise StorageFailed(f"cannot open {path.name}: {error}") from error
+
+
+def check_library() -> None:
+    """Refuses a SQLite with the WAL-reset fault."""
+    version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
+    if version < OLDEST_SQLITE:
+        raise StorageFailed(f"SQLite {apsw.sqlite_lib_version()} is too old: 3.51.3 or newer is needed")
+
+
+def prepare_files(path: Path) -> IO[str]:
+    """The folder and an empty file, both for the owner alone, and the one writer's lock."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = lock_folder(path)
+    if not path.exists():
+        path.touch(mode=0o600)
+    return lock
+
+
+def lock_folder(path: Path) -> IO[str]:
+    """Takes the one writer's place beside the database; held until the file is closed. Raises StoreLocked."""
+    handle = open(path.with_name(path.name + ".lock"), "a+")  # noqa: SIM115 - held for the life of the store
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        raise StoreLocked(f"{path} is in use by another towerlog process") from None
+    handle.truncate(0)
+    handle.write(f"{os.getpid()}\n")
+    handle.flush()
+    return handle
+
+
+def migrate(connection: apsw.Connection) -> int:
+    """Brings the schema up to this version; returns its number. Raises SchemaMismatch for a newer one."""
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS migration"
+        " (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL) STRICT"
+    )
+    applied = {int(row[0]): str(row[1]) for row in connection.execute("SELECT number, checksum FROM migration")}
+    known = load_migrations("sqlite")
+
+    def apply_one(migration: Migration) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.execute(migration.sql)
+            connection.execute(
+                "INSERT INTO migration VALUES (?, ?, ?)", (migration.number, migration.name, migration.checksum)
+            )
+            connection.execute("COMMIT")
+        except apsw.Error:
+            connection.execute("ROLLBACK")
+            raise
+
+    apply_migrations(plan_migrations(applied, known), apply_one)
+    return len(known)
+
+
+def check_schema(connection: apsw.Connection) -> None:
+    """Refuses a database whose schema is not this version's, without changing it."""
+    try:
+        applied = {int(row[0]): str(row[1]) for row in connection.execute("SELECT number, checksum FROM migration")}
+    except apsw.SQLError:
+        raise SchemaMismatch("this is not a towerlog database") from None
+    if plan_migrations(applied, load_migrations("sqlite")):
+        raise SchemaMismatch("the database has an older schema: start `towerlog serve` once, it brings it up to date")
+
+
+def ensure_epoch(connection: apsw.Connection, fresh: str) -> str:
+    """The name of this log; a new database gets `fresh`."""
+    connection.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (fresh,))
+    return str(connection.execute("SELECT value FROM meta WHERE name = 'epoch'").get)
+
+
+def replace_epoch(connection: apsw.Connection, fresh: str) -> None:
+    """Gives the log a new name: what was restored is another log than the one that went on."""
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (fresh,))
+
+
+def wal_bytes(path: Path) -> int:
+    """Size of the write-ahead log on disk."""
+    try:
+        return path.with_name(path.name + "-wal").stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def checkpoint(connection: apsw.Connection, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> tuple[int, int]:
+    """Moves the WAL into the database; (pages in the WAL, pages moved). Waits for nobody in passive mode."""
+    try:
+        return connection.wal_checkpoint(mode=mode)
+    except apsw.BusyError:
+        return (-1, 0)

@@ -1,0 +1,295 @@
+"""What is read from SQLite: one function a question, each `(connection, …) -> values`, run in a reader's thread.
+
+Every question names the organisation; keys that carry it in their high bits are bounded by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import apsw
+
+from towerlog.model.checkpoint import CheckpointRow
+from towerlog.model.command import RunFilter
+from towerlog.model.event import Event
+from towerlog.model.identity import Key, Org, User, shard_bounds, shard_key
+from towerlog.model.lease import Lane
+from towerlog.model.run import AgentRow, RunRow, ThreadRow, UsageRow
+from towerlog.store import sqlite_rows as rows
+from towerlog.store.base import KeyFound, Quarantined
+
+_LARGEST = 2**62
+_NEWEST_STATE = "initial, run DESC, step_index DESC, position DESC"
+
+
+def one(db: apsw.Connection, sql: str, values: Sequence[Any]) -> Any:
+    """The first column of the first row, None when there is none."""
+    return db.execute(sql, tuple(values)).get
+
+
+def marks(count: int) -> str:
+    """`?, ?, ?` for an IN list."""
+    return ", ".join("?" * count)
+
+
+def orgs(db: apsw.Connection) -> list[Org]:
+    """All organisations."""
+    return [rows.org_value(row) for row in db.execute("SELECT org, org_id, name, created_at FROM org ORDER BY org")]
+
+
+def key_by_digest(db: apsw.Connection, digest: bytes) -> KeyFound | None:
+    """A key by the hash of its text."""
+    columns = ", ".join(f"api_key.{name}" for name in rows.KEY_COLUMNS.split(", "))
+    sql = f"SELECT org.org_id, {columns} FROM api_key JOIN org USING (org) WHERE digest = ?"
+    for row in db.execute(sql, (digest,)):
+        return KeyFound(rows.key_value(row[1:]), row[0])
+    return None
+
+
+def keys(db: apsw.Connection, org: int, limit: int, before: str | None) -> list[Key]:
+    """Keys, newest first."""
+    sql = f"SELECT {rows.KEY_COLUMNS} FROM api_key WHERE org = ?"
+    values: list[Any] = [org]
+    if before is not None:
+        sql += " AND (created_at, key_id) < (SELECT created_at, key_id FROM api_key WHERE org = ? AND key_id = ?)"
+        values += [org, before]
+    found = db.execute(sql + " ORDER BY created_at DESC, key_id DESC LIMIT ?", (*values, limit))
+    return [rows.key_value(row) for row in found]
+
+
+def users(db: apsw.Connection, org: int, user_ids: Iterable[str]) -> dict[str, User]:
+    """Users by id."""
+    wanted = sorted(set(user_ids))
+    sql = f"SELECT org, user_id, name, email, created_at FROM user WHERE org = ? AND user_id IN ({marks(len(wanted))})"
+    return {row[1]: User(*row) for row in db.execute(sql, (org, *wanted))}
+
+
+def run(db: apsw.Connection, org: int, run_id: str) -> RunRow | None:
+    """A run by UUID."""
+    doc = one(db, "SELECT doc FROM run WHERE org = ? AND run_id = ?", (org, run_id))
+    return None if doc is None else rows.decode_run(doc)
+
+
+def runs(db: apsw.Connection, org: int, wanted: RunFilter, limit: int, before: int | None) -> list[RunRow]:
+    """Runs, newest first, below a number."""
+    where, values = _run_conditions(db, org, wanted)
+    lowest, highest = shard_bounds(org)
+    sql = f"SELECT doc FROM run WHERE run >= ? AND run < ?{where} ORDER BY run DESC LIMIT ?"
+    top = highest if before is None else before
+    return [rows.decode_run(row[0]) for row in db.execute(sql, (lowest, top, *values, limit))]
+
+
+def _run_conditions(db: apsw.Connection, org: int, wanted: RunFilter) -> tuple[str, list[Any]]:
+    # The unary plus keeps SQLite on the primary key, whose order is the answer's, where a column is unselective.
+    where = " AND org = ?"
+    values: list[Any] = [org]
+    for column in ("agent", "thread_id", "model", "persona_id"):
+        value = getattr(wanted, column)
+        if value is not None:
+            where += f" AND {column} = ?"
+            values.append(value)
+    if wanted.statuses is not None:
+        where += f" AND status IN ({marks(len(wanted.statuses))})"
+        values += wanted.statuses
+    if wanted.since is not None:
+        where += " AND created_at >= ?"
+        values.append(wanted.since)
+    if wanted.until is not None:
+        where += " AND created_at < ?"
+        values.append(wanted.until)
+    if wanted.parent_run_id is not None:
+        parent = run(db, org, wanted.parent_run_id)
+        names = parent_keys(parent) if parent else [f"run:{wanted.parent_run_id}"]
+        where += f" AND parent_key IN ({marks(len(names))})"
+        values += names
+    if wanted.q:
+        fields = ("run_id", "thread_id", "trace_id", "foreign_id", "agent")
+        where += " AND (" + " OR ".join(f"instr(lower({field}), ?) > 0" for field in fields) + ")"
+        values += [wanted.q.lower()] * len(fields)
+    if wanted == RunFilter():
+        where = where.replace("org =", "+org =")
+    return where, values
+
+
+def parent_keys(row: RunRow) -> list[str]:
+    """The names by which children may call this run their parent."""
+    return [f"run:{row.run_id}", f"trace:{row.trace_id}"]
+
+
+def runs_by_number(db: apsw.Connection, numbers: Sequence[int]) -> dict[int, RunRow]:
+    """Runs by number."""
+    found = db.execute(f"SELECT run, doc FROM run WHERE run IN ({marks(len(numbers))})", tuple(numbers))
+    return {row[0]: rows.decode_run(row[1]) for row in found}
+
+
+def run_ids_of_parents(db: apsw.Connection, org: int, names: Sequence[str]) -> dict[str, str]:
+    """Run ids by parent key; the newest run of a trace."""
+    found: dict[str, str] = {}
+    for name in names:
+        kind, _, value = name.partition(":")
+        column = "run_id" if kind == "run" else "trace_id"
+        run_id = one(db, f"SELECT run_id FROM run WHERE org = ? AND {column} = ? ORDER BY run DESC", (org, value))
+        if run_id is not None:
+            found[name] = run_id
+    return found
+
+
+def run_children(db: apsw.Connection, org: int, row: RunRow, limit: int) -> list[RunRow]:
+    """Direct children, oldest first; a run is no child of its own."""
+    sql = "SELECT doc FROM run WHERE org = ? AND parent_key IN (?, ?) AND run <> ? ORDER BY run LIMIT ?"
+    return [rows.decode_run(r[0]) for r in db.execute(sql, (org, *parent_keys(row), row.run, limit))]
+
+
+def thread(db: apsw.Connection, org: int, thread_id: str) -> ThreadRow | None:
+    """A thread by id."""
+    doc = one(db, "SELECT doc FROM thread WHERE org = ? AND thread_id = ?", (org, thread_id))
+    return None if doc is None else rows.decode_thread(doc)
+
+
+def threads(db: apsw.Connection, org: int, limit: int, before: str | None) -> list[ThreadRow]:
+    """Threads, newest first."""
+    sql, values = "SELECT doc FROM thread WHERE org = ?", [org]
+    if before is not None:
+        sql += (
+            " AND (created_at, thread_id) < (SELECT created_at, thread_id FROM thread WHERE org = ? AND thread_id = ?)"
+        )
+        values += [org, before]  # type: ignore[list-item]
+    found = db.execute(sql + " ORDER BY created_at DESC, thread_id DESC LIMIT ?", (*values, limit))
+    return [rows.decode_thread(row[0]) for row in found]
+
+
+def events(
+    db: apsw.Connection, run_number: int, after_seq: int, limit: int, types: Sequence[str] | None
+) -> list[Event]:
+    """A run's events in order."""
+    sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE run = ? AND seq > ?"
+    values: list[Any] = [run_number, min(after_seq, _LARGEST)]
+    if types is not None:
+        sql += f" AND type IN ({marks(len(types))})"
+        values += types
+    return [rows.event_value(row) for row in db.execute(sql + " ORDER BY seq LIMIT ?", (*values, limit))]
+
+
+def events_at(db: apsw.Connection, run_number: int, seqs: Sequence[int]) -> dict[int, Event]:
+    """Some events of a run."""
+    sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE run = ? AND seq IN ({marks(len(seqs))})"
+    return {event.seq: event for event in map(rows.event_value, db.execute(sql, (run_number, *seqs)))}
+
+
+def feed(db: apsw.Connection, org: int, agent: int, limit: int, after: int | None) -> list[Event]:
+    """An agent's feed, oldest first."""
+    if after is None:
+        sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE feed = ? ORDER BY key DESC LIMIT ?"
+        return [rows.event_value(row) for row in db.execute(sql, (agent, limit))][::-1]
+    sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE feed = ? AND key > ? ORDER BY key LIMIT ?"
+    return [rows.event_value(row) for row in db.execute(sql, (agent, _event_key(org, after), limit))]
+
+
+def log(db: apsw.Connection, org: int, after: int, limit: int) -> list[Event]:
+    """An organisation's log."""
+    sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE key > ? AND key <= ? ORDER BY key LIMIT ?"
+    values = (_event_key(org, after), shard_bounds(org)[1], limit)
+    return [rows.event_value(row) for row in db.execute(sql, values)]
+
+
+def _event_key(org: int, position: int) -> int:
+    return shard_key(org, min(position, (1 << 40) - 1))
+
+
+def quarantined(db: apsw.Connection, run_number: int, limit: int, after: int) -> list[tuple[int, Quarantined]]:
+    """What was refused to workers without the lease."""
+    sql = "SELECT number, doc FROM quarantine WHERE run = ? AND number > ? ORDER BY number LIMIT ?"
+    found = db.execute(sql, (run_number, min(after, _LARGEST), limit))
+    return [(row[0], rows.decode_quarantined(row[1])) for row in found]
+
+
+def agent(db: apsw.Connection, org: int, agent_id: str) -> AgentRow | None:
+    """An agent by UUID."""
+    doc = one(db, "SELECT doc FROM agent WHERE org = ? AND agent_id = ?", (org, agent_id))
+    return None if doc is None else rows.decode_agent(doc)
+
+
+def agents(db: apsw.Connection, org: int, limit: int, after: str | None, name: str | None) -> list[AgentRow]:
+    """Agents by name."""
+    if name is not None:
+        found = db.execute("SELECT doc FROM agent WHERE org = ? AND name = ?", (org, name))
+    else:
+        sql = "SELECT doc FROM agent WHERE org = ? AND name > ? ORDER BY name LIMIT ?"
+        found = db.execute(sql, (org, after or "", limit))
+    return [rows.decode_agent(row[0]) for row in found]
+
+
+def usage(
+    db: apsw.Connection, org: int, since_hour: int, until_hour: int, agent_name: str | None, model: str | None
+) -> list[UsageRow]:
+    """Roll-up cells."""
+    sql = "SELECT * FROM usage WHERE org = ? AND hour >= ? AND hour < ?"
+    values: list[Any] = [org, since_hour, until_hour]
+    for column, value in (("agent", agent_name), ("model", model)):
+        if value is not None:
+            sql += f" AND {column} = ?"
+            values.append(value)
+    return [rows.usage_value(row) for row in db.execute(sql + " ORDER BY hour, agent, model, status", tuple(values))]
+
+
+def checkpoint_latest(db: apsw.Connection, org: int, thread_id: str) -> CheckpointRow | None:
+    """The state that a thread resumes from."""
+    sql = f"SELECT doc FROM checkpoint WHERE org = ? AND thread_id = ? ORDER BY {_NEWEST_STATE} LIMIT 1"
+    doc = one(db, sql, (org, thread_id))
+    return None if doc is None else rows.decode_checkpoint(doc)
+
+
+def checkpoint_latest_of_run(db: apsw.Connection, run_number: int) -> CheckpointRow | None:
+    """The state that a run resumes from."""
+    doc = one(db, f"SELECT doc FROM checkpoint WHERE run = ? ORDER BY {_NEWEST_STATE} LIMIT 1", (run_number,))
+    return None if doc is None else rows.decode_checkpoint(doc)
+
+
+def checkpoints(db: apsw.Connection, run_number: int, limit: int, after: tuple[int, str] | None) -> list[CheckpointRow]:
+    """A run's checkpoints by step."""
+    step, name = after or (-1, "")
+    sql = "SELECT doc FROM checkpoint WHERE run = ? AND (step_index, agent) > (?, ?) ORDER BY step_index, agent LIMIT ?"
+    return [rows.decode_checkpoint(row[0]) for row in db.execute(sql, (run_number, step, name, limit))]
+
+
+def approvals(db: apsw.Connection, org: int, limit: int) -> list[CheckpointRow]:
+    """Checkpoints that wait, oldest first."""
+    sql = "SELECT doc FROM checkpoint WHERE org = ? AND status = 'waiting_for_approval' ORDER BY position LIMIT ?"
+    return [rows.decode_checkpoint(row[0]) for row in db.execute(sql, (org, limit))]
+
+
+def history(db: apsw.Connection, org: int, node: bytes, length: int) -> tuple[list[bytes], list[bytes | None]]:
+    """Walks a history from its last node to its first message."""
+    sql = (
+        "WITH RECURSIVE walk(parent, message, meta, depth) AS ("
+        " SELECT parent, message, meta, 1 FROM node WHERE org = ?1 AND key = ?2"
+        " UNION ALL SELECT node.parent, node.message, node.meta, depth + 1 FROM walk"
+        " JOIN node ON node.org = ?1 AND node.key = walk.parent WHERE depth < ?3)"
+        " SELECT message.body, message.packed, walk.meta FROM walk"
+        " JOIN message ON message.org = ?1 AND message.key = walk.message ORDER BY depth DESC"
+    )
+    found = list(db.execute(sql, (org, node, length)))
+    return [rows.unpack(row[0]) if row[1] else row[0] for row in found], [row[2] for row in found]
+
+
+def lane(db: apsw.Connection, run_number: int) -> Lane | None:
+    """One lane."""
+    doc = one(db, "SELECT doc FROM lane WHERE run = ?", (run_number,))
+    return None if doc is None else rows.decode_lane(doc)
+
+
+def lanes(db: apsw.Connection, org: int, limit: int) -> list[Lane]:
+    """Lanes that are queued or held, oldest first."""
+    lowest, highest = shard_bounds(org)
+    sql = "SELECT doc FROM lane WHERE run BETWEEN ? AND ? AND org = ? AND state <> 'done' ORDER BY queued_at LIMIT ?"
+    return [rows.decode_lane(row[0]) for row in db.execute(sql, (lowest, highest, org, limit))]
+
+
+def lane_counts(db: apsw.Connection, org: int) -> tuple[int, int, int | None]:
+    """(queued, held, oldest queued_at)."""
+    queued, oldest = next(
+        iter(db.execute("SELECT count(*), min(queued_at) FROM lane WHERE org = ? AND state = 'queued'", (org,)))
+    )
+    held = one(db, "SELECT count(*) FROM lane WHERE org = ? AND state = 'held'", (org,))
+    return queued, held, oldest

@@ -1,0 +1,126 @@
+"""What every route needs and answers, read from the wire pages: the expectation that the tenancy matrix holds against.
+
+A route that the server's OpenAPI document names and this table does not fails the matrix, until somebody has said here
+who may call it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import httpx2
+
+
+class Kind(Enum):
+    """What the path of a route names."""
+
+    OPEN = "needs no key"
+    LIST = "what the caller's own organisation has"
+    NAME = "a name in the caller's own organisation, taken or made there"
+    OBJECT = "one thing, which is not there for anybody else"
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method on one path."""
+
+    kind: Kind
+    scopes: frozenset[str] = frozenset()
+    body: Any = None
+
+
+def _route(kind: Kind, scopes: str = "", body: Any = None) -> Route:
+    return Route(kind, frozenset(scopes.split()), body)
+
+
+_RUNNER_BATCH = {"events": [{"type": "thread_started", "data": {"thread_id": "shared-thread", "trace_id": "shared"}}]}
+_SDK_EVENT = {"event_type": "step", "sdk_run_id": "shared-sdk-run", "payload": {"node_name": "n"}}
+_WORKER = {"worker_id": "shared-worker"}
+_CONTAINER_EVENT = {
+    "timestamp": "2026-01-02T03:04:05.678Z",
+    "type": "command_complete",
+    "tool": "shell",
+    "input_summary": "ls",
+    "output_summary": "exit 0",
+    "duration_ms": 1,
+    "success": True,
+    "metadata": {},
+}
+
+ROUTES: dict[tuple[str, str], Route] = {
+    **{("GET", path): _route(Kind.OPEN) for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/"]},
+    # checkpoints
+    ("POST", "/v1/runners/events"): _route(Kind.NAME, "ingest", _RUNNER_BATCH),
+    ("POST", "/internal/v1/runners/events"): _route(Kind.NAME, "ingest", _RUNNER_BATCH),
+    ("GET", "/v1/runners/threads/{}/latest"): _route(Kind.OBJECT, "read ingest"),
+    ("GET", "/internal/v1/runners/threads/{}/latest"): _route(Kind.OBJECT, "read ingest"),
+    ("GET", "/approvals"): _route(Kind.LIST, "control"),
+    ("POST", "/approvals/{}/{}/approve"): _route(Kind.OBJECT, "control"),
+    ("POST", "/approvals/{}/{}/reject"): _route(Kind.OBJECT, "control"),
+    # steps
+    ("POST", "/api/ingest"): _route(Kind.NAME, "ingest", _SDK_EVENT),
+    # activity
+    ("GET", "/agents/{}/events"): _route(Kind.OBJECT, "read"),
+    ("POST", "/agents/{}/events"): _route(Kind.OBJECT, "ingest", _CONTAINER_EVENT),
+    # runs
+    ("POST", "/v1/threads/{}/runs"): _route(Kind.NAME, "control", {}),
+    ("GET", "/v1/threads/{}/runs"): _route(Kind.OBJECT, "read"),
+    ("GET", "/v1/runs"): _route(Kind.LIST, "read"),
+    ("GET", "/v1/runs/{}"): _route(Kind.OBJECT, "read"),
+    ("POST", "/v1/runs/{}:cancel"): _route(Kind.OBJECT, "control"),
+    ("POST", "/v1/runs/{}:{}"): _route(Kind.OBJECT, "control"),
+    ("POST", "/v1/runs/{}/input"): _route(Kind.OBJECT, "control", {"content": "yes"}),
+    ("GET", "/v1/runs/{}/events"): _route(Kind.OBJECT, "read"),
+    ("POST", "/v1/threads"): _route(Kind.NAME, "control", {"thread_id": "shared-thread"}),
+    ("GET", "/v1/threads"): _route(Kind.LIST, "read"),
+    ("GET", "/v1/threads/{}"): _route(Kind.OBJECT, "read"),
+    # lanes
+    ("POST", "/api/agents/runs/claim"): _route(Kind.LIST, "worker", _WORKER),
+    **{
+        ("POST", f"/api/agents/runs/{{}}/{act}"): _route(Kind.OBJECT, "worker", _WORKER)
+        for act in ["events", "claim", "release", "complete", "fail"]
+    },
+    ("GET", "/api/agents/runs"): _route(Kind.LIST, "worker read control"),
+    ("GET", "/api/agents/workers"): _route(Kind.LIST, "worker read control"),
+    # native
+    **{
+        ("GET", f"/api/v1/{noun}"): _route(Kind.LIST, "read")
+        for noun in ["agents", "runs", "threads", "workers", "lanes", "usage"]
+    },
+    **{("GET", f"/api/v1/{noun}/{{}}"): _route(Kind.OBJECT, "read") for noun in ["agents", "runs", "threads"]},
+    ("GET", "/api/v1/runs/{}/events"): _route(Kind.OBJECT, "read"),
+    ("GET", "/api/v1/runs/{}/checkpoints"): _route(Kind.OBJECT, "read"),
+    ("GET", "/api/v1/runs/{}/checkpoints/{}"): _route(Kind.OBJECT, "read"),
+    ("GET", "/api/v1/keys"): _route(Kind.LIST, "admin"),
+    ("POST", "/api/v1/keys"): _route(Kind.NAME, "admin", {"name": "shared-key", "scopes": ["read"]}),
+    ("DELETE", "/api/v1/keys/{}"): _route(Kind.OBJECT, "admin"),
+}
+"""Method and path, with `{}` for every parameter."""
+
+
+def shape_of(path: str) -> str:
+    """A path of the OpenAPI document with its parameters' names taken out."""
+    return re.sub(r"\{[^}]*\}", "{}", path)
+
+
+def form_problem(path: str, reply: httpx2.Response) -> str | None:
+    """What is wrong with the form of a refusal, or None: each dialect has its own."""
+    body = reply.json()
+    if path.startswith("/api/v1"):
+        good = (
+            reply.headers["Content-Type"].startswith("application/problem+json") and body["status"] == reply.status_code
+        )
+    elif path.startswith(("/v1/runners", "/internal", "/approvals")):
+        good = set(body) == {"detail"}
+    elif path.startswith("/api/ingest"):
+        good = "message" in body and set(body) <= {"message", "errors"}
+    elif path.startswith("/agents"):
+        good = "error" in body and set(body) <= {"error", "detail"}
+    elif path.startswith("/api/agents"):
+        good = {"error", "code"} <= set(body) and (reply.status_code != 401 or body.get("relinkGithub") is False)
+    else:
+        good = {"code", "message", "trace_id"} == set(body)
+    return None if good else f"not the dialect's form: {reply.text}"

@@ -1,0 +1,215 @@
+"""The command line on a data folder: verify, rebuild, backup and restore, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from tests.acceptance.feeds import (
+    cancel,
+    complete,
+    container_event,
+    create_run,
+    ended,
+    held_run,
+    log_of,
+    ok,
+    push,
+    report,
+    snapshot,
+    started,
+    step,
+)
+from tests.support.readback import ReadBack
+from tests.support.senders import save_batch
+from tests.support.server import Server, clean_environment, executable, free_port
+
+CANARY = "a-word-that-nothing-else-says"
+
+
+def feed(client: Any) -> list[str]:
+    """Something through every dialect; the ids of all runs."""
+    history = [{"role": "user", "content": CANARY}, {"role": "assistant", "content": "yes"}]
+    save_batch(client, started("t1", "tr"), snapshot("t1", "tr", 1, history, run_cost_usd=0.002), ended("t1"))
+    step(client, "sdk1", "run_start", {"input": CANARY}, agent_name="stepper")
+    step(client, "sdk1", "tool_call", {"tool_name": "ls", "phase": "end", "output_preview": "x" * 100})
+    step(client, "sdk1", "run_end", {"cost_usd": 0.0023, "model": "gpt-4", "prompt_tokens": 150})
+    push(client, ReadBack(client).agent_id("stepper"), container_event(), container_event())
+    run_id = held_run(client, "t2", "w")
+    report(client, run_id, "w", {"type": "message.delta", "payload": {"content": CANARY}})
+    complete(client, run_id, "w", {"answer": 1})
+    cancel(client, create_run(client, "t3")["run_id"])
+    return [row["run_id"] for row in ok(client.get("/v1/runs"))]
+
+
+def all_that_is_seen(client: Any) -> dict[str, Any]:
+    """Everything a reader gets of the runs, so that two moments can be compared."""
+    rows = ok(client.get("/v1/runs", params={"limit": 200}))
+    logs = {row["run_id"]: log_of(client, row["run_id"]) for row in rows}
+    usage = {by: ok(client.get("/api/v1/usage", params={"by": by})) for by in ["hour", "agent", "model"]}
+    return {"rows": rows, "logs": logs, "usage": usage, "agents": ok(client.get("/api/v1/agents"))}
+
+
+@pytest.fixture
+def fed(fresh_server) -> Server:
+    """A server that has taken something through every dialect."""
+    server: Server = fresh_server()
+    feed(server.client())
+    return server
+
+
+def database_of(data_dir: Path) -> Path:
+    """The one SQLite file in a data folder."""
+    found = [path for path in data_dir.rglob("*") if path.is_file() and path.read_bytes()[:15] == b"SQLite format 3"]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_verify_passes_beside_the_running_server_and_without_it(fed) -> None:
+    for when in ["running", "stopped"]:
+        done = fed.cli("verify")
+        assert done.returncode == 0, f"{when}: {done.stdout}{done.stderr}"
+        assert isinstance(json.loads(fed.cli("verify", "--json").stdout), dict), when
+        if when == "running":
+            fed.stop()
+
+
+def test_rebuild_gives_what_was_folded_as_it_came(fed) -> None:
+    before = all_that_is_seen(fed.client())
+    fed.stop()
+    done = fed.cli("rebuild")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert fed.cli("verify").returncode == 0
+    fed.start()
+    assert all_that_is_seen(fed.client()) == before
+
+
+def tables_with_bodies(database: apsw.Connection) -> list[tuple[str, str, int]]:
+    """Every (table, column, rowid) of the log whose stored text or blob says the canary."""
+    hits = []
+    names = [row[0] for row in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    for table in [name for name in names if "event" in name]:
+        columns = [row[1] for row in database.execute(f'PRAGMA table_info("{table}")')]
+        for column in columns:
+            query = f'SELECT rowid FROM "{table}" WHERE instr(CAST("{column}" AS BLOB), CAST(? AS BLOB)) > 0'
+            hits += [(table, column, row[0]) for row in database.execute(query, (CANARY,))]
+    return hits
+
+
+def test_verify_finds_one_changed_letter_in_the_log(fed) -> None:
+    fed.stop()
+    database = apsw.Connection(str(database_of(fed.data_dir)))
+    hits = tables_with_bodies(database)
+    assert hits, "no event's body is stored as its own text"
+    table, column, rowid = hits[0]
+    query = f'SELECT typeof("{column}"), CAST("{column}" AS BLOB) FROM "{table}" WHERE rowid = ?'
+    ((kind, value),) = database.execute(query, (rowid,))
+    forged = value.replace(CANARY.encode(), CANARY.upper().encode())
+    assert forged != value
+    stored = forged.decode() if kind == "text" else forged
+    database.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', (stored, rowid))
+    database.close()
+    done = fed.cli("verify")
+    assert done.returncode != 0, done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_verify_finds_a_removed_event(fed) -> None:
+    fed.stop()
+    database = apsw.Connection(str(database_of(fed.data_dir)))
+    table, _, rowid = tables_with_bodies(database)[0]
+    database.execute(f'DELETE FROM "{table}" WHERE rowid = ?', (rowid,))
+    database.close()
+    assert fed.cli("verify").returncode != 0
+
+
+def test_verify_finds_a_projection_that_is_not_what_the_log_says(fed) -> None:
+    fed.stop()
+    database = apsw.Connection(str(database_of(fed.data_dir)))
+    columns = [row[1] for row in database.execute("PRAGMA table_info(runs)")]
+    assert "status" in columns
+    database.execute("UPDATE runs SET status = 'failed' WHERE status = 'completed'")
+    assert database.changes() > 0
+    database.close()
+    assert fed.cli("verify").returncode != 0
+    assert fed.cli("rebuild").returncode == 0
+    assert fed.cli("verify").returncode == 0
+
+
+def test_a_backup_taken_beside_the_running_server_can_be_served(fed, tmp_path) -> None:
+    target = tmp_path / "copy.db"
+    done = fed.cli("backup", str(target))
+    assert done.returncode == 0, done.stdout + done.stderr
+    before = all_that_is_seen(fed.client())
+    late = create_run(fed.client(), "after-the-backup")["run_id"]
+    restored = Server(tmp_path / "restored")
+    restored.data_dir.mkdir()
+    database = database_of(fed.data_dir)
+    (restored.data_dir / database.relative_to(fed.data_dir)).write_bytes(target.read_bytes())
+    try:
+        restored.start()
+        client = restored.client()
+        assert all_that_is_seen(client) == before
+        assert client.get(f"/v1/runs/{late}").status_code == 404
+        create_run(client, "after-the-restore")
+        assert restored.cli("verify").returncode == 0
+    finally:
+        restored.close()
+
+
+def test_a_backup_can_be_named_by_its_database_url(fed, tmp_path) -> None:
+    target = tmp_path / "copy.db"
+    assert fed.cli("backup", str(target)).returncode == 0
+    command = [executable(), "verify", "--database-url", f"sqlite:///{target}", "--data-dir", str(tmp_path / "other")]
+    done = subprocess.run(command, env=clean_environment({}), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_backup_does_not_write_over_anything_by_surprise(fed, tmp_path) -> None:
+    target = tmp_path / "mine.txt"
+    target.write_text("keep me")
+    done = fed.cli("backup", str(target))
+    assert done.returncode != 0
+    assert target.read_text() == "keep me"
+    assert "Traceback" not in done.stderr
+
+
+def test_a_second_server_on_the_same_folder_is_refused_in_words(fed) -> None:
+    command = [executable(), "serve", "--port", str(free_port()), "--data-dir", str(fed.data_dir)]
+    done = subprocess.run(command, env=clean_environment({}), capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    ok(fed.client().get("/v1/runs"))
+
+
+@pytest.mark.parametrize("key", ["short", "k" * 31, "k" * 201])
+def test_a_bootstrap_key_of_the_wrong_length_is_refused(tmp_path, key) -> None:
+    command = [executable(), "serve", "--port", str(free_port()), "--data-dir", str(tmp_path / "data")]
+    environment = clean_environment({"TOWERLOG_BOOTSTRAP_KEY": key})
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert key not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("name", ["serve", "keys", "orgs", "verify", "rebuild", "backup"])
+def test_every_command_explains_itself(name) -> None:
+    done = subprocess.run([executable(), name, "--help"], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0
+    assert "Usage" in done.stdout
+
+
+def test_commands_on_a_folder_without_data_fail_in_words(tmp_path) -> None:
+    for arguments in [["verify"], ["rebuild"], ["backup", str(tmp_path / "b.db")], ["keys", "list"]]:
+        command = [executable(), *arguments, "--data-dir", str(tmp_path / "nothing-here")]
+        done = subprocess.run(
+            command, env=clean_environment({}), capture_output=True, text=True, timeout=30, check=False
+        )
+        assert "Traceback" not in done.stderr, arguments
+        if arguments[0] == "backup":
+            assert done.returncode != 0

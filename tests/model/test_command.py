@@ -1,0 +1,44 @@
+"""Commands and outcomes: closed sets of frozen values."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import msgspec
+import pytest
+
+from towerlog.model import command
+from towerlog.model.command import Append, Appended, Outcome, Read, Stored, Stream, Write
+from towerlog.model.event import Refusal
+
+KINDS = [*get_args(Write), *get_args(Read), *get_args(Stream), *get_args(Outcome)]
+PARTS = {"Idempotency", "RunFilter", "Stored", "ApprovalView", "LaneView", "WorkerView"}
+"""Values that stand inside commands and outcomes."""
+
+
+def test_every_value_is_a_command_an_outcome_or_a_part_of_one() -> None:
+    defined = {
+        name
+        for name, value in vars(command).items()
+        if isinstance(value, type) and value.__module__ == command.__name__ and not name.startswith("_")
+    }
+    named = {kind.__name__ for kind in KINDS if kind.__module__ == command.__name__}
+    assert defined == named | PARTS
+
+
+def test_no_command_both_reads_and_writes() -> None:
+    sets = [set(get_args(union)) for union in (Write, Read, Stream)]
+    assert len(set.union(*sets)) == sum(len(one) for one in sets)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_commands_and_outcomes_are_frozen(kind: type[msgspec.Struct]) -> None:
+    assert kind.__struct_config__.frozen
+
+
+def test_results_keep_the_order_of_the_items() -> None:
+    refused = Refusal("validation_failed", "no")
+    outcome = Appended([Stored(7, 1, "run"), refused])
+    assert Append("steps", [refused]).items == [refused]
+    assert outcome.results[1] is refused
+    assert outcome.results[0] == Stored(7, 1, "run", duplicate=False, late=False, commands=())

@@ -1,0 +1,86 @@
+"""Events: the closed set of types, what each does to its run, and what is kept of a draft."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from towerlog.model.event import (
+    FEED_TYPES,
+    NO_FACTS,
+    TARGET_STATUS,
+    Born,
+    CheckpointFacts,
+    Draft,
+    Event,
+    EventType,
+    Facts,
+    LaneFacts,
+    RunById,
+    cursor_text,
+)
+from towerlog.model.run import TERMINAL, Status
+from towerlog.model.usage import Usage, UsageReport
+
+ENDS = {EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED, EventType.RUN_LOST}
+
+
+def test_every_status_is_reached_by_some_event() -> None:
+    assert set(TARGET_STATUS.values()) == set(Status)
+
+
+def test_only_ends_end_a_run() -> None:
+    assert {kind for kind, status in TARGET_STATUS.items() if status in TERMINAL} == ENDS | {EventType.BUDGET_EXCEEDED}
+
+
+@pytest.mark.parametrize(
+    "kind", [EventType.MESSAGE_DELTA, EventType.TOOL_CALL, EventType.STEP, EventType.CHECKPOINT, EventType.OTHER]
+)
+def test_what_happens_inside_a_run_leaves_its_status(kind: EventType) -> None:
+    assert kind not in TARGET_STATUS
+
+
+def test_message_text_has_no_place_in_a_feed() -> None:
+    content = {EventType.MESSAGE_DELTA, EventType.RUN_INPUT, EventType.STEP, EventType.OTHER, EventType.RUN_WAITING}
+    assert not FEED_TYPES & content
+
+
+def test_the_names_of_types_are_the_wire_of_the_runs_dialect() -> None:
+    named = {"run.started", "message.delta", "tool.call", "tool.result", "run.waiting_for_input", "other"}
+    assert named <= {kind.value for kind in EventType}
+
+
+def test_facts_keep_only_what_is_known() -> None:
+    assert msgspec.json.encode(NO_FACTS) == b"{}"
+    assert msgspec.json.encode(Facts(model="m", success=False)) == b'{"model":"m","success":false}'
+
+
+def test_facts_survive_their_storage() -> None:
+    facts = Facts(
+        name="workflow_started",
+        status=Status.WAITING,
+        report=UsageReport(Usage(input_tokens=1, cost_nanos=2), whole_run=True),
+        spent=Usage(output_tokens=3),
+        checkpoint=CheckpointFacts(3, "idle", node="ab", length=2, has_meta=False, digest="cd"),
+        lane=LaneFacts("worker", 4, 1, "packing"),
+        born=Born("run", "thread", "trace", implicit=True, source="steps"),
+    )
+    assert msgspec.json.decode(msgspec.json.encode(facts), type=Facts) == facts
+
+
+def test_metadata_survives_its_storage_as_it_was_sent() -> None:
+    facts = Facts(metadata=msgspec.Raw(b'{"tokens_used": 420, "cost": 1e400}'))
+    assert msgspec.json.decode(msgspec.json.encode(facts), type=Facts) == facts
+
+
+@pytest.mark.parametrize(
+    "value", [Draft(EventType.STEP, RunById("r"), b"{}"), Event(1, 1, 1, 1, EventType.STEP, 0, b"")]
+)
+def test_an_event_never_changes(value: Draft | Event) -> None:
+    with pytest.raises(AttributeError):
+        value.data = b"{}"  # type: ignore[misc]  # the point of this test
+
+
+def test_a_cursor_names_its_log_first() -> None:
+    assert cursor_text("e1", 42) == "e1-42"
+    assert cursor_text("e1", 42) != cursor_text("e2", 42)

@@ -1,0 +1,75 @@
+"""Runs: one status machine for all dialects, and the row that the folds keep."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from towerlog.model.run import OPEN, TERMINAL, TRANSITIONS, AgentRow, Part, RunRow, Status, ThreadRow
+from towerlog.model.usage import NOTHING, Usage
+
+
+def row(status: Status = Status.RUNNING, **fields: object) -> RunRow:
+    """A run that was created at 100 ms."""
+    return msgspec.convert(
+        {"run": 1, "org": 1, "run_id": "r", "thread_id": "t", "trace_id": "x", "created_at": 100, "status": status}
+        | fields,
+        RunRow,
+    )
+
+
+def test_every_status_has_its_transitions() -> None:
+    assert set(TRANSITIONS) == set(Status)
+
+
+def test_a_status_is_open_or_terminal() -> None:
+    assert set(Status) == OPEN | TERMINAL
+    assert not OPEN & TERMINAL
+
+
+@pytest.mark.parametrize("status", sorted(TERMINAL))
+def test_terminal_is_final(status: Status) -> None:
+    assert TRANSITIONS[status] == frozenset()
+    assert row(status).is_terminal()
+
+
+@pytest.mark.parametrize("status", sorted(OPEN))
+def test_an_open_run_can_end_in_every_way(status: Status) -> None:
+    assert TRANSITIONS[status] >= TERMINAL
+    assert not row(status).is_terminal()
+
+
+def test_nothing_brings_back_a_run_that_is_being_cancelled() -> None:
+    assert not TRANSITIONS[Status.CANCELLING] & OPEN
+
+
+@pytest.mark.parametrize("status", sorted(Status))
+def test_no_status_follows_itself(status: Status) -> None:
+    assert status not in TRANSITIONS[status]
+
+
+def test_the_duration_is_known_at_the_end() -> None:
+    assert row().duration_ms() is None
+    assert row(ended_at=350).duration_ms() == 250
+    assert row(started_at=150, ended_at=350).duration_ms() == 200
+
+
+def test_a_total_is_the_truth_over_increments() -> None:
+    assert Part().effective() == NOTHING
+    assert Part(delta=Usage(input_tokens=5)).effective() == Usage(input_tokens=5)
+    assert Part(total=Usage(input_tokens=3), delta=Usage(input_tokens=5)).effective() == Usage(input_tokens=3)
+    assert Part(total=NOTHING, delta=Usage(input_tokens=5)).effective() == NOTHING
+
+
+def test_rows_survive_their_storage() -> None:
+    run = row(parts={"a": {"total": {"input_tokens": 1}, "step_index": 4}}, open_tools=[("shell", "c1")])
+    again = msgspec.json.decode(msgspec.json.encode(run), type=RunRow)
+    assert msgspec.json.encode(again) == msgspec.json.encode(run)
+    assert (again.parts["a"].step_index, again.open_tools) == (4, (("shell", "c1"),))
+    for other in (ThreadRow(1, "t", 5, open_runs=(3,)), AgentRow(1, 1, "id", "name", 5, usage=Usage(cost_nanos=7))):
+        assert msgspec.json.decode(msgspec.json.encode(other), type=type(other)) == other
+
+
+def test_a_new_row_keeps_nothing_that_is_not_known() -> None:
+    known = {"run", "org", "run_id", "thread_id", "trace_id", "created_at", "status"}
+    assert set(msgspec.json.decode(msgspec.json.encode(row()))) == known

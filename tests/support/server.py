@@ -1,0 +1,182 @@
+"""One real server for a test: a `towerlog serve` subprocess over a data folder of its own.
+
+Owns starting, waiting until ready, stopping, killing and the command line beside the running server.
+It knows nothing of the dialects: what is sent and what must come back is said by the tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+ADMIN_KEY = "adm_" + "0123456789abcdefghijklmnopqrstuvwxyzABCD"
+"""The bootstrap admin key of every server started here: a fixed value, so that a failure can be replayed by hand."""
+
+NO_LIMITS: Mapping[str, str] = {
+    "TOWERLOG_STEPS_RATE_PER_MINUTE": "0",
+    "TOWERLOG_LANES_RATE_PER_MINUTE": "0",
+    "TOWERLOG_LANES_MIN_LEASE_SECONDS": "1",
+}
+"""Settings of a server that many tests share: nobody is throttled by what a neighbour sent."""
+
+READY_DEADLINE_S = 20.0
+STOP_DEADLINE_S = 10.0
+POLL_S = 0.02
+CLI_DEADLINE_S = 60.0
+
+
+class Server:
+    """A server process and its data folder; the port stays the same over restarts, so that clients can be kept."""
+
+    def __init__(self, data_dir: Path, env: Mapping[str, str] | None = None) -> None:
+        self.data_dir = data_dir
+        self.port = free_port()
+        self.base_url = f"http://127.0.0.1:{self.port}"
+        self.log_path = data_dir.parent / f"{data_dir.name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._env = clean_environment(env or {})
+        self._clients: list[httpx2.Client] = []
+
+    def start(self) -> Server:
+        """Start the process and wait for `GET /readyz` to say 200; fail with its log otherwise."""
+        assert self.process is None, "the server is already running"
+        arguments = ["serve", "--host", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.data_dir)]
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [executable(), *arguments], stdout=log, stderr=subprocess.STDOUT, env=self._env, start_new_session=True
+            )
+        self._wait_until_ready(self.process)
+        return self
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + READY_DEADLINE_S
+        with httpx2.Client(base_url=self.base_url, timeout=2.0, trust_env=False, verify=False) as client:
+            while time.monotonic() < deadline:
+                if process.poll() is not None:
+                    raise AssertionError(f"the server ended with {process.returncode} before it was ready\n{self.log}")
+                if is_ready(client):
+                    return
+                wait_for_exit(process, POLL_S)
+        self.kill()
+        raise AssertionError(f"the server was not ready after {READY_DEADLINE_S} s\n{self.log}")
+
+    def stop(self) -> None:
+        """End it as a supervisor would (SIGTERM) and insist on a clean exit within ten seconds."""
+        process = self._running()
+        process.send_signal(signal.SIGTERM)
+        if not wait_for_exit(process, STOP_DEADLINE_S):
+            self.kill()
+            raise AssertionError(f"the server did not end within {STOP_DEADLINE_S} s of SIGTERM\n{self.log}")
+        self.process = None
+        assert process.returncode == 0, f"the server ended with {process.returncode} on SIGTERM\n{self.log}"
+
+    def kill(self) -> None:
+        """End it as a crash would (SIGKILL): nothing of it gets to run again."""
+        process = self._running()
+        process.kill()
+        process.wait()
+        self.process = None
+
+    def restart(self) -> Server:
+        """Stop it cleanly and start it again over the same data."""
+        self.stop()
+        return self.start()
+
+    def close(self) -> None:
+        """Give everything back, whatever state a test left it in."""
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
+        if self.process is not None:
+            self.kill()
+
+    def client(self, key: str | None = ADMIN_KEY, **options: Any) -> httpx2.Client:
+        """An HTTP client of this server that authenticates with `key` (None: with nothing); closed with the server."""
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        # verify=False: the transport is plain HTTP, and reading the trust store would cost more than most tests.
+        defaults: dict[str, Any] = {"timeout": 30.0, "trust_env": False, "verify": False}
+        client = httpx2.Client(base_url=self.base_url, headers=headers, **{**defaults, **options})
+        self._clients.append(client)
+        return client
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `towerlog ARGUMENTS` on this server's data folder, beside the server if it runs."""
+        command = [executable(), *arguments, "--data-dir", str(self.data_dir)]
+        return subprocess.run(
+            command, env=self._env, capture_output=True, text=True, timeout=CLI_DEADLINE_S, check=False
+        )
+
+    def cli_json(self, *arguments: str) -> dict[str, Any]:
+        """What a command that must succeed prints with `--json`."""
+        done = self.cli(*arguments, "--json")
+        assert done.returncode == 0, f"towerlog {' '.join(arguments)} ended with {done.returncode}\n{done.stderr}"
+        printed: dict[str, Any] = json.loads(done.stdout)
+        return printed
+
+    def create_key(self, *scopes: str, org: str | None = None) -> dict[str, Any]:
+        """Make a key with exactly these scopes: `{"key_id", "key", …}`."""
+        chosen = [] if org is None else ["--org", org]
+        return self.cli_json("keys", "create", "--name", "test", "--scopes", ",".join(scopes), *chosen)
+
+    def make_key(self, *scopes: str, org: str | None = None) -> str:
+        """The text of a new key with exactly these scopes."""
+        return str(self.create_key(*scopes, org=org)["key"])
+
+    def make_org(self, name: str) -> tuple[str, str]:
+        """A new organisation: its id and its admin key."""
+        made = self.cli_json("orgs", "create", name)
+        return str(made["org_id"]), str(made["key"])
+
+    @property
+    def log(self) -> str:
+        """All that the process has printed so far."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self.process is not None, "the server is not running"
+        return self.process
+
+
+def executable() -> str:
+    """The `towerlog` command beside the interpreter that runs the tests."""
+    return str(Path(sys.executable).with_name("towerlog"))
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment without any of our settings, then the fixed admin key and `extra`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TOWERLOG_")}
+    return {**inherited, "TOWERLOG_BOOTSTRAP_KEY": ADMIN_KEY, **extra}
+
+
+def is_ready(client: httpx2.Client) -> bool:
+    """True when the server answers `/readyz` with 200; a refused connection is only "not yet"."""
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def wait_for_exit(process: subprocess.Popen[bytes], deadline_s: float) -> bool:
+    """Wait at most `deadline_s` for the process to end; say whether it has."""
+    try:
+        process.wait(deadline_s)
+    except subprocess.TimeoutExpired:
+        return False
+    return True

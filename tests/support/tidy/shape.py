@@ -1,0 +1,92 @@
+"""The shape of the source: how long things are, what explains itself, what is called how, what has its test."""
+
+import ast
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import PurePosixPath
+
+from tests.support.tidy.source import PACKAGE, AnyFunction, Source
+
+FUNCTION_LINES = 60
+FUNCTION_LINES_P90 = 30
+MODULE_LINES = 400
+BACKEND_LINES = 700
+BACKENDS = frozenset({"store/sqlite.py", "store/postgres.py"})
+
+VAGUE_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "manager", "misc"})
+
+EXPLAINED = ("model/", "engine/", "store/base.py", "errors.py", "ambient.py")
+"""Where every public name has a docstring: what other layers build on."""
+
+
+def function_lines(function: AnyFunction) -> int:
+    """Lines from `def` to the last statement, docstring included, decorators left out."""
+    return (function.end_lineno or function.lineno) - function.lineno + 1
+
+
+def long_functions(source: Source) -> Iterator[str]:
+    """Functions over the hard limit."""
+    for function in source.functions():
+        if (lines := function_lines(function)) > FUNCTION_LINES:
+            yield source.at(
+                function,
+                f"`{function.name}` has {lines} lines, the law is {FUNCTION_LINES}; "
+                "name its steps and let each be a function",
+            )
+
+
+def long_module(source: Source) -> Iterator[str]:
+    """A module that holds more than one idea."""
+    limit = BACKEND_LINES if source.inside in BACKENDS else MODULE_LINES
+    if (lines := source.text.count("\n")) > limit:
+        yield f"{source.path}: {lines} lines, the law is {limit}; give its second idea a module of its own"
+
+
+def missing_module_docstring(source: Source) -> Iterator[str]:
+    """A module that does not say what it owns; an empty `__init__.py` owns nothing."""
+    if source.text.strip() and not ast.get_docstring(source.tree):
+        yield f"{source.path}:1: begin with a docstring that says what this module owns"
+
+
+def missing_public_docstrings(source: Source) -> Iterator[str]:
+    """Public classes, functions and methods that do not explain themselves, in the layers that others build on."""
+    if source.path.startswith(PACKAGE) and source.inside.startswith(EXPLAINED):
+        yield from _unexplained(source, source.tree)
+
+
+def _unexplained(source: Source, scope: ast.Module | ast.ClassDef) -> Iterator[str]:
+    for node in scope.body:
+        if not isinstance(node, AnyFunction | ast.ClassDef) or node.name.startswith("_"):
+            continue
+        if not ast.get_docstring(node) and not _is_overload(node):
+            yield source.at(node, f"`{node.name}` is public: say its shapes, units and errors in a docstring")
+        if isinstance(node, ast.ClassDef):
+            yield from _unexplained(source, node)
+
+
+def _is_overload(node: AnyFunction | ast.ClassDef) -> bool:
+    return any(isinstance(mark, ast.Name) and mark.id in {"overload", "override"} for mark in node.decorator_list)
+
+
+def vague_name(source: Source) -> Iterator[str]:
+    """A file or folder whose name says nothing."""
+    for part in PurePosixPath(source.path).with_suffix("").parts:
+        if VAGUE_NAMES & set(part.split("_")):
+            yield f"{source.path}: `{part}` says nothing; name it for the one thing it does, or put it where it is used"
+
+
+def ninetieth_percentile(lengths: Collection[int]) -> int:
+    """The length that nine of ten functions do not exceed; 0 without functions."""
+    ordered = sorted(lengths)
+    return ordered[int(len(ordered) * 0.9)] if ordered else 0
+
+
+def sources_without_test(paths: Collection[str], tested_by: Mapping[str, str]) -> Iterator[str]:
+    """Source files whose mirror under `tests/` does not exist; `tested_by` names the few that stand elsewhere."""
+    for path in sorted(paths):
+        inside = PurePosixPath(path.removeprefix(PACKAGE))
+        if not path.startswith(PACKAGE) or inside.suffix != ".py" or inside.name in {"__init__.py", "__main__.py"}:
+            continue
+        mirror = str(PurePosixPath("tests") / inside.parent / f"test_{inside.name}")
+        elsewhere = tested_by.get(str(inside))
+        if mirror not in paths and not (elsewhere and any(other.startswith(elsewhere) for other in paths)):
+            yield f"{path}: has no test; write {f'{elsewhere}*.py' if elsewhere else mirror}"

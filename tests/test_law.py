@@ -1,0 +1,222 @@
+"""The law that linters know, held by `make test` alone; and planted faults that show that each of them bites."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TOOLS = Path(sys.executable).parent
+LIMIT_S = 300
+
+
+def run(*command: str, cwd: Path = ROOT, given: str | None = None, **environment: str) -> tuple[int, str]:
+    """Run one of the tools that stand beside this Python; its exit code and all that it said, without colours."""
+    finished = subprocess.run(
+        [str(TOOLS / command[0]), *command[1:]],
+        cwd=cwd,
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200", **environment},
+        input=given or "",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    return finished.returncode, finished.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy", "--strict"), ("lint-imports", "--no-logo")],
+    ids=lambda command: "-".join(word for word in command if word[0].isalpha()),
+)
+def test_the_tree_is_lawful(command: tuple[str, ...]) -> None:
+    code, said = run(*command)
+    if code:
+        pytest.fail(f"`{' '.join(command)}` exits with {code}:\n{said}", pytrace=False)
+
+
+RUFF_FAULTS = {
+    "print in the engine": ("src/towerlog/engine/x.py", "print('hello')\n", "T201"),
+    "commented-out code": ("src/towerlog/engine/x.py", "# x = compute(1)\n", "ERA001"),
+    "a blocked event loop": (
+        "src/towerlog/engine/x.py",
+        "import time\n\n\nasync def f():\n    time.sleep(1)\n",
+        "ASYNC251",
+    ),
+    "a relative import": ("src/towerlog/engine/x.py", "from . import follow\n", "TID252"),
+    "a time without zone": (
+        "src/towerlog/model/x.py",
+        "import datetime\n\nx = datetime.datetime(2026, 1, 1)\n",
+        "DTZ001",
+    ),
+    "a line of 121": ("src/towerlog/engine/x.py", f'x = "{"a" * 115}"\n', "E501"),
+    "a shadowed builtin": ("tests/x.py", "def f(id):\n    return id\n", "A002"),
+}
+
+
+@pytest.mark.parametrize("fault", RUFF_FAULTS)
+def test_ruff_refuses(fault: str) -> None:
+    path, text, rule = RUFF_FAULTS[fault]
+    code, said = run(
+        "ruff", "check", "--no-cache", "--output-format=concise", "--stdin-filename", path, "-", given=text
+    )
+    assert code == 1
+    assert rule in said
+
+
+def test_the_cli_may_print() -> None:
+    code, said = run(
+        "ruff", "check", "--no-cache", "--stdin-filename", "src/towerlog/cli/x.py", "-", given="print(1)\n"
+    )
+    assert code == 0, said
+
+
+FORGETFUL = """
+from enum import Enum
+
+class Status(Enum):
+    OPEN = 1
+    CLOSED = 2
+
+def word(status: Status) -> str:
+    match status:
+        case Status.OPEN:
+            return "open"
+    return "?"
+
+def untyped(x):
+    return x
+"""
+
+
+def test_mypy_refuses_a_forgotten_case_and_a_missing_type(tmp_path: Path) -> None:
+    (tmp_path / "forgetful.py").write_text(FORGETFUL, "utf-8")
+    code, said = run("mypy", "--strict", str(tmp_path / "forgetful.py"))
+    assert code == 1, said
+    assert "[exhaustive-match]" in said
+    assert "[no-untyped-def]" in said
+
+
+# The import contracts, on a tree of empty modules that is made from the contracts themselves.
+
+CONTRACTS: list[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"][
+    "contracts"
+]
+
+LAWFUL_IMPORTS = {
+    "asgi/app.py": "import starlette",
+    "store/sqlite.py": "import apsw",
+    "server.py": "from towerlog import config\nfrom towerlog.store import sqlite",
+    "cli/serve.py": "from towerlog import config, server",
+    "dialects/runs.py": "from towerlog.dialects import base\nfrom towerlog.model import run",
+    "model/run.py": "import msgspec",
+    "sdk/client.py": "import json\nfrom towerlog import errors",
+    "wake/local.py": "import asyncio",
+}
+
+DOWN = "Imports point down"
+PURE = "A dialect, a fold, a noun does no I/O"
+DIALECTS = "Dialects do not know each other"
+BACKENDS = "Backends do not know each other, and their contract knows none"
+SETTINGS = "Only the entry points read settings"
+ASGI = "Only asgi speaks ASGI; the engine never does"
+DATABASE = "Only the store opens a database"
+WIRING = "Only the wiring names a backend"
+SDK = "The SDK needs nothing but the standard library and the errors"
+
+IMPORT_FAULTS = {
+    "the engine imports asgi": ("engine/core.py", "from towerlog.asgi import app", DOWN),
+    "the store imports a fold": ("store/base.py", "from towerlog.projections import runs", DOWN),
+    "a module without a layer": ("helpers.py", "", DOWN),
+    "a noun imports asyncio": ("model/run.py", "import asyncio", PURE),
+    "a fold reads the clock": ("projections/runs.py", "from towerlog import ambient", PURE),
+    "a dialect opens a socket": ("dialects/steps.py", "import socket", PURE),
+    "a dialect imports its sibling": ("dialects/lanes.py", "from towerlog.dialects import runs", DIALECTS),
+    "a dialect without a line": ("dialects/otlp.py", "", DIALECTS),
+    "a backend imports the other": ("store/postgres.py", "from towerlog.store import sqlite", BACKENDS),
+    "the contract imports a backend": ("store/base.py", "from towerlog.store import sqlite", BACKENDS),
+    "the engine reads settings": ("engine/core.py", "from towerlog import config", SETTINGS),
+    "the engine speaks ASGI": ("engine/core.py", "from starlette.requests import Request", ASGI),
+    "asgi opens a database": ("asgi/app.py", "import apsw", DATABASE),
+    "the engine names a backend": ("engine/core.py", "from towerlog.store import sqlite", WIRING),
+    "asgi names a bus": ("asgi/app.py", "from towerlog.wake import nats", WIRING),
+    "the SDK needs a package": ("sdk/client.py", "import msgspec", SDK),
+    "the SDK knows the server's nouns": ("sdk/client.py", "from towerlog.model import run", SDK),
+}
+
+
+def declared_modules() -> Iterator[str]:
+    """Paths of all modules that the layer contracts name, those in brackets too."""
+    for contract in CONTRACTS:
+        for container in contract.get("containers", []):
+            folder = container.removeprefix("towerlog").replace(".", "/").lstrip("/")
+            for layer in contract["layers"]:
+                for name in layer.replace(":", "|").split("|"):
+                    yield f"{folder}/{name.strip(' ()')}".lstrip("/")
+
+
+def build_stub(root: Path, fault: tuple[str, str] | None) -> None:
+    """Write the tree of DESIGN's layers with lawful imports only, and one fault."""
+    modules = set(declared_modules())
+    files = {"__init__.py": "", "wake/nats.py": "", **LAWFUL_IMPORTS}
+    for module in modules:
+        is_single = "/" in module or module == "server"
+        files.setdefault(f"{module}.py" if is_single else f"{module}/__init__.py", "")
+    if fault:
+        path, line = fault
+        files[path] = f"{files.get(path, '')}\n{line}\n"
+    for path in list(files):
+        for folder in Path(path).parents:
+            files.setdefault(str(folder / "__init__.py"), "")
+    for path, text in files.items():
+        target = root / "src" / "towerlog" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, "utf-8")
+    (root / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text("utf-8"), "utf-8")
+
+
+def broken_contracts(root: Path) -> set[str]:
+    """The names of the contracts that the tree breaks; fails when a contract could not be checked at all."""
+    code, said = run("lint-imports", "--no-logo", "--no-cache", cwd=root, PYTHONPATH=str(root / "src"))
+    verdicts = {
+        name: verdict for name in names_of_contracts() for verdict in ("KEPT", "BROKEN") if f"{name} {verdict}" in said
+    }
+    assert len(verdicts) == len(CONTRACTS), said
+    assert code == ("BROKEN" in verdicts.values()), said
+    return {name for name, verdict in verdicts.items() if verdict == "BROKEN"}
+
+
+def names_of_contracts() -> list[str]:
+    """In the order of pyproject.toml."""
+    return [contract["name"] for contract in CONTRACTS]
+
+
+def test_a_lawful_tree_keeps_every_contract(tmp_path: Path) -> None:
+    build_stub(tmp_path, None)
+    assert broken_contracts(tmp_path) == set()
+
+
+def test_what_stands_in_brackets_may_be_missing(tmp_path: Path) -> None:
+    build_stub(tmp_path, None)
+    shutil.rmtree(tmp_path / "src/towerlog/sdk")
+    (tmp_path / "src/towerlog/store/postgres.py").unlink()
+    assert broken_contracts(tmp_path) == set()
+
+
+@pytest.mark.parametrize("fault", IMPORT_FAULTS)
+def test_import_linter_refuses(fault: str, tmp_path: Path) -> None:
+    path, line, contract = IMPORT_FAULTS[fault]
+    build_stub(tmp_path, (path, line))
+    assert contract in broken_contracts(tmp_path)
+
+
+def test_every_contract_has_a_planted_fault() -> None:
+    assert {contract for _, _, contract in IMPORT_FAULTS.values()} == set(names_of_contracts())
