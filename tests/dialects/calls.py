@@ -24,7 +24,7 @@ PRINCIPAL = Principal(1, ORG, "user-1", "key-1", frozenset())
 
 
 def call(body: Any = b"", **fields: Any) -> Call:
-    """A request; a body that is no bytes is sent as JSON. `path`, `query`, `headers`, `settings` as a `Call` has them."""
+    """A request; a body that is no bytes is sent as JSON. The other fields are those of a `Call`."""
     given: dict[str, Any] = {"path": {}, "query": {}, "headers": {}, "settings": Settings(), **fields}
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Call(principal=PRINCIPAL, body=text, trace_id="t" * 32, now_ms=NOW, **given)

@@ -42,7 +42,7 @@ def shown(of: Event) -> dict[str, Any]:
 
 CONTAINER = {
     "id": "7b0c4a6e-2f4b-4c43-9a64-0d9d1d6d9d11",
-    "timestamp": "2023-11-07T05:31:56Z",
+    "timestamp": "2023-11-07T05:31:56.000Z",
     "type": "command_complete",
     "tool": "shell",
     "input_summary": "ls -la",
@@ -53,7 +53,7 @@ CONTAINER = {
 }
 INFERENCE = {
     "id": "inference-42",
-    "timestamp": "2023-11-07T05:31:56+02:00",
+    "timestamp": "2023-11-07T05:31:56.500Z",
     "type": "inference_complete",
     "tool": "inference",
     "input_summary": "gpt-4 (chat)",
@@ -111,8 +111,9 @@ def test_an_id_that_was_not_sent_is_stable_and_its_own() -> None:
     assert all(other is not None and other.id != shown(one)["id"] for other in others)
 
 
-def test_a_time_that_is_none_on_this_wire_is_written_anew() -> None:
-    assert shown(stored({**CONTAINER, "timestamp": "2023-11-07 05:31:56"}))["timestamp"] == "2023-11-07T05:31:56.000Z"
+@pytest.mark.parametrize("sent", ["2023-11-07T05:31:56Z", "2023-11-07 05:31:56", "2023-11-07T07:31:56+02:00"])
+def test_every_time_leaves_in_one_form(sent) -> None:
+    assert shown(stored({**CONTAINER, "timestamp": sent}))["timestamp"] == "2023-11-07T05:31:56.000Z"
 
 
 def test_a_tool_call_of_another_dialect() -> None:
@@ -238,7 +239,7 @@ def test_ends_that_tell_a_usage() -> None:
 
 @pytest.mark.parametrize("type_", list(EventType))
 def test_content_has_no_way_in(type_) -> None:
-    content = {name: SECRET for name in ["prompt", "completion", "input", "output", "content", "message", "arguments"]}
+    content = dict.fromkeys(["prompt", "completion", "input", "output", "content", "message", "arguments"], SECRET)
     facts = Facts(tool="t", spent=SPENT, error=SECRET, question=SECRET, checkpoint=turn(), model="m")
     found = frame(event(type_, {**content, "metadata": content, "payload": content}, facts), EPOCH)
     assert found is None or SECRET.encode() not in found

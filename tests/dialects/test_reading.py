@@ -179,7 +179,7 @@ def test_ids_are_of_any_script(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["x" * 201, "a/b", "/", "a\nb", "a\x00", "\x7f", "a\x85b"])
 def test_other_ids_are_refused_and_named(value: str) -> None:
-    with pytest.raises(Invalid, match="^thread_id: "):
+    with pytest.raises(Invalid, match=r"^thread_id: "):
         reading.optional_id(value, "thread_id")
     with pytest.raises(NotFound):
         reading.path_id(value, "thread")
@@ -215,7 +215,7 @@ def test_a_uuid_is_found_in_any_case() -> None:
 
 def test_times_are_named_when_wrong() -> None:
     assert reading.when("1970-01-01T00:00:01Z", "occurred_at") == 1000
-    with pytest.raises(Invalid, match="^occurred_at: not an ISO 8601"):
+    with pytest.raises(Invalid, match=r"^occurred_at: not an ISO 8601"):
         reading.when("yesterday", "occurred_at")
 
 
@@ -223,7 +223,7 @@ def test_money_is_read_from_its_text() -> None:
     assert reading.nanos(msgspec.Raw(b"0.00231"), "cost") == 2_310_000
     assert reading.nanos(msgspec.Raw(b"null"), "cost") is None
     for text in (b"-1", b'"1"', b"true", b"[]", b"1e300"):
-        with pytest.raises(Invalid, match="^cost: "):
+        with pytest.raises(Invalid, match=r"^cost: "):
             reading.nanos(msgspec.Raw(text), "cost")
 
 

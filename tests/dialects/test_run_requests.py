@@ -115,8 +115,8 @@ def listed(**query: str) -> ListRuns:
 def test_every_filter() -> None:
     assert listed() == ListRuns(RunFilter(), 50)
     found = listed(
-        limit="7", before=RUN.upper(), status="running", agent="a", thread_id="t", model="m", persona_id="p", q="needle",
-        parent_run_id=OTHER_RUN, since="2026-04-02T10:00:00.123Z", until="2026-04-02T12:00:00.123+02:00",
+        limit="7", before=RUN.upper(), status="running", agent="a", thread_id="t", model="m", persona_id="p",
+        q="needle", parent_run_id=OTHER_RUN, since="2026-04-02T10:00:00.123Z", until="2026-04-02T12:00:00.123+02:00",
     )  # fmt: skip
     wanted = RunFilter(
         statuses=(Status.RUNNING,), agent="a", thread_id="t", model="m", persona_id="p", q="needle",
@@ -183,7 +183,8 @@ def test_an_input_is_kept_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [None, "", " \n\t ", 7, ["yes"], {}, "x" * (LONGEST_INPUT_BYTES + 1), "ä" * (LONGEST_INPUT_BYTES // 2 + 1)]
+    "content",
+    [None, "", " \n\t ", 7, ["yes"], {}, "x" * (LONGEST_INPUT_BYTES + 1), "ä" * (LONGEST_INPUT_BYTES // 2 + 1)],
 )
 def test_a_wrong_input_is_named(content) -> None:
     refused("content", give, {"content": content})

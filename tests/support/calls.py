@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from towerlog.dialects.base import Call, Dialect, Endpoint, Reply, Settings
+from towerlog.errors import TowerlogError
 from towerlog.model.identity import Principal, Scope
+
+T = TypeVar("T")
 
 PRINCIPAL = Principal(1, "org", "user", "key", frozenset({Scope.ADMIN}))
 NOW_MS = 1_700_000_000_000
@@ -29,3 +33,11 @@ def endpoint_of(dialect: Dialect, method: str, path: str) -> Endpoint:
 def body_of(reply: Reply) -> Any:
     """A reply's JSON."""
     return json.loads(reply.body)
+
+
+def tried(act: Callable[[], T]) -> T | TowerlogError:
+    """What an act gives, or the error of ours that it ends with; any other error is a defect."""
+    try:
+        return act()
+    except TowerlogError as error:
+        return error

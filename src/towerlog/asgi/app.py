@@ -20,7 +20,7 @@ from towerlog.asgi.heartbeats import Heartbeats
 from towerlog.asgi.hosts import hosts_of
 from towerlog.asgi.limits import Limiter
 from towerlog.asgi.meters import Meters
-from towerlog.asgi.metrics import Metrics, TransportCollector
+from towerlog.asgi.metrics import EngineCollector, Metrics, TransportCollector
 from towerlog.asgi.mount import Engine, Mount, Parts
 from towerlog.asgi.native import NATIVE
 from towerlog.asgi.pages import Pages, Phase
@@ -129,8 +129,11 @@ class App:
         self._mount = Mount(parts)
         self._ticker = Ticker(self._clock, streams.tick, parts.bodies.tick, parts.auth.tick)
         self._ticker.start()
-        collector = TransportCollector(parts.meters, streams, parts.admission, parts.limiters)
-        self.pages.attach(self.table, parts.auth, Metrics(collector), backend.store.ping)
+        metrics = Metrics(
+            TransportCollector(parts.meters, streams, parts.admission, parts.limiters),
+            EngineCollector(backend.engine.figures),
+        )
+        self.pages.attach(self.table, parts.auth, metrics, backend.store.ping)
         self.pages.phase = Phase.READY
 
     def drain(self) -> None:

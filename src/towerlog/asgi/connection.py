@@ -23,6 +23,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
+        self._in_head = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begins to wait for the first head."""
@@ -37,19 +38,20 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Lends the request its connection."""
         super().on_message_begin()
+        self._in_head = True
         extensions: Any = {"towerlog.abort": self.transport.abort}
         self.scope["extensions"] = extensions
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
+        self._in_head = False
         self._stop_waiting()
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
         """Counts what belongs to a head that is not whole yet."""
         super().data_received(data)
-        # None until the first byte of a head, whatever its type says.
-        if not self.scope or "method" in self.scope:
+        if not self._in_head:
             return
         self._head_bytes += len(data)
         if self._head_bytes > HEAD_BYTES_MAX:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -58,6 +58,22 @@ class TransportCollector(Collector):
         yield GaugeMetricFamily("towerlog_streams_open", "Streams open now.", len(self._streams))
         bytes_now = self._admission.bytes_in_flight
         yield GaugeMetricFamily("towerlog_bytes_in_flight", "Bytes of bodies being worked on.", bytes_now)
+
+
+class EngineCollector(Collector):
+    """The engine's own counts."""
+
+    def __init__(self, figures: Callable[[], Mapping[str, int]]) -> None:
+        """`figures` gives `commands`, `groups`, `queue` and `followers` as they are now."""
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        figures = self._figures()
+        yield CounterMetricFamily("towerlog_commands", "Commands carried out.", figures["commands"])
+        yield CounterMetricFamily("towerlog_commits", "Groups of commands committed.", figures["groups"])
+        yield GaugeMetricFamily("towerlog_queue", "Commands that wait for the next commit.", figures["queue"])
+        yield GaugeMetricFamily("towerlog_followers", "Readers of the log.", figures["followers"])
 
 
 class Metrics:

@@ -51,6 +51,10 @@ class Engine(Protocol):
         """Carries a command out. Raises TowerlogError."""
         ...
 
+    def figures(self) -> Mapping[str, int]:
+        """Counts for the metrics page."""
+        ...
+
     async def follow(
         self,
         principal: Principal,

@@ -14,12 +14,10 @@ import msgspec
 
 from towerlog import __version__
 from towerlog.asgi.routes import Page, Route, RouteTable
+from towerlog.asgi.schemas import REFERENCE, Schema, Schemas
 from towerlog.dialects.base import JSON, Dialect, Endpoint, Reply
 from towerlog.errors import Invalid, NotFound, RateLimited, TowerlogError
 
-Schema = dict[str, Any]
-
-_REFERENCE = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _SAMPLE_TRACE = "0" * 32
 _TRANSPORT_STATUSES = (405, 408, 414, 415, 421)
@@ -28,7 +26,8 @@ _KINDS: dict[type, str] = {str: "string", bool: "boolean", int: "integer", float
 
 def build_document(table: RouteTable) -> Schema:
     """The whole document, ready to be encoded."""
-    schemas, components = _schemas_of(table)
+    schemas = Schemas(_declared_types(table))
+    components = schemas.components
     responses: Schema = {}
     for dialect in (*table.dialects, table.fallback):
         components.setdefault(_error_name(dialect), _error_schema(dialect))
@@ -36,7 +35,7 @@ def build_document(table: RouteTable) -> Schema:
     paths: dict[str, Schema] = {}
     for route in table:
         declared = route.declared
-        paths.setdefault(declared.path, {})[declared.method.lower()] = _operation(route, schemas, components)
+        paths.setdefault(declared.path, {})[declared.method.lower()] = _operation(route, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -74,34 +73,24 @@ def error_samples() -> Iterator[TowerlogError]:
             yield kind()
 
 
-def _schemas_of(table: RouteTable) -> tuple[dict[int, Schema], dict[str, Schema]]:
-    """Schemas by the identity of the declared type, and the components that they refer to."""
-    types: list[Any] = []
+def _declared_types(table: RouteTable) -> Iterator[Any]:
+    """Every type that a route speaks of."""
     for route in table:
         declared = route.declared
         wanted = [declared.reply]
         if isinstance(declared, Endpoint):
             wanted += [declared.request, declared.query]
-        types += [type_ for type_ in wanted if type_ is not None]
-    made, components = msgspec.json.schema_components(types, schema_hook=_any_json, ref_template=_REFERENCE)
-    return {id(type_): schema for type_, schema in zip(types, made, strict=True)}, dict(components)
+        yield from (type_ for type_ in wanted if type_ is not None)
 
 
-def _any_json(type_: type) -> Schema:
-    """A body that passes through untouched is any JSON."""
-    if type_ is msgspec.Raw:
-        return {}
-    raise NotImplementedError
-
-
-def _operation(route: Route, schemas: dict[int, Schema], components: dict[str, Schema]) -> Schema:
+def _operation(route: Route, schemas: Schemas) -> Schema:
     declared = route.declared
     name = "operator" if route.page is not None else route.dialect.name
     operation: Schema = {
-        "operationId": f"{name}_{declared.name}_{_slug(declared.path)}",
+        "operationId": declared.name if "." in declared.name else f"{name}.{declared.name}",
         "tags": [name],
         "summary": declared.summary,
-        "parameters": list(_parameters(declared, schemas, components)),
+        "parameters": list(_parameters(declared, schemas)),
         "responses": _responses(route, schemas),
     }
     if route.public:
@@ -109,22 +98,16 @@ def _operation(route: Route, schemas: dict[int, Schema], components: dict[str, S
     else:
         operation["x-scopes"] = sorted(scope.value for scope in declared.scopes)
     if isinstance(declared, Endpoint) and declared.request is not None:
-        operation["requestBody"] = _request_body(declared, schemas, components)
+        operation["requestBody"] = _request_body(declared, schemas)
     return operation
 
 
-def _slug(path: str) -> str:
-    return re.sub(r"\W+", "_", path).strip("_")
-
-
-def _parameters(
-    declared: Endpoint | Page, schemas: dict[int, Schema], components: dict[str, Schema]
-) -> Iterator[Schema]:
+def _parameters(declared: Endpoint | Page, schemas: Schemas) -> Iterator[Schema]:
     for name in _PARAMETER.findall(declared.path):
         schema: Schema = {"type": "string", "minLength": 1, "maxLength": 200}
         yield {"name": name, "in": "path", "required": True, "schema": schema}
     if isinstance(declared, Endpoint) and declared.query is not None:
-        query = _resolved(schemas[id(declared.query)], components)
+        query = schemas.resolved(schemas.of(declared.query))
         for name, schema in query.get("properties", {}).items():
             yield {"name": name, "in": "query", "required": name in query.get("required", ()), "schema": schema}
     if declared.method == "POST":
@@ -132,26 +115,21 @@ def _parameters(
         yield {"name": "Idempotency-Key", "in": "header", "required": False, "schema": key}
 
 
-def _resolved(schema: Schema, components: dict[str, Schema]) -> Schema:
-    reference = schema.get("$ref")
-    return schema if reference is None else components[reference.rpartition("/")[2]]
-
-
-def _request_body(endpoint: Endpoint, schemas: dict[int, Schema], components: dict[str, Schema]) -> Schema:
-    schema = schemas[id(endpoint.request)]
+def _request_body(endpoint: Endpoint, schemas: Schemas) -> Schema:
+    schema = schemas.of(endpoint.request)
     content = {type_: {"schema": schema if type_ == JSON else {"type": "string"}} for type_ in endpoint.body_types}
-    resolved = _resolved(schema, components)
+    resolved = schemas.resolved(schema)
     return {"required": bool(resolved.get("required")) or "properties" not in resolved, "content": content}
 
 
-def _responses(route: Route, schemas: dict[int, Schema]) -> Schema:
+def _responses(route: Route, schemas: Schemas) -> Schema:
     declared, dialect = route.declared, route.dialect
     found: Schema = {}
     if isinstance(declared, Endpoint):
         for status in _good_statuses(declared):
             found[str(status)] = _good_response(status, declared, schemas)
     else:
-        schema = {} if declared.reply is None else {"schema": schemas[id(declared.reply)]}
+        schema = {} if declared.reply is None else {"schema": schemas.of(declared.reply)}
         found["200"] = {"description": "It is this.", "content": {declared.reply_type: schema}}
     for status in _bad_statuses(dialect):
         found[str(status)] = {"$ref": f"#/components/responses/{dialect.name}_{status}"}
@@ -168,12 +146,12 @@ def _good_statuses(endpoint: Endpoint) -> list[int]:
     return sorted(statuses)
 
 
-def _good_response(status: int, endpoint: Endpoint, schemas: dict[int, Schema]) -> Schema:
+def _good_response(status: int, endpoint: Endpoint, schemas: Schemas) -> Schema:
     if status == 204:
         return {"description": "There is nothing, and nothing to wait for."}
     content: Schema = {}
     if endpoint.reply is not None:
-        content[JSON] = {"schema": schemas[id(endpoint.reply)]}
+        content[JSON] = {"schema": schemas.of(endpoint.reply)}
     if endpoint.stream is not None:
         content["text/event-stream"] = {"schema": {"type": "string"}}
     described: Schema = {"description": "It is this." if status == 200 else "It is made."}
@@ -214,7 +192,7 @@ def _kind_of(value: object) -> Schema:
 
 def _error_responses(dialect: Dialect) -> Schema:
     content_type = _explained(dialect)[0].content_type
-    content = {content_type: {"schema": {"$ref": _REFERENCE.format(name=_error_name(dialect))}}}
+    content = {content_type: {"schema": {"$ref": REFERENCE + _error_name(dialect)}}}
     return {
         f"{dialect.name}_{status}": {"description": f"Refused with {status}.", "content": content}
         for status in _bad_statuses(dialect)

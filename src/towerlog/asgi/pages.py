@@ -154,7 +154,7 @@ def guide_text(table: RouteTable) -> str:
         "> The control tower and flight recorder for AI agents: five dialects over one durable, ordered log.",
         "",
         "Send a key as `Authorization: Bearer KEY`. Times are RFC 3339 in UTC, money is dollars, unknown is null.",
-        "A success is sent after the event is on disk. Any POST takes an Idempotency-Key, every reply has an X-Trace-Id.",
+        "A success is sent after the event is on disk. Any POST takes an Idempotency-Key; replies have an X-Trace-Id.",
         "The full description with all types is in /openapi.json.",
     ]
     for dialect in table.dialects:

@@ -76,7 +76,6 @@ _REQUEST_TYPE: dict[EventType, str] = {
     EventType.RUN_FAILED: "run",
     EventType.BUDGET_EXCEEDED: "run",
 }
-_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _CALL_SUMMARY = re.compile(r"[\w.:@/+-]{1,100} \([\w.:-]{1,60}\)")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SHELL = frozenset({"shell", "bash", "sh", "zsh", "terminal", "exec", "command", "cmd"})
@@ -97,6 +96,10 @@ class FeedEvent(msgspec.Struct, gc=False):
     metadata: dict[str, Any]
 
 
+def _nothing() -> msgspec.Raw:
+    return msgspec.Raw(b"{}")
+
+
 class SentEvent(msgspec.Struct, gc=False):
     """An event as this dialect's senders write it; only `type` is required."""
 
@@ -108,7 +111,7 @@ class SentEvent(msgspec.Struct, gc=False):
     output_summary: str | None = None
     duration_ms: Count | None = None
     success: bool | None = None
-    metadata: JsonObject = msgspec.Raw(b"{}")
+    metadata: JsonObject = msgspec.field(default_factory=_nothing)
 
 
 SENT = msgspec.json.Decoder(SentEvent)
@@ -170,13 +173,11 @@ def _sent(event: Event, epoch: str) -> FeedEvent | None:
         return None
     given = decode_any(bytes(sent.metadata))
     metadata = given if isinstance(given, dict) else {}
-    sent_at = sent.timestamp or ""
-    timestamp = sent_at if _RFC_3339.fullmatch(sent_at) else _time(event)
     if sent.type in CALL_STATUS:
-        return _sent_call(event, epoch, sent, metadata, timestamp)
+        return _sent_call(event, epoch, sent, metadata)
     return FeedEvent(
         id=(sent.id or _stable_id(event, epoch)).removeprefix(PREFIX),
-        timestamp=timestamp,
+        timestamp=_time(event),
         type=sent.type,
         tool=sent.tool or default_tool(sent.type),
         input_summary=cut(sent.input_summary or "", LONGEST_SUMMARY),
@@ -198,7 +199,7 @@ def _scalars(metadata: dict[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def _sent_call(event: Event, epoch: str, sent: SentEvent, metadata: dict[str, Any], timestamp: str) -> FeedEvent:
+def _sent_call(event: Event, epoch: str, sent: SentEvent, metadata: dict[str, Any]) -> FeedEvent:
     """A model call that was pushed: its figures come from the facts, its names from the two fields that hold them."""
     facts, kind = event.facts, metadata.get("request_type")
     request_type = cut(kind, LONGEST_SUMMARY) if isinstance(kind, str) else None
@@ -208,7 +209,7 @@ def _sent_call(event: Event, epoch: str, sent: SentEvent, metadata: dict[str, An
     usage = facts.report.usage if facts.report is not None else Usage()
     shown = _inference(sent.type, summary, facts.model, request_type, usage, facts.duration_ms)
     shown.id = _call_id(sent.id or _stable_id(event, epoch))
-    shown.timestamp = timestamp
+    shown.timestamp = _time(event)
     shown.success = facts.success
     return shown
 

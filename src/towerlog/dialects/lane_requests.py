@@ -52,6 +52,31 @@ B = TypeVar("B", bound=msgspec.Struct)
 Wait = Annotated[int, msgspec.Meta(ge=0, le=LONGEST_WAIT_SECONDS)]
 Label = Annotated[str, msgspec.Meta(max_length=200)]
 
+Events = Annotated[
+    msgspec.Raw,
+    msgspec.Meta(
+        extra_json_schema={
+            "type": ["array", "null"],
+            "maxItems": MOST_EVENTS,
+            "items": {
+                "type": "object",
+                "required": ["type"],
+                "properties": {
+                    "type": {"type": "string", "minLength": 1, "maxLength": 200},
+                    "payload": {"type": ["object", "null"]},
+                    "id": {"type": ["string", "null"], "maxLength": 200},
+                },
+            },
+        }
+    ),
+]
+"""Kept as text until its length is known."""
+Reason = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["string", "object", "null"]})]
+
+
+def _null() -> msgspec.Raw:
+    return NULL
+
 
 class ReportBody(msgspec.Struct, gc=False):
     """A worker's telemetry. `events` hold up to 100 objects of `type`, `payload` and `id`."""
@@ -60,7 +85,7 @@ class ReportBody(msgspec.Struct, gc=False):
     lease_seconds: int | None = None
     phase: Annotated[str, msgspec.Meta(max_length=200)] | None = None
     log_line: Annotated[str, msgspec.Meta(max_length=2000)] | None = None
-    events: msgspec.Raw = NULL
+    events: Events = msgspec.field(default_factory=_null)
     lease_epoch: Count | None = None
     wait_seconds: Wait | None = None
 
@@ -94,7 +119,7 @@ class CompleteBody(msgspec.Struct, gc=False):
 
     worker_id: str
     lease_epoch: Count | None = None
-    result: msgspec.Raw = NULL
+    result: msgspec.Raw = msgspec.field(default_factory=_null)
 
 
 class FailBody(msgspec.Struct, gc=False):
@@ -102,7 +127,7 @@ class FailBody(msgspec.Struct, gc=False):
 
     worker_id: str
     lease_epoch: Count | None = None
-    error: msgspec.Raw = NULL
+    error: Reason = msgspec.field(default_factory=_null)
 
 
 class LanesQuery(msgspec.Struct):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -61,6 +61,13 @@ FARTHEST_SEQ = 2**62
 _CURSOR = re.compile(r"(?:[0-9A-Za-z_.]+-)?([0-9]{1,40})")
 
 
+TextOrObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["string", "object", "null"]})]
+
+
+def _null() -> msgspec.Raw:
+    return NULL
+
+
 class RunBody(msgspec.Struct, gc=False):
     """A new run. All of it is optional."""
 
@@ -68,8 +75,8 @@ class RunBody(msgspec.Struct, gc=False):
     persona_id: str | None = None
     agent: str | None = None
     parent_run_id: str | None = None
-    input: msgspec.Raw = NULL
-    metadata: JsonObject = NULL
+    input: TextOrObject = msgspec.field(default_factory=_null)
+    metadata: JsonObject = msgspec.field(default_factory=_null)
     labels: dict[str, str] | None = None
 
 

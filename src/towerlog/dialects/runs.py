@@ -46,7 +46,7 @@ class CreatedReply(msgspec.Struct):
     trace_id: str
 
 
-class RunRef(msgspec.Struct):
+class ThreadRun(msgspec.Struct):
     """A run of a thread."""
 
     run_id: str
@@ -90,7 +90,7 @@ def _encode_created(outcome: RunCreated, call: Call) -> Reply:
 
 def _encode_list_of_thread(outcome: Page, call: Call) -> Reply:
     rows = [view.row for view in outcome.rows if isinstance(view, RunView)]
-    return reply_json([RunRef(row.run_id, WORDS[row.status], format_ms(row.created_at)) for row in rows])
+    return reply_json([ThreadRun(row.run_id, WORDS[row.status], format_ms(row.created_at)) for row in rows])
 
 
 def _encode_list(outcome: Page, call: Call) -> Reply:
@@ -219,7 +219,7 @@ DIALECT = Dialect(
             method="POST",
             path="/v1/threads/{thread_id}/runs",
             name="runs.create",
-            summary="Queue a run in a thread, which is made when new.",
+            summary="Queue a run in a thread, which is made when new",
             scopes=_CONTROL,
             decode=run_requests.decode_create,
             encode=_encode_created,
@@ -231,18 +231,18 @@ DIALECT = Dialect(
             method="GET",
             path="/v1/threads/{thread_id}/runs",
             name="runs.list_of_thread",
-            summary="The runs of a thread, newest first.",
+            summary="The runs of a thread, newest first",
             scopes=_READ,
             decode=run_requests.decode_list_of_thread,
             encode=_encode_list_of_thread,
-            reply=list[RunRef],
+            reply=list[ThreadRun],
             query=run_requests.LimitQuery,
         ),
         Endpoint(
             method="GET",
             path="/v1/runs",
             name="runs.list",
-            summary="All runs, newest first, by any filters.",
+            summary="All runs, newest first, by any filters",
             scopes=_READ,
             decode=run_requests.decode_list,
             encode=_encode_list,
@@ -253,7 +253,7 @@ DIALECT = Dialect(
             method="GET",
             path="/v1/runs/{run_id}",
             name="runs.get",
-            summary="All that is known of a run.",
+            summary="All that is known of a run",
             scopes=_READ,
             decode=run_requests.decode_get,
             encode=_encode_run,
@@ -263,7 +263,7 @@ DIALECT = Dialect(
             method="POST",
             path="/v1/runs/{run_id}:cancel",
             name="runs.cancel",
-            summary="Ask for a run's end, and for its children's.",
+            summary="Ask for a run's end, and for its children's",
             scopes=_CONTROL,
             decode=run_requests.decode_cancel,
             encode=_encode_ok,
@@ -274,7 +274,7 @@ DIALECT = Dialect(
             method="POST",
             path="/v1/runs/{run_id}/input",
             name="runs.input",
-            summary="Answer a run that waits, or talk to one that runs.",
+            summary="Answer a run that waits, or talk to one that runs",
             scopes=_CONTROL,
             decode=run_requests.decode_input,
             encode=_encode_ok,
@@ -285,7 +285,7 @@ DIALECT = Dialect(
             method="GET",
             path="/v1/runs/{run_id}/events",
             name="runs.events",
-            summary="A run's events as a stream that ends with the run.",
+            summary="A run's events as a stream that ends with the run",
             scopes=_READ,
             decode=run_requests.decode_follow,
             encode=_encode_nothing,
@@ -297,7 +297,7 @@ DIALECT = Dialect(
             method="POST",
             path="/v1/threads",
             name="threads.create",
-            summary="Make a thread; one that is there is answered as it is.",
+            summary="Make a thread; one that is there is answered as it is",
             scopes=_CONTROL,
             decode=run_requests.decode_create_thread,
             encode=_encode_thread,
@@ -309,7 +309,7 @@ DIALECT = Dialect(
             method="GET",
             path="/v1/threads",
             name="threads.list",
-            summary="Threads, newest first.",
+            summary="Threads, newest first",
             scopes=_READ,
             decode=run_requests.decode_list_threads,
             encode=_encode_threads,
@@ -320,7 +320,7 @@ DIALECT = Dialect(
             method="GET",
             path="/v1/threads/{thread_id}",
             name="threads.get",
-            summary="One thread.",
+            summary="One thread",
             scopes=_READ,
             decode=run_requests.decode_get_thread,
             encode=_encode_thread,

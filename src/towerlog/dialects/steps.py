@@ -281,10 +281,16 @@ def _known_type(value: str | None, field: str) -> None:
         raise reading.refuse(field, f"must be one of {', '.join(get_args(SdkEventType))}")
 
 
+def _is_object(value: msgspec.Raw, field: str) -> None:
+    text = bytes(value)
+    if text[:1] != b"{":
+        raise reading.refuse(field, f"Expected `object`, got {reading.kind_of(text)}")
+
+
 _CHECKS: tuple[tuple[str, msgspec.json.Decoder[Any], Callable[[Any, str], object]], ...] = (
     ("event_type", _OPTIONAL_TEXT, _known_type),
     ("sdk_run_id", _OPTIONAL_TEXT, reading.text_id),
-    ("payload", _RAW, reading.one_line),
+    ("payload", _RAW, _is_object),
     ("agent_name", _OPTIONAL_TEXT, reading.label),
     ("occurred_at", _OPTIONAL_TEXT, reading.when),
     ("event_id", _OPTIONAL_TEXT, reading.optional_id),
@@ -295,8 +301,8 @@ _CHECKS: tuple[tuple[str, msgspec.json.Decoder[Any], Callable[[Any, str], object
 def _every_wrong_field(body: bytes, first: Invalid) -> Invalid:
     """All wrong fields of the envelope, or the wrong one in the payload that was found first."""
     try:
-        members = _MEMBERS.decode(body)
-    except msgspec.MsgspecError:
+        members = reading.decode(_MEMBERS, body)
+    except TowerlogError:
         return first
     wrong: dict[str, str] = {}
     for field, decoder, check in _CHECKS:

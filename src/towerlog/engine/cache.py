@@ -5,67 +5,43 @@ The planner changes the cache as it plans; whenever a commit does not happen, th
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Generic, TypeVar
+from itertools import islice
+from typing import Any
 
 from towerlog.model.identity import Counters
 from towerlog.model.lease import Lane
 from towerlog.model.run import AgentRow, RunRow, ThreadRow
 
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
-
-GENERATION_ROWS = 8192
-"""Each map holds at most two generations of this many rows."""
-
-
-class Generations(Generic[K, V]):
-    """A map that forgets what was not used for a while: a full young generation becomes the old one."""
-
-    __slots__ = ("_old", "_rows", "_young")
-
-    def __init__(self, rows: int = GENERATION_ROWS) -> None:
-        """`rows`: how many fit one generation."""
-        self._rows = rows
-        self._young: dict[K, V] = {}
-        self._old: dict[K, V] = {}
-
-    def get(self, key: K) -> V | None:
-        """The value, None when unknown."""
-        found = self._young.get(key)
-        if found is None:
-            found = self._old.get(key)
-            if found is not None:
-                self.put(key, found)
-        return found
-
-    def put(self, key: K, value: V) -> None:
-        """Remembers a value."""
-        if len(self._young) >= self._rows and key not in self._young:
-            self._old, self._young = self._young, {}
-        self._young[key] = value
-
-    def drop(self, key: K) -> None:
-        """Forgets one key."""
-        self._young.pop(key, None)
-        self._old.pop(key, None)
-
-    def __len__(self) -> int:
-        """How many entries there are, counting one that stands in both generations twice."""
-        return len(self._young) + len(self._old)
+CACHED_ROWS = 16_384
+CACHED_NODES = 65_536
+"""A map that has grown past its bound loses its older half, between two groups."""
 
 
 class Cache:
-    """The maps of one writer."""
+    """The maps of one writer: plain dictionaries, because the hot path reads them several times an event."""
 
     def __init__(self) -> None:
         """Empty."""
-        self.runs: Generations[int, RunRow] = Generations()
-        self.refs: Generations[tuple[int, str, str], int] = Generations()
-        self.threads: Generations[tuple[int, str], ThreadRow] = Generations()
-        self.agents: Generations[tuple[int, str], AgentRow] = Generations()
-        self.agent_names: Generations[tuple[int, str], str] = Generations()
+        self.runs: dict[int, RunRow] = {}
+        self.refs: dict[tuple[int, str, str], int] = {}
+        """A run reference → its run's number."""
+        self.threads: dict[tuple[int, str], ThreadRow] = {}
+        self.agents: dict[tuple[int, str], AgentRow] = {}
+        self.agent_names: dict[tuple[int, str], str] = {}
         """(org, agent_id) → name."""
-        self.lanes: Generations[int, Lane] = Generations()
-        self.nodes: Generations[bytes, bool] = Generations(32_768)
-        self.counters: Generations[int, Counters] = Generations()
+        self.lanes: dict[int, Lane] = {}
+        self.nodes: dict[bytes, bool] = {}
+        self.counters: dict[int, Counters] = {}
+
+    def trim(self) -> None:
+        """Brings every map back under its bound."""
+        for rows in (self.runs, self.refs, self.threads, self.agents, self.agent_names, self.lanes, self.counters):
+            if len(rows) > CACHED_ROWS:
+                _drop_older_half(rows)
+        if len(self.nodes) > CACHED_NODES:
+            _drop_older_half(self.nodes)
+
+
+def _drop_older_half(rows: dict[Any, Any]) -> None:
+    for key in list(islice(rows, len(rows) // 2)):
+        del rows[key]

@@ -99,10 +99,9 @@ async def create_thread(plan: Plan, principal: Principal, command: CreateThread)
 
 async def register_agent(plan: Plan, principal: Principal, command: RegisterAgent) -> AgentView:
     """An agent by name."""
-    known = plan.cache.counters.get(principal.org) or await plan.counters(principal.org)
+    known = (await plan.counters(principal.org)).agents
     row = await plan.agent(principal.org, command.name)
-    after = await plan.counters(principal.org)
-    return AgentView(row, created=after.agents != known.agents)
+    return AgentView(row, created=(await plan.counters(principal.org)).agents != known)
 
 
 async def run_of(plan: Plan, principal: Principal, run_id: str) -> RunRow:

@@ -57,7 +57,7 @@ async def keep_history(plan: Plan, org: int, history: History) -> Kept:
     for index in range(known, len(nodes)):
         plan.changes.nodes.append(nodes[index])
         plan.changes.messages.append(Message(org, nodes[index].message, history.messages[index]))
-        plan.cache.nodes.put(_cache_key(org, nodes[index].key), True)
+        plan.cache.nodes[_cache_key(org, nodes[index].key)] = True
     return Kept(nodes[-1].key, len(nodes))
 
 

@@ -53,7 +53,7 @@ async def agent_by_id(plan: Plan, org: int, agent_id: str) -> AgentRow:
         if found is None:
             raise NotFound("agent")
         name = found.name
-        plan.cache.agent_names.put((org, agent_id), name)
+        plan.cache.agent_names[(org, agent_id)] = name
     return await plan.agent(org, name)
 
 
@@ -77,6 +77,9 @@ async def _append_draft(
 ) -> Stored | Refusal:
     org = principal.org
     row = plan.run_cached(org, draft.run) or await plan.run(org, draft.run)
+    if row is not None and _is_plain(draft):
+        agent = agent or await plan.agent(org, draft.agent or row.agent or draft.agent_default)
+        return await _store(plan, principal, draft, dialect, row, agent, None)
     if row is None and isinstance(draft.run, RunById):
         return Refusal("not_found", "There is no such run.", "run_id")
     if draft.history is not None or draft.facts.checkpoint is not None:
@@ -102,6 +105,16 @@ async def _append_draft(
         if same is not None:
             return same
     return await _store(plan, principal, draft, dialect, row, agent, event_id)
+
+
+def _is_plain(draft: Draft) -> bool:
+    """No id to look for, no history to keep, no start that may begin another run: most of all events."""
+    return (
+        draft.event_id is None
+        and draft.natural_key is None
+        and draft.facts.checkpoint is None
+        and not getattr(draft.run, "reopen", False)
+    )
 
 
 async def _store(

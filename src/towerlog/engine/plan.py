@@ -15,7 +15,7 @@ from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import NO_FACTS, Event, EventType, Facts, OpenRun, RunByForeignId, RunById, RunByTrace, RunRef
 from towerlog.model.identity import Counters, shard_key
 from towerlog.model.lease import Lane, LaneState
-from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow
+from towerlog.model.run import TERMINAL, AgentRow, RunRow, Status, ThreadRow
 from towerlog.model.times import FUTURE_TOLERANCE_MS
 from towerlog.projections import agents as agent_fold
 from towerlog.projections import checkpoints as checkpoint_fold
@@ -52,11 +52,11 @@ class Plan:
     # looking up
 
     async def counters(self, org: int) -> Counters:
-        """The organisation's counters, ready to be moved on."""
+        """The organisation's counters, to be counted on in place; they are written with this plan."""
         found = self.cache.counters.get(org)
         if found is None:
-            found = await self.unit.counters(org)
-            self.cache.counters.put(org, found)
+            found = self.cache.counters[org] = await self.unit.counters(org)
+        self.changes.counters[org] = found
         return found
 
     def run_cached(self, org: int, ref: RunRef) -> RunRow | None:
@@ -84,9 +84,9 @@ class Plan:
         known = self.cache.runs.get(row.run)
         if known is not None and known.last_seq >= row.last_seq:
             row = known
-        self.cache.runs.put(row.run, row)
+        self.cache.runs[row.run] = row
         if not isinstance(ref, OpenRun):
-            self.cache.refs.put(ref_key(org, ref), row.run)
+            self.cache.refs[ref_key(org, ref)] = row.run
         return row
 
     async def run_by_number(self, number: int) -> RunRow | None:
@@ -95,7 +95,7 @@ class Plan:
         if row is None:
             row = (await self.unit.runs_by_number([number])).get(number)
             if row is not None:
-                self.cache.runs.put(number, row)
+                self.cache.runs[number] = row
         return row
 
     async def thread(self, org: int, thread_id: str) -> ThreadRow | None:
@@ -104,7 +104,7 @@ class Plan:
         if row is None:
             row = (await self.unit.threads([(org, thread_id)])).get((org, thread_id))
             if row is not None:
-                self.cache.threads.put((org, thread_id), row)
+                self.cache.threads[(org, thread_id)] = row
         return row
 
     async def thread_made(self, org: int, thread_id: str) -> ThreadRow:
@@ -120,11 +120,10 @@ class Plan:
                 row = (await self.unit.agents_by_name([(org, name)])).get((org, name))
             if row is None:
                 counters = await self.counters(org)
-                number = counters.agents + 1
-                self._count(org, msgspec.structs.replace(counters, agents=number))
-                row = AgentRow(shard_key(org, number), org, self.ids.uuid(), name, self.now)
+                counters.agents += 1
+                row = AgentRow(shard_key(org, counters.agents), org, self.ids.uuid(), name, self.now)
                 self.changes.agents[row.agent] = row
-            self.cache.agents.put((org, name), row)
+            self.cache.agents[(org, name)] = row
         return row
 
     async def lane(self, run: int) -> Lane | None:
@@ -133,7 +132,7 @@ class Plan:
         if found is None:
             found = (await self.unit.lanes([run])).get(run)
             if found is not None:
-                self.cache.lanes.put(run, found)
+                self.cache.lanes[run] = found
         return found
 
     async def event_by_id(self, run: int, event_id: str) -> Event | None:
@@ -141,7 +140,7 @@ class Plan:
         key = (run, event_id)
         change = self.changes.runs.get(run)
         born_here = change is not None and change.before is None
-        if key not in self.ids_asked and not born_here:
+        if not born_here and key not in self.ids_asked and key not in self.ids_seen:
             self.ids_asked.add(key)
             self.ids_seen |= await self.unit.events_by_id([key])
         return self.ids_seen.get(key)
@@ -157,31 +156,27 @@ class Plan:
 
     def put_thread(self, row: ThreadRow) -> ThreadRow:
         """Changes a thread."""
-        self.cache.threads.put((row.org, row.thread_id), row)
+        self.cache.threads[(row.org, row.thread_id)] = row
         self.changes.threads[row.org, row.thread_id] = row
         return row
 
     def put_agent(self, row: AgentRow) -> None:
         """Changes an agent."""
-        self.cache.agents.put((row.org, row.name), row)
+        self.cache.agents[(row.org, row.name)] = row
         self.changes.agents[row.agent] = row
 
     def put_lane(self, lane: Lane) -> None:
         """Changes a lane."""
-        self.cache.lanes.put(lane.run, lane)
+        self.cache.lanes[lane.run] = lane
         self.changes.lanes[lane.run] = lane
         if lane.state is LaneState.QUEUED:
             self.woken_orgs.add(lane.org)
 
-    def _count(self, org: int, counters: Counters) -> None:
-        self.cache.counters.put(org, counters)
-        self.changes.counters[org] = counters
-
     async def new_run_number(self, org: int) -> int:
         """The next run's number."""
         counters = await self.counters(org)
-        self._count(org, Counters(counters.position, counters.runs + 1, counters.agents))
-        return shard_key(org, counters.runs + 1)
+        counters.runs += 1
+        return shard_key(org, counters.runs)
 
     async def append(
         self,
@@ -198,34 +193,37 @@ class Plan:
         event_id: str | None = None,
     ) -> tuple[Event, RunRow]:
         """Gives an event its place, folds it into every projection, and keeps all of it. `row` None: the run is new."""
-        counters = await self.counters(org)
-        position = counters.position + 1
-        self._count(org, Counters(position, counters.runs, counters.agents))
-        late = row is not None and row.is_terminal() and not run_fold.revives(row, kind, facts)
+        counters = self.changes.counters.get(org) or await self.counters(org)
+        counters.position = position = counters.position + 1
+        ended = row is not None and row.status in TERMINAL
         event = Event(
-            org=org,
-            position=position,
-            run=run,
-            seq=1 if row is None else row.last_seq + 1,
-            type=kind,
-            recorded_at=self.now,
-            data=data,
-            facts=facts,
-            facts_json=b"" if facts is NO_FACTS else encode_facts(facts),
-            dialect=dialect,
-            occurred_at=occurred_at,
-            event_id=event_id,
-            agent=0 if agent is None else agent.agent,
-            late=late,
-            future=occurred_at is not None and occurred_at > self.now + FUTURE_TOLERANCE_MS,
+            org,
+            position,
+            run,
+            1 if row is None else row.last_seq + 1,
+            kind,
+            self.now,
+            data,
+            facts,
+            b"" if facts is NO_FACTS else encode_facts(facts),
+            dialect,
+            occurred_at,
+            event_id,
+            0 if agent is None else agent.agent,
+            ended and row is not None and not run_fold.revives(row, kind, facts),
+            occurred_at is not None and occurred_at > self.now + FUTURE_TOLERANCE_MS,
         )
-        event, after = self._fold_run(row, event, agent)
-        await self._fold_rest(row, after, event, agent)
+        name = None if agent is None else agent.name
+        event, after = self._fold_run(row, event, name)
+        self._fold_sums(row, after, event, agent)
+        if facts.checkpoint is not None and not event.late:
+            await self._fold_checkpoint(event, after, name or "unknown")
+        if row is None or row.status is not after.status:
+            await self._status_moved(row, after, event)
         return event, after
 
-    def _fold_run(self, row: RunRow | None, event: Event, agent: AgentRow | None) -> tuple[Event, RunRow]:
+    def _fold_run(self, row: RunRow | None, event: Event, name: str | None) -> tuple[Event, RunRow]:
         base = run_fold.begin(event) if row is None else row
-        name = None if agent is None else agent.name
         if event.facts.report is not None and not event.late:
             # What the event spent shows only after a first fold, and belongs into what is hashed.
             spent = usage_fold.spent(base, run_fold.fold(base, event, name))
@@ -239,23 +237,19 @@ class Plan:
             self.changes.runs[event.run] = RunChange(row, after)
         else:
             change.after = after
-        self.cache.runs.put(event.run, after)
+        self.cache.runs[event.run] = after
         if event.event_id is not None:
             self.ids_seen[event.run, event.event_id] = event
-            self.ids_asked.add((event.run, event.event_id))
         return event, after
 
-    async def _fold_rest(self, row: RunRow | None, after: RunRow, event: Event, agent: AgentRow | None) -> None:
-        name = None if agent is None else agent.name
-        key = usage_fold.key_of(after, event, name)
+    def _fold_sums(self, row: RunRow | None, after: RunRow, event: Event, agent: AgentRow | None) -> None:
+        """The projections that count and add up: the agent's row, and the roll-up cell."""
+        key = usage_fold.key_of(after, event, None if agent is None else agent.name)
         cells = self.changes.usage
         cells[key] = usage_fold.fold(cells.get(key), key, row, after)
         if agent is not None:
-            self.put_agent(agent_fold.fold(self.cache.agents.get((agent.org, agent.name)) or agent, row, after, event))
-        if event.facts.checkpoint is not None and not event.late:
-            await self._fold_checkpoint(event, after, name or "unknown")
-        if row is None or row.status is not after.status:
-            await self._status_moved(row, after, event)
+            current = self.cache.agents.get((agent.org, agent.name), agent)
+            self.put_agent(agent_fold.fold(current, row, after, event))
 
     async def _fold_checkpoint(self, event: Event, after: RunRow, agent: str) -> None:
         facts = event.facts.checkpoint

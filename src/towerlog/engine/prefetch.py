@@ -43,7 +43,7 @@ async def _prefetch_agents(plan: Plan, drafts: list[tuple[int, Draft]]) -> None:
         if row is None:
             plan.absent.add((org, "\x1fagent", name))
         else:
-            plan.cache.agents.put((org, name), row)
+            plan.cache.agents[(org, name)] = row
 
 
 async def _prefetch_ids(plan: Plan, drafts: list[tuple[int, Draft]]) -> None:

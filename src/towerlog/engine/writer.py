@@ -171,6 +171,7 @@ class Writer:
             except StorageFailed as error:
                 _fail(group, error)
                 return
+        self._cache.trim()
         self.groups += 1
         self.commands += len(group)
         for submission, outcome in zip(group, outcomes, strict=True):

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
+from hashlib import sha256
+from struct import Struct
 
-from towerlog.model.event import Event
+from towerlog.model.event import Event, EventType
+
+_PLACE = Struct(">qqqqqqqBB").pack
+_TYPE_BYTES = {member: member.value.encode() for member in EventType}
 
 
 def chain_hash(previous: bytes, event: Event) -> bytes:
-    """SHA-256 of the previous hash, the event's place and marks, its facts and its body."""
-    head = (
-        f"{event.org}|{event.position}|{event.run}|{event.seq}|{event.type}|{event.recorded_at}|{event.occurred_at}"
-        f"|{event.dialect}|{event.agent}|{event.late:d}{event.future:d}|{event.event_id}\n"
+    """SHA-256 of the previous hash, the event's place and marks, its facts and its body.
+
+    Numbers are packed big-endian (an absent `occurred_at` as -1), texts follow, each closed by a zero byte.
+    """
+    place = _PLACE(
+        event.org,
+        event.position,
+        event.run,
+        event.seq,
+        event.recorded_at,
+        -1 if event.occurred_at is None else event.occurred_at,
+        event.agent,
+        event.late,
+        event.future,
     )
-    return hashlib.sha256(b"".join((previous, head.encode(), event.facts_json, b"\n", event.data))).digest()
+    names = f"{event.dialect}\0{event.event_id or ''}\0".encode()
+    parts = (previous, place, _TYPE_BYTES[event.type], b"\0", names, event.facts_json, b"\0", event.data)
+    return sha256(b"".join(parts)).digest()

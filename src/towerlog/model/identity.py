@@ -74,8 +74,8 @@ class Key(msgspec.Struct, frozen=True):
     revoked_at: int | None = None
 
 
-class Counters(msgspec.Struct, frozen=True, gc=False):
-    """The last numbers that an organisation has given out."""
+class Counters(msgspec.Struct, gc=False):
+    """The last numbers that an organisation has given out. Not frozen: the writer counts on in place."""
 
     position: int = 0
     runs: int = 0

@@ -19,6 +19,10 @@ OTHERS = "…"
 _replace = msgspec.structs.replace
 
 
+_PLAIN = frozenset({EventType.STEP, EventType.MESSAGE_DELTA, EventType.OTHER, EventType.LANE_REPORT})
+"""Types that, without facts, move nothing but the run's place in the log: most of all events."""
+
+
 class _InputData(msgspec.Struct):
     content: str = ""
 
@@ -58,6 +62,14 @@ def revives(row: RunRow, kind: EventType, facts: Facts) -> bool:
 
 def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
     """The row after an event; `agent` is the name behind the event's agent number."""
+    if not event.facts_json and event.type in _PLAIN and not event.late and row.agent is not None:
+        return _replace(
+            row,
+            last_seq=event.seq,
+            last_position=event.position,
+            last_event_at=event.recorded_at,
+            last_hash=event.hash,
+        )
     changes: dict[str, Any] = {
         "last_seq": event.seq,
         "last_position": event.position,

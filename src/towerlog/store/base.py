@@ -103,10 +103,23 @@ class Changes(msgspec.Struct):
     replies: list[StoredReply] = []
     keys: list[Key] = []
     counters: dict[int, Counters] = {}
+    replaces: int | None = None
+    """A rebuild: the organisation whose runs, threads, agents, usage and checkpoints are dropped first."""
 
     def is_empty(self) -> bool:
         """True when there is nothing to commit."""
         return not any(getattr(self, name) for name in self.__struct_fields__)
+
+
+class Rows(msgspec.Struct):
+    """All projection rows of an organisation at one moment, and the position it had given out then."""
+
+    position: int
+    runs: list[RunRow]
+    threads: list[ThreadRow]
+    agents: list[AgentRow]
+    usage: list[UsageRow]
+    checkpoints: list[CheckpointRow]
 
 
 class Unit(Protocol):
@@ -346,4 +359,8 @@ class Store(Protocol):
 
     async def run_trim(self, org: int, run: int, before_seq: int) -> None:
         """Drops a run's events below a seq; what is left keeps its seq."""
+        ...
+
+    async def rows(self, org: int) -> Rows:
+        """Every projection row, as of one moment."""
         ...

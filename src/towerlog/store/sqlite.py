@@ -29,7 +29,7 @@ from towerlog.store import sqlite_files as files
 from towerlog.store import sqlite_lookups as lookups
 from towerlog.store import sqlite_reads as reads
 from towerlog.store import sqlite_writes as writes
-from towerlog.store.base import Changes, KeyFound, Quarantined, StoredReply
+from towerlog.store.base import Changes, KeyFound, Quarantined, Rows, StoredReply
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -162,7 +162,7 @@ class SqliteStore:
     name = "sqlite"
     exclusive = True
 
-    def __init__(self, path: Path, clock: Clock, lock: IO[str], writer: _Worker, epoch: str) -> None:
+    def __init__(self, path: Path, clock: Clock, lock: IO[str] | None, writer: _Worker, epoch: str) -> None:
         """Everything is open already."""
         self.path = path
         self.epoch = epoch
@@ -217,10 +217,12 @@ class SqliteStore:
         if self._checkpoint_task is not None:
             await self._checkpoint_task
         async with self._unit_lock:
-            await self.writer.call(files.checkpoint, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            if self._lock_file is not None:
+                await self.writer.call(files.checkpoint, apsw.SQLITE_CHECKPOINT_TRUNCATE)
             for worker in (self._readers, self._checkpointer, self.writer):
                 worker.close()
-            self._lock_file.close()
+            if self._lock_file is not None:
+                self._lock_file.close()
 
     async def ping(self) -> None:
         """Raises StorageFailed unless the store answers."""
@@ -365,6 +367,10 @@ class SqliteStore:
             if (await self.runs_by_number(org, [run])).get(run) is not None:
                 await self.writer.call(writes.trim_run, run, before_seq)
 
+    async def rows(self, org: int) -> Rows:
+        """Every projection row, as of one moment."""
+        return await self._readers.call(reads.all_rows, org)
+
 
 def _failed(error: apsw.Error) -> StorageFailed:
     failed = StorageFailed(f"{type(error).__name__}: {error}", retry_after=1)
@@ -393,3 +399,15 @@ async def open_store(path: Path, clock: Clock, ids: Ids) -> SqliteStore:
     except BaseException:
         lock.close()
         raise
+
+
+async def open_reader(path: Path, clock: Clock) -> SqliteStore:
+    """Opens the database for reading beside whoever writes it; writing methods of what is returned fail.
+
+    Raises SchemaMismatch for a schema of another version, StorageFailed where there is no database.
+    """
+    files.check_library()
+    reader = _Worker(1, lambda: files.open_connection(path, read_only=True), "towerlog-read-only")
+    await reader.call(files.check_schema)
+    epoch = await reader.call(files.read_epoch)
+    return SqliteStore(path, clock, None, reader, epoch)

@@ -122,6 +122,11 @@ def ensure_epoch(connection: apsw.Connection, fresh: str) -> str:
     return str(connection.execute("SELECT value FROM meta WHERE name = 'epoch'").get)
 
 
+def read_epoch(connection: apsw.Connection) -> str:
+    """The name of this log."""
+    return str(connection.execute("SELECT value FROM meta WHERE name = 'epoch'").get)
+
+
 def replace_epoch(connection: apsw.Connection, fresh: str) -> None:
     """Gives the log a new name: what was restored is another log than the one that went on."""
     connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (fresh,))

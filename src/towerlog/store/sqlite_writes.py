@@ -57,6 +57,8 @@ def write_changes(db: apsw.Connection, changes: Changes) -> None:
     """All of it in one transaction; rolls back and raises apsw.Error when any of it fails."""
     db.execute("BEGIN IMMEDIATE")
     try:
+        if changes.replaces is not None:
+            _drop_projections(db, changes.replaces)
         _write_content(db, changes)
         db.executemany(_EVENT, map(rows.event_row, changes.events))
         _write_runs(db, list(changes.runs.values()))
@@ -166,3 +168,8 @@ def drop_old_replies(db: apsw.Connection, before_ms: int) -> None:
 def trim_run(db: apsw.Connection, run_number: int, before_seq: int) -> None:
     """Drops a run's events below a seq; what is left keeps its seq."""
     db.execute("DELETE FROM event WHERE run = ? AND seq < ?", (run_number, before_seq))
+
+
+def _drop_projections(db: apsw.Connection, org: int) -> None:
+    for table in ("run", "thread", "agent", "usage", "checkpoint"):
+        db.execute(f"DELETE FROM {table} WHERE org = ?", (org,))

@@ -1,0 +1,20 @@
+"""The command line: `towerlog COMMAND`. Hands for people; it can do nothing that the layers below cannot."""
+
+from __future__ import annotations
+
+import click
+
+from towerlog import __version__
+from towerlog.cli.admin import keys, orgs
+from towerlog.cli.exits import exit_codes
+from towerlog.cli.serve import serve
+
+
+@click.group(epilog=f"\b\nExit codes:\n{exit_codes()}", context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="towerlog", message="%(prog)s %(version)s")
+def main() -> None:
+    """Towerlog: one durable, ordered log for every run of your AI agents."""
+
+
+for command in (serve, keys, orgs):
+    main.add_command(command)

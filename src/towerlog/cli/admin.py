@@ -1,0 +1,206 @@
+"""`towerlog keys` and `towerlog orgs`: who may do what. They work beside a running server and before its first start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, cast
+
+import click
+
+from towerlog.ambient import SystemClock, SystemIds
+from towerlog.cli.exits import explained
+from towerlog.cli.options import as_json, with_settings
+from towerlog.cli.output import answer, note, say, show_key, show_table
+from towerlog.config import Settings
+from towerlog.engine.identities import DEFAULT_ORG, create_org, mint_key
+from towerlog.errors import NotFound
+from towerlog.model.identity import Key, Org, Scope
+from towerlog.model.times import format_ms, format_optional_ms
+from towerlog.server import SqliteIdentities, open_identities
+from towerlog.store.base import Store
+
+T = TypeVar("T")
+NAME_LENGTH = 200
+
+
+@click.group()
+def keys() -> None:
+    """API keys: make, list and revoke them."""
+
+
+@click.group()
+def orgs() -> None:
+    """Organisations: make and list them. Each has its own log and its own keys."""
+
+
+def _scopes(_context: click.Context, _option: click.Parameter, text: str) -> tuple[Scope, ...]:
+    known = ", ".join(Scope)
+    wanted = [part.strip() for part in text.split(",")]
+    for part in wanted:
+        if part not in set(Scope):
+            raise click.BadParameter(f"{part!r} is no scope; known are {known}")
+    return tuple(scope for scope in Scope if scope in wanted)
+
+
+def _name(_context: click.Context, _option: click.Parameter, text: str) -> str:
+    if not text.strip() or len(text) > NAME_LENGTH or not text.isprintable():
+        raise click.BadParameter(f"must have 1 to {NAME_LENGTH} printable characters")
+    return text
+
+
+_org_option = click.option("--org", default=DEFAULT_ORG, show_default=True, help="The organisation, by name or id.")
+
+
+@keys.command("create")
+@with_settings()
+@click.option("--name", required=True, callback=_name, help="What the key is for.")
+@click.option(
+    "--scopes", required=True, callback=_scopes, help=f"What it may do, comma-separated: {', '.join(Scope)}."
+)
+@_org_option
+@as_json
+@explained
+def create_key(settings: Settings, name: str, scopes: tuple[Scope, ...], org: str, as_json: bool) -> None:
+    """Makes a key and prints it, once."""
+
+    async def act(identities: SqliteIdentities) -> tuple[Org, Key, str]:
+        found = await find_org(identities, org)
+        user = identities.first_user(found.org)
+        clock = SystemClock()
+        minted = mint_key(clock, SystemIds(clock), found.org, user.user_id, name, scopes)
+        identities.key_put(minted.key)
+        return found, minted.key, minted.text
+
+    made_in, key, text = with_identities(settings, act)
+    answer(
+        as_json,
+        {"key_id": key.key_id, "key": text, "name": name, "scopes": list(scopes), "org_id": made_in.org_id},
+        lambda: show_key(text, what=f"Key {name!r} ({', '.join(scopes)}), id {key.key_id}"),
+    )
+
+
+@keys.command("list")
+@with_settings()
+@_org_option
+@as_json
+@explained
+def list_keys(settings: Settings, org: str, as_json: bool) -> None:
+    """Lists an organisation's keys, newest first. Their texts are not stored, so they cannot be shown."""
+
+    async def act(identities: SqliteIdentities) -> list[Key]:
+        return list(identities.keys((await find_org(identities, org)).org))
+
+    found = with_identities(settings, act)
+    columns = ("KEY ID", "NAME", "BEGINS", "SCOPES", "CREATED", "REVOKED")
+    rows = [
+        (key.key_id, key.name, key.hint, ",".join(key.scopes), format_ms(key.created_at), _when(key.revoked_at))
+        for key in found
+    ]
+    answer(as_json, {"data": [key_fields(key) for key in found]}, lambda: show_table(columns, rows, empty="No keys."))
+
+
+@keys.command("revoke")
+@with_settings()
+@click.argument("key_id")
+@as_json
+@explained
+def revoke_key(settings: Settings, key_id: str, as_json: bool) -> None:
+    """Revokes a key. A running server honours it within 5 seconds, open streams included."""
+
+    async def act(identities: SqliteIdentities) -> Key:
+        now = SystemClock().now_ms()
+        for org in await identities.orgs():
+            key = identities.key_revoke(org.org, key_id, now)
+            if key is not None:
+                return key
+        raise NotFound("key")
+
+    key = with_identities(settings, act)
+    answer(as_json, key_fields(key), lambda: say(f"Key {key.name!r} is revoked since {_when(key.revoked_at)}."))
+
+
+@orgs.command("create")
+@with_settings()
+@click.argument("name", callback=_name)
+@as_json
+@explained
+def create_organisation(settings: Settings, name: str, as_json: bool) -> None:
+    """Makes an organisation with an admin key, and prints both, once."""
+
+    async def act(identities: SqliteIdentities) -> tuple[Org, Key, str]:
+        clock = SystemClock()
+        made = await create_org(cast(Store, identities), clock, SystemIds(clock), name)
+        return made.org, made.key, made.text
+
+    org, key, text = with_identities(settings, act)
+    answer(
+        as_json,
+        {"org_id": org.org_id, "name": org.name, "key_id": key.key_id, "key": text},
+        lambda: show_key(text, what=f"Organisation {org.name!r}, id {org.org_id}. Its admin key"),
+    )
+
+
+@orgs.command("list")
+@with_settings()
+@as_json
+@explained
+def list_organisations(settings: Settings, as_json: bool) -> None:
+    """Lists the organisations, oldest first."""
+
+    async def act(identities: SqliteIdentities) -> list[Org]:
+        return await identities.orgs()
+
+    found = with_identities(settings, act)
+    fields = [{"org_id": org.org_id, "name": org.name, "created_at": format_ms(org.created_at)} for org in found]
+    rows = [(org.org_id, org.name, format_ms(org.created_at)) for org in found]
+    answer(as_json, {"data": fields}, lambda: show_table(("ORG ID", "NAME", "CREATED"), rows, empty="None."))
+
+
+def with_identities(settings: Settings, act: Callable[[SqliteIdentities], Awaitable[T]]) -> T:
+    """Opens the store for organisations and keys, makes it where there is none, and acts.
+
+    When this makes the first organisation, its admin key is printed beside the answer: nobody will be told it again.
+    """
+
+    async def run() -> T:
+        clock = SystemClock()
+        identities, minted = await open_identities(settings, clock, SystemIds(clock))
+        try:
+            if minted is not None and settings.bootstrap_key:
+                note('Made the organisation "default"; its admin key is the one in TOWERLOG_BOOTSTRAP_KEY.')
+            elif minted is not None:
+                show_key(minted.text, what='Made the organisation "default". Its admin key', aside=True)
+            return await act(identities)
+        finally:
+            identities.close()
+
+    return asyncio.run(run())
+
+
+async def find_org(identities: SqliteIdentities, wanted: str) -> Org:
+    """The organisation with this id, else the one with this name. Raises NotFound."""
+    found = await identities.orgs()
+    for org in found:
+        if org.org_id == wanted:
+            return org
+    for org in found:
+        if org.name == wanted:
+            return org
+    raise NotFound("organisation", f"There is no organisation {wanted!r}.")
+
+
+def key_fields(key: Key) -> dict[str, object]:
+    """A key as JSON, without its text, which nobody has."""
+    return {
+        "key_id": key.key_id,
+        "name": key.name,
+        "hint": key.hint,
+        "scopes": list(key.scopes),
+        "created_at": format_ms(key.created_at),
+        "revoked_at": format_optional_ms(key.revoked_at),
+    }
+
+
+def _when(time_ms: int | None) -> str:
+    return format_optional_ms(time_ms) or ""

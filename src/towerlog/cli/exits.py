@@ -1,0 +1,73 @@
+"""How a command ends: the exit codes, which error gives which, and the words on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import click
+
+from towerlog.config import BadSetting
+from towerlog.errors import StorageFailed, TowerlogError
+from towerlog.server import StoreLocked
+from towerlog.store.migrate import SchemaMismatch
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+OK = 0
+FOUND_WRONG = 1
+USAGE = 2
+UNAVAILABLE = 69
+STORAGE_FAILED = 70
+CONFIGURATION = 78
+
+MEANINGS: dict[int, str] = {
+    OK: "done",
+    FOUND_WRONG: "something is wrong with what was looked at or named; standard error says what",
+    USAGE: "the command line is wrong",
+    UNAVAILABLE: "the store is in use by another process, or the address is taken or cannot be reached",
+    STORAGE_FAILED: "the storage failed",
+    CONFIGURATION: "a setting is wrong, or the database has a schema that this version cannot work with",
+}
+"""For `--help` and the docs. The numbers from 69 on are those of sysexits.h."""
+
+
+def exit_codes() -> str:
+    """The table as lines of text."""
+    return "\n".join(f"  {code:>2}  {meaning}" for code, meaning in MEANINGS.items())
+
+
+def exit_code_of(error: Exception) -> int | None:
+    """What a command that ended with this error exits with; None for an error that nobody foresaw."""
+    match error:
+        case StoreLocked():
+            return UNAVAILABLE
+        case StorageFailed():
+            return STORAGE_FAILED
+        case SchemaMismatch() | BadSetting():
+            return CONFIGURATION
+        case TowerlogError():
+            return FOUND_WRONG
+        case OSError():
+            return UNAVAILABLE
+        case _:
+            return None
+
+
+def explained(command: Callable[P, T]) -> Callable[P, T]:
+    """A command whose foreseen errors end in a line of words and an exit code, never in a traceback."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except Exception as error:
+            code = exit_code_of(error)
+            if code is None:
+                raise
+            click.echo(f"towerlog: {error}", err=True)
+            raise SystemExit(code) from None
+
+    return run

@@ -1,0 +1,65 @@
+"""The options that every command has, and the settings that come of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from towerlog.config import MEANINGS, Settings, load_settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object on standard output.")
+"""Option of every command that answers something."""
+
+
+def with_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Gives a command its first argument, `settings`, and the options behind it: these, the store's, `--config`.
+
+    `names` are settings beside `data_dir` and `database_url` that this command takes as flags.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        flags = (*names, "data_dir", "database_url")
+
+        @wraps(command)
+        def run(config: Path | None, **values: Any) -> Any:
+            given = {name: values.pop(name) for name in flags}
+            return command(load_settings(given, file=config), **values)
+
+        options = [_option(name) for name in flags]
+        options.append(
+            click.option(
+                "--config",
+                type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                help="A TOML file of settings; the environment and flags win over it.",
+            )
+        )
+        decorated: Callable[..., Any] = run
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+def _option(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    default = getattr(Settings(), name)
+    shown = f"  [default: {default}]" if default != "" else ""
+    # The default itself comes from the settings, so that the environment and the file can be told from a flag.
+    return click.option("--" + name.replace("_", "-"), name, type=type(default), help=MEANINGS[name] + shown)
+
+
+def settings_table() -> str:
+    """Every setting, its variable, default and meaning, as lines of text for `--help`."""
+    defaults = Settings()
+    lines: list[str] = []
+    for name, meaning in MEANINGS.items():
+        default = getattr(defaults, name)
+        shown = f" [{str(default).lower() if isinstance(default, bool) else default}]" if default != "" else ""
+        lines.append(f"  TOWERLOG_{name.upper()}{shown}\n      {meaning}")
+    return "\n".join(lines)

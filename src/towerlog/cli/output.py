@@ -1,0 +1,70 @@
+"""What commands say: JSON for programs, words and tables for people, progress on a terminal.
+
+Answers go to standard output, everything else to standard error. A key is printed whole, on a line of its own, in the
+one moment in which it is known.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+
+def answer(as_json: bool, fields: dict[str, Any], words: Callable[[], None]) -> None:
+    """The command's answer: the fields as one JSON object, or whatever `words` prints."""
+    if as_json:
+        click.echo(json.dumps(fields, ensure_ascii=False))
+    else:
+        words()
+
+
+def say(text: str = "") -> None:
+    """A line of the answer."""
+    click.echo(text)
+
+
+def note(text: str) -> None:
+    """A line beside the answer."""
+    click.echo(text, err=True)
+
+
+def show_key(key: str, *, what: str, aside: bool = False) -> None:
+    """A new key and the warning that goes with it; `aside`: on standard error, beside another answer."""
+    click.echo(f"{what}, shown only now:\n\n    {key}\n\nKeep it: only its hash is stored.", err=aside)
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
+    """A table; in a pipe as wide as its contents, so that no id is ever cut."""
+    if not rows:
+        say(empty)
+        return
+    console = Console(soft_wrap=False, highlight=False)
+    if not console.is_terminal:
+        widths = (max(len(cell) for cell in column) for column in zip(columns, *rows, strict=True))
+        console.width = sum(widths) + 3 * len(columns)
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for name in columns:
+        table.add_column(name, no_wrap=name.endswith("ID"), overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+@contextmanager
+def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Takes how much is done by now; a bar on a terminal's standard error, silent anywhere else."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done: None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda done: bar.update(task, completed=done)

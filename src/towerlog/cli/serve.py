@@ -1,0 +1,52 @@
+"""`towerlog serve`: runs the server, and tells a person where it is."""
+
+from __future__ import annotations
+
+import click
+
+from towerlog import __version__
+from towerlog.cli.exits import exit_codes, explained
+from towerlog.cli.options import settings_table, with_settings
+from towerlog.cli.output import say, show_key
+from towerlog.config import Settings, database_path
+from towerlog.server import Started, run
+
+EPILOG = f"""\b
+Settings, as variables of the environment; each also as TOWERLOG_NAME_FILE, which names a file with the value, and
+in lower case without the prefix in the file of --config:
+{settings_table()}
+
+\b
+Exit codes:
+{exit_codes()}
+"""
+
+
+@click.command(epilog=EPILOG)
+@with_settings("host", "port")
+@explained
+def serve(settings: Settings) -> None:
+    """Runs the server until SIGTERM or Ctrl-C.
+
+    The first start makes the organisation "default" and prints its admin key, once. Logs are JSON lines on standard
+    error.
+    """
+
+    def announce(started: Started) -> None:
+        greet(started, str(database_path(settings).absolute()))
+
+    raise SystemExit(run(settings, announce))
+
+
+def greet(started: Started, database: str) -> None:
+    """Says where the server is, and the key when this start has made one."""
+    say(f"Towerlog {__version__} listens on {started.url}")
+    say(f"  data   {database}")
+    say(f"  docs   {started.url}/docs")
+    if started.admin_key is not None:
+        say()
+        show_key(started.admin_key, what='First start. The admin key of the organisation "default"')
+        say()
+        say("Put it into TOWERLOG_KEY, then look:")
+        say(f'  curl -H "Authorization: Bearer $TOWERLOG_KEY" {started.url}/v1/runs')
+    click.get_text_stream("stdout").flush()

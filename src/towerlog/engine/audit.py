@@ -1,0 +1,172 @@
+"""The audit of an organisation's log: is it whole, and do the projections follow from it?
+
+`verify_org` refolds everything in memory and compares; `rebuild_org` writes what it refolded. Content (messages,
+history nodes), lanes and identities are no projections: they are checked where the log points at them, never rebuilt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from towerlog.model.chain import chain_hash
+from towerlog.model.checkpoint import CheckpointRow
+from towerlog.model.event import Event
+from towerlog.model.run import AgentRow, RunRow, ThreadRow, UsageRow
+from towerlog.projections import agents as agent_fold
+from towerlog.projections import checkpoints as checkpoint_fold
+from towerlog.projections import runs as run_fold
+from towerlog.projections import threads as thread_fold
+from towerlog.projections import usage as usage_fold
+from towerlog.store.base import Changes, Rows, RunChange, Store
+
+PAGE_EVENTS = 1000
+Report = Callable[[str], None]
+Progress = Callable[[int], None]
+
+
+class Refold:
+    """Projections folded anew from the log, in memory."""
+
+    def __init__(self, agents: list[AgentRow], threads: list[ThreadRow], report: Report) -> None:
+        """Identities (agents, threads) are given; everything counted in them begins at nothing."""
+        self._report = report
+        self.differences = 0
+        self.runs: dict[int, RunRow] = {}
+        self.threads = {row.thread_id: thread_fold.emptied(row) for row in threads}
+        self.agents = {row.agent: agent_fold.emptied(row) for row in agents}
+        self.usage: dict[usage_fold.UsageKey, UsageRow] = {}
+        self.checkpoints: dict[tuple[int, str, int], CheckpointRow] = {}
+        self._last_position = 0
+        self._chain: dict[int, tuple[int, bytes]] = {}
+
+    def differ(self, what: str) -> None:
+        """Notes one difference."""
+        self.differences += 1
+        self._report(what)
+
+    def take(self, event: Event) -> None:
+        """Checks an event's place and hash, then folds it."""
+        self._check(event)
+        before = self.runs.get(event.run)
+        if before is None and event.facts.born is None:
+            self.differ(f"position {event.position}: its run has no beginning in the log")
+            return
+        agent = self.agents.get(event.agent)
+        name = None if agent is None else agent.name
+        base = run_fold.begin(event) if before is None else before
+        after = self.runs[event.run] = run_fold.fold(base, event, name)
+        key = usage_fold.key_of(after, event, name)
+        self.usage[key] = usage_fold.fold(self.usage.get(key), key, before, after)
+        if agent is not None:
+            self.agents[agent.agent] = agent_fold.fold(agent, before, after, event)
+        if event.facts.checkpoint is not None and not event.late:
+            self._take_checkpoint(event, after, name or "unknown")
+        if before is None or before.status is not after.status:
+            thread = self.threads.get(after.thread_id) or ThreadRow(event.org, after.thread_id, event.recorded_at)
+            self.threads[after.thread_id] = thread_fold.fold(thread, before, after, event)
+
+    def _take_checkpoint(self, event: Event, after: RunRow, agent: str) -> None:
+        facts = event.facts.checkpoint
+        if facts is None:
+            return
+        key = (event.run, agent, facts.step_index)
+        changed = checkpoint_fold.fold(self.checkpoints.get(key), event, after, agent)
+        if changed is not None:
+            self.checkpoints[key] = changed
+
+    def _check(self, event: Event) -> None:
+        if event.position <= self._last_position:
+            self.differ(f"position {event.position} does not rise")
+        self._last_position = event.position
+        seq, previous = self._chain.get(event.run, (0, b""))
+        if event.seq != seq + 1:
+            self.differ(f"position {event.position}: seq {event.seq} follows {seq} in run number {event.run}")
+        elif chain_hash(previous, event) != event.hash:
+            self.differ(f"position {event.position}: its hash does not fit: the event or one before it was changed")
+        self._chain[event.run] = (event.seq, event.hash)
+
+
+async def refold_org(store: Store, org: int, report: Report, progress: Progress) -> tuple[Refold, Rows]:
+    """Walks the whole log of an organisation; the rows it is to be compared with come from the same moment."""
+    rows = await store.rows(org)
+    refold = Refold(rows.agents, rows.threads, report)
+    after, last = 0, rows.position
+    while after < last:
+        events = await store.log(org, after, PAGE_EVENTS)
+        events = [event for event in events if event.position <= last]
+        if not events:
+            refold.differ(f"the log ends at position {after}, {last} was given out")
+            break
+        for event in events:
+            refold.take(event)
+        after = events[-1].position
+        progress(after)
+    return refold, rows
+
+
+async def verify_org(
+    store: Store, org: int, report: Report = lambda _: None, progress: Progress = lambda _: None
+) -> int:
+    """How many differences there are; each is reported in one line."""
+    refold, rows = await refold_org(store, org, report, progress)
+    _compare(refold, "run", {row.run: row for row in rows.runs}, refold.runs)
+    _compare(refold, "thread", {row.thread_id: row for row in rows.threads}, refold.threads)
+    _compare(refold, "agent", {row.agent: row for row in rows.agents}, refold.agents)
+    stored = {(row.run, row.agent, row.step_index): row for row in rows.checkpoints}
+    _compare(refold, "checkpoint", stored, refold.checkpoints)
+    _compare(refold, "usage cell", {_usage_key(row): row for row in rows.usage}, refold.usage)
+    for row in rows.checkpoints:
+        await _check_history(store, refold, row)
+    return refold.differences
+
+
+def _usage_key(row: UsageRow) -> usage_fold.UsageKey:
+    return (row.org, row.hour, row.agent, row.model, row.status)
+
+
+def _compare(refold: Refold, noun: str, stored: dict[Any, Any], folded: dict[Any, Any]) -> None:
+    for key in stored.keys() | folded.keys():
+        ours, theirs = stored.get(key), folded.get(key)
+        if ours is None:
+            refold.differ(f"{noun} {key}: is missing")
+        elif theirs is None:
+            refold.differ(f"{noun} {key}: nothing in the log speaks of it")
+        elif ours != theirs and _plain(ours) != _plain(theirs):
+            names = [name for name in ours.__struct_fields__ if _plain_field(ours, name) != _plain_field(theirs, name)]
+            refold.differ(f"{noun} {key}: differs from its rebuild in {', '.join(names)}")
+
+
+def _plain(row: Any) -> bytes:
+    return msgspec.json.encode(row)
+
+
+def _plain_field(row: Any, name: str) -> bytes:
+    return msgspec.json.encode(getattr(row, name))
+
+
+async def _check_history(store: Store, refold: Refold, row: CheckpointRow) -> None:
+    if not row.node:
+        return
+    messages, _ = await store.history(row.org, bytes.fromhex(row.node), row.length)
+    if len(messages) != row.length:
+        what = f"checkpoint {row.step_index} of run number {row.run}"
+        refold.differ(f"{what}: {len(messages)} of {row.length} messages are there")
+
+
+async def rebuild_org(store: Store, org: int, progress: Progress = lambda _: None) -> int:
+    """Writes every projection anew from the log; returns how many events were folded. Nobody else may write."""
+    refold, _ = await refold_org(store, org, lambda _: None, progress)
+    changes = Changes(
+        runs={row.run: RunChange(None, row) for row in refold.runs.values()},
+        threads={(org, row.thread_id): row for row in refold.threads.values()},
+        agents=dict(refold.agents),
+        usage=dict(refold.usage),
+        checkpoints=dict(refold.checkpoints),
+        replaces=org,
+    )
+    async with store.begin() as unit:
+        await unit.commit(changes)
+    return sum(row.last_seq for row in refold.runs.values())

@@ -1,0 +1,300 @@
+"""The composition root: settings in, a serving process out. Here and nowhere else the parts are put together.
+
+`build` makes everything for a process that is already running (tests, another ASGI server); `run` is the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import resource
+import socket
+from collections.abc import Callable
+from types import FrameType
+from typing import cast
+
+import msgspec
+import structlog
+import uvicorn
+import uvloop
+
+from towerlog.ambient import Clock, Ids, SystemClock, SystemIds
+from towerlog.asgi.app import App, Config
+from towerlog.asgi.connection import Connection
+from towerlog.config import Settings, database_path
+from towerlog.dialects import activity, checkpoints, lanes, runs, steps
+from towerlog.dialects.base import Dialect
+from towerlog.dialects.base import Settings as DialectSettings
+from towerlog.engine.core import Engine, EngineSettings
+from towerlog.engine.identities import OrgMinted, first_start
+from towerlog.errors import StorageFailed
+from towerlog.store.base import Store
+from towerlog.store.sqlite import SqliteStore, open_store
+from towerlog.store.sqlite_files import StoreLocked as StoreLocked
+from towerlog.store.sqlite_identities import SqliteIdentities as SqliteIdentities
+from towerlog.store.sqlite_identities import open_identities as open_sqlite_identities
+
+DIALECTS: tuple[Dialect, ...] = (
+    checkpoints.DIALECT,
+    steps.DIALECT,
+    activity.DIALECT,
+    runs.DIALECT,
+    lanes.DIALECT,
+)
+STORAGE_FAILED = 70
+"""Exit code of a process whose storage failed: a supervisor restarts it, and the reopening proves what is on disk."""
+DRAIN_SECONDS = 7
+"""How long requests in flight may take to finish at the end; together with the rest less than ten seconds."""
+KEEP_ALIVE_SECONDS = 15
+BACKLOG = 2048
+_DESCRIPTORS_BESIDE_STREAMS = 1000
+
+_log = structlog.get_logger("towerlog.server")
+
+
+class Started(msgspec.Struct, frozen=True):
+    """What there is to say once the server listens."""
+
+    url: str
+    data_dir: str
+    admin_key: str | None
+    """The admin key that this very start has made; never told again."""
+
+
+class Node:
+    """The store and the engine of one process, opened and closed together."""
+
+    def __init__(self, settings: Settings, clock: Clock, ids: Ids, on_fatal: Callable[[StorageFailed], None]) -> None:
+        """`on_fatal` is told when the store must not be written any more."""
+        self.minted: OrgMinted | None = None
+        """The organisation that this start has made."""
+        self._settings = settings
+        self._clock = clock
+        self._ids = ids
+        self._on_fatal = on_fatal
+        self._store: SqliteStore | None = None
+        self._engine: Engine | None = None
+
+    @property
+    def store(self) -> SqliteStore:
+        """The open store."""
+        assert self._store is not None
+        return self._store
+
+    @property
+    def engine(self) -> Engine:
+        """The started engine."""
+        assert self._engine is not None
+        return self._engine
+
+    async def start(self) -> Node:
+        """Opens the store, makes the first organisation where there is none, starts the engine.
+
+        Raises what `open_store` raises.
+        """
+        settings, clock, ids = self._settings, self._clock, self._ids
+        store = self._store = await open_store(database_path(settings), clock, ids)
+        try:
+            self.minted = await first_start(store, clock, ids, settings.bootstrap_key)
+            bounds = EngineSettings(settings.max_queue, settings.cancel_deadline_seconds)
+            self._engine = Engine(store, clock, ids, bounds, self._on_fatal)
+            await self._engine.start()
+        except BaseException:
+            await store.close()
+            raise
+        return self
+
+    def drain(self) -> None:
+        """Lets long polls go with what there is, where the engine knows how to."""
+        drain: Callable[[], None] | None = getattr(self.engine, "drain", None)
+        if drain is not None:
+            drain()
+
+    async def stop(self) -> None:
+        """Finishes every command that was taken, then closes the files."""
+        await self.engine.stop()
+        await self.store.close()
+
+
+def build(
+    settings: Settings, clock: Clock, ids: Ids, on_fatal: Callable[[StorageFailed], None] = lambda error: None
+) -> tuple[App, Node]:
+    """The application and what is behind it; neither is started. Raises BadRoute, ValueError for a wrong setting."""
+    node = Node(settings, clock, ids, on_fatal)
+    return App(node.start, DIALECTS, transport_config(settings), clock, ids), node
+
+
+def transport_config(settings: Settings) -> Config:
+    """What the transport needs of the settings."""
+    return Config(
+        host=settings.host,
+        public_url=settings.public_url,
+        allowed_hosts=settings.allowed_hosts,
+        trusted_proxies=settings.trusted_proxies,
+        metrics_public=settings.metrics_public,
+        max_body_bytes=settings.max_body_bytes,
+        max_in_flight_bytes=settings.max_in_flight_bytes,
+        max_streams=settings.max_streams,
+        rates={
+            "steps_rate_per_minute": settings.steps_rate_per_minute,
+            "lanes_rate_per_minute": settings.lanes_rate_per_minute,
+        },
+        dialect=DialectSettings(
+            min_lease_seconds=settings.lanes_min_lease_seconds,
+            max_event_bytes=settings.max_event_bytes,
+            max_depth=settings.max_depth,
+            credits_per_dollar=settings.credits_per_dollar,
+        ),
+    )
+
+
+def run(settings: Settings, announce: Callable[[Started], None]) -> int:
+    """Serves until SIGTERM or SIGINT; the exit code. `announce` is called once, when the server listens.
+
+    Raises what opening the store raises, OSError when the address is taken.
+    """
+    set_up_logging(settings.log_level)
+    raise_descriptor_limit(settings.max_streams + _DESCRIPTORS_BESIDE_STREAMS)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(settings, announce))
+
+
+async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int:
+    clock = SystemClock()
+    failed: list[StorageFailed] = []
+    served: list[_Server] = []
+
+    def on_fatal(error: StorageFailed) -> None:
+        _log.error("the storage failed; the process ends", error=error.message)
+        failed.append(error)
+        app.fail()
+        for server in served:
+            server.should_exit = True
+
+    app, node = build(settings, clock, SystemIds(clock), on_fatal)
+    listener = listen(settings.host, settings.port)
+    try:
+        await app.start()
+        # What is here now stays: the collector need not walk through it ever again.
+        gc.collect()
+        gc.freeze()
+        minted = node.minted
+        admin_key = minted.text if minted is not None and not settings.bootstrap_key else None
+        server = _Server(app, lambda: announce(Started(url_of(settings, listener), settings.data_dir, admin_key)))
+        served.append(server)
+        await server.serve([listener])
+        await app.stop()
+    finally:
+        listener.close()
+    return STORAGE_FAILED if failed else 0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn with our manners: streams are told before connections are closed, and SIGTERM is a success."""
+
+    def __init__(self, app: App, when_listening: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=Connection,
+                ws="none",
+                lifespan="off",
+                loop="uvloop",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=DRAIN_SECONDS,
+            )
+        )
+        self._towerlog = app
+        self._when_listening = when_listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._when_listening()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._towerlog.drain()
+        await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal asks for an orderly end, the second for any."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket's address, taken before anything else is touched. Raises OSError when it is in use."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(found)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def url_of(settings: Settings, listener: socket.socket) -> str:
+    """The address that users see."""
+    if settings.public_url:
+        return settings.public_url.rstrip("/")
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{listener.getsockname()[1]}"
+
+
+def raise_descriptor_limit(wanted: int) -> None:
+    """Asks for enough open files for all streams; what the machine refuses, it refuses."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
+
+
+def set_up_logging(level: str) -> None:
+    """One JSON object a line on standard error, ASCII only, for our own words and the libraries' warnings alike."""
+    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+    render: list[structlog.typing.Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.JSONRenderer(),
+    ]
+    handler = logging.StreamHandler()
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=render, foreign_pre_chain=shared))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("towerlog").setLevel(number)
+
+
+async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[SqliteIdentities, OrgMinted | None]:
+    """The organisations and keys of the store, beside a running server or before its first start.
+
+    With them the first organisation, when this has made it. Raises StoreLocked, SchemaMismatch, StorageFailed.
+    """
+    identities = await open_sqlite_identities(database_path(settings), f"e{ids.token(8)}")
+    try:
+        if not identities.is_alone:
+            return identities, None
+        return identities, await first_start(cast(Store, identities), clock, ids, settings.bootstrap_key)
+    except BaseException:
+        identities.close()
+        raise
