@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import resource
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 from types import FrameType
 from typing import cast
 
@@ -31,7 +34,8 @@ from towerlog.engine.core import Engine, EngineSettings
 from towerlog.engine.identities import OrgMinted, first_start
 from towerlog.errors import StorageFailed
 from towerlog.store.base import Store
-from towerlog.store.sqlite import SqliteStore, open_store
+from towerlog.store.sqlite import SqliteStore, open_reader, open_store
+from towerlog.store.sqlite_backup import copy_database, discard, publish
 from towerlog.store.sqlite_files import StoreLocked as StoreLocked
 from towerlog.store.sqlite_identities import SqliteIdentities as SqliteIdentities
 from towerlog.store.sqlite_identities import open_identities as open_sqlite_identities
@@ -298,3 +302,55 @@ async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[S
     except BaseException:
         identities.close()
         raise
+
+
+@asynccontextmanager
+async def opened_for_reading(settings: Settings, clock: Clock) -> AsyncIterator[Store]:
+    """The store beside whoever writes it. Raises FileNotFoundError, SchemaMismatch, StorageFailed."""
+    store = await open_reader(existing_database(settings), clock)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def opened_for_writing(settings: Settings, clock: Clock, ids: Ids) -> AsyncIterator[Store]:
+    """The store of a server that is stopped. Raises FileNotFoundError, StoreLocked, SchemaMismatch, StorageFailed."""
+    store = await open_store(existing_database(settings), clock, ids)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+class Copy(msgspec.Struct, frozen=True):
+    """A copy of the store that does not have its name yet."""
+
+    settings: Settings
+    """Those with which it can be opened."""
+    partial: Path
+    target: Path
+
+    def publish(self) -> int:
+        """Gives it its name, durably; its size in bytes. Raises FileExistsError, OSError."""
+        return publish(self.partial, self.target)
+
+    def discard(self) -> None:
+        """Removes it, unless it was published."""
+        discard(self.partial)
+
+
+def copied(settings: Settings, target: Path, ids: Ids, progress: Callable[[int, int], None]) -> Copy:
+    """A sound copy of the store beside `target`. Raises FileNotFoundError, FileExistsError and what copying raises."""
+    partial = copy_database(existing_database(settings), target, f"e{ids.token(8)}", progress)
+    own = msgspec.structs.replace(settings, database_url=f"sqlite:///{partial}")
+    return Copy(own, partial, target)
+
+
+def existing_database(settings: Settings) -> Path:
+    """The database's path. Raises FileNotFoundError where there is none: to look must not make one."""
+    path = database_path(settings)
+    if not path.exists():
+        raise FileNotFoundError(errno.ENOENT, "there is no store here", str(path))
+    return path

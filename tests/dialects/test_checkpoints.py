@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -143,6 +144,17 @@ def test_a_thousand_events_are_a_batch_and_no_more() -> None:
 def test_a_flood_of_tiny_events_is_refused(item: bytes) -> None:
     with pytest.raises(Invalid, match=r"^events: has more than 1000 items"):
         append(b'{"events":[' + b",".join([item] * 100_000) + b"]}")
+
+
+def test_a_flood_costs_little_more_than_its_size() -> None:
+    body = b'{"events":[' + b",".join([b'{"type":"","data":{}}'] * 200_000) + b"]}"
+    tracemalloc.start()
+    try:
+        assert isinstance(tried(lambda: append(body)), Invalid)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 5 * len(body)
 
 
 def test_a_batch_that_speaks_much_of_data_is_no_flood() -> None:

@@ -156,6 +156,20 @@ def test_the_queue_at_a_glance() -> None:
     assert empty == {"data": [], "queued": 0, "held": 0, "oldest_wait_seconds": None}
 
 
+def test_a_list_of_one_state_holds_no_other() -> None:
+    lanes = [LaneView(view(), lane(reported=reported)) for reported in (True, False, True)]
+    counts = LaneCounts(Page(lanes), 0, 3, None, NOW)
+
+    def shown(query: dict[str, str]) -> list[str]:
+        reply = lane_replies.encode_lanes(counts, call(query=query))
+        return [row["state"] for row in json.loads(reply.body)["data"]]
+
+    assert shown({}) == shown({"state": ""}) == ["running", "claimed", "running"]
+    assert shown({"state": "claimed"}) == ["claimed"]
+    assert shown({"state": "running"}) == ["running", "running"]
+    assert shown({"state": "queued"}) == []
+
+
 def test_who_holds_what() -> None:
     page = Page([WorkerView("w", NOW, (RUN,)), WorkerView("v", None, ())])
     assert json.loads(lane_replies.encode_workers(page, call()).body)["data"] == [

@@ -1,4 +1,4 @@
-"""`towerlog keys` and `towerlog orgs`: who may do what. They work beside a running server and before its first start."""
+"""`towerlog keys` and `towerlog orgs`: who may do what. They work beside a running server and before its first one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TypeVar, cast
 import click
 
 from towerlog.ambient import SystemClock, SystemIds
-from towerlog.cli.exits import explained
 from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import answer, note, say, show_key, show_table
 from towerlog.config import Settings
@@ -55,12 +54,9 @@ _org_option = click.option("--org", default=DEFAULT_ORG, show_default=True, help
 @keys.command("create")
 @with_settings()
 @click.option("--name", required=True, callback=_name, help="What the key is for.")
-@click.option(
-    "--scopes", required=True, callback=_scopes, help=f"What it may do, comma-separated: {', '.join(Scope)}."
-)
+@click.option("--scopes", required=True, callback=_scopes, help=f"What it may do, comma-separated: {', '.join(Scope)}.")
 @_org_option
 @as_json
-@explained
 def create_key(settings: Settings, name: str, scopes: tuple[Scope, ...], org: str, as_json: bool) -> None:
     """Makes a key and prints it, once."""
 
@@ -84,7 +80,6 @@ def create_key(settings: Settings, name: str, scopes: tuple[Scope, ...], org: st
 @with_settings()
 @_org_option
 @as_json
-@explained
 def list_keys(settings: Settings, org: str, as_json: bool) -> None:
     """Lists an organisation's keys, newest first. Their texts are not stored, so they cannot be shown."""
 
@@ -104,7 +99,6 @@ def list_keys(settings: Settings, org: str, as_json: bool) -> None:
 @with_settings()
 @click.argument("key_id")
 @as_json
-@explained
 def revoke_key(settings: Settings, key_id: str, as_json: bool) -> None:
     """Revokes a key. A running server honours it within 5 seconds, open streams included."""
 
@@ -124,7 +118,6 @@ def revoke_key(settings: Settings, key_id: str, as_json: bool) -> None:
 @with_settings()
 @click.argument("name", callback=_name)
 @as_json
-@explained
 def create_organisation(settings: Settings, name: str, as_json: bool) -> None:
     """Makes an organisation with an admin key, and prints both, once."""
 
@@ -144,7 +137,6 @@ def create_organisation(settings: Settings, name: str, as_json: bool) -> None:
 @orgs.command("list")
 @with_settings()
 @as_json
-@explained
 def list_organisations(settings: Settings, as_json: bool) -> None:
     """Lists the organisations, oldest first."""
 

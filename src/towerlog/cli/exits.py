@@ -56,6 +56,13 @@ def exit_code_of(error: Exception) -> int | None:
             return None
 
 
+def words_of(error: Exception) -> str:
+    """The error for a person: what is wrong, and with what."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def explained(command: Callable[P, T]) -> Callable[P, T]:
     """A command whose foreseen errors end in a line of words and an exit code, never in a traceback."""
 
@@ -67,7 +74,7 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
             code = exit_code_of(error)
             if code is None:
                 raise
-            click.echo(f"towerlog: {error}", err=True)
+            click.echo(f"towerlog: {words_of(error)}", err=True)
             raise SystemExit(code) from None
 
     return run

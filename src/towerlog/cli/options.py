@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from towerlog.cli.exits import explained
 from towerlog.config import MEANINGS, Settings, load_settings
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object on standard output.")
 """Option of every command that answers something."""
@@ -20,7 +19,8 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one 
 def with_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Gives a command its first argument, `settings`, and the options behind it: these, the store's, `--config`.
 
-    `names` are settings beside `data_dir` and `database_url` that this command takes as flags.
+    `names` are settings beside `data_dir` and `database_url` that this command takes as flags. What the command, or the
+    reading of the settings, raises and we know ends in words and an exit code.
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,7 +39,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., A
                 help="A TOML file of settings; the environment and flags win over it.",
             )
         )
-        decorated: Callable[..., Any] = run
+        decorated = explained(run)
         for option in reversed(options):
             decorated = option(decorated)
         return decorated

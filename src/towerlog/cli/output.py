@@ -64,7 +64,8 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], N
     if not console.is_terminal:
         yield lambda done: None
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    title_column = TextColumn("{task.description}")
+    columns = (SpinnerColumn(), title_column, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=total)
         yield lambda done: bar.update(task, completed=done)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from towerlog import __version__
-from towerlog.cli.exits import exit_codes, explained
+from towerlog.cli.exits import exit_codes
 from towerlog.cli.options import settings_table, with_settings
 from towerlog.cli.output import say, show_key
 from towerlog.config import Settings, database_path
@@ -24,7 +24,6 @@ Exit codes:
 
 @click.command(epilog=EPILOG)
 @with_settings("host", "port")
-@explained
 def serve(settings: Settings) -> None:
     """Runs the server until SIGTERM or Ctrl-C.
 
@@ -35,7 +34,13 @@ def serve(settings: Settings) -> None:
     def announce(started: Started) -> None:
         greet(started, str(database_path(settings).absolute()))
 
-    raise SystemExit(run(settings, announce))
+    try:
+        raise SystemExit(run(settings, announce))
+    except OSError as error:
+        if error.filename is None:
+            message = f"cannot listen on {settings.host}:{settings.port}: {error.strerror}"
+            raise OSError(error.errno, message) from error
+        raise
 
 
 def greet(started: Started, database: str) -> None:
@@ -49,4 +54,3 @@ def greet(started: Started, database: str) -> None:
         say()
         say("Put it into TOWERLOG_KEY, then look:")
         say(f'  curl -H "Authorization: Bearer $TOWERLOG_KEY" {started.url}/v1/runs')
-    click.get_text_stream("stdout").flush()

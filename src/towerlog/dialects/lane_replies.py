@@ -198,10 +198,12 @@ def _checkpoint(view: CheckpointView) -> dict[str, Any]:
 
 def encode_lanes(outcome: LaneCounts, call: Call) -> Reply:
     """Lanes and the depth of the queue."""
-    oldest = outcome.oldest_queued_at
+    wanted, oldest = call.query.get("state"), outcome.oldest_queued_at
     lanes = [_lane_reply(found.run, found.lane) for found in outcome.page.rows if isinstance(found, LaneView)]
+    # Only this dialect tells `claimed` from `running`, so whatever the engine has narrowed down is looked at again.
+    shown = [lane for lane in lanes if not wanted or lane.state == wanted]
     wait_seconds = None if oldest is None else max(0, outcome.now - oldest) / 1000
-    return reply_json(LanesReply(lanes, outcome.queued, outcome.held, wait_seconds))
+    return reply_json(LanesReply(shown, outcome.queued, outcome.held, wait_seconds))
 
 
 def encode_workers(outcome: Page, call: Call) -> Reply:

@@ -7,6 +7,7 @@ from typing import assert_never
 
 import msgspec
 
+from towerlog.engine.express import Names, append_plain
 from towerlog.engine.histories import keep_history
 from towerlog.engine.plan import Plan
 from towerlog.errors import NotFound
@@ -36,12 +37,17 @@ NATURAL = "\x1f"
 _replace = msgspec.structs.replace
 
 
-async def append_items(plan: Plan, principal: Principal, command: Append) -> Appended:
+async def append_items(plan: Plan, principal: Principal, command: Append, names: Names) -> Appended:
     """Stores what can be stored; one result per item, in order. Raises NotFound for an unknown `agent_id`."""
     agent = None
+    org, dialect = principal.org, command.dialect
     if command.agent_id is not None:
-        agent = await agent_by_id(plan, principal.org, command.agent_id)
-    results = [await append_item(plan, principal, item, command.dialect, agent) for item in command.items]
+        agent = await agent_by_id(plan, org, command.agent_id)
+    await plan.counters(org)
+    results = [
+        append_plain(plan, org, item, dialect, agent, names) or await append_item(plan, principal, item, dialect, agent)
+        for item in command.items
+    ]
     return Appended(results)
 
 
@@ -77,9 +83,6 @@ async def _append_draft(
 ) -> Stored | Refusal:
     org = principal.org
     row = plan.run_cached(org, draft.run) or await plan.run(org, draft.run)
-    if row is not None and _is_plain(draft):
-        agent = agent or await plan.agent(org, draft.agent or row.agent or draft.agent_default)
-        return await _store(plan, principal, draft, dialect, row, agent, None)
     if row is None and isinstance(draft.run, RunById):
         return Refusal("not_found", "There is no such run.", "run_id")
     if draft.history is not None or draft.facts.checkpoint is not None:
@@ -105,16 +108,6 @@ async def _append_draft(
         if same is not None:
             return same
     return await _store(plan, principal, draft, dialect, row, agent, event_id)
-
-
-def _is_plain(draft: Draft) -> bool:
-    """No id to look for, no history to keep, no start that may begin another run: most of all events."""
-    return (
-        draft.event_id is None
-        and draft.natural_key is None
-        and draft.facts.checkpoint is None
-        and not getattr(draft.run, "reopen", False)
-    )
 
 
 async def _store(

@@ -46,6 +46,7 @@ class Plan:
         self.absent: set[RefKey] = set()
         """References and agents that the store is known not to have."""
         self.checkpoints_seen: dict[tuple[int, str, int], CheckpointRow | None] = {}
+        self._tallies: dict[tuple[int, str, str | None, Status], int] = {}
         self.woken_orgs: set[int] = set()
         """Organisations in which a lane became claimable."""
 
@@ -153,6 +154,21 @@ class Plan:
         return self.checkpoints_seen[key]
 
     # changing
+
+    def tally(self, agent: AgentRow, model: str | None, status: Status) -> None:
+        """Counts one plain event; `settle` folds the counts into agents and roll-ups."""
+        key = (agent.org, agent.name, model, status)
+        self._tallies[key] = self._tallies.get(key, 0) + 1
+
+    def settle(self) -> None:
+        """Folds what was tallied. Sums do not mind the order, so once a plan is enough."""
+        for (org, name, model, status), count in self._tallies.items():
+            self.put_agent(agent_fold.fold_plain(self.cache.agents[org, name], count, self.now))
+            cell = usage_fold.plain_cell(org, self.now, name, model, status.value, count)
+            key = (org, cell.hour, cell.agent, cell.model, cell.status)
+            known = self.changes.usage.get(key)
+            self.changes.usage[key] = cell if known is None else usage_fold.merge(known, cell)
+        self._tallies.clear()
 
     def put_thread(self, row: ThreadRow) -> ThreadRow:
         """Changes a thread."""

@@ -178,6 +178,7 @@ class Writer:
             _answer(submission, outcome)
 
     async def _commit(self, plan: Plan) -> None:
+        plan.settle()
         if plan.changes.is_empty():
             return
         try:

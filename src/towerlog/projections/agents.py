@@ -24,6 +24,11 @@ def fold(row: AgentRow, before: RunRow | None, after: RunRow, event: Event) -> A
     )
 
 
+def fold_plain(row: AgentRow, events: int, recorded_at: int) -> AgentRow:
+    """The row after some events at once that add nothing but themselves."""
+    return msgspec.structs.replace(row, event_count=row.event_count + events, last_event_at=recorded_at)
+
+
 def emptied(row: AgentRow) -> AgentRow:
     """What is left of an agent without its events; heartbeats are no events and stay."""
     return AgentRow(row.agent, row.org, row.agent_id, row.name, row.created_at, last_heartbeat_at=row.last_heartbeat_at)

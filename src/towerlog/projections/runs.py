@@ -19,7 +19,7 @@ OTHERS = "…"
 _replace = msgspec.structs.replace
 
 
-_PLAIN = frozenset({EventType.STEP, EventType.MESSAGE_DELTA, EventType.OTHER, EventType.LANE_REPORT})
+PLAIN_TYPES = frozenset({EventType.STEP, EventType.MESSAGE_DELTA, EventType.OTHER, EventType.LANE_REPORT})
 """Types that, without facts, move nothing but the run's place in the log: most of all events."""
 
 
@@ -62,7 +62,7 @@ def revives(row: RunRow, kind: EventType, facts: Facts) -> bool:
 
 def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
     """The row after an event; `agent` is the name behind the event's agent number."""
-    if not event.facts_json and event.type in _PLAIN and not event.late and row.agent is not None:
+    if not event.facts_json and event.type in PLAIN_TYPES and not event.late and row.agent is not None:
         return _replace(
             row,
             last_seq=event.seq,

@@ -38,6 +38,11 @@ def fold(cell: UsageRow | None, key: UsageKey, before: RunRow | None, after: Run
     )
 
 
+def plain_cell(org: int, recorded_at: int, agent: str, model: str | None, status: str, events: int) -> UsageRow:
+    """What some events at once add that begin nothing, end nothing and spend nothing."""
+    return UsageRow(org, recorded_at // HOUR_MS, agent, model or "", status, events)
+
+
 def merge(left: UsageRow, right: UsageRow) -> UsageRow:
     """Two cells of the same key as one."""
     return UsageRow(

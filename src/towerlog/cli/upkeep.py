@@ -1,0 +1,136 @@
+"""`towerlog verify`, `rebuild` and `backup`: is what is stored whole, make it whole, keep a copy of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from towerlog.ambient import SystemClock, SystemIds
+from towerlog.cli.exits import FOUND_WRONG
+from towerlog.cli.options import as_json, with_settings
+from towerlog.cli.output import answer, note, progress, say
+from towerlog.config import Settings
+from towerlog.engine.audit import rebuild_org, verify_org
+from towerlog.server import copied, opened_for_reading, opened_for_writing
+from towerlog.store.base import Store
+
+T = TypeVar("T")
+MOST_SHOWN = 50
+"""Differences that are told one by one; the rest is counted."""
+
+
+class Findings:
+    """What `verify` has found: the first few in words, the rest as a number."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.count = 0
+        self.shown: list[str] = []
+
+    def report(self, difference: str) -> None:
+        """Takes one difference."""
+        self.count += 1
+        if len(self.shown) < MOST_SHOWN:
+            self.shown.append(difference)
+
+    def tell(self) -> None:
+        """Says them on standard error."""
+        for difference in self.shown:
+            note(difference)
+        if self.count > len(self.shown):
+            note(f"… and {self.count - len(self.shown)} more.")
+
+
+@click.command()
+@with_settings()
+@as_json
+def verify(settings: Settings, as_json: bool) -> None:
+    """Walks the log and compares: positions rise, every run's seq is dense, its hash chain holds, and the projections
+    are what a rebuild would make. Works while the server runs. Exits with 1 when anything differs.
+    """
+    findings = Findings()
+    events = run_over(opened_for_reading(settings, SystemClock()), lambda store: verify_store(store, findings))
+    findings.tell()
+    fields = {"ok": not findings.count, "events": events, "differences": findings.count, "shown": findings.shown}
+    verdict = f"{findings.count} differences" if findings.count else "no difference"
+    answer(as_json, fields, lambda: say(f"{events} events, {verdict}."))
+    if findings.count:
+        raise SystemExit(FOUND_WRONG)
+
+
+@click.command()
+@with_settings()
+@as_json
+def rebuild(settings: Settings, as_json: bool) -> None:
+    """Folds the projections (runs, threads, agents, usage, checkpoints) anew from the log. Stop the server first."""
+    clock = SystemClock()
+    events = run_over(opened_for_writing(settings, clock, SystemIds(clock)), rebuild_store)
+    answer(as_json, {"ok": True, "events": events}, lambda: say(f"Rebuilt from {events} events."))
+
+
+@click.command()
+@with_settings()
+@click.argument("file", type=click.Path(path_type=Path))
+@as_json
+def backup(settings: Settings, file: Path, as_json: bool) -> None:
+    """Writes a copy of the store to FILE, which must not exist. Works while the server runs.
+
+    The copy is checked before it gets its name: SQLite's own integrity check, then the walk of `verify`. It is the
+    store of the moment of the call. To restore, put it in the place of towerlog.db while no server runs.
+    """
+    findings = Findings()
+    clock = SystemClock()
+    with progress("copying") as pages:
+        copy = copied(settings, file, SystemIds(clock), lambda done, _: pages(done))
+    try:
+        reading = opened_for_reading(copy.settings, clock)
+        events = run_over(reading, lambda store: verify_store(store, findings))
+        if findings.count:
+            findings.tell()
+            note("towerlog: the copy differs from what it should be and was not kept; see `towerlog verify`.")
+            raise SystemExit(FOUND_WRONG)
+        size_bytes = copy.publish()
+    finally:
+        copy.discard()
+    fields = {"ok": True, "file": str(file), "bytes": size_bytes, "events": events}
+    answer(as_json, fields, lambda: say(f"{file}: {size_bytes} bytes, {events} events, checked."))
+
+
+def run_over(opened: AbstractAsyncContextManager[Store], act: Callable[[Store], Awaitable[T]]) -> T:
+    """Opens the store, acts, closes it."""
+
+    async def run() -> T:
+        async with opened as store:
+            return await act(store)
+
+    return asyncio.run(run())
+
+
+async def verify_store(store: Store, findings: Findings) -> int:
+    """Verifies every organisation; how many events it has walked."""
+    events = 0
+    for org in await store.orgs():
+        last = await _last_position(store, org.org)
+        with progress(org.name, last) as done:
+            await verify_org(store, org.org, findings.report, done)
+        events += last
+    return events
+
+
+async def rebuild_store(store: Store) -> int:
+    """Rebuilds every organisation; how many events it has folded."""
+    events = 0
+    for org in await store.orgs():
+        with progress(org.name, await _last_position(store, org.org)) as done:
+            events += await rebuild_org(store, org.org, done)
+    return events
+
+
+async def _last_position(store: Store, org: int) -> int:
+    async with store.begin() as unit:
+        return (await unit.counters(org)).position

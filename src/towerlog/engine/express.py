@@ -1,0 +1,102 @@
+"""The short way for plain events: they move nothing but their run's place in the log, and add one to two counters.
+
+Most events are plain (steps, deltas, reports, foreign ones). What is done here is exactly what `ingest` and `plan` do
+for them, without the questions that cannot concern them; whatever is not plain is left to those.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.engine.plan import Plan
+from towerlog.model.chain import chain_hash
+from towerlog.model.event import NO_FACTS, Draft, Event, Facts, Item
+from towerlog.model.outcome import Stored
+from towerlog.model.run import TERMINAL, AgentRow
+from towerlog.model.times import FUTURE_TOLERANCE_MS
+from towerlog.projections.runs import PLAIN_TYPES
+from towerlog.store.base import RunChange
+
+MAX_NAMES = 1024
+_encode = msgspec.json.Encoder().encode
+_replace = msgspec.structs.replace
+
+
+class Names:
+    """Facts that hold nothing but a name, with their JSON, made once a name."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self._known: dict[str, tuple[Facts, bytes]] = {}
+
+    def json_of(self, facts: Facts) -> bytes | None:
+        """The JSON of facts that are a name alone, else None."""
+        name = facts.name
+        if name is None:
+            return None
+        known = self._known.get(name)
+        if known is None:
+            plain = Facts(name=name)
+            known = (plain, _encode(plain))
+            if len(self._known) < MAX_NAMES:
+                self._known[name] = known
+        return known[1] if known[0] == facts else None
+
+
+def append_plain(plan: Plan, org: int, item: Item, dialect: str, agent: AgentRow | None, names: Names) -> Stored | None:
+    """Stores a plain event of a known, open run; None for anything else, with nothing changed."""
+    if type(item) is not Draft or item.type not in PLAIN_TYPES or item.natural_key is not None:
+        return None
+    row = plan.run_cached(org, item.run)
+    if row is None or row.status in TERMINAL or row.agent is None:
+        return None
+    facts_json: bytes | None = b""
+    if item.facts is not NO_FACTS:
+        facts_json = names.json_of(item.facts)
+    if agent is None:
+        agent = plan.cache.agents.get((org, item.agent or row.agent))
+    counters = plan.changes.counters.get(org)
+    if facts_json is None or agent is None or counters is None or not _is_new(plan, row.run, item.event_id):
+        return None
+    counters.position += 1
+    occurred_at = item.occurred_at
+    event = Event(
+        org,
+        counters.position,
+        row.run,
+        row.last_seq + 1,
+        item.type,
+        plan.now,
+        item.data,
+        item.facts,
+        facts_json,
+        dialect,
+        occurred_at,
+        item.event_id,
+        agent.agent,
+        False,
+        occurred_at is not None and occurred_at > plan.now + FUTURE_TOLERANCE_MS,
+    )
+    digest = chain_hash(row.last_hash, event)
+    event = _replace(event, hash=digest)
+    after = _replace(row, last_seq=event.seq, last_position=event.position, last_event_at=plan.now, last_hash=digest)
+    changes = plan.changes
+    changes.events.append(event)
+    plan.cache.runs[row.run] = after
+    change = changes.runs.get(row.run)
+    if change is None:
+        changes.runs[row.run] = RunChange(row, after)
+    else:
+        change.after = after
+    if item.event_id is not None:
+        plan.ids_seen[row.run, item.event_id] = event
+    plan.tally(agent, row.model, row.status)
+    return Stored(event.position, event.seq, row.run_id, agent.name, False, False, row.pending)
+
+
+def _is_new(plan: Plan, run: int, event_id: str | None) -> bool:
+    """Whether an id was looked for and not found."""
+    if event_id is None:
+        return True
+    key = (run, event_id)
+    return key in plan.ids_asked and key not in plan.ids_seen

@@ -1,0 +1,60 @@
+"""A clock and ids that a test holds in its hand: nothing moves unless it is told to, and the same seed gives the same.
+
+`FakeClock` keeps wall and steady time apart, because people move the wall clock and nobody may move the other.
+"""
+
+from __future__ import annotations
+
+import random
+
+from towerlog.ambient import format_uuid7
+
+START_MS = 1_700_000_000_000
+_LETTERS = "0123456789abcdefghjkmnpqrstvwxyzABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class FakeClock:
+    """Both readings begin at the same moment; `advance` moves both, `jump` the wall clock alone."""
+
+    def __init__(self, start_ms: int = START_MS) -> None:
+        self._wall_ms = start_ms
+        self._steady_ms = start_ms
+
+    def now_ms(self) -> int:
+        """The wall clock."""
+        return self._wall_ms
+
+    def steady_ms(self) -> int:
+        """The clock that only ever goes on."""
+        return self._steady_ms
+
+    def advance(self, by_ms: int) -> None:
+        """Time passes."""
+        assert by_ms >= 0, "time does not run backwards; `jump` moves the wall clock"
+        self._wall_ms += by_ms
+        self._steady_ms += by_ms
+
+    def jump(self, by_ms: int) -> None:
+        """Somebody sets the wall clock."""
+        self._wall_ms += by_ms
+
+    def restart(self) -> None:
+        """A new process anchors its steady clock to the wall clock anew."""
+        self._steady_ms = self._wall_ms
+
+
+class SeededIds:
+    """Ids that the seed alone decides; they look like the real ones."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._random = random.Random(seed)
+        self._count = 0
+
+    def uuid(self) -> str:
+        """A UUID of version 7 whose time part is a counter, so that later ones sort later."""
+        self._count += 1
+        return format_uuid7(START_MS + self._count, self._random.getrandbits(74))
+
+    def token(self, length: int) -> str:
+        """Letters and digits."""
+        return "".join(self._random.choices(_LETTERS, k=length))

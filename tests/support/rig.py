@@ -1,0 +1,110 @@
+"""An engine on a real store, with fake time and seeded ids, that does nothing by itself: the test says when to sweep."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.backends import SqliteBackend
+from tests.support.fakes import FakeClock, SeededIds
+from towerlog.engine import identities
+from towerlog.engine.cache import Cache
+from towerlog.engine.core import Engine, EngineSettings
+from towerlog.errors import StorageFailed
+from towerlog.model import command as c
+from towerlog.model import outcome as o
+from towerlog.model.event import Event, Item, Refusal
+from towerlog.model.identity import Principal, Scope
+from towerlog.model.run import RunRow
+from towerlog.store.sqlite import SqliteStore
+
+DIALECT = "steps"
+
+
+class QuietEngine(Engine):
+    """The engine without its timer."""
+
+    async def start(self) -> None:
+        """Takes commands."""
+        self._writer.start()
+
+    async def sweep(self) -> None:
+        """One turn of upkeep."""
+        await self._upkeep.sweep()
+
+    def forget(self) -> None:
+        """Empties the writer's cache, as a restart would; nothing may come out differently for it."""
+        self._writer._cache = Cache()
+
+
+class Rig:
+    """One store, one engine, one organisation; more of them on demand. Made by `open_rig`."""
+
+    def __init__(self, store: SqliteStore, clock: FakeClock, ids: SeededIds, settings: EngineSettings) -> None:
+        self.store = store
+        self.clock = clock
+        self.ids = ids
+        self.fatal: list[StorageFailed] = []
+        self.engine = QuietEngine(store, clock, ids, settings, self.fatal.append)
+        self.principal = Principal(0, "", "", "", frozenset())
+
+    @property
+    def org(self) -> int:
+        """The first organisation's number."""
+        return self.principal.org
+
+    async def make_org(self, name: str) -> Principal:
+        """One more organisation, and who may do anything in it."""
+        minted = await identities.create_org(self.store, self.clock, self.ids, name)
+        key = minted.key
+        return Principal(minted.org.org, minted.org.org_id, key.user_id, key.key_id, frozenset(Scope))
+
+    async def do(self, command: c.Write | c.Read, **named: Any) -> Any:
+        """Carries out a command. Named: `principal`, `dialect`, `idempotency`."""
+        principal = named.pop("principal", self.principal)
+        return await self.engine.execute(principal, command, named.pop("dialect", DIALECT), **named)
+
+    async def append(self, *items: Item, dialect: str = DIALECT) -> list[o.Stored | Refusal]:
+        """Stores items with one command."""
+        done = await self.do(c.Append(dialect, list(items)), dialect=dialect)
+        results: list[o.Stored | Refusal] = done.results
+        return results
+
+    async def run(self, run_id: str) -> RunRow:
+        """A run's row as it is stored."""
+        row = await self.store.run(self.org, run_id)
+        assert row is not None, f"there is no run {run_id}"
+        return row
+
+    async def log(self, org: int | None = None) -> list[Event]:
+        """The organisation's whole log."""
+        return await self.store.log(org or self.org, 0, 1_000_000)
+
+    async def events(self, run_id: str) -> list[Event]:
+        """A run's events."""
+        row = await self.run(run_id)
+        return await self.store.events(self.org, row.run, 0, 1_000_000)
+
+
+@asynccontextmanager
+async def open_rig(
+    folder: Path, *, settings: EngineSettings | None = None, clock: FakeClock | None = None, ids: SeededIds | None = None
+) -> AsyncIterator[Rig]:
+    """A rig on the database in this folder; the first to open it makes the organisation `default`."""
+    clock, ids = clock or FakeClock(), ids or SeededIds()
+    store = await SqliteBackend.fresh(folder).open(clock, ids)
+    rig = Rig(store, clock, ids, settings or EngineSettings())
+    try:
+        orgs = await store.orgs()
+        if orgs:
+            [key] = await store.keys(orgs[0].org, 1, None)
+            rig.principal = Principal(orgs[0].org, orgs[0].org_id, key.user_id, key.key_id, frozenset(Scope))
+        else:
+            rig.principal = await rig.make_org("default")
+        await rig.engine.start()
+        yield rig
+        await rig.engine.stop()
+    finally:
+        await store.close()
