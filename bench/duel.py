@@ -9,7 +9,7 @@ from statistics import median
 from bench import compiled, corpus, servers
 from bench.context import Context
 from bench.servers import Server
-from bench.ways import FloorWay, Target, Way, timestamp
+from bench.ways import FloorWay, Target, Way, stored_events, timestamp
 from bench.wire import Client, Refused
 
 RUNS = 200
@@ -67,6 +67,14 @@ def check_reply(client: Client, way: Way, shape: Shape, target: Target, number: 
         raise Refused(f"{way.name}: not all was stored: {reply.body[:300]!r}")
 
 
+def check_stored(server: Server, expected: int) -> None:
+    """Make sure that the log holds what was acknowledged; it may hold more, such as a change of phase."""
+    with Client(server.port, server.key) as client:
+        found = stored_events(client)
+    if found < expected:
+        raise Refused(f"{expected} events were acknowledged, {found} are in the log")
+
+
 def play_round(context: Context, open_server: OpenServer, way: Way, shape: Shape, label: str) -> Round:
     """One round on a fresh store."""
     on_floor = isinstance(way, FloorWay)
@@ -76,6 +84,7 @@ def play_round(context: Context, open_server: OpenServer, way: Way, shape: Shape
         with Client(server.port, server.key) as client:
             *targets, spare = way.prepare(client, RUNS + 1)
             check_reply(client, way, shape, spare, count)
+            before = 0 if on_floor else stored_events(client)
         home = context.work_dir if way.names_are_ours else folder
         path = home / f"{way.name}-{shape.length}-{shape.runs}.corpus"
         if not path.exists():
@@ -84,8 +93,10 @@ def play_round(context: Context, open_server: OpenServer, way: Way, shape: Shape
         with context.profiler.watching(server.process.pid, label):
             load = compiled.load(server.port, path, shape.connections, seconds, loop=on_floor)
         cpu_used = server.cpu_seconds() - cpu_before
+        events = load.requests * shape.length
+        if not on_floor:
+            check_stored(server, before + events)
         server.stop()
-    events = load.requests * shape.length
     return Round(
         events_per_second=load.requests_per_second * shape.length,
         p50_ms=load.p50_ms,

@@ -243,7 +243,7 @@ class ActivityWay(Way):
         for n in range(count):
             start = {"event_type": "run_start", "sdk_run_id": f"boot-{n}", "agent_name": f"box-{n}", "payload": {}}
             client.post("/api/ingest", compact(start))
-        return [Target(n, agent_id) for n, agent_id in enumerate(all_agent_ids(client)[:count])]
+        return [Target(n, row["agent_id"]) for n, row in enumerate(all_rows(client, "/api/v1/agents")[:count])]
 
     def path(self, target: Target, batch: bool) -> str:
         return f"/agents/{target.name}/events"
@@ -298,15 +298,20 @@ class LanesWay(Way):
         return reply.json()["ok"] is True
 
 
-def all_agent_ids(client: Client) -> list[str]:
-    """The ids of all agents, page by page."""
-    found: list[str] = []
-    path: str | None = "/api/v1/agents?limit=100"
-    while path:
-        page = client.get(path).json()
-        found += [row["agent_id"] for row in page["data"]]
-        path = f"/api/v1/agents?limit=100&cursor={page['next']}" if page["next"] else None
+def all_rows(client: Client, path: str) -> list[Any]:
+    """The rows of a list of the native API, page by page."""
+    found: list[Any] = []
+    query = "limit=100"
+    while query:
+        page = client.get(f"{path}?{query}").json()
+        found += page["data"]
+        query = f"limit=100&cursor={page['next']}" if page["next"] else ""
     return found
+
+
+def stored_events(client: Client) -> int:
+    """How many events the log holds: the last seq of every run, since seq is dense."""
+    return sum(row["last_seq"] for row in all_rows(client, "/api/v1/runs"))
 
 
 SINGLE_WAYS: tuple[Way, ...] = (CheckpointsWay(), SnapshotsWay(), StepsWay(), ActivityWay(), LanesWay())

@@ -24,10 +24,15 @@ def message(number: int) -> dict[str, Any]:
     return {"role": role, "content": prose(number, room)}
 
 
+def meta_of(number: int) -> dict[str, Any]:
+    """What is known of the number-th message beside its text; it never changes after the message's own turn."""
+    when = f"2026-01-01T{number // 60:02d}:{number % 60:02d}:00.000Z"
+    return {"ts": when, "tokens_in": 200, "tokens_out": 200} if number % 2 else {"ts": when}
+
+
 def checkpoint(history: list[dict[str, Any]], turn: int) -> dict[str, Any]:
     """The event that a runner sends after this turn."""
-    when = timestamp(turn)
-    meta = [{"ts": when, "tokens_in": 200, "tokens_out": 200} if n % 2 else {"ts": when} for n in range(len(history))]
+    meta = [meta_of(number) for number in range(len(history))]
     data = {
         **THREAD,
         "step_index": turn,
@@ -41,7 +46,7 @@ def checkpoint(history: list[dict[str, Any]], turn: int) -> dict[str, Any]:
         "pending_tool_calls": [],
         "run_cost_usd": turn / 1000,
     }
-    return {"type": "checkpoint", "event_id": event_id(turn), "occurred_at": when, "data": data}
+    return {"type": "checkpoint", "event_id": event_id(turn), "occurred_at": timestamp(turn), "data": data}
 
 
 def bytes_in(folder: Path) -> int:

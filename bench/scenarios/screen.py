@@ -32,10 +32,17 @@ def measure(context: Context) -> list[Row]:
         ):
             sender, follower = r.run(work)
         server.stop()
-    after_ack = [max(0, follower.seen_ns[n] - sender.acked_ns[n]) / 1e6 for n in range(count)]
+    lag = [(follower.seen_ns[n] - sender.acked_ns[n]) / 1e6 for n in range(count)]
+    after_ack = [max(0.0, one) for one in lag]
     after_post = [(follower.seen_ns[n] - sender.sent_ns[n]) / 1e6 for n in range(count)]
     took = (max(sender.acked_ns.values()) - min(sender.sent_ns.values())) / 1e9
-    detail = {"events": count, "events_per_second": round(count / took, 1)}
+    detail = {
+        "events": count,
+        "events_per_second": round(count / took, 1),
+        "before_the_ack_share": round(sum(one < 0 for one in lag) / count, 3),
+        "lag_min_ms": min(lag),
+        "lag_max_ms": max(lag),
+    }
     return [
         Row(NAME, "ack to screen: p50", "ms", percentile(after_ack, 0.5), detail=detail),
         Row(NAME, "ack to screen: p99", "ms", percentile(after_ack, 0.99), threshold=P99_MS_MAX),

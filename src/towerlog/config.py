@@ -59,7 +59,7 @@ MEANINGS: dict[str, str] = {
     "max_streams": "Open streams at a time; past it requests get 503.",
     "credits_per_dollar": "What `credits_used` of the runs dialect counts in, rounded up.",
     "trusted_proxies": "Addresses, comma-separated, whose X-Forwarded-For is believed.",
-    "allowed_hosts": "Host names, comma-separated, that requests may name; default: any but on loopback only local ones.",
+    "allowed_hosts": "Host names, comma-separated, that requests may name; default: any, on loopback local ones.",
     "metrics_public": "Whether /metrics answers callers that are not on this machine.",
     "log_level": "debug, info, warning or error.",
 }

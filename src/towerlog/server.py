@@ -287,6 +287,8 @@ def set_up_logging(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("towerlog").setLevel(number)
+    # It warns of every malformed request: whoever sends those must not be able to fill the log.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
 async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[SqliteIdentities, OrgMinted | None]:

@@ -18,6 +18,7 @@ class Kind(Enum):
     """What the path of a route names."""
 
     OPEN = "needs no key"
+    SELF = "whom the key speaks for, which any key may ask"
     LIST = "what the caller's own organisation has"
     NAME = "a name in the caller's own organisation, taken or made there"
     OBJECT = "one thing, which is not there for anybody else"
@@ -51,7 +52,8 @@ _CONTAINER_EVENT = {
 }
 
 ROUTES: dict[tuple[str, str], Route] = {
-    **{("GET", path): _route(Kind.OPEN) for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/"]},
+    **{("GET", path): _route(Kind.OPEN) for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/llms.txt"]},
+    **{("GET", path): _route(Kind.OPEN) for path in ["/", "/docs", "/docs/docs.css", "/docs/docs.js"]},
     # checkpoints
     ("POST", "/v1/runners/events"): _route(Kind.NAME, "ingest", _RUNNER_BATCH),
     ("POST", "/internal/v1/runners/events"): _route(Kind.NAME, "ingest", _RUNNER_BATCH),
@@ -91,6 +93,9 @@ ROUTES: dict[tuple[str, str], Route] = {
         for noun in ["agents", "runs", "threads", "workers", "lanes", "usage"]
     },
     **{("GET", f"/api/v1/{noun}/{{}}"): _route(Kind.OBJECT, "read") for noun in ["agents", "runs", "threads"]},
+    ("GET", "/api/v1/whoami"): _route(Kind.SELF, "ingest read control worker admin"),
+    ("POST", "/api/v1/agents"): _route(Kind.NAME, "ingest control admin", {"name": "shared-agent"}),
+    ("GET", "/api/v1/runs/{}/quarantine"): _route(Kind.OBJECT, "read"),
     ("GET", "/api/v1/runs/{}/events"): _route(Kind.OBJECT, "read"),
     ("GET", "/api/v1/runs/{}/checkpoints"): _route(Kind.OBJECT, "read"),
     ("GET", "/api/v1/runs/{}/checkpoints/{}"): _route(Kind.OBJECT, "read"),

@@ -30,7 +30,7 @@ def test_a_run_end_is_a_finished_inference(client: httpx2.Client, back: ReadBack
     assert event["id"].startswith("inference-")
     assert len(event["id"]) > len("inference-")
     assert re.fullmatch(r"gpt-4 \(.+\)", event["input_summary"])
-    assert re.match(r"150\+45 tokens, \$0\.0023\d*, \d+ ?ms", event["output_summary"])
+    assert re.fullmatch(r"150\+45 tokens, \$0\.0023, \S+ ?ms", event["output_summary"])
     assert set(event["metadata"]) == METADATA
     figures = {name: event["metadata"][name] for name in ("model_name", "input_tokens", "output_tokens", "cost_usd")}
     assert figures == {"model_name": "gpt-4", "input_tokens": 150, "output_tokens": 45, "cost_usd": 0.0023}

@@ -29,6 +29,18 @@ def test_what_happens_once_a_run_is_stored_once(
     assert len(back.events(thread)) == 1
 
 
+def test_a_whole_batch_sent_again_adds_nothing(client: httpx2.Client, back: ReadBack, unique: Unique) -> None:
+    thread, trace = unique("thread"), unique("trace")
+    batch = [
+        runner_event("thread_started", thread, trace, agent_id="researcher", model="m-1"),
+        checkpoint(thread, trace, 3, input_tokens=310, output_tokens=110),
+        runner_event("thread_completed", thread, tokens_used=420, model="m-1"),
+    ]
+    save_batch(client, *batch)
+    save_batch(client, *batch)
+    assert back.types(thread) == ["run.started", "checkpoint", "run.completed"], "a retry is no second run"
+
+
 def test_a_second_end_is_late_and_changes_nothing(client: httpx2.Client, back: ReadBack, unique: Unique) -> None:
     thread, trace = unique("thread"), unique("trace")
     save_batch(client, runner_event("thread_completed", thread, trace, tokens_used=1, model="m-1"))

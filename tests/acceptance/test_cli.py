@@ -119,26 +119,67 @@ def test_verify_finds_one_changed_letter_in_the_log(fed) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_verify_finds_a_removed_event(fed) -> None:
-    fed.stop()
-    database = apsw.Connection(str(database_of(fed.data_dir)))
-    table, _, rowid = tables_with_bodies(database)[0]
-    database.execute(f'DELETE FROM "{table}" WHERE rowid = ?', (rowid,))
+def forge(server: Server, statement: str) -> None:
+    """Stops the server and changes something in its database behind its back."""
+    server.stop()
+    database = apsw.Connection(str(database_of(server.data_dir)))
+    database.execute(statement, {"canary": CANARY, "forged": CANARY.upper()} if ":canary" in statement else None)
+    assert database.changes() > 0, "nothing was changed, so nothing could be found"
     database.close()
-    assert fed.cli("verify").returncode != 0
 
 
-def test_verify_finds_a_projection_that_is_not_what_the_log_says(fed) -> None:
-    fed.stop()
-    database = apsw.Connection(str(database_of(fed.data_dir)))
-    columns = [row[1] for row in database.execute("PRAGMA table_info(runs)")]
-    assert "status" in columns
-    database.execute("UPDATE runs SET status = 'failed' WHERE status = 'completed'")
-    assert database.changes() > 0
-    database.close()
-    assert fed.cli("verify").returncode != 0
+FORGED_LOG = {
+    "a removed event": "DELETE FROM event WHERE key = (SELECT max(key) FROM event WHERE seq = 2)",
+    "a removed last event": "DELETE FROM event WHERE key = (SELECT max(key) FROM event)",
+    "another type": "UPDATE event SET type = 'message.delta' WHERE type = 'step' OR type = 'tool.result'",
+    "another time": "UPDATE event SET recorded_at = recorded_at + 1 WHERE seq = 2",
+    "another agent": "UPDATE event SET agent = agent + 1 WHERE seq = 2",
+    "another dialect": "UPDATE event SET dialect = 'forged' WHERE seq = 2",
+    "a hidden activity": "UPDATE event SET feed = NULL WHERE feed IS NOT NULL",
+    "a hole": "UPDATE event SET seq = seq + 100 WHERE key = (SELECT max(key) FROM event)",
+    "another hash": "UPDATE event SET hash = zeroblob(length(hash)) WHERE seq = 1",
+    "a changed message": (
+        "UPDATE message SET body = CAST(replace(CAST(body AS TEXT), :canary, :forged) AS BLOB)"
+        " WHERE instr(CAST(body AS TEXT), :canary)"
+    ),
+    "a removed message": "DELETE FROM message",
+    "a removed node": "DELETE FROM node",
+    "a removed agent": "DELETE FROM agent WHERE name = 'stepper'",
+    "a renamed agent": "UPDATE agent SET name = 'forged' WHERE name = 'stepper'",
+}
+FORGED_PROJECTIONS = {
+    "a run's status": "UPDATE run SET status = 'failed' WHERE status = 'completed'",
+    "a run's model": "UPDATE run SET model = 'forged' WHERE model IS NOT NULL",
+    "a run's thread": "UPDATE run SET thread_id = 'forged' WHERE thread_id = 't2'",
+    "a run's body": "UPDATE run SET doc = (SELECT doc FROM run ORDER BY run LIMIT 1) WHERE thread_id = 't2'",
+    "a removed run": "DELETE FROM run WHERE thread_id = 't2'",
+    "usage": "UPDATE usage SET events = events + 1",
+    "cost": "UPDATE usage SET cost_nanos = cost_nanos + 1 WHERE cost_nanos IS NOT NULL",
+    "a checkpoint's status": "UPDATE checkpoint SET status = 'waiting_for_approval'",
+    "a removed checkpoint": "DELETE FROM checkpoint",
+    "a thread": "DELETE FROM thread WHERE thread_id = 't3'",
+}
+
+
+@pytest.mark.parametrize("what", sorted(FORGED_LOG))
+def test_verify_finds_a_forged_log(fed, what) -> None:
+    forge(fed, FORGED_LOG[what])
+    done = fed.cli("verify")
+    assert done.returncode != 0, done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("what", sorted(FORGED_PROJECTIONS))
+def test_verify_finds_a_forged_projection_and_rebuild_mends_it(fed, what) -> None:
+    before = all_that_is_seen(fed.client())
+    forge(fed, FORGED_PROJECTIONS[what])
+    done = fed.cli("verify")
+    assert done.returncode != 0, done.stdout
+    assert "Traceback" not in done.stderr
     assert fed.cli("rebuild").returncode == 0
     assert fed.cli("verify").returncode == 0
+    fed.start()
+    assert all_that_is_seen(fed.client()) == before
 
 
 def test_a_backup_taken_beside_the_running_server_can_be_served(fed, tmp_path) -> None:

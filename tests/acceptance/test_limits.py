@@ -201,8 +201,12 @@ def test_a_compressed_bomb_is_413_and_costs_no_memory(server, client, ids, name)
     assert len(BOMBS[name]) < MIB
     before = resident_bytes(server)
     coding = name.split("-")[0]
+    # A reader of gzip may stop at the first member and refuse the rest as no gzip.
+    good = {400, 413, 422} if name == "gzip-members" else {413}
     codes = {path: refused_or_cut(client, filled(path, ids), BOMBS[name], Content_Encoding=coding) for path in POSTS}
-    assert {path: code for path, code in codes.items() if code != 413 and not path.startswith(WITHOUT_A_BODY)} == {}
+    assert {
+        path: code for path, code in codes.items() if code not in good and not path.startswith(WITHOUT_A_BODY)
+    } == {}
     assert resident_bytes(server) - before < 96 * MIB
 
 

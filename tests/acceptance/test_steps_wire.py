@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -63,6 +64,23 @@ def test_an_event_id_stores_once_and_is_answered_as_the_first_time(
     tell(client, "step", run)
     assert tell(client, event_type, run, {"note": "x"}, event_id="evt-1") == first
     assert len(back.events(run)) == 2
+
+
+def test_an_event_id_sent_by_many_at_once_stores_once(client: httpx2.Client, back: ReadBack, unique: Unique) -> None:
+    run = unique("run")
+    with ThreadPoolExecutor(8) as senders:
+        ids = list(senders.map(lambda _: tell(client, "step", run, {"node_name": "n"}, event_id="evt-1"), range(24)))
+    assert len(set(ids)) == 1
+    assert back.types(run) == ["step"]
+
+
+def test_events_sent_at_once_have_an_order_without_holes(client: httpx2.Client, back: ReadBack, unique: Unique) -> None:
+    run = unique("run")
+    with ThreadPoolExecutor(8) as senders:
+        ids = list(senders.map(lambda n: tell(client, "step", run, {"n": n}), range(200)))
+    assert len(set(ids)) == 200
+    in_order = [number for _, number in sorted(zip(ids, range(200), strict=True))]
+    assert [event["data"]["n"] for event in back.events(run)] == in_order, "event ids rise as the run's own seq does"
 
 
 def test_an_event_id_with_another_body_is_a_409(client: httpx2.Client, back: ReadBack, unique: Unique) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.asgi.conversation import HandClock
+from tests.support.wait import wait_until_async
 from towerlog.asgi.admission import Admission
 from towerlog.asgi.bodies import DEADLINE_MS, Bodies, Disconnected, check_type, check_utf8
 from towerlog.asgi.faults import Rejection
@@ -99,8 +100,7 @@ async def test_a_sender_that_leaves_is_not_answered(bodies: Bodies) -> None:
 async def test_a_slow_sender_is_given_up(bodies: Bodies, clock: HandClock, before: int) -> None:
     sender = Sender([{"type": "http.request", "body": b"{", "more_body": True}][:before])
     reading = asyncio.create_task(bodies.read(sender, {}, JSON, 0))
-    while sender.asked <= before:
-        await asyncio.sleep(0)
+    await wait_until_async(lambda: sender.asked > before, "the reading to wait")
     bodies.tick(clock.steady_ms() + DEADLINE_MS - 1)
     await asyncio.sleep(0)
     assert not reading.done()
@@ -113,8 +113,7 @@ async def test_a_slow_sender_is_given_up(bodies: Bodies, clock: HandClock, befor
 async def test_a_cancellation_from_elsewhere_stays_one(bodies: Bodies) -> None:
     sender = Sender([])
     reading = asyncio.create_task(bodies.read(sender, {}, JSON, 0))
-    while not sender.asked:
-        await asyncio.sleep(0)
+    await wait_until_async(lambda: sender.asked, "the reading to wait")
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
@@ -123,8 +122,9 @@ async def test_a_cancellation_from_elsewhere_stays_one(bodies: Bodies) -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        None, b"", b"application/json", b"APPLICATION/JSON", b"application/json;charset=UTF-8", b"application/json; x=y",
-        b'application/json; charset="utf-8"', b"application/vnd.x+json", b"application/cloudevents+json; charset=utf-8",
+        None, b"", b"application/json", b"APPLICATION/JSON", b"application/json;charset=UTF-8",
+        b"application/json; x=y", b'application/json; charset="utf-8"', b"application/vnd.x+json",
+        b"application/cloudevents+json; charset=utf-8",
     ],
 )  # fmt: skip
 def test_json_passes(given: bytes | None) -> None:

@@ -24,7 +24,7 @@ encodings = pytest.mark.parametrize("name", ENCODERS, ids=lambda name: name.deco
 @encodings
 @pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 3_000_000])
 def test_what_goes_in_comes_out(name: bytes, size: int) -> None:
-    body = (b"%d," * 10 % tuple(range(10)) * (size // 20 + 1))[:size]
+    body = b",".join(b"%d" % n for n in range(size // 4 + 1))[:size]
     assert inflate(ENCODERS[name](body), name.upper(), LIMIT) == body
 
 
@@ -59,7 +59,7 @@ def test_the_limit_is_on_what_comes_out(name: bytes) -> None:
 
 
 @encodings
-def test_a_ratio_of_a_hundred_is_enough_where_it_is_large(name: bytes) -> None:
+def test_the_ratio_has_a_bound_where_the_body_is_large(name: bytes) -> None:
     assert len(inflate(ENCODERS[name](b"x" * 1_000_000), name, LIMIT)) == 1_000_000
     with pytest.raises(TooLarge):
         inflate(ENCODERS[name](b"x" * 4_000_000), name, LIMIT)

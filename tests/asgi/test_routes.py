@@ -47,7 +47,7 @@ RUNS = (
     "GET /v1/runs/newest",
     "GET /v1/threads/{thread_id}/runs",
     "POST /v1/threads/{thread_id}/runs",
-    "POST /approvals/{trace_id}/{step_index}/approve",
+    "POST /approvals/{trace_id}/{step}/approve",
 )
 
 
@@ -66,7 +66,7 @@ RUNS = (
         ("GET", "/v1/threads/%D0%BF/runs", "/v1/threads/{thread_id}/runs", {"thread_id": "п"}),
         ("GET", "/v1/threads/%ff/runs", "/v1/threads/{thread_id}/runs", {"thread_id": "�"}),
         ("GET", "/v1/threads/%00/runs", "/v1/threads/{thread_id}/runs", {"thread_id": "\x00"}),
-        ("POST", "/approvals/t/7/approve", "/approvals/{trace_id}/{step_index}/approve", {"trace_id": "t", "step_index": "7"}),
+        ("POST", "/approvals/t/7/approve", "/approvals/{trace_id}/{step}/approve", {"trace_id": "t", "step": "7"}),
     ],
 )  # fmt: skip
 def test_a_path_finds_its_route(method: str, path: str, expected: str, parameters: dict[str, str]) -> None:
@@ -82,7 +82,7 @@ def test_a_path_finds_its_route(method: str, path: str, expected: str, parameter
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_path_that_leads_nowhere(method: str, path: str) -> None:
-    with pytest.raises((errors.NotFound, errors.Malformed)):
+    with pytest.raises((errors.NotFound, Rejection)):
         table(*RUNS).find(method, path.encode())
 
 
@@ -95,8 +95,9 @@ def test_a_path_that_leads_nowhere(method: str, path: str) -> None:
     ],
 )  # fmt: skip
 def test_what_can_be_read_in_two_ways_is_refused(path: str) -> None:
-    with pytest.raises(errors.Malformed, match="ambiguous"):
+    with pytest.raises(Rejection, match="ambiguous") as caught:
         table(*RUNS).find("GET", path.encode())
+    assert caught.value.status == 400
 
 
 def test_a_path_that_is_too_long_is_a_414() -> None:

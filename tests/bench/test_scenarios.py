@@ -51,6 +51,13 @@ def test_a_checkpoint_has_a_meta_entry_for_each_message() -> None:
     assert (data["step_index"], data["turn_start_history_len"]) == (4, 6)
 
 
+def test_what_was_said_of_a_message_is_said_again_unchanged_in_every_later_turn() -> None:
+    history = [disk.message(n) for n in range(8)]
+    early, late = disk.checkpoint(history[:4], 2)["data"], disk.checkpoint(history, 4)["data"]
+    assert late["history_meta"][:4] == early["history_meta"]
+    assert late["history"][:4] == early["history"]
+
+
 def test_the_bytes_of_a_folder_are_those_of_all_its_files(tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     (tmp_path / "a").write_bytes(b"x" * 10)

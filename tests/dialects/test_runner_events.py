@@ -99,7 +99,7 @@ def test_an_exceeded_budget_keeps_its_figures_as_they_were_sent() -> None:
     found = draft("thread_budget_exceeded", b'{"thread_id":"t","run_cost_usd":0.510,"budget_usd":5e-1}')
     assert (found.type, found.natural_key) == (EventType.BUDGET_EXCEEDED, "thread_budget_exceeded")
     assert found.facts.metadata == msgspec.Raw(b'{"run_cost_usd":0.510,"budget_usd":5e-1}')
-    assert draft("thread_budget_exceeded", {"budget_usd": None}).facts.metadata is None
+    assert draft("thread_budget_exceeded", {"budget_usd": None}).facts.metadata is msgspec.UNSET
 
 
 def test_a_budget_warning_says_nothing_of_its_run() -> None:

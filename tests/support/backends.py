@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
+
+import apsw
 
 from towerlog.ambient import Clock, Ids
 from towerlog.store.base import Store
@@ -16,14 +19,22 @@ class Backend(Protocol):
 
     location: str
     """What another process needs, with the backend's name, to open the same database."""
+    loader: str
+    """The function that this backend gets its migrations from, for tests that give it others."""
 
     async def open(self, clock: Clock, ids: Ids) -> Store:
         """Opens it, made when new."""
         ...
 
+    def tables(self) -> dict[str, list[str]]:
+        """Every table with its columns, of a database that nobody has open."""
+        ...
+
 
 class SqliteBackend:
     """A file in a folder of the test's own."""
+
+    loader = "towerlog.store.sqlite_files.load_migrations"
 
     def __init__(self, location: str) -> None:
         self.location = location
@@ -36,6 +47,12 @@ class SqliteBackend:
     async def open(self, clock: Clock, ids: Ids) -> SqliteStore:
         """Opens it, made when new."""
         return await open_store(Path(self.location), clock, ids)
+
+    def tables(self) -> dict[str, list[str]]:
+        """Every table with its columns, of a database that nobody has open."""
+        with closing(apsw.Connection(self.location)) as db:
+            names = [str(row[0]) for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+            return {name: [str(row[1]) for row in db.execute(f"PRAGMA table_info({name})")] for name in names}
 
 
 FRESH: Mapping[str, Callable[[Path], Backend]] = {"sqlite": SqliteBackend.fresh}

@@ -70,7 +70,7 @@ class Pages:
         self.phase = Phase.STARTING
         self._metrics_public = metrics_public
         self._document = b""
-        self._guide = b""
+        self._table: RouteTable | None = None
         self._auth: Authenticator | None = None
         self._metrics: Metrics | None = None
         self._ping: Callable[[], Awaitable[None]] | None = None
@@ -79,8 +79,7 @@ class Pages:
         self, table: RouteTable, auth: Authenticator, metrics: Metrics, ping: Callable[[], Awaitable[None]]
     ) -> None:
         """Tells the pages what they are about. `ping` raises StorageFailed unless the store answers."""
-        self._document = msgspec.json.encode(build_document(table))
-        self._guide = guide_text(table).encode()
+        self._table = table
         self._auth, self._metrics, self._ping = auth, metrics, ping
 
     def routes(self) -> tuple[Page, ...]:
@@ -130,12 +129,15 @@ class Pages:
         return Reply(200, self._metrics.render(), TEXT, (_NO_STORE,))
 
     async def openapi(self, visit: Visit) -> Reply:
-        """The document, made once."""
+        """The document, made when it is first asked for: a start need not wait for it."""
+        if not self._document and self._table is not None:
+            self._document = msgspec.json.encode(build_document(self._table))
         return Reply(200, self._document, JSON, SECURITY_HEADERS)
 
     async def guide(self, visit: Visit) -> Reply:
-        """The text, made once."""
-        return Reply(200, self._guide, TEXT, SECURITY_HEADERS)
+        """All endpoints as plain text."""
+        assert self._table is not None
+        return Reply(200, guide_text(self._table).encode(), TEXT, SECURITY_HEADERS)
 
 
 async def whoami(visit: Visit) -> Reply:

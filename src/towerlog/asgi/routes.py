@@ -156,7 +156,7 @@ class RouteTable:
         return iter(self._routes)
 
     def find(self, method: str, raw_path: bytes) -> tuple[Route, Mapping[str, str]]:
-        """The route and its parameters. A HEAD is answered like a GET. Raises Malformed, NotFound, Rejection (405)."""
+        """The route and its parameters; a HEAD is answered like a GET. Raises NotFound, Rejection (400, 405, 414)."""
         methods: Mapping[str, Route] | None = self._exact.get(raw_path)
         found = _NOTHING
         if methods is None:
@@ -249,8 +249,8 @@ def _check_path(raw_path: bytes) -> None:
         raise _ambiguous("no slash at its beginning")
 
 
-def _ambiguous(what: str) -> Malformed:
-    return Malformed(f"The path is ambiguous: it has {what}.")
+def _ambiguous(what: str) -> Rejection:
+    return Rejection(400, Malformed(f"The path is ambiguous: it has {what}."))
 
 
 def _method_refused(method: str, methods: Mapping[str, Route]) -> Rejection:

@@ -85,7 +85,7 @@ class Schemas:
 
     def _field(self, field: inspect.Field) -> Schema:
         schema = self._schema(field.type)
-        default = field.default
+        default = field.default_factory() if field.default_factory in (list, dict) else field.default
         if default is msgspec.NODEFAULT or isinstance(default, msgspec.Raw | msgspec.UnsetType):
             return schema
         return schema | {"default": msgspec.to_builtins(default)}

@@ -21,7 +21,7 @@ PING = b": ping\n\n"
 SILENCE_MS = 15_000
 SLOW_MS = 30_000
 SPREAD_MS = 1000
-"""Streams that began together ping up to three of these apart."""
+"""Every other stream breaks its silence so much earlier, so that those that began together do not ping together."""
 _SLICES = 20
 """Into how many parts of a second the pings of one beat are spread."""
 _RETRY_MS = (1000, 8000)
@@ -68,6 +68,7 @@ class Stream:
         "_style",
         "_task",
         "is_ping_due",
+        "patience_ms",
         "quiet_since",
         "sending_since",
     )
@@ -79,7 +80,7 @@ class Stream:
         style: FrameStyle,
         principal: Principal,
         message: tuple[Receive, Send, list[tuple[bytes, bytes]], Callable[[], None] | None],
-        quiet_since: int,
+        patience_ms: int,
     ) -> None:
         self._streams = streams
         self._follower = follower
@@ -89,7 +90,9 @@ class Stream:
         self._parting = b""
         self._task: asyncio.Task[None] | None = None
         self.is_ping_due = False
-        self.quiet_since = quiet_since
+        self.patience_ms = patience_ms
+        """How long it is silent before it pings."""
+        self.quiet_since = streams.now_ms
         """When something was sent last."""
         self.sending_since = 0
         """When the send that is under way began; 0 for none."""
@@ -198,8 +201,8 @@ class Streams:
     ) -> Stream:
         """A stream that has a place in `Admission`, to be run at once."""
         self.opened += 1
-        quiet_since = self.now_ms - self.opened % 3 * SPREAD_MS
-        return Stream(self, follower, style, principal, (receive, send, head, _abort_of(scope)), quiet_since)
+        patience_ms = SILENCE_MS - self.opened % 2 * SPREAD_MS
+        return Stream(self, follower, style, principal, (receive, send, head, _abort_of(scope)), patience_ms)
 
     def begin(self, stream: Stream, principal: Principal) -> None:
         """Takes a stream in."""
@@ -231,7 +234,7 @@ class Streams:
                 if now_ms - stream.sending_since > SLOW_MS:
                     self.cut_off += 1
                     stream.cut()
-            elif now_ms - stream.quiet_since >= SILENCE_MS:
+            elif now_ms - stream.quiet_since >= stream.patience_ms:
                 silent.append(stream)
         self._ping(silent)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import click
 
 from towerlog.cli.exits import explained
-from towerlog.config import MEANINGS, Settings, load_settings
+from towerlog.config import MEANINGS, BadSetting, Settings, load_settings
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object on standard output.")
 """Option of every command that answers something."""
@@ -29,7 +30,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., A
         @wraps(command)
         def run(config: Path | None, **values: Any) -> Any:
             given = {name: values.pop(name) for name in flags}
-            return command(load_settings(given, file=config), **values)
+            return command(_load(given, config), **values)
 
         options = [_option(name) for name in flags]
         options.append(
@@ -45,6 +46,13 @@ def with_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., A
         return decorated
 
     return decorate
+
+
+def _load(flags: dict[str, Any], file: Path | None) -> Settings:
+    try:
+        return load_settings(flags, file=file)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSetting(f"{file}: {error}") from None
 
 
 def _option(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 
 def answer(as_json: bool, fields: dict[str, Any], words: Callable[[], None]) -> None:
@@ -53,7 +54,8 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: 
     for name in columns:
         table.add_column(name, no_wrap=name.endswith("ID"), overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        # As text: a name that looks like markup is a name.
+        table.add_row(*map(Text, row))
     console.print(table)
 
 

@@ -52,5 +52,5 @@ def greet(started: Started, database: str) -> None:
         say()
         show_key(started.admin_key, what='First start. The admin key of the organisation "default"')
         say()
-        say("Put it into TOWERLOG_KEY, then look:")
-        say(f'  curl -H "Authorization: Bearer $TOWERLOG_KEY" {started.url}/v1/runs')
+        say("Put it into TOWERLOG_API_KEY, then look:")
+        say(f'  curl -H "Authorization: Bearer $TOWERLOG_API_KEY" {started.url}/v1/runs')

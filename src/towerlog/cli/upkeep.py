@@ -16,6 +16,8 @@ from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import answer, note, progress, say
 from towerlog.config import Settings
 from towerlog.engine.audit import rebuild_org, verify_org
+from towerlog.errors import TowerlogError
+from towerlog.model.identity import Org
 from towerlog.server import copied, opened_for_reading, opened_for_writing
 from towerlog.store.base import Store
 
@@ -117,9 +119,19 @@ async def verify_store(store: Store, findings: Findings) -> int:
     for org in await store.orgs():
         last = await _last_position(store, org.org)
         with progress(org.name, last) as done:
-            await verify_org(store, org.org, findings.report, done)
+            await _verify_org(store, org, findings, done)
         events += last
     return events
+
+
+async def _verify_org(store: Store, org: Org, findings: Findings, done: Callable[[int], None]) -> None:
+    try:
+        await verify_org(store, org.org, findings.report, done)
+    except TowerlogError:
+        raise
+    except Exception as error:
+        # A row that has rotted may be anything; that it cannot even be read is a finding, not a defect of this program.
+        findings.report(f"organisation {org.name}: what is stored cannot be read: {type(error).__name__}: {error}")
 
 
 async def rebuild_store(store: Store) -> int:

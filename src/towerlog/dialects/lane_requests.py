@@ -41,6 +41,12 @@ STATUS_OF: dict[str, Status] = {
     "released": Status.CANCELLED,
 }
 """Every state of a lane, and the run's status that it stands for."""
+_ALSO: dict[str, tuple[Status, ...]] = {
+    "running": (Status.CANCELLING,),
+    "paused": (Status.WAITING,),
+    "failed": (Status.BUDGET_EXCEEDED, Status.LOST),
+}
+"""Further statuses that have the same word."""
 
 MOST_EVENTS = 100
 MOST_LABELS = 64
@@ -221,7 +227,7 @@ def decode_lanes(call: Call) -> ListLanes:
     state = call.query.get("state") or None
     if state is not None and state not in STATUS_OF:
         raise refuse("state", "must be one of " + ", ".join(STATUS_OF))
-    return ListLanes(_limit(call), state)
+    return ListLanes(_limit(call), None if state is None else (STATUS_OF[state], *_ALSO.get(state, ())))
 
 
 def decode_workers(call: Call) -> ListWorkers:

@@ -33,12 +33,13 @@ _AT = re.compile(r"^(?P<what>.*?) - at `(?P<where>(?:key in )?\$[^`]*)`$", re.DO
 _MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]+)`")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UUID = re.compile(r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$")
-# Possessive: a string is never tried in a second way, however many escapes it has.
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
-_NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b"[]{},")
-_STEPS = bytes.maketrans(b"[]{},", b"\x01\xff\x01\xff\x00")
-"""What a bracket adds to the depth, as a signed byte; a comma stays where it is."""
+# Possessive all through: nothing is ever tried in a second way, however many escapes a string has.
+_STRUCTURE = re.compile(rb'[^"\[\]{},]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"\[\]{},]*+)*+(?P<mark>[\[\]{},])', re.DOTALL)
+"""The next bracket or comma outside of strings."""
+_STRINGS = re.compile(rb'(?:"[^"]*+")++')
+_NOT_NESTING = bytes(byte for byte in range(256) if byte not in b'[]{}"')
+_STEPS = bytes.maketrans(b"[]{}", b"\x01\xff\x01\xff")
+"""What a bracket adds to the depth, as a signed byte."""
 _ERRORS: dict[str, type[TowerlogError]] = {
     kind.code: kind
     for kind in vars(errors).values()
@@ -168,7 +169,9 @@ def check_depth(text: bytes, field: str, deepest: int) -> None:
     """Refuses JSON nested deeper than `deepest`. Cheap for the usual body, which has fewer brackets than that."""
     if text.count(b"{") + text.count(b"[") <= deepest:
         return
-    steps = memoryview(_STRING.sub(b"", text).translate(_STEPS, _NOT_BRACKETS)).cast("b")
+    # Without escaped quotes every quote that is left begins or ends a string.
+    bare = text.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_STEPS, _NOT_NESTING)
+    steps = memoryview(_STRINGS.sub(b"", bare)).cast("b")
     if max(accumulate(steps), default=0) > deepest:
         raise refuse(field, f"is nested deeper than {deepest} levels")
 
@@ -176,14 +179,18 @@ def check_depth(text: bytes, field: str, deepest: int) -> None:
 def check_length(array: bytes, field: str, longest: int) -> None:
     """Refuses the text of a JSON array of more than `longest` items, without making a value of any of them.
 
-    For senders' arrays of unknown length: a flood of tiny items would take fifty times its own size when decoded.
+    For senders' arrays of unknown length: a flood of tiny items would take many times its own size when decoded.
     """
     if array.count(b",") < longest:
         return
-    steps = memoryview(_STRING.sub(b"", array).translate(_STEPS, _NOT_STRUCTURE)).cast("b")
-    commas = 0
-    for step, depth in zip(steps, accumulate(steps), strict=True):
-        if depth == 1 and not step:
+    depth = commas = 0
+    for found in _STRUCTURE.finditer(array):
+        mark = found["mark"]
+        if mark in b"[{":
+            depth += 1
+        elif mark != b",":
+            depth -= 1
+        elif depth == 1:
             commas += 1
             if commas >= longest:
                 raise refuse(field, f"has more than {longest} items")

@@ -58,7 +58,7 @@ MOST_LABELS = 64
 FARTHEST_SEQ = 2**62
 """No run has so many events; a cursor beyond is as good as this one."""
 
-_CURSOR = re.compile(r"(?:[0-9A-Za-z_.]+-)?([0-9]{1,40})")
+_CURSOR = re.compile(r"(?:(?P<epoch>[0-9A-Za-z_.]+)-)?(?P<seq>[0-9]{1,40})")
 
 
 TextOrObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["string", "object", "null"]})]
@@ -254,23 +254,24 @@ def decode_follow(call: Call) -> FollowRun:
     follow = call.query.get("follow") or "true"
     if follow not in {"true", "false"}:
         raise refuse("follow", "must be true or false")
-    return FollowRun(run_id, _after(call), follow == "true")
+    after_seq, epoch = _after(call)
+    return FollowRun(run_id, after_seq, follow == "true", epoch)
 
 
-def _after(call: Call) -> int:
-    """The cursor; a browser re-sends the old URL with the newer header, so the header wins."""
+def _after(call: Call) -> tuple[int, str | None]:
+    """The cursor and its log; a browser re-sends the old URL with the newer header, so the header wins."""
     asked = _seq(call.query.get("after_seq", ""), "after_seq")
     seen = _seq(call.headers.get(b"last-event-id", b"").decode("latin-1"), "Last-Event-ID")
-    return (asked or 0) if seen is None else seen
+    return seen or asked or (0, None)
 
 
-def _seq(text: str, field: str) -> int | None:
+def _seq(text: str, field: str) -> tuple[int, str | None] | None:
     if not text:
         return None
     found = _CURSOR.fullmatch(text)
     if found is None:
         raise refuse(field, "must be a sequence number, 0 or more")
-    return min(int(found[1]), FARTHEST_SEQ)
+    return min(int(found["seq"]), FARTHEST_SEQ), found["epoch"]
 
 
 def decode_create_thread(call: Call) -> CreateThread:

@@ -12,7 +12,7 @@ import msgspec
 
 from towerlog.dialects import base, reading, snapshots
 from towerlog.dialects.reading import NULL, Count, Duration, JsonObject
-from towerlog.model.event import CheckpointFacts, Draft, EventType, Facts, Touch
+from towerlog.model.event import LATEST_STEP, CheckpointFacts, Draft, EventType, Facts, Touch
 from towerlog.model.run import Status
 
 
@@ -78,6 +78,11 @@ class _Kind(msgspec.Struct, frozen=True):
     """Begins a new run when the one it names has ended."""
 
 
+def _leaves(status: str) -> CheckpointFacts:
+    """The run's newest checkpoint takes this status."""
+    return CheckpointFacts(LATEST_STEP, status, decision=True)
+
+
 def _start_facts(sent: _Modelled, parent_key: str | None) -> Facts:
     model = reading.label(sent.model, "data.model")
     return Facts(fills=True, model=model, parent_key=parent_key, checkpoint=_INITIAL)
@@ -87,17 +92,19 @@ def _end_facts(sent: _Modelled, parent_key: str | None) -> Facts:
     model = reading.label(sent.model, "data.model")
     figures = {"tokens_used": sent.tokens_used, "model": model}
     known = {name: value for name, value in figures.items() if value is not None}
-    return Facts(model=model, parent_key=parent_key, metadata=_metadata(known))
+    metadata = _metadata(known)
+    return Facts(model=model, parent_key=parent_key, metadata=metadata, checkpoint=_leaves("completed"))
 
 
 def _error_facts(sent: _Failed, parent_key: str | None) -> Facts:
-    return Facts(error=_error_text(bytes(sent.error), "data.error"), parent_key=parent_key)
+    error = _error_text(bytes(sent.error), "data.error")
+    return Facts(error=error, parent_key=parent_key, checkpoint=_leaves("error"))
 
 
 def _budget_facts(sent: _Budgeted, parent_key: str | None) -> Facts:
     figures = {"run_cost_usd": sent.run_cost_usd, "budget_usd": sent.budget_usd}
     known = {name: raw for name, raw in figures.items() if reading.nanos(raw, f"data.{name}") is not None}
-    return Facts(parent_key=parent_key, metadata=_metadata(known))
+    return Facts(parent_key=parent_key, metadata=_metadata(known), checkpoint=_leaves("budget_exceeded"))
 
 
 def _warning_facts(sent: _Budgeted, parent_key: str | None) -> Facts:
@@ -106,15 +113,15 @@ def _warning_facts(sent: _Budgeted, parent_key: str | None) -> Facts:
 
 
 def _idle_facts(_sent: _Named, parent_key: str | None) -> Facts:
-    return Facts(name="thread_idle", status=Status.RUNNING, parent_key=parent_key)
+    return Facts(name="thread_idle", status=Status.RUNNING, parent_key=parent_key, checkpoint=_leaves("idle"))
 
 
 def _limited_facts(_sent: _Limited, parent_key: str | None) -> Facts:
     return Facts(name="thread_rate_limited", parent_key=parent_key)
 
 
-def _metadata(known: dict[str, Any]) -> msgspec.Raw | None:
-    return msgspec.Raw(msgspec.json.encode(known)) if known else None
+def _metadata(known: dict[str, Any]) -> msgspec.Raw | msgspec.UnsetType:
+    return msgspec.Raw(msgspec.json.encode(known)) if known else msgspec.UNSET
 
 
 def _error_text(raw: bytes, field: str) -> str | None:

@@ -72,6 +72,7 @@ class Refold:
         facts = event.facts.checkpoint
         if facts is None:
             return
+        agent = facts.agent or agent
         key = (event.run, agent, facts.step_index)
         changed = checkpoint_fold.fold(self.checkpoints.get(key), event, after, agent)
         if changed is not None:
@@ -150,7 +151,7 @@ def _plain_field(row: Any, name: str) -> bytes:
 async def _check_history(store: Store, refold: Refold, row: CheckpointRow) -> None:
     if not row.node:
         return
-    messages, _ = await store.history(row.org, bytes.fromhex(row.node), row.length)
+    messages = await store.history(row.org, bytes.fromhex(row.node), row.length)
     if len(messages) != row.length:
         what = f"checkpoint {row.step_index} of run number {row.run}"
         refold.differ(f"{what}: {len(messages)} of {row.length} messages are there")

@@ -30,6 +30,9 @@ _replace = msgspec.structs.replace
 async def create_run(plan: Plan, principal: Principal, command: CreateRun) -> RunCreated:
     """A queued run with its lane. Raises Invalid for an unknown parent, ThreadBusy by the thread's policy."""
     org = principal.org
+    for name in ("persona_id", "route_id"):
+        if getattr(command, name) is not None:
+            raise Invalid(f"{name}: there is no such {name.removesuffix('_id')}", field=name)
     parent_key = await _parent_key(plan, org, command.parent_run_id)
     thread = await plan.thread_made(org, command.thread_id)
     if thread.lane_runs and thread.policy == "reject":
@@ -68,12 +71,12 @@ async def _queue(plan: Plan, principal: Principal, command: CreateRun, born: Bor
     org = principal.org
     agent = await plan.agent(org, command.agent or "default")
     run = await plan.new_run_number(org)
-    metadata = None if command.metadata is None else msgspec.Raw(command.metadata)
+    metadata = msgspec.UNSET if command.metadata is None else msgspec.Raw(command.metadata)
     members = {
         "persona_id": command.persona_id,
         "route_id": command.route_id,
         "input": None if command.input is None else msgspec.Raw(command.input),
-        "metadata": metadata,
+        "metadata": None if metadata is msgspec.UNSET else metadata,
         "labels": command.labels or None,
     }
     data = msgspec.json.encode({name: value for name, value in members.items() if value is not None})
@@ -188,6 +191,8 @@ async def decide(plan: Plan, principal: Principal, command: Decide) -> Decided:
     run = await plan.run_by_number(row.run)
     if run is None:
         raise NotFound("run")
+    if run.is_terminal():
+        raise NotWaiting(f"The run has ended: {run.status}.")
     members = {"step_index": row.step_index, "status": command.status, "decided_by": principal.user_id}
     members |= {"reason": command.reason} if command.reason else {}
     facts = Facts(

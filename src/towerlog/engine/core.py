@@ -11,7 +11,7 @@ import msgspec
 from towerlog.ambient import Clock, Ids
 from towerlog.engine import control, identities, leases, upkeep, views
 from towerlog.engine.express import Names
-from towerlog.engine.follow import AGENT, RUN, Follower, Frame, Hub, Source, gap_frame
+from towerlog.engine.follow import AGENT, OTHER_LOG, RUN, Follower, Frame, Hub, Source, gap_frame
 from towerlog.engine.ingest import append_items
 from towerlog.engine.plan import Plan
 from towerlog.engine.reads import Reads, position_of
@@ -248,7 +248,10 @@ class Engine:
             return await self._store.events(org, run, after, limit)
 
         source = Source(page, _seq_of, ends_at, gap_frame, self._store.epoch)
-        return await self._hub.follow(RUN, run, style, frame, source, command.after_seq, command.follow)
+        after, preface = command.after_seq, b""
+        if command.epoch not in (None, self._store.epoch):
+            after, preface = 0, gap_frame(command.after_seq, 1)
+        return await self._hub.follow(RUN, run, style, frame, source, after, command.follow, preface)
 
     async def _follow_agent(self, principal: Principal, command: c.FollowAgent, style: str, frame: Frame) -> Follower:
         agent = await self._store.agent(principal.org, command.agent_id)
@@ -256,8 +259,10 @@ class Engine:
             raise NotFound("agent")
         org, number, store = principal.org, agent.agent, self._store
         after = None if command.after is None else position_of(command.after, store.epoch)
+        preface = b""
         if after is None:
             after = await self._tail_start(org, number, command.tail)
+            preface = b"" if command.after is None else OTHER_LOG
 
         async def ends_at() -> int | None:
             return None
@@ -266,7 +271,7 @@ class Engine:
             return await store.feed(org, number, limit, after)
 
         source = Source(page, _position_of, ends_at, None, store.epoch)
-        return await self._hub.follow(AGENT, number, style, frame, source, after, True)
+        return await self._hub.follow(AGENT, number, style, frame, source, after, True, preface)
 
     async def _tail_start(self, org: int, agent: int, tail: int) -> int:
         """The position that the newest `tail` events of a feed come after."""

@@ -14,7 +14,7 @@ from towerlog.model.event import NO_FACTS, Draft, Event, Facts, Item
 from towerlog.model.outcome import Stored
 from towerlog.model.run import TERMINAL, AgentRow
 from towerlog.model.times import FUTURE_TOLERANCE_MS
-from towerlog.projections.runs import PLAIN_TYPES
+from towerlog.projections.runs import PLAIN_TYPES, names_agent
 from towerlog.store.base import RunChange
 
 MAX_NAMES = 1024
@@ -48,15 +48,17 @@ def append_plain(plan: Plan, org: int, item: Item, dialect: str, agent: AgentRow
     if type(item) is not Draft or item.type not in PLAIN_TYPES or item.natural_key is not None:
         return None
     row = plan.run_cached(org, item.run)
-    if row is None or row.status in TERMINAL or row.agent is None:
+    if row is None or row.status in TERMINAL:
         return None
+    if agent is None:
+        agent = plan.cache.agents.get((org, item.agent or row.agent or item.agent_default))
     facts_json: bytes | None = b""
     if item.facts is not NO_FACTS:
         facts_json = names.json_of(item.facts)
-    if agent is None:
-        agent = plan.cache.agents.get((org, item.agent or row.agent))
     counters = plan.changes.counters.get(org)
-    if facts_json is None or agent is None or counters is None or not _is_new(plan, row.run, item.event_id):
+    if facts_json is None or agent is None or counters is None or names_agent(row, agent.name):
+        return None
+    if item.event_id is not None and not plan.is_new_id(row.run, item.event_id):
         return None
     counters.position += 1
     occurred_at = item.occurred_at
@@ -89,14 +91,6 @@ def append_plain(plan: Plan, org: int, item: Item, dialect: str, agent: AgentRow
     else:
         change.after = after
     if item.event_id is not None:
-        plan.ids_seen[row.run, item.event_id] = event
+        plan.note_id(event)
     plan.tally(agent, row.model, row.status)
     return Stored(event.position, event.seq, row.run_id, agent.name, False, False, row.pending)
-
-
-def _is_new(plan: Plan, run: int, event_id: str | None) -> bool:
-    """Whether an id was looked for and not found."""
-    if event_id is None:
-        return True
-    key = (run, event_id)
-    return key in plan.ids_asked and key not in plan.ids_seen

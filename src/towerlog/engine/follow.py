@@ -22,6 +22,8 @@ MAX_CHUNK_BYTES = 256 * 1024
 """A follower takes at most about this much at a time."""
 MAX_SHARED_CHUNKS = 32
 RUN, AGENT = "run", "agent"
+OTHER_LOG = b'event: gap\ndata: {"reason":"the cursor is of another log"}\n\n'
+"""Tells a feed's follower that what it saw before is not what follows here."""
 
 Frame = Callable[[Event, str], bytes | None]
 Page = Callable[[int, int], Awaitable[list[Event]]]
@@ -111,11 +113,24 @@ class Source(msgspec.Struct, frozen=True):
 class Follower:
     """One reader of one channel."""
 
-    __slots__ = ("_channel", "_ended", "_hub", "_source", "_stopped", "_waiter", "_woken", "cursor", "finished", "live")
+    __slots__ = (
+        "_channel",
+        "_ended",
+        "_hub",
+        "_preface",
+        "_source",
+        "_stopped",
+        "_waiter",
+        "_woken",
+        "cursor",
+        "finished",
+        "live",
+    )
 
-    def __init__(self, hub: Hub, channel: Channel, source: Source, cursor: int, live: bool) -> None:
-        """Made by `Hub.follow`. `live` False: ends at what is there."""
+    def __init__(self, hub: Hub, channel: Channel, source: Source, cursor: int, live: bool, preface: bytes) -> None:
+        """Made by `Hub.follow`. `live` False: ends at what is there. `preface` is sent before anything else."""
         self._hub = hub
+        self._preface = preface
         self._channel = channel
         self._source = source
         self._waiter: asyncio.Future[None] | None = None
@@ -128,6 +143,9 @@ class Follower:
 
     async def read(self) -> bytes | None:
         """Whole frames; b"" when woken without news; None at the stream's end."""
+        if self._preface:
+            preface, self._preface = self._preface, b""
+            return preface
         while not self._stopped:
             chunk = await self._take()
             if chunk:
@@ -193,7 +211,7 @@ class Follower:
         """Finds out whether there is anything to wait for."""
         end = await self._source.ends_at()
         self._ended = end is not None
-        self.finished = end is not None and self.cursor >= end
+        self.finished = end is not None and self.cursor >= end and not self._preface
 
 
 class Hub:
@@ -210,7 +228,15 @@ class Hub:
         return sum(len(channel.followers) for channel in self._channels.values())
 
     async def follow(
-        self, kind: str, number: int, style: str, frame: Frame, source: Source, cursor: int, live: bool
+        self,
+        kind: str,
+        number: int,
+        style: str,
+        frame: Frame,
+        source: Source,
+        cursor: int,
+        live: bool,
+        preface: bytes = b"",
     ) -> Follower:
         """Subscribes; the follower reads after `cursor`."""
         key = (kind, number, style)
@@ -218,7 +244,7 @@ class Hub:
         if channel is None:
             channel = self._channels[key] = Channel(key, frame)
             self._by_subject.setdefault((kind, number), []).append(channel)
-        follower = Follower(self, channel, source, cursor, live)
+        follower = Follower(self, channel, source, cursor, live, preface)
         channel.followers.add(follower)
         try:
             await follower.prepare()

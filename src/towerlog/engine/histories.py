@@ -1,79 +1,100 @@
 """Histories in the content store: each distinct message once, each distinct prefix of a history once.
 
-A prefix is named by a hash over the name of the prefix before it, the message and its meta; so a turn that re-sends
-the whole history adds only its new messages, and a reader walks from the last node to the first.
+A prefix is named by a hash over the name of the prefix before it and its last message; so a turn that re-sends the
+whole history adds only its new messages, and a reader walks from the last node to the first. The metas beside the
+messages are kept in the same way, but a turn at a time: see `MetaList`.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import msgspec
 
 from towerlog.engine.plan import Plan
 from towerlog.model.event import History
-from towerlog.store.base import Message, Node
+from towerlog.store.base import Message, MetaList, Node
 
 KEY_BYTES = 16
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """Where a history lies: its last node (empty for the empty history)."""
+    """Where a history lies: its last node and its last meta list, empty for empty ones."""
 
     node: bytes
     length: int
+    metas: bytes
 
 
-def message_key(body: bytes) -> bytes:
+def name_of(body: bytes) -> bytes:
     """The name of a message."""
     return hashlib.sha256(body).digest()[:KEY_BYTES]
 
 
-def node_key(parent: bytes, message: bytes, meta: bytes | None) -> bytes:
-    """The name of a prefix."""
-    mark = b"-" if meta is None else b"+" + meta
-    return hashlib.sha256(parent + message + mark).digest()[:KEY_BYTES]
-
-
-def build_nodes(org: int, history: History) -> list[Node]:
-    """Every prefix of a history as a node, first to last."""
-    nodes: list[Node] = []
+def prefix_names(names: Iterable[bytes]) -> list[bytes]:
+    """The name of every prefix of a list, from the names (or texts) of its members."""
+    prefixes: list[bytes] = []
     parent = b""
-    metas = history.meta if history.meta is not None else [None] * len(history.messages)
-    for body, meta in zip(history.messages, metas, strict=True):
-        message = message_key(body)
-        key = node_key(parent, message, meta)
-        nodes.append(Node(org, key, parent, message, meta))
-        parent = key
-    return nodes
+    for name in names:
+        parent = hashlib.sha256(parent + name).digest()[:KEY_BYTES]
+        prefixes.append(parent)
+    return prefixes
 
 
 async def keep_history(plan: Plan, org: int, history: History) -> Kept:
     """Adds what is new of a history to the plan."""
-    nodes = build_nodes(org, history)
-    if not nodes:
-        return Kept(b"", 0)
-    known = await _known_prefix(plan, org, nodes)
-    for index in range(known, len(nodes)):
-        plan.changes.nodes.append(nodes[index])
-        plan.changes.messages.append(Message(org, nodes[index].message, history.messages[index]))
-        plan.cache.nodes[_cache_key(org, nodes[index].key)] = True
-    return Kept(nodes[-1].key, len(nodes))
+    node = await _keep_messages(plan, org, history.messages)
+    metas = b"" if history.meta is None else await _keep_metas(plan, org, history.meta)
+    return Kept(node, len(history.messages), metas)
 
 
-async def _known_prefix(plan: Plan, org: int, nodes: list[Node]) -> int:
+async def _keep_messages(plan: Plan, org: int, messages: list[bytes]) -> bytes:
+    names = [name_of(body) for body in messages]
+    prefixes = prefix_names(names)
+    known = await _known_prefix(plan, org, prefixes)
+    for index in range(known, len(prefixes)):
+        parent = prefixes[index - 1] if index else b""
+        plan.changes.nodes.append(Node(org, prefixes[index], parent, names[index]))
+        plan.changes.messages.append(Message(org, names[index], messages[index]))
+        plan.cache.nodes[_cache_key(org, prefixes[index])] = True
+    return prefixes[-1] if prefixes else b""
+
+
+async def _known_prefix(plan: Plan, org: int, prefixes: list[bytes]) -> int:
     """How many nodes are stored. A stored prefix has all its own prefixes stored, so a binary search finds the end."""
-    for index in range(len(nodes) - 1, -1, -1):
-        if plan.cache.nodes.get(_cache_key(org, nodes[index].key)):
+    for index in range(len(prefixes) - 1, -1, -1):
+        if _cache_key(org, prefixes[index]) in plan.cache.nodes:
             return index + 1
-    low, high = 0, len(nodes)
+    low, high = 0, len(prefixes)
     while low < high:
         middle = (low + high) // 2
-        if await plan.unit.nodes_known(org, [nodes[middle].key]):
+        if await plan.unit.nodes_known(org, [prefixes[middle]]):
             low = middle + 1
         else:
             high = middle
     return low
+
+
+async def _keep_metas(plan: Plan, org: int, metas: list[bytes]) -> bytes:
+    """One row for all metas after the longest list that is stored; none when the whole list is."""
+    prefixes = prefix_names(b"meta:" + meta for meta in metas)
+    known = await _known_list(plan, org, prefixes)
+    if known < len(prefixes):
+        parent = prefixes[known - 1] if known else b""
+        body = b"[" + b",".join(metas[known:]) + b"]"
+        plan.changes.metas.append(MetaList(org, prefixes[-1], parent, body))
+        plan.cache.nodes[_cache_key(org, prefixes[-1])] = True
+    return prefixes[-1] if prefixes else b""
+
+
+async def _known_list(plan: Plan, org: int, prefixes: list[bytes]) -> int:
+    """The length of the longest prefix that is stored. Only the ends of turns are, so each has to be asked for."""
+    for index in range(len(prefixes) - 1, -1, -1):
+        if _cache_key(org, prefixes[index]) in plan.cache.nodes:
+            return index + 1
+    stored = await plan.unit.metas_known(org, prefixes)
+    return next((index + 1 for index in range(len(prefixes) - 1, -1, -1) if prefixes[index] in stored), 0)
 
 
 def _cache_key(org: int, key: bytes) -> bytes:

@@ -8,15 +8,17 @@ from typing import assert_never
 import msgspec
 
 from towerlog.engine.express import Names, append_plain
-from towerlog.engine.histories import keep_history
+from towerlog.engine.histories import Kept, keep_history
 from towerlog.engine.plan import Plan
+from towerlog.engine.repeats import NATURAL, begins_anew, is_replayed, seen_before
 from towerlog.errors import NotFound
 from towerlog.model.command import Append
 from towerlog.model.event import (
+    LATEST_STEP,
     NO_FACTS,
+    TARGET_STATUS,
     Born,
     Draft,
-    Event,
     EventType,
     Facts,
     Item,
@@ -29,10 +31,7 @@ from towerlog.model.event import (
 )
 from towerlog.model.identity import Principal
 from towerlog.model.outcome import Appended, Stored
-from towerlog.model.run import MAX_PARTS, AgentRow, RunRow
-
-NATURAL = "\x1f"
-"""Begins the stored id of a natural key; no sender's id holds a control character."""
+from towerlog.model.run import MAX_PARTS, TERMINAL, AgentRow, RunRow
 
 _replace = msgspec.structs.replace
 
@@ -44,10 +43,14 @@ async def append_items(plan: Plan, principal: Principal, command: Append, names:
     if command.agent_id is not None:
         agent = await agent_by_id(plan, org, command.agent_id)
     await plan.counters(org)
-    results = [
-        append_plain(plan, org, item, dialect, agent, names) or await append_item(plan, principal, item, dialect, agent)
-        for item in command.items
-    ]
+    results: list[Stored | Refusal] = []
+    for index, item in enumerate(command.items):
+        stored = append_plain(plan, org, item, dialect, agent, names)
+        if stored is None:
+            replayed = await is_replayed(plan, org, command.items, index)
+            results.append(await append_item(plan, principal, item, dialect, agent, replayed))
+        else:
+            results.append(stored)
     return Appended(results)
 
 
@@ -64,11 +67,16 @@ async def agent_by_id(plan: Plan, org: int, agent_id: str) -> AgentRow:
 
 
 async def append_item(
-    plan: Plan, principal: Principal, item: Item, dialect: str, agent: AgentRow | None = None
+    plan: Plan,
+    principal: Principal,
+    item: Item,
+    dialect: str,
+    agent: AgentRow | None = None,
+    replayed: bool = False,
 ) -> Stored | Refusal:
-    """Stores one item of a request."""
+    """Stores one item of a request. `replayed`: the request as a whole was seen before."""
     if isinstance(item, Draft):
-        return await _append_draft(plan, principal, item, dialect, agent)
+        return await _append_draft(plan, principal, item, dialect, agent, replayed)
     if isinstance(item, Refusal):
         return item
     if isinstance(item, Touch):
@@ -79,7 +87,7 @@ async def append_item(
 
 
 async def _append_draft(
-    plan: Plan, principal: Principal, draft: Draft, dialect: str, agent: AgentRow | None
+    plan: Plan, principal: Principal, draft: Draft, dialect: str, agent: AgentRow | None, replayed: bool
 ) -> Stored | Refusal:
     org = principal.org
     row = plan.run_cached(org, draft.run) or await plan.run(org, draft.run)
@@ -89,25 +97,36 @@ async def _append_draft(
         draft = await _with_history(plan, org, draft)
     event_id = draft.event_id
     if row is not None and (event_id is not None or draft.natural_key is not None):
-        seen = await _seen_before(plan, row, draft)
+        seen = await seen_before(plan, row, draft, replayed)
         if seen is not None:
             return seen
         if event_id is None and not await plan.event_by_id(row.run, NATURAL + str(draft.natural_key)):
             event_id = NATURAL + str(draft.natural_key)
     elif event_id is None and draft.natural_key is not None:
         event_id = NATURAL + draft.natural_key
-    if row is not None and _begins_anew(row, draft):
+    if row is not None and begins_anew(row, draft):
         draft, row = _resuming(draft, row), None
         if draft.event_id is None and draft.natural_key is not None:
             event_id = NATURAL + draft.natural_key
     if agent is None:
         name = draft.agent or (row.agent if row is not None else None) or draft.agent_default
         agent = await plan.agent(org, name)
+    draft = _at_latest_step(draft, row)
     if row is not None and draft.facts.checkpoint is not None:
         same = await _same_checkpoint(plan, row, draft, agent)
         if same is not None:
             return same
     return await _store(plan, principal, draft, dialect, row, agent, event_id)
+
+
+def _at_latest_step(draft: Draft, row: RunRow | None) -> Draft:
+    """A decision about the newest checkpoint names it; without one there is nothing to decide about."""
+    facts = draft.facts.checkpoint
+    if facts is None or not facts.decision or facts.step_index != LATEST_STEP:
+        return draft
+    latest = None if row is None else row.latest_step()
+    named = None if latest is None else _replace(facts, agent=latest[0], step_index=latest[1])
+    return _replace(draft, facts=_replace(draft.facts, checkpoint=named))
 
 
 async def _store(
@@ -122,9 +141,11 @@ async def _store(
     org, facts, data = principal.org, draft.facts, draft.data
     if row is None:
         run = await plan.new_run_number(org)
-        facts = _replace(facts, born=_born(plan, principal, draft, dialect))
+        facts = _replace(facts, born=await _born(plan, principal, draft, dialect))
     else:
         run = row.run
+        if facts.report is not None and facts.duration_ms is None and TARGET_STATUS.get(draft.type) in TERMINAL:
+            facts = _replace(facts, duration_ms=plan.now - (row.started_at or row.created_at))
     if draft.type is EventType.TOOL_CALL or draft.type is EventType.TOOL_RESULT:
         facts, data = _paired(row, draft.type, facts, data)
     event, after = await plan.append(
@@ -144,7 +165,7 @@ async def _store(
     return Stored(event.position, event.seq, after.run_id, agent.name, False, event.late, after.pending)
 
 
-def _born(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> Born:
+async def _born(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> Born:
     ref = draft.run
     trace_id = ref.trace_id if isinstance(ref, RunByTrace) else plan.ids.uuid().replace("-", "")
     return Born(
@@ -155,16 +176,20 @@ def _born(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> Born:
         implicit=not draft.facts.fills,
         created_by=principal.user_id,
         parent_key=draft.facts.parent_key,
-        resumed_from=draft.facts.born.resumed_from if draft.facts.born is not None else None,
+        resumed_from=await _resumed_from(plan, principal.org, draft),
         source=dialect,
     )
 
 
-def _begins_anew(row: RunRow, draft: Draft) -> bool:
-    """A start for a run that was started and has ended begins a new one; a start that was overtaken does not."""
-    ref = draft.run
-    reopens = isinstance(ref, RunByTrace | OpenRun) and ref.reopen
-    return reopens and row.is_terminal() and not (row.implicit and draft.facts.fills)
+async def _resumed_from(plan: Plan, org: int, draft: Draft) -> str | None:
+    """The run that a start goes on from: the thread's newest, when that has ended."""
+    if draft.facts.born is not None:
+        return draft.facts.born.resumed_from
+    if not isinstance(draft.run, RunByTrace) or not draft.run.reopen:
+        return None
+    thread = await plan.thread(org, draft.run.thread_id)
+    newest = None if thread is None or not thread.newest_run else await plan.run_by_number(thread.newest_run)
+    return newest.run_id if newest is not None and newest.is_terminal() else None
 
 
 def _resuming(draft: Draft, row: RunRow) -> Draft:
@@ -173,68 +198,14 @@ def _resuming(draft: Draft, row: RunRow) -> Draft:
     return _replace(draft, run=ref, facts=_replace(draft.facts, born=born))
 
 
-async def _seen_before(plan: Plan, row: RunRow, draft: Draft) -> Stored | Refusal | None:
-    """What a repeat is answered with; None for news."""
-    if draft.event_id is not None:
-        event = await plan.event_by_id(row.run, draft.event_id)
-        if event is None:
-            return None
-        if same_content(event, draft):
-            return _stored_before(event, row)
-        return Refusal("id_reused", f"event id {draft.event_id!r} was used before with another body", "event_id")
-    event = await plan.event_by_id(row.run, NATURAL + str(draft.natural_key))
-    if event is not None and same_content(event, draft) and not _begins_anew(row, draft):
-        return _stored_before(event, row)
-    return None
-
-
-def _stored_before(event: Event, row: RunRow, agent: str | None = None) -> Stored:
-    return Stored(event.position, event.seq, row.run_id, agent or row.agent, True, event.late, row.pending)
-
-
-def same_content(event: Event, draft: Draft) -> bool:
-    """Whether a stored event is what the draft would be: type and body, whatever the spelling of the JSON."""
-    if event.type is not draft.type or event.facts.name != draft.facts.name:
-        return False
-    if event.data == draft.data:
-        return _same_state(event.facts, draft.facts)
-    ours, theirs = _plain(event.data), _plain(draft.data)
-    if draft.type in (EventType.TOOL_CALL, EventType.TOOL_RESULT) and draft.facts.tool_call_id is None:
-        ours.pop("tool_call_id", None)
-    return ours == theirs and _same_state(event.facts, draft.facts)
-
-
-def _same_state(ours: Facts, theirs: Facts) -> bool:
-    if ours.checkpoint is None or theirs.checkpoint is None:
-        return ours.checkpoint is None and theirs.checkpoint is None
-    return ours.checkpoint.digest == theirs.checkpoint.digest
-
-
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-def _plain(text: bytes) -> dict[str, object]:
-    """A body's members; a value that JSON readers disagree about (a huge number) is compared by its text."""
-    plain: dict[str, object] = {}
-    for name, value in _decode_members(text).items():
-        try:
-            plain[name] = msgspec.json.decode(value)
-        except msgspec.DecodeError:
-            plain[name] = bytes(value)
-    return plain
-
-
 async def _with_history(plan: Plan, org: int, draft: Draft) -> Draft:
     """The draft with its history kept, its node and its digest filled in."""
     facts = draft.facts.checkpoint
     if facts is None or facts.decision:
         return draft
-    node, length = b"", 0
-    if draft.history is not None:
-        kept = await keep_history(plan, org, draft.history)
-        node, length = kept.node, kept.length
-    digest = hashlib.sha256(node + msgspec.json.format(draft.data, indent=-1)).hexdigest()
-    filled = _replace(facts, node=node.hex(), length=length, digest=digest)
+    kept = Kept(b"", 0, b"") if draft.history is None else await keep_history(plan, org, draft.history)
+    digest = hashlib.sha256(kept.node + kept.metas + msgspec.json.format(draft.data, indent=-1)).hexdigest()
+    filled = _replace(facts, node=kept.node.hex(), length=kept.length, metas=kept.metas.hex(), digest=digest)
     return _replace(draft, facts=_replace(draft.facts, checkpoint=filled), history=None)
 
 

@@ -136,12 +136,18 @@ class Plan:
                 self.cache.lanes[run] = found
         return found
 
+    def is_new_id(self, run: int, event_id: str) -> bool:
+        """True when no event of the run is known to have this id, without asking the store."""
+        key = (run, event_id)
+        if key in self.ids_seen:
+            return False
+        known = self.cache.event_ids.get(run)
+        return key in self.ids_asked or (known is not None and hash(event_id) not in known)
+
     async def event_by_id(self, run: int, event_id: str) -> Event | None:
         """The event that this run has under an id."""
         key = (run, event_id)
-        change = self.changes.runs.get(run)
-        born_here = change is not None and change.before is None
-        if not born_here and key not in self.ids_asked and key not in self.ids_seen:
+        if not self.is_new_id(run, event_id) and key not in self.ids_seen:
             self.ids_asked.add(key)
             self.ids_seen |= await self.unit.events_by_id([key])
         return self.ids_seen.get(key)
@@ -159,6 +165,12 @@ class Plan:
         """Counts one plain event; `settle` folds the counts into agents and roll-ups."""
         key = (agent.org, agent.name, model, status)
         self._tallies[key] = self._tallies.get(key, 0) + 1
+
+    def note_id(self, event: Event) -> None:
+        """Remembers an event of this plan by its id."""
+        if event.event_id is not None:
+            self.ids_seen[event.run, event.event_id] = event
+            self.cache.note_id(event.run, event.event_id)
 
     def settle(self) -> None:
         """Folds what was tallied. Sums do not mind the order, so once a plan is enough."""
@@ -254,8 +266,10 @@ class Plan:
         else:
             change.after = after
         self.cache.runs[event.run] = after
+        if row is None:
+            self.cache.knows_ids(event.run)
         if event.event_id is not None:
-            self.ids_seen[event.run, event.event_id] = event
+            self.note_id(event)
         return event, after
 
     def _fold_sums(self, row: RunRow | None, after: RunRow, event: Event, agent: AgentRow | None) -> None:
@@ -271,6 +285,7 @@ class Plan:
         facts = event.facts.checkpoint
         if facts is None:
             return
+        agent = facts.agent or agent
         before = await self.checkpoint(event.run, agent, facts.step_index)
         changed = checkpoint_fold.fold(before, event, after, agent)
         if changed is not None and changed is not before:

@@ -51,7 +51,7 @@ async def _prefetch_ids(plan: Plan, drafts: list[tuple[int, Draft]]) -> None:
     for org, draft in drafts:
         if draft.event_id is not None:
             row = plan.run_cached(org, draft.run)
-            if row is not None:
+            if row is not None and not plan.is_new_id(row.run, draft.event_id):
                 wanted.append((row.run, draft.event_id))
     if wanted:
         plan.ids_asked.update(wanted)

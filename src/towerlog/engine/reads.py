@@ -134,6 +134,8 @@ class Reads:
         runs = await self._store.runs_by_number(principal.org, [row.run for row in rows]) if rows else {}
         found = []
         for row in rows:
+            if runs[row.run].is_terminal():
+                continue
             events = await self._store.events_at(principal.org, row.run, [row.seq])
             figures = events[row.seq].data if row.seq in events else b"{}"
             found.append(o.ApprovalView(row, runs[row.run].trace_id, figures))
@@ -173,9 +175,10 @@ class Reads:
 
     async def _lanes(self, principal: Principal, command: c.ListLanes | c.ListWorkers) -> o.Outcome:
         now = self._clock.steady_ms()
-        lanes = await self._store.lanes(principal.org, MAX_LANES)
         if isinstance(command, c.ListWorkers):
+            lanes = await self._store.lanes(principal.org, MAX_LANES)
             return o.Page(await self._workers(principal, [lane for lane in lanes if lane.is_held(now)], command.limit))
+        lanes = await self._store.lanes(principal.org, command.limit, command.statuses)
         runs = await self._store.runs_by_number(principal.org, [lane.run for lane in lanes]) if lanes else {}
         found = [
             o.LaneView(views.lane_view(principal, runs[lane.run], lane, None), lane)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
 from towerlog.model.identity import Principal
 from towerlog.model.lease import Lane
 from towerlog.model.outcome import RunView
 from towerlog.model.run import AgentRow, RunRow
 from towerlog.store.base import Store
+
+_decode_metas = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 MAX_TREE_RUNS = 500
 """A tree shows at most this many descendants."""
@@ -20,7 +24,7 @@ async def run_views(store: Store, principal: Principal, rows: Sequence[RunRow]) 
     """Rows for a list: with the creator's name and the parent's id."""
     org = principal.org
     users = await store.users(org, {row.created_by for row in rows if row.created_by}) if rows else {}
-    names = [row.parent_key for row in rows if row.parent_key is not None]
+    names = [(row.parent_key, row.thread_id) for row in rows if row.parent_key is not None]
     parents = await store.run_ids_of_parents(org, names) if names else {}
     views = []
     for row in rows:
@@ -31,7 +35,7 @@ async def run_views(store: Store, principal: Principal, rows: Sequence[RunRow]) 
                 principal.org_id,
                 created_by_name=None if user is None else user.name,
                 created_by_email=None if user is None else user.email,
-                parent_run_id=parents.get(row.parent_key or ""),
+                parent_run_id=parents.get((row.parent_key or "", row.thread_id)),
             )
         )
     return views
@@ -83,6 +87,7 @@ async def checkpoint_view(store: Store, run: RunRow, row: CheckpointRow) -> Chec
     events = await store.events_at(row.org, row.run, [row.seq])
     event = events.get(row.seq)
     figures = b"{}" if event is None or row.initial else event.data
-    messages, metas = await store.history(row.org, bytes.fromhex(row.node), row.length) if row.node else ([], [])
-    kept = [meta for meta in metas if meta is not None]
-    return CheckpointView(row, run.run_id, run.trace_id, figures, messages, kept if row.has_meta else None)
+    messages = await store.history(row.org, bytes.fromhex(row.node), row.length) if row.node else []
+    parts = await store.metas(row.org, bytes.fromhex(row.metas)) if row.metas else []
+    metas = [bytes(meta) for part in parts for meta in _decode_metas(part)]
+    return CheckpointView(row, run.run_id, run.trace_id, figures, messages, metas if row.has_meta else None)

@@ -25,6 +25,8 @@ class CheckpointRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     updated_at: int
     revision: int = 1
     initial: bool = False
+    metas: str = ""
+    metas: str = ""
 
 
 class CheckpointView(msgspec.Struct, frozen=True, gc=False):

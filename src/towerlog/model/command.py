@@ -269,10 +269,10 @@ class GetAgent(msgspec.Struct, frozen=True, gc=False):
 
 
 class ListLanes(msgspec.Struct, frozen=True, gc=False):
-    """Lanes in the queue or held, oldest first. `state` is a state of the lanes dialect."""
+    """Lanes in the queue or held, oldest first; or (`statuses`) those of runs in one of these, newest first."""
 
     limit: int
-    state: str | None = None
+    statuses: tuple[Status, ...] | None = None
 
 
 class ListWorkers(msgspec.Struct, frozen=True, gc=False):
@@ -304,11 +304,15 @@ class GetUsage(msgspec.Struct, frozen=True, gc=False):
 
 
 class FollowRun(msgspec.Struct, frozen=True, gc=False):
-    """A run's events after a seq; `follow` False ends at what is there."""
+    """A run's events after a seq; `follow` False ends at what is there.
+
+    `epoch` is the log that the seq was of, where the cursor said so; None: this one.
+    """
 
     run_id: str
     after_seq: int = 0
     follow: bool = True
+    epoch: str | None = None
 
 
 class FollowAgent(msgspec.Struct, frozen=True, gc=False):

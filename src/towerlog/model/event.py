@@ -130,6 +130,10 @@ class Born(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The dialect that the run came in through."""
 
 
+LATEST_STEP = -1
+"""In a decision: the newest checkpoint, whichever step that is."""
+
+
 class CheckpointFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A checkpoint without its history, which lies in the content store under `node`."""
 
@@ -138,13 +142,17 @@ class CheckpointFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     node: str = ""
     """Hex key of the history's last node; empty for the empty history."""
     length: int = 0
+    metas: str = ""
+    """Hex key of the history's meta list; empty for an empty one."""
     has_meta: bool = True
     digest: str = ""
     """Hex SHA-256 of figures and history: equal digests are the same content."""
     initial: bool = False
     """Written by the start of a run, not by its agent."""
     decision: bool = False
-    """A human's approve or reject: changes the status alone."""
+    """A human's approve or reject, or the end of the run: changes the status alone."""
+    agent: str | None = None
+    """Whose checkpoint, where it is not the event's own agent's."""
 
 
 class LaneFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -188,8 +196,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     fills: bool = False
     """A start: fills in what was missing even when it comes late."""
     born: Born | None = None
-    metadata: msgspec.Raw | None = None
-    """A JSON object merged into the run's metadata."""
+    metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    """A JSON object merged into the run's metadata. Unset rather than None: a union with None takes no `Raw` back."""
 
 
 NO_FACTS = Facts()

@@ -30,6 +30,8 @@ class Status(enum.StrEnum):
 
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.BUDGET_EXCEEDED, Status.LOST})
 OPEN = frozenset(Status) - TERMINAL
+PLACEHOLDER_AGENTS = frozenset({"default", "unknown"})
+"""Names that stand in for an agent nobody named: the first real name takes their place."""
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset(Status) - {Status.QUEUED},
@@ -122,6 +124,14 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     def is_terminal(self) -> bool:
         """True once an end has been committed."""
         return self.status in TERMINAL
+
+    def latest_step(self) -> tuple[str, int] | None:
+        """(agent, step_index) of the highest checkpoint, None without any."""
+        steps = [(part.step_index, agent) for agent, part in self.parts.items() if part.step_index >= 0]
+        if not steps:
+            return None
+        step_index, agent = max(steps)
+        return agent, step_index
 
     def duration_ms(self) -> int | None:
         """From start (or creation) to end; None while it has not ended."""

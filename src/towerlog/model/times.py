@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import functools
+import re
 from datetime import UTC, datetime
 
 FUTURE_TOLERANCE_MS = 5 * 60 * 1000
 _LATEST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last time that has four digits of year
+
+
+_FORM = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d(:?\d\d)?)?", re.ASCII)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -26,10 +30,10 @@ def format_optional_ms(time_ms: int | None) -> str | None:
 
 def parse_ms(text: str) -> int:
     """Milliseconds of an ISO 8601 time; one without an offset is UTC. Raises ValueError for anything else."""
-    if len(text) < 10 or ("T" not in text.upper() and " " not in text):
+    if not _FORM.fullmatch(text):
         raise ValueError("not an ISO 8601 date and time such as 2026-04-02T10:00:00Z")
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.upper())
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         time_ms = int(moment.timestamp() * 1000 + 0.5)

@@ -15,6 +15,9 @@ LARGEST = 2**53
 """No count and no sum of money (in dollars) on the wire may be larger: JSON readers would round it."""
 
 
+_NANO = Decimal("1e-9")
+
+
 class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What was consumed. `total_tokens` is set only where the sender gave no split."""
 
@@ -108,7 +111,7 @@ def parse_dollars(text: str) -> int:
         raise ValueError("must not be negative")
     if not dollars.is_finite() or dollars > LARGEST:
         raise ValueError("is larger than 2^53")
-    return int((dollars * NANOS_PER_DOLLAR).to_integral_value())
+    return int(dollars.quantize(_NANO).scaleb(9))
 
 
 def format_dollars(nanos: int) -> str:

@@ -12,8 +12,10 @@ from towerlog.model.usage import add, subtract
 def fold(row: AgentRow, before: RunRow | None, after: RunRow, event: Event) -> AgentRow:
     """The row after one of the agent's events, given its run before and after."""
     usage = row.usage
-    if before is None or before.usage is not after.usage:
-        usage = add(usage, after.usage if before is None else subtract(after.usage, before.usage))
+    if before is None:
+        usage = add(usage, after.usage)
+    elif before.usage is not after.usage and before.usage != after.usage:
+        usage = add(usage, subtract(after.usage, before.usage))
     return msgspec.structs.replace(
         row,
         run_count=row.run_count + (before is None),

@@ -32,6 +32,7 @@ def fold(row: CheckpointRow | None, event: Event, run: RunRow, agent: str) -> Ch
         position=event.position,
         node=facts.node,
         length=facts.length,
+        metas=facts.metas,
         has_meta=facts.has_meta,
         digest=facts.digest,
         created_at=row.created_at if row is not None else event.recorded_at,

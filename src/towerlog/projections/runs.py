@@ -10,7 +10,17 @@ from typing import Any
 import msgspec
 
 from towerlog.model.event import TARGET_STATUS, Event, EventType, Facts
-from towerlog.model.run import MAX_OPEN_TOOLS, MAX_PARTS, MAX_PENDING, TRANSITIONS, Part, Pending, RunRow, Status
+from towerlog.model.run import (
+    MAX_OPEN_TOOLS,
+    MAX_PARTS,
+    MAX_PENDING,
+    PLACEHOLDER_AGENTS,
+    TRANSITIONS,
+    Part,
+    Pending,
+    RunRow,
+    Status,
+)
 from towerlog.model.usage import NOTHING, Usage, UsageReport, add
 
 OTHERS = "…"
@@ -62,7 +72,7 @@ def revives(row: RunRow, kind: EventType, facts: Facts) -> bool:
 
 def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
     """The row after an event; `agent` is the name behind the event's agent number."""
-    if not event.facts_json and event.type in PLAIN_TYPES and not event.late and row.agent is not None:
+    if not event.facts_json and event.type in PLAIN_TYPES and not event.late and not names_agent(row, agent):
         return _replace(
             row,
             last_seq=event.seq,
@@ -82,7 +92,7 @@ def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
         if facts.fills:
             _fill(row, facts, agent, changes)
         return _replace(row, **changes)
-    if row.agent is None and agent is not None:
+    if names_agent(row, agent):
         changes["agent"] = agent
     if event.type is EventType.TOOL_CALL or event.type is EventType.TOOL_RESULT:
         changes["open_tools"] = _open_tools(row, event)
@@ -92,10 +102,19 @@ def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
     return _replace(row, **changes)
 
 
+def names_agent(row: RunRow, agent: str | None) -> bool:
+    """Whether an event's agent is the first real one of its run."""
+    if agent is None or row.agent == agent:
+        return False
+    return row.agent is None or (row.agent in PLACEHOLDER_AGENTS and agent not in PLACEHOLDER_AGENTS)
+
+
 def _fill(row: RunRow, facts: Facts, agent: str | None, changes: dict[str, Any]) -> None:
-    found = {"agent": agent, "model": facts.model, "parent_key": facts.parent_key}
+    if names_agent(row, agent):
+        changes["agent"] = agent
+    found = {"model": facts.model, "parent_key": facts.parent_key}
     changes |= {name: value for name, value in found.items() if getattr(row, name) is None and value is not None}
-    if facts.metadata is not None:
+    if facts.metadata is not msgspec.UNSET:
         changes["metadata"] = merge_objects(facts.metadata, row.metadata)
     changes["implicit"] = False
 
@@ -108,7 +127,7 @@ def _fold_facts(row: RunRow, event: Event, agent: str | None, changes: dict[str,
         changes["parent_key"] = facts.parent_key
     if facts.fills:
         changes["implicit"] = False
-    if facts.metadata is not None:
+    if facts.metadata is not msgspec.UNSET:
         changes["metadata"] = merge_objects(row.metadata, facts.metadata)
     if facts.name == "thread_rate_limited":
         changes["rate_limited"] = row.rate_limited + 1
@@ -140,7 +159,7 @@ def _fold_parts(row: RunRow, facts: Facts, agent: str, changes: dict[str, Any]) 
         run_total = changes["run_total"] = _whole_total(run_total, report)
     elif report is not None:
         part = _part_after(part, report)
-    if facts.checkpoint is not None:
+    if facts.checkpoint is not None and not facts.checkpoint.decision:
         part = _replace(part, step_index=max(part.step_index, facts.checkpoint.step_index))
     if part != parts.get(name):
         parts[name] = part

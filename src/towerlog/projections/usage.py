@@ -14,7 +14,10 @@ def spent(before: RunRow | None, after: RunRow) -> Usage:
     """What an event added to its run's totals."""
     if before is None:
         return after.usage
-    return NOTHING if before.usage is after.usage else subtract(after.usage, before.usage)
+    # By value: whether a row was just folded or read back from the store must make no difference.
+    if before.usage is after.usage or before.usage == after.usage:
+        return NOTHING
+    return subtract(after.usage, before.usage)
 
 
 def key_of(after: RunRow, event: Event, agent: str | None) -> UsageKey:

@@ -24,7 +24,7 @@ from towerlog.model.command import RunFilter
 from towerlog.model.event import Event, RunRef
 from towerlog.model.identity import Counters, Key, Org, User
 from towerlog.model.lease import Lane
-from towerlog.model.run import AgentRow, RunRow, ThreadRow, UsageRow
+from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
 
 
 class KeyFound(msgspec.Struct, frozen=True):
@@ -43,7 +43,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 
 class Node(msgspec.Struct, frozen=True, gc=False):
-    """A history's last message with its meta, and the history before it. Keyed by hash (16 bytes).
+    """A history's last message, and the history before it. Keyed by hash (16 bytes).
 
     `parent` is empty for the first message. A history is one node; every prefix of it is stored once.
     """
@@ -52,7 +52,19 @@ class Node(msgspec.Struct, frozen=True, gc=False):
     key: bytes
     parent: bytes
     message: bytes
-    meta: bytes | None
+
+
+class MetaList(msgspec.Struct, frozen=True, gc=False):
+    """The metas of a history: those of an earlier list (`parent`, empty for none) and then these. Keyed by hash.
+
+    Unlike messages, metas are kept a turn at a time: a sender that dates all of them anew each turn costs one row.
+    """
+
+    org: int
+    key: bytes
+    parent: bytes
+    body: bytes
+    """JSON array of the entries after the parent's."""
 
 
 class Quarantined(msgspec.Struct, frozen=True, gc=False):
@@ -99,6 +111,7 @@ class Changes(msgspec.Struct):
     lanes: dict[int, Lane] = {}
     messages: list[Message] = []
     nodes: list[Node] = []
+    metas: list[MetaList] = []
     quarantined: list[Quarantined] = []
     replies: list[StoredReply] = []
     keys: list[Key] = []
@@ -167,6 +180,10 @@ class Unit(Protocol):
 
     async def nodes_known(self, org: int, keys: Sequence[bytes]) -> set[bytes]:
         """Which of these history nodes are stored."""
+        ...
+
+    async def metas_known(self, org: int, keys: Sequence[bytes]) -> set[bytes]:
+        """Which of these meta lists are stored."""
         ...
 
     async def lanes(self, runs: Sequence[int]) -> dict[int, Lane]:
@@ -259,8 +276,11 @@ class Store(Protocol):
         """Runs of this organisation by their numbers."""
         ...
 
-    async def run_ids_of_parents(self, org: int, parent_keys: Sequence[str]) -> dict[str, str]:
-        """Run ids by parent key (`trace:…` or `run:…`); unknown ones are left out."""
+    async def run_ids_of_parents(self, org: int, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Run ids by (parent key, thread id of the child); unknown ones are left out.
+
+        `trace:…` means the child's own thread's run of that trace, else the newest of that trace in any thread.
+        """
         ...
 
     async def run_children(self, org: int, run: RunRow, limit: int) -> list[RunRow]:
@@ -333,8 +353,12 @@ class Store(Protocol):
         """Checkpoints that wait for approval, oldest first."""
         ...
 
-    async def history(self, org: int, node: bytes, length: int) -> tuple[list[bytes], list[bytes | None]]:
-        """Messages and their metas of the history that ends in this node."""
+    async def history(self, org: int, node: bytes, length: int) -> list[bytes]:
+        """The messages of the history that ends in this node."""
+        ...
+
+    async def metas(self, org: int, key: bytes) -> list[bytes]:
+        """The bodies of a meta list, first to last."""
         ...
 
     # lanes
@@ -343,8 +367,8 @@ class Store(Protocol):
         """One lane."""
         ...
 
-    async def lanes(self, org: int, limit: int) -> list[Lane]:
-        """Lanes that are queued or held, oldest first."""
+    async def lanes(self, org: int, limit: int, statuses: Sequence[Status] | None = None) -> list[Lane]:
+        """Lanes that are not done, oldest first; or (`statuses`) those of runs in one of these, newest first."""
         ...
 
     async def lane_counts(self, org: int) -> tuple[int, int, int | None]:

@@ -24,7 +24,7 @@ from towerlog.model.command import RunFilter
 from towerlog.model.event import Event, RunRef
 from towerlog.model.identity import Counters, Key, Org, User
 from towerlog.model.lease import Lane
-from towerlog.model.run import AgentRow, RunRow, ThreadRow, UsageRow
+from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
 from towerlog.store import sqlite_files as files
 from towerlog.store import sqlite_lookups as lookups
 from towerlog.store import sqlite_reads as reads
@@ -125,6 +125,10 @@ class SqliteUnit:
     async def nodes_known(self, org: int, keys: Sequence[bytes]) -> set[bytes]:
         """Which of these history nodes are stored."""
         return await self._ask(lookups.nodes_known, org, keys)
+
+    async def metas_known(self, org: int, keys: Sequence[bytes]) -> set[bytes]:
+        """Which of these meta lists are stored."""
+        return await self._ask(lookups.metas_known, org, keys)
 
     async def lanes(self, runs: Sequence[int]) -> dict[int, Lane]:
         """Lanes by run number."""
@@ -266,9 +270,9 @@ class SqliteStore:
         found = await self._readers.call(reads.runs_by_number, numbers)
         return {number: row for number, row in found.items() if row.org == org}
 
-    async def run_ids_of_parents(self, org: int, parent_keys: Sequence[str]) -> dict[str, str]:
+    async def run_ids_of_parents(self, org: int, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """Run ids by parent key."""
-        return await self._readers.call(reads.run_ids_of_parents, org, parent_keys)
+        return await self._readers.call(reads.run_ids_of_parents, org, wanted)
 
     async def run_children(self, org: int, run: RunRow, limit: int) -> list[RunRow]:
         """Direct children."""
@@ -339,18 +343,22 @@ class SqliteStore:
         """Checkpoints that wait for approval."""
         return await self._readers.call(reads.approvals, org, limit)
 
-    async def history(self, org: int, node: bytes, length: int) -> tuple[list[bytes], list[bytes | None]]:
-        """A history's messages and metas."""
+    async def history(self, org: int, node: bytes, length: int) -> list[bytes]:
+        """A history's messages."""
         return await self._readers.call(reads.history, org, node, length)
+
+    async def metas(self, org: int, key: bytes) -> list[bytes]:
+        """The bodies of a meta list."""
+        return await self._readers.call(reads.metas, org, key)
 
     async def lane(self, org: int, run: int) -> Lane | None:
         """One lane."""
         found = await self._readers.call(reads.lane, run)
         return found if found is not None and found.org == org else None
 
-    async def lanes(self, org: int, limit: int) -> list[Lane]:
-        """Lanes that are queued or held."""
-        return await self._readers.call(reads.lanes, org, limit)
+    async def lanes(self, org: int, limit: int, statuses: Sequence[Status] | None = None) -> list[Lane]:
+        """Lanes that are not done, or those of runs in some statuses."""
+        return await self._readers.call(reads.lanes, org, limit, statuses)
 
     async def lane_counts(self, org: int) -> tuple[int, int, int | None]:
         """(queued, held, oldest queued_at)."""

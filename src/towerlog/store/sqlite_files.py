@@ -22,6 +22,8 @@ WAL_CHECKPOINT_BYTES = 16 * 1024 * 1024
 WAL_RESET_BYTES = 64 * 1024 * 1024
 """Past this the writer itself finishes the checkpoint, so that the WAL starts anew."""
 BUSY_MS = 10_000
+LOWER = "lower_any_script"
+"""SQLite's own `lower` knows ASCII alone."""
 OLDEST_SQLITE = (3, 51, 3)
 """Older ones can corrupt a WAL that is reset while it is read."""
 
@@ -46,9 +48,15 @@ def open_connection(path: Path, *, read_only: bool = False) -> apsw.Connection:
             connection.pragma("journal_size_limit", WAL_RESET_BYTES)
         connection.pragma("cache_size", -8192 if read_only else -65536)
         connection.pragma("temp_store", "memory")
+        connection.create_scalar_function(LOWER, _lower, 1, deterministic=True)
         return connection
     except apsw.Error as error:
         raise StorageFailed(f"cannot open {path.name}: {error}") from error
+
+
+def _lower(*values: apsw.SQLiteValue) -> str | None:
+    [text] = values
+    return text.lower() if isinstance(text, str) else None
 
 
 def check_library() -> None:

@@ -84,12 +84,17 @@ class SqliteIdentities:
 
     def key_revoke(self, org: int, key_id: str, now_ms: int) -> Key | None:
         """The key, revoked now or before; None when this organisation has no such key."""
-        with _storage_errors(), self._db:
-            key = lookups.key_by_id(self._db, org, key_id)
-            if key is not None and key.revoked_at is None:
-                key = msgspec.structs.replace(key, revoked_at=now_ms)
-                writes.write_key(self._db, key)
-            return key
+        with _storage_errors():
+            # Immediate: a transaction that begins with reading could not wait for its turn to write.
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                key = lookups.key_by_id(self._db, org, key_id)
+                if key is not None and key.revoked_at is None:
+                    key = msgspec.structs.replace(key, revoked_at=now_ms)
+                    writes.write_key(self._db, key)
+            finally:
+                self._db.execute("COMMIT")
+        return key
 
 
 async def open_identities(path: Path, fresh_epoch: str) -> SqliteIdentities:

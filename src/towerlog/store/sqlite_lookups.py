@@ -14,7 +14,7 @@ from towerlog.model.lease import Lane
 from towerlog.model.run import AgentRow, RunRow, ThreadRow
 from towerlog.store import sqlite_rows as rows
 from towerlog.store.base import StoredReply
-from towerlog.store.sqlite_reads import marks, one, parent_keys
+from towerlog.store.sqlite_reads import marks, one, run_children
 
 _OLDEST_FIRST = "ORDER BY queued_at, run LIMIT ?"
 
@@ -71,9 +71,7 @@ def run_descendants(db: apsw.Connection, org: int, run: RunRow, limit: int) -> l
     found: dict[int, RunRow] = {}
     level = [run]
     while level and len(found) < limit:
-        names = [name for row in level for name in parent_keys(row)]
-        sql = f"SELECT doc FROM run WHERE org = ? AND parent_key IN ({marks(len(names))}) ORDER BY run LIMIT ?"
-        children = [rows.decode_run(row[0]) for row in db.execute(sql, (org, *names, limit - len(found)))]
+        children = [child for row in level for child in run_children(db, org, row, limit - len(found))]
         level = [row for row in children if row.run not in found and row.run != run.run]
         found |= {row.run: row for row in level}
     return [row for row in found.values() if not row.is_terminal()]
@@ -121,6 +119,12 @@ def checkpoints_of_trace(db: apsw.Connection, org: int, trace_id: str, step_inde
 def nodes_known(db: apsw.Connection, org: int, keys: Sequence[bytes]) -> set[bytes]:
     """Which of these history nodes are stored."""
     sql = "SELECT 1 FROM node WHERE org = ? AND key = ?"
+    return {key for key in keys if one(db, sql, (org, key)) is not None}
+
+
+def metas_known(db: apsw.Connection, org: int, keys: Sequence[bytes]) -> set[bytes]:
+    """Which of these meta lists are stored."""
+    sql = "SELECT 1 FROM meta_list WHERE org = ? AND key = ?"
     return {key for key in keys if one(db, sql, (org, key)) is not None}
 
 

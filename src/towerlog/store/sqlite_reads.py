@@ -15,9 +15,10 @@ from towerlog.model.command import RunFilter
 from towerlog.model.event import Event
 from towerlog.model.identity import Key, Org, User, shard_bounds, shard_key
 from towerlog.model.lease import Lane
-from towerlog.model.run import AgentRow, RunRow, ThreadRow, UsageRow
+from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
 from towerlog.store import sqlite_rows as rows
 from towerlog.store.base import KeyFound, Quarantined, Rows
+from towerlog.store.sqlite_files import LOWER
 
 _LARGEST = 2**62
 _NEWEST_STATE = "initial, run DESC, step_index DESC, position DESC"
@@ -100,21 +101,33 @@ def _run_conditions(db: apsw.Connection, org: int, wanted: RunFilter) -> tuple[s
         values.append(wanted.until)
     if wanted.parent_run_id is not None:
         parent = run(db, org, wanted.parent_run_id)
-        names = parent_keys(parent) if parent else [f"run:{wanted.parent_run_id}"]
-        where += f" AND parent_key IN ({marks(len(names))})"
+        condition, names = child_condition(wanted.parent_run_id, parent)
+        where += f" AND {condition}"
         values += names
     if wanted.q:
         fields = ("run_id", "thread_id", "trace_id", "foreign_id", "agent")
-        where += " AND (" + " OR ".join(f"instr(lower({field}), ?) > 0" for field in fields) + ")"
+        lower = "lower" if wanted.q.isascii() else LOWER
+        where += " AND (" + " OR ".join(f"instr({lower}({field}), ?) > 0" for field in fields) + ")"
         values += [wanted.q.lower()] * len(fields)
     if wanted == RunFilter():
         where = where.replace("org =", "+org =")
     return where, values
 
 
-def parent_keys(row: RunRow) -> list[str]:
-    """The names by which children may call this run their parent."""
-    return [f"run:{row.run_id}", f"trace:{row.trace_id}"]
+def child_condition(run_id: str, parent: RunRow | None) -> tuple[str, list[Any]]:
+    """A condition on `run` that holds for a parent's children, and its values.
+
+    A trace names its run in the child's own thread; only where there is none, the newest run of that trace elsewhere.
+    """
+    if parent is None:
+        return "parent_key = ?", [f"run:{run_id}"]
+    there = "SELECT 1 FROM run AS other WHERE other.org = run.org AND other.trace_id = ?"
+    condition = (
+        "run.run <> ? AND (parent_key = ? OR parent_key = ? AND (thread_id = ?"
+        f" OR NOT EXISTS ({there} AND other.thread_id = run.thread_id) AND NOT EXISTS ({there} AND other.run > ?)))"
+    )
+    names = [f"run:{parent.run_id}", f"trace:{parent.trace_id}"]
+    return condition, [parent.run, *names, parent.thread_id, parent.trace_id, parent.trace_id, parent.run]
 
 
 def runs_by_number(db: apsw.Connection, numbers: Sequence[int]) -> dict[int, RunRow]:
@@ -123,22 +136,28 @@ def runs_by_number(db: apsw.Connection, numbers: Sequence[int]) -> dict[int, Run
     return {row[0]: rows.decode_run(row[1]) for row in found}
 
 
-def run_ids_of_parents(db: apsw.Connection, org: int, names: Sequence[str]) -> dict[str, str]:
-    """Run ids by parent key; the newest run of a trace."""
-    found: dict[str, str] = {}
-    for name in names:
+def run_ids_of_parents(db: apsw.Connection, org: int, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Run ids by (parent key, thread of the child)."""
+    by_trace = "SELECT run_id FROM run WHERE org = ? AND trace_id = ? ORDER BY thread_id = ? DESC, run DESC LIMIT 1"
+    found: dict[tuple[str, str], str] = {}
+    for name, thread_id in set(wanted):
         kind, _, value = name.partition(":")
-        column = "run_id" if kind == "run" else "trace_id"
-        run_id = one(db, f"SELECT run_id FROM run WHERE org = ? AND {column} = ? ORDER BY run DESC", (org, value))
+        if kind == "run":
+            run_id = one(db, "SELECT run_id FROM run WHERE org = ? AND run_id = ?", (org, value))
+        else:
+            run_id = one(db, by_trace, (org, value, thread_id))
         if run_id is not None:
-            found[name] = run_id
+            found[name, thread_id] = run_id
     return found
 
 
 def run_children(db: apsw.Connection, org: int, row: RunRow, limit: int) -> list[RunRow]:
     """Direct children, oldest first; a run is no child of its own."""
-    sql = "SELECT doc FROM run WHERE org = ? AND parent_key IN (?, ?) AND run <> ? ORDER BY run LIMIT ?"
-    return [rows.decode_run(r[0]) for r in db.execute(sql, (org, *parent_keys(row), row.run, limit))]
+    condition, values = child_condition(row.run_id, row)
+    # The list of both names lets SQLite find them by index before it asks the rest.
+    names = (f"run:{row.run_id}", f"trace:{row.trace_id}")
+    sql = f"SELECT doc FROM run WHERE org = ? AND parent_key IN (?, ?) AND {condition} ORDER BY run LIMIT ?"
+    return [rows.decode_run(r[0]) for r in db.execute(sql, (org, *names, *values, limit))]
 
 
 def thread(db: apsw.Connection, org: int, thread_id: str) -> ThreadRow | None:
@@ -259,18 +278,30 @@ def approvals(db: apsw.Connection, org: int, limit: int) -> list[CheckpointRow]:
     return [rows.decode_checkpoint(row[0]) for row in db.execute(sql, (org, limit))]
 
 
-def history(db: apsw.Connection, org: int, node: bytes, length: int) -> tuple[list[bytes], list[bytes | None]]:
+def history(db: apsw.Connection, org: int, node: bytes, length: int) -> list[bytes]:
     """Walks a history from its last node to its first message."""
     sql = (
-        "WITH RECURSIVE walk(parent, message, meta, depth) AS ("
-        " SELECT parent, message, meta, 1 FROM node WHERE org = ?1 AND key = ?2"
-        " UNION ALL SELECT node.parent, node.message, node.meta, depth + 1 FROM walk"
+        "WITH RECURSIVE walk(parent, message, depth) AS ("
+        " SELECT parent, message, 1 FROM node WHERE org = ?1 AND key = ?2"
+        " UNION ALL SELECT node.parent, node.message, depth + 1 FROM walk"
         " JOIN node ON node.org = ?1 AND node.key = walk.parent WHERE depth < ?3)"
-        " SELECT message.body, message.packed, walk.meta FROM walk"
+        " SELECT message.body, message.packed FROM walk"
         " JOIN message ON message.org = ?1 AND message.key = walk.message ORDER BY depth DESC"
     )
-    found = list(db.execute(sql, (org, node, length)))
-    return [rows.unpack(row[0]) if row[1] else row[0] for row in found], [row[2] for row in found]
+    return [rows.unpack(row[0]) if row[1] else row[0] for row in db.execute(sql, (org, node, length))]
+
+
+def metas(db: apsw.Connection, org: int, key: bytes) -> list[bytes]:
+    """Walks a meta list from its last part to its first."""
+    parts: list[bytes] = []
+    sql = "SELECT parent, packed, body FROM meta_list WHERE org = ? AND key = ?"
+    while key:
+        found = list(db.execute(sql, (org, key)))
+        if not found:
+            break
+        key, packed, body = found[0]
+        parts.append(rows.unpack(body) if packed else body)
+    return parts[::-1]
 
 
 def lane(db: apsw.Connection, run_number: int) -> Lane | None:
@@ -279,11 +310,21 @@ def lane(db: apsw.Connection, run_number: int) -> Lane | None:
     return None if doc is None else rows.decode_lane(doc)
 
 
-def lanes(db: apsw.Connection, org: int, limit: int) -> list[Lane]:
-    """Lanes that are queued or held, oldest first."""
+def lanes(db: apsw.Connection, org: int, limit: int, statuses: Sequence[Status] | None) -> list[Lane]:
+    """Lanes that are not done, oldest first; or those of runs in some statuses, newest first."""
     lowest, highest = shard_bounds(org)
-    sql = "SELECT doc FROM lane WHERE run BETWEEN ? AND ? AND org = ? AND state <> 'done' ORDER BY queued_at LIMIT ?"
-    return [rows.decode_lane(row[0]) for row in db.execute(sql, (lowest, highest, org, limit))]
+    if statuses is None:
+        sql = (
+            "SELECT doc FROM lane WHERE run BETWEEN ? AND ? AND org = ? AND state <> 'done' ORDER BY queued_at LIMIT ?"
+        )
+        found = db.execute(sql, (lowest, highest, org, limit))
+    else:
+        sql = (
+            "SELECT lane.doc FROM run JOIN lane USING (run)"
+            f" WHERE run.org = ? AND run.status IN ({marks(len(statuses))}) ORDER BY run.run DESC LIMIT ?"
+        )
+        found = db.execute(sql, (org, *statuses, limit))
+    return [rows.decode_lane(row[0]) for row in found]
 
 
 def lane_counts(db: apsw.Connection, org: int) -> tuple[int, int, int | None]:

@@ -45,7 +45,8 @@ _USAGE = (
     + ", ".join(f"{name} = coalesce({name} + excluded.{name}, {name}, excluded.{name})" for name in rows.USAGE_FIGURES)
 )
 _MESSAGE = "INSERT OR IGNORE INTO message (org, key, packed, body) VALUES (?, ?, ?, ?)"
-_NODE = "INSERT OR IGNORE INTO node (org, key, parent, message, meta) VALUES (?, ?, ?, ?, ?)"
+_NODE = "INSERT OR IGNORE INTO node (org, key, parent, message) VALUES (?, ?, ?, ?)"
+_METAS = "INSERT OR IGNORE INTO meta_list (org, key, parent, packed, body) VALUES (?, ?, ?, ?, ?)"
 _QUARANTINE = "INSERT INTO quarantine (run, doc) VALUES (?, ?)"
 _REPLY = "INSERT OR REPLACE INTO reply (org, name, digest, status, body, created_at) VALUES (?, ?, ?, ?, ?, ?)"
 _KEY = f"INSERT OR REPLACE INTO api_key ({rows.KEY_COLUMNS}) VALUES ({', '.join('?' * 9)})"
@@ -73,14 +74,16 @@ def write_changes(db: apsw.Connection, changes: Changes) -> None:
 
 def _write_content(db: apsw.Connection, changes: Changes) -> None:
     if changes.messages:
-        db.executemany(_MESSAGE, (_message_row(m.org, m.key, m.body) for m in changes.messages))
+        db.executemany(_MESSAGE, ((m.org, m.key, *_packed(m.body)) for m in changes.messages))
     if changes.nodes:
-        db.executemany(_NODE, ((n.org, n.key, n.parent, n.message, n.meta) for n in changes.nodes))
+        db.executemany(_NODE, ((n.org, n.key, n.parent, n.message) for n in changes.nodes))
+    if changes.metas:
+        db.executemany(_METAS, ((m.org, m.key, m.parent, *_packed(m.body)) for m in changes.metas))
 
 
-def _message_row(org: int, key: bytes, body: bytes) -> rows.Row:
+def _packed(body: bytes) -> tuple[int, bytes]:
     packed = len(body) > rows.PACK_MESSAGES_ABOVE
-    return (org, key, int(packed), rows.pack(body) if packed else body)
+    return int(packed), rows.pack(body) if packed else body
 
 
 def _write_runs(db: apsw.Connection, changed: list[RunChange]) -> None:

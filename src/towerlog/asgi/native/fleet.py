@@ -13,7 +13,7 @@ from towerlog.dialects.base import MAX_LABEL, Call, Endpoint, Reply, reply_json,
 from towerlog.dialects.reading import decode, label, path_uuid, query_int, refuse, text_id, when
 from towerlog.model.command import GetAgent, GetUsage, ListAgents, ListLanes, ListWorkers, RegisterAgent
 from towerlog.model.identity import Scope
-from towerlog.model.outcome import AgentView, LaneCounts, Page
+from towerlog.model.outcome import AgentView, LaneCounts, LaneView, Page
 from towerlog.model.times import format_optional_ms
 
 READ = scopes(Scope.READ)
@@ -94,13 +94,20 @@ def _decode_lanes(call: Call) -> ListLanes:
     state = call.query.get("state") or None
     if state is not None and state not in LANE_STATES:
         raise refuse("state", "must be of " + ", ".join(LANE_STATES))
-    return ListLanes(query_int(call.query, "limit", WHOLE_LIST, 1, WHOLE_LIST), state)
+    return ListLanes(_whole_limit(call))
+
+
+def _whole_limit(call: Call) -> int:
+    return query_int(call.query, "limit", WHOLE_LIST, 1, WHOLE_LIST)
 
 
 def _encode_lanes(outcome: LaneCounts, call: Call) -> Reply:
+    state = call.query.get("state") or None
+    lanes = [view for view in outcome.page.rows if isinstance(view, LaneView)]
+    wanted = [view for view in lanes if state is None or view.lane.state.value == state]
     return reply_json(
         Lanes(
-            data=[shapes.lane_of(view) for view in outcome.page.rows],  # type: ignore[arg-type]
+            data=[shapes.lane_of(view) for view in wanted[: _whole_limit(call)]],
             next=None,
             queued=outcome.queued,
             held=outcome.held,
@@ -110,7 +117,7 @@ def _encode_lanes(outcome: LaneCounts, call: Call) -> Reply:
 
 
 def _decode_workers(call: Call) -> ListWorkers:
-    return ListWorkers(query_int(call.query, "limit", WHOLE_LIST, 1, WHOLE_LIST))
+    return ListWorkers(_whole_limit(call))
 
 
 def _encode_workers(outcome: Page, call: Call) -> Reply:

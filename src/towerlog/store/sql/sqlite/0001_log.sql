@@ -149,10 +149,18 @@ CREATE TABLE node (
     org INTEGER NOT NULL,
     key BLOB NOT NULL,
     parent BLOB NOT NULL,
-    message BLOB NOT NULL,
-    meta BLOB
+    message BLOB NOT NULL
 );
 CREATE UNIQUE INDEX node_by_key ON node (org, key);
+CREATE TABLE meta_list (
+    meta_list INTEGER PRIMARY KEY,
+    org INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    parent BLOB NOT NULL,
+    packed INTEGER NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE UNIQUE INDEX meta_list_by_key ON meta_list (org, key);
 
 -- State that is no projection.
 CREATE TABLE lane (

@@ -1,0 +1,229 @@
+"""What `make demo` runs: a server with an empty store, and small agents that feed it through all five dialects.
+
+The agents are the programs in `agents/`; they look at this project's own folder. Everything ends with Ctrl-C or after
+`--seconds`. Without `--data-dir` the data goes with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+PROJECT = HERE.parent
+sys.path.insert(0, str(HERE / "agents"))
+
+from wire import Refused, Wire, fresh_id  # noqa: E402 - the agents' folder is on the path only now
+
+USUAL_PORT = 8700
+READY_S = 20.0
+FIRST_RUNS_S = 20.0
+STOP_S = 12.0
+POLL_S = 0.1
+
+AGENTS: dict[str, list[str]] = {
+    "checkpoints": ["ingest"],
+    "steps": ["ingest"],
+    "activity": ["ingest"],
+    "worker": ["worker"],
+    "runs": ["read", "control"],
+}
+"""Program in `agents/` → the scopes of its key: each can do what it needs and no more."""
+
+Json = dict[str, Any]
+
+
+class Ended(Exception):
+    """Ctrl-C, SIGTERM, or a server that is gone."""
+
+
+def main() -> int:
+    arguments = parse()
+    folder = Path(arguments.data_dir or tempfile.mkdtemp(prefix="towerlog-demo-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    children: list[subprocess.Popen[bytes]] = []
+    code = 0
+    try:
+        code = demonstrate(folder, arguments, children)
+    except Ended as ended:
+        print(f"\n{ended}", flush=True)
+        code = 1 if ended.args else 0
+    finally:
+        stop(children)
+        if arguments.data_dir:
+            print(f"The data stays in {folder}", flush=True)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    return code
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", help="keep the data here; default: a temporary folder that is removed")
+    parser.add_argument("--port", type=int, default=0, help=f"default: {USUAL_PORT}, or a free one when it is taken")
+    parser.add_argument("--seconds", type=float, help="end after so long; default: at Ctrl-C")
+    return parser.parse_args()
+
+
+def demonstrate(folder: Path, arguments: argparse.Namespace, children: list[subprocess.Popen[bytes]]) -> int:
+    """Starts everything, says where to look, and waits for the end."""
+    url = f"http://127.0.0.1:{arguments.port or usual_or_free_port()}"
+    wire = Wire(url, admin_key(folder))
+    server = start_server(folder, wire)
+    children.append(server)
+    wait_until_ready(server, url, folder)
+    for name, scopes in AGENTS.items():
+        made = wire.post("/api/v1/keys", {"name": f"demo {name}", "scopes": scopes})
+        children.append(start_agent(name, Wire(url, made["key"])))
+    print("\n".join(where_to_look(wire, first_runs(wire))), flush=True)
+    ends_at = time.monotonic() + (arguments.seconds or float("inf"))
+    while time.monotonic() < ends_at:
+        if server.poll() is not None:
+            raise Ended(f"The server has ended; its last words are in {folder}/server.log")
+        time.sleep(POLL_S)
+    return 0
+
+
+def usual_or_free_port() -> int:
+    """8700, or when that is taken any that is free."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", USUAL_PORT))
+            return USUAL_PORT
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def admin_key(folder: Path) -> str:
+    """The key that the first start of this store was given, or one for its first start."""
+    file = folder / "demo.key"
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text("demo_" + (fresh_id() + fresh_id()).replace("-", "")[:40])
+    return file.read_text().strip()
+
+
+def start_server(folder: Path, wire: Wire) -> subprocess.Popen[bytes]:
+    """`towerlog serve`, its words in a file of the folder."""
+    port = wire.url.rpartition(":")[2]
+    program = Path(sys.executable).with_name("towerlog")
+    environment = {**os.environ, "TOWERLOG_BOOTSTRAP_KEY": wire.key}
+    command = [str(program), "serve", "--port", port, "--data-dir", str(folder)]
+    with (folder / "server.log").open("ab") as log:
+        # A session of its own: Ctrl-C is for us, and we stop the server last.
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+
+def start_agent(name: str, wire: Wire) -> subprocess.Popen[bytes]:
+    """One of the programs in `agents/`, looking at this project."""
+    environment = {**os.environ, "TOWERLOG_URL": wire.url, "TOWERLOG_API_KEY": wire.key}
+    command = [sys.executable, str(HERE / "agents" / f"{name}.py"), str(PROJECT)]
+    return subprocess.Popen(command, env=environment, start_new_session=True)
+
+
+def wait_until_ready(server: subprocess.Popen[bytes], url: str, folder: Path) -> None:
+    """Returns when the server answers. Raises Ended when it does not."""
+    for _ in tries(READY_S):
+        if server.poll() is not None:
+            raise Ended(f"The server did not start:\n{(folder / 'server.log').read_text()}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 1):
+            return
+    raise Ended(f"The server was not ready after {READY_S:.0f} seconds; see {folder}/server.log")
+
+
+def first_runs(wire: Wire) -> dict[str, Json]:
+    """By dialect, a run that was begun through it. Raises Ended when one does not come."""
+    for _ in tries(FIRST_RUNS_S):
+        found = {run["source"]: run for run in wire.get("/api/v1/runs?limit=50")["data"]}
+        if {"checkpoints", "steps", "activity", "runs"} <= set(found):
+            return found
+    raise Ended("The agents did not begin.")
+
+
+def tries(seconds: float) -> Iterator[None]:
+    """One turn every tenth of a second until the time is over."""
+    ends_at = time.monotonic() + seconds
+    while time.monotonic() < ends_at:
+        yield
+        time.sleep(POLL_S)
+
+
+def where_to_look(wire: Wire, runs: dict[str, Json]) -> list[str]:
+    """Addresses and commands, with everything filled in."""
+    agents = {agent["name"]: agent["agent_id"] for agent in wire.get("/api/v1/agents")["data"]}
+    survey, counted = runs["checkpoints"], runs["runs"]
+    curl = f"curl -sS -H 'Authorization: Bearer {wire.key}'"
+    watched = f"{wire.url}/v1/runs/{survey['run_id']}/events"
+    resumed = f"{wire.url}/v1/runners/threads/{survey['thread_id']}/latest"
+    send = f"{curl} -H 'Content-Type: application/json'"
+    lines = {
+        "the newest runs, whoever reports them": f"{curl} '{wire.url}/v1/runs?limit=5'",
+        "one run live, as it goes on (Ctrl-C ends it)": f"{curl} -N '{watched}'",
+        "what one agent does, live, without its content": (
+            f"{curl} -N '{wire.url}/agents/{agents['inspector']}/events?tail=20&follow=true'"
+        ),
+        "the state that a thread would resume from": f"{curl} '{resumed}'",
+        "the run that a worker counts words for": f"{curl} '{wire.url}/v1/runs/{counted['run_id']}'",
+        "which worker holds what": f"{curl} '{wire.url}/api/agents/workers'",
+        "tokens and money by agent": f"{curl} '{wire.url}/api/v1/usage?by=agent'",
+        "ask the worker for something yourself": (
+            f'{send} \'{wire.url}/v1/threads/mine/runs\' -d \'{{"agent": "counter", "input": "docs"}}\''
+        ),
+        "tell of a run of your own": (
+            f"{send} '{wire.url}/api/ingest'"
+            ' -d \'{"event_type": "run_start", "sdk_run_id": "my-first-run", "agent_name": "me", "payload": {}}\''
+        ),
+    }
+    head = [
+        "",
+        f"Towerlog listens on {wire.url}",
+        f"  API pages    {wire.url}/docs",
+        f"  admin key    {wire.key}",
+        "",
+        "Five agents feed it through five dialects. Look:",
+    ]
+    looks = [f"\n  # {title}\n  {line}" for title, line in lines.items()]
+    return [*head, *looks, "", "Ctrl-C ends it.", ""]
+
+
+def stop(children: list[subprocess.Popen[bytes]]) -> None:
+    """Ends the agents, then the server; each gets the time to do it well."""
+    for group in (children[1:], children[:1]):
+        for child in group:
+            child.terminate()
+        for child in group:
+            try:
+                child.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def end(_signal: int, _frame: FrameType | None) -> None:
+    """Ctrl-C or SIGTERM; a second one finds nobody at home."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Ended
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Refused as refused:
+        sys.exit(f"The server refused the demo: {refused}")

@@ -1,0 +1,95 @@
+"""The connection: a head that drips, or never ends, does not hold a socket; a request lends its connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import uvicorn
+
+from tests.support.wait import wait_until_async
+from towerlog.asgi import connection
+from towerlog.asgi.connection import Connection
+from towerlog.server import listen
+
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """Says hello, or drops the connection when asked for `/drop`."""
+    if scope["path"] == "/drop":
+        scope["extensions"]["towerlog.abort"]()
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+@pytest.fixture
+async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    """A server with a short patience."""
+    monkeypatch.setattr(connection, "HEAD_DEADLINE_S", 0.3)
+    monkeypatch.setattr(connection, "HEAD_BYTES_MAX", 2000)
+    config = uvicorn.Config(app, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False)
+    server, listener = uvicorn.Server(config), listen("127.0.0.1", 0)
+    task = asyncio.create_task(server._serve([listener]))
+    await wait_until_async(lambda: server.started, "the server")
+    yield listener.getsockname()[1]
+    server.should_exit = True
+    await task
+    listener.close()
+
+
+async def reply_to(port: int, *pieces: bytes) -> bytes:
+    """What comes back until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+    said = b""
+    try:
+        said = await asyncio.wait_for(reader.read(), 10)
+    except ConnectionResetError:
+        said = b"reset"
+    writer.close()
+    return said
+
+
+async def test_a_whole_head_is_answered(port: int) -> None:
+    said = await reply_to(port, GET, b"Connection: close\r\n\r\n")
+    assert said.startswith(b"HTTP/1.1 200")
+    assert said.endswith(b"hello")
+
+
+async def test_a_silent_connection_is_closed(port: int) -> None:
+    assert (await reply_to(port)).startswith(b"HTTP/1.1 400")
+
+
+async def test_a_head_that_is_never_whole_is_given_up(port: int) -> None:
+    said = await reply_to(port, GET, b"X-Slow: ")
+    assert said.startswith(b"HTTP/1.1 400")
+    assert b"too long" in said
+
+
+async def test_the_second_head_of_a_connection_has_a_deadline_too(port: int) -> None:
+    said = await reply_to(port, GET + b"\r\n", GET)
+    assert said.count(b"HTTP/1.1 200") == 1
+    assert said.count(b"HTTP/1.1 400") == 1
+
+
+async def test_a_head_has_a_bound(port: int) -> None:
+    said = await reply_to(port, GET, *[b"X-Fill: " + b"x" * 90 + b"\r\n"] * 40)
+    assert said.startswith((b"HTTP/1.1 400", b"reset"))
+
+
+async def test_one_connection_may_ask_many_times(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for _ in range(3):
+        writer.write(GET + b"\r\n")
+        assert b"hello" in await reader.readuntil(b"hello")
+    writer.close()
+
+
+async def test_a_request_can_drop_its_connection(port: int) -> None:
+    assert await reply_to(port, b"GET /drop HTTP/1.1\r\nHost: localhost\r\n\r\n") in (b"", b"reset")

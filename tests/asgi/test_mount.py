@@ -1,0 +1,282 @@
+"""The mount: one request through all its gates, in the words of the dialect that it speaks."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import re
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.asgi.conversation import ADMIN_KEY, HERE, HandClock, Listening, ask, listen, scope_of
+from towerlog.ambient import SystemIds
+from towerlog.asgi.app import App
+from towerlog.config import Settings
+from towerlog.errors import Unauthenticated
+from towerlog.server import build
+
+ABSENT = "0189d3f0-0000-7000-8000-00000000dead"
+
+
+def sdk_event(run: str = "r", **more: Any) -> dict[str, Any]:
+    return {"event_type": "step", "sdk_run_id": run, "payload": {"node_name": "n"}, **more}
+
+
+async def key_of(say: Any, *scopes: str) -> str:
+    made = await say("POST", "/api/v1/keys", value={"name": "k", "scopes": scopes})
+    assert made.status == 201, made.body
+    return str(made.json["key"])
+
+
+async def test_a_request_goes_all_the_way(say: Any) -> None:
+    reply = await say("POST", "/api/ingest", value=sdk_event())
+    assert (reply.status, reply.json) == (200, {"status": "ok", "event_id": 1})
+    assert reply.headers["content-length"] == str(len(reply.body))
+    assert re.fullmatch(r"[0-9a-f]{32}", reply.headers["x-trace-id"])
+    assert [row["thread_id"] for row in (await say("GET", "/v1/runs")).json] == ["r"]
+
+
+async def test_a_callers_trace_is_in_the_head_and_in_the_error(say: Any) -> None:
+    trace = uuid.uuid4().hex
+    reply = await say("GET", f"/v1/runs/{ABSENT}", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
+    assert (reply.status, reply.headers["x-trace-id"], reply.json["trace_id"]) == (404, trace, trace)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "keys"),
+    [
+        ("POST", "/v1/runners/events", 401, {"detail"}),
+        ("POST", "/api/ingest", 401, {"message"}),
+        ("GET", f"/agents/{ABSENT}/events", 401, {"error"}),
+        ("GET", "/v1/runs", 401, {"code", "message", "trace_id"}),
+        ("POST", "/api/agents/runs/claim", 401, {"error", "code"}),
+        ("GET", "/api/v1/runs", 401, {"type", "title", "status", "detail", "code", "trace_id"}),
+        ("GET", "/api/v1/whoami", 401, {"type", "title", "status", "detail", "code", "trace_id"}),
+        ("DELETE", "/v1/runs", 405, {"code", "message", "trace_id"}),
+        ("GET", "/nowhere", 404, {"type", "title", "status", "detail", "code", "trace_id"}),
+        ("GET", "/v1/runs/a/b/c", 404, {"code", "message", "trace_id"}),
+        ("POST", f"/v1/runs/{ABSENT}:pause", 404, {"code", "message", "trace_id"}),
+        ("GET", "/v1/threads/a%2fb", 400, {"code", "message", "trace_id"}),
+    ],
+)
+async def test_each_path_is_refused_in_its_own_words(
+    app: App, method: str, path: str, status: int, keys: set[str]
+) -> None:
+    reply = await ask(app, method, path, key=None)
+    assert reply.status == status, reply.body
+    assert set(reply.json) >= keys
+    assert reply.headers["x-trace-id"]
+    if status == 401:
+        assert reply.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_a_scope_that_is_missing_is_a_403(app: App, say: Any) -> None:
+    key = await key_of(say, "read")
+    assert (await ask(app, "GET", "/v1/runs", key=key)).status == 200
+    for method, path in [("POST", "/api/ingest"), ("POST", "/v1/threads/t/runs"), ("GET", "/api/v1/keys")]:
+        assert (await ask(app, method, path, key=key)).status == 403
+
+
+async def test_the_key_is_asked_for_before_the_body(app: App) -> None:
+    big = [b"x" * 60_000] * 5
+    listening = Listening(app, scope_of("POST", "/api/ingest", {"Transfer-Encoding": "chunked"}, HERE), big)
+    await listening.task
+    assert listening.status == 401
+    assert len(big) == 5, "nothing of it was read"
+
+
+async def test_a_revoked_key_is_refused_in_the_same_words(app: App, say: Any, clock: HandClock) -> None:
+    made = (await say("POST", "/api/v1/keys", value={"name": "k", "scopes": ["read"]})).json
+    assert (await ask(app, "GET", "/v1/runs", key=made["key"])).status == 200
+    assert (await say("DELETE", f"/api/v1/keys/{made['key_id']}")).status == 200
+    clock.move(3)
+    trace = {"traceparent": f"00-{'a' * 32}-00f067aa0ba902b7-01"}
+    revoked = await ask(app, "GET", "/v1/runs", key=made["key"], headers=trace)
+    unknown = await ask(app, "GET", "/v1/runs", key="nobody", headers=trace)
+    malformed = await ask(app, "GET", "/v1/runs", key=None, headers={**trace, "Authorization": "nonsense"})
+    assert revoked == unknown == malformed
+    assert revoked.status == 401
+    assert Unauthenticated().message in revoked.json["message"]
+
+
+async def test_an_api_key_header_serves_as_well(app: App) -> None:
+    assert (await ask(app, "GET", "/v1/runs", key=None, headers={"X-API-Key": ADMIN_KEY})).status == 200
+
+
+async def test_a_body_may_be_compressed(say: Any) -> None:
+    body = gzip.compress(b'{"event_type":"step","sdk_run_id":"r","payload":{}}')
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    assert (await say("POST", "/api/ingest", body=body, headers=headers)).status == 200
+    bomb = gzip.compress(b" " * 200_000)
+    assert (await say("POST", "/api/ingest", body=bomb, headers=headers)).status == 413
+
+
+async def test_a_body_may_come_in_pieces(say: Any) -> None:
+    text = b'{"event_type":"step","sdk_run_id":"r","payload":{}}'
+    pieces = [text[at : at + 7] for at in range(0, len(text), 7)]
+    assert (await say("POST", "/api/ingest", body=pieces)).status == 200
+    assert (await say("POST", "/api/ingest", body=[b" " * 60_000] * 3)).status == 413
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({"Content-Type": "application/x-www-form-urlencoded"}, b"a=1", 415),
+        ({"Content-Type": "text/plain"}, b"{}", 415),
+        ({"Content-Encoding": "br"}, b"{}", 415),
+        ({"Content-Length": "100001"}, b"{}", 413),
+        ({"Content-Length": "many"}, b"{}", 400),
+        ({}, b"\xff\xfe", 400),
+        ({}, b"{", 400),
+        ({"Idempotency-Key": ""}, b"{}", 422),
+        ({"Idempotency-Key": "k" * 256}, b'{"event_type":"step","sdk_run_id":"r","payload":{}}', 422),
+        ({"Idempotency-Key": "a\tb"}, b'{"event_type":"step","sdk_run_id":"r","payload":{}}', 422),
+        ({"Idempotency-Key": "ü"}, b'{"event_type":"step","sdk_run_id":"r","payload":{}}', 422),
+    ],
+)
+async def test_a_wrong_body_is_refused(say: Any, headers: dict[str, str], body: bytes, status: int) -> None:
+    reply = await say("POST", "/api/ingest", body=body, headers=headers)
+    assert reply.status == status, reply.body
+    assert isinstance(reply.json["message"], str)
+    assert (await say("GET", "/v1/runs")).json == []
+
+
+async def test_a_repeat_under_one_key_is_answered_as_the_first_time(say: Any) -> None:
+    keyed = {"Idempotency-Key": "once"}
+    first = await say("POST", "/api/ingest", value=sdk_event(), headers=keyed)
+    again = await say("POST", "/api/ingest", value=sdk_event(), headers=keyed)
+    assert (again.status, again.body) == (first.status, first.body)
+    other = await say("POST", "/api/ingest", value=sdk_event("other"), headers=keyed)
+    assert other.status == 422
+    elsewhere = await say("POST", "/v1/threads/t/runs", headers=keyed)
+    assert elsewhere.status == 201, "a key belongs to its path"
+
+
+async def test_a_secret_is_in_the_first_reply_alone(app: App, say: Any) -> None:
+    keyed = {"Idempotency-Key": "mint"}
+    value = {"name": "k", "scopes": ["read"]}
+    first = await say("POST", "/api/v1/keys", value=value, headers=keyed)
+    again = await say("POST", "/api/v1/keys", value=value, headers=keyed)
+    assert (first.status, again.status) == (201, 201)
+    assert (await ask(app, "GET", "/v1/runs", key=first.json["key"])).status == 200
+    assert again.json == {**first.json, "key": None}
+
+
+async def test_a_get_ignores_a_body_and_a_key(say: Any) -> None:
+    reply = await say("GET", "/v1/runs", headers={"Idempotency-Key": "\t"}, body=b"")
+    assert reply.status == 200
+
+
+async def test_a_name_that_is_not_ours_is_a_421(app: App) -> None:
+    assert (await ask(app, "GET", "/v1/runs", headers={"Host": "evil.example"})).status == 421
+    assert (await ask(app, "GET", "/v1/runs", headers={"Host": "localhost:8700"})).status == 200
+
+
+async def test_the_limit_of_a_dialect_is_by_key(app: App, say: Any, clock: HandClock) -> None:
+    other = await key_of(say, "ingest")
+    replies = [await say("POST", "/api/ingest", value=sdk_event()) for _ in range(201)]
+    assert [reply.status for reply in replies] == [200] * 200 + [429]
+    assert [reply.headers["x-ratelimit-remaining"] for reply in replies[-2:]] == ["0", "0"]
+    assert replies[-1].headers["retry-after"] == "60"
+    assert replies[-1].json == {"message": "Too Many Attempts."}
+    assert (await ask(app, "POST", "/api/ingest", key=other, value=sdk_event())).status == 200
+    assert (await say("GET", "/v1/runs")).status == 200
+    clock.move(60)
+    assert (await say("POST", "/api/ingest", value=sdk_event())).status == 200
+
+
+async def hold(say: Any, worker: str) -> str:
+    run_id = str((await say("POST", "/v1/threads/t/runs")).json["run_id"])
+    claim = await say("POST", f"/api/agents/runs/{run_id}/claim", value={"worker_id": worker, "lease_seconds": 60})
+    assert claim.status == 200, claim.body
+    return run_id
+
+
+async def test_a_holders_heartbeat_passes_a_limit_that_others_have_used_up(say: Any, clock: HandClock) -> None:
+    run_id = await hold(say, "quiet")
+    path = f"/api/agents/runs/{run_id}/events"
+    stranger = {"worker_id": "stranger"}
+    codes = {(await say("POST", path, value=stranger)).status for _ in range(599)}
+    assert codes == {409}
+    assert (await say("POST", path, value=stranger)).status == 429
+    beats = [(await say("POST", path, value={"worker_id": "quiet"})).status for _ in range(8)]
+    assert beats == [200] * 6 + [429] * 2
+    refused = await say("POST", path, value={"worker_id": "quiet"})
+    assert 1 <= int(refused.headers["retry-after"]) <= 20, "before a third of the shortest lease is over"
+    assert (await say("POST", path, body=b"{")).status == 429, "a limit is not got around by being wrong"
+    clock.move(60)
+    assert (await say("POST", path, value=stranger)).status == 409
+
+
+async def test_a_stream_is_opened_and_its_end_is_known(app: App, say: Any) -> None:
+    run_id = (await say("POST", "/v1/threads/t/runs")).json["run_id"]
+    path = f"/v1/runs/{run_id}/events"
+    stream = listen(app, path)
+    await stream.until(b"run.queued")
+    assert stream.headers["x-trace-id"]
+    assert (await say("POST", f"/v1/runs/{run_id}:cancel")).status == 200
+    await stream.until(b"run.cancelled")
+    await asyncio.wait_for(stream.task, 5)
+    assert (await say("GET", f"{path}?after_seq=99")).status == 204
+    assert (await say("GET", f"{path}?after_seq=-1")).status == 422
+    assert (await say("GET", f"/v1/runs/{ABSENT}/events")).status == 404
+
+
+async def test_a_head_asks_for_the_headers_of_a_stream(app: App, say: Any) -> None:
+    run_id = (await say("POST", "/v1/threads/t/runs")).json["run_id"]
+    reply = await say("HEAD", f"/v1/runs/{run_id}/events")
+    assert (reply.status, reply.body) == (200, b"")
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    assert reply.headers["x-accel-buffering"] == "no"
+
+
+async def test_streams_have_a_bound(app: App, say: Any) -> None:
+    run_id = (await say("POST", "/v1/threads/t/runs")).json["run_id"]
+    path = f"/v1/runs/{run_id}/events"
+    streams = [listen(app, path) for _ in range(3)]
+    for stream in streams:
+        await stream.until(b"run.queued")
+    refused = await say("GET", path)
+    assert refused.status == 503
+    assert int(refused.headers["retry-after"]) >= 1
+    streams[0].leave()
+    await streams[0].task
+    for _ in range(5):
+        assert (await say("GET", f"{path}x")).status == 404
+        assert (await say("HEAD", path)).status == 200
+        assert (await say("GET", f"/v1/runs/{ABSENT}/events")).status == 404
+    again = listen(app, path)
+    await again.until(b"run.queued")
+    for stream in (*streams, again):
+        stream.leave()
+        await stream.task
+
+
+async def test_a_sender_that_leaves_costs_nothing(app: App, say: Any) -> None:
+    scope = scope_of("POST", "/api/ingest", {"Authorization": f"Bearer {ADMIN_KEY}", "Content-Length": "50"}, HERE)
+    half = Listening(app, scope, [b'{"event_type"', b""])
+    half.parts = []
+    half.leave()
+    await half.task
+    assert half.status == 0
+    metrics = (await say("GET", "/metrics")).body
+    assert b"towerlog_bytes_in_flight 0.0" in metrics
+
+
+async def test_what_nobody_foresaw_is_a_500_with_a_trace_and_no_more(
+    settings: Settings, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, node = build(settings, clock, SystemIds(clock))
+    await app.start()
+
+    async def explode(*_: Any) -> None:
+        raise ZeroDivisionError("a secret")
+
+    monkeypatch.setattr(node.store, "runs", explode)
+    reply = await ask(app, "GET", "/v1/runs")
+    await app.stop()
+    assert reply.status == 500
+    assert b"secret" not in reply.body
+    assert reply.json["trace_id"] == reply.headers["x-trace-id"]

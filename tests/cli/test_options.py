@@ -1,0 +1,71 @@
+"""Settings reach a command from flags, the environment and a file, in that order of weight."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from towerlog.cli.options import settings_table, with_settings
+from towerlog.config import MEANINGS, Settings
+
+UNSET = {f"TOWERLOG_{name.upper()}": None for name in MEANINGS}
+
+
+@click.command()
+@with_settings("port")
+@click.option("--own")
+def show(settings: Settings, own: str | None) -> None:
+    """Prints what it was given."""
+    click.echo(f"{settings.port} {settings.data_dir} {own}")
+
+
+def shown(*arguments: str, **env: str) -> str:
+    done = CliRunner().invoke(show, list(arguments), env={**UNSET, **env})
+    assert done.exit_code == 0, done.output
+    return done.stdout.strip()
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "towerlog.toml"
+    file.write_text('port = 1\ndata_dir = "/from/file"\n')
+    assert shown("--config", str(file)) == "1 /from/file None"
+    assert shown("--config", str(file), TOWERLOG_PORT="2") == "2 /from/file None"
+    assert shown("--config", str(file), "--port", "3", TOWERLOG_PORT="2", TOWERLOG_DATA_DIR="/d") == "3 /d None"
+
+
+def test_without_any_the_defaults_hold_and_own_options_pass(tmp_path: Path) -> None:
+    expected = f"{Settings().port} {tmp_path}/towerlog x"
+    assert shown("--own", "x", XDG_DATA_HOME=str(tmp_path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "code", "words"),
+    [
+        ([], {"TOWERLOG_PORT": "many"}, 78, "port"),
+        ([], {"TOWERLOG_LANES_MIN_LEASE_SECONDS": "0"}, 78, "lanes_min_lease_seconds"),
+        (["--port", "70000"], {}, 78, "port: must be between"),
+        (["--database-url", "mysql://x"], {}, 78, "database_url"),
+        (["--port", "many"], {}, 2, "'many'"),
+        (["--config", "/nowhere.toml"], {}, 2, "/nowhere.toml"),
+    ],
+)
+def test_a_wrong_setting_ends_in_words(arguments, env, code, words) -> None:
+    done = CliRunner().invoke(show, arguments, env={**UNSET, **env})
+    assert done.exit_code == code, done.output
+    assert words in done.stderr
+
+
+def test_a_file_that_is_no_toml_ends_in_words(tmp_path: Path) -> None:
+    file = tmp_path / "towerlog.toml"
+    file.write_text("port: 1")
+    done = CliRunner().invoke(show, ["--config", str(file)], env=UNSET)
+    assert done.exit_code == 78, done.output
+    assert str(file) in done.stderr
+
+
+def test_the_table_names_every_setting() -> None:
+    table = settings_table()
+    assert all(f"TOWERLOG_{name.upper()}" in table and meaning in table for name, meaning in MEANINGS.items())

@@ -1,0 +1,49 @@
+"""Answers on standard output, everything else beside it; nothing is cut that somebody has to copy."""
+
+from __future__ import annotations
+
+import json
+
+from towerlog.cli import output
+
+
+def test_an_answer_is_json_or_words(capsys) -> None:
+    output.answer(True, {"a": "ü", "b": None}, lambda: output.say("words"))
+    assert json.loads(capsys.readouterr().out) == {"a": "ü", "b": None}
+    output.answer(False, {"a": 1}, lambda: output.say("words"))
+    assert capsys.readouterr().out == "words\n"
+
+
+def test_notes_stay_beside_the_answer(capsys) -> None:
+    output.note("careful")
+    assert capsys.readouterr() == ("", "careful\n")
+
+
+def test_a_key_stands_alone_on_its_line(capsys) -> None:
+    output.show_key("tl_adm_x", what="A key")
+    assert "tl_adm_x" in [line.strip() for line in capsys.readouterr().out.splitlines()]
+    output.show_key("tl_adm_x", what="A key", aside=True)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "tl_adm_x" in printed.err
+
+
+def test_a_table_in_a_pipe_is_as_wide_as_it_has_to_be(capsys) -> None:
+    output.show_table(("KEY ID", "NAME"), [("i" * 60, "n" * 200), ("j", "[bold]m")], empty="None.")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert "i" * 60 in lines[1]
+    assert "n" * 200 in lines[1]
+    assert "[bold]m" in lines[2]
+
+
+def test_an_empty_table_says_so(capsys) -> None:
+    output.show_table(("A",), [], empty="None.")
+    assert capsys.readouterr().out == "None.\n"
+
+
+def test_progress_is_silent_in_a_pipe(capsys) -> None:
+    with output.progress("walking", 3) as done:
+        done(1)
+        done(3)
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,130 @@
+"""Verify, rebuild and backup on a store that a server has filled, whole and damaged."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+import pytest
+
+from tests.cli.commands import answered, towerlog
+from tests.support.server import Server
+
+EVENTS = 60
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with one run of sixty events, of a server that was stopped."""
+    server = Server(tmp_path_factory.mktemp("filled") / "data", {"TOWERLOG_STEPS_RATE_PER_MINUTE": "0"})
+    try:
+        server.start()
+        client = server.client()
+        for number in range(EVENTS):
+            event = {"event_type": "step", "sdk_run_id": "r", "agent_name": "a", "payload": {"n": number}}
+            assert client.post("/api/ingest", json=event).status_code == 200
+        server.stop()
+    finally:
+        server.close()
+    return server.data_dir / "towerlog.db"
+
+
+@pytest.fixture
+def path(filled: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    copy = tmp_path / "towerlog.db"
+    copy.write_bytes(filled.read_bytes())
+    return copy
+
+
+def change(path: Path, sql: str) -> None:
+    with closing(apsw.Connection(str(path))) as db:
+        db.execute(sql)
+        assert db.total_changes() > 0
+
+
+def url(path: Path) -> tuple[str, str]:
+    return ("--database-url", f"sqlite:///{path}")
+
+
+def test_a_whole_store_has_no_difference(path) -> None:
+    assert answered("verify", *url(path)) == {"ok": True, "events": EVENTS, "differences": 0, "shown": []}
+    assert towerlog("verify", *url(path)).stdout == f"{EVENTS} events, no difference.\n"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE event SET data = CAST(replace(CAST(data AS TEXT), '6', '8') AS BLOB) WHERE seq = 7",
+        "UPDATE event SET data = 'no blob' WHERE seq = 7",
+        "UPDATE event SET facts = CAST('{]' AS BLOB) WHERE seq = 7",
+        "UPDATE event SET type = 'unheard.of' WHERE seq = 7",
+        "DELETE FROM event WHERE seq = 9",
+        "UPDATE event SET recorded_at = recorded_at + 1 WHERE seq = 3",
+        "DELETE FROM usage",
+        "DELETE FROM thread",
+    ],
+)
+def test_damage_is_found(path, damage) -> None:
+    change(path, damage)
+    done = towerlog("verify", *url(path))
+    assert done.exit_code == 1, done.output
+    assert done.stderr.strip()
+    assert "Traceback" not in done.stderr
+    assert "no difference" not in done.stdout
+
+
+def test_at_most_fifty_differences_are_told_one_by_one(path) -> None:
+    change(path, "UPDATE event SET recorded_at = recorded_at + 1")
+    done = towerlog("verify", *url(path))
+    assert done.exit_code == 1
+    lines = done.stderr.splitlines()
+    assert len(lines) == 51
+    assert lines[-1].startswith("… and ")
+
+
+def test_a_rebuild_mends_what_the_log_can_tell(path) -> None:
+    change(path, "DELETE FROM usage")
+    change(path, "UPDATE run SET doc = replace(doc, '\"last_seq\":60', '\"last_seq\":59')")
+    assert towerlog("verify", *url(path)).exit_code == 1
+    assert answered("rebuild", *url(path)) == {"ok": True, "events": EVENTS}
+    assert answered("verify", *url(path))["ok"] is True
+
+
+def test_a_backup_is_a_store_of_its_own(path, tmp_path) -> None:
+    target = tmp_path / "copy.db"
+    made = answered("backup", target, *url(path))
+    assert made == {"ok": True, "file": str(target), "bytes": target.stat().st_size, "events": EVENTS}
+    assert answered("verify", *url(target))["events"] == EVENTS
+    assert sorted(found.name for found in tmp_path.iterdir() if "partial" in found.name) == []
+
+
+def test_a_damaged_store_makes_no_backup(path, tmp_path) -> None:
+    change(path, "UPDATE event SET recorded_at = recorded_at + 1 WHERE seq = 3")
+    done = towerlog("backup", tmp_path / "copy.db", *url(path))
+    assert done.exit_code == 1
+    assert "was not kept" in done.stderr
+    assert [found.name for found in tmp_path.iterdir() if "copy" in found.name] == []
+
+
+@pytest.mark.parametrize("name", ["verify", "rebuild", "backup"])
+def test_where_nothing_is_nothing_is_made(tmp_path, name) -> None:
+    target = [str(tmp_path / "copy.db")] if name == "backup" else []
+    done = towerlog(name, *target, "--data-dir", str(tmp_path / "none"))
+    assert done.exit_code == 69
+    assert "there is no store here" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_beside_a_running_server_all_but_rebuild_work(tmp_path) -> None:
+    server = Server(tmp_path / "data")
+    try:
+        server.start()
+        assert server.cli("verify").returncode == 0
+        assert server.cli("backup", str(tmp_path / "copy.db")).returncode == 0
+        refused = server.cli("rebuild")
+        assert refused.returncode == 69
+        assert "in use" in refused.stderr
+    finally:
+        server.close()

@@ -1,0 +1,228 @@
+"""Appending: order, density, all or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import pytest
+
+from tests.support.factories import event, run_changes, run_row
+from towerlog.errors import StorageFailed
+from towerlog.model.checkpoint import CheckpointRow
+from towerlog.model.event import Event, EventType, Facts
+from towerlog.model.identity import Counters, Key, shard_key
+from towerlog.model.lease import Lane, LaneState
+from towerlog.model.run import AgentRow, Status, ThreadRow, UsageRow
+from towerlog.model.usage import Usage
+from towerlog.store.base import Changes, Message, Node, Quarantined, RunChange, Store, StoredReply
+
+APPENDERS = 12
+ROUNDS = 5
+
+
+async def append_next(store: Store, org: int, run: int) -> int:
+    """One event more in a run, by whoever comes; its position."""
+    async with store.begin() as unit:
+        numbers = await unit.counters(org)
+        before = (await unit.runs_by_number([shard_key(org, run)])).get(shard_key(org, run))
+        position, seq = numbers.position + 1, 1 if before is None else before.last_seq + 1
+        after = msgspec.structs.replace(before or run_row(run, org=org), last_seq=seq, last_position=position)
+        changes = run_changes(after, [event(position, seq, org=org, run=run)], before=before)
+        changes.counters = {org: Counters(position, max(numbers.runs, run), numbers.agents)}
+        await unit.commit(changes)
+    return position
+
+
+async def test_positions_rise_by_commit_order(store: Store, org: int, other: int) -> None:
+    acknowledged: list[int] = []
+
+    async def append(run: int) -> None:
+        for _ in range(ROUNDS):
+            acknowledged.append(await append_next(store, org, run))
+            await append_next(store, other, run)
+
+    await asyncio.gather(*(append(run) for run in range(1, APPENDERS + 1)))
+    everything = list(range(1, APPENDERS * ROUNDS + 1))
+    assert acknowledged == everything
+    for one in (org, other):
+        assert [stored.position for stored in await store.log(one, 0, 1000)] == everything
+
+
+async def test_concurrent_appends_never_show_a_gap_that_fills_later(store: Store, org: int) -> None:
+    appending = asyncio.gather(
+        *(append_next(store, org, run) for run in range(1, APPENDERS + 1) for _ in range(ROUNDS))
+    )
+    seen: list[int] = []
+    looks = 0
+    while len(seen) < APPENDERS * ROUNDS:
+        positions = [stored.position for stored in await store.log(org, 0, 1000)]
+        assert positions == list(range(1, len(positions) + 1)), "a reader saw a hole"
+        assert len(positions) >= len(seen), "what was seen is gone"
+        seen, looks = positions, looks + 1
+    await appending
+    assert looks > 1
+
+
+async def test_seq_is_dense_per_run(store: Store, org: int) -> None:
+    runs = (1, 2, 3)
+    await asyncio.gather(*(append_next(store, org, run) for _ in range(ROUNDS) for run in runs for _ in range(2)))
+    for run in runs:
+        events = await store.events(org, shard_key(org, run), 0, 1000)
+        assert [stored.seq for stored in events] == list(range(1, 2 * ROUNDS + 1))
+        assert [stored.position for stored in events] == sorted(stored.position for stored in events)
+
+
+async def commit(store: Store, changes: Changes) -> None:
+    async with store.begin() as unit:
+        await unit.commit(changes)
+
+
+async def test_a_place_is_taken_once(store: Store, org: int) -> None:
+    row = run_row(org=org, last_seq=1, last_position=1)
+    await commit(store, run_changes(row, [event(1, 1, org=org)]))
+    for position, seq in ((1, 2), (2, 1)):
+        with pytest.raises(StorageFailed):
+            await commit(store, run_changes(row, [event(position, seq, org=org)], before=row))
+    assert [(stored.position, stored.seq) for stored in await store.log(org, 0, 10)] == [(1, 1)]
+
+
+async def test_an_event_id_appends_once(store: Store, org: int) -> None:
+    row, second = run_row(1, org=org), run_row(2, org=org)
+    await commit(store, run_changes(row, [event(1, 1, org=org, event_id="a")]))
+    await commit(store, run_changes(second, [event(2, 1, org=org, run=2, event_id="a")]))
+    with pytest.raises(StorageFailed):
+        await commit(store, run_changes(row, [event(3, 2, org=org, event_id="a")], before=row))
+    async with store.begin() as unit:
+        found = await unit.events_by_id([(row.run, "a"), (second.run, "a"), (row.run, "b")])
+    assert {key: stored.position for key, stored in found.items()} == {(row.run, "a"): 1, (second.run, "a"): 2}
+
+
+def everything(org: int, *, poison: bool) -> Changes:
+    """One row of every kind; the last event, when poisoned, takes a place that is taken."""
+    row = run_row(2, org=org, thread_id="new", last_seq=2, last_position=3)
+    events = [event(2, 1, org=org, run=2), event(3, 1 if poison else 2, org=org, run=2)]
+    return Changes(
+        events=events,
+        runs={row.run: RunChange(None, row)},
+        threads={(org, "new"): ThreadRow(org, "new", 5)},
+        agents={shard_key(org, 1): AgentRow(shard_key(org, 1), org, "agent-id", "agent", 5)},
+        usage={(org, 7, "agent", "", "running"): UsageRow(org, 7, "agent", "", "running", 1, usage=Usage(1))},
+        checkpoints={(row.run, "agent", 0): checkpoint(org, row.run)},
+        lanes={row.run: Lane(row.run, org, LaneState.QUEUED, "agent", 5)},
+        messages=[Message(org, b"m" * 16, b"{}")],
+        nodes=[Node(org, b"n" * 16, b"", b"m" * 16)],
+        quarantined=[Quarantined(org, row.run, 5, "w", 1, "step", None, b"{}")],
+        replies=[StoredReply(org, "route\nkey", b"digest", 200, b"{}", 5)],
+        keys=[Key(org, "new-key", "user", "name", (), b"new-digest", "tl_", 5)],
+        counters={org: Counters(3, 2, 1)},
+    )
+
+
+def checkpoint(org: int, run: int) -> CheckpointRow:
+    """A checkpoint that waits."""
+    status = "waiting_for_approval"
+    return CheckpointRow(org, run, "agent", 0, "new", status, 1, 2, (b"n" * 16).hex(), 1, True, "d", 5, 5)
+
+
+async def rows_found(store: Store, org: int) -> dict[str, bool]:
+    """Of each kind of row in `everything`, whether it is there."""
+    run = shard_key(org, 2)
+    async with store.begin() as unit:
+        return {
+            "events": bool(await store.events(org, run, 0, 10)),
+            "runs": await store.run(org, run_row(2, org=org).run_id) is not None,
+            "threads": await store.thread(org, "new") is not None,
+            "agents": await store.agent(org, "agent-id") is not None,
+            "usage": bool(await store.usage(org, 0, 10, None, None)),
+            "checkpoints": bool(await store.approvals(org, 10)),
+            "lanes": await store.lane(org, run) is not None,
+            "messages and nodes": bool(await store.history(org, b"n" * 16, 1)),
+            "nodes": bool(await unit.nodes_known(org, [b"n" * 16])),
+            "quarantined": bool(await store.quarantined(org, run, 10, 0)),
+            "replies": await unit.reply(org, "route\nkey") is not None,
+            "keys": await unit.key(org, "new-key") is not None,
+            "counters": (await unit.counters(org)).position == 3,
+        }
+
+
+async def test_a_failed_batch_leaves_nothing(store: Store, org: int) -> None:
+    row = run_row(org=org, last_seq=1, last_position=1)
+    await commit(store, run_changes(row, [event(1, 1, org=org)]))
+    with pytest.raises(StorageFailed):
+        await commit(store, everything(org, poison=True))
+    assert set((await rows_found(store, org)).values()) == {False}
+    assert [stored.position for stored in await store.log(org, 0, 10)] == [1]
+    # The store goes on: the same without the poison is all there.
+    await commit(store, everything(org, poison=False))
+    assert set((await rows_found(store, org)).values()) == {True}
+
+
+async def test_a_unit_that_does_not_commit_leaves_nothing(store: Store, org: int) -> None:
+    class Abandoned(Exception):
+        """The planner gave up."""
+
+    async def give_up() -> None:
+        async with store.begin() as unit:
+            await unit.counters(org)
+            raise Abandoned
+
+    with pytest.raises(Abandoned):
+        await give_up()
+    assert await append_next(store, org, 1) == 1
+
+
+async def test_one_unit_at_a_time(store: Store, org: int) -> None:
+    inside = 0
+
+    async def look() -> None:
+        nonlocal inside
+        async with store.begin() as unit:
+            inside += 1
+            assert inside == 1, "two units were open at once"
+            await unit.counters(org)
+            inside -= 1
+
+    await asyncio.gather(*(look() for _ in range(8)))
+
+
+BODIES = [
+    b"{}",
+    b'{"text":"\\u0000 NUL and \\ud83d\\ude00 and a lone \\ud800"}',
+    '{"text":"ünïcode 𝄞"}'.encode(),
+    b'{"b":1,"a":2,"b":3}',
+    b'{"n":123456789012345678901234567890,"f":1e400,"z":-0.0}',
+    b'{"big":"' + b"x" * 100_000 + b'"}',
+    b'{"noise":"' + bytes(33 + n * 7919 % 90 for n in range(5000)).replace(b"\\", b"/").replace(b'"', b"'") + b'"}',
+]
+
+
+async def test_what_goes_in_comes_out(store: Store, org: int) -> None:
+    row = run_row(org=org)
+    facts = Facts(name="own", status=Status.PAUSED, error="e\0", metadata=msgspec.Raw(b'{"k":[1]}'))
+    sent: list[Event] = []
+    for number, body in enumerate(BODIES, start=1):
+        sent.append(
+            event(
+                number,
+                number,
+                org=org,
+                type=list(EventType)[number],
+                data=body,
+                facts=facts,
+                facts_json=msgspec.json.encode(facts),
+                dialect="steps",
+                occurred_at=number,
+                event_id=f"id ünï {number}",
+                agent=shard_key(org, 4),
+                late=number % 2 == 0,
+                future=number % 3 == 0,
+                hash=bytes([number]) * 32,
+            )
+        )
+    await commit(store, run_changes(row, sent))
+    back = await store.events(org, row.run, 0, 100)
+    assert [msgspec.structs.replace(one, facts=facts) for one in back] == sent
+    assert [msgspec.json.encode(one.facts) for one in back] == [msgspec.json.encode(facts)] * len(sent)
+    assert await store.log(org, 0, 100) == back
+    assert await store.events_at(org, row.run, [2, 99]) == {2: back[1]}

@@ -1,0 +1,114 @@
+"""Content: each message once, each prefix of a history once, read back exactly; and the replies that are kept."""
+
+from __future__ import annotations
+
+import hashlib
+
+from tests.support.fakes import START_MS
+from towerlog.store.base import Changes, Message, MetaList, Node, Store, StoredReply
+
+TEXTS = [
+    b'{"role":"user","content":"hello"}',
+    b'{"role":"assistant","content":null,"tool_calls":[{"b":1,"a":2}]}',
+    b'{"z":"\\u0000","a":"\\ud800 \\u00e9","nested":{"k":[1,2.50,1e3]}}',
+    '{"text":"ünïcode 𝄞"}'.encode(),
+    b'{"long":"' + b"abcdefghij" * 2000 + b'"}',
+    b'{"role":"user","content":"hello"}',
+]
+
+
+def name(*parts: bytes) -> bytes:
+    """Sixteen bytes that stand for these."""
+    return hashlib.sha256(b"|".join(parts)).digest()[:16]
+
+
+def history(org: int, texts: list[bytes]) -> Changes:
+    """The changes that keep a history; its last node is the last of `nodes`."""
+    changes = Changes()
+    parent = b""
+    for text in texts:
+        key = name(parent, text)
+        changes.messages.append(Message(org, name(text), text))
+        changes.nodes.append(Node(org, key, parent, name(text)))
+        parent = key
+    return changes
+
+
+async def commit(store: Store, changes: Changes) -> None:
+    async with store.begin() as unit:
+        await unit.commit(changes)
+
+
+async def test_a_history_is_read_back_as_it_was_sent(store: Store, org: int) -> None:
+    kept = history(org, TEXTS)
+    await commit(store, kept)
+    assert await store.history(org, kept.nodes[-1].key, len(TEXTS)) == TEXTS
+
+
+async def test_a_meta_list_is_read_back_part_by_part(store: Store, org: int, other: int) -> None:
+    long = b'["' + b"abcdefghij" * 200 + b'"]'
+    parts = [MetaList(org, b"1", b"", b"[1,null]"), MetaList(org, b"2", b"1", long)]
+    await commit(store, Changes(metas=parts))
+    assert await store.metas(org, b"2") == [b"[1,null]", long]
+    assert await store.metas(org, b"1") == [b"[1,null]"]
+    assert await store.metas(other, b"2") == []
+    async with store.begin() as unit:
+        assert await unit.metas_known(org, [b"1", b"3"]) == {b"1"}
+        assert await unit.metas_known(other, [b"1"]) == set()
+
+
+async def test_every_prefix_is_a_history(store: Store, org: int) -> None:
+    kept = history(org, TEXTS)
+    await commit(store, kept)
+    for length, node in enumerate(kept.nodes, start=1):
+        texts = await store.history(org, node.key, length)
+        assert texts == TEXTS[:length]
+
+
+async def test_what_is_there_already_is_kept_once_and_stays_as_it_was(store: Store, org: int) -> None:
+    kept = history(org, TEXTS)
+    await commit(store, kept)
+    await commit(store, kept)
+    await commit(store, history(org, [*TEXTS, b'{"more":1}']))
+    assert await store.history(org, kept.nodes[-1].key, len(TEXTS)) == TEXTS
+
+
+async def test_histories_part_where_they_differ(store: Store, org: int) -> None:
+    one, two = [*TEXTS[:3], b'{"way":1}'], [*TEXTS[:3], b'{"way":2}']
+    for texts in (one, two):
+        await commit(store, history(org, texts))
+    for texts in (one, two):
+        node = history(org, texts).nodes[-1].key
+        assert await store.history(org, node, 4) == texts
+
+
+async def test_the_nodes_that_are_known_are_named(store: Store, org: int, other: int) -> None:
+    kept = history(org, TEXTS[:3])
+    await commit(store, kept)
+    keys = [node.key for node in kept.nodes]
+    async with store.begin() as unit:
+        assert await unit.nodes_known(org, [*keys, b"unknown"]) == set(keys)
+        assert await unit.nodes_known(other, keys) == set()
+        assert await unit.nodes_known(org, []) == set()
+
+
+async def test_organisations_share_no_content(store: Store, org: int, other: int) -> None:
+    kept = history(org, TEXTS[:3])
+    await commit(store, kept)
+    assert await store.history(other, kept.nodes[-1].key, 3) == ([], [])
+    await commit(store, history(other, TEXTS[:3]))
+    assert (await store.history(other, kept.nodes[-1].key, 3))[0] == TEXTS[:3]
+
+
+async def test_replies_are_kept_until_they_are_dropped(store: Store, org: int, other: int) -> None:
+    old = StoredReply(org, "POST /a\nk", b"digest", 201, b'{"a":1}', START_MS)
+    new = StoredReply(org, "POST /b\nk", b"digest", 200, b"", START_MS + 1)
+    await commit(store, Changes(replies=[old, new]))
+    async with store.begin() as unit:
+        assert await unit.reply(org, old.name) == old
+        assert await unit.reply(other, old.name) is None
+        assert await unit.reply(org, "POST /a\nother") is None
+    await store.replies_drop(START_MS + 1)
+    async with store.begin() as unit:
+        assert await unit.reply(org, old.name) is None
+        assert await unit.reply(org, new.name) == new

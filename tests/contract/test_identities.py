@@ -1,0 +1,71 @@
+"""Identities: organisations, users and keys, written at once and found by what they are looked up by."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tests.support.factories import identity
+from towerlog.errors import StorageFailed
+from towerlog.model.identity import Counters, Scope
+from towerlog.store.base import Changes, Store
+
+
+async def test_an_organisation_comes_with_its_user_and_key(store: Store) -> None:
+    org, user, key = identity(1, name="ours", scopes=(Scope.READ, Scope.INGEST))
+    made = await store.org_create(org, user, key)
+    assert made == msgspec.structs.replace(org, org=made.org) and made.org > 0
+    assert await store.orgs() == [made]
+    found = await store.key_by_digest(key.digest)
+    assert found is not None
+    assert (found.org_id, found.key) == (org.org_id, msgspec.structs.replace(key, org=made.org))
+    assert await store.users(made.org, [user.user_id, "nobody"]) == {
+        user.user_id: msgspec.structs.replace(user, org=made.org)
+    }
+    assert await store.users(made.org, []) == {}
+    async with store.begin() as unit:
+        assert await unit.counters(made.org) == Counters(0, 0, 0)
+        assert await unit.key(made.org, key.key_id) == found.key
+
+
+async def test_organisations_are_numbered_by_the_store_oldest_first(store: Store) -> None:
+    made = [await store.org_create(*identity(n, name=f"org {n}")) for n in range(5)]
+    assert [one.org for one in made] == sorted({one.org for one in made})
+    assert await store.orgs() == made
+
+
+async def test_a_name_belongs_to_one_organisation(store: Store, org: int) -> None:
+    with pytest.raises(StorageFailed):
+        await store.org_create(*identity(7, name="ours"))
+    assert len(await store.orgs()) == 1
+    assert await store.key_by_digest(identity(7)[2].digest) is None, "half an organisation was left"
+
+
+async def test_an_unknown_digest_finds_nothing(store: Store, org: int) -> None:
+    assert await store.key_by_digest(b"nobody's") is None
+
+
+async def test_a_key_is_put_and_revoked_at_once(store: Store, org: int, other: int) -> None:
+    key = msgspec.structs.replace(identity(9)[2], org=org)
+    await store.key_put(key)
+    revoked = msgspec.structs.replace(key, revoked_at=77)
+    await store.key_put(revoked)
+    found = await store.key_by_digest(key.digest)
+    assert found is not None and found.key == revoked
+    assert [one.key_id for one in await store.keys(org, 10, None)].count(key.key_id) == 1
+    async with store.begin() as unit:
+        assert await unit.key(org, key.key_id) == revoked
+        assert await unit.key(other, key.key_id) is None
+
+
+async def test_a_key_commits_with_its_unit(store: Store, org: int) -> None:
+    key = msgspec.structs.replace(identity(9)[2], org=org)
+    async with store.begin() as unit:
+        await unit.commit(Changes(keys=[key]))
+    found = await store.key_by_digest(key.digest)
+    assert found is not None and found.key == key
+
+
+async def test_the_store_answers(store: Store) -> None:
+    await store.ping()
+    assert store.epoch

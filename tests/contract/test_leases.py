@@ -1,0 +1,150 @@
+"""Leases: who may claim, who holds, what time and a restart do to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import msgspec
+import pytest
+
+from tests.support.backends import Backend
+from tests.support.fakes import FakeClock, SeededIds
+from tests.support.rig import QuietEngine
+from towerlog.engine import identities
+from towerlog.errors import LeaseLost
+from towerlog.model.command import Claim, CreateRun, Report
+from towerlog.model.event import EventType
+from towerlog.model.identity import Principal, Scope, shard_key
+from towerlog.model.lease import Lane, LaneState
+from towerlog.model.outcome import Claimed, NothingToClaim
+from towerlog.store.base import Changes, Store
+
+LEASE_MS = 60_000
+
+
+def lane(org: int, run: int, state: LaneState = LaneState.QUEUED, **fields: object) -> Lane:
+    """A lane that was queued at its run's number."""
+    known = Lane(shard_key(org, run), org, state, "a", run)
+    return msgspec.structs.replace(known, **fields)
+
+
+async def put(store: Store, *lanes: Lane) -> None:
+    async with store.begin() as unit:
+        await unit.commit(Changes(lanes={one.run: one for one in lanes}))
+
+
+async def test_the_oldest_in_the_queue_comes_first_then_what_ran_out(store: Store, org: int, other: int) -> None:
+    ran_out = lane(org, 1, LaneState.HELD, expires_at=100, worker_id="w")
+    held = lane(org, 2, LaneState.HELD, expires_at=101, worker_id="w")
+    back = lane(org, 3, queued_at=9)
+    first = lane(org, 4, queued_at=4)
+    second = lane(org, 5, queued_at=4, agent="b")
+    rest = (lane(org, 6, LaneState.BLOCKED), lane(org, 7, LaneState.DONE), lane(other, 1, queued_at=0))
+    await put(store, ran_out, held, back, first, second, *rest)
+    async with store.begin() as unit:
+        assert await unit.lanes_claimable(org, None, 100, 10) == [first, second, back, ran_out]
+        assert await unit.lanes_claimable(org, None, 99, 10) == [first, second, back]
+        assert await unit.lanes_claimable(org, None, 100, 2) == [first, second]
+        assert await unit.lanes_claimable(org, ["b", "c"], 100, 10) == [second]
+        assert await unit.lanes_claimable(org, ["a"], 100, 10) == [first, back, ran_out]
+        assert await unit.lanes_claimable(org, [], 100, 10) == []
+        assert await unit.lanes_expired(100, 10) == [ran_out]
+        assert await unit.lanes_expired(101, 10) == [ran_out, held]
+        assert await unit.lanes_expired(101, 1) == [ran_out]
+        assert await unit.lanes([held.run, shard_key(org, 99)]) == {held.run: held}
+
+
+async def test_lanes_are_counted_and_listed(store: Store, org: int, other: int) -> None:
+    assert await store.lane_counts(org) == (0, 0, None)
+    queued, held = lane(org, 1), lane(org, 2, LaneState.HELD, expires_at=5)
+    blocked, done = lane(org, 3, LaneState.BLOCKED, queued_at=0), lane(org, 4, LaneState.DONE)
+    await put(store, queued, held, blocked, done, lane(other, 1, queued_at=0))
+    assert await store.lane_counts(org) == (1, 1, 1)
+    assert await store.lanes(org, 10) == [blocked, queued, held]
+    assert await store.lanes(org, 1) == [blocked]
+    assert await store.lane(org, queued.run) == queued
+
+
+async def test_a_lane_moves_and_is_found_where_it_is_now(store: Store, org: int) -> None:
+    await put(store, lane(org, 1))
+    held = lane(org, 1, LaneState.HELD, worker_id="w", expires_at=50, epoch=1, labels={"gpu": "yes"})
+    await put(store, held)
+    async with store.begin() as unit:
+        assert await unit.lanes_claimable(org, None, 49, 10) == []
+        assert await unit.lanes_claimable(org, None, 50, 10) == [held]
+
+
+async def make_engine(store: Store, clock: FakeClock, ids: SeededIds) -> tuple[QuietEngine, Principal]:
+    """An engine on this store, and the admin of an organisation."""
+    minted = await identities.create_org(store, clock, ids, "default")
+    who = Principal(minted.org.org, minted.org.org_id, minted.key.user_id, minted.key.key_id, frozenset(Scope))
+    engine = QuietEngine(store, clock, ids)
+    await engine.start()
+    return engine, who
+
+
+async def test_one_holder_at_a_time(store: Store, clock: FakeClock, ids: SeededIds) -> None:
+    """Many workers claim at once, again and again, while leases run out: no run ever has two holders."""
+    engine, who = await make_engine(store, clock, ids)
+    for number in range(6):
+        await engine.execute(who, CreateRun(f"thread-{number}"), "runs")
+    epochs: Counter[str] = Counter()
+    for _ in range(3):
+        claims = [engine.execute(who, Claim(f"w{n}", LEASE_MS), "lanes") for n in range(10)]
+        outcomes = await asyncio.gather(*claims)
+        claimed = [outcome for outcome in outcomes if isinstance(outcome, Claimed)]
+        assert len({outcome.view.row.run_id for outcome in claimed}) == len(claimed) == 6
+        assert sum(isinstance(outcome, NothingToClaim) for outcome in outcomes) == 4
+        for outcome in claimed:
+            epochs[outcome.view.row.run_id] += 1
+            assert outcome.lane.epoch == outcome.lane.attempt == epochs[outcome.view.row.run_id]
+        clock.advance(LEASE_MS)
+    await engine.stop()
+
+
+async def test_a_reclaim_is_seen_by_the_old_holder(store: Store, clock: FakeClock, ids: SeededIds) -> None:
+    engine, who = await make_engine(store, clock, ids)
+    await engine.execute(who, CreateRun("thread"), "runs")
+    first = await engine.execute(who, Claim("slow", LEASE_MS), "lanes")
+    assert isinstance(first, Claimed)
+    run_id = first.view.row.run_id
+    clock.advance(LEASE_MS)
+    second = await engine.execute(who, Claim("quick", LEASE_MS), "lanes")
+    assert isinstance(second, Claimed) and second.lane.epoch == 2
+    with pytest.raises(LeaseLost):
+        await engine.execute(who, Report(run_id, "slow", [], lease_epoch=1), "lanes")
+    await engine.execute(who, Report(run_id, "quick", [], lease_epoch=2), "lanes")
+    types = [one.type for one in await store.events(who.org, first.lane.run, 0, 100)]
+    claimed = [EventType.LANE_CLAIMED, EventType.RUN_STARTED]
+    assert types == [EventType.RUN_QUEUED, *claimed, EventType.LANE_LOST, *claimed]
+    await engine.stop()
+
+
+async def test_a_lease_that_ran_out_unseen_is_renewed(store: Store, clock: FakeClock, ids: SeededIds) -> None:
+    """Expiry ends nothing; only a claim or a sweep does."""
+    engine, who = await make_engine(store, clock, ids)
+    await engine.execute(who, CreateRun("thread"), "runs")
+    held = await engine.execute(who, Claim("w", LEASE_MS), "lanes")
+    assert isinstance(held, Claimed)
+    clock.advance(LEASE_MS * 2)
+    await engine.execute(who, Report(held.view.row.run_id, "w", [], lease_epoch=1), "lanes")
+    assert isinstance(await engine.execute(who, Claim("other", LEASE_MS), "lanes"), NothingToClaim)
+    await engine.stop()
+
+
+async def test_a_restart_gives_every_lease_one_full_length(backend: Backend, clock: FakeClock, ids: SeededIds) -> None:
+    store = await backend.open(clock, ids)
+    now = clock.steady_ms()
+    held = lane(1, 1, LaneState.HELD, worker_id="w", epoch=4, expires_at=now + 10, lease_ms=LEASE_MS)
+    await put(store, held, lane(1, 2), lane(1, 3, LaneState.DONE))
+    await store.close()
+    clock.advance(LEASE_MS * 10)
+    store = await backend.open(clock, ids)
+    later = clock.steady_ms()
+    assert await store.lane(1, held.run) == msgspec.structs.replace(held, expires_at=later + LEASE_MS)
+    assert await store.lane(1, shard_key(1, 2)) == lane(1, 2)
+    async with store.begin() as unit:
+        assert await unit.lanes_expired(later + LEASE_MS - 1, 10) == []
+        assert len(await unit.lanes_expired(later + LEASE_MS, 10)) == 1
+    await store.close()

@@ -1,0 +1,309 @@
+"""Reading: after is exclusive, pages keep the order, filters say what a full scan says, organisations are apart."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tests.support.factories import event, identity, run_changes, run_row
+from tests.support.fakes import START_MS
+from towerlog.model.checkpoint import CheckpointRow
+from towerlog.model.command import RunFilter
+from towerlog.model.event import EventType, OpenRun, RunByForeignId, RunById, RunByTrace
+from towerlog.model.identity import Counters, Key, shard_key
+from towerlog.model.lease import Lane, LaneState
+from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
+from towerlog.store.base import Changes, Message, Node, Quarantined, RunChange, Store, StoredReply
+
+EVENTS = 23
+PAGES = (1, 2, 7, EVENTS, 1000)
+
+
+async def commit(store: Store, changes: Changes) -> None:
+    async with store.begin() as unit:
+        await unit.commit(changes)
+
+
+async def fill(store: Store, org: int) -> RunRow:
+    """One run with many events, every third in the feed of agent 1; many of everything else that has pages."""
+    row = run_row(1, org=org, last_seq=EVENTS, last_position=EVENTS)
+    agent = shard_key(org, 1)
+    kinds = (EventType.STEP, EventType.TOOL_CALL, EventType.LANE_REPORT)
+    events = [event(n, n, org=org, type=kinds[n % 3], agent=agent) for n in range(1, EVENTS + 1)]
+    more = {shard_key(org, n): RunChange(None, run_row(n, org=org)) for n in range(2, EVENTS + 1)}
+    changes = run_changes(row, events)
+    changes.counters = {org: Counters(EVENTS, EVENTS, EVENTS)}
+    changes.runs |= more
+    # Two of each time: what was made in one moment has an order too.
+    changes.threads = {(org, f"t{n:02}"): ThreadRow(org, f"t{n:02}", START_MS + n // 2) for n in range(EVENTS)}
+    names = {shard_key(org, n): f"agent {n:02}" for n in range(1, EVENTS + 1)}
+    changes.agents = {n: AgentRow(n, org, f"id-{n}", name, 5) for n, name in names.items()}
+    changes.keys = [
+        Key(org, f"key-{n:02}", "u", "n", (), b"digest %d %d" % (org, n), "tl_", START_MS + n // 2)
+        for n in range(EVENTS)
+    ]
+    changes.checkpoints = {(row.run, f"a{n % 2}", n // 2): _checkpoint(org, row.run, n) for n in range(EVENTS)}
+    changes.quarantined = [Quarantined(org, row.run, 5, "w", n, "step", None, b"{}") for n in range(EVENTS)]
+    await commit(store, changes)
+    return row
+
+
+def _checkpoint(org: int, run: int, n: int) -> CheckpointRow:
+    return CheckpointRow(org, run, f"a{n % 2}", n // 2, "t", "completed", 1, n, "", 0, True, "", 5, 5)
+
+
+Ask = Callable[[Any, int], Awaitable[list[Any]]]
+
+
+def listings(store: Store, org: int, run: int) -> dict[str, tuple[Any, Ask, Callable[[Any], Any]]]:
+    """Every list with pages: where it begins, how a page is asked for, and the cursor of an entry."""
+    agent = shard_key(org, 1)
+    wanted = RunFilter()
+    return {
+        "events": (0, lambda after, n: store.events(org, run, after, n), lambda e: e.seq),
+        "log": (0, lambda after, n: store.log(org, after, n), lambda e: e.position),
+        "feed": (0, lambda after, n: store.feed(org, agent, n, after), lambda e: e.position),
+        "runs": (None, lambda before, n: store.runs(org, wanted, n, before), lambda row: row.run),
+        "threads": (None, lambda before, n: store.threads(org, n, before), lambda row: row.thread_id),
+        "agents": (None, lambda after, n: store.agents(org, n, after, None), lambda row: row.name),
+        "keys": (None, lambda before, n: store.keys(org, n, before), lambda key: key.key_id),
+        "checkpoints": (
+            None,
+            lambda after, n: store.checkpoints(org, run, n, after),
+            lambda row: (row.step_index, row.agent),
+        ),
+        "quarantined": (0, lambda after, n: store.quarantined(org, run, n, after), lambda pair: pair[0]),
+    }
+
+
+LISTS = ("events", "log", "feed", "runs", "threads", "agents", "keys", "checkpoints", "quarantined")
+NEWEST_FIRST = {"runs", "threads", "keys"}
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_after_is_exclusive(store: Store, org: int, other: int, name: str) -> None:
+    row = await fill(store, org)
+    await fill(store, other)
+    begin, ask, cursor_of = listings(store, org, row.run)[name]
+    everything = await ask(begin, 1000)
+    assert len(everything) >= EVENTS // 3
+    for index, entry in enumerate(everything):
+        assert await ask(cursor_of(entry), 1000) == everything[index + 1 :]
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_a_page_never_splits_order(store: Store, org: int, name: str) -> None:
+    row = await fill(store, org)
+    begin, ask, cursor_of = listings(store, org, row.run)[name]
+    everything = await ask(begin, 1000)
+    cursors = [cursor_of(entry) for entry in everything]
+    assert len(set(cursors)) == len(cursors)
+    if name not in ("threads", "keys"):  # those are ordered by their time first
+        assert cursors == sorted(cursors, reverse=name in NEWEST_FIRST)
+    for size in PAGES:
+        paged: list[Any] = []
+        cursor = begin
+        while page := await ask(cursor, size):
+            assert len(page) <= size
+            paged += page
+            cursor = cursor_of(page[-1])
+        assert paged == everything
+
+
+async def test_threads_and_keys_are_newest_first(store: Store, org: int) -> None:
+    await fill(store, org)
+    for found in (await store.threads(org, 100, None), await store.keys(org, 100, None)):
+        times = [entry.created_at for entry in found]
+        assert times == sorted(times, reverse=True)
+
+
+async def test_a_cursor_beyond_the_end_finds_nothing(store: Store, org: int) -> None:
+    row = await fill(store, org)
+    for beyond in (EVENTS, EVENTS + 1, 2**62, 2**80):
+        assert await store.events(org, row.run, beyond, 10) == []
+        assert await store.log(org, beyond, 10) == []
+        assert await store.feed(org, shard_key(org, 1), 10, beyond) == []
+        assert await store.quarantined(org, row.run, 10, beyond) == []
+
+
+async def test_the_newest_of_a_feed_come_oldest_first(store: Store, org: int) -> None:
+    await fill(store, org)
+    agent = shard_key(org, 1)
+    everything = await store.feed(org, agent, 1000, 0)
+    assert {one.type for one in everything} == {EventType.TOOL_CALL}
+    assert await store.feed(org, agent, 3, None) == everything[-3:]
+    assert await store.feed(org, agent, 1000, None) == everything
+
+
+async def test_types_are_a_filter_of_a_run(store: Store, org: int) -> None:
+    row = await fill(store, org)
+    everything = await store.events(org, row.run, 0, 1000)
+    steps = await store.events(org, row.run, 4, 1000, ["step"])
+    assert steps == [one for one in everything if one.type is EventType.STEP and one.seq > 4]
+    assert await store.events(org, row.run, 0, 1000, []) == []
+
+
+NAMES = ("alpha", "Beta", "ÉCOLE", "école", "100%", "a_b", "ΑΒΓ", "'; --")
+
+
+def random_run(chance: random.Random, n: int, org: int) -> RunRow:
+    """A run whose every searchable field is drawn."""
+    return run_row(
+        n,
+        org=org,
+        thread_id=chance.choice(NAMES) + str(chance.randrange(4)),
+        trace_id=f"trace-{chance.randrange(5)}",
+        foreign_id=chance.choice([None, f"steps:{chance.choice(NAMES)}"]),
+        status=chance.choice(list(Status)),
+        agent=chance.choice([None, *NAMES]),
+        model=chance.choice([None, "m1", "m2"]),
+        persona_id=chance.choice([None, "p"]),
+        parent_key=chance.choice([None, f"trace:trace-{chance.randrange(5)}", f"run:{run_row(3, org=org).run_id}"]),
+        created_at=START_MS + chance.randrange(50),
+    )
+
+
+def random_filter(chance: random.Random, org: int) -> RunFilter:
+    """Some conditions."""
+
+    def maybe(value: Any) -> Any:
+        return value if chance.random() < 0.3 else None
+
+    name = chance.choice(NAMES)
+    return RunFilter(
+        statuses=maybe(tuple(chance.sample(list(Status), chance.randrange(4)))),
+        agent=maybe(name),
+        thread_id=maybe(chance.choice(NAMES) + str(chance.randrange(4))),
+        model=maybe("m1"),
+        persona_id=maybe("p"),
+        parent_run_id=maybe(run_row(chance.choice([3, 4, 999]), org=org).run_id),
+        since=maybe(START_MS + chance.randrange(50)),
+        until=maybe(START_MS + chance.randrange(50)),
+        q=maybe(chance.choice([name, name.upper(), name.lower(), name[1:], "trace-1", "STEPS:", "nowhere"])),
+    )
+
+
+def matches(row: RunRow, wanted: RunFilter, parent: RunRow | None) -> bool:
+    """What a filter means, said once more without a database."""
+    for field in ("agent", "thread_id", "model", "persona_id"):
+        value = getattr(wanted, field)
+        if value is not None and getattr(row, field) != value:
+            return False
+    if wanted.statuses is not None and row.status not in wanted.statuses:
+        return False
+    if wanted.since is not None and row.created_at < wanted.since:
+        return False
+    if wanted.until is not None and row.created_at >= wanted.until:
+        return False
+    if wanted.parent_run_id is not None:
+        names = {f"run:{wanted.parent_run_id}"} | ({f"trace:{parent.trace_id}"} if parent else set())
+        if row.parent_key not in names:
+            return False
+    texts = (row.run_id, row.thread_id, row.trace_id, row.foreign_id or "", row.agent or "")
+    return wanted.q is None or any(wanted.q.lower() in text.lower() for text in texts)
+
+
+async def test_filters_agree_with_a_full_scan(store: Store, org: int, other: int) -> None:
+    chance = random.Random(1)
+    rows = [random_run(chance, n, org) for n in range(1, 81)]
+    theirs = [random_run(chance, n, other) for n in range(1, 41)]
+    for owner, owned in ((org, rows), (other, theirs)):
+        changes = {row.run: RunChange(None, row) for row in owned}
+        await commit(store, Changes(runs=changes, counters={owner: Counters(0, len(owned), 0)}))
+    by_id = {row.run_id: row for row in rows}
+    hits = 0
+    for _ in range(400):
+        wanted = random_filter(chance, org)
+        before = chance.choice([None, rows[chance.randrange(80)].run])
+        limit = chance.choice([3, 1000])
+        parent = by_id.get(wanted.parent_run_id or "")
+        expected = [row for row in reversed(rows) if matches(row, wanted, parent) and row.run < (before or 2**63)]
+        found = await store.runs(org, wanted, limit, before)
+        assert [row.run for row in found] == [row.run for row in expected[:limit]], wanted
+        hits += bool(found)
+    assert hits > 100
+
+
+async def test_a_row_of_another_organisation_is_absent(store: Store, org: int, other: int) -> None:
+    theirs = await fill_whole(store, other)
+    run, agent, thread = theirs.run, shard_key(other, 1), theirs.thread_id
+    absent: dict[str, Any] = {
+        "run": await store.run(org, theirs.run_id),
+        "runs": await store.runs(org, RunFilter(), 10, None),
+        "runs by thread": await store.runs(org, RunFilter(thread_id=thread), 10, None),
+        "runs by number": await store.runs_by_number(org, [run]),
+        "parents": await store.run_ids_of_parents(
+            org, [(f"run:{theirs.run_id}", "t"), (f"trace:{theirs.trace_id}", "t")]
+        ),
+        "children": await store.run_children(org, theirs, 10),
+        "thread": await store.thread(org, thread),
+        "threads": await store.threads(org, 10, None),
+        "events": await store.events(org, run, 0, 10),
+        "events at": await store.events_at(org, run, [1]),
+        "feed": await store.feed(org, agent, 10, None),
+        "feed after": await store.feed(org, agent, 10, 0),
+        "log": await store.log(org, 0, 10),
+        "quarantined": await store.quarantined(org, run, 10, 0),
+        "agent": await store.agent(org, f"agent-id-{other}"),
+        "agents": await store.agents(org, 10, None, None),
+        "agent by name": await store.agents(org, 10, None, "agent"),
+        "usage": await store.usage(org, 0, 2**40, None, None),
+        "checkpoint latest": await store.checkpoint_latest(org, thread),
+        "checkpoint of run": await store.checkpoint_latest_of_run(org, run),
+        "checkpoints": await store.checkpoints(org, run, 10, None),
+        "approvals": await store.approvals(org, 10),
+        "history": (await store.history(org, b"n" * 16, 1))[0],
+        "lane": await store.lane(org, run),
+        "lanes": await store.lanes(org, 10),
+        "users": await store.users(org, [identity(2)[1].user_id]),
+        "keys": [key for key in await store.keys(org, 10, None) if key.org != org],
+    }
+    assert {name: found for name, found in absent.items() if found} == {}
+    assert await store.lane_counts(org) == (0, 0, None)
+    async with store.begin() as unit:
+        refs = (
+            RunById(theirs.run_id),
+            RunByForeignId("steps:x", thread),
+            RunByForeignId(f"steps:{theirs.run_id}", thread),
+            RunByTrace(thread, theirs.trace_id),
+            OpenRun(thread),
+        )
+        assert await unit.runs_by_ref([(org, ref) for ref in refs]) == [None] * len(refs)
+        assert await unit.runs_by_ref([(other, ref) for ref in refs]) == [theirs] * len(refs)
+        planned: dict[str, Any] = {
+            "descendants": await unit.run_descendants(org, theirs, 10),
+            "threads": await unit.threads([(org, thread)]),
+            "agents": await unit.agents_by_name([(org, "agent")]),
+            "agent": await unit.agent_by_id(org, f"agent-id-{other}"),
+            "checkpoints": await unit.checkpoints_waiting(org, theirs.trace_id, 0),
+            "nodes": await unit.nodes_known(org, [b"n" * 16]),
+            "claimable": await unit.lanes_claimable(org, None, 2**50, 10),
+            "reply": await unit.reply(org, "route\nkey"),
+            "key": await unit.key(org, identity(2)[2].key_id),
+        }
+    assert {name: found for name, found in planned.items() if found} == {}
+
+
+async def fill_whole(store: Store, org: int) -> RunRow:
+    """One row of every kind."""
+    thread = "their thread"
+    row = run_row(1, org=org, thread_id=thread, foreign_id="steps:x", last_seq=1, last_position=1, has_lane=True)
+    child = run_row(2, org=org, thread_id=thread, parent_key=f"run:{row.run_id}")
+    agent = shard_key(org, 1)
+    changes = run_changes(row, [event(1, 1, org=org, type=EventType.TOOL_CALL, agent=agent)])
+    changes.runs[child.run] = RunChange(None, child)
+    changes.threads = {(org, thread): ThreadRow(org, thread, 5, newest_run=child.run, open_runs=(row.run,))}
+    changes.agents = {agent: AgentRow(agent, org, f"agent-id-{org}", "agent", 5)}
+    changes.usage = {(org, 7, "agent", "", "running"): UsageRow(org, 7, "agent", "", "running", 1)}
+    waiting = CheckpointRow(org, row.run, "agent", 0, thread, "waiting_for_approval", 1, 1, "", 0, True, "", 5, 5)
+    changes.checkpoints = {(row.run, "agent", 0): waiting}
+    changes.lanes = {row.run: Lane(row.run, org, LaneState.QUEUED, "agent", 5)}
+    changes.messages = [Message(org, b"m" * 16, b"{}")]
+    changes.nodes = [Node(org, b"n" * 16, b"", b"m" * 16)]
+    changes.quarantined = [Quarantined(org, row.run, 5, "w", 1, "step", None, b"{}")]
+    changes.replies = [StoredReply(org, "route\nkey", b"d", 200, b"{}", 5)]
+    await commit(store, changes)
+    return row

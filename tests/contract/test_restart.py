@@ -1,0 +1,84 @@
+"""Restarts: what was acknowledged is there, whoever pulls the plug, and nothing needs a repair."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.backends import Backend
+from tests.support.factories import event, identity, run_changes, run_row
+from tests.support.fakes import FakeClock, SeededIds
+from tests.support.wait import wait_until
+from towerlog.engine.audit import verify_org
+from towerlog.store.base import Store
+
+KILLS = 8
+ROOT = Path(__file__).parents[2]
+
+
+async def test_what_was_committed_is_there_after_closing(backend: Backend, clock: FakeClock, ids: SeededIds) -> None:
+    store = await backend.open(clock, ids)
+    org = (await store.org_create(*identity(1))).org
+    row = run_row(org=org, last_seq=1, last_position=1)
+    async with store.begin() as unit:
+        await unit.commit(run_changes(row, [event(1, 1, org=org)]))
+    await store.close()
+    again = await backend.open(clock, ids)
+    assert again.epoch == store.epoch
+    assert await again.run(org, row.run_id) == row
+    assert len(await again.log(org, 0, 10)) == 1
+    async with again.begin() as unit:
+        assert (await unit.counters(org)).position == 1
+    await again.close()
+
+
+async def test_everything_acknowledged_survives_kill(
+    backend: Backend, backend_name: str, clock: FakeClock, ids: SeededIds, tmp_path: Path
+) -> None:
+    """A process that appends is killed at random moments; each time the next opening finds all that it said."""
+    store = await backend.open(clock, ids)
+    org = (await store.org_create(*identity(1))).org
+    await store.close()
+    chance = random.Random(5)
+    told: dict[str, tuple[int, int]] = {}
+    for kill in range(KILLS):
+        said = tmp_path / f"said-{kill}"
+        await asyncio.to_thread(run_and_kill, backend_name, backend.location, said, chance.randrange(1, 40))
+        lines = [line.split() for line in said.read_text().split("\n")[:-1]]
+        told |= {event_id: (int(position), int(seq)) for event_id, position, seq in lines}
+        store = await backend.open(clock, ids)
+        await check_log(store, org, told)
+        await store.close()
+    assert len(told) > KILLS
+
+
+def run_and_kill(backend_name: str, location: str, said: Path, lines: int) -> None:
+    """Starts the appender, waits for so many acknowledgements, kills it in the middle of what it does."""
+    command = [sys.executable, "-m", "tests.contract.appender", backend_name, location, "run"]
+    with said.open("wb") as out, subprocess.Popen(command, stdout=out, cwd=ROOT) as process:
+        try:
+            wait_until(
+                lambda: process.poll() is not None or said.read_bytes().count(b"\n") >= lines,
+                f"{lines} acknowledgements",
+                deadline_s=60,
+            )
+            assert process.poll() is None, "the appender ended by itself"
+        finally:
+            process.send_signal(signal.SIGKILL)
+
+
+async def check_log(store: Store, org: int, told: dict[str, tuple[int, int]]) -> None:
+    """All that was told is there at its place, nothing has a hole, and the projections follow from the log."""
+    log = await store.log(org, 0, 1_000_000)
+    assert [one.position for one in log] == list(range(1, len(log) + 1))
+    assert [one.seq for one in log] == list(range(1, len(log) + 1))
+    found = {one.event_id: (one.position, one.seq) for one in log}
+    assert len(found) == len(log), "an event was stored twice"
+    lost = {event_id: place for event_id, place in told.items() if found.get(event_id) != place}
+    assert lost == {}, f"{len(lost)} acknowledged events are lost"
+    complaints: list[str] = []
+    assert await verify_org(store, org, complaints.append) == 0, complaints

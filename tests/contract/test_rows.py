@@ -1,0 +1,253 @@
+"""Projection rows: they commit with their events, the newest change of a row wins, sums add up, a rebuild agrees."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.support.factories import draft, event, run_changes, run_row, traced
+from tests.support.fakes import FakeClock, SeededIds
+from tests.support.rig import QuietEngine
+from towerlog.engine import identities
+from towerlog.engine.audit import rebuild_org, verify_org
+from towerlog.errors import StorageFailed
+from towerlog.model.checkpoint import CheckpointRow
+from towerlog.model.command import Append
+from towerlog.model.event import CheckpointFacts, Draft, EventType, Facts, History
+from towerlog.model.identity import Counters, Principal, Scope, shard_key
+from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
+from towerlog.model.usage import Usage, UsageReport
+from towerlog.store.base import Changes, RunChange, Store
+
+
+async def commit(store: Store, changes: Changes) -> None:
+    async with store.begin() as unit:
+        await unit.commit(changes)
+
+
+async def test_rows_commit_with_their_events(store: Store, org: int) -> None:
+    """A reader never sees an event without its row, nor a row without its event."""
+    rounds = 40
+
+    async def write() -> None:
+        before: RunRow | None = None
+        for n in range(1, rounds + 1):
+            after = run_row(org=org, last_seq=n, last_position=n)
+            await commit(store, run_changes(after, [event(n, n, org=org)], before=before))
+            before = after
+
+    writing = asyncio.create_task(write())
+    seen = 0
+    while seen < rounds:
+        first = await store.run(org, run_row(org=org).run_id)
+        events = len(await store.events(org, run_row(org=org).run, 0, 1000))
+        second = await store.run(org, run_row(org=org).run_id)
+        # The row before the look and the row after it bracket what the look saw.
+        assert (0 if first is None else first.last_seq) <= events <= (0 if second is None else second.last_seq)
+        seen = events
+    await writing
+
+
+async def test_the_newest_change_of_a_row_is_what_is_read(store: Store, org: int) -> None:
+    row = run_row(org=org, thread_id="t")
+    agent = AgentRow(shard_key(org, 1), org, "id", "name", 5)
+    thread = ThreadRow(org, "t", 5)
+    await commit(
+        store,
+        Changes(
+            runs={row.run: RunChange(None, row)},
+            threads={(org, "t"): thread},
+            agents={agent.agent: agent},
+            counters={org: Counters(0, 1, 1)},
+        ),
+    )
+    moved = msgspec.structs.replace(row, status=Status.COMPLETED, agent="name", model="m", parent_key="trace:x")
+    later = msgspec.structs.replace(moved, last_seq=9)
+    for before, after in ((row, moved), (moved, later)):
+        await commit(
+            store,
+            Changes(
+                runs={row.run: RunChange(before, after)},
+                threads={(org, "t"): msgspec.structs.replace(thread, title="new")},
+                agents={agent.agent: msgspec.structs.replace(agent, event_count=3)},
+            ),
+        )
+    assert await store.run(org, row.run_id) == later
+    found = await store.thread(org, "t")
+    assert found is not None and found.title == "new"
+    known = await store.agent(org, "id")
+    assert known is not None and known.event_count == 3
+    async with store.begin() as unit:
+        assert await unit.threads([(org, "t"), (org, "no")]) == {(org, "t"): found}
+        assert await unit.agents_by_name([(org, "name"), (org, "no")]) == {(org, "name"): known}
+        assert await unit.runs_by_number([row.run, 5]) == {row.run: later}
+
+
+async def test_usage_increments_add_up_and_unknown_stays_unknown(store: Store, org: int) -> None:
+    key = (org, 7, "a", "m", "running")
+    increments = (
+        UsageRow(*key, 1, 1, 0, Usage(input_tokens=5)),
+        UsageRow(*key, 2, 0, 0, Usage(input_tokens=None, cost_nanos=3)),
+        UsageRow(*key, 1, 0, 1, Usage(input_tokens=2, cost_nanos=-1)),
+    )
+    for increment in increments:
+        await commit(store, Changes(usage={key: increment}))
+    [cell] = await store.usage(org, 0, 10, None, None)
+    assert cell == UsageRow(*key, 4, 1, 1, Usage(input_tokens=7, cost_nanos=2))
+    assert cell.usage.output_tokens is None
+
+
+async def test_usage_hours_begin_inclusive_and_end_exclusive(store: Store, org: int) -> None:
+    cells = [UsageRow(org, hour, agent, "m", "running", 1) for hour in (5, 6, 7) for agent in ("a", "b")]
+    await commit(store, Changes(usage={(org, c.hour, c.agent, c.model, c.status): c for c in cells}))
+    assert await store.usage(org, 5, 7, None, None) == cells[:4]
+    assert await store.usage(org, 6, 8, "b", None) == [cells[3], cells[5]]
+    assert await store.usage(org, 6, 8, "b", "other") == []
+
+
+def _checkpoint(org: int, run: int, step: int, **fields: object) -> CheckpointRow:
+    row = CheckpointRow(org, run, "a", step, "t", "completed", 1, step, "", 0, True, "", 5, 5)
+    return msgspec.structs.replace(row, **fields)
+
+
+async def test_the_latest_state_is_of_the_newest_run_at_its_highest_step(store: Store, org: int) -> None:
+    first, second, third = (shard_key(org, n) for n in (1, 2, 3))
+    rows = [
+        _checkpoint(org, first, 9),
+        _checkpoint(org, second, 0),
+        _checkpoint(org, second, 3),
+        _checkpoint(org, second, 3, agent="b", position=77),
+        _checkpoint(org, third, 0, initial=True, position=99),
+        _checkpoint(org, third, 0, thread_id="elsewhere", agent="z", position=100),
+    ]
+    assert await store.checkpoint_latest(org, "t") is None
+    await commit(store, Changes(checkpoints={(row.run, row.agent, row.step_index): row for row in rows}))
+    assert await store.checkpoint_latest(org, "t") == rows[3]
+    assert await store.checkpoint_latest_of_run(org, second) == rows[3]
+    assert await store.checkpoint_latest_of_run(org, first) == rows[0]
+    only = msgspec.structs.replace(rows[4], thread_id="only", agent="c")
+    await commit(store, Changes(checkpoints={(only.run, only.agent, only.step_index): only}))
+    assert await store.checkpoint_latest(org, "only") == only, "an initial one counts where there is no other"
+
+
+async def test_what_waits_for_approval_is_listed_oldest_first(store: Store, org: int) -> None:
+    run = run_row(org=org, trace_id="tr")
+    waiting = [_checkpoint(org, run.run, n, status="waiting_for_approval", position=9 - n) for n in range(3)]
+    decided = _checkpoint(org, run.run, 3, status="approved")
+    rows = {(row.run, row.agent, row.step_index): row for row in (*waiting, decided)}
+    await commit(store, Changes(runs={run.run: RunChange(None, run)}, checkpoints=rows))
+    assert await store.approvals(org, 10) == waiting[::-1]
+    assert await store.approvals(org, 2) == waiting[:0:-1]
+    async with store.begin() as unit:
+        assert await unit.checkpoints_waiting(org, "tr", 1) == [waiting[1]]
+        assert await unit.checkpoint(run.run, "a", 3) == decided
+        assert await unit.checkpoint(run.run, "b", 3) is None
+
+
+async def test_descendants_come_level_by_level_and_loops_end(store: Store, org: int) -> None:
+    root = run_row(1, org=org)
+    child = run_row(2, org=org, parent_key=f"run:{root.run_id}")
+    ended = run_row(3, org=org, parent_key=f"trace:{root.trace_id}", status=Status.COMPLETED)
+    grandchild = run_row(4, org=org, parent_key=f"trace:{ended.trace_id}")
+    looped = msgspec.structs.replace(root, parent_key=f"run:{grandchild.run_id}")
+    rows = {row.run: RunChange(None, row) for row in (looped, child, ended, grandchild)}
+    await commit(store, Changes(runs=rows, counters={org: Counters(0, 4, 0)}))
+    async with store.begin() as unit:
+        assert await unit.run_descendants(org, looped, 100) == [child, grandchild]
+        assert await unit.run_descendants(org, child, 100) == []
+    assert await store.run_children(org, looped, 100) == [child, ended]
+    names = [(name, "t") for name in (f"run:{root.run_id}", f"trace:{ended.trace_id}", "trace:none", "run:none")]
+    assert await store.run_ids_of_parents(org, names) == {names[0]: root.run_id, names[1]: ended.run_id}
+
+
+async def test_runs_that_are_being_cancelled_are_found_by_when_it_was_asked(store: Store, org: int) -> None:
+    asked = run_row(1, org=org, status=Status.CANCELLING, cancel_requested_at=100)
+    later = run_row(2, org=org, status=Status.CANCELLING, cancel_requested_at=200)
+    ended = run_row(3, org=org, status=Status.CANCELLED, cancel_requested_at=50)
+    await commit(store, Changes(runs={row.run: RunChange(None, row) for row in (asked, later, ended)}))
+    async with store.begin() as unit:
+        assert await unit.runs_cancelling(99, 10) == []
+        assert await unit.runs_cancelling(100, 10) == [asked]
+        assert await unit.runs_cancelling(500, 1) != []
+        assert len(await unit.runs_cancelling(500, 10)) == 2
+
+
+def story() -> list[list[Draft]]:
+    """A little of everything that moves a projection, in four groups."""
+    one, two = traced("one", "t"), traced("two", "t")
+    total = UsageReport(Usage(input_tokens=10, cost_nanos=5))
+    delta = UsageReport(Usage(output_tokens=3), "delta")
+    state = Facts(checkpoint=CheckpointFacts(0, "waiting_for_approval"), report=total, status=Status.WAITING)
+    history = History([b'{"role":"user","content":"hi"}'], None)
+    return [
+        [
+            draft(EventType.RUN_STARTED, one, agent="a", facts=Facts(fills=True, model="m1")),
+            draft(EventType.MODEL_CALL, one, agent="b", facts=Facts(report=delta, model="m2")),
+            draft(EventType.TOOL_CALL, one, {"tool": "sh"}, facts=Facts(tool="sh")),
+        ],
+        [
+            draft(EventType.CHECKPOINT, one, {"step_index": 0}, agent="a", facts=state, history=history),
+            draft(EventType.STEP, two, agent="a"),
+            draft(EventType.RUN_FAILED, two, agent="a", facts=Facts(error="no")),
+        ],
+        [
+            draft(EventType.RUN_COMPLETED, two, agent="a", facts=Facts(recovered=True)),
+            draft(EventType.MODEL_CALL, one, agent="b", facts=Facts(report=delta)),
+            draft(EventType.RUN_COMPLETED, one, agent="a"),
+        ],
+        [
+            draft(EventType.RUN_FAILED, one, agent="a", facts=Facts(error="late")),
+            draft(EventType.RUN_STARTED, two, agent="a", facts=Facts(fills=True, metadata=msgspec.Raw(b'{"x":1}'))),
+        ],
+    ]
+
+
+async def test_rebuild_equals_incremental(store: Store, clock: FakeClock, ids: SeededIds) -> None:
+    minted = await identities.create_org(store, clock, ids, "default")
+    org = minted.org.org
+    principal = Principal(org, minted.org.org_id, minted.key.user_id, minted.key.key_id, frozenset(Scope))
+    engine = QuietEngine(store, clock, ids)
+    await engine.start()
+    for group in story():
+        clock.advance(1_800_000)
+        await engine.execute(principal, Append("steps", list(group)), "steps")
+    await engine.stop()
+    complaints: list[str] = []
+    assert await verify_org(store, org, complaints.append) == 0, complaints
+    before = await store.rows(org)
+    assert await rebuild_org(store, org) == 11
+    after = await store.rows(org)
+    for name in ("runs", "threads", "agents", "usage", "checkpoints"):
+        ours, theirs = (sorted(map(msgspec.json.encode, getattr(rows, name))) for rows in (before, after))
+        assert ours and ours == theirs, name
+
+
+async def test_a_rebuild_touches_no_other_organisation(store: Store, org: int, other: int) -> None:
+    row, theirs = run_row(1, org=org), run_row(1, org=other)
+    for one in (row, theirs):
+        await commit(store, Changes(runs={one.run: RunChange(None, one)}))
+    await commit(store, Changes(replaces=org))
+    assert await store.run(org, row.run_id) is None
+    assert await store.run(other, theirs.run_id) == theirs
+
+
+async def test_trimming_a_run_keeps_the_seq_of_what_is_left(store: Store, org: int, other: int) -> None:
+    row = run_row(org=org, last_seq=5, last_position=5)
+    await commit(store, run_changes(row, [event(n, n, org=org) for n in range(1, 6)]))
+    await store.run_trim(other, row.run, 5)
+    assert len(await store.events(org, row.run, 0, 10)) == 5, "not theirs to trim"
+    await store.run_trim(org, row.run, 4)
+    assert [one.seq for one in await store.events(org, row.run, 0, 10)] == [4, 5]
+    assert await store.run(org, row.run_id) == row
+
+
+async def test_a_run_has_one_number_and_one_id(store: Store, org: int, tmp_path: Path) -> None:
+    row = run_row(1, org=org)
+    await commit(store, Changes(runs={row.run: RunChange(None, row)}))
+    twin = msgspec.structs.replace(run_row(2, org=org), run_id=row.run_id)
+    for again in (row, twin):
+        with pytest.raises(StorageFailed):
+            await commit(store, Changes(runs={again.run: RunChange(None, again)}))

@@ -1,0 +1,151 @@
+"""The docs say what the program does: generated parts are up to date, examples run, links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.support.curl import REFUSALS_FAIL, put_on_path
+from tests.support.demo import Demo
+from tests.support.pages import blocks, wrong
+from tests.support.server import ADMIN_KEY, NO_LIMITS, Server, executable
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.DOTALL | re.MULTILINE)
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def with_blocks(language: str) -> list[Path]:
+    """The pages, but for the README, that have blocks of a language."""
+    return [page for page in PAGES if blocks(page.read_text(), language) and name_of(page) != "README.md"]
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    spec = spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A server of a page's own; the environment that a reader has beside it."""
+    server = Server(tmp_path / "data", NO_LIMITS)
+    try:
+        server.start()
+        yield environment(tmp_path, server.base_url, ADMIN_KEY, TOWERLOG_DATA_DIR=str(server.data_dir))
+    finally:
+        server.close()
+
+
+def environment(folder: Path, url: str, key: str, **more: str) -> dict[str, str]:
+    """The variables that pages speak of, and the programs that they call."""
+    tools = folder / "tools"
+    tools.mkdir()
+    put_on_path(tools)
+    path = f"{tools}:{Path(executable()).parent}:{os.environ['PATH']}"
+    return {"PATH": path, "TOWERLOG_URL": url, "TOWERLOG_API_KEY": key, REFUSALS_FAIL: "1", **more}
+
+
+@pytest.mark.parametrize("page", with_blocks("console"), ids=name_of)
+def test_the_console_blocks_of_a_page_come_out_as_it_says(page, tmp_path, served) -> None:
+    text = page.read_text()
+    # What a page's Python does belongs to its story: it comes between its console blocks.
+    run_python(page, served)
+    found = wrong(name_of(page), text, tmp_path, served)
+    assert not found, "\n\n".join(found)
+
+
+@pytest.mark.parametrize("page", with_blocks("python"), ids=name_of)
+def test_the_python_blocks_of_a_page_run(page, served) -> None:
+    run_python(page, served)
+
+
+def run_python(page: Path, env: dict[str, str]) -> None:
+    for block in blocks(page.read_text(), "python"):
+        done = subprocess.run(
+            [sys.executable, "-c", block.text],
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"{name_of(page)}:{block.line}\n{done.stderr}"
+
+
+def test_the_tour_of_the_readme_comes_out_as_it_says(tmp_path) -> None:
+    demo = Demo(tmp_path)
+    try:
+        demo.commands()
+        found = wrong(
+            "README.md", (ROOT / "README.md").read_text(), tmp_path, environment(tmp_path, demo.url, demo.key)
+        )
+    finally:
+        demo.stop()
+    assert not found, "\n\n".join(found)
+
+
+def test_the_generated_parts_are_up_to_date(generate) -> None:
+    stale = [name_of(page) for page in generate.outdated()]
+    assert stale == [], "run .venv/bin/python docs/generate.py"
+
+
+def test_every_generated_part_stands_on_a_page(generate) -> None:
+    text = "".join(page.read_text() for page in PAGES)
+    assert set(generate.SECTIONS) == set(re.findall(r"<!-- generated: ([a-z-]+) -->", text))
+
+
+def test_a_stale_part_is_noticed_and_renewed(generate) -> None:
+    page = "before\n<!-- generated: exit-codes -->\nold\n<!-- /generated -->\nafter\n"
+    fresh = generate.renewed(page)
+    assert fresh.startswith("before\n<!-- generated: exit-codes -->\n| Code |")
+    assert fresh.endswith("|\n<!-- /generated -->\nafter\n")
+    assert generate.renewed(fresh) == fresh
+
+
+def targets(page: Path) -> Iterator[str]:
+    """Where the links of a page lead, those to other sites left out."""
+    for target in LINK.findall(CODE.sub("", page.read_text())):
+        if not re.match(r"[a-z]+:", target):
+            yield target
+
+
+def anchors(page: Path) -> set[str]:
+    """The fragments that a page's headings can be linked by."""
+    heads = re.findall(r"^#+ (.+)$", CODE.sub(lambda found: found[0].strip("`"), page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).strip().replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page) -> None:
+    for target in targets(page):
+        path, _, fragment = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), f"{name_of(page)}: {target}"
+        assert not fragment or fragment in anchors(there), f"{name_of(page)}: {target}"
+
+
+def test_every_page_of_the_docs_is_linked_from_another() -> None:
+    linked = {(page.parent / target.partition("#")[0]).resolve() for page in PAGES for target in targets(page)}
+    folders = {there for there in linked if there.is_dir()}
+    lonely = [
+        name_of(page) for page in PAGES if page.parent != ROOT and page not in linked and page.parent not in folders
+    ]
+    assert lonely == []

@@ -1,0 +1,96 @@
+"""The laws that hold for all folds together, for random stories: a rebuild from the log gives the rows that are there."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+from typing import Any
+
+from hypothesis import Phase, given, settings
+
+from tests.support.rig import Rig, open_rig
+from tests.support.stories import play, stories
+from towerlog.engine.audit import verify_org
+from towerlog.model.event import EventType
+from towerlog.model.identity import Principal
+from towerlog.model.run import TERMINAL, TRANSITIONS, RunRow, Status
+from towerlog.model.usage import Usage
+from towerlog.projections import runs as run_fold
+from towerlog.store.base import Rows
+
+
+def test_rebuild_equals_incremental(tmp_path: Path) -> None:
+    """Whatever is sent in whatever order, with the writer's cache or without it."""
+    names = map("org {}".format, itertools.count())
+
+    with asyncio.Runner() as runner:
+
+        # Not shrunk: a story is short enough to read, and shrinking one takes minutes.
+        @settings(max_examples=150, phases=[Phase.explicit, Phase.generate])
+        @given(stories)
+        def holds(story: list[tuple[str, Any]]) -> None:
+            runner.run(check_story(rig, next(names), story))
+
+        opened = open_rig(tmp_path)
+        rig = runner.run(opened.__aenter__())
+        try:
+            holds()
+        finally:
+            runner.run(opened.__aexit__(None, None, None))
+
+
+async def check_story(rig: Rig, name: str, story: list[tuple[str, Any]]) -> None:
+    """Plays it in an organisation of its own, then holds every law against what is there."""
+    who = await rig.make_org(name)
+    await play(rig, story, who)
+    complaints: list[str] = []
+    assert await verify_org(rig.store, who.org, complaints.append) == 0, complaints
+    rows = await rig.store.rows(who.org)
+    check_sums(rows)
+    for row in rows.runs:
+        await check_status(rig, who, row)
+    for thread in rows.threads:
+        runs = [row for row in rows.runs if row.thread_id == thread.thread_id]
+        assert thread.open_runs == tuple(sorted(row.run for row in runs if not row.is_terminal()))
+        assert thread.run_count == len(runs)
+        assert thread.newest_run == max((row.run for row in runs), default=0)
+
+
+def check_sums(rows: Rows) -> None:
+    """Runs, agents and roll-up cells tell the same sums, each in its own way."""
+    for bucket in Usage.__struct_fields__:
+
+        def total(found: list[Any], bucket: str = bucket) -> int:
+            return sum(getattr(row.usage, bucket) or 0 for row in found)
+
+        assert total(rows.runs) == total(rows.agents) == total(rows.usage), bucket
+    events = sum(row.last_seq for row in rows.runs)
+    assert events == rows.position == sum(cell.events for cell in rows.usage)
+    assert events == sum(agent.event_count for agent in rows.agents)
+    assert len(rows.runs) == sum(cell.runs_started for cell in rows.usage)
+    assert sum(row.is_terminal() for row in rows.runs) == sum(cell.runs_ended for cell in rows.usage)
+
+
+async def check_status(rig: Rig, who: Principal, row: RunRow) -> None:
+    """The status only moves along the table, and nothing moves it once it has ended."""
+    agents = {agent.agent: agent.name for agent in (await rig.store.rows(who.org)).agents}
+    events = await rig.store.events(who.org, row.run, 0, 1000)
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    current = run_fold.begin(events[0])
+    assert current.status is (Status.QUEUED if events[0].type is EventType.RUN_QUEUED else Status.RUNNING)
+    endings = 0
+    for event in events:
+        after = run_fold.fold(current, event, agents.get(event.agent))
+        if after.status is not current.status:
+            revived = current.status is Status.FAILED and event.facts.recovered
+            assert after.status in TRANSITIONS[current.status] or revived
+            endings += after.is_terminal() and not revived
+        if current.is_terminal() and current.status is after.status:
+            assert event.late, "an event after the end is marked"
+        if event.late:
+            unmoved = ("status", "usage", "parts", "ended_at", "ended_seq", "error", "pending", "open_tools", "thread_id")
+            assert all(getattr(after, name) == getattr(current, name) for name in unmoved)
+        current = after
+    assert endings == (row.status in TERMINAL)
+    assert current.status is row.status

@@ -1,0 +1,89 @@
+"""Pages of the docs: their code blocks, run as a reader would, and what they say must come back.
+
+A `console` block has commands after `$ ` (continued by `> `) and under each what it prints; `…` stands for anything,
+and a command with nothing under it may print what it likes. All commands of a page share one shell.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+BLOCK = re.compile(r"^```([a-z]+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+SESSION_S = 60
+BEGIN, DONE = "\x1e", "\x1f"
+
+
+class Block(NamedTuple):
+    """A fenced block and the line of the page where its content begins."""
+
+    language: str
+    line: int
+    text: str
+
+
+class Command(NamedTuple):
+    """A command and what the page says it prints; None where it says nothing."""
+
+    line: int
+    script: str
+    expected: str | None
+
+
+def blocks(text: str, language: str) -> list[Block]:
+    """The blocks of one language in a page."""
+    found = BLOCK.finditer(text)
+    return [Block(b[1], text.count("\n", 0, b.start()) + 2, b[2]) for b in found if b[1] == language]
+
+
+def commands(block: Block) -> Iterator[Command]:
+    """The commands of a console block."""
+    script: list[str] = []
+    printed: list[str] = []
+    begun = block.line
+    for number, line in enumerate(block.text.splitlines(), block.line):
+        if line.startswith("$ "):
+            if script:
+                yield Command(begun, "\n".join(script), "\n".join(printed) or None)
+            script, printed, begun = [line[2:]], [], number
+        elif line.startswith("> ") and not printed:
+            script.append(line[2:])
+        else:
+            printed.append(line)
+    if script:
+        yield Command(begun, "\n".join(script), "\n".join(printed) or None)
+
+
+def wrong(page: str, text: str, folder: Path, env: Mapping[str, str]) -> list[str]:
+    """What the console blocks of a page do other than it says; runs them all, in order, in one shell."""
+    given = [command for block in blocks(text, "console") for command in commands(block)]
+    script = "".join(f"printf '{BEGIN}'\n{command.script}\nprintf '{DONE}%d' $?\n" for command in given)
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env={**os.environ, **env},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=SESSION_S,
+        check=False,
+    )
+    told = done.stdout.decode(errors="replace").split(BEGIN)[1:]
+    found: list[str] = []
+    for command, answer in zip(given, [*told, *[f"{DONE}not run"] * (len(given) - len(told))], strict=True):
+        printed, _, code = answer.partition(DONE)
+        if code != "0":
+            found.append(f"{page}:{command.line}: `{command.script}` ended with {code}: {printed}")
+        elif command.expected is not None and not matches(command.expected, printed):
+            found.append(f"{page}:{command.line}: the page says\n{command.expected}\nand it was\n{printed}")
+    return found
+
+
+def matches(expected: str, printed: str) -> bool:
+    """Whether a text is what a page says it is, `…` standing for anything."""
+    pattern = ".*?".join(map(re.escape, expected.strip().split("…")))
+    return re.fullmatch(pattern, printed.strip(), re.DOTALL) is not None
