@@ -112,7 +112,7 @@ CONTRACTS: list[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_t
 ]
 
 LAWFUL_IMPORTS = {
-    "asgi/app.py": "import starlette",
+    "asgi/app.py": "import uvicorn",
     "store/sqlite.py": "import apsw",
     "server.py": "from towerlog import config\nfrom towerlog.store import sqlite",
     "cli/serve.py": "from towerlog import config, server",
@@ -127,7 +127,7 @@ PURE = "A dialect, a fold, a noun does no I/O"
 DIALECTS = "Dialects do not know each other"
 BACKENDS = "Backends do not know each other, and their contract knows none"
 SETTINGS = "Only the entry points read settings"
-ASGI = "Only asgi speaks ASGI; the engine never does"
+ASGI = "Only asgi speaks ASGI, and only the wiring serves it; the engine never does"
 DATABASE = "Only the store opens a database"
 WIRING = "Only the wiring names a backend"
 SDK = "The SDK needs nothing but the standard library and the errors"
@@ -144,7 +144,7 @@ IMPORT_FAULTS = {
     "a backend imports the other": ("store/postgres.py", "from towerlog.store import sqlite", BACKENDS),
     "the contract imports a backend": ("store/base.py", "from towerlog.store import sqlite", BACKENDS),
     "the engine reads settings": ("engine/core.py", "from towerlog import config", SETTINGS),
-    "the engine speaks ASGI": ("engine/core.py", "from starlette.requests import Request", ASGI),
+    "the engine speaks ASGI": ("engine/core.py", "from uvicorn.config import Config", ASGI),
     "asgi opens a database": ("asgi/app.py", "import apsw", DATABASE),
     "the engine names a backend": ("engine/core.py", "from towerlog.store import sqlite", WIRING),
     "asgi names a bus": ("asgi/app.py", "from towerlog.wake import nats", WIRING),

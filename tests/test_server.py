@@ -54,7 +54,6 @@ class Process:
             env=clean_environment({"TOWERLOG_BOOTSTRAP_KEY": "", **environment}),
             stdout=subprocess.PIPE,
             stderr=self.log,
-            text=True,
         )
 
     def started(self) -> dict[str, Any]:

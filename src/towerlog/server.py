@@ -112,9 +112,7 @@ class Node:
 
     def drain(self) -> None:
         """Lets long polls go with what there is, where the engine knows how to."""
-        drain: Callable[[], None] | None = getattr(self.engine, "drain", None)
-        if drain is not None:
-            drain()
+        self.engine.drain()
 
     async def stop(self) -> None:
         """Finishes every command that was taken, then closes the files."""

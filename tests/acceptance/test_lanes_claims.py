@@ -148,8 +148,13 @@ def test_a_run_that_telemetry_brought_is_never_handed_out(org, unique) -> None:
 def test_a_claim_for_other_agents_leaves_the_queue_alone(org, unique) -> None:
     run_id = create_run(org, unique("thread"))["run_id"]
     assert take(org, "w", agents=[unique("nobody")]).status_code == 204
-    assert take(org, "w", labels={"gpu": "yes"}).status_code == 204
     assert ok(take(org, "w"))["run"]["id"] == run_id
+
+
+def test_labels_choose_among_the_queued(org, unique) -> None:
+    run_id = create_run(org, unique("thread"), labels={"gpu": "yes"})["run_id"]
+    assert take(org, "w", labels={"gpu": "no"}).status_code == 204
+    assert ok(take(org, "w", labels={"gpu": "yes"}))["run"]["id"] == run_id
 
 
 def test_a_held_run_is_409_and_says_until_when_but_not_by_whom(client, unique) -> None:

@@ -108,6 +108,45 @@ def judge(path: str, reply: httpx2.Response, allowed: set[int]) -> str | None:
     return None
 
 
+JUNK = [
+    "",
+    "%00",
+    "%ff%fe",
+    "-1",
+    "1e400",
+    "9" * 400,
+    "NaN",
+    "true",
+    "[]",
+    "%0d%0aX-Injected:1",
+    "x" * 5000,
+    "%F0%9F%9C%B2",
+]
+PARAMETERS = [
+    *["limit", "before", "status", "agent", "thread_id", "model", "persona_id", "parent_run_id", "since", "until", "q"],
+    *["after_seq", "tail", "after", "state", "cursor", "type", "by", "name", "from", "to"],
+]
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_hostile_query_is_answered(client, ids, name) -> None:
+    wrong = []
+    for path in sorted(path for method, path in ROUTES if method == "GET" and path != "/metrics"):
+        for value in JUNK:
+            reply = client.get(f"{filled(path, ids)}?{name}={value}&follow=false", timeout=ANSWER_WITHIN_S)
+            if reply.status_code >= 500 or "X-Injected" in reply.headers:
+                wrong.append(f"{path}?{name}={value[:20]}: {reply.status_code}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("value", ["", "-1", "x", "9" * 400, "1.5", "0x1", "1,2", "\u00fc"])
+def test_a_hostile_cursor_header_is_answered(client, ids, value) -> None:
+    for path in [f"/v1/runs/{ids['run']}/events", f"/agents/{ids['agent']}/events"]:
+        headers = [("Last-Event-ID", value.encode("latin-1")), ("Accept", b"text/event-stream")]
+        reply = client.get(path, params={"follow": "false"}, headers=headers, timeout=ANSWER_WITHIN_S)
+        assert reply.status_code in {200, 204, 400, 422}, f"{path}: {reply.status_code}"
+
+
 @pytest.mark.parametrize("name", sorted(HOSTILE))
 def test_a_hostile_body_is_answered(client, ids, name) -> None:
     wrong = []

@@ -14,7 +14,7 @@ from tests.support.calls import tried
 from towerlog.dialects.base import Settings
 from towerlog.dialects.runner_events import RunnerEvent, draft_of, thread_of
 from towerlog.errors import Invalid, TooLarge, TowerlogError
-from towerlog.model.event import CheckpointFacts, Draft, EventType, Facts, OpenRun, RunByTrace, Touch
+from towerlog.model.event import LATEST_STEP, CheckpointFacts, Draft, EventType, Facts, OpenRun, RunByTrace, Touch
 from towerlog.model.run import Status
 
 IDS = {"thread_id": "t", "trace_id": "x"}
@@ -62,12 +62,19 @@ def test_without_a_trace_it_is_the_open_run_of_the_thread(trace: str | None) -> 
     assert draft("thread_completed").run == RunByTrace("t", "x")
 
 
+def leaves(status: str) -> CheckpointFacts:
+    """The newest checkpoint's status is this one now."""
+    return CheckpointFacts(LATEST_STEP, status, decision=True)
+
+
 def test_an_end_merges_its_figures_into_the_metadata() -> None:
     found = draft("thread_completed", {"tokens_used": 420, "model": "m-2"})
     assert (found.type, found.natural_key) == (EventType.RUN_COMPLETED, "thread_completed")
-    assert found.facts == Facts(model="m-2", metadata=msgspec.Raw(b'{"tokens_used":420,"model":"m-2"}'))
+    assert found.facts == Facts(
+        model="m-2", metadata=msgspec.Raw(b'{"tokens_used":420,"model":"m-2"}'), checkpoint=leaves("completed")
+    )
     assert draft("thread_completed", {"tokens_used": 0}).facts.metadata == msgspec.Raw(b'{"tokens_used":0}')
-    assert draft("thread_completed", {"tokens_used": None}).facts == Facts()
+    assert draft("thread_completed", {"tokens_used": None}).facts == Facts(checkpoint=leaves("completed"))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +99,7 @@ def test_an_error_is_a_text_or_an_object(error: Any, text: str | None) -> None:
 
 
 def test_an_error_without_a_reason_is_one() -> None:
-    assert draft("thread_error").facts == Facts()
+    assert draft("thread_error").facts == Facts(checkpoint=leaves("error"))
 
 
 def test_an_exceeded_budget_keeps_its_figures_as_they_were_sent() -> None:
@@ -109,7 +116,7 @@ def test_a_budget_warning_says_nothing_of_its_run() -> None:
 
 def test_an_idle_thread_is_running() -> None:
     found = draft("thread_idle")
-    assert (found.type, found.facts) == (EventType.OTHER, Facts(name="thread_idle", status=Status.RUNNING))
+    assert (found.type, found.facts) == (EventType.OTHER, Facts(name="thread_idle", status=Status.RUNNING, checkpoint=leaves("idle")))
 
 
 @pytest.mark.parametrize("kind", ["thread_rate_limited", "heartbeat", *OTHERS])

@@ -81,6 +81,10 @@ class Engine:
         self._writer.start()
         self._upkeep_task = asyncio.create_task(self._upkeep.run(), name="towerlog-upkeep")
 
+    def drain(self) -> None:
+        """Answers every long poll now; nobody waits any more."""
+        self._waiting.stop()
+
     async def stop(self) -> None:
         """Ends streams and long polls, finishes every command that was taken. The store stays open."""
         self._hub.stop_all()
@@ -188,9 +192,11 @@ class Engine:
         while True:
             ticket = self._waiting.enter(("queue", principal.org))
             try:
-                outcome = await self._writer.submit(principal, command, dialect, idempotency)
-                left_ms = deadline - self._clock.steady_ms()
-                if not isinstance(outcome, o.NothingToClaim) or left_ms <= 0 or self._waiting.stopped:
+                left_ms = max(deadline - self._clock.steady_ms(), 0)
+                last = left_ms == 0 or self._waiting.stopped
+                attempt = msgspec.structs.replace(command, wait_ms=0 if last else left_ms)
+                outcome = await self._writer.submit(principal, attempt, dialect, idempotency)
+                if last or not isinstance(outcome, o.NothingToClaim):
                     return outcome
                 await self._waiting.wait(ticket, left_ms)
             finally:

@@ -219,7 +219,7 @@ async def _same_checkpoint(plan: Plan, row: RunRow, draft: Draft, agent: AgentRo
     if first or (part is not None and facts.step_index > part.step_index):
         return None  # a step higher than any before cannot be a repeat
     known = await plan.checkpoint(row.run, agent.name, facts.step_index)
-    if known is None or known.initial or known.digest != facts.digest or known.status != facts.status:
+    if known is None or known.initial or known.digest != facts.digest:
         return None
     return Stored(known.position, known.seq, row.run_id, agent.name, True, False, row.pending)
 

@@ -229,7 +229,8 @@ class Writer:
         if known is not None:
             return Replayed(known.status, known.body) if known.digest == wanted.digest else IdempotencyMismatch()
         outcome = await self._planner(plan, submission)
-        if not isinstance(outcome, TowerlogError | NothingToClaim):
+        still_waiting = isinstance(outcome, NothingToClaim) and getattr(submission.command, "wait_ms", 0) > 0
+        if not isinstance(outcome, TowerlogError) and not still_waiting:
             status, body = wanted.encode(outcome)
             plan.changes.replies.append(StoredReply(org, name, wanted.digest, status, body, plan.now))
         return outcome

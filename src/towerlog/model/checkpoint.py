@@ -26,7 +26,6 @@ class CheckpointRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     revision: int = 1
     initial: bool = False
     metas: str = ""
-    metas: str = ""
 
 
 class CheckpointView(msgspec.Struct, frozen=True, gc=False):

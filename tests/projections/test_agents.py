@@ -1,0 +1,68 @@
+"""The fold of an agent: counts and sums over all its events."""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.factories import event, run_row
+from tests.support.fakes import START_MS
+from tests.support.stories import usages
+from towerlog.model.event import EventType
+from towerlog.model.run import AgentRow
+from towerlog.model.usage import NOTHING, Usage
+from towerlog.projections import agents
+
+AGENT = AgentRow(1, 1, "id", "name", 5, last_heartbeat_at=77)
+
+
+def test_the_first_event_of_a_run_counts_the_run() -> None:
+    run = run_row(usage=Usage(input_tokens=3))
+    row = agents.fold(AGENT, None, run, event(1, 1))
+    assert (row.run_count, row.event_count, row.error_count) == (1, 1, 0)
+    assert (row.usage, row.last_event_at, row.last_heartbeat_at) == (Usage(input_tokens=3), START_MS + 1, 77)
+    again = agents.fold(row, run, run, event(2, 2))
+    assert (again.run_count, again.event_count, again.usage) == (1, 2, Usage(input_tokens=3))
+
+
+def test_only_what_an_event_added_is_added() -> None:
+    before = run_row(usage=Usage(input_tokens=3, cost_nanos=10))
+    after = run_row(usage=Usage(input_tokens=8, cost_nanos=4, output_tokens=1))
+    row = agents.fold(AGENT, before, after, event(1, 2))
+    assert row.usage == Usage(input_tokens=5, cost_nanos=-6, output_tokens=1)
+
+
+def test_failures_are_counted_unless_they_come_late() -> None:
+    run = run_row()
+    row = agents.fold(AGENT, run, run, event(1, 1, type=EventType.RUN_FAILED))
+    row = agents.fold(row, run, run, event(2, 2, type=EventType.RUN_FAILED, late=True))
+    row = agents.fold(row, run, run, event(3, 3, type=EventType.RUN_COMPLETED))
+    assert (row.error_count, row.event_count) == (1, 3)
+
+
+def test_whether_a_row_was_read_back_makes_no_difference() -> None:
+    before = run_row(usage=Usage(input_tokens=3))
+    twin = msgspec.convert(msgspec.to_builtins(before), type(before))
+    assert twin.usage is not before.usage
+    row = agents.fold(AGENT, before, twin, event(1, 2))
+    assert row.usage == NOTHING and row.usage.input_tokens is None
+
+
+def test_what_is_left_without_events_is_identity_and_heartbeat() -> None:
+    row = agents.fold(AGENT, None, run_row(usage=Usage(1)), event(1, 1))
+    assert agents.emptied(row) == AGENT
+
+
+@given(st.lists(usages, max_size=8))
+def test_the_sums_of_an_agent_are_those_of_its_run(totals: list[Usage]) -> None:
+    row, before = AGENT, run_row()
+    for position, total in enumerate(totals, start=1):
+        after = run_row(usage=total)
+        row = agents.fold(row, before, after, event(position, position))
+        before = after
+    for bucket in Usage.__struct_fields__:
+        # Where the run forgets a figure that it knew, what was spent stays spent; see `subtract`.
+        known = [getattr(total, bucket) for total in totals]
+        if None not in known:
+            assert (getattr(row.usage, bucket) or 0) == (known[-1] if known else 0)

@@ -1,0 +1,348 @@
+"""The fold of a run, case by case, and for random sequences of events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.factories import event, run_row
+from tests.support.fakes import START_MS
+from tests.support.stories import FACTS, reports
+from towerlog.model.event import NO_FACTS, TARGET_STATUS, Born, CheckpointFacts, Event, EventType, Facts, LaneFacts
+from towerlog.model.run import MAX_OPEN_TOOLS, MAX_PARTS, MAX_PENDING, TERMINAL, TRANSITIONS, Part, Pending, RunRow, Status
+from towerlog.model.usage import NOTHING, Usage, UsageReport
+from towerlog.projections import runs as run_fold
+
+E = EventType
+
+
+def happened(row: RunRow, kind: EventType = E.STEP, facts: Facts = NO_FACTS, **fields: Any) -> Event:
+    """The next event of a run, as the log would hold it."""
+    known = {
+        "type": kind,
+        "facts": facts,
+        "facts_json": b"" if facts is NO_FACTS else msgspec.json.encode(facts),
+        "late": row.is_terminal() and not run_fold.revives(row, kind, facts),
+        "hash": b"h%d" % (row.last_seq + 1),
+    }
+    return event(row.last_position + 10, row.last_seq + 1, **{**known, **fields})
+
+
+def after(row: RunRow, *kinds: EventType, agent: str | None = "a", **fields: Any) -> RunRow:
+    """The row once these have happened to it."""
+    for kind in kinds:
+        row = run_fold.fold(row, happened(row, kind, **fields), agent)
+    return row
+
+
+def told(row: RunRow, kind: EventType = E.STEP, agent: str | None = "a", data: bytes = b"{}", **facts: Any) -> RunRow:
+    """The row after one event that says something."""
+    return run_fold.fold(row, happened(row, kind, Facts(**facts), data=data), agent)
+
+
+def reported(row: RunRow, agent: str, usage: Usage, kind: Any = "total", *, whole_run: bool = False) -> RunRow:
+    """The row after a report of usage."""
+    return told(row, E.MODEL_CALL, agent, report=UsageReport(usage, kind, whole_run))
+
+
+# Beginning
+
+
+def test_a_run_begins_as_it_was_born() -> None:
+    born = Born("id", "thread", "trace", "steps:1", True, "user", "trace:p", "before", "persona", "route", "steps")
+    row = run_fold.begin(event(7, 1, facts=Facts(born=born)))
+    assert row == RunRow(
+        row.run,
+        1,
+        "id",
+        "thread",
+        "trace",
+        Status.RUNNING,
+        START_MS + 7,
+        foreign_id="steps:1",
+        source="steps",
+        implicit=True,
+        created_by="user",
+        parent_key="trace:p",
+        resumed_from="before",
+        persona_id="persona",
+        route_id="route",
+    )
+    assert (row.last_seq, row.started_at, row.has_lane) == (0, None, False)
+
+
+def test_a_run_that_is_queued_waits_for_a_worker() -> None:
+    row = run_fold.begin(event(1, 1, type=E.RUN_QUEUED, facts=Facts(born=Born("id", "t", "x"))))
+    assert (row.status, row.has_lane) == (Status.QUEUED, True)
+
+
+def test_a_run_begins_with_an_event_that_says_how() -> None:
+    with pytest.raises(ValueError, match="position 3"):
+        run_fold.begin(event(3, 1))
+
+
+# Place
+
+
+def test_every_event_moves_the_place_in_the_log() -> None:
+    for row in (run_row(agent="a"), run_row(), run_row(status=Status.COMPLETED)):
+        moved = after(row, E.STEP)
+        assert (moved.last_seq, moved.last_position, moved.last_hash) == (1, 10, b"h1")
+        assert moved.last_event_at == START_MS + 10
+
+
+def test_a_plain_event_moves_nothing_else() -> None:
+    row = run_row(agent="a", pending=(Pending(1, "cancel"),), usage=Usage(1), question="?")
+    moved = after(row, E.STEP, E.MESSAGE_DELTA, E.OTHER, E.LANE_REPORT)
+    place = {"last_seq", "last_position", "last_event_at", "last_hash"}
+    changed = {name for name in row.__struct_fields__ if getattr(row, name) != getattr(moved, name)}
+    assert changed == place
+
+
+def test_the_first_agent_that_is_known_is_the_runs() -> None:
+    row = after(run_row(), E.STEP, agent=None)
+    assert row.agent is None
+    row = after(row, E.STEP, agent="first")
+    assert after(row, E.STEP, agent="second").agent == "first"
+
+
+# Status
+
+
+@pytest.mark.parametrize("kind", sorted(TARGET_STATUS))
+def test_an_event_takes_a_running_run_where_it_says(kind: EventType) -> None:
+    target = TARGET_STATUS[kind]
+    row = run_row(status=Status.PAUSED if target is Status.RUNNING else Status.RUNNING)
+    row = msgspec.structs.replace(row, status=Status.WAITING) if kind is E.RUN_INPUT else row
+    assert after(row, kind).status is target
+
+
+@pytest.mark.parametrize("status", sorted(Status))
+@pytest.mark.parametrize("target", sorted(Status))
+def test_a_status_moves_only_along_the_table(status: Status, target: Status) -> None:
+    row = told(run_row(status=status), E.OTHER, status=target)
+    assert row.status is (target if target in TRANSITIONS[status] else status)
+
+
+def test_the_facts_overrule_the_type() -> None:
+    assert told(run_row(), E.RUN_STARTED, status=Status.PAUSED).status is Status.PAUSED
+
+
+def test_input_ends_a_wait_and_nothing_else() -> None:
+    for status in (Status.QUEUED, Status.PAUSED, Status.CANCELLING):
+        assert after(run_row(status=status), E.RUN_INPUT).status is status
+    assert after(run_row(status=Status.WAITING), E.RUN_INPUT).status is Status.RUNNING
+
+
+def test_a_run_starts_once() -> None:
+    row = after(run_row(status=Status.QUEUED), E.RUN_STARTED)
+    again = after(row, E.RUN_STARTED)
+    assert row.started_at == again.started_at == START_MS + 10
+    resumed = told(run_row(status=Status.WAITING), E.OTHER, status=Status.RUNNING)
+    assert resumed.started_at == START_MS + 10
+
+
+def test_a_wait_has_its_question() -> None:
+    assert told(run_row(), E.RUN_WAITING, question="which?").question == "which?"
+
+
+def test_a_cancel_is_asked_for_once() -> None:
+    row = told(run_row(), E.RUN_CANCEL_REQUESTED, asks="cancel")
+    assert (row.status, row.cancel_requested_at) == (Status.CANCELLING, START_MS + 10)
+    assert told(row, E.RUN_CANCEL_REQUESTED, asks="cancel").cancel_requested_at == START_MS + 10
+
+
+def test_an_end_closes_what_was_open() -> None:
+    row = run_row(pending=(Pending(1, "input", "x"),), open_tools=(("sh", "c1"),), last_seq=4)
+    ended = told(row, E.RUN_FAILED, error="why", forced=True)
+    assert (ended.status, ended.ended_at, ended.ended_seq) == (Status.FAILED, START_MS + 10, 5)
+    assert (ended.error, ended.forced, ended.pending, ended.open_tools) == ("why", True, (), ())
+
+
+@pytest.mark.parametrize("status", sorted(TERMINAL))
+def test_what_comes_after_the_end_changes_nothing_but_the_time(status: Status) -> None:
+    row = run_row(status=status, ended_at=5, ended_seq=1, agent="a", last_seq=1)
+    facts: dict[str, Any] = {"report": UsageReport(Usage(9)), "model": "m", "asks": "input", "error": "late", "tool": "t"}
+    for kind in E:
+        moved = told(row, kind, data=b'{"content":""}', **facts)
+        expected = msgspec.structs.replace(
+            row, last_seq=2, last_position=10, last_event_at=START_MS + 10, last_hash=b"h2", late_events=1
+        )
+        assert moved == expected, kind
+
+
+def test_a_late_start_fills_in_what_was_missing_and_no_more() -> None:
+    row = run_row(status=Status.COMPLETED, implicit=True, agent="known", metadata=msgspec.Raw(b'{"a":1,"b":2}'))
+    facts: dict[str, Any] = {"fills": True, "model": "m", "parent_key": "trace:p"}
+    moved = told(row, E.RUN_STARTED, "new", metadata=msgspec.Raw(b'{"a":9,"c":3}'), **facts)
+    assert (moved.status, moved.agent, moved.model, moved.parent_key) == (Status.COMPLETED, "known", "m", "trace:p")
+    assert (moved.implicit, moved.late_events) == (False, 1)
+    assert msgspec.json.decode(moved.metadata) == {"a": 1, "b": 2, "c": 3}, "what was known stays"
+    assert told(msgspec.structs.replace(row, agent=None), E.RUN_STARTED, "new", **facts).agent == "new"
+
+
+def test_only_a_recovered_completion_leads_out_of_a_failure() -> None:
+    failed = told(run_row(), E.RUN_FAILED, error="why")
+    revived = told(failed, E.RUN_COMPLETED, recovered=True)
+    assert (revived.status, revived.error, revived.late_events) == (Status.COMPLETED, None, 0)
+    assert revived.ended_seq == 2
+    assert told(failed, E.RUN_COMPLETED).status is Status.FAILED
+    assert told(failed, E.RUN_CANCELLED, recovered=True).status is Status.FAILED
+    cancelled = after(run_row(), E.RUN_CANCELLED)
+    assert told(cancelled, E.RUN_COMPLETED, recovered=True).status is Status.CANCELLED
+
+
+# Facts
+
+
+def test_the_newest_model_and_the_first_parent_count() -> None:
+    row = told(run_row(), model="m1", parent_key="trace:1")
+    row = told(row, model="m2", parent_key="trace:2")
+    assert (row.model, row.parent_key) == ("m2", "trace:1")
+
+
+def test_metadata_is_merged_and_the_newest_wins() -> None:
+    row = told(run_row(), metadata=msgspec.Raw(b'{"a":1.50,"b":[1]}'))
+    row = told(row, metadata=msgspec.Raw(b'{"b":null,"c":1e400}'))
+    assert bytes(row.metadata) == b'{"a":1.50,"b":null,"c":1e400}'
+
+
+def test_rate_limits_are_counted() -> None:
+    row = told(told(run_row(), E.OTHER, name="thread_rate_limited"), E.OTHER, name="thread_rate_limited")
+    assert row.rate_limited == 2
+    assert told(row, E.OTHER, name="else").rate_limited == 2
+
+
+def test_a_start_makes_a_run_that_was_implied_explicit() -> None:
+    assert told(run_row(implicit=True), E.RUN_STARTED, fills=True).implicit is False
+    assert told(run_row(implicit=True), E.STEP, model="m").implicit is True
+
+
+def test_lane_events_tell_attempt_and_phase() -> None:
+    row = told(run_row(), E.LANE_CLAIMED, lane=LaneFacts("w", 1, 2))
+    row = told(row, E.LANE_REPORT, lane=LaneFacts(phase="packing"))
+    assert (row.attempt, row.phase) == (2, "packing")
+    assert told(row, E.LANE_REPORT, lane=LaneFacts()).phase == "packing"
+
+
+# Usage
+
+
+def test_a_total_replaces_and_an_increment_adds_per_agent() -> None:
+    row = reported(run_row(), "a", Usage(input_tokens=10))
+    row = reported(row, "b", Usage(input_tokens=1), "delta")
+    row = reported(row, "b", Usage(input_tokens=2, output_tokens=5), "delta")
+    row = reported(row, "a", Usage(input_tokens=20))
+    assert row.parts == {"a": Part(Usage(20)), "b": Part(None, Usage(input_tokens=3, output_tokens=5))}
+    assert row.usage == Usage(input_tokens=23, output_tokens=5)
+
+
+def test_increments_do_not_count_beside_a_total_of_the_same_agent() -> None:
+    row = reported(run_row(), "a", Usage(input_tokens=3), "delta")
+    row = reported(row, "a", Usage(input_tokens=10))
+    row = reported(row, "a", Usage(input_tokens=5), "delta")
+    assert row.usage == Usage(input_tokens=10)
+
+
+def test_a_total_of_the_whole_run_is_the_truth() -> None:
+    row = reported(run_row(), "a", Usage(input_tokens=3))
+    row = reported(row, "b", Usage(cost_nanos=7), whole_run=True)
+    assert row.usage == Usage(cost_nanos=7)
+    row = reported(row, "b", Usage(cost_nanos=1), "delta", whole_run=True)
+    assert reported(row, "a", Usage(input_tokens=99)).usage == Usage(cost_nanos=8)
+
+
+def test_a_total_may_be_corrected_downwards() -> None:
+    row = reported(reported(run_row(), "a", Usage(input_tokens=10)), "a", Usage(input_tokens=4))
+    assert row.usage == Usage(input_tokens=4)
+
+
+def test_unknown_is_not_zero() -> None:
+    row = reported(run_row(), "a", NOTHING)
+    assert row.usage == NOTHING and row.usage.input_tokens is None
+
+
+def test_past_so_many_agents_the_rest_share_one_part() -> None:
+    row = run_row()
+    for number in range(MAX_PARTS + 5):
+        row = reported(row, f"agent {number}", Usage(input_tokens=1), "delta")
+    assert len(row.parts) == MAX_PARTS + 1
+    assert row.parts[run_fold.OTHERS].delta == Usage(input_tokens=5)
+    assert row.usage == Usage(input_tokens=MAX_PARTS + 5)
+
+
+def test_a_checkpoint_raises_its_agents_step() -> None:
+    row = run_row()
+    for step in (3, 1):
+        row = told(row, E.CHECKPOINT, "a", checkpoint=CheckpointFacts(step, "idle"))
+    assert row.parts == {"a": Part(step_index=3)}
+
+
+# Commands and tools
+
+
+def test_a_wish_is_pending_until_it_is_acknowledged() -> None:
+    row = told(run_row(), E.RUN_CANCEL_REQUESTED, asks="cancel")
+    row = told(row, E.RUN_INPUT, asks="input", data=b'{"content":"one","by":"u"}')
+    row = told(row, E.RUN_INPUT, asks="input", data=b'{"content":"two"}')
+    assert row.pending == (Pending(1, "cancel"), Pending(2, "input", "one"), Pending(3, "input", "two"))
+    by_type = told(row, E.COMMAND_ACKNOWLEDGED, acknowledges="input")
+    assert [one.command_id for one in by_type.pending] == [1, 3]
+    by_id = told(row, E.COMMAND_ACKNOWLEDGED, command_id=3)
+    assert [one.command_id for one in by_id.pending] == [1, 2]
+    assert told(row, E.COMMAND_ACKNOWLEDGED, command_id=99).pending == row.pending
+    assert told(row, E.COMMAND_ACKNOWLEDGED, acknowledges="pause").pending == row.pending
+
+
+def test_past_so_many_wishes_the_oldest_gives_way() -> None:
+    row = run_row()
+    for _ in range(MAX_PENDING + 3):
+        row = told(row, E.OTHER, asks="pause")
+    assert [one.command_id for one in row.pending] == list(range(4, MAX_PENDING + 4))
+
+
+def test_a_call_is_open_until_its_result() -> None:
+    row = told(run_row(), E.TOOL_CALL, tool="sh", tool_call_id="c1")
+    row = told(row, E.TOOL_CALL, tool="web", tool_call_id="c2")
+    assert row.open_tools == (("sh", "c1"), ("web", "c2"))
+    assert told(row, E.TOOL_RESULT, tool_call_id="c1").open_tools == (("web", "c2"),)
+    assert told(row, E.TOOL_RESULT, tool_call_id="none").open_tools == row.open_tools
+    for number in range(MAX_OPEN_TOOLS):
+        row = told(row, E.TOOL_CALL, tool="sh", tool_call_id=f"n{number}")
+    assert len(row.open_tools) == MAX_OPEN_TOOLS
+    assert row.open_tools[0] == ("sh", "n0")
+
+
+# Random sequences
+
+facts_of = st.fixed_dictionaries({}, optional={**FACTS, "report": reports, "tool_call_id": st.sampled_from("cd")})
+sequences = st.lists(st.tuples(st.sampled_from(list(E)), facts_of, st.sampled_from(["a", "b", None])), max_size=25)
+
+
+@given(sequences)
+def test_the_status_moves_along_the_table_and_the_first_end_decides(sequence: list[Any]) -> None:
+    row = run_row(status=Status.QUEUED)
+    for kind, facts, agent in sequence:
+        moved = told(row, kind, agent, b'{"content":""}', **facts)
+        if moved.status is not row.status:
+            revived = row.status is Status.FAILED and kind is E.RUN_COMPLETED and facts.get("recovered")
+            assert moved.status in TRANSITIONS[row.status] or revived
+        if row.is_terminal() and moved.status is row.status:
+            assert (moved.ended_seq, moved.usage, moved.error) == (row.ended_seq, row.usage, row.error)
+        assert moved.is_terminal() == (moved.ended_at is not None)
+        assert len(moved.pending) <= MAX_PENDING and len(moved.open_tools) <= MAX_OPEN_TOOLS
+        row = moved
+
+
+@given(sequences)
+def test_a_row_that_was_stored_folds_on_as_if_it_had_not_been(sequence: list[Any]) -> None:
+    kept = read_back = run_row(status=Status.QUEUED)
+    for kind, facts, agent in sequence:
+        kept = told(kept, kind, agent, b'{"content":""}', **facts)
+        read_back = told(read_back, kind, agent, b'{"content":""}', **facts)
+        read_back = msgspec.json.decode(msgspec.json.encode(read_back), type=RunRow)
+    assert msgspec.json.encode(kept) == msgspec.json.encode(read_back)

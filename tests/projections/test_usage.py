@@ -1,0 +1,78 @@
+"""Roll-ups: hour × agent × model × status, what each event adds, and cells that merge."""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.factories import event, run_row
+from tests.support.stories import usages
+from towerlog.model.run import RunRow, Status, UsageRow
+from towerlog.model.usage import NOTHING, Usage
+from towerlog.projections import usage
+
+KEY = (1, 7, "a", "m", "running")
+
+
+def test_the_cell_of_an_event_is_where_its_run_stands_now() -> None:
+    row = run_row(model="m", status=Status.PAUSED)
+    at = 5 * usage.HOUR_MS
+    assert usage.key_of(row, event(1, 1, recorded_at=at), "a") == (1, 5, "a", "m", "paused")
+    assert usage.key_of(row, event(1, 1, recorded_at=at - 1), "a")[1] == 4
+    assert usage.key_of(run_row(), event(1, 1, recorded_at=at), None) == (1, 5, "", "", "running")
+
+
+def test_what_an_event_spent() -> None:
+    before, after = run_row(usage=Usage(3)), run_row(usage=Usage(5, cost_nanos=1))
+    assert usage.spent(None, after) == Usage(5, cost_nanos=1)
+    assert usage.spent(before, after) == Usage(2, cost_nanos=1)
+    assert usage.spent(after, after) is NOTHING
+
+
+def test_nothing_is_spent_where_nothing_changed_wherever_the_row_comes_from() -> None:
+    row = run_row(usage=Usage(input_tokens=3))
+    twin = msgspec.convert(msgspec.to_builtins(row), RunRow)
+    assert twin.usage is not row.usage
+    assert usage.spent(row, twin) is NOTHING
+
+
+def test_beginnings_and_ends_are_counted_in_the_cell_of_their_event() -> None:
+    running, ended = run_row(), run_row(status=Status.COMPLETED)
+    cell = usage.fold(None, KEY, None, running)
+    assert cell == UsageRow(*KEY, 1, 1, 0)
+    cell = usage.fold(cell, KEY, running, ended)
+    assert cell == UsageRow(*KEY, 2, 1, 1)
+    assert usage.fold(cell, KEY, ended, ended) == UsageRow(*KEY, 3, 1, 1), "late ones end nothing"
+    assert usage.fold(None, KEY, None, ended) == UsageRow(*KEY, 1, 1, 1)
+
+
+def test_a_run_that_recovers_ends_once() -> None:
+    failed, completed = run_row(status=Status.FAILED), run_row(status=Status.COMPLETED)
+    assert usage.fold(None, KEY, failed, completed).runs_ended == 0
+
+
+def test_a_cell_adds_what_was_spent() -> None:
+    rows = [run_row(usage=Usage(input_tokens=n)) for n in (1, 4, 4)]
+    cell = usage.fold(None, KEY, None, rows[0])
+    cell = usage.fold(cell, KEY, rows[0], rows[1])
+    cell = usage.fold(cell, KEY, rows[1], rows[2])
+    assert cell == UsageRow(*KEY, 3, 1, 0, Usage(input_tokens=4))
+    assert cell.usage.output_tokens is None
+
+
+@given(st.lists(usages, min_size=1, max_size=8), st.data())
+def test_cells_merge_to_what_one_cell_would_have_been(totals: list[Usage], data: st.DataObject) -> None:
+    """A unit's increments, added to what is stored, are what a rebuild folds in one go."""
+    rows = [run_row(usage=total) for total in totals]
+    befores = [None, *rows[:-1]]
+    cut = data.draw(st.integers(0, len(rows)))
+    whole: UsageRow | None = None
+    halves: list[UsageRow | None] = [None, None]
+    for index, (before, row) in enumerate(zip(befores, rows, strict=True)):
+        whole = usage.fold(whole, KEY, before, row)
+        half = int(index >= cut)
+        halves[half] = usage.fold(halves[half], KEY, before, row)
+    left, right = halves
+    merged = usage.merge(left, right) if left is not None and right is not None else left or right
+    assert merged == whole
