@@ -93,9 +93,16 @@ def demonstrate(folder: Path, arguments: argparse.Namespace, children: list[subp
     ends_at = time.monotonic() + (arguments.seconds or float("inf"))
     while time.monotonic() < ends_at:
         if server.poll() is not None:
-            raise Ended(f"The server has ended; its last words are in {folder}/server.log")
+            raise Ended(f"The server has ended. Its last words:\n{last_words(folder)}")
+        if any(child.poll() is not None for child in children):
+            raise Ended("An agent has ended; what it said stands above.")
         time.sleep(POLL_S)
     return 0
+
+
+def last_words(folder: Path) -> str:
+    """The end of the server's output."""
+    return "\n".join((folder / "server.log").read_text(errors="replace").splitlines()[-20:])
 
 
 def usual_or_free_port() -> int:
@@ -141,10 +148,10 @@ def wait_until_ready(server: subprocess.Popen[bytes], url: str, folder: Path) ->
     """Returns when the server answers. Raises Ended when it does not."""
     for _ in tries(READY_S):
         if server.poll() is not None:
-            raise Ended(f"The server did not start:\n{(folder / 'server.log').read_text()}")
+            raise Ended(f"The server did not start:\n{last_words(folder)}")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 1):
             return
-    raise Ended(f"The server was not ready after {READY_S:.0f} seconds; see {folder}/server.log")
+    raise Ended(f"The server was not ready after {READY_S:.0f} seconds:\n{last_words(folder)}")
 
 
 def first_runs(wire: Wire) -> dict[str, Json]:

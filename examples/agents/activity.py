@@ -46,11 +46,15 @@ def checksum(path: Path, name: str) -> Iterator[Json]:
     pair = {"tool_call_id": fresh_id()}
     yield event("command_start", "shell", f"cksum {name}", metadata=pair)
     begun = time.monotonic()
-    done = subprocess.run(["cksum", str(path)], capture_output=True, timeout=COMMAND_LIMIT_S, check=False)
+    try:
+        done = subprocess.run(["cksum", str(path)], capture_output=True, timeout=COMMAND_LIMIT_S, check=False)
+        code, size = done.returncode, len(done.stdout)
+    except OSError:
+        code, size = 127, 0
     told = {
-        "output_summary": f"exit {done.returncode}, {len(done.stdout)} bytes",
+        "output_summary": f"exit {code}, {size} bytes",
         "duration_ms": int((time.monotonic() - begun) * 1000),
-        "success": done.returncode == 0,
+        "success": code == 0,
     }
     yield event("command_complete", "shell", f"cksum {name}", metadata=pair, **told)
 

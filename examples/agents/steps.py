@@ -67,16 +67,24 @@ def run_command(run: Run, command: str, folder: Path) -> str:
     run.tell("step", node_name=command.split()[0], phase="start")
     run.tell("tool_call", tool_name="shell", phase="start", input_preview=command)
     begun = time.monotonic()
-    done = subprocess.run(
-        command.split(), cwd=folder, capture_output=True, text=True, errors="replace", timeout=COMMAND_LIMIT_S,
-        check=False,
-    )  # fmt: skip
+    code, output = outcome_of(command, folder)
     duration_ms = int((time.monotonic() - begun) * 1000)
-    output = done.stdout or done.stderr
-    told = {"output_preview": output, "duration_ms": duration_ms, "success": done.returncode == 0}
+    told = {"output_preview": output, "duration_ms": duration_ms, "success": code == 0}
     run.tell("tool_call", tool_name="shell", phase="end", input_preview=command, **told)
     run.tell("step", node_name=command.split()[0], phase="end", duration_ms=duration_ms)
     return output
+
+
+def outcome_of(command: str, folder: Path) -> tuple[int, str]:
+    """Exit code and output of a command; a program that is not there is an outcome like any other."""
+    try:
+        done = subprocess.run(
+            command.split(), cwd=folder, capture_output=True, text=True, errors="replace", timeout=COMMAND_LIMIT_S,
+            check=False,
+        )  # fmt: skip
+    except OSError as error:
+        return 127, str(error)
+    return done.returncode, done.stdout or done.stderr
 
 
 def inspect(wire: Wire, folder: Path) -> None:

@@ -18,9 +18,11 @@ GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Says hello, or drops the connection when asked for `/drop`."""
+    """Says hello, drops the connection when asked for `/drop`, answers in one write when asked for `/whole`."""
     if scope["path"] == "/drop":
         scope["extensions"]["towerlog.abort"]()
+        return
+    if scope["path"] == "/whole" and scope["extensions"]["towerlog.reply"](200, [(b"content-length", b"5")], b"whole"):
         return
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
     await send({"type": "http.response.body", "body": b"hello"})
@@ -93,3 +95,18 @@ async def test_one_connection_may_ask_many_times(port: int) -> None:
 
 async def test_a_request_can_drop_its_connection(port: int) -> None:
     assert await reply_to(port, b"GET /drop HTTP/1.1\r\nHost: localhost\r\n\r\n") in (b"", b"reset")
+
+
+async def test_a_whole_reply_goes_out_in_one_write_and_the_connection_goes_on(port: int) -> None:
+    whole = b"GET /whole HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    # Pipelined: the second and third wait for the first; the last closes, and is answered the long way.
+    said = await reply_to(port, whole + whole, whole.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    assert said.count(b"HTTP/1.1 200 OK\r\n") == 3
+    assert (said.count(b"whole"), said.count(b"hello")) == (2, 1)
+    assert said.count(b"\r\n\r\n") == 3
+
+
+async def test_the_head_of_a_whole_reply_comes_without_its_body(port: int) -> None:
+    said = await reply_to(port, b"HEAD /whole HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert said.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert said.endswith(b"\r\n\r\n")

@@ -16,7 +16,7 @@ async def sent(reply: Reply) -> list[dict[str, Any]]:
     async def send(message: Any) -> None:
         messages.append(message)
 
-    await send_reply(send, reply, TRACE, ((b"x-extra", b"1"),))
+    await send_reply({}, send, reply, TRACE, ((b"x-extra", b"1"),))
     return messages
 
 
@@ -40,3 +40,23 @@ async def test_nothing_has_no_length() -> None:
 async def test_another_type_is_said() -> None:
     start, _ = await sent(Reply(200, b"x", "text/plain; charset=utf-8"))
     assert dict(start["headers"])[b"content-type"] == b"text/plain; charset=utf-8"
+
+
+async def test_a_server_that_offers_it_gets_the_reply_at_once() -> None:
+    sent: list[Message] = []
+    whole: list[tuple[int, list[tuple[bytes, bytes]], bytes]] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    def take(status: int, head: list[tuple[bytes, bytes]], body: bytes) -> bool:
+        whole.append((status, head, body))
+        return status != 503
+
+    scope = {"extensions": {"towerlog.reply": take}}
+    await send_reply(scope, send, Reply(201, b"{}"), TRACE)
+    assert [(status, body) for status, _, body in whole] == [(201, b"{}")]
+    assert (b"x-trace-id", TRACE.encode()) in whole[0][1]
+    assert sent == []
+    await send_reply(scope, send, Reply(503, b"{}"), TRACE)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]

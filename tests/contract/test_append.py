@@ -15,7 +15,7 @@ from towerlog.model.identity import Counters, Key, shard_key
 from towerlog.model.lease import Lane, LaneState
 from towerlog.model.run import AgentRow, Status, ThreadRow, UsageRow
 from towerlog.model.usage import Usage
-from towerlog.store.base import Changes, Message, Node, Quarantined, RunChange, Store, StoredReply
+from towerlog.store.base import Changes, Message, MetaList, Node, Quarantined, RunChange, Store, StoredReply
 
 APPENDERS = 12
 ROUNDS = 5
@@ -112,6 +112,7 @@ def everything(org: int, *, poison: bool) -> Changes:
         lanes={row.run: Lane(row.run, org, LaneState.QUEUED, "agent", 5)},
         messages=[Message(org, b"m" * 16, b"{}")],
         nodes=[Node(org, b"n" * 16, b"", b"m" * 16)],
+        metas=[MetaList(org, b"l" * 16, b"", b"[{}]")],
         quarantined=[Quarantined(org, row.run, 5, "w", 1, "step", None, b"{}")],
         replies=[StoredReply(org, "route\nkey", b"digest", 200, b"{}", 5)],
         keys=[Key(org, "new-key", "user", "name", (), b"new-digest", "tl_", 5)],
@@ -138,6 +139,7 @@ async def rows_found(store: Store, org: int) -> dict[str, bool]:
             "checkpoints": bool(await store.approvals(org, 10)),
             "lanes": await store.lane(org, run) is not None,
             "messages and nodes": bool(await store.history(org, b"n" * 16, 1)),
+            "metas": bool(await store.metas(org, b"l" * 16)),
             "nodes": bool(await unit.nodes_known(org, [b"n" * 16])),
             "quarantined": bool(await store.quarantined(org, run, 10, 0)),
             "replies": await unit.reply(org, "route\nkey") is not None,

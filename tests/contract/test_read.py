@@ -16,7 +16,7 @@ from towerlog.model.event import EventType, OpenRun, RunByForeignId, RunById, Ru
 from towerlog.model.identity import Counters, Key, shard_key
 from towerlog.model.lease import Lane, LaneState
 from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
-from towerlog.store.base import Changes, Message, Node, Quarantined, RunChange, Store, StoredReply
+from towerlog.store.base import Changes, Message, MetaList, Node, Quarantined, RunChange, Store, StoredReply
 
 EVENTS = 23
 PAGES = (1, 2, 7, EVENTS, 1000)
@@ -150,18 +150,20 @@ NAMES = ("alpha", "Beta", "ÉCOLE", "école", "100%", "a_b", "ΑΒΓ", "'; --")
 
 
 def random_run(chance: random.Random, n: int, org: int) -> RunRow:
-    """A run whose every searchable field is drawn."""
+    """A run whose every searchable field is drawn. No run calls itself its parent."""
+    trace = chance.randrange(5)
+    parent = (trace + chance.randrange(1, 5)) % 5
     return run_row(
         n,
         org=org,
         thread_id=chance.choice(NAMES) + str(chance.randrange(4)),
-        trace_id=f"trace-{chance.randrange(5)}",
+        trace_id=f"trace-{trace}",
         foreign_id=chance.choice([None, f"steps:{chance.choice(NAMES)}"]),
         status=chance.choice(list(Status)),
         agent=chance.choice([None, *NAMES]),
         model=chance.choice([None, "m1", "m2"]),
         persona_id=chance.choice([None, "p"]),
-        parent_key=chance.choice([None, f"trace:trace-{chance.randrange(5)}", f"run:{run_row(3, org=org).run_id}"]),
+        parent_key=chance.choice([None, f"trace:trace-{parent}", f"run:{run_row(3 if n != 3 else 4, org=org).run_id}"]),
         created_at=START_MS + chance.randrange(50),
     )
 
@@ -173,20 +175,31 @@ def random_filter(chance: random.Random, org: int) -> RunFilter:
         return value if chance.random() < 0.3 else None
 
     name = chance.choice(NAMES)
+    parent = run_row(chance.choice([3, 4, 999, *range(60, 81)]), org=org)
     return RunFilter(
         statuses=maybe(tuple(chance.sample(list(Status), chance.randrange(4)))),
         agent=maybe(name),
         thread_id=maybe(chance.choice(NAMES) + str(chance.randrange(4))),
         model=maybe("m1"),
         persona_id=maybe("p"),
-        parent_run_id=maybe(run_row(chance.choice([3, 4, 999]), org=org).run_id),
+        parent_run_id=maybe(parent.run_id),
         since=maybe(START_MS + chance.randrange(50)),
         until=maybe(START_MS + chance.randrange(50)),
         q=maybe(chance.choice([name, name.upper(), name.lower(), name[1:], "trace-1", "STEPS:", "nowhere"])),
     )
 
 
-def matches(row: RunRow, wanted: RunFilter, parent: RunRow | None) -> bool:
+def parent_of(row: RunRow, everything: list[RunRow]) -> str | None:
+    """A trace names its newest run in the child's own thread, else its newest run anywhere."""
+    kind, _, name = (row.parent_key or "").partition(":")
+    if kind != "trace":
+        return name or None
+    named = [other for other in everything if other.trace_id == name]
+    near = [other for other in named if other.thread_id == row.thread_id] or named
+    return near[-1].run_id if near else None
+
+
+def matches(row: RunRow, wanted: RunFilter, everything: list[RunRow]) -> bool:
     """What a filter means, said once more without a database."""
     for field in ("agent", "thread_id", "model", "persona_id"):
         value = getattr(wanted, field)
@@ -198,10 +211,8 @@ def matches(row: RunRow, wanted: RunFilter, parent: RunRow | None) -> bool:
         return False
     if wanted.until is not None and row.created_at >= wanted.until:
         return False
-    if wanted.parent_run_id is not None:
-        names = {f"run:{wanted.parent_run_id}"} | ({f"trace:{parent.trace_id}"} if parent else set())
-        if row.parent_key not in names:
-            return False
+    if wanted.parent_run_id is not None and wanted.parent_run_id != parent_of(row, everything):
+        return False
     texts = (row.run_id, row.thread_id, row.trace_id, row.foreign_id or "", row.agent or "")
     return wanted.q is None or any(wanted.q.lower() in text.lower() for text in texts)
 
@@ -213,18 +224,22 @@ async def test_filters_agree_with_a_full_scan(store: Store, org: int, other: int
     for owner, owned in ((org, rows), (other, theirs)):
         changes = {row.run: RunChange(None, row) for row in owned}
         await commit(store, Changes(runs=changes, counters={owner: Counters(0, len(owned), 0)}))
-    by_id = {row.run_id: row for row in rows}
     hits = 0
     for _ in range(400):
         wanted = random_filter(chance, org)
         before = chance.choice([None, rows[chance.randrange(80)].run])
         limit = chance.choice([3, 1000])
-        parent = by_id.get(wanted.parent_run_id or "")
-        expected = [row for row in reversed(rows) if matches(row, wanted, parent) and row.run < (before or 2**63)]
+        expected = [row for row in reversed(rows) if matches(row, wanted, rows) and row.run < (before or 2**63)]
         found = await store.runs(org, wanted, limit, before)
         assert [row.run for row in found] == [row.run for row in expected[:limit]], wanted
         hits += bool(found)
     assert hits > 100
+    asked = [(row.parent_key, row.thread_id) for row in rows if row.parent_key is not None]
+    parents = await store.run_ids_of_parents(org, asked)
+    for row in rows:
+        if row.parent_key is not None:
+            known = parents.get((row.parent_key, row.thread_id))
+            assert known == parent_of(row, rows), row
 
 
 async def test_a_row_of_another_organisation_is_absent(store: Store, org: int, other: int) -> None:
@@ -255,7 +270,8 @@ async def test_a_row_of_another_organisation_is_absent(store: Store, org: int, o
         "checkpoint of run": await store.checkpoint_latest_of_run(org, run),
         "checkpoints": await store.checkpoints(org, run, 10, None),
         "approvals": await store.approvals(org, 10),
-        "history": (await store.history(org, b"n" * 16, 1))[0],
+        "history": await store.history(org, b"n" * 16, 1),
+        "metas": await store.metas(org, b"l" * 16),
         "lane": await store.lane(org, run),
         "lanes": await store.lanes(org, 10),
         "users": await store.users(org, [identity(2)[1].user_id]),
@@ -280,6 +296,7 @@ async def test_a_row_of_another_organisation_is_absent(store: Store, org: int, o
             "agent": await unit.agent_by_id(org, f"agent-id-{other}"),
             "checkpoints": await unit.checkpoints_waiting(org, theirs.trace_id, 0),
             "nodes": await unit.nodes_known(org, [b"n" * 16]),
+            "metas": await unit.metas_known(org, [b"l" * 16]),
             "claimable": await unit.lanes_claimable(org, None, 2**50, 10),
             "reply": await unit.reply(org, "route\nkey"),
             "key": await unit.key(org, identity(2)[2].key_id),
@@ -302,6 +319,7 @@ async def fill_whole(store: Store, org: int) -> RunRow:
     changes.checkpoints = {(row.run, "agent", 0): waiting}
     changes.lanes = {row.run: Lane(row.run, org, LaneState.QUEUED, "agent", 5)}
     changes.messages = [Message(org, b"m" * 16, b"{}")]
+    changes.metas = [MetaList(org, b"l" * 16, b"", b"[{}]")]
     changes.nodes = [Node(org, b"n" * 16, b"", b"m" * 16)]
     changes.quarantined = [Quarantined(org, row.run, 5, "w", 1, "step", None, b"{}")]
     changes.replies = [StoredReply(org, "route\nkey", b"d", 200, b"{}", 5)]

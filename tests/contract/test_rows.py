@@ -251,3 +251,19 @@ async def test_a_run_has_one_number_and_one_id(store: Store, org: int, tmp_path:
     for again in (row, twin):
         with pytest.raises(StorageFailed):
             await commit(store, Changes(runs={again.run: RunChange(None, again)}))
+
+
+async def test_a_child_hangs_below_the_one_run_that_is_named_its_parent(store: Store, org: int) -> None:
+    """A trace that began anew has several runs: parent and children must agree about which is meant."""
+    first = run_row(1, org=org, thread_id="t", trace_id="x", status=Status.COMPLETED)
+    again = run_row(2, org=org, thread_id="t", trace_id="x")
+    elsewhere = run_row(3, org=org, thread_id="u", trace_id="x")
+    near = run_row(4, org=org, thread_id="t", parent_key="trace:x")
+    far = run_row(5, org=org, thread_id="v", parent_key="trace:x")
+    rows = (first, again, elsewhere, near, far)
+    await commit(store, Changes(runs={row.run: RunChange(None, row) for row in rows}))
+    asked = [("trace:x", "t"), ("trace:x", "v")]
+    parents = await store.run_ids_of_parents(org, asked)
+    assert parents == {asked[0]: again.run_id, asked[1]: elsewhere.run_id}
+    children = {row.run_id: await store.run_children(org, row, 10) for row in (first, again, elsewhere)}
+    assert children == {first.run_id: [], again.run_id: [near], elsewhere.run_id: [far]}

@@ -23,7 +23,7 @@ def fold(row: CheckpointRow | None, position: int, facts: CheckpointFacts) -> Ch
     return checkpoints.fold(row, saved(position, facts), RUN, "a")
 
 
-STATE = CheckpointFacts(2, "waiting_for_approval", "ab", 3, False, "digest")
+STATE = CheckpointFacts(2, "waiting_for_approval", "ab", 3, has_meta=False, digest="digest")
 
 
 def test_a_checkpoint_is_what_its_event_says() -> None:

@@ -81,7 +81,7 @@ def test_a_run_that_is_queued_waits_for_a_worker() -> None:
 
 
 def test_a_run_begins_with_an_event_that_says_how() -> None:
-    with pytest.raises(ValueError, match="position 3"):
+    with pytest.raises(ValueError, match="event 3"):
         run_fold.begin(event(3, 1))
 
 

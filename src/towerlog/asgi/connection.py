@@ -7,12 +7,34 @@ connection whose reader takes nothing.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 HEAD_DEADLINE_S = 10.0
 HEAD_BYTES_MAX = 64 * 1024
+
+
+def _reply_whole(cycle: RequestResponseCycle, status: int, head: list[tuple[bytes, bytes]], body: bytes) -> bool:
+    """Sends a reply whose length is known, in one write instead of two messages; False where that cannot be.
+
+    The names and values in `head` are ours, or were checked when they came: they are not searched again for line ends.
+    """
+    if cycle.disconnected or cycle.flow.write_paused or cycle.response_started or not cycle.keep_alive:
+        return False
+    if cycle.scope["method"] == "HEAD":
+        return False
+    parts = [STATUS_LINE[status]]
+    for name, value in (*cycle.default_headers, *head):
+        parts += (name, b": ", value, b"\r\n")
+    parts += (b"\r\n", body)
+    cycle.response_started = True
+    cycle.response_complete = True
+    cycle.transport.write(b"".join(parts))
+    cycle.message_event.set()
+    cycle.on_response()
+    return True
 
 
 class Connection(HttpToolsProtocol):
@@ -43,10 +65,14 @@ class Connection(HttpToolsProtocol):
         self.scope["extensions"] = extensions
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
+        """The head is whole: lends the request the short way to answer it."""
         self._in_head = False
         self._stop_waiting()
+        scope = self.scope
         super().on_headers_complete()
+        if self.cycle.scope is scope:  # not so for an upgrade, which has no cycle of its own
+            extensions: Any = scope["extensions"]
+            extensions["towerlog.reply"] = partial(_reply_whole, self.cycle)
 
     def data_received(self, data: bytes) -> None:
         """Counts what belongs to a head that is not whole yet."""

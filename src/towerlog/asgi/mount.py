@@ -139,7 +139,7 @@ class Mount:
         self._count(exchange, 200 if isinstance(reply, Stream) else reply.status)
         if isinstance(reply, Stream):
             return reply
-        await send_reply(send, reply, exchange.trace_id, exchange.extra)
+        await send_reply(scope, send, reply, exchange.trace_id, exchange.extra)
         return None
 
     async def _answer(self, exchange: _Exchange) -> Reply | Stream:

@@ -13,6 +13,7 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 _JSON_TYPE = (b"content-type", JSON.encode())
+_NOTHING: dict[str, Any] = {}
 _BODILESS = frozenset({204, 304})
 
 
@@ -25,7 +26,11 @@ def head_of(reply: Reply, trace_id: str, extra: Headers) -> list[tuple[bytes, by
     return head
 
 
-async def send_reply(send: Send, reply: Reply, trace_id: str, extra: Headers = ()) -> None:
-    """Sends a whole reply. The server drops the body where the request was a HEAD."""
-    await send({"type": "http.response.start", "status": reply.status, "headers": head_of(reply, trace_id, extra)})
+async def send_reply(scope: Message, send: Send, reply: Reply, trace_id: str, extra: Headers = ()) -> None:
+    """Sends a whole reply, in one write where our server offers that. A HEAD's body is dropped by the server."""
+    head = head_of(reply, trace_id, extra)
+    at_once = scope.get("extensions", _NOTHING).get("towerlog.reply")
+    if at_once is not None and at_once(reply.status, head, reply.body):
+        return
+    await send({"type": "http.response.start", "status": reply.status, "headers": head})
     await send({"type": "http.response.body", "body": reply.body})

@@ -10,7 +10,6 @@ import msgspec
 
 from towerlog.ambient import Clock, Ids
 from towerlog.engine import control, identities, leases, upkeep, views
-from towerlog.engine.express import Names
 from towerlog.engine.follow import AGENT, OTHER_LOG, RUN, Follower, Frame, Hub, Source, gap_frame
 from towerlog.engine.ingest import append_items
 from towerlog.engine.plan import Plan
@@ -69,7 +68,6 @@ class Engine:
         self._reads = Reads(store, clock)
         self._hub = Hub()
         self._waiting = Waiting()
-        self._names = Names()
         self._writer = Writer(
             store, clock, ids, self._plan, self._committed, max_queue=settings.max_queue, on_fatal=on_fatal
         )
@@ -125,7 +123,7 @@ class Engine:
         principal, command = submission.principal, submission.command
         match command:
             case c.Append():
-                return await append_items(plan, principal, command, self._names)
+                return await append_items(plan, principal, command)
             case c.CreateRun():
                 return await control.create_run(plan, principal, command)
             case c.CreateThread():
@@ -157,7 +155,7 @@ class Engine:
             case c.ClaimRun():
                 held = await leases.claim_run(plan, principal, command)
             case c.Report():
-                held = await leases.report(plan, principal, command, self._names)
+                held = await leases.report(plan, principal, command)
             case c.Release():
                 held = await leases.release(plan, principal, command)
             case c.Finish():

@@ -8,42 +8,19 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.plan import Plan
+from towerlog.engine.plan import Plan, encode_facts
 from towerlog.model.chain import chain_hash
-from towerlog.model.event import NO_FACTS, Draft, Event, Facts, Item
+from towerlog.model.event import NO_FACTS, Draft, Event, Item
 from towerlog.model.outcome import Stored
 from towerlog.model.run import TERMINAL, AgentRow
 from towerlog.model.times import FUTURE_TOLERANCE_MS
-from towerlog.projections.runs import PLAIN_TYPES, names_agent
+from towerlog.projections.runs import PLAIN_TYPES, moves_nothing, names_agent
 from towerlog.store.base import RunChange
 
-MAX_NAMES = 1024
-_encode = msgspec.json.Encoder().encode
 _replace = msgspec.structs.replace
 
 
-class Names:
-    """Facts that hold nothing but a name, with their JSON, made once a name."""
-
-    def __init__(self) -> None:
-        """Empty."""
-        self._known: dict[str, tuple[Facts, bytes]] = {}
-
-    def json_of(self, facts: Facts) -> bytes | None:
-        """The JSON of facts that are a name alone, else None."""
-        name = facts.name
-        if name is None:
-            return None
-        known = self._known.get(name)
-        if known is None:
-            plain = Facts(name=name)
-            known = (plain, _encode(plain))
-            if len(self._known) < MAX_NAMES:
-                self._known[name] = known
-        return known[1] if known[0] == facts else None
-
-
-def append_plain(plan: Plan, org: int, item: Item, dialect: str, agent: AgentRow | None, names: Names) -> Stored | None:
+def append_plain(plan: Plan, org: int, item: Item, dialect: str, agent: AgentRow | None) -> Stored | None:
     """Stores a plain event of a known, open run; None for anything else, with nothing changed."""
     if type(item) is not Draft or item.type not in PLAIN_TYPES or item.natural_key is not None:
         return None
@@ -52,11 +29,13 @@ def append_plain(plan: Plan, org: int, item: Item, dialect: str, agent: AgentRow
         return None
     if agent is None:
         agent = plan.cache.agents.get((org, item.agent or row.agent or item.agent_default))
-    facts_json: bytes | None = b""
+    facts_json = b""
     if item.facts is not NO_FACTS:
-        facts_json = names.json_of(item.facts)
+        if not moves_nothing(item.facts):
+            return None
+        facts_json = encode_facts(item.facts)
     counters = plan.changes.counters.get(org)
-    if facts_json is None or agent is None or counters is None or names_agent(row, agent.name):
+    if agent is None or counters is None or names_agent(row, agent.name):
         return None
     if item.event_id is not None and not plan.is_new_id(row.run, item.event_id):
         return None

@@ -7,7 +7,7 @@ from typing import assert_never
 
 import msgspec
 
-from towerlog.engine.express import Names, append_plain
+from towerlog.engine.express import append_plain
 from towerlog.engine.histories import Kept, keep_history
 from towerlog.engine.plan import Plan
 from towerlog.engine.repeats import NATURAL, begins_anew, is_replayed, seen_before
@@ -36,7 +36,7 @@ from towerlog.model.run import MAX_PARTS, TERMINAL, AgentRow, RunRow
 _replace = msgspec.structs.replace
 
 
-async def append_items(plan: Plan, principal: Principal, command: Append, names: Names) -> Appended:
+async def append_items(plan: Plan, principal: Principal, command: Append) -> Appended:
     """Stores what can be stored; one result per item, in order. Raises NotFound for an unknown `agent_id`."""
     agent = None
     org, dialect = principal.org, command.dialect
@@ -45,7 +45,7 @@ async def append_items(plan: Plan, principal: Principal, command: Append, names:
     await plan.counters(org)
     results: list[Stored | Refusal] = []
     for index, item in enumerate(command.items):
-        stored = append_plain(plan, org, item, dialect, agent, names)
+        stored = append_plain(plan, org, item, dialect, agent)
         if stored is None:
             replayed = await is_replayed(plan, org, command.items, index)
             results.append(await append_item(plan, principal, item, dialect, agent, replayed))

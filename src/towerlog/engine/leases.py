@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.engine.control import force_cancelled, run_of
-from towerlog.engine.express import Names, append_plain
+from towerlog.engine.express import append_plain
 from towerlog.engine.ingest import append_item
 from towerlog.engine.plan import Plan
 from towerlog.errors import AlreadyClaimed, LeaseLost, RunEnded, TowerlogError
@@ -137,7 +137,7 @@ async def _held_lane(plan: Plan, row: RunRow, worker_id: str, epoch: int | None)
     return lane
 
 
-async def report(plan: Plan, principal: Principal, command: Report, names: Names) -> Held | TowerlogError:
+async def report(plan: Plan, principal: Principal, command: Report) -> Held | TowerlogError:
     """Renews, then appends. A loser's items are kept beside the run; the error comes after that is durable."""
     row = await run_of(plan, principal, command.run_id)
     lane = await _held_lane(plan, row, command.worker_id, command.lease_epoch)
@@ -149,7 +149,7 @@ async def report(plan: Plan, principal: Principal, command: Report, names: Names
         plan.put_lane(lane)
     await plan.counters(row.org)
     results = [
-        append_plain(plan, row.org, item, LANES, None, names) or await append_item(plan, principal, item, LANES)
+        append_plain(plan, row.org, item, LANES, None) or await append_item(plan, principal, item, LANES)
         for item in command.items
     ]
     current = plan.cache.runs.get(row.run) or row

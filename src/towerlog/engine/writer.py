@@ -210,6 +210,8 @@ class Writer:
                     continue
                 try:
                     outcomes.append(await self._plan_one(plan, submission))
+                except StorageFailed:
+                    raise  # a look-up failed half-way: nothing of this plan may be trusted
                 except TowerlogError as error:
                     outcomes.append(error)
                 except Exception:

@@ -23,6 +23,7 @@ from towerlog.model.run import (
 )
 from towerlog.model.usage import NOTHING, Usage, UsageReport, add
 
+RATE_LIMITED = "thread_rate_limited"
 OTHERS = "…"
 """The part that all agents past MAX_PARTS share."""
 
@@ -102,6 +103,25 @@ def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
     return _replace(row, **changes)
 
 
+def moves_nothing(facts: Facts) -> bool:
+    """Whether facts only describe their event: no fold looks at them."""
+    return (
+        facts.report is None
+        and facts.model is None
+        and facts.status is None
+        and facts.checkpoint is None
+        and facts.lane is None
+        and facts.parent_key is None
+        and facts.asks is None
+        and facts.acknowledges is None
+        and facts.command_id is None
+        and not facts.fills
+        and facts.born is None
+        and facts.metadata is msgspec.UNSET
+        and facts.name != RATE_LIMITED
+    )
+
+
 def names_agent(row: RunRow, agent: str | None) -> bool:
     """Whether an event's agent is the first real one of its run."""
     if agent is None or row.agent == agent:
@@ -129,7 +149,7 @@ def _fold_facts(row: RunRow, event: Event, agent: str | None, changes: dict[str,
         changes["implicit"] = False
     if facts.metadata is not msgspec.UNSET:
         changes["metadata"] = merge_objects(row.metadata, facts.metadata)
-    if facts.name == "thread_rate_limited":
+    if facts.name == RATE_LIMITED:
         changes["rate_limited"] = row.rate_limited + 1
     if facts.lane is not None:
         _fold_lane(facts, changes)

@@ -117,17 +117,19 @@ def _run_conditions(db: apsw.Connection, org: int, wanted: RunFilter) -> tuple[s
 def child_condition(run_id: str, parent: RunRow | None) -> tuple[str, list[Any]]:
     """A condition on `run` that holds for a parent's children, and its values.
 
-    A trace names its run in the child's own thread; only where there is none, the newest run of that trace elsewhere.
+    A trace names its newest run in the child's own thread; only where there is none, its newest run elsewhere.
     """
     if parent is None:
         return "parent_key = ?", [f"run:{run_id}"]
     there = "SELECT 1 FROM run AS other WHERE other.org = run.org AND other.trace_id = ?"
     condition = (
         "run.run <> ? AND (parent_key = ? OR parent_key = ? AND (thread_id = ?"
+        f" AND NOT EXISTS ({there} AND other.thread_id = run.thread_id AND other.run > ? AND other.run <> run.run)"
         f" OR NOT EXISTS ({there} AND other.thread_id = run.thread_id) AND NOT EXISTS ({there} AND other.run > ?)))"
     )
     names = [f"run:{parent.run_id}", f"trace:{parent.trace_id}"]
-    return condition, [parent.run, *names, parent.thread_id, parent.trace_id, parent.trace_id, parent.run]
+    newer = [parent.trace_id, parent.run]
+    return condition, [parent.run, *names, parent.thread_id, *newer, parent.trace_id, *newer]
 
 
 def runs_by_number(db: apsw.Connection, numbers: Sequence[int]) -> dict[int, RunRow]:
