@@ -217,8 +217,7 @@ def drawing() -> str:
     lines += [f"        {status} : {status}" for status in Status if status in OPEN]
     lines.append("    }")
     for status in Status:
-        for kind in moved_by[status]:
-            lines.append(f"    open --> {status} : {kind}")
+        lines += [f"    open --> {status} : {moved}" for moved in moved_by[status]]
     lines += [f"    {status} --> [*]" for status in Status if status in TERMINAL]
     return "\n".join([*lines, "```"])
 

@@ -7,6 +7,7 @@ refusal sends its request itself.
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +17,7 @@ import httpx2
 from tests.support.senders import container_event as plain_container_event
 from tests.support.senders import ingest, push_activity, runner_event, sdk_event
 from tests.support.server import ADMIN_KEY, Server
-from tests.support.sse import EventStream, parse_frames
+from tests.support.sse import EventStream, Frame, parse_frames
 
 FULL_ROW = {
     "run_id", "org_id", "thread_id", "status", "model", "persona_id", "total_input_tokens", "total_output_tokens",
@@ -28,6 +29,9 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 Json = dict[str, Any]
+
+WHOLE_LOG_S = 30.0
+"""How long the reading of a whole log may take."""
 
 
 def ok(reply: httpx2.Response, status: int = 200) -> Any:
@@ -51,11 +55,26 @@ def detail(client: httpx2.Client, run_id: str) -> Json:
 
 def log_of(client: httpx2.Client, run_id: str, after_seq: int = 0) -> list[Json]:
     """`runs`: the events there are after a seq, read from the stream that does not follow."""
-    reply = client.get(f"/v1/runs/{run_id}/events", params={"follow": "false", "after_seq": after_seq})
+    query = {"follow": "false", "after_seq": after_seq}
+    ends_at, body = time.monotonic() + WHOLE_LOG_S, b""
+    with client.stream("GET", f"/v1/runs/{run_id}/events", params=query) as reply:
+        for piece in reply.iter_bytes():
+            assert time.monotonic() < ends_at, "a stream that does not follow has no end"
+            body += piece
     if reply.status_code == 204:
         return []
-    assert reply.status_code == 200, reply.text
-    return [frame.json for frame in parse_frames(reply.content) if frame.data is not None]
+    assert reply.status_code == 200, body
+    return [frame.json for frame in parse_frames(body) if frame.data is not None]
+
+
+def rest_of(stream: EventStream) -> list[Frame]:
+    """All further frames with data up to the end of the stream, which has to come."""
+    ends_at, frames = time.monotonic() + WHOLE_LOG_S, []
+    for frame in stream.rest():
+        assert time.monotonic() < ends_at, "the stream does not end"
+        if frame.data is not None:
+            frames.append(frame)
+    return frames
 
 
 def types_of(client: httpx2.Client, run_id: str) -> list[str]:

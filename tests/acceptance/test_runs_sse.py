@@ -18,6 +18,7 @@ from tests.acceptance.feeds import (
     log_of,
     newest_run_of,
     report,
+    rest_of,
     run_stream,
     started,
     step,
@@ -143,7 +144,7 @@ def test_a_follower_sees_events_as_they_come_and_then_the_end(server, client, un
             report(client, run_id, "w", delta(content))
             assert next_of(stream, "message.delta")["data"] == {"content": content}
         complete(client, run_id, "w")
-        rest = [frame.json["type"] for frame in stream.rest() if frame.data is not None]
+        rest = [frame.json["type"] for frame in rest_of(stream)]
         assert rest[-1] == "run.completed"
 
 
@@ -152,7 +153,7 @@ def test_a_stream_opened_at_the_end_of_an_open_run_waits(server, client, unique)
     with run_stream(server, run_id, after_seq=1) as stream:
         assert stream.status == 200
         cancel(client, run_id)
-        events = [frame.json for frame in stream.rest() if frame.data is not None]
+        events = [frame.json for frame in rest_of(stream)]
     assert events[0]["seq"] == 2
     assert events[-1]["type"] == "run.cancelled"
 

@@ -22,6 +22,7 @@ from tests.acceptance.feeds import (
     ok,
     push,
     report,
+    rest_of,
     run_stream,
     step,
     watch,
@@ -102,7 +103,7 @@ def test_a_reader_cut_at_random_bytes_sees_every_seq_once_and_in_order(server, c
     assert written > 100, "hardly anything was written while the reader was cut"
     step(client, sdk_run, "run_end", {})
     with run_stream(server, run_id, after_seq=cursor or 0) as last:
-        seen += [frame for frame in last.rest() if frame.data is not None]
+        seen += rest_of(last)
     events = [frame.json for frame in seen]
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert [event["type"] for event in events].count("step") == written
@@ -169,7 +170,7 @@ def test_many_followers_see_the_same(server, client, unique) -> None:
     expected = log_of(client, run_id)
     for stream in streams:
         with stream:
-            assert [frame.json for frame in stream.rest() if frame.data is not None] == expected
+            assert [frame.json for frame in rest_of(stream)] == expected
 
 
 def test_a_reader_that_does_not_read_harms_nobody(fresh_server) -> None:
@@ -193,12 +194,12 @@ def test_a_reader_that_does_not_read_harms_nobody(fresh_server) -> None:
     complete(client, run_id, "w")
     expected = [event["seq"] for event in log_of(client, run_id)]
     with sleepers[0] as woken:
-        seen = [frame.json["seq"] for frame in woken.rest() if frame.data is not None]
+        seen = [frame.json["seq"] for frame in rest_of(woken)]
     # The server may have closed a stream that took nothing; what came must be the log's beginning, without a hole.
     assert seen == expected[: len(seen)]
     if seen != expected:
         with run_stream(server, run_id, after_seq=seen[-1] if seen else 0) as resumed:
-            seen += [frame.json["seq"] for frame in resumed.rest() if frame.data is not None]
+            seen += [frame.json["seq"] for frame in rest_of(resumed)]
     assert seen == expected
     for sleeper in sleepers[1:]:
         sleeper.cut()
@@ -213,7 +214,7 @@ def test_readers_that_come_and_go_leave_nothing_behind(server, client, unique) -
     report(client, run_id, "w", {"type": "message.delta", "payload": {"content": "still here"}})
     with run_stream(server, run_id) as stream:
         complete(client, run_id, "w")
-        assert [frame for frame in stream.rest() if frame.data is not None][-1].json["type"] == "run.completed"
+        assert rest_of(stream)[-1].json["type"] == "run.completed"
     wait_for_few_files(descriptors)
 
 

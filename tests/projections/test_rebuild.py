@@ -25,7 +25,6 @@ def test_rebuild_equals_incremental(tmp_path: Path) -> None:
     names = map("org {}".format, itertools.count())
 
     with asyncio.Runner() as runner:
-
         # Not shrunk: a story is short enough to read, and shrinking one takes minutes.
         @settings(max_examples=150, phases=[Phase.explicit, Phase.generate])
         @given(stories)
@@ -89,7 +88,17 @@ async def check_status(rig: Rig, who: Principal, row: RunRow) -> None:
         if current.is_terminal() and current.status is after.status:
             assert event.late, "an event after the end is marked"
         if event.late:
-            unmoved = ("status", "usage", "parts", "ended_at", "ended_seq", "error", "pending", "open_tools", "thread_id")
+            unmoved = (
+                "status",
+                "usage",
+                "parts",
+                "ended_at",
+                "ended_seq",
+                "error",
+                "pending",
+                "open_tools",
+                "thread_id",
+            )
             assert all(getattr(after, name) == getattr(current, name) for name in unmoved)
         current = after
     assert endings == (row.status in TERMINAL)

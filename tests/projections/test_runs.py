@@ -13,7 +13,17 @@ from tests.support.factories import event, run_row
 from tests.support.fakes import START_MS
 from tests.support.stories import FACTS, reports
 from towerlog.model.event import NO_FACTS, TARGET_STATUS, Born, CheckpointFacts, Event, EventType, Facts, LaneFacts
-from towerlog.model.run import MAX_OPEN_TOOLS, MAX_PARTS, MAX_PENDING, TERMINAL, TRANSITIONS, Part, Pending, RunRow, Status
+from towerlog.model.run import (
+    MAX_OPEN_TOOLS,
+    MAX_PARTS,
+    MAX_PENDING,
+    TERMINAL,
+    TRANSITIONS,
+    Part,
+    Pending,
+    RunRow,
+    Status,
+)
 from towerlog.model.usage import NOTHING, Usage, UsageReport
 from towerlog.projections import runs as run_fold
 
@@ -166,7 +176,13 @@ def test_an_end_closes_what_was_open() -> None:
 @pytest.mark.parametrize("status", sorted(TERMINAL))
 def test_what_comes_after_the_end_changes_nothing_but_the_time(status: Status) -> None:
     row = run_row(status=status, ended_at=5, ended_seq=1, agent="a", last_seq=1)
-    facts: dict[str, Any] = {"report": UsageReport(Usage(9)), "model": "m", "asks": "input", "error": "late", "tool": "t"}
+    facts: dict[str, Any] = {
+        "report": UsageReport(Usage(9)),
+        "model": "m",
+        "asks": "input",
+        "error": "late",
+        "tool": "t",
+    }
     for kind in E:
         moved = told(row, kind, data=b'{"content":""}', **facts)
         expected = msgspec.structs.replace(

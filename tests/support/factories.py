@@ -49,7 +49,9 @@ def run_changes(row: RunRow, events: list[Event], *, before: RunRow | None = Non
     return Changes(events=events, runs={row.run: RunChange(before, row)}, **{"counters": numbers, **fields})
 
 
-def identity(number: int = 0, *, name: str = "default", scopes: tuple[Scope, ...] = tuple(Scope)) -> tuple[Org, User, Key]:
+def identity(
+    number: int = 0, *, name: str = "default", scopes: tuple[Scope, ...] = tuple(Scope)
+) -> tuple[Org, User, Key]:
     """An organisation with its first user and key, as `org_create` takes them; `number` keeps their ids apart."""
     org = Org(0, f"00000000-0000-7000-9000-{number:012x}", name, START_MS)
     user = User(0, f"00000000-0000-7000-a000-{number:012x}", "admin", None, START_MS)

@@ -90,7 +90,11 @@ class Rig:
 
 @asynccontextmanager
 async def open_rig(
-    folder: Path, *, settings: EngineSettings | None = None, clock: FakeClock | None = None, ids: SeededIds | None = None
+    folder: Path,
+    *,
+    settings: EngineSettings | None = None,
+    clock: FakeClock | None = None,
+    ids: SeededIds | None = None,
 ) -> AsyncIterator[Rig]:
     """A rig on the database in this folder; the first to open it makes the organisation `default`."""
     clock, ids = clock or FakeClock(), ids or SeededIds()

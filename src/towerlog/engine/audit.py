@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from towerlog.engine.histories import own_name
+from towerlog.errors import StorageFailed
 from towerlog.model.chain import chain_hash
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event
@@ -95,8 +97,13 @@ async def refold_org(store: Store, org: int, report: Report, progress: Progress)
     rows = await store.rows(org)
     refold = Refold(rows.agents, rows.threads, report)
     after, last = 0, rows.position
+    for fault in rows.faults:
+        refold.differ(fault)
     while after < last:
-        events = await store.log(org, after, PAGE_EVENTS)
+        events = await _page(store, refold, org, after)
+        if events is None:
+            after += 1
+            continue
         events = [event for event in events if event.position <= last]
         if not events:
             refold.differ(f"the log ends at position {after}, {last} was given out")
@@ -106,6 +113,18 @@ async def refold_org(store: Store, org: int, report: Report, progress: Progress)
         after = events[-1].position
         progress(after)
     return refold, rows
+
+
+async def _page(store: Store, refold: Refold, org: int, after: int) -> list[Event] | None:
+    """A page of the log; where a row in it cannot be read, one event at a time, and None for the rotten one."""
+    rotten: Exception | None = None
+    for limit in (PAGE_EVENTS, 1):
+        try:
+            return await store.log(org, after, limit)
+        except (StorageFailed, msgspec.MsgspecError, ValueError, TypeError, KeyError) as error:
+            rotten = error
+    refold.differ(f"position {after + 1} cannot be read: {rotten}")
+    return None
 
 
 async def verify_org(
@@ -121,7 +140,19 @@ async def verify_org(
     _compare(refold, "usage cell", {_usage_key(row): row for row in rows.usage}, refold.usage)
     for row in rows.checkpoints:
         await _check_history(store, refold, row)
+    for kind in ("messages", "nodes", "metas"):
+        await _check_content(store, refold, org, kind)
     return refold.differences
+
+
+async def _check_content(store: Store, refold: Refold, org: int, kind: str) -> None:
+    """Everything in the content store must bear the name that its content gives it."""
+    after = 0
+    while page := await store.content(org, kind, after, PAGE_EVENTS):
+        for _, item in page:
+            if own_name(item) != item.key:
+                refold.differ(f"{kind} {item.key.hex()}: was changed, its content has another name")
+        after = page[-1][0]
 
 
 def _usage_key(row: UsageRow) -> usage_fold.UsageKey:

@@ -127,10 +127,21 @@ async def cancel_run(plan: Plan, principal: Principal, command: CancelRun) -> Ru
 
 
 async def _cancel_tree(plan: Plan, principal: Principal, row: RunRow, reason: str | None) -> RunRow:
-    for child in await plan.unit.run_descendants(principal.org, row, MAX_DESCENDANTS):
+    for child in await _descendants(plan, principal.org, row):
         current = plan.remember_run(principal.org, RunById(child.run_id), child)
         await _cancel_one(plan, principal, current, reason)
     return await _cancel_one(plan, principal, row, reason)
+
+
+async def _descendants(plan: Plan, org: int, row: RunRow) -> list[RunRow]:
+    """Open runs below this one: those in the store, and those that this very group has just made."""
+    found = await plan.unit.run_descendants(org, row, MAX_DESCENDANTS)
+    family = {f"run:{one.run_id}" for one in (row, *found)}
+    for change in plan.changes.runs.values():
+        if change.before is None and change.after.parent_key in family:
+            family.add(f"run:{change.after.run_id}")
+            found.append(change.after)
+    return found
 
 
 async def _cancel_one(plan: Plan, principal: Principal, row: RunRow, reason: str | None) -> RunRow:

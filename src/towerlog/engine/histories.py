@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import assert_never
 
 import msgspec
 
 from towerlog.engine.plan import Plan
 from towerlog.model.event import History
-from towerlog.store.base import Message, MetaList, Node
+from towerlog.store.base import Content, Message, MetaList, Node
 
 KEY_BYTES = 16
+_META = b"meta:"
+"""Keeps the names of meta lists apart from those of histories."""
+_decode_metas = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -32,10 +36,23 @@ def name_of(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()[:KEY_BYTES]
 
 
-def prefix_names(names: Iterable[bytes]) -> list[bytes]:
-    """The name of every prefix of a list, from the names (or texts) of its members."""
+def own_name(content: Content) -> bytes:
+    """The name that content gives itself; another one stored beside it tells that the content was changed."""
+    match content:
+        case Message():
+            return name_of(content.body)
+        case Node():
+            return prefix_names([content.message], content.parent)[-1]
+        case MetaList():
+            metas = [_META + bytes(meta) for meta in _decode_metas(content.body)]
+            return prefix_names(metas, content.parent)[-1]
+        case _:
+            assert_never(content)
+
+
+def prefix_names(names: Iterable[bytes], parent: bytes = b"") -> list[bytes]:
+    """The name of every prefix of a list that goes on from `parent`, from the names (or texts) of its members."""
     prefixes: list[bytes] = []
-    parent = b""
     for name in names:
         parent = hashlib.sha256(parent + name).digest()[:KEY_BYTES]
         prefixes.append(parent)
@@ -78,7 +95,7 @@ async def _known_prefix(plan: Plan, org: int, prefixes: list[bytes]) -> int:
 
 async def _keep_metas(plan: Plan, org: int, metas: list[bytes]) -> bytes:
     """One row for all metas after the longest list that is stored; none when the whole list is."""
-    prefixes = prefix_names(b"meta:" + meta for meta in metas)
+    prefixes = prefix_names(_META + meta for meta in metas)
     known = await _known_list(plan, org, prefixes)
     if known < len(prefixes):
         parent = prefixes[known - 1] if known else b""

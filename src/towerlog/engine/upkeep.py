@@ -20,6 +20,7 @@ from towerlog.store.base import Store
 SWEEP_SECONDS = 1.0
 SWEEP_ROWS = 500
 """At most this many rows a sweep; the next one takes the rest."""
+ANY_TIME_MS = 2**62
 REPLY_LIFE_MS = 24 * 3600 * 1000
 REPLY_SWEEP_MS = 3600 * 1000
 
@@ -42,6 +43,8 @@ class Upkeep:
         self._write = write
         self._cancel_deadline_ms = cancel_deadline_ms
         self._replies_swept = clock.steady_ms()
+        self._cancelling: dict[int, int] = {}
+        """Runs that are being cancelled → steady ms of the sweep that saw each first; at most SWEEP_ROWS."""
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -78,8 +81,16 @@ class Upkeep:
                 await expire(plan, lane, row)
 
     async def _force_cancels(self, plan: Plan) -> None:
-        deadline = plan.now - self._cancel_deadline_ms
-        for stored in await plan.unit.runs_cancelling(deadline, SWEEP_ROWS):
+        # The deadline runs on the steady clock from the sweep that sees the run first: whoever sets the wall clock
+        # neither cuts it short nor puts it off.
+        now, waiting = plan.steady, dict[int, int]()
+        for stored in await plan.unit.runs_cancelling(ANY_TIME_MS, SWEEP_ROWS):
             row = plan.remember_run(stored.org, RunById(stored.run_id), stored)
-            if row.status is Status.CANCELLING:
+            if row.status is not Status.CANCELLING:
+                continue
+            since = self._cancelling.get(row.run, now)
+            if now - since >= self._cancel_deadline_ms:
                 await force_cancelled(plan, row, "no answer by the deadline")
+            else:
+                waiting[row.run] = since
+        self._cancelling = waiting

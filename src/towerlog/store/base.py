@@ -133,6 +133,11 @@ class Rows(msgspec.Struct):
     agents: list[AgentRow]
     usage: list[UsageRow]
     checkpoints: list[CheckpointRow]
+    faults: list[str]
+    """What contradicts itself inside the store: a column that looks a row up and says something else than the row."""
+
+
+Content = Message | Node | MetaList
 
 
 class Unit(Protocol):
@@ -199,7 +204,7 @@ class Unit(Protocol):
         ...
 
     async def runs_cancelling(self, before_ms: int, limit: int) -> list[RunRow]:
-        """Runs of any organisation whose cancel was asked for before this time."""
+        """Runs of any organisation whose cancel was asked for by this time (wall ms), oldest first."""
         ...
 
     async def reply(self, org: int, name: str) -> StoredReply | None:
@@ -355,6 +360,10 @@ class Store(Protocol):
 
     async def history(self, org: int, node: bytes, length: int) -> list[bytes]:
         """The messages of the history that ends in this node."""
+        ...
+
+    async def content(self, org: int, kind: str, after: int, limit: int) -> list[tuple[int, Content]]:
+        """All messages, nodes or metas (`kind`) of an organisation, with a rising number each."""
         ...
 
     async def metas(self, org: int, key: bytes) -> list[bytes]:

@@ -25,11 +25,12 @@ from towerlog.model.event import Event, RunRef
 from towerlog.model.identity import Counters, Key, Org, User
 from towerlog.model.lease import Lane
 from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
+from towerlog.store import sqlite_audit as audit
 from towerlog.store import sqlite_files as files
 from towerlog.store import sqlite_lookups as lookups
 from towerlog.store import sqlite_reads as reads
 from towerlog.store import sqlite_writes as writes
-from towerlog.store.base import Changes, KeyFound, Quarantined, Rows, StoredReply
+from towerlog.store.base import Changes, Content, KeyFound, Quarantined, Rows, StoredReply
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -347,6 +348,10 @@ class SqliteStore:
         """A history's messages."""
         return await self._readers.call(reads.history, org, node, length)
 
+    async def content(self, org: int, kind: str, after: int, limit: int) -> list[tuple[int, Content]]:
+        """A page of the content store."""
+        return await self._readers.call(audit.content, org, kind, after, limit)
+
     async def metas(self, org: int, key: bytes) -> list[bytes]:
         """The bodies of a meta list."""
         return await self._readers.call(reads.metas, org, key)
@@ -377,7 +382,7 @@ class SqliteStore:
 
     async def rows(self, org: int) -> Rows:
         """Every projection row, as of one moment."""
-        return await self._readers.call(reads.all_rows, org)
+        return await self._readers.call(audit.all_rows, org)
 
 
 def _failed(error: apsw.Error) -> StorageFailed:

@@ -91,6 +91,9 @@ def lock_folder(path: Path) -> IO[str]:
 
 def migrate(connection: apsw.Connection) -> int:
     """Brings the schema up to this version; returns its number. Raises SchemaMismatch for a newer one."""
+    tables = [str(row[0]) for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    if tables and "migration" not in tables:
+        raise SchemaMismatch("this is another program's database: it has tables, but none of towerlog's")
     connection.execute(
         "CREATE TABLE IF NOT EXISTS migration"
         " (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL) STRICT"

@@ -154,7 +154,8 @@ def lanes_expired(db: apsw.Connection, now_ms: int, limit: int) -> list[Lane]:
 
 def runs_cancelling(db: apsw.Connection, before_ms: int, limit: int) -> list[RunRow]:
     """Runs whose cancel was asked for before this time."""
-    sql = "SELECT doc FROM run WHERE status = 'cancelling' AND cancel_requested_at <= ? LIMIT ?"
+    named = "status = 'cancelling' AND cancel_requested_at <= ?"
+    sql = f"SELECT doc FROM run WHERE {named} ORDER BY cancel_requested_at LIMIT ?"
     return [rows.decode_run(row[0]) for row in db.execute(sql, (before_ms, limit))]
 
 

@@ -17,7 +17,7 @@ from towerlog.model.identity import Key, Org, User, shard_bounds, shard_key
 from towerlog.model.lease import Lane
 from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
 from towerlog.store import sqlite_rows as rows
-from towerlog.store.base import KeyFound, Quarantined, Rows
+from towerlog.store.base import KeyFound, Quarantined
 from towerlog.store.sqlite_files import LOWER
 
 _LARGEST = 2**62
@@ -336,26 +336,3 @@ def lane_counts(db: apsw.Connection, org: int) -> tuple[int, int, int | None]:
     )
     held = one(db, "SELECT count(*) FROM lane WHERE org = ? AND state = 'held'", (org,))
     return queued, held, oldest
-
-
-def all_rows(db: apsw.Connection, org: int) -> Rows:
-    """Every projection row, read in one transaction."""
-    db.execute("BEGIN")
-    try:
-        return _all_rows(db, org)
-    finally:
-        db.execute("COMMIT")
-
-
-def _all_rows(db: apsw.Connection, org: int) -> Rows:
-    def docs(table: str) -> list[bytes]:
-        return [row[0] for row in db.execute(f"SELECT doc FROM {table} WHERE org = ?", (org,))]
-
-    return Rows(
-        one(db, "SELECT position FROM org WHERE org = ?", (org,)) or 0,
-        [rows.decode_run(doc) for doc in docs("run")],
-        [rows.decode_thread(doc) for doc in docs("thread")],
-        [rows.decode_agent(doc) for doc in docs("agent")],
-        usage(db, org, 0, _LARGEST, None, None),
-        [rows.decode_checkpoint(doc) for doc in docs("checkpoint")],
-    )

@@ -1,0 +1,70 @@
+"""The laws of lanes, read from the log alone: they hold whatever the model thinks of the answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+
+from tests.simulation.world import World
+from towerlog.engine.audit import verify_org
+from towerlog.model.command import RunFilter
+from towerlog.model.event import TARGET_STATUS, Event, EventType
+from towerlog.model.lease import MAX_ATTEMPTS
+from towerlog.model.run import TERMINAL, RunRow
+
+
+class _Marked(msgspec.Struct):
+    marker: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Marked).decode
+
+
+async def check_laws(world: World) -> None:
+    """Everything that can be told from what is stored."""
+    complaints: list[str] = []
+    assert await verify_org(world.store, world.org, complaints.append) == 0, complaints
+    log = await world.store.log(world.org, 0, 100_000)
+    assert [event.position for event in log] == list(range(1, len(log) + 1)), "positions have a hole"
+    for row in await world.store.runs(world.org, RunFilter(), 1000, None):
+        events = [event for event in log if event.run == row.run]
+        assert [event.seq for event in events] == list(range(1, len(events) + 1)), "seq has a hole"
+        check_holders(events)
+        check_end(events)
+        await check_markers(world, row, events)
+
+
+def check_holders(events: list[Event]) -> None:
+    """Claims are numbered 1, 2, 3 …; each but the first follows the loss or the release of the one before."""
+    epoch, held = 0, False
+    for event in events:
+        lane = event.facts.lane
+        if event.type is EventType.LANE_CLAIMED:
+            assert lane is not None and not held, "claimed from under its holder"
+            assert lane.epoch == epoch + 1, "an epoch came twice, or one was left out"
+            assert 1 <= lane.attempt <= MAX_ATTEMPTS, "too many attempts"
+            assert not event.late, "claimed after the end"
+            epoch, held = lane.epoch, True
+        elif event.type in (EventType.LANE_LOST, EventType.LANE_RELEASED):
+            assert lane is not None and held and lane.epoch == epoch, "lost or released by who did not hold it"
+            held = False
+        if event.type is EventType.RUN_LOST:
+            lost = sum(one.type is EventType.LANE_LOST for one in events)
+            assert not held and lost >= MAX_ATTEMPTS, "given up too early"
+
+
+def check_end(events: list[Event]) -> None:
+    """One terminal event, and nothing after it that is not marked."""
+    ends = [event for event in events if TARGET_STATUS.get(event.type) in TERMINAL and not event.late]
+    assert len(ends) == 1, f"{len(ends)} ends"
+    assert all(event.late == (event.seq > ends[0].seq) for event in events), "late is what comes after the end"
+
+
+async def check_markers(world: World, row: RunRow, events: list[Event]) -> None:
+    """What was accepted is in the log once; what was refused is beside it, and never both by accident."""
+    run = world.model.runs[row.run_id]
+    logged = Counter(marker for event in events if (marker := _decode(event.data).marker) is not None)
+    assert logged == Counter(run.kept), "the log holds something else than was accepted"
+    beside = await world.store.quarantined(world.org, row.run, 10_000, 0)
+    assert Counter(_decode(item.data).marker for _, item in beside) == Counter(run.refused), "quarantine"

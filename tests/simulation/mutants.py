@@ -1,0 +1,134 @@
+"""Mutants: single faults planted in the real code, each of which the simulation must catch.
+
+A mutant replaces one piece of one function's source and puts the compiled result into the function itself, so that
+every importer gets it. When the source no longer holds the piece, the mutant says so instead of passing for caught.
+"""
+
+from __future__ import annotations
+
+import __future__
+
+import inspect
+import textwrap
+from collections.abc import Callable
+from types import CodeType, FunctionType
+from typing import Any
+
+import msgspec
+import pytest
+
+from towerlog.engine import control, ingest, leases, plan, repeats, upkeep, writer
+from towerlog.model import lease
+from towerlog.projections import runs
+from towerlog.store import sqlite_lookups, sqlite_writes
+
+
+class Mutant(msgspec.Struct, frozen=True):
+    """`old` in the source of `function` becomes `new`."""
+
+    name: str
+    function: Callable[..., Any]
+    old: str
+    new: str
+
+    def plant(self, patch: pytest.MonkeyPatch) -> None:
+        """From now on the fault is there."""
+        function = self.function
+        assert isinstance(function, FunctionType)
+        source = textwrap.dedent(inspect.getsource(function))
+        assert source.count(self.old) == 1, f"{self.name}: bring `old` up to date with {function.__qualname__}"
+        code = compile(
+            source.replace(self.old, self.new),
+            function.__code__.co_filename,
+            "exec",
+            flags=__future__.annotations.compiler_flag,
+        )
+        [changed] = [part for part in code.co_consts if isinstance(part, CodeType)]
+        patch.setattr(function, "__code__", changed)
+
+
+MUTANTS = (
+    Mutant("the epoch is not compared", leases._held_lane, "epoch is not None and epoch != lane.epoch", "False"),
+    Mutant("a stranger may report", leases._held_lane, "lane.worker_id != worker_id or ", ""),
+    Mutant(
+        "a report is accepted after the loss",
+        leases._held_lane,
+        "lane.worker_id != worker_id or lane.state in (LaneState.QUEUED, LaneState.BLOCKED)",
+        "False",
+    ),
+    Mutant("expiry is not checked at a claim", leases.claim_run, "if lane.is_held(plan.steady):", "if False:"),
+    Mutant("the epoch does not rise", leases._take, "epoch=lane.epoch + 1", "epoch=max(lane.epoch, 1)"),
+    Mutant("a reclaim forgets to take the lane first", leases._take, "if lane.state is LaneState.HELD:", "if False:"),
+    Mutant("attempts are not counted", leases._take, "attempt=lane.attempt + 1", "attempt=max(lane.attempt, 1)"),
+    Mutant("one attempt too many", leases.expire, "lane.attempt >= MAX_ATTEMPTS", "lane.attempt > MAX_ATTEMPTS"),
+    Mutant(
+        "a lost run that is being cancelled is queued again", leases.expire, "row.status is Status.CANCELLING", "False"
+    ),
+    Mutant(
+        "the loser keeps his name on the lane",
+        leases.expire,
+        "state=LaneState.QUEUED, worker_id=None",
+        "state=LaneState.QUEUED",
+    ),
+    Mutant(
+        "a release by a stranger is accepted",
+        leases.release,
+        "if isinstance(held, LeaseLost):",
+        "if not (held := lane):",
+    ),
+    Mutant("a release costs an attempt", leases.release, "attempt=held.attempt - 1", "attempt=held.attempt"),
+    Mutant("a released run keeps its place in the queue", leases.release, "queued_at=plan.steady,", ""),
+    Mutant("a repeated release is an error", leases.release, "lane.released_by == command.worker_id", "False"),
+    Mutant("a renewal shortens", leases._renewed, "max(expires_at, lane.expires_at or 0)", "plan.steady + 1"),
+    Mutant("a report does not renew", leases.report, "_renewed(plan, lane, command.lease_ms)", "lane"),
+    Mutant("a finished run finishes again", leases.finish, "if row.is_terminal():", "if False:"),
+    Mutant("what a loser sent is dropped", leases._quarantine, "plan.changes.quarantined.append(kept)", "pass"),
+    Mutant(
+        "what a loser sent is folded",
+        leases.report,
+        "if isinstance(lane, LeaseLost):",
+        "if not (lane := await plan.lane(row.run)):",
+    ),
+    Mutant("a forced cancel leaves the holder", control.force_cancelled, "worker_id=None, ", ""),
+    Mutant("a forced cancel leaves the lane", control.force_cancelled, "if lane is not None:", "if False:"),
+    Mutant(
+        "a queued run is cancelled by asking nobody",
+        control._cancel_one,
+        "queued = row.status is Status.QUEUED",
+        "queued = False",
+    ),
+    Mutant("a cancel leaves the children", control._cancel_tree, "await _descendants(plan, principal.org, row)", "()"),
+    Mutant(
+        "a blocked lane is claimable",
+        control._queue,
+        "if first else LaneState.BLOCKED",
+        "if True else LaneState.BLOCKED",
+    ),
+    Mutant("the next run of the thread stays blocked", plan.Plan._unblock, "lane.state is LaneState.BLOCKED", "False"),
+    Mutant("an end leaves the lane open", plan.Plan._status_moved, "lane.state is not LaneState.DONE", "False"),
+    Mutant(
+        "nothing is ever late",
+        plan.Plan.append,
+        "ended and row is not None and not run_fold.revives(row, kind, facts)",
+        "False",
+    ),
+    Mutant("a late report is folded", runs.fold, "if event.late:", "if False:"),
+    Mutant("an end can be overtaken", runs._fold_status, "target in TRANSITIONS[row.status]", "True"),
+    Mutant("a repeated event is stored again", ingest._append_draft, "if seen is not None:", "if False:"),
+    Mutant("a repeat under an id is news", repeats.seen_before, "if event is None:", "if True:"),
+    Mutant("a repeated request is carried out again", writer.Writer._plan_one, "if known is not None:", "if False:"),
+    Mutant(
+        "a lease ends before its time",
+        lease.Lane.is_held,
+        "self.expires_at > now_ms",
+        "self.expires_at > now_ms + 30_000",
+    ),
+    Mutant("cancels are forced by the wall clock", upkeep.Upkeep._force_cancels, "plan.steady", "plan.now"),
+    Mutant("a restart keeps the old deadlines", sqlite_writes._refreshed, "now_ms + lane.lease_ms", "lane.expires_at"),
+    Mutant(
+        "the newest is claimed first",
+        sqlite_lookups.lanes_claimable,
+        '{_OLDEST_FIRST}"\n    found',
+        'ORDER BY queued_at DESC, run DESC LIMIT ?"\n    found',
+    ),
+)

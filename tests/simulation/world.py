@@ -1,0 +1,432 @@
+"""The world of a simulation: the real engine on a real store, and callers whose every move the seed decides.
+
+Workers claim, report, sleep past their leases, come back late with old epochs, send things twice; people create,
+answer and cancel; clocks jump; the engine is stopped, or its process lost in the middle of a commit. After each step
+the rows must be what the reference model says they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import shutil
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tests.simulation.model import CANCEL_DEADLINE_MS, Model, Sent
+from tests.support.backends import SqliteBackend
+from tests.support.fakes import FakeClock, SeededIds
+from tests.support.rig import QuietEngine
+from towerlog.engine.core import EngineSettings
+from towerlog.errors import TowerlogError
+from towerlog.model import command as c
+from towerlog.model.event import Draft, EventType, Facts, RunById
+from towerlog.model.identity import Principal, Scope
+from towerlog.model.outcome import Claimed, NothingToClaim, Replayed, RunCreated
+from towerlog.model.usage import Usage, UsageReport
+from towerlog.store.sqlite import SqliteStore
+
+WORKERS = ("w1", "w2", "w3")
+THREADS = ("t1", "t2", "t3", "t4")
+LEASES_MS = (60_000, 120_000)
+PAUSES_MS = (0, 1_000, 10_000, 31_000, 61_000, 125_000)
+HOUR_MS = 3_600_000
+STEPS = 32
+
+Answer = object
+Check = Callable[[Answer], None]
+"""What the model makes of an answer; raises AssertionError for a wrong one."""
+
+
+class Wrong(AssertionError):
+    """A law was broken; says by which seed and in which step."""
+
+
+@dataclass(eq=False)
+class Act:
+    """A command, who judges the answer, and how it is told."""
+
+    said: str
+    command: c.Write
+    check: Check
+    idempotency: c.Idempotency | None = None
+
+
+class World:
+    """One seed's world."""
+
+    def __init__(self, seed: int, folder: Path, org: tuple[int, str]) -> None:
+        """`folder` holds a store with the organisation of this number and id."""
+        self.chance = random.Random(seed)
+        self.clock = FakeClock()
+        self.ids = SeededIds(seed)
+        self.model = Model()
+        self.told: list[str] = []
+        self.org = org[0]
+        self._folder = folder
+        self._who = Principal(org[0], org[1], "user", "key", frozenset(Scope))
+        self._store: SqliteStore
+        self._engine: QuietEngine
+        self._claims: dict[str, list[tuple[str, int]]] = {worker: [] for worker in WORKERS}
+        self._markers = 0
+        self._sent: list[Act] = []
+        self._dumps = 0
+        self._max_runs = self.chance.choice((2, 4, 10))
+        self._steps = self._moods(
+            {
+                self._some_acts: 60,
+                self._pass_time: 14,
+                self._sweep: 14,
+                self._jump: 4,
+                self._restart: 2,
+                self._crash: 3,
+            }
+        )
+        self._acts = self._moods(
+            {
+                self._create: 10,
+                self._claim: 16,
+                self._claim_run: 5,
+                self._report: 26,
+                self._release: 6,
+                self._finish: 8,
+                self._cancel: 5,
+                self._input: 5,
+                self._append: 8,
+                self._again: 6,
+            }
+        )
+
+    def _moods(self, usual: dict[Any, int]) -> dict[Any, float]:
+        """Each world does some things much more and others much less than usual: together they get everywhere."""
+        return {kind: weight * self.chance.choice((0.2, 1, 1, 5)) for kind, weight in usual.items()}
+
+    @property
+    def store(self) -> SqliteStore:
+        """The store, as it is open now."""
+        return self._store
+
+    async def open(self) -> None:
+        """Opens store and engine. Nothing here must survive a power cut, so no disk is waited for."""
+        self._store = await SqliteBackend.fresh(self._folder).open(self.clock, self.ids)
+        await self._store.writer.call(lambda db: db.pragma("synchronous", "off"))
+        settings = EngineSettings(cancel_deadline_seconds=CANCEL_DEADLINE_MS // 1000)
+        self._engine = QuietEngine(self._store, self.clock, self.ids, settings)
+        await self._engine.start()
+
+    async def close(self) -> None:
+        """Stops engine and store."""
+        await self._engine.stop()
+        await self._store.close()
+
+    async def live(self) -> None:
+        """All steps, then the end of every run."""
+        for _ in range(STEPS):
+            await self._step()
+            await self.compare()
+        await self._drain()
+
+    async def _step(self) -> None:
+        await self.chance.choices(list(self._steps), list(self._steps.values()))[0]()
+
+    # time and faults
+
+    async def _pass_time(self) -> None:
+        pause_ms = self.chance.choice(PAUSES_MS)
+        self.told.append(f"{pause_ms} ms pass")
+        self.clock.advance(pause_ms)
+
+    async def _jump(self) -> None:
+        by_ms = self.chance.choice((-HOUR_MS, HOUR_MS, -1000, 45_000))
+        self.told.append(f"the wall clock jumps by {by_ms} ms")
+        self.clock.jump(by_ms)
+
+    async def _sweep(self) -> None:
+        self.told.append("sweep")
+        await self._engine.sweep()
+        self.model.sweep(self.clock.steady_ms())
+
+    async def _restart(self) -> None:
+        self.told.append("restart")
+        await self.close()
+        await self._reopen()
+
+    async def _reopen(self) -> None:
+        self.clock.restart()
+        self.model.restart(self.clock.steady_ms())
+        await self.open()
+
+    async def _crash(self) -> None:
+        """The process is lost in the middle of a batch: what the disk held at that moment is all there is."""
+        run_id = self._any_run()
+        if run_id is None:
+            return
+        items = [self._item() for _ in range(3)]
+        command = c.Append("steps", [self._draft(run_id, item) for item in items])
+        answer = asyncio.ensure_future(self._engine.execute(self._who, command, "steps"))
+        for _ in range(self.chance.randrange(4)):
+            await asyncio.sleep(0)
+        lost, self._dumps = self._folder, self._dumps + 1
+        self._folder = lost.parent / f"{lost.name.split('+')[0]}+{self._dumps}"
+        await asyncio.to_thread(copy_files, lost, self._folder)
+        await answer
+        await self.close()
+        await self._reopen()
+        row = await self._store.run(self.org, run_id)
+        assert row is not None
+        stored = {event.event_id for event in await self._store.events(self.org, row.run, 0, 1000)}
+        there = [item.marker in stored for item in items]
+        assert len(set(there)) == 1, "half a batch survived"
+        # Whether the commit had come so far is the machine's affair; so that the seed alone decides the log,
+        # the sender, who got no answer, sends it all again.
+        self.told.append(f"crash while {[item.marker for item in items]} are told to {run_id[-4:]}")
+        if there[0]:
+            self.model.tell(run_id, items)
+        await self._do([self._append_act(run_id, items)])
+
+    # acts
+
+    async def _some_acts(self) -> None:
+        count = self.chance.choice((1, 1, 1, 2, 4))
+        acts: list[Act] = []
+        for act in (self._act() for _ in range(count)):
+            if act is not None and act not in acts:
+                acts.append(act)
+        if acts:
+            await self._do(acts)
+
+    async def _do(self, acts: list[Act]) -> None:
+        """Sends them at once, so that they share a group; the model takes them in the order they were sent."""
+        self._candidates = self.model.claimable(self.clock.steady_ms())
+        self.told.append(" | ".join(act.said for act in acts))
+        sent: list[Coroutine[Any, Any, Any]] = [
+            self._engine.execute(self._who, act.command, "lanes", act.idempotency) for act in acts
+        ]
+        for act, answer in zip(acts, await asyncio.gather(*sent, return_exceptions=True), strict=True):
+            if isinstance(answer, BaseException) and not isinstance(answer, TowerlogError):
+                raise answer
+            act.check(answer)
+        self._sent = (self._sent + acts)[-8:]
+
+    def _act(self) -> Act | None:
+        act: Act | None = self.chance.choices(list(self._acts), list(self._acts.values()))[0]()
+        return act
+
+    def _any_run(self) -> str | None:
+        return self.chance.choice(list(self.model.runs)) if self.model.runs else None
+
+    def _create(self) -> Act | None:
+        if len(self.model.runs) >= self._max_runs:
+            return None
+        thread, parent = self.chance.choice(THREADS), self._any_run() if self.chance.random() < 0.2 else None
+        key = self.ids.token(8)
+        made: list[str] = []
+
+        def check(answer: Answer) -> None:
+            if made:
+                assert isinstance(answer, Replayed) and answer.body.decode() == made[0], f"made again: {answer!r}"
+                return
+            assert isinstance(answer, RunCreated), repr(answer)
+            made.append(answer.run_id)
+            self.model.create(answer.run_id, thread, parent, self.clock.steady_ms())
+
+        idempotency = c.Idempotency("POST /runs", key, key.encode(), lambda outcome: (200, outcome.run_id.encode()))
+        return Act(f"create in {thread}", c.CreateRun(thread, parent_run_id=parent), check, idempotency)
+
+    def _claim(self) -> Act:
+        worker, lease_ms = self.chance.choice(WORKERS), self.chance.choice(LEASES_MS)
+
+        def check(answer: Answer) -> None:
+            expected = self.model.claim(self._candidates, worker, lease_ms, self.clock.steady_ms())
+            if expected is None:
+                assert isinstance(answer, NothingToClaim), f"nothing was claimable, the answer is {answer!r}"
+            else:
+                assert isinstance(answer, Claimed), f"{expected} was claimable, the answer is {answer!r}"
+                assert answer.view.row.run_id == expected, "another run's turn"
+                self._handed_out(expected, worker, answer)
+
+        return Act(f"{worker} claims for {lease_ms}", c.Claim(worker, lease_ms), check)
+
+    def _handed_out(self, run_id: str, worker: str, answer: Claimed) -> None:
+        run = self.model.runs[run_id]
+        assert (answer.lane.epoch, answer.lane.attempt) == (run.epoch, run.attempt), "epoch or attempt"
+        self._claims[worker].append((run_id, run.epoch))
+
+    def _claim_run(self) -> Act | None:
+        run_id = self._any_run()
+        if run_id is None:
+            return None
+        worker, lease_ms = self.chance.choice(WORKERS), self.chance.choice(LEASES_MS)
+
+        def check(answer: Answer) -> None:
+            expect(self.model.claim_run(run_id, worker, lease_ms, self.clock.steady_ms()), answer)
+            if isinstance(answer, Claimed):
+                self._handed_out(run_id, worker, answer)
+
+        return Act(f"{worker} claims {run_id[-4:]}", c.ClaimRun(run_id, worker, lease_ms), check)
+
+    def _memory(self) -> tuple[str, str, int | None] | None:
+        """A worker and a claim that it once had and may have lost long ago; old senders know no epoch."""
+        worker = self.chance.choice(WORKERS)
+        if not self._claims[worker] or self.chance.random() < 0.05:
+            run_id = self._any_run()
+            return None if run_id is None else (worker, run_id, None)
+        run_id, epoch = self.chance.choice(self._claims[worker][-3:])
+        return worker, run_id, epoch if self.chance.random() < 0.8 else None
+
+    def _item(self, status: str | None = None) -> Sent:
+        self._markers += 1
+        return Sent(f"m{self._markers}", status, self.chance.choice((0, 1, 7)), self.chance.random() < 0.2)
+
+    def _draft(self, run_id: str, item: Sent) -> Draft:
+        report = UsageReport(Usage(input_tokens=item.spent), "delta") if item.spent else None
+        acknowledges = "input" if item.takes_input else None
+        kind = KINDS[item.status]
+        data = msgspec.json.encode({"marker": item.marker})
+        return Draft(kind, RunById(run_id), data, Facts(report=report, acknowledges=acknowledges), event_id=item.marker)
+
+    def _report(self) -> Act | None:
+        found = self._memory()
+        if found is None:
+            return None
+        worker, run_id, epoch = found
+        statuses = (None, None, None, "running", "waiting_for_input", "completed")
+        items = [self._item(self.chance.choice(statuses)) for _ in range(self.chance.randrange(3))]
+        lease_ms = self.chance.choice((None, None, *LEASES_MS))
+
+        def check(answer: Answer) -> None:
+            expect(self.model.report(run_id, worker, epoch, lease_ms, items, self.clock.steady_ms()), answer)
+
+        drafts = [self._draft(run_id, item) for item in items]
+        command = c.Report(run_id, worker, list(drafts), lease_ms, epoch)
+        return Act(f"{worker} reports {run_id[-4:]} as {epoch}: {items}", command, check)
+
+    def _release(self) -> Act | None:
+        found = self._memory()
+        if found is None:
+            return None
+        worker, run_id, epoch = found
+
+        def check(answer: Answer) -> None:
+            expect(self.model.release(run_id, worker, epoch, self.clock.steady_ms()), answer)
+
+        return Act(f"{worker} releases {run_id[-4:]} as {epoch}", c.Release(run_id, worker, epoch), check)
+
+    def _finish(self) -> Act | None:
+        found = self._memory()
+        return None if found is None else self._finish_act(*found)
+
+    def _finish_act(self, worker: str, run_id: str, epoch: int | None) -> Act:
+        item = self._item(self.chance.choice(("completed", "failed")))
+
+        def check(answer: Answer) -> None:
+            expect(self.model.finish(run_id, worker, epoch, item), answer)
+
+        command = c.Finish(run_id, worker, self._draft(run_id, item), epoch)
+        return Act(f"{worker} finishes {run_id[-4:]} as {epoch}: {item}", command, check)
+
+    def _cancel(self) -> Act | None:
+        run_id = self._any_run()
+        if run_id is None:
+            return None
+        return Act(
+            f"cancel {run_id[-4:]}", c.CancelRun(run_id), lambda answer: expect(self.model.cancel(run_id), answer)
+        )
+
+    def _input(self) -> Act | None:
+        run_id = self._any_run()
+        if run_id is None:
+            return None
+        command = c.GiveInput(run_id, "yes")
+        return Act(f"input for {run_id[-4:]}", command, lambda answer: expect(self.model.input(run_id), answer))
+
+    def _append(self) -> Act | None:
+        run_id = self._any_run()
+        if run_id is None:
+            return None
+        return self._append_act(run_id, [self._item(self.chance.choice((None, None, None, "failed")))])
+
+    def _append_act(self, run_id: str, items: list[Sent]) -> Act:
+        """Telemetry of somebody who needs no lease."""
+
+        def check(answer: Answer) -> None:
+            expect("ok", answer)
+            self.model.tell(run_id, items)
+
+        command = c.Append("steps", [self._draft(run_id, item) for item in items])
+        return Act(f"{run_id[-4:]} is told {items}", command, check)
+
+    def _again(self) -> Act | None:
+        """A request that was answered once is sent again, word for word."""
+        return self.chance.choice(self._sent) if self._sent else None
+
+    # looking
+
+    async def compare(self) -> None:
+        """Every row is what the model says."""
+        rows = {row.run_id: row for row in await self._store.runs(self.org, c.RunFilter(), 1000, None)}
+        assert rows.keys() == self.model.runs.keys()
+        for run_id, run in self.model.runs.items():
+            row = rows[run_id]
+            lane = await self._store.lane(self.org, row.run)
+            assert lane is not None
+            ours = (run.status, run.lane, run.worker, run.epoch, run.attempt, run.spent, run.inputs)
+            inputs = sum(pending.type == "input" for pending in row.pending)
+            theirs = (row.status, lane.state, lane.worker_id, lane.epoch, lane.attempt)
+            found = (*theirs, row.usage.input_tokens or 0, inputs)
+            assert found == ours, f"{run_id[-4:]} should be {ours}, is {found}"
+            if run.lane == "held":
+                assert lane.expires_at == run.deadline, f"the deadline of {run_id[-4:]}"
+
+    async def _drain(self) -> None:
+        """Every run can be brought to its end: it has ended, or it can be claimed sooner or later."""
+        self.told.append("drain")
+        for _ in range(4 * self._max_runs):
+            if all(run.ended for run in self.model.runs.values()):
+                break
+            self.clock.advance(max(LEASES_MS))
+            await self._sweep()
+            await self._do([self._claim()])
+            held = [(run.worker, run_id, run.epoch) for run_id, run in self.model.runs.items() if run.lane == "held"]
+            await self._do([self._finish_act(worker or "", run_id, epoch) for worker, run_id, epoch in held])
+        await self.compare()
+        assert all(run.ended for run in self.model.runs.values()), "a run neither ends nor can be claimed"
+
+    async def log_hash(self) -> str:
+        """One hash over the whole log, and over what was refused."""
+        digest = hashlib.sha256()
+        for event in await self._store.log(self.org, 0, 100_000):
+            digest.update(event.hash)
+        for row in await self._store.runs(self.org, c.RunFilter(), 1000, None):
+            for _, item in await self._store.quarantined(self.org, row.run, 10_000, 0):
+                digest.update(item.data)
+        return digest.hexdigest()
+
+
+KINDS = {
+    None: EventType.OTHER,
+    "running": EventType.RUN_STARTED,
+    "waiting_for_input": EventType.RUN_WAITING,
+    "completed": EventType.RUN_COMPLETED,
+    "failed": EventType.RUN_FAILED,
+}
+
+
+def expect(code: str, answer: Answer) -> None:
+    """The answer is the one that the model asked for."""
+    actual = answer.code if isinstance(answer, TowerlogError) else "ok"
+    assert actual == code, f"should be {code}, is {actual}: {answer!r}"
+
+
+def copy_files(source: Path, target: Path) -> None:
+    """What a lost machine leaves: the files as they are at this moment, the log first and then what it is of."""
+    target.mkdir()
+    for suffix in ("", "-wal"):
+        part = source / f"towerlog.db{suffix}"
+        if part.exists():
+            shutil.copy(part, target / part.name)
