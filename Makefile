@@ -65,6 +65,10 @@ format: setup ## let ruff order imports and lay the code out
 bench: setup ## measure against the bare floor, write bench/results.json
 	@$(bin)/python bench/run.py $(ARGS)
 
+.PHONY: docs
+docs: setup ## write the generated parts of the docs
+	@$(bin)/python docs/generate.py
+
 .PHONY: clean
 clean: ## remove what setup, the tests and the tools have made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist ui/node_modules

@@ -23,12 +23,11 @@ from towerlog.cli import main as towerlog
 from towerlog.cli.exits import MEANINGS as EXIT_CODES
 from towerlog.config import MEANINGS as SETTINGS
 from towerlog.config import PREFIX, Settings
-from towerlog.dialects import activity, checkpoints, lanes, runs, steps
+from towerlog.dialects import DIALECTS, activity, checkpoints, lanes, runs, steps
 from towerlog.dialects.base import Dialect, status_of
 from towerlog.model.event import FEED_TYPES, TARGET_STATUS, EventType
 from towerlog.model.identity import Scope
 from towerlog.model.run import OPEN, TERMINAL, TRANSITIONS, Status
-from towerlog.server import DIALECTS
 
 DOCS = Path(__file__).resolve().parent
 SECTION = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(\n<!-- /generated -->)", re.DOTALL)

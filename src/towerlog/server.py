@@ -27,8 +27,7 @@ from towerlog.ambient import Clock, Ids, SystemClock, SystemIds
 from towerlog.asgi.app import App, Config
 from towerlog.asgi.connection import Connection
 from towerlog.config import Settings, database_path
-from towerlog.dialects import activity, checkpoints, lanes, runs, steps
-from towerlog.dialects.base import Dialect
+from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import Settings as DialectSettings
 from towerlog.engine.core import Engine, EngineSettings
 from towerlog.engine.identities import OrgMinted, first_start
@@ -40,13 +39,6 @@ from towerlog.store.sqlite_files import StoreLocked as StoreLocked
 from towerlog.store.sqlite_identities import SqliteIdentities as SqliteIdentities
 from towerlog.store.sqlite_identities import open_identities as open_sqlite_identities
 
-DIALECTS: tuple[Dialect, ...] = (
-    checkpoints.DIALECT,
-    steps.DIALECT,
-    activity.DIALECT,
-    runs.DIALECT,
-    lanes.DIALECT,
-)
 STORAGE_FAILED = 70
 """Exit code of a process whose storage failed: a supervisor restarts it, and the reopening proves what is on disk."""
 DRAIN_SECONDS = 7

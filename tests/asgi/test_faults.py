@@ -10,8 +10,8 @@ from towerlog import errors
 from towerlog.asgi.faults import Rejection, explain, with_headers
 from towerlog.asgi.native import NATIVE
 from towerlog.asgi.openapi import error_samples
+from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import Dialect, Reply
-from towerlog.server import DIALECTS
 
 EVERYBODY = (*DIALECTS, NATIVE)
 TRACE = "b" * 32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from towerlog.asgi.wire import send_reply
+from towerlog.asgi.wire import Message, send_reply
 from towerlog.dialects.base import Reply
 
 TRACE = "a" * 32

@@ -116,7 +116,10 @@ def test_a_budget_warning_says_nothing_of_its_run() -> None:
 
 def test_an_idle_thread_is_running() -> None:
     found = draft("thread_idle")
-    assert (found.type, found.facts) == (EventType.OTHER, Facts(name="thread_idle", status=Status.RUNNING, checkpoint=leaves("idle")))
+    assert (found.type, found.facts) == (
+        EventType.OTHER,
+        Facts(name="thread_idle", status=Status.RUNNING, checkpoint=leaves("idle")),
+    )
 
 
 @pytest.mark.parametrize("kind", ["thread_rate_limited", "heartbeat", *OTHERS])

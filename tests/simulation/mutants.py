@@ -5,7 +5,6 @@ every importer gets it. When the source no longer holds the piece, the mutant sa
 """
 
 from __future__ import annotations
-
 import __future__
 
 import inspect
@@ -113,7 +112,7 @@ MUTANTS = (
         "False",
     ),
     Mutant("a late report is folded", runs.fold, "if event.late:", "if False:"),
-    Mutant("an end can be overtaken", runs._fold_status, "target in TRANSITIONS[row.status]", "True"),
+    Mutant("a cancel can be talked out of", runs._fold_status, "target in TRANSITIONS[row.status]", "True"),
     Mutant("a repeated event is stored again", ingest._append_draft, "if seen is not None:", "if False:"),
     Mutant("a repeat under an id is news", repeats.seen_before, "if event is None:", "if True:"),
     Mutant("a repeated request is carried out again", writer.Writer._plan_one, "if known is not None:", "if False:"),

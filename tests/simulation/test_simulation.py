@@ -17,12 +17,12 @@ from tests.simulation.laws import check_laws
 from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.world import World, Wrong
 from tests.support.backends import SqliteBackend
-from tests.support.fakes import FakeClock, SeededIds
 from tests.support.factories import identity
+from tests.support.fakes import FakeClock, SeededIds
 
 SEEDS = 300
 SEEDS_A_TEST = 20
-SEEDS_FOR_A_MUTANT = 60
+SEEDS_FOR_A_MUTANT = 100
 ROOT = Path(__file__).parents[2]
 
 

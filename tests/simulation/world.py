@@ -34,9 +34,9 @@ from towerlog.store.sqlite import SqliteStore
 WORKERS = ("w1", "w2", "w3")
 THREADS = ("t1", "t2", "t3", "t4")
 LEASES_MS = (60_000, 120_000)
-PAUSES_MS = (0, 1_000, 10_000, 31_000, 61_000, 125_000)
+PAUSES_MS = (0, 1_000, 10_000, 31_000, 45_000, 61_000, 100_000, 125_000)
 HOUR_MS = 3_600_000
-STEPS = 32
+STEPS = 48
 
 Answer = object
 Check = Callable[[Answer], None]
@@ -76,17 +76,18 @@ class World:
         self._markers = 0
         self._sent: list[Act] = []
         self._dumps = 0
-        self._max_runs = self.chance.choice((2, 4, 10))
+        self._max_runs = self.chance.choice((1, 3, 6))
         self._steps = self._moods(
             {
                 self._some_acts: 60,
                 self._pass_time: 14,
                 self._sweep: 14,
-                self._jump: 4,
+                self._jump: 8,
                 self._restart: 2,
                 self._crash: 3,
             }
         )
+        self._pauses = self._moods(dict.fromkeys(PAUSES_MS, 1))
         self._acts = self._moods(
             {
                 self._create: 10,
@@ -95,7 +96,7 @@ class World:
                 self._report: 26,
                 self._release: 6,
                 self._finish: 8,
-                self._cancel: 5,
+                self._cancel: 7,
                 self._input: 5,
                 self._append: 8,
                 self._again: 6,
@@ -104,7 +105,7 @@ class World:
 
     def _moods(self, usual: dict[Any, int]) -> dict[Any, float]:
         """Each world does some things much more and others much less than usual: together they get everywhere."""
-        return {kind: weight * self.chance.choice((0.2, 1, 1, 5)) for kind, weight in usual.items()}
+        return {kind: weight * self.chance.choice((0.3, 1, 1, 4)) for kind, weight in usual.items()}
 
     @property
     def store(self) -> SqliteStore:
@@ -127,7 +128,9 @@ class World:
     async def live(self) -> None:
         """All steps, then the end of every run."""
         for _ in range(STEPS):
-            await self._step()
+            before = len(self.told)
+            while len(self.told) == before:
+                await self._step()
             await self.compare()
         await self._drain()
 
@@ -137,7 +140,7 @@ class World:
     # time and faults
 
     async def _pass_time(self) -> None:
-        pause_ms = self.chance.choice(PAUSES_MS)
+        pause_ms = self.chance.choices(list(self._pauses), list(self._pauses.values()))[0]
         self.told.append(f"{pause_ms} ms pass")
         self.clock.advance(pause_ms)
 
@@ -214,16 +217,21 @@ class World:
         self._sent = (self._sent + acts)[-8:]
 
     def _act(self) -> Act | None:
+        if all(run.ended for run in self.model.runs.values()):
+            return self._create()
         act: Act | None = self.chance.choices(list(self._acts), list(self._acts.values()))[0]()
         return act
 
     def _any_run(self) -> str | None:
-        return self.chance.choice(list(self.model.runs)) if self.model.runs else None
+        open_runs = [run_id for run_id, run in self.model.runs.items() if not run.ended]
+        runs = open_runs if open_runs and self.chance.random() < 0.8 else list(self.model.runs)
+        return self.chance.choice(runs) if runs else None
 
     def _create(self) -> Act | None:
-        if len(self.model.runs) >= self._max_runs:
+        if sum(not run.ended for run in self.model.runs.values()) >= self._max_runs:
             return None
-        thread, parent = self.chance.choice(THREADS), self._any_run() if self.chance.random() < 0.2 else None
+        thread = self.chance.choice(THREADS)
+        parent = self.chance.choice([None, *(run_id for run_id, run in self.model.runs.items() if not run.ended)])
         key = self.ids.token(8)
         made: list[str] = []
 
@@ -272,8 +280,9 @@ class World:
 
     def _memory(self) -> tuple[str, str, int | None] | None:
         """A worker and a claim that it once had and may have lost long ago; old senders know no epoch."""
-        worker = self.chance.choice(WORKERS)
-        if not self._claims[worker] or self.chance.random() < 0.05:
+        known = [worker for worker in WORKERS if self._claims[worker]]
+        worker = self.chance.choice(known or WORKERS)
+        if not known or self.chance.random() < 0.05:
             run_id = self._any_run()
             return None if run_id is None else (worker, run_id, None)
         run_id, epoch = self.chance.choice(self._claims[worker][-3:])
@@ -295,7 +304,7 @@ class World:
         if found is None:
             return None
         worker, run_id, epoch = found
-        statuses = (None, None, None, "running", "waiting_for_input", "completed")
+        statuses = (None, None, None, None, "running", "running", "waiting_for_input", "completed")
         items = [self._item(self.chance.choice(statuses)) for _ in range(self.chance.randrange(3))]
         lease_ms = self.chance.choice((None, None, *LEASES_MS))
 
@@ -349,7 +358,7 @@ class World:
         run_id = self._any_run()
         if run_id is None:
             return None
-        return self._append_act(run_id, [self._item(self.chance.choice((None, None, None, "failed")))])
+        return self._append_act(run_id, [self._item(self.chance.choice((None,) * 7 + ("failed",)))])
 
     def _append_act(self, run_id: str, items: list[Sent]) -> Act:
         """Telemetry of somebody who needs no lease."""

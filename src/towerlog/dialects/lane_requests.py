@@ -97,7 +97,7 @@ class ReportBody(msgspec.Struct, gc=False):
 
 
 class ClaimBody(msgspec.Struct, gc=False):
-    """Which run a worker would take: any of these agents, with all of these labels."""
+    """Which run a worker would take: of any of these agents, asking for no label that is not among these."""
 
     worker_id: str
     lease_seconds: int | None = None

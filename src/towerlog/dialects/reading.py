@@ -215,7 +215,7 @@ def query_int(query: Mapping[str, str], name: str, default: int, lowest: int, hi
     text = query.get(name)
     if text is None or text == "":
         return default
-    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+    if not re.fullmatch(r"[+-]?[0-9]{1,19}", text):
         raise refuse(name, "must be an integer")
     value = int(text)
     if not lowest <= value <= highest:

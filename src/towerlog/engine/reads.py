@@ -180,8 +180,9 @@ class Reads:
             return o.Page(await self._workers(principal, [lane for lane in lanes if lane.is_held(now)], command.limit))
         lanes = await self._store.lanes(principal.org, command.limit, command.statuses)
         runs = await self._store.runs_by_number(principal.org, [lane.run for lane in lanes]) if lanes else {}
+        agents = await self._store.agents_named(principal.org, {row.agent or "" for row in runs.values()})
         found = [
-            o.LaneView(views.lane_view(principal, runs[lane.run], lane, None), lane)
+            o.LaneView(views.lane_view(principal, runs[lane.run], lane, agents.get(runs[lane.run].agent or "")), lane)
             for lane in lanes
             if lane.run in runs
         ]

@@ -26,6 +26,7 @@ async def run_views(store: Store, principal: Principal, rows: Sequence[RunRow]) 
     users = await store.users(org, {row.created_by for row in rows if row.created_by}) if rows else {}
     names = [(row.parent_key, row.thread_id) for row in rows if row.parent_key is not None]
     parents = await store.run_ids_of_parents(org, names) if names else {}
+    agents = await store.agents_named(org, {row.agent for row in rows if row.agent}) if rows else {}
     views = []
     for row in rows:
         user = users.get(row.created_by or "")
@@ -33,6 +34,7 @@ async def run_views(store: Store, principal: Principal, rows: Sequence[RunRow]) 
             RunView(
                 row,
                 principal.org_id,
+                agent_id=agents[row.agent].agent_id if row.agent in agents else None,
                 created_by_name=None if user is None else user.name,
                 created_by_email=None if user is None else user.email,
                 parent_run_id=parents.get((row.parent_key or "", row.thread_id)),
@@ -46,14 +48,13 @@ async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool
     view = (await run_views(store, principal, [row]))[0]
     org = principal.org
     bodies = await store.events_at(org, row.run, [1, *([row.ended_seq] if row.ended_seq else [])])
-    agents = await store.agents(org, 1, None, row.agent) if row.agent else []
     lane = await store.lane(org, row.run) if row.has_lane else None
     children = await _children(store, principal, row, {row.run}, MAX_TREE_DEPTH) if tree else ()
     first, last = bodies.get(1), bodies.get(row.ended_seq or 0)
     return RunView(
         row,
         principal.org_id,
-        agent_id=agents[0].agent_id if agents else None,
+        agent_id=view.agent_id,
         lane=lane,
         created_by_name=view.created_by_name,
         created_by_email=view.created_by_email,

@@ -334,6 +334,10 @@ class Store(Protocol):
         """Agents by name; `after` is a name."""
         ...
 
+    async def agents_named(self, org: int, names: Iterable[str]) -> dict[str, AgentRow]:
+        """Agents by their names; absent ones are left out."""
+        ...
+
     async def usage(
         self, org: int, since_hour: int, until_hour: int, agent: str | None, model: str | None
     ) -> list[UsageRow]:

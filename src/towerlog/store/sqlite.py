@@ -320,6 +320,11 @@ class SqliteStore:
         """Agents by name."""
         return await self._readers.call(reads.agents, org, limit, after, name)
 
+    async def agents_named(self, org: int, names: Iterable[str]) -> dict[str, AgentRow]:
+        """Agents by their names."""
+        found = await self._readers.call(lookups.agents_by_name, [(org, name) for name in set(names)])
+        return {name: row for (_, name), row in found.items()}
+
     async def usage(
         self, org: int, since_hour: int, until_hour: int, agent: str | None, model: str | None
     ) -> list[UsageRow]:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import apsw
+import msgspec
 
 from towerlog.model.event import FEED_TYPES
 from towerlog.model.identity import shard_bounds
+from towerlog.model.run import AgentRow
 from towerlog.store import sqlite_rows as rows
 from towerlog.store.base import Content, Message, MetaList, Node, Rows
 from towerlog.store.sqlite_reads import marks, one, usage
@@ -33,12 +35,19 @@ def all_rows(db: apsw.Connection, org: int) -> Rows:
 def _all_rows(db: apsw.Connection, org: int) -> Rows:
     faults = _feed_faults(db, org)
 
-    def read(table: str, columns: str, decode: Callable[[bytes], T], values: Callable[[T], rows.Row]) -> list[T]:
+    def read(
+        table: str,
+        columns: str,
+        decode: Callable[[bytes], T],
+        values: Callable[[T], rows.Row],
+        heal: Callable[[T, list[Any]], T] = lambda row, _: row,
+    ) -> list[T]:
         found = []
         for *given, doc in db.execute(f"SELECT {columns}, doc FROM {table} WHERE org = ?", (org,)):
             row = decode(doc)
             if tuple(given) != values(row)[: len(given)]:
                 faults.append(f"{table} {given[0]}: its columns do not say what the row says")
+                row = heal(row, given)
             found.append(row)
         return found
 
@@ -46,11 +55,17 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
         position=one(db, "SELECT position FROM org WHERE org = ?", (org,)) or 0,
         runs=read("run", _RUN, rows.decode_run, rows.run_indexed),
         threads=read("thread", "org, thread_id, created_at", rows.decode_thread, rows.thread_row),
-        agents=read("agent", "agent, org, agent_id, name", rows.decode_agent, rows.agent_row),
+        agents=read("agent", "agent, org, agent_id, name", rows.decode_agent, rows.agent_row, _same_agent),
         usage=usage(db, org, 0, FARTHEST_HOUR, None, None),
         checkpoints=read("checkpoint", _CHECKPOINT, rows.decode_checkpoint, rows.checkpoint_row),
         faults=faults,
     )
+
+
+def _same_agent(row: AgentRow, given: list[Any]) -> AgentRow:
+    """The agent that the columns name: an identity is no projection, and a rebuild must not lose it."""
+    agent, org, agent_id, name = given
+    return msgspec.structs.replace(row, agent=agent, org=org, agent_id=agent_id, name=name)
 
 
 def _feed_faults(db: apsw.Connection, org: int) -> list[str]:

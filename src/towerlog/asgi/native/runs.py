@@ -8,7 +8,8 @@ from towerlog.asgi.native import shapes
 from towerlog.asgi.native.cursors import read_cursor, read_number, read_step
 from towerlog.asgi.native.lists import LARGEST_EVENT_LIMIT, Listing, PageQuery, limit_of, page_reply
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.reading import label, path_id, path_uuid, refuse, when
+from towerlog.dialects.reading import label, path_id, path_uuid, query_int, refuse, when
+from towerlog.dialects.run_requests import FARTHEST_SEQ, STATUS_OF
 from towerlog.dialects.views import RunDetail
 from towerlog.errors import NotFound
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
@@ -29,7 +30,7 @@ from towerlog.model.run import Status
 
 READ = scopes(Scope.READ)
 _TYPES = frozenset(type_.value for type_ in EventType)
-_STATUSES = frozenset(status.value for status in Status)
+_STATUSES = frozenset(STATUS_OF)
 
 
 class RunsQuery(PageQuery, frozen=True):
@@ -47,8 +48,9 @@ class RunsQuery(PageQuery, frozen=True):
 
 
 class EventsQuery(PageQuery, frozen=True):
-    """`type` takes several, comma-separated; `quarantined` shows what was refused to a worker without the lease."""
+    """`after_seq` begins after that one, `cursor` goes on where a page ended and wins; `type` takes several, comma-separated; `quarantined` shows what was refused to a worker without the lease."""
 
+    after_seq: int = 0
     type: str | None = None
     quarantined: Literal["true", "false"] = "false"
 
@@ -73,7 +75,7 @@ def _decode_runs(call: Call) -> ListRuns:
 
 def _statuses(text: str | None) -> tuple[Status, ...] | None:
     words = _words(text, _STATUSES, "status")
-    return None if words is None else tuple(Status(word) for word in words)
+    return None if words is None else tuple(dict.fromkeys(STATUS_OF[word] for word in words))
 
 
 def _words(text: str | None, known: frozenset[str], field: str) -> tuple[str, ...] | None:
@@ -111,10 +113,13 @@ def _decode_quarantine(call: Call) -> ListEvents:
 
 
 def _list_events(call: Call, quarantined: bool) -> ListEvents:
+    after = query_int(call.query, "after_seq", 0, 0, FARTHEST_SEQ)
+    if call.query.get("cursor"):
+        after = read_number("events", call.query.get("cursor"))
     return ListEvents(
         run_id=_run_id(call),
         limit=limit_of(call, LARGEST_EVENT_LIMIT),
-        after_seq=read_number("events", call.query.get("cursor")),
+        after_seq=after,
         types=_words(call.query.get("type"), _TYPES, "type"),
         quarantined=quarantined,
     )

@@ -277,7 +277,7 @@ def usage_of(row: UsageRow, by: str) -> UsageTotal:
     return UsageTotal(
         hour=format_ms(row.hour * _HOUR_MS) if by == "hour" else None,
         agent=row.agent if by == "agent" else None,
-        model=row.model if by == "model" else None,
+        model=(row.model or None) if by == "model" else None,
         events=row.events,
         runs_started=row.runs_started,
         runs_ended=row.runs_ended,
