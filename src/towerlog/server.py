@@ -45,6 +45,7 @@ DRAIN_SECONDS = 7
 """How long requests in flight may take to finish at the end; together with the rest less than ten seconds."""
 KEEP_ALIVE_SECONDS = 15
 BACKLOG = 2048
+GC_YOUNG_OBJECTS = 20_000
 _DESCRIPTORS_BESIDE_STREAMS = 1000
 
 _log = structlog.get_logger("towerlog.server")
@@ -174,6 +175,8 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
         # What is here now stays: the collector need not walk through it ever again.
         gc.collect()
         gc.freeze()
+        # A request leaves no cycles behind: look for some less often than every few requests.
+        gc.set_threshold(GC_YOUNG_OBJECTS, 20, 50)
         minted = node.minted
         admin_key = minted.text if minted is not None and not settings.bootstrap_key else None
         server = _Server(app, lambda: announce(Started(url_of(settings, listener), settings.data_dir, admin_key)))

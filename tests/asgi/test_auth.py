@@ -12,7 +12,7 @@ from towerlog.asgi.auth import Authenticator
 from towerlog.errors import StorageFailed, Unauthenticated
 from towerlog.model.identity import Key, Principal, Scope
 from towerlog.model.keys import digest_of
-from towerlog.store.base import KeyFound
+from towerlog.store.values import KeyFound
 
 TEXT = "tl_live_" + "a" * 47
 

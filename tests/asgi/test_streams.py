@@ -17,7 +17,7 @@ from towerlog.dialects.base import FrameStyle
 from towerlog.engine.follow import RUN, Hub, Source
 from towerlog.model.event import Event, EventType
 from towerlog.model.identity import Key, Principal, Scope
-from towerlog.store.base import KeyFound
+from towerlog.store.values import KeyFound
 
 STYLE = FrameStyle("test", lambda event, epoch: b"data: %d\n\n" % event.seq, b"retry: 1\n\n", b"event: end\n\n")
 

@@ -15,7 +15,8 @@ from towerlog.model.identity import Counters, Key, shard_key
 from towerlog.model.lease import Lane, LaneState
 from towerlog.model.run import AgentRow, Status, ThreadRow, UsageRow
 from towerlog.model.usage import Usage
-from towerlog.store.base import Changes, Message, MetaList, Node, Quarantined, RunChange, Store, StoredReply
+from towerlog.store.base import Store
+from towerlog.store.values import Changes, Message, MetaList, Node, Quarantined, RunChange, StoredReply
 
 APPENDERS = 12
 ROUNDS = 5

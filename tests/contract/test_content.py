@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 
 from tests.support.fakes import START_MS
-from towerlog.store.base import Changes, Message, MetaList, Node, Store, StoredReply
+from towerlog.store.base import Store
+from towerlog.store.values import Changes, Message, MetaList, Node, StoredReply
 
 TEXTS = [
     b'{"role":"user","content":"hello"}',

@@ -8,7 +8,8 @@ import pytest
 from tests.support.factories import identity
 from towerlog.errors import StorageFailed
 from towerlog.model.identity import Counters, Scope
-from towerlog.store.base import Changes, Store
+from towerlog.store.base import Store
+from towerlog.store.values import Changes
 
 
 async def test_an_organisation_comes_with_its_user_and_key(store: Store) -> None:

@@ -18,7 +18,8 @@ from towerlog.model.event import EventType
 from towerlog.model.identity import Principal, Scope, shard_key
 from towerlog.model.lease import Lane, LaneState
 from towerlog.model.outcome import Claimed, NothingToClaim
-from towerlog.store.base import Changes, Store
+from towerlog.store.base import Store
+from towerlog.store.values import Changes
 
 LEASE_MS = 60_000
 

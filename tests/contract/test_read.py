@@ -16,7 +16,8 @@ from towerlog.model.event import EventType, OpenRun, RunByForeignId, RunById, Ru
 from towerlog.model.identity import Counters, Key, shard_key
 from towerlog.model.lease import Lane, LaneState
 from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
-from towerlog.store.base import Changes, Message, MetaList, Node, Quarantined, RunChange, Store, StoredReply
+from towerlog.store.base import Store
+from towerlog.store.values import Changes, Message, MetaList, Node, Quarantined, RunChange, StoredReply
 
 EVENTS = 23
 PAGES = (1, 2, 7, EVENTS, 1000)

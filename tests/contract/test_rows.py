@@ -20,7 +20,8 @@ from towerlog.model.event import CheckpointFacts, Draft, EventType, Facts, Histo
 from towerlog.model.identity import Counters, Principal, Scope, shard_key
 from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
 from towerlog.model.usage import Usage, UsageReport
-from towerlog.store.base import Changes, RunChange, Store
+from towerlog.store.base import Store
+from towerlog.store.values import Changes, RunChange
 
 
 async def commit(store: Store, changes: Changes) -> None:

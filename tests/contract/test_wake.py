@@ -17,7 +17,8 @@ from towerlog.model.command import Append, FollowRun
 from towerlog.model.event import Event
 from towerlog.model.identity import Principal, Scope
 from towerlog.model.outcome import Stored
-from towerlog.store.base import Changes, Store
+from towerlog.store.base import Store
+from towerlog.store.values import Changes
 
 DEADLINE_S = 10
 

@@ -17,7 +17,7 @@ from towerlog.model.identity import Principal
 from towerlog.model.run import TERMINAL, TRANSITIONS, RunRow, Status
 from towerlog.model.usage import Usage
 from towerlog.projections import runs as run_fold
-from towerlog.store.base import Rows
+from towerlog.store.values import Rows
 
 
 def test_rebuild_equals_incremental(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tests.support.fakes import START_MS
 from towerlog.model.event import Draft, Event, EventType, OpenRun, RunByTrace, RunRef
 from towerlog.model.identity import Counters, Key, Org, Scope, User, shard_key
 from towerlog.model.run import RunRow, Status
-from towerlog.store.base import Changes, RunChange
+from towerlog.store.values import Changes, RunChange
 
 
 def draft(kind: EventType = EventType.STEP, run: RunRef | str = "thread", data: Any = None, **fields: Any) -> Draft:

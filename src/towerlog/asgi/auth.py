@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 from towerlog.ambient import Clock
 from towerlog.errors import StorageFailed, Unauthenticated
 from towerlog.model.identity import Principal
-from towerlog.store.base import KeyFound
+from towerlog.store.values import KeyFound
 
 REMEMBERED_MS = 2000
 REMEMBERED_MAX = 10_000

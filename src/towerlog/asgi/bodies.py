@@ -6,7 +6,7 @@ The usual body is whole in the first message and costs next to nothing; the rest
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from towerlog.ambient import Clock
 from towerlog.asgi.admission import Admission
@@ -38,14 +38,23 @@ class Bodies:
         self._overdue: set[asyncio.Task[None]] = set()
 
     async def read(
-        self, receive: Receive, headers: Mapping[bytes, bytes], types: tuple[str, ...], declared: int
+        self,
+        receive: Receive,
+        headers: Mapping[bytes, bytes],
+        types: tuple[str, ...],
+        declared: int,
+        at_once: Callable[[], bytes | None] = lambda: None,
     ) -> bytes:
-        """The body's text; empty where none was sent.
+        """The body's text; empty where none was sent. `at_once` gives it where it need not be waited for.
 
         `declared` bytes have been admitted by the caller. Raises Malformed, TooLarge, Overloaded, Rejection (408, 415)
         and Disconnected.
         """
-        body = await self._collect(receive, declared)
+        body = at_once()
+        if body is None:
+            body = await self._collect(receive, declared)
+        elif len(body) > self._max_bytes:
+            raise self._too_large()
         if not body:
             return body
         check_type(headers.get(b"content-type"), types)

@@ -37,6 +37,11 @@ def _reply_whole(cycle: RequestResponseCycle, status: int, head: list[tuple[byte
     return True
 
 
+def _body_at_once(cycle: RequestResponseCycle) -> bytes | None:
+    """The whole body where it has come already, as most do with their head; None where it has to be waited for."""
+    return None if cycle.more_body or cycle.disconnected else bytes(cycle.body)
+
+
 class Connection(HttpToolsProtocol):
     """One connection. A head is under way from its first byte, and from the moment of connecting."""
 
@@ -73,6 +78,7 @@ class Connection(HttpToolsProtocol):
         if self.cycle.scope is scope:  # not so for an upgrade, which has no cycle of its own
             extensions: Any = scope["extensions"]
             extensions["towerlog.reply"] = partial(_reply_whole, self.cycle)
+            extensions["towerlog.body"] = partial(_body_at_once, self.cycle)
 
     def data_received(self, data: bytes) -> None:
         """Counts what belongs to a head that is not whole yet."""

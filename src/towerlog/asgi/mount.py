@@ -28,7 +28,7 @@ from towerlog.asgi.queries import parse_query
 from towerlog.asgi.routes import Route, RouteTable, Visit
 from towerlog.asgi.streams import Follower, Stream, Streams, stream_head
 from towerlog.asgi.traces import TraceIds
-from towerlog.asgi.wire import Headers, Message, Receive, Send, send_reply
+from towerlog.asgi.wire import NO_EXTENSIONS, Headers, Message, Receive, Send, send_reply
 from towerlog.dialects.base import Call, Endpoint, Reply, Settings
 from towerlog.errors import Forbidden, Internal, Invalid, RateLimited, TowerlogError
 from towerlog.model.command import FollowAgent, FollowRun, Idempotency, Read, Write
@@ -219,7 +219,8 @@ class Mount:
             return b""
         parts.admission.take_bytes(declared)
         exchange.held_bytes = declared
-        body = await parts.bodies.read(exchange.receive, headers, endpoint.body_types, declared)
+        at_once = exchange.scope.get("extensions", NO_EXTENSIONS).get("towerlog.body", _later)
+        body = await parts.bodies.read(exchange.receive, headers, endpoint.body_types, declared, at_once)
         if len(body) > declared:
             parts.admission.take_bytes(len(body) - declared)
             exchange.held_bytes = len(body)
@@ -256,6 +257,10 @@ class Mount:
     def _count(self, exchange: _Exchange, status: int) -> None:
         name = "none" if exchange.route is None else exchange.route.dialect.name
         self._parts.meters.of(name).add(status, self._steady_ms() - exchange.now_ms)
+
+
+def _later() -> None:
+    """A server that cannot tell whether a body is whole: it is waited for."""
 
 
 def _idempotency(exchange: _Exchange, endpoint: Endpoint, key: bytes, call: Call) -> Idempotency | None:

@@ -13,7 +13,7 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 _JSON_TYPE = (b"content-type", JSON.encode())
-_NOTHING: dict[str, Any] = {}
+NO_EXTENSIONS: dict[str, Any] = {}
 _BODILESS = frozenset({204, 304})
 
 
@@ -29,7 +29,7 @@ def head_of(reply: Reply, trace_id: str, extra: Headers) -> list[tuple[bytes, by
 async def send_reply(scope: Message, send: Send, reply: Reply, trace_id: str, extra: Headers = ()) -> None:
     """Sends a whole reply, in one write where our server offers that. A HEAD's body is dropped by the server."""
     head = head_of(reply, trace_id, extra)
-    at_once = scope.get("extensions", _NOTHING).get("towerlog.reply")
+    at_once = scope.get("extensions", NO_EXTENSIONS).get("towerlog.reply")
     if at_once is not None and at_once(reply.status, head, reply.body):
         return
     await send({"type": "http.response.start", "status": reply.status, "headers": head})

@@ -22,7 +22,8 @@ from towerlog.projections import checkpoints as checkpoint_fold
 from towerlog.projections import runs as run_fold
 from towerlog.projections import threads as thread_fold
 from towerlog.projections import usage as usage_fold
-from towerlog.store.base import Changes, Rows, RunChange, Store
+from towerlog.store.base import Store
+from towerlog.store.values import Changes, Content, MetaList, Rows, RunChange
 
 PAGE_EVENTS = 1000
 Report = Callable[[str], None]
@@ -117,12 +118,12 @@ async def refold_org(store: Store, org: int, report: Report, progress: Progress)
 
 async def _page(store: Store, refold: Refold, org: int, after: int) -> list[Event] | None:
     """A page of the log; where a row in it cannot be read, one event at a time, and None for the rotten one."""
-    rotten: Exception | None = None
+    rotten = ""
     for limit in (PAGE_EVENTS, 1):
         try:
             return await store.log(org, after, limit)
         except (StorageFailed, msgspec.MsgspecError, ValueError, TypeError, KeyError) as error:
-            rotten = error
+            rotten = str(error)  # the text alone: the error would hold the reader's question open
     refold.differ(f"position {after + 1} cannot be read: {rotten}")
     return None
 
@@ -150,9 +151,16 @@ async def _check_content(store: Store, refold: Refold, org: int, kind: str) -> N
     after = 0
     while page := await store.content(org, kind, after, PAGE_EVENTS):
         for _, item in page:
-            if own_name(item) != item.key:
+            if not _bears_its_name(item):
                 refold.differ(f"{kind} {item.key.hex()}: was changed, its content has another name")
         after = page[-1][0]
+
+
+def _bears_its_name(item: Content) -> bool:
+    try:
+        return own_name(item) == item.key
+    except (msgspec.MsgspecError, IndexError):
+        return False  # metas that are no list, or an empty one
 
 
 def _usage_key(row: UsageRow) -> usage_fold.UsageKey:
@@ -180,12 +188,21 @@ def _plain_field(row: Any, name: str) -> bytes:
 
 
 async def _check_history(store: Store, refold: Refold, row: CheckpointRow) -> None:
-    if not row.node:
+    """The messages and metas that a checkpoint points at must be there, to the last."""
+    what = f"checkpoint {row.step_index} of run number {row.run}"
+    try:
+        messages = await store.history(row.org, bytes.fromhex(row.node), row.length) if row.node else []
+        if len(messages) != row.length:
+            refold.differ(f"{what}: {len(messages)} of {row.length} messages are there")
+        key = bytes.fromhex(row.metas)
+        parts = await store.metas(row.org, key) if key else []
+    except ValueError as error:
+        refold.differ(f"{what}: its history cannot be read: {error}")
         return
-    messages = await store.history(row.org, bytes.fromhex(row.node), row.length)
-    if len(messages) != row.length:
-        what = f"checkpoint {row.step_index} of run number {row.run}"
-        refold.differ(f"{what}: {len(messages)} of {row.length} messages are there")
+    # Joined, the parts are the whole list; one that is missing, first or last, gives it another name.
+    whole = b"[" + b",".join(part[1:-1] for part in parts) + b"]"
+    if key and not _bears_its_name(MetaList(row.org, key, b"", whole)):
+        refold.differ(f"{what}: its metas are not all there")
 
 
 async def rebuild_org(store: Store, org: int, progress: Progress = lambda _: None) -> int:

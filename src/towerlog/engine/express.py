@@ -15,7 +15,7 @@ from towerlog.model.outcome import Stored
 from towerlog.model.run import TERMINAL, AgentRow
 from towerlog.model.times import FUTURE_TOLERANCE_MS
 from towerlog.projections.runs import PLAIN_TYPES, moves_nothing, names_agent
-from towerlog.store.base import RunChange
+from towerlog.store.values import RunChange
 
 _replace = msgspec.structs.replace
 

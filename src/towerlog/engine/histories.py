@@ -15,9 +15,11 @@ import msgspec
 
 from towerlog.engine.plan import Plan
 from towerlog.model.event import History
-from towerlog.store.base import Content, Message, MetaList, Node
+from towerlog.store.values import Content, Message, MetaList, Node
 
 KEY_BYTES = 16
+ASKED_AT_ONCE = 512
+"""A history no longer than this is looked up in one question instead of a binary search."""
 _META = b"meta:"
 """Keeps the names of meta lists apart from those of histories."""
 _decode_metas = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -83,6 +85,9 @@ async def _known_prefix(plan: Plan, org: int, prefixes: list[bytes]) -> int:
     for index in range(len(prefixes) - 1, -1, -1):
         if _cache_key(org, prefixes[index]) in plan.cache.nodes:
             return index + 1
+    if len(prefixes) <= ASKED_AT_ONCE:
+        stored = await plan.unit.nodes_known(org, prefixes)
+        return sum(prefix in stored for prefix in prefixes)
     low, high = 0, len(prefixes)
     while low < high:
         middle = (low + high) // 2

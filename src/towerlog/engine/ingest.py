@@ -31,7 +31,7 @@ from towerlog.model.event import (
 )
 from towerlog.model.identity import Principal
 from towerlog.model.outcome import Appended, Stored
-from towerlog.model.run import MAX_PARTS, TERMINAL, AgentRow, RunRow
+from towerlog.model.run import TERMINAL, AgentRow, RunRow
 
 _replace = msgspec.structs.replace
 
@@ -214,10 +214,8 @@ async def _same_checkpoint(plan: Plan, row: RunRow, draft: Draft, agent: AgentRo
     facts = draft.facts.checkpoint
     if facts is None or facts.decision or facts.initial:
         return None
-    part = row.parts.get(agent.name)
-    first = part is None and len(row.parts) < MAX_PARTS
-    if first or (part is not None and facts.step_index > part.step_index):
-        return None  # a step higher than any before cannot be a repeat
+    if row.is_first_step(agent.name, facts.step_index):
+        return None
     known = await plan.checkpoint(row.run, agent.name, facts.step_index)
     if known is None or known.initial or known.digest != facts.digest:
         return None

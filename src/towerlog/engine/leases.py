@@ -20,7 +20,7 @@ from towerlog.model.lease import MAX_ATTEMPTS, Lane, LaneState
 from towerlog.model.outcome import NothingToClaim, Stored
 from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms
-from towerlog.store.base import Quarantined
+from towerlog.store.values import Quarantined
 
 LANES = "lanes"
 _replace = msgspec.structs.replace

@@ -22,7 +22,8 @@ from towerlog.projections import checkpoints as checkpoint_fold
 from towerlog.projections import runs as run_fold
 from towerlog.projections import threads as thread_fold
 from towerlog.projections import usage as usage_fold
-from towerlog.store.base import Changes, RunChange, Unit
+from towerlog.store.base import Unit
+from towerlog.store.values import Changes, RunChange
 
 encode_facts = msgspec.json.Encoder().encode
 RefKey = tuple[int, str, str]
@@ -245,7 +246,7 @@ class Plan:
         event, after = self._fold_run(row, event, name)
         self._fold_sums(row, after, event, agent)
         if facts.checkpoint is not None and not event.late:
-            await self._fold_checkpoint(event, after, name or "unknown")
+            await self._fold_checkpoint(row, event, after, name or "unknown")
         if row is None or row.status is not after.status:
             await self._status_moved(row, after, event)
         return event, after
@@ -281,11 +282,13 @@ class Plan:
             current = self.cache.agents.get((agent.org, agent.name), agent)
             self.put_agent(agent_fold.fold(current, row, after, event))
 
-    async def _fold_checkpoint(self, event: Event, after: RunRow, agent: str) -> None:
+    async def _fold_checkpoint(self, row: RunRow | None, event: Event, after: RunRow, agent: str) -> None:
         facts = event.facts.checkpoint
         if facts is None:
             return
         agent = facts.agent or agent
+        if row is None or (not facts.decision and row.is_first_step(agent, facts.step_index)):
+            self.checkpoints_seen.setdefault((event.run, agent, facts.step_index), None)
         before = await self.checkpoint(event.run, agent, facts.step_index)
         changed = checkpoint_fold.fold(before, event, after, agent)
         if changed is not None and changed is not before:

@@ -47,8 +47,9 @@ class Reads:
             case c.ListLanes() | c.ListWorkers():
                 return await self._lanes(principal, command)
             case c.ListKeys():
-                keys = await self._store.keys(principal.org, command.limit, command.before)
-                return o.Page(keys, keys[-1].key_id if len(keys) == command.limit else None)
+                keys = await self._store.keys(principal.org, command.limit + 1, command.before)
+                more = len(keys) > command.limit
+                return o.Page(keys[: command.limit], keys[command.limit - 1].key_id if more else None)
             case c.GetUsage():
                 return await usage_page(self._store, principal, command, self._clock.now_ms())
             case _:
@@ -134,8 +135,6 @@ class Reads:
         runs = await self._store.runs_by_number(principal.org, [row.run for row in rows]) if rows else {}
         found = []
         for row in rows:
-            if runs[row.run].is_terminal():
-                continue
             events = await self._store.events_at(principal.org, row.run, [row.seq])
             figures = events[row.seq].data if row.seq in events else b"{}"
             found.append(o.ApprovalView(row, runs[row.run].trace_id, figures))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from towerlog.engine.plan import Plan
@@ -83,7 +85,18 @@ def same_content(event: Event, draft: Draft) -> bool:
     ours, theirs = _plain(event.data), _plain(draft.data)
     if draft.type in (EventType.TOOL_CALL, EventType.TOOL_RESULT) and draft.facts.tool_call_id is None:
         ours.pop("tool_call_id", None)
-    return ours == theirs and _same_state(event.facts, draft.facts)
+    return _same_value(ours, theirs) and _same_state(event.facts, draft.facts)
+
+
+def _same_value(ours: Any, theirs: Any) -> bool:
+    """Equal as JSON: Python's own `==` takes `true` for 1."""
+    if isinstance(ours, bool) or isinstance(theirs, bool):
+        return ours is theirs
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return ours.keys() == theirs.keys() and all(_same_value(ours[name], theirs[name]) for name in ours)
+    if isinstance(ours, list) and isinstance(theirs, list):
+        return len(ours) == len(theirs) and all(map(_same_value, ours, theirs))
+    return bool(ours == theirs)
 
 
 def _same_state(ours: Facts, theirs: Facts) -> bool:

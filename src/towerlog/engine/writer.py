@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import msgspec
 import structlog
@@ -22,7 +23,8 @@ from towerlog.model.command import Append, Idempotency, Report, Write
 from towerlog.model.event import Draft
 from towerlog.model.identity import Principal
 from towerlog.model.outcome import NothingToClaim, Outcome, Replayed
-from towerlog.store.base import Changes, Store, StoredReply, Unit
+from towerlog.store.base import Store, Unit
+from towerlog.store.values import Changes, StoredReply
 
 MAX_GROUP_COMMANDS = 512
 MAX_GROUP_ITEMS = 1024
@@ -144,9 +146,9 @@ class Writer:
                 try:
                     await self._write(group)
                 except Exception as error:  # the writer must outlive any defect in a group
-                    log.exception("group_failed", commands=len(group))
                     self._cache = Cache()
                     _fail(group, error if isinstance(error, TowerlogError) else Internal())
+                    _note_defect("group_failed", commands=len(group))
 
     def _take(self) -> list[Submission]:
         group: list[Submission] = []
@@ -215,9 +217,9 @@ class Writer:
                 except TowerlogError as error:
                     outcomes.append(error)
                 except Exception:
-                    log.exception("command_failed", command=type(submission.command).__name__)
                     broken[index] = Internal()
                     self._cache = Cache()
+                    _note_defect("command_failed", command=type(submission.command).__name__)
                     break
             else:
                 return plan, outcomes
@@ -246,6 +248,12 @@ def _drafts(group: list[Submission]) -> list[tuple[int, Draft]]:
         for item in submission.command.items
         if isinstance(item, Draft)
     ]
+
+
+def _note_defect(event: str, **fields: object) -> None:
+    """Logs the exception under way. What broke the command may break its description too; that ends nothing."""
+    with suppress(Exception):
+        log.exception(event, **fields)
 
 
 def _answer(submission: Submission, outcome: Outcome | TowerlogError) -> None:

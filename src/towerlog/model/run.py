@@ -125,6 +125,11 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         """True once an end has been committed."""
         return self.status in TERMINAL
 
+    def is_first_step(self, agent: str, step_index: int) -> bool:
+        """True when no checkpoint of this agent and step can be there: its steps so far are all lower."""
+        part = self.parts.get(agent)
+        return len(self.parts) < MAX_PARTS if part is None else step_index > part.step_index
+
     def latest_step(self) -> tuple[str, int] | None:
         """(agent, step_index) of the highest checkpoint, None without any."""
         steps = [(part.step_index, agent) for agent, part in self.parts.items() if part.step_index >= 0]

@@ -12,7 +12,11 @@ import msgspec
 
 NANOS_PER_DOLLAR = 1_000_000_000
 LARGEST = 2**53
-"""No count and no sum of money (in dollars) on the wire may be larger: JSON readers would round it."""
+"""No count on the wire may be larger: JSON readers would round it."""
+LARGEST_DOLLARS = LARGEST // 1_000_000
+"""No sum of money on the wire may be larger: its nano-dollars must fit 64 bits."""
+LARGEST_SUM = 2**63 - 1
+"""Where sums of what was accepted stay: no store counts further."""
 
 
 _NANO = Decimal("1e-9")
@@ -64,7 +68,7 @@ class UsageReport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 def add_known(*figures: int | None) -> int | None:
     """The sum of those that are known; None when none is."""
     known = [figure for figure in figures if figure is not None]
-    return sum(known) if known else None
+    return min(sum(known), LARGEST_SUM) if known else None
 
 
 def add(left: Usage, right: Usage) -> Usage:
@@ -83,7 +87,10 @@ def subtract(left: Usage, right: Usage) -> Usage:
 
 def _combine(left: Usage, right: Usage, sign: int) -> Usage:
     def one(a: int | None, b: int | None) -> int | None:
-        return a if b is None else (a or 0) + sign * b
+        if b is None:
+            return a
+        figure = (a or 0) + sign * b
+        return figure if -LARGEST_SUM <= figure <= LARGEST_SUM else max(-LARGEST_SUM, min(figure, LARGEST_SUM))
 
     return Usage(
         one(left.input_tokens, right.input_tokens),
@@ -99,7 +106,7 @@ def _combine(left: Usage, right: Usage, sign: int) -> Usage:
 def parse_dollars(text: str) -> int:
     """Nano-dollars of a JSON number in dollars, exactly; digits past the nano are rounded half-even.
 
-    Raises ValueError unless it is a plain number between 0 and 2^53.
+    Raises ValueError unless it is a plain number between 0 and LARGEST_DOLLARS.
     """
     if not text or text[0] not in "0123456789-":
         raise ValueError("must be a number of dollars or null")
@@ -109,8 +116,8 @@ def parse_dollars(text: str) -> int:
         raise ValueError("must be a number of dollars or null") from None
     if dollars.is_signed() and dollars != 0:
         raise ValueError("must not be negative")
-    if not dollars.is_finite() or dollars > LARGEST:
-        raise ValueError("is larger than 2^53")
+    if not dollars.is_finite() or dollars > LARGEST_DOLLARS:
+        raise ValueError(f"is larger than {LARGEST_DOLLARS}")
     return int(dollars.quantize(_NANO).scaleb(9))
 
 

@@ -17,127 +17,13 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-import msgspec
-
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.command import RunFilter
 from towerlog.model.event import Event, RunRef
 from towerlog.model.identity import Counters, Key, Org, User
 from towerlog.model.lease import Lane
 from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
-
-
-class KeyFound(msgspec.Struct, frozen=True):
-    """A key with the organisation it belongs to."""
-
-    key: Key
-    org_id: str
-
-
-class Message(msgspec.Struct, frozen=True, gc=False):
-    """A distinct message of an organisation, keyed by the hash of its text (16 bytes)."""
-
-    org: int
-    key: bytes
-    body: bytes
-
-
-class Node(msgspec.Struct, frozen=True, gc=False):
-    """A history's last message, and the history before it. Keyed by hash (16 bytes).
-
-    `parent` is empty for the first message. A history is one node; every prefix of it is stored once.
-    """
-
-    org: int
-    key: bytes
-    parent: bytes
-    message: bytes
-
-
-class MetaList(msgspec.Struct, frozen=True, gc=False):
-    """The metas of a history: those of an earlier list (`parent`, empty for none) and then these. Keyed by hash.
-
-    Unlike messages, metas are kept a turn at a time: a sender that dates all of them anew each turn costs one row.
-    """
-
-    org: int
-    key: bytes
-    parent: bytes
-    body: bytes
-    """JSON array of the entries after the parent's."""
-
-
-class Quarantined(msgspec.Struct, frozen=True, gc=False):
-    """An item that came from a worker without the lease: kept beside the run, never folded."""
-
-    org: int
-    run: int
-    recorded_at: int
-    worker_id: str
-    lease_epoch: int | None
-    type: str
-    name: str | None
-    data: bytes
-
-
-class StoredReply(msgspec.Struct, frozen=True, gc=False):
-    """The reply kept for an Idempotency-Key. `name` is route and key together."""
-
-    org: int
-    name: str
-    digest: bytes
-    status: int
-    body: bytes
-    created_at: int
-
-
-class RunChange(msgspec.Struct, gc=False):
-    """A run row before and after a unit; `before` None: the row is new."""
-
-    before: RunRow | None
-    after: RunRow
-
-
-class Changes(msgspec.Struct):
-    """All that one transaction writes. Maps are keyed so that a later change of the same row replaces the earlier."""
-
-    events: list[Event] = []
-    runs: dict[int, RunChange] = {}
-    threads: dict[tuple[int, str], ThreadRow] = {}
-    agents: dict[int, AgentRow] = {}
-    usage: dict[tuple[int, int, str, str, str], UsageRow] = {}
-    """Increments, added to what is there."""
-    checkpoints: dict[tuple[int, str, int], CheckpointRow] = {}
-    lanes: dict[int, Lane] = {}
-    messages: list[Message] = []
-    nodes: list[Node] = []
-    metas: list[MetaList] = []
-    quarantined: list[Quarantined] = []
-    replies: list[StoredReply] = []
-    keys: list[Key] = []
-    counters: dict[int, Counters] = {}
-    replaces: int | None = None
-    """A rebuild: the organisation whose runs, threads, agents, usage and checkpoints are dropped first."""
-
-    def is_empty(self) -> bool:
-        """True when there is nothing to commit."""
-        return not any(getattr(self, name) for name in self.__struct_fields__)
-
-
-class Rows(msgspec.Struct):
-    """All projection rows of an organisation at one moment, and the position it had given out then."""
-
-    position: int
-    runs: list[RunRow]
-    threads: list[ThreadRow]
-    agents: list[AgentRow]
-    usage: list[UsageRow]
-    checkpoints: list[CheckpointRow]
-    faults: list[str]
-    """What contradicts itself inside the store: a column that looks a row up and says something else than the row."""
-
-
-Content = Message | Node | MetaList
+from towerlog.store.values import Changes, Content, KeyFound, Quarantined, Rows, StoredReply
 
 
 class Unit(Protocol):

@@ -30,7 +30,7 @@ from towerlog.store import sqlite_files as files
 from towerlog.store import sqlite_lookups as lookups
 from towerlog.store import sqlite_reads as reads
 from towerlog.store import sqlite_writes as writes
-from towerlog.store.base import Changes, Content, KeyFound, Quarantined, Rows, StoredReply
+from towerlog.store.values import Changes, Content, KeyFound, Quarantined, Rows, StoredReply
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -408,13 +408,14 @@ async def open_store(path: Path, clock: Clock, ids: Ids) -> SqliteStore:
     """
     files.check_library()
     lock = files.prepare_files(path)
+    writer = _Worker(1, lambda: files.open_connection(path), "towerlog-write")
     try:
-        writer = _Worker(1, lambda: files.open_connection(path), "towerlog-write")
         await writer.call(files.migrate)
         epoch = await writer.call(files.ensure_epoch, f"e{ids.token(8)}")
         await writer.call(writes.refresh_leases, clock.steady_ms())
         return SqliteStore(path, clock, lock, writer, epoch)
     except BaseException:
+        writer.close()
         lock.close()
         raise
 

@@ -10,10 +10,10 @@ import msgspec
 
 from towerlog.model.event import FEED_TYPES
 from towerlog.model.identity import shard_bounds
-from towerlog.model.run import AgentRow
+from towerlog.model.run import AgentRow, ThreadRow
 from towerlog.store import sqlite_rows as rows
-from towerlog.store.base import Content, Message, MetaList, Node, Rows
 from towerlog.store.sqlite_reads import marks, one, usage
+from towerlog.store.values import Content, Message, MetaList, Node, Rows
 
 T = TypeVar("T")
 FARTHEST_HOUR = 2**62
@@ -40,21 +40,25 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
         columns: str,
         decode: Callable[[bytes], T],
         values: Callable[[T], rows.Row],
-        heal: Callable[[T, list[Any]], T] = lambda row, _: row,
+        heal: Callable[[T | None, list[Any]], T | None] = lambda row, _: row,
+        at: int = 0,
     ) -> list[T]:
         found = []
         for *given, doc in db.execute(f"SELECT {columns}, doc FROM {table} WHERE org = ?", (org,)):
-            row = decode(doc)
-            if tuple(given) != values(row)[: len(given)]:
-                faults.append(f"{table} {given[0]}: its columns do not say what the row says")
+            row, fault = _decoded(decode, doc)
+            if row is not None and tuple(given) != values(row)[: len(given)]:
+                fault = "its columns do not say what the row says"
+            if fault:
+                faults.append(f"{table} {given[at]}: {fault}")
                 row = heal(row, given)
-            found.append(row)
+            if row is not None:
+                found.append(row)
         return found
 
     return Rows(
         position=one(db, "SELECT position FROM org WHERE org = ?", (org,)) or 0,
         runs=read("run", _RUN, rows.decode_run, rows.run_indexed),
-        threads=read("thread", "org, thread_id, created_at", rows.decode_thread, rows.thread_row),
+        threads=read("thread", "org, thread_id, created_at", rows.decode_thread, rows.thread_row, _same_thread, at=1),
         agents=read("agent", "agent, org, agent_id, name", rows.decode_agent, rows.agent_row, _same_agent),
         usage=usage(db, org, 0, FARTHEST_HOUR, None, None),
         checkpoints=read("checkpoint", _CHECKPOINT, rows.decode_checkpoint, rows.checkpoint_row),
@@ -62,10 +66,28 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
     )
 
 
-def _same_agent(row: AgentRow, given: list[Any]) -> AgentRow:
+def _decoded(decode: Callable[[bytes], T], doc: bytes) -> tuple[T | None, str]:
+    """The row, or what is wrong with it: an audit of a damaged store goes on where any other reader gives up."""
+    try:
+        return decode(doc), ""
+    except (msgspec.MsgspecError, ValueError, TypeError) as error:
+        return None, f"cannot be read: {error}"
+
+
+def _same_agent(row: AgentRow | None, given: list[Any]) -> AgentRow:
     """The agent that the columns name: an identity is no projection, and a rebuild must not lose it."""
     agent, org, agent_id, name = given
+    if row is None:
+        return AgentRow(agent, org, agent_id, name, created_at=0)
     return msgspec.structs.replace(row, agent=agent, org=org, agent_id=agent_id, name=name)
+
+
+def _same_thread(row: ThreadRow | None, given: list[Any]) -> ThreadRow:
+    """The thread that the columns name; its title is lost where the row cannot be read."""
+    org, thread_id, created_at = given
+    if row is None:
+        return ThreadRow(org, thread_id, created_at)
+    return msgspec.structs.replace(row, org=org, thread_id=thread_id, created_at=created_at)
 
 
 def _feed_faults(db: apsw.Connection, org: int) -> list[str]:
@@ -83,13 +105,14 @@ def _feed_faults(db: apsw.Connection, org: int) -> list[str]:
 def content(db: apsw.Connection, org: int, kind: str, after: int, limit: int) -> list[tuple[int, Content]]:
     """A page of the content store."""
     table, columns, value = _CONTENT[kind]
-    sql = f"SELECT {table}, {columns} FROM {table} WHERE org = ? AND {table} > ? ORDER BY {table} LIMIT ?"
+    # The unary plus keeps SQLite on the primary key: by its index each page would read and sort everything.
+    sql = f"SELECT {table}, {columns} FROM {table} WHERE +org = ? AND {table} > ? ORDER BY {table} LIMIT ?"
     return [(row[0], value(org, row[1:])) for row in db.execute(sql, (org, after, limit))]
 
 
 def _message(org: int, row: rows.Row) -> Message:
     key, packed, body = row
-    return Message(org, key, rows.unpack(body) if packed else body)
+    return Message(org, key, _unpacked(packed, body))
 
 
 def _node(org: int, row: rows.Row) -> Node:
@@ -98,7 +121,15 @@ def _node(org: int, row: rows.Row) -> Node:
 
 def _metas(org: int, row: rows.Row) -> MetaList:
     key, parent, packed, body = row
-    return MetaList(org, key, parent, rows.unpack(body) if packed else body)
+    return MetaList(org, key, parent, _unpacked(packed, body))
+
+
+def _unpacked(packed: int, body: bytes) -> bytes:
+    """The text; what cannot be unpacked is handed out as it is, and then does not fit its name."""
+    try:
+        return rows.unpack(body) if packed else body
+    except ValueError:
+        return body
 
 
 _CONTENT: dict[str, tuple[str, str, Callable[[int, Any], Content]]] = {

@@ -33,7 +33,10 @@ class StoreLocked(Exception):
 
 
 def open_connection(path: Path, *, read_only: bool = False) -> apsw.Connection:
-    """A connection set up by the rules: WAL, full sync, foreign writers waited for. Raises StorageFailed."""
+    """A connection set up by the rules: WAL, full sync, foreign writers waited for.
+
+    Raises StorageFailed; SchemaMismatch where it would change a database that is not ours.
+    """
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     try:
         connection = apsw.Connection(str(path), flags=flags, statementcachesize=200)
@@ -41,6 +44,7 @@ def open_connection(path: Path, *, read_only: bool = False) -> apsw.Connection:
         if read_only:
             connection.pragma("query_only", True)
         else:
+            _refuse_foreign(connection)
             connection.pragma("page_size", PAGE_BYTES)
             connection.pragma("journal_mode", "wal")
             connection.pragma("synchronous", "full")
@@ -52,6 +56,14 @@ def open_connection(path: Path, *, read_only: bool = False) -> apsw.Connection:
         return connection
     except apsw.Error as error:
         raise StorageFailed(f"cannot open {path.name}: {error}") from error
+
+
+def _refuse_foreign(connection: apsw.Connection) -> None:
+    # Before the pragmas: the journal mode is a change to the file, and a file of somebody else is left as it was.
+    tables = [str(row[0]) for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    if tables and "migration" not in tables:
+        connection.close()
+        raise SchemaMismatch("this is another program's database: it has tables, but none of towerlog's")
 
 
 def _lower(*values: apsw.SQLiteValue) -> str | None:
@@ -91,9 +103,6 @@ def lock_folder(path: Path) -> IO[str]:
 
 def migrate(connection: apsw.Connection) -> int:
     """Brings the schema up to this version; returns its number. Raises SchemaMismatch for a newer one."""
-    tables = [str(row[0]) for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    if tables and "migration" not in tables:
-        raise SchemaMismatch("this is another program's database: it has tables, but none of towerlog's")
     connection.execute(
         "CREATE TABLE IF NOT EXISTS migration"
         " (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL) STRICT"
@@ -110,7 +119,9 @@ def migrate(connection: apsw.Connection) -> int:
             )
             connection.execute("COMMIT")
         except apsw.Error:
-            connection.execute("ROLLBACK")
+            # A full disk, for one, has ended the transaction already.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             raise
 
     apply_migrations(plan_migrations(applied, known), apply_one)

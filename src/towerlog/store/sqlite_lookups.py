@@ -13,8 +13,8 @@ from towerlog.model.identity import Counters, Key
 from towerlog.model.lease import Lane
 from towerlog.model.run import AgentRow, RunRow, ThreadRow
 from towerlog.store import sqlite_rows as rows
-from towerlog.store.base import StoredReply
 from towerlog.store.sqlite_reads import marks, one, run_children
+from towerlog.store.values import StoredReply
 
 _OLDEST_FIRST = "ORDER BY queued_at, run LIMIT ?"
 

@@ -17,11 +17,11 @@ from towerlog.model.identity import Key, Org, User, shard_bounds, shard_key
 from towerlog.model.lease import Lane
 from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
 from towerlog.store import sqlite_rows as rows
-from towerlog.store.base import KeyFound, Quarantined
 from towerlog.store.sqlite_files import LOWER
+from towerlog.store.values import KeyFound, Quarantined
 
 _LARGEST = 2**62
-_NEWEST_STATE = "initial, run DESC, step_index DESC, position DESC"
+_NEWEST = "run DESC, step_index DESC, position DESC"
 
 
 def one(db: apsw.Connection, sql: str, values: Sequence[Any]) -> Any:
@@ -76,14 +76,17 @@ def runs(db: apsw.Connection, org: int, wanted: RunFilter, limit: int, before: i
     """Runs, newest first, below a number."""
     where, values = _run_conditions(db, org, wanted)
     lowest, highest = shard_bounds(org)
-    sql = f"SELECT doc FROM run WHERE run >= ? AND run < ?{where} ORDER BY run DESC LIMIT ?"
+    # The numbers first: where SQLite has to sort, it sorts them and not whole rows.
+    numbers = f"SELECT run FROM run WHERE run >= ? AND run < ?{where} ORDER BY run DESC LIMIT ?"
+    sql = f"SELECT doc FROM run WHERE run IN ({numbers}) ORDER BY run DESC"
     top = highest if before is None else before
     return [rows.decode_run(row[0]) for row in db.execute(sql, (lowest, top, *values, limit))]
 
 
 def _run_conditions(db: apsw.Connection, org: int, wanted: RunFilter) -> tuple[str, list[Any]]:
-    # The unary plus keeps SQLite on the primary key, whose order is the answer's, where a column is unselective.
-    where = " AND org = ?"
+    # The unary plus keeps SQLite on the primary key, whose order is the answer's, unless a column has its own index.
+    indexed = (wanted.agent, wanted.thread_id, wanted.statuses, wanted.since, wanted.until, wanted.parent_run_id)
+    where = " AND +org = ?" if all(value is None for value in indexed) else " AND org = ?"
     values: list[Any] = [org]
     for column in ("agent", "thread_id", "model", "persona_id"):
         value = getattr(wanted, column)
@@ -109,8 +112,6 @@ def _run_conditions(db: apsw.Connection, org: int, wanted: RunFilter) -> tuple[s
         lower = "lower" if wanted.q.isascii() else LOWER
         where += " AND (" + " OR ".join(f"instr({lower}({field}), ?) > 0" for field in fields) + ")"
         values += [wanted.q.lower()] * len(fields)
-    if wanted == RunFilter():
-        where = where.replace("org =", "+org =")
     return where, values
 
 
@@ -256,14 +257,18 @@ def usage(
 
 def checkpoint_latest(db: apsw.Connection, org: int, thread_id: str) -> CheckpointRow | None:
     """The state that a thread resumes from."""
-    sql = f"SELECT doc FROM checkpoint WHERE org = ? AND thread_id = ? ORDER BY {_NEWEST_STATE} LIMIT 1"
-    doc = one(db, sql, (org, thread_id))
-    return None if doc is None else rows.decode_checkpoint(doc)
+    # One question for each kind: so the index gives the newest at once, however long the thread is.
+    sql = f"SELECT doc FROM checkpoint WHERE org = ? AND thread_id = ? AND initial = ? ORDER BY {_NEWEST} LIMIT 1"
+    for initial in (0, 1):
+        doc = one(db, sql, (org, thread_id, initial))
+        if doc is not None:
+            return rows.decode_checkpoint(doc)
+    return None
 
 
 def checkpoint_latest_of_run(db: apsw.Connection, run_number: int) -> CheckpointRow | None:
     """The state that a run resumes from."""
-    doc = one(db, f"SELECT doc FROM checkpoint WHERE run = ? ORDER BY {_NEWEST_STATE} LIMIT 1", (run_number,))
+    doc = one(db, f"SELECT doc FROM checkpoint WHERE run = ? ORDER BY initial, {_NEWEST} LIMIT 1", (run_number,))
     return None if doc is None else rows.decode_checkpoint(doc)
 
 
@@ -276,7 +281,11 @@ def checkpoints(db: apsw.Connection, run_number: int, limit: int, after: tuple[i
 
 def approvals(db: apsw.Connection, org: int, limit: int) -> list[CheckpointRow]:
     """Checkpoints that wait, oldest first."""
-    sql = "SELECT doc FROM checkpoint WHERE org = ? AND status = 'waiting_for_approval' ORDER BY position LIMIT ?"
+    sql = (
+        "SELECT checkpoint.doc FROM checkpoint JOIN run USING (run)"
+        " WHERE checkpoint.org = ? AND checkpoint.status = 'waiting_for_approval' AND run.ended = 0"
+        " ORDER BY checkpoint.position LIMIT ?"
+    )
     return [rows.decode_checkpoint(row[0]) for row in db.execute(sql, (org, limit))]
 
 
@@ -287,8 +296,9 @@ def history(db: apsw.Connection, org: int, node: bytes, length: int) -> list[byt
         " SELECT parent, message, 1 FROM node WHERE org = ?1 AND key = ?2"
         " UNION ALL SELECT node.parent, node.message, depth + 1 FROM walk"
         " JOIN node ON node.org = ?1 AND node.key = walk.parent WHERE depth < ?3)"
+        # A plain join would begin with the messages, and read all that the organisation has.
         " SELECT message.body, message.packed FROM walk"
-        " JOIN message ON message.org = ?1 AND message.key = walk.message ORDER BY depth DESC"
+        " CROSS JOIN message ON message.org = ?1 AND message.key = walk.message ORDER BY depth DESC"
     )
     return [rows.unpack(row[0]) if row[1] else row[0] for row in db.execute(sql, (org, node, length))]
 

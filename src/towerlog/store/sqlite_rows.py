@@ -13,7 +13,7 @@ from towerlog.model.identity import Key, Org, Scope, shard_key
 from towerlog.model.lease import Lane
 from towerlog.model.run import AgentRow, RunRow, ThreadRow, UsageRow
 from towerlog.model.usage import Usage
-from towerlog.store.base import Quarantined
+from towerlog.store.values import Quarantined
 
 Row = tuple[Any, ...]
 
@@ -52,8 +52,11 @@ def pack(body: bytes) -> bytes:
 
 
 def unpack(body: bytes) -> bytes:
-    """What `pack` was given."""
-    return zstandard.ZstdDecompressor().decompress(body)
+    """What `pack` was given. Raises ValueError for anything else."""
+    try:
+        return zstandard.ZstdDecompressor().decompress(body)
+    except zstandard.ZstdError as error:
+        raise ValueError(f"a compressed body is damaged: {error}") from error
 
 
 def event_row(event: Event) -> Row:

@@ -7,8 +7,9 @@ import msgspec
 
 from towerlog.model.identity import Key, Org, User
 from towerlog.model.lease import Lane
+from towerlog.model.usage import LARGEST_SUM
 from towerlog.store import sqlite_rows as rows
-from towerlog.store.base import Changes, RunChange
+from towerlog.store.values import Changes, RunChange
 
 _EVENT = f"INSERT INTO event ({rows.EVENT_COLUMNS}) VALUES ({', '.join('?' * 14)})"
 _RUN_NEW = f"INSERT INTO run ({rows.RUN_COLUMNS}) VALUES ({', '.join('?' * 14)})"
@@ -41,15 +42,23 @@ _USAGE = (
     f"INSERT INTO usage VALUES ({', '.join('?' * 15)}) ON CONFLICT (org, hour, agent, model, status) DO UPDATE SET "
     + ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)
     + ", "
-    # Unknown + unknown stays unknown; unknown + a figure is the figure.
-    + ", ".join(f"{name} = coalesce({name} + excluded.{name}, {name}, excluded.{name})" for name in rows.USAGE_FIGURES)
+    # Unknown + unknown stays unknown; unknown + a figure is the figure. Past 64 bits SQLite would go on in floats.
+    + ", ".join(
+        f"{name} = coalesce(CAST(max(-{LARGEST_SUM}, min({name} + excluded.{name}, {LARGEST_SUM})) AS INTEGER),"
+        f" {name}, excluded.{name})"
+        for name in rows.USAGE_FIGURES
+    )
 )
 _MESSAGE = "INSERT OR IGNORE INTO message (org, key, packed, body) VALUES (?, ?, ?, ?)"
 _NODE = "INSERT OR IGNORE INTO node (org, key, parent, message) VALUES (?, ?, ?, ?)"
 _METAS = "INSERT OR IGNORE INTO meta_list (org, key, parent, packed, body) VALUES (?, ?, ?, ?, ?)"
 _QUARANTINE = "INSERT INTO quarantine (run, doc) VALUES (?, ?)"
 _REPLY = "INSERT OR REPLACE INTO reply (org, name, digest, status, body, created_at) VALUES (?, ?, ?, ?, ?, ?)"
-_KEY = f"INSERT OR REPLACE INTO api_key ({rows.KEY_COLUMNS}) VALUES ({', '.join('?' * 9)})"
+# Not "or replace": a digest that is there already belongs to somebody else's key, which must not go.
+_KEY = (
+    f"INSERT INTO api_key ({rows.KEY_COLUMNS}) VALUES ({', '.join('?' * 9)}) ON CONFLICT (org, key_id)"
+    " DO UPDATE SET name = excluded.name, scopes = excluded.scopes, revoked_at = excluded.revoked_at"
+)
 _COUNTERS = "UPDATE org SET position = ?, runs = ?, agents = ? WHERE org = ?"
 _USER = "INSERT INTO user (org, user_id, name, email, created_at) VALUES (?, ?, ?, ?, ?)"
 

@@ -14,7 +14,7 @@ BACKENDS = frozenset({"store/sqlite.py", "store/postgres.py"})
 
 VAGUE_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "manager", "misc"})
 
-EXPLAINED = ("model/", "engine/", "store/base.py", "errors.py", "ambient.py")
+EXPLAINED = ("model/", "engine/", "store/base.py", "store/values.py", "errors.py", "ambient.py")
 """Where every public name has a docstring: what other layers build on."""
 
 

@@ -1,0 +1,122 @@
+"""Whatever the OpenAPI document allows, and much that it does not, is answered in time and never with a 5xx."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.acceptance.feeds import checkpoint_ids, container_event, create_run, held_run, push, snapshot, started
+from tests.acceptance.routes import ROUTES, shape_of
+from tests.support.senders import save_batch
+from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
+
+EXAMPLES = 14
+"""Of each operation, and as many more of those that must be refused; all of them together take well under a minute."""
+REPLY_DEADLINE_S = 10.0
+FOLLOWED = {("GET", "/agents/{}/events"), ("GET", "/v1/runs/{}/events")}
+"""What may be a stream without an end; asked here for what there is."""
+
+Case = schemathesis.Case
+
+
+@dataclass(frozen=True)
+class Fuzzed:
+    """The server that is asked, its operations by method and shape of path, and ids of things that it has."""
+
+    server: Server
+    operations: dict[tuple[str, str], Any]
+    session: requests.Session
+    ids: dict[str, list[str]]
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
+    """A server of its own: what is sent here claims, cancels and revokes whatever it hits."""
+    server = Server(tmp_path_factory.mktemp("fuzzed") / "data", NO_LIMITS)
+    session = requests.Session()
+    try:
+        server.start()
+        document = server.client().get("/openapi.json").json()
+        found = schemathesis.openapi.from_dict(document)
+        operations = {
+            (op.method.upper(), shape_of(op.path)): op for op in (one.ok() for one in found.get_all_operations())
+        }
+        yield Fuzzed(server, operations, session, known_ids(server))
+        server.stop()
+    finally:
+        session.close()
+        server.close()
+
+
+def known_ids(server: Server) -> dict[str, list[str]]:
+    """Something of every kind, by the names of the parameters that stand for it."""
+    client = server.client()
+    held = held_run(client, "fuzzed", "fuzzed-worker")
+    queued = create_run(client, "fuzzed")["run_id"]
+    agent = client.post("/api/v1/agents", json={"name": "fuzzed-agent"}).json()["agent_id"]
+    push(client, agent, container_event())
+    history = [{"role": "user", "content": "hello"}]
+    save_batch(client, started("fuzzed-thread", "fuzzed-trace"), snapshot("fuzzed-thread", "fuzzed-trace", 1, history))
+    saved = client.get("/v1/threads/fuzzed-thread/runs").json()[0]["run_id"]
+    key = server.create_key("read")["key_id"]
+    return {
+        "run_id": [held, queued, saved],
+        "id": [held, queued, agent],
+        "thread_id": ["fuzzed", "fuzzed-thread"],
+        "agent_id": [agent],
+        "trace_id": ["fuzzed-trace"],
+        "step_index": ["1", "0"],
+        "checkpoint_id": checkpoint_ids(client, saved),
+        "key_id": [key],
+    }
+
+
+def cases_of(operation: Any) -> st.SearchStrategy[Case]:
+    """Requests by the document and against it, with ids of any text or of something that is there."""
+    modes = [schemathesis.GenerationMode.POSITIVE]
+    if operation.query or operation.body:
+        modes.append(schemathesis.GenerationMode.NEGATIVE)
+    return st.one_of([operation.as_strategy(generation_mode=mode) for mode in modes])
+
+
+def prepared(case: Case, fuzzed: Fuzzed, route: tuple[str, str], with_known: int | None) -> Case:
+    """The case with ids that exist, unless there are none, and without anything that waits on purpose."""
+    if with_known is not None and case.path_parameters:
+        for name in case.path_parameters:
+            known = fuzzed.ids.get(name)
+            if known:
+                case.path_parameters[name] = known[with_known % len(known)]
+    if route in FOLLOWED:
+        case.query = {**(case.query or {}), "follow": "false"}
+    if isinstance(case.body, dict) and "wait_seconds" in case.body:
+        case.body["wait_seconds"] = 0
+    return case
+
+
+@pytest.mark.parametrize("route", sorted(ROUTES), ids=" ".join)
+def test_no_request_breaks_the_server(route: tuple[str, str], fuzzed: Fuzzed) -> None:
+    operation = fuzzed.operations.get(route)
+    if operation is None:
+        pytest.fail("not in the document")
+
+    @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), database=None)
+    @given(case=cases_of(operation), with_known=st.none() | st.integers(0, 5))
+    def send(case: Case, with_known: int | None) -> None:
+        case = prepared(case, fuzzed, route, with_known)
+        reply = case.call(
+            fuzzed.server.base_url,
+            session=fuzzed.session,
+            headers={"Authorization": f"Bearer {ADMIN_KEY}"},
+            timeout=REPLY_DEADLINE_S,
+        )
+        assert reply.status_code < 500, f"{reply.status_code}: {reply.text}\n{case.as_curl_command()}"
+
+    send()
+    assert fuzzed.server.client().get("/readyz").status_code == 200

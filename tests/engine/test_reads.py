@@ -1,0 +1,1 @@
+"""Reads: every question has its answer, in its own organisation alone."""

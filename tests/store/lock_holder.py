@@ -1,0 +1,17 @@
+"""A process that takes the writer's place of a database and keeps it until it is killed.
+
+`python -m tests.store.lock_holder PATH`: prints a line once it holds the place, then waits on its input.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from towerlog.store.sqlite_files import prepare_files
+
+if __name__ == "__main__":
+    lock = prepare_files(Path(sys.argv[1]))
+    sys.stdout.write("held\n")
+    sys.stdout.flush()
+    sys.stdin.read()

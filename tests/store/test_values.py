@@ -1,0 +1,55 @@
+"""What goes into a store: nothing is shared between two units, and a unit that says nothing is empty."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tests.support.factories import event, run_row
+from towerlog.model.identity import Counters
+from towerlog.store import values
+from towerlog.store.values import Changes, Message, MetaList, Node, RunChange
+
+FROZEN = ("KeyFound", "Message", "Node", "MetaList", "Quarantined", "StoredReply")
+SAYS_SOMETHING = {
+    "events": [event(1, 1)],
+    "runs": {1: RunChange(None, run_row())},
+    "messages": [Message(1, b"k", b"{}")],
+    "nodes": [Node(1, b"k", b"", b"m")],
+    "metas": [MetaList(1, b"k", b"", b"[]")],
+    "counters": {1: Counters(1, 1, 1)},
+    "replaces": 1,
+}
+
+
+def test_changes_that_say_nothing_are_empty() -> None:
+    assert Changes().is_empty()
+
+
+@pytest.mark.parametrize("field", SAYS_SOMETHING)
+def test_changes_that_say_anything_are_not(field: str) -> None:
+    assert not Changes(**{field: SAYS_SOMETHING[field]}).is_empty()
+
+
+def test_two_changes_share_nothing() -> None:
+    one, two = Changes(), Changes()
+    for name in Changes.__struct_fields__:
+        held = getattr(one, name)
+        assert held is None or held is not getattr(two, name), name
+
+
+def test_a_later_change_of_a_row_takes_the_place_of_the_earlier() -> None:
+    first, second = run_row(), run_row(status="failed")
+    changes = Changes(runs={first.run: RunChange(None, first)})
+    changes.runs[second.run] = RunChange(None, second)
+    assert [change.after for change in changes.runs.values()] == [second]
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_what_comes_out_of_a_store_is_frozen(name: str) -> None:
+    kind = getattr(values, name)
+    assert issubclass(kind, msgspec.Struct)
+    made = kind(*range(len(kind.__struct_fields__)))
+    with pytest.raises(AttributeError):
+        setattr(made, kind.__struct_fields__[0], 1)
+    assert made == kind(*range(len(kind.__struct_fields__)))

@@ -1,0 +1,78 @@
+"""Time and randomness of the machine: anchored, rising, and of the shape that the rest relies on."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.fakes import START_MS, FakeClock
+from towerlog.ambient import SystemClock, SystemIds, format_uuid7
+
+RANDOM_BITS = 74
+
+
+def test_wall_time_is_the_machines() -> None:
+    before = time.time_ns() // 1_000_000
+    now = SystemClock().now_ms()
+    assert before <= now <= time.time_ns() // 1_000_000
+
+
+def test_the_steady_clock_does_not_follow_a_wall_clock_that_jumps(monkeypatch: pytest.MonkeyPatch) -> None:
+    wall, steady = START_MS * 1_000_000, 5_000_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: wall)
+    monkeypatch.setattr(time, "monotonic_ns", lambda: steady)
+    clock = SystemClock()
+    assert clock.steady_ms() == clock.now_ms() == START_MS
+    wall += 3_600_000_000_000
+    steady += 250_000_000
+    assert clock.now_ms() == START_MS + 3_600_000
+    assert clock.steady_ms() == START_MS + 250
+
+
+@given(st.integers(0, 2**48 - 1), st.integers(0, 2**80 - 1))
+def test_a_uuid_holds_its_time_and_its_random_bits(time_ms: int, random: int) -> None:
+    text = format_uuid7(time_ms, random)
+    read = uuid.UUID(text)
+    assert str(read) == text
+    assert (read.version, read.variant) == (7, uuid.RFC_4122)
+    assert read.int >> 80 == time_ms
+    kept = (read.int >> 64 & 0xFFF) << 62 | read.int & (1 << 62) - 1
+    assert kept == random & (1 << RANDOM_BITS) - 1
+
+
+def test_uuids_of_later_milliseconds_sort_later() -> None:
+    clock = FakeClock()
+    ids = SystemIds(clock)
+    made = []
+    for _ in range(50):
+        made.append(ids.uuid())
+        clock.advance(1)
+    assert made == sorted(made)
+    assert uuid.UUID(made[0]).int >> 80 == START_MS
+
+
+def test_uuids_of_one_millisecond_differ() -> None:
+    ids = SystemIds(FakeClock())
+    assert len({ids.uuid() for _ in range(1000)}) == 1000
+
+
+@pytest.mark.parametrize("length", [0, 1, 32, 500])
+def test_a_token_has_its_length_and_its_alphabet(length: int) -> None:
+    token = SystemIds(FakeClock()).token(length)
+    assert len(token) == length
+    assert token.isalnum() or length == 0
+    assert token.isascii()
+    assert not set(token) & set("iloIuLO"), "letters that people take for others"
+
+
+def test_no_letter_of_a_token_is_likelier_than_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every byte once: those past the last full round must be thrown away, not folded onto the first letters."""
+    monkeypatch.setattr(os, "urandom", lambda _: bytes(range(256)))
+    token = SystemIds(FakeClock()).token(216)
+    assert {token.count(letter) for letter in token} == {4}
+    assert len(set(token)) == 54
