@@ -127,5 +127,5 @@ def form_problem(path: str, reply: httpx2.Response) -> str | None:
     elif path.startswith("/api/agents"):
         good = {"error", "code"} <= set(body) and (reply.status_code != 401 or body.get("relinkGithub") is False)
     else:
-        good = {"code", "message", "trace_id"} == set(body)
+        good = {"code", "message", "trace_id"} <= set(body) <= {"code", "message", "trace_id", "details"}
     return None if good else f"not the dialect's form: {reply.text}"

@@ -15,7 +15,8 @@ from towerlog.store.values import Changes
 async def test_an_organisation_comes_with_its_user_and_key(store: Store) -> None:
     org, user, key = identity(1, name="ours", scopes=(Scope.READ, Scope.INGEST))
     made = await store.org_create(org, user, key)
-    assert made == msgspec.structs.replace(org, org=made.org) and made.org > 0
+    assert made == msgspec.structs.replace(org, org=made.org)
+    assert made.org > 0
     assert await store.orgs() == [made]
     found = await store.key_by_digest(key.digest)
     assert found is not None
@@ -52,7 +53,8 @@ async def test_a_key_is_put_and_revoked_at_once(store: Store, org: int, other: i
     revoked = msgspec.structs.replace(key, revoked_at=77)
     await store.key_put(revoked)
     found = await store.key_by_digest(key.digest)
-    assert found is not None and found.key == revoked
+    assert found is not None
+    assert found.key == revoked
     assert [one.key_id for one in await store.keys(org, 10, None)].count(key.key_id) == 1
     async with store.begin() as unit:
         assert await unit.key(org, key.key_id) == revoked
@@ -64,7 +66,8 @@ async def test_a_key_commits_with_its_unit(store: Store, org: int) -> None:
     async with store.begin() as unit:
         await unit.commit(Changes(keys=[key]))
     found = await store.key_by_digest(key.digest)
-    assert found is not None and found.key == key
+    assert found is not None
+    assert found.key == key
 
 
 async def test_the_store_answers(store: Store) -> None:

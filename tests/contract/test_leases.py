@@ -112,7 +112,8 @@ async def test_a_reclaim_is_seen_by_the_old_holder(store: Store, clock: FakeCloc
     run_id = first.view.row.run_id
     clock.advance(LEASE_MS)
     second = await engine.execute(who, Claim("quick", LEASE_MS), "lanes")
-    assert isinstance(second, Claimed) and second.lane.epoch == 2
+    assert isinstance(second, Claimed)
+    assert second.lane.epoch == 2
     with pytest.raises(LeaseLost):
         await engine.execute(who, Report(run_id, "slow", [], lease_epoch=1), "lanes")
     await engine.execute(who, Report(run_id, "quick", [], lease_epoch=2), "lanes")

@@ -78,9 +78,11 @@ async def test_the_newest_change_of_a_row_is_what_is_read(store: Store, org: int
         )
     assert await store.run(org, row.run_id) == later
     found = await store.thread(org, "t")
-    assert found is not None and found.title == "new"
+    assert found is not None
+    assert found.title == "new"
     known = await store.agent(org, "id")
-    assert known is not None and known.event_count == 3
+    assert known is not None
+    assert known.event_count == 3
     async with store.begin() as unit:
         assert await unit.threads([(org, "t"), (org, "no")]) == {(org, "t"): found}
         assert await unit.agents_by_name([(org, "name"), (org, "no")]) == {(org, "name"): known}
@@ -138,8 +140,10 @@ async def test_what_waits_for_approval_is_listed_oldest_first(store: Store, org:
     run = run_row(org=org, trace_id="tr")
     waiting = [_checkpoint(org, run.run, n, status="waiting_for_approval", position=9 - n) for n in range(3)]
     decided = _checkpoint(org, run.run, 3, status="approved")
-    rows = {(row.run, row.agent, row.step_index): row for row in (*waiting, decided)}
-    await commit(store, Changes(runs={run.run: RunChange(None, run)}, checkpoints=rows))
+    ended = run_row(2, org=org, status=Status.COMPLETED)
+    moot = _checkpoint(org, ended.run, 0, status="waiting_for_approval", position=0)
+    rows = {(row.run, row.agent, row.step_index): row for row in (*waiting, decided, moot)}
+    await commit(store, Changes(runs={row.run: RunChange(None, row) for row in (run, ended)}, checkpoints=rows))
     assert await store.approvals(org, 10) == waiting[::-1]
     assert await store.approvals(org, 2) == waiting[:0:-1]
     async with store.begin() as unit:
@@ -223,7 +227,8 @@ async def test_rebuild_equals_incremental(store: Store, clock: FakeClock, ids: S
     after = await store.rows(org)
     for name in ("runs", "threads", "agents", "usage", "checkpoints"):
         ours, theirs = (sorted(map(msgspec.json.encode, getattr(rows, name))) for rows in (before, after))
-        assert ours and ours == theirs, name
+        assert ours, name
+        assert ours == theirs, name
 
 
 async def test_a_rebuild_touches_no_other_organisation(store: Store, org: int, other: int) -> None:

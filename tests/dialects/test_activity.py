@@ -11,8 +11,9 @@ from tests.dialects.calls import AGENT, NOW, OTHER_RUN, call, endpoint, event
 from towerlog import errors
 from towerlog.dialects.activity import DIALECT, MOST_EVENTS
 from towerlog.dialects.base import Settings
-from towerlog.model.command import Append, Appended, FeedPage, FollowAgent, Stored, Tail
+from towerlog.model.command import Append, FollowAgent, Tail
 from towerlog.model.event import Draft, EventType, OpenRun, Refusal, RunById, cursor_text
+from towerlog.model.outcome import Appended, FeedPage, Stored
 from towerlog.model.run import AgentRow
 from towerlog.model.usage import Usage, UsageReport
 

@@ -12,9 +12,9 @@ from tests.dialects.calls import AGENT, NOW, RUN, call, view
 from towerlog.dialects import lane_replies
 from towerlog.dialects.lane_replies import WORDS, state_of
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
-from towerlog.model.command import Claimed, LaneCounts, LaneView, NothingToClaim, Page, Reported, Stored, WorkerView
 from towerlog.model.event import Refusal
 from towerlog.model.lease import Lane, LaneState
+from towerlog.model.outcome import Claimed, LaneCounts, LaneView, NothingToClaim, Page, Reported, Stored, WorkerView
 from towerlog.model.run import Pending, Status
 
 RUN_FIELDS = [

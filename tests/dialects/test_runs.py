@@ -12,8 +12,8 @@ from tests.dialects.calls import AGENT, NOW, OTHER_RUN, RUN, call, endpoint, eve
 from towerlog import errors
 from towerlog.dialects.base import Reply
 from towerlog.dialects.runs import DIALECT, STATUS_OF, STREAM, WORDS, frame
-from towerlog.model.command import Page, RunChanged, RunCreated, ThreadView
 from towerlog.model.event import EventType, Facts
+from towerlog.model.outcome import Page, RunChanged, RunCreated, ThreadView
 from towerlog.model.run import Status, ThreadRow
 
 

@@ -16,9 +16,10 @@ from towerlog import errors
 from towerlog.dialects.base import Limit, Settings
 from towerlog.dialects.steps import DIALECT, STATUS_OF, WORDS
 from towerlog.errors import Invalid, Malformed, TooLarge, TowerlogError
-from towerlog.model.command import Append, Appended, Stored
+from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Facts, Refusal, RunByForeignId
 from towerlog.model.identity import Scope
+from towerlog.model.outcome import Appended, Stored
 from towerlog.model.run import TERMINAL, Pending, Status
 from towerlog.model.usage import Usage, UsageReport
 

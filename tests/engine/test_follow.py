@@ -3,83 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from tests.support.factories import draft, traced
+from tests.engine.following import (
+    DEADLINE_S,
+    E,
+    append,
+    before_page,
+    feed_of,
+    frame,
+    open_follower,
+    read,
+    read_count,
+    read_to_end,
+)
 from tests.support.rig import Rig
 from tests.support.wait import wait_until_async
 from towerlog.engine import follow
-from towerlog.engine.follow import MAX_CHUNK_BYTES, OTHER_LOG, PAGE_EVENTS, RING_BYTES, RING_FRAMES, Channel, Follower
+from towerlog.engine.follow import OTHER_LOG, Follower
 from towerlog.errors import NotFound
-from towerlog.model.command import FollowAgent, FollowRun, RegisterAgent
-from towerlog.model.event import Event, EventType, Facts
-from towerlog.model.outcome import Stored
-
-E = EventType
-DEADLINE_S = 20
-
-
-def frame(event: Event, _epoch: str) -> bytes:
-    """The event's seq, closed by a blank."""
-    return b"%d " % event.seq
-
-
-async def append(rig: Rig, count: int = 1, kind: EventType = E.STEP, trace: str = "x") -> str:
-    """So many events in one command; the run's id."""
-    results = await rig.append(*(draft(kind, traced(trace), agent="a") for _ in range(count)))
-    assert isinstance(results[-1], Stored)
-    return results[-1].run_id
-
-
-async def open_follower(rig: Rig, run_id: str, after_seq: int = 0, **fields: Any) -> Follower:
-    """Follows a run with plain frames."""
-    return await rig.engine.follow(rig.principal, FollowRun(run_id, after_seq, **fields), "plain", frame)
-
-
-async def read(follower: Follower) -> bytes | None:
-    """The next read, which must come in time."""
-    return await asyncio.wait_for(follower.read(), DEADLINE_S)
-
-
-async def read_to_end(follower: Follower) -> list[int]:
-    """All seqs until the stream ends."""
-    found: list[int] = []
-    while (chunk := await read(follower)) is not None:
-        found += map(int, chunk.split())
-    return found
-
-
-async def read_count(follower: Follower, count: int) -> list[int]:
-    """The next seqs, so many."""
-    found: list[int] = []
-    while len(found) < count:
-        chunk = await read(follower)
-        assert chunk is not None, f"ended after {found}"
-        found += map(int, chunk.split())
-    return found
-
-
-def before_page(rig: Rig, patch: pytest.MonkeyPatch, happen: Callable[[int], Awaitable[None]], *, after: bool) -> None:
-    """Something happens at each page that is read from the store: before the read, or after it."""
-    real = rig.store.events
-    pages = 0
-
-    async def events(*arguments: Any) -> list[Event]:
-        nonlocal pages
-        pages += 1
-        if not after:
-            await happen(pages)
-        found = await real(*arguments)
-        if after:
-            await happen(pages)
-        return found
-
-    patch.setattr(rig.store, "events", events)
-
+from towerlog.model.command import FollowRun
 
 # Reading
 
@@ -154,6 +99,93 @@ async def test_a_follower_that_is_stopped_ends(rig: Rig) -> None:
     assert await asyncio.wait_for(reading, DEADLINE_S) is None
     assert await read(follower) is None
     follower.close()
+
+
+async def test_a_cursor_past_the_end_waits_from_the_end(rig: Rig) -> None:
+    run_id = await append(rig, 3)
+    follower = await open_follower(rig, run_id, after_seq=99)
+    assert not follower.finished
+    await append(rig, 2)
+    assert await read_count(follower, 2) == [4, 5]
+    follower.close()
+
+
+async def test_a_stop_comes_before_anything_that_was_not_read_yet(rig: Rig) -> None:
+    run_id = await append(rig, 3)
+    plain, warned = [await open_follower(rig, run_id, epoch=epoch) for epoch in (None, "another")]
+    for follower in (plain, warned):
+        follower.stop()
+        assert await read(follower) is None
+        follower.close()
+
+
+async def test_a_stop_while_the_store_is_read_ends_the_stream_after_that_page(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was read may still go out; nothing comes after it, and nobody hangs."""
+    follower = await open_follower(rig, await append(rig, 3))
+
+    async def happen(page: int) -> None:
+        follower.stop()
+
+    before_page(rig, monkeypatch, happen, after=True)
+    assert await read(follower) in (b"1 2 3 ", None)
+    assert await read(follower) is None
+    follower.close()
+
+
+async def test_a_read_that_was_called_off_loses_nothing(rig: Rig) -> None:
+    follower = await open_follower(rig, await append(rig), after_seq=1)
+    for _ in range(3):
+        reading = asyncio.create_task(follower.read())
+        await wait_until_async(lambda: follower._waiter is not None, "the follower to wait")
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+    reading = asyncio.create_task(follower.read())
+    await wait_until_async(lambda: follower._waiter is not None, "the follower to wait")
+    follower.wake()
+    reading.cancel()  # woken and called off in the same moment
+    await append(rig, 2)
+    found = b"" if reading.cancelled() else await reading
+    while found is not None and len(found.split()) < 2:
+        found += await read(follower) or b""
+    assert found == b"2 3 "
+    follower.close()
+
+
+async def test_closing_twice_hurts_nobody_who_came_since(rig: Rig) -> None:
+    run_id = await append(rig)
+    old = await open_follower(rig, run_id, after_seq=1)
+    old.close()
+    fresh = await open_follower(rig, run_id, after_seq=1)
+    old.close()
+    assert rig.engine.figures()["followers"] == 1
+    reading = asyncio.create_task(follower_reads(fresh))
+    await append(rig, 1)
+    assert await asyncio.wait_for(reading, DEADLINE_S) == b"2 "
+    fresh.close()
+
+
+async def follower_reads(follower: Follower) -> bytes | None:
+    """One read of what really came: not a mere wake-up."""
+    while (chunk := await follower.read()) == b"":
+        pass
+    return chunk
+
+
+async def test_late_events_reach_a_slow_follower_before_the_end(rig: Rig) -> None:
+    run_id = await append(rig)
+    slow = await open_follower(rig, run_id)
+    waiting = await open_follower(rig, run_id, after_seq=1)
+    reading = asyncio.create_task(waiting.read())
+    await append(rig, 1, E.RUN_COMPLETED)
+    assert await asyncio.wait_for(reading, DEADLINE_S) == b"2 "
+    await append(rig, 2)
+    assert await read_to_end(slow) == [1, 2, 3, 4]
+    assert await read_to_end(waiting) in ([], [3, 4])
+    for follower in (slow, waiting):
+        follower.close()
 
 
 # Between subscribing and reading
@@ -235,125 +267,62 @@ async def test_an_end_that_is_committed_while_it_is_asked_for_ends_the_stream(
     follower.close()
 
 
-# The ring
-
-
-async def test_what_fell_off_the_ring_is_read_from_the_store(rig: Rig) -> None:
+async def test_an_engine_that_stops_ends_every_stream(rig: Rig) -> None:
     run_id = await append(rig)
-    slow = await open_follower(rig, run_id)
-    total = RING_FRAMES + 2 * PAGE_EVENTS + 7
-    for _ in range(total // 100):
-        await append(rig, 100)
-    assert await read_count(slow, total // 100 * 100 + 1) == list(range(1, total // 100 * 100 + 2))
-    slow.close()
-
-
-def channel_of(count: int, size: int = 10) -> Channel:
-    """A channel with so many frames of that size, seq 1, 2, 3 …"""
-    channel = Channel(("run", 1, "plain"), lambda event, _: b"x" * size)
-    for seq in range(1, count + 1):
-        channel.publish(seq, None, "e")  # type: ignore[arg-type]
-    return channel
-
-
-def test_a_ring_holds_so_many_frames_and_knows_where_it_begins() -> None:
-    channel = channel_of(RING_FRAMES + 10)
-    assert len(channel.frames) == RING_FRAMES
-    assert channel.after(9) is None
-    found = channel.after(10)
-    assert found == (RING_FRAMES + 10, b"x" * 10 * RING_FRAMES)
-    assert channel.after(RING_FRAMES + 10) == (RING_FRAMES + 10, b"")
-
-
-def test_a_ring_holds_so_many_bytes() -> None:
-    size = RING_BYTES // 10
-    channel = channel_of(25, size)
-    assert sum(len(frame) for _, frame in channel.frames) <= RING_BYTES
-    assert len(channel.frames) == 10
-    assert channel.after(14) is None
-    assert channel.after(15) is not None
-
-
-def test_a_frame_larger_than_the_ring_is_held_alone() -> None:
-    channel = channel_of(3, RING_BYTES + 1)
-    assert [cursor for cursor, _ in channel.frames] == [3]
-
-
-def test_a_chunk_is_bounded_and_nothing_is_left_out() -> None:
-    channel = channel_of(20, MAX_CHUNK_BYTES // 4)
-    cursor, seen = 0, 0
-    while (found := channel.after(cursor)) is not None and found[1]:
-        assert len(found[1]) <= MAX_CHUNK_BYTES * 5 // 4
-        cursor, seen = found[0], seen + len(found[1])
-    assert (cursor, seen) == (20, 20 * (MAX_CHUNK_BYTES // 4))
-
-
-def test_an_empty_ring_knows_nothing() -> None:
-    assert Channel(("run", 1, "plain"), frame).after(0) is None
-
-
-async def test_frames_are_made_once_for_all_followers(rig: Rig) -> None:
-    made: list[int] = []
-
-    def counted(event: Event, epoch: str) -> bytes:
-        made.append(event.seq)
-        return frame(event, epoch)
-
-    run_id = await append(rig)
-    followers = [await rig.engine.follow(rig.principal, FollowRun(run_id, 1), "counted", counted) for _ in range(50)]
-    reading = [asyncio.create_task(read_count(follower, 3)) for follower in followers]
-    await wait_until_async(lambda: all(one._waiter is not None for one in followers), "all followers to wait")
-    await append(rig, 3)
-    assert await asyncio.gather(*reading) == [[2, 3, 4]] * 50
-    assert made == [2, 3, 4]
+    followers = [await open_follower(rig, run_id, after_seq=1), await feed_of(rig, 0)]
+    reading = [asyncio.create_task(follower.read()) for follower in followers]
+    await asyncio.sleep(0)
+    await rig.engine.stop()
+    assert await asyncio.wait_for(asyncio.gather(*reading), DEADLINE_S) == [None, None]
     for follower in followers:
-        follower.close()
-
-
-async def test_thousands_follow_one_run_and_leave_nothing_behind(rig: Rig) -> None:
-    run_id = await append(rig)
-    followers = [await open_follower(rig, run_id, after_seq=1) for _ in range(3000)]
-    assert rig.engine.figures()["followers"] == 3000
-    reading = [asyncio.create_task(read_to_end(follower)) for follower in followers]
-    for _ in range(5):
-        await append(rig, 20)
-    await append(rig, 1, E.RUN_COMPLETED)
-    assert await asyncio.gather(*reading) == [list(range(2, 103))] * 3000
-    for follower in followers:
-        follower.close()
-    assert rig.engine.figures()["followers"] == 0
-    assert not rig.engine._hub._channels
-    assert not rig.engine._hub._by_subject
-
-
-async def test_a_slow_follower_holds_nobody_up(rig: Rig) -> None:
-    run_id = await append(rig)
-    slow, quick = [await open_follower(rig, run_id, after_seq=1) for _ in range(2)]
-    for round_number in range(15):
-        await append(rig, 100)
-        first = 2 + 100 * round_number
-        assert await read_count(quick, 100) == list(range(first, first + 100))
-    assert len(slow._channel.frames) == RING_FRAMES, "nothing is kept for a slow one beyond the ring"
-    assert await read_count(slow, 1500) == list(range(2, 1502))
-    for follower in (slow, quick):
-        follower.close()
-
-
-async def test_styles_of_one_run_are_apart(rig: Rig) -> None:
-    run_id = await append(rig)
-    plain = await open_follower(rig, run_id)
-    loud = await rig.engine.follow(rig.principal, FollowRun(run_id), "loud", lambda event, _: b"%d!" % event.seq)
-    silent = await rig.engine.follow(rig.principal, FollowRun(run_id), "silent", lambda *_: None)
-    reading = asyncio.create_task(read_to_end(silent))
-    await append(rig, 1, E.RUN_COMPLETED)
-    assert await read_to_end(plain) == [1, 2]
-    assert await read(loud) == b"1!2!"
-    assert await asyncio.wait_for(reading, DEADLINE_S) == [], "what has no frame still moves the cursor to the end"
-    for follower in (plain, loud, silent):
         follower.close()
 
 
 # Gaps
+
+
+async def test_of_a_run_that_was_trimmed_whole_the_next_event_tells_the_gap(rig: Rig) -> None:
+    run_id = await append(rig, 5)
+    row = await rig.run(run_id)
+    await rig.store.run_trim(rig.org, row.run, 6)
+    follower = await open_follower(rig, run_id, after_seq=2)
+    reading = asyncio.create_task(follower_reads(follower))
+    await append(rig)
+    chunk = await asyncio.wait_for(reading, DEADLINE_S)
+    assert chunk == b'event: gap\ndata: {"requested":2,"oldest_seq":6,"missing":3}\n\n6 '
+    await append(rig)
+    assert await read_count(follower, 1) == [7]
+    follower.close()
+
+
+async def test_what_is_trimmed_behind_a_follower_in_the_ring_is_no_gap(rig: Rig) -> None:
+    run_id = await append(rig)
+    follower = await open_follower(rig, run_id, after_seq=1)
+    await append(rig, 4)
+    await rig.store.run_trim(rig.org, (await rig.run(run_id)).run, 5)
+    assert await read_count(follower, 4) == [2, 3, 4, 5]
+    follower.close()
+
+
+async def test_what_is_trimmed_between_two_pages_is_told_in_the_middle(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "PAGE_EVENTS", 4)
+    run_id = await append(rig, 20)
+    number = (await rig.run(run_id)).run
+
+    async def happen(page: int) -> None:
+        if page == 1:
+            await rig.store.run_trim(rig.org, number, 11)
+
+    before_page(rig, monkeypatch, happen, after=True)
+    follower = await open_follower(rig, run_id, follow=False)
+    found = b""
+    while (chunk := await read(follower)) is not None:
+        found += chunk
+    gap = b'event: gap\ndata: {"requested":4,"oldest_seq":11,"missing":6}\n\n'
+    assert found == b"1 2 3 4 " + gap + b"".join(b"%d " % seq for seq in range(11, 21))
+    follower.close()
 
 
 async def test_what_was_trimmed_is_told_as_a_gap_and_the_rest_follows(rig: Rig) -> None:
@@ -376,9 +345,7 @@ async def test_what_was_trimmed_is_told_as_a_gap_and_the_rest_follows(rig: Rig) 
 async def test_a_cursor_of_another_log_gets_a_gap_and_everything(rig: Rig) -> None:
     run_id = await append(rig, 3)
     follower = await open_follower(rig, run_id, after_seq=2, epoch="another")
-    gap = await read(follower)
-    assert gap is not None
-    assert re.fullmatch(rb'event: gap\ndata: \{"requested":2,.*\}\n\n', gap)
+    assert await read(follower) == OTHER_LOG
     assert await read_count(follower, 3) == [1, 2, 3]
     follower.close()
     same = await open_follower(rig, run_id, after_seq=2, epoch=rig.store.epoch)
@@ -390,93 +357,6 @@ async def test_of_a_run_that_has_ended_another_logs_cursor_is_never_finished(rig
     run_id = await append(rig, 1, E.RUN_COMPLETED)
     follower = await open_follower(rig, run_id, after_seq=9, epoch="another")
     assert not follower.finished
-    gap = await read(follower)
-    assert gap is not None
-    assert gap.startswith(b"event: gap\n")
+    assert await read(follower) == OTHER_LOG
     assert await read_to_end(follower) == [1]
     follower.close()
-
-
-# Feeds
-
-
-async def feed_of(rig: Rig, tail: int, after: str | None = None) -> Follower:
-    """Follows agent `a`; frames are positions."""
-    agent = (await rig.do(RegisterAgent("a"))).row
-    command = FollowAgent(agent.agent_id, tail, after)
-    return await rig.engine.follow(rig.principal, command, "feed", lambda event, _: b"%d " % event.position)
-
-
-async def test_a_feed_begins_with_its_newest_and_goes_on(rig: Rig) -> None:
-    for _ in range(4):
-        await append(rig, 1, E.TOOL_CALL)
-        await append(rig, 1, E.STEP)
-    follower = await feed_of(rig, 2)
-    assert await read(follower) == b"5 7 "
-    reading = asyncio.create_task(follower.read())
-    await append(rig, 1, E.STEP)
-    await append(rig, 1, E.TOOL_CALL, trace="another run")
-    assert await asyncio.wait_for(reading, DEADLINE_S) == b"10 "
-    await append(rig, 1, E.TOOL_RESULT)
-    assert await read(follower) == b"11 "
-    follower.close()
-
-
-@pytest.mark.parametrize(
-    ("tail", "after", "expected"), [(0, None, []), (9, None, [1, 2, 3]), (0, 1, [2, 3]), (9, 3, [])]
-)
-async def test_a_feed_begins_where_it_is_told(rig: Rig, tail: int, after: int | None, expected: list[int]) -> None:
-    await append(rig, 3, E.TOOL_CALL)
-    follower = await feed_of(rig, tail, None if after is None else f"{rig.store.epoch}-{after}")
-    await append(rig, 1, E.TOOL_CALL)
-    assert await read_count(follower, len(expected) + 1) == [*expected, 4]
-    follower.close()
-
-
-async def test_a_feeds_cursor_of_another_log_says_so_first(rig: Rig) -> None:
-    await append(rig, 3, E.TOOL_CALL)
-    follower = await feed_of(rig, 2, "another-1")
-    assert await read(follower) == OTHER_LOG
-    assert await read(follower) == b"2 3 "
-    follower.close()
-
-
-async def test_a_feed_whose_ring_begins_in_the_middle_misses_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Positions are not dense: the first event a ring sees says nothing about what lies before it."""
-    await append(rig, 2, E.TOOL_CALL)
-    follower = await feed_of(rig, 9)
-    real = rig.store.feed
-
-    async def feed(*arguments: Any) -> list[Event]:
-        found = await real(*arguments)
-        monkeypatch.setattr(rig.store, "feed", real)
-        await append(rig, 1, E.TOOL_CALL)
-        await append(rig, 1, E.TOOL_CALL)
-        return found
-
-    monkeypatch.setattr(rig.store, "feed", feed)
-    assert await read_count(follower, 4) == [1, 2, 3, 4]
-    follower.close()
-
-
-async def test_a_feed_holds_only_what_has_a_place_there(rig: Rig) -> None:
-    await append(rig)
-    follower = await feed_of(rig, 0)
-    reading = asyncio.create_task(read_count(follower, len(follow.FEED_TYPES)))
-    for kind in E:
-        await rig.append(draft(kind, traced(kind), agent="a", facts=Facts()))
-    log = await rig.log()
-    expected = [event.position for event in log if event.type in follow.FEED_TYPES]
-    assert await asyncio.wait_for(reading, DEADLINE_S) == expected
-    follower.close()
-
-
-async def test_an_engine_that_stops_ends_every_stream(rig: Rig) -> None:
-    run_id = await append(rig)
-    followers = [await open_follower(rig, run_id, after_seq=1), await feed_of(rig, 0)]
-    reading = [asyncio.create_task(follower.read()) for follower in followers]
-    await asyncio.sleep(0)
-    await rig.engine.stop()
-    assert await asyncio.wait_for(asyncio.gather(*reading), DEADLINE_S) == [None, None]
-    for follower in followers:
-        follower.close()

@@ -17,7 +17,7 @@ from towerlog.model.command import CancelRun, Claim, CreateRun, Idempotency, Reg
 from towerlog.model.event import EventType, Facts, RunById
 from towerlog.model.identity import Principal
 from towerlog.model.lease import MAX_ATTEMPTS, LaneState
-from towerlog.model.outcome import Replayed
+from towerlog.model.outcome import Replayed, Stored
 from towerlog.model.run import Status
 
 LEASE_MS = 60_000
@@ -121,6 +121,16 @@ async def test_what_one_sweep_cannot_take_the_next_ones_take(rig: Rig, monkeypat
         assert states.count(LaneState.HELD) == left
 
 
+async def test_a_lost_lease_ends_a_run_that_is_being_cancelled(rig: Rig) -> None:
+    run_id = await held_run(rig)
+    await rig.do(CancelRun(run_id))
+    rig.clock.advance(LEASE_MS)
+    await rig.engine.sweep()
+    row = await rig.run(run_id)
+    assert (row.status, row.forced) == (Status.CANCELLED, True)
+    assert EventType.LANE_LOST not in [event.type for event in await rig.events(run_id)]
+
+
 # Cancels
 
 
@@ -158,6 +168,16 @@ async def test_whoever_sets_the_wall_clock_neither_hurries_nor_delays_a_cancel(r
     rig.clock.advance(1)
     await rig.engine.sweep()
     assert (await rig.run(run_id)).status is Status.CANCELLED
+
+
+async def test_a_run_without_a_lane_is_forced_as_well(rig: Rig) -> None:
+    [stored] = await rig.append(draft())
+    assert isinstance(stored, Stored)
+    await rig.do(CancelRun(stored.run_id))
+    await rig.engine.sweep()
+    rig.clock.advance(CANCEL_MS)
+    await rig.engine.sweep()
+    assert (await rig.run(stored.run_id)).status is Status.CANCELLED
 
 
 async def test_every_cancel_has_a_deadline_of_its_own(rig: Rig) -> None:
@@ -212,6 +232,19 @@ async def test_old_replies_are_looked_for_once_an_hour(rig: Rig, monkeypatch: py
 
 
 # The timer
+
+
+async def test_a_sweep_that_fails_leaves_nothing_and_the_next_one_goes_on(rig: Rig) -> None:
+    run_id = await held_run(rig)
+    rig.clock.advance(LEASE_MS)
+    log = await rig.log()
+    await rig.store.writer.call(lambda db: db.execute("ALTER TABLE event RENAME TO gone") and None)
+    with pytest.raises(StorageFailed):
+        await rig.engine.sweep()
+    await rig.store.writer.call(lambda db: db.execute("ALTER TABLE gone RENAME TO event") and None)
+    assert await rig.log() == log
+    await rig.engine.sweep()
+    assert await lane_state(rig, run_id) is LaneState.QUEUED
 
 
 @pytest.mark.parametrize("error", [StorageFailed("no"), KeyError("a defect")])

@@ -46,7 +46,8 @@ def test_whether_a_row_was_read_back_makes_no_difference() -> None:
     twin = msgspec.convert(msgspec.to_builtins(before), type(before))
     assert twin.usage is not before.usage
     row = agents.fold(AGENT, before, twin, event(1, 2))
-    assert row.usage == NOTHING and row.usage.input_tokens is None
+    assert row.usage == NOTHING
+    assert row.usage.input_tokens is None
 
 
 def test_what_is_left_without_events_is_identity_and_heartbeat() -> None:

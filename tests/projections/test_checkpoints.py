@@ -68,7 +68,8 @@ def test_a_decision_about_nothing_is_nothing() -> None:
 def test_an_initial_one_gives_way_and_is_no_revision() -> None:
     initial = CheckpointFacts(0, "running", initial=True)
     first = fold(None, 1, initial)
-    assert first is not None and first.initial
+    assert first is not None
+    assert first.initial
     second = fold(first, 5, msgspec.structs.replace(STATE, step_index=0))
     assert second is not None
     assert (second.initial, second.revision, second.created_at) == (False, 1, START_MS + 1)

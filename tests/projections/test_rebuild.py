@@ -1,4 +1,4 @@
-"""The laws that hold for all folds together, for random stories: a rebuild from the log gives the rows that are there."""
+"""The laws of all folds together, for random stories: a rebuild from the log gives the rows that are there."""
 
 from __future__ import annotations
 

@@ -279,7 +279,8 @@ def test_a_total_may_be_corrected_downwards() -> None:
 
 def test_unknown_is_not_zero() -> None:
     row = reported(run_row(), "a", NOTHING)
-    assert row.usage == NOTHING and row.usage.input_tokens is None
+    assert row.usage == NOTHING
+    assert row.usage.input_tokens is None
 
 
 def test_past_so_many_agents_the_rest_share_one_part() -> None:
@@ -350,7 +351,8 @@ def test_the_status_moves_along_the_table_and_the_first_end_decides(sequence: li
         if row.is_terminal() and moved.status is row.status:
             assert (moved.ended_seq, moved.usage, moved.error) == (row.ended_seq, row.usage, row.error)
         assert moved.is_terminal() == (moved.ended_at is not None)
-        assert len(moved.pending) <= MAX_PENDING and len(moved.open_tools) <= MAX_OPEN_TOOLS
+        assert len(moved.pending) <= MAX_PENDING
+        assert len(moved.open_tools) <= MAX_OPEN_TOOLS
         row = moved
 
 

@@ -41,17 +41,20 @@ def check_holders(events: list[Event]) -> None:
     for event in events:
         lane = event.facts.lane
         if event.type is EventType.LANE_CLAIMED:
-            assert lane is not None and not held, "claimed from under its holder"
+            assert lane is not None
+            assert not held, "claimed from under its holder"
             assert lane.epoch == epoch + 1, "an epoch came twice, or one was left out"
             assert 1 <= lane.attempt <= MAX_ATTEMPTS, "too many attempts"
             assert not event.late, "claimed after the end"
             epoch, held = lane.epoch, True
         elif event.type in (EventType.LANE_LOST, EventType.LANE_RELEASED):
-            assert lane is not None and held and lane.epoch == epoch, "lost or released by who did not hold it"
+            assert lane is not None
+            assert (held, lane.epoch) == (True, epoch), "lost or released by who did not hold it"
             held = False
         if event.type is EventType.RUN_LOST:
             lost = sum(one.type is EventType.LANE_LOST for one in events)
-            assert not held and lost >= MAX_ATTEMPTS, "given up too early"
+            assert not held, "given up while it was held"
+            assert lost >= MAX_ATTEMPTS, "given up too early"
 
 
 def check_end(events: list[Event]) -> None:

@@ -101,4 +101,5 @@ def test_no_mutant_lives(
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as made:
-        print(asyncio.run(run_seed(int(sys.argv[1]), (Path(made), asyncio.run(make_template(Path(made)))))))
+        told = asyncio.run(run_seed(int(sys.argv[1]), (Path(made), asyncio.run(make_template(Path(made))))))
+        sys.stdout.write(told)

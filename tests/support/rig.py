@@ -1,4 +1,4 @@
-"""An engine on a real store, with fake time and seeded ids, that does nothing by itself: the test says when to sweep."""
+"""An engine on a real store, with fake time and seeded ids. It does nothing by itself: the test says when to sweep."""
 
 from __future__ import annotations
 

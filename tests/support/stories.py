@@ -125,7 +125,8 @@ async def play(rig: Rig, story: list[tuple[str, Any]], who: Principal) -> None:
         try:
             await _act(rig, who, act, detail)
         except TowerlogError as error:
-            assert error.code not in ("internal", "storage_failed"), f"{act} {detail}: {error.message}"
+            if error.code in ("internal", "storage_failed"):
+                raise AssertionError(f"{act} {detail}: {error.message}") from error
 
 
 async def _act(rig: Rig, who: Principal, act: str, detail: Any) -> None:

@@ -34,4 +34,5 @@ def test_the_seed_decides_every_id() -> None:
     assert made[0] != other.uuid()
     assert made[:5] == sorted(set(made[:5]))
     assert uuid.UUID(made[0]).version == 7
-    assert len(made[5]) == 40 and made[5].isalnum()
+    assert len(made[5]) == 40
+    assert made[5].isalnum()

@@ -7,6 +7,7 @@ the words of the dialect that was spoken to.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -30,7 +31,7 @@ from towerlog.asgi.streams import Follower, Stream, Streams, stream_head
 from towerlog.asgi.traces import TraceIds
 from towerlog.asgi.wire import NO_EXTENSIONS, Headers, Message, Receive, Send, send_reply
 from towerlog.dialects.base import Call, Endpoint, Reply, Settings
-from towerlog.errors import Forbidden, Internal, Invalid, RateLimited, TowerlogError
+from towerlog.errors import Forbidden, Internal, Invalid, RateLimited, TowerlogError, Unauthenticated
 from towerlog.model.command import FollowAgent, FollowRun, Idempotency, Read, Write
 from towerlog.model.event import Event
 from towerlog.model.identity import Principal
@@ -170,12 +171,39 @@ class Mount:
             return await self._follow(exchange, endpoint, principal, command)
         key = headers.get(b"idempotency-key")
         repeat = None if key is None else _idempotency(exchange, endpoint, key, call)
-        outcome = await self._execute(principal, command, route.dialect.name, repeat)
+        if getattr(command, "wait_ms", 0):
+            outcome = await self._attended(exchange, principal, command, repeat)
+        else:
+            outcome = await self._execute(principal, command, route.dialect.name, repeat)
         if route.limited:
             parts.heartbeats.note(outcome, exchange.now_ms)
         if isinstance(outcome, Replayed):
             return Reply(outcome.status, outcome.body)
         return endpoint.encode(outcome, call)
+
+    async def _attended(
+        self, exchange: _Exchange, principal: Principal, command: Write | Read, repeat: Idempotency | None
+    ) -> Outcome:
+        """A long poll: given up when its caller leaves or its key is revoked, so that nothing is done for nobody."""
+        assert exchange.route is not None
+        work = asyncio.ensure_future(self._execute(principal, command, exchange.route.dialect.name, repeat))
+        left = asyncio.ensure_future(_departure(exchange.receive))
+        revoked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def stop() -> None:
+            if not revoked.done():
+                revoked.set_result(None)
+
+        self._parts.auth.watch(principal, stop)
+        try:
+            await asyncio.wait((work, left, revoked), return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            raise Unauthenticated if revoked.done() else Disconnected
+        finally:
+            self._parts.auth.unwatch(principal, stop)
+            for task in (work, left):
+                task.cancel()
 
     async def _show(self, exchange: _Exchange, route: Route) -> Reply:
         """Answers with a page."""
@@ -257,6 +285,12 @@ class Mount:
     def _count(self, exchange: _Exchange, status: int) -> None:
         name = "none" if exchange.route is None else exchange.route.dialect.name
         self._parts.meters.of(name).add(status, self._steady_ms() - exchange.now_ms)
+
+
+async def _departure(receive: Receive) -> None:
+    """Ends when the caller has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _later() -> None:

@@ -53,9 +53,10 @@ from towerlog.dialects.reading import (
     when,
 )
 from towerlog.errors import Malformed, TowerlogError
-from towerlog.model.command import Append, Appended, FeedPage, FollowAgent, Tail
+from towerlog.model.command import Append, FollowAgent, Tail
 from towerlog.model.event import Draft, EventType, Facts, Item, OpenRun, Refusal, RunById, RunRef, cursor_text
 from towerlog.model.identity import Scope
+from towerlog.model.outcome import Appended, FeedPage
 from towerlog.model.usage import Usage, UsageReport
 
 __all__ = ["DIALECT", "STATUS_OF", "WORDS"]

@@ -35,6 +35,8 @@ STATUSES: dict[str, int] = {
 """Error code → HTTP status, where a dialect's page does not say otherwise; a subclass has its parent's."""
 MAX_LABEL = 200
 MAX_ID = 200
+LARGEST_PAGE = 200
+USUAL_PAGE = 50
 
 
 class Settings(msgspec.Struct, frozen=True):

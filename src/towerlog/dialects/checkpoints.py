@@ -17,19 +17,10 @@ from towerlog.dialects.reading import NULL
 from towerlog.dialects.runner_events import RunnerEvent, draft_of, thread_of
 from towerlog.errors import Invalid, NotFound, TowerlogError
 from towerlog.model.checkpoint import CheckpointView
-from towerlog.model.command import (
-    Append,
-    Appended,
-    ApprovalView,
-    Decide,
-    Decided,
-    LatestCheckpoint,
-    ListApprovals,
-    Page,
-    Stored,
-)
+from towerlog.model.command import Append, Decide, LatestCheckpoint, ListApprovals
 from towerlog.model.event import Item, Refusal
 from towerlog.model.identity import Scope
+from towerlog.model.outcome import Appended, ApprovalView, Decided, Page, Stored
 from towerlog.model.times import format_ms
 
 NAME = "checkpoints"

@@ -6,20 +6,12 @@ from typing import Any
 
 import msgspec
 
-from towerlog.dialects.base import Call, Reply, reply_json
+from towerlog.dialects.base import LARGEST_PAGE, USUAL_PAGE, Call, Reply, reply_json
+from towerlog.dialects.reading import query_int
 from towerlog.model.checkpoint import CheckpointView
-from towerlog.model.command import (
-    Claimed,
-    LaneCounts,
-    LaneView,
-    NothingToClaim,
-    Page,
-    Reported,
-    RunView,
-    WorkerView,
-)
 from towerlog.model.event import Refusal
 from towerlog.model.lease import Lane, LaneState
+from towerlog.model.outcome import Claimed, LaneCounts, LaneView, NothingToClaim, Page, Reported, RunView, WorkerView
 from towerlog.model.run import Pending, Status
 from towerlog.model.times import format_optional_ms
 
@@ -202,6 +194,7 @@ def encode_lanes(outcome: LaneCounts, call: Call) -> Reply:
     lanes = [_lane_reply(found.run, found.lane) for found in outcome.page.rows if isinstance(found, LaneView)]
     # Only this dialect tells `claimed` from `running`, so whatever the engine has narrowed down is looked at again.
     shown = [lane for lane in lanes if not wanted or lane.state == wanted]
+    shown = shown[: query_int(call.query, "limit", USUAL_PAGE, 1, LARGEST_PAGE)]
     wait_seconds = None if oldest is None else max(0, outcome.now - oldest) / 1000
     return reply_json(LanesReply(shown, outcome.queued, outcome.held, wait_seconds))
 

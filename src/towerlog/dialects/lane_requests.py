@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from towerlog import errors
-from towerlog.dialects.base import Call, Settings
+from towerlog.dialects.base import LARGEST_PAGE, USUAL_PAGE, Call, Settings
 from towerlog.dialects.reading import (
     NULL,
     Count,
@@ -51,8 +51,6 @@ _ALSO: dict[str, tuple[Status, ...]] = {
 MOST_EVENTS = 100
 MOST_LABELS = 64
 LONGEST_WAIT_SECONDS = 60
-LARGEST_PAGE = 200
-USUAL_PAGE = 50
 
 B = TypeVar("B", bound=msgspec.Struct)
 Wait = Annotated[int, msgspec.Meta(ge=0, le=LONGEST_WAIT_SECONDS)]

@@ -13,7 +13,7 @@ import msgspec
 
 from towerlog import errors
 from towerlog.dialects import base
-from towerlog.dialects.base import Call
+from towerlog.dialects.base import LARGEST_PAGE, USUAL_PAGE, Call
 from towerlog.dialects.reading import (
     NULL,
     JsonObject,
@@ -52,8 +52,6 @@ STATUS_OF: dict[str, Status] = {
 """The words that the status filter takes: this dialect's own, and what other dialects call an end."""
 
 LONGEST_INPUT_BYTES = 32_768
-LARGEST_PAGE = 200
-USUAL_PAGE = 50
 MOST_LABELS = 64
 FARTHEST_SEQ = 2**62
 """No run has so many events; a cursor beyond is as good as this one."""

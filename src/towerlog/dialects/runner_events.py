@@ -52,6 +52,10 @@ class _Limited(_Named, frozen=True, gc=False):
     wait_seconds: Duration | None = None
 
 
+class _Acknowledged(_Named, frozen=True, gc=False):
+    command_id: Count | None = None
+
+
 class _ErrorObject(msgspec.Struct, frozen=True, gc=False):
     type: msgspec.Raw = NULL
     error_type: msgspec.Raw = NULL
@@ -116,6 +120,12 @@ def _idle_facts(_sent: _Named, parent_key: str | None) -> Facts:
     return Facts(name="thread_idle", status=Status.RUNNING, parent_key=parent_key, checkpoint=_leaves("idle"))
 
 
+def _acknowledged_facts(sent: _Acknowledged, parent_key: str | None) -> Facts:
+    if sent.command_id is None:
+        raise reading.refuse("data.command_id", "is required")
+    return Facts(command_id=sent.command_id, parent_key=parent_key)
+
+
 def _limited_facts(_sent: _Limited, parent_key: str | None) -> Facts:
     return Facts(name="thread_rate_limited", parent_key=parent_key)
 
@@ -155,6 +165,7 @@ _KINDS: dict[str, _Kind] = {
     "thread_budget_exceeded": _Kind(_decoder(_Budgeted), EventType.BUDGET_EXCEEDED, _budget_facts, once=True),
     "budget_warning": _Kind(_decoder(_Budgeted), EventType.BUDGET_WARNING, _warning_facts),
     "thread_idle": _Kind(_NAMED, EventType.OTHER, _idle_facts),
+    "command_acknowledged": _Kind(_decoder(_Acknowledged), EventType.COMMAND_ACKNOWLEDGED, _acknowledged_facts),
     "thread_rate_limited": _Kind(_decoder(_Limited), EventType.OTHER, _limited_facts),
 }
 

@@ -25,9 +25,9 @@ from towerlog.dialects.base import (
 )
 from towerlog.dialects.run_requests import STATUS_OF, WORDS
 from towerlog.errors import TowerlogError
-from towerlog.model.command import Page, RunChanged, RunCreated, RunView, ThreadView
 from towerlog.model.event import Event, EventType
 from towerlog.model.identity import Scope
+from towerlog.model.outcome import Page, RunChanged, RunCreated, RunView, ThreadView
 from towerlog.model.run import ThreadRow
 from towerlog.model.times import format_ms
 

@@ -15,9 +15,10 @@ from towerlog.dialects import base, reading
 from towerlog.dialects.base import Call, Dialect, Endpoint, Limit, Reply, reply_json
 from towerlog.dialects.reading import NULL, Count, Duration, JsonObject
 from towerlog.errors import IdempotencyMismatch, IdReused, Invalid, RateLimited, TowerlogError, Unauthenticated
-from towerlog.model.command import Append, Appended
+from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Facts, Refusal, RunByForeignId
 from towerlog.model.identity import Scope
+from towerlog.model.outcome import Appended
 from towerlog.model.run import Pending, Status
 from towerlog.model.usage import Usage, UsageReport
 

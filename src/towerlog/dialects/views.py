@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.model.command import RunView
 from towerlog.model.lease import Lane, LaneState
+from towerlog.model.outcome import RunView
 from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms, format_optional_ms
 from towerlog.model.usage import NANOS_PER_DOLLAR, Usage, dollars_json

@@ -212,7 +212,8 @@ class Engine:
             # Asked for after entering: what was committed before is seen here, what comes later wakes.
             row = await self._reads.run_of(principal, command.run_id)
             if not row.pending and not row.is_terminal():
-                await self._waiting.wait(ticket, command.wait_ms)
+                # Never past the lease: the worker must be told in time to renew it.
+                await self._waiting.wait(ticket, min(command.wait_ms, outcome.lane.lease_ms // 2))
                 row = await self._reads.run_of(principal, command.run_id)
         finally:
             self._waiting.leave(ticket)
@@ -252,9 +253,10 @@ class Engine:
             return await self._store.events(org, run, after, limit)
 
         source = Source(page, _seq_of, ends_at, gap_frame, self._store.epoch)
-        after, preface = command.after_seq, b""
+        # A cursor past the end waits from the end; one of another log is told so and gets everything.
+        after, preface = min(command.after_seq, row.last_seq), b""
         if command.epoch not in (None, self._store.epoch):
-            after, preface = 0, gap_frame(command.after_seq, 1)
+            after, preface = 0, OTHER_LOG
         return await self._hub.follow(RUN, run, style, frame, source, after, command.follow, preface)
 
     async def _follow_agent(self, principal: Principal, command: c.FollowAgent, style: str, frame: Frame) -> Follower:
@@ -279,10 +281,10 @@ class Engine:
 
     async def _tail_start(self, org: int, agent: int, tail: int) -> int:
         """The position that the newest `tail` events of a feed come after."""
-        newest = await self._store.feed(org, agent, max(tail, 1), None)
-        if not newest:
+        start = await self._store.feed_start(org, agent, max(tail, 1))
+        if start is None:
             return 0
-        return newest[0].position - 1 if tail else newest[-1].position
+        return start - 1 if tail else start
 
 
 def _seq_of(event: Event) -> int:

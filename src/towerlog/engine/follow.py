@@ -21,6 +21,10 @@ RING_BYTES = 4 * 1024 * 1024
 MAX_CHUNK_BYTES = 256 * 1024
 """A follower takes at most about this much at a time."""
 MAX_SHARED_CHUNKS = 32
+ALL_RINGS_BYTES = 64 * 1024 * 1024
+"""All rings together; past it the largest are emptied, and their followers read the store."""
+COUNT_RINGS_EVERY = 16
+"""Publications between two looks at that sum."""
 RUN, AGENT = "run", "agent"
 OTHER_LOG = b'event: gap\ndata: {"reason":"the cursor is of another log"}\n\n'
 """Tells a feed's follower that what it saw before is not what follows here."""
@@ -49,6 +53,19 @@ class Channel:
         self._covered: int | None = None
         """The ring holds everything after this cursor; None while it holds nothing."""
         self._chunks: dict[int, tuple[int, bytes]] = {}
+
+    @property
+    def size(self) -> int:
+        """Bytes that the ring holds."""
+        return self._bytes
+
+    def forget(self) -> None:
+        """Empties the ring; its followers read the store instead."""
+        if self.frames:
+            self._covered = self.frames[-1][0]
+        self.frames.clear()
+        self._chunks.clear()
+        self._bytes = 0
 
     def publish(self, cursor: int, event: Event, epoch: str) -> None:
         """Adds a committed event; one without a frame still moves the cursor."""
@@ -143,7 +160,7 @@ class Follower:
 
     async def read(self) -> bytes | None:
         """Whole frames; b"" when woken without news; None at the stream's end."""
-        if self._preface:
+        if self._preface and not self._stopped:
             preface, self._preface = self._preface, b""
             return preface
         while not self._stopped:
@@ -221,6 +238,7 @@ class Hub:
         """Without channels."""
         self._channels: dict[ChannelKey, Channel] = {}
         self._by_subject: dict[tuple[str, int], list[Channel]] = {}
+        self._published = 0
 
     @property
     def followers(self) -> int:
@@ -286,6 +304,18 @@ class Hub:
                 channel.ended = True
         for channel in touched.values():
             channel.wake()
+        self._published += 1
+        if self._published % COUNT_RINGS_EVERY == 0:
+            self._keep_bound()
+
+    def _keep_bound(self) -> None:
+        """Empties rings until all together are within their bound."""
+        if sum(channel.size for channel in self._channels.values()) <= ALL_RINGS_BYTES:
+            return
+        for channel in sorted(self._channels.values(), key=lambda channel: -channel.size):
+            channel.forget()
+            if sum(other.size for other in self._channels.values()) <= ALL_RINGS_BYTES // 2:
+                return
 
     def stop_all(self) -> None:
         """Ends every stream."""

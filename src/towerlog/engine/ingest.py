@@ -10,7 +10,15 @@ import msgspec
 from towerlog.engine.express import append_plain
 from towerlog.engine.histories import Kept, keep_history
 from towerlog.engine.plan import Plan
-from towerlog.engine.repeats import NATURAL, begins_anew, is_replayed, seen_before
+from towerlog.engine.repeats import (
+    NATURAL,
+    begins_anew,
+    is_replayed,
+    late_checkpoint_id,
+    run_of_repeat,
+    seen_before,
+    stored_before,
+)
 from towerlog.errors import NotFound
 from towerlog.model.command import Append
 from towerlog.model.event import (
@@ -91,6 +99,8 @@ async def _append_draft(
 ) -> Stored | Refusal:
     org = principal.org
     row = plan.run_cached(org, draft.run) or await plan.run(org, draft.run)
+    if isinstance(draft.run, OpenRun) and draft.event_id is not None:
+        row = await run_of_repeat(plan, org, draft.run.thread_id, draft.event_id) or row
     if row is None and isinstance(draft.run, RunById):
         return Refusal("not_found", "There is no such run.", "run_id")
     if draft.history is not None or draft.facts.checkpoint is not None:
@@ -116,6 +126,11 @@ async def _append_draft(
         same = await _same_checkpoint(plan, row, draft, agent)
         if same is not None:
             return same
+        if event_id is None and row.is_terminal() and not draft.facts.checkpoint.decision:
+            event_id = late_checkpoint_id(agent.name, draft.facts.checkpoint)
+            known = await plan.event_by_id(row.run, event_id)
+            if known is not None:
+                return stored_before(known, row, agent.name)
     return await _store(plan, principal, draft, dialect, row, agent, event_id)
 
 
@@ -229,7 +244,8 @@ def _paired(row: RunRow | None, kind: EventType, facts: Facts, data: bytes) -> t
     call_id = f"call-{1 if row is None else row.last_seq + 1}"
     if kind is EventType.TOOL_RESULT and row is not None:
         call_id = next((known for tool, known in row.open_tools if tool == (facts.tool or "")), call_id)
-    head = b'{"tool_call_id":' + msgspec.json.encode(call_id)
-    rest = data[1:].lstrip()
-    data = head + (b"" if rest.startswith(b"}") else b",") + rest
+    if b'"tool_call_id"' not in data:
+        head = b'{"tool_call_id":' + msgspec.json.encode(call_id)
+        rest = data[1:].lstrip()
+        data = head + (b"" if rest.startswith(b"}") else b",") + rest
     return _replace(NO_FACTS if facts is NO_FACTS else facts, tool_call_id=call_id), data

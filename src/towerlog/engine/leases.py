@@ -23,6 +23,8 @@ from towerlog.model.times import format_ms
 from towerlog.store.values import Quarantined
 
 LANES = "lanes"
+MAX_CLAIM_SCAN = 2000
+"""A claim looks at about this many queued runs for one that fits, the oldest first."""
 _replace = msgspec.structs.replace
 
 
@@ -45,7 +47,7 @@ async def claim(plan: Plan, principal: Principal, command: Claim) -> Held | Noth
                 held = await _take(plan, lane, command.worker_id, command.lease_ms)
                 if held is not None:
                     return held
-        if len(found) < limit:
+        if len(found) < limit or limit > MAX_CLAIM_SCAN:
             return NothingToClaim()
         limit *= 4
 

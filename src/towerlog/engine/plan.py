@@ -75,6 +75,11 @@ class Plan:
     async def run(self, org: int, ref: RunRef) -> RunRow | None:
         """The run of a reference, None when there is none."""
         row = self.run_cached(org, ref)
+        if row is None and isinstance(ref, OpenRun):
+            thread = self.cache.threads.get((org, ref.thread_id))
+            if thread is not None and thread.newest_run:
+                # The thread as this group has left it, not as the store still has it.
+                return await self.run_by_number(thread.open_runs[-1] if thread.open_runs else thread.newest_run)
         if row is None and not (self.absent and not isinstance(ref, OpenRun) and ref_key(org, ref) in self.absent):
             row = (await self.unit.runs_by_ref([(org, ref)]))[0]
             if row is not None:

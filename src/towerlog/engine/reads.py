@@ -17,6 +17,7 @@ from towerlog.model.identity import Principal
 from towerlog.model.lease import Lane, LaneState
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store
+from towerlog.store.values import PAGE_BODY_BYTES
 
 Reader = Callable[[Principal, c.Read], Awaitable[o.Outcome]]
 
@@ -152,7 +153,8 @@ class Reads:
         else:
             events = await self._store.events(principal.org, run.run, command.after_seq, limit + 1, command.types)
         page = events[:limit]
-        return o.Page(page, str(page[-1].seq) if len(events) > limit else None)
+        more = len(events) > limit or sum(len(event.data) for event in page) >= PAGE_BODY_BYTES
+        return o.Page(page, str(page[-1].seq) if more else None)
 
     async def _tail(self, principal: Principal, command: c.Tail) -> o.FeedPage:
         agent = await self._store.agent(principal.org, command.agent_id)
@@ -177,7 +179,7 @@ class Reads:
         if isinstance(command, c.ListWorkers):
             lanes = await self._store.lanes(principal.org, MAX_LANES)
             return o.Page(await self._workers(principal, [lane for lane in lanes if lane.is_held(now)], command.limit))
-        lanes = await self._store.lanes(principal.org, command.limit, command.statuses)
+        lanes = await self._store.lanes(principal.org, MAX_LANES, command.statuses)
         runs = await self._store.runs_by_number(principal.org, [lane.run for lane in lanes]) if lanes else {}
         agents = await self._store.agents_named(principal.org, {row.agent or "" for row in runs.values()})
         found = [

@@ -9,6 +9,7 @@ import msgspec
 from towerlog.engine.plan import Plan
 from towerlog.model.event import (
     TARGET_STATUS,
+    CheckpointFacts,
     Draft,
     Event,
     EventType,
@@ -22,6 +23,8 @@ from towerlog.model.event import (
 from towerlog.model.outcome import Stored
 from towerlog.model.run import TERMINAL, RunRow
 
+REMEMBERED_RUNS = 8
+"""How many of a thread's newest runs a repeat without a run id is looked for in."""
 NATURAL = "\x1f"
 """Begins the stored id of a natural key; no sender's id holds a control character."""
 
@@ -57,6 +60,22 @@ def _ends(draft: Draft, row: RunRow) -> bool:
     return same_thread and TARGET_STATUS.get(draft.type) in TERMINAL
 
 
+async def run_of_repeat(plan: Plan, org: int, thread_id: str, event_id: str) -> RunRow | None:
+    """The run of a thread that has an event under this id already.
+
+    "The thread's open run" is another one by the time a repeat comes: the repeat still belongs to the first.
+    """
+    for stored in await plan.unit.runs_of_thread(org, thread_id, REMEMBERED_RUNS):
+        if await plan.event_by_id(stored.run, event_id) is not None:
+            return plan.remember_run(org, RunById(stored.run_id), stored)
+    return None
+
+
+def late_checkpoint_id(agent: str, facts: CheckpointFacts) -> str:
+    """The natural key of a checkpoint that came after its run's end, and so left no row to compare a repeat with."""
+    return f"{NATURAL}checkpoint{NATURAL}{agent}{NATURAL}{facts.step_index}{NATURAL}{facts.digest}"
+
+
 async def seen_before(plan: Plan, row: RunRow, draft: Draft, replayed: bool) -> Stored | Refusal | None:
     """What a repeat is answered with; None for news."""
     if draft.event_id is not None:
@@ -64,15 +83,16 @@ async def seen_before(plan: Plan, row: RunRow, draft: Draft, replayed: bool) -> 
         if event is None:
             return None
         if same_content(event, draft):
-            return _stored_before(event, row)
+            return stored_before(event, row)
         return Refusal("id_reused", f"event id {draft.event_id!r} was used before with another body", "event_id")
     event = await plan.event_by_id(row.run, NATURAL + str(draft.natural_key))
     if event is not None and same_content(event, draft) and (replayed or not begins_anew(row, draft)):
-        return _stored_before(event, row)
+        return stored_before(event, row)
     return None
 
 
-def _stored_before(event: Event, row: RunRow, agent: str | None = None) -> Stored:
+def stored_before(event: Event, row: RunRow, agent: str | None = None) -> Stored:
+    """The answer to a repeat: the place that the first one got."""
     return Stored(event.position, event.seq, row.run_id, agent or row.agent, True, event.late, row.pending)
 
 
@@ -83,7 +103,7 @@ def same_content(event: Event, draft: Draft) -> bool:
     if event.data == draft.data:
         return _same_state(event.facts, draft.facts)
     ours, theirs = _plain(event.data), _plain(draft.data)
-    if draft.type in (EventType.TOOL_CALL, EventType.TOOL_RESULT) and draft.facts.tool_call_id is None:
+    if _is_named_here(draft) and "tool_call_id" not in theirs:
         ours.pop("tool_call_id", None)
     return _same_value(ours, theirs) and _same_state(event.facts, draft.facts)
 
@@ -97,6 +117,11 @@ def _same_value(ours: Any, theirs: Any) -> bool:
     if isinstance(ours, list) and isinstance(theirs, list):
         return len(ours) == len(theirs) and all(map(_same_value, ours, theirs))
     return bool(ours == theirs)
+
+
+def _is_named_here(draft: Draft) -> bool:
+    """A tool call whose sender gave it no usable id: one was made here."""
+    return draft.type in (EventType.TOOL_CALL, EventType.TOOL_RESULT) and draft.facts.tool_call_id is None
 
 
 def _same_state(ours: Facts, theirs: Facts) -> bool:

@@ -147,8 +147,21 @@ class Writer:
                     await self._write(group)
                 except Exception as error:  # the writer must outlive any defect in a group
                     self._cache = Cache()
-                    _fail(group, error if isinstance(error, TowerlogError) else Internal())
                     _note_defect("group_failed", commands=len(group))
+                    await self._write_singly(group, error)
+
+    async def _write_singly(self, group: list[Submission], error: Exception) -> None:
+        """After a defect that spoiled a whole group: each command alone, so that only the one at fault fails."""
+        if len(group) == 1 or isinstance(error, StorageFailed):
+            _fail(group, error if isinstance(error, TowerlogError) else Internal())
+            return
+        for submission in group:
+            try:
+                await self._write([submission])
+            except Exception as own:  # as in the loop
+                self._cache = Cache()
+                _note_defect("command_failed", command=type(submission.command).__name__)
+                _fail([submission], own if isinstance(own, TowerlogError) else Internal())
 
     def _take(self) -> list[Submission]:
         group: list[Submission] = []

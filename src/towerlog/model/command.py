@@ -269,7 +269,10 @@ class GetAgent(msgspec.Struct, frozen=True, gc=False):
 
 
 class ListLanes(msgspec.Struct, frozen=True, gc=False):
-    """Lanes in the queue or held, oldest first; or (`statuses`) those of runs in one of these, newest first."""
+    """Lanes in the queue or held, oldest first; or (`statuses`) those of runs in one of these, newest first.
+
+    At most `limit` are shown; the encoder cuts, because its words are finer than the statuses.
+    """
 
     limit: int
     statuses: tuple[Status, ...] | None = None
@@ -360,6 +363,3 @@ Read = (
 )
 Stream = FollowRun | FollowAgent
 Command = Write | Read | Stream
-
-from towerlog.model.lease import Lane  # noqa: E402,F401
-from towerlog.model.outcome import *  # noqa: E402,F403 - transitional

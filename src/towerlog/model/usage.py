@@ -80,6 +80,14 @@ def add(left: Usage, right: Usage) -> Usage:
     return _combine(left, right, 1)
 
 
+def newest_known(known: Usage | None, newer: Usage) -> Usage:
+    """A newer running total over an older one: a bucket that the newer one does not know stays as it was."""
+    if known is None:
+        return newer
+    told = {name: getattr(newer, name) for name in newer.__struct_fields__}
+    return msgspec.structs.replace(known, **{name: figure for name, figure in told.items() if figure is not None})
+
+
 def subtract(left: Usage, right: Usage) -> Usage:
     """What must be added to `right` to reach `left`; may be negative where a total was corrected downwards."""
     return left if right is NOTHING else _combine(left, right, -1)

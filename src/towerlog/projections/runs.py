@@ -21,9 +21,10 @@ from towerlog.model.run import (
     RunRow,
     Status,
 )
-from towerlog.model.usage import NOTHING, Usage, UsageReport, add
+from towerlog.model.usage import NOTHING, Usage, UsageReport, add, newest_known
 
 RATE_LIMITED = "thread_rate_limited"
+CLAIMING_DIALECT = "lanes"
 OTHERS = "…"
 """The part that all agents past MAX_PARTS share."""
 
@@ -175,6 +176,8 @@ def _fold_parts(row: RunRow, facts: Facts, agent: str, changes: dict[str, Any]) 
     name = agent if agent in parts or len(parts) < MAX_PARTS else OTHERS
     part = parts.get(name, Part())
     report, run_total = facts.report, row.run_total
+    if report is not None and facts.checkpoint is not None and facts.checkpoint.step_index < part.step_index:
+        report = None  # totals of a step that was overtaken are older than those that are known
     if report is not None and report.whole_run:
         run_total = changes["run_total"] = _whole_total(run_total, report)
     elif report is not None:
@@ -188,12 +191,12 @@ def _fold_parts(row: RunRow, facts: Facts, agent: str, changes: dict[str, Any]) 
 
 
 def _whole_total(known: Usage | None, report: UsageReport) -> Usage:
-    return report.usage if report.kind == "total" else add(known or NOTHING, report.usage)
+    return newest_known(known, report.usage) if report.kind == "total" else add(known or NOTHING, report.usage)
 
 
 def _part_after(part: Part, report: UsageReport) -> Part:
     if report.kind == "total":
-        return _replace(part, total=report.usage)
+        return _replace(part, total=newest_known(part.total, report.usage))
     return _replace(part, delta=add(part.delta, report.usage))
 
 
@@ -231,7 +234,7 @@ def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         changes["started_at"] = event.recorded_at
     if event.type is EventType.RUN_WAITING:
         changes["question"] = event.facts.question
-    if target is None:
+    if target is None or _is_held_back(row, event, target):
         return
     if event.type is EventType.RUN_INPUT and row.status is not Status.WAITING:
         return
@@ -243,6 +246,12 @@ def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
             changes.setdefault("started_at", event.recorded_at)
         if not TRANSITIONS[target]:
             _fold_end(event, changes)
+
+
+def _is_held_back(row: RunRow, event: Event, target: Status) -> bool:
+    """A run that a worker lost or gave back waits for the next claim: nobody else may take it out of the queue."""
+    requeued = row.status is Status.QUEUED and row.attempt > 0
+    return requeued and event.dialect != CLAIMING_DIALECT and bool(TRANSITIONS[target])
 
 
 def _fold_end(event: Event, changes: dict[str, Any]) -> None:

@@ -41,6 +41,10 @@ class Unit(Protocol):
         """Runs by their numbers."""
         ...
 
+    async def runs_of_thread(self, org: int, thread_id: str, limit: int) -> list[RunRow]:
+        """A thread's newest runs, newest first."""
+        ...
+
     async def run_descendants(self, org: int, run: RunRow, limit: int) -> list[RunRow]:
         """Open runs below this one, children before grandchildren."""
         ...
@@ -191,7 +195,7 @@ class Store(Protocol):
     async def events(
         self, org: int, run: int, after_seq: int, limit: int, types: Sequence[str] | None = None
     ) -> list[Event]:
-        """A run's events after a seq, in order."""
+        """A run's events after a seq, in order; fewer than `limit` when their bodies fill `PAGE_BODY_BYTES` before."""
         ...
 
     async def events_at(self, org: int, run: int, seqs: Sequence[int]) -> dict[int, Event]:
@@ -200,6 +204,10 @@ class Store(Protocol):
 
     async def feed(self, org: int, agent: int, limit: int, after: int | None) -> list[Event]:
         """An agent's feed, oldest first: after a position, or (None) the newest."""
+        ...
+
+    async def feed_start(self, org: int, agent: int, tail: int) -> int | None:
+        """The position of the oldest of a feed's newest `tail` events, without reading them; None for an empty feed."""
         ...
 
     async def log(self, org: int, after: int, limit: int) -> list[Event]:
@@ -245,7 +253,7 @@ class Store(Protocol):
         ...
 
     async def approvals(self, org: int, limit: int) -> list[CheckpointRow]:
-        """Checkpoints that wait for approval, oldest first."""
+        """Checkpoints of open runs that wait for approval, oldest first."""
         ...
 
     async def history(self, org: int, node: bytes, length: int) -> list[bytes]:

@@ -95,6 +95,10 @@ class SqliteUnit:
         """Runs by their numbers."""
         return await self._ask(reads.runs_by_number, numbers)
 
+    async def runs_of_thread(self, org: int, thread_id: str, limit: int) -> list[RunRow]:
+        """A thread's newest runs."""
+        return await self._ask(reads.runs, org, RunFilter(thread_id=thread_id), limit, None)
+
     async def run_descendants(self, org: int, run: RunRow, limit: int) -> list[RunRow]:
         """Open runs below this one."""
         return await self._ask(lookups.run_descendants, org, run, limit)
@@ -176,6 +180,8 @@ class SqliteStore:
         self._lock_file = lock
         self._unit_lock = asyncio.Lock()
         self._readers = _Worker(READERS, lambda: files.open_connection(path, read_only=True), "towerlog-read")
+        # Whoever reads much must not keep others from showing their key.
+        self._doorman = _Worker(1, lambda: files.open_connection(path, read_only=True), "towerlog-keys")
         self._checkpointer = _Worker(1, lambda: files.open_connection(path), "towerlog-wal")
         self._checkpoint_task: asyncio.Task[None] | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -224,7 +230,7 @@ class SqliteStore:
         async with self._unit_lock:
             if self._lock_file is not None:
                 await self.writer.call(files.checkpoint, apsw.SQLITE_CHECKPOINT_TRUNCATE)
-            for worker in (self._readers, self._checkpointer, self.writer):
+            for worker in (self._readers, self._doorman, self._checkpointer, self.writer):
                 worker.close()
             if self._lock_file is not None:
                 self._lock_file.close()
@@ -244,7 +250,7 @@ class SqliteStore:
 
     async def key_by_digest(self, digest: bytes) -> KeyFound | None:
         """The key with this SHA-256."""
-        return await self._readers.call(reads.key_by_digest, digest)
+        return await self._doorman.call(reads.key_by_digest, digest)
 
     async def keys(self, org: int, limit: int, before: str | None) -> list[Key]:
         """Keys, newest first."""
@@ -302,6 +308,10 @@ class SqliteStore:
     async def feed(self, org: int, agent: int, limit: int, after: int | None) -> list[Event]:
         """An agent's feed."""
         return _of_org(org, await self._readers.call(reads.feed, org, agent, limit, after))
+
+    async def feed_start(self, org: int, agent: int, tail: int) -> int | None:
+        """Where a feed's newest events begin."""
+        return await self._readers.call(reads.feed_start, org, agent, tail)
 
     async def log(self, org: int, after: int, limit: int) -> list[Event]:
         """The organisation's log."""

@@ -15,10 +15,10 @@ from towerlog.model.command import RunFilter
 from towerlog.model.event import Event
 from towerlog.model.identity import Key, Org, User, shard_bounds, shard_key
 from towerlog.model.lease import Lane
-from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
+from towerlog.model.run import TERMINAL, AgentRow, RunRow, Status, ThreadRow, UsageRow
 from towerlog.store import sqlite_rows as rows
 from towerlog.store.sqlite_files import LOWER
-from towerlog.store.values import KeyFound, Quarantined
+from towerlog.store.values import PAGE_BODY_BYTES, KeyFound, Quarantined
 
 _LARGEST = 2**62
 _NEWEST = "run DESC, step_index DESC, position DESC"
@@ -190,7 +190,7 @@ def events(
     if types is not None:
         sql += f" AND type IN ({marks(len(types))})"
         values += types
-    return [rows.event_value(row) for row in db.execute(sql + " ORDER BY seq LIMIT ?", (*values, limit))]
+    return _up_to_a_page(db.execute(sql + " ORDER BY seq LIMIT ?", (*values, limit)))
 
 
 def events_at(db: apsw.Connection, run_number: int, seqs: Sequence[int]) -> dict[int, Event]:
@@ -203,16 +203,35 @@ def feed(db: apsw.Connection, org: int, agent: int, limit: int, after: int | Non
     """An agent's feed, oldest first."""
     if after is None:
         sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE feed = ? ORDER BY key DESC LIMIT ?"
-        return [rows.event_value(row) for row in db.execute(sql, (agent, limit))][::-1]
+        return _up_to_a_page(db.execute(sql, (agent, limit)))[::-1]
     sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE feed = ? AND key > ? ORDER BY key LIMIT ?"
-    return [rows.event_value(row) for row in db.execute(sql, (agent, _event_key(org, after), limit))]
+    return _up_to_a_page(db.execute(sql, (agent, _event_key(org, after), limit)))
 
 
 def log(db: apsw.Connection, org: int, after: int, limit: int) -> list[Event]:
     """An organisation's log."""
     sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE key > ? AND key <= ? ORDER BY key LIMIT ?"
     values = (_event_key(org, after), shard_bounds(org)[1], limit)
-    return [rows.event_value(row) for row in db.execute(sql, values)]
+    return _up_to_a_page(db.execute(sql, values))
+
+
+def _up_to_a_page(found: Iterable[rows.Row]) -> list[Event]:
+    """The events of a result until their bodies fill a page; at least one where there is one."""
+    page: list[Event] = []
+    size = 0
+    for row in found:
+        page.append(rows.event_value(row))
+        size += len(page[-1].data)
+        if size >= PAGE_BODY_BYTES:
+            break
+    return page
+
+
+def feed_start(db: apsw.Connection, org: int, agent: int, tail: int) -> int | None:
+    """The position of the oldest of the newest `tail` events of a feed; None for an empty feed."""
+    sql = "SELECT min(key) FROM (SELECT key FROM event WHERE feed = ? ORDER BY key DESC LIMIT ?)"
+    key = one(db, sql, (agent, tail))
+    return None if key is None else key - shard_bounds(org)[0]
 
 
 def _event_key(org: int, position: int) -> int:
@@ -280,13 +299,13 @@ def checkpoints(db: apsw.Connection, run_number: int, limit: int, after: tuple[i
 
 
 def approvals(db: apsw.Connection, org: int, limit: int) -> list[CheckpointRow]:
-    """Checkpoints that wait, oldest first."""
+    """Checkpoints of open runs that wait, oldest first."""
     sql = (
         "SELECT checkpoint.doc FROM checkpoint JOIN run USING (run)"
-        " WHERE checkpoint.org = ? AND checkpoint.status = 'waiting_for_approval' AND run.ended = 0"
-        " ORDER BY checkpoint.position LIMIT ?"
+        " WHERE checkpoint.org = ? AND checkpoint.status = 'waiting_for_approval'"
+        f" AND run.status NOT IN ({marks(len(TERMINAL))}) ORDER BY checkpoint.position LIMIT ?"
     )
-    return [rows.decode_checkpoint(row[0]) for row in db.execute(sql, (org, limit))]
+    return [rows.decode_checkpoint(row[0]) for row in db.execute(sql, (org, *TERMINAL, limit))]
 
 
 def history(db: apsw.Connection, org: int, node: bytes, length: int) -> list[bytes]:

@@ -12,6 +12,9 @@ from towerlog.model.identity import Counters, Key
 from towerlog.model.lease import Lane
 from towerlog.model.run import AgentRow, RunRow, ThreadRow, UsageRow
 
+PAGE_BODY_BYTES = 4 * 1024 * 1024
+"""A page of events ends early once their bodies have reached this size."""
+
 
 class KeyFound(msgspec.Struct, frozen=True):
     """A key with the organisation it belongs to."""

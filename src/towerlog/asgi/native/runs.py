@@ -48,7 +48,10 @@ class RunsQuery(PageQuery, frozen=True):
 
 
 class EventsQuery(PageQuery, frozen=True):
-    """`after_seq` begins after that one, `cursor` goes on where a page ended and wins; `type` takes several, comma-separated; `quarantined` shows what was refused to a worker without the lease."""
+    """`after_seq` begins after that one; `cursor` goes on where a page ended, and wins.
+
+    `type` takes several, comma-separated; `quarantined` shows what was refused to a worker without the lease.
+    """
 
     after_seq: int = 0
     type: str | None = None
