@@ -41,6 +41,13 @@ async def read(follower: Follower) -> bytes | None:
     return await asyncio.wait_for(follower.read(), DEADLINE_S)
 
 
+async def read_news(follower: Follower) -> bytes | None:
+    """One read of what really came: not a mere wake-up."""
+    while (chunk := await read(follower)) == b"":
+        pass
+    return chunk
+
+
 async def read_to_end(follower: Follower) -> list[int]:
     """All seqs until the stream ends."""
     found: list[int] = []

@@ -17,19 +17,18 @@ from tests.engine.following import (
     open_follower,
     read,
     read_count,
+    read_news,
     read_to_end,
 )
 from tests.support.rig import Rig
 from tests.support.wait import wait_until_async
-from towerlog.engine import follow
-from towerlog.engine.follow import OTHER_LOG, Follower
-from towerlog.errors import NotFound
+from towerlog.errors import NotFound, StorageFailed
 from towerlog.model.command import FollowRun
 
 # Reading
 
 
-async def test_a_follower_reads_what_is_there_then_what_comes(rig: Rig) -> None:
+async def test_a_read_news_what_is_there_then_what_comes(rig: Rig) -> None:
     run_id = await append(rig, 3)
     follower = await open_follower(rig, run_id, after_seq=1)
     assert await read(follower) == b"2 3 "
@@ -89,6 +88,37 @@ async def test_a_wake_without_news_gives_an_empty_chunk(rig: Rig) -> None:
     follower.wake()
     assert await asyncio.wait_for(reading, DEADLINE_S) == b""
     follower.close()
+
+
+async def test_two_wakes_at_once_are_one(rig: Rig) -> None:
+    follower = await open_follower(rig, await append(rig), after_seq=1)
+    reading = asyncio.create_task(follower.read())
+    await wait_until_async(lambda: follower._waiter is not None, "the follower to wait")
+    follower.wake()
+    follower.wake()
+    assert await asyncio.wait_for(reading, DEADLINE_S) == b""
+    follower.close()
+
+
+async def test_a_subscription_that_fails_leaves_no_follower(rig: Rig) -> None:
+    """The run is found, then the store fails at the question whether it has ended."""
+    run_id = await append(rig)
+    real = rig.store.run
+    asked = 0
+
+    async def run(*arguments: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise StorageFailed("no")
+        return await real(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rig.store, "run", run)
+        with pytest.raises(StorageFailed):
+            await open_follower(rig, run_id)
+    assert rig.engine.figures()["followers"] == 0
+    assert not rig.engine._hub._channels
 
 
 async def test_a_follower_that_is_stopped_ends(rig: Rig) -> None:
@@ -161,17 +191,10 @@ async def test_closing_twice_hurts_nobody_who_came_since(rig: Rig) -> None:
     fresh = await open_follower(rig, run_id, after_seq=1)
     old.close()
     assert rig.engine.figures()["followers"] == 1
-    reading = asyncio.create_task(follower_reads(fresh))
+    reading = asyncio.create_task(read_news(fresh))
     await append(rig, 1)
     assert await asyncio.wait_for(reading, DEADLINE_S) == b"2 "
     fresh.close()
-
-
-async def follower_reads(follower: Follower) -> bytes | None:
-    """One read of what really came: not a mere wake-up."""
-    while (chunk := await follower.read()) == b"":
-        pass
-    return chunk
 
 
 async def test_late_events_reach_a_slow_follower_before_the_end(rig: Rig) -> None:
@@ -276,87 +299,3 @@ async def test_an_engine_that_stops_ends_every_stream(rig: Rig) -> None:
     assert await asyncio.wait_for(asyncio.gather(*reading), DEADLINE_S) == [None, None]
     for follower in followers:
         follower.close()
-
-
-# Gaps
-
-
-async def test_of_a_run_that_was_trimmed_whole_the_next_event_tells_the_gap(rig: Rig) -> None:
-    run_id = await append(rig, 5)
-    row = await rig.run(run_id)
-    await rig.store.run_trim(rig.org, row.run, 6)
-    follower = await open_follower(rig, run_id, after_seq=2)
-    reading = asyncio.create_task(follower_reads(follower))
-    await append(rig)
-    chunk = await asyncio.wait_for(reading, DEADLINE_S)
-    assert chunk == b'event: gap\ndata: {"requested":2,"oldest_seq":6,"missing":3}\n\n6 '
-    await append(rig)
-    assert await read_count(follower, 1) == [7]
-    follower.close()
-
-
-async def test_what_is_trimmed_behind_a_follower_in_the_ring_is_no_gap(rig: Rig) -> None:
-    run_id = await append(rig)
-    follower = await open_follower(rig, run_id, after_seq=1)
-    await append(rig, 4)
-    await rig.store.run_trim(rig.org, (await rig.run(run_id)).run, 5)
-    assert await read_count(follower, 4) == [2, 3, 4, 5]
-    follower.close()
-
-
-async def test_what_is_trimmed_between_two_pages_is_told_in_the_middle(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(follow, "PAGE_EVENTS", 4)
-    run_id = await append(rig, 20)
-    number = (await rig.run(run_id)).run
-
-    async def happen(page: int) -> None:
-        if page == 1:
-            await rig.store.run_trim(rig.org, number, 11)
-
-    before_page(rig, monkeypatch, happen, after=True)
-    follower = await open_follower(rig, run_id, follow=False)
-    found = b""
-    while (chunk := await read(follower)) is not None:
-        found += chunk
-    gap = b'event: gap\ndata: {"requested":4,"oldest_seq":11,"missing":6}\n\n'
-    assert found == b"1 2 3 4 " + gap + b"".join(b"%d " % seq for seq in range(11, 21))
-    follower.close()
-
-
-async def test_what_was_trimmed_is_told_as_a_gap_and_the_rest_follows(rig: Rig) -> None:
-    run_id = await append(rig, 20)
-    row = await rig.run(run_id)
-    await rig.store.run_trim(rig.org, row.run, 11)
-    follower = await open_follower(rig, run_id, after_seq=3)
-    chunk = await read(follower)
-    assert chunk is not None
-    gap, _, rest = chunk.partition(b"\n\n")
-    assert gap == b'event: gap\ndata: {"requested":3,"oldest_seq":11,"missing":7}'
-    assert [int(seq) for seq in rest.split()] == list(range(11, 21))
-    follower.close()
-    for cursor in (10, 15):
-        unhurt = await open_follower(rig, run_id, after_seq=cursor)
-        assert await read_count(unhurt, 20 - cursor) == list(range(cursor + 1, 21))
-        unhurt.close()
-
-
-async def test_a_cursor_of_another_log_gets_a_gap_and_everything(rig: Rig) -> None:
-    run_id = await append(rig, 3)
-    follower = await open_follower(rig, run_id, after_seq=2, epoch="another")
-    assert await read(follower) == OTHER_LOG
-    assert await read_count(follower, 3) == [1, 2, 3]
-    follower.close()
-    same = await open_follower(rig, run_id, after_seq=2, epoch=rig.store.epoch)
-    assert await read_count(same, 1) == [3]
-    same.close()
-
-
-async def test_of_a_run_that_has_ended_another_logs_cursor_is_never_finished(rig: Rig) -> None:
-    run_id = await append(rig, 1, E.RUN_COMPLETED)
-    follower = await open_follower(rig, run_id, after_seq=9, epoch="another")
-    assert not follower.finished
-    assert await read(follower) == OTHER_LOG
-    assert await read_to_end(follower) == [1]
-    follower.close()

@@ -140,6 +140,24 @@ def test_no_wal_is_empty(tmp_path: Path) -> None:
     assert sqlite_files.wal_bytes(tmp_path / "nothing.db") == 0
 
 
+def test_the_gauge_tells_what_the_size_of_the_file_does_not(tmp_path: Path) -> None:
+    gauge = sqlite_files.WalGauge()
+    writer = gauge.watch(sqlite_files.open_connection(tmp_path / "gauge.db"))
+    writer.execute("CREATE TABLE t (x)")
+    for _ in range(20):
+        writer.execute("INSERT INTO t VALUES (zeroblob(20000))")
+    written = gauge.unmoved_bytes
+    assert written == gauge.written_bytes > 20 * 20000
+    _, moved = sqlite_files.checkpoint(writer)
+    gauge.note_moved(moved)
+    assert gauge.unmoved_bytes == 0
+    writer.execute("INSERT INTO t VALUES (1)")
+    # The log has started anew inside a file that kept its size.
+    assert 0 < gauge.unmoved_bytes == gauge.written_bytes < written
+    assert sqlite_files.wal_bytes(tmp_path / "gauge.db") >= written
+    writer.close()
+
+
 @asynccontextmanager
 async def opened(path: Path, clock: Clock) -> AsyncIterator[SqliteStore]:
     """A store with one organisation."""

@@ -69,7 +69,7 @@ SORTED: dict[str, tuple[Question, str]] = {
     "checkpoints": (lambda db: reads.checkpoints(db, 1, 10, None), "PRIMARY KEY (run=?)"),
     "history": (lambda db: reads.history(db, 1, b"n", 3), "message_by_key (org=? AND key=?)"),
     "metas-of-a-list": (lambda db: reads.metas(db, 1, b"n"), "meta_list_by_key (org=? AND key=?)"),
-    "lanes": (lambda db: reads.lanes(db, 1, 10, None), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    "lanes": (lambda db: reads.lanes(db, 1, 10, None), "lane_open (org=?)"),
     "lanes-by-status": (lambda db: reads.lanes(db, 1, 10, BOTH), "run_by_status (org=? AND status=?)"),
     "lane-counts": (lambda db: reads.lane_counts(db, 1), "lane_queued (org=?)"),
     "keys": (lambda db: reads.keys(db, 1, 10, "k"), "PRIMARY KEY (org=?)"),

@@ -171,13 +171,16 @@ class SqliteStore:
     name = "sqlite"
     exclusive = True
 
-    def __init__(self, path: Path, clock: Clock, lock: IO[str] | None, writer: _Worker, epoch: str) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, lock: IO[str] | None, writer: _Worker, epoch: str, gauge: files.WalGauge
+    ) -> None:
         """Everything is open already."""
         self.path = path
         self.epoch = epoch
         self.writer = writer
         self._clock = clock
         self._lock_file = lock
+        self._gauge = gauge
         self._unit_lock = asyncio.Lock()
         self._readers = _Worker(READERS, lambda: files.open_connection(path, read_only=True), "towerlog-read")
         # Whoever reads much must not keep others from showing their key.
@@ -194,7 +197,7 @@ class SqliteStore:
 
     def note_commit(self) -> None:
         """After a commit: keeps the WAL within its bounds, beside the writer as far as possible."""
-        if self._checkpoint_task is None and files.wal_bytes(self.path) > files.WAL_CHECKPOINT_BYTES:
+        if self._checkpoint_task is None and self._gauge.unmoved_bytes > files.WAL_CHECKPOINT_BYTES:
             self._checkpoint_task = asyncio.create_task(self._checkpoint())
         if self._idle_timer is None:
             self._idle_timer = asyncio.get_running_loop().call_later(IDLE_TRUNCATE_SECONDS, self._when_idle)
@@ -213,8 +216,9 @@ class SqliteStore:
 
     async def _checkpoint(self, truncate: bool = False) -> None:
         try:
-            await self._checkpointer.call(files.checkpoint)
-            if truncate or files.wal_bytes(self.path) > files.WAL_RESET_BYTES:
+            _, moved = await self._checkpointer.call(files.checkpoint)
+            self._gauge.note_moved(moved)
+            if truncate or self._gauge.written_bytes > files.WAL_RESET_BYTES:
                 # What came meanwhile, in the writer's thread: now nothing is left and the WAL starts anew.
                 mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if truncate else apsw.SQLITE_CHECKPOINT_PASSIVE
                 await self.writer.call(files.checkpoint, mode)
@@ -418,12 +422,13 @@ async def open_store(path: Path, clock: Clock, ids: Ids) -> SqliteStore:
     """
     files.check_library()
     lock = files.prepare_files(path)
-    writer = _Worker(1, lambda: files.open_connection(path), "towerlog-write")
+    gauge = files.WalGauge()
+    writer = _Worker(1, lambda: gauge.watch(files.open_connection(path)), "towerlog-write")
     try:
         await writer.call(files.migrate)
         epoch = await writer.call(files.ensure_epoch, f"e{ids.token(8)}")
         await writer.call(writes.refresh_leases, clock.steady_ms())
-        return SqliteStore(path, clock, lock, writer, epoch)
+        return SqliteStore(path, clock, lock, writer, epoch, gauge)
     except BaseException:
         writer.close()
         lock.close()
@@ -439,4 +444,4 @@ async def open_reader(path: Path, clock: Clock) -> SqliteStore:
     reader = _Worker(1, lambda: files.open_connection(path, read_only=True), "towerlog-read-only")
     await reader.call(files.check_schema)
     epoch = await reader.call(files.read_epoch)
-    return SqliteStore(path, clock, None, reader, epoch)
+    return SqliteStore(path, clock, None, reader, epoch, files.WalGauge())

@@ -154,6 +154,43 @@ def replace_epoch(connection: apsw.Connection, fresh: str) -> None:
     connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (fresh,))
 
 
+class WalGauge:
+    """How much of the write-ahead log has not been moved into the database yet.
+
+    The file does not tell: it keeps its size when the log starts anew inside it.
+    """
+
+    def __init__(self) -> None:
+        """Nothing written yet."""
+        self._pages = 0
+        self._moved = 0
+
+    def watch(self, connection: apsw.Connection) -> apsw.Connection:
+        """Follows a writer's commits."""
+        connection.set_wal_hook(self._committed)
+        return connection
+
+    def _committed(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        if pages < self._pages:
+            self._moved = 0  # the log has started anew
+        self._pages = pages
+        return apsw.SQLITE_OK
+
+    def note_moved(self, pages: int) -> None:
+        """After a checkpoint: so many pages of the log are in the database."""
+        self._moved = max(pages, 0)
+
+    @property
+    def written_bytes(self) -> int:
+        """The log since it last started anew."""
+        return self._pages * PAGE_BYTES
+
+    @property
+    def unmoved_bytes(self) -> int:
+        """What a checkpoint would have to move."""
+        return max(self._pages - self._moved, 0) * PAGE_BYTES
+
+
 def wal_bytes(path: Path) -> int:
     """Size of the write-ahead log on disk."""
     try:

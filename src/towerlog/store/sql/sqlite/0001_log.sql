@@ -173,6 +173,7 @@ CREATE TABLE lane (
     doc BLOB NOT NULL
 );
 CREATE INDEX lane_queued ON lane (org, queued_at) WHERE state = 'queued';
+CREATE INDEX lane_open ON lane (org, queued_at) WHERE state <> 'done';
 CREATE INDEX lane_held ON lane (expires_at) WHERE state = 'held';
 
 CREATE TABLE quarantine (
