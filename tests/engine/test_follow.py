@@ -28,7 +28,7 @@ from towerlog.model.command import FollowRun
 # Reading
 
 
-async def test_a_read_news_what_is_there_then_what_comes(rig: Rig) -> None:
+async def test_a_follower_reads_what_is_there_then_what_comes(rig: Rig) -> None:
     run_id = await append(rig, 3)
     follower = await open_follower(rig, run_id, after_seq=1)
     assert await read(follower) == b"2 3 "
