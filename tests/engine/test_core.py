@@ -255,6 +255,31 @@ async def test_what_comes_between_report_and_wait_is_told(
     assert told(await soon(rig.do(c.Report(run_id, "w", [], wait_ms=LONG_MS))), news)
 
 
+@pytest.mark.parametrize("news", sorted(NEWS))
+async def test_what_comes_before_the_report_is_announced_is_told_at_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, news: str
+) -> None:
+    """Nobody is woken for it: the wait had not been announced yet."""
+    run_id = await held(rig)
+    submit = rig.engine._writer.submit
+
+    async def submitting(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        outcome = await submit(*arguments)
+        await NEWS[news](rig, run_id)
+        return outcome
+
+    monkeypatch.setattr(rig.engine._writer, "submit", submitting)
+    assert told(await soon(rig.do(c.Report(run_id, "w", [], wait_ms=LONG_MS))), news)
+
+
+async def test_a_report_does_not_wait_its_lease_away(rig: Rig) -> None:
+    created = await rig.do(c.CreateRun("t"))
+    await rig.do(c.Claim("w", 40))
+    reported = await soon(rig.do(c.Report(created.run_id, "w", [], wait_ms=LONG_MS)))
+    assert reported.view.row.pending == ()
+
+
 async def test_a_report_is_answered_when_its_time_is_over(rig: Rig) -> None:
     run_id = await held(rig)
     reported = await soon(rig.do(c.Report(run_id, "w", [], wait_ms=5)))

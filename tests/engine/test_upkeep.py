@@ -155,6 +155,7 @@ async def test_a_cancel_that_is_answered_in_time_is_not_forced(rig: Rig) -> None
     await rig.engine.sweep()
     row = await rig.run(run_id)
     assert (row.status, row.forced, row.last_seq) == (Status.CANCELLED, False, row.ended_seq)
+    assert not rig.engine._upkeep._cancelling, "what has ended is not remembered"
 
 
 @pytest.mark.parametrize("jump_ms", [-10 * DAY_MS, 10 * DAY_MS])
