@@ -203,6 +203,21 @@ async def test_the_wal_is_emptied_when_nobody_writes(path: Path, monkeypatch: py
         await wait_until_async(lambda: sqlite_files.wal_bytes(path) == 0, "the WAL to be emptied")
 
 
+async def test_a_checkpoint_that_failed_stops_the_commits(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> tuple[int, int]:
+        raise apsw.IOError("the disk is gone")
+
+    async with opened(path, FakeClock()) as store:
+        with monkeypatch.context() as patched:
+            patched.setattr(sqlite_files, "WAL_CHECKPOINT_BYTES", 0)
+            patched.setattr(sqlite_files, "checkpoint", broken)
+            await fill(store, units=1, events_each=1, event_bytes=100)
+            await wait_until_async(lambda: store.failed is not None, "the checkpoint to fail")
+        with pytest.raises(StorageFailed) as raised:
+            await fill(store, units=1, events_each=1, event_bytes=100)
+    assert raised.value.fatal
+
+
 async def test_closing_leaves_one_file(path: Path) -> None:
     async with opened(path, FakeClock()):
         assert len(os.listdir(path.parent)) > 2

@@ -161,6 +161,8 @@ class SqliteUnit:
 
     async def commit(self, changes: Changes) -> None:
         """One transaction. The caller going away does not stop it half-way: the thread runs on to its end."""
+        if self._store.failed is not None:
+            raise self._store.failed
         await self._ask(writes.write_changes, changes)
         self._store.note_commit()
 
@@ -181,6 +183,8 @@ class SqliteStore:
         self._clock = clock
         self._lock_file = lock
         self._gauge = gauge
+        self.failed: StorageFailed | None = None
+        """What a checkpoint beside the writer failed with."""
         self._unit_lock = asyncio.Lock()
         self._readers = _Worker(READERS, lambda: files.open_connection(path, read_only=True), "towerlog-read")
         # Whoever reads much must not keep others from showing their key.
@@ -222,6 +226,9 @@ class SqliteStore:
                 # What came meanwhile, in the writer's thread: now nothing is left and the WAL starts anew.
                 mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if truncate else apsw.SQLITE_CHECKPOINT_PASSIVE
                 await self.writer.call(files.checkpoint, mode)
+        except StorageFailed as error:
+            # Found out in the background; the next commit must not build on it.
+            self.failed = error
         finally:
             self._checkpoint_task = None
 
