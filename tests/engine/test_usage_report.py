@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.factories import draft, traced
-from tests.support.fakes import START_MS
-from tests.support.rig import Rig
+from tests.support.fakes import START_MS, FakeClock
+from tests.support.rig import Rig, open_rig
 from towerlog.engine.usage_report import MAX_SPAN_HOURS
 from towerlog.errors import Invalid
 from towerlog.model.command import GetUsage
@@ -119,6 +120,21 @@ async def test_pages_follow_one_another_without_gap_or_repeat(spent: Rig, by: st
         if after is None:
             break
     assert found == whole
+
+
+async def test_the_last_page_says_that_it_is_the_last(spent: Rig) -> None:
+    assert (await spent.do(GetUsage("agent", 1))).next == "a"
+    assert (await spent.do(GetUsage("agent", 2))).next is None
+
+
+async def test_hours_are_in_order_whatever_their_length(tmp_path: Path) -> None:
+    async with open_rig(tmp_path, clock=FakeClock(99_999 * HOUR_MS)) as rig:
+        await spend(rig, "a", "m", 1)
+        rig.clock.advance(HOUR_MS)
+        await spend(rig, "a", "m", 10)
+        first = await rig.do(GetUsage("hour", 1))
+        assert [row.hour for row in first.rows] == [99_999]
+        assert [row.hour for row in await usage(rig, after=first.next)] == [100_000]
 
 
 async def test_unknown_figures_stay_unknown(rig: Rig) -> None:
