@@ -65,6 +65,9 @@ async def run_of_repeat(plan: Plan, org: int, thread_id: str, event_id: str) -> 
 
     "The thread's open run" is another one by the time a repeat comes: the repeat still belongs to the first.
     """
+    thread = await plan.thread(org, thread_id)
+    if thread is None or thread.run_count < 2:
+        return None  # there is no other run that it could belong to
     for stored in await plan.unit.runs_of_thread(org, thread_id, REMEMBERED_RUNS):
         if await plan.event_by_id(stored.run, event_id) is not None:
             return plan.remember_run(org, RunById(stored.run_id), stored)
