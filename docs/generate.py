@@ -152,7 +152,8 @@ def commands() -> str:
 
 
 def _help_of(command: click.Command, name: str, parent: click.Context | None) -> list[str]:
-    context = click.Context(command, parent, name.rpartition(" ")[2], terminal_width=HELP_WIDTH)
+    own = command.context_settings
+    context = click.Context(command, parent, name.rpartition(" ")[2], terminal_width=HELP_WIDTH, **own)
     formatter = context.make_formatter()
     command.format_usage(context, formatter)
     command.format_help_text(context, formatter)
