@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 from towerlog.sdk.errors import BadAnswer
 
+LOCAL_URL = "http://127.0.0.1:8700"
 RESPONSE_BYTES_MAX = 16 * 1024 * 1024
 """Largest body of a reply; also the longest line of a stream, so that any event a server may hold fits."""
 TIMEOUT_S = 30.0
@@ -56,6 +58,14 @@ class Response:
     def retry_after_s(self) -> float | None:
         """How long the server wants the client to wait; seconds or an HTTP date, capped."""
         return read_retry_after(self.headers.get("retry-after"))
+
+
+def server_of(url: str | None, api_key: str | None) -> tuple[str, str | None]:
+    """Where to ask and with what: as given, else TOWERLOG_URL and TOWERLOG_API_KEY, else this machine's usual port."""
+    return (
+        url or os.environ.get("TOWERLOG_URL") or LOCAL_URL,
+        api_key if api_key is not None else os.environ.get("TOWERLOG_API_KEY") or None,
+    )
 
 
 def read_url(url: str) -> Address:
