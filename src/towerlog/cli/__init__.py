@@ -9,6 +9,7 @@ from towerlog.cli.admin import keys, orgs
 from towerlog.cli.exits import exit_codes
 from towerlog.cli.serve import serve
 from towerlog.cli.upkeep import backup, rebuild, verify
+from towerlog.cli.worker import worker
 
 
 @click.group(epilog=f"\b\nExit codes:\n{exit_codes()}", context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,5 +18,5 @@ def main() -> None:
     """Towerlog: one durable, ordered log for every run of your AI agents."""
 
 
-for command in (serve, keys, orgs, verify, rebuild, backup):
+for command in (serve, keys, orgs, verify, rebuild, backup, worker):
     main.add_command(command)

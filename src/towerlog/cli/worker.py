@@ -1,0 +1,121 @@
+"""`towerlog worker` serves agents; `towerlog exec` reports a command. Both stand on the SDK alone."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from towerlog.cli.exits import FOUND_WRONG, exit_codes, explained
+from towerlog.cli.output import note
+from towerlog.config import BadSetting
+from towerlog.sdk.app import App
+from towerlog.sdk.async_http import AsyncHttp
+from towerlog.sdk.errors import ApiError
+from towerlog.sdk.worker import Worker
+
+DEFAULT_URL = "http://127.0.0.1:8700"
+
+url_option = click.option(
+    "--url", envvar="TOWERLOG_URL", default=DEFAULT_URL, show_default=True, help="The server; also TOWERLOG_URL."
+)
+
+
+@click.command(epilog=f"\b\nExit codes:\n{exit_codes()}")
+@click.option("--app", "target", required=True, metavar="MODULE:OBJECT", help="Where the towerlog.App is.")
+@click.option("--concurrency", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Runs at once.")
+@click.option("--labels", multiple=True, metavar="K=V", help="What runs may ask for; may be given several times.")
+@click.option(
+    "--lease-seconds",
+    type=click.IntRange(1, 3600),
+    default=60,
+    show_default=True,
+    help="How long a claim lasts without a sign of life.",
+)
+@click.option(
+    "--drain-seconds",
+    type=click.FloatRange(0),
+    default=30.0,
+    show_default=True,
+    help="What running agents get after SIGTERM.",
+)
+@url_option
+@explained
+def worker(
+    target: str, concurrency: int, labels: tuple[str, ...], lease_seconds: int, drain_seconds: float, url: str
+) -> None:
+    """Serves the agents of an App: claims runs, carries them out, until SIGTERM or Ctrl-C.
+
+    The key comes from TOWERLOG_API_KEY and needs the scope `worker`. The first SIGTERM begins the drain: running agents
+    get their time, then their runs go back to the queue. A second one ends the wait.
+    """
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    app = load_app(target)
+    asyncio.run(_work(app, url, concurrency, read_labels(labels), lease_seconds, drain_seconds))
+
+
+async def _work(
+    app: App, url: str, concurrency: int, labels: Mapping[str, str], lease_seconds: int, drain_seconds: float
+) -> None:
+    try:
+        http = AsyncHttp(url, os.environ.get("TOWERLOG_API_KEY"))
+        made = Worker(
+            app,
+            http,
+            concurrency=concurrency,
+            labels=labels,
+            lease_seconds=lease_seconds,
+            drain_seconds=drain_seconds,
+        )
+    except ValueError as error:
+        raise BadSetting(str(error)) from None
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, made.stop)
+    note(f"worker {made.worker_id} serves {', '.join(app.names)} at {http.address}")
+    try:
+        await made.run()
+    except ApiError as error:
+        note(f"towerlog: the server refuses this worker: {error}")
+        raise SystemExit(FOUND_WRONG) from None
+
+
+def load_app(target: str) -> App:
+    """The App at `module:object`, looked for in the working folder first. Raises BadSetting in words."""
+    module_name, colon, path = target.partition(":")
+    if not (module_name and colon and path):
+        raise click.UsageError(f"--app is MODULE:OBJECT, not {target!r}")
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # Only the module itself: one that it misses is for its author to see, with the whole trace.
+        if error.name is None or not (module_name + ".").startswith(error.name + "."):
+            raise
+        raise BadSetting(f"--app: there is no module {module_name!r} here or among the installed ones") from None
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    if not isinstance(found, App):
+        raise BadSetting(f"--app: {target} is not a towerlog.App")
+    return found
+
+
+def read_labels(given: tuple[str, ...]) -> dict[str, str]:
+    """`K=V` each."""
+    labels: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise click.UsageError(f"--labels is K=V, not {text!r}")
+        labels[name] = value
+    return labels

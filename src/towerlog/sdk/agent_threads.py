@@ -1,0 +1,92 @@
+"""Where the agents' code runs: async agents as tasks of one event loop in a thread, sync ones in a thread each.
+
+Never where the leases are renewed: an agent that blocks its event loop, or ignores its cancel, holds up other agents
+at worst. The threads are daemons, so that such an agent cannot keep the process from ending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from towerlog.sdk.app import Agent
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an agent's code ended: with a value, or with an exception of whichever kind."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+class Work:
+    """One run of an agent's code."""
+
+    def __init__(self, ended: Callable[[Outcome], None]) -> None:
+        """`ended` is called once, in the agent's thread."""
+        self._ended = ended
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def interrupt(self) -> None:
+        """Throws `asyncio.CancelledError` into an async agent; a sync one sees the flag of its run alone."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def begin_in(self, loop: asyncio.AbstractEventLoop, agent: Agent, run: Any, context: contextvars.Context) -> None:
+        """Begins an async agent."""
+        self._loop = loop
+
+        def begin() -> None:
+            self._task = loop.create_task(self._await(agent, run), context=context)
+
+        loop.call_soon_threadsafe(begin)
+
+    async def _await(self, agent: Agent, run: Any) -> None:
+        try:
+            outcome = Outcome(await agent.work(run))
+        except BaseException as error:
+            # Whatever it is, SystemExit included, it ends this run and neither the loop nor the worker.
+            outcome = Outcome(error=error)
+        self._ended(outcome)
+
+    def call(self, agent: Agent, run: Any) -> None:
+        """Runs a sync agent to its end."""
+        try:
+            outcome = Outcome(agent.work(run))
+        except BaseException as error:
+            # As above.
+            outcome = Outcome(error=error)
+        self._ended(outcome)
+
+
+class AgentThreads:
+    """The threads of one worker's agents."""
+
+    def __init__(self) -> None:
+        """Starts the thread of the event loop."""
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="towerlog-agents", daemon=True).start()
+
+    def begin(self, agent: Agent, run: Any, context: contextvars.Context, ended: Callable[[Outcome], None]) -> Work:
+        """Begins an agent's work on a run, in the given context."""
+        work = Work(ended)
+        if agent.is_async:
+            work.begin_in(self._loop, agent, run, context)
+        else:
+            name = f"towerlog-{agent.name}"
+            threading.Thread(target=context.run, args=(work.call, agent, run), name=name, daemon=True).start()
+        return work
+
+    def stop(self) -> None:
+        """Ends the event loop; what still runs there is left behind."""
+        self._loop.call_soon_threadsafe(self._loop.stop)

@@ -1,0 +1,221 @@
+"""Runs a command as if nobody stood between it and the terminal: its output is counted on its way and not changed.
+
+Standard input is inherited. An output that is a terminal stays one for the command (a pseudo-terminal of the same
+size), anything else is a pipe. Where standard output and standard error are one and the same, one channel carries
+both, so that their order stays; their bytes are then counted together. Signals that were sent to this process are
+passed on; those of the keyboard reach the command by themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import termios
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+CHUNK_BYTES = 65_536
+LAST_WORDS_S = 0.05
+"""How long output of a command that has ended may be quiet before it counts as over: whoever it left behind in the
+background may hold the channel open for ever."""
+LAST_CHANCE_S = 2.0
+"""The longest that such output is copied when it does not become quiet."""
+FORWARDED = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2})
+_WATCHED = FORWARDED | {signal.SIGCHLD, signal.SIGWINCH}
+_FROM_THE_KERNEL = 0x80
+"""`si_code` of a signal that the keyboard made: the whole foreground has got it, the command too."""
+CANNOT_RUN, NOT_FOUND = 126, 127
+_STDOUT, _STDERR = 1, 2
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended. `exit_code` is 128 + the signal's number for one that a signal ended."""
+
+    exit_code: int
+    signal: str | None
+    duration_ms: int
+    stdout_bytes: int
+    stderr_bytes: int | None
+    """None where one channel carried both: all of it is in `stdout_bytes`."""
+    error: str | None = None
+    """Why it could not be started."""
+
+
+class Channel:
+    """One output of the command, copied as it comes."""
+
+    def __init__(self, target: int) -> None:
+        """Opens a pipe, or a pseudo-terminal where the target is a terminal."""
+        self.count = 0
+        self._target = target
+        self._is_terminal = os.isatty(target)
+        self._source, self.inlet = os.openpty() if self._is_terminal else os.pipe()
+        self._over_at: float | None = None
+        self._thread = threading.Thread(target=self._copy, name="towerlog-output", daemon=True)
+        if self._is_terminal:
+            _leave_bytes_alone(self.inlet)
+            self.resize()
+
+    def resize(self) -> None:
+        """The pseudo-terminal gets the size of the real one."""
+        if self._is_terminal:
+            with contextlib.suppress(OSError):
+                size = fcntl.ioctl(self._target, termios.TIOCGWINSZ, bytes(8))
+                fcntl.ioctl(self.inlet, termios.TIOCSWINSZ, size)
+
+    def begin(self) -> None:
+        """Starts copying. A pipe's inlet belongs to the command alone from now on, so that its end is seen."""
+        if not self._is_terminal:
+            os.close(self.inlet)
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Copies what is still there of a command that has ended."""
+        self._over_at = time.monotonic()
+        self._thread.join()
+        os.close(self._source)
+        if self._is_terminal:
+            os.close(self.inlet)
+
+    def _copy(self) -> None:
+        while self._is_readable():
+            try:
+                chunk = os.read(self._source, CHUNK_BYTES)
+            except OSError:
+                # How a pseudo-terminal says that nobody is at its other end any more.
+                return
+            if not chunk or not self._write(chunk):
+                return
+
+    def _is_readable(self) -> bool:
+        while True:
+            over_at = self._over_at
+            if over_at is not None and time.monotonic() - over_at > LAST_CHANCE_S:
+                return False
+            if select.select([self._source], [], [], LAST_WORDS_S)[0]:
+                return True
+            if over_at is not None:
+                return False
+
+    def _write(self, chunk: bytes) -> bool:
+        """False when nobody reads us any more: then the command's own writing must fail as well."""
+        rest = memoryview(chunk)
+        try:
+            while rest:
+                written = os.write(self._target, rest)
+                self.count += written
+                rest = rest[written:]
+        except OSError:
+            null = os.open(os.devnull, os.O_RDONLY)
+            # In place of `close`, which `finish` does: the number must not be given to another file meanwhile.
+            os.dup2(null, self._source)
+            os.close(null)
+            return False
+        return True
+
+
+def _leave_bytes_alone(terminal: int) -> None:
+    """The real terminal turns line feeds into new lines; twice would be once too often."""
+    attributes = termios.tcgetattr(terminal)
+    attributes[1] &= ~termios.OPOST
+    termios.tcsetattr(terminal, termios.TCSANOW, attributes)
+
+
+def block_signals() -> set[signal.Signals]:
+    """Holds signals back for `run_command`, in this thread and all that it starts from now on; the mask before."""
+    return {signal.Signals(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)}
+
+
+def run_command(argv: Sequence[str], mask: set[signal.Signals]) -> Finished:
+    """Runs it to its end, in the main thread, after `block_signals`, whose answer `mask` is."""
+    begun_at = time.monotonic()
+    channels = [Channel(_STDOUT)] if _are_one(_STDOUT, _STDERR) else [Channel(_STDOUT), Channel(_STDERR)]
+    try:
+        process_id = _spawned(argv, channels, mask)
+    except OSError as error:
+        _begin(channels)
+        _finish(channels)
+        code = NOT_FOUND if isinstance(error, FileNotFoundError) else CANNOT_RUN
+        return Finished(code, None, _since_ms(begun_at), 0, 0, f"{argv[0]}: {error.strerror}")
+    _begin(channels)
+    status = _wait(process_id, channels)
+    duration_ms = _since_ms(begun_at)
+    _finish(channels)
+    ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+    return Finished(
+        exit_code=os.WEXITSTATUS(status) if ended_by is None else 128 + ended_by,
+        signal=None if ended_by is None else _name(ended_by),
+        duration_ms=duration_ms,
+        stdout_bytes=channels[0].count,
+        stderr_bytes=channels[1].count if len(channels) > 1 else None,
+    )
+
+
+def _are_one(first: int, second: int) -> bool:
+    """Whether two descriptors lead to one and the same place."""
+    try:
+        one, other = os.fstat(first), os.fstat(second)
+    except OSError:
+        return False
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+
+def _spawned(argv: Sequence[str], channels: Sequence[Channel], mask: set[signal.Signals]) -> int:
+    actions = [(os.POSIX_SPAWN_DUP2, channels[0].inlet, _STDOUT), (os.POSIX_SPAWN_DUP2, channels[-1].inlet, _STDERR)]
+    # Python ignores these two, and a child would inherit that.
+    usual = [signal.SIGPIPE, signal.SIGXFSZ]
+    return os.posix_spawnp(argv[0], list(argv), os.environ, file_actions=actions, setsigmask=mask, setsigdef=usual)
+
+
+def _wait(process_id: int, channels: Sequence[Channel]) -> int:
+    """The status of the command's end; passes signals on until then."""
+    while True:
+        number, is_from_keyboard = _next_signal()
+        if number == signal.SIGCHLD:
+            found, status = os.waitpid(process_id, os.WNOHANG)
+            if found:
+                return status
+        elif number == signal.SIGWINCH:
+            for channel in channels:
+                channel.resize()
+            # The command has seen it too, perhaps before the size was there.
+            os.kill(process_id, signal.SIGWINCH)
+        elif not is_from_keyboard:
+            os.kill(process_id, number)
+
+
+def _next_signal() -> tuple[int, bool]:
+    """A signal and whether the keyboard made it."""
+    if hasattr(signal, "sigwaitinfo"):
+        got = signal.sigwaitinfo(_WATCHED)
+        return got.si_signo, got.si_code == _FROM_THE_KERNEL
+    # Elsewhere nobody says who sent it; at a terminal, the two that have keys are taken for the keyboard's.
+    number = signal.sigwait(_WATCHED)
+    return number, number in (signal.SIGINT, signal.SIGQUIT) and os.isatty(0)
+
+
+def _begin(channels: Sequence[Channel]) -> None:
+    for channel in channels:
+        channel.begin()
+
+
+def _finish(channels: Sequence[Channel]) -> None:
+    for channel in channels:
+        channel.finish()
+
+
+def _since_ms(begun_at: float) -> int:
+    return round((time.monotonic() - begun_at) * 1000)
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,69 @@
+"""`towerlog exec`: a run around one command, reported as the tool `exec`. What it prints is counted, never kept."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from towerlog.sdk.command import Finished, block_signals, run_command
+from towerlog.sdk.run import BaseRun
+
+TOOL = "exec"
+FLUSH_S = 5.0
+"""How long the end may take to reach the server; what does not is on the spool for the next process."""
+
+
+class Reporter(Protocol):
+    """What this needs of a recorder."""
+
+    def record_run(
+        self,
+        agent: str | None = None,
+        thread: str | None = None,
+        input: object = None,  # noqa: A002 the user's name
+    ) -> contextlib.AbstractContextManager[BaseRun]:
+        """A run from its start to its end."""
+
+    def flush(self, timeout: float) -> bool:
+        """True when all is with the server."""
+
+
+def execute(
+    argv: Sequence[str], reporter: Reporter, *, agent: str, thread: str | None = None, hide_arguments: bool = False
+) -> Finished:
+    """Runs a command to its end, whether or not the server can be reached. For the main thread of a process of its own.
+
+    `hide_arguments`: only the command's name is told, for arguments may hold secrets.
+    """
+    # Before anything starts a thread: a signal goes to any thread that does not block it.
+    mask = block_signals()
+    told = list(argv[:1]) if hide_arguments else list(argv)
+    with reporter.record_run(agent=agent, thread=thread, input=" ".join(told)) as run:
+        with _told(run, told) as results:
+            finished = run_command(argv, mask)
+            results.append(finished)
+        if finished.exit_code:
+            run.fail(finished.error or finished.signal or f"exit code {finished.exit_code}")
+        else:
+            run.complete({"exit_code": 0})
+    reporter.flush(FLUSH_S)
+    return finished
+
+
+@contextlib.contextmanager
+def _told(run: BaseRun, command: list[str]) -> Iterator[list[Finished]]:
+    """The call and its result around the command; the caller puts what came of it into the list."""
+    results: list[Finished] = []
+    with run.tool_call(TOOL, arguments={"command": command, "folder": os.getcwd()}) as call:
+        yield results
+        finished = results[0]
+        call.result = {
+            "exit_code": finished.exit_code,
+            "signal": finished.signal,
+            "stdout_bytes": finished.stdout_bytes,
+            "stderr_bytes": finished.stderr_bytes,
+        }
+        if finished.exit_code:
+            call.fail(finished.error or finished.signal or f"exit code {finished.exit_code}")
