@@ -8,8 +8,10 @@ from typing import ParamSpec, TypeVar
 
 import click
 
+from towerlog.cli.foreign import visible
 from towerlog.config import BadSetting
 from towerlog.errors import StorageFailed, TowerlogError
+from towerlog.sdk.errors import ApiError, SdkError
 from towerlog.server import StoreLocked
 from towerlog.store.migrate import SchemaMismatch
 
@@ -21,14 +23,18 @@ FOUND_WRONG = 1
 USAGE = 2
 UNAVAILABLE = 69
 STORAGE_FAILED = 70
+BUSY = 75
+NO_PERMISSION = 77
 CONFIGURATION = 78
 
 MEANINGS: dict[int, str] = {
     OK: "done",
     FOUND_WRONG: "something is wrong with what was looked at or named; standard error says what",
     USAGE: "the command line is wrong",
-    UNAVAILABLE: "the store is in use by another process, or the address is taken or cannot be reached",
+    UNAVAILABLE: "the store or the server cannot be reached, or the store or the address is in use by another process",
     STORAGE_FAILED: "the storage failed",
+    BUSY: "the server has too much to do now; try again",
+    NO_PERMISSION: "the key is missing, not valid, or may not do this",
     CONFIGURATION: "a setting is wrong, or the database has a schema that this version cannot work with",
 }
 """For `--help` and the docs. The numbers from 69 on are those of sysexits.h."""
@@ -50,16 +56,33 @@ def exit_code_of(error: Exception) -> int | None:
             return CONFIGURATION
         case TowerlogError():
             return FOUND_WRONG
+        case ApiError():
+            return _code_of_refusal(error)
+        case SdkError():
+            return UNAVAILABLE
+        case BrokenPipeError():
+            # Whoever read the answer has gone, as `head` does: click ends quietly.
+            return None
         case OSError():
             return UNAVAILABLE
         case _:
             return None
 
 
+def _code_of_refusal(error: ApiError) -> int:
+    if error.status in (401, 403):
+        return NO_PERMISSION
+    if error.is_temporary:
+        return BUSY
+    return UNAVAILABLE if error.status >= 500 else FOUND_WRONG
+
+
 def words_of(error: Exception) -> str:
     """The error for a person: what is wrong, and with what."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    if isinstance(error, ApiError) and error.details:
+        return "; ".join(dict.fromkeys((error.message, *error.details.values())))
     return str(error)
 
 
@@ -74,7 +97,7 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
             code = exit_code_of(error)
             if code is None:
                 raise
-            click.echo(f"towerlog: {words_of(error)}", err=True)
+            click.echo(f"towerlog: {visible(words_of(error))}", err=True)
             raise SystemExit(code) from None
 
     return run

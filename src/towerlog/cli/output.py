@@ -1,12 +1,11 @@
 """What commands say: JSON for programs, words and tables for people, progress on a terminal.
 
-Answers go to standard output, everything else to standard error. A key is printed whole, on a line of its own, in the
-one moment in which it is known.
+Answers go to standard output, everything else to standard error. Whatever is said here passes through `foreign`
+first. A key is printed whole, on a line of its own, in the one moment in which it is known.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,23 +16,33 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from towerlog.cli.foreign import json_line, visible, visible_text
+
 
 def answer(as_json: bool, fields: dict[str, Any], words: Callable[[], None]) -> None:
     """The command's answer: the fields as one JSON object, or whatever `words` prints."""
     if as_json:
-        click.echo(json.dumps(fields, ensure_ascii=False))
+        click.echo(json_line(fields))
     else:
         words()
 
 
 def say(text: str = "") -> None:
-    """A line of the answer."""
-    click.echo(text)
+    """A line of the answer, or several."""
+    click.echo(visible_text(text))
 
 
 def note(text: str) -> None:
     """A line beside the answer."""
-    click.echo(text, err=True)
+    click.echo(visible_text(text), err=True)
+
+
+def show_fields(fields: Sequence[tuple[str, object]]) -> None:
+    """Names and values, one to a line, those that are unknown left out."""
+    known = [(name, str(value)) for name, value in fields if value is not None and value != ""]
+    width = max((len(name) for name, _ in known), default=0)
+    for name, value in known:
+        click.echo(f"{name.ljust(width)}  {visible(value)}")
 
 
 def show_key(key: str, *, what: str, aside: bool = False) -> None:
@@ -46,6 +55,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: 
     if not rows:
         say(empty)
         return
+    rows = [[visible(cell) for cell in row] for row in rows]
     console = Console(soft_wrap=False, highlight=False)
     if not console.is_terminal:
         widths = (max(len(cell) for cell in column) for column in zip(columns, *rows, strict=True))
@@ -69,5 +79,5 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], N
     title_column = TextColumn("{task.description}")
     columns = (SpinnerColumn(), title_column, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(title, total=total)
+        task = bar.add_task(visible(title), total=total)
         yield lambda done: bar.update(task, completed=done)

@@ -145,7 +145,7 @@ class AsyncHttp:
             except _Stale:
                 # The server may have seen it when it closed: only what changes nothing is sent once more.
                 if method not in SAFE_METHODS:
-                    raise Unreachable("the connection was closed by the server") from None
+                    raise Unreachable(f"{self.address}: the connection was closed by the server") from None
             except (OSError, EOFError, ValueError) as error:
                 raise Unreachable(f"{self.address}: {_words(error)}") from None
 

@@ -141,11 +141,11 @@ class Http:
                 self._drop(connection)
                 # The server may have seen it when it closed: only what changes nothing is sent once more.
                 if method not in SAFE_METHODS:
-                    raise Unreachable("the connection was closed by the server") from None
+                    raise Unreachable(f"{self.address}: the connection was closed by the server") from None
                 continue
             except (OSError, http.client.HTTPException) as error:
                 self._drop(connection)
-                raise Unreachable(_words(error)) from None
+                raise Unreachable(f"{self.address}: {_words(error)}") from None
             except BaseException:
                 self._drop(connection)
                 raise
@@ -168,7 +168,7 @@ class Http:
                 sock.settimeout(silence_s)
         except (OSError, http.client.HTTPException) as error:
             self._drop(connection)
-            raise Unreachable(_words(error)) from None
+            raise Unreachable(f"{self.address}: {_words(error)}") from None
         except BaseException:
             self._drop(connection)
             raise

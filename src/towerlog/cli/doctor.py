@@ -1,0 +1,196 @@
+"""`towerlog doctor`: settings, store, disk, durability, clock, server: a verdict on each, and what was measured."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import click
+import msgspec
+
+from towerlog import __version__
+from towerlog.ambient import SystemClock
+from towerlog.cli.connect import client_of, local_url
+from towerlog.cli.exits import FOUND_WRONG, words_of
+from towerlog.cli.figures import size
+from towerlog.cli.measure import measure_disk, measure_ingest, scratch
+from towerlog.cli.options import as_json, with_settings
+from towerlog.cli.output import answer, progress, show_table
+from towerlog.config import BadSetting, Settings, database_path
+from towerlog.errors import TowerlogError
+from towerlog.sdk.calls import json_of
+from towerlog.sdk.errors import ApiError, SdkError
+from towerlog.sdk.http import Http
+from towerlog.server import opened_for_reading
+
+LITTLE_SPACE_BYTES = 1 << 30
+NO_SPACE_BYTES = 64 << 20
+SLOW_SYNC_MS = 50.0
+WRONG_CLOCK_S = 5.0
+ASK_S = 5.0
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What was looked at and how it is: `verdict` is ok, warn or wrong."""
+
+    check: str
+    verdict: str
+    message: str
+    figures: dict[str, float] = {}
+
+
+Check = Callable[[Settings, "str | None"], Iterator[Finding]]
+
+
+@click.command()
+@with_settings()
+@click.option("--url", help="The server's address; default: TOWERLOG_URL, else the settings' own.")
+@as_json
+def doctor(settings: Settings, url: str | None, as_json: bool) -> None:
+    """Looks whether all is well: settings, store, disk, durability, clock, server; measures syncs and ingest.
+
+    Measuring takes some seconds and writes into a folder of its own beside the store. Exits with 1 when something is
+    wrong; a warning alone is no failure.
+    """
+    findings: list[Finding] = []
+    with progress("checking", len(CHECKS)) as done:
+        for number, check in enumerate(CHECKS, 1):
+            findings += check(settings, url)
+            done(number)
+    is_well = all(found.verdict != "wrong" for found in findings)
+    fields = {
+        "ok": is_well,
+        "version": __version__,
+        "checks": [msgspec.to_builtins(found) for found in findings],
+        "figures": {name: figure for found in findings for name, figure in found.figures.items()},
+    }
+    rows = [(found.check, found.verdict, found.message) for found in findings]
+    answer(as_json, fields, lambda: show_table(("CHECK", "VERDICT", "WHAT"), rows, empty=""))
+    if not is_well:
+        raise SystemExit(FOUND_WRONG)
+
+
+def check_settings(settings: Settings, _url: str | None) -> Iterator[Finding]:
+    """They were read, or this would not run; some are worth a word."""
+    yield Finding("settings", "ok", f"data in {settings.data_dir}, server at {local_url(settings)}")
+    if settings.host not in ("127.0.0.1", "::1", "localhost") and not settings.allowed_hosts:
+        yield Finding("settings", "warn", f"listens on {settings.host} and answers to any host name: see allowed_hosts")
+    if os.environ.get("TOWERLOG_URL") and not os.environ.get("TOWERLOG_API_KEY"):
+        yield Finding("settings", "wrong", "TOWERLOG_URL is set and TOWERLOG_API_KEY is not")
+
+
+def check_store(settings: Settings, _url: str | None) -> Iterator[Finding]:
+    """Whether this version can read it."""
+    path = database_path(settings)
+    if not path.exists():
+        yield Finding("store", "warn", f"{path}: there is no store yet; the first start of the server makes it")
+        return
+
+    async def look() -> int:
+        async with opened_for_reading(settings, SystemClock()) as store:
+            await store.ping()
+            return len(await store.orgs())
+
+    try:
+        orgs = asyncio.run(look())
+    except (TowerlogError, OSError) as error:
+        yield Finding("store", "wrong", words_of(error))
+        return
+    taken = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*") if file.is_file())
+    figures: dict[str, float] = {"store_bytes": taken}
+    yield Finding("store", "ok", f"{path}: {size(taken)}, {orgs} organisations", figures)
+
+
+def check_disk(settings: Settings, _url: str | None) -> Iterator[Finding]:
+    """How much room there is."""
+    free = shutil.disk_usage(nearest(Path(settings.data_dir))).free
+    verdict = "wrong" if free < NO_SPACE_BYTES else "warn" if free < LITTLE_SPACE_BYTES else "ok"
+    yield Finding("disk", verdict, f"{size(free)} free", {"disk_free_bytes": free})
+
+
+def check_durability(settings: Settings, _url: str | None) -> Iterator[Finding]:
+    """How long a sync takes, and how many events a second are durable on this disk."""
+    clock = SystemClock()
+    try:
+        with scratch(nearest(Path(settings.data_dir))) as folder:
+            disk = measure_disk(folder, clock)
+            ingest = asyncio.run(measure_ingest(folder, clock))
+    except (TowerlogError, OSError) as error:
+        yield Finding("durability", "wrong", f"cannot write beside the store: {words_of(error)}")
+        return
+    figures: dict[str, float] = {**msgspec.structs.asdict(disk), **msgspec.structs.asdict(ingest)}
+    slow = disk.fsync_mean_ms > SLOW_SYNC_MS
+    message = f"a sync takes {disk.fsync_mean_ms:.2f} ms, the slowest {disk.fsync_slowest_ms} ms"
+    yield Finding("durability", "warn" if slow else "ok", message, figures)
+    each = f"one alone in {ingest.one_event_mean_ms:.2f} ms"
+    yield Finding("ingest", "ok", f"{ingest.events_per_second:,} durable events a second in batches of 100; {each}")
+
+
+def check_server(settings: Settings, url: str | None) -> Iterator[Finding]:
+    """Whether it answers, which version it is, and whether its clock is ours."""
+    named = url or os.environ.get("TOWERLOG_URL")
+    try:
+        http = Http(named or local_url(settings), timeout_s=ASK_S)
+    except ValueError as error:
+        yield Finding("server", "wrong", str(error))
+        return
+    try:
+        ready = http.request("GET", "/readyz")
+        version = str(json_of(http.request("GET", "/openapi.json"))["info"]["version"])
+    except (SdkError, KeyError, TypeError) as error:
+        # One that nobody has named may just not have been started.
+        yield Finding("server", "wrong" if named else "warn", words_of(error))
+        return
+    finally:
+        http.close()
+    well = ready.status == 200 and version == __version__
+    verdict = "ok" if well else "wrong" if ready.status != 200 else "warn"
+    state = "is ready" if ready.status == 200 else f"is not ready ({ready.status})"
+    yield Finding("server", verdict, f"{http.address} {state}; version {version}, this is {__version__}")
+    yield from _clock(ready.headers.get("date"))
+
+
+def _clock(date: str | None) -> Iterator[Finding]:
+    """The server's clock says whole seconds, and the reply was under way."""
+    if not date:
+        yield Finding("clock", "warn", "the server does not say what time it is")
+        return
+    skew_s = parsedate_to_datetime(date).timestamp() + 0.5 - SystemClock().now_ms() / 1000
+    verdict = "ok" if abs(skew_s) <= WRONG_CLOCK_S else "warn"
+    message = f"the server's and this machine's are {max(abs(skew_s), 1):.0f} s apart at most"
+    yield Finding("clock", verdict, message, {"clock_skew_seconds": round(skew_s, 1)})
+
+
+def check_key(settings: Settings, url: str | None) -> Iterator[Finding]:
+    """Whether the commands that ask a server may."""
+    if not os.environ.get("TOWERLOG_API_KEY") and not database_path(settings).exists():
+        yield Finding("key", "warn", "there is none: set TOWERLOG_API_KEY, or start a server here")
+        return
+    try:
+        with client_of(settings, url) as client:
+            who = client.whoami()
+    except ApiError as error:
+        yield Finding("key", "wrong", str(error))
+    except BadSetting as error:
+        yield Finding("key", "wrong", str(error))
+    except SdkError:
+        # That nobody answers has been said.
+        return
+    except (TowerlogError, OSError) as error:
+        yield Finding("key", "wrong", words_of(error))
+    else:
+        yield Finding("key", "ok", f"may {', '.join(who.scopes)} in organisation {who.org_id}")
+
+
+CHECKS: tuple[Check, ...] = (check_settings, check_store, check_disk, check_durability, check_server, check_key)
+
+
+def nearest(folder: Path) -> Path:
+    """The folder, or where it would be made."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder

@@ -1,0 +1,155 @@
+"""`towerlog agents`, `threads` and `approve`: who works, where, and what waits for a person."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from itertools import islice
+
+import click
+
+from towerlog.cli.connect import with_client
+from towerlog.cli.figures import duration, money, number
+from towerlog.cli.foreign import json_line, visible
+from towerlog.cli.output import answer, note, say, show_table
+from towerlog.cli.tail import INTERRUPTED, words_of_gap
+from towerlog.errors import NotFound
+from towerlog.sdk.client import Client
+from towerlog.sdk.fleet_shapes import Agent, AgentEvent, Approval
+from towerlog.sdk.shapes import Gap
+
+LONGEST_CALLS = 200
+_limit = click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="How many at most.")
+
+
+@click.group()
+def agents() -> None:
+    """Agents: list them, and what they do."""
+
+
+@agents.command("ls")
+@with_client
+@_limit
+def list_agents(client: Client, limit: int, as_json: bool) -> None:
+    """Lists agents by name."""
+    found = list(islice(client.list_agents(), limit))
+    columns = ("AGENT ID", "NAME", "RUNS", "EVENTS", "ERRORS", "TOKENS", "COST", "LAST EVENT", "LAST HEARTBEAT")
+    answer(
+        as_json,
+        {"data": [agent.raw for agent in found]},
+        lambda: show_table(columns, [_agent_row(agent) for agent in found], empty="No agents."),
+    )
+
+
+def _agent_row(agent: Agent) -> tuple[str, ...]:
+    counts = (agent.run_count, agent.event_count, agent.error_count, agent.usage.total_tokens if agent.usage else None)
+    seen = (agent.last_event_at or "", agent.last_heartbeat_at or "")
+    return (agent.agent_id, agent.name, *map(number, counts), money(agent.cost_usd), *seen)
+
+
+@agents.command("events")
+@with_client
+@click.argument("agent")
+@click.option("-f", "--follow", is_flag=True, help="Go on as it does more, until Ctrl-C.")
+@click.option("--tail", default=100, show_default=True, type=click.IntRange(0, 5000), help="How many of the newest.")
+def agent_events(client: Client, agent: str, follow: bool, tail: int, as_json: bool) -> None:
+    """Shows what an agent, by name or id, did: a line each, without content.
+
+    With --json and --follow each event is a line of JSON.
+    """
+    agent_id = _agent_id(client, agent)
+    if follow:
+        _show_feed(client.follow_agent(agent_id, tail), as_json)
+        return
+    found = client.agent_events(agent_id, tail)
+
+    def words() -> None:
+        for event in found:
+            click.echo(_event_line(event))
+
+    answer(as_json, {"data": [event.raw for event in found]}, words)
+
+
+def _agent_id(client: Client, agent: str) -> str:
+    """The id of an agent by its name, or as it is. Raises NotFound."""
+    for found in client.list_agents(agent):
+        return found.agent_id
+    try:
+        return str(uuid.UUID(agent))
+    except ValueError:
+        raise NotFound("agent", f"There is no agent {agent!r}.") from None
+
+
+def _show_feed(events: Iterable[AgentEvent | Gap], as_json: bool) -> None:
+    try:
+        for event in events:
+            if as_json:
+                click.echo(json_line({"gap": event.raw} if isinstance(event, Gap) else event.raw))
+            elif isinstance(event, Gap):
+                note(words_of_gap(event))
+            else:
+                click.echo(_event_line(event))
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _event_line(event: AgentEvent) -> str:
+    well = {True: "ok", False: "failed", None: ""}[event.success]
+    words = (event.timestamp, event.type, event.tool, event.input_summary, well, duration(event.duration_ms))
+    return visible("  ".join(word for word in words if word))
+
+
+@click.command()
+@with_client
+@_limit
+def threads(client: Client, limit: int, as_json: bool) -> None:
+    """Lists threads, newest first."""
+    found = list(islice(client.list_threads(), limit))
+    columns = ("THREAD ID", "TITLE", "RUNS", "POLICY", "CREATED", "UPDATED")
+    rows = [
+        (one.thread_id, one.title or "", number(one.run_count), one.policy, one.created_at, one.updated_at)
+        for one in found
+    ]
+    answer(as_json, {"data": [one.raw for one in found]}, lambda: show_table(columns, rows, empty="No threads."))
+
+
+@click.command()
+@with_client
+@click.argument("trace_id", required=False)
+@click.argument("step", required=False, type=click.IntRange(0))
+@click.option("--reject", is_flag=True, help="Forbid them instead.")
+@click.option("--agent", "agent_id", help="Whose, where several agents wait at this step.")
+@click.option("--reason", help="Why.")
+def approve(
+    client: Client,
+    as_json: bool,
+    trace_id: str | None,
+    step: int | None,
+    reject: bool,
+    agent_id: str | None,
+    reason: str | None,
+) -> None:
+    """Approves the tool calls of a checkpoint that waits. Without TRACE_ID and STEP: lists what waits."""
+    if trace_id is None:
+        _list_approvals(client, as_json)
+        return
+    if step is None:
+        raise click.UsageError("Name the STEP as well; `towerlog approve` lists what waits.")
+    decide = client.reject if reject else client.approve
+    decided = decide(trace_id, step, agent_id, reason)
+    words = f"Step {decided.step_index} of {decided.trace_id}: {decided.status}."
+    answer(as_json, dict(decided.raw), lambda: say(words))
+
+
+def _list_approvals(client: Client, as_json: bool) -> None:
+    found = client.list_approvals()
+    columns = ("TRACE ID", "STEP", "AGENT", "THREAD", "SINCE", "CALLS")
+    rows = [
+        (one.trace_id, str(one.step_index), one.agent_id, one.thread_id, one.created_at, _calls(one)) for one in found
+    ]
+    answer(as_json, {"data": [one.raw for one in found]}, lambda: show_table(columns, rows, empty="Nothing waits."))
+
+
+def _calls(approval: Approval) -> str:
+    text = json_line(approval.pending_tool_calls)
+    return text if len(text) <= LONGEST_CALLS else text[:LONGEST_CALLS] + "…"

@@ -1,0 +1,143 @@
+"""What `towerlog runs tail` shows: deltas as the text that they are pieces of, everything else a line each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import click
+
+from towerlog.cli.figures import duration, money, number
+from towerlog.cli.foreign import json_line, visible, visible_text
+from towerlog.cli.output import note
+from towerlog.sdk.shapes import Gap, RunEvent
+
+INTERRUPTED = 130
+LONGEST = 200
+"""Characters of a value in a line; the whole of it is in `--json`."""
+
+
+def show_tail(events: Iterable[RunEvent | Gap], as_json: bool) -> None:
+    """Shows events as they come. Ctrl-C ends it quietly, with 130."""
+    screen = Screen()
+    try:
+        for event in events:
+            if as_json:
+                click.echo(json_line({"gap": event.raw} if isinstance(event, Gap) else event.raw))
+            else:
+                screen.show(event)
+    except KeyboardInterrupt:
+        screen.close()
+        raise SystemExit(INTERRUPTED) from None
+    screen.close()
+
+
+class Screen:
+    """Knows whether the cursor stands inside a line of an answer."""
+
+    def __init__(self) -> None:
+        """At the beginning of a line."""
+        self._inside = False
+
+    def show(self, event: RunEvent | Gap) -> None:
+        """One event."""
+        if isinstance(event, Gap):
+            self.close()
+            note(words_of_gap(event))
+            return
+        data = event.data if isinstance(event.data, dict) else {}
+        if event.type == "message.delta":
+            self._write(visible_text(str(data.get("content", ""))))
+            return
+        self.close()
+        click.echo(line_of(event.type, data))
+
+    def _write(self, text: str) -> None:
+        if text:
+            click.echo(text, nl=False)
+            self._inside = not text.endswith("\n")
+
+    def close(self) -> None:
+        """Ends the line that is open."""
+        if self._inside:
+            click.echo()
+            self._inside = False
+
+
+def words_of_gap(gap: Gap) -> str:
+    """What cannot be shown."""
+    if gap.oldest_seq is None:
+        return f"[gap] {gap.reason or 'events are missing'}; it is told from its beginning"
+    return f"[gap] {number(gap.missing)} events before seq {gap.oldest_seq} are no longer kept"
+
+
+def line_of(type_: str, data: Mapping[str, Any]) -> str:
+    """An event in a line: its type and what matters of it."""
+    words = _WORDS.get(type_)
+    said = words(data) if words else _short({name: value for name, value in data.items() if value is not None} or None)
+    return visible(f"[{type_}] {said}".rstrip())
+
+
+def _tool_call(data: Mapping[str, Any]) -> str:
+    arguments = data.get("arguments", data.get("input"))
+    return f"{_tool(data)}({_short(arguments)})"
+
+
+def _tool_result(data: Mapping[str, Any]) -> str:
+    took = _took(data)
+    well = "failed" if data.get("success") is False or data.get("error") else "ok"
+    what = _short(data.get("error") or data.get("result"))
+    return " ".join(word for word in (_tool(data), well, took and f"in {took}", what and f"→ {what}") if word)
+
+
+def _tool(data: Mapping[str, Any]) -> str:
+    return str(data.get("tool") or data.get("tool_name") or data.get("name") or "tool")
+
+
+def _model_call(data: Mapping[str, Any]) -> str:
+    tokens = [number(data.get(name)) for name in ("input_tokens", "output_tokens") if isinstance(data.get(name), int)]
+    cost = data.get("cost_usd")
+    figures = (" → ".join(tokens), money(cost) if isinstance(cost, int | float) else "", _took(data))
+    return ", ".join(word for word in (str(data.get("model") or ""), *figures) if word)
+
+
+def _step(data: Mapping[str, Any]) -> str:
+    payload = data.get("payload")
+    words = (data.get("name"), data.get("phase"), _took(data), _short(payload) if payload else "")
+    return " ".join(str(word) for word in words if word) or _short(data or None)
+
+
+def _took(data: Mapping[str, Any]) -> str:
+    milliseconds = data.get("duration_ms")
+    return duration(milliseconds) if isinstance(milliseconds, int | float) else ""
+
+
+def _member(*names: str) -> Callable[[Mapping[str, Any]], str]:
+    """The first of these members that is there."""
+
+    def words(data: Mapping[str, Any]) -> str:
+        return next((_short(data[name]) for name in names if data.get(name) is not None), "")
+
+    return words
+
+
+def _short(value: Any) -> str:
+    """A value, cut; text without its quotes."""
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json_line(value)
+    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+
+
+_WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "tool.call": _tool_call,
+    "tool.result": _tool_result,
+    "model.call": _model_call,
+    "step": _step,
+    "run.waiting_for_input": _member("question"),
+    "run.input": _member("content"),
+    "run.completed": _member("result"),
+    "run.failed": _member("error"),
+    "run.cancelled": _member("reason"),
+    "lane.claimed": _member("worker_id"),
+}
