@@ -63,6 +63,10 @@ class Inbox:
             case _:
                 return
 
+    def after_fork(self) -> None:
+        """In the child of a fork: nobody holds the lock here, whatever it looks like."""
+        self._lock = threading.Lock()
+
     def check(self) -> None:
         """Raises RunCancelled after a cancel."""
         if self.cancelled:

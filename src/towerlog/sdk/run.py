@@ -25,6 +25,9 @@ T = TypeVar("T")
 
 __all__ = ["AsyncRun", "BaseRun", "Run", "RunCancelled", "Sink", "activated", "carry", "current_run"]
 
+CANCELLATIONS = (RunCancelled, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)
+"""Exceptions that say that the work is not wanted any more, not that it went wrong."""
+
 _current_run: ContextVar[BaseRun | None] = ContextVar("towerlog_run", default=None)
 
 
@@ -94,6 +97,8 @@ class BaseRun:
         self.route = route
         self.resume = resume
         self.fencing_token = fencing_token
+        self.result: Any = None
+        """What came of it, told with its end."""
         self.ended = False
         self._steps_taken = _steps_of(resume)
         self._marks = threading.local()
@@ -174,7 +179,8 @@ class BaseRun:
 
     def complete(self, result: object = None) -> None:
         """The run ends, and this came of it. The first end is the end."""
-        self._end("run.completed", {} if result is None else {"result": result})
+        came = self.result if result is None else result
+        self._end("run.completed", {} if came is None else {"result": came})
 
     def fail(self, error: object) -> None:
         """The run ends without a result; an exception is told in one line."""
@@ -186,9 +192,11 @@ class BaseRun:
         self._end("run.cancelled", {} if reason is None else {"reason": one_line(reason)})
 
     def end_with(self, error: BaseException) -> None:
-        """The run ends by an exception: a cancellation is one kind of end, everything else a failure."""
-        if isinstance(error, RunCancelled | asyncio.CancelledError):
-            self.give_up(one_line(str(error)) or None)
+        """The run ends by an exception: cancelled, completed by a quiet exit of the program, or else failed."""
+        if isinstance(error, CANCELLATIONS):
+            self.give_up(describe(error))
+        elif isinstance(error, SystemExit) and not error.code:
+            self.complete()
         else:
             self.fail(error)
 
@@ -233,6 +241,10 @@ class BaseRun:
         A cancel is acknowledged here, an input when an `ask` takes it, a pause at the next `pause_point`.
         """
         self._inbox.take(command)
+
+    def after_fork(self) -> None:
+        """In the child of a fork: a lock that another thread held in the parent is never released here."""
+        self._inbox.after_fork()
 
     def _acknowledge(self, command: Mapping[str, Any]) -> None:
         self.tell("command.acknowledged", {"command_id": command.get("command_id"), "type": command.get("type")})

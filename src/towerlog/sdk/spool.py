@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ SEGMENT_BYTES = 1024 * 1024
 SEGMENTS_MIN = 8
 """A small spool is cut into this many files at least, for what has to go for want of room goes by files."""
 GROUP_BYTES = 256 * 1024
+
+_log = logging.getLogger("towerlog.sdk")
 
 Overflow = Literal["oldest", "newest"]
 Lost = Callable[[str, Sequence[bytes], bool], None]
@@ -121,22 +124,37 @@ class Spool:
 
         `flying` is a file whose first lines are on their way: it is not dropped to make room.
         """
-        size = sum(len(line) + 1 for line in lines)
-        if not self._room(size, flying):
+        size = _size(lines)
+        if not self._make_room(size, flying):
             self._lost(self._client_id, lines, False)
             return None
         segment = self._current(size)
         segment.append(lines)
         return segment
 
+    def has_room(self, lines: Sequence[bytes]) -> bool:
+        """Whether lines fit without dropping others."""
+        return self.size + _size(lines) <= self._bytes_max
+
     def head(self, events_max: int, bytes_max: int) -> Chunk | None:
-        """The oldest lines; None when there are none. Raises OSError."""
+        """The oldest lines; None when there are none. A file that cannot be read counts as lost."""
         while self._segments:
             segment = self._segments[0]
-            if segment.waiting and (lines := segment.read(events_max, bytes_max)):
+            if lines := self._read(segment, events_max, bytes_max):
                 return Chunk(segment, lines)
+            waiting = segment.waiting
             self._remove(segment)
+            if waiting > 0:
+                self._lost(segment.client_id, [b""] * waiting, True)
         return None
+
+    def _read(self, segment: Segment, events_max: int, bytes_max: int) -> list[bytes]:
+        """Lines of a file; none if it is not what it was: somebody has removed or cut it, or the disk has."""
+        try:
+            return segment.read(events_max, bytes_max) if segment.waiting > 0 else []
+        except OSError:
+            _log.exception("the spool's file %s cannot be read", segment.path)
+            return []
 
     def settle(self, segment: Segment, lines: Sequence[bytes]) -> None:
         """The first lines of a file need not be sent again."""
@@ -169,28 +187,29 @@ class Spool:
         for segment in self._segments:
             segment.sync()
 
-    def close(self, keep: bool = True) -> None:
-        """Lets go of everything; with `keep` what is in it stays for the next process."""
+    def close(self, tidy: bool = True) -> None:
+        """Lets go of everything; what is in it stays for the next process. `tidy` removes our folder if it is empty."""
         for segment in list(self._segments):
             segment.close()
         for folder in self._adopted.values():
             folder.leave()
         if self._own is not None:
             holds = any(s.client_id == self._client_id for s in self._segments)
-            if holds or not keep:
+            if holds or not tidy:
                 self._own.leave()
             else:
                 self._own.remove()
         self._segments, self._adopted, self._own = [], {}, None
 
-    def _room(self, size: int, flying: Segment | None) -> bool:
+    def _make_room(self, size: int, flying: Segment | None) -> bool:
         """Makes room if it may; whether there is any."""
         while self.size + size > self._bytes_max:
             oldest = next((s for s in self._segments if s is not flying), None)
             if self._overflow == "newest" or oldest is None:
                 return False
             # A file may be shorter than it was: what can be read of it is what was lost.
-            lines = oldest.read(oldest.waiting, oldest.size)
+            lines = self._read(oldest, oldest.waiting, oldest.size)
+            lines += [b""] * (oldest.waiting - len(lines))
             self._remove(oldest)
             self._lost(oldest.client_id, lines, True)
         return True
@@ -227,6 +246,10 @@ class Spool:
         if folder is not None and not any(s.client_id == segment.client_id for s in self._segments):
             del self._adopted[segment.client_id]
             folder.remove()
+
+
+def _size(lines: Iterable[bytes]) -> int:
+    return sum(len(line) + 1 for line in lines)
 
 
 def grouped(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
