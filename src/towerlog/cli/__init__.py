@@ -6,7 +6,11 @@ import click
 
 from towerlog import __version__
 from towerlog.cli.admin import keys, orgs
+from towerlog.cli.doctor import doctor
 from towerlog.cli.exits import exit_codes
+from towerlog.cli.export import export
+from towerlog.cli.fleet import agents, approve, threads
+from towerlog.cli.runs import runs
 from towerlog.cli.serve import serve
 from towerlog.cli.upkeep import backup, rebuild, verify
 from towerlog.cli.worker import worker
@@ -18,5 +22,5 @@ def main() -> None:
     """Towerlog: one durable, ordered log for every run of your AI agents."""
 
 
-for command in (serve, keys, orgs, verify, rebuild, backup, worker):
+for command in (runs, agents, threads, approve, export, doctor, serve, keys, orgs, verify, rebuild, backup, worker):
     main.add_command(command)
