@@ -75,7 +75,11 @@ class AgentThreads:
     def __init__(self) -> None:
         """Starts the thread of the event loop."""
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="towerlog-agents", daemon=True).start()
+        threading.Thread(target=self._serve, name="towerlog-agents", daemon=True).start()
+
+    def _serve(self) -> None:
+        self._loop.run_forever()
+        self._loop.close()
 
     def begin(self, agent: Agent, run: Any, context: contextvars.Context, ended: Callable[[Outcome], None]) -> Work:
         """Begins an agent's work on a run, in the given context."""
@@ -88,5 +92,9 @@ class AgentThreads:
         return work
 
     def stop(self) -> None:
-        """Ends the event loop; what still runs there is left behind."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        """Ends the event loop, unless an agent that does not stop is in it: that one goes with the process."""
+        self._loop.call_soon_threadsafe(self._stop_idle)
+
+    def _stop_idle(self) -> None:
+        if not asyncio.all_tasks(self._loop):
+            self._loop.stop()
