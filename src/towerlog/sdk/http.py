@@ -71,8 +71,8 @@ class Stream:
         try:
             while not self._closed and (chunk := self._response.read1(CHUNK_BYTES)):
                 yield from lines.feed(chunk)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            # ValueError: the file under the response was closed by `close` while this read.
+        except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
+            # The last two: the file under the response was closed, or taken away, by `close` while this read.
             if not self._closed:
                 raise Unreachable(_words(error)) from None
         finally:

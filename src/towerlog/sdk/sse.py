@@ -19,8 +19,6 @@ class FrameReader:
 
     def __init__(self) -> None:
         """Nothing yet."""
-        self.retry_ms: int | None = None
-        """How long the server wants to be left alone before the next connection, where it has said so."""
         self._event = ""
         self._data: list[bytes] = []
         self._frame_id: str | None = None
@@ -38,10 +36,8 @@ class FrameReader:
                 self._event = value.decode("utf-8", "replace")
             case b"id" if b"\0" not in value:
                 self._frame_id = value.decode("utf-8", "replace")
-            case b"retry" if value.isdigit():
-                self.retry_ms = int(value[:9])
             case _:
-                # A comment, which shows that the connection lives, or a field that nobody has defined.
+                # A comment, which shows that the connection lives, or a field of no use here.
                 pass
         return None
 
