@@ -149,8 +149,7 @@ class BaseRun:
             "input_tokens": input_tokens,
             "cached_input_tokens": cached_input_tokens,
             "output_tokens": output_tokens,
-            # As text, for money is no float: what was written is what is counted.
-            "cost_usd": None if cost_usd is None else cost_usd if isinstance(cost_usd, float | int) else str(cost_usd),
+            "cost_usd": _number(cost_usd),
             "duration_ms": duration_ms,
         }
         known = {name: value for name, value in used.items() if value is not None}
@@ -317,3 +316,11 @@ def _steps_of(resume: Mapping[str, Any] | None) -> int:
     """The number of the step that a run is taken up after."""
     taken = resume.get("step_index") if isinstance(resume, dict) else None
     return taken if isinstance(taken, int) else 0
+
+
+def _number(value: object) -> float | None:
+    """A number of dollars, however it was given; its shortest text is what was written."""
+    try:
+        return None if value is None else float(str(value))
+    except Exception:
+        return None
