@@ -21,8 +21,8 @@ Start = Callable[..., WorkerProcess]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Server]:
-    deadline = {"TOWERLOG_CANCEL_DEADLINE_SECONDS": str(CANCEL_DEADLINE_S)}
-    one = Server(tmp_path_factory.mktemp("server") / "data", {**NO_LIMITS, **deadline})
+    settings = {"TOWERLOG_CANCEL_DEADLINE_SECONDS": str(CANCEL_DEADLINE_S), "TOWERLOG_MAX_EVENT_BYTES": "1000000"}
+    one = Server(tmp_path_factory.mktemp("server") / "data", {**NO_LIMITS, **settings})
     try:
         yield one.start()
     finally:

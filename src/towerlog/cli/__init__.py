@@ -13,7 +13,7 @@ from towerlog.cli.fleet import agents, approve, threads
 from towerlog.cli.runs import runs
 from towerlog.cli.serve import serve
 from towerlog.cli.upkeep import backup, rebuild, verify
-from towerlog.cli.worker import worker
+from towerlog.cli.worker import execute, worker
 
 
 @click.group(epilog=f"\b\nExit codes:\n{exit_codes()}", context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,5 +22,20 @@ def main() -> None:
     """Towerlog: one durable, ordered log for every run of your AI agents."""
 
 
-for command in (runs, agents, threads, approve, export, doctor, serve, keys, orgs, verify, rebuild, backup, worker):
+for command in (
+    runs,
+    agents,
+    threads,
+    approve,
+    export,
+    doctor,
+    serve,
+    keys,
+    orgs,
+    verify,
+    rebuild,
+    backup,
+    worker,
+    execute,
+):
     main.add_command(command)

@@ -17,8 +17,10 @@ import click
 from towerlog.cli.exits import FOUND_WRONG, exit_codes, explained
 from towerlog.cli.output import note
 from towerlog.config import BadSetting
+from towerlog.sdk import execute as execution
 from towerlog.sdk.app import App
 from towerlog.sdk.async_http import AsyncHttp
+from towerlog.sdk.default import default_recorder
 from towerlog.sdk.errors import ApiError
 from towerlog.sdk.worker import Worker
 
@@ -58,6 +60,8 @@ def worker(
     get their time, then their runs go back to the queue. A second one ends the wait.
     """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # The runs that agents begin themselves go where this worker works.
+    os.environ["TOWERLOG_URL"] = url
     app = load_app(target)
     asyncio.run(_work(app, url, concurrency, read_labels(labels), lease_seconds, drain_seconds))
 
@@ -119,3 +123,26 @@ def read_labels(given: tuple[str, ...]) -> dict[str, str]:
             raise click.UsageError(f"--labels is K=V, not {text!r}")
         labels[name] = value
     return labels
+
+
+@click.command(
+    "exec",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog="Ends with the command's own exit code; 128 and the signal's number where a signal ended it, 127 where "
+    "there is no such command, 126 where it cannot be run.",
+)
+@click.option("--agent", default="exec", show_default=True, help="Who the run is reported as.")
+@click.option("--thread", help="The thread of the run; by default one of its own.")
+@click.option("--hide-arguments", is_flag=True, help="Tell the command's name alone.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND…")
+def execute(agent: str, thread: str | None, hide_arguments: bool, command: tuple[str, ...]) -> None:
+    """Runs a command and reports it: when it started, how it ended, how long it took, how much it printed.
+
+    What it reads and prints passes through untouched and is not kept. It runs whether or not the server can be reached;
+    what cannot be told now is told by the next program that reports from here. The server and the key come from
+    TOWERLOG_URL and TOWERLOG_API_KEY; the key needs the scope `ingest`.
+    """
+    finished = execution.execute(command, default_recorder, agent=agent, thread=thread, hide_arguments=hide_arguments)
+    if finished.error is not None:
+        note(f"towerlog: {finished.error}")
+    raise SystemExit(finished.exit_code)

@@ -4,41 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
 
 from towerlog.sdk.command import Finished, block_signals, run_command
+from towerlog.sdk.recorder import Recorder
 from towerlog.sdk.run import BaseRun
 
 TOOL = "exec"
-FLUSH_S = 5.0
+FLUSH_S = 2.0
 """How long the end may take to reach the server; what does not is on the spool for the next process."""
 
 
-class Reporter(Protocol):
-    """What this needs of a recorder."""
-
-    def record_run(
-        self,
-        agent: str | None = None,
-        thread: str | None = None,
-        input: object = None,  # noqa: A002 the user's name
-    ) -> contextlib.AbstractContextManager[BaseRun]:
-        """A run from its start to its end."""
-
-    def flush(self, timeout: float) -> bool:
-        """True when all is with the server."""
-
-
 def execute(
-    argv: Sequence[str], reporter: Reporter, *, agent: str, thread: str | None = None, hide_arguments: bool = False
+    argv: Sequence[str],
+    recorder: Callable[[], Recorder],
+    *,
+    agent: str,
+    thread: str | None = None,
+    hide_arguments: bool = False,
 ) -> Finished:
     """Runs a command to its end, whether or not the server can be reached. For the main thread of a process of its own.
 
+    The recorder is made here, since it makes threads, and signals go to any thread that does not block them.
+
     `hide_arguments`: only the command's name is told, for arguments may hold secrets.
     """
-    # Before anything starts a thread: a signal goes to any thread that does not block it.
     mask = block_signals()
+    reporter = recorder()
     told = list(argv[:1]) if hide_arguments else list(argv)
     with reporter.record_run(agent=agent, thread=thread, input=" ".join(told)) as run:
         with _told(run, told) as results:

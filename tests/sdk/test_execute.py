@@ -1,0 +1,120 @@
+"""`towerlog exec` as a process: what it leaves untouched, what it reports, and what it does without a server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.server import ADMIN_KEY, NO_LIMITS, Server, clean_environment, executable, free_port
+from tests.support.wait import wait_until
+
+DEADLINE_S = 30
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[Server]:
+    one = Server(tmp_path_factory.mktemp("server") / "data", NO_LIMITS)
+    try:
+        yield one.start()
+    finally:
+        one.close()
+
+
+def environment(url: str, folder: Path) -> dict[str, str]:
+    return clean_environment({"TOWERLOG_API_KEY": ADMIN_KEY, "TOWERLOG_URL": url, "XDG_STATE_HOME": str(folder)})
+
+
+def start(url: str, folder: Path, *words: str, **options: Any) -> subprocess.Popen[bytes]:
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.Popen([executable(), "exec", *words], env=environment(url, folder), **pipes)
+
+
+def run_of(server: Server, thread: str) -> dict[str, Any]:
+    """The one run of a thread, ended, with its events by type."""
+    client = server.client()
+    found = wait_until(lambda: client.get("/v1/runs", params={"thread_id": thread}).json(), "the run")
+    assert len(found) == 1
+    run_id = found[0]["run_id"]
+    wait_until(lambda: client.get(f"/v1/runs/{run_id}").json()["ended_at"], "the end")
+    events = client.get(f"/api/v1/runs/{run_id}/events").json()["data"]
+    return {**client.get(f"/v1/runs/{run_id}").json(), "events": {event["type"]: event["data"] for event in events}}
+
+
+def test_output_and_exit_code_pass_and_are_reported(server, tmp_path) -> None:
+    process = start(server.base_url, tmp_path, "--agent", "builder", "--thread", "t-output", "--", "sh", "-c",
+                    "printf 'out\\000\\377'; printf wrong >&2; exit 3")  # fmt: skip
+    out, err = process.communicate(timeout=DEADLINE_S)
+    assert (out, err, process.returncode) == (b"out\x00\xff", b"wrong", 3)
+    run = run_of(server, "t-output")
+    assert (run["status"], run["agent"], run["error"]) == ("failed", "builder", "exit code 3")
+    result = run["events"]["tool.result"]
+    assert result["tool"] == "exec"
+    assert result["success"] is False
+    assert result["result"] == {"exit_code": 3, "signal": None, "stdout_bytes": 5, "stderr_bytes": 5}
+    assert result["duration_ms"] >= 0
+    assert run["events"]["tool.call"]["arguments"]["command"][:2] == ["sh", "-c"]
+
+
+def test_standard_input_passes(server, tmp_path) -> None:
+    process = start(server.base_url, tmp_path, "--thread", "t-input", "--", "cat", stdin=subprocess.PIPE)
+    text = os.urandom(1_000_000)
+    assert process.communicate(text, timeout=DEADLINE_S)[0] == text
+    assert process.returncode == 0
+    run = run_of(server, "t-input")
+    assert run["status"] == "completed"
+    assert run["events"]["tool.result"]["result"]["stdout_bytes"] == len(text)
+
+
+def test_a_signal_is_passed_on(server, tmp_path) -> None:
+    script = "trap 'echo caught; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
+    process = start(server.base_url, tmp_path, "--thread", "t-signal", "--", "sh", "-c", script)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=DEADLINE_S)[0] == b"caught\n"
+    assert process.returncode == 5
+
+
+def test_the_end_by_a_signal_is_told_as_a_shell_does(server, tmp_path) -> None:
+    process = start(server.base_url, tmp_path, "--thread", "t-killed", "--", "sh", "-c", "kill -KILL $$")
+    process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 128 + signal.SIGKILL
+    run = run_of(server, "t-killed")
+    assert run["error"] == "SIGKILL"
+    assert run["events"]["tool.result"]["result"]["signal"] == "SIGKILL"
+
+
+def test_a_command_that_is_not_there(server, tmp_path) -> None:
+    process = start(server.base_url, tmp_path, "--thread", "t-none", "--", "no-such-command")
+    _, err = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 127
+    assert b"no-such-command" in err
+    assert "no-such-command" in run_of(server, "t-none")["error"]
+
+
+def test_arguments_can_be_kept_back(server, tmp_path) -> None:
+    words = ["--thread", "t-hidden", "--hide-arguments", "--", "echo", "s3cret"]
+    start(server.base_url, tmp_path, *words).communicate(timeout=DEADLINE_S)
+    assert "s3cret" not in str(run_of(server, "t-hidden"))
+    assert run_of(server, "t-hidden")["events"]["tool.call"]["arguments"]["command"] == ["echo"]
+
+
+def test_without_a_server_the_command_runs_and_the_next_program_tells_of_it(tmp_path) -> None:
+    port = free_port()
+    process = start(f"http://127.0.0.1:{port}", tmp_path, "--thread", "t-away", "--", "echo", "hi")
+    out, _ = process.communicate(timeout=DEADLINE_S)
+    assert (out, process.returncode) == (b"hi\n", 0)
+    server = Server(tmp_path / "data", NO_LIMITS)
+    server.port, server.base_url = port, f"http://127.0.0.1:{port}"
+    try:
+        server.start()
+        start(server.base_url, tmp_path, "--thread", "t-back", "--", "true").communicate(timeout=DEADLINE_S)
+        assert run_of(server, "t-away")["events"]["tool.result"]["result"]["stdout_bytes"] == 3
+    finally:
+        server.close()
