@@ -150,6 +150,9 @@ class Delivery:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, ends_at - time.monotonic()))
+        if self._door is not None:
+            # A request that is still under way ends here, unanswered: its events are written down like the others.
+            self._door.close()
         self._spill(0)
         try:
             self._backlog.sync()
@@ -202,7 +205,9 @@ class Delivery:
         """Sends until nothing is left; after a failure it comes back when its pause has passed."""
         while not self._stopping.is_set():
             if self._reachable and self._losses:
-                self._notices += [(loss, self._hooks.notice(loss)) for loss in self._losses.take()]
+                # `flush` looks under this lock: a loss is always in one of the two places.
+                with self._backlog.changed:
+                    self._notices += [(loss, self._hooks.notice(loss)) for loss in self._losses.take()]
             if self._reachable and self._notices:
                 self._tell_losses()
                 continue

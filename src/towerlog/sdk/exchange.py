@@ -32,6 +32,9 @@ class Door(Protocol):
     ) -> Response:
         """One exchange. Raises Unreachable."""
 
+    def close(self) -> None:
+        """Ends all that is under way."""
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -1,0 +1,17 @@
+"""A program for tests that kill it: `python reporter.py URL SPOOL COUNT PAUSE_S` tells numbers, and says which."""
+
+import os
+import sys
+import threading
+
+from towerlog.sdk.recorder import Recorder
+
+url, spool, count, pause_s = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+recorder = Recorder(url, os.environ["TOWERLOG_API_KEY"], spool_dir=spool, longest_pause_seconds=0.2)
+idle = threading.Event()
+with recorder.record_run(agent="reporter", run_key=f"run-{os.getpid()}") as run:
+    for number in range(count):
+        run.step("n", {"number": number})
+        # One write, so that a kill never leaves half a number.
+        os.write(1, f"{number}\n".encode())
+        idle.wait(pause_s)
