@@ -183,10 +183,11 @@ async def follow_async(http: AsyncHttp, cursor: Cursor[S], patience_s: float = P
 class _Turns:
     """How often in a row it went wrong, and for how long."""
 
-    def __init__(self, patience_s: float) -> None:
+    def __init__(self, patience_s: float, now: Callable[[], float] = time.monotonic) -> None:
         self._patience_s = patience_s
+        self._now = now
         self._tried = 0
-        self._alive_at = time.monotonic()
+        self._alive_at = now()
         self._met = False
 
     def met(self) -> None:
@@ -196,7 +197,7 @@ class _Turns:
 
     def lived(self) -> None:
         """Something came, if only a ping."""
-        self._alive_at = time.monotonic()
+        self._alive_at = self._now()
 
     def brought(self) -> None:
         """News came: the next connection may be tried at once."""
@@ -205,7 +206,7 @@ class _Turns:
     def failed(self, error: SdkError) -> None:
         """Raises the error when trying again is of no use, or has been for long enough."""
         patience_s = self._patience_s if self._met else min(self._patience_s, STRANGER_S)
-        if not may_pass(error) or time.monotonic() - self._alive_at >= patience_s:
+        if not may_pass(error) or self._now() - self._alive_at >= patience_s:
             raise error
 
     def pause_s(self) -> float:
