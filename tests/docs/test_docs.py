@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.curl import REFUSALS_FAIL, put_on_path
 from tests.support.demo import Demo
-from tests.support.pages import blocks, wrong
+from tests.support.pages import blocks, save_files, wrong
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server, executable
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +68,7 @@ def test_the_console_blocks_of_a_page_come_out_as_it_says(page, tmp_path, served
     text = page.read_text()
     # What a page's Python does belongs to its story: it comes between its console blocks.
     run_python(page, served)
+    save_files(text, tmp_path)
     found = wrong(name_of(page), text, tmp_path, served)
     assert not found, "\n\n".join(found)
 

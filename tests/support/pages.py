@@ -40,6 +40,13 @@ def blocks(text: str, language: str) -> list[Block]:
     return [Block(b[1], text.count("\n", 0, b.start()) + 2, b[2]) for b in found if b[1] == language]
 
 
+def save_files(text: str, folder: Path) -> None:
+    """Writes the Python blocks that begin with a comment of a file's name into the folder, as a reader is told to."""
+    for block in blocks(text, "python"):
+        if named := re.match(r"# (\w+\.py)\n", block.text):
+            (folder / named[1]).write_text(block.text)
+
+
 def commands(block: Block) -> Iterator[Command]:
     """The commands of a console block."""
     script: list[str] = []

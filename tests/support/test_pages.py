@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.pages import Block, blocks, commands, matches, wrong
+from tests.support.pages import Block, blocks, commands, matches, save_files, wrong
 
 PAGE = """Words.
 
@@ -58,3 +58,8 @@ def test_dots_stand_for_anything_and_nothing_else_does() -> None:
     assert matches("a", "a\n")
     assert not matches("a.c", "abc")
     assert not matches("a", "ab")
+
+
+def test_named_python_is_saved_and_no_other(tmp_path) -> None:
+    save_files("```python\n# mine.py\nx = 1\n```\n\n```python\n# ../other.py\n```\n\n```python\ny = 2\n```\n", tmp_path)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("mine.py", "# mine.py\nx = 1\n")]
