@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from towerlog.cli import main
 
-SETTINGS = ("HOST", "PORT", "DATA_DIR", "DATABASE_URL", "BOOTSTRAP_KEY")
+SETTINGS = ("HOST", "PORT", "DATA_DIR", "DATABASE_URL", "BOOTSTRAP_KEY", "URL", "API_KEY")
 
 
 def towerlog(*arguments: str | Path, **env: str) -> Result:

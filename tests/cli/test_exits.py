@@ -7,6 +7,7 @@ import pytest
 from towerlog.cli import exits
 from towerlog.config import BadSetting
 from towerlog.errors import Conflict, NotFound, StorageFailed
+from towerlog.sdk.errors import ApiError, Unreachable
 from towerlog.server import StoreLocked
 from towerlog.store.migrate import SchemaMismatch
 
@@ -23,10 +24,21 @@ CASES = [
     (BadSetting("port: must be"), exits.CONFIGURATION, "port: must be"),
     (NotFound("key"), exits.FOUND_WRONG, "There is no such key."),
     (Conflict("There is one already."), exits.FOUND_WRONG, "There is one already."),
+    (Unreachable("http://h: refused"), exits.UNAVAILABLE, "http://h: refused"),
+    (ApiError(401, "unauthenticated", "No key."), exits.NO_PERMISSION, "No key. (401 unauthenticated)"),
+    (ApiError(403, "forbidden", "No scope."), exits.NO_PERMISSION, "No scope."),
+    (ApiError(404, "not_found", "No run."), exits.FOUND_WRONG, "No run."),
+    (ApiError(422, "invalid", "Wrong.", {"a": "a: is wrong"}), exits.FOUND_WRONG, "Wrong.; a: is wrong"),
+    (ApiError(429, "rate_limited", "Slowly."), exits.BUSY, "Slowly."),
+    (ApiError(503, "overloaded", "Busy."), exits.BUSY, "Busy."),
+    (ApiError(500, "internal", "A defect."), exits.UNAVAILABLE, "A defect."),
+    (ApiError(404, "x", "a\x1b[2J\nb"), exits.FOUND_WRONG, "a\\x1b[2J\\x0ab"),
 ]
 
 
-@pytest.mark.parametrize(("error", "code", "words"), CASES, ids=lambda value: str(type(value).__name__))
+@pytest.mark.parametrize(
+    ("error", "code", "words"), CASES, ids=[f"{type(case[0]).__name__}-{case[2]!r}" for case in CASES]
+)
 def test_a_foreseen_error_ends_in_words(capsys, error, code, words) -> None:
     @exits.explained
     def command() -> None:
@@ -47,6 +59,16 @@ def test_an_unforeseen_error_keeps_its_traceback() -> None:
         raise RuntimeError("a defect")
 
     with pytest.raises(RuntimeError, match="a defect"):
+        command()
+
+
+def test_a_reader_that_has_gone_is_no_error_of_ours() -> None:
+    @exits.explained
+    def command() -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    # click ends quietly for it.
+    with pytest.raises(BrokenPipeError):
         command()
 
 

@@ -47,3 +47,17 @@ def test_progress_is_silent_in_a_pipe(capsys) -> None:
         done(1)
         done(3)
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_could_talk_to_the_terminal_is_shown_everywhere(capsys) -> None:
+    evil = "a\x1b[2J\x9b"
+    output.say(evil)
+    output.note(evil)
+    output.show_table(("A",), [(evil,)], empty="")
+    output.show_fields([("name", evil), ("unknown", None)])
+    output.answer(True, {"a": evil}, lambda: None)
+    out, err = capsys.readouterr()
+    assert "\x1b" not in out + err
+    assert "\x9b" not in out + err
+    assert out.count("a\\x1b[2J\\x9b") == 3
+    assert "unknown" not in out

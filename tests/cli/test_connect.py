@@ -1,0 +1,127 @@
+"""Which address and which key: the environment's, else the local folder's, private and sent nowhere else."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import answered, towerlog
+from towerlog.cli import connect
+from towerlog.config import BadSetting, Settings
+from towerlog.model.keys import is_intact
+
+KEY = "tl_ro_" + "x" * 10
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch) -> Settings:
+    """Those of a folder that has a store."""
+    monkeypatch.delenv("TOWERLOG_URL", raising=False)
+    monkeypatch.delenv("TOWERLOG_API_KEY", raising=False)
+    answered("orgs", "list", "--data-dir", tmp_path)
+    return Settings(data_dir=str(tmp_path), port=1234)
+
+
+def test_the_local_key_is_made_once_and_is_its_owners_alone(settings, tmp_path) -> None:
+    key = connect.local_key(settings)
+    assert is_intact(key)
+    assert connect.local_key(settings) == key
+    assert stat.S_IMODE((tmp_path / connect.KEY_FILE).stat().st_mode) == 0o600
+    keys = answered("keys", "list", "--data-dir", tmp_path)["data"]
+    assert [one["scopes"] for one in keys if one["name"] == connect.KEY_NAME] == [["ingest", "read", "control"]]
+    assert [file.name for file in tmp_path.glob(f"{connect.KEY_FILE}*")] == [connect.KEY_FILE]
+
+
+def test_two_at_once_use_the_same_key_and_leave_no_other(settings, tmp_path) -> None:
+    together, got = threading.Barrier(4), []
+
+    def make() -> None:
+        together.wait(10)
+        got.append(connect.local_key(settings))
+
+    threads = [threading.Thread(target=make) for _ in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert len(got) == 4
+    assert len(set(got)) == 1
+    keys = answered("keys", "list", "--data-dir", tmp_path)["data"]
+    good = [one for one in keys if one["name"] == connect.KEY_NAME and one["revoked_at"] is None]
+    assert len(good) == 1
+
+
+def test_to_look_makes_no_store(tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("TOWERLOG_API_KEY", raising=False)
+    with pytest.raises(FileNotFoundError):
+        connect.local_key(Settings(data_dir=str(tmp_path / "none")))
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+def test_a_key_that_others_could_read_is_not_used(settings, tmp_path, mode) -> None:
+    connect.local_key(settings)
+    os.chmod(tmp_path / connect.KEY_FILE, mode)
+    with pytest.raises(BadSetting, match="others"):
+        connect.local_key(settings)
+
+
+def test_a_file_that_holds_no_key_is_not_sent_anywhere(settings, tmp_path) -> None:
+    file = tmp_path / connect.KEY_FILE
+    file.write_text("something else")
+    file.chmod(0o600)
+    with pytest.raises(BadSetting, match="no key") as caught:
+        connect.local_key(settings)
+    assert "something else" not in str(caught.value)
+
+
+def test_the_local_key_goes_to_no_other_address(settings, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("TOWERLOG_URL", "http://elsewhere")
+    with pytest.raises(BadSetting, match="TOWERLOG_API_KEY"):
+        connect.client_of(settings, None)
+    monkeypatch.delenv("TOWERLOG_URL")
+    with pytest.raises(BadSetting, match="TOWERLOG_API_KEY"):
+        connect.client_of(settings, "http://elsewhere")
+    assert not (tmp_path / connect.KEY_FILE).exists()
+
+
+def test_the_environment_wins_over_the_folder(settings, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("TOWERLOG_API_KEY", KEY)
+    assert str(connect.client_of(settings, None).http.address) == "http://127.0.0.1:1234"
+    monkeypatch.setenv("TOWERLOG_URL", "http://env:1")
+    assert str(connect.client_of(settings, None).http.address) == "http://env:1"
+    assert str(connect.client_of(settings, "http://flag:2").http.address) == "http://flag:2"
+    assert not (tmp_path / connect.KEY_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8700"),
+        ("0.0.0.0", "http://127.0.0.1:8700"),
+        ("::", "http://[::1]:8700"),
+        ("box", "http://box:8700"),
+    ],
+)
+def test_a_server_is_reached_from_its_own_machine(host, url) -> None:
+    assert connect.local_url(Settings(host=host)) == url
+
+
+@pytest.mark.parametrize(
+    ("env", "code", "words"),
+    [
+        ({"TOWERLOG_URL": "http://127.0.0.1:9"}, 78, "TOWERLOG_API_KEY"),
+        ({"TOWERLOG_URL": "nowhere", "TOWERLOG_API_KEY": KEY}, 78, "http://"),
+        ({"TOWERLOG_URL": "http://127.0.0.1:1", "TOWERLOG_API_KEY": KEY}, 69, "refused"),
+        ({}, 69, "there is no store"),
+    ],
+)
+def test_without_a_server_a_command_ends_in_words(tmp_path: Path, env, code, words) -> None:
+    done = towerlog("threads", "--data-dir", tmp_path / "none", **env)
+    assert done.exit_code == code, done.output
+    assert words in done.stderr
+    assert KEY not in done.output

@@ -1,0 +1,96 @@
+"""What `runs tail` prints of events: deltas as text, the rest a line each, and nothing that a terminal obeys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from towerlog.cli.tail import INTERRUPTED, LONGEST, line_of, show_tail
+from towerlog.sdk.shapes import Gap, RunEvent
+
+
+def event(type_: str, **data: Any) -> RunEvent:
+    return RunEvent.read({"seq": 1, "type": type_, "data": data, "created_at": "t"})
+
+
+def printed(capsys: pytest.CaptureFixture[str], *events: RunEvent | Gap, as_json: bool = False) -> str:
+    show_tail(events, as_json)
+    return capsys.readouterr().out
+
+
+def test_deltas_make_one_text(capsys) -> None:
+    deltas = [event("message.delta", content=text) for text in ("Hel", "lo\nwor", "ld")]
+    assert printed(capsys, *deltas, event("run.completed")) == "Hello\nworld\n[run.completed]\n"
+
+
+def test_a_line_is_not_ended_twice(capsys) -> None:
+    assert printed(capsys, event("message.delta", content="a\n"), event("step", name="s")) == "a\n[step] s\n"
+    assert printed(capsys, event("message.delta", content="a")) == "a\n"
+    assert printed(capsys, event("message.delta", content="")) == ""
+
+
+@pytest.mark.parametrize(
+    ("type_", "data", "line"),
+    [
+        ("tool.call", {"tool": "ls", "arguments": {"p": "/"}}, '[tool.call] ls({"p": "/"})'),
+        ("tool.result", {"tool": "ls", "result": "a", "duration_ms": 1500}, "[tool.result] ls ok in 1.5 s → a"),
+        ("tool.result", {"tool": "ls", "success": False, "error": "no"}, "[tool.result] ls failed → no"),
+        ("tool.result", {"tool_name": "ls", "duration_ms": "long"}, "[tool.result] ls ok"),
+        (
+            "model.call",
+            {"model": "m", "input_tokens": 1200, "output_tokens": 5, "cost_usd": 0.01},
+            "[model.call] m, 1,200 → 5, $0.0100",
+        ),
+        ("step", {"name": "plan", "phase": "end", "duration_ms": 20}, "[step] plan end 20 ms"),
+        ("step", {"foreign": True}, '[step] {"foreign": true}'),
+        ("run.waiting_for_input", {"question": "Publish?"}, "[run.waiting_for_input] Publish?"),
+        ("run.failed", {"error": {"code": 1}}, '[run.failed] {"code": 1}'),
+        ("other", {"name": "n", "payload": {}}, '[other] {"name": "n", "payload": {}}'),
+        ("run.started", {}, "[run.started]"),
+    ],
+)
+def test_everything_else_is_a_line(type_, data, line) -> None:
+    assert line_of(type_, data) == line
+
+
+def test_long_values_are_cut_and_lines_stay_lines() -> None:
+    line = line_of("run.completed", {"result": "x" * 10_000 + "\n"})
+    assert len(line) < LONGEST + 30
+    assert line_of("run.input", {"content": "a\nb\x1b[2J"}) == "[run.input] a\\x0ab\\x1b[2J"
+
+
+def test_a_delta_cannot_talk_to_the_terminal(capsys) -> None:
+    said = printed(capsys, event("message.delta", content="\x1b]0;owned\x07\x9b2J"))
+    assert said == "\\x1b]0;owned\\x07\\x9b2J\n"
+
+
+def test_data_that_is_no_object_breaks_nothing(capsys) -> None:
+    odd = RunEvent.read({"seq": 1, "type": "message.delta", "data": [1], "created_at": "t"})
+    assert printed(capsys, odd, event("message.delta", content=7)) == "7\n"
+
+
+def test_json_is_a_line_for_each_event(capsys) -> None:
+    gap = Gap.read({"reason": "another log"})
+    lines = printed(capsys, event("message.delta", content="\x1b"), gap, as_json=True).splitlines()
+    assert [json.loads(line) for line in lines] == [dict(event("message.delta", content="\x1b").raw), {"gap": gap.raw}]
+
+
+def test_a_gap_is_told_beside_the_events(capsys) -> None:
+    show_tail([event("message.delta", content="a"), Gap.read({"requested": 0, "oldest_seq": 8, "missing": 7})], False)
+    out, err = capsys.readouterr()
+    assert out == "a\n"
+    assert "7 events before seq 8" in err
+
+
+def test_an_interruption_ends_quietly(capsys) -> None:
+    def events() -> Iterator[RunEvent]:
+        yield event("message.delta", content="half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        show_tail(events(), False)
+    assert ended.value.code == INTERRUPTED
+    assert capsys.readouterr() == ("half\n", "")
