@@ -13,10 +13,10 @@ from towerlog.cli import main
 SETTINGS = ("HOST", "PORT", "DATA_DIR", "DATABASE_URL", "BOOTSTRAP_KEY", "URL", "API_KEY")
 
 
-def towerlog(*arguments: str | Path, **env: str) -> Result:
+def towerlog(*arguments: str | Path, stdin: str | None = None, **env: str) -> Result:
     """What the command printed and exited with; settings come from `env` and the arguments alone."""
     unset = {f"TOWERLOG_{name}": None for name in SETTINGS}
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], env={**unset, **env})
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], stdin, env={**unset, **env})
 
 
 def answered(*arguments: str | Path, **env: str) -> dict[str, Any]:

@@ -1,0 +1,41 @@
+"""A server for the tests of commands, and commands that ask it, inside the test's process or as one of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+from click.testing import Result
+
+from tests.cli.commands import towerlog
+from tests.support.server import ADMIN_KEY, Server, clean_environment, executable
+
+
+def asking(server: Server, *arguments: str, stdin: str | None = None, **env: str) -> Result:
+    """What a command that asks this server printed and exited with."""
+    known = {"TOWERLOG_URL": server.base_url, "TOWERLOG_API_KEY": ADMIN_KEY, **env}
+    return towerlog(*arguments, stdin=stdin, **known)
+
+
+def told_json(server: Server, *arguments: str) -> dict[str, Any]:
+    """The JSON of a command that must succeed."""
+    done = asking(server, *arguments, "--json")
+    assert done.exit_code == 0, done.output
+    fields: dict[str, Any] = json.loads(done.stdout)
+    return fields
+
+
+def lines(server: Server, *arguments: str) -> list[str]:
+    """The lines of a command that must succeed."""
+    done = asking(server, *arguments)
+    assert done.exit_code == 0, done.output
+    return done.stdout.splitlines()
+
+
+def process(server: Server, *arguments: str) -> subprocess.Popen[str]:
+    """A command as a process of its own, its output to be read."""
+    env = clean_environment({"TOWERLOG_URL": server.base_url, "TOWERLOG_API_KEY": ADMIN_KEY})
+    return subprocess.Popen(
+        [executable(), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True
+    )

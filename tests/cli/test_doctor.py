@@ -1,0 +1,132 @@
+"""`towerlog doctor`: a verdict on each thing that can be wrong, and an exit code by the worst."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.commands import towerlog
+from tests.sdk.talker import reply, talking
+from tests.support.server import ADMIN_KEY, NO_LIMITS, Server, free_port
+from towerlog import __version__
+from towerlog.cli import exits, measure
+from towerlog.cli.doctor import check_disk, check_durability
+from towerlog.config import Settings
+
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch) -> None:
+    """Measuring itself is tested elsewhere."""
+    monkeypatch.setattr(measure, "INGEST_MS", 20)
+
+
+def checked(*arguments: str | Path, code: int = 0, **env: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """The worst verdict of each check, and all that was said."""
+    done = towerlog("doctor", "--json", *arguments, **env)
+    assert done.exit_code == code, done.output
+    said = json.loads(done.stdout)
+    order = ["ok", "warn", "wrong"]
+    verdicts: dict[str, str] = {}
+    for found in said["checks"]:
+        verdicts[found["check"]] = max(found["verdict"], verdicts.get(found["check"], "ok"), key=order.index)
+    return verdicts, said
+
+
+def test_all_is_well_beside_a_running_server(tmp_path) -> None:
+    server = Server(tmp_path / "data", NO_LIMITS)
+    try:
+        server.start()
+        verdicts, said = checked("--data-dir", server.data_dir, TOWERLOG_PORT=str(server.port))
+        assert set(verdicts.values()) == {"ok"}, said
+        assert set(verdicts) == {"settings", "store", "disk", "durability", "ingest", "server", "clock", "key"}
+        assert said["figures"]["events_per_second"] > 0
+        assert said["figures"]["fsync_mean_ms"] >= 0
+        assert abs(said["figures"]["clock_skew_seconds"]) < 5
+        assert (said["ok"], said["version"]) == (True, __version__)
+        # It has looked, and has left nothing but the key that the commands use from now on.
+        names = {file.name for file in server.data_dir.iterdir()}
+        assert {name for name in names if not name.startswith("towerlog.db")} == {"cli.key"}
+        printed = towerlog("doctor", "--data-dir", server.data_dir, TOWERLOG_PORT=str(server.port)).stdout
+        assert "durable events a second" in printed
+    finally:
+        server.close()
+
+
+def test_before_the_first_start_there_is_nothing_wrong_and_nothing_is_made(tmp_path) -> None:
+    verdicts, _ = checked("--data-dir", tmp_path / "data", TOWERLOG_PORT=str(free_port()))
+    assert (verdicts["store"], verdicts["server"], verdicts["key"]) == ("warn", "warn", "warn")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_server_that_was_named_must_be_there(tmp_path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    env = {"TOWERLOG_URL": url, "TOWERLOG_API_KEY": ADMIN_KEY}
+    verdicts, _ = checked("--data-dir", tmp_path / "data", code=exits.FOUND_WRONG, **env)
+    assert verdicts["server"] == "wrong"
+
+
+def test_a_key_that_is_not_good_is_wrong(tmp_path) -> None:
+    server = Server(tmp_path / "data", NO_LIMITS)
+    try:
+        server.start()
+        env = {"TOWERLOG_URL": server.base_url, "TOWERLOG_API_KEY": "tl_live_nobody"}
+        verdicts, said = checked("--data-dir", tmp_path / "data", code=exits.FOUND_WRONG, **env)
+        assert (verdicts["server"], verdicts["key"]) == ("ok", "wrong")
+        assert "tl_live_nobody" not in json.dumps(said)
+        alone = {"TOWERLOG_URL": server.base_url}
+        verdicts, _ = checked("--data-dir", tmp_path / "data", code=exits.FOUND_WRONG, **alone)
+        assert verdicts["settings"] == "wrong"
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("document", "date", "server", "clock"),
+    [
+        ({"info": {"version": "0.0.1"}}, "Thu, 01 Jan 1970 00:00:00 GMT", "warn", "warn"),
+        ({"something": "else"}, "", "wrong", None),
+    ],
+)
+def test_another_version_and_another_time_are_worth_a_word(tmp_path, document, date, server, clock) -> None:
+    replies = [reply(200, b"{}", {"Date": date}), reply(200, json.dumps(document).encode())]
+    who = b'{"org_id":"o","user_id":"u","key_id":"k","scopes":["read"]}'
+    with talking(*replies, reply(200, who)) as talker:
+        env = {"TOWERLOG_URL": talker.url, "TOWERLOG_API_KEY": "k"}
+        code = exits.FOUND_WRONG if server == "wrong" else exits.OK
+        verdicts, _ = checked("--data-dir", tmp_path / "data", code=code, **env)
+    assert (verdicts["server"], verdicts.get("clock")) == (server, clock)
+
+
+def test_a_rotten_store_is_wrong(tmp_path) -> None:
+    (tmp_path / "towerlog.db").write_bytes(b"this is no database" * 100)
+    verdicts, _ = checked("--data-dir", tmp_path, code=exits.FOUND_WRONG, TOWERLOG_PORT=str(free_port()))
+    assert verdicts["store"] == "wrong"
+
+
+@pytest.mark.parametrize(("free", "verdict"), [(1 << 20, "wrong"), (500 << 20, "warn"), (50 << 30, "ok")])
+def test_a_full_disk_is_told_of_in_time(tmp_path, monkeypatch, free, verdict) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1, 1, free))
+    [found] = check_disk(Settings(data_dir=str(tmp_path)), None)
+    assert found.verdict == verdict
+
+
+def test_a_folder_that_cannot_be_written_is_wrong(tmp_path, monkeypatch) -> None:
+    def refuse(**_: object) -> str:
+        raise PermissionError(13, "Permission denied", "x")
+
+    monkeypatch.setattr(measure.tempfile, "mkdtemp", refuse)
+    [found] = check_durability(Settings(data_dir=str(tmp_path)), None)
+    assert found.verdict == "wrong"
+    assert "Permission denied" in found.message
+
+
+def test_an_open_address_is_worth_a_word(tmp_path) -> None:
+    verdicts, _ = checked("--data-dir", tmp_path, TOWERLOG_HOST="0.0.0.0", TOWERLOG_PORT=str(free_port()))
+    assert verdicts["settings"] == "warn"

@@ -1,0 +1,104 @@
+"""`towerlog agents`, `threads` and `approve` against a real server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli.serving import asking, lines, process, told_json
+from tests.sdk.served import checkpoint, unique
+from tests.support.server import NO_LIMITS, Server
+from towerlog.cli import exits
+
+NOBODY = "00000000-0000-7000-8000-000000000000"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[Server]:
+    one = Server(tmp_path_factory.mktemp("server") / "data", NO_LIMITS)
+    try:
+        yield one.start()
+    finally:
+        one.close()
+
+
+@pytest.fixture
+def agent(server) -> str:
+    """The id of an agent of this test's own, whose name would turn the rest of its line around."""
+    made = server.client().post("/api/v1/agents", json={"name": unique("ag\u202eent")})
+    assert made.status_code == 201, made.text
+    return str(made.json()["agent_id"])
+
+
+def pushed(server: Server, agent_id: str, kind: str) -> None:
+    done = server.client().post(f"/agents/{agent_id}/events", json={"type": kind, "duration_ms": 1500})
+    assert done.status_code == 200, done.text
+
+
+def test_agents_are_listed_by_name(server, agent) -> None:
+    found = told_json(server, "agents", "ls")["data"]
+    assert agent in [one["agent_id"] for one in found]
+    assert [one["name"] for one in found] == sorted(one["name"] for one in found)
+    words = "\n".join(lines(server, "agents", "ls"))
+    assert agent in words
+    assert "ag\\u202eent" in words
+    assert "\u202e" not in words
+
+
+def test_what_an_agent_did_is_a_line_each(server, agent) -> None:
+    for kind in ("file_read", "file_write"):
+        pushed(server, agent, kind)
+    first, second = lines(server, "agents", "events", agent)
+    assert "file_read" in first
+    assert "1.5 s" in second
+    assert len(lines(server, "agents", "events", agent, "--tail", "1")) == 1
+    assert [event["type"] for event in told_json(server, "agents", "events", agent)["data"]] == [
+        "file_read",
+        "file_write",
+    ]
+
+
+def test_an_agent_is_found_by_its_name_too(server) -> None:
+    name = unique("agent")
+    agent_id = server.client().post("/api/v1/agents", json={"name": name}).json()["agent_id"]
+    pushed(server, agent_id, "file_read")
+    assert len(lines(server, "agents", "events", name)) == 1
+    assert asking(server, "agents", "events", unique("nobody")).exit_code == exits.FOUND_WRONG
+    assert asking(server, "agents", "events", NOBODY).exit_code == exits.FOUND_WRONG
+
+
+def test_a_feed_is_followed_over_the_servers_death(tmp_path) -> None:
+    server = Server(tmp_path / "data", NO_LIMITS)
+    try:
+        server.start()
+        agent_id = server.client().post("/api/v1/agents", json={"name": "a"}).json()["agent_id"]
+        pushed(server, agent_id, "file_read")
+        feed = process(server, "agents", "events", "a", "-f", "--json")
+        assert feed.stdout is not None
+        seen = [json.loads(feed.stdout.readline())["type"]]
+        server.kill()
+        server.start()
+        pushed(server, agent_id, "file_write")
+        seen.append(json.loads(feed.stdout.readline())["type"])
+        assert seen == ["file_read", "file_write"]
+        feed.kill()
+        feed.communicate(timeout=30)
+    finally:
+        server.close()
+
+
+def test_threads_are_listed(server) -> None:
+    thread = unique("thread")
+    server.client().post("/v1/threads", json={"thread_id": thread, "title": "T\x07"})
+    assert thread in [one["thread_id"] for one in told_json(server, "threads")["data"]]
+    [line] = [line for line in lines(server, "threads") if thread in line]
+    assert "T\\x07" in line
+    assert len(told_json(server, "threads", "--limit", "1")["data"]) == 1
+
+
+def test_what_waits_is_rejected_from_the_command_line(server) -> None:
+    thread, trace = unique("thread"), unique("trace")
+    checkpoint(server, thread, trace, "waiting_for_approval", 1)
+    assert lines(server, "approve", trace, "1", "--reject") == [f"Step 1 of {trace}: rejected."]

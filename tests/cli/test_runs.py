@@ -1,0 +1,193 @@
+"""`towerlog runs` against a real server."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli.commands import towerlog
+from tests.cli.serving import asking, lines, process, told_json
+from tests.sdk.served import checkpoint, reported, run_id_of, told, unique
+from tests.sdk.talker import reply, talking
+from tests.support.server import NO_LIMITS, Server
+from towerlog.cli import exits
+from towerlog.cli.runs import _delivery, _status
+from towerlog.sdk.shapes import Delivery, Run
+
+NOBODY = "00000000-0000-7000-8000-000000000000"
+EVIL = "wri\x1b[2Jter"
+ROW = {
+    "run_id": "r",
+    "org_id": "o",
+    "thread_id": "t",
+    "status": "running",
+    "created_at": "c",
+    "trace_id": "x",
+    "last_seq": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[Server]:
+    one = Server(tmp_path_factory.mktemp("server") / "data", NO_LIMITS)
+    try:
+        yield one.start()
+    finally:
+        one.close()
+
+
+def queued(server: Server, thread: str, **members: object) -> str:
+    done = server.client().post(f"/v1/threads/{thread}/runs", json=members)
+    assert done.status_code == 201, done.text
+    return str(done.json()["run_id"])
+
+
+def test_runs_are_listed_newest_first_and_filtered(server) -> None:
+    thread = unique("thread")
+    made = [queued(server, thread, agent=EVIL) for _ in range(3)]
+    found = told_json(server, "runs", "ls", "--thread", thread)["data"]
+    assert [run["run_id"] for run in found] == made[::-1]
+    assert len(told_json(server, "runs", "ls", "--thread", thread, "--limit", "2")["data"]) == 2
+    assert told_json(server, "runs", "ls", "--thread", thread, "--status", "failed")["data"] == []
+    assert len(told_json(server, "runs", "ls", "--thread", thread, "--since", "1h")["data"]) == 3
+    assert told_json(server, "runs", "ls", "--thread", thread, "--until", "1h")["data"] == []
+    head, *rows = lines(server, "runs", "ls", "--thread", thread)
+    assert head.split()[:3] == ["RUN", "ID", "STATUS"]
+    assert [row.split()[:2] for row in rows] == [[run_id, "queued"] for run_id in made[::-1]]
+    assert all("wri\\x1b[2Jter" in row and "\x1b" not in row for row in rows)
+    assert lines(server, "runs", "ls", "--thread", unique("none")) == ["No runs."]
+
+
+def test_more_runs_than_a_page_are_listed(server) -> None:
+    thread = unique("thread")
+    made = [queued(server, thread) for _ in range(201)]
+    found = told_json(server, "runs", "ls", "--thread", thread, "--limit", "1000")["data"]
+    assert [run["run_id"] for run in found] == made[::-1]
+
+
+def test_a_run_is_shown_with_what_is_known_of_it(server) -> None:
+    run_id = queued(server, unique("thread"), agent="writer", input="\x9bgo")
+    child = queued(server, unique("thread"), parent_run_id=run_id, agent=EVIL)
+    shown = "\n".join(lines(server, "runs", "show", run_id))
+    for words in (run_id, "queued", "writer", "\\u009bgo", child):
+        assert words in shown
+    assert not {"\x9b", "\x1b"} & set(shown)
+    assert told_json(server, "runs", "show", run_id)["children"][0]["run_id"] == child
+
+
+def test_delivery_cancel_and_liveness_are_shown_when_they_are_known() -> None:
+    client = {"client_id": "c", "received": 3, "highest": 9, "missing": [[2, 4], [6, 6]], "dropped": 17}
+    known = {
+        **ROW,
+        "delivery": {"complete": False, "clients": [client]},
+        "cancel": {"requested_at": "1", "delivered_at": "2", "acknowledged_at": None},
+        "liveness": {"verdict": "stalled"},
+    }
+    with talking(reply(200, json.dumps(known).encode())) as talker:
+        done = towerlog("runs", "show", "r", TOWERLOG_URL=talker.url, TOWERLOG_API_KEY="k")
+    assert "running (stalled)" in done.stdout
+    assert "missing 2–4, 6–6; 17 dropped by the sender" in done.stdout
+    assert "requested 1, delivered 2\n" in done.stdout
+
+
+def test_an_unknown_delivery_is_not_called_complete() -> None:
+    assert _delivery(Delivery.read({"complete": None, "clients": []})) is None
+    assert _delivery(Delivery.read({"complete": True, "clients": []})) == "complete"
+    assert _delivery(Delivery.read({"complete": False, "clients": []})) == "incomplete"
+    assert _status(Run.read({**ROW, "liveness": {"verdict": "alive"}})) == "running"
+
+
+def test_a_run_is_cancelled_answered_and_the_refusals_have_words(server) -> None:
+    run_id = queued(server, unique("thread"))
+    assert told_json(server, "runs", "cancel", run_id, "--reason", "enough") == {"ok": True, "run_id": run_id}
+    assert told_json(server, "runs", "show", run_id)["status"] == "cancelled"
+    done = asking(server, "runs", "input", run_id, "late")
+    assert (done.exit_code, done.stdout) == (exits.FOUND_WRONG, "")
+    assert "cancelled" in done.stderr
+    assert asking(server, "runs", "show", NOBODY).exit_code == exits.FOUND_WRONG
+    assert asking(server, "runs", "ls", TOWERLOG_API_KEY="wrong").exit_code == exits.NO_PERMISSION
+    assert asking(server, "runs", "ls", "--status", "nonsense").exit_code == exits.FOUND_WRONG
+
+
+def test_input_is_taken_from_the_line_or_from_standard_input(server) -> None:
+    name = unique("told")
+    told(server, "run_start", name)
+    run_id = run_id_of(server, name)
+    assert told_json(server, "runs", "input", run_id, "one")["ok"] is True
+    assert asking(server, "runs", "input", run_id, "-", stdin="two\nlines").exit_code == 0
+    events = server.client().get(f"/api/v1/runs/{run_id}/events?type=run.input").json()["data"]
+    assert [event["data"]["content"] for event in events] == ["one", "two\nlines"]
+
+
+def test_a_retry_is_asked_for_as_agreed() -> None:
+    made = json.dumps({**ROW, "run_id": "again"}).encode()
+    with talking(reply(201, made), reply(201, made)) as talker:
+        env = {"TOWERLOG_URL": talker.url, "TOWERLOG_API_KEY": "k"}
+        assert towerlog("runs", "retry", "r", **env).stdout == "Queued again.\n"
+        assert json.loads(towerlog("runs", "retry", "r", "--json", **env).stdout)["run_id"] == "again"
+        assert talker.requests[0][0].startswith("POST /api/v1/runs/r:retry ")
+
+
+def test_a_finished_run_is_told_to_its_end(server) -> None:
+    name = unique("told")
+    told(server, "run_start", name)
+    told(server, "tool_call", name, tool_name="ls", phase="end", output_preview="x")
+    told(server, "run_end", name)
+    run_id = run_id_of(server, name)
+    assert lines(server, "runs", "tail", run_id) == ["[run.started]", "[tool.result] ls ok", "[run.completed]"]
+    assert lines(server, "runs", "tail", run_id, "--after-seq", "2") == ["[run.completed]"]
+    told_lines = [json.loads(line) for line in lines(server, "runs", "tail", run_id, "--json")]
+    assert [event["seq"] for event in told_lines] == [1, 2, 3]
+    assert asking(server, "runs", "tail", NOBODY).exit_code == exits.FOUND_WRONG
+
+
+def test_a_tail_survives_the_servers_death_without_a_gap_or_a_repetition(tmp_path) -> None:
+    server = Server(tmp_path / "data", NO_LIMITS)
+    try:
+        server.start()
+        name = unique("told")
+        told(server, "run_start", name)
+        tail = process(server, "runs", "tail", run_id_of(server, name), "--json")
+        assert tail.stdout is not None
+        seen = [json.loads(tail.stdout.readline())["seq"]]
+        for _ in range(2):
+            told(server, "step", name)
+            seen.append(json.loads(tail.stdout.readline())["seq"])
+            server.kill()
+            server.start()
+        told(server, "run_end", name)
+        rest, said = tail.communicate(timeout=30)
+        seen += [json.loads(line)["seq"] for line in rest.splitlines()]
+        assert seen == [1, 2, 3, 4]
+        assert (tail.returncode, said) == (0, "")
+    finally:
+        server.close()
+
+
+def test_a_tail_is_ended_quietly_by_its_reader(server) -> None:
+    name = unique("told")
+    told(server, "run_start", name)
+    tail = process(server, "runs", "tail", run_id_of(server, name))
+    assert tail.stdout is not None
+    assert tail.stdout.readline() == "[run.started]\n"
+    tail.send_signal(signal.SIGINT)
+    _, said = tail.communicate(timeout=30)
+    assert (tail.returncode, said) == (130, "")
+
+
+def test_a_waiting_checkpoint_is_approved_from_the_command_line(server) -> None:
+    thread, trace = unique("thread"), unique("trace")
+    checkpoint(server, thread, trace, "waiting_for_approval", 2)
+    assert trace in "\n".join(lines(server, "approve"))
+    assert told_json(server, "approve", trace, "2", "--reason", "fine")["status"] == "approved"
+    assert trace not in [one["trace_id"] for one in told_json(server, "approve")["data"]]
+    assert asking(server, "approve", trace, "2").exit_code == exits.FOUND_WRONG
+    assert asking(server, "approve", trace).exit_code == exits.USAGE
+
+
+def test_reported_runs_can_be_listed_by_their_end(server) -> None:
+    run_id = run_id_of(server, reported(server))
+    assert run_id in [run["run_id"] for run in told_json(server, "runs", "ls", "--status", "completed")["data"]]
