@@ -104,6 +104,15 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("asgi.limits", "WINDOWS_MAX", "callers whose rate is counted; the longest silent is forgotten first"),
         ("asgi.auth", "REMEMBERED_MAX", "keys that are remembered"),
     ],
+    "What a client asks and waits for": [
+        ("sdk.address", "RESPONSE_BYTES_MAX", "bytes of a reply, and of a line of a stream"),
+        ("sdk.address", "TIMEOUT_S", "seconds for an exchange, unless the caller says otherwise"),
+        ("sdk.address", "SILENCE_S", "seconds in which a stream may say nothing before it counts as broken"),
+        ("sdk.address", "IDLE_MAX", "connections that are kept for the next request"),
+        ("sdk.address", "RETRY_AFTER_MAX_S", "seconds that a server may tell a client to wait"),
+        ("sdk.follow", "PATIENCE_S", "seconds for which a follower looks for a server that is gone"),
+        ("sdk.follow", "STRANGER_S", "seconds for which it looks for one that it has never met"),
+    ],
     "What a run and a list may hold": [
         ("model.lease", "MAX_ATTEMPTS", "attempts before a run is lost"),
         ("model.run", "MAX_PENDING", "commands that wait for a run's agent"),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import sys
 
 from towerlog.cli import output
 
@@ -40,6 +45,25 @@ def test_a_table_in_a_pipe_is_as_wide_as_it_has_to_be(capsys) -> None:
 def test_an_empty_table_says_so(capsys) -> None:
     output.show_table(("A",), [], empty="None.")
     assert capsys.readouterr().out == "None.\n"
+
+
+def test_progress_is_shown_on_a_terminal() -> None:
+    program = "from towerlog.cli.output import progress\nwith progress('wal\\x1bking', 3) as done:\n    done(3)\n"
+    terminal, child = pty.openpty()
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=child, env=env, timeout=60, check=True
+    )
+    os.close(child)
+    shown = b""
+    # The terminal of a child that has gone says so with an error.
+    with contextlib.suppress(OSError):
+        while found := os.read(terminal, 4096):
+            shown += found
+    os.close(terminal)
+    assert b"wal\\x1bking" in shown
+    assert b"3/3" in shown
+    assert done.stdout == b""
 
 
 def test_progress_is_silent_in_a_pipe(capsys) -> None:
