@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -210,8 +209,7 @@ def test_what_is_told_while_the_server_is_away_arrives_once_and_in_order(tmp_pat
         server.start()
         control.until(run_id, "completed")
         assert control.text(run_id) == "".join(f"{number} " for number in range(1000))
-        delivery = control.client.get(f"/api/v1/runs/{run_id}").json().get("delivery")
-        assert delivery is None or delivery["complete"] is True
+        assert control.client.get(f"/api/v1/runs/{run_id}").json()["delivery"]["complete"] is True
         waiting(control, f"{thread}-2")
     finally:
         server.close()
@@ -281,9 +279,44 @@ def test_a_worker_that_is_refused_says_so_and_ends(tmp_path) -> None:
 
 
 def test_every_event_of_a_worker_is_numbered(control, thread, start) -> None:
-    start()
+    worker = start()
     run_id = waiting(control, thread)
     control.answer(run_id, "yes")
     control.until(run_id, "completed")
-    row = control.client.get(f"/api/v1/runs/{run_id}").json()
-    assert json.dumps(row)
+    delivery = control.client.get(f"/api/v1/runs/{run_id}").json()["delivery"]
+    assert delivery["complete"] is True
+    [client] = delivery["clients"]
+    assert client["client_id"] == f"{worker.worker_id}:1"
+    # Two deltas, a call and its result, a checkpoint, a question, an acknowledgement, the end.
+    assert (client["received"], client["highest"]) == (8, 8)
+
+
+def claimed_unknowingly(control: Control, thread: str, worker: WorkerProcess) -> str:
+    """A run that the server has given to a worker which does not know: its claim's reply was lost on the way."""
+    body = {"input": "go", "agent": "researcher", "labels": {"nobody": "has"}}
+    run_id = str(control.client.post(f"/v1/threads/{thread}/runs", json=body).json()["run_id"])
+    claim = {"worker_id": worker.worker_id, "lease_seconds": 60}
+    assert control.client.post(f"/api/agents/runs/{run_id}/claim", json=claim).status_code == 200
+    return run_id
+
+
+def test_a_claim_whose_reply_was_lost_is_taken_up(tmp_path_factory, thread, start) -> None:
+    server = Server(tmp_path_factory.mktemp("own") / "data", NO_LIMITS)
+    try:
+        server.start()
+        control = Control(server.client())
+        worker = start(beside=server, key=ADMIN_KEY)
+        run_id = claimed_unknowingly(control, thread, worker)
+        server.kill()
+        wait_until(lambda: "the server is away" in worker.log, "the worker to miss its server")
+        server.start()
+        assert control.until(run_id, "waiting_for_input")["attempt"] == 1
+    finally:
+        server.close()
+
+
+def test_a_worker_that_goes_leaves_no_claim_behind(control, thread, start) -> None:
+    worker = start()
+    run_id = claimed_unknowingly(control, thread, worker)
+    assert worker.stop() == 0
+    assert control.detail(run_id)["status"] == "queued"

@@ -40,7 +40,8 @@ class Outbox:
     def __init__(self, wake: Callable[[], None]) -> None:
         """`wake` is called, from whichever thread, when there is something to send; it must not block."""
         self._wake = wake
-        self._lock = threading.Lock()
+        # Re-entrant: a collection of garbage while an event is encoded may tell another, in this very thread.
+        self._lock = threading.RLock()
         # `_admit` bounds it, by events and by bytes, and says what it turned away.
         self._letters: deque[Letter] = deque(maxlen=OUTBOX_EVENTS_MAX + 1024)
         self._bytes = 0

@@ -1,0 +1,66 @@
+"""What `towerlog worker` and `towerlog exec` make of their command lines. What they do is in tests/sdk."""
+
+from __future__ import annotations
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from towerlog.cli import main
+from towerlog.cli.worker import load_app, read_labels
+from towerlog.config import BadSetting
+from towerlog.sdk.app import App
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with a module in it."""
+    (tmp_path / "served_here.py").write_text(
+        "from towerlog.sdk.app import App\napp = App()\napp.add('a', print)\n\n\nclass Deep:\n    inner = app\n"
+    )
+    (tmp_path / "broken_here.py").write_text("import a_module_that_nobody_has\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def test_an_app_is_found_in_the_working_folder(folder) -> None:
+    found = load_app("served_here:app")
+    assert isinstance(found, App)
+    assert load_app("served_here:Deep.inner") is found
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [("nothing_here:app", "no module"), ("served_here:nothing", "not a towerlog.App"), ("served_here:Deep", "App")],
+)
+def test_what_is_no_app_is_told_in_words(folder, target, words) -> None:
+    with pytest.raises(BadSetting, match=words):
+        load_app(target)
+
+
+def test_a_module_that_misses_another_shows_its_own_error(folder) -> None:
+    with pytest.raises(ModuleNotFoundError, match="a_module_that_nobody_has"):
+        load_app("broken_here:app")
+
+
+@pytest.mark.parametrize("target", ["served_here", ":app", "served_here:"])
+def test_a_target_has_two_parts(folder, target) -> None:
+    with pytest.raises(click.UsageError):
+        load_app(target)
+
+
+def test_labels_are_names_and_values() -> None:
+    assert read_labels(("gpu=a100", "note=a=b", "empty=")) == {"gpu": "a100", "note": "a=b", "empty": ""}
+    for wrong in ("gpu", "=x", ""):
+        with pytest.raises(click.UsageError):
+            read_labels((wrong,))
+
+
+def test_settings_that_cannot_be_end_with_words(folder, monkeypatch) -> None:
+    monkeypatch.setenv("TOWERLOG_API_KEY", "a key with spaces")
+    done = CliRunner().invoke(main, ["worker", "--app", "served_here:app"])
+    assert done.exit_code == 78
+    assert "a key with spaces" not in done.output
+    assert CliRunner().invoke(main, ["worker", "--app", "served_here:app", "--concurrency", "0"]).exit_code == 2
+    assert CliRunner().invoke(main, ["exec"]).exit_code == 2
