@@ -20,7 +20,7 @@ class Backoff:
 
     def next_s(self, wanted_s: float | None) -> float:
         """The next pause, in seconds; not shorter than the server has asked for."""
-        ceiling_s = min(self._longest_s, FIRST_S * 2**self._tries)
+        ceiling_s = min(self._longest_s, FIRST_S * (1 << self._tries))
         self._tries = min(self._tries + 1, MOST_DOUBLINGS)
         return max(wanted_s or 0.0, ceiling_s * self._random.uniform(0.5, 1.0))
 
