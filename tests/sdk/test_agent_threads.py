@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import queue
 import threading
 from collections.abc import Iterator
@@ -11,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from tests.sdk.support.sinks import ListSink
 from towerlog.sdk.agent_threads import AgentThreads, Outcome, Work
 from towerlog.sdk.app import Agent
+from towerlog.sdk.run import Run, current_run
 
 WAIT_S = 10
-VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
+RUN = Run(ListSink(), "r")
 
 
 @pytest.fixture
@@ -27,29 +28,27 @@ def threads() -> Iterator[AgentThreads]:
 
 def begin(threads: AgentThreads, work: Any, is_async: bool = True) -> tuple[Work, queue.Queue[Outcome]]:
     ended: queue.Queue[Outcome] = queue.Queue(maxsize=9)
-    context = contextvars.Context()
-    context.run(VARIABLE.set, "set")
-    return threads.begin(Agent("a", work, is_async), "run", context, ended.put), ended
+    return threads.begin(Agent("a", work, is_async), RUN, ended.put), ended
 
 
 def test_a_value_comes_back_from_both_kinds(threads) -> None:
-    async def awaited(run: str) -> tuple[str, str, str]:
+    async def awaited(run: Run) -> tuple[Any, ...]:
         await asyncio.sleep(0)
-        return run, VARIABLE.get(), threading.current_thread().name
+        return run, current_run(), threading.current_thread().name
 
-    def called(run: str) -> tuple[str, str, str]:
-        return run, VARIABLE.get(), threading.current_thread().name
+    def called(run: Run) -> tuple[Any, ...]:
+        return run, current_run(), threading.current_thread().name
 
-    assert begin(threads, awaited)[1].get(timeout=WAIT_S) == Outcome(("run", "set", "towerlog-agents"))
-    assert begin(threads, called, False)[1].get(timeout=WAIT_S) == Outcome(("run", "set", "towerlog-a"))
+    assert begin(threads, awaited)[1].get(timeout=WAIT_S) == Outcome((RUN, RUN, "towerlog-agents"))
+    assert begin(threads, called, False)[1].get(timeout=WAIT_S) == Outcome((RUN, RUN, "towerlog-a"))
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), SystemExit(3), KeyboardInterrupt()])
 def test_whatever_an_agent_raises_ends_only_itself(threads, error) -> None:
-    async def awaited(run: str) -> None:
+    async def awaited(run: Run) -> None:
         raise error
 
-    def called(run: str) -> None:
+    def called(run: Run) -> None:
         raise error
 
     for work, is_async in ((awaited, True), (called, False), (awaited, True)):
@@ -59,7 +58,7 @@ def test_whatever_an_agent_raises_ends_only_itself(threads, error) -> None:
 def test_an_interrupt_is_a_cancellation_of_the_async_agent(threads) -> None:
     begun = threading.Event()
 
-    async def awaited(run: str) -> None:
+    async def awaited(run: Run) -> None:
         begun.set()
         await asyncio.Event().wait()
 
@@ -75,7 +74,7 @@ def test_an_interrupt_is_a_cancellation_of_the_async_agent(threads) -> None:
 def test_a_sync_agent_is_not_held_up_by_an_async_one_that_blocks(threads) -> None:
     go_on = threading.Event()
 
-    async def blocks(run: str) -> None:
+    async def blocks(run: Run) -> None:
         go_on.wait(WAIT_S)
 
     _, blocked = begin(threads, blocks)

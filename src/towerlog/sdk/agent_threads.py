@@ -7,13 +7,13 @@ at worst. The threads are daemons, so that such an agent cannot keep the process
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from towerlog.sdk.app import Agent
+from towerlog.sdk.run import BaseRun, activated
 
 
 @dataclass(frozen=True)
@@ -42,27 +42,29 @@ class Work:
         if self._task is not None:
             self._task.cancel()
 
-    def begin_in(self, loop: asyncio.AbstractEventLoop, agent: Agent, run: Any, context: contextvars.Context) -> None:
+    def begin_in(self, loop: asyncio.AbstractEventLoop, agent: Agent, run: BaseRun) -> None:
         """Begins an async agent."""
         self._loop = loop
 
         def begin() -> None:
-            self._task = loop.create_task(self._await(agent, run), context=context)
+            self._task = loop.create_task(self._await(agent, run))
 
         loop.call_soon_threadsafe(begin)
 
-    async def _await(self, agent: Agent, run: Any) -> None:
+    async def _await(self, agent: Agent, run: BaseRun) -> None:
         try:
-            outcome = Outcome(await agent.work(run))
+            with activated(run):
+                outcome = Outcome(await agent.work(run))
         except BaseException as error:
             # Whatever it is, SystemExit included, it ends this run and neither the loop nor the worker.
             outcome = Outcome(error=error)
         self._ended(outcome)
 
-    def call(self, agent: Agent, run: Any) -> None:
+    def call(self, agent: Agent, run: BaseRun) -> None:
         """Runs a sync agent to its end."""
         try:
-            outcome = Outcome(agent.work(run))
+            with activated(run):
+                outcome = Outcome(agent.work(run))
         except BaseException as error:
             # As above.
             outcome = Outcome(error=error)
@@ -81,14 +83,14 @@ class AgentThreads:
         self._loop.run_forever()
         self._loop.close()
 
-    def begin(self, agent: Agent, run: Any, context: contextvars.Context, ended: Callable[[Outcome], None]) -> Work:
-        """Begins an agent's work on a run, in the given context."""
+    def begin(self, agent: Agent, run: BaseRun, ended: Callable[[Outcome], None]) -> Work:
+        """Begins an agent's work on a run, which is the current one there."""
         work = Work(ended)
         if agent.is_async:
-            work.begin_in(self._loop, agent, run, context)
+            work.begin_in(self._loop, agent, run)
         else:
             name = f"towerlog-{agent.name}"
-            threading.Thread(target=context.run, args=(work.call, agent, run), name=name, daemon=True).start()
+            threading.Thread(target=work.call, args=(agent, run), name=name, daemon=True).start()
         return work
 
     def stop(self) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import logging
 from typing import Any
 
@@ -18,10 +17,12 @@ from towerlog.sdk.errors import ApiError, Unreachable
 from towerlog.sdk.lane import Lane
 from towerlog.sdk.lane_calls import LaneCalls
 from towerlog.sdk.outbox import ENDS, Outbox
-from towerlog.sdk.run import AsyncRun, BaseRun, Run, RunCancelled, activated
+from towerlog.sdk.run import AsyncRun, BaseRun, Run, RunCancelled
 
 LAST_CHANCE_S = 2.0
 """How long an agent that has to stop may take for it before it is left behind."""
+LAST_WORDS_S = 5.0
+"""How long the reports of a run that is given back may take; the rest goes to the dead letters."""
 PAUSED_AT = frozenset({"step", "tool.call", "message.delta", "model.call", "checkpoint"})
 """Reports before which a sync agent is held while its run is paused."""
 
@@ -82,7 +83,7 @@ class Attempt:
     async def carry_out(self, hand_back: asyncio.Event) -> None:
         """Returns when the run has ended, is lost, or has been given back because `hand_back` was set."""
         async with self._lane.held(self.run.deliver):
-            work = self._threads.begin(self._agent, self.run, self._context(), self._ended)
+            work = self._threads.begin(self._agent, self.run, self._ended)
             self.run.on_cancel(work.interrupt)
             await self._until(self._lane.lost, hand_back)
             if not self._outcome.done():
@@ -106,11 +107,6 @@ class Attempt:
             self.run.deliver({"command_id": "lease", "type": "cancel"})
         work.interrupt()
         await asyncio.wait([self._outcome], timeout=LAST_CHANCE_S)
-
-    def _context(self) -> contextvars.Context:
-        context = contextvars.Context()
-        context.run(activated(self.run).__enter__)
-        return context
 
     def _ended(self, outcome: Outcome) -> None:
         # The worker may have gone without waiting for this agent.
@@ -138,12 +134,17 @@ class Attempt:
         elif _was_interrupted(outcome) and not self.run.cancelled:
             self.run.fail("the agent was cancelled, by nobody who asked for its run's end")
         else:
+            if not _was_interrupted(outcome):
+                # The run tells one line of it; whoever wrote the agent wants to see where.
+                _log.warning("run %s: %s failed", self._lane.holder.run_id, self._agent.name, exc_info=outcome.error)
             self.run.end_with(outcome.error)
 
     async def _give_back(self) -> None:
         """The work so far is told, the rest is another worker's."""
-        await self._lane.drained()
-        self._lane.outbox.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._lane.drained(), LAST_WORDS_S)
+        # Before the release: an agent that goes on must not report on a run that may be another's by then.
+        self._lane.close("the run was given back")
         try:
             await self._calls.release(self._lane.holder)
         except (ApiError, Unreachable) as error:

@@ -67,7 +67,7 @@ class Lane:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._dead_letters.keep(self.holder.run_id, self.outbox.close(), "not delivered")
+            self.close("not delivered")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         # A part that breaks by a defect must not leave the others renewing a lease that nobody reports under.
@@ -102,7 +102,11 @@ class Lane:
             _log.warning("run %s is not ours any more: %s", self.holder.run_id, reason)
             self.lost.set()
             self._progress.set()
-            self._dead_letters.keep(self.holder.run_id, self.outbox.close(), reason)
+            self.close(reason)
+
+    def close(self, reason: str) -> None:
+        """Takes nothing more to report; what was not delivered goes to the dead letters."""
+        self._dead_letters.keep(self.holder.run_id, self.outbox.close(), reason)
 
     async def _watch(self) -> None:
         while not self.lost.is_set():

@@ -16,7 +16,8 @@ from towerlog.sdk.errors import ApiError, BadAnswer
 CLAIM = "/api/agents/runs/claim"
 SLACK_S = 10.0
 """How much longer than it was asked to wait a server may take."""
-MOST_WORKERS = 1000
+MOST_WORKERS = 200
+"""The largest page that a server gives."""
 
 Json = dict[str, Any]
 

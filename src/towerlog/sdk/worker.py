@@ -7,7 +7,6 @@ is claimed, agents get their time, and what is not done by then goes back to the
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import socket
@@ -89,9 +88,8 @@ class Worker:
             await self._http.close()
 
     async def _drain(self) -> None:
-        with contextlib.suppress(ApiError, Unreachable):
-            # A claim that was under way may have been granted: that run is nobody's until its lease runs out.
-            await self._adopt(None)
+        # A claim that was under way may have been granted: that run is nobody's until its lease runs out.
+        await self._take_up(None)
         if self._lanes:
             _log.info("draining %d runs for at most %g s", len(self._lanes), self._drain_seconds)
             hurry = asyncio.create_task(self._hurrying.wait())
@@ -111,7 +109,7 @@ class Worker:
             except Unreachable as error:
                 _log.warning("the server is away: %s", error)
                 await asyncio.sleep(pause.next_s(None))
-                await self._look_for_claims(threads)
+                await self._take_up(threads)
             except ApiError as error:
                 if not self._was_heard and not error.is_temporary and error.status < 500:
                     raise
@@ -124,22 +122,20 @@ class Worker:
                     self._begin(claimed, threads)
                     await self._slots.acquire()
 
-    async def _look_for_claims(self, threads: AgentThreads) -> None:
-        """The reply to a claim may have been lost on its way: takes up what the server believes to be ours."""
-        with contextlib.suppress(ApiError, Unreachable):
-            await self._adopt(threads)
-
-    async def _adopt(self, threads: AgentThreads | None) -> None:
-        """Runs that are ours without our knowledge: begun where there are threads for it, else given back."""
-        for run_id in await self._calls.held():
-            if run_id in self._lanes:
-                continue
-            claimed = await self._calls.claim_again(run_id)
-            if threads is None:
-                await self._calls.release(self._holder_of(claimed))
-            else:
-                self._begin(claimed, threads)
-                await self._slots.acquire()
+    async def _take_up(self, threads: AgentThreads | None) -> None:
+        """Runs that are ours without our knowledge, since the reply to their claim was lost on its way: begun where
+        there are threads for it, else given back."""
+        try:
+            for run_id in await self._calls.held():
+                if run_id not in self._lanes:
+                    claimed = await self._calls.claim_again(run_id)
+                    if threads is None:
+                        await self._calls.release(self._holder_of(claimed))
+                    else:
+                        self._begin(claimed, threads)
+                        await self._slots.acquire()
+        except (ApiError, Unreachable) as error:
+            _log.info("whether a claim was granted unheard is not known: %s", error)
 
     def _begin(self, claimed: Json, threads: AgentThreads) -> None:
         """Takes the slot that its caller has acquired."""
