@@ -15,7 +15,7 @@ from towerlog.engine.ingest import append_items
 from towerlog.engine.plan import Plan
 from towerlog.engine.reads import Reads, position_of
 from towerlog.engine.waiting import Waiting
-from towerlog.engine.writer import Submission, Writer
+from towerlog.engine.writer import Submission, Waiter, Writer
 from towerlog.errors import NotFound, StorageFailed, TowerlogError
 from towerlog.model import command as c
 from towerlog.model import outcome as o
@@ -118,6 +118,10 @@ class Engine:
         if isinstance(command, WRITES):
             return await self._writer.submit(principal, command, dialect, idempotency)
         return await self._reads.answer(principal, command)
+
+    def enlist(self, principal: Principal, command: c.Append | c.Report, dialect: str, waiter: Waiter) -> None:
+        """Carries out telemetry; `waiter` is told what came of it. Raises what refuses it at once."""
+        self._writer.enlist(principal, command, dialect, waiter)
 
     async def _plan(self, plan: Plan, submission: Submission) -> o.Outcome | TowerlogError:
         principal, command = submission.principal, submission.command

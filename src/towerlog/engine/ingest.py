@@ -7,7 +7,7 @@ from typing import assert_never
 
 import msgspec
 
-from towerlog.engine.express import append_plain
+from towerlog.engine.express import append_plain, paired
 from towerlog.engine.histories import Kept, keep_history
 from towerlog.engine.plan import Plan
 from towerlog.engine.repeats import (
@@ -23,12 +23,9 @@ from towerlog.errors import NotFound
 from towerlog.model.command import Append
 from towerlog.model.event import (
     LATEST_STEP,
-    NO_FACTS,
     TARGET_STATUS,
     Born,
     Draft,
-    EventType,
-    Facts,
     Item,
     OpenRun,
     Refusal,
@@ -40,6 +37,7 @@ from towerlog.model.event import (
 from towerlog.model.identity import Principal
 from towerlog.model.outcome import Appended, Stored
 from towerlog.model.run import TERMINAL, AgentRow, RunRow
+from towerlog.projections.runs import TOOL_TYPES
 
 _replace = msgspec.structs.replace
 
@@ -161,8 +159,8 @@ async def _store(
         run = row.run
         if facts.report is not None and facts.duration_ms is None and TARGET_STATUS.get(draft.type) in TERMINAL:
             facts = _replace(facts, duration_ms=plan.now - (row.started_at or row.created_at))
-    if draft.type is EventType.TOOL_CALL or draft.type is EventType.TOOL_RESULT:
-        facts, data = _paired(row, draft.type, facts, data)
+    if draft.type in TOOL_TYPES:
+        facts, data = paired(row, draft.type, facts, data)
     event, after = await plan.append(
         row,
         run,
@@ -235,17 +233,3 @@ async def _same_checkpoint(plan: Plan, row: RunRow, draft: Draft, agent: AgentRo
     if known is None or known.initial or known.digest != facts.digest:
         return None
     return Stored(known.position, known.seq, row.run_id, agent.name, True, False, row.pending)
-
-
-def _paired(row: RunRow | None, kind: EventType, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
-    """A tool call's and its result's shared id: the sender's, else one made here."""
-    if facts.tool_call_id is not None:
-        return facts, data
-    call_id = f"call-{1 if row is None else row.last_seq + 1}"
-    if kind is EventType.TOOL_RESULT and row is not None:
-        call_id = next((known for tool, known in row.open_tools if tool == (facts.tool or "")), call_id)
-    if b'"tool_call_id"' not in data:
-        head = b'{"tool_call_id":' + msgspec.json.encode(call_id)
-        rest = data[1:].lstrip()
-        data = head + (b"" if rest.startswith(b"}") else b",") + rest
-    return _replace(NO_FACTS if facts is NO_FACTS else facts, tool_call_id=call_id), data

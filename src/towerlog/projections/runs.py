@@ -33,6 +33,8 @@ _replace = msgspec.structs.replace
 
 PLAIN_TYPES = frozenset({EventType.STEP, EventType.MESSAGE_DELTA, EventType.OTHER, EventType.LANE_REPORT})
 """Types that, without facts, move nothing but the run's place in the log: most of all events."""
+TOOL_TYPES = frozenset({EventType.TOOL_CALL, EventType.TOOL_RESULT})
+"""Types that beside it move the run's open tool calls alone."""
 
 
 class _InputData(msgspec.Struct):
@@ -96,8 +98,8 @@ def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
         return _replace(row, **changes)
     if names_agent(row, agent):
         changes["agent"] = agent
-    if event.type is EventType.TOOL_CALL or event.type is EventType.TOOL_RESULT:
-        changes["open_tools"] = _open_tools(row, event)
+    if event.type in TOOL_TYPES:
+        changes["open_tools"] = open_tools(row, event)
     if event.facts_json:
         _fold_facts(row, event, agent, changes)
     _fold_status(row, event, changes)
@@ -221,10 +223,13 @@ def _pending(row: RunRow, event: Event) -> tuple[Pending, ...]:
     return row.pending
 
 
-def _open_tools(row: RunRow, event: Event) -> tuple[tuple[str, str], ...]:
+def open_tools(row: RunRow, event: Event) -> tuple[tuple[str, str], ...]:
+    """The calls without a result after a tool's call or result."""
     call_id = event.facts.tool_call_id or ""
     if event.type is EventType.TOOL_CALL:
         return (*row.open_tools, (event.facts.tool or "", call_id))[-MAX_OPEN_TOOLS:]
+    if not row.open_tools:
+        return ()
     return tuple(call for call in row.open_tools if call[1] != call_id)
 
 
