@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.engine.plan import Plan, encode_facts
-from towerlog.model.chain import chain_hash
+from towerlog.model.chain import link
 from towerlog.model.event import NO_FACTS, Draft, Event, EventType, Facts, Item, OpenRun
 from towerlog.model.outcome import Stored
 from towerlog.model.run import TERMINAL, AgentRow, RunRow
@@ -43,27 +43,28 @@ def append_plain(plan: Plan, org: int, item: Item, dialect: str, agent: AgentRow
     if is_tool:
         facts, data = paired(row, item.type, facts, data)
     counters.position += 1
-    occurred_at = item.occurred_at
+    now, occurred_at = plan.now, item.occurred_at
+    future = occurred_at is not None and occurred_at > now + FUTURE_TOLERANCE_MS
+    facts_json = b"" if facts is NO_FACTS else encode_facts(facts)
+    place = (org, counters.position, row.run, row.last_seq + 1, now)
+    marks = (occurred_at, agent.agent, False, future)
+    digest = link(row.last_hash, place, item.type, marks, dialect, item.event_id, facts_json, data)
     event = Event(
-        org,
-        counters.position,
-        row.run,
-        row.last_seq + 1,
+        *place[:4],
         item.type,
-        plan.now,
+        now,
         data,
         facts,
-        b"" if facts is NO_FACTS else encode_facts(facts),
+        facts_json,
         dialect,
         occurred_at,
         item.event_id,
         agent.agent,
         False,
-        occurred_at is not None and occurred_at > plan.now + FUTURE_TOLERANCE_MS,
+        future,
+        digest,
     )
-    digest = chain_hash(row.last_hash, event)
-    event = _replace(event, hash=digest)
-    after = _replace(row, last_seq=event.seq, last_position=event.position, last_event_at=plan.now, last_hash=digest)
+    after = _replace(row, last_seq=event.seq, last_position=event.position, last_event_at=now, last_hash=digest)
     if is_tool:
         after = _replace(after, open_tools=open_tools(row, event))
     changes = plan.changes
