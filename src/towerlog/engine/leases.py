@@ -178,9 +178,31 @@ async def _quarantine(
 ) -> TowerlogError:
     drafts = [item for item in items if isinstance(item, Draft)]
     for draft in drafts:
-        kept = Quarantined(row.org, row.run, plan.now, worker_id, epoch, draft.type, draft.facts.name, draft.data)
-        plan.changes.quarantined.append(kept)
+        plan.changes.quarantined.append(
+            Quarantined(
+                row.org,
+                row.run,
+                plan.now,
+                worker_id,
+                epoch,
+                draft.type,
+                draft.facts.name,
+                _with_history(draft),
+                draft.event_id,
+            )
+        )
     return error
+
+
+def _with_history(draft: Draft) -> bytes:
+    """The body as it was sent: a checkpoint's history, which goes its own way, put back in."""
+    if draft.history is None:
+        return draft.data
+    members = {"history": [msgspec.Raw(message) for message in draft.history.messages]}
+    if draft.history.meta is not None:
+        members["history_meta"] = [msgspec.Raw(meta) for meta in draft.history.meta]
+    rest = draft.data[1:].lstrip()
+    return msgspec.json.encode(members)[:-1] + (b"" if rest.startswith(b"}") else b",") + rest
 
 
 async def release(plan: Plan, principal: Principal, command: Release) -> Held:

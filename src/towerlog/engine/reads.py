@@ -17,7 +17,7 @@ from towerlog.model.identity import Principal
 from towerlog.model.lease import Lane, LaneState
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store
-from towerlog.store.values import PAGE_BODY_BYTES
+from towerlog.store.values import PAGE_BODY_BYTES, Quarantined
 
 Reader = Callable[[Principal, c.Read], Awaitable[o.Outcome]]
 
@@ -146,10 +146,7 @@ class Reads:
         limit = command.limit
         if command.quarantined:
             kept = await self._store.quarantined(principal.org, run.run, limit + 1, command.after_seq)
-            events = [
-                Event(item.org, 0, item.run, number, EventType(item.type), item.recorded_at, item.data, dialect="lanes")
-                for number, item in kept
-            ]
+            events = [_as_event(number, item) for number, item in kept]
         else:
             events = await self._store.events(principal.org, run.run, command.after_seq, limit + 1, command.types)
         page = events[:limit]
@@ -215,3 +212,11 @@ def position_of(cursor: str, epoch: str) -> int | None:
     if not digits.isascii() or not digits.isdigit() or len(digits) > 15:
         raise Invalid("after: is no cursor of this feed", field="after")
     return int(digits) if log in (epoch, "") else None
+
+
+def _as_event(number: int, item: Quarantined) -> Event:
+    """What a worker without the lease sent, in the form of the event that it did not become."""
+    kind = EventType(item.type)
+    return Event(
+        item.org, 0, item.run, number, kind, item.recorded_at, item.data, dialect="lanes", event_id=item.event_id
+    )

@@ -11,7 +11,7 @@ import enum
 import msgspec
 
 from towerlog.model.run import Status
-from towerlog.model.usage import Usage, UsageReport
+from towerlog.model.usage import NOTHING, Usage, UsageReport
 
 
 class EventType(enum.StrEnum):
@@ -74,6 +74,10 @@ FEED_TYPES = frozenset(
     }
 )
 """What may have a place in an agent's activity feed; the rest is never even indexed there."""
+
+
+FEED_TYPES_WHEN_SPENT = frozenset({EventType.CHECKPOINT, EventType.RUN_COMPLETED, EventType.RUN_FAILED})
+"""Those among them that show there only when they say what was spent."""
 
 
 class RunById(msgspec.Struct, frozen=True, gc=False):
@@ -281,3 +285,21 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 def cursor_text(epoch: str, position: int) -> str:
     """The opaque cursor of a feed: which log, and where in it."""
     return f"{epoch}-{position}"
+
+
+def has_spent(event: Event) -> bool:
+    """Whether an event added tokens or money to its run."""
+    facts = event.facts
+    if facts.checkpoint is not None and (facts.checkpoint.initial or facts.checkpoint.decision):
+        return False
+    spent = facts.spent
+    if spent is None:
+        spent = NOTHING if facts.report is None else facts.report.usage
+    return bool(spent.all_tokens() or spent.cost_nanos)
+
+
+def has_feed_place(event: Event) -> bool:
+    """Whether an event shows in its agent's feed: a turn or an end of another wire only if it spent something."""
+    if event.type not in FEED_TYPES:
+        return False
+    return event.type not in FEED_TYPES_WHEN_SPENT or event.dialect == "activity" or has_spent(event)

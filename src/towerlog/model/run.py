@@ -118,7 +118,6 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """(tool, tool_call_id) of calls without a result, newest last."""
     late_events: int = 0
     rate_limited: int = 0
-    quarantined: int = 0
     metadata: msgspec.Raw = msgspec.Raw(b"{}")
 
     def is_terminal(self) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import msgspec
 import zstandard
 
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import FEED_TYPES, NO_FACTS, Event, EventType, Facts
+from towerlog.model.event import NO_FACTS, Event, EventType, Facts, has_feed_place
 from towerlog.model.identity import Key, Org, Scope, shard_key
 from towerlog.model.lease import Lane
 from towerlog.model.run import AgentRow, RunRow, ThreadRow, UsageRow
@@ -74,7 +75,7 @@ def event_row(event: Event) -> Row:
         event.dialect,
         event.event_id,
         event.agent,
-        event.agent if event.agent and event.type in FEED_TYPES else None,
+        event.agent if event.agent and has_feed_place(event) else None,
         flags,
         event.facts_json or None,
         data,
@@ -160,8 +161,10 @@ def checkpoint_row(row: CheckpointRow) -> Row:
 
 
 def quarantine_row(item: Quarantined) -> Row:
-    """(run, doc)."""
-    return (item.run, _encode(item))
+    """(run, name, doc): the name is the same for what is sent again."""
+    sent = (item.worker_id, item.lease_epoch, item.type, item.name, item.event_id)
+    name = hashlib.sha256(_encode(sent) + item.data).digest()[:16]
+    return (item.run, name, _encode(item))
 
 
 def usage_row(row: UsageRow) -> Row:

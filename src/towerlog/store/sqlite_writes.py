@@ -9,7 +9,7 @@ from towerlog.model.identity import Key, Org, User
 from towerlog.model.lease import Lane
 from towerlog.model.usage import LARGEST_SUM
 from towerlog.store import sqlite_rows as rows
-from towerlog.store.values import Changes, RunChange
+from towerlog.store.values import MAX_QUARANTINED, Changes, RunChange
 
 _EVENT = f"INSERT INTO event ({rows.EVENT_COLUMNS}) VALUES ({', '.join('?' * 14)})"
 _RUN_NEW = f"INSERT INTO run ({rows.RUN_COLUMNS}) VALUES ({', '.join('?' * 14)})"
@@ -52,7 +52,11 @@ _USAGE = (
 _MESSAGE = "INSERT OR IGNORE INTO message (org, key, packed, body) VALUES (?, ?, ?, ?)"
 _NODE = "INSERT OR IGNORE INTO node (org, key, parent, message) VALUES (?, ?, ?, ?)"
 _METAS = "INSERT OR IGNORE INTO meta_list (org, key, parent, packed, body) VALUES (?, ?, ?, ?, ?)"
-_QUARANTINE = "INSERT INTO quarantine (run, doc) VALUES (?, ?)"
+# A worker that does not hear its 409 sends the same again: kept once, and never more than a bound of one run.
+_QUARANTINE = (
+    "INSERT OR IGNORE INTO quarantine (run, name, doc) SELECT ?1, ?2, ?3"
+    f" WHERE (SELECT count(*) FROM quarantine WHERE run = ?1) < {MAX_QUARANTINED}"
+)
 _REPLY = "INSERT OR REPLACE INTO reply (org, name, digest, status, body, created_at) VALUES (?, ?, ?, ?, ?, ?)"
 # Not "or replace": a digest that is there already belongs to somebody else's key, which must not go.
 _KEY = (

@@ -67,6 +67,11 @@ class Quarantined(msgspec.Struct, frozen=True, gc=False):
     type: str
     name: str | None
     data: bytes
+    event_id: str | None = None
+
+
+MAX_QUARANTINED = 1000
+"""Items kept of one run: enough to see what a lost worker did, and no place to fill a disk from."""
 
 
 class StoredReply(msgspec.Struct, frozen=True, gc=False):

@@ -179,9 +179,11 @@ CREATE INDEX lane_held ON lane (expires_at) WHERE state = 'held';
 CREATE TABLE quarantine (
     number INTEGER PRIMARY KEY,
     run INTEGER NOT NULL,
+    name BLOB NOT NULL,
     doc BLOB NOT NULL
 );
 CREATE INDEX quarantine_by_run ON quarantine (run);
+CREATE UNIQUE INDEX quarantine_once ON quarantine (run, name);
 
 CREATE TABLE reply (
     org INTEGER NOT NULL,
