@@ -94,7 +94,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     persona_id: str | None = None
     route_id: str | None = None
     parent_key: str | None = None
-    """`run:<id>` or `trace:<trace_id>`: resolved when it is read, so that parent and child may come in any order."""
+    """`run:<id>`, `trace:<trace_id>` or `foreign:<foreign_id>`: resolved when it is read, so that parent and child may
+    come in any order."""
     resumed_from: str | None = None
     created_by: str | None = None
     """A user id."""
