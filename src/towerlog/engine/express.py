@@ -14,7 +14,7 @@ from towerlog.model.event import NO_FACTS, Draft, Event, Item
 from towerlog.model.outcome import Stored
 from towerlog.model.run import TERMINAL, AgentRow
 from towerlog.model.times import FUTURE_TOLERANCE_MS
-from towerlog.projections.runs import PLAIN_TYPES, moves_nothing, names_agent
+from towerlog.projections.runs import PLAIN_TYPES, moves_nothing, names_agent, number_changes
 from towerlog.store.values import RunChange
 
 _replace = msgspec.structs.replace
@@ -61,6 +61,8 @@ def append_plain(plan: Plan, org: int, item: Item, dialect: str, agent: AgentRow
     digest = chain_hash(row.last_hash, event)
     event = _replace(event, hash=digest)
     after = _replace(row, last_seq=event.seq, last_position=event.position, last_event_at=plan.now, last_hash=digest)
+    if item.facts.client_id is not None:
+        after = _replace(after, **number_changes(row, item.facts))
     changes = plan.changes
     changes.events.append(event)
     plan.cache.runs[row.run] = after

@@ -10,6 +10,7 @@ import enum
 
 import msgspec
 
+from towerlog.model.ledger import Ledger
 from towerlog.model.usage import NOTHING, Usage
 
 
@@ -120,6 +121,10 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     late_events: int = 0
     rate_limited: int = 0
     quarantined: int = 0
+    clients: dict[str, Ledger] = {}
+    """Client id → what is known of its numbers; clients that give none are not in it."""
+    uncounted_clients: bool = False
+    """There were more clients than are counted."""
     metadata: msgspec.Raw = msgspec.Raw(b"{}")
 
     def is_terminal(self) -> bool:
