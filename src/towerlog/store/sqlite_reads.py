@@ -124,18 +124,15 @@ def child_condition(run_id: str, parent: RunRow | None) -> tuple[str, list[Any]]
         return "parent_key = ?", [f"run:{run_id}"]
     there = "SELECT 1 FROM run AS other WHERE other.org = run.org AND other.trace_id = ?"
     condition = (
-        "run.run <> ? AND (parent_key = ? OR parent_key = ? OR parent_key = ? AND (thread_id = ?"
+        # The list of its names lets SQLite find them by index before it asks the rest.
+        "run.run <> ? AND parent_key IN (?, ?, ?) AND (parent_key <> ? OR thread_id = ?"
         f" AND NOT EXISTS ({there} AND other.thread_id = run.thread_id AND other.run > ? AND other.run <> run.run)"
-        f" OR NOT EXISTS ({there} AND other.thread_id = run.thread_id) AND NOT EXISTS ({there} AND other.run > ?)))"
+        f" OR NOT EXISTS ({there} AND other.thread_id = run.thread_id) AND NOT EXISTS ({there} AND other.run > ?))"
     )
-    names = names_of_parent(parent)
+    by_trace = f"trace:{parent.trace_id}"
+    names = [f"run:{parent.run_id}", f"foreign:{parent.foreign_id or ''}", by_trace, by_trace]
     newer = [parent.trace_id, parent.run]
     return condition, [parent.run, *names, parent.thread_id, *newer, parent.trace_id, *newer]
-
-
-def names_of_parent(row: RunRow) -> list[str]:
-    """What children call this run; the trace, which may mean another run too, comes last."""
-    return [f"run:{row.run_id}", f"foreign:{row.foreign_id or ''}", f"trace:{row.trace_id}"]
 
 
 def runs_by_number(db: apsw.Connection, numbers: Sequence[int]) -> dict[int, RunRow]:
@@ -165,10 +162,8 @@ def run_ids_of_parents(db: apsw.Connection, org: int, wanted: Sequence[tuple[str
 def run_children(db: apsw.Connection, org: int, row: RunRow, limit: int) -> list[RunRow]:
     """Direct children, oldest first; a run is no child of its own."""
     condition, values = child_condition(row.run_id, row)
-    # The list of its names lets SQLite find them by index before it asks the rest.
-    names = names_of_parent(row)
-    sql = f"SELECT doc FROM run WHERE org = ? AND parent_key IN (?, ?, ?) AND {condition} ORDER BY run LIMIT ?"
-    return [rows.decode_run(r[0]) for r in db.execute(sql, (org, *names, *values, limit))]
+    sql = f"SELECT doc FROM run WHERE org = ? AND {condition} ORDER BY run LIMIT ?"
+    return [rows.decode_run(r[0]) for r in db.execute(sql, (org, *values, limit))]
 
 
 def thread(db: apsw.Connection, org: int, thread_id: str) -> ThreadRow | None:
