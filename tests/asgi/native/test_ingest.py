@@ -11,7 +11,7 @@ import pytest
 from tests.asgi.conversation import ADMIN_KEY, HandClock, Listening, scope_of
 from tests.asgi.native.batches import EVENTS, events_of, fates, held, report, reported, run_of, send, told
 from tests.support.wait import wait_until_async
-from towerlog.asgi.native.ingest import MOST_EVENTS, MOST_RUNS
+from towerlog.asgi.native.ingest import LARGEST_WAITING_BYTES, MOST_EVENTS, MOST_RUNS
 
 ABSENT = "0189d3f0-0000-7000-8000-00000000dead"
 
@@ -197,6 +197,15 @@ async def test_a_reply_is_held_back_until_something_is_wanted(app: Any, say: Any
 async def test_nobody_waits_for_what_cannot_come(say: Any, runs: list[str]) -> None:
     await send(say, told(1, "run.completed"))
     await asyncio.wait_for(send(say, runs=runs, wait_seconds=30), 10)
+
+
+async def test_a_large_batch_is_answered_at_once(say: Any) -> None:
+    """What waits keeps its body in memory."""
+    large = told(1, "message.delta", {"content": "x" * LARGEST_WAITING_BYTES})
+    assert fates(await asyncio.wait_for(send(say, large, wait_seconds=30), 10)) == ["stored"]
+    run_id = await held(say)
+    reply = await asyncio.wait_for(report(say, run_id, {**large, "event_id": "x"}, wait_seconds=60), 10)
+    assert fates(reply.json) == ["stored"]
 
 
 # Reports under a lease

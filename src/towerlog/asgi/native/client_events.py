@@ -15,6 +15,7 @@ import msgspec
 from towerlog.dialects import reading, snapshots
 from towerlog.dialects.base import MAX_LABEL, Settings
 from towerlog.dialects.reading import NULL, Count, Duration, JsonObject
+from towerlog.dialects.run_requests import MOST_LABELS
 from towerlog.dialects.worker_events import ROWS, failure_text
 from towerlog.errors import NotFound
 from towerlog.model.event import NO_FACTS, Draft, EventType, Facts, RunByForeignId, RunRef
@@ -25,7 +26,6 @@ NAME = "sdk"
 """What the runs of these clients are said to come from, and what their run keys begin with in the store."""
 CLIENT_DROPPED = "client.dropped"
 """Name of the event by which a client says that it dropped some of its numbers."""
-MOST_LABELS = 64
 LONGEST_QUESTION = 2000
 
 Seq = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]

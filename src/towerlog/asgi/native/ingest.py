@@ -36,6 +36,8 @@ MOST_EVENTS = 500
 MOST_RUNS = 100
 LONGEST_WAIT_SECONDS = 30
 LONGEST_REPORT_WAIT_SECONDS = 60
+LARGEST_WAITING_BYTES = 64 * 1024
+"""A body stays in memory while its reply is held back: one that is larger is answered at once."""
 _LONGEST_ECHO_BYTES = 1024
 _COUNTED_ABOVE_BYTES = 1 << 20
 
@@ -43,7 +45,10 @@ E = TypeVar("E", bound=ReportedEvent)
 
 
 class EventsBody(msgspec.Struct, gc=False):
-    """A batch of a client's events. `runs`: further runs whose commands it wants to hear of."""
+    """A batch of a client's events. `runs`: further runs whose commands it wants to hear of.
+
+    `wait_seconds` holds the reply back until a command is there; a batch of more than 64 KiB is answered at once.
+    """
 
     client_id: Visible
     events: Annotated[list[ClientEvent], msgspec.Meta(max_length=MOST_EVENTS)]
@@ -52,7 +57,10 @@ class EventsBody(msgspec.Struct, gc=False):
 
 
 class RunReportBody(msgspec.Struct, gc=False):
-    """A batch of events of a claimed run, by the holder of its lease; renews the lease."""
+    """A batch of events of a claimed run, by the holder of its lease; renews the lease.
+
+    `wait_seconds` holds the reply back until a command is there; a batch of more than 64 KiB is answered at once.
+    """
 
     worker_id: str
     lease_epoch: Count
@@ -137,7 +145,7 @@ def _decode_events(call: Call) -> Append:
     for index, run_key in enumerate(body.runs or ()):
         ref = run_of(run_key, None, f"runs.{index}")
         refs.setdefault(ref.foreign_id, ref)
-    return Append(NAME, items, watched=tuple(refs.values()), wait_ms=1000 * (body.wait_seconds or 0))
+    return Append(NAME, items, watched=tuple(refs.values()), wait_ms=_wait_ms(body.wait_seconds, call))
 
 
 def _encode_events(outcome: Appended, call: Call) -> Reply:
@@ -167,7 +175,7 @@ def _decode_report(call: Call) -> Report:
         items=items,
         lease_ms=lease_ms_of(body.lease_seconds, None, call.settings),
         lease_epoch=body.lease_epoch,
-        wait_ms=1000 * (body.wait_seconds or 0),
+        wait_ms=_wait_ms(body.wait_seconds, call),
     )
 
 
@@ -176,6 +184,10 @@ def _encode_report(outcome: Reported, call: Call) -> Reply:
     commands = [_command(row.run_id, row.run_id, pending) for pending in row.pending]
     run = shapes.lane_of(LaneView(outcome.view, outcome.lane))
     return reply_json(RunReportReply(_results(outcome.results, call), commands, run))
+
+
+def _wait_ms(wait_seconds: int | None, call: Call) -> int:
+    return 0 if len(call.body) > LARGEST_WAITING_BYTES else 1000 * (wait_seconds or 0)
 
 
 def _command(run_key: str, run_id: str, pending: Pending) -> RunCommand:
