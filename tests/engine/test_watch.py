@@ -133,21 +133,16 @@ async def test_a_command_between_look_and_wait_is_not_lost(rig: Rig, monkeypatch
     assert wanted(await soon(rig.do(watching(A)))) == {"sdk:a": ["cancel"]}
 
 
-async def test_a_command_between_commit_and_look_is_not_lost(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_command_between_commit_and_wait_is_not_lost(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     (run_id,) = await begun(rig, A)
-    cancelling: list[asyncio.Future[Any]] = []
-    submit = rig.engine._writer.submit
+    until_wanted = rig.engine._watch.until_wanted
 
-    def first_somebody_else(*arguments: Any) -> Any:
-        """The poll's commit is followed by a cancel before the poll goes on."""
-        monkeypatch.undo()
-        future = submit(*arguments)
-        cancelling.append(asyncio.ensure_future(rig.do(c.CancelRun(run_id))))
-        return future
+    async def after_somebody_else(*arguments: Any) -> Appended:
+        await rig.do(c.CancelRun(run_id))
+        return await until_wanted(*arguments)
 
-    monkeypatch.setattr(rig.engine._writer, "submit", first_somebody_else)
+    monkeypatch.setattr(rig.engine._watch, "until_wanted", after_somebody_else)
     assert wanted(await soon(rig.do(watching(A)))) == {"sdk:a": ["cancel"]}
-    await soon(cancelling[0])
 
 
 async def test_a_drain_lets_everybody_go(rig: Rig) -> None:
