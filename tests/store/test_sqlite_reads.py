@@ -64,6 +64,7 @@ SORTED: dict[str, tuple[Question, str]] = {
     "children": (lambda db: reads.run_children(db, 1, ROW, 10), "run_by_parent (org=? AND parent_key=?)"),
     "parents-by-trace": (lambda db: reads.run_ids_of_parents(db, 1, [("trace:x", "t")]), "run_by_trace (org=?"),
     "parents-by-id": (lambda db: reads.run_ids_of_parents(db, 1, [("run:x", "t")]), "run_by_id (org=? AND run_id=?)"),
+    "parents-by-name": (lambda db: reads.run_ids_of_parents(db, 1, [("foreign:x", "t")]), "run_by_foreign_id (org=?"),
     "latest": (lambda db: reads.checkpoint_latest(db, 1, "t"), "(org=? AND thread_id=? AND initial=?)"),
     "latest-of-run": (lambda db: reads.checkpoint_latest_of_run(db, 1), "PRIMARY KEY (run=?)"),
     "checkpoints": (lambda db: reads.checkpoints(db, 1, 10, None), "PRIMARY KEY (run=?)"),

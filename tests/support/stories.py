@@ -64,6 +64,14 @@ messages = st.lists(st.sampled_from([b'{"a":1}', b'{"b":2,"a":1}', b'{"c":"\\u00
 histories = st.builds(History, messages, st.none())
 
 
+ranges = st.tuples(st.integers(1, 9), st.integers(0, 3)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+numbers = st.fixed_dictionaries(
+    {"client_id": st.sampled_from(["c1", "c2"]), "client_seq": st.integers(1, 9)},
+    optional={"client_dropped": ranges},
+)
+"""Who numbered an event, and how: in any order, with holes and repeats."""
+
+
 @st.composite
 def drafts(draw: st.DrawFn) -> Draft:
     """Any event that a dialect might propose, and some that none does."""
@@ -72,6 +80,8 @@ def drafts(draw: st.DrawFn) -> Draft:
     for name, strategy in FACTS.items():
         if draw(st.integers(0, 5)) == 0:
             facts[name] = draw(strategy)
+    if draw(st.integers(0, 2)) == 0:
+        facts |= draw(numbers)
     history = None
     if kind is EventType.CHECKPOINT:
         facts["checkpoint"] = draw(checkpoints | decisions)

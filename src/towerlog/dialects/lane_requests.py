@@ -165,7 +165,7 @@ def decode_report(call: Call) -> Report:
         run_id=run_id,
         worker_id=text_id(body.worker_id, "worker_id"),
         items=_items(body.events, RunById(run_id), call.settings),
-        lease_ms=_lease_ms(body.lease_seconds, None, call.settings),
+        lease_ms=lease_ms_of(body.lease_seconds, None, call.settings),
         lease_epoch=_epoch(body.lease_epoch, call),
         phase=body.phase or None,
         log_line=body.log_line or None,
@@ -249,7 +249,8 @@ def _items(events: msgspec.Raw, run: RunById, settings: Settings) -> list[Item]:
     return [worker_draft(event, index, run, settings) for index, event in enumerate(told)]
 
 
-def _lease_ms(lease_seconds: int | None, default: int | None, settings: Settings) -> int | None:
+def lease_ms_of(lease_seconds: int | None, default: int | None, settings: Settings) -> int | None:
+    """The length of a lease that was asked for, within the server's bounds."""
     if lease_seconds is None:
         return default
     shortest = settings.min_lease_seconds
@@ -260,7 +261,7 @@ def _lease_ms(lease_seconds: int | None, default: int | None, settings: Settings
 
 def _claimed_ms(lease_seconds: int | None, settings: Settings) -> int:
     default = 1000 * DEFAULT_LEASE_SECONDS
-    return _lease_ms(lease_seconds, default, settings) or default
+    return lease_ms_of(lease_seconds, default, settings) or default
 
 
 def _epoch(given: int | None, call: Call) -> int | None:

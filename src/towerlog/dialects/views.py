@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.model.lease import Lane, LaneState
+from towerlog.model.ledger import Ledger
 from towerlog.model.outcome import RunView
 from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms, format_optional_ms
@@ -58,6 +59,29 @@ class LeaseView(msgspec.Struct, frozen=True, gc=False):
     last_heartbeat: str | None
 
 
+class ClientView(msgspec.Struct, frozen=True, gc=False):
+    """The numbers of one client. `truncated`: there are more holes than are kept, so that not all are known."""
+
+    client_id: str
+    received: int
+    highest: int
+    missing: list[list[int]]
+    """From and to, both included."""
+    dropped: int
+    truncated: bool
+
+
+class DeliveryView(msgspec.Struct, frozen=True, gc=False):
+    """Whether all that the run's clients told has arrived: null where none of them numbered its events.
+
+    `clients` is null in lists.
+    """
+
+    complete: bool | None
+    truncated: bool
+    clients: list[ClientView] | None
+
+
 class RunDetail(msgspec.Struct, frozen=True, gc=False):
     """One run: the promised fields first, then whatever else is known."""
 
@@ -85,6 +109,7 @@ class RunDetail(msgspec.Struct, frozen=True, gc=False):
     last_event_at: str | None
     last_seq: int
     late_events: int
+    delivery: DeliveryView
     total_input_tokens: int | None
     total_output_tokens: int | None
     total_cost_usd: msgspec.Raw
@@ -131,8 +156,8 @@ def full_row(view: RunView, credits_per_dollar: int) -> FullRow:
     )
 
 
-def run_detail(view: RunView, credits_per_dollar: int) -> RunDetail:
-    """All that is known of a run; `input` and `result` where the view brought them."""
+def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False) -> RunDetail:
+    """All that is known of a run; `input` and `result` where the view brought them. In a list it names no clients."""
     row = view.row
     return RunDetail(
         run_id=row.run_id,
@@ -159,6 +184,7 @@ def run_detail(view: RunView, credits_per_dollar: int) -> RunDetail:
         last_event_at=format_ms(row.last_event_at) if row.last_event_at else None,
         last_seq=row.last_seq,
         late_events=row.late_events,
+        delivery=delivery_view(row, in_list=in_list),
         total_input_tokens=row.usage.all_input_tokens(),
         total_output_tokens=row.usage.all_output_tokens(),
         total_cost_usd=dollars_json(row.usage.cost_nanos),
@@ -189,6 +215,29 @@ def completed_at(row: RunRow) -> str | None:
 def failed_at(row: RunRow) -> str | None:
     """When the run ended in any other way."""
     return None if row.status is Status.COMPLETED else format_optional_ms(row.ended_at)
+
+
+def delivery_view(row: RunRow, *, in_list: bool = False) -> DeliveryView:
+    """The ledger of a run. A client that dropped something makes it incomplete: that is known, but it is not there."""
+    clients = [_client_view(client_id, ledger) for client_id, ledger in row.clients.items()]
+    truncated = row.uncounted_clients or any(client.truncated for client in clients)
+    whole = not truncated and all(ledger.is_complete() for ledger in row.clients.values())
+    return DeliveryView(
+        complete=whole if row.clients else None,
+        truncated=truncated,
+        clients=None if in_list else clients,
+    )
+
+
+def _client_view(client_id: str, ledger: Ledger) -> ClientView:
+    return ClientView(
+        client_id=client_id,
+        received=ledger.received_count(),
+        highest=ledger.highest,
+        missing=[[first, last] for first, last in ledger.missing()],
+        dropped=ledger.dropped_count(),
+        truncated=ledger.is_truncated(),
+    )
 
 
 def credits_of(cost_nanos: int | None, credits_per_dollar: int) -> int | None:

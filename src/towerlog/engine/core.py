@@ -15,6 +15,7 @@ from towerlog.engine.ingest import append_items
 from towerlog.engine.plan import Plan
 from towerlog.engine.reads import Reads, position_of
 from towerlog.engine.waiting import Waiting
+from towerlog.engine.watch import Watch
 from towerlog.engine.writer import Submission, Waiter, Writer
 from towerlog.errors import NotFound, StorageFailed, TowerlogError
 from towerlog.model import command as c
@@ -68,6 +69,7 @@ class Engine:
         self._reads = Reads(store, clock)
         self._hub = Hub()
         self._waiting = Waiting()
+        self._watch = Watch(store, clock, self._waiting)
         self._writer = Writer(
             store, clock, ids, self._plan, self._committed, max_queue=settings.max_queue, on_fatal=on_fatal
         )
@@ -110,7 +112,10 @@ class Engine:
     ) -> o.Outcome:
         """Carries out one command. A writing one is durable when this returns. Raises TowerlogError."""
         if isinstance(command, c.Append):
-            return await self._writer.submit(principal, command, dialect, idempotency)
+            outcome = await self._writer.submit(principal, command, dialect, idempotency)
+            if command.wait_ms and isinstance(outcome, o.Appended):
+                return await self._watch.until_wanted(principal.org, outcome, command.wait_ms)
+            return outcome
         if isinstance(command, c.Claim) and command.wait_ms:
             return await self._claim_waiting(principal, command, dialect, idempotency)
         if isinstance(command, c.Report) and command.wait_ms:

@@ -15,7 +15,14 @@ from towerlog.model.event import NO_FACTS, Draft, Event, EventType, Facts, Item,
 from towerlog.model.outcome import Stored
 from towerlog.model.run import TERMINAL, AgentRow, RunRow
 from towerlog.model.times import FUTURE_TOLERANCE_MS
-from towerlog.projections.runs import PLAIN_TYPES, TOOL_TYPES, moves_nothing, names_agent, open_tools
+from towerlog.projections.runs import (
+    PLAIN_TYPES,
+    TOOL_TYPES,
+    moves_nothing,
+    names_agent,
+    number_changes,
+    open_tools,
+)
 from towerlog.store.values import RunChange
 
 _EXPRESS_TYPES = PLAIN_TYPES | TOOL_TYPES
@@ -67,6 +74,8 @@ def append_plain(plan: Plan, org: int, item: Item, dialect: str, agent: AgentRow
     after = _replace(row, last_seq=event.seq, last_position=event.position, last_event_at=now, last_hash=digest)
     if is_tool:
         after = _replace(after, open_tools=open_tools(row, event))
+    if facts.client_id is not None:
+        after = _replace(after, **number_changes(row, facts))
     changes = plan.changes
     changes.events.append(event)
     plan.cache.runs[row.run] = after

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from towerlog.model.event import Draft, Item
+from towerlog.model.event import Draft, Item, RunByForeignId
 from towerlog.model.identity import Scope
 from towerlog.model.run import Status
 
@@ -21,11 +21,14 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     """Store events. Refused items travel along so that results keep their index.
 
     `agent_id`: every draft is this agent's (the activity dialect names the agent by UUID, 404 when unknown).
+    `watched`: runs of which the outcome tells what is pending, waiting for that up to `wait_ms`.
     """
 
     dialect: str
     items: list[Item]
     agent_id: str | None = None
+    watched: tuple[RunByForeignId, ...] = ()
+    wait_ms: int = 0
 
 
 class CreateRun(msgspec.Struct, frozen=True, gc=False):

@@ -200,6 +200,12 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     fills: bool = False
     """A start: fills in what was missing even when it comes late."""
     born: Born | None = None
+    client_id: str | None = None
+    """Who numbered this event, where somebody did."""
+    client_seq: int | None = None
+    """Its number among the events of that client in this run: 1, 2, 3 … without a gap."""
+    client_dropped: tuple[int, int] | None = None
+    """Numbers, from and to, that the client says it dropped and that will not come."""
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     """A JSON object merged into the run's metadata. Unset rather than None: a union with None takes no `Raw` back."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
-from towerlog.model.event import Event, Refusal
+from towerlog.model.event import Event, Refusal, RunByForeignId
 from towerlog.model.identity import Key
 from towerlog.model.lease import Lane
 from towerlog.model.run import AgentRow, Pending, RunRow, ThreadRow, UsageRow
@@ -31,10 +31,19 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     """What the control side wants of this run."""
 
 
+class Watched(msgspec.Struct, frozen=True, gc=False):
+    """A run that a sender asked about, by the name that it used."""
+
+    ref: RunByForeignId
+    row: RunRow
+
+
 class Appended(msgspec.Struct, frozen=True, gc=False):
     """One result per item of the command, in order. A stored `Touch` has position 0."""
 
     results: list[Stored | Refusal]
+    watched: tuple[Watched, ...] = ()
+    """Those of the command's watched runs that there are."""
 
 
 class RunView(msgspec.Struct, frozen=True, gc=False):

@@ -10,6 +10,7 @@ import enum
 
 import msgspec
 
+from towerlog.model.ledger import Ledger
 from towerlog.model.usage import NOTHING, Usage
 
 
@@ -94,7 +95,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     persona_id: str | None = None
     route_id: str | None = None
     parent_key: str | None = None
-    """`run:<id>` or `trace:<trace_id>`: resolved when it is read, so that parent and child may come in any order."""
+    """`run:<id>`, `trace:<trace_id>` or `foreign:<foreign_id>`: resolved when it is read, so that parent and child may
+    come in any order."""
     resumed_from: str | None = None
     created_by: str | None = None
     """A user id."""
@@ -118,6 +120,10 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """(tool, tool_call_id) of calls without a result, newest last."""
     late_events: int = 0
     rate_limited: int = 0
+    clients: dict[str, Ledger] = {}
+    """Client id → what is known of its numbers; clients that give none are not in it."""
+    uncounted_clients: bool = False
+    """There were more clients than are counted."""
     metadata: msgspec.Raw = msgspec.Raw(b"{}")
 
     def is_terminal(self) -> bool:

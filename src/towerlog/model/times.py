@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime
 
 FUTURE_TOLERANCE_MS = 5 * 60 * 1000
-_LATEST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last time that has four digits of year
+LATEST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last time that has four digits of year
 
 
 _FORM = re.compile(r"\d{4}-?\d\d-?\d\d[Tt ]\d\d:?\d\d(:?\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d(:?\d\d)?)?", re.ASCII)
@@ -49,6 +49,6 @@ def parse_ms(text: str) -> int:
         time_ms = int(moment.timestamp() * 1000 + 0.5)
     except (ValueError, OverflowError):
         raise ValueError("not an ISO 8601 date and time such as 2026-04-02T10:00:00Z") from None
-    if not 0 <= time_ms <= _LATEST_MS:
+    if not 0 <= time_ms <= LATEST_MS:
         raise ValueError("is outside the years 1970 to 9999")
     return time_ms

@@ -1,6 +1,7 @@
 """The fold of a run: status, totals, errors, pending commands, open tool calls.
 
-A late event (after the end) moves `last_event_at` and nothing else, but a start fills in what was missing.
+A late event (after the end) moves `last_event_at` and the ledger of its client's numbers and nothing else, but a start
+fills in what was missing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 
 from towerlog.model.event import TARGET_STATUS, Event, EventType, Facts
+from towerlog.model.ledger import MAX_CLIENTS, Ledger
 from towerlog.model.run import (
     MAX_OPEN_TOOLS,
     MAX_PARTS,
@@ -91,6 +93,8 @@ def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
         "last_hash": event.hash,
     }
     facts = event.facts
+    if facts.client_id is not None:
+        changes |= number_changes(row, facts)
     if event.late:
         changes["late_events"] = row.late_events + 1
         if facts.fills:
@@ -107,7 +111,7 @@ def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
 
 
 def moves_nothing(facts: Facts) -> bool:
-    """Whether facts only describe their event: no fold looks at them."""
+    """Whether facts only describe their event: no fold looks at them, but `number_changes` at who numbered it."""
     return (
         facts.report is None
         and facts.model is None
@@ -123,6 +127,22 @@ def moves_nothing(facts: Facts) -> bool:
         and facts.metadata is msgspec.UNSET
         and facts.name != RATE_LIMITED
     )
+
+
+def number_changes(row: RunRow, facts: Facts) -> dict[str, Any]:
+    """What an event's number moves in its run: the ledger of the client that gave it. Late events count like others."""
+    client_id = facts.client_id
+    if client_id is None or facts.client_seq is None:
+        return {}
+    ledger = row.clients.get(client_id)
+    if ledger is None:
+        if len(row.clients) >= MAX_CLIENTS:
+            return {} if row.uncounted_clients else {"uncounted_clients": True}
+        ledger = Ledger()
+    ledger = ledger.with_received(facts.client_seq)
+    if facts.client_dropped is not None:
+        ledger = ledger.with_dropped(*facts.client_dropped)
+    return {"clients": {**row.clients, client_id: ledger}}
 
 
 def names_agent(row: RunRow, agent: str | None) -> bool:

@@ -151,13 +151,13 @@ class UsageTotal(msgspec.Struct, frozen=True):
 
 def run_of(view: RunView, credits_per_dollar: int) -> RunDetail:
     """A run of a list."""
-    return run_detail(view, credits_per_dollar)
+    return run_detail(view, credits_per_dollar, in_list=True)
 
 
-def tree_of(view: RunView, credits_per_dollar: int) -> RunTree:
+def tree_of(view: RunView, credits_per_dollar: int, *, in_list: bool = False) -> RunTree:
     """A run with its descendants."""
-    known = msgspec.structs.asdict(run_detail(view, credits_per_dollar))
-    return RunTree(**known, children=[tree_of(child, credits_per_dollar) for child in view.children])
+    known = msgspec.structs.asdict(run_detail(view, credits_per_dollar, in_list=in_list))
+    return RunTree(**known, children=[tree_of(child, credits_per_dollar, in_list=True) for child in view.children])
 
 
 def agent_of(row: AgentRow) -> Agent:
