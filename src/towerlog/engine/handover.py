@@ -43,6 +43,18 @@ def _given(raw: msgspec.Raw) -> bytes | None:
     return None if text == b"null" else text
 
 
+class _Told(msgspec.Struct, frozen=True):
+    input: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode_told = msgspec.json.Decoder(_Told).decode
+
+
+def told_by(start: Event) -> Asked:
+    """What a reported start says of its run's input. Whatever else its sender put there is the sender's own."""
+    return Asked(input=_decode_told(start.data).input)
+
+
 def asked_of(first: Event | None) -> Asked | None:
     """What a run's first event asked for; None where that is not there any more."""
     return None if first is None else _decode_asked(first.data)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.engine.control import begin_run, run_of
-from towerlog.engine.handover import Asked, asked_of, event_at
+from towerlog.engine.handover import Asked, asked_of, event_at, told_by
 from towerlog.engine.plan import Plan
 from towerlog.errors import Conflict, NotFound
 from towerlog.model.checkpoint import CheckpointRow
@@ -59,8 +59,8 @@ async def _asked(plan: Plan, store: Store, row: RunRow) -> Asked | None:
     first = next((event for event in known if event.run == row.run and event.type is started), None)
     if first is None:
         return None
-    told = msgspec.structs.replace(asked_of(first) or Asked(), metadata=row.metadata, labels={})
-    return told if bytes(row.metadata) != b"{}" else msgspec.structs.replace(told, metadata=msgspec.Raw(b"null"))
+    told = told_by(first)
+    return told if bytes(row.metadata) == b"{}" else msgspec.structs.replace(told, metadata=row.metadata)
 
 
 async def _same_again(plan: Plan, row: RunRow, asked: Asked) -> CreateRun:
