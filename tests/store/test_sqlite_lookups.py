@@ -12,7 +12,6 @@ from tests.support.factories import event, run_changes, run_row, traced
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import OpenRun, RunByForeignId, RunById
 from towerlog.model.identity import Counters
-from towerlog.model.lease import Lane, LaneState
 from towerlog.model.run import Status, ThreadRow
 from towerlog.store import sqlite_lookups as lookups
 from towerlog.store.sqlite_writes import write_changes
