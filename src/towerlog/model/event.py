@@ -126,11 +126,11 @@ class Born(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     resumed_from: str | None = None
     persona_id: str | None = None
     route_id: str | None = None
+    source: str = ""
+    """The dialect that the run came in through."""
     retry_of: str | None = None
     """The run whose input this one has again."""
     forked_from: ForkedFrom | None = None
-    source: str = ""
-    """The dialect that the run came in through."""
 
 
 LATEST_STEP = -1
