@@ -10,18 +10,9 @@ import pytest
 
 from tests.support.rig import Rig
 from towerlog.errors import Conflict, Invalid, NotFound
-from towerlog.model.command import (
-    Claim,
-    CreatePersona,
-    CreateRoute,
-    CreateRun,
-    GetPersona,
-    GetRoute,
-    ListPersonas,
-    ListRoutes,
-)
+from towerlog.model.command import Claim, CreateRun
 from towerlog.model.outcome import NothingToClaim
-from towerlog.model.registry import Budget
+from towerlog.model.registry import Budget, CreatePersona, CreateRoute, GetPersona, GetRoute, ListPersonas, ListRoutes
 
 LEASE_MS = 60_000
 

@@ -15,8 +15,6 @@ from towerlog.errors import Conflict, NotFound, ThreadBusy
 from towerlog.model.command import (
     CancelRun,
     Claim,
-    CreatePersona,
-    CreateRoute,
     CreateRun,
     CreateThread,
     Decide,
@@ -31,6 +29,7 @@ from towerlog.model.command import (
 )
 from towerlog.model.event import Draft, EventType, Facts, RunById
 from towerlog.model.lease import LaneState
+from towerlog.model.registry import CreatePersona, CreateRoute
 from towerlog.model.run import ForkedFrom, Status
 
 E = EventType

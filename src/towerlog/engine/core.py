@@ -21,6 +21,7 @@ from towerlog.model import command as c
 from towerlog.model import outcome as o
 from towerlog.model.event import Event
 from towerlog.model.identity import Principal
+from towerlog.model.registry import CreatePersona, CreateRoute
 from towerlog.store.base import Store
 
 
@@ -46,8 +47,8 @@ WRITES = (
     c.Decide,
     c.CreateKey,
     c.RevokeKey,
-    c.CreatePersona,
-    c.CreateRoute,
+    CreatePersona,
+    CreateRoute,
     c.RetryRun,
     c.ForkRun,
 )
@@ -153,9 +154,9 @@ class Engine:
                 return await identities.create_key(plan, self._clock, principal, command)
             case c.RevokeKey():
                 return await identities.revoke_key(plan, principal, command)
-            case c.CreatePersona():
+            case CreatePersona():
                 return await registry.create_persona(plan, principal, command)
-            case c.CreateRoute():
+            case CreateRoute():
                 return await registry.create_route(plan, principal, command)
             case c.RetryRun():
                 return await reruns.retry_run(plan, self._store, principal, command)

@@ -15,6 +15,7 @@ from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import Event, EventType
 from towerlog.model.identity import Principal
 from towerlog.model.lease import Lane, LaneState
+from towerlog.model.registry import GetPersona, GetRoute, ListPersonas, ListRoutes
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store
 from towerlog.store.values import PAGE_BODY_BYTES
@@ -51,7 +52,7 @@ class Reads:
                 keys = await self._store.keys(principal.org, command.limit + 1, command.before)
                 more = len(keys) > command.limit
                 return o.Page(keys[: command.limit], keys[command.limit - 1].key_id if more else None)
-            case c.ListPersonas() | c.GetPersona() | c.ListRoutes() | c.GetRoute():
+            case ListPersonas() | GetPersona() | ListRoutes() | GetRoute():
                 return await registry.answer(self._store, principal, command)
             case c.GetUsage():
                 return await usage_page(self._store, principal, command, self._clock.now_ms())

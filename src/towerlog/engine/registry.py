@@ -8,17 +8,19 @@ import msgspec
 
 from towerlog.engine.plan import Plan
 from towerlog.errors import Conflict, NotFound
-from towerlog.model.command import (
+from towerlog.model.identity import Principal
+from towerlog.model.outcome import Page, PersonaView, RouteView
+from towerlog.model.registry import (
     CreatePersona,
     CreateRoute,
     GetPersona,
     GetRoute,
     ListPersonas,
     ListRoutes,
+    Persona,
+    ProviderRoute,
+    split_persona_id,
 )
-from towerlog.model.identity import Principal
-from towerlog.model.outcome import Page, PersonaView, RouteView
-from towerlog.model.registry import Persona, ProviderRoute, split_persona_id
 from towerlog.store.base import Store
 
 

@@ -12,7 +12,14 @@ import msgspec
 
 from towerlog.model.event import Draft, Item
 from towerlog.model.identity import Scope
-from towerlog.model.registry import Budget
+from towerlog.model.registry import (
+    CreatePersona,
+    CreateRoute,
+    GetPersona,
+    GetRoute,
+    ListPersonas,
+    ListRoutes,
+)
 from towerlog.model.run import Status
 
 # Writing
@@ -142,29 +149,6 @@ class RevokeKey(msgspec.Struct, frozen=True, gc=False):
     """Revoke an API key of the caller's organisation."""
 
     key_id: str
-
-
-class CreatePersona(msgspec.Struct, frozen=True, gc=False):
-    """A version of a persona; the same again is answered as it is."""
-
-    persona_key: str
-    version: str
-    agent: str
-    instructions: str | None = None
-    model_settings: bytes = b"{}"
-    """JSON text of an object."""
-    tools: tuple[str, ...] | None = None
-    budget: Budget | None = None
-
-
-class CreateRoute(msgspec.Struct, frozen=True, gc=False):
-    """A route's content; other content than the newest version's makes the next one."""
-
-    route_id: str
-    provider: str
-    model: str
-    base_url: str | None = None
-    key_env: str | None = None
 
 
 class RetryRun(msgspec.Struct, frozen=True, gc=False):
@@ -327,32 +311,6 @@ class ListKeys(msgspec.Struct, frozen=True, gc=False):
 
     limit: int
     before: str | None = None
-
-
-class ListPersonas(msgspec.Struct, frozen=True, gc=False):
-    """Versions of personas, newest first. `before` is the number of the last one seen."""
-
-    limit: int
-    before: int | None = None
-
-
-class GetPersona(msgspec.Struct, frozen=True, gc=False):
-    """One version; a key alone means its newest."""
-
-    persona_id: str
-
-
-class ListRoutes(msgspec.Struct, frozen=True, gc=False):
-    """Versions of routes, newest first. `before` is the number of the last one seen."""
-
-    limit: int
-    before: int | None = None
-
-
-class GetRoute(msgspec.Struct, frozen=True, gc=False):
-    """The version of a route that is in force."""
-
-    route_id: str
 
 
 class GetUsage(msgspec.Struct, frozen=True, gc=False):

@@ -1,7 +1,8 @@
 """Personas and routes: who a run is to be, and by which provider it thinks. Versions never change once they are made.
 
 A persona says which agent serves it and with what; a route names a provider, a model, and the *name* of the variable
-that holds the key. No secret has a place here.
+that holds the key. No secret has a place here. The commands about them are here as well; `model/command.py` has the
+whole set.
 """
 
 from __future__ import annotations
@@ -84,3 +85,55 @@ def split_persona_id(persona_id: str) -> tuple[str, str | None]:
     """Key and version of `key@version`; the version of `key` alone is None: the newest."""
     key, mark, version = persona_id.partition(VERSION_MARK)
     return key, version if mark else None
+
+
+# Commands
+
+
+class CreatePersona(msgspec.Struct, frozen=True, gc=False):
+    """A version of a persona; the same again is answered as it is."""
+
+    persona_key: str
+    version: str
+    agent: str
+    instructions: str | None = None
+    model_settings: bytes = b"{}"
+    """JSON text of an object."""
+    tools: tuple[str, ...] | None = None
+    budget: Budget | None = None
+
+
+class CreateRoute(msgspec.Struct, frozen=True, gc=False):
+    """A route's content; other content than the newest version's makes the next one."""
+
+    route_id: str
+    provider: str
+    model: str
+    base_url: str | None = None
+    key_env: str | None = None
+
+
+class ListPersonas(msgspec.Struct, frozen=True, gc=False):
+    """Versions of personas, newest first. `before` is the number of the last one seen."""
+
+    limit: int
+    before: int | None = None
+
+
+class GetPersona(msgspec.Struct, frozen=True, gc=False):
+    """One version; a key alone means its newest."""
+
+    persona_id: str
+
+
+class ListRoutes(msgspec.Struct, frozen=True, gc=False):
+    """Versions of routes, newest first. `before` is the number of the last one seen."""
+
+    limit: int
+    before: int | None = None
+
+
+class GetRoute(msgspec.Struct, frozen=True, gc=False):
+    """The version of a route that is in force."""
+
+    route_id: str

@@ -22,7 +22,6 @@ from towerlog.dialects.reading import (
     refuse,
     text_id,
 )
-from towerlog.model.command import CreatePersona, CreateRoute, GetPersona, GetRoute, ListPersonas, ListRoutes
 from towerlog.model.identity import Scope
 from towerlog.model.outcome import Page, PersonaView, RouteView
 from towerlog.model.registry import (
@@ -35,6 +34,12 @@ from towerlog.model.registry import (
     MOST_TOOLS,
     VERSION_MARK,
     Budget,
+    CreatePersona,
+    CreateRoute,
+    GetPersona,
+    GetRoute,
+    ListPersonas,
+    ListRoutes,
 )
 from towerlog.model.usage import LARGEST
 
