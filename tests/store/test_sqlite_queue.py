@@ -58,7 +58,8 @@ def test_every_question_of_a_claim_goes_by_an_index_and_sorts_no_queue(
 
 def test_runs_that_do_not_fit_cost_a_claim_nothing_however_many_they_are(db: apsw.Connection, org: int) -> None:
     others = [lane(n, {"tenant": "other"}) for n in range(1, 5001)]
-    others += [lane(n, {"tenant": f"t{n}"}) for n in range(5001, 8001)]
+    others += [lane(n, {"tenant": f"t{n}"}) for n in range(5001, 6001)]
+    others += [lane(n, {"tenant": f"t{n}", "gpu": "yes"}) for n in range(6001, 8001)]
     others += [lane(n, agent="nobody") for n in range(8001, 9001)]
     queue(db, *others[:10], wanted := lane(90_000, {"tenant": "mine", "gpu": "yes"}))
     mine = {"tenant": "mine", "gpu": "yes", "disk": "yes"}

@@ -1,8 +1,9 @@
 """How SQLite finds the lane that a worker may claim, among any number that it may not.
 
-A run's labels must all be among the worker's. Which sets those are cannot be asked for at once, so the queue is walked
-from one set of labels to the next by an index, not from lane to lane: a set's name begins with one of its labels, so
-that sets which begin with a label that the worker lacks are jumped over together.
+A run's labels must all be among the worker's. The queue is walked by an index from one set of labels to the next, not
+from lane to lane. A set's name is that of its labels, one after the other, so that the names make a tree: where the
+worker lacks a label, everything below it is jumped over at once. So a claim costs what the sets cost that the worker
+has the first labels of, however many others are queued.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ import apsw
 
 from towerlog.model.lease import Lane
 from towerlog.store import sqlite_rows as rows
+from towerlog.store.sqlite_reads import one
+
+_BEFORE_DIGITS, _BEHIND_DIGITS = "!", "~"
+"""Sort before and behind every digit: behind a set but before those that begin like it, and behind all of those."""
 
 
 def lane_claimable(
@@ -39,29 +44,47 @@ def _heads(
     """The oldest free lane of each set of labels that the worker has."""
     where = "org = ? AND state = 'queued'" + ("" if agent is None else " AND agent = ?")
     values: tuple[object, ...] = (org,) if agent is None else (org, agent)
-    yield from _oldest(db, where, (*values, ""), taken)
-    wanted = sorted({rows.label_head(name, value) for name, value in labels.items()})
-    after = wanted[0] if wanted else None
-    sql = f"SELECT label_set, doc FROM lane WHERE {where} AND label_set > ? ORDER BY label_set, place LIMIT 1"
-    while after is not None:
-        found = next(iter(db.execute(sql, (*values, after))), None)
-        if found is None:
+    wanted = rows.label_digests(labels)
+    at: str | None = ""
+    while at is not None:
+        sql = f"SELECT label_set FROM lane WHERE {where} AND label_set >= ? ORDER BY label_set LIMIT 1"
+        label_set = one(db, sql, (*values, at))
+        if label_set is None:
             return
-        label_set, head = found[0], found[0][: rows.LABEL_HEAD_DIGITS]
-        at = bisect_left(wanted, head)
-        if at == len(wanted) or wanted[at] != head:
-            after = wanted[at] if at < len(wanted) else None
+        at = _jump(label_set, wanted)
+        if at == label_set + _BEFORE_DIGITS:
+            yield from _oldest(db, where, (*values, label_set), labels, taken)
+
+
+def _jump(label_set: str, wanted: list[str]) -> str | None:
+    """Where to look next: behind this set if all its labels are wanted, else behind all that share the first wrong one.
+
+    None when nothing that is wanted lies behind.
+    """
+    for start in range(0, len(label_set), rows.LABEL_DIGITS):
+        digest = label_set[start : start + rows.LABEL_DIGITS]
+        at = bisect_left(wanted, digest)
+        if at < len(wanted) and wanted[at] == digest:
             continue
-        if rows.decode_lane(found[1]).may_be_taken_by(None, labels):
-            yield from _oldest(db, where, (*values, label_set), taken)
-        after = label_set
+        if at < len(wanted):
+            return label_set[:start] + wanted[at]
+        return label_set[:start] + _BEHIND_DIGITS if start else None
+    return label_set + _BEFORE_DIGITS
 
 
-def _oldest(db: apsw.Connection, where: str, values: tuple[object, ...], taken: Collection[int]) -> Iterator[Lane]:
+def _oldest(
+    db: apsw.Connection,
+    where: str,
+    values: tuple[object, ...],
+    labels: Mapping[str, str],
+    taken: Collection[int],
+) -> Iterator[Lane]:
     sql = f"SELECT run, doc FROM lane WHERE {where} AND label_set = ? ORDER BY place"
     for run, doc in db.execute(sql, values):
-        if run not in taken:
-            yield rows.decode_lane(doc)
+        lane = rows.decode_lane(doc)
+        # The digests are short: two sets may share a name, though nobody will ever see it.
+        if run not in taken and lane.may_be_taken_by(None, labels):
+            yield lane
             return
 
 

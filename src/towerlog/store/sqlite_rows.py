@@ -24,7 +24,7 @@ PACK_EVENTS_ABOVE = 2048
 PACK_MESSAGES_ABOVE = 512
 """Bodies longer than this many bytes are compressed (zstd)."""
 
-LABEL_HEAD_DIGITS, LABEL_SET_DIGITS = 16, 32
+LABEL_DIGITS = 12
 
 LATE, FUTURE, PACKED = 1, 2, 4
 
@@ -163,16 +163,13 @@ def lane_row(lane: Lane) -> Row:
 
 
 def label_set(labels: Mapping[str, str]) -> str:
-    """A name of a set of labels, equal for equal sets; it begins with the `label_head` of one of them, '' for none."""
-    if not labels:
-        return ""
-    pairs = sorted(labels.items())
-    return label_head(*pairs[0]) + hashlib.sha256(_encode(pairs)).hexdigest()[:LABEL_SET_DIGITS]
+    """A name of a set of labels: the digests of all its labels, in their order; '' for none."""
+    return "".join(label_digests(labels))
 
 
-def label_head(name: str, value: str) -> str:
-    """A name of one label, of LABEL_HEAD_DIGITS characters."""
-    return hashlib.sha256(_encode((name, value))).hexdigest()[:LABEL_HEAD_DIGITS]
+def label_digests(labels: Mapping[str, str]) -> list[str]:
+    """A name of each label, LABEL_DIGITS characters long, in order."""
+    return sorted(hashlib.sha256(_encode(pair)).hexdigest()[:LABEL_DIGITS] for pair in labels.items())
 
 
 def persona_row(persona: Persona) -> Row:
