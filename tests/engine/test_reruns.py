@@ -93,6 +93,17 @@ async def test_a_retry_of_a_retry_names_the_one_before(rig: Rig) -> None:
     assert (third.retry_of, third.agent) == (second, "a")
 
 
+async def test_a_retry_is_served_by_who_served_the_run_whatever_its_agent_called_itself(rig: Rig) -> None:
+    source = str((await rig.do(CreateRun("t"))).run_id)
+    await claim(rig, source)
+    await rig.do(Report(source, "w", [draft(run=RunById(source), agent="itself")]))
+    await rig.do(CancelRun(source))
+    await rig.do(Finish(source, "w", draft(E.RUN_CANCELLED, RunById(source))))
+    assert (await rig.run(source)).agent == "itself"
+    again = (await rig.do(RetryRun(source))).row.run_id
+    await claim(rig, again, agents=("default",))
+
+
 async def test_only_what_has_ended_is_retried(rig: Rig) -> None:
     run_id = (await rig.do(CreateRun("t"))).run_id
     for step in (None, Claim("w", LEASE_MS)):
