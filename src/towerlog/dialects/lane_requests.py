@@ -50,6 +50,7 @@ _ALSO: dict[str, tuple[Status, ...]] = {
 
 MOST_EVENTS = 100
 MOST_LABELS = 64
+MOST_AGENTS = 200
 LONGEST_WAIT_SECONDS = 60
 
 B = TypeVar("B", bound=msgspec.Struct)
@@ -99,7 +100,9 @@ class ClaimBody(msgspec.Struct, gc=False):
 
     worker_id: str
     lease_seconds: int | None = None
-    agents: Annotated[list[Label], msgspec.Meta(max_length=200)] | None = None
+    agents: Annotated[list[Label], msgspec.Meta(max_length=MOST_AGENTS, extra_json_schema={"minItems": 1})] | None = (
+        None
+    )
     labels: Annotated[dict[Label, Label], msgspec.Meta(max_length=MOST_LABELS)] | None = None
     wait_seconds: Wait | None = None
 
@@ -176,10 +179,12 @@ def decode_report(call: Call) -> Report:
 def decode_claim(call: Call) -> Claim:
     """The oldest queued run that matches."""
     body = _read(_CLAIM, call.body)
+    if body.agents == []:
+        raise refuse("agents", "must name at least one agent; left out, it means any")
     return Claim(
         worker_id=text_id(body.worker_id, "worker_id"),
         lease_ms=_claimed_ms(body.lease_seconds, call.settings),
-        agents=tuple(body.agents) if body.agents else None,
+        agents=None if body.agents is None else tuple(body.agents),
         labels=body.labels or {},
         wait_ms=1000 * (body.wait_seconds or 0),
     )

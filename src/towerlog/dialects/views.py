@@ -10,6 +10,7 @@ import msgspec
 from towerlog.model.lease import Lane, LaneState
 from towerlog.model.ledger import Ledger
 from towerlog.model.outcome import RunView
+from towerlog.model.registry import Persona, ProviderRoute
 from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms, format_optional_ms
 from towerlog.model.usage import NANOS_PER_DOLLAR, Usage, dollars_json
@@ -82,6 +83,43 @@ class DeliveryView(msgspec.Struct, frozen=True, gc=False):
     clients: list[ClientView] | None
 
 
+class BudgetView(msgspec.Struct, frozen=True, gc=False):
+    """What a run may use at most; null: no bound of this kind."""
+
+    usd: msgspec.Raw
+    tokens: int | None
+
+
+class PersonaView(msgspec.Struct, frozen=True, gc=False):
+    """Who a run is to be."""
+
+    persona_id: str
+    persona_key: str
+    version: str
+    agent: str
+    instructions: str | None
+    model_settings: msgspec.Raw
+    tools: list[str] | None
+    budget: BudgetView | None
+
+
+class RouteView(msgspec.Struct, frozen=True, gc=False):
+    """By which provider and model a run thinks; `key_env` names the variable that holds the key."""
+
+    route_id: str
+    provider: str
+    model: str
+    base_url: str | None
+    key_env: str | None
+
+
+class ForkView(msgspec.Struct, frozen=True, gc=False):
+    """The checkpoint that a run began with."""
+
+    run_id: str
+    step_index: int
+
+
 class RunDetail(msgspec.Struct, frozen=True, gc=False):
     """One run: the promised fields first, then whatever else is known."""
 
@@ -100,6 +138,8 @@ class RunDetail(msgspec.Struct, frozen=True, gc=False):
     route_id: str | None
     parent_run_id: str | None
     resumed_from: str | None
+    retry_of: str | None
+    forked_from: ForkView | None
     foreign_id: str | None
     implicit: bool
     started_at: str | None
@@ -158,7 +198,7 @@ def full_row(view: RunView, credits_per_dollar: int) -> FullRow:
 
 def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False) -> RunDetail:
     """All that is known of a run; `input` and `result` where the view brought them. In a list it names no clients."""
-    row = view.row
+    row, origin = view.row, view.row.forked_from
     return RunDetail(
         run_id=row.run_id,
         org_id=view.org_id,
@@ -175,6 +215,8 @@ def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False)
         route_id=row.route_id,
         parent_run_id=view.parent_run_id,
         resumed_from=row.resumed_from,
+        retry_of=row.retry_of,
+        forked_from=None if origin is None else ForkView(origin.run_id, origin.step_index),
         foreign_id=row.foreign_id,
         implicit=row.implicit,
         started_at=format_optional_ms(row.started_at),
@@ -266,6 +308,26 @@ def lease_view(lane: Lane) -> LeaseView:
         lease_expires_at=format_optional_ms(lane.expires_at) if lane.state is LaneState.HELD else None,
         last_heartbeat=format_optional_ms(lane.last_heartbeat),
     )
+
+
+def persona_view(persona: Persona) -> PersonaView:
+    """A version of a persona as workers and watchers see it."""
+    budget = persona.budget
+    return PersonaView(
+        persona_id=persona.persona_id,
+        persona_key=persona.persona_key,
+        version=persona.version,
+        agent=persona.agent,
+        instructions=persona.instructions,
+        model_settings=persona.model_settings,
+        tools=None if persona.tools is None else list(persona.tools),
+        budget=None if budget is None else BudgetView(dollars_json(budget.cost_nanos), budget.tokens),
+    )
+
+
+def route_view(route: ProviderRoute) -> RouteView:
+    """A route as workers and watchers see it."""
+    return RouteView(route.route_id, route.provider, route.model, route.base_url, route.key_env)
 
 
 def _raw(text: bytes | None) -> msgspec.Raw | None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import assert_never
 
 from towerlog.ambient import Clock
-from towerlog.engine import views
+from towerlog.engine import registry, views
 from towerlog.engine.usage_report import usage_page
 from towerlog.errors import Invalid, NotFound
 from towerlog.model import command as c
@@ -15,6 +15,7 @@ from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import Event, EventType
 from towerlog.model.identity import Principal
 from towerlog.model.lease import Lane, LaneState
+from towerlog.model.registry import GetPersona, GetRoute, ListPersonas, ListRoutes
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store
 from towerlog.store.values import PAGE_BODY_BYTES, Quarantined
@@ -51,6 +52,8 @@ class Reads:
                 keys = await self._store.keys(principal.org, command.limit + 1, command.before)
                 more = len(keys) > command.limit
                 return o.Page(keys[: command.limit], keys[command.limit - 1].key_id if more else None)
+            case ListPersonas() | GetPersona() | ListRoutes() | GetRoute():
+                return await registry.answer(self._store, principal, command)
             case c.GetUsage():
                 return await usage_page(self._store, principal, command, self._clock.now_ms())
             case _:
@@ -174,7 +177,7 @@ class Reads:
     async def _lanes(self, principal: Principal, command: c.ListLanes | c.ListWorkers) -> o.Outcome:
         now = self._clock.steady_ms()
         if isinstance(command, c.ListWorkers):
-            lanes = await self._store.lanes(principal.org, MAX_LANES)
+            lanes = await self._store.lanes_held(principal.org, MAX_LANES_HELD)
             return o.Page(await self._workers(principal, [lane for lane in lanes if lane.is_held(now)], command.limit))
         lanes = await self._store.lanes(principal.org, MAX_LANES, command.statuses)
         runs = await self._store.runs_by_number(principal.org, [lane.run for lane in lanes]) if lanes else {}
@@ -204,6 +207,8 @@ class Reads:
 
 
 MAX_LANES = 1000
+MAX_LANES_HELD = 5000
+"""How many of the queue, and how many held ones, are looked at for a list."""
 
 
 def position_of(cursor: str, epoch: str) -> int | None:

@@ -12,6 +12,14 @@ import msgspec
 
 from towerlog.model.event import Draft, Item, RunByForeignId
 from towerlog.model.identity import Scope
+from towerlog.model.registry import (
+    CreatePersona,
+    CreateRoute,
+    GetPersona,
+    GetRoute,
+    ListPersonas,
+    ListRoutes,
+)
 from towerlog.model.run import Status
 
 # Writing
@@ -144,6 +152,20 @@ class RevokeKey(msgspec.Struct, frozen=True, gc=False):
     """Revoke an API key of the caller's organisation."""
 
     key_id: str
+
+
+class RetryRun(msgspec.Struct, frozen=True, gc=False):
+    """The same again as a new run, of one that has ended."""
+
+    run_id: str
+
+
+class ForkRun(msgspec.Struct, frozen=True, gc=False):
+    """A new run that begins with a checkpoint of this one. `agent`: whose, where several have that step."""
+
+    run_id: str
+    step_index: int
+    agent: str | None = None
 
 
 class Idempotency(msgspec.Struct, frozen=True, gc=False):
@@ -344,6 +366,10 @@ Write = (
     | Decide
     | CreateKey
     | RevokeKey
+    | CreatePersona
+    | CreateRoute
+    | RetryRun
+    | ForkRun
 )
 Read = (
     ListRuns
@@ -363,6 +389,10 @@ Read = (
     | ListWorkers
     | ListKeys
     | GetUsage
+    | ListPersonas
+    | GetPersona
+    | ListRoutes
+    | GetRoute
 )
 Stream = FollowRun | FollowAgent
 Command = Write | Read | Stream

@@ -10,7 +10,7 @@ import enum
 
 import msgspec
 
-from towerlog.model.run import Status
+from towerlog.model.run import ForkedFrom, Status
 from towerlog.model.usage import NOTHING, Usage, UsageReport
 
 
@@ -132,6 +132,9 @@ class Born(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     route_id: str | None = None
     source: str = ""
     """The dialect that the run came in through."""
+    retry_of: str | None = None
+    """The run whose input this one has again."""
+    forked_from: ForkedFrom | None = None
 
 
 LATEST_STEP = -1

@@ -72,6 +72,15 @@ class Pending(msgspec.Struct, frozen=True, gc=False):
     content: str | None = None
 
 
+class ForkedFrom(msgspec.Struct, frozen=True, gc=False):
+    """The checkpoint that a run began with."""
+
+    run_id: str
+    step_index: int
+    agent: str
+    """Whose checkpoint."""
+
+
 class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A run as folded from its events. Times are ms of `recorded_at`; numbers are keys of the store."""
 
@@ -98,6 +107,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """`run:<id>`, `trace:<trace_id>` or `foreign:<foreign_id>`: resolved when it is read, so that parent and child may
     come in any order."""
     resumed_from: str | None = None
+    retry_of: str | None = None
+    forked_from: ForkedFrom | None = None
     created_by: str | None = None
     """A user id."""
     started_at: int | None = None
@@ -203,4 +214,6 @@ MAX_OPEN_TOOLS = 64
 MAX_PENDING = 16
 MAX_PARTS = 256
 MAX_OPEN_RUNS = 1024
-"""Bounds of the lists inside a row; past them the oldest entry gives way (parts: the rest shares one entry)."""
+MAX_THREAD_QUEUE = 1000
+"""Bounds of the lists inside a row; past them the oldest entry gives way (parts: the rest shares one entry;
+the queue of a thread: no run more is made)."""

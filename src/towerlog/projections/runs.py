@@ -66,6 +66,8 @@ def begin(event: Event) -> RunRow:
         route_id=born.route_id,
         parent_key=born.parent_key,
         resumed_from=born.resumed_from,
+        retry_of=born.retry_of,
+        forked_from=born.forked_from,
         created_by=born.created_by,
         has_lane=event.type is EventType.RUN_QUEUED,
     )

@@ -55,6 +55,9 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
                 found.append(row)
         return found
 
+    # What people have registered is folded from nothing: it can only be held against its own columns.
+    read("persona", "org, persona_key, version", rows.decode_persona, rows.persona_row, at=1)
+    read("provider_route", "org, route_id, version", rows.decode_route, rows.route_row, at=1)
     return Rows(
         position=one(db, "SELECT position FROM org WHERE org = ?", (org,)) or 0,
         runs=read("run", _RUN, rows.decode_run, rows.run_indexed),

@@ -347,7 +347,7 @@ def lane(db: apsw.Connection, run_number: int) -> Lane | None:
 def lanes(db: apsw.Connection, org: int, limit: int, statuses: Sequence[Status] | None) -> list[Lane]:
     """Lanes that are not done, oldest first; or those of runs in some statuses, newest first."""
     if statuses is None:
-        sql = "SELECT doc FROM lane WHERE org = ? AND state <> 'done' ORDER BY queued_at LIMIT ?"
+        sql = "SELECT doc FROM lane WHERE org = ? AND state <> 'done' ORDER BY place LIMIT ?"
         found = db.execute(sql, (org, limit))
     else:
         sql = (
@@ -358,10 +358,16 @@ def lanes(db: apsw.Connection, org: int, limit: int, statuses: Sequence[Status] 
     return [rows.decode_lane(row[0]) for row in found]
 
 
+def lanes_held(db: apsw.Connection, org: int, limit: int) -> list[Lane]:
+    """Held lanes, oldest first."""
+    sql = "SELECT doc FROM lane WHERE org = ? AND state = 'held' ORDER BY place LIMIT ?"
+    return [rows.decode_lane(row[0]) for row in db.execute(sql, (org, limit))]
+
+
 def lane_counts(db: apsw.Connection, org: int) -> tuple[int, int, int | None]:
     """(queued, held, oldest queued_at)."""
-    queued, oldest = next(
-        iter(db.execute("SELECT count(*), min(queued_at) FROM lane WHERE org = ? AND state = 'queued'", (org,)))
-    )
+    waiting = "FROM lane WHERE org = ? AND state = 'queued'"
+    queued = one(db, f"SELECT count(*) {waiting}", (org,))
+    oldest = one(db, f"SELECT queued_at {waiting} ORDER BY place LIMIT 1", (org,))
     held = one(db, "SELECT count(*) FROM lane WHERE org = ? AND state = 'held'", (org,))
     return queued, held, oldest

@@ -28,10 +28,12 @@ _AGENT = (
     " ON CONFLICT (agent) DO UPDATE SET doc = excluded.doc"
 )
 _LANE = (
-    "INSERT INTO lane (run, org, state, agent, queued_at, expires_at, doc) VALUES (?, ?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT (run) DO UPDATE SET state = excluded.state, queued_at = excluded.queued_at,"
-    " expires_at = excluded.expires_at, doc = excluded.doc"
+    f"INSERT INTO lane ({rows.LANE_COLUMNS}) VALUES ({', '.join('?' * 9)})"
+    " ON CONFLICT (run) DO UPDATE SET state = excluded.state, place = excluded.place,"
+    " queued_at = excluded.queued_at, expires_at = excluded.expires_at, doc = excluded.doc"
 )
+_PERSONA = "INSERT INTO persona (org, persona_key, version, doc) VALUES (?, ?, ?, ?)"
+_ROUTE = "INSERT INTO provider_route (org, route_id, version, doc) VALUES (?, ?, ?, ?)"
 _CHECKPOINT = (
     "INSERT INTO checkpoint (run, agent, step_index, org, thread_id, status, initial, position, doc)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run, agent, step_index) DO UPDATE SET status = excluded.status,"
@@ -142,6 +144,10 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
         db.executemany(_REPLY, ((r.org, r.name, r.digest, r.status, r.body, r.created_at) for r in changes.replies))
     if changes.keys:
         db.executemany(_KEY, map(rows.key_row, changes.keys))
+    if changes.personas:
+        db.executemany(_PERSONA, map(rows.persona_row, changes.personas))
+    if changes.routes:
+        db.executemany(_ROUTE, map(rows.route_row, changes.routes))
     if changes.counters:
         counted = ((c.position, c.runs, c.agents, org) for org, c in changes.counters.items())
         db.executemany(_COUNTERS, counted)

@@ -10,6 +10,7 @@ from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event
 from towerlog.model.identity import Counters, Key
 from towerlog.model.lease import Lane
+from towerlog.model.registry import Persona, ProviderRoute
 from towerlog.model.run import AgentRow, RunRow, ThreadRow, UsageRow
 
 PAGE_BODY_BYTES = 4 * 1024 * 1024
@@ -109,6 +110,8 @@ class Changes(msgspec.Struct):
     quarantined: list[Quarantined] = []
     replies: list[StoredReply] = []
     keys: list[Key] = []
+    personas: list[Persona] = []
+    routes: list[ProviderRoute] = []
     counters: dict[int, Counters] = {}
     replaces: int | None = None
     """A rebuild: the organisation whose runs, threads, agents, usage and checkpoints are dropped first."""
