@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,17 @@ def test_where_the_data_lies(said: dict[str, str], folder: str, database: str) -
 def test_settings_do_not_change_under_way() -> None:
     with pytest.raises(AttributeError):
         load_settings(environ=NOWHERE).port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("LOG_LEVEL", "loud", "log_level: must be one of"),
+        ("MAX_QUEUE", "-1", "max_queue: must be between"),
+        ("MAX_STREAMS", "many", "TOWERLOG_MAX_STREAMS: max_streams"),
+        ("BOOTSTRAP_KEY_FILE", "/nowhere/key", "TOWERLOG_BOOTSTRAP_KEY_FILE: /nowhere/key"),
+    ],
+)
+def test_a_wrong_value_says_where_it_came_from(name: str, value: str, words: str) -> None:
+    with pytest.raises(BadSetting, match=re.escape(words)):
+        load_settings(environ={f"TOWERLOG_{name}": value})

@@ -64,6 +64,23 @@ MEANINGS: dict[str, str] = {
     "log_level": "debug, info, warning or error.",
 }
 
+LOG_LEVELS = ("debug", "info", "warning", "error")
+_ANY = 1 << 31
+BOUNDS: dict[str, tuple[int, int]] = {
+    "port": (0, 65535),
+    "steps_rate_per_minute": (0, _ANY),
+    "lanes_rate_per_minute": (0, _ANY),
+    "lanes_min_lease_seconds": (1, 3600),
+    "cancel_deadline_seconds": (0, _ANY),
+    "max_body_bytes": (1024, _ANY),
+    "max_event_bytes": (1024, _ANY),
+    "max_depth": (1, 512),
+    "max_in_flight_bytes": (1024, 1 << 40),
+    "max_queue": (1, 1_000_000),
+    "max_streams": (0, 1_000_000),
+    "credits_per_dollar": (0, 1_000_000_000),
+}
+"""What a number may be, both ends included."""
 PREFIX = "TOWERLOG_"
 
 
@@ -79,14 +96,22 @@ def load_settings(
     """Settings from all sources. Raises BadSetting naming the source and the setting."""
     values: dict[str, Any] = {}
     if file is not None:
-        values |= _from_file(file)
-    values |= _from_environment(environ)
-    values |= {name: value for name, value in (flags or {}).items() if value is not None}
-    try:
-        settings = msgspec.convert(values, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        raise BadSetting(str(error).replace("$.", "").replace(" - at", " at setting")) from None
-    return _with_folder(_checked(settings), environ)
+        values |= _typed({name: (str(file), value) for name, value in _from_file(file).items()})
+    values |= _typed(_from_environment(environ))
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    values |= _typed({name: ("--" + name.replace("_", "-"), value) for name, value in given.items()})
+    return _with_folder(_checked(Settings(**values)), environ)
+
+
+def _typed(given: dict[str, tuple[str, Any]]) -> dict[str, Any]:
+    """Values of their settings' types. Raises BadSetting naming the source of the first that is not."""
+    values: dict[str, Any] = {}
+    for name, (source, value) in given.items():
+        try:
+            values[name] = getattr(msgspec.convert({name: value}, Settings, strict=False), name)
+        except msgspec.ValidationError as error:
+            raise BadSetting(f"{source}: {name}: {str(error).partition(' - at')[0]}") from None
+    return values
 
 
 def database_path(settings: Settings) -> Path:
@@ -104,15 +129,23 @@ def _from_file(file: Path) -> dict[str, Any]:
     return values
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
+    values: dict[str, tuple[str, Any]] = {}
     for name in MEANINGS:
         variable = PREFIX + name.upper()
         if environ.get(variable):
-            values[name] = environ[variable]
+            values[name] = (variable, environ[variable])
         elif environ.get(variable + "_FILE"):
-            values[name] = Path(environ[variable + "_FILE"]).read_text().strip()
+            values[name] = (variable + "_FILE", _read_secret(variable + "_FILE", environ[variable + "_FILE"]))
     return values
+
+
+def _read_secret(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise BadSetting(f"{variable}: {path}: {reason}") from None
 
 
 def _checked(settings: Settings) -> Settings:
@@ -120,13 +153,11 @@ def _checked(settings: Settings) -> Settings:
         raise BadSetting("bootstrap_key: must have 32 to 200 characters")
     if settings.database_url and not settings.database_url.startswith("sqlite:///"):
         raise BadSetting("database_url: only sqlite:///PATH is known")
-    if not 0 <= settings.port <= 65535:
-        raise BadSetting("port: must be between 0 and 65535")
-    for name in ("steps_rate_per_minute", "lanes_rate_per_minute", "cancel_deadline_seconds"):
-        if getattr(settings, name) < 0:
-            raise BadSetting(f"{name}: must not be negative")
-    if not 1 <= settings.lanes_min_lease_seconds <= 3600:
-        raise BadSetting("lanes_min_lease_seconds: must be between 1 and 3600")
+    if settings.log_level not in LOG_LEVELS:
+        raise BadSetting(f"log_level: must be one of {', '.join(LOG_LEVELS)}")
+    for name, (lowest, highest) in BOUNDS.items():
+        if not lowest <= getattr(settings, name) <= highest:
+            raise BadSetting(f"{name}: must be between {lowest} and {highest}")
     return settings
 
 

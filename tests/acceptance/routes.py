@@ -39,6 +39,11 @@ def _route(kind: Kind, scopes: str = "", body: Any = None) -> Route:
 
 _RUNNER_BATCH = {"events": [{"type": "thread_started", "data": {"thread_id": "shared-thread", "trace_id": "shared"}}]}
 _SDK_EVENT = {"event_type": "step", "sdk_run_id": "shared-sdk-run", "payload": {"node_name": "n"}}
+_CLIENT_STEP = {"event_id": "shared-event", "client_seq": 1, "type": "step", "data": {"name": "n"}}
+_CLIENT_BATCH = {"client_id": "shared-client", "events": [{**_CLIENT_STEP, "run_key": "shared-key"}], "runs": ["other"]}
+_RUN_REPORT = {"worker_id": "shared-worker", "lease_epoch": 1, "client_id": "shared-client", "events": [_CLIENT_STEP]}
+_PERSONA = {"persona_key": "shared-persona", "version": "1", "agent": "a"}
+_PROVIDER_ROUTE = {"route_id": "shared-route", "provider": "p", "model": "m"}
 _WORKER = {"worker_id": "shared-worker"}
 _CONTAINER_EVENT = {
     "timestamp": "2026-01-02T03:04:05.678Z",
@@ -95,10 +100,18 @@ ROUTES: dict[tuple[str, str], Route] = {
     **{("GET", f"/api/v1/{noun}/{{}}"): _route(Kind.OBJECT, "read") for noun in ["agents", "runs", "threads"]},
     ("GET", "/api/v1/whoami"): _route(Kind.SELF, "ingest read control worker admin"),
     ("POST", "/api/v1/agents"): _route(Kind.NAME, "ingest control admin", {"name": "shared-agent"}),
+    ("POST", "/api/v1/events"): _route(Kind.NAME, "ingest", _CLIENT_BATCH),
+    ("POST", "/api/v1/runs/{}:report"): _route(Kind.OBJECT, "worker", _RUN_REPORT),
     ("GET", "/api/v1/runs/{}/quarantine"): _route(Kind.OBJECT, "read"),
     ("GET", "/api/v1/runs/{}/events"): _route(Kind.OBJECT, "read"),
     ("GET", "/api/v1/runs/{}/checkpoints"): _route(Kind.OBJECT, "read"),
     ("GET", "/api/v1/runs/{}/checkpoints/{}"): _route(Kind.OBJECT, "read"),
+    ("POST", "/api/v1/runs/{}:retry"): _route(Kind.OBJECT, "control"),
+    ("POST", "/api/v1/runs/{}:fork"): _route(Kind.OBJECT, "control", {"step_index": 1}),
+    **{("GET", f"/api/v1/{noun}"): _route(Kind.LIST, "read") for noun in ["personas", "routes"]},
+    **{("GET", f"/api/v1/{noun}/{{}}"): _route(Kind.OBJECT, "read") for noun in ["personas", "routes"]},
+    ("POST", "/api/v1/personas"): _route(Kind.NAME, "admin", _PERSONA),
+    ("POST", "/api/v1/routes"): _route(Kind.NAME, "admin", _PROVIDER_ROUTE),
     ("GET", "/api/v1/keys"): _route(Kind.LIST, "admin"),
     ("POST", "/api/v1/keys"): _route(Kind.NAME, "admin", {"name": "shared-key", "scopes": ["read"]}),
     ("DELETE", "/api/v1/keys/{}"): _route(Kind.OBJECT, "admin"),

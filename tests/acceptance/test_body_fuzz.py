@@ -47,6 +47,12 @@ def nothing(_: httpx2.Client) -> str:
     return ""
 
 
+def client_event(number: int, kind: str, data: dict[str, Any]) -> dict[str, Any]:
+    """An event as a client numbers it; in a report the run is known, and its name is one member too many."""
+    own = {"event_id": f"e{number}", "client_seq": number, "time": 1_775_124_000_123, "agent": "fuzzed-agent"}
+    return {**own, "run_key": "fuzzed-key", "thread": "fuzzed-thread", "type": kind, "data": data}
+
+
 # Path, what its parameter stands for, and a body that is good there.
 GOOD: dict[str, tuple[str, Make, Any]] = {
     "checkpoints": (
@@ -134,6 +140,33 @@ GOOD: dict[str, tuple[str, Make, Any]] = {
         "/api/agents/runs/{}/fail",
         held,
         {"worker_id": WORKER, "lease_epoch": 1, "error": {"type": "t", "message": "m"}},
+    ),
+    "native-events": (
+        "/api/v1/events",
+        nothing,
+        {
+            "client_id": "c",
+            "runs": ["fuzzed-key"],
+            "wait_seconds": 0,
+            "events": [
+                client_event(1, "run.started", {"metadata": {"a": 1}, "labels": {"b": "c"}, "parent_run_key": "p"}),
+                client_event(2, "tool.result", {"tool": "t", "tool_call_id": "c", "duration_ms": 1.5, "success": True}),
+                client_event(3, "checkpoint", {"step_index": 1, "history": MESSAGES, "state": {"k": [1]}}),
+                client_event(4, "other", {"name": "client.dropped", "payload": {"from_seq": 5, "to_seq": 9}}),
+            ],
+        },
+    ),
+    "native-report": (
+        "/api/v1/runs/{}:report",
+        held,
+        {
+            "worker_id": WORKER,
+            "lease_epoch": 1,
+            "lease_seconds": 300,
+            "client_id": "c",
+            "wait_seconds": 0,
+            "events": [client_event(1, "model.call", {"model": "m", "input_tokens": 5, "cost_usd": 0.1})],
+        },
     ),
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.acceptance.feeds import claim, create_run, held_run, log_of, ok, snapshot, started, step
+from tests.acceptance.feeds import cancel, claim, create_run, held_run, log_of, ok, snapshot, started, step
 from tests.acceptance.routes import ROUTES
 from tests.support.readback import ReadBack
 from tests.support.senders import save_batch
@@ -25,6 +25,14 @@ def target(client: httpx2.Client, unique: Any, path: str) -> str:
     if path.startswith("/agents"):
         step(client, unique("sdk"), "run_start", agent_name="idempotent")
         return path.replace("{}", ReadBack(client).agent_id("idempotent"))
+    if path.endswith((":retry", ":fork")):
+        thread = unique("thread")
+        save_batch(client, started(thread, thread), snapshot(thread, thread, 1, []))
+        if path.endswith(":fork"):
+            return path.replace("{}", ReadBack(client).run(thread)["run_id"])
+        run_id = create_run(client, thread)["run_id"]
+        cancel(client, run_id)
+        return path.replace("{}", run_id)
     if path.startswith("/v1/threads"):
         return path.replace("{}", unique("thread"))
     if path == "/api/agents/runs/{}/claim":

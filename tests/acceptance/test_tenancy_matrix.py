@@ -40,6 +40,8 @@ NOWHERE = {
     "trace_id": "no-trace",
     "step_index": "1",
     "checkpoint_id": "1:nobody",
+    "persona_id": "no-persona@1",
+    "route_id": "no-route",
     "action": "cancel",
 }
 """Ids of the right form that nothing has."""
@@ -111,11 +113,14 @@ def furnish(server: Server, name: str) -> Organisation:
     agent_id = back.agent_id(f"agent-{CANARY}")
     push(client, agent_id, container_event(input_summary=CANARY, output_summary=CANARY))
     of_checkpoints = back.run("a-thread")["run_id"]
+    persona = {"persona_key": f"persona-{CANARY}", "version": "1", "agent": f"agent-{CANARY}", "instructions": CANARY}
+    persona_id = ok(client.post("/api/v1/personas", json=persona), 201)["persona_id"]
+    ok(client.post("/api/v1/routes", json={"route_id": f"route-{CANARY}", "provider": CANARY, "model": CANARY}), 201)
     key_id = server.create_key("read", org=name)["key_id"]
     ids = {
         "run_id": run_id, "thread_id": "a-thread", "agent_id": agent_id, "trace_id": "a-trace", "step_index": "1",
         "checkpoint_id": checkpoint_ids(client, of_checkpoints)[0], "checkpointed_run_id": of_checkpoints,
-        "key_id": key_id, "action": "cancel",
+        "key_id": key_id, "persona_id": persona_id, "route_id": f"route-{CANARY}", "action": "cancel",
     }  # fmt: skip
     user_id = detail(client, run_id)["created_by_user_id"]
     return Organisation(name, client, ids, frozenset({CANARY, org_id, user_id, queued, of_checkpoints, key}))
@@ -252,6 +257,8 @@ def all_of(organisation: Organisation) -> dict[str, Any]:
         "agents": ok(client.get("/api/v1/agents")),
         "keys": [key["key_id"] for key in ok(client.get("/api/v1/keys"))["data"]],
         "approvals": ok(client.get("/approvals")),
+        "personas": ok(client.get("/api/v1/personas")),
+        "routes": ok(client.get("/api/v1/routes")),
     }
 
 
@@ -274,7 +281,7 @@ def test_what_is_counted_and_searched_is_mine_alone(mine, theirs) -> None:
     for query in [{"q": CANARY}, {"agent": f"agent-{CANARY}"}, {"model": f"model-{CANARY}"}, {"status": "running"}]:
         assert ok(mine.get("/v1/runs", params=query)) == [], query
         assert ok(mine.get("/api/v1/runs", params=query))["data"] == [], query
-    for noun in ["agents", "threads", "workers", "lanes"]:
+    for noun in ["agents", "threads", "workers", "lanes", "personas", "routes"]:
         assert ok(mine.get(f"/api/v1/{noun}"))["data"] == [], noun
     queue = ok(mine.get("/api/agents/runs"))
     assert queue["data"] == []
@@ -299,6 +306,14 @@ def test_queries_and_bodies_that_name_theirs(mine, theirs) -> None:
         assert "parent_run_id" not in detail(mine, replies[0].json()["run_id"]) or (
             detail(mine, replies[0].json()["run_id"])["parent_run_id"] != run_id
         )
+
+
+@pytest.mark.parametrize("field", ["persona_id", "route_id"])
+def test_a_run_cannot_be_made_with_theirs(mine, theirs, field) -> None:
+    foreign, missing = (mine.post("/v1/threads/t/runs", json={field: ids[field]}) for ids in [theirs.ids, NOWHERE])
+    assert (foreign.status_code, missing.status_code) == (422, 422)
+    assert stripped(foreign, theirs.ids) == stripped(missing, NOWHERE)
+    assert ok(mine.get("/v1/runs")) == []
 
 
 def test_the_same_names_in_two_organisations_are_two_things(mine, theirs) -> None:

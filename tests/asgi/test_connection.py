@@ -110,3 +110,78 @@ async def test_the_head_of_a_whole_reply_comes_without_its_body(port: int) -> No
     said = await reply_to(port, b"HEAD /whole HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert said.startswith(b"HTTP/1.1 200 OK\r\n")
     assert said.endswith(b"\r\n\r\n")
+
+
+class Taker:
+    """An application with a short way: takes what is sent to `/short`, answers when told."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[bytes, Any]] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await app(scope, receive, send)
+
+    def take(self, scope: Any, body: bytes, respond: Any) -> bool:
+        if scope["path"] != "/short":
+            return False
+        self.taken.append((body, respond))
+        return True
+
+
+def post(path: str, body: bytes, *head: str) -> bytes:
+    lines = (f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *head)
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+@pytest.fixture
+async def taker() -> AsyncIterator[tuple[Taker, int]]:
+    """A server with a short way, and its port."""
+    made = Taker()
+    config = uvicorn.Config(
+        made, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False, proxy_headers=False
+    )
+    server, listener = uvicorn.Server(config), listen("127.0.0.1", 0)
+    task = asyncio.create_task(server._serve([listener]))
+    await wait_until_async(lambda: server.started, "the server")
+    yield made, listener.getsockname()[1]
+    server.should_exit = True
+    await task
+    listener.close()
+
+
+async def test_what_came_together_is_answered_in_its_order(taker: tuple[Taker, int]) -> None:
+    """One at a time: what waits behind a request goes the long way, so that no depth of them nests."""
+    made, port = taker
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(post("/short", b"one") + post("/short", b"two") + post("/other", b"three"))
+    await wait_until_async(lambda: bool(made.taken), "the request")
+    [(body, respond)] = made.taken
+    respond(200, [(b"content-length", b"3")], body)
+    said = b""
+    while said.count(b"hello") < 2:
+        said += await asyncio.wait_for(reader.read(1000), 10)
+    assert said.index(b"one") < said.index(b"hello")
+    assert len(made.taken) == 1
+    writer.close()
+
+
+async def test_a_body_that_comes_later_goes_the_long_way(taker: tuple[Taker, int]) -> None:
+    made, port = taker
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(post("/short", b"later")[:-5])
+    said = await asyncio.wait_for(reader.readuntil(b"hello"), 10)
+    assert made.taken == []
+    assert said.startswith(b"HTTP/1.1 200")
+    writer.close()
+
+
+async def test_an_answer_to_nobody_is_dropped(taker: tuple[Taker, int]) -> None:
+    made, port = taker
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(post("/short", b"gone"))
+    await wait_until_async(lambda: bool(made.taken), "the request")
+    cycle = made.taken[0][1].args[0]
+    writer.close()
+    await wait_until_async(lambda: cycle.disconnected, "the hang-up")
+    made.taken[0][1](200, [], b"nobody hears")
+    assert not cycle.response_started

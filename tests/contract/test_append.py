@@ -16,7 +16,7 @@ from towerlog.model.lease import Lane, LaneState
 from towerlog.model.run import AgentRow, Status, ThreadRow, UsageRow
 from towerlog.model.usage import Usage
 from towerlog.store.base import Store
-from towerlog.store.values import Changes, Message, MetaList, Node, Quarantined, RunChange, StoredReply
+from towerlog.store.values import MAX_QUARANTINED, Changes, Message, MetaList, Node, Quarantined, RunChange, StoredReply
 
 APPENDERS = 12
 ROUNDS = 5
@@ -229,3 +229,21 @@ async def test_what_goes_in_comes_out(store: Store, org: int) -> None:
     assert [msgspec.json.encode(one.facts) for one in back] == [msgspec.json.encode(facts)] * len(sent)
     assert await store.log(org, 0, 100) == back
     assert await store.events_at(org, row.run, [2, 99]) == {2: back[1]}
+
+
+async def test_what_is_quarantined_is_kept_once_and_never_without_a_bound(store: Store, org: int) -> None:
+    row = run_row(1, org=org)
+    item = Quarantined(org, row.run, 5, "w", 1, "step", None, b"{}")
+    changes = run_changes(row, [event(1, 1, org=org)])
+    changes.quarantined = [
+        item,
+        msgspec.structs.replace(item, recorded_at=9),
+        msgspec.structs.replace(item, data=b"[]"),
+    ]
+    async with store.begin() as unit:
+        await unit.commit(changes)
+    assert [kept.data for _, kept in await store.quarantined(org, row.run, 10, 0)] == [b"{}", b"[]"]
+    flood = [msgspec.structs.replace(item, event_id=str(n)) for n in range(MAX_QUARANTINED + 5)]
+    async with store.begin() as unit:
+        await unit.commit(Changes(quarantined=flood))
+    assert len(await store.quarantined(org, row.run, 2 * MAX_QUARANTINED, 0)) == MAX_QUARANTINED

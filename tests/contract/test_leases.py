@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Collection, Mapping
+from itertools import combinations
 
 import msgspec
 import pytest
@@ -26,7 +28,7 @@ LEASE_MS = 60_000
 
 def lane(org: int, run: int, state: LaneState = LaneState.QUEUED, **fields: object) -> Lane:
     """A lane that was queued at its run's number."""
-    known = Lane(shard_key(org, run), org, state, "a", run)
+    known = Lane(shard_key(org, run), org, state, "a", run, place=run)
     return msgspec.structs.replace(known, **fields)
 
 
@@ -35,31 +37,59 @@ async def put(store: Store, *lanes: Lane) -> None:
         await unit.commit(Changes(lanes={one.run: one for one in lanes}))
 
 
+async def in_order(
+    store: Store, org: int, agents: Collection[str] | None, labels: Mapping[str, str], now_ms: int
+) -> list[Lane]:
+    """Every lane that a worker may claim, one after the other as the store offers them."""
+    found: list[Lane] = []
+    async with store.begin() as unit:
+        while (one := await unit.lane_claimable(org, agents, labels, now_ms, {lane.run for lane in found})) is not None:
+            found.append(one)
+    return found
+
+
 async def test_the_oldest_in_the_queue_comes_first_then_what_ran_out(store: Store, org: int, other: int) -> None:
     ran_out = lane(org, 1, LaneState.HELD, expires_at=100, worker_id="w")
     held = lane(org, 2, LaneState.HELD, expires_at=101, worker_id="w")
-    back = lane(org, 3, queued_at=9)
-    first = lane(org, 4, queued_at=4)
-    second = lane(org, 5, queued_at=4, agent="b")
-    rest = (lane(org, 6, LaneState.BLOCKED), lane(org, 7, LaneState.DONE), lane(other, 1, queued_at=0))
+    back = lane(org, 3, place=9)
+    first = lane(org, 4, place=4)
+    second = lane(org, 5, place=5, agent="b", queued_at=0)
+    rest = (lane(org, 6, LaneState.BLOCKED), lane(org, 7, LaneState.DONE), lane(other, 1, place=0))
     await put(store, ran_out, held, back, first, second, *rest)
+    assert await in_order(store, org, None, {}, 100) == [first, second, back, ran_out]
+    assert await in_order(store, org, None, {}, 99) == [first, second, back]
+    assert await in_order(store, org, ["b", "c", "b"], {}, 100) == [second]
+    assert await in_order(store, org, ["a"], {}, 100) == [first, back, ran_out]
+    assert await in_order(store, org, [], {}, 100) == []
+    assert await store.lanes_held(org, 10) == [ran_out, held]
+    assert await store.lanes_held(org, 1) == [ran_out]
     async with store.begin() as unit:
-        assert await unit.lanes_claimable(org, None, 100, 10) == [first, second, back, ran_out]
-        assert await unit.lanes_claimable(org, None, 99, 10) == [first, second, back]
-        assert await unit.lanes_claimable(org, None, 100, 2) == [first, second]
-        assert await unit.lanes_claimable(org, ["b", "c"], 100, 10) == [second]
-        assert await unit.lanes_claimable(org, ["a"], 100, 10) == [first, back, ran_out]
-        assert await unit.lanes_claimable(org, [], 100, 10) == []
         assert await unit.lanes_expired(100, 10) == [ran_out]
         assert await unit.lanes_expired(101, 10) == [ran_out, held]
         assert await unit.lanes_expired(101, 1) == [ran_out]
         assert await unit.lanes([held.run, shard_key(org, 99)]) == {held.run: held}
 
 
+async def test_a_worker_finds_what_it_has_all_labels_of_and_nothing_else(store: Store, org: int) -> None:
+    """Every subset of some labels, asked for by every subset: held against the plain definition."""
+    names = [("gpu", "yes"), ("gpu", "no"), ("region", "eu"), ("", ""), ("zone", "\x1f1")]
+    sets = [dict(chosen) for size in range(4) for chosen in combinations(names, size)]
+    lanes = [lane(org, n + 1, labels=labels, place=1000 - n, agent="ab"[n % 2]) for n, labels in enumerate(sets)]
+    twice = [lane(org, n + 501, labels=labels, place=2000 + n) for n, labels in enumerate(sets)]
+    late = lane(org, 999, LaneState.HELD, labels={"gpu": "yes"}, place=1, expires_at=5)
+    await put(store, *lanes, *twice, late)
+    queued = sorted([*lanes, *twice], key=lambda one: one.place)
+    for labels in (*sets, dict(names[1:]), {"more": "x", **dict(names)}):
+        for agents in (None, ["a"], ["b", "c"], ["a", "b"]):
+            expected = [one for one in [*queued, late] if one.labels.items() <= labels.items()]
+            expected = [one for one in expected if agents is None or one.agent in agents]
+            assert await in_order(store, org, agents, labels, 5) == expected, (labels, agents)
+
+
 async def test_lanes_are_counted_and_listed(store: Store, org: int, other: int) -> None:
     assert await store.lane_counts(org) == (0, 0, None)
     queued, held = lane(org, 1), lane(org, 2, LaneState.HELD, expires_at=5)
-    blocked, done = lane(org, 3, LaneState.BLOCKED, queued_at=0), lane(org, 4, LaneState.DONE)
+    blocked, done = lane(org, 3, LaneState.BLOCKED, place=0), lane(org, 4, LaneState.DONE)
     await put(store, queued, held, blocked, done, lane(other, 1, queued_at=0))
     assert await store.lane_counts(org) == (1, 1, 1)
     assert await store.lanes(org, 10) == [blocked, queued, held]
@@ -68,12 +98,12 @@ async def test_lanes_are_counted_and_listed(store: Store, org: int, other: int) 
 
 
 async def test_a_lane_moves_and_is_found_where_it_is_now(store: Store, org: int) -> None:
-    await put(store, lane(org, 1))
+    await put(store, lane(org, 1, labels={"gpu": "yes"}))
     held = lane(org, 1, LaneState.HELD, worker_id="w", expires_at=50, epoch=1, labels={"gpu": "yes"})
     await put(store, held)
     async with store.begin() as unit:
-        assert await unit.lanes_claimable(org, None, 49, 10) == []
-        assert await unit.lanes_claimable(org, None, 50, 10) == [held]
+        assert await unit.lane_claimable(org, None, {}, 49, ()) is None
+        assert await unit.lane_claimable(org, None, {"gpu": "yes"}, 50, ()) == held
 
 
 async def make_engine(store: Store, clock: FakeClock, ids: SeededIds) -> tuple[QuietEngine, Principal]:

@@ -15,6 +15,7 @@ from towerlog.model.command import RunFilter
 from towerlog.model.event import EventType, OpenRun, RunByForeignId, RunById, RunByTrace
 from towerlog.model.identity import Counters, Key, shard_key
 from towerlog.model.lease import Lane, LaneState
+from towerlog.model.registry import Persona, ProviderRoute
 from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
 from towerlog.store.base import Store
 from towerlog.store.values import Changes, Message, MetaList, Node, Quarantined, RunChange, StoredReply
@@ -275,6 +276,11 @@ async def test_a_row_of_another_organisation_is_absent(store: Store, org: int, o
         "metas": await store.metas(org, b"l" * 16),
         "lane": await store.lane(org, run),
         "lanes": await store.lanes(org, 10),
+        "lanes held": await store.lanes_held(org, 10),
+        "persona": await store.persona(org, "persona", "1"),
+        "personas": await store.personas(org, 10, None),
+        "route": await store.route(org, "route"),
+        "routes": await store.routes(org, 10, None),
         "users": await store.users(org, [identity(2)[1].user_id]),
         "keys": [key for key in await store.keys(org, 10, None) if key.org != org],
     }
@@ -298,7 +304,9 @@ async def test_a_row_of_another_organisation_is_absent(store: Store, org: int, o
             "checkpoints": await unit.checkpoints_waiting(org, theirs.trace_id, 0),
             "nodes": await unit.nodes_known(org, [b"n" * 16]),
             "metas": await unit.metas_known(org, [b"l" * 16]),
-            "claimable": await unit.lanes_claimable(org, None, 2**50, 10),
+            "claimable": await unit.lane_claimable(org, None, {}, 2**50, ()),
+            "persona": await unit.persona(org, "persona", None),
+            "route": await unit.route(org, "route"),
             "reply": await unit.reply(org, "route\nkey"),
             "key": await unit.key(org, identity(2)[2].key_id),
         }
@@ -318,6 +326,8 @@ async def fill_whole(store: Store, org: int) -> RunRow:
     changes.usage = {(org, 7, "agent", "", "running"): UsageRow(org, 7, "agent", "", "running", 1)}
     waiting = CheckpointRow(org, row.run, "agent", 0, thread, "waiting_for_approval", 1, 1, "", 0, True, "", 5, 5)
     changes.checkpoints = {(row.run, "agent", 0): waiting}
+    changes.personas = [Persona(org, "persona", "1", "agent", 5)]
+    changes.routes = [ProviderRoute(org, "route", 1, "p", "m", 5)]
     changes.lanes = {row.run: Lane(row.run, org, LaneState.QUEUED, "agent", 5)}
     changes.messages = [Message(org, b"m" * 16, b"{}")]
     changes.metas = [MetaList(org, b"l" * 16, b"", b"[{}]")]

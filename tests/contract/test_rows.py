@@ -15,7 +15,7 @@ from towerlog.engine import identities
 from towerlog.engine.audit import rebuild_org, verify_org
 from towerlog.errors import StorageFailed
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.command import Append
+from towerlog.model.command import Append, RunFilter
 from towerlog.model.event import CheckpointFacts, Draft, EventType, Facts, History
 from towerlog.model.identity import Counters, Principal, Scope, shard_key
 from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
@@ -273,3 +273,19 @@ async def test_a_child_hangs_below_the_one_run_that_is_named_its_parent(store: S
     assert parents == {asked[0]: again.run_id, asked[1]: elsewhere.run_id}
     children = {row.run_id: await store.run_children(org, row, 10) for row in (first, again, elsewhere)}
     assert children == {first.run_id: [], again.run_id: [near], elsewhere.run_id: [far]}
+
+
+async def test_a_child_finds_its_parent_by_its_senders_name(store: Store, org: int, other: int) -> None:
+    """Whichever of the two came first."""
+    child = run_row(1, org=org, parent_key="foreign:sdk:k")
+    parent = run_row(2, org=org, foreign_id="sdk:k")
+    nameless = run_row(3, org=org)
+    theirs = run_row(1, org=other, foreign_id="sdk:k")
+    for rows in ((child, parent, nameless), (theirs,)):
+        await commit(store, Changes(runs={row.run: RunChange(None, row) for row in rows}))
+    asked = [("foreign:sdk:k", child.thread_id), ("foreign:sdk:l", child.thread_id)]
+    assert await store.run_ids_of_parents(org, asked) == {asked[0]: parent.run_id}
+    found = {row.run_id: await store.run_children(row.org, row, 10) for row in (parent, nameless, theirs)}
+    assert found == {parent.run_id: [child], nameless.run_id: [], theirs.run_id: []}
+    listed = await store.runs(org, RunFilter(parent_run_id=parent.run_id), 10, None)
+    assert listed == [child]

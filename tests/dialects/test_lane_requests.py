@@ -138,7 +138,7 @@ def test_a_claim() -> None:
     assert decode(call({"worker_id": "w"})) == Claim("w", 300_000)
     body = {"worker_id": "w", "lease_seconds": 60, "agents": ["a"], "labels": {"gpu": "yes"}, "wait_seconds": 20}
     assert decode(call(body)) == Claim("w", 60_000, ("a",), {"gpu": "yes"}, 20_000)
-    assert decode(call({"worker_id": "w", "agents": [], "labels": None})) == Claim("w", 300_000)
+    assert decode(call({"worker_id": "w", "agents": None, "labels": None})) == Claim("w", 300_000)
 
 
 WRONG_CLAIMS = [

@@ -11,6 +11,7 @@ import pytest
 from tests.dialects.calls import AGENT, NOW, OTHER_RUN, RUN, view, with_view
 from towerlog.dialects.views import credits_of, full_row, run_detail
 from towerlog.model.lease import Lane, LaneState
+from towerlog.model.ledger import Ledger
 from towerlog.model.run import Status
 from towerlog.model.usage import Usage
 
@@ -91,3 +92,37 @@ def test_a_lane_that_is_done_has_no_deadline() -> None:
     found = run_detail(with_view(view(status=Status.COMPLETED, ended_at=NOW), lane=lane), 1000).lane
     assert found is not None
     assert found.lease_expires_at is None
+
+
+def test_a_run_whose_clients_give_no_numbers_is_neither_complete_nor_not() -> None:
+    assert written(run_detail(view(), 1000))["delivery"] == {"complete": None, "truncated": False, "clients": []}
+
+
+@pytest.mark.parametrize(
+    ("ledger", "shown"),
+    [
+        (Ledger(((1, 3),), (), 3), (True, False, 3, 3, [], 0)),
+        (Ledger(((1, 1), (4, 5)), (), 5), (False, False, 3, 5, [[2, 3]], 0)),
+        (Ledger(((1, 1),), ((2, 5),), 5), (False, False, 1, 5, [], 4)),
+        (Ledger(((1, 4),), (), 9, horizon=4, beyond=2), (False, True, 6, 9, [], 0)),
+    ],
+    ids=["whole", "with a hole", "with a loss", "past its bound"],
+)
+def test_the_ledger_of_a_client(ledger, shown) -> None:
+    whole = Ledger(((1, 1),), (), 1)
+    delivery = written(run_detail(view(clients={"c": ledger, "d": whole}), 1000))["delivery"]
+    client, other = delivery["clients"]
+    figures = [client[name] for name in ("received", "highest", "missing", "dropped")]
+    assert (delivery["complete"], delivery["truncated"], *figures) == shown
+    assert (client["client_id"], client["truncated"], other["client_id"]) == ("c", delivery["truncated"], "d")
+
+
+def test_more_clients_than_are_counted_make_nothing_complete() -> None:
+    delivery = run_detail(view(clients={"c": Ledger(((1, 1),), (), 1)}, uncounted_clients=True), 1000).delivery
+    assert (delivery.complete, delivery.truncated) == (False, True)
+
+
+def test_a_list_does_not_name_the_clients() -> None:
+    clients = {"c": Ledger(((1, 1), (3, 3)), (), 3)}
+    delivery = run_detail(view(clients=clients), 1000, in_list=True).delivery
+    assert (delivery.complete, delivery.clients) == (False, None)

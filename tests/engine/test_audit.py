@@ -135,7 +135,7 @@ LOG = {
     "a rotten body": (f"UPDATE event SET data = zeroblob(9) {at(4)}", "position 4 cannot be read"),
     "a feed that misses one": (f"UPDATE event SET feed = NULL {at(2)}", "position 2: its place in its agent's feed"),
     "a feed with one too many": (f"UPDATE event SET feed = agent {at(4)}", "position 4: its place in its agent's feed"),
-    "a feed of another agent": (f"UPDATE event SET feed = feed + 1 {at(3)}", "position 3: its place in its agent's"),
+    "a feed of another agent": (f"UPDATE event SET feed = feed + 1 {at(2)}", "position 2: its place in its agent's"),
 }
 ROWS = {
     "a run's row": (doc("run", "late_events", "7"), "differs from its rebuild in late_events"),

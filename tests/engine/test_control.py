@@ -24,7 +24,8 @@ from towerlog.model.command import (
 from towerlog.model.event import CheckpointFacts, EventType, Facts, RunById
 from towerlog.model.lease import LaneState
 from towerlog.model.outcome import Claimed, Decided, NothingToClaim, RunCreated
-from towerlog.model.run import MAX_PENDING, Status
+from towerlog.model.run import MAX_PENDING, MAX_THREAD_QUEUE, Status
+from towerlog.store.values import Changes
 
 E = EventType
 LEASE_MS = 60_000
@@ -293,3 +294,22 @@ async def test_control_leaves_a_sound_log(rig: Rig) -> None:
     complaints: list[str] = []
     assert await verify_org(rig.store, rig.org, complaints.append) == 0, complaints
     assert isinstance(await rig.append(draft(run=RunById(run_id))), list)
+
+
+async def test_a_threads_queue_has_an_end(rig: Rig) -> None:
+    first = await create(rig)
+    thread = await rig.store.thread(rig.org, "t")
+    assert thread is not None
+    crowd = (*thread.lane_runs, *range(10**6, 10**6 + MAX_THREAD_QUEUE - 2))
+    async with rig.store.begin() as unit:
+        await unit.commit(Changes(threads={(rig.org, "t"): msgspec.structs.replace(thread, lane_runs=crowd)}))
+    rig.engine.forget()
+    await create(rig)
+    log = await rig.log()
+    with pytest.raises(ThreadBusy) as refused:
+        await create(rig)
+    assert str(MAX_THREAD_QUEUE) in refused.value.message
+    assert await rig.log() == log
+    await create(rig, "another")
+    await rig.do(CancelRun(first))
+    await create(rig)

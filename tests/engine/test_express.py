@@ -33,9 +33,12 @@ def story() -> list[Draft]:
         draft(E.STEP, y, facts=Facts(name="named", model="m")),
         draft(E.STEP, y, natural_key="once"),
         draft(E.STEP, y, natural_key="once"),
+        draft(E.STEP, y, facts=Facts(client_id="c", client_seq=1)),
+        draft(E.STEP, y, facts=Facts(client_id="c", client_seq=4)),
         draft(E.RUN_COMPLETED, x),
         draft(E.STEP, x),
         draft(E.STEP, x, event_id="1"),
+        draft(E.STEP, x, facts=Facts(client_id="c", client_seq=1)),
         draft(E.LANE_REPORT, y, data={"phase": "p"}),
     ]
 
@@ -68,6 +71,7 @@ async def test_both_ways_lead_to_the_same_log_and_rows(
     async with open_rig(tmp_path / "short") as rig:
         quick = await tell(rig, at_once)
         rows = await rig.store.rows(rig.org)
+        assert {row.clients["c"].received for row in rows.runs} == {((1, 1),), ((1, 1), (4, 4))}
     assert taken >= 3, "the short way was not taken"
     monkeypatch.setattr(ingest, "append_plain", lambda *_: None)
     async with open_rig(tmp_path / "long") as rig:

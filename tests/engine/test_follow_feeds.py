@@ -17,9 +17,10 @@ from tests.engine.following import (
 )
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
-from towerlog.engine import follow
 from towerlog.engine.follow import OTHER_LOG
-from towerlog.model.event import Event, Facts
+from towerlog.model.command import ListAgents, Tail
+from towerlog.model.event import FEED_TYPES, FEED_TYPES_WHEN_SPENT, Event, Facts
+from towerlog.model.usage import Usage, UsageReport
 
 
 async def test_a_feed_begins_with_its_newest_and_goes_on(rig: Rig) -> None:
@@ -77,10 +78,20 @@ async def test_a_feed_whose_ring_begins_in_the_middle_misses_nothing(rig: Rig, m
 async def test_a_feed_holds_only_what_has_a_place_there(rig: Rig) -> None:
     await append(rig)
     follower = await feed_of(rig, 0)
-    reading = asyncio.create_task(read_count(follower, len(follow.FEED_TYPES)))
+    spent = Facts(report=UsageReport(Usage(input_tokens=1), "delta"))
+    reading = asyncio.create_task(read_count(follower, len(FEED_TYPES)))
     for kind in E:
-        await rig.append(draft(kind, traced(kind), agent="a", facts=Facts()))
-    log = await rig.log()
-    expected = [event.position for event in log if event.type in follow.FEED_TYPES]
+        await rig.append(draft(kind, traced(kind), agent="a", facts=spent))
+    expected = [event.position for event in await rig.log() if event.type in FEED_TYPES]
     assert await asyncio.wait_for(reading, DEADLINE_S) == expected
     follower.close()
+
+
+async def test_a_page_of_a_feed_counts_only_what_shows(rig: Rig) -> None:
+    """Ends and turns that spent nothing do not use up the number of events that a reader asks for."""
+    await append(rig, 1, E.TOOL_CALL)
+    for kind in FEED_TYPES_WHEN_SPENT:
+        await rig.append(draft(kind, traced(f"free-{kind}"), agent="a", facts=Facts()))
+    [agent] = (await rig.do(ListAgents(1, name="a"))).rows
+    page = await rig.do(Tail(agent.agent_id, 1))
+    assert [event.type for event in page.events] == [E.TOOL_CALL]

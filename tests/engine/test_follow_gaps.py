@@ -109,3 +109,13 @@ async def test_of_a_run_that_has_ended_another_logs_cursor_is_never_finished(rig
     assert await read(follower) == OTHER_LOG
     assert await read_to_end(follower) == [1]
     follower.close()
+
+
+async def test_an_ended_run_that_was_trimmed_whole_says_so_and_ends(rig: Rig) -> None:
+    run_id = await append(rig, 4)
+    await append(rig, 1, E.RUN_COMPLETED)
+    await rig.store.run_trim(rig.org, (await rig.run(run_id)).run, 6)
+    follower = await open_follower(rig, run_id, after_seq=2)
+    assert await read(follower) == b'event: gap\ndata: {"requested":2,"oldest_seq":6,"missing":3}\n\n'
+    assert await asyncio.wait_for(follower.read(), DEADLINE_S) is None
+    follower.close()

@@ -55,6 +55,18 @@ async def test_a_trace_is_one_run_of_its_thread(rig: Rig) -> None:
     assert (row.thread_id, row.trace_id, row.source, row.created_by) == ("a", "x", "steps", rig.principal.user_id)
 
 
+async def test_a_parent_by_its_senders_name_is_the_run_that_has_it(rig: Rig) -> None:
+    parent = await one(rig, draft(run=RunByForeignId("sdk:p", "p")))
+    named = {"p": f"run:{parent.run_id}", parent.run_id: f"run:{parent.run_id}", "later": "foreign:sdk:later"}
+    for name, expected in named.items():
+        child = RunByForeignId(f"sdk:child of {name}", "c")
+        start = await one(rig, draft(E.RUN_STARTED, child, facts=Facts(fills=True, parent_key=f"foreign:sdk:{name}")))
+        assert (await rig.run(start.run_id)).parent_key == expected
+    later = await one(rig, draft(run=RunByForeignId("sdk:later", "l")))
+    [child] = await rig.store.run_children(rig.org, await rig.run(later.run_id), 10)
+    assert child.foreign_id == "sdk:child of later"
+
+
 async def test_the_same_run_is_found_in_the_same_group_and_in_later_ones(rig: Rig) -> None:
     refs = (traced("x", "t"), OpenRun("t"), RunByForeignId("steps:f", "u"), OpenRun("u"))
     first = await stored(rig, *(draft(run=ref) for ref in refs))

@@ -12,7 +12,10 @@ from towerlog.engine.reads import position_of
 from towerlog.errors import Invalid, LeaseLost, NotFound
 from towerlog.model import command as c
 from towerlog.model.event import CheckpointFacts, EventType, Facts, RunById
+from towerlog.model.identity import shard_key
+from towerlog.model.lease import Lane, LaneState
 from towerlog.model.outcome import Stored
+from towerlog.store.values import Changes
 
 E = EventType
 NOWHERE = "00000000-0000-7000-8000-00000000dead"
@@ -295,3 +298,25 @@ async def test_workers_are_those_whose_leases_run(rig: Rig) -> None:
     await rig.do(c.Report(ids[2], "w2", []))
     [left] = (await rig.do(c.ListWorkers(10))).rows
     assert (left.worker_id, left.last_heartbeat) == ("w2", rig.clock.steady_ms())
+
+
+async def test_workers_are_found_behind_any_number_of_runs_that_wait(rig: Rig) -> None:
+    await rig.do(c.Claim("nobody", 1000))
+    waiting = [Lane(shard_key(rig.org, 500_000 + n), rig.org, LaneState.QUEUED, "a", 0, {}, 0) for n in range(1001)]
+    async with rig.store.begin() as unit:
+        await unit.commit(Changes(lanes={one.run: one for one in waiting}))
+    run_id = (await rig.do(c.CreateRun("t", agent="b"))).run_id
+    await rig.do(c.Claim("w", 60_000, ("b",)))
+    assert [(one.worker_id, one.run_ids) for one in (await rig.do(c.ListWorkers(10))).rows] == [("w", (run_id,))]
+
+
+@pytest.mark.parametrize(("keys", "limit"), [(2, 2), (4, 2), (3, 3)])
+async def test_a_full_last_page_of_keys_says_that_it_is_the_last(rig: Rig, keys: int, limit: int) -> None:
+    for number in range(keys - 1):
+        await rig.do(c.CreateKey(str(number), ()))
+    before, seen, pages = None, [], 0
+    while pages == 0 or before is not None:
+        page = await rig.do(c.ListKeys(limit, before))
+        seen += [key.key_id for key in page.rows]
+        before, pages = page.next, pages + 1
+    assert (len(seen), len(set(seen)), pages) == (keys, keys, keys // limit)

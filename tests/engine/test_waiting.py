@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from towerlog.engine.waiting import Ticket, Waiting
+import pytest
+
+from towerlog.engine.waiting import Ticket, Topic, Waiting
 
 DEADLINE_S = 10
 FOR_EVER_MS = 3_600_000
@@ -29,6 +31,17 @@ async def test_all_who_wait_for_a_topic_are_woken() -> None:
     tasks = [await sleeper(waiting, waiting.enter(QUEUE)) for _ in range(3)]
     waiting.wake(QUEUE)
     await done(*tasks)
+
+
+@pytest.mark.parametrize("news", [("run", 1), ("run", 2)])
+async def test_who_waits_for_several_topics_is_woken_by_any(news: Topic) -> None:
+    waiting = Waiting()
+    ticket = waiting.enter(("run", 1), ("run", 2))
+    task = await sleeper(waiting, ticket)
+    waiting.wake(news)
+    await done(task)
+    waiting.leave(ticket)
+    assert not waiting
 
 
 async def test_nobody_is_woken_for_anothers_news() -> None:

@@ -49,6 +49,7 @@ async def check_story(rig: Rig, name: str, story: list[tuple[str, Any]]) -> None
     check_sums(rows)
     for row in rows.runs:
         await check_status(rig, who, row)
+        await check_numbers(rig, who, row)
     for thread in rows.threads:
         runs = [row for row in rows.runs if row.thread_id == thread.thread_id]
         assert thread.open_runs == tuple(sorted(row.run for row in runs if not row.is_terminal()))
@@ -69,6 +70,25 @@ def check_sums(rows: Rows) -> None:
     assert events == sum(agent.event_count for agent in rows.agents)
     assert len(rows.runs) == sum(cell.runs_started for cell in rows.usage)
     assert sum(row.is_terminal() for row in rows.runs) == sum(cell.runs_ended for cell in rows.usage)
+
+
+async def check_numbers(rig: Rig, who: Principal, row: RunRow) -> None:
+    """The ledger tells what a set of the numbers of all stored events would."""
+    received: dict[str, set[int]] = {}
+    dropped: dict[str, set[int]] = {}
+    for event in await rig.store.events(who.org, row.run, 0, 1000):
+        facts = event.facts
+        if facts.client_id is None or facts.client_seq is None:
+            continue
+        received.setdefault(facts.client_id, set()).add(facts.client_seq)
+        first, last = facts.client_dropped or (1, 0)
+        dropped.setdefault(facts.client_id, set()).update(range(first, last + 1))
+    assert set(row.clients) == set(received)
+    for client_id, ledger in row.clients.items():
+        came, gone = received[client_id], dropped[client_id] - received[client_id]
+        assert (ledger.received_count(), ledger.dropped_count()) == (len(came), len(gone))
+        holes = {number for first, last in ledger.missing() for number in range(first, last + 1)}
+        assert holes == set(range(1, max(came | gone) + 1)) - came - gone
 
 
 async def check_status(rig: Rig, who: Principal, row: RunRow) -> None:

@@ -19,6 +19,7 @@ from towerlog.model.run import (
     MAX_PENDING,
     TERMINAL,
     TRANSITIONS,
+    ForkedFrom,
     Part,
     Pending,
     RunRow,
@@ -64,6 +65,7 @@ def reported(row: RunRow, agent: str, usage: Usage, kind: Any = "total", *, whol
 
 def test_a_run_begins_as_it_was_born() -> None:
     born = Born("id", "thread", "trace", "steps:1", True, "user", "trace:p", "before", "persona", "route", "steps")
+    born = msgspec.structs.replace(born, retry_of="first", forked_from=ForkedFrom("other", 3, "a"))
     row = run_fold.begin(event(7, 1, facts=Facts(born=born)))
     assert row == RunRow(
         row.run,
@@ -81,6 +83,8 @@ def test_a_run_begins_as_it_was_born() -> None:
         resumed_from="before",
         persona_id="persona",
         route_id="route",
+        retry_of="first",
+        forked_from=ForkedFrom("other", 3, "a"),
     )
     assert (row.last_seq, row.started_at, row.has_lane) == (0, None, False)
 

@@ -30,7 +30,7 @@ class Run:
 
     number: int
     thread: str
-    queued_at: int
+    place: int
     parent: str | None = None
     lane: str = "blocked"
     status: str = "queued"
@@ -60,23 +60,26 @@ class Model:
 
     def __init__(self) -> None:
         self.runs: dict[str, Run] = {}
+        self._places = 0
+
+    def _next_place(self) -> int:
+        self._places += 1
+        return self._places
 
     # what can be asked
 
     def create(self, run_id: str, thread: str, parent: str | None, now: int) -> str:
         busy = any(run.thread == thread and not run.ended for run in self.runs.values())
-        self.runs[run_id] = Run(len(self.runs) + 1, thread, now, parent, "blocked" if busy else "queued")
+        self.runs[run_id] = Run(len(self.runs) + 1, thread, self._next_place(), parent, "blocked" if busy else "queued")
         return "ok"
 
     def claimable(self, now: int) -> list[str]:
         """Queued ones first, then those that ran out; oldest first."""
-        queued = [(run.queued_at, run.number, run_id) for run_id, run in self.runs.items() if run.lane == "queued"]
+        queued = [(run.place, run_id) for run_id, run in self.runs.items() if run.lane == "queued"]
         ran_out = [
-            (run.queued_at, run.number, run_id)
-            for run_id, run in self.runs.items()
-            if run.lane == "held" and run.deadline <= now
+            (run.place, run_id) for run_id, run in self.runs.items() if run.lane == "held" and run.deadline <= now
         ]
-        return [run_id for *_, run_id in (*sorted(queued), *sorted(ran_out))]
+        return [run_id for _, run_id in (*sorted(queued), *sorted(ran_out))]
 
     def claim(self, candidates: list[str], worker: str, lease_ms: int, now: int) -> str | None:
         """The run that must be handed out, out of those that were claimable when the group began."""
@@ -127,7 +130,7 @@ class Model:
             return "ok"
         run.lane, run.status, run.worker, run.released_by = "queued", "queued", None, worker
         run.attempt -= 1
-        run.queued_at = now
+        run.place = self._next_place()
         return "ok"
 
     def finish(self, run_id: str, worker: str, epoch: int | None, item: Sent) -> str:

@@ -19,7 +19,7 @@ import pytest
 from towerlog.engine import control, ingest, leases, plan, repeats, upkeep, writer
 from towerlog.model import lease
 from towerlog.projections import runs
-from towerlog.store import sqlite_lookups, sqlite_writes
+from towerlog.store import sqlite_queue, sqlite_writes
 
 
 class Mutant(msgspec.Struct, frozen=True):
@@ -76,7 +76,12 @@ MUTANTS = (
         "if not (held := lane):",
     ),
     Mutant("a release costs an attempt", leases.release, "attempt=held.attempt - 1", "attempt=held.attempt"),
-    Mutant("a released run keeps its place in the queue", leases.release, "queued_at=plan.steady,", ""),
+    Mutant(
+        "a released run keeps its place in the queue",
+        leases.release,
+        "place=(await plan.counters(row.org)).position + 1,",
+        "",
+    ),
     Mutant("a repeated release is an error", leases.release, "lane.released_by == command.worker_id", "False"),
     Mutant("a renewal shortens", leases._renewed, "max(expires_at, lane.expires_at or 0)", "plan.steady + 1"),
     Mutant("a report does not renew", leases.report, "_renewed(plan, lane, command.lease_ms)", "lane"),
@@ -126,8 +131,8 @@ MUTANTS = (
     Mutant("a restart keeps the old deadlines", sqlite_writes._refreshed, "now_ms + lane.lease_ms", "lane.expires_at"),
     Mutant(
         "the newest is claimed first",
-        sqlite_lookups.lanes_claimable,
-        '{_OLDEST_FIRST}"\n    found',
-        'ORDER BY queued_at DESC, run DESC LIMIT ?"\n    found',
+        sqlite_queue._oldest,
+        "ORDER BY place",
+        "ORDER BY place DESC",
     ),
 )

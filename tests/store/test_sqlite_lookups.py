@@ -12,7 +12,6 @@ from tests.support.factories import event, run_changes, run_row, traced
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import OpenRun, RunByForeignId, RunById
 from towerlog.model.identity import Counters
-from towerlog.model.lease import Lane, LaneState
 from towerlog.model.run import Status, ThreadRow
 from towerlog.store import sqlite_lookups as lookups
 from towerlog.store.sqlite_writes import write_changes
@@ -39,8 +38,6 @@ BY_INDEX: dict[str, tuple[Question, str]] = {
     "nodes": (lambda db: lookups.nodes_known(db, 1, [b"k"]), "COVERING INDEX node_by_key (org=? AND key=?)"),
     "metas": (lambda db: lookups.metas_known(db, 1, [b"k"]), "COVERING INDEX meta_list_by_key (org=? AND key=?)"),
     "lanes": (lambda db: lookups.lanes_of_runs(db, [1, 2]), "lane USING INTEGER PRIMARY KEY (rowid=?)"),
-    "claimable": (lambda db: lookups.lanes_claimable(db, 1, None, 5, 3), "lane_queued (org=?)"),
-    "claimable-by-agents": (lambda db: lookups.lanes_claimable(db, 1, ["a"], 5, 3), "lane_queued (org=?)"),
     "expired": (lambda db: lookups.lanes_expired(db, 5, 3), "lane_held (expires_at<?)"),
     "cancelling": (lambda db: lookups.runs_cancelling(db, 5, 3), "run_cancelling (cancel_requested_at<?)"),
     "reply": (lambda db: lookups.stored_reply(db, 1, "r"), "(org=? AND name=?)"),
@@ -110,26 +107,6 @@ def test_runs_that_are_each_others_parents_are_each_found_once(db: apsw.Connecti
     one, two = run_row(1, parent_key="trace:trace-2"), run_row(2, parent_key="trace:trace-1")
     write_changes(db, Changes(runs={row.run: RunChange(None, row) for row in (one, two)}))
     assert lookups.run_descendants(db, 1, one, 10) == [two]
-
-
-def lane(number: int, state: LaneState, queued_at: int, expires_at: int | None = None, *, org: int = 1) -> Lane:
-    """A lane of an agent that is named for whether its number is even."""
-    return Lane(run_row(number, org=org).run, org, state, "ab"[number % 2], queued_at, expires_at=expires_at)
-
-
-def test_queued_lanes_are_claimed_before_those_that_ran_out_each_oldest_first(db: apsw.Connection, org: int) -> None:
-    queued = [lane(1, LaneState.QUEUED, 30), lane(2, LaneState.QUEUED, 20)]
-    late = [lane(3, LaneState.HELD, 9, 100), lane(4, LaneState.HELD, 8, 90)]
-    never = [lane(5, LaneState.HELD, 1, 101), lane(6, LaneState.BLOCKED, 1), lane(7, LaneState.DONE, 1, 5)]
-    theirs = [lane(8, LaneState.QUEUED, 1, org=2), lane(9, LaneState.HELD, 1, 80, org=2)]
-    write_changes(db, Changes(lanes={one.run: one for one in (*queued, *late, *never, *theirs)}))
-    expected = [queued[1], queued[0], late[1], late[0]]
-    assert lookups.lanes_claimable(db, org, None, 100, 10) == expected
-    assert lookups.lanes_claimable(db, org, None, 100, 3) == expected[:3]
-    assert lookups.lanes_claimable(db, org, None, 100, 1) == expected[:1]
-    assert lookups.lanes_claimable(db, org, ["a"], 100, 10) == [queued[1], late[1]]
-    assert lookups.lanes_claimable(db, org, [], 100, 10) == []
-    assert lookups.lanes_expired(db, 100, 10) == [theirs[1], late[1], late[0]]
 
 
 def test_the_checkpoints_of_a_trace_come_newest_first(db: apsw.Connection, org: int) -> None:

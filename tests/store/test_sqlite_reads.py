@@ -29,6 +29,8 @@ def runs(before: int | None = None, **wanted: object) -> Question:
 
 # What is asked, and the words that its plan must have: in the order that is wanted, without sorting whole rows.
 IN_ORDER: dict[str, tuple[Question, str]] = {
+    "lanes": (lambda db: reads.lanes(db, 1, 10, None), "lane_open (org=?)"),
+    "lanes-held": (lambda db: reads.lanes_held(db, 1, 10), "lane_held_by_org (org=?)"),
     "runs": (runs(), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
     "runs-next-page": (runs(before=ROW.run), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
     "runs-by-agent": (runs(agent="a"), "run_by_agent (org=? AND agent=?"),
@@ -64,14 +66,14 @@ SORTED: dict[str, tuple[Question, str]] = {
     "children": (lambda db: reads.run_children(db, 1, ROW, 10), "run_by_parent (org=? AND parent_key=?)"),
     "parents-by-trace": (lambda db: reads.run_ids_of_parents(db, 1, [("trace:x", "t")]), "run_by_trace (org=?"),
     "parents-by-id": (lambda db: reads.run_ids_of_parents(db, 1, [("run:x", "t")]), "run_by_id (org=? AND run_id=?)"),
+    "parents-by-name": (lambda db: reads.run_ids_of_parents(db, 1, [("foreign:x", "t")]), "run_by_foreign_id (org=?"),
     "latest": (lambda db: reads.checkpoint_latest(db, 1, "t"), "(org=? AND thread_id=? AND initial=?)"),
     "latest-of-run": (lambda db: reads.checkpoint_latest_of_run(db, 1), "PRIMARY KEY (run=?)"),
     "checkpoints": (lambda db: reads.checkpoints(db, 1, 10, None), "PRIMARY KEY (run=?)"),
     "history": (lambda db: reads.history(db, 1, b"n", 3), "message_by_key (org=? AND key=?)"),
     "metas-of-a-list": (lambda db: reads.metas(db, 1, b"n"), "meta_list_by_key (org=? AND key=?)"),
-    "lanes": (lambda db: reads.lanes(db, 1, 10, None), "lane_open (org=?)"),
     "lanes-by-status": (lambda db: reads.lanes(db, 1, 10, BOTH), "run_by_status (org=? AND status=?)"),
-    "lane-counts": (lambda db: reads.lane_counts(db, 1), "lane_queued (org=?)"),
+    "lane-counts": (lambda db: reads.lane_counts(db, 1), "COVERING INDEX lane_queued_in_order (org=?)"),
     "keys": (lambda db: reads.keys(db, 1, 10, "k"), "PRIMARY KEY (org=?)"),
     "key-by-digest": (lambda db: reads.key_by_digest(db, b"d"), "(digest=?)"),
 }

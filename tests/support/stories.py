@@ -28,7 +28,7 @@ from towerlog.model.event import (
     Touch,
 )
 from towerlog.model.identity import Principal
-from towerlog.model.run import Status
+from towerlog.model.run import RunRow, Status
 from towerlog.model.usage import Usage, UsageReport
 
 THREADS = ("t1", "t2")
@@ -64,6 +64,14 @@ messages = st.lists(st.sampled_from([b'{"a":1}', b'{"b":2,"a":1}', b'{"c":"\\u00
 histories = st.builds(History, messages, st.none())
 
 
+ranges = st.tuples(st.integers(1, 9), st.integers(0, 3)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+numbers = st.fixed_dictionaries(
+    {"client_id": st.sampled_from(["c1", "c2"]), "client_seq": st.integers(1, 9)},
+    optional={"client_dropped": ranges},
+)
+"""Who numbered an event, and how: in any order, with holes and repeats."""
+
+
 @st.composite
 def drafts(draw: st.DrawFn) -> Draft:
     """Any event that a dialect might propose, and some that none does."""
@@ -72,11 +80,13 @@ def drafts(draw: st.DrawFn) -> Draft:
     for name, strategy in FACTS.items():
         if draw(st.integers(0, 5)) == 0:
             facts[name] = draw(strategy)
+    if draw(st.integers(0, 2)) == 0:
+        facts |= draw(numbers)
     history = None
     if kind is EventType.CHECKPOINT:
         facts["checkpoint"] = draw(checkpoints | decisions)
         history = draw(st.none() | histories)
-    data = {"content": draw(st.sampled_from(["", "hi"])), "n": draw(st.integers(0, 2))}
+    data = {"content": draw(st.sampled_from(["", "hi"])), "n": draw(st.integers(0, 2)), "input": "go"}
     return Draft(
         kind,
         draw(refs),
@@ -114,7 +124,9 @@ touches = st.builds(Touch, st.sampled_from(["alice", "carol"]))
 appends = st.lists(drafts() | touches, min_size=1, max_size=6).map(lambda items: ("append", items))
 passing = st.sampled_from([1, 30_000, LEASE_MS, 3_600_000]).map(lambda ms: ("pass", ms))
 clearing = st.just(("forget", 0))
-control = st.sampled_from(["create", "claim", "report", "release", "finish", "cancel", "input", "decide", "sweep"])
+control = st.sampled_from(
+    ["create", "claim", "report", "release", "finish", "cancel", "input", "decide", "sweep", "retry", "fork"]
+)
 acts = st.tuples(control, st.integers(0, 5))
 stories = st.lists(st.one_of(appends, passing, appends, acts, clearing, acts, appends), min_size=8, max_size=24)
 
@@ -147,12 +159,15 @@ async def _act(rig: Rig, who: Principal, act: str, detail: Any) -> None:
     else:
         runs = await rig.store.runs(who.org, c.RunFilter(), 6, None)
         if detail < len(runs):
-            await _act_on(rig, who, act, runs[detail].run_id, WORKERS[detail % 2])
+            await _act_on(rig, who, act, runs[detail], WORKERS[detail % 2])
 
 
-async def _act_on(rig: Rig, who: Principal, act: str, run_id: str, worker: str) -> None:
+async def _act_on(rig: Rig, who: Principal, act: str, run: RunRow, worker: str) -> None:
+    run_id = run.run_id
     commands: dict[str, c.Write] = {
         "cancel": c.CancelRun(run_id),
+        "retry": c.RetryRun(run_id),
+        "fork": c.ForkRun(run_id, max((part.step_index for part in run.parts.values()), default=0)),
         "input": c.GiveInput(run_id, "yes"),
         "release": c.Release(run_id, worker),
         "report": c.Report(run_id, worker, [Draft(EventType.STEP, RunById(run_id), b"{}")], phase="packing"),

@@ -16,15 +16,17 @@ from towerlog.asgi.addresses import Addresses
 from towerlog.asgi.admission import Admission
 from towerlog.asgi.auth import Authenticator, KeyStore
 from towerlog.asgi.bodies import Bodies
+from towerlog.asgi.exchange import Engine, Parts
 from towerlog.asgi.heartbeats import Heartbeats
 from towerlog.asgi.hosts import hosts_of
 from towerlog.asgi.limits import Limiter
 from towerlog.asgi.meters import Meters
 from towerlog.asgi.metrics import EngineCollector, Metrics, TransportCollector
-from towerlog.asgi.mount import Engine, Mount, Parts
+from towerlog.asgi.mount import Mount
 from towerlog.asgi.native import NATIVE
 from towerlog.asgi.pages import Pages, Phase
 from towerlog.asgi.routes import RouteTable
+from towerlog.asgi.shortcut import Respond, Shortcut
 from towerlog.asgi.streams import Streams
 from towerlog.asgi.ticker import Ticker
 from towerlog.asgi.traces import TraceIds
@@ -105,6 +107,7 @@ class App:
         self._clock = clock
         self._ids = ids
         self._mount: Mount | None = None
+        self._shortcut: Shortcut | None = None
         self._backend: Backend | None = None
         self._ticker: Ticker | None = None
 
@@ -121,12 +124,17 @@ class App:
         elif kind == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": "no such socket"})
 
+    def take(self, scope: Message, body: bytes, respond: Respond) -> bool:
+        """Answers a whole POST the short way, by `respond`; False: it is to be served like any other."""
+        return self._shortcut is not None and self._shortcut.take(scope, body, respond)
+
     async def start(self) -> None:
         """Opens everything. Raises what `start` raises."""
         backend = self._backend = await self._start()
         parts, streams = self._assemble(backend)
         self.streams = streams
         self._mount = Mount(parts)
+        self._shortcut = Shortcut(parts)
         self._ticker = Ticker(self._clock, streams.tick, parts.bodies.tick, parts.auth.tick)
         self._ticker.start()
         metrics = Metrics(

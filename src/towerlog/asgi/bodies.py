@@ -33,7 +33,7 @@ class Bodies:
         """`max_bytes` is the limit on the wire and, once more, on what comes out of a compressed body."""
         self._clock = clock
         self._admission = admission
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._waiting: dict[asyncio.Task[None], int] = {}
         self._overdue: set[asyncio.Task[None]] = set()
 
@@ -53,7 +53,7 @@ class Bodies:
         body = at_once()
         if body is None:
             body = await self._collect(receive, declared)
-        elif len(body) > self._max_bytes:
+        elif len(body) > self.max_bytes:
             raise self._too_large()
         if not body:
             return body
@@ -61,9 +61,9 @@ class Bodies:
         encoding = headers.get(b"content-encoding")
         if encoding is not None:
             if len(body) < _ASIDE_BYTES:
-                body = inflate(body, encoding, self._max_bytes)
+                body = inflate(body, encoding, self.max_bytes)
             else:
-                body = await asyncio.to_thread(inflate, body, encoding, self._max_bytes)
+                body = await asyncio.to_thread(inflate, body, encoding, self.max_bytes)
         if not body.isascii():
             check_utf8(body)
         return body
@@ -76,7 +76,7 @@ class Bodies:
         if not text.isdigit() or len(text) > 18:
             raise Malformed("Content-Length is not a number.")
         length = int(text)
-        if length > self._max_bytes:
+        if length > self.max_bytes:
             raise self._too_large()
         return length
 
@@ -113,7 +113,7 @@ class Bodies:
         admitted = declared
         try:
             while True:
-                if total > self._max_bytes:
+                if total > self.max_bytes:
                     raise self._too_large()
                 if total > admitted:
                     self._admission.take_bytes(total - admitted)
@@ -124,7 +124,7 @@ class Bodies:
                 total += len(part)
                 if not message.get("more_body"):
                     break
-            if total > self._max_bytes:
+            if total > self.max_bytes:
                 raise self._too_large()
             return b"".join(parts)
         finally:
@@ -135,12 +135,12 @@ class Bodies:
             raise Disconnected
         body = message.get("body", b"")
         assert isinstance(body, bytes)
-        if len(body) > self._max_bytes:
+        if len(body) > self.max_bytes:
             raise self._too_large()
         return body
 
     def _too_large(self) -> TooLarge:
-        return TooLarge(f"The body is larger than {self._max_bytes} bytes.")
+        return TooLarge(f"The body is larger than {self.max_bytes} bytes.")
 
 
 def check_type(content_type: bytes | None, types: tuple[str, ...]) -> None:

@@ -9,31 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import structlog
 
-from towerlog.ambient import Clock
-from towerlog.asgi.addresses import Addresses, counted_as
-from towerlog.asgi.admission import Admission
-from towerlog.asgi.auth import Authenticator
-from towerlog.asgi.bodies import Bodies, Disconnected
-from towerlog.asgi.faults import Rejection, explain
-from towerlog.asgi.heartbeats import Heartbeats
-from towerlog.asgi.hosts import Hosts
-from towerlog.asgi.limits import Limiter
-from towerlog.asgi.meters import Meters
+from towerlog.asgi.bodies import Disconnected
+from towerlog.asgi.exchange import Exchange, Parts, count, explain_to, limit
+from towerlog.asgi.faults import Rejection
 from towerlog.asgi.queries import parse_query
-from towerlog.asgi.routes import Route, RouteTable, Visit
-from towerlog.asgi.streams import Follower, Stream, Streams, stream_head
-from towerlog.asgi.traces import TraceIds
-from towerlog.asgi.wire import NO_EXTENSIONS, Headers, Message, Receive, Send, send_reply
-from towerlog.dialects.base import Call, Endpoint, Reply, Settings
-from towerlog.errors import Forbidden, Internal, Invalid, RateLimited, TowerlogError, Unauthenticated
+from towerlog.asgi.routes import Route, Visit
+from towerlog.asgi.streams import Stream, stream_head
+from towerlog.asgi.wire import NO_EXTENSIONS, Message, Receive, Send, send_reply
+from towerlog.dialects.base import Call, Endpoint, Reply
+from towerlog.errors import Forbidden, Internal, Invalid, TowerlogError, Unauthenticated
 from towerlog.model.command import FollowAgent, FollowRun, Idempotency, Read, Write
-from towerlog.model.event import Event
 from towerlog.model.identity import Principal
 from towerlog.model.outcome import KeyMinted, Outcome, Replayed
 
@@ -43,69 +33,15 @@ _NO_CONTENT = Reply(204, b"")
 _log = structlog.get_logger("towerlog.mount")
 
 
-class Engine(Protocol):
-    """What is asked of the engine here."""
+class _Exchange(Exchange):
+    """One request that goes the long way, with the means to hear more of it and to answer it."""
 
-    async def execute(
-        self, principal: Principal, command: Write | Read, dialect: str, idempotency: Idempotency | None = None
-    ) -> Outcome:
-        """Carries a command out. Raises TowerlogError."""
-        ...
-
-    def figures(self) -> Mapping[str, int]:
-        """Counts for the metrics page."""
-        ...
-
-    async def follow(
-        self,
-        principal: Principal,
-        command: FollowRun | FollowAgent,
-        style: str,
-        frame: Callable[[Event, str], bytes | None],
-    ) -> Follower:
-        """A place in the log."""
-        ...
-
-
-class Parts(msgspec.Struct, frozen=True):
-    """Everything that a mount is made of; put together by `asgi/app.py`."""
-
-    table: RouteTable
-    engine: Engine
-    auth: Authenticator
-    bodies: Bodies
-    admission: Admission
-    streams: Streams
-    limiters: Mapping[str, Limiter]
-    """By dialect; a dialect without one is not limited."""
-    addresses: Addresses
-    hosts: Hosts
-    heartbeats: Heartbeats
-    meters: Meters
-    traces: TraceIds
-    clock: Clock
-    settings: Settings
-    epoch: str
-    """Names the log, for streams' heads."""
-
-
-class _Exchange:
-    """One request on its way through."""
-
-    __slots__ = ("extra", "headers", "held_bytes", "now_ms", "receive", "route", "scope", "send", "trace_id")
+    __slots__ = ("receive", "send")
 
     def __init__(self, scope: Message, receive: Receive, send: Send, now_ms: int) -> None:
-        self.scope = scope
+        super().__init__(scope, now_ms)
         self.receive = receive
         self.send = send
-        self.now_ms = now_ms
-        """The steady time at its beginning."""
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.trace_id = ""
-        self.route: Route | None = None
-        self.extra: Headers = ()
-        """Headers that its reply must carry, whatever the reply is."""
-        self.held_bytes = 0
 
 
 class Mount:
@@ -128,16 +64,16 @@ class Mount:
         try:
             reply = await self._answer(exchange)
         except (TowerlogError, Rejection) as fault:
-            reply = self._explain(exchange, fault)
+            reply = explain_to(self._parts, exchange, fault)
         except Disconnected:
             return None
         except Exception:
             _log.exception("a request failed", trace_id=exchange.trace_id, path=str(scope["path"])[:200])
-            reply = self._explain(exchange, Internal())
+            reply = explain_to(self._parts, exchange, Internal())
         finally:
             if exchange.held_bytes:
                 self._parts.admission.give_bytes(exchange.held_bytes)
-        self._count(exchange, 200 if isinstance(reply, Stream) else reply.status)
+        count(self._parts, exchange, 200 if isinstance(reply, Stream) else reply.status)
         if isinstance(reply, Stream):
             return reply
         await send_reply(scope, send, reply, exchange.trace_id, exchange.extra)
@@ -156,7 +92,7 @@ class Mount:
             principal = await parts.auth.authenticate(headers, exchange.now_ms)
         if route.scopes.isdisjoint(principal.scopes):
             raise Forbidden
-        over = self._limit(exchange, route, principal) if route.limited else None
+        over = limit(parts, exchange, route, principal) if route.limited else None
         body = await self._read(exchange, endpoint)
         query = parse_query(scope["query_string"])
         now_ms = parts.clock.now_ms()
@@ -225,18 +161,6 @@ class Mount:
             )
         )
 
-    def _limit(self, exchange: _Exchange, route: Route, principal: Principal) -> RateLimited | None:
-        """Counts against the dialect's limit. Raises RateLimited; where a heartbeat may pass, hands it back instead."""
-        limiter, limit = self._parts.limiters.get(route.dialect.name), route.dialect.limit
-        if limiter is None or limit is None:
-            return None
-        by_key = limit.per == "key"
-        who = principal.key_id if by_key else counted_as(self._parts.addresses.of(exchange.scope))
-        exchange.extra, refused = limiter.take(who, exchange.now_ms, self._parts.clock.now_ms())
-        if refused is not None and by_key:
-            raise refused
-        return refused
-
     async def _read(self, exchange: _Exchange, endpoint: Endpoint) -> bytes:
         """The body, which stays admitted until the request has been answered."""
         headers, parts = exchange.headers, self._parts
@@ -272,19 +196,6 @@ class Mount:
             parts.admission.give_stream()
             return _NO_CONTENT if follower.finished else _head_only(head)
         return parts.streams.open(follower, style, principal, exchange.scope, exchange.receive, exchange.send, head)
-
-    def _explain(self, exchange: _Exchange, fault: TowerlogError | Rejection) -> Reply:
-        table, route = self._parts.table, exchange.route
-        dialect = table.owner(exchange.scope["raw_path"]) if route is None else route.dialect
-        try:
-            return explain(dialect, fault, exchange.trace_id)
-        except Exception:
-            _log.exception("a dialect could not explain an error", trace_id=exchange.trace_id, dialect=dialect.name)
-            return explain(table.fallback, Internal(), exchange.trace_id)
-
-    def _count(self, exchange: _Exchange, status: int) -> None:
-        name = "none" if exchange.route is None else exchange.route.dialect.name
-        self._parts.meters.of(name).add(status, self._steady_ms() - exchange.now_ms)
 
 
 async def _departure(receive: Receive) -> None:

@@ -342,6 +342,7 @@ DIALECT = Dialect(
             scopes=scopes(Scope.INGEST),
             decode=_decode_push,
             encode=_encode_push,
+            ingests=True,
             request=SentEvent | list[SentEvent],
             reply=PushReply,
             body_types=(JSON, NDJSON),

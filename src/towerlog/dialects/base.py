@@ -110,6 +110,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     """Set on endpoints whose command may be a `FollowRun` / `FollowAgent`."""
     limited: bool = False
     """Counts against the dialect's `Limit`."""
+    ingests: bool = False
+    """Its command is an `Append` or a `Report`: telemetry, which may take the short way."""
     request: Any = None
     """The body's type, for the OpenAPI document."""
     reply: Any = None

@@ -286,6 +286,7 @@ def _events_endpoint(prefix: str, name: str) -> Endpoint:
         base.scopes(Scope.INGEST),
         _decode_events,
         _encode_saved,
+        ingests=True,
         request=RunnerEvents,
         reply=Saved,
     )

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from towerlog.dialects.reading import Count, JsonObject, cut, decode_any
-from towerlog.model.event import TARGET_STATUS, Event, EventType, cursor_text
+from towerlog.model.event import TARGET_STATUS, Event, EventType, cursor_text, has_spent
 from towerlog.model.run import Status
 from towerlog.model.times import format_ms
 from towerlog.model.usage import Usage, dollars_json, format_dollars
@@ -151,7 +151,7 @@ def feed_event(event: Event, epoch: str) -> FeedEvent | None:
         case EventType.MODEL_CALL | EventType.BUDGET_EXCEEDED:
             return _call(event, epoch)
         case EventType.CHECKPOINT | EventType.RUN_COMPLETED | EventType.RUN_FAILED:
-            return _call(event, epoch) if _has_spent(event) else None
+            return _call(event, epoch) if has_spent(event) else None
         case _:
             return None
 
@@ -293,14 +293,6 @@ def _spent(event: Event) -> Usage:
     if event.facts.spent is not None:
         return event.facts.spent
     return event.facts.report.usage if event.facts.report is not None else Usage()
-
-
-def _has_spent(event: Event) -> bool:
-    checkpoint = event.facts.checkpoint
-    if checkpoint is not None and (checkpoint.initial or checkpoint.decision):
-        return False
-    spent = _spent(event)
-    return bool(spent.all_tokens() or spent.cost_nanos)
 
 
 # The pieces

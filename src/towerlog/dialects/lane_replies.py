@@ -8,6 +8,7 @@ import msgspec
 
 from towerlog.dialects.base import LARGEST_PAGE, USUAL_PAGE, Call, Reply, reply_json
 from towerlog.dialects.reading import query_int
+from towerlog.dialects.views import PersonaView, RouteView, persona_view, route_view
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import Refusal
 from towerlog.model.lease import Lane, LaneState
@@ -80,8 +81,8 @@ class ClaimReply(msgspec.Struct):
     ok: bool
     run: LaneReply
     input: msgspec.Raw | None
-    persona: str | None
-    route: str | None
+    persona: PersonaView | None
+    route: RouteView | None
     checkpoint: dict[str, Any] | None
 
 
@@ -169,8 +170,8 @@ def encode_claimed(outcome: Claimed | NothingToClaim, call: Call) -> Reply:
         ok=True,
         run=_lane_reply(view, outcome.lane),
         input=None if outcome.input is None else msgspec.Raw(outcome.input),
-        persona=view.row.persona_id,
-        route=view.row.route_id,
+        persona=None if outcome.persona is None else persona_view(outcome.persona),
+        route=None if outcome.route is None else route_view(outcome.route),
         checkpoint=None if outcome.checkpoint is None else _checkpoint(outcome.checkpoint),
     )
     return reply_json(reply)

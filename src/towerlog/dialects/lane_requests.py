@@ -50,6 +50,7 @@ _ALSO: dict[str, tuple[Status, ...]] = {
 
 MOST_EVENTS = 100
 MOST_LABELS = 64
+MOST_AGENTS = 200
 LONGEST_WAIT_SECONDS = 60
 
 B = TypeVar("B", bound=msgspec.Struct)
@@ -99,7 +100,9 @@ class ClaimBody(msgspec.Struct, gc=False):
 
     worker_id: str
     lease_seconds: int | None = None
-    agents: Annotated[list[Label], msgspec.Meta(max_length=200)] | None = None
+    agents: Annotated[list[Label], msgspec.Meta(max_length=MOST_AGENTS, extra_json_schema={"minItems": 1})] | None = (
+        None
+    )
     labels: Annotated[dict[Label, Label], msgspec.Meta(max_length=MOST_LABELS)] | None = None
     wait_seconds: Wait | None = None
 
@@ -165,7 +168,7 @@ def decode_report(call: Call) -> Report:
         run_id=run_id,
         worker_id=text_id(body.worker_id, "worker_id"),
         items=_items(body.events, RunById(run_id), call.settings),
-        lease_ms=_lease_ms(body.lease_seconds, None, call.settings),
+        lease_ms=lease_ms_of(body.lease_seconds, None, call.settings),
         lease_epoch=_epoch(body.lease_epoch, call),
         phase=body.phase or None,
         log_line=body.log_line or None,
@@ -176,10 +179,12 @@ def decode_report(call: Call) -> Report:
 def decode_claim(call: Call) -> Claim:
     """The oldest queued run that matches."""
     body = _read(_CLAIM, call.body)
+    if body.agents == []:
+        raise refuse("agents", "must name at least one agent; left out, it means any")
     return Claim(
         worker_id=text_id(body.worker_id, "worker_id"),
         lease_ms=_claimed_ms(body.lease_seconds, call.settings),
-        agents=tuple(body.agents) if body.agents else None,
+        agents=None if body.agents is None else tuple(body.agents),
         labels=body.labels or {},
         wait_ms=1000 * (body.wait_seconds or 0),
     )
@@ -249,7 +254,8 @@ def _items(events: msgspec.Raw, run: RunById, settings: Settings) -> list[Item]:
     return [worker_draft(event, index, run, settings) for index, event in enumerate(told)]
 
 
-def _lease_ms(lease_seconds: int | None, default: int | None, settings: Settings) -> int | None:
+def lease_ms_of(lease_seconds: int | None, default: int | None, settings: Settings) -> int | None:
+    """The length of a lease that was asked for, within the server's bounds."""
     if lease_seconds is None:
         return default
     shortest = settings.min_lease_seconds
@@ -260,7 +266,7 @@ def _lease_ms(lease_seconds: int | None, default: int | None, settings: Settings
 
 def _claimed_ms(lease_seconds: int | None, settings: Settings) -> int:
     default = 1000 * DEFAULT_LEASE_SECONDS
-    return _lease_ms(lease_seconds, default, settings) or default
+    return lease_ms_of(lease_seconds, default, settings) or default
 
 
 def _epoch(given: int | None, call: Call) -> int | None:

@@ -97,6 +97,7 @@ DIALECT = Dialect(
             scopes=_WORKER,
             decode=lane_requests.decode_report,
             encode=lane_replies.encode_reported,
+            ingests=True,
             limited=True,
             request=lane_requests.ReportBody,
             reply=lane_replies.ReportReply,

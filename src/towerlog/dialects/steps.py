@@ -369,6 +369,7 @@ DIALECT = Dialect(
             base.scopes(Scope.INGEST),
             _decode_event,
             _encode_ingested,
+            ingests=True,
             limited=True,
             request=SdkEvent,
             reply=Ingested,

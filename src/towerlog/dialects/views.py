@@ -8,7 +8,9 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.model.lease import Lane, LaneState
+from towerlog.model.ledger import Ledger
 from towerlog.model.outcome import RunView
+from towerlog.model.registry import Persona, ProviderRoute
 from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms, format_optional_ms
 from towerlog.model.usage import NANOS_PER_DOLLAR, Usage, dollars_json
@@ -58,6 +60,66 @@ class LeaseView(msgspec.Struct, frozen=True, gc=False):
     last_heartbeat: str | None
 
 
+class ClientView(msgspec.Struct, frozen=True, gc=False):
+    """The numbers of one client. `truncated`: there are more holes than are kept, so that not all are known."""
+
+    client_id: str
+    received: int
+    highest: int
+    missing: list[list[int]]
+    """From and to, both included."""
+    dropped: int
+    truncated: bool
+
+
+class DeliveryView(msgspec.Struct, frozen=True, gc=False):
+    """Whether all that the run's clients told has arrived: null where none of them numbered its events.
+
+    `clients` is null in lists.
+    """
+
+    complete: bool | None
+    truncated: bool
+    clients: list[ClientView] | None
+
+
+class BudgetView(msgspec.Struct, frozen=True, gc=False):
+    """What a run may use at most; null: no bound of this kind."""
+
+    usd: msgspec.Raw
+    tokens: int | None
+
+
+class PersonaView(msgspec.Struct, frozen=True, gc=False):
+    """Who a run is to be."""
+
+    persona_id: str
+    persona_key: str
+    version: str
+    agent: str
+    instructions: str | None
+    model_settings: msgspec.Raw
+    tools: list[str] | None
+    budget: BudgetView | None
+
+
+class RouteView(msgspec.Struct, frozen=True, gc=False):
+    """By which provider and model a run thinks; `key_env` names the variable that holds the key."""
+
+    route_id: str
+    provider: str
+    model: str
+    base_url: str | None
+    key_env: str | None
+
+
+class ForkView(msgspec.Struct, frozen=True, gc=False):
+    """The checkpoint that a run began with."""
+
+    run_id: str
+    step_index: int
+
+
 class RunDetail(msgspec.Struct, frozen=True, gc=False):
     """One run: the promised fields first, then whatever else is known."""
 
@@ -76,6 +138,8 @@ class RunDetail(msgspec.Struct, frozen=True, gc=False):
     route_id: str | None
     parent_run_id: str | None
     resumed_from: str | None
+    retry_of: str | None
+    forked_from: ForkView | None
     foreign_id: str | None
     implicit: bool
     started_at: str | None
@@ -85,6 +149,7 @@ class RunDetail(msgspec.Struct, frozen=True, gc=False):
     last_event_at: str | None
     last_seq: int
     late_events: int
+    delivery: DeliveryView
     total_input_tokens: int | None
     total_output_tokens: int | None
     total_cost_usd: msgspec.Raw
@@ -131,9 +196,9 @@ def full_row(view: RunView, credits_per_dollar: int) -> FullRow:
     )
 
 
-def run_detail(view: RunView, credits_per_dollar: int) -> RunDetail:
-    """All that is known of a run; `input` and `result` where the view brought them."""
-    row = view.row
+def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False) -> RunDetail:
+    """All that is known of a run; `input` and `result` where the view brought them. In a list it names no clients."""
+    row, origin = view.row, view.row.forked_from
     return RunDetail(
         run_id=row.run_id,
         org_id=view.org_id,
@@ -150,6 +215,8 @@ def run_detail(view: RunView, credits_per_dollar: int) -> RunDetail:
         route_id=row.route_id,
         parent_run_id=view.parent_run_id,
         resumed_from=row.resumed_from,
+        retry_of=row.retry_of,
+        forked_from=None if origin is None else ForkView(origin.run_id, origin.step_index),
         foreign_id=row.foreign_id,
         implicit=row.implicit,
         started_at=format_optional_ms(row.started_at),
@@ -159,6 +226,7 @@ def run_detail(view: RunView, credits_per_dollar: int) -> RunDetail:
         last_event_at=format_ms(row.last_event_at) if row.last_event_at else None,
         last_seq=row.last_seq,
         late_events=row.late_events,
+        delivery=delivery_view(row, in_list=in_list),
         total_input_tokens=row.usage.all_input_tokens(),
         total_output_tokens=row.usage.all_output_tokens(),
         total_cost_usd=dollars_json(row.usage.cost_nanos),
@@ -191,6 +259,29 @@ def failed_at(row: RunRow) -> str | None:
     return None if row.status is Status.COMPLETED else format_optional_ms(row.ended_at)
 
 
+def delivery_view(row: RunRow, *, in_list: bool = False) -> DeliveryView:
+    """The ledger of a run. A client that dropped something makes it incomplete: that is known, but it is not there."""
+    clients = [_client_view(client_id, ledger) for client_id, ledger in row.clients.items()]
+    truncated = row.uncounted_clients or any(client.truncated for client in clients)
+    whole = not truncated and all(ledger.is_complete() for ledger in row.clients.values())
+    return DeliveryView(
+        complete=whole if row.clients else None,
+        truncated=truncated,
+        clients=None if in_list else clients,
+    )
+
+
+def _client_view(client_id: str, ledger: Ledger) -> ClientView:
+    return ClientView(
+        client_id=client_id,
+        received=ledger.received_count(),
+        highest=ledger.highest,
+        missing=[[first, last] for first, last in ledger.missing()],
+        dropped=ledger.dropped_count(),
+        truncated=ledger.is_truncated(),
+    )
+
+
 def credits_of(cost_nanos: int | None, credits_per_dollar: int) -> int | None:
     """What a cost is in credits, rounded up; unknown stays unknown."""
     return None if cost_nanos is None else -(-cost_nanos * credits_per_dollar // NANOS_PER_DOLLAR)
@@ -217,6 +308,26 @@ def lease_view(lane: Lane) -> LeaseView:
         lease_expires_at=format_optional_ms(lane.expires_at) if lane.state is LaneState.HELD else None,
         last_heartbeat=format_optional_ms(lane.last_heartbeat),
     )
+
+
+def persona_view(persona: Persona) -> PersonaView:
+    """A version of a persona as workers and watchers see it."""
+    budget = persona.budget
+    return PersonaView(
+        persona_id=persona.persona_id,
+        persona_key=persona.persona_key,
+        version=persona.version,
+        agent=persona.agent,
+        instructions=persona.instructions,
+        model_settings=persona.model_settings,
+        tools=None if persona.tools is None else list(persona.tools),
+        budget=None if budget is None else BudgetView(dollars_json(budget.cost_nanos), budget.tokens),
+    )
+
+
+def route_view(route: ProviderRoute) -> RouteView:
+    """A route as workers and watchers see it."""
+    return RouteView(route.route_id, route.provider, route.model, route.base_url, route.key_env)
 
 
 def _raw(text: bytes | None) -> msgspec.Raw | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.engine.plan import Plan
+from towerlog.engine.registry import persona_of, route_of
 from towerlog.errors import Conflict, Invalid, NotFound, NotWaiting, RunNotActive, ThreadBusy
 from towerlog.model.command import (
     CancelRun,
@@ -18,7 +19,7 @@ from towerlog.model.event import Born, CheckpointFacts, EventType, Facts, RunByI
 from towerlog.model.identity import Principal
 from towerlog.model.lease import Lane, LaneState
 from towerlog.model.outcome import AgentView, Decided, RunChanged, RunCreated, ThreadView
-from towerlog.model.run import MAX_PENDING, RunRow, Status, ThreadRow
+from towerlog.model.run import MAX_PENDING, MAX_THREAD_QUEUE, ForkedFrom, RunRow, Status, ThreadRow
 
 CONTROL = "runs"
 """The dialect that control events are written under."""
@@ -28,20 +29,23 @@ _replace = msgspec.structs.replace
 
 
 async def create_run(plan: Plan, principal: Principal, command: CreateRun) -> RunCreated:
-    """A queued run with its lane. Raises Invalid for an unknown parent, ThreadBusy by the thread's policy."""
+    """A queued run with its lane. Raises Invalid for an unknown parent, persona or route, ThreadBusy by the thread."""
+    row = await begin_run(plan, principal, command)
+    return RunCreated(row.run_id, row.trace_id)
+
+
+async def begin_run(
+    plan: Plan,
+    principal: Principal,
+    command: CreateRun,
+    retry_of: str | None = None,
+    forked_from: ForkedFrom | None = None,
+) -> RunRow:
+    """The row of a new run in the queue; what it comes from, if it is one run again."""
     org = principal.org
-    for name in ("persona_id", "route_id"):
-        if getattr(command, name) is not None:
-            raise Invalid(f"{name}: there is no such {name.removesuffix('_id')}", field=name)
+    command = await _resolved(plan, org, command)
     parent_key = await _parent_key(plan, org, command.parent_run_id)
-    thread = await plan.thread_made(org, command.thread_id)
-    if thread.lane_runs and thread.policy == "reject":
-        raise ThreadBusy(f"Thread {command.thread_id!r} has a run that has not ended.")
-    if thread.lane_runs and thread.policy == "cancel_previous":
-        for number in thread.lane_runs:
-            previous = await plan.run_by_number(number)
-            if previous is not None:
-                await _cancel_tree(plan, principal, previous, "superseded")
+    await _admit(plan, principal, command.thread_id)
     trace_id = command.trace_id or plan.ids.uuid().replace("-", "")
     born = Born(
         run_id=plan.ids.uuid(),
@@ -49,14 +53,44 @@ async def create_run(plan: Plan, principal: Principal, command: CreateRun) -> Ru
         trace_id=trace_id,
         created_by=principal.user_id,
         parent_key=parent_key,
+        resumed_from=retry_of or (None if forked_from is None else forked_from.run_id),
         persona_id=command.persona_id,
         route_id=command.route_id,
+        retry_of=retry_of,
+        forked_from=forked_from,
         source=CONTROL,
     )
     row = await _queue(plan, principal, command, born)
     plan.remember_run(org, RunById(born.run_id), row)
-    plan.remember_run(org, RunByTrace(born.thread_id, trace_id), row)
-    return RunCreated(born.run_id, trace_id)
+    return plan.remember_run(org, RunByTrace(born.thread_id, trace_id), row)
+
+
+async def _resolved(plan: Plan, org: int, command: CreateRun) -> CreateRun:
+    """The command with its persona's version and agent. The route stays by name: its newest version is in force."""
+    if command.route_id is not None and await route_of(plan, org, command.route_id) is None:
+        raise Invalid("route_id: there is no such route", field="route_id")
+    if command.persona_id is None:
+        return command
+    persona = await persona_of(plan, org, command.persona_id)
+    if persona is None:
+        raise Invalid("persona_id: there is no such persona", field="persona_id")
+    if command.agent not in (None, persona.agent):
+        raise Invalid(f"agent: this persona's agent is {persona.agent!r}", field="agent")
+    return _replace(command, persona_id=persona.persona_id, agent=persona.agent)
+
+
+async def _admit(plan: Plan, principal: Principal, thread_id: str) -> None:
+    """Makes room in the thread by its policy. Raises ThreadBusy."""
+    thread = await plan.thread_made(principal.org, thread_id)
+    if thread.lane_runs and thread.policy == "reject":
+        raise ThreadBusy(f"Thread {thread_id!r} has a run that has not ended.")
+    if thread.lane_runs and thread.policy == "cancel_previous":
+        for number in thread.lane_runs:
+            previous = await plan.run_by_number(number)
+            if previous is not None:
+                await _cancel_tree(plan, principal, previous, "superseded")
+    elif len(thread.lane_runs) >= MAX_THREAD_QUEUE:
+        raise ThreadBusy(f"Thread {thread_id!r} has {MAX_THREAD_QUEUE} runs that have not ended: no more fit.")
 
 
 async def _parent_key(plan: Plan, org: int, parent_run_id: str | None) -> str | None:
@@ -81,11 +115,11 @@ async def _queue(plan: Plan, principal: Principal, command: CreateRun, born: Bor
     }
     data = msgspec.json.encode({name: value for name, value in members.items() if value is not None})
     facts = Facts(born=born, metadata=metadata)
-    _, row = await plan.append(None, run, agent, EventType.RUN_QUEUED, data, org=org, dialect=CONTROL, facts=facts)
+    event, row = await plan.append(None, run, agent, EventType.RUN_QUEUED, data, org=org, dialect=CONTROL, facts=facts)
     thread = await plan.thread_made(org, command.thread_id)
     first = thread.lane_runs[:1] == (run,)
     state = LaneState.QUEUED if first else LaneState.BLOCKED
-    plan.put_lane(Lane(run, org, state, agent.name, plan.steady, command.labels))
+    plan.put_lane(Lane(run, org, state, agent.name, plan.steady, command.labels, event.position))
     return row
 
 

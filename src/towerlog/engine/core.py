@@ -9,19 +9,20 @@ from typing import assert_never
 import msgspec
 
 from towerlog.ambient import Clock, Ids
-from towerlog.engine import control, identities, leases, upkeep, views
+from towerlog.engine import control, handover, identities, leases, registry, reruns, upkeep, views
 from towerlog.engine.follow import AGENT, OTHER_LOG, RUN, Follower, Frame, Hub, Source, gap_frame
 from towerlog.engine.ingest import append_items
 from towerlog.engine.plan import Plan
 from towerlog.engine.reads import Reads, position_of
 from towerlog.engine.waiting import Waiting
-from towerlog.engine.writer import Submission, Writer
-from towerlog.errors import NotFound, StorageFailed, TowerlogError
+from towerlog.engine.watch import Watch
+from towerlog.engine.writer import Submission, Waiter, Writer
+from towerlog.errors import LeaseLost, NotFound, StorageFailed, TowerlogError
 from towerlog.model import command as c
 from towerlog.model import outcome as o
-from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import Event
 from towerlog.model.identity import Principal
+from towerlog.model.registry import CreatePersona, CreateRoute
 from towerlog.store.base import Store
 
 
@@ -47,6 +48,10 @@ WRITES = (
     c.Decide,
     c.CreateKey,
     c.RevokeKey,
+    CreatePersona,
+    CreateRoute,
+    c.RetryRun,
+    c.ForkRun,
 )
 
 
@@ -68,6 +73,7 @@ class Engine:
         self._reads = Reads(store, clock)
         self._hub = Hub()
         self._waiting = Waiting()
+        self._watch = Watch(store, clock, self._waiting)
         self._writer = Writer(
             store, clock, ids, self._plan, self._committed, max_queue=settings.max_queue, on_fatal=on_fatal
         )
@@ -110,7 +116,20 @@ class Engine:
     ) -> o.Outcome:
         """Carries out one command. A writing one is durable when this returns. Raises TowerlogError."""
         if isinstance(command, c.Append):
-            return await self._writer.submit(principal, command, dialect, idempotency)
+            outcome = await self._writer.submit(principal, command, dialect, idempotency)
+            if command.wait_ms and isinstance(outcome, o.Appended):
+                return await self._watch.until_wanted(principal.org, outcome, command.wait_ms)
+            return outcome
+        outcome = await self._carry_out(principal, command, dialect, idempotency)
+        if isinstance(outcome, o.Replayed) and isinstance(command, leases.GUARDED):
+            row = await self._reads.run_of(principal, command.run_id)
+            if not leases.may_repeat(command, await self._store.lane(principal.org, row.run)):
+                raise LeaseLost
+        return outcome
+
+    async def _carry_out(
+        self, principal: Principal, command: c.Write | c.Read, dialect: str, idempotency: c.Idempotency | None
+    ) -> o.Outcome:
         if isinstance(command, c.Claim) and command.wait_ms:
             return await self._claim_waiting(principal, command, dialect, idempotency)
         if isinstance(command, c.Report) and command.wait_ms:
@@ -118,6 +137,10 @@ class Engine:
         if isinstance(command, WRITES):
             return await self._writer.submit(principal, command, dialect, idempotency)
         return await self._reads.answer(principal, command)
+
+    def enlist(self, principal: Principal, command: c.Append | c.Report, dialect: str, waiter: Waiter) -> None:
+        """Carries out telemetry; `waiter` is told what came of it. Raises what refuses it at once."""
+        self._writer.enlist(principal, command, dialect, waiter)
 
     async def _plan(self, plan: Plan, submission: Submission) -> o.Outcome | TowerlogError:
         principal, command = submission.principal, submission.command
@@ -140,6 +163,14 @@ class Engine:
                 return await identities.create_key(plan, self._clock, principal, command)
             case c.RevokeKey():
                 return await identities.revoke_key(plan, principal, command)
+            case CreatePersona():
+                return await registry.create_persona(plan, principal, command)
+            case CreateRoute():
+                return await registry.create_route(plan, principal, command)
+            case c.RetryRun():
+                return await reruns.retry_run(plan, self._store, principal, command)
+            case c.ForkRun():
+                return await reruns.fork_run(plan, self._store, principal, command)
             case c.Claim() | c.ClaimRun() | c.Report() | c.Release() | c.Finish():
                 return await self._plan_lease(plan, principal, command)
             case _:
@@ -167,20 +198,8 @@ class Engine:
         agent = await plan.agent(principal.org, held.row.agent or "default")
         view = views.lane_view(principal, held.row, held.lane, agent)
         if isinstance(command, c.Claim | c.ClaimRun):
-            return await self._claimed(plan, view, held)
+            return await handover.claimed(plan, self._store, view, held.lane)
         return o.Reported(view, held.lane, held.results)
-
-    async def _claimed(self, plan: Plan, view: o.RunView, held: leases.Held) -> o.Claimed:
-        """A claim with the run's input and, for a later attempt, the state that the lost one left."""
-        row = held.row
-        first = next((event for event in plan.changes.events if event.run == row.run and event.seq == 1), None)
-        if first is None:
-            first = (await self._store.events_at(row.org, row.run, [1])).get(1)
-        state: CheckpointView | None = None
-        latest = await self._store.checkpoint_latest_of_run(row.org, row.run)
-        if latest is not None and not latest.initial:
-            state = await views.checkpoint_view(self._store, row, latest)
-        return o.Claimed(view, held.lane, _input_of(first), state)
 
     async def _claim_waiting(
         self, principal: Principal, command: c.Claim, dialect: str, idempotency: c.Idempotency | None
@@ -293,17 +312,3 @@ def _seq_of(event: Event) -> int:
 
 def _position_of(event: Event) -> int:
     return event.position
-
-
-class _QueuedData(msgspec.Struct):
-    input: msgspec.Raw = msgspec.Raw(b"null")
-
-
-_decode_queued = msgspec.json.Decoder(_QueuedData).decode
-
-
-def _input_of(first: Event | None) -> bytes | None:
-    if first is None:
-        return None
-    text = bytes(_decode_queued(first.data).input)
-    return None if text == b"null" else text

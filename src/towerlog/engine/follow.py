@@ -132,7 +132,7 @@ class Follower:
 
     __slots__ = (
         "_channel",
-        "_ended",
+        "_end",
         "_hub",
         "_preface",
         "_source",
@@ -153,7 +153,8 @@ class Follower:
         self._waiter: asyncio.Future[None] | None = None
         self._woken = False
         self._stopped = False
-        self._ended = False
+        self._end: int | None = None
+        """The last cursor there is, where nothing more will come."""
         self.cursor = cursor
         self.live = live
         self.finished = False
@@ -169,7 +170,7 @@ class Follower:
                 return chunk
             if self._woken:
                 continue  # something was committed while the store was being read
-            if not self.live or self._ended or self._channel.ended:
+            if not self.live or self._end is not None or self._channel.ended:
                 return None
             await self._wait()
             if not self._stopped:
@@ -194,6 +195,9 @@ class Follower:
         size = 0
         if events and source.gap is not None and source.cursor_of(events[0]) > cursor + 1:
             taken.append(source.gap(cursor, source.cursor_of(events[0])))
+        if not events and source.gap is not None and self._end is not None and cursor < self._end:
+            # All that was left of an ended run is gone too: say so instead of ending as if there had been nothing.
+            return self._end, source.gap(cursor, self._end + 1)
         for event in events:
             taken.append(self._channel.frame(event, source.epoch) or b"")
             cursor, size = source.cursor_of(event), size + len(taken[-1])
@@ -226,8 +230,7 @@ class Follower:
 
     async def prepare(self) -> None:
         """Finds out whether there is anything to wait for."""
-        end = await self._source.ends_at()
-        self._ended = end is not None
+        end = self._end = await self._source.ends_at()
         self.finished = end is not None and self.cursor >= end and not self._preface
 
 
@@ -310,11 +313,13 @@ class Hub:
 
     def _keep_bound(self) -> None:
         """Empties rings until all together are within their bound."""
-        if sum(channel.size for channel in self._channels.values()) <= ALL_RINGS_BYTES:
+        held = sum(channel.size for channel in self._channels.values())
+        if held <= ALL_RINGS_BYTES:
             return
         for channel in sorted(self._channels.values(), key=lambda channel: -channel.size):
+            held -= channel.size
             channel.forget()
-            if sum(other.size for other in self._channels.values()) <= ALL_RINGS_BYTES // 2:
+            if held <= ALL_RINGS_BYTES // 2:
                 return
 
     def stop_all(self) -> None:

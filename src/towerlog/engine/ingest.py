@@ -7,9 +7,9 @@ from typing import assert_never
 
 import msgspec
 
-from towerlog.engine.express import append_plain
+from towerlog.engine.express import append_plain, paired
 from towerlog.engine.histories import Kept, keep_history
-from towerlog.engine.plan import Plan
+from towerlog.engine.plan import Plan, ref_key
 from towerlog.engine.repeats import (
     NATURAL,
     begins_anew,
@@ -23,12 +23,9 @@ from towerlog.errors import NotFound
 from towerlog.model.command import Append
 from towerlog.model.event import (
     LATEST_STEP,
-    NO_FACTS,
     TARGET_STATUS,
     Born,
     Draft,
-    EventType,
-    Facts,
     Item,
     OpenRun,
     Refusal,
@@ -38,9 +35,11 @@ from towerlog.model.event import (
     Touch,
 )
 from towerlog.model.identity import Principal
-from towerlog.model.outcome import Appended, Stored
+from towerlog.model.outcome import Appended, Stored, Watched
 from towerlog.model.run import TERMINAL, AgentRow, RunRow
+from towerlog.projections.runs import TOOL_TYPES
 
+FOREIGN = "foreign:"
 _replace = msgspec.structs.replace
 
 
@@ -59,7 +58,20 @@ async def append_items(plan: Plan, principal: Principal, command: Append) -> App
             results.append(await append_item(plan, principal, item, dialect, agent, replayed))
         else:
             results.append(stored)
-    return Appended(results)
+    if not command.watched:
+        return Appended(results)
+    return Appended(results, await watched_runs(plan, org, command.watched))
+
+
+async def watched_runs(plan: Plan, org: int, refs: tuple[RunByForeignId, ...]) -> tuple[Watched, ...]:
+    """Those of these runs that there are, as this group leaves them so far."""
+    rows = {ref: plan.run_cached(org, ref) for ref in refs}
+    asked = [ref for ref, row in rows.items() if row is None and ref_key(org, ref) not in plan.absent]
+    if asked:
+        found = await plan.unit.runs_by_ref([(org, ref) for ref in asked])
+        stored = zip(asked, found, strict=True)
+        rows |= {ref: plan.remember_run(org, ref, row) for ref, row in stored if row is not None}
+    return tuple(Watched(ref, row) for ref, row in rows.items() if row is not None)
 
 
 async def agent_by_id(plan: Plan, org: int, agent_id: str) -> AgentRow:
@@ -103,6 +115,8 @@ async def _append_draft(
         row = await run_of_repeat(plan, org, draft.run.thread_id, draft.event_id) or row
     if row is None and isinstance(draft.run, RunById):
         return Refusal("not_found", "There is no such run.", "run_id")
+    if draft.facts.parent_key is not None and draft.facts.parent_key.startswith(FOREIGN):
+        draft = await _with_parent(plan, org, draft, draft.facts.parent_key)
     if draft.history is not None or draft.facts.checkpoint is not None:
         draft = await _with_history(plan, org, draft)
     event_id = draft.event_id
@@ -161,8 +175,8 @@ async def _store(
         run = row.run
         if facts.report is not None and facts.duration_ms is None and TARGET_STATUS.get(draft.type) in TERMINAL:
             facts = _replace(facts, duration_ms=plan.now - (row.started_at or row.created_at))
-    if draft.type is EventType.TOOL_CALL or draft.type is EventType.TOOL_RESULT:
-        facts, data = _paired(row, draft.type, facts, data)
+    if draft.type in TOOL_TYPES:
+        facts, data = paired(row, draft.type, facts, data)
     event, after = await plan.append(
         row,
         run,
@@ -213,6 +227,14 @@ def _resuming(draft: Draft, row: RunRow) -> Draft:
     return _replace(draft, run=ref, facts=_replace(draft.facts, born=born))
 
 
+async def _with_parent(plan: Plan, org: int, draft: Draft, parent_key: str) -> Draft:
+    """The draft with its parent's run id in place of the name that its sender has for it, where that is known."""
+    parent = await plan.run(org, RunByForeignId(parent_key.removeprefix(FOREIGN), ""))
+    if parent is None:
+        return draft
+    return _replace(draft, facts=_replace(draft.facts, parent_key=f"run:{parent.run_id}"))
+
+
 async def _with_history(plan: Plan, org: int, draft: Draft) -> Draft:
     """The draft with its history kept, its node and its digest filled in."""
     facts = draft.facts.checkpoint
@@ -229,23 +251,11 @@ async def _same_checkpoint(plan: Plan, row: RunRow, draft: Draft, agent: AgentRo
     facts = draft.facts.checkpoint
     if facts is None or facts.decision or facts.initial:
         return None
+    if draft.facts.client_seq is not None:
+        return None  # its number has to arrive; a repeat of it is known by its id
     if row.is_first_step(agent.name, facts.step_index):
         return None
     known = await plan.checkpoint(row.run, agent.name, facts.step_index)
     if known is None or known.initial or known.digest != facts.digest:
         return None
     return Stored(known.position, known.seq, row.run_id, agent.name, True, False, row.pending)
-
-
-def _paired(row: RunRow | None, kind: EventType, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
-    """A tool call's and its result's shared id: the sender's, else one made here."""
-    if facts.tool_call_id is not None:
-        return facts, data
-    call_id = f"call-{1 if row is None else row.last_seq + 1}"
-    if kind is EventType.TOOL_RESULT and row is not None:
-        call_id = next((known for tool, known in row.open_tools if tool == (facts.tool or "")), call_id)
-    if b'"tool_call_id"' not in data:
-        head = b'{"tool_call_id":' + msgspec.json.encode(call_id)
-        rest = data[1:].lstrip()
-        data = head + (b"" if rest.startswith(b"}") else b",") + rest
-    return _replace(NO_FACTS if facts is NO_FACTS else facts, tool_call_id=call_id), data

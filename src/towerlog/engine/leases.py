@@ -23,8 +23,8 @@ from towerlog.model.times import format_ms
 from towerlog.store.values import Quarantined
 
 LANES = "lanes"
-MAX_CLAIM_SCAN = 2000
-"""A claim looks at about this many queued runs for one that fits, the oldest first."""
+GUARDED = (Report, Finish, ClaimRun)
+"""Commands whose answer is worth something to the holder of the lease alone."""
 _replace = msgspec.structs.replace
 
 
@@ -38,27 +38,21 @@ class Held(msgspec.Struct, frozen=True):
 
 async def claim(plan: Plan, principal: Principal, command: Claim) -> Held | NothingToClaim:
     """The oldest matching run whose lane is free, now held by this worker."""
-    limit = 8 + len(plan.changes.lanes)
+    # What this group has changed is not stored yet: the store would offer it again.
+    taken = {run for run, lane in plan.changes.lanes.items() if not _is_free(plan, lane)}
     while True:
-        found = await plan.unit.lanes_claimable(principal.org, command.agents, plan.steady, limit)
-        for stored in found:
-            lane = plan.cache.lanes.get(stored.run) or stored
-            if _is_free(plan, lane) and _matches(lane, command):
-                held = await _take(plan, lane, command.worker_id, command.lease_ms)
-                if held is not None:
-                    return held
-        if len(found) < limit or limit > MAX_CLAIM_SCAN:
+        stored = await plan.unit.lane_claimable(principal.org, command.agents, command.labels, plan.steady, taken)
+        if stored is None:
             return NothingToClaim()
-        limit *= 4
+        lane = plan.cache.lanes.get(stored.run) or stored
+        held = await _take(plan, lane, command.worker_id, command.lease_ms)
+        if held is not None:
+            return held
+        taken.add(stored.run)
 
 
 def _is_free(plan: Plan, lane: Lane) -> bool:
     return lane.state is LaneState.QUEUED or (lane.state is LaneState.HELD and not lane.is_held(plan.steady))
-
-
-def _matches(lane: Lane, command: Claim) -> bool:
-    """Every label that the run asks for must be among the worker's."""
-    return all(command.labels.get(name) == value for name, value in lane.labels.items())
 
 
 async def claim_run(plan: Plan, principal: Principal, command: ClaimRun) -> Held:
@@ -129,6 +123,11 @@ def _renewed(plan: Plan, lane: Lane, lease_ms: int | None) -> Lane:
     return lane
 
 
+def may_repeat(command: Report | Finish | ClaimRun, lane: Lane | None) -> bool:
+    """Whether what a worker was answered under an Idempotency-Key still holds: not once its lease is gone."""
+    return lane is not None and lane.worker_id == command.worker_id and lane.state in (LaneState.HELD, LaneState.DONE)
+
+
 async def _held_lane(plan: Plan, row: RunRow, worker_id: str, epoch: int | None) -> Lane | LeaseLost:
     """The lane if this worker holds it, or held it when the run ended."""
     lane = await plan.lane(row.run) if row.has_lane else None
@@ -178,9 +177,31 @@ async def _quarantine(
 ) -> TowerlogError:
     drafts = [item for item in items if isinstance(item, Draft)]
     for draft in drafts:
-        kept = Quarantined(row.org, row.run, plan.now, worker_id, epoch, draft.type, draft.facts.name, draft.data)
-        plan.changes.quarantined.append(kept)
+        plan.changes.quarantined.append(
+            Quarantined(
+                row.org,
+                row.run,
+                plan.now,
+                worker_id,
+                epoch,
+                draft.type,
+                draft.facts.name,
+                _with_history(draft),
+                draft.event_id,
+            )
+        )
     return error
+
+
+def _with_history(draft: Draft) -> bytes:
+    """The body as it was sent: a checkpoint's history, which goes its own way, put back in."""
+    if draft.history is None:
+        return draft.data
+    members = {"history": [msgspec.Raw(message) for message in draft.history.messages]}
+    if draft.history.meta is not None:
+        members["history_meta"] = [msgspec.Raw(meta) for meta in draft.history.meta]
+    rest = draft.data[1:].lstrip()
+    return msgspec.json.encode(members)[:-1] + (b"" if rest.startswith(b"}") else b",") + rest
 
 
 async def release(plan: Plan, principal: Principal, command: Release) -> Held:
@@ -205,6 +226,7 @@ async def release(plan: Plan, principal: Principal, command: Release) -> Held:
         expires_at=None,
         attempt=held.attempt - 1,
         queued_at=plan.steady,
+        place=(await plan.counters(row.org)).position + 1,
     )
     plan.put_lane(lane)
     marks = LaneFacts(command.worker_id, lane.epoch, lane.attempt)

@@ -258,13 +258,14 @@ class Plan:
 
     def _fold_run(self, row: RunRow | None, event: Event, name: str | None) -> tuple[Event, RunRow]:
         base = run_fold.begin(event) if row is None else row
-        if event.facts.report is not None and not event.late:
-            # What the event spent shows only after a first fold, and belongs into what is hashed.
-            spent = usage_fold.spent(base, run_fold.fold(base, event, name))
-            facts = msgspec.structs.replace(event.facts, spent=spent)
-            event = msgspec.structs.replace(event, facts=facts, facts_json=encode_facts(facts))
-        event = msgspec.structs.replace(event, hash=chain_hash(base.last_hash, event))
         after = run_fold.fold(base, event, name)
+        if event.facts.report is not None and not event.late:
+            # What the event spent shows only after the fold, and belongs into what is hashed.
+            facts = msgspec.structs.replace(event.facts, spent=usage_fold.spent(base, after))
+            event = msgspec.structs.replace(event, facts=facts, facts_json=encode_facts(facts))
+        digest = chain_hash(base.last_hash, event)
+        event = msgspec.structs.replace(event, hash=digest)
+        after = msgspec.structs.replace(after, last_hash=digest)
         self.changes.events.append(event)
         change = self.changes.runs.get(event.run)
         if change is None:

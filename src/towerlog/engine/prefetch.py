@@ -4,26 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from towerlog.engine.plan import Plan, ref_key
+from towerlog.engine.plan import Plan, RefKey, ref_key
 from towerlog.model.event import Draft, OpenRun, RunByForeignId, RunById, RunByTrace
 
 
 async def prefetch(plan: Plan, drafts: Iterable[tuple[int, Draft]]) -> None:
     """Fills the plan's cache with the runs, agents and event ids that these (org, draft) pairs name."""
-    drafts = list(drafts)
-    await _prefetch_runs(plan, drafts)
-    await _prefetch_agents(plan, drafts)
-    await _prefetch_ids(plan, drafts)
-
-
-async def _prefetch_runs(plan: Plan, drafts: list[tuple[int, Draft]]) -> None:
-    wanted: dict[tuple[int, str, str], tuple[int, RunById | RunByForeignId | RunByTrace]] = {}
+    unknown_runs: dict[RefKey, tuple[int, RunById | RunByForeignId | RunByTrace]] = {}
+    unknown_agents: dict[tuple[int, str], None] = {}
+    with_ids: list[tuple[int, Draft]] = []
+    agents = plan.cache.agents
     for org, draft in drafts:
-        ref = draft.run
-        if not isinstance(ref, OpenRun) and plan.run_cached(org, ref) is None:
-            wanted[ref_key(org, ref)] = (org, ref)
-    if not wanted:
-        return
+        row = plan.run_cached(org, draft.run)
+        if row is None and not isinstance(draft.run, OpenRun):
+            unknown_runs[ref_key(org, draft.run)] = (org, draft.run)
+        if draft.agent is not None and (org, draft.agent) not in agents:
+            unknown_agents[(org, draft.agent)] = None
+        if draft.event_id is not None and (row is None or not plan.is_new_id(row.run, draft.event_id)):
+            with_ids.append((org, draft))
+    if unknown_runs:
+        await _prefetch_runs(plan, unknown_runs)
+    if unknown_agents:
+        await _prefetch_agents(plan, list(unknown_agents))
+    if with_ids:
+        await _prefetch_ids(plan, with_ids)
+
+
+async def _prefetch_runs(plan: Plan, wanted: dict[RefKey, tuple[int, RunById | RunByForeignId | RunByTrace]]) -> None:
     found = await plan.unit.runs_by_ref(list(wanted.values()))
     for (key, (org, ref)), row in zip(wanted.items(), found, strict=True):
         if row is None:
@@ -32,11 +39,7 @@ async def _prefetch_runs(plan: Plan, drafts: list[tuple[int, Draft]]) -> None:
             plan.remember_run(org, ref, row)
 
 
-async def _prefetch_agents(plan: Plan, drafts: list[tuple[int, Draft]]) -> None:
-    named = {(org, draft.agent) for org, draft in drafts if draft.agent is not None}
-    wanted = [key for key in named if plan.cache.agents.get(key) is None]
-    if not wanted:
-        return
+async def _prefetch_agents(plan: Plan, wanted: list[tuple[int, str]]) -> None:
     found = await plan.unit.agents_by_name(wanted)
     for org, name in wanted:
         row = found.get((org, name))
@@ -49,10 +52,9 @@ async def _prefetch_agents(plan: Plan, drafts: list[tuple[int, Draft]]) -> None:
 async def _prefetch_ids(plan: Plan, drafts: list[tuple[int, Draft]]) -> None:
     wanted: list[tuple[int, str]] = []
     for org, draft in drafts:
-        if draft.event_id is not None:
-            row = plan.run_cached(org, draft.run)
-            if row is not None and not plan.is_new_id(row.run, draft.event_id):
-                wanted.append((row.run, draft.event_id))
+        row = plan.run_cached(org, draft.run)
+        if row is not None and draft.event_id is not None and not plan.is_new_id(row.run, draft.event_id):
+            wanted.append((row.run, draft.event_id))
     if wanted:
         plan.ids_asked.update(wanted)
         plan.ids_seen |= await plan.unit.events_by_id(wanted)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import assert_never
 
 from towerlog.ambient import Clock
-from towerlog.engine import views
+from towerlog.engine import registry, views
 from towerlog.engine.usage_report import usage_page
 from towerlog.errors import Invalid, NotFound
 from towerlog.model import command as c
@@ -15,9 +15,10 @@ from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import Event, EventType
 from towerlog.model.identity import Principal
 from towerlog.model.lease import Lane, LaneState
+from towerlog.model.registry import GetPersona, GetRoute, ListPersonas, ListRoutes
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store
-from towerlog.store.values import PAGE_BODY_BYTES
+from towerlog.store.values import PAGE_BODY_BYTES, Quarantined
 
 Reader = Callable[[Principal, c.Read], Awaitable[o.Outcome]]
 
@@ -51,6 +52,8 @@ class Reads:
                 keys = await self._store.keys(principal.org, command.limit + 1, command.before)
                 more = len(keys) > command.limit
                 return o.Page(keys[: command.limit], keys[command.limit - 1].key_id if more else None)
+            case ListPersonas() | GetPersona() | ListRoutes() | GetRoute():
+                return await registry.answer(self._store, principal, command)
             case c.GetUsage():
                 return await usage_page(self._store, principal, command, self._clock.now_ms())
             case _:
@@ -146,10 +149,7 @@ class Reads:
         limit = command.limit
         if command.quarantined:
             kept = await self._store.quarantined(principal.org, run.run, limit + 1, command.after_seq)
-            events = [
-                Event(item.org, 0, item.run, number, EventType(item.type), item.recorded_at, item.data, dialect="lanes")
-                for number, item in kept
-            ]
+            events = [_as_event(number, item) for number, item in kept]
         else:
             events = await self._store.events(principal.org, run.run, command.after_seq, limit + 1, command.types)
         page = events[:limit]
@@ -177,7 +177,7 @@ class Reads:
     async def _lanes(self, principal: Principal, command: c.ListLanes | c.ListWorkers) -> o.Outcome:
         now = self._clock.steady_ms()
         if isinstance(command, c.ListWorkers):
-            lanes = await self._store.lanes(principal.org, MAX_LANES)
+            lanes = await self._store.lanes_held(principal.org, MAX_LANES_HELD)
             return o.Page(await self._workers(principal, [lane for lane in lanes if lane.is_held(now)], command.limit))
         lanes = await self._store.lanes(principal.org, MAX_LANES, command.statuses)
         runs = await self._store.runs_by_number(principal.org, [lane.run for lane in lanes]) if lanes else {}
@@ -207,6 +207,8 @@ class Reads:
 
 
 MAX_LANES = 1000
+MAX_LANES_HELD = 5000
+"""How many of the queue, and how many held ones, are looked at for a list."""
 
 
 def position_of(cursor: str, epoch: str) -> int | None:
@@ -215,3 +217,11 @@ def position_of(cursor: str, epoch: str) -> int | None:
     if not digits.isascii() or not digits.isdigit() or len(digits) > 15:
         raise Invalid("after: is no cursor of this feed", field="after")
     return int(digits) if log in (epoch, "") else None
+
+
+def _as_event(number: int, item: Quarantined) -> Event:
+    """What a worker without the lease sent, in the form of the event that it did not become."""
+    kind = EventType(item.type)
+    return Event(
+        item.org, 0, item.run, number, kind, item.recorded_at, item.data, dialect="lanes", event_id=item.event_id
+    )

@@ -90,5 +90,10 @@ async def checkpoint_view(store: Store, run: RunRow, row: CheckpointRow) -> Chec
     figures = b"{}" if event is None or row.initial else event.data
     messages = await store.history(row.org, bytes.fromhex(row.node), row.length) if row.node else []
     parts = await store.metas(row.org, bytes.fromhex(row.metas)) if row.metas else []
-    metas = [bytes(meta) for part in parts for meta in _decode_metas(part)]
-    return CheckpointView(row, run.run_id, run.trace_id, figures, messages, metas if row.has_meta else None)
+    metas = history_metas(parts) if row.has_meta else None
+    return CheckpointView(row, run.run_id, run.trace_id, figures, messages, metas)
+
+
+def history_metas(parts: Sequence[bytes]) -> list[bytes]:
+    """The entries of a meta list, from its parts."""
+    return [bytes(meta) for part in parts for meta in _decode_metas(part)]

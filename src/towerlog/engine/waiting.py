@@ -11,11 +11,11 @@ Topic = tuple[str, int]
 class Ticket:
     """One waiting caller."""
 
-    __slots__ = ("topic", "woken")
+    __slots__ = ("topics", "woken")
 
-    def __init__(self, topic: Topic) -> None:
+    def __init__(self, topics: tuple[Topic, ...]) -> None:
         """Not woken yet."""
-        self.topic = topic
+        self.topics = topics
         self.woken = asyncio.Event()
 
 
@@ -31,19 +31,21 @@ class Waiting:
         """True while anybody waits."""
         return bool(self._tickets)
 
-    def enter(self, topic: Topic) -> Ticket:
+    def enter(self, *topics: Topic) -> Ticket:
         """Announces a caller; do it before looking, so that nothing falls between the look and the wait."""
-        ticket = Ticket(topic)
-        self._tickets.setdefault(topic, set()).add(ticket)
+        ticket = Ticket(topics)
+        for topic in topics:
+            self._tickets.setdefault(topic, set()).add(ticket)
         return ticket
 
     def leave(self, ticket: Ticket) -> None:
         """Forgets a caller."""
-        tickets = self._tickets.get(ticket.topic)
-        if tickets is not None:
-            tickets.discard(ticket)
-            if not tickets:
-                del self._tickets[ticket.topic]
+        for topic in ticket.topics:
+            tickets = self._tickets.get(topic)
+            if tickets is not None:
+                tickets.discard(ticket)
+                if not tickets:
+                    del self._tickets[topic]
 
     async def wait(self, ticket: Ticket, longest_ms: int) -> None:
         """Returns when woken, or after that many ms, or when everything stops."""

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -28,10 +29,31 @@ from towerlog.store.values import Changes, StoredReply
 
 MAX_GROUP_COMMANDS = 512
 MAX_GROUP_ITEMS = 1024
+MAX_GATHER_TURNS = 8
 RETRY_AFTER_SECONDS = 1
 
 log = structlog.get_logger("towerlog.writer")
 Planner = Callable[[Plan, "Submission"], Awaitable["Outcome | TowerlogError"]]
+
+
+class Waiter(Protocol):
+    """Who is told of an outcome, once it is durable: a future, or what stands for one."""
+
+    def cancelled(self) -> bool:
+        """Whether nobody waits any more: then it need not be done."""
+        ...
+
+    def done(self) -> bool:
+        """Whether it has been told."""
+        ...
+
+    def set_result(self, outcome: Outcome, /) -> None:
+        """It is durable. Must not raise."""
+        ...
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """It was refused, or something broke. Must not raise."""
+        ...
 
 
 class Submission(msgspec.Struct, eq=False):
@@ -40,7 +62,7 @@ class Submission(msgspec.Struct, eq=False):
     principal: Principal
     command: Write
     dialect: str
-    future: asyncio.Future[Outcome]
+    waiter: Waiter
     idempotency: Idempotency | None = None
     items: int = 1
 
@@ -103,26 +125,34 @@ class Writer:
         self, principal: Principal, command: Write, dialect: str, idempotency: Idempotency | None
     ) -> asyncio.Future[Outcome]:
         """Queues a command. Raises Overloaded when full, InProgress for an Idempotency-Key that is being answered."""
-        if self._broken is not None:
-            raise StorageFailed(self._broken.message, retry_after=RETRY_AFTER_SECONDS)
-        if not self._open or len(self._queue) >= self._max_queue:
-            raise Overloaded(retry_after=RETRY_AFTER_SECONDS)
-        items = len(command.items) if isinstance(command, Append | Report) else 1
+        self._check_room()
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        submission = Submission(principal, command, dialect, future, idempotency, items)
+        submission = Submission(principal, command, dialect, future, idempotency, _items_of(command))
         if idempotency is not None:
-            self._enter(submission, idempotency)
+            self._enter(future, submission, idempotency)
         self._queue.append(submission)
         self._wake.set()
         return future
 
-    def _enter(self, submission: Submission, idempotency: Idempotency) -> None:
+    def enlist(self, principal: Principal, command: Append | Report, dialect: str, waiter: Waiter) -> None:
+        """Queues telemetry; `waiter` is told. Raises like `submit`."""
+        self._check_room()
+        self._queue.append(Submission(principal, command, dialect, waiter, None, _items_of(command)))
+        self._wake.set()
+
+    def _check_room(self) -> None:
+        if self._broken is not None:
+            raise StorageFailed(self._broken.message, retry_after=RETRY_AFTER_SECONDS)
+        if not self._open or len(self._queue) >= self._max_queue:
+            raise Overloaded(retry_after=RETRY_AFTER_SECONDS)
+
+    def _enter(self, future: asyncio.Future[Outcome], submission: Submission, idempotency: Idempotency) -> None:
         name = (submission.principal.org, submission.idempotency_name)
         known = self._in_flight.get(name)
         if known is not None:
             raise InProgress(retry_after=1) if known == idempotency.digest else IdempotencyMismatch()
         self._in_flight[name] = idempotency.digest
-        submission.future.add_done_callback(lambda _: self._in_flight.pop(name, None))
+        future.add_done_callback(lambda _: self._in_flight.pop(name, None))
 
     async def upkeep(self, work: Callable[[Plan], Awaitable[None]]) -> None:
         """Plans and commits something of the engine's own, between two groups."""
@@ -142,6 +172,7 @@ class Writer:
             await self._wake.wait()
             self._wake.clear()
             while self._queue:
+                await self._gather()
                 group = self._take()
                 try:
                     await self._write(group)
@@ -163,12 +194,23 @@ class Writer:
                 _note_defect("command_failed", command=type(submission.command).__name__)
                 _fail([submission], own if isinstance(own, TowerlogError) else Internal())
 
+    async def _gather(self) -> None:
+        """Lets what is on its way in join the group: a commit costs about the same for one command as for many.
+
+        It ends when a turn of the event loop brings nothing more, so a command that is alone waits for one turn.
+        """
+        for _ in range(MAX_GATHER_TURNS):
+            waiting = len(self._queue)
+            await asyncio.sleep(0)
+            if len(self._queue) == waiting or waiting >= MAX_GROUP_COMMANDS:
+                return
+
     def _take(self) -> list[Submission]:
         group: list[Submission] = []
         items = 0
         while self._queue and len(group) < MAX_GROUP_COMMANDS and items < MAX_GROUP_ITEMS:
             submission = self._queue.popleft()
-            if not submission.future.cancelled():
+            if not submission.waiter.cancelled():
                 group.append(submission)
                 items += submission.items
         return group
@@ -253,6 +295,10 @@ class Writer:
         return outcome
 
 
+def _items_of(command: Write) -> int:
+    return len(command.items) if isinstance(command, Append | Report) else 1
+
+
 def _drafts(group: list[Submission]) -> list[tuple[int, Draft]]:
     return [
         (submission.principal.org, item)
@@ -270,12 +316,12 @@ def _note_defect(event: str, **fields: object) -> None:
 
 
 def _answer(submission: Submission, outcome: Outcome | TowerlogError) -> None:
-    if submission.future.done():
+    if submission.waiter.done():
         return
     if isinstance(outcome, TowerlogError):
-        submission.future.set_exception(outcome)
+        submission.waiter.set_exception(outcome)
     else:
-        submission.future.set_result(outcome)
+        submission.waiter.set_result(outcome)
 
 
 def _fail(group: list[Submission], error: TowerlogError) -> None:

@@ -7,7 +7,7 @@ from struct import Struct
 
 from towerlog.model.event import Event, EventType
 
-_PLACE = Struct(">qqqqqqqBB").pack
+_NUMBERS = Struct(">qqqqqqqBB").pack
 _TYPE_BYTES = {member: member.value.encode() for member in EventType}
 
 
@@ -16,17 +16,26 @@ def chain_hash(previous: bytes, event: Event) -> bytes:
 
     Numbers are packed big-endian (an absent `occurred_at` as -1), texts follow, each closed by a zero byte.
     """
-    place = _PLACE(
-        event.org,
-        event.position,
-        event.run,
-        event.seq,
-        event.recorded_at,
-        -1 if event.occurred_at is None else event.occurred_at,
-        event.agent,
-        event.late,
-        event.future,
-    )
-    names = f"{event.dialect}\0{event.event_id or ''}\0".encode()
-    parts = (previous, place, _TYPE_BYTES[event.type], b"\0", names, event.facts_json, b"\0", event.data)
-    return sha256(b"".join(parts)).digest()
+    place = (event.org, event.position, event.run, event.seq, event.recorded_at)
+    marks = (event.occurred_at, event.agent, event.late, event.future)
+    return link(previous, place, event.type, marks, event.dialect, event.event_id, event.facts_json, event.data)
+
+
+def link(
+    previous: bytes,
+    place: tuple[int, int, int, int, int],
+    kind: EventType,
+    marks: tuple[int | None, int, bool, bool],
+    dialect: str,
+    event_id: str | None,
+    facts_json: bytes,
+    data: bytes,
+) -> bytes:
+    """The hash of an event that is not made yet.
+
+    `place` is (org, position, run, seq, recorded_at), `marks` (occurred_at, agent, late, future).
+    """
+    occurred_at, agent, late, future = marks
+    numbers = _NUMBERS(*place, -1 if occurred_at is None else occurred_at, agent, late, future)
+    names = f"{dialect}\0{event_id or ''}\0".encode()
+    return sha256(b"".join((previous, numbers, _TYPE_BYTES[kind], b"\0", names, facts_json, b"\0", data))).digest()

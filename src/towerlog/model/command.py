@@ -10,8 +10,16 @@ from typing import Any
 
 import msgspec
 
-from towerlog.model.event import Draft, Item
+from towerlog.model.event import Draft, Item, RunByForeignId
 from towerlog.model.identity import Scope
+from towerlog.model.registry import (
+    CreatePersona,
+    CreateRoute,
+    GetPersona,
+    GetRoute,
+    ListPersonas,
+    ListRoutes,
+)
 from towerlog.model.run import Status
 
 # Writing
@@ -21,11 +29,14 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     """Store events. Refused items travel along so that results keep their index.
 
     `agent_id`: every draft is this agent's (the activity dialect names the agent by UUID, 404 when unknown).
+    `watched`: runs of which the outcome tells what is pending, waiting for that up to `wait_ms`.
     """
 
     dialect: str
     items: list[Item]
     agent_id: str | None = None
+    watched: tuple[RunByForeignId, ...] = ()
+    wait_ms: int = 0
 
 
 class CreateRun(msgspec.Struct, frozen=True, gc=False):
@@ -141,6 +152,20 @@ class RevokeKey(msgspec.Struct, frozen=True, gc=False):
     """Revoke an API key of the caller's organisation."""
 
     key_id: str
+
+
+class RetryRun(msgspec.Struct, frozen=True, gc=False):
+    """The same again as a new run, of one that has ended."""
+
+    run_id: str
+
+
+class ForkRun(msgspec.Struct, frozen=True, gc=False):
+    """A new run that begins with a checkpoint of this one. `agent`: whose, where several have that step."""
+
+    run_id: str
+    step_index: int
+    agent: str | None = None
 
 
 class Idempotency(msgspec.Struct, frozen=True, gc=False):
@@ -341,6 +366,10 @@ Write = (
     | Decide
     | CreateKey
     | RevokeKey
+    | CreatePersona
+    | CreateRoute
+    | RetryRun
+    | ForkRun
 )
 Read = (
     ListRuns
@@ -360,6 +389,10 @@ Read = (
     | ListWorkers
     | ListKeys
     | GetUsage
+    | ListPersonas
+    | GetPersona
+    | ListRoutes
+    | GetRoute
 )
 Stream = FollowRun | FollowAgent
 Command = Write | Read | Stream

@@ -10,8 +10,8 @@ import enum
 
 import msgspec
 
-from towerlog.model.run import Status
-from towerlog.model.usage import Usage, UsageReport
+from towerlog.model.run import ForkedFrom, Status
+from towerlog.model.usage import NOTHING, Usage, UsageReport
 
 
 class EventType(enum.StrEnum):
@@ -76,6 +76,10 @@ FEED_TYPES = frozenset(
 """What may have a place in an agent's activity feed; the rest is never even indexed there."""
 
 
+FEED_TYPES_WHEN_SPENT = frozenset({EventType.CHECKPOINT, EventType.RUN_COMPLETED, EventType.RUN_FAILED})
+"""Those among them that show there only when they say what was spent."""
+
+
 class RunById(msgspec.Struct, frozen=True, gc=False):
     """A run by our own UUID; an unknown one is refused (404), never created."""
 
@@ -128,6 +132,9 @@ class Born(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     route_id: str | None = None
     source: str = ""
     """The dialect that the run came in through."""
+    retry_of: str | None = None
+    """The run whose input this one has again."""
+    forked_from: ForkedFrom | None = None
 
 
 LATEST_STEP = -1
@@ -196,6 +203,12 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     fills: bool = False
     """A start: fills in what was missing even when it comes late."""
     born: Born | None = None
+    client_id: str | None = None
+    """Who numbered this event, where somebody did."""
+    client_seq: int | None = None
+    """Its number among the events of that client in this run: 1, 2, 3 … without a gap."""
+    client_dropped: tuple[int, int] | None = None
+    """Numbers, from and to, that the client says it dropped and that will not come."""
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     """A JSON object merged into the run's metadata. Unset rather than None: a union with None takes no `Raw` back."""
 
@@ -281,3 +294,21 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 def cursor_text(epoch: str, position: int) -> str:
     """The opaque cursor of a feed: which log, and where in it."""
     return f"{epoch}-{position}"
+
+
+def has_spent(event: Event) -> bool:
+    """Whether an event added tokens or money to its run."""
+    facts = event.facts
+    if facts.checkpoint is not None and (facts.checkpoint.initial or facts.checkpoint.decision):
+        return False
+    spent = facts.spent
+    if spent is None:
+        spent = NOTHING if facts.report is None else facts.report.usage
+    return bool(spent.all_tokens() or spent.cost_nanos)
+
+
+def has_feed_place(event: Event) -> bool:
+    """Whether an event shows in its agent's feed: a turn or an end of another wire only if it spent something."""
+    if event.type not in FEED_TYPES:
+        return False
+    return event.type not in FEED_TYPES_WHEN_SPENT or event.dialect == "activity" or has_spent(event)

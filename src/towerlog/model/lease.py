@@ -7,6 +7,7 @@ A lane is state, not a projection: a heartbeat moves it without an event. Whatev
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 
 import msgspec
 
@@ -37,6 +38,8 @@ class Lane(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Which agent must serve it."""
     queued_at: int
     labels: dict[str, str] = {}
+    place: int = 0
+    """Where it stands in the queue: the position of the event that put it there, which no clock can set back."""
     worker_id: str | None = None
     """The holder; of a lane that is done, the last one."""
     released_by: str | None = None
@@ -51,6 +54,12 @@ class Lane(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """True once the holder of this epoch has reported."""
     phase: str | None = None
     log_line: str | None = None
+
+    def may_be_taken_by(self, agents: tuple[str, ...] | None, labels: Mapping[str, str]) -> bool:
+        """Whether a worker that serves these agents (None: any) has every label that the run asks for."""
+        if agents is not None and self.agent not in agents:
+            return False
+        return all(labels.get(name) == value for name, value in self.labels.items())
 
     def is_held(self, now_ms: int) -> bool:
         """True while a lease runs; one that ran out may be claimed at once, the sweep only tidies up."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
-from towerlog.model.event import Event, Refusal
+from towerlog.model.event import Event, Refusal, RunByForeignId
 from towerlog.model.identity import Key
 from towerlog.model.lease import Lane
+from towerlog.model.registry import Persona, ProviderRoute
 from towerlog.model.run import AgentRow, Pending, RunRow, ThreadRow, UsageRow
 
 
@@ -31,10 +32,19 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     """What the control side wants of this run."""
 
 
+class Watched(msgspec.Struct, frozen=True, gc=False):
+    """A run that a sender asked about, by the name that it used."""
+
+    ref: RunByForeignId
+    row: RunRow
+
+
 class Appended(msgspec.Struct, frozen=True, gc=False):
     """One result per item of the command, in order. A stored `Touch` has position 0."""
 
     results: list[Stored | Refusal]
+    watched: tuple[Watched, ...] = ()
+    """Those of the command's watched runs that there are."""
 
 
 class RunView(msgspec.Struct, frozen=True, gc=False):
@@ -70,13 +80,15 @@ class RunChanged(msgspec.Struct, frozen=True, gc=False):
 
 
 class Claimed(msgspec.Struct, frozen=True, gc=False):
-    """A run under its lease, with what a worker needs to begin. `checkpoint`: the state a lost attempt left."""
+    """A run under its lease, with what a worker needs to begin. `checkpoint`: the state to go on from."""
 
     view: RunView
     lane: Lane
     input: bytes | None = None
     """JSON text of the run's input."""
     checkpoint: CheckpointView | None = None
+    persona: Persona | None = None
+    route: ProviderRoute | None = None
 
 
 class NothingToClaim(msgspec.Struct, frozen=True, gc=False):
@@ -113,6 +125,8 @@ class Page(msgspec.Struct, frozen=True, gc=False):
         | list[ApprovalView]
         | list[LaneView]
         | list[WorkerView]
+        | list[Persona]
+        | list[ProviderRoute]
     )
     next: str | None = None
 
@@ -172,6 +186,20 @@ class ThreadView(msgspec.Struct, frozen=True, gc=False):
     created: bool = False
 
 
+class PersonaView(msgspec.Struct, frozen=True, gc=False):
+    """A version of a persona; `created` tells whether this command made it."""
+
+    persona: Persona
+    created: bool = False
+
+
+class RouteView(msgspec.Struct, frozen=True, gc=False):
+    """A version of a route; `created` tells whether this command made it."""
+
+    route: ProviderRoute
+    created: bool = False
+
+
 class AgentView(msgspec.Struct, frozen=True, gc=False):
     """An agent; `created` tells whether this command made it."""
 
@@ -196,5 +224,7 @@ Outcome = (
     | Key
     | ThreadView
     | AgentView
+    | PersonaView
+    | RouteView
     | Replayed
 )

@@ -10,6 +10,7 @@ import enum
 
 import msgspec
 
+from towerlog.model.ledger import Ledger
 from towerlog.model.usage import NOTHING, Usage
 
 
@@ -71,6 +72,15 @@ class Pending(msgspec.Struct, frozen=True, gc=False):
     content: str | None = None
 
 
+class ForkedFrom(msgspec.Struct, frozen=True, gc=False):
+    """The checkpoint that a run began with."""
+
+    run_id: str
+    step_index: int
+    agent: str
+    """Whose checkpoint."""
+
+
 class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A run as folded from its events. Times are ms of `recorded_at`; numbers are keys of the store."""
 
@@ -94,8 +104,11 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     persona_id: str | None = None
     route_id: str | None = None
     parent_key: str | None = None
-    """`run:<id>` or `trace:<trace_id>`: resolved when it is read, so that parent and child may come in any order."""
+    """`run:<id>`, `trace:<trace_id>` or `foreign:<foreign_id>`: resolved when it is read, so that parent and child may
+    come in any order."""
     resumed_from: str | None = None
+    retry_of: str | None = None
+    forked_from: ForkedFrom | None = None
     created_by: str | None = None
     """A user id."""
     started_at: int | None = None
@@ -118,7 +131,10 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """(tool, tool_call_id) of calls without a result, newest last."""
     late_events: int = 0
     rate_limited: int = 0
-    quarantined: int = 0
+    clients: dict[str, Ledger] = {}
+    """Client id → what is known of its numbers; clients that give none are not in it."""
+    uncounted_clients: bool = False
+    """There were more clients than are counted."""
     metadata: msgspec.Raw = msgspec.Raw(b"{}")
 
     def is_terminal(self) -> bool:
@@ -198,4 +214,6 @@ MAX_OPEN_TOOLS = 64
 MAX_PENDING = 16
 MAX_PARTS = 256
 MAX_OPEN_RUNS = 1024
-"""Bounds of the lists inside a row; past them the oldest entry gives way (parts: the rest shares one entry)."""
+MAX_THREAD_QUEUE = 1000
+"""Bounds of the lists inside a row; past them the oldest entry gives way (parts: the rest shares one entry;
+the queue of a thread: no run more is made)."""

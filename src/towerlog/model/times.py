@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime
 
 FUTURE_TOLERANCE_MS = 5 * 60 * 1000
-_LATEST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last time that has four digits of year
+LATEST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last time that has four digits of year
 
 
 _FORM = re.compile(r"\d{4}-?\d\d-?\d\d[Tt ]\d\d:?\d\d(:?\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d(:?\d\d)?)?", re.ASCII)
@@ -28,8 +28,18 @@ def format_optional_ms(time_ms: int | None) -> str | None:
     return None if time_ms is None else format_ms(time_ms)
 
 
+@functools.lru_cache(maxsize=1024)
+def _second_ms(text: str) -> int:
+    return parse_ms(text)
+
+
 def parse_ms(text: str) -> int:
     """Milliseconds of an ISO 8601 time; one without an offset is UTC. Raises ValueError for anything else."""
+    if text[-1:] == "Z" and text[10:11] == "T" and (len(text) == 20 or (len(text) == 24 and text[19] == ".")):
+        # The usual form: its seconds were most likely seen just before, and its digits are looked at there.
+        fraction = text[20:23] if len(text) == 24 else "0"
+        if fraction.isascii() and fraction.isdigit():
+            return _second_ms(text[:19]) + int(fraction)
     if not _FORM.fullmatch(text):
         raise ValueError("not an ISO 8601 date and time such as 2026-04-02T10:00:00Z")
     try:
@@ -39,6 +49,6 @@ def parse_ms(text: str) -> int:
         time_ms = int(moment.timestamp() * 1000 + 0.5)
     except (ValueError, OverflowError):
         raise ValueError("not an ISO 8601 date and time such as 2026-04-02T10:00:00Z") from None
-    if not 0 <= time_ms <= _LATEST_MS:
+    if not 0 <= time_ms <= LATEST_MS:
         raise ValueError("is outside the years 1970 to 9999")
     return time_ms

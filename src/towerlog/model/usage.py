@@ -84,8 +84,15 @@ def newest_known(known: Usage | None, newer: Usage) -> Usage:
     """A newer running total over an older one: a bucket that the newer one does not know stays as it was."""
     if known is None:
         return newer
-    told = {name: getattr(newer, name) for name in newer.__struct_fields__}
-    return msgspec.structs.replace(known, **{name: figure for name, figure in told.items() if figure is not None})
+    return Usage(
+        known.input_tokens if newer.input_tokens is None else newer.input_tokens,
+        known.cached_input_tokens if newer.cached_input_tokens is None else newer.cached_input_tokens,
+        known.cache_write_tokens if newer.cache_write_tokens is None else newer.cache_write_tokens,
+        known.output_tokens if newer.output_tokens is None else newer.output_tokens,
+        known.reasoning_tokens if newer.reasoning_tokens is None else newer.reasoning_tokens,
+        known.total_tokens if newer.total_tokens is None else newer.total_tokens,
+        known.cost_nanos if newer.cost_nanos is None else newer.cost_nanos,
+    )
 
 
 def subtract(left: Usage, right: Usage) -> Usage:
@@ -94,21 +101,22 @@ def subtract(left: Usage, right: Usage) -> Usage:
 
 
 def _combine(left: Usage, right: Usage, sign: int) -> Usage:
-    def one(a: int | None, b: int | None) -> int | None:
-        if b is None:
-            return a
-        figure = (a or 0) + sign * b
-        return figure if -LARGEST_SUM <= figure <= LARGEST_SUM else max(-LARGEST_SUM, min(figure, LARGEST_SUM))
-
     return Usage(
-        one(left.input_tokens, right.input_tokens),
-        one(left.cached_input_tokens, right.cached_input_tokens),
-        one(left.cache_write_tokens, right.cache_write_tokens),
-        one(left.output_tokens, right.output_tokens),
-        one(left.reasoning_tokens, right.reasoning_tokens),
-        one(left.total_tokens, right.total_tokens),
-        one(left.cost_nanos, right.cost_nanos),
+        _sum(left.input_tokens, right.input_tokens, sign),
+        _sum(left.cached_input_tokens, right.cached_input_tokens, sign),
+        _sum(left.cache_write_tokens, right.cache_write_tokens, sign),
+        _sum(left.output_tokens, right.output_tokens, sign),
+        _sum(left.reasoning_tokens, right.reasoning_tokens, sign),
+        _sum(left.total_tokens, right.total_tokens, sign),
+        _sum(left.cost_nanos, right.cost_nanos, sign),
     )
+
+
+def _sum(left: int | None, right: int | None, sign: int) -> int | None:
+    if right is None:
+        return left
+    figure = (left or 0) + sign * right
+    return figure if -LARGEST_SUM <= figure <= LARGEST_SUM else max(-LARGEST_SUM, min(figure, LARGEST_SUM))
 
 
 def parse_dollars(text: str) -> int:

@@ -1,6 +1,7 @@
 """The fold of a run: status, totals, errors, pending commands, open tool calls.
 
-A late event (after the end) moves `last_event_at` and nothing else, but a start fills in what was missing.
+A late event (after the end) moves `last_event_at` and the ledger of its client's numbers and nothing else, but a start
+fills in what was missing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 
 from towerlog.model.event import TARGET_STATUS, Event, EventType, Facts
+from towerlog.model.ledger import MAX_CLIENTS, Ledger
 from towerlog.model.run import (
     MAX_OPEN_TOOLS,
     MAX_PARTS,
@@ -33,6 +35,8 @@ _replace = msgspec.structs.replace
 
 PLAIN_TYPES = frozenset({EventType.STEP, EventType.MESSAGE_DELTA, EventType.OTHER, EventType.LANE_REPORT})
 """Types that, without facts, move nothing but the run's place in the log: most of all events."""
+TOOL_TYPES = frozenset({EventType.TOOL_CALL, EventType.TOOL_RESULT})
+"""Types that beside it move the run's open tool calls alone."""
 
 
 class _InputData(msgspec.Struct):
@@ -62,6 +66,8 @@ def begin(event: Event) -> RunRow:
         route_id=born.route_id,
         parent_key=born.parent_key,
         resumed_from=born.resumed_from,
+        retry_of=born.retry_of,
+        forked_from=born.forked_from,
         created_by=born.created_by,
         has_lane=event.type is EventType.RUN_QUEUED,
     )
@@ -89,6 +95,8 @@ def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
         "last_hash": event.hash,
     }
     facts = event.facts
+    if facts.client_id is not None:
+        changes |= number_changes(row, facts)
     if event.late:
         changes["late_events"] = row.late_events + 1
         if facts.fills:
@@ -96,8 +104,8 @@ def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
         return _replace(row, **changes)
     if names_agent(row, agent):
         changes["agent"] = agent
-    if event.type is EventType.TOOL_CALL or event.type is EventType.TOOL_RESULT:
-        changes["open_tools"] = _open_tools(row, event)
+    if event.type in TOOL_TYPES:
+        changes["open_tools"] = open_tools(row, event)
     if event.facts_json:
         _fold_facts(row, event, agent, changes)
     _fold_status(row, event, changes)
@@ -105,7 +113,7 @@ def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
 
 
 def moves_nothing(facts: Facts) -> bool:
-    """Whether facts only describe their event: no fold looks at them."""
+    """Whether facts only describe their event: no fold looks at them, but `number_changes` at who numbered it."""
     return (
         facts.report is None
         and facts.model is None
@@ -121,6 +129,22 @@ def moves_nothing(facts: Facts) -> bool:
         and facts.metadata is msgspec.UNSET
         and facts.name != RATE_LIMITED
     )
+
+
+def number_changes(row: RunRow, facts: Facts) -> dict[str, Any]:
+    """What an event's number moves in its run: the ledger of the client that gave it. Late events count like others."""
+    client_id = facts.client_id
+    if client_id is None or facts.client_seq is None:
+        return {}
+    ledger = row.clients.get(client_id)
+    if ledger is None:
+        if len(row.clients) >= MAX_CLIENTS:
+            return {} if row.uncounted_clients else {"uncounted_clients": True}
+        ledger = Ledger()
+    ledger = ledger.with_received(facts.client_seq)
+    if facts.client_dropped is not None:
+        ledger = ledger.with_dropped(*facts.client_dropped)
+    return {"clients": {**row.clients, client_id: ledger}}
 
 
 def names_agent(row: RunRow, agent: str | None) -> bool:
@@ -221,10 +245,13 @@ def _pending(row: RunRow, event: Event) -> tuple[Pending, ...]:
     return row.pending
 
 
-def _open_tools(row: RunRow, event: Event) -> tuple[tuple[str, str], ...]:
+def open_tools(row: RunRow, event: Event) -> tuple[tuple[str, str], ...]:
+    """The calls without a result after a tool's call or result."""
     call_id = event.facts.tool_call_id or ""
     if event.type is EventType.TOOL_CALL:
         return (*row.open_tools, (event.facts.tool or "", call_id))[-MAX_OPEN_TOOLS:]
+    if not row.open_tools:
+        return ()
     return tuple(call for call in row.open_tools if call[1] != call_id)
 
 

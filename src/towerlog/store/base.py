@@ -13,7 +13,7 @@ Laws, each a test in `tests/contract/`:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from towerlog.model.command import RunFilter
 from towerlog.model.event import Event, RunRef
 from towerlog.model.identity import Counters, Key, Org, User
 from towerlog.model.lease import Lane
+from towerlog.model.registry import Persona, ProviderRoute
 from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
 from towerlog.store.values import Changes, Content, KeyFound, Quarantined, Rows, StoredReply
 
@@ -85,8 +86,14 @@ class Unit(Protocol):
         """Lanes by run number; absent ones are left out."""
         ...
 
-    async def lanes_claimable(self, org: int, agents: Sequence[str] | None, now_ms: int, limit: int) -> list[Lane]:
-        """Queued lanes and held ones that ran out, oldest first."""
+    async def lane_claimable(
+        self, org: int, agents: Collection[str] | None, labels: Mapping[str, str], now_ms: int, taken: Collection[int]
+    ) -> Lane | None:
+        """The queued lane with the lowest place that a worker may take, else such a held one that ran out.
+
+        It serves these agents (None: any) and has all labels of the lane; `taken` are run numbers to pass over. Lanes
+        that do not fit cost nothing by their number, only by how many different sets of labels they ask for.
+        """
         ...
 
     async def lanes_expired(self, now_ms: int, limit: int) -> list[Lane]:
@@ -103,6 +110,14 @@ class Unit(Protocol):
 
     async def key(self, org: int, key_id: str) -> Key | None:
         """One API key."""
+        ...
+
+    async def persona(self, org: int, persona_key: str, version: str | None) -> Persona | None:
+        """One version of a persona; None for the one that was made last."""
+        ...
+
+    async def route(self, org: int, route_id: str) -> ProviderRoute | None:
+        """The newest version of a route."""
         ...
 
     async def commit(self, changes: Changes) -> None:
@@ -155,6 +170,22 @@ class Store(Protocol):
 
     async def users(self, org: int, user_ids: Iterable[str]) -> dict[str, User]:
         """Users by id."""
+        ...
+
+    async def persona(self, org: int, persona_key: str, version: str | None) -> Persona | None:
+        """One version of a persona; None for the one that was made last."""
+        ...
+
+    async def personas(self, org: int, limit: int, before: int | None) -> list[Persona]:
+        """Versions of personas below a number, newest first."""
+        ...
+
+    async def route(self, org: int, route_id: str) -> ProviderRoute | None:
+        """The newest version of a route."""
+        ...
+
+    async def routes(self, org: int, limit: int, before: int | None) -> list[ProviderRoute]:
+        """Versions of routes below a number, newest first."""
         ...
 
     # runs and threads
@@ -276,6 +307,10 @@ class Store(Protocol):
 
     async def lanes(self, org: int, limit: int, statuses: Sequence[Status] | None = None) -> list[Lane]:
         """Lanes that are not done, oldest first; or (`statuses`) those of runs in one of these, newest first."""
+        ...
+
+    async def lanes_held(self, org: int, limit: int) -> list[Lane]:
+        """Held lanes, oldest first; those among them whose lease ran out too."""
         ...
 
     async def lane_counts(self, org: int) -> tuple[int, int, int | None]:

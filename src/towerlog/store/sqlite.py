@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,11 +24,14 @@ from towerlog.model.command import RunFilter
 from towerlog.model.event import Event, RunRef
 from towerlog.model.identity import Counters, Key, Org, User
 from towerlog.model.lease import Lane
+from towerlog.model.registry import Persona, ProviderRoute
 from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
 from towerlog.store import sqlite_audit as audit
 from towerlog.store import sqlite_files as files
 from towerlog.store import sqlite_lookups as lookups
+from towerlog.store import sqlite_queue as queue
 from towerlog.store import sqlite_reads as reads
+from towerlog.store import sqlite_registry as registry
 from towerlog.store import sqlite_writes as writes
 from towerlog.store.values import Changes, Content, KeyFound, Quarantined, Rows, StoredReply
 
@@ -139,9 +142,11 @@ class SqliteUnit:
         """Lanes by run number."""
         return await self._ask(lookups.lanes_of_runs, runs)
 
-    async def lanes_claimable(self, org: int, agents: Sequence[str] | None, now_ms: int, limit: int) -> list[Lane]:
-        """Queued lanes and held ones that ran out, oldest first."""
-        return await self._ask(lookups.lanes_claimable, org, agents, now_ms, limit)
+    async def lane_claimable(
+        self, org: int, agents: Collection[str] | None, labels: Mapping[str, str], now_ms: int, taken: Collection[int]
+    ) -> Lane | None:
+        """The oldest lane that a worker may take."""
+        return await self._ask(queue.lane_claimable, org, agents, labels, now_ms, taken)
 
     async def lanes_expired(self, now_ms: int, limit: int) -> list[Lane]:
         """Held lanes whose lease ran out."""
@@ -158,6 +163,14 @@ class SqliteUnit:
     async def key(self, org: int, key_id: str) -> Key | None:
         """One API key."""
         return await self._ask(lookups.key_by_id, org, key_id)
+
+    async def persona(self, org: int, persona_key: str, version: str | None) -> Persona | None:
+        """One version of a persona, or the newest."""
+        return await self._ask(registry.persona, org, persona_key, version)
+
+    async def route(self, org: int, route_id: str) -> ProviderRoute | None:
+        """The newest version of a route."""
+        return await self._ask(registry.route, org, route_id)
 
     async def commit(self, changes: Changes) -> None:
         """One transaction. The caller going away does not stop it half-way: the thread runs on to its end."""
@@ -275,6 +288,22 @@ class SqliteStore:
         """Users by id."""
         return await self._readers.call(reads.users, org, user_ids)
 
+    async def persona(self, org: int, persona_key: str, version: str | None) -> Persona | None:
+        """One version of a persona, or the newest."""
+        return await self._readers.call(registry.persona, org, persona_key, version)
+
+    async def personas(self, org: int, limit: int, before: int | None) -> list[Persona]:
+        """Versions of personas, newest first."""
+        return await self._readers.call(registry.personas, org, limit, before)
+
+    async def route(self, org: int, route_id: str) -> ProviderRoute | None:
+        """The newest version of a route."""
+        return await self._readers.call(registry.route, org, route_id)
+
+    async def routes(self, org: int, limit: int, before: int | None) -> list[ProviderRoute]:
+        """Versions of routes, newest first."""
+        return await self._readers.call(registry.routes, org, limit, before)
+
     async def run(self, org: int, run_id: str) -> RunRow | None:
         """One run."""
         return await self._readers.call(reads.run, org, run_id)
@@ -390,6 +419,10 @@ class SqliteStore:
     async def lanes(self, org: int, limit: int, statuses: Sequence[Status] | None = None) -> list[Lane]:
         """Lanes that are not done, or those of runs in some statuses."""
         return await self._readers.call(reads.lanes, org, limit, statuses)
+
+    async def lanes_held(self, org: int, limit: int) -> list[Lane]:
+        """Held lanes."""
+        return await self._readers.call(reads.lanes_held, org, limit)
 
     async def lane_counts(self, org: int) -> tuple[int, int, int | None]:
         """(queued, held, oldest queued_at)."""

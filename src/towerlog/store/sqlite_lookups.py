@@ -16,8 +16,6 @@ from towerlog.store import sqlite_rows as rows
 from towerlog.store.sqlite_reads import marks, one, run_children
 from towerlog.store.values import StoredReply
 
-_OLDEST_FIRST = "ORDER BY queued_at, run LIMIT ?"
-
 
 def counters(db: apsw.Connection, org: int) -> Counters:
     """The numbers that an organisation has given out."""
@@ -132,18 +130,6 @@ def lanes_of_runs(db: apsw.Connection, runs: Sequence[int]) -> dict[int, Lane]:
     """Lanes by run number."""
     found = db.execute(f"SELECT run, doc FROM lane WHERE run IN ({marks(len(runs))})", tuple(runs))
     return {row[0]: rows.decode_lane(row[1]) for row in found}
-
-
-def lanes_claimable(db: apsw.Connection, org: int, agents: Sequence[str] | None, now_ms: int, limit: int) -> list[Lane]:
-    """Queued lanes first, then held ones that ran out; each oldest first."""
-    named = "" if agents is None else f" AND agent IN ({marks(len(agents))})"
-    names = tuple(agents or ())
-    queued = f"SELECT doc FROM lane WHERE org = ? AND state = 'queued'{named} {_OLDEST_FIRST}"
-    found = [rows.decode_lane(row[0]) for row in db.execute(queued, (org, *names, limit))]
-    if len(found) < limit:
-        sql = f"SELECT doc FROM lane WHERE state = 'held' AND expires_at <= ? AND org = ?{named} {_OLDEST_FIRST}"
-        found += [rows.decode_lane(row[0]) for row in db.execute(sql, (now_ms, org, *names, limit - len(found)))]
-    return found
 
 
 def lanes_expired(db: apsw.Connection, now_ms: int, limit: int) -> list[Lane]:

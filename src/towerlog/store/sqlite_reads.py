@@ -124,11 +124,13 @@ def child_condition(run_id: str, parent: RunRow | None) -> tuple[str, list[Any]]
         return "parent_key = ?", [f"run:{run_id}"]
     there = "SELECT 1 FROM run AS other WHERE other.org = run.org AND other.trace_id = ?"
     condition = (
-        "run.run <> ? AND (parent_key = ? OR parent_key = ? AND (thread_id = ?"
+        # The list of its names lets SQLite find them by index before it asks the rest.
+        "run.run <> ? AND parent_key IN (?, ?, ?) AND (parent_key <> ? OR thread_id = ?"
         f" AND NOT EXISTS ({there} AND other.thread_id = run.thread_id AND other.run > ? AND other.run <> run.run)"
-        f" OR NOT EXISTS ({there} AND other.thread_id = run.thread_id) AND NOT EXISTS ({there} AND other.run > ?)))"
+        f" OR NOT EXISTS ({there} AND other.thread_id = run.thread_id) AND NOT EXISTS ({there} AND other.run > ?))"
     )
-    names = [f"run:{parent.run_id}", f"trace:{parent.trace_id}"]
+    by_trace = f"trace:{parent.trace_id}"
+    names = [f"run:{parent.run_id}", f"foreign:{parent.foreign_id or ''}", by_trace, by_trace]
     newer = [parent.trace_id, parent.run]
     return condition, [parent.run, *names, parent.thread_id, *newer, parent.trace_id, *newer]
 
@@ -141,12 +143,15 @@ def runs_by_number(db: apsw.Connection, numbers: Sequence[int]) -> dict[int, Run
 
 def run_ids_of_parents(db: apsw.Connection, org: int, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """Run ids by (parent key, thread of the child)."""
+    by_foreign_id = "SELECT run_id FROM run WHERE org = ? AND foreign_id = ? ORDER BY run DESC LIMIT 1"
     by_trace = "SELECT run_id FROM run WHERE org = ? AND trace_id = ? ORDER BY thread_id = ? DESC, run DESC LIMIT 1"
     found: dict[tuple[str, str], str] = {}
     for name, thread_id in set(wanted):
         kind, _, value = name.partition(":")
         if kind == "run":
             run_id = one(db, "SELECT run_id FROM run WHERE org = ? AND run_id = ?", (org, value))
+        elif kind == "foreign":
+            run_id = one(db, by_foreign_id, (org, value))
         else:
             run_id = one(db, by_trace, (org, value, thread_id))
         if run_id is not None:
@@ -157,10 +162,8 @@ def run_ids_of_parents(db: apsw.Connection, org: int, wanted: Sequence[tuple[str
 def run_children(db: apsw.Connection, org: int, row: RunRow, limit: int) -> list[RunRow]:
     """Direct children, oldest first; a run is no child of its own."""
     condition, values = child_condition(row.run_id, row)
-    # The list of both names lets SQLite find them by index before it asks the rest.
-    names = (f"run:{row.run_id}", f"trace:{row.trace_id}")
-    sql = f"SELECT doc FROM run WHERE org = ? AND parent_key IN (?, ?) AND {condition} ORDER BY run LIMIT ?"
-    return [rows.decode_run(r[0]) for r in db.execute(sql, (org, *names, *values, limit))]
+    sql = f"SELECT doc FROM run WHERE org = ? AND {condition} ORDER BY run LIMIT ?"
+    return [rows.decode_run(r[0]) for r in db.execute(sql, (org, *values, limit))]
 
 
 def thread(db: apsw.Connection, org: int, thread_id: str) -> ThreadRow | None:
@@ -344,7 +347,7 @@ def lane(db: apsw.Connection, run_number: int) -> Lane | None:
 def lanes(db: apsw.Connection, org: int, limit: int, statuses: Sequence[Status] | None) -> list[Lane]:
     """Lanes that are not done, oldest first; or those of runs in some statuses, newest first."""
     if statuses is None:
-        sql = "SELECT doc FROM lane WHERE org = ? AND state <> 'done' ORDER BY queued_at LIMIT ?"
+        sql = "SELECT doc FROM lane WHERE org = ? AND state <> 'done' ORDER BY place LIMIT ?"
         found = db.execute(sql, (org, limit))
     else:
         sql = (
@@ -355,10 +358,16 @@ def lanes(db: apsw.Connection, org: int, limit: int, statuses: Sequence[Status] 
     return [rows.decode_lane(row[0]) for row in found]
 
 
+def lanes_held(db: apsw.Connection, org: int, limit: int) -> list[Lane]:
+    """Held lanes, oldest first."""
+    sql = "SELECT doc FROM lane WHERE org = ? AND state = 'held' ORDER BY place LIMIT ?"
+    return [rows.decode_lane(row[0]) for row in db.execute(sql, (org, limit))]
+
+
 def lane_counts(db: apsw.Connection, org: int) -> tuple[int, int, int | None]:
     """(queued, held, oldest queued_at)."""
-    queued, oldest = next(
-        iter(db.execute("SELECT count(*), min(queued_at) FROM lane WHERE org = ? AND state = 'queued'", (org,)))
-    )
+    waiting = "FROM lane WHERE org = ? AND state = 'queued'"
+    queued = one(db, f"SELECT count(*) {waiting}", (org,))
+    oldest = one(db, f"SELECT queued_at {waiting} ORDER BY place LIMIT 1", (org,))
     held = one(db, "SELECT count(*) FROM lane WHERE org = ? AND state = 'held'", (org,))
     return queued, held, oldest

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import zstandard
 
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import FEED_TYPES, NO_FACTS, Event, EventType, Facts
+from towerlog.model.event import NO_FACTS, Event, EventType, Facts, has_feed_place
 from towerlog.model.identity import Key, Org, Scope, shard_key
 from towerlog.model.lease import Lane
+from towerlog.model.registry import Persona, ProviderRoute
 from towerlog.model.run import AgentRow, RunRow, ThreadRow, UsageRow
 from towerlog.model.usage import Usage
 from towerlog.store.values import Quarantined
@@ -20,6 +23,8 @@ Row = tuple[Any, ...]
 PACK_EVENTS_ABOVE = 2048
 PACK_MESSAGES_ABOVE = 512
 """Bodies longer than this many bytes are compressed (zstd)."""
+
+LABEL_DIGITS = 12
 
 LATE, FUTURE, PACKED = 1, 2, 4
 
@@ -31,6 +36,7 @@ RUN_COLUMNS = (
     "run, org, run_id, thread_id, trace_id, foreign_id, agent, status, model, persona_id, parent_key, created_at,"
     " cancel_requested_at, doc"
 )
+LANE_COLUMNS = "run, org, state, agent, label_set, place, queued_at, expires_at, doc"
 USAGE_FIGURES = Usage.__struct_fields__
 
 _encode = msgspec.json.Encoder().encode
@@ -42,6 +48,8 @@ decode_thread = msgspec.json.Decoder(ThreadRow).decode
 decode_agent = msgspec.json.Decoder(AgentRow).decode
 decode_lane = msgspec.json.Decoder(Lane).decode
 decode_checkpoint = msgspec.json.Decoder(CheckpointRow).decode
+decode_persona = msgspec.json.Decoder(Persona).decode
+decode_route = msgspec.json.Decoder(ProviderRoute).decode
 decode_quarantined = msgspec.json.Decoder(Quarantined).decode
 _decode_facts = msgspec.json.Decoder(Facts).decode
 
@@ -74,7 +82,7 @@ def event_row(event: Event) -> Row:
         event.dialect,
         event.event_id,
         event.agent,
-        event.agent if event.agent and event.type in FEED_TYPES else None,
+        event.agent if event.agent and has_feed_place(event) else None,
         flags,
         event.facts_json or None,
         data,
@@ -140,8 +148,48 @@ def agent_row(row: AgentRow) -> Row:
 
 
 def lane_row(lane: Lane) -> Row:
-    """(run, org, state, agent, queued_at, expires_at, doc)."""
-    return (lane.run, lane.org, lane.state, lane.agent, lane.queued_at, lane.expires_at, _encode(lane))
+    """Values for LANE_COLUMNS."""
+    return (
+        lane.run,
+        lane.org,
+        lane.state,
+        lane.agent,
+        label_set(lane.labels),
+        lane.place,
+        lane.queued_at,
+        lane.expires_at,
+        _encode(lane),
+    )
+
+
+def label_set(labels: Mapping[str, str]) -> str:
+    """A name of a set of labels: the digests of all its labels, in their order; '' for none."""
+    return "".join(label_digests(labels))
+
+
+def label_digests(labels: Mapping[str, str]) -> list[str]:
+    """A name of each label, LABEL_DIGITS characters long, in order."""
+    return sorted(hashlib.sha256(_encode(pair)).hexdigest()[:LABEL_DIGITS] for pair in labels.items())
+
+
+def persona_row(persona: Persona) -> Row:
+    """(org, persona_key, version, doc)."""
+    return (persona.org, persona.persona_key, persona.version, _encode(persona))
+
+
+def route_row(route: ProviderRoute) -> Row:
+    """(org, route_id, version, doc)."""
+    return (route.org, route.route_id, route.version, _encode(route))
+
+
+def persona_value(row: Row) -> Persona:
+    """A persona from (number, doc)."""
+    return msgspec.structs.replace(decode_persona(row[1]), number=row[0])
+
+
+def route_value(row: Row) -> ProviderRoute:
+    """A route from (number, doc)."""
+    return msgspec.structs.replace(decode_route(row[1]), number=row[0])
 
 
 def checkpoint_row(row: CheckpointRow) -> Row:
@@ -160,8 +208,10 @@ def checkpoint_row(row: CheckpointRow) -> Row:
 
 
 def quarantine_row(item: Quarantined) -> Row:
-    """(run, doc)."""
-    return (item.run, _encode(item))
+    """(run, name, doc): the name is the same for what is sent again."""
+    sent = (item.worker_id, item.lease_epoch, item.type, item.name, item.event_id)
+    name = hashlib.sha256(_encode(sent) + item.data).digest()[:16]
+    return (item.run, name, _encode(item))
 
 
 def usage_row(row: UsageRow) -> Row:

@@ -9,7 +9,7 @@ from towerlog.model.identity import Key, Org, User
 from towerlog.model.lease import Lane
 from towerlog.model.usage import LARGEST_SUM
 from towerlog.store import sqlite_rows as rows
-from towerlog.store.values import Changes, RunChange
+from towerlog.store.values import MAX_QUARANTINED, Changes, RunChange
 
 _EVENT = f"INSERT INTO event ({rows.EVENT_COLUMNS}) VALUES ({', '.join('?' * 14)})"
 _RUN_NEW = f"INSERT INTO run ({rows.RUN_COLUMNS}) VALUES ({', '.join('?' * 14)})"
@@ -28,10 +28,12 @@ _AGENT = (
     " ON CONFLICT (agent) DO UPDATE SET doc = excluded.doc"
 )
 _LANE = (
-    "INSERT INTO lane (run, org, state, agent, queued_at, expires_at, doc) VALUES (?, ?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT (run) DO UPDATE SET state = excluded.state, queued_at = excluded.queued_at,"
-    " expires_at = excluded.expires_at, doc = excluded.doc"
+    f"INSERT INTO lane ({rows.LANE_COLUMNS}) VALUES ({', '.join('?' * 9)})"
+    " ON CONFLICT (run) DO UPDATE SET state = excluded.state, place = excluded.place,"
+    " queued_at = excluded.queued_at, expires_at = excluded.expires_at, doc = excluded.doc"
 )
+_PERSONA = "INSERT INTO persona (org, persona_key, version, doc) VALUES (?, ?, ?, ?)"
+_ROUTE = "INSERT INTO provider_route (org, route_id, version, doc) VALUES (?, ?, ?, ?)"
 _CHECKPOINT = (
     "INSERT INTO checkpoint (run, agent, step_index, org, thread_id, status, initial, position, doc)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run, agent, step_index) DO UPDATE SET status = excluded.status,"
@@ -52,7 +54,11 @@ _USAGE = (
 _MESSAGE = "INSERT OR IGNORE INTO message (org, key, packed, body) VALUES (?, ?, ?, ?)"
 _NODE = "INSERT OR IGNORE INTO node (org, key, parent, message) VALUES (?, ?, ?, ?)"
 _METAS = "INSERT OR IGNORE INTO meta_list (org, key, parent, packed, body) VALUES (?, ?, ?, ?, ?)"
-_QUARANTINE = "INSERT INTO quarantine (run, doc) VALUES (?, ?)"
+# A worker that does not hear its 409 sends the same again: kept once, and never more than a bound of one run.
+_QUARANTINE = (
+    "INSERT OR IGNORE INTO quarantine (run, name, doc) SELECT ?1, ?2, ?3"
+    f" WHERE (SELECT count(*) FROM quarantine WHERE run = ?1) < {MAX_QUARANTINED}"
+)
 _REPLY = "INSERT OR REPLACE INTO reply (org, name, digest, status, body, created_at) VALUES (?, ?, ?, ?, ?, ?)"
 # Not "or replace": a digest that is there already belongs to somebody else's key, which must not go.
 _KEY = (
@@ -138,6 +144,10 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
         db.executemany(_REPLY, ((r.org, r.name, r.digest, r.status, r.body, r.created_at) for r in changes.replies))
     if changes.keys:
         db.executemany(_KEY, map(rows.key_row, changes.keys))
+    if changes.personas:
+        db.executemany(_PERSONA, map(rows.persona_row, changes.personas))
+    if changes.routes:
+        db.executemany(_ROUTE, map(rows.route_row, changes.routes))
     if changes.counters:
         counted = ((c.position, c.runs, c.agents, org) for org, c in changes.counters.items())
         db.executemany(_COUNTERS, counted)

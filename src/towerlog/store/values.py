@@ -10,6 +10,7 @@ from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event
 from towerlog.model.identity import Counters, Key
 from towerlog.model.lease import Lane
+from towerlog.model.registry import Persona, ProviderRoute
 from towerlog.model.run import AgentRow, RunRow, ThreadRow, UsageRow
 
 PAGE_BODY_BYTES = 4 * 1024 * 1024
@@ -67,6 +68,11 @@ class Quarantined(msgspec.Struct, frozen=True, gc=False):
     type: str
     name: str | None
     data: bytes
+    event_id: str | None = None
+
+
+MAX_QUARANTINED = 1000
+"""Items kept of one run: enough to see what a lost worker did, and no place to fill a disk from."""
 
 
 class StoredReply(msgspec.Struct, frozen=True, gc=False):
@@ -104,6 +110,8 @@ class Changes(msgspec.Struct):
     quarantined: list[Quarantined] = []
     replies: list[StoredReply] = []
     keys: list[Key] = []
+    personas: list[Persona] = []
+    routes: list[ProviderRoute] = []
     counters: dict[int, Counters] = {}
     replaces: int | None = None
     """A rebuild: the organisation whose runs, threads, agents, usage and checkpoints are dropped first."""

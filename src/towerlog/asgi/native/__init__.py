@@ -5,13 +5,20 @@ It is a `Dialect` like the others and is served like them; its errors are proble
 
 from __future__ import annotations
 
-from towerlog.asgi.native import access, fleet, runs
+from towerlog.asgi.native import access, fleet, ingest, registry, reruns, runs
 from towerlog.asgi.native.problems import explain
 from towerlog.dialects.base import Dialect
 
 NATIVE = Dialect(
     name="native",
     title="Native API",
-    endpoints=(*fleet.ENDPOINTS, *runs.ENDPOINTS, *access.ENDPOINTS),
+    endpoints=(
+        *fleet.ENDPOINTS,
+        *runs.ENDPOINTS,
+        *reruns.ENDPOINTS,
+        *ingest.ENDPOINTS,
+        *registry.ENDPOINTS,
+        *access.ENDPOINTS,
+    ),
     explain=explain,
 )

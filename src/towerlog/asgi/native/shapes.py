@@ -7,7 +7,19 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.dialects.views import LeaseView, RunDetail, UsageView, lease_view, run_detail, usage_view
+from towerlog.dialects.views import (
+    LeaseView,
+    PersonaView,
+    RouteView,
+    RunDetail,
+    UsageView,
+    lease_view,
+    persona_view,
+    route_view,
+    run_detail,
+    usage_view,
+)
+from towerlog.model import registry as model
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
 from towerlog.model.event import Event
 from towerlog.model.identity import Key
@@ -118,6 +130,19 @@ class Worker(msgspec.Struct, frozen=True):
     run_ids: list[str]
 
 
+class Persona(PersonaView, frozen=True, kw_only=True):
+    """A version of a persona."""
+
+    created_at: str
+
+
+class ProviderRoute(RouteView, frozen=True, kw_only=True):
+    """A version of a route."""
+
+    version: int
+    created_at: str
+
+
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """A key without its text."""
 
@@ -151,13 +176,13 @@ class UsageTotal(msgspec.Struct, frozen=True):
 
 def run_of(view: RunView, credits_per_dollar: int) -> RunDetail:
     """A run of a list."""
-    return run_detail(view, credits_per_dollar)
+    return run_detail(view, credits_per_dollar, in_list=True)
 
 
-def tree_of(view: RunView, credits_per_dollar: int) -> RunTree:
+def tree_of(view: RunView, credits_per_dollar: int, *, in_list: bool = False) -> RunTree:
     """A run with its descendants."""
-    known = msgspec.structs.asdict(run_detail(view, credits_per_dollar))
-    return RunTree(**known, children=[tree_of(child, credits_per_dollar) for child in view.children])
+    known = msgspec.structs.asdict(run_detail(view, credits_per_dollar, in_list=in_list))
+    return RunTree(**known, children=[tree_of(child, credits_per_dollar, in_list=True) for child in view.children])
 
 
 def agent_of(row: AgentRow) -> Agent:
@@ -257,6 +282,17 @@ def lane_of(view: LaneView) -> LaneState:
 def worker_of(view: WorkerView) -> Worker:
     """A worker."""
     return Worker(view.worker_id, format_optional_ms(view.last_heartbeat), list(view.run_ids))
+
+
+def persona_of(persona: model.Persona) -> Persona:
+    """A version of a persona."""
+    return Persona(**msgspec.structs.asdict(persona_view(persona)), created_at=format_ms(persona.created_at))
+
+
+def route_of(route: model.ProviderRoute) -> ProviderRoute:
+    """A version of a route."""
+    known = msgspec.structs.asdict(route_view(route))
+    return ProviderRoute(**known, version=route.version, created_at=format_ms(route.created_at))
 
 
 def key_of(key: Key) -> ApiKey:

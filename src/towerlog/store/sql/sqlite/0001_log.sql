@@ -35,6 +35,27 @@ CREATE TABLE api_key (
     PRIMARY KEY (org, key_id)
 ) WITHOUT ROWID;
 
+-- Versions, which never change: the number tells which came first.
+CREATE TABLE persona (
+    number INTEGER PRIMARY KEY,
+    org INTEGER NOT NULL,
+    persona_key TEXT NOT NULL,
+    version TEXT NOT NULL,
+    doc BLOB NOT NULL
+);
+CREATE UNIQUE INDEX persona_by_id ON persona (org, persona_key, version);
+CREATE INDEX persona_by_key ON persona (org, persona_key);
+CREATE INDEX persona_by_org ON persona (org);
+CREATE TABLE provider_route (
+    number INTEGER PRIMARY KEY,
+    org INTEGER NOT NULL,
+    route_id TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    doc BLOB NOT NULL
+);
+CREATE UNIQUE INDEX provider_route_by_id ON provider_route (org, route_id, version);
+CREATE INDEX provider_route_by_org ON provider_route (org);
+
 CREATE TABLE event (
     key INTEGER PRIMARY KEY,
     run INTEGER NOT NULL,
@@ -168,20 +189,28 @@ CREATE TABLE lane (
     org INTEGER NOT NULL,
     state TEXT NOT NULL,
     agent TEXT NOT NULL,
+    label_set TEXT NOT NULL,
+    place INTEGER NOT NULL,
     queued_at INTEGER NOT NULL,
     expires_at INTEGER,
     doc BLOB NOT NULL
 );
-CREATE INDEX lane_queued ON lane (org, queued_at) WHERE state = 'queued';
-CREATE INDEX lane_open ON lane (org, queued_at) WHERE state <> 'done';
+-- A claim goes from one set of labels to the next; within one the first place is the oldest.
+CREATE INDEX lane_queued ON lane (org, label_set, place) WHERE state = 'queued';
+CREATE INDEX lane_queued_for ON lane (org, agent, label_set, place) WHERE state = 'queued';
+CREATE INDEX lane_queued_in_order ON lane (org, place, queued_at) WHERE state = 'queued';
+CREATE INDEX lane_open ON lane (org, place) WHERE state <> 'done';
 CREATE INDEX lane_held ON lane (expires_at) WHERE state = 'held';
+CREATE INDEX lane_held_by_org ON lane (org, place) WHERE state = 'held';
 
 CREATE TABLE quarantine (
     number INTEGER PRIMARY KEY,
     run INTEGER NOT NULL,
+    name BLOB NOT NULL,
     doc BLOB NOT NULL
 );
 CREATE INDEX quarantine_by_run ON quarantine (run);
+CREATE UNIQUE INDEX quarantine_once ON quarantine (run, name);
 
 CREATE TABLE reply (
     org INTEGER NOT NULL,

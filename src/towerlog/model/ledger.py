@@ -1,0 +1,135 @@
+"""The gap ledger: which numbers of a client have arrived in a run, which were dropped at the source, which are missing.
+
+A client numbers its events within a run 1, 2, 3 …, so that what is lost on the way leaves a hole. What is known is kept
+as ranges, and never more of them than `MAX_RANGES`: past the bound the highest give way, and the ledger knows from then
+on that it is blind above its horizon. It says so; it never calls a number missing that it cannot know of.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+MAX_CLIENTS = 64
+"""Clients of a run whose numbers are counted."""
+MAX_RANGES = 128
+"""Ranges of received numbers, and as many of dropped ones, that are kept of a client."""
+
+Range = tuple[int, int]
+"""From and to, both included."""
+Ranges = tuple[Range, ...]
+"""Rising, without touching each other."""
+
+_replace = msgspec.structs.replace
+
+
+class Ledger(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What is known of one client's numbers. A number is received, dropped or missing, never two of these."""
+
+    received: Ranges = ()
+    dropped: Ranges = ()
+    highest: int = 0
+    """The highest number that anything was heard of."""
+    horizon: int | None = None
+    """Above this number nothing is known; None while everything is."""
+    beyond: int = 0
+    """How many events came with a number above the horizon."""
+
+    def with_received(self, seq: int) -> Ledger:
+        """After the event with this number was stored."""
+        highest = max(self.highest, seq)
+        if self.horizon is not None and seq > self.horizon:
+            return _replace(self, highest=highest, beyond=self.beyond + 1)
+        received = _with(self.received, (seq, seq))
+        dropped = _without(self.dropped, (seq, seq)) if self.dropped else self.dropped
+        return _bounded(_replace(self, received=received, dropped=dropped, highest=highest))
+
+    def with_dropped(self, first: int, last: int) -> Ledger:
+        """After the client has said that it dropped these numbers; those that arrived all the same stay received."""
+        highest = max(self.highest, last)
+        known_to = last if self.horizon is None else min(last, self.horizon)
+        lost: Ranges = ((first, known_to),) if first <= known_to else ()
+        for one in self.received:
+            lost = _without(lost, one)
+        dropped = self.dropped
+        for one in lost:
+            dropped = _with(dropped, one)
+        return _bounded(_replace(self, dropped=dropped, highest=highest))
+
+    def missing(self) -> Ranges:
+        """The holes: numbers below the highest known that neither came nor were dropped."""
+        end = self.highest if self.horizon is None else min(self.highest, self.horizon)
+        holes: Ranges = ((1, end),) if end else ()
+        for one in (*self.received, *self.dropped):
+            holes = _without(holes, one)
+        return holes
+
+    def received_count(self) -> int:
+        """How many numbers have arrived; above the horizon every event counts."""
+        return _size(self.received) + self.beyond
+
+    def dropped_count(self) -> int:
+        """How many numbers the client has dropped, as far as is known."""
+        return _size(self.dropped)
+
+    def is_truncated(self) -> bool:
+        """True when it does not know everything any more."""
+        return self.horizon is not None
+
+    def is_complete(self) -> bool:
+        """True when every number has arrived, and that is known."""
+        return not self.is_truncated() and not self.dropped and not self.missing()
+
+
+def _bounded(ledger: Ledger) -> Ledger:
+    """Both lists within their bound: beginning with the first range that is too much, everything above is forgotten."""
+    cuts = [ranges[MAX_RANGES][0] for ranges in (ledger.received, ledger.dropped) if len(ranges) > MAX_RANGES]
+    if not cuts:
+        return ledger
+    horizon = min(cuts) - 1
+    kept = _below(ledger.received, horizon)
+    forgotten = _size(ledger.received) - _size(kept)
+    return _replace(
+        ledger,
+        received=kept,
+        dropped=_below(ledger.dropped, horizon),
+        horizon=horizon,
+        beyond=ledger.beyond + forgotten,
+    )
+
+
+def _with(ranges: Ranges, new: Range) -> Ranges:
+    """The ranges and this one; what touches becomes one."""
+    first, last = new
+    if not ranges or first > ranges[-1][1] + 1:
+        return (*ranges, new)
+    if first == ranges[-1][1] + 1:  # the next number: by far the most usual case
+        return (*ranges[:-1], (ranges[-1][0], last))
+    before = tuple(one for one in ranges if one[1] + 1 < first)
+    after = tuple(one for one in ranges if one[0] - 1 > last)
+    touched = ranges[len(before) : len(ranges) - len(after)]
+    if touched:
+        first, last = min(first, touched[0][0]), max(last, touched[-1][1])
+    return (*before, (first, last), *after)
+
+
+def _without(ranges: Ranges, gone: Range) -> Ranges:
+    """The ranges less this one, which may split one of them."""
+    first, last = gone
+    left: list[Range] = []
+    for start, end in ranges:
+        if end < first or start > last:
+            left.append((start, end))
+            continue
+        if start < first:
+            left.append((start, first - 1))
+        if end > last:
+            left.append((last + 1, end))
+    return tuple(left)
+
+
+def _below(ranges: Ranges, horizon: int) -> Ranges:
+    return tuple((start, min(end, horizon)) for start, end in ranges if start <= horizon)
+
+
+def _size(ranges: Ranges) -> int:
+    return sum(end - start + 1 for start, end in ranges)

@@ -1,0 +1,139 @@
+"""Personas and routes: who a run is to be, and by which provider it thinks. Versions never change once they are made.
+
+A persona says which agent serves it and with what; a route names a provider, a model, and the *name* of the variable
+that holds the key. No secret has a place here. The commands about them are here as well; `model/command.py` has the
+whole set.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+VERSION_MARK = "@"
+LONGEST_PERSONA_KEY = 120
+LONGEST_VERSION = 64
+LONGEST_INSTRUCTIONS_BYTES = 64 * 1024
+LONGEST_MODEL_SETTINGS_BYTES = 64 * 1024
+LONGEST_BASE_URL = 2000
+LONGEST_KEY_ENV = 128
+MOST_TOOLS = 256
+
+
+class Budget(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a run of a persona may use at most; None: no bound of this kind."""
+
+    cost_nanos: int | None = None
+    tokens: int | None = None
+
+
+class Persona(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One version of a persona. Which is the newest is told by `number`, never by the text of its version."""
+
+    org: int
+    persona_key: str
+    version: str
+    agent: str
+    """Which agent serves its runs."""
+    created_at: int
+    instructions: str | None = None
+    model_settings: msgspec.Raw = msgspec.Raw(b"{}")
+    """JSON text of an object, as it was sent."""
+    tools: tuple[str, ...] | None = None
+    """The tools allowed; None: the agent's own affair."""
+    budget: Budget | None = None
+    number: int = 0
+    """Rises by creation; given by the store."""
+
+    @property
+    def persona_id(self) -> str:
+        """`key@version`."""
+        return f"{self.persona_key}{VERSION_MARK}{self.version}"
+
+    def says_the_same(self, other: Persona) -> bool:
+        """Whether two versions have the same content, however their JSON is spelt."""
+        return self._content() == other._content()
+
+    def _content(self) -> tuple[object, ...]:
+        settings = msgspec.json.encode(msgspec.json.decode(self.model_settings), order="sorted")
+        return self.agent, self.instructions, settings, self.tools, self.budget
+
+
+class ProviderRoute(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One version of a route; the highest is the one in force."""
+
+    org: int
+    route_id: str
+    version: int
+    provider: str
+    model: str
+    created_at: int
+    base_url: str | None = None
+    key_env: str | None = None
+    """The name of an environment variable of the worker."""
+    number: int = 0
+    """Rises by creation; given by the store."""
+
+    def says_the_same(self, other: ProviderRoute) -> bool:
+        """Whether two versions have the same content."""
+        return self._content() == other._content()
+
+    def _content(self) -> tuple[object, ...]:
+        return self.provider, self.model, self.base_url, self.key_env
+
+
+def split_persona_id(persona_id: str) -> tuple[str, str | None]:
+    """Key and version of `key@version`; the version of `key` alone is None: the newest."""
+    key, mark, version = persona_id.partition(VERSION_MARK)
+    return key, version if mark else None
+
+
+# Commands
+
+
+class CreatePersona(msgspec.Struct, frozen=True, gc=False):
+    """A version of a persona; the same again is answered as it is."""
+
+    persona_key: str
+    version: str
+    agent: str
+    instructions: str | None = None
+    model_settings: bytes = b"{}"
+    """JSON text of an object."""
+    tools: tuple[str, ...] | None = None
+    budget: Budget | None = None
+
+
+class CreateRoute(msgspec.Struct, frozen=True, gc=False):
+    """A route's content; other content than the newest version's makes the next one."""
+
+    route_id: str
+    provider: str
+    model: str
+    base_url: str | None = None
+    key_env: str | None = None
+
+
+class ListPersonas(msgspec.Struct, frozen=True, gc=False):
+    """Versions of personas, newest first. `before` is the number of the last one seen."""
+
+    limit: int
+    before: int | None = None
+
+
+class GetPersona(msgspec.Struct, frozen=True, gc=False):
+    """One version; a key alone means its newest."""
+
+    persona_id: str
+
+
+class ListRoutes(msgspec.Struct, frozen=True, gc=False):
+    """Versions of routes, newest first. `before` is the number of the last one seen."""
+
+    limit: int
+    before: int | None = None
+
+
+class GetRoute(msgspec.Struct, frozen=True, gc=False):
+    """The version of a route that is in force."""
+
+    route_id: str
