@@ -77,7 +77,7 @@ def test_what_is_young_stays_in_memory(tmp_path: Path) -> None:
     backlog.close()
 
 
-def test_a_memory_that_is_half_full_is_written_down_however_young(tmp_path: Path) -> None:
+def test_a_memory_that_is_crowded_is_written_down_however_young(tmp_path: Path) -> None:
     backlog = opened(tmp_path, memory=1000)
     fill(backlog, 1, 15)
     assert backlog.spill(FAR_NS) == 15

@@ -130,5 +130,5 @@ def test_only_its_owner_can_look_into_a_folder(tmp_path: Path, lost: Losses) -> 
 
 
 def test_groups_keep_the_order_and_are_bounded() -> None:
-    lines = [b"x" * 100_000, b"a", b"y" * 300_000, b"b"]
-    assert list(grouped(lines)) == [[b"x" * 100_000, b"a"], [b"y" * 300_000], [b"b"]]
+    lines = [b"x" * 500_000, b"a", b"y" * 1_200_000, b"b"]
+    assert list(grouped(lines)) == [[b"x" * 500_000, b"a"], [b"y" * 1_200_000], [b"b"]]

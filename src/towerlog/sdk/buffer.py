@@ -57,6 +57,8 @@ class Backlog:
         """Of the accepted ones so many are with the server, or lost."""
         self.changed = threading.Condition(threading.RLock())
         self._losses = losses
+        self.crowded_bytes = bytes_max // 4
+        """From here on memory is written down without waiting: a program may tell faster than a disk takes."""
         self._bytes_max = bytes_max
         self._overflow = overflow
         self._memory: deque[Entry] = deque(maxlen=MEMORY_EVENTS_MAX + 1)
@@ -142,7 +144,7 @@ class Backlog:
                     self._bytes += sum(len(entry.line) for entry in batch.entries)
 
     def spill(self, older_than_ns: int) -> int:
-        """Writes down all that is in memory if the oldest of it has waited so long, or it is half full.
+        """Writes down all that is in memory if the oldest of it has waited so long, or it is crowded.
 
         How many events it wrote. Raises OSError when the disk does not take them: they stay in memory then.
         """
@@ -150,7 +152,7 @@ class Backlog:
             flying = self._flying if self._flying is not None and self._flying.segment is None else None
             with self._short:
                 oldest = flying.entries[0] if flying else self._memory[0] if self._memory else None
-                full = self._bytes * 2 > self._bytes_max
+                full = self._bytes >= self.crowded_bytes
                 if oldest is None or (time.monotonic_ns() - oldest.at_ns < older_than_ns and not full):
                     return 0
             before = self._spill_flying(flying) if flying else 0

@@ -65,6 +65,7 @@ class Delivery:
         self._news = threading.Event()
         self._full = threading.Event()
         self._keep = threading.Event()
+        self._crowded = threading.Event()
         self._stopping = threading.Event()
         self._lock = threading.RLock()
         self._threads: list[threading.Thread] = []
@@ -91,6 +92,8 @@ class Delivery:
         if not self._keep.is_set():
             self._keep.set()
         events, size = self._backlog.in_memory
+        if size >= self._backlog.crowded_bytes and not self._crowded.is_set():
+            self._crowded.set()
         if (events >= BATCH_EVENTS or size >= BATCH_BYTES) and not self._full.is_set():
             self._full.set()
 
@@ -144,7 +147,7 @@ class Delivery:
     def stop(self, timeout_s: float) -> None:
         """Ends the threads, and writes down what was not delivered."""
         self._stopping.set()
-        for event in (self._news, self._full, self._keep):
+        for event in (self._news, self._full, self._keep, self._crowded):
             event.set()
         ends_at = time.monotonic() + timeout_s
         for thread in self._threads:
@@ -323,7 +326,8 @@ class Delivery:
             self._keep.wait()
             self._keep.clear()
             while not self._stopping.is_set() and not self._backlog.resting:
-                self._stopping.wait(SPILL_TICK_S)
+                self._crowded.wait(SPILL_TICK_S)
+                self._crowded.clear()
                 if self._spill(SPILL_AFTER_NS) and time.monotonic() >= sync_at:
                     sync_at = time.monotonic() + SYNC_EVERY_S
                     self._sync()

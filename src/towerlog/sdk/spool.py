@@ -23,7 +23,7 @@ from towerlog.sdk.segments import SUFFIX, Segment
 SEGMENT_BYTES = 1024 * 1024
 SEGMENTS_MIN = 8
 """A small spool is cut into this many files at least, for what has to go for want of room goes by files."""
-GROUP_BYTES = 256 * 1024
+GROUP_BYTES = 1024 * 1024
 
 _log = logging.getLogger("towerlog.sdk")
 

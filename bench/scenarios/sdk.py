@@ -1,0 +1,71 @@
+"""The SDK: what one call costs on the caller's thread, with a recorder that delivers behind it."""
+
+import threading
+import time
+from collections.abc import Callable
+from statistics import median
+
+from bench.context import Context
+from bench.figures import Row, percentile
+from bench.servers import towerlog as open_towerlog
+from towerlog.sdk.recorder import Recorder
+from towerlog.sdk.run import Run
+
+NAME = "sdk"
+CALL_MICROSECONDS_MAX = 50.0
+CALLS = 2_000
+WARM_CALLS = 200
+BETWEEN_SECONDS = 0.0005
+
+
+def calls_of(run: Run) -> dict[str, Callable[[], object]]:
+    """The calls that an agent makes most; a tool call is two events."""
+
+    def tool_call() -> None:
+        with run.tool_call("search", arguments={"q": "x"}) as call:
+            call.result = ["y"]
+
+    return {
+        "message_delta": lambda: run.message_delta("a few words of text"),
+        "step": lambda: run.step("mark", {"number": 1}),
+        "tool_call, both events": tool_call,
+    }
+
+
+def microseconds(call: Callable[[], object]) -> list[float]:
+    """What each call took. A breath between them, as a program has that does something else as well."""
+    idle = threading.Event()
+    for _ in range(WARM_CALLS):
+        call()
+    taken = []
+    for _ in range(CALLS):
+        idle.wait(BETWEEN_SECONDS)
+        began = time.perf_counter_ns()
+        call()
+        taken.append((time.perf_counter_ns() - began) / 1000)
+    return taken
+
+
+def row_of(name: str, taken: list[float]) -> Row:
+    """The median is held against the law; how bad it gets stands beside it."""
+    return Row(
+        NAME,
+        f"SDK call, {name}",
+        "µs",
+        median(taken),
+        threshold=CALL_MICROSECONDS_MAX,
+        detail={"p99_microseconds": percentile(taken, 0.99), "calls": CALLS},
+    )
+
+
+def measure(context: Context) -> list[Row]:
+    """All calls against a real server."""
+    with context.folder(NAME) as folder, open_towerlog(folder / "data") as server:
+        recorder = Recorder(f"http://127.0.0.1:{server.port}", server.key, spool_dir=folder / "spool")
+        run = recorder.record_run(agent="bench").open(Run)
+        rows = [row_of(name, microseconds(call)) for name, call in calls_of(run).items()]
+        run.complete()
+        delivered = recorder.close(30.0)
+        if not delivered:
+            rows.append(Row(NAME, "SDK delivery", "events", problem=f"not all arrived: {recorder.status()}"))
+        return rows
