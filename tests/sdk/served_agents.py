@@ -79,19 +79,6 @@ def asking_sync(run: Any) -> Any:
     return [run.ask("one?"), run.ask("two?")]
 
 
-@app.agent("pausing")
-async def pausing(run: Any) -> int:
-    """Can be paused between its steps; ends when it has been paused and went on."""
-    steps = 0
-    while True:
-        steps += 1
-        run.message_delta(f"{steps} ")
-        if run.pausing:
-            await run.pause_point()
-            return steps
-        await asyncio.sleep(0.01 if steps else 0)
-
-
 @app.agent("failing")
 async def failing(run: Any) -> None:
     """Raises."""

@@ -130,6 +130,23 @@ async def test_a_sync_agent_is_held_at_its_next_report_while_paused(tmp_path) ->
         assert server.commands == []
 
 
+async def test_an_async_agent_waits_at_its_pause_point(tmp_path) -> None:
+    async def work(run: Any) -> str:
+        await wait_until_async(lambda: run.pausing, "somebody to want a pause")
+        await run.pause_point()
+        return "went on"
+
+    async with attempt(tmp_path, work) as (server, task, _):
+        server.command({"command_id": 1, "type": "pause"})
+        await wait_until_async(lambda: "run.paused" in server.types, "the pause")
+        # The command is acknowledged by the pause itself: until then the server repeats it.
+        assert server.types == ["command.acknowledged", "run.paused"]
+        assert not task.done()
+        server.command({"command_id": 2, "type": "resume"})
+        await asyncio.wait_for(task, 5)
+        assert server.types[2:] == ["command.acknowledged", "run.resumed", "run.completed"]
+
+
 async def test_a_sync_agent_learns_of_a_lost_lease_by_its_flag(tmp_path) -> None:
     stopped = threading.Event()
 
