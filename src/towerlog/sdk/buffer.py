@@ -63,6 +63,7 @@ class Backlog:
         self._overflow = overflow
         self._memory: deque[Entry] = deque(maxlen=MEMORY_EVENTS_MAX + 1)
         self._bytes = 0
+        self._writing = 0
         self._flying: Batch | None = None
         # Re-entrant: a signal or a collection of garbage may tell an event while this thread holds it.
         self._short = threading.RLock()
@@ -70,8 +71,15 @@ class Backlog:
 
     @property
     def in_memory(self) -> tuple[int, int]:
-        """How many events, how many bytes."""
+        """How many events wait in memory for their turn, and the bytes of all that is there."""
         return len(self._memory), self._bytes
+
+    @property
+    def queued(self) -> int:
+        """How many events are in memory alone: waiting, being written down, or on their way without a place on disk."""
+        flying = self._flying
+        alone = len(flying.entries) if flying is not None and flying.segment is None else 0
+        return len(self._memory) + self._writing + alone
 
     @property
     def resting(self) -> bool:
@@ -171,16 +179,19 @@ class Backlog:
         with self._short:
             # What is being written is no longer in the way of `put`, which may have to drop something; it counts still.
             entries = list(self._memory)
+            self._writing = len(entries)
             self._memory.clear()
         try:
             for group in grouped(entry.line for entry in entries):
                 self.spool.append(group, self._flying.segment if self._flying is not None else None)
                 with self._short:
                     self._bytes -= sum(len(line) for line in group)
+                    self._writing -= len(group)
                 written += len(group)
         finally:
             with self._short:
                 self._memory.extendleft(reversed(entries[written:]))
+                self._writing = 0
         return written
 
     def _lost(self, client_id: str, lines: Sequence[bytes], oldest: bool) -> None:

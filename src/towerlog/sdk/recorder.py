@@ -191,7 +191,7 @@ class Recorder:
         office = self.office
         delivery = office.delivery
         return Status(
-            queued=office.backlog.in_memory[0],
+            queued=office.backlog.queued,
             spooled=office.backlog.spool.waiting,
             sent=delivery.sent,
             acknowledged=delivery.acknowledged,
