@@ -71,6 +71,20 @@ def test_an_interrupt_is_a_cancellation_of_the_async_agent(threads) -> None:
     assert ended.empty()
 
 
+def test_an_interrupt_before_the_first_step_is_no_silence(threads) -> None:
+    begun = threading.Event()
+
+    async def awaited(run: Run) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    for _ in range(200):
+        work, ended = begin(threads, awaited)
+        work.interrupt()
+        assert isinstance(ended.get(timeout=WAIT_S).error, asyncio.CancelledError)
+    assert begun.is_set()
+
+
 def test_a_sync_agent_is_not_held_up_by_an_async_one_that_blocks(threads) -> None:
     go_on = threading.Event()
 

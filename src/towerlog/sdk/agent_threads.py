@@ -32,6 +32,7 @@ class Work:
         self._ended = ended
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
+        self._begun = False
 
     def interrupt(self) -> None:
         """Throws `asyncio.CancelledError` into an async agent; a sync one sees the flag of its run alone."""
@@ -39,7 +40,10 @@ class Work:
             self._loop.call_soon_threadsafe(self._cancel)
 
     def _cancel(self) -> None:
-        if self._task is not None:
+        if self._loop is not None and not self._begun:
+            # A task that is cancelled before its first step never runs at all, and nobody would learn of its end.
+            self._loop.call_soon(self._cancel)
+        elif self._task is not None:
             self._task.cancel()
 
     def begin_in(self, loop: asyncio.AbstractEventLoop, agent: Agent, run: BaseRun) -> None:
@@ -52,6 +56,7 @@ class Work:
         loop.call_soon_threadsafe(begin)
 
     async def _await(self, agent: Agent, run: BaseRun) -> None:
+        self._begun = True
         try:
             with activated(run):
                 outcome = Outcome(await agent.work(run))
