@@ -19,16 +19,12 @@ BETWEEN_SECONDS = 0.0005
 
 
 def calls_of(run: Run) -> dict[str, Callable[[], object]]:
-    """The calls that an agent makes most; a tool call is two events."""
-
-    def tool_call() -> None:
-        with run.tool_call("search", arguments={"q": "x"}) as call:
-            call.result = ["y"]
+    """The calls that an agent makes most."""
 
     return {
         "message_delta": lambda: run.message_delta("a few words of text"),
         "step": lambda: run.step("mark", {"number": 1}),
-        "tool_call, both events": tool_call,
+        "tool_call, its beginning": lambda: run.tool_call("search", arguments={"q": "x"}).begin(),
     }
 
 

@@ -28,12 +28,19 @@ class Span:
     """The time between two events; the one that is open while another begins is the other's parent."""
 
     def __init__(self, run: Teller) -> None:
-        self.span_id = uuid7()
+        self._span_id: str | None = None
         self._run = run
         self._began_ns: int | None = None
         self._ended = False
         self._parent: str | None = None
         self._token: Token[str | None] | None = None
+
+    @property
+    def span_id(self) -> str:
+        """Its id, made when it is needed: what never lasts has no use for one."""
+        if self._span_id is None:
+            self._span_id = uuid7()
+        return self._span_id
 
     def _open(self) -> None:
         self._parent = _current_span.get()
@@ -93,7 +100,9 @@ class Step(Span):
         self._run.tell("step", data)
 
     def _data(self, parent: str | None) -> dict[str, Any]:
-        data: dict[str, Any] = {"name": self.name, "span_id": self.span_id}
+        data: dict[str, Any] = {"name": self.name}
+        if self._began_ns is not None:
+            data["span_id"] = self.span_id
         if parent is not None:
             data["parent_span_id"] = parent
         if self.payload is not None:
@@ -111,10 +120,14 @@ class ToolCall(Span):
     def __init__(self, run: Teller, tool: object, arguments: object = None) -> None:
         super().__init__(run)
         self.tool = name_text(tool)
-        self.tool_call_id = self.span_id
         self.arguments = arguments
         self.result: Any = None
         self._error: str | None = None
+
+    @property
+    def tool_call_id(self) -> str:
+        """What pairs the call with its result."""
+        return self.span_id
 
     def fail(self, error: object) -> None:
         """The tool did not do what it should."""
