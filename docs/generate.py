@@ -99,11 +99,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("dialects.lane_requests", "LONGEST_WAIT_SECONDS", "seconds that a claim or a report may wait"),
         ("asgi.native.ingest", "LONGEST_WAIT_SECONDS", "seconds that a batch of the native API may wait"),
         ("asgi.native.ingest", "LONGEST_REPORT_WAIT_SECONDS", "seconds that a report of the native API may wait"),
-        (
-            "asgi.native.ingest",
-            "LARGEST_WAITING_BYTES",
-            "bytes of a batch that may wait",
-        ),
+        ("dialects.base", "LARGEST_WAITING_BYTES", "bytes of a batch or a report that may wait"),
         ("model.lease", "DEFAULT_LEASE_SECONDS", "seconds of a lease whose worker did not say"),
         ("model.lease", "LONGEST_LEASE_SECONDS", "seconds of the longest lease"),
         ("engine.upkeep", "SWEEP_SECONDS", "seconds between two looks at leases and cancels"),

@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from towerlog import errors
-from towerlog.dialects.base import LARGEST_PAGE, USUAL_PAGE, Call, Settings
+from towerlog.dialects.base import LARGEST_PAGE, LARGEST_WAITING_BYTES, USUAL_PAGE, Call, Settings
 from towerlog.dialects.reading import (
     NULL,
     Count,
@@ -172,7 +172,7 @@ def decode_report(call: Call) -> Report:
         lease_epoch=_epoch(body.lease_epoch, call),
         phase=body.phase or None,
         log_line=body.log_line or None,
-        wait_ms=1000 * (body.wait_seconds or 0),
+        wait_ms=0 if len(call.body) > LARGEST_WAITING_BYTES else 1000 * (body.wait_seconds or 0),
     )
 
 
