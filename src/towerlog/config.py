@@ -27,6 +27,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lanes_rate_per_minute: int = 600
     lanes_min_lease_seconds: int = 60
     cancel_deadline_seconds: int = 30
+    stalled_after_seconds: int = 900
+    silent_after_seconds: int = 900
+    lost_after_seconds: int = 86_400
     max_body_bytes: int = 16 * 1024 * 1024
     max_event_bytes: int = 4 * 1024 * 1024
     max_depth: int = 128
@@ -51,6 +54,9 @@ MEANINGS: dict[str, str] = {
     "lanes_rate_per_minute": "Requests a minute and address of the lanes dialect; 0 = off.",
     "lanes_min_lease_seconds": "The shortest lease that a worker may ask for.",
     "cancel_deadline_seconds": "How long a running agent may take to stop after a cancel before it is forced.",
+    "stalled_after_seconds": "Without progress for so long, a run whose agent is alive is `stalled`; 0 = off.",
+    "silent_after_seconds": "Without a word for so long, a run that only reports is marked `silent`; 0 = off.",
+    "lost_after_seconds": "Without a word for so long, a run that only reports is ended as `lost`; 0 = off.",
     "max_body_bytes": "Largest request body, counted after decompression.",
     "max_event_bytes": "Largest single event.",
     "max_depth": "Deepest nesting of JSON.",
@@ -65,6 +71,14 @@ MEANINGS: dict[str, str] = {
 }
 
 PREFIX = "TOWERLOG_"
+MAY_BE_NOUGHT = (
+    "steps_rate_per_minute",
+    "lanes_rate_per_minute",
+    "cancel_deadline_seconds",
+    "stalled_after_seconds",
+    "silent_after_seconds",
+    "lost_after_seconds",
+)
 
 
 class BadSetting(Exception):
@@ -122,7 +136,7 @@ def _checked(settings: Settings) -> Settings:
         raise BadSetting("database_url: only sqlite:///PATH is known")
     if not 0 <= settings.port <= 65535:
         raise BadSetting("port: must be between 0 and 65535")
-    for name in ("steps_rate_per_minute", "lanes_rate_per_minute", "cancel_deadline_seconds"):
+    for name in MAY_BE_NOUGHT:
         if getattr(settings, name) < 0:
             raise BadSetting(f"{name}: must not be negative")
     if not 1 <= settings.lanes_min_lease_seconds <= 3600:

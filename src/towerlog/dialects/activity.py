@@ -143,7 +143,7 @@ def _decode_push(call: Call) -> Append:
     agent_id = path_uuid(call.path["id"], "agent")
     run = OpenRun(agent_id, reopen=True)
     items = [_item(text, run, call.settings) for text in _texts(call)]
-    return Append("activity", items, agent_id)
+    return Append("activity", items, agent_id, tells=False)
 
 
 def _texts(call: Call) -> list[bytes] | list[msgspec.Raw]:

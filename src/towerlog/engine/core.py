@@ -9,7 +9,7 @@ from typing import assert_never
 import msgspec
 
 from towerlog.ambient import Clock, Ids
-from towerlog.engine import control, identities, leases, upkeep, views
+from towerlog.engine import cancels, control, deliveries, identities, leases, upkeep, views
 from towerlog.engine.follow import AGENT, OTHER_LOG, RUN, Follower, Frame, Hub, Source, gap_frame
 from towerlog.engine.ingest import append_items
 from towerlog.engine.plan import Plan
@@ -22,6 +22,7 @@ from towerlog.model import outcome as o
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import Event
 from towerlog.model.identity import Principal
+from towerlog.model.liveness import USUAL, Thresholds
 from towerlog.store.base import Store
 
 
@@ -30,6 +31,7 @@ class EngineSettings(msgspec.Struct, frozen=True):
 
     max_queue: int = 2048
     cancel_deadline_seconds: int = 30
+    thresholds: Thresholds = USUAL
 
 
 WRITES = (
@@ -38,6 +40,9 @@ WRITES = (
     c.CreateThread,
     c.RegisterAgent,
     c.CancelRun,
+    c.SteerRun,
+    c.KillRun,
+    c.Deliver,
     c.GiveInput,
     c.Claim,
     c.ClaimRun,
@@ -65,13 +70,14 @@ class Engine:
         settings = settings or EngineSettings()
         self._store = store
         self._clock = clock
-        self._reads = Reads(store, clock)
+        self._reads = Reads(store, clock, settings.thresholds)
         self._hub = Hub()
         self._waiting = Waiting()
         self._writer = Writer(
             store, clock, ids, self._plan, self._committed, max_queue=settings.max_queue, on_fatal=on_fatal
         )
-        self._upkeep = upkeep.Upkeep(store, clock, self._writer.upkeep, settings.cancel_deadline_seconds * 1000)
+        cancel_deadline_ms = settings.cancel_deadline_seconds * 1000
+        self._upkeep = upkeep.Upkeep(store, clock, self._writer.upkeep, cancel_deadline_ms, settings.thresholds)
         self._upkeep_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -131,7 +137,11 @@ class Engine:
             case c.RegisterAgent():
                 return await control.register_agent(plan, principal, command)
             case c.CancelRun():
-                return await control.cancel_run(plan, principal, command)
+                return await cancels.cancel_run(plan, principal, command)
+            case c.SteerRun() | c.KillRun():
+                return await self._plan_steered(plan, principal, command)
+            case c.Deliver():
+                return await deliveries.deliver(plan, principal, command, submission.dialect)
             case c.GiveInput():
                 return await control.give_input(plan, principal, command)
             case c.Decide():
@@ -144,6 +154,17 @@ class Engine:
                 return await self._plan_lease(plan, principal, command)
             case _:
                 assert_never(command)
+
+    async def _plan_steered(self, plan: Plan, principal: Principal, command: c.SteerRun | c.KillRun) -> o.RunView:
+        """The whole run as it will be: what follows from its row alone, the rest as it is stored."""
+        if isinstance(command, c.KillRun):
+            row = (await cancels.kill_run(plan, principal, command)).row
+        else:
+            row = (await control.steer_run(plan, principal, command)).row
+        view = await self._reads.view_of(principal, row)
+        ended = [event.data for event in plan.changes.events if (event.run, event.seq) == (row.run, row.ended_seq)]
+        lane = await plan.lane(row.run) if row.has_lane else None
+        return msgspec.structs.replace(view, lane=lane, result=ended[0] if ended else view.result)
 
     async def _plan_lease(
         self, plan: Plan, principal: Principal, command: c.Claim | c.ClaimRun | c.Report | c.Release | c.Finish
@@ -164,6 +185,9 @@ class Engine:
                 assert_never(command)
         if not isinstance(held, leases.Held):
             return held
+        if isinstance(command, c.Claim | c.ClaimRun | c.Report):
+            row = await deliveries.delivered(plan, held.row, leases.LANES)
+            held = leases.Held(row, held.lane, held.results)
         agent = await plan.agent(principal.org, held.row.agent or "default")
         view = views.lane_view(principal, held.row, held.lane, agent)
         if isinstance(command, c.Claim | c.ClaimRun):
@@ -214,10 +238,14 @@ class Engine:
             if not row.pending and not row.is_terminal():
                 # Never past the lease: the worker must be told in time to renew it.
                 await self._waiting.wait(ticket, min(command.wait_ms, outcome.lane.lease_ms // 2))
-                row = await self._reads.run_of(principal, command.run_id)
         finally:
             self._waiting.leave(ticket)
-        view = msgspec.structs.replace(outcome.view, row=row)
+        lane = outcome.lane
+        wanted = c.Deliver((command.run_id,), command.worker_id, lane.epoch)
+        carried = await self._writer.submit(principal, wanted, leases.LANES, None)
+        if not isinstance(carried, o.Delivered) or command.run_id not in carried.rows:
+            return outcome  # taken from it meanwhile: its next report will be told so
+        view = msgspec.structs.replace(outcome.view, row=carried.rows[command.run_id])
         return msgspec.structs.replace(outcome, view=view)
 
     def _committed(self, plan: Plan) -> None:

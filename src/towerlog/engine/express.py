@@ -10,11 +10,11 @@ import msgspec
 
 from towerlog.engine.plan import Plan, encode_facts
 from towerlog.model.chain import chain_hash
-from towerlog.model.event import NO_FACTS, Draft, Event, Item
+from towerlog.model.event import NO_FACTS, Draft, Event, EventType, Item
 from towerlog.model.outcome import Stored
 from towerlog.model.run import TERMINAL, AgentRow
 from towerlog.model.times import FUTURE_TOLERANCE_MS
-from towerlog.projections.runs import PLAIN_TYPES, moves_nothing, names_agent
+from towerlog.projections.runs import PLAIN_TYPES, moves_nothing, names_agent, watched_after
 from towerlog.store.values import RunChange
 
 _replace = msgspec.structs.replace
@@ -60,7 +60,19 @@ def append_plain(plan: Plan, org: int, item: Item, dialect: str, agent: AgentRow
     )
     digest = chain_hash(row.last_hash, event)
     event = _replace(event, hash=digest)
-    after = _replace(row, last_seq=event.seq, last_position=event.position, last_event_at=plan.now, last_hash=digest)
+    after = _replace(
+        row,
+        last_seq=event.seq,
+        last_position=event.position,
+        last_event_at=plan.now,
+        last_hash=digest,
+        process_at=plan.now,
+        progress_at=plan.now,
+        output_at=plan.now if event.type is EventType.MESSAGE_DELTA else row.output_at,
+        watched_at=watched_after(row, plan.now),
+        silent_at=None,
+        idle=False,
+    )
     changes = plan.changes
     changes.events.append(event)
     plan.cache.runs[row.run] = after

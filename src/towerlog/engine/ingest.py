@@ -7,6 +7,7 @@ from typing import assert_never
 
 import msgspec
 
+from towerlog.engine.deliveries import told
 from towerlog.engine.express import append_plain
 from towerlog.engine.histories import Kept, keep_history
 from towerlog.engine.plan import Plan
@@ -40,6 +41,7 @@ from towerlog.model.event import (
 from towerlog.model.identity import Principal
 from towerlog.model.outcome import Appended, Stored
 from towerlog.model.run import TERMINAL, AgentRow, RunRow
+from towerlog.projections import agents as agent_fold
 
 _replace = msgspec.structs.replace
 
@@ -59,7 +61,7 @@ async def append_items(plan: Plan, principal: Principal, command: Append) -> App
             results.append(await append_item(plan, principal, item, dialect, agent, replayed))
         else:
             results.append(stored)
-    return Appended(results)
+    return Appended(await told(plan, org, results, dialect) if command.tells else results)
 
 
 async def agent_by_id(plan: Plan, org: int, agent_id: str) -> AgentRow:
@@ -89,7 +91,7 @@ async def append_item(
         return item
     if isinstance(item, Touch):
         row = await plan.agent(principal.org, item.agent)
-        plan.put_agent(_replace(row, last_heartbeat_at=plan.now))
+        plan.put_agent(_replace(row, last_heartbeat_at=agent_fold.latest(row.last_heartbeat_at, plan.now)))
         return Stored(0, 0, "", row.name)
     assert_never(item)
 

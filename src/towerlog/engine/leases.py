@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.control import force_cancelled, run_of
+from towerlog.engine.cancels import force_cancelled, run_of
 from towerlog.engine.express import append_plain
 from towerlog.engine.ingest import append_item
 from towerlog.engine.plan import Plan

@@ -15,6 +15,7 @@ from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import Event, EventType
 from towerlog.model.identity import Principal
 from towerlog.model.lease import Lane, LaneState
+from towerlog.model.liveness import USUAL, Thresholds
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store
 from towerlog.store.values import PAGE_BODY_BYTES
@@ -25,10 +26,11 @@ Reader = Callable[[Principal, c.Read], Awaitable[o.Outcome]]
 class Reads:
     """Answers reading commands."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        """`clock` tells how long things have waited."""
+    def __init__(self, store: Store, clock: Clock, thresholds: Thresholds = USUAL) -> None:
+        """`clock` tells how long things have waited; `thresholds`, how long runs may be silent."""
         self._store = store
         self._clock = clock
+        self._thresholds = thresholds
 
     async def answer(self, principal: Principal, command: c.Read) -> o.Outcome:
         """The outcome of any reading command. Raises NotFound, Invalid."""
@@ -67,7 +69,7 @@ class Reads:
         store = self._store
         if isinstance(command, c.GetRun):
             row = await self.run_of(principal, command.run_id)
-            return await views.run_detail(store, principal, row, command.tree)
+            return await self.view_of(principal, row, command.tree)
         if isinstance(command, c.ListThreadRuns):
             if await store.thread(principal.org, command.thread_id) is None:
                 raise NotFound("thread")
@@ -77,7 +79,14 @@ class Reads:
         rows = await store.runs(principal.org, wanted, command.limit + 1, before)
         page = rows[: command.limit]
         more = page[-1].run_id if len(rows) > command.limit else None
-        return o.Page(await views.run_views(store, principal, page), more)
+        return o.Page(await views.run_views(store, principal, page, self._now()), more)
+
+    async def view_of(self, principal: Principal, row: RunRow, tree: bool = False) -> o.RunView:
+        """All that is known of a run; `tree`: with its descendants."""
+        return await views.run_detail(self._store, principal, row, tree, self._now())
+
+    def _now(self) -> views.Now:
+        return views.Now(self._clock.now_ms(), self._thresholds)
 
     async def _before(self, principal: Principal, run_id: str | None) -> int | None:
         if run_id is None:

@@ -21,11 +21,13 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     """Store events. Refused items travel along so that results keep their index.
 
     `agent_id`: every draft is this agent's (the activity dialect names the agent by UUID, 404 when unknown).
+    `tells`: the reply carries what is wanted of the runs, so that it counts as delivered.
     """
 
     dialect: str
     items: list[Item]
     agent_id: str | None = None
+    tells: bool = True
 
 
 class CreateRun(msgspec.Struct, frozen=True, gc=False):
@@ -63,6 +65,32 @@ class CancelRun(msgspec.Struct, frozen=True, gc=False):
 
     run_id: str
     reason: str | None = None
+
+
+class SteerRun(msgspec.Struct, frozen=True, gc=False):
+    """Ask a run's agent to pause, or to go on. `wish` is `pause` or `resume`."""
+
+    run_id: str
+    wish: str
+    reason: str | None = None
+
+
+class KillRun(msgspec.Struct, frozen=True, gc=False):
+    """End a run now, whether its agent answers or not; its open descendants too."""
+
+    run_id: str
+    reason: str | None = None
+
+
+class Deliver(msgspec.Struct, frozen=True, gc=False):
+    """A reply that was held back is about to carry what is wanted of these runs.
+
+    `worker_id` and `lease_epoch`: only while this worker still holds them.
+    """
+
+    run_ids: tuple[str, ...]
+    worker_id: str | None = None
+    lease_epoch: int | None = None
 
 
 class GiveInput(msgspec.Struct, frozen=True, gc=False):
@@ -332,6 +360,9 @@ Write = (
     | CreateThread
     | RegisterAgent
     | CancelRun
+    | SteerRun
+    | KillRun
+    | Deliver
     | GiveInput
     | Claim
     | ClaimRun

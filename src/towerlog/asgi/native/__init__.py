@@ -5,13 +5,13 @@ It is a `Dialect` like the others and is served like them; its errors are proble
 
 from __future__ import annotations
 
-from towerlog.asgi.native import access, fleet, runs
+from towerlog.asgi.native import access, control, fleet, runs
 from towerlog.asgi.native.problems import explain
 from towerlog.dialects.base import Dialect
 
 NATIVE = Dialect(
     name="native",
     title="Native API",
-    endpoints=(*fleet.ENDPOINTS, *runs.ENDPOINTS, *access.ENDPOINTS),
+    endpoints=(*fleet.ENDPOINTS, *runs.ENDPOINTS, *control.ENDPOINTS, *access.ENDPOINTS),
     explain=explain,
 )
