@@ -24,7 +24,7 @@ from towerlog.model.command import (
 from towerlog.model.event import CheckpointFacts, EventType, Facts, RunById
 from towerlog.model.lease import LaneState
 from towerlog.model.outcome import Claimed, Decided, NothingToClaim, RunCreated
-from towerlog.model.run import MAX_PENDING, Status
+from towerlog.model.run import MAX_INPUTS, Status
 
 E = EventType
 LEASE_MS = 60_000
@@ -201,13 +201,13 @@ async def test_a_run_that_neither_waits_nor_runs_takes_no_input(rig: Rig, kind: 
 
 async def test_inputs_that_nobody_takes_are_bounded(rig: Rig) -> None:
     [told] = await rig.append(draft(run="t"))
-    for number in range(MAX_PENDING - 1):
+    for number in range(MAX_INPUTS):
         await rig.do(GiveInput(told.run_id, str(number)))
     with pytest.raises(Conflict):
         await rig.do(GiveInput(told.run_id, "one too many"))
     changed = await rig.do(CancelRun(told.run_id))
     contents = [pending.content for pending in changed.row.pending]
-    assert contents == [*map(str, range(MAX_PENDING - 1)), None], "a cancel always has room, and drops nothing"
+    assert contents == [*map(str, range(MAX_INPUTS)), None], "a cancel always has room, and drops nothing"
 
 
 # Deciding

@@ -109,6 +109,7 @@ def test_a_plain_event_moves_nothing_else() -> None:
     row = run_row(agent="a", pending=(Pending(1, "cancel"),), usage=Usage(1), question="?")
     moved = after(row, E.STEP, E.MESSAGE_DELTA, E.OTHER, E.LANE_REPORT)
     place = {"last_seq", "last_position", "last_event_at", "last_hash"}
+    place |= {"process_at", "progress_at", "output_at", "watched_at"}
     changed = {name for name in row.__struct_fields__ if getattr(row, name) != getattr(moved, name)}
     assert changed == place
 
@@ -318,7 +319,7 @@ def test_a_wish_is_pending_until_it_is_acknowledged() -> None:
 def test_past_so_many_wishes_the_oldest_gives_way() -> None:
     row = run_row()
     for _ in range(MAX_PENDING + 3):
-        row = told(row, E.OTHER, asks="pause")
+        row = told(row, E.OTHER, asks="input")
     assert [one.command_id for one in row.pending] == list(range(4, MAX_PENDING + 4))
 
 

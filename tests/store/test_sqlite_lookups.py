@@ -42,7 +42,11 @@ BY_INDEX: dict[str, tuple[Question, str]] = {
     "claimable": (lambda db: lookups.lanes_claimable(db, 1, None, 5, 3), "lane_queued (org=?)"),
     "claimable-by-agents": (lambda db: lookups.lanes_claimable(db, 1, ["a"], 5, 3), "lane_queued (org=?)"),
     "expired": (lambda db: lookups.lanes_expired(db, 5, 3), "lane_held (expires_at<?)"),
-    "cancelling": (lambda db: lookups.runs_cancelling(db, 5, 3), "run_cancelling (cancel_requested_at<?)"),
+    "cancelling": (
+        lambda db: lookups.runs_cancelling(db, (5, 0), 3),
+        "run_cancelling ((cancel_requested_at,rowid)>(?,?))",
+    ),
+    "unheard": (lambda db: lookups.runs_unheard(db, False, 9, (5, 0), 3), "run_watched (quiet=? AND"),
     "reply": (lambda db: lookups.stored_reply(db, 1, "r"), "(org=? AND name=?)"),
     "key": (lambda db: lookups.key_by_id(db, 1, "k"), "PRIMARY KEY (org=? AND key_id=?)"),
 }
