@@ -44,7 +44,7 @@ BY_INDEX: dict[str, tuple[Question, str]] = {
     "expired": (lambda db: lookups.lanes_expired(db, 5, 3), "lane_held (expires_at<?)"),
     "cancelling": (
         lambda db: lookups.runs_cancelling(db, (5, 0), 3),
-        "run_cancelling ((cancel_requested_at,rowid)>(?,?))",
+        "run_cancelling (cancel_requested_at>?)",
     ),
     "unheard": (lambda db: lookups.runs_unheard(db, False, 9, (5, 0), 3), "run_watched (quiet=? AND"),
     "reply": (lambda db: lookups.stored_reply(db, 1, "r"), "(org=? AND name=?)"),

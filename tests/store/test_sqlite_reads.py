@@ -11,7 +11,7 @@ from tests.store.plans import plans_of
 from tests.support.factories import event, run_changes, run_row
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.command import RunFilter
-from towerlog.model.run import Status, ThreadRow
+from towerlog.model.run import RunRow, Status, ThreadRow
 from towerlog.store import sqlite_audit as audit
 from towerlog.store import sqlite_reads as reads
 from towerlog.store.sqlite_writes import write_changes
