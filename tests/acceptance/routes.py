@@ -96,6 +96,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/api/v1/whoami"): _route(Kind.SELF, "ingest read control worker admin"),
     ("POST", "/api/v1/agents"): _route(Kind.NAME, "ingest control admin", {"name": "shared-agent"}),
     ("GET", "/api/v1/runs/{}/quarantine"): _route(Kind.OBJECT, "read"),
+    **{("POST", f"/api/v1/runs/{{}}:{act}"): _route(Kind.OBJECT, "control", {}) for act in ["pause", "resume", "kill"]},
     ("GET", "/api/v1/runs/{}/events"): _route(Kind.OBJECT, "read"),
     ("GET", "/api/v1/runs/{}/checkpoints"): _route(Kind.OBJECT, "read"),
     ("GET", "/api/v1/runs/{}/checkpoints/{}"): _route(Kind.OBJECT, "read"),
