@@ -77,8 +77,15 @@ async def cancel_one(plan: Plan, row: RunRow, user_id: str | None, reason: str |
     return await _append(plan, row, kind, _members(user_id, reason), Facts(asks="cancel"))
 
 
+async def force_end(plan: Plan, row: RunRow, reason: str) -> RunRow:
+    """The end of a run that did not answer its cancel; what was born below it since is asked to end as well."""
+    for child in await descendants(plan, row):
+        await cancel_one(plan, child, None, "its parent was cancelled")
+    return await force_cancelled(plan, row, reason)
+
+
 async def force_cancelled(plan: Plan, row: RunRow, reason: str, user_id: str | None = None) -> RunRow:
-    """The end of a run that did not answer its cancel in time, or that this user kills."""
+    """Ends this run alone, and takes it from whoever holds it."""
     lane = await plan.lane(row.run) if row.has_lane else None
     if lane is not None:
         # The holder loses the run: whatever it still sends is late work of nobody.

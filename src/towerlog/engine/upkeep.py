@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from towerlog.ambient import Clock
-from towerlog.engine.cancels import cancel_one, descendants, force_cancelled
+from towerlog.engine.cancels import force_end
 from towerlog.engine.leases import expire
 from towerlog.engine.plan import Plan
 from towerlog.engine.watch import Watch
@@ -117,12 +117,10 @@ class Upkeep:
         self._cancelling = waiting
 
     async def _force_cancel(self, plan: Plan, row: RunRow, waiting: dict[int, int]) -> None:
-        """Forces it when it is due, and what was born below it since it was asked for; else its deadline runs on."""
+        """Forces it when it is due; else its deadline runs on."""
         since = self._cancelling.get(row.run, plan.steady)
         if plan.steady - since < self._cancel_deadline_ms:
             if len(waiting) < MAX_CANCELS:
                 waiting[row.run] = since
             return
-        for child in await descendants(plan, row):
-            await cancel_one(plan, child, None, "its parent was cancelled")
-        await force_cancelled(plan, row, "no answer by the deadline")
+        await force_end(plan, row, "no answer by the deadline")
