@@ -10,11 +10,11 @@ import msgspec
 
 from towerlog.engine.plan import Plan, encode_facts
 from towerlog.model.chain import chain_hash
-from towerlog.model.event import NO_FACTS, Draft, Event, EventType, Item
+from towerlog.model.event import NO_FACTS, Draft, Event, Item
 from towerlog.model.outcome import Stored
 from towerlog.model.run import TERMINAL, AgentRow
 from towerlog.model.times import FUTURE_TOLERANCE_MS
-from towerlog.projections.runs import PLAIN_TYPES, moves_nothing, names_agent, watched_after
+from towerlog.projections.runs import PLAIN_TYPES, fold_plain, moves_nothing, names_agent
 from towerlog.store.values import RunChange
 
 _replace = msgspec.structs.replace
@@ -58,21 +58,8 @@ def append_plain(plan: Plan, org: int, item: Item, dialect: str, agent: AgentRow
         False,
         occurred_at is not None and occurred_at > plan.now + FUTURE_TOLERANCE_MS,
     )
-    digest = chain_hash(row.last_hash, event)
-    event = _replace(event, hash=digest)
-    after = _replace(
-        row,
-        last_seq=event.seq,
-        last_position=event.position,
-        last_event_at=plan.now,
-        last_hash=digest,
-        process_at=plan.now,
-        progress_at=plan.now,
-        output_at=plan.now if event.type is EventType.MESSAGE_DELTA else row.output_at,
-        watched_at=watched_after(row, plan.now),
-        silent_at=None,
-        idle=False,
-    )
+    event = _replace(event, hash=chain_hash(row.last_hash, event))
+    after = fold_plain(row, event)
     changes = plan.changes
     changes.events.append(event)
     plan.cache.runs[row.run] = after

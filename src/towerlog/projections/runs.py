@@ -86,19 +86,7 @@ def revives(row: RunRow, kind: EventType, facts: Facts) -> bool:
 def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
     """The row after an event; `agent` is the name behind the event's agent number."""
     if not event.facts_json and event.type in PLAIN_TYPES and not event.late and not names_agent(row, agent):
-        return _replace(
-            row,
-            last_seq=event.seq,
-            last_position=event.position,
-            last_event_at=event.recorded_at,
-            last_hash=event.hash,
-            process_at=event.recorded_at,
-            progress_at=event.recorded_at,
-            output_at=event.recorded_at if event.type is EventType.MESSAGE_DELTA else row.output_at,
-            watched_at=watched_after(row, event.recorded_at),
-            silent_at=None,
-            idle=False,
-        )
+        return fold_plain(row, event)
     changes: dict[str, Any] = {
         "last_seq": event.seq,
         "last_position": event.position,
@@ -123,6 +111,24 @@ def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
         _fold_facts(row, event, agent, changes)
     _fold_status(row, event, changes)
     return _replace(row, **changes)
+
+
+def fold_plain(row: RunRow, event: Event) -> RunRow:
+    """The row after an event that moves nothing but its run's place in the log, and its clocks."""
+    at = event.recorded_at
+    return _replace(
+        row,
+        last_seq=event.seq,
+        last_position=event.position,
+        last_event_at=at,
+        last_hash=event.hash,
+        process_at=at,
+        progress_at=at,
+        output_at=at if event.type is EventType.MESSAGE_DELTA else row.output_at,
+        watched_at=watched_after(row, at),
+        silent_at=None,
+        idle=False,
+    )
 
 
 def moves_nothing(facts: Facts) -> bool:
