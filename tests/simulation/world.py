@@ -315,8 +315,9 @@ class World:
         if found is None:
             return None
         worker, run_id, epoch = found
-        statuses = (None,) * 6 + ("running", "running", "waiting_for_input", "paused", "completed")
-        items = [self._item(self.chance.choice(statuses), WISHES) for _ in range(self.chance.randrange(3))]
+        statuses = (None,) * 6 + ("running", *("waiting_for_input",) * 3, "paused", "completed")
+        wanted = tuple(kind for kind, _ in self.model.runs[run_id].pending)
+        items = [self._item(self.chance.choice(statuses), wanted or WISHES) for _ in range(self.chance.randrange(3))]
         lease_ms = self.chance.choice((None, None, *LEASES_MS))
 
         def check(answer: Answer) -> None:
@@ -378,7 +379,8 @@ class World:
         return Act(f"{wish} {run_id[-4:]}", c.SteerRun(run_id, wish), check)
 
     def _input(self) -> Act | None:
-        run_id = self._any_run()
+        asking = [run_id for run_id, run in self.model.runs.items() if run.unanswered]
+        run_id = self.chance.choice(asking) if asking and self.chance.random() < 0.5 else self._any_run()
         if run_id is None:
             return None
         command = c.GiveInput(run_id, "yes")
@@ -388,7 +390,9 @@ class World:
         run_id = self._any_run()
         if run_id is None:
             return None
-        return self._append_act(run_id, [self._item(self.chance.choice((None,) * 7 + ("failed",)))])
+        # Of a run that was never claimed this would make one that needs no worker: not what is looked at here.
+        running = ("running",) * 3 if self.model.runs[run_id].epoch else ()
+        return self._append_act(run_id, [self._item(self.chance.choice((None,) * 7 + ("failed", *running)))])
 
     def _append_act(self, run_id: str, items: list[Sent]) -> Act:
         """Telemetry of somebody who needs no lease."""

@@ -116,6 +116,9 @@ def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
 def fold_plain(row: RunRow, event: Event) -> RunRow:
     """The row after an event that moves nothing but its run's place in the log, and its clocks."""
     at = event.recorded_at
+    if row.silent_at is not None or row.idle or event.type is EventType.MESSAGE_DELTA or is_watch_due(row, at):
+        output_at = at if event.type is EventType.MESSAGE_DELTA else row.output_at
+        row = _replace(row, output_at=output_at, watched_at=watched_after(row, at), silent_at=None, idle=False)
     return _replace(
         row,
         last_seq=event.seq,
@@ -124,10 +127,6 @@ def fold_plain(row: RunRow, event: Event) -> RunRow:
         last_hash=event.hash,
         process_at=at,
         progress_at=at,
-        output_at=at if event.type is EventType.MESSAGE_DELTA else row.output_at,
-        watched_at=watched_after(row, at),
-        silent_at=None,
-        idle=False,
     )
 
 
@@ -160,8 +159,12 @@ def names_agent(row: RunRow, agent: str | None) -> bool:
 
 def watched_after(row: RunRow, recorded_at: int) -> int:
     """`watched_at` after a word of the agent's: moved seldom, because an index stands on it."""
-    moves = recorded_at - row.watched_at >= WATCH_GRAIN_MS or recorded_at < row.watched_at
-    return recorded_at if moves else row.watched_at
+    return recorded_at if is_watch_due(row, recorded_at) else row.watched_at
+
+
+def is_watch_due(row: RunRow, recorded_at: int) -> bool:
+    """Whether `watched_at` lags too far behind, or the wall clock was set back behind it."""
+    return not 0 <= recorded_at - row.watched_at < WATCH_GRAIN_MS
 
 
 def _fold_life(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
