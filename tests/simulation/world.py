@@ -87,6 +87,7 @@ class World:
                 self._jump: 8,
                 self._restart: 2,
                 self._crash: 3,
+                self._question: 4,
             }
         )
         self._pauses = self._moods(dict.fromkeys(PAUSES_MS, 1))
@@ -207,6 +208,27 @@ class World:
         if acts:
             await self._do(acts)
 
+    async def _question(self) -> None:
+        """A worker asks a person; then it is told to go on although it waits, or is not heard of any more."""
+        now = self.clock.steady_ms()
+        held = [run_id for run_id, run in self.model.runs.items() if run.lane == "held" and run.deadline > now]
+        if not held:
+            return
+        run_id = self.chance.choice(held)
+        run = self.model.runs[run_id]
+        worker, epoch = run.worker or "", run.epoch
+        if self.chance.random() < 0.5:
+            for wish in ("pause", "resume"):
+                await self._do([self._steer_act(run_id, wish)])
+        await self._do([self._report_act(worker, run_id, epoch, [self._item("waiting_for_input")])])
+        if self.chance.random() < 0.5:
+            await self._do([self._report_act(worker, run_id, epoch, [self._item(None, ("resume",))])])
+        else:
+            self.clock.advance(run.lease_ms)
+            await self._sweep()
+            for _ in range(2):
+                await self._do([self._input_act(run_id)])
+
     async def _do(self, acts: list[Act]) -> None:
         """Sends them at once, so that they share a group; the model takes them in the order they were sent."""
         self._candidates = self.model.claimable(self.clock.steady_ms())
@@ -235,7 +257,9 @@ class World:
         if sum(not run.ended for run in self.model.runs.values()) >= self._max_runs:
             return None
         thread = self.chance.choice(THREADS)
-        parent = self.chance.choice([None, *(run_id for run_id, run in self.model.runs.items() if not run.ended)])
+        open_runs = [run_id for run_id, run in self.model.runs.items() if not run.ended]
+        ending = [run_id for run_id in open_runs if self.model.runs[run_id].status == "cancelling"]
+        parent = self.chance.choice([None, *open_runs, *ending, *ending])
         key = self.ids.token(8)
         made: list[str] = []
 
@@ -318,8 +342,11 @@ class World:
         statuses = (None,) * 6 + ("running", *("waiting_for_input",) * 3, "paused", "completed")
         wanted = tuple(kind for kind, _ in self.model.runs[run_id].pending)
         items = [self._item(self.chance.choice(statuses), wanted or WISHES) for _ in range(self.chance.randrange(3))]
-        lease_ms = self.chance.choice((None, None, *LEASES_MS))
+        return self._report_act(worker, run_id, epoch, items, self.chance.choice((None, None, *LEASES_MS)))
 
+    def _report_act(
+        self, worker: str, run_id: str, epoch: int | None, items: list[Sent], lease_ms: int | None = None
+    ) -> Act:
         def check(answer: Answer) -> None:
             expect(self.model.report(run_id, worker, epoch, lease_ms, items, self.clock.steady_ms()), answer)
             if isinstance(answer, Reported):
@@ -371,18 +398,19 @@ class World:
         run_id = self._any_run()
         if run_id is None:
             return None
-        wish = self.chance.choice(("pause", "pause", "resume"))
+        return self._steer_act(run_id, self.chance.choice(("pause", "pause", "resume")))
 
+    def _steer_act(self, run_id: str, wish: str) -> Act:
         def check(answer: Answer) -> None:
             expect(self.model.steer(run_id, wish), answer)
 
         return Act(f"{wish} {run_id[-4:]}", c.SteerRun(run_id, wish), check)
 
     def _input(self) -> Act | None:
-        asking = [run_id for run_id, run in self.model.runs.items() if run.unanswered]
-        run_id = self.chance.choice(asking) if asking and self.chance.random() < 0.5 else self._any_run()
-        if run_id is None:
-            return None
+        run_id = self._any_run()
+        return None if run_id is None else self._input_act(run_id)
+
+    def _input_act(self, run_id: str) -> Act:
         command = c.GiveInput(run_id, "yes")
         return Act(f"input for {run_id[-4:]}", command, lambda answer: expect(self.model.input(run_id), answer))
 
