@@ -179,3 +179,19 @@ async def test_what_was_delivered_is_known_after_a_restart(tmp_path: Path) -> No
         assert len(await deliveries(rig, run_id)) == 1
         complaints: list[str] = []
         assert await verify_org(rig.store, rig.org, complaints.append) == 0, complaints
+
+
+async def test_a_long_poll_whose_report_is_stored_does_not_fail_for_a_command(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its sender would send the report again."""
+    run_id = await held(rig)
+    poll = asyncio.create_task(rig.do(Report(run_id, "w", [], wait_ms=60_000)))
+    await asyncio.to_thread(wait_until, lambda: bool(rig.engine._waiting), "a poll that waits")
+    await rig.do(CancelRun(run_id))
+    monkeypatch.setattr(rig.engine._writer, "_max_queue", 0)
+    answer = await asyncio.wait_for(poll, 10)
+    assert answer.view.row.pending == ()
+    monkeypatch.undo()
+    assert await deliveries(rig, run_id) == []
+    assert len((await rig.do(Report(run_id, "w", []))).view.row.pending) == 1

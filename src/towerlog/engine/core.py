@@ -240,13 +240,21 @@ class Engine:
                 await self._waiting.wait(ticket, min(command.wait_ms, outcome.lane.lease_ms // 2))
         finally:
             self._waiting.leave(ticket)
-        lane = outcome.lane
-        wanted = c.Deliver((command.run_id,), command.worker_id, lane.epoch)
-        carried = await self._writer.submit(principal, wanted, leases.LANES, None)
-        if not isinstance(carried, o.Delivered) or command.run_id not in carried.rows:
-            return outcome  # taken from it meanwhile: its next report will be told so
-        view = msgspec.structs.replace(outcome.view, row=carried.rows[command.run_id])
-        return msgspec.structs.replace(outcome, view=view)
+        return await self._report_told(principal, command, outcome)
+
+    async def _report_told(self, principal: Principal, command: c.Report, outcome: o.Reported) -> o.Outcome:
+        """The reply to a report that was held back, with what is wanted by now, if its sender still holds the run."""
+        row = await self._reads.run_of(principal, command.run_id)
+        if row.pending:
+            wanted = c.Deliver((command.run_id,), command.worker_id, outcome.lane.epoch)
+            try:
+                carried = await self._writer.submit(principal, wanted, leases.LANES, None)
+            except TowerlogError:
+                return outcome  # the report is stored, and must not be sent again for this; the next reply tells it
+            if not isinstance(carried, o.Delivered) or command.run_id not in carried.rows:
+                return outcome  # taken from it meanwhile: its next report will be told so
+            row = carried.rows[command.run_id]
+        return msgspec.structs.replace(outcome, view=msgspec.structs.replace(outcome.view, row=row))
 
     def _committed(self, plan: Plan) -> None:
         changes = plan.changes
