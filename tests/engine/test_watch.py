@@ -249,6 +249,16 @@ async def test_a_wall_clock_that_jumps_ahead_ends_no_run(old: Rig, jump_ms: int)
     assert (await old.run(run_id)).status is Status.LOST
 
 
+async def test_a_jump_is_no_excuse_for_who_was_heard_after_it(old: Rig) -> None:
+    old.clock.jump(LOST_MS)
+    await later(old, 1000)
+    run_id = await start(old)
+    await later(old, SILENT_MS - 1)
+    assert await noted(old, run_id) == 0
+    await later(old, 1)
+    assert await noted(old, run_id) == 1
+
+
 async def test_a_wall_clock_that_is_set_back_delays_and_never_hurries(old: Rig) -> None:
     run_id = await start(old)
     await later(old, 1000)

@@ -90,8 +90,7 @@ class Watch:
 
 
 async def _note_silence(plan: Plan, row: RunRow, silence_ms: int) -> None:
-    if row.owes_word():
-        await _append(plan, row, EventType.RUN_SILENT, _members(row, silence_ms), Facts())
+    await _append(plan, row, EventType.RUN_SILENT, _members(row, silence_ms), Facts())
 
 
 async def _end_as_lost(plan: Plan, row: RunRow, silence_ms: int) -> None:
