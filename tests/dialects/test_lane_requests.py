@@ -11,8 +11,9 @@ from tests.dialects.calls import RUN, call
 from towerlog import errors
 from towerlog.dialects import lane_requests
 from towerlog.dialects.base import LARGEST_WAITING_BYTES, Settings
-from towerlog.model.command import Claim, ClaimRun, Finish, ListLanes, ListWorkers, Release, Report
+from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report
 from towerlog.model.event import Draft, EventType, Facts, RunById
+from towerlog.model.question import ListLanes, ListWorkers
 from towerlog.model.run import Status
 
 SEED_REPORT = {

@@ -25,9 +25,10 @@ from towerlog.dialects.reading import (
 )
 from towerlog.dialects.worker_events import FAILED, WorkerEvent, failure_text, worker_draft
 from towerlog.errors import Invalid
-from towerlog.model.command import Claim, ClaimRun, Finish, ListLanes, ListWorkers, Release, Report
+from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report
 from towerlog.model.event import Draft, EventType, Facts, Item, RunById
 from towerlog.model.lease import DEFAULT_LEASE_SECONDS, LONGEST_LEASE_SECONDS
+from towerlog.model.question import ListLanes, ListWorkers
 from towerlog.model.run import Status
 
 STATUS_OF: dict[str, Status] = {
