@@ -18,7 +18,9 @@ from tests.support.server import clean_environment, wait_for_exit
 from tests.support.sse import EventStream
 from tests.support.wait import wait_until
 from towerlog.config import Settings
-from towerlog.server import listen, transport_config, url_of
+from towerlog.engine.core import EngineSettings
+from towerlog.model.liveness import Thresholds
+from towerlog.server import engine_settings, listen, transport_config, url_of
 from towerlog.store.sqlite_files import StoreLocked
 
 PROGRAM = """
@@ -219,3 +221,17 @@ def test_the_transport_is_told_what_the_settings_say() -> None:
     config = transport_config(Settings(steps_rate_per_minute=3, lanes_min_lease_seconds=7, max_body_bytes=9))
     assert config.rates == {"steps_rate_per_minute": 3, "lanes_rate_per_minute": 600}
     assert (config.dialect.min_lease_seconds, config.max_body_bytes) == (7, 9)
+
+
+def test_the_engine_is_told_what_the_settings_say() -> None:
+    told = engine_settings(
+        Settings(
+            max_queue=9,
+            cancel_deadline_seconds=7,
+            stalled_after_seconds=1,
+            silent_after_seconds=2,
+            lost_after_seconds=3,
+        )
+    )
+    assert told == EngineSettings(9, 7, Thresholds(stalled_ms=1000, silent_ms=2000, lost_ms=3000))
+    assert engine_settings(Settings()) == EngineSettings()

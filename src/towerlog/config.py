@@ -27,6 +27,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lanes_rate_per_minute: int = 600
     lanes_min_lease_seconds: int = 60
     cancel_deadline_seconds: int = 30
+    stalled_after_seconds: int = 900
+    silent_after_seconds: int = 900
+    lost_after_seconds: int = 86_400
     max_body_bytes: int = 16 * 1024 * 1024
     max_event_bytes: int = 4 * 1024 * 1024
     max_depth: int = 128
@@ -51,6 +54,9 @@ MEANINGS: dict[str, str] = {
     "lanes_rate_per_minute": "Requests a minute and address of the lanes dialect; 0 = off.",
     "lanes_min_lease_seconds": "The shortest lease that a worker may ask for.",
     "cancel_deadline_seconds": "How long a running agent may take to stop after a cancel before it is forced.",
+    "stalled_after_seconds": "Without progress for so long, a run whose agent is alive is `stalled`; 0 = off.",
+    "silent_after_seconds": "Without a word for so long, a run that only reports is marked `silent`; 0 = off.",
+    "lost_after_seconds": "Without a word for so long, a run that only reports is ended as `lost`; 0 = off.",
     "max_body_bytes": "Largest request body, counted after decompression.",
     "max_event_bytes": "Largest single event.",
     "max_depth": "Deepest nesting of JSON.",
@@ -72,6 +78,9 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "lanes_rate_per_minute": (0, _ANY),
     "lanes_min_lease_seconds": (1, 3600),
     "cancel_deadline_seconds": (0, _ANY),
+    "stalled_after_seconds": (0, _ANY),
+    "silent_after_seconds": (0, _ANY),
+    "lost_after_seconds": (0, _ANY),
     "max_body_bytes": (1024, _ANY),
     "max_event_bytes": (1024, _ANY),
     "max_depth": (1, 512),

@@ -32,6 +32,7 @@ from towerlog.dialects.base import Settings as DialectSettings
 from towerlog.engine.core import Engine, EngineSettings
 from towerlog.engine.identities import OrgMinted, first_start
 from towerlog.errors import StorageFailed
+from towerlog.model.liveness import Thresholds
 from towerlog.store.base import Store
 from towerlog.store.sqlite import SqliteStore, open_reader, open_store
 from towerlog.store.sqlite_backup import copy_database, discard, publish
@@ -95,7 +96,7 @@ class Node:
         store = self._store = await open_store(database_path(settings), clock, ids)
         try:
             self.minted = await first_start(store, clock, ids, settings.bootstrap_key)
-            bounds = EngineSettings(settings.max_queue, settings.cancel_deadline_seconds)
+            bounds = engine_settings(settings)
             self._engine = Engine(store, clock, ids, bounds, self._on_fatal)
             await self._engine.start()
         except BaseException:
@@ -119,6 +120,16 @@ def build(
     """The application and what is behind it; neither is started. Raises BadRoute, ValueError for a wrong setting."""
     node = Node(settings, clock, ids, on_fatal)
     return App(node.start, DIALECTS, transport_config(settings), clock, ids), node
+
+
+def engine_settings(settings: Settings) -> EngineSettings:
+    """What the engine needs of the settings."""
+    thresholds = Thresholds(
+        stalled_ms=settings.stalled_after_seconds * 1000,
+        silent_ms=settings.silent_after_seconds * 1000,
+        lost_ms=settings.lost_after_seconds * 1000,
+    )
+    return EngineSettings(settings.max_queue, settings.cancel_deadline_seconds, thresholds)
 
 
 def transport_config(settings: Settings) -> Config:

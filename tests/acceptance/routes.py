@@ -103,6 +103,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "/api/v1/events"): _route(Kind.NAME, "ingest", _CLIENT_BATCH),
     ("POST", "/api/v1/runs/{}:report"): _route(Kind.OBJECT, "worker", _RUN_REPORT),
     ("GET", "/api/v1/runs/{}/quarantine"): _route(Kind.OBJECT, "read"),
+    **{("POST", f"/api/v1/runs/{{}}:{act}"): _route(Kind.OBJECT, "control", {}) for act in ["pause", "resume", "kill"]},
     ("GET", "/api/v1/runs/{}/events"): _route(Kind.OBJECT, "read"),
     ("GET", "/api/v1/runs/{}/checkpoints"): _route(Kind.OBJECT, "read"),
     ("GET", "/api/v1/runs/{}/checkpoints/{}"): _route(Kind.OBJECT, "read"),

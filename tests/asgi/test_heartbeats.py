@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 
 from towerlog.asgi.heartbeats import HOLDERS_MAX, PER_LEASE, Heartbeats
-from towerlog.model.command import ListLanes, Report
+from towerlog.model.command import Report
 from towerlog.model.lease import Lane, LaneState
 from towerlog.model.outcome import Claimed, NothingToClaim, Reported, RunView
+from towerlog.model.question import ListLanes
 from towerlog.model.run import RunRow, Status
 
 LEASE_MS = 60_000

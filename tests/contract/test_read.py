@@ -11,10 +11,10 @@ import pytest
 from tests.support.factories import event, identity, run_changes, run_row
 from tests.support.fakes import START_MS
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.command import RunFilter
 from towerlog.model.event import EventType, OpenRun, RunByForeignId, RunById, RunByTrace
 from towerlog.model.identity import Counters, Key, shard_key
 from towerlog.model.lease import Lane, LaneState
+from towerlog.model.question import RunFilter
 from towerlog.model.registry import Persona, ProviderRoute
 from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
 from towerlog.store.base import Store
@@ -196,7 +196,7 @@ def parent_of(row: RunRow, everything: list[RunRow]) -> str | None:
     kind, _, name = (row.parent_key or "").partition(":")
     if kind != "trace":
         return name or None
-    named = [other for other in everything if other.trace_id == name]
+    named = [other for other in everything if other.trace_id == name and other.run != row.run]
     near = [other for other in named if other.thread_id == row.thread_id] or named
     return near[-1].run_id if near else None
 
@@ -236,12 +236,9 @@ async def test_filters_agree_with_a_full_scan(store: Store, org: int, other: int
         assert [row.run for row in found] == [row.run for row in expected[:limit]], wanted
         hits += bool(found)
     assert hits > 100
-    asked = [(row.parent_key, row.thread_id) for row in rows if row.parent_key is not None]
-    parents = await store.run_ids_of_parents(org, asked)
+    parents = await store.run_ids_of_parents(org, rows)
     for row in rows:
-        if row.parent_key is not None:
-            known = parents.get((row.parent_key, row.thread_id))
-            assert known == parent_of(row, rows), row
+        assert parents.get(row.run) == parent_of(row, rows), row
 
 
 async def test_a_row_of_another_organisation_is_absent(store: Store, org: int, other: int) -> None:
@@ -253,7 +250,8 @@ async def test_a_row_of_another_organisation_is_absent(store: Store, org: int, o
         "runs by thread": await store.runs(org, RunFilter(thread_id=thread), 10, None),
         "runs by number": await store.runs_by_number(org, [run]),
         "parents": await store.run_ids_of_parents(
-            org, [(f"run:{theirs.run_id}", "t"), (f"trace:{theirs.trace_id}", "t")]
+            org,
+            [run_row(n, parent_key=name) for n, name in ((8, f"run:{theirs.run_id}"), (9, f"trace:{theirs.trace_id}"))],
         ),
         "children": await store.run_children(org, theirs, 10),
         "thread": await store.thread(org, thread),

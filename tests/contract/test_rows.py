@@ -15,9 +15,10 @@ from towerlog.engine import identities
 from towerlog.engine.audit import rebuild_org, verify_org
 from towerlog.errors import StorageFailed
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.command import Append, RunFilter
+from towerlog.model.command import Append
 from towerlog.model.event import CheckpointFacts, Draft, EventType, Facts, History
 from towerlog.model.identity import Counters, Principal, Scope, shard_key
+from towerlog.model.question import RunFilter
 from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
 from towerlog.model.usage import Usage, UsageReport
 from towerlog.store.base import Store
@@ -164,8 +165,9 @@ async def test_descendants_come_level_by_level_and_loops_end(store: Store, org: 
         assert await unit.run_descendants(org, looped, 100) == [child, grandchild]
         assert await unit.run_descendants(org, child, 100) == []
     assert await store.run_children(org, looped, 100) == [child, ended]
-    names = [(name, "t") for name in (f"run:{root.run_id}", f"trace:{ended.trace_id}", "trace:none", "run:none")]
-    assert await store.run_ids_of_parents(org, names) == {names[0]: root.run_id, names[1]: ended.run_id}
+    unknown = [run_row(8, org=org, parent_key="trace:none"), run_row(9, org=org, parent_key="run:none")]
+    parents = await store.run_ids_of_parents(org, [child, grandchild, run_row(7, org=org), *unknown])
+    assert parents == {child.run: root.run_id, grandchild.run: ended.run_id}
 
 
 async def test_runs_that_are_being_cancelled_are_found_by_when_it_was_asked(store: Store, org: int) -> None:
@@ -174,10 +176,52 @@ async def test_runs_that_are_being_cancelled_are_found_by_when_it_was_asked(stor
     ended = run_row(3, org=org, status=Status.CANCELLED, cancel_requested_at=50)
     await commit(store, Changes(runs={row.run: RunChange(None, row) for row in (asked, later, ended)}))
     async with store.begin() as unit:
-        assert await unit.runs_cancelling(99, 10) == []
-        assert await unit.runs_cancelling(100, 10) == [asked]
-        assert await unit.runs_cancelling(500, 1) != []
-        assert len(await unit.runs_cancelling(500, 10)) == 2
+        assert await unit.runs_cancelling((-1, 0), 10) == [asked, later]
+        assert await unit.runs_cancelling((-1, 0), 1) == [asked]
+        assert await unit.runs_cancelling((100, asked.run), 10) == [later]
+        assert await unit.runs_cancelling((100, asked.run - 1), 10) == [asked, later]
+
+
+async def test_unheard_runs_are_found_by_their_last_minute(store: Store, org: int, other: int) -> None:
+    """Only those that nothing but their own words keeps alive; those whose silence means nothing new, apart."""
+    old = run_row(1, org=org, watched_at=100)
+    older = run_row(1, org=other, watched_at=90)
+    fresh = run_row(2, org=org, watched_at=300)
+    noted = run_row(3, org=org, watched_at=80, silent_at=200)
+    implicit = run_row(4, org=org, watched_at=70, implicit=True)
+    beating = run_row(5, org=org, watched_at=100, implicit=True, has_beats=True)
+    others = [
+        run_row(6, org=org, watched_at=1, status=Status.WAITING),
+        run_row(7, org=org, watched_at=1, lease_epoch=1),
+        run_row(8, org=org, watched_at=1, idle=True),
+        run_row(9, org=org, watched_at=1, status=Status.LOST),
+    ]
+    rows = (old, older, fresh, noted, implicit, beating, *others)
+    await commit(store, Changes(runs={row.run: RunChange(None, row) for row in rows}))
+    async with store.begin() as unit:
+        assert await unit.runs_unheard(False, 100, (-1, 0), 10) == [older, old, beating]
+        assert await unit.runs_unheard(False, 99, (-1, 0), 10) == [older]
+        assert await unit.runs_unheard(False, 100, (90, older.run), 1) == [old]
+        assert await unit.runs_unheard(False, 100, (100, old.run), 10) == [beating]
+        assert await unit.runs_unheard(True, 100, (-1, 0), 10) == [implicit, noted]
+
+
+@pytest.mark.parametrize(
+    "changed", ["status", "watched_at", "silent_at", "lease_epoch", "idle", "implicit", "has_beats"]
+)
+async def test_what_a_run_is_watched_by_follows_its_row(store: Store, org: int, changed: str) -> None:
+    value: dict[str, object] = {
+        "status": Status.PAUSED, "watched_at": 500, "silent_at": 9, "lease_epoch": 1, "idle": True,
+        "implicit": True, "has_beats": True,
+    }  # fmt: skip
+    before = run_row(1, org=org, watched_at=100, implicit=changed == "has_beats")
+    await commit(store, Changes(runs={before.run: RunChange(None, before)}))
+    moved = msgspec.structs.replace(before, **{changed: value[changed]})
+    await commit(store, Changes(runs={before.run: RunChange(before, moved)}))
+    async with store.begin() as unit:
+        found = [[row.run for row in await unit.runs_unheard(noted, 100, (-1, 0), 10)] for noted in (False, True)]
+    owed = [[], [before.run]] if changed in ("silent_at", "implicit") else [[], []]
+    assert found == ([[before.run], []] if changed == "has_beats" else owed)
 
 
 def story() -> list[list[Draft]]:
@@ -268,9 +312,8 @@ async def test_a_child_hangs_below_the_one_run_that_is_named_its_parent(store: S
     far = run_row(5, org=org, thread_id="v", parent_key="trace:x")
     rows = (first, again, elsewhere, near, far)
     await commit(store, Changes(runs={row.run: RunChange(None, row) for row in rows}))
-    asked = [("trace:x", "t"), ("trace:x", "v")]
-    parents = await store.run_ids_of_parents(org, asked)
-    assert parents == {asked[0]: again.run_id, asked[1]: elsewhere.run_id}
+    parents = await store.run_ids_of_parents(org, rows)
+    assert parents == {near.run: again.run_id, far.run: elsewhere.run_id}
     children = {row.run_id: await store.run_children(org, row, 10) for row in (first, again, elsewhere)}
     assert children == {first.run_id: [], again.run_id: [near], elsewhere.run_id: [far]}
 
@@ -283,9 +326,30 @@ async def test_a_child_finds_its_parent_by_its_senders_name(store: Store, org: i
     theirs = run_row(1, org=other, foreign_id="sdk:k")
     for rows in ((child, parent, nameless), (theirs,)):
         await commit(store, Changes(runs={row.run: RunChange(None, row) for row in rows}))
-    asked = [("foreign:sdk:k", child.thread_id), ("foreign:sdk:l", child.thread_id)]
-    assert await store.run_ids_of_parents(org, asked) == {asked[0]: parent.run_id}
+    orphan = run_row(4, org=org, parent_key="foreign:sdk:l")
+    assert await store.run_ids_of_parents(org, [child, orphan]) == {child.run: parent.run_id}
     found = {row.run_id: await store.run_children(row.org, row, 10) for row in (parent, nameless, theirs)}
     assert found == {parent.run_id: [child], nameless.run_id: [], theirs.run_id: []}
     listed = await store.runs(org, RunFilter(parent_run_id=parent.run_id), 10, None)
     assert listed == [child]
+
+
+async def test_a_run_is_no_child_of_its_own(store: Store, org: int) -> None:
+    alone = run_row(1, org=org, thread_id="t", trace_id="x", parent_key="trace:x")
+    await commit(store, Changes(runs={alone.run: RunChange(None, alone)}))
+    assert await store.run_ids_of_parents(org, [alone]) == {}
+    assert await store.run_children(org, alone, 10) == []
+
+
+async def test_a_run_of_its_parents_trace_hangs_below_another_run_of_it(store: Store, org: int) -> None:
+    parent = run_row(1, org=org, thread_id="t", trace_id="x")
+    near = run_row(2, org=org, thread_id="t", trace_id="x", parent_key="trace:x")
+    far = run_row(3, org=org, thread_id="u", trace_id="x", parent_key="trace:x")
+    rows = (parent, near, far)
+    await commit(store, Changes(runs={row.run: RunChange(None, row) for row in rows}))
+    parents = await store.run_ids_of_parents(org, rows)
+    below = {row.run: [child.run for child in await store.run_children(org, row, 10)] for row in rows}
+    named = {child: parent_run for parent_run, children in below.items() for child in children}
+    ids = {row.run_id: row.run for row in rows}
+    assert named == {child: ids[run_id] for child, run_id in parents.items()}, "both ways must agree"
+    assert parents[near.run] == parent.run_id

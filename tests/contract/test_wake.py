@@ -13,10 +13,11 @@ from tests.support.rig import QuietEngine
 from towerlog.engine import identities
 from towerlog.engine.follow import Follower
 from towerlog.errors import StorageFailed
-from towerlog.model.command import Append, FollowRun
+from towerlog.model.command import Append
 from towerlog.model.event import Event
 from towerlog.model.identity import Principal, Scope
 from towerlog.model.outcome import Stored
+from towerlog.model.question import FollowRun
 from towerlog.store.base import Store
 from towerlog.store.values import Changes
 

@@ -11,9 +11,10 @@ from tests.dialects.calls import AGENT, NOW, OTHER_RUN, call, endpoint, event
 from towerlog import errors
 from towerlog.dialects.activity import DIALECT, MOST_EVENTS
 from towerlog.dialects.base import Settings
-from towerlog.model.command import Append, FollowAgent, Tail
+from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, OpenRun, Refusal, RunById, cursor_text
 from towerlog.model.outcome import Appended, FeedPage, Stored
+from towerlog.model.question import FollowAgent, Tail
 from towerlog.model.run import AgentRow
 from towerlog.model.usage import Usage, UsageReport
 

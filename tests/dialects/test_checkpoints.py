@@ -18,10 +18,11 @@ from towerlog.dialects.base import Settings
 from towerlog.dialects.checkpoints import DIALECT, STATUS_OF, WORDS
 from towerlog.errors import Invalid, Malformed, NotFound, TowerlogError
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
-from towerlog.model.command import Append, Decide, LatestCheckpoint, ListApprovals
+from towerlog.model.command import Append, Decide
 from towerlog.model.event import Draft, EventType, Refusal, Touch
 from towerlog.model.identity import Scope
 from towerlog.model.outcome import Appended, ApprovalView, Decided, Page, Stored
+from towerlog.model.question import LatestCheckpoint, ListApprovals
 from towerlog.model.run import Pending, Status
 
 EVENTS = endpoint_of(DIALECT, "POST", "/v1/runners/events")

@@ -10,9 +10,10 @@ import pytest
 from tests.dialects.calls import RUN, call
 from towerlog import errors
 from towerlog.dialects import lane_requests
-from towerlog.dialects.base import Settings
-from towerlog.model.command import Claim, ClaimRun, Finish, ListLanes, ListWorkers, Release, Report
+from towerlog.dialects.base import LARGEST_WAITING_BYTES, Settings
+from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report
 from towerlog.model.event import Draft, EventType, Facts, RunById
+from towerlog.model.question import ListLanes, ListWorkers
 from towerlog.model.run import Status
 
 SEED_REPORT = {
@@ -225,3 +226,10 @@ def test_the_lists() -> None:
         with pytest.raises(errors.Invalid) as found:
             lane_requests.decode_lanes(call(query=query))
         assert found.value.field in query
+
+
+def test_a_large_report_does_not_wait() -> None:
+    """Its body would stay in memory for as long as its reply is held back."""
+    assert report(wait_seconds=60, log_line="short").wait_ms == 60_000
+    events = [{"type": "message.delta", "payload": {"content": "x" * LARGEST_WAITING_BYTES}}]
+    assert report(wait_seconds=60, events=events).wait_ms == 0

@@ -11,19 +11,8 @@ from towerlog import errors
 from towerlog.dialects import run_requests
 from towerlog.dialects.base import Settings
 from towerlog.dialects.run_requests import FARTHEST_SEQ, LONGEST_INPUT_BYTES
-from towerlog.model.command import (
-    CancelRun,
-    CreateRun,
-    CreateThread,
-    FollowRun,
-    GetRun,
-    GetThread,
-    GiveInput,
-    ListRuns,
-    ListThreadRuns,
-    ListThreads,
-    RunFilter,
-)
+from towerlog.model.command import CancelRun, CreateRun, CreateThread, GiveInput
+from towerlog.model.question import FollowRun, GetRun, GetThread, ListRuns, ListThreadRuns, ListThreads, RunFilter
 from towerlog.model.run import Status
 
 

@@ -55,7 +55,8 @@ def test_types_of_the_runs_dialect_keep_their_type_and_payload(type_) -> None:
 
 
 SERVERS_OWN = [
-    "run.queued", "run.cancel_requested", "run.lost", "lane.claimed", "lane.report", "lane.released", "lane.lost",
+    "run.queued", "run.cancel_requested", "run.pause_requested", "run.resume_requested", "run.silent", "run.lost",
+    "command.delivered", "lane.claimed", "lane.report", "lane.released", "lane.lost",
 ]  # fmt: skip
 
 

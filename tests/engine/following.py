@@ -11,9 +11,10 @@ import pytest
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
 from towerlog.engine.follow import Follower
-from towerlog.model.command import FollowAgent, FollowRun, RegisterAgent
+from towerlog.model.command import RegisterAgent
 from towerlog.model.event import Event, EventType
 from towerlog.model.outcome import Stored
+from towerlog.model.question import FollowAgent, FollowRun
 
 E = EventType
 DEADLINE_S = 20

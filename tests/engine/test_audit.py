@@ -105,8 +105,8 @@ def doc(table: str, field: str, value: str) -> str:
 
 RUN_COPIED = (
     "INSERT INTO run SELECT run + 50, org, 'forged', thread_id, trace_id, foreign_id, agent, status, model, persona_id,"
-    " parent_key, created_at, cancel_requested_at, CAST(json_set(CAST(doc AS TEXT), '$.run', run + 50, '$.run_id',"
-    " 'forged') AS BLOB) FROM run LIMIT 1"
+    " parent_key, created_at, cancel_requested_at, quiet, watched_at, CAST(json_set(CAST(doc AS TEXT), '$.run',"
+    " run + 50, '$.run_id', 'forged') AS BLOB) FROM run LIMIT 1"
 )
 
 LOG = {
@@ -149,6 +149,8 @@ ROWS = {
     "a run's column": ("UPDATE run SET status = 'completed'", "its columns do not say what the row says"),
     "a run's trace": ("UPDATE run SET trace_id = 'forged'", "its columns do not say what the row says"),
     "a run's cancel": ("UPDATE run SET cancel_requested_at = 1", "its columns do not say what the row says"),
+    "a run's silence": ("UPDATE run SET quiet = 1 - quiet", "its columns do not say what the row says"),
+    "a run's watch": ("UPDATE run SET watched_at = 1", "its columns do not say what the row says"),
     "a thread's column": ("UPDATE thread SET created_at = 1", "thread thread: its columns do not say"),
     "an agent's column": ("UPDATE agent SET name = 'forged' WHERE name = 'a'", "its columns do not say what the row"),
     "a checkpoint's column": ("UPDATE checkpoint SET status = 'approved'", "its columns do not say what the row says"),

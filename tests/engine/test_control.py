@@ -15,16 +15,16 @@ from towerlog.model.command import (
     CreateRun,
     CreateThread,
     Decide,
-    GetRun,
     GiveInput,
-    ListApprovals,
     RegisterAgent,
     Report,
+    SteerRun,
 )
 from towerlog.model.event import CheckpointFacts, EventType, Facts, RunById
 from towerlog.model.lease import LaneState
 from towerlog.model.outcome import Claimed, Decided, NothingToClaim, RunCreated
-from towerlog.model.run import MAX_PENDING, MAX_THREAD_QUEUE, Status
+from towerlog.model.question import GetRun, ListApprovals
+from towerlog.model.run import MAX_INPUTS, MAX_THREAD_QUEUE, Status
 from towerlog.store.values import Changes
 
 E = EventType
@@ -202,13 +202,13 @@ async def test_a_run_that_neither_waits_nor_runs_takes_no_input(rig: Rig, kind: 
 
 async def test_inputs_that_nobody_takes_are_bounded(rig: Rig) -> None:
     [told] = await rig.append(draft(run="t"))
-    for number in range(MAX_PENDING - 1):
+    for number in range(MAX_INPUTS):
         await rig.do(GiveInput(told.run_id, str(number)))
     with pytest.raises(Conflict):
         await rig.do(GiveInput(told.run_id, "one too many"))
     changed = await rig.do(CancelRun(told.run_id))
     contents = [pending.content for pending in changed.row.pending]
-    assert contents == [*map(str, range(MAX_PENDING - 1)), None], "a cancel always has room, and drops nothing"
+    assert contents == [*map(str, range(MAX_INPUTS)), None], "a cancel always has room, and drops nothing"
 
 
 # Deciding
@@ -313,3 +313,121 @@ async def test_a_threads_queue_has_an_end(rig: Rig) -> None:
     await create(rig, "another")
     await rig.do(CancelRun(first))
     await create(rig)
+
+
+# Pausing
+
+
+async def steered(rig: Rig) -> str:
+    """A run that only reports; its id."""
+    [told] = await rig.append(draft(E.RUN_STARTED, traced("x")))
+    return told.run_id
+
+
+async def wishes(rig: Rig, run_id: str) -> list[str]:
+    """What is pending."""
+    return [pending.type for pending in (await rig.run(run_id)).pending]
+
+
+@pytest.mark.parametrize("kind", [E.RUN_PAUSED, E.COMMAND_ACKNOWLEDGED])
+async def test_a_run_is_paused_when_its_agent_says_so_and_not_before(rig: Rig, kind: EventType) -> None:
+    run_id = await steered(rig)
+    view = await rig.do(SteerRun(run_id, "pause", "lunch"))
+    assert (view.row.status, await wishes(rig, run_id)) == (Status.RUNNING, ["pause"])
+    assert msgspec.json.decode((await rig.events(run_id))[-1].data) == {
+        "requested_by": rig.principal.user_id,
+        "reason": "lunch",
+    }
+    await rig.append(draft(kind, traced("x"), facts=Facts(acknowledges="pause")))
+    assert (await statuses(rig, run_id), await wishes(rig, run_id)) == ([Status.PAUSED], [])
+    await rig.do(SteerRun(run_id, "resume"))
+    assert await wishes(rig, run_id) == ["resume"]
+    back = E.RUN_RESUMED if kind is E.RUN_PAUSED else E.COMMAND_ACKNOWLEDGED
+    await rig.append(draft(back, traced("x"), facts=Facts(acknowledges="resume")))
+    assert (await statuses(rig, run_id), await wishes(rig, run_id)) == ([Status.RUNNING], [])
+
+
+async def test_asking_again_adds_nothing(rig: Rig) -> None:
+    run_id = await steered(rig)
+    await rig.do(SteerRun(run_id, "resume"))
+    assert await wishes(rig, run_id) == [], "it is running"
+    for _ in range(2):
+        await rig.do(SteerRun(run_id, "pause"))
+    assert await wishes(rig, run_id) == ["pause"]
+    await rig.append(draft(E.RUN_PAUSED, traced("x"), facts=Facts(acknowledges="pause")))
+    count = len(await rig.events(run_id))
+    await rig.do(SteerRun(run_id, "pause"))
+    assert len(await rig.events(run_id)) == count
+    for _ in range(2):
+        await rig.do(SteerRun(run_id, "resume"))
+    assert await wishes(rig, run_id) == ["resume"]
+
+
+async def test_a_wish_takes_the_place_of_its_opposite(rig: Rig) -> None:
+    run_id = await steered(rig)
+    await rig.do(GiveInput(run_id, "x"))
+    await rig.do(SteerRun(run_id, "pause"))
+    await rig.do(SteerRun(run_id, "resume"))
+    assert await wishes(rig, run_id) == ["input", "resume"]
+    await rig.append(draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(acknowledges="pause")))
+    assert await statuses(rig, run_id) == [Status.RUNNING], "nobody asks for that any more"
+    await rig.do(SteerRun(run_id, "pause"))
+    assert await wishes(rig, run_id) == ["input", "pause"]
+
+
+async def test_what_has_ended_or_is_about_to_is_not_paused(rig: Rig) -> None:
+    run_id = await steered(rig)
+    await rig.do(CancelRun(run_id))
+    for wish in ("pause", "resume"):
+        with pytest.raises(RunNotActive):
+            await rig.do(SteerRun(run_id, wish))
+    await rig.append(draft(E.RUN_COMPLETED, traced("x")))
+    with pytest.raises(RunNotActive):
+        await rig.do(SteerRun(run_id, "pause"))
+    with pytest.raises(NotFound):
+        await rig.do(SteerRun(run_id, "pause"), principal=await rig.make_org("other"))
+
+
+async def test_a_run_that_waits_is_no_less_waiting_for_a_resume_that_was_taken(rig: Rig) -> None:
+    run_id = await steered(rig)
+    await rig.do(SteerRun(run_id, "pause"))
+    await rig.do(SteerRun(run_id, "resume"))
+    await rig.append(draft(E.RUN_WAITING, traced("x")))
+    await rig.append(draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(acknowledges="resume")))
+    assert await statuses(rig, run_id) == [Status.WAITING]
+
+
+# A question without a worker
+
+
+async def test_a_question_outlives_its_worker(rig: Rig) -> None:
+    run_id = await create(rig)
+    await rig.do(Claim("w", LEASE_MS))
+    await rig.do(Report(run_id, "w", [draft(E.RUN_WAITING, RunById(run_id), facts=Facts(question="which?"))]))
+    rig.clock.advance(LEASE_MS)
+    await rig.engine.sweep()
+    assert await statuses(rig, run_id) == [Status.QUEUED]
+    changed = await rig.do(GiveInput(run_id, "this one"))
+    assert changed.row.status is Status.QUEUED, "it still waits for a worker"
+    with pytest.raises(RunNotActive):
+        await rig.do(GiveInput(run_id, "once is enough"))
+    claimed = await rig.do(Claim("w2", LEASE_MS))
+    assert [(one.type, one.content) for one in claimed.view.row.pending] == [("input", "this one")]
+    assert claimed.view.row.status is Status.RUNNING
+    complaints: list[str] = []
+    assert await verify_org(rig.store, rig.org, complaints.append) == 0, complaints
+
+
+@pytest.mark.parametrize("asked", [True, False])
+async def test_only_a_question_makes_a_queued_run_take_input(rig: Rig, asked: bool) -> None:
+    run_id = await create(rig)
+    with pytest.raises(RunNotActive):
+        await rig.do(GiveInput(run_id, "too early"))
+    await rig.do(Claim("w", LEASE_MS))
+    if asked:
+        await rig.do(Report(run_id, "w", [draft(E.RUN_WAITING, RunById(run_id))]))
+        await rig.do(GiveInput(run_id, "answered"))
+    rig.clock.advance(LEASE_MS)
+    await rig.engine.sweep()
+    with pytest.raises(RunNotActive):
+        await rig.do(GiveInput(run_id, "nobody asks"))

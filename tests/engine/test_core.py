@@ -17,6 +17,7 @@ from towerlog.engine.core import WRITES, Engine
 from towerlog.errors import NotFound, Overloaded
 from towerlog.model import command as c
 from towerlog.model import outcome as o
+from towerlog.model import question as q
 from towerlog.model.event import CheckpointFacts, Draft, EventType, Facts, History, RunById
 from towerlog.model.lease import LaneState
 from towerlog.model.run import Status
@@ -59,14 +60,14 @@ async def held(rig: Rig) -> str:
 
 def test_every_writing_command_goes_through_the_writer() -> None:
     assert set(WRITES) == set(get_args(c.Write))
-    assert not set(WRITES) & set(get_args(c.Read))
+    assert not set(WRITES) & set(get_args(q.Read))
 
 
 async def test_what_only_reads_never_waits_for_the_writer(rig: Rig) -> None:
     await rig.append(draft())
     groups = rig.engine.figures()["groups"]
     async with rig.store.begin():  # nobody else may write now
-        page = await soon(rig.do(c.ListRuns(c.RunFilter(), 10)))
+        page = await soon(rig.do(q.ListRuns(q.RunFilter(), 10)))
         writing = asyncio.create_task(rig.do(c.RegisterAgent("a")))
         assert len(page.rows) == 1
         assert not writing.done()
@@ -77,7 +78,7 @@ async def test_what_only_reads_never_waits_for_the_writer(rig: Rig) -> None:
 async def test_figures_count_what_was_done(rig: Rig) -> None:
     for _ in range(3):
         await rig.append(draft())
-    await rig.do(c.ListThreads(1))
+    await rig.do(q.ListThreads(1))
     assert rig.engine.figures() == {"commands": 3, "groups": 3, "queue": 0, "followers": 0}
 
 
@@ -137,7 +138,7 @@ async def test_a_claim_is_not_answered_with_another_organisations_run(rig: Rig) 
     other = await rig.make_org("other")
     task = await begin(rig, c.Claim("w", LEASE_MS, wait_ms=LONG_MS), principal=other)
     await rig.do(c.CreateRun("t"))
-    await rig.do(c.ListThreads(1))
+    await rig.do(q.ListThreads(1))
     assert not task.done()
     created = await rig.do(c.CreateRun("t"), principal=other)
     assert (await soon(task)).view.row.run_id == created.run_id
@@ -308,7 +309,7 @@ async def test_a_stop_finishes_what_was_taken_and_takes_no_more(rig: Rig) -> Non
     assert len(await rig.log()) == 50
     with pytest.raises(Overloaded):
         await rig.append(draft())
-    assert len((await rig.do(c.ListRuns(c.RunFilter(), 100))).rows) == 50, "reading needs no writer"
+    assert len((await rig.do(q.ListRuns(q.RunFilter(), 100))).rows) == 50, "reading needs no writer"
 
 
 async def test_an_engine_keeps_time_by_itself_from_start_to_stop(
@@ -333,7 +334,7 @@ async def test_an_engine_keeps_time_by_itself_from_start_to_stop(
 
 
 async def test_what_cannot_be_followed_leaves_no_follower(rig: Rig) -> None:
-    for command in (c.FollowRun("nothing"), c.FollowAgent("nothing", 5)):
+    for command in (q.FollowRun("nothing"), q.FollowAgent("nothing", 5)):
         with pytest.raises(NotFound):
             await rig.engine.follow(rig.principal, command, "plain", lambda *_: b"")
     assert rig.engine.figures()["followers"] == 0

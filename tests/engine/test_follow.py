@@ -23,7 +23,7 @@ from tests.engine.following import (
 from tests.support.rig import Rig
 from tests.support.wait import wait_until_async
 from towerlog.errors import NotFound, StorageFailed
-from towerlog.model.command import FollowRun
+from towerlog.model.question import FollowRun
 
 # Reading
 

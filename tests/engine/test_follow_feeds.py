@@ -18,8 +18,8 @@ from tests.engine.following import (
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
 from towerlog.engine.follow import OTHER_LOG
-from towerlog.model.command import ListAgents, Tail
 from towerlog.model.event import FEED_TYPES, FEED_TYPES_WHEN_SPENT, Event, Facts
+from towerlog.model.question import ListAgents, Tail
 from towerlog.model.usage import Usage, UsageReport
 
 

@@ -29,8 +29,8 @@ from towerlog.engine.follow import (
     RING_FRAMES,
     Channel,
 )
-from towerlog.model.command import FollowRun
 from towerlog.model.event import Event
+from towerlog.model.question import FollowRun
 
 
 async def test_what_fell_off_the_ring_is_read_from_the_store(rig: Rig) -> None:

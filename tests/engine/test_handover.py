@@ -7,9 +7,10 @@ from typing import Any
 
 from tests.support.factories import draft
 from tests.support.rig import Rig
-from towerlog.model.command import Claim, ClaimRun, CreateRun, GetCheckpoint, Release, Report
+from towerlog.model.command import Claim, ClaimRun, CreateRun, Release, Report
 from towerlog.model.event import CheckpointFacts, Draft, EventType, Facts, History, RunById
 from towerlog.model.outcome import Claimed
+from towerlog.model.question import GetCheckpoint
 
 LEASE_MS = 60_000
 

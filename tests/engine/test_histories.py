@@ -18,9 +18,10 @@ from towerlog.engine import histories
 from towerlog.engine.audit import verify_org
 from towerlog.engine.histories import KEY_BYTES, name_of, own_name, prefix_names
 from towerlog.model.checkpoint import CheckpointView
-from towerlog.model.command import Append, GetCheckpoint, LatestCheckpoint
+from towerlog.model.command import Append
 from towerlog.model.event import CheckpointFacts, Draft, EventType, Facts, History
 from towerlog.model.outcome import Stored
+from towerlog.model.question import GetCheckpoint, LatestCheckpoint
 from towerlog.store.values import Message, MetaList, Node
 
 MESSAGE_BYTES = 1000

@@ -13,21 +13,12 @@ from tests.support.factories import draft, traced
 from tests.support.fakes import FakeClock, SeededIds
 from tests.support.rig import Rig, open_rig
 from towerlog.errors import AlreadyClaimed, LeaseLost, NotFound, RunEnded
-from towerlog.model.command import (
-    CancelRun,
-    Claim,
-    ClaimRun,
-    CreateRun,
-    Finish,
-    Idempotency,
-    ListEvents,
-    Release,
-    Report,
-)
+from towerlog.model.command import CancelRun, Claim, ClaimRun, CreateRun, Finish, Idempotency, Release, Report
 from towerlog.model.event import CheckpointFacts, Draft, EventType, Facts, History, RunById
 from towerlog.model.identity import shard_key
 from towerlog.model.lease import MAX_ATTEMPTS, Lane, LaneState
 from towerlog.model.outcome import Claimed, NothingToClaim, Refusal, Replayed, Stored
+from towerlog.model.question import ListEvents
 from towerlog.model.run import Status
 from towerlog.store.values import Changes
 
@@ -355,6 +346,20 @@ async def test_the_wall_clock_ends_no_lease(rig: Rig) -> None:
         assert await claim(rig, "thief") is None
     answer = await rig.do(Report(run_id, "w", []))
     assert answer.lane.expires_at == rig.clock.steady_ms() + LEASE_MS
+
+
+async def test_a_release_gives_the_attempt_back_in_the_runs_row_too(rig: Rig) -> None:
+    run_id = await create(rig)
+    await claim(rig)
+    assert (await rig.run(run_id)).attempt == 1
+    await rig.do(Release(run_id, "w"))
+    row = await rig.run(run_id)
+    assert (row.attempt, row.lease_epoch, (await lane(rig, run_id)).attempt) == (0, 1, 0)
+    [told] = await rig.append(draft(E.RUN_STARTED, RunById(run_id)))
+    assert isinstance(told, Stored)
+    assert (await rig.run(run_id)).status is Status.QUEUED, "it waits for a claim, whoever says that it runs"
+    await claim(rig)
+    assert (await rig.run(run_id)).attempt == 1
 
 
 # The queue

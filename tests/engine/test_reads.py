@@ -11,6 +11,7 @@ from tests.support.rig import Rig
 from towerlog.engine.reads import position_of
 from towerlog.errors import Invalid, LeaseLost, NotFound
 from towerlog.model import command as c
+from towerlog.model import question as q
 from towerlog.model.event import CheckpointFacts, EventType, Facts, RunById
 from towerlog.model.identity import shard_key
 from towerlog.model.lease import Lane, LaneState
@@ -39,7 +40,7 @@ async def checkpoint(rig: Rig, trace: str, step: int, status: str = "completed",
 
 async def agent_id(rig: Rig, name: str = "a") -> str:
     """An agent's UUID."""
-    return str((await rig.do(c.ListAgents(1, name=name))).rows[0].agent_id)
+    return str((await rig.do(q.ListAgents(1, name=name))).rows[0].agent_id)
 
 
 # Pages
@@ -69,13 +70,13 @@ def cursors(run_id: str) -> dict[str, Any]:
         return int(index), name
 
     return {
-        "runs": lambda limit, after: c.ListRuns(c.RunFilter(), limit, after),
-        "threads": c.ListThreads,
-        "agents": c.ListAgents,
-        "keys": c.ListKeys,
-        "events": lambda limit, after: c.ListEvents(run_id, limit, int(after or 0)),
-        "quarantine": lambda limit, after: c.ListEvents(run_id, limit, int(after or 0), quarantined=True),
-        "checkpoints": lambda limit, after: c.ListCheckpoints(run_id, limit, step(after)),
+        "runs": lambda limit, after: q.ListRuns(q.RunFilter(), limit, after),
+        "threads": q.ListThreads,
+        "agents": q.ListAgents,
+        "keys": q.ListKeys,
+        "events": lambda limit, after: q.ListEvents(run_id, limit, int(after or 0)),
+        "quarantine": lambda limit, after: q.ListEvents(run_id, limit, int(after or 0), quarantined=True),
+        "checkpoints": lambda limit, after: q.ListCheckpoints(run_id, limit, step(after)),
     }
 
 
@@ -117,7 +118,7 @@ async def test_a_cursor_that_is_no_runs_id_is_refused(rig: Rig) -> None:
     run_id = await run(rig, "x")
     for principal, before in ((rig.principal, NOWHERE), (other, run_id)):
         with pytest.raises(Invalid) as caught:
-            await rig.do(c.ListRuns(c.RunFilter(), 10, before), principal=principal)
+            await rig.do(q.ListRuns(q.RunFilter(), 10, before), principal=principal)
         assert caught.value.field == "before"
 
 
@@ -130,12 +131,12 @@ async def test_what_is_not_there_and_what_is_anothers_are_the_same(rig: Rig) -> 
     other = await rig.make_org("other")
     agent = await agent_id(rig)
     asked = {
-        "run": [c.GetRun(run_id), c.ListEvents(run_id, 10), c.ListCheckpoints(run_id, 10)],
-        "thread": [c.GetThread("t"), c.ListThreadRuns("t", 10)],
-        "agent": [c.GetAgent(agent), c.Tail(agent, 10)],
-        "checkpoint": [c.LatestCheckpoint("t")],
+        "run": [q.GetRun(run_id), q.ListEvents(run_id, 10), q.ListCheckpoints(run_id, 10)],
+        "thread": [q.GetThread("t"), q.ListThreadRuns("t", 10)],
+        "agent": [q.GetAgent(agent), q.Tail(agent, 10)],
+        "checkpoint": [q.LatestCheckpoint("t")],
     }
-    asked["run"].append(c.GetCheckpoint(run_id, 0))
+    asked["run"].append(q.GetCheckpoint(run_id, 0))
     for kind, commands in asked.items():
         for command in commands:
             assert await rig.do(command) is not None
@@ -148,14 +149,14 @@ async def test_lists_show_nothing_of_another_organisation(rig: Rig) -> None:
     await checkpoint(rig, "x", 0, "waiting_for_approval")
     await rig.do(c.CreateRun("queued"))
     other = await rig.make_org("other")
-    commands = [c.ListRuns(c.RunFilter(), 10), c.ListThreads(10), c.ListApprovals(10), c.ListAgents(10)]
-    for command in [*commands, c.ListWorkers(10)]:
+    commands = [q.ListRuns(q.RunFilter(), 10), q.ListThreads(10), q.ListApprovals(10), q.ListAgents(10)]
+    for command in [*commands, q.ListWorkers(10)]:
         assert (await rig.do(command, principal=other)).rows == []
     for command in commands:
         assert (await rig.do(command)).rows != []
-    counts = await rig.do(c.ListLanes(10), principal=other)
+    counts = await rig.do(q.ListLanes(10), principal=other)
     assert (counts.page.rows, counts.queued, counts.held, counts.oldest_queued_at) == ([], 0, 0, None)
-    assert len((await rig.do(c.ListKeys(10, None), principal=other)).rows) == 1
+    assert len((await rig.do(q.ListKeys(10, None), principal=other)).rows) == 1
 
 
 # Runs
@@ -164,9 +165,9 @@ async def test_lists_show_nothing_of_another_organisation(rig: Rig) -> None:
 async def test_a_threads_runs_are_listed_newest_first(rig: Rig) -> None:
     ids = [await run(rig, trace) for trace in ("x", "y")]
     await run(rig, "z", thread="elsewhere")
-    page = await rig.do(c.ListThreadRuns("t", 10))
+    page = await rig.do(q.ListThreadRuns("t", 10))
     assert [view.row.run_id for view in page.rows] == ids[::-1]
-    assert len((await rig.do(c.ListThreadRuns("t", 1))).rows) == 1
+    assert len((await rig.do(q.ListThreadRuns("t", 1))).rows) == 1
 
 
 # Checkpoints
@@ -177,18 +178,18 @@ async def test_a_checkpoint_is_found_by_its_step_and_its_agent(rig: Rig) -> None
     await checkpoint(rig, "x", 1, agent="b")
     await checkpoint(rig, "x", 1, agent="a")
     for step, agent, expected in ((0, None, "b"), (1, None, "a"), (1, "b", "b"), (1, "a", "a")):
-        view = await rig.do(c.GetCheckpoint(run_id, step, agent))
+        view = await rig.do(q.GetCheckpoint(run_id, step, agent))
         assert (view.row.step_index, view.row.agent) == (step, expected)
         assert view.figures == b'{"step_index":%d,"of":"%s"}' % (step, expected.encode())
     for step, agent in ((2, None), (0, "a"), (-1, None)):
         with pytest.raises(NotFound):
-            await rig.do(c.GetCheckpoint(run_id, step, agent))
+            await rig.do(q.GetCheckpoint(run_id, step, agent))
 
 
 async def test_a_thread_goes_on_from_its_newest_state(rig: Rig) -> None:
     await checkpoint(rig, "x", 7)
     newest = await checkpoint(rig, "y", 1)
-    view = await rig.do(c.LatestCheckpoint("t"))
+    view = await rig.do(q.LatestCheckpoint("t"))
     assert (view.run_id, view.trace_id, view.row.step_index) == (newest, "y", 1)
 
 
@@ -196,13 +197,13 @@ async def test_approvals_are_what_still_waits_oldest_first(rig: Rig) -> None:
     for trace in ("x", "y", "z"):
         await checkpoint(rig, trace, 0, "waiting_for_approval")
     await checkpoint(rig, "x", 1)
-    page = await rig.do(c.ListApprovals(10))
+    page = await rig.do(q.ListApprovals(10))
     assert [(view.trace_id, view.figures) for view in page.rows] == [
         (trace, b'{"step_index":0,"of":"a"}') for trace in ("x", "y", "z")
     ]
     await rig.do(c.Decide("y", 0, "approved"))
     await run(rig, "x", E.RUN_FAILED)
-    assert [view.trace_id for view in (await rig.do(c.ListApprovals(10))).rows] == ["z"]
+    assert [view.trace_id for view in (await rig.do(q.ListApprovals(10))).rows] == ["z"]
 
 
 async def test_runs_that_ended_undecided_crowd_nobody_out_of_the_approvals(rig: Rig) -> None:
@@ -210,7 +211,7 @@ async def test_runs_that_ended_undecided_crowd_nobody_out_of_the_approvals(rig: 
         await checkpoint(rig, str(number), 0, "waiting_for_approval")
     for number in range(3):
         await run(rig, str(number), E.RUN_CANCELLED)
-    page = await rig.do(c.ListApprovals(2))
+    page = await rig.do(q.ListApprovals(2))
     assert [view.trace_id for view in page.rows] == ["3"]
 
 
@@ -219,19 +220,19 @@ async def test_runs_that_ended_undecided_crowd_nobody_out_of_the_approvals(rig: 
 
 async def test_events_are_listed_by_seq_and_type(rig: Rig) -> None:
     run_id = await run(rig, "x", E.STEP, E.TOOL_CALL, E.STEP, E.MODEL_CALL)
-    asked = c.ListEvents(run_id, 10, 1, ("step", "model.call"))
+    asked = q.ListEvents(run_id, 10, 1, ("step", "model.call"))
     assert [event.seq for event in (await rig.do(asked)).rows] == [3, 4]
-    assert (await rig.do(c.ListEvents(run_id, 10, 4))).rows == []
-    assert (await rig.do(c.ListEvents(run_id, 10, 2**70))).rows == []
+    assert (await rig.do(q.ListEvents(run_id, 10, 4))).rows == []
+    assert (await rig.do(q.ListEvents(run_id, 10, 2**70))).rows == []
 
 
 async def test_what_was_refused_is_kept_beside_the_run(rig: Rig) -> None:
     created = await rig.do(c.CreateRun("t"))
     with pytest.raises(LeaseLost):
         await rig.do(c.Report(created.run_id, "thief", [draft(E.MODEL_CALL, RunById(created.run_id), {"n": 1})]))
-    [kept] = (await rig.do(c.ListEvents(created.run_id, 10, quarantined=True))).rows
+    [kept] = (await rig.do(q.ListEvents(created.run_id, 10, quarantined=True))).rows
     assert (kept.type, kept.data, kept.dialect, kept.position) == (E.MODEL_CALL, b'{"n":1}', "lanes", 0)
-    assert [event.type for event in (await rig.do(c.ListEvents(created.run_id, 10))).rows] == [E.RUN_QUEUED]
+    assert [event.type for event in (await rig.do(q.ListEvents(created.run_id, 10))).rows] == [E.RUN_QUEUED]
 
 
 # Feeds
@@ -243,7 +244,7 @@ async def test_a_tail_is_the_newest_or_what_comes_after_a_cursor(rig: Rig) -> No
     epoch = rig.store.epoch
 
     async def tail(limit: int, after: str | None = None) -> list[int]:
-        page = await rig.do(c.Tail(agent, limit, after))
+        page = await rig.do(q.Tail(agent, limit, after))
         assert page.epoch == epoch
         return [event.position for event in page.events]
 
@@ -279,24 +280,24 @@ async def test_the_queue_at_a_glance(rig: Rig) -> None:
         ids.append((await rig.do(c.CreateRun(thread, agent=thread))).run_id)
         rig.clock.advance(1000)
     await rig.do(c.Claim("w", 60_000))
-    counts = await rig.do(c.ListLanes(10))
+    counts = await rig.do(q.ListLanes(10))
     assert [view.run.row.run_id for view in counts.page.rows] == ids
     assert [view.run.agent_id for view in counts.page.rows] == [await agent_id(rig, name) for name in "stu"]
     assert (counts.queued, counts.held, counts.oldest_queued_at, counts.now) == (2, 1, began + 1000, began + 3000)
     await rig.do(c.CancelRun(ids[1]))
-    assert [view.run.row.run_id for view in (await rig.do(c.ListLanes(10))).page.rows] == [ids[0], ids[2]]
+    assert [view.run.row.run_id for view in (await rig.do(q.ListLanes(10))).page.rows] == [ids[0], ids[2]]
 
 
 async def test_workers_are_those_whose_leases_run(rig: Rig) -> None:
     ids = [(await rig.do(c.CreateRun(thread))).run_id for thread in ("s", "t", "u")]
     for worker, lease_ms in (("w2", 60_000), ("w1", 1000), ("w2", 60_000)):
         await rig.do(c.Claim(worker, lease_ms))
-    workers = (await rig.do(c.ListWorkers(10))).rows
+    workers = (await rig.do(q.ListWorkers(10))).rows
     assert [(worker.worker_id, worker.run_ids) for worker in workers] == [("w1", (ids[1],)), ("w2", (ids[0], ids[2]))]
-    assert [worker.worker_id for worker in (await rig.do(c.ListWorkers(1))).rows] == ["w1"]
+    assert [worker.worker_id for worker in (await rig.do(q.ListWorkers(1))).rows] == ["w1"]
     rig.clock.advance(1000)
     await rig.do(c.Report(ids[2], "w2", []))
-    [left] = (await rig.do(c.ListWorkers(10))).rows
+    [left] = (await rig.do(q.ListWorkers(10))).rows
     assert (left.worker_id, left.last_heartbeat) == ("w2", rig.clock.steady_ms())
 
 
@@ -307,7 +308,7 @@ async def test_workers_are_found_behind_any_number_of_runs_that_wait(rig: Rig) -
         await unit.commit(Changes(lanes={one.run: one for one in waiting}))
     run_id = (await rig.do(c.CreateRun("t", agent="b"))).run_id
     await rig.do(c.Claim("w", 60_000, ("b",)))
-    assert [(one.worker_id, one.run_ids) for one in (await rig.do(c.ListWorkers(10))).rows] == [("w", (run_id,))]
+    assert [(one.worker_id, one.run_ids) for one in (await rig.do(q.ListWorkers(10))).rows] == [("w", (run_id,))]
 
 
 @pytest.mark.parametrize(("keys", "limit"), [(2, 2), (4, 2), (3, 3)])
@@ -316,7 +317,7 @@ async def test_a_full_last_page_of_keys_says_that_it_is_the_last(rig: Rig, keys:
         await rig.do(c.CreateKey(str(number), ()))
     before, seen, pages = None, [], 0
     while pages == 0 or before is not None:
-        page = await rig.do(c.ListKeys(limit, before))
+        page = await rig.do(q.ListKeys(limit, before))
         seen += [key.key_id for key in page.rows]
         before, pages = page.next, pages + 1
     assert (len(seen), len(set(seen)), pages) == (keys, keys, keys // limit)

@@ -12,23 +12,10 @@ from tests.support.factories import draft, traced
 from tests.support.rig import Rig
 from towerlog.engine.audit import verify_org
 from towerlog.errors import Conflict, NotFound, ThreadBusy
-from towerlog.model.command import (
-    CancelRun,
-    Claim,
-    CreateRun,
-    CreateThread,
-    Decide,
-    Finish,
-    ForkRun,
-    GetCheckpoint,
-    GetRun,
-    ListApprovals,
-    ListCheckpoints,
-    Report,
-    RetryRun,
-)
+from towerlog.model.command import CancelRun, Claim, CreateRun, CreateThread, Decide, Finish, ForkRun, Report, RetryRun
 from towerlog.model.event import Draft, EventType, Facts, RunById
 from towerlog.model.lease import LaneState
+from towerlog.model.question import GetCheckpoint, GetRun, ListApprovals, ListCheckpoints
 from towerlog.model.registry import CreatePersona, CreateRoute
 from towerlog.model.run import ForkedFrom, Status
 

@@ -111,14 +111,36 @@ async def test_one_sweep_looks_after_every_organisation(rig: Rig) -> None:
     assert {event.org for event in await rig.log(other.org)} == {other.org}
 
 
-async def test_what_one_sweep_cannot_take_the_next_ones_take(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("count", [4, 5])
+async def test_a_sweep_of_leases_goes_on_until_none_is_due(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
     monkeypatch.setattr(upkeep, "SWEEP_ROWS", 2)
-    runs = [await held_run(rig, f"t{number}") for number in range(5)]
+    runs = [await held_run(rig, f"t{number}") for number in range(count)]
     rig.clock.advance(LEASE_MS)
-    for left in (3, 1, 0):
-        await rig.engine.sweep()
-        states = [await lane_state(rig, run_id) for run_id in runs]
-        assert states.count(LaneState.HELD) == left
+    await rig.engine.sweep()
+    assert [await lane_state(rig, run_id) for run_id in runs] == [LaneState.QUEUED] * count
+
+
+@pytest.mark.parametrize("count", [4, 5])
+async def test_the_deadlines_of_all_cancels_begin_with_the_same_sweep(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(upkeep, "SWEEP_ROWS", 2)
+    other = await rig.make_org("other")
+    runs = [await held_run(rig, f"t{number}", DAY_MS, rig.principal) for number in range(count)]
+    theirs = await held_run(rig, "t", DAY_MS, other)
+    for run_id in runs:
+        await rig.do(CancelRun(run_id))
+    await rig.do(CancelRun(theirs), principal=other)
+    await rig.engine.sweep()
+    assert len(rig.engine._upkeep._cancelling) == count + 1
+    rig.clock.advance(CANCEL_MS)
+    await rig.engine.sweep()
+    assert [(await rig.run(run_id)).status for run_id in runs] == [Status.CANCELLED] * count
+    row = await rig.store.run(other.org, theirs)
+    assert row is not None
+    assert (row.status, row.forced) == (Status.CANCELLED, True)
 
 
 async def test_a_lost_lease_ends_a_run_that_is_being_cancelled(rig: Rig) -> None:

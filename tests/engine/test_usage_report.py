@@ -12,8 +12,8 @@ from tests.support.fakes import START_MS, FakeClock
 from tests.support.rig import Rig, open_rig
 from towerlog.engine.usage_report import MAX_SPAN_HOURS
 from towerlog.errors import Invalid
-from towerlog.model.command import GetUsage
 from towerlog.model.event import EventType, Facts
+from towerlog.model.question import GetUsage
 from towerlog.model.run import UsageRow
 from towerlog.model.usage import Usage, UsageReport
 from towerlog.projections.usage import HOUR_MS

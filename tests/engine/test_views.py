@@ -9,9 +9,10 @@ import pytest
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
 from towerlog.engine import views
-from towerlog.model.command import Append, Claim, CreateRun, GetCheckpoint, GetRun, ListRuns, RunFilter
+from towerlog.model.command import Append, Claim, CreateRun
 from towerlog.model.event import CheckpointFacts, EventType, Facts, History
 from towerlog.model.outcome import RunView, Stored
+from towerlog.model.question import GetCheckpoint, GetRun, ListRuns, RunFilter
 
 E = EventType
 

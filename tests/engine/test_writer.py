@@ -17,9 +17,10 @@ from towerlog.engine.audit import verify_org
 from towerlog.engine.core import EngineSettings
 from towerlog.engine.writer import MAX_GROUP_COMMANDS
 from towerlog.errors import IdempotencyMismatch, InProgress, Internal, Overloaded, StorageFailed
-from towerlog.model.command import Append, Claim, CreateRun, GetRun, Idempotency, RegisterAgent
+from towerlog.model.command import Append, Claim, CreateRun, Idempotency, RegisterAgent
 from towerlog.model.event import CheckpointFacts, Draft, EventType, Facts, RunByTrace
 from towerlog.model.outcome import AgentView, NothingToClaim, Replayed, RunCreated, Stored
+from towerlog.model.question import GetRun
 from towerlog.model.usage import LARGEST, LARGEST_DOLLARS, LARGEST_SUM, NANOS_PER_DOLLAR, Usage, UsageReport
 
 E = EventType

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from towerlog.model import command
-from towerlog.model.command import Append, Read, Stream, Write
+from towerlog.model.command import Append, Write
 from towerlog.model.event import Refusal
 from towerlog.model.outcome import Appended, Outcome, Stored
+from towerlog.model.question import Read, Stream
 
 KINDS = [*get_args(Write), *get_args(Read), *get_args(Stream), *get_args(Outcome)]
 DEFINED = {

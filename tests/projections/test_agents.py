@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.support.factories import event, run_row
 from tests.support.fakes import START_MS
 from tests.support.stories import usages
-from towerlog.model.event import EventType
+from towerlog.model.event import EventType, Facts
 from towerlog.model.run import AgentRow
 from towerlog.model.usage import NOTHING, Usage
 from towerlog.projections import agents
@@ -67,3 +67,15 @@ def test_the_sums_of_an_agent_are_those_of_its_run(totals: list[Usage]) -> None:
         known = [getattr(total, bucket) for total in totals]
         if None not in known:
             assert (getattr(row.usage, bucket) or 0) == (known[-1] if known else 0)
+
+
+def test_a_heartbeat_in_a_run_moves_the_agents_last_one_and_never_back() -> None:
+    beat = Facts(name="heartbeat")
+    row = AgentRow(1, 1, "id", "a", 0, last_heartbeat_at=START_MS + 50)
+    told = [event(1, 1, recorded_at=START_MS + ms, facts=beat) for ms in (100, 70)]
+    for one in told:
+        row = agents.fold(row, run_row(), run_row(), one)
+    assert row.last_heartbeat_at == START_MS + 100
+    plain = agents.fold(row, run_row(), run_row(), event(2, 2, recorded_at=START_MS + 900))
+    assert plain.last_heartbeat_at == START_MS + 100
+    assert agents.fold(agents.emptied(row), None, run_row(), told[0]).last_heartbeat_at == row.last_heartbeat_at

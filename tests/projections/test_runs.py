@@ -12,13 +12,24 @@ from hypothesis import strategies as st
 from tests.support.factories import event, run_row
 from tests.support.fakes import START_MS
 from tests.support.stories import FACTS, reports
-from towerlog.model.event import NO_FACTS, TARGET_STATUS, Born, CheckpointFacts, Event, EventType, Facts, LaneFacts
+from towerlog.model.event import (
+    CLAIM_TO_NO_LIFE,
+    NO_FACTS,
+    TARGET_STATUS,
+    Born,
+    CheckpointFacts,
+    Event,
+    EventType,
+    Facts,
+    LaneFacts,
+)
 from towerlog.model.run import (
     MAX_OPEN_TOOLS,
     MAX_PARTS,
     MAX_PENDING,
     TERMINAL,
     TRANSITIONS,
+    WATCH_GRAIN_MS,
     ForkedFrom,
     Part,
     Pending,
@@ -113,6 +124,7 @@ def test_a_plain_event_moves_nothing_else() -> None:
     row = run_row(agent="a", pending=(Pending(1, "cancel"),), usage=Usage(1), question="?")
     moved = after(row, E.STEP, E.MESSAGE_DELTA, E.OTHER, E.LANE_REPORT)
     place = {"last_seq", "last_position", "last_event_at", "last_hash"}
+    place |= {"process_at", "progress_at", "output_at", "watched_at"}
     changed = {name for name in row.__struct_fields__ if getattr(row, name) != getattr(moved, name)}
     assert changed == place
 
@@ -322,7 +334,7 @@ def test_a_wish_is_pending_until_it_is_acknowledged() -> None:
 def test_past_so_many_wishes_the_oldest_gives_way() -> None:
     row = run_row()
     for _ in range(MAX_PENDING + 3):
-        row = told(row, E.OTHER, asks="pause")
+        row = told(row, E.OTHER, asks="input")
     assert [one.command_id for one in row.pending] == list(range(4, MAX_PENDING + 4))
 
 
@@ -368,3 +380,70 @@ def test_a_row_that_was_stored_folds_on_as_if_it_had_not_been(sequence: list[Any
         read_back = told(read_back, kind, agent, b'{"content":""}', **facts)
         read_back = msgspec.json.decode(msgspec.json.encode(read_back), type=RunRow)
     assert msgspec.json.encode(kept) == msgspec.json.encode(read_back)
+
+
+# Clocks
+
+
+def test_three_clocks_are_moved_by_what_each_of_them_means() -> None:
+    row = run_row()
+    at: dict[str, int] = {}
+    for n, kind in enumerate([E.STEP, E.MESSAGE_DELTA, E.TOOL_CALL, E.RUN_WAITING], start=1):
+        row = after(row, kind, recorded_at=START_MS + n * 1000)
+        at[kind] = START_MS + n * 1000
+    row = told(row, E.LANE_REPORT, name="heartbeat")
+    assert (row.output_at, row.progress_at) == (at[E.MESSAGE_DELTA], at[E.RUN_WAITING])
+    assert row.process_at == row.last_event_at
+    assert row.has_beats
+
+
+@pytest.mark.parametrize("kind", sorted(CLAIM_TO_NO_LIFE))
+def test_what_others_write_about_a_run_is_no_life(kind: EventType) -> None:
+    row = after(run_row(), E.STEP)
+    moved = after(row, kind, recorded_at=START_MS + 10**9)
+    assert (moved.process_at, moved.progress_at, moved.watched_at) == (row.process_at, row.progress_at, row.watched_at)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_the_watched_minute_lags_behind_by_no_more_than_that(plain: bool) -> None:
+    row = run_row()
+    facts = NO_FACTS if plain else Facts(fills=True)
+    for step_ms in (0, 1, 30_000, 29_999, 1, 59_999, 1, 200_000, -500_000, 10):
+        at = (row.process_at or START_MS) + step_ms
+        row = after(row, E.STEP, recorded_at=at, facts=facts)
+        assert row.process_at == at
+        assert 0 <= at - row.watched_at < WATCH_GRAIN_MS
+
+
+def test_idle_is_until_the_next_word() -> None:
+    row = told(run_row(), E.OTHER, name="thread_idle", status=Status.RUNNING)
+    assert row.idle
+    assert told(row, E.OTHER, name="heartbeat").idle
+    assert not after(row, E.STEP).idle
+    assert not told(row, E.OTHER, name="thread_rate_limited").idle
+
+
+# The stages of a cancel
+
+
+def test_a_delivery_marks_its_command_and_no_other() -> None:
+    row = told(run_row(), E.RUN_INPUT, asks="input", data=b'{"content":"one"}')
+    row = told(row, E.RUN_CANCEL_REQUESTED, asks="cancel", data=b'{"reason":"why"}')
+    assert (row.cancel_reason, row.cancel_delivered_at) == ("why", None)
+    by_input = told(row, E.COMMAND_DELIVERED, delivers=1)
+    assert [one.delivered for one in by_input.pending] == [True, False]
+    assert by_input.cancel_delivered_at is None
+    by_cancel = told(row, E.COMMAND_DELIVERED, delivers=2)
+    assert [one.delivered for one in by_cancel.pending] == [False, True]
+    assert by_cancel.cancel_delivered_at == by_cancel.last_event_at
+    assert told(row, E.COMMAND_DELIVERED, delivers=9).cancel_delivered_at is None
+
+
+def test_only_the_cancels_own_acknowledgement_counts_as_one() -> None:
+    row = told(run_row(), E.RUN_INPUT, asks="input", data=b'{"content":"one"}')
+    row = told(row, E.RUN_CANCEL_REQUESTED, asks="cancel")
+    assert told(row, E.COMMAND_ACKNOWLEDGED, command_id=1).cancel_acknowledged_at is None
+    taken = told(row, E.COMMAND_ACKNOWLEDGED, command_id=2)
+    assert taken.cancel_acknowledged_at == taken.last_event_at
+    assert told(taken, E.COMMAND_ACKNOWLEDGED, command_id=2).cancel_acknowledged_at == taken.cancel_acknowledged_at
+    assert taken.status is Status.CANCELLING

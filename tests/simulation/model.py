@@ -21,7 +21,13 @@ class Sent:
     marker: str
     status: str | None = None
     spent: int = 0
-    takes_input: bool = False
+    takes: str | None = None
+    """The type of command that it acknowledges."""
+
+    @property
+    def acknowledges_alone(self) -> bool:
+        """An acknowledgement that is nothing else."""
+        return self.status is None and self.takes not in (None, "input")
 
 
 @dataclass
@@ -41,7 +47,9 @@ class Run:
     lease_ms: int = 0
     deadline: int = 0
     cancel_seen: int | None = None
-    inputs: int = 0
+    pending: list[tuple[str, bool]] = field(default_factory=list)
+    """(type, delivered), oldest first."""
+    unanswered: bool = False
     spent: int = 0
     kept: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -49,6 +57,19 @@ class Run:
     @property
     def ended(self) -> bool:
         return self.status in ENDS
+
+    @property
+    def inputs(self) -> int:
+        return sum(kind == "input" for kind, _ in self.pending)
+
+    def requeue(self) -> None:
+        """Back to the queue; a question stays open."""
+        self.lane, self.unanswered = "queued", self.status == "waiting_for_input"
+        self.status, self.worker = "queued", None
+
+    def deliver(self) -> None:
+        """A reply has carried all that is wanted."""
+        self.pending = [(kind, True) for kind, _ in self.pending]
 
     def held_by(self, worker: str, epoch: int | None) -> bool:
         """Only the holder may speak; after the end, only who held it then."""
@@ -101,6 +122,7 @@ class Model:
             if run.worker != worker:
                 return "already_claimed"
             run.lease_ms, run.deadline = lease_ms, now + lease_ms
+            run.deliver()
             return "ok"
         return "ok" if self._take(run, worker, lease_ms, now) else "run_ended"
 
@@ -114,8 +136,13 @@ class Model:
         if run.lane == "held":
             run.deadline = now + (lease_ms or run.lease_ms)
             run.lease_ms = lease_ms or run.lease_ms
-        self.tell(run_id, items)
+        self.append(run_id, items)
         return "ok"
+
+    def append(self, run_id: str, items: list[Sent]) -> None:
+        """Events whose reply carries what is wanted."""
+        self.tell(run_id, items)
+        self.runs[run_id].deliver()
 
     def release(self, run_id: str, worker: str, epoch: int | None, now: int) -> str:
         run = self.runs[run_id]
@@ -126,9 +153,10 @@ class Model:
         if run.lane == "done":
             return "run_ended"
         if run.status == "cancelling":
-            self._end(run, "cancelled", keep_worker=False)
+            self._force(run)
             return "ok"
-        run.lane, run.status, run.worker, run.released_by = "queued", "queued", None, worker
+        run.requeue()
+        run.released_by = worker
         run.attempt -= 1
         run.place = self._next_place()
         return "ok"
@@ -145,26 +173,41 @@ class Model:
 
     def cancel(self, run_id: str) -> str:
         run = self.runs[run_id]
-        if run.status in ("cancelled", "cancelling"):
-            return "ok"
         if run.ended:
+            return "ok" if run.status == "cancelled" else "run_not_active"
+        for one in (run, *self._below(run)):
+            self._ask_cancel(one)
+        return "ok"
+
+    def kill(self, run_id: str) -> str:
+        run = self.runs[run_id]
+        if run.ended:
+            return "ok" if run.status == "cancelled" else "run_not_active"
+        for one in (*self._below(run), run):
+            if not one.ended:
+                self._end(one, "cancelled", keep_worker=False)
+        return "ok"
+
+    def steer(self, run_id: str, wish: str) -> str:
+        """A pause or its opposite: one of them stands at a time, and none for what is so already."""
+        run = self.runs[run_id]
+        if run.ended or run.status == "cancelling":
             return "run_not_active"
-        below = [run_id]
-        for other_id, other in self.runs.items():  # a child is always younger than its parent
-            if other.parent in below:
-                below.append(other_id)
-        for one in below:
-            self._ask_cancel(self.runs[one])
+        standing = [kind for kind, _ in run.pending if kind in ("pause", "resume")]
+        is_so = (run.status == "paused") == (wish == "pause")
+        if standing != [wish] and (standing or not is_so):
+            run.pending = [one for one in run.pending if one[0] not in standing] + [(wish, False)]
         return "ok"
 
     def input(self, run_id: str) -> str:
         run = self.runs[run_id]
-        if run.status not in ("waiting_for_input", "running"):
+        if run.status not in ("waiting_for_input", "running") and not run.unanswered:
             return "run_not_active"
         if run.inputs >= MAX_INPUTS:
             return "conflict"
-        run.inputs += 1
-        run.status = "running"
+        run.pending.append(("input", False))
+        run.unanswered = False
+        run.status = "running" if run.status == "waiting_for_input" else run.status
         return "ok"
 
     def tell(self, run_id: str, items: list[Sent]) -> None:
@@ -177,7 +220,11 @@ class Model:
             if run.ended:
                 continue
             run.spent += item.spent
-            run.inputs -= item.takes_input and run.inputs > 0
+            taken = next((one for one in run.pending if one[0] == item.takes), None)
+            if taken is not None:
+                run.pending.remove(taken)
+                if item.acknowledges_alone and run.status not in ("cancelling", "queued"):
+                    self._come_about(run, taken[0])
             if item.status in ENDS:
                 self._end(run, item.status)
             elif item.status is not None and run.status not in ("cancelling", "queued"):
@@ -189,11 +236,10 @@ class Model:
         for run in self.runs.values():
             if run.lane == "held" and run.deadline <= now:
                 self._expire(run)
-        for run in self.runs.values():
-            if run.status == "cancelling":
-                run.cancel_seen = now if run.cancel_seen is None else run.cancel_seen
-                if now - run.cancel_seen >= CANCEL_DEADLINE_MS:
-                    self._end(run, "cancelled", keep_worker=False)
+        for run in [run for run in self.runs.values() if run.status == "cancelling"]:
+            run.cancel_seen = now if run.cancel_seen is None else run.cancel_seen
+            if now - run.cancel_seen >= CANCEL_DEADLINE_MS:
+                self._force(run)
 
     def restart(self, now: int) -> None:
         for run in self.runs.values():
@@ -203,6 +249,26 @@ class Model:
 
     # steps
 
+    def _below(self, run: Run) -> list[Run]:
+        """All descendants; a child is always younger than its parent."""
+        family = [run_id for run_id, one in self.runs.items() if one is run]
+        for other_id, other in self.runs.items():
+            if other.parent in family:
+                family.append(other_id)
+        return [self.runs[run_id] for run_id in family[1:]]
+
+    def _force(self, run: Run) -> None:
+        for child in self._below(run):
+            self._ask_cancel(child)
+        self._end(run, "cancelled", keep_worker=False)
+
+    @staticmethod
+    def _come_about(run: Run, wish: str) -> None:
+        if wish == "pause":
+            run.status = "paused"
+        elif wish == "resume" and run.status == "paused":
+            run.status = "running"
+
     def _take(self, run: Run, worker: str, lease_ms: int, now: int) -> bool:
         if run.lane == "held":
             self._expire(run)
@@ -211,24 +277,27 @@ class Model:
         run.lane, run.status, run.worker, run.released_by = "held", "running", worker, None
         run.epoch, run.attempt = run.epoch + 1, run.attempt + 1
         run.lease_ms, run.deadline = lease_ms, now + lease_ms
+        run.unanswered = False
+        run.deliver()
         return True
 
     def _expire(self, run: Run) -> None:
         if run.status == "cancelling":
-            self._end(run, "cancelled", keep_worker=False)
+            self._force(run)
         elif run.attempt >= ATTEMPTS:
             self._end(run, "lost", keep_worker=False)
         else:
-            run.lane, run.status, run.worker = "queued", "queued", None
+            run.requeue()
 
     def _ask_cancel(self, run: Run) -> None:
         if run.status == "queued":
             self._end(run, "cancelled")
-        elif not run.ended:
+        elif not run.ended and run.status != "cancelling":
             run.status = "cancelling"
+            run.pending.append(("cancel", False))
 
     def _end(self, run: Run, status: str, *, keep_worker: bool = True) -> None:
-        run.status, run.lane, run.inputs = status, "done", 0
+        run.status, run.lane, run.pending, run.unanswered = status, "done", [], False
         run.worker = run.worker if keep_worker else None
         waiting = [other for other in self.runs.values() if other.thread == run.thread and not other.ended]
         if waiting and waiting[0].lane == "blocked":

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from towerlog.engine import control, ingest, leases, plan, repeats, upkeep, writer
+from towerlog.engine import cancels, control, deliveries, ingest, leases, plan, repeats, upkeep, writer
 from towerlog.model import lease
 from towerlog.projections import runs
 from towerlog.store import sqlite_queue, sqlite_writes
@@ -86,22 +86,22 @@ MUTANTS = (
     Mutant("a renewal shortens", leases._renewed, "max(expires_at, lane.expires_at or 0)", "plan.steady + 1"),
     Mutant("a report does not renew", leases.report, "_renewed(plan, lane, command.lease_ms)", "lane"),
     Mutant("a finished run finishes again", leases.finish, "if row.is_terminal():", "if False:"),
-    Mutant("what a loser sent is dropped", leases._quarantine, "plan.changes.quarantined.append(kept)", "pass"),
+    Mutant("what a loser sent is dropped", leases._quarantine, "for draft in drafts:", "for draft in ():"),
     Mutant(
         "what a loser sent is folded",
         leases.report,
         "if isinstance(lane, LeaseLost):",
         "if not (lane := await plan.lane(row.run)):",
     ),
-    Mutant("a forced cancel leaves the holder", control.force_cancelled, "worker_id=None, ", ""),
-    Mutant("a forced cancel leaves the lane", control.force_cancelled, "if lane is not None:", "if False:"),
+    Mutant("a forced cancel leaves the holder", cancels.force_cancelled, "worker_id=None, ", ""),
+    Mutant("a forced cancel leaves the lane", cancels.force_cancelled, "if lane is not None:", "if False:"),
     Mutant(
         "a queued run is cancelled by asking nobody",
-        control._cancel_one,
+        cancels.cancel_one,
         "queued = row.status is Status.QUEUED",
         "queued = False",
     ),
-    Mutant("a cancel leaves the children", control._cancel_tree, "await _descendants(plan, principal.org, row)", "()"),
+    Mutant("a cancel leaves the children", cancels.cancel_tree, "await descendants(plan, row)", "()"),
     Mutant(
         "a blocked lane is claimable",
         control._queue,
@@ -127,7 +127,34 @@ MUTANTS = (
         "self.expires_at > now_ms",
         "self.expires_at > now_ms + 30_000",
     ),
-    Mutant("cancels are forced by the wall clock", upkeep.Upkeep._force_cancels, "plan.steady", "plan.now"),
+    Mutant(
+        "cancels are forced by the wall clock", upkeep.Upkeep._force_cancel, "plan.steady - since", "plan.now - since"
+    ),
+    Mutant("a kill leaves the children", cancels.kill_run, "in await descendants(plan, row)", "in ()"),
+    Mutant("a kill asks first", cancels.kill_run, "RunChanged(await force_cancelled", "RunChanged(await cancel_one"),
+    Mutant("a child born since is left behind", cancels.force_end, "await descendants(plan, row)", "()"),
+    Mutant(
+        "what is being cancelled is paused",
+        control.steer_run,
+        "row.is_terminal() or row.status is Status.CANCELLING",
+        "row.is_terminal()",
+    ),
+    Mutant("a pause is asked for again and again", control.steer_run, "wishes == [command.wish] or ", ""),
+    Mutant("a pause and its opposite stand together", runs._asked, "one.type != OPPOSITES.get(kind)", "True"),
+    Mutant("a pause that was taken pauses nothing", runs._answered, "return ANSWERED.get(taken.type)", "return None"),
+    Mutant("a resume ends a wait", runs._answered, "row.status is not Status.PAUSED", "False"),
+    Mutant("a question is lost with its worker", control.give_input, " and not row.unanswered", ""),
+    Mutant(
+        "a question is answered twice",
+        runs._fold_status,
+        "if event.type is EventType.RUN_INPUT and row.unanswered:",
+        "if False:",
+    ),
+    Mutant("a release keeps the run's attempt", runs._fold_lane, "if lane.epoch:", "if lane.attempt:"),
+    Mutant("a delivery is not noted", deliveries.delivered, "if not command.delivered:", "if False:"),
+    Mutant("a delivery is noted every time", deliveries.delivered, "if not command.delivered:", "if True:"),
+    Mutant("a batch repeats what it acknowledges", deliveries.told, "commands=row.pending", "commands=result.commands"),
+    Mutant("what was given back is anybody's", runs._is_held_back, "row.lease_epoch > 0", "row.attempt > 0"),
     Mutant("a restart keeps the old deadlines", sqlite_writes._refreshed, "now_ms + lane.lease_ms", "lane.expires_at"),
     Mutant(
         "the newest is claimed first",

@@ -1,8 +1,8 @@
 """The world of a simulation: the real engine on a real store, and callers whose every move the seed decides.
 
 Workers claim, report, sleep past their leases, come back late with old epochs, send things twice; people create,
-answer and cancel; clocks jump; the engine is stopped, or its process lost in the middle of a commit. After each step
-the rows must be what the reference model says they are.
+answer, pause, cancel and kill; clocks jump; the engine is stopped, or its process lost in the middle of a commit. After
+each step the rows must be what the reference model says they are.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import random
 import shutil
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,11 @@ from tests.support.rig import QuietEngine
 from towerlog.engine.core import EngineSettings
 from towerlog.errors import TowerlogError
 from towerlog.model import command as c
+from towerlog.model import question as q
 from towerlog.model.event import Draft, EventType, Facts, RunById
 from towerlog.model.identity import Principal, Scope
-from towerlog.model.outcome import Claimed, NothingToClaim, Replayed, RunCreated
+from towerlog.model.outcome import Appended, Claimed, NothingToClaim, Replayed, Reported, RunCreated, Stored
+from towerlog.model.run import Pending
 from towerlog.model.usage import Usage, UsageReport
 from towerlog.store.sqlite import SqliteStore
 
@@ -37,6 +39,7 @@ LEASES_MS = (60_000, 120_000)
 PAUSES_MS = (0, 1_000, 10_000, 31_000, 45_000, 61_000, 100_000, 125_000)
 HOUR_MS = 3_600_000
 STEPS = 48
+WISHES = ("input", "pause", "resume", "cancel")
 
 Answer = object
 Check = Callable[[Answer], None]
@@ -85,6 +88,7 @@ class World:
                 self._jump: 8,
                 self._restart: 2,
                 self._crash: 3,
+                self._question: 4,
             }
         )
         self._pauses = self._moods(dict.fromkeys(PAUSES_MS, 1))
@@ -97,6 +101,8 @@ class World:
                 self._release: 6,
                 self._finish: 8,
                 self._cancel: 7,
+                self._kill: 2,
+                self._steer: 8,
                 self._input: 5,
                 self._append: 8,
                 self._again: 6,
@@ -189,7 +195,7 @@ class World:
         # the sender, who got no answer, sends it all again.
         self.told.append(f"crash while {[item.marker for item in items]} are told to {run_id[-4:]}")
         if there[0]:
-            self.model.tell(run_id, items)
+            self.model.append(run_id, items)
         await self._do([self._append_act(run_id, items)])
 
     # acts
@@ -202,6 +208,27 @@ class World:
                 acts.append(act)
         if acts:
             await self._do(acts)
+
+    async def _question(self) -> None:
+        """A worker asks a person; then it is told to go on although it waits, or is not heard of any more."""
+        now = self.clock.steady_ms()
+        held = [run_id for run_id, run in self.model.runs.items() if run.lane == "held" and run.deadline > now]
+        if not held:
+            return
+        run_id = self.chance.choice(held)
+        run = self.model.runs[run_id]
+        worker, epoch = run.worker or "", run.epoch
+        if self.chance.random() < 0.5:
+            for wish in ("pause", "resume"):
+                await self._do([self._steer_act(run_id, wish)])
+        await self._do([self._report_act(worker, run_id, epoch, [self._item("waiting_for_input")])])
+        if self.chance.random() < 0.5:
+            await self._do([self._report_act(worker, run_id, epoch, [self._item(None, ("resume",))])])
+        else:
+            self.clock.advance(run.lease_ms)
+            await self._sweep()
+            for _ in range(2):
+                await self._do([self._input_act(run_id)])
 
     async def _do(self, acts: list[Act]) -> None:
         """Sends them at once, so that they share a group; the model takes them in the order they were sent."""
@@ -231,7 +258,9 @@ class World:
         if sum(not run.ended for run in self.model.runs.values()) >= self._max_runs:
             return None
         thread = self.chance.choice(THREADS)
-        parent = self.chance.choice([None, *(run_id for run_id, run in self.model.runs.items() if not run.ended)])
+        open_runs = [run_id for run_id, run in self.model.runs.items() if not run.ended]
+        ending = [run_id for run_id in open_runs if self.model.runs[run_id].status == "cancelling"]
+        parent = self.chance.choice([None, *open_runs, *ending, *ending])
         key = self.ids.token(8)
         made: list[str] = []
 
@@ -256,9 +285,15 @@ class World:
             else:
                 assert isinstance(answer, Claimed), f"{expected} was claimable, the answer is {answer!r}"
                 assert answer.view.row.run_id == expected, "another run's turn"
+                self._is_told(expected, answer.view.row.pending)
                 self._handed_out(expected, worker, answer)
 
         return Act(f"{worker} claims for {lease_ms}", c.Claim(worker, lease_ms), check)
+
+    def _is_told(self, run_id: str, commands: Sequence[Pending]) -> None:
+        """A reply carries what is wanted, and that is noted."""
+        found = [(command.type, command.delivered) for command in commands]
+        assert found == self.model.runs[run_id].pending, f"{run_id[-4:]} is told {found}"
 
     def _handed_out(self, run_id: str, worker: str, answer: Claimed) -> None:
         run = self.model.runs[run_id]
@@ -275,6 +310,7 @@ class World:
             expect(self.model.claim_run(run_id, worker, lease_ms, self.clock.steady_ms()), answer)
             if isinstance(answer, Claimed):
                 self._handed_out(run_id, worker, answer)
+                self._is_told(run_id, answer.view.row.pending)
 
         return Act(f"{worker} claims {run_id[-4:]}", c.ClaimRun(run_id, worker, lease_ms), check)
 
@@ -288,28 +324,34 @@ class World:
         run_id, epoch = self.chance.choice(self._claims[worker][-3:])
         return worker, run_id, epoch if self.chance.random() < 0.8 else None
 
-    def _item(self, status: str | None = None) -> Sent:
+    def _item(self, status: str | None = None, takes: tuple[str, ...] = ("input",)) -> Sent:
         self._markers += 1
-        return Sent(f"m{self._markers}", status, self.chance.choice((0, 1, 7)), self.chance.random() < 0.2)
+        taken = self.chance.choice(takes) if self.chance.random() < 0.2 + 0.1 * len(takes) else None
+        return Sent(f"m{self._markers}", status, self.chance.choice((0, 1, 7)), taken)
 
     def _draft(self, run_id: str, item: Sent) -> Draft:
         report = UsageReport(Usage(input_tokens=item.spent), "delta") if item.spent else None
-        acknowledges = "input" if item.takes_input else None
-        kind = KINDS[item.status]
+        kind = EventType.COMMAND_ACKNOWLEDGED if item.acknowledges_alone else KINDS[item.status]
         data = msgspec.json.encode({"marker": item.marker})
-        return Draft(kind, RunById(run_id), data, Facts(report=report, acknowledges=acknowledges), event_id=item.marker)
+        return Draft(kind, RunById(run_id), data, Facts(report=report, acknowledges=item.takes), event_id=item.marker)
 
     def _report(self) -> Act | None:
         found = self._memory()
         if found is None:
             return None
         worker, run_id, epoch = found
-        statuses = (None, None, None, None, "running", "running", "waiting_for_input", "completed")
-        items = [self._item(self.chance.choice(statuses)) for _ in range(self.chance.randrange(3))]
-        lease_ms = self.chance.choice((None, None, *LEASES_MS))
+        statuses = (None,) * 6 + ("running", *("waiting_for_input",) * 3, "paused", "completed")
+        wanted = tuple(kind for kind, _ in self.model.runs[run_id].pending)
+        items = [self._item(self.chance.choice(statuses), wanted or WISHES) for _ in range(self.chance.randrange(3))]
+        return self._report_act(worker, run_id, epoch, items, self.chance.choice((None, None, *LEASES_MS)))
 
+    def _report_act(
+        self, worker: str, run_id: str, epoch: int | None, items: list[Sent], lease_ms: int | None = None
+    ) -> Act:
         def check(answer: Answer) -> None:
             expect(self.model.report(run_id, worker, epoch, lease_ms, items, self.clock.steady_ms()), answer)
+            if isinstance(answer, Reported):
+                self._is_told(run_id, answer.view.row.pending)
 
         drafts = [self._draft(run_id, item) for item in items]
         command = c.Report(run_id, worker, list(drafts), lease_ms, epoch)
@@ -347,10 +389,29 @@ class World:
             f"cancel {run_id[-4:]}", c.CancelRun(run_id), lambda answer: expect(self.model.cancel(run_id), answer)
         )
 
-    def _input(self) -> Act | None:
+    def _kill(self) -> Act | None:
         run_id = self._any_run()
         if run_id is None:
             return None
+        return Act(f"kill {run_id[-4:]}", c.KillRun(run_id), lambda answer: expect(self.model.kill(run_id), answer))
+
+    def _steer(self) -> Act | None:
+        run_id = self._any_run()
+        if run_id is None:
+            return None
+        return self._steer_act(run_id, self.chance.choice(("pause", "pause", "resume")))
+
+    def _steer_act(self, run_id: str, wish: str) -> Act:
+        def check(answer: Answer) -> None:
+            expect(self.model.steer(run_id, wish), answer)
+
+        return Act(f"{wish} {run_id[-4:]}", c.SteerRun(run_id, wish), check)
+
+    def _input(self) -> Act | None:
+        run_id = self._any_run()
+        return None if run_id is None else self._input_act(run_id)
+
+    def _input_act(self, run_id: str) -> Act:
         command = c.GiveInput(run_id, "yes")
         return Act(f"input for {run_id[-4:]}", command, lambda answer: expect(self.model.input(run_id), answer))
 
@@ -358,14 +419,20 @@ class World:
         run_id = self._any_run()
         if run_id is None:
             return None
-        return self._append_act(run_id, [self._item(self.chance.choice((None,) * 7 + ("failed",)))])
+        # Of a run that was never claimed this would make one that needs no worker: not what is looked at here.
+        running = ("running",) * 3 if self.model.runs[run_id].epoch else ()
+        return self._append_act(run_id, [self._item(self.chance.choice((None,) * 7 + ("failed", *running)))])
 
     def _append_act(self, run_id: str, items: list[Sent]) -> Act:
         """Telemetry of somebody who needs no lease."""
 
         def check(answer: Answer) -> None:
             expect("ok", answer)
-            self.model.tell(run_id, items)
+            assert isinstance(answer, Appended)
+            self.model.append(run_id, items)
+            for result in answer.results:
+                assert isinstance(result, Stored), repr(result)
+                self._is_told(run_id, result.commands)
 
         command = c.Append("steps", [self._draft(run_id, item) for item in items])
         return Act(f"{run_id[-4:]} is told {items}", command, check)
@@ -378,16 +445,17 @@ class World:
 
     async def compare(self) -> None:
         """Every row is what the model says."""
-        rows = {row.run_id: row for row in await self._store.runs(self.org, c.RunFilter(), 1000, None)}
+        rows = {row.run_id: row for row in await self._store.runs(self.org, q.RunFilter(), 1000, None)}
         assert rows.keys() == self.model.runs.keys()
         for run_id, run in self.model.runs.items():
             row = rows[run_id]
             lane = await self._store.lane(self.org, row.run)
             assert lane is not None
-            ours = (run.status, run.lane, run.worker, run.epoch, run.attempt, run.spent, run.inputs)
-            inputs = sum(pending.type == "input" for pending in row.pending)
-            theirs = (row.status, lane.state, lane.worker_id, lane.epoch, lane.attempt)
-            found = (*theirs, row.usage.input_tokens or 0, inputs)
+            held = (run.lane, run.worker, run.epoch, run.attempt)
+            ours = (run.status, *held, run.attempt, run.spent, run.pending)
+            theirs = (row.status, lane.state, lane.worker_id, lane.epoch, lane.attempt, row.attempt)
+            pending = [(command.type, command.delivered) for command in row.pending]
+            found = (*theirs, row.usage.input_tokens or 0, pending)
             assert found == ours, f"{run_id[-4:]} should be {ours}, is {found}"
             if run.lane == "held":
                 assert lane.expires_at == run.deadline, f"the deadline of {run_id[-4:]}"
@@ -411,7 +479,7 @@ class World:
         digest = hashlib.sha256()
         for event in await self._store.log(self.org, 0, 100_000):
             digest.update(event.hash)
-        for row in await self._store.runs(self.org, c.RunFilter(), 1000, None):
+        for row in await self._store.runs(self.org, q.RunFilter(), 1000, None):
             for _, item in await self._store.quarantined(self.org, row.run, 10_000, 0):
                 digest.update(item.data)
         return digest.hexdigest()
@@ -421,6 +489,7 @@ KINDS = {
     None: EventType.OTHER,
     "running": EventType.RUN_STARTED,
     "waiting_for_input": EventType.RUN_WAITING,
+    "paused": EventType.RUN_PAUSED,
     "completed": EventType.RUN_COMPLETED,
     "failed": EventType.RUN_FAILED,
 }

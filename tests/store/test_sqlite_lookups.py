@@ -39,7 +39,11 @@ BY_INDEX: dict[str, tuple[Question, str]] = {
     "metas": (lambda db: lookups.metas_known(db, 1, [b"k"]), "COVERING INDEX meta_list_by_key (org=? AND key=?)"),
     "lanes": (lambda db: lookups.lanes_of_runs(db, [1, 2]), "lane USING INTEGER PRIMARY KEY (rowid=?)"),
     "expired": (lambda db: lookups.lanes_expired(db, 5, 3), "lane_held (expires_at<?)"),
-    "cancelling": (lambda db: lookups.runs_cancelling(db, 5, 3), "run_cancelling (cancel_requested_at<?)"),
+    "cancelling": (
+        lambda db: lookups.runs_cancelling(db, (5, 0), 3),
+        "run_cancelling (cancel_requested_at>?)",
+    ),
+    "unheard": (lambda db: lookups.runs_unheard(db, False, 9, (5, 0), 3), "run_watched (quiet=? AND"),
     "reply": (lambda db: lookups.stored_reply(db, 1, "r"), "(org=? AND name=?)"),
     "key": (lambda db: lookups.key_by_id(db, 1, "k"), "PRIMARY KEY (org=? AND key_id=?)"),
 }

@@ -10,8 +10,8 @@ import pytest
 from tests.store.plans import plans_of
 from tests.support.factories import event, run_changes, run_row
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.command import RunFilter
-from towerlog.model.run import Status, ThreadRow
+from towerlog.model.question import RunFilter
+from towerlog.model.run import RunRow, Status, ThreadRow
 from towerlog.store import sqlite_audit as audit
 from towerlog.store import sqlite_reads as reads
 from towerlog.store.sqlite_writes import write_changes
@@ -64,9 +64,15 @@ SORTED: dict[str, tuple[Question, str]] = {
     "runs-until": (runs(until=1), "COVERING INDEX run_by_created_at (org=? AND created_at<?)"),
     "runs-by-parent": (runs(parent_run_id=ROW.run_id), "run_by_parent (org=? AND parent_key=?"),
     "children": (lambda db: reads.run_children(db, 1, ROW, 10), "run_by_parent (org=? AND parent_key=?)"),
-    "parents-by-trace": (lambda db: reads.run_ids_of_parents(db, 1, [("trace:x", "t")]), "run_by_trace (org=?"),
-    "parents-by-id": (lambda db: reads.run_ids_of_parents(db, 1, [("run:x", "t")]), "run_by_id (org=? AND run_id=?)"),
-    "parents-by-name": (lambda db: reads.run_ids_of_parents(db, 1, [("foreign:x", "t")]), "run_by_foreign_id (org=?"),
+    "parents-by-trace": (lambda db: reads.run_ids_of_parents(db, 1, [child_of("trace:x")]), "run_by_trace (org=?"),
+    "parents-by-id": (
+        lambda db: reads.run_ids_of_parents(db, 1, [child_of("run:x")]),
+        "run_by_id (org=? AND run_id=?)",
+    ),
+    "parents-by-name": (
+        lambda db: reads.run_ids_of_parents(db, 1, [child_of("foreign:x")]),
+        "run_by_foreign_id (org=?",
+    ),
     "latest": (lambda db: reads.checkpoint_latest(db, 1, "t"), "(org=? AND thread_id=? AND initial=?)"),
     "latest-of-run": (lambda db: reads.checkpoint_latest_of_run(db, 1), "PRIMARY KEY (run=?)"),
     "checkpoints": (lambda db: reads.checkpoints(db, 1, 10, None), "PRIMARY KEY (run=?)"),
@@ -138,12 +144,17 @@ def test_newest_first_below_a_number_with_every_filter(db: apsw.Connection, org:
     assert found(agent="c") == []
 
 
+def child_of(parent_key: str, thread_id: str = "t", number: int = 50) -> RunRow:
+    """A run that names its parent."""
+    return run_row(number, thread_id=thread_id, trace_id=f"own-{number}", parent_key=parent_key)
+
+
 def test_a_parent_by_trace_is_looked_for_in_the_childs_thread_first(db: apsw.Connection, org: int, other: int) -> None:
     places = [(1, "t", "x"), (2, "t", "x"), (3, "u", "x"), (4, "t", "y")]
     rows = {n: run_row(n, thread_id=thread, trace_id=trace) for n, thread, trace in places}
     theirs = run_row(9, org=other, thread_id="t", trace_id="x")
     write_changes(db, Changes(runs={row.run: RunChange(None, row) for row in (*rows.values(), theirs)}))
-    expected = {
+    named = {
         ("trace:x", "t"): rows[2].run_id,
         ("trace:x", "u"): rows[3].run_id,
         ("trace:x", "v"): rows[3].run_id,
@@ -151,7 +162,9 @@ def test_a_parent_by_trace_is_looked_for_in_the_childs_thread_first(db: apsw.Con
         (f"run:{rows[1].run_id}", "v"): rows[1].run_id,
     }
     unknown = [("trace:z", "t"), ("run:z", "t"), (f"run:{theirs.run_id}", "t")]
-    assert reads.run_ids_of_parents(db, org, [*expected, *unknown, *expected]) == expected
+    asked = [child_of(name, thread, n) for n, (name, thread) in enumerate([*named, *unknown], start=50)]
+    expected = {child.run: run_id for child, run_id in zip(asked, named.values(), strict=False)}
+    assert reads.run_ids_of_parents(db, org, asked) == expected
 
 
 def test_what_an_agent_wrote_comes_before_what_a_start_did(db: apsw.Connection, org: int) -> None:

@@ -15,6 +15,7 @@ from towerlog.engine.core import Engine, EngineSettings
 from towerlog.errors import StorageFailed
 from towerlog.model import command as c
 from towerlog.model import outcome as o
+from towerlog.model import question as q
 from towerlog.model.event import Event, Item, Refusal
 from towerlog.model.identity import Principal, Scope
 from towerlog.model.run import RunRow
@@ -61,7 +62,7 @@ class Rig:
         key = minted.key
         return Principal(minted.org.org, minted.org.org_id, key.user_id, key.key_id, frozenset(Scope))
 
-    async def do(self, command: c.Write | c.Read, **named: Any) -> Any:
+    async def do(self, command: c.Write | q.Read, **named: Any) -> Any:
         """Carries out a command. Named: `principal`, `dialect`, `idempotency`."""
         principal = named.pop("principal", self.principal)
         return await self.engine.execute(principal, command, named.pop("dialect", DIALECT), **named)

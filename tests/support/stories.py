@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.support.rig import Rig
 from towerlog.errors import TowerlogError
 from towerlog.model import command as c
+from towerlog.model import question as q
 from towerlog.model.event import (
     CheckpointFacts,
     Draft,
@@ -157,7 +158,7 @@ async def _act(rig: Rig, who: Principal, act: str, detail: Any) -> None:
     elif act == "decide":
         await rig.do(c.Decide(TRACES[detail % 2], detail // 2, "approved"), principal=who)
     else:
-        runs = await rig.store.runs(who.org, c.RunFilter(), 6, None)
+        runs = await rig.store.runs(who.org, q.RunFilter(), 6, None)
         if detail < len(runs):
             await _act_on(rig, who, act, runs[detail], WORKERS[detail % 2])
 

@@ -24,10 +24,11 @@ from towerlog.asgi.traces import TraceIds
 from towerlog.asgi.wire import Headers, Message
 from towerlog.dialects.base import Reply, Settings
 from towerlog.errors import Internal, RateLimited, TowerlogError
-from towerlog.model.command import Append, FollowAgent, FollowRun, Idempotency, Read, Report, Write
+from towerlog.model.command import Append, Idempotency, Report, Write
 from towerlog.model.event import Event
 from towerlog.model.identity import Principal
 from towerlog.model.outcome import Outcome
+from towerlog.model.question import FollowAgent, FollowRun, Read
 
 _log = structlog.get_logger("towerlog.mount")
 

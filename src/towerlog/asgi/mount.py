@@ -23,9 +23,10 @@ from towerlog.asgi.streams import Stream, stream_head
 from towerlog.asgi.wire import NO_EXTENSIONS, Message, Receive, Send, send_reply
 from towerlog.dialects.base import Call, Endpoint, Reply
 from towerlog.errors import Forbidden, Internal, Invalid, TowerlogError, Unauthenticated
-from towerlog.model.command import FollowAgent, FollowRun, Idempotency, Read, Write
+from towerlog.model.command import Idempotency, Write
 from towerlog.model.identity import Principal
 from towerlog.model.outcome import KeyMinted, Outcome, Replayed
+from towerlog.model.question import FollowAgent, FollowRun, Read
 
 LONGEST_IDEMPOTENCY_KEY = 255
 _NO_CONTENT = Reply(204, b"")

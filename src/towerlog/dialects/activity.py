@@ -53,10 +53,11 @@ from towerlog.dialects.reading import (
     when,
 )
 from towerlog.errors import Malformed, TowerlogError
-from towerlog.model.command import Append, FollowAgent, Tail
+from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Facts, Item, OpenRun, Refusal, RunById, RunRef, cursor_text
 from towerlog.model.identity import Scope
 from towerlog.model.outcome import Appended, FeedPage
+from towerlog.model.question import FollowAgent, Tail
 from towerlog.model.usage import Usage, UsageReport
 
 __all__ = ["DIALECT", "STATUS_OF", "WORDS"]
@@ -143,7 +144,7 @@ def _decode_push(call: Call) -> Append:
     agent_id = path_uuid(call.path["id"], "agent")
     run = OpenRun(agent_id, reopen=True)
     items = [_item(text, run, call.settings) for text in _texts(call)]
-    return Append("activity", items, agent_id)
+    return Append("activity", items, agent_id, tells=False)
 
 
 def _texts(call: Call) -> list[bytes] | list[msgspec.Raw]:

@@ -48,6 +48,10 @@ class Settings(msgspec.Struct, frozen=True):
     credits_per_dollar: int = 1000
 
 
+LARGEST_WAITING_BYTES = 64 * 1024
+"""A body stays in memory while its reply is held back: one that is larger is answered at once."""
+
+
 class Call(msgspec.Struct, frozen=True, gc=False):
     """A request as a dialect sees it: authenticated, admitted, decompressed, its path parameters percent-decoded."""
 

@@ -17,10 +17,11 @@ from towerlog.dialects.reading import NULL
 from towerlog.dialects.runner_events import RunnerEvent, draft_of, thread_of
 from towerlog.errors import Invalid, NotFound, TowerlogError
 from towerlog.model.checkpoint import CheckpointView
-from towerlog.model.command import Append, Decide, LatestCheckpoint, ListApprovals
+from towerlog.model.command import Append, Decide
 from towerlog.model.event import Item, Refusal
 from towerlog.model.identity import Scope
 from towerlog.model.outcome import Appended, ApprovalView, Decided, Page, Stored
+from towerlog.model.question import LatestCheckpoint, ListApprovals
 from towerlog.model.times import format_ms
 
 NAME = "checkpoints"

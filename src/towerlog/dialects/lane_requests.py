@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from towerlog import errors
-from towerlog.dialects.base import LARGEST_PAGE, USUAL_PAGE, Call, Settings
+from towerlog.dialects.base import LARGEST_PAGE, LARGEST_WAITING_BYTES, USUAL_PAGE, Call, Settings
 from towerlog.dialects.reading import (
     NULL,
     Count,
@@ -25,9 +25,10 @@ from towerlog.dialects.reading import (
 )
 from towerlog.dialects.worker_events import FAILED, WorkerEvent, failure_text, worker_draft
 from towerlog.errors import Invalid
-from towerlog.model.command import Claim, ClaimRun, Finish, ListLanes, ListWorkers, Release, Report
+from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report
 from towerlog.model.event import Draft, EventType, Facts, Item, RunById
 from towerlog.model.lease import DEFAULT_LEASE_SECONDS, LONGEST_LEASE_SECONDS
+from towerlog.model.question import ListLanes, ListWorkers
 from towerlog.model.run import Status
 
 STATUS_OF: dict[str, Status] = {
@@ -172,7 +173,7 @@ def decode_report(call: Call) -> Report:
         lease_epoch=_epoch(body.lease_epoch, call),
         phase=body.phase or None,
         log_line=body.log_line or None,
-        wait_ms=1000 * (body.wait_seconds or 0),
+        wait_ms=0 if len(call.body) > LARGEST_WAITING_BYTES else 1000 * (body.wait_seconds or 0),
     )
 
 

@@ -28,19 +28,8 @@ from towerlog.dialects.reading import (
     refuse,
     when,
 )
-from towerlog.model.command import (
-    CancelRun,
-    CreateRun,
-    CreateThread,
-    FollowRun,
-    GetRun,
-    GetThread,
-    GiveInput,
-    ListRuns,
-    ListThreadRuns,
-    ListThreads,
-    RunFilter,
-)
+from towerlog.model.command import CancelRun, CreateRun, CreateThread, GiveInput
+from towerlog.model.question import FollowRun, GetRun, GetThread, ListRuns, ListThreadRuns, ListThreads, RunFilter
 from towerlog.model.run import Status
 
 WORDS: dict[Status, str] = {status: status.value for status in Status}

@@ -9,6 +9,7 @@ import msgspec
 
 from towerlog.model.lease import Lane, LaneState
 from towerlog.model.ledger import Ledger
+from towerlog.model.liveness import Liveness
 from towerlog.model.outcome import RunView
 from towerlog.model.registry import Persona, ProviderRoute
 from towerlog.model.run import RunRow, Status
@@ -120,6 +121,26 @@ class ForkView(msgspec.Struct, frozen=True, gc=False):
     step_index: int
 
 
+class CancelView(msgspec.Struct, frozen=True, gc=False):
+    """The stages of a cancel; null where it has not come to that. It ends as stopped or as forced."""
+
+    requested_at: str
+    delivered_at: str | None
+    acknowledged_at: str | None
+    stopped_at: str | None
+    forced_at: str | None
+    reason: str | None
+
+
+class LivenessView(msgspec.Struct, frozen=True, gc=False):
+    """`alive`, `silent`, `stalled` or `lost`, null for a run that has ended otherwise; and the clocks behind it."""
+
+    verdict: str | None
+    process_at: str | None
+    progress_at: str | None
+    output_at: str | None
+
+
 class RunDetail(msgspec.Struct, frozen=True, gc=False):
     """One run: the promised fields first, then whatever else is known."""
 
@@ -163,6 +184,8 @@ class RunDetail(msgspec.Struct, frozen=True, gc=False):
     attempt: int
     forced: bool
     cancel_requested_at: str | None
+    cancel: CancelView | None
+    liveness: LivenessView
     created_by_user_name: str | None
     created_by_email: str | None
     metadata: msgspec.Raw
@@ -240,12 +263,39 @@ def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False)
         attempt=row.attempt,
         forced=row.forced,
         cancel_requested_at=format_optional_ms(row.cancel_requested_at),
+        cancel=cancel_view(row),
+        liveness=liveness_view(view.liveness),
         created_by_user_name=view.created_by_name,
         created_by_email=view.created_by_email,
         metadata=row.metadata,
         input=_raw(view.input),
         result=_raw(view.result),
         lane=None if view.lane is None else lease_view(view.lane),
+    )
+
+
+def cancel_view(row: RunRow) -> CancelView | None:
+    """How far a cancel has come; None when nobody ever asked for one."""
+    if row.cancel_requested_at is None:
+        return None
+    ended_at = format_optional_ms(row.ended_at)
+    return CancelView(
+        requested_at=format_ms(row.cancel_requested_at),
+        delivered_at=format_optional_ms(row.cancel_delivered_at),
+        acknowledged_at=format_optional_ms(row.cancel_acknowledged_at),
+        stopped_at=None if row.forced else ended_at,
+        forced_at=ended_at if row.forced else None,
+        reason=row.cancel_reason,
+    )
+
+
+def liveness_view(liveness: Liveness) -> LivenessView:
+    """The clocks as text."""
+    return LivenessView(
+        verdict=None if liveness.verdict is None else liveness.verdict.value,
+        process_at=format_optional_ms(liveness.process_at),
+        progress_at=format_optional_ms(liveness.progress_at),
+        output_at=format_optional_ms(liveness.output_at),
     )
 
 

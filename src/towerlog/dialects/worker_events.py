@@ -255,7 +255,7 @@ ROWS: dict[str, Row] = {
     "ship_complete": Row(EventType.RUN_COMPLETED, Facts(name="ship_complete", success=True)),
     "run.started": Row(EventType.RUN_STARTED),
     "run.paused": Row(EventType.RUN_PAUSED, Facts(acknowledges="pause")),
-    "run.resumed": Row(EventType.RUN_RESUMED),
+    "run.resumed": Row(EventType.RUN_RESUMED, Facts(acknowledges="resume")),
     "run.waiting_for_input": Row(EventType.RUN_WAITING, read=_read_waiting),
     "run.input": Row(EventType.RUN_INPUT, read=_read_input),
     "run.completed": Row(EventType.RUN_COMPLETED, Facts(success=True)),

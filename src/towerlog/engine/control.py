@@ -1,29 +1,22 @@
-"""Control: create, cancel, answer, decide; threads and agents made by hand."""
+"""Control: create, pause, answer, decide; threads and agents made by hand."""
 
 from __future__ import annotations
 
 import msgspec
 
+from towerlog.engine.cancels import cancel_tree, run_of
 from towerlog.engine.plan import Plan
 from towerlog.engine.registry import persona_of, route_of
 from towerlog.errors import Conflict, Invalid, NotFound, NotWaiting, RunNotActive, ThreadBusy
-from towerlog.model.command import (
-    CancelRun,
-    CreateRun,
-    CreateThread,
-    Decide,
-    GiveInput,
-    RegisterAgent,
-)
+from towerlog.model.command import CreateRun, CreateThread, Decide, GiveInput, RegisterAgent, SteerRun
 from towerlog.model.event import Born, CheckpointFacts, EventType, Facts, RunById, RunByTrace
 from towerlog.model.identity import Principal
 from towerlog.model.lease import Lane, LaneState
 from towerlog.model.outcome import AgentView, Decided, RunChanged, RunCreated, ThreadView
-from towerlog.model.run import MAX_PENDING, MAX_THREAD_QUEUE, ForkedFrom, RunRow, Status, ThreadRow
+from towerlog.model.run import MAX_INPUTS, MAX_THREAD_QUEUE, ForkedFrom, RunRow, Status, ThreadRow
 
 CONTROL = "runs"
 """The dialect that control events are written under."""
-MAX_DESCENDANTS = 10_000
 
 _replace = msgspec.structs.replace
 
@@ -88,7 +81,7 @@ async def _admit(plan: Plan, principal: Principal, thread_id: str) -> None:
         for number in thread.lane_runs:
             previous = await plan.run_by_number(number)
             if previous is not None:
-                await _cancel_tree(plan, principal, previous, "superseded")
+                await cancel_tree(plan, previous, principal.user_id, "superseded")
     elif len(thread.lane_runs) >= MAX_THREAD_QUEUE:
         raise ThreadBusy(f"Thread {thread_id!r} has {MAX_THREAD_QUEUE} runs that have not ended: no more fit.")
 
@@ -141,77 +134,40 @@ async def register_agent(plan: Plan, principal: Principal, command: RegisterAgen
     return AgentView(row, created=(await plan.counters(principal.org)).agents != known)
 
 
-async def run_of(plan: Plan, principal: Principal, run_id: str) -> RunRow:
-    """A run of the caller's organisation. Raises NotFound."""
-    row = await plan.run(principal.org, RunById(run_id))
-    if row is None:
-        raise NotFound("run")
-    return row
+STEERED = {
+    "pause": (EventType.RUN_PAUSE_REQUESTED, Status.PAUSED),
+    "resume": (EventType.RUN_RESUME_REQUESTED, Status.RUNNING),
+}
+"""A wish: the event that asks for it, and where the run is when it has come about."""
 
 
-async def cancel_run(plan: Plan, principal: Principal, command: CancelRun) -> RunChanged:
-    """Asks for the end of a run and of its open descendants. Raises RunNotActive for one that ended otherwise."""
+async def steer_run(plan: Plan, principal: Principal, command: SteerRun) -> RunChanged:
+    """Asks the agent to pause or to go on. Raises RunNotActive for a run that has ended or is being cancelled."""
     row = await run_of(plan, principal, command.run_id)
-    if row.status in (Status.CANCELLED, Status.CANCELLING):
-        return RunChanged(row, changed=False)
-    if row.is_terminal():
-        raise RunNotActive(f"The run has ended: {row.status}.")
-    row = await _cancel_tree(plan, principal, row, command.reason)
-    return RunChanged(row, changed=True)
-
-
-async def _cancel_tree(plan: Plan, principal: Principal, row: RunRow, reason: str | None) -> RunRow:
-    for child in await _descendants(plan, principal.org, row):
-        current = plan.remember_run(principal.org, RunById(child.run_id), child)
-        await _cancel_one(plan, principal, current, reason)
-    return await _cancel_one(plan, principal, row, reason)
-
-
-async def _descendants(plan: Plan, org: int, row: RunRow) -> list[RunRow]:
-    """Open runs below this one: those in the store, and those that this very group has just made."""
-    found = await plan.unit.run_descendants(org, row, MAX_DESCENDANTS)
-    family = {f"run:{one.run_id}" for one in (row, *found)}
-    for change in plan.changes.runs.values():
-        if change.before is None and change.after.parent_key in family:
-            family.add(f"run:{change.after.run_id}")
-            found.append(change.after)
-    return found
-
-
-async def _cancel_one(plan: Plan, principal: Principal, row: RunRow, reason: str | None) -> RunRow:
     if row.is_terminal() or row.status is Status.CANCELLING:
-        return row
-    members = {"requested_by": principal.user_id} | ({"reason": reason} if reason else {})
-    data = msgspec.json.encode(members)
-    queued = row.status is Status.QUEUED
-    kind = EventType.RUN_CANCELLED if queued else EventType.RUN_CANCEL_REQUESTED
-    facts = Facts() if queued else Facts(asks="cancel")
+        raise RunNotActive(f"The run is not active: {row.status}.")
+    kind, aim = STEERED[command.wish]
+    wishes = [pending.type for pending in row.pending if pending.type in STEERED]
+    is_so = row.status is aim if command.wish == "pause" else row.status is not Status.PAUSED
+    if wishes == [command.wish] or (not wishes and is_so):
+        return RunChanged(row, changed=False)
+    members = {"requested_by": principal.user_id} | ({"reason": command.reason} if command.reason else {})
     agent = await plan.agent(row.org, row.agent or "default")
+    facts, data = Facts(asks=command.wish), msgspec.json.encode(members)
     _, after = await plan.append(row, row.run, agent, kind, data, org=row.org, dialect=CONTROL, facts=facts)
-    return after
-
-
-async def force_cancelled(plan: Plan, row: RunRow, reason: str) -> RunRow:
-    """The end of a run that did not answer its cancel in time."""
-    agent = await plan.agent(row.org, row.agent or "default")
-    data = msgspec.json.encode({"forced": True, "reason": reason})
-    facts = Facts(forced=True)
-    lane = await plan.lane(row.run) if row.has_lane else None
-    if lane is not None:
-        # The holder loses the run: whatever it still sends is late work of nobody.
-        plan.put_lane(_replace(lane, state=LaneState.DONE, worker_id=None, expires_at=None))
-    kind = EventType.RUN_CANCELLED
-    _, after = await plan.append(row, row.run, agent, kind, data, org=row.org, dialect=CONTROL, facts=facts)
-    return after
+    return RunChanged(after, changed=True)
 
 
 async def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChanged:
-    """Appends the answer. Raises RunNotActive unless the run waits or runs, Conflict when too many lie unread."""
+    """Appends the answer. Raises RunNotActive unless the run waits or runs, Conflict when too many lie unread.
+
+    A run that lost its worker while it waited takes its answer too: the next claim delivers it.
+    """
     row = await run_of(plan, principal, command.run_id)
-    if row.status not in (Status.WAITING, Status.RUNNING):
+    if row.status not in (Status.WAITING, Status.RUNNING) and not row.unanswered:
         raise RunNotActive(f"The run takes no input: {row.status}.")
-    if sum(pending.type == "input" for pending in row.pending) >= MAX_PENDING - 1:
-        raise Conflict(f"The run has {MAX_PENDING - 1} inputs that its agent has not taken yet.")
+    if sum(pending.type == "input" for pending in row.pending) >= MAX_INPUTS:
+        raise Conflict(f"The run has {MAX_INPUTS} inputs that its agent has not taken yet.")
     data = msgspec.json.encode({"content": command.content, "by": principal.user_id})
     agent = await plan.agent(row.org, row.agent or "default")
     facts = Facts(asks="input")

@@ -9,19 +9,32 @@ from typing import assert_never
 import msgspec
 
 from towerlog.ambient import Clock, Ids
-from towerlog.engine import control, handover, identities, leases, registry, reruns, upkeep, views
+from towerlog.engine import (
+    cancels,
+    control,
+    deliveries,
+    handover,
+    identities,
+    leases,
+    registry,
+    reruns,
+    upkeep,
+    views,
+)
 from towerlog.engine.follow import AGENT, OTHER_LOG, RUN, Follower, Frame, Hub, Source, gap_frame
 from towerlog.engine.ingest import append_items
 from towerlog.engine.plan import Plan
 from towerlog.engine.reads import Reads, position_of
 from towerlog.engine.waiting import Waiting
-from towerlog.engine.watch import Watch
+from towerlog.engine.wanted import Wanted
 from towerlog.engine.writer import Submission, Waiter, Writer
 from towerlog.errors import LeaseLost, NotFound, StorageFailed, TowerlogError
 from towerlog.model import command as c
 from towerlog.model import outcome as o
+from towerlog.model import question as q
 from towerlog.model.event import Event
 from towerlog.model.identity import Principal
+from towerlog.model.liveness import USUAL, Thresholds
 from towerlog.model.registry import CreatePersona, CreateRoute
 from towerlog.store.base import Store
 
@@ -31,6 +44,7 @@ class EngineSettings(msgspec.Struct, frozen=True):
 
     max_queue: int = 2048
     cancel_deadline_seconds: int = 30
+    thresholds: Thresholds = USUAL
 
 
 WRITES = (
@@ -39,6 +53,9 @@ WRITES = (
     c.CreateThread,
     c.RegisterAgent,
     c.CancelRun,
+    c.SteerRun,
+    c.KillRun,
+    c.Deliver,
     c.GiveInput,
     c.Claim,
     c.ClaimRun,
@@ -70,14 +87,15 @@ class Engine:
         settings = settings or EngineSettings()
         self._store = store
         self._clock = clock
-        self._reads = Reads(store, clock)
+        self._reads = Reads(store, clock, settings.thresholds)
         self._hub = Hub()
         self._waiting = Waiting()
-        self._watch = Watch(store, clock, self._waiting)
+        self._wanted = Wanted(store, clock, self._waiting)
         self._writer = Writer(
             store, clock, ids, self._plan, self._committed, max_queue=settings.max_queue, on_fatal=on_fatal
         )
-        self._upkeep = upkeep.Upkeep(store, clock, self._writer.upkeep, settings.cancel_deadline_seconds * 1000)
+        cancel_deadline_ms = settings.cancel_deadline_seconds * 1000
+        self._upkeep = upkeep.Upkeep(store, clock, self._writer.upkeep, cancel_deadline_ms, settings.thresholds)
         self._upkeep_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -110,7 +128,7 @@ class Engine:
     async def execute(
         self,
         principal: Principal,
-        command: c.Write | c.Read,
+        command: c.Write | q.Read,
         dialect: str = "",
         idempotency: c.Idempotency | None = None,
     ) -> o.Outcome:
@@ -118,7 +136,8 @@ class Engine:
         if isinstance(command, c.Append):
             outcome = await self._writer.submit(principal, command, dialect, idempotency)
             if command.wait_ms and isinstance(outcome, o.Appended):
-                return await self._watch.until_wanted(principal.org, outcome, command.wait_ms)
+                outcome = await self._wanted.until_wanted(principal.org, outcome, command.wait_ms)
+                return await self._watched_told(principal, outcome, dialect)
             return outcome
         outcome = await self._carry_out(principal, command, dialect, idempotency)
         if isinstance(outcome, o.Replayed) and isinstance(command, leases.GUARDED):
@@ -128,7 +147,7 @@ class Engine:
         return outcome
 
     async def _carry_out(
-        self, principal: Principal, command: c.Write | c.Read, dialect: str, idempotency: c.Idempotency | None
+        self, principal: Principal, command: c.Write | q.Read, dialect: str, idempotency: c.Idempotency | None
     ) -> o.Outcome:
         if isinstance(command, c.Claim) and command.wait_ms:
             return await self._claim_waiting(principal, command, dialect, idempotency)
@@ -154,7 +173,11 @@ class Engine:
             case c.RegisterAgent():
                 return await control.register_agent(plan, principal, command)
             case c.CancelRun():
-                return await control.cancel_run(plan, principal, command)
+                return await cancels.cancel_run(plan, principal, command)
+            case c.SteerRun() | c.KillRun():
+                return await self._plan_steered(plan, principal, command)
+            case c.Deliver():
+                return await deliveries.deliver(plan, principal, command, submission.dialect)
             case c.GiveInput():
                 return await control.give_input(plan, principal, command)
             case c.Decide():
@@ -176,6 +199,17 @@ class Engine:
             case _:
                 assert_never(command)
 
+    async def _plan_steered(self, plan: Plan, principal: Principal, command: c.SteerRun | c.KillRun) -> o.RunView:
+        """The whole run as it will be: what follows from its row alone, the rest as it is stored."""
+        if isinstance(command, c.KillRun):
+            row = (await cancels.kill_run(plan, principal, command)).row
+        else:
+            row = (await control.steer_run(plan, principal, command)).row
+        view = await self._reads.view_of(principal, row)
+        ended = [event.data for event in plan.changes.events if (event.run, event.seq) == (row.run, row.ended_seq)]
+        lane = await plan.lane(row.run) if row.has_lane else None
+        return msgspec.structs.replace(view, lane=lane, result=ended[0] if ended else view.result)
+
     async def _plan_lease(
         self, plan: Plan, principal: Principal, command: c.Claim | c.ClaimRun | c.Report | c.Release | c.Finish
     ) -> o.Outcome | TowerlogError:
@@ -195,6 +229,9 @@ class Engine:
                 assert_never(command)
         if not isinstance(held, leases.Held):
             return held
+        if isinstance(command, c.Claim | c.ClaimRun | c.Report):
+            row = await deliveries.delivered(plan, held.row, leases.LANES)
+            held = leases.Held(row, held.lane, held.results)
         agent = await plan.agent(principal.org, held.row.agent or "default")
         view = views.lane_view(principal, held.row, held.lane, agent)
         if isinstance(command, c.Claim | c.ClaimRun):
@@ -233,11 +270,36 @@ class Engine:
             if not row.pending and not row.is_terminal():
                 # Never past the lease: the worker must be told in time to renew it.
                 await self._waiting.wait(ticket, min(command.wait_ms, outcome.lane.lease_ms // 2))
-                row = await self._reads.run_of(principal, command.run_id)
         finally:
             self._waiting.leave(ticket)
-        view = msgspec.structs.replace(outcome.view, row=row)
-        return msgspec.structs.replace(outcome, view=view)
+        return await self._report_told(principal, command, outcome)
+
+    async def _watched_told(self, principal: Principal, outcome: o.Appended, dialect: str) -> o.Outcome:
+        """The reply to a batch that was held back, with what is wanted of its runs by now on record as delivered."""
+        wanted = tuple(one.row.run_id for one in outcome.watched if one.row.pending)
+        if not wanted:
+            return outcome
+        try:
+            carried = await self._writer.submit(principal, c.Deliver(wanted), dialect, None)
+        except TowerlogError:
+            return outcome  # the batch is stored, and must not be sent again for this; the next reply tells it again
+        rows = carried.rows if isinstance(carried, o.Delivered) else {}
+        watched = [msgspec.structs.replace(one, row=rows.get(one.row.run_id, one.row)) for one in outcome.watched]
+        return msgspec.structs.replace(outcome, watched=tuple(watched))
+
+    async def _report_told(self, principal: Principal, command: c.Report, outcome: o.Reported) -> o.Outcome:
+        """The reply to a report that was held back, with what is wanted by now, if its sender still holds the run."""
+        row = await self._reads.run_of(principal, command.run_id)
+        if row.pending:
+            wanted = c.Deliver((command.run_id,), command.worker_id, outcome.lane.epoch)
+            try:
+                carried = await self._writer.submit(principal, wanted, leases.LANES, None)
+            except TowerlogError:
+                return outcome  # the report is stored, and must not be sent again for this; the next reply tells it
+            if not isinstance(carried, o.Delivered) or command.run_id not in carried.rows:
+                return outcome  # taken from it meanwhile: its next report will be told so
+            row = carried.rows[command.run_id]
+        return msgspec.structs.replace(outcome, view=msgspec.structs.replace(outcome.view, row=row))
 
     def _committed(self, plan: Plan) -> None:
         changes = plan.changes
@@ -254,13 +316,13 @@ class Engine:
                 if change.after.pending or change.after.is_terminal():
                     self._waiting.wake(("run", number))
 
-    async def follow(self, principal: Principal, command: c.Stream, style: str, frame: Frame) -> Follower:
+    async def follow(self, principal: Principal, command: q.Stream, style: str, frame: Frame) -> Follower:
         """Opens a stream; the caller reads and closes it. Raises NotFound."""
-        if isinstance(command, c.FollowRun):
+        if isinstance(command, q.FollowRun):
             return await self._follow_run(principal, command, style, frame)
         return await self._follow_agent(principal, command, style, frame)
 
-    async def _follow_run(self, principal: Principal, command: c.FollowRun, style: str, frame: Frame) -> Follower:
+    async def _follow_run(self, principal: Principal, command: q.FollowRun, style: str, frame: Frame) -> Follower:
         row = await self._reads.run_of(principal, command.run_id)
         org, run = principal.org, row.run
 
@@ -278,7 +340,7 @@ class Engine:
             after, preface = 0, OTHER_LOG
         return await self._hub.follow(RUN, run, style, frame, source, after, command.follow, preface)
 
-    async def _follow_agent(self, principal: Principal, command: c.FollowAgent, style: str, frame: Frame) -> Follower:
+    async def _follow_agent(self, principal: Principal, command: q.FollowAgent, style: str, frame: Frame) -> Follower:
         agent = await self._store.agent(principal.org, command.agent_id)
         if agent is None:
             raise NotFound("agent")

@@ -18,6 +18,7 @@ from towerlog.model.times import FUTURE_TOLERANCE_MS
 from towerlog.projections.runs import (
     PLAIN_TYPES,
     TOOL_TYPES,
+    fold_plain,
     moves_nothing,
     names_agent,
     number_changes,
@@ -71,7 +72,7 @@ def append_plain(plan: Plan, org: int, item: Item, dialect: str, agent: AgentRow
         future,
         digest,
     )
-    after = _replace(row, last_seq=event.seq, last_position=event.position, last_event_at=now, last_hash=digest)
+    after = fold_plain(row, event)
     if is_tool:
         after = _replace(after, open_tools=open_tools(row, event))
     if facts.client_id is not None:

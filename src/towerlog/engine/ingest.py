@@ -7,6 +7,7 @@ from typing import assert_never
 
 import msgspec
 
+from towerlog.engine.deliveries import delivered, told
 from towerlog.engine.express import append_plain, paired
 from towerlog.engine.histories import Kept, keep_history
 from towerlog.engine.plan import Plan, ref_key
@@ -37,6 +38,7 @@ from towerlog.model.event import (
 from towerlog.model.identity import Principal
 from towerlog.model.outcome import Appended, Stored, Watched
 from towerlog.model.run import TERMINAL, AgentRow, RunRow
+from towerlog.projections import agents as agent_fold
 from towerlog.projections.runs import TOOL_TYPES
 
 FOREIGN = "foreign:"
@@ -58,9 +60,12 @@ async def append_items(plan: Plan, principal: Principal, command: Append) -> App
             results.append(await append_item(plan, principal, item, dialect, agent, replayed))
         else:
             results.append(stored)
+    if command.tells:
+        results = await told(plan, org, results, dialect)
     if not command.watched:
         return Appended(results)
-    return Appended(results, await watched_runs(plan, org, command.watched))
+    watched = await watched_runs(plan, org, command.watched)
+    return Appended(results, tuple([_replace(one, row=await delivered(plan, one.row, dialect)) for one in watched]))
 
 
 async def watched_runs(plan: Plan, org: int, refs: tuple[RunByForeignId, ...]) -> tuple[Watched, ...]:
@@ -101,7 +106,7 @@ async def append_item(
         return item
     if isinstance(item, Touch):
         row = await plan.agent(principal.org, item.agent)
-        plan.put_agent(_replace(row, last_heartbeat_at=plan.now))
+        plan.put_agent(_replace(row, last_heartbeat_at=agent_fold.latest(row.last_heartbeat_at, plan.now)))
         return Stored(0, 0, "", row.name)
     assert_never(item)
 

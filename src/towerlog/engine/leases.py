@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.control import force_cancelled, run_of
+from towerlog.engine.cancels import force_end, run_of
 from towerlog.engine.express import append_plain
 from towerlog.engine.ingest import append_item
 from towerlog.engine.plan import Plan
@@ -216,7 +216,7 @@ async def release(plan: Plan, principal: Principal, command: Release) -> Held:
     if row.is_terminal() or held.state is LaneState.DONE:
         raise RunEnded(f"The run has ended: {row.status}.")
     if row.status is Status.CANCELLING:
-        return Held(await force_cancelled(plan, row, "released while cancelling"), _done(held))
+        return Held(await force_end(plan, row, "released while cancelling"), _done(held))
     # A release is no failure: the attempt is given back.
     lane = _replace(
         held,
@@ -260,7 +260,7 @@ async def expire(plan: Plan, lane: Lane, row: RunRow) -> tuple[Lane, RunRow]:
     marks = LaneFacts(lane.worker_id, lane.epoch, lane.attempt)
     members: dict[str, object] = {"worker_id": lane.worker_id, "lease_epoch": lane.epoch, "attempt": lane.attempt}
     if row.status is Status.CANCELLING:
-        row = await force_cancelled(plan, row, "the lease was lost")
+        row = await force_end(plan, row, "the lease was lost")
     elif lane.attempt >= MAX_ATTEMPTS:
         plan.put_lane(_replace(lane, state=LaneState.DONE, worker_id=None, expires_at=None))
         row = await _note(plan, row, EventType.LANE_LOST, members, Facts(lane=marks))

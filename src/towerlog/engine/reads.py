@@ -9,52 +9,54 @@ from towerlog.ambient import Clock
 from towerlog.engine import registry, views
 from towerlog.engine.usage_report import usage_page
 from towerlog.errors import Invalid, NotFound
-from towerlog.model import command as c
 from towerlog.model import outcome as o
+from towerlog.model import question as q
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import Event, EventType
 from towerlog.model.identity import Principal
 from towerlog.model.lease import Lane, LaneState
+from towerlog.model.liveness import USUAL, Thresholds
 from towerlog.model.registry import GetPersona, GetRoute, ListPersonas, ListRoutes
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store
 from towerlog.store.values import PAGE_BODY_BYTES, Quarantined
 
-Reader = Callable[[Principal, c.Read], Awaitable[o.Outcome]]
+Reader = Callable[[Principal, q.Read], Awaitable[o.Outcome]]
 
 
 class Reads:
     """Answers reading commands."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        """`clock` tells how long things have waited."""
+    def __init__(self, store: Store, clock: Clock, thresholds: Thresholds = USUAL) -> None:
+        """`clock` tells how long things have waited; `thresholds`, how long runs may be silent."""
         self._store = store
         self._clock = clock
+        self._thresholds = thresholds
 
-    async def answer(self, principal: Principal, command: c.Read) -> o.Outcome:
+    async def answer(self, principal: Principal, command: q.Read) -> o.Outcome:
         """The outcome of any reading command. Raises NotFound, Invalid."""
         match command:
-            case c.ListRuns() | c.GetRun() | c.ListThreadRuns():
+            case q.ListRuns() | q.GetRun() | q.ListThreadRuns():
                 return await self._runs(principal, command)
-            case c.ListThreads() | c.GetThread():
+            case q.ListThreads() | q.GetThread():
                 return await self._threads(principal, command)
-            case c.LatestCheckpoint() | c.ListCheckpoints() | c.GetCheckpoint() | c.ListApprovals():
+            case q.LatestCheckpoint() | q.ListCheckpoints() | q.GetCheckpoint() | q.ListApprovals():
                 return await self._checkpoints(principal, command)
-            case c.ListEvents():
+            case q.ListEvents():
                 return await self._events(principal, command)
-            case c.Tail():
+            case q.Tail():
                 return await self._tail(principal, command)
-            case c.ListAgents() | c.GetAgent():
+            case q.ListAgents() | q.GetAgent():
                 return await self._agents(principal, command)
-            case c.ListLanes() | c.ListWorkers():
+            case q.ListLanes() | q.ListWorkers():
                 return await self._lanes(principal, command)
-            case c.ListKeys():
+            case q.ListKeys():
                 keys = await self._store.keys(principal.org, command.limit + 1, command.before)
                 more = len(keys) > command.limit
                 return o.Page(keys[: command.limit], keys[command.limit - 1].key_id if more else None)
             case ListPersonas() | GetPersona() | ListRoutes() | GetRoute():
                 return await registry.answer(self._store, principal, command)
-            case c.GetUsage():
+            case q.GetUsage():
                 return await usage_page(self._store, principal, command, self._clock.now_ms())
             case _:
                 assert_never(command)
@@ -66,21 +68,28 @@ class Reads:
             raise NotFound("run")
         return row
 
-    async def _runs(self, principal: Principal, command: c.ListRuns | c.GetRun | c.ListThreadRuns) -> o.Outcome:
+    async def _runs(self, principal: Principal, command: q.ListRuns | q.GetRun | q.ListThreadRuns) -> o.Outcome:
         store = self._store
-        if isinstance(command, c.GetRun):
+        if isinstance(command, q.GetRun):
             row = await self.run_of(principal, command.run_id)
-            return await views.run_detail(store, principal, row, command.tree)
-        if isinstance(command, c.ListThreadRuns):
+            return await self.view_of(principal, row, command.tree)
+        if isinstance(command, q.ListThreadRuns):
             if await store.thread(principal.org, command.thread_id) is None:
                 raise NotFound("thread")
-            wanted, before = c.RunFilter(thread_id=command.thread_id), None
+            wanted, before = q.RunFilter(thread_id=command.thread_id), None
         else:
             wanted, before = command.filter, await self._before(principal, command.before)
         rows = await store.runs(principal.org, wanted, command.limit + 1, before)
         page = rows[: command.limit]
         more = page[-1].run_id if len(rows) > command.limit else None
-        return o.Page(await views.run_views(store, principal, page), more)
+        return o.Page(await views.run_views(store, principal, page, self._now()), more)
+
+    async def view_of(self, principal: Principal, row: RunRow, tree: bool = False) -> o.RunView:
+        """All that is known of a run; `tree`: with its descendants."""
+        return await views.run_detail(self._store, principal, row, tree, self._now())
+
+    def _now(self) -> views.Now:
+        return views.Now(self._clock.now_ms(), self._thresholds)
 
     async def _before(self, principal: Principal, run_id: str | None) -> int | None:
         if run_id is None:
@@ -90,8 +99,8 @@ class Reads:
             raise Invalid("before: is no run's id", field="before")
         return row.run
 
-    async def _threads(self, principal: Principal, command: c.ListThreads | c.GetThread) -> o.Outcome:
-        if isinstance(command, c.GetThread):
+    async def _threads(self, principal: Principal, command: q.ListThreads | q.GetThread) -> o.Outcome:
+        if isinstance(command, q.GetThread):
             row = await self._store.thread(principal.org, command.thread_id)
             if row is None:
                 raise NotFound("thread")
@@ -103,28 +112,28 @@ class Reads:
     async def _checkpoints(
         self,
         principal: Principal,
-        command: c.LatestCheckpoint | c.ListCheckpoints | c.GetCheckpoint | c.ListApprovals,
+        command: q.LatestCheckpoint | q.ListCheckpoints | q.GetCheckpoint | q.ListApprovals,
     ) -> o.Outcome:
         match command:
-            case c.LatestCheckpoint(thread_id):
+            case q.LatestCheckpoint(thread_id):
                 row = await self._store.checkpoint_latest(principal.org, thread_id)
                 if row is None:
                     raise NotFound("checkpoint")
                 runs = await self._store.runs_by_number(principal.org, [row.run])
                 return await views.checkpoint_view(self._store, runs[row.run], row)
-            case c.ListApprovals(limit):
+            case q.ListApprovals(limit):
                 return await self._approvals(principal, limit)
-            case c.ListCheckpoints(run_id, limit, after):
+            case q.ListCheckpoints(run_id, limit, after):
                 run = await self.run_of(principal, run_id)
                 rows = await self._store.checkpoints(principal.org, run.run, limit + 1, after)
                 page = rows[:limit]
                 return o.Page(page, f"{page[-1].step_index}:{page[-1].agent}" if len(rows) > limit else None)
-            case c.GetCheckpoint():
+            case q.GetCheckpoint():
                 return await self._checkpoint(principal, command)
             case _:
                 assert_never(command)
 
-    async def _checkpoint(self, principal: Principal, command: c.GetCheckpoint) -> CheckpointView:
+    async def _checkpoint(self, principal: Principal, command: q.GetCheckpoint) -> CheckpointView:
         run = await self.run_of(principal, command.run_id)
         after = (command.step_index - 1, "\U0010ffff")
         rows = await self._store.checkpoints(principal.org, run.run, 1000, after)
@@ -144,7 +153,7 @@ class Reads:
             found.append(o.ApprovalView(row, runs[row.run].trace_id, figures))
         return o.Page(found)
 
-    async def _events(self, principal: Principal, command: c.ListEvents) -> o.Page:
+    async def _events(self, principal: Principal, command: q.ListEvents) -> o.Page:
         run = await self.run_of(principal, command.run_id)
         limit = command.limit
         if command.quarantined:
@@ -156,7 +165,7 @@ class Reads:
         more = len(events) > limit or sum(len(event.data) for event in page) >= PAGE_BODY_BYTES
         return o.Page(page, str(page[-1].seq) if more else None)
 
-    async def _tail(self, principal: Principal, command: c.Tail) -> o.FeedPage:
+    async def _tail(self, principal: Principal, command: q.Tail) -> o.FeedPage:
         agent = await self._store.agent(principal.org, command.agent_id)
         if agent is None:
             raise NotFound("agent")
@@ -164,8 +173,8 @@ class Reads:
         events = await self._store.feed(principal.org, agent.agent, command.limit, after) if command.limit else []
         return o.FeedPage(agent, events, self._store.epoch)
 
-    async def _agents(self, principal: Principal, command: c.ListAgents | c.GetAgent) -> o.Outcome:
-        if isinstance(command, c.GetAgent):
+    async def _agents(self, principal: Principal, command: q.ListAgents | q.GetAgent) -> o.Outcome:
+        if isinstance(command, q.GetAgent):
             row = await self._store.agent(principal.org, command.agent_id)
             if row is None:
                 raise NotFound("agent")
@@ -174,9 +183,9 @@ class Reads:
         page = rows[: command.limit]
         return o.Page(page, page[-1].name if len(rows) > command.limit else None)
 
-    async def _lanes(self, principal: Principal, command: c.ListLanes | c.ListWorkers) -> o.Outcome:
+    async def _lanes(self, principal: Principal, command: q.ListLanes | q.ListWorkers) -> o.Outcome:
         now = self._clock.steady_ms()
-        if isinstance(command, c.ListWorkers):
+        if isinstance(command, q.ListWorkers):
             lanes = await self._store.lanes_held(principal.org, MAX_LANES_HELD)
             return o.Page(await self._workers(principal, [lane for lane in lanes if lane.is_held(now)], command.limit))
         lanes = await self._store.lanes(principal.org, MAX_LANES, command.statuses)

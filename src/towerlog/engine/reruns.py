@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.control import begin_run, run_of
+from towerlog.engine.cancels import run_of
+from towerlog.engine.control import begin_run
 from towerlog.engine.handover import Asked, asked_of, event_at, told_by
 from towerlog.engine.plan import Plan
 from towerlog.errors import Conflict, NotFound

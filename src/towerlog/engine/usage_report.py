@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.errors import Invalid
-from towerlog.model.command import GetUsage
 from towerlog.model.identity import Principal
 from towerlog.model.outcome import Page
+from towerlog.model.question import GetUsage
 from towerlog.model.run import UsageRow
 from towerlog.projections.usage import HOUR_MS, merge
 from towerlog.store.base import Store

@@ -9,6 +9,7 @@ import msgspec
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
 from towerlog.model.identity import Principal
 from towerlog.model.lease import Lane
+from towerlog.model.liveness import Thresholds, liveness_of
 from towerlog.model.outcome import RunView
 from towerlog.model.run import AgentRow, RunRow
 from towerlog.store.base import Store
@@ -20,52 +21,60 @@ MAX_TREE_RUNS = 500
 MAX_TREE_DEPTH = 20
 
 
-async def run_views(store: Store, principal: Principal, rows: Sequence[RunRow]) -> list[RunView]:
-    """Rows for a list: with the creator's name and the parent's id."""
+class Now(msgspec.Struct, frozen=True):
+    """When something is looked at, and how long a run may be silent by then."""
+
+    wall_ms: int
+    thresholds: Thresholds
+
+
+async def run_views(store: Store, principal: Principal, rows: Sequence[RunRow], now: Now) -> list[RunView]:
+    """Rows for a list: with the creator's name, the parent's id and the verdict."""
     org = principal.org
     users = await store.users(org, {row.created_by for row in rows if row.created_by}) if rows else {}
-    names = [(row.parent_key, row.thread_id) for row in rows if row.parent_key is not None]
-    parents = await store.run_ids_of_parents(org, names) if names else {}
+    children = [row for row in rows if row.parent_key is not None]
+    parents = await store.run_ids_of_parents(org, children) if children else {}
     agents = await store.agents_named(org, {row.agent for row in rows if row.agent}) if rows else {}
     views = []
     for row in rows:
-        user = users.get(row.created_by or "")
+        user, agent = users.get(row.created_by or ""), agents.get(row.agent or "")
+        beats = [None if agent is None else agent.last_heartbeat_at]
         views.append(
             RunView(
                 row,
                 principal.org_id,
-                agent_id=agents[row.agent].agent_id if row.agent in agents else None,
+                agent_id=None if agent is None else agent.agent_id,
                 created_by_name=None if user is None else user.name,
                 created_by_email=None if user is None else user.email,
-                parent_run_id=parents.get((row.parent_key or "", row.thread_id)),
+                parent_run_id=parents.get(row.run),
+                liveness=liveness_of(row, beats, now.wall_ms, now.thresholds),
             )
         )
     return views
 
 
-async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool) -> RunView:
+async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool, now: Now) -> RunView:
     """One run with its lane, its first and its last body, and (tree) its descendants."""
-    view = (await run_views(store, principal, [row]))[0]
+    view = (await run_views(store, principal, [row], now))[0]
     org = principal.org
     bodies = await store.events_at(org, row.run, [1, *([row.ended_seq] if row.ended_seq else [])])
     lane = await store.lane(org, row.run) if row.has_lane else None
-    children = await _children(store, principal, row, {row.run}, MAX_TREE_DEPTH) if tree else ()
+    children = await _children(store, principal, row, {row.run}, MAX_TREE_DEPTH, now) if tree else ()
     first, last = bodies.get(1), bodies.get(row.ended_seq or 0)
-    return RunView(
-        row,
-        principal.org_id,
-        agent_id=view.agent_id,
+    beats = [view.liveness.process_at, None if lane is None else lane.last_heartbeat]
+    return msgspec.structs.replace(
+        view,
         lane=lane,
-        created_by_name=view.created_by_name,
-        created_by_email=view.created_by_email,
-        parent_run_id=view.parent_run_id,
         result=None if last is None else last.data,
         input=None if first is None else first.data,
         children=children,
+        liveness=liveness_of(row, beats, now.wall_ms, now.thresholds),
     )
 
 
-async def _children(store: Store, principal: Principal, row: RunRow, seen: set[int], depth: int) -> tuple[RunView, ...]:
+async def _children(
+    store: Store, principal: Principal, row: RunRow, seen: set[int], depth: int, now: Now
+) -> tuple[RunView, ...]:
     if depth == 0 or len(seen) >= MAX_TREE_RUNS:
         return ()
     found = await store.run_children(principal.org, row, MAX_TREE_RUNS - len(seen))
@@ -73,8 +82,9 @@ async def _children(store: Store, principal: Principal, row: RunRow, seen: set[i
     seen |= {child.run for child in fresh}
     views = []
     for child in fresh:
-        below = await _children(store, principal, child, seen, depth - 1)
-        views.append(RunView(child, principal.org_id, parent_run_id=row.run_id, children=below))
+        below = await _children(store, principal, child, seen, depth - 1, now)
+        liveness = liveness_of(child, [], now.wall_ms, now.thresholds)
+        views.append(RunView(child, principal.org_id, parent_run_id=row.run_id, children=below, liveness=liveness))
     return tuple(views)
 
 

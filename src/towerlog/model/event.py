@@ -19,7 +19,9 @@ class EventType(enum.StrEnum):
 
     RUN_QUEUED = "run.queued"
     RUN_STARTED = "run.started"
+    RUN_PAUSE_REQUESTED = "run.pause_requested"
     RUN_PAUSED = "run.paused"
+    RUN_RESUME_REQUESTED = "run.resume_requested"
     RUN_RESUMED = "run.resumed"
     RUN_WAITING = "run.waiting_for_input"
     RUN_INPUT = "run.input"
@@ -27,6 +29,7 @@ class EventType(enum.StrEnum):
     RUN_COMPLETED = "run.completed"
     RUN_FAILED = "run.failed"
     RUN_CANCELLED = "run.cancelled"
+    RUN_SILENT = "run.silent"
     RUN_LOST = "run.lost"
     BUDGET_WARNING = "budget.warning"
     BUDGET_EXCEEDED = "budget.exceeded"
@@ -36,6 +39,7 @@ class EventType(enum.StrEnum):
     MODEL_CALL = "model.call"
     STEP = "step"
     CHECKPOINT = "checkpoint"
+    COMMAND_DELIVERED = "command.delivered"
     COMMAND_ACKNOWLEDGED = "command.acknowledged"
     LANE_CLAIMED = "lane.claimed"
     LANE_REPORT = "lane.report"
@@ -78,6 +82,23 @@ FEED_TYPES = frozenset(
 
 FEED_TYPES_WHEN_SPENT = frozenset({EventType.CHECKPOINT, EventType.RUN_COMPLETED, EventType.RUN_FAILED})
 """Those among them that show there only when they say what was spent."""
+
+CLAIM_TO_NO_LIFE = frozenset(
+    {
+        EventType.RUN_QUEUED,
+        EventType.RUN_CANCEL_REQUESTED,
+        EventType.RUN_PAUSE_REQUESTED,
+        EventType.RUN_RESUME_REQUESTED,
+        EventType.RUN_SILENT,
+        EventType.RUN_LOST,
+        EventType.COMMAND_DELIVERED,
+        EventType.LANE_LOST,
+    }
+)
+"""Written by others about a run; all the rest is its agent's own word, or an answer that gives it its time anew."""
+
+HEARTBEAT = "heartbeat"
+"""What an event is called that says nothing but that its sender is there."""
 
 
 class RunById(msgspec.Struct, frozen=True, gc=False):
@@ -195,9 +216,11 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     command_id: int | None = None
     """The pending command that this event acknowledges."""
     asks: str | None = None
-    """A wish of the control side (`cancel`, `input`, `pause`): pending until acknowledged."""
+    """A wish of the control side (`cancel`, `input`, `pause`, `resume`): pending until acknowledged."""
     acknowledges: str | None = None
-    """Or: the oldest pending command of this type (`cancel`, `input`, `pause`)."""
+    """Or: the oldest pending command of this type."""
+    delivers: int | None = None
+    """The pending command that a reply carries for the first time."""
     forced: bool = False
     recovered: bool = False
     fills: bool = False

@@ -8,6 +8,7 @@ from towerlog.model.checkpoint import CheckpointRow, CheckpointView
 from towerlog.model.event import Event, Refusal, RunByForeignId
 from towerlog.model.identity import Key
 from towerlog.model.lease import Lane
+from towerlog.model.liveness import Liveness
 from towerlog.model.registry import Persona, ProviderRoute
 from towerlog.model.run import AgentRow, Pending, RunRow, ThreadRow, UsageRow
 
@@ -63,6 +64,7 @@ class RunView(msgspec.Struct, frozen=True, gc=False):
     input: bytes | None = None
     """Data of the first event (only where one run was asked for)."""
     children: tuple[RunView, ...] = ()
+    liveness: Liveness = Liveness()
 
 
 class RunCreated(msgspec.Struct, frozen=True, gc=False):
@@ -77,6 +79,12 @@ class RunChanged(msgspec.Struct, frozen=True, gc=False):
 
     row: RunRow
     changed: bool
+
+
+class Delivered(msgspec.Struct, frozen=True, gc=False):
+    """Runs as the reply shows them, commands included; those that are not the caller's any more are left out."""
+
+    rows: dict[str, RunRow]
 
 
 class Claimed(msgspec.Struct, frozen=True, gc=False):
@@ -211,6 +219,7 @@ Outcome = (
     Appended
     | RunCreated
     | RunChanged
+    | Delivered
     | RunView
     | Claimed
     | NothingToClaim

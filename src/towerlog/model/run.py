@@ -62,14 +62,16 @@ class Part(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return self.delta if self.total is None else self.total
 
 
-class Pending(msgspec.Struct, frozen=True, gc=False):
+class Pending(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A command that the run's agent has not acknowledged yet."""
 
     command_id: int
     """The seq of the event that asked for it."""
     type: str
-    """`cancel`, `input` or `pause`."""
+    """`cancel`, `input`, `pause` or `resume`."""
     content: str | None = None
+    delivered: bool = False
+    """True once a reply to its agent has carried it."""
 
 
 class ForkedFrom(msgspec.Struct, frozen=True, gc=False):
@@ -124,8 +126,30 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     has_lane: bool = False
     """Made to be claimed by a worker."""
     attempt: int = 0
+    lease_epoch: int = 0
+    """Of the last claim; 0 for a run that no worker has ever held."""
+    unanswered: bool = False
+    """Back in the queue with a question open: an answer is taken although nobody waits for it right now."""
     forced: bool = False
     cancel_requested_at: int | None = None
+    cancel_delivered_at: int | None = None
+    """When a reply to the agent carried the cancel for the first time."""
+    cancel_acknowledged_at: int | None = None
+    cancel_reason: str | None = None
+    process_at: int | None = None
+    """The agent's last word of any kind, heartbeats included."""
+    progress_at: int | None = None
+    """Its last word that was no heartbeat."""
+    output_at: int | None = None
+    """Its last piece of an answer."""
+    watched_at: int = 0
+    """`process_at`, at most WATCH_GRAIN_MS behind: what the store finds silent runs by, moved once a minute."""
+    silent_at: int | None = None
+    """When the silence that still lasts was noted."""
+    has_beats: bool = False
+    """Has sent heartbeats of its own."""
+    idle: bool = False
+    """Its agent has said that it has nothing to do until somebody speaks to it."""
     pending: tuple[Pending, ...] = ()
     open_tools: tuple[tuple[str, str], ...] = ()
     """(tool, tool_call_id) of calls without a result, newest last."""
@@ -153,6 +177,14 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
             return None
         step_index, agent = max(steps)
         return agent, step_index
+
+    def is_watched(self) -> bool:
+        """True while nothing but its own words shows that it is alive: it runs, and no lease was ever on it."""
+        return self.status is Status.RUNNING and not self.lease_epoch and not self.idle
+
+    def owes_word(self) -> bool:
+        """Whether its silence means something: it was begun, or has sent heartbeats, and was not noted silent yet."""
+        return self.silent_at is None and (self.has_beats or not self.implicit)
 
     def duration_ms(self) -> int | None:
         """From start (or creation) to end; None while it has not ended."""
@@ -211,9 +243,12 @@ class UsageRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 MAX_OPEN_TOOLS = 64
-MAX_PENDING = 16
+MAX_INPUTS = 15
+MAX_PENDING = MAX_INPUTS + 2
+"""A cancel, and a pause or its opposite, always find room beside the inputs."""
 MAX_PARTS = 256
 MAX_OPEN_RUNS = 1024
 MAX_THREAD_QUEUE = 1000
 """Bounds of the lists inside a row; past them the oldest entry gives way (parts: the rest shares one entry;
 the queue of a thread: no run more is made)."""
+WATCH_GRAIN_MS = 60_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.model.event import Event, EventType
+from towerlog.model.event import HEARTBEAT, Event, EventType
 from towerlog.model.run import AgentRow, RunRow
 from towerlog.model.usage import add, subtract
 
@@ -16,6 +16,9 @@ def fold(row: AgentRow, before: RunRow | None, after: RunRow, event: Event) -> A
         usage = add(usage, after.usage)
     elif before.usage is not after.usage and before.usage != after.usage:
         usage = add(usage, subtract(after.usage, before.usage))
+    beat = row.last_heartbeat_at
+    if event.facts.name == HEARTBEAT:
+        beat = latest(beat, event.recorded_at)
     return msgspec.structs.replace(
         row,
         run_count=row.run_count + (before is None),
@@ -23,7 +26,13 @@ def fold(row: AgentRow, before: RunRow | None, after: RunRow, event: Event) -> A
         error_count=row.error_count + (event.type is EventType.RUN_FAILED and not event.late),
         usage=usage,
         last_event_at=event.recorded_at,
+        last_heartbeat_at=beat,
     )
+
+
+def latest(known: int | None, at: int) -> int:
+    """The later of two heartbeats: the wall clock may have been set back between them."""
+    return at if known is None else max(known, at)
 
 
 def fold_plain(row: AgentRow, events: int, recorded_at: int) -> AgentRow:

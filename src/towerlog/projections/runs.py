@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from towerlog.model.event import TARGET_STATUS, Event, EventType, Facts
+from towerlog.model.event import CLAIM_TO_NO_LIFE, HEARTBEAT, TARGET_STATUS, Event, EventType, Facts
 from towerlog.model.ledger import MAX_CLIENTS, Ledger
 from towerlog.model.run import (
     MAX_OPEN_TOOLS,
@@ -18,6 +18,7 @@ from towerlog.model.run import (
     MAX_PENDING,
     PLACEHOLDER_AGENTS,
     TRANSITIONS,
+    WATCH_GRAIN_MS,
     Part,
     Pending,
     RunRow,
@@ -26,6 +27,9 @@ from towerlog.model.run import (
 from towerlog.model.usage import NOTHING, Usage, UsageReport, add, newest_known
 
 RATE_LIMITED = "thread_rate_limited"
+IDLE = "thread_idle"
+NAMES_THAT_MOVE = frozenset({RATE_LIMITED, IDLE, HEARTBEAT})
+"""Foreign events that a fold looks at."""
 CLAIMING_DIALECT = "lanes"
 OTHERS = "…"
 """The part that all agents past MAX_PARTS share."""
@@ -39,11 +43,18 @@ TOOL_TYPES = frozenset({EventType.TOOL_CALL, EventType.TOOL_RESULT})
 """Types that beside it move the run's open tool calls alone."""
 
 
-class _InputData(msgspec.Struct):
+class _Asked(msgspec.Struct):
+    """What the events that ask for something hold."""
+
     content: str = ""
+    reason: str | None = None
 
 
-_decode_input = msgspec.json.Decoder(_InputData).decode
+_decode_asked = msgspec.json.Decoder(_Asked).decode
+OPPOSITES = {"pause": "resume", "resume": "pause"}
+"""Whoever asks for the one no longer asks for the other."""
+ANSWERED = {"pause": Status.PAUSED, "resume": Status.RUNNING}
+"""Where the acknowledgement of a command takes its run."""
 
 
 def begin(event: Event) -> RunRow:
@@ -81,13 +92,7 @@ def revives(row: RunRow, kind: EventType, facts: Facts) -> bool:
 def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
     """The row after an event; `agent` is the name behind the event's agent number."""
     if not event.facts_json and event.type in PLAIN_TYPES and not event.late and not names_agent(row, agent):
-        return _replace(
-            row,
-            last_seq=event.seq,
-            last_position=event.position,
-            last_event_at=event.recorded_at,
-            last_hash=event.hash,
-        )
+        return fold_plain(row, event)
     changes: dict[str, Any] = {
         "last_seq": event.seq,
         "last_position": event.position,
@@ -102,6 +107,10 @@ def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
         if facts.fills:
             _fill(row, facts, agent, changes)
         return _replace(row, **changes)
+    if event.type not in CLAIM_TO_NO_LIFE:
+        _fold_life(row, event, changes)
+    elif event.type is EventType.RUN_SILENT:
+        changes["silent_at"] = event.recorded_at
     if names_agent(row, agent):
         changes["agent"] = agent
     if event.type in TOOL_TYPES:
@@ -110,6 +119,23 @@ def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
         _fold_facts(row, event, agent, changes)
     _fold_status(row, event, changes)
     return _replace(row, **changes)
+
+
+def fold_plain(row: RunRow, event: Event) -> RunRow:
+    """The row after an event that moves nothing but its run's place in the log, and its clocks."""
+    at = event.recorded_at
+    if row.silent_at is not None or row.idle or event.type is EventType.MESSAGE_DELTA or is_watch_due(row, at):
+        output_at = at if event.type is EventType.MESSAGE_DELTA else row.output_at
+        row = _replace(row, output_at=output_at, watched_at=watched_after(row, at), silent_at=None, idle=False)
+    return _replace(
+        row,
+        last_seq=event.seq,
+        last_position=event.position,
+        last_event_at=at,
+        last_hash=event.hash,
+        process_at=at,
+        progress_at=at,
+    )
 
 
 def moves_nothing(facts: Facts) -> bool:
@@ -124,10 +150,11 @@ def moves_nothing(facts: Facts) -> bool:
         and facts.asks is None
         and facts.acknowledges is None
         and facts.command_id is None
+        and facts.delivers is None
         and not facts.fills
         and facts.born is None
         and facts.metadata is msgspec.UNSET
-        and facts.name != RATE_LIMITED
+        and facts.name not in NAMES_THAT_MOVE
     )
 
 
@@ -152,6 +179,29 @@ def names_agent(row: RunRow, agent: str | None) -> bool:
     if agent is None or row.agent == agent:
         return False
     return row.agent is None or (row.agent in PLACEHOLDER_AGENTS and agent not in PLACEHOLDER_AGENTS)
+
+
+def watched_after(row: RunRow, recorded_at: int) -> int:
+    """`watched_at` after a word of the agent's: moved seldom, because an index stands on it."""
+    return recorded_at if is_watch_due(row, recorded_at) else row.watched_at
+
+
+def is_watch_due(row: RunRow, recorded_at: int) -> bool:
+    """Whether `watched_at` lags too far behind, or the wall clock was set back behind it."""
+    return not 0 <= recorded_at - row.watched_at < WATCH_GRAIN_MS
+
+
+def _fold_life(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
+    """The three clocks. Any word ends a silence; one that is no heartbeat is progress, and ends idleness."""
+    at, facts = event.recorded_at, event.facts
+    changes |= {"process_at": at, "watched_at": watched_after(row, at), "silent_at": None}
+    if facts.name == HEARTBEAT:
+        changes["has_beats"] = True
+        return
+    changes["progress_at"] = at
+    changes["idle"] = facts.name == IDLE or (facts.checkpoint is not None and facts.checkpoint.status == "idle")
+    if event.type is EventType.MESSAGE_DELTA:
+        changes["output_at"] = at
 
 
 def _fill(row: RunRow, facts: Facts, agent: str | None, changes: dict[str, Any]) -> None:
@@ -180,17 +230,15 @@ def _fold_facts(row: RunRow, event: Event, agent: str | None, changes: dict[str,
         _fold_lane(facts, changes)
     if facts.checkpoint is not None or facts.report is not None:
         _fold_parts(row, facts, agent or "default", changes)
-    pending = _pending(row, event)
-    if pending is not row.pending:
-        changes["pending"] = pending
+    _fold_commands(row, event, changes)
 
 
 def _fold_lane(facts: Facts, changes: dict[str, Any]) -> None:
     lane = facts.lane
     if lane is None:
         return
-    if lane.attempt:
-        changes["attempt"] = lane.attempt
+    if lane.epoch:
+        changes |= {"attempt": lane.attempt, "lease_epoch": lane.epoch}
     if lane.phase is not None:
         changes["phase"] = lane.phase
 
@@ -231,11 +279,34 @@ def _sum_parts(parts: dict[str, Part]) -> Usage:
     return total
 
 
-def _pending(row: RunRow, event: Event) -> tuple[Pending, ...]:
+def _fold_commands(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
+    """Commands asked for, delivered, acknowledged; of a cancel, when each of it was."""
     facts = event.facts
     if facts.asks is not None:
-        content = _decode_input(event.data).content if facts.asks == "input" else None
-        return (*row.pending, Pending(event.seq, facts.asks, content))[-MAX_PENDING:]
+        changes["pending"] = _asked(row, event, changes)
+    elif facts.delivers is not None:
+        changes["pending"] = tuple(
+            _replace(one, delivered=True) if one.command_id == facts.delivers else one for one in row.pending
+        )
+        if any(one.command_id == facts.delivers and one.type == "cancel" for one in row.pending):
+            changes["cancel_delivered_at"] = event.recorded_at
+    else:
+        pending = _unacknowledged(row, facts)
+        if pending is not row.pending:
+            changes["pending"] = pending
+            if any(one.type == "cancel" for one in row.pending) and all(one.type != "cancel" for one in pending):
+                changes["cancel_acknowledged_at"] = event.recorded_at
+
+
+def _asked(row: RunRow, event: Event, changes: dict[str, Any]) -> tuple[Pending, ...]:
+    kind, sent = event.facts.asks or "", _decode_asked(event.data)
+    if kind == "cancel" and row.cancel_requested_at is None:
+        changes |= {"cancel_requested_at": event.recorded_at, "cancel_reason": sent.reason}
+    kept = tuple(one for one in row.pending if one.type != OPPOSITES.get(kind))
+    return (*kept, Pending(event.seq, kind, sent.content if kind == "input" else None))[-MAX_PENDING:]
+
+
+def _unacknowledged(row: RunRow, facts: Facts) -> tuple[Pending, ...]:
     if facts.command_id is not None:
         return tuple(command for command in row.pending if command.command_id != facts.command_id)
     if facts.acknowledges is not None:
@@ -256,11 +327,13 @@ def open_tools(row: RunRow, event: Event) -> tuple[tuple[str, str], ...]:
 
 
 def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
-    target = event.facts.status or TARGET_STATUS.get(event.type)
+    target = event.facts.status or TARGET_STATUS.get(event.type) or _answered(row, event, changes)
     if event.type is EventType.RUN_STARTED and row.started_at is None:
         changes["started_at"] = event.recorded_at
     if event.type is EventType.RUN_WAITING:
         changes["question"] = event.facts.question
+    if event.type is EventType.RUN_INPUT and row.unanswered:
+        changes["unanswered"] = False
     if target is None or _is_held_back(row, event, target):
         return
     if event.type is EventType.RUN_INPUT and row.status is not Status.WAITING:
@@ -269,15 +342,26 @@ def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         changes["cancel_requested_at"] = event.recorded_at
     if target in TRANSITIONS[row.status] or revives(row, event.type, event.facts):
         changes["status"] = target
+        changes["unanswered"] = target is Status.QUEUED and row.status is Status.WAITING
         if target is Status.RUNNING and row.started_at is None:
             changes.setdefault("started_at", event.recorded_at)
         if not TRANSITIONS[target]:
             _fold_end(event, changes)
 
 
+def _answered(row: RunRow, event: Event, changes: dict[str, Any]) -> Status | None:
+    """A pause or its opposite that the agent acknowledges has come about."""
+    if event.type is not EventType.COMMAND_ACKNOWLEDGED or "pending" not in changes:
+        return None
+    taken = next((one for one in row.pending if one not in changes["pending"]), None)
+    if taken is None or (taken.type == "resume" and row.status is not Status.PAUSED):
+        return None
+    return ANSWERED.get(taken.type)
+
+
 def _is_held_back(row: RunRow, event: Event, target: Status) -> bool:
     """A run that a worker lost or gave back waits for the next claim: nobody else may take it out of the queue."""
-    requeued = row.status is Status.QUEUED and row.attempt > 0
+    requeued = row.status is Status.QUEUED and row.lease_epoch > 0
     return requeued and event.dialect != CLAIMING_DIALECT and bool(TRANSITIONS[target])
 
 

@@ -18,10 +18,10 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.command import RunFilter
 from towerlog.model.event import Event, RunRef
 from towerlog.model.identity import Counters, Key, Org, User
 from towerlog.model.lease import Lane
+from towerlog.model.question import RunFilter
 from towerlog.model.registry import Persona, ProviderRoute
 from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
 from towerlog.store.values import Changes, Content, KeyFound, Quarantined, Rows, StoredReply
@@ -100,8 +100,15 @@ class Unit(Protocol):
         """Held lanes of any organisation whose lease ran out, oldest deadline first."""
         ...
 
-    async def runs_cancelling(self, before_ms: int, limit: int) -> list[RunRow]:
-        """Runs of any organisation whose cancel was asked for by this time (wall ms), oldest first."""
+    async def runs_cancelling(self, after: tuple[int, int], limit: int) -> list[RunRow]:
+        """Runs of any organisation that are being cancelled, by (wall ms of the request, run number)."""
+        ...
+
+    async def runs_unheard(self, noted: bool, before_ms: int, after: tuple[int, int], limit: int) -> list[RunRow]:
+        """Watched runs of any organisation whose `watched_at` is no later, by (`watched_at`, run number).
+
+        `noted`: those that owe no word, or whose silence was noted; else the others.
+        """
         ...
 
     async def reply(self, org: int, name: str) -> StoredReply | None:
@@ -202,10 +209,11 @@ class Store(Protocol):
         """Runs of this organisation by their numbers."""
         ...
 
-    async def run_ids_of_parents(self, org: int, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """Run ids by (parent key, thread id of the child); unknown ones are left out.
+    async def run_ids_of_parents(self, org: int, children: Sequence[RunRow]) -> dict[int, str]:
+        """The parent's run id by the child's number; where there is no parent, or none is known, the child is left out.
 
-        `trace:…` means the child's own thread's run of that trace, else the newest of that trace in any thread.
+        `trace:…` means the child's own thread's run of that trace, else the newest of that trace in any thread; a run
+        is no child of its own.
         """
         ...
 

@@ -20,10 +20,10 @@ import msgspec
 from towerlog.ambient import Clock, Ids
 from towerlog.errors import StorageFailed
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.command import RunFilter
 from towerlog.model.event import Event, RunRef
 from towerlog.model.identity import Counters, Key, Org, User
 from towerlog.model.lease import Lane
+from towerlog.model.question import RunFilter
 from towerlog.model.registry import Persona, ProviderRoute
 from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
 from towerlog.store import sqlite_audit as audit
@@ -152,9 +152,13 @@ class SqliteUnit:
         """Held lanes whose lease ran out."""
         return await self._ask(lookups.lanes_expired, now_ms, limit)
 
-    async def runs_cancelling(self, before_ms: int, limit: int) -> list[RunRow]:
-        """Runs whose cancel was asked for before this time."""
-        return await self._ask(lookups.runs_cancelling, before_ms, limit)
+    async def runs_cancelling(self, after: tuple[int, int], limit: int) -> list[RunRow]:
+        """Runs that are being cancelled."""
+        return await self._ask(lookups.runs_cancelling, after, limit)
+
+    async def runs_unheard(self, noted: bool, before_ms: int, after: tuple[int, int], limit: int) -> list[RunRow]:
+        """Watched runs that may have been silent since before this time."""
+        return await self._ask(lookups.runs_unheard, noted, before_ms, after, limit)
 
     async def reply(self, org: int, name: str) -> StoredReply | None:
         """The stored reply of an Idempotency-Key."""
@@ -317,9 +321,9 @@ class SqliteStore:
         found = await self._readers.call(reads.runs_by_number, numbers)
         return {number: row for number, row in found.items() if row.org == org}
 
-    async def run_ids_of_parents(self, org: int, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """Run ids by parent key."""
-        return await self._readers.call(reads.run_ids_of_parents, org, wanted)
+    async def run_ids_of_parents(self, org: int, children: Sequence[RunRow]) -> dict[int, str]:
+        """Parents' run ids."""
+        return await self._readers.call(reads.run_ids_of_parents, org, children)
 
     async def run_children(self, org: int, run: RunRow, limit: int) -> list[RunRow]:
         """Direct children."""

@@ -138,11 +138,18 @@ def lanes_expired(db: apsw.Connection, now_ms: int, limit: int) -> list[Lane]:
     return [rows.decode_lane(row[0]) for row in db.execute(sql, (now_ms, limit))]
 
 
-def runs_cancelling(db: apsw.Connection, before_ms: int, limit: int) -> list[RunRow]:
-    """Runs whose cancel was asked for before this time."""
-    named = "status = 'cancelling' AND cancel_requested_at <= ?"
-    sql = f"SELECT doc FROM run WHERE {named} ORDER BY cancel_requested_at LIMIT ?"
-    return [rows.decode_run(row[0]) for row in db.execute(sql, (before_ms, limit))]
+def runs_cancelling(db: apsw.Connection, after: tuple[int, int], limit: int) -> list[RunRow]:
+    """Runs that are being cancelled, by the time of the request."""
+    named = "status = 'cancelling' AND (cancel_requested_at, run) > (?, ?)"
+    sql = f"SELECT doc FROM run WHERE {named} ORDER BY cancel_requested_at, run LIMIT ?"
+    return [rows.decode_run(row[0]) for row in db.execute(sql, (*after, limit))]
+
+
+def runs_unheard(db: apsw.Connection, noted: bool, before_ms: int, after: tuple[int, int], limit: int) -> list[RunRow]:
+    """Watched runs that may have been silent since before this time, the longest silent first."""
+    named = "quiet = ? AND watched_at <= ? AND (watched_at, run) > (?, ?)"
+    sql = f"SELECT doc FROM run WHERE {named} ORDER BY watched_at, run LIMIT ?"
+    return [rows.decode_run(row[0]) for row in db.execute(sql, (int(noted), before_ms, *after, limit))]
 
 
 def stored_reply(db: apsw.Connection, org: int, name: str) -> StoredReply | None:

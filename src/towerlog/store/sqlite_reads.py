@@ -11,10 +11,10 @@ from typing import Any
 import apsw
 
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.command import RunFilter
 from towerlog.model.event import Event
 from towerlog.model.identity import Key, Org, User, shard_bounds, shard_key
 from towerlog.model.lease import Lane
+from towerlog.model.question import RunFilter
 from towerlog.model.run import TERMINAL, AgentRow, RunRow, Status, ThreadRow, UsageRow
 from towerlog.store import sqlite_rows as rows
 from towerlog.store.sqlite_files import LOWER
@@ -122,11 +122,11 @@ def child_condition(run_id: str, parent: RunRow | None) -> tuple[str, list[Any]]
     """
     if parent is None:
         return "parent_key = ?", [f"run:{run_id}"]
-    there = "SELECT 1 FROM run AS other WHERE other.org = run.org AND other.trace_id = ?"
+    there = "SELECT 1 FROM run AS other WHERE other.org = run.org AND other.trace_id = ? AND other.run <> run.run"
     condition = (
         # The list of its names lets SQLite find them by index before it asks the rest.
         "run.run <> ? AND parent_key IN (?, ?, ?) AND (parent_key <> ? OR thread_id = ?"
-        f" AND NOT EXISTS ({there} AND other.thread_id = run.thread_id AND other.run > ? AND other.run <> run.run)"
+        f" AND NOT EXISTS ({there} AND other.thread_id = run.thread_id AND other.run > ?)"
         f" OR NOT EXISTS ({there} AND other.thread_id = run.thread_id) AND NOT EXISTS ({there} AND other.run > ?))"
     )
     by_trace = f"trace:{parent.trace_id}"
@@ -141,21 +141,23 @@ def runs_by_number(db: apsw.Connection, numbers: Sequence[int]) -> dict[int, Run
     return {row[0]: rows.decode_run(row[1]) for row in found}
 
 
-def run_ids_of_parents(db: apsw.Connection, org: int, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Run ids by (parent key, thread of the child)."""
-    by_foreign_id = "SELECT run_id FROM run WHERE org = ? AND foreign_id = ? ORDER BY run DESC LIMIT 1"
-    by_trace = "SELECT run_id FROM run WHERE org = ? AND trace_id = ? ORDER BY thread_id = ? DESC, run DESC LIMIT 1"
-    found: dict[tuple[str, str], str] = {}
-    for name, thread_id in set(wanted):
-        kind, _, value = name.partition(":")
+def run_ids_of_parents(db: apsw.Connection, org: int, children: Sequence[RunRow]) -> dict[int, str]:
+    """Parents' run ids by the numbers of their children."""
+    by_id = "SELECT run_id FROM run WHERE org = ? AND run_id = ? AND run <> ?"
+    by_foreign_id = "SELECT run_id FROM run WHERE org = ? AND foreign_id = ? AND run <> ? ORDER BY run DESC LIMIT 1"
+    of_trace = "SELECT run_id FROM run WHERE org = ? AND trace_id = ? AND run <> ?"
+    by_trace = f"{of_trace} ORDER BY thread_id = ? DESC, run DESC LIMIT 1"
+    found: dict[int, str] = {}
+    for child in children:
+        kind, _, value = (child.parent_key or "").partition(":")
         if kind == "run":
-            run_id = one(db, "SELECT run_id FROM run WHERE org = ? AND run_id = ?", (org, value))
+            run_id = one(db, by_id, (org, value, child.run))
         elif kind == "foreign":
-            run_id = one(db, by_foreign_id, (org, value))
+            run_id = one(db, by_foreign_id, (org, value, child.run))
         else:
-            run_id = one(db, by_trace, (org, value, thread_id))
+            run_id = one(db, by_trace, (org, value, child.run, child.thread_id)) if value else None
         if run_id is not None:
-            found[name, thread_id] = run_id
+            found[child.run] = run_id
     return found
 
 

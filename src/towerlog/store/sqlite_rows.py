@@ -34,7 +34,7 @@ EVENT_COLUMNS = (
 KEY_COLUMNS = "org, key_id, user_id, name, scopes, digest, hint, created_at, revoked_at"
 RUN_COLUMNS = (
     "run, org, run_id, thread_id, trace_id, foreign_id, agent, status, model, persona_id, parent_key, created_at,"
-    " cancel_requested_at, doc"
+    " cancel_requested_at, quiet, watched_at, doc"
 )
 LANE_COLUMNS = "run, org, state, agent, label_set, place, queued_at, expires_at, doc"
 USAGE_FIGURES = Usage.__struct_fields__
@@ -129,6 +129,8 @@ def run_indexed(row: RunRow) -> Row:
         row.parent_key,
         row.created_at,
         row.cancel_requested_at,
+        int(not row.owes_word()),
+        row.watched_at if row.is_watched() else None,
     )
 
 

@@ -12,10 +12,10 @@ from towerlog.store import sqlite_rows as rows
 from towerlog.store.values import MAX_QUARANTINED, Changes, RunChange
 
 _EVENT = f"INSERT INTO event ({rows.EVENT_COLUMNS}) VALUES ({', '.join('?' * 14)})"
-_RUN_NEW = f"INSERT INTO run ({rows.RUN_COLUMNS}) VALUES ({', '.join('?' * 14)})"
+_RUN_NEW = f"INSERT INTO run ({rows.RUN_COLUMNS}) VALUES ({', '.join('?' * 16)})"
 _RUN_MOVED = (
     "UPDATE run SET foreign_id = ?6, agent = ?7, status = ?8, model = ?9, persona_id = ?10, parent_key = ?11,"
-    " cancel_requested_at = ?13, doc = ?14 WHERE run = ?1"
+    " cancel_requested_at = ?13, quiet = ?14, watched_at = ?15, doc = ?16 WHERE run = ?1"
     " AND org = ?2 AND run_id = ?3 AND thread_id = ?4 AND trace_id = ?5 AND created_at = ?12"
 )
 _RUN_TOUCHED = "UPDATE run SET doc = ?2 WHERE run = ?1"
@@ -121,7 +121,22 @@ def _stands_where_it_stood(before: object, after: object) -> bool:
     return all(getattr(before, name) == getattr(after, name) for name in _MOVING)
 
 
-_MOVING = ("foreign_id", "agent", "status", "model", "persona_id", "parent_key", "cancel_requested_at")
+_MOVING = (
+    "foreign_id",
+    "agent",
+    "status",
+    "model",
+    "persona_id",
+    "parent_key",
+    "cancel_requested_at",
+    # What the two columns of the watch are made of.
+    "watched_at",
+    "silent_at",
+    "lease_epoch",
+    "idle",
+    "implicit",
+    "has_beats",
+)
 
 
 def _write_projections(db: apsw.Connection, changes: Changes) -> None:

@@ -11,7 +11,8 @@ import pytest
 from tests.asgi.conversation import ADMIN_KEY, HandClock, Listening, scope_of
 from tests.asgi.native.batches import EVENTS, events_of, fates, held, report, reported, run_of, send, told
 from tests.support.wait import wait_until_async
-from towerlog.asgi.native.ingest import LARGEST_WAITING_BYTES, MOST_EVENTS, MOST_RUNS
+from towerlog.asgi.native.ingest import MOST_EVENTS, MOST_RUNS
+from towerlog.dialects.base import LARGEST_WAITING_BYTES
 
 ABSENT = "0189d3f0-0000-7000-8000-00000000dead"
 

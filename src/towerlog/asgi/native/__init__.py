@@ -5,7 +5,7 @@ It is a `Dialect` like the others and is served like them; its errors are proble
 
 from __future__ import annotations
 
-from towerlog.asgi.native import access, fleet, ingest, registry, reruns, runs
+from towerlog.asgi.native import access, control, fleet, ingest, registry, reruns, runs
 from towerlog.asgi.native.problems import explain
 from towerlog.dialects.base import Dialect
 
@@ -15,6 +15,7 @@ NATIVE = Dialect(
     endpoints=(
         *fleet.ENDPOINTS,
         *runs.ENDPOINTS,
+        *control.ENDPOINTS,
         *reruns.ENDPOINTS,
         *ingest.ENDPOINTS,
         *registry.ENDPOINTS,

@@ -9,9 +9,10 @@ from towerlog.asgi.native.cursors import read_cursor
 from towerlog.asgi.native.lists import Listing, PageQuery, limit_of, page_reply
 from towerlog.dialects.base import MAX_LABEL, Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.reading import decode, label, path_uuid, refuse
-from towerlog.model.command import CreateKey, ListKeys, RevokeKey
+from towerlog.model.command import CreateKey, RevokeKey
 from towerlog.model.identity import Key, Scope
 from towerlog.model.outcome import KeyMinted, Page
+from towerlog.model.question import ListKeys
 
 ADMIN = scopes()
 ANYBODY = frozenset(Scope)

@@ -11,9 +11,10 @@ from towerlog.asgi.native.cursors import read_cursor
 from towerlog.asgi.native.lists import WHOLE_LIST, Listing, PageQuery, limit_of, page_reply
 from towerlog.dialects.base import MAX_LABEL, Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.reading import decode, label, path_uuid, query_int, refuse, text_id, when
-from towerlog.model.command import GetAgent, GetUsage, ListAgents, ListLanes, ListWorkers, RegisterAgent
+from towerlog.model.command import RegisterAgent
 from towerlog.model.identity import Scope
 from towerlog.model.outcome import AgentView, LaneCounts, LaneView, Page
+from towerlog.model.question import GetAgent, GetUsage, ListAgents, ListLanes, ListWorkers
 from towerlog.model.times import format_optional_ms
 
 READ = scopes(Scope.READ)

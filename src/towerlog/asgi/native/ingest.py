@@ -22,7 +22,7 @@ from towerlog.asgi.native.client_events import (
     visible,
 )
 from towerlog.dialects import reading
-from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
+from towerlog.dialects.base import LARGEST_WAITING_BYTES, Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.lane_requests import lease_ms_of
 from towerlog.dialects.reading import NULL, Count
 from towerlog.errors import Invalid, TowerlogError
@@ -36,8 +36,6 @@ MOST_EVENTS = 500
 MOST_RUNS = 100
 LONGEST_WAIT_SECONDS = 30
 LONGEST_REPORT_WAIT_SECONDS = 60
-LARGEST_WAITING_BYTES = 64 * 1024
-"""A body stays in memory while its reply is held back: one that is larger is answered at once."""
 _LONGEST_ECHO_BYTES = 1024
 _COUNTED_ABOVE_BYTES = 1 << 20
 

@@ -13,7 +13,10 @@ from towerlog.dialects.run_requests import FARTHEST_SEQ, STATUS_OF
 from towerlog.dialects.views import RunDetail
 from towerlog.errors import NotFound
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
-from towerlog.model.command import (
+from towerlog.model.event import EventType
+from towerlog.model.identity import Scope
+from towerlog.model.outcome import Page, RunView, ThreadView
+from towerlog.model.question import (
     GetCheckpoint,
     GetRun,
     GetThread,
@@ -23,9 +26,6 @@ from towerlog.model.command import (
     ListThreads,
     RunFilter,
 )
-from towerlog.model.event import EventType
-from towerlog.model.identity import Scope
-from towerlog.model.outcome import Page, RunView, ThreadView
 from towerlog.model.run import Status
 
 READ = scopes(Scope.READ)

@@ -91,6 +91,8 @@ CREATE TABLE run (
     parent_key TEXT,
     created_at INTEGER NOT NULL,
     cancel_requested_at INTEGER,
+    quiet INTEGER NOT NULL,
+    watched_at INTEGER,
     doc BLOB NOT NULL
 );
 CREATE UNIQUE INDEX run_by_id ON run (org, run_id);
@@ -102,6 +104,8 @@ CREATE INDEX run_by_agent ON run (org, agent);
 CREATE INDEX run_by_created_at ON run (org, created_at);
 CREATE INDEX run_by_parent ON run (org, parent_key) WHERE parent_key IS NOT NULL;
 CREATE INDEX run_cancelling ON run (cancel_requested_at) WHERE status = 'cancelling';
+-- Runs that nothing but their own words keeps alive, by the minute of the last one.
+CREATE INDEX run_watched ON run (quiet, watched_at) WHERE watched_at IS NOT NULL;
 
 CREATE TABLE thread (
     org INTEGER NOT NULL,

@@ -1,0 +1,49 @@
+"""Long polls over many runs: a sender's reply is held back until one of its runs has a command for it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.ambient import Clock
+from towerlog.engine.waiting import Waiting
+from towerlog.model.outcome import Appended, Watched
+from towerlog.store.base import Store
+
+_replace = msgspec.structs.replace
+
+
+class Wanted:
+    """Looks at runs until something is wanted of one of them."""
+
+    def __init__(self, store: Store, clock: Clock, waiting: Waiting) -> None:
+        """`waiting` is the engine's: whatever is committed wakes it."""
+        self._store = store
+        self._clock = clock
+        self._waiting = waiting
+
+    async def until_wanted(self, org: int, outcome: Appended, wait_ms: int) -> Appended:
+        """The outcome with its runs as they are when a command is pending, all have ended, or time is up."""
+        deadline = self._clock.steady_ms() + wait_ms
+        watched, left_ms = outcome.watched, wait_ms
+        while left_ms > 0 and not self._waiting.stopped and _may_be_wanted(watched):
+            ticket = self._waiting.enter(*(("run", one.row.run) for one in watched if not one.row.is_terminal()))
+            try:
+                # Asked for after entering: what was committed before is seen here, what comes later wakes.
+                watched = await self._looked_up_again(org, watched)
+                if not _may_be_wanted(watched):
+                    break
+                await self._waiting.wait(ticket, left_ms)
+                watched = await self._looked_up_again(org, watched)
+            finally:
+                self._waiting.leave(ticket)
+            left_ms = deadline - self._clock.steady_ms() if ticket.woken.is_set() else 0
+        return _replace(outcome, watched=watched)
+
+    async def _looked_up_again(self, org: int, watched: tuple[Watched, ...]) -> tuple[Watched, ...]:
+        rows = await self._store.runs_by_number(org, [one.row.run for one in watched])
+        return tuple(_replace(one, row=rows.get(one.row.run, one.row)) for one in watched)
+
+
+def _may_be_wanted(watched: tuple[Watched, ...]) -> bool:
+    """Whether it is worth waiting: nothing is wanted yet, and of a run that has not ended something still may be."""
+    return not any(one.row.pending for one in watched) and not all(one.row.is_terminal() for one in watched)

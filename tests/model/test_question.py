@@ -1,0 +1,31 @@
+"""Questions: a closed set of frozen values, each asked for by something."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from towerlog.model import question
+from towerlog.model.question import FollowRun, ListRuns, Read, RunFilter, Stream
+
+DEFINED = {
+    value
+    for name, value in vars(question).items()
+    if isinstance(value, type) and value.__module__ == question.__name__ and not name.startswith("_")
+}
+
+
+def test_every_value_is_a_question_a_stream_or_the_filter_of_one() -> None:
+    assert DEFINED - {*get_args(Read), *get_args(Stream)} == {RunFilter}
+
+
+@pytest.mark.parametrize("kind", sorted(DEFINED, key=lambda kind: kind.__name__), ids=lambda kind: kind.__name__)
+def test_none_can_be_changed_on_its_way(kind: type) -> None:
+    assert kind.__struct_config__.frozen
+
+
+def test_nothing_said_asks_for_everything() -> None:
+    assert all(getattr(RunFilter(), name) is None for name in RunFilter.__struct_fields__)
+    assert FollowRun("r") == FollowRun("r", 0, True, None)
+    assert ListRuns(RunFilter(), 5).before is None
