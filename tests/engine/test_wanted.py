@@ -78,7 +78,7 @@ async def test_what_is_wanted_already_is_told_at_once(rig: Rig) -> None:
     (run_id,) = await begun(rig, A)
     await rig.do(c.GiveInput(run_id, "yes"))
     (watched,) = (await soon(rig.do(watching(A)))).watched
-    assert watched.row.pending == (Pending(2, "input", "yes"),)
+    assert watched.row.pending == (Pending(2, "input", "yes", delivered=True),)
 
 
 async def test_the_end_of_one_run_leaves_it_waiting_for_the_others(rig: Rig) -> None:
@@ -135,13 +135,13 @@ async def test_a_command_between_look_and_wait_is_not_lost(rig: Rig, monkeypatch
 
 async def test_a_command_between_commit_and_wait_is_not_lost(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     (run_id,) = await begun(rig, A)
-    until_wanted = rig.engine._watch.until_wanted
+    until_wanted = rig.engine._wanted.until_wanted
 
     async def after_somebody_else(*arguments: Any) -> Appended:
         await rig.do(c.CancelRun(run_id))
         return await until_wanted(*arguments)
 
-    monkeypatch.setattr(rig.engine._watch, "until_wanted", after_somebody_else)
+    monkeypatch.setattr(rig.engine._wanted, "until_wanted", after_somebody_else)
     assert wanted(await soon(rig.do(watching(A)))) == {"sdk:a": ["cancel"]}
 
 
@@ -151,3 +151,17 @@ async def test_a_drain_lets_everybody_go(rig: Rig) -> None:
     rig.engine.drain()
     assert wanted(await soon(task)) == {"sdk:a": []}
     assert wanted(await soon(rig.do(watching(A)))) == {"sdk:a": []}
+
+
+async def test_what_a_held_back_reply_tells_is_on_record_as_delivered(rig: Rig) -> None:
+    """Once, in the log, before the reply; the next reply repeats the command and not the delivery."""
+    (run_id,) = await begun(rig, A)
+    task = await polling(rig, A)
+    await rig.do(c.GiveInput(run_id, "yes"))
+    (watched,) = (await soon(task)).watched
+    assert watched.row.pending == (Pending(2, "input", "yes", delivered=True),)
+    assert [event.type for event in await rig.events(run_id)][-1] is EventType.COMMAND_DELIVERED
+    before = len(await rig.events(run_id))
+    (again,) = (await soon(rig.do(watching(A)))).watched
+    assert again.row.pending == watched.row.pending
+    assert len(await rig.events(run_id)) == before
