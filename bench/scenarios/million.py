@@ -78,9 +78,11 @@ def fill(context: Context, server: Server, folder: Path) -> float:
     sent = corpus.write(path, requests(step_events(targets, timestamp()), server.key))
     with Client(server.port, server.key) as client:
         post_all(client, plain_events("thread_started", targets))
-        load = compiled.load(server.port, path, LOAD_CONNECTIONS, LOAD_LIMIT_SECONDS)
-        if load.requests != sent:
-            raise Refused(f"only {load.requests} of {sent} batches were stored in {LOAD_LIMIT_SECONDS:.0f} s")
+    load = compiled.load(server.port, path, LOAD_CONNECTIONS, LOAD_LIMIT_SECONDS)
+    if load.requests != sent:
+        raise Refused(f"only {load.requests} of {sent} batches were stored in {LOAD_LIMIT_SECONDS:.0f} s")
+    # A connection that was left alone for so long has been closed by the server.
+    with Client(server.port, server.key) as client:
         post_all(client, plain_events("thread_completed", targets))
     path.unlink()
     return count * STEPS_PER_RUN / load.seconds
