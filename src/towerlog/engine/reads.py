@@ -15,7 +15,7 @@ from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import Event, EventType
 from towerlog.model.identity import Principal
 from towerlog.model.lease import Lane, LaneState
-from towerlog.model.liveness import USUAL, Thresholds
+from towerlog.model.liveness import USUAL, Liveness, Thresholds, liveness_of
 from towerlog.model.registry import GetPersona, GetRoute, ListPersonas, ListRoutes
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store
@@ -87,6 +87,10 @@ class Reads:
     async def view_of(self, principal: Principal, row: RunRow, tree: bool = False) -> o.RunView:
         """All that is known of a run; `tree`: with its descendants."""
         return await views.run_detail(self._store, principal, row, tree, self._now())
+
+    def judged(self, row: RunRow) -> Liveness:
+        """Whether a run that has just been changed lives, by its own clocks."""
+        return liveness_of(row, [], self._clock.now_ms(), self._thresholds)
 
     def _now(self) -> views.Now:
         return views.Now(self._clock.now_ms(), self._thresholds)

@@ -27,7 +27,16 @@ class ForkBody(msgspec.Struct, frozen=True):
 _FORK_BODY = msgspec.json.Decoder(ForkBody)
 
 
+class RetryBody(msgspec.Struct, frozen=True):
+    """Nothing: the new run has all from the old one."""
+
+
+_RETRY_BODY = msgspec.json.Decoder(RetryBody)
+
+
 def _decode_retry(call: Call) -> RetryRun:
+    if call.body.strip():
+        decode(_RETRY_BODY, call.body)
     return RetryRun(path_uuid(call.path["run_id"], "run"))
 
 
