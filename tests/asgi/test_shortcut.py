@@ -105,6 +105,8 @@ LEFT = {
     "a page": ("/healthz", b"{}", {}),
     "no such path": ("/nowhere", b"{}", {}),
     "another host": ("/api/ingest", text(STEP), {"Host": "evil.example"}),
+    "too long a query": ("/api/ingest?" + "x" * 8193, text(STEP), {}),
+    "too many fields": ("/api/ingest?" + "&".join("x" * 101), text(STEP), {}),
     "nothing": ("/api/ingest", b"", {}),
     "too much": ("/api/ingest", b"[" * 100_001, {}),
     "a long poll": (

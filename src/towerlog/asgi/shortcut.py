@@ -20,7 +20,6 @@ from towerlog.asgi.wire import Message, head_of
 from towerlog.dialects.base import Call, Endpoint, Reply
 from towerlog.errors import Forbidden, Internal, TowerlogError
 from towerlog.model.command import Append, Report
-from towerlog.model.identity import Principal
 from towerlog.model.outcome import Outcome
 
 Respond = Callable[[int, list[tuple[bytes, bytes]], bytes], None]
@@ -53,6 +52,7 @@ class Shortcut:
         try:
             self._parts.hosts.check(headers.get(b"host"))
             route, path = self._find(scope["method"], scope["raw_path"])
+            query = parse_query(scope["query_string"])
         except (TowerlogError, Rejection):
             return False
         endpoint = route.endpoint
@@ -60,7 +60,6 @@ class Shortcut:
             return False
         exchange.route = route
         exchange.trace_id = self._parts.traces.of(headers.get(b"traceparent"))
-        query = parse_query(scope["query_string"])
         now_ms = self._parts.clock.now_ms()
         call = Call(principal, path, query, headers, body, self._parts.settings, exchange.trace_id, now_ms)
         return self._carry_out(exchange, endpoint, call, respond)
@@ -80,7 +79,7 @@ class Shortcut:
         if wrong is None and command is None:
             return False
         try:
-            self._admit(exchange, route, call.principal, command, wrong)
+            self._admit(exchange, route, call, command, wrong)
             if command is not None:
                 self._parts.engine.enlist(call.principal, command, route.dialect.name, answer)
         except (TowerlogError, Rejection) as fault:
@@ -91,21 +90,20 @@ class Shortcut:
         self,
         exchange: Exchange,
         route: Route,
-        principal: Principal,
+        call: Call,
         command: Append | Report | None,
         wrong: TowerlogError | Rejection | None,
     ) -> None:
         """Counts the request against limit and room; raises what it is refused with, `wrong` at the latest."""
         if isinstance(wrong, Forbidden):
             raise wrong
-        over = limit(self._parts, exchange, route, principal) if route.limited else None
+        over = limit(self._parts, exchange, route, call.principal) if route.limited else None
         if wrong is not None:
             raise over or wrong
         if over is not None and (command is None or not self._parts.heartbeats.allows(command, exchange.now_ms)):
             raise over
-        size = int(exchange.headers.get(b"content-length", b"0"))
-        self._parts.admission.take_bytes(size)
-        exchange.held_bytes = size
+        self._parts.admission.take_bytes(len(call.body))
+        exchange.held_bytes = len(call.body)
 
 
 def _command_of(endpoint: Endpoint, call: Call) -> Append | Report | None:
