@@ -48,7 +48,7 @@ AGENTS: dict[str, list[str]] = {
 }
 """Program in `agents/` → the scopes of its key: each can do what it needs and no more."""
 SERVED = ("worker", "--app", "worker:app", "--concurrency", "4", "--drain-seconds", "2")
-"""`agents/worker.py` is no program but an app; this is what `towerlog` makes of it. Runs that wait hold a place each."""
+"""`agents/worker.py` is no program but an app, and served by this. A run that waits for its answer holds a place."""
 BEGUN_BY = {"checkpoints", "steps", "activity", "runs", "sdk"}
 """What the first run of each kind of program is told through; `sdk` is `towerlog exec` as well."""
 
@@ -225,7 +225,7 @@ def looks(wire: Wire, runs: dict[str, Json]) -> dict[str, str]:
             f"{curl} -N '{wire.url}/agents/{agents['inspector']}/events?tail=20&follow=true'"
         ),
         "the state that a thread would resume from": f"{curl} '{resumed}'",
-        "a run that towerlog exec reports": f"{curl} '{wire.url}/v1/threads/housekeeping/runs?limit=1'",
+        "what towerlog exec has reported": f"{curl} '{wire.url}/v1/runs?agent=housekeeper&limit=3'",
         "the run that a worker counts words for": f"{curl} '{wire.url}/v1/runs/{counted['run_id']}'",
         "which worker holds what": f"{curl} '{wire.url}/api/agents/workers'",
         "tokens and money by agent": f"{curl} '{wire.url}/api/v1/usage?by=agent'",
@@ -242,7 +242,7 @@ def orders(wire: Wire, waiting: list[str]) -> dict[str, str]:
             f'{send} \'{wire.url}/v1/threads/mine/runs\' -d \'{{"agent": "counter", "input": "docs/concepts"}}\''
         ),
         "a run that waits for an answer, on your terminal until its end (Ctrl-C lets go of it)": f"{tail} {to_answer}",
-        "answer it": f'{send} \'{wire.url}/v1/runs/{to_answer}/input\' -d \'{{"content": "yes"}}\'',
+        "answer it": f"{send} '{wire.url}/v1/runs/{to_answer}/input' -d '{{\"content\": \"yes\"}}'",
         "cancel another one; its agent stops at once": f"{send} -X POST '{wire.url}/v1/runs/{to_cancel}:cancel'",
         "tell of a run of your own": (
             f"{send} '{wire.url}/api/ingest'"

@@ -2,8 +2,9 @@
 
     TOWERLOG_URL=http://127.0.0.1:8700 TOWERLOG_API_KEY=… python examples/agents/lanes.py [FOLDER]
 
-This is the wire as it is, in nothing but Python; `worker.py` leaves all of it to `towerlog worker`. It holds a run under a lease, and every report renews it. If this process is killed, the lease runs out and another
-worker gets the run. Cancels and answers come back with the reports.
+This is the wire as it is, in nothing but Python; `worker.py` leaves it to `towerlog worker`. It holds a run under
+a lease, and every report renews it. If this process is killed, the lease runs out and another worker gets the run.
+Cancels and answers come back with the reports.
 """
 
 from __future__ import annotations

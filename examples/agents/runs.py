@@ -2,7 +2,7 @@
 
     TOWERLOG_URL=http://127.0.0.1:8700 TOWERLOG_API_KEY=… python examples/agents/runs.py [FOLDER]
 
-Who does the work does not matter to it: `towerlog worker` (`worker.py`) claims one half of what it creates, and a worker
+Who does the work does not matter to it: `towerlog worker` (`worker.py`) claims one half of what it creates, a worker
 that speaks the wire itself (`lanes.py`) the other.
 """
 

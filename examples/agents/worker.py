@@ -1,4 +1,4 @@
-"""An agent for `towerlog worker`: it counts the words of a folder's files, asks how to go on, and returns what it found.
+"""An agent for `towerlog worker`: it counts the words of a folder's files, asks how to go on, and returns the sum.
 
     cd examples/agents
     COUNTER_FOLDER=../.. TOWERLOG_URL=http://127.0.0.1:8700 TOWERLOG_API_KEY=… towerlog worker --app worker:app
