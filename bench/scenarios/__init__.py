@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from bench.context import Context
 from bench.figures import Row
-from bench.scenarios import batch, disk, fanout, idle, million, screen, single, start
+from bench.scenarios import batch, disk, fanout, idle, million, screen, sdk, single, start
 
 Scenario = Callable[[Context], list[Row]]
 
@@ -16,6 +16,7 @@ SCENARIOS: dict[str, Scenario] = {
     idle.NAME: idle.measure,
     disk.NAME: disk.measure,
     start.NAME: start.measure,
+    sdk.NAME: sdk.measure,
     million.NAME: million.measure,
 }
 # What `--floor-only` has any use for.
