@@ -140,7 +140,8 @@ def test_what_is_created_is_claimed_and_what_is_cancelled_stops_by_itself(demo, 
 
         wait_until(lambda: run_of(created)["status"] == "completed", "the worker's result", deadline_s=LIVE_S)
         wait_until(lambda: run_of(cancelled)["status"] == "cancelled", "the end that was asked for", deadline_s=LIVE_S)
-        assert run_of(created)["result"]["files"] > 0
+        (end,) = [e for e in events_of(client, "counter") if e["type"] == "run.completed" and e["run_id"] == created]
+        assert end["data"]["result"]["files"] > 0
         assert not run_of(cancelled)["forced"], "its agent did not stop by itself"
 
 
