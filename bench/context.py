@@ -27,6 +27,7 @@ class Effort:
     starts: int
     rest_seconds: float
     queued_runs: int
+    sdk_calls: int
 
 
 # Idle followers are watched beyond one ping, which comes every 15 s.
@@ -44,6 +45,7 @@ FULL = Effort(
     starts=5,
     rest_seconds=2.0,
     queued_runs=2_000,
+    sdk_calls=2_000,
 )
 QUICK = Effort(
     rounds=1,
@@ -59,6 +61,7 @@ QUICK = Effort(
     starts=1,
     rest_seconds=0.5,
     queued_runs=200,
+    sdk_calls=500,
 )
 
 
