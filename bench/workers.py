@@ -1,7 +1,7 @@
 """Workers and those who ask for runs, as the wire has them: owns keep-alive connections that wait for their replies.
 
 These scenarios have to read a reply before they can send what follows, so their load is Python's and no compiled
-tool's: it costs about as much as the server, and on two cores it is the larger part of what is measured.
+tool's.
 """
 
 import asyncio

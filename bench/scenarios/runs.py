@@ -74,19 +74,20 @@ def check(server: Server, tally: Tally) -> None:
 
 def measure(context: Context) -> list[Row]:
     """Rounds, each on a fresh store."""
-    rates, took_ms, cpu_ms = [], [], []
+    rates, took_ms, cpu_ms, load_ms = [], [], [], []
     for _ in range(context.effort.rounds):
         with context.folder(NAME) as folder, servers.towerlog(folder / "data") as server:
-            cpu_before = server.cpu_seconds()
+            cpu_before, load_before = server.cpu_seconds(), time.process_time()
             with context.profiler.watching(server.process.pid, NAME):
                 tally = run_loop(carry_out(server, context.effort.round_seconds))
             cpu_ms.append((server.cpu_seconds() - cpu_before) / tally.completed * 1000)
+            load_ms.append((time.process_time() - load_before) / tally.completed * 1000)
             check(server, tally)
             server.stop()
         rates.append(tally.completed / tally.seconds)
         took_ms += tally.took_ms
     name = f"whole runs, {WORKERS} workers"
-    detail = {"rounds": rates, "events_a_run": len(EVENTS) + 1, "cpu_ms_per_run": cpu_ms}
+    detail = {"rounds": rates, "cpu_ms_per_run": cpu_ms, "load_cpu_ms_per_run": load_ms}
     return [
         Row(NAME, name, "runs/s", median(rates), detail=detail),
         Row(NAME, f"{name}: asked for to completed, p99", "ms", percentile(took_ms, 0.99)),
