@@ -74,7 +74,10 @@ def check(server: Server, tally: Tally) -> None:
 
 def measure(context: Context) -> list[Row]:
     """Rounds, each on a fresh store."""
-    rates, took_ms, cpu_ms, load_ms = [], [], [], []
+    rates: list[float] = []
+    took_ms: list[float] = []
+    cpu_ms: list[float] = []
+    load_ms: list[float] = []
     for _ in range(context.effort.rounds):
         with context.folder(NAME) as folder, servers.towerlog(folder / "data") as server:
             cpu_before, load_before = server.cpu_seconds(), time.process_time()
