@@ -23,6 +23,7 @@ def calls_of(run: Run) -> dict[str, Callable[[], object]]:
     return {
         "message_delta": lambda: run.message_delta("a few words of text"),
         "step": lambda: run.step("mark", {"number": 1}),
+        "model_call": lambda: run.model_call("gpt-4o-mini", input_tokens=900, output_tokens=80, cost_usd=0.0002),
         "tool_call, its beginning": lambda: run.tool_call("search", arguments={"q": "x"}).begin(),
     }
 
