@@ -26,6 +26,8 @@ class Effort:
     thread_turns: int
     starts: int
     rest_seconds: float
+    queued_runs: int
+    sdk_calls: int
 
 
 # Idle followers are watched beyond one ping, which comes every 15 s.
@@ -42,6 +44,8 @@ FULL = Effort(
     thread_turns=200,
     starts=5,
     rest_seconds=2.0,
+    queued_runs=2_000,
+    sdk_calls=2_000,
 )
 QUICK = Effort(
     rounds=1,
@@ -56,6 +60,8 @@ QUICK = Effort(
     thread_turns=200,
     starts=1,
     rest_seconds=0.5,
+    queued_runs=200,
+    sdk_calls=500,
 )
 
 

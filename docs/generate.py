@@ -135,6 +135,8 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("sdk.delivery", "LONGEST_PAUSE_S", "seconds between two tries of a recorder, unless the server asks for more"),
         ("sdk.encoding", "EVENT_BYTES_MAX", "bytes of an event; a larger one is cut"),
         ("sdk.encoding", "DEPTH_MAX", "levels of a value that is not plain JSON"),
+        ("sdk.encoding", "NAMES_KEPT", "names of steps, tools and models that are remembered as they are sent"),
+        ("sdk.ids", "TAILS_AT_ONCE", "ids that randomness is fetched for at a time"),
         ("sdk.recorder", "MEMORY_BYTES", "bytes of events in a recorder's memory, unless it is given another number"),
         ("sdk.buffer", "MEMORY_EVENTS_MAX", "events in a recorder's memory"),
         ("sdk.recorder", "SPOOL_BYTES", "bytes of a recorder's spool, unless it is given another number"),

@@ -1,6 +1,7 @@
-"""What `make demo` runs: a server with an empty store, and small agents that feed it through all five dialects.
+"""What `make demo` runs: a server with an empty store, and small agents that feed it in every way there is.
 
-The agents are the programs in `agents/`; they look at this project's own folder. Everything ends with Ctrl-C or after
+The agents are the programs in `agents/`; they look at this project's own folder. Five speak a dialect each, one is
+served by `towerlog worker`, one reports with the SDK, one with `towerlog exec`. Everything ends with Ctrl-C or after
 `--seconds`. Without `--data-dir` the data goes with it.
 """
 
@@ -28,8 +29,10 @@ sys.path.insert(0, str(HERE / "agents"))
 from wire import Refused, Wire, fresh_id  # noqa: E402 - the agents' folder is on the path only now
 
 USUAL_PORT = 8700
+TOWERLOG = str(Path(sys.executable).with_name("towerlog"))
 READY_S = 20.0
 FIRST_RUNS_S = 20.0
+WAITING_RUNS_S = 45.0
 STOP_S = 12.0
 POLL_S = 0.1
 
@@ -37,10 +40,17 @@ AGENTS: dict[str, list[str]] = {
     "checkpoints": ["ingest"],
     "steps": ["ingest"],
     "activity": ["ingest"],
+    "lanes": ["worker"],
     "worker": ["worker"],
+    "recorded": ["ingest"],
+    "commands": ["ingest"],
     "runs": ["read", "control"],
 }
 """Program in `agents/` → the scopes of its key: each can do what it needs and no more."""
+SERVED = ("worker", "--app", "worker:app", "--concurrency", "4", "--drain-seconds", "2")
+"""`agents/worker.py` is no program but an app, and served by this. A run that waits for its answer holds a place."""
+BEGUN_BY = {"checkpoints", "steps", "activity", "runs", "sdk"}
+"""What the first run of each kind of program is told through; `sdk` is `towerlog exec` as well."""
 
 Json = dict[str, Any]
 
@@ -88,8 +98,8 @@ def demonstrate(folder: Path, arguments: argparse.Namespace, children: list[subp
     wait_until_ready(server, url, folder)
     for name, scopes in AGENTS.items():
         made = wire.post("/api/v1/keys", {"name": f"demo {name}", "scopes": scopes})
-        children.append(start_agent(name, Wire(url, made["key"])))
-    print("\n".join(where_to_look(wire, first_runs(wire))), flush=True)
+        children.append(start_agent(name, Wire(url, made["key"]), folder))
+    print("\n".join(where_to_look(wire, first_runs(wire), waiting_runs(wire))), flush=True)
     ends_at = time.monotonic() + (arguments.seconds or float("inf"))
     while time.monotonic() < ends_at:
         if server.poll() is not None:
@@ -129,19 +139,19 @@ def admin_key(folder: Path) -> str:
 def start_server(folder: Path, wire: Wire) -> subprocess.Popen[bytes]:
     """`towerlog serve`, its words in a file of the folder."""
     port = wire.url.rpartition(":")[2]
-    program = Path(sys.executable).with_name("towerlog")
     environment = {**os.environ, "TOWERLOG_BOOTSTRAP_KEY": wire.key}
-    command = [str(program), "serve", "--port", port, "--data-dir", str(folder)]
+    command = [TOWERLOG, "serve", "--port", port, "--data-dir", str(folder)]
     with (folder / "server.log").open("ab") as log:
         # A session of its own: Ctrl-C is for us, and we stop the server last.
         return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
 
 
-def start_agent(name: str, wire: Wire) -> subprocess.Popen[bytes]:
-    """One of the programs in `agents/`, looking at this project."""
-    environment = {**os.environ, "TOWERLOG_URL": wire.url, "TOWERLOG_API_KEY": wire.key}
-    command = [sys.executable, str(HERE / "agents" / f"{name}.py"), str(PROJECT)]
-    return subprocess.Popen(command, env=environment, start_new_session=True)
+def start_agent(name: str, wire: Wire, folder: Path) -> subprocess.Popen[bytes]:
+    """One of the programs in `agents/`, looking at this project. What it cannot deliver stays in the demo's folder."""
+    place = {"COUNTER_FOLDER": str(PROJECT), "XDG_STATE_HOME": str(folder / "state")}
+    environment = {**os.environ, **place, "TOWERLOG_URL": wire.url, "TOWERLOG_API_KEY": wire.key}
+    program = [sys.executable, f"{name}.py", str(PROJECT)] if name != "worker" else [TOWERLOG, *SERVED]
+    return subprocess.Popen(program, cwd=HERE / "agents", env=environment, start_new_session=True)
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], url: str, folder: Path) -> None:
@@ -155,12 +165,28 @@ def wait_until_ready(server: subprocess.Popen[bytes], url: str, folder: Path) ->
 
 
 def first_runs(wire: Wire) -> dict[str, Json]:
-    """By dialect, a run that was begun through it. Raises Ended when one does not come."""
+    """By what it was begun through, a run. Raises Ended when one does not come."""
     for _ in tries(FIRST_RUNS_S):
         found = {run["source"]: run for run in wire.get("/api/v1/runs?limit=50")["data"]}
-        if {"checkpoints", "steps", "activity", "runs"} <= set(found):
+        if set(found) >= BEGUN_BY:
             return found
     raise Ended("The agents did not begin.")
+
+
+def waiting_runs(wire: Wire) -> list[str]:
+    """Two runs of our own, claimed by `towerlog worker`: each will ask something, and wait for whoever reads this."""
+    made = [create(wire, name, {"agent": "counter", "input": "."}) for name in ("to-answer", "to-cancel")]
+    for _ in tries(WAITING_RUNS_S):
+        if all(wire.get(f"/v1/runs/{run['run_id']}")["status"] == "waiting_for_input" for run in made):
+            return [run["run_id"] for run in made]
+    raise Ended("The worker did not take up what was asked for.")
+
+
+def create(wire: Wire, thread_id: str, asked: Json) -> Json:
+    """A run in a thread where a new one takes the place of what an earlier demo has left there."""
+    wire.post("/v1/threads", {"thread_id": thread_id, "policy": "cancel_previous"})
+    made: Json = wire.post(f"/v1/threads/{thread_id}/runs", asked)
+    return made
 
 
 def tries(seconds: float) -> Iterator[None]:
@@ -171,55 +197,77 @@ def tries(seconds: float) -> Iterator[None]:
         time.sleep(POLL_S)
 
 
-def where_to_look(wire: Wire, runs: dict[str, Json]) -> list[str]:
+def where_to_look(wire: Wire, runs: dict[str, Json], waiting: list[str]) -> list[str]:
     """Addresses and commands, with everything filled in."""
-    agents = {agent["name"]: agent["agent_id"] for agent in wire.get("/api/v1/agents")["data"]}
-    survey, counted = runs["checkpoints"], runs["runs"]
-    curl = f"curl -sS -H 'Authorization: Bearer {wire.key}'"
-    watched = f"{wire.url}/v1/runs/{survey['run_id']}/events"
-    resumed = f"{wire.url}/v1/runners/threads/{survey['thread_id']}/latest"
-    send = f"{curl} -H 'Content-Type: application/json'"
-    lines = {
-        "the newest runs, whoever reports them": f"{curl} '{wire.url}/v1/runs?limit=5'",
-        "one run live, as it goes on (Ctrl-C ends it)": f"{curl} -N '{watched}'",
-        "what one agent does, live, without its content": (
-            f"{curl} -N '{wire.url}/agents/{agents['inspector']}/events?tail=20&follow=true'"
-        ),
-        "the state that a thread would resume from": f"{curl} '{resumed}'",
-        "the run that a worker counts words for": f"{curl} '{wire.url}/v1/runs/{counted['run_id']}'",
-        "which worker holds what": f"{curl} '{wire.url}/api/agents/workers'",
-        "tokens and money by agent": f"{curl} '{wire.url}/api/v1/usage?by=agent'",
-        "ask the worker for something yourself": (
-            f'{send} \'{wire.url}/v1/threads/mine/runs\' -d \'{{"agent": "counter", "input": "docs"}}\''
-        ),
-        "tell of a run of your own": (
-            f"{send} '{wire.url}/api/ingest'"
-            ' -d \'{"event_type": "run_start", "sdk_run_id": "my-first-run", "agent_name": "me", "payload": {}}\''
-        ),
-    }
+    lines = {**looks(wire, runs), **orders(wire, waiting)}
     head = [
         "",
         f"Towerlog listens on {wire.url}",
         f"  API pages    {wire.url}/docs",
         f"  admin key    {wire.key}",
         "",
-        "Five agents feed it through five dialects. Look:",
+        "Agents feed it through five dialects, towerlog worker, the SDK and towerlog exec. Look:",
     ]
-    looks = [f"\n  # {title}\n  {line}" for title, line in lines.items()]
-    return [*head, *looks, "", "Ctrl-C ends it.", ""]
+    return [*head, *(f"\n  # {title}\n  {line}" for title, line in lines.items()), "", "Ctrl-C ends it.", ""]
+
+
+def looks(wire: Wire, runs: dict[str, Json]) -> dict[str, str]:
+    """Title → command, of those that only read."""
+    agents = {agent["name"]: agent["agent_id"] for agent in wire.get("/api/v1/agents")["data"]}
+    survey, counted = runs["checkpoints"], runs["runs"]
+    curl = f"curl -sS -H 'Authorization: Bearer {wire.key}'"
+    watched = f"{wire.url}/v1/runs/{survey['run_id']}/events"
+    resumed = f"{wire.url}/v1/runners/threads/{survey['thread_id']}/latest"
+    return {
+        "the newest runs, whoever reports them": f"{curl} '{wire.url}/v1/runs?limit=5'",
+        "one run live, as it goes on (Ctrl-C ends it)": f"{curl} -N '{watched}'",
+        "what one agent does, live, without its content": (
+            f"{curl} -N '{wire.url}/agents/{agents['inspector']}/events?tail=20&follow=true'"
+        ),
+        "the state that a thread would resume from": f"{curl} '{resumed}'",
+        "what towerlog exec has reported": f"{curl} '{wire.url}/v1/runs?agent=housekeeper&limit=3'",
+        "the run that a worker counts words for": f"{curl} '{wire.url}/v1/runs/{counted['run_id']}'",
+        "which worker holds what": f"{curl} '{wire.url}/api/agents/workers'",
+        "tokens and money by agent": f"{curl} '{wire.url}/api/v1/usage?by=agent'",
+    }
+
+
+def orders(wire: Wire, waiting: list[str]) -> dict[str, str]:
+    """Title → command, of those by which something is done."""
+    to_answer, to_cancel = waiting
+    send = f"curl -sS -H 'Authorization: Bearer {wire.key}' -H 'Content-Type: application/json'"
+    tail = f"TOWERLOG_URL={wire.url} TOWERLOG_API_KEY={wire.key} {TOWERLOG} runs tail"
+    return {
+        "create a run; towerlog worker claims it within moments": (
+            f'{send} \'{wire.url}/v1/threads/mine/runs\' -d \'{{"agent": "counter", "input": "docs/concepts"}}\''
+        ),
+        "a run that waits for an answer, on your terminal until its end (Ctrl-C lets go of it)": f"{tail} {to_answer}",
+        "answer it": f"{send} '{wire.url}/v1/runs/{to_answer}/input' -d '{{\"content\": \"yes\"}}'",
+        "cancel another one; its agent stops at once": f"{send} -X POST '{wire.url}/v1/runs/{to_cancel}:cancel'",
+        "tell of a run of your own": (
+            f"{send} '{wire.url}/api/ingest'"
+            ' -d \'{"event_type": "run_start", "sdk_run_id": "my-first-run", "agent_name": "me", "payload": {}}\''
+        ),
+    }
 
 
 def stop(children: list[subprocess.Popen[bytes]]) -> None:
     """Ends the agents, then the server; each gets the time to do it well."""
     for group in (children[1:], children[:1]):
         for child in group:
-            child.terminate()
+            send_to_all_of(child, signal.SIGTERM)
         for child in group:
             try:
                 child.wait(STOP_S)
             except subprocess.TimeoutExpired:
-                child.kill()
+                send_to_all_of(child, signal.SIGKILL)
                 child.wait()
+
+
+def send_to_all_of(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """A signal for a child and for the commands that it runs: each child has a session of its own."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, number)
 
 
 def end(_signal: int, _frame: FrameType | None) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from bench.context import Context
 from bench.figures import Row
-from bench.scenarios import batch, disk, fanout, idle, million, screen, single, start
+from bench.scenarios import batch, claims, disk, fanout, idle, million, runs, screen, sdk, single, start
 
 Scenario = Callable[[Context], list[Row]]
 
@@ -16,6 +16,9 @@ SCENARIOS: dict[str, Scenario] = {
     idle.NAME: idle.measure,
     disk.NAME: disk.measure,
     start.NAME: start.measure,
+    claims.NAME: claims.measure,
+    runs.NAME: runs.measure,
+    sdk.NAME: sdk.measure,
     million.NAME: million.measure,
 }
 # What `--floor-only` has any use for.

@@ -13,7 +13,6 @@ from towerlog.sdk.run import Run
 
 NAME = "sdk"
 CALL_MICROSECONDS_MAX = 50.0
-CALLS = 2_000
 WARM_CALLS = 200
 BETWEEN_SECONDS = 0.0005
 
@@ -24,17 +23,18 @@ def calls_of(run: Run) -> dict[str, Callable[[], object]]:
     return {
         "message_delta": lambda: run.message_delta("a few words of text"),
         "step": lambda: run.step("mark", {"number": 1}),
+        "model_call": lambda: run.model_call("gpt-4o-mini", input_tokens=900, output_tokens=80, cost_usd=0.0002),
         "tool_call, its beginning": lambda: run.tool_call("search", arguments={"q": "x"}).begin(),
     }
 
 
-def microseconds(call: Callable[[], object]) -> list[float]:
+def microseconds(call: Callable[[], object], calls: int) -> list[float]:
     """What each call took. A breath between them, as a program has that does something else as well."""
     idle = threading.Event()
     for _ in range(WARM_CALLS):
         call()
     taken = []
-    for _ in range(CALLS):
+    for _ in range(calls):
         idle.wait(BETWEEN_SECONDS)
         began = time.perf_counter_ns()
         call()
@@ -50,7 +50,7 @@ def row_of(name: str, taken: list[float]) -> Row:
         "µs",
         median(taken),
         threshold=CALL_MICROSECONDS_MAX,
-        detail={"p99_microseconds": percentile(taken, 0.99), "calls": CALLS},
+        detail={"p99_microseconds": percentile(taken, 0.99), "calls": len(taken)},
     )
 
 
@@ -59,7 +59,7 @@ def measure(context: Context) -> list[Row]:
     with context.folder(NAME) as folder, open_towerlog(folder / "data") as server:
         recorder = Recorder(f"http://127.0.0.1:{server.port}", server.key, spool_dir=folder / "spool")
         run = recorder.record_run(agent="bench").open(Run)
-        rows = [row_of(name, microseconds(call)) for name, call in calls_of(run).items()]
+        rows = [row_of(name, microseconds(call, context.effort.sdk_calls)) for name, call in calls_of(run).items()]
         run.complete()
         delivered = recorder.close(30.0)
         if not delivered:

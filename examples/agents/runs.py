@@ -2,7 +2,8 @@
 
     TOWERLOG_URL=http://127.0.0.1:8700 TOWERLOG_API_KEY=… python examples/agents/runs.py [FOLDER]
 
-Who does the work does not matter to it: a worker (`worker.py`) claims what it creates.
+Who does the work does not matter to it: `towerlog worker` (`worker.py`) claims one half of what it creates, a worker
+that speaks the wire itself (`lanes.py`) the other.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from wire import Refused, Wire, say
 
 NAME = "application"
-AGENT = "counter"
+AGENTS = {"counter": "count the words", "weigher": "weigh the files"}
 PAUSE_S = 4.0
 THINKS_FOR_S = 8.0
 
@@ -52,9 +53,12 @@ def answer(wire: Wire, run_id: str) -> None:
 def main() -> None:
     root = Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
     wire = Wire()
-    for folder in itertools.cycle(folders_of(root)):
-        created = wire.post("/v1/threads/word-counts/runs", {"agent": AGENT, "input": folder})
-        say(NAME, f"creates {created['run_id']}: count the words in {folder}")
+    for agent in AGENTS:
+        # What an earlier process has left there waits for an answer that nobody would give.
+        wire.post("/v1/threads", {"thread_id": f"for-the-{agent}", "policy": "cancel_previous"})
+    for folder, agent in itertools.cycle(itertools.product(folders_of(root), AGENTS)):
+        created = wire.post(f"/v1/threads/for-the-{agent}/runs", {"agent": agent, "input": folder})
+        say(NAME, f"creates {created['run_id']}: {AGENTS[agent]} in {folder}")
         say(NAME, f"sees {follow(wire, created['run_id'])}")
         time.sleep(PAUSE_S)
 

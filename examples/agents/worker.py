@@ -1,122 +1,81 @@
-"""A worker of the `lanes` dialect: it claims runs, counts words, asks how to go on, and completes them.
+"""An agent for `towerlog worker`: it counts the words of a folder's files, asks how to go on, and returns the sum.
 
-    TOWERLOG_URL=http://127.0.0.1:8700 TOWERLOG_API_KEY=… python examples/agents/worker.py [FOLDER]
+    cd examples/agents
+    COUNTER_FOLDER=../.. TOWERLOG_URL=http://127.0.0.1:8700 TOWERLOG_API_KEY=… towerlog worker --app worker:app
 
-It holds a run under a lease, and every report renews it. If this process is killed, the lease runs out and another
-worker gets the run. Cancels and answers come back with the reports.
+Claims, leases, cancels and reports are the worker's affair; what is here is the work. If its process is killed, another
+worker goes on after the last file that was counted: `run.resume` is the latest checkpoint.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from wire import Refused, Wire, fresh_id, say
+import towerlog
 
-AGENT = "counter"
-WORKER = f"counter-{os.getpid()}"
-LEASE_SECONDS = 60
-WAIT_SECONDS = 20
-PAUSE_S = 1.0
+ROOT = Path(os.environ.get("COUNTER_FOLDER", ".")).resolve()
 MOST_FILES = 6
+PAUSE_S = 0.5
 
-Json = dict[str, Any]
-
-
-class Cancelled(Exception):
-    """Somebody wants this run to end."""
+app = towerlog.App()
 
 
-class Lane:
-    """A claimed run."""
-
-    def __init__(self, wire: Wire, claimed: Json) -> None:
-        self._wire = wire
-        self._path = f"/api/agents/runs/{claimed['run']['id']}"
-        self._holder = {"worker_id": WORKER, "lease_epoch": claimed["run"]["lease_epoch"]}
-        self.input = claimed["input"]
-        self.run_id = claimed["run"]["id"]
-
-    def report(self, *events: tuple[str, Json], **fields: Any) -> list[Json]:
-        """Sends events and renews the lease; what is wanted of the run. Raises Cancelled."""
-        told = [{"id": fresh_id(), "type": kind, "payload": payload} for kind, payload in events]
-        body = {**self._holder, "lease_seconds": LEASE_SECONDS, "events": told, **fields}
-        commands: list[Json] = self._wire.post(f"{self._path}/events", body)["run"]["commands"]
-        if any(command["type"] == "cancel" for command in commands):
-            raise Cancelled
-        return commands
-
-    def ask(self, question: str) -> str:
-        """Waits for an answer; each report is a heartbeat that waits with it."""
-        commands = self.report(("run.waiting_for_input", {"question": question}))
-        while not (answers := [command for command in commands if command["type"] == "input"]):
-            commands = self.report(wait_seconds=WAIT_SECONDS)
-        self.report(("command.acknowledged", {"command_id": answers[0]["command_id"]}))
-        return str(answers[0]["content"])
-
-    def complete(self, result: Json) -> None:
-        """Ends the run well."""
-        self._wire.post(f"{self._path}/complete", {**self._holder, "result": result})
-
-    def give_in(self) -> None:
-        """Ends the run because somebody wanted it to."""
-        self._wire.post(f"{self._path}/events", {**self._holder, "events": [{"type": "run.cancelled", "payload": {}}]})
+@app.agent("counter")
+async def counter(run: towerlog.AsyncRun) -> dict[str, int]:
+    """Counts what the run's input names: a folder or a file below the root."""
+    files = await asyncio.to_thread(files_of, str(run.input or "."))
+    counted: dict[str, int] = dict(run.resume["state"]["counted"]) if run.resume else {}
+    for path in uncounted(files, counted)[: max(0, MOST_FILES - len(counted))]:
+        counted[name_of(path)] = await count(run, path)
+        run.checkpoint(history_of(counted), state={"counted": counted})
+        await asyncio.sleep(PAUSE_S)
+    left = uncounted(files, counted)
+    if left and says_yes(await run.ask(f"There are {len(left)} more files. Count them too?")):
+        for path in left:
+            counted[name_of(path)] = await count(run, path)
+    run.model_call("words-1", input_tokens=sum(counted.values()), output_tokens=1)
+    return {"files": len(counted), "words": sum(counted.values())}
 
 
-def count_words(lane: Lane, path: Path) -> int:
-    """Counts a file's words as one tool call, and says so as the answer goes on."""
-    call = {"tool_call_id": fresh_id(), "name": "count_words"}
-    lane.report(("tool.call", {**call, "arguments": {"path": path.name}}), log_line=f"counting {path.name}")
-    begun = time.monotonic()
-    words = len(path.read_text(errors="replace").split())
-    done = {**call, "success": True, "duration_ms": int((time.monotonic() - begun) * 1000), "words": words}
-    lane.report(("tool.result", done), ("message.delta", {"content": f"{path.name} has {words} words. "}))
+async def count(run: towerlog.AsyncRun, path: Path) -> int:
+    """Counts one file's words as a call of a tool, and says so as the answer goes on."""
+    with run.tool_call("count_words", arguments={"path": path.name}) as call:
+        call.result = words = await asyncio.to_thread(words_in, path)
+    run.message_delta(f"{path.name} has {words} words. ")
     return words
 
 
-def work(lane: Lane, root: Path) -> None:
-    """One run from its claim to its end."""
-    wanted = root / str(lane.input or ".")
-    if not wanted.resolve().is_relative_to(root) or not wanted.exists():
-        wanted = root
-    say(AGENT, f"claims {lane.run_id}: {wanted.relative_to(root)}")
-    lane.report(phase="looking")
-    files = [wanted] if wanted.is_file() else sorted(path for path in wanted.iterdir() if path.is_file())
-    words, counted = 0, files[:MOST_FILES]
-    for path in counted:
-        words += count_words(lane, path)
-        time.sleep(PAUSE_S)
-    if len(files) > len(counted):
-        left = len(files) - len(counted)
-        if lane.ask(f"There are {left} more files. Count them too?").strip().lower().startswith("y"):
-            counted = files
-            words += sum(len(path.read_text(errors="replace").split()) for path in files[MOST_FILES:])
-    lane.report(("model.call", {"model": "words-1", "input_tokens": words, "output_tokens": 1}), phase="done")
-    lane.complete({"files": len(counted), "words": words})
-    say(AGENT, f"completes {lane.run_id}: {words} words in {len(counted)} files")
+def uncounted(files: list[Path], counted: dict[str, int]) -> list[Path]:
+    """What is left to do."""
+    return [path for path in files if name_of(path) not in counted]
 
 
-def main() -> None:
-    root = Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
-    wire = Wire()
-    while True:
-        wanted = {"worker_id": WORKER, "agents": [AGENT], "lease_seconds": LEASE_SECONDS, "wait_seconds": WAIT_SECONDS}
-        claimed = wire.post("/api/agents/runs/claim", wanted)
-        if claimed is None:
-            continue
-        lane = Lane(wire, claimed)
-        try:
-            work(lane, root)
-        except Cancelled:
-            lane.give_in()
-            say(AGENT, f"{lane.run_id} was cancelled")
-        except Refused as refused:
-            # 409: the lease is gone or the run has ended; whatever is left to do is no longer ours.
-            say(AGENT, f"gives up {lane.run_id}: {refused}")
+def name_of(path: Path) -> str:
+    """A file's name below the root."""
+    return path.relative_to(ROOT).as_posix()
 
 
-if __name__ == "__main__":
-    main()
+def history_of(counted: dict[str, int]) -> list[dict[str, Any]]:
+    """The conversation so far."""
+    return [{"role": "assistant", "content": f"{name}: {words}"} for name, words in counted.items()]
+
+
+def files_of(wanted: str) -> list[Path]:
+    """The files that a run is about; what is not below the root is the root."""
+    found = (ROOT / wanted).resolve()
+    if not found.is_relative_to(ROOT) or not found.exists():
+        found = ROOT
+    return [found] if found.is_file() else sorted(path for path in found.iterdir() if path.is_file())
+
+
+def words_in(path: Path) -> int:
+    """How many words a file has."""
+    return len(path.read_text(errors="replace").split())
+
+
+def says_yes(answer: object) -> bool:
+    """Whether a person agrees."""
+    return str(answer).strip().lower().startswith("y")

@@ -56,6 +56,11 @@ class Demo:
         wait_until(complete, "the demo to say where to look", deadline_s=START_S)
         return re.findall(r"^ +(curl .+)$", self.text, re.MULTILINE)
 
+    def tail(self) -> str:
+        """The printed line that shows a run on the terminal."""
+        (line,) = re.findall(r"^ +(TOWERLOG_URL=.+ runs tail .+)$", self.text, re.MULTILINE)
+        return str(line)
+
     def client(self) -> httpx2.Client:
         """A client of its server."""
         headers = {"Authorization": f"Bearer {self.key}"}

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from towerlog.sdk.losses import Losses
 from towerlog.sdk.segments import Segment
@@ -23,9 +24,8 @@ MEMORY_EVENTS_MAX = 200_000
 NO_ROOM = "no room"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An encoded event in memory, and when it came, on the steady clock."""
+class Entry(NamedTuple):
+    """An encoded event in memory, and when it came, on the steady clock. A tuple, for one is made with every call."""
 
     run_key: str
     seq: int

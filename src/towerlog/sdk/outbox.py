@@ -55,13 +55,13 @@ class Outbox:
 
     def put(self, event: dict[str, Any]) -> None:
         """Takes an event from the program: never blocks, never raises. One that finds no room is counted as dropped."""
-        stamped = {"event_id": str(uuid7()), "time": time.time_ns() // 1_000_000, **event}
+        stamped = {"event_id": uuid7(), "time": time.time_ns() // 1_000_000, **event}
         with self._lock:
             if self.closed:
                 return
             self._numbered += 1
-            body = encode_event({**stamped, "client_seq": self._numbered})
-            letter = Letter(self._numbered, str(stamped["event_id"]), str(event.get("type", "")), body)
+            stamped["client_seq"] = self._numbered
+            letter = Letter(self._numbered, str(stamped["event_id"]), str(event.get("type", "")), encode_event(stamped))
             if self._admit(letter):
                 self._add(letter)
         self._wake()

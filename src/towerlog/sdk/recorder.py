@@ -79,16 +79,14 @@ class Channel:
             with self._lock:
                 office = self._recorder.office
                 number = self.number(office)
-                stamped = {
-                    "event_id": uuid7(),
-                    "client_seq": number,
-                    "run_key": self._run_key,
-                    "time": time.time_ns() // 1_000_000,
-                    **event,
-                }
+                # The event is the sink's from here on, so it is stamped itself and not a copy of it.
+                event["event_id"] = uuid7()
+                event["client_seq"] = number
+                event["run_key"] = self._run_key
+                event["time"] = time.time_ns() // 1_000_000
                 if self._thread is not None and event["type"] == "run.started":
-                    stamped["thread"] = self._thread
-                office.backlog.put(self._run_key, number, encode_event(stamped))
+                    event["thread"] = self._thread
+                office.backlog.put(self._run_key, number, encode_event(event))
             office.delivery.noticed()
         except Exception:
             # Reporting must never break what it reports on.

@@ -35,7 +35,7 @@ class Sink(Protocol):
     """Where a run's events go. Neither method blocks or raises, and any thread may call them."""
 
     def put(self, event: dict[str, Any]) -> None:
-        """Takes `{"type", "data", "agent"?}`, and stamps it: event_id, client_seq, time."""
+        """Takes `{"type", "data", "agent"?}` for its own, and stamps it: event_id, client_seq, time."""
 
     def expect(self, run: BaseRun, waiting: bool) -> None:
         """Whether somebody waits for a command of this run, so that it should come soon."""
