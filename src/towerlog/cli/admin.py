@@ -152,9 +152,7 @@ def list_organisations(settings: Settings, as_json: bool) -> None:
     answer(as_json, {"data": fields}, lambda: show_table(("ORG ID", "NAME", "CREATED"), rows, empty="None."))
 
 
-def with_identities(
-    settings: Settings, act: Callable[[SqliteIdentities], Awaitable[T]], *, makes: bool = True
-) -> T:
+def with_identities(settings: Settings, act: Callable[[SqliteIdentities], Awaitable[T]], *, makes: bool = True) -> T:
     """Opens the store for organisations and keys, and acts. Where there is none, it is made if the command `makes`
     something; else this raises FileNotFoundError.
 

@@ -46,7 +46,7 @@ def _decode_kill(call: Call) -> KillRun:
 
 
 def _encode_run(outcome: RunView, call: Call) -> Reply:
-    return reply_json(shapes.run_of(outcome, call.settings.credits_per_dollar))
+    return reply_json(shapes.detail_of(outcome, call.settings.credits_per_dollar))
 
 
 ENDPOINTS = (

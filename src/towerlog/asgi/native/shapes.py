@@ -179,6 +179,11 @@ def run_of(view: RunView, credits_per_dollar: int) -> RunDetail:
     return run_detail(view, credits_per_dollar, in_list=True)
 
 
+def detail_of(view: RunView, credits_per_dollar: int) -> RunDetail:
+    """One run, without its descendants."""
+    return run_detail(view, credits_per_dollar)
+
+
 def tree_of(view: RunView, credits_per_dollar: int, *, in_list: bool = False) -> RunTree:
     """A run with its descendants."""
     known = msgspec.structs.asdict(run_detail(view, credits_per_dollar, in_list=in_list))
