@@ -30,9 +30,7 @@ def differences(value: Any, schema: Schema, schemas: Schemas, where: str = "$") 
     elif "enum" in schema:
         if value not in schema["enum"]:
             yield f"{where}: not in {schema['enum']}"
-    elif "type" in schema and kind_of(value) not in (
-        ["number", "integer"] if schema["type"] == "number" else schema["type"]
-    ):
+    elif "type" in schema and kind_of(value) not in kinds_of(schema):
         yield f"{where}: {value!r} is no {schema['type']}"
     elif "properties" in schema:
         known, needed = set(schema["properties"]), set(schema["required"])
@@ -42,6 +40,12 @@ def differences(value: Any, schema: Schema, schemas: Schemas, where: str = "$") 
     elif "items" in schema:
         for item in value:
             yield from differences(item, schema["items"], schemas, f"{where}[]")
+
+
+def kinds_of(schema: Schema) -> list[str]:
+    """The kinds of value that a schema names; an integer is a number too."""
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    return [*kinds, "integer"] if "number" in kinds else kinds
 
 
 def kind_of(value: object) -> str:
