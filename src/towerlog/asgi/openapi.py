@@ -219,4 +219,4 @@ def _words_of(dialect: Dialect, status: int) -> str:
     """What a status means in a dialect: the default messages of the errors that have it, else HTTP's own words."""
     kinds = {type(error) for error in error_samples() if dialect.explain(error, _SAMPLE_TRACE).status == status}
     messages = sorted((kind.__doc__ or "").strip().splitlines()[0] for kind in kinds if kind is not TowerlogError)
-    return " ".join(messages) or f"{HTTPStatus(status).phrase}."
+    return " / ".join(messages) or f"{HTTPStatus(status).phrase}."
