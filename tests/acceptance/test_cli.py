@@ -252,5 +252,5 @@ def test_commands_on_a_folder_without_data_fail_in_words(tmp_path) -> None:
             command, env=clean_environment({}), capture_output=True, text=True, timeout=30, check=False
         )
         assert "Traceback" not in done.stderr, arguments
-        if arguments[0] == "backup":
-            assert done.returncode != 0
+        assert (done.returncode, done.stdout) == (69, ""), arguments
+        assert not (tmp_path / "nothing-here").exists(), arguments

@@ -94,3 +94,29 @@ async def test_bodies_are_asked_for_where_they_are_needed(document: dict[str, An
 async def test_it_is_served_as_it_is_built(say: Any, document: dict[str, Any]) -> None:
     reply = await say("GET", "/openapi.json", key=None)
     assert reply.json == document
+
+
+async def test_a_batch_of_which_everything_was_refused_has_the_form_of_a_reply(document: dict[str, Any]) -> None:
+    for path in ("/v1/runners/events", "/internal/v1/runners/events", "/agents/{id}/events"):
+        operation = document["paths"][path]["post"]
+        (media,) = operation["responses"]["422"]["content"].values()
+        reply = operation["responses"]["200"]["content"]["application/json"]["schema"]
+        error, as_reply = media["schema"]["anyOf"]
+        assert as_reply == reply, path
+        assert error["$ref"].endswith("Error"), path
+
+
+async def test_every_native_endpoint_shows_what_is_sent_and_what_comes_back(document: dict[str, Any]) -> None:
+    for method, path, operation in operations(document):
+        if operation["tags"] == ["native"]:
+            good = min(operation["responses"])
+            assert operation["responses"][good]["content"]["application/json"]["example"], (method, path)
+            if operation.get("requestBody"):
+                assert operation["requestBody"]["content"]["application/json"]["example"], (method, path)
+
+
+async def test_a_refusal_says_in_words_what_it_may_mean(document: dict[str, Any]) -> None:
+    said = {name: one["description"] for name, one in document["components"]["responses"].items()}
+    assert "lease" in said["native_409"]
+    assert said["native_405"] == "Method Not Allowed."
+    assert all(words.endswith(".") for words in said.values())

@@ -37,7 +37,7 @@ def test_the_first_use_tells_the_admin_key_once_beside_the_answer(data) -> None:
 
 def test_the_first_use_takes_the_bootstrap_key_and_does_not_repeat_it(data) -> None:
     key = "k" * 40
-    done = towerlog("orgs", "list", *data, TOWERLOG_BOOTSTRAP_KEY=key)
+    done = towerlog("orgs", "create", "acme", *data, TOWERLOG_BOOTSTRAP_KEY=key)
     assert done.exit_code == 0
     assert "TOWERLOG_BOOTSTRAP_KEY" in done.stderr
     assert key not in done.output
@@ -69,7 +69,7 @@ def test_a_key_says_what_kind_it_is(data, scopes, kind) -> None:
 
 
 def test_the_words_for_people_hold_the_key_on_a_line_of_its_own(data) -> None:
-    towerlog("orgs", "list", *data)
+    towerlog("orgs", "create", "acme", *data)
     printed = towerlog("keys", "create", "--name", "n", "--scopes", "read", *data).stdout
     assert [line.strip() for line in printed.splitlines() if is_intact(line.strip())]
     assert "shown only now" in printed
@@ -118,8 +118,16 @@ def test_a_list_in_a_pipe_cuts_no_id(data) -> None:
     ],
 )
 def test_what_cannot_be_is_refused_in_words(data, arguments, code, words) -> None:
-    towerlog("orgs", "list", *data)
+    towerlog("orgs", "create", "acme", *data)
     done = towerlog(*arguments, *data)
     assert done.exit_code == code, done.output
     assert words in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("arguments", [["keys", "list"], ["orgs", "list"], ["keys", "revoke", NOBODY]])
+def test_who_only_looks_makes_no_store(data, tmp_path, arguments) -> None:
+    done = towerlog(*arguments, *data)
+    assert (done.exit_code, done.stdout) == (69, "")
+    assert "there is no store here" in done.stderr
+    assert not (tmp_path / "data").exists()

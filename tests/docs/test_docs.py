@@ -60,7 +60,8 @@ def environment(folder: Path, url: str, key: str, **more: str) -> dict[str, str]
     tools.mkdir()
     put_on_path(tools)
     path = f"{tools}:{Path(executable()).parent}:{os.environ['PATH']}"
-    return {"PATH": path, "TOWERLOG_URL": url, "TOWERLOG_API_KEY": key, REFUSALS_FAIL: "1", **more}
+    known = {"TOWERLOG_URL": url, "TOWERLOG_API_KEY": key, "XDG_STATE_HOME": str(folder / "state")}
+    return {"PATH": path, REFUSALS_FAIL: "1", **known, **more}
 
 
 @pytest.mark.parametrize("page", with_blocks("console"), ids=name_of)
@@ -92,12 +93,12 @@ def run_python(page: Path, env: dict[str, str]) -> None:
 
 
 def test_the_tour_of_the_readme_comes_out_as_it_says(tmp_path) -> None:
-    demo = Demo(tmp_path)
+    demo, page = Demo(tmp_path), ROOT / "README.md"
     try:
         demo.commands()
-        found = wrong(
-            "README.md", (ROOT / "README.md").read_text(), tmp_path, environment(tmp_path, demo.url, demo.key)
-        )
+        env = environment(tmp_path, demo.url, demo.key)
+        found = wrong(name_of(page), page.read_text(), tmp_path, env)
+        run_python(page, env)
     finally:
         demo.stop()
     assert not found, "\n\n".join(found)

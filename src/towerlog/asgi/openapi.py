@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -117,7 +118,11 @@ def _parameters(declared: Endpoint | Page, schemas: Schemas) -> Iterator[Schema]
 
 def _request_body(endpoint: Endpoint, schemas: Schemas) -> Schema:
     schema = schemas.of(endpoint.request)
-    content = {type_: {"schema": schema if type_ == JSON else {"type": "string"}} for type_ in endpoint.body_types}
+    content: Schema = {}
+    for type_ in endpoint.body_types:
+        content[type_] = {"schema": schema if type_ == JSON else {"type": "string"}}
+    if endpoint.sample is not None:
+        content[JSON]["example"] = endpoint.sample.request
     resolved = schemas.resolved(schema)
     return {"required": bool(resolved.get("required")) or "properties" not in resolved, "content": content}
 
@@ -133,7 +138,16 @@ def _responses(route: Route, schemas: Schemas) -> Schema:
         found["200"] = {"description": "It is this.", "content": {declared.reply_type: schema}}
     for status in _bad_statuses(dialect):
         found[str(status)] = {"$ref": f"#/components/responses/{dialect.name}_{status}"}
+    if isinstance(declared, Endpoint) and declared.refuses_by_item:
+        found["422"] = _refused_batch(declared, dialect, schemas)
     return found
+
+
+def _refused_batch(endpoint: Endpoint, dialect: Dialect, schemas: Schemas) -> Schema:
+    """A 422 that is an error where the request is wrong, and a reply where each of its items is."""
+    either = [{"$ref": REFERENCE + _error_name(dialect)}, schemas.of(endpoint.reply)]
+    described = "The request is wrong as a whole; or every item in it is, and the body says of each why."
+    return {"description": described, "content": {JSON: {"schema": {"anyOf": either}}}}
 
 
 def _good_statuses(endpoint: Endpoint) -> list[int]:
@@ -152,6 +166,8 @@ def _good_response(status: int, endpoint: Endpoint, schemas: Schemas) -> Schema:
     content: Schema = {}
     if endpoint.reply is not None:
         content[JSON] = {"schema": schemas.of(endpoint.reply)}
+        if endpoint.sample is not None:
+            content[JSON]["example"] = endpoint.sample.reply
     if endpoint.stream is not None:
         content["text/event-stream"] = {"schema": {"type": "string"}}
     described: Schema = {"description": "It is this." if status == 200 else "It is made."}
@@ -194,6 +210,13 @@ def _error_responses(dialect: Dialect) -> Schema:
     content_type = _explained(dialect)[0].content_type
     content = {content_type: {"schema": {"$ref": REFERENCE + _error_name(dialect)}}}
     return {
-        f"{dialect.name}_{status}": {"description": f"Refused with {status}.", "content": content}
+        f"{dialect.name}_{status}": {"description": _words_of(dialect, status), "content": content}
         for status in _bad_statuses(dialect)
     }
+
+
+def _words_of(dialect: Dialect, status: int) -> str:
+    """What a status means in a dialect: the default messages of the errors that have it, else HTTP's own words."""
+    kinds = {type(error) for error in error_samples() if dialect.explain(error, _SAMPLE_TRACE).status == status}
+    messages = sorted((kind.__doc__ or "").strip().splitlines()[0] for kind in kinds if kind is not TowerlogError)
+    return " / ".join(messages) or f"{HTTPStatus(status).phrase}."

@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
+from typing import Any
 
 import msgspec
 
@@ -17,7 +18,7 @@ from towerlog.asgi.native.access import ANYBODY
 from towerlog.asgi.openapi import build_document
 from towerlog.asgi.routes import Page, RouteTable, Visit
 from towerlog.asgi.wire import Headers
-from towerlog.dialects.base import JSON, Reply, reply_json
+from towerlog.dialects.base import JSON, Endpoint, Reply, reply_json
 from towerlog.errors import Forbidden, StorageFailed
 from towerlog.model.identity import Scope
 
@@ -157,14 +158,32 @@ def guide_text(table: RouteTable) -> str:
         "",
         "Send a key as `Authorization: Bearer KEY`. Times are RFC 3339 in UTC, money is dollars, unknown is null.",
         "A success is sent after the event is on disk. Any POST takes an Idempotency-Key; replies have an X-Trace-Id.",
-        "The full description with all types is in /openapi.json.",
+        "In a list of fields `?` marks one that may be left out; all fields with their types are in /openapi.json.",
+        "Errors are HTTP statuses with a body in the form of the dialect; 429 and 503 say Retry-After.",
+        "In Python, `import towerlog` has it all: record_run to report, App for workers, Client to ask.",
     ]
     for dialect in table.dialects:
         lines += ["", f"## {dialect.title}", ""]
         for endpoint in dialect.endpoints:
-            scopes = ", ".join(sorted(scope.value for scope in endpoint.scopes))
-            lines.append(f"- `{endpoint.method} {endpoint.path}`: {endpoint.summary} (scope: {scopes})")
+            lines.append(_line_of(endpoint))
     return "\n".join([*lines, ""])
+
+
+def _line_of(endpoint: Endpoint) -> str:
+    """An endpoint: what it is for, who may, and what it takes."""
+    scopes = ", ".join(sorted(scope.value for scope in endpoint.scopes))
+    line = f"- `{endpoint.method} {endpoint.path}`: {endpoint.summary.rstrip('.')} (scope: {scopes})."
+    for what, type_ in (("Query", endpoint.query), ("Body", endpoint.request)):
+        if names := _names_of(type_):
+            line += f" {what}: {', '.join(names)}."
+    return line
+
+
+def _names_of(type_: Any) -> list[str]:
+    """The fields of a struct; of anything else none."""
+    if not (isinstance(type_, type) and issubclass(type_, msgspec.Struct)):
+        return []
+    return [field.encode_name + ("" if field.required else "?") for field in msgspec.structs.fields(type_)]
 
 
 def _asset(name: str, content_type: str) -> Page:

@@ -1,4 +1,7 @@
-"""`towerlog keys` and `towerlog orgs`: who may do what. They work beside a running server and before its first one."""
+"""`towerlog keys` and `towerlog orgs`: who may do what. They work beside a running server.
+
+What makes something also works before the first start, and makes the store then; what only looks makes none.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from towerlog.engine.identities import DEFAULT_ORG, create_org, mint_key
 from towerlog.errors import NotFound
 from towerlog.model.identity import Key, Org, Scope
 from towerlog.model.times import format_ms, format_optional_ms
-from towerlog.server import SqliteIdentities, open_identities
+from towerlog.server import SqliteIdentities, existing_database, open_identities
 from towerlog.store.base import Store
 
 T = TypeVar("T")
@@ -86,7 +89,7 @@ def list_keys(settings: Settings, org: str, as_json: bool) -> None:
     async def act(identities: SqliteIdentities) -> list[Key]:
         return list(identities.keys((await find_org(identities, org)).org))
 
-    found = with_identities(settings, act)
+    found = with_identities(settings, act, makes=False)
     columns = ("KEY ID", "NAME", "BEGINS", "SCOPES", "CREATED", "REVOKED")
     rows = [
         (key.key_id, key.name, key.hint, ",".join(key.scopes), format_ms(key.created_at), _when(key.revoked_at))
@@ -110,7 +113,7 @@ def revoke_key(settings: Settings, key_id: str, as_json: bool) -> None:
                 return key
         raise NotFound("key")
 
-    key = with_identities(settings, act)
+    key = with_identities(settings, act, makes=False)
     answer(as_json, key_fields(key), lambda: say(f"Key {key.name!r} is revoked since {_when(key.revoked_at)}."))
 
 
@@ -143,17 +146,20 @@ def list_organisations(settings: Settings, as_json: bool) -> None:
     async def act(identities: SqliteIdentities) -> list[Org]:
         return await identities.orgs()
 
-    found = with_identities(settings, act)
+    found = with_identities(settings, act, makes=False)
     fields = [{"org_id": org.org_id, "name": org.name, "created_at": format_ms(org.created_at)} for org in found]
     rows = [(org.org_id, org.name, format_ms(org.created_at)) for org in found]
     answer(as_json, {"data": fields}, lambda: show_table(("ORG ID", "NAME", "CREATED"), rows, empty="None."))
 
 
-def with_identities(settings: Settings, act: Callable[[SqliteIdentities], Awaitable[T]]) -> T:
-    """Opens the store for organisations and keys, makes it where there is none, and acts.
+def with_identities(settings: Settings, act: Callable[[SqliteIdentities], Awaitable[T]], *, makes: bool = True) -> T:
+    """Opens the store for organisations and keys, and acts. Where there is none, it is made if the command `makes`
+    something; else this raises FileNotFoundError.
 
     When this makes the first organisation, its admin key is printed beside the answer: nobody will be told it again.
     """
+    if not makes:
+        existing_database(settings)
 
     async def run() -> T:
         clock = SystemClock()

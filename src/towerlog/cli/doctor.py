@@ -102,7 +102,8 @@ def check_store(settings: Settings, _url: str | None) -> Iterator[Finding]:
         return
     taken = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*") if file.is_file())
     figures: dict[str, float] = {"store_bytes": taken}
-    yield Finding("store", "ok", f"{path}: {size(taken)}, {orgs} organisations", figures)
+    number = "1 organisation" if orgs == 1 else f"{orgs} organisations"
+    yield Finding("store", "ok", f"{path}: {size(taken)}, {number}", figures)
 
 
 def check_disk(settings: Settings, _url: str | None) -> Iterator[Finding]:

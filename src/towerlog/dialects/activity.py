@@ -346,6 +346,7 @@ DIALECT = Dialect(
             ingests=True,
             request=SentEvent | list[SentEvent],
             reply=PushReply,
+            refuses_by_item=True,
             body_types=(JSON, NDJSON),
         ),
     ),

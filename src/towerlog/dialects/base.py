@@ -98,6 +98,13 @@ class Limit(msgspec.Struct, frozen=True):
     per: str
 
 
+class Sample(msgspec.Struct, frozen=True):
+    """An example of an endpoint as JSON values: what a success answers, and what was sent for it."""
+
+    reply: Any
+    request: Any = None
+
+
 class Endpoint(msgspec.Struct, frozen=True):
     """One method and path. A route without a scope does not start (`scope=None` must say `public=True`)."""
 
@@ -124,6 +131,9 @@ class Endpoint(msgspec.Struct, frozen=True):
     query: Any = None
     """A Struct type whose fields are the query parameters, for the OpenAPI document."""
     body_types: tuple[str, ...] = (JSON,)
+    refuses_by_item: bool = False
+    """True: a batch of which nothing could be stored is a 422 in the form of its reply, not of an error."""
+    sample: Sample | None = None
     replay: bool = True
     """False: an Idempotency-Key's stored reply is the redacted one (it would hold a secret)."""
 

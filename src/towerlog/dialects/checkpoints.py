@@ -290,6 +290,7 @@ def _events_endpoint(prefix: str, name: str) -> Endpoint:
         ingests=True,
         request=RunnerEvents,
         reply=Saved,
+        refuses_by_item=True,
     )
 
 

@@ -190,8 +190,10 @@ class Engine:
                 return await registry.create_persona(plan, principal, command)
             case CreateRoute():
                 return await registry.create_route(plan, principal, command)
-            case c.RetryRun() | c.ForkRun():
-                return await self._plan_again(plan, principal, command)
+            case c.RetryRun():
+                return self._reads.judged(await reruns.retry_run(plan, self._store, principal, command))
+            case c.ForkRun():
+                return self._reads.judged(await reruns.fork_run(plan, self._store, principal, command))
             case c.Claim() | c.ClaimRun() | c.Report() | c.Release() | c.Finish():
                 return await self._plan_lease(plan, principal, command)
             case _:
@@ -207,13 +209,6 @@ class Engine:
         ended = [event.data for event in plan.changes.events if (event.run, event.seq) == (row.run, row.ended_seq)]
         lane = await plan.lane(row.run) if row.has_lane else None
         return msgspec.structs.replace(view, lane=lane, result=ended[0] if ended else view.result)
-
-    async def _plan_again(self, plan: Plan, principal: Principal, command: c.RetryRun | c.ForkRun) -> o.RunView:
-        if isinstance(command, c.RetryRun):
-            view = await reruns.retry_run(plan, self._store, principal, command)
-        else:
-            view = await reruns.fork_run(plan, self._store, principal, command)
-        return msgspec.structs.replace(view, liveness=self._reads.judged(view.row))
 
     async def _plan_lease(
         self, plan: Plan, principal: Principal, command: c.Claim | c.ClaimRun | c.Report | c.Release | c.Finish

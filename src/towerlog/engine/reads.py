@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import assert_never
 
+import msgspec
+
 from towerlog.ambient import Clock
 from towerlog.engine import registry, views
 from towerlog.engine.usage_report import usage_page
@@ -15,7 +17,7 @@ from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import Event, EventType
 from towerlog.model.identity import Principal
 from towerlog.model.lease import Lane, LaneState
-from towerlog.model.liveness import USUAL, Liveness, Thresholds, liveness_of
+from towerlog.model.liveness import USUAL, Thresholds, liveness_of
 from towerlog.model.registry import GetPersona, GetRoute, ListPersonas, ListRoutes
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store
@@ -88,9 +90,10 @@ class Reads:
         """All that is known of a run; `tree`: with its descendants."""
         return await views.run_detail(self._store, principal, row, tree, self._now())
 
-    def judged(self, row: RunRow) -> Liveness:
-        """Whether a run that has just been changed lives, by its own clocks."""
-        return liveness_of(row, [], self._clock.now_ms(), self._thresholds)
+    def judged(self, view: o.RunView) -> o.RunView:
+        """A run that was made just now, with its verdict."""
+        now = self._now()
+        return msgspec.structs.replace(view, liveness=liveness_of(view.row, [], now.wall_ms, now.thresholds))
 
     def _now(self) -> views.Now:
         return views.Now(self._clock.now_ms(), self._thresholds)

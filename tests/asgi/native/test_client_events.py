@@ -292,4 +292,4 @@ def test_a_wrong_key_is_named(key: str, thread: str | None, field: str) -> None:
 
 def test_an_event_of_any_run_names_its_run() -> None:
     with pytest.raises(msgspec.ValidationError, match="run_key"):
-        msgspec.json.decode(b'{"event_id":"e","type":"step"}', type=ClientEvent)
+        msgspec.json.decode(b'{"event_id":"e","client_seq":1,"type":"step"}', type=ClientEvent)

@@ -52,6 +52,7 @@ class ReportedEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class ClientEvent(ReportedEvent, frozen=True, gc=False, kw_only=True):
     """One event of any run. `run_key` is the client's own name of the run; one of our run ids is one, too."""
 
+    client_seq: Seq
     run_key: Visible
     thread: str | None = None
 

@@ -180,7 +180,7 @@ def run_of(view: RunView, credits_per_dollar: int) -> RunDetail:
 
 
 def detail_of(view: RunView, credits_per_dollar: int) -> RunDetail:
-    """A run alone, with all that is known of it."""
+    """One run, without its descendants."""
     return run_detail(view, credits_per_dollar)
 
 

@@ -55,19 +55,37 @@ const parameterTable = (parameters) => {
   return table;
 };
 
+const example = (media) => {
+  if (media.example === undefined || media.example === null) return [];
+  const box = make("details");
+  box.append(make("summary", "Example"), make("pre", JSON.stringify(media.example, null, 2)));
+  return [box];
+};
+
+const refusals = (doc, bad) => {
+  const table = make("table");
+  for (const [status, reference] of bad) {
+    const row = table.appendChild(make("tr"));
+    row.append(make("td", status), make("td", doc.components.responses[reference.split("/").pop()].description));
+  }
+  const box = make("details");
+  box.append(make("summary", `Refusals: ${bad.map(([status]) => status).join(", ")}`), table);
+  return box;
+};
+
 const responses = (doc, operation, into) => {
   const bad = [];
   for (const [status, response] of Object.entries(operation.responses)) {
     if (response.$ref) {
-      bad.push(status);
+      bad.push([status, response.$ref]);
       continue;
     }
     into.append(make("h4", `${status}: ${response.description}`));
     for (const [type, media] of Object.entries(response.content ?? {})) {
-      into.append(make("p", type, "words"), make("pre", outline(resolve(doc, media.schema))));
+      into.append(make("p", type, "words"), make("pre", outline(resolve(doc, media.schema))), ...example(media));
     }
   }
-  into.append(make("p", `Refusals: ${bad.join(", ")}`, "words"));
+  into.append(refusals(doc, bad));
 };
 
 const endpoint = (doc, path, method, operation) => {
@@ -79,7 +97,7 @@ const endpoint = (doc, path, method, operation) => {
   box.append(make("p", scopes ? `Scope: one of ${scopes.join(", ")}` : "Needs no key."));
   if (operation.parameters.length) box.append(parameterTable(operation.parameters));
   for (const [type, media] of Object.entries(operation.requestBody?.content ?? {})) {
-    box.append(make("h4", `Body: ${type}`), make("pre", outline(resolve(doc, media.schema))));
+    box.append(make("h4", `Body: ${type}`), make("pre", outline(resolve(doc, media.schema))), ...example(media));
   }
   responses(doc, operation, box);
   box.dataset.words = `${method} ${path} ${operation.summary}`.toLowerCase();
@@ -105,9 +123,11 @@ const draw = (doc) => {
 
 const filter = (text) => {
   const wanted = text.trim().toLowerCase();
-  for (const box of document.querySelectorAll("details")) box.hidden = !box.dataset.words.includes(wanted);
+  for (const box of document.querySelectorAll("section > details")) {
+    box.hidden = !box.dataset.words.includes(wanted);
+  }
   for (const section of document.querySelectorAll("section")) {
-    section.hidden = !section.querySelector("details:not([hidden])");
+    section.hidden = !section.querySelector(":scope > details:not([hidden])");
   }
 };
 
