@@ -243,7 +243,10 @@ class Writer:
         except BaseException:
             self._cache = Cache()
             raise
-        self._committed(plan)
+        try:
+            self._committed(plan)
+        except Exception:  # what is on disk must not be planned again, whatever goes wrong from here on
+            _note_defect("publishing_failed", events=len(plan.changes.events))
 
     async def _store_changes(self, unit: Unit, changes: Changes) -> None:
         try:
@@ -316,12 +319,15 @@ def _note_defect(event: str, **fields: object) -> None:
 
 
 def _answer(submission: Submission, outcome: Outcome | TowerlogError) -> None:
-    if submission.waiter.done():
-        return
-    if isinstance(outcome, TowerlogError):
-        submission.waiter.set_exception(outcome)
-    else:
-        submission.waiter.set_result(outcome)
+    try:
+        if submission.waiter.done():
+            return
+        if isinstance(outcome, TowerlogError):
+            submission.waiter.set_exception(outcome)
+        else:
+            submission.waiter.set_result(outcome)
+    except Exception:  # one that cannot be told must neither keep the others waiting nor have them carried out again
+        _note_defect("answer_failed", command=type(submission.command).__name__)
 
 
 def _fail(group: list[Submission], error: TowerlogError) -> None:
