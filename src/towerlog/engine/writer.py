@@ -23,7 +23,7 @@ from towerlog.errors import IdempotencyMismatch, InProgress, Internal, Overloade
 from towerlog.model.command import Append, Idempotency, Report, Write
 from towerlog.model.event import Draft
 from towerlog.model.identity import Principal
-from towerlog.model.outcome import NothingToClaim, Outcome, Replayed
+from towerlog.model.outcome import Claimed, NothingToClaim, Outcome, Replayed
 from towerlog.store.base import Store, Unit
 from towerlog.store.values import Changes, StoredReply
 
@@ -166,6 +166,7 @@ class Writer:
                 self._cache = Cache()
                 raise
             await self._commit(plan)
+        self._cache.trim()
 
     async def _loop(self) -> None:
         while self._open or self._queue:
@@ -289,13 +290,18 @@ class Writer:
         org, name = submission.principal.org, submission.idempotency_name
         known = await plan.unit.reply(org, name)
         if known is not None:
-            return Replayed(known.status, known.body) if known.digest == wanted.digest else IdempotencyMismatch()
+            return _replayed(known) if known.digest == wanted.digest else IdempotencyMismatch()
         outcome = await self._planner(plan, submission)
         still_waiting = isinstance(outcome, NothingToClaim) and getattr(submission.command, "wait_ms", 0) > 0
         if not isinstance(outcome, TowerlogError) and not still_waiting:
             status, body = wanted.encode(outcome)
-            plan.changes.replies.append(StoredReply(org, name, wanted.digest, status, body, plan.now))
+            lease = (outcome.view.row.run, outcome.lane.epoch) if isinstance(outcome, Claimed) else (None, None)
+            plan.changes.replies.append(StoredReply(org, name, wanted.digest, status, body, plan.now, *lease))
         return outcome
+
+
+def _replayed(known: StoredReply) -> Replayed:
+    return Replayed(known.status, known.body, known.run, known.lease_epoch)
 
 
 def _items_of(command: Write) -> int:
