@@ -30,8 +30,9 @@ def sound(db: apsw.Connection, org: int) -> apsw.Connection:
     """One row of each kind, and three events of which one stands in the agent's feed."""
     kinds = (EventType.STEP, EventType.TOOL_CALL, EventType.STEP)
     events = [event(n, n, agent=AGENT.agent, type=kind) for n, kind in enumerate(kinds, 1)]
-    fields = {"counters": {1: Counters(3, 9, 9)}, "threads": {(1, "t"): THREAD}, "agents": {AGENT.agent: AGENT}, "usage": {(1, 10, "a", "m", "r"): CELL}}
-    changes = run_changes(RUN, events, **fields, checkpoints={(RUN.run, "a", 2): CHECKPOINT})
+    counted = {1: Counters(3, 9, 9)}
+    fields = {"threads": {(1, "t"): THREAD}, "agents": {AGENT.agent: AGENT}, "usage": {(1, 10, "a", "m", "r"): CELL}}
+    changes = run_changes(RUN, events, **fields, counters=counted, checkpoints={(RUN.run, "a", 2): CHECKPOINT})
     write_changes(db, changes)
     return db
 

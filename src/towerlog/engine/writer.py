@@ -166,7 +166,7 @@ class Writer:
                 self._cache = Cache()
                 raise
             await self._commit(plan)
-        self._cache.trim()
+            self._cache.trim()
 
     async def _loop(self) -> None:
         while self._open or self._queue:
@@ -229,7 +229,7 @@ class Writer:
             except StorageFailed as error:
                 _fail(group, error)
                 return
-        self._cache.trim()
+            self._cache.trim()
         self.groups += 1
         self.commands += len(group)
         for submission, outcome in zip(group, outcomes, strict=True):
