@@ -80,5 +80,3 @@ def test_no_mutant_lives(template: Template, mutant: Mutant, monkeypatch: pytest
             except Wrong:
                 return
     pytest.fail(f"not caught by the first {SEEDS_FOR_A_MUTANT} seeds: {mutant.name}")
-
-
