@@ -1,4 +1,4 @@
-"""Senders that only report, in many small worlds: nothing is lost, nothing counted twice, nobody given up who speaks."""
+"""Senders that only report, in many small worlds: nothing lost, nothing counted twice, nobody given up who speaks."""
 
 from __future__ import annotations
 
