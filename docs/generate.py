@@ -109,6 +109,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("engine.upkeep", "SWEEP_SECONDS", "seconds between two looks at leases, cancels and silent runs"),
         ("model.run", "WATCH_GRAIN_MS", "milliseconds by which the index of silent runs may lag behind"),
         ("engine.upkeep", "REPLY_LIFE_MS", "milliseconds for which the reply to an `Idempotency-Key` is kept"),
+        (
+            "store.sqlite_reads",
+            "LONGEST_SEARCH_MS",
+            "milliseconds of a search through runs by `q`",
+        ),
         ("server", "DRAIN_SECONDS", "seconds that requests in flight get at the end"),
     ],
     "What is held in memory": [

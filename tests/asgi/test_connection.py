@@ -185,3 +185,42 @@ async def test_an_answer_to_nobody_is_dropped(taker: tuple[Taker, int]) -> None:
     await wait_until_async(lambda: cycle.disconnected, "the hang-up")
     made.taken[0][1](200, [], b"nobody hears")
     assert not cycle.response_started
+
+
+async def test_a_request_with_more_behind_it_knows_when_its_connection_is_closed(taker: tuple[Taker, int]) -> None:
+    """Two requests and what is none in one packet: the first is at work when the server hangs up."""
+    made, port = taker
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(post("/short", b"one") + post("/short", b"two") + b"no request\r\n\r\n")
+    assert b"HTTP/1.1 400" in await asyncio.wait_for(reader.read(), 10)
+    respond = made.taken[0][1]
+    respond(200, [], b"nobody hears")
+    assert not respond.args[0].response_started
+    writer.close()
+
+
+async def test_who_reads_no_reply_is_not_taken_the_short_way(taker: tuple[Taker, int]) -> None:
+    """The long way waits for room; the short one would pile replies up without bound."""
+    made, port = taker
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.transport.set_write_buffer_limits(0)
+    piles: list[int] = []
+
+    def is_full() -> bool:
+        if made.taken:
+            respond = made.taken.pop()[1]
+            piles.append(respond.args[0].transport.get_write_buffer_size())
+            respond(200, [(b"content-length", b"100000")], b"x" * 100_000)
+            if not respond.args[0].flow.write_paused:
+                writer.write(post("/short", b"more"))
+            else:
+                writer.write(post("/short", b"too much"))
+                return True
+        return False
+
+    writer.write(post("/short", b"first"))
+    await wait_until_async(is_full, "a full pipe")
+    # A second connection's request, asked later, is answered after the server has seen the one before.
+    assert (await reply_to(port, post("/other", b"", "Connection: close"))).endswith(b"hello")
+    assert made.taken == []
+    writer.close()

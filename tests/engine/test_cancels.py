@@ -14,8 +14,8 @@ from tests.support.rig import Rig, open_rig
 from towerlog.dialects.views import CancelView, cancel_view
 from towerlog.engine.audit import verify_org
 from towerlog.errors import LeaseLost, NotFound, RunNotActive
-from towerlog.model.command import CancelRun, Claim, CreateRun, KillRun, Release, Report
-from towerlog.model.event import EventType, Facts, RunById
+from towerlog.model.command import Append, CancelRun, Claim, CreateRun, KillRun, Release, Report
+from towerlog.model.event import EventType, Facts, RunByForeignId, RunById
 from towerlog.model.lease import LaneState
 from towerlog.model.question import ListEvents
 from towerlog.model.run import RunRow, Status
@@ -291,3 +291,21 @@ async def test_a_release_while_cancelling_ends_the_run(rig: Rig) -> None:
     await rig.do(CancelRun(run_id))
     await rig.do(Release(run_id, "w"))
     assert await stages(rig, run_id) == (0, None, None, None, 0)
+
+
+async def test_a_child_whose_parent_was_unknown_is_reached_in_the_very_group(rig: Rig) -> None:
+    """The child names its parent before that is there; all of it and the cancel of the grandparent are one commit."""
+    top = await reporting(rig, "top")
+    child = RunByForeignId("sdk:child", "thread")
+    parent = RunByForeignId("sdk:parent", "thread")
+    story = Append(
+        "sdk",
+        [
+            draft(E.RUN_STARTED, child, facts=Facts(fills=True, parent_key="foreign:sdk:parent")),
+            draft(E.RUN_STARTED, parent, facts=Facts(fills=True, parent_key=f"run:{top}")),
+        ],
+    )
+    told, _ = await asyncio.gather(rig.do(story), rig.do(CancelRun(top)))
+    for result in told.results:
+        assert (await rig.run(result.run_id)).status is Status.CANCELLING
+    await sound(rig)

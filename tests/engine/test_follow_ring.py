@@ -264,3 +264,24 @@ async def test_whatever_comes_when_each_follower_sees_every_seq_once(
     total = (await rig.run(run_id)).last_seq
     assert watched == [list(range(1, total + 1))] * 12
     assert rig.engine.figures()["followers"] == 0
+
+
+async def test_an_event_that_has_no_frame_for_a_defect_is_lost_to_its_stream_alone(rig: Rig) -> None:
+    """The commit stands, other channels have it, and nobody is handed what came later as if nothing was missing."""
+    run_id = await append(rig)
+    fails = {"now": True}
+
+    def brittle(event: Event, epoch: str) -> bytes:
+        if event.seq == 2 and fails["now"]:
+            raise ZeroDivisionError("a defect in a frame")
+        return frame(event, epoch)
+
+    broken = await rig.engine.follow(rig.principal, FollowRun(run_id), "brittle", brittle)
+    sound = await open_follower(rig, run_id)
+    await append(rig, 1)
+    await append(rig, 1)
+    fails["now"] = False
+    assert await read_count(sound, 3) == [1, 2, 3]
+    assert await read_count(broken, 3) == [1, 2, 3]
+    broken.close()
+    sound.close()

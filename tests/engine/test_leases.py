@@ -443,3 +443,25 @@ async def test_no_success_is_told_again_once_the_lease_is_gone(rig: Rig, number:
         await rig.engine.sweep()
     with pytest.raises(LeaseLost):
         await rig.do(command, idempotency=keyed("x"))
+
+
+async def test_a_claim_is_told_again_while_its_own_lease_holds(rig: Rig) -> None:
+    """Whoever lost the run is told so, even when the same worker has it once more under another epoch."""
+    run_id = await create(rig)
+    command = Claim("w", LEASE_MS)
+    assert isinstance(await rig.do(command, idempotency=keyed("claim")), Claimed)
+    assert await rig.do(command, idempotency=keyed("claim")) == Replayed(200, b"Claimed")
+    rig.clock.advance(LEASE_MS)
+    await rig.engine.sweep()
+    with pytest.raises(LeaseLost):
+        await rig.do(command, idempotency=keyed("claim"))
+    await rig.do(ClaimRun(run_id, "w", LEASE_MS))
+    with pytest.raises(LeaseLost):
+        await rig.do(command, idempotency=keyed("claim"))
+
+
+async def test_a_claim_that_found_nothing_is_told_so_again(rig: Rig) -> None:
+    command = Claim("w", LEASE_MS)
+    await rig.do(command, idempotency=keyed("claim"))
+    await create(rig)
+    assert await rig.do(command, idempotency=keyed("claim")) == Replayed(200, b"NothingToClaim")

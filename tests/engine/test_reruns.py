@@ -137,6 +137,17 @@ async def test_a_run_whose_input_nobody_told_cannot_be_retried(rig: Rig, data: b
     assert "input of this run is not known" in refused.value.message
 
 
+async def test_a_run_that_never_told_a_start_is_not_searched_for_one(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be of any length, and the whole server would wait for the search."""
+    [told, *_] = await rig.append(draft(run=traced("x")), draft(E.RUN_FAILED, traced("x"), facts=Facts(error="x")))
+    searched: list[Any] = []
+    events = rig.store.events
+    monkeypatch.setattr(rig.store, "events", lambda *asked: searched.append(asked) or events(*asked))
+    with pytest.raises(Conflict):
+        await rig.do(RetryRun(told.run_id))
+    assert searched == []
+
+
 async def test_a_run_made_without_input_is_retried_without(rig: Rig) -> None:
     row = (await rig.do(RetryRun(await ended(rig)))).row
     assert (await claim(rig, row.run_id)).input is None

@@ -271,6 +271,18 @@ async def test_a_wall_clock_that_is_set_back_delays_and_never_hurries(old: Rig) 
     assert await noted(old, run_id) == 1
 
 
+async def test_a_clock_that_is_set_back_and_then_far_ahead_ends_no_run(old: Rig) -> None:
+    """The last word then lies in the midst of what the second jump leapt over."""
+    run_id = await start(old)
+    old.clock.jump(-3_600_000)
+    await later(old, 1000)
+    old.clock.jump(10 * LOST_MS)
+    await later(old, SILENT_MS - 1001)
+    assert (await noted(old, run_id), (await old.run(run_id)).status) == (0, Status.RUNNING)
+    await later(old, LOST_MS + 3_600_000)
+    assert (await old.run(run_id)).status is Status.LOST
+
+
 async def test_a_server_that_was_away_listens_before_it_judges(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         run_id, gone = await start(rig), await start(rig, "gone")

@@ -142,6 +142,42 @@ async def test_a_defect_after_half_a_command_leaves_nothing_of_it(rig: Rig) -> N
     await sound(rig)
 
 
+class Deaf:
+    """A waiter whose connection breaks in the moment of telling."""
+
+    def cancelled(self) -> bool:
+        return False
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, outcome: Any) -> None:
+        raise RuntimeError("the handler is closed")
+
+    def set_exception(self, error: BaseException) -> None:
+        raise RuntimeError("the handler is closed")
+
+
+async def test_who_cannot_be_told_has_nothing_stored_twice(rig: Rig) -> None:
+    """What is committed is committed once, for it and for all that shared its group."""
+    rig.engine.enlist(rig.principal, steps("deaf"), "steps", Deaf())
+    answers = await all_at_once(rig, steps("a"), steps("b"))
+    assert [answer.results[0].position for answer in answers] == [2, 3]
+    assert len(await rig.log()) == 3
+    await sound(rig)
+
+
+async def test_what_goes_wrong_after_the_commit_has_nothing_stored_twice(rig: Rig) -> None:
+    def broken(_plan: Any) -> None:
+        raise ZeroDivisionError("a defect in publishing")
+
+    rig.engine._writer._committed = broken
+    answers = await all_at_once(rig, steps("a"), steps("b"))
+    assert [answer.results[0].position for answer in answers] == [1, 2]
+    assert len(await rig.log()) == 2
+    await sound(rig)
+
+
 async def test_an_error_of_one_command_is_its_own(rig: Rig) -> None:
     missing = GetRun("nothing")
     answers = await all_at_once(rig, steps("a"), CreateRun("t", parent_run_id="nothing"), steps("b"))

@@ -308,6 +308,18 @@ def test_past_so_many_agents_the_rest_share_one_part() -> None:
     assert row.usage == Usage(input_tokens=MAX_PARTS + 5)
 
 
+def test_the_newest_step_is_named_by_its_agent_however_many_there_are() -> None:
+    """Of agents that share one part, the one with the highest step is remembered."""
+    row = run_row()
+    for number in range(MAX_PARTS + 5):
+        name = f"agent {number}"
+        step = {MAX_PARTS + 1: 9, MAX_PARTS + 3: 4}.get(number, 1)
+        row = told(row, E.CHECKPOINT, name, checkpoint=CheckpointFacts(step, "done"))
+    assert row.latest_step() == (f"agent {MAX_PARTS + 1}", 9)
+    row = told(row, E.CHECKPOINT, "agent 3", checkpoint=CheckpointFacts(10, "done"))
+    assert row.latest_step() == ("agent 3", 10)
+
+
 def test_a_checkpoint_raises_its_agents_step() -> None:
     row = run_row()
     for step in (3, 1):

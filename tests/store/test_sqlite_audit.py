@@ -9,8 +9,9 @@ import pytest
 from tests.support.factories import event, run_changes, run_row
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import EventType
-from towerlog.model.identity import shard_key
-from towerlog.model.run import AgentRow, ThreadRow, UsageRow
+from towerlog.model.identity import Counters, shard_key
+from towerlog.model.lease import Lane, LaneState
+from towerlog.model.run import AgentRow, Status, ThreadRow, UsageRow
 from towerlog.model.usage import Usage
 from towerlog.store import sqlite_audit
 from towerlog.store.sqlite_audit import all_rows, content
@@ -29,8 +30,9 @@ def sound(db: apsw.Connection, org: int) -> apsw.Connection:
     """One row of each kind, and three events of which one stands in the agent's feed."""
     kinds = (EventType.STEP, EventType.TOOL_CALL, EventType.STEP)
     events = [event(n, n, agent=AGENT.agent, type=kind) for n, kind in enumerate(kinds, 1)]
+    counted = {1: Counters(3, 9, 9)}
     fields = {"threads": {(1, "t"): THREAD}, "agents": {AGENT.agent: AGENT}, "usage": {(1, 10, "a", "m", "r"): CELL}}
-    changes = run_changes(RUN, events, **fields, checkpoints={(RUN.run, "a", 2): CHECKPOINT})
+    changes = run_changes(RUN, events, **fields, counters=counted, checkpoints={(RUN.run, "a", 2): CHECKPOINT})
     write_changes(db, changes)
     return db
 
@@ -80,7 +82,8 @@ def test_a_row_that_cannot_be_read_is_found_and_the_others_are_read(
 ) -> None:
     sound.execute(f"UPDATE {table} SET doc = ?", (doc,))
     second = run_row(2)
-    write_changes(sound, run_changes(second, [event(4, 1, run=2)], threads={(1, "u"): ThreadRow(1, "u", 8)}))
+    fields = {"threads": {(1, "u"): ThreadRow(1, "u", 8)}, "counters": {1: Counters(4, 9, 9)}}
+    write_changes(sound, run_changes(second, [event(4, 1, run=2)], **fields))
     read = all_rows(sound, 1)
     [fault] = read.faults
     assert fault.startswith(f"{table} ")
@@ -151,3 +154,52 @@ def test_content_comes_in_pages_and_as_it_was_given(db: apsw.Connection, org: in
             after = page[-1][0]
         assert found == given
         assert content(db, other, kind, 0, 10) == []
+
+
+@pytest.mark.parametrize(("counter", "taken"), [("position", 3), ("runs", 1), ("agents", 1)])
+def test_a_counter_that_would_give_a_number_out_twice_is_found(
+    sound: apsw.Connection, counter: str, taken: int
+) -> None:
+    sound.execute(f"UPDATE org SET {counter} = {taken}")
+    assert all_rows(sound, 1).faults == []
+    sound.execute(f"UPDATE org SET {counter} = {taken - 1}")
+    assert all_rows(sound, 1).faults == [f"org 1: has counted {taken - 1} {counter}, and {taken} is taken"]
+
+
+LANED = run_row(2, has_lane=True)
+LANE = Lane(LANED.run, 1, LaneState.HELD, "a", 5, {"gpu": "yes"}, 4, expires_at=9)
+
+
+@pytest.fixture
+def laned(sound: apsw.Connection) -> apsw.Connection:
+    """The same with a run that a worker holds."""
+    fields = {"lanes": {LANE.run: LANE}, "counters": {1: Counters(4, 9, 9)}}
+    write_changes(sound, run_changes(LANED, [event(4, 1, run=2)], **fields))
+    return sound
+
+
+@pytest.mark.parametrize("column", ["state", "agent", "label_set", "place", "queued_at", "expires_at"])
+def test_a_lane_whose_columns_say_something_else_is_found(laned: apsw.Connection, column: str) -> None:
+    assert all_rows(laned, 1).faults == []
+    laned.execute(f"UPDATE lane SET {column} = '77'")
+    assert all_rows(laned, 1).faults == [f"lane {LANE.run}: its columns do not say what the row says"]
+
+
+def test_a_lane_that_does_not_go_with_its_run_is_found(laned: apsw.Connection) -> None:
+    ended = msgspec.structs.replace(LANED, status=Status.LOST)
+    write_changes(laned, run_changes(ended, [event(5, 2, run=2)], before=LANED, counters={1: Counters(5, 9, 9)}))
+    assert all_rows(laned, 1).faults == [f"lane {LANE.run}: is held, its run has ended"]
+    laned.execute("DELETE FROM lane")
+    assert all_rows(laned, 1).faults == [f"run {LANE.run}: was made for workers, and has no lane"]
+    write_changes(laned, Changes(lanes={RUN.run: msgspec.structs.replace(LANE, run=RUN.run)}))
+    assert f"lane {RUN.run}: there is no run that was made for workers" in all_rows(laned, 1).faults
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"), [("scopes = 'ingest,root'", "cannot be read"), ("user_id = 'nobody'", "its user is not there")]
+)
+def test_a_key_that_lets_nobody_in_is_found(sound: apsw.Connection, change: str, fault: str) -> None:
+    sound.execute(f"UPDATE api_key SET {change}")
+    [found] = all_rows(sound, 1).faults
+    assert found.startswith("api_key ")
+    assert fault in found

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping
 
 import apsw
+import msgspec
 import pytest
 
 from tests.store.plans import plans_of
@@ -96,3 +98,36 @@ def test_only_what_ran_out_and_fits_is_handed_out_of_held_ones(db: apsw.Connecti
     assert lane_claimable(db, 1, ["a"], {}, 10, ()) == lane(3, **held)
     assert lane_claimable(db, 1, ["a"], {"x": "1"}, 10, ()) == lane(1, {"x": "1"}, **held)
     assert lane_claimable(db, 1, ["a"], {}, 10, {lane(3).run}) is None
+
+
+def may_take(one: Lane, agents: list[str] | None, labels: Mapping[str, str], now_ms: int, taken: set[int]) -> bool:
+    """The plain definition of what is claimable."""
+    is_free = one.state is LaneState.QUEUED or (one.state is LaneState.HELD and (one.expires_at or 0) <= now_ms)
+    fits = all(labels.get(name) == value for name, value in one.labels.items())
+    return is_free and fits and (agents is None or one.agent in agents) and one.run not in taken
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_walk_finds_what_the_definition_says(db: apsw.Connection, org: int, seed: int) -> None:
+    """Random queues, workers and groups: queued ones before those that ran out, the oldest place first."""
+    chance = random.Random(seed)
+    names, values, agents = "abcdef"[: chance.randint(1, 6)], "123"[: chance.randint(1, 3)], "xyz"
+
+    def some_labels(most: int) -> dict[str, str]:
+        picked = chance.sample(names, chance.randint(0, min(most, len(names))))
+        return {name: chance.choice(values) for name in picked}
+
+    places = chance.sample(range(1000), 150)
+    lanes = []
+    for number, place in enumerate(places, 1):
+        state = chance.choice([LaneState.QUEUED] * 5 + [LaneState.HELD, LaneState.BLOCKED, LaneState.DONE])
+        fields = {"state": state, "expires_at": chance.choice([5, 50]) if state is LaneState.HELD else None}
+        made = lane(number, some_labels(3), chance.choice(agents), **fields)
+        lanes.append(msgspec.structs.replace(made, place=place))
+    queue(db, *lanes)
+    for _ in range(120):
+        served = chance.choice([None, chance.sample(agents, chance.randint(0, 3))])
+        labels, taken = some_labels(6), {one.run for one in chance.sample(lanes, chance.choice([0, 5, 120]))}
+        fitting = [one for one in lanes if may_take(one, served, labels, 10, taken)]
+        expected = min(fitting, key=lambda one: (one.state is not LaneState.QUEUED, one.place), default=None)
+        assert lane_claimable(db, 1, served, labels, 10, taken) == expected

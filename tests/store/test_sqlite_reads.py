@@ -9,6 +9,7 @@ import pytest
 
 from tests.store.plans import plans_of
 from tests.support.factories import event, run_changes, run_row
+from towerlog.errors import Invalid
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow, Status, ThreadRow
@@ -196,3 +197,15 @@ def test_a_history_is_read_from_its_first_message(db: apsw.Connection, org: int,
     assert reads.history(db, org, b"n3", 4) == bodies[:4]
     assert reads.history(db, org, b"n5", 2) == bodies[4:], "no deeper than was asked"
     assert reads.history(db, org, b"none", 6) == []
+
+
+def test_a_search_that_takes_too_long_is_given_up_and_others_are_not(db: apsw.Connection, org: int) -> None:
+    rows = [run_row(n) for n in range(1, 2001)]
+    write_changes(db, Changes(runs={row.run: RunChange(None, row) for row in rows}))
+    late = iter(range(0, 10**9, reads.LONGEST_SEARCH_MS + 1))
+    with pytest.raises(Invalid) as caught:
+        reads.runs_searched(db, lambda: next(late), org, RunFilter(q="nowhere"), 10, None)
+    assert caught.value.field == "q"
+    found = reads.runs_searched(db, lambda: 5, org, RunFilter(q="THREAD-7"), 2000, None)
+    assert found == [row for row in reversed(rows) if "thread-7" in row.thread_id]
+    assert len(reads.runs(db, org, RunFilter(), 5, None)) == 5, "no bound is left behind"

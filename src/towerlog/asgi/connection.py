@@ -72,6 +72,7 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = False
         self._feeding = False
+        self._served: RequestResponseCycle | None = None
         self._whole: tuple[RequestResponseCycle, ASGI3Application] | None = None
         self._take: Callable[[Any, bytes, Respond], bool] | None = getattr(self.app, "take", None)
 
@@ -83,6 +84,11 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Waits for nothing any more."""
         self._stop_waiting()
+        served = self._served
+        if served is not None and not served.response_complete:
+            # With another request behind it, it is not the one that the server would tell.
+            served.disconnected = True
+            served.message_event.set()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -116,6 +122,7 @@ class Connection(HttpToolsProtocol):
         if self._feeding and app is self.app and cycle.scope["method"] == "POST":
             self._whole = (cycle, app)
             return
+        self._served = cycle
         scope: Any = cycle.scope
         scope["extensions"] = {
             "towerlog.abort": self.transport.abort,
@@ -126,11 +133,12 @@ class Connection(HttpToolsProtocol):
 
     def _serve_whole(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Takes the short way with a request that is all here, and the usual one with any other."""
-        self._whole = None
+        self._whole, self._served = None, cycle
         if (
             cycle.more_body
             or not cycle.keep_alive
             or cycle.disconnected
+            or cycle.flow.write_paused  # who does not read its replies waits for room, as on the long way
             or self._take is None
             or not self._take(cycle.scope, bytes(cycle.body), partial(_respond, cycle))
         ):

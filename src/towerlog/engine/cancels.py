@@ -10,7 +10,7 @@ import msgspec
 from towerlog.engine.plan import Plan
 from towerlog.errors import NotFound, RunNotActive
 from towerlog.model.command import CancelRun, KillRun
-from towerlog.model.event import EventType, Facts, RunById, RunByTrace
+from towerlog.model.event import EventType, Facts, RunByForeignId, RunById, RunByTrace
 from towerlog.model.identity import Principal
 from towerlog.model.lease import LaneState
 from towerlog.model.outcome import RunChanged
@@ -136,6 +136,9 @@ async def _is_child(plan: Plan, child: RunRow, family: dict[int, RunRow]) -> boo
     members = [one for one in family.values() if one.org == child.org]
     if kind == "run":
         return any(one.run_id == name for one in members)
+    if kind == "foreign":
+        parent = await plan.run(child.org, RunByForeignId(name, ""))
+        return parent is not None and parent.run in family and parent.run != child.run
     near = await plan.run(child.org, RunByTrace(child.thread_id, name))
     if near is not None and near.run != child.run:
         return near.run in family

@@ -141,10 +141,21 @@ class Engine:
             return outcome
         outcome = await self._carry_out(principal, command, dialect, idempotency)
         if isinstance(outcome, o.Replayed) and isinstance(command, leases.GUARDED):
-            row = await self._reads.run_of(principal, command.run_id)
-            if not leases.may_repeat(command, await self._store.lane(principal.org, row.run)):
-                raise LeaseLost
+            return await self._repeated(principal, command, outcome)
         return outcome
+
+    async def _repeated(
+        self, principal: Principal, command: c.Report | c.Finish | c.ClaimRun | c.Claim, outcome: o.Replayed
+    ) -> o.Replayed:
+        """A worker's answer again, if what it says still holds. Raises LeaseLost."""
+        run = outcome.run
+        if run is None and not isinstance(command, c.Claim):
+            run = (await self._reads.run_of(principal, command.run_id)).run
+        if run is not None:  # a claim that found nothing may be told so again
+            lane = await self._store.lane(principal.org, run)
+            if not leases.may_repeat(command.worker_id, outcome.lease_epoch, lane):
+                raise LeaseLost
+        return o.Replayed(outcome.status, outcome.body)
 
     async def _carry_out(
         self, principal: Principal, command: c.Write | q.Read, dialect: str, idempotency: c.Idempotency | None

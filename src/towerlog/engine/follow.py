@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
+import structlog
 
 from towerlog.model.event import FEED_TYPES, Event
 
@@ -29,6 +30,7 @@ RUN, AGENT = "run", "agent"
 OTHER_LOG = b'event: gap\ndata: {"reason":"the cursor is of another log"}\n\n'
 """Tells a feed's follower that what it saw before is not what follows here."""
 
+log = structlog.get_logger("towerlog.follow")
 Frame = Callable[[Event, str], bytes | None]
 Page = Callable[[int, int], Awaitable[list[Event]]]
 """(after, limit) → events in order, from the store."""
@@ -67,12 +69,22 @@ class Channel:
         self._chunks.clear()
         self._bytes = 0
 
+    def _lose(self) -> None:
+        """Holds nothing any more: what comes next begins anew."""
+        self.forget()
+        self._covered = None
+
     def publish(self, cursor: int, event: Event, epoch: str) -> None:
         """Adds a committed event; one without a frame still moves the cursor."""
         if self._covered is None:
             # A run's seq is dense; of a feed's positions only those behind this one are known.
             self._covered = cursor - 1 if self.key[0] == RUN else cursor
-        frame = self.frame(event, epoch) or b""
+        try:
+            frame = self.frame(event, epoch) or b""
+        except Exception:  # it is committed all the same: whoever follows reads the store, and meets the defect alone
+            log.exception("frame_failed", style=self.key[2], position=event.position)
+            self._lose()
+            return
         while self.frames and (len(self.frames) == RING_FRAMES or self._bytes + len(frame) > RING_BYTES):
             self._covered, dropped = self.frames.popleft()
             self._bytes -= len(dropped)

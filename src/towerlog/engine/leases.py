@@ -23,7 +23,7 @@ from towerlog.model.times import format_ms
 from towerlog.store.values import Quarantined
 
 LANES = "lanes"
-GUARDED = (Report, Finish, ClaimRun)
+GUARDED = (Report, Finish, ClaimRun, Claim)
 """Commands whose answer is worth something to the holder of the lease alone."""
 _replace = msgspec.structs.replace
 
@@ -123,9 +123,14 @@ def _renewed(plan: Plan, lane: Lane, lease_ms: int | None) -> Lane:
     return lane
 
 
-def may_repeat(command: Report | Finish | ClaimRun, lane: Lane | None) -> bool:
-    """Whether what a worker was answered under an Idempotency-Key still holds: not once its lease is gone."""
-    return lane is not None and lane.worker_id == command.worker_id and lane.state in (LaneState.HELD, LaneState.DONE)
+def may_repeat(worker_id: str, epoch: int | None, lane: Lane | None) -> bool:
+    """Whether what a worker was answered under an Idempotency-Key still holds: not once its lease is gone.
+
+    `epoch` is that of the lease which the answer granted; None for an answer that granted none.
+    """
+    if lane is None or lane.worker_id != worker_id or epoch not in (None, lane.epoch):
+        return False
+    return lane.state in (LaneState.HELD, LaneState.DONE)
 
 
 async def _held_lane(plan: Plan, row: RunRow, worker_id: str, epoch: int | None) -> Lane | LeaseLost:

@@ -55,6 +55,8 @@ async def _asked(plan: Plan, store: Store, row: RunRow) -> Asked | None:
     """What the run was asked to do: by its first event if it was made for workers, else by the start it reported."""
     if row.has_lane:
         return asked_of(await event_at(plan, store, row, 1))
+    if row.implicit and row.started_at is None:
+        return None  # no start was ever told: a search for it would read all that the run has, with the writer waiting
     started = EventType.RUN_STARTED
     known = [*await store.events(row.org, row.run, 0, 1, [started]), *plan.changes.events]
     first = next((event for event in known if event.run == row.run and event.type is started), None)

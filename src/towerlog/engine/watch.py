@@ -84,9 +84,14 @@ class Watch:
         self._offset_ms = offset_ms
 
     def _silence_ms(self, row: RunRow, now_ms: int) -> int:
-        """How long nothing was heard of a run, without the time that only the wall clock has seen pass."""
+        """How long nothing was heard of a run, without the time that only the wall clock has seen pass.
+
+        A word may lie inside of what a jump leapt over, when the clock had been set back since: what is behind the
+        word counts as leapt over all the same. Better late than to end a run that lives.
+        """
         since = row.process_at or row.created_at
-        return now_ms - since - sum(by_ms for wall_ms, by_ms in self._jumps if since <= wall_ms)
+        leapt_ms = (wall_ms + by_ms - max(since, wall_ms) for wall_ms, by_ms in self._jumps)
+        return now_ms - since - sum(max(ms, 0) for ms in leapt_ms)
 
 
 async def _note_silence(plan: Plan, row: RunRow, silence_ms: int) -> None:

@@ -23,7 +23,7 @@ from towerlog.errors import IdempotencyMismatch, InProgress, Internal, Overloade
 from towerlog.model.command import Append, Idempotency, Report, Write
 from towerlog.model.event import Draft
 from towerlog.model.identity import Principal
-from towerlog.model.outcome import NothingToClaim, Outcome, Replayed
+from towerlog.model.outcome import Claimed, NothingToClaim, Outcome, Replayed
 from towerlog.store.base import Store, Unit
 from towerlog.store.values import Changes, StoredReply
 
@@ -166,6 +166,7 @@ class Writer:
                 self._cache = Cache()
                 raise
             await self._commit(plan)
+            self._cache.trim()
 
     async def _loop(self) -> None:
         while self._open or self._queue:
@@ -228,7 +229,7 @@ class Writer:
             except StorageFailed as error:
                 _fail(group, error)
                 return
-        self._cache.trim()
+            self._cache.trim()
         self.groups += 1
         self.commands += len(group)
         for submission, outcome in zip(group, outcomes, strict=True):
@@ -243,7 +244,10 @@ class Writer:
         except BaseException:
             self._cache = Cache()
             raise
-        self._committed(plan)
+        try:
+            self._committed(plan)
+        except Exception:  # what is on disk must not be planned again, whatever goes wrong from here on
+            _note_defect("publishing_failed", events=len(plan.changes.events))
 
     async def _store_changes(self, unit: Unit, changes: Changes) -> None:
         try:
@@ -286,13 +290,18 @@ class Writer:
         org, name = submission.principal.org, submission.idempotency_name
         known = await plan.unit.reply(org, name)
         if known is not None:
-            return Replayed(known.status, known.body) if known.digest == wanted.digest else IdempotencyMismatch()
+            return _replayed(known) if known.digest == wanted.digest else IdempotencyMismatch()
         outcome = await self._planner(plan, submission)
         still_waiting = isinstance(outcome, NothingToClaim) and getattr(submission.command, "wait_ms", 0) > 0
         if not isinstance(outcome, TowerlogError) and not still_waiting:
             status, body = wanted.encode(outcome)
-            plan.changes.replies.append(StoredReply(org, name, wanted.digest, status, body, plan.now))
+            lease = (outcome.view.row.run, outcome.lane.epoch) if isinstance(outcome, Claimed) else (None, None)
+            plan.changes.replies.append(StoredReply(org, name, wanted.digest, status, body, plan.now, *lease))
         return outcome
+
+
+def _replayed(known: StoredReply) -> Replayed:
+    return Replayed(known.status, known.body, known.run, known.lease_epoch)
 
 
 def _items_of(command: Write) -> int:
@@ -316,12 +325,15 @@ def _note_defect(event: str, **fields: object) -> None:
 
 
 def _answer(submission: Submission, outcome: Outcome | TowerlogError) -> None:
-    if submission.waiter.done():
-        return
-    if isinstance(outcome, TowerlogError):
-        submission.waiter.set_exception(outcome)
-    else:
-        submission.waiter.set_result(outcome)
+    try:
+        if submission.waiter.done():
+            return
+        if isinstance(outcome, TowerlogError):
+            submission.waiter.set_exception(outcome)
+        else:
+            submission.waiter.set_result(outcome)
+    except Exception:  # one that cannot be told must neither keep the others waiting nor have them carried out again
+        _note_defect("answer_failed", command=type(submission.command).__name__)
 
 
 def _fail(group: list[Submission], error: TowerlogError) -> None:

@@ -18,6 +18,9 @@ class Replayed(msgspec.Struct, frozen=True, gc=False):
 
     status: int
     body: bytes
+    run: int | None = None
+    lease_epoch: int | None = None
+    """The lease that the reply speaks of, where it granted one."""
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):

@@ -56,6 +56,8 @@ class Part(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     delta: Usage = NOTHING
     step_index: int = -1
     """The highest checkpoint so far; -1 for none."""
+    step_agent: str | None = None
+    """Whose checkpoint that is, in the part that several agents share."""
 
     def effective(self) -> Usage:
         """A reported total is the truth; increments count where none was reported."""
@@ -172,7 +174,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     def latest_step(self) -> tuple[str, int] | None:
         """(agent, step_index) of the highest checkpoint, None without any."""
-        steps = [(part.step_index, agent) for agent, part in self.parts.items() if part.step_index >= 0]
+        parts = self.parts.items()
+        steps = [(part.step_index, part.step_agent or agent) for agent, part in parts if part.step_index >= 0]
         if not steps:
             return None
         step_index, agent = max(steps)

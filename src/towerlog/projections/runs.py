@@ -255,11 +255,17 @@ def _fold_parts(row: RunRow, facts: Facts, agent: str, changes: dict[str, Any]) 
     elif report is not None:
         part = _part_after(part, report)
     if facts.checkpoint is not None and not facts.checkpoint.decision:
-        part = _replace(part, step_index=max(part.step_index, facts.checkpoint.step_index))
+        part = _part_with_step(part, facts.checkpoint.step_index, agent if name != agent else None)
     if part != parts.get(name):
         parts[name] = part
         changes["parts"] = parts
     changes["usage"] = run_total if run_total is not None else _sum_parts(parts)
+
+
+def _part_with_step(part: Part, step_index: int, shared_by: str | None) -> Part:
+    if step_index <= part.step_index:
+        return part
+    return _replace(part, step_index=step_index, step_agent=shared_by)
 
 
 def _whole_total(known: Usage | None, report: UsageReport) -> Usage:

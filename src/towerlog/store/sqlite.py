@@ -314,6 +314,8 @@ class SqliteStore:
 
     async def runs(self, org: int, wanted: RunFilter, limit: int, before: int | None) -> list[RunRow]:
         """Runs, newest first."""
+        if wanted.q:
+            return await self._readers.call(reads.runs_searched, self._clock.steady_ms, org, wanted, limit, before)
         return await self._readers.call(reads.runs, org, wanted, limit, before)
 
     async def runs_by_number(self, org: int, numbers: Sequence[int]) -> dict[int, RunRow]:

@@ -10,7 +10,8 @@ import msgspec
 
 from towerlog.model.event import FEED_TYPES, FEED_TYPES_WHEN_SPENT
 from towerlog.model.identity import shard_bounds
-from towerlog.model.run import AgentRow, ThreadRow
+from towerlog.model.lease import Lane, LaneState
+from towerlog.model.run import AgentRow, RunRow, ThreadRow
 from towerlog.store import sqlite_rows as rows
 from towerlog.store.sqlite_reads import marks, one, usage
 from towerlog.store.values import Content, Message, MetaList, Node, Rows
@@ -20,6 +21,7 @@ FARTHEST_HOUR = 2**62
 MAX_FAULTS = 50
 
 _RUN = rows.RUN_COLUMNS.removesuffix(", doc")
+_LANE = rows.LANE_COLUMNS.removesuffix(", doc")
 _CHECKPOINT = "run, agent, step_index, org, thread_id, status, initial, position"
 
 
@@ -55,12 +57,16 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
                 found.append(row)
         return found
 
+    # A lane is state: it is held against its own columns and against its run.
+    lanes = read("lane", _LANE, rows.decode_lane, rows.lane_row)
     # What people have registered is folded from nothing: it can only be held against its own columns.
     read("persona", "org, persona_key, version", rows.decode_persona, rows.persona_row, at=1)
     read("provider_route", "org, route_id, version", rows.decode_route, rows.route_row, at=1)
+    runs = read("run", _RUN, rows.decode_run, rows.run_indexed)
+    faults += _lane_faults(runs, lanes) + _key_faults(db, org) + _counter_faults(db, org)
     return Rows(
         position=one(db, "SELECT position FROM org WHERE org = ?", (org,)) or 0,
-        runs=read("run", _RUN, rows.decode_run, rows.run_indexed),
+        runs=runs,
         threads=read("thread", "org, thread_id, created_at", rows.decode_thread, rows.thread_row, _same_thread, at=1),
         agents=read("agent", "agent, org, agent_id, name", rows.decode_agent, rows.agent_row, _same_agent),
         usage=usage(db, org, 0, FARTHEST_HOUR, None, None),
@@ -91,6 +97,47 @@ def _same_thread(row: ThreadRow | None, given: list[Any]) -> ThreadRow:
     if row is None:
         return ThreadRow(org, thread_id, created_at)
     return msgspec.structs.replace(row, org=org, thread_id=thread_id, created_at=created_at)
+
+
+def _lane_faults(runs: list[RunRow], lanes: list[Lane]) -> list[str]:
+    """Runs for workers without a lane, lanes without a run, and lanes of ended runs that are not done."""
+    made = {row.run: row for row in runs if row.has_lane}
+    known = {lane.run for lane in lanes}
+    faults = [f"run {run}: was made for workers, and has no lane" for run in made if run not in known]
+    for lane in lanes:
+        row = made.get(lane.run)
+        if row is None:
+            faults.append(f"lane {lane.run}: there is no run that was made for workers")
+        elif row.is_terminal() and lane.state is not LaneState.DONE:
+            faults.append(f"lane {lane.run}: is {lane.state}, its run has ended")
+    return faults
+
+
+def _key_faults(db: apsw.Connection, org: int) -> list[str]:
+    """Keys that nobody has, or whose scopes nobody knows: who shows one is not let in."""
+    users = {row[0] for row in db.execute("SELECT user_id FROM user WHERE org = ?", (org,))}
+    faults = []
+    for row in db.execute(f"SELECT {rows.KEY_COLUMNS} FROM api_key WHERE org = ?", (org,)):
+        try:
+            key = rows.key_value(row)
+        except (ValueError, TypeError, AttributeError) as error:
+            faults.append(f"api_key {row[1]}: cannot be read: {error}")
+            continue
+        if key.user_id not in users:
+            faults.append(f"api_key {key.key_id}: its user is not there")
+    return faults
+
+
+def _counter_faults(db: apsw.Connection, org: int) -> list[str]:
+    """Counters that would give a number out twice."""
+    lowest, highest = shard_bounds(org)
+    faults = []
+    for counter, table, key in (("position", "event", "key"), ("runs", "run", "run"), ("agents", "agent", "agent")):
+        given = one(db, f"SELECT {counter} FROM org WHERE org = ?", (org,)) or 0
+        last = one(db, f"SELECT max({key}) FROM {table} WHERE {key} BETWEEN ? AND ?", (lowest, highest))
+        if last is not None and last - lowest > given:
+            faults.append(f"org {org}: has counted {given} {counter}, and {last - lowest} is taken")
+    return faults
 
 
 def _feed_faults(db: apsw.Connection, org: int) -> list[str]:

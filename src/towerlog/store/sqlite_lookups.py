@@ -154,7 +154,7 @@ def runs_unheard(db: apsw.Connection, noted: bool, before_ms: int, after: tuple[
 
 def stored_reply(db: apsw.Connection, org: int, name: str) -> StoredReply | None:
     """The stored reply of an Idempotency-Key."""
-    sql = "SELECT org, name, digest, status, body, created_at FROM reply WHERE org = ? AND name = ?"
+    sql = f"SELECT {rows.REPLY_COLUMNS} FROM reply WHERE org = ? AND name = ?"
     for row in db.execute(sql, (org, name)):
         return StoredReply(*row)
     return None

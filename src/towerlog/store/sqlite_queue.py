@@ -81,9 +81,11 @@ def _oldest(
 ) -> Iterator[Lane]:
     sql = f"SELECT run, doc FROM lane WHERE {where} AND label_set = ? ORDER BY place"
     for run, doc in db.execute(sql, values):
+        if run in taken:
+            continue
         lane = rows.decode_lane(doc)
         # The digests are short: two sets may share a name, though nobody will ever see it.
-        if run not in taken and lane.may_be_taken_by(None, labels):
+        if lane.may_be_taken_by(None, labels):
             yield lane
             return
 

@@ -5,11 +5,12 @@ Every question names the organisation; keys that carry it in their high bits are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import apsw
 
+from towerlog.errors import Invalid
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event
 from towerlog.model.identity import Key, Org, User, shard_bounds, shard_key
@@ -20,6 +21,10 @@ from towerlog.store import sqlite_rows as rows
 from towerlog.store.sqlite_files import LOWER
 from towerlog.store.values import PAGE_BODY_BYTES, KeyFound, Quarantined
 
+LONGEST_SEARCH_MS = 1000
+"""A search that needs longer would keep one of the few readers from everybody else's questions."""
+SEARCH_CHECK_STEPS = 10_000
+"""Instructions of SQLite's machine between two looks at the clock."""
 _LARGEST = 2**62
 _NEWEST = "run DESC, step_index DESC, position DESC"
 
@@ -81,6 +86,21 @@ def runs(db: apsw.Connection, org: int, wanted: RunFilter, limit: int, before: i
     sql = f"SELECT doc FROM run WHERE run IN ({numbers}) ORDER BY run DESC"
     top = highest if before is None else before
     return [rows.decode_run(row[0]) for row in db.execute(sql, (lowest, top, *values, limit))]
+
+
+def runs_searched(
+    db: apsw.Connection, steady_ms: Callable[[], int], org: int, wanted: RunFilter, limit: int, before: int | None
+) -> list[RunRow]:
+    """As `runs`, for a search through names, which no index helps: given up after LONGEST_SEARCH_MS. Raises Invalid."""
+    until = steady_ms() + LONGEST_SEARCH_MS
+    db.set_progress_handler(lambda: steady_ms() > until, SEARCH_CHECK_STEPS)
+    try:
+        return runs(db, org, wanted, limit, before)
+    except apsw.InterruptError:
+        message = f"q: the search took longer than {LONGEST_SEARCH_MS} ms; narrow it by agent, status, thread or time"
+        raise Invalid(message, field="q") from None
+    finally:
+        db.set_progress_handler(None)
 
 
 def _run_conditions(db: apsw.Connection, org: int, wanted: RunFilter) -> tuple[str, list[Any]]:

@@ -59,7 +59,7 @@ _QUARANTINE = (
     "INSERT OR IGNORE INTO quarantine (run, name, doc) SELECT ?1, ?2, ?3"
     f" WHERE (SELECT count(*) FROM quarantine WHERE run = ?1) < {MAX_QUARANTINED}"
 )
-_REPLY = "INSERT OR REPLACE INTO reply (org, name, digest, status, body, created_at) VALUES (?, ?, ?, ?, ?, ?)"
+_REPLY = f"INSERT OR REPLACE INTO reply ({rows.REPLY_COLUMNS}) VALUES ({', '.join('?' * 8)})"
 # Not "or replace": a digest that is there already belongs to somebody else's key, which must not go.
 _KEY = (
     f"INSERT INTO api_key ({rows.KEY_COLUMNS}) VALUES ({', '.join('?' * 9)}) ON CONFLICT (org, key_id)"
@@ -156,7 +156,7 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
     if changes.quarantined:
         db.executemany(_QUARANTINE, map(rows.quarantine_row, changes.quarantined))
     if changes.replies:
-        db.executemany(_REPLY, ((r.org, r.name, r.digest, r.status, r.body, r.created_at) for r in changes.replies))
+        db.executemany(_REPLY, map(msgspec.structs.astuple, changes.replies))
     if changes.keys:
         db.executemany(_KEY, map(rows.key_row, changes.keys))
     if changes.personas:

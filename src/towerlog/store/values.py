@@ -84,6 +84,9 @@ class StoredReply(msgspec.Struct, frozen=True, gc=False):
     status: int
     body: bytes
     created_at: int
+    run: int | None = None
+    lease_epoch: int | None = None
+    """The lease that a claim was granted: its reply is worth nothing once that is gone."""
 
 
 class RunChange(msgspec.Struct, gc=False):

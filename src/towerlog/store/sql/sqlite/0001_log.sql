@@ -223,6 +223,8 @@ CREATE TABLE reply (
     status INTEGER NOT NULL,
     body BLOB NOT NULL,
     created_at INTEGER NOT NULL,
+    run INTEGER,
+    lease_epoch INTEGER,
     PRIMARY KEY (org, name)
 );
 CREATE INDEX reply_by_created_at ON reply (created_at);
