@@ -187,7 +187,8 @@ class Reads:
         now = self._clock.steady_ms()
         if isinstance(command, q.ListWorkers):
             lanes = await self._store.lanes_held(principal.org, MAX_LANES_HELD)
-            return o.Page(await self._workers(principal, [lane for lane in lanes if lane.is_held(now)], command.limit))
+            wanted = [lane for lane in lanes if lane.is_held(now) and command.worker_id in (None, lane.worker_id)]
+            return o.Page(await self._workers(principal, wanted, command.limit))
         lanes = await self._store.lanes(principal.org, MAX_LANES, command.statuses)
         runs = await self._store.runs_by_number(principal.org, [lane.run for lane in lanes]) if lanes else {}
         agents = await self._store.agents_named(principal.org, {row.agent or "" for row in runs.values()})
