@@ -78,7 +78,8 @@ def test_a_run_streams_asks_is_answered_and_completes(server, key, control, thre
     assert calls[0]["arguments"] == {"q": "towers"}
     assert calls[1]["result"] == ["found"]
     assert calls[0]["tool_call_id"] == calls[1]["tool_call_id"]
-    assert [event["type"] for event in rest] == ["run.input", "command.acknowledged", "run.completed"]
+    taken = ["run.input", "command.delivered", "command.acknowledged", "run.completed"]
+    assert [event["type"] for event in rest] == taken
     assert rest[-1]["data"]["result"] == {"published": "yes"}
 
 
