@@ -43,7 +43,7 @@ def start(steered, key, tmp_path) -> Iterator[Start]:
     """Starts workers that end with the test."""
     made: list[WorkerProcess] = []
 
-    def begin(*options: str) -> WorkerProcess:
+    def begin(*options: str, key: str | None = key) -> WorkerProcess:
         made.append(WorkerProcess(steered, key, tmp_path / f"worker-{len(made)}", *options))
         return made[-1]
 
@@ -154,7 +154,13 @@ def test_a_cancel_that_is_obeyed_ends_as_stopped(control, start) -> None:
 
 
 def test_an_agent_gets_its_persona_and_its_route(control, start) -> None:
-    persona = {"persona_key": "teller", "version": "1", "agent": "telling", "instructions": "Be brief.", "tools": ["ls"]}
+    persona = {
+        "persona_key": "teller",
+        "version": "1",
+        "agent": "telling",
+        "instructions": "Brief.",
+        "tools": ["ls"],
+    }
     route = {"route_id": "fast", "provider": "p", "model": "m", "base_url": "https://m.example", "key_env": "M_KEY"}
     for path, members in (("personas", persona), ("personas", persona | {"version": "2"}), ("routes", route)):
         assert control.client.post(f"/api/v1/{path}", json=members).status_code == 201
@@ -193,3 +199,15 @@ def test_a_fork_goes_on_from_its_checkpoint_and_a_retry_from_nothing(control, st
     assert control.until(again, "failed")["retry_of"] == run_id
     steps = [event["data"]["step_index"] for event in control.events(again, "checkpoint")]
     assert steps == [1, 2], "a retry begins anew"
+
+
+def test_a_worker_beside_its_server_needs_no_key_and_neither_do_the_runs_in_it(steered, start) -> None:
+    control = Control(steered.client())
+    start(key=None)
+    run_id = control.create(f"thread-{uuid4().hex[:8]}", "nesting")
+    control.until(run_id, "completed")
+    assert control.events(run_id, "run.completed")[0]["data"] == {"result": True}
+    [child] = control.client.get(f"/api/v1/runs/{run_id}").json()["children"]
+    assert (child["agent"], child["status"]) == ("nested", "completed")
+    keys = control.client.get("/api/v1/keys").json()["data"]
+    assert [one["scopes"] for one in keys if one["name"] == "towerlog worker"] == [["ingest", "worker"]]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import Any
 
+import towerlog
 from towerlog.sdk.app import App
 
 app = App()
@@ -121,7 +123,8 @@ async def pausing(run: Any) -> None:
     while True:
         await run.pause_point()
         run.message_delta("tick ")
-        await asyncio.sleep(0.02)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.Event().wait(), 0.02)
 
 
 @app.agent("stepping")
@@ -139,3 +142,11 @@ async def stepping(run: Any) -> dict[str, Any]:
 async def telling(run: Any) -> dict[str, Any]:
     """Returns what it was made with."""
     return {"persona": run.persona, "route": run.route, "input": run.input, "agent": run.agent}
+
+
+@app.agent("nesting")
+def nesting(run: Any) -> bool:
+    """Reports a run of its own."""
+    with towerlog.record_run(agent="nested") as inner:
+        inner.message_delta("below")
+    return towerlog.flush(10)
