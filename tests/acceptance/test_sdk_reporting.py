@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,33 @@ def test_a_run_that_falls_silent_is_ended_as_lost_and_its_late_word_is_kept(tmp_
     finally:
         recorder.close(0.0)
         watching.close()
+
+
+def test_a_run_that_is_there_but_says_nothing_is_not_given_up(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("towerlog.sdk.delivery.POLL_EVERY_S", 0.1)
+    monkeypatch.setattr("towerlog.sdk.recorder.BEAT_S", 0.2)
+    watching = Server(tmp_path / "watching", {**NO_LIMITS, "TOWERLOG_LOST_AFTER_SECONDS": "3"})
+    recorder = Recorder(watching.start().base_url, ADMIN_KEY, spool_dir=tmp_path / "spool")
+    try:
+        with recorder.record_run(agent="mute"):
+            assert recorder.flush(20)
+            wait_until(lambda: lifetime_s(shown(watching, recorder, "mute")) > 4, "signs of life", deadline_s=20)
+            found = shown(watching, recorder, "mute")
+            assert (found["status"], found["liveness"]["verdict"]) == ("running", "alive")
+            assert found["liveness"]["process_at"] > found["liveness"]["progress_at"]
+            progress_at = found["liveness"]["progress_at"]
+        assert recorder.flush(20)
+        assert shown(watching, recorder, "mute")["status"] == "completed"
+        assert progress_at < found["last_event_at"], "a sign of life is no progress"
+    finally:
+        recorder.close(0.0)
+        watching.close()
+
+
+def lifetime_s(run: dict[str, Any]) -> float:
+    """From a run's beginning to its last sign of life."""
+    begun, heard = (datetime.fromisoformat(at) for at in (run["created_at"], run["liveness"]["process_at"]))
+    return (heard - begun).total_seconds()
 
 
 def verdict_other_than(server: Server, recorder: Recorder, usual: str) -> str:

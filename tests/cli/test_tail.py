@@ -79,6 +79,13 @@ def test_a_delta_cannot_talk_to_the_terminal(capsys) -> None:
     assert said == "\\x1b]0;owned\\x07\\x9b2J\n"
 
 
+def test_signs_of_life_are_no_news(capsys) -> None:
+    beat = event("other", name="heartbeat")
+    delta = event("message.delta", content="a")
+    assert printed(capsys, delta, beat, delta) == "aa\n"
+    assert json.loads(printed(capsys, beat, as_json=True)) == dict(beat.raw)
+
+
 def test_data_that_is_no_object_breaks_nothing(capsys) -> None:
     odd = RunEvent.read({"seq": 1, "type": "message.delta", "data": [1], "created_at": "t"})
     assert printed(capsys, odd, event("message.delta", content=7)) == "7\n"

@@ -306,3 +306,21 @@ def test_after_close_events_go_to_disk(ingest: Ingest, recorder: Recorder, recor
     with heir.record_run(run_key="heir"):
         pass
     wait_until(lambda: ingest.run_keys() == ["late", "heir"], "what came late")
+
+
+def test_a_run_that_says_nothing_for_long_gives_signs_of_life(recorder: Recorder, ingest: Ingest, monkeypatch) -> None:
+    monkeypatch.setattr("towerlog.sdk.delivery.POLL_EVERY_S", 0.1)
+    with recorder.record_run(agent="a", run_key="quiet") as run:
+        recorder._beat()
+        assert recorder.flush(10)
+        assert ingest.types("quiet") == ["run.started"], "it has just said something"
+        monkeypatch.setattr("towerlog.sdk.recorder.BEAT_S", 0.2)
+        wait_until(lambda: len(ingest.of("quiet")) >= 3, "two signs of life")
+    assert recorder.flush(10)
+    monkeypatch.setattr("towerlog.sdk.recorder.BEAT_S", 0.0)
+    recorder._beat()
+    assert recorder.flush(10)
+    begin, *beats, end = ingest.of("quiet")
+    assert (begin["type"], end["type"], run.ended) == ("run.started", "run.completed", True)
+    assert {(beat["type"], beat["data"]["name"], beat["agent"]) for beat in beats} == {("other", "heartbeat", "a")}
+    assert [event["client_seq"] for event in ingest.of("quiet")] == list(range(1, len(beats) + 3))

@@ -46,6 +46,8 @@ class Screen:
             note(words_of_gap(event))
             return
         data = event.data if isinstance(event.data, dict) else {}
+        if event.type == "other" and data.get("name") == "heartbeat":
+            return
         if event.type == "message.delta":
             self._write(visible_text(str(data.get("content", ""))))
             return
