@@ -128,6 +128,50 @@ def run_ids(server: Server, agent: str) -> list[str]:
     return [run["run_id"] for run in server.client().get("/api/v1/runs", params={"agent": agent}).json()["data"]]
 
 
+class Pausable(Reporting):
+    """As above; it may be paused between two pieces of work."""
+
+    def _work(self, run: Run) -> None:
+        run.pause_point()
+        run.step("work")
+
+
+def test_a_run_that_only_reports_is_paused_and_goes_on(server: Server, recorder: Recorder) -> None:
+    reporting = Pausable(recorder, "pausable")
+    client = server.client()
+    [run_id] = wait_until(lambda: run_ids(server, "pausable"), "the run")
+
+    def told(*types: str) -> list[dict[str, Any]]:
+        query = {"type": ",".join(types), "limit": 500}
+        events: list[dict[str, Any]] = client.get(f"/api/v1/runs/{run_id}/events", params=query).json()["data"]
+        return events
+
+    client.post(f"/api/v1/runs/{run_id}:pause").raise_for_status()
+    wait_until(lambda: shown(server, recorder, "pausable")["status"] == "paused", "the pause", deadline_s=20)
+    client.post(f"/api/v1/runs/{run_id}:resume").raise_for_status()
+    wait_until(lambda: shown(server, recorder, "pausable")["status"] == "running", "the end of it", deadline_s=20)
+    [paused], [resumed] = told("run.paused"), told("run.resumed")
+    assert [step for step in told("step") if paused["seq"] < step["seq"] < resumed["seq"]] == []
+    wait_until(lambda: told("step")[-1]["seq"] > resumed["seq"], "work after the pause")
+    client.post(f"/v1/runs/{run_id}:cancel", json={}).raise_for_status()
+    reporting.thread.join(20)
+    assert reporting.heard == ["cancelled"]
+
+
+def test_a_cancel_reaches_the_runs_below(server: Server, recorder: Recorder) -> None:
+    with recorder.record_run(agent="above") as above, recorder.record_run(agent="below") as below:
+        assert recorder.flush(20)
+        [run_id] = run_ids(server, "above")
+        server.client().post(f"/v1/runs/{run_id}:cancel", json={}).raise_for_status()
+        wait_until(lambda: above.cancelled and below.cancelled, "the cancel of both", deadline_s=20)
+        below.give_up()
+        above.give_up()
+    assert recorder.flush(20)
+    found = [shown(server, recorder, agent) for agent in ("above", "below")]
+    assert [(run["status"], run["forced"]) for run in found] == [("cancelled", False)] * 2
+    assert found[1]["parent_run_id"] == run_id
+
+
 def test_a_cancel_reaches_a_run_that_says_nothing(server: Server, recorder: Recorder) -> None:
     with recorder.record_run(agent="quiet") as run:
         assert recorder.flush(20)
