@@ -241,8 +241,10 @@ def test_over_the_cap_what_is_dropped_is_counted_and_told_exactly(recorder_of: M
         assert len(arrived) == 1000 - status.dropped
         assert arrived | lost == set(range(1, 1001))
         assert not arrived & lost
-        # The very first may have been on their way, and so have stayed.
-        assert (500 in arrived, 1000 in arrived) == (False, overflow == "oldest")
+        # The others come and go: the very first may have been on their way, and a short one finds room where a long
+        # group found none.
+        assert arrived >= set(range(901, 1001) if overflow == "oldest" else range(1, 101))
+        assert len(lost & set(range(401, 601))) > 100
     finally:
         ingest.close()
 
