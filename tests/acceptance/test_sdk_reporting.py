@@ -158,6 +158,13 @@ def test_a_run_that_only_reports_is_paused_and_goes_on(server: Server, recorder:
     assert reporting.heard == ["cancelled"]
 
 
+@pytest.fixture
+def often(monkeypatch) -> None:
+    """Recorders that have nothing to tell ask more often than usual what is wanted."""
+    monkeypatch.setattr("towerlog.sdk.delivery.POLL_EVERY_S", 0.1)
+
+
+@pytest.mark.usefixtures("often")
 def test_a_cancel_reaches_the_runs_below(server: Server, recorder: Recorder) -> None:
     with recorder.record_run(agent="above") as above, recorder.record_run(agent="below") as below:
         assert recorder.flush(20)
@@ -172,6 +179,7 @@ def test_a_cancel_reaches_the_runs_below(server: Server, recorder: Recorder) -> 
     assert found[1]["parent_run_id"] == run_id
 
 
+@pytest.mark.usefixtures("often")
 def test_a_cancel_reaches_a_run_that_says_nothing(server: Server, recorder: Recorder) -> None:
     with recorder.record_run(agent="quiet") as run:
         assert recorder.flush(20)
@@ -213,8 +221,8 @@ def test_a_run_that_falls_silent_is_ended_as_lost_and_its_late_word_is_kept(tmp_
         watching.close()
 
 
+@pytest.mark.usefixtures("often")
 def test_a_run_that_is_there_but_says_nothing_is_not_given_up(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("towerlog.sdk.delivery.POLL_EVERY_S", 0.1)
     monkeypatch.setattr("towerlog.sdk.recorder.BEAT_S", 0.2)
     watching = Server(tmp_path / "watching", {**NO_LIMITS, "TOWERLOG_LOST_AFTER_SECONDS": "3"})
     recorder = Recorder(watching.start().base_url, ADMIN_KEY, spool_dir=tmp_path / "spool")
