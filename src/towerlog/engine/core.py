@@ -191,9 +191,9 @@ class Engine:
             case CreateRoute():
                 return await registry.create_route(plan, principal, command)
             case c.RetryRun():
-                return await reruns.retry_run(plan, self._store, principal, command)
+                return self._reads.judged(await reruns.retry_run(plan, self._store, principal, command))
             case c.ForkRun():
-                return await reruns.fork_run(plan, self._store, principal, command)
+                return self._reads.judged(await reruns.fork_run(plan, self._store, principal, command))
             case c.Claim() | c.ClaimRun() | c.Report() | c.Release() | c.Finish():
                 return await self._plan_lease(plan, principal, command)
             case _:

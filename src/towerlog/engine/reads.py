@@ -88,6 +88,10 @@ class Reads:
         """All that is known of a run; `tree`: with its descendants."""
         return await views.run_detail(self._store, principal, row, tree, self._now())
 
+    def judged(self, view: o.RunView) -> o.RunView:
+        """The view of a run that is not stored yet, with the verdict on its liveness."""
+        return views.judged(view, self._now())
+
     def _now(self) -> views.Now:
         return views.Now(self._clock.now_ms(), self._thresholds)
 

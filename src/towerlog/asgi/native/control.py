@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from towerlog.asgi.native import shapes
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.reading import decode, label, path_uuid
-from towerlog.dialects.views import RunDetail
+from towerlog.dialects.views import RunDetail, run_detail
 from towerlog.model.command import KillRun, SteerRun
 from towerlog.model.identity import Scope
 from towerlog.model.outcome import RunView
@@ -46,7 +45,7 @@ def _decode_kill(call: Call) -> KillRun:
 
 
 def _encode_run(outcome: RunView, call: Call) -> Reply:
-    return reply_json(shapes.run_of(outcome, call.settings.credits_per_dollar))
+    return reply_json(run_detail(outcome, call.settings.credits_per_dollar))
 
 
 ENDPOINTS = (
