@@ -138,6 +138,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("sdk.delivery", "BATCH_EVENTS", "events that a recorder sends at a time"),
         ("sdk.delivery", "BATCH_BYTES", "bytes that a recorder sends at a time, unless one event has more"),
         ("sdk.delivery", "LONGEST_PAUSE_S", "seconds between two tries of a recorder, unless the server asks for more"),
+        ("sdk.recorder", "BEAT_S", "seconds after which a recorder gives a sign of life for a run that says nothing"),
         ("sdk.encoding", "EVENT_BYTES_MAX", "bytes of an event; a larger one is cut"),
         ("sdk.encoding", "DEPTH_MAX", "levels of a value that is not plain JSON"),
         ("sdk.encoding", "NAMES_KEPT", "names of steps, tools and models that are remembered as they are sent"),

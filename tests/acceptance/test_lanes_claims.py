@@ -310,6 +310,10 @@ def test_the_queue_and_the_holders_are_listed(org, unique) -> None:
     assert workers.status_code == 200
     assert worker in workers.text
     assert held in workers.text
+    [mine] = ok(org.get("/api/agents/workers", params={"worker_id": worker}))["data"]
+    assert mine["runs"] == [held]
+    assert ok(org.get("/api/agents/workers", params={"worker_id": "nobody"}))["data"] == []
+    invalid(org.get("/api/agents/workers", params={"worker_id": "a/b"}), "worker_id")
 
 
 def test_an_unknown_state_is_refused(client) -> None:

@@ -30,10 +30,18 @@ def test_the_local_key_is_made_once_and_is_its_owners_alone(settings, tmp_path) 
     key = connect.local_key(settings)
     assert is_intact(key)
     assert connect.local_key(settings) == key
-    assert stat.S_IMODE((tmp_path / connect.KEY_FILE).stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / connect.COMMANDS.file).stat().st_mode) == 0o600
     keys = answered("keys", "list", "--data-dir", tmp_path)["data"]
-    assert [one["scopes"] for one in keys if one["name"] == connect.KEY_NAME] == [["ingest", "read", "control"]]
-    assert [file.name for file in tmp_path.glob(f"{connect.KEY_FILE}*")] == [connect.KEY_FILE]
+    assert [one["scopes"] for one in keys if one["name"] == connect.COMMANDS.name] == [["ingest", "read", "control"]]
+    assert [file.name for file in tmp_path.glob(f"{connect.COMMANDS.file}*")] == [connect.COMMANDS.file]
+
+
+def test_a_worker_has_a_key_of_its_own_that_may_do_less(settings, tmp_path) -> None:
+    key = connect.local_key(settings, connect.WORKERS)
+    assert connect.local_key(settings, connect.WORKERS) == key != connect.local_key(settings)
+    assert connect.server_of(settings, None, connect.WORKERS) == ("http://127.0.0.1:1234", key)
+    keys = answered("keys", "list", "--data-dir", tmp_path)["data"]
+    assert [one["scopes"] for one in keys if one["name"] == connect.WORKERS.name] == [["ingest", "worker"]]
 
 
 def test_two_at_once_use_the_same_key_and_leave_no_other(settings, tmp_path) -> None:
@@ -51,7 +59,7 @@ def test_two_at_once_use_the_same_key_and_leave_no_other(settings, tmp_path) -> 
     assert len(got) == 4
     assert len(set(got)) == 1
     keys = answered("keys", "list", "--data-dir", tmp_path)["data"]
-    good = [one for one in keys if one["name"] == connect.KEY_NAME and one["revoked_at"] is None]
+    good = [one for one in keys if one["name"] == connect.COMMANDS.name and one["revoked_at"] is None]
     assert len(good) == 1
 
 
@@ -65,13 +73,13 @@ def test_to_look_makes_no_store(tmp_path, monkeypatch) -> None:
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
 def test_a_key_that_others_could_read_is_not_used(settings, tmp_path, mode) -> None:
     connect.local_key(settings)
-    os.chmod(tmp_path / connect.KEY_FILE, mode)
+    os.chmod(tmp_path / connect.COMMANDS.file, mode)
     with pytest.raises(BadSetting, match="others"):
         connect.local_key(settings)
 
 
 def test_a_file_that_holds_no_key_is_not_sent_anywhere(settings, tmp_path) -> None:
-    file = tmp_path / connect.KEY_FILE
+    file = tmp_path / connect.COMMANDS.file
     file.write_text("something else")
     file.chmod(0o600)
     with pytest.raises(BadSetting, match="no key") as caught:
@@ -86,7 +94,7 @@ def test_the_local_key_goes_to_no_other_address(settings, monkeypatch, tmp_path)
     monkeypatch.delenv("TOWERLOG_URL")
     with pytest.raises(BadSetting, match="TOWERLOG_API_KEY"):
         connect.client_of(settings, "http://elsewhere")
-    assert not (tmp_path / connect.KEY_FILE).exists()
+    assert not (tmp_path / connect.COMMANDS.file).exists()
 
 
 def test_the_environment_wins_over_the_folder(settings, monkeypatch, tmp_path) -> None:
@@ -95,7 +103,7 @@ def test_the_environment_wins_over_the_folder(settings, monkeypatch, tmp_path) -
     monkeypatch.setenv("TOWERLOG_URL", "http://env:1")
     assert str(connect.client_of(settings, None).http.address) == "http://env:1"
     assert str(connect.client_of(settings, "http://flag:2").http.address) == "http://flag:2"
-    assert not (tmp_path / connect.KEY_FILE).exists()
+    assert not (tmp_path / connect.COMMANDS.file).exists()
 
 
 @pytest.mark.parametrize(

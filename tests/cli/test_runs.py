@@ -84,13 +84,14 @@ def test_delivery_cancel_and_liveness_are_shown_when_they_are_known() -> None:
         **ROW,
         "delivery": {"complete": False, "clients": [client]},
         "cancel": {"requested_at": "1", "delivered_at": "2", "acknowledged_at": None},
-        "liveness": {"verdict": "stalled"},
+        "liveness": {"verdict": "stalled", "process_at": "4", "progress_at": "3", "output_at": None},
     }
     with talking(reply(200, json.dumps(known).encode())) as talker:
         done = towerlog("runs", "show", "r", TOWERLOG_URL=talker.url, TOWERLOG_API_KEY="k")
     assert "running (stalled)" in done.stdout
     assert "missing 2–4, 6–6; 17 dropped by the sender" in done.stdout
     assert "requested 1, delivered 2\n" in done.stdout
+    assert "process 4, progress 3\n" in done.stdout
 
 
 def test_an_unknown_delivery_is_not_called_complete() -> None:
@@ -110,6 +111,27 @@ def test_a_run_is_cancelled_answered_and_the_refusals_have_words(server) -> None
     assert asking(server, "runs", "show", NOBODY).exit_code == exits.FOUND_WRONG
     assert asking(server, "runs", "ls", TOWERLOG_API_KEY="wrong").exit_code == exits.NO_PERMISSION
     assert asking(server, "runs", "ls", "--status", "nonsense").exit_code == exits.FOUND_WRONG
+
+
+def test_a_run_is_paused_resumed_and_killed(server) -> None:
+    name = unique("told")
+    told(server, "run_start", name)
+    run_id = run_id_of(server, name)
+    assert lines(server, "runs", "pause", run_id, "--reason", "lunch") == [f"Asked {run_id} to pause; it is running."]
+    told(server, "step", name)
+    assert told_json(server, "runs", "resume", run_id)["status"] == "running"
+    assert lines(server, "runs", "kill", run_id) == [f"Killed {run_id}; it is cancelled."]
+    assert told_json(server, "runs", "kill", run_id, "--reason", "again")["forced"] is True
+    assert lines(server, "runs", "tail", run_id) == [
+        "[run.started]",
+        "[run.pause_requested] lunch",
+        "[step]",
+        "[command.delivered] pause",
+        "[run.resume_requested]",
+        "[run.cancelled] forced: killed",
+    ]
+    assert asking(server, "runs", "pause", run_id).exit_code == exits.FOUND_WRONG
+    assert asking(server, "runs", "kill", NOBODY).exit_code == exits.FOUND_WRONG
 
 
 def test_input_is_taken_from_the_line_or_from_standard_input(server) -> None:

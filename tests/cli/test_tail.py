@@ -47,6 +47,18 @@ def test_a_line_is_not_ended_twice(capsys) -> None:
         ("step", {"name": "plan", "phase": "end", "duration_ms": 20}, "[step] plan end 20 ms"),
         ("step", {"foreign": True}, '[step] {"foreign": true}'),
         ("run.waiting_for_input", {"question": "Publish?"}, "[run.waiting_for_input] Publish?"),
+        ("run.cancel_requested", {"requested_by": "u"}, "[run.cancel_requested]"),
+        ("run.cancel_requested", {"reason": "enough"}, "[run.cancel_requested] enough"),
+        ("command.delivered", {"command_id": 3, "type": "cancel"}, "[command.delivered] cancel"),
+        ("command.acknowledged", {"command_id": 3, "type": "cancel"}, "[command.acknowledged] cancel"),
+        ("command.acknowledged", {"type": "pause", "note": "soon"}, "[command.acknowledged] pause: soon"),
+        ("run.cancelled", {"forced": True, "reason": "killed"}, "[run.cancelled] forced: killed"),
+        ("run.cancelled", {"forced": True}, "[run.cancelled] forced"),
+        ("run.cancelled", {"reason": "enough"}, "[run.cancelled] enough"),
+        ("run.pause_requested", {"reason": "lunch", "requested_by": "u"}, "[run.pause_requested] lunch"),
+        ("run.paused", {}, "[run.paused]"),
+        ("run.silent", {"silent_since": "t", "silent_seconds": 9}, "[run.silent] nothing heard since t"),
+        ("run.lost", {"error": "nothing was heard of it"}, "[run.lost] nothing was heard of it"),
         ("run.failed", {"error": {"code": 1}}, '[run.failed] {"code": 1}'),
         ("other", {"name": "n", "payload": {}}, '[other] {"name": "n", "payload": {}}'),
         ("run.started", {}, "[run.started]"),
@@ -65,6 +77,13 @@ def test_long_values_are_cut_and_lines_stay_lines() -> None:
 def test_a_delta_cannot_talk_to_the_terminal(capsys) -> None:
     said = printed(capsys, event("message.delta", content="\x1b]0;owned\x07\x9b2J"))
     assert said == "\\x1b]0;owned\\x07\\x9b2J\n"
+
+
+def test_signs_of_life_are_no_news(capsys) -> None:
+    beat = event("other", name="heartbeat")
+    delta = event("message.delta", content="a")
+    assert printed(capsys, delta, beat, delta) == "aa\n"
+    assert json.loads(printed(capsys, beat, as_json=True)) == dict(beat.raw)
 
 
 def test_data_that_is_no_object_breaks_nothing(capsys) -> None:

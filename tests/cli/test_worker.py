@@ -58,7 +58,9 @@ def test_labels_are_names_and_values() -> None:
 
 
 def test_settings_that_cannot_be_end_with_words(folder, monkeypatch) -> None:
+    # The command sets both, for the agents in its process.
     monkeypatch.setenv("TOWERLOG_API_KEY", "a key with spaces")
+    monkeypatch.setenv("TOWERLOG_URL", "http://127.0.0.1:9")
     done = CliRunner().invoke(main, ["worker", "--app", "served_here:app"])
     assert done.exit_code == 78
     assert "a key with spaces" not in done.output

@@ -222,6 +222,7 @@ def test_the_lists() -> None:
     for state in lane_requests.STATUS_OF:
         assert lane_requests.decode_lanes(call(query={"state": state, "limit": "3"})) == ListLanes(3, STATUSES[state])
     assert lane_requests.decode_workers(call(query={"limit": "200"})) == ListWorkers(200)
+    assert lane_requests.decode_workers(call(query={"worker_id": "w"})) == ListWorkers(50, "w")
     for query in [{"state": "sleeping"}, {"limit": "0"}]:
         with pytest.raises(errors.Invalid) as found:
             lane_requests.decode_lanes(call(query=query))

@@ -295,6 +295,8 @@ async def test_workers_are_those_whose_leases_run(rig: Rig) -> None:
     workers = (await rig.do(q.ListWorkers(10))).rows
     assert [(worker.worker_id, worker.run_ids) for worker in workers] == [("w1", (ids[1],)), ("w2", (ids[0], ids[2]))]
     assert [worker.worker_id for worker in (await rig.do(q.ListWorkers(1))).rows] == ["w1"]
+    assert (await rig.do(q.ListWorkers(1, "w2"))).rows == workers[1:]
+    assert (await rig.do(q.ListWorkers(1, "w"))).rows == []
     rig.clock.advance(1000)
     await rig.do(c.Report(ids[2], "w2", []))
     [left] = (await rig.do(q.ListWorkers(10))).rows

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import Any
 
+import towerlog
 from towerlog.sdk.app import App
 
 app = App()
@@ -113,3 +115,38 @@ async def counting(run: Any) -> int:
 async def huge(run: Any) -> str:
     """Returns more than the server takes in one event."""
     return "x" * 3_000_000
+
+
+@app.agent("pausing")
+async def pausing(run: Any) -> None:
+    """Speaks between places where it may be paused."""
+    while True:
+        await run.pause_point()
+        run.message_delta("tick ")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.Event().wait(), 0.02)
+
+
+@app.agent("stepping")
+async def stepping(run: Any) -> dict[str, Any]:
+    """Fails after its second step; whoever goes on from one of its checkpoints is told what was handed over."""
+    if run.resume is not None:
+        handed = {name: run.resume[name] for name in ("step_index", "history", "state")}
+        return {"input": run.input, "resume": handed}
+    run.checkpoint(["one"], step_index=1, state={"done": 1})
+    run.checkpoint(["one", "two"], step_index=2, state={"done": 2})
+    raise RuntimeError("after two steps")
+
+
+@app.agent("telling")
+async def telling(run: Any) -> dict[str, Any]:
+    """Returns what it was made with."""
+    return {"persona": run.persona, "route": run.route, "input": run.input, "agent": run.agent}
+
+
+@app.agent("nesting")
+def nesting(run: Any) -> bool:
+    """Reports a run of its own."""
+    with towerlog.record_run(agent="nested") as inner:
+        inner.message_delta("below")
+    return towerlog.flush(10)

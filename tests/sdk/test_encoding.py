@@ -114,7 +114,7 @@ def test_what_utf_8_cannot_say_is_replaced() -> None:
     [
         {"content": "x" * (EVENT_BYTES_MAX + 1)},
         {"history": [{"content": "y" * 50_000}] * 200, "step_index": 7},
-        {"history": [[1] * 1000] * 5000, "step_index": 7},
+        {"history": [[1] * 1000] * 2200, "step_index": 7},
         {f"key{number}": "z" * 100 for number in range(60_000)},
     ],
     ids=["one long text", "many long texts", "many numbers", "many members"],
@@ -128,6 +128,12 @@ def test_a_too_large_event_is_cut_and_says_so(data: dict[str, Any]) -> None:
     if "history" in data:
         assert found["data"]["step_index"] == 7
         assert isinstance(found["data"]["history"], list)
+
+
+@pytest.mark.parametrize(("length", "count", "kept"), [(70_000, 62, 65_536), (50_000, 200, 4_096), (5_000, 2_000, 256)])
+def test_strings_are_cut_no_shorter_than_they_must_be(length: int, count: int, kept: int) -> None:
+    found = strictly(encode_event({"data": {"texts": ["x" * length] * count}}))
+    assert found["data"]["texts"] == ["x" * kept + f"… [cut: {length} characters]"] * count
 
 
 def test_an_event_at_the_limit_is_whole() -> None:

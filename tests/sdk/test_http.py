@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from http.client import HTTPConnection
 
 import pytest
 
@@ -218,3 +219,44 @@ def test_no_more_connections_are_kept_than_the_bound() -> None:
         assert len(http._idle) <= address.IDLE_MAX
         assert not http._busy
         http.close()
+
+
+@pytest.mark.parametrize("verb", ["request", "stream"])
+def test_a_connection_that_is_closed_while_it_is_made_is_not_used(monkeypatch, verb) -> None:
+    connect = HTTPConnection.connect
+
+    def late(connection: HTTPConnection) -> None:
+        http.close()
+        connect(connection)
+
+    monkeypatch.setattr(HTTPConnection, "connect", late)
+    with talking(HANG) as talker:
+        http = Http(talker.url)
+        with pytest.raises(Unreachable, match="closed by its user"):
+            getattr(http, verb)("GET", "/")
+        assert talker.requests == []
+
+
+def test_a_kept_connection_that_is_closed_before_its_request_does_not_open_itself(monkeypatch) -> None:
+    def quiet(connection: HTTPConnection) -> bool:
+        http.close()
+        return True
+
+    with talking(reply(), HANG) as talker:
+        http = Http(talker.url)
+        http.request("GET", "/")
+        monkeypatch.setattr("towerlog.sdk.http._is_quiet", quiet)
+        with pytest.raises(Unreachable, match="closed by its user"):
+            http.request("GET", "/")
+        assert talker.connections == 1
+
+
+def test_closing_ends_a_stream_whose_server_closes_after_it() -> None:
+    said = stream(b"data: a\n", headers={"Connection": "close"}, whole=False).removesuffix(CLOSE) + HANG
+    with talking(said) as talker:
+        http = Http(talker.url)
+        lines = iter(http.stream("GET", "/"))
+        assert next(lines) == b"data: a"
+        http.close()
+        with pytest.raises(Unreachable):
+            next(lines)

@@ -15,6 +15,8 @@ from tests.support.sse import EventStream
 from tests.support.wait import wait_until
 
 CANCEL_DEADLINE_S = 2
+PROMPT_S = 2.0
+"""A tenth of what it takes where a command has to wait for the next renewal of a lease of a minute."""
 Start = Callable[..., WorkerProcess]
 
 
@@ -70,7 +72,7 @@ def test_a_run_streams_asks_is_answered_and_completes(server, key, control, thre
         asked_at = time.monotonic()
         control.answer(run_id, "yes")
         rest = [frame.json for frame in stream.rest() if frame.data]
-        assert time.monotonic() - asked_at < 1.0
+        assert time.monotonic() - asked_at < PROMPT_S
     spoken = [event["data"]["content"] for event in seen if event["type"] == "message.delta"]
     assert spoken == ["looking ", "found "]
     calls = [event["data"] for event in seen if event["type"] in ("tool.call", "tool.result")]
@@ -78,7 +80,8 @@ def test_a_run_streams_asks_is_answered_and_completes(server, key, control, thre
     assert calls[0]["arguments"] == {"q": "towers"}
     assert calls[1]["result"] == ["found"]
     assert calls[0]["tool_call_id"] == calls[1]["tool_call_id"]
-    assert [event["type"] for event in rest] == ["run.input", "command.acknowledged", "run.completed"]
+    taken = ["run.input", "command.delivered", "command.acknowledged", "run.completed"]
+    assert [event["type"] for event in rest] == taken
     assert rest[-1]["data"]["result"] == {"published": "yes"}
 
 
@@ -130,7 +133,7 @@ def waiting(control: Control, thread: str) -> str:
 
 
 @pytest.mark.parametrize("agent", ["polite", "checking", "researcher", "asking-sync"])
-def test_a_cancel_reaches_the_agent_within_a_second(control, thread, start, agent) -> None:
+def test_a_cancel_reaches_the_agent_promptly(control, thread, start, agent) -> None:
     start("--lease-seconds", "60")
     run_id = control.create(thread, agent)
     control.until(run_id, "waiting_for_input" if agent in ("researcher", "asking-sync") else "running")
@@ -139,7 +142,7 @@ def test_a_cancel_reaches_the_agent_within_a_second(control, thread, start, agen
     asked_at = time.monotonic()
     control.cancel(run_id)
     control.until(run_id, "cancelled")
-    assert time.monotonic() - asked_at < 1.0
+    assert time.monotonic() - asked_at < PROMPT_S
     assert "forced" not in control.events(run_id, "run.cancelled")[0]["data"]
     assert [event["data"]["type"] for event in control.events(run_id, "command.acknowledged")] == ["cancel"]
 

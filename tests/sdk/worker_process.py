@@ -20,13 +20,14 @@ SERVED = "tests.sdk.served_agents:app"
 
 
 class WorkerProcess:
-    """One worker; its log and its dead letters are in `folder`."""
+    """One worker; its log and its dead letters are in `folder`. Without a key it goes by the data folder."""
 
-    def __init__(self, server: Server, key: str, folder: Path, *options: str, app: str = SERVED) -> None:
+    def __init__(self, server: Server, key: str | None, folder: Path, *options: str, app: str = SERVED) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.log_path = folder / "worker.log"
-        env = clean_environment({"TOWERLOG_API_KEY": key, "TOWERLOG_URL": server.base_url})
+        named = {"TOWERLOG_API_KEY": key, "TOWERLOG_URL": server.base_url} if key else beside(server)
+        env = clean_environment(named)
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [executable(), "worker", "--app", app, *options],
@@ -63,6 +64,11 @@ class WorkerProcess:
         self.signal(signal.SIGTERM)
         assert wait_for_exit(self.process, END_DEADLINE_S), self.log
         return self.process.returncode
+
+
+def beside(server: Server) -> dict[str, str]:
+    """The settings of a command on the machine of a server."""
+    return {"TOWERLOG_DATA_DIR": str(server.data_dir), "TOWERLOG_PORT": str(server.port)}
 
 
 class Control:

@@ -1,8 +1,8 @@
 """How a command reaches a server: the address, the key, and the key file of the local data folder.
 
 With TOWERLOG_API_KEY that key is used. Without one, and without another address, a key of the local store is: it is
-made at first use, as `towerlog keys create` would, kept in `cli.key` in the data folder, readable by its owner alone,
-and sent to the address that the settings name and to no other.
+made at first use, as `towerlog keys create` would, kept in the data folder (`cli.key`, and `worker.key` for workers),
+readable by its owner alone, and sent to the address that the settings name and to no other.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,22 @@ from towerlog.model.keys import is_intact
 from towerlog.sdk.client import Client
 from towerlog.server import existing_database, open_identities
 
-KEY_FILE = "cli.key"
-KEY_NAME = "towerlog command line"
-KEY_SCOPES = (Scope.INGEST, Scope.READ, Scope.CONTROL)
-"""What the commands need; who may use the data folder may do all of it anyway."""
 OWNER_ONLY = 0o600
+
+
+@dataclass(frozen=True)
+class LocalKey:
+    """A key of the data folder: its file, its name in the list of keys, and what it is good for."""
+
+    file: str
+    name: str
+    scopes: tuple[Scope, ...]
+
+
+COMMANDS = LocalKey("cli.key", "towerlog command line", (Scope.INGEST, Scope.READ, Scope.CONTROL))
+"""What the commands need; who may use the data folder may do all of it anyway."""
+WORKERS = LocalKey("worker.key", "towerlog worker", (Scope.INGEST, Scope.WORKER))
+"""What a worker needs, and the agents in its process, who need not be trusted with more."""
 
 
 def with_client(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,14 +62,19 @@ def with_client(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def client_of(settings: Settings, url: str | None) -> Client:
     """A client with the key that belongs to the address. Raises BadSetting where there is none."""
+    try:
+        return Client(*server_of(settings, url, COMMANDS))
+    except ValueError as error:
+        raise BadSetting(str(error)) from None
+
+
+def server_of(settings: Settings, url: str | None, local: LocalKey) -> tuple[str, str]:
+    """The server's address and the key that belongs to it. Raises BadSetting where there is none."""
     named = url or os.environ.get("TOWERLOG_URL")
     key = os.environ.get("TOWERLOG_API_KEY")
     if not key and named:
         raise BadSetting("TOWERLOG_API_KEY is not set; the local data folder's key is for the local server alone")
-    try:
-        return Client(named or local_url(settings), key or local_key(settings))
-    except ValueError as error:
-        raise BadSetting(str(error)) from None
+    return named or local_url(settings), key or local_key(settings, local)
 
 
 def local_url(settings: Settings) -> str:
@@ -66,13 +83,13 @@ def local_url(settings: Settings) -> str:
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
-def local_key(settings: Settings) -> str:
+def local_key(settings: Settings, local: LocalKey = COMMANDS) -> str:
     """The key in the data folder's file, made when there is none. Raises FileNotFoundError where there is no store."""
-    file = existing_database(settings).parent / KEY_FILE
+    file = existing_database(settings).parent / local.file
     try:
         return read_key(file)
     except FileNotFoundError:
-        return asyncio.run(_made(settings, file))
+        return asyncio.run(_made(settings, local, file))
 
 
 def read_key(file: Path) -> str:
@@ -89,7 +106,7 @@ def read_key(file: Path) -> str:
     return key
 
 
-async def _made(settings: Settings, file: Path) -> str:
+async def _made(settings: Settings, local: LocalKey, file: Path) -> str:
     """Mints a key and writes its file whole or not at all; where two do so at once, one file wins and both use it."""
     clock = SystemClock()
     ids = SystemIds(clock)
@@ -99,7 +116,7 @@ async def _made(settings: Settings, file: Path) -> str:
         if org is None:
             raise NotFound("organisation", f"There is no organisation {DEFAULT_ORG!r}: set TOWERLOG_API_KEY.")
         user = identities.first_user(org.org)
-        minted = mint_key(clock, ids, org.org, user.user_id, KEY_NAME, KEY_SCOPES)
+        minted = mint_key(clock, ids, org.org, user.user_id, local.name, local.scopes)
         identities.key_put(minted.key)
         if _written(file, minted.text, ids.token(8)):
             return minted.text

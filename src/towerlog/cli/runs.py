@@ -14,7 +14,7 @@ from towerlog.cli.foreign import json_line
 from towerlog.cli.output import answer, say, show_fields, show_table
 from towerlog.cli.tail import show_tail
 from towerlog.sdk.client import Client
-from towerlog.sdk.shapes import Delivery, Run
+from towerlog.sdk.shapes import Delivery, Liveness, Run
 
 COLUMNS = ("RUN ID", "STATUS", "AGENT", "THREAD", "CREATED", "TOOK", "IN", "OUT", "COST")
 CANCEL_STAGES = ("requested", "delivered", "acknowledged", "stopped", "forced")
@@ -93,6 +93,7 @@ def _show(run: Run) -> None:
             ("question", run.question),
             ("error", run.error),
             ("cancel", _cancel(run)),
+            ("last heard", _heard(run.liveness)),
             ("resumed from", run.resumed_from),
             ("retry of", run.retry_of),
             ("input", _json(run.input)),
@@ -128,6 +129,14 @@ def _delivery(delivery: Delivery | None) -> str | None:
     return "; ".join(said) or "incomplete"
 
 
+def _heard(liveness: Liveness | None) -> str | None:
+    """The three clocks, of a run that goes on."""
+    if liveness is None or liveness.verdict is None:
+        return None
+    clocks = {name: getattr(liveness, f"{name}_at") for name in ("process", "progress", "output")}
+    return ", ".join(f"{name} {at}" for name, at in clocks.items() if at) or None
+
+
 def _cancel(run: Run) -> str | None:
     """The stages that it has come through."""
     if run.cancel is None:
@@ -158,6 +167,37 @@ def cancel_run(client: Client, run_id: str, reason: str | None, as_json: bool) -
     client.cancel_run(run_id, reason)
     words = f"Asked for the end of {run_id}; `towerlog runs show` tells how far it has come."
     answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(words))
+
+
+@runs.command("pause")
+@with_client
+@click.argument("run_id")
+@click.option("--reason", help="Why; it stands in the log.")
+def pause_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
+    """Asks a run's agent to wait: it is paused when the agent says so."""
+    _steered(client.pause_run(run_id, reason), as_json, "Asked {} to pause; it is {}.")
+
+
+@runs.command("resume")
+@with_client
+@click.argument("run_id")
+@click.option("--reason", help="Why; it stands in the log.")
+def resume_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
+    """Asks the agent of a paused run to go on."""
+    _steered(client.resume_run(run_id, reason), as_json, "Asked {} to go on; it is {}.")
+
+
+@runs.command("kill")
+@with_client
+@click.argument("run_id")
+@click.option("--reason", help="Why; it stands in the log.")
+def kill_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
+    """Ends a run and the runs below it now, without waiting for their agents."""
+    _steered(client.kill_run(run_id, reason), as_json, "Killed {}; it is {}.")
+
+
+def _steered(run: Run, as_json: bool, words: str) -> None:
+    answer(as_json, dict(run.raw), lambda: say(words.format(run.run_id, run.status)))
 
 
 @runs.command("input")

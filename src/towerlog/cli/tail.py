@@ -46,6 +46,8 @@ class Screen:
             note(words_of_gap(event))
             return
         data = event.data if isinstance(event.data, dict) else {}
+        if event.type == "other" and data.get("name") == "heartbeat":
+            return
         if event.type == "message.delta":
             self._write(visible_text(str(data.get("content", ""))))
             return
@@ -107,6 +109,16 @@ def _step(data: Mapping[str, Any]) -> str:
     return " ".join(str(word) for word in words if word) or _short(data or None)
 
 
+def _cancelled(data: Mapping[str, Any]) -> str:
+    words = ("forced" if data.get("forced") else "", _short(data.get("reason")))
+    return ": ".join(word for word in words if word)
+
+
+def _acknowledged(data: Mapping[str, Any]) -> str:
+    words = (_short(data.get("type")), _short(data.get("note")))
+    return ": ".join(word for word in words if word)
+
+
 def _took(data: Mapping[str, Any]) -> str:
     milliseconds = data.get("duration_ms")
     return duration(milliseconds) if isinstance(milliseconds, int | float) else ""
@@ -138,6 +150,13 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "run.input": _member("content"),
     "run.completed": _member("result"),
     "run.failed": _member("error"),
-    "run.cancelled": _member("reason"),
+    "run.lost": _member("error"),
+    "run.silent": lambda data: f"nothing heard since {data.get('silent_since')}",
+    "run.cancel_requested": _member("reason"),
+    "run.cancelled": _cancelled,
+    "run.pause_requested": _member("reason"),
+    "run.resume_requested": _member("reason"),
+    "command.delivered": _member("type"),
+    "command.acknowledged": _acknowledged,
     "lane.claimed": _member("worker_id"),
 }

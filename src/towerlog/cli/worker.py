@@ -8,27 +8,22 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from towerlog.cli.exits import FOUND_WRONG, exit_codes, explained
+from towerlog.cli.connect import WORKERS, server_of
+from towerlog.cli.exits import FOUND_WRONG, exit_codes
+from towerlog.cli.options import with_settings
 from towerlog.cli.output import note
-from towerlog.config import BadSetting
+from towerlog.config import BadSetting, Settings
 from towerlog.sdk import execute as execution
 from towerlog.sdk.app import App
 from towerlog.sdk.async_http import AsyncHttp
 from towerlog.sdk.default import default_recorder
 from towerlog.sdk.errors import ApiError
 from towerlog.sdk.worker import Worker
-
-DEFAULT_URL = "http://127.0.0.1:8700"
-
-url_option = click.option(
-    "--url", envvar="TOWERLOG_URL", default=DEFAULT_URL, show_default=True, help="The server; also TOWERLOG_URL."
-)
 
 
 @click.command(epilog=f"\b\nExit codes:\n{exit_codes()}")
@@ -49,36 +44,28 @@ url_option = click.option(
     show_default=True,
     help="What running agents get after SIGTERM.",
 )
-@url_option
-@explained
-def worker(
-    target: str, concurrency: int, labels: tuple[str, ...], lease_seconds: int, drain_seconds: float, url: str
-) -> None:
+@click.option("--url", help="The server's address; default: TOWERLOG_URL, else the settings' own.")
+@with_settings()
+def worker(settings: Settings, target: str, labels: tuple[str, ...], url: str | None, **numbers: Any) -> None:
     """Serves the agents of an App: claims runs, carries them out, until SIGTERM or Ctrl-C.
 
-    The key comes from TOWERLOG_API_KEY and needs the scope `worker`. The first SIGTERM begins the drain: running agents
-    get their time, then their runs go back to the queue. A second one ends the wait.
+    The key comes from TOWERLOG_API_KEY and needs the scope `worker`; beside a server of this machine, the data
+    folder's own does. The first SIGTERM begins the drain: running agents get their time, then their runs go back to
+    the queue. A second one ends the wait.
     """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    address, key = server_of(settings, url, WORKERS)
     # The runs that agents begin themselves go where this worker works.
-    os.environ["TOWERLOG_URL"] = url
+    os.environ.update(TOWERLOG_URL=address, TOWERLOG_API_KEY=key)
     app = load_app(target)
-    asyncio.run(_work(app, url, concurrency, read_labels(labels), lease_seconds, drain_seconds))
+    asyncio.run(_work(app, address, key, labels=read_labels(labels), **numbers))
 
 
-async def _work(
-    app: App, url: str, concurrency: int, labels: Mapping[str, str], lease_seconds: int, drain_seconds: float
-) -> None:
+async def _work(app: App, url: str, key: str, **options: Any) -> None:
+    """`options` as a `Worker` has them."""
     try:
-        http = AsyncHttp(url, os.environ.get("TOWERLOG_API_KEY"))
-        made = Worker(
-            app,
-            http,
-            concurrency=concurrency,
-            labels=labels,
-            lease_seconds=lease_seconds,
-            drain_seconds=drain_seconds,
-        )
+        http = AsyncHttp(url, key)
+        made = Worker(app, http, **options)
     except ValueError as error:
         raise BadSetting(str(error)) from None
     loop = asyncio.get_running_loop()

@@ -18,6 +18,7 @@ from towerlog.dialects.reading import (
     decode,
     invalid,
     one_line,
+    optional_id,
     path_uuid,
     query_int,
     refuse,
@@ -146,9 +147,10 @@ class LanesQuery(msgspec.Struct):
 
 
 class WorkersQuery(msgspec.Struct):
-    """How many workers."""
+    """How many workers; `worker_id` asks for that one alone."""
 
     limit: int = USUAL_PAGE
+    worker_id: str | None = None
 
 
 _REPORT = msgspec.json.Decoder(ReportBody)
@@ -236,7 +238,7 @@ def decode_lanes(call: Call) -> ListLanes:
 
 def decode_workers(call: Call) -> ListWorkers:
     """Who holds what."""
-    return ListWorkers(_limit(call))
+    return ListWorkers(_limit(call), optional_id(call.query.get("worker_id"), "worker_id"))
 
 
 def _limit(call: Call) -> int:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import assert_never
 
-import msgspec
-
 from towerlog.ambient import Clock
 from towerlog.engine import registry, views
 from towerlog.engine.usage_report import usage_page
@@ -17,7 +15,7 @@ from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import Event, EventType
 from towerlog.model.identity import Principal
 from towerlog.model.lease import Lane, LaneState
-from towerlog.model.liveness import USUAL, Thresholds, liveness_of
+from towerlog.model.liveness import USUAL, Thresholds
 from towerlog.model.registry import GetPersona, GetRoute, ListPersonas, ListRoutes
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store
@@ -91,9 +89,8 @@ class Reads:
         return await views.run_detail(self._store, principal, row, tree, self._now())
 
     def judged(self, view: o.RunView) -> o.RunView:
-        """A run that was made just now, with its verdict."""
-        now = self._now()
-        return msgspec.structs.replace(view, liveness=liveness_of(view.row, [], now.wall_ms, now.thresholds))
+        """The view of a run that is not stored yet, with the verdict on its liveness."""
+        return views.judged(view, self._now())
 
     def _now(self) -> views.Now:
         return views.Now(self._clock.now_ms(), self._thresholds)
@@ -194,7 +191,8 @@ class Reads:
         now = self._clock.steady_ms()
         if isinstance(command, q.ListWorkers):
             lanes = await self._store.lanes_held(principal.org, MAX_LANES_HELD)
-            return o.Page(await self._workers(principal, [lane for lane in lanes if lane.is_held(now)], command.limit))
+            wanted = [lane for lane in lanes if lane.is_held(now) and command.worker_id in (None, lane.worker_id)]
+            return o.Page(await self._workers(principal, wanted, command.limit))
         lanes = await self._store.lanes(principal.org, MAX_LANES, command.statuses)
         runs = await self._store.runs_by_number(principal.org, [lane.run for lane in lanes]) if lanes else {}
         agents = await self._store.agents_named(principal.org, {row.agent or "" for row in runs.values()})

@@ -133,9 +133,10 @@ class ListLanes(msgspec.Struct, frozen=True, gc=False):
 
 
 class ListWorkers(msgspec.Struct, frozen=True, gc=False):
-    """Who holds what."""
+    """Who holds what; of one worker alone, where it is named."""
 
     limit: int
+    worker_id: str | None = None
 
 
 class ListKeys(msgspec.Struct, frozen=True, gc=False):

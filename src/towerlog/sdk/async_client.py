@@ -231,9 +231,9 @@ class AsyncClient:
         """Runs that wait for a worker (`state="queued"`) or are held by one (`"held"`), oldest first."""
         return await self._send(endpoints.get_queue(state, limit))
 
-    async def list_workers(self, limit: int | None = None) -> tuple[fleet.Worker, ...]:
-        """Who holds what."""
-        return await self._send(endpoints.list_workers(limit))
+    async def list_workers(self, limit: int | None = None, worker_id: str | None = None) -> tuple[fleet.Worker, ...]:
+        """Who holds what; `worker_id` asks for that one alone."""
+        return await self._send(endpoints.list_workers(limit, worker_id))
 
     def list_usage(self, by: str = "hour", **filters: Any) -> AsyncIterator[fleet.UsageTotal]:
         """Tokens, money and counts by hour, agent or model. Filters: since, until, agent, model."""

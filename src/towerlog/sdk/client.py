@@ -244,9 +244,9 @@ class Client:
         """Runs that wait for a worker (`state="queued"`) or are held by one (`"held"`), oldest first."""
         return self._send(endpoints.get_queue(state, limit))
 
-    def list_workers(self, limit: int | None = None) -> tuple[fleet.Worker, ...]:
-        """Who holds what."""
-        return self._send(endpoints.list_workers(limit))
+    def list_workers(self, limit: int | None = None, worker_id: str | None = None) -> tuple[fleet.Worker, ...]:
+        """Who holds what; `worker_id` asks for that one alone."""
+        return self._send(endpoints.list_workers(limit, worker_id))
 
     def list_usage(self, by: str = "hour", **filters: Any) -> Iterator[fleet.UsageTotal]:
         """Tokens, money and counts by hour, agent or model. Filters: since, until, agent, model."""

@@ -46,6 +46,7 @@ class Hooks:
 
     open_door: Callable[[], Door]
     going_on: Callable[[], list[str]]
+    beat: Callable[[], None]
     commanded: Callable[[dict[str, Any]], None]
     notice: Callable[[Range], bytes]
     adopts: Sequence[Path]
@@ -176,6 +177,7 @@ class Delivery:
                 if time.monotonic() >= adopt_at:
                     adopt_at = time.monotonic() + ADOPT_EVERY_S
                     self._adopt()
+                self._hooks.beat()
                 self._drain()
                 self._idle(adopt_at)
             except Exception as error:

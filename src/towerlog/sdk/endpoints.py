@@ -186,9 +186,10 @@ def get_queue(state: str | None, limit: int | None) -> Call[fleet.Queue]:
     return call("GET", "/api/v1/lanes", fleet.Queue.read, query={"state": state, "limit": limit})
 
 
-def list_workers(limit: int | None) -> Call[tuple[fleet.Worker, ...]]:
+def list_workers(limit: int | None, worker_id: str | None) -> Call[tuple[fleet.Worker, ...]]:
     """Who holds what."""
-    return call("GET", "/api/v1/workers", _many_in_data(fleet.Worker), query={"limit": limit})
+    query = {"limit": limit, "worker_id": worker_id}
+    return call("GET", "/api/v1/workers", _many_in_data(fleet.Worker), query=query)
 
 
 def list_usage(by: str, limit: int = PAGE, **filters: Any) -> Listing[fleet.UsageTotal]:

@@ -37,6 +37,7 @@ __all__ = ["Http", "Response", "Stream"]
 
 CHUNK_BYTES = 65_536
 SAFE_METHODS = frozenset({"GET", "HEAD"})
+CLOSED = "closed by its user"
 
 
 class _Stale(Exception):
@@ -116,7 +117,8 @@ class Http:
         self._process_id = os.getpid()
         self._lock = threading.Lock()
         self._idle: deque[http.client.HTTPConnection] = deque(maxlen=IDLE_MAX)
-        self._busy: set[http.client.HTTPConnection] = set()
+        self._busy: dict[http.client.HTTPConnection, socket.socket | None] = {}
+        """Each with its socket, of which the connection lets go when the server says that it will close."""
 
     def __repr__(self) -> str:
         return f"Http({str(self.address)!r})"
@@ -177,10 +179,11 @@ class Http:
     def close(self) -> None:
         """Closes every connection; requests under way in other threads fail with Unreachable. Can be used again."""
         with self._lock:
-            connections = [*self._idle, *self._busy]
+            sockets = dict.fromkeys(self._idle) | self._busy
             self._idle.clear()
             self._busy.clear()
-        for connection in connections:
+        for connection, sock in sockets.items():
+            _wake(sock)
             _shut(connection)
 
     def _prepared(self, path: str, headers: Mapping[str, str] | None) -> tuple[str, dict[str, str]]:
@@ -222,7 +225,7 @@ class Http:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
                 if connection is not None:
-                    self._busy.add(connection)
+                    self._busy[connection] = connection.sock
             if connection is None:
                 return self._opened(ends_at), False
             if _is_quiet(connection):
@@ -236,20 +239,30 @@ class Http:
             connection = http.client.HTTPConnection(address.host, address.port, timeout=seconds)
         else:
             connection = http.client.HTTPSConnection(address.host, address.port, timeout=seconds, context=self._tls)
+        # One that was closed while it was taken for a request must not open itself again.
+        connection.auto_open = 0
         with self._lock:
-            self._busy.add(connection)
+            self._busy[connection] = None
         try:
             connection.connect()
         except OSError as error:
             self._drop(connection)
             raise Unreachable(f"{address}: {_words(error)}") from None
+        with self._lock:
+            # `close` finds no socket to wake in a connection that is being made.
+            is_wanted = connection in self._busy
+            if is_wanted:
+                self._busy[connection] = connection.sock
+        if not is_wanted:
+            _shut(connection)
+            raise Unreachable(f"{address}: {CLOSED}")
         return connection
 
     def _give_back(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
         with self._lock:
             # One that is not busy any more was closed by `close` meanwhile.
             keep = connection in self._busy and not response.will_close and len(self._idle) < IDLE_MAX
-            self._busy.discard(connection)
+            self._busy.pop(connection, None)
             if keep:
                 self._idle.append(connection)
         if not keep:
@@ -257,7 +270,7 @@ class Http:
 
     def _drop(self, connection: http.client.HTTPConnection) -> None:
         with self._lock:
-            self._busy.discard(connection)
+            self._busy.pop(connection, None)
         _shut(connection)
 
 
@@ -318,6 +331,9 @@ def _words(error: Exception) -> str:
         return "the server took too long"
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
-    return {"RemoteDisconnected": "the server closed the connection", "IncompleteRead": "the reply broke off"}.get(
-        type(error).__name__, f"the reply is not HTTP ({type(error).__name__})"
-    )
+    known = {
+        "RemoteDisconnected": "the server closed the connection",
+        "IncompleteRead": "the reply broke off",
+        "NotConnected": CLOSED,
+    }
+    return known.get(type(error).__name__, f"the reply is not HTTP ({type(error).__name__})")

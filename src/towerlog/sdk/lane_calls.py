@@ -9,15 +9,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from towerlog.sdk.async_http import AsyncHttp, Response
 from towerlog.sdk.errors import ApiError, BadAnswer
 
 CLAIM = "/api/agents/runs/claim"
+WORKERS = "/api/agents/workers"
 SLACK_S = 10.0
 """How much longer than it was asked to wait a server may take."""
-MOST_WORKERS = 200
-"""The largest page that a server gives."""
 
 Json = dict[str, Any]
 
@@ -53,7 +53,7 @@ class LaneCalls:
 
     async def held(self) -> list[str]:
         """The runs that the server believes this worker to hold. Raises ApiError, Unreachable."""
-        reply = await self._http.request("GET", f"/api/agents/workers?limit={MOST_WORKERS}", timeout_s=SLACK_S)
+        reply = await self._http.request("GET", f"{WORKERS}?worker_id={quote(self._worker_id)}", timeout_s=SLACK_S)
         found = _object(_accepted(reply)).get("data", [])
         return [run_id for worker in found if worker["worker_id"] == self._worker_id for run_id in worker["runs"]]
 

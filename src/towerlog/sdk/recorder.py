@@ -31,6 +31,8 @@ from towerlog.sdk.spool import Overflow, spool_folder, spool_root
 
 MEMORY_BYTES = 8 * 1024 * 1024
 SPOOL_BYTES = 256 * 1024 * 1024
+BEAT_S = 60.0
+"""How long a run that goes on may say nothing before it is said for it that it is there."""
 EXIT_S = 2.0
 """How long the end of the program waits for what was not delivered; the rest is on disk for the next one."""
 
@@ -67,6 +69,12 @@ class Channel:
         self._lock = threading.RLock()
         self._office: Office | None = None
         self._number = 0
+        self._told_at = time.monotonic()
+
+    @property
+    def quiet_s(self) -> float:
+        """For how long nothing was told."""
+        return time.monotonic() - self._told_at
 
     @property
     def home(self) -> object:
@@ -77,6 +85,7 @@ class Channel:
         """Never blocks, never raises."""
         try:
             with self._lock:
+                self._told_at = time.monotonic()
                 office = self._recorder.office
                 number = self.number(office)
                 # The event is the sink's from here on, so it is stamped itself and not a copy of it.
@@ -224,7 +233,9 @@ class Recorder:
     def _opened(self) -> Office:
         losses = Losses()
         backlog = Backlog(uuid7(), self._home, losses, self._memory_bytes, self._spool_bytes, self._overflow)
-        hooks = Hooks(self._door, self._going_on, self._commanded, self._notice, self._adopts, self._longest_pause_s)
+        hooks = Hooks(
+            self._door, self._going_on, self._beat, self._commanded, self._notice, self._adopts, self._longest_pause_s
+        )
         return Office(losses, backlog, Delivery(backlog, losses, hooks))
 
     def _door(self) -> Http:
@@ -235,6 +246,13 @@ class Recorder:
     def _going_on(self) -> list[str]:
         """The runs that have not ended."""
         return [run_key for run_key, run in list(self._runs.items()) if not run.ended]
+
+    def _beat(self) -> None:
+        """For each run that goes on and has told nothing for long."""
+        for run_key, run in list(self._runs.items()):
+            channel = self._channels.get(run_key)
+            if channel is not None and not run.ended and channel.quiet_s >= BEAT_S:
+                run.beat()
 
     def _commanded(self, command: dict[str, Any]) -> None:
         run = self._runs.get(str(command.get("run_key")))

@@ -199,6 +199,13 @@ class BaseRun:
         else:
             self.fail(error)
 
+    def beat(self) -> None:
+        """A sign of life and nothing more, so that a run which says nothing for long is not taken for a lost one."""
+        event: dict[str, Any] = {"type": "other", "data": {"name": "heartbeat"}}
+        if self.agent is not None:
+            event["agent"] = self.agent
+        self.sink.put(event)
+
     def _end(self, event_type: str, data: dict[str, Any]) -> None:
         if not self.ended:
             self._settle_mark()

@@ -53,7 +53,9 @@ async def test_the_queue_and_who_holds_what(say: Any, clock: HandClock) -> None:
     assert [lane["run_id"] for lane in (await say("GET", "/api/v1/lanes?state=queued")).json["data"]] == [waiting]
     (worker,) = (await say("GET", "/api/v1/workers")).json["data"]
     assert (worker["worker_id"], worker["run_ids"]) == ("w", [held])
-    for wrong in ("lanes?state=nonsense", "lanes?limit=0", "workers?limit=x"):
+    assert (await say("GET", "/api/v1/workers?worker_id=w")).json["data"] == [worker]
+    assert (await say("GET", "/api/v1/workers?worker_id=x")).json["data"] == []
+    for wrong in ("lanes?state=nonsense", "lanes?limit=0", "workers?limit=x", f"workers?worker_id={'w' * 201}"):
         assert (await say("GET", f"/api/v1/{wrong}")).status == 422
 
 

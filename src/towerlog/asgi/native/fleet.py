@@ -10,7 +10,7 @@ from towerlog.asgi.native import shapes
 from towerlog.asgi.native.cursors import read_cursor
 from towerlog.asgi.native.lists import WHOLE_LIST, Listing, PageQuery, limit_of, page_reply
 from towerlog.dialects.base import MAX_LABEL, Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.reading import decode, label, path_uuid, query_int, refuse, text_id, when
+from towerlog.dialects.reading import decode, label, optional_id, path_uuid, query_int, refuse, text_id, when
 from towerlog.model.command import RegisterAgent
 from towerlog.model.identity import Scope
 from towerlog.model.outcome import AgentView, LaneCounts, LaneView, Page
@@ -41,10 +41,11 @@ class LanesQuery(msgspec.Struct, frozen=True):
     limit: int = WHOLE_LIST
 
 
-class LimitQuery(msgspec.Struct, frozen=True):
-    """How many."""
+class WorkersQuery(msgspec.Struct, frozen=True):
+    """How many; `worker_id` asks for that one alone."""
 
     limit: int = WHOLE_LIST
+    worker_id: str | None = None
 
 
 class UsageQuery(PageQuery, frozen=True):
@@ -118,7 +119,7 @@ def _encode_lanes(outcome: LaneCounts, call: Call) -> Reply:
 
 
 def _decode_workers(call: Call) -> ListWorkers:
-    return ListWorkers(_whole_limit(call))
+    return ListWorkers(_whole_limit(call), optional_id(call.query.get("worker_id"), "worker_id"))
 
 
 def _encode_workers(outcome: Page, call: Call) -> Reply:
@@ -164,7 +165,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "GET", "/api/v1/workers", "list_workers", "Who holds what.", READ, _decode_workers, _encode_workers,
-        query=LimitQuery, reply=Listing[shapes.Worker],
+        query=WorkersQuery, reply=Listing[shapes.Worker],
     ),
     Endpoint(
         "GET", "/api/v1/usage", "get_usage", "Tokens, money and counts by hour, agent or model.", READ,
