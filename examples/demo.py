@@ -239,7 +239,7 @@ def orders(wire: Wire, waiting: list[str]) -> dict[str, str]:
     tail = f"TOWERLOG_URL={wire.url} TOWERLOG_API_KEY={wire.key} {TOWERLOG} runs tail"
     return {
         "create a run; towerlog worker claims it within moments": (
-            f'{send} \'{wire.url}/v1/threads/mine/runs\' -d \'{{"agent": "counter", "input": "docs/concepts"}}\''
+            f'{send} \'{wire.url}/v1/threads/mine/runs\' -d \'{{"agent": "counter", "input": "docs/guides"}}\''
         ),
         "a run that waits for an answer, on your terminal until its end (Ctrl-C lets go of it)": f"{tail} {to_answer}",
         "answer it": f"{send} '{wire.url}/v1/runs/{to_answer}/input' -d '{{\"content\": \"yes\"}}'",

@@ -1,5 +1,7 @@
 """Spans: a step is one event or two, a tool call always two, and each knows the one it is inside of."""
 
+from contextvars import copy_context
+
 import pytest
 
 from tests.sdk.support.sinks import ListSink
@@ -86,3 +88,36 @@ def test_a_tool_call_ends_once(run: Run, sink: ListSink) -> None:
     call.finish()
     call.finish()
     assert sink.types == ["tool.call", "tool.result"]
+
+
+def test_spans_that_end_crosswise_leave_nothing_behind(run: Run, sink: ListSink) -> None:
+    """As those of two generators do that take turns."""
+    first, second = run.tool_call("first"), run.tool_call("second")
+    first.begin()
+    second.begin()
+    first.finish()
+    run.step("between")
+    second.finish()
+    run.step("after")
+    said = {data.get("name") or data["tool"]: data.get("parent_span_id") for data in sink.data}
+    assert said == {"first": None, "second": first.tool_call_id, "between": second.tool_call_id, "after": None}
+
+
+def test_an_open_span_of_another_run_is_no_parent(run: Run, sink: ListSink) -> None:
+    other = Run(ListSink(), "other")
+    never_finished = other.tool_call("endless").begin()
+    with run.step("mine") as mine:
+        run.step("inner")
+    assert [data.get("parent_span_id") for data in sink.data] == [None, mine.span_id, None]
+    never_finished.finish()
+    with other.step("again"), run.tool_call("nested") as nested:
+        other.step("deep")
+    assert nested.tool_call_id is not None
+    assert "parent_span_id" not in sink.data[-2]
+
+
+def test_a_span_that_ends_in_another_context_is_no_parent_where_it_began(run: Run, sink: ListSink) -> None:
+    call = run.tool_call("elsewhere").begin()
+    copy_context().run(call.finish)
+    run.step("after")
+    assert "parent_span_id" not in sink.data[-1]

@@ -1,20 +1,19 @@
 """What lasts within a run: a step and a tool call. Each tells its beginning, its end, how long it took, how it went.
 
-Which span is the current one travels in a context variable, so that a step inside a step knows its parent.
+Which span is the current one travels in a context variable, so that a step inside a step knows its parent. Spans may
+end in any order, and in other contexts than they began in: what has ended, or belongs to another run, is no parent.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Protocol
 
 from towerlog.sdk.encoding import describe, name_text
 from towerlog.sdk.ids import uuid7
-
-_current_span: ContextVar[str | None] = ContextVar("towerlog_span", default=None)
 
 
 class Teller(Protocol):
@@ -32,8 +31,8 @@ class Span:
         self._run = run
         self._began_ns: int | None = None
         self._ended = False
+        self._outer: Span | None = None
         self._parent: str | None = None
-        self._token: Token[str | None] | None = None
 
     @property
     def span_id(self) -> str:
@@ -43,8 +42,9 @@ class Span:
         return self._span_id
 
     def _open(self) -> None:
-        self._parent = _current_span.get()
-        self._token = _current_span.set(self.span_id)
+        self._outer = _open_one()
+        self._parent = _parent_in(self._run)
+        _current_span.set(self)
         self._began_ns = time.monotonic_ns()
 
     def _close(self) -> int | None:
@@ -52,11 +52,27 @@ class Span:
         if self._began_ns is None or self._ended:
             return None
         self._ended = True
-        if self._token is not None:
-            # A span may be closed in another context than it was opened in: then there is nothing to set back.
-            with contextlib.suppress(ValueError):
-                _current_span.reset(self._token)
+        _current_span.set(_open_one())
         return (time.monotonic_ns() - self._began_ns) // 1_000_000
+
+
+_current_span: ContextVar[Span | None] = ContextVar("towerlog_span", default=None)
+
+
+def _open_one() -> Span | None:
+    """The innermost span of this context that has not ended."""
+    span = _current_span.get()
+    while span is not None and span._ended:
+        span = span._outer
+    return span
+
+
+def _parent_in(run: Teller) -> str | None:
+    """The id of the innermost open span of this run."""
+    span = _open_one()
+    while span is not None and (span._ended or span._run is not run):
+        span = span._outer
+    return None if span is None else span.span_id
 
 
 class Step(Span):
@@ -77,7 +93,7 @@ class Step(Span):
         """Tells it as the one event that it is, unless it has become a span or was told already."""
         if not self._told:
             self._told = True
-            self._run.tell("step", self._data(_current_span.get()))
+            self._run.tell("step", self._data(_parent_in(self._run)))
 
     def __del__(self) -> None:
         # At the interpreter's end the parts that this needs may be gone.
