@@ -76,7 +76,7 @@ class PacedSender:
         self.acked_ns: dict[int, int] = {}
         self.count = 0
         self.waiting: deque[int] = deque()
-        self.idle: list[PostConnection] = []
+        self.idle: deque[PostConnection] = deque()
         self.problem: str | None = None
         self.over = asyncio.Event()
 
@@ -85,7 +85,7 @@ class PacedSender:
         self.count = count
         loop = asyncio.get_running_loop()
         everyone = [(await loop.create_connection(self._connection, HOST, self.port))[1] for _ in range(CONNECTIONS)]
-        self.idle = list(everyone)
+        self.idle = deque(everyone)
         try:
             await self._send_in_time(rate)
             with suppress(TimeoutError):
@@ -124,7 +124,7 @@ class PacedSender:
         if not self.idle:
             self.waiting.append(number)
             return
-        connection = self.idle.pop()
+        connection = self.idle.popleft()  # in turn: one that is never used would be closed
         request = self.make_request(number)
         self.sent_ns[number] = time.monotonic_ns()
         connection.post(number, request)
