@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from typing import Any
 
@@ -36,6 +37,11 @@ def lines(server: Server, *arguments: str) -> list[str]:
 def process(server: Server, *arguments: str) -> subprocess.Popen[str]:
     """A command as a process of its own, its output to be read."""
     env = clean_environment({"TOWERLOG_URL": server.base_url, "TOWERLOG_API_KEY": ADMIN_KEY})
-    return subprocess.Popen(
-        [executable(), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True
-    )
+    # A shell that runs the tests in its background has them ignore Ctrl-C, and they would hand that on.
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [executable(), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, usual)
