@@ -14,7 +14,7 @@ from tests.sdk.talker import CLOSE, headers_of, reply, talking
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 from tests.support.wait import wait_until
 from towerlog.sdk.client import Client
-from towerlog.sdk.errors import ApiError, Unreachable
+from towerlog.sdk.errors import ApiError, SdkError, Unreachable
 from towerlog.sdk.retries import Retries
 from towerlog.sdk.shapes import Gap, RunEvent
 
@@ -320,3 +320,28 @@ def test_a_wrong_address_or_key_is_refused_at_once(tmp_path: Path) -> None:
         talker.replies.clear()
         with pytest.raises(Unreachable):
             client.cancel_run("r")
+
+
+def test_closing_a_client_ends_its_pause_between_two_tries() -> None:
+    pausing, ends = threading.Event(), []
+
+    class Patient(Retries):
+        """Would wait for ten minutes, and says when it begins to."""
+
+        def pause_s(self, tried: int, error: SdkError) -> float | None:
+            pausing.set()
+            return 600.0
+
+    def ask() -> None:
+        with pytest.raises(ApiError) as found:
+            client.get_run(NOBODY)
+        ends.append(found.value.status)
+
+    with talking(reply(503, b"{}")) as talker:
+        client = Client(talker.url, "k", retries=Patient())
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        assert pausing.wait(20)
+        client.close()
+        asking.join(20)
+    assert ends == [503]

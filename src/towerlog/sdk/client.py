@@ -6,7 +6,7 @@ Lists are iterators over all pages. What may be repeated is repeated: reading as
 
 from __future__ import annotations
 
-import time
+import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -46,7 +46,7 @@ class Client:
         self.http = Http(url, api_key, timeout_s)
         self._timeout_s = timeout_s
         self._retries = retries or Retries()
-        self._closed = False
+        self._closed = threading.Event()
 
     def __enter__(self) -> Client:
         return self
@@ -56,7 +56,7 @@ class Client:
 
     def close(self) -> None:
         """Closes its connections; a `follow` in another thread ends."""
-        self._closed = True
+        self._closed.set()
         self.http.close()
 
     def _send(self, made: Call[T], idempotency_key: str | None = None) -> T:
@@ -70,9 +70,9 @@ class Client:
             except SdkError as error:
                 tried += 1
                 pause_s = self._retries.pause_s(tried, error)
-                if pause_s is None or self._closed:
+                # Closing ends the pause too: nobody waits for a client that is not wanted any more.
+                if pause_s is None or self._closed.wait(pause_s):
                     raise
-                time.sleep(pause_s)
 
     def _all(self, listing: Listing[T]) -> Iterator[T]:
         made: Call[Any] | None = listing.first()
@@ -174,7 +174,7 @@ class Client:
 
         A `Gap` says that something cannot be told. Raises Unreachable when the server is away for `patience_s`.
         """
-        return follow(self.http, RunCursor(run_id, after_seq), patience_s, lambda: self._closed)
+        return follow(self.http, RunCursor(run_id, after_seq), patience_s, self._closed.is_set)
 
     def list_checkpoints(self, run_id: str) -> Iterator[shapes.Checkpoint]:
         """A run's checkpoints by step, without their histories."""
@@ -238,7 +238,7 @@ class Client:
         self, agent_id: str, tail: int = 0, after: str | None = None, *, patience_s: float = PATIENCE_S
     ) -> Iterator[fleet.AgentEvent | shapes.Gap]:
         """What an agent does as it does it, after its newest `tail`; without end."""
-        return follow(self.http, AgentCursor(agent_id, tail, after), patience_s, lambda: self._closed)
+        return follow(self.http, AgentCursor(agent_id, tail, after), patience_s, self._closed.is_set)
 
     def get_queue(self, state: str | None = None, limit: int | None = None) -> fleet.Queue:
         """Runs that wait for a worker (`state="queued"`) or are held by one (`"held"`), oldest first."""
