@@ -17,16 +17,20 @@ from pathlib import Path
 import click
 
 from towerlog import errors
-from towerlog.asgi.native import NATIVE
-from towerlog.asgi.pages import Pages
+from towerlog.asgi.pages.pages import Pages
 from towerlog.cli import main as towerlog
 from towerlog.cli.exits import MEANINGS as EXIT_CODES
 from towerlog.config import MEANINGS as SETTINGS
 from towerlog.config import PREFIX, Settings
-from towerlog.dialects import DIALECTS, activity, checkpoints, lanes, runs, steps
+from towerlog.dialects import DIALECTS, steps
+from towerlog.dialects.activity import dialect as activity
 from towerlog.dialects.base import Dialect, status_of
+from towerlog.dialects.checkpoints import dialect as checkpoints
+from towerlog.dialects.lanes import dialect as lanes
+from towerlog.dialects.native import NATIVE
+from towerlog.dialects.runs import dialect as runs
 from towerlog.model.event import FEED_TYPES, TARGET_STATUS, EventType
-from towerlog.model.identity import Scope
+from towerlog.model.principal import Scope
 from towerlog.model.run import OPEN, TERMINAL, TRANSITIONS, Status
 
 DOCS = Path(__file__).resolve().parent

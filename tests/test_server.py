@@ -21,7 +21,7 @@ from towerlog.config import Settings
 from towerlog.engine.core import EngineSettings
 from towerlog.model.liveness import Thresholds
 from towerlog.server import engine_settings, listen, transport_config, url_of
-from towerlog.store.sqlite_files import StoreLocked
+from towerlog.store.sqlite.connection import StoreLocked
 
 PROGRAM = """
 import json, sys

@@ -29,16 +29,16 @@ from towerlog.asgi.connection import Connection
 from towerlog.config import Settings, database_path
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import Settings as DialectSettings
+from towerlog.engine.bootstrap import OrgMinted, first_start
 from towerlog.engine.core import Engine, EngineSettings
-from towerlog.engine.identities import OrgMinted, first_start
 from towerlog.errors import StorageFailed
 from towerlog.model.liveness import Thresholds
 from towerlog.store.base import Store
-from towerlog.store.sqlite import SqliteStore, open_reader, open_store
-from towerlog.store.sqlite_backup import copy_database, discard, publish
-from towerlog.store.sqlite_files import StoreLocked as StoreLocked
-from towerlog.store.sqlite_identities import SqliteIdentities as SqliteIdentities
-from towerlog.store.sqlite_identities import open_identities as open_sqlite_identities
+from towerlog.store.sqlite.backup import copy_database, discard, publish
+from towerlog.store.sqlite.connection import StoreLocked as StoreLocked
+from towerlog.store.sqlite.identities import SqliteIdentities as SqliteIdentities
+from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
+from towerlog.store.sqlite.store import SqliteStore, open_reader, open_store
 
 STORAGE_FAILED = 70
 """Exit code of a process whose storage failed: a supervisor restarts it, and the reopening proves what is on disk."""

@@ -38,7 +38,7 @@ JSON_TYPE = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True)
-class Door:
+class Transport:
     """One place to post to: a body of one event, how many events are stored there by now, the key of its errors."""
 
     name: str
@@ -67,7 +67,7 @@ class Door:
 
 
 @pytest.fixture(params=["checkpoints", "checkpoints-local", "steps", "activity"])
-def door(request: pytest.FixtureRequest, client: httpx2.Client, back: ReadBack, unique: Unique) -> Door:
+def door(request: pytest.FixtureRequest, client: httpx2.Client, back: ReadBack, unique: Unique) -> Transport:
     """Each door in turn, over a run or an agent of this test's own."""
     name, own = str(request.param), unique("own")
     if name == "steps":
@@ -78,31 +78,31 @@ def door(request: pytest.FixtureRequest, client: httpx2.Client, back: ReadBack, 
     return checkpoints_door(back, own, RUNNER_PATH if name == "checkpoints" else LOCAL_RUNNER_PATH)
 
 
-def checkpoints_door(back: ReadBack, thread: str, path: str) -> Door:
+def checkpoints_door(back: ReadBack, thread: str, path: str) -> Transport:
     """A runner's batch of one event in this thread."""
 
     def body(text: str, deep: Any) -> Json:
         return {"events": [runner_event("workflow_step", thread, "t", n=text, deep=deep)]}
 
-    return Door("checkpoints", path, body, lambda: stored_in(back, thread), "detail")
+    return Transport("checkpoints", path, body, lambda: stored_in(back, thread), "detail")
 
 
-def steps_door(back: ReadBack, sdk_run_id: str) -> Door:
+def steps_door(back: ReadBack, sdk_run_id: str) -> Transport:
     """An SDK's step in this run."""
 
     def body(text: str, deep: Any) -> Json:
         return sdk_event("step", sdk_run_id, {"n": text, "deep": deep})
 
-    return Door("steps", INGEST_PATH, body, lambda: stored_in(back, sdk_run_id), "message")
+    return Transport("steps", INGEST_PATH, body, lambda: stored_in(back, sdk_run_id), "message")
 
 
-def activity_door(back: ReadBack, agent_id: str) -> Door:
+def activity_door(back: ReadBack, agent_id: str) -> Transport:
     """A container's event for this agent."""
 
     def body(text: str, deep: Any) -> Json:
         return container_event(input_summary=text, metadata={"deep": deep})
 
-    return Door("activity", f"/agents/{agent_id}/events", body, lambda: len(back.activity(agent_id)), "error")
+    return Transport("activity", f"/agents/{agent_id}/events", body, lambda: len(back.activity(agent_id)), "error")
 
 
 def stored_in(back: ReadBack, thread: str) -> int:
@@ -118,7 +118,7 @@ def nested(depth: int) -> Any:
     return value
 
 
-def test_every_reply_has_a_trace_id(client: httpx2.Client, anonymous: httpx2.Client, door: Door) -> None:
+def test_every_reply_has_a_trace_id(client: httpx2.Client, anonymous: httpx2.Client, door: Transport) -> None:
     replies = [
         client.post(door.path, json=door.body("x", 0)),
         client.post(door.path, content=b"{", headers=JSON_TYPE),
@@ -132,7 +132,7 @@ def test_every_reply_has_a_trace_id(client: httpx2.Client, anonymous: httpx2.Cli
     assert len(set(traces)) == len(traces)
 
 
-def test_a_traceparent_is_honoured(client: httpx2.Client, door: Door) -> None:
+def test_a_traceparent_is_honoured(client: httpx2.Client, door: Transport) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
     assert client.post(door.path, json=door.body("x", 0), headers=headers).headers["X-Trace-Id"] == trace
@@ -143,30 +143,30 @@ def test_a_traceparent_is_honoured(client: httpx2.Client, door: Door) -> None:
 
 
 @pytest.mark.parametrize("given", ["Bearer nobody", "Bearer", "Basic YWRtOmFkbQ==", "nonsense", "", "Bearer a b"])
-def test_a_bad_key_is_a_401(anonymous: httpx2.Client, door: Door, given: str) -> None:
+def test_a_bad_key_is_a_401(anonymous: httpx2.Client, door: Transport, given: str) -> None:
     reply = anonymous.post(door.path, json=door.body("x", 0), headers={"Authorization": given})
     door.assert_error(reply, 401)
     assert door.count() == 0
 
 
-def test_no_key_is_a_401_whatever_the_body(anonymous: httpx2.Client, door: Door) -> None:
+def test_no_key_is_a_401_whatever_the_body(anonymous: httpx2.Client, door: Transport) -> None:
     for body in (json.dumps(door.body("x", 0)).encode(), b"{", b""):
         door.assert_error(anonymous.post(door.path, content=body, headers=JSON_TYPE), 401)
 
 
-def test_a_key_in_the_url_is_no_key(anonymous: httpx2.Client, client: httpx2.Client, door: Door) -> None:
+def test_a_key_in_the_url_is_no_key(anonymous: httpx2.Client, client: httpx2.Client, door: Transport) -> None:
     key = client.headers["Authorization"].removeprefix("Bearer ")
     for name in ("key", "api_key", "token", "access_token"):
         door.assert_error(anonymous.post(door.path, json=door.body("x", 0), params={name: key}), 401)
 
 
 @pytest.mark.parametrize("scope", ["read", "control", "worker"])
-def test_a_key_without_the_scope_is_a_403(scoped: Scoped, door: Door, scope: str) -> None:
+def test_a_key_without_the_scope_is_a_403(scoped: Scoped, door: Transport, scope: str) -> None:
     door.assert_error(scoped(scope).post(door.path, json=door.body("x", 0)), 403)
     assert door.count() == 0
 
 
-def test_the_scope_ingest_is_enough(scoped: Scoped, door: Door) -> None:
+def test_the_scope_ingest_is_enough(scoped: Scoped, door: Transport) -> None:
     assert scoped("ingest").post(door.path, json=door.body("x", 0)).status_code == 200
     assert door.count() == 1
 
@@ -178,7 +178,7 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("encoding", ENCODERS)
-def test_a_compressed_body_is_taken(client: httpx2.Client, door: Door, encoding: str) -> None:
+def test_a_compressed_body_is_taken(client: httpx2.Client, door: Transport, encoding: str) -> None:
     body = ENCODERS[encoding](json.dumps(door.body("x" * 10_000, 0)).encode())
     reply = client.post(door.path, content=body, headers={**JSON_TYPE, "Content-Encoding": encoding})
     assert reply.status_code == 200, reply.text
@@ -186,7 +186,7 @@ def test_a_compressed_body_is_taken(client: httpx2.Client, door: Door, encoding:
 
 
 @pytest.mark.parametrize("encoding", ENCODERS)
-def test_the_limit_is_on_the_decoded_size(client: httpx2.Client, door: Door, encoding: str) -> None:
+def test_the_limit_is_on_the_decoded_size(client: httpx2.Client, door: Transport, encoding: str) -> None:
     bomb = ENCODERS[encoding](b'{"events": "' + b" " * (BODY_LIMIT * 4) + b'"}')
     assert len(bomb) < MEBIBYTE
     reply = client.post(door.path, content=bomb, headers={**JSON_TYPE, "Content-Encoding": encoding})
@@ -194,7 +194,7 @@ def test_the_limit_is_on_the_decoded_size(client: httpx2.Client, door: Door, enc
 
 
 @pytest.mark.parametrize("encoding", ENCODERS)
-def test_a_broken_or_cut_encoding_is_refused(client: httpx2.Client, door: Door, encoding: str) -> None:
+def test_a_broken_or_cut_encoding_is_refused(client: httpx2.Client, door: Transport, encoding: str) -> None:
     whole = ENCODERS[encoding](json.dumps(door.body("x", 0)).encode())
     for body in (b"not compressed at all", whole[:-3], whole[: len(whole) // 2], b"", whole[:5]):
         reply = client.post(door.path, content=body, headers={**JSON_TYPE, "Content-Encoding": encoding})
@@ -203,31 +203,31 @@ def test_a_broken_or_cut_encoding_is_refused(client: httpx2.Client, door: Door, 
 
 
 @pytest.mark.parametrize("encoding", ["br", "deflate", "compress", "gzip, gzip", "utf-8"])
-def test_an_unknown_encoding_is_refused(client: httpx2.Client, door: Door, encoding: str) -> None:
+def test_an_unknown_encoding_is_refused(client: httpx2.Client, door: Transport, encoding: str) -> None:
     body = zlib.compress(json.dumps(door.body("x", 0)).encode())
     reply = client.post(door.path, content=body, headers={**JSON_TYPE, "Content-Encoding": encoding})
     door.assert_error(reply, 400, 415, 422)
 
 
-def test_a_body_over_16_mebibytes_is_a_413(client: httpx2.Client, door: Door) -> None:
+def test_a_body_over_16_mebibytes_is_a_413(client: httpx2.Client, door: Transport) -> None:
     body = json.dumps(door.body("x", 0)).encode().ljust(BODY_LIMIT + 1)
     door.assert_error(client.post(door.path, content=body, headers=JSON_TYPE), 413)
     assert door.count() == 0
     assert client.post(door.path, content=body[:BODY_LIMIT], headers=JSON_TYPE).status_code == 200
 
 
-def test_a_body_of_unknown_length_is_limited_too(client: httpx2.Client, door: Door) -> None:
+def test_a_body_of_unknown_length_is_limited_too(client: httpx2.Client, door: Transport) -> None:
     chunks = (b" " * MEBIBYTE for _ in range(17))
     door.assert_error(client.post(door.path, content=chunks, headers=JSON_TYPE), 413)
 
 
-def test_an_event_over_4_mebibytes_is_refused(client: httpx2.Client, door: Door) -> None:
+def test_an_event_over_4_mebibytes_is_refused(client: httpx2.Client, door: Transport) -> None:
     reply = client.post(door.path, json=door.body("x" * (EVENT_LIMIT + 1), 0))
     door.assert_refused(reply, 413, 422)
     assert door.count() == 0
 
 
-def test_a_depth_of_a_hundred_is_taken_and_a_thousand_refused(client: httpx2.Client, door: Door) -> None:
+def test_a_depth_of_a_hundred_is_taken_and_a_thousand_refused(client: httpx2.Client, door: Transport) -> None:
     assert client.post(door.path, json=door.body("x", nested(100))).status_code == 200
     for depth in (129, 200, 100_000):
         body = json.dumps(door.body("x", "HERE")).replace('"HERE"', "[" * depth + "]" * depth)
@@ -263,13 +263,13 @@ HELL: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("body", HELL.values(), ids=HELL.keys())
-def test_no_body_makes_a_server_error(client: httpx2.Client, door: Door, body: bytes) -> None:
+def test_no_body_makes_a_server_error(client: httpx2.Client, door: Transport, body: bytes) -> None:
     door.assert_refused(client.post(door.path, content=body, headers=JSON_TYPE), 400, 413, 422)
     assert door.count() == 0
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/xml", "multipart/form-data", "", "json", "a/b; c"])
-def test_no_content_type_makes_a_server_error(client: httpx2.Client, door: Door, content_type: str) -> None:
+def test_no_content_type_makes_a_server_error(client: httpx2.Client, door: Transport, content_type: str) -> None:
     body = json.dumps(door.body("x", 0)).encode()
     reply = client.post(door.path, content=body, headers={"Content-Type": content_type})
     if reply.status_code != 200:
@@ -277,13 +277,13 @@ def test_no_content_type_makes_a_server_error(client: httpx2.Client, door: Door,
     assert door.count() == (1 if reply.status_code == 200 else 0)
 
 
-def test_duplicate_keys_are_never_a_server_error(client: httpx2.Client, door: Door) -> None:
+def test_duplicate_keys_are_never_a_server_error(client: httpx2.Client, door: Transport) -> None:
     text = json.dumps(door.body("x", 0))
     doubled = text[:-1] + "," + text[1:]
     assert client.post(door.path, content=doubled.encode(), headers=JSON_TYPE).status_code in (200, 400, 422)
 
 
-def test_the_same_key_and_body_get_the_same_reply(client: httpx2.Client, door: Door, unique: Unique) -> None:
+def test_the_same_key_and_body_get_the_same_reply(client: httpx2.Client, door: Transport, unique: Unique) -> None:
     headers = {"Idempotency-Key": unique("key")}
     replies = [client.post(door.path, json=door.body("x", 0), headers=headers) for _ in range(3)]
     assert [reply.status_code for reply in replies] == [200, 200, 200]
@@ -291,7 +291,7 @@ def test_the_same_key_and_body_get_the_same_reply(client: httpx2.Client, door: D
     assert door.count() == 1
 
 
-def test_a_key_used_by_many_at_once_stores_once(client: httpx2.Client, door: Door, unique: Unique) -> None:
+def test_a_key_used_by_many_at_once_stores_once(client: httpx2.Client, door: Transport, unique: Unique) -> None:
     headers, body = {"Idempotency-Key": unique("key")}, door.body("x", 0)
     with ThreadPoolExecutor(8) as senders:
         replies = list(senders.map(lambda _: client.post(door.path, json=body, headers=headers), range(24)))
@@ -302,14 +302,14 @@ def test_a_key_used_by_many_at_once_stores_once(client: httpx2.Client, door: Doo
     assert door.count() == 1
 
 
-def test_the_same_key_and_another_body_is_a_422(client: httpx2.Client, door: Door, unique: Unique) -> None:
+def test_the_same_key_and_another_body_is_a_422(client: httpx2.Client, door: Transport, unique: Unique) -> None:
     headers = {"Idempotency-Key": unique("key")}
     assert client.post(door.path, json=door.body("x", 0), headers=headers).status_code == 200
     door.assert_error(client.post(door.path, json=door.body("y", 0), headers=headers), 422)
     assert door.count() == 1
 
 
-def test_another_key_stores_again(client: httpx2.Client, door: Door, unique: Unique) -> None:
+def test_another_key_stores_again(client: httpx2.Client, door: Transport, unique: Unique) -> None:
     for _ in range(2):
         reply = client.post(door.path, json=door.body("x", 0), headers={"Idempotency-Key": unique("key")})
         assert reply.status_code == 200
@@ -317,12 +317,12 @@ def test_another_key_stores_again(client: httpx2.Client, door: Door, unique: Uni
 
 
 @pytest.mark.parametrize("key", ["k" * 256, "a\tb", "ü".encode()], ids=["too long", "tab", "not printable"])
-def test_a_bad_idempotency_key_is_refused(client: httpx2.Client, door: Door, key: str | bytes) -> None:
+def test_a_bad_idempotency_key_is_refused(client: httpx2.Client, door: Transport, key: str | bytes) -> None:
     door.assert_error(client.post(door.path, json=door.body("x", 0), headers={"Idempotency-Key": key}), 400, 422)
     assert door.count() == 0
 
 
-def test_the_longest_idempotency_key_is_taken(client: httpx2.Client, door: Door, unique: Unique) -> None:
+def test_the_longest_idempotency_key_is_taken(client: httpx2.Client, door: Transport, unique: Unique) -> None:
     headers = {"Idempotency-Key": unique("key").ljust(255, "~")}
     assert client.post(door.path, json=door.body("x", 0), headers=headers).status_code == 200
 

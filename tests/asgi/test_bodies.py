@@ -10,9 +10,9 @@ import pytest
 
 from tests.asgi.conversation import HandClock
 from tests.support.wait import wait_until_async
-from towerlog.asgi.admission import Admission
 from towerlog.asgi.bodies import DEADLINE_MS, Bodies, Disconnected, check_type, check_utf8
 from towerlog.asgi.faults import Rejection
+from towerlog.asgi.guard.admission import Admission
 from towerlog.errors import Malformed, Overloaded, TooLarge
 
 JSON = ("application/json",)

@@ -8,10 +8,10 @@ import pytest
 
 from towerlog import errors
 from towerlog.asgi.faults import Rejection, explain, with_headers
-from towerlog.asgi.native import NATIVE
-from towerlog.asgi.openapi import error_samples
+from towerlog.asgi.pages.openapi import error_samples
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import Dialect, Reply
+from towerlog.dialects.native import NATIVE
 
 EVERYBODY = (*DIALECTS, NATIVE)
 TRACE = "b" * 32

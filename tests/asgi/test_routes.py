@@ -9,12 +9,12 @@ import pytest
 
 from towerlog import errors
 from towerlog.asgi.faults import Rejection
-from towerlog.asgi.native import NATIVE
-from towerlog.asgi.native.problems import explain
 from towerlog.asgi.routes import BadRoute, Page, RouteTable, Visit
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import Dialect, Endpoint, Reply, scopes
-from towerlog.model.identity import Scope
+from towerlog.dialects.native import NATIVE
+from towerlog.dialects.native.problems import explain
+from towerlog.model.principal import Scope
 
 
 def endpoint(method: str, path: str, *allowed: Scope) -> Endpoint:

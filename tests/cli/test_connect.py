@@ -12,7 +12,7 @@ import pytest
 from tests.cli.commands import answered, towerlog
 from towerlog.cli import connect
 from towerlog.config import BadSetting, Settings
-from towerlog.model.keys import is_intact
+from towerlog.model.key import is_intact
 
 KEY = "tl_ro_" + "x" * 10
 

@@ -14,8 +14,8 @@ from tests.support.factories import draft, traced
 from tests.support.rig import QuietEngine
 from towerlog.ambient import SystemClock, SystemIds
 from towerlog.model.command import Append
-from towerlog.model.identity import Principal, Scope
 from towerlog.model.outcome import Appended, Stored
+from towerlog.model.principal import Principal, Scope
 
 AT_ONCE = 4
 

@@ -6,15 +6,19 @@ import asyncio
 
 import msgspec
 import pytest
+from towerlog.model.agent import AgentRow
+from towerlog.model.facts import Facts
+from towerlog.model.thread import ThreadRow
 
 from tests.support.factories import event, run_changes, run_row
 from towerlog.errors import StorageFailed
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import Event, EventType, Facts
-from towerlog.model.identity import Counters, Key, shard_key
-from towerlog.model.lease import Lane, LaneState
-from towerlog.model.run import AgentRow, Status, ThreadRow, UsageRow
-from towerlog.model.usage import Usage
+from towerlog.model.event import Event, EventType
+from towerlog.model.key import Key
+from towerlog.model.lane import Lane, QueueState
+from towerlog.model.principal import Counters, shard_key
+from towerlog.model.run import Status
+from towerlog.model.usage import Usage, UsageRow
 from towerlog.store.base import Store
 from towerlog.store.values import MAX_QUARANTINED, Changes, Message, MetaList, Node, Quarantined, RunChange, StoredReply
 
@@ -110,7 +114,7 @@ def everything(org: int, *, poison: bool) -> Changes:
         agents={shard_key(org, 1): AgentRow(shard_key(org, 1), org, "agent-id", "agent", 5)},
         usage={(org, 7, "agent", "", "running"): UsageRow(org, 7, "agent", "", "running", 1, usage=Usage(1))},
         checkpoints={(row.run, "agent", 0): checkpoint(org, row.run)},
-        lanes={row.run: Lane(row.run, org, LaneState.QUEUED, "agent", 5)},
+        lanes={row.run: Lane(row.run, org, QueueState.QUEUED, "agent", 5)},
         messages=[Message(org, b"m" * 16, b"{}")],
         nodes=[Node(org, b"n" * 16, b"", b"m" * 16)],
         metas=[MetaList(org, b"l" * 16, b"", b"[{}]")],

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.factories import identity
 from towerlog.errors import StorageFailed
-from towerlog.model.identity import Counters, Scope
+from towerlog.model.principal import Counters, Scope
 from towerlog.store.base import Store
 from towerlog.store.values import Changes
 

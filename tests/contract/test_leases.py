@@ -13,20 +13,20 @@ import pytest
 from tests.support.backends import Backend
 from tests.support.fakes import FakeClock, SeededIds
 from tests.support.rig import QuietEngine
-from towerlog.engine import identities
+from towerlog.engine import bootstrap
 from towerlog.errors import LeaseLost
 from towerlog.model.command import Claim, CreateRun, Report
 from towerlog.model.event import EventType
-from towerlog.model.identity import Principal, Scope, shard_key
-from towerlog.model.lease import Lane, LaneState
+from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Claimed, NothingToClaim
+from towerlog.model.principal import Principal, Scope, shard_key
 from towerlog.store.base import Store
 from towerlog.store.values import Changes
 
 LEASE_MS = 60_000
 
 
-def lane(org: int, run: int, state: LaneState = LaneState.QUEUED, **fields: object) -> Lane:
+def lane(org: int, run: int, state: QueueState = QueueState.QUEUED, **fields: object) -> Lane:
     """A lane that was queued at its run's number."""
     known = Lane(shard_key(org, run), org, state, "a", run, place=run)
     return msgspec.structs.replace(known, **fields)
@@ -49,12 +49,12 @@ async def in_order(
 
 
 async def test_the_oldest_in_the_queue_comes_first_then_what_ran_out(store: Store, org: int, other: int) -> None:
-    ran_out = lane(org, 1, LaneState.HELD, expires_at=100, worker_id="w")
-    held = lane(org, 2, LaneState.HELD, expires_at=101, worker_id="w")
+    ran_out = lane(org, 1, QueueState.HELD, expires_at=100, worker_id="w")
+    held = lane(org, 2, QueueState.HELD, expires_at=101, worker_id="w")
     back = lane(org, 3, place=9)
     first = lane(org, 4, place=4)
     second = lane(org, 5, place=5, agent="b", queued_at=0)
-    rest = (lane(org, 6, LaneState.BLOCKED), lane(org, 7, LaneState.DONE), lane(other, 1, place=0))
+    rest = (lane(org, 6, QueueState.BLOCKED), lane(org, 7, QueueState.DONE), lane(other, 1, place=0))
     await put(store, ran_out, held, back, first, second, *rest)
     assert await in_order(store, org, None, {}, 100) == [first, second, back, ran_out]
     assert await in_order(store, org, None, {}, 99) == [first, second, back]
@@ -76,7 +76,7 @@ async def test_a_worker_finds_what_it_has_all_labels_of_and_nothing_else(store: 
     sets = [dict(chosen) for size in range(4) for chosen in combinations(names, size)]
     lanes = [lane(org, n + 1, labels=labels, place=1000 - n, agent="ab"[n % 2]) for n, labels in enumerate(sets)]
     twice = [lane(org, n + 501, labels=labels, place=2000 + n) for n, labels in enumerate(sets)]
-    late = lane(org, 999, LaneState.HELD, labels={"gpu": "yes"}, place=1, expires_at=5)
+    late = lane(org, 999, QueueState.HELD, labels={"gpu": "yes"}, place=1, expires_at=5)
     await put(store, *lanes, *twice, late)
     queued = sorted([*lanes, *twice], key=lambda one: one.place)
     for labels in (*sets, dict(names[1:]), {"more": "x", **dict(names)}):
@@ -88,8 +88,8 @@ async def test_a_worker_finds_what_it_has_all_labels_of_and_nothing_else(store: 
 
 async def test_lanes_are_counted_and_listed(store: Store, org: int, other: int) -> None:
     assert await store.lane_counts(org) == (0, 0, None)
-    queued, held = lane(org, 1), lane(org, 2, LaneState.HELD, expires_at=5)
-    blocked, done = lane(org, 3, LaneState.BLOCKED, place=0), lane(org, 4, LaneState.DONE)
+    queued, held = lane(org, 1), lane(org, 2, QueueState.HELD, expires_at=5)
+    blocked, done = lane(org, 3, QueueState.BLOCKED, place=0), lane(org, 4, QueueState.DONE)
     await put(store, queued, held, blocked, done, lane(other, 1, queued_at=0))
     assert await store.lane_counts(org) == (1, 1, 1)
     assert await store.lanes(org, 10) == [blocked, queued, held]
@@ -99,7 +99,7 @@ async def test_lanes_are_counted_and_listed(store: Store, org: int, other: int) 
 
 async def test_a_lane_moves_and_is_found_where_it_is_now(store: Store, org: int) -> None:
     await put(store, lane(org, 1, labels={"gpu": "yes"}))
-    held = lane(org, 1, LaneState.HELD, worker_id="w", expires_at=50, epoch=1, labels={"gpu": "yes"})
+    held = lane(org, 1, QueueState.HELD, worker_id="w", expires_at=50, epoch=1, labels={"gpu": "yes"})
     await put(store, held)
     async with store.begin() as unit:
         assert await unit.lane_claimable(org, None, {}, 49, ()) is None
@@ -108,7 +108,7 @@ async def test_a_lane_moves_and_is_found_where_it_is_now(store: Store, org: int)
 
 async def make_engine(store: Store, clock: FakeClock, ids: SeededIds) -> tuple[QuietEngine, Principal]:
     """An engine on this store, and the admin of an organisation."""
-    minted = await identities.create_org(store, clock, ids, "default")
+    minted = await bootstrap.create_org(store, clock, ids, "default")
     who = Principal(minted.org.org, minted.org.org_id, minted.key.user_id, minted.key.key_id, frozenset(Scope))
     engine = QuietEngine(store, clock, ids)
     await engine.start()
@@ -168,8 +168,8 @@ async def test_a_lease_that_ran_out_unseen_is_renewed(store: Store, clock: FakeC
 async def test_a_restart_gives_every_lease_one_full_length(backend: Backend, clock: FakeClock, ids: SeededIds) -> None:
     store = await backend.open(clock, ids)
     now = clock.steady_ms()
-    held = lane(1, 1, LaneState.HELD, worker_id="w", epoch=4, expires_at=now + 10, lease_ms=LEASE_MS)
-    await put(store, held, lane(1, 2), lane(1, 3, LaneState.DONE))
+    held = lane(1, 1, QueueState.HELD, worker_id="w", epoch=4, expires_at=now + 10, lease_ms=LEASE_MS)
+    await put(store, held, lane(1, 2), lane(1, 3, QueueState.DONE))
     await store.close()
     clock.advance(LEASE_MS * 10)
     store = await backend.open(clock, ids)

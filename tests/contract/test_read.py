@@ -7,16 +7,20 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from towerlog.model.agent import AgentRow
+from towerlog.model.thread import ThreadRow
 
 from tests.support.factories import event, identity, run_changes, run_row
 from tests.support.fakes import START_MS
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import EventType, OpenRun, RunByForeignId, RunById, RunByTrace
-from towerlog.model.identity import Counters, Key, shard_key
-from towerlog.model.lease import Lane, LaneState
+from towerlog.model.key import Key
+from towerlog.model.lane import Lane, QueueState
+from towerlog.model.persona import Persona, ProviderRoute
+from towerlog.model.principal import Counters, shard_key
 from towerlog.model.question import RunFilter
-from towerlog.model.registry import Persona, ProviderRoute
-from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
+from towerlog.model.run import RunRow, Status
+from towerlog.model.usage import UsageRow
 from towerlog.store.base import Store
 from towerlog.store.values import Changes, Message, MetaList, Node, Quarantined, RunChange, StoredReply
 
@@ -326,7 +330,7 @@ async def fill_whole(store: Store, org: int) -> RunRow:
     changes.checkpoints = {(row.run, "agent", 0): waiting}
     changes.personas = [Persona(org, "persona", "1", "agent", 5)]
     changes.routes = [ProviderRoute(org, "route", 1, "p", "m", 5)]
-    changes.lanes = {row.run: Lane(row.run, org, LaneState.QUEUED, "agent", 5)}
+    changes.lanes = {row.run: Lane(row.run, org, QueueState.QUEUED, "agent", 5)}
     changes.messages = [Message(org, b"m" * 16, b"{}")]
     changes.metas = [MetaList(org, b"l" * 16, b"", b"[{}]")]
     changes.nodes = [Node(org, b"n" * 16, b"", b"m" * 16)]

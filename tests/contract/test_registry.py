@@ -8,7 +8,7 @@ import pytest
 from tests.support.backends import Backend
 from tests.support.fakes import FakeClock, SeededIds
 from towerlog.errors import StorageFailed
-from towerlog.model.registry import Budget, Persona, ProviderRoute
+from towerlog.model.persona import Budget, Persona, ProviderRoute
 from towerlog.store.base import Store
 from towerlog.store.values import Changes
 

@@ -11,16 +11,19 @@ import pytest
 from tests.support.factories import draft, event, run_changes, run_row, traced
 from tests.support.fakes import FakeClock, SeededIds
 from tests.support.rig import QuietEngine
-from towerlog.engine import identities
+from towerlog.engine import bootstrap
 from towerlog.engine.audit import rebuild_org, verify_org
 from towerlog.errors import StorageFailed
+from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.command import Append
-from towerlog.model.event import CheckpointFacts, Draft, EventType, Facts, History
-from towerlog.model.identity import Counters, Principal, Scope, shard_key
+from towerlog.model.event import Draft, EventType, History
+from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.principal import Counters, Principal, Scope, shard_key
 from towerlog.model.question import RunFilter
-from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
-from towerlog.model.usage import Usage, UsageReport
+from towerlog.model.run import RunRow, Status
+from towerlog.model.thread import ThreadRow
+from towerlog.model.usage import Usage, UsageReport, UsageRow
 from towerlog.store.base import Store
 from towerlog.store.values import Changes, RunChange
 
@@ -255,7 +258,7 @@ def story() -> list[list[Draft]]:
 
 
 async def test_rebuild_equals_incremental(store: Store, clock: FakeClock, ids: SeededIds) -> None:
-    minted = await identities.create_org(store, clock, ids, "default")
+    minted = await bootstrap.create_org(store, clock, ids, "default")
     org = minted.org.org
     principal = Principal(org, minted.org.org_id, minted.key.user_id, minted.key.key_id, frozenset(Scope))
     engine = QuietEngine(store, clock, ids)

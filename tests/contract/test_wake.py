@@ -10,13 +10,13 @@ import pytest
 from tests.support.factories import draft, traced
 from tests.support.fakes import FakeClock, SeededIds
 from tests.support.rig import QuietEngine
-from towerlog.engine import identities
-from towerlog.engine.follow import Follower
+from towerlog.engine import bootstrap
+from towerlog.engine.follow.follower import Follower
 from towerlog.errors import StorageFailed
 from towerlog.model.command import Append
 from towerlog.model.event import Event
-from towerlog.model.identity import Principal, Scope
 from towerlog.model.outcome import Stored
+from towerlog.model.principal import Principal, Scope
 from towerlog.model.question import FollowRun
 from towerlog.store.base import Store
 from towerlog.store.values import Changes
@@ -53,7 +53,7 @@ class Desk:
 @pytest.fixture
 async def desk(store: Store, clock: FakeClock, ids: SeededIds) -> AsyncIterator[Desk]:
     """One run of one event."""
-    minted = await identities.create_org(store, clock, ids, "default")
+    minted = await bootstrap.create_org(store, clock, ids, "default")
     who = Principal(minted.org.org, minted.org.org_id, minted.key.user_id, minted.key.key_id, frozenset(Scope))
     made = Desk(QuietEngine(store, clock, ids), who)
     await made.engine.start()

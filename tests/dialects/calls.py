@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 import msgspec
+from towerlog.model.facts import NO_FACTS, Facts
 
 from towerlog.dialects.base import Call, Dialect, Endpoint, Settings
-from towerlog.model.event import NO_FACTS, Event, EventType, Facts
-from towerlog.model.identity import Principal
+from towerlog.model.event import Event, EventType
 from towerlog.model.outcome import RunView
+from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow, Status
 
 AGENT = "0189d3f0-1111-7000-8000-00000000a9e7"

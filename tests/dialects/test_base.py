@@ -8,7 +8,7 @@ from tests.support.calls import body_of
 from towerlog import errors
 from towerlog.dialects.base import STATUSES, error_headers, reply_json, scopes, status_of
 from towerlog.errors import TowerlogError
-from towerlog.model.identity import Scope
+from towerlog.model.principal import Scope
 
 
 def every_error() -> list[TowerlogError]:

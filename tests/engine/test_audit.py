@@ -12,6 +12,7 @@ import apsw
 import msgspec
 import pytest
 from hypothesis import Phase, given, settings
+from towerlog.model.facts import CheckpointFacts, Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
@@ -19,7 +20,7 @@ from tests.support.stories import play, stories
 from towerlog.engine import audit
 from towerlog.engine.audit import rebuild_org, verify_org
 from towerlog.model.command import CreateThread
-from towerlog.model.event import CheckpointFacts, EventType, Facts, History, Touch
+from towerlog.model.event import EventType, History, Touch
 from towerlog.model.usage import Usage, UsageReport
 
 E = EventType

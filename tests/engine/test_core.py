@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from towerlog.model.facts import CheckpointFacts, Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
 from tests.support.wait import wait_until_async
-from towerlog.engine import upkeep
 from towerlog.engine.core import WRITES, Engine
+from towerlog.engine.timers import loop
 from towerlog.errors import NotFound, Overloaded
 from towerlog.model import command as c
 from towerlog.model import outcome as o
 from towerlog.model import question as q
-from towerlog.model.event import CheckpointFacts, Draft, EventType, Facts, History, RunById
-from towerlog.model.lease import LaneState
+from towerlog.model.event import Draft, EventType, History, RunById
+from towerlog.model.lane import QueueState
 from towerlog.model.run import Status
 
 E = EventType
@@ -315,7 +316,7 @@ async def test_a_stop_finishes_what_was_taken_and_takes_no_more(rig: Rig) -> Non
 async def test_an_engine_keeps_time_by_itself_from_start_to_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep, "SWEEP_SECONDS", 0.005)
+    monkeypatch.setattr(loop, "SWEEP_SECONDS", 0.005)
     async with open_rig(tmp_path) as rig:
         run_id = await held(rig)
         await rig.engine.stop()
@@ -326,7 +327,7 @@ async def test_an_engine_keeps_time_by_itself_from_start_to_stop(
 
         async def is_queued() -> bool:
             lane = await rig.store.lane(rig.org, number)
-            return lane is not None and lane.state is LaneState.QUEUED
+            return lane is not None and lane.state is QueueState.QUEUED
 
         await wait_until_async(is_queued, "the lease to be taken")
         await soon(engine.stop())

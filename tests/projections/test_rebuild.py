@@ -13,7 +13,7 @@ from tests.support.rig import Rig, open_rig
 from tests.support.stories import play, stories
 from towerlog.engine.audit import verify_org
 from towerlog.model.event import EventType
-from towerlog.model.identity import Principal
+from towerlog.model.principal import Principal
 from towerlog.model.run import TERMINAL, TRANSITIONS, RunRow, Status
 from towerlog.model.usage import Usage
 from towerlog.projections import runs as run_fold

@@ -8,21 +8,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from towerlog.model.facts import NO_FACTS, Born, CheckpointFacts, Facts, LaneFacts
 
 from tests.support.factories import event, run_row
 from tests.support.fakes import START_MS
 from tests.support.stories import FACTS, reports
-from towerlog.model.event import (
-    CLAIM_TO_NO_LIFE,
-    NO_FACTS,
-    TARGET_STATUS,
-    Born,
-    CheckpointFacts,
-    Event,
-    EventType,
-    Facts,
-    LaneFacts,
-)
+from towerlog.model.event import NOT_FROM_AGENT, TARGET_STATUS, Event, EventType
 from towerlog.model.run import (
     MAX_OPEN_TOOLS,
     MAX_PARTS,
@@ -409,7 +400,7 @@ def test_three_clocks_are_moved_by_what_each_of_them_means() -> None:
     assert row.has_beats
 
 
-@pytest.mark.parametrize("kind", sorted(CLAIM_TO_NO_LIFE))
+@pytest.mark.parametrize("kind", sorted(NOT_FROM_AGENT))
 def test_what_others_write_about_a_run_is_no_life(kind: EventType) -> None:
     row = after(run_row(), E.STEP)
     moved = after(row, kind, recorded_at=START_MS + 10**9)

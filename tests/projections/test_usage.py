@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.support.factories import event, run_row
 from tests.support.stories import usages
-from towerlog.model.run import RunRow, Status, UsageRow
-from towerlog.model.usage import NOTHING, Usage
+from towerlog.model.run import RunRow, Status
+from towerlog.model.usage import NOTHING, Usage, UsageRow
 from towerlog.projections import usage
 
 KEY = (1, 7, "a", "m", "running")

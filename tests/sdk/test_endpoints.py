@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from towerlog.asgi.native import NATIVE
 from towerlog.dialects import DIALECTS
+from towerlog.dialects.native import NATIVE
 from towerlog.sdk import endpoints, follow
 from towerlog.sdk.async_client import AsyncClient
 from towerlog.sdk.client import Client

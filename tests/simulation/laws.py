@@ -9,7 +9,7 @@ import msgspec
 from tests.simulation.world import World
 from towerlog.engine.audit import verify_org
 from towerlog.model.event import TARGET_STATUS, Event, EventType
-from towerlog.model.lease import MAX_ATTEMPTS
+from towerlog.model.lane import MAX_ATTEMPTS
 from towerlog.model.question import RunFilter
 from towerlog.model.run import TERMINAL, RunRow, Status
 

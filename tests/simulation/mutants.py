@@ -16,10 +16,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from towerlog.engine import cancels, control, deliveries, ingest, leases, plan, repeats, upkeep, writer
-from towerlog.model import lease
-from towerlog.projections import runs
-from towerlog.store import sqlite_queue, sqlite_writes
+from towerlog.engine.commands import cancel, lanes, receipts, runs, steering
+from towerlog.engine.commit import plan, writer
+from towerlog.engine.ingest import append, dedupe
+from towerlog.engine.timers import loop
+from towerlog.model import lane
+from towerlog.projections import runs as run_fold
+from towerlog.store.sqlite import queue, write
 
 
 class Mutant(msgspec.Struct, frozen=True):
@@ -47,64 +50,64 @@ class Mutant(msgspec.Struct, frozen=True):
 
 
 MUTANTS = (
-    Mutant("the epoch is not compared", leases._held_lane, "epoch is not None and epoch != lane.epoch", "False"),
-    Mutant("a stranger may report", leases._held_lane, "lane.worker_id != worker_id or ", ""),
+    Mutant("the epoch is not compared", lanes._held_lane, "epoch is not None and epoch != lane.epoch", "False"),
+    Mutant("a stranger may report", lanes._held_lane, "lane.worker_id != worker_id or ", ""),
     Mutant(
         "a report is accepted after the loss",
-        leases._held_lane,
+        lanes._held_lane,
         "lane.worker_id != worker_id or lane.state in (LaneState.QUEUED, LaneState.BLOCKED)",
         "False",
     ),
-    Mutant("expiry is not checked at a claim", leases.claim_run, "if lane.is_held(plan.steady):", "if False:"),
-    Mutant("the epoch does not rise", leases._take, "epoch=lane.epoch + 1", "epoch=max(lane.epoch, 1)"),
-    Mutant("a reclaim forgets to take the lane first", leases._take, "if lane.state is LaneState.HELD:", "if False:"),
-    Mutant("attempts are not counted", leases._take, "attempt=lane.attempt + 1", "attempt=max(lane.attempt, 1)"),
-    Mutant("one attempt too many", leases.expire, "lane.attempt >= MAX_ATTEMPTS", "lane.attempt > MAX_ATTEMPTS"),
+    Mutant("expiry is not checked at a claim", lanes.claim_run, "if lane.is_held(plan.steady):", "if False:"),
+    Mutant("the epoch does not rise", lanes._take, "epoch=lane.epoch + 1", "epoch=max(lane.epoch, 1)"),
+    Mutant("a reclaim forgets to take the lane first", lanes._take, "if lane.state is LaneState.HELD:", "if False:"),
+    Mutant("attempts are not counted", lanes._take, "attempt=lane.attempt + 1", "attempt=max(lane.attempt, 1)"),
+    Mutant("one attempt too many", lanes.expire, "lane.attempt >= MAX_ATTEMPTS", "lane.attempt > MAX_ATTEMPTS"),
     Mutant(
-        "a lost run that is being cancelled is queued again", leases.expire, "row.status is Status.CANCELLING", "False"
+        "a lost run that is being cancelled is queued again", lanes.expire, "row.status is Status.CANCELLING", "False"
     ),
     Mutant(
         "the loser keeps his name on the lane",
-        leases.expire,
+        lanes.expire,
         "state=LaneState.QUEUED, worker_id=None",
         "state=LaneState.QUEUED",
     ),
     Mutant(
         "a release by a stranger is accepted",
-        leases.release,
+        lanes.release,
         "if isinstance(held, LeaseLost):",
         "if not (held := lane):",
     ),
-    Mutant("a release costs an attempt", leases.release, "attempt=held.attempt - 1", "attempt=held.attempt"),
+    Mutant("a release costs an attempt", lanes.release, "attempt=held.attempt - 1", "attempt=held.attempt"),
     Mutant(
         "a released run keeps its place in the queue",
-        leases.release,
+        lanes.release,
         "place=(await plan.counters(row.org)).position + 1,",
         "",
     ),
-    Mutant("a repeated release is an error", leases.release, "lane.released_by == command.worker_id", "False"),
-    Mutant("a renewal shortens", leases._renewed, "max(expires_at, lane.expires_at or 0)", "plan.steady + 1"),
-    Mutant("a report does not renew", leases.report, "_renewed(plan, lane, command.lease_ms)", "lane"),
-    Mutant("a finished run finishes again", leases.finish, "if row.is_terminal():", "if False:"),
-    Mutant("what a loser sent is dropped", leases._quarantine, "for draft in drafts:", "for draft in ():"),
+    Mutant("a repeated release is an error", lanes.release, "lane.released_by == command.worker_id", "False"),
+    Mutant("a renewal shortens", lanes._renewed, "max(expires_at, lane.expires_at or 0)", "plan.steady + 1"),
+    Mutant("a report does not renew", lanes.report, "_renewed(plan, lane, command.lease_ms)", "lane"),
+    Mutant("a finished run finishes again", lanes.finish, "if row.is_terminal():", "if False:"),
+    Mutant("what a loser sent is dropped", lanes._quarantine, "for draft in drafts:", "for draft in ():"),
     Mutant(
         "what a loser sent is folded",
-        leases.report,
+        lanes.report,
         "if isinstance(lane, LeaseLost):",
         "if not (lane := await plan.lane(row.run)):",
     ),
-    Mutant("a forced cancel leaves the holder", cancels.force_cancelled, "worker_id=None, ", ""),
-    Mutant("a forced cancel leaves the lane", cancels.force_cancelled, "if lane is not None:", "if False:"),
+    Mutant("a forced cancel leaves the holder", cancel.force_cancelled, "worker_id=None, ", ""),
+    Mutant("a forced cancel leaves the lane", cancel.force_cancelled, "if lane is not None:", "if False:"),
     Mutant(
         "a queued run is cancelled by asking nobody",
-        cancels.cancel_one,
+        cancel.cancel_one,
         "queued = row.status is Status.QUEUED",
         "queued = False",
     ),
-    Mutant("a cancel leaves the children", cancels.cancel_tree, "await descendants(plan, row)", "()"),
+    Mutant("a cancel leaves the children", cancel.cancel_tree, "await descendants(plan, row)", "()"),
     Mutant(
         "a blocked lane is claimable",
-        control._queue,
+        runs._queue,
         "if first else LaneState.BLOCKED",
         "if True else LaneState.BLOCKED",
     ),
@@ -116,49 +119,51 @@ MUTANTS = (
         "ended and row is not None and not run_fold.revives(row, kind, facts)",
         "False",
     ),
-    Mutant("a late report is folded", runs.fold, "if event.late:", "if False:"),
-    Mutant("a cancel can be talked out of", runs._fold_status, "target in TRANSITIONS[row.status]", "True"),
-    Mutant("a repeated event is stored again", ingest._append_draft, "if seen is not None:", "if False:"),
-    Mutant("a repeat under an id is news", repeats.seen_before, "if event is None:", "if True:"),
+    Mutant("a late report is folded", run_fold.fold, "if event.late:", "if False:"),
+    Mutant("a cancel can be talked out of", run_fold._fold_status, "target in TRANSITIONS[row.status]", "True"),
+    Mutant("a repeated event is stored again", append._append_draft, "if seen is not None:", "if False:"),
+    Mutant("a repeat under an id is news", dedupe.seen_before, "if event is None:", "if True:"),
     Mutant("a repeated request is carried out again", writer.Writer._plan_one, "if known is not None:", "if False:"),
     Mutant(
         "a lease ends before its time",
-        lease.Lane.is_held,
+        lane.Lane.is_held,
         "self.expires_at > now_ms",
         "self.expires_at > now_ms + 30_000",
     ),
     Mutant(
-        "cancels are forced by the wall clock", upkeep.Upkeep._force_cancel, "plan.steady - since", "plan.now - since"
+        "cancels are forced by the wall clock", loop.Upkeep._force_cancel, "plan.steady - since", "plan.now - since"
     ),
-    Mutant("a kill leaves the children", cancels.kill_run, "in await descendants(plan, row)", "in ()"),
-    Mutant("a kill asks first", cancels.kill_run, "RunChanged(await force_cancelled", "RunChanged(await cancel_one"),
-    Mutant("a child born since is left behind", cancels.force_end, "await descendants(plan, row)", "()"),
+    Mutant("a kill leaves the children", cancel.kill_run, "in await descendants(plan, row)", "in ()"),
+    Mutant("a kill asks first", cancel.kill_run, "RunChanged(await force_cancelled", "RunChanged(await cancel_one"),
+    Mutant("a child born since is left behind", cancel.force_end, "await descendants(plan, row)", "()"),
     Mutant(
         "what is being cancelled is paused",
-        control.steer_run,
+        steering.steer_run,
         "row.is_terminal() or row.status is Status.CANCELLING",
         "row.is_terminal()",
     ),
-    Mutant("a pause is asked for again and again", control.steer_run, "wishes == [command.wish] or ", ""),
-    Mutant("a pause and its opposite stand together", runs._asked, "one.type != OPPOSITES.get(kind)", "True"),
-    Mutant("a pause that was taken pauses nothing", runs._answered, "return ANSWERED.get(taken.type)", "return None"),
-    Mutant("a resume ends a wait", runs._answered, "row.status is not Status.PAUSED", "False"),
-    Mutant("a question is lost with its worker", control.give_input, " and not row.unanswered", ""),
+    Mutant("a pause is asked for again and again", steering.steer_run, "wishes == [command.wish] or ", ""),
+    Mutant("a pause and its opposite stand together", run_fold._asked, "one.type != OPPOSITES.get(kind)", "True"),
+    Mutant(
+        "a pause that was taken pauses nothing", run_fold._answered, "return ANSWERED.get(taken.type)", "return None"
+    ),
+    Mutant("a resume ends a wait", run_fold._answered, "row.status is not Status.PAUSED", "False"),
+    Mutant("a question is lost with its worker", steering.give_input, " and not row.unanswered", ""),
     Mutant(
         "a question is answered twice",
-        runs._fold_status,
+        run_fold._fold_status,
         "if event.type is EventType.RUN_INPUT and row.unanswered:",
         "if False:",
     ),
-    Mutant("a release keeps the run's attempt", runs._fold_lane, "if lane.epoch:", "if lane.attempt:"),
-    Mutant("a delivery is not noted", deliveries.delivered, "if not command.delivered:", "if False:"),
-    Mutant("a delivery is noted every time", deliveries.delivered, "if not command.delivered:", "if True:"),
-    Mutant("a batch repeats what it acknowledges", deliveries.told, "commands=row.pending", "commands=result.commands"),
-    Mutant("what was given back is anybody's", runs._is_held_back, "row.lease_epoch > 0", "row.attempt > 0"),
-    Mutant("a restart keeps the old deadlines", sqlite_writes._refreshed, "now_ms + lane.lease_ms", "lane.expires_at"),
+    Mutant("a release keeps the run's attempt", run_fold._fold_lane, "if lane.epoch:", "if lane.attempt:"),
+    Mutant("a delivery is not noted", receipts.delivered, "if not command.delivered:", "if False:"),
+    Mutant("a delivery is noted every time", receipts.delivered, "if not command.delivered:", "if True:"),
+    Mutant("a batch repeats what it acknowledges", receipts.told, "commands=row.pending", "commands=result.commands"),
+    Mutant("what was given back is anybody's", run_fold._is_held_back, "row.lease_epoch > 0", "row.attempt > 0"),
+    Mutant("a restart keeps the old deadlines", write._refreshed, "now_ms + lane.lease_ms", "lane.expires_at"),
     Mutant(
         "the newest is claimed first",
-        sqlite_queue._oldest,
+        queue._oldest,
         "ORDER BY place",
         "ORDER BY place DESC",
     ),

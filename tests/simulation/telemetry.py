@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from towerlog.model.facts import Facts
 
 from tests.simulation.world import copy_files
 from tests.support.backends import SqliteBackend
@@ -23,13 +24,13 @@ from towerlog.engine.audit import verify_org
 from towerlog.engine.core import EngineSettings
 from towerlog.errors import RunNotActive
 from towerlog.model.command import Append, CancelRun
-from towerlog.model.event import Draft, EventType, Facts, RunByForeignId
-from towerlog.model.identity import Principal, Scope
+from towerlog.model.event import Draft, EventType, RunByForeignId
 from towerlog.model.ledger import Ledger
 from towerlog.model.liveness import Thresholds
 from towerlog.model.outcome import Appended, Stored
+from towerlog.model.principal import Principal, Scope
 from towerlog.model.run import RunRow, Status
-from towerlog.store.sqlite import SqliteStore
+from towerlog.store.sqlite.store import SqliteStore
 
 E = EventType
 SENDERS = ("s1", "s2", "s3")

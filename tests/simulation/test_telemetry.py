@@ -14,7 +14,9 @@ from tests.simulation.mutants import Mutant
 from tests.simulation.telemetry import Reporting
 from tests.simulation.test_simulation import make_template
 from tests.simulation.world import Wrong
-from towerlog.engine import deliveries, repeats, upkeep, watch
+from towerlog.engine.commands import receipts
+from towerlog.engine.ingest import dedupe
+from towerlog.engine.timers import loop, silence
 from towerlog.model import ledger
 from towerlog.projections import runs
 
@@ -59,13 +61,15 @@ MUTANTS = (
     Mutant("late numbers are not counted", runs.fold, "if facts.client_id is not None:", "if not event.late:"),
     Mutant("what was given up is missing", ledger.Ledger.with_dropped, "dropped = _with(dropped, one)", "pass"),
     Mutant("what came after all stays dropped", ledger.Ledger.with_received, "if self.dropped else", "if False else"),
-    Mutant("a clock that was set is believed", watch.Watch._note_jump, "> JUMP_MS", "> 10**15"),
-    Mutant("who was not there judges", watch.Watch.sweep, "self._clock.steady_ms(), shorter", "10**15, shorter"),
-    Mutant("nobody is given up", watch.Watch.sweep, "if lost_ms:", "if False:"),
+    Mutant("a clock that was set is believed", silence.SilenceWatch._note_jump, "> JUMP_MS", "> 10**15"),
+    Mutant(
+        "who was not there judges", silence.SilenceWatch.sweep, "self._clock.steady_ms(), shorter", "10**15, shorter"
+    ),
+    Mutant("nobody is given up", silence.SilenceWatch.sweep, "if lost_ms:", "if False:"),
     Mutant("a word does not end a silence", runs.fold_plain, "silent_at=None, ", ""),
-    Mutant("a delivery is not on record", deliveries.delivered, "if not command.delivered:", "if False:"),
-    Mutant("a repeat is news", repeats.seen_before, "if event is None:", "if True:"),
-    Mutant("no cancel is forced", upkeep.Upkeep._force_cancel, "< self._cancel_deadline_ms", "< 10**15"),
+    Mutant("a delivery is not on record", receipts.delivered, "if not command.delivered:", "if False:"),
+    Mutant("a repeat is news", dedupe.seen_before, "if event is None:", "if True:"),
+    Mutant("no cancel is forced", loop.Upkeep._force_cancel, "< self._cancel_deadline_ms", "< 10**15"),
     Mutant("an end is not the last word", runs.fold, "if event.late:", "if False:"),
 )
 

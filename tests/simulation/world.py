@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from towerlog.model.facts import Facts
 
 from tests.simulation.model import CANCEL_DEADLINE_MS, Model, Sent
 from tests.support.backends import SqliteBackend
@@ -26,12 +27,12 @@ from towerlog.engine.core import EngineSettings
 from towerlog.errors import TowerlogError
 from towerlog.model import command as c
 from towerlog.model import question as q
-from towerlog.model.event import Draft, EventType, Facts, RunById
-from towerlog.model.identity import Principal, Scope
+from towerlog.model.event import Draft, EventType, RunById
 from towerlog.model.outcome import Appended, Claimed, NothingToClaim, Replayed, Reported, RunCreated, Stored
+from towerlog.model.principal import Principal, Scope
 from towerlog.model.run import Pending
 from towerlog.model.usage import Usage, UsageReport
-from towerlog.store.sqlite import SqliteStore
+from towerlog.store.sqlite.store import SqliteStore
 
 WORKERS = ("w1", "w2", "w3")
 THREADS = ("t1", "t2", "t3", "t4")

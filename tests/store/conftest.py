@@ -9,8 +9,8 @@ import apsw
 import pytest
 
 from tests.support.factories import identity
-from towerlog.store.sqlite_files import migrate, open_connection
-from towerlog.store.sqlite_writes import write_org
+from towerlog.store.sqlite.connection import migrate, open_connection
+from towerlog.store.sqlite.write import write_org
 
 
 @pytest.fixture

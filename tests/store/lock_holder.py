@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from towerlog.store.sqlite_files import prepare_files
+from towerlog.store.sqlite.connection import prepare_files
 
 if __name__ == "__main__":
     lock = prepare_files(Path(sys.argv[1]))

@@ -10,9 +10,10 @@ import apsw
 import pytest
 
 from tests.support.fakes import FakeClock, SeededIds
-from towerlog.store import migrate, sqlite_files
+from towerlog.store import migrate
 from towerlog.store.migrate import Migration, SchemaMismatch, apply_migrations, load_migrations, plan_migrations
-from towerlog.store.sqlite import open_reader, open_store
+from towerlog.store.sqlite import connection
+from towerlog.store.sqlite.store import open_reader, open_store
 
 ONE, TWO, THREE = (Migration(n, f"000{n}_x", f"CREATE TABLE t{n} (a);") for n in (1, 2, 3))
 HALF = "CREATE TABLE half (a); INSERT INTO half VALUES (1); INSERT INTO nowhere VALUES (1);"
@@ -33,7 +34,7 @@ def give(monkeypatch: pytest.MonkeyPatch, *more: str) -> None:
     """This version knows these as well from now on."""
     known = load_migrations("sqlite")
     later = [Migration(len(known) + n, f"more_{n}", sql) for n, sql in enumerate(more, 1)]
-    monkeypatch.setattr(sqlite_files, "load_migrations", lambda _: known + later)
+    monkeypatch.setattr(connection, "load_migrations", lambda _: known + later)
 
 
 def test_what_is_not_applied_is_to_be_applied_in_order() -> None:
@@ -87,7 +88,7 @@ def test_a_hole_in_the_files_is_refused(names: list[str], tmp_path: Path, monkey
 
 def test_a_second_time_there_is_nothing_to_do(db: apsw.Connection) -> None:
     before = schema(db)
-    assert sqlite_files.migrate(db) == len(load_migrations("sqlite"))
+    assert connection.migrate(db) == len(load_migrations("sqlite"))
     assert schema(db) == before
 
 
@@ -95,34 +96,34 @@ def test_a_planted_newer_schema_is_refused_and_left_alone(db: apsw.Connection) -
     db.execute("INSERT INTO migration VALUES (99, '0099_later', 'x')")
     before = schema(db)
     with pytest.raises(SchemaMismatch, match="use a newer version"):
-        sqlite_files.migrate(db)
+        connection.migrate(db)
     with pytest.raises(SchemaMismatch, match="use a newer version"):
-        sqlite_files.check_schema(db)
+        connection.check_schema(db)
     assert schema(db) == before
 
 
 def test_a_planted_change_of_an_applied_file_is_refused(db: apsw.Connection) -> None:
     db.execute("UPDATE migration SET checksum = 'x' WHERE number = 1")
     with pytest.raises(SchemaMismatch, match="was changed"):
-        sqlite_files.migrate(db)
+        connection.migrate(db)
 
 
 def test_a_migration_that_fails_half_way_leaves_nothing(db: apsw.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     before = schema(db)
     give(monkeypatch, "CREATE TABLE whole (a);", HALF, "CREATE TABLE never (a);")
     with pytest.raises(apsw.SQLError):
-        sqlite_files.migrate(db)
+        connection.migrate(db)
     assert not db.in_transaction
     left = {str(row[1]) for row in schema(db)} - {str(row[1]) for row in before}
     assert left == {"whole", "more_1"}, "the one before it stays, of the broken one nothing does"
 
 
 def test_who_only_reads_is_told_of_an_older_schema(db: apsw.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    sqlite_files.check_schema(db)
+    connection.check_schema(db)
     before = schema(db)
     give(monkeypatch, "CREATE TABLE more (a);")
     with pytest.raises(SchemaMismatch, match="older schema"):
-        sqlite_files.check_schema(db)
+        connection.check_schema(db)
     assert schema(db) == before
 
 

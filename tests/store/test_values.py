@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tests.support.factories import event, run_row
-from towerlog.model.identity import Counters
+from towerlog.model.principal import Counters
 from towerlog.store import values
 from towerlog.store.values import Changes, Message, MetaList, Node, RunChange
 

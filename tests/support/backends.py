@@ -11,7 +11,7 @@ import apsw
 
 from towerlog.ambient import Clock, Ids
 from towerlog.store.base import Store
-from towerlog.store.sqlite import SqliteStore, open_store
+from towerlog.store.sqlite.store import SqliteStore, open_store
 
 
 class Backend(Protocol):
@@ -34,7 +34,7 @@ class Backend(Protocol):
 class SqliteBackend:
     """A file in a folder of the test's own."""
 
-    loader = "towerlog.store.sqlite_files.load_migrations"
+    loader = "towerlog.store.sqlite.connection.load_migrations"
 
     def __init__(self, location: str) -> None:
         self.location = location

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from towerlog.dialects.base import Call, Dialect, Endpoint, Reply, Settings
 from towerlog.errors import TowerlogError
-from towerlog.model.identity import Principal, Scope
+from towerlog.model.principal import Principal, Scope
 
 T = TypeVar("T")
 

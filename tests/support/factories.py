@@ -8,7 +8,8 @@ import msgspec
 
 from tests.support.fakes import START_MS
 from towerlog.model.event import Draft, Event, EventType, OpenRun, RunByTrace, RunRef
-from towerlog.model.identity import Counters, Key, Org, Scope, User, shard_key
+from towerlog.model.key import Key
+from towerlog.model.principal import Counters, Org, Scope, User, shard_key
 from towerlog.model.run import RunRow, Status
 from towerlog.store.values import Changes, RunChange
 

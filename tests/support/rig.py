@@ -9,17 +9,17 @@ from typing import Any
 
 from tests.support.backends import SqliteBackend
 from tests.support.fakes import FakeClock, SeededIds
-from towerlog.engine import identities
-from towerlog.engine.cache import Cache
+from towerlog.engine import bootstrap
+from towerlog.engine.commit.cache import Cache
 from towerlog.engine.core import Engine, EngineSettings
 from towerlog.errors import StorageFailed
 from towerlog.model import command as c
 from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.event import Event, Item, Refusal
-from towerlog.model.identity import Principal, Scope
+from towerlog.model.principal import Principal, Scope
 from towerlog.model.run import RunRow
-from towerlog.store.sqlite import SqliteStore
+from towerlog.store.sqlite.store import SqliteStore
 
 DIALECT = "steps"
 
@@ -58,7 +58,7 @@ class Rig:
 
     async def make_org(self, name: str) -> Principal:
         """One more organisation, and who may do anything in it."""
-        minted = await identities.create_org(self.store, self.clock, self.ids, name)
+        minted = await bootstrap.create_org(self.store, self.clock, self.ids, name)
         key = minted.key
         return Principal(minted.org.org, minted.org.org_id, key.user_id, key.key_id, frozenset(Scope))
 

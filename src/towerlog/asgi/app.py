@@ -12,26 +12,26 @@ import msgspec
 import structlog
 
 from towerlog.ambient import Clock, Ids
-from towerlog.asgi.addresses import Addresses
-from towerlog.asgi.admission import Admission
-from towerlog.asgi.auth import Authenticator, KeyStore
 from towerlog.asgi.bodies import Bodies
 from towerlog.asgi.exchange import Engine, Parts
-from towerlog.asgi.heartbeats import Heartbeats
-from towerlog.asgi.hosts import hosts_of
-from towerlog.asgi.limits import Limiter
-from towerlog.asgi.meters import Meters
-from towerlog.asgi.metrics import EngineCollector, Metrics, TransportCollector
+from towerlog.asgi.guard.addresses import Addresses
+from towerlog.asgi.guard.admission import Admission
+from towerlog.asgi.guard.auth import Authenticator, KeyStore
+from towerlog.asgi.guard.heartbeats import Heartbeats
+from towerlog.asgi.guard.hosts import hosts_of
+from towerlog.asgi.guard.limits import Limiter
+from towerlog.asgi.guard.trace_ids import TraceIds
 from towerlog.asgi.mount import Mount
-from towerlog.asgi.native import NATIVE
-from towerlog.asgi.pages import Pages, Phase
+from towerlog.asgi.pages.meters import Meters
+from towerlog.asgi.pages.metrics import EngineCollector, Metrics, TransportCollector
+from towerlog.asgi.pages.pages import Pages, Phase
+from towerlog.asgi.push.streams import Streams
+from towerlog.asgi.replies import Message, Receive, Send
 from towerlog.asgi.routes import RouteTable
 from towerlog.asgi.shortcut import Respond, Shortcut
-from towerlog.asgi.streams import Streams
 from towerlog.asgi.ticker import Ticker
-from towerlog.asgi.traces import TraceIds
-from towerlog.asgi.wire import Message, Receive, Send
 from towerlog.dialects.base import Dialect, Settings
+from towerlog.dialects.native import NATIVE
 
 _log = structlog.get_logger("towerlog.app")
 
@@ -52,7 +52,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     dialect: Settings = Settings()
 
 
-class StoreDoor(KeyStore, Protocol):
+class StoreAccess(KeyStore, Protocol):
     """What the transport asks of the store itself: whose key this is, and whether it answers."""
 
     @property
@@ -74,7 +74,7 @@ class Backend(Protocol):
         ...
 
     @property
-    def store(self) -> StoreDoor:
+    def store(self) -> StoreAccess:
         """Remembers."""
         ...
 

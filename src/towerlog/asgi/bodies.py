@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from towerlog.ambient import Clock
-from towerlog.asgi.admission import Admission
 from towerlog.asgi.faults import Rejection
+from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.inflate import inflate
-from towerlog.asgi.wire import Receive
+from towerlog.asgi.replies import Receive
 from towerlog.errors import Malformed, TooLarge
 
 DEADLINE_MS = 30_000

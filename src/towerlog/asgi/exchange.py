@@ -9,25 +9,25 @@ import msgspec
 import structlog
 
 from towerlog.ambient import Clock
-from towerlog.asgi.addresses import Addresses, counted_as
-from towerlog.asgi.admission import Admission
-from towerlog.asgi.auth import Authenticator
 from towerlog.asgi.bodies import Bodies
 from towerlog.asgi.faults import Rejection, explain
-from towerlog.asgi.heartbeats import Heartbeats
-from towerlog.asgi.hosts import Hosts
-from towerlog.asgi.limits import Limiter
-from towerlog.asgi.meters import Meters
+from towerlog.asgi.guard.addresses import Addresses, counted_as
+from towerlog.asgi.guard.admission import Admission
+from towerlog.asgi.guard.auth import Authenticator
+from towerlog.asgi.guard.heartbeats import Heartbeats
+from towerlog.asgi.guard.hosts import Hosts
+from towerlog.asgi.guard.limits import Limiter
+from towerlog.asgi.guard.trace_ids import TraceIds
+from towerlog.asgi.pages.meters import Meters
+from towerlog.asgi.push.streams import Follower, Streams
+from towerlog.asgi.replies import Headers, Message
 from towerlog.asgi.routes import Route, RouteTable
-from towerlog.asgi.streams import Follower, Streams
-from towerlog.asgi.traces import TraceIds
-from towerlog.asgi.wire import Headers, Message
 from towerlog.dialects.base import Reply, Settings
 from towerlog.errors import Internal, RateLimited, TowerlogError
 from towerlog.model.command import Append, Idempotency, Report, Write
 from towerlog.model.event import Event
-from towerlog.model.identity import Principal
 from towerlog.model.outcome import Outcome
+from towerlog.model.principal import Principal
 from towerlog.model.question import FollowAgent, FollowRun, Read
 
 _log = structlog.get_logger("towerlog.mount")

@@ -10,11 +10,9 @@ import http
 
 import msgspec
 
-from towerlog.asgi.wire import Headers
-from towerlog.dialects.base import Dialect, Reply, error_headers
+from towerlog.asgi.replies import Headers
+from towerlog.dialects.base import PROBLEM, Dialect, Reply, error_headers
 from towerlog.errors import TowerlogError
-
-PROBLEM = "application/problem+json"
 
 
 class Rejection(Exception):

@@ -17,15 +17,15 @@ import structlog
 from towerlog.asgi.bodies import Disconnected
 from towerlog.asgi.exchange import Exchange, Parts, count, explain_to, limit
 from towerlog.asgi.faults import Rejection
-from towerlog.asgi.queries import parse_query
+from towerlog.asgi.push.streams import Stream, stream_head
+from towerlog.asgi.query_strings import parse_query
+from towerlog.asgi.replies import NO_EXTENSIONS, Message, Receive, Send, send_reply
 from towerlog.asgi.routes import Route, Visit
-from towerlog.asgi.streams import Stream, stream_head
-from towerlog.asgi.wire import NO_EXTENSIONS, Message, Receive, Send, send_reply
 from towerlog.dialects.base import Call, Endpoint, Reply
 from towerlog.errors import Forbidden, Internal, Invalid, TowerlogError, Unauthenticated
 from towerlog.model.command import Idempotency, Write
-from towerlog.model.identity import Principal
 from towerlog.model.outcome import KeyMinted, Outcome, Replayed
+from towerlog.model.principal import Principal
 from towerlog.model.question import FollowAgent, FollowRun, Read
 
 LONGEST_IDEMPOTENCY_KEY = 255

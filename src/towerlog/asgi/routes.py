@@ -14,9 +14,9 @@ import msgspec
 
 from towerlog.asgi.faults import Rejection
 from towerlog.dialects.base import Dialect, Endpoint, Reply
-from towerlog.dialects.reading import percent_decode
+from towerlog.dialects.fields import percent_decode
 from towerlog.errors import Malformed, NotFound
-from towerlog.model.identity import Principal, Scope
+from towerlog.model.principal import Principal, Scope
 
 LONGEST_PATH_BYTES = 8192
 _NOTHING: Mapping[str, str] = {}

@@ -14,9 +14,9 @@ import structlog
 from towerlog.asgi.bodies import check_type, check_utf8
 from towerlog.asgi.exchange import Exchange, Parts, count, explain_to, limit
 from towerlog.asgi.faults import Rejection
-from towerlog.asgi.queries import parse_query
+from towerlog.asgi.query_strings import parse_query
+from towerlog.asgi.replies import Message, head_of
 from towerlog.asgi.routes import Route
-from towerlog.asgi.wire import Message, head_of
 from towerlog.dialects.base import Call, Endpoint, Reply
 from towerlog.errors import Forbidden, Internal, TowerlogError
 from towerlog.model.command import Append, Report

@@ -15,9 +15,11 @@ from towerlog.ambient import SystemClock, SystemIds
 from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import answer, note, say, show_key, show_table
 from towerlog.config import Settings
-from towerlog.engine.identities import DEFAULT_ORG, create_org, mint_key
+from towerlog.engine.bootstrap import DEFAULT_ORG, create_org
+from towerlog.engine.commands.keys import mint_key
 from towerlog.errors import NotFound
-from towerlog.model.identity import Key, Org, Scope
+from towerlog.model.key import Key
+from towerlog.model.principal import Org, Scope
 from towerlog.model.times import format_ms, format_optional_ms
 from towerlog.server import SqliteIdentities, existing_database, open_identities
 from towerlog.store.base import Store

@@ -22,10 +22,11 @@ import click
 from towerlog.ambient import SystemClock, SystemIds
 from towerlog.cli.options import as_json, with_settings
 from towerlog.config import BadSetting, Settings
-from towerlog.engine.identities import DEFAULT_ORG, mint_key
+from towerlog.engine.bootstrap import DEFAULT_ORG
+from towerlog.engine.commands.keys import mint_key
 from towerlog.errors import NotFound
-from towerlog.model.identity import Scope
-from towerlog.model.keys import is_intact
+from towerlog.model.key import is_intact
+from towerlog.model.principal import Scope
 from towerlog.sdk.client import Client
 from towerlog.server import existing_database, open_identities
 

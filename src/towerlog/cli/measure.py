@@ -18,7 +18,7 @@ from towerlog.ambient import Clock, SystemIds
 from towerlog.config import Settings
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Item, RunByForeignId
-from towerlog.model.identity import Principal, Scope
+from towerlog.model.principal import Principal, Scope
 from towerlog.server import Node
 
 SYNCS = 50

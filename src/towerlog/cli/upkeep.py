@@ -17,7 +17,7 @@ from towerlog.cli.output import answer, note, progress, say
 from towerlog.config import Settings
 from towerlog.engine.audit import rebuild_org, verify_org
 from towerlog.errors import TowerlogError
-from towerlog.model.identity import Org
+from towerlog.model.principal import Org
 from towerlog.server import copied, opened_for_reading, opened_for_writing
 from towerlog.store.base import Store
 

@@ -1,9 +1,13 @@
-"""Wire to canonical and back, pure, one file a dialect. `DIALECTS` is the registry."""
+"""Wire to canonical and back, pure. `DIALECTS` is the registry."""
 
 from __future__ import annotations
 
-from towerlog.dialects import activity, checkpoints, lanes, runs, steps
+from towerlog.dialects import steps
+from towerlog.dialects.activity import dialect as activity
 from towerlog.dialects.base import Dialect
+from towerlog.dialects.checkpoints import dialect as checkpoints
+from towerlog.dialects.lanes import dialect as lanes
+from towerlog.dialects.runs import dialect as runs
 
 DIALECTS: tuple[Dialect, ...] = (
     checkpoints.DIALECT,

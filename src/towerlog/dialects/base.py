@@ -14,7 +14,7 @@ import msgspec
 from towerlog.errors import TowerlogError
 from towerlog.model.command import Command
 from towerlog.model.event import Event
-from towerlog.model.identity import Principal, Scope
+from towerlog.model.principal import Principal, Scope
 
 JSON = "application/json"
 STATUSES: dict[str, int] = {
@@ -177,3 +177,6 @@ def error_headers(error: TowerlogError, status: int) -> tuple[tuple[bytes, bytes
     if wait_s is not None:
         headers += ((b"retry-after", b"%d" % wait_s),)
     return headers
+
+
+PROBLEM = "application/problem+json"

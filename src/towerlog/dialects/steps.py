@@ -11,14 +11,15 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from towerlog.dialects import base, reading
+from towerlog.dialects import base, fields
 from towerlog.dialects.base import Call, Dialect, Endpoint, Limit, Reply, reply_json
-from towerlog.dialects.reading import NULL, Count, Duration, JsonObject
+from towerlog.dialects.fields import NULL, Count, Duration, JsonObject
 from towerlog.errors import IdempotencyMismatch, IdReused, Invalid, RateLimited, TowerlogError, Unauthenticated
 from towerlog.model.command import Append
-from towerlog.model.event import Draft, EventType, Facts, Refusal, RunByForeignId
-from towerlog.model.identity import Scope
+from towerlog.model.event import Draft, EventType, Refusal, RunByForeignId
+from towerlog.model.facts import Facts
 from towerlog.model.outcome import Appended
+from towerlog.model.principal import Scope
 from towerlog.model.run import Pending, Status
 from towerlog.model.usage import Usage, UsageReport
 
@@ -143,7 +144,7 @@ def _step_facts(sent: _Step) -> tuple[EventType, Facts]:
 
 def _tool_facts(sent: _ToolCall) -> tuple[EventType, Facts]:
     facts = Facts(
-        tool=reading.label(sent.tool_name, "payload.tool_name"),
+        tool=fields.label(sent.tool_name, "payload.tool_name"),
         tool_call_id=_usable_id(sent.tool_call_id),
         success=_TRUTH.get(bytes(sent.success)),
         duration_ms=_whole(sent.duration_ms),
@@ -153,16 +154,16 @@ def _tool_facts(sent: _ToolCall) -> tuple[EventType, Facts]:
 
 def _error_facts(sent: _Error) -> tuple[EventType, Facts]:
     text = ": ".join(part for part in (sent.error_type, sent.error_message) if part)
-    return EventType.RUN_FAILED, Facts(error=reading.summary(text) or None)
+    return EventType.RUN_FAILED, Facts(error=fields.summary(text) or None)
 
 
 def _end_facts(sent: _End) -> tuple[EventType, Facts]:
-    model = reading.label(sent.model, "payload.model")
+    model = fields.label(sent.model, "payload.model")
     return EventType.RUN_COMPLETED, Facts(report=_report(sent), model=model, recovered=sent.recovered is True)
 
 
 def _question_facts(sent: _Question) -> tuple[EventType, Facts]:
-    question = reading.summary(sent.question, LONGEST_QUESTION) if sent.question else None
+    question = fields.summary(sent.question, LONGEST_QUESTION) if sent.question else None
     return EventType.RUN_WAITING, Facts(question=question)
 
 
@@ -172,7 +173,7 @@ def _answer_facts(_sent: _Answer) -> tuple[EventType, Facts]:
 
 def _report(sent: _End) -> UsageReport | None:
     """The run's totals; the sender's own sum counts only where it gave no parts."""
-    cost = reading.nanos(sent.cost_usd, "payload.cost_usd")
+    cost = fields.nanos(sent.cost_usd, "payload.cost_usd")
     split = sent.prompt_tokens is not None or sent.completion_tokens is not None
     total = None if split else sent.total_tokens
     if not split and total is None and cost is None:
@@ -225,11 +226,11 @@ def _decode_event(call: Call) -> Append:
 
 
 def _draft(call: Call) -> Draft:
-    event = reading.decode(_EVENT, call.body)
-    sdk_run_id = reading.text_id(event.sdk_run_id, "sdk_run_id")
-    data = reading.one_line(event.payload, "payload", call.settings.max_depth, call.settings.max_event_bytes)
+    event = fields.decode(_EVENT, call.body)
+    sdk_run_id = fields.text_id(event.sdk_run_id, "sdk_run_id")
+    data = fields.one_line(event.payload, "payload", call.settings.max_depth, call.settings.max_event_bytes)
     kind = _KINDS[event.event_type]
-    sent = reading.decode(kind.decoder, data, "payload")
+    sent = fields.decode(kind.decoder, data, "payload")
     event_type, facts = kind.facts(sent)
     if event.event_type == "tool_call":
         data = _with_short_previews(sent, data)
@@ -238,10 +239,10 @@ def _draft(call: Call) -> Draft:
         RunByForeignId(f"{NAME}:{sdk_run_id}", _thread(sent) or sdk_run_id),
         data,
         facts,
-        reading.when(event.occurred_at, "occurred_at"),
-        reading.optional_id(event.event_id, "event_id"),
+        fields.when(event.occurred_at, "occurred_at"),
+        fields.optional_id(event.event_id, "event_id"),
         event.event_type if kind.once else None,
-        reading.label(event.agent_name, "agent_name"),
+        fields.label(event.agent_name, "agent_name"),
     )
 
 
@@ -258,7 +259,7 @@ def _usable_id(raw: msgspec.Raw) -> str | None:
     if text[:1] != b'"':
         return None
     try:
-        return reading.optional_id(_TEXT.decode(text), "payload")
+        return fields.optional_id(_TEXT.decode(text), "payload")
     except Invalid:
         return None
 
@@ -268,7 +269,7 @@ def _with_short_previews(sent: _ToolCall, data: bytes) -> bytes:
     long = {name: text for name, text in previews.items() if text is not None and len(text) > LONGEST_PREVIEW}
     if not long:
         return data
-    short = {name: msgspec.Raw(msgspec.json.encode(reading.cut(text, LONGEST_PREVIEW))) for name, text in long.items()}
+    short = {name: msgspec.Raw(msgspec.json.encode(fields.cut(text, LONGEST_PREVIEW))) for name, text in long.items()}
     return msgspec.json.encode({**_MEMBERS.decode(data), **short})
 
 
@@ -277,24 +278,24 @@ def _with_short_previews(sent: _ToolCall, data: bytes) -> bytes:
 
 def _known_type(value: str | None, field: str) -> None:
     if not value:
-        raise reading.refuse(field, "is required")
+        raise fields.refuse(field, "is required")
     if value not in _KINDS:
-        raise reading.refuse(field, f"must be one of {', '.join(get_args(SdkEventType))}")
+        raise fields.refuse(field, f"must be one of {', '.join(get_args(SdkEventType))}")
 
 
 def _is_object(value: msgspec.Raw, field: str) -> None:
     text = bytes(value)
     if text[:1] != b"{":
-        raise reading.refuse(field, f"Expected `object`, got {reading.kind_of(text)}")
+        raise fields.refuse(field, f"Expected `object`, got {fields.kind_of(text)}")
 
 
 _CHECKS: tuple[tuple[str, msgspec.json.Decoder[Any], Callable[[Any, str], object]], ...] = (
     ("event_type", _OPTIONAL_TEXT, _known_type),
-    ("sdk_run_id", _OPTIONAL_TEXT, reading.text_id),
+    ("sdk_run_id", _OPTIONAL_TEXT, fields.text_id),
     ("payload", _RAW, _is_object),
-    ("agent_name", _OPTIONAL_TEXT, reading.label),
-    ("occurred_at", _OPTIONAL_TEXT, reading.when),
-    ("event_id", _OPTIONAL_TEXT, reading.optional_id),
+    ("agent_name", _OPTIONAL_TEXT, fields.label),
+    ("occurred_at", _OPTIONAL_TEXT, fields.when),
+    ("event_id", _OPTIONAL_TEXT, fields.optional_id),
 )
 """Field, its JSON, and the rule that it must keep: the same rules as in `_draft`, each on its own."""
 
@@ -302,7 +303,7 @@ _CHECKS: tuple[tuple[str, msgspec.json.Decoder[Any], Callable[[Any, str], object
 def _every_wrong_field(body: bytes, first: Invalid) -> Invalid:
     """All wrong fields of the envelope, or the wrong one in the payload that was found first."""
     try:
-        members = reading.decode(_MEMBERS, body)
+        members = fields.decode(_MEMBERS, body)
     except TowerlogError:
         return first
     wrong: dict[str, str] = {}
@@ -311,7 +312,7 @@ def _every_wrong_field(body: bytes, first: Invalid) -> Invalid:
             wrong[field] = "is required"
             continue
         try:
-            check(reading.decode(decoder, members.get(field, NULL), field), field)
+            check(fields.decode(decoder, members.get(field, NULL), field), field)
         except Invalid as error:
             wrong |= error.details
     wrong = wrong or first.details
@@ -322,7 +323,7 @@ def _every_wrong_field(body: bytes, first: Invalid) -> Invalid:
 def _encode_ingested(outcome: Appended, call: Call) -> Reply:
     [result] = outcome.results
     if isinstance(result, Refusal):
-        return _explain(reading.error_of(result), call.trace_id)
+        return _explain(fields.error_of(result), call.trace_id)
     if not result.commands:
         return Reply(200, b'{"status":"ok","event_id":%d}' % result.position)
     commands = [_command(pending) for pending in result.commands]

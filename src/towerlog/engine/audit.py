@@ -11,12 +11,15 @@ from typing import Any
 
 import msgspec
 
-from towerlog.engine.histories import own_name
+from towerlog.engine.ingest.content import own_name
 from towerlog.errors import StorageFailed
+from towerlog.model.agent import AgentRow
 from towerlog.model.chain import chain_hash
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event
-from towerlog.model.run import AgentRow, RunRow, ThreadRow, UsageRow
+from towerlog.model.run import RunRow
+from towerlog.model.thread import ThreadRow
+from towerlog.model.usage import UsageRow
 from towerlog.projections import agents as agent_fold
 from towerlog.projections import checkpoints as checkpoint_fold
 from towerlog.projections import runs as run_fold

@@ -9,33 +9,25 @@ from typing import assert_never
 import msgspec
 
 from towerlog.ambient import Clock, Ids
-from towerlog.engine import (
-    cancels,
-    control,
-    deliveries,
-    handover,
-    identities,
-    leases,
-    registry,
-    reruns,
-    upkeep,
-    views,
-)
-from towerlog.engine.follow import AGENT, OTHER_LOG, RUN, Follower, Frame, Hub, Source, gap_frame
-from towerlog.engine.ingest import append_items
-from towerlog.engine.plan import Plan
-from towerlog.engine.reads import Reads, position_of
-from towerlog.engine.waiting import Waiting
-from towerlog.engine.wanted import Wanted
-from towerlog.engine.writer import Submission, Waiter, Writer
+from towerlog.engine.commands import approvals, cancel, keys, lanes, personas, receipts, reruns, runs, steering
+from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.writer import Submission, Waiter, Writer
+from towerlog.engine.follow.channel import AGENT, RUN, Frame
+from towerlog.engine.follow.follower import Follower, Source, gap_frame
+from towerlog.engine.follow.hub import OTHER_LOG, Hub
+from towerlog.engine.follow.polls import Polls, Wanted
+from towerlog.engine.ingest.append import append_items
+from towerlog.engine.queries import claim_reply, views
+from towerlog.engine.queries.reads import Reads, position_of
+from towerlog.engine.timers import loop
 from towerlog.errors import LeaseLost, NotFound, StorageFailed, TowerlogError
 from towerlog.model import command as c
 from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.event import Event
-from towerlog.model.identity import Principal
 from towerlog.model.liveness import USUAL, Thresholds
-from towerlog.model.registry import CreatePersona, CreateRoute
+from towerlog.model.persona import CreatePersona, CreateRoute
+from towerlog.model.principal import Principal
 from towerlog.store.base import Store
 
 
@@ -89,13 +81,13 @@ class Engine:
         self._clock = clock
         self._reads = Reads(store, clock, settings.thresholds)
         self._hub = Hub()
-        self._waiting = Waiting()
+        self._waiting = Polls()
         self._wanted = Wanted(store, clock, self._waiting)
         self._writer = Writer(
             store, clock, ids, self._plan, self._committed, max_queue=settings.max_queue, on_fatal=on_fatal
         )
         cancel_deadline_ms = settings.cancel_deadline_seconds * 1000
-        self._upkeep = upkeep.Upkeep(store, clock, self._writer.upkeep, cancel_deadline_ms, settings.thresholds)
+        self._upkeep = loop.Upkeep(store, clock, self._writer.upkeep, cancel_deadline_ms, settings.thresholds)
         self._upkeep_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -140,7 +132,7 @@ class Engine:
                 return await self._watched_told(principal, outcome, dialect)
             return outcome
         outcome = await self._carry_out(principal, command, dialect, idempotency)
-        if isinstance(outcome, o.Replayed) and isinstance(command, leases.GUARDED):
+        if isinstance(outcome, o.Replayed) and isinstance(command, lanes.GUARDED):
             return await self._repeated(principal, command, outcome)
         return outcome
 
@@ -153,7 +145,7 @@ class Engine:
             run = (await self._reads.run_of(principal, command.run_id)).run
         if run is not None:  # a claim that found nothing may be told so again
             lane = await self._store.lane(principal.org, run)
-            if not leases.may_repeat(command.worker_id, outcome.lease_epoch, lane):
+            if not lanes.may_repeat(command.worker_id, outcome.lease_epoch, lane):
                 raise LeaseLost
         return o.Replayed(outcome.status, outcome.body)
 
@@ -178,29 +170,29 @@ class Engine:
             case c.Append():
                 return await append_items(plan, principal, command)
             case c.CreateRun():
-                return await control.create_run(plan, principal, command)
+                return await runs.create_run(plan, principal, command)
             case c.CreateThread():
-                return await control.create_thread(plan, principal, command)
+                return await runs.create_thread(plan, principal, command)
             case c.RegisterAgent():
-                return await control.register_agent(plan, principal, command)
+                return await runs.register_agent(plan, principal, command)
             case c.CancelRun():
-                return await cancels.cancel_run(plan, principal, command)
+                return await cancel.cancel_run(plan, principal, command)
             case c.SteerRun() | c.KillRun():
                 return await self._plan_steered(plan, principal, command)
             case c.Deliver():
-                return await deliveries.deliver(plan, principal, command, submission.dialect)
+                return await receipts.deliver(plan, principal, command, submission.dialect)
             case c.GiveInput():
-                return await control.give_input(plan, principal, command)
+                return await steering.give_input(plan, principal, command)
             case c.Decide():
-                return await control.decide(plan, principal, command)
+                return await approvals.decide(plan, principal, command)
             case c.CreateKey():
-                return await identities.create_key(plan, self._clock, principal, command)
+                return await keys.create_key(plan, self._clock, principal, command)
             case c.RevokeKey():
-                return await identities.revoke_key(plan, principal, command)
+                return await keys.revoke_key(plan, principal, command)
             case CreatePersona():
-                return await registry.create_persona(plan, principal, command)
+                return await personas.create_persona(plan, principal, command)
             case CreateRoute():
-                return await registry.create_route(plan, principal, command)
+                return await personas.create_route(plan, principal, command)
             case c.RetryRun():
                 return self._reads.judged(await reruns.retry_run(plan, self._store, principal, command))
             case c.ForkRun():
@@ -213,9 +205,9 @@ class Engine:
     async def _plan_steered(self, plan: Plan, principal: Principal, command: c.SteerRun | c.KillRun) -> o.RunView:
         """The whole run as it will be: what follows from its row alone, the rest as it is stored."""
         if isinstance(command, c.KillRun):
-            row = (await cancels.kill_run(plan, principal, command)).row
+            row = (await cancel.kill_run(plan, principal, command)).row
         else:
-            row = (await control.steer_run(plan, principal, command)).row
+            row = (await steering.steer_run(plan, principal, command)).row
         view = await self._reads.view_of(principal, row)
         ended = [event.data for event in plan.changes.events if (event.run, event.seq) == (row.run, row.ended_seq)]
         lane = await plan.lane(row.run) if row.has_lane else None
@@ -224,29 +216,29 @@ class Engine:
     async def _plan_lease(
         self, plan: Plan, principal: Principal, command: c.Claim | c.ClaimRun | c.Report | c.Release | c.Finish
     ) -> o.Outcome | TowerlogError:
-        held: leases.Held | o.NothingToClaim | TowerlogError
+        held: lanes.Held | o.NothingToClaim | TowerlogError
         match command:
             case c.Claim():
-                held = await leases.claim(plan, principal, command)
+                held = await lanes.claim(plan, principal, command)
             case c.ClaimRun():
-                held = await leases.claim_run(plan, principal, command)
+                held = await lanes.claim_run(plan, principal, command)
             case c.Report():
-                held = await leases.report(plan, principal, command)
+                held = await lanes.report(plan, principal, command)
             case c.Release():
-                held = await leases.release(plan, principal, command)
+                held = await lanes.release(plan, principal, command)
             case c.Finish():
-                held = await leases.finish(plan, principal, command)
+                held = await lanes.finish(plan, principal, command)
             case _:
                 assert_never(command)
-        if not isinstance(held, leases.Held):
+        if not isinstance(held, lanes.Held):
             return held
         if isinstance(command, c.Claim | c.ClaimRun | c.Report):
-            row = await deliveries.delivered(plan, held.row, leases.LANES)
-            held = leases.Held(row, held.lane, held.results)
+            row = await receipts.delivered(plan, held.row, lanes.LANES)
+            held = lanes.Held(row, held.lane, held.results)
         agent = await plan.agent(principal.org, held.row.agent or "default")
         view = views.lane_view(principal, held.row, held.lane, agent)
         if isinstance(command, c.Claim | c.ClaimRun):
-            return await handover.claimed(plan, self._store, view, held.lane)
+            return await claim_reply.claimed(plan, self._store, view, held.lane)
         return o.Reported(view, held.lane, held.results)
 
     async def _claim_waiting(
@@ -304,7 +296,7 @@ class Engine:
         if row.pending:
             wanted = c.Deliver((command.run_id,), command.worker_id, outcome.lane.epoch)
             try:
-                carried = await self._writer.submit(principal, wanted, leases.LANES, None)
+                carried = await self._writer.submit(principal, wanted, lanes.LANES, None)
             except TowerlogError:
                 return outcome  # the report is stored, and must not be sent again for this; the next reply tells it
             if not isinstance(carried, o.Delivered) or command.run_id not in carried.rows:

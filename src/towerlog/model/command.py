@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from towerlog.model.event import Draft, Item, RunByForeignId
-from towerlog.model.identity import Scope
+from towerlog.model.persona import CreatePersona, CreateRoute
+from towerlog.model.principal import Scope
 from towerlog.model.question import Read, Stream
-from towerlog.model.registry import CreatePersona, CreateRoute
 
 
 class Append(msgspec.Struct, frozen=True, gc=False):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
+from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
 from towerlog.model.event import Event, Refusal, RunByForeignId
-from towerlog.model.identity import Key
-from towerlog.model.lease import Lane
+from towerlog.model.key import Key
+from towerlog.model.lane import Lane
 from towerlog.model.liveness import Liveness
-from towerlog.model.registry import Persona, ProviderRoute
-from towerlog.model.run import AgentRow, Pending, RunRow, ThreadRow, UsageRow
+from towerlog.model.persona import Persona, ProviderRoute
+from towerlog.model.run import Pending, RunRow
+from towerlog.model.thread import ThreadRow
+from towerlog.model.usage import UsageRow
 
 
 class Replayed(msgspec.Struct, frozen=True, gc=False):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.model.registry import GetPersona, GetRoute, ListPersonas, ListRoutes
+from towerlog.model.persona import GetPersona, GetRoute, ListPersonas, ListRoutes
 from towerlog.model.run import Status
 
 

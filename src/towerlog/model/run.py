@@ -185,7 +185,7 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         """True while nothing but its own words shows that it is alive: it runs, and no lease was ever on it."""
         return self.status is Status.RUNNING and not self.lease_epoch and not self.idle
 
-    def owes_word(self) -> bool:
+    def silence_matters(self) -> bool:
         """Whether its silence means something: it was begun, or has sent heartbeats, and was not noted silent yet."""
         return self.silent_at is None and (self.has_beats or not self.implicit)
 
@@ -194,55 +194,6 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         if self.ended_at is None:
             return None
         return self.ended_at - (self.started_at or self.created_at)
-
-
-class ThreadRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A thread as folded from its runs' beginnings and ends."""
-
-    org: int
-    thread_id: str
-    created_at: int
-    title: str | None = None
-    run_count: int = 0
-    newest_run: int = 0
-    open_runs: tuple[int, ...] = ()
-    """Numbers of the runs that have not ended, oldest first."""
-    lane_runs: tuple[int, ...] = ()
-    """Those among them that were made for workers: one at a time is claimable, the rest wait behind it."""
-    updated_at: int = 0
-    policy: str = "enqueue"
-    """What a new run finds when one is open: `enqueue`, `reject` or `cancel_previous`."""
-
-
-class AgentRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """An agent as folded from its events."""
-
-    agent: int
-    org: int
-    agent_id: str
-    name: str
-    created_at: int
-    run_count: int = 0
-    event_count: int = 0
-    error_count: int = 0
-    usage: Usage = NOTHING
-    last_event_at: int | None = None
-    last_heartbeat_at: int | None = None
-
-
-class UsageRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A roll-up cell: one hour × agent × model × status. Additive: a fold yields increments of it."""
-
-    org: int
-    hour: int
-    """Hours since the Unix epoch."""
-    agent: str
-    model: str
-    status: str
-    events: int = 0
-    runs_started: int = 0
-    runs_ended: int = 0
-    usage: Usage = NOTHING
 
 
 MAX_OPEN_TOOLS = 64

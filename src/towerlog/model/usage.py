@@ -147,3 +147,18 @@ def format_dollars(nanos: int) -> str:
 def dollars_json(nanos: int | None) -> msgspec.Raw:
     """The same as bytes ready for a JSON document, `null` when unknown."""
     return msgspec.Raw(b"null" if nanos is None else format_dollars(nanos).encode())
+
+
+class UsageRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A roll-up cell: one hour × agent × model × status. Additive: a fold yields increments of it."""
+
+    org: int
+    hour: int
+    """Hours since the Unix epoch."""
+    agent: str
+    model: str
+    status: str
+    events: int = 0
+    runs_started: int = 0
+    runs_ended: int = 0
+    usage: Usage = NOTHING

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from towerlog.model.agent import AgentRow
 from towerlog.model.event import HEARTBEAT, Event, EventType
-from towerlog.model.run import AgentRow, RunRow
+from towerlog.model.run import RunRow
 from towerlog.model.usage import add, subtract
 
 

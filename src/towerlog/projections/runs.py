@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from towerlog.model.event import CLAIM_TO_NO_LIFE, HEARTBEAT, TARGET_STATUS, Event, EventType, Facts
+from towerlog.model.event import HEARTBEAT, NOT_FROM_AGENT, TARGET_STATUS, Event, EventType
+from towerlog.model.facts import Facts
 from towerlog.model.ledger import MAX_CLIENTS, Ledger
 from towerlog.model.run import (
     MAX_OPEN_TOOLS,
@@ -107,7 +108,7 @@ def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
         if facts.fills:
             _fill(row, facts, agent, changes)
         return _replace(row, **changes)
-    if event.type not in CLAIM_TO_NO_LIFE:
+    if event.type not in NOT_FROM_AGENT:
         _fold_life(row, event, changes)
     elif event.type is EventType.RUN_SILENT:
         changes["silent_at"] = event.recorded_at

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.model.event import Event
-from towerlog.model.run import MAX_OPEN_RUNS, RunRow, ThreadRow
+from towerlog.model.run import MAX_OPEN_RUNS, RunRow
+from towerlog.model.thread import ThreadRow
 
 
 def fold(row: ThreadRow, before: RunRow | None, after: RunRow, event: Event) -> ThreadRow:

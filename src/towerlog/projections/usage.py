@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from towerlog.model.event import Event
-from towerlog.model.run import RunRow, UsageRow
-from towerlog.model.usage import NOTHING, Usage, add, subtract
+from towerlog.model.run import RunRow
+from towerlog.model.usage import NOTHING, Usage, UsageRow, add, subtract
 
 HOUR_MS = 3_600_000
 UsageKey = tuple[int, int, str, str, str]

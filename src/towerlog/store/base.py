@@ -17,13 +17,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event, RunRef
-from towerlog.model.identity import Counters, Key, Org, User
-from towerlog.model.lease import Lane
+from towerlog.model.key import Key
+from towerlog.model.lane import Lane
+from towerlog.model.persona import Persona, ProviderRoute
+from towerlog.model.principal import Counters, Org, User
 from towerlog.model.question import RunFilter
-from towerlog.model.registry import Persona, ProviderRoute
-from towerlog.model.run import AgentRow, RunRow, Status, ThreadRow, UsageRow
+from towerlog.model.run import RunRow, Status
+from towerlog.model.thread import ThreadRow
+from towerlog.model.usage import UsageRow
 from towerlog.store.values import Changes, Content, KeyFound, Quarantined, Rows, StoredReply
 
 

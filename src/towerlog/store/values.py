@@ -6,12 +6,16 @@ from __future__ import annotations
 
 import msgspec
 
+from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event
-from towerlog.model.identity import Counters, Key
-from towerlog.model.lease import Lane
-from towerlog.model.registry import Persona, ProviderRoute
-from towerlog.model.run import AgentRow, RunRow, ThreadRow, UsageRow
+from towerlog.model.key import Key
+from towerlog.model.lane import Lane
+from towerlog.model.persona import Persona, ProviderRoute
+from towerlog.model.principal import Counters
+from towerlog.model.run import RunRow
+from towerlog.model.thread import ThreadRow
+from towerlog.model.usage import UsageRow
 
 PAGE_BODY_BYTES = 4 * 1024 * 1024
 """A page of events ends early once their bodies have reached this size."""

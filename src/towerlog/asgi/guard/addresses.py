@@ -1,0 +1,86 @@
+"""Where a request comes from: the peer of the socket, or what a trusted proxy says of it.
+
+`X-Forwarded-For` is read from the right, and only past proxies that are trusted: whatever a stranger wrote into it
+himself stands further left and is never reached.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from collections.abc import Iterable
+
+from towerlog.asgi.replies import Message
+
+IPV6_PREFIX = 64
+"""One IPv6 customer has a whole /64: counted as one."""
+UNKNOWN = "unknown"
+
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Addresses:
+    """Reads addresses of requests."""
+
+    def __init__(self, trusted_proxies: str = "") -> None:
+        """`trusted_proxies`: addresses or networks, comma-separated. Raises ValueError for anything else."""
+        names = (name.strip() for name in trusted_proxies.split(","))
+        self._trusted = tuple(ipaddress.ip_network(name, strict=False) for name in names if name)
+
+    def of(self, scope: Message) -> str:
+        """The address of the right-most hop that is no trusted proxy; `unknown` where there is none."""
+        client = scope.get("client")
+        address = client[0] if client else UNKNOWN
+        if not self._trusted or not self._is_trusted(address):
+            return str(address)
+        for hop in reversed(forwarded_for(scope["headers"])):
+            if canonical(hop) is None:
+                break
+            address = hop
+            if not self._is_trusted(hop):
+                break
+        return str(address)
+
+    def is_local(self, scope: Message) -> bool:
+        """Whether the request certainly comes from this machine, and not through a proxy that nobody told us of."""
+        address = canonical(self.of(scope))
+        if address is None or not address.is_loopback:
+            return False
+        return bool(self._trusted) or not any(name in _PROXY_HEADERS for name, _ in scope["headers"])
+
+    def _is_trusted(self, text: str) -> bool:
+        address = canonical(text)
+        return address is not None and any(_holds(network, address) for network in self._trusted)
+
+
+_PROXY_HEADERS = frozenset({b"x-forwarded-for", b"forwarded", b"x-real-ip"})
+
+
+def forwarded_for(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    """All hops of all `X-Forwarded-For` headers, from left to right."""
+    values = (value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for")
+    return [hop.strip() for value in values for hop in value.split(",")]
+
+
+@functools.lru_cache(maxsize=4096)
+def canonical(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address of a text, an IPv4 one also where it came wrapped in IPv6; None when it is none."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+@functools.lru_cache(maxsize=4096)
+def counted_as(text: str) -> str:
+    """Under which name an address is counted: itself, or the /64 that it is in."""
+    address = canonical(text)
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, IPV6_PREFIX), strict=False))
+    return text if address is None else str(address)
+
+
+def _holds(network: _Network, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return network.version == address.version and address in network

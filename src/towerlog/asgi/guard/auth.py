@@ -1,0 +1,143 @@
+"""Who is asking: the bearer's key becomes a `Principal`, remembered for two seconds.
+
+A key that is malformed, unknown or revoked costs the same look-up and gets the same words. Open streams are asked for
+again every two seconds, once per key, and stopped when their key has been revoked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar
+
+from towerlog.ambient import Clock
+from towerlog.errors import StorageFailed, Unauthenticated
+from towerlog.model.principal import Principal
+from towerlog.store.values import KeyFound
+
+REMEMBERED_MS = 2000
+REMEMBERED_MAX = 10_000
+RECHECK_MS = 2000
+LONGEST_KEY = 200
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class KeyStore(Protocol):
+    """What is needed of a store here."""
+
+    async def key_by_digest(self, digest: bytes) -> KeyFound | None:
+        """The key with this SHA-256, revoked or not."""
+        ...
+
+
+class Authenticator:
+    """Knows callers by their keys."""
+
+    def __init__(self, store: KeyStore, clock: Clock) -> None:
+        """`store` is asked for keys by digest, never by text."""
+        self._store = store
+        self._clock = clock
+        self._known: dict[bytes, tuple[int, Principal]] = {}
+        self._digests: dict[str, bytes] = {}
+        self._watched: dict[str, _Watch] = {}
+        self._rechecked_ms = 0
+
+    def recall(self, headers: Mapping[bytes, bytes], now_ms: int) -> Principal | None:
+        """The caller, when the same credential was good less than two seconds ago."""
+        credential = headers.get(b"authorization")
+        if credential is None:
+            credential = _from_api_key(headers)
+        known = self._known.get(credential)
+        return known[1] if known is not None and known[0] > now_ms else None
+
+    async def authenticate(self, headers: Mapping[bytes, bytes], now_ms: int) -> Principal:
+        """The caller. Raises Unauthenticated, in the same words whatever is wrong, and StorageFailed."""
+        credential = headers.get(b"authorization")
+        if credential is None:
+            credential = _from_api_key(headers)
+        if not credential:
+            raise Unauthenticated
+        digest = hashlib.sha256(_key_of(credential)).digest()
+        found = await self._store.key_by_digest(digest)
+        if found is None or found.key.revoked_at is not None:
+            self._known.pop(credential, None)
+            raise Unauthenticated
+        return self._remember(credential, digest, _principal_of(found), now_ms)
+
+    def watch(self, principal: Principal, stop: Callable[[], None]) -> None:
+        """Calls `stop` when the key has been revoked, at most `RECHECK_MS` and a tick later."""
+        watch = self._watched.get(principal.key_id)
+        if watch is None:
+            watch = self._watched[principal.key_id] = _Watch(self._digests[principal.key_id])
+        watch.stops.add(stop)
+
+    def unwatch(self, principal: Principal, stop: Callable[[], None]) -> None:
+        """Takes a `watch` back; one that is not there is no error."""
+        watch = self._watched.get(principal.key_id)
+        if watch is not None:
+            watch.stops.discard(stop)
+            if not watch.stops:
+                del self._watched[principal.key_id]
+
+    async def tick(self, now_ms: int) -> None:
+        """Checks the keys of open streams when it is time again. A store that does not answer changes nothing."""
+        if now_ms - self._rechecked_ms < RECHECK_MS:
+            return
+        self._rechecked_ms = now_ms
+        with contextlib.suppress(StorageFailed):
+            for watch in list(self._watched.values()):
+                found = await self._store.key_by_digest(watch.digest)
+                if found is None or found.key.revoked_at is not None:
+                    for stop in list(watch.stops):
+                        stop()
+
+    def _remember(self, credential: bytes, digest: bytes, principal: Principal, now_ms: int) -> Principal:
+        known = self._known.pop(credential, None)
+        if known is not None and known[1] == principal:
+            principal = known[1]
+        self._known[credential] = (now_ms + REMEMBERED_MS, principal)
+        self._digests.pop(principal.key_id, None)
+        self._digests[principal.key_id] = digest
+        _shrink(self._known)
+        _shrink(self._digests)
+        return principal
+
+
+class _Watch:
+    """A key with open streams."""
+
+    __slots__ = ("digest", "stops")
+
+    def __init__(self, digest: bytes) -> None:
+        self.digest = digest
+        self.stops: set[Callable[[], None]] = set()
+
+
+def _shrink(memory: dict[_K, _V]) -> None:
+    """Forgets the oldest entry of a memory that has grown past its bound."""
+    if len(memory) > REMEMBERED_MAX:
+        del memory[next(iter(memory))]
+
+
+def _from_api_key(headers: Mapping[bytes, bytes]) -> bytes:
+    key = headers.get(b"x-api-key")
+    return b"" if key is None else b"Bearer " + key
+
+
+def _key_of(credential: bytes) -> bytes:
+    """The key in `Bearer KEY`; what is not of that form gives bytes that no key has."""
+    scheme, _, key = credential.partition(b" ")
+    key = key.strip()
+    if scheme.lower() != b"bearer" or not key or len(key) > LONGEST_KEY:
+        return b"\x00" + credential[:LONGEST_KEY]
+    return key
+
+
+def _principal_of(found: KeyFound) -> Principal:
+    key = found.key
+    return Principal(
+        org=key.org, org_id=found.org_id, user_id=key.user_id, key_id=key.key_id, scopes=frozenset(key.scopes)
+    )

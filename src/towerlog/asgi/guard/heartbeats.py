@@ -1,0 +1,64 @@
+"""Heartbeats under a rate limit: the valid holder of a lease is not refused while it comes at most six times a lease.
+
+Otherwise sixty workers behind one address would lose their leases to each other's reports. Who holds is learnt from the
+engine's own outcomes, so that nobody gets past a limit by making names up.
+"""
+
+from __future__ import annotations
+
+from towerlog.model.command import Command, Report
+from towerlog.model.lane import Lane
+from towerlog.model.outcome import Claimed, Outcome, Reported
+
+PER_LEASE = 6
+HOLDERS_MAX = 10_000
+
+
+class _Holder:
+    """One worker's hold on one run."""
+
+    __slots__ = ("lease_ms", "times")
+
+    def __init__(self) -> None:
+        self.lease_ms = 0
+        self.times: list[int] = []
+
+
+class Heartbeats:
+    """The newest reports of known holders."""
+
+    def __init__(self) -> None:
+        """Knows nobody yet."""
+        self._holders: dict[tuple[str, str], _Holder] = {}
+
+    def note(self, outcome: Outcome, now_ms: int) -> None:
+        """Learns from an outcome who holds what, and that it has just reported."""
+        match outcome:
+            case Reported(view=view, lane=lane):
+                holder = self._holder(view.row.run_id, lane)
+                if holder is not None:
+                    holder.times.append(now_ms)
+                    del holder.times[:-PER_LEASE]
+            case Claimed(view=view, lane=lane):
+                self._holder(view.row.run_id, lane)
+            case _:
+                pass
+
+    def allows(self, command: Command, now_ms: int) -> bool:
+        """Whether this command is a heartbeat of a known holder that has come fewer than six times in a lease."""
+        if not isinstance(command, Report):
+            return False
+        holder = self._holders.get((command.run_id, command.worker_id))
+        if holder is None:
+            return False
+        return sum(time > now_ms - holder.lease_ms for time in holder.times) < PER_LEASE
+
+    def _holder(self, run_id: str, lane: Lane) -> _Holder | None:
+        if lane.worker_id is None:
+            return None
+        holder = self._holders.pop((run_id, lane.worker_id), None) or _Holder()
+        self._holders[run_id, lane.worker_id] = holder
+        holder.lease_ms = lane.lease_ms
+        if len(self._holders) > HOLDERS_MAX:
+            del self._holders[next(iter(self._holders))]
+        return holder

@@ -1,0 +1,91 @@
+"""What /metrics says: the transport's counters and the process's figures in the text form that Prometheus reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from towerlog.asgi.guard.admission import Admission
+from towerlog.asgi.guard.limits import Limiter
+from towerlog.asgi.pages.meters import BUCKETS_MS, Meters
+from towerlog.asgi.push.streams import Streams
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class TransportCollector(Collector):
+    """Reads the counters when it is asked, so that counting costs the requests nothing more."""
+
+    def __init__(self, meters: Meters, streams: Streams, admission: Admission, limiters: Mapping[str, Limiter]) -> None:
+        """All four are the mount's own."""
+        self._meters = meters
+        self._streams = streams
+        self._admission = admission
+        self._limiters = limiters
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        yield from self._requests()
+        yield from self._gauges()
+        refused = CounterMetricFamily("towerlog_rate_limited", "Requests over a rate limit.", labels=["dialect"])
+        for name, limiter in self._limiters.items():
+            refused.add_metric([name], limiter.refused)
+        yield refused
+        yield CounterMetricFamily("towerlog_overloaded", "Requests refused for want of room.", self._admission.refused)
+        yield CounterMetricFamily("towerlog_streams_opened", "Streams opened.", self._streams.opened)
+        yield CounterMetricFamily("towerlog_streams_cut", "Streams cut off for taking nothing.", self._streams.cut_off)
+
+    def _requests(self) -> Iterator[Metric]:
+        counted = CounterMetricFamily("towerlog_requests", "Requests answered.", labels=["dialect", "status"])
+        timed = HistogramMetricFamily("towerlog_request_seconds", "From request to reply.", labels=["dialect"])
+        for name, meter in self._meters.by_dialect.items():
+            for status, count in sorted(meter.statuses.items()):
+                counted.add_metric([name, str(status)], count)
+            buckets: list[tuple[str, float]] = []
+            total = 0
+            for edge, count in zip((*BUCKETS_MS, None), meter.counts, strict=True):
+                total += count
+                buckets.append(("+Inf" if edge is None else str(edge / 1000), total))
+            timed.add_metric([name], buckets, meter.total_ms / 1000)
+        yield counted
+        yield timed
+
+    def _gauges(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("towerlog_streams_open", "Streams open now.", len(self._streams))
+        bytes_now = self._admission.bytes_in_flight
+        yield GaugeMetricFamily("towerlog_bytes_in_flight", "Bytes of bodies being worked on.", bytes_now)
+
+
+class EngineCollector(Collector):
+    """The engine's own counts."""
+
+    def __init__(self, figures: Callable[[], Mapping[str, int]]) -> None:
+        """`figures` gives `commands`, `groups`, `queue` and `followers` as they are now."""
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        figures = self._figures()
+        yield CounterMetricFamily("towerlog_commands", "Commands carried out.", figures["commands"])
+        yield CounterMetricFamily("towerlog_commits", "Groups of commands committed.", figures["groups"])
+        yield GaugeMetricFamily("towerlog_queue", "Commands that wait for the next commit.", figures["queue"])
+        yield GaugeMetricFamily("towerlog_followers", "Readers of the log.", figures["followers"])
+
+
+class Metrics:
+    """The registry of one app; nothing of it is global, so that tests can have many."""
+
+    def __init__(self, *collectors: Collector) -> None:
+        """`collectors` are asked each time; the process's own figures come on top."""
+        self._registry = CollectorRegistry(auto_describe=False)
+        ProcessCollector(registry=self._registry)
+        for collector in collectors:
+            self._registry.register(collector)
+
+    def render(self) -> bytes:
+        """The text."""
+        return generate_latest(self._registry)

@@ -1,0 +1,355 @@
+"""Dialect `activity`: what one agent is doing, without its content. Watched as JSON or as a stream, pushed one by one.
+
+The seed knows reading alone; pushing takes the same events that reading shows. What may be shown is said in `feed`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import msgspec
+
+from towerlog import errors
+from towerlog.dialects.activity.feed import (
+    CALL_STATUS,
+    LONGEST_SUMMARY,
+    SENT,
+    STATUS_OF,
+    WORDS,
+    FeedEvent,
+    SentEvent,
+    default_tool,
+    feed_event,
+    frame,
+)
+from towerlog.dialects.base import (
+    JSON,
+    Call,
+    Dialect,
+    Endpoint,
+    FrameStyle,
+    Reply,
+    Settings,
+    error_headers,
+    reply_json,
+    scopes,
+    status_of,
+)
+from towerlog.dialects.fields import (
+    NULL,
+    Count,
+    check_length,
+    cut,
+    decode,
+    label,
+    nanos,
+    one_line,
+    optional_id,
+    path_uuid,
+    refusal,
+    refuse,
+    splice,
+    when,
+)
+from towerlog.errors import Malformed, TowerlogError
+from towerlog.model.command import Append
+from towerlog.model.event import Draft, EventType, Item, OpenRun, Refusal, RunById, RunRef, cursor_text
+from towerlog.model.facts import Facts
+from towerlog.model.outcome import Appended, FeedPage
+from towerlog.model.principal import Scope
+from towerlog.model.question import FollowAgent, Tail
+from towerlog.model.usage import Usage, UsageReport
+
+__all__ = ["DIALECT", "STATUS_OF", "WORDS"]
+
+NDJSON = "application/x-ndjson"
+MOST_EVENTS = 1000
+FLOOD = 100_000
+"""Commas in a body; fewer cannot be so many items that holding them matters."""
+USUAL_TAIL = 100
+LONGEST_TAIL = 5000
+
+_TYPES: dict[str, EventType] = {
+    "command_start": EventType.TOOL_CALL,
+    **dict.fromkeys(CALL_STATUS, EventType.MODEL_CALL),
+}
+"""Everything else tells what a tool has done."""
+_NUMBER = re.compile(r"[+-]?[0-9]{1,64}")
+
+
+class FeedQuery(msgspec.Struct):
+    """How much of the feed, and whether it goes on."""
+
+    tail: int = USUAL_TAIL
+    follow: Literal["true", "false"] = "false"
+    after: str | None = None
+
+
+class RejectedItem(msgspec.Struct):
+    """An event that was not stored."""
+
+    index: int
+    code: str
+    message: str
+
+
+class PushReply(msgspec.Struct):
+    """How many are stored, and which are not."""
+
+    accepted: int
+    rejected: list[RejectedItem]
+
+
+class RefusalReply(msgspec.Struct):
+    """Why not."""
+
+    error: str
+    detail: str
+
+
+class _Names(msgspec.Struct, gc=False):
+    """What the metadata of any event may name."""
+
+    run_id: str | None = None
+    thread_id: str | None = None
+    session_id: str | None = None
+    tool_call_id: str | None = None
+
+
+class _CallMetadata(_Names, gc=False):
+    """The metadata of an inference event."""
+
+    model_name: str | None = None
+    request_type: str | None = None
+    status: str | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    cost_usd: msgspec.Raw = NULL
+
+
+_NAMES = msgspec.json.Decoder(_Names)
+_CALL_METADATA = msgspec.json.Decoder(_CallMetadata)
+_RAW = msgspec.json.Decoder(msgspec.Raw)
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NO_NAMES = _Names()
+_NO_CALL_METADATA = _CallMetadata()
+_NOTHING = frozenset({b"{}", b"null"})
+
+
+# Pushing
+
+
+def _decode_push(call: Call) -> Append:
+    agent_id = path_uuid(call.path["id"], "agent")
+    run = OpenRun(agent_id, reopen=True)
+    items = [_item(text, run, call.settings) for text in _texts(call)]
+    return Append("activity", items, agent_id, tells=False)
+
+
+def _texts(call: Call) -> list[bytes] | list[msgspec.Raw]:
+    """The events of a body: one, an array, or one a line."""
+    body = call.body.strip()
+    if call.headers.get(b"content-type", b"").startswith(NDJSON.encode()):
+        return _lines(body)
+    if body.startswith(b"["):
+        return _array(body)
+    if b"\n" in body and not _is_json(body):
+        return _lines(body)
+    if not body.startswith(b"{"):
+        decode(_RAW, body)
+        raise refuse("body", "must be an event, an array of events, or one event a line")
+    decode(_RAW, body)
+    return [body]
+
+
+def _array(body: bytes) -> list[msgspec.Raw]:
+    """Counted before it is decoded only where it may be a flood of tiny items: counting takes longer than decoding."""
+    if body.count(b",") > FLOOD:
+        check_length(body, "events", MOST_EVENTS)
+    events = decode(_ARRAY, body)
+    if len(events) > MOST_EVENTS:
+        raise refuse("events", f"has more than {MOST_EVENTS} items")
+    return events
+
+
+def _lines(body: bytes) -> list[bytes]:
+    if body.count(b"\n") > 2 * MOST_EVENTS:
+        raise refuse("events", f"has more than {MOST_EVENTS} items")
+    lines = [line for line in map(bytes.strip, body.split(b"\n")) if line]
+    if len(lines) > MOST_EVENTS:
+        raise refuse("events", f"has more than {MOST_EVENTS} items")
+    return lines
+
+
+def _is_json(body: bytes) -> bool:
+    """True for one value that is laid out over several lines, and for what is no list of lines either."""
+    try:
+        decode(_RAW, body)
+    except Malformed:
+        first = body.partition(b"\n")[0]
+        try:
+            decode(_RAW, first)
+        except Malformed:
+            return True
+        return False
+    return True
+
+
+def _item(text: bytes | msgspec.Raw, run: RunRef, settings: Settings) -> Item:
+    try:
+        return _draft(text, run, settings)
+    except TowerlogError as error:
+        return refusal(error)
+
+
+def _draft(text: bytes | msgspec.Raw, run: RunRef, settings: Settings) -> Draft:
+    sent = decode(SENT, text)
+    data = one_line(text, "event", settings.max_depth, settings.max_event_bytes)
+    if sent.input_summary is not None and len(sent.input_summary) > LONGEST_SUMMARY:
+        data = _with_summary(data, cut(sent.input_summary, LONGEST_SUMMARY))
+    event_id = optional_id(sent.id, "id")
+    names, facts = _call_facts(sent) if sent.type in CALL_STATUS else _container_facts(sent, event_id)
+    if facts.tool_call_id is not None:
+        data = splice(data, tool_call_id=facts.tool_call_id)
+    return Draft(
+        type=_TYPES.get(sent.type, EventType.TOOL_RESULT),
+        run=run if names is _NO_NAMES else _run(names, run),
+        data=data,
+        facts=facts,
+        occurred_at=when(sent.timestamp, "timestamp"),
+        event_id=event_id,
+    )
+
+
+def _container_facts(sent: SentEvent, event_id: str | None) -> tuple[_Names, Facts]:
+    """A command's start and end have ids of their own, so only their metadata can pair them; the rest stands alone."""
+    metadata = bytes(sent.metadata)
+    names = _NO_NAMES if metadata in _NOTHING else decode(_NAMES, metadata, "metadata")
+    if sent.tool == "inference":
+        raise refuse("tool", "inference is for inference events alone")
+    call_id = optional_id(names.tool_call_id, "metadata.tool_call_id")
+    if call_id is None and not sent.type.startswith("command_"):
+        call_id = event_id
+    return names, Facts(
+        name=sent.type,
+        tool=sent.tool or default_tool(sent.type),
+        tool_call_id=call_id,
+        success=sent.success,
+        duration_ms=sent.duration_ms,
+    )
+
+
+def _call_facts(sent: SentEvent) -> tuple[_Names, Facts]:
+    metadata = bytes(sent.metadata)
+    found = _NO_CALL_METADATA if metadata in _NOTHING else decode(_CALL_METADATA, metadata, "metadata")
+    if sent.tool not in {None, "inference"}:
+        raise refuse("tool", "must be inference on inference events")
+    cost_nanos = nanos(found.cost_usd, "metadata.cost_usd")
+    usage = Usage(input_tokens=found.input_tokens, output_tokens=found.output_tokens, cost_nanos=cost_nanos)
+    return found, Facts(
+        name=sent.type,
+        report=UsageReport(usage, "delta"),
+        model=label(found.model_name, "metadata.model_name"),
+        tool="inference",
+        success=sent.type == "inference_complete" if sent.success is None else sent.success,
+        duration_ms=sent.duration_ms,
+    )
+
+
+def _run(names: _Names, usual: RunRef) -> RunRef:
+    if names.run_id:
+        return RunById(names.run_id.lower())
+    thread_id = optional_id(names.thread_id, "metadata.thread_id")
+    thread_id = thread_id or optional_id(names.session_id, "metadata.session_id")
+    return usual if thread_id is None else OpenRun(thread_id)
+
+
+def _with_summary(data: bytes, summary: str) -> bytes:
+    members = decode(_MEMBERS, data)
+    members["input_summary"] = msgspec.Raw(msgspec.json.encode(summary))
+    return msgspec.json.encode(members)
+
+
+def _encode_push(outcome: Appended, call: Call) -> Reply:
+    results = enumerate(outcome.results)
+    rejected = [RejectedItem(n, found.code, found.message) for n, found in results if isinstance(found, Refusal)]
+    accepted = len(outcome.results) - len(rejected)
+    return reply_json(PushReply(accepted, rejected), 422 if rejected and not accepted else 200)
+
+
+# Watching
+
+
+def _decode_feed(call: Call) -> Tail | FollowAgent:
+    agent_id = path_uuid(call.path["id"], "agent")
+    follow = call.query.get("follow") or "false"
+    if follow not in {"true", "false"}:
+        raise refuse("follow", "must be true or false")
+    seen = call.headers.get(b"last-event-id", b"").decode("latin-1")
+    after = label(seen or call.query.get("after"), "after")
+    tail = _tail(call.query.get("tail", ""))
+    return FollowAgent(agent_id, tail, after) if follow == "true" else Tail(agent_id, tail, after)
+
+
+def _tail(text: str) -> int:
+    """The number asked for, within bounds; what is no number asks for the usual."""
+    return max(0, min(int(text), LONGEST_TAIL)) if _NUMBER.fullmatch(text) else USUAL_TAIL
+
+
+def _encode_feed(outcome: FeedPage, call: Call) -> Reply:
+    shown = [feed_event(event, outcome.epoch) for event in outcome.events]
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if outcome.events:
+        headers = ((b"x-cursor", cursor_text(outcome.epoch, outcome.events[-1].position).encode()),)
+    return reply_json([event for event in shown if event is not None], headers=headers)
+
+
+STREAM = FrameStyle(
+    name="activity",
+    frame=frame,
+    prologue=b": ping\n\n",
+    closing=b"event: end\ndata: stream closed\n\n",
+)
+
+
+def explain(error: TowerlogError, trace_id: str) -> Reply:
+    """The refusal in this dialect's form: a stable code, and in words what it means here."""
+    status = 400 if isinstance(error, errors.Invalid) and not isinstance(error, errors.IdReused) else status_of(error)
+    return reply_json(RefusalReply(error.code, error.message), status, error_headers(error, status))
+
+
+DIALECT = Dialect(
+    name="activity",
+    title="Activity: what one agent is doing, without its content",
+    endpoints=(
+        Endpoint(
+            method="GET",
+            path="/agents/{id}/events",
+            name="activity.events",
+            summary="The newest events of an agent, as an array or (follow=true) as a stream",
+            scopes=scopes(Scope.READ),
+            decode=_decode_feed,
+            encode=_encode_feed,
+            stream=STREAM,
+            reply=list[FeedEvent],
+            query=FeedQuery,
+        ),
+        Endpoint(
+            method="POST",
+            path="/agents/{id}/events",
+            name="activity.push",
+            summary="Push what an agent did: one event, an array, or one a line",
+            scopes=scopes(Scope.INGEST),
+            decode=_decode_push,
+            encode=_encode_push,
+            ingests=True,
+            request=SentEvent | list[SentEvent],
+            reply=PushReply,
+            refuses_by_item=True,
+            body_types=(JSON, NDJSON),
+        ),
+    ),
+    explain=explain,
+)

@@ -1,0 +1,352 @@
+"""An agent's activity: how any event looks to somebody who may know what an agent does, but not what it says.
+
+Every field is built from an allow-list: names, ids, counts, durations, money. A prompt, a completion, an argument or
+an output has no way in here. What came in through `activity` is read back by the same list; of everything else only
+its facts are looked at, and of a tool's output the length.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from typing import Any, Literal
+
+import msgspec
+
+from towerlog.dialects.fields import Count, JsonObject, cut, decode_any
+from towerlog.model.event import TARGET_STATUS, Event, EventType, cursor_text, has_spent
+from towerlog.model.run import Status
+from towerlog.model.times import format_ms
+from towerlog.model.usage import Usage, dollars_json, format_dollars
+
+Type = Literal[
+    "command_start",
+    "command_complete",
+    "file_read",
+    "file_write",
+    "directory_list",
+    "identity_read",
+    "health_check",
+    "inference_complete",
+    "inference_error",
+    "inference_rate_limited",
+    "inference_budget_exceeded",
+    "inference_client_disconnect",
+]
+Tool = Literal["shell", "filesystem", "runtime", "identity", "health", "inference"]
+
+LONGEST_SUMMARY = 200
+PREFIX = "inference-"
+
+CALL_STATUS: dict[str, str] = {
+    "inference_complete": "success",
+    "inference_error": "error",
+    "inference_rate_limited": "rate_limited",
+    "inference_budget_exceeded": "budget_exceeded",
+    "inference_client_disconnect": "client_disconnect",
+}
+"""Type of an inference event → the `status` in its metadata."""
+
+WORDS: dict[Status, str] = {
+    Status.QUEUED: "success",
+    Status.RUNNING: "success",
+    Status.WAITING: "success",
+    Status.PAUSED: "success",
+    Status.CANCELLING: "success",
+    Status.COMPLETED: "success",
+    Status.FAILED: "error",
+    Status.CANCELLED: "client_disconnect",
+    Status.BUDGET_EXCEEDED: "budget_exceeded",
+    Status.LOST: "error",
+}
+"""This dialect knows model calls, not runs: how the call went that took its run to this status."""
+STATUS_OF: dict[str, Status] = {
+    "success": Status.RUNNING,
+    "error": Status.FAILED,
+    "client_disconnect": Status.CANCELLED,
+    "budget_exceeded": Status.BUDGET_EXCEEDED,
+}
+
+_TYPE_OF_CALL: dict[str, str] = {status: type_ for type_, status in CALL_STATUS.items()}
+_REQUEST_TYPE: dict[EventType, str] = {
+    EventType.MODEL_CALL: "chat",
+    EventType.CHECKPOINT: "turn",
+    EventType.RUN_COMPLETED: "run",
+    EventType.RUN_FAILED: "run",
+    EventType.BUDGET_EXCEEDED: "run",
+}
+_CALL_SUMMARY = re.compile(r"[\w.:@/+-]{1,100} \([\w.:-]{1,60}\)")
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_SHELL = frozenset({"shell", "bash", "sh", "zsh", "terminal", "exec", "command", "cmd"})
+_FILES = frozenset({"file", "files", "filesystem", "fs", "directory", "dir", "folder", "path"})
+
+
+class FeedEvent(msgspec.Struct, gc=False):
+    """An event as this dialect shows it."""
+
+    id: str
+    timestamp: str
+    type: str
+    tool: str
+    input_summary: str
+    output_summary: str | None
+    duration_ms: int | None
+    success: bool | None
+    metadata: dict[str, Any]
+
+
+def _nothing() -> msgspec.Raw:
+    return msgspec.Raw(b"{}")
+
+
+class SentEvent(msgspec.Struct, gc=False):
+    """An event as this dialect's senders write it; only `type` is required."""
+
+    type: Type
+    id: str | None = None
+    timestamp: str | None = None
+    tool: Tool | None = None
+    input_summary: str | None = None
+    output_summary: str | None = None
+    duration_ms: Count | None = None
+    success: bool | None = None
+    metadata: JsonObject = msgspec.field(default_factory=_nothing)
+
+
+SENT = msgspec.json.Decoder(SentEvent)
+
+
+class _Output(msgspec.Struct, gc=False):
+    """Where the senders of tool results keep an output and its exit code."""
+
+    output: msgspec.Raw = msgspec.Raw(b"")
+    output_preview: msgspec.Raw = msgspec.Raw(b"")
+    result: msgspec.Raw = msgspec.Raw(b"")
+    content: msgspec.Raw = msgspec.Raw(b"")
+    exit_code: msgspec.Raw = msgspec.Raw(b"")
+
+
+_OUTPUT = msgspec.json.Decoder(_Output)
+_ENCODER = msgspec.json.Encoder()
+
+
+def frame(event: Event, epoch: str) -> bytes | None:
+    """One server-sent event, or None for what has no place in the feed."""
+    shown = feed_event(event, epoch)
+    if shown is None:
+        return None
+    return b"id: %s\ndata: %s\n\n" % (cursor_text(epoch, event.position).encode(), _ENCODER.encode(shown))
+
+
+def feed_event(event: Event, epoch: str) -> FeedEvent | None:
+    """The event as it appears in its agent's feed; None for what has no place there."""
+    if event.dialect == "activity":
+        return _sent(event, epoch)
+    match event.type:
+        case EventType.TOOL_CALL:
+            return _tool(event, epoch, "command_start")
+        case EventType.TOOL_RESULT:
+            return _tool(event, epoch, "command_complete")
+        case EventType.MODEL_CALL | EventType.BUDGET_EXCEEDED:
+            return _call(event, epoch)
+        case EventType.CHECKPOINT | EventType.RUN_COMPLETED | EventType.RUN_FAILED:
+            return _call(event, epoch) if has_spent(event) else None
+        case _:
+            return None
+
+
+def default_tool(type_: str) -> str:
+    """The category that a type belongs to where its sender names none."""
+    kind = type_.partition("_")[0]
+    tools = {"command": "shell", "file": "filesystem", "directory": "filesystem"}
+    return tools.get(kind, kind)
+
+
+# What came in through this dialect
+
+
+def _sent(event: Event, epoch: str) -> FeedEvent | None:
+    try:
+        sent = SENT.decode(event.data)
+    except msgspec.MsgspecError:
+        return None
+    given = decode_any(bytes(sent.metadata))
+    metadata = given if isinstance(given, dict) else {}
+    if sent.type in CALL_STATUS:
+        return _sent_call(event, epoch, sent, metadata)
+    return FeedEvent(
+        id=(sent.id or _stable_id(event, epoch)).removeprefix(PREFIX),
+        timestamp=_time(event),
+        type=sent.type,
+        tool=sent.tool or default_tool(sent.type),
+        input_summary=cut(sent.input_summary or "", LONGEST_SUMMARY),
+        output_summary=None if sent.output_summary is None else cut(sent.output_summary, LONGEST_SUMMARY),
+        duration_ms=sent.duration_ms,
+        success=sent.success,
+        metadata=_scalars(metadata),
+    )
+
+
+def _scalars(metadata: dict[str, Any]) -> dict[str, Any]:
+    """A container's own figures; whatever could hold a whole text or a tree stays out."""
+    shown: dict[str, Any] = {}
+    for name, value in metadata.items():
+        if isinstance(value, str):
+            shown[name[:LONGEST_SUMMARY]] = cut(value, LONGEST_SUMMARY)
+        elif value is None or isinstance(value, bool | int | float):
+            shown[name[:LONGEST_SUMMARY]] = value
+    return shown
+
+
+def _sent_call(event: Event, epoch: str, sent: SentEvent, metadata: dict[str, Any]) -> FeedEvent:
+    """A model call that was pushed: its figures come from the facts, its names from the two fields that hold them."""
+    facts, kind = event.facts, metadata.get("request_type")
+    request_type = cut(kind, LONGEST_SUMMARY) if isinstance(kind, str) else None
+    summary = sent.input_summary or ""
+    if facts.model is not None or not _CALL_SUMMARY.fullmatch(summary):
+        summary = _call_summary(facts.model, request_type or "chat")
+    usage = facts.report.usage if facts.report is not None else Usage()
+    shown = _inference(sent.type, summary, facts.model, request_type, usage, facts.duration_ms)
+    shown.id = _call_id(sent.id or _stable_id(event, epoch))
+    shown.timestamp = _time(event)
+    shown.success = facts.success
+    return shown
+
+
+# What came in through the others
+
+
+def _tool(event: Event, epoch: str, type_: str) -> FeedEvent:
+    """A tool call of any dialect. Its arguments are content, so the tool's name is all that is said of its input."""
+    facts, ended = event.facts, type_ == "command_complete"
+    name = facts.tool or "tool"
+    return FeedEvent(
+        id=_stable_id(event, epoch),
+        timestamp=_time(event),
+        type=type_,
+        tool=_tool_kind(name),
+        input_summary=cut(name, LONGEST_SUMMARY),
+        output_summary=_output_summary(event.data) if ended else None,
+        duration_ms=facts.duration_ms if ended else None,
+        success=facts.success if ended else None,
+        metadata={"tool_call_id": facts.tool_call_id} if facts.tool_call_id else {},
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _tool_kind(name: str) -> str:
+    words = {word.lower() for word in _WORD.findall(name)}
+    if words & _SHELL:
+        return "shell"
+    return "filesystem" if words & _FILES else "runtime"
+
+
+def _output_summary(data: bytes) -> str | None:
+    """How it ended and how much it said: `exit 0, 120 bytes`."""
+    try:
+        found = _OUTPUT.decode(data)
+    except msgspec.MsgspecError:
+        return None
+    exit_code = bytes(found.exit_code)
+    parts = [f"exit {exit_code.decode()}"] if re.fullmatch(rb"-?[0-9]{1,10}", exit_code) else []
+    for raw in (found.output, found.result, found.content, found.output_preview):
+        if text := bytes(raw):
+            parts.append(f"{_size(text)} bytes")
+            break
+    return ", ".join(parts) or None
+
+
+def _size(text: bytes) -> int:
+    """Bytes of an output: of a string what it stands for, of anything else its JSON."""
+    if text == b"null":
+        return 0
+    value = decode_any(text) if text[:1] == b'"' else None
+    return len(value.encode()) if isinstance(value, str) else len(text)
+
+
+def _call(event: Event, epoch: str) -> FeedEvent:
+    """A model call, a turn, or a run of which only the end was told, as one inference."""
+    facts, request_type = event.facts, _REQUEST_TYPE[event.type]
+    type_ = _call_type(event)
+    summary = _call_summary(facts.model, request_type)
+    shown = _inference(type_, summary, facts.model, request_type, _spent(event), facts.duration_ms)
+    shown.id = PREFIX + _stable_id(event, epoch)
+    shown.timestamp = _time(event)
+    return shown
+
+
+def _call_type(event: Event) -> str:
+    facts = event.facts
+    if event.type is EventType.MODEL_CALL:
+        if facts.name in CALL_STATUS:
+            return facts.name
+        return "inference_error" if facts.success is False else "inference_complete"
+    if event.type is EventType.CHECKPOINT:
+        word = facts.checkpoint.status if facts.checkpoint else ""
+        return _TYPE_OF_CALL.get(word, "inference_complete")
+    return _TYPE_OF_CALL[WORDS[TARGET_STATUS[event.type]]]
+
+
+def _spent(event: Event) -> Usage:
+    """What this event added to its run, not the running total that it may have told."""
+    if event.facts.spent is not None:
+        return event.facts.spent
+    return event.facts.report.usage if event.facts.report is not None else Usage()
+
+
+# The pieces
+
+
+def _inference(
+    type_: str, summary: str, model: str | None, request_type: str | None, usage: Usage, duration_ms: int | None
+) -> FeedEvent:
+    """An inference event without id and time."""
+    return FeedEvent(
+        id="",
+        timestamp="",
+        type=type_,
+        tool="inference",
+        input_summary=summary,
+        output_summary=_figures(usage, duration_ms),
+        duration_ms=duration_ms,
+        success=type_ == "inference_complete",
+        metadata={
+            "model_name": model,
+            "request_type": request_type,
+            "status": CALL_STATUS[type_],
+            "input_tokens": usage.all_input_tokens(),
+            "output_tokens": usage.all_output_tokens(),
+            "cost_usd": dollars_json(usage.cost_nanos),
+        },
+    )
+
+
+def _call_summary(model: str | None, request_type: str) -> str:
+    return cut(f"{model or 'unknown'} ({request_type})", LONGEST_SUMMARY)
+
+
+def _figures(usage: Usage, duration_ms: int | None) -> str:
+    """`310+110 tokens, $0.00231, 740 ms`; `?` for what is unknown, one sum where no split is known."""
+    tokens_in, tokens_out = usage.all_input_tokens(), usage.all_output_tokens()
+    if tokens_in is None and tokens_out is None and usage.total_tokens is not None:
+        tokens = f"{usage.total_tokens}"
+    else:
+        tokens = f"{'?' if tokens_in is None else tokens_in}+{'?' if tokens_out is None else tokens_out}"
+    cost = "?" if usage.cost_nanos is None else format_dollars(usage.cost_nanos)
+    return f"{tokens} tokens, ${cost}, {'?' if duration_ms is None else duration_ms} ms"
+
+
+def _call_id(sent: str) -> str:
+    return sent if sent.startswith(PREFIX) else PREFIX + sent
+
+
+def _time(event: Event) -> str:
+    return format_ms(event.recorded_at if event.occurred_at is None else event.occurred_at)
+
+
+def _stable_id(event: Event, epoch: str) -> str:
+    """A UUID that this event has whenever it is shown: made of the log's epoch and its place there (RFC 9562, v8)."""
+    place = f"{epoch}/{event.org}/{event.position}".encode()
+    digits = hashlib.blake2b(place, digest_size=16).hexdigest()
+    return f"{digits[:8]}-{digits[8:12]}-8{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"

@@ -1,0 +1,176 @@
+"""Checkpoints as agents send them, whichever dialect carries them: reading one, and its words for a status.
+
+A history is taken apart into messages here and never looked into: each stays the text that was sent, without the
+spaces between its parts.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.dialects import base, fields
+from towerlog.dialects.fields import NULL, Count
+from towerlog.model.event import Draft, EventType, History, OpenRun, RunByTrace, RunRef
+from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.run import Status
+from towerlog.model.usage import Usage, UsageReport
+
+MAX_MESSAGES = 50_000
+"""Messages of one history. Each becomes a row when it is new, so that a flood of tiny ones has to end somewhere."""
+UNKNOWN_AGENT = "unknown"
+
+WORDS: dict[Status, str] = {
+    Status.QUEUED: "in_progress",
+    Status.RUNNING: "in_progress",
+    Status.WAITING: "waiting_for_approval",
+    Status.PAUSED: "idle",
+    Status.CANCELLING: "in_progress",
+    Status.COMPLETED: "completed",
+    Status.FAILED: "error",
+    Status.CANCELLED: "error",
+    Status.BUDGET_EXCEEDED: "budget_exceeded",
+    Status.LOST: "error",
+}
+"""A run's status in the words of a checkpoint."""
+
+STATUS_OF: dict[str, Status] = {
+    "in_progress": Status.RUNNING,
+    "waiting_for_approval": Status.WAITING,
+    "approved": Status.RUNNING,
+    "rejected": Status.RUNNING,
+    "completed": Status.COMPLETED,
+    "error": Status.FAILED,
+    "budget_exceeded": Status.BUDGET_EXCEEDED,
+    "idle": Status.RUNNING,
+}
+"""What a checkpoint's word says of its run; any other word is kept and says what `in_progress` does."""
+
+_KEPT_ONLY = frozenset({"completed", "error", "budget_exceeded"})
+"""Words that stay on the checkpoint: a run ends by its terminal event alone."""
+
+
+class _Snapshot(msgspec.Struct, frozen=True, gc=False):
+    """The known fields of a checkpoint's data beside its history."""
+
+    step_index: Count
+    thread_id: str | None = None
+    trace_id: str | None = None
+    parent_trace_id: str | None = None
+    agent_id: str | None = None
+    status: str | None = None
+    tokens_used: Count | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    model: str | None = None
+    turn_start_history_len: Count | None = None
+    pending_tool_calls: msgspec.Raw = NULL
+    run_cost_usd: msgspec.Raw = NULL
+    budget_usd: msgspec.Raw = NULL
+    budget_warning: bool | None = None
+
+
+_SNAPSHOT = msgspec.json.Decoder(_Snapshot)
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def checkpoint_draft(data: bytes | msgspec.Raw, run: RunRef | None, settings: base.Settings, prefix: str) -> Draft:
+    """The draft of a checkpoint from its data, one JSON object. Errors name fields below `prefix`.
+
+    `run` None: the data names its run by `thread_id` and `trace_id`, and an agent that it does not name is `unknown`.
+    With a run, the thread is known, and an agent that is not named is the run's.
+    """
+    text = fields.object_text(data, prefix, settings.max_event_bytes)
+    members = fields.decode(_MEMBERS, text, prefix)
+    history = _history(members, settings, prefix)
+    figures = fields.one_line(msgspec.json.encode(members), prefix, settings.max_depth)
+    sent = fields.decode(_SNAPSHOT, figures, prefix)
+    agent = fields.optional_id(sent.agent_id, f"{prefix}.agent_id")
+    if run is None:
+        thread_id = fields.text_id(sent.thread_id, f"{prefix}.thread_id")
+        run = run_of(thread_id, fields.optional_id(sent.trace_id, f"{prefix}.trace_id"))
+        agent = agent or UNKNOWN_AGENT
+    return Draft(
+        EventType.CHECKPOINT,
+        run,
+        figures,
+        _facts(sent, history, prefix),
+        agent=agent,
+        agent_default=UNKNOWN_AGENT,
+        history=history,
+    )
+
+
+def run_of(thread_id: str, trace_id: str | None, *, reopen: bool = False) -> RunRef:
+    """The run (thread, trace); without a trace the thread's open run."""
+    if trace_id is None:
+        return OpenRun(thread_id, reopen)
+    return RunByTrace(thread_id, trace_id, reopen)
+
+
+def parent_key(parent_trace_id: str | None, field: str) -> str | None:
+    """How a run names its parent by trace, in whichever order the two arrive."""
+    found = fields.optional_id(parent_trace_id, field)
+    return None if found is None else f"trace:{found}"
+
+
+def _facts(sent: _Snapshot, history: History, prefix: str) -> Facts:
+    status = fields.label(sent.status, f"{prefix}.status") or "in_progress"
+    fields.nanos(sent.budget_usd, f"{prefix}.budget_usd")
+    _array(sent.pending_tool_calls, f"{prefix}.pending_tool_calls")
+    return Facts(
+        status=None if status in _KEPT_ONLY else STATUS_OF.get(status, Status.RUNNING),
+        report=_report(sent, prefix),
+        model=fields.label(sent.model, f"{prefix}.model"),
+        parent_key=parent_key(sent.parent_trace_id, f"{prefix}.parent_trace_id"),
+        checkpoint=CheckpointFacts(
+            sent.step_index, status, length=len(history.messages), has_meta=history.meta is not None
+        ),
+    )
+
+
+def _report(sent: _Snapshot, prefix: str) -> UsageReport | None:
+    """The agent's running totals, None where nothing is known of them."""
+    cost = fields.nanos(sent.run_cost_usd, f"{prefix}.run_cost_usd")
+    split = sent.input_tokens is not None or sent.output_tokens is not None
+    total = None if split else sent.tokens_used
+    if not split and total is None and cost is None:
+        return None
+    return UsageReport(
+        Usage(input_tokens=sent.input_tokens, output_tokens=sent.output_tokens, total_tokens=total, cost_nanos=cost)
+    )
+
+
+def _history(members: dict[str, msgspec.Raw], settings: base.Settings, prefix: str) -> History:
+    """Takes the history out of the members."""
+    deepest = settings.max_depth - 2
+    messages = _items(members.pop("history", NULL), f"{prefix}.history", deepest) or []
+    meta = _items(members.pop("history_meta", NULL), f"{prefix}.history_meta", deepest)
+    if meta is not None and len(meta) != len(messages):
+        why = f"has {len(meta)} entries for the {len(messages)} messages of history"
+        raise fields.refuse(f"{prefix}.history_meta", why)
+    return History(messages, meta)
+
+
+def _items(raw: msgspec.Raw, field: str, deepest: int) -> list[bytes] | None:
+    """The items of an array, a compact text each. None for null."""
+    text = _array(raw, field)
+    if text is None:
+        return None
+    fields.check_length(text, field, MAX_MESSAGES)
+    return [_compact(bytes(item), field, deepest) for item in _ITEMS.decode(text)]
+
+
+def _compact(item: bytes, field: str, deepest: int) -> bytes:
+    fields.check_depth(item, field, deepest)
+    return msgspec.json.format(item, indent=-1)
+
+
+def _array(raw: msgspec.Raw, field: str) -> bytes | None:
+    """The text of an array, None for null."""
+    text = bytes(raw)
+    if text[:1] == b"[":
+        return text
+    if text == b"null":
+        return None
+    raise fields.refuse(field, f"Expected `array | null`, got {fields.kind_of(text)}")

@@ -1,0 +1,347 @@
+"""Dialect `checkpoints`: runners send batches of events with snapshots of a thread, and read back where to resume.
+
+Also the approval of pending tool calls by people. What one event becomes stands in `runner_events.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated
+
+import msgspec
+
+from towerlog.dialects import base, checkpoint_event, fields
+from towerlog.dialects.base import Call, Dialect, Endpoint, Reply, reply_json
+from towerlog.dialects.checkpoints.events import RunnerEvent, draft_of, thread_of
+from towerlog.dialects.fields import NULL
+from towerlog.errors import Invalid, NotFound, TowerlogError
+from towerlog.model.checkpoint import CheckpointView
+from towerlog.model.command import Append, Decide
+from towerlog.model.event import Item, Refusal
+from towerlog.model.outcome import Appended, ApprovalView, Decided, Page, Stored
+from towerlog.model.principal import Scope
+from towerlog.model.question import LatestCheckpoint, ListApprovals
+from towerlog.model.times import format_ms
+
+NAME = "checkpoints"
+MAX_EVENTS = 1000
+MAX_APPROVALS = 1000
+WORDS = checkpoint_event.WORDS
+STATUS_OF = checkpoint_event.STATUS_OF
+
+_STEP = re.compile(r"[0-9]{1,16}")
+
+
+class RunnerEvents(msgspec.Struct, frozen=True):
+    """The body of a batch."""
+
+    events: Annotated[list[RunnerEvent], msgspec.Meta(max_length=MAX_EVENTS)]
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """Why an event of the batch is not stored."""
+
+    index: int
+    code: str
+    message: str
+
+
+class RunnerCommand(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the control side wants of a run, until an event acknowledges it."""
+
+    type: str
+    command_id: int
+    run_id: str
+    thread_id: str | None = None
+    content: str | None = None
+
+
+class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How many events of the batch are durable, and what became of the others."""
+
+    saved: int
+    rejected: list[Rejected] = []
+    commands: list[RunnerCommand] = []
+
+
+class ThreadState(msgspec.Struct, frozen=True):
+    """What a thread resumes from."""
+
+    thread_id: str
+    trace_id: str
+    step_index: int
+    status: str
+    history: list[msgspec.Raw]
+    history_meta: list[msgspec.Raw] | None
+    turn_start_history_len: msgspec.Raw
+    pending_tool_calls: msgspec.Raw
+
+
+class Approval(msgspec.Struct, frozen=True):
+    """A checkpoint that waits for a person."""
+
+    trace_id: str
+    thread_id: str
+    agent_id: str
+    step_index: int
+    pending_tool_calls: msgspec.Raw
+    created_at: str
+
+
+class ApprovalsQuery(msgspec.Struct, frozen=True):
+    """How many approvals to list at most."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_APPROVALS)] = MAX_APPROVALS
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """Optional body of an approval: which agent's checkpoint, where several wait at one step, and why."""
+
+    agent_id: str | None = None
+    reason: str | None = None
+
+
+class DecisionTaken(msgspec.Struct, frozen=True):
+    """The checkpoint after the decision."""
+
+    ok: bool
+    trace_id: str
+    step_index: int
+    status: str
+
+
+# Reading a batch
+
+_BATCH = msgspec.json.Decoder(RunnerEvents)
+_EVENT = msgspec.json.Decoder(RunnerEvent)
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    events: msgspec.Raw
+
+
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+
+
+def _decode_events(call: Call) -> Append:
+    return Append(NAME, [_item(event, call.settings) for event in _events(call.body)])
+
+
+def _events(body: bytes) -> list[RunnerEvent] | list[RunnerEvent | Refusal]:
+    """The events of a batch: all in one pass, or one by one where one of them does not fit.
+
+    More `data` than a batch may have events is a flood or a very deep batch: neither is decoded without a look.
+    """
+    if body.count(b'"data"') <= 4 * MAX_EVENTS:
+        try:
+            return _BATCH.decode(body).events
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            pass
+    return [_event(raw) for raw in _raw_events(body)]
+
+
+def _raw_events(body: bytes) -> list[msgspec.Raw]:
+    text = bytes(fields.decode(_ENVELOPE, body).events)
+    if text[:1] != b"[":
+        raise fields.refuse("events", f"Expected `array`, got {fields.kind_of(text)}")
+    fields.check_length(text, "events", MAX_EVENTS)
+    return _LIST.decode(text)
+
+
+def _event(raw: msgspec.Raw) -> RunnerEvent | Refusal:
+    text = bytes(raw)
+    try:
+        if text[:1] != b"{":
+            raise fields.refuse("event", f"Expected `object`, got {fields.kind_of(text)}")
+        return fields.decode(_EVENT, text)
+    except Invalid as error:
+        return fields.refusal(error)
+
+
+def _item(event: RunnerEvent | Refusal, settings: base.Settings) -> Item:
+    if isinstance(event, Refusal):
+        return event
+    try:
+        return draft_of(event, settings)
+    except TowerlogError as error:
+        return fields.refusal(error)
+
+
+# Answering a batch
+
+
+def _encode_saved(outcome: Appended, call: Call) -> Reply:
+    rejected = [
+        Rejected(index, result.code, result.message)
+        for index, result in enumerate(outcome.results)
+        if isinstance(result, Refusal)
+    ]
+    saved = len(outcome.results) - len(rejected)
+    status = 422 if rejected and not saved else 200
+    return reply_json(Saved(saved, rejected, _commands(outcome, call)), status)
+
+
+def _commands(outcome: Appended, call: Call) -> list[RunnerCommand]:
+    """What is wanted of the runs in this batch, each once, with the thread as the runner named it."""
+    wanted: dict[tuple[str, int], RunnerCommand] = {}
+    threads: list[str | None] | None = None
+    for index, result in enumerate(outcome.results):
+        if not isinstance(result, Stored):
+            continue
+        for pending in result.commands:
+            threads = threads or _threads(call.body)
+            command = RunnerCommand(pending.type, pending.command_id, result.run_id, threads[index], pending.content)
+            wanted.setdefault((result.run_id, pending.command_id), command)
+    return list(wanted.values())
+
+
+def _threads(body: bytes) -> list[str | None]:
+    """The thread that each event names; read again, since it is asked for on the rare reply that has commands."""
+    return [None if isinstance(event, Refusal) else thread_of(event) for event in _events(body)]
+
+
+# The state to resume from, and approvals
+
+
+class _Shown(msgspec.Struct, frozen=True):
+    turn_start_history_len: msgspec.Raw = NULL
+    pending_tool_calls: msgspec.Raw = NULL
+
+
+_SHOWN = msgspec.json.Decoder(_Shown)
+_NO_CALLS = msgspec.Raw(b"[]")
+
+
+def _decode_latest(call: Call) -> LatestCheckpoint:
+    return LatestCheckpoint(fields.path_id(call.path["thread_id"], "thread"))
+
+
+def _encode_latest(view: CheckpointView, _call: Call) -> Reply:
+    shown = _SHOWN.decode(view.figures)
+    meta = view.history_meta
+    return reply_json(
+        ThreadState(
+            thread_id=view.row.thread_id,
+            trace_id=view.trace_id,
+            step_index=view.row.step_index,
+            status=view.row.status,
+            history=[msgspec.Raw(message) for message in view.history],
+            history_meta=None if meta is None else [msgspec.Raw(entry) for entry in meta],
+            turn_start_history_len=shown.turn_start_history_len,
+            pending_tool_calls=_calls(shown),
+        )
+    )
+
+
+def _calls(shown: _Shown) -> msgspec.Raw:
+    return _NO_CALLS if bytes(shown.pending_tool_calls) == b"null" else shown.pending_tool_calls
+
+
+def _decode_approvals(call: Call) -> ListApprovals:
+    return ListApprovals(fields.query_int(call.query, "limit", MAX_APPROVALS, 1, MAX_APPROVALS))
+
+
+def _encode_approvals(page: Page, _call: Call) -> Reply:
+    return reply_json([_approval(view) for view in page.rows if isinstance(view, ApprovalView)])
+
+
+def _approval(view: ApprovalView) -> Approval:
+    row = view.row
+    calls = _calls(_SHOWN.decode(view.figures))
+    return Approval(view.trace_id, row.thread_id, row.agent, row.step_index, calls, format_ms(row.created_at))
+
+
+_DECISION = msgspec.json.Decoder(Decision)
+
+
+def _decide(status: str) -> Callable[[Call], Decide]:
+    def decode(call: Call) -> Decide:
+        trace_id = fields.path_id(call.path["trace_id"], "checkpoint")
+        step = call.path["step_index"]
+        if not _STEP.fullmatch(step):
+            raise NotFound("checkpoint")
+        given = fields.decode(_DECISION, call.body) if call.body.strip() else Decision()
+        agent = fields.optional_id(given.agent_id, "agent_id")
+        return Decide(trace_id, int(step), status, agent, fields.label(given.reason, "reason"))
+
+    return decode
+
+
+def _encode_decided(decided: Decided, _call: Call) -> Reply:
+    return reply_json(DecisionTaken(True, decided.trace_id, decided.step_index, decided.status))
+
+
+def _explain(error: TowerlogError, _trace_id: str) -> Reply:
+    status = base.status_of(error)
+    return reply_json({"detail": error.message}, status, base.error_headers(error, status))
+
+
+def _events_endpoint(prefix: str, name: str) -> Endpoint:
+    return Endpoint(
+        "POST",
+        f"{prefix}/v1/runners/events",
+        name,
+        "Store a batch of a runner's events",
+        base.scopes(Scope.INGEST),
+        _decode_events,
+        _encode_saved,
+        ingests=True,
+        request=RunnerEvents,
+        reply=Saved,
+        refuses_by_item=True,
+    )
+
+
+def _latest_endpoint(prefix: str, name: str) -> Endpoint:
+    return Endpoint(
+        "GET",
+        f"{prefix}/v1/runners/threads/{{thread_id}}/latest",
+        name,
+        "The state that a thread resumes from",
+        base.scopes(Scope.READ, Scope.INGEST),
+        _decode_latest,
+        _encode_latest,
+        reply=ThreadState,
+    )
+
+
+def _decision_endpoint(verb: str, status: str) -> Endpoint:
+    return Endpoint(
+        "POST",
+        f"/approvals/{{trace_id}}/{{step_index}}/{verb}",
+        f"checkpoints.{verb}",
+        f"{verb.capitalize()} the tool calls of a checkpoint that waits",
+        base.scopes(Scope.CONTROL),
+        _decide(status),
+        _encode_decided,
+        request=Decision,
+        reply=DecisionTaken,
+    )
+
+
+DIALECT = Dialect(
+    NAME,
+    "Runner events: snapshots of a thread after each turn",
+    (
+        _events_endpoint("", "checkpoints.events"),
+        _events_endpoint("/internal", "checkpoints.events_local"),
+        _latest_endpoint("", "checkpoints.latest"),
+        _latest_endpoint("/internal", "checkpoints.latest_local"),
+        Endpoint(
+            "GET",
+            "/approvals",
+            "checkpoints.approvals",
+            "Checkpoints that wait for a person, oldest first",
+            base.scopes(Scope.CONTROL),
+            _decode_approvals,
+            _encode_approvals,
+            reply=list[Approval],
+            query=ApprovalsQuery,
+        ),
+        _decision_endpoint("approve", "approved"),
+        _decision_endpoint("reject", "rejected"),
+    ),
+    _explain,
+)

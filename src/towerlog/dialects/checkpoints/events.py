@@ -1,0 +1,215 @@
+"""Runner events: what each type of the `checkpoints` dialect has in its data, and the draft that it becomes.
+
+A new type of event is a line in `_KINDS`. Payloads are not decoded beyond the fields that are named here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from towerlog.dialects import base, checkpoint_event, fields
+from towerlog.dialects.fields import NULL, Count, Duration, JsonObject
+from towerlog.model.event import Draft, EventType, Touch
+from towerlog.model.facts import LATEST_STEP, CheckpointFacts, Facts
+from towerlog.model.run import Status
+
+
+class RunnerEvent(msgspec.Struct, frozen=True, gc=False):
+    """One event of a batch. `data` needs a `thread_id`; what else is in it depends on the type."""
+
+    type: str
+    data: JsonObject
+    sequence_num: int | None = None
+    """The sender's own count; the log's order is that of arrival."""
+    occurred_at: str | None = None
+    event_id: str | None = None
+
+
+class _Named(msgspec.Struct, frozen=True, gc=False):
+    thread_id: str | None = None
+    trace_id: str | None = None
+    parent_trace_id: str | None = None
+    agent_id: str | None = None
+
+
+class _Modelled(_Named, frozen=True, gc=False):
+    model: str | None = None
+    tokens_used: Count | None = None
+
+
+class _Failed(_Named, frozen=True, gc=False):
+    error: msgspec.Raw = NULL
+
+
+class _Budgeted(_Named, frozen=True, gc=False):
+    run_cost_usd: msgspec.Raw = NULL
+    budget_usd: msgspec.Raw = NULL
+
+
+class _Limited(_Named, frozen=True, gc=False):
+    wait_seconds: Duration | None = None
+
+
+class _Acknowledged(_Named, frozen=True, gc=False):
+    command_id: Count | None = None
+
+
+class _ErrorObject(msgspec.Struct, frozen=True, gc=False):
+    type: msgspec.Raw = NULL
+    error_type: msgspec.Raw = NULL
+    message: msgspec.Raw = NULL
+    error_message: msgspec.Raw = NULL
+
+
+_NAMED = msgspec.json.Decoder(_Named)
+_ERROR_OBJECT = msgspec.json.Decoder(_ErrorObject)
+_TEXT = msgspec.json.Decoder(str)
+_INITIAL = CheckpointFacts(0, "in_progress", initial=True)
+
+
+class _Kind(msgspec.Struct, frozen=True):
+    """How a type of event becomes a draft."""
+
+    decoder: msgspec.json.Decoder[Any]
+    type: EventType
+    facts: Callable[[Any, str | None], Facts]
+    """(decoded data, parent key) → facts; checks what only this type has."""
+    once: bool = False
+    """Happens once in a run: its type is its natural key."""
+    opens: bool = False
+    """Begins a new run when the one it names has ended."""
+
+
+def _leaves(status: str) -> CheckpointFacts:
+    """The run's newest checkpoint takes this status."""
+    return CheckpointFacts(LATEST_STEP, status, decision=True)
+
+
+def _start_facts(sent: _Modelled, parent_key: str | None) -> Facts:
+    model = fields.label(sent.model, "data.model")
+    return Facts(fills=True, model=model, parent_key=parent_key, checkpoint=_INITIAL)
+
+
+def _end_facts(sent: _Modelled, parent_key: str | None) -> Facts:
+    model = fields.label(sent.model, "data.model")
+    figures = {"tokens_used": sent.tokens_used, "model": model}
+    known = {name: value for name, value in figures.items() if value is not None}
+    metadata = _metadata(known)
+    return Facts(model=model, parent_key=parent_key, metadata=metadata, checkpoint=_leaves("completed"))
+
+
+def _error_facts(sent: _Failed, parent_key: str | None) -> Facts:
+    error = _error_text(bytes(sent.error), "data.error")
+    return Facts(error=error, parent_key=parent_key, checkpoint=_leaves("error"))
+
+
+def _budget_facts(sent: _Budgeted, parent_key: str | None) -> Facts:
+    figures = {"run_cost_usd": sent.run_cost_usd, "budget_usd": sent.budget_usd}
+    known = {name: raw for name, raw in figures.items() if fields.nanos(raw, f"data.{name}") is not None}
+    return Facts(parent_key=parent_key, metadata=_metadata(known), checkpoint=_leaves("budget_exceeded"))
+
+
+def _warning_facts(sent: _Budgeted, parent_key: str | None) -> Facts:
+    _budget_facts(sent, parent_key)
+    return Facts(parent_key=parent_key)
+
+
+def _idle_facts(_sent: _Named, parent_key: str | None) -> Facts:
+    return Facts(name="thread_idle", status=Status.RUNNING, parent_key=parent_key, checkpoint=_leaves("idle"))
+
+
+def _acknowledged_facts(sent: _Acknowledged, parent_key: str | None) -> Facts:
+    if sent.command_id is None:
+        raise fields.refuse("data.command_id", "is required")
+    return Facts(command_id=sent.command_id, parent_key=parent_key)
+
+
+def _limited_facts(_sent: _Limited, parent_key: str | None) -> Facts:
+    return Facts(name="thread_rate_limited", parent_key=parent_key)
+
+
+def _metadata(known: dict[str, Any]) -> msgspec.Raw | msgspec.UnsetType:
+    return msgspec.Raw(msgspec.json.encode(known)) if known else msgspec.UNSET
+
+
+def _error_text(raw: bytes, field: str) -> str | None:
+    """One line of an error that is a string or an object; its type and message, where it has them."""
+    if raw == b"null":
+        return None
+    if raw[:1] == b'"':
+        return fields.summary(_TEXT.decode(raw)) or None
+    if raw[:1] != b"{":
+        raise fields.refuse(field, f"Expected `str | object | null`, got {fields.kind_of(raw)}")
+    error = _ERROR_OBJECT.decode(raw)
+    kinds = [_text_of(part) for part in (error.type, error.error_type)]
+    messages = [_text_of(part) for part in (error.message, error.error_message)]
+    parts = [next(filter(None, texts), None) for texts in (kinds, messages)]
+    return fields.summary(": ".join(part for part in parts if part) or raw[:4000].decode(errors="ignore"))
+
+
+def _text_of(raw: msgspec.Raw) -> str | None:
+    text = bytes(raw)
+    return _TEXT.decode(text) if text[:1] == b'"' else None
+
+
+def _decoder(kind: type[_Named]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+_KINDS: dict[str, _Kind] = {
+    "thread_started": _Kind(_decoder(_Modelled), EventType.RUN_STARTED, _start_facts, once=True, opens=True),
+    "thread_completed": _Kind(_decoder(_Modelled), EventType.RUN_COMPLETED, _end_facts, once=True),
+    "thread_error": _Kind(_decoder(_Failed), EventType.RUN_FAILED, _error_facts, once=True),
+    "thread_budget_exceeded": _Kind(_decoder(_Budgeted), EventType.BUDGET_EXCEEDED, _budget_facts, once=True),
+    "budget_warning": _Kind(_decoder(_Budgeted), EventType.BUDGET_WARNING, _warning_facts),
+    "thread_idle": _Kind(_NAMED, EventType.OTHER, _idle_facts),
+    "command_acknowledged": _Kind(_decoder(_Acknowledged), EventType.COMMAND_ACKNOWLEDGED, _acknowledged_facts),
+    "thread_rate_limited": _Kind(_decoder(_Limited), EventType.OTHER, _limited_facts),
+}
+
+
+def draft_of(event: RunnerEvent, settings: base.Settings) -> Draft | Touch:
+    """What an event asks to be stored. Errors name fields relative to the event, as in `data.thread_id`."""
+    name = fields.label(event.type, "type")
+    if name is None:
+        raise fields.refuse("type", "is required")
+    occurred_at = fields.when(event.occurred_at, "occurred_at")
+    event_id = fields.optional_id(event.event_id, "event_id")
+    if name == "checkpoint":
+        draft = checkpoint_event.checkpoint_draft(event.data, None, settings, "data")
+        if occurred_at is None and event_id is None:
+            return draft
+        return msgspec.structs.replace(draft, occurred_at=occurred_at, event_id=event_id)
+    data = fields.one_line(event.data, "data", settings.max_depth, settings.max_event_bytes)
+    kind = _KINDS.get(name)
+    sent = fields.decode(_NAMED if kind is None else kind.decoder, data, "data")
+    agent = fields.optional_id(sent.agent_id, "data.agent_id")
+    if name == "heartbeat" and not sent.thread_id:
+        return Touch(fields.text_id(agent, "data.agent_id"), occurred_at)
+    parent = checkpoint_event.parent_key(sent.parent_trace_id, "data.parent_trace_id")
+    return Draft(
+        EventType.OTHER if kind is None else kind.type,
+        checkpoint_event.run_of(
+            fields.text_id(sent.thread_id, "data.thread_id"),
+            fields.optional_id(sent.trace_id, "data.trace_id"),
+            reopen=kind is not None and kind.opens,
+        ),
+        data,
+        Facts(name=name, parent_key=parent) if kind is None else kind.facts(sent, parent),
+        occurred_at,
+        event_id,
+        name if kind is not None and kind.once else None,
+        agent,
+        checkpoint_event.UNKNOWN_AGENT,
+    )
+
+
+def thread_of(event: RunnerEvent) -> str | None:
+    """The thread that an event names, if it does."""
+    try:
+        return _NAMED.decode(event.data).thread_id
+    except msgspec.MsgspecError:
+        return None

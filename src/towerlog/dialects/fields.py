@@ -1,0 +1,289 @@
+"""Reading a wire's JSON: typed decoding whose errors name the field, and the checks that all dialects share.
+
+Bodies stay bytes (`msgspec.Raw`) wherever nobody needs to look inside: what goes in comes out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import accumulate, islice, repeat
+from operator import and_, eq
+from typing import Annotated, Any, TypeVar
+from urllib.parse import unquote
+
+import msgspec
+
+from towerlog import errors
+from towerlog.dialects.base import Settings
+from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
+from towerlog.model.event import Refusal
+from towerlog.model.lane import LONGEST_LEASE_SECONDS
+from towerlog.model.times import parse_ms
+from towerlog.model.usage import LARGEST, parse_dollars
+
+T = TypeVar("T")
+Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
+"""A number of tokens, milliseconds, bytes."""
+Duration = Annotated[float, msgspec.Meta(ge=0, le=LARGEST)]
+"""Milliseconds or seconds that may have a fraction."""
+JsonObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
+"""An object that stays text; `one_line` checks that it is one."""
+NULL = msgspec.Raw(b"null")
+EMPTY_OBJECT = b"{}"
+
+_AT = re.compile(r"^(?P<what>.*?) - at `(?P<where>(?:key in )?\$[^`]*)`$", re.DOTALL)
+_MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]+)`")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_UUID = re.compile(r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$")
+# Possessive all through: nothing is ever tried in a second way, however many escapes a string has.
+_NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'"[]{},')
+_PIECE_BYTES = 64 * 1024
+_STEP_OF = bytes(1 if byte in b"[{" else 255 if byte in b"]}" else 0 for byte in range(256))
+_IS_COMMA = bytes(int(byte == ord(",")) for byte in range(256))
+MOST_MARKS = 4_000_000
+"""Brackets and commas of one array, beyond which nobody counts its items."""
+"""The next bracket or comma outside of strings."""
+_STRINGS = re.compile(rb'(?:"[^"]*+")++')
+_NOT_NESTING = bytes(byte for byte in range(256) if byte not in b'[]{}"')
+_STEPS = bytes.maketrans(b"[]{}", b"\x01\xff\x01\xff")
+"""What a bracket adds to the depth, as a signed byte."""
+_ERRORS: dict[str, type[TowerlogError]] = {
+    kind.code: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, TowerlogError) and kind is not NotFound
+}
+
+
+def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, prefix: str = "") -> T:
+    """Decodes, or raises `Invalid` naming the field below `prefix`, or `Malformed` where it is no JSON at all."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise invalid(str(error), prefix) from None
+    except UnicodeDecodeError:
+        raise Malformed("The body is not valid UTF-8.", field=prefix or None) from None
+    except msgspec.DecodeError as error:
+        raise Malformed(f"The body is not valid JSON: {error}", field=prefix or None) from None
+    except RecursionError:
+        raise Invalid("Nested too deeply.", field=prefix or "body") from None
+
+
+def invalid(message: str, prefix: str = "") -> Invalid:
+    """An `Invalid` from msgspec's words: ``Expected `int`, got `str` - at `$.a[0].b` `` names `a.0.b`."""
+    found = _AT.match(message)
+    what, where = (found["what"], found["where"]) if found else (message, "$")
+    path = where.removeprefix("key in ").lstrip("$").replace("[...]", "").replace("[", ".").replace("]", "").strip(".")
+    missing = _MISSING.match(what)
+    if missing:
+        path = f"{path}.{missing['name']}".strip(".")
+        what = "is required"
+    field = ".".join(part for part in (prefix, path) if part) or "body"
+    return Invalid(f"{field}: {what}", details={field: what}, field=field)
+
+
+def refuse(field: str, why: str) -> Invalid:
+    """An `Invalid` for one field."""
+    return Invalid(f"{field}: {why}", field=field, details={field: why})
+
+
+def text_id(value: str | None, field: str, longest: int = 200) -> str:
+    """A required id: 1 to `longest` characters of any script, no controls, no `/`."""
+    found = optional_id(value, field, longest)
+    if found is None:
+        raise refuse(field, "is required")
+    return found
+
+
+def optional_id(value: str | None, field: str, longest: int = 200) -> str | None:
+    """An optional id: absent, null and the empty string mean the same."""
+    if not value:
+        return None
+    if len(value) > longest:
+        raise refuse(field, f"is longer than {longest} characters")
+    if "/" in value or (not value.isprintable() and _CONTROL.search(value)):
+        raise refuse(field, "must not hold control characters or '/'")
+    return value
+
+
+def label(value: str | None, field: str, longest: int = 200) -> str | None:
+    """Free text of bounded length."""
+    if value and len(value) > longest:
+        raise refuse(field, f"is longer than {longest} characters")
+    return value or None
+
+
+def path_id(value: str, kind: str) -> str:
+    """An id in a path; one that cannot exist is not found."""
+    try:
+        return text_id(value, kind)
+    except Invalid:
+        raise NotFound(kind) from None
+
+
+def path_uuid(value: str, kind: str) -> str:
+    """A UUID in a path in its lower-case form; anything else is not found."""
+    if not _UUID.fullmatch(value):
+        raise NotFound(kind)
+    return value.lower()
+
+
+def when(value: str | None, field: str) -> int | None:
+    """Milliseconds of an optional ISO 8601 time."""
+    if not value:
+        return None
+    try:
+        return parse_ms(value)
+    except ValueError as error:
+        raise refuse(field, str(error)) from None
+
+
+def nanos(raw: msgspec.Raw, field: str) -> int | None:
+    """Nano-dollars of a JSON number, from its text; None for null."""
+    text = bytes(raw).decode("ascii", "replace").strip()
+    if text == "null":
+        return None
+    try:
+        return parse_dollars(text)
+    except ValueError as error:
+        raise refuse(field, str(error)) from None
+
+
+def one_line(raw: bytes | msgspec.Raw, field: str, settings_depth: int = 128, largest: int = 4 << 20) -> bytes:
+    """JSON text of an object, checked for size and depth, on one line; the text itself is left as it was sent."""
+    text = object_text(raw, field, largest)
+    check_depth(text, field, settings_depth)
+    return flat(text)
+
+
+def object_text(raw: bytes | msgspec.Raw, field: str, largest: int) -> bytes:
+    """JSON text of an object, checked for its size."""
+    text = bytes(raw)
+    if text[:1] != b"{":
+        raise refuse(field, f"Expected `object`, got {kind_of(text)}")
+    if len(text) > largest:
+        raise TooLarge(f"{field}: is larger than {largest} bytes", field=field)
+    return text
+
+
+def flat(text: bytes) -> bytes:
+    """JSON text of bounded depth without line ends, which can only stand between its parts."""
+    if b"\n" in text or b"\r" in text:
+        return msgspec.json.format(text, indent=-1)
+    return text
+
+
+def check_depth(text: bytes, field: str, deepest: int) -> None:
+    """Refuses JSON nested deeper than `deepest`. Cheap for the usual body, which has fewer brackets than that."""
+    if text.count(b"{") + text.count(b"[") <= deepest:
+        return
+    # Without escaped quotes every quote that is left begins or ends a string.
+    bare = text.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_STEPS, _NOT_NESTING)
+    steps = memoryview(_STRINGS.sub(b"", bare)).cast("b")
+    if max(accumulate(steps), default=0) > deepest:
+        raise refuse(field, f"is nested deeper than {deepest} levels")
+
+
+def check_length(array: bytes, field: str, longest: int) -> None:
+    """Refuses the text of a JSON array of more than `longest` items, without making a value of any of them.
+
+    For senders' arrays of unknown length: a flood of tiny items would take many times its own size when decoded.
+    """
+    if array.count(b",") < longest:
+        return
+    # Without escaped quotes every quote that is left begins or ends a string; without strings every bracket is one;
+    # then a comma at depth one closes an item. All steps run in C, a piece at a time, so that a flood costs no memory.
+    marks = array.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NOT_STRUCTURE)
+    depth = items = looked_at = 0
+    inside = False
+    for start in range(0, len(marks), _PIECE_BYTES):
+        pieces = marks[start : start + _PIECE_BYTES].split(b'"')
+        bare = b"".join(pieces[1::2] if inside else pieces[::2])
+        inside ^= len(pieces) % 2 == 0
+        depths = list(accumulate(memoryview(bare.translate(_STEP_OF)).cast("b"), initial=depth))
+        depth = depths[-1]
+        items += sum(map(and_, map(eq, islice(depths, 1, None), repeat(1)), bare.translate(_IS_COMMA)))
+        if items >= longest:
+            raise refuse(field, f"has more than {longest} items")
+        looked_at += len(bare)
+        if looked_at > MOST_MARKS:
+            raise refuse(field, "is made of too many parts")
+
+
+def kind_of(text: bytes) -> str:
+    """The JSON kind of a value's text, in words for an error message."""
+    first = text[:1]
+    kinds = {b"{": "`object`", b"[": "`array`", b'"': "`str`", b"t": "`bool`", b"f": "`bool`", b"n": "`null`"}
+    return kinds.get(first, "`number`" if first else "nothing")
+
+
+def splice(text: bytes, **fields: str | int | bool | None) -> bytes:
+    """A JSON object's text with more members put in front; those that it has already come last and so win."""
+    head = msgspec.json.encode(fields)[1:-1]
+    rest = text[1:].lstrip()
+    return b"{" + head + (b"" if rest.startswith(b"}") else b",") + rest
+
+
+def query_int(query: Mapping[str, str], name: str, default: int, lowest: int, highest: int) -> int:
+    """An integer of the query string between two bounds, else `Invalid`."""
+    text = query.get(name)
+    if text is None or text == "":
+        return default
+    if not re.fullmatch(r"[+-]?[0-9]{1,19}", text):
+        raise refuse(name, "must be an integer")
+    value = int(text)
+    if not lowest <= value <= highest:
+        raise refuse(name, f"must be between {lowest} and {highest}")
+    return value
+
+
+def percent_decode(segment: str) -> str:
+    """A path segment's text; bytes that are no UTF-8 become replacement characters and so find nothing."""
+    return unquote(segment, errors="replace")
+
+
+def cut(text: str, longest: int) -> str:
+    """At most `longest` characters."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def summary(text: str, longest: int = 500) -> str:
+    """The beginning of a text on one line, for rows and lists; the whole stays in the event."""
+    return cut(" ".join(text[: 4 * longest].split()), longest)
+
+
+def refusal(error: TowerlogError) -> Refusal:
+    """An error as the fate of one item in a batch."""
+    return Refusal(error.code, error.message, error.field)
+
+
+def error_of(found: Refusal) -> TowerlogError:
+    """The refusal of an item that was sent alone, as the error of the whole request."""
+    if found.code == NotFound.code:
+        return NotFound("object", found.message)
+    return _ERRORS.get(found.code, Invalid)(found.message, field=found.field)
+
+
+def decode_any(text: bytes) -> Any:
+    """A stored body as Python values, for encoders that must look inside; `{}` where it cannot be read as such."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+
+
+def lease_ms_of(lease_seconds: int | None, default: int | None, settings: Settings) -> int | None:
+    """The length of a lease that was asked for, within the server's bounds."""
+    if lease_seconds is None:
+        return default
+    shortest = settings.min_lease_seconds
+    if not shortest <= lease_seconds <= LONGEST_LEASE_SECONDS:
+        raise refuse("lease_seconds", f"must be between {shortest} and {LONGEST_LEASE_SECONDS}")
+    return 1000 * lease_seconds
+
+
+MOST_LABELS = 64
+
+
+FARTHEST_SEQ = 2**62
+"""No run has so many events; a cursor beyond is as good as this one."""

@@ -1,0 +1,210 @@
+"""What the `lanes` dialect answers: a run as its worker sees it, and the lists of lanes and of workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from towerlog.dialects.base import LARGEST_PAGE, USUAL_PAGE, Call, Reply, reply_json
+from towerlog.dialects.fields import query_int
+from towerlog.dialects.run_json import PersonaView, RouteView, persona_view, route_view
+from towerlog.model.checkpoint import CheckpointView
+from towerlog.model.event import Refusal
+from towerlog.model.lane import Lane, QueueState
+from towerlog.model.outcome import Claimed, LaneCounts, LaneView, NothingToClaim, Page, Reported, RunView, WorkerView
+from towerlog.model.run import Pending, Status
+from towerlog.model.times import format_optional_ms
+
+WORDS: dict[Status, str] = {
+    Status.QUEUED: "queued",
+    Status.RUNNING: "running",
+    Status.WAITING: "paused",
+    Status.PAUSED: "paused",
+    Status.CANCELLING: "running",
+    Status.COMPLETED: "shipped",
+    Status.FAILED: "failed",
+    Status.CANCELLED: "released",
+    Status.BUDGET_EXCEEDED: "failed",
+    Status.LOST: "failed",
+}
+"""A run's status as a lane's state; `claimed` and `shipping` are finer shades of `running`."""
+
+
+class CommandReply(msgspec.Struct, omit_defaults=True):
+    """What the control side wants of a run, told until an event acknowledges it."""
+
+    type: str
+    command_id: int
+    content: str | None = None
+
+
+class LaneReply(msgspec.Struct):
+    """A run as its worker sees it."""
+
+    id: str
+    thread_id: str
+    agent_id: str | None
+    lane_key: str
+    title: str | None
+    role: str | None
+    state: str
+    phase: str | None
+    worker_id: str | None
+    claimed_at: str | None
+    lease_expires_at: str | None
+    last_heartbeat: str | None
+    lease_epoch: int
+    attempt: int
+    commands: list[CommandReply]
+
+
+class RejectedEvent(msgspec.Struct):
+    """An event of a report that was not stored."""
+
+    index: int
+    code: str
+    message: str
+
+
+class ReportReply(msgspec.Struct, omit_defaults=True):
+    """The run after a report; `rejected` where an event's id was used before for another."""
+
+    ok: bool
+    run: LaneReply
+    rejected: list[RejectedEvent] = []
+
+
+class ClaimReply(msgspec.Struct):
+    """A run under its lease, and what its worker needs to begin."""
+
+    ok: bool
+    run: LaneReply
+    input: msgspec.Raw | None
+    persona: PersonaView | None
+    route: RouteView | None
+    checkpoint: dict[str, Any] | None
+
+
+class LanesReply(msgspec.Struct):
+    """The lanes, and the queue at a glance."""
+
+    data: list[LaneReply]
+    queued: int
+    held: int
+    oldest_wait_seconds: float | None
+
+
+class WorkerReply(msgspec.Struct):
+    """A worker and the runs that it holds."""
+
+    worker_id: str
+    last_heartbeat: str | None
+    runs: list[str]
+
+
+class WorkersReply(msgspec.Struct):
+    """Who holds what."""
+
+    data: list[WorkerReply]
+
+
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def _lane_reply(view: RunView, lane: Lane) -> LaneReply:
+    row = view.row
+    return LaneReply(
+        id=row.run_id,
+        thread_id=row.thread_id,
+        agent_id=view.agent_id,
+        lane_key=row.thread_id,
+        title=_title(row.metadata),
+        role=row.agent or lane.agent or None,
+        state=state_of(row.status, lane),
+        phase=lane.phase,
+        worker_id=lane.worker_id,
+        claimed_at=format_optional_ms(lane.claimed_at),
+        lease_expires_at=format_optional_ms(lane.expires_at) if lane.state is QueueState.HELD else None,
+        last_heartbeat=format_optional_ms(lane.last_heartbeat),
+        lease_epoch=lane.epoch,
+        attempt=lane.attempt,
+        commands=[_command(pending) for pending in row.pending],
+    )
+
+
+def state_of(status: Status, lane: Lane) -> str:
+    """The lane's state: the word of the run's status, and of a running one how far it is."""
+    word = WORDS[status]
+    if word != "running":
+        return word
+    if lane.state is QueueState.HELD and not lane.reported:
+        return "claimed"
+    return "shipping" if lane.phase == "shipping" else word
+
+
+def _title(metadata: msgspec.Raw) -> str | None:
+    if bytes(metadata) == b"{}":
+        return None
+    title = bytes(_MEMBERS.decode(metadata).get("title", b""))
+    return msgspec.json.decode(title, type=str) if title[:1] == b'"' else None
+
+
+def _command(pending: Pending) -> CommandReply:
+    return CommandReply(pending.type, pending.command_id, pending.content)
+
+
+def encode_reported(outcome: Reported, call: Call) -> Reply:
+    """The run after its holder's act, and the events that were not stored."""
+    results = enumerate(outcome.results)
+    rejected = [RejectedEvent(n, found.code, found.message) for n, found in results if isinstance(found, Refusal)]
+    return reply_json(ReportReply(True, _lane_reply(outcome.view, outcome.lane), rejected))
+
+
+def encode_claimed(outcome: Claimed | NothingToClaim, call: Call) -> Reply:
+    """The run that was taken, or nothing."""
+    if isinstance(outcome, NothingToClaim):
+        return Reply(204, b"")
+    view = outcome.view
+    reply = ClaimReply(
+        ok=True,
+        run=_lane_reply(view, outcome.lane),
+        input=None if outcome.input is None else msgspec.Raw(outcome.input),
+        persona=None if outcome.persona is None else persona_view(outcome.persona),
+        route=None if outcome.route is None else route_view(outcome.route),
+        checkpoint=None if outcome.checkpoint is None else _checkpoint(outcome.checkpoint),
+    )
+    return reply_json(reply)
+
+
+def _checkpoint(view: CheckpointView) -> dict[str, Any]:
+    """What the lost attempt left: its figures as it sent them, and the history put back together."""
+    meta = view.history_meta
+    return {
+        **_MEMBERS.decode(view.figures),
+        "step_index": view.row.step_index,
+        "status": view.row.status,
+        "history": [msgspec.Raw(message) for message in view.history],
+        "history_meta": None if meta is None else [msgspec.Raw(entry) for entry in meta],
+    }
+
+
+def encode_lanes(outcome: LaneCounts, call: Call) -> Reply:
+    """Lanes and the depth of the queue."""
+    wanted, oldest = call.query.get("state"), outcome.oldest_queued_at
+    lanes = [_lane_reply(found.run, found.lane) for found in outcome.page.rows if isinstance(found, LaneView)]
+    # Only this dialect tells `claimed` from `running`, so whatever the engine has narrowed down is looked at again.
+    shown = [lane for lane in lanes if not wanted or lane.state == wanted]
+    shown = shown[: query_int(call.query, "limit", USUAL_PAGE, 1, LARGEST_PAGE)]
+    wait_seconds = None if oldest is None else max(0, outcome.now - oldest) / 1000
+    return reply_json(LanesReply(shown, outcome.queued, outcome.held, wait_seconds))
+
+
+def encode_workers(outcome: Page, call: Call) -> Reply:
+    """Workers and what they hold."""
+    found = [worker for worker in outcome.rows if isinstance(worker, WorkerView)]
+    return reply_json(WorkersReply([_worker(worker) for worker in found]))
+
+
+def _worker(view: WorkerView) -> WorkerReply:
+    return WorkerReply(view.worker_id, format_optional_ms(view.last_heartbeat), list(view.run_ids))

@@ -1,0 +1,315 @@
+"""What the `lanes` dialect is asked: bodies of reports and claims, and the commands that they mean.
+
+Workers are told everything that is wrong at once: each field of a refused body is looked at on its own.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from towerlog import errors
+from towerlog.dialects.base import LARGEST_PAGE, LARGEST_WAITING_BYTES, USUAL_PAGE, Call, Settings
+from towerlog.dialects.fields import (
+    MOST_LABELS,
+    NULL,
+    Count,
+    check_length,
+    decode,
+    invalid,
+    lease_ms_of,
+    one_line,
+    optional_id,
+    path_uuid,
+    query_int,
+    refuse,
+    text_id,
+)
+from towerlog.dialects.run_events import FAILED, WorkerEvent, failure_text, worker_draft
+from towerlog.errors import Invalid
+from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report
+from towerlog.model.event import Draft, EventType, Item, RunById
+from towerlog.model.facts import Facts
+from towerlog.model.lane import DEFAULT_LEASE_SECONDS
+from towerlog.model.question import ListLanes, ListWorkers
+from towerlog.model.run import Status
+
+STATUS_OF: dict[str, Status] = {
+    "queued": Status.QUEUED,
+    "claimed": Status.RUNNING,
+    "running": Status.RUNNING,
+    "paused": Status.PAUSED,
+    "shipping": Status.RUNNING,
+    "shipped": Status.COMPLETED,
+    "failed": Status.FAILED,
+    "released": Status.CANCELLED,
+}
+"""Every state of a lane, and the run's status that it stands for."""
+_ALSO: dict[str, tuple[Status, ...]] = {
+    "running": (Status.CANCELLING,),
+    "paused": (Status.WAITING,),
+    "failed": (Status.BUDGET_EXCEEDED, Status.LOST),
+}
+"""Further statuses that have the same word."""
+
+MOST_EVENTS = 100
+MOST_AGENTS = 200
+LONGEST_WAIT_SECONDS = 60
+
+B = TypeVar("B", bound=msgspec.Struct)
+Wait = Annotated[int, msgspec.Meta(ge=0, le=LONGEST_WAIT_SECONDS)]
+Label = Annotated[str, msgspec.Meta(max_length=200)]
+
+Events = Annotated[
+    msgspec.Raw,
+    msgspec.Meta(
+        extra_json_schema={
+            "type": ["array", "null"],
+            "maxItems": MOST_EVENTS,
+            "items": {
+                "type": "object",
+                "required": ["type"],
+                "properties": {
+                    "type": {"type": "string", "minLength": 1, "maxLength": 200},
+                    "payload": {"type": ["object", "null"]},
+                    "id": {"type": ["string", "null"], "maxLength": 200},
+                },
+            },
+        }
+    ),
+]
+"""Kept as text until its length is known."""
+Reason = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["string", "object", "null"]})]
+
+
+def _null() -> msgspec.Raw:
+    return NULL
+
+
+class ReportBody(msgspec.Struct, gc=False):
+    """A worker's telemetry. `events` hold up to 100 objects of `type`, `payload` and `id`."""
+
+    worker_id: str
+    lease_seconds: int | None = None
+    phase: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    log_line: Annotated[str, msgspec.Meta(max_length=2000)] | None = None
+    events: Events = msgspec.field(default_factory=_null)
+    lease_epoch: Count | None = None
+    wait_seconds: Wait | None = None
+
+
+class ClaimBody(msgspec.Struct, gc=False):
+    """Which run a worker would take: of any of these agents, asking for no label that is not among these."""
+
+    worker_id: str
+    lease_seconds: int | None = None
+    agents: Annotated[list[Label], msgspec.Meta(max_length=MOST_AGENTS, extra_json_schema={"minItems": 1})] | None = (
+        None
+    )
+    labels: Annotated[dict[Label, Label], msgspec.Meta(max_length=MOST_LABELS)] | None = None
+    wait_seconds: Wait | None = None
+
+
+class ClaimRunBody(msgspec.Struct, gc=False):
+    """Who takes this run, and for how long."""
+
+    worker_id: str
+    lease_seconds: int | None = None
+
+
+class HolderBody(msgspec.Struct, gc=False):
+    """Who gives a run back."""
+
+    worker_id: str
+    lease_epoch: Count | None = None
+
+
+class CompleteBody(msgspec.Struct, gc=False):
+    """What a run came to."""
+
+    worker_id: str
+    lease_epoch: Count | None = None
+    result: msgspec.Raw = msgspec.field(default_factory=_null)
+
+
+class FailBody(msgspec.Struct, gc=False):
+    """Why a run failed: a string or an object."""
+
+    worker_id: str
+    lease_epoch: Count | None = None
+    error: Reason = msgspec.field(default_factory=_null)
+
+
+class LanesQuery(msgspec.Struct):
+    """Lanes of one state, or all."""
+
+    state: str | None = None
+    limit: int = USUAL_PAGE
+
+
+class WorkersQuery(msgspec.Struct):
+    """How many workers; `worker_id` asks for that one alone."""
+
+    limit: int = USUAL_PAGE
+    worker_id: str | None = None
+
+
+_REPORT = msgspec.json.Decoder(ReportBody)
+_CLAIM = msgspec.json.Decoder(ClaimBody)
+_CLAIM_RUN = msgspec.json.Decoder(ClaimRunBody)
+_HOLDER = msgspec.json.Decoder(HolderBody)
+_COMPLETE = msgspec.json.Decoder(CompleteBody)
+_FAIL = msgspec.json.Decoder(FailBody)
+_EVENTS = msgspec.json.Decoder(list[WorkerEvent])
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def decode_report(call: Call) -> Report:
+    """A report; one wrong event refuses the whole of it."""
+    run_id = path_uuid(call.path["id"], "run")
+    body = _read(_REPORT, call.body)
+    return Report(
+        run_id=run_id,
+        worker_id=text_id(body.worker_id, "worker_id"),
+        items=_items(body.events, RunById(run_id), call.settings),
+        lease_ms=lease_ms_of(body.lease_seconds, None, call.settings),
+        lease_epoch=_epoch(body.lease_epoch, call),
+        phase=body.phase or None,
+        log_line=body.log_line or None,
+        wait_ms=0 if len(call.body) > LARGEST_WAITING_BYTES else 1000 * (body.wait_seconds or 0),
+    )
+
+
+def decode_claim(call: Call) -> Claim:
+    """The oldest queued run that matches."""
+    body = _read(_CLAIM, call.body)
+    if body.agents == []:
+        raise refuse("agents", "must name at least one agent; left out, it means any")
+    return Claim(
+        worker_id=text_id(body.worker_id, "worker_id"),
+        lease_ms=_claimed_ms(body.lease_seconds, call.settings),
+        agents=None if body.agents is None else tuple(body.agents),
+        labels=body.labels or {},
+        wait_ms=1000 * (body.wait_seconds or 0),
+    )
+
+
+def decode_claim_run(call: Call) -> ClaimRun:
+    """This very run."""
+    run_id = path_uuid(call.path["id"], "run")
+    body = _read(_CLAIM_RUN, call.body)
+    return ClaimRun(run_id, text_id(body.worker_id, "worker_id"), _claimed_ms(body.lease_seconds, call.settings))
+
+
+def decode_release(call: Call) -> Release:
+    """A run back to the queue."""
+    run_id = path_uuid(call.path["id"], "run")
+    body = _read(_HOLDER, call.body)
+    return Release(run_id, text_id(body.worker_id, "worker_id"), _epoch(body.lease_epoch, call))
+
+
+def decode_complete(call: Call) -> Finish:
+    """A good end with its result."""
+    run_id = path_uuid(call.path["id"], "run")
+    body = _read(_COMPLETE, call.body)
+    data = _wrapped("result", body.result, call.settings)
+    draft = Draft(EventType.RUN_COMPLETED, RunById(run_id), data, Facts(success=True))
+    return Finish(run_id, text_id(body.worker_id, "worker_id"), draft, _epoch(body.lease_epoch, call))
+
+
+def decode_fail(call: Call) -> Finish:
+    """A bad end with its reason."""
+    run_id = path_uuid(call.path["id"], "run")
+    body = _read(_FAIL, call.body)
+    if bytes(body.error)[:1] not in {b'"', b"{", b"n"}:
+        raise refuse("error", "must be a string or an object")
+    data = _wrapped("error", body.error, call.settings)
+    facts = Facts(error=failure_text(body.error) or FAILED, success=False)
+    draft = Draft(EventType.RUN_FAILED, RunById(run_id), data, facts)
+    return Finish(run_id, text_id(body.worker_id, "worker_id"), draft, _epoch(body.lease_epoch, call))
+
+
+def decode_lanes(call: Call) -> ListLanes:
+    """Lanes by state."""
+    state = call.query.get("state") or None
+    if state is not None and state not in STATUS_OF:
+        raise refuse("state", "must be one of " + ", ".join(STATUS_OF))
+    return ListLanes(_limit(call), None if state is None else (STATUS_OF[state], *_ALSO.get(state, ())))
+
+
+def decode_workers(call: Call) -> ListWorkers:
+    """Who holds what."""
+    return ListWorkers(_limit(call), optional_id(call.query.get("worker_id"), "worker_id"))
+
+
+def _limit(call: Call) -> int:
+    return query_int(call.query, "limit", USUAL_PAGE, 1, LARGEST_PAGE)
+
+
+def _items(events: msgspec.Raw, run: RunById, settings: Settings) -> list[Item]:
+    text = bytes(events)
+    if text == b"null":
+        return []
+    if len(text) > 1 << 20:
+        check_length(text, "events", MOST_EVENTS)
+    told = decode(_EVENTS, text, "events")
+    if len(told) > MOST_EVENTS:
+        raise refuse("events", f"has more than {MOST_EVENTS} items")
+    return [worker_draft(event, index, run, settings) for index, event in enumerate(told)]
+
+
+def _claimed_ms(lease_seconds: int | None, settings: Settings) -> int:
+    default = 1000 * DEFAULT_LEASE_SECONDS
+    return lease_ms_of(lease_seconds, default, settings) or default
+
+
+def _epoch(given: int | None, call: Call) -> int | None:
+    """The fencing number from the body, else from the header."""
+    if given is not None:
+        return given
+    text = call.headers.get(b"x-lease-epoch", b"")
+    if not text:
+        return None
+    if not text.isdigit() or len(text) > 15:
+        raise refuse("x-lease-epoch", "must be an integer, 0 or more")
+    return int(text)
+
+
+def _wrapped(name: str, raw: msgspec.Raw, settings: Settings) -> bytes:
+    """`{"result": …}`: what a worker ends with may be any JSON, an event's data is an object."""
+    data = b'{"%s":%s}' % (name.encode(), bytes(raw))
+    return one_line(data, name, settings.max_depth, settings.max_event_bytes)
+
+
+# Everything that is wrong
+
+
+def _read(decoder: msgspec.json.Decoder[B], body: bytes) -> B:
+    """The body; where a field is wrong, every wrong field is named."""
+    try:
+        return decode(decoder, body)
+    except Invalid as first:
+        raise _all_wrong(decoder.type, body, first) from None
+
+
+def _all_wrong(type_: type[msgspec.Struct], body: bytes, first: Invalid) -> Invalid:
+    try:
+        members = decode(_MEMBERS, body)
+    except errors.TowerlogError:
+        return first
+    details: dict[str, str] = {}
+    for field in msgspec.structs.fields(type_):
+        if field.encode_name in members:
+            details |= _wrong(field, members[field.encode_name])
+        elif field.required:
+            details[field.encode_name] = "is required"
+    return Invalid(first.message, field=first.field, details=details or first.details)
+
+
+def _wrong(field: msgspec.structs.FieldInfo, value: msgspec.Raw) -> dict[str, str]:
+    try:
+        msgspec.json.decode(value, type=field.type)
+    except msgspec.ValidationError as error:
+        return invalid(str(error), field.encode_name).details
+    return {}

@@ -1,0 +1,70 @@
+"""Native endpoints of agents, lanes, workers and usage: who works, on what, and what it costs."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.dialects.base import MAX_LABEL, Call, Endpoint, Reply, reply_json, scopes
+from towerlog.dialects.fields import decode, label, path_uuid, text_id
+from towerlog.dialects.native import shapes
+from towerlog.dialects.native.lists import Listing, PageQuery, limit_of, page_reply, read_cursor
+from towerlog.model.command import RegisterAgent
+from towerlog.model.outcome import AgentView, Page
+from towerlog.model.principal import Scope
+from towerlog.model.question import GetAgent, ListAgents
+
+READ = scopes(Scope.READ)
+INGEST = scopes(Scope.INGEST)
+
+
+class AgentsQuery(PageQuery, frozen=True):
+    """`name` asks for that one alone."""
+
+    name: str | None = None
+
+
+class AgentBody(msgspec.Struct, frozen=True):
+    """A new agent, or one that is there already."""
+
+    name: str
+
+
+_AGENT_BODY = msgspec.json.Decoder(AgentBody)
+
+
+def _decode_agents(call: Call) -> ListAgents:
+    name = label(call.query.get("name"), "name")
+    return ListAgents(limit_of(call), read_cursor("agents", call.query.get("cursor")), name)
+
+
+def _encode_agents(outcome: Page, call: Call) -> Reply:
+    return page_reply("agents", outcome, shapes.agent_of)
+
+
+def _decode_agent(call: Call) -> GetAgent:
+    return GetAgent(path_uuid(call.path["agent_id"], "agent"))
+
+
+def _decode_register(call: Call) -> RegisterAgent:
+    return RegisterAgent(text_id(decode(_AGENT_BODY, call.body).name, "name", MAX_LABEL))
+
+
+def _encode_agent(outcome: AgentView, call: Call) -> Reply:
+    return reply_json(shapes.agent_of(outcome.row), 201 if outcome.created else 200)
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/api/v1/agents", "list_agents", "Agents by name.", READ, _decode_agents, _encode_agents,
+        query=AgentsQuery, reply=Listing[shapes.Agent],
+    ),
+    Endpoint(
+        "POST", "/api/v1/agents", "register_agent", "Make an agent by name; one that is there is answered as it is.",
+        INGEST, _decode_register, _encode_agent, request=AgentBody, reply=shapes.Agent, reply_status=201,
+    ),
+    Endpoint(
+        "GET", "/api/v1/agents/{agent_id}", "get_agent", "An agent.", READ, _decode_agent, _encode_agent,
+        reply=shapes.Agent,
+    ),
+)  # fmt: skip
+"""Everything about agents."""

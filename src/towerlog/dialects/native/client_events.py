@@ -1,0 +1,354 @@
+"""Events as a client of the native API tells them: one event → one draft, by a table of their types.
+
+A client says what its own run does. The server's own types (a lease was lost, a cancel was asked for) are not its to
+say, and a type that nobody knows is refused, so that a client learns of its mistake with its first event.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+
+from towerlog.dialects import checkpoint_event, fields
+from towerlog.dialects.base import MAX_LABEL, Settings
+from towerlog.dialects.fields import MOST_LABELS, NULL, Count, Duration, JsonObject
+from towerlog.dialects.run_events import ROWS, failure_text
+from towerlog.errors import NotFound
+from towerlog.model.event import Draft, EventType, RunByForeignId, RunRef
+from towerlog.model.facts import NO_FACTS, Facts
+from towerlog.model.times import LATEST_MS
+from towerlog.model.usage import LARGEST, Usage, UsageReport
+
+NAME = "sdk"
+"""What the runs of these clients are said to come from, and what their run keys begin with in the store."""
+CLIENT_DROPPED = "client.dropped"
+"""Name of the event by which a client says that it dropped some of its numbers."""
+LONGEST_QUESTION = 2000
+
+Seq = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
+Visible = Annotated[
+    str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": 128, "pattern": "^[!-~]{1,128}$"})
+]
+_VISIBLE = re.compile(r"[!-~]{1,128}")
+
+
+class ReportedEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One event of a run. What is in `data` depends on the type; members that are not known are kept.
+
+    `client_seq` numbers the events of a client within one run: 1, 2, 3 … without a gap.
+    """
+
+    event_id: Visible
+    client_seq: Seq | None = None
+    type: str
+    time: str | int | None = None
+    agent: str | None = None
+    data: JsonObject = NULL
+
+
+class ClientEvent(ReportedEvent, frozen=True, gc=False, kw_only=True):
+    """One event of any run. `run_key` is the client's own name of the run; one of our run ids is one, too."""
+
+    client_seq: Seq
+    run_key: Visible
+    thread: str | None = None
+
+
+# What the types of events have in their data
+
+
+class _Started(msgspec.Struct, frozen=True, gc=False):
+    parent_run_key: str | None = None
+    parent_run_id: str | None = None
+    metadata: JsonObject = NULL
+    labels: Annotated[dict[str, str], msgspec.Meta(max_length=MOST_LABELS)] | None = None
+
+
+class _Anything(msgspec.Struct, frozen=True, gc=False):
+    pass
+
+
+class _Failed(msgspec.Struct, frozen=True, gc=False):
+    error: msgspec.Raw
+
+
+class _Cancelled(msgspec.Struct, frozen=True, gc=False):
+    reason: str | None = None
+
+
+class _Waiting(msgspec.Struct, frozen=True, gc=False):
+    question: str
+
+
+class _Step(msgspec.Struct, frozen=True, gc=False):
+    name: str
+    span_id: str | None = None
+    parent_span_id: str | None = None
+    phase: Literal["start", "end"] | None = None
+    duration_ms: Duration | None = None
+
+
+class _Delta(msgspec.Struct, frozen=True, gc=False):
+    content: str
+
+
+class _ToolCall(msgspec.Struct, frozen=True, gc=False):
+    tool: str
+    tool_call_id: str
+
+
+class _ToolResult(_ToolCall, frozen=True, gc=False):
+    success: bool | None = None
+    error: msgspec.Raw = NULL
+    duration_ms: Duration | None = None
+
+
+class _ModelCall(msgspec.Struct, frozen=True, gc=False):
+    model: str
+    input_tokens: Count | None = None
+    cached_input_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
+    output_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
+    cost_usd: msgspec.Raw = NULL
+    duration_ms: Duration | None = None
+
+
+class _Acknowledged(msgspec.Struct, frozen=True, gc=False):
+    command_id: Count
+    type: str | None = None
+    note: str | None = None
+
+
+class _Other(msgspec.Struct, frozen=True, gc=False):
+    name: str
+
+
+class _WithHistory(msgspec.Struct, frozen=True, gc=False):
+    history: msgspec.Raw
+
+
+class _Dropped(msgspec.Struct, frozen=True, gc=False):
+    from_seq: Seq
+    to_seq: Seq
+    reason: str | None = None
+
+
+def _started(sent: _Started, _data: bytes, where: str) -> Facts:
+    return Facts(fills=True, parent_key=_parent_key(sent, where), metadata=_metadata(sent, where))
+
+
+def _parent_key(sent: _Started, where: str) -> str | None:
+    if sent.parent_run_id:
+        try:
+            return f"run:{fields.path_uuid(sent.parent_run_id, 'run')}"
+        except NotFound:
+            raise fields.refuse(f"{where}.parent_run_id", "must be a UUID") from None
+    if sent.parent_run_key:
+        return f"foreign:{run_of(sent.parent_run_key, None, f'{where}.parent_run_key').foreign_id}"
+    return None
+
+
+def _metadata(sent: _Started, where: str) -> msgspec.Raw | msgspec.UnsetType:
+    """What is merged into the run's metadata; labels stand in it under their own name."""
+    text = bytes(sent.metadata)
+    if text != b"null" and text[:1] != b"{":
+        raise fields.refuse(f"{where}.metadata", f"Expected `object | null`, got {fields.kind_of(text)}")
+    if not sent.labels:
+        return msgspec.UNSET if text == b"null" else sent.metadata
+    members = {} if text == b"null" else fields.decode(_MEMBERS, text, f"{where}.metadata")
+    return msgspec.Raw(msgspec.json.encode({"labels": sent.labels, **members}))
+
+
+def _completed(_sent: _Anything, _data: bytes, _where: str) -> Facts:
+    return Facts(success=True)
+
+
+def _failed(sent: _Failed, _data: bytes, where: str) -> Facts:
+    if bytes(sent.error)[:1] not in (b'"', b"{"):
+        raise fields.refuse(f"{where}.error", "must be a string or an object")
+    return Facts(error=failure_text(sent.error), success=False)
+
+
+def _cancelled(sent: _Cancelled, _data: bytes, _where: str) -> Facts:
+    return Facts(error=fields.summary(sent.reason)) if sent.reason else NO_FACTS
+
+
+def _waiting(sent: _Waiting, _data: bytes, _where: str) -> Facts:
+    return Facts(question=fields.summary(sent.question, LONGEST_QUESTION))
+
+
+def _step(sent: _Step, _data: bytes, where: str) -> Facts:
+    required_label(sent.name, f"{where}.name")
+    fields.optional_id(sent.span_id, f"{where}.span_id")
+    fields.optional_id(sent.parent_span_id, f"{where}.parent_span_id")
+    return NO_FACTS if sent.duration_ms is None else Facts(duration_ms=round(sent.duration_ms))
+
+
+def _delta(_sent: _Delta, _data: bytes, _where: str) -> Facts:
+    return NO_FACTS
+
+
+def _tool_call(sent: _ToolCall, _data: bytes, where: str) -> Facts:
+    call_id = fields.text_id(sent.tool_call_id, f"{where}.tool_call_id")
+    return Facts(tool=required_label(sent.tool, f"{where}.tool"), tool_call_id=call_id)
+
+
+def _tool_result(sent: _ToolResult, data: bytes, where: str) -> Facts:
+    failed = bytes(sent.error) not in (b"null", b'""', b"false")
+    return msgspec.structs.replace(
+        _tool_call(sent, data, where),
+        success=False if sent.success is None and failed else sent.success,
+        duration_ms=None if sent.duration_ms is None else round(sent.duration_ms),
+    )
+
+
+def _model_call(sent: _ModelCall, _data: bytes, where: str) -> Facts:
+    usage = Usage(
+        input_tokens=sent.input_tokens,
+        cached_input_tokens=sent.cached_input_tokens,
+        cache_write_tokens=sent.cache_write_tokens,
+        output_tokens=sent.output_tokens,
+        reasoning_tokens=sent.reasoning_tokens,
+        cost_nanos=fields.nanos(sent.cost_usd, f"{where}.cost_usd"),
+    )
+    return Facts(
+        report=UsageReport(usage, "delta"),
+        model=required_label(sent.model, f"{where}.model"),
+        success=True,
+        duration_ms=None if sent.duration_ms is None else round(sent.duration_ms),
+    )
+
+
+def _acknowledged(sent: _Acknowledged, _data: bytes, where: str) -> Facts:
+    fields.label(sent.type, f"{where}.type")
+    return Facts(command_id=sent.command_id)
+
+
+def _other(sent: _Other, data: bytes, where: str) -> Facts:
+    name = required_label(sent.name, f"{where}.name")
+    if name != CLIENT_DROPPED:
+        return Facts(name=name)
+    payload = fields.decode(_MEMBERS, data, where).get("payload", NULL)
+    dropped = fields.decode(_DROPPED, payload, f"{where}.payload")
+    if dropped.to_seq < dropped.from_seq:
+        raise fields.refuse(f"{where}.payload.to_seq", "must not be less than from_seq")
+    return Facts(name=name, client_dropped=(dropped.from_seq, dropped.to_seq))
+
+
+def _as_worker(type_: EventType) -> Callable[[_Anything, bytes, str], Facts]:
+    """What a worker's event of this type says by being told at all."""
+    row = ROWS[type_]
+    return lambda _sent, _data, _where: row.facts
+
+
+class _Kind(NamedTuple):
+    """How the data of a type is read, and what the folds need of it."""
+
+    decoder: msgspec.json.Decoder[Any]
+    facts: Callable[[Any, bytes, str], Facts]
+
+
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_WITH_HISTORY = msgspec.json.Decoder(_WithHistory)
+_DROPPED = msgspec.json.Decoder(_Dropped)
+_ANYTHING = msgspec.json.Decoder(_Anything)
+
+KINDS: dict[EventType, _Kind] = {
+    EventType.RUN_STARTED: _Kind(msgspec.json.Decoder(_Started), _started),
+    EventType.RUN_PAUSED: _Kind(_ANYTHING, _as_worker(EventType.RUN_PAUSED)),
+    EventType.RUN_RESUMED: _Kind(_ANYTHING, _as_worker(EventType.RUN_RESUMED)),
+    EventType.RUN_WAITING: _Kind(msgspec.json.Decoder(_Waiting), _waiting),
+    EventType.RUN_COMPLETED: _Kind(_ANYTHING, _completed),
+    EventType.RUN_FAILED: _Kind(msgspec.json.Decoder(_Failed), _failed),
+    EventType.RUN_CANCELLED: _Kind(msgspec.json.Decoder(_Cancelled), _cancelled),
+    EventType.BUDGET_WARNING: _Kind(_ANYTHING, _as_worker(EventType.BUDGET_WARNING)),
+    EventType.BUDGET_EXCEEDED: _Kind(_ANYTHING, _as_worker(EventType.BUDGET_EXCEEDED)),
+    EventType.MESSAGE_DELTA: _Kind(msgspec.json.Decoder(_Delta), _delta),
+    EventType.TOOL_CALL: _Kind(msgspec.json.Decoder(_ToolCall), _tool_call),
+    EventType.TOOL_RESULT: _Kind(msgspec.json.Decoder(_ToolResult), _tool_result),
+    EventType.MODEL_CALL: _Kind(msgspec.json.Decoder(_ModelCall), _model_call),
+    EventType.STEP: _Kind(msgspec.json.Decoder(_Step), _step),
+    EventType.COMMAND_ACKNOWLEDGED: _Kind(msgspec.json.Decoder(_Acknowledged), _acknowledged),
+    EventType.OTHER: _Kind(msgspec.json.Decoder(_Other), _other),
+}
+"""Type → how it is read. `checkpoint` is read by the module that knows checkpoints."""
+TYPES = frozenset({*KINDS, EventType.CHECKPOINT})
+_TYPES: dict[str, EventType] = {type_.value: type_ for type_ in TYPES}
+
+
+def client_draft(event: ReportedEvent, index: int, run: RunRef, client_id: str | None, settings: Settings) -> Draft:
+    """The draft of the event at `index` of its batch; a wrong field raises `Invalid` below `events.<index>`."""
+    where = f"events.{index}"
+    event_id = visible(event.event_id, f"{where}.event_id")
+    if client_id is not None and event.client_seq is None:
+        raise fields.refuse(f"{where}.client_seq", "is required")
+    agent = fields.label(event.agent, f"{where}.agent", MAX_LABEL)
+    draft = _told(event, run, f"{where}.", settings)
+    facts = draft.facts
+    if client_id is not None:
+        facts = msgspec.structs.replace(facts, client_id=client_id, client_seq=event.client_seq)
+    return msgspec.structs.replace(
+        draft,
+        facts=facts,
+        occurred_at=_time(event.time, f"{where}.time"),
+        event_id=event_id,
+        agent=agent or draft.agent,
+        agent_default="default",
+    )
+
+
+def run_of(run_key: str, thread: str | None, field: str, thread_field: str = "thread") -> RunByForeignId:
+    """The run of a client's key; a run that begins without a thread gets one of its own."""
+    key = visible(run_key, field)
+    thread_id = fields.optional_id(thread, thread_field)
+    # A thread's id is part of paths, so that the one character that a path cannot hold gives way.
+    return RunByForeignId(f"{NAME}:{key}", thread_id or key.replace("/", "-"))
+
+
+def visible(text: str, field: str) -> str:
+    """1 to 128 visible ASCII characters."""
+    if not _VISIBLE.fullmatch(text):
+        raise fields.refuse(field, "must be 1 to 128 visible ASCII characters")
+    return text
+
+
+def required_label(text: str, field: str) -> str:
+    """Free text of 1 to 200 characters."""
+    found = fields.label(text, field, MAX_LABEL)
+    if found is None:
+        raise fields.refuse(field, "must not be empty")
+    return found
+
+
+def _told(event: ReportedEvent, run: RunRef, prefix: str, settings: Settings) -> Draft:
+    type_ = _TYPES.get(event.type)
+    if type_ is None:
+        raise fields.refuse(f"{prefix}type", "must be one of " + ", ".join(sorted(_TYPES)))
+    data, where = bytes(event.data), f"{prefix}data"
+    if data == b"null":
+        data = fields.EMPTY_OBJECT
+    if type_ is EventType.CHECKPOINT:
+        return _checkpoint(data, run, settings, where)
+    data = fields.one_line(data, where, settings.max_depth, settings.max_event_bytes)
+    kind = KINDS[type_]
+    return Draft(type_, run, data, kind.facts(fields.decode(kind.decoder, data, where), data, where))
+
+
+def _checkpoint(data: bytes, run: RunRef, settings: Settings, where: str) -> Draft:
+    """A client keeps a state to go on from: one without a history is a mistake."""
+    fields.object_text(data, where, settings.max_event_bytes)
+    fields.decode(_WITH_HISTORY, data, where)
+    return checkpoint_event.checkpoint_draft(data, run, settings, where)
+
+
+def _time(value: str | int | None, field: str) -> int | None:
+    """RFC 3339 text, or milliseconds since 1970."""
+    if not isinstance(value, int):
+        return fields.when(value, field)
+    if not 0 <= value <= LATEST_MS:
+        raise fields.refuse(field, "is outside the years 1970 to 9999")
+    return value

@@ -1,0 +1,281 @@
+"""Native endpoints that take a client's events: of any of its runs, or of the one that it holds under a lease.
+
+An event is refused alone: the others of its batch are stored, and the reply says of each what became of it. What is
+wanted of the runs comes back with every reply, until an event acknowledges it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from towerlog.dialects import fields
+from towerlog.dialects.base import LARGEST_WAITING_BYTES, Call, Endpoint, Reply, reply_json, scopes
+from towerlog.dialects.fields import NULL, Count, lease_ms_of
+from towerlog.dialects.native import shapes
+from towerlog.dialects.native.client_events import (
+    NAME,
+    ClientEvent,
+    ReportedEvent,
+    Visible,
+    client_draft,
+    run_of,
+    visible,
+)
+from towerlog.errors import Invalid, TowerlogError
+from towerlog.model.command import Append, Report
+from towerlog.model.event import Item, Refusal, RunByForeignId, RunById
+from towerlog.model.outcome import Appended, LaneView, Reported, Stored
+from towerlog.model.principal import Scope
+from towerlog.model.run import Pending
+
+MOST_EVENTS = 500
+MOST_RUNS = 100
+LONGEST_WAIT_SECONDS = 30
+LONGEST_REPORT_WAIT_SECONDS = 60
+_LONGEST_ECHO_BYTES = 1024
+_COUNTED_ABOVE_BYTES = 1 << 20
+
+E = TypeVar("E", bound=ReportedEvent)
+
+
+class EventsBody(msgspec.Struct, gc=False):
+    """A batch of a client's events. `runs`: further runs whose commands it wants to hear of.
+
+    `wait_seconds` holds the reply back until a command is there; a batch of more than 64 KiB is answered at once.
+    """
+
+    client_id: Visible
+    events: Annotated[list[ClientEvent], msgspec.Meta(max_length=MOST_EVENTS)]
+    runs: Annotated[list[Visible], msgspec.Meta(max_length=MOST_RUNS)] | None = None
+    wait_seconds: Annotated[int, msgspec.Meta(ge=0, le=LONGEST_WAIT_SECONDS)] | None = None
+
+
+class RunReportBody(msgspec.Struct, gc=False):
+    """A batch of events of a claimed run, by the holder of its lease; renews the lease.
+
+    `wait_seconds` holds the reply back until a command is there; a batch of more than 64 KiB is answered at once.
+    """
+
+    worker_id: str
+    lease_epoch: Count
+    events: Annotated[list[ReportedEvent], msgspec.Meta(max_length=MOST_EVENTS)]
+    lease_seconds: int | None = None
+    client_id: Visible | None = None
+    wait_seconds: Annotated[int, msgspec.Meta(ge=0, le=LONGEST_REPORT_WAIT_SECONDS)] | None = None
+
+
+class EventResult(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """What became of one event. `status` is `stored`, `duplicate` or `refused`; a refusal says why."""
+
+    event_id: msgspec.Raw | None
+    status: str
+    run_id: str | None
+    seq: int | None
+    code: str | None = None
+    message: str | None = None
+    field: str | None = None
+
+
+class RunCommand(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """What is wanted of a run, told until an event acknowledges it."""
+
+    run_key: str
+    run_id: str
+    command_id: int
+    type: str
+    content: str | None = None
+
+
+class EventsReply(msgspec.Struct):
+    """One result per event, in order, and what is wanted of the runs."""
+
+    results: list[EventResult]
+    commands: list[RunCommand]
+
+
+class RunReportReply(msgspec.Struct):
+    """One result per event, in order, what is wanted of the run, and its lease."""
+
+    results: list[EventResult]
+    commands: list[RunCommand]
+    run: shapes.LaneState
+
+
+_EVENTS = msgspec.json.Decoder(EventsBody)
+_REPORT = msgspec.json.Decoder(RunReportBody)
+_CLIENT_EVENT = msgspec.json.Decoder(ClientEvent)
+_REPORTED_EVENT = msgspec.json.Decoder(ReportedEvent)
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class _Named(msgspec.Struct, gc=False):
+    event_id: msgspec.Raw = NULL
+
+
+class _Names(msgspec.Struct, gc=False):
+    events: list[msgspec.Raw]
+
+
+_NAMED = msgspec.json.Decoder(_Named)
+_NAMES = msgspec.json.Decoder(_Names)
+
+
+def _decode_events(call: Call) -> Append:
+    body, events = _read(_EVENTS, _CLIENT_EVENT, call.body)
+    client_id = visible(body.client_id, "client_id")
+    refs: dict[str, RunByForeignId] = {}
+    items: list[Item] = []
+    for index, event in enumerate(events):
+        if isinstance(event, Refusal):
+            items.append(event)
+            continue
+        try:
+            ref = run_of(event.run_key, event.thread, f"events.{index}.run_key", f"events.{index}.thread")
+            items.append(client_draft(event, index, ref, client_id, call.settings))
+            refs.setdefault(ref.foreign_id, ref)
+        except TowerlogError as error:
+            items.append(fields.refusal(error))
+    for index, run_key in enumerate(body.runs or ()):
+        ref = run_of(run_key, None, f"runs.{index}")
+        refs.setdefault(ref.foreign_id, ref)
+    return Append(NAME, items, watched=tuple(refs.values()), wait_ms=_wait_ms(body.wait_seconds, call))
+
+
+def _encode_events(outcome: Appended, call: Call) -> Reply:
+    commands = [
+        _command(one.ref.foreign_id.removeprefix(f"{NAME}:"), one.row.run_id, pending)
+        for one in outcome.watched
+        for pending in one.row.pending
+    ]
+    return reply_json(EventsReply(_results(outcome.results, call), commands))
+
+
+def _decode_report(call: Call) -> Report:
+    run_id = fields.path_uuid(call.path["run_id"], "run")
+    body, events = _read(_REPORT, _REPORTED_EVENT, call.body)
+    client_id = None if body.client_id is None else visible(body.client_id, "client_id")
+    ref = RunById(run_id)
+    items: list[Item] = []
+    for index, event in enumerate(events):
+        try:
+            found = event if isinstance(event, Refusal) else client_draft(event, index, ref, client_id, call.settings)
+            items.append(found)
+        except TowerlogError as error:
+            items.append(fields.refusal(error))
+    return Report(
+        run_id=run_id,
+        worker_id=fields.text_id(body.worker_id, "worker_id"),
+        items=items,
+        lease_ms=lease_ms_of(body.lease_seconds, None, call.settings),
+        lease_epoch=body.lease_epoch,
+        wait_ms=_wait_ms(body.wait_seconds, call),
+    )
+
+
+def _encode_report(outcome: Reported, call: Call) -> Reply:
+    row = outcome.view.row
+    commands = [_command(row.run_id, row.run_id, pending) for pending in row.pending]
+    run = shapes.lane_of(LaneView(outcome.view, outcome.lane))
+    return reply_json(RunReportReply(_results(outcome.results, call), commands, run))
+
+
+def _wait_ms(wait_seconds: int | None, call: Call) -> int:
+    return 0 if len(call.body) > LARGEST_WAITING_BYTES else 1000 * (wait_seconds or 0)
+
+
+def _command(run_key: str, run_id: str, pending: Pending) -> RunCommand:
+    return RunCommand(
+        run_key=run_key, run_id=run_id, command_id=pending.command_id, type=pending.type, content=pending.content
+    )
+
+
+def _results(results: list[Stored | Refusal], call: Call) -> list[EventResult]:
+    names = _event_ids(call.body)
+    return [_result(index, name, found) for index, (name, found) in enumerate(zip(names, results, strict=True))]
+
+
+def _result(index: int, event_id: msgspec.Raw | None, found: Stored | Refusal) -> EventResult:
+    if isinstance(found, Stored):
+        status = "duplicate" if found.duplicate else "stored"
+        return EventResult(event_id=event_id, status=status, run_id=found.run_id, seq=found.seq)
+    field, place = found.field, f"events.{index}"
+    if field is not None and field != place and not field.startswith(f"{place}."):
+        field = f"{place}.{field}"
+    return EventResult(
+        event_id=event_id,
+        status="refused",
+        run_id=None,
+        seq=None,
+        code=found.code,
+        message=found.message,
+        field=field,
+    )
+
+
+def _event_ids(body: bytes) -> Iterator[msgspec.Raw | None]:
+    """The event ids as they were sent; an event may be refused for having none that can be said back."""
+    for event in _NAMES.decode(body).events:
+        try:
+            event_id = _NAMED.decode(event).event_id
+        except msgspec.ValidationError:
+            event_id = NULL
+        is_short_text = bytes(event_id)[:1] == b'"' and len(bytes(event_id)) <= _LONGEST_ECHO_BYTES
+        yield event_id if is_short_text else None
+
+
+# Reading a batch
+
+
+def _read(
+    decoder: msgspec.json.Decoder[Any], one: msgspec.json.Decoder[E], body: bytes
+) -> tuple[Any, list[E | Refusal]]:
+    """The body, and its events: those that cannot be read are refusals."""
+    if len(body) > _COUNTED_ABOVE_BYTES:
+        _count(body)
+    try:
+        whole = fields.decode(decoder, body)
+        return whole, whole.events
+    except Invalid as error:
+        return _read_singly(decoder, one, body, error)
+
+
+def _count(body: bytes) -> None:
+    fields.check_length(bytes(fields.decode(_MEMBERS, body).get("events", NULL)), "events", MOST_EVENTS)
+
+
+def _read_singly(
+    decoder: msgspec.json.Decoder[Any], one: msgspec.json.Decoder[E], body: bytes, first: Invalid
+) -> tuple[Any, list[E | Refusal]]:
+    """What is wrong is wrong with one of the events, or with the batch; then that is raised."""
+    members = fields.decode(_MEMBERS, body)
+    text = bytes(members.get("events", NULL))
+    if text[:1] != b"[":
+        raise first
+    fields.check_length(text, "events", MOST_EVENTS)
+    whole = fields.decode(decoder, msgspec.json.encode({**members, "events": []}))
+    events: list[E | Refusal] = []
+    for index, event in enumerate(_ITEMS.decode(text)):
+        try:
+            events.append(fields.decode(one, event, f"events.{index}"))
+        except TowerlogError as error:
+            events.append(fields.refusal(error))
+    return whole, events
+
+
+ENDPOINTS = (
+    Endpoint(
+        "POST", "/api/v1/events", "tell_events",
+        "Store a batch of a client's events, learn what is wanted of its runs.",
+        scopes(Scope.INGEST), _decode_events, _encode_events, ingests=True, request=EventsBody, reply=EventsReply,
+    ),
+    Endpoint(
+        "POST", "/api/v1/runs/{run_id}:report", "report_run",
+        "Store a batch of a claimed run's events, renew its lease, learn what is wanted of it.",
+        scopes(Scope.WORKER), _decode_report, _encode_report, ingests=True, request=RunReportBody, reply=RunReportReply,
+    ),
+)  # fmt: skip
+"""Everything that takes events."""

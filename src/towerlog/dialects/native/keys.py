@@ -1,0 +1,77 @@
+"""Native endpoints of API keys: list, make, revoke. The text of a key is in one reply and in no other ever again."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.dialects.base import MAX_LABEL, Call, Endpoint, Reply, reply_json, scopes
+from towerlog.dialects.fields import decode, label, path_uuid, refuse
+from towerlog.dialects.native import shapes
+from towerlog.dialects.native.lists import Listing, PageQuery, limit_of, page_reply, read_cursor
+from towerlog.model.command import CreateKey, RevokeKey
+from towerlog.model.key import Key
+from towerlog.model.outcome import KeyMinted, Page
+from towerlog.model.principal import Scope
+from towerlog.model.question import ListKeys
+
+ADMIN = scopes()
+ANYBODY = frozenset(Scope)
+"""Any key at all."""
+
+
+class KeyBody(msgspec.Struct, frozen=True):
+    """A new key."""
+
+    name: str
+    scopes: list[Scope]
+
+
+_KEY_BODY = msgspec.json.Decoder(KeyBody)
+
+
+def _decode_keys(call: Call) -> ListKeys:
+    return ListKeys(limit_of(call), read_cursor("keys", call.query.get("cursor")))
+
+
+def _encode_keys(outcome: Page, call: Call) -> Reply:
+    return page_reply("keys", outcome, shapes.key_of)
+
+
+def _decode_create(call: Call) -> CreateKey:
+    body = decode(_KEY_BODY, call.body)
+    name = label(body.name.strip(), "name", MAX_LABEL)
+    if name is None or not name.isprintable():
+        raise refuse("name", "must not be blank, and printable")
+    if not body.scopes:
+        raise refuse("scopes", "must name at least one scope")
+    return CreateKey(name, tuple(dict.fromkeys(body.scopes)))
+
+
+def _encode_create(outcome: KeyMinted, call: Call) -> Reply:
+    known = msgspec.structs.asdict(shapes.key_of(outcome.key))
+    return reply_json(shapes.NewApiKey(**known, key=outcome.text or None), 201, ((b"cache-control", b"no-store"),))
+
+
+def _decode_revoke(call: Call) -> RevokeKey:
+    return RevokeKey(path_uuid(call.path["key_id"], "key"))
+
+
+def _encode_revoke(outcome: Key, call: Call) -> Reply:
+    return reply_json(shapes.key_of(outcome))
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/api/v1/keys", "list_keys", "Keys of the organisation, newest first.", ADMIN,
+        _decode_keys, _encode_keys, query=PageQuery, reply=Listing[shapes.ApiKey],
+    ),
+    Endpoint(
+        "POST", "/api/v1/keys", "create_key", "Make a key; its text is told this once.", ADMIN,
+        _decode_create, _encode_create, request=KeyBody, reply=shapes.NewApiKey, reply_status=201, replay=False,
+    ),
+    Endpoint(
+        "DELETE", "/api/v1/keys/{key_id}", "revoke_key", "Revoke a key; open streams end within five seconds.", ADMIN,
+        _decode_revoke, _encode_revoke, reply=shapes.ApiKey,
+    ),
+)  # fmt: skip
+"""Everything about keys."""

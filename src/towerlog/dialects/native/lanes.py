@@ -1,0 +1,92 @@
+"""Native endpoints of lanes and workers: what waits for a worker, and who holds what."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
+from towerlog.dialects.fields import optional_id, query_int, refuse
+from towerlog.dialects.native import shapes
+from towerlog.dialects.native.lists import WHOLE_LIST, Listing, page_reply
+from towerlog.model.outcome import LaneCounts, LaneView, Page
+from towerlog.model.principal import Scope
+from towerlog.model.question import ListLanes, ListWorkers
+from towerlog.model.times import format_optional_ms
+
+READ = scopes(Scope.READ)
+
+
+LANE_STATES = ("queued", "held")
+
+
+class LanesQuery(msgspec.Struct, frozen=True):
+    """Which lanes."""
+
+    state: Literal["queued", "held"] | None = None
+    limit: int = WHOLE_LIST
+
+
+class WorkersQuery(msgspec.Struct, frozen=True):
+    """How many; `worker_id` asks for that one alone."""
+
+    limit: int = WHOLE_LIST
+    worker_id: str | None = None
+
+
+class Lanes(msgspec.Struct, frozen=True):
+    """The queue: how deep it is, how long the oldest has waited, and its lanes, oldest first."""
+
+    data: list[shapes.LaneState]
+    next: str | None
+    queued: int
+    held: int
+    oldest_queued_at: str | None
+
+
+def _decode_lanes(call: Call) -> ListLanes:
+    state = call.query.get("state") or None
+    if state is not None and state not in LANE_STATES:
+        raise refuse("state", "must be of " + ", ".join(LANE_STATES))
+    return ListLanes(_whole_limit(call))
+
+
+def _whole_limit(call: Call) -> int:
+    return query_int(call.query, "limit", WHOLE_LIST, 1, WHOLE_LIST)
+
+
+def _encode_lanes(outcome: LaneCounts, call: Call) -> Reply:
+    state = call.query.get("state") or None
+    lanes = [view for view in outcome.page.rows if isinstance(view, LaneView)]
+    wanted = [view for view in lanes if state is None or view.lane.state.value == state]
+    return reply_json(
+        Lanes(
+            data=[shapes.lane_of(view) for view in wanted[: _whole_limit(call)]],
+            next=None,
+            queued=outcome.queued,
+            held=outcome.held,
+            oldest_queued_at=format_optional_ms(outcome.oldest_queued_at),
+        )
+    )
+
+
+def _decode_workers(call: Call) -> ListWorkers:
+    return ListWorkers(_whole_limit(call), optional_id(call.query.get("worker_id"), "worker_id"))
+
+
+def _encode_workers(outcome: Page, call: Call) -> Reply:
+    return page_reply("workers", outcome, shapes.worker_of)
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/api/v1/lanes", "list_lanes", "Runs that wait for a worker or are held by one, oldest first.", READ,
+        _decode_lanes, _encode_lanes, query=LanesQuery, reply=Lanes,
+    ),
+    Endpoint(
+        "GET", "/api/v1/workers", "list_workers", "Who holds what.", READ, _decode_workers, _encode_workers,
+        query=WorkersQuery, reply=Listing[shapes.Worker],
+    ),
+)  # fmt: skip
+"""Everything about lanes and workers."""

@@ -1,0 +1,98 @@
+"""Lists of the native API: `{"data": […], "next": cursor or null}`, keyset-paged, bounded; and their opaque cursors."""
+
+from __future__ import annotations
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from towerlog.dialects.base import Call, Reply, reply_json
+from towerlog.dialects.fields import query_int, refuse
+from towerlog.errors import Invalid
+from towerlog.model.outcome import Page
+
+USUAL_LIMIT = 50
+LARGEST_LIMIT = 200
+LARGEST_EVENT_LIMIT = 1000
+WHOLE_LIST = 1000
+"""How much of a list without pages is shown."""
+
+T = TypeVar("T")
+
+
+class Listing(msgspec.Struct, Generic[T], frozen=True):
+    """A page of a list."""
+
+    data: list[T]
+    next: str | None
+
+
+class PageQuery(msgspec.Struct, frozen=True):
+    """Which page."""
+
+    limit: int = USUAL_LIMIT
+    cursor: str | None = None
+
+
+def limit_of(call: Call, largest: int = LARGEST_LIMIT) -> int:
+    """How many rows are asked for."""
+    return query_int(call.query, "limit", USUAL_LIMIT, 1, largest)
+
+
+def page_reply(kind: str, page: Page, shape: Callable[[Any], object], key: str | None = None) -> Reply:
+    """The reply of a page; `key` is the next page's where the page itself does not say it."""
+    following = key if page.next is not None and key is not None else page.next
+    return reply_json(Listing([shape(row) for row in page.rows], write_cursor(kind, following)))
+
+
+LONGEST_CURSOR = 1200
+
+
+def write_cursor(kind: str, key: str | None) -> str | None:
+    """The text of a cursor behind a row's key; None stays None: the list is at its end."""
+    if key is None:
+        return None
+    return urlsafe_b64encode(f"{kind}:{key}".encode()).decode("ascii").rstrip("=")
+
+
+def read_cursor(kind: str, text: str | None) -> str | None:
+    """The key in a cursor of this kind; None for none. Raises Invalid for whatever we did not write."""
+    if not text:
+        return None
+    if len(text) > LONGEST_CURSOR or not text.isascii():
+        raise _bad()
+    try:
+        found, _, key = urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("utf-8").partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        raise _bad() from None
+    if found != kind or write_cursor(kind, key) != text:
+        raise _bad()
+    return key
+
+
+def read_number(kind: str, text: str | None) -> int:
+    """The number in a cursor of this kind; 0 for none."""
+    key = read_cursor(kind, text)
+    if key is None:
+        return 0
+    if not (key.isascii() and key.isdigit() and len(key) <= 18):
+        raise _bad()
+    return int(key)
+
+
+def read_step(kind: str, text: str | None) -> tuple[int, str] | None:
+    """The step and agent in a cursor of this kind."""
+    key = read_cursor(kind, text)
+    if key is None:
+        return None
+    step, colon, agent = key.partition(":")
+    if not colon or not (step.isascii() and step.isdigit() and len(step) <= 18):
+        raise _bad()
+    return int(step), agent
+
+
+def _bad() -> Invalid:
+    return refuse("cursor", "is not a cursor of this list")

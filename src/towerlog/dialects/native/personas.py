@@ -1,0 +1,241 @@
+"""Native endpoints of personas and routes: what runs can be made with. No secret is taken, and so none is told."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from towerlog.dialects.base import MAX_ID, MAX_LABEL, Call, Endpoint, Reply, reply_json, scopes
+from towerlog.dialects.fields import NULL, JsonObject, decode, nanos, one_line, path_id, refuse, text_id
+from towerlog.dialects.native import shapes
+from towerlog.dialects.native.lists import Listing, PageQuery, limit_of, page_reply, read_number
+from towerlog.model.outcome import Page, PersonaView, RouteView
+from towerlog.model.persona import (
+    LONGEST_BASE_URL,
+    LONGEST_INSTRUCTIONS_BYTES,
+    LONGEST_KEY_ENV,
+    LONGEST_MODEL_SETTINGS_BYTES,
+    LONGEST_PERSONA_KEY,
+    LONGEST_VERSION,
+    MOST_TOOLS,
+    VERSION_MARK,
+    Budget,
+    CreatePersona,
+    CreateRoute,
+    GetPersona,
+    GetRoute,
+    ListPersonas,
+    ListRoutes,
+)
+from towerlog.model.principal import Scope
+from towerlog.model.usage import LARGEST
+
+READ = scopes(Scope.READ)
+ADMIN = scopes()
+
+_NAME_OF_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+_VISIBLE = re.compile(r"[!-~]+")
+_LIKE_A_SECRET = re.compile(
+    r"(?:^|[^A-Za-z0-9])(?:sk|pk|rk|xox[abp]|gh[pousr]|AKIA|AIza|ya29|eyJ|Bearer)[-_. ]?[A-Za-z0-9_\-]{16,}"
+)
+"""The beginnings that providers give their keys."""
+
+
+def _null() -> msgspec.Raw:
+    return NULL
+
+
+Dollars = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["number", "null"], "minimum": 0})]
+
+
+class BudgetBody(msgspec.Struct, frozen=True):
+    """What a run may use at most: dollars, tokens, or both."""
+
+    usd: Dollars = msgspec.field(default_factory=_null)
+    tokens: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)] | None = None
+
+
+class PersonaBody(msgspec.Struct, frozen=True):
+    """One version of a persona. `tools`: those allowed; without it, the agent's own affair."""
+
+    persona_key: str
+    version: str
+    agent: str
+    instructions: str | None = None
+    model_settings: JsonObject = msgspec.field(default_factory=_null)
+    tools: Annotated[list[str], msgspec.Meta(max_length=MOST_TOOLS)] | None = None
+    budget: BudgetBody | None = None
+
+
+class RouteBody(msgspec.Struct, frozen=True):
+    """A route. `key_env` is the name of the variable that holds the key where the worker runs."""
+
+    route_id: str
+    provider: str
+    model: str
+    base_url: str | None = None
+    key_env: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^{_NAME_OF_VARIABLE.pattern}$"})] | None = None
+
+
+_PERSONA_BODY = msgspec.json.Decoder(PersonaBody)
+_ROUTE_BODY = msgspec.json.Decoder(RouteBody)
+_ANY_OBJECT = msgspec.json.Decoder(dict[str, Any])
+
+
+def _decode_persona(call: Call) -> CreatePersona:
+    body = decode(_PERSONA_BODY, call.body)
+    instructions = body.instructions or None
+    if instructions is not None and len(instructions.encode()) > LONGEST_INSTRUCTIONS_BYTES:
+        raise refuse("instructions", f"is longer than {LONGEST_INSTRUCTIONS_BYTES} bytes")
+    return CreatePersona(
+        persona_key=_unmarked(body.persona_key, "persona_key", LONGEST_PERSONA_KEY),
+        version=_unmarked(body.version, "version", LONGEST_VERSION),
+        agent=text_id(body.agent, "agent", MAX_LABEL),
+        instructions=instructions,
+        model_settings=_settings(body.model_settings, call),
+        tools=None if body.tools is None else tuple(text_id(tool, "tools", MAX_LABEL) for tool in body.tools),
+        budget=None if body.budget is None else _budget(body.budget),
+    )
+
+
+def _unmarked(value: str, field: str, longest: int) -> str:
+    """A part of `key@version`, which must not look like both."""
+    if VERSION_MARK in value:
+        raise refuse(field, f"must not hold {VERSION_MARK!r}, which stands between key and version")
+    return text_id(value, field, longest)
+
+
+def _settings(raw: msgspec.Raw, call: Call) -> bytes:
+    if bytes(raw) == b"null":
+        return b"{}"
+    text = one_line(raw, "model_settings", call.settings.max_depth, LONGEST_MODEL_SETTINGS_BYTES)
+    # Compared with what is there already, so every number in it must have a value.
+    decode(_ANY_OBJECT, text, "model_settings")
+    return text
+
+
+def _budget(body: BudgetBody) -> Budget | None:
+    cost_nanos = nanos(body.usd, "budget.usd")
+    if cost_nanos is not None and cost_nanos < 0:
+        raise refuse("budget.usd", "must not be less than 0")
+    return None if cost_nanos is None and body.tokens is None else Budget(cost_nanos, body.tokens)
+
+
+def _decode_route(call: Call) -> CreateRoute:
+    body = decode(_ROUTE_BODY, call.body)
+    if VERSION_MARK in body.route_id:
+        raise refuse("route_id", f"must not hold {VERSION_MARK!r}: the server numbers a route's versions")
+    command = CreateRoute(
+        route_id=text_id(body.route_id, "route_id", MAX_ID),
+        provider=text_id(body.provider, "provider", MAX_LABEL),
+        model=_model(body.model),
+        base_url=_base_url(body.base_url),
+        key_env=_key_env(body.key_env),
+    )
+    for field in ("route_id", "provider", "model", "base_url"):
+        if _LIKE_A_SECRET.search(getattr(command, field) or ""):
+            raise refuse(field, "looks like a key; a route names the variable that holds it, in key_env")
+    return command
+
+
+def _model(value: str) -> str:
+    """Models of some providers have a slash in their name."""
+    text_id(value.replace("/", "-"), "model", MAX_LABEL)
+    return value
+
+
+def _base_url(value: str | None) -> str | None:
+    if not value:
+        return None
+    if len(value) > LONGEST_BASE_URL:
+        raise refuse("base_url", f"is longer than {LONGEST_BASE_URL} characters")
+    if not _VISIBLE.fullmatch(value) or "\\" in value:
+        raise refuse("base_url", "must be a URL of visible ASCII characters")
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise refuse("base_url", "is not a URL") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise refuse("base_url", "must begin with http:// or https:// and name a host")
+    if "@" in parts.netloc:
+        raise refuse("base_url", "must not hold a user or a password: name the key's variable in key_env")
+    if "#" in value:
+        raise refuse("base_url", "must not have a fragment")
+    if "?" in value:
+        raise refuse("base_url", "must not have a query: keys have travelled in those")
+    return value
+
+
+def _key_env(value: str | None) -> str | None:
+    if not value:
+        return None
+    if len(value) > LONGEST_KEY_ENV:
+        raise refuse("key_env", f"is longer than {LONGEST_KEY_ENV} characters")
+    if not _NAME_OF_VARIABLE.fullmatch(value):
+        raise refuse("key_env", "must be the name of an environment variable, such as PROVIDER_API_KEY; never a key")
+    return value
+
+
+def _encode_persona(outcome: PersonaView, call: Call) -> Reply:
+    return reply_json(shapes.persona_of(outcome.persona), 201 if outcome.created else 200)
+
+
+def _encode_route(outcome: RouteView, call: Call) -> Reply:
+    return reply_json(shapes.route_of(outcome.route), 201 if outcome.created else 200)
+
+
+def _decode_personas(call: Call) -> ListPersonas:
+    return ListPersonas(limit_of(call), read_number("personas", call.query.get("cursor")) or None)
+
+
+def _encode_personas(outcome: Page, call: Call) -> Reply:
+    return page_reply("personas", outcome, shapes.persona_of)
+
+
+def _decode_get_persona(call: Call) -> GetPersona:
+    return GetPersona(path_id(call.path["persona_id"], "persona"))
+
+
+def _decode_routes(call: Call) -> ListRoutes:
+    return ListRoutes(limit_of(call), read_number("routes", call.query.get("cursor")) or None)
+
+
+def _encode_routes(outcome: Page, call: Call) -> Reply:
+    return page_reply("routes", outcome, shapes.route_of)
+
+
+def _decode_get_route(call: Call) -> GetRoute:
+    return GetRoute(path_id(call.path["route_id"], "route"))
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/api/v1/personas", "list_personas", "Versions of personas, newest first.", READ,
+        _decode_personas, _encode_personas, query=PageQuery, reply=Listing[shapes.Persona],
+    ),
+    Endpoint(
+        "POST", "/api/v1/personas", "create_persona", "Make a version of a persona; it never changes.", ADMIN,
+        _decode_persona, _encode_persona, request=PersonaBody, reply=shapes.Persona, reply_status=201,
+    ),
+    Endpoint(
+        "GET", "/api/v1/personas/{persona_id}", "get_persona", "A version of a persona; of its key alone, the newest.",
+        READ, _decode_get_persona, _encode_persona, reply=shapes.Persona,
+    ),
+    Endpoint(
+        "GET", "/api/v1/routes", "list_routes", "Versions of routes, newest first.", READ,
+        _decode_routes, _encode_routes, query=PageQuery, reply=Listing[shapes.ProviderRoute],
+    ),
+    Endpoint(
+        "POST", "/api/v1/routes", "create_route", "Make a route, or its next version.", ADMIN,
+        _decode_route, _encode_route, request=RouteBody, reply=shapes.ProviderRoute, reply_status=201,
+    ),
+    Endpoint(
+        "GET", "/api/v1/routes/{route_id}", "get_route", "A route's newest version.", READ,
+        _decode_get_route, _encode_route, reply=shapes.ProviderRoute,
+    ),
+)  # fmt: skip
+"""Everything about what runs are made with."""

@@ -1,0 +1,189 @@
+"""Native endpoints of runs, their events and checkpoints, and of threads. Reading alone: control is the dialects'."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
+from towerlog.dialects.fields import FARTHEST_SEQ, label, path_id, path_uuid, query_int, refuse, when
+from towerlog.dialects.native import shapes
+from towerlog.dialects.native.lists import (
+    LARGEST_EVENT_LIMIT,
+    Listing,
+    PageQuery,
+    limit_of,
+    page_reply,
+    read_cursor,
+    read_number,
+    read_step,
+)
+from towerlog.dialects.run_json import STATUS_OF, RunDetail
+from towerlog.errors import NotFound
+from towerlog.model.checkpoint import CheckpointRow, CheckpointView
+from towerlog.model.event import EventType
+from towerlog.model.outcome import Page, RunView
+from towerlog.model.principal import Scope
+from towerlog.model.question import (
+    GetCheckpoint,
+    GetRun,
+    ListCheckpoints,
+    ListEvents,
+    ListRuns,
+    RunFilter,
+)
+from towerlog.model.run import Status
+
+READ = scopes(Scope.READ)
+_TYPES = frozenset(type_.value for type_ in EventType)
+_STATUSES = frozenset(STATUS_OF)
+
+
+class RunsQuery(PageQuery, frozen=True):
+    """All filters hold together. `status` takes several, comma-separated; `q` is part of an id or an agent's name."""
+
+    status: str | None = None
+    agent: str | None = None
+    thread_id: str | None = None
+    model: str | None = None
+    persona_id: str | None = None
+    parent_run_id: str | None = None
+    since: str | None = None
+    until: str | None = None
+    q: str | None = None
+
+
+class EventsQuery(PageQuery, frozen=True):
+    """`after_seq` begins after that one; `cursor` goes on where a page ended, and wins.
+
+    `type` takes several, comma-separated; `quarantined` shows what was refused to a worker without the lease.
+    """
+
+    after_seq: int = 0
+    type: str | None = None
+    quarantined: Literal["true", "false"] = "false"
+
+
+def _run_id(call: Call) -> str:
+    return path_uuid(call.path["run_id"], "run")
+
+
+def _decode_runs(call: Call) -> ListRuns:
+    query = call.query
+    named = {name: label(query.get(name), name) for name in ("agent", "thread_id", "model", "persona_id", "q")}
+    parent = label(query.get("parent_run_id"), "parent_run_id")
+    wanted = RunFilter(
+        statuses=_statuses(query.get("status")),
+        parent_run_id=parent.lower() if parent else None,
+        since=when(query.get("since"), "since"),
+        until=when(query.get("until"), "until"),
+        **named,
+    )
+    return ListRuns(wanted, limit_of(call), read_cursor("runs", query.get("cursor")))
+
+
+def _statuses(text: str | None) -> tuple[Status, ...] | None:
+    words = _words(text, _STATUSES, "status")
+    return None if words is None else tuple(dict.fromkeys(STATUS_OF[word] for word in words))
+
+
+def _words(text: str | None, known: frozenset[str], field: str) -> tuple[str, ...] | None:
+    """Comma-separated words of a known set."""
+    if not text:
+        return None
+    words = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+    if not known.issuperset(words):
+        raise refuse(field, "must be of " + ", ".join(sorted(known)))
+    return words
+
+
+def _encode_runs(outcome: Page, call: Call) -> Reply:
+    credit = call.settings.credits_per_dollar
+    return page_reply("runs", outcome, lambda view: shapes.run_of(view, credit))
+
+
+def _decode_run(call: Call) -> GetRun:
+    return GetRun(_run_id(call), tree=True)
+
+
+def _encode_run(outcome: RunView, call: Call) -> Reply:
+    return reply_json(shapes.tree_of(outcome, call.settings.credits_per_dollar))
+
+
+def _decode_events(call: Call) -> ListEvents:
+    quarantined = call.query.get("quarantined") or "false"
+    if quarantined not in ("true", "false"):
+        raise refuse("quarantined", "must be true or false")
+    return _list_events(call, quarantined == "true")
+
+
+def _decode_quarantine(call: Call) -> ListEvents:
+    return _list_events(call, True)
+
+
+def _list_events(call: Call, quarantined: bool) -> ListEvents:
+    after = query_int(call.query, "after_seq", 0, 0, FARTHEST_SEQ)
+    if call.query.get("cursor"):
+        after = read_number("events", call.query.get("cursor"))
+    return ListEvents(
+        run_id=_run_id(call),
+        limit=limit_of(call, LARGEST_EVENT_LIMIT),
+        after_seq=after,
+        types=_words(call.query.get("type"), _TYPES, "type"),
+        quarantined=quarantined,
+    )
+
+
+def _encode_events(outcome: Page, call: Call) -> Reply:
+    return page_reply("events", outcome, shapes.event_of)
+
+
+def _decode_checkpoints(call: Call) -> ListCheckpoints:
+    return ListCheckpoints(_run_id(call), limit_of(call), read_step("checkpoints", call.query.get("cursor")))
+
+
+def _encode_checkpoints(outcome: Page, call: Call) -> Reply:
+    run_id = _run_id(call)
+    last = outcome.rows[-1] if outcome.rows else None
+    key = f"{last.step_index}:{last.agent}" if isinstance(last, CheckpointRow) else None
+    return page_reply("checkpoints", outcome, lambda row: shapes.checkpoint_of(row, run_id), key)
+
+
+def _decode_checkpoint(call: Call) -> GetCheckpoint:
+    step, _, agent = call.path["checkpoint_id"].partition(":")
+    if not (step.isascii() and step.isdigit() and len(step) <= 9):
+        raise NotFound("checkpoint")
+    return GetCheckpoint(_run_id(call), int(step), path_id(agent, "checkpoint") if agent else None)
+
+
+def _encode_checkpoint(outcome: CheckpointView, call: Call) -> Reply:
+    return reply_json(shapes.state_of(outcome))
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/api/v1/runs", "list_runs", "Runs, newest first.", READ, _decode_runs, _encode_runs,
+        query=RunsQuery, reply=Listing[RunDetail],
+    ),
+    Endpoint(
+        "GET", "/api/v1/runs/{run_id}", "get_run", "A run with its descendants.", READ, _decode_run, _encode_run,
+        reply=shapes.RunTree,
+    ),
+    Endpoint(
+        "GET", "/api/v1/runs/{run_id}/events", "list_events", "A run's log, in order.", READ,
+        _decode_events, _encode_events, query=EventsQuery, reply=Listing[shapes.LoggedEvent],
+    ),
+    Endpoint(
+        "GET", "/api/v1/runs/{run_id}/quarantine", "list_quarantine", "What a worker without the lease sent.", READ,
+        _decode_quarantine, _encode_events, query=PageQuery, reply=Listing[shapes.LoggedEvent],
+    ),
+    Endpoint(
+        "GET", "/api/v1/runs/{run_id}/checkpoints", "list_checkpoints", "A run's checkpoints by step.", READ,
+        _decode_checkpoints, _encode_checkpoints, query=PageQuery, reply=Listing[shapes.Checkpoint],
+    ),
+    Endpoint(
+        "GET", "/api/v1/runs/{run_id}/checkpoints/{checkpoint_id}", "get_checkpoint",
+        "A checkpoint with its history; its id is the step, or step:agent.", READ,
+        _decode_checkpoint, _encode_checkpoint, reply=shapes.CheckpointState,
+    ),
+)  # fmt: skip
+"""Everything that can be read of runs."""

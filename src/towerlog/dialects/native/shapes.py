@@ -1,0 +1,328 @@
+"""What the native API answers: plain shapes whose ids are named for their noun, and how rows become them.
+
+Unknown is null; times are RFC 3339 text; money is an exact JSON number of dollars; bodies are spliced in as stored.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.dialects.run_json import (
+    LeaseView,
+    PersonaView,
+    RouteView,
+    RunDetail,
+    UsageView,
+    lease_view,
+    persona_view,
+    route_view,
+    run_detail,
+    usage_view,
+)
+from towerlog.model import persona as model
+from towerlog.model.agent import AgentRow
+from towerlog.model.checkpoint import CheckpointRow, CheckpointView
+from towerlog.model.event import Event
+from towerlog.model.key import Key
+from towerlog.model.outcome import LaneView, RunView, WorkerView
+from towerlog.model.thread import ThreadRow
+from towerlog.model.times import format_ms, format_optional_ms
+from towerlog.model.usage import UsageRow, dollars_json
+
+_HOUR_MS = 3_600_000
+
+
+class RunTree(RunDetail, frozen=True, gc=False, kw_only=True):
+    """A run with its descendants."""
+
+    children: list[RunTree]
+
+
+class Agent(msgspec.Struct, frozen=True):
+    """An agent and its totals."""
+
+    agent_id: str
+    name: str
+    created_at: str
+    run_count: int
+    event_count: int
+    error_count: int
+    usage: UsageView
+    cost_usd: msgspec.Raw
+    last_event_at: str | None
+    last_heartbeat_at: str | None
+
+
+class Thread(msgspec.Struct, frozen=True):
+    """A thread."""
+
+    thread_id: str
+    title: str | None
+    policy: str
+    created_at: str
+    updated_at: str
+    run_count: int
+    open_run_count: int
+
+
+class LoggedEvent(msgspec.Struct, frozen=True, gc=False):
+    """An event of a run's log. `name` is the sender's own type where it is not ours."""
+
+    seq: int
+    position: int
+    type: str
+    name: str | None
+    data: msgspec.Raw
+    dialect: str
+    event_id: str | None
+    occurred_at: str | None
+    recorded_at: str
+    late: bool
+    future: bool
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A checkpoint without its history. `checkpoint_id` is unique in the run."""
+
+    checkpoint_id: str
+    run_id: str
+    thread_id: str
+    agent: str
+    step_index: int
+    status: str
+    seq: int
+    revision: int
+    message_count: int
+    is_initial: bool
+    created_at: str
+    updated_at: str
+
+
+class CheckpointState(Checkpoint, frozen=True, kw_only=True):
+    """A checkpoint read back whole: what was sent, value for value."""
+
+    trace_id: str
+    figures: msgspec.Raw
+    history: list[msgspec.Raw]
+    history_meta: list[msgspec.Raw] | None
+
+
+class LaneState(msgspec.Struct, frozen=True):
+    """A run's place in the queue, or who holds it."""
+
+    run_id: str
+    thread_id: str
+    agent: str
+    labels: dict[str, str]
+    attempt: int
+    queued_at: str
+    claimed_at: str | None
+    lease_seconds: int
+    lease: LeaseView
+    phase: str | None
+    log_line: str | None
+
+
+class Worker(msgspec.Struct, frozen=True):
+    """A worker and what it holds."""
+
+    worker_id: str
+    last_heartbeat_at: str | None
+    run_ids: list[str]
+
+
+class Persona(PersonaView, frozen=True, kw_only=True):
+    """A version of a persona."""
+
+    created_at: str
+
+
+class ProviderRoute(RouteView, frozen=True, kw_only=True):
+    """A version of a route."""
+
+    version: int
+    created_at: str
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key without its text."""
+
+    key_id: str
+    name: str
+    scopes: list[str]
+    hint: str
+    user_id: str
+    created_at: str
+    revoked_at: str | None
+
+
+class NewApiKey(ApiKey, frozen=True, kw_only=True):
+    """A key that was just made. `key` is its text, told this once; null where a repeated request asks again."""
+
+    key: str | None
+
+
+class UsageTotal(msgspec.Struct, frozen=True):
+    """What was used in an hour, by an agent or of a model: the other two are null."""
+
+    hour: str | None
+    agent: str | None
+    model: str | None
+    events: int
+    runs_started: int
+    runs_ended: int
+    usage: UsageView
+    cost_usd: msgspec.Raw
+
+
+def run_of(view: RunView, credits_per_dollar: int) -> RunDetail:
+    """A run of a list."""
+    return run_detail(view, credits_per_dollar, in_list=True)
+
+
+def detail_of(view: RunView, credits_per_dollar: int) -> RunDetail:
+    """One run, without its descendants."""
+    return run_detail(view, credits_per_dollar)
+
+
+def tree_of(view: RunView, credits_per_dollar: int, *, in_list: bool = False) -> RunTree:
+    """A run with its descendants."""
+    known = msgspec.structs.asdict(run_detail(view, credits_per_dollar, in_list=in_list))
+    return RunTree(**known, children=[tree_of(child, credits_per_dollar, in_list=True) for child in view.children])
+
+
+def agent_of(row: AgentRow) -> Agent:
+    """An agent."""
+    return Agent(
+        agent_id=row.agent_id,
+        name=row.name,
+        created_at=format_ms(row.created_at),
+        run_count=row.run_count,
+        event_count=row.event_count,
+        error_count=row.error_count,
+        usage=usage_view(row.usage),
+        cost_usd=dollars_json(row.usage.cost_nanos),
+        last_event_at=format_optional_ms(row.last_event_at),
+        last_heartbeat_at=format_optional_ms(row.last_heartbeat_at),
+    )
+
+
+def thread_of(row: ThreadRow) -> Thread:
+    """A thread."""
+    return Thread(
+        thread_id=row.thread_id,
+        title=row.title,
+        policy=row.policy,
+        created_at=format_ms(row.created_at),
+        updated_at=format_ms(max(row.updated_at, row.created_at)),
+        run_count=row.run_count,
+        open_run_count=len(row.open_runs),
+    )
+
+
+def event_of(event: Event) -> LoggedEvent:
+    """An event of a log."""
+    return LoggedEvent(
+        seq=event.seq,
+        position=event.position,
+        type=event.type.value,
+        name=event.facts.name,
+        data=msgspec.Raw(event.data),
+        dialect=event.dialect,
+        event_id=event.event_id,
+        occurred_at=format_optional_ms(event.occurred_at),
+        recorded_at=format_ms(event.recorded_at),
+        late=event.late,
+        future=event.future,
+    )
+
+
+def checkpoint_of(row: CheckpointRow, run_id: str) -> Checkpoint:
+    """A checkpoint of a list."""
+    return Checkpoint(
+        checkpoint_id=f"{row.step_index}:{row.agent}",
+        run_id=run_id,
+        thread_id=row.thread_id,
+        agent=row.agent,
+        step_index=row.step_index,
+        status=row.status,
+        seq=row.seq,
+        revision=row.revision,
+        message_count=row.length,
+        is_initial=row.initial,
+        created_at=format_ms(row.created_at),
+        updated_at=format_ms(row.updated_at),
+    )
+
+
+def state_of(view: CheckpointView) -> CheckpointState:
+    """A checkpoint read back whole."""
+    meta = view.history_meta
+    return CheckpointState(
+        **msgspec.structs.asdict(checkpoint_of(view.row, view.run_id)),
+        trace_id=view.trace_id,
+        figures=msgspec.Raw(view.figures),
+        history=[msgspec.Raw(message) for message in view.history],
+        history_meta=None if meta is None else [msgspec.Raw(entry) for entry in meta],
+    )
+
+
+def lane_of(view: LaneView) -> LaneState:
+    """A lane."""
+    lane = view.lane
+    return LaneState(
+        run_id=view.run.row.run_id,
+        thread_id=view.run.row.thread_id,
+        agent=lane.agent,
+        labels=lane.labels,
+        attempt=lane.attempt,
+        queued_at=format_ms(lane.queued_at),
+        claimed_at=format_optional_ms(lane.claimed_at),
+        lease_seconds=lane.lease_ms // 1000,
+        lease=lease_view(lane),
+        phase=lane.phase,
+        log_line=lane.log_line,
+    )
+
+
+def worker_of(view: WorkerView) -> Worker:
+    """A worker."""
+    return Worker(view.worker_id, format_optional_ms(view.last_heartbeat), list(view.run_ids))
+
+
+def persona_of(persona: model.Persona) -> Persona:
+    """A version of a persona."""
+    return Persona(**msgspec.structs.asdict(persona_view(persona)), created_at=format_ms(persona.created_at))
+
+
+def route_of(route: model.ProviderRoute) -> ProviderRoute:
+    """A version of a route."""
+    known = msgspec.structs.asdict(route_view(route))
+    return ProviderRoute(**known, version=route.version, created_at=format_ms(route.created_at))
+
+
+def key_of(key: Key) -> ApiKey:
+    """A key without its text."""
+    return ApiKey(
+        key_id=key.key_id,
+        name=key.name,
+        scopes=[scope.value for scope in key.scopes],
+        hint=key.hint,
+        user_id=key.user_id,
+        created_at=format_ms(key.created_at),
+        revoked_at=format_optional_ms(key.revoked_at),
+    )
+
+
+def usage_of(row: UsageRow, by: str) -> UsageTotal:
+    """A group of roll-up cells."""
+    return UsageTotal(
+        hour=format_ms(row.hour * _HOUR_MS) if by == "hour" else None,
+        agent=row.agent if by == "agent" else None,
+        model=(row.model or None) if by == "model" else None,
+        events=row.events,
+        runs_started=row.runs_started,
+        runs_ended=row.runs_ended,
+        usage=usage_view(row.usage),
+        cost_usd=dollars_json(row.usage.cost_nanos),
+    )

@@ -1,0 +1,109 @@
+"""Native endpoints that steer a run: pause, resume, kill. To create, cancel and answer runs is the dialect `runs`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import msgspec
+
+from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
+from towerlog.dialects.fields import decode, label, optional_id, path_uuid
+from towerlog.dialects.native import shapes
+from towerlog.dialects.run_json import RunDetail
+from towerlog.model.command import ForkRun, KillRun, RetryRun, SteerRun
+from towerlog.model.outcome import RunView
+from towerlog.model.principal import Scope
+
+CONTROL = scopes(Scope.CONTROL)
+FARTHEST_STEP = 999_999_999
+
+
+class SteerBody(msgspec.Struct, frozen=True):
+    """Why; nobody has to say."""
+
+    reason: str | None = None
+
+
+_BODY = msgspec.json.Decoder(SteerBody)
+
+
+def _read(call: Call) -> tuple[str, str | None]:
+    """The run's id and the reason."""
+    body = decode(_BODY, call.body) if call.body.strip() else SteerBody()
+    return path_uuid(call.path["run_id"], "run"), label(body.reason, "reason")
+
+
+def _steers(wish: str) -> Callable[[Call], SteerRun]:
+    def read(call: Call) -> SteerRun:
+        run_id, reason = _read(call)
+        return SteerRun(run_id, wish, reason)
+
+    return read
+
+
+def _decode_kill(call: Call) -> KillRun:
+    run_id, reason = _read(call)
+    return KillRun(run_id, reason)
+
+
+def _encode_run(outcome: RunView, call: Call) -> Reply:
+    return reply_json(shapes.detail_of(outcome, call.settings.credits_per_dollar))
+
+
+class ForkBody(msgspec.Struct, frozen=True):
+    """Which checkpoint; `agent` says whose, where several have that step."""
+
+    step_index: Annotated[int, msgspec.Meta(ge=0, le=FARTHEST_STEP)]
+    agent: str | None = None
+
+
+_FORK_BODY = msgspec.json.Decoder(ForkBody)
+
+
+class RetryBody(msgspec.Struct, frozen=True):
+    """Nothing: the new run has all from the old one."""
+
+
+_RETRY_BODY = msgspec.json.Decoder(RetryBody)
+
+
+def _decode_retry(call: Call) -> RetryRun:
+    if call.body.strip():
+        decode(_RETRY_BODY, call.body)
+    return RetryRun(path_uuid(call.path["run_id"], "run"))
+
+
+def _decode_fork(call: Call) -> ForkRun:
+    run_id = path_uuid(call.path["run_id"], "run")
+    body = decode(_FORK_BODY, call.body)
+    return ForkRun(run_id, body.step_index, optional_id(body.agent, "agent"))
+
+
+def _encode_new_run(outcome: RunView, call: Call) -> Reply:
+    return reply_json(shapes.tree_of(outcome, call.settings.credits_per_dollar), 201)
+
+
+ENDPOINTS = (
+    Endpoint(
+        "POST", "/api/v1/runs/{run_id}:pause", "pause_run", "Ask a run's agent to pause.", CONTROL,
+        _steers("pause"), _encode_run, request=SteerBody, reply=RunDetail,
+    ),
+    Endpoint(
+        "POST", "/api/v1/runs/{run_id}:resume", "resume_run", "Ask the agent of a paused run to go on.", CONTROL,
+        _steers("resume"), _encode_run, request=SteerBody, reply=RunDetail,
+    ),
+    Endpoint(
+        "POST", "/api/v1/runs/{run_id}:kill", "kill_run", "End a run and its children now, forced.", CONTROL,
+        _decode_kill, _encode_run, request=SteerBody, reply=RunDetail,
+    ),
+    Endpoint(
+        "POST", "/api/v1/runs/{run_id}:retry", "retry_run", "Queue a new run with the input of one that has ended.",
+        CONTROL, _decode_retry, _encode_new_run, reply=shapes.RunTree, reply_status=201,
+    ),
+    Endpoint(
+        "POST", "/api/v1/runs/{run_id}:fork", "fork_run", "Queue a new run that begins with a checkpoint of this one.",
+        CONTROL, _decode_fork, _encode_new_run, request=ForkBody, reply=shapes.RunTree, reply_status=201,
+    ),
+)  # fmt: skip
+"""Everything that steers a run."""

@@ -1,0 +1,54 @@
+"""Native endpoints of usage: tokens, money and counts by hour, agent or model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from towerlog.dialects.base import Call, Endpoint, Reply, scopes
+from towerlog.dialects.fields import label, refuse, when
+from towerlog.dialects.native import shapes
+from towerlog.dialects.native.lists import Listing, PageQuery, limit_of, page_reply, read_cursor
+from towerlog.model.outcome import Page
+from towerlog.model.principal import Scope
+from towerlog.model.question import GetUsage
+
+READ = scopes(Scope.READ)
+
+
+class UsageQuery(PageQuery, frozen=True):
+    """What to group by, and which cells."""
+
+    by: Literal["hour", "agent", "model"] = "hour"
+    since: str | None = None
+    until: str | None = None
+    agent: str | None = None
+    model: str | None = None
+
+
+def _decode_usage(call: Call) -> GetUsage:
+    by = call.query.get("by") or "hour"
+    if by not in ("hour", "agent", "model"):
+        raise refuse("by", "must be of hour, agent, model")
+    return GetUsage(
+        by=by,
+        limit=limit_of(call),
+        since=when(call.query.get("since"), "since"),
+        until=when(call.query.get("until"), "until"),
+        agent=label(call.query.get("agent"), "agent"),
+        model=label(call.query.get("model"), "model"),
+        after=read_cursor(f"usage-{by}", call.query.get("cursor")),
+    )
+
+
+def _encode_usage(outcome: Page, call: Call) -> Reply:
+    by = call.query.get("by") or "hour"
+    return page_reply(f"usage-{by}", outcome, lambda row: shapes.usage_of(row, by))
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/api/v1/usage", "get_usage", "Tokens, money and counts by hour, agent or model.", READ,
+        _decode_usage, _encode_usage, query=UsageQuery, reply=Listing[shapes.UsageTotal],
+    ),
+)  # fmt: skip
+"""Everything about usage."""

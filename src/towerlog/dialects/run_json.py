@@ -1,0 +1,395 @@
+"""A run as JSON: the full row of the run lists, and all that is known of one run.
+
+Unknown is null. Money leaves as exact JSON numbers, times as RFC 3339 text.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.model.lane import Lane, QueueState
+from towerlog.model.ledger import Ledger
+from towerlog.model.liveness import Liveness
+from towerlog.model.outcome import RunView
+from towerlog.model.persona import Persona, ProviderRoute
+from towerlog.model.run import RunRow, Status
+from towerlog.model.times import format_ms, format_optional_ms
+from towerlog.model.usage import NANOS_PER_DOLLAR, Usage, dollars_json
+
+
+class FullRow(msgspec.Struct, frozen=True, gc=False):
+    """A row of the list of all runs."""
+
+    run_id: str
+    org_id: str
+    thread_id: str
+    status: str
+    model: str | None
+    persona_id: str | None
+    total_input_tokens: int | None
+    total_output_tokens: int | None
+    total_cost_usd: msgspec.Raw
+    duration_ms: int | None
+    cache_hit_rate: float | None
+    credits_used: int | None
+    created_at: str
+    completed_at: str | None
+    failed_at: str | None
+    created_by_user_id: str | None
+    created_by_user_name: str | None
+    created_by_email: str | None
+
+
+class UsageView(msgspec.Struct, frozen=True, gc=False):
+    """Tokens by disjoint buckets; `total_tokens` is the sender's own where it gave no split."""
+
+    input_tokens: int | None
+    cached_input_tokens: int | None
+    cache_write_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    total_tokens: int | None
+
+
+class LeaseView(msgspec.Struct, frozen=True, gc=False):
+    """Who holds a run, and until when."""
+
+    state: str
+    worker_id: str | None
+    lease_epoch: int
+    lease_expires_at: str | None
+    last_heartbeat: str | None
+
+
+class ClientView(msgspec.Struct, frozen=True, gc=False):
+    """The numbers of one client. `truncated`: there are more holes than are kept, so that not all are known."""
+
+    client_id: str
+    received: int
+    highest: int
+    missing: list[list[int]]
+    """From and to, both included."""
+    dropped: int
+    truncated: bool
+
+
+class DeliveryView(msgspec.Struct, frozen=True, gc=False):
+    """Whether all that the run's clients told has arrived: null where none of them numbered its events.
+
+    `clients` is null in lists.
+    """
+
+    complete: bool | None
+    truncated: bool
+    clients: list[ClientView] | None
+
+
+class BudgetView(msgspec.Struct, frozen=True, gc=False):
+    """What a run may use at most; null: no bound of this kind."""
+
+    usd: msgspec.Raw
+    tokens: int | None
+
+
+class PersonaView(msgspec.Struct, frozen=True, gc=False):
+    """Who a run is to be."""
+
+    persona_id: str
+    persona_key: str
+    version: str
+    agent: str
+    instructions: str | None
+    model_settings: msgspec.Raw
+    tools: list[str] | None
+    budget: BudgetView | None
+
+
+class RouteView(msgspec.Struct, frozen=True, gc=False):
+    """By which provider and model a run thinks; `key_env` names the variable that holds the key."""
+
+    route_id: str
+    provider: str
+    model: str
+    base_url: str | None
+    key_env: str | None
+
+
+class ForkView(msgspec.Struct, frozen=True, gc=False):
+    """The checkpoint that a run began with."""
+
+    run_id: str
+    step_index: int
+
+
+class CancelView(msgspec.Struct, frozen=True, gc=False):
+    """The stages of a cancel; null where it has not come to that. It ends as stopped or as forced."""
+
+    requested_at: str
+    delivered_at: str | None
+    acknowledged_at: str | None
+    stopped_at: str | None
+    forced_at: str | None
+    reason: str | None
+
+
+class LivenessView(msgspec.Struct, frozen=True, gc=False):
+    """`alive`, `silent`, `stalled` or `lost`, null for a run that has ended otherwise; and the clocks behind it."""
+
+    verdict: str | None
+    process_at: str | None
+    progress_at: str | None
+    output_at: str | None
+
+
+class RunDetail(msgspec.Struct, frozen=True, gc=False):
+    """One run: the promised fields first, then whatever else is known."""
+
+    run_id: str
+    org_id: str
+    thread_id: str
+    created_by_user_id: str | None
+    status: str
+    created_at: str
+    trace_id: str
+    agent: str | None
+    agent_id: str | None
+    source: str
+    model: str | None
+    persona_id: str | None
+    route_id: str | None
+    parent_run_id: str | None
+    resumed_from: str | None
+    retry_of: str | None
+    forked_from: ForkView | None
+    foreign_id: str | None
+    implicit: bool
+    started_at: str | None
+    completed_at: str | None
+    failed_at: str | None
+    ended_at: str | None
+    last_event_at: str | None
+    last_seq: int
+    late_events: int
+    delivery: DeliveryView
+    total_input_tokens: int | None
+    total_output_tokens: int | None
+    total_cost_usd: msgspec.Raw
+    duration_ms: int | None
+    cache_hit_rate: float | None
+    credits_used: int | None
+    usage: UsageView
+    error: str | None
+    question: str | None
+    phase: str | None
+    attempt: int
+    forced: bool
+    cancel_requested_at: str | None
+    cancel: CancelView | None
+    liveness: LivenessView
+    created_by_user_name: str | None
+    created_by_email: str | None
+    metadata: msgspec.Raw
+    input: msgspec.Raw | None
+    result: msgspec.Raw | None
+    lane: LeaseView | None
+
+
+def full_row(view: RunView, credits_per_dollar: int) -> FullRow:
+    """The list's row of a run."""
+    row = view.row
+    return FullRow(
+        run_id=row.run_id,
+        org_id=view.org_id,
+        thread_id=row.thread_id,
+        status=row.status.value,
+        model=row.model,
+        persona_id=row.persona_id,
+        total_input_tokens=row.usage.all_input_tokens(),
+        total_output_tokens=row.usage.all_output_tokens(),
+        total_cost_usd=dollars_json(row.usage.cost_nanos),
+        duration_ms=row.duration_ms(),
+        cache_hit_rate=row.usage.cache_hit_rate(),
+        credits_used=credits_of(row.usage.cost_nanos, credits_per_dollar),
+        created_at=format_ms(row.created_at),
+        completed_at=completed_at(row),
+        failed_at=failed_at(row),
+        created_by_user_id=row.created_by,
+        created_by_user_name=view.created_by_name,
+        created_by_email=view.created_by_email,
+    )
+
+
+def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False) -> RunDetail:
+    """All that is known of a run; `input` and `result` where the view brought them. In a list it names no clients."""
+    row, origin = view.row, view.row.forked_from
+    return RunDetail(
+        run_id=row.run_id,
+        org_id=view.org_id,
+        thread_id=row.thread_id,
+        created_by_user_id=row.created_by,
+        status=row.status.value,
+        created_at=format_ms(row.created_at),
+        trace_id=row.trace_id,
+        agent=row.agent,
+        agent_id=view.agent_id,
+        source=row.source,
+        model=row.model,
+        persona_id=row.persona_id,
+        route_id=row.route_id,
+        parent_run_id=view.parent_run_id,
+        resumed_from=row.resumed_from,
+        retry_of=row.retry_of,
+        forked_from=None if origin is None else ForkView(origin.run_id, origin.step_index),
+        foreign_id=row.foreign_id,
+        implicit=row.implicit,
+        started_at=format_optional_ms(row.started_at),
+        completed_at=completed_at(row),
+        failed_at=failed_at(row),
+        ended_at=format_optional_ms(row.ended_at),
+        last_event_at=format_ms(row.last_event_at) if row.last_event_at else None,
+        last_seq=row.last_seq,
+        late_events=row.late_events,
+        delivery=delivery_view(row, in_list=in_list),
+        total_input_tokens=row.usage.all_input_tokens(),
+        total_output_tokens=row.usage.all_output_tokens(),
+        total_cost_usd=dollars_json(row.usage.cost_nanos),
+        duration_ms=row.duration_ms(),
+        cache_hit_rate=row.usage.cache_hit_rate(),
+        credits_used=credits_of(row.usage.cost_nanos, credits_per_dollar),
+        usage=usage_view(row.usage),
+        error=row.error,
+        question=row.question,
+        phase=row.phase,
+        attempt=row.attempt,
+        forced=row.forced,
+        cancel_requested_at=format_optional_ms(row.cancel_requested_at),
+        cancel=cancel_view(row),
+        liveness=liveness_view(view.liveness),
+        created_by_user_name=view.created_by_name,
+        created_by_email=view.created_by_email,
+        metadata=row.metadata,
+        input=_raw(view.input),
+        result=_raw(view.result),
+        lane=None if view.lane is None else lease_view(view.lane),
+    )
+
+
+def cancel_view(row: RunRow) -> CancelView | None:
+    """How far a cancel has come; None when nobody ever asked for one."""
+    if row.cancel_requested_at is None:
+        return None
+    ended_at = format_optional_ms(row.ended_at)
+    return CancelView(
+        requested_at=format_ms(row.cancel_requested_at),
+        delivered_at=format_optional_ms(row.cancel_delivered_at),
+        acknowledged_at=format_optional_ms(row.cancel_acknowledged_at),
+        stopped_at=None if row.forced else ended_at,
+        forced_at=ended_at if row.forced else None,
+        reason=row.cancel_reason,
+    )
+
+
+def liveness_view(liveness: Liveness) -> LivenessView:
+    """The clocks as text."""
+    return LivenessView(
+        verdict=None if liveness.verdict is None else liveness.verdict.value,
+        process_at=format_optional_ms(liveness.process_at),
+        progress_at=format_optional_ms(liveness.progress_at),
+        output_at=format_optional_ms(liveness.output_at),
+    )
+
+
+def completed_at(row: RunRow) -> str | None:
+    """When the run ended well."""
+    return format_optional_ms(row.ended_at) if row.status is Status.COMPLETED else None
+
+
+def failed_at(row: RunRow) -> str | None:
+    """When the run ended in any other way."""
+    return None if row.status is Status.COMPLETED else format_optional_ms(row.ended_at)
+
+
+def delivery_view(row: RunRow, *, in_list: bool = False) -> DeliveryView:
+    """The ledger of a run. A client that dropped something makes it incomplete: that is known, but it is not there."""
+    clients = [_client_view(client_id, ledger) for client_id, ledger in row.clients.items()]
+    truncated = row.uncounted_clients or any(client.truncated for client in clients)
+    whole = not truncated and all(ledger.is_complete() for ledger in row.clients.values())
+    return DeliveryView(
+        complete=whole if row.clients else None,
+        truncated=truncated,
+        clients=None if in_list else clients,
+    )
+
+
+def _client_view(client_id: str, ledger: Ledger) -> ClientView:
+    return ClientView(
+        client_id=client_id,
+        received=ledger.received_count(),
+        highest=ledger.highest,
+        missing=[[first, last] for first, last in ledger.missing()],
+        dropped=ledger.dropped_count(),
+        truncated=ledger.is_truncated(),
+    )
+
+
+def credits_of(cost_nanos: int | None, credits_per_dollar: int) -> int | None:
+    """What a cost is in credits, rounded up; unknown stays unknown."""
+    return None if cost_nanos is None else -(-cost_nanos * credits_per_dollar // NANOS_PER_DOLLAR)
+
+
+def usage_view(usage: Usage) -> UsageView:
+    """The buckets and their sum."""
+    return UsageView(
+        input_tokens=usage.input_tokens,
+        cached_input_tokens=usage.cached_input_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        total_tokens=usage.all_tokens(),
+    )
+
+
+def lease_view(lane: Lane) -> LeaseView:
+    """A lease as a watcher sees it; what has run its course has no deadline."""
+    return LeaseView(
+        state=lane.state.value,
+        worker_id=lane.worker_id,
+        lease_epoch=lane.epoch,
+        lease_expires_at=format_optional_ms(lane.expires_at) if lane.state is QueueState.HELD else None,
+        last_heartbeat=format_optional_ms(lane.last_heartbeat),
+    )
+
+
+def persona_view(persona: Persona) -> PersonaView:
+    """A version of a persona as workers and watchers see it."""
+    budget = persona.budget
+    return PersonaView(
+        persona_id=persona.persona_id,
+        persona_key=persona.persona_key,
+        version=persona.version,
+        agent=persona.agent,
+        instructions=persona.instructions,
+        model_settings=persona.model_settings,
+        tools=None if persona.tools is None else list(persona.tools),
+        budget=None if budget is None else BudgetView(dollars_json(budget.cost_nanos), budget.tokens),
+    )
+
+
+def route_view(route: ProviderRoute) -> RouteView:
+    """A route as workers and watchers see it."""
+    return RouteView(route.route_id, route.provider, route.model, route.base_url, route.key_env)
+
+
+def _raw(text: bytes | None) -> msgspec.Raw | None:
+    return None if text is None else msgspec.Raw(text)
+
+
+WORDS: dict[Status, str] = {status: status.value for status in Status}
+
+
+STATUS_OF: dict[str, Status] = {
+    **{word: status for status, word in WORDS.items()},
+    "success": Status.COMPLETED,
+    "error": Status.FAILED,
+}
+"""The words that the status filter takes: this dialect's own, and what other dialects call an end."""

@@ -1,0 +1,268 @@
+"""What the `runs` dialect is asked: bodies, query parameters, and the commands that they mean.
+
+Every refusal names its field; nothing here looks anything up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import msgspec
+
+from towerlog import errors
+from towerlog.dialects import base
+from towerlog.dialects.base import LARGEST_PAGE, USUAL_PAGE, Call
+from towerlog.dialects.fields import (
+    FARTHEST_SEQ,
+    MOST_LABELS,
+    NULL,
+    JsonObject,
+    decode,
+    kind_of,
+    label,
+    one_line,
+    optional_id,
+    path_id,
+    path_uuid,
+    query_int,
+    refuse,
+    when,
+)
+from towerlog.dialects.run_json import STATUS_OF
+from towerlog.model.command import CancelRun, CreateRun, CreateThread, GiveInput
+from towerlog.model.question import FollowRun, GetRun, GetThread, ListRuns, ListThreadRuns, ListThreads, RunFilter
+
+LONGEST_INPUT_BYTES = 32_768
+
+_CURSOR = re.compile(r"(?:(?P<epoch>[0-9A-Za-z_.]+)-)?(?P<seq>[0-9]{1,40})")
+
+
+TextOrObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["string", "object", "null"]})]
+
+
+def _null() -> msgspec.Raw:
+    return NULL
+
+
+class RunBody(msgspec.Struct, gc=False):
+    """A new run. All of it is optional."""
+
+    route_id: str | None = None
+    persona_id: str | None = None
+    agent: str | None = None
+    parent_run_id: str | None = None
+    input: TextOrObject = msgspec.field(default_factory=_null)
+    metadata: JsonObject = msgspec.field(default_factory=_null)
+    labels: dict[str, str] | None = None
+
+
+class ThreadBody(msgspec.Struct, gc=False):
+    """A new thread, or one that may be there already."""
+
+    thread_id: str | None = None
+    title: str | None = None
+    policy: Literal["enqueue", "reject", "cancel_previous"] | None = None
+
+
+class InputBody(msgspec.Struct, gc=False):
+    """An answer to a run."""
+
+    content: str
+
+
+class CancelBody(msgspec.Struct, gc=False):
+    """Why a run is to end."""
+
+    reason: str | None = None
+
+
+class RunsQuery(msgspec.Struct):
+    """All filters hold together."""
+
+    limit: int = USUAL_PAGE
+    before: str | None = None
+    status: str | None = None
+    agent: str | None = None
+    thread_id: str | None = None
+    model: str | None = None
+    persona_id: str | None = None
+    parent_run_id: str | None = None
+    since: str | None = None
+    until: str | None = None
+    q: str | None = None
+
+
+class PageQuery(msgspec.Struct):
+    """A page of a list."""
+
+    limit: int = USUAL_PAGE
+    before: str | None = None
+
+
+class LimitQuery(msgspec.Struct):
+    """How many."""
+
+    limit: int = USUAL_PAGE
+
+
+class StreamQuery(msgspec.Struct):
+    """Where a stream begins, and whether it goes on."""
+
+    after_seq: int = 0
+    follow: Literal["true", "false"] = "true"
+
+
+_RUN_BODY = msgspec.json.Decoder(RunBody)
+_THREAD_BODY = msgspec.json.Decoder(ThreadBody)
+_INPUT_BODY = msgspec.json.Decoder(InputBody)
+_CANCEL_BODY = msgspec.json.Decoder(CancelBody)
+
+
+def decode_create(call: Call) -> CreateRun:
+    """A run to be queued; the body may be empty."""
+    thread_id = path_id(call.path["thread_id"], "thread")
+    body = decode(_RUN_BODY, call.body) if call.body.strip() else RunBody()
+    parent = optional_id(body.parent_run_id, "parent_run_id")
+    return CreateRun(
+        thread_id=thread_id,
+        agent=label(body.agent, "agent"),
+        persona_id=label(body.persona_id, "persona_id"),
+        route_id=label(body.route_id, "route_id"),
+        parent_run_id=None if parent is None else _run_id(parent, "parent_run_id"),
+        input=_input(body.input, call.settings),
+        metadata=_metadata(body.metadata, call.settings),
+        labels=_labels(body.labels),
+    )
+
+
+def _input(raw: msgspec.Raw, settings: base.Settings) -> bytes | None:
+    text = bytes(raw)
+    if text == b"null":
+        return None
+    if text[:1] == b"{":
+        return one_line(text, "input", settings.max_depth, settings.max_event_bytes)
+    if text[:1] != b'"':
+        raise refuse("input", f"Expected `str | object`, got {kind_of(text)}")
+    if len(text) > settings.max_event_bytes:
+        raise errors.TooLarge(f"input: is larger than {settings.max_event_bytes} bytes", field="input")
+    return text
+
+
+def _metadata(raw: msgspec.Raw, settings: base.Settings) -> bytes | None:
+    if bytes(raw) == b"null":
+        return None
+    return one_line(raw, "metadata", settings.max_depth, settings.max_event_bytes)
+
+
+def _labels(given: dict[str, str] | None) -> dict[str, str]:
+    labels = given or {}
+    if len(labels) > MOST_LABELS:
+        raise refuse("labels", f"has more than {MOST_LABELS} entries")
+    for name, value in labels.items():
+        label(name, "labels")
+        label(value, "labels")
+    return labels
+
+
+def _run_id(text: str, field: str) -> str:
+    try:
+        return path_uuid(text, "run")
+    except errors.NotFound:
+        raise refuse(field, "is not the id of a run") from None
+
+
+def decode_list_of_thread(call: Call) -> ListThreadRuns:
+    """A thread's runs."""
+    return ListThreadRuns(path_id(call.path["thread_id"], "thread"), _limit(call))
+
+
+def _limit(call: Call) -> int:
+    return query_int(call.query, "limit", USUAL_PAGE, 1, LARGEST_PAGE)
+
+
+def decode_list(call: Call) -> ListRuns:
+    """A page of all runs."""
+    before = call.query.get("before")
+    return ListRuns(_filter(call.query), _limit(call), _run_id(before, "before") if before else None)
+
+
+def _filter(query: Mapping[str, str]) -> RunFilter:
+    status = query.get("status")
+    if status and status not in STATUS_OF:
+        raise refuse("status", "must be one of " + ", ".join(STATUS_OF))
+    named = {name: label(query.get(name), name) for name in ("agent", "thread_id", "model", "persona_id", "q")}
+    parent = label(query.get("parent_run_id"), "parent_run_id")
+    return RunFilter(
+        statuses=(STATUS_OF[status],) if status else None,
+        parent_run_id=parent.lower() if parent else None,
+        since=when(query.get("since"), "since"),
+        until=when(query.get("until"), "until"),
+        **named,
+    )
+
+
+def decode_get(call: Call) -> GetRun:
+    """One run."""
+    return GetRun(path_uuid(call.path["run_id"], "run"))
+
+
+def decode_cancel(call: Call) -> CancelRun:
+    """A run's end, with an optional reason."""
+    run_id = path_uuid(call.path["run_id"], "run")
+    body = decode(_CANCEL_BODY, call.body) if call.body.strip() else CancelBody()
+    return CancelRun(run_id, label(body.reason, "reason", 2000))
+
+
+def decode_input(call: Call) -> GiveInput:
+    """An answer, neither blank nor too long."""
+    run_id = path_uuid(call.path["run_id"], "run")
+    content = decode(_INPUT_BODY, call.body).content
+    if not content.strip():
+        raise refuse("content", "must not be blank")
+    if len(content) > LONGEST_INPUT_BYTES or len(content.encode()) > LONGEST_INPUT_BYTES:
+        raise refuse("content", f"is longer than {LONGEST_INPUT_BYTES} bytes")
+    return GiveInput(run_id, content)
+
+
+def decode_follow(call: Call) -> FollowRun:
+    """A stream from a cursor on."""
+    run_id = path_uuid(call.path["run_id"], "run")
+    follow = call.query.get("follow") or "true"
+    if follow not in {"true", "false"}:
+        raise refuse("follow", "must be true or false")
+    after_seq, epoch = _after(call)
+    return FollowRun(run_id, after_seq, follow == "true", epoch)
+
+
+def _after(call: Call) -> tuple[int, str | None]:
+    """The cursor and its log; a browser re-sends the old URL with the newer header, so the header wins."""
+    asked = _seq(call.query.get("after_seq", ""), "after_seq")
+    seen = _seq(call.headers.get(b"last-event-id", b"").decode("latin-1"), "Last-Event-ID")
+    return seen or asked or (0, None)
+
+
+def _seq(text: str, field: str) -> tuple[int, str | None] | None:
+    if not text:
+        return None
+    found = _CURSOR.fullmatch(text)
+    if found is None:
+        raise refuse(field, "must be a sequence number, 0 or more")
+    return min(int(found["seq"]), FARTHEST_SEQ), found["epoch"]
+
+
+def decode_create_thread(call: Call) -> CreateThread:
+    """A thread, by the caller's id or a fresh one."""
+    body = decode(_THREAD_BODY, call.body) if call.body.strip() else ThreadBody()
+    return CreateThread(optional_id(body.thread_id, "thread_id"), label(body.title, "title"), body.policy)
+
+
+def decode_list_threads(call: Call) -> ListThreads:
+    """A page of threads."""
+    return ListThreads(_limit(call), optional_id(call.query.get("before"), "before"))
+
+
+def decode_get_thread(call: Call) -> GetThread:
+    """One thread."""
+    return GetThread(path_id(call.path["thread_id"], "thread"))

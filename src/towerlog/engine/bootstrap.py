@@ -1,0 +1,42 @@
+"""The first start of a store: its organisation, its admin user and their key."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.ambient import Clock, Ids
+from towerlog.errors import Conflict
+from towerlog.model.key import RANDOM_LENGTH, Key, digest_of, hint_of, make_key
+from towerlog.model.principal import Org, Scope, User
+from towerlog.store.base import Store
+
+
+class OrgMinted(msgspec.Struct, frozen=True):
+    """A new organisation and the text of its first admin key."""
+
+    org: Org
+    key: Key
+    text: str
+
+
+DEFAULT_ORG = "default"
+
+
+async def create_org(store: Store, clock: Clock, ids: Ids, name: str, key_text: str | None = None) -> OrgMinted:
+    """An organisation with an admin user and an admin key. Raises Conflict for a name that is taken."""
+    if any(org.name == name for org in await store.orgs()):
+        raise Conflict(f"There is an organisation {name!r} already.")
+    now = clock.now_ms()
+    org = Org(0, ids.uuid(), name, now)
+    user = User(0, ids.uuid(), "admin", None, now)
+    text = key_text or make_key(ids.token(RANDOM_LENGTH), "adm")
+    key = Key(0, ids.uuid(), user.user_id, "admin", tuple(Scope), digest_of(text), hint_of(text), now)
+    made = await store.org_create(org, user, key)
+    return OrgMinted(made, msgspec.structs.replace(key, org=made.org), text)
+
+
+async def first_start(store: Store, clock: Clock, ids: Ids, bootstrap_key: str) -> OrgMinted | None:
+    """Makes organisation `default` in an empty store; None when there are organisations already."""
+    if await store.orgs():
+        return None
+    return await create_org(store, clock, ids, DEFAULT_ORG, bootstrap_key or None)

@@ -1,0 +1,47 @@
+"""Organisations and keys: the first start, minting, revoking."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.ambient import Clock, Ids
+from towerlog.engine.commit.plan import Plan
+from towerlog.errors import NotFound
+from towerlog.model.command import CreateKey, RevokeKey
+from towerlog.model.key import RANDOM_LENGTH, Key, digest_of, hint_of, make_key
+from towerlog.model.outcome import KeyMinted
+from towerlog.model.principal import Principal, Scope
+
+
+def kind_of(scopes: tuple[Scope, ...]) -> str:
+    """Which prefix a key with these scopes gets, for people and secret scanners."""
+    if Scope.ADMIN in scopes:
+        return "adm"
+    if scopes == (Scope.READ,):
+        return "ro"
+    return "lane" if scopes == (Scope.WORKER,) else "live"
+
+
+def mint_key(clock: Clock, ids: Ids, org: int, user_id: str, name: str, scopes: tuple[Scope, ...]) -> KeyMinted:
+    """A new key, not stored yet."""
+    text = make_key(ids.token(RANDOM_LENGTH), kind_of(scopes))
+    key = Key(org, ids.uuid(), user_id, name, scopes, digest_of(text), hint_of(text), clock.now_ms())
+    return KeyMinted(key, text)
+
+
+async def create_key(plan: Plan, clock: Clock, principal: Principal, command: CreateKey) -> KeyMinted:
+    """A key of the caller's user."""
+    minted = mint_key(clock, plan.ids, principal.org, principal.user_id, command.name, command.scopes)
+    plan.changes.keys.append(minted.key)
+    return minted
+
+
+async def revoke_key(plan: Plan, principal: Principal, command: RevokeKey) -> Key:
+    """Revokes; again: the same answer. Raises NotFound."""
+    key = await plan.unit.key(principal.org, command.key_id)
+    if key is None:
+        raise NotFound("key")
+    if key.revoked_at is None:
+        key = msgspec.structs.replace(key, revoked_at=plan.now)
+        plan.changes.keys.append(key)
+    return key

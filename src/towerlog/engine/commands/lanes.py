@@ -1,0 +1,278 @@
+"""Leases: claim, renew, release, finish, expire. One holder (worker, epoch) at a time; the loser gets an error.
+
+Expiry alone ends nothing: a run that ran out is claimable at once, and a report that comes before anybody claimed it
+(or the sweep took it) renews it still. Each claim raises the epoch, which fences whoever held it before.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.engine.commands.cancel import force_end, run_of
+from towerlog.engine.commit.plan import Plan
+from towerlog.engine.ingest.append import append_item
+from towerlog.engine.ingest.express import append_plain
+from towerlog.errors import AlreadyClaimed, LeaseLost, RunEnded, TowerlogError
+from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report
+from towerlog.model.event import Draft, EventType, Item, Refusal
+from towerlog.model.facts import Facts, LaneFacts
+from towerlog.model.lane import MAX_ATTEMPTS, Lane, QueueState
+from towerlog.model.outcome import NothingToClaim, Stored
+from towerlog.model.principal import Principal
+from towerlog.model.run import RunRow, Status
+from towerlog.model.times import format_ms
+from towerlog.store.values import Quarantined
+
+LANES = "lanes"
+GUARDED = (Report, Finish, ClaimRun, Claim)
+"""Commands whose answer is worth something to the holder of the lease alone."""
+_replace = msgspec.structs.replace
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A lane and its run as a lease command left them, with the results of what it carried."""
+
+    row: RunRow
+    lane: Lane
+    results: list[Stored | Refusal] = []
+
+
+async def claim(plan: Plan, principal: Principal, command: Claim) -> Held | NothingToClaim:
+    """The oldest matching run whose lane is free, now held by this worker."""
+    # What this group has changed is not stored yet: the store would offer it again.
+    taken = {run for run, lane in plan.changes.lanes.items() if not _is_free(plan, lane)}
+    while True:
+        stored = await plan.unit.lane_claimable(principal.org, command.agents, command.labels, plan.steady, taken)
+        if stored is None:
+            return NothingToClaim()
+        lane = plan.cache.lanes.get(stored.run) or stored
+        held = await _take(plan, lane, command.worker_id, command.lease_ms)
+        if held is not None:
+            return held
+        taken.add(stored.run)
+
+
+def _is_free(plan: Plan, lane: Lane) -> bool:
+    return lane.state is QueueState.QUEUED or (lane.state is QueueState.HELD and not lane.is_held(plan.steady))
+
+
+async def claim_run(plan: Plan, principal: Principal, command: ClaimRun) -> Held:
+    """This run. Raises AlreadyClaimed naming the deadline, RunEnded; the holder claiming again renews."""
+    row = await run_of(plan, principal, command.run_id)
+    if row.is_terminal():
+        raise RunEnded(f"The run has ended: {row.status}.")
+    lane = await plan.lane(row.run) if row.has_lane else None
+    if lane is None or lane.state in (QueueState.DONE, QueueState.BLOCKED):
+        raise AlreadyClaimed("The run is not in the queue.")
+    if lane.is_held(plan.steady):
+        if lane.worker_id == command.worker_id:
+            return Held(row, _renewed(plan, lane, command.lease_ms))
+        until = format_ms(lane.expires_at or 0)
+        raise AlreadyClaimed(f"The run is held until {until}.", details={"lease_expires_at": until})
+    held = await _take(plan, lane, command.worker_id, command.lease_ms)
+    if held is None:
+        raise RunEnded("The run was lost: it had no attempt left.")
+    return held
+
+
+async def _take(plan: Plan, lane: Lane, worker_id: str, lease_ms: int) -> Held | None:
+    """Gives a free lane to a worker; None when the run had to end instead."""
+    row = await plan.run_by_number(lane.run)
+    if row is None:
+        return None
+    if lane.state is QueueState.HELD:
+        lane, row = await expire(plan, lane, row)
+        if lane.state is not QueueState.QUEUED:
+            return None
+    lane = _replace(
+        lane,
+        state=QueueState.HELD,
+        worker_id=worker_id,
+        released_by=None,
+        epoch=lane.epoch + 1,
+        attempt=lane.attempt + 1,
+        lease_ms=lease_ms,
+        claimed_at=plan.steady,
+        expires_at=plan.steady + lease_ms,
+        last_heartbeat=plan.steady,
+        reported=False,
+        phase=None,
+        log_line=None,
+    )
+    plan.put_lane(lane)
+    marks = LaneFacts(worker_id, lane.epoch, lane.attempt)
+    members = {"worker_id": worker_id, "lease_epoch": lane.epoch, "attempt": lane.attempt}
+    row = await _note(plan, row, EventType.LANE_CLAIMED, members, Facts(lane=marks))
+    row = await _note(plan, row, EventType.RUN_STARTED, {"attempt": lane.attempt}, Facts(fills=True))
+    return Held(row, lane)
+
+
+async def _note(plan: Plan, row: RunRow, kind: EventType, members: dict[str, object], facts: Facts) -> RunRow:
+    agent = await plan.agent(row.org, row.agent or "default")
+    data = msgspec.json.encode(members)
+    _, after = await plan.append(row, row.run, agent, kind, data, org=row.org, dialect=LANES, facts=facts)
+    return after
+
+
+def _renewed(plan: Plan, lane: Lane, lease_ms: int | None) -> Lane:
+    """From now; never shorter than what is left unless a length was asked for."""
+    expires_at = plan.steady + (lease_ms or lane.lease_ms)
+    if lease_ms is None:
+        expires_at = max(expires_at, lane.expires_at or 0)
+    lane = _replace(lane, expires_at=expires_at, lease_ms=lease_ms or lane.lease_ms, last_heartbeat=plan.steady)
+    plan.put_lane(lane)
+    return lane
+
+
+def may_repeat(worker_id: str, epoch: int | None, lane: Lane | None) -> bool:
+    """Whether what a worker was answered under an Idempotency-Key still holds: not once its lease is gone.
+
+    `epoch` is that of the lease which the answer granted; None for an answer that granted none.
+    """
+    if lane is None or lane.worker_id != worker_id or epoch not in (None, lane.epoch):
+        return False
+    return lane.state in (QueueState.HELD, QueueState.DONE)
+
+
+async def _held_lane(plan: Plan, row: RunRow, worker_id: str, epoch: int | None) -> Lane | LeaseLost:
+    """The lane if this worker holds it, or held it when the run ended."""
+    lane = await plan.lane(row.run) if row.has_lane else None
+    if lane is None or lane.worker_id != worker_id or lane.state in (QueueState.QUEUED, QueueState.BLOCKED):
+        return LeaseLost()
+    if epoch is not None and epoch != lane.epoch:
+        return LeaseLost()
+    return lane
+
+
+async def report(plan: Plan, principal: Principal, command: Report) -> Held | TowerlogError:
+    """Renews, then appends. A loser's items are kept beside the run; the error comes after that is durable."""
+    row = await run_of(plan, principal, command.run_id)
+    lane = await _held_lane(plan, row, command.worker_id, command.lease_epoch)
+    if isinstance(lane, LeaseLost):
+        return await _quarantine(plan, row, command.worker_id, command.lease_epoch, command.items, lane)
+    if lane.state is QueueState.HELD:
+        lane = _replace(_renewed(plan, lane, command.lease_ms), reported=True)
+        lane, row = await _phase(plan, lane, row, command)
+        plan.put_lane(lane)
+    await plan.counters(row.org)
+    results = [
+        append_plain(plan, row.org, item, LANES, None) or await append_item(plan, principal, item, LANES)
+        for item in command.items
+    ]
+    current = plan.cache.runs.get(row.run) or row
+    return Held(current, plan.cache.lanes.get(row.run) or lane, results)
+
+
+async def _phase(plan: Plan, lane: Lane, row: RunRow, command: Report) -> tuple[Lane, RunRow]:
+    """Applies phase and log line; what changed is an event."""
+    members: dict[str, object] = {}
+    if command.phase is not None and command.phase != lane.phase:
+        members["phase"] = command.phase
+    if command.log_line is not None and command.log_line != lane.log_line:
+        members["log_line"] = command.log_line
+    if not members:
+        return lane, row
+    lane = _replace(lane, phase=command.phase or lane.phase, log_line=command.log_line or lane.log_line)
+    marks = LaneFacts(phase=command.phase) if "phase" in members else None
+    row = await _note(plan, row, EventType.LANE_REPORT, members, Facts(lane=marks))
+    return lane, row
+
+
+async def _quarantine(
+    plan: Plan, row: RunRow, worker_id: str, epoch: int | None, items: list[Item], error: TowerlogError
+) -> TowerlogError:
+    drafts = [item for item in items if isinstance(item, Draft)]
+    for draft in drafts:
+        plan.changes.quarantined.append(
+            Quarantined(
+                row.org,
+                row.run,
+                plan.now,
+                worker_id,
+                epoch,
+                draft.type,
+                draft.facts.name,
+                _with_history(draft),
+                draft.event_id,
+            )
+        )
+    return error
+
+
+def _with_history(draft: Draft) -> bytes:
+    """The body as it was sent: a checkpoint's history, which goes its own way, put back in."""
+    if draft.history is None:
+        return draft.data
+    members = {"history": [msgspec.Raw(message) for message in draft.history.messages]}
+    if draft.history.meta is not None:
+        members["history_meta"] = [msgspec.Raw(meta) for meta in draft.history.meta]
+    rest = draft.data[1:].lstrip()
+    return msgspec.json.encode(members)[:-1] + (b"" if rest.startswith(b"}") else b",") + rest
+
+
+async def release(plan: Plan, principal: Principal, command: Release) -> Held:
+    """Back to the queue at once. Raises LeaseLost for anybody but the holder; released already: the same answer."""
+    row = await run_of(plan, principal, command.run_id)
+    lane = await plan.lane(row.run) if row.has_lane else None
+    if lane is not None and lane.state is QueueState.QUEUED and lane.released_by == command.worker_id:
+        return Held(row, lane)
+    held = await _held_lane(plan, row, command.worker_id, command.lease_epoch)
+    if isinstance(held, LeaseLost):
+        raise held
+    if row.is_terminal() or held.state is QueueState.DONE:
+        raise RunEnded(f"The run has ended: {row.status}.")
+    if row.status is Status.CANCELLING:
+        return Held(await force_end(plan, row, "released while cancelling"), _done(held))
+    # A release is no failure: the attempt is given back.
+    lane = _replace(
+        held,
+        state=QueueState.QUEUED,
+        worker_id=None,
+        released_by=command.worker_id,
+        expires_at=None,
+        attempt=held.attempt - 1,
+        queued_at=plan.steady,
+        place=(await plan.counters(row.org)).position + 1,
+    )
+    plan.put_lane(lane)
+    marks = LaneFacts(command.worker_id, lane.epoch, lane.attempt)
+    members: dict[str, object] = {"worker_id": command.worker_id, "lease_epoch": lane.epoch}
+    row = await _note(plan, row, EventType.LANE_RELEASED, members, Facts(lane=marks))
+    return Held(row, lane)
+
+
+def _done(lane: Lane) -> Lane:
+    return _replace(lane, state=QueueState.DONE, expires_at=None)
+
+
+async def finish(plan: Plan, principal: Principal, command: Finish) -> Held | TowerlogError:
+    """Ends a run as its holder. The same end asked for again by the same worker is answered the same."""
+    row = await run_of(plan, principal, command.run_id)
+    lane = await _held_lane(plan, row, command.worker_id, command.lease_epoch)
+    if isinstance(lane, LeaseLost):
+        ended = RunEnded(f"The run has ended: {row.status}.") if row.is_terminal() else lane
+        return await _quarantine(plan, row, command.worker_id, command.lease_epoch, [command.draft], ended)
+    if row.is_terminal():
+        wanted = Status.COMPLETED if command.draft.type is EventType.RUN_COMPLETED else Status.FAILED
+        if row.status is not wanted:
+            raise RunEnded(f"The run has ended: {row.status}.")
+        return Held(row, lane)
+    await append_item(plan, principal, command.draft, LANES)
+    return Held(plan.cache.runs.get(row.run) or row, plan.cache.lanes.get(row.run) or lane)
+
+
+async def expire(plan: Plan, lane: Lane, row: RunRow) -> tuple[Lane, RunRow]:
+    """Takes a lane whose lease ran out from its holder: requeued, or lost after the last attempt, or cancelled."""
+    marks = LaneFacts(lane.worker_id, lane.epoch, lane.attempt)
+    members: dict[str, object] = {"worker_id": lane.worker_id, "lease_epoch": lane.epoch, "attempt": lane.attempt}
+    if row.status is Status.CANCELLING:
+        row = await force_end(plan, row, "the lease was lost")
+    elif lane.attempt >= MAX_ATTEMPTS:
+        plan.put_lane(_replace(lane, state=QueueState.DONE, worker_id=None, expires_at=None))
+        row = await _note(plan, row, EventType.LANE_LOST, members, Facts(lane=marks))
+        error = f"lost by its worker {lane.attempt} times"
+        row = await _note(plan, row, EventType.RUN_LOST, {"error": error}, Facts(error=error))
+    else:
+        plan.put_lane(_replace(lane, state=QueueState.QUEUED, worker_id=None, expires_at=None))
+        row = await _note(plan, row, EventType.LANE_LOST, members, Facts(lane=marks))
+    return plan.cache.lanes.get(lane.run) or lane, row

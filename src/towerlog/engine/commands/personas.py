@@ -1,0 +1,75 @@
+"""The registry: personas and routes by their versions, made once and never changed."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.engine.commit.plan import Plan
+from towerlog.errors import Conflict
+from towerlog.model.outcome import PersonaView, RouteView
+from towerlog.model.persona import (
+    CreatePersona,
+    CreateRoute,
+    Persona,
+    ProviderRoute,
+    split_persona_id,
+)
+from towerlog.model.principal import Principal
+
+
+async def create_persona(plan: Plan, principal: Principal, command: CreatePersona) -> PersonaView:
+    """A new version; the same content again: the one that is there. Raises Conflict for other content."""
+    asked = Persona(
+        org=principal.org,
+        persona_key=command.persona_key,
+        version=command.version,
+        agent=command.agent,
+        created_at=plan.now,
+        instructions=command.instructions,
+        model_settings=msgspec.Raw(command.model_settings),
+        tools=command.tools,
+        budget=command.budget,
+    )
+    known = await persona_of(plan, principal.org, asked.persona_id)
+    if known is None:
+        plan.changes.personas.append(asked)
+        return PersonaView(asked, created=True)
+    if not known.says_the_same(asked):
+        raise Conflict(f"Persona {asked.persona_id!r} is there with other content. Give it a new version.")
+    return PersonaView(known)
+
+
+async def create_route(plan: Plan, principal: Principal, command: CreateRoute) -> RouteView:
+    """The route's next version; the newest one's content again: that one."""
+    known = await route_of(plan, principal.org, command.route_id)
+    asked = ProviderRoute(
+        org=principal.org,
+        route_id=command.route_id,
+        version=1 if known is None else known.version + 1,
+        provider=command.provider,
+        model=command.model,
+        created_at=plan.now,
+        base_url=command.base_url,
+        key_env=command.key_env,
+    )
+    if known is not None and known.says_the_same(asked):
+        return RouteView(known)
+    plan.changes.routes.append(asked)
+    return RouteView(asked, created=True)
+
+
+async def persona_of(plan: Plan, org: int, persona_id: str) -> Persona | None:
+    """The version that an id means, with what this group has made."""
+    key, version = split_persona_id(persona_id)
+    for made in reversed(plan.changes.personas):
+        if (made.org, made.persona_key) == (org, key) and version in (None, made.version):
+            return made
+    return await plan.unit.persona(org, key, version)
+
+
+async def route_of(plan: Plan, org: int, route_id: str) -> ProviderRoute | None:
+    """The newest version of a route, with what this group has made."""
+    for made in reversed(plan.changes.routes):
+        if (made.org, made.route_id) == (org, route_id):
+            return made
+    return await plan.unit.route(org, route_id)

@@ -1,0 +1,136 @@
+"""Control: create, pause, answer, decide; threads and agents made by hand."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.engine.commands.cancel import cancel_tree
+from towerlog.engine.commands.personas import persona_of, route_of
+from towerlog.engine.commit.plan import Plan
+from towerlog.errors import Invalid, ThreadBusy
+from towerlog.model.command import CreateRun, CreateThread, RegisterAgent
+from towerlog.model.event import EventType, RunById, RunByTrace
+from towerlog.model.facts import Born, Facts
+from towerlog.model.lane import Lane, QueueState
+from towerlog.model.outcome import AgentView, RunCreated, ThreadView
+from towerlog.model.principal import Principal
+from towerlog.model.run import MAX_THREAD_QUEUE, ForkedFrom, RunRow
+from towerlog.model.thread import ThreadRow
+
+CONTROL = "runs"
+"""The dialect that control events are written under."""
+
+_replace = msgspec.structs.replace
+
+
+async def create_run(plan: Plan, principal: Principal, command: CreateRun) -> RunCreated:
+    """A queued run with its lane. Raises Invalid for an unknown parent, persona or route, ThreadBusy by the thread."""
+    row = await begin_run(plan, principal, command)
+    return RunCreated(row.run_id, row.trace_id)
+
+
+async def begin_run(
+    plan: Plan,
+    principal: Principal,
+    command: CreateRun,
+    retry_of: str | None = None,
+    forked_from: ForkedFrom | None = None,
+) -> RunRow:
+    """The row of a new run in the queue; what it comes from, if it is one run again."""
+    org = principal.org
+    command = await _resolved(plan, org, command)
+    parent_key = await _parent_key(plan, org, command.parent_run_id)
+    await _admit(plan, principal, command.thread_id)
+    trace_id = command.trace_id or plan.ids.uuid().replace("-", "")
+    born = Born(
+        run_id=plan.ids.uuid(),
+        thread_id=command.thread_id,
+        trace_id=trace_id,
+        created_by=principal.user_id,
+        parent_key=parent_key,
+        resumed_from=retry_of or (None if forked_from is None else forked_from.run_id),
+        persona_id=command.persona_id,
+        route_id=command.route_id,
+        retry_of=retry_of,
+        forked_from=forked_from,
+        source=CONTROL,
+    )
+    row = await _queue(plan, principal, command, born)
+    plan.remember_run(org, RunById(born.run_id), row)
+    return plan.remember_run(org, RunByTrace(born.thread_id, trace_id), row)
+
+
+async def _resolved(plan: Plan, org: int, command: CreateRun) -> CreateRun:
+    """The command with its persona's version and agent. The route stays by name: its newest version is in force."""
+    if command.route_id is not None and await route_of(plan, org, command.route_id) is None:
+        raise Invalid("route_id: there is no such route", field="route_id")
+    if command.persona_id is None:
+        return command
+    persona = await persona_of(plan, org, command.persona_id)
+    if persona is None:
+        raise Invalid("persona_id: there is no such persona", field="persona_id")
+    if command.agent not in (None, persona.agent):
+        raise Invalid(f"agent: this persona's agent is {persona.agent!r}", field="agent")
+    return _replace(command, persona_id=persona.persona_id, agent=persona.agent)
+
+
+async def _admit(plan: Plan, principal: Principal, thread_id: str) -> None:
+    """Makes room in the thread by its policy. Raises ThreadBusy."""
+    thread = await plan.thread_made(principal.org, thread_id)
+    if thread.lane_runs and thread.policy == "reject":
+        raise ThreadBusy(f"Thread {thread_id!r} has a run that has not ended.")
+    if thread.lane_runs and thread.policy == "cancel_previous":
+        for number in thread.lane_runs:
+            previous = await plan.run_by_number(number)
+            if previous is not None:
+                await cancel_tree(plan, previous, principal.user_id, "superseded")
+    elif len(thread.lane_runs) >= MAX_THREAD_QUEUE:
+        raise ThreadBusy(f"Thread {thread_id!r} has {MAX_THREAD_QUEUE} runs that have not ended: no more fit.")
+
+
+async def _parent_key(plan: Plan, org: int, parent_run_id: str | None) -> str | None:
+    if parent_run_id is None:
+        return None
+    if await plan.run(org, RunById(parent_run_id)) is None:
+        raise Invalid("parent_run_id: there is no such run", field="parent_run_id")
+    return f"run:{parent_run_id}"
+
+
+async def _queue(plan: Plan, principal: Principal, command: CreateRun, born: Born) -> RunRow:
+    org = principal.org
+    agent = await plan.agent(org, command.agent or "default")
+    run = await plan.new_run_number(org)
+    metadata = msgspec.UNSET if command.metadata is None else msgspec.Raw(command.metadata)
+    members = {
+        "persona_id": command.persona_id,
+        "route_id": command.route_id,
+        "input": None if command.input is None else msgspec.Raw(command.input),
+        "metadata": None if metadata is msgspec.UNSET else metadata,
+        "labels": command.labels or None,
+    }
+    data = msgspec.json.encode({name: value for name, value in members.items() if value is not None})
+    facts = Facts(born=born, metadata=metadata)
+    event, row = await plan.append(None, run, agent, EventType.RUN_QUEUED, data, org=org, dialect=CONTROL, facts=facts)
+    thread = await plan.thread_made(org, command.thread_id)
+    first = thread.lane_runs[:1] == (run,)
+    state = QueueState.QUEUED if first else QueueState.BLOCKED
+    plan.put_lane(Lane(run, org, state, agent.name, plan.steady, command.labels, event.position))
+    return row
+
+
+async def create_thread(plan: Plan, principal: Principal, command: CreateThread) -> ThreadView:
+    """A thread; one that is there is answered, its title and policy changed where given."""
+    thread_id = command.thread_id or plan.ids.uuid()
+    found = await plan.thread(principal.org, thread_id)
+    row = found or ThreadRow(principal.org, thread_id, plan.now)
+    changed = _replace(row, title=command.title or row.title, policy=command.policy or row.policy)
+    if found is None or changed != found:
+        plan.put_thread(changed)
+    return ThreadView(changed, created=found is None)
+
+
+async def register_agent(plan: Plan, principal: Principal, command: RegisterAgent) -> AgentView:
+    """An agent by name."""
+    known = (await plan.counters(principal.org)).agents
+    row = await plan.agent(principal.org, command.name)
+    return AgentView(row, created=(await plan.counters(principal.org)).agents != known)

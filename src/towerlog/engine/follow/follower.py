@@ -1,0 +1,147 @@
+"""One reader of one channel: a cursor and a wake-up, nothing more. A wake-up is only a reason to read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from towerlog.engine.follow.channel import MAX_CHUNK_BYTES, Channel
+from towerlog.model.event import Event
+
+
+class Source(msgspec.Struct, frozen=True):
+    """What a follower follows: how to read its events and how to know its end."""
+
+    page: Page
+    cursor_of: Callable[[Event], int]
+    ends_at: Callable[[], Awaitable[int | None]]
+    """The last cursor there is, where nothing more will come; None while more may. Asked once, after subscribing."""
+    gap: Callable[[int, int], bytes] | None = None
+    """(requested, oldest left) → a frame telling of a hole, for dense cursors."""
+    epoch: str = ""
+
+
+Leave = Callable[[Channel, "Follower"], None]
+"""Takes a follower out of its channel."""
+
+
+class Follower:
+    """One reader of one channel."""
+
+    __slots__ = (
+        "_channel",
+        "_end",
+        "_leave",
+        "_preface",
+        "_source",
+        "_stopped",
+        "_waiter",
+        "_woken",
+        "cursor",
+        "finished",
+        "live",
+    )
+
+    def __init__(self, leave: Leave, channel: Channel, source: Source, cursor: int, live: bool, preface: bytes) -> None:
+        """Made by `Hub.follow`. `live` False: ends at what is there. `preface` is sent before anything else."""
+        self._leave = leave
+        self._preface = preface
+        self._channel = channel
+        self._source = source
+        self._waiter: asyncio.Future[None] | None = None
+        self._woken = False
+        self._stopped = False
+        self._end: int | None = None
+        """The last cursor there is, where nothing more will come."""
+        self.cursor = cursor
+        self.live = live
+        self.finished = False
+
+    async def read(self) -> bytes | None:
+        """Whole frames; b"" when woken without news; None at the stream's end."""
+        if self._preface and not self._stopped:
+            preface, self._preface = self._preface, b""
+            return preface
+        while not self._stopped:
+            chunk = await self._take()
+            if chunk:
+                return chunk
+            if self._woken:
+                continue  # something was committed while the store was being read
+            if not self.live or self._end is not None or self._channel.ended:
+                return None
+            await self._wait()
+            if not self._stopped:
+                return await self._take()
+        return None
+
+    async def _take(self) -> bytes:
+        self._woken = False
+        while True:
+            found = self._channel.after(self.cursor)
+            if found is None:
+                found = await self._from_store()
+            before, (self.cursor, chunk) = self.cursor, found
+            if chunk or self.cursor == before:
+                return chunk
+
+    async def _from_store(self) -> tuple[int, bytes]:
+        """A page of the log; (cursor, b"") at its end."""
+        source, cursor = self._source, self.cursor
+        events = await source.page(cursor, PAGE_EVENTS)
+        taken: list[bytes] = []
+        size = 0
+        if events and source.gap is not None and source.cursor_of(events[0]) > cursor + 1:
+            taken.append(source.gap(cursor, source.cursor_of(events[0])))
+        if not events and source.gap is not None and self._end is not None and cursor < self._end:
+            # All that was left of an ended run is gone too: say so instead of ending as if there had been nothing.
+            return self._end, source.gap(cursor, self._end + 1)
+        for event in events:
+            taken.append(self._channel.frame(event, source.epoch) or b"")
+            cursor, size = source.cursor_of(event), size + len(taken[-1])
+            if size > MAX_CHUNK_BYTES:
+                break
+        return cursor, b"".join(taken)
+
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def wake(self) -> None:
+        """There may be something to read, or a reason to say that one is still there."""
+        self._woken = True
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def stop(self) -> None:
+        """The next read gives None."""
+        self._stopped = True
+        self.wake()
+
+    def close(self) -> None:
+        """Leaves the channel. Call it always."""
+        self._leave(self._channel, self)
+
+    async def prepare(self) -> None:
+        """Finds out whether there is anything to wait for."""
+        end = self._end = await self._source.ends_at()
+        self.finished = end is not None and self.cursor >= end and not self._preface
+
+
+def gap_frame(requested: int, oldest: int) -> bytes:
+    """Tells a follower that events between its cursor and the oldest one left are gone. Carries no id."""
+    text = f'{{"requested":{requested},"oldest_seq":{oldest},"missing":{oldest - requested - 1}}}'
+    return b"event: gap\ndata: " + text.encode() + b"\n\n"
+
+
+PAGE_EVENTS = 500
+
+
+Page = Callable[[int, int], Awaitable[list[Event]]]
+"""(after, limit) → events in order, from the store."""

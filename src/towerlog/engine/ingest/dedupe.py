@@ -1,0 +1,139 @@
+"""Repeats: what was stored before, under an id or a natural key, and what only looks so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from towerlog.engine.commit.plan import Plan
+from towerlog.model.event import TARGET_STATUS, Draft, Event, EventType, Item, OpenRun, Refusal, RunById, RunByTrace
+from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.outcome import Stored
+from towerlog.model.run import TERMINAL, RunRow
+
+REMEMBERED_RUNS = 8
+"""How many of a thread's newest runs a repeat without a run id is looked for in."""
+NATURAL = "\x1f"
+"""Begins the stored id of a natural key; no sender's id holds a control character."""
+
+
+def begins_anew(row: RunRow, draft: Draft) -> bool:
+    """A start for a run that was started and has ended begins a new one; a start that was overtaken does not."""
+    ref = draft.run
+    reopens = isinstance(ref, RunByTrace | OpenRun) and ref.reopen
+    return reopens and row.is_terminal() and not (row.implicit and draft.facts.fills)
+
+
+async def is_replayed(plan: Plan, org: int, items: list[Item], index: int) -> bool:
+    """Whether a start belongs to a whole batch sent again: its run has ended, and that very end follows in the batch.
+
+    Otherwise a start for an ended run begins a new one.
+    """
+    start = items[index]
+    if not isinstance(start, Draft) or start.natural_key is None or not getattr(start.run, "reopen", False):
+        return False
+    row = await plan.run(org, start.run)
+    if row is None or not row.is_terminal():
+        return False
+    for item in items[index + 1 :]:
+        if isinstance(item, Draft) and item.natural_key is not None and _ends(item, row):
+            stored = await plan.event_by_id(row.run, NATURAL + item.natural_key)
+            if stored is not None and same_content(stored, item):
+                return True
+    return False
+
+
+def _ends(draft: Draft, row: RunRow) -> bool:
+    same_thread = not isinstance(draft.run, RunById) and draft.run.thread_id == row.thread_id
+    return same_thread and TARGET_STATUS.get(draft.type) in TERMINAL
+
+
+async def run_of_repeat(plan: Plan, org: int, thread_id: str, event_id: str) -> RunRow | None:
+    """The run of a thread that has an event under this id already.
+
+    "The thread's open run" is another one by the time a repeat comes: the repeat still belongs to the first.
+    """
+    thread = await plan.thread(org, thread_id)
+    if thread is None or thread.run_count < 2:
+        return None  # there is no other run that it could belong to
+    for stored in await plan.unit.runs_of_thread(org, thread_id, REMEMBERED_RUNS):
+        if await plan.event_by_id(stored.run, event_id) is not None:
+            return plan.remember_run(org, RunById(stored.run_id), stored)
+    return None
+
+
+def late_checkpoint_id(agent: str, facts: CheckpointFacts) -> str:
+    """The natural key of a checkpoint that came after its run's end, and so left no row to compare a repeat with."""
+    return f"{NATURAL}checkpoint{NATURAL}{agent}{NATURAL}{facts.step_index}{NATURAL}{facts.digest}"
+
+
+async def seen_before(plan: Plan, row: RunRow, draft: Draft, replayed: bool) -> Stored | Refusal | None:
+    """What a repeat is answered with; None for news."""
+    if draft.event_id is not None:
+        event = await plan.event_by_id(row.run, draft.event_id)
+        if event is None:
+            return None
+        if same_content(event, draft):
+            return stored_before(event, row)
+        return Refusal("id_reused", f"event id {draft.event_id!r} was used before with another body", "event_id")
+    event = await plan.event_by_id(row.run, NATURAL + str(draft.natural_key))
+    if event is not None and same_content(event, draft) and (replayed or not begins_anew(row, draft)):
+        return stored_before(event, row)
+    return None
+
+
+def stored_before(event: Event, row: RunRow, agent: str | None = None) -> Stored:
+    """The answer to a repeat: the place that the first one got."""
+    return Stored(event.position, event.seq, row.run_id, agent or row.agent, True, event.late, row.pending)
+
+
+def same_content(event: Event, draft: Draft) -> bool:
+    """Whether a stored event is what the draft would be: type and body, whatever the spelling of the JSON."""
+    if event.type is not draft.type or event.facts.name != draft.facts.name:
+        return False
+    if event.data == draft.data:
+        return _same_state(event.facts, draft.facts)
+    ours, theirs = _plain(event.data), _plain(draft.data)
+    if _is_named_here(draft) and "tool_call_id" not in theirs:
+        ours.pop("tool_call_id", None)
+    return _same_value(ours, theirs) and _same_state(event.facts, draft.facts)
+
+
+def _same_value(ours: Any, theirs: Any) -> bool:
+    """Equal as JSON: Python's own `==` takes `true` for 1."""
+    if isinstance(ours, bool) or isinstance(theirs, bool):
+        return ours is theirs
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return ours.keys() == theirs.keys() and all(_same_value(ours[name], theirs[name]) for name in ours)
+    if isinstance(ours, list) and isinstance(theirs, list):
+        return len(ours) == len(theirs) and all(map(_same_value, ours, theirs))
+    return bool(ours == theirs)
+
+
+def _is_named_here(draft: Draft) -> bool:
+    """A tool call whose sender gave it no usable id: one was made here."""
+    return draft.type in (EventType.TOOL_CALL, EventType.TOOL_RESULT) and draft.facts.tool_call_id is None
+
+
+def _same_state(ours: Facts, theirs: Facts) -> bool:
+    return _digest(ours) == _digest(theirs)
+
+
+def _digest(facts: Facts) -> str | None:
+    checkpoint = facts.checkpoint
+    return None if checkpoint is None or checkpoint.decision else checkpoint.digest
+
+
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def _plain(text: bytes) -> dict[str, object]:
+    """A body's members; a value that JSON readers disagree about (a huge number) is compared by its text."""
+    plain: dict[str, object] = {}
+    for name, value in _decode_members(text).items():
+        try:
+            plain[name] = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            plain[name] = bytes(value)
+    return plain

@@ -1,0 +1,116 @@
+"""Views: rows with what lies outside them (names, parents, lanes, bodies), for replies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from towerlog.model.agent import AgentRow
+from towerlog.model.checkpoint import CheckpointRow, CheckpointView
+from towerlog.model.lane import Lane
+from towerlog.model.liveness import Thresholds, liveness_of
+from towerlog.model.outcome import RunView
+from towerlog.model.principal import Principal
+from towerlog.model.run import RunRow
+from towerlog.store.base import Store
+
+_decode_metas = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+MAX_TREE_RUNS = 500
+"""A tree shows at most this many descendants."""
+MAX_TREE_DEPTH = 20
+
+
+class Now(msgspec.Struct, frozen=True):
+    """When something is looked at, and how long a run may be silent by then."""
+
+    wall_ms: int
+    thresholds: Thresholds
+
+
+async def run_views(store: Store, principal: Principal, rows: Sequence[RunRow], now: Now) -> list[RunView]:
+    """Rows for a list: with the creator's name, the parent's id and the verdict."""
+    org = principal.org
+    users = await store.users(org, {row.created_by for row in rows if row.created_by}) if rows else {}
+    children = [row for row in rows if row.parent_key is not None]
+    parents = await store.run_ids_of_parents(org, children) if children else {}
+    agents = await store.agents_named(org, {row.agent for row in rows if row.agent}) if rows else {}
+    views = []
+    for row in rows:
+        user, agent = users.get(row.created_by or ""), agents.get(row.agent or "")
+        beats = [None if agent is None else agent.last_heartbeat_at]
+        views.append(
+            RunView(
+                row,
+                principal.org_id,
+                agent_id=None if agent is None else agent.agent_id,
+                created_by_name=None if user is None else user.name,
+                created_by_email=None if user is None else user.email,
+                parent_run_id=parents.get(row.run),
+                liveness=liveness_of(row, beats, now.wall_ms, now.thresholds),
+            )
+        )
+    return views
+
+
+async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool, now: Now) -> RunView:
+    """One run with its lane, its first and its last body, and (tree) its descendants."""
+    view = (await run_views(store, principal, [row], now))[0]
+    org = principal.org
+    bodies = await store.events_at(org, row.run, [1, *([row.ended_seq] if row.ended_seq else [])])
+    lane = await store.lane(org, row.run) if row.has_lane else None
+    children = await _children(store, principal, row, {row.run}, MAX_TREE_DEPTH, now) if tree else ()
+    first, last = bodies.get(1), bodies.get(row.ended_seq or 0)
+    beats = [view.liveness.process_at, None if lane is None else lane.last_heartbeat]
+    return msgspec.structs.replace(
+        view,
+        lane=lane,
+        result=None if last is None else last.data,
+        input=None if first is None else first.data,
+        children=children,
+        liveness=liveness_of(row, beats, now.wall_ms, now.thresholds),
+    )
+
+
+def judged(view: RunView, now: Now) -> RunView:
+    """With its liveness, as far as the run and its lane tell of it."""
+    beat = None if view.lane is None else view.lane.last_heartbeat
+    return msgspec.structs.replace(view, liveness=liveness_of(view.row, [beat], now.wall_ms, now.thresholds))
+
+
+async def _children(
+    store: Store, principal: Principal, row: RunRow, seen: set[int], depth: int, now: Now
+) -> tuple[RunView, ...]:
+    if depth == 0 or len(seen) >= MAX_TREE_RUNS:
+        return ()
+    found = await store.run_children(principal.org, row, MAX_TREE_RUNS - len(seen))
+    fresh = [child for child in found if child.run not in seen]
+    seen |= {child.run for child in fresh}
+    views = []
+    for child in fresh:
+        below = await _children(store, principal, child, seen, depth - 1, now)
+        liveness = liveness_of(child, [], now.wall_ms, now.thresholds)
+        views.append(RunView(child, principal.org_id, parent_run_id=row.run_id, children=below, liveness=liveness))
+    return tuple(views)
+
+
+def lane_view(principal: Principal, row: RunRow, lane: Lane, agent: AgentRow | None) -> RunView:
+    """A run as its worker sees it."""
+    return RunView(row, principal.org_id, agent_id=None if agent is None else agent.agent_id, lane=lane)
+
+
+async def checkpoint_view(store: Store, run: RunRow, row: CheckpointRow) -> CheckpointView:
+    """A checkpoint with its history read back."""
+    events = await store.events_at(row.org, row.run, [row.seq])
+    event = events.get(row.seq)
+    figures = b"{}" if event is None or row.initial else event.data
+    messages = await store.history(row.org, bytes.fromhex(row.node), row.length) if row.node else []
+    parts = await store.metas(row.org, bytes.fromhex(row.metas)) if row.metas else []
+    metas = history_metas(parts) if row.has_meta else None
+    return CheckpointView(row, run.run_id, run.trace_id, figures, messages, metas)
+
+
+def history_metas(parts: Sequence[bytes]) -> list[bytes]:
+    """The entries of a meta list, from its parts."""
+    return [bytes(meta) for part in parts for meta in _decode_metas(part)]

@@ -1,0 +1,23 @@
+"""The row of an agent: who it is, when it was heard last, what it has done so far."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.model.usage import NOTHING, Usage
+
+
+class AgentRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """An agent as folded from its events."""
+
+    agent: int
+    org: int
+    agent_id: str
+    name: str
+    created_at: int
+    run_count: int = 0
+    event_count: int = 0
+    error_count: int = 0
+    usage: Usage = NOTHING
+    last_event_at: int | None = None
+    last_heartbeat_at: int | None = None

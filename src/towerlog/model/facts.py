@@ -1,0 +1,109 @@
+"""Facts: what folds and encoders need of an event beside its body, so that no fold ever parses a body."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.model.run import ForkedFrom, Status
+from towerlog.model.usage import Usage, UsageReport
+
+
+class Born(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What is known of a run at its first event and never changes: kept in that event, so that a rebuild knows it."""
+
+    run_id: str
+    thread_id: str
+    trace_id: str
+    foreign_id: str | None = None
+    implicit: bool = False
+    created_by: str | None = None
+    parent_key: str | None = None
+    resumed_from: str | None = None
+    persona_id: str | None = None
+    route_id: str | None = None
+    source: str = ""
+    """The dialect that the run came in through."""
+    retry_of: str | None = None
+    """The run whose input this one has again."""
+    forked_from: ForkedFrom | None = None
+
+
+LATEST_STEP = -1
+"""In a decision: the newest checkpoint, whichever step that is."""
+
+
+class CheckpointFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A checkpoint without its history, which lies in the content store under `node`."""
+
+    step_index: int
+    status: str
+    node: str = ""
+    """Hex key of the history's last node; empty for the empty history."""
+    length: int = 0
+    metas: str = ""
+    """Hex key of the history's meta list; empty for an empty one."""
+    has_meta: bool = True
+    digest: str = ""
+    """Hex SHA-256 of figures and history: equal digests are the same content."""
+    initial: bool = False
+    """Written by the start of a run, not by its agent."""
+    decision: bool = False
+    """A human's approve or reject, or the end of the run: changes the status alone."""
+    agent: str | None = None
+    """Whose checkpoint, where it is not the event's own agent's."""
+
+
+class LaneFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a lane event says about the lease."""
+
+    worker_id: str | None = None
+    epoch: int = 0
+    attempt: int = 0
+    phase: str | None = None
+
+
+class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What folds and encoders need beside the body. Everything is optional."""
+
+    name: str | None = None
+    """The sender's own type, where it is not the canonical one."""
+    status: Status | None = None
+    """Overrides `TARGET_STATUS`."""
+    report: UsageReport | None = None
+    spent: Usage | None = None
+    """What this event added to its run's totals; filled in at the append."""
+    model: str | None = None
+    tool: str | None = None
+    tool_call_id: str | None = None
+    success: bool | None = None
+    duration_ms: int | None = None
+    error: str | None = None
+    """One line of why, at most 500 characters."""
+    question: str | None = None
+    parent_key: str | None = None
+    checkpoint: CheckpointFacts | None = None
+    lane: LaneFacts | None = None
+    command_id: int | None = None
+    """The pending command that this event acknowledges."""
+    asks: str | None = None
+    """A wish of the control side (`cancel`, `input`, `pause`, `resume`): pending until acknowledged."""
+    acknowledges: str | None = None
+    """Or: the oldest pending command of this type."""
+    delivers: int | None = None
+    """The pending command that a reply carries for the first time."""
+    forced: bool = False
+    recovered: bool = False
+    fills: bool = False
+    """A start: fills in what was missing even when it comes late."""
+    born: Born | None = None
+    client_id: str | None = None
+    """Who numbered this event, where somebody did."""
+    client_seq: int | None = None
+    """Its number among the events of that client in this run: 1, 2, 3 … without a gap."""
+    client_dropped: tuple[int, int] | None = None
+    """Numbers, from and to, that the client says it dropped and that will not come."""
+    metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    """A JSON object merged into the run's metadata. Unset rather than None: a union with None takes no `Raw` back."""
+
+
+NO_FACTS = Facts()

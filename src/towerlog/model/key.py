@@ -1,0 +1,78 @@
+"""API keys as text: how one is made from random characters, recognised, and reduced to what may be stored.
+
+`tl_<kind>_<8 characters>_<32 random><6 checksum>`: one word on a double-click, a prefix that secret scanners know, and
+a checksum by which a mistyped or cut key is told from a wrong one without asking the store. Pure: the randomness is
+handed in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+
+import msgspec
+
+from towerlog.model.principal import Scope
+
+PUBLIC_LENGTH = 8
+SECRET_LENGTH = 32
+RANDOM_LENGTH = PUBLIC_LENGTH + SECRET_LENGTH
+"""How many random characters `make_key` needs."""
+CHECKSUM_LENGTH = 6
+HINT_LENGTH = 16
+KINDS = ("live", "ro", "lane", "adm")
+"""`live` for senders and readers, `ro` for reading alone, `lane` for workers, `adm` for administrators."""
+
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def make_key(random: str, kind: str = "live") -> str:
+    """The text of a new key from `RANDOM_LENGTH` random letters and digits."""
+    if kind not in KINDS or len(random) != RANDOM_LENGTH or not (random.isascii() and random.isalnum()):
+        raise ValueError(f"a key needs a known kind and {RANDOM_LENGTH} random letters and digits")
+    body = f"tl_{kind}_{random[:PUBLIC_LENGTH]}_{random[PUBLIC_LENGTH:]}"
+    return body + _checksum(body)
+
+
+def is_intact(text: str) -> bool:
+    """Whether a text has the form of a key and its checksum fits. Says nothing about whether the key is known."""
+    parts = text.split("_")
+    if len(parts) != 4 or parts[0] != "tl" or parts[1] not in KINDS or len(parts[2]) != PUBLIC_LENGTH:
+        return False
+    if len(parts[3]) != SECRET_LENGTH + CHECKSUM_LENGTH:
+        return False
+    return _checksum(text[:-CHECKSUM_LENGTH]) == text[-CHECKSUM_LENGTH:]
+
+
+def digest_of(text: str) -> bytes:
+    """What is stored of a key: SHA-256 of its text. The key's own randomness makes a slower hash needless."""
+    return hashlib.sha256(text.encode("utf-8")).digest()
+
+
+def hint_of(text: str) -> str:
+    """The beginning of a key, by which a person knows it again; of a key without our form, the first four letters."""
+    return text[:HINT_LENGTH] if is_intact(text) else text[:4]
+
+
+def _checksum(body: str) -> str:
+    number = zlib.crc32(body.encode("utf-8"))
+    digits = ""
+    for _ in range(CHECKSUM_LENGTH):
+        number, digit = divmod(number, len(_DIGITS))
+        digits = _DIGITS[digit] + digits
+    return digits
+
+
+class Key(msgspec.Struct, frozen=True):
+    """An API key as it is stored: its SHA-256 only, never its text."""
+
+    org: int
+    key_id: str
+    user_id: str
+    name: str
+    scopes: tuple[Scope, ...]
+    digest: bytes
+    hint: str
+    """The first characters of the key, for people who look for the one they know."""
+    created_at: int
+    revoked_at: int | None = None

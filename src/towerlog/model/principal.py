@@ -1,0 +1,67 @@
+"""Who asks: organisations, users, keys, scopes. A `Principal` is made by the auth layer alone."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+_SHARD_BITS = 40
+
+
+def shard_key(org: int, number: int) -> int:
+    """A number that is unique in the whole store and sorts by organisation first: the key of runs and agents."""
+    return org << _SHARD_BITS | number
+
+
+def shard_bounds(org: int) -> tuple[int, int]:
+    """The smallest and the largest key of an organisation."""
+    return org << _SHARD_BITS, (org + 1 << _SHARD_BITS) - 1
+
+
+class Scope(enum.StrEnum):
+    """What a key may do; a key has a subset."""
+
+    INGEST = "ingest"
+    READ = "read"
+    CONTROL = "control"
+    WORKER = "worker"
+    ADMIN = "admin"
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """An authenticated caller. Every look-up in the store takes its `org`, never one from the request."""
+
+    org: int
+    """The organisation's number: the shard key of every table."""
+    org_id: str
+    user_id: str
+    key_id: str
+    scopes: frozenset[Scope]
+
+
+class Org(msgspec.Struct, frozen=True):
+    """An organisation: one log, one set of keys."""
+
+    org: int
+    org_id: str
+    name: str
+    created_at: int
+
+
+class User(msgspec.Struct, frozen=True):
+    """A member of an organisation."""
+
+    org: int
+    user_id: str
+    name: str
+    email: str | None
+    created_at: int
+
+
+class Counters(msgspec.Struct, gc=False):
+    """The last numbers that an organisation has given out. Not frozen: the writer counts on in place."""
+
+    position: int = 0
+    runs: int = 0
+    agents: int = 0

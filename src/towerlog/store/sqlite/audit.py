@@ -1,0 +1,195 @@
+"""What an audit reads from SQLite: every row with a look at its own columns, and the whole content store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import apsw
+import msgspec
+
+from towerlog.model.agent import AgentRow
+from towerlog.model.event import FEED_TYPES, FEED_TYPES_WHEN_SPENT
+from towerlog.model.lane import Lane, QueueState
+from towerlog.model.principal import shard_bounds
+from towerlog.model.run import RunRow
+from towerlog.model.thread import ThreadRow
+from towerlog.store.sqlite import rows
+from towerlog.store.sqlite.reads import marks, one, usage
+from towerlog.store.values import Content, Message, MetaList, Node, Rows
+
+T = TypeVar("T")
+FARTHEST_HOUR = 2**62
+MAX_FAULTS = 50
+
+_RUN = rows.RUN_COLUMNS.removesuffix(", doc")
+_LANE = rows.LANE_COLUMNS.removesuffix(", doc")
+_CHECKPOINT = "run, agent, step_index, org, thread_id, status, initial, position"
+
+
+def all_rows(db: apsw.Connection, org: int) -> Rows:
+    """Every projection row, read in one transaction."""
+    db.execute("BEGIN")
+    try:
+        return _all_rows(db, org)
+    finally:
+        db.execute("COMMIT")
+
+
+def _all_rows(db: apsw.Connection, org: int) -> Rows:
+    faults = _feed_faults(db, org)
+
+    def read(
+        table: str,
+        columns: str,
+        decode: Callable[[bytes], T],
+        values: Callable[[T], rows.Row],
+        heal: Callable[[T | None, list[Any]], T | None] = lambda row, _: row,
+        at: int = 0,
+    ) -> list[T]:
+        found = []
+        for *given, doc in db.execute(f"SELECT {columns}, doc FROM {table} WHERE org = ?", (org,)):
+            row, fault = _decoded(decode, doc)
+            if row is not None and tuple(given) != values(row)[: len(given)]:
+                fault = "its columns do not say what the row says"
+            if fault:
+                faults.append(f"{table} {given[at]}: {fault}")
+                row = heal(row, given)
+            if row is not None:
+                found.append(row)
+        return found
+
+    # A lane is state: it is held against its own columns and against its run.
+    lanes = read("lane", _LANE, rows.decode_lane, rows.lane_row)
+    # What people have registered is folded from nothing: it can only be held against its own columns.
+    read("persona", "org, persona_key, version", rows.decode_persona, rows.persona_row, at=1)
+    read("provider_route", "org, route_id, version", rows.decode_route, rows.route_row, at=1)
+    runs = read("run", _RUN, rows.decode_run, rows.run_indexed)
+    faults += _lane_faults(runs, lanes) + _key_faults(db, org) + _counter_faults(db, org)
+    return Rows(
+        position=one(db, "SELECT position FROM org WHERE org = ?", (org,)) or 0,
+        runs=runs,
+        threads=read("thread", "org, thread_id, created_at", rows.decode_thread, rows.thread_row, _same_thread, at=1),
+        agents=read("agent", "agent, org, agent_id, name", rows.decode_agent, rows.agent_row, _same_agent),
+        usage=usage(db, org, 0, FARTHEST_HOUR, None, None),
+        checkpoints=read("checkpoint", _CHECKPOINT, rows.decode_checkpoint, rows.checkpoint_row),
+        faults=faults,
+    )
+
+
+def _decoded(decode: Callable[[bytes], T], doc: bytes) -> tuple[T | None, str]:
+    """The row, or what is wrong with it: an audit of a damaged store goes on where any other reader gives up."""
+    try:
+        return decode(doc), ""
+    except (msgspec.MsgspecError, ValueError, TypeError) as error:
+        return None, f"cannot be read: {error}"
+
+
+def _same_agent(row: AgentRow | None, given: list[Any]) -> AgentRow:
+    """The agent that the columns name: an identity is no projection, and a rebuild must not lose it."""
+    agent, org, agent_id, name = given
+    if row is None:
+        return AgentRow(agent, org, agent_id, name, created_at=0)
+    return msgspec.structs.replace(row, agent=agent, org=org, agent_id=agent_id, name=name)
+
+
+def _same_thread(row: ThreadRow | None, given: list[Any]) -> ThreadRow:
+    """The thread that the columns name; its title is lost where the row cannot be read."""
+    org, thread_id, created_at = given
+    if row is None:
+        return ThreadRow(org, thread_id, created_at)
+    return msgspec.structs.replace(row, org=org, thread_id=thread_id, created_at=created_at)
+
+
+def _lane_faults(runs: list[RunRow], lanes: list[Lane]) -> list[str]:
+    """Runs for workers without a lane, lanes without a run, and lanes of ended runs that are not done."""
+    made = {row.run: row for row in runs if row.has_lane}
+    known = {lane.run for lane in lanes}
+    faults = [f"run {run}: was made for workers, and has no lane" for run in made if run not in known]
+    for lane in lanes:
+        row = made.get(lane.run)
+        if row is None:
+            faults.append(f"lane {lane.run}: there is no run that was made for workers")
+        elif row.is_terminal() and lane.state is not QueueState.DONE:
+            faults.append(f"lane {lane.run}: is {lane.state}, its run has ended")
+    return faults
+
+
+def _key_faults(db: apsw.Connection, org: int) -> list[str]:
+    """Keys that nobody has, or whose scopes nobody knows: who shows one is not let in."""
+    users = {row[0] for row in db.execute("SELECT user_id FROM user WHERE org = ?", (org,))}
+    faults = []
+    for row in db.execute(f"SELECT {rows.KEY_COLUMNS} FROM api_key WHERE org = ?", (org,)):
+        try:
+            key = rows.key_value(row)
+        except (ValueError, TypeError, AttributeError) as error:
+            faults.append(f"api_key {row[1]}: cannot be read: {error}")
+            continue
+        if key.user_id not in users:
+            faults.append(f"api_key {key.key_id}: its user is not there")
+    return faults
+
+
+def _counter_faults(db: apsw.Connection, org: int) -> list[str]:
+    """Counters that would give a number out twice."""
+    lowest, highest = shard_bounds(org)
+    faults = []
+    for counter, table, key in (("position", "event", "key"), ("runs", "run", "run"), ("agents", "agent", "agent")):
+        given = one(db, f"SELECT {counter} FROM org WHERE org = ?", (org,)) or 0
+        last = one(db, f"SELECT max({key}) FROM {table} WHERE {key} BETWEEN ? AND ?", (lowest, highest))
+        if last is not None and last - lowest > given:
+            faults.append(f"org {org}: has counted {given} {counter}, and {last - lowest} is taken")
+    return faults
+
+
+def _feed_faults(db: apsw.Connection, org: int) -> list[str]:
+    """Events whose place in an agent's feed is not the one that their type and agent give them.
+
+    Whether one of a type that shows only sometimes should have a place, its facts alone can say: here it may.
+    """
+    sure, maybe = sorted(FEED_TYPES - FEED_TYPES_WHEN_SPENT), sorted(FEED_TYPES_WHEN_SPENT)
+    sql = (
+        "SELECT key FROM event WHERE key BETWEEN ? AND ? AND feed IS NOT"
+        f" (CASE WHEN agent <> 0 AND type IN ({marks(len(sure))}) THEN agent"
+        f" WHEN feed IS NOT NULL AND agent <> 0 AND type IN ({marks(len(maybe))}) THEN agent END) LIMIT ?"
+    )
+    lowest, highest = shard_bounds(org)
+    found = db.execute(sql, (lowest, highest, *sure, *maybe, MAX_FAULTS))
+    return [f"position {row[0] - lowest}: its place in its agent's feed is wrong" for row in found]
+
+
+def content(db: apsw.Connection, org: int, kind: str, after: int, limit: int) -> list[tuple[int, Content]]:
+    """A page of the content store."""
+    table, columns, value = _CONTENT[kind]
+    # The unary plus keeps SQLite on the primary key: by its index each page would read and sort everything.
+    sql = f"SELECT {table}, {columns} FROM {table} WHERE +org = ? AND {table} > ? ORDER BY {table} LIMIT ?"
+    return [(row[0], value(org, row[1:])) for row in db.execute(sql, (org, after, limit))]
+
+
+def _message(org: int, row: rows.Row) -> Message:
+    key, packed, body = row
+    return Message(org, key, _unpacked(packed, body))
+
+
+def _node(org: int, row: rows.Row) -> Node:
+    return Node(org, *row)
+
+
+def _metas(org: int, row: rows.Row) -> MetaList:
+    key, parent, packed, body = row
+    return MetaList(org, key, parent, _unpacked(packed, body))
+
+
+def _unpacked(packed: int, body: bytes) -> bytes:
+    """The text; what cannot be unpacked is handed out as it is, and then does not fit its name."""
+    try:
+        return rows.unpack(body) if packed else body
+    except ValueError:
+        return body
+
+
+_CONTENT: dict[str, tuple[str, str, Callable[[int, Any], Content]]] = {
+    "messages": ("message", "key, packed, body", _message),
+    "nodes": ("node", "key, parent, message", _node),
+    "metas": ("meta_list", "key, parent, packed, body", _metas),
+}

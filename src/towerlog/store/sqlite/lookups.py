@@ -1,0 +1,171 @@
+"""What a unit of work asks SQLite before it plans: rows by reference, name and state, run in the writer's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+import apsw
+
+from towerlog.model.agent import AgentRow
+from towerlog.model.checkpoint import CheckpointRow
+from towerlog.model.event import Event, OpenRun, RunByForeignId, RunById, RunByTrace, RunRef
+from towerlog.model.key import Key
+from towerlog.model.lane import Lane
+from towerlog.model.principal import Counters
+from towerlog.model.run import RunRow
+from towerlog.model.thread import ThreadRow
+from towerlog.store.sqlite import rows
+from towerlog.store.sqlite.reads import marks, one, run_children
+from towerlog.store.values import StoredReply
+
+
+def counters(db: apsw.Connection, org: int) -> Counters:
+    """The numbers that an organisation has given out."""
+    for row in db.execute("SELECT position, runs, agents FROM org WHERE org = ?", (org,)):
+        return Counters(*row)
+    return Counters()
+
+
+def runs_by_ref(db: apsw.Connection, wanted: Sequence[tuple[int, RunRef]]) -> list[RunRow | None]:
+    """The run of each reference."""
+    found: list[RunRow | None] = []
+    for org, ref in wanted:
+        doc = _run_doc(db, org, ref)
+        found.append(None if doc is None else rows.decode_run(doc))
+    return found
+
+
+def _run_doc(db: apsw.Connection, org: int, ref: RunRef) -> bytes | None:
+    match ref:
+        case RunById(run_id):
+            doc = one(db, "SELECT doc FROM run WHERE org = ? AND run_id = ?", (org, run_id))
+        case RunByForeignId(foreign_id, _):
+            sql = "SELECT doc FROM run WHERE org = ? AND foreign_id = ? ORDER BY run DESC LIMIT 1"
+            doc = one(db, sql, (org, foreign_id))
+            if doc is None:
+                # An agent that was started for one of our runs may report under that run's own id.
+                own = foreign_id.partition(":")[2].lower()
+                doc = one(db, "SELECT doc FROM run WHERE org = ? AND run_id = ?", (org, own))
+        case RunByTrace(thread_id, trace_id, _):
+            sql = "SELECT doc FROM run WHERE org = ? AND trace_id = ? AND thread_id = ? ORDER BY run DESC LIMIT 1"
+            doc = one(db, sql, (org, trace_id, thread_id))
+        case OpenRun(thread_id, _):
+            doc = _open_run_doc(db, org, thread_id)
+        case _:
+            assert_never(ref)
+    return None if doc is None else bytes(doc)
+
+
+def _open_run_doc(db: apsw.Connection, org: int, thread_id: str) -> bytes | None:
+    doc = one(db, "SELECT doc FROM thread WHERE org = ? AND thread_id = ?", (org, thread_id))
+    if doc is None:
+        return None
+    thread = rows.decode_thread(doc)
+    number = thread.open_runs[-1] if thread.open_runs else thread.newest_run
+    found: bytes | None = one(db, "SELECT doc FROM run WHERE run = ? AND org = ?", (number, org))
+    return found
+
+
+def run_descendants(db: apsw.Connection, org: int, run: RunRow, limit: int) -> list[RunRow]:
+    """Open runs below this one, level by level; a loop of parents ends where it closes."""
+    found: dict[int, RunRow] = {}
+    level = [run]
+    while level and len(found) < limit:
+        children = [child for row in level for child in run_children(db, org, row, limit - len(found))]
+        level = [row for row in children if row.run not in found and row.run != run.run]
+        found |= {row.run: row for row in level}
+    return [row for row in found.values() if not row.is_terminal()]
+
+
+def threads_by_id(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], ThreadRow]:
+    """Threads by (org, thread id)."""
+    found = ((key, one(db, "SELECT doc FROM thread WHERE org = ? AND thread_id = ?", key)) for key in wanted)
+    return {key: rows.decode_thread(doc) for key, doc in found if doc is not None}
+
+
+def agents_by_name(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], AgentRow]:
+    """Agents by (org, name)."""
+    found = ((key, one(db, "SELECT doc FROM agent WHERE org = ? AND name = ?", key)) for key in wanted)
+    return {key: rows.decode_agent(doc) for key, doc in found if doc is not None}
+
+
+def events_by_id(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Event]:
+    """Events by (run, event id)."""
+    sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE run = ? AND event_id = ?"
+    found: dict[tuple[int, str], Event] = {}
+    for key in wanted:
+        for row in db.execute(sql, key):
+            found[key] = rows.event_value(row)
+    return found
+
+
+def checkpoint_row(db: apsw.Connection, run: int, agent: str, step_index: int) -> CheckpointRow | None:
+    """One checkpoint row."""
+    sql = "SELECT doc FROM checkpoint WHERE run = ? AND agent = ? AND step_index = ?"
+    doc = one(db, sql, (run, agent, step_index))
+    return None if doc is None else rows.decode_checkpoint(doc)
+
+
+def checkpoints_of_trace(db: apsw.Connection, org: int, trace_id: str, step_index: int) -> list[CheckpointRow]:
+    """The checkpoints of a step, newest run first, newest position first."""
+    sql = (
+        "SELECT checkpoint.doc FROM run JOIN checkpoint USING (run)"
+        " WHERE run.org = ? AND run.trace_id = ? AND checkpoint.step_index = ?"
+        " ORDER BY run DESC, checkpoint.position DESC LIMIT 100"
+    )
+    return [rows.decode_checkpoint(row[0]) for row in db.execute(sql, (org, trace_id, step_index))]
+
+
+def nodes_known(db: apsw.Connection, org: int, keys: Sequence[bytes]) -> set[bytes]:
+    """Which of these history nodes are stored."""
+    sql = "SELECT 1 FROM node WHERE org = ? AND key = ?"
+    return {key for key in keys if one(db, sql, (org, key)) is not None}
+
+
+def metas_known(db: apsw.Connection, org: int, keys: Sequence[bytes]) -> set[bytes]:
+    """Which of these meta lists are stored."""
+    sql = "SELECT 1 FROM meta_list WHERE org = ? AND key = ?"
+    return {key for key in keys if one(db, sql, (org, key)) is not None}
+
+
+def lanes_of_runs(db: apsw.Connection, runs: Sequence[int]) -> dict[int, Lane]:
+    """Lanes by run number."""
+    found = db.execute(f"SELECT run, doc FROM lane WHERE run IN ({marks(len(runs))})", tuple(runs))
+    return {row[0]: rows.decode_lane(row[1]) for row in found}
+
+
+def lanes_expired(db: apsw.Connection, now_ms: int, limit: int) -> list[Lane]:
+    """Held lanes whose lease ran out, oldest deadline first."""
+    sql = "SELECT doc FROM lane WHERE state = 'held' AND expires_at <= ? ORDER BY expires_at LIMIT ?"
+    return [rows.decode_lane(row[0]) for row in db.execute(sql, (now_ms, limit))]
+
+
+def runs_cancelling(db: apsw.Connection, after: tuple[int, int], limit: int) -> list[RunRow]:
+    """Runs that are being cancelled, by the time of the request."""
+    named = "status = 'cancelling' AND (cancel_requested_at, run) > (?, ?)"
+    sql = f"SELECT doc FROM run WHERE {named} ORDER BY cancel_requested_at, run LIMIT ?"
+    return [rows.decode_run(row[0]) for row in db.execute(sql, (*after, limit))]
+
+
+def runs_unheard(db: apsw.Connection, noted: bool, before_ms: int, after: tuple[int, int], limit: int) -> list[RunRow]:
+    """Watched runs that may have been silent since before this time, the longest silent first."""
+    named = "quiet = ? AND watched_at <= ? AND (watched_at, run) > (?, ?)"
+    sql = f"SELECT doc FROM run WHERE {named} ORDER BY watched_at, run LIMIT ?"
+    return [rows.decode_run(row[0]) for row in db.execute(sql, (int(noted), before_ms, *after, limit))]
+
+
+def stored_reply(db: apsw.Connection, org: int, name: str) -> StoredReply | None:
+    """The stored reply of an Idempotency-Key."""
+    sql = f"SELECT {rows.REPLY_COLUMNS} FROM reply WHERE org = ? AND name = ?"
+    for row in db.execute(sql, (org, name)):
+        return StoredReply(*row)
+    return None
+
+
+def key_by_id(db: apsw.Connection, org: int, key_id: str) -> Key | None:
+    """One API key."""
+    sql = f"SELECT {rows.KEY_COLUMNS} FROM api_key WHERE org = ? AND key_id = ?"
+    for row in db.execute(sql, (org, key_id)):
+        return rows.key_value(row)
+    return None

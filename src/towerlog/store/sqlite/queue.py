@@ -1,0 +1,108 @@
+"""How SQLite finds the lane that a worker may claim, among any number that it may not.
+
+A run's labels must all be among the worker's. The queue is walked by an index from one set of labels to the next, not
+from lane to lane. A set's name is that of its labels, one after the other, so that the names make a tree: where the
+worker lacks a label, everything below it is jumped over at once. So a claim costs what the sets cost that the worker
+has the first labels of, however many others are queued.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Mapping
+
+import apsw
+
+from towerlog.model.lane import Lane
+from towerlog.store.sqlite import rows
+from towerlog.store.sqlite.reads import one
+
+_BEFORE_DIGITS, _BEHIND_DIGITS = "!", "~"
+"""Sort before and behind every digit: behind a set but before those that begin like it, and behind all of those."""
+
+
+def lane_claimable(
+    db: apsw.Connection,
+    org: int,
+    agents: Collection[str] | None,
+    labels: Mapping[str, str],
+    now_ms: int,
+    taken: Collection[int],
+) -> Lane | None:
+    """The oldest queued lane that fits and is not `taken`; where there is none, the oldest held one that ran out."""
+    heads: list[Lane] = []
+    for agent in [None] if agents is None else sorted(set(agents)):
+        heads += _heads(db, org, agent, labels, taken)
+    if heads:
+        return min(heads, key=lambda lane: lane.place)
+    return _ran_out(db, org, agents, labels, now_ms, taken)
+
+
+def _heads(
+    db: apsw.Connection, org: int, agent: str | None, labels: Mapping[str, str], taken: Collection[int]
+) -> Iterator[Lane]:
+    """The oldest free lane of each set of labels that the worker has."""
+    where = "org = ? AND state = 'queued'" + ("" if agent is None else " AND agent = ?")
+    values: tuple[object, ...] = (org,) if agent is None else (org, agent)
+    wanted = rows.label_digests(labels)
+    at: str | None = ""
+    while at is not None:
+        sql = f"SELECT label_set FROM lane WHERE {where} AND label_set >= ? ORDER BY label_set LIMIT 1"
+        label_set = one(db, sql, (*values, at))
+        if label_set is None:
+            return
+        at = _jump(label_set, wanted)
+        if at == label_set + _BEFORE_DIGITS:
+            yield from _oldest(db, where, (*values, label_set), labels, taken)
+
+
+def _jump(label_set: str, wanted: list[str]) -> str | None:
+    """Where to look next: behind this set if all its labels are wanted, else behind all that share the first wrong one.
+
+    None when nothing that is wanted lies behind.
+    """
+    for start in range(0, len(label_set), rows.LABEL_DIGITS):
+        digest = label_set[start : start + rows.LABEL_DIGITS]
+        at = bisect_left(wanted, digest)
+        if at < len(wanted) and wanted[at] == digest:
+            continue
+        if at < len(wanted):
+            return label_set[:start] + wanted[at]
+        return label_set[:start] + _BEHIND_DIGITS if start else None
+    return label_set + _BEFORE_DIGITS
+
+
+def _oldest(
+    db: apsw.Connection,
+    where: str,
+    values: tuple[object, ...],
+    labels: Mapping[str, str],
+    taken: Collection[int],
+) -> Iterator[Lane]:
+    sql = f"SELECT run, doc FROM lane WHERE {where} AND label_set = ? ORDER BY place"
+    for run, doc in db.execute(sql, values):
+        if run in taken:
+            continue
+        lane = rows.decode_lane(doc)
+        # The digests are short: two sets may share a name, though nobody will ever see it.
+        if lane.may_be_taken_by(None, labels):
+            yield lane
+            return
+
+
+def _ran_out(
+    db: apsw.Connection,
+    org: int,
+    agents: Collection[str] | None,
+    labels: Mapping[str, str],
+    now_ms: int,
+    taken: Collection[int],
+) -> Lane | None:
+    # Few: the sweep takes what ran out once a second.
+    sql = "SELECT run, doc FROM lane WHERE state = 'held' AND expires_at <= ? AND +org = ? ORDER BY place"
+    served = None if agents is None else tuple(agents)
+    for run, doc in db.execute(sql, (now_ms, org)):
+        lane = rows.decode_lane(doc)
+        if run not in taken and lane.may_be_taken_by(served, labels):
+            return lane
+    return None

@@ -1,0 +1,270 @@
+"""SQLite rows to values and back. No SQL statements beyond column lists, no I/O."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import zstandard
+
+from towerlog.model.agent import AgentRow
+from towerlog.model.checkpoint import CheckpointRow
+from towerlog.model.event import Event, EventType, has_feed_place
+from towerlog.model.facts import NO_FACTS, Facts
+from towerlog.model.key import Key
+from towerlog.model.lane import Lane
+from towerlog.model.persona import Persona, ProviderRoute
+from towerlog.model.principal import Org, Scope, shard_key
+from towerlog.model.run import RunRow
+from towerlog.model.thread import ThreadRow
+from towerlog.model.usage import Usage, UsageRow
+from towerlog.store.values import Quarantined
+
+Row = tuple[Any, ...]
+
+PACK_EVENTS_ABOVE = 2048
+PACK_MESSAGES_ABOVE = 512
+"""Bodies longer than this many bytes are compressed (zstd)."""
+
+LABEL_DIGITS = 12
+
+LATE, FUTURE, PACKED = 1, 2, 4
+
+EVENT_COLUMNS = (
+    "key, run, seq, type, recorded_at, occurred_at, dialect, event_id, agent, feed, flags, facts, data, hash"
+)
+KEY_COLUMNS = "org, key_id, user_id, name, scopes, digest, hint, created_at, revoked_at"
+RUN_COLUMNS = (
+    "run, org, run_id, thread_id, trace_id, foreign_id, agent, status, model, persona_id, parent_key, created_at,"
+    " cancel_requested_at, quiet, watched_at, doc"
+)
+LANE_COLUMNS = "run, org, state, agent, label_set, place, queued_at, expires_at, doc"
+REPLY_COLUMNS = "org, name, digest, status, body, created_at, run, lease_epoch"
+USAGE_FIGURES = Usage.__struct_fields__
+
+_encode = msgspec.json.Encoder().encode
+_TYPES = {member.value: member for member in EventType}
+_ORG_MASK = (1 << 40) - 1
+
+decode_run = msgspec.json.Decoder(RunRow).decode
+decode_thread = msgspec.json.Decoder(ThreadRow).decode
+decode_agent = msgspec.json.Decoder(AgentRow).decode
+decode_lane = msgspec.json.Decoder(Lane).decode
+decode_checkpoint = msgspec.json.Decoder(CheckpointRow).decode
+decode_persona = msgspec.json.Decoder(Persona).decode
+decode_route = msgspec.json.Decoder(ProviderRoute).decode
+decode_quarantined = msgspec.json.Decoder(Quarantined).decode
+_decode_facts = msgspec.json.Decoder(Facts).decode
+
+
+def pack(body: bytes) -> bytes:
+    """Compressed bytes; the frame holds its own decoded size."""
+    return zstandard.ZstdCompressor(level=3).compress(body)
+
+
+def unpack(body: bytes) -> bytes:
+    """What `pack` was given. Raises ValueError for anything else."""
+    try:
+        return zstandard.ZstdDecompressor().decompress(body)
+    except zstandard.ZstdError as error:
+        raise ValueError(f"a compressed body is damaged: {error}") from error
+
+
+def event_row(event: Event) -> Row:
+    """Values for EVENT_COLUMNS."""
+    data, flags = event.data, LATE * event.late | FUTURE * event.future
+    if len(data) > PACK_EVENTS_ABOVE:
+        data, flags = pack(data), flags | PACKED
+    return (
+        shard_key(event.org, event.position),
+        event.run,
+        event.seq,
+        event.type,
+        event.recorded_at,
+        event.occurred_at,
+        event.dialect,
+        event.event_id,
+        event.agent,
+        event.agent if event.agent and has_feed_place(event) else None,
+        flags,
+        event.facts_json or None,
+        data,
+        event.hash,
+    )
+
+
+def event_value(row: Row) -> Event:
+    """An event from EVENT_COLUMNS."""
+    (key, run, seq, kind, recorded_at, occurred_at, dialect, event_id, agent, _, flags, facts, data, digest) = row
+    return Event(
+        org=key >> 40,
+        position=key & _ORG_MASK,
+        run=run,
+        seq=seq,
+        type=_TYPES[kind],
+        recorded_at=recorded_at,
+        data=unpack(data) if flags & PACKED else data,
+        facts=_decode_facts(facts) if facts else NO_FACTS,
+        facts_json=facts or b"",
+        dialect=dialect,
+        occurred_at=occurred_at,
+        event_id=event_id,
+        agent=agent,
+        late=bool(flags & LATE),
+        future=bool(flags & FUTURE),
+        hash=digest,
+    )
+
+
+def run_indexed(row: RunRow) -> Row:
+    """The part of a run that stands in columns of its own, because something looks it up."""
+    return (
+        row.run,
+        row.org,
+        row.run_id,
+        row.thread_id,
+        row.trace_id,
+        row.foreign_id,
+        row.agent,
+        row.status,
+        row.model,
+        row.persona_id,
+        row.parent_key,
+        row.created_at,
+        row.cancel_requested_at,
+        int(not row.silence_matters()),
+        row.watched_at if row.is_watched() else None,
+    )
+
+
+def run_doc(row: RunRow) -> bytes:
+    """The whole run as JSON."""
+    return _encode(row)
+
+
+def thread_row(row: ThreadRow) -> Row:
+    """(org, thread_id, created_at, doc)."""
+    return (row.org, row.thread_id, row.created_at, _encode(row))
+
+
+def agent_row(row: AgentRow) -> Row:
+    """(agent, org, agent_id, name, doc)."""
+    return (row.agent, row.org, row.agent_id, row.name, _encode(row))
+
+
+def lane_row(lane: Lane) -> Row:
+    """Values for LANE_COLUMNS."""
+    return (
+        lane.run,
+        lane.org,
+        lane.state,
+        lane.agent,
+        label_set(lane.labels),
+        lane.place,
+        lane.queued_at,
+        lane.expires_at,
+        _encode(lane),
+    )
+
+
+def label_set(labels: Mapping[str, str]) -> str:
+    """A name of a set of labels: the digests of all its labels, in their order; '' for none."""
+    return "".join(label_digests(labels))
+
+
+def label_digests(labels: Mapping[str, str]) -> list[str]:
+    """A name of each label, LABEL_DIGITS characters long, in order."""
+    return sorted(hashlib.sha256(_encode(pair)).hexdigest()[:LABEL_DIGITS] for pair in labels.items())
+
+
+def persona_row(persona: Persona) -> Row:
+    """(org, persona_key, version, doc)."""
+    return (persona.org, persona.persona_key, persona.version, _encode(persona))
+
+
+def route_row(route: ProviderRoute) -> Row:
+    """(org, route_id, version, doc)."""
+    return (route.org, route.route_id, route.version, _encode(route))
+
+
+def persona_value(row: Row) -> Persona:
+    """A persona from (number, doc)."""
+    return msgspec.structs.replace(decode_persona(row[1]), number=row[0])
+
+
+def route_value(row: Row) -> ProviderRoute:
+    """A route from (number, doc)."""
+    return msgspec.structs.replace(decode_route(row[1]), number=row[0])
+
+
+def checkpoint_row(row: CheckpointRow) -> Row:
+    """(run, agent, step_index, org, thread_id, status, initial, position, doc)."""
+    return (
+        row.run,
+        row.agent,
+        row.step_index,
+        row.org,
+        row.thread_id,
+        row.status,
+        int(row.initial),
+        row.position,
+        _encode(row),
+    )
+
+
+def quarantine_row(item: Quarantined) -> Row:
+    """(run, name, doc): the name is the same for what is sent again."""
+    sent = (item.worker_id, item.lease_epoch, item.type, item.name, item.event_id)
+    name = hashlib.sha256(_encode(sent) + item.data).digest()[:16]
+    return (item.run, name, _encode(item))
+
+
+def usage_row(row: UsageRow) -> Row:
+    """Key, counts and figures, in the table's order."""
+    figures = tuple(getattr(row.usage, name) for name in USAGE_FIGURES)
+    return (
+        row.org,
+        row.hour,
+        row.agent,
+        row.model,
+        row.status,
+        row.events,
+        row.runs_started,
+        row.runs_ended,
+        *figures,
+    )
+
+
+def usage_value(row: Row) -> UsageRow:
+    """A roll-up cell from its row."""
+    org, hour, agent, model, status, events, runs_started, runs_ended = row[:8]
+    return UsageRow(org, hour, agent, model, status, events, runs_started, runs_ended, Usage(*row[8:]))
+
+
+def key_row(key: Key) -> Row:
+    """Values for KEY_COLUMNS."""
+    return (
+        key.org,
+        key.key_id,
+        key.user_id,
+        key.name,
+        ",".join(key.scopes),
+        key.digest,
+        key.hint,
+        key.created_at,
+        key.revoked_at,
+    )
+
+
+def key_value(row: Row) -> Key:
+    """A key from KEY_COLUMNS."""
+    org, key_id, user_id, name, scopes, digest, hint, created_at, revoked_at = row
+    parsed = tuple(Scope(word) for word in scopes.split(",") if word)
+    return Key(org, key_id, user_id, name, parsed, digest, hint, created_at, revoked_at)
+
+
+def org_value(row: Row) -> Org:
+    """An organisation from (org, org_id, name, created_at)."""
+    return Org(*row)

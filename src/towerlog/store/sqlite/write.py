@@ -1,0 +1,213 @@
+"""What is written to SQLite: one `Changes` in one transaction, and the few rows that are written on their own."""
+
+from __future__ import annotations
+
+import apsw
+import msgspec
+
+from towerlog.model.key import Key
+from towerlog.model.lane import Lane
+from towerlog.model.principal import Org, User
+from towerlog.model.usage import LARGEST_SUM
+from towerlog.store.sqlite import rows
+from towerlog.store.values import MAX_QUARANTINED, Changes, RunChange
+
+_EVENT = f"INSERT INTO event ({rows.EVENT_COLUMNS}) VALUES ({', '.join('?' * 14)})"
+_RUN_NEW = f"INSERT INTO run ({rows.RUN_COLUMNS}) VALUES ({', '.join('?' * 16)})"
+_RUN_MOVED = (
+    "UPDATE run SET foreign_id = ?6, agent = ?7, status = ?8, model = ?9, persona_id = ?10, parent_key = ?11,"
+    " cancel_requested_at = ?13, quiet = ?14, watched_at = ?15, doc = ?16 WHERE run = ?1"
+    " AND org = ?2 AND run_id = ?3 AND thread_id = ?4 AND trace_id = ?5 AND created_at = ?12"
+)
+_RUN_TOUCHED = "UPDATE run SET doc = ?2 WHERE run = ?1"
+_THREAD = (
+    "INSERT INTO thread (org, thread_id, created_at, doc) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (org, thread_id) DO UPDATE SET doc = excluded.doc"
+)
+_AGENT = (
+    "INSERT INTO agent (agent, org, agent_id, name, doc) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (agent) DO UPDATE SET doc = excluded.doc"
+)
+_LANE = (
+    f"INSERT INTO lane ({rows.LANE_COLUMNS}) VALUES ({', '.join('?' * 9)})"
+    " ON CONFLICT (run) DO UPDATE SET state = excluded.state, place = excluded.place,"
+    " queued_at = excluded.queued_at, expires_at = excluded.expires_at, doc = excluded.doc"
+)
+_PERSONA = "INSERT INTO persona (org, persona_key, version, doc) VALUES (?, ?, ?, ?)"
+_ROUTE = "INSERT INTO provider_route (org, route_id, version, doc) VALUES (?, ?, ?, ?)"
+_CHECKPOINT = (
+    "INSERT INTO checkpoint (run, agent, step_index, org, thread_id, status, initial, position, doc)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run, agent, step_index) DO UPDATE SET status = excluded.status,"
+    " initial = excluded.initial, position = excluded.position, doc = excluded.doc"
+)
+_SUMS = ("events", "runs_started", "runs_ended")
+_USAGE = (
+    f"INSERT INTO usage VALUES ({', '.join('?' * 15)}) ON CONFLICT (org, hour, agent, model, status) DO UPDATE SET "
+    + ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)
+    + ", "
+    # Unknown + unknown stays unknown; unknown + a figure is the figure. Past 64 bits SQLite would go on in floats.
+    + ", ".join(
+        f"{name} = coalesce(CAST(max(-{LARGEST_SUM}, min({name} + excluded.{name}, {LARGEST_SUM})) AS INTEGER),"
+        f" {name}, excluded.{name})"
+        for name in rows.USAGE_FIGURES
+    )
+)
+_MESSAGE = "INSERT OR IGNORE INTO message (org, key, packed, body) VALUES (?, ?, ?, ?)"
+_NODE = "INSERT OR IGNORE INTO node (org, key, parent, message) VALUES (?, ?, ?, ?)"
+_METAS = "INSERT OR IGNORE INTO meta_list (org, key, parent, packed, body) VALUES (?, ?, ?, ?, ?)"
+# A worker that does not hear its 409 sends the same again: kept once, and never more than a bound of one run.
+_QUARANTINE = (
+    "INSERT OR IGNORE INTO quarantine (run, name, doc) SELECT ?1, ?2, ?3"
+    f" WHERE (SELECT count(*) FROM quarantine WHERE run = ?1) < {MAX_QUARANTINED}"
+)
+_REPLY = f"INSERT OR REPLACE INTO reply ({rows.REPLY_COLUMNS}) VALUES ({', '.join('?' * 8)})"
+# Not "or replace": a digest that is there already belongs to somebody else's key, which must not go.
+_KEY = (
+    f"INSERT INTO api_key ({rows.KEY_COLUMNS}) VALUES ({', '.join('?' * 9)}) ON CONFLICT (org, key_id)"
+    " DO UPDATE SET name = excluded.name, scopes = excluded.scopes, revoked_at = excluded.revoked_at"
+)
+_COUNTERS = "UPDATE org SET position = ?, runs = ?, agents = ? WHERE org = ?"
+_USER = "INSERT INTO user (org, user_id, name, email, created_at) VALUES (?, ?, ?, ?, ?)"
+
+
+def write_changes(db: apsw.Connection, changes: Changes) -> None:
+    """All of it in one transaction; rolls back and raises apsw.Error when any of it fails."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if changes.replaces is not None:
+            _drop_projections(db, changes.replaces)
+        _write_content(db, changes)
+        db.executemany(_EVENT, map(rows.event_row, changes.events))
+        _write_runs(db, list(changes.runs.values()))
+        _write_projections(db, changes)
+        _write_state(db, changes)
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _write_content(db: apsw.Connection, changes: Changes) -> None:
+    if changes.messages:
+        db.executemany(_MESSAGE, ((m.org, m.key, *_packed(m.body)) for m in changes.messages))
+    if changes.nodes:
+        db.executemany(_NODE, ((n.org, n.key, n.parent, n.message) for n in changes.nodes))
+    if changes.metas:
+        db.executemany(_METAS, ((m.org, m.key, m.parent, *_packed(m.body)) for m in changes.metas))
+
+
+def _packed(body: bytes) -> tuple[int, bytes]:
+    packed = len(body) > rows.PACK_MESSAGES_ABOVE
+    return int(packed), rows.pack(body) if packed else body
+
+
+def _write_runs(db: apsw.Connection, changed: list[RunChange]) -> None:
+    new, moved, touched = [], [], []
+    for change in changed:
+        after = change.after
+        if change.before is None:
+            new.append((*rows.run_indexed(after), rows.run_doc(after)))
+        elif _stands_where_it_stood(change.before, change.after):
+            # Most events move no indexed column: leave the indexes alone.
+            touched.append((after.run, rows.run_doc(after)))
+        else:
+            moved.append((*rows.run_indexed(after), rows.run_doc(after)))
+    for sql, values in ((_RUN_NEW, new), (_RUN_MOVED, moved), (_RUN_TOUCHED, touched)):
+        if values:
+            db.executemany(sql, values)
+
+
+def _stands_where_it_stood(before: object, after: object) -> bool:
+    return all(getattr(before, name) == getattr(after, name) for name in _MOVING)
+
+
+_MOVING = (
+    "foreign_id",
+    "agent",
+    "status",
+    "model",
+    "persona_id",
+    "parent_key",
+    "cancel_requested_at",
+    # What the two columns of the watch are made of.
+    "watched_at",
+    "silent_at",
+    "lease_epoch",
+    "idle",
+    "implicit",
+    "has_beats",
+)
+
+
+def _write_projections(db: apsw.Connection, changes: Changes) -> None:
+    if changes.threads:
+        db.executemany(_THREAD, map(rows.thread_row, changes.threads.values()))
+    if changes.agents:
+        db.executemany(_AGENT, map(rows.agent_row, changes.agents.values()))
+    if changes.usage:
+        db.executemany(_USAGE, map(rows.usage_row, changes.usage.values()))
+    if changes.checkpoints:
+        db.executemany(_CHECKPOINT, map(rows.checkpoint_row, changes.checkpoints.values()))
+
+
+def _write_state(db: apsw.Connection, changes: Changes) -> None:
+    if changes.lanes:
+        db.executemany(_LANE, map(rows.lane_row, changes.lanes.values()))
+    if changes.quarantined:
+        db.executemany(_QUARANTINE, map(rows.quarantine_row, changes.quarantined))
+    if changes.replies:
+        db.executemany(_REPLY, map(msgspec.structs.astuple, changes.replies))
+    if changes.keys:
+        db.executemany(_KEY, map(rows.key_row, changes.keys))
+    if changes.personas:
+        db.executemany(_PERSONA, map(rows.persona_row, changes.personas))
+    if changes.routes:
+        db.executemany(_ROUTE, map(rows.route_row, changes.routes))
+    if changes.counters:
+        counted = ((c.position, c.runs, c.agents, org) for org, c in changes.counters.items())
+        db.executemany(_COUNTERS, counted)
+
+
+def write_org(db: apsw.Connection, org: Org, user: User, key: Key) -> int:
+    """A new organisation with its first user and key; returns its number."""
+    with db:
+        db.execute(
+            "INSERT INTO org (org_id, name, created_at) VALUES (?, ?, ?)", (org.org_id, org.name, org.created_at)
+        )
+        number = db.last_insert_rowid()
+        db.execute(_USER, (number, user.user_id, user.name, user.email, user.created_at))
+        db.execute(_KEY, (number, *rows.key_row(key)[1:]))
+    return int(number)
+
+
+def write_key(db: apsw.Connection, key: Key) -> None:
+    """One key, new or changed."""
+    db.execute(_KEY, rows.key_row(key))
+
+
+def refresh_leases(db: apsw.Connection, now_ms: int) -> None:
+    """After a restart every running lease gets one full new length: late by at most one lease, never early."""
+    with db:
+        held = [rows.decode_lane(row[0]) for row in db.execute("SELECT doc FROM lane WHERE state = 'held'")]
+        fresh = [_refreshed(lane, now_ms) for lane in held]
+        db.executemany(_LANE, map(rows.lane_row, fresh))
+
+
+def _refreshed(lane: Lane, now_ms: int) -> Lane:
+    return msgspec.structs.replace(lane, expires_at=now_ms + lane.lease_ms)
+
+
+def drop_old_replies(db: apsw.Connection, before_ms: int) -> None:
+    """Forgets the replies of Idempotency-Keys older than this."""
+    db.execute("DELETE FROM reply WHERE created_at < ?", (before_ms,))
+
+
+def trim_run(db: apsw.Connection, run_number: int, before_seq: int) -> None:
+    """Drops a run's events below a seq; what is left keeps its seq."""
+    db.execute("DELETE FROM event WHERE run = ? AND seq < ?", (run_number, before_seq))
+
+
+def _drop_projections(db: apsw.Connection, org: int) -> None:
+    for table in ("run", "thread", "agent", "usage", "checkpoint"):
+        db.execute(f"DELETE FROM {table} WHERE org = ?", (org,))

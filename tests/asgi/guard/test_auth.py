@@ -1,0 +1,179 @@
+"""Keys: recognised, remembered for two seconds, all refusals alike, open streams stopped when theirs is revoked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.asgi.conversation import HandClock
+from towerlog.asgi.guard import auth
+from towerlog.asgi.guard.auth import Authenticator
+from towerlog.errors import StorageFailed, Unauthenticated
+from towerlog.model.key import Key, digest_of
+from towerlog.model.principal import Principal, Scope
+from towerlog.store.values import KeyFound
+
+TEXT = "tl_live_" + "a" * 47
+
+
+class Keys:
+    """A store of keys that counts the questions."""
+
+    def __init__(self) -> None:
+        self.rows: dict[bytes, KeyFound] = {}
+        self.asked = 0
+        self.is_broken = False
+
+    def put(self, text: str, key_id: str = "k", revoked_at: int | None = None) -> None:
+        key = Key(7, key_id, "u", "n", (Scope.READ,), digest_of(text), "hint", 0, revoked_at)
+        self.rows[key.digest] = KeyFound(key, "org")
+
+    async def key_by_digest(self, digest: bytes) -> KeyFound | None:
+        self.asked += 1
+        if self.is_broken:
+            raise StorageFailed
+        return self.rows.get(digest)
+
+
+@pytest.fixture
+def keys() -> Keys:
+    made = Keys()
+    made.put(TEXT)
+    return made
+
+
+@pytest.fixture
+def door(keys: Keys, clock: HandClock) -> Authenticator:
+    return Authenticator(keys, clock)
+
+
+def bearer(text: str = TEXT) -> dict[bytes, bytes]:
+    return {b"authorization": b"Bearer " + text.encode("latin-1")}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {b"authorization": b"Bearer " + TEXT.encode()},
+        {b"authorization": b"bearer " + TEXT.encode()},
+        {b"authorization": b"BEARER   " + TEXT.encode() + b" "},
+        {b"x-api-key": TEXT.encode()},
+        {b"x-api-key": b"nobody", b"authorization": b"Bearer " + TEXT.encode()},
+    ],
+)
+async def test_a_key_is_its_principal(door: Authenticator, headers: dict[bytes, bytes]) -> None:
+    assert await door.authenticate(headers, 0) == Principal(7, "org", "u", "k", frozenset({Scope.READ}))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"Bearer nobody", b"Bearer ", b"Bearer", b"Basic " + TEXT.encode(), TEXT.encode(), b"Bearer a b", b"\xff\xff",
+     b"Bearer " + b"x" * 5000, b"Bearer " + TEXT.upper().encode()],
+)  # fmt: skip
+async def test_all_refusals_cost_one_question_and_say_the_same(door: Authenticator, keys: Keys, value: bytes) -> None:
+    with pytest.raises(Unauthenticated) as caught:
+        await door.authenticate({b"authorization": value}, 0)
+    assert keys.asked == 1
+    assert caught.value.message == Unauthenticated().message
+
+
+async def test_a_revoked_key_is_an_unknown_key(door: Authenticator, keys: Keys) -> None:
+    keys.put(TEXT, revoked_at=1)
+    with pytest.raises(Unauthenticated):
+        await door.authenticate(bearer(), 0)
+    with pytest.raises(Unauthenticated):
+        await door.authenticate({}, 0)
+
+
+async def test_a_caller_is_remembered_for_two_seconds(door: Authenticator, keys: Keys) -> None:
+    assert door.recall(bearer(), 0) is None
+    first = await door.authenticate(bearer(), 0)
+    assert door.recall(bearer(), 1999) is first
+    assert door.recall({b"x-api-key": TEXT.encode()}, 1999) is first
+    assert door.recall(bearer(), 2000) is None
+    keys.put(TEXT, revoked_at=1)
+    with pytest.raises(Unauthenticated):
+        await door.authenticate(bearer(), 2000)
+    assert door.recall(bearer(), 1999) is None, "and is forgotten at once"
+
+
+async def test_the_memory_is_bounded(door: Authenticator, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "REMEMBERED_MAX", 3)
+    for n in range(5):
+        keys.put(f"key{n}", key_id=f"k{n}")
+        await door.authenticate(bearer(f"key{n}"), 0)
+    assert [door.recall(bearer(f"key{n}"), 0) is not None for n in range(5)] == [False, False, True, True, True]
+
+
+async def test_nothing_is_remembered_of_strangers(door: Authenticator) -> None:
+    await door.authenticate(bearer(), 0)
+    for n in range(50):
+        with pytest.raises(Unauthenticated):
+            await door.authenticate(bearer(f"nobody{n}"), 0)
+        assert door.recall(bearer(f"nobody{n}"), 0) is None
+    assert door.recall(bearer(), 0) is not None
+
+
+class Watched:
+    def __init__(self) -> None:
+        self.stopped = 0
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+async def watched(door: Authenticator, keys: Keys, text: str, count: int) -> tuple[Principal, list[Watched]]:
+    principal = await door.authenticate(bearer(text), 0)
+    streams = [Watched() for _ in range(count)]
+    for stream in streams:
+        door.watch(principal, stream.stop)
+    return principal, streams
+
+
+async def test_open_streams_are_asked_for_once_a_key_every_two_seconds(door: Authenticator, keys: Keys) -> None:
+    keys.put("other", key_id="other")
+    await watched(door, keys, TEXT, 5)
+    await watched(door, keys, "other", 5)
+    keys.asked = 0
+    await door.tick(2000)
+    assert keys.asked == 2
+    await door.tick(3000)
+    assert keys.asked == 2, "not twice in two seconds"
+    await door.tick(4000)
+    assert keys.asked == 4
+
+
+async def test_a_revoked_keys_streams_are_stopped_and_no_others(door: Authenticator, keys: Keys) -> None:
+    keys.put("other", key_id="other")
+    _, mine = await watched(door, keys, TEXT, 3)
+    _, others = await watched(door, keys, "other", 2)
+    await door.tick(2000)
+    keys.put(TEXT, revoked_at=1)
+    await door.tick(4000)
+    assert [stream.stopped for stream in mine] == [1, 1, 1]
+    assert [stream.stopped for stream in others] == [0, 0]
+
+
+async def test_a_stream_that_has_left_is_not_asked_for(door: Authenticator, keys: Keys) -> None:
+    principal, (one,) = await watched(door, keys, TEXT, 1)
+    door.unwatch(principal, one.stop)
+    door.unwatch(principal, one.stop)
+    keys.asked = 0
+    await door.tick(2000)
+    assert keys.asked == 0
+
+
+async def test_a_store_that_does_not_answer_stops_nobody(door: Authenticator, keys: Keys) -> None:
+    _, (one,) = await watched(door, keys, TEXT, 1)
+    keys.is_broken = True
+    await door.tick(2000)
+    assert one.stopped == 0
+
+
+async def test_the_two_ways_to_send_a_key_do_not_mix(door: Authenticator, keys: Keys) -> None:
+    await door.authenticate(bearer(), 0)
+    odd: dict[bytes, Any] = {b"x-api-key": b"Bearer " + TEXT.encode()}
+    assert door.recall(odd, 0) is None
+    with pytest.raises(Unauthenticated):
+        await door.authenticate(odd, 0)

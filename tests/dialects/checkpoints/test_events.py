@@ -1,0 +1,224 @@
+"""What each type of runner event becomes, and how its data is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from towerlog.model.facts import LATEST_STEP, CheckpointFacts, Facts
+
+from tests.support.calls import tried
+from towerlog.dialects.base import Settings
+from towerlog.dialects.checkpoints.events import RunnerEvent, draft_of, thread_of
+from towerlog.errors import Invalid, TooLarge, TowerlogError
+from towerlog.model.event import Draft, EventType, OpenRun, RunByTrace, Touch
+from towerlog.model.run import Status
+
+IDS = {"thread_id": "t", "trace_id": "x"}
+OTHERS = [
+    *("workflow_started", "team_member_joined", "agent_transfer_requested", "nobody_knows_this", "run.started"),
+    "run_id",
+]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+def event(kind: str, data: Any = None, **fields: Any) -> RunnerEvent:
+    """An event with this data; the usual ids are added unless data is given as text."""
+    text = data if isinstance(data, bytes) else json.dumps({**IDS, **(data or {})}).encode()
+    return RunnerEvent(kind, msgspec.Raw(text), **fields)
+
+
+def draft(kind: str, data: Any = None, **fields: Any) -> Draft:
+    """The draft of an event that has one."""
+    found = draft_of(event(kind, data, **fields), Settings())
+    assert isinstance(found, Draft)
+    return found
+
+
+def test_a_start_begins_a_run_and_its_initial_checkpoint() -> None:
+    found = draft("thread_started", {"agent_id": "researcher", "model": "m-1", "parent_trace_id": "p"})
+    assert found.type is EventType.RUN_STARTED
+    assert found.run == RunByTrace("t", "x", reopen=True)
+    assert (found.natural_key, found.agent, found.agent_default) == ("thread_started", "researcher", "unknown")
+    assert found.facts == Facts(
+        fills=True,
+        model="m-1",
+        parent_key="trace:p",
+        checkpoint=CheckpointFacts(0, "in_progress", initial=True),
+    )
+
+
+@pytest.mark.parametrize("trace", [None, ""], ids=["null", "empty"])
+def test_without_a_trace_it_is_the_open_run_of_the_thread(trace: str | None) -> None:
+    assert draft("thread_started", {"trace_id": trace}).run == OpenRun("t", reopen=True)
+    assert draft("thread_completed", {"trace_id": trace}).run == OpenRun("t")
+    assert draft("thread_completed").run == RunByTrace("t", "x")
+
+
+def leaves(status: str) -> CheckpointFacts:
+    """The newest checkpoint's status is this one now."""
+    return CheckpointFacts(LATEST_STEP, status, decision=True)
+
+
+def test_an_end_merges_its_figures_into_the_metadata() -> None:
+    found = draft("thread_completed", {"tokens_used": 420, "model": "m-2"})
+    assert (found.type, found.natural_key) == (EventType.RUN_COMPLETED, "thread_completed")
+    assert found.facts == Facts(
+        model="m-2", metadata=msgspec.Raw(b'{"tokens_used":420,"model":"m-2"}'), checkpoint=leaves("completed")
+    )
+    assert draft("thread_completed", {"tokens_used": 0}).facts.metadata == msgspec.Raw(b'{"tokens_used":0}')
+    assert draft("thread_completed", {"tokens_used": None}).facts == Facts(checkpoint=leaves("completed"))
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        ("the tool\n timed out", "the tool timed out"),
+        ({"type": "Timeout", "message": "after 3 s"}, "Timeout: after 3 s"),
+        ({"error_type": "Timeout", "error_message": "after 3 s"}, "Timeout: after 3 s"),
+        ({"message": "after 3 s", "type": None}, "after 3 s"),
+        ({"type": "Timeout", "message": {"deep": 1}}, "Timeout"),
+        ({"code": 7}, '{"code": 7}'),
+        ("é" * 600, "é" * 499 + "…"),
+        ({"message": "x" * 100_000}, "x" * 499 + "…"),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_an_error_is_a_text_or_an_object(error: Any, text: str | None) -> None:
+    found = draft("thread_error", {"error": error})
+    assert (found.type, found.natural_key, found.facts.error) == (EventType.RUN_FAILED, "thread_error", text)
+    assert json.loads(found.data)["error"] == error
+
+
+def test_an_error_without_a_reason_is_one() -> None:
+    assert draft("thread_error").facts == Facts(checkpoint=leaves("error"))
+
+
+def test_an_exceeded_budget_keeps_its_figures_as_they_were_sent() -> None:
+    found = draft("thread_budget_exceeded", b'{"thread_id":"t","run_cost_usd":0.510,"budget_usd":5e-1}')
+    assert (found.type, found.natural_key) == (EventType.BUDGET_EXCEEDED, "thread_budget_exceeded")
+    assert found.facts.metadata == msgspec.Raw(b'{"run_cost_usd":0.510,"budget_usd":5e-1}')
+    assert draft("thread_budget_exceeded", {"budget_usd": None}).facts.metadata is msgspec.UNSET
+
+
+def test_a_budget_warning_says_nothing_of_its_run() -> None:
+    found = draft("budget_warning", {"run_cost_usd": 0.41, "budget_usd": 0.5})
+    assert (found.type, found.natural_key, found.facts) == (EventType.BUDGET_WARNING, None, Facts())
+
+
+def test_an_idle_thread_is_running() -> None:
+    found = draft("thread_idle")
+    assert (found.type, found.facts) == (
+        EventType.OTHER,
+        Facts(name="thread_idle", status=Status.RUNNING, checkpoint=leaves("idle")),
+    )
+
+
+@pytest.mark.parametrize("kind", ["thread_rate_limited", "heartbeat", *OTHERS])
+def test_other_types_are_kept_under_their_own_name(kind: str) -> None:
+    found = draft(kind, b'{"thread_id":"t", "wait_seconds":2.5, "flavour": {"b":1.0, "a":[]}}')
+    assert (found.type, found.natural_key, found.run) == (EventType.OTHER, None, OpenRun("t"))
+    assert found.facts == Facts(name=kind)
+    assert found.data == b'{"thread_id":"t", "wait_seconds":2.5, "flavour": {"b":1.0, "a":[]}}'
+    assert (found.agent, found.agent_default) == (None, "unknown")
+
+
+def test_a_heartbeat_outside_a_thread_only_touches_its_agent() -> None:
+    touch = draft_of(event("heartbeat", b'{"agent_id":"a"}', occurred_at="1970-01-01T00:00:01Z"), Settings())
+    assert touch == Touch("a", 1000)
+
+
+@pytest.mark.parametrize("kind", ["thread_started", "checkpoint", "workflow_started"])
+def test_the_envelope_is_taken_over(kind: str) -> None:
+    found = draft(kind, {"step_index": 1}, occurred_at="1970-01-01T00:00:01Z", event_id="e-1", sequence_num=9)
+    assert (found.occurred_at, found.event_id) == (1000, "e-1")
+    bare = draft(kind, {"step_index": 1}, occurred_at="", event_id="")
+    assert (bare.occurred_at, bare.event_id) == (None, None)
+
+
+COMMON: list[tuple[str, Any]] = [
+    *(("thread_id", value) for value in (None, "", 7, [], "x" * 201, "a/b", "a\x00")),
+    *((field, value) for field in ("trace_id", "parent_trace_id", "agent_id") for value in (7, {}, "x" * 201, "a\n")),
+]
+OWN: list[tuple[str, str, Any]] = [
+    *(
+        (kind, field, value)
+        for kind in ("thread_started", "thread_completed")
+        for field, value in (("model", 4), ("model", "x" * 201), ("tokens_used", -1), ("tokens_used", 0.5))
+    ),
+    *(("thread_error", "error", value) for value in (5, True, ["x"])),
+    *(
+        (kind, field, value)
+        for kind in ("thread_budget_exceeded", "budget_warning")
+        for field in ("run_cost_usd", "budget_usd")
+        for value in (-0.01, "cheap", True, {}, 1e300)
+    ),
+    *(("thread_rate_limited", "wait_seconds", value) for value in (-1, "long", [])),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [*((kind, *one) for kind in ("thread_started", "thread_error", "thread_idle", "other") for one in COMMON), *OWN],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_wrong_field_is_named(kind: str, field: str, value: Any) -> None:
+    with pytest.raises(Invalid) as caught:
+        draft(kind, {field: value})
+    assert caught.value.field == f"data.{field}"
+    assert caught.value.message.startswith(f"data.{field}: ")
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"kind": ""}, "type"),
+        ({"kind": "x" * 201}, "type"),
+        ({"occurred_at": "yesterday"}, "occurred_at"),
+        ({"event_id": "x" * 201}, "event_id"),
+        ({"event_id": "a/b"}, "event_id"),
+        ({"data": b"[]"}, "data"),
+        ({"data": b"null"}, "data"),
+        ({"data": b'{"thread_id":"t","a":' + b"[" * 128 + b"]" * 128 + b"}"}, "data"),
+        ({"kind": "heartbeat", "data": b"{}"}, "data.agent_id"),
+        ({"kind": "heartbeat", "data": b'{"agent_id":""}'}, "data.agent_id"),
+    ],
+)
+def test_a_wrong_envelope_is_named(fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        draft_of(event(**{"kind": "thread_started", **fields}), Settings())
+    assert caught.value.field == field
+
+
+def test_a_large_event_is_too_large() -> None:
+    with pytest.raises(TooLarge, match=r"^data: is larger than 1000 bytes"):
+        draft_of(event("note", {"text": "x" * 1000}), Settings(max_event_bytes=1000))
+
+
+KINDS = ["thread_started", "thread_completed", "thread_error", "thread_budget_exceeded", "budget_warning", "heartbeat"]
+
+
+@given(st.sampled_from([*KINDS, "thread_rate_limited", "x"]), st.dictionaries(st.text(), JSON))
+def test_any_object_is_kept_whole_or_refused_by_a_field(kind: str, data: dict[str, Any]) -> None:
+    found = tried(lambda: draft_of(event(kind, {**data, "thread_id": "t"}), Settings()))
+    if isinstance(found, TowerlogError):
+        assert found.field is not None
+        assert found.field.removeprefix("data.") in data
+        return
+    assert isinstance(found, Draft)
+    assert json.loads(found.data) == {**IDS, **data, "thread_id": "t"}
+
+
+def test_the_thread_of_an_event_is_known_where_it_names_one() -> None:
+    assert thread_of(event("x")) == "t"
+    assert thread_of(event("x", b"{}")) is None
+    assert thread_of(event("x", b"[]")) is None

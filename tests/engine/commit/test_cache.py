@@ -1,0 +1,95 @@
+"""The writer's cache: bounded, and never the only one to know something."""
+
+from __future__ import annotations
+
+from tests.support.factories import draft, run_row, traced
+from tests.support.rig import Rig
+from towerlog.engine.audit import verify_org
+from towerlog.engine.commit import cache as cached
+from towerlog.engine.commit.cache import CACHED_IDS, CACHED_NODES, CACHED_ROWS, MAX_IDS_OF_RUN, Cache
+from towerlog.model.outcome import Stored
+
+
+def test_a_map_past_its_bound_loses_its_older_half() -> None:
+    cache = Cache()
+    for number in range(CACHED_ROWS + 1):
+        cache.runs[number] = run_row(1)
+    for number in range(CACHED_NODES + 1):
+        cache.nodes[number.to_bytes(4, "big")] = True
+    cache.trim()
+    assert len(cache.runs) == CACHED_ROWS // 2 + 1
+    assert min(cache.runs) == CACHED_ROWS // 2
+    assert len(cache.nodes) == CACHED_NODES // 2 + 1
+
+
+def test_a_map_within_its_bound_keeps_everything() -> None:
+    cache = Cache()
+    for number in range(CACHED_ROWS):
+        cache.refs[1, "t", str(number)] = number
+    cache.trim()
+    assert len(cache.refs) == CACHED_ROWS
+
+
+def test_ids_are_remembered_for_runs_that_began_here() -> None:
+    cache = Cache()
+    cache.note_id(1, "before the run is known")
+    assert 1 not in cache.event_ids
+    cache.knows_ids(1)
+    cache.note_id(1, "a")
+    assert cache.event_ids[1] == {hash("a")}
+    assert cache.ids_held == 1
+
+
+def test_a_run_with_too_many_ids_is_asked_about_again() -> None:
+    cache = Cache()
+    cache.knows_ids(1)
+    for number in range(MAX_IDS_OF_RUN + 1):
+        cache.note_id(1, str(number))
+    assert 1 not in cache.event_ids
+    assert cache.ids_held == 0
+
+
+def test_ids_of_all_runs_together_are_bounded() -> None:
+    cache = Cache()
+    runs = CACHED_IDS // 1000 + 2
+    for run in range(runs):
+        cache.knows_ids(run)
+        for number in range(1000):
+            cache.note_id(run, str(number))
+    cache.trim()
+    assert cache.ids_held == sum(map(len, cache.event_ids.values())) <= CACHED_IDS
+    assert runs - 1 in cache.event_ids
+
+
+async def test_nothing_comes_out_differently_without_the_cache(rig: Rig, monkeypatch: object) -> None:
+    """The same ids, runs and agents, with a cache that forgets everything between any two groups."""
+    for forgetful in (False, True):
+        thread = f"thread {forgetful}"
+        places = []
+        for number in range(6):
+            if forgetful:
+                rig.engine.forget()
+            [first, again] = await rig.append(
+                draft(run=traced("x", thread), event_id=f"id-{number}", agent="a"),
+                draft(run=traced("x", thread), event_id=f"id-{max(number - 1, 0)}", agent="a"),
+            )
+            assert isinstance(first, Stored)
+            assert isinstance(again, Stored)
+            places.append((first.seq, first.duplicate, again.seq, again.duplicate))
+        assert places == [(1, False, 1, True), *((n, False, n - 1, True) for n in range(2, 7))]
+    assert await verify_org(rig.store, rig.org) == 0
+
+
+async def test_a_cache_of_one_row_is_enough(rig: Rig) -> None:
+    """Trimmed to almost nothing after every group, the writer asks the store and goes on."""
+    bounds = cached.CACHED_ROWS, cached.CACHED_NODES
+    cached.CACHED_ROWS, cached.CACHED_NODES = 1, 1
+    try:
+        for number in range(12):
+            run = traced(f"trace {number % 3}", f"thread {number % 2}")
+            await rig.append(draft(run=run, agent=f"agent {number % 3}", event_id=str(number)))
+    finally:
+        cached.CACHED_ROWS, cached.CACHED_NODES = bounds
+    complaints: list[str] = []
+    assert await verify_org(rig.store, rig.org, complaints.append) == 0, complaints
+    assert [event.position for event in await rig.log()] == list(range(1, 13))

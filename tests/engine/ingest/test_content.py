@@ -1,0 +1,233 @@
+"""Histories: exact when read back, and no more on disk than what is new in each turn."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from towerlog.model.facts import CheckpointFacts, Facts
+
+from tests.support.factories import draft, traced
+from tests.support.rig import Rig, open_rig
+from towerlog.engine.audit import verify_org
+from towerlog.engine.ingest import content
+from towerlog.engine.ingest.content import KEY_BYTES, name_of, own_name, prefix_names
+from towerlog.model.checkpoint import CheckpointView
+from towerlog.model.command import Append
+from towerlog.model.event import Draft, EventType, History
+from towerlog.model.outcome import Stored
+from towerlog.model.question import GetCheckpoint, LatestCheckpoint
+from towerlog.store.values import Message, MetaList, Node
+
+MESSAGE_BYTES = 1000
+
+
+def state(
+    step: int, messages: list[bytes], meta: list[bytes] | None = None, *, thread: str = "t", trace: str = "x"
+) -> Draft:
+    """A checkpoint with its whole history."""
+    facts = Facts(checkpoint=CheckpointFacts(step, "completed", length=len(messages), has_meta=meta is not None))
+    data = {"step_index": step}
+    return draft(EventType.CHECKPOINT, traced(trace, thread), data, facts=facts, history=History(messages, meta))
+
+
+async def latest(rig: Rig, thread: str = "t") -> CheckpointView:
+    """The state that the thread resumes from."""
+    view = await rig.do(LatestCheckpoint(thread))
+    assert isinstance(view, CheckpointView)
+    return view
+
+
+# Exactness
+
+EXACT = [
+    b'{"role":"user","content":"hi"}',
+    b'{"b":1,"a":2,"nested":{"z":[],"y":{}}}',
+    b'{"a":2,"b":1,"nested":{"y":{},"z":[]}}',
+    b'{"text":"\\u0000 \\ud83d\\ude00 \\ud800 \\u00e9 \\/ \\n"}',
+    '{"text":"é 𝄞 \u2028 \u202e"}'.encode(),
+    b'{"n":[1,1.0,1.00,1e2,-0,-0.0,123456789012345678901234567890,1e400]}',
+    b'{"twice":1,"twice":2}',
+    b'{"long":"' + b"abcdefghij" * 1000 + b'"}',
+    b"null",
+    b'"just text"',
+    b"[]",
+    b"",
+]
+
+
+async def test_a_history_is_read_back_byte_for_byte(rig: Rig) -> None:
+    metas = [b'{"at":%d,"k":"\\u0000"}' % n for n in range(len(EXACT))]
+    await rig.append(state(0, EXACT, metas))
+    view = await latest(rig)
+    assert view.history == EXACT
+    assert view.history_meta == metas
+    assert view.figures == b'{"step_index":0}'
+    assert view.row.length == len(EXACT)
+    complaints: list[str] = []
+    assert await verify_org(rig.store, rig.org, complaints.append) == 0, complaints
+
+
+@pytest.mark.parametrize(("messages", "meta"), [([], None), ([], []), ([b"{}"], None), ([b"{}"], [b"null"])])
+async def test_no_history_and_no_meta_are_told_apart_from_empty_ones(
+    rig: Rig, messages: list[bytes], meta: list[bytes] | None
+) -> None:
+    await rig.append(state(0, messages, meta))
+    view = await latest(rig)
+    assert (view.history, view.history_meta) == (messages, meta)
+
+
+async def test_every_turn_of_a_thread_stays_what_it_was(rig: Rig) -> None:
+    turns = [[b'{"turn":%d,"n":%d}' % (n % 3, n) for n in range(length)] for length in (1, 3, 2, 7, 7)]
+    turns[4] = [*turns[4][:3], b'{"rewritten":true}', *turns[4][4:]]
+    results = await rig.append(*(state(step, turn, [b"%d" % step] * len(turn)) for step, turn in enumerate(turns)))
+    assert isinstance(results[0], Stored)
+    rig.engine.forget()
+    for step, turn in enumerate(turns):
+        view = await rig.do(GetCheckpoint(results[0].run_id, step))
+        assert view.history == turn
+        assert view.history_meta == [b"%d" % step] * len(turn)
+
+
+async def test_organisations_share_no_content(rig: Rig) -> None:
+    other = await rig.make_org("other")
+    for who in (rig.principal, other):
+        await rig.do(histories_append([EXACT[0]]), principal=who)
+        assert (await rig.do(LatestCheckpoint("t"), principal=who)).history == [EXACT[0]]
+        assert await verify_org(rig.store, who.org) == 0
+
+
+def histories_append(messages: list[bytes]) -> Append:
+    """A command with one checkpoint."""
+    return Append("checkpoints", [state(0, messages)])
+
+
+texts = st.binary(max_size=8).map(lambda noise: json.dumps(noise.decode("latin-1")).encode())
+turns = st.lists(st.lists(st.tuples(st.sampled_from([b"1", b"2", b"3"]) | texts, texts), max_size=8), max_size=6)
+
+
+def test_whatever_the_turns_are_each_is_read_back(tmp_path: Path) -> None:
+    """Growing, shrinking, branching, repeating, with the writer's cache and without it, in one group or in several."""
+    with asyncio.Runner() as runner:
+        opened = open_rig(tmp_path)
+        rig = runner.run(opened.__aenter__())
+        threads = 0
+
+        @settings(max_examples=60, phases=[Phase.explicit, Phase.generate])
+        @given(turns, st.booleans(), st.booleans())
+        def holds(told: list[list[tuple[bytes, bytes]]], together: bool, forget: bool) -> None:
+            nonlocal threads
+            threads += 1
+            runner.run(check_turns(rig, f"t{threads}", told, together, forget))
+
+        try:
+            holds()
+        finally:
+            runner.run(opened.__aexit__(None, None, None))
+
+
+async def check_turns(
+    rig: Rig, thread: str, told: list[list[tuple[bytes, bytes]]], together: bool, forget: bool
+) -> None:
+    """Appends all turns, then reads each back."""
+    drafts = [
+        state(step, [one[0] for one in turn], [one[1] for one in turn], thread=thread) for step, turn in enumerate(told)
+    ]
+    groups = [drafts] if together else [[one] for one in drafts]
+    for group in groups:
+        if forget:
+            rig.engine.forget()
+        results = await rig.append(*group)
+        assert all(isinstance(result, Stored) for result in results)
+    rows = [row for row in (await rig.store.rows(rig.org)).runs if row.thread_id == thread]
+    for step, turn in enumerate(told):
+        view = await rig.do(GetCheckpoint(rows[0].run_id, step))
+        assert list(zip(view.history, view.history_meta, strict=True)) == turn
+
+
+# Growth
+
+
+def message(number: int) -> bytes:
+    """A message of one kilobyte that no compressor can make small."""
+    noise = random.Random(number).randbytes(MESSAGE_BYTES * 3 // 8).hex()
+    return json.dumps({"role": "user", "content": noise}).encode()
+
+
+async def bytes_on_disk(folder: Path, turns: int) -> int:
+    """The database after a thread of so many turns, each of which sends its whole history."""
+    async with open_rig(folder) as rig:
+        messages: list[bytes] = []
+        for turn in range(turns):
+            messages.append(message(turn))
+            await rig.append(state(turn, messages, [b'{"at":%d}' % n for n in range(len(messages))]))
+        if messages:
+            assert (await latest(rig)).history == messages
+    return (folder / "towerlog.db").stat().st_size
+
+
+async def test_histories_grow_linearly_on_disk(tmp_path: Path) -> None:
+    sizes = {}
+    for turns in (0, 100, 200):
+        folder = tmp_path / str(turns)
+        folder.mkdir()
+        sizes[turns] = await bytes_on_disk(folder, turns)
+    final = sum(len(message(turn)) for turn in range(200))
+    assert sizes[200] - sizes[0] <= 4 * final, "the final history at most four times"
+    growth = (sizes[200] - sizes[0]) / (sizes[100] - sizes[0])
+    assert 1.6 <= growth <= 2.4, f"twice the turns, {growth:.2f} times the bytes"
+
+
+async def test_a_turn_that_was_sent_before_adds_no_content(rig: Rig) -> None:
+    first = [message(number) for number in range(3)]
+    await rig.append(state(0, first))
+    content = await content_of(rig)
+    rig.engine.forget()
+    await rig.append(state(0, first), state(1, first), state(2, first[:2]))
+    assert await content_of(rig) == content
+    await rig.append(state(3, [*first, message(9)]))
+    assert await content_of(rig) == (content[0] + 1, content[1] + 1)
+
+
+async def content_of(rig: Rig) -> tuple[int, int]:
+    """How many messages and nodes are stored."""
+    found = [len(await rig.store.content(rig.org, kind, 0, 10_000)) for kind in ("messages", "nodes")]
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize("at_once", [1, 512])
+async def test_a_known_prefix_is_found_however_it_is_asked_for(
+    rig: Rig, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content, "ASKED_AT_ONCE", at_once)
+    told = [b'{"n":%d}' % number for number in range(40)]
+    for length in (1, 2, 3, 17, 40):
+        rig.engine.forget()
+        await rig.append(state(length, told[:length]))
+        assert await content_of(rig) == (length, length)
+
+
+# Names
+
+
+def test_names_are_of_content_and_of_what_went_before() -> None:
+    assert name_of(b"a") == hashlib.sha256(b"a").digest()[:KEY_BYTES]
+    one, two = prefix_names([b"a", b"b"]), prefix_names([b"a", b"c"])
+    assert one[0] == two[0]
+    assert one[1] != two[1]
+    assert prefix_names([b"b"], one[0]) == one[1:]
+    assert prefix_names([]) == []
+
+
+def test_content_gives_itself_its_name() -> None:
+    names = prefix_names([name_of(b"a"), name_of(b"b")])
+    assert own_name(Message(1, b"", b"a")) == name_of(b"a")
+    assert own_name(Node(1, b"", names[0], name_of(b"b"))) == names[1]
+    metas = prefix_names([b"meta:1", b'meta:{"x":2}', b"meta:3"])
+    assert own_name(MetaList(1, b"", metas[0], b'[{"x":2},3]')) == metas[2]
