@@ -9,11 +9,16 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	if $$name -c '$(enough)' 2>/dev/null; then echo $$name; break; fi; done)
 ARGS ?=
 SLOW ?=
+# Test processes: most tests wait, so two for each core keep the cores busy.
+JOBS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 bin := .venv/bin
 stamp := .venv/.stamp
 ui_installed := ui/node_modules/.installed
 ui_built := ui/node_modules/.built
 ui_sources := $(shell test ! -d ui || find ui -type f -not -path '*/node_modules/*' -not -path '*/build/*' -not -path '*/dist/*')
+
+# Hundreds of tests start an interpreter: without its compiled files each would compile all of towerlog again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## show this list
@@ -45,8 +50,9 @@ demo: setup ## start a server and feed it through all five dialects
 	@$(bin)/python examples/demo.py $(ARGS)
 
 .PHONY: test
-test: setup ## run the tests (SLOW=1 adds the slow tier, ARGS=… goes to pytest)
-	@$(bin)/python -m pytest $(if $(SLOW),,-m 'not slow') $(ARGS)
+test: setup ## run the tests (SLOW=1 adds the slow tier, JOBS=… processes, ARGS=… goes to pytest)
+	@$(bin)/python -m pytest -p tests.support.progress -n $(JOBS) --dist loadfile --no-loadscope-reorder \
+		$(if $(SLOW),,-m 'not slow') $(ARGS)
 
 .PHONY: check
 check: setup ## lint, format, types, import contracts, tidiness
@@ -54,7 +60,7 @@ check: setup ## lint, format, types, import contracts, tidiness
 	@$(bin)/ruff format --check .
 	@$(bin)/mypy
 	@$(bin)/lint-imports
-	@$(bin)/python -m pytest -q tests/test_tidy.py
+	@$(bin)/python -m pytest -q tests/tidy
 
 .PHONY: format
 format: setup ## let ruff order imports and lay the code out

@@ -29,12 +29,14 @@ class ServerFailed(RuntimeError):
     """A server did not start, or did not end when asked."""
 
 
-def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+@contextmanager
+def held_port() -> Iterator[int]:
+    """A loopback port that stays bound here, so that nobody else gets it before the server listens on it."""
+    with socket.socket() as held:
+        # Linux lets two sockets have one address when both say so and only one listens; servers do.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind((HOST, 0))
+        yield int(held.getsockname()[1])
 
 
 def towerlog_program() -> Path:
@@ -145,22 +147,22 @@ BENCH_KEY = "bench-" + secrets.token_hex(24)
 @contextmanager
 def towerlog(data_dir: Path) -> Iterator[Server]:
     """A running `towerlog serve` on this data folder; killed at the end unless it was stopped."""
-    port = free_port()
-    command = [str(towerlog_program()), "serve", "--host", HOST, "--port", str(port), "--data-dir", str(data_dir)]
-    server = launch("towerlog", command, port, BENCH_KEY, data_dir)
-    try:
-        yield server
-    finally:
-        server.kill()
+    with held_port() as port:
+        command = [str(towerlog_program()), "serve", "--host", HOST, "--port", str(port), "--data-dir", str(data_dir)]
+        server = launch("towerlog", command, port, BENCH_KEY, data_dir)
+        try:
+            yield server
+        finally:
+            server.kill()
 
 
 @contextmanager
 def floor(data_dir: Path) -> Iterator[Server]:
     """A running floor on this data folder; killed at the end unless it was stopped."""
-    port = free_port()
-    command = [sys.executable, str(BENCH_DIR / "floor.py"), str(data_dir), str(port)]
-    server = launch("floor", command, port, BENCH_KEY, data_dir)
-    try:
-        yield server
-    finally:
-        server.kill()
+    with held_port() as port:
+        command = [sys.executable, str(BENCH_DIR / "floor.py"), str(data_dir), str(port)]
+        server = launch("floor", command, port, BENCH_KEY, data_dir)
+        try:
+            yield server
+        finally:
+            server.kill()

@@ -1,7 +1,12 @@
 """What every test shares: the event loop that async tests run on, and how hard hypothesis looks."""
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.order import longest_first
+from tests.support.ports import HeldPort
 
 # The default repeats the same examples on every machine, so that a red test is red for everyone.
 # To look for new ones: make test ARGS=--hypothesis-profile=explore
@@ -12,7 +17,19 @@ settings.register_profile("explore", max_examples=2_000, deadline=None, print_bl
 settings.load_profile("repeatable")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that no process is left alone with it at the end."""
+    longest_first(items)
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """The loop for async tests; session-wide, so that a fixture of any scope may be async."""
     return "asyncio"
+
+
+@pytest.fixture
+def held_port() -> Iterator[HeldPort]:
+    """A port of the test's own that nobody listens on; the test may."""
+    with HeldPort() as port:
+        yield port

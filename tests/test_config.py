@@ -115,11 +115,6 @@ def test_where_the_data_lies(said: dict[str, str], folder: str, database: str) -
     assert database_path(settings) == Path(database)
 
 
-def test_settings_do_not_change_under_way() -> None:
-    with pytest.raises(AttributeError):
-        load_settings(environ=NOWHERE).port = 1  # type: ignore[misc]
-
-
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [

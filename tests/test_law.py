@@ -1,11 +1,12 @@
 """The law that linters know, held by `make test` alone; and planted faults that show that each of them bites."""
 
+import ast
 import os
 import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -163,15 +164,14 @@ def declared_modules() -> Iterator[str]:
                     yield f"{folder}/{name.strip(' ()')}".lstrip("/")
 
 
-def build_stub(root: Path, fault: tuple[str, str] | None) -> None:
-    """Write the tree of DESIGN's layers with lawful imports only, and one fault."""
+def build_stub(root: Path, faults: Iterable[tuple[str, str]] = ()) -> None:
+    """Write the tree of the layers with lawful imports, and faults: (path in the package, a line that is one)."""
     modules = set(declared_modules())
     files = {"__init__.py": "", "wake/nats.py": "", **LAWFUL_IMPORTS}
     for module in modules:
         is_single = "/" in module or module == "server"
         files.setdefault(f"{module}.py" if is_single else f"{module}/__init__.py", "")
-    if fault:
-        path, line = fault
+    for path, line in faults:
         files[path] = f"{files.get(path, '')}\n{line}\n"
     for path in list(files):
         for folder in Path(path).parents:
@@ -183,15 +183,31 @@ def build_stub(root: Path, fault: tuple[str, str] | None) -> None:
     (root / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text("utf-8"), "utf-8")
 
 
-def broken_contracts(root: Path) -> set[str]:
-    """The names of the contracts that the tree breaks; fails when a contract could not be checked at all."""
+def complaints(root: Path) -> dict[str, str]:
+    """What is said of each contract that the tree breaks; fails when a contract could not be checked at all."""
     code, said = run("lint-imports", "--no-logo", "--no-cache", cwd=root, PYTHONPATH=str(root / "src"))
     verdicts = {
         name: verdict for name in names_of_contracts() for verdict in ("KEPT", "BROKEN") if f"{name} {verdict}" in said
     }
     assert len(verdicts) == len(CONTRACTS), said
     assert code == ("BROKEN" in verdicts.values()), said
-    return {name for name, verdict in verdicts.items() if verdict == "BROKEN"}
+    broken = [name for name in names_of_contracts() if verdicts[name] == "BROKEN"]
+    heads = [said.index(f"\n{name}\n---") for name in broken]
+    ends = [*heads, len(said)][1:]
+    return {name: said[at:end] for name, at, end in zip(broken, heads, ends, strict=True)}
+
+
+def complaint_of(path: str, line: str) -> str:
+    """How import-linter names an import, or a module that should not be there."""
+    module = f"towerlog.{path.removesuffix('.py').replace('/', '.')}"
+    if not line:
+        return f"- {module}\n"
+    [statement] = ast.parse(line).body
+    assert isinstance(statement, ast.Import | ast.ImportFrom)
+    name = statement.names[0].name
+    imported = f"{statement.module}.{name}" if isinstance(statement, ast.ImportFrom) else name
+    # Of what is not ours only the package is named.
+    return f" {module} -> {imported if imported.startswith('towerlog.') else imported.partition('.')[0]} (l."
 
 
 def names_of_contracts() -> list[str]:
@@ -200,22 +216,29 @@ def names_of_contracts() -> list[str]:
 
 
 def test_a_lawful_tree_keeps_every_contract(tmp_path: Path) -> None:
-    build_stub(tmp_path, None)
-    assert broken_contracts(tmp_path) == set()
+    build_stub(tmp_path)
+    assert complaints(tmp_path) == {}
 
 
 def test_what_stands_in_brackets_may_be_missing(tmp_path: Path) -> None:
-    build_stub(tmp_path, None)
+    build_stub(tmp_path)
     shutil.rmtree(tmp_path / "src/towerlog/sdk")
     (tmp_path / "src/towerlog/store/postgres.py").unlink()
-    assert broken_contracts(tmp_path) == set()
+    assert complaints(tmp_path) == {}
+
+
+@pytest.fixture(scope="module")
+def told_of_faults(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What is said of a tree with all the faults at once: each is named with its own contract."""
+    root = tmp_path_factory.mktemp("faulty")
+    build_stub(root, [(path, line) for path, line, _ in IMPORT_FAULTS.values()])
+    return complaints(root)
 
 
 @pytest.mark.parametrize("fault", IMPORT_FAULTS)
-def test_import_linter_refuses(fault: str, tmp_path: Path) -> None:
+def test_import_linter_refuses(fault: str, told_of_faults: dict[str, str]) -> None:
     path, line, contract = IMPORT_FAULTS[fault]
-    build_stub(tmp_path, (path, line))
-    assert contract in broken_contracts(tmp_path)
+    assert complaint_of(path, line) in told_of_faults[contract]
 
 
 def test_every_contract_has_a_planted_fault() -> None:

@@ -30,7 +30,7 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 
 Json = dict[str, Any]
 
-WHOLE_LOG_S = 30.0
+WHOLE_LOG_S = 60.0
 """How long the reading of a whole log may take."""
 
 

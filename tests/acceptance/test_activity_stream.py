@@ -134,7 +134,7 @@ def test_cut_at_any_byte_nothing_is_lost_or_seen_twice(server: Server, client: h
 
     feeder = threading.Thread(target=feed)
     feeder.start()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(seen) < total and time.monotonic() < deadline:
         stream = follow(server, agent, after=cursor)
         frames = [frame for frame in stream.frames_of_first(chance.randint(1, 2_500), deadline_s=1) if frame.data]
@@ -163,7 +163,7 @@ def test_who_falls_behind_is_caught_up_from_the_log(server: Server, client: http
 def test_silence_is_broken_by_a_ping(server: Server, agent: str) -> None:
     with follow(server, agent, tail=0) as stream:
         heard: list[str] = []
-        until = time.monotonic() + 40
+        until = time.monotonic() + 120
         while heard.count("ping") < 2:
             heard += stream.next_frame(until - time.monotonic()).comments
         assert set(heard) == {"ping"}
@@ -194,15 +194,13 @@ def test_a_revoked_key_ends_its_stream(server: Server, client: httpx2.Client, ag
     with follow(server, agent, key=made["key"]) as stream:
         push_numbers(client, agent, 1)
         assert numbers_of(stream.events(1)) == [1]
-        assert server.cli("keys", "revoke", made["key_id"]).returncode == 0
-        farewell = stream.next_event(deadline_s=5.5)
+        assert server.cli_inside("keys", "revoke", made["key_id"]).returncode == 0
+        farewell = stream.next_event(deadline_s=60)
         assert (farewell.event, farewell.data) == ("end", "stream closed")
         with pytest.raises(StreamEnded):
             stream.next_frame()
     late = server.client(made["key"])
-    wait_until(
-        lambda: late.get(f"/agents/{agent}/events").status_code == 401, "the revoked key to be refused", deadline_s=5
-    )
+    wait_until(lambda: late.get(f"/agents/{agent}/events").status_code == 401, "the revoked key to be refused")
 
 
 def test_a_follower_needs_a_key_and_an_agent(server: Server, client: httpx2.Client, agent: str, unique: Unique) -> None:

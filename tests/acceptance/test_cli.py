@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,7 @@ from tests.acceptance.feeds import (
 )
 from tests.support.readback import ReadBack
 from tests.support.senders import save_batch
-from tests.support.server import Server, clean_environment, executable, free_port
+from tests.support.server import NO_LIMITS, Server, clean_environment, executable, run_inside
 
 CANARY = "a-word-that-nothing-else-says"
 
@@ -55,12 +58,32 @@ def all_that_is_seen(client: Any) -> dict[str, Any]:
     return {"rows": rows, "logs": logs, "usage": usage, "agents": ok(client.get("/api/v1/agents"))}
 
 
+@pytest.fixture(scope="module")
+def fed_data(tmp_path_factory) -> Path:
+    """The data folder of a server that has taken something through every dialect, and was stopped."""
+    server = Server(tmp_path_factory.mktemp("fed") / "data", NO_LIMITS)
+    try:
+        server.start()
+        feed(server.client())
+        server.stop()
+    finally:
+        server.close()
+    return server.data_dir
+
+
 @pytest.fixture
-def fed(fresh_server) -> Server:
-    """A server that has taken something through every dialect."""
-    server: Server = fresh_server()
-    feed(server.client())
-    return server
+def fed(fed_data, tmp_path) -> Iterator[Server]:
+    """A stopped server over a copy of that data."""
+    shutil.copytree(fed_data, tmp_path / "fed")
+    server = Server(tmp_path / "fed", NO_LIMITS)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def fed_and_running(fed) -> Server:
+    """A running server over a copy of that data."""
+    return fed.start()
 
 
 def database_of(data_dir: Path) -> Path:
@@ -70,21 +93,24 @@ def database_of(data_dir: Path) -> Path:
     return found[0]
 
 
-def test_verify_passes_beside_the_running_server_and_without_it(fed) -> None:
+def test_verify_passes_beside_the_running_server_and_without_it(fed_and_running) -> None:
+    fed = fed_and_running
     for when in ["running", "stopped"]:
         done = fed.cli("verify")
         assert done.returncode == 0, f"{when}: {done.stdout}{done.stderr}"
-        assert isinstance(json.loads(fed.cli("verify", "--json").stdout), dict), when
+        assert isinstance(json.loads(fed.cli_inside("verify", "--json").stdout), dict), when
         if when == "running":
             fed.stop()
 
 
-def test_rebuild_gives_what_was_folded_as_it_came(fed) -> None:
-    before = all_that_is_seen(fed.client())
+def test_rebuild_gives_what_was_folded_as_it_came(fed_and_running) -> None:
+    fed = fed_and_running
+    before, rows = all_that_is_seen(fed.client()), all_rows(fed)
     fed.stop()
     done = fed.cli("rebuild")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert fed.cli("verify").returncode == 0
+    assert fed.cli_inside("verify").returncode == 0
+    assert all_rows(fed) == rows
     fed.start()
     assert all_that_is_seen(fed.client()) == before
 
@@ -102,7 +128,6 @@ def tables_with_bodies(database: apsw.Connection) -> list[tuple[str, str, int]]:
 
 
 def test_verify_finds_one_changed_letter_in_the_log(fed) -> None:
-    fed.stop()
     database = apsw.Connection(str(database_of(fed.data_dir)))
     hits = tables_with_bodies(database)
     assert hits, "no event's body is stored as its own text"
@@ -114,14 +139,13 @@ def test_verify_finds_one_changed_letter_in_the_log(fed) -> None:
     stored = forged.decode() if kind == "text" else forged
     database.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', (stored, rowid))
     database.close()
-    done = fed.cli("verify")
+    done = fed.cli_inside("verify")
     assert done.returncode != 0, done.stdout
     assert "Traceback" not in done.stderr
 
 
 def forge(server: Server, statement: str) -> None:
-    """Stops the server and changes something in its database behind its back."""
-    server.stop()
+    """Changes something in the database of a stopped server."""
     database = apsw.Connection(str(database_of(server.data_dir)))
     database.execute(statement, {"canary": CANARY, "forged": CANARY.upper()} if ":canary" in statement else None)
     assert database.changes() > 0, "nothing was changed, so nothing could be found"
@@ -161,28 +185,36 @@ FORGED_PROJECTIONS = {
 }
 
 
+def all_rows(server: Server) -> dict[str, list[tuple[Any, ...]]]:
+    """All that its tables hold."""
+    with closing(apsw.Connection(str(database_of(server.data_dir)), flags=apsw.SQLITE_OPEN_READONLY)) as database:
+        names = [row[0] for row in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        return {name: sorted(database.execute(f'SELECT * FROM "{name}"'), key=repr) for name in names}
+
+
 @pytest.mark.parametrize("what", sorted(FORGED_LOG))
 def test_verify_finds_a_forged_log(fed, what) -> None:
     forge(fed, FORGED_LOG[what])
-    done = fed.cli("verify")
+    done = fed.cli_inside("verify")
     assert done.returncode != 0, done.stdout
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("what", sorted(FORGED_PROJECTIONS))
 def test_verify_finds_a_forged_projection_and_rebuild_mends_it(fed, what) -> None:
-    before = all_that_is_seen(fed.client())
+    before = all_rows(fed)
     forge(fed, FORGED_PROJECTIONS[what])
-    done = fed.cli("verify")
+    assert all_rows(fed) != before
+    done = fed.cli_inside("verify")
     assert done.returncode != 0, done.stdout
     assert "Traceback" not in done.stderr
-    assert fed.cli("rebuild").returncode == 0
-    assert fed.cli("verify").returncode == 0
-    fed.start()
-    assert all_that_is_seen(fed.client()) == before
+    assert fed.cli_inside("rebuild").returncode == 0
+    assert fed.cli_inside("verify").returncode == 0
+    assert all_rows(fed) == before
 
 
-def test_a_backup_taken_beside_the_running_server_can_be_served(fed, tmp_path) -> None:
+def test_a_backup_taken_beside_the_running_server_can_be_served(fed_and_running, tmp_path) -> None:
+    fed = fed_and_running
     target = tmp_path / "copy.db"
     done = fed.cli("backup", str(target))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -198,31 +230,32 @@ def test_a_backup_taken_beside_the_running_server_can_be_served(fed, tmp_path) -
         assert all_that_is_seen(client) == before
         assert client.get(f"/v1/runs/{late}").status_code == 404
         create_run(client, "after-the-restore")
-        assert restored.cli("verify").returncode == 0
+        assert restored.cli_inside("verify").returncode == 0
     finally:
         restored.close()
 
 
 def test_a_backup_can_be_named_by_its_database_url(fed, tmp_path) -> None:
     target = tmp_path / "copy.db"
-    assert fed.cli("backup", str(target)).returncode == 0
-    command = [executable(), "verify", "--database-url", f"sqlite:///{target}", "--data-dir", str(tmp_path / "other")]
-    done = subprocess.run(command, env=clean_environment({}), capture_output=True, text=True, timeout=60, check=False)
+    assert fed.cli_inside("backup", str(target)).returncode == 0
+    command = ["verify", "--database-url", f"sqlite:///{target}", "--data-dir", str(tmp_path / "other")]
+    done = run_inside(*command, env=clean_environment({}))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_backup_does_not_write_over_anything_by_surprise(fed, tmp_path) -> None:
     target = tmp_path / "mine.txt"
     target.write_text("keep me")
-    done = fed.cli("backup", str(target))
+    done = fed.cli_inside("backup", str(target))
     assert done.returncode != 0
     assert target.read_text() == "keep me"
     assert "Traceback" not in done.stderr
 
 
-def test_a_second_server_on_the_same_folder_is_refused_in_words(fed) -> None:
-    command = [executable(), "serve", "--port", str(free_port()), "--data-dir", str(fed.data_dir)]
-    done = subprocess.run(command, env=clean_environment({}), capture_output=True, text=True, timeout=30, check=False)
+def test_a_second_server_on_the_same_folder_is_refused_in_words(fed_and_running) -> None:
+    fed = fed_and_running
+    command = [executable(), "serve", "--port", "0", "--data-dir", str(fed.data_dir)]
+    done = subprocess.run(command, env=clean_environment({}), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     ok(fed.client().get("/v1/runs"))
@@ -230,9 +263,8 @@ def test_a_second_server_on_the_same_folder_is_refused_in_words(fed) -> None:
 
 @pytest.mark.parametrize("key", ["short", "k" * 31, "k" * 201])
 def test_a_bootstrap_key_of_the_wrong_length_is_refused(tmp_path, key) -> None:
-    command = [executable(), "serve", "--port", str(free_port()), "--data-dir", str(tmp_path / "data")]
     environment = clean_environment({"TOWERLOG_BOOTSTRAP_KEY": key})
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    done = run_inside("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), env=environment)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert key not in done.stderr + done.stdout
@@ -240,17 +272,14 @@ def test_a_bootstrap_key_of_the_wrong_length_is_refused(tmp_path, key) -> None:
 
 @pytest.mark.parametrize("name", ["serve", "keys", "orgs", "verify", "rebuild", "backup"])
 def test_every_command_explains_itself(name) -> None:
-    done = subprocess.run([executable(), name, "--help"], capture_output=True, text=True, timeout=30, check=False)
+    done = run_inside(name, "--help", env={})
     assert done.returncode == 0
     assert "Usage" in done.stdout
 
 
 def test_commands_on_a_folder_without_data_fail_in_words(tmp_path) -> None:
     for arguments in [["verify"], ["rebuild"], ["backup", str(tmp_path / "b.db")], ["keys", "list"]]:
-        command = [executable(), *arguments, "--data-dir", str(tmp_path / "nothing-here")]
-        done = subprocess.run(
-            command, env=clean_environment({}), capture_output=True, text=True, timeout=30, check=False
-        )
+        done = run_inside(*arguments, "--data-dir", str(tmp_path / "nothing-here"), env=clean_environment({}))
         assert "Traceback" not in done.stderr, arguments
         assert (done.returncode, done.stdout) == (69, ""), arguments
         assert not (tmp_path / "nothing-here").exists(), arguments

@@ -181,7 +181,7 @@ def kill_once(server: Server, rng: random.Random) -> int:
     for thread in threads:
         thread.join(30)
         assert not thread.is_alive()
-    done = server.cli("verify")
+    done = server.cli_inside("verify")
     assert done.returncode == 0, done.stdout + done.stderr
     server.start()
     for writer in writers:
@@ -194,7 +194,7 @@ def kill_loop(server: Server, seed: int, times: int) -> None:
     rng = random.Random(seed)
     acked = [kill_once(server, rng) for _ in range(times)]
     assert sum(acked) > 20 * times, f"hardly anything was under way: {acked}"
-    assert server.cli("verify").returncode == 0
+    assert server.cli_inside("verify").returncode == 0
 
 
 def test_ten_kills_lose_nothing(fresh_server) -> None:

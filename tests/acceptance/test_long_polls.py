@@ -30,12 +30,12 @@ def waiting(client: httpx2.Client) -> int:
 def poll_and_leave(base_url: str, key: str) -> None:
     """Sends a claim that waits, and cuts the connection once the server has it."""
     target = urlsplit(base_url)
-    body = json.dumps({"worker_id": "gone", "wait_seconds": 30}).encode()
+    body = json.dumps({"worker_id": "gone", "wait_seconds": 60}).encode()
     head = (
         f"POST /api/agents/runs/claim HTTP/1.1\r\nHost: {target.netloc}\r\nAuthorization: Bearer {key}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
     )
-    with socket.create_connection((target.hostname or "", target.port or 80), timeout=10) as connection:
+    with socket.create_connection((target.hostname or "", target.port or 80), timeout=60) as connection:
         connection.sendall(head.encode())
         # The server asks for the body once it works on the request: from there the poll is under way.
         assert connection.recv(1024).startswith(b"HTTP/1.1 100")
@@ -57,11 +57,11 @@ def test_a_key_that_was_revoked_takes_nothing(server, org, unique) -> None:
     minted = ok(client.post("/api/v1/keys", json={"name": "worker", "scopes": ["worker"]}), 201)
     worker = server.client(minted["key"])
     with ThreadPoolExecutor(1) as pool:
-        asked = {"worker_id": "w", "wait_seconds": 30}
-        poll = pool.submit(worker.post, "/api/agents/runs/claim", json=asked, timeout=40)
+        asked = {"worker_id": "w", "wait_seconds": 60}
+        poll = pool.submit(worker.post, "/api/agents/runs/claim", json=asked, timeout=90)
         wait_until(lambda: worker.get("/api/agents/workers").status_code == 200, "the key to be known")
         assert client.delete(f"/api/v1/keys/{minted['key_id']}").status_code == 200
-        assert poll.result(timeout=15).status_code == 401
+        assert poll.result(timeout=30).status_code == 401
     create_run(client, unique("thread"))
     assert waiting(client) == 0
 

@@ -72,7 +72,7 @@ def test_an_answer_reaches_the_run_that_asked(server: Server, recorder: Recorder
     thread.start()
     run_id = wait_until(lambda: waiting(server), "the question")
     server.client().post(f"/v1/runs/{run_id}/input", json={"content": "yes"}).raise_for_status()
-    thread.join(20)
+    thread.join(60)
     assert answers == ["yes"]
     assert recorder.flush(20)
     assert shown(server, recorder, "asker")["status"] == "completed"
@@ -113,7 +113,7 @@ def test_a_run_that_only_reports_is_cancelled_over_http(server: Server, recorder
     client = server.client()
     [run_id] = wait_until(lambda: run_ids(server, "busy"), "the run")
     client.post(f"/v1/runs/{run_id}:cancel", json={"reason": "enough"}).raise_for_status()
-    reporting.thread.join(20)
+    reporting.thread.join(60)
     assert reporting.heard == ["cancelled"]
     assert recorder.flush(20)
     found = client.get(f"/v1/runs/{run_id}").json()
@@ -154,7 +154,7 @@ def test_a_run_that_only_reports_is_paused_and_goes_on(server: Server, recorder:
     assert [step for step in told("step") if paused["seq"] < step["seq"] < resumed["seq"]] == []
     wait_until(lambda: told("step")[-1]["seq"] > resumed["seq"], "work after the pause")
     client.post(f"/v1/runs/{run_id}:cancel", json={}).raise_for_status()
-    reporting.thread.join(20)
+    reporting.thread.join(60)
     assert reporting.heard == ["cancelled"]
 
 

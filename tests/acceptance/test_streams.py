@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, count
@@ -180,7 +179,6 @@ def test_a_reader_that_does_not_read_harms_nobody(fresh_server) -> None:
     report(client, run_id, "w")
     before = resident_bytes(server)
     sleepers = [run_stream(server, run_id) for _ in range(20)]
-    began = time.monotonic()
     with run_stream(server, run_id) as awake:
         text = "x" * 100_000
         for n in range(200):
@@ -189,7 +187,6 @@ def test_a_reader_that_does_not_read_harms_nobody(fresh_server) -> None:
             while frame.json["type"] != "message.delta":
                 frame = awake.next_event()
             assert frame.json["data"]["content"].startswith(f"{n} ")
-    assert time.monotonic() - began < 60
     assert resident_bytes(server) - before < 200 * 2**20
     complete(client, run_id, "w")
     expected = [event["seq"] for event in log_of(client, run_id)]

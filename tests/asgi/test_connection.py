@@ -51,7 +51,7 @@ async def reply_to(port: int, *pieces: bytes) -> bytes:
         await writer.drain()
     said = b""
     try:
-        said = await asyncio.wait_for(reader.read(), 10)
+        said = await asyncio.wait_for(reader.read(), 60)
     except ConnectionResetError:
         said = b"reset"
     writer.close()
@@ -159,7 +159,7 @@ async def test_what_came_together_is_answered_in_its_order(taker: tuple[Taker, i
     respond(200, [(b"content-length", b"3")], body)
     said = b""
     while said.count(b"hello") < 2:
-        said += await asyncio.wait_for(reader.read(1000), 10)
+        said += await asyncio.wait_for(reader.read(1000), 60)
     assert said.index(b"one") < said.index(b"hello")
     assert len(made.taken) == 1
     writer.close()
@@ -169,7 +169,7 @@ async def test_a_body_that_comes_later_goes_the_long_way(taker: tuple[Taker, int
     made, port = taker
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(post("/short", b"later")[:-5])
-    said = await asyncio.wait_for(reader.readuntil(b"hello"), 10)
+    said = await asyncio.wait_for(reader.readuntil(b"hello"), 60)
     assert made.taken == []
     assert said.startswith(b"HTTP/1.1 200")
     writer.close()
@@ -192,7 +192,7 @@ async def test_a_request_with_more_behind_it_knows_when_its_connection_is_closed
     made, port = taker
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(post("/short", b"one") + post("/short", b"two") + b"no request\r\n\r\n")
-    assert b"HTTP/1.1 400" in await asyncio.wait_for(reader.read(), 10)
+    assert b"HTTP/1.1 400" in await asyncio.wait_for(reader.read(), 60)
     respond = made.taken[0][1]
     respond(200, [], b"nobody hears")
     assert not respond.args[0].response_started

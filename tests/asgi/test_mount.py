@@ -218,7 +218,7 @@ async def test_a_stream_is_opened_and_its_end_is_known(app: App, say: Any) -> No
     assert stream.headers["x-trace-id"]
     assert (await say("POST", f"/v1/runs/{run_id}:cancel")).status == 200
     await stream.until(b"run.cancelled")
-    await asyncio.wait_for(stream.task, 5)
+    await asyncio.wait_for(stream.task, 60)
     assert (await say("GET", f"{path}?after_seq=99")).status == 204
     assert (await say("GET", f"{path}?after_seq=-1")).status == 422
     assert (await say("GET", f"/v1/runs/{ABSENT}/events")).status == 404

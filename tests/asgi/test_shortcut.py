@@ -37,7 +37,7 @@ async def short(app: App, path: str, body: bytes, **headers: str | bytes) -> Ans
 
     if not app.take(request(path, body, **headers), body, respond):
         return None
-    return await asyncio.wait_for(answer, 10)
+    return await asyncio.wait_for(answer, 60)
 
 
 async def long(app: App, path: str, body: bytes, **headers: str | bytes) -> Answer:

@@ -41,7 +41,7 @@ async def test_a_frame_that_comes_twice_is_counted_as_a_repeat() -> None:
 @pytest.mark.anyio
 async def test_a_refused_stream_is_not_taken_for_a_followed_one() -> None:
     follower = follow(b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}", 10, 1)
-    await asyncio.wait_for(follower.following.wait(), 1)
+    await asyncio.wait_for(follower.following.wait(), 60)
     assert not follower.head_done
 
 

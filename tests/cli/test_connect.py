@@ -48,7 +48,7 @@ def test_two_at_once_use_the_same_key_and_leave_no_other(settings, tmp_path) -> 
     together, got = threading.Barrier(4), []
 
     def make() -> None:
-        together.wait(10)
+        together.wait(60)
         got.append(connect.local_key(settings))
 
     threads = [threading.Thread(target=make) for _ in range(4)]

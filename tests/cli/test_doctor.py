@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.commands import towerlog
 from tests.sdk.talker import reply, talking
-from tests.support.server import ADMIN_KEY, NO_LIMITS, Server, free_port
+from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 from towerlog import __version__
 from towerlog.cli import exits, measure
 from towerlog.cli.doctor import check_disk, check_durability
@@ -59,15 +59,14 @@ def test_all_is_well_beside_a_running_server(tmp_path) -> None:
         server.close()
 
 
-def test_before_the_first_start_there_is_nothing_wrong_and_nothing_is_made(tmp_path) -> None:
-    verdicts, _ = checked("--data-dir", tmp_path / "data", TOWERLOG_PORT=str(free_port()))
+def test_before_the_first_start_there_is_nothing_wrong_and_nothing_is_made(tmp_path, held_port) -> None:
+    verdicts, _ = checked("--data-dir", tmp_path / "data", TOWERLOG_PORT=str(held_port.number))
     assert (verdicts["store"], verdicts["server"], verdicts["key"]) == ("warn", "warn", "warn")
     assert not (tmp_path / "data").exists()
 
 
-def test_a_server_that_was_named_must_be_there(tmp_path) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
-    env = {"TOWERLOG_URL": url, "TOWERLOG_API_KEY": ADMIN_KEY}
+def test_a_server_that_was_named_must_be_there(tmp_path, held_port) -> None:
+    env = {"TOWERLOG_URL": held_port.url, "TOWERLOG_API_KEY": ADMIN_KEY}
     verdicts, _ = checked("--data-dir", tmp_path / "data", code=exits.FOUND_WRONG, **env)
     assert verdicts["server"] == "wrong"
 
@@ -104,9 +103,9 @@ def test_another_version_and_another_time_are_worth_a_word(tmp_path, document, d
     assert (verdicts["server"], verdicts.get("clock")) == (server, clock)
 
 
-def test_a_rotten_store_is_wrong(tmp_path) -> None:
+def test_a_rotten_store_is_wrong(tmp_path, held_port) -> None:
     (tmp_path / "towerlog.db").write_bytes(b"this is no database" * 100)
-    verdicts, _ = checked("--data-dir", tmp_path, code=exits.FOUND_WRONG, TOWERLOG_PORT=str(free_port()))
+    verdicts, _ = checked("--data-dir", tmp_path, code=exits.FOUND_WRONG, TOWERLOG_PORT=str(held_port.number))
     assert verdicts["store"] == "wrong"
 
 
@@ -127,6 +126,6 @@ def test_a_folder_that_cannot_be_written_is_wrong(tmp_path, monkeypatch) -> None
     assert "Permission denied" in found.message
 
 
-def test_an_open_address_is_worth_a_word(tmp_path) -> None:
-    verdicts, _ = checked("--data-dir", tmp_path, TOWERLOG_HOST="0.0.0.0", TOWERLOG_PORT=str(free_port()))
+def test_an_open_address_is_worth_a_word(tmp_path, held_port) -> None:
+    verdicts, _ = checked("--data-dir", tmp_path, TOWERLOG_HOST="0.0.0.0", TOWERLOG_PORT=str(held_port.number))
     assert verdicts["settings"] == "warn"

@@ -64,7 +64,7 @@ def test_it_says_where_it_is_and_ends_well_with_ctrl_c(server) -> None:
     assert ADMIN_KEY not in server.log
     process = server.process
     process.send_signal(signal.SIGINT)
-    assert process.wait(15) == 0
+    assert process.wait(60) == 0
 
 
 def test_help_names_every_setting_and_exit_code() -> None:

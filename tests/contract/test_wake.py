@@ -21,7 +21,7 @@ from towerlog.model.question import FollowRun
 from towerlog.store.base import Store
 from towerlog.store.values import Changes
 
-DEADLINE_S = 10
+DEADLINE_S = 60
 
 
 def frame(event: Event, _epoch: str) -> bytes:

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from towerlog.model.facts import CheckpointFacts
 
 from tests.support.calls import tried
 from towerlog.dialects import checkpoint_event
@@ -17,6 +16,7 @@ from towerlog.dialects.base import Settings
 from towerlog.dialects.checkpoint_event import STATUS_OF, WORDS, checkpoint_draft
 from towerlog.errors import Invalid, TooLarge, TowerlogError
 from towerlog.model.event import Draft, EventType, OpenRun, RunById, RunByTrace
+from towerlog.model.facts import CheckpointFacts
 from towerlog.model.run import TERMINAL, Status
 from towerlog.model.usage import Usage, UsageReport
 

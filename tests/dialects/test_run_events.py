@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from towerlog.model.facts import Facts, LaneFacts
 
 from tests.dialects.calls import RUN
 from towerlog import errors
 from towerlog.dialects.base import Settings
 from towerlog.dialects.run_events import WorkerEvent, failure_text, worker_draft
 from towerlog.model.event import Draft, EventType, RunById
+from towerlog.model.facts import Facts, LaneFacts
 from towerlog.model.usage import Usage, UsageReport
 
 

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from towerlog.model.facts import Facts
 
 from tests.dialects.test_base import every_error
 from tests.support.calls import body_of, endpoint_of, make_call, tried
@@ -19,6 +18,7 @@ from towerlog.dialects.steps import DIALECT, STATUS_OF, WORDS
 from towerlog.errors import Invalid, Malformed, TooLarge, TowerlogError
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Refusal, RunByForeignId
+from towerlog.model.facts import Facts
 from towerlog.model.outcome import Appended, Stored
 from towerlog.model.principal import Scope
 from towerlog.model.run import TERMINAL, Pending, Status

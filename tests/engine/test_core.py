@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from towerlog.model.facts import CheckpointFacts, Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
@@ -20,11 +19,12 @@ from towerlog.model import command as c
 from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.event import Draft, EventType, History, RunById
+from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.lane import QueueState
 from towerlog.model.run import Status
 
 E = EventType
-DEADLINE_S = 20
+DEADLINE_S = 60
 LONG_MS = 3_600_000
 LEASE_MS = 60_000
 

@@ -15,7 +15,7 @@ from towerlog.sdk.agent_threads import AgentThreads, Outcome, Work
 from towerlog.sdk.app import Agent
 from towerlog.sdk.run import Run, current_run
 
-WAIT_S = 10
+WAIT_S = 60
 RUN = Run(ListSink(), "r")
 
 

@@ -81,7 +81,7 @@ async def test_a_follower_survives_the_servers_death_without_a_gap(tmp_path) -> 
             await asyncio.to_thread(server.start)
             await asyncio.to_thread(told, server, "step", name)
             await asyncio.to_thread(told, server, "run_end", name)
-            await asyncio.wait_for(reading, 20)
+            await asyncio.wait_for(reading, 60)
         assert [event.raw["seq"] for event in got] == [1, 2, 3]
     finally:
         server.close()

@@ -7,7 +7,6 @@ import asyncio
 import pytest
 
 from tests.sdk.talker import CLOSE, HANG, headers_of, reply, stream, talking
-from tests.support.server import free_port
 from tests.support.wait import wait_until_async
 from towerlog.sdk.address import IDLE_MAX
 from towerlog.sdk.async_http import AsyncHttp
@@ -99,8 +98,8 @@ async def test_a_server_that_says_nothing_is_given_up() -> None:
         await AsyncHttp(talker.url).request("GET", "/", timeout_s=0.1)
 
 
-async def test_nobody_there_is_unreachable_and_names_the_server_but_no_key() -> None:
-    url = f"http://127.0.0.1:{free_port()}"
+async def test_nobody_there_is_unreachable_and_names_the_server_but_no_key(held_port) -> None:
+    url = held_port.url
     with pytest.raises(Unreachable) as caught:
         await AsyncHttp(url, KEY).request("GET", "/")
     assert url in str(caught.value)

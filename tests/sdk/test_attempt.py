@@ -66,7 +66,7 @@ async def test_a_run_has_what_its_claim_brought(tmp_path) -> None:
         seen.append(current_run() is run)
 
     async with attempt(tmp_path, work) as (server, task, _):
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 60)
         assert seen == ["in", {"agent": "a"}, None, None, "r", "t", 7, True]
         assert last(server) == ("run.completed", {})
 
@@ -76,7 +76,7 @@ async def test_an_end_that_is_refused_becomes_a_failure(tmp_path) -> None:
         server.before = lambda report: (
             (413, {"code": "too_large"}) if any(e["type"] == "run.completed" for e in report["events"]) else True
         )
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 60)
         assert last(server)[0] == "run.failed"
         assert "refused" in last(server)[1]["error"]
 
@@ -86,7 +86,7 @@ async def test_an_agent_that_cancels_itself_has_failed(tmp_path) -> None:
         raise asyncio.CancelledError
 
     async with attempt(tmp_path, work) as (server, task, _):
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 60)
         assert last(server)[0] == "run.failed"
 
 
@@ -101,7 +101,7 @@ async def test_an_agent_that_finishes_although_it_was_cancelled_has_finished(tmp
     async with attempt(tmp_path, work) as (server, task, _):
         await wait_until_async(lambda: server.reports, "the first report")
         server.command({"command_id": 1, "type": "cancel"})
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 60)
         assert server.types == ["command.acknowledged", "run.completed"]
 
 
@@ -110,7 +110,7 @@ async def test_a_sync_agent_is_held_at_its_next_report_while_paused(tmp_path) ->
 
     def work(run: Any) -> None:
         run.message_delta("before")
-        go_on.wait(10)
+        go_on.wait(60)
         run.message_delta("after")
         went.set()
 
@@ -124,7 +124,7 @@ async def test_a_sync_agent_is_held_at_its_next_report_while_paused(tmp_path) ->
         assert not went.is_set()
         assert server.types.count("message.delta") == 1
         server.command({"command_id": 2, "type": "resume"})
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 60)
         kinds = [kind for kind in server.types if kind != "command.acknowledged"]
         assert kinds == ["message.delta", "run.paused", "run.resumed", "message.delta", "run.completed"]
         assert server.commands == []
@@ -143,7 +143,7 @@ async def test_an_async_agent_waits_at_its_pause_point(tmp_path) -> None:
         assert server.types == ["command.acknowledged", "run.paused"]
         assert not task.done()
         server.command({"command_id": 2, "type": "resume"})
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 60)
         assert server.types[2:] == ["command.acknowledged", "run.resumed", "run.completed"]
 
 
@@ -157,7 +157,7 @@ async def test_a_sync_agent_learns_of_a_lost_lease_by_its_flag(tmp_path) -> None
 
     async with attempt(tmp_path, work) as (server, task, _):
         server.before = lambda report: (409, {"code": "lease_lost"})
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 60)
         assert stopped.is_set()
         assert server.types == []
 
@@ -170,7 +170,7 @@ async def test_a_run_that_is_given_back_keeps_what_was_told_and_has_no_end(tmp_p
     async with attempt(tmp_path, work) as (server, task, hand_back):
         await wait_until_async(lambda: server.reports, "the first report")
         hand_back.set()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 60)
         assert server.types == ["message.delta"]
         assert server.released == [{"worker_id": "w", "lease_epoch": 7}]
 
@@ -184,6 +184,6 @@ async def test_an_agent_that_finishes_in_the_last_moment_is_not_given_back(tmp_p
     async with attempt(tmp_path, work) as (server, task, hand_back):
         await wait_until_async(lambda: server.reports, "the first report")
         hand_back.set()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 60)
         assert last(server) == ("run.completed", {"result": "done"})
         assert server.released == []

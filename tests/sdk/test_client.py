@@ -130,7 +130,7 @@ def test_a_follower_survives_the_servers_death_without_a_gap(tmp_path) -> None:
             server.kill()
             told(server.start(), "step", name, number=number)
         told(server, "run_end", name)
-        reader.join(20)
+        reader.join(60)
         assert not reader.is_alive(), "the follower did not see the end"
         client.close()
         assert [event.seq for event in got if isinstance(event, RunEvent)] == list(range(1, 9))
@@ -257,7 +257,7 @@ def test_a_client_that_is_closed_follows_no_more(server) -> None:
     reader.start()
     wait_until(lambda: client.http._busy, "the follower's connection")
     client.close()
-    reader.join(10)
+    reader.join(60)
     assert not reader.is_alive()
 
 
@@ -341,7 +341,7 @@ def test_closing_a_client_ends_its_pause_between_two_tries() -> None:
         client = Client(talker.url, "k", retries=Patient())
         asking = threading.Thread(target=ask, daemon=True)
         asking.start()
-        assert pausing.wait(20)
+        assert pausing.wait(60)
         client.close()
-        asking.join(20)
+        asking.join(60)
     assert ends == [503]

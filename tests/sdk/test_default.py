@@ -62,7 +62,7 @@ REPORTS = """
 import towerlog
 with towerlog.record_run(agent="nightly", thread="t1", input="go", run_key="r1") as run:
     run.step("mark")
-print(towerlog.flush(timeout=10), towerlog.status().acknowledged)
+print(towerlog.flush(timeout=60), towerlog.status().acknowledged)
 """
 
 
@@ -77,7 +77,7 @@ def test_the_recorder_comes_from_the_environment(ingest: Ingest, tmp_path: Path)
     "wrong", [{"TOWERLOG_URL": "nonsense"}, {"TOWERLOG_URL": "http://a", "TOWERLOG_API_KEY": "ä\n"}]
 )
 def test_a_wrong_environment_does_not_end_the_program(tmp_path: Path, wrong: dict[str, str]) -> None:
-    code = REPORTS.replace("timeout=10", "timeout=0.1")
+    code = REPORTS.replace("timeout=60", "timeout=0.1")
     done = run(code, XDG_STATE_HOME=str(tmp_path), **wrong)
     assert (done.returncode, done.stdout.split()) == (0, ["False", "0"]), done.stderr
     assert list(tmp_path.glob("towerlog/spool/*/*/*.ndjson"))

@@ -57,18 +57,22 @@ def test_events_go_together_in_batches(recorder: Recorder, ingest: Ingest) -> No
 
 def test_one_event_goes_without_a_flush(recorder: Recorder, ingest: Ingest) -> None:
     run = recorder.record_run(run_key="r1").open(Run)
-    wait_until(lambda: ingest.types("r1") == ["run.started"], "the event", deadline_s=3)
+    wait_until(lambda: ingest.types("r1") == ["run.started"], "the event")
     assert not run.ended
 
 
 @pytest.mark.parametrize("how", ["seconds", "date"])
 def test_the_server_is_given_the_time_that_it_asks_for(recorder: Recorder, ingest: Ingest, how: str) -> None:
-    # A date has whole seconds only: of two, at least one is left.
-    ingest.faults.append("429:1" if how == "seconds" else f"503:{email.utils.formatdate(time.time() + 2, usegmt=True)}")
+    due = int(time.time()) + 2
+    ingest.faults.append("429:1" if how == "seconds" else f"503:{email.utils.formatdate(due, usegmt=True)}")
     told(recorder, 3)
-    assert recorder.flush(20)
+    assert recorder.flush(60)
     first, second = (body["at"] for body in ingest.requests if body["events"])
-    assert 0.9 <= second - first <= 4
+    if how == "seconds":
+        assert second - first >= 0.99
+    else:
+        # Its own time of coming, on the clock that the date is of.
+        assert time.time() - (time.monotonic() - second) >= due - 0.01
 
 
 def test_one_poisoned_event_is_found_dropped_and_told_and_the_rest_arrives(recorder: Recorder, ingest: Ingest) -> None:
@@ -138,20 +142,23 @@ def test_flush_is_true_only_when_all_is_acknowledged(recorder: Recorder, ingest:
     told(recorder, 10)
     began = time.monotonic()
     assert not recorder.flush(0.3)
-    assert 0.3 <= time.monotonic() - began < 3
+    assert time.monotonic() - began >= 0.3
     ingest.held.set()
     assert recorder.flush(10)
     assert numbers(ingest, "r1") == list(range(1, 11))
 
 
-def test_what_a_slow_server_has_not_acknowledged_is_on_disk_in_half_a_second(
+def test_what_a_kill_may_cost_is_less_than_half_a_second() -> None:
+    # What is older than the one is written at the latest after the other.
+    assert delivery.SPILL_AFTER_NS / 1e9 + delivery.SPILL_TICK_S < 0.5
+
+
+def test_what_a_slow_server_has_not_acknowledged_is_on_disk_while_it_is_waited_for(
     recorder: Recorder, ingest: Ingest, tmp_path: Path
 ) -> None:
     ingest.held.clear()
     told(recorder, 10)
-    began = time.monotonic()
     wait_until(lambda: lines_in(tmp_path) == 10, "the spool")
-    assert time.monotonic() - began < 2
     told(recorder, 5, "r2")
     wait_until(lambda: lines_in(tmp_path) == 15, "the spool, with a request under way")
     ingest.held.set()
@@ -178,6 +185,11 @@ def lines_in(folder: Path) -> int:
     return found
 
 
+def listenings(ingest: Ingest) -> int:
+    """Requests that only waited for commands."""
+    return sum(bool(body.get("wait_seconds")) for body in ingest.requests)
+
+
 def test_the_answer_of_a_question_comes_at_once(recorder: Recorder, ingest: Ingest) -> None:
     with recorder.record_run(run_key="r1") as run:
         wait_until(lambda: recorder.flush(1), "the start")
@@ -186,10 +198,11 @@ def test_the_answer_of_a_question_comes_at_once(recorder: Recorder, ingest: Inge
         asking = threading.Thread(target=lambda: answers.append(run.ask("Publish?")))
         asking.start()
         wait_until(lambda: any(body.get("wait_seconds") for body in ingest.requests), "the listening")
-        asked_at = time.monotonic()
+        listened = listenings(ingest)
         ingest.command("r1", "input", "yes")
-        asking.join(10)
-        assert time.monotonic() - asked_at < 2
+        asking.join(60)
+        # The request that was waiting brought it (the next one, if that had just run out), and no later report.
+        assert listenings(ingest) <= listened + 1
     assert answers == ["yes"]
     assert recorder.flush(10)
     assert "command.acknowledged" in ingest.types("r1")

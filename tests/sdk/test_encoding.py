@@ -186,7 +186,7 @@ def test_threads_that_encode_the_same_value_see_no_circle_in_it() -> None:
     begun = threading.Barrier(4)
 
     def encoded(_: int) -> set[bytes]:
-        begun.wait(10)
+        begun.wait(60)
         return {encode_event(event) for _ in range(20)}
 
     with ThreadPoolExecutor(4) as pool:

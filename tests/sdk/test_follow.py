@@ -7,7 +7,6 @@ import threading
 import pytest
 
 from tests.sdk.talker import CLOSE, HANG, frame, headers_of, reply, stream, talking
-from tests.support.server import free_port
 from towerlog.sdk import follow as following
 from towerlog.sdk.async_http import AsyncHttp
 from towerlog.sdk.errors import ApiError, BadAnswer, Unreachable
@@ -139,18 +138,18 @@ async def test_an_answer_that_is_no_stream_ends_it() -> None:
         list(follow(Http(talker.url), RunCursor("r", 0)))
 
 
-async def test_a_server_that_stays_away_is_given_up() -> None:
-    url = f"http://127.0.0.1:{free_port()}"
+async def test_a_server_that_stays_away_is_given_up(held_port) -> None:
+    url = held_port.url
     with pytest.raises(Unreachable):
         list(follow(Http(url), RunCursor("r", 0), patience_s=0.05))
     with pytest.raises(Unreachable):
         await anext(follow_async(AsyncHttp(url), RunCursor("r", 0), patience_s=0.05))
 
 
-async def test_a_stranger_gets_less_patience_than_a_server_that_was_met(monkeypatch) -> None:
+async def test_a_stranger_gets_less_patience_than_a_server_that_was_met(monkeypatch, held_port) -> None:
     monkeypatch.setattr(following, "STRANGER_S", 0.05)
     with pytest.raises(Unreachable):
-        list(follow(Http(f"http://127.0.0.1:{free_port()}"), RunCursor("r", 0), patience_s=600))
+        list(follow(Http(held_port.url), RunCursor("r", 0), patience_s=600))
 
 
 def test_a_silent_stream_counts_as_contact() -> None:
@@ -179,10 +178,10 @@ def test_closing_ends_a_follower_in_another_thread() -> None:
 
         reader = threading.Thread(target=read)
         reader.start()
-        assert first.wait(5)
+        assert first.wait(60)
         closed.set()
         http.close()
-        reader.join(5)
+        reader.join(60)
         assert not reader.is_alive()
         assert seen(got) == [1]
 

@@ -53,7 +53,7 @@ def test_threads_get_different_ones() -> None:
     source = Source()
 
     def some(_: int) -> list[str]:
-        begun.wait(10)
+        begun.wait(60)
         return [source.uuid7() for _ in range(2_000)]
 
     with ThreadPoolExecutor(8) as pool:

@@ -75,7 +75,7 @@ def test_ask_blocks_until_the_answer_and_acknowledges_it(run: Run, sink: ListSin
         answer = pool.submit(run.ask, "Publish?")
         wait_until(lambda: sink.waiting == 1, "the question")
         run.deliver({"command_id": 5, "type": "input", "content": "yes"})
-        assert answer.result(5) == "yes"
+        assert answer.result(60) == "yes"
     assert sink.types == ["run.waiting_for_input", "command.acknowledged"]
     assert sink.data[1] == {"command_id": 5, "type": "input"}
     assert sink.waiting == 0
@@ -93,7 +93,7 @@ def test_a_cancel_ends_the_waiting_and_stays(run: Run, sink: ListSink) -> None:
         wait_until(lambda: sink.waiting == 1, "the question")
         run.deliver({"command_id": 5, "type": "cancel"})
         with pytest.raises(RunCancelled):
-            answer.result(5)
+            answer.result(60)
     assert run.cancelled
     with pytest.raises(RunCancelled):
         run.check()
@@ -110,7 +110,7 @@ def test_a_paused_run_waits_at_its_pause_point(run: Run, sink: ListSink) -> None
         wait_until(lambda: sink.waiting == 1, "the pause")
         assert not passed.done()
         run.deliver({"command_id": 2, "type": "resume"})
-        passed.result(5)
+        passed.result(60)
     assert sorted(sink.types) == sorted(["command.acknowledged", "run.paused", "command.acknowledged", "run.resumed"])
     assert sink.types.index("run.paused") < sink.types.index("run.resumed")
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from towerlog.sdk.errors import BadAnswer
-from towerlog.sdk.shapes import Cancel, Run, RunEvent, Usage, many
+from towerlog.sdk.shapes import Cancel, Run, Usage, many
 
 ROW = {
     "run_id": "r",
@@ -65,9 +63,3 @@ def test_a_list_must_be_one() -> None:
     assert [usage.input_tokens for usage in many(Usage)([{"input_tokens": 1}, {}])] == [1, None]
     with pytest.raises(BadAnswer):
         many(Usage)({"data": []})
-
-
-def test_values_are_frozen() -> None:
-    event = RunEvent.read({"seq": 1, "type": "step", "data": {}, "created_at": "t"})
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        event.seq = 2  # type: ignore[misc]

@@ -9,7 +9,7 @@ import __future__
 
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -47,6 +47,17 @@ class Mutant(msgspec.Struct, frozen=True):
         )
         [changed] = [part for part in code.co_consts if isinstance(part, CodeType)]
         patch.setattr(function, "__code__", changed)
+
+
+def tiers(laws: Mapping[str, tuple[str, ...]], mutants: Iterable[Mutant]) -> list[Any]:
+    """The mutants as parameters of a test: the first of each law for the quick tier, the others marked slow."""
+    quick = {names[0] for names in laws.values()}
+    known = [name for names in laws.values() for name in names]
+    assert sorted(known) == sorted(one.name for one in mutants), "every mutant breaks one law, and is listed with it"
+    return [
+        pytest.param(one, id=one.name.replace(" ", "_"), marks=() if one.name in quick else pytest.mark.slow)
+        for one in mutants
+    ]
 
 
 MUTANTS = (
@@ -168,3 +179,88 @@ MUTANTS = (
         "ORDER BY place DESC",
     ),
 )
+
+LAWS: Mapping[str, tuple[str, ...]] = {
+    "a run has one holder at a time": (
+        "expiry is not checked at a claim",
+        "the epoch is not compared",
+        "a stranger may report",
+        "a report is accepted after the loss",
+        "a release by a stranger is accepted",
+        "what was given back is anybody's",
+        "the loser keeps his name on the lane",
+        "a lease ends before its time",
+    ),
+    "claims are numbered without a gap": (
+        "the epoch does not rise",
+        "a reclaim forgets to take the lane first",
+        "a release keeps the run's attempt",
+    ),
+    "attempts are counted and have a bound": (
+        "one attempt too many",
+        "attempts are not counted",
+        "a release costs an attempt",
+    ),
+    "a lease lasts as long as it was given for": (
+        "a report does not renew",
+        "a renewal shortens",
+        "a restart keeps the old deadlines",
+    ),
+    "the queue is served in its order": (
+        "the newest is claimed first",
+        "a released run keeps its place in the queue",
+    ),
+    "one run of a thread is served at a time, and then the next": (
+        "a blocked lane is claimable",
+        "the next run of the thread stays blocked",
+        "an end leaves the lane open",
+    ),
+    "a run ends once": (
+        "a finished run finishes again",
+        "a cancel can be talked out of",
+    ),
+    "what comes after the end is kept and changes nothing": (
+        "nothing is ever late",
+        "a late report is folded",
+    ),
+    "what a loser sends is beside the log": (
+        "what a loser sent is folded",
+        "what a loser sent is dropped",
+    ),
+    "the same again adds nothing": (
+        "a repeated event is stored again",
+        "a repeat under an id is news",
+        "a repeated request is carried out again",
+        "a repeated release is an error",
+    ),
+    "a cancel that is not heeded is forced": (
+        "a forced cancel leaves the holder",
+        "a forced cancel leaves the lane",
+        "cancels are forced by the wall clock",
+        "a lost run that is being cancelled is queued again",
+        "a queued run is cancelled by asking nobody",
+    ),
+    "a cancel and a kill reach the children": (
+        "a cancel leaves the children",
+        "a kill leaves the children",
+        "a kill asks first",
+        "a child born since is left behind",
+    ),
+    "a pause and its opposite take turns": (
+        "a pause and its opposite stand together",
+        "what is being cancelled is paused",
+        "a pause is asked for again and again",
+        "a pause that was taken pauses nothing",
+        "a resume ends a wait",
+    ),
+    "a question is answered once": (
+        "a question is answered twice",
+        "a question is lost with its worker",
+    ),
+    "a delivery is noted once": (
+        "a delivery is noted every time",
+        "a delivery is not noted",
+        "a batch repeats what it acknowledges",
+    ),
+}
+"""Law → the mutants that break it; the quick tier plants the first of each, the slow tier all."""

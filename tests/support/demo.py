@@ -10,12 +10,13 @@ from pathlib import Path
 
 import httpx2
 
-from tests.support.server import clean_environment, free_port, wait_for_exit
+from tests.support.ports import HeldPort
+from tests.support.server import clean_environment, wait_for_exit
 from tests.support.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
-START_S = 60.0
-STOP_S = 30.0
+START_S = 180.0
+STOP_S = 90.0
 
 
 class Demo:
@@ -23,10 +24,11 @@ class Demo:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.url = f"http://127.0.0.1:{free_port()}"
+        self._held = HeldPort()
+        self.url = self._held.url
         self._printed = folder / "printed"
         # Hours, so that it is Ctrl-C that ends it.
-        command = [sys.executable, "examples/demo.py", "--port", self.url.rpartition(":")[2], "--seconds", "7200"]
+        command = [sys.executable, "examples/demo.py", "--port", str(self._held.number), "--seconds", "7200"]
         with self._printed.open("wb") as out:
             self.process = subprocess.Popen(
                 [*command, "--data-dir", str(folder / "data")],
@@ -69,4 +71,5 @@ class Demo:
     def stop(self) -> None:
         """Ctrl-C, and insists on its end."""
         self.process.send_signal(signal.SIGINT)
+        self._held.close()
         assert wait_for_exit(self.process, STOP_S), f"the demo does not end\n{self.text}"

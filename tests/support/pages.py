@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 BLOCK = re.compile(r"^```([a-z]+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-SESSION_S = 60
+SESSION_S = 300
 BEGIN, DONE = "\x1e", "\x1f"
 
 

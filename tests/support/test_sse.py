@@ -43,7 +43,7 @@ def talk() -> Iterator[Talk]:
 
     yield start
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
     for listener in listeners:
         listener.close()
 

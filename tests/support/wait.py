@@ -14,7 +14,7 @@ import anyio
 
 T = TypeVar("T")
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 """How long a condition may take unless a test says otherwise; generous, as it costs nothing when all is well."""
 
 _FIRST_PAUSE_S = 0.001

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from towerlog.engine.follow.follower import Source
 
 from tests.asgi.conversation import HandClock, Listening
 from tests.support.wait import wait_until_async
@@ -15,6 +14,7 @@ from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.push.streams import SILENCE_MS, SLOW_MS, SPREAD_MS, Streams, stream_head
 from towerlog.dialects.base import FrameStyle
+from towerlog.engine.follow.follower import Source
 from towerlog.engine.follow.hub import RUN, Hub
 from towerlog.model.event import Event, EventType
 from towerlog.model.key import Key
@@ -166,7 +166,7 @@ async def test_a_stream_ends_by_itself_when_the_run_has(house: House) -> None:
     await stream.until(b"retry")
     house.last_seq += 1
     house.hub.publish([house.event(1)], [1], "e1")
-    await asyncio.wait_for(stream.task, 5)
+    await asyncio.wait_for(stream.task, 60)
     assert stream.is_whole
     assert stream.body.endswith(b"data: 1\n\n"), "no closing words: it came to its own end"
     assert house.is_empty
@@ -179,7 +179,7 @@ async def test_the_server_parts_with_words_and_a_time_to_come_back(house: House)
     house.streams.close()
     waits = set()
     for stream in streams:
-        await asyncio.wait_for(stream.task, 5)
+        await asyncio.wait_for(stream.task, 60)
         assert stream.is_whole
         assert stream.body.endswith(b"event: end\n\n")
         waits.add(int(stream.body.split(b"retry: ")[2].split()[0]))
@@ -196,7 +196,7 @@ async def test_a_revoked_key_ends_the_stream(house: House) -> None:
     assert not stream.task.done()
     house.keys.revoked_at = 1
     await house.auth.tick(house.clock.ms + 4000)
-    await asyncio.wait_for(stream.task, 5)
+    await asyncio.wait_for(stream.task, 60)
     assert stream.body.endswith(b"event: end\n\n")
     assert house.is_empty
 
@@ -215,7 +215,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off(house: House) -> None:
     await asyncio.sleep(0)
     assert not stream.task.done(), "not yet"
     house.tick(1)
-    await asyncio.wait_for(stream.task, 5)
+    await asyncio.wait_for(stream.task, 60)
     assert aborted == [True]
     assert house.streams.cut_off == 1
     assert b"data: 1" not in stream.body
@@ -235,7 +235,7 @@ async def test_what_the_server_cancels_leaves_nothing_behind(house: House) -> No
 async def test_a_reader_that_left_before_the_first_byte_leaves_nothing_behind(house: House) -> None:
     stream = await house.open()
     stream.leave()
-    await asyncio.wait_for(stream.task, 5)
+    await asyncio.wait_for(stream.task, 60)
     assert house.is_empty
 
 

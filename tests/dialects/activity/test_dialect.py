@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from towerlog.model.agent import AgentRow
 
 from tests.dialects.calls import AGENT, NOW, OTHER_RUN, call, endpoint, event
 from towerlog import errors
 from towerlog.dialects.activity.dialect import DIALECT, MOST_EVENTS
 from towerlog.dialects.base import Settings
+from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, OpenRun, Refusal, RunById, cursor_text
 from towerlog.model.outcome import Appended, FeedPage, Stored

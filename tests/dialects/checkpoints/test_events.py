@@ -9,13 +9,13 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from towerlog.model.facts import LATEST_STEP, CheckpointFacts, Facts
 
 from tests.support.calls import tried
 from towerlog.dialects.base import Settings
 from towerlog.dialects.checkpoints.events import RunnerEvent, draft_of, thread_of
 from towerlog.errors import Invalid, TooLarge, TowerlogError
 from towerlog.model.event import Draft, EventType, OpenRun, RunByTrace, Touch
+from towerlog.model.facts import LATEST_STEP, CheckpointFacts, Facts
 from towerlog.model.run import Status
 
 IDS = {"thread_id": "t", "trace_id": "x"}

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from towerlog.model.facts import Facts
 
 from tests.dialects.calls import RUN, call
 from towerlog import errors
@@ -14,6 +13,7 @@ from towerlog.dialects.base import LARGEST_WAITING_BYTES, Settings
 from towerlog.dialects.lanes import requests
 from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report
 from towerlog.model.event import Draft, EventType, RunById
+from towerlog.model.facts import Facts
 from towerlog.model.question import ListLanes, ListWorkers
 from towerlog.model.run import Status
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from towerlog.model.facts import Facts
 
 from towerlog.dialects.base import Settings
 from towerlog.dialects.native.client_events import KINDS, TYPES, ClientEvent, ReportedEvent, client_draft, run_of
 from towerlog.errors import Invalid, TooLarge
 from towerlog.model.event import Draft, EventType, RunByForeignId, RunById
+from towerlog.model.facts import Facts
 from towerlog.model.usage import Usage, UsageReport
 
 E = EventType

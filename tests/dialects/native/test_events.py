@@ -197,15 +197,15 @@ async def test_a_reply_is_held_back_until_something_is_wanted(app: Any, say: Any
 @pytest.mark.parametrize("runs", [[], ["nobody"], ["k"]])
 async def test_nobody_waits_for_what_cannot_come(say: Any, runs: list[str]) -> None:
     await send(say, told(1, "run.completed"))
-    await asyncio.wait_for(send(say, runs=runs, wait_seconds=30), 10)
+    await asyncio.wait_for(send(say, runs=runs, wait_seconds=30), 20)
 
 
 async def test_a_large_batch_is_answered_at_once(say: Any) -> None:
     """What waits keeps its body in memory."""
     large = told(1, "message.delta", {"content": "x" * LARGEST_WAITING_BYTES})
-    assert fates(await asyncio.wait_for(send(say, large, wait_seconds=30), 10)) == ["stored"]
+    assert fates(await asyncio.wait_for(send(say, large, wait_seconds=30), 20)) == ["stored"]
     run_id = await held(say)
-    reply = await asyncio.wait_for(report(say, run_id, {**large, "event_id": "x"}, wait_seconds=60), 10)
+    reply = await asyncio.wait_for(report(say, run_id, {**large, "event_id": "x"}, wait_seconds=60), 30)
     assert fates(reply.json) == ["stored"]
 
 
@@ -256,10 +256,10 @@ async def logged(say: Any, run_id: str, event_id: str) -> bool:
 
 async def test_a_report_brings_commands_and_may_wait_for_them(say: Any) -> None:
     run_id = await held(say)
-    poll = asyncio.create_task(report(say, run_id, reported(1), wait_seconds=20))
+    poll = asyncio.create_task(report(say, run_id, reported(1), wait_seconds=60))
     await wait_until_async(lambda: logged(say, run_id, "e1"), "its event to be stored, though it waits")
     assert (await say("POST", f"/v1/runs/{run_id}:cancel", value={})).status == 200
-    body = (await asyncio.wait_for(poll, 20)).json
+    body = (await asyncio.wait_for(poll, 30)).json
     (command,) = body["commands"]
     assert (command["run_id"], command["type"]) == (run_id, "cancel")
     done = reported(2, "command.acknowledged", {"command_id": command["command_id"], "type": "cancel"})

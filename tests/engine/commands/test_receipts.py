@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from towerlog.model.facts import Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
@@ -28,6 +27,7 @@ from towerlog.model.command import (
     SteerRun,
 )
 from towerlog.model.event import EventType, RunById
+from towerlog.model.facts import Facts
 from towerlog.model.outcome import Replayed
 from towerlog.model.question import GetRun, ListLanes
 
@@ -129,7 +129,7 @@ async def test_a_long_poll_delivers_when_it_is_answered(rig: Rig) -> None:
     poll = asyncio.create_task(rig.do(Report(run_id, "w", [], wait_ms=60_000)))
     await asyncio.to_thread(wait_until, lambda: bool(rig.engine._waiting), "a poll that waits")
     await rig.do(CancelRun(run_id))
-    answer = await asyncio.wait_for(poll, 10)
+    answer = await asyncio.wait_for(poll, 30)
     assert [one.type for one in answer.view.row.pending] == ["cancel"]
     assert [kind for _, kind, _ in await deliveries(rig, run_id)] == ["cancel"]
 
@@ -141,7 +141,7 @@ async def test_a_long_poll_of_who_lost_the_run_meanwhile_carries_nothing(rig: Ri
     rig.clock.advance(LEASE_MS)
     await rig.do(Claim("w2", LEASE_MS))
     await rig.do(CancelRun(run_id))
-    answer = await asyncio.wait_for(poll, 10)
+    answer = await asyncio.wait_for(poll, 30)
     assert answer.view.row.pending == ()
     assert await deliveries(rig, run_id) == []
 
@@ -190,7 +190,7 @@ async def test_a_long_poll_whose_report_is_stored_does_not_fail_for_a_command(
     await asyncio.to_thread(wait_until, lambda: bool(rig.engine._waiting), "a poll that waits")
     await rig.do(CancelRun(run_id))
     monkeypatch.setattr(rig.engine._writer, "_max_queue", 0)
-    answer = await asyncio.wait_for(poll, 10)
+    answer = await asyncio.wait_for(poll, 30)
     assert answer.view.row.pending == ()
     monkeypatch.undo()
     assert await deliveries(rig, run_id) == []

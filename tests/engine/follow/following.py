@@ -17,7 +17,7 @@ from towerlog.model.outcome import Stored
 from towerlog.model.question import FollowAgent, FollowRun
 
 E = EventType
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 def frame(event: Event, _epoch: str) -> bytes:

@@ -16,7 +16,7 @@ from towerlog.model.event import EventType, RunByForeignId
 from towerlog.model.outcome import Appended
 from towerlog.model.run import Pending
 
-DEADLINE_S = 20
+DEADLINE_S = 60
 LONG_MS = 3_600_000
 A, B, NOBODY = (RunByForeignId(f"sdk:{name}", name) for name in ("a", "b", "nobody"))
 

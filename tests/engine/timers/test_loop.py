@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from towerlog.model.facts import Facts
 
 from tests.support.factories import draft
 from tests.support.rig import Rig
@@ -16,6 +15,7 @@ from towerlog.engine.timers.loop import REPLY_LIFE_MS, REPLY_SWEEP_MS, Upkeep
 from towerlog.errors import StorageFailed
 from towerlog.model.command import CancelRun, Claim, CreateRun, Idempotency, RegisterAgent
 from towerlog.model.event import EventType, RunById
+from towerlog.model.facts import Facts
 from towerlog.model.lane import MAX_ATTEMPTS, QueueState
 from towerlog.model.outcome import Replayed, Stored
 from towerlog.model.principal import Principal
@@ -294,7 +294,7 @@ async def test_a_sweep_that_fails_does_not_end_the_sweeping(
 
     await wait_until_async(is_queued, "a sweep after two that failed")
     keeper.stop()
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 60)
 
 
 async def test_a_stop_does_not_wait_for_the_next_sweep(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,7 +303,7 @@ async def test_a_stop_does_not_wait_for_the_next_sweep(rig: Rig, monkeypatch: py
     running = asyncio.create_task(keeper.run())
     await asyncio.sleep(0)
     keeper.stop()
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 60)
 
 
 async def test_a_run_that_was_never_claimed_is_cancelled_at_once_and_never_swept(rig: Rig) -> None:

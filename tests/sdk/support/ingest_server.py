@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 KEY = "key-of-the-tests"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 Event = dict[str, Any]
 

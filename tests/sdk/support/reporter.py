@@ -1,4 +1,7 @@
-"""A program for tests that kill it: `python reporter.py URL SPOOL COUNT PAUSE_S` tells numbers, and says which."""
+"""A program for tests that kill it: `python reporter.py URL SPOOL COUNT PAUSE_S` tells numbers, and says which.
+
+A line is `told N` after a number was told, and `safe N` once all of them are on disk or acknowledged.
+"""
 
 import os
 import sys
@@ -12,6 +15,8 @@ idle = threading.Event()
 with recorder.record_run(agent="reporter", run_key=f"run-{os.getpid()}") as run:
     for number in range(count):
         run.step("n", {"number": number})
-        # One write, so that a kill never leaves half a number.
-        os.write(1, f"{number}\n".encode())
+        # One write, so that a kill never leaves half a line.
+        os.write(1, f"told {number}\n".encode())
         idle.wait(pause_s)
+        if recorder.status().queued == 0:
+            os.write(1, f"safe {number}\n".encode())

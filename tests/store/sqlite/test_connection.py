@@ -104,7 +104,7 @@ def test_the_place_of_a_writer_that_was_killed_is_free(path: Path) -> None:
             lock_folder(path)
     finally:
         holder.kill()
-        holder.communicate(timeout=10)
+        holder.communicate(timeout=60)
     lock_folder(path).close()
 
 

@@ -112,7 +112,7 @@ async def test_one_who_comes_while_the_store_is_being_made_waits_for_it(path) ->
     await asyncio.sleep(0)
     assert not second.done()
     await first.org_create(*identity(1, name="ours"))
-    found = await asyncio.wait_for(second, 10)
+    found = await asyncio.wait_for(second, 60)
     assert [org.name for org in await found.orgs()] == ["ours"]
     assert not found.is_alone
     found.close()

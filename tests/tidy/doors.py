@@ -1,13 +1,13 @@
 """The doors of the source: time, randomness, environment and printing each have one; state and queues have bounds.
 
-Each check yields findings for one file. The exceptions are listed, with their reasons, in tests/test_tidy.py.
+Each check yields findings for one file. The exceptions are listed, with their reasons, in tests/tidy/exceptions.py.
 """
 
 import ast
 import sys
 from collections.abc import Iterator, Mapping
 
-from tests.support.tidy.source import Source, dotted
+from tests.tidy.source import Source, dotted
 
 AMBIENT = "ambient.py"
 SDK = "sdk/"

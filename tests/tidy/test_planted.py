@@ -1,113 +1,22 @@
-"""The law of STYLE.md that no linter knows, held over every file; and a planted fault for each check.
+"""For each tidy check a fault that it must find and a lawful neighbour that it must let pass."""
 
-The checks live in tests/support/tidy. A finding says what to do instead. An exception goes into one of the tables
-below, with its reason; an exception that is no longer needed fails.
-"""
+import dataclasses
+from collections.abc import Iterable
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-
+import msgspec
 import pytest
 
-from tests.support.tidy import doors, files, habits, shape
-from tests.support.tidy.source import PACKAGE, ROOT, Source, read_sources, repository_files
-
-SourceCheck = Callable[[Source], Iterator[str]]
-FileCheck = Callable[[str, bytes], Iterator[str]]
-
-ALLOWED: Mapping[tuple[str, str], str] = {}
-"""(name of the check, path) → why this file may."""
-
-TESTED_BY: Mapping[str, str] = {"store": "tests/contract/test_"}
-"""Package → how its tests' paths begin, where they do not stand in its mirror under `tests/`."""
-
-SOURCE_CHECKS: tuple[SourceCheck, ...] = (
-    shape.long_functions,
-    shape.long_module,
-    shape.missing_public_docstrings,
-    doors.ambient_use,
-    doors.environment_use,
-    doors.printing,
-    doors.module_state,
-    doors.unbounded_queue,
-    doors.unbounded_cache,
-    doors.sdk_imports,
+from tests.tidy import doors, files, frozen, habits, rooms, shape
+from tests.tidy.checks import (
+    FILE_CHECKS,
+    PYTHON_CHECKS,
+    SOURCE_CHECKS,
+    TEST_CHECKS,
+    FileCheck,
+    SourceCheck,
+    name_of,
 )
-PYTHON_CHECKS: tuple[SourceCheck, ...] = (shape.missing_module_docstring, shape.vague_name)
-TEST_CHECKS: tuple[SourceCheck, ...] = (habits.fixed_pause, habits.stepping_aside)
-FILE_CHECKS: tuple[FileCheck, ...] = (
-    files.oversized,
-    files.unended,
-    files.unfinished,
-    files.machine_path,
-    files.registry_host,
-)
-
-
-def hold(findings: Iterable[str]) -> None:
-    """Fail with every finding on a line of its own."""
-    found = list(findings)
-    if found:
-        pytest.fail("\n".join([f"{len(found)} found:", *found]), pytrace=False)
-
-
-def name_of(check: SourceCheck | FileCheck) -> str:
-    """The name under which a check stands in ALLOWED and in the test's id."""
-    return check.__name__
-
-
-def over(folder: str, check: SourceCheck) -> Iterator[str]:
-    """The findings of a check below a folder, without those that are allowed."""
-    for source in read_sources(folder):
-        if (name_of(check), source.path) not in ALLOWED:
-            yield from check(source)
-
-
-@pytest.mark.parametrize("check", SOURCE_CHECKS, ids=name_of)
-def test_source(check: SourceCheck) -> None:
-    hold(over(PACKAGE, check))
-
-
-@pytest.mark.parametrize("check", PYTHON_CHECKS, ids=name_of)
-def test_every_python_file(check: SourceCheck) -> None:
-    hold(over("", check))
-
-
-@pytest.mark.parametrize("check", TEST_CHECKS, ids=name_of)
-def test_tests(check: SourceCheck) -> None:
-    hold(over("tests/", check))
-
-
-@pytest.mark.parametrize("check", FILE_CHECKS, ids=name_of)
-def test_every_file(check: FileCheck) -> None:
-    hold(finding for path in repository_files() for finding in check(path, (ROOT / path).read_bytes()))
-
-
-def test_nine_functions_of_ten_are_short() -> None:
-    lengths = [shape.function_lines(function) for source in read_sources(PACKAGE) for function in source.functions()]
-    assert shape.ninetieth_percentile(lengths) <= shape.FUNCTION_LINES_P90, (
-        "too many long functions; name the steps of the longest and let each be a function"
-    )
-
-
-def test_every_package_has_its_tests() -> None:
-    hold(shape.packages_without_test(repository_files(), TESTED_BY))
-
-
-def test_the_changelog_says_what_comes_next() -> None:
-    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
-    assert re.search(r"^## \[?Unreleased\]?$", text, re.MULTILINE), "add a `## Unreleased` section to CHANGELOG.md"
-
-
-def test_every_exception_is_needed_and_has_a_reason() -> None:
-    checks = {name_of(check): check for check in (*SOURCE_CHECKS, *PYTHON_CHECKS, *TEST_CHECKS)}
-    for (name, path), reason in ALLOWED.items():
-        source = Source(path, (ROOT / path).read_text("utf-8"))
-        assert list(checks[name](source)), f"{path} needs no exception from {name} any more; take it out"
-        assert len(reason.split()) >= 5, f"say in a sentence why {path} may be excepted from {name}"
-
-
-# From here on: the checks themselves, each with a fault that it must find and a neighbour that it must let pass.
+from tests.tidy.source import PACKAGE, Source
 
 LONG = "def f():\n" + "    x = 1\n" * 60
 
@@ -116,7 +25,7 @@ PLANTED: tuple[tuple[SourceCheck, str, str, str], ...] = (
     (shape.long_functions, "engine/x.py", LONG, "has 61 lines"),
     (shape.long_functions, "engine/x.py", "class A:\n  async def f(self):\n" + "    x = 1\n" * 60, "`f` has 61"),
     (shape.long_module, "engine/x.py", "x = 1\n" * 401, "401 lines, the law is 400"),
-    (shape.long_module, "store/sqlite/reads.py", "x = 1\n" * 701, "the law is 700"),
+    (shape.long_module, "store/sqlite.py", "x = 1\n" * 701, "the law is 700"),
     (shape.missing_module_docstring, "engine/x.py", "x = 1\n", "begin with a docstring"),
     (shape.missing_public_docstrings, "model/x.py", "class Run:\n    pass\n", "`Run` is public"),
     (shape.missing_public_docstrings, "store/base.py", 'class A:\n  """A."""\n  def b(self): ...\n', "`b` is public"),
@@ -168,7 +77,7 @@ PLANTED: tuple[tuple[SourceCheck, str, str, str], ...] = (
 LAWFUL: tuple[tuple[SourceCheck, str, str], ...] = (
     (shape.long_functions, "engine/x.py", "def f():\n" + "    x = 1\n" * 59),
     (shape.long_module, "engine/x.py", "x = 1\n" * 400),
-    (shape.long_module, "store/sqlite/reads.py", "x = 1\n" * 700),
+    (shape.long_module, "store/sqlite.py", "x = 1\n" * 700),
     (shape.missing_module_docstring, "engine/x.py", '"""Owns x."""\n'),
     (shape.missing_module_docstring, "engine/__init__.py", ""),
     (shape.missing_public_docstrings, "model/x.py", "class _Inner: ...\ndef _step(): ...\n"),
@@ -259,12 +168,82 @@ def test_the_percentile_is_of_nine_in_ten() -> None:
 
 
 def test_a_package_without_a_test_is_found() -> None:
-    has = ["src/towerlog/__init__.py", "src/towerlog/engine/core.py", "tests/engine/test_leases.py"]
-    assert list(shape.packages_without_test(has, {})) == []
-    lacks = [*has, "src/towerlog/config.py", "src/towerlog/store/sqlite/reads.py", "tests/store/test_migrate.py"]
-    found = list(shape.packages_without_test(lacks, {"store/sqlite": "tests/contract/test_"}))
-    assert len(found) == 2
-    assert "write tests/test_*.py" in found[0]
-    assert "write tests/contract/test_*.py" in found[1]
-    tested = [*lacks, "tests/contract/test_log.py", "tests/test_config.py"]
-    assert list(shape.packages_without_test(tested, {"store/sqlite": "tests/contract/test_"})) == []
+    has = ["src/towerlog/__init__.py", "src/towerlog/engine/timers/leases.py", "tests/engine/timers/test_leases.py"]
+    assert list(rooms.packages_without_test(has, {})) == []
+    lacks = [*has, "src/towerlog/config.py", "src/towerlog/store/base.py"]
+    found = list(rooms.packages_without_test(lacks, {"store": "tests/contract/"}))
+    assert [finding.partition(": ")[0] for finding in found] == ["src/towerlog/.", "src/towerlog/store"]
+    assert "write tests/test_" in found[0]
+    assert "write tests/contract/" in found[1]
+    full = [*lacks, "tests/test_config.py", "tests/contract/test_log.py"]
+    assert list(rooms.packages_without_test(full, {"store": "tests/contract/"})) == []
+
+
+def test_the_test_of_a_package_is_not_the_one_of_another() -> None:
+    has = ["src/towerlog/config.py", "src/towerlog/store/x.py", "tests/store/sqlite/notes.py", "tests/wake/test_x.py"]
+    assert len(list(rooms.packages_without_test(has, {}))) == 2
+
+
+def test_a_crowded_folder_is_found() -> None:
+    full = [f"src/towerlog/engine/m{number}.py" for number in range(rooms.FOLDER_FILES)]
+    full.append("src/towerlog/engine/__init__.py")
+    beside = ["src/towerlog/engine/sql/0001.sql", "src/towerlog/engine/below/x.py", "tests/engine/test_x.py"]
+    assert rooms.crowded_folders([*full, *beside], ()) == {}
+    crowded = [*full, "src/towerlog/engine/one_more.py"]
+    assert rooms.crowded_folders(crowded, ()) == {"engine": 15}
+    assert rooms.crowded_folders(crowded, {"engine"}) == {}
+
+
+def test_a_name_that_is_given_twice_is_found() -> None:
+    one, two = planted("asgi/routes.py", "class Page: ...\n"), planted("model/outcome.py", "class Page: ...\n")
+    inner = planted("model/x.py", "class _Page: ...\ndef f():\n    class Page: ...\n")
+    assert rooms.names_given_twice([one, two, inner]) == {"Page": 2}
+    assert rooms.names_given_twice([one, inner, planted("sdk/calls.py", "class Page: ...\n")]) == {}
+
+
+def test_what_is_left_to_move_may_only_become_less() -> None:
+    assert list(rooms.complaints({"engine": 27}, {"engine": 27}, "split it")) == []
+    assert list(rooms.complaints({"engine": 28}, {"engine": 27}, "split it")) == ["engine: 28; split it"]
+    assert "bring STILL_TO_MOVE up to date" in next(rooms.complaints({"engine": 20}, {"engine": 27}, "split it"))
+    assert "bring STILL_TO_MOVE up to date" in next(rooms.complaints({}, {"engine": 27}, "split it"))
+
+
+class _Loose(msgspec.Struct):
+    field: int = 0
+
+
+class _Fixed(msgspec.Struct, frozen=True):
+    field: int = 0
+
+
+@dataclasses.dataclass
+class _LooseData:
+    field: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _FixedData:
+    field: int = 0
+
+
+@pytest.mark.parametrize(("fixed", "loose"), [(_Fixed, _Loose), (_FixedData, _LooseData)])
+def test_a_value_that_can_be_changed_is_found(fixed: type, loose: type) -> None:
+    assert list(frozen.unfrozen([fixed], ())) == []
+    assert f"{loose.__name__}: declare it" in next(frozen.unfrozen([loose, fixed], ()))
+    assert list(frozen.unfrozen([loose], {loose.__name__})) == []
+    with pytest.raises(AttributeError):
+        fixed().field = 1
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("towerlog.dialects.lanes.dialect.RefusalReply", True),
+        ("towerlog.dialects.native.events._Named", True),
+        ("towerlog.dialects.base.Call", False),
+        ("towerlog.model.run.RunReply", False),
+        ("towerlog.dialects.base.Body.Part", False),
+    ],
+)
+def test_a_wire_form_is_known_by_its_name(name: str, is_one: bool) -> None:
+    assert bool(frozen.WIRE_FORM.match(name)) == is_one

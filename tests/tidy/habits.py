@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator
 
-from tests.support.tidy.source import Source, dotted
+from tests.tidy.source import Source, dotted
 
 _SLEEPS = frozenset({"time.sleep", "asyncio.sleep", "anyio.sleep"})
 _ASIDE = frozenset({"pytest.skip", "pytest.xfail", "pytest.mark.skip", "pytest.mark.skipif", "pytest.mark.xfail"})

@@ -4,10 +4,10 @@ import ast
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 PACKAGE = "src/towerlog/"
 
 AnyFunction = ast.FunctionDef | ast.AsyncFunctionDef
@@ -39,19 +39,24 @@ class Source:
         return (node for node in ast.walk(self.tree) if isinstance(node, AnyFunction))
 
 
-def repository_files() -> list[str]:
-    """Paths of every file that git has or would take, sorted."""
+@cache
+def repository_files() -> tuple[str, ...]:
+    """Paths of every file that git has or would take, sorted; asked for once in a process."""
     command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout
     paths = {raw.decode() for raw in listed.split(b"\0") if raw}
-    return sorted(path for path in paths if (ROOT / path).is_file())
+    return tuple(sorted(path for path in paths if (ROOT / path).is_file()))
+
+
+@cache
+def read_source(path: str) -> Source:
+    """One Python file; read and parsed once in a process, however many checks look at it."""
+    return Source(path, (ROOT / path).read_text("utf-8"))
 
 
 def read_sources(folder: str) -> Iterator[Source]:
     """The Python files below `folder`, one at a time."""
-    for path in repository_files():
-        if path.startswith(folder) and path.endswith(".py"):
-            yield Source(path, (ROOT / path).read_text("utf-8"))
+    return (read_source(path) for path in repository_files() if path.startswith(folder) and path.endswith(".py"))
 
 
 def dotted(node: ast.expr) -> str:

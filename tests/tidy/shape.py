@@ -1,16 +1,16 @@
-"""The shape of the source: how long things are, what explains itself, what is called how, what has its test."""
+"""The shape of the source: how long things are, what explains itself, and names."""
 
 import ast
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 
-from tests.support.tidy.source import PACKAGE, AnyFunction, Source
+from tests.tidy.source import PACKAGE, AnyFunction, Source
 
 FUNCTION_LINES = 60
 FUNCTION_LINES_P90 = 30
 MODULE_LINES = 400
 BACKEND_LINES = 700
-BACKENDS = ("store/sqlite/", "store/postgres/")
+BACKENDS = frozenset({"store/sqlite.py", "store/postgres.py"})
 
 VAGUE_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "manager", "misc"})
 
@@ -36,7 +36,7 @@ def long_functions(source: Source) -> Iterator[str]:
 
 def long_module(source: Source) -> Iterator[str]:
     """A module that holds more than one idea."""
-    limit = BACKEND_LINES if source.inside.startswith(BACKENDS) else MODULE_LINES
+    limit = BACKEND_LINES if source.inside in BACKENDS else MODULE_LINES
     if (lines := source.text.count("\n")) > limit:
         yield f"{source.path}: {lines} lines, the law is {limit}; give its second idea a module of its own"
 
@@ -78,16 +78,3 @@ def ninetieth_percentile(lengths: Collection[int]) -> int:
     """The length that nine of ten functions do not exceed; 0 without functions."""
     ordered = sorted(lengths)
     return ordered[int(len(ordered) * 0.9)] if ordered else 0
-
-
-def packages_without_test(paths: Collection[str], tested_by: Mapping[str, str]) -> Iterator[str]:
-    """Packages with code but no test in their mirror under `tests/`; `tested_by` names those tested elsewhere."""
-    folders = {
-        PurePosixPath(path.removeprefix(PACKAGE)).parent
-        for path in paths
-        if path.startswith(PACKAGE) and path.endswith(".py") and not path.endswith(("__init__.py", "__main__.py"))
-    }
-    for folder in sorted(folders):
-        begins = tested_by.get(str(folder)) or str(PurePosixPath("tests") / folder / "test_")
-        if not any(path.startswith(begins) and "/" not in path.removeprefix(begins) for path in paths):
-            yield f"{PACKAGE}{folder}: has no test; write {begins}*.py"
