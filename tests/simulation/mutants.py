@@ -66,12 +66,12 @@ MUTANTS = (
     Mutant(
         "a report is accepted after the loss",
         lanes._held_lane,
-        "lane.worker_id != worker_id or lane.state in (LaneState.QUEUED, LaneState.BLOCKED)",
+        "lane.worker_id != worker_id or lane.state in (QueueState.QUEUED, QueueState.BLOCKED)",
         "False",
     ),
     Mutant("expiry is not checked at a claim", lanes.claim_run, "if lane.is_held(plan.steady):", "if False:"),
     Mutant("the epoch does not rise", lanes._take, "epoch=lane.epoch + 1", "epoch=max(lane.epoch, 1)"),
-    Mutant("a reclaim forgets to take the lane first", lanes._take, "if lane.state is LaneState.HELD:", "if False:"),
+    Mutant("a reclaim forgets to take the lane first", lanes._take, "if lane.state is QueueState.HELD:", "if False:"),
     Mutant("attempts are not counted", lanes._take, "attempt=lane.attempt + 1", "attempt=max(lane.attempt, 1)"),
     Mutant("one attempt too many", lanes.expire, "lane.attempt >= MAX_ATTEMPTS", "lane.attempt > MAX_ATTEMPTS"),
     Mutant(
@@ -80,8 +80,8 @@ MUTANTS = (
     Mutant(
         "the loser keeps his name on the lane",
         lanes.expire,
-        "state=LaneState.QUEUED, worker_id=None",
-        "state=LaneState.QUEUED",
+        "state=QueueState.QUEUED, worker_id=None",
+        "state=QueueState.QUEUED",
     ),
     Mutant(
         "a release by a stranger is accepted",
@@ -119,11 +119,11 @@ MUTANTS = (
     Mutant(
         "a blocked lane is claimable",
         runs._queue,
-        "if first else LaneState.BLOCKED",
-        "if True else LaneState.BLOCKED",
+        "if first else QueueState.BLOCKED",
+        "if True else QueueState.BLOCKED",
     ),
-    Mutant("the next run of the thread stays blocked", plan.Plan._unblock, "lane.state is LaneState.BLOCKED", "False"),
-    Mutant("an end leaves the lane open", plan.Plan._status_moved, "lane.state is not LaneState.DONE", "False"),
+    Mutant("the next run of the thread stays blocked", plan.Plan._unblock, "lane.state is QueueState.BLOCKED", "False"),
+    Mutant("an end leaves the lane open", plan.Plan._status_moved, "lane.state is not QueueState.DONE", "False"),
     Mutant(
         "nothing is ever late",
         plan.Plan.append,
