@@ -143,7 +143,7 @@ IMPORT_FAULTS = {
     "a dialect imports its sibling": ("dialects/lanes.py", "from towerlog.dialects import runs", DIALECTS),
     "a dialect without a line": ("dialects/otlp.py", "", DIALECTS),
     "a backend imports the other": ("store/postgres.py", "from towerlog.store import sqlite", BACKENDS),
-    "the contract imports a backend": ("store/base.py", "from towerlog.store import sqlite", BACKENDS),
+    "the contract imports a backend": ("store/base/log.py", "from towerlog.store import sqlite", BACKENDS),
     "the engine reads settings": ("engine/core.py", "from towerlog import config", SETTINGS),
     "the engine speaks ASGI": ("engine/core.py", "from uvicorn.config import Config", ASGI),
     "asgi opens a database": ("asgi/app.py", "import apsw", DATABASE),

@@ -19,9 +19,9 @@ from tests.support.sse import EventStream
 from tests.support.wait import wait_until
 from towerlog.config import Settings
 from towerlog.engine.core import EngineSettings
+from towerlog.errors import StoreLocked
 from towerlog.model.liveness import Thresholds
 from towerlog.server import engine_settings, listen, transport_config, url_of
-from towerlog.store.sqlite.connection import StoreLocked
 
 PROGRAM = """
 import json, sys

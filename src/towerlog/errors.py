@@ -14,6 +14,8 @@ HTTP: `asgi/faults.py` maps codes to statuses, each dialect to its own words.
     ├── IdempotencyMismatch
     ├── TooLarge · RateLimited · Overloaded · StorageFailed
     └── Internal
+
+Beside the family stand what keeps a store from being opened: `StoreLocked` and `SchemaMismatch`. No client sees them.
 """
 
 from __future__ import annotations
@@ -173,3 +175,11 @@ class Internal(TowerlogError):
     """The server failed in a way that it did not foresee."""
 
     code = "internal"
+
+
+class StoreLocked(Exception):
+    """Another process has this store open for writing."""
+
+
+class SchemaMismatch(Exception):
+    """The database's schema is not one that this version can work with."""

@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import FrameType
-from typing import cast
 
 import msgspec
 import structlog
@@ -33,12 +32,10 @@ from towerlog.engine.bootstrap import OrgMinted, first_start
 from towerlog.engine.core import Engine, EngineSettings
 from towerlog.errors import StorageFailed
 from towerlog.model.liveness import Thresholds
-from towerlog.store.base import Store
+from towerlog.store.base import Identities, Store
 from towerlog.store.sqlite.backup import copy_database, discard, publish
-from towerlog.store.sqlite.connection import StoreLocked as StoreLocked
-from towerlog.store.sqlite.identities import SqliteIdentities as SqliteIdentities
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
-from towerlog.store.sqlite.store import SqliteStore, open_reader, open_store
+from towerlog.store.sqlite.store import open_reader, open_store
 
 STORAGE_FAILED = 70
 """Exit code of a process whose storage failed: a supervisor restarts it, and the reopening proves what is on disk."""
@@ -72,11 +69,11 @@ class Node:
         self._clock = clock
         self._ids = ids
         self._on_fatal = on_fatal
-        self._store: SqliteStore | None = None
+        self._store: Store | None = None
         self._engine: Engine | None = None
 
     @property
-    def store(self) -> SqliteStore:
+    def store(self) -> Store:
         """The open store."""
         assert self._store is not None
         return self._store
@@ -295,7 +292,7 @@ def set_up_logging(level: str) -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
-async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[SqliteIdentities, OrgMinted | None]:
+async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[Identities, OrgMinted | None]:
     """The organisations and keys of the store, beside a running server or before its first start.
 
     With them the first organisation, when this has made it. Raises StoreLocked, SchemaMismatch, StorageFailed.
@@ -304,7 +301,7 @@ async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[S
     try:
         if not identities.is_alone:
             return identities, None
-        return identities, await first_start(cast(Store, identities), clock, ids, settings.bootstrap_key)
+        return identities, await first_start(identities, clock, ids, settings.bootstrap_key)
     except BaseException:
         identities.close()
         raise

@@ -6,10 +6,8 @@ import pytest
 
 from towerlog.cli import exits
 from towerlog.config import BadSetting
-from towerlog.errors import Conflict, NotFound, StorageFailed
+from towerlog.errors import Conflict, NotFound, SchemaMismatch, StorageFailed, StoreLocked
 from towerlog.sdk.errors import ApiError, Unreachable
-from towerlog.server import StoreLocked
-from towerlog.store.migrate import SchemaMismatch
 
 CASES = [
     (StoreLocked("in use"), exits.UNAVAILABLE, "in use"),

@@ -20,7 +20,16 @@ from towerlog.model.run import Status
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import Usage, UsageRow
 from towerlog.store.base import Store
-from towerlog.store.values import MAX_QUARANTINED, Changes, Message, MetaList, Node, Quarantined, RunChange, StoredReply
+from towerlog.store.values import (
+    MAX_QUARANTINED,
+    Changes,
+    HistoryNode,
+    Message,
+    MetaList,
+    Quarantined,
+    RunChange,
+    StoredReply,
+)
 
 APPENDERS = 12
 ROUNDS = 5
@@ -116,7 +125,7 @@ def everything(org: int, *, poison: bool) -> Changes:
         checkpoints={(row.run, "agent", 0): checkpoint(org, row.run)},
         lanes={row.run: Lane(row.run, org, QueueState.QUEUED, "agent", 5)},
         messages=[Message(org, b"m" * 16, b"{}")],
-        nodes=[Node(org, b"n" * 16, b"", b"m" * 16)],
+        nodes=[HistoryNode(org, b"n" * 16, b"", b"m" * 16)],
         metas=[MetaList(org, b"l" * 16, b"", b"[{}]")],
         quarantined=[Quarantined(org, row.run, 5, "w", 1, "step", None, b"{}")],
         replies=[StoredReply(org, "route\nkey", b"digest", 200, b"{}", 5)],
@@ -191,6 +200,36 @@ async def test_one_unit_at_a_time(store: Store, org: int) -> None:
             inside -= 1
 
     await asyncio.gather(*(look() for _ in range(8)))
+
+
+async def test_a_commit_is_whole_or_nothing_when_its_caller_goes(store: Store, org: int) -> None:
+    for turns in range(4):
+        before = len(await store.log(org, 0, 100))
+        appending = asyncio.create_task(append_next(store, org, 1))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        appending.cancel()
+        await asyncio.wait([appending])
+        async with store.begin() as unit:  # behind whatever the commit still does
+            position = (await unit.counters(org)).position
+        stored = await store.log(org, 0, 100)
+        assert len(stored) - before in (0, 1)
+        assert [one.position for one in stored] == list(range(1, position + 1))
+        assert [one.seq for one in await store.events(org, shard_key(org, 1), 0, 100)] == list(range(1, position + 1))
+
+
+async def test_a_trim_waits_for_the_unit_that_is_open(store: Store, org: int) -> None:
+    for _ in range(3):
+        await append_next(store, org, 1)
+    run = shard_key(org, 1)
+    async with store.begin() as unit:
+        trimming = asyncio.create_task(store.run_trim(org, run, 3))
+        for _ in range(3):
+            assert set(await unit.events_by_id([])) == set()
+            assert len(await store.events(org, run, 0, 10)) == 3
+        assert not trimming.done()
+    await trimming
+    assert [one.seq for one in await store.events(org, run, 0, 10)] == [3]
 
 
 BODIES = [

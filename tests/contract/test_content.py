@@ -6,7 +6,7 @@ import hashlib
 
 from tests.support.fakes import START_MS
 from towerlog.store.base import Store
-from towerlog.store.values import Changes, Message, MetaList, Node, StoredReply
+from towerlog.store.values import Changes, HistoryNode, Message, MetaList, StoredReply
 
 TEXTS = [
     b'{"role":"user","content":"hello"}',
@@ -30,7 +30,7 @@ def history(org: int, texts: list[bytes]) -> Changes:
     for text in texts:
         key = name(parent, text)
         changes.messages.append(Message(org, name(text), text))
-        changes.nodes.append(Node(org, key, parent, name(text)))
+        changes.nodes.append(HistoryNode(org, key, parent, name(text)))
         parent = key
     return changes
 

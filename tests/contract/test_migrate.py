@@ -9,8 +9,8 @@ import pytest
 from tests.support.backends import FRESH, Backend
 from tests.support.factories import identity
 from tests.support.fakes import FakeClock, SeededIds
-from towerlog.errors import StorageFailed
-from towerlog.store.migrate import Migration, SchemaMismatch, load_migrations, plan_migrations
+from towerlog.errors import SchemaMismatch, StorageFailed
+from towerlog.store.migrate import Migration, load_migrations, plan_migrations
 
 MORE = "CREATE TABLE more (number INTEGER PRIMARY KEY); ALTER TABLE org ADD COLUMN more TEXT;"
 

@@ -22,7 +22,7 @@ from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import UsageRow
 from towerlog.store.base import Store
-from towerlog.store.values import Changes, Message, MetaList, Node, Quarantined, RunChange, StoredReply
+from towerlog.store.values import Changes, HistoryNode, Message, MetaList, Quarantined, RunChange, StoredReply
 
 EVENTS = 23
 PAGES = (1, 2, 7, EVENTS, 1000)
@@ -333,7 +333,7 @@ async def fill_whole(store: Store, org: int) -> RunRow:
     changes.lanes = {row.run: Lane(row.run, org, QueueState.QUEUED, "agent", 5)}
     changes.messages = [Message(org, b"m" * 16, b"{}")]
     changes.metas = [MetaList(org, b"l" * 16, b"", b"[{}]")]
-    changes.nodes = [Node(org, b"n" * 16, b"", b"m" * 16)]
+    changes.nodes = [HistoryNode(org, b"n" * 16, b"", b"m" * 16)]
     changes.quarantined = [Quarantined(org, row.run, 5, "w", 1, "step", None, b"{}")]
     changes.replies = [StoredReply(org, "route\nkey", b"d", 200, b"{}", 5)]
     await commit(store, changes)

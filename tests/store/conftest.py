@@ -31,10 +31,10 @@ def db(path: Path) -> Iterator[apsw.Connection]:
 @pytest.fixture
 def org(db: apsw.Connection) -> int:
     """An organisation."""
-    return write_org(db, *identity(1, name="ours"))
+    return write_org(db, *identity(1, name="ours")).org
 
 
 @pytest.fixture
 def other(db: apsw.Connection, org: int) -> int:
     """Another one."""
-    return write_org(db, *identity(2, name="theirs"))
+    return write_org(db, *identity(2, name="theirs")).org

@@ -10,8 +10,9 @@ import apsw
 import pytest
 
 from tests.support.fakes import FakeClock, SeededIds
+from towerlog.errors import SchemaMismatch
 from towerlog.store import migrate
-from towerlog.store.migrate import Migration, SchemaMismatch, apply_migrations, load_migrations, plan_migrations
+from towerlog.store.migrate import Migration, apply_migrations, load_migrations, plan_migrations
 from towerlog.store.sqlite import connection
 from towerlog.store.sqlite.store import open_reader, open_store
 

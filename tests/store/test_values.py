@@ -6,13 +6,13 @@ import pytest
 
 from tests.support.factories import event, run_row
 from towerlog.model.principal import Counters
-from towerlog.store.values import Changes, Message, MetaList, Node, RunChange
+from towerlog.store.values import Changes, HistoryNode, Message, MetaList, RunChange
 
 SAYS_SOMETHING = {
     "events": [event(1, 1)],
     "runs": {1: RunChange(None, run_row())},
     "messages": [Message(1, b"k", b"{}")],
-    "nodes": [Node(1, b"k", b"", b"m")],
+    "nodes": [HistoryNode(1, b"k", b"", b"m")],
     "metas": [MetaList(1, b"k", b"", b"[]")],
     "counters": {1: Counters(1, 1, 1)},
     "replaces": 1,

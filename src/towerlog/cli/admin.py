@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import click
 
@@ -21,8 +21,8 @@ from towerlog.errors import NotFound
 from towerlog.model.key import Key
 from towerlog.model.principal import Org, Scope
 from towerlog.model.times import format_ms, format_optional_ms
-from towerlog.server import SqliteIdentities, existing_database, open_identities
-from towerlog.store.base import Store
+from towerlog.server import existing_database, open_identities
+from towerlog.store.base import Identities
 
 T = TypeVar("T")
 NAME_LENGTH = 200
@@ -65,7 +65,7 @@ _org_option = click.option("--org", default=DEFAULT_ORG, show_default=True, help
 def create_key(settings: Settings, name: str, scopes: tuple[Scope, ...], org: str, as_json: bool) -> None:
     """Makes a key and prints it, once."""
 
-    async def act(identities: SqliteIdentities) -> tuple[Org, Key, str]:
+    async def act(identities: Identities) -> tuple[Org, Key, str]:
         found = await find_org(identities, org)
         user = identities.first_user(found.org)
         clock = SystemClock()
@@ -88,7 +88,7 @@ def create_key(settings: Settings, name: str, scopes: tuple[Scope, ...], org: st
 def list_keys(settings: Settings, org: str, as_json: bool) -> None:
     """Lists an organisation's keys, newest first. Their texts are not stored, so they cannot be shown."""
 
-    async def act(identities: SqliteIdentities) -> list[Key]:
+    async def act(identities: Identities) -> list[Key]:
         return list(identities.keys((await find_org(identities, org)).org))
 
     found = with_identities(settings, act, makes=False)
@@ -107,7 +107,7 @@ def list_keys(settings: Settings, org: str, as_json: bool) -> None:
 def revoke_key(settings: Settings, key_id: str, as_json: bool) -> None:
     """Revokes a key. A running server honours it within 5 seconds, open streams included."""
 
-    async def act(identities: SqliteIdentities) -> Key:
+    async def act(identities: Identities) -> Key:
         now = SystemClock().now_ms()
         for org in await identities.orgs():
             key = identities.key_revoke(org.org, key_id, now)
@@ -126,9 +126,9 @@ def revoke_key(settings: Settings, key_id: str, as_json: bool) -> None:
 def create_organisation(settings: Settings, name: str, as_json: bool) -> None:
     """Makes an organisation with an admin key, and prints both, once."""
 
-    async def act(identities: SqliteIdentities) -> tuple[Org, Key, str]:
+    async def act(identities: Identities) -> tuple[Org, Key, str]:
         clock = SystemClock()
-        made = await create_org(cast(Store, identities), clock, SystemIds(clock), name)
+        made = await create_org(identities, clock, SystemIds(clock), name)
         return made.org, made.key, made.text
 
     org, key, text = with_identities(settings, act)
@@ -145,7 +145,7 @@ def create_organisation(settings: Settings, name: str, as_json: bool) -> None:
 def list_organisations(settings: Settings, as_json: bool) -> None:
     """Lists the organisations, oldest first."""
 
-    async def act(identities: SqliteIdentities) -> list[Org]:
+    async def act(identities: Identities) -> list[Org]:
         return await identities.orgs()
 
     found = with_identities(settings, act, makes=False)
@@ -154,7 +154,7 @@ def list_organisations(settings: Settings, as_json: bool) -> None:
     answer(as_json, {"data": fields}, lambda: show_table(("ORG ID", "NAME", "CREATED"), rows, empty="None."))
 
 
-def with_identities(settings: Settings, act: Callable[[SqliteIdentities], Awaitable[T]], *, makes: bool = True) -> T:
+def with_identities(settings: Settings, act: Callable[[Identities], Awaitable[T]], *, makes: bool = True) -> T:
     """Opens the store for organisations and keys, and acts. Where there is none, it is made if the command `makes`
     something; else this raises FileNotFoundError.
 
@@ -178,7 +178,7 @@ def with_identities(settings: Settings, act: Callable[[SqliteIdentities], Awaita
     return asyncio.run(run())
 
 
-async def find_org(identities: SqliteIdentities, wanted: str) -> Org:
+async def find_org(identities: Identities, wanted: str) -> Org:
     """The organisation with this id, else the one with this name. Raises NotFound."""
     found = await identities.orgs()
     for org in found:

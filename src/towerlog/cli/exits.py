@@ -10,10 +10,8 @@ import click
 
 from towerlog.cli.foreign import visible
 from towerlog.config import BadSetting
-from towerlog.errors import StorageFailed, TowerlogError
+from towerlog.errors import SchemaMismatch, StorageFailed, StoreLocked, TowerlogError
 from towerlog.sdk.errors import ApiError, SdkError
-from towerlog.server import StoreLocked
-from towerlog.store.migrate import SchemaMismatch
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from towerlog.ambient import Clock, Ids
 from towerlog.errors import Conflict
 from towerlog.model.key import RANDOM_LENGTH, Key, digest_of, hint_of, make_key
 from towerlog.model.principal import Org, Scope, User
-from towerlog.store.base import Store
+from towerlog.store.base import Organisations
 
 
 class OrgMinted(msgspec.Struct, frozen=True):
@@ -22,7 +22,7 @@ class OrgMinted(msgspec.Struct, frozen=True):
 DEFAULT_ORG = "default"
 
 
-async def create_org(store: Store, clock: Clock, ids: Ids, name: str, key_text: str | None = None) -> OrgMinted:
+async def create_org(store: Organisations, clock: Clock, ids: Ids, name: str, key_text: str | None = None) -> OrgMinted:
     """An organisation with an admin user and an admin key. Raises Conflict for a name that is taken."""
     if any(org.name == name for org in await store.orgs()):
         raise Conflict(f"There is an organisation {name!r} already.")
@@ -35,7 +35,7 @@ async def create_org(store: Store, clock: Clock, ids: Ids, name: str, key_text: 
     return OrgMinted(made, msgspec.structs.replace(key, org=made.org), text)
 
 
-async def first_start(store: Store, clock: Clock, ids: Ids, bootstrap_key: str) -> OrgMinted | None:
+async def first_start(store: Organisations, clock: Clock, ids: Ids, bootstrap_key: str) -> OrgMinted | None:
     """Makes organisation `default` in an empty store; None when there are organisations already."""
     if await store.orgs():
         return None

@@ -11,6 +11,8 @@ from importlib import resources
 
 import msgspec
 
+from towerlog.errors import SchemaMismatch
+
 
 class Migration(msgspec.Struct, frozen=True):
     """One step of the schema."""
@@ -23,10 +25,6 @@ class Migration(msgspec.Struct, frozen=True):
     def checksum(self) -> str:
         """SHA-256 of the SQL text, in hex."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
-
-
-class SchemaMismatch(Exception):
-    """The database's schema is not one that this version can work with."""
 
 
 def load_migrations(backend: str) -> list[Migration]:

@@ -36,7 +36,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
-class Node(msgspec.Struct, frozen=True, gc=False):
+class HistoryNode(msgspec.Struct, frozen=True, gc=False):
     """A history's last message, and the history before it. Keyed by hash (16 bytes).
 
     `parent` is empty for the first message. A history is one node; every prefix of it is stored once.
@@ -112,7 +112,7 @@ class Changes(msgspec.Struct):
     checkpoints: dict[tuple[int, str, int], CheckpointRow] = {}
     lanes: dict[int, Lane] = {}
     messages: list[Message] = []
-    nodes: list[Node] = []
+    nodes: list[HistoryNode] = []
     metas: list[MetaList] = []
     quarantined: list[Quarantined] = []
     replies: list[StoredReply] = []
@@ -141,4 +141,4 @@ class Rows(msgspec.Struct):
     """What contradicts itself inside the store: a column that looks a row up and says something else than the row."""
 
 
-Content = Message | Node | MetaList
+Content = Message | HistoryNode | MetaList

@@ -23,7 +23,7 @@ from towerlog.model.event import Draft, EventType, History
 from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.outcome import Stored
 from towerlog.model.question import GetCheckpoint, LatestCheckpoint
-from towerlog.store.values import Message, MetaList, Node
+from towerlog.store.values import HistoryNode, Message, MetaList
 
 MESSAGE_BYTES = 1000
 
@@ -228,6 +228,6 @@ def test_names_are_of_content_and_of_what_went_before() -> None:
 def test_content_gives_itself_its_name() -> None:
     names = prefix_names([name_of(b"a"), name_of(b"b")])
     assert own_name(Message(1, b"", b"a")) == name_of(b"a")
-    assert own_name(Node(1, b"", names[0], name_of(b"b"))) == names[1]
+    assert own_name(HistoryNode(1, b"", names[0], name_of(b"b"))) == names[1]
     metas = prefix_names([b"meta:1", b'meta:{"x":2}', b"meta:3"])
     assert own_name(MetaList(1, b"", metas[0], b'[{"x":2},3]')) == metas[2]

@@ -18,7 +18,7 @@ from towerlog.model.usage import Usage, UsageRow
 from towerlog.store.sqlite import audit
 from towerlog.store.sqlite.audit import all_rows, content
 from towerlog.store.sqlite.write import write_changes
-from towerlog.store.values import Changes, Message, MetaList, Node, Rows
+from towerlog.store.values import Changes, HistoryNode, Message, MetaList, Rows
 
 RUN = run_row(agent="a", thread_id="t", last_seq=3)
 AGENT = AgentRow(shard_key(1, 1), 1, "00000000-0000-7000-b000-000000000001", "a", 5, event_count=3)
@@ -143,7 +143,7 @@ def test_the_list_of_faults_in_feeds_is_bounded(sound: apsw.Connection, monkeypa
 def test_content_comes_in_pages_and_as_it_was_given(db: apsw.Connection, org: int, other: int) -> None:
     bodies = [b'"%d"' % n if n % 2 else b'"' + b"long " * 200 + b'"' for n in range(5)]
     messages = [Message(org, b"m%d" % n, body) for n, body in enumerate(bodies)]
-    nodes = [Node(org, b"n%d" % n, b"", b"m%d" % n) for n in range(5)]
+    nodes = [HistoryNode(org, b"n%d" % n, b"", b"m%d" % n) for n in range(5)]
     metas = [MetaList(org, b"l%d" % n, b"", body) for n, body in enumerate(bodies)]
     write_changes(db, Changes(messages=messages, nodes=nodes, metas=metas))
     packed = db.execute("SELECT count(*) FROM message WHERE packed AND length(body) < 500").get

@@ -10,8 +10,7 @@ import pytest
 
 from tests.support.factories import event, identity, run_changes, run_row
 from tests.support.fakes import FakeClock, SeededIds
-from towerlog.errors import StorageFailed
-from towerlog.store.migrate import SchemaMismatch
+from towerlog.errors import SchemaMismatch, StorageFailed
 from towerlog.store.sqlite import backup
 from towerlog.store.sqlite.backup import copy_database, discard, publish
 from towerlog.store.sqlite.store import SqliteStore, open_store

@@ -16,10 +16,10 @@ from tests.support.factories import event, identity, run_changes, run_row
 from tests.support.fakes import FakeClock, SeededIds
 from tests.support.wait import wait_until_async
 from towerlog.ambient import Clock, SystemClock
-from towerlog.errors import StorageFailed
+from towerlog.errors import StorageFailed, StoreLocked
 from towerlog.store import sqlite
 from towerlog.store.sqlite import connection as connections
-from towerlog.store.sqlite.connection import StoreLocked, lock_folder, migrate, open_connection, prepare_files
+from towerlog.store.sqlite.connection import lock_folder, migrate, open_connection, prepare_files
 from towerlog.store.sqlite.store import SqliteStore, open_store
 
 KIB = 1024

@@ -11,11 +11,9 @@ import pytest
 
 from tests.support.factories import identity
 from tests.support.fakes import START_MS, FakeClock, SeededIds
-from towerlog.errors import StorageFailed
+from towerlog.errors import SchemaMismatch, StorageFailed, StoreLocked
 from towerlog.model.key import Key
-from towerlog.store.migrate import SchemaMismatch
 from towerlog.store.sqlite import identities as module
-from towerlog.store.sqlite.connection import StoreLocked
 from towerlog.store.sqlite.identities import SqliteIdentities, open_identities
 from towerlog.store.sqlite.store import open_store
 

@@ -14,7 +14,7 @@ from towerlog.model.event import OpenRun, RunByForeignId, RunById
 from towerlog.model.principal import Counters
 from towerlog.model.run import Status
 from towerlog.model.thread import ThreadRow
-from towerlog.store.sqlite import lookups
+from towerlog.store.sqlite import lookups, queue
 from towerlog.store.sqlite.write import write_changes
 from towerlog.store.values import Changes, RunChange
 
@@ -31,22 +31,22 @@ BY_INDEX: dict[str, tuple[Question, str]] = {
     "run-by-trace": (lambda db: lookups.runs_by_ref(db, [(1, traced("x", "t"))]), "run_by_trace (org=? AND trace_id"),
     "open-run": (lambda db: lookups.runs_by_ref(db, [(1, OpenRun("t"))]), "run USING INTEGER PRIMARY KEY (rowid=?)"),
     "descendants": (lambda db: lookups.run_descendants(db, 1, ROW, 10), "run_by_parent (org=? AND parent_key=?)"),
-    "threads": (lambda db: lookups.threads_by_id(db, [(1, "t")]), "PRIMARY KEY (org=? AND thread_id=?)"),
+    "threads": (lambda db: lookups.threads(db, [(1, "t")]), "PRIMARY KEY (org=? AND thread_id=?)"),
     "agents": (lambda db: lookups.agents_by_name(db, [(1, "a")]), "agent_by_name (org=? AND name=?)"),
     "events": (lambda db: lookups.events_by_id(db, [(1, "e")]), "event_by_id (run=? AND event_id=?)"),
-    "checkpoint": (lambda db: lookups.checkpoint_row(db, 1, "a", 1), "(run=? AND agent=? AND step_index=?)"),
-    "checkpoints-of-trace": (lambda db: lookups.checkpoints_of_trace(db, 1, "x", 1), "run_by_trace (org=?"),
+    "checkpoint": (lambda db: lookups.checkpoint(db, 1, "a", 1), "(run=? AND agent=? AND step_index=?)"),
+    "checkpoints-of-trace": (lambda db: lookups.checkpoints_waiting(db, 1, "x", 1), "run_by_trace (org=?"),
     "nodes": (lambda db: lookups.nodes_known(db, 1, [b"k"]), "COVERING INDEX node_by_key (org=? AND key=?)"),
     "metas": (lambda db: lookups.metas_known(db, 1, [b"k"]), "COVERING INDEX meta_list_by_key (org=? AND key=?)"),
-    "lanes": (lambda db: lookups.lanes_of_runs(db, [1, 2]), "lane USING INTEGER PRIMARY KEY (rowid=?)"),
-    "expired": (lambda db: lookups.lanes_expired(db, 5, 3), "lane_held (expires_at<?)"),
+    "lanes": (lambda db: queue.lanes_of_runs(db, [1, 2]), "lane USING INTEGER PRIMARY KEY (rowid=?)"),
+    "expired": (lambda db: queue.lanes_expired(db, 5, 3), "lane_held (expires_at<?)"),
     "cancelling": (
         lambda db: lookups.runs_cancelling(db, (5, 0), 3),
         "run_cancelling (cancel_requested_at>?)",
     ),
     "unheard": (lambda db: lookups.runs_unheard(db, False, 9, (5, 0), 3), "run_watched (quiet=? AND"),
-    "reply": (lambda db: lookups.stored_reply(db, 1, "r"), "(org=? AND name=?)"),
-    "key": (lambda db: lookups.key_by_id(db, 1, "k"), "PRIMARY KEY (org=? AND key_id=?)"),
+    "reply": (lambda db: lookups.reply(db, 1, "r"), "(org=? AND name=?)"),
+    "key": (lambda db: lookups.key(db, 1, "k"), "PRIMARY KEY (org=? AND key_id=?)"),
 }
 
 
@@ -124,7 +124,7 @@ def test_the_checkpoints_of_a_trace_come_newest_first(db: apsw.Connection, org: 
     changes = Changes(runs={row.run: RunChange(None, row) for row in rows})
     changes.checkpoints = {(s.run, s.agent, s.step_index): s for s in states}
     write_changes(db, changes)
-    found = lookups.checkpoints_of_trace(db, org, "x", 1)
+    found = lookups.checkpoints_waiting(db, org, "x", 1)
     assert [(row.run, row.agent) for row in found] == [(r.run, a) for r in rows[1::-1] for a in "ba"]
 
 

@@ -14,9 +14,9 @@ from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
-from towerlog.store.sqlite import audit, reads
+from towerlog.store.sqlite import audit, queue, reads
 from towerlog.store.sqlite.write import write_changes
-from towerlog.store.values import Changes, Message, Node, RunChange
+from towerlog.store.values import Changes, HistoryNode, Message, RunChange
 
 ROW = run_row()
 BOTH = (Status.FAILED, Status.LOST)
@@ -30,8 +30,8 @@ def runs(before: int | None = None, **wanted: object) -> Question:
 
 # What is asked, and the words that its plan must have: in the order that is wanted, without sorting whole rows.
 IN_ORDER: dict[str, tuple[Question, str]] = {
-    "lanes": (lambda db: reads.lanes(db, 1, 10, None), "lane_open (org=?)"),
-    "lanes-held": (lambda db: reads.lanes_held(db, 1, 10), "lane_held_by_org (org=?)"),
+    "lanes": (lambda db: queue.lanes(db, 1, 10, None), "lane_open (org=?)"),
+    "lanes-held": (lambda db: queue.lanes_held(db, 1, 10), "lane_held_by_org (org=?)"),
     "runs": (runs(), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
     "runs-next-page": (runs(before=ROW.run), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
     "runs-by-agent": (runs(agent="a"), "run_by_agent (org=? AND agent=?"),
@@ -43,13 +43,13 @@ IN_ORDER: dict[str, tuple[Question, str]] = {
     "runs-by-words": (runs(q="x"), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
     "threads": (lambda db: reads.threads(db, 1, 10, None), "thread_by_created_at (org=?)"),
     "threads-next-page": (lambda db: reads.threads(db, 1, 10, "t"), "thread_by_created_at (org=? AND created_at<?)"),
-    "events": (lambda db: reads.events(db, 1, 0, 10, None), "event_by_seq (run=? AND seq>?)"),
-    "events-of-types": (lambda db: reads.events(db, 1, 0, 10, ["step"]), "event_by_seq (run=? AND seq>?)"),
-    "events-at": (lambda db: reads.events_at(db, 1, [1, 2]), "event_by_seq (run=? AND seq=?)"),
+    "events": (lambda db: reads.events(db, 1, 1, 0, 10, None), "event_by_seq (run=? AND seq>?)"),
+    "events-of-types": (lambda db: reads.events(db, 1, 1, 0, 10, ["step"]), "event_by_seq (run=? AND seq>?)"),
+    "events-at": (lambda db: reads.events_at(db, 1, 1, [1, 2]), "event_by_seq (run=? AND seq=?)"),
     "feed": (lambda db: reads.feed(db, 1, 5, 10, 3), "event_by_feed (feed=? AND rowid>?)"),
     "feed-newest": (lambda db: reads.feed(db, 1, 5, 10, None), "event_by_feed (feed=?)"),
     "log": (lambda db: reads.log(db, 1, 0, 10), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
-    "quarantined": (lambda db: reads.quarantined(db, 1, 10, 0), "quarantine_by_run (run=? AND rowid>?)"),
+    "quarantined": (lambda db: queue.quarantined(db, 1, 1, 10, 0), "quarantine_by_run (run=? AND rowid>?)"),
     "agents": (lambda db: reads.agents(db, 1, 10, None, None), "agent_by_name (org=? AND name>?)"),
     "agents-by-name": (lambda db: reads.agents(db, 1, 10, None, "a"), "agent_by_name (org=? AND name=?)"),
     "usage": (lambda db: reads.usage(db, 1, 0, 5, None, None), "PRIMARY KEY (org=? AND hour>? AND hour<?)"),
@@ -75,12 +75,12 @@ SORTED: dict[str, tuple[Question, str]] = {
         "run_by_foreign_id (org=?",
     ),
     "latest": (lambda db: reads.checkpoint_latest(db, 1, "t"), "(org=? AND thread_id=? AND initial=?)"),
-    "latest-of-run": (lambda db: reads.checkpoint_latest_of_run(db, 1), "PRIMARY KEY (run=?)"),
-    "checkpoints": (lambda db: reads.checkpoints(db, 1, 10, None), "PRIMARY KEY (run=?)"),
+    "latest-of-run": (lambda db: reads.checkpoint_latest_of_run(db, 1, 1), "PRIMARY KEY (run=?)"),
+    "checkpoints": (lambda db: reads.checkpoints(db, 1, 1, 10, None), "PRIMARY KEY (run=?)"),
     "history": (lambda db: reads.history(db, 1, b"n", 3), "message_by_key (org=? AND key=?)"),
     "metas-of-a-list": (lambda db: reads.metas(db, 1, b"n"), "meta_list_by_key (org=? AND key=?)"),
-    "lanes-by-status": (lambda db: reads.lanes(db, 1, 10, BOTH), "run_by_status (org=? AND status=?)"),
-    "lane-counts": (lambda db: reads.lane_counts(db, 1), "COVERING INDEX lane_queued_in_order (org=?)"),
+    "lanes-by-status": (lambda db: queue.lanes(db, 1, 10, BOTH), "run_by_status (org=? AND status=?)"),
+    "lane-counts": (lambda db: queue.lane_counts(db, 1), "COVERING INDEX lane_queued_in_order (org=?)"),
     "keys": (lambda db: reads.keys(db, 1, 10, "k"), "PRIMARY KEY (org=?)"),
     "key-by-digest": (lambda db: reads.key_by_digest(db, b"d"), "(digest=?)"),
 }
@@ -191,7 +191,7 @@ def test_a_history_is_read_from_its_first_message(db: apsw.Connection, org: int,
     bodies = [b'"%d"' % n + b" " * 600 * (n % 2) for n in range(6)]
     for owner in (org, other):
         messages = [Message(owner, b"m%d" % n, body) for n, body in enumerate(bodies)]
-        nodes = [Node(owner, b"n%d" % n, b"n%d" % (n - 1) if n else b"", b"m%d" % n) for n in range(6)]
+        nodes = [HistoryNode(owner, b"n%d" % n, b"n%d" % (n - 1) if n else b"", b"m%d" % n) for n in range(6)]
         write_changes(db, Changes(messages=messages, nodes=nodes))
     assert reads.history(db, org, b"n5", 6) == bodies
     assert reads.history(db, org, b"n3", 4) == bodies[:4]
@@ -204,8 +204,8 @@ def test_a_search_that_takes_too_long_is_given_up_and_others_are_not(db: apsw.Co
     write_changes(db, Changes(runs={row.run: RunChange(None, row) for row in rows}))
     late = iter(range(0, 10**9, reads.LONGEST_SEARCH_MS + 1))
     with pytest.raises(Invalid) as caught:
-        reads.runs_searched(db, lambda: next(late), org, RunFilter(q="nowhere"), 10, None)
+        reads.runs_searched(db, org, RunFilter(q="nowhere"), 10, None, lambda: next(late))
     assert caught.value.field == "q"
-    found = reads.runs_searched(db, lambda: 5, org, RunFilter(q="THREAD-7"), 2000, None)
+    found = reads.runs_searched(db, org, RunFilter(q="THREAD-7"), 2000, None, lambda: 5)
     assert found == [row for row in reversed(rows) if "thread-7" in row.thread_id]
     assert len(reads.runs(db, org, RunFilter(), 5, None)) == 5, "no bound is left behind"

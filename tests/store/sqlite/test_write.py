@@ -17,10 +17,10 @@ from towerlog.model.principal import Counters
 from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import NOTHING, Usage, UsageRow
-from towerlog.store.sqlite import reads
+from towerlog.store.sqlite import queue, reads
 from towerlog.store.sqlite import write as writes
 from towerlog.store.sqlite.write import write_changes
-from towerlog.store.values import Changes, Message, MetaList, Node, Quarantined, RunChange, StoredReply
+from towerlog.store.values import Changes, HistoryNode, Message, MetaList, Quarantined, RunChange, StoredReply
 
 ROW = run_row(thread_id="t")
 
@@ -36,7 +36,7 @@ def everything(org: int = 1) -> Changes:
     }
     changes.lanes = {ROW.run: Lane(ROW.run, org, QueueState.QUEUED, "a", 1)}
     changes.messages = [Message(org, b"m", b"{}")]
-    changes.nodes = [Node(org, b"n", b"", b"m")]
+    changes.nodes = [HistoryNode(org, b"n", b"", b"m")]
     changes.metas = [MetaList(org, b"l", b"", b"[]")]
     changes.quarantined = [Quarantined(org, ROW.run, 1, "w", 1, "step", None, b"{}")]
     changes.replies = [StoredReply(org, "r", b"d", 200, b"{}", 1)]
@@ -154,7 +154,7 @@ def test_a_run_that_only_went_on_is_touched_and_no_index_with_it(db: apsw.Connec
 def test_content_that_is_there_is_kept(db: apsw.Connection, org: int) -> None:
     write_changes(db, everything())
     before = whole(db)
-    again = Changes(messages=[Message(1, b"m", b"other")], nodes=[Node(1, b"n", b"x", b"y")])
+    again = Changes(messages=[Message(1, b"m", b"other")], nodes=[HistoryNode(1, b"n", b"x", b"y")])
     again.metas = [MetaList(1, b"l", b"x", b"[1]")]
     write_changes(db, again)
     assert whole(db) == before
@@ -188,9 +188,9 @@ def test_every_running_lease_gets_a_whole_new_length(db: apsw.Connection, org: i
     queued = Lane(2, 1, QueueState.QUEUED, "a", 1)
     write_changes(db, Changes(lanes={1: held, 2: queued}))
     writes.refresh_leases(db, 1000)
-    assert reads.lane(db, 1) == msgspec.structs.replace(held, expires_at=1500)
+    assert queue.lane(db, 1, 1) == msgspec.structs.replace(held, expires_at=1500)
     assert db.execute("SELECT expires_at FROM lane WHERE run = 1").get == 1500
-    assert reads.lane(db, 2) == queued
+    assert queue.lane(db, 1, 2) == queued
 
 
 def test_an_organisation_is_made_whole_or_not_at_all(db: apsw.Connection, org: int) -> None:

@@ -15,7 +15,7 @@ import msgspec
 
 from towerlog.engine.commit.plan import Plan
 from towerlog.model.event import History
-from towerlog.store.values import Content, Message, MetaList, Node
+from towerlog.store.values import Content, HistoryNode, Message, MetaList
 
 KEY_BYTES = 16
 ASKED_AT_ONCE = 512
@@ -43,7 +43,7 @@ def own_name(content: Content) -> bytes:
     match content:
         case Message():
             return name_of(content.body)
-        case Node():
+        case HistoryNode():
             return prefix_names([content.message], content.parent)[-1]
         case MetaList():
             metas = [_META + bytes(meta) for meta in _decode_metas(content.body)]
@@ -74,7 +74,7 @@ async def _keep_messages(plan: Plan, org: int, messages: list[bytes]) -> bytes:
     known = await _known_prefix(plan, org, prefixes)
     for index in range(known, len(prefixes)):
         parent = prefixes[index - 1] if index else b""
-        plan.changes.nodes.append(Node(org, prefixes[index], parent, names[index]))
+        plan.changes.nodes.append(HistoryNode(org, prefixes[index], parent, names[index]))
         plan.changes.messages.append(Message(org, names[index], messages[index]))
         plan.cache.nodes[_cache_key(org, prefixes[index])] = True
     return prefixes[-1] if prefixes else b""

@@ -16,7 +16,7 @@ from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.reads import marks, one, usage
-from towerlog.store.values import Content, Message, MetaList, Node, Rows
+from towerlog.store.values import Content, HistoryNode, Message, MetaList, Rows
 
 T = TypeVar("T")
 FARTHEST_HOUR = 2**62
@@ -171,8 +171,8 @@ def _message(org: int, row: rows.Row) -> Message:
     return Message(org, key, _unpacked(packed, body))
 
 
-def _node(org: int, row: rows.Row) -> Node:
-    return Node(org, *row)
+def _node(org: int, row: rows.Row) -> HistoryNode:
+    return HistoryNode(org, *row)
 
 
 def _metas(org: int, row: rows.Row) -> MetaList:

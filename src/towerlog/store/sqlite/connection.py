@@ -13,8 +13,8 @@ from typing import IO
 
 import apsw
 
-from towerlog.errors import StorageFailed
-from towerlog.store.migrate import Migration, SchemaMismatch, apply_migrations, load_migrations, plan_migrations
+from towerlog.errors import SchemaMismatch, StorageFailed, StoreLocked
+from towerlog.store.migrate import Migration, apply_migrations, load_migrations, plan_migrations
 
 PAGE_BYTES = 16384
 WAL_CHECKPOINT_BYTES = 16 * 1024 * 1024
@@ -26,10 +26,6 @@ LOWER = "lower_any_script"
 """SQLite's own `lower` knows ASCII alone."""
 OLDEST_SQLITE = (3, 51, 3)
 """Older ones can corrupt a WAL that is reset while it is read."""
-
-
-class StoreLocked(Exception):
-    """Another process has this store open for writing."""
 
 
 def open_connection(path: Path, *, read_only: bool = False) -> apsw.Connection:

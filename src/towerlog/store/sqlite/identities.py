@@ -15,10 +15,9 @@ from typing import IO
 import apsw
 import msgspec
 
-from towerlog.errors import StorageFailed
+from towerlog.errors import SchemaMismatch, StorageFailed, StoreLocked
 from towerlog.model.key import Key
 from towerlog.model.principal import Org, User
-from towerlog.store.migrate import SchemaMismatch
 from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import lookups, reads
 from towerlog.store.sqlite import write as writes
@@ -56,7 +55,7 @@ class SqliteIdentities:
     async def org_create(self, org: Org, user: User, key: Key) -> Org:
         """A new organisation with its first user and key; its number is given here."""
         with _storage_errors():
-            return msgspec.structs.replace(org, org=writes.write_org(self._db, org, user, key))
+            return writes.write_org(self._db, org, user, key)
 
     def first_user(self, org: int) -> User:
         """The user that the organisation was made with."""
@@ -88,7 +87,7 @@ class SqliteIdentities:
             # Immediate: a transaction that begins with reading could not wait for its turn to write.
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                key = lookups.key_by_id(self._db, org, key_id)
+                key = lookups.key(self._db, org, key_id)
                 if key is not None and key.revoked_at is None:
                     key = msgspec.structs.replace(key, revoked_at=now_ms)
                     writes.write_key(self._db, key)
@@ -108,12 +107,12 @@ async def open_identities(path: Path, fresh_epoch: str) -> SqliteIdentities:
             return SqliteIdentities(files.open_connection(path), None)
         try:
             lock = files.prepare_files(path)
-        except files.StoreLocked:
+        except StoreLocked:
             # Its holder has just begun: the schema and the first organisation are there in a moment.
             await asyncio.sleep(SETTLE_PAUSE_S)
             continue
         return _made(path, lock, fresh_epoch)
-    raise files.StoreLocked(f"{path} is held by another towerlog process, of another version or not ready yet")
+    raise StoreLocked(f"{path} is held by another towerlog process, of another version or not ready yet")
 
 
 def _is_ready(path: Path) -> bool:
@@ -148,6 +147,6 @@ def _storage_errors() -> Iterator[None]:
     try:
         yield
     except apsw.BusyError as error:
-        raise files.StoreLocked("the store is busy: another process holds its write lock") from error
+        raise StoreLocked("the store is busy: another process holds its write lock") from error
     except apsw.Error as error:
         raise StorageFailed(f"{type(error).__name__}: {error}") from error

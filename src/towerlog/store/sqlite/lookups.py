@@ -11,12 +11,12 @@ from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event, OpenRun, RunByForeignId, RunById, RunByTrace, RunRef
 from towerlog.model.key import Key
-from towerlog.model.lane import Lane
 from towerlog.model.principal import Counters
+from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.store.sqlite import rows
-from towerlog.store.sqlite.reads import marks, one, run_children
+from towerlog.store.sqlite.reads import marks, one, run_children, runs
 from towerlog.store.values import StoredReply
 
 
@@ -34,6 +34,17 @@ def runs_by_ref(db: apsw.Connection, wanted: Sequence[tuple[int, RunRef]]) -> li
         doc = _run_doc(db, org, ref)
         found.append(None if doc is None else rows.decode_run(doc))
     return found
+
+
+def runs_by_number(db: apsw.Connection, numbers: Sequence[int]) -> dict[int, RunRow]:
+    """Runs by number, of any organisation."""
+    found = db.execute(f"SELECT run, doc FROM run WHERE run IN ({marks(len(numbers))})", tuple(numbers))
+    return {row[0]: rows.decode_run(row[1]) for row in found}
+
+
+def runs_of_thread(db: apsw.Connection, org: int, thread_id: str, limit: int) -> list[RunRow]:
+    """A thread's newest runs, newest first."""
+    return runs(db, org, RunFilter(thread_id=thread_id), limit, None)
 
 
 def _run_doc(db: apsw.Connection, org: int, ref: RunRef) -> bytes | None:
@@ -78,7 +89,7 @@ def run_descendants(db: apsw.Connection, org: int, run: RunRow, limit: int) -> l
     return [row for row in found.values() if not row.is_terminal()]
 
 
-def threads_by_id(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], ThreadRow]:
+def threads(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], ThreadRow]:
     """Threads by (org, thread id)."""
     found = ((key, one(db, "SELECT doc FROM thread WHERE org = ? AND thread_id = ?", key)) for key in wanted)
     return {key: rows.decode_thread(doc) for key, doc in found if doc is not None}
@@ -100,14 +111,14 @@ def events_by_id(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict
     return found
 
 
-def checkpoint_row(db: apsw.Connection, run: int, agent: str, step_index: int) -> CheckpointRow | None:
+def checkpoint(db: apsw.Connection, run: int, agent: str, step_index: int) -> CheckpointRow | None:
     """One checkpoint row."""
     sql = "SELECT doc FROM checkpoint WHERE run = ? AND agent = ? AND step_index = ?"
     doc = one(db, sql, (run, agent, step_index))
     return None if doc is None else rows.decode_checkpoint(doc)
 
 
-def checkpoints_of_trace(db: apsw.Connection, org: int, trace_id: str, step_index: int) -> list[CheckpointRow]:
+def checkpoints_waiting(db: apsw.Connection, org: int, trace_id: str, step_index: int) -> list[CheckpointRow]:
     """The checkpoints of a step, newest run first, newest position first."""
     sql = (
         "SELECT checkpoint.doc FROM run JOIN checkpoint USING (run)"
@@ -129,18 +140,6 @@ def metas_known(db: apsw.Connection, org: int, keys: Sequence[bytes]) -> set[byt
     return {key for key in keys if one(db, sql, (org, key)) is not None}
 
 
-def lanes_of_runs(db: apsw.Connection, runs: Sequence[int]) -> dict[int, Lane]:
-    """Lanes by run number."""
-    found = db.execute(f"SELECT run, doc FROM lane WHERE run IN ({marks(len(runs))})", tuple(runs))
-    return {row[0]: rows.decode_lane(row[1]) for row in found}
-
-
-def lanes_expired(db: apsw.Connection, now_ms: int, limit: int) -> list[Lane]:
-    """Held lanes whose lease ran out, oldest deadline first."""
-    sql = "SELECT doc FROM lane WHERE state = 'held' AND expires_at <= ? ORDER BY expires_at LIMIT ?"
-    return [rows.decode_lane(row[0]) for row in db.execute(sql, (now_ms, limit))]
-
-
 def runs_cancelling(db: apsw.Connection, after: tuple[int, int], limit: int) -> list[RunRow]:
     """Runs that are being cancelled, by the time of the request."""
     named = "status = 'cancelling' AND (cancel_requested_at, run) > (?, ?)"
@@ -155,7 +154,7 @@ def runs_unheard(db: apsw.Connection, noted: bool, before_ms: int, after: tuple[
     return [rows.decode_run(row[0]) for row in db.execute(sql, (int(noted), before_ms, *after, limit))]
 
 
-def stored_reply(db: apsw.Connection, org: int, name: str) -> StoredReply | None:
+def reply(db: apsw.Connection, org: int, name: str) -> StoredReply | None:
     """The stored reply of an Idempotency-Key."""
     sql = f"SELECT {rows.REPLY_COLUMNS} FROM reply WHERE org = ? AND name = ?"
     for row in db.execute(sql, (org, name)):
@@ -163,7 +162,7 @@ def stored_reply(db: apsw.Connection, org: int, name: str) -> StoredReply | None
     return None
 
 
-def key_by_id(db: apsw.Connection, org: int, key_id: str) -> Key | None:
+def key(db: apsw.Connection, org: int, key_id: str) -> Key | None:
     """One API key."""
     sql = f"SELECT {rows.KEY_COLUMNS} FROM api_key WHERE org = ? AND key_id = ?"
     for row in db.execute(sql, (org, key_id)):

@@ -1,4 +1,4 @@
-"""How SQLite finds the lane that a worker may claim, among any number that it may not.
+"""What SQLite is asked about lanes: lists and counts, and the lane that a worker may claim among any that it may not.
 
 A run's labels must all be among the worker's. The queue is walked by an index from one set of labels to the next, not
 from lane to lane. A set's name is that of its labels, one after the other, so that the names make a tree: where the
@@ -9,13 +9,15 @@ has the first labels of, however many others are queued.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import apsw
 
 from towerlog.model.lane import Lane
+from towerlog.model.run import Status
 from towerlog.store.sqlite import rows
-from towerlog.store.sqlite.reads import one
+from towerlog.store.sqlite.reads import LARGEST, marks, one
+from towerlog.store.values import Quarantined
 
 _BEFORE_DIGITS, _BEHIND_DIGITS = "!", "~"
 """Sort before and behind every digit: behind a set but before those that begin like it, and behind all of those."""
@@ -106,3 +108,58 @@ def _ran_out(
         if run not in taken and lane.may_be_taken_by(served, labels):
             return lane
     return None
+
+
+def lane(db: apsw.Connection, org: int, run: int) -> Lane | None:
+    """One lane."""
+    doc = one(db, "SELECT doc FROM lane WHERE run = ? AND +org = ?", (run, org))
+    return None if doc is None else rows.decode_lane(doc)
+
+
+def lanes(db: apsw.Connection, org: int, limit: int, statuses: Sequence[Status] | None = None) -> list[Lane]:
+    """Lanes that are not done, oldest first; or those of runs in some statuses, newest first."""
+    if statuses is None:
+        sql = "SELECT doc FROM lane WHERE org = ? AND state <> 'done' ORDER BY place LIMIT ?"
+        found = db.execute(sql, (org, limit))
+    else:
+        sql = (
+            "SELECT lane.doc FROM run JOIN lane USING (run)"
+            f" WHERE run.org = ? AND run.status IN ({marks(len(statuses))}) ORDER BY run.run DESC LIMIT ?"
+        )
+        found = db.execute(sql, (org, *statuses, limit))
+    return [rows.decode_lane(row[0]) for row in found]
+
+
+def lanes_held(db: apsw.Connection, org: int, limit: int) -> list[Lane]:
+    """Held lanes, oldest first."""
+    sql = "SELECT doc FROM lane WHERE org = ? AND state = 'held' ORDER BY place LIMIT ?"
+    return [rows.decode_lane(row[0]) for row in db.execute(sql, (org, limit))]
+
+
+def lane_counts(db: apsw.Connection, org: int) -> tuple[int, int, int | None]:
+    """(queued, held, oldest queued_at)."""
+    waiting = "FROM lane WHERE org = ? AND state = 'queued'"
+    queued = one(db, f"SELECT count(*) {waiting}", (org,))
+    oldest = one(db, f"SELECT queued_at {waiting} ORDER BY place LIMIT 1", (org,))
+    held = one(db, "SELECT count(*) FROM lane WHERE org = ? AND state = 'held'", (org,))
+    return queued, held, oldest
+
+
+def quarantined(db: apsw.Connection, org: int, run: int, limit: int, after: int) -> list[tuple[int, Quarantined]]:
+    """What was refused to workers without the lease."""
+    sql = "SELECT number, doc FROM quarantine WHERE run = ? AND number > ? ORDER BY number LIMIT ?"
+    found = db.execute(sql, (run, min(after, LARGEST), limit))
+    items = [(row[0], rows.decode_quarantined(row[1])) for row in found]
+    return [(number, item) for number, item in items if item.org == org]
+
+
+def lanes_of_runs(db: apsw.Connection, runs: Sequence[int]) -> dict[int, Lane]:
+    """Lanes by run number."""
+    found = db.execute(f"SELECT run, doc FROM lane WHERE run IN ({marks(len(runs))})", tuple(runs))
+    return {row[0]: rows.decode_lane(row[1]) for row in found}
+
+
+def lanes_expired(db: apsw.Connection, now_ms: int, limit: int) -> list[Lane]:
+    """Held lanes whose lease ran out, oldest deadline first."""
+    sql = "SELECT doc FROM lane WHERE state = 'held' AND expires_at <= ? ORDER BY expires_at LIMIT ?"
+    return [rows.decode_lane(row[0]) for row in db.execute(sql, (now_ms, limit))]

@@ -15,21 +15,20 @@ from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event
 from towerlog.model.key import Key
-from towerlog.model.lane import Lane
 from towerlog.model.principal import Org, User, shard_bounds, shard_key
 from towerlog.model.question import RunFilter
-from towerlog.model.run import TERMINAL, RunRow, Status
+from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import UsageRow
 from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.connection import LOWER
-from towerlog.store.values import PAGE_BODY_BYTES, KeyFound, Quarantined
+from towerlog.store.values import PAGE_BODY_BYTES, KeyFound
 
 LONGEST_SEARCH_MS = 1000
 """A search that needs longer would keep one of the few readers from everybody else's questions."""
 SEARCH_CHECK_STEPS = 10_000
 """Instructions of SQLite's machine between two looks at the clock."""
-_LARGEST = 2**62
+LARGEST = 2**62
 _NEWEST = "run DESC, step_index DESC, position DESC"
 
 
@@ -41,6 +40,11 @@ def one(db: apsw.Connection, sql: str, values: Sequence[Any]) -> Any:
 def marks(count: int) -> str:
     """`?, ?, ?` for an IN list."""
     return ", ".join("?" * count)
+
+
+def ping(db: apsw.Connection) -> None:
+    """Asks for nothing but an answer."""
+    one(db, "SELECT 1", ())
 
 
 def orgs(db: apsw.Connection) -> list[Org]:
@@ -93,7 +97,7 @@ def runs(db: apsw.Connection, org: int, wanted: RunFilter, limit: int, before: i
 
 
 def runs_searched(
-    db: apsw.Connection, steady_ms: Callable[[], int], org: int, wanted: RunFilter, limit: int, before: int | None
+    db: apsw.Connection, org: int, wanted: RunFilter, limit: int, before: int | None, steady_ms: Callable[[], int]
 ) -> list[RunRow]:
     """As `runs`, for a search through names, which no index helps: given up after LONGEST_SEARCH_MS. Raises Invalid."""
     until = steady_ms() + LONGEST_SEARCH_MS
@@ -159,9 +163,9 @@ def child_condition(run_id: str, parent: RunRow | None) -> tuple[str, list[Any]]
     return condition, [parent.run, *names, parent.thread_id, *newer, parent.trace_id, *newer]
 
 
-def runs_by_number(db: apsw.Connection, numbers: Sequence[int]) -> dict[int, RunRow]:
-    """Runs by number."""
-    found = db.execute(f"SELECT run, doc FROM run WHERE run IN ({marks(len(numbers))})", tuple(numbers))
+def runs_by_number(db: apsw.Connection, org: int, numbers: Sequence[int]) -> dict[int, RunRow]:
+    """Runs of an organisation by number."""
+    found = db.execute(f"SELECT run, doc FROM run WHERE +org = ? AND run IN ({marks(len(numbers))})", (org, *numbers))
     return {row[0]: rows.decode_run(row[1]) for row in found}
 
 
@@ -185,9 +189,9 @@ def run_ids_of_parents(db: apsw.Connection, org: int, children: Sequence[RunRow]
     return found
 
 
-def run_children(db: apsw.Connection, org: int, row: RunRow, limit: int) -> list[RunRow]:
+def run_children(db: apsw.Connection, org: int, run: RunRow, limit: int) -> list[RunRow]:
     """Direct children, oldest first; a run is no child of its own."""
-    condition, values = child_condition(row.run_id, row)
+    condition, values = child_condition(run.run_id, run)
     sql = f"SELECT doc FROM run WHERE org = ? AND {condition} ORDER BY run LIMIT ?"
     return [rows.decode_run(r[0]) for r in db.execute(sql, (org, *values, limit))]
 
@@ -211,30 +215,31 @@ def threads(db: apsw.Connection, org: int, limit: int, before: str | None) -> li
 
 
 def events(
-    db: apsw.Connection, run_number: int, after_seq: int, limit: int, types: Sequence[str] | None
+    db: apsw.Connection, org: int, run: int, after_seq: int, limit: int, types: Sequence[str] | None = None
 ) -> list[Event]:
     """A run's events in order."""
     sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE run = ? AND seq > ?"
-    values: list[Any] = [run_number, min(after_seq, _LARGEST)]
+    values: list[Any] = [run, min(after_seq, LARGEST)]
     if types is not None:
         sql += f" AND type IN ({marks(len(types))})"
         values += types
-    return _up_to_a_page(db.execute(sql + " ORDER BY seq LIMIT ?", (*values, limit)))
+    return _of_org(org, _up_to_a_page(db.execute(sql + " ORDER BY seq LIMIT ?", (*values, limit))))
 
 
-def events_at(db: apsw.Connection, run_number: int, seqs: Sequence[int]) -> dict[int, Event]:
+def events_at(db: apsw.Connection, org: int, run: int, seqs: Sequence[int]) -> dict[int, Event]:
     """Some events of a run."""
     sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE run = ? AND seq IN ({marks(len(seqs))})"
-    return {event.seq: event for event in map(rows.event_value, db.execute(sql, (run_number, *seqs)))}
+    found = [rows.event_value(row) for row in db.execute(sql, (run, *seqs))]
+    return {event.seq: event for event in _of_org(org, found)}
 
 
 def feed(db: apsw.Connection, org: int, agent: int, limit: int, after: int | None) -> list[Event]:
     """An agent's feed, oldest first."""
     if after is None:
         sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE feed = ? ORDER BY key DESC LIMIT ?"
-        return _up_to_a_page(db.execute(sql, (agent, limit)))[::-1]
+        return _of_org(org, _up_to_a_page(db.execute(sql, (agent, limit))))[::-1]
     sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE feed = ? AND key > ? ORDER BY key LIMIT ?"
-    return _up_to_a_page(db.execute(sql, (agent, _event_key(org, after), limit)))
+    return _of_org(org, _up_to_a_page(db.execute(sql, (agent, _event_key(org, after), limit))))
 
 
 def log(db: apsw.Connection, org: int, after: int, limit: int) -> list[Event]:
@@ -256,6 +261,11 @@ def _up_to_a_page(found: Iterable[rows.Row]) -> list[Event]:
     return page
 
 
+def _of_org(org: int, found: list[Event]) -> list[Event]:
+    # Callers take the number of a run or an agent from a row of the same organisation; this is the second wall.
+    return [event for event in found if event.org == org]
+
+
 def feed_start(db: apsw.Connection, org: int, agent: int, tail: int) -> int | None:
     """The position of the oldest of the newest `tail` events of a feed; None for an empty feed."""
     sql = "SELECT min(key) FROM (SELECT key FROM event WHERE feed = ? ORDER BY key DESC LIMIT ?)"
@@ -267,17 +277,17 @@ def _event_key(org: int, position: int) -> int:
     return shard_key(org, min(position, (1 << 40) - 1))
 
 
-def quarantined(db: apsw.Connection, run_number: int, limit: int, after: int) -> list[tuple[int, Quarantined]]:
-    """What was refused to workers without the lease."""
-    sql = "SELECT number, doc FROM quarantine WHERE run = ? AND number > ? ORDER BY number LIMIT ?"
-    found = db.execute(sql, (run_number, min(after, _LARGEST), limit))
-    return [(row[0], rows.decode_quarantined(row[1])) for row in found]
-
-
 def agent(db: apsw.Connection, org: int, agent_id: str) -> AgentRow | None:
     """An agent by UUID."""
     doc = one(db, "SELECT doc FROM agent WHERE org = ? AND agent_id = ?", (org, agent_id))
     return None if doc is None else rows.decode_agent(doc)
+
+
+def agents_named(db: apsw.Connection, org: int, names: Iterable[str]) -> dict[str, AgentRow]:
+    """Agents by their names."""
+    sql = "SELECT doc FROM agent WHERE org = ? AND name = ?"
+    found = ((name, one(db, sql, (org, name))) for name in set(names))
+    return {name: rows.decode_agent(doc) for name, doc in found if doc is not None}
 
 
 def agents(db: apsw.Connection, org: int, limit: int, after: str | None, name: str | None) -> list[AgentRow]:
@@ -291,12 +301,12 @@ def agents(db: apsw.Connection, org: int, limit: int, after: str | None, name: s
 
 
 def usage(
-    db: apsw.Connection, org: int, since_hour: int, until_hour: int, agent_name: str | None, model: str | None
+    db: apsw.Connection, org: int, since_hour: int, until_hour: int, agent: str | None, model: str | None
 ) -> list[UsageRow]:
     """Roll-up cells."""
     sql = "SELECT * FROM usage WHERE org = ? AND hour >= ? AND hour < ?"
     values: list[Any] = [org, since_hour, until_hour]
-    for column, value in (("agent", agent_name), ("model", model)):
+    for column, value in (("agent", agent), ("model", model)):
         if value is not None:
             sql += f" AND {column} = ?"
             values.append(value)
@@ -314,17 +324,23 @@ def checkpoint_latest(db: apsw.Connection, org: int, thread_id: str) -> Checkpoi
     return None
 
 
-def checkpoint_latest_of_run(db: apsw.Connection, run_number: int) -> CheckpointRow | None:
+def checkpoint_latest_of_run(db: apsw.Connection, org: int, run: int) -> CheckpointRow | None:
     """The state that a run resumes from."""
-    doc = one(db, f"SELECT doc FROM checkpoint WHERE run = ? ORDER BY initial, {_NEWEST} LIMIT 1", (run_number,))
+    sql = f"SELECT doc FROM checkpoint WHERE run = ? AND +org = ? ORDER BY initial, {_NEWEST} LIMIT 1"
+    doc = one(db, sql, (run, org))
     return None if doc is None else rows.decode_checkpoint(doc)
 
 
-def checkpoints(db: apsw.Connection, run_number: int, limit: int, after: tuple[int, str] | None) -> list[CheckpointRow]:
+def checkpoints(
+    db: apsw.Connection, org: int, run: int, limit: int, after: tuple[int, str] | None
+) -> list[CheckpointRow]:
     """A run's checkpoints by step."""
     step, name = after or (-1, "")
-    sql = "SELECT doc FROM checkpoint WHERE run = ? AND (step_index, agent) > (?, ?) ORDER BY step_index, agent LIMIT ?"
-    return [rows.decode_checkpoint(row[0]) for row in db.execute(sql, (run_number, step, name, limit))]
+    sql = (
+        "SELECT doc FROM checkpoint WHERE run = ? AND +org = ? AND (step_index, agent) > (?, ?)"
+        " ORDER BY step_index, agent LIMIT ?"
+    )
+    return [rows.decode_checkpoint(row[0]) for row in db.execute(sql, (run, org, step, name, limit))]
 
 
 def approvals(db: apsw.Connection, org: int, limit: int) -> list[CheckpointRow]:
@@ -362,38 +378,3 @@ def metas(db: apsw.Connection, org: int, key: bytes) -> list[bytes]:
         key, packed, body = found[0]
         parts.append(rows.unpack(body) if packed else body)
     return parts[::-1]
-
-
-def lane(db: apsw.Connection, run_number: int) -> Lane | None:
-    """One lane."""
-    doc = one(db, "SELECT doc FROM lane WHERE run = ?", (run_number,))
-    return None if doc is None else rows.decode_lane(doc)
-
-
-def lanes(db: apsw.Connection, org: int, limit: int, statuses: Sequence[Status] | None) -> list[Lane]:
-    """Lanes that are not done, oldest first; or those of runs in some statuses, newest first."""
-    if statuses is None:
-        sql = "SELECT doc FROM lane WHERE org = ? AND state <> 'done' ORDER BY place LIMIT ?"
-        found = db.execute(sql, (org, limit))
-    else:
-        sql = (
-            "SELECT lane.doc FROM run JOIN lane USING (run)"
-            f" WHERE run.org = ? AND run.status IN ({marks(len(statuses))}) ORDER BY run.run DESC LIMIT ?"
-        )
-        found = db.execute(sql, (org, *statuses, limit))
-    return [rows.decode_lane(row[0]) for row in found]
-
-
-def lanes_held(db: apsw.Connection, org: int, limit: int) -> list[Lane]:
-    """Held lanes, oldest first."""
-    sql = "SELECT doc FROM lane WHERE org = ? AND state = 'held' ORDER BY place LIMIT ?"
-    return [rows.decode_lane(row[0]) for row in db.execute(sql, (org, limit))]
-
-
-def lane_counts(db: apsw.Connection, org: int) -> tuple[int, int, int | None]:
-    """(queued, held, oldest queued_at)."""
-    waiting = "FROM lane WHERE org = ? AND state = 'queued'"
-    queued = one(db, f"SELECT count(*) {waiting}", (org,))
-    oldest = one(db, f"SELECT queued_at {waiting} ORDER BY place LIMIT 1", (org,))
-    held = one(db, "SELECT count(*) FROM lane WHERE org = ? AND state = 'held'", (org,))
-    return queued, held, oldest

@@ -169,8 +169,8 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
         db.executemany(_COUNTERS, counted)
 
 
-def write_org(db: apsw.Connection, org: Org, user: User, key: Key) -> int:
-    """A new organisation with its first user and key; returns its number."""
+def write_org(db: apsw.Connection, org: Org, user: User, key: Key) -> Org:
+    """A new organisation with its first user and key; returns it with its number."""
     with db:
         db.execute(
             "INSERT INTO org (org_id, name, created_at) VALUES (?, ?, ?)", (org.org_id, org.name, org.created_at)
@@ -178,7 +178,7 @@ def write_org(db: apsw.Connection, org: Org, user: User, key: Key) -> int:
         number = db.last_insert_rowid()
         db.execute(_USER, (number, user.user_id, user.name, user.email, user.created_at))
         db.execute(_KEY, (number, *rows.key_row(key)[1:]))
-    return int(number)
+    return msgspec.structs.replace(org, org=number)
 
 
 def write_key(db: apsw.Connection, key: Key) -> None:
@@ -203,9 +203,10 @@ def drop_old_replies(db: apsw.Connection, before_ms: int) -> None:
     db.execute("DELETE FROM reply WHERE created_at < ?", (before_ms,))
 
 
-def trim_run(db: apsw.Connection, run_number: int, before_seq: int) -> None:
+def trim_run(db: apsw.Connection, org: int, run: int, before_seq: int) -> None:
     """Drops a run's events below a seq; what is left keeps its seq."""
-    db.execute("DELETE FROM event WHERE run = ? AND seq < ?", (run_number, before_seq))
+    ours = "EXISTS (SELECT 1 FROM run WHERE run.run = event.run AND run.org = ?)"
+    db.execute(f"DELETE FROM event WHERE run = ? AND seq < ? AND {ours}", (run, before_seq, org))
 
 
 def _drop_projections(db: apsw.Connection, org: int) -> None:

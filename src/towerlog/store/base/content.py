@@ -1,0 +1,37 @@
+"""Content: the messages of checkpoints, each distinct one of an organisation once, and the histories made of them.
+
+Laws:
+
+* **Stored once.** A second message, history node or meta list of the same key changes nothing; the key is the hash of
+  the content, so the same key is the same content.
+* A history is named by its last node; its messages come back first to last, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class ContentUnit(Protocol):
+    """What a plan asks about content."""
+
+    async def nodes_known(self, org: int, keys: Sequence[bytes]) -> set[bytes]:
+        """Which of these history nodes are stored."""
+        ...
+
+    async def metas_known(self, org: int, keys: Sequence[bytes]) -> set[bytes]:
+        """Which of these meta lists are stored."""
+        ...
+
+
+class ContentStore(Protocol):
+    """Reads of content."""
+
+    async def history(self, org: int, node: bytes, length: int) -> list[bytes]:
+        """The messages of the history that ends in this node; `length` bounds the walk."""
+        ...
+
+    async def metas(self, org: int, key: bytes) -> list[bytes]:
+        """The bodies of a meta list, first to last."""
+        ...

@@ -1,0 +1,114 @@
+"""Identities: organisations, users, keys, and what people have registered (personas, routes).
+
+Laws:
+
+* The store gives an organisation its number. Names and ids of organisations are unique, so is the digest of a key.
+* What is written through `org_create`, `key_put` and `key_revoke` is durable at once, outside any unit.
+* Versions of personas and routes never change and are never dropped; the one that was made last is the newest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from towerlog.model.key import Key
+from towerlog.model.persona import Persona, ProviderRoute
+from towerlog.model.principal import Org, User
+from towerlog.store.values import KeyFound
+
+
+class Organisations(Protocol):
+    """What it takes to make an organisation."""
+
+    async def orgs(self) -> list[Org]:
+        """All organisations, oldest first."""
+        ...
+
+    async def org_create(self, org: Org, user: User, key: Key) -> Org:
+        """A new organisation with its first user and key; its number is given by the store."""
+        ...
+
+
+class Identities(Organisations, Protocol):
+    """Organisations and keys for a command beside the process that writes the log; must touch nothing else.
+
+    Raises StoreLocked where that process keeps the store to itself for too long, else StorageFailed.
+    """
+
+    @property
+    def is_alone(self) -> bool:
+        """True when no other process can write this store now."""
+        ...
+
+    def first_user(self, org: int) -> User:
+        """The user that the organisation was made with."""
+        ...
+
+    def keys(self, org: int) -> Iterator[Key]:
+        """All keys of an organisation, newest first; read a page at a time."""
+        ...
+
+    def key_put(self, key: Key) -> None:
+        """Writes a new key."""
+        ...
+
+    def key_revoke(self, org: int, key_id: str, now_ms: int) -> Key | None:
+        """The key, revoked now or before; None when this organisation has no such key."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the files."""
+        ...
+
+
+class IdentityUnit(Protocol):
+    """What a plan asks about identities."""
+
+    async def key(self, org: int, key_id: str) -> Key | None:
+        """One API key."""
+        ...
+
+    async def persona(self, org: int, persona_key: str, version: str | None) -> Persona | None:
+        """One version of a persona; None for the one that was made last."""
+        ...
+
+    async def route(self, org: int, route_id: str) -> ProviderRoute | None:
+        """The newest version of a route."""
+        ...
+
+
+class IdentityStore(Organisations, Protocol):
+    """Reads of identities, and the writes that do not wait for a unit."""
+
+    async def key_by_digest(self, digest: bytes) -> KeyFound | None:
+        """The key with this SHA-256, revoked or not. Never waits for the answer of another kind of question."""
+        ...
+
+    async def keys(self, org: int, limit: int, before: str | None) -> list[Key]:
+        """Keys, newest first; `before` is a key id."""
+        ...
+
+    async def key_put(self, key: Key) -> None:
+        """Writes a key (new, or revoked now) at once."""
+        ...
+
+    async def users(self, org: int, user_ids: Iterable[str]) -> dict[str, User]:
+        """Users by id."""
+        ...
+
+    async def persona(self, org: int, persona_key: str, version: str | None) -> Persona | None:
+        """One version of a persona; None for the one that was made last."""
+        ...
+
+    async def personas(self, org: int, limit: int, before: int | None) -> list[Persona]:
+        """Versions of personas below a number, newest first."""
+        ...
+
+    async def route(self, org: int, route_id: str) -> ProviderRoute | None:
+        """The newest version of a route."""
+        ...
+
+    async def routes(self, org: int, limit: int, before: int | None) -> list[ProviderRoute]:
+        """Versions of routes below a number, newest first."""
+        ...

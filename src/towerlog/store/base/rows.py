@@ -1,0 +1,152 @@
+"""Rows: what the folds make of the log (runs, threads, agents, usage, checkpoints), and kept replies.
+
+Laws:
+
+* A row is written whole; the last one of a unit stands. Usage alone is written as increments, added to what is there,
+  where unknown plus a figure is the figure and unknown plus unknown stays unknown.
+* A run, thread or agent keeps its number and its ids for good.
+* A reply is found by its organisation and name until it is dropped for its age.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from towerlog.model.agent import AgentRow
+from towerlog.model.checkpoint import CheckpointRow
+from towerlog.model.event import RunRef
+from towerlog.model.question import RunFilter
+from towerlog.model.run import RunRow
+from towerlog.model.thread import ThreadRow
+from towerlog.model.usage import UsageRow
+from towerlog.store.values import StoredReply
+
+
+class RowUnit(Protocol):
+    """What a plan asks about rows."""
+
+    async def runs_by_ref(self, wanted: Sequence[tuple[int, RunRef]]) -> list[RunRow | None]:
+        """The run of each (org, reference), None where there is none; `reopen` is ignored here."""
+        ...
+
+    async def runs_by_number(self, numbers: Sequence[int]) -> dict[int, RunRow]:
+        """Runs by their numbers; absent ones are left out."""
+        ...
+
+    async def runs_of_thread(self, org: int, thread_id: str, limit: int) -> list[RunRow]:
+        """A thread's newest runs, newest first."""
+        ...
+
+    async def run_descendants(self, org: int, run: RunRow, limit: int) -> list[RunRow]:
+        """Open runs below this one, children before grandchildren."""
+        ...
+
+    async def runs_cancelling(self, after: tuple[int, int], limit: int) -> list[RunRow]:
+        """Runs of any organisation that are being cancelled, by (wall ms of the request, run number)."""
+        ...
+
+    async def runs_unheard(self, noted: bool, before_ms: int, after: tuple[int, int], limit: int) -> list[RunRow]:
+        """Watched runs of any organisation whose `watched_at` is no later, by (`watched_at`, run number).
+
+        `noted`: those whose silence does not matter, or was noted; else the others.
+        """
+        ...
+
+    async def threads(self, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], ThreadRow]:
+        """Threads by (org, thread id); absent ones are left out."""
+        ...
+
+    async def agents_by_name(self, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], AgentRow]:
+        """Agents by (org, name); absent ones are left out."""
+        ...
+
+    async def agent_by_id(self, org: int, agent_id: str) -> AgentRow | None:
+        """One agent by UUID."""
+        ...
+
+    async def checkpoint(self, run: int, agent: str, step_index: int) -> CheckpointRow | None:
+        """One checkpoint row."""
+        ...
+
+    async def checkpoints_waiting(self, org: int, trace_id: str, step_index: int) -> list[CheckpointRow]:
+        """The checkpoints of that step in runs of that trace, newest run first."""
+        ...
+
+    async def reply(self, org: int, name: str) -> StoredReply | None:
+        """The stored reply of an Idempotency-Key."""
+        ...
+
+
+class RowStore(Protocol):
+    """Reads of rows."""
+
+    async def run(self, org: int, run_id: str) -> RunRow | None:
+        """One run by its UUID."""
+        ...
+
+    async def runs(self, org: int, wanted: RunFilter, limit: int, before: int | None) -> list[RunRow]:
+        """Runs below number `before`, newest first. Raises Invalid for a search that takes too long."""
+        ...
+
+    async def runs_by_number(self, org: int, numbers: Sequence[int]) -> dict[int, RunRow]:
+        """Runs of this organisation by their numbers."""
+        ...
+
+    async def run_ids_of_parents(self, org: int, children: Sequence[RunRow]) -> dict[int, str]:
+        """The parent's run id by the child's number; where there is no parent, or none is known, the child is left out.
+
+        `trace:…` means the child's own thread's run of that trace, else the newest of that trace in any thread; a run
+        is no child of its own.
+        """
+        ...
+
+    async def run_children(self, org: int, run: RunRow, limit: int) -> list[RunRow]:
+        """Direct children, oldest first."""
+        ...
+
+    async def thread(self, org: int, thread_id: str) -> ThreadRow | None:
+        """One thread."""
+        ...
+
+    async def threads(self, org: int, limit: int, before: str | None) -> list[ThreadRow]:
+        """Threads, newest first; `before` is a thread id."""
+        ...
+
+    async def agent(self, org: int, agent_id: str) -> AgentRow | None:
+        """One agent by UUID."""
+        ...
+
+    async def agents(self, org: int, limit: int, after: str | None, name: str | None) -> list[AgentRow]:
+        """Agents by name; `after` is a name."""
+        ...
+
+    async def agents_named(self, org: int, names: Iterable[str]) -> dict[str, AgentRow]:
+        """Agents by their names; absent ones are left out."""
+        ...
+
+    async def usage(
+        self, org: int, since_hour: int, until_hour: int, agent: str | None, model: str | None
+    ) -> list[UsageRow]:
+        """Roll-up cells between two hours (the first inclusive, the second not)."""
+        ...
+
+    async def checkpoint_latest(self, org: int, thread_id: str) -> CheckpointRow | None:
+        """The thread's state to resume from: newest run first, highest step; written by an agent before initial."""
+        ...
+
+    async def checkpoint_latest_of_run(self, org: int, run: int) -> CheckpointRow | None:
+        """The same for one run."""
+        ...
+
+    async def checkpoints(self, org: int, run: int, limit: int, after: tuple[int, str] | None) -> list[CheckpointRow]:
+        """A run's checkpoints by (step, agent)."""
+        ...
+
+    async def approvals(self, org: int, limit: int) -> list[CheckpointRow]:
+        """Checkpoints of open runs that wait for approval, oldest first."""
+        ...
+
+    async def replies_drop(self, before_ms: int) -> None:
+        """Forgets the replies of Idempotency-Keys older than this."""
+        ...

@@ -1,0 +1,51 @@
+"""A backend as a whole: the six parts of the contract together, and the unit of work.
+
+Laws:
+
+* **One unit, one transaction.** What stands in a `Changes` is committed and on stable storage together, or not at all.
+* At most one unit is open in a process; a second one waits. What it read stays true until its commit.
+* A commit that was begun runs to its end, whatever becomes of the caller.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from towerlog.store.base.audit import AuditStore
+from towerlog.store.base.content import ContentStore, ContentUnit
+from towerlog.store.base.identities import IdentityStore, IdentityUnit
+from towerlog.store.base.lanes import LaneStore, LaneUnit
+from towerlog.store.base.log import LogStore, LogUnit
+from towerlog.store.base.rows import RowStore, RowUnit
+from towerlog.store.values import Changes
+
+
+class Unit(LogUnit, RowUnit, ContentUnit, LaneUnit, IdentityUnit, Protocol):
+    """A unit of work: a consistent view for planning, then one commit."""
+
+    async def commit(self, changes: Changes) -> None:
+        """Writes all of it durably, in one transaction. Raises StorageFailed, and then nothing is written."""
+        ...
+
+
+class Store(LogStore, RowStore, ContentStore, LaneStore, IdentityStore, AuditStore, Protocol):
+    """A backend, opened. Reading methods may run at any time, beside a unit."""
+
+    name: str
+    exclusive: bool
+    """True when no other process writes runs: rows may then be cached between units."""
+    epoch: str
+    """Names this log; a restored or recreated one has another."""
+
+    def begin(self) -> AbstractAsyncContextManager[Unit]:
+        """A unit of work."""
+        ...
+
+    async def close(self) -> None:
+        """Finishes what is under way and lets go of the files."""
+        ...
+
+    async def ping(self) -> None:
+        """Raises StorageFailed unless the store answers."""
+        ...

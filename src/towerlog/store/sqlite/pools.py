@@ -1,0 +1,124 @@
+"""Threads that ask SQLite, and the binding of a question to them.
+
+SQLite blocks its caller, so every question runs in a thread of a pool; each thread has a connection of its own. Which
+pool answers which question is a table: the `Ask` attributes of `SqliteUnit` and `SqliteStore`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
+
+import apsw
+
+from towerlog.errors import StorageFailed
+
+P = ParamSpec("P")
+T = TypeVar("T")
+P_ask = ParamSpec("P_ask")
+T_ask = TypeVar("T_ask")
+
+
+class Pool:
+    """A pool of threads, each with its own connection."""
+
+    def __init__(self, count: int, opener: Callable[[], apsw.Connection], name: str) -> None:
+        self._local = threading.local()
+        self._opener = opener
+        self._opened: list[apsw.Connection] = []
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix=name)
+
+    def connection(self) -> apsw.Connection:
+        """The calling thread's own connection, opened at its first use."""
+        found: apsw.Connection | None = getattr(self._local, "connection", None)
+        if found is None:
+            found = self._local.connection = self._opener()
+            self._opened.append(found)
+        return found
+
+    async def call(
+        self, question: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Runs a question in one of the threads. Storage errors leave as StorageFailed."""
+
+        def ask() -> T:
+            try:
+                return question(self.connection(), *args, **kwargs)
+            except apsw.Error as error:
+                raise _failed(error) from error
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+
+    def close(self) -> None:
+        """Waits for what runs, then closes every connection."""
+        self._threads.shutdown(wait=True)
+        for connection in self._opened:
+            connection.close()
+
+
+def _failed(error: apsw.Error) -> StorageFailed:
+    failed = StorageFailed(f"{type(error).__name__}: {error}", retry_after=1)
+    failed.fatal = isinstance(error, apsw.IOError | apsw.CorruptError | apsw.NotADBError)
+    return failed
+
+
+class Locked:
+    """A pool whose questions also wait for a lock, and hold it until they are answered."""
+
+    def __init__(self, pool: Pool, lock: asyncio.Lock) -> None:
+        self._pool = pool
+        self._lock = lock
+
+    async def call(
+        self, question: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """As `Pool.call`."""
+        async with self._lock:
+            return await self._pool.call(question, *args, **kwargs)
+
+
+class Where(enum.Enum):
+    """Who answers a question."""
+
+    READERS = "a reading thread: sees committed rows, beside the writer"
+    KEYS = "the reading thread that answers nothing else: long questions must not delay authentication"
+    WRITER = "the writing thread: in the order of its commits"
+    BETWEEN_UNITS = "the writing thread while no unit is open: changes what a plan may have read"
+
+
+class HasPools(Protocol):
+    """What has an `Ask` among its attributes."""
+
+    def pool(self, where: Where) -> Pool | Locked:
+        """The threads of this kind."""
+        ...
+
+
+class Ask(Generic[P_ask, T_ask]):
+    """A method made of a function `(connection, …) -> answer`: the same arguments without the connection, awaited."""
+
+    def __init__(
+        self, function: Callable[Concatenate[apsw.Connection, P_ask], T_ask], where: Where = Where.READERS
+    ) -> None:
+        self.function = function
+        self.where = where
+
+    @overload
+    def __get__(self, asked: None, owner: type[object]) -> Self: ...
+    @overload
+    def __get__(self, asked: HasPools, owner: type[object]) -> Callable[P_ask, Coroutine[Any, Any, T_ask]]: ...
+    def __get__(
+        self, asked: HasPools | None, owner: type[object]
+    ) -> Self | Callable[P_ask, Coroutine[Any, Any, T_ask]]:
+        if asked is None:
+            return self
+        call, function = asked.pool(self.where).call, self.function
+
+        def ask(*args: P_ask.args, **kwargs: P_ask.kwargs) -> Coroutine[Any, Any, T_ask]:
+            return call(function, *args, **kwargs)
+
+        return ask

@@ -1,0 +1,99 @@
+"""The table of questions: each entry has its signature from the contract, and its answer from the threads it names."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from tests.support.fakes import FakeClock, SeededIds
+from towerlog.errors import StorageFailed
+from towerlog.store.base import Store, Unit
+from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where
+from towerlog.store.sqlite.store import SqliteStore, SqliteUnit, open_store
+
+
+def methods(contract: type) -> Iterator[str]:
+    for name, member in inspect.getmembers(contract, inspect.isfunction):
+        if not name.startswith("_"):
+            assert callable(member)
+            yield name
+
+
+QUESTIONS = [(Store, SqliteStore, name) for name in methods(Store)] + [
+    (Unit, SqliteUnit, name) for name in methods(Unit)
+]
+
+
+def parameters(function: Callable[..., object]) -> list[tuple[str, object]]:
+    """Names and defaults, without the first: `self`, or the connection."""
+    return [(one.name, one.default) for one in list(inspect.signature(function).parameters.values())[1:]]
+
+
+@pytest.mark.parametrize(
+    ("contract", "backend", "name"), QUESTIONS, ids=lambda value: getattr(value, "__name__", value)
+)
+def test_every_method_of_the_contract_takes_the_arguments_that_it_says(
+    contract: type, backend: type, name: str
+) -> None:
+    bound = getattr(backend, name)
+    function = bound.function if isinstance(bound, Ask) else bound
+    assert parameters(function) == parameters(getattr(contract, name))
+
+
+@pytest.mark.parametrize(("contract", "backend"), [(Store, SqliteStore), (Unit, SqliteUnit)])
+def test_the_table_holds_nothing_that_the_contract_does_not_know(contract: type, backend: type) -> None:
+    table = {name for name, member in vars(backend).items() if isinstance(member, Ask)}
+    assert table
+    assert table <= set(methods(contract))
+
+
+def test_what_a_unit_asks_is_asked_in_the_order_of_the_commits() -> None:
+    asked = {member.where for member in vars(SqliteUnit).values() if isinstance(member, Ask)}
+    assert asked == {Where.WRITER}
+
+
+def whose(db: apsw.Connection) -> str:
+    return threading.current_thread().name
+
+
+@pytest.mark.parametrize(
+    ("where", "thread"),
+    [
+        (Where.READERS, "towerlog-read"),
+        (Where.KEYS, "towerlog-keys"),
+        (Where.WRITER, "towerlog-write"),
+        (Where.BETWEEN_UNITS, "towerlog-write"),
+    ],
+    ids=lambda value: value.name if isinstance(value, Where) else value,
+)
+async def test_a_question_is_answered_by_the_threads_that_it_names(tmp_path: Path, where: Where, thread: str) -> None:
+    class Asked:
+        question = Ask(whose, where)
+
+        def pool(self, where: Where) -> Pool | Locked:
+            return store.pool(where)
+
+    store = await open_store(tmp_path / "towerlog.db", FakeClock(), SeededIds(1))
+    try:
+        assert (await Asked().question()).startswith(thread + "_")
+    finally:
+        await store.close()
+
+
+async def test_an_error_of_sqlite_leaves_as_ours_and_says_whether_the_disk_is_at_fault(tmp_path: Path) -> None:
+    def fail(db: apsw.Connection, error: Exception) -> None:
+        raise error
+
+    pool = Pool(1, lambda: apsw.Connection(str(tmp_path / "x.db")), "test")
+    try:
+        for error, fatal in ((apsw.BusyError("b"), False), (apsw.IOError("i"), True), (apsw.CorruptError("c"), True)):
+            with pytest.raises(StorageFailed, match=type(error).__name__) as caught:
+                await pool.call(fail, error)
+            assert caught.value.fatal is fatal
+    finally:
+        pool.close()
