@@ -173,3 +173,7 @@ class Internal(TowerlogError):
     """The server failed in a way that it did not foresee."""
 
     code = "internal"
+
+
+class UnfitServer(Exception):
+    """The installed HTTP server (uvicorn) does not work the way that Towerlog relies on; the start is refused."""

@@ -6,18 +6,18 @@ import asyncio
 
 import msgspec
 import pytest
-from towerlog.model.agent import AgentRow
-from towerlog.model.facts import Facts
-from towerlog.model.thread import ThreadRow
 
 from tests.support.factories import event, run_changes, run_row
 from towerlog.errors import StorageFailed
+from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event, EventType
+from towerlog.model.facts import Facts
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import Counters, shard_key
 from towerlog.model.run import Status
+from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import Usage, UsageRow
 from towerlog.store.base import Store
 from towerlog.store.values import MAX_QUARANTINED, Changes, Message, MetaList, Node, Quarantined, RunChange, StoredReply

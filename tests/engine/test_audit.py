@@ -12,7 +12,6 @@ import apsw
 import msgspec
 import pytest
 from hypothesis import Phase, given, settings
-from towerlog.model.facts import CheckpointFacts, Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
@@ -21,6 +20,7 @@ from towerlog.engine import audit
 from towerlog.engine.audit import rebuild_org, verify_org
 from towerlog.model.command import CreateThread
 from towerlog.model.event import EventType, History, Touch
+from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.usage import Usage, UsageReport
 
 E = EventType

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from towerlog.model.facts import CheckpointFacts, Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
@@ -20,6 +19,7 @@ from towerlog.model import command as c
 from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.event import Draft, EventType, History, RunById
+from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.lane import QueueState
 from towerlog.model.run import Status
 

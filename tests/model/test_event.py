@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from towerlog.model.facts import NO_FACTS, Born, CheckpointFacts, Facts, LaneFacts
 
 from towerlog.model.event import FEED_TYPES, TARGET_STATUS, Draft, Event, EventType, RunById, cursor_text
+from towerlog.model.facts import NO_FACTS, Born, CheckpointFacts, Facts, LaneFacts
 from towerlog.model.run import TERMINAL, Status
 from towerlog.model.usage import Usage, UsageReport
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from towerlog.model.agent import AgentRow
-from towerlog.model.facts import Facts
 
 from tests.support.factories import event, run_row
 from tests.support.fakes import START_MS
 from tests.support.stories import usages
+from towerlog.model.agent import AgentRow
 from towerlog.model.event import EventType
+from towerlog.model.facts import Facts
 from towerlog.model.usage import NOTHING, Usage
 from towerlog.projections import agents
 

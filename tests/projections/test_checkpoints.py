@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import msgspec
-from towerlog.model.facts import CheckpointFacts, Facts
 
 from tests.support.factories import event, run_row
 from tests.support.fakes import START_MS
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event, EventType
+from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.projections import checkpoints
 
 RUN = run_row(thread_id="t")

@@ -8,12 +8,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from towerlog.model.facts import NO_FACTS, Born, CheckpointFacts, Facts, LaneFacts
 
 from tests.support.factories import event, run_row
 from tests.support.fakes import START_MS
 from tests.support.stories import FACTS, reports
 from towerlog.model.event import NOT_FROM_AGENT, TARGET_STATUS, Event, EventType
+from towerlog.model.facts import NO_FACTS, Born, CheckpointFacts, Facts, LaneFacts
 from towerlog.model.run import (
     MAX_OPEN_TOOLS,
     MAX_PARTS,

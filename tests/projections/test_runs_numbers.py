@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from towerlog.model.facts import Facts
 
 from tests.support.factories import event, run_row
 from towerlog.model.event import Event, EventType
+from towerlog.model.facts import Facts
 from towerlog.model.ledger import MAX_CLIENTS, Ledger
 from towerlog.model.run import RunRow, Status
 from towerlog.projections import runs as run_fold

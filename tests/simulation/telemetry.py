@@ -14,7 +14,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from towerlog.model.facts import Facts
 
 from tests.simulation.world import copy_files
 from tests.support.backends import SqliteBackend
@@ -25,6 +24,7 @@ from towerlog.engine.core import EngineSettings
 from towerlog.errors import RunNotActive
 from towerlog.model.command import Append, CancelRun
 from towerlog.model.event import Draft, EventType, RunByForeignId
+from towerlog.model.facts import Facts
 from towerlog.model.ledger import Ledger
 from towerlog.model.liveness import Thresholds
 from towerlog.model.outcome import Appended, Stored

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from towerlog.model.facts import Facts
 
 from tests.simulation.model import CANCEL_DEADLINE_MS, Model, Sent
 from tests.support.backends import SqliteBackend
@@ -28,6 +27,7 @@ from towerlog.errors import TowerlogError
 from towerlog.model import command as c
 from towerlog.model import question as q
 from towerlog.model.event import Draft, EventType, RunById
+from towerlog.model.facts import Facts
 from towerlog.model.outcome import Appended, Claimed, NothingToClaim, Replayed, Reported, RunCreated, Stored
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.run import Pending

@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 from hypothesis import strategies as st
-from towerlog.model.facts import CheckpointFacts, Facts, LaneFacts
 
 from tests.support.rig import Rig
 from towerlog.errors import TowerlogError
 from towerlog.model import command as c
 from towerlog.model import question as q
 from towerlog.model.event import Draft, EventType, History, OpenRun, RunByForeignId, RunById, RunByTrace, Touch
+from towerlog.model.facts import CheckpointFacts, Facts, LaneFacts
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow, Status
 from towerlog.model.usage import Usage, UsageReport

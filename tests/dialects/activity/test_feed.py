@@ -7,13 +7,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from towerlog.model.facts import CheckpointFacts, Facts
 
 from tests.dialects.calls import AGENT, call, endpoint, event
 from towerlog.dialects.activity.dialect import DIALECT
 from towerlog.dialects.activity.feed import FeedEvent, default_tool, feed_event, frame
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, Event, EventType
+from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.run import Status
 from towerlog.model.usage import Usage, UsageReport
 

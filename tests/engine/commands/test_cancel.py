@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from towerlog.model.facts import Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
@@ -17,6 +16,7 @@ from towerlog.engine.audit import verify_org
 from towerlog.errors import LeaseLost, NotFound, RunNotActive
 from towerlog.model.command import Append, CancelRun, Claim, CreateRun, KillRun, Release, Report
 from towerlog.model.event import EventType, RunByForeignId, RunById
+from towerlog.model.facts import Facts
 from towerlog.model.lane import QueueState
 from towerlog.model.question import ListEvents
 from towerlog.model.run import RunRow, Status

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from towerlog.model.facts import CheckpointFacts, Facts
 
 from tests.support.factories import draft, traced
 from tests.support.fakes import FakeClock, SeededIds
@@ -16,6 +15,7 @@ from tests.support.rig import Rig, open_rig
 from towerlog.errors import AlreadyClaimed, LeaseLost, NotFound, RunEnded
 from towerlog.model.command import CancelRun, Claim, ClaimRun, CreateRun, Finish, Idempotency, Release, Report
 from towerlog.model.event import Draft, EventType, History, RunById
+from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.lane import MAX_ATTEMPTS, Lane, QueueState
 from towerlog.model.outcome import Claimed, NothingToClaim, Refusal, Replayed, Stored
 from towerlog.model.principal import shard_key

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from towerlog.model.facts import Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
@@ -28,6 +27,7 @@ from towerlog.model.command import (
     SteerRun,
 )
 from towerlog.model.event import EventType, RunById
+from towerlog.model.facts import Facts
 from towerlog.model.outcome import Replayed
 from towerlog.model.question import GetRun, ListLanes
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from towerlog.model.facts import CheckpointFacts, Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
@@ -22,6 +21,7 @@ from towerlog.model.command import (
     SteerRun,
 )
 from towerlog.model.event import EventType, RunById
+from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.lane import QueueState
 from towerlog.model.outcome import Claimed, Decided, NothingToClaim, RunCreated
 from towerlog.model.question import GetRun, ListApprovals

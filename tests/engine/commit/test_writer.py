@@ -9,7 +9,6 @@ from typing import Any
 import apsw
 import msgspec
 import pytest
-from towerlog.model.facts import CheckpointFacts, Facts
 
 from tests.support.factories import draft, traced
 from tests.support.fakes import FakeClock, SeededIds
@@ -20,6 +19,7 @@ from towerlog.engine.core import EngineSettings
 from towerlog.errors import IdempotencyMismatch, InProgress, Internal, Overloaded, StorageFailed
 from towerlog.model.command import Append, Claim, CreateRun, Idempotency, RegisterAgent
 from towerlog.model.event import Draft, EventType, RunByTrace
+from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.outcome import AgentView, NothingToClaim, Replayed, RunCreated, Stored
 from towerlog.model.question import GetRun
 from towerlog.model.usage import LARGEST, LARGEST_DOLLARS, LARGEST_SUM, NANOS_PER_DOLLAR, Usage, UsageReport

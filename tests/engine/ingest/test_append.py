@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from towerlog.model.facts import CheckpointFacts, Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
 from towerlog.errors import NotFound
 from towerlog.model.command import Append, RegisterAgent
 from towerlog.model.event import Draft, EventType, History, OpenRun, Refusal, RunByForeignId, RunById, RunByTrace, Touch
+from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.outcome import AgentView, Stored
 from towerlog.model.run import Status
 from towerlog.model.times import FUTURE_TOLERANCE_MS

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from towerlog.model.facts import CheckpointFacts, Facts
 
 from tests.support.factories import draft, event, run_row, traced
 from towerlog.engine.ingest.dedupe import begins_anew, same_content
 from towerlog.model.event import EventType, RunByTrace
+from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.run import Status
 
 E = EventType

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from towerlog.model.facts import Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
@@ -13,6 +12,7 @@ from towerlog.engine.audit import verify_org
 from towerlog.engine.ingest import append
 from towerlog.model.event import Draft, EventType
 from towerlog.model.event import Event as Stored
+from towerlog.model.facts import Facts
 from towerlog.model.usage import Usage, UsageReport
 
 E = EventType

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from towerlog.model.facts import CheckpointFacts, Facts
-
 from tests.support.factories import draft
 from tests.support.rig import Rig
 from towerlog.model.command import Claim, ClaimRun, CreateRun, Release, Report
 from towerlog.model.event import Draft, EventType, History, RunById
+from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.outcome import Claimed
 from towerlog.model.question import GetCheckpoint
 

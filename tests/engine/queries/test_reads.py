@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from towerlog.model.facts import CheckpointFacts, Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
@@ -14,6 +13,7 @@ from towerlog.errors import Invalid, LeaseLost, NotFound
 from towerlog.model import command as c
 from towerlog.model import question as q
 from towerlog.model.event import EventType, RunById
+from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Stored
 from towerlog.model.principal import shard_key

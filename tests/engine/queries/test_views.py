@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from towerlog.model.facts import CheckpointFacts, Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
 from towerlog.engine.queries import views
 from towerlog.model.command import Append, Claim, CreateRun
 from towerlog.model.event import EventType, History
+from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.outcome import RunView, Stored
 from towerlog.model.question import GetCheckpoint, GetRun, ListRuns, RunFilter
 

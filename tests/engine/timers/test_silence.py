@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from towerlog.model.facts import CheckpointFacts, Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
@@ -17,6 +16,7 @@ from towerlog.engine.core import EngineSettings
 from towerlog.engine.timers import silence
 from towerlog.model.command import CancelRun, Claim, CreateRun, GiveInput
 from towerlog.model.event import EventType, RunById, Touch
+from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.liveness import Thresholds, Verdict
 from towerlog.model.question import GetRun
 from towerlog.model.run import Status
