@@ -183,3 +183,7 @@ class StoreLocked(Exception):
 
 class SchemaMismatch(Exception):
     """The database's schema is not one that this version can work with."""
+
+
+class UnfitServer(Exception):
+    """The installed HTTP server (uvicorn) does not work the way that Towerlog relies on; the start is refused."""

@@ -24,10 +24,10 @@ import uvloop
 
 from towerlog.ambient import Clock, Ids, SystemClock, SystemIds
 from towerlog.asgi.app import App, Config
-from towerlog.asgi.connection import Connection
+from towerlog.asgi.connection import Connection, check_server
 from towerlog.config import Settings, database_path
 from towerlog.dialects import DIALECTS
-from towerlog.dialects.base import Settings as DialectSettings
+from towerlog.dialects.base import DialectSettings
 from towerlog.engine.bootstrap import OrgMinted, first_start
 from towerlog.engine.core import Engine, EngineSettings
 from towerlog.errors import StorageFailed
@@ -156,7 +156,7 @@ def transport_config(settings: Settings) -> Config:
 def run(settings: Settings, announce: Callable[[Started], None]) -> int:
     """Serves until SIGTERM or SIGINT; the exit code. `announce` is called once, when the server listens.
 
-    Raises what opening the store raises, OSError when the address is taken.
+    Raises what opening the store raises, OSError when the address is taken, UnfitServer for the wrong uvicorn.
     """
     set_up_logging(settings.log_level)
     raise_descriptor_limit(settings.max_streams + _DESCRIPTORS_BESIDE_STREAMS)
@@ -179,6 +179,7 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
     app, node = build(settings, clock, SystemIds(clock), on_fatal)
     listener = listen(settings.host, settings.port)
     try:
+        await check_server()
         await app.start()
         # What is here now stays: the collector need not walk through it ever again.
         gc.collect()

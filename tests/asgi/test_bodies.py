@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,8 +16,6 @@ from towerlog.asgi.bodies import DEADLINE_MS, Bodies, Disconnected, check_type, 
 from towerlog.asgi.faults import Rejection
 from towerlog.asgi.guard.admission import Admission
 from towerlog.errors import Malformed, Overloaded, TooLarge
-
-JSON = ("application/json",)
 
 
 class Sender:
@@ -49,23 +49,23 @@ def bodies(clock: HandClock, admission: Admission) -> Bodies:
 
 @pytest.mark.parametrize("parts", [(b'{"a":1}',), (b'{"a"', b":1}"), (b"", b'{"a":1}', b"")])
 async def test_a_body_comes_whole_or_in_pieces(bodies: Bodies, admission: Admission, parts: tuple[bytes, ...]) -> None:
-    assert await bodies.read(pieces(*parts), {}, JSON, 0) == b'{"a":1}'
+    assert await bodies.collect(pieces(*parts), 0) == b'{"a":1}'
     assert admission.bytes_in_flight == 0
 
 
 async def test_nothing_is_nothing_whatever_its_type(bodies: Bodies) -> None:
     headers = {b"content-type": b"application/x-www-form-urlencoded", b"content-encoding": b"gzip"}
-    assert await bodies.read(pieces(b""), headers, JSON, 0) == b""
+    assert bodies.opened(await bodies.collect(pieces(b""), 0), headers, "json") == b""
 
 
 async def test_the_limit_holds_while_reading(bodies: Bodies, admission: Admission) -> None:
-    assert len(await bodies.read(pieces(b"x" * 60, b"x" * 40), {}, JSON, 0)) == 100
+    assert len(await bodies.collect(pieces(b"x" * 60, b"x" * 40), 0)) == 100
     sender = pieces(*[b"x" * 60] * 10)
     with pytest.raises(TooLarge):
-        await bodies.read(sender, {}, JSON, 0)
+        await bodies.collect(sender, 0)
     assert sender.asked == 2, "the rest is not read"
     with pytest.raises(TooLarge):
-        await bodies.read(pieces(b"x" * 101), {}, JSON, 0)
+        await bodies.collect(pieces(b"x" * 101), 0)
     assert admission.bytes_in_flight == 0
 
 
@@ -83,7 +83,7 @@ async def test_pieces_of_unknown_length_need_room(clock: HandClock) -> None:
     admission = Admission(50, 1)
     admission.take_bytes(1)
     with pytest.raises(Overloaded):
-        await Bodies(clock, admission, 100).read(pieces(b"x" * 60, b"y"), {}, JSON, 0)
+        await Bodies(clock, admission, 100).collect(pieces(b"x" * 60, b"y"), 0)
     assert admission.bytes_in_flight == 1
 
 
@@ -93,13 +93,13 @@ async def test_a_sender_that_leaves_is_not_answered(bodies: Bodies) -> None:
         Sender([*pieces(b"x", b"").messages[:1], {"type": "http.disconnect"}]),
     ):
         with pytest.raises(Disconnected):
-            await bodies.read(sender, {}, JSON, 0)
+            await bodies.collect(sender, 0)
 
 
 @pytest.mark.parametrize("before", [0, 1], ids=["nothing yet", "in the middle"])
 async def test_a_slow_sender_is_given_up(bodies: Bodies, clock: HandClock, before: int) -> None:
     sender = Sender([{"type": "http.request", "body": b"{", "more_body": True}][:before])
-    reading = asyncio.create_task(bodies.read(sender, {}, JSON, 0))
+    reading = asyncio.create_task(bodies.collect(sender, 0))
     await wait_until_async(lambda: sender.asked > before, "the reading to wait")
     bodies.tick(clock.steady_ms() + DEADLINE_MS - 1)
     await asyncio.sleep(0)
@@ -112,7 +112,7 @@ async def test_a_slow_sender_is_given_up(bodies: Bodies, clock: HandClock, befor
 
 async def test_a_cancellation_from_elsewhere_stays_one(bodies: Bodies) -> None:
     sender = Sender([])
-    reading = asyncio.create_task(bodies.read(sender, {}, JSON, 0))
+    reading = asyncio.create_task(bodies.collect(sender, 0))
     await wait_until_async(lambda: sender.asked, "the reading to wait")
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -128,7 +128,7 @@ async def test_a_cancellation_from_elsewhere_stays_one(bodies: Bodies) -> None:
     ],
 )  # fmt: skip
 def test_json_passes(given: bytes | None) -> None:
-    check_type(given, JSON)
+    check_type(given, "json")
 
 
 @pytest.mark.parametrize(
@@ -140,12 +140,35 @@ def test_json_passes(given: bytes | None) -> None:
 )  # fmt: skip
 def test_anything_else_is_a_415(given: bytes) -> None:
     with pytest.raises(Rejection) as caught:
-        check_type(given, JSON)
+        check_type(given, "json")
     assert caught.value.status == 415
 
 
 def test_an_endpoint_may_take_more() -> None:
-    check_type(b"application/x-ndjson", (*JSON, "application/x-ndjson"))
+    check_type(b"application/x-ndjson", "ndjson")
+    check_type(b"application/json", "ndjson")
+
+
+def test_a_binary_body_need_not_be_text(bodies: Bodies) -> None:
+    headers = {b"content-type": b"application/x-protobuf"}
+    assert bodies.opened(b"\xff\xfe", headers, "binary") == b"\xff\xfe"
+    with pytest.raises(Malformed):
+        bodies.opened(b"\xff\xfe", {}, "json")
+    for other in (b"application/json", b"application/vnd.x+json", b"text/plain"):
+        with pytest.raises(Rejection, match="x-protobuf"):
+            check_type(other, "binary")
+
+
+async def test_what_takes_long_to_open_is_opened_beside_the_loop(clock: HandClock, admission: Admission) -> None:
+    large = Bodies(clock, admission, 4 << 20)
+    text = bytes(range(32, 127)) * 10_000
+    noise = gzip.compress(bytes(hashlib.shake_128(b"x").hexdigest(70_000), "ascii") + text)
+    headers = {b"content-encoding": b"gzip"}
+    assert len(noise) > 64 * 1024
+    assert large.opened(noise, headers, "json") is None
+    assert (await large.opened_aside(noise, headers, "json")).endswith(text)
+    with pytest.raises(Malformed):
+        await large.opened_aside(gzip.compress(b"\xff"), headers, "json")
 
 
 @pytest.mark.parametrize("body", [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"a\xe2\x82"])

@@ -1,17 +1,21 @@
-"""The connection: a head that drips, or never ends, does not hold a socket; a request lends its connection."""
+"""The connection: a head that drips, or never ends, does not hold a socket; a whole request comes in directly."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tests.support.wait import wait_until_async
 from towerlog.asgi import connection
-from towerlog.asgi.connection import Connection
+from towerlog.asgi.connection import Connection, check_server
+from towerlog.errors import UnfitServer
 from towerlog.server import listen
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
@@ -99,11 +103,12 @@ async def test_a_request_can_drop_its_connection(port: int) -> None:
 
 async def test_a_whole_reply_goes_out_in_one_write_and_the_connection_goes_on(port: int) -> None:
     whole = b"GET /whole HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    # Pipelined: the second and third wait for the first; the last closes, and is answered the long way.
+    # Pipelined: the second and third wait for the first; the last closes.
     said = await reply_to(port, whole + whole, whole.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     assert said.count(b"HTTP/1.1 200 OK\r\n") == 3
-    assert (said.count(b"whole"), said.count(b"hello")) == (2, 1)
+    assert (said.count(b"whole"), said.count(b"hello")) == (3, 0)
     assert said.count(b"\r\n\r\n") == 3
+    assert said.count(b"connection: close\r\n\r\n") == 1
 
 
 async def test_the_head_of_a_whole_reply_comes_without_its_body(port: int) -> None:
@@ -113,7 +118,7 @@ async def test_the_head_of_a_whole_reply_comes_without_its_body(port: int) -> No
 
 
 class Taker:
-    """An application with a short way: takes what is sent to `/short`, answers when told."""
+    """An application that takes what is sent to `/short` directly, and answers when told."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[bytes, Any]] = []
@@ -121,11 +126,11 @@ class Taker:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await app(scope, receive, send)
 
-    def take(self, scope: Any, body: bytes, respond: Any) -> bool:
+    def take(self, scope: Any, body: bytes, respond: Any) -> Any:
         if scope["path"] != "/short":
-            return False
+            return "goes on"
         self.taken.append((body, respond))
-        return True
+        return None
 
 
 def post(path: str, body: bytes, *head: str) -> bytes:
@@ -135,7 +140,7 @@ def post(path: str, body: bytes, *head: str) -> bytes:
 
 @pytest.fixture
 async def taker() -> AsyncIterator[tuple[Taker, int]]:
-    """A server with a short way, and its port."""
+    """A server whose application takes requests directly, and its port."""
     made = Taker()
     config = uvicorn.Config(
         made, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False, proxy_headers=False
@@ -150,7 +155,7 @@ async def taker() -> AsyncIterator[tuple[Taker, int]]:
 
 
 async def test_what_came_together_is_answered_in_its_order(taker: tuple[Taker, int]) -> None:
-    """One at a time: what waits behind a request goes the long way, so that no depth of them nests."""
+    """One at a time: what waits behind a request is served by a task, so that no depth of them nests."""
     made, port = taker
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(post("/short", b"one") + post("/short", b"two") + post("/other", b"three"))
@@ -165,7 +170,7 @@ async def test_what_came_together_is_answered_in_its_order(taker: tuple[Taker, i
     writer.close()
 
 
-async def test_a_body_that_comes_later_goes_the_long_way(taker: tuple[Taker, int]) -> None:
+async def test_a_body_that_comes_later_is_served_by_a_task(taker: tuple[Taker, int]) -> None:
     made, port = taker
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(post("/short", b"later")[:-5])
@@ -199,8 +204,8 @@ async def test_a_request_with_more_behind_it_knows_when_its_connection_is_closed
     writer.close()
 
 
-async def test_who_reads_no_reply_is_not_taken_the_short_way(taker: tuple[Taker, int]) -> None:
-    """The long way waits for room; the short one would pile replies up without bound."""
+async def test_who_reads_no_reply_is_not_taken_directly(taker: tuple[Taker, int]) -> None:
+    """A task waits for room; replies that need none would pile up without bound."""
     made, port = taker
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.transport.set_write_buffer_limits(0)
@@ -224,3 +229,69 @@ async def test_who_reads_no_reply_is_not_taken_the_short_way(taker: tuple[Taker,
     assert (await reply_to(port, post("/other", b"", "Connection: close"))).endswith(b"hello")
     assert made.taken == []
     writer.close()
+
+
+async def test_what_is_not_answered_at_once_goes_on_with_what_is_known_of_it(taker: tuple[Taker, int]) -> None:
+    made, port = taker
+    seen: list[Any] = []
+    real = made.__class__.__call__
+
+    async def serve(self: Taker, scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["method"], scope["extensions"]["towerlog.exchange"]))
+        await real(self, scope, receive, send)
+
+    made.__class__.__call__ = serve  # type: ignore[method-assign]
+    try:
+        assert (await reply_to(port, post("/other", b"", "Connection: close"))).endswith(b"hello")
+        assert (await reply_to(port, GET + b"Connection: close\r\n\r\n")).endswith(b"hello")
+    finally:
+        made.__class__.__call__ = real  # type: ignore[method-assign]
+    assert seen == [("POST", "goes on"), ("GET", "goes on")]
+
+
+async def test_a_direct_answer_closes_a_connection_that_is_to_be_closed(taker: tuple[Taker, int]) -> None:
+    made, port = taker
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(post("/short", b"one", "Connection: close"))
+    await wait_until_async(lambda: bool(made.taken), "the request")
+    made.taken[0][1](200, [(b"content-length", b"3")], b"one")
+    said = await asyncio.wait_for(reader.read(), 10)
+    assert said.endswith(b"connection: close\r\n\r\none")
+    writer.close()
+
+
+# Whether the server is fit
+
+
+async def test_the_server_that_is_installed_is_fit() -> None:
+    await check_server()
+
+
+async def test_without_the_hook_the_start_is_refused() -> None:
+    """As with uvicorn before 0.45: every request would be answered, but by a task of its own."""
+
+    class Unhooked(Connection):
+        _start_asgi_task = HttpToolsProtocol._start_asgi_task  # type: ignore[assignment]
+
+    with pytest.raises(UnfitServer, match="do not come to the server directly"):
+        await check_server(Unhooked)
+
+
+async def test_with_other_parts_the_start_is_refused() -> None:
+    class Renamed(Connection):
+        def _serve(self, cycle: Any, app: Any) -> None:
+            raise AttributeError("'RequestResponseCycle' object has no attribute 'more_body'")
+
+    with pytest.raises(UnfitServer, match="more_body"):
+        await check_server(Renamed)
+
+
+def test_the_server_that_is_tested_is_the_newest_that_is_let_in() -> None:
+    """A newer one is a change of this file's pin and bound, after these tests have run with it."""
+    root = Path(__file__).parents[2]
+    pinned = re.search(r"^uvicorn==(\S+)$", (root / "constraints.txt").read_text(), re.MULTILINE)
+    bound = re.search(r'"uvicorn>=0\.45,<0\.(\d+)"', (root / "pyproject.toml").read_text())
+    assert pinned is not None
+    assert bound is not None
+    assert uvicorn.__version__ == pinned[1]
+    assert int(pinned[1].split(".")[1]) == int(bound[1]) - 1

@@ -9,7 +9,7 @@ import pytest
 
 from towerlog import errors
 from towerlog.asgi.faults import Rejection
-from towerlog.asgi.routes import BadRoute, Page, RouteTable, Visit
+from towerlog.asgi.routes import BadRoute, PageRoute, PageVisit, RouteTable
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import Dialect, Endpoint, Reply, scopes
 from towerlog.dialects.native import NATIVE
@@ -30,7 +30,7 @@ def table(*paths: str) -> RouteTable:
     return RouteTable([dialect(*paths)], [], NATIVE)
 
 
-async def answer(visit: Visit) -> Reply:
+async def answer(visit: PageVisit) -> Reply:
     return Reply(200, b"")
 
 
@@ -128,8 +128,8 @@ def test_a_route_without_a_scope_does_not_start() -> None:
     with pytest.raises(BadRoute, match="no scope"):
         RouteTable([Dialect("d", "d", (naked,), explain)], [], NATIVE)
     with pytest.raises(BadRoute, match="no scope"):
-        RouteTable([], [Page("GET", "/x", "x", "", answer)], NATIVE)
-    RouteTable([], [Page("GET", "/x", "x", "", answer, public=True)], NATIVE)
+        RouteTable([], [PageRoute("GET", "/x", "x", "", answer)], NATIVE)
+    RouteTable([], [PageRoute("GET", "/x", "x", "", answer, public=True)], NATIVE)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from towerlog.dialects.base import Call, Dialect, Endpoint, Settings
+from towerlog.dialects.base import Call, Dialect, DialectSettings, Endpoint
 from towerlog.model.event import Event, EventType
 from towerlog.model.facts import NO_FACTS, Facts
 from towerlog.model.outcome import RunView
@@ -26,7 +26,7 @@ PRINCIPAL = Principal(1, ORG, "user-1", "key-1", frozenset())
 
 def call(body: Any = b"", **fields: Any) -> Call:
     """A request; a body that is no bytes is sent as JSON. The other fields are those of a `Call`."""
-    given: dict[str, Any] = {"path": {}, "query": {}, "headers": {}, "settings": Settings(), **fields}
+    given: dict[str, Any] = {"path": {}, "query": {}, "headers": {}, "settings": DialectSettings(), **fields}
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Call(principal=PRINCIPAL, body=text, trace_id="t" * 32, now_ms=NOW, **given)
 

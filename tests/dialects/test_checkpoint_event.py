@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.calls import tried
 from towerlog.dialects import checkpoint_event
-from towerlog.dialects.base import Settings
+from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.checkpoint_event import STATUS_OF, WORDS, checkpoint_draft
 from towerlog.errors import Invalid, TooLarge, TowerlogError
 from towerlog.model.event import Draft, EventType, OpenRun, RunById, RunByTrace
@@ -46,10 +46,10 @@ JSON = st.recursive(
 )
 
 
-def draft(data: Any, run: RunById | None = None, settings: Settings | None = None) -> Draft:
+def draft(data: Any, run: RunById | None = None, settings: DialectSettings | None = None) -> Draft:
     """The draft of data, which is JSON text or a value."""
     text = data if isinstance(data, bytes) else json.dumps(data).encode()
-    return checkpoint_draft(text, run, settings or Settings(), "data")
+    return checkpoint_draft(text, run, settings or DialectSettings(), "data")
 
 
 def changed(**fields: Any) -> dict[str, Any]:
@@ -212,7 +212,7 @@ def test_a_wrong_field_is_named(field: str, value: Any) -> None:
 
 def test_errors_are_named_below_the_prefix() -> None:
     with pytest.raises(Invalid, match=r"^events\.4\.payload\.step_index: is required"):
-        checkpoint_draft(msgspec.Raw(b"{}"), RunById("r"), Settings(), "events.4.payload")
+        checkpoint_draft(msgspec.Raw(b"{}"), RunById("r"), DialectSettings(), "events.4.payload")
 
 
 def nested(levels: int) -> Any:
@@ -226,7 +226,7 @@ def nested(levels: int) -> Any:
 @pytest.mark.parametrize("field", ["history", "history_meta", "pending_tool_calls", "unknown"])
 def test_the_depth_of_every_part_is_bounded(field: str) -> None:
     """`data` is the first level, and the value of the field the second."""
-    settings = Settings(max_depth=10)
+    settings = DialectSettings(max_depth=10)
     other = {"history": [1]} if field == "history_meta" else {"history_meta": None}
     assert draft(changed(**{**other, field: nested(9)}), settings=settings)
     with pytest.raises(Invalid, match="nested deeper") as caught:
@@ -236,9 +236,9 @@ def test_the_depth_of_every_part_is_bounded(field: str) -> None:
 
 def test_the_size_is_bounded() -> None:
     text = json.dumps(SEED).encode()
-    assert draft(text, settings=Settings(max_event_bytes=len(text)))
+    assert draft(text, settings=DialectSettings(max_event_bytes=len(text)))
     with pytest.raises(TooLarge, match=r"^data: is larger than"):
-        draft(text, settings=Settings(max_event_bytes=len(text) - 1))
+        draft(text, settings=DialectSettings(max_event_bytes=len(text) - 1))
 
 
 def test_the_number_of_messages_is_bounded() -> None:

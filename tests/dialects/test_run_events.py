@@ -10,17 +10,19 @@ import pytest
 
 from tests.dialects.calls import RUN
 from towerlog import errors
-from towerlog.dialects.base import Settings
+from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.run_events import WorkerEvent, failure_text, worker_draft
 from towerlog.model.event import Draft, EventType, RunById
 from towerlog.model.facts import Facts, LaneFacts
 from towerlog.model.usage import Usage, UsageReport
 
 
-def told(type_: str, payload: Any = None, event_id: str | None = None, settings: Settings | None = None) -> Draft:
+def told(
+    type_: str, payload: Any = None, event_id: str | None = None, settings: DialectSettings | None = None
+) -> Draft:
     """The draft of one event, the second of its report."""
     raw = msgspec.Raw(json.dumps(payload).encode())
-    return worker_draft(WorkerEvent(type_, raw, event_id), 1, RunById(RUN), settings or Settings())
+    return worker_draft(WorkerEvent(type_, raw, event_id), 1, RunById(RUN), settings or DialectSettings())
 
 
 def refused(field: str, type_: str, payload: Any = None, event_id: str | None = None) -> None:
@@ -243,6 +245,6 @@ def test_a_wrong_id_is_named(event_id) -> None:
 
 def test_size_and_depth_are_bounded() -> None:
     with pytest.raises(errors.TooLarge):
-        told("step", {"x": "y" * 200}, settings=Settings(max_event_bytes=100))
+        told("step", {"x": "y" * 200}, settings=DialectSettings(max_event_bytes=100))
     with pytest.raises(errors.Invalid):
-        told("step", {"a": {"b": {"c": {}}}}, settings=Settings(max_depth=3))
+        told("step", {"a": {"b": {"c": {}}}}, settings=DialectSettings(max_depth=3))

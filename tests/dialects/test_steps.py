@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.dialects.test_base import every_error
 from tests.support.calls import body_of, endpoint_of, make_call, tried
 from towerlog import errors
-from towerlog.dialects.base import Limit, Settings
+from towerlog.dialects.base import DialectSettings, Limit
 from towerlog.dialects.steps import DIALECT, STATUS_OF, WORDS
 from towerlog.errors import Invalid, Malformed, TooLarge, TowerlogError
 from towerlog.model.command import Append
@@ -57,7 +57,7 @@ def refused(body: Any, **options: Any) -> Invalid:
 
 def replied(result: Stored | Refusal) -> tuple[int, Any]:
     """Status and JSON of the reply to an event."""
-    reply = INGEST.encode(Appended([result]), make_call())
+    reply = INGEST.encode(Appended([result]), None, make_call())
     return reply.status, body_of(reply)
 
 
@@ -283,7 +283,7 @@ def test_what_is_no_json_is_malformed(body: bytes) -> None:
 
 def test_size_and_depth_are_bounded() -> None:
     with pytest.raises(TooLarge, match=r"^payload: is larger than 1000 bytes"):
-        decode(event(payload={"a": "x" * 1000}), settings=Settings(max_event_bytes=1000))
+        decode(event(payload={"a": "x" * 1000}), settings=DialectSettings(max_event_bytes=1000))
     deep = b'{"event_type":"step","sdk_run_id":"r","payload":{"a":' + b"[" * 128 + b"]" * 128 + b"}}"
     assert refused(deep).field == "payload"
     assert refused(deep.replace(b"[", b"[" * 1000).replace(b"]", b"]" * 1000)).message == "Nested too deeply."
@@ -315,7 +315,7 @@ def test_any_body_is_an_event_or_an_error_of_ours(body: bytes) -> None:
 
 
 def test_the_reply_is_the_seeds() -> None:
-    reply = INGEST.encode(Appended([Stored(42, 1, "r", duplicate=True, late=True)]), make_call())
+    reply = INGEST.encode(Appended([Stored(42, 1, "r", duplicate=True, late=True)]), None, make_call())
     assert (reply.status, reply.body) == (200, b'{"status":"ok","event_id":42}')
 
 

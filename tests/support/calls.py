@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from towerlog.dialects.base import Call, Dialect, Endpoint, Reply, Settings
+from towerlog.dialects.base import Call, Dialect, DialectSettings, Endpoint, Reply
 from towerlog.errors import TowerlogError
 from towerlog.model.principal import Principal, Scope
 
@@ -17,11 +17,11 @@ NOW_MS = 1_700_000_000_000
 
 
 def make_call(
-    body: Any = b"", *, query: dict[str, str] | None = None, settings: Settings | None = None, **path: str
+    body: Any = b"", *, query: dict[str, str] | None = None, settings: DialectSettings | None = None, **path: str
 ) -> Call:
     """A call with this body (bytes as they are, anything else as JSON) and these path parameters."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Call(PRINCIPAL, path, query or {}, {}, raw, settings or Settings(), "trace", NOW_MS)
+    return Call(PRINCIPAL, path, query or {}, {}, raw, settings or DialectSettings(), "trace", NOW_MS)
 
 
 def endpoint_of(dialect: Dialect, method: str, path: str) -> Endpoint:

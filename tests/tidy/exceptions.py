@@ -14,8 +14,6 @@ TESTED_BY: Mapping[str, str] = {"store/base": "tests/contract/test_"}
 STILL_TO_MOVE: Mapping[str, Mapping[str, int]] = {
     "crowded_folders": {"sdk": 40},
     "names_given_twice": {
-        "Engine": 2,
-        "Follower": 2,
         "LanesQuery": 2,
         "Node": 2,
         "Page": 2,
@@ -26,8 +24,6 @@ STILL_TO_MOVE: Mapping[str, Mapping[str, int]] = {
         "RefusalReply": 3,
         "RouteView": 2,
         "RunsQuery": 2,
-        "Settings": 2,
-        "Waiter": 2,
         "WorkersQuery": 2,
     },
 }

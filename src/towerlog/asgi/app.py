@@ -1,4 +1,4 @@
-"""The ASGI application: starts what it serves, hands requests to the mount, and comes down in an orderly way.
+"""The ASGI application: starts what it serves, hands requests to the gate, and comes down in an orderly way.
 
 Coming down: not ready at once, streams ended with a time to come back, what is in flight finished, the engine last.
 """
@@ -13,25 +13,26 @@ import structlog
 
 from towerlog.ambient import Clock, Ids
 from towerlog.asgi.bodies import Bodies
-from towerlog.asgi.exchange import Engine, Parts
+from towerlog.asgi.gate import Components, Exchange, Gate, Respond
 from towerlog.asgi.guard.addresses import Addresses
 from towerlog.asgi.guard.admission import Admission
-from towerlog.asgi.guard.auth import Authenticator, KeyStore
+from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.guard.heartbeats import Heartbeats
 from towerlog.asgi.guard.hosts import hosts_of
 from towerlog.asgi.guard.limits import Limiter
 from towerlog.asgi.guard.trace_ids import TraceIds
-from towerlog.asgi.mount import Mount
 from towerlog.asgi.pages.meters import Meters
 from towerlog.asgi.pages.metrics import EngineCollector, Metrics, TransportCollector
 from towerlog.asgi.pages.pages import Pages, Phase
 from towerlog.asgi.push.streams import Streams
 from towerlog.asgi.replies import Message, Receive, Send
 from towerlog.asgi.routes import RouteTable
-from towerlog.asgi.shortcut import Respond, Shortcut
+from towerlog.asgi.service import Service
 from towerlog.asgi.ticker import Ticker
-from towerlog.dialects.base import Dialect, Settings
+from towerlog.dialects.base import Dialect, DialectSettings
 from towerlog.dialects.native import NATIVE
+from towerlog.engine.core import Engine
+from towerlog.store.base import Store
 
 _log = structlog.get_logger("towerlog.app")
 
@@ -49,24 +50,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_streams: int = 12_000
     rates: Mapping[str, int] = {}
     """Requests a minute by the name of the setting that a dialect's limit refers to; 0 or absent: no limit."""
-    dialect: Settings = Settings()
+    dialect: DialectSettings = DialectSettings()
 
 
-class StoreAccess(KeyStore, Protocol):
-    """What the transport asks of the store itself: whose key this is, and whether it answers."""
-
-    @property
-    def epoch(self) -> str:
-        """Names this log."""
-        ...
-
-    async def ping(self) -> None:
-        """Raises StorageFailed unless the store answers."""
-        ...
-
-
-class Backend(Protocol):
-    """What is behind the transport, started."""
+class OpenNode(Protocol):
+    """The engine and the store behind the transport, started."""
 
     @property
     def engine(self) -> Engine:
@@ -74,8 +62,8 @@ class Backend(Protocol):
         ...
 
     @property
-    def store(self) -> StoreAccess:
-        """Remembers."""
+    def store(self) -> Store:
+        """Asked for keys, and whether it answers."""
         ...
 
     def drain(self) -> None:
@@ -92,7 +80,7 @@ class App:
 
     def __init__(
         self,
-        start: Callable[[], Awaitable[Backend]],
+        start: Callable[[], Awaitable[OpenNode]],
         dialects: tuple[Dialect, ...],
         config: Config,
         clock: Clock,
@@ -106,17 +94,17 @@ class App:
         self._config = config
         self._clock = clock
         self._ids = ids
-        self._mount: Mount | None = None
-        self._shortcut: Shortcut | None = None
-        self._backend: Backend | None = None
+        self._gate: Gate | None = None
+        self._service: Service | None = None
+        self._node: OpenNode | None = None
         self._ticker: Ticker | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Any ASGI conversation."""
         kind = scope["type"]
         if kind == "http":
-            assert self._mount is not None
-            stream = await self._mount.serve(scope, receive, send)
+            assert self._service is not None
+            stream = await self._service.serve(scope, receive, send)
             if stream is not None:
                 await stream.run()
         elif kind == "lifespan":
@@ -124,24 +112,28 @@ class App:
         elif kind == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": "no such socket"})
 
-    def take(self, scope: Message, body: bytes, respond: Respond) -> bool:
-        """Answers a whole POST the short way, by `respond`; False: it is to be served like any other."""
-        return self._shortcut is not None and self._shortcut.take(scope, body, respond)
+    def take(self, scope: Message, body: bytes, respond: Respond) -> Exchange | None:
+        """Takes a request whose body came whole; None: it is answered by `respond`, now or from its commit.
+
+        An exchange is to be served by a task, as `towerlog.exchange` among the extensions of its scope.
+        """
+        assert self._gate is not None
+        return self._gate.take(scope, body, respond)
 
     async def start(self) -> None:
         """Opens everything. Raises what `start` raises."""
-        backend = self._backend = await self._start()
-        parts, streams = self._assemble(backend)
-        self.streams = streams
-        self._mount = Mount(parts)
-        self._shortcut = Shortcut(parts)
-        self._ticker = Ticker(self._clock, streams.tick, parts.bodies.tick, parts.auth.tick)
+        node = self._node = await self._start()
+        components = self._assemble(node)
+        streams = self.streams = Streams(components.auth, components.admission, self._clock.steady_ms())
+        gate = self._gate = Gate(components)
+        self._service = Service(gate, components, streams, node.store.epoch)
+        self._ticker = Ticker(self._clock, streams.tick, components.bodies.tick, components.auth.tick)
         self._ticker.start()
         metrics = Metrics(
-            TransportCollector(parts.meters, streams, parts.admission, parts.limiters),
-            EngineCollector(backend.engine.figures),
+            TransportCollector(components.meters, streams, components.admission, components.limiters),
+            EngineCollector(node.engine.figures),
         )
-        self.pages.attach(self.table, parts.auth, metrics, backend.store.ping)
+        self.pages.attach(self.table, components.auth, metrics, node.store.ping)
         self.pages.phase = Phase.READY
 
     def drain(self) -> None:
@@ -150,8 +142,8 @@ class App:
             self.pages.phase = Phase.DRAINING
         if self.streams is not None:
             self.streams.close()
-        if self._backend is not None:
-            self._backend.drain()
+        if self._node is not None:
+            self._node.drain()
 
     def fail(self) -> None:
         """The storage can be trusted no more: not ready, for good."""
@@ -162,22 +154,19 @@ class App:
         self.drain()
         if self._ticker is not None:
             await self._ticker.stop()
-        if self._backend is not None:
-            await self._backend.stop()
-            self._backend = None
+        if self._node is not None:
+            await self._node.stop()
+            self._node = None
 
-    def _assemble(self, backend: Backend) -> tuple[Parts, Streams]:
+    def _assemble(self, node: OpenNode) -> Components:
         config, clock = self._config, self._clock
-        auth = Authenticator(backend.store, clock)
         admission = Admission(config.max_in_flight_bytes, config.max_streams)
-        streams = Streams(auth, admission, clock.steady_ms())
-        parts = Parts(
+        return Components(
             table=self.table,
-            engine=backend.engine,
-            auth=auth,
+            engine=node.engine,
+            auth=Authenticator(node.store, clock),
             bodies=Bodies(clock, admission, config.max_body_bytes),
             admission=admission,
-            streams=streams,
             limiters=self._limiters(),
             addresses=Addresses(config.trusted_proxies),
             hosts=hosts_of(config.host, config.public_url, config.allowed_hosts),
@@ -186,9 +175,7 @@ class App:
             traces=TraceIds(self._ids),
             clock=clock,
             settings=config.dialect,
-            epoch=backend.store.epoch,
         )
-        return parts, streams
 
     def _limiters(self) -> dict[str, Limiter]:
         """One for each dialect that has a limit which is not switched off."""

@@ -6,13 +6,14 @@ The usual body is whole in the first message and costs next to nothing; the rest
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from towerlog.ambient import Clock
 from towerlog.asgi.faults import Rejection
 from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.inflate import inflate
 from towerlog.asgi.replies import Receive
+from towerlog.dialects.base import BODY_TYPES, BodyKind
 from towerlog.errors import Malformed, TooLarge
 
 DEADLINE_MS = 30_000
@@ -37,36 +38,27 @@ class Bodies:
         self._waiting: dict[asyncio.Task[None], int] = {}
         self._overdue: set[asyncio.Task[None]] = set()
 
-    async def read(
-        self,
-        receive: Receive,
-        headers: Mapping[bytes, bytes],
-        types: tuple[str, ...],
-        declared: int,
-        at_once: Callable[[], bytes | None] = lambda: None,
-    ) -> bytes:
-        """The body's text; empty where none was sent. `at_once` gives it where it need not be waited for.
+    def opened(self, sent: bytes, headers: Mapping[bytes, bytes], kind: BodyKind) -> bytes | None:
+        """What was sent as the endpoint takes it; empty where nothing was. None: it is for `opened_aside`.
 
-        `declared` bytes have been admitted by the caller. Raises Malformed, TooLarge, Overloaded, Rejection (408, 415)
-        and Disconnected.
+        Raises Malformed, TooLarge, Rejection (415).
         """
-        body = at_once()
-        if body is None:
-            body = await self._collect(receive, declared)
-        elif len(body) > self.max_bytes:
+        if len(sent) > self.max_bytes:
             raise self._too_large()
-        if not body:
-            return body
-        check_type(headers.get(b"content-type"), types)
+        if not sent:
+            return sent
+        check_type(headers.get(b"content-type"), kind)
         encoding = headers.get(b"content-encoding")
         if encoding is not None:
-            if len(body) < _ASIDE_BYTES:
-                body = inflate(body, encoding, self.max_bytes)
-            else:
-                body = await asyncio.to_thread(inflate, body, encoding, self.max_bytes)
-        if not body.isascii():
-            check_utf8(body)
-        return body
+            if len(sent) >= _ASIDE_BYTES:
+                return None
+            sent = inflate(sent, encoding, self.max_bytes)
+        return _checked_text(sent, kind)
+
+    async def opened_aside(self, sent: bytes, headers: Mapping[bytes, bytes], kind: BodyKind) -> bytes:
+        """The same for a compressed body that would hold up the event loop. Raises like `opened`."""
+        encoding = headers[b"content-encoding"]
+        return _checked_text(await asyncio.to_thread(inflate, sent, encoding, self.max_bytes), kind)
 
     def declared_length(self, headers: Mapping[bytes, bytes]) -> int:
         """What `Content-Length` says, 0 where it is absent. Raises TooLarge before a byte of it is read."""
@@ -87,7 +79,11 @@ class Bodies:
                 self._overdue.add(task)
                 task.cancel()
 
-    async def _collect(self, receive: Receive, declared: int) -> bytes:
+    async def collect(self, receive: Receive, declared: int) -> bytes:
+        """The whole body as it is sent. `declared` bytes have been admitted by the caller.
+
+        Raises TooLarge, Overloaded, Rejection (408) and Disconnected.
+        """
         task = asyncio.current_task()
         assert task is not None
         self._waiting[task] = self._clock.steady_ms() + DEADLINE_MS
@@ -143,20 +139,27 @@ class Bodies:
         return TooLarge(f"The body is larger than {self.max_bytes} bytes.")
 
 
-def check_type(content_type: bytes | None, types: tuple[str, ...]) -> None:
-    """Lets JSON pass, and whatever else the endpoint takes; raises Rejection (415) for the rest.
+def _checked_text(body: bytes, kind: BodyKind) -> bytes:
+    if kind != "binary" and not body.isascii():
+        check_utf8(body)
+    return body
+
+
+def check_type(content_type: bytes | None, kind: BodyKind) -> None:
+    """Lets the media types of this kind of body pass, and any JSON where it is text; Rejection (415) for the rest.
 
     An absent type passes; the one that curl sends by itself (a form) does not: better a clear word than a guess.
     """
-    if not content_type or content_type in _PLAIN_TYPES:
+    is_text = kind != "binary"
+    if not content_type or (is_text and content_type in _PLAIN_TYPES):
         return
     name, _, parameters = content_type.decode("latin-1").lower().partition(";")
-    name = name.strip()
-    if name not in types and not (name.startswith("application/") and name.endswith("+json")):
+    name, types = name.strip(), BODY_TYPES[kind]
+    if name not in types and not (is_text and name.startswith("application/") and name.endswith("+json")):
         wanted = " or ".join(types)
         raise Rejection(415, Malformed(f"The body's Content-Type is {name[:60]!r}; send {wanted}."))
     charset = parameters.replace(" ", "").replace('"', "").partition("charset=")[2].partition(";")[0]
-    if charset not in ("", "utf-8", "utf8", "us-ascii"):
+    if is_text and charset not in ("", "utf-8", "utf8", "us-ascii"):
         raise Rejection(415, Malformed("The body's text must be UTF-8."))
 
 

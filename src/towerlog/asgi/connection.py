@@ -1,7 +1,8 @@
-"""The server's HTTP/1.1 connection with what uvicorn leaves out: a deadline and a bound for a request's head.
+"""The server's HTTP/1.1 connection: a deadline and a bound for a request's head, and a direct way into the gate.
 
-Without them a sender that drips one byte at a time holds a socket for ever. It also lends a stream the means to drop a
-connection whose reader takes nothing, and hands a POST that came whole to the application's short way.
+Without the deadline a sender that drips one byte at a time holds a socket for ever. It hands every request whose body
+came whole to the application before there is a task for it, and lends a stream the means to drop a connection whose
+reader takes nothing. All that is used of uvicorn's private parts is used here; `check_server` says whether it is there.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import uvicorn
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
-from towerlog.asgi.shortcut import Respond
+from towerlog.asgi.gate import Exchange, Respond
+from towerlog.errors import UnfitServer
 
 HEAD_DEADLINE_S = 10.0
 HEAD_BYTES_MAX = 64 * 1024
+_PROBE = b"POST /probe HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nprobe"
 
 
 def _reply_whole(cycle: RequestResponseCycle, status: int, head: list[tuple[bytes, bytes]], body: bytes) -> bool:
@@ -25,41 +30,38 @@ def _reply_whole(cycle: RequestResponseCycle, status: int, head: list[tuple[byte
 
     The names and values in `head` are ours, or were checked when they came: they are not searched again for line ends.
     """
-    if cycle.disconnected or cycle.flow.write_paused or cycle.response_started or not cycle.keep_alive:
+    if cycle.disconnected or cycle.flow.write_paused or cycle.response_started:
         return False
-    if cycle.scope["method"] == "HEAD":
-        return False
-    _write_whole(cycle, status, head, body)
+    _respond(cycle, status, head, body)
     return True
 
 
 def _respond(cycle: RequestResponseCycle, status: int, head: list[tuple[bytes, bytes]], body: bytes) -> None:
-    """Answers a request that was taken the short way. What its sender did not wait for is dropped."""
+    """Sends a whole reply now, whether or not there is room. What its sender did not wait for is dropped."""
     if cycle.disconnected or cycle.response_started:
         return
-    if cycle.keep_alive:
-        _write_whole(cycle, status, head, body)
-        return
-    # The server began to shut down in the meantime.
-    _write_whole(cycle, status, [*head, (b"connection", b"close")], body)
-    cycle.transport.close()
-
-
-def _write_whole(cycle: RequestResponseCycle, status: int, head: list[tuple[bytes, bytes]], body: bytes) -> None:
     parts = [STATUS_LINE[status]]
     for name, value in (*cycle.default_headers, *head):
         parts += (name, b": ", value, b"\r\n")
-    parts += (b"\r\n", body)
+    if not cycle.keep_alive:
+        parts.append(b"connection: close\r\n")
+    parts += (b"\r\n", b"" if cycle.scope["method"] == "HEAD" else body)
     cycle.response_started = True
     cycle.response_complete = True
     cycle.transport.write(b"".join(parts))
     cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
     cycle.on_response()
 
 
-def _body_at_once(cycle: RequestResponseCycle) -> bytes | None:
-    """The whole body where it has come already, as most do with their head; None where it has to be waited for."""
-    return None if cycle.more_body or cycle.disconnected else bytes(cycle.body)
+def _body_at_hand(cycle: RequestResponseCycle) -> bytes | None:
+    """Takes out the whole body where it has come already; None where it has to be waited for."""
+    if cycle.more_body or cycle.disconnected:
+        return None
+    body = bytes(cycle.body)
+    cycle.body = bytearray()
+    return body
 
 
 class Connection(HttpToolsProtocol):
@@ -73,8 +75,8 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         self._feeding = False
         self._served: RequestResponseCycle | None = None
-        self._whole: tuple[RequestResponseCycle, ASGI3Application] | None = None
-        self._take: Callable[[Any, bytes, Respond], bool] | None = getattr(self.app, "take", None)
+        self._newest: tuple[RequestResponseCycle, ASGI3Application] | None = None
+        self._take: Callable[[Any, bytes, Respond], Exchange | None] | None = getattr(self.app, "take", None)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begins to wait for the first head."""
@@ -107,8 +109,8 @@ class Connection(HttpToolsProtocol):
         self._feeding = True
         super().data_received(data)
         self._feeding = False
-        if self._whole is not None:
-            self._serve_whole(*self._whole)
+        if self._newest is not None:
+            self._serve(*self._newest)
         if not self._in_head:
             return
         self._head_bytes += len(data)
@@ -118,31 +120,38 @@ class Connection(HttpToolsProtocol):
             self._head_timer = self.loop.call_later(HEAD_DEADLINE_S, self._head_overdue)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        """Begins to serve a request. One whose body may still be in the bytes at hand waits for their end."""
-        if self._feeding and app is self.app and cycle.scope["method"] == "POST":
-            self._whole = (cycle, app)
-            return
+        """Called by uvicorn for each request. One whose body may still be in the bytes at hand waits for their end."""
+        if self._feeding and app is self.app:
+            self._newest = (cycle, app)
+        else:
+            self._start_task(cycle, app, None)
+
+    def _serve(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Lets the application take a request that is all here; has a task serve what it leaves, and any other.
+
+        Who does not read replies gets a task, which waits for room: otherwise replies would pile up without bound.
+        """
+        self._newest = None
+        exchange = None
+        if self._take is not None and not cycle.flow.write_paused:
+            body = _body_at_hand(cycle)
+            if body is not None:
+                self._served = cycle
+                exchange = self._take(cycle.scope, body, partial(_respond, cycle))
+                if exchange is None:
+                    return
+        self._start_task(cycle, app, exchange)
+
+    def _start_task(self, cycle: RequestResponseCycle, app: ASGI3Application, exchange: Exchange | None) -> None:
         self._served = cycle
         scope: Any = cycle.scope
         scope["extensions"] = {
             "towerlog.abort": self.transport.abort,
             "towerlog.reply": partial(_reply_whole, cycle),
-            "towerlog.body": partial(_body_at_once, cycle),
+            "towerlog.body": partial(_body_at_hand, cycle),
+            "towerlog.exchange": exchange,
         }
         super()._start_asgi_task(cycle, app)
-
-    def _serve_whole(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        """Takes the short way with a request that is all here, and the usual one with any other."""
-        self._whole, self._served = None, cycle
-        if (
-            cycle.more_body
-            or not cycle.keep_alive
-            or cycle.disconnected
-            or cycle.flow.write_paused  # who does not read its replies waits for room, as on the long way
-            or self._take is None
-            or not self._take(cycle.scope, bytes(cycle.body), partial(_respond, cycle))
-        ):
-            self._start_asgi_task(cycle, app)
 
     def _stop_waiting(self) -> None:
         self._head_bytes = 0
@@ -158,3 +167,65 @@ class Connection(HttpToolsProtocol):
         self._stop_waiting()
         if not self.transport.is_closing():
             self.send_400_response(message)
+
+
+# Whether the server works as this module needs it
+
+
+class _ProbeTransport(asyncio.Transport):
+    """A transport that goes nowhere and keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self._closing = False
+
+    def write(self, data: Any) -> None:
+        self.written += bytes(data)
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        self._closing = True
+
+
+class _ProbeApp:
+    """An application that answers what it can take, and remembers that it could."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+
+    def take(self, scope: Any, body: bytes, respond: Respond) -> None:
+        self.taken.append(body)
+        respond(204, [], b"")
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 503, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def check_server(protocol: type[asyncio.Protocol] = Connection) -> None:
+    """Sends one request through a real connection of this class. Raises UnfitServer unless it is taken directly.
+
+    uvicorn's private parts may change with any version; without the hook, requests would be answered all the same, but
+    each of them by a task, and nobody would be told.
+    """
+    app, transport = _ProbeApp(), _ProbeTransport()
+    config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, access_log=False, proxy_headers=False)
+    state = ServerState()
+    try:
+        connection: Any = protocol(config=config, server_state=state, app_state={})  # type: ignore[call-arg]
+        connection.connection_made(transport)
+        connection.data_received(_PROBE)
+        taken = app.taken == [b"probe"] and transport.written.startswith(b"HTTP/1.1 204 ")
+        connection.connection_lost(None)
+        if state.tasks:
+            await asyncio.wait(state.tasks)
+    except (AttributeError, TypeError) as error:
+        raise UnfitServer(f"uvicorn {uvicorn.__version__} cannot be used: {error}") from error
+    if not taken:
+        raise UnfitServer(
+            f"uvicorn {uvicorn.__version__} cannot be used: requests do not come to the server directly; "
+            "install a version that towerlog names in its dependencies"
+        )

@@ -26,7 +26,7 @@ class BadRoute(Exception):
     """The table cannot be built: a route lacks its scope, is not readable, or is there twice."""
 
 
-class Visit(msgspec.Struct, frozen=True):
+class PageVisit(msgspec.Struct, frozen=True):
     """A request as a page sees it."""
 
     headers: Mapping[bytes, bytes]
@@ -39,14 +39,14 @@ class Visit(msgspec.Struct, frozen=True):
     """Who asks, where the page is not public."""
 
 
-class Page(msgspec.Struct, frozen=True):
+class PageRoute(msgspec.Struct, frozen=True):
     """An endpoint that needs no command: the operator's pages and what a caller asks about itself."""
 
     method: str
     path: str
     name: str
     summary: str
-    answer: Callable[[Visit], Awaitable[Reply]]
+    answer: Callable[[PageVisit], Awaitable[Reply]]
     scopes: frozenset[Scope] = frozenset()
     public: bool = False
     """Said aloud: answers anybody."""
@@ -59,7 +59,7 @@ class Route:
 
     __slots__ = ("dialect", "endpoint", "limited", "page", "scopes")
 
-    def __init__(self, dialect: Dialect, endpoint: Endpoint | None, page: Page | None) -> None:
+    def __init__(self, dialect: Dialect, endpoint: Endpoint | None, page: PageRoute | None) -> None:
         """Exactly one of `endpoint` and `page` is given; `dialect` explains what goes wrong."""
         self.dialect = dialect
         self.endpoint = endpoint
@@ -68,7 +68,7 @@ class Route:
         self.limited = endpoint is not None and endpoint.limited and dialect.limit is not None
 
     @property
-    def declared(self) -> Endpoint | Page:
+    def declared(self) -> Endpoint | PageRoute:
         """As it was declared."""
         found = self.endpoint or self.page
         assert found is not None
@@ -134,7 +134,7 @@ class _Pattern:
 class RouteTable:
     """All routes, compiled."""
 
-    def __init__(self, dialects: Iterable[Dialect], pages: Iterable[Page], fallback: Dialect) -> None:
+    def __init__(self, dialects: Iterable[Dialect], pages: Iterable[PageRoute], fallback: Dialect) -> None:
         """`fallback` explains errors of paths that belong to no dialect, and of pages. Raises BadRoute."""
         self.fallback = fallback
         self.dialects = tuple(dialects)

@@ -10,7 +10,7 @@ import click
 
 from towerlog.cli.foreign import visible
 from towerlog.config import BadSetting
-from towerlog.errors import SchemaMismatch, StorageFailed, StoreLocked, TowerlogError
+from towerlog.errors import SchemaMismatch, StorageFailed, StoreLocked, TowerlogError, UnfitServer
 from towerlog.sdk.errors import ApiError, SdkError
 
 P = ParamSpec("P")
@@ -50,7 +50,7 @@ def exit_code_of(error: Exception) -> int | None:
             return UNAVAILABLE
         case StorageFailed():
             return STORAGE_FAILED
-        case SchemaMismatch() | BadSetting():
+        case SchemaMismatch() | BadSetting() | UnfitServer():
             return CONFIGURATION
         case TowerlogError():
             return FOUND_WRONG

@@ -1,13 +1,13 @@
 """The shape of a dialect: a table of endpoints, each a pure decoder and a pure encoder.
 
-`asgi/mount.py` serves any dialect from this table alone. A dialect does no I/O, sees no clock and no request object:
+`asgi/gate.py` serves any dialect from this table alone. A dialect does no I/O, sees no clock and no request object:
 `Call` is all it gets. The native API and the operator's pages declare their endpoints in the same form.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -39,17 +39,13 @@ LARGEST_PAGE = 200
 USUAL_PAGE = 50
 
 
-class Settings(msgspec.Struct, frozen=True):
+class DialectSettings(msgspec.Struct, frozen=True):
     """The few settings that a dialect's rules depend on; handed in with each call."""
 
     min_lease_seconds: int = 60
     max_event_bytes: int = 4 * 1024 * 1024
     max_depth: int = 128
     credits_per_dollar: int = 1000
-
-
-LARGEST_WAITING_BYTES = 64 * 1024
-"""A body stays in memory while its reply is held back: one that is larger is answered at once."""
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -62,8 +58,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     headers: Mapping[bytes, bytes]
     """Lower-case names."""
     body: bytes
-    """UTF-8 text, checked."""
-    settings: Settings
+    """UTF-8 text, checked, unless the endpoint's body is binary. For the decoder alone: encoders find it empty."""
+    settings: DialectSettings
     trace_id: str
     now_ms: int
 
@@ -105,6 +101,16 @@ class Sample(msgspec.Struct, frozen=True):
     request: Any = None
 
 
+BodyKind = Literal["json", "ndjson", "binary"]
+"""What an endpoint's body is: one JSON value; that or one value a line; bytes that nobody checks to be text."""
+BODY_TYPES: dict[BodyKind, tuple[str, ...]] = {
+    "json": (JSON,),
+    "ndjson": (JSON, "application/x-ndjson"),
+    "binary": ("application/x-protobuf",),
+}
+"""The media types that are taken, the usual one first. A body without a type is taken as well."""
+
+
 class Endpoint(msgspec.Struct, frozen=True):
     """One method and path. A route without a scope does not start (`scope=None` must say `public=True`)."""
 
@@ -116,13 +122,14 @@ class Endpoint(msgspec.Struct, frozen=True):
     scopes: frozenset[Scope]
     """Any one of them suffices; empty only with `public`."""
     decode: Callable[[Call], Command]
-    encode: Callable[[Any, Call], Reply]
+    encode: Callable[[Any, Any, Call], Reply]
+    """(outcome, command, call) → reply. What it repeats of the request stands in the command, never in the body."""
     stream: FrameStyle | None = None
     """Set on endpoints whose command may be a `FollowRun` / `FollowAgent`."""
     limited: bool = False
     """Counts against the dialect's `Limit`."""
     ingests: bool = False
-    """Its command is an `Append` or a `Report`: telemetry, which may take the short way."""
+    """Its command is an `Append` or a `Report`: telemetry."""
     request: Any = None
     """The body's type, for the OpenAPI document."""
     reply: Any = None
@@ -130,7 +137,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     reply_status: int = 200
     query: Any = None
     """A Struct type whose fields are the query parameters, for the OpenAPI document."""
-    body_types: tuple[str, ...] = (JSON,)
+    body: BodyKind = "json"
     refuses_by_item: bool = False
     """True: a batch of which nothing could be stored is a 422 in the form of its reply, not of an error."""
     sample: Sample | None = None

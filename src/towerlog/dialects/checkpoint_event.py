@@ -74,7 +74,9 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def checkpoint_draft(data: bytes | msgspec.Raw, run: RunRef | None, settings: base.Settings, prefix: str) -> Draft:
+def checkpoint_draft(
+    data: bytes | msgspec.Raw, run: RunRef | None, settings: base.DialectSettings, prefix: str
+) -> Draft:
     """The draft of a checkpoint from its data, one JSON object. Errors name fields below `prefix`.
 
     `run` None: the data names its run by `thread_id` and `trace_id`, and an agent that it does not name is `unknown`.
@@ -141,7 +143,7 @@ def _report(sent: _Snapshot, prefix: str) -> UsageReport | None:
     )
 
 
-def _history(members: dict[str, msgspec.Raw], settings: base.Settings, prefix: str) -> History:
+def _history(members: dict[str, msgspec.Raw], settings: base.DialectSettings, prefix: str) -> History:
     """Takes the history out of the members."""
     deepest = settings.max_depth - 2
     messages = _items(members.pop("history", NULL), f"{prefix}.history", deepest) or []

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import msgspec
 
 from towerlog import errors
-from towerlog.dialects.base import Settings
+from towerlog.dialects.base import DialectSettings
 from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
 from towerlog.model.event import Refusal
 from towerlog.model.lane import LONGEST_LEASE_SECONDS
@@ -272,7 +272,7 @@ def decode_any(text: bytes) -> Any:
         return {}
 
 
-def lease_ms_of(lease_seconds: int | None, default: int | None, settings: Settings) -> int | None:
+def lease_ms_of(lease_seconds: int | None, default: int | None, settings: DialectSettings) -> int | None:
     """The length of a lease that was asked for, within the server's bounds."""
     if lease_seconds is None:
         return default

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from towerlog.dialects import checkpoint_event
-from towerlog.dialects.base import MAX_LABEL, Settings
+from towerlog.dialects.base import MAX_LABEL, DialectSettings
 from towerlog.dialects.fields import (
     EMPTY_OBJECT,
     NULL,
@@ -114,7 +114,7 @@ class Row(NamedTuple):
     read: Read | None = None
 
 
-def worker_draft(event: WorkerEvent, index: int, run: RunById, settings: Settings) -> Draft:
+def worker_draft(event: WorkerEvent, index: int, run: RunById, settings: DialectSettings) -> Draft:
     """The draft of the event at `index` of its report; a wrong field raises `Invalid` below `events.<index>`."""
     if not event.type or len(event.type) > MAX_LABEL:
         raise refuse(f"events.{index}.type", f"must have 1 to {MAX_LABEL} characters")

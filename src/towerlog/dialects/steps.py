@@ -320,7 +320,7 @@ def _every_wrong_field(body: bytes, first: Invalid) -> Invalid:
     return Invalid(f"{field}: {why}", field=field, details=wrong)
 
 
-def _encode_ingested(outcome: Appended, call: Call) -> Reply:
+def _encode_ingested(outcome: Appended, command: object, call: Call) -> Reply:
     [result] = outcome.results
     if isinstance(result, Refusal):
         return _explain(fields.error_of(result), call.trace_id)

@@ -125,15 +125,27 @@ class Engine:
         idempotency: c.Idempotency | None = None,
     ) -> o.Outcome:
         """Carries out one command. A writing one is durable when this returns. Raises TowerlogError."""
-        if isinstance(command, c.Append):
-            outcome = await self._writer.submit(principal, command, dialect, idempotency)
-            if command.wait_ms and isinstance(outcome, o.Appended):
-                outcome = await self._wanted.until_wanted(principal.org, outcome, command.wait_ms)
-                return await self._watched_told(principal, outcome, dialect)
-            return outcome
-        outcome = await self._carry_out(principal, command, dialect, idempotency)
+        if isinstance(command, c.Append | c.Report) and command.wait_ms:
+            stored = await self._writer.submit(principal, command, dialect, idempotency)
+            outcome = await self.hold(principal, command, stored, dialect)
+        else:
+            outcome = await self._carry_out(principal, command, dialect, idempotency)
         if isinstance(outcome, o.Replayed) and isinstance(command, lanes.GUARDED):
             return await self._repeated(principal, command, outcome)
+        return outcome
+
+    async def hold(
+        self, principal: Principal, command: c.Append | c.Report, outcome: o.Outcome, dialect: str
+    ) -> o.Outcome:
+        """Holds back the reply to telemetry that is stored until something is wanted, up to the command's time.
+
+        Reads nothing of its items: whoever waits with it may drop them.
+        """
+        if isinstance(outcome, o.Appended):
+            outcome = await self._wanted.until_wanted(principal.org, outcome, command.wait_ms)
+            return await self._watched_told(principal, outcome, dialect)
+        if isinstance(outcome, o.Reported) and isinstance(command, c.Report):
+            return await self._report_held(principal, command, outcome)
         return outcome
 
     async def _repeated(
@@ -154,8 +166,6 @@ class Engine:
     ) -> o.Outcome:
         if isinstance(command, c.Claim) and command.wait_ms:
             return await self._claim_waiting(principal, command, dialect, idempotency)
-        if isinstance(command, c.Report) and command.wait_ms:
-            return await self._report_waiting(principal, command, dialect, idempotency)
         if isinstance(command, WRITES):
             return await self._writer.submit(principal, command, dialect, idempotency)
         return await self._reads.answer(principal, command)
@@ -259,12 +269,9 @@ class Engine:
             finally:
                 self._waiting.leave(ticket)
 
-    async def _report_waiting(
-        self, principal: Principal, command: c.Report, dialect: str, idempotency: c.Idempotency | None
-    ) -> o.Outcome:
-        """Reports once; when nothing is wanted of the run yet, waits for that up to the command's time."""
-        outcome = await self._writer.submit(principal, command, dialect, idempotency)
-        if not isinstance(outcome, o.Reported) or outcome.view.row.pending or outcome.view.row.is_terminal():
+    async def _report_held(self, principal: Principal, command: c.Report, outcome: o.Reported) -> o.Outcome:
+        """When nothing is wanted of the run yet, waits for that up to the command's time."""
+        if outcome.view.row.pending or outcome.view.row.is_terminal():
             return outcome
         ticket = self._waiting.enter(("run", outcome.view.row.run))
         try:

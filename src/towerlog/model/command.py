@@ -23,6 +23,8 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     `agent_id`: every draft is this agent's (the activity dialect names the agent by UUID, 404 when unknown).
     `watched`: runs of which the outcome tells what is pending, waiting for that up to `wait_ms`.
     `tells`: the reply carries what is wanted of the runs, so that it counts as delivered.
+    `sent_ids`: for a reply that repeats them, the JSON text of each item's id as it was sent, None for one that cannot
+    be repeated. The engine does not read them.
     """
 
     dialect: str
@@ -31,6 +33,7 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     watched: tuple[RunByForeignId, ...] = ()
     wait_ms: int = 0
     tells: bool = True
+    sent_ids: tuple[bytes | None, ...] = ()
 
 
 class CreateRun(msgspec.Struct, frozen=True, gc=False):
@@ -122,7 +125,10 @@ class ClaimRun(msgspec.Struct, frozen=True, gc=False):
 
 
 class Report(msgspec.Struct, frozen=True, gc=False):
-    """A worker's telemetry: renews the lease, then appends. Answered at once unless `wait_ms` asks for commands."""
+    """A worker's telemetry: renews the lease, then appends. Answered at once unless `wait_ms` asks for commands.
+
+    `sent_ids`: as in `Append`.
+    """
 
     run_id: str
     worker_id: str
@@ -132,6 +138,7 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     phase: str | None = None
     log_line: str | None = None
     wait_ms: int = 0
+    sent_ids: tuple[bytes | None, ...] = ()
 
 
 class Release(msgspec.Struct, frozen=True, gc=False):

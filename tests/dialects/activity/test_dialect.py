@@ -10,7 +10,7 @@ import pytest
 from tests.dialects.calls import AGENT, NOW, OTHER_RUN, call, endpoint, event
 from towerlog import errors
 from towerlog.dialects.activity.dialect import DIALECT, MOST_EVENTS
-from towerlog.dialects.base import Settings
+from towerlog.dialects.base import DialectSettings
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, OpenRun, Refusal, RunById, cursor_text
@@ -40,10 +40,10 @@ CALL_METADATA = {
 PUSH, FEED = endpoint(DIALECT, "activity.push"), endpoint(DIALECT, "activity.events")
 
 
-def pushed(body: Any, content_type: str = "application/json", settings: Settings | None = None) -> Append:
+def pushed(body: Any, content_type: str = "application/json", settings: DialectSettings | None = None) -> Append:
     """The command of a push."""
     headers = {b"content-type": content_type.encode()}
-    command = PUSH.decode(call(body, path={"id": AGENT}, headers=headers, settings=settings or Settings()))
+    command = PUSH.decode(call(body, path={"id": AGENT}, headers=headers, settings=settings or DialectSettings()))
     assert isinstance(command, Append)
     return command
 
@@ -225,7 +225,7 @@ def test_size_and_depth_are_bounded_item_by_item() -> None:
     deep = b'{"type":"file_read","metadata":{"a":' + b"[" * 200 + b"]" * 200 + b"}}"
     large = b'{"type":"file_read","more":"' + b"x" * 5000 + b'"}'
     items = pushed(
-        b"[%b,%b,%b]" % (deep, large, b'{"type":"file_read"}'), settings=Settings(max_event_bytes=4096)
+        b"[%b,%b,%b]" % (deep, large, b'{"type":"file_read"}'), settings=DialectSettings(max_event_bytes=4096)
     ).items
     assert [item.code if isinstance(item, Refusal) else "stored" for item in items] == [
         "validation_failed",
@@ -244,13 +244,13 @@ def test_an_agent_is_a_uuid(agent_id) -> None:
 def test_the_reply_counts_and_names_by_index() -> None:
     stored = Stored(1, 1, OTHER_RUN)
     bad = Refusal("validation_failed", "type: is required", "type")
-    reply = PUSH.encode(Appended([stored, bad, stored]), call())
+    reply = PUSH.encode(Appended([stored, bad, stored]), None, call())
     assert reply.status == 200
     rejected = {"index": 1, "code": "validation_failed", "message": "type: is required"}
     assert json.loads(reply.body) == {"accepted": 2, "rejected": [rejected]}
-    assert json.loads(PUSH.encode(Appended([stored]), call()).body) == {"accepted": 1, "rejected": []}
-    assert PUSH.encode(Appended([bad]), call()).status == 422
-    assert PUSH.encode(Appended([]), call()).status == 200
+    assert json.loads(PUSH.encode(Appended([stored]), None, call()).body) == {"accepted": 1, "rejected": []}
+    assert PUSH.encode(Appended([bad]), None, call()).status == 422
+    assert PUSH.encode(Appended([]), None, call()).status == 200
 
 
 @pytest.mark.parametrize(
@@ -288,10 +288,10 @@ def test_follow_makes_it_a_stream() -> None:
 def test_the_array_leaves_out_what_has_no_place() -> None:
     events = [event(EventType.MESSAGE_DELTA, {"content": "x"}, position=8), event(EventType.TOOL_CALL, position=9)]
     agent = AgentRow(1, 1, AGENT, "a", NOW)
-    reply = FEED.encode(FeedPage(agent, events, "epoch"), call())
+    reply = FEED.encode(FeedPage(agent, events, "epoch"), None, call())
     assert [shown["type"] for shown in json.loads(reply.body)] == ["command_start"]
     assert (b"x-cursor", cursor_text("epoch", 9).encode()) in reply.headers
-    assert FEED.encode(FeedPage(agent, [], "epoch"), call()).headers == ()
+    assert FEED.encode(FeedPage(agent, [], "epoch"), None, call()).headers == ()
 
 
 def test_refusals_have_the_dialects_form() -> None:

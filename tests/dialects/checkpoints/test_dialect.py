@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.dialects.test_base import every_error
 from tests.support.calls import body_of, endpoint_of, make_call, tried
 from towerlog import errors
-from towerlog.dialects.base import Settings
+from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.checkpoints.dialect import DIALECT, STATUS_OF, WORDS
 from towerlog.errors import Invalid, Malformed, NotFound, TowerlogError
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
@@ -47,9 +47,9 @@ def append(body: Any, **options: Any) -> Append:
     return command
 
 
-def replied(*results: Stored | Refusal, body: Any = b"{}") -> tuple[int, Any]:
+def replied(*results: Stored | Refusal, body: Any = b'{"events":[]}') -> tuple[int, Any]:
     """Status and JSON of the reply to a batch."""
-    reply = EVENTS.encode(Appended(list(results)), make_call(body))
+    reply = EVENTS.encode(Appended(list(results)), EVENTS.decode(make_call(body)), make_call())
     return reply.status, body_of(reply)
 
 
@@ -99,7 +99,7 @@ def test_the_neighbours_of_a_bad_event_are_what_they_would_be_without_it() -> No
 
 def test_an_event_that_is_too_large_is_refused_at_its_place() -> None:
     large = {"type": "note", "data": {"thread_id": "t", "text": "x" * 2000}}
-    good, bad = append([START, large], settings=Settings(max_event_bytes=1000)).items
+    good, bad = append([START, large], settings=DialectSettings(max_event_bytes=1000)).items
     assert isinstance(good, Draft)
     assert isinstance(bad, Refusal)
     assert (bad.code, bad.field) == ("too_large", "data")
@@ -235,7 +235,7 @@ def view(figures: bytes, meta: list[bytes] | None = None) -> CheckpointView:
 
 def test_latest_gives_everything_back_as_it_was_sent() -> None:
     figures = b'{"turn_start_history_len":4,"pending_tool_calls":[{"id":"c","args":{"b":1.0,"a":2}}],"other":1}'
-    reply = LATEST.encode(view(figures, [b'{"ts":"now"}', b"{}"]), make_call())
+    reply = LATEST.encode(view(figures, [b'{"ts":"now"}', b"{}"]), None, make_call())
     assert reply.status == 200
     assert reply.body == (
         b'{"thread_id":"t","trace_id":"x","step_index":3,"status":"idle","history":[{"n":1.50,"a":1},null],'
@@ -246,7 +246,7 @@ def test_latest_gives_everything_back_as_it_was_sent() -> None:
 
 @pytest.mark.parametrize("figures", [b"{}", b'{"pending_tool_calls":null,"turn_start_history_len":null}'])
 def test_what_was_not_sent_is_null_or_empty(figures: bytes) -> None:
-    body = body_of(LATEST.encode(view(figures), make_call()))
+    body = body_of(LATEST.encode(view(figures), None, make_call()))
     assert (body["history_meta"], body["turn_start_history_len"], body["pending_tool_calls"]) == (None, None, [])
 
 
@@ -254,7 +254,7 @@ def test_approvals_are_listed_with_the_calls_that_wait() -> None:
     waiting = ApprovalView(ROW, "x", b'{"pending_tool_calls":[{"id":"c"}]}')
     assert APPROVALS.decode(make_call()) == ListApprovals(1000)
     assert APPROVALS.decode(make_call(query={"limit": "5"})) == ListApprovals(5)
-    assert body_of(APPROVALS.encode(Page([waiting]), make_call())) == [
+    assert body_of(APPROVALS.encode(Page([waiting]), None, make_call())) == [
         {
             "trace_id": "x",
             "thread_id": "t",
@@ -295,7 +295,7 @@ def test_a_step_that_cannot_be_is_not_found(step: str) -> None:
 
 
 def test_a_decision_is_answered_with_the_checkpoint() -> None:
-    reply = APPROVE.encode(Decided("x", 4, "approved"), make_call())
+    reply = APPROVE.encode(Decided("x", 4, "approved"), None, make_call())
     assert (reply.status, body_of(reply)) == (200, {"ok": True, "trace_id": "x", "step_index": 4, "status": "approved"})
 
 

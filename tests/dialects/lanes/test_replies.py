@@ -34,7 +34,7 @@ def lane(**fields: Any) -> Lane:
 
 
 def told(outcome: Reported) -> dict[str, Any]:
-    reply = replies.encode_reported(outcome, call())
+    reply = replies.encode_reported(outcome, None, call())
     assert reply.status == 200
     return dict(json.loads(reply.body))
 
@@ -115,7 +115,7 @@ def test_a_lane_that_nobody_holds_has_no_deadline(state) -> None:
 
 
 def test_a_claim_brings_what_its_worker_needs() -> None:
-    reply = replies.encode_claimed(Claimed(view(), lane(reported=False), b'"count"'), call())
+    reply = replies.encode_claimed(Claimed(view(), lane(reported=False), b'"count"'), None, call())
     found = json.loads(reply.body)
     assert list(found) == ["ok", "run", "input", "persona", "route", "checkpoint"]
     assert found["run"]["state"] == "claimed"
@@ -123,7 +123,7 @@ def test_a_claim_brings_what_its_worker_needs() -> None:
 
 
 def test_nothing_to_claim_is_204() -> None:
-    reply = replies.encode_claimed(NothingToClaim(), call())
+    reply = replies.encode_claimed(NothingToClaim(), None, call())
     assert (reply.status, reply.body) == (204, b"")
 
 
@@ -134,7 +134,7 @@ def checkpoint(meta: list[bytes] | None) -> CheckpointView:
 
 
 def test_a_claim_brings_the_state_that_was_left() -> None:
-    reply = replies.encode_claimed(Claimed(view(), lane(), None, checkpoint([b'{"ts":1}'])), call())
+    reply = replies.encode_claimed(Claimed(view(), lane(), None, checkpoint([b'{"ts":1}'])), None, call())
     assert json.loads(reply.body)["checkpoint"] == {
         "step_index": 2,
         "status": "approved",
@@ -143,16 +143,16 @@ def test_a_claim_brings_the_state_that_was_left() -> None:
         "history": [{"role": "user"}],
         "history_meta": [{"ts": 1}],
     }
-    reply = replies.encode_claimed(Claimed(view(), lane(), None, checkpoint(None)), call())
+    reply = replies.encode_claimed(Claimed(view(), lane(), None, checkpoint(None)), None, call())
     assert json.loads(reply.body)["checkpoint"]["history_meta"] is None
 
 
 def test_the_queue_at_a_glance() -> None:
     page = Page([LaneView(view(), lane())])
-    found = json.loads(replies.encode_lanes(LaneCounts(page, 3, 1, NOW - 1500, NOW), call()).body)
+    found = json.loads(replies.encode_lanes(LaneCounts(page, 3, 1, NOW - 1500, NOW), None, call()).body)
     assert [row["id"] for row in found["data"]] == [RUN]
     assert (found["queued"], found["held"], found["oldest_wait_seconds"]) == (3, 1, 1.5)
-    empty = json.loads(replies.encode_lanes(LaneCounts(Page([]), 0, 0, None, NOW), call()).body)
+    empty = json.loads(replies.encode_lanes(LaneCounts(Page([]), 0, 0, None, NOW), None, call()).body)
     assert empty == {"data": [], "queued": 0, "held": 0, "oldest_wait_seconds": None}
 
 
@@ -161,7 +161,7 @@ def test_a_list_of_one_state_holds_no_other() -> None:
     counts = LaneCounts(Page(lanes), 0, 3, None, NOW)
 
     def shown(query: dict[str, str]) -> list[str]:
-        reply = replies.encode_lanes(counts, call(query=query))
+        reply = replies.encode_lanes(counts, None, call(query=query))
         return [row["state"] for row in json.loads(reply.body)["data"]]
 
     assert shown({}) == shown({"state": ""}) == ["running", "claimed", "running"]
@@ -172,7 +172,7 @@ def test_a_list_of_one_state_holds_no_other() -> None:
 
 def test_who_holds_what() -> None:
     page = Page([WorkerView("w", NOW, (RUN,)), WorkerView("v", None, ())])
-    assert json.loads(replies.encode_workers(page, call()).body)["data"] == [
+    assert json.loads(replies.encode_workers(page, None, call()).body)["data"] == [
         {"worker_id": "w", "last_heartbeat": "2026-04-02T10:00:00.123Z", "runs": [RUN]},
         {"worker_id": "v", "last_heartbeat": None, "runs": []},
     ]

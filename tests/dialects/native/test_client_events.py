@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from towerlog.dialects.base import Settings
+from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.native.client_events import KINDS, TYPES, ClientEvent, ReportedEvent, client_draft, run_of
 from towerlog.errors import Invalid, TooLarge
 from towerlog.model.event import Draft, EventType, RunByForeignId, RunById
@@ -39,11 +39,11 @@ GOOD: dict[str, Any] = {
 """The least that each type needs."""
 
 
-def draft_of(event: dict[str, Any], client_id: str | None = "c", settings: Settings | None = None) -> Draft:
+def draft_of(event: dict[str, Any], client_id: str | None = "c", settings: DialectSettings | None = None) -> Draft:
     """The draft of an event, read as a batch would read it, at index 4."""
     whole = {"event_id": "e", "client_seq": 1, "type": "step", **event}
     read = msgspec.json.decode(json.dumps(whole), type=ReportedEvent)
-    return client_draft(read, 4, RunById(RUN), client_id, settings or Settings())
+    return client_draft(read, 4, RunById(RUN), client_id, settings or DialectSettings())
 
 
 def facts_of(kind: str, **data: Any) -> Facts:
@@ -258,7 +258,7 @@ def test_what_was_dropped_must_be_a_range(payload: Any, field: str) -> None:
 def test_too_large_an_event_says_so(kind: str) -> None:
     event = {"type": kind, "data": {**GOOD[kind], "more": "x" * 100}}
     with pytest.raises(TooLarge) as caught:
-        draft_of(event, settings=Settings(max_event_bytes=100))
+        draft_of(event, settings=DialectSettings(max_event_bytes=100))
     assert caught.value.field == "events.4.data"
 
 

@@ -11,7 +11,6 @@ import pytest
 from tests.asgi.conversation import ADMIN_KEY, HandClock, Listening, scope_of
 from tests.dialects.native.batches import EVENTS, events_of, fates, held, report, reported, run_of, send, told
 from tests.support.wait import wait_until_async
-from towerlog.dialects.base import LARGEST_WAITING_BYTES
 from towerlog.dialects.native.events import MOST_EVENTS, MOST_RUNS
 
 ABSENT = "0189d3f0-0000-7000-8000-00000000dead"
@@ -200,13 +199,16 @@ async def test_nobody_waits_for_what_cannot_come(say: Any, runs: list[str]) -> N
     await asyncio.wait_for(send(say, runs=runs, wait_seconds=30), 20)
 
 
-async def test_a_large_batch_is_answered_at_once(say: Any) -> None:
-    """What waits keeps its body in memory."""
-    large = told(1, "message.delta", {"content": "x" * LARGEST_WAITING_BYTES})
-    assert fates(await asyncio.wait_for(send(say, large, wait_seconds=30), 20)) == ["stored"]
-    run_id = await held(say)
-    reply = await asyncio.wait_for(report(say, run_id, {**large, "event_id": "x"}, wait_seconds=60), 30)
-    assert fates(reply.json) == ["stored"]
+async def test_a_large_batch_waits_like_any_other(app: Any, say: Any) -> None:
+    await send(say, told(1))
+    large = told(2, "message.delta", {"content": "x" * 80_000})
+    poll = polling(app, {"client_id": "c", "events": [large, 5], "wait_seconds": 30})
+    await wait_until_async(lambda: stored(say, 2), "what it brought to be stored, though it waits")
+    await asked(say)
+    await asyncio.wait_for(poll.task, 20)
+    assert fates(poll.answer.json) == ["stored", ("refused", "events.1")]
+    assert [one["event_id"] for one in poll.answer.json["results"]] == ["e2", None]
+    assert [one["type"] for one in poll.answer.json["commands"]] == ["cancel"]
 
 
 # Reports under a lease

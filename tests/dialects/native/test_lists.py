@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from towerlog.dialects.base import Call, Settings
+from towerlog.dialects.base import Call, DialectSettings
 from towerlog.dialects.native.lists import LARGEST_LIMIT, USUAL_LIMIT, limit_of, page_reply, read_cursor
 from towerlog.errors import Invalid
 from towerlog.model.outcome import Page
@@ -15,7 +15,7 @@ from towerlog.model.thread import ThreadRow
 
 
 def call(**query: str) -> Call:
-    return Call(Principal(1, "o", "u", "k", frozenset()), {}, query, {}, b"", Settings(), "t", 0)
+    return Call(Principal(1, "o", "u", "k", frozenset()), {}, query, {}, b"", DialectSettings(), "t", 0)
 
 
 def test_limits() -> None:

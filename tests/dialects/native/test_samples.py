@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from towerlog.asgi.pages.schemas import Schema, Schemas
-from towerlog.dialects.base import Call, Endpoint, Settings
+from towerlog.dialects.base import Call, DialectSettings, Endpoint
 from towerlog.dialects.native import NATIVE
 from towerlog.dialects.native.samples import LEASE, RUN, RUN_ID, SAMPLES
 from towerlog.dialects.native.shapes import RunTree
@@ -86,7 +86,7 @@ def test_a_request_is_one_that_is_taken(endpoint: Endpoint) -> None:
     known = {field.encode_name for field in msgspec.structs.fields(endpoint.request)}
     assert set(endpoint.sample.request) <= known
     principal = Principal(org=1, org_id="o", user_id="u", key_id="k", scopes=frozenset(Scope))
-    call = Call(principal, PATH, {}, {}, body, Settings(), "0" * 32, 0)
+    call = Call(principal, PATH, {}, {}, body, DialectSettings(), "0" * 32, 0)
     command = endpoint.decode(call)
     if isinstance(command, Append | Report):
         refused = [isinstance(item, Refusal) for item in command.items]

@@ -20,7 +20,7 @@ from towerlog.model.thread import ThreadRow
 
 
 def reply(name: str, outcome: Any, **fields: Any) -> Reply:
-    return endpoint(DIALECT, name).encode(outcome, call(**fields))
+    return endpoint(DIALECT, name).encode(outcome, None, call(**fields))
 
 
 def body(name: str, outcome: Any, **fields: Any) -> Any:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.dialects.calls import NOW, OTHER_RUN, RUN, call
 from towerlog import errors
-from towerlog.dialects.base import Settings
+from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.fields import FARTHEST_SEQ
 from towerlog.dialects.runs import requests
 from towerlog.dialects.runs.requests import LONGEST_INPUT_BYTES
@@ -84,7 +84,7 @@ def test_a_body_that_is_no_object_is_refused(body) -> None:
 
 
 def test_a_large_or_deep_input_is_refused() -> None:
-    small = Settings(max_event_bytes=100, max_depth=3)
+    small = DialectSettings(max_event_bytes=100, max_depth=3)
     for value in ["x" * 200, {"x": "y" * 200}]:
         with pytest.raises(errors.TooLarge):
             create({"input": value}, settings=small)

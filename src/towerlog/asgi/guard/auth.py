@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from towerlog.ambient import Clock
 from towerlog.errors import StorageFailed, Unauthenticated
 from towerlog.model.principal import Principal
+from towerlog.store.base import Store
 from towerlog.store.values import KeyFound
 
 REMEMBERED_MS = 2000
@@ -25,18 +26,10 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 
-class KeyStore(Protocol):
-    """What is needed of a store here."""
-
-    async def key_by_digest(self, digest: bytes) -> KeyFound | None:
-        """The key with this SHA-256, revoked or not."""
-        ...
-
-
 class Authenticator:
     """Knows callers by their keys."""
 
-    def __init__(self, store: KeyStore, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         """`store` is asked for keys by digest, never by text."""
         self._store = store
         self._clock = clock

@@ -15,8 +15,8 @@ import msgspec
 
 from towerlog import __version__
 from towerlog.asgi.pages.schemas import REFERENCE, Schema, Schemas
-from towerlog.asgi.routes import Page, Route, RouteTable
-from towerlog.dialects.base import JSON, Dialect, Endpoint, Reply
+from towerlog.asgi.routes import PageRoute, Route, RouteTable
+from towerlog.dialects.base import BODY_TYPES, JSON, Dialect, Endpoint, Reply
 from towerlog.errors import Invalid, NotFound, RateLimited, TowerlogError
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
@@ -103,7 +103,7 @@ def _operation(route: Route, schemas: Schemas) -> Schema:
     return operation
 
 
-def _parameters(declared: Endpoint | Page, schemas: Schemas) -> Iterator[Schema]:
+def _parameters(declared: Endpoint | PageRoute, schemas: Schemas) -> Iterator[Schema]:
     for name in _PARAMETER.findall(declared.path):
         schema: Schema = {"type": "string", "minLength": 1, "maxLength": 200}
         yield {"name": name, "in": "path", "required": True, "schema": schema}
@@ -119,7 +119,7 @@ def _parameters(declared: Endpoint | Page, schemas: Schemas) -> Iterator[Schema]
 def _request_body(endpoint: Endpoint, schemas: Schemas) -> Schema:
     schema = schemas.of(endpoint.request)
     content: Schema = {}
-    for type_ in endpoint.body_types:
+    for type_ in BODY_TYPES[endpoint.body]:
         content[type_] = {"schema": schema if type_ == JSON else {"type": "string"}}
     if endpoint.sample is not None:
         content[JSON]["example"] = endpoint.sample.request

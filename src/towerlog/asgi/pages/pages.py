@@ -16,7 +16,7 @@ from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.pages.metrics import Metrics
 from towerlog.asgi.pages.openapi import build_document
 from towerlog.asgi.replies import Headers
-from towerlog.asgi.routes import Page, RouteTable, Visit
+from towerlog.asgi.routes import PageRoute, PageVisit, RouteTable
 from towerlog.dialects.base import JSON, Endpoint, Reply, reply_json
 from towerlog.dialects.native.keys import ANYBODY
 from towerlog.errors import Forbidden, StorageFailed
@@ -83,31 +83,31 @@ class Pages:
         self._table = table
         self._auth, self._metrics, self._ping = auth, metrics, ping
 
-    def routes(self) -> tuple[Page, ...]:
+    def routes(self) -> tuple[PageRoute, ...]:
         """All pages."""
         health = (
-            Page("GET", "/healthz", "health", "Is it alive?", self.health, public=True, reply=Health),
-            Page("GET", "/readyz", "ready", "Is it ready for work?", self.ready, public=True, reply=Health),
-            Page("GET", "/metrics", "metrics", "What it counts.", self.metrics, public=True, reply_type=TEXT),
+            PageRoute("GET", "/healthz", "health", "Is it alive?", self.health, public=True, reply=Health),
+            PageRoute("GET", "/readyz", "ready", "Is it ready for work?", self.ready, public=True, reply=Health),
+            PageRoute("GET", "/metrics", "metrics", "What it counts.", self.metrics, public=True, reply_type=TEXT),
         )
         words = (
-            Page("GET", "/openapi.json", "openapi", "This document.", self.openapi, public=True),
-            Page("GET", "/llms.txt", "guide", "The same in plain text.", self.guide, public=True, reply_type=TEXT),
-            Page(
+            PageRoute("GET", "/openapi.json", "openapi", "This document.", self.openapi, public=True),
+            PageRoute("GET", "/llms.txt", "guide", "The same in plain text.", self.guide, public=True, reply_type=TEXT),
+            PageRoute(
                 "GET", "/docs", "docs", "The same for people.", _static("docs.html", HTML), public=True, reply_type=HTML
             ),
-            Page("GET", "/", "index", "What this is.", _static("index.html", HTML), public=True, reply_type=HTML),
+            PageRoute("GET", "/", "index", "What this is.", _static("index.html", HTML), public=True, reply_type=HTML),
             _asset("docs.css", "text/css; charset=utf-8"),
             _asset("docs.js", "text/javascript; charset=utf-8"),
         )
         summary = "Whom this key speaks for."
-        return (*health, *words, Page("GET", "/api/v1/whoami", "whoami", summary, whoami, ANYBODY, reply=WhoAmI))
+        return (*health, *words, PageRoute("GET", "/api/v1/whoami", "whoami", summary, whoami, ANYBODY, reply=WhoAmI))
 
-    async def health(self, visit: Visit) -> Reply:
+    async def health(self, visit: PageVisit) -> Reply:
         """The process answers; nothing more is said to strangers."""
         return reply_json(Health("ok"))
 
-    async def ready(self, visit: Visit) -> Reply:
+    async def ready(self, visit: PageVisit) -> Reply:
         """200 when there is nothing in the way of work, else 503 and the reason."""
         status = self.phase.value
         if self.phase is Phase.READY and self._ping is not None:
@@ -119,7 +119,7 @@ class Pages:
             return reply_json(Health(status))
         return reply_json(Health(status), 503, (_NOT_READY_RETRY,))
 
-    async def metrics(self, visit: Visit) -> Reply:
+    async def metrics(self, visit: PageVisit) -> Reply:
         """For this machine, for everybody if the settings say so, else for an admin key."""
         assert self._metrics is not None
         assert self._auth is not None
@@ -129,19 +129,19 @@ class Pages:
                 raise Forbidden
         return Reply(200, self._metrics.render(), TEXT, (_NO_STORE,))
 
-    async def openapi(self, visit: Visit) -> Reply:
+    async def openapi(self, visit: PageVisit) -> Reply:
         """The document, made when it is first asked for: a start need not wait for it."""
         if not self._document and self._table is not None:
             self._document = msgspec.json.encode(build_document(self._table))
         return Reply(200, self._document, JSON, SECURITY_HEADERS)
 
-    async def guide(self, visit: Visit) -> Reply:
+    async def guide(self, visit: PageVisit) -> Reply:
         """All endpoints as plain text."""
         assert self._table is not None
         return Reply(200, guide_text(self._table).encode(), TEXT, SECURITY_HEADERS)
 
 
-async def whoami(visit: Visit) -> Reply:
+async def whoami(visit: PageVisit) -> Reply:
     """What the key that was sent stands for."""
     principal = visit.principal
     assert principal is not None
@@ -186,19 +186,19 @@ def _names_of(type_: Any) -> list[str]:
     return [field.encode_name + ("" if field.required else "?") for field in msgspec.structs.fields(type_)]
 
 
-def _asset(name: str, content_type: str) -> Page:
+def _asset(name: str, content_type: str) -> PageRoute:
     answer = _static(name, content_type)
-    return Page(
+    return PageRoute(
         "GET", f"/docs/{name}", name.replace(".", "_"), "Part of /docs.", answer, public=True, reply_type=content_type
     )
 
 
-def _static(name: str, content_type: str) -> Callable[[Visit], Awaitable[Reply]]:
+def _static(name: str, content_type: str) -> Callable[[PageVisit], Awaitable[Reply]]:
     """A file of this package, read once."""
     headers = (*SECURITY_HEADERS, (b"cache-control", b"no-cache"))
     reply = Reply(200, files("towerlog.asgi.pages").joinpath("assets", name).read_bytes(), content_type, headers)
 
-    async def answer(visit: Visit) -> Reply:
+    async def answer(visit: PageVisit) -> Reply:
         return reply
 
     return answer

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Protocol
 
 from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.replies import Headers, Message, Receive, Send
 from towerlog.dialects.base import FrameStyle
+from towerlog.engine.follow.follower import Follower
 from towerlog.model.principal import Principal
 
 PING = b": ping\n\n"
@@ -26,31 +26,6 @@ _SLICES = 20
 """Into how many parts of a second the pings of one beat are spread."""
 _RETRY_MS = (1000, 8000)
 """What a stream tells its reader to wait when the server goes down: spread out, so that not all come back at once."""
-
-
-class Follower(Protocol):
-    """A place in the log, as the engine hands it out."""
-
-    @property
-    def finished(self) -> bool:
-        """Nothing is there and nothing will come."""
-        ...
-
-    async def read(self) -> bytes | None:
-        """Whole frames; `b""` when woken without news; None at the stream's own end."""
-        ...
-
-    def wake(self) -> None:
-        """Makes a waiting `read` come back."""
-        ...
-
-    def stop(self) -> None:
-        """Makes the next `read` give None."""
-        ...
-
-    def close(self) -> None:
-        """Gives everything back."""
-        ...
 
 
 class Stream:

@@ -24,13 +24,13 @@ from towerlog.dialects.activity.feed import (
     frame,
 )
 from towerlog.dialects.base import (
-    JSON,
+    BODY_TYPES,
     Call,
     Dialect,
+    DialectSettings,
     Endpoint,
     FrameStyle,
     Reply,
-    Settings,
     error_headers,
     reply_json,
     scopes,
@@ -63,7 +63,7 @@ from towerlog.model.usage import Usage, UsageReport
 
 __all__ = ["DIALECT", "STATUS_OF", "WORDS"]
 
-NDJSON = "application/x-ndjson"
+NDJSON = BODY_TYPES["ndjson"][1].encode()
 MOST_EVENTS = 1000
 FLOOD = 100_000
 """Commas in a body; fewer cannot be so many items that holding them matters."""
@@ -151,7 +151,7 @@ def _decode_push(call: Call) -> Append:
 def _texts(call: Call) -> list[bytes] | list[msgspec.Raw]:
     """The events of a body: one, an array, or one a line."""
     body = call.body.strip()
-    if call.headers.get(b"content-type", b"").startswith(NDJSON.encode()):
+    if call.headers.get(b"content-type", b"").startswith(NDJSON):
         return _lines(body)
     if body.startswith(b"["):
         return _array(body)
@@ -197,14 +197,14 @@ def _is_json(body: bytes) -> bool:
     return True
 
 
-def _item(text: bytes | msgspec.Raw, run: RunRef, settings: Settings) -> Item:
+def _item(text: bytes | msgspec.Raw, run: RunRef, settings: DialectSettings) -> Item:
     try:
         return _draft(text, run, settings)
     except TowerlogError as error:
         return refusal(error)
 
 
-def _draft(text: bytes | msgspec.Raw, run: RunRef, settings: Settings) -> Draft:
+def _draft(text: bytes | msgspec.Raw, run: RunRef, settings: DialectSettings) -> Draft:
     sent = decode(SENT, text)
     data = one_line(text, "event", settings.max_depth, settings.max_event_bytes)
     if sent.input_summary is not None and len(sent.input_summary) > LONGEST_SUMMARY:
@@ -272,7 +272,7 @@ def _with_summary(data: bytes, summary: str) -> bytes:
     return msgspec.json.encode(members)
 
 
-def _encode_push(outcome: Appended, call: Call) -> Reply:
+def _encode_push(outcome: Appended, command: object, call: Call) -> Reply:
     results = enumerate(outcome.results)
     rejected = [RejectedItem(n, found.code, found.message) for n, found in results if isinstance(found, Refusal)]
     accepted = len(outcome.results) - len(rejected)
@@ -298,7 +298,7 @@ def _tail(text: str) -> int:
     return max(0, min(int(text), LONGEST_TAIL)) if _NUMBER.fullmatch(text) else USUAL_TAIL
 
 
-def _encode_feed(outcome: FeedPage, call: Call) -> Reply:
+def _encode_feed(outcome: FeedPage, command: object, call: Call) -> Reply:
     shown = [feed_event(event, outcome.epoch) for event in outcome.events]
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if outcome.events:
@@ -348,7 +348,7 @@ DIALECT = Dialect(
             request=SentEvent | list[SentEvent],
             reply=PushReply,
             refuses_by_item=True,
-            body_types=(JSON, NDJSON),
+            body="ndjson",
         ),
     ),
     explain=explain,

@@ -13,12 +13,12 @@ import msgspec
 
 from towerlog.dialects import base, checkpoint_event, fields
 from towerlog.dialects.base import Call, Dialect, Endpoint, Reply, reply_json
-from towerlog.dialects.checkpoints.events import RunnerEvent, draft_of, thread_of
+from towerlog.dialects.checkpoints.events import RunnerEvent, draft_of
 from towerlog.dialects.fields import NULL
 from towerlog.errors import Invalid, NotFound, TowerlogError
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.command import Append, Decide
-from towerlog.model.event import Item, Refusal
+from towerlog.model.event import Draft, Item, Refusal, RunById
 from towerlog.model.outcome import Appended, ApprovalView, Decided, Page, Stored
 from towerlog.model.principal import Scope
 from towerlog.model.question import LatestCheckpoint, ListApprovals
@@ -160,7 +160,7 @@ def _event(raw: msgspec.Raw) -> RunnerEvent | Refusal:
         return fields.refusal(error)
 
 
-def _item(event: RunnerEvent | Refusal, settings: base.Settings) -> Item:
+def _item(event: RunnerEvent | Refusal, settings: base.DialectSettings) -> Item:
     if isinstance(event, Refusal):
         return event
     try:
@@ -172,7 +172,7 @@ def _item(event: RunnerEvent | Refusal, settings: base.Settings) -> Item:
 # Answering a batch
 
 
-def _encode_saved(outcome: Appended, call: Call) -> Reply:
+def _encode_saved(outcome: Appended, command: Append, call: Call) -> Reply:
     rejected = [
         Rejected(index, result.code, result.message)
         for index, result in enumerate(outcome.results)
@@ -180,26 +180,25 @@ def _encode_saved(outcome: Appended, call: Call) -> Reply:
     ]
     saved = len(outcome.results) - len(rejected)
     status = 422 if rejected and not saved else 200
-    return reply_json(Saved(saved, rejected, _commands(outcome, call)), status)
+    return reply_json(Saved(saved, rejected, _commands(outcome, command)), status)
 
 
-def _commands(outcome: Appended, call: Call) -> list[RunnerCommand]:
+def _commands(outcome: Appended, asked: Append) -> list[RunnerCommand]:
     """What is wanted of the runs in this batch, each once, with the thread as the runner named it."""
     wanted: dict[tuple[str, int], RunnerCommand] = {}
-    threads: list[str | None] | None = None
     for index, result in enumerate(outcome.results):
         if not isinstance(result, Stored):
             continue
         for pending in result.commands:
-            threads = threads or _threads(call.body)
-            command = RunnerCommand(pending.type, pending.command_id, result.run_id, threads[index], pending.content)
+            thread_id = _thread_of(asked.items[index])
+            command = RunnerCommand(pending.type, pending.command_id, result.run_id, thread_id, pending.content)
             wanted.setdefault((result.run_id, pending.command_id), command)
     return list(wanted.values())
 
 
-def _threads(body: bytes) -> list[str | None]:
-    """The thread that each event names; read again, since it is asked for on the rare reply that has commands."""
-    return [None if isinstance(event, Refusal) else thread_of(event) for event in _events(body)]
+def _thread_of(item: Item) -> str | None:
+    """The thread that an event of a batch names."""
+    return item.run.thread_id if isinstance(item, Draft) and not isinstance(item.run, RunById) else None
 
 
 # The state to resume from, and approvals
@@ -218,7 +217,7 @@ def _decode_latest(call: Call) -> LatestCheckpoint:
     return LatestCheckpoint(fields.path_id(call.path["thread_id"], "thread"))
 
 
-def _encode_latest(view: CheckpointView, _call: Call) -> Reply:
+def _encode_latest(view: CheckpointView, command: object, _call: Call) -> Reply:
     shown = _SHOWN.decode(view.figures)
     meta = view.history_meta
     return reply_json(
@@ -243,7 +242,7 @@ def _decode_approvals(call: Call) -> ListApprovals:
     return ListApprovals(fields.query_int(call.query, "limit", MAX_APPROVALS, 1, MAX_APPROVALS))
 
 
-def _encode_approvals(page: Page, _call: Call) -> Reply:
+def _encode_approvals(page: Page, command: object, _call: Call) -> Reply:
     return reply_json([_approval(view) for view in page.rows if isinstance(view, ApprovalView)])
 
 
@@ -269,7 +268,7 @@ def _decide(status: str) -> Callable[[Call], Decide]:
     return decode
 
 
-def _encode_decided(decided: Decided, _call: Call) -> Reply:
+def _encode_decided(decided: Decided, command: object, _call: Call) -> Reply:
     return reply_json(DecisionTaken(True, decided.trace_id, decided.step_index, decided.status))
 
 

@@ -171,7 +171,7 @@ _KINDS: dict[str, _Kind] = {
 }
 
 
-def draft_of(event: RunnerEvent, settings: base.Settings) -> Draft | Touch:
+def draft_of(event: RunnerEvent, settings: base.DialectSettings) -> Draft | Touch:
     """What an event asks to be stored. Errors name fields relative to the event, as in `data.thread_id`."""
     name = fields.label(event.type, "type")
     if name is None:
@@ -205,11 +205,3 @@ def draft_of(event: RunnerEvent, settings: base.Settings) -> Draft | Touch:
         agent,
         checkpoint_event.UNKNOWN_AGENT,
     )
-
-
-def thread_of(event: RunnerEvent) -> str | None:
-    """The thread that an event names, if it does."""
-    try:
-        return _NAMED.decode(event.data).thread_id
-    except msgspec.MsgspecError:
-        return None

@@ -154,14 +154,14 @@ def _command(pending: Pending) -> CommandReply:
     return CommandReply(pending.type, pending.command_id, pending.content)
 
 
-def encode_reported(outcome: Reported, call: Call) -> Reply:
+def encode_reported(outcome: Reported, command: object, call: Call) -> Reply:
     """The run after its holder's act, and the events that were not stored."""
     results = enumerate(outcome.results)
     rejected = [RejectedEvent(n, found.code, found.message) for n, found in results if isinstance(found, Refusal)]
     return reply_json(ReportReply(True, _lane_reply(outcome.view, outcome.lane), rejected))
 
 
-def encode_claimed(outcome: Claimed | NothingToClaim, call: Call) -> Reply:
+def encode_claimed(outcome: Claimed | NothingToClaim, command: object, call: Call) -> Reply:
     """The run that was taken, or nothing."""
     if isinstance(outcome, NothingToClaim):
         return Reply(204, b"")
@@ -189,7 +189,7 @@ def _checkpoint(view: CheckpointView) -> dict[str, Any]:
     }
 
 
-def encode_lanes(outcome: LaneCounts, call: Call) -> Reply:
+def encode_lanes(outcome: LaneCounts, command: object, call: Call) -> Reply:
     """Lanes and the depth of the queue."""
     wanted, oldest = call.query.get("state"), outcome.oldest_queued_at
     lanes = [_lane_reply(found.run, found.lane) for found in outcome.page.rows if isinstance(found, LaneView)]
@@ -200,7 +200,7 @@ def encode_lanes(outcome: LaneCounts, call: Call) -> Reply:
     return reply_json(LanesReply(shown, outcome.queued, outcome.held, wait_seconds))
 
 
-def encode_workers(outcome: Page, call: Call) -> Reply:
+def encode_workers(outcome: Page, command: object, call: Call) -> Reply:
     """Workers and what they hold."""
     found = [worker for worker in outcome.rows if isinstance(worker, WorkerView)]
     return reply_json(WorkersReply([_worker(worker) for worker in found]))

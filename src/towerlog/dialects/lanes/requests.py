@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from towerlog import errors
-from towerlog.dialects.base import LARGEST_PAGE, LARGEST_WAITING_BYTES, USUAL_PAGE, Call, Settings
+from towerlog.dialects.base import LARGEST_PAGE, USUAL_PAGE, Call, DialectSettings
 from towerlog.dialects.fields import (
     MOST_LABELS,
     NULL,
@@ -177,7 +177,7 @@ def decode_report(call: Call) -> Report:
         lease_epoch=_epoch(body.lease_epoch, call),
         phase=body.phase or None,
         log_line=body.log_line or None,
-        wait_ms=0 if len(call.body) > LARGEST_WAITING_BYTES else 1000 * (body.wait_seconds or 0),
+        wait_ms=1000 * (body.wait_seconds or 0),
     )
 
 
@@ -247,7 +247,7 @@ def _limit(call: Call) -> int:
     return query_int(call.query, "limit", USUAL_PAGE, 1, LARGEST_PAGE)
 
 
-def _items(events: msgspec.Raw, run: RunById, settings: Settings) -> list[Item]:
+def _items(events: msgspec.Raw, run: RunById, settings: DialectSettings) -> list[Item]:
     text = bytes(events)
     if text == b"null":
         return []
@@ -259,7 +259,7 @@ def _items(events: msgspec.Raw, run: RunById, settings: Settings) -> list[Item]:
     return [worker_draft(event, index, run, settings) for index, event in enumerate(told)]
 
 
-def _claimed_ms(lease_seconds: int | None, settings: Settings) -> int:
+def _claimed_ms(lease_seconds: int | None, settings: DialectSettings) -> int:
     default = 1000 * DEFAULT_LEASE_SECONDS
     return lease_ms_of(lease_seconds, default, settings) or default
 
@@ -276,7 +276,7 @@ def _epoch(given: int | None, call: Call) -> int | None:
     return int(text)
 
 
-def _wrapped(name: str, raw: msgspec.Raw, settings: Settings) -> bytes:
+def _wrapped(name: str, raw: msgspec.Raw, settings: DialectSettings) -> bytes:
     """`{"result": …}`: what a worker ends with may be any JSON, an event's data is an object."""
     data = b'{"%s":%s}' % (name.encode(), bytes(raw))
     return one_line(data, name, settings.max_depth, settings.max_event_bytes)

@@ -37,7 +37,7 @@ def _decode_agents(call: Call) -> ListAgents:
     return ListAgents(limit_of(call), read_cursor("agents", call.query.get("cursor")), name)
 
 
-def _encode_agents(outcome: Page, call: Call) -> Reply:
+def _encode_agents(outcome: Page, command: object, call: Call) -> Reply:
     return page_reply("agents", outcome, shapes.agent_of)
 
 
@@ -49,7 +49,7 @@ def _decode_register(call: Call) -> RegisterAgent:
     return RegisterAgent(text_id(decode(_AGENT_BODY, call.body).name, "name", MAX_LABEL))
 
 
-def _encode_agent(outcome: AgentView, call: Call) -> Reply:
+def _encode_agent(outcome: AgentView, command: object, call: Call) -> Reply:
     return reply_json(shapes.agent_of(outcome.row), 201 if outcome.created else 200)
 
 

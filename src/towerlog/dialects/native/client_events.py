@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 
 from towerlog.dialects import checkpoint_event, fields
-from towerlog.dialects.base import MAX_LABEL, Settings
+from towerlog.dialects.base import MAX_LABEL, DialectSettings
 from towerlog.dialects.fields import MOST_LABELS, NULL, Count, Duration, JsonObject
 from towerlog.dialects.run_events import ROWS, failure_text
 from towerlog.errors import NotFound
@@ -280,7 +280,9 @@ TYPES = frozenset({*KINDS, EventType.CHECKPOINT})
 _TYPES: dict[str, EventType] = {type_.value: type_ for type_ in TYPES}
 
 
-def client_draft(event: ReportedEvent, index: int, run: RunRef, client_id: str | None, settings: Settings) -> Draft:
+def client_draft(
+    event: ReportedEvent, index: int, run: RunRef, client_id: str | None, settings: DialectSettings
+) -> Draft:
     """The draft of the event at `index` of its batch; a wrong field raises `Invalid` below `events.<index>`."""
     where = f"events.{index}"
     event_id = visible(event.event_id, f"{where}.event_id")
@@ -324,7 +326,7 @@ def required_label(text: str, field: str) -> str:
     return found
 
 
-def _told(event: ReportedEvent, run: RunRef, prefix: str, settings: Settings) -> Draft:
+def _told(event: ReportedEvent, run: RunRef, prefix: str, settings: DialectSettings) -> Draft:
     type_ = _TYPES.get(event.type)
     if type_ is None:
         raise fields.refuse(f"{prefix}type", "must be one of " + ", ".join(sorted(_TYPES)))
@@ -338,7 +340,7 @@ def _told(event: ReportedEvent, run: RunRef, prefix: str, settings: Settings) ->
     return Draft(type_, run, data, kind.facts(fields.decode(kind.decoder, data, where), data, where))
 
 
-def _checkpoint(data: bytes, run: RunRef, settings: Settings, where: str) -> Draft:
+def _checkpoint(data: bytes, run: RunRef, settings: DialectSettings, where: str) -> Draft:
     """A client keeps a state to go on from: one without a history is a mistake."""
     fields.object_text(data, where, settings.max_event_bytes)
     fields.decode(_WITH_HISTORY, data, where)

@@ -6,13 +6,12 @@ wanted of the runs comes back with every reply, until an event acknowledges it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from towerlog.dialects import fields
-from towerlog.dialects.base import LARGEST_WAITING_BYTES, Call, Endpoint, Reply, reply_json, scopes
+from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import NULL, Count, lease_ms_of
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.client_events import (
@@ -44,7 +43,7 @@ E = TypeVar("E", bound=ReportedEvent)
 class EventsBody(msgspec.Struct, gc=False):
     """A batch of a client's events. `runs`: further runs whose commands it wants to hear of.
 
-    `wait_seconds` holds the reply back until a command is there; a batch of more than 64 KiB is answered at once.
+    `wait_seconds` holds the reply back until a command is there.
     """
 
     client_id: Visible
@@ -56,7 +55,7 @@ class EventsBody(msgspec.Struct, gc=False):
 class RunReportBody(msgspec.Struct, gc=False):
     """A batch of events of a claimed run, by the holder of its lease; renews the lease.
 
-    `wait_seconds` holds the reply back until a command is there; a batch of more than 64 KiB is answered at once.
+    `wait_seconds` holds the reply back until a command is there.
     """
 
     worker_id: str
@@ -116,16 +115,12 @@ class _Named(msgspec.Struct, gc=False):
     event_id: msgspec.Raw = NULL
 
 
-class _Names(msgspec.Struct, gc=False):
-    events: list[msgspec.Raw]
-
-
 _NAMED = msgspec.json.Decoder(_Named)
-_NAMES = msgspec.json.Decoder(_Names)
+_encode_id = msgspec.json.Encoder().encode
 
 
 def _decode_events(call: Call) -> Append:
-    body, events = _read(_EVENTS, _CLIENT_EVENT, call.body)
+    body, events, sent_ids = _read(_EVENTS, _CLIENT_EVENT, call.body)
     client_id = visible(body.client_id, "client_id")
     refs: dict[str, RunByForeignId] = {}
     items: list[Item] = []
@@ -142,21 +137,23 @@ def _decode_events(call: Call) -> Append:
     for index, run_key in enumerate(body.runs or ()):
         ref = run_of(run_key, None, f"runs.{index}")
         refs.setdefault(ref.foreign_id, ref)
-    return Append(NAME, items, watched=tuple(refs.values()), wait_ms=_wait_ms(body.wait_seconds, call))
+    return Append(
+        NAME, items, watched=tuple(refs.values()), wait_ms=1000 * (body.wait_seconds or 0), sent_ids=tuple(sent_ids)
+    )
 
 
-def _encode_events(outcome: Appended, call: Call) -> Reply:
+def _encode_events(outcome: Appended, command: Append, call: Call) -> Reply:
     commands = [
         _command(one.ref.foreign_id.removeprefix(f"{NAME}:"), one.row.run_id, pending)
         for one in outcome.watched
         for pending in one.row.pending
     ]
-    return reply_json(EventsReply(_results(outcome.results, call), commands))
+    return reply_json(EventsReply(_results(outcome.results, command.sent_ids), commands))
 
 
 def _decode_report(call: Call) -> Report:
     run_id = fields.path_uuid(call.path["run_id"], "run")
-    body, events = _read(_REPORT, _REPORTED_EVENT, call.body)
+    body, events, sent_ids = _read(_REPORT, _REPORTED_EVENT, call.body)
     client_id = None if body.client_id is None else visible(body.client_id, "client_id")
     ref = RunById(run_id)
     items: list[Item] = []
@@ -172,19 +169,16 @@ def _decode_report(call: Call) -> Report:
         items=items,
         lease_ms=lease_ms_of(body.lease_seconds, None, call.settings),
         lease_epoch=body.lease_epoch,
-        wait_ms=_wait_ms(body.wait_seconds, call),
+        wait_ms=1000 * (body.wait_seconds or 0),
+        sent_ids=tuple(sent_ids),
     )
 
 
-def _encode_report(outcome: Reported, call: Call) -> Reply:
+def _encode_report(outcome: Reported, command: Report, call: Call) -> Reply:
     row = outcome.view.row
     commands = [_command(row.run_id, row.run_id, pending) for pending in row.pending]
     run = shapes.lane_of(LaneView(outcome.view, outcome.lane))
-    return reply_json(RunReportReply(_results(outcome.results, call), commands, run))
-
-
-def _wait_ms(wait_seconds: int | None, call: Call) -> int:
-    return 0 if len(call.body) > LARGEST_WAITING_BYTES else 1000 * (wait_seconds or 0)
+    return reply_json(RunReportReply(_results(outcome.results, command.sent_ids), commands, run))
 
 
 def _command(run_key: str, run_id: str, pending: Pending) -> RunCommand:
@@ -193,12 +187,12 @@ def _command(run_key: str, run_id: str, pending: Pending) -> RunCommand:
     )
 
 
-def _results(results: list[Stored | Refusal], call: Call) -> list[EventResult]:
-    names = _event_ids(call.body)
-    return [_result(index, name, found) for index, (name, found) in enumerate(zip(names, results, strict=True))]
+def _results(results: list[Stored | Refusal], sent_ids: tuple[bytes | None, ...]) -> list[EventResult]:
+    return [_result(index, text, found) for index, (text, found) in enumerate(zip(sent_ids, results, strict=True))]
 
 
-def _result(index: int, event_id: msgspec.Raw | None, found: Stored | Refusal) -> EventResult:
+def _result(index: int, sent_id: bytes | None, found: Stored | Refusal) -> EventResult:
+    event_id = None if sent_id is None else msgspec.Raw(sent_id)
     if isinstance(found, Stored):
         status = "duplicate" if found.duplicate else "stored"
         return EventResult(event_id=event_id, status=status, run_id=found.run_id, seq=found.seq)
@@ -216,31 +210,25 @@ def _result(index: int, event_id: msgspec.Raw | None, found: Stored | Refusal) -
     )
 
 
-def _event_ids(body: bytes) -> Iterator[msgspec.Raw | None]:
-    """The event ids as they were sent; an event may be refused for having none that can be said back."""
-    for event in _NAMES.decode(body).events:
-        try:
-            event_id = _NAMED.decode(event).event_id
-        except msgspec.ValidationError:
-            event_id = NULL
-        is_short_text = bytes(event_id)[:1] == b'"' and len(bytes(event_id)) <= _LONGEST_ECHO_BYTES
-        yield event_id if is_short_text else None
-
-
 # Reading a batch
 
 
 def _read(
     decoder: msgspec.json.Decoder[Any], one: msgspec.json.Decoder[E], body: bytes
-) -> tuple[Any, list[E | Refusal]]:
-    """The body, and its events: those that cannot be read are refusals."""
+) -> tuple[Any, list[E | Refusal], list[bytes | None]]:
+    """The body, its events (those that cannot be read are refusals), and the id of each as the reply repeats it."""
     if len(body) > _COUNTED_ABOVE_BYTES:
         _count(body)
     try:
         whole = fields.decode(decoder, body)
-        return whole, whole.events
     except Invalid as error:
         return _read_singly(decoder, one, body, error)
+    return whole, whole.events, [_repeated(_encode_id(event.event_id)) for event in whole.events]
+
+
+def _repeated(event_id: bytes) -> bytes | None:
+    """The JSON text of an id, where it is a string that is short enough to be said back."""
+    return event_id if event_id[:1] == b'"' and len(event_id) <= _LONGEST_ECHO_BYTES else None
 
 
 def _count(body: bytes) -> None:
@@ -249,7 +237,7 @@ def _count(body: bytes) -> None:
 
 def _read_singly(
     decoder: msgspec.json.Decoder[Any], one: msgspec.json.Decoder[E], body: bytes, first: Invalid
-) -> tuple[Any, list[E | Refusal]]:
+) -> tuple[Any, list[E | Refusal], list[bytes | None]]:
     """What is wrong is wrong with one of the events, or with the batch; then that is raised."""
     members = fields.decode(_MEMBERS, body)
     text = bytes(members.get("events", NULL))
@@ -258,12 +246,22 @@ def _read_singly(
     fields.check_length(text, "events", MOST_EVENTS)
     whole = fields.decode(decoder, msgspec.json.encode({**members, "events": []}))
     events: list[E | Refusal] = []
+    sent_ids: list[bytes | None] = []
     for index, event in enumerate(_ITEMS.decode(text)):
+        sent_ids.append(_id_of(event))
         try:
             events.append(fields.decode(one, event, f"events.{index}"))
         except TowerlogError as error:
             events.append(fields.refusal(error))
-    return whole, events
+    return whole, events, sent_ids
+
+
+def _id_of(event: msgspec.Raw) -> bytes | None:
+    """The id of an event that may be anything."""
+    try:
+        return _repeated(bytes(_NAMED.decode(event).event_id))
+    except msgspec.ValidationError:
+        return None
 
 
 ENDPOINTS = (

@@ -33,7 +33,7 @@ def _decode_keys(call: Call) -> ListKeys:
     return ListKeys(limit_of(call), read_cursor("keys", call.query.get("cursor")))
 
 
-def _encode_keys(outcome: Page, call: Call) -> Reply:
+def _encode_keys(outcome: Page, command: object, call: Call) -> Reply:
     return page_reply("keys", outcome, shapes.key_of)
 
 
@@ -47,7 +47,7 @@ def _decode_create(call: Call) -> CreateKey:
     return CreateKey(name, tuple(dict.fromkeys(body.scopes)))
 
 
-def _encode_create(outcome: KeyMinted, call: Call) -> Reply:
+def _encode_create(outcome: KeyMinted, command: object, call: Call) -> Reply:
     known = msgspec.structs.asdict(shapes.key_of(outcome.key))
     return reply_json(shapes.NewApiKey(**known, key=outcome.text or None), 201, ((b"cache-control", b"no-store"),))
 
@@ -56,7 +56,7 @@ def _decode_revoke(call: Call) -> RevokeKey:
     return RevokeKey(path_uuid(call.path["key_id"], "key"))
 
 
-def _encode_revoke(outcome: Key, call: Call) -> Reply:
+def _encode_revoke(outcome: Key, command: object, call: Call) -> Reply:
     return reply_json(shapes.key_of(outcome))
 
 

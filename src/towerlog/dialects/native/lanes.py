@@ -56,7 +56,7 @@ def _whole_limit(call: Call) -> int:
     return query_int(call.query, "limit", WHOLE_LIST, 1, WHOLE_LIST)
 
 
-def _encode_lanes(outcome: LaneCounts, call: Call) -> Reply:
+def _encode_lanes(outcome: LaneCounts, command: object, call: Call) -> Reply:
     state = call.query.get("state") or None
     lanes = [view for view in outcome.page.rows if isinstance(view, LaneView)]
     wanted = [view for view in lanes if state is None or view.lane.state.value == state]
@@ -75,7 +75,7 @@ def _decode_workers(call: Call) -> ListWorkers:
     return ListWorkers(_whole_limit(call), optional_id(call.query.get("worker_id"), "worker_id"))
 
 
-def _encode_workers(outcome: Page, call: Call) -> Reply:
+def _encode_workers(outcome: Page, command: object, call: Call) -> Reply:
     return page_reply("workers", outcome, shapes.worker_of)
 
 

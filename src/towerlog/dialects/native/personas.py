@@ -180,11 +180,11 @@ def _key_env(value: str | None) -> str | None:
     return value
 
 
-def _encode_persona(outcome: PersonaView, call: Call) -> Reply:
+def _encode_persona(outcome: PersonaView, command: object, call: Call) -> Reply:
     return reply_json(shapes.persona_of(outcome.persona), 201 if outcome.created else 200)
 
 
-def _encode_route(outcome: RouteView, call: Call) -> Reply:
+def _encode_route(outcome: RouteView, command: object, call: Call) -> Reply:
     return reply_json(shapes.route_of(outcome.route), 201 if outcome.created else 200)
 
 
@@ -192,7 +192,7 @@ def _decode_personas(call: Call) -> ListPersonas:
     return ListPersonas(limit_of(call), read_number("personas", call.query.get("cursor")) or None)
 
 
-def _encode_personas(outcome: Page, call: Call) -> Reply:
+def _encode_personas(outcome: Page, command: object, call: Call) -> Reply:
     return page_reply("personas", outcome, shapes.persona_of)
 
 
@@ -204,7 +204,7 @@ def _decode_routes(call: Call) -> ListRoutes:
     return ListRoutes(limit_of(call), read_number("routes", call.query.get("cursor")) or None)
 
 
-def _encode_routes(outcome: Page, call: Call) -> Reply:
+def _encode_routes(outcome: Page, command: object, call: Call) -> Reply:
     return page_reply("routes", outcome, shapes.route_of)
 
 

@@ -96,7 +96,7 @@ def _words(text: str | None, known: frozenset[str], field: str) -> tuple[str, ..
     return words
 
 
-def _encode_runs(outcome: Page, call: Call) -> Reply:
+def _encode_runs(outcome: Page, command: object, call: Call) -> Reply:
     credit = call.settings.credits_per_dollar
     return page_reply("runs", outcome, lambda view: shapes.run_of(view, credit))
 
@@ -105,7 +105,7 @@ def _decode_run(call: Call) -> GetRun:
     return GetRun(_run_id(call), tree=True)
 
 
-def _encode_run(outcome: RunView, call: Call) -> Reply:
+def _encode_run(outcome: RunView, command: object, call: Call) -> Reply:
     return reply_json(shapes.tree_of(outcome, call.settings.credits_per_dollar))
 
 
@@ -133,7 +133,7 @@ def _list_events(call: Call, quarantined: bool) -> ListEvents:
     )
 
 
-def _encode_events(outcome: Page, call: Call) -> Reply:
+def _encode_events(outcome: Page, command: object, call: Call) -> Reply:
     return page_reply("events", outcome, shapes.event_of)
 
 
@@ -141,11 +141,10 @@ def _decode_checkpoints(call: Call) -> ListCheckpoints:
     return ListCheckpoints(_run_id(call), limit_of(call), read_step("checkpoints", call.query.get("cursor")))
 
 
-def _encode_checkpoints(outcome: Page, call: Call) -> Reply:
-    run_id = _run_id(call)
+def _encode_checkpoints(outcome: Page, command: ListCheckpoints, call: Call) -> Reply:
     last = outcome.rows[-1] if outcome.rows else None
     key = f"{last.step_index}:{last.agent}" if isinstance(last, CheckpointRow) else None
-    return page_reply("checkpoints", outcome, lambda row: shapes.checkpoint_of(row, run_id), key)
+    return page_reply("checkpoints", outcome, lambda row: shapes.checkpoint_of(row, command.run_id), key)
 
 
 def _decode_checkpoint(call: Call) -> GetCheckpoint:
@@ -155,7 +154,7 @@ def _decode_checkpoint(call: Call) -> GetCheckpoint:
     return GetCheckpoint(_run_id(call), int(step), path_id(agent, "checkpoint") if agent else None)
 
 
-def _encode_checkpoint(outcome: CheckpointView, call: Call) -> Reply:
+def _encode_checkpoint(outcome: CheckpointView, command: object, call: Call) -> Reply:
     return reply_json(shapes.state_of(outcome))
 
 

@@ -47,7 +47,7 @@ def _decode_kill(call: Call) -> KillRun:
     return KillRun(run_id, reason)
 
 
-def _encode_run(outcome: RunView, call: Call) -> Reply:
+def _encode_run(outcome: RunView, command: object, call: Call) -> Reply:
     return reply_json(shapes.detail_of(outcome, call.settings.credits_per_dollar))
 
 
@@ -80,7 +80,7 @@ def _decode_fork(call: Call) -> ForkRun:
     return ForkRun(run_id, body.step_index, optional_id(body.agent, "agent"))
 
 
-def _encode_new_run(outcome: RunView, call: Call) -> Reply:
+def _encode_new_run(outcome: RunView, command: object, call: Call) -> Reply:
     return reply_json(shapes.tree_of(outcome, call.settings.credits_per_dollar), 201)
 
 

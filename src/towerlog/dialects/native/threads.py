@@ -17,7 +17,7 @@ def _decode_threads(call: Call) -> ListThreads:
     return ListThreads(limit_of(call), read_cursor("threads", call.query.get("cursor")))
 
 
-def _encode_threads(outcome: Page, call: Call) -> Reply:
+def _encode_threads(outcome: Page, command: object, call: Call) -> Reply:
     return page_reply("threads", outcome, shapes.thread_of)
 
 
@@ -25,7 +25,7 @@ def _decode_thread(call: Call) -> GetThread:
     return GetThread(path_id(call.path["thread_id"], "thread"))
 
 
-def _encode_thread(outcome: ThreadView, call: Call) -> Reply:
+def _encode_thread(outcome: ThreadView, command: object, call: Call) -> Reply:
     return reply_json(shapes.thread_of(outcome.row))
 
 

@@ -40,9 +40,8 @@ def _decode_usage(call: Call) -> GetUsage:
     )
 
 
-def _encode_usage(outcome: Page, call: Call) -> Reply:
-    by = call.query.get("by") or "hour"
-    return page_reply(f"usage-{by}", outcome, lambda row: shapes.usage_of(row, by))
+def _encode_usage(outcome: Page, command: GetUsage, call: Call) -> Reply:
+    return page_reply(f"usage-{command.by}", outcome, lambda row: shapes.usage_of(row, command.by))
 
 
 ENDPOINTS = (

@@ -85,16 +85,16 @@ class FrameData(msgspec.Struct):
 # Replies
 
 
-def _encode_created(outcome: RunCreated, call: Call) -> Reply:
+def _encode_created(outcome: RunCreated, command: object, call: Call) -> Reply:
     return reply_json(CreatedReply(outcome.run_id, outcome.trace_id), 201)
 
 
-def _encode_list_of_thread(outcome: Page, call: Call) -> Reply:
+def _encode_list_of_thread(outcome: Page, command: object, call: Call) -> Reply:
     rows = [view.row for view in outcome.rows if isinstance(view, RunView)]
     return reply_json([ThreadRun(row.run_id, WORDS[row.status], format_ms(row.created_at)) for row in rows])
 
 
-def _encode_list(outcome: Page, call: Call) -> Reply:
+def _encode_list(outcome: Page, command: object, call: Call) -> Reply:
     credit = call.settings.credits_per_dollar
     rows = [run_json.full_row(view, credit) for view in outcome.rows if isinstance(view, RunView)]
     return reply_json(rows, headers=_next_page("/v1/runs", requests.RunsQuery, outcome, call))
@@ -109,19 +109,19 @@ def _next_page(path: str, query: type[msgspec.Struct], page: Page, call: Call) -
     return ((b"Link", f'<{target}>; rel="next"'.encode("ascii")),)
 
 
-def _encode_run(outcome: RunView, call: Call) -> Reply:
+def _encode_run(outcome: RunView, command: object, call: Call) -> Reply:
     return reply_json(run_json.run_detail(outcome, call.settings.credits_per_dollar))
 
 
-def _encode_ok(outcome: RunChanged, call: Call) -> Reply:
+def _encode_ok(outcome: RunChanged, command: object, call: Call) -> Reply:
     return reply_json(OkReply())
 
 
-def _encode_thread(outcome: ThreadView, call: Call) -> Reply:
+def _encode_thread(outcome: ThreadView, command: object, call: Call) -> Reply:
     return reply_json(_thread(outcome.row), 201 if outcome.created else 200)
 
 
-def _encode_threads(outcome: Page, call: Call) -> Reply:
+def _encode_threads(outcome: Page, command: object, call: Call) -> Reply:
     rows = [_thread(row) for row in outcome.rows if isinstance(row, ThreadRow)]
     return reply_json(rows, headers=_next_page("/v1/threads", requests.PageQuery, outcome, call))
 
@@ -138,7 +138,7 @@ def _thread(row: ThreadRow) -> ThreadReply:
     )
 
 
-def _encode_nothing(outcome: object, call: Call) -> Reply:
+def _encode_nothing(outcome: object, command: object, call: Call) -> Reply:
     """A stream has no reply but its frames; one that has ended and was read to its end has nothing left."""
     return Reply(204, b"")
 

@@ -137,7 +137,7 @@ def decode_create(call: Call) -> CreateRun:
     )
 
 
-def _input(raw: msgspec.Raw, settings: base.Settings) -> bytes | None:
+def _input(raw: msgspec.Raw, settings: base.DialectSettings) -> bytes | None:
     text = bytes(raw)
     if text == b"null":
         return None
@@ -150,7 +150,7 @@ def _input(raw: msgspec.Raw, settings: base.Settings) -> bytes | None:
     return text
 
 
-def _metadata(raw: msgspec.Raw, settings: base.Settings) -> bytes | None:
+def _metadata(raw: msgspec.Raw, settings: base.DialectSettings) -> bytes | None:
     if bytes(raw) == b"null":
         return None
     return one_line(raw, "metadata", settings.max_depth, settings.max_event_bytes)

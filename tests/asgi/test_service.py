@@ -1,16 +1,20 @@
-"""The mount: one request through all its gates, in the words of the dialect that it speaks."""
+"""The service: one request through all its checks to its reply, in the words of the dialect that it speaks."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import re
+import tracemalloc
 import uuid
 from typing import Any
 
 import pytest
 
+from tests.asgi.arrivals import in_flight
 from tests.asgi.conversation import ADMIN_KEY, HERE, HandClock, Listening, ask, listen, scope_of
+from tests.support.wait import wait_until_async
 from towerlog.ambient import SystemIds
 from towerlog.asgi.app import App
 from towerlog.config import Settings
@@ -280,3 +284,38 @@ async def test_what_nobody_foresaw_is_a_500_with_a_trace_and_no_more(
     assert reply.status == 500
     assert b"secret" not in reply.body
     assert reply.json["trace_id"] == reply.headers["x-trace-id"]
+
+
+async def test_a_long_poll_keeps_neither_its_body_nor_its_events_in_memory(app: App, say: Any) -> None:
+    """Whatever the size of its batch: so there is no bound for those that may wait."""
+    run_id = await hold(say, "w")
+    event = {"event_id": "e", "client_seq": 1, "run_key": run_id, "type": "message.delta"}
+
+    async def all_stored() -> bool:
+        return bool((await say("GET", f"/api/v1/runs/{run_id}")).json["last_seq"] >= 30)
+
+    for number in range(30):
+        data = {"content": f"{number:03} " + "x" * 90_000}
+        told = {**event, "event_id": f"e{number}", "client_seq": number + 1, "data": data}
+        body = json.dumps({"client_id": "c", "events": [told], "wait_seconds": 30}).encode()
+        if not number:
+            tracemalloc.start()
+            before = tracemalloc.get_traced_memory()[0]
+            polls: list[Listening] = []
+        headers = {"Authorization": f"Bearer {ADMIN_KEY}", "Content-Length": str(len(body))}
+        polls.append(Listening(app, scope_of("POST", "/api/v1/events", headers, HERE), [body]))
+        del body, told, data
+    try:
+        await wait_until_async(all_stored, "all of them to be stored")
+        await wait_until_async(lambda: in_flight(app) == 0, "their room to be given back")
+        assert (await say("POST", "/api/ingest", value=sdk_event())).status == 200, "the writer is at its next group"
+        assert not any(poll.task.done() for poll in polls)
+        kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert kept < 10 * 90_000, f"{kept} bytes for 30 polls"
+    assert (await say("POST", f"/v1/runs/{run_id}:cancel")).status == 200
+    for poll in polls:
+        await asyncio.wait_for(poll.task, 10)
+        assert [one["status"] for one in poll.answer.json["results"]] == ["stored"]
+        assert [one["type"] for one in poll.answer.json["commands"]] == ["cancel"]

@@ -1,0 +1,190 @@
+"""The service: does what the gate cannot do without waiting, and sends the reply of whatever was waited for.
+
+It awaits a key that was not seen lately, the rest of a body, a page, the engine, a long poll; a stream it opens and
+hands back. The checks themselves are the gate's, in the gate's order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+
+from towerlog.asgi.bodies import Bodies, Disconnected
+from towerlog.asgi.gate import Components, Exchange, Gate, Missing
+from towerlog.asgi.push.streams import Stream, Streams, stream_head
+from towerlog.asgi.query_strings import parse_query
+from towerlog.asgi.replies import NO_EXTENSIONS, Message, Receive, Send, send_reply
+from towerlog.asgi.routes import PageVisit
+from towerlog.dialects.base import Reply
+from towerlog.errors import Forbidden, Internal, Unauthenticated
+from towerlog.model.command import Append, Report
+from towerlog.model.outcome import Outcome
+from towerlog.model.principal import Principal
+from towerlog.model.question import FollowAgent, FollowRun
+
+_NO_CONTENT = Reply(204, b"")
+
+
+class Service:
+    """Serves all requests that have to wait for something."""
+
+    def __init__(self, gate: Gate, components: Components, streams: Streams, epoch: str) -> None:
+        """`components` are the gate's; `epoch` names the log, for the heads of streams."""
+        self._gate = gate
+        self._engine = components.engine
+        self._auth = components.auth
+        self._bodies: Bodies = components.bodies
+        self._admission = components.admission
+        self._addresses = components.addresses
+        self._streams = streams
+        self._epoch = epoch
+
+    async def serve(self, scope: Message, receive: Receive, send: Send) -> Stream | None:
+        """Answers a request. A stream is opened, not run: that is the caller's, when all of this is off the stack."""
+        gate, extensions = self._gate, scope.get("extensions", NO_EXTENSIONS)
+        exchange: Exchange | None = extensions.get("towerlog.exchange")
+        if exchange is None:
+            at_hand = extensions.get("towerlog.body")
+            exchange = gate.begin(scope, None if at_hand is None else at_hand())
+        try:
+            reply = await self._reply(exchange, receive, send)
+        except Disconnected:
+            return None
+        except Exception as fault:
+            reply = gate.refusal(exchange, fault)
+        finally:
+            gate.release(exchange)
+        gate.count(exchange, 200 if isinstance(reply, Stream) else reply.status)
+        if isinstance(reply, Stream):
+            return reply
+        await send_reply(scope, send, reply, exchange.trace_id, exchange.extra)
+        return None
+
+    async def _reply(self, exchange: Exchange, receive: Receive, send: Send) -> Reply | Stream:
+        while (missing := self._gate.advance(exchange)) is not None:
+            match missing:
+                case Missing.PAGE:
+                    return await self._page(exchange)
+                case Missing.KEY:
+                    exchange.principal = await self._auth.authenticate(exchange.headers, exchange.now_ms)
+                case Missing.BODY:
+                    exchange.sent = await self._bodies.collect(receive, exchange.held_bytes)
+                case Missing.TEXT:
+                    assert exchange.sent is not None
+                    kind = exchange.endpoint.body
+                    exchange.body = await self._bodies.opened_aside(exchange.sent, exchange.headers, kind)
+        principal = exchange.principal
+        assert principal is not None
+        if isinstance(exchange.command, FollowRun | FollowAgent):
+            return await self._stream(exchange, principal, exchange.command, receive, send)
+        if getattr(exchange.command, "wait_ms", 0):
+            outcome = await self._attended(principal, self._polled(exchange, principal), receive)
+        else:
+            outcome = await self._executed(exchange, principal)
+        return self._gate.reply(exchange, outcome)
+
+    async def _executed(self, exchange: Exchange, principal: Principal) -> Outcome:
+        command, route = exchange.command, exchange.route
+        assert command is not None
+        assert route is not None
+        assert not isinstance(command, FollowRun | FollowAgent)
+        return await self._engine.execute(principal, command, route.dialect.name, exchange.repeat)
+
+    async def _page(self, exchange: Exchange) -> Reply:
+        """Answers with a page."""
+        assert exchange.route is not None
+        page = exchange.route.page
+        assert page is not None
+        principal = None
+        if not page.public:
+            principal = await self._auth.authenticate(exchange.headers, exchange.now_ms)
+            if page.scopes.isdisjoint(principal.scopes):
+                raise Forbidden
+        scope = exchange.scope
+        return await page.answer(
+            PageVisit(
+                headers=exchange.headers,
+                query=parse_query(scope["query_string"]),
+                is_local=self._addresses.is_local(scope),
+                now_ms=exchange.now_ms,
+                principal=principal,
+            )
+        )
+
+    async def _polled(self, exchange: Exchange, principal: Principal) -> Outcome:
+        """A long poll. Once its events are stored, neither they nor its body stay in memory while it waits."""
+        command, call, engine = exchange.command, exchange.call, self._engine
+        assert exchange.route is not None
+        assert call is not None
+        dialect = exchange.route.dialect.name
+        if exchange.repeat is not None or not isinstance(command, Append | Report):
+            return await self._executed(exchange, principal)
+        stored: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        engine.enlist(principal, command, dialect, stored)
+        exchange.call = msgspec.structs.replace(call, body=b"")
+        exchange.command = command = msgspec.structs.replace(command, items=[])
+        del call
+        outcome = await stored
+        self._gate.release(exchange)
+        return await engine.hold(principal, command, outcome, dialect)
+
+    async def _attended(self, principal: Principal, poll: Coroutine[Any, Any, Outcome], receive: Receive) -> Outcome:
+        """A long poll is given up when its caller leaves or its key is revoked, so that nothing is done for nobody."""
+        loop = asyncio.get_running_loop()
+        work, left = loop.create_task(poll), loop.create_task(_departure(receive))
+        revoked: asyncio.Future[None] = loop.create_future()
+
+        def stop() -> None:
+            if not revoked.done():
+                revoked.set_result(None)
+
+        self._auth.watch(principal, stop)
+        try:
+            await asyncio.wait((work, left, revoked), return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            raise Unauthenticated if revoked.done() else Disconnected
+        finally:
+            self._auth.unwatch(principal, stop)
+            for task in (work, left):
+                task.cancel()
+
+    async def _stream(
+        self,
+        exchange: Exchange,
+        principal: Principal,
+        command: FollowRun | FollowAgent,
+        receive: Receive,
+        send: Send,
+    ) -> Reply | Stream:
+        """Opens a stream in its place among all streams; one that has nothing left is a reply."""
+        style, admission = exchange.endpoint.stream, self._admission
+        if style is None:
+            raise Internal
+        admission.take_stream()
+        try:
+            follower = await self._engine.follow(principal, command, style.name, style.frame)
+        except BaseException:
+            admission.give_stream()
+            raise
+        head = stream_head(exchange.trace_id, self._epoch, exchange.extra)
+        if follower.finished or exchange.scope["method"] == "HEAD":
+            follower.close()
+            admission.give_stream()
+            return _NO_CONTENT if follower.finished else _head_only(head)
+        return self._streams.open(follower, style, principal, exchange.scope, receive, send, head)
+
+
+async def _departure(receive: Receive) -> None:
+    """Ends when the caller has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _head_only(head: list[tuple[bytes, bytes]]) -> Reply:
+    """What a stream would begin with."""
+    kept = tuple(header for header in head if header[0] not in (b"content-type", b"x-trace-id"))
+    return Reply(200, b"", "text/event-stream; charset=utf-8", kept)
