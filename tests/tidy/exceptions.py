@@ -15,8 +15,6 @@ STILL_TO_MOVE: Mapping[str, Mapping[str, int]] = {
     "crowded_folders": {"sdk": 40},
     "names_given_twice": {
         "LanesQuery": 2,
-        "Node": 2,
-        "Page": 2,
         "PageQuery": 2,
         "Persona": 2,
         "PersonaView": 2,
