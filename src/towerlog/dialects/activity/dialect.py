@@ -104,7 +104,7 @@ class PushReply(msgspec.Struct):
     rejected: list[RejectedItem]
 
 
-class RefusalReply(msgspec.Struct):
+class ActivityRefusal(msgspec.Struct):
     """Why not."""
 
     error: str
@@ -339,7 +339,7 @@ STREAM = FrameStyle(
 def explain(error: TowerlogError, trace_id: str) -> Reply:
     """The refusal in this dialect's form: a stable code, and in words what it means here."""
     status = 400 if isinstance(error, errors.Invalid) and not isinstance(error, errors.IdReused) else status_of(error)
-    return reply_json(RefusalReply(error.code, error.message), status, error_headers(error, status))
+    return reply_json(ActivityRefusal(error.code, error.message), status, error_headers(error, status))
 
 
 DIALECT = Dialect(
