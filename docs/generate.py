@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from towerlog import errors
-from towerlog.asgi.pages.pages import Pages
+from towerlog.asgi.pages import Pages
 from towerlog.cli import main as towerlog
 from towerlog.cli.exits import MEANINGS as EXIT_CODES
 from towerlog.config import MEANINGS as SETTINGS

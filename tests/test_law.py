@@ -113,7 +113,7 @@ CONTRACTS: list[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_t
 ]
 
 LAWFUL_IMPORTS = {
-    "asgi/app.py": "import uvicorn",
+    "asgi/connection.py": "import uvicorn",
     "store/sqlite.py": "import apsw",
     "server.py": "from towerlog import config\nfrom towerlog.store import sqlite",
     "cli/serve.py": "from towerlog import config, server",
@@ -129,6 +129,7 @@ DIALECTS = "Dialects do not know each other"
 BACKENDS = "Backends do not know each other, and their contract knows none"
 SETTINGS = "Only the entry points read settings"
 ASGI = "Only asgi speaks ASGI, and only the wiring serves it; the engine never does"
+ROOMS = "A request passes the rooms of asgi from the outside in"
 DATABASE = "Only the store opens a database"
 WIRING = "Only the wiring names a backend"
 SDK = "The SDK needs nothing but the standard library and the errors"
@@ -146,6 +147,9 @@ IMPORT_FAULTS = {
     "the contract imports a backend": ("store/base/log.py", "from towerlog.store import sqlite", BACKENDS),
     "the engine reads settings": ("engine/core.py", "from towerlog import config", SETTINGS),
     "the engine speaks ASGI": ("engine/core.py", "from uvicorn.config import Config", ASGI),
+    "asgi's app knows the server's private parts": ("asgi/app.py", "import uvicorn", ASGI),
+    "a guard knows the gate": ("asgi/guard.py", "from towerlog.asgi import gate", ROOMS),
+    "the gate waits": ("asgi/gate.py", "from towerlog.asgi import service", ROOMS),
     "asgi opens a database": ("asgi/app.py", "import apsw", DATABASE),
     "the engine names a backend": ("engine/core.py", "from towerlog.store import sqlite", WIRING),
     "asgi names a bus": ("asgi/app.py", "from towerlog.wake import nats", WIRING),

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.calls import tried
 from towerlog import errors
 from towerlog.dialects import fields
 from towerlog.dialects.fields import Count, Duration, JsonObject
-from towerlog.errors import Invalid, Malformed, NotFound, TooLarge
+from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
 from towerlog.model.event import Refusal
 
 JSON = st.recursive(
@@ -277,3 +278,35 @@ def test_any_refusal_is_an_error() -> None:
 def test_stored_text_is_read_or_taken_for_empty(text: bytes) -> None:
     fields.decode_any(text)
     assert fields.decode_any(b"{" + text) is not None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        fields.refuse("data.name", "is required"),
+        TooLarge("data: is larger than 5 bytes", field="data"),
+        Malformed("The body is not valid JSON: no", field="data"),
+        Malformed("The body is not valid JSON."),
+    ],
+    ids=["Invalid", "TooLarge", "Malformed below", "Malformed"],
+)
+def test_an_item_in_its_batch_is_refused_in_the_same_words(error: TowerlogError) -> None:
+    placed = fields.below("events.3", error)
+    assert type(placed) is type(error)
+    if error.field is None:
+        assert placed is error
+        return
+    assert placed.field == f"events.3.{error.field}"
+    assert list(placed.details) == [placed.field]
+    assert placed.message.replace("events.3.", "") == error.message
+    assert placed.message.startswith((placed.field, "The body"))
+    assert placed.details[placed.field].replace("events.3.", "") == error.details[error.field]
+    assert not placed.details[placed.field].startswith(error.field)
+
+
+@given(OBJECTS, st.integers(1, 6))
+def test_one_line_finds_the_same_depth_whatever_the_shape(value: dict[str, Any], deepest: int) -> None:
+    text = json.dumps(value).encode()
+    found = tried(lambda: fields.one_line(text, "data", deepest))
+    said = found.message if isinstance(found, TowerlogError) else None
+    assert said == (f"data: is nested deeper than {deepest} levels" if depth_of(value) > deepest else None)

@@ -21,9 +21,10 @@ from towerlog.asgi.guard.heartbeats import Heartbeats
 from towerlog.asgi.guard.hosts import hosts_of
 from towerlog.asgi.guard.limits import Limiter
 from towerlog.asgi.guard.trace_ids import TraceIds
+from towerlog.asgi.pages import Pages
+from towerlog.asgi.pages.health import Phase
 from towerlog.asgi.pages.meters import Meters
 from towerlog.asgi.pages.metrics import EngineCollector, Metrics, TransportCollector
-from towerlog.asgi.pages.pages import Pages, Phase
 from towerlog.asgi.push.streams import Streams
 from towerlog.asgi.replies import Message, Receive, Send
 from towerlog.asgi.routes import RouteTable
@@ -133,13 +134,15 @@ class App:
             TransportCollector(components.meters, streams, components.admission, components.limiters),
             EngineCollector(node.engine.figures),
         )
-        self.pages.attach(self.table, components.auth, metrics, node.store.ping)
-        self.pages.phase = Phase.READY
+        self.pages.static.attach(self.table)
+        self.pages.metrics.attach(components.auth, metrics)
+        self.pages.health.attach(node.store.ping)
+        self.pages.health.phase = Phase.READY
 
     def drain(self) -> None:
         """Says that it is not ready any more, and ends what would not end by itself. May be called twice."""
-        if self.pages.phase is not Phase.FAILED:
-            self.pages.phase = Phase.DRAINING
+        if self.pages.health.phase is not Phase.FAILED:
+            self.pages.health.phase = Phase.DRAINING
         if self.streams is not None:
             self.streams.close()
         if self._node is not None:
@@ -147,7 +150,7 @@ class App:
 
     def fail(self) -> None:
         """The storage can be trusted no more: not ready, for good."""
-        self.pages.phase = Phase.FAILED
+        self.pages.health.phase = Phase.FAILED
 
     async def stop(self) -> None:
         """Closes everything, the engine last."""

@@ -121,6 +121,7 @@ class Exchange:
         self.body: bytes | None = None
         """The body's text: decompressed, checked."""
         self.call: Call | None = None
+        """What the encoder gets of the request: all but its body."""
         self.command: Command | None = None
         self.repeat: Idempotency | None = None
 
@@ -267,19 +268,19 @@ class Gate:
         assert body is not None
         query = parse_query(exchange.scope["query_string"])
         now_ms = self._clock.now_ms()
-        headers, trace_id = exchange.headers, exchange.trace_id
-        call = Call(principal, exchange.path, query, headers, body, self._settings, trace_id, now_ms)
+        path, headers, settings, trace_id = exchange.path, exchange.headers, self._settings, exchange.trace_id
+        call = Call(principal, path, query, headers, body, settings, trace_id, now_ms)
         try:
             command = endpoint.decode(call)
         except TowerlogError as error:
             raise exchange.over or error from None
         if exchange.over is not None and not self._heartbeats.allows(command, exchange.now_ms):
             raise exchange.over
-        exchange.call, exchange.command = call, command
-        exchange.body = None
+        exchange.command, exchange.body = command, None
+        exchange.call = Call(principal, path, query, headers, b"", settings, trace_id, now_ms)
         key = headers.get(b"idempotency-key")
         if key is not None and exchange.scope["method"] == "POST":
-            exchange.repeat = _idempotency(exchange, endpoint, key)
+            exchange.repeat = _idempotency(exchange, endpoint, key, body)
         return None
 
     def enlist(self, exchange: Exchange, respond: Respond) -> bool:
@@ -373,7 +374,7 @@ class _Answer:
         self._gate.close(self._exchange, self._gate.refusal(self._exchange, error), self._respond)
 
 
-def _idempotency(exchange: Exchange, endpoint: Endpoint, key: bytes) -> Idempotency:
+def _idempotency(exchange: Exchange, endpoint: Endpoint, key: bytes, body: bytes) -> Idempotency:
     """What the engine needs to know a repeat by. Raises Invalid."""
     if not 1 <= len(key) <= LONGEST_IDEMPOTENCY_KEY or not key.isascii() or not key.decode("ascii").isprintable():
         raise Invalid(
@@ -390,4 +391,4 @@ def _idempotency(exchange: Exchange, endpoint: Endpoint, key: bytes) -> Idempote
         return reply.status, reply.body
 
     route = f"POST {exchange.scope['raw_path'].decode('latin-1')}"
-    return Idempotency(route, key.decode("ascii"), hashlib.sha256(call.body).digest(), encode)
+    return Idempotency(route, key.decode("ascii"), hashlib.sha256(body).digest(), encode)

@@ -116,17 +116,14 @@ class Service:
 
     async def _polled(self, exchange: Exchange, principal: Principal) -> Outcome:
         """A long poll. Once its events are stored, neither they nor its body stay in memory while it waits."""
-        command, call, engine = exchange.command, exchange.call, self._engine
+        command, engine = exchange.command, self._engine
         assert exchange.route is not None
-        assert call is not None
         dialect = exchange.route.dialect.name
         if exchange.repeat is not None or not isinstance(command, Append | Report):
             return await self._executed(exchange, principal)
         stored: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         engine.enlist(principal, command, dialect, stored)
-        exchange.call = msgspec.structs.replace(call, body=b"")
         exchange.command = command = msgspec.structs.replace(command, items=[])
-        del call
         outcome = await stored
         self._gate.release(exchange)
         return await engine.hold(principal, command, outcome, dialect)

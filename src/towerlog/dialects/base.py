@@ -17,6 +17,7 @@ from towerlog.model.event import Event
 from towerlog.model.principal import Principal, Scope
 
 JSON = "application/json"
+PLAIN_TEXT = "text/plain; charset=utf-8"
 STATUSES: dict[str, int] = {
     "malformed": 400,
     "validation_failed": 422,

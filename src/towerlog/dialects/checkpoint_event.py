@@ -160,12 +160,9 @@ def _items(raw: msgspec.Raw, field: str, deepest: int) -> list[bytes] | None:
     if text is None:
         return None
     fields.check_length(text, field, MAX_MESSAGES)
-    return [_compact(bytes(item), field, deepest) for item in _ITEMS.decode(text)]
-
-
-def _compact(item: bytes, field: str, deepest: int) -> bytes:
-    fields.check_depth(item, field, deepest)
-    return msgspec.json.format(item, indent=-1)
+    fields.check_depth(text, field, deepest, around=1)
+    # All at once: the items of a compact array are compact.
+    return [bytes(item) for item in _ITEMS.decode(msgspec.json.format(text, indent=-1))]
 
 
 def _array(raw: msgspec.Raw, field: str) -> bytes | None:

@@ -140,6 +140,8 @@ def when(value: str | None, field: str) -> int | None:
 
 def nanos(raw: msgspec.Raw, field: str) -> int | None:
     """Nano-dollars of a JSON number, from its text; None for null."""
+    if raw is NULL:
+        return None
     text = bytes(raw).decode("ascii", "replace").strip()
     if text == "null":
         return None
@@ -150,9 +152,16 @@ def nanos(raw: msgspec.Raw, field: str) -> int | None:
 
 
 def one_line(raw: bytes | msgspec.Raw, field: str, settings_depth: int = 128, largest: int = 4 << 20) -> bytes:
-    """JSON text of an object, checked for size and depth, on one line; the text itself is left as it was sent."""
-    text = object_text(raw, field, largest)
-    check_depth(text, field, settings_depth)
+    """JSON text of an object, checked for size and depth, on one line; the text itself is left as it was sent.
+
+    Most events have at most one object in them and no array: those need no count of their brackets.
+    """
+    text = bytes(raw)
+    if text[:1] != b"{" or len(text) > largest:
+        object_text(text, field, largest)
+    last = text.rfind(b"{")
+    if (last and text.rfind(b"{", 1, last) > 0) or 91 in text or settings_depth < 2:
+        check_depth(text, field, settings_depth)
     return flat(text)
 
 
@@ -168,19 +177,23 @@ def object_text(raw: bytes | msgspec.Raw, field: str, largest: int) -> bytes:
 
 def flat(text: bytes) -> bytes:
     """JSON text of bounded depth without line ends, which can only stand between its parts."""
-    if b"\n" in text or b"\r" in text:
+    # By number: for a single byte that is several times as fast as looking for a text of one byte.
+    if 10 in text or 13 in text:
         return msgspec.json.format(text, indent=-1)
     return text
 
 
-def check_depth(text: bytes, field: str, deepest: int) -> None:
-    """Refuses JSON nested deeper than `deepest`. Cheap for the usual body, which has fewer brackets than that."""
+def check_depth(text: bytes, field: str, deepest: int, around: int = 0) -> None:
+    """Refuses JSON nested deeper than `deepest`, not counting the levels `around` what the bound is for.
+
+    Cheap for the usual body, which has fewer brackets than that.
+    """
     if text.count(b"{") + text.count(b"[") <= deepest:
         return
     # Without escaped quotes every quote that is left begins or ends a string.
     bare = text.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_STEPS, _NOT_NESTING)
     steps = memoryview(_STRINGS.sub(b"", bare)).cast("b")
-    if max(accumulate(steps), default=0) > deepest:
+    if max(accumulate(steps), default=0) > deepest + around:
         raise refuse(field, f"is nested deeper than {deepest} levels")
 
 
@@ -250,6 +263,22 @@ def cut(text: str, longest: int) -> str:
 def summary(text: str, longest: int = 500) -> str:
     """The beginning of a text on one line, for rows and lists; the whole stays in the event."""
     return cut(" ".join(text[: 4 * longest].split()), longest)
+
+
+def below(place: str, error: TowerlogError) -> TowerlogError:
+    """An error of one item in the words of the whole request: `data.name` becomes `events.3.data.name`.
+
+    So that the usual item, in which nothing is wrong, has no names of fields made for it.
+    """
+    if error.field is None:
+        return error
+    named = error.field
+
+    def placed(words: str) -> str:
+        return f"{place}.{words}" if words.startswith(named) else words
+
+    details = {placed(name): placed(why) for name, why in error.details.items()}
+    return type(error)(placed(error.message), field=placed(named), details=details)
 
 
 def refusal(error: TowerlogError) -> Refusal:

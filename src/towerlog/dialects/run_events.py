@@ -19,6 +19,7 @@ from towerlog.dialects.fields import (
     NULL,
     Count,
     JsonObject,
+    below,
     decode,
     decode_any,
     label,
@@ -28,6 +29,7 @@ from towerlog.dialects.fields import (
     refuse,
     summary,
 )
+from towerlog.errors import TowerlogError
 from towerlog.model.event import Draft, EventType, RunById
 from towerlog.model.facts import NO_FACTS, Facts, LaneFacts
 from towerlog.model.usage import Usage, UsageReport
@@ -38,6 +40,8 @@ FAILED = "failed"
 
 _NONE = msgspec.Raw(b"")
 _NUMBER = re.compile(rb"[0-9]{1,15}")
+# By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
+_OTHER = EventType.OTHER
 _CALL_TYPES = frozenset({"error", "rate_limited", "budget_exceeded", "client_disconnect"})
 
 
@@ -116,21 +120,28 @@ class Row(NamedTuple):
 
 def worker_draft(event: WorkerEvent, index: int, run: RunById, settings: DialectSettings) -> Draft:
     """The draft of the event at `index` of its report; a wrong field raises `Invalid` below `events.<index>`."""
+    try:
+        return _draft(event, run, settings)
+    except TowerlogError as error:
+        raise below(f"events.{index}", error) from None
+
+
+def _draft(event: WorkerEvent, run: RunById, settings: DialectSettings) -> Draft:
     if not event.type or len(event.type) > MAX_LABEL:
-        raise refuse(f"events.{index}.type", f"must have 1 to {MAX_LABEL} characters")
-    event_id = optional_id(event.id, f"events.{index}.id") if event.id else None
-    payload, where = bytes(event.payload), f"events.{index}.payload"
+        raise refuse("type", f"must have 1 to {MAX_LABEL} characters")
+    event_id = optional_id(event.id, "id") if event.id else None
+    payload, where = bytes(event.payload), "payload"
     if payload == b"null":
         payload = EMPTY_OBJECT
-    if event.type == EventType.CHECKPOINT:
+    if event.type == "checkpoint":
         draft = checkpoint_event.checkpoint_draft(payload, run, settings, where)
         return draft if event_id is None else msgspec.structs.replace(draft, event_id=event_id)
     data = one_line(payload, where, settings.max_depth, settings.max_event_bytes)
     row = ROWS.get(event.type)
     if row is None:
-        return Draft(EventType.OTHER, run, data, Facts(name=event.type), event_id=event_id)
+        return Draft(_OTHER, run, data, Facts(name=event.type), None, event_id)
     kind, facts = (row.type, row.facts) if row.read is None else row.read(data, where)
-    return Draft(kind, run, data, facts, event_id=event_id)
+    return Draft(kind, run, data, facts, None, event_id)
 
 
 def failure_text(raw: bytes | msgspec.Raw, default: str | None = FAILED) -> str | None:

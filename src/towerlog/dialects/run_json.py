@@ -5,6 +5,8 @@ Unknown is null. Money leaves as exact JSON numbers, times as RFC 3339 text.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
 from towerlog.model.lane import Lane, QueueState
@@ -91,9 +93,10 @@ class BudgetView(msgspec.Struct, frozen=True, gc=False):
     tokens: int | None
 
 
-class PersonaView(msgspec.Struct, frozen=True, gc=False):
+class PersonaJson(msgspec.Struct, frozen=True, gc=False):
     """Who a run is to be."""
 
+    schema_name: ClassVar[str] = "PersonaView"
     persona_id: str
     persona_key: str
     version: str
@@ -104,9 +107,10 @@ class PersonaView(msgspec.Struct, frozen=True, gc=False):
     budget: BudgetView | None
 
 
-class RouteView(msgspec.Struct, frozen=True, gc=False):
+class RouteJson(msgspec.Struct, frozen=True, gc=False):
     """By which provider and model a run thinks; `key_env` names the variable that holds the key."""
 
+    schema_name: ClassVar[str] = "RouteView"
     route_id: str
     provider: str
     model: str
@@ -360,10 +364,10 @@ def lease_view(lane: Lane) -> LeaseView:
     )
 
 
-def persona_view(persona: Persona) -> PersonaView:
+def persona_view(persona: Persona) -> PersonaJson:
     """A version of a persona as workers and watchers see it."""
     budget = persona.budget
-    return PersonaView(
+    return PersonaJson(
         persona_id=persona.persona_id,
         persona_key=persona.persona_key,
         version=persona.version,
@@ -375,9 +379,9 @@ def persona_view(persona: Persona) -> PersonaView:
     )
 
 
-def route_view(route: ProviderRoute) -> RouteView:
+def route_view(route: ProviderRoute) -> RouteJson:
     """A route as workers and watchers see it."""
-    return RouteView(route.route_id, route.provider, route.model, route.base_url, route.key_env)
+    return RouteJson(route.route_id, route.provider, route.model, route.base_url, route.key_env)
 
 
 def _raw(text: bytes | None) -> msgspec.Raw | None:

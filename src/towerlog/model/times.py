@@ -10,6 +10,8 @@ FUTURE_TOLERANCE_MS = 5 * 60 * 1000
 LATEST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last time that has four digits of year
 
 
+_FRACTIONS = {"Z": 0, **{f".{ms:03d}Z": ms for ms in range(1000)}}
+"""What the usual form has after its seconds, as milliseconds."""
 _FORM = re.compile(r"\d{4}-?\d\d-?\d\d[Tt ]\d\d:?\d\d(:?\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d(:?\d\d)?)?", re.ASCII)
 
 
@@ -35,11 +37,11 @@ def _second_ms(text: str) -> int:
 
 def parse_ms(text: str) -> int:
     """Milliseconds of an ISO 8601 time; one without an offset is UTC. Raises ValueError for anything else."""
-    if text[-1:] == "Z" and text[10:11] == "T" and (len(text) == 20 or (len(text) == 24 and text[19] == ".")):
+    if text[10:11] == "T" and text[-1:] == "Z":
         # The usual form: its seconds were most likely seen just before, and its digits are looked at there.
-        fraction = text[20:23] if len(text) == 24 else "0"
-        if fraction.isascii() and fraction.isdigit():
-            return _second_ms(text[:19]) + int(fraction)
+        fraction = _FRACTIONS.get(text[19:])
+        if fraction is not None:
+            return _second_ms(text[:19]) + fraction
     if not _FORM.fullmatch(text):
         raise ValueError("not an ISO 8601 date and time such as 2026-04-02T10:00:00Z")
     try:

@@ -57,7 +57,7 @@ async def test_readiness_follows_the_store(app: App, say: Any, monkeypatch: pyte
     async def broken() -> None:
         raise StorageFailed
 
-    monkeypatch.setattr(app.pages, "_ping", broken)
+    monkeypatch.setattr(app.pages.health, "_ping", broken)
     reply = await say("GET", "/readyz")
     assert (reply.status, reply.json) == (503, {"status": "storage_failed"})
     assert (await say("GET", "/healthz")).status == 200

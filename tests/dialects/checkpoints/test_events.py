@@ -38,7 +38,7 @@ def event(kind: str, data: Any = None, **fields: Any) -> RunnerEvent:
 
 def draft(kind: str, data: Any = None, **fields: Any) -> Draft:
     """The draft of an event that has one."""
-    found = draft_of(event(kind, data, **fields), DialectSettings())
+    found = draft_of(event(kind, data, **fields), DialectSettings(), {})
     assert isinstance(found, Draft)
     return found
 
@@ -133,7 +133,7 @@ def test_other_types_are_kept_under_their_own_name(kind: str) -> None:
 
 
 def test_a_heartbeat_outside_a_thread_only_touches_its_agent() -> None:
-    touch = draft_of(event("heartbeat", b'{"agent_id":"a"}', occurred_at="1970-01-01T00:00:01Z"), DialectSettings())
+    touch = draft_of(event("heartbeat", b'{"agent_id":"a"}', occurred_at="1970-01-01T00:00:01Z"), DialectSettings(), {})
     assert touch == Touch("a", 1000)
 
 
@@ -195,13 +195,13 @@ def test_a_wrong_field_is_named(kind: str, field: str, value: Any) -> None:
 )
 def test_a_wrong_envelope_is_named(fields: dict[str, Any], field: str) -> None:
     with pytest.raises(Invalid) as caught:
-        draft_of(event(**{"kind": "thread_started", **fields}), DialectSettings())
+        draft_of(event(**{"kind": "thread_started", **fields}), DialectSettings(), {})
     assert caught.value.field == field
 
 
 def test_a_large_event_is_too_large() -> None:
     with pytest.raises(TooLarge, match=r"^data: is larger than 1000 bytes"):
-        draft_of(event("note", {"text": "x" * 1000}), DialectSettings(max_event_bytes=1000))
+        draft_of(event("note", {"text": "x" * 1000}), DialectSettings(max_event_bytes=1000), {})
 
 
 KINDS = ["thread_started", "thread_completed", "thread_error", "thread_budget_exceeded", "budget_warning", "heartbeat"]
@@ -209,7 +209,7 @@ KINDS = ["thread_started", "thread_completed", "thread_error", "thread_budget_ex
 
 @given(st.sampled_from([*KINDS, "thread_rate_limited", "x"]), st.dictionaries(st.text(), JSON))
 def test_any_object_is_kept_whole_or_refused_by_a_field(kind: str, data: dict[str, Any]) -> None:
-    found = tried(lambda: draft_of(event(kind, {**data, "thread_id": "t"}), DialectSettings()))
+    found = tried(lambda: draft_of(event(kind, {**data, "thread_id": "t"}), DialectSettings(), {}))
     if isinstance(found, TowerlogError):
         assert found.field is not None
         assert found.field.removeprefix("data.") in data

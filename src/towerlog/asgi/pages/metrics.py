@@ -10,18 +10,23 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from towerlog.asgi.guard.admission import Admission
+from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.guard.limits import Limiter
 from towerlog.asgi.pages.meters import BUCKETS_MS, Meters
 from towerlog.asgi.push.streams import Streams
+from towerlog.asgi.routes import PageRoute, PageVisit
+from towerlog.dialects.base import PLAIN_TEXT, Reply
+from towerlog.errors import Forbidden
+from towerlog.model.principal import Scope
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_NO_STORE = (b"cache-control", b"no-store")
 
 
 class TransportCollector(Collector):
     """Reads the counters when it is asked, so that counting costs the requests nothing more."""
 
     def __init__(self, meters: Meters, streams: Streams, admission: Admission, limiters: Mapping[str, Limiter]) -> None:
-        """All four are the mount's own."""
+        """All four are the transport's own."""
         self._meters = meters
         self._streams = streams
         self._admission = admission
@@ -89,3 +94,31 @@ class Metrics:
     def render(self) -> bytes:
         """The text."""
         return generate_latest(self._registry)
+
+
+class MetricsPage:
+    """`/metrics`."""
+
+    def __init__(self, *, is_public: bool) -> None:
+        """`is_public`: anybody may see it. Served after `attach`."""
+        self._is_public = is_public
+        self._auth: Authenticator | None = None
+        self._metrics: Metrics | None = None
+
+    def attach(self, auth: Authenticator, metrics: Metrics) -> None:
+        """`metrics` are shown, to whom `auth` knows."""
+        self._auth, self._metrics = auth, metrics
+
+    def route(self) -> PageRoute:
+        """The page."""
+        return PageRoute("GET", "/metrics", "metrics", "What it counts.", self.show, public=True, reply_type=PLAIN_TEXT)
+
+    async def show(self, visit: PageVisit) -> Reply:
+        """For this machine, for everybody if the settings say so, else for an admin key."""
+        assert self._metrics is not None
+        assert self._auth is not None
+        if not visit.is_local and not self._is_public:
+            principal = await self._auth.authenticate(visit.headers, visit.now_ms)
+            if Scope.ADMIN not in principal.scopes:
+                raise Forbidden
+        return Reply(200, self._metrics.render(), PLAIN_TEXT, (_NO_STORE,))

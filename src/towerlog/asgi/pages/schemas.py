@@ -120,7 +120,8 @@ def _lengths(info: inspect.StrType | inspect.ListType | inspect.VarTupleType, wh
 
 
 def _name_of(cls: Any) -> str:
-    """`Listing[Agent]` is called `AgentListing`."""
+    """`Listing[Agent]` is called `AgentListing`; a type whose name in the API is not its own says so."""
     arguments = "".join(_name_of(argument) for argument in get_args(cls))
-    name: str = (get_origin(cls) or cls).__name__
+    plain = get_origin(cls) or cls
+    name: str = vars(plain).get("schema_name", plain.__name__)
     return f"{arguments}{name}"

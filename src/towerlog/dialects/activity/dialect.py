@@ -19,6 +19,7 @@ from towerlog.dialects.activity.feed import (
     WORDS,
     FeedEvent,
     SentEvent,
+    SentFields,
     default_tool,
     feed_event,
     frame,
@@ -75,6 +76,8 @@ _TYPES: dict[str, EventType] = {
     **dict.fromkeys(CALL_STATUS, EventType.MODEL_CALL),
 }
 """Everything else tells what a tool has done."""
+# By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
+_TOOL_RESULT = EventType.TOOL_RESULT
 _NUMBER = re.compile(r"[+-]?[0-9]{1,64}")
 
 
@@ -101,7 +104,7 @@ class PushReply(msgspec.Struct):
     rejected: list[RejectedItem]
 
 
-class RefusalReply(msgspec.Struct):
+class ActivityRefusal(msgspec.Struct):
     """Why not."""
 
     error: str
@@ -128,14 +131,19 @@ class _CallMetadata(_Names, gc=False):
     cost_usd: msgspec.Raw = NULL
 
 
+class _KnownEvent(SentFields, gc=False):
+    """An event whose metadata is what an inference event's may be, which is all that any event's is asked for."""
+
+    metadata: _CallMetadata | None = None
+
+
+_KNOWN = msgspec.json.Decoder(_KnownEvent)
 _NAMES = msgspec.json.Decoder(_Names)
 _CALL_METADATA = msgspec.json.Decoder(_CallMetadata)
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_NO_NAMES = _Names()
 _NO_CALL_METADATA = _CallMetadata()
-_NOTHING = frozenset({b"{}", b"null"})
 
 
 # Pushing
@@ -205,28 +213,44 @@ def _item(text: bytes | msgspec.Raw, run: RunRef, settings: DialectSettings) -> 
 
 
 def _draft(text: bytes | msgspec.Raw, run: RunRef, settings: DialectSettings) -> Draft:
-    sent = decode(SENT, text)
+    sent, known, metadata = _read(text)
     data = one_line(text, "event", settings.max_depth, settings.max_event_bytes)
     if sent.input_summary is not None and len(sent.input_summary) > LONGEST_SUMMARY:
         data = _with_summary(data, cut(sent.input_summary, LONGEST_SUMMARY))
     event_id = optional_id(sent.id, "id")
-    names, facts = _call_facts(sent) if sent.type in CALL_STATUS else _container_facts(sent, event_id)
+    names, facts = _facts_of(sent, known, metadata, event_id)
     if facts.tool_call_id is not None:
         data = splice(data, tool_call_id=facts.tool_call_id)
     return Draft(
-        type=_TYPES.get(sent.type, EventType.TOOL_RESULT),
-        run=run if names is _NO_NAMES else _run(names, run),
-        data=data,
-        facts=facts,
-        occurred_at=when(sent.timestamp, "timestamp"),
-        event_id=event_id,
+        _TYPES.get(sent.type, _TOOL_RESULT),
+        run if names is _NO_CALL_METADATA else _run(names, run),
+        data,
+        facts,
+        when(sent.timestamp, "timestamp"),
+        event_id,
     )
 
 
-def _container_facts(sent: SentEvent, event_id: str | None) -> tuple[_Names, Facts]:
+def _read(text: bytes | msgspec.Raw) -> tuple[SentFields, _CallMetadata | None, msgspec.Raw]:
+    """An event and its metadata: known where all of it fits, else as text, of which not everything has to fit."""
+    try:
+        sent = _KNOWN.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        plain = decode(SENT, text)
+        return plain, None, plain.metadata
+    return sent, sent.metadata or _NO_CALL_METADATA, NULL
+
+
+def _facts_of(
+    sent: SentFields, known: _CallMetadata | None, metadata: msgspec.Raw, event_id: str | None
+) -> tuple[_Names, Facts]:
+    if sent.type in CALL_STATUS:
+        return _call_facts(sent, decode(_CALL_METADATA, metadata, "metadata") if known is None else known)
+    return _container_facts(sent, decode(_NAMES, metadata, "metadata") if known is None else known, event_id)
+
+
+def _container_facts(sent: SentFields, names: _Names, event_id: str | None) -> tuple[_Names, Facts]:
     """A command's start and end have ids of their own, so only their metadata can pair them; the rest stands alone."""
-    metadata = bytes(sent.metadata)
-    names = _NO_NAMES if metadata in _NOTHING else decode(_NAMES, metadata, "metadata")
     if sent.tool == "inference":
         raise refuse("tool", "inference is for inference events alone")
     call_id = optional_id(names.tool_call_id, "metadata.tool_call_id")
@@ -241,9 +265,7 @@ def _container_facts(sent: SentEvent, event_id: str | None) -> tuple[_Names, Fac
     )
 
 
-def _call_facts(sent: SentEvent) -> tuple[_Names, Facts]:
-    metadata = bytes(sent.metadata)
-    found = _NO_CALL_METADATA if metadata in _NOTHING else decode(_CALL_METADATA, metadata, "metadata")
+def _call_facts(sent: SentFields, found: _CallMetadata) -> tuple[_Names, Facts]:
     if sent.tool not in {None, "inference"}:
         raise refuse("tool", "must be inference on inference events")
     cost_nanos = nanos(found.cost_usd, "metadata.cost_usd")
@@ -317,7 +339,7 @@ STREAM = FrameStyle(
 def explain(error: TowerlogError, trace_id: str) -> Reply:
     """The refusal in this dialect's form: a stable code, and in words what it means here."""
     status = 400 if isinstance(error, errors.Invalid) and not isinstance(error, errors.IdReused) else status_of(error)
-    return reply_json(RefusalReply(error.code, error.message), status, error_headers(error, status))
+    return reply_json(ActivityRefusal(error.code, error.message), status, error_headers(error, status))
 
 
 DIALECT = Dialect(

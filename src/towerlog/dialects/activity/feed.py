@@ -100,8 +100,8 @@ def _nothing() -> msgspec.Raw:
     return msgspec.Raw(b"{}")
 
 
-class SentEvent(msgspec.Struct, gc=False):
-    """An event as this dialect's senders write it; only `type` is required."""
+class SentFields(msgspec.Struct, gc=False):
+    """What an event has beside its metadata."""
 
     type: Type
     id: str | None = None
@@ -111,6 +111,11 @@ class SentEvent(msgspec.Struct, gc=False):
     output_summary: str | None = None
     duration_ms: Count | None = None
     success: bool | None = None
+
+
+class SentEvent(SentFields, gc=False):
+    """An event as this dialect's senders write it; only `type` is required."""
+
     metadata: JsonObject = msgspec.field(default_factory=_nothing)
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from towerlog.dialects import base, checkpoint_event, fields
 from towerlog.dialects.base import Call, Dialect, Endpoint, Reply, reply_json
-from towerlog.dialects.checkpoints.events import RunnerEvent, draft_of
+from towerlog.dialects.checkpoints.events import RunnerEvent, Runs, draft_of
 from towerlog.dialects.fields import NULL
 from towerlog.errors import Invalid, NotFound, TowerlogError
 from towerlog.model.checkpoint import CheckpointView
@@ -126,7 +126,8 @@ _ENVELOPE = msgspec.json.Decoder(_Envelope)
 
 
 def _decode_events(call: Call) -> Append:
-    return Append(NAME, [_item(event, call.settings) for event in _events(call.body)])
+    runs: Runs = {}
+    return Append(NAME, [_item(event, call.settings, runs) for event in _events(call.body)])
 
 
 def _events(body: bytes) -> list[RunnerEvent] | list[RunnerEvent | Refusal]:
@@ -160,11 +161,11 @@ def _event(raw: msgspec.Raw) -> RunnerEvent | Refusal:
         return fields.refusal(error)
 
 
-def _item(event: RunnerEvent | Refusal, settings: base.DialectSettings) -> Item:
+def _item(event: RunnerEvent | Refusal, settings: base.DialectSettings, runs: Runs) -> Item:
     if isinstance(event, Refusal):
         return event
     try:
-        return draft_of(event, settings)
+        return draft_of(event, settings, runs)
     except TowerlogError as error:
         return fields.refusal(error)
 

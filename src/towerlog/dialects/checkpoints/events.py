@@ -12,7 +12,7 @@ import msgspec
 
 from towerlog.dialects import base, checkpoint_event, fields
 from towerlog.dialects.fields import NULL, Count, Duration, JsonObject
-from towerlog.model.event import Draft, EventType, Touch
+from towerlog.model.event import Draft, EventType, RunRef, Touch
 from towerlog.model.facts import LATEST_STEP, CheckpointFacts, Facts
 from towerlog.model.run import Status
 
@@ -67,6 +67,8 @@ class _ErrorObject(msgspec.Struct, frozen=True, gc=False):
 _NAMED = msgspec.json.Decoder(_Named)
 _ERROR_OBJECT = msgspec.json.Decoder(_ErrorObject)
 _TEXT = msgspec.json.Decoder(str)
+# By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
+_OTHER = EventType.OTHER
 _INITIAL = CheckpointFacts(0, "in_progress", initial=True)
 
 
@@ -171,7 +173,11 @@ _KINDS: dict[str, _Kind] = {
 }
 
 
-def draft_of(event: RunnerEvent, settings: base.DialectSettings) -> Draft | Touch:
+Runs = dict[tuple[str | None, str | None, bool], RunRef]
+"""The runs that a batch has named so far, by (thread, trace, whether the event opens a new one)."""
+
+
+def draft_of(event: RunnerEvent, settings: base.DialectSettings, runs: Runs) -> Draft | Touch:
     """What an event asks to be stored. Errors name fields relative to the event, as in `data.thread_id`."""
     name = fields.label(event.type, "type")
     if name is None:
@@ -191,12 +197,8 @@ def draft_of(event: RunnerEvent, settings: base.DialectSettings) -> Draft | Touc
         return Touch(fields.text_id(agent, "data.agent_id"), occurred_at)
     parent = checkpoint_event.parent_key(sent.parent_trace_id, "data.parent_trace_id")
     return Draft(
-        EventType.OTHER if kind is None else kind.type,
-        checkpoint_event.run_of(
-            fields.text_id(sent.thread_id, "data.thread_id"),
-            fields.optional_id(sent.trace_id, "data.trace_id"),
-            reopen=kind is not None and kind.opens,
-        ),
+        _OTHER if kind is None else kind.type,
+        _run_of(sent, kind is not None and kind.opens, runs),
         data,
         Facts(name=name, parent_key=parent) if kind is None else kind.facts(sent, parent),
         occurred_at,
@@ -205,3 +207,14 @@ def draft_of(event: RunnerEvent, settings: base.DialectSettings) -> Draft | Touc
         agent,
         checkpoint_event.UNKNOWN_AGENT,
     )
+
+
+def _run_of(sent: _Named, reopen: bool, runs: Runs) -> RunRef:
+    """The run that an event names; checked once in a batch."""
+    named = (sent.thread_id, sent.trace_id, reopen)
+    run = runs.get(named)
+    if run is None:
+        thread_id = fields.text_id(sent.thread_id, "data.thread_id")
+        trace_id = fields.optional_id(sent.trace_id, "data.trace_id")
+        run = runs[named] = checkpoint_event.run_of(thread_id, trace_id, reopen=reopen)
+    return run

@@ -26,7 +26,7 @@ class Issue(msgspec.Struct):
     message: str
 
 
-class RefusalReply(msgspec.Struct, omit_defaults=True, rename="camel"):
+class LanesRefusal(msgspec.Struct, omit_defaults=True, rename="camel"):
     """Why not, in words for a person and in a code for a program."""
 
     error: str
@@ -51,7 +51,7 @@ def explain(error: TowerlogError, trace_id: str) -> Reply:
     """The refusal in this dialect's form."""
     status = 400 if _is_validation(error) else status_of(error)
     headers = error_headers(error, status)
-    body = RefusalReply(error.message, _code(error))
+    body = LanesRefusal(error.message, _code(error))
     if _is_validation(error):
         body.field_errors = error.details or {"body": error.message}
         body.issues = [_issue(path, message) for path, message in body.field_errors.items()]

@@ -8,7 +8,7 @@ import msgspec
 
 from towerlog.dialects.base import LARGEST_PAGE, USUAL_PAGE, Call, Reply, reply_json
 from towerlog.dialects.fields import query_int
-from towerlog.dialects.run_json import PersonaView, RouteView, persona_view, route_view
+from towerlog.dialects.run_json import PersonaJson, RouteJson, persona_view, route_view
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import Refusal
 from towerlog.model.lane import Lane, QueueState
@@ -81,8 +81,8 @@ class ClaimReply(msgspec.Struct):
     ok: bool
     run: LaneReply
     input: msgspec.Raw | None
-    persona: PersonaView | None
-    route: RouteView | None
+    persona: PersonaJson | None
+    route: RouteJson | None
     checkpoint: dict[str, Any] | None
 
 

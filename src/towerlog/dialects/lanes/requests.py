@@ -56,6 +56,7 @@ _ALSO: dict[str, tuple[Status, ...]] = {
 MOST_EVENTS = 100
 MOST_AGENTS = 200
 LONGEST_WAIT_SECONDS = 60
+_COUNTED_ABOVE_BYTES = 1 << 20
 
 B = TypeVar("B", bound=msgspec.Struct)
 Wait = Annotated[int, msgspec.Meta(ge=0, le=LONGEST_WAIT_SECONDS)]
@@ -97,6 +98,12 @@ class ReportBody(msgspec.Struct, gc=False):
     events: Events = msgspec.field(default_factory=_null)
     lease_epoch: Count | None = None
     wait_seconds: Wait | None = None
+
+
+class _KnownReport(ReportBody, gc=False):
+    """A report whose events all fit, which is what reports are like."""
+
+    events: list[WorkerEvent] | None = None  # type: ignore[assignment]  # the same field, read in the same pass
 
 
 class ClaimBody(msgspec.Struct, gc=False):
@@ -156,6 +163,7 @@ class WorkersQuery(msgspec.Struct):
 
 
 _REPORT = msgspec.json.Decoder(ReportBody)
+_KNOWN_REPORT = msgspec.json.Decoder(_KnownReport)
 _CLAIM = msgspec.json.Decoder(ClaimBody)
 _CLAIM_RUN = msgspec.json.Decoder(ClaimRunBody)
 _HOLDER = msgspec.json.Decoder(HolderBody)
@@ -168,7 +176,7 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 def decode_report(call: Call) -> Report:
     """A report; one wrong event refuses the whole of it."""
     run_id = path_uuid(call.path["id"], "run")
-    body = _read(_REPORT, call.body)
+    body = _report(call.body)
     return Report(
         run_id=run_id,
         worker_id=text_id(body.worker_id, "worker_id"),
@@ -247,16 +255,30 @@ def _limit(call: Call) -> int:
     return query_int(call.query, "limit", USUAL_PAGE, 1, LARGEST_PAGE)
 
 
-def _items(events: msgspec.Raw, run: RunById, settings: DialectSettings) -> list[Item]:
-    text = bytes(events)
-    if text == b"null":
-        return []
-    if len(text) > 1 << 20:
-        check_length(text, "events", MOST_EVENTS)
-    told = decode(_EVENTS, text, "events")
+def _report(body: bytes) -> ReportBody:
+    """A report with its events in one pass; a large one, and one in which something does not fit, step by step."""
+    if len(body) <= _COUNTED_ABOVE_BYTES:
+        try:
+            return _KNOWN_REPORT.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            pass
+    return _read(_REPORT, body)
+
+
+def _items(events: msgspec.Raw | list[WorkerEvent] | None, run: RunById, settings: DialectSettings) -> list[Item]:
+    told = _told(events) if isinstance(events, msgspec.Raw) else events or []
     if len(told) > MOST_EVENTS:
         raise refuse("events", f"has more than {MOST_EVENTS} items")
     return [worker_draft(event, index, run, settings) for index, event in enumerate(told)]
+
+
+def _told(events: msgspec.Raw) -> list[WorkerEvent]:
+    text = bytes(events)
+    if text == b"null":
+        return []
+    if len(text) > _COUNTED_ABOVE_BYTES:
+        check_length(text, "events", MOST_EVENTS)
+    return decode(_EVENTS, text, "events")
 
 
 def _claimed_ms(lease_seconds: int | None, settings: DialectSettings) -> int:

@@ -7,7 +7,7 @@ import msgspec
 from towerlog.dialects.base import MAX_LABEL, Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import decode, label, path_uuid, text_id
 from towerlog.dialects.native import shapes
-from towerlog.dialects.native.lists import Listing, PageQuery, limit_of, page_reply, read_cursor
+from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_cursor
 from towerlog.model.command import RegisterAgent
 from towerlog.model.outcome import AgentView, Page
 from towerlog.model.principal import Scope
@@ -17,7 +17,7 @@ READ = scopes(Scope.READ)
 INGEST = scopes(Scope.INGEST)
 
 
-class AgentsQuery(PageQuery, frozen=True):
+class AgentsQuery(CursorQuery, frozen=True):
     """`name` asks for that one alone."""
 
     name: str | None = None

@@ -6,7 +6,6 @@ say, and a type that nobody knows is refused, so that a client learns of its mis
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -16,8 +15,8 @@ from towerlog.dialects import checkpoint_event, fields
 from towerlog.dialects.base import MAX_LABEL, DialectSettings
 from towerlog.dialects.fields import MOST_LABELS, NULL, Count, Duration, JsonObject
 from towerlog.dialects.run_events import ROWS, failure_text
-from towerlog.errors import NotFound
-from towerlog.model.event import Draft, EventType, RunByForeignId, RunRef
+from towerlog.errors import NotFound, TowerlogError
+from towerlog.model.event import Draft, EventType, History, RunByForeignId, RunRef
 from towerlog.model.facts import NO_FACTS, Facts
 from towerlog.model.times import LATEST_MS
 from towerlog.model.usage import LARGEST, Usage, UsageReport
@@ -32,7 +31,7 @@ Seq = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
 Visible = Annotated[
     str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": 128, "pattern": "^[!-~]{1,128}$"})
 ]
-_VISIBLE = re.compile(r"[!-~]{1,128}")
+LONGEST_NAME = 128
 
 
 class ReportedEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -181,10 +180,10 @@ def _waiting(sent: _Waiting, _data: bytes, _where: str) -> Facts:
     return Facts(question=fields.summary(sent.question, LONGEST_QUESTION))
 
 
-def _step(sent: _Step, _data: bytes, where: str) -> Facts:
-    required_label(sent.name, f"{where}.name")
-    fields.optional_id(sent.span_id, f"{where}.span_id")
-    fields.optional_id(sent.parent_span_id, f"{where}.parent_span_id")
+def _step(sent: _Step, _data: bytes, _where: str) -> Facts:
+    required_label(sent.name, "data.name")
+    fields.optional_id(sent.span_id, "data.span_id")
+    fields.optional_id(sent.parent_span_id, "data.parent_span_id")
     return NO_FACTS if sent.duration_ms is None else Facts(duration_ms=round(sent.duration_ms))
 
 
@@ -276,7 +275,9 @@ KINDS: dict[EventType, _Kind] = {
     EventType.OTHER: _Kind(msgspec.json.Decoder(_Other), _other),
 }
 """Type → how it is read. `checkpoint` is read by the module that knows checkpoints."""
-TYPES = frozenset({*KINDS, EventType.CHECKPOINT})
+# By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
+_CHECKPOINT = EventType.CHECKPOINT
+TYPES = frozenset({*KINDS, _CHECKPOINT})
 _TYPES: dict[str, EventType] = {type_.value: type_ for type_ in TYPES}
 
 
@@ -284,23 +285,22 @@ def client_draft(
     event: ReportedEvent, index: int, run: RunRef, client_id: str | None, settings: DialectSettings
 ) -> Draft:
     """The draft of the event at `index` of its batch; a wrong field raises `Invalid` below `events.<index>`."""
-    where = f"events.{index}"
-    event_id = visible(event.event_id, f"{where}.event_id")
+    try:
+        return _draft(event, run, client_id, settings)
+    except TowerlogError as error:
+        raise fields.below(f"events.{index}", error) from None
+
+
+def _draft(event: ReportedEvent, run: RunRef, client_id: str | None, settings: DialectSettings) -> Draft:
+    event_id = visible(event.event_id, "event_id")
     if client_id is not None and event.client_seq is None:
-        raise fields.refuse(f"{where}.client_seq", "is required")
-    agent = fields.label(event.agent, f"{where}.agent", MAX_LABEL)
-    draft = _told(event, run, f"{where}.", settings)
-    facts = draft.facts
+        raise fields.refuse("client_seq", "is required")
+    agent = fields.label(event.agent, "agent", MAX_LABEL)
+    type_, data, facts, history, own_agent = _told(event, run, settings)
     if client_id is not None:
         facts = msgspec.structs.replace(facts, client_id=client_id, client_seq=event.client_seq)
-    return msgspec.structs.replace(
-        draft,
-        facts=facts,
-        occurred_at=_time(event.time, f"{where}.time"),
-        event_id=event_id,
-        agent=agent or draft.agent,
-        agent_default="default",
-    )
+    occurred_at = _time(event.time, "time")
+    return Draft(type_, run, data, facts, occurred_at, event_id, None, agent or own_agent, "default", history)
 
 
 def run_of(run_key: str, thread: str | None, field: str, thread_field: str = "thread") -> RunByForeignId:
@@ -313,7 +313,7 @@ def run_of(run_key: str, thread: str | None, field: str, thread_field: str = "th
 
 def visible(text: str, field: str) -> str:
     """1 to 128 visible ASCII characters."""
-    if not _VISIBLE.fullmatch(text):
+    if not (0 < len(text) <= LONGEST_NAME and text.isascii() and text.isprintable() and " " not in text):
         raise fields.refuse(field, "must be 1 to 128 visible ASCII characters")
     return text
 
@@ -326,18 +326,22 @@ def required_label(text: str, field: str) -> str:
     return found
 
 
-def _told(event: ReportedEvent, run: RunRef, prefix: str, settings: DialectSettings) -> Draft:
+def _told(
+    event: ReportedEvent, run: RunRef, settings: DialectSettings
+) -> tuple[EventType, bytes, Facts, History | None, str | None]:
+    """Type, data, facts, and of a checkpoint its history and the agent that it names."""
     type_ = _TYPES.get(event.type)
     if type_ is None:
-        raise fields.refuse(f"{prefix}type", "must be one of " + ", ".join(sorted(_TYPES)))
-    data, where = bytes(event.data), f"{prefix}data"
+        raise fields.refuse("type", "must be one of " + ", ".join(sorted(_TYPES)))
+    data, where = bytes(event.data), "data"
     if data == b"null":
         data = fields.EMPTY_OBJECT
-    if type_ is EventType.CHECKPOINT:
-        return _checkpoint(data, run, settings, where)
+    if type_ is _CHECKPOINT:
+        kept = _checkpoint(data, run, settings, where)
+        return type_, kept.data, kept.facts, kept.history, kept.agent
     data = fields.one_line(data, where, settings.max_depth, settings.max_event_bytes)
     kind = KINDS[type_]
-    return Draft(type_, run, data, kind.facts(fields.decode(kind.decoder, data, where), data, where))
+    return type_, data, kind.facts(fields.decode(kind.decoder, data, where), data, where), None, None
 
 
 def _checkpoint(data: bytes, run: RunRef, settings: DialectSettings, where: str) -> Draft:

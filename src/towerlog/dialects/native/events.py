@@ -123,13 +123,17 @@ def _decode_events(call: Call) -> Append:
     body, events, sent_ids = _read(_EVENTS, _CLIENT_EVENT, call.body)
     client_id = visible(body.client_id, "client_id")
     refs: dict[str, RunByForeignId] = {}
+    named: dict[tuple[str, str | None], RunByForeignId] = {}
     items: list[Item] = []
     for index, event in enumerate(events):
         if isinstance(event, Refusal):
             items.append(event)
             continue
         try:
-            ref = run_of(event.run_key, event.thread, f"events.{index}.run_key", f"events.{index}.thread")
+            ref = named.get((event.run_key, event.thread))
+            if ref is None:
+                ref = run_of(event.run_key, event.thread, f"events.{index}.run_key", f"events.{index}.thread")
+                named[event.run_key, event.thread] = ref
             items.append(client_draft(event, index, ref, client_id, call.settings))
             refs.setdefault(ref.foreign_id, ref)
         except TowerlogError as error:

@@ -7,7 +7,7 @@ import msgspec
 from towerlog.dialects.base import MAX_LABEL, Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import decode, label, path_uuid, refuse
 from towerlog.dialects.native import shapes
-from towerlog.dialects.native.lists import Listing, PageQuery, limit_of, page_reply, read_cursor
+from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_cursor
 from towerlog.model.command import CreateKey, RevokeKey
 from towerlog.model.key import Key
 from towerlog.model.outcome import KeyMinted, Page
@@ -63,7 +63,7 @@ def _encode_revoke(outcome: Key, command: object, call: Call) -> Reply:
 ENDPOINTS = (
     Endpoint(
         "GET", "/api/v1/keys", "list_keys", "Keys of the organisation, newest first.", ADMIN,
-        _decode_keys, _encode_keys, query=PageQuery, reply=Listing[shapes.ApiKey],
+        _decode_keys, _encode_keys, query=CursorQuery, reply=Listing[shapes.ApiKey],
     ),
     Endpoint(
         "POST", "/api/v1/keys", "create_key", "Make a key; its text is told this once.", ADMIN,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -21,16 +21,18 @@ READ = scopes(Scope.READ)
 LANE_STATES = ("queued", "held")
 
 
-class LanesQuery(msgspec.Struct, frozen=True):
+class LaneListQuery(msgspec.Struct, frozen=True):
     """Which lanes."""
 
+    schema_name: ClassVar[str] = "LanesQuery"
     state: Literal["queued", "held"] | None = None
     limit: int = WHOLE_LIST
 
 
-class WorkersQuery(msgspec.Struct, frozen=True):
+class WorkerListQuery(msgspec.Struct, frozen=True):
     """How many; `worker_id` asks for that one alone."""
 
+    schema_name: ClassVar[str] = "WorkersQuery"
     limit: int = WHOLE_LIST
     worker_id: str | None = None
 
@@ -82,11 +84,11 @@ def _encode_workers(outcome: Page, command: object, call: Call) -> Reply:
 ENDPOINTS = (
     Endpoint(
         "GET", "/api/v1/lanes", "list_lanes", "Runs that wait for a worker or are held by one, oldest first.", READ,
-        _decode_lanes, _encode_lanes, query=LanesQuery, reply=Lanes,
+        _decode_lanes, _encode_lanes, query=LaneListQuery, reply=Lanes,
     ),
     Endpoint(
         "GET", "/api/v1/workers", "list_workers", "Who holds what.", READ, _decode_workers, _encode_workers,
-        query=WorkersQuery, reply=Listing[shapes.Worker],
+        query=WorkerListQuery, reply=Listing[shapes.Worker],
     ),
 )  # fmt: skip
 """Everything about lanes and workers."""

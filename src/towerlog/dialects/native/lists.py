@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
@@ -30,9 +30,10 @@ class Listing(msgspec.Struct, Generic[T], frozen=True):
     next: str | None
 
 
-class PageQuery(msgspec.Struct, frozen=True):
+class CursorQuery(msgspec.Struct, frozen=True):
     """Which page."""
 
+    schema_name: ClassVar[str] = "PageQuery"
     limit: int = USUAL_LIMIT
     cursor: str | None = None
 

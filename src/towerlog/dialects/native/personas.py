@@ -11,7 +11,7 @@ import msgspec
 from towerlog.dialects.base import MAX_ID, MAX_LABEL, Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import NULL, JsonObject, decode, nanos, one_line, path_id, refuse, text_id
 from towerlog.dialects.native import shapes
-from towerlog.dialects.native.lists import Listing, PageQuery, limit_of, page_reply, read_number
+from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_number
 from towerlog.model.outcome import Page, PersonaView, RouteView
 from towerlog.model.persona import (
     LONGEST_BASE_URL,
@@ -215,27 +215,27 @@ def _decode_get_route(call: Call) -> GetRoute:
 ENDPOINTS = (
     Endpoint(
         "GET", "/api/v1/personas", "list_personas", "Versions of personas, newest first.", READ,
-        _decode_personas, _encode_personas, query=PageQuery, reply=Listing[shapes.Persona],
+        _decode_personas, _encode_personas, query=CursorQuery, reply=Listing[shapes.PersonaDetail],
     ),
     Endpoint(
         "POST", "/api/v1/personas", "create_persona", "Make a version of a persona; it never changes.", ADMIN,
-        _decode_persona, _encode_persona, request=PersonaBody, reply=shapes.Persona, reply_status=201,
+        _decode_persona, _encode_persona, request=PersonaBody, reply=shapes.PersonaDetail, reply_status=201,
     ),
     Endpoint(
         "GET", "/api/v1/personas/{persona_id}", "get_persona", "A version of a persona; of its key alone, the newest.",
-        READ, _decode_get_persona, _encode_persona, reply=shapes.Persona,
+        READ, _decode_get_persona, _encode_persona, reply=shapes.PersonaDetail,
     ),
     Endpoint(
         "GET", "/api/v1/routes", "list_routes", "Versions of routes, newest first.", READ,
-        _decode_routes, _encode_routes, query=PageQuery, reply=Listing[shapes.ProviderRoute],
+        _decode_routes, _encode_routes, query=CursorQuery, reply=Listing[shapes.RouteDetail],
     ),
     Endpoint(
         "POST", "/api/v1/routes", "create_route", "Make a route, or its next version.", ADMIN,
-        _decode_route, _encode_route, request=RouteBody, reply=shapes.ProviderRoute, reply_status=201,
+        _decode_route, _encode_route, request=RouteBody, reply=shapes.RouteDetail, reply_status=201,
     ),
     Endpoint(
         "GET", "/api/v1/routes/{route_id}", "get_route", "A route's newest version.", READ,
-        _decode_get_route, _encode_route, reply=shapes.ProviderRoute,
+        _decode_get_route, _encode_route, reply=shapes.RouteDetail,
     ),
 )  # fmt: skip
 """Everything about what runs are made with."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import FARTHEST_SEQ, label, path_id, path_uuid, query_int, refuse, when
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.lists import (
     LARGEST_EVENT_LIMIT,
+    CursorQuery,
     Listing,
-    PageQuery,
     limit_of,
     page_reply,
     read_cursor,
@@ -38,9 +38,10 @@ _TYPES = frozenset(type_.value for type_ in EventType)
 _STATUSES = frozenset(STATUS_OF)
 
 
-class RunsQuery(PageQuery, frozen=True):
+class RunListQuery(CursorQuery, frozen=True):
     """All filters hold together. `status` takes several, comma-separated; `q` is part of an id or an agent's name."""
 
+    schema_name: ClassVar[str] = "RunsQuery"
     status: str | None = None
     agent: str | None = None
     thread_id: str | None = None
@@ -52,7 +53,7 @@ class RunsQuery(PageQuery, frozen=True):
     q: str | None = None
 
 
-class EventsQuery(PageQuery, frozen=True):
+class EventsQuery(CursorQuery, frozen=True):
     """`after_seq` begins after that one; `cursor` goes on where a page ended, and wins.
 
     `type` takes several, comma-separated; `quarantined` shows what was refused to a worker without the lease.
@@ -161,7 +162,7 @@ def _encode_checkpoint(outcome: CheckpointView, command: object, call: Call) -> 
 ENDPOINTS = (
     Endpoint(
         "GET", "/api/v1/runs", "list_runs", "Runs, newest first.", READ, _decode_runs, _encode_runs,
-        query=RunsQuery, reply=Listing[RunDetail],
+        query=RunListQuery, reply=Listing[RunDetail],
     ),
     Endpoint(
         "GET", "/api/v1/runs/{run_id}", "get_run", "A run with its descendants.", READ, _decode_run, _encode_run,
@@ -173,11 +174,11 @@ ENDPOINTS = (
     ),
     Endpoint(
         "GET", "/api/v1/runs/{run_id}/quarantine", "list_quarantine", "What a worker without the lease sent.", READ,
-        _decode_quarantine, _encode_events, query=PageQuery, reply=Listing[shapes.LoggedEvent],
+        _decode_quarantine, _encode_events, query=CursorQuery, reply=Listing[shapes.LoggedEvent],
     ),
     Endpoint(
         "GET", "/api/v1/runs/{run_id}/checkpoints", "list_checkpoints", "A run's checkpoints by step.", READ,
-        _decode_checkpoints, _encode_checkpoints, query=PageQuery, reply=Listing[shapes.Checkpoint],
+        _decode_checkpoints, _encode_checkpoints, query=CursorQuery, reply=Listing[shapes.Checkpoint],
     ),
     Endpoint(
         "GET", "/api/v1/runs/{run_id}/checkpoints/{checkpoint_id}", "get_checkpoint",

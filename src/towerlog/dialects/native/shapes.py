@@ -5,12 +5,14 @@ Unknown is null; times are RFC 3339 text; money is an exact JSON number of dolla
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
 from towerlog.dialects.run_json import (
     LeaseView,
-    PersonaView,
-    RouteView,
+    PersonaJson,
+    RouteJson,
     RunDetail,
     UsageView,
     lease_view,
@@ -131,15 +133,17 @@ class Worker(msgspec.Struct, frozen=True):
     run_ids: list[str]
 
 
-class Persona(PersonaView, frozen=True, kw_only=True):
+class PersonaDetail(PersonaJson, frozen=True, kw_only=True):
     """A version of a persona."""
 
+    schema_name: ClassVar[str] = "Persona"
     created_at: str
 
 
-class ProviderRoute(RouteView, frozen=True, kw_only=True):
+class RouteDetail(RouteJson, frozen=True, kw_only=True):
     """A version of a route."""
 
+    schema_name: ClassVar[str] = "ProviderRoute"
     version: int
     created_at: str
 
@@ -290,15 +294,15 @@ def worker_of(view: WorkerView) -> Worker:
     return Worker(view.worker_id, format_optional_ms(view.last_heartbeat), list(view.run_ids))
 
 
-def persona_of(persona: model.Persona) -> Persona:
+def persona_of(persona: model.Persona) -> PersonaDetail:
     """A version of a persona."""
-    return Persona(**msgspec.structs.asdict(persona_view(persona)), created_at=format_ms(persona.created_at))
+    return PersonaDetail(**msgspec.structs.asdict(persona_view(persona)), created_at=format_ms(persona.created_at))
 
 
-def route_of(route: model.ProviderRoute) -> ProviderRoute:
+def route_of(route: model.ProviderRoute) -> RouteDetail:
     """A version of a route."""
     known = msgspec.structs.asdict(route_view(route))
-    return ProviderRoute(**known, version=route.version, created_at=format_ms(route.created_at))
+    return RouteDetail(**known, version=route.version, created_at=format_ms(route.created_at))
 
 
 def key_of(key: Key) -> ApiKey:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import path_id
 from towerlog.dialects.native import shapes
-from towerlog.dialects.native.lists import Listing, PageQuery, limit_of, page_reply, read_cursor
+from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_cursor
 from towerlog.model.outcome import Page, ThreadView
 from towerlog.model.principal import Scope
 from towerlog.model.question import GetThread, ListThreads
@@ -32,7 +32,7 @@ def _encode_thread(outcome: ThreadView, command: object, call: Call) -> Reply:
 ENDPOINTS = (
     Endpoint(
         "GET", "/api/v1/threads", "list_threads", "Threads, newest first.", READ, _decode_threads, _encode_threads,
-        query=PageQuery, reply=Listing[shapes.Thread],
+        query=CursorQuery, reply=Listing[shapes.Thread],
     ),
     Endpoint(
         "GET", "/api/v1/threads/{thread_id}", "get_thread", "A thread.", READ, _decode_thread, _encode_thread,

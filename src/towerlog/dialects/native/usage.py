@@ -7,7 +7,7 @@ from typing import Literal
 from towerlog.dialects.base import Call, Endpoint, Reply, scopes
 from towerlog.dialects.fields import label, refuse, when
 from towerlog.dialects.native import shapes
-from towerlog.dialects.native.lists import Listing, PageQuery, limit_of, page_reply, read_cursor
+from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_cursor
 from towerlog.model.outcome import Page
 from towerlog.model.principal import Scope
 from towerlog.model.question import GetUsage
@@ -15,7 +15,7 @@ from towerlog.model.question import GetUsage
 READ = scopes(Scope.READ)
 
 
-class UsageQuery(PageQuery, frozen=True):
+class UsageQuery(CursorQuery, frozen=True):
     """What to group by, and which cells."""
 
     by: Literal["hour", "agent", "model"] = "hour"

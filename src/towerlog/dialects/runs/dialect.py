@@ -184,7 +184,7 @@ _CODES: dict[type[TowerlogError], str] = {
 """What the dialect calls an error; one that it has no word for keeps its own code."""
 
 
-class RefusalReply(msgspec.Struct, omit_defaults=True):
+class RunsRefusal(msgspec.Struct, omit_defaults=True):
     """Why not. `details` maps a field to what is wrong with it."""
 
     code: str
@@ -199,7 +199,7 @@ def explain(error: TowerlogError, trace_id: str) -> Reply:
     if isinstance(error, errors.Malformed) and not details:
         details = {"body": error.message}
     status = 422 if isinstance(error, errors.Malformed) else status_of(error)
-    body = RefusalReply(_code(error), error.message, trace_id, details)
+    body = RunsRefusal(_code(error), error.message, trace_id, details)
     return reply_json(body, status, error_headers(error, status))
 
 

@@ -1,0 +1,65 @@
+"""Is it alive, is it ready for work: the pages that a supervisor or a load balancer asks."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from towerlog.asgi.routes import PageRoute, PageVisit
+from towerlog.dialects.base import Reply, reply_json
+from towerlog.errors import StorageFailed
+
+_NOT_READY_RETRY = (b"retry-after", b"1")
+
+
+class Phase(enum.StrEnum):
+    """Where the server is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+class Health(msgspec.Struct, frozen=True):
+    """One word."""
+
+    status: str
+
+
+class HealthPages:
+    """`/healthz` and `/readyz`."""
+
+    def __init__(self) -> None:
+        """Starting; until `attach` nobody can tell whether the store answers."""
+        self.phase = Phase.STARTING
+        self._ping: Callable[[], Awaitable[None]] | None = None
+
+    def attach(self, ping: Callable[[], Awaitable[None]]) -> None:
+        """`ping` raises StorageFailed unless the store answers."""
+        self._ping = ping
+
+    def routes(self) -> tuple[PageRoute, ...]:
+        """Both pages."""
+        return (
+            PageRoute("GET", "/healthz", "health", "Is it alive?", self.health, public=True, reply=Health),
+            PageRoute("GET", "/readyz", "ready", "Is it ready for work?", self.ready, public=True, reply=Health),
+        )
+
+    async def health(self, visit: PageVisit) -> Reply:
+        """The process answers; nothing more is said to strangers."""
+        return reply_json(Health("ok"))
+
+    async def ready(self, visit: PageVisit) -> Reply:
+        """200 when there is nothing in the way of work, else 503 and the reason."""
+        status = self.phase.value
+        if self.phase is Phase.READY and self._ping is not None:
+            try:
+                await self._ping()
+            except StorageFailed:
+                status = "storage_failed"
+        if status == Phase.READY.value:
+            return reply_json(Health(status))
+        return reply_json(Health(status), 503, (_NOT_READY_RETRY,))

@@ -1,0 +1,121 @@
+"""What can be asked of the server, in words: the OpenAPI document, the same in plain text, and the pages for people.
+
+HTML is static and its script a file of its own: nothing from elsewhere, nothing inline, nothing of what was sent in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+from towerlog.asgi.pages.openapi import build_document
+from towerlog.asgi.replies import Headers
+from towerlog.asgi.routes import PageRoute, PageVisit, RouteTable
+from towerlog.dialects.base import JSON, PLAIN_TEXT, Endpoint, Reply
+
+HTML = "text/html; charset=utf-8"
+SECURITY_HEADERS: Headers = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        b"base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+
+class StaticPages:
+    """`/openapi.json`, `/llms.txt`, `/docs` and `/`."""
+
+    def __init__(self) -> None:
+        """Until `attach`, two of them have nothing to say."""
+        self._table: RouteTable | None = None
+        self._document = b""
+
+    def attach(self, table: RouteTable) -> None:
+        """`table` is what the pages describe."""
+        self._table = table
+
+    def routes(self) -> tuple[PageRoute, ...]:
+        """All of them."""
+        guide, docs, index = "The same in plain text.", "The same for people.", "What this is."
+        return (
+            PageRoute("GET", "/openapi.json", "openapi", "This document.", self.openapi, public=True),
+            PageRoute("GET", "/llms.txt", "guide", guide, self.guide, public=True, reply_type=PLAIN_TEXT),
+            PageRoute("GET", "/docs", "docs", docs, _static("docs.html", HTML), public=True, reply_type=HTML),
+            PageRoute("GET", "/", "index", index, _static("index.html", HTML), public=True, reply_type=HTML),
+            _asset("docs.css", "text/css; charset=utf-8"),
+            _asset("docs.js", "text/javascript; charset=utf-8"),
+        )
+
+    async def openapi(self, visit: PageVisit) -> Reply:
+        """The document, made when it is first asked for: a start need not wait for it."""
+        if not self._document and self._table is not None:
+            self._document = msgspec.json.encode(build_document(self._table))
+        return Reply(200, self._document, JSON, SECURITY_HEADERS)
+
+    async def guide(self, visit: PageVisit) -> Reply:
+        """All endpoints as plain text."""
+        assert self._table is not None
+        return Reply(200, guide_text(self._table).encode(), PLAIN_TEXT, SECURITY_HEADERS)
+
+
+def guide_text(table: RouteTable) -> str:
+    """All endpoints in a form that a language model reads without a parser."""
+    lines = [
+        "# Towerlog",
+        "",
+        "> The control tower and flight recorder for AI agents: five dialects over one durable, ordered log.",
+        "",
+        "Send a key as `Authorization: Bearer KEY`. Times are RFC 3339 in UTC, money is dollars, unknown is null.",
+        "A success is sent after the event is on disk. Any POST takes an Idempotency-Key; replies have an X-Trace-Id.",
+        "In a list of fields `?` marks one that may be left out; all fields with their types are in /openapi.json.",
+        "Errors are HTTP statuses with a body in the form of the dialect; 429 and 503 say Retry-After.",
+        "In Python, `import towerlog` has it all: record_run to report, App for workers, Client to ask.",
+    ]
+    for dialect in table.dialects:
+        lines += ["", f"## {dialect.title}", ""]
+        for endpoint in dialect.endpoints:
+            lines.append(_line_of(endpoint))
+    return "\n".join([*lines, ""])
+
+
+def _line_of(endpoint: Endpoint) -> str:
+    """An endpoint: what it is for, who may, and what it takes."""
+    scopes = ", ".join(sorted(scope.value for scope in endpoint.scopes))
+    line = f"- `{endpoint.method} {endpoint.path}`: {endpoint.summary.rstrip('.')} (scope: {scopes})."
+    for what, type_ in (("Query", endpoint.query), ("Body", endpoint.request)):
+        if names := _names_of(type_):
+            line += f" {what}: {', '.join(names)}."
+    return line
+
+
+def _names_of(type_: Any) -> list[str]:
+    """The fields of a struct; of anything else none."""
+    if not (isinstance(type_, type) and issubclass(type_, msgspec.Struct)):
+        return []
+    return [field.encode_name + ("" if field.required else "?") for field in msgspec.structs.fields(type_)]
+
+
+def _asset(name: str, content_type: str) -> PageRoute:
+    answer = _static(name, content_type)
+    return PageRoute(
+        "GET", f"/docs/{name}", name.replace(".", "_"), "Part of /docs.", answer, public=True, reply_type=content_type
+    )
+
+
+def _static(name: str, content_type: str) -> Callable[[PageVisit], Awaitable[Reply]]:
+    """A file of this package, read once."""
+    headers = (*SECURITY_HEADERS, (b"cache-control", b"no-cache"))
+    reply = Reply(200, files("towerlog.asgi.pages").joinpath("assets", name).read_bytes(), content_type, headers)
+
+    async def answer(visit: PageVisit) -> Reply:
+        return reply
+
+    return answer
