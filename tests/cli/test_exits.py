@@ -7,7 +7,7 @@ import pytest
 from towerlog.cli import exits
 from towerlog.config import BadSetting
 from towerlog.errors import Conflict, NotFound, StorageFailed
-from towerlog.sdk.errors import ApiError, Unreachable
+from towerlog.sdk.wire.errors import ApiError, Unreachable
 from towerlog.server import StoreLocked
 from towerlog.store.migrate import SchemaMismatch
 

@@ -15,7 +15,7 @@ from tests.sdk.talker import reply, talking
 from tests.support.server import NO_LIMITS, Server
 from towerlog.cli import exits
 from towerlog.cli.runs import _delivery, _status
-from towerlog.sdk.shapes import Delivery, Run
+from towerlog.sdk.api.shapes import Delivery, Run
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 EVIL = "wri\x1b[2Jter"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from towerlog.cli.tail import INTERRUPTED, LONGEST, line_of, show_tail
-from towerlog.sdk.shapes import Gap, RunEvent
+from towerlog.sdk.api.shapes import Gap, RunEvent
 
 
 def event(type_: str, **data: Any) -> RunEvent:

@@ -27,7 +27,7 @@ from towerlog.engine.commands.keys import mint_key
 from towerlog.errors import NotFound
 from towerlog.model.key import is_intact
 from towerlog.model.principal import Scope
-from towerlog.sdk.client import Client
+from towerlog.sdk.api.client import Client
 from towerlog.server import existing_database, open_identities
 
 OWNER_ONLY = 0o600

@@ -11,7 +11,7 @@ import click
 from towerlog.cli.foreign import visible
 from towerlog.config import BadSetting
 from towerlog.errors import StorageFailed, TowerlogError
-from towerlog.sdk.errors import ApiError, SdkError
+from towerlog.sdk.wire.errors import ApiError, SdkError
 from towerlog.server import StoreLocked
 from towerlog.store.migrate import SchemaMismatch
 

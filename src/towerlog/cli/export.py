@@ -16,9 +16,9 @@ from towerlog.cli.connect import with_client
 from towerlog.cli.figures import since_option, until_option
 from towerlog.cli.foreign import json_line, visible
 from towerlog.cli.output import note, progress, say
-from towerlog.sdk.client import Client
-from towerlog.sdk.endpoints import PAGE
-from towerlog.sdk.shapes import Event, Run
+from towerlog.sdk.api.client import Client
+from towerlog.sdk.api.endpoints import PAGE
+from towerlog.sdk.api.shapes import Event, Run
 
 COLUMNS = ("run_id", "thread_id", "agent", "seq", "type", "name", "occurred_at", "recorded_at", "event_id", "data")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -14,9 +14,9 @@ from towerlog.cli.foreign import json_line, visible
 from towerlog.cli.output import answer, note, say, show_table
 from towerlog.cli.tail import INTERRUPTED, words_of_gap
 from towerlog.errors import NotFound
-from towerlog.sdk.client import Client
-from towerlog.sdk.fleet_shapes import Agent, AgentEvent, Approval
-from towerlog.sdk.shapes import Gap
+from towerlog.sdk.api.client import Client
+from towerlog.sdk.api.fleet_shapes import Agent, AgentEvent, Approval
+from towerlog.sdk.api.shapes import Gap
 
 LONGEST_CALLS = 200
 _limit = click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="How many at most.")

@@ -13,8 +13,8 @@ from towerlog.cli.figures import duration, money, number, since_option, until_op
 from towerlog.cli.foreign import json_line
 from towerlog.cli.output import answer, say, show_fields, show_table
 from towerlog.cli.tail import show_tail
-from towerlog.sdk.client import Client
-from towerlog.sdk.shapes import Delivery, Liveness, Run
+from towerlog.sdk.api.client import Client
+from towerlog.sdk.api.shapes import Delivery, Liveness, Run
 
 COLUMNS = ("RUN ID", "STATUS", "AGENT", "THREAD", "CREATED", "TOOK", "IN", "OUT", "COST")
 CANCEL_STAGES = ("requested", "delivered", "acknowledged", "stopped", "forced")

@@ -10,7 +10,7 @@ import click
 from towerlog.cli.figures import duration, money, number
 from towerlog.cli.foreign import json_line, visible, visible_text
 from towerlog.cli.output import note
-from towerlog.sdk.shapes import Gap, RunEvent
+from towerlog.sdk.api.shapes import Gap, RunEvent
 
 INTERRUPTED = 130
 LONGEST = 200

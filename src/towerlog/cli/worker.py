@@ -18,12 +18,12 @@ from towerlog.cli.exits import FOUND_WRONG, exit_codes
 from towerlog.cli.options import with_settings
 from towerlog.cli.output import note
 from towerlog.config import BadSetting, Settings
-from towerlog.sdk import execute as execution
-from towerlog.sdk.app import App
-from towerlog.sdk.async_http import AsyncHttp
-from towerlog.sdk.default import default_recorder
-from towerlog.sdk.errors import ApiError
-from towerlog.sdk.worker import Worker
+from towerlog.sdk.record.default import default_recorder
+from towerlog.sdk.wire.async_http import AsyncHttp
+from towerlog.sdk.wire.errors import ApiError
+from towerlog.sdk.work import execute as execution
+from towerlog.sdk.work.app import App
+from towerlog.sdk.work.worker import Worker
 
 
 @click.command(epilog=f"\b\nExit codes:\n{exit_codes()}")

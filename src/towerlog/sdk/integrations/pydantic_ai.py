@@ -23,8 +23,8 @@ from pydantic_ai.toolsets import AbstractToolset, CombinedToolset
 from pydantic_ai.usage import UsageLimits
 from pydantic_core import to_jsonable_python
 
-from towerlog.sdk.encoding import describe
-from towerlog.sdk.run import AsyncRun, BaseRun
+from towerlog.sdk.record.encoding import describe
+from towerlog.sdk.record.run import AsyncRun, BaseRun
 
 TROUBLE = frozenset({"failed", "retried", "interrupted", "denied"})
 """How a tool call can end other than well."""

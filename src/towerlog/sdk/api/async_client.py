@@ -1,0 +1,302 @@
+"""`AsyncClient`: every endpoint of a server for asyncio. The twin of `Client`, which says what they have in common."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from towerlog.sdk.api import endpoints, shapes
+from towerlog.sdk.api import fleet_shapes as fleet
+from towerlog.sdk.api.client import headers_of
+from towerlog.sdk.api.follow import PATIENCE_S, AgentCursor, RunCursor, follow_async
+from towerlog.sdk.api.requests import Call, Listing
+from towerlog.sdk.wire.address import TIMEOUT_S, server_of
+from towerlog.sdk.wire.async_http import AsyncHttp
+from towerlog.sdk.wire.errors import SdkError
+from towerlog.sdk.wire.retries import Retries
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A server, spoken to with one key, from one event loop; use it in an `async with`, or `close` it."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        retries: Retries | None = None,
+    ) -> None:
+        """`url` and `api_key` default to TOWERLOG_URL and TOWERLOG_API_KEY. Raises ValueError for what is neither."""
+        url, api_key = server_of(url, api_key)
+        self.http = AsyncHttp(url, api_key, timeout_s)
+        self._timeout_s = timeout_s
+        self._retries = retries or Retries()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connections that are kept."""
+        await self.http.close()
+
+    async def _send(self, made: Call[T], idempotency_key: str | None = None) -> T:
+        headers = headers_of(made, idempotency_key)
+        timeout_s = self._timeout_s + made.wait_s
+        tried = 0
+        while True:
+            try:
+                response = await self.http.request(made.method, made.path, made.body, headers, timeout_s)
+                return made.read(response)
+            except SdkError as error:
+                tried += 1
+                pause_s = self._retries.pause_s(tried, error)
+                if pause_s is None:
+                    raise
+                await asyncio.sleep(pause_s)
+
+    async def _all(self, listing: Listing[T]) -> AsyncIterator[T]:
+        made: Call[Any] | None = listing.first()
+        while made is not None:
+            page = await self._send(made)
+            for row in page.rows:
+                yield row
+            made = listing.at(page.next_query) if page.next_query else None
+
+    # Runs
+
+    def list_runs(self, page_size: int = endpoints.PAGE, **filters: Any) -> AsyncIterator[shapes.Run]:
+        """Runs, newest first. Filters: status (a word or several), agent, thread_id, model, persona_id,
+        parent_run_id, since, until, q.
+        """
+        return self._all(endpoints.list_runs(page_size, **filters))
+
+    def list_run_rows(self, page_size: int = endpoints.PAGE, **filters: Any) -> AsyncIterator[shapes.RunRow]:
+        """Rows of `GET /v1/runs`, newest first; the same filters, but one status."""
+        return self._all(endpoints.list_run_rows(page_size, **filters))
+
+    async def list_thread_runs(self, thread_id: str, limit: int = endpoints.PAGE) -> tuple[shapes.ThreadRun, ...]:
+        """The newest runs of a thread."""
+        return await self._send(endpoints.list_thread_runs(thread_id, limit))
+
+    async def get_run(self, run_id: str, *, with_children: bool = True) -> shapes.Run:
+        """A run, with its descendants unless they are not wanted."""
+        return await self._send(endpoints.get_run(run_id, with_children))
+
+    async def create_run(
+        self,
+        thread_id: str,
+        *,
+        input: str | Mapping[str, Any] | None = None,  # noqa: A002 - the wire's word
+        agent: str | None = None,
+        persona_id: str | None = None,
+        route_id: str | None = None,
+        parent_run_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> shapes.CreatedRun:
+        """Queues a run in a thread, which is made when new. With a key of your own a repetition gives the same run."""
+        made = endpoints.create_run(
+            thread_id,
+            input=input,
+            agent=agent,
+            persona_id=persona_id,
+            route_id=route_id,
+            parent_run_id=parent_run_id,
+            metadata=metadata,
+            labels=labels,
+        )
+        return await self._send(made, idempotency_key)
+
+    async def cancel_run(self, run_id: str, reason: str | None = None) -> None:
+        """Asks for a run's end, and for its children's. `get_run(…).cancel` tells how far it has come."""
+        await self._send(endpoints.cancel_run(run_id, reason))
+
+    async def give_input(self, run_id: str, content: str, *, idempotency_key: str | None = None) -> None:
+        """Answers a run that waits, or talks to one that runs."""
+        await self._send(endpoints.give_input(run_id, content), idempotency_key)
+
+    async def pause_run(self, run_id: str, reason: str | None = None) -> shapes.Run:
+        """Asks a run to wait; it is paused when its agent says so."""
+        return await self._send(endpoints.pause_run(run_id, reason))
+
+    async def resume_run(self, run_id: str, reason: str | None = None) -> shapes.Run:
+        """Asks a run to go on."""
+        return await self._send(endpoints.resume_run(run_id, reason))
+
+    async def kill_run(self, run_id: str, reason: str | None = None) -> shapes.Run:
+        """Ends a run at once, whatever its agent says."""
+        return await self._send(endpoints.kill_run(run_id, reason))
+
+    async def retry_run(self, run_id: str, *, idempotency_key: str | None = None) -> shapes.Run:
+        """Queues the same again: a new run, linked to this one, which must have ended."""
+        return await self._send(endpoints.retry_run(run_id), idempotency_key)
+
+    async def fork_run(
+        self, run_id: str, step_index: int, agent: str | None = None, *, idempotency_key: str | None = None
+    ) -> shapes.Run:
+        """Queues a new run that starts from a checkpoint's state."""
+        return await self._send(endpoints.fork_run(run_id, step_index, agent), idempotency_key)
+
+    def list_events(
+        self, run_id: str, after_seq: int = 0, *, types: Sequence[str] | None = None
+    ) -> AsyncIterator[shapes.Event]:
+        """A run's log as it is now, in order."""
+        return self._all(endpoints.list_events(run_id, after_seq, types))
+
+    def list_quarantine(self, run_id: str) -> AsyncIterator[shapes.Event]:
+        """What workers without the lease have sent."""
+        return self._all(endpoints.list_quarantine(run_id))
+
+    def follow(
+        self, run_id: str, after_seq: int = 0, *, patience_s: float = PATIENCE_S
+    ) -> AsyncIterator[shapes.RunEvent | shapes.Gap]:
+        """A run's log as it grows, to the run's end; each seq once, over restarts of the server and cut connections.
+
+        A `Gap` says that something cannot be told. Raises Unreachable when the server is away for `patience_s`.
+        """
+        return follow_async(self.http, RunCursor(run_id, after_seq), patience_s)
+
+    def list_checkpoints(self, run_id: str) -> AsyncIterator[shapes.Checkpoint]:
+        """A run's checkpoints by step, without their histories."""
+        return self._all(endpoints.list_checkpoints(run_id))
+
+    async def get_checkpoint(self, run_id: str, checkpoint_id: str | int) -> shapes.Checkpoint:
+        """A checkpoint with its history; its id is the step, or `step:agent`."""
+        return await self._send(endpoints.get_checkpoint(run_id, str(checkpoint_id)))
+
+    # What is sent in
+
+    async def send_events(
+        self,
+        client_id: str,
+        events: Sequence[Mapping[str, Any]],
+        runs: Sequence[str] | None = None,
+        wait_seconds: int | None = None,
+    ) -> shapes.Ingested:
+        """Sends a batch of numbered events, and learns what is wanted of their runs. `record_run` does this for you."""
+        return await self._send(endpoints.send_events(client_id, events, runs, wait_seconds))
+
+    async def report_run(self, run_id: str, worker_id: str, lease_epoch: int, **members: Any) -> shapes.Reported:
+        """Sends a batch of events under a lease, and renews it. `towerlog worker` does this for you."""
+        return await self._send(endpoints.report_run(run_id, worker_id, lease_epoch, **members))
+
+    # Threads
+
+    async def create_thread(
+        self, thread_id: str | None = None, title: str | None = None, policy: str | None = None
+    ) -> shapes.Thread:
+        """Makes a thread; one that is there is given as it is. `policy`: enqueue, reject or cancel_previous."""
+        return await self._send(endpoints.create_thread(thread_id=thread_id, title=title, policy=policy))
+
+    def list_threads(self) -> AsyncIterator[shapes.Thread]:
+        """Threads, newest first."""
+        return self._all(endpoints.list_threads())
+
+    async def get_thread(self, thread_id: str) -> shapes.Thread:
+        """A thread."""
+        return await self._send(endpoints.get_thread(thread_id))
+
+    # Who works
+
+    def list_agents(self, name: str | None = None) -> AsyncIterator[fleet.Agent]:
+        """Agents by name; with `name`, that one alone."""
+        return self._all(endpoints.list_agents(name))
+
+    async def get_agent(self, agent_id: str) -> fleet.Agent:
+        """An agent."""
+        return await self._send(endpoints.get_agent(agent_id))
+
+    async def register_agent(self, name: str) -> fleet.Agent:
+        """Makes an agent; one that is there is given as it is."""
+        return await self._send(endpoints.register_agent(name))
+
+    async def agent_events(self, agent_id: str, tail: int | None = None) -> tuple[fleet.AgentEvent, ...]:
+        """The newest that an agent did, oldest first, without content."""
+        return await self._send(endpoints.agent_events(agent_id, tail))
+
+    def follow_agent(
+        self, agent_id: str, tail: int = 0, after: str | None = None, *, patience_s: float = PATIENCE_S
+    ) -> AsyncIterator[fleet.AgentEvent | shapes.Gap]:
+        """What an agent does as it does it, after its newest `tail`; without end."""
+        return follow_async(self.http, AgentCursor(agent_id, tail, after), patience_s)
+
+    async def get_queue(self, state: str | None = None, limit: int | None = None) -> fleet.Queue:
+        """Runs that wait for a worker (`state="queued"`) or are held by one (`"held"`), oldest first."""
+        return await self._send(endpoints.get_queue(state, limit))
+
+    async def list_workers(self, limit: int | None = None, worker_id: str | None = None) -> tuple[fleet.Worker, ...]:
+        """Who holds what; `worker_id` asks for that one alone."""
+        return await self._send(endpoints.list_workers(limit, worker_id))
+
+    def list_usage(self, by: str = "hour", **filters: Any) -> AsyncIterator[fleet.UsageTotal]:
+        """Tokens, money and counts by hour, agent or model. Filters: since, until, agent, model."""
+        return self._all(endpoints.list_usage(by, **filters))
+
+    # Registries and keys
+
+    def list_personas(self) -> AsyncIterator[fleet.Persona]:
+        """Every version of every persona."""
+        return self._all(endpoints.list_personas())
+
+    async def get_persona(self, persona_id: str) -> fleet.Persona:
+        """A version, `key@version`, or the newest of a `key`."""
+        return await self._send(endpoints.get_persona(persona_id))
+
+    async def create_persona(self, persona_key: str, version: str, agent: str, **members: Any) -> fleet.Persona:
+        """Makes a version: instructions, model_settings, tools, budget. One that exists cannot be changed."""
+        given = {"persona_key": persona_key, "version": version, "agent": agent, **members}
+        return await self._send(endpoints.create_persona(given))
+
+    def list_routes(self) -> AsyncIterator[fleet.Route]:
+        """Provider routes."""
+        return self._all(endpoints.list_routes())
+
+    async def get_route(self, route_id: str) -> fleet.Route:
+        """A route's newest version."""
+        return await self._send(endpoints.get_route(route_id))
+
+    async def create_route(self, route_id: str, provider: str, model: str, **members: Any) -> fleet.Route:
+        """Makes a route, or its next version: base_url, and key_env, the *name* of the key's variable."""
+        given = {"route_id": route_id, "provider": provider, "model": model, **members}
+        return await self._send(endpoints.create_route(given))
+
+    def list_keys(self) -> AsyncIterator[fleet.ApiKey]:
+        """Keys, newest first."""
+        return self._all(endpoints.list_keys())
+
+    async def create_key(self, name: str, scopes: Sequence[str]) -> fleet.ApiKey:
+        """Makes a key. Its `key` is None when the first answer was lost: revoke it then, and make another."""
+        return await self._send(endpoints.create_key(name, scopes))
+
+    async def revoke_key(self, key_id: str) -> fleet.ApiKey:
+        """Makes a key good no more."""
+        return await self._send(endpoints.revoke_key(key_id))
+
+    async def whoami(self) -> fleet.WhoAmI:
+        """Whom this key speaks for, and what it may do."""
+        return await self._send(endpoints.whoami())
+
+    # Approvals
+
+    async def list_approvals(self) -> tuple[fleet.Approval, ...]:
+        """Checkpoints whose tool calls wait for a person, oldest first."""
+        return await self._send(endpoints.list_approvals())
+
+    async def approve(
+        self, trace_id: str, step_index: int, agent_id: str | None = None, reason: str | None = None
+    ) -> fleet.Decision:
+        """Lets the tool calls of a checkpoint go ahead."""
+        return await self._send(endpoints.approve(trace_id, step_index, agent_id=agent_id, reason=reason))
+
+    async def reject(
+        self, trace_id: str, step_index: int, agent_id: str | None = None, reason: str | None = None
+    ) -> fleet.Decision:
+        """Forbids the tool calls of a checkpoint."""
+        return await self._send(endpoints.reject(trace_id, step_index, agent_id=agent_id, reason=reason))

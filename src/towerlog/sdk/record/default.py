@@ -1,0 +1,75 @@
+"""The recorder of a program that has only one: made with its first run, from TOWERLOG_URL and TOWERLOG_API_KEY."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from towerlog.sdk.record.recorder import Recorder, Status
+from towerlog.sdk.record.recording import Recording
+from towerlog.sdk.wire.address import LOCAL_URL
+
+_log = logging.getLogger("towerlog.sdk")
+
+
+class Default:
+    """Makes the recorder when it is wanted first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._recorder: Recorder | None = None
+
+    @property
+    def recorder(self) -> Recorder:
+        """The one recorder. Never raises: a URL that is none is logged, and the usual one of this machine taken."""
+        with self._lock:
+            if self._recorder is None:
+                self._recorder = _from_environment()
+            return self._recorder
+
+    @property
+    def made(self) -> Recorder | None:
+        """The recorder, if there is one already."""
+        return self._recorder
+
+
+def _from_environment() -> Recorder:
+    try:
+        return Recorder(adopt_keyless=True)
+    except ValueError as error:
+        # Without a key, so that nothing goes to a server that was not meant.
+        _log.error("TOWERLOG_URL or TOWERLOG_API_KEY cannot be used (%s): events are kept, not delivered", error)
+        return Recorder(LOCAL_URL, "")
+
+
+DEFAULT = Default()
+
+
+def default_recorder() -> Recorder:
+    """The recorder that `towerlog.record_run` reports to."""
+    return DEFAULT.recorder
+
+
+def record_run(
+    agent: str | None = None,
+    thread: str | None = None,
+    input: Any = None,  # noqa: A002 the name that users know it by
+    *,
+    run_key: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Recording:
+    """A run, for `with` and `async with`, reported to the server of the environment. See `Recorder.record_run`."""
+    return DEFAULT.recorder.record_run(agent, thread, input, run_key=run_key, metadata=metadata, labels=labels)
+
+
+def flush(timeout: float = 10.0) -> bool:
+    """Waits until all that was told before is with the server; True only then."""
+    return DEFAULT.made is None or DEFAULT.recorder.flush(timeout)
+
+
+def status() -> Status:
+    """What became of the events."""
+    return DEFAULT.recorder.status()

@@ -1,0 +1,372 @@
+"""The threads behind a recorder: one sends, one writes down what waits too long, one listens while somebody asks.
+
+The one that sends has at most one request under way, so that the server gets the events in their order. Nothing here
+raises into the program: what goes wrong is logged once and stands in the status.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from towerlog.sdk.record.backlog.buffer import Backlog, Batch
+from towerlog.sdk.record.backlog.losses import Losses, Range, place_of
+from towerlog.sdk.wire.address import TIMEOUT_S
+from towerlog.sdk.wire.backoff import Backoff
+from towerlog.sdk.wire.errors import Unreachable
+from towerlog.sdk.wire.event_batch import Answer, Door, Means, exchange
+
+BATCH_EVENTS = 100
+BATCH_BYTES = 256 * 1024
+LINGER_S = 0.2
+"""How long an event may wait in memory for others to go with."""
+SPILL_AFTER_NS = 320_000_000
+SPILL_TICK_S = 0.1
+"""Together under half a second, with room for a slow disk: what a `kill -9` may cost."""
+SYNC_EVERY_S = 1.0
+ADOPT_EVERY_S = 30.0
+POLL_EVERY_S = 5.0
+"""How long nothing may be heard of a run that is going on, before its commands are asked for."""
+LISTEN_WAIT_S = 5
+LONGEST_PAUSE_S = 30.0
+"""Between two tries; also what a refused key waits each time."""
+RUNS_MAX = 100
+
+_log = logging.getLogger("towerlog.sdk")
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What delivery needs of its recorder."""
+
+    open_door: Callable[[], Door]
+    going_on: Callable[[], list[str]]
+    beat: Callable[[], None]
+    commanded: Callable[[dict[str, Any]], None]
+    notice: Callable[[Range], bytes]
+    adopts: Sequence[Path]
+    longest_pause_s: float = LONGEST_PAUSE_S
+
+
+class Delivery:
+    """Takes events from the backlog to the server until it is stopped."""
+
+    def __init__(self, backlog: Backlog, losses: Losses, hooks: Hooks) -> None:
+        self.sent = self.acknowledged = self.duplicates = self.refused = 0
+        self.last_error: str | None = None
+        self._backlog = backlog
+        self._losses = losses
+        self._hooks = hooks
+        self._door: Door | None = None
+        self._news = threading.Event()
+        self._full = threading.Event()
+        self._keep = threading.Event()
+        self._crowded = threading.Event()
+        self._stopping = threading.Event()
+        self._lock = threading.RLock()
+        self._threads: list[threading.Thread] = []
+        self._expecting: dict[str, int] = {}
+        self._listener: threading.Thread | None = None
+        self._batch_max = BATCH_EVENTS
+        self._backoff = Backoff(hooks.longest_pause_s)
+        self._heard_at = time.monotonic()
+        self._reachable = True
+        self._logged: str | None = None
+        self._notices: list[tuple[Range, bytes]] = []
+
+    # Called by the program's threads: quick, and never raising
+
+    def noticed(self) -> None:
+        """There is something new in the backlog."""
+        if self._stopping.is_set():
+            self._spill(0)
+            return
+        if not self._news.is_set():
+            self._news.set()
+            if not self._threads:
+                self._start()
+        if not self._keep.is_set():
+            self._keep.set()
+        events, size = self._backlog.in_memory
+        if size >= self._backlog.crowded_bytes and not self._crowded.is_set():
+            self._crowded.set()
+        if (events >= BATCH_EVENTS or size >= BATCH_BYTES) and not self._full.is_set():
+            self._full.set()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._threads or self._stopping.is_set():
+                return
+            loops = {"towerlog-sender": self._send_for_ever, "towerlog-keeper": self._keep_for_ever}
+            self._threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()]
+            for thread in self._threads:
+                thread.start()
+
+    def expect(self, run_key: str, waiting: bool) -> None:
+        """Whether somebody waits for a command of a run."""
+        with self._lock:
+            count = self._expecting.get(run_key, 0) + (1 if waiting else -1)
+            self._expecting[run_key] = count
+            if count <= 0:
+                del self._expecting[run_key]
+            if self._expecting and self._listener is None and not self._stopping.is_set():
+                self._listener = threading.Thread(target=self._listen, name="towerlog-listener", daemon=True)
+                self._listener.start()
+        self._full.set()
+
+    def hurry(self) -> None:
+        """What is in memory is to be sent without waiting for more."""
+        if self._backlog.pending:
+            self._news.set()
+            self._start()
+        self._full.set()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Waits until all that was put before is with the server; False when time was up, or something was dropped."""
+        ends_at = time.monotonic() + timeout_s
+        dropped = self._losses.dropped
+        target = self._backlog.accepted
+        self.hurry()
+        changed = self._backlog.changed
+        with changed:
+            while self._backlog.done < min(target, self._backlog.accepted) or self._owes():
+                left_s = ends_at - time.monotonic()
+                if left_s <= 0:
+                    return False
+                changed.wait(min(left_s, 0.05))
+        return self._losses.dropped == dropped
+
+    def _owes(self) -> bool:
+        """Whether the server has yet to be told of a loss."""
+        return bool(self._losses) or bool(self._notices)
+
+    def stop(self, timeout_s: float) -> None:
+        """Ends the threads, and writes down what was not delivered."""
+        self._stopping.set()
+        for event in (self._news, self._full, self._keep, self._crowded):
+            event.set()
+        ends_at = time.monotonic() + timeout_s
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, ends_at - time.monotonic()))
+        if self._door is not None:
+            # A request that is still under way ends here, unanswered: its events are written down like the others.
+            self._door.close()
+        self._spill(0)
+        try:
+            self._backlog.sync()
+        except OSError as error:
+            self._failed(f"the spool cannot be written: {error}")
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the last try got through."""
+        return self._reachable
+
+    # The thread that sends
+
+    def _send_for_ever(self) -> None:
+        adopt_at = 0.0
+        while not self._stopping.is_set():
+            try:
+                if time.monotonic() >= adopt_at:
+                    adopt_at = time.monotonic() + ADOPT_EVERY_S
+                    self._adopt()
+                self._hooks.beat()
+                self._drain()
+                self._idle(adopt_at)
+            except Exception as error:
+                # A defect of ours must not end the delivery for good.
+                _log.exception("delivery failed")
+                self._failed(f"{type(error).__name__}: {error}")
+                self._stopping.wait(self._backoff.next_s(None))
+
+    def _adopt(self) -> None:
+        for home in self._hooks.adopts:
+            try:
+                if found := self._backlog.adopt(home):
+                    _log.info("%d events that an earlier process could not deliver are sent now", found)
+            except OSError as error:
+                self._failed(f"the spool cannot be read: {error}")
+
+    def _idle(self, adopt_at: float) -> None:
+        """Until there is something to do; then a moment longer, for more to come."""
+        going_on = self._hooks.going_on()
+        now = time.monotonic()
+        poll_s = max(0.0, self._heard_at + POLL_EVERY_S - now) if going_on else ADOPT_EVERY_S
+        if self._news.wait(min(poll_s, max(0.0, adopt_at - now))):
+            self._full.wait(LINGER_S)
+            self._full.clear()
+            self._news.clear()
+        elif going_on and time.monotonic() - self._heard_at >= POLL_EVERY_S:
+            self._try([], going_on)
+
+    def _drain(self) -> None:
+        """Sends until nothing is left; after a failure it comes back when its pause has passed."""
+        while not self._stopping.is_set():
+            if self._reachable and self._losses:
+                # `flush` looks under this lock: a loss is always in one of the two places.
+                with self._backlog.changed:
+                    self._notices += [(loss, self._hooks.notice(loss)) for loss in self._losses.take()]
+            if self._reachable and self._notices:
+                self._tell_losses()
+                continue
+            batch = self._backlog.take(self._batch_max, BATCH_BYTES)
+            if batch is None:
+                return
+            self._dispatch(batch)
+
+    def _dispatch(self, batch: Batch) -> None:
+        settled = False
+        try:
+            answer = self._try(batch.lines, self._hooks.going_on(), batch.client_id)
+            if answer is not None and answer.means is Means.TAKEN:
+                self._count(batch, answer)
+                settled = True
+            elif answer is not None and answer.means is Means.SMALLER:
+                settled = self._narrow(batch, answer)
+        finally:
+            if settled:
+                self._backlog.settle(batch)
+            else:
+                self._backlog.give_back(batch)
+                # It may have seen nothing in memory in the very moment that the batch came back.
+                self._keep.set()
+        if settled:
+            self._batch_max = min(BATCH_EVENTS, self._batch_max * 2)
+
+    def _count(self, batch: Batch, answer: Answer) -> None:
+        for line, result in zip(batch.lines, answer.results, strict=True):
+            status = result.get("status")
+            if status == "refused":
+                self.refused += 1
+                self._refuse(batch.client_id, line, f"refused: {result.get('code')}", str(result.get("message")))
+            else:
+                self.acknowledged += 1
+                self.duplicates += status == "duplicate"
+
+    def _narrow(self, batch: Batch, answer: Answer) -> bool:
+        """Halves what is sent at a time, down to the one event that is at fault; that one is dropped."""
+        if len(batch.lines) > 1:
+            self._batch_max = max(1, len(batch.lines) // 2)
+            return False
+        self.refused += 1
+        self._refuse(batch.client_id, batch.lines[0], "refused by the server", answer.words)
+        return True
+
+    def _refuse(self, client_id: str, line: bytes, reason: str, words: str) -> None:
+        self._losses.note_lines(client_id, [line], reason)
+        self._failed(f"an event of run {place_of(line)[0]!r} was {reason} ({words})")
+
+    def _tell_losses(self) -> None:
+        """Tells the server which numbers will never come. Each client's own are told in its own name."""
+        client_id = self._notices[0][0].client_id
+        told = [(loss, line) for loss, line in self._notices if loss.client_id == client_id][:BATCH_EVENTS]
+        answer = self._try([line for _, line in told], [], client_id)
+        if answer is not None and answer.means in (Means.TAKEN, Means.SMALLER):
+            # One that is refused is not told again: it would be refused again.
+            self._notices = [notice for notice in self._notices if notice not in told]
+            with self._backlog.changed:
+                self._backlog.changed.notify_all()
+
+    def _try(self, lines: Sequence[bytes], runs: Sequence[str], client_id: str | None = None) -> Answer | None:
+        """One exchange; after one that failed, the pause that is due. None when there was no answer."""
+        try:
+            door = self._opened()
+            answer = exchange(door, client_id or self._backlog.client_id, lines, runs[:RUNS_MAX], 0, TIMEOUT_S)
+        except (Unreachable, ValueError) as error:
+            self._later(str(error), None)
+            return None
+        finally:
+            self._heard_at = time.monotonic()
+        self.sent += len(lines)
+        if answer.means is Means.LATER:
+            self._later(answer.words, answer.retry_after_s)
+        elif answer.means is Means.REFUSED:
+            self._later(answer.words, max(self._hooks.longest_pause_s, answer.retry_after_s or 0.0))
+        else:
+            self._backoff.reset()
+            self._reachable = True
+            self._logged = None
+            self._command(answer.commands)
+        return answer
+
+    def _opened(self) -> Door:
+        if self._door is None:
+            self._door = self._hooks.open_door()
+        return self._door
+
+    def _later(self, words: str, wanted_s: float | None) -> None:
+        self._reachable = False
+        self._failed(words)
+        self._stopping.wait(self._backoff.next_s(wanted_s))
+
+    def _failed(self, words: str) -> None:
+        """Says it once, until all is well again or it is something else."""
+        self.last_error = words
+        if self._logged != words:
+            self._logged = words
+            _log.warning("events are kept, not delivered: %s", words)
+
+    def _command(self, commands: Sequence[dict[str, Any]]) -> None:
+        for command in commands:
+            try:
+                self._hooks.commanded(command)
+            except Exception:
+                _log.exception("a command could not be handed on")
+
+    # The thread that writes down
+
+    def _keep_for_ever(self) -> None:
+        sync_at = 0.0
+        while not self._stopping.is_set():
+            self._keep.wait()
+            self._keep.clear()
+            while not self._stopping.is_set() and not self._backlog.resting:
+                self._crowded.wait(SPILL_TICK_S)
+                self._crowded.clear()
+                if self._spill(SPILL_AFTER_NS) and time.monotonic() >= sync_at:
+                    sync_at = time.monotonic() + SYNC_EVERY_S
+                    self._sync()
+
+    def _spill(self, older_than_ns: int) -> int:
+        try:
+            return self._backlog.spill(older_than_ns)
+        except OSError as error:
+            self._failed(f"the spool cannot be written: {error.strerror}")
+            return 0
+
+    def _sync(self) -> None:
+        try:
+            self._backlog.sync()
+        except OSError as error:
+            self._failed(f"the spool cannot be synced: {error.strerror}")
+
+    # The thread that listens
+
+    def _listen(self) -> None:
+        """Holds a question open at the server while somebody waits for a command."""
+        backoff = Backoff(self._hooks.longest_pause_s)
+        while not self._stopping.is_set():
+            with self._lock:
+                runs = list(self._expecting)[:RUNS_MAX]
+                if not runs:
+                    self._listener = None
+                    return
+            try:
+                client_id = self._backlog.client_id
+                answer = exchange(self._opened(), client_id, [], runs, LISTEN_WAIT_S, TIMEOUT_S)
+            except (Unreachable, ValueError):
+                self._stopping.wait(backoff.next_s(None))
+                continue
+            if answer.means is Means.TAKEN:
+                backoff.reset()
+                self._command(answer.commands)
+            # A command that is still there after it was handed on would bring the next answer at once.
+            pause_s = SPILL_TICK_S if answer.commands else 0.0 if answer.means is Means.TAKEN else backoff.next_s(1.0)
+            self._stopping.wait(pause_s)

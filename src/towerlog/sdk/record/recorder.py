@@ -1,0 +1,308 @@
+"""What reports runs to one server with one key: hands out runs, stamps their events, counts what becomes of them.
+
+Several recorders in one process share nothing. A program that has only one need not make it: `default` does, from the
+environment.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from towerlog.sdk.record.backlog.buffer import Backlog
+from towerlog.sdk.record.backlog.losses import Losses, Range
+from towerlog.sdk.record.backlog.spool import Overflow, spool_folder, spool_root
+from towerlog.sdk.record.delivery import LONGEST_PAUSE_S, Delivery, Hooks
+from towerlog.sdk.record.encoding import encode_event
+from towerlog.sdk.record.recording import Recording, run_key_of
+from towerlog.sdk.record.run import BaseRun
+from towerlog.sdk.wire.address import TIMEOUT_S, read_url, server_of
+from towerlog.sdk.wire.http import Http
+from towerlog.sdk.wire.ids import uuid7
+
+MEMORY_BYTES = 8 * 1024 * 1024
+SPOOL_BYTES = 256 * 1024 * 1024
+BEAT_S = 60.0
+"""How long a run that goes on may say nothing before it is said for it that it is there."""
+EXIT_S = 2.0
+"""How long the end of the program waits for what was not delivered; the rest is on disk for the next one."""
+
+_log = logging.getLogger("towerlog.sdk")
+
+
+@dataclass(frozen=True)
+class Status:
+    """What became of the events of this process, and of those that it took over."""
+
+    queued: int
+    """In memory."""
+    spooled: int
+    """On disk, not delivered."""
+    sent: int
+    """With every try counted."""
+    acknowledged: int
+    duplicates: int
+    """Of the acknowledged ones: those that the server had already."""
+    refused: int
+    dropped: int
+    """Will never arrive: refused, or no room."""
+    last_error: str | None
+
+
+class Channel:
+    """Where the events of one run go: numbers them, encodes them, puts them into the backlog."""
+
+    def __init__(self, recorder: Recorder, run_key: str, thread: str | None) -> None:
+        self._recorder = recorder
+        self._run_key = run_key
+        self._thread = thread
+        # Re-entrant: a collection of garbage while an event is encoded may tell another.
+        self._lock = threading.RLock()
+        self._office: Office | None = None
+        self._number = 0
+        self._told_at = time.monotonic()
+
+    @property
+    def quiet_s(self) -> float:
+        """For how long nothing was told."""
+        return time.monotonic() - self._told_at
+
+    @property
+    def home(self) -> object:
+        """Runs with the same home can be each other's parent."""
+        return self._recorder
+
+    def put(self, event: dict[str, Any]) -> None:
+        """Never blocks, never raises."""
+        try:
+            with self._lock:
+                self._told_at = time.monotonic()
+                office = self._recorder.office
+                number = self.number(office)
+                # The event is the sink's from here on, so it is stamped itself and not a copy of it.
+                event["event_id"] = uuid7()
+                event["client_seq"] = number
+                event["run_key"] = self._run_key
+                event["time"] = time.time_ns() // 1_000_000
+                if self._thread is not None and event["type"] == "run.started":
+                    event["thread"] = self._thread
+                office.backlog.put(self._run_key, number, encode_event(event))
+            office.delivery.noticed()
+        except Exception:
+            # Reporting must never break what it reports on.
+            _log.exception("an event of run %s could not be taken", self._run_key)
+
+    def expect(self, run: BaseRun, waiting: bool) -> None:
+        """Commands of this run should come soon."""
+        self._recorder.office.delivery.expect(self._run_key, waiting)
+
+    def number(self, office: Office) -> int:
+        """The next number of this run's events; after a fork they are another client's, and begin anew."""
+        with self._lock:
+            if office is not self._office:
+                self._office, self._number = office, 0
+            self._number += 1
+            return self._number
+
+    def after_fork(self) -> None:
+        """In the child of a fork: a lock that another thread held in the parent is never released here."""
+        self._lock = threading.RLock()
+
+
+@dataclass(frozen=True)
+class Office:
+    """All that belongs to one process: after a fork the child has a new one."""
+
+    losses: Losses
+    backlog: Backlog
+    delivery: Delivery
+
+
+class Recorder:
+    """Reports runs. Safe for threads, for asyncio and for forks."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        memory_bytes: int = MEMORY_BYTES,
+        spool_bytes: int = SPOOL_BYTES,
+        spool_dir: str | os.PathLike[str] | None = None,
+        overflow: Overflow = "oldest",
+        exit_seconds: float = EXIT_S,
+        longest_pause_seconds: float = LONGEST_PAUSE_S,
+        adopt_keyless: bool = False,
+    ) -> None:
+        """Connects to nothing and makes no thread before the first event. Raises ValueError for a wrong argument.
+
+        `overflow` says what goes when there is no room: the oldest events, or the newest.
+        """
+        self.url, self._api_key = server_of(url, api_key)
+        read_url(self.url)
+        if overflow not in ("oldest", "newest"):
+            raise ValueError("overflow must be 'oldest' or 'newest'")
+        root = Path(spool_dir) if spool_dir is not None else spool_root()
+        self._home = spool_folder(root, self.url, self._api_key)
+        keyless = [spool_folder(root, self.url, None)] if adopt_keyless and self._api_key else []
+        self._adopts = [*keyless, self._home]
+        self._memory_bytes, self._spool_bytes, self._overflow = memory_bytes, spool_bytes, overflow
+        self._exit_s, self._longest_pause_s = exit_seconds, longest_pause_seconds
+        self._runs: weakref.WeakValueDictionary[str, BaseRun] = weakref.WeakValueDictionary()
+        self._channels: weakref.WeakValueDictionary[str, Channel] = weakref.WeakValueDictionary()
+        self.office = self._opened()
+        weak = weakref.ref(self)
+        os.register_at_fork(after_in_child=functools.partial(_forked, weak))
+        self._at_exit = functools.partial(_left, weak)
+        atexit.register(self._at_exit)
+
+    def __repr__(self) -> str:
+        return f"Recorder({self.url!r})"
+
+    def record_run(
+        self,
+        agent: str | None = None,
+        thread: str | None = None,
+        input: Any = None,  # noqa: A002 the name that users know it by
+        *,
+        run_key: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Recording:
+        """A run, for `with` (a `Run`) and `async with` (an `AsyncRun`). Inside another run it is that one's child.
+
+        `run_key` names the run, 1 to 128 visible characters; by default it is a fresh id. An exception in the block
+        ends the run as failed, a cancellation as cancelled, and goes on.
+        """
+        return Recording(self, run_key_of(run_key), agent, thread, input, metadata, labels)
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Waits until all that was told before is with the server. False when it is not, for whatever reason."""
+        try:
+            return self.office.delivery.flush(timeout)
+        except Exception:
+            _log.exception("flush failed")
+            return False
+
+    def status(self) -> Status:
+        """What became of the events."""
+        office = self.office
+        delivery = office.delivery
+        return Status(
+            queued=office.backlog.queued,
+            spooled=office.backlog.spool.waiting,
+            sent=delivery.sent,
+            acknowledged=delivery.acknowledged,
+            duplicates=delivery.duplicates,
+            refused=delivery.refused,
+            dropped=office.losses.dropped,
+            last_error=delivery.last_error,
+        )
+
+    def close(self, timeout: float = EXIT_S) -> bool:
+        """Delivers what it can in this time, writes the rest down, and ends the threads. As `flush`, if all arrived."""
+        atexit.unregister(self._at_exit)
+        delivered = self.flush(timeout)
+        self.office.delivery.stop(1.0)
+        self.office.backlog.close()
+        return delivered
+
+    # For the runs, and for delivery
+
+    def channel(self, run_key: str, thread: str | None) -> Channel:
+        """Where a run's events go. One key has one channel, so that its numbers have no gap."""
+        found = self._channels.get(run_key)
+        if found is None:
+            found = self._channels.setdefault(run_key, Channel(self, run_key, thread))
+        return found
+
+    def began(self, run: BaseRun) -> None:
+        """Its commands are delivered to it from now on."""
+        if run.run_key is not None:
+            self._runs[run.run_key] = run
+
+    def _opened(self) -> Office:
+        losses = Losses()
+        backlog = Backlog(uuid7(), self._home, losses, self._memory_bytes, self._spool_bytes, self._overflow)
+        hooks = Hooks(
+            self._door, self._going_on, self._beat, self._commanded, self._notice, self._adopts, self._longest_pause_s
+        )
+        return Office(losses, backlog, Delivery(backlog, losses, hooks))
+
+    def _door(self) -> Http:
+        if not self._api_key:
+            raise ValueError("there is no API key: set TOWERLOG_API_KEY")
+        return Http(self.url, self._api_key, TIMEOUT_S)
+
+    def _going_on(self) -> list[str]:
+        """The runs that have not ended."""
+        return [run_key for run_key, run in list(self._runs.items()) if not run.ended]
+
+    def _beat(self) -> None:
+        """For each run that goes on and has told nothing for long."""
+        for run_key, run in list(self._runs.items()):
+            channel = self._channels.get(run_key)
+            if channel is not None and not run.ended and channel.quiet_s >= BEAT_S:
+                run.beat()
+
+    def _commanded(self, command: dict[str, Any]) -> None:
+        run = self._runs.get(str(command.get("run_key")))
+        if run is not None:
+            run.deliver(command)
+
+    def _notice(self, loss: Range) -> bytes:
+        """The event that says which numbers will never come.
+
+        It has a number of its own where the run is still here. Where it is gone, the last of the lost numbers becomes
+        the notice's: nobody else will use it.
+        """
+        channel = self._channels.get(loss.run_key) if loss.client_id == self.office.backlog.client_id else None
+        payload = {"from_seq": loss.from_seq, "to_seq": loss.to_seq, "reason": loss.reason}
+        return encode_event(
+            {
+                "event_id": uuid7(),
+                "client_seq": channel.number(self.office) if channel is not None else loss.to_seq,
+                "run_key": loss.run_key,
+                "time": time.time_ns() // 1_000_000,
+                "type": "other",
+                "data": {"name": "client.dropped", "payload": payload},
+            }
+        )
+
+    def after_fork(self) -> None:
+        """In the child of a fork: its own client, its own threads; what the parent has not sent is the parent's."""
+        parents = self.office
+        for run in list(self._runs.values()):
+            run.after_fork()
+        for channel in list(self._channels.values()):
+            channel.after_fork()
+        self.office = self._opened()
+        parents.backlog.abandon()
+
+    def leave(self) -> None:
+        """At the program's end: a moment for what can be delivered, and the rest to disk."""
+        delivery = self.office.delivery
+        if delivery.reachable and self._api_key:
+            delivery.flush(self._exit_s)
+        delivery.stop(0.2)
+
+
+def _forked(weak: weakref.ref[Recorder]) -> None:
+    recorder = weak()
+    if recorder is not None:
+        recorder.after_fork()
+
+
+def _left(weak: weakref.ref[Recorder]) -> None:
+    recorder = weak()
+    if recorder is not None:
+        recorder.leave()

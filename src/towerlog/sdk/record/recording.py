@@ -1,0 +1,106 @@
+"""A run as a block of code: it begins with the block, is the current run inside, and ends as the block ends."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from towerlog.sdk.record.encoding import name_text
+from towerlog.sdk.record.run import AsyncRun, BaseRun, Run, activated, current_run
+from towerlog.sdk.wire.ids import uuid7
+
+if TYPE_CHECKING:
+    from towerlog.sdk.record.recorder import Recorder
+
+AnyRun = TypeVar("AnyRun", bound=BaseRun)
+KEY_CHARS_MAX = 128
+_UNFIT = re.compile(r"[^!-~]")
+
+
+def run_key_of(given: object) -> str:
+    """The key that a program has given, made fit for the wire; a fresh one if it has given none."""
+    if given is None or given == "":
+        return uuid7()
+    whole = given if isinstance(given, str) else name_text(given)
+    text = _UNFIT.sub("-", whole)
+    if text == whole and len(text) <= KEY_CHARS_MAX:
+        return text
+    # Two names that look alike once they are made fit are still two runs.
+    return f"{text[: KEY_CHARS_MAX - 17]}-{hashlib.sha256(whole.encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
+class Recording:
+    """`with recorder.record_run(…) as run:` or `async with …`. To be entered once."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        run_key: str,
+        agent: object,
+        thread: object,
+        input_value: Any,
+        metadata: Mapping[str, Any] | None,
+        labels: Mapping[str, str] | None,
+    ) -> None:
+        self._recorder = recorder
+        self._run_key = run_key
+        self._agent = None if agent is None else name_text(agent)
+        self._thread = None if thread is None else name_text(thread)
+        self._input = input_value
+        self._metadata = metadata
+        self._labels = labels
+        self._run: BaseRun | None = None
+        self._active: contextlib.AbstractContextManager[None] | None = None
+
+    def open(self, kind: type[AnyRun]) -> AnyRun:
+        """Begins the run, without making it the current one. For code that is no block."""
+        parent = current_run()
+        channel = self._recorder.channel(self._run_key, self._thread)
+        run = kind(channel, self._run_key, self._agent, thread=self._thread, input=self._input)
+        self._recorder.began(run)
+        run.start(input=self._input, metadata=self._metadata, labels=self._labels, **_parent(parent, self._recorder))
+        self._run = run
+        return run
+
+    def _enter(self, kind: type[AnyRun]) -> AnyRun:
+        run = self.open(kind)
+        self._active = activated(run)
+        self._active.__enter__()
+        return run
+
+    def _leave(self, error: BaseException | None) -> None:
+        if self._active is not None:
+            self._active.__exit__(None, None, None)
+        if self._run is None:
+            return
+        if error is None:
+            self._run.complete()
+        else:
+            self._run.end_with(error)
+
+    def __enter__(self) -> Run:
+        return self._enter(Run)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._leave(error)
+
+    async def __aenter__(self) -> AsyncRun:
+        return self._enter(AsyncRun)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._leave(error)
+
+
+def _parent(parent: BaseRun | None, recorder: Recorder) -> dict[str, str]:
+    """How the run that this one began in is named to the server; nothing if it belongs to another recorder."""
+    if parent is None or getattr(parent.sink, "home", recorder) is not recorder:
+        return {}
+    if parent.run_key is not None:
+        return {"parent_run_key": parent.run_key}
+    return {"parent_run_id": parent.run_id} if parent.run_id is not None else {}

@@ -1,0 +1,157 @@
+"""One attempt at a run: an agent's work under a lease, from its beginning to whichever end comes first.
+
+The work ends by itself, by a cancel, by the loss of the lease (then nothing more is said), or it is handed back when
+the worker goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+from towerlog.sdk.record.run import AsyncRun, BaseRun, Run, RunCancelled
+from towerlog.sdk.wire.errors import ApiError, Unreachable
+from towerlog.sdk.work.agent_threads import AgentThreads, Outcome, Work
+from towerlog.sdk.work.app import Agent
+from towerlog.sdk.work.lane import Lane
+from towerlog.sdk.work.lane_api import LaneCalls
+from towerlog.sdk.work.outbox import ENDS, Outbox
+
+LAST_CHANCE_S = 2.0
+"""How long an agent that has to stop may take for it before it is left behind."""
+LAST_WORDS_S = 5.0
+"""How long the reports of a run that is given back may take; the rest goes to the dead letters."""
+PAUSED_AT = frozenset({"step", "tool.call", "message.delta", "model.call", "checkpoint"})
+"""Reports before which a sync agent is held while its run is paused."""
+
+_log = logging.getLogger("towerlog.worker")
+
+
+class LaneSink:
+    """A run's way to its lane."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        """For one run."""
+        self._outbox = outbox
+
+    def put(self, event: dict[str, Any]) -> None:
+        """Any thread; never blocks, never raises."""
+        self._outbox.put(event)
+
+    def expect(self, run: BaseRun, waiting: bool) -> None:
+        """A lane always listens: there is nothing to hurry."""
+
+
+class HeldRun(Run):
+    """A sync run of a worker: when somebody pauses it, its next report waits."""
+
+    def tell(self, event_type: str, data: dict[str, Any]) -> None:
+        """As any run, after the pause. Raises RunCancelled where a cancel ends the pause."""
+        if self.pausing and event_type in PAUSED_AT:
+            self.pause_point()
+        super().tell(event_type, data)
+
+
+class Attempt:
+    """One agent's work on one claimed run."""
+
+    def __init__(
+        self, agent: Agent, lane: Lane, claimed: dict[str, Any], threads: AgentThreads, calls: LaneCalls
+    ) -> None:
+        """Nothing has begun. `claimed` is the claim's reply."""
+        kind = AsyncRun if agent.is_async else HeldRun
+        self.run = kind(
+            LaneSink(lane.outbox),
+            agent=agent.name,
+            run_id=lane.holder.run_id,
+            thread=claimed["run"].get("thread_id"),
+            input=claimed.get("input"),
+            persona=claimed.get("persona"),
+            route=claimed.get("route"),
+            resume=claimed.get("checkpoint"),
+            fencing_token=lane.holder.lease_epoch,
+        )
+        self._agent = agent
+        self._lane = lane
+        self._threads = threads
+        self._calls = calls
+        self._loop = asyncio.get_running_loop()
+        self._outcome: asyncio.Future[Outcome] = self._loop.create_future()
+
+    async def carry_out(self, hand_back: asyncio.Event) -> None:
+        """Returns when the run has ended, is lost, or has been given back because `hand_back` was set."""
+        async with self._lane.held(self.run.deliver):
+            work = self._threads.begin(self._agent, self.run, self._ended)
+            self.run.on_cancel(work.interrupt)
+            await self._until(self._lane.lost, hand_back)
+            if not self._outcome.done():
+                await self._interrupt(work)
+            if not self._lane.lost.is_set():
+                await self._finish(hand_back.is_set())
+            elif not self._outcome.done():
+                _log.warning("run %s: its agent goes on although the run is lost", self._lane.holder.run_id)
+
+    async def _until(self, *events: asyncio.Event) -> None:
+        """Until the work has ended, or one of these has happened."""
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(event.wait()) for event in events]
+        await asyncio.wait([self._outcome, *waits], return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    async def _interrupt(self, work: Work) -> None:
+        """The lease is lost, or the worker goes: the agent has to stop, and a moment for it."""
+        if self._lane.lost.is_set():
+            # The flag of a sync agent. Nothing is told by it: a lost lane's outbox is closed.
+            self.run.deliver({"command_id": "lease", "type": "cancel"})
+        work.interrupt()
+        await asyncio.wait([self._outcome], timeout=LAST_CHANCE_S)
+
+    def _ended(self, outcome: Outcome) -> None:
+        # The worker may have gone without waiting for this agent.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._noted, outcome)
+
+    def _noted(self, outcome: Outcome) -> None:
+        if not self._outcome.done():
+            self._outcome.set_result(outcome)
+
+    async def _finish(self, handing_back: bool) -> None:
+        outcome = self._outcome.result() if self._outcome.done() else None
+        if outcome is None or (handing_back and not self.run.cancelled and _was_interrupted(outcome)):
+            await self._give_back()
+            return
+        self._tell_end(outcome)
+        if await self._lane.drained() and self._lane.refused & ENDS:
+            # The end itself was not taken, for its size perhaps; a run must not go on for ever because of that.
+            self._lane.outbox.put({"type": "run.failed", "data": {"error": "the server refused the run's result"}})
+            await self._lane.drained()
+
+    def _tell_end(self, outcome: Outcome) -> None:
+        if outcome.error is None:
+            self.run.complete(outcome.value)
+        elif _was_interrupted(outcome) and not self.run.cancelled:
+            self.run.fail("the agent was cancelled, by nobody who asked for its run's end")
+        else:
+            if not _was_interrupted(outcome):
+                # The run tells one line of it; whoever wrote the agent wants to see where.
+                _log.warning("run %s: %s failed", self._lane.holder.run_id, self._agent.name, exc_info=outcome.error)
+            self.run.end_with(outcome.error)
+
+    async def _give_back(self) -> None:
+        """The work so far is told, the rest is another worker's."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._lane.drained(), LAST_WORDS_S)
+        # Before the release: an agent that goes on must not report on a run that may be another's by then.
+        self._lane.close("the run was given back")
+        try:
+            await self._calls.release(self._lane.holder)
+        except (ApiError, Unreachable) as error:
+            _log.warning("run %s was not given back (%s): its lease runs out", self._lane.holder.run_id, error)
+        else:
+            _log.info("run %s was given back to the queue", self._lane.holder.run_id)
+
+
+def _was_interrupted(outcome: Outcome) -> bool:
+    return isinstance(outcome.error, asyncio.CancelledError | RunCancelled)

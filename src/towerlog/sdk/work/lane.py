@@ -1,0 +1,213 @@
+"""One claimed run as its worker holds it: the lease is renewed, events go out, commands come in, until either ends.
+
+It knows nothing of agents. Whoever owns the lane puts events into its outbox, takes commands by a callback, and learns
+from `lost` that the run is not ours any more; from then on nothing more is reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from towerlog.sdk.wire.backoff import Backoff
+from towerlog.sdk.wire.errors import ApiError, Unreachable
+from towerlog.sdk.work.dead_letters import DeadLetters
+from towerlog.sdk.work.lane_api import SLACK_S, Holder, LaneCalls
+from towerlog.sdk.work.lease import LeaseClock
+from towerlog.sdk.work.outbox import Letter, Outbox
+
+LINGER_S = 0.1
+"""How long an event that nobody waits for may stay to go with others."""
+LONGEST_BACKOFF_S = 2.0
+REPEAT_PAUSE_S = 0.5
+"""The pause after a reply that only repeats commands which were handed on before."""
+REFUSALS_FOR_GOOD = frozenset({400, 413, 415, 422})
+
+_log = logging.getLogger("towerlog.worker")
+Json = dict[str, Any]
+
+
+class Lane:
+    """One run under its lease."""
+
+    def __init__(self, calls: LaneCalls, holder: Holder, clock: LeaseClock, dead_letters: DeadLetters) -> None:
+        """Belongs to the running event loop; the outbox may be fed from any thread."""
+        self.holder = holder
+        self.lost = asyncio.Event()
+        self.outbox = Outbox(self._wake)
+        self.refused: set[str] = set()
+        """Types of events that the server did not take."""
+        self._calls = calls
+        self._clock = clock
+        self._dead_letters = dead_letters
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+        self._progress = asyncio.Event()
+        self._told: set[int] = set()
+        self._on_command: Callable[[Json], None] = lambda command: None
+
+    def _wake(self) -> None:
+        # The loop is closed only when the whole worker has ended, and nobody reads the outbox any more.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._news.set)
+
+    @contextlib.asynccontextmanager
+    async def held(self, on_command: Callable[[Json], None]) -> AsyncIterator[None]:
+        """Keeps the lease and moves events and commands while the block runs; `on_command` is called once for each."""
+        self._on_command = on_command
+        tasks = [asyncio.create_task(part()) for part in (self._send, self._listen, self._watch)]
+        for task in tasks:
+            task.add_done_callback(self._ended)
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.close("not delivered")
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        # A part that breaks by a defect must not leave the others renewing a lease that nobody reports under.
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("run %s: the worker has a defect", self.holder.run_id, exc_info=error)
+            self.lose("the worker has a defect")
+
+    async def confirm(self) -> bool:
+        """Whether the run is ours, asked anew: the lease is trusted from this question on."""
+        pause = Backoff(LONGEST_BACKOFF_S)
+        while not self.lost.is_set() and self._clock.left_s:
+            try:
+                await self._report([], 0)
+            except Unreachable as error:
+                await self._pause(pause.next_s(None), error)
+            except ApiError as error:
+                await self._refused(error, pause)
+            else:
+                return True
+        return False
+
+    async def drained(self) -> bool:
+        """Waits until all that was put is with the server; False when the lease was lost before."""
+        while len(self.outbox) and not self.lost.is_set():
+            self._progress.clear()
+            await self._progress.wait()
+        return not self.lost.is_set()
+
+    def lose(self, reason: str) -> None:
+        """The run is not ours any more: what was not taken goes to the dead letters."""
+        if not self.lost.is_set():
+            _log.warning("run %s is not ours any more: %s", self.holder.run_id, reason)
+            self.lost.set()
+            self._progress.set()
+            self.close(reason)
+
+    def close(self, reason: str) -> None:
+        """Takes nothing more to report; what was not delivered goes to the dead letters."""
+        self._dead_letters.keep(self.holder.run_id, self.outbox.close(), reason)
+
+    async def _watch(self) -> None:
+        while not self.lost.is_set():
+            # Each renewal moves the end; a process that was stopped finds it passed when it goes on.
+            await asyncio.sleep(self._clock.left_s)
+            if not self._clock.left_s:
+                self.lose("the lease ran out")
+
+    async def _listen(self) -> None:
+        """Always has a report under way, so that the lease lives and commands come at once."""
+        pause = Backoff(LONGEST_BACKOFF_S)
+        while not self.lost.is_set():
+            sent_at = self._clock.now()
+            try:
+                news = await self._report([], self._clock.wait_s)
+            except Unreachable as error:
+                await self._pause(pause.next_s(None), error)
+            except ApiError as error:
+                await self._refused(error, pause)
+            else:
+                pause.reset()
+                await self._rest(news, sent_at)
+
+    async def _rest(self, news: bool, sent_at: float) -> None:
+        """Between two reports: nothing where the server did the waiting, else as long as lease and cancels allow."""
+        waited_s = self._clock.now() - sent_at
+        if news or (self._clock.wait_s and waited_s >= min(1.0, self._clock.wait_s)):
+            return
+        await asyncio.sleep(min(self._clock.pause_s, REPEAT_PAUSE_S))
+
+    async def _send(self) -> None:
+        pause = Backoff(LONGEST_BACKOFF_S)
+        while not self.lost.is_set():
+            await self._news.wait()
+            if not self.outbox.urgent:
+                await asyncio.sleep(LINGER_S)
+            self._news.clear()
+            while (batch := self.outbox.batch()) and not self.lost.is_set():
+                if await self._deliver(batch, pause):
+                    self.outbox.settle(batch)
+                    self._progress.set()
+
+    async def _deliver(self, batch: list[Letter], pause: Backoff) -> bool:
+        """Whether these are dealt with; otherwise they are tried again, after a pause that has passed by now."""
+        try:
+            await self._report(batch, 0)
+        except Unreachable as error:
+            await self._pause(pause.next_s(None), error)
+            return False
+        except ApiError as error:
+            if error.status not in REFUSALS_FOR_GOOD:
+                await self._refused(error, pause)
+                return False
+            await self._narrow(batch, error, pause)
+            return True
+        pause.reset()
+        return True
+
+    async def _narrow(self, batch: list[Letter], error: ApiError, pause: Backoff) -> None:
+        """Something in the batch is refused for good: finds it by halves, and says that it will not come."""
+        if len(batch) == 1:
+            self._refuse(batch[0], error.code, str(error))
+            return
+        middle = len(batch) // 2
+        for half in (batch[:middle], batch[middle:]):
+            while not self.lost.is_set() and not await self._deliver(half, pause):
+                pass
+
+    async def _refused(self, error: ApiError, pause: Backoff) -> None:
+        """Whether the refusal is the end of the lease, or only of this try."""
+        if error.status in (404, 409) and not error.is_temporary:
+            self.lose(error.code)
+        else:
+            await self._pause(pause.next_s(error.retry_after), error)
+
+    async def _pause(self, seconds: float, why: Exception) -> None:
+        _log.info("run %s: %s; next try in %.2f s", self.holder.run_id, why, seconds)
+        await asyncio.sleep(min(seconds, self._clock.pause_s))
+
+    async def _report(self, batch: list[Letter], wait_seconds: int) -> bool:
+        """One exchange; hands on what is new in its commands, and says whether anything was."""
+        sent_at = self._clock.now()
+        timeout_s = min(wait_seconds + SLACK_S, max(self._clock.left_s, 0.05))
+        bodies = [letter.body for letter in batch]
+        reply = await self._calls.report(self.holder, bodies, wait_seconds, timeout_s)
+        self._clock.renewed(sent_at)
+        self._look_at(batch, reply.get("results", []))
+        commands = reply.get("commands", [])
+        fresh = [command for command in commands if command["command_id"] not in self._told]
+        self._told.update(command["command_id"] for command in fresh)
+        for command in fresh:
+            self._on_command(command)
+        return bool(fresh)
+
+    def _look_at(self, batch: list[Letter], results: list[Json]) -> None:
+        """Each event has its own answer; the refused ones are kept here."""
+        for letter, result in zip(batch, results, strict=False):
+            if result.get("status") == "refused":
+                self._refuse(letter, str(result.get("code")), str(result.get("message") or "refused"))
+
+    def _refuse(self, letter: Letter, code: str, words: str) -> None:
+        self.refused.add(letter.type)
+        self._dead_letters.keep(self.holder.run_id, [letter], words)
+        self.outbox.drop(letter, f"refused: {code}")
