@@ -170,7 +170,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("sdk.record.inbox", "ANSWERS_MAX", "answers that may wait for a question of their run"),
         ("sdk.record.inbox", "REMEMBERED_MAX", "commands of a run that are remembered, so that none acts twice"),
         ("sdk.api.follow", "PATIENCE_S", "seconds for which a follower looks for a server that is gone"),
-        ("sdk.api.follow", "STRANGER_S", "seconds for which it looks for one that it has never met"),
+        ("sdk.api.follow", "FIRST_CONTACT_S", "seconds for which it looks for one that it has never met"),
     ],
     "What a run and a list may hold": [
         ("model.lease", "MAX_ATTEMPTS", "attempts before a run is lost"),

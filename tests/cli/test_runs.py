@@ -15,7 +15,7 @@ from tests.sdk.talker import reply, talking
 from tests.support.server import NO_LIMITS, Server
 from towerlog.cli import exits
 from towerlog.cli.runs import _delivery, _status
-from towerlog.sdk.api.shapes import Delivery, Run
+from towerlog.sdk.api.shapes import DeliveryInfo, RunInfo
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 EVIL = "wri\x1b[2Jter"
@@ -95,10 +95,10 @@ def test_delivery_cancel_and_liveness_are_shown_when_they_are_known() -> None:
 
 
 def test_an_unknown_delivery_is_not_called_complete() -> None:
-    assert _delivery(Delivery.read({"complete": None, "clients": []})) is None
-    assert _delivery(Delivery.read({"complete": True, "clients": []})) == "complete"
-    assert _delivery(Delivery.read({"complete": False, "clients": []})) == "incomplete"
-    assert _status(Run.read({**ROW, "liveness": {"verdict": "alive"}})) == "running"
+    assert _delivery(DeliveryInfo.read({"complete": None, "clients": []})) is None
+    assert _delivery(DeliveryInfo.read({"complete": True, "clients": []})) == "complete"
+    assert _delivery(DeliveryInfo.read({"complete": False, "clients": []})) == "incomplete"
+    assert _status(RunInfo.read({**ROW, "liveness": {"verdict": "alive"}})) == "running"
 
 
 def test_a_run_is_cancelled_answered_and_the_refusals_have_words(server) -> None:

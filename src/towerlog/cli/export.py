@@ -18,7 +18,7 @@ from towerlog.cli.foreign import json_line, visible
 from towerlog.cli.output import note, progress, say
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.endpoints import PAGE
-from towerlog.sdk.api.shapes import Event, Run
+from towerlog.sdk.api.shapes import Event, RunInfo
 
 COLUMNS = ("run_id", "thread_id", "agent", "seq", "type", "name", "occurred_at", "recorded_at", "event_id", "data")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -80,11 +80,11 @@ def written_to(path: Path | None) -> Iterator[IO[str]]:
         partial.unlink(missing_ok=True)
 
 
-def writer(form: str, out: IO[str]) -> Callable[[Run, Event], None]:
+def writer(form: str, out: IO[str]) -> Callable[[RunInfo, Event], None]:
     """What writes an event of a run in a form."""
     if form == "ndjson":
 
-        def write_line(run: Run, event: Event) -> None:
+        def write_line(run: RunInfo, event: Event) -> None:
             out.write(json_line({**_place(run), **event.raw}) + "\n")
 
         return write_line
@@ -92,14 +92,14 @@ def writer(form: str, out: IO[str]) -> Callable[[Run, Event], None]:
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(COLUMNS)
 
-    def write_row(run: Run, event: Event) -> None:
+    def write_row(run: RunInfo, event: Event) -> None:
         cells = {**_place(run), **event.raw, "data": json_line(event.data)}
         rows.writerow([_cell(cells.get(name)) for name in COLUMNS])
 
     return write_row
 
 
-def _place(run: Run) -> dict[str, str | None]:
+def _place(run: RunInfo) -> dict[str, str | None]:
     return {"run_id": run.run_id, "thread_id": run.thread_id, "agent": run.agent}
 
 

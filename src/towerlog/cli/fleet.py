@@ -15,7 +15,7 @@ from towerlog.cli.output import answer, note, say, show_table
 from towerlog.cli.tail import INTERRUPTED, words_of_gap
 from towerlog.errors import NotFound
 from towerlog.sdk.api.client import Client
-from towerlog.sdk.api.fleet_shapes import Agent, AgentEvent, Approval
+from towerlog.sdk.api.fleet_shapes import AgentEvent, AgentInfo, Approval
 from towerlog.sdk.api.shapes import Gap
 
 LONGEST_CALLS = 200
@@ -41,7 +41,7 @@ def list_agents(client: Client, limit: int, as_json: bool) -> None:
     )
 
 
-def _agent_row(agent: Agent) -> tuple[str, ...]:
+def _agent_row(agent: AgentInfo) -> tuple[str, ...]:
     counts = (agent.run_count, agent.event_count, agent.error_count, agent.usage.total_tokens if agent.usage else None)
     seen = (agent.last_event_at or "", agent.last_heartbeat_at or "")
     return (agent.agent_id, agent.name, *map(number, counts), money(agent.cost_usd), *seen)

@@ -14,7 +14,7 @@ from towerlog.cli.foreign import json_line
 from towerlog.cli.output import answer, say, show_fields, show_table
 from towerlog.cli.tail import show_tail
 from towerlog.sdk.api.client import Client
-from towerlog.sdk.api.shapes import Delivery, Liveness, Run
+from towerlog.sdk.api.shapes import DeliveryInfo, Liveness, RunInfo
 
 COLUMNS = ("RUN ID", "STATUS", "AGENT", "THREAD", "CREATED", "TOOK", "IN", "OUT", "COST")
 CANCEL_STAGES = ("requested", "delivered", "acknowledged", "stopped", "forced")
@@ -45,14 +45,14 @@ def list_runs(client: Client, as_json: bool, limit: int, **filters: str | None) 
     )
 
 
-def _row(run: Run) -> tuple[str, ...]:
+def _row(run: RunInfo) -> tuple[str, ...]:
     tokens = (number(run.total_input_tokens), number(run.total_output_tokens))
     took = duration(run.duration_ms)
     who = (run.agent or "", run.thread_id, run.created_at)
     return (run.run_id, _status(run), *who, took, *tokens, money(run.total_cost_usd))
 
 
-def _status(run: Run) -> str:
+def _status(run: RunInfo) -> str:
     """With the verdict on its liveness where that is news."""
     verdict = run.liveness.verdict if run.liveness else None
     return run.status if verdict in (None, "alive", run.status) else f"{run.status} ({verdict})"
@@ -67,7 +67,7 @@ def show_run(client: Client, run_id: str, as_json: bool) -> None:
     answer(as_json, dict(run.raw), lambda: _show(run))
 
 
-def _show(run: Run) -> None:
+def _show(run: RunInfo) -> None:
     show_fields(
         [
             ("run", run.run_id),
@@ -106,7 +106,7 @@ def _show(run: Run) -> None:
             _show_branch(child, 1)
 
 
-def _show_branch(run: Run, depth: int) -> None:
+def _show_branch(run: RunInfo, depth: int) -> None:
     say(f"{'  ' * depth}{run.run_id}  {_status(run)}  {run.agent or ''}")
     for child in run.children:
         _show_branch(child, depth + 1)
@@ -116,7 +116,7 @@ def _json(value: Any) -> str | None:
     return None if value is None else json_line(value)
 
 
-def _delivery(delivery: Delivery | None) -> str | None:
+def _delivery(delivery: DeliveryInfo | None) -> str | None:
     """Whether the log is whole, or what is missing."""
     if delivery is None or delivery.complete is None:
         return None
@@ -137,7 +137,7 @@ def _heard(liveness: Liveness | None) -> str | None:
     return ", ".join(f"{name} {at}" for name, at in clocks.items() if at) or None
 
 
-def _cancel(run: Run) -> str | None:
+def _cancel(run: RunInfo) -> str | None:
     """The stages that it has come through."""
     if run.cancel is None:
         return None
@@ -196,7 +196,7 @@ def kill_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> 
     _steered(client.kill_run(run_id, reason), as_json, "Killed {}; it is {}.")
 
 
-def _steered(run: Run, as_json: bool, words: str) -> None:
+def _steered(run: RunInfo, as_json: bool, words: str) -> None:
     answer(as_json, dict(run.raw), lambda: say(words.format(run.run_id, run.status)))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from towerlog.sdk.api.fleet_shapes import ApiKey, Lane, Queue
+from towerlog.sdk.api.fleet_shapes import ApiKey, LaneInfo, Queue
 
 
 def test_a_queue_has_its_lanes() -> None:
@@ -10,7 +10,7 @@ def test_a_queue_has_its_lanes() -> None:
     lane = {"run_id": "r", "thread_id": "t", "agent": "a", "lease": lease, "labels": {"gpu": "1"}}
     queue = Queue.read({"queued": 0, "held": 1, "data": [lane], "next": None})
     [found] = queue.data
-    assert isinstance(found, Lane)
+    assert isinstance(found, LaneInfo)
     assert (found.lease.worker_id, found.labels) == ("w", {"gpu": "1"})
 
 

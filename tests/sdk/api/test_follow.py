@@ -147,7 +147,7 @@ async def test_a_server_that_stays_away_is_given_up(held_port) -> None:
 
 
 async def test_a_stranger_gets_less_patience_than_a_server_that_was_met(monkeypatch, held_port) -> None:
-    monkeypatch.setattr(following, "STRANGER_S", 0.05)
+    monkeypatch.setattr(following, "FIRST_CONTACT_S", 0.05)
     with pytest.raises(Unreachable):
         list(follow(Http(held_port.url), RunCursor("r", 0), patience_s=600))
 
@@ -155,15 +155,15 @@ async def test_a_stranger_gets_less_patience_than_a_server_that_was_met(monkeypa
 def test_a_silent_stream_counts_as_contact() -> None:
     # Patience runs from the moment in which the stream broke, not from the last event.
     now = 0.0
-    turns = following._Turns(10.0, lambda: now)
-    turns.met()
+    reconnects = following.Reconnects(10.0, lambda: now)
+    reconnects.opened()
     now = 1000.0
-    turns.lived()
+    reconnects.received()
     now = 1009.0
-    turns.failed(Unreachable("away"))
+    reconnects.failed(Unreachable("away"))
     now = 1010.0
     with pytest.raises(Unreachable, match="away"):
-        turns.failed(Unreachable("away"))
+        reconnects.failed(Unreachable("away"))
 
 
 def test_closing_ends_a_follower_in_another_thread() -> None:

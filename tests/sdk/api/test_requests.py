@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from towerlog.sdk.api import requests as calls
+from towerlog.sdk.api import requests
 from towerlog.sdk.api.fleet_shapes import WhoAmI
 from towerlog.sdk.api.shapes import ThreadRun
 from towerlog.sdk.wire.address import Response
@@ -16,26 +16,26 @@ ROW = {"run_id": "r", "status": "queued", "created_at": "t"}
 
 
 def test_an_id_cannot_leave_its_place_in_the_path() -> None:
-    assert calls.path_of("/a/{id}/b", {"id": "x/../y?z=ü%"}) == "/a/x%2F..%2Fy%3Fz%3D%C3%BC%25/b"
+    assert requests.path_of("/a/{id}/b", {"id": "x/../y?z=ü%"}) == "/a/x%2F..%2Fy%3Fz%3D%C3%BC%25/b"
     with pytest.raises(ValueError):
-        calls.path_of("/a/{id}/b", {"id": ""})
+        requests.path_of("/a/{id}/b", {"id": ""})
 
 
 def test_a_query_has_what_is_known() -> None:
     query = {"a": None, "b": True, "c": ["x", "y"], "d": "&", "e": 0}
-    assert calls.with_query("/p", query) == "/p?b=true&c=x%2Cy&d=%26&e=0"
-    assert calls.with_query("/p", {"a": None}) == "/p"
+    assert requests.with_query("/p", query) == "/p?b=true&c=x%2Cy&d=%26&e=0"
+    assert requests.with_query("/p", {"a": None}) == "/p"
 
 
 def test_what_json_cannot_say_is_refused_before_it_is_sent() -> None:
-    assert calls.json_bytes({"ü": [1, None]}) == '{"ü":[1,null]}'.encode()
+    assert requests.json_bytes({"ü": [1, None]}) == '{"ü":[1,null]}'.encode()
     for value in (float("nan"), object(), "\ud800"):
         with pytest.raises((ValueError, TypeError)):
-            calls.json_bytes(value)
+            requests.json_bytes(value)
 
 
 def test_a_native_list_goes_on_by_its_cursor_and_keeps_its_filters() -> None:
-    listing = calls.listing("/x", ThreadRun, {"limit": 1, "q": "z"})
+    listing = requests.listing("/x", ThreadRun, {"limit": 1, "q": "z"})
     made = listing.first()
     assert made.path == "/x?limit=1&q=z"
     page = made.read(Response(200, {}, json.dumps({"data": [ROW], "next": "c=1"}).encode()))
@@ -49,7 +49,7 @@ def test_a_native_list_goes_on_by_its_cursor_and_keeps_its_filters() -> None:
 
 
 def test_a_linked_list_goes_on_where_the_link_says() -> None:
-    listing = calls.linked("/v1/runs", ThreadRun, {"limit": 1})
+    listing = requests.linked("/v1/runs", ThreadRun, {"limit": 1})
     link = '</v1/runs?limit=1&status=queued&before=r>; rel="next"'
     page = listing.first().read(Response(200, {"link": link}, json.dumps([ROW]).encode()))
     assert page.next_query == {"limit": "1", "status": "queued", "before": "r"}
@@ -67,21 +67,21 @@ def test_a_linked_list_goes_on_where_the_link_says() -> None:
     ids=["runs", "native", "lanes", "activity"],
 )
 def test_a_refusal_of_any_dialect_is_understood(said, code, message, details) -> None:
-    error = calls.refusal(422, {"retry-after": "3"}, json.dumps(said).encode())
+    error = requests.refusal(422, {"retry-after": "3"}, json.dumps(said).encode())
     assert (error.status, error.code, error.message, error.details) == (422, code, message, details)
     assert (error.trace_id, error.retry_after) == ("t", 3.0)
 
 
 @pytest.mark.parametrize("body", [b"<html>Bad\n gateway</html>", b"", b"[]", b"\xff"])
 def test_a_refusal_that_is_not_ours_is_one_all_the_same(body) -> None:
-    error = calls.refusal(502, {"x-trace-id": "t"}, body)
+    error = requests.refusal(502, {"x-trace-id": "t"}, body)
     assert (error.status, error.code, error.trace_id) == (502, "http", "t")
     assert error.message
     assert "\n" not in error.message
 
 
 def test_a_good_reply_must_be_json() -> None:
-    made = calls.call("GET", "/w", WhoAmI.read)
+    made = requests.api_request("GET", "/w", WhoAmI.read)
     with pytest.raises(BadAnswer):
         made.read(Response(200, {}, b"<html>"))
     with pytest.raises(ApiError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from towerlog.sdk.api.shapes import Cancel, Run, Usage, many
+from towerlog.sdk.api.shapes import Cancel, RunInfo, Usage, many
 from towerlog.sdk.wire.errors import BadAnswer
 
 ROW = {
@@ -19,14 +19,14 @@ ROW = {
 
 
 def test_what_is_not_said_is_unknown_and_what_is_new_is_kept() -> None:
-    run = Run.read({**ROW, "invented_later": [1]})
+    run = RunInfo.read({**ROW, "invented_later": [1]})
     assert (run.run_id, run.last_seq, run.agent, run.delivery, run.children) == ("r", 3, None, None, ())
     assert run.raw["invented_later"] == [1]
 
 
 def test_what_is_inside_is_read_as_well() -> None:
     client = {"client_id": "c", "received": 2, "highest": 3, "missing": [[2, 2]], "dropped": 0}
-    run = Run.read(
+    run = RunInfo.read(
         {
             **ROW,
             "usage": {"input_tokens": 5},
@@ -50,13 +50,13 @@ def test_what_is_inside_is_read_as_well() -> None:
 
 
 def test_null_is_unknown_also_where_a_value_would_be_read() -> None:
-    assert Run.read({**ROW, "usage": None, "lane": None}).lane is None
+    assert RunInfo.read({**ROW, "usage": None, "lane": None}).lane is None
 
 
 @pytest.mark.parametrize("said", [None, [], "text", {k: v for k, v in ROW.items() if k != "run_id"}])
 def test_what_is_no_run_is_no_answer(said) -> None:
     with pytest.raises(BadAnswer):
-        Run.read(said)
+        RunInfo.read(said)
 
 
 def test_a_list_must_be_one() -> None:

@@ -1,4 +1,4 @@
-"""An exchange: what each answer means for the events that were sent."""
+"""A batch of events: what each reply means for the events that were sent."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.sdk.support.ingest_server import KEY, Ingest
 from towerlog.sdk.wire.address import Response
-from towerlog.sdk.wire.event_batch import Means, exchange, read
+from towerlog.sdk.wire.event_batch import Disposition, read, send_batch
 from towerlog.sdk.wire.http import Http
 
 
@@ -15,15 +15,15 @@ def reply(status: int, body: object = None, **headers: str) -> Response:
 
 
 @pytest.mark.parametrize(
-    ("status", "means"),
+    ("status", "disposition"),
     [
-        *[(status, Means.SMALLER) for status in (400, 413, 422)],
-        *[(status, Means.LATER) for status in (408, 425, 429, 500, 502, 503, 504)],
-        *[(status, Means.REFUSED) for status in (401, 403, 404, 405, 409, 201, 302)],
+        *[(status, Disposition.SMALLER) for status in (400, 413, 422)],
+        *[(status, Disposition.LATER) for status in (408, 425, 429, 500, 502, 503, 504)],
+        *[(status, Disposition.REFUSED) for status in (401, 403, 404, 405, 409, 201, 302)],
     ],
 )
-def test_the_meaning_of_a_status(status: int, means: Means) -> None:
-    assert read(reply(status, {"error": {"message": "because"}}), 1).means is means
+def test_the_meaning_of_a_status(status: int, disposition: Disposition) -> None:
+    assert read(reply(status, {"error": {"message": "because"}}), 1).disposition is disposition
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_the_meaning_of_a_status(status: int, means: Means) -> None:
     ids=str,
 )
 def test_an_answer_that_does_not_say_what_became_of_each_event_is_none(body: object) -> None:
-    assert read(reply(200, body), 1).means is Means.LATER
+    assert read(reply(200, body), 1).disposition is Disposition.LATER
 
 
 def test_what_was_wrong_and_how_long_to_wait_is_told() -> None:
@@ -43,7 +43,7 @@ def test_what_was_wrong_and_how_long_to_wait_is_told() -> None:
 def test_a_request_holds_the_events_as_they_were_encoded(ingest: Ingest) -> None:
     http = Http(ingest.url, KEY, 5.0)
     lines = [b'{"event_id":"e1","run_key":"r","data":{},"type":"step"}']
-    answer = exchange(http, "c1", lines, ["r", "s"], 0, 5.0)
+    answer = send_batch(http, "c1", lines, ["r", "s"], 0, 5.0)
     http.close()
     assert answer.results == [{"event_id": "e1", "status": "stored"}]
     sent = ingest.requests[0]

@@ -12,7 +12,7 @@ import pytest
 
 from tests.sdk.support.sinks import ListSink
 from towerlog.sdk.record.run import Run, current_run
-from towerlog.sdk.work.agent_threads import AgentThreads, Outcome, Work
+from towerlog.sdk.work.agent_threads import AgentResult, AgentThreads, Work
 from towerlog.sdk.work.app import Agent
 
 WAIT_S = 60
@@ -26,8 +26,8 @@ def threads() -> Iterator[AgentThreads]:
     made.stop()
 
 
-def begin(threads: AgentThreads, work: Any, is_async: bool = True) -> tuple[Work, queue.Queue[Outcome]]:
-    ended: queue.Queue[Outcome] = queue.Queue(maxsize=9)
+def begin(threads: AgentThreads, work: Any, is_async: bool = True) -> tuple[Work, queue.Queue[AgentResult]]:
+    ended: queue.Queue[AgentResult] = queue.Queue(maxsize=9)
     return threads.begin(Agent("a", work, is_async), RUN, ended.put), ended
 
 
@@ -39,8 +39,8 @@ def test_a_value_comes_back_from_both_kinds(threads) -> None:
     def called(run: Run) -> tuple[Any, ...]:
         return run, current_run(), threading.current_thread().name
 
-    assert begin(threads, awaited)[1].get(timeout=WAIT_S) == Outcome((RUN, RUN, "towerlog-agents"))
-    assert begin(threads, called, False)[1].get(timeout=WAIT_S) == Outcome((RUN, RUN, "towerlog-a"))
+    assert begin(threads, awaited)[1].get(timeout=WAIT_S) == AgentResult((RUN, RUN, "towerlog-agents"))
+    assert begin(threads, called, False)[1].get(timeout=WAIT_S) == AgentResult((RUN, RUN, "towerlog-a"))
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), SystemExit(3), KeyboardInterrupt()])

@@ -19,7 +19,7 @@ from towerlog.sdk.work.app import App
 from towerlog.sdk.work.attempt import Attempt
 from towerlog.sdk.work.dead_letters import DeadLetters
 from towerlog.sdk.work.lane import Lane
-from towerlog.sdk.work.lane_api import Holder, LaneCalls
+from towerlog.sdk.work.lane_api import Holder, LaneApi
 from towerlog.sdk.work.lease import LeaseClock
 
 CLAIMED = {"run": {"thread_id": "t"}, "input": "in", "persona": {"agent": "a"}, "route": None, "checkpoint": None}
@@ -41,7 +41,7 @@ async def attempt(
     assert agent is not None
     async with LaneServer().running() as server:
         http = AsyncHttp(server.url, "key")
-        calls = LaneCalls(http, "w", 60)
+        calls = LaneApi(http, "w", 60)
         lane = Lane(calls, Holder("r", "w", 7, "w:7"), LeaseClock(60), DeadLetters(tmp_path, "w"))
         task = asyncio.create_task(Attempt(agent, lane, CLAIMED, threads, calls).carry_out(hand_back))
         try:

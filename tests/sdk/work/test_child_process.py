@@ -1,4 +1,4 @@
-"""Running a command: channels, terminals, and what is left in the background."""
+"""Running a command: outputs, terminals, and what is left in the background."""
 
 from __future__ import annotations
 

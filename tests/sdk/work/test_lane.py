@@ -16,7 +16,7 @@ from tests.support.wait import wait_until_async
 from towerlog.sdk.wire.async_http import AsyncHttp
 from towerlog.sdk.work.dead_letters import DeadLetters
 from towerlog.sdk.work.lane import Lane
-from towerlog.sdk.work.lane_api import Holder, LaneCalls
+from towerlog.sdk.work.lane_api import Holder, LaneApi
 from towerlog.sdk.work.lease import LeaseClock
 
 LONG_S, SHORT_S = 60, 1
@@ -34,7 +34,7 @@ class Held:
         self.server = server
         self.http = AsyncHttp(server.url, "key")
         self.letters = DeadLetters(folder, "w")
-        calls = LaneCalls(self.http, "w", int(lease_s))
+        calls = LaneApi(self.http, "w", int(lease_s))
         self.lane = Lane(calls, Holder("r", "w", 1, "w:1"), LeaseClock(lease_s), self.letters)
         self.commands: list[dict[str, Any]] = []
 

@@ -10,7 +10,7 @@ from towerlog.sdk.api import endpoints, shapes
 from towerlog.sdk.api import fleet_shapes as fleet
 from towerlog.sdk.api.client import headers_of
 from towerlog.sdk.api.follow import PATIENCE_S, AgentCursor, RunCursor, follow_async
-from towerlog.sdk.api.requests import Call, Listing
+from towerlog.sdk.api.requests import ApiRequest, Listing
 from towerlog.sdk.wire.address import TIMEOUT_S, server_of
 from towerlog.sdk.wire.async_http import AsyncHttp
 from towerlog.sdk.wire.errors import SdkError
@@ -45,7 +45,7 @@ class AsyncClient:
         """Closes the connections that are kept."""
         await self.http.close()
 
-    async def _send(self, made: Call[T], idempotency_key: str | None = None) -> T:
+    async def _send(self, made: ApiRequest[T], idempotency_key: str | None = None) -> T:
         headers = headers_of(made, idempotency_key)
         timeout_s = self._timeout_s + made.wait_s
         tried = 0
@@ -61,7 +61,7 @@ class AsyncClient:
                 await asyncio.sleep(pause_s)
 
     async def _all(self, listing: Listing[T]) -> AsyncIterator[T]:
-        made: Call[Any] | None = listing.first()
+        made: ApiRequest[Any] | None = listing.first()
         while made is not None:
             page = await self._send(made)
             for row in page.rows:
@@ -70,7 +70,7 @@ class AsyncClient:
 
     # Runs
 
-    def list_runs(self, page_size: int = endpoints.PAGE, **filters: Any) -> AsyncIterator[shapes.Run]:
+    def list_runs(self, page_size: int = endpoints.PAGE, **filters: Any) -> AsyncIterator[shapes.RunInfo]:
         """Runs, newest first. Filters: status (a word or several), agent, thread_id, model, persona_id,
         parent_run_id, since, until, q.
         """
@@ -84,7 +84,7 @@ class AsyncClient:
         """The newest runs of a thread."""
         return await self._send(endpoints.list_thread_runs(thread_id, limit))
 
-    async def get_run(self, run_id: str, *, with_children: bool = True) -> shapes.Run:
+    async def get_run(self, run_id: str, *, with_children: bool = True) -> shapes.RunInfo:
         """A run, with its descendants unless they are not wanted."""
         return await self._send(endpoints.get_run(run_id, with_children))
 
@@ -122,25 +122,25 @@ class AsyncClient:
         """Answers a run that waits, or talks to one that runs."""
         await self._send(endpoints.give_input(run_id, content), idempotency_key)
 
-    async def pause_run(self, run_id: str, reason: str | None = None) -> shapes.Run:
+    async def pause_run(self, run_id: str, reason: str | None = None) -> shapes.RunInfo:
         """Asks a run to wait; it is paused when its agent says so."""
         return await self._send(endpoints.pause_run(run_id, reason))
 
-    async def resume_run(self, run_id: str, reason: str | None = None) -> shapes.Run:
+    async def resume_run(self, run_id: str, reason: str | None = None) -> shapes.RunInfo:
         """Asks a run to go on."""
         return await self._send(endpoints.resume_run(run_id, reason))
 
-    async def kill_run(self, run_id: str, reason: str | None = None) -> shapes.Run:
+    async def kill_run(self, run_id: str, reason: str | None = None) -> shapes.RunInfo:
         """Ends a run at once, whatever its agent says."""
         return await self._send(endpoints.kill_run(run_id, reason))
 
-    async def retry_run(self, run_id: str, *, idempotency_key: str | None = None) -> shapes.Run:
+    async def retry_run(self, run_id: str, *, idempotency_key: str | None = None) -> shapes.RunInfo:
         """Queues the same again: a new run, linked to this one, which must have ended."""
         return await self._send(endpoints.retry_run(run_id), idempotency_key)
 
     async def fork_run(
         self, run_id: str, step_index: int, agent: str | None = None, *, idempotency_key: str | None = None
-    ) -> shapes.Run:
+    ) -> shapes.RunInfo:
         """Queues a new run that starts from a checkpoint's state."""
         return await self._send(endpoints.fork_run(run_id, step_index, agent), idempotency_key)
 
@@ -205,15 +205,15 @@ class AsyncClient:
 
     # Who works
 
-    def list_agents(self, name: str | None = None) -> AsyncIterator[fleet.Agent]:
+    def list_agents(self, name: str | None = None) -> AsyncIterator[fleet.AgentInfo]:
         """Agents by name; with `name`, that one alone."""
         return self._all(endpoints.list_agents(name))
 
-    async def get_agent(self, agent_id: str) -> fleet.Agent:
+    async def get_agent(self, agent_id: str) -> fleet.AgentInfo:
         """An agent."""
         return await self._send(endpoints.get_agent(agent_id))
 
-    async def register_agent(self, name: str) -> fleet.Agent:
+    async def register_agent(self, name: str) -> fleet.AgentInfo:
         """Makes an agent; one that is there is given as it is."""
         return await self._send(endpoints.register_agent(name))
 
@@ -231,7 +231,9 @@ class AsyncClient:
         """Runs that wait for a worker (`state="queued"`) or are held by one (`"held"`), oldest first."""
         return await self._send(endpoints.get_queue(state, limit))
 
-    async def list_workers(self, limit: int | None = None, worker_id: str | None = None) -> tuple[fleet.Worker, ...]:
+    async def list_workers(
+        self, limit: int | None = None, worker_id: str | None = None
+    ) -> tuple[fleet.WorkerInfo, ...]:
         """Who holds what; `worker_id` asks for that one alone."""
         return await self._send(endpoints.list_workers(limit, worker_id))
 

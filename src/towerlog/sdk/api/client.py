@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from towerlog.sdk.api import endpoints, shapes
 from towerlog.sdk.api import fleet_shapes as fleet
 from towerlog.sdk.api.follow import PATIENCE_S, AgentCursor, RunCursor, follow
-from towerlog.sdk.api.requests import Call, Listing
+from towerlog.sdk.api.requests import ApiRequest, Listing
 from towerlog.sdk.wire.address import TIMEOUT_S, server_of
 from towerlog.sdk.wire.errors import SdkError
 from towerlog.sdk.wire.http import Http
@@ -23,7 +23,7 @@ from towerlog.sdk.wire.retries import Retries
 T = TypeVar("T")
 
 
-def headers_of(made: Call[Any], idempotency_key: str | None) -> dict[str, str]:
+def headers_of(made: ApiRequest[Any], idempotency_key: str | None) -> dict[str, str]:
     """The headers of a call: what its body is, and a key where a repetition would otherwise be another change."""
     headers = {} if made.body is None else {"Content-Type": "application/json"}
     if made.method == "POST" and not made.repeatable:
@@ -59,7 +59,7 @@ class Client:
         self._closed.set()
         self.http.close()
 
-    def _send(self, made: Call[T], idempotency_key: str | None = None) -> T:
+    def _send(self, made: ApiRequest[T], idempotency_key: str | None = None) -> T:
         headers = headers_of(made, idempotency_key)
         timeout_s = self._timeout_s + made.wait_s
         tried = 0
@@ -75,7 +75,7 @@ class Client:
                     raise
 
     def _all(self, listing: Listing[T]) -> Iterator[T]:
-        made: Call[Any] | None = listing.first()
+        made: ApiRequest[Any] | None = listing.first()
         while made is not None:
             page = self._send(made)
             yield from page.rows
@@ -83,7 +83,7 @@ class Client:
 
     # Runs
 
-    def list_runs(self, page_size: int = endpoints.PAGE, **filters: Any) -> Iterator[shapes.Run]:
+    def list_runs(self, page_size: int = endpoints.PAGE, **filters: Any) -> Iterator[shapes.RunInfo]:
         """Runs, newest first. Filters: status (a word or several), agent, thread_id, model, persona_id,
         parent_run_id, since, until, q.
         """
@@ -97,7 +97,7 @@ class Client:
         """The newest runs of a thread."""
         return self._send(endpoints.list_thread_runs(thread_id, limit))
 
-    def get_run(self, run_id: str, *, with_children: bool = True) -> shapes.Run:
+    def get_run(self, run_id: str, *, with_children: bool = True) -> shapes.RunInfo:
         """A run, with its descendants unless they are not wanted."""
         return self._send(endpoints.get_run(run_id, with_children))
 
@@ -135,25 +135,25 @@ class Client:
         """Answers a run that waits, or talks to one that runs."""
         self._send(endpoints.give_input(run_id, content), idempotency_key)
 
-    def pause_run(self, run_id: str, reason: str | None = None) -> shapes.Run:
+    def pause_run(self, run_id: str, reason: str | None = None) -> shapes.RunInfo:
         """Asks a run to wait; it is paused when its agent says so."""
         return self._send(endpoints.pause_run(run_id, reason))
 
-    def resume_run(self, run_id: str, reason: str | None = None) -> shapes.Run:
+    def resume_run(self, run_id: str, reason: str | None = None) -> shapes.RunInfo:
         """Asks a run to go on."""
         return self._send(endpoints.resume_run(run_id, reason))
 
-    def kill_run(self, run_id: str, reason: str | None = None) -> shapes.Run:
+    def kill_run(self, run_id: str, reason: str | None = None) -> shapes.RunInfo:
         """Ends a run at once, whatever its agent says."""
         return self._send(endpoints.kill_run(run_id, reason))
 
-    def retry_run(self, run_id: str, *, idempotency_key: str | None = None) -> shapes.Run:
+    def retry_run(self, run_id: str, *, idempotency_key: str | None = None) -> shapes.RunInfo:
         """Queues the same again: a new run, linked to this one, which must have ended."""
         return self._send(endpoints.retry_run(run_id), idempotency_key)
 
     def fork_run(
         self, run_id: str, step_index: int, agent: str | None = None, *, idempotency_key: str | None = None
-    ) -> shapes.Run:
+    ) -> shapes.RunInfo:
         """Queues a new run that starts from a checkpoint's state."""
         return self._send(endpoints.fork_run(run_id, step_index, agent), idempotency_key)
 
@@ -218,15 +218,15 @@ class Client:
 
     # Who works
 
-    def list_agents(self, name: str | None = None) -> Iterator[fleet.Agent]:
+    def list_agents(self, name: str | None = None) -> Iterator[fleet.AgentInfo]:
         """Agents by name; with `name`, that one alone."""
         return self._all(endpoints.list_agents(name))
 
-    def get_agent(self, agent_id: str) -> fleet.Agent:
+    def get_agent(self, agent_id: str) -> fleet.AgentInfo:
         """An agent."""
         return self._send(endpoints.get_agent(agent_id))
 
-    def register_agent(self, name: str) -> fleet.Agent:
+    def register_agent(self, name: str) -> fleet.AgentInfo:
         """Makes an agent; one that is there is given as it is."""
         return self._send(endpoints.register_agent(name))
 
@@ -244,7 +244,7 @@ class Client:
         """Runs that wait for a worker (`state="queued"`) or are held by one (`"held"`), oldest first."""
         return self._send(endpoints.get_queue(state, limit))
 
-    def list_workers(self, limit: int | None = None, worker_id: str | None = None) -> tuple[fleet.Worker, ...]:
+    def list_workers(self, limit: int | None = None, worker_id: str | None = None) -> tuple[fleet.WorkerInfo, ...]:
         """Who holds what; `worker_id` asks for that one alone."""
         return self._send(endpoints.list_workers(limit, worker_id))
 

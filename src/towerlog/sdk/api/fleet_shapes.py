@@ -9,7 +9,7 @@ from towerlog.sdk.api.shapes import Json, Lease, Shape, Usage, many
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agent(Shape):
+class AgentInfo(Shape):
     """An agent and its totals."""
 
     agent_id: str
@@ -40,7 +40,7 @@ class AgentEvent(Shape):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lane(Shape):
+class LaneInfo(Shape):
     """A run's place in the queue, or who holds it."""
 
     run_id: str
@@ -63,11 +63,11 @@ class Queue(Shape):
     queued: int
     held: int
     oldest_queued_at: str | None = None
-    data: tuple[Lane, ...] = field(default=(), metadata={"read": many(Lane)})
+    data: tuple[LaneInfo, ...] = field(default=(), metadata={"read": many(LaneInfo)})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Worker(Shape):
+class WorkerInfo(Shape):
     """A worker and what it holds."""
 
     worker_id: str

@@ -29,7 +29,7 @@ ENDS = frozenset({"run.completed", "run.failed", "run.cancelled", "run.lost", "b
 """Events after which a run's stream may end."""
 PATIENCE_S = 300.0
 """How long a follower looks for a server that is gone, unless the caller says otherwise."""
-STRANGER_S = 5.0
+FIRST_CONTACT_S = 5.0
 """The same for a server that was never met: its address is more likely wrong than it is about to come back."""
 ACCEPT = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
 BACKOFF = Retries(first_s=0.1, longest_s=2.0)
@@ -133,7 +133,7 @@ def follow(
     http: Http, cursor: Cursor[S], patience_s: float = PATIENCE_S, closed: Callable[[], bool] = lambda: False
 ) -> Iterator[S | Gap]:
     """What comes, until the end. Raises ApiError for a refusal, Unreachable when nobody answers for that long."""
-    turns = _Turns(patience_s)
+    reconnects = Reconnects(patience_s)
     idle = threading.Event()
     while not cursor.finished and not closed():
         try:
@@ -141,46 +141,46 @@ def follow(
                 if stream.status >= 300:
                     raise refusal(stream.status, stream.headers, stream.read())
                 cursor.connected(stream.status, stream.headers)
-                turns.met()
+                reconnects.opened()
                 reader = FrameReader()
                 for line in stream:
-                    turns.lived()
+                    reconnects.received()
                     frame = reader.feed(line)
                     if frame is not None and (news := cursor.take(frame)) is not None:
-                        turns.brought()
+                        reconnects.progressed()
                         yield news
                 cursor.ended()
         except SdkError as error:
-            turns.failed(error)
+            reconnects.failed(error)
         if not cursor.finished:
-            idle.wait(turns.pause_s())
+            idle.wait(reconnects.pause_s())
 
 
 async def follow_async(http: AsyncHttp, cursor: Cursor[S], patience_s: float = PATIENCE_S) -> AsyncIterator[S | Gap]:
     """The asyncio twin of `follow`."""
-    turns = _Turns(patience_s)
+    reconnects = Reconnects(patience_s)
     while not cursor.finished:
         try:
             async with await http.stream("GET", cursor.path, cursor.headers()) as stream:
                 if stream.status >= 300:
                     raise refusal(stream.status, stream.headers, await stream.read())
                 cursor.connected(stream.status, stream.headers)
-                turns.met()
+                reconnects.opened()
                 reader = FrameReader()
                 async for line in stream:
-                    turns.lived()
+                    reconnects.received()
                     frame = reader.feed(line)
                     if frame is not None and (news := cursor.take(frame)) is not None:
-                        turns.brought()
+                        reconnects.progressed()
                         yield news
                 cursor.ended()
         except SdkError as error:
-            turns.failed(error)
+            reconnects.failed(error)
         if not cursor.finished:
-            await asyncio.sleep(turns.pause_s())
+            await asyncio.sleep(reconnects.pause_s())
 
 
-class _Turns:
+class Reconnects:
     """How often in a row it went wrong, and for how long."""
 
     def __init__(self, patience_s: float, now: Callable[[], float] = time.monotonic) -> None:
@@ -190,22 +190,22 @@ class _Turns:
         self._alive_at = now()
         self._met = False
 
-    def met(self) -> None:
+    def opened(self) -> None:
         """A stream was opened."""
         self._met = True
-        self.lived()
+        self.received()
 
-    def lived(self) -> None:
+    def received(self) -> None:
         """Something came, if only a ping."""
         self._alive_at = self._now()
 
-    def brought(self) -> None:
+    def progressed(self) -> None:
         """News came: the next connection may be tried at once."""
         self._tried = 0
 
     def failed(self, error: SdkError) -> None:
         """Raises the error when trying again is of no use, or has been for long enough."""
-        patience_s = self._patience_s if self._met else min(self._patience_s, STRANGER_S)
+        patience_s = self._patience_s if self._met else min(self._patience_s, FIRST_CONTACT_S)
         if not may_pass(error) or self._now() - self._alive_at >= patience_s:
             raise error
 

@@ -27,7 +27,7 @@ LONGEST_MESSAGE = 2_000
 
 
 @dataclass(frozen=True)
-class Call(Generic[T]):
+class ApiRequest(Generic[T]):
     """One request. `repeatable`: the server knows a repetition by the body itself, so that it needs no key."""
 
     method: str
@@ -55,22 +55,22 @@ class Listing(Generic[T]):
     query: Query
     read: Callable[[Response, Query], Page[T]]
 
-    def first(self) -> Call[Page[T]]:
+    def first(self) -> ApiRequest[Page[T]]:
         """The request for the first page."""
         return self.at(self.query)
 
-    def at(self, query: Query) -> Call[Page[T]]:
+    def at(self, query: Query) -> ApiRequest[Page[T]]:
         """The request for the page that a query names."""
-        return Call("GET", with_query(self.path, query), lambda response: self.read(response, query))
+        return ApiRequest("GET", with_query(self.path, query), lambda response: self.read(response, query))
 
 
-def call(
+def api_request(
     method: str, template: str, read: Callable[[Any], T], body: object = None, query: Query | None = None, **ids: str
-) -> Call[T]:
+) -> ApiRequest[T]:
     """A request whose path is a template filled with ids, with a JSON body, and a reply that is read from JSON."""
     target = with_query(path_of(template, ids), query or {})
     sent = None if body is None else json_bytes(body)
-    return Call(method, target, lambda response: read(json_of(response)), sent)
+    return ApiRequest(method, target, lambda response: read(json_of(response)), sent)
 
 
 def listing(template: str, shape: type[S], query: Query, **ids: str) -> Listing[S]:
@@ -98,7 +98,7 @@ def linked(template: str, shape: type[S], query: Query, **ids: str) -> Listing[S
     return Listing(path_of(template, ids), query, read)
 
 
-def held_back(made: Call[T], wait_s: float) -> Call[T]:
+def held_back(made: ApiRequest[T], wait_s: float) -> ApiRequest[T]:
     """A request whose reply may take that much longer, and whose events have ids by which a repetition is known."""
     return replace(made, wait_s=wait_s, repeatable=True)
 

@@ -84,7 +84,7 @@ class Sender(Shape):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Delivery(Shape):
+class DeliveryInfo(Shape):
     """Whether a run's log is whole; `complete` is None where no client has numbered its events."""
 
     complete: bool | None
@@ -114,7 +114,7 @@ class Liveness(Shape):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run(Shape):
+class RunInfo(Shape):
     """All that is known of a run."""
 
     run_id: str
@@ -159,10 +159,10 @@ class Run(Shape):
     input: Any = None
     result: Any = None
     lane: Lease | None = field(default=None, metadata={"read": Lease.read})
-    delivery: Delivery | None = field(default=None, metadata={"read": Delivery.read})
+    delivery: DeliveryInfo | None = field(default=None, metadata={"read": DeliveryInfo.read})
     cancel: Cancel | None = field(default=None, metadata={"read": Cancel.read})
     liveness: Liveness | None = field(default=None, metadata={"read": Liveness.read})
-    children: tuple[Run, ...] = field(default=(), metadata={"read": lambda raw: many(Run)(raw)})
+    children: tuple[RunInfo, ...] = field(default=(), metadata={"read": lambda raw: many(RunInfo)(raw)})
 
 
 @dataclass(frozen=True, kw_only=True)

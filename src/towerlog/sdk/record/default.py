@@ -14,7 +14,7 @@ from towerlog.sdk.wire.address import LOCAL_URL
 _log = logging.getLogger("towerlog.sdk")
 
 
-class Default:
+class DefaultRecorder:
     """Makes the recorder when it is wanted first."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ def _from_environment() -> Recorder:
         return Recorder(LOCAL_URL, "")
 
 
-DEFAULT = Default()
+DEFAULT = DefaultRecorder()
 
 
 def default_recorder() -> Recorder:

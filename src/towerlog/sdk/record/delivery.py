@@ -19,7 +19,7 @@ from towerlog.sdk.record.backlog.losses import Losses, Range, place_of
 from towerlog.sdk.wire.address import TIMEOUT_S
 from towerlog.sdk.wire.backoff import Backoff
 from towerlog.sdk.wire.errors import Unreachable
-from towerlog.sdk.wire.event_batch import Answer, Door, Means, exchange
+from towerlog.sdk.wire.event_batch import BatchReply, Disposition, Transport, send_batch
 
 BATCH_EVENTS = 100
 BATCH_BYTES = 256 * 1024
@@ -44,7 +44,7 @@ _log = logging.getLogger("towerlog.sdk")
 class Hooks:
     """What delivery needs of its recorder."""
 
-    open_door: Callable[[], Door]
+    open_transport: Callable[[], Transport]
     going_on: Callable[[], list[str]]
     beat: Callable[[], None]
     commanded: Callable[[dict[str, Any]], None]
@@ -62,7 +62,7 @@ class Delivery:
         self._backlog = backlog
         self._losses = losses
         self._hooks = hooks
-        self._door: Door | None = None
+        self._transport: Transport | None = None
         self._news = threading.Event()
         self._full = threading.Event()
         self._keep = threading.Event()
@@ -154,9 +154,9 @@ class Delivery:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, ends_at - time.monotonic()))
-        if self._door is not None:
+        if self._transport is not None:
             # A request that is still under way ends here, unanswered: its events are written down like the others.
-            self._door.close()
+            self._transport.close()
         self._spill(0)
         try:
             self._backlog.sync()
@@ -225,10 +225,10 @@ class Delivery:
         settled = False
         try:
             answer = self._try(batch.lines, self._hooks.going_on(), batch.client_id)
-            if answer is not None and answer.means is Means.TAKEN:
+            if answer is not None and answer.disposition is Disposition.TAKEN:
                 self._count(batch, answer)
                 settled = True
-            elif answer is not None and answer.means is Means.SMALLER:
+            elif answer is not None and answer.disposition is Disposition.SMALLER:
                 settled = self._narrow(batch, answer)
         finally:
             if settled:
@@ -240,7 +240,7 @@ class Delivery:
         if settled:
             self._batch_max = min(BATCH_EVENTS, self._batch_max * 2)
 
-    def _count(self, batch: Batch, answer: Answer) -> None:
+    def _count(self, batch: Batch, answer: BatchReply) -> None:
         for line, result in zip(batch.lines, answer.results, strict=True):
             status = result.get("status")
             if status == "refused":
@@ -250,7 +250,7 @@ class Delivery:
                 self.acknowledged += 1
                 self.duplicates += status == "duplicate"
 
-    def _narrow(self, batch: Batch, answer: Answer) -> bool:
+    def _narrow(self, batch: Batch, answer: BatchReply) -> bool:
         """Halves what is sent at a time, down to the one event that is at fault; that one is dropped."""
         if len(batch.lines) > 1:
             self._batch_max = max(1, len(batch.lines) // 2)
@@ -268,26 +268,26 @@ class Delivery:
         client_id = self._notices[0][0].client_id
         told = [(loss, line) for loss, line in self._notices if loss.client_id == client_id][:BATCH_EVENTS]
         answer = self._try([line for _, line in told], [], client_id)
-        if answer is not None and answer.means in (Means.TAKEN, Means.SMALLER):
+        if answer is not None and answer.disposition in (Disposition.TAKEN, Disposition.SMALLER):
             # One that is refused is not told again: it would be refused again.
             self._notices = [notice for notice in self._notices if notice not in told]
             with self._backlog.changed:
                 self._backlog.changed.notify_all()
 
-    def _try(self, lines: Sequence[bytes], runs: Sequence[str], client_id: str | None = None) -> Answer | None:
+    def _try(self, lines: Sequence[bytes], runs: Sequence[str], client_id: str | None = None) -> BatchReply | None:
         """One exchange; after one that failed, the pause that is due. None when there was no answer."""
         try:
-            door = self._opened()
-            answer = exchange(door, client_id or self._backlog.client_id, lines, runs[:RUNS_MAX], 0, TIMEOUT_S)
+            transport = self._opened()
+            answer = send_batch(transport, client_id or self._backlog.client_id, lines, runs[:RUNS_MAX], 0, TIMEOUT_S)
         except (Unreachable, ValueError) as error:
             self._later(str(error), None)
             return None
         finally:
             self._heard_at = time.monotonic()
         self.sent += len(lines)
-        if answer.means is Means.LATER:
+        if answer.disposition is Disposition.LATER:
             self._later(answer.words, answer.retry_after_s)
-        elif answer.means is Means.REFUSED:
+        elif answer.disposition is Disposition.REFUSED:
             self._later(answer.words, max(self._hooks.longest_pause_s, answer.retry_after_s or 0.0))
         else:
             self._backoff.reset()
@@ -296,10 +296,10 @@ class Delivery:
             self._command(answer.commands)
         return answer
 
-    def _opened(self) -> Door:
-        if self._door is None:
-            self._door = self._hooks.open_door()
-        return self._door
+    def _opened(self) -> Transport:
+        if self._transport is None:
+            self._transport = self._hooks.open_transport()
+        return self._transport
 
     def _later(self, words: str, wanted_s: float | None) -> None:
         self._reachable = False
@@ -360,13 +360,14 @@ class Delivery:
                     return
             try:
                 client_id = self._backlog.client_id
-                answer = exchange(self._opened(), client_id, [], runs, LISTEN_WAIT_S, TIMEOUT_S)
+                answer = send_batch(self._opened(), client_id, [], runs, LISTEN_WAIT_S, TIMEOUT_S)
             except (Unreachable, ValueError):
                 self._stopping.wait(backoff.next_s(None))
                 continue
-            if answer.means is Means.TAKEN:
+            if answer.disposition is Disposition.TAKEN:
                 backoff.reset()
                 self._command(answer.commands)
             # A command that is still there after it was handed on would bring the next answer at once.
-            pause_s = SPILL_TICK_S if answer.commands else 0.0 if answer.means is Means.TAKEN else backoff.next_s(1.0)
+            taken = answer.disposition is Disposition.TAKEN
+            pause_s = SPILL_TICK_S if answer.commands else 0.0 if taken else backoff.next_s(1.0)
             self._stopping.wait(pause_s)

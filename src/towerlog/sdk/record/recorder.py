@@ -58,7 +58,7 @@ class Status:
     last_error: str | None
 
 
-class Channel:
+class RunSink:
     """Where the events of one run go: numbers them, encodes them, puts them into the backlog."""
 
     def __init__(self, recorder: Recorder, run_key: str, thread: str | None) -> None:
@@ -67,7 +67,7 @@ class Channel:
         self._thread = thread
         # Re-entrant: a collection of garbage while an event is encoded may tell another.
         self._lock = threading.RLock()
-        self._office: Office | None = None
+        self._state: ProcessState | None = None
         self._number = 0
         self._told_at = time.monotonic()
 
@@ -86,8 +86,8 @@ class Channel:
         try:
             with self._lock:
                 self._told_at = time.monotonic()
-                office = self._recorder.office
-                number = self.number(office)
+                state = self._recorder.state
+                number = self.number(state)
                 # The event is the sink's from here on, so it is stamped itself and not a copy of it.
                 event["event_id"] = uuid7()
                 event["client_seq"] = number
@@ -95,21 +95,21 @@ class Channel:
                 event["time"] = time.time_ns() // 1_000_000
                 if self._thread is not None and event["type"] == "run.started":
                     event["thread"] = self._thread
-                office.backlog.put(self._run_key, number, encode_event(event))
-            office.delivery.noticed()
+                state.backlog.put(self._run_key, number, encode_event(event))
+            state.delivery.noticed()
         except Exception:
             # Reporting must never break what it reports on.
             _log.exception("an event of run %s could not be taken", self._run_key)
 
     def expect(self, run: BaseRun, waiting: bool) -> None:
         """Commands of this run should come soon."""
-        self._recorder.office.delivery.expect(self._run_key, waiting)
+        self._recorder.state.delivery.expect(self._run_key, waiting)
 
-    def number(self, office: Office) -> int:
+    def number(self, state: ProcessState) -> int:
         """The next number of this run's events; after a fork they are another client's, and begin anew."""
         with self._lock:
-            if office is not self._office:
-                self._office, self._number = office, 0
+            if state is not self._state:
+                self._state, self._number = state, 0
             self._number += 1
             return self._number
 
@@ -119,7 +119,7 @@ class Channel:
 
 
 @dataclass(frozen=True)
-class Office:
+class ProcessState:
     """All that belongs to one process: after a fork the child has a new one."""
 
     losses: Losses
@@ -158,8 +158,8 @@ class Recorder:
         self._memory_bytes, self._spool_bytes, self._overflow = memory_bytes, spool_bytes, overflow
         self._exit_s, self._longest_pause_s = exit_seconds, longest_pause_seconds
         self._runs: weakref.WeakValueDictionary[str, BaseRun] = weakref.WeakValueDictionary()
-        self._channels: weakref.WeakValueDictionary[str, Channel] = weakref.WeakValueDictionary()
-        self.office = self._opened()
+        self._sinks: weakref.WeakValueDictionary[str, RunSink] = weakref.WeakValueDictionary()
+        self.state = self._opened()
         weak = weakref.ref(self)
         os.register_at_fork(after_in_child=functools.partial(_forked, weak))
         self._at_exit = functools.partial(_left, weak)
@@ -188,23 +188,23 @@ class Recorder:
     def flush(self, timeout: float = 10.0) -> bool:
         """Waits until all that was told before is with the server. False when it is not, for whatever reason."""
         try:
-            return self.office.delivery.flush(timeout)
+            return self.state.delivery.flush(timeout)
         except Exception:
             _log.exception("flush failed")
             return False
 
     def status(self) -> Status:
         """What became of the events."""
-        office = self.office
-        delivery = office.delivery
+        state = self.state
+        delivery = state.delivery
         return Status(
-            queued=office.backlog.queued,
-            spooled=office.backlog.spool.waiting,
+            queued=state.backlog.queued,
+            spooled=state.backlog.spool.waiting,
             sent=delivery.sent,
             acknowledged=delivery.acknowledged,
             duplicates=delivery.duplicates,
             refused=delivery.refused,
-            dropped=office.losses.dropped,
+            dropped=state.losses.dropped,
             last_error=delivery.last_error,
         )
 
@@ -212,17 +212,17 @@ class Recorder:
         """Delivers what it can in this time, writes the rest down, and ends the threads. As `flush`, if all arrived."""
         atexit.unregister(self._at_exit)
         delivered = self.flush(timeout)
-        self.office.delivery.stop(1.0)
-        self.office.backlog.close()
+        self.state.delivery.stop(1.0)
+        self.state.backlog.close()
         return delivered
 
     # For the runs, and for delivery
 
-    def channel(self, run_key: str, thread: str | None) -> Channel:
-        """Where a run's events go. One key has one channel, so that its numbers have no gap."""
-        found = self._channels.get(run_key)
+    def sink_of(self, run_key: str, thread: str | None) -> RunSink:
+        """Where a run's events go. One key has one sink, so that its numbers have no gap."""
+        found = self._sinks.get(run_key)
         if found is None:
-            found = self._channels.setdefault(run_key, Channel(self, run_key, thread))
+            found = self._sinks.setdefault(run_key, RunSink(self, run_key, thread))
         return found
 
     def began(self, run: BaseRun) -> None:
@@ -230,15 +230,21 @@ class Recorder:
         if run.run_key is not None:
             self._runs[run.run_key] = run
 
-    def _opened(self) -> Office:
+    def _opened(self) -> ProcessState:
         losses = Losses()
         backlog = Backlog(uuid7(), self._home, losses, self._memory_bytes, self._spool_bytes, self._overflow)
         hooks = Hooks(
-            self._door, self._going_on, self._beat, self._commanded, self._notice, self._adopts, self._longest_pause_s
+            self._transport,
+            self._going_on,
+            self._beat,
+            self._commanded,
+            self._notice,
+            self._adopts,
+            self._longest_pause_s,
         )
-        return Office(losses, backlog, Delivery(backlog, losses, hooks))
+        return ProcessState(losses, backlog, Delivery(backlog, losses, hooks))
 
-    def _door(self) -> Http:
+    def _transport(self) -> Http:
         if not self._api_key:
             raise ValueError("there is no API key: set TOWERLOG_API_KEY")
         return Http(self.url, self._api_key, TIMEOUT_S)
@@ -250,8 +256,8 @@ class Recorder:
     def _beat(self) -> None:
         """For each run that goes on and has told nothing for long."""
         for run_key, run in list(self._runs.items()):
-            channel = self._channels.get(run_key)
-            if channel is not None and not run.ended and channel.quiet_s >= BEAT_S:
+            sink = self._sinks.get(run_key)
+            if sink is not None and not run.ended and sink.quiet_s >= BEAT_S:
                 run.beat()
 
     def _commanded(self, command: dict[str, Any]) -> None:
@@ -265,12 +271,12 @@ class Recorder:
         It has a number of its own where the run is still here. Where it is gone, the last of the lost numbers becomes
         the notice's: nobody else will use it.
         """
-        channel = self._channels.get(loss.run_key) if loss.client_id == self.office.backlog.client_id else None
+        sink = self._sinks.get(loss.run_key) if loss.client_id == self.state.backlog.client_id else None
         payload = {"from_seq": loss.from_seq, "to_seq": loss.to_seq, "reason": loss.reason}
         return encode_event(
             {
                 "event_id": uuid7(),
-                "client_seq": channel.number(self.office) if channel is not None else loss.to_seq,
+                "client_seq": sink.number(self.state) if sink is not None else loss.to_seq,
                 "run_key": loss.run_key,
                 "time": time.time_ns() // 1_000_000,
                 "type": "other",
@@ -280,17 +286,17 @@ class Recorder:
 
     def after_fork(self) -> None:
         """In the child of a fork: its own client, its own threads; what the parent has not sent is the parent's."""
-        parents = self.office
+        parents = self.state
         for run in list(self._runs.values()):
             run.after_fork()
-        for channel in list(self._channels.values()):
-            channel.after_fork()
-        self.office = self._opened()
+        for sink in list(self._sinks.values()):
+            sink.after_fork()
+        self.state = self._opened()
         parents.backlog.abandon()
 
     def leave(self) -> None:
         """At the program's end: a moment for what can be delivered, and the rest to disk."""
-        delivery = self.office.delivery
+        delivery = self.state.delivery
         if delivery.reachable and self._api_key:
             delivery.flush(self._exit_s)
         delivery.stop(0.2)

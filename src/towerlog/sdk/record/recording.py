@@ -59,8 +59,8 @@ class Recording:
     def open(self, kind: type[AnyRun]) -> AnyRun:
         """Begins the run, without making it the current one. For code that is no block."""
         parent = current_run()
-        channel = self._recorder.channel(self._run_key, self._thread)
-        run = kind(channel, self._run_key, self._agent, thread=self._thread, input=self._input)
+        sink = self._recorder.sink_of(self._run_key, self._thread)
+        run = kind(sink, self._run_key, self._agent, thread=self._thread, input=self._input)
         self._recorder.began(run)
         run.start(input=self._input, metadata=self._metadata, labels=self._labels, **_parent(parent, self._recorder))
         self._run = run

@@ -15,7 +15,7 @@ HEADERS = {"Content-Type": "application/json"}
 WAIT_SLACK_S = 10.0
 
 
-class Means(Enum):
+class Disposition(Enum):
     """What to do with the events that were sent."""
 
     TAKEN = "each has its own result"
@@ -24,7 +24,7 @@ class Means(Enum):
     SMALLER = "too much at once, or one of them is at fault: send fewer"
 
 
-class Door(Protocol):
+class Transport(Protocol):
     """What sends: `towerlog.sdk.wire.http.Http`."""
 
     def request(
@@ -37,19 +37,19 @@ class Door(Protocol):
 
 
 @dataclass(frozen=True)
-class Answer:
+class BatchReply:
     """What came back. `results` are in the order of the events; `words` say what was wrong."""
 
-    means: Means
+    disposition: Disposition
     results: list[dict[str, Any]] = field(default_factory=list)
     commands: list[dict[str, Any]] = field(default_factory=list)
     retry_after_s: float | None = None
     words: str = ""
 
 
-def exchange(
-    http: Door, client_id: str, lines: Sequence[bytes], runs: Sequence[str], wait_s: int, timeout_s: float
-) -> Answer:
+def send_batch(
+    http: Transport, client_id: str, lines: Sequence[bytes], runs: Sequence[str], wait_s: int, timeout_s: float
+) -> BatchReply:
     """Sends encoded events and asks for what is wanted of `runs`. Raises Unreachable."""
     head: dict[str, Any] = {"client_id": client_id, "runs": list(runs)}
     if wait_s:
@@ -60,29 +60,29 @@ def exchange(
     return read(http.request("POST", PATH, body, HEADERS, limit_s), len(lines))
 
 
-def read(response: Response, sent: int) -> Answer:
+def read(response: Response, sent: int) -> BatchReply:
     """The meaning of a reply to so many events."""
     if response.status == 200:
         return _taken(response, sent)
     words = f"HTTP {response.status}{_message(response.body)}"
     if response.status in (400, 413, 422):
-        return Answer(Means.SMALLER, words=words)
+        return BatchReply(Disposition.SMALLER, words=words)
     if response.status in (408, 425, 429) or response.status >= 500:
-        return Answer(Means.LATER, retry_after_s=response.retry_after_s, words=words)
+        return BatchReply(Disposition.LATER, retry_after_s=response.retry_after_s, words=words)
     # 401 and 403 above all; and 404 or 405 of something that is no Towerlog, or an older one.
-    return Answer(Means.REFUSED, retry_after_s=response.retry_after_s, words=words)
+    return BatchReply(Disposition.REFUSED, retry_after_s=response.retry_after_s, words=words)
 
 
-def _taken(response: Response, sent: int) -> Answer:
+def _taken(response: Response, sent: int) -> BatchReply:
     try:
         body = json.loads(response.body)
         results, commands = body["results"], body.get("commands") or []
     except (ValueError, KeyError, TypeError, AttributeError):
-        return Answer(Means.LATER, words="the answer is not that of a Towerlog server")
+        return BatchReply(Disposition.LATER, words="the answer is not that of a Towerlog server")
     whole = isinstance(results, list) and len(results) == sent and all(isinstance(each, dict) for each in results)
     if not whole or not isinstance(commands, list):
-        return Answer(Means.LATER, words="the answer does not say of every event what became of it")
-    return Answer(Means.TAKEN, results, [each for each in commands if isinstance(each, dict)])
+        return BatchReply(Disposition.LATER, words="the answer does not say of every event what became of it")
+    return BatchReply(Disposition.TAKEN, results, [each for each in commands if isinstance(each, dict)])
 
 
 def _message(body: bytes) -> str:

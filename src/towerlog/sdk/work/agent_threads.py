@@ -17,7 +17,7 @@ from towerlog.sdk.work.app import Agent
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AgentResult:
     """How an agent's code ended: with a value, or with an exception of whichever kind."""
 
     value: Any = None
@@ -27,7 +27,7 @@ class Outcome:
 class Work:
     """One run of an agent's code."""
 
-    def __init__(self, ended: Callable[[Outcome], None]) -> None:
+    def __init__(self, ended: Callable[[AgentResult], None]) -> None:
         """`ended` is called once, in the agent's thread."""
         self._ended = ended
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -59,20 +59,20 @@ class Work:
         self._begun = True
         try:
             with activated(run):
-                outcome = Outcome(await agent.work(run))
+                outcome = AgentResult(await agent.work(run))
         except BaseException as error:
             # Whatever it is, SystemExit included, it ends this run and neither the loop nor the worker.
-            outcome = Outcome(error=error)
+            outcome = AgentResult(error=error)
         self._ended(outcome)
 
     def call(self, agent: Agent, run: BaseRun) -> None:
         """Runs a sync agent to its end."""
         try:
             with activated(run):
-                outcome = Outcome(agent.work(run))
+                outcome = AgentResult(agent.work(run))
         except BaseException as error:
             # As above.
-            outcome = Outcome(error=error)
+            outcome = AgentResult(error=error)
         self._ended(outcome)
 
 
@@ -88,7 +88,7 @@ class AgentThreads:
         self._loop.run_forever()
         self._loop.close()
 
-    def begin(self, agent: Agent, run: BaseRun, ended: Callable[[Outcome], None]) -> Work:
+    def begin(self, agent: Agent, run: BaseRun, ended: Callable[[AgentResult], None]) -> Work:
         """Begins an agent's work on a run, which is the current one there."""
         work = Work(ended)
         if agent.is_async:

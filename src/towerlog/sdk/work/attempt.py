@@ -13,15 +13,15 @@ from typing import Any
 
 from towerlog.sdk.record.run import AsyncRun, BaseRun, Run, RunCancelled
 from towerlog.sdk.wire.errors import ApiError, Unreachable
-from towerlog.sdk.work.agent_threads import AgentThreads, Outcome, Work
+from towerlog.sdk.work.agent_threads import AgentResult, AgentThreads, Work
 from towerlog.sdk.work.app import Agent
 from towerlog.sdk.work.lane import Lane
-from towerlog.sdk.work.lane_api import LaneCalls
+from towerlog.sdk.work.lane_api import LaneApi
 from towerlog.sdk.work.outbox import ENDS, Outbox
 
-LAST_CHANCE_S = 2.0
+AGENT_STOP_S = 2.0
 """How long an agent that has to stop may take for it before it is left behind."""
-LAST_WORDS_S = 5.0
+HAND_BACK_S = 5.0
 """How long the reports of a run that is given back may take; the rest goes to the dead letters."""
 PAUSED_AT = frozenset({"step", "tool.call", "message.delta", "model.call", "checkpoint"})
 """Reports before which a sync agent is held while its run is paused."""
@@ -57,9 +57,7 @@ class HeldRun(Run):
 class Attempt:
     """One agent's work on one claimed run."""
 
-    def __init__(
-        self, agent: Agent, lane: Lane, claimed: dict[str, Any], threads: AgentThreads, calls: LaneCalls
-    ) -> None:
+    def __init__(self, agent: Agent, lane: Lane, claimed: dict[str, Any], threads: AgentThreads, api: LaneApi) -> None:
         """Nothing has begun. `claimed` is the claim's reply."""
         kind = AsyncRun if agent.is_async else HeldRun
         self.run = kind(
@@ -76,9 +74,9 @@ class Attempt:
         self._agent = agent
         self._lane = lane
         self._threads = threads
-        self._calls = calls
+        self._api = api
         self._loop = asyncio.get_running_loop()
-        self._outcome: asyncio.Future[Outcome] = self._loop.create_future()
+        self._outcome: asyncio.Future[AgentResult] = self._loop.create_future()
 
     async def carry_out(self, hand_back: asyncio.Event) -> None:
         """Returns when the run has ended, is lost, or has been given back because `hand_back` was set."""
@@ -106,14 +104,14 @@ class Attempt:
             # The flag of a sync agent. Nothing is told by it: a lost lane's outbox is closed.
             self.run.deliver({"command_id": "lease", "type": "cancel"})
         work.interrupt()
-        await asyncio.wait([self._outcome], timeout=LAST_CHANCE_S)
+        await asyncio.wait([self._outcome], timeout=AGENT_STOP_S)
 
-    def _ended(self, outcome: Outcome) -> None:
+    def _ended(self, outcome: AgentResult) -> None:
         # The worker may have gone without waiting for this agent.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._noted, outcome)
 
-    def _noted(self, outcome: Outcome) -> None:
+    def _noted(self, outcome: AgentResult) -> None:
         if not self._outcome.done():
             self._outcome.set_result(outcome)
 
@@ -128,7 +126,7 @@ class Attempt:
             self._lane.outbox.put({"type": "run.failed", "data": {"error": "the server refused the run's result"}})
             await self._lane.drained()
 
-    def _tell_end(self, outcome: Outcome) -> None:
+    def _tell_end(self, outcome: AgentResult) -> None:
         if outcome.error is None:
             self.run.complete(outcome.value)
         elif _was_interrupted(outcome) and not self.run.cancelled:
@@ -142,16 +140,16 @@ class Attempt:
     async def _give_back(self) -> None:
         """The work so far is told, the rest is another worker's."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._lane.drained(), LAST_WORDS_S)
+            await asyncio.wait_for(self._lane.drained(), HAND_BACK_S)
         # Before the release: an agent that goes on must not report on a run that may be another's by then.
         self._lane.close("the run was given back")
         try:
-            await self._calls.release(self._lane.holder)
+            await self._api.release(self._lane.holder)
         except (ApiError, Unreachable) as error:
             _log.warning("run %s was not given back (%s): its lease runs out", self._lane.holder.run_id, error)
         else:
             _log.info("run %s was given back to the queue", self._lane.holder.run_id)
 
 
-def _was_interrupted(outcome: Outcome) -> bool:
+def _was_interrupted(outcome: AgentResult) -> bool:
     return isinstance(outcome.error, asyncio.CancelledError | RunCancelled)

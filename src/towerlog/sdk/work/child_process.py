@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 CHUNK_BYTES = 65_536
-LAST_WORDS_S = 0.05
+QUIET_OUTPUT_S = 0.05
 """How long output of a command that has ended may be quiet before it counts as over: whoever it left behind in the
 background may hold the channel open for ever."""
-LAST_CHANCE_S = 2.0
+TRAILING_OUTPUT_S = 2.0
 """The longest that such output is copied when it does not become quiet."""
 FORWARDED = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2})
 _WATCHED = FORWARDED | {signal.SIGCHLD, signal.SIGWINCH}
@@ -47,7 +47,7 @@ class Finished:
     """Why it could not be started."""
 
 
-class Channel:
+class OutputCopy:
     """One output of the command, copied as it comes."""
 
     def __init__(self, target: int) -> None:
@@ -96,9 +96,9 @@ class Channel:
     def _is_readable(self) -> bool:
         while True:
             over_at = self._over_at
-            if over_at is not None and time.monotonic() - over_at > LAST_CHANCE_S:
+            if over_at is not None and time.monotonic() - over_at > TRAILING_OUTPUT_S:
                 return False
-            if select.select([self._source], [], [], LAST_WORDS_S)[0]:
+            if select.select([self._source], [], [], QUIET_OUTPUT_S)[0]:
                 return True
             if over_at is not None:
                 return False
@@ -135,25 +135,25 @@ def block_signals() -> set[signal.Signals]:
 def run_command(argv: Sequence[str], mask: set[signal.Signals]) -> Finished:
     """Runs it to its end, in the main thread, after `block_signals`, whose answer `mask` is."""
     begun_at = time.monotonic()
-    channels = [Channel(_STDOUT)] if _are_one(_STDOUT, _STDERR) else [Channel(_STDOUT), Channel(_STDERR)]
+    outputs = [OutputCopy(_STDOUT)] if _are_one(_STDOUT, _STDERR) else [OutputCopy(_STDOUT), OutputCopy(_STDERR)]
     try:
-        process_id = _spawned(argv, channels, mask)
+        process_id = _spawned(argv, outputs, mask)
     except OSError as error:
-        _begin(channels)
-        _finish(channels)
+        _begin(outputs)
+        _finish(outputs)
         code = NOT_FOUND if isinstance(error, FileNotFoundError) else CANNOT_RUN
         return Finished(code, None, _since_ms(begun_at), 0, 0, f"{argv[0]}: {error.strerror}")
-    _begin(channels)
-    status = _wait(process_id, channels)
+    _begin(outputs)
+    status = _wait(process_id, outputs)
     duration_ms = _since_ms(begun_at)
-    _finish(channels)
+    _finish(outputs)
     ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     return Finished(
         exit_code=os.WEXITSTATUS(status) if ended_by is None else 128 + ended_by,
         signal=None if ended_by is None else _name(ended_by),
         duration_ms=duration_ms,
-        stdout_bytes=channels[0].count,
-        stderr_bytes=channels[1].count if len(channels) > 1 else None,
+        stdout_bytes=outputs[0].count,
+        stderr_bytes=outputs[1].count if len(outputs) > 1 else None,
     )
 
 
@@ -166,14 +166,14 @@ def _are_one(first: int, second: int) -> bool:
     return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
-def _spawned(argv: Sequence[str], channels: Sequence[Channel], mask: set[signal.Signals]) -> int:
-    actions = [(os.POSIX_SPAWN_DUP2, channels[0].inlet, _STDOUT), (os.POSIX_SPAWN_DUP2, channels[-1].inlet, _STDERR)]
+def _spawned(argv: Sequence[str], outputs: Sequence[OutputCopy], mask: set[signal.Signals]) -> int:
+    actions = [(os.POSIX_SPAWN_DUP2, outputs[0].inlet, _STDOUT), (os.POSIX_SPAWN_DUP2, outputs[-1].inlet, _STDERR)]
     # Python ignores these two, and a child would inherit that.
     usual = [signal.SIGPIPE, signal.SIGXFSZ]
     return os.posix_spawnp(argv[0], list(argv), os.environ, file_actions=actions, setsigmask=mask, setsigdef=usual)
 
 
-def _wait(process_id: int, channels: Sequence[Channel]) -> int:
+def _wait(process_id: int, outputs: Sequence[OutputCopy]) -> int:
     """The status of the command's end; passes signals on until then."""
     while True:
         number, is_from_keyboard = _next_signal()
@@ -182,8 +182,8 @@ def _wait(process_id: int, channels: Sequence[Channel]) -> int:
             if found:
                 return status
         elif number == signal.SIGWINCH:
-            for channel in channels:
-                channel.resize()
+            for output in outputs:
+                output.resize()
             # The command has seen it too, perhaps before the size was there.
             os.kill(process_id, signal.SIGWINCH)
         elif not is_from_keyboard:
@@ -200,14 +200,14 @@ def _next_signal() -> tuple[int, bool]:
     return number, number in (signal.SIGINT, signal.SIGQUIT) and os.isatty(0)
 
 
-def _begin(channels: Sequence[Channel]) -> None:
-    for channel in channels:
-        channel.begin()
+def _begin(outputs: Sequence[OutputCopy]) -> None:
+    for output in outputs:
+        output.begin()
 
 
-def _finish(channels: Sequence[Channel]) -> None:
-    for channel in channels:
-        channel.finish()
+def _finish(outputs: Sequence[OutputCopy]) -> None:
+    for output in outputs:
+        output.finish()
 
 
 def _since_ms(begun_at: float) -> int:

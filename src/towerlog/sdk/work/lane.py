@@ -15,7 +15,7 @@ from typing import Any
 from towerlog.sdk.wire.backoff import Backoff
 from towerlog.sdk.wire.errors import ApiError, Unreachable
 from towerlog.sdk.work.dead_letters import DeadLetters
-from towerlog.sdk.work.lane_api import SLACK_S, Holder, LaneCalls
+from towerlog.sdk.work.lane_api import SLACK_S, Holder, LaneApi
 from towerlog.sdk.work.lease import LeaseClock
 from towerlog.sdk.work.outbox import Letter, Outbox
 
@@ -33,14 +33,14 @@ Json = dict[str, Any]
 class Lane:
     """One run under its lease."""
 
-    def __init__(self, calls: LaneCalls, holder: Holder, clock: LeaseClock, dead_letters: DeadLetters) -> None:
+    def __init__(self, api: LaneApi, holder: Holder, clock: LeaseClock, dead_letters: DeadLetters) -> None:
         """Belongs to the running event loop; the outbox may be fed from any thread."""
         self.holder = holder
         self.lost = asyncio.Event()
         self.outbox = Outbox(self._wake)
         self.refused: set[str] = set()
         """Types of events that the server did not take."""
-        self._calls = calls
+        self._api = api
         self._clock = clock
         self._dead_letters = dead_letters
         self._loop = asyncio.get_running_loop()
@@ -191,7 +191,7 @@ class Lane:
         sent_at = self._clock.now()
         timeout_s = min(wait_seconds + SLACK_S, max(self._clock.left_s, 0.05))
         bodies = [letter.body for letter in batch]
-        reply = await self._calls.report(self.holder, bodies, wait_seconds, timeout_s)
+        reply = await self._api.report(self.holder, bodies, wait_seconds, timeout_s)
         self._clock.renewed(sent_at)
         self._look_at(batch, reply.get("results", []))
         commands = reply.get("commands", [])

@@ -32,7 +32,7 @@ class Holder:
     client_id: str
 
 
-class LaneCalls:
+class LaneApi:
     """One worker's exchanges with its server."""
 
     def __init__(self, http: AsyncHttp, worker_id: str, lease_seconds: int) -> None:

@@ -22,7 +22,7 @@ from towerlog.sdk.work.app import App
 from towerlog.sdk.work.attempt import Attempt
 from towerlog.sdk.work.dead_letters import DeadLetters, default_folder
 from towerlog.sdk.work.lane import Lane
-from towerlog.sdk.work.lane_api import Holder, LaneCalls
+from towerlog.sdk.work.lane_api import Holder, LaneApi
 from towerlog.sdk.work.lease import LeaseClock
 
 CLAIM_WAIT_S = 20
@@ -53,7 +53,7 @@ class Worker:
             raise ValueError("concurrency and lease_seconds are 1 or more")
         self.worker_id = fresh_worker_id()
         self._app = app
-        self._calls = LaneCalls(http, self.worker_id, lease_seconds)
+        self._api = LaneApi(http, self.worker_id, lease_seconds)
         self._http = http
         self._labels = dict(labels or {})
         self._lease_seconds = lease_seconds
@@ -105,7 +105,7 @@ class Worker:
         await self._slots.acquire()
         while True:
             try:
-                claimed = await self._calls.claim(self._app.names, self._labels, CLAIM_WAIT_S)
+                claimed = await self._api.claim(self._app.names, self._labels, CLAIM_WAIT_S)
             except Unreachable as error:
                 _log.warning("the server is away: %s", error)
                 await asyncio.sleep(pause.next_s(None))
@@ -126,11 +126,11 @@ class Worker:
         """Runs that are ours without our knowledge, since the reply to their claim was lost on its way: begun where
         there are threads for it, else given back."""
         try:
-            for run_id in await self._calls.held():
+            for run_id in await self._api.held():
                 if run_id not in self._lanes:
-                    claimed = await self._calls.claim_again(run_id)
+                    claimed = await self._api.claim_again(run_id)
                     if threads is None:
-                        await self._calls.release(self._holder_of(claimed))
+                        await self._api.release(self._holder_of(claimed))
                     else:
                         self._begin(claimed, threads)
                         await self._slots.acquire()
@@ -155,13 +155,13 @@ class Worker:
         persona = claimed.get("persona") or {}
         name = persona.get("agent") or claimed["run"].get("role")
         agent = self._app.find(name)
-        lane = Lane(self._calls, holder, LeaseClock(self._lease_seconds), self._dead_letters)
+        lane = Lane(self._api, holder, LeaseClock(self._lease_seconds), self._dead_letters)
         if agent is None:
             _log.error("run %s is for the agent %r, which this worker does not serve", holder.run_id, name)
-            await self._calls.release(holder)
+            await self._api.release(holder)
         elif await lane.confirm():
             _log.info("run %s: %s begins", holder.run_id, agent.name)
-            await Attempt(agent, lane, claimed, threads, self._calls).carry_out(self._handing_back)
+            await Attempt(agent, lane, claimed, threads, self._api).carry_out(self._handing_back)
 
     def _holder_of(self, claimed: Json) -> Holder:
         epoch = claimed["run"]["lease_epoch"]
