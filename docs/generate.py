@@ -139,8 +139,8 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("sdk.wire.address", "SILENCE_S", "seconds in which a stream may say nothing before it counts as broken"),
         ("sdk.wire.address", "IDLE_MAX", "connections that are kept for the next request"),
         ("sdk.wire.address", "RETRY_AFTER_MAX_S", "seconds that a server may tell a client to wait"),
-        ("sdk.record.delivery", "BATCH_EVENTS", "events that a recorder sends at a time"),
-        ("sdk.record.delivery", "BATCH_BYTES", "bytes that a recorder sends at a time, unless one event has more"),
+        ("sdk.wire.event_batch", "BATCH_EVENTS", "events that a recorder sends at a time"),
+        ("sdk.wire.event_batch", "BATCH_BYTES", "bytes that a recorder sends at a time, unless one event has more"),
         (
             "sdk.record.delivery",
             "LONGEST_PAUSE_S",
@@ -169,8 +169,8 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("sdk.record.inbox", "ANSWERS_MAX", "answers that may wait for a question of their run"),
         ("sdk.record.inbox", "REMEMBERED_MAX", "commands of a run that are remembered, so that none acts twice"),
-        ("sdk.api.follow", "PATIENCE_S", "seconds for which a follower looks for a server that is gone"),
-        ("sdk.api.follow", "FIRST_CONTACT_S", "seconds for which it looks for one that it has never met"),
+        ("sdk.api.cursors", "PATIENCE_S", "seconds for which a follower looks for a server that is gone"),
+        ("sdk.api.cursors", "FIRST_CONTACT_S", "seconds for which it looks for one that it has never met"),
     ],
     "What a run and a list may hold": [
         ("model.lease", "MAX_ATTEMPTS", "attempts before a run is lost"),

@@ -22,9 +22,9 @@ from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import answer, progress, show_table
 from towerlog.config import BadSetting, Settings, database_path
 from towerlog.errors import TowerlogError
-from towerlog.sdk.api.requests import json_of
 from towerlog.sdk.wire.errors import ApiError, SdkError
 from towerlog.sdk.wire.http import Http
+from towerlog.sdk.wire.refusals import json_of
 from towerlog.server import opened_for_reading
 
 LITTLE_SPACE_BYTES = 1 << 30

@@ -16,7 +16,7 @@ from tests.support.wait import wait_until_async
 from towerlog.sdk.api.async_client import AsyncClient
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.shapes import Gap, RunEvent
-from towerlog.sdk.wire.errors import ApiError
+from towerlog.sdk.wire.errors import ApiError, Unreachable
 from towerlog.sdk.wire.retries import Retries
 
 EAGER = Retries(attempts=4, first_s=0.001, longest_s=0.001)
@@ -118,3 +118,29 @@ async def test_it_is_given_up_in_the_end() -> None:
             with pytest.raises(ApiError):
                 await client.whoami()
         assert len(talker.requests) == 4
+
+
+async def test_closing_a_client_ends_its_follower(server) -> None:
+    client = AsyncClient(server.base_url, ADMIN_KEY)
+    run_id = (await client.create_run(unique("thread"))).run_id
+    got: list[RunEvent | Gap] = []
+
+    async def read() -> None:
+        async for event in client.follow(run_id):
+            got.append(event)  # noqa: PERF401 - what has come so far is looked at
+
+    reading = asyncio.create_task(read())
+    await wait_until_async(lambda: got, "the first event")
+    await client.close()
+    await asyncio.wait_for(reading, 5)
+    assert [event.raw["seq"] for event in got] == [1]
+
+
+async def test_closing_a_client_ends_its_pause_between_two_tries() -> None:
+    with talking(reply(503, b"{}")) as talker:
+        client = AsyncClient(talker.url, "k", retries=Retries(first_s=600.0, longest_s=600.0))
+        asking = asyncio.create_task(client.whoami())
+        await wait_until_async(lambda: talker.requests, "the request")
+        await client.close()
+        with pytest.raises((ApiError, Unreachable)):
+            await asyncio.wait_for(asking, 5)

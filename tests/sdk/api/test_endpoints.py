@@ -10,7 +10,7 @@ import pytest
 
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.native import NATIVE
-from towerlog.sdk.api import endpoints, follow
+from towerlog.sdk.api import cursors, endpoints
 from towerlog.sdk.api.async_client import AsyncClient
 from towerlog.sdk.api.client import Client
 
@@ -29,7 +29,7 @@ OTHERS = {
 def spoken() -> set[tuple[str, str]]:
     """Method and template of every call in the source."""
     found: set[tuple[str, str]] = set()
-    for module in (endpoints, follow):
+    for module in (endpoints, cursors):
         tree = ast.parse(Path(module.__file__).read_text())
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):

@@ -7,10 +7,13 @@ import threading
 import pytest
 
 from tests.sdk.talker import CLOSE, HANG, frame, headers_of, reply, stream, talking
-from towerlog.sdk.api import follow as following
-from towerlog.sdk.api.follow import AgentCursor, RunCursor, follow, follow_async
+from towerlog.sdk.api import cursors
+from towerlog.sdk.api.async_follow import async_follow
+from towerlog.sdk.api.cursors import AgentCursor, RunCursor
+from towerlog.sdk.api.follow import follow
 from towerlog.sdk.api.shapes import Gap, RunEvent
 from towerlog.sdk.wire.async_http import AsyncHttp
+from towerlog.sdk.wire.connection import Signal
 from towerlog.sdk.wire.errors import ApiError, BadAnswer, Unreachable
 from towerlog.sdk.wire.http import Http
 
@@ -20,8 +23,8 @@ END = reply(204, b"")
 
 @pytest.fixture(autouse=True)
 def eager(monkeypatch) -> None:
-    """Nobody here gets better from waiting."""
-    monkeypatch.setattr(following, "BACKOFF", following.Retries(first_s=0.001, longest_s=0.001))
+    """Pauses of nearly nothing: nothing here depends on their length."""
+    monkeypatch.setattr(cursors, "LONGEST_PAUSE_S", 0.001)
 
 
 def seen(found) -> list[object]:
@@ -37,7 +40,7 @@ async def both_ways(*replies: bytes | None, after_seq: int = 0) -> tuple[list[ob
         got.append(seen(follow(Http(talker.url), RunCursor("r", after_seq))))
         asked.append([headers_of(head)["last-event-id"] for head, _ in talker.requests])
     with talking(*replies) as talker:
-        found = [event async for event in follow_async(AsyncHttp(talker.url), RunCursor("r", after_seq))]
+        found = [event async for event in async_follow(AsyncHttp(talker.url), RunCursor("r", after_seq))]
         got.append(seen(found))
         asked.append([headers_of(head)["last-event-id"] for head, _ in talker.requests])
     assert got[0] == got[1]
@@ -78,7 +81,7 @@ async def test_nothing_left_is_the_end() -> None:
     assert got == [1]
 
 
-@pytest.mark.parametrize("kind", sorted(following.ENDS))
+@pytest.mark.parametrize("kind", sorted(cursors.ENDS))
 async def test_a_late_event_behind_the_end_is_seen_too(kind) -> None:
     got, _ = await both_ways(stream(frame(1, kind), frame(2)))
     assert got == [1, 2]
@@ -143,11 +146,11 @@ async def test_a_server_that_stays_away_is_given_up(held_port) -> None:
     with pytest.raises(Unreachable):
         list(follow(Http(url), RunCursor("r", 0), patience_s=0.05))
     with pytest.raises(Unreachable):
-        await anext(follow_async(AsyncHttp(url), RunCursor("r", 0), patience_s=0.05))
+        await anext(async_follow(AsyncHttp(url), RunCursor("r", 0), patience_s=0.05))
 
 
 async def test_a_stranger_gets_less_patience_than_a_server_that_was_met(monkeypatch, held_port) -> None:
-    monkeypatch.setattr(following, "FIRST_CONTACT_S", 0.05)
+    monkeypatch.setattr(cursors, "FIRST_CONTACT_S", 0.05)
     with pytest.raises(Unreachable):
         list(follow(Http(held_port.url), RunCursor("r", 0), patience_s=600))
 
@@ -155,7 +158,7 @@ async def test_a_stranger_gets_less_patience_than_a_server_that_was_met(monkeypa
 def test_a_silent_stream_counts_as_contact() -> None:
     # Patience runs from the moment in which the stream broke, not from the last event.
     now = 0.0
-    reconnects = following.Reconnects(10.0, lambda: now)
+    reconnects = cursors.Reconnects(10.0, lambda: now)
     reconnects.opened()
     now = 1000.0
     reconnects.received()
@@ -168,11 +171,11 @@ def test_a_silent_stream_counts_as_contact() -> None:
 
 def test_closing_ends_a_follower_in_another_thread() -> None:
     with talking(stream(frame(1), whole=False).removesuffix(CLOSE) + HANG) as talker:
-        http, closed, got = Http(talker.url), threading.Event(), []
+        http, closed, got = Http(talker.url), Signal(), []
         first = threading.Event()
 
         def read() -> None:
-            for event in follow(http, RunCursor("r", 0), closed=closed.is_set):
+            for event in follow(http, RunCursor("r", 0), closed=closed):
                 got.append(event)
                 first.set()
 

@@ -1,4 +1,4 @@
-"""Requests are put together safely, pages lead to the next, and refusals of every dialect are understood."""
+"""Requests are put together safely, and pages lead to the next."""
 
 from __future__ import annotations
 
@@ -54,30 +54,6 @@ def test_a_linked_list_goes_on_where_the_link_says() -> None:
     page = listing.first().read(Response(200, {"link": link}, json.dumps([ROW]).encode()))
     assert page.next_query == {"limit": "1", "status": "queued", "before": "r"}
     assert listing.first().read(Response(200, {}, b"[]")).next_query is None
-
-
-@pytest.mark.parametrize(
-    ("said", "code", "message", "details"),
-    [
-        ({"code": "runs.not_found", "message": "No.", "trace_id": "t"}, "runs.not_found", "No.", {}),
-        ({"code": "invalid", "detail": "No.", "errors": {"a": "b"}, "trace_id": "t"}, "invalid", "No.", {"a": "b"}),
-        ({"error": "NO", "code": "BAD", "fieldErrors": {"a": "b"}, "trace_id": "t"}, "BAD", "NO", {"a": "b"}),
-        ({"error": "not_found", "detail": "No.", "trace_id": "t"}, "not_found", "No.", {}),
-    ],
-    ids=["runs", "native", "lanes", "activity"],
-)
-def test_a_refusal_of_any_dialect_is_understood(said, code, message, details) -> None:
-    error = requests.refusal(422, {"retry-after": "3"}, json.dumps(said).encode())
-    assert (error.status, error.code, error.message, error.details) == (422, code, message, details)
-    assert (error.trace_id, error.retry_after) == ("t", 3.0)
-
-
-@pytest.mark.parametrize("body", [b"<html>Bad\n gateway</html>", b"", b"[]", b"\xff"])
-def test_a_refusal_that_is_not_ours_is_one_all_the_same(body) -> None:
-    error = requests.refusal(502, {"x-trace-id": "t"}, body)
-    assert (error.status, error.code, error.trace_id) == (502, "http", "t")
-    assert error.message
-    assert "\n" not in error.message
 
 
 def test_a_good_reply_must_be_json() -> None:

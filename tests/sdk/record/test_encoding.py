@@ -170,15 +170,6 @@ def test_a_name_is_never_empty_and_never_too_long() -> None:
     assert len(name_text("n" * 1000)) == encoding.NAME_CHARS_MAX
 
 
-@given(st.dictionaries(st.text(st.characters()), ANYTHING, max_size=4))
-def test_an_interpreter_without_an_encoder_in_c_writes_the_same(data: dict[str, object]) -> None:
-    event = {"type": "x", "data": data}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoding, "_C_ENCODER", None)
-        slowly = encode_event(event)
-    assert encode_event(event) == slowly
-
-
 def test_a_name_said_again_is_the_same_and_a_long_one_is_not_kept() -> None:
     for _ in range(2):
         assert name_text("two\n lines ") == "two lines"
@@ -199,4 +190,4 @@ def test_threads_that_encode_the_same_value_see_no_circle_in_it() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         lines = set().union(*pool.map(encoded, range(4)))
-    assert lines == {encoding._FAST.encode(event).encode()}
+    assert lines == {encoding._ENCODER.encode(event).encode()}

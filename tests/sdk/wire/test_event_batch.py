@@ -6,7 +6,7 @@ import pytest
 
 from tests.sdk.support.ingest_server import KEY, Ingest
 from towerlog.sdk.wire.address import Response
-from towerlog.sdk.wire.event_batch import Disposition, read, send_batch
+from towerlog.sdk.wire.event_batch import Disposition, read_reply, send_batch
 from towerlog.sdk.wire.http import Http
 
 
@@ -23,7 +23,7 @@ def reply(status: int, body: object = None, **headers: str) -> Response:
     ],
 )
 def test_the_meaning_of_a_status(status: int, disposition: Disposition) -> None:
-    assert read(reply(status, {"error": {"message": "because"}}), 1).disposition is disposition
+    assert read_reply(reply(status, {"error": {"message": "because"}}), 1).disposition is disposition
 
 
 @pytest.mark.parametrize(
@@ -32,11 +32,11 @@ def test_the_meaning_of_a_status(status: int, disposition: Disposition) -> None:
     ids=str,
 )
 def test_an_answer_that_does_not_say_what_became_of_each_event_is_none(body: object) -> None:
-    assert read(reply(200, body), 1).disposition is Disposition.LATER
+    assert read_reply(reply(200, body), 1).disposition is Disposition.LATER
 
 
 def test_what_was_wrong_and_how_long_to_wait_is_told() -> None:
-    answer = read(reply(503, {"error": {"message": "because"}}, **{"retry-after": "7"}), 1)
+    answer = read_reply(reply(503, {"error": {"message": "because"}}, **{"retry-after": "7"}), 1)
     assert (answer.words, answer.retry_after_s) == ("HTTP 503: because", 7.0)
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from http.client import HTTPConnection
+from typing import Any
 
 import pytest
 
 from tests.sdk.talker import CLOSE, HANG, headers_of, reply, stream, talking
 from tests.support.wait import wait_until
 from towerlog.sdk.wire import address
+from towerlog.sdk.wire.connection import Connection
 from towerlog.sdk.wire.errors import BadAnswer, Unreachable
-from towerlog.sdk.wire.http import Http, _is_quiet
+from towerlog.sdk.wire.http import Http
 
 KEY = "tl_live_secret"
 
@@ -37,7 +38,7 @@ def test_a_connection_that_the_server_closed_is_not_used_again() -> None:
     with talking(reply() + CLOSE, reply()) as talker:
         http = Http(talker.url)
         http.request("POST", "/", b"1")
-        wait_until(lambda: not _is_quiet(http._idle[-1]), "the end of the first connection")
+        wait_until(lambda: not http._idle[-1].is_quiet, "the end of the first connection")
         assert http.request("POST", "/", b"2").status == 200
         assert [body for _, body in talker.requests] == [b"1", b"2"]
         http.close()
@@ -222,13 +223,13 @@ def test_no_more_connections_are_kept_than_the_bound() -> None:
 
 @pytest.mark.parametrize("verb", ["request", "stream"])
 def test_a_connection_that_is_closed_while_it_is_made_is_not_used(monkeypatch, verb) -> None:
-    connect = HTTPConnection.connect
+    connect = Connection.open
 
-    def late(connection: HTTPConnection) -> None:
+    def late(*args: Any) -> Connection:
         http.close()
-        connect(connection)
+        return connect(*args)
 
-    monkeypatch.setattr(HTTPConnection, "connect", late)
+    monkeypatch.setattr(Connection, "open", late)
     with talking(HANG) as talker:
         http = Http(talker.url)
         with pytest.raises(Unreachable, match="closed by its user"):
@@ -237,14 +238,14 @@ def test_a_connection_that_is_closed_while_it_is_made_is_not_used(monkeypatch, v
 
 
 def test_a_kept_connection_that_is_closed_before_its_request_does_not_open_itself(monkeypatch) -> None:
-    def quiet(connection: HTTPConnection) -> bool:
+    def quiet(connection: Connection) -> bool:
         http.close()
         return True
 
     with talking(reply(), HANG) as talker:
         http = Http(talker.url)
         http.request("GET", "/")
-        monkeypatch.setattr("towerlog.sdk.wire.http._is_quiet", quiet)
+        monkeypatch.setattr(Connection, "is_quiet", property(quiet))
         with pytest.raises(Unreachable, match="closed by its user"):
             http.request("GET", "/")
         assert talker.connections == 1

@@ -6,14 +6,14 @@ import json
 
 from towerlog.sdk.work import dead_letters as module
 from towerlog.sdk.work.dead_letters import DeadLetters, default_folder
-from towerlog.sdk.work.outbox import Letter
+from towerlog.sdk.work.outbox import OutboxEvent
 
-LETTER = Letter(7, "e7", "step", b'{"event_id":"e7","type":"step"}')
+EVENT = OutboxEvent(7, "step", b'{"event_id":"e7","type":"step"}')
 
 
 def test_each_event_is_a_line_with_its_reason(tmp_path) -> None:
     letters = DeadLetters(tmp_path / "new" / "folder", "w-1")
-    letters.keep("r1", [LETTER, LETTER], "lease_lost")
+    letters.keep("r1", [EVENT, EVENT], "lease_lost")
     lines = [json.loads(line) for line in letters.path.read_text().splitlines()]
     assert len(lines) == 2
     assert lines[0]["run_id"] == "r1"
@@ -30,7 +30,7 @@ def test_nothing_makes_no_file(tmp_path) -> None:
 
 def test_a_disk_that_takes_nothing_is_told_to_the_log(tmp_path, caplog) -> None:
     (tmp_path / "file").write_text("")
-    DeadLetters(tmp_path / "file", "w-1").keep("r1", [LETTER], "lease_lost")
+    DeadLetters(tmp_path / "file", "w-1").keep("r1", [EVENT], "lease_lost")
     assert "1 events of run r1 are lost" in caplog.text
 
 
@@ -38,7 +38,7 @@ def test_the_file_is_bounded(tmp_path, caplog, monkeypatch) -> None:
     monkeypatch.setattr(module, "FILE_BYTES_MAX", 200)
     letters = DeadLetters(tmp_path, "w-1")
     for _ in range(5):
-        letters.keep("r1", [LETTER], "lease_lost")
+        letters.keep("r1", [EVENT], "lease_lost")
     assert letters.path.stat().st_size <= 200
     assert "are lost" in caplog.text
 

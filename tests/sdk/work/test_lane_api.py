@@ -40,7 +40,7 @@ async def test_a_report_says_who_and_for_how_long() -> None:
         ({"code": "lease_lost", "message": "Lost."}, "lease_lost", "Lost."),
         ({"error": "Lost.", "code": "LEASE_LOST"}, "lease_lost", "Lost."),
         ({"error": {"code": "lease_lost", "message": "Lost."}}, "lease_lost", "Lost."),
-        ({}, "409", "the server has refused"),
+        ({}, "http", "The server gave no reason."),
     ],
 )
 async def test_a_refusal_is_read_whichever_dialect_words_it(body, code, message) -> None:

@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from towerlog.sdk.work import outbox as module
-from towerlog.sdk.work.outbox import BATCH_EVENTS, Letter, Outbox
+from towerlog.sdk.work.outbox import BATCH_EVENTS, Outbox, OutboxEvent
 
 
 def filled(count: int, kind: str = "message.delta") -> Outbox:
@@ -17,8 +17,8 @@ def filled(count: int, kind: str = "message.delta") -> Outbox:
     return box
 
 
-def event_of(letter: Letter) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(letter.body)
+def event_of(letter: OutboxEvent) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(letter.line)
     return found
 
 
@@ -37,7 +37,7 @@ def test_threads_get_numbers_without_gaps_in_the_order_of_the_letters() -> None:
     letters = box.close()
     assert [letter.client_seq for letter in letters] == list(range(1, 1601))
     assert [event_of(letter)["client_seq"] for letter in letters] == list(range(1, 1601))
-    assert len({letter.event_id for letter in letters}) == 1600
+    assert len({event_of(letter)["event_id"] for letter in letters}) == 1600
 
 
 def test_a_batch_is_the_first_events_and_stays_until_settled() -> None:
@@ -100,7 +100,7 @@ def test_a_closed_outbox_takes_nothing() -> None:
     box = filled(2)
     assert len(box.close()) == 2
     box.put({"type": "message.delta", "data": {"content": "late"}})
-    box.drop(Letter(1, "e", "step", b"{}"), "x")
+    box.drop(OutboxEvent(1, "step", b"{}"), "x")
     assert box.batch() == []
 
 

@@ -1,17 +1,21 @@
-"""`AsyncClient`: every endpoint of a server for asyncio. The twin of `Client`, which says what they have in common."""
+"""`AsyncClient`: every endpoint of a server for asyncio. `Client` is generated from this module.
+
+Lists are iterators over all pages. What may be repeated is repeated: reading as it is, changes with an
+`Idempotency-Key`, by which the server knows them again. A refusal is an `ApiError`; no answer is `Unreachable`.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from towerlog.sdk.api import endpoints, shapes
 from towerlog.sdk.api import fleet_shapes as fleet
-from towerlog.sdk.api.client import headers_of
-from towerlog.sdk.api.follow import PATIENCE_S, AgentCursor, RunCursor, follow_async
-from towerlog.sdk.api.requests import ApiRequest, Listing
+from towerlog.sdk.api.async_follow import async_follow
+from towerlog.sdk.api.cursors import PATIENCE_S, AgentCursor, RunCursor
+from towerlog.sdk.api.requests import ApiRequest, Listing, headers_of
 from towerlog.sdk.wire.address import TIMEOUT_S, server_of
+from towerlog.sdk.wire.async_connection import AsyncSignal
 from towerlog.sdk.wire.async_http import AsyncHttp
 from towerlog.sdk.wire.errors import SdkError
 from towerlog.sdk.wire.retries import Retries
@@ -34,6 +38,7 @@ class AsyncClient:
         self.http = AsyncHttp(url, api_key, timeout_s)
         self._timeout_s = timeout_s
         self._retries = retries or Retries()
+        self._closed = AsyncSignal()
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -42,7 +47,8 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Closes the connections that are kept."""
+        """Closes its connections: requests under way fail with Unreachable, a `follow` ends."""
+        self._closed.set()
         await self.http.close()
 
     async def _send(self, made: ApiRequest[T], idempotency_key: str | None = None) -> T:
@@ -56,9 +62,9 @@ class AsyncClient:
             except SdkError as error:
                 tried += 1
                 pause_s = self._retries.pause_s(tried, error)
-                if pause_s is None:
+                # Closing ends the pause as well: a client that is not wanted any more is not waited for.
+                if pause_s is None or await self._closed.wait(pause_s):
                     raise
-                await asyncio.sleep(pause_s)
 
     async def _all(self, listing: Listing[T]) -> AsyncIterator[T]:
         made: ApiRequest[Any] | None = listing.first()
@@ -161,7 +167,7 @@ class AsyncClient:
 
         A `Gap` says that something cannot be told. Raises Unreachable when the server is away for `patience_s`.
         """
-        return follow_async(self.http, RunCursor(run_id, after_seq), patience_s)
+        return async_follow(self.http, RunCursor(run_id, after_seq), patience_s, self._closed)
 
     def list_checkpoints(self, run_id: str) -> AsyncIterator[shapes.Checkpoint]:
         """A run's checkpoints by step, without their histories."""
@@ -225,7 +231,7 @@ class AsyncClient:
         self, agent_id: str, tail: int = 0, after: str | None = None, *, patience_s: float = PATIENCE_S
     ) -> AsyncIterator[fleet.AgentEvent | shapes.Gap]:
         """What an agent does as it does it, after its newest `tail`; without end."""
-        return follow_async(self.http, AgentCursor(agent_id, tail, after), patience_s)
+        return async_follow(self.http, AgentCursor(agent_id, tail, after), patience_s, self._closed)
 
     async def get_queue(self, state: str | None = None, limit: int | None = None) -> fleet.Queue:
         """Runs that wait for a worker (`state="queued"`) or are held by one (`"held"`), oldest first."""

@@ -1,4 +1,5 @@
-"""`Client`: every endpoint of a server for threads that may block. `AsyncClient` is its twin, method for method.
+# Generated from async_client.py by tools/blocking_from_async.py: change the source, then run `make blocking`.
+"""`Client`: every endpoint of a server for threads that may block. `AsyncClient` has the same methods.
 
 Lists are iterators over all pages. What may be repeated is repeated: reading as it is, changes with an
 `Idempotency-Key`, by which the server knows them again. A refusal is an `ApiError`; no answer is `Unreachable`.
@@ -6,16 +7,16 @@ Lists are iterators over all pages. What may be repeated is repeated: reading as
 
 from __future__ import annotations
 
-import threading
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from towerlog.sdk.api import endpoints, shapes
 from towerlog.sdk.api import fleet_shapes as fleet
-from towerlog.sdk.api.follow import PATIENCE_S, AgentCursor, RunCursor, follow
-from towerlog.sdk.api.requests import ApiRequest, Listing
+from towerlog.sdk.api.cursors import PATIENCE_S, AgentCursor, RunCursor
+from towerlog.sdk.api.follow import follow
+from towerlog.sdk.api.requests import ApiRequest, Listing, headers_of
 from towerlog.sdk.wire.address import TIMEOUT_S, server_of
+from towerlog.sdk.wire.connection import Signal
 from towerlog.sdk.wire.errors import SdkError
 from towerlog.sdk.wire.http import Http
 from towerlog.sdk.wire.retries import Retries
@@ -23,16 +24,8 @@ from towerlog.sdk.wire.retries import Retries
 T = TypeVar("T")
 
 
-def headers_of(made: ApiRequest[Any], idempotency_key: str | None) -> dict[str, str]:
-    """The headers of a call: what its body is, and a key where a repetition would otherwise be another change."""
-    headers = {} if made.body is None else {"Content-Type": "application/json"}
-    if made.method == "POST" and not made.repeatable:
-        headers["Idempotency-Key"] = idempotency_key or uuid.uuid4().hex
-    return headers
-
-
 class Client:
-    """A server, spoken to with one key. May be shared by threads; use it in a `with`, or `close` it."""
+    """A server, spoken to with one key, may be shared by threads; use it in a `with`, or `close` it."""
 
     def __init__(
         self,
@@ -46,7 +39,7 @@ class Client:
         self.http = Http(url, api_key, timeout_s)
         self._timeout_s = timeout_s
         self._retries = retries or Retries()
-        self._closed = threading.Event()
+        self._closed = Signal()
 
     def __enter__(self) -> Client:
         return self
@@ -55,7 +48,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Closes its connections; a `follow` in another thread ends."""
+        """Closes its connections: requests under way in other threads fail with Unreachable, a `follow` ends."""
         self._closed.set()
         self.http.close()
 
@@ -70,7 +63,7 @@ class Client:
             except SdkError as error:
                 tried += 1
                 pause_s = self._retries.pause_s(tried, error)
-                # Closing ends the pause too: nobody waits for a client that is not wanted any more.
+                # Closing ends the pause as well: a client that is not wanted any more is not waited for.
                 if pause_s is None or self._closed.wait(pause_s):
                     raise
 
@@ -78,7 +71,8 @@ class Client:
         made: ApiRequest[Any] | None = listing.first()
         while made is not None:
             page = self._send(made)
-            yield from page.rows
+            for row in page.rows:
+                yield row
             made = listing.at(page.next_query) if page.next_query else None
 
     # Runs
@@ -174,7 +168,7 @@ class Client:
 
         A `Gap` says that something cannot be told. Raises Unreachable when the server is away for `patience_s`.
         """
-        return follow(self.http, RunCursor(run_id, after_seq), patience_s, self._closed.is_set)
+        return follow(self.http, RunCursor(run_id, after_seq), patience_s, self._closed)
 
     def list_checkpoints(self, run_id: str) -> Iterator[shapes.Checkpoint]:
         """A run's checkpoints by step, without their histories."""
@@ -238,7 +232,7 @@ class Client:
         self, agent_id: str, tail: int = 0, after: str | None = None, *, patience_s: float = PATIENCE_S
     ) -> Iterator[fleet.AgentEvent | shapes.Gap]:
         """What an agent does as it does it, after its newest `tail`; without end."""
-        return follow(self.http, AgentCursor(agent_id, tail, after), patience_s, self._closed.is_set)
+        return follow(self.http, AgentCursor(agent_id, tail, after), patience_s, self._closed)
 
     def get_queue(self, state: str | None = None, limit: int | None = None) -> fleet.Queue:
         """Runs that wait for a worker (`state="queued"`) or are held by one (`"held"`), oldest first."""

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import json
 import re
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -15,15 +15,15 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from towerlog.sdk.api import shapes
 from towerlog.sdk.api.shapes import Json
 from towerlog.sdk.wire.address import Response
-from towerlog.sdk.wire.errors import ApiError, BadAnswer
+from towerlog.sdk.wire.errors import BadAnswer
+from towerlog.sdk.wire.event_batch import json_bytes
+from towerlog.sdk.wire.refusals import json_of
 
 T = TypeVar("T")
 S = TypeVar("S", bound=shapes.Shape)
 Query = Mapping[str, object]
 
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*rel="?next"?')
-LONGEST_MESSAGE = 2_000
-"""Characters of an error's text that is not ours, such as a proxy's page."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,14 @@ def linked(template: str, shape: type[S], query: Query, **ids: str) -> Listing[S
     return Listing(path_of(template, ids), query, read)
 
 
+def headers_of(made: ApiRequest[Any], idempotency_key: str | None) -> dict[str, str]:
+    """The headers of a request: what its body is, and a key where a repetition would otherwise be another change."""
+    headers = {} if made.body is None else {"Content-Type": "application/json"}
+    if made.method == "POST" and not made.repeatable:
+        headers["Idempotency-Key"] = idempotency_key or uuid.uuid4().hex
+    return headers
+
+
 def held_back(made: ApiRequest[T], wait_s: float) -> ApiRequest[T]:
     """A request whose reply may take that much longer, and whose events have ids by which a repetition is known."""
     return replace(made, wait_s=wait_s, repeatable=True)
@@ -129,41 +137,3 @@ def _word(value: object) -> str:
 def given(**members: object) -> dict[str, object]:
     """The members that are not None."""
     return {name: value for name, value in members.items() if value is not None}
-
-
-def json_bytes(value: object) -> bytes:
-    """JSON. Raises TypeError or ValueError for what cannot be said in it."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
-
-
-def json_of(response: Response) -> Any:
-    """The value in a good reply. Raises ApiError for a refusal and BadAnswer for what is not JSON."""
-    refuse(response)
-    try:
-        return json.loads(response.body)
-    except ValueError:
-        raise BadAnswer(f"the server answered {response.status} with something that is not JSON") from None
-
-
-def refuse(response: Response) -> None:
-    """Raises ApiError for a reply that is a refusal."""
-    if response.status >= 300:
-        raise refusal(response.status, response.headers, response.body)
-
-
-def refusal(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
-    """What a refusal says, in whichever form its dialect has."""
-    try:
-        said = json.loads(body)
-    except ValueError:
-        said = None
-    retry_after = Response(status, headers, b"").retry_after_s
-    if not isinstance(said, dict):
-        text = " ".join(body[:LONGEST_MESSAGE].decode("utf-8", "replace").split()) or "The server gave no reason."
-        return ApiError(status, "http", text, None, headers.get("x-trace-id"), retry_after)
-    code = said.get("code") or said.get("error") or "http"
-    message = said.get("message") or said.get("detail") or said.get("error") or "The server gave no reason."
-    details = said.get("details") or said.get("errors") or said.get("fieldErrors")
-    trace_id = said.get("trace_id") or headers.get("x-trace-id")
-    known = {str(name): str(what) for name, what in details.items()} if isinstance(details, dict) else None
-    return ApiError(status, str(code), str(message)[:LONGEST_MESSAGE], known, trace_id, retry_after)

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from towerlog.sdk.record.backlog.buffer import Backlog, Batch
-from towerlog.sdk.record.backlog.losses import Losses, Range, place_of
+from towerlog.sdk.record.backlog.losses import Losses, Range
+from towerlog.sdk.record.encoding import place_of
 from towerlog.sdk.wire.address import TIMEOUT_S
-from towerlog.sdk.wire.backoff import Backoff
 from towerlog.sdk.wire.errors import Unreachable
-from towerlog.sdk.wire.event_batch import BatchReply, Disposition, Transport, send_batch
+from towerlog.sdk.wire.event_batch import BATCH_BYTES, BATCH_EVENTS, BatchReply, Disposition, Transport, send_batch
+from towerlog.sdk.wire.retries import Backoff
 
-BATCH_EVENTS = 100
-BATCH_BYTES = 256 * 1024
 LINGER_S = 0.2
 """How long an event may wait in memory for others to go with."""
 SPILL_AFTER_NS = 320_000_000
@@ -184,7 +183,7 @@ class Delivery:
                 # A defect of ours must not end the delivery for good.
                 _log.exception("delivery failed")
                 self._failed(f"{type(error).__name__}: {error}")
-                self._stopping.wait(self._backoff.next_s(None))
+                self._stopping.wait(self._backoff.next_s())
 
     def _adopt(self) -> None:
         for home in self._hooks.adopts:
@@ -362,7 +361,7 @@ class Delivery:
                 client_id = self._backlog.client_id
                 answer = send_batch(self._opened(), client_id, [], runs, LISTEN_WAIT_S, TIMEOUT_S)
             except (Unreachable, ValueError):
-                self._stopping.wait(backoff.next_s(None))
+                self._stopping.wait(backoff.next_s())
                 continue
             if answer.disposition is Disposition.TAKEN:
                 backoff.reset()

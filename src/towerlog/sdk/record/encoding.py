@@ -1,17 +1,20 @@
-"""An event → one line of JSON, whatever the host program has put into it: nothing here raises, everything is capped.
+"""The one event encoder: an event, with its number, id and time, becomes one line of JSON. Nothing here raises.
 
-An event is encoded in the moment it is told, on the caller's thread: the text is the only honest picture of arguments
-that the caller may change a moment later. What JSON cannot say becomes its `repr`, NaN and the infinities become null.
+An event is encoded at the moment of the call, on the caller's thread, because the caller may change its arguments right
+after. Every part is capped. What JSON cannot express becomes its `repr`; NaN and the infinities become null.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from itertools import islice
 from typing import Any
+
+from towerlog.sdk.wire.ids import uuid7
 
 EVENT_BYTES_MAX = 4 * 1024 * 1024 - 4096
 """The largest event that is sent as it is: with what goes around it, it must fit into one request of 4 MiB."""
@@ -24,14 +27,51 @@ NAMES_KEPT = 512
 CUTS_CHARS = (65_536, 4_096, 256)
 """To what a too large event's strings are cut: the first of these with which it fits."""
 INTEGER_MAX = 2**63 - 1
+LOSS_NOTICE = "client.dropped"
+"""The name of the event, of type `other`, that says which numbers of a client will never come."""
+
+
+class EventEncoder:
+    """Numbers, stamps and encodes the events of one client in one run. Not safe for threads: its owner holds a lock."""
+
+    def __init__(self, run_key: str | None = None, seq: int = 0) -> None:
+        """`run_key` names a run that the client has begun itself. `seq` is the last number that was given out."""
+        self.seq = seq
+        self._run_key = run_key
+
+    def encode(self, event: dict[str, Any]) -> bytes:
+        """The next event's line; its number is then `seq`. The event is stamped itself, not a copy of it."""
+        self.seq += 1
+        event["event_id"] = uuid7()
+        event["client_seq"] = self.seq
+        if self._run_key is not None:
+            event["run_key"] = self._run_key
+        event["time"] = time.time_ns() // 1_000_000
+        return encode_event(event)
+
+    def encode_loss(self, from_seq: int, to_seq: int, reason: str) -> bytes:
+        """A notice that these numbers, both ends included, will never come. It has a number of its own."""
+        payload = {"from_seq": from_seq, "to_seq": to_seq, "reason": reason}
+        return self.encode({"type": "other", "data": {"name": LOSS_NOTICE, "payload": payload}})
+
+
+def place_of(line: bytes) -> tuple[str, int, bool]:
+    """(run_key, client_seq, is it a notice of loss) of an encoded event; no key if the line is damaged."""
+    try:
+        event = json.loads(line)
+        data = event.get("data") or {}
+        notice = event.get("type") == "other" and isinstance(data, dict) and data.get("name") == LOSS_NOTICE
+        return str(event["run_key"]), int(event["client_seq"]), notice
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "", 0, False
 
 
 def encode_event(event: Mapping[str, Any]) -> bytes:
     """One line of JSON, at most `EVENT_BYTES_MAX` long. Never raises."""
     try:
-        line = _fast(event).encode()
+        line = _ENCODER.encode(event).encode()
     except Exception:
-        # Not JSON somewhere inside: a key that is no text, NaN, a circle, a lone surrogate. Taken apart by hand.
+        # Not JSON somewhere inside: a key that is not text, NaN, a circle, a lone surrogate. Taken apart by hand.
         line = _encode_plain(plain(event))
     return line if len(line) <= EVENT_BYTES_MAX else _shortened(event, len(line))
 
@@ -89,33 +129,22 @@ def _name_text(value: object) -> str:
 
 
 def _default(value: object) -> Any:
-    """For the fast way: what its encoder does not know."""
+    """What the JSON encoder does not know."""
     if isinstance(value, set | frozenset | Mapping):
         return plain(value)
     return _repr(value)
 
 
-_FAST = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_default)
-_C_ENCODER: Any = getattr(json.encoder, "c_make_encoder", None)
-
-
-def _fast(event: Mapping[str, Any]) -> str:
-    """What `_FAST.encode` gives, without the parts of it that prepare for every kind of value and option.
-
-    Where the interpreter has no encoder in C, `_FAST` itself. The fresh dict is what finds circles.
-    """
-    if _C_ENCODER is None:
-        return _FAST.encode(event)
-    encoder = _C_ENCODER({}, _default, json.encoder.encode_basestring, None, ":", ",", False, False, False)
-    return "".join(encoder(event, 0))
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_default)
+"""Made once: `json.dumps` with options would make one for each event."""
 
 
 def _encode_plain(value: object) -> bytes:
     try:
-        return _FAST.encode(value).encode()
+        return _ENCODER.encode(value).encode()
     except Exception as error:
         # A program that changes its own values while they are read can still get here.
-        return _FAST.encode({"unencodable": describe(error)}).encode("utf-8", "replace")
+        return _ENCODER.encode({"unencodable": describe(error)}).encode("utf-8", "replace")
 
 
 def _attempt(value: object, make: Any) -> Any:

@@ -22,7 +22,7 @@ from towerlog.sdk.record.backlog.buffer import Backlog
 from towerlog.sdk.record.backlog.losses import Losses, Range
 from towerlog.sdk.record.backlog.spool import Overflow, spool_folder, spool_root
 from towerlog.sdk.record.delivery import LONGEST_PAUSE_S, Delivery, Hooks
-from towerlog.sdk.record.encoding import encode_event
+from towerlog.sdk.record.encoding import EventEncoder
 from towerlog.sdk.record.recording import Recording, run_key_of
 from towerlog.sdk.record.run import BaseRun
 from towerlog.sdk.wire.address import TIMEOUT_S, read_url, server_of
@@ -68,7 +68,7 @@ class RunSink:
         # Re-entrant: a collection of garbage while an event is encoded may tell another.
         self._lock = threading.RLock()
         self._state: ProcessState | None = None
-        self._number = 0
+        self._encoder = EventEncoder(run_key)
         self._told_at = time.monotonic()
 
     @property
@@ -87,15 +87,11 @@ class RunSink:
             with self._lock:
                 self._told_at = time.monotonic()
                 state = self._recorder.state
-                number = self.number(state)
-                # The event is the sink's from here on, so it is stamped itself and not a copy of it.
-                event["event_id"] = uuid7()
-                event["client_seq"] = number
-                event["run_key"] = self._run_key
-                event["time"] = time.time_ns() // 1_000_000
                 if self._thread is not None and event["type"] == "run.started":
                     event["thread"] = self._thread
-                state.backlog.put(self._run_key, number, encode_event(event))
+                encoder = self._encoder_in(state)
+                line = encoder.encode(event)
+                state.backlog.put(self._run_key, encoder.seq, line)
             state.delivery.noticed()
         except Exception:
             # Reporting must never break what it reports on.
@@ -105,13 +101,16 @@ class RunSink:
         """Commands of this run should come soon."""
         self._recorder.state.delivery.expect(self._run_key, waiting)
 
-    def number(self, state: ProcessState) -> int:
-        """The next number of this run's events; after a fork they are another client's, and begin anew."""
+    def encode_loss(self, state: ProcessState, loss: Range) -> bytes:
+        """A notice that events of this run will never come, with the next number of its events."""
         with self._lock:
-            if state is not self._state:
-                self._state, self._number = state, 0
-            self._number += 1
-            return self._number
+            return self._encoder_in(state).encode_loss(loss.from_seq, loss.to_seq, loss.reason)
+
+    def _encoder_in(self, state: ProcessState) -> EventEncoder:
+        # After a fork the events are another client's, so their numbers begin anew.
+        if state is not self._state:
+            self._state, self._encoder = state, EventEncoder(self._run_key)
+        return self._encoder
 
     def after_fork(self) -> None:
         """In the child of a fork: a lock that another thread held in the parent is never released here."""
@@ -272,17 +271,10 @@ class Recorder:
         the notice's: nobody else will use it.
         """
         sink = self._sinks.get(loss.run_key) if loss.client_id == self.state.backlog.client_id else None
-        payload = {"from_seq": loss.from_seq, "to_seq": loss.to_seq, "reason": loss.reason}
-        return encode_event(
-            {
-                "event_id": uuid7(),
-                "client_seq": sink.number(self.state) if sink is not None else loss.to_seq,
-                "run_key": loss.run_key,
-                "time": time.time_ns() // 1_000_000,
-                "type": "other",
-                "data": {"name": "client.dropped", "payload": payload},
-            }
-        )
+        if sink is not None:
+            return sink.encode_loss(self.state, loss)
+        encoder = EventEncoder(loss.run_key, loss.to_seq - 1)
+        return encoder.encode_loss(loss.from_seq, loss.to_seq, loss.reason)
 
     def after_fork(self) -> None:
         """In the child of a fork: its own client, its own threads; what the parent has not sent is the parent's."""

@@ -7,14 +7,11 @@ import hashlib
 import re
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from towerlog.sdk.record.encoding import name_text
-from towerlog.sdk.record.run import AsyncRun, BaseRun, Run, activated, current_run
+from towerlog.sdk.record.run import AsyncRun, BaseRun, Run, Sink, activated, current_run
 from towerlog.sdk.wire.ids import uuid7
-
-if TYPE_CHECKING:
-    from towerlog.sdk.record.recorder import Recorder
 
 AnyRun = TypeVar("AnyRun", bound=BaseRun)
 KEY_CHARS_MAX = 128
@@ -33,12 +30,22 @@ def run_key_of(given: object) -> str:
     return f"{text[: KEY_CHARS_MAX - 17]}-{hashlib.sha256(whole.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
+class RunReporter(Protocol):
+    """What reports runs: a `Recorder`."""
+
+    def sink_of(self, run_key: str, thread: str | None) -> Sink:
+        """Where the events of a run go."""
+
+    def began(self, run: BaseRun) -> None:
+        """Commands of this run are handed to it from now on."""
+
+
 class Recording:
     """`with recorder.record_run(…) as run:` or `async with …`. To be entered once."""
 
     def __init__(
         self,
-        recorder: Recorder,
+        reporter: RunReporter,
         run_key: str,
         agent: object,
         thread: object,
@@ -46,7 +53,7 @@ class Recording:
         metadata: Mapping[str, Any] | None,
         labels: Mapping[str, str] | None,
     ) -> None:
-        self._recorder = recorder
+        self._reporter = reporter
         self._run_key = run_key
         self._agent = None if agent is None else name_text(agent)
         self._thread = None if thread is None else name_text(thread)
@@ -59,10 +66,10 @@ class Recording:
     def open(self, kind: type[AnyRun]) -> AnyRun:
         """Begins the run, without making it the current one. For code that is no block."""
         parent = current_run()
-        sink = self._recorder.sink_of(self._run_key, self._thread)
+        sink = self._reporter.sink_of(self._run_key, self._thread)
         run = kind(sink, self._run_key, self._agent, thread=self._thread, input=self._input)
-        self._recorder.began(run)
-        run.start(input=self._input, metadata=self._metadata, labels=self._labels, **_parent(parent, self._recorder))
+        self._reporter.began(run)
+        run.start(input=self._input, metadata=self._metadata, labels=self._labels, **_parent(parent, self._reporter))
         self._run = run
         return run
 
@@ -97,9 +104,9 @@ class Recording:
         self._leave(error)
 
 
-def _parent(parent: BaseRun | None, recorder: Recorder) -> dict[str, str]:
-    """How the run that this one began in is named to the server; nothing if it belongs to another recorder."""
-    if parent is None or getattr(parent.sink, "home", recorder) is not recorder:
+def _parent(parent: BaseRun | None, reporter: RunReporter) -> dict[str, str]:
+    """How the run that this one began in is named to the server; nothing if it belongs to another reporter."""
+    if parent is None or getattr(parent.sink, "home", reporter) is not reporter:
         return {}
     if parent.run_key is not None:
         return {"parent_run_key": parent.run_key}

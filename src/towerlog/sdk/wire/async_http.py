@@ -1,17 +1,18 @@
-"""HTTP/1.1 over asyncio streams: the twin of `http`, with the same caps and manners.
+"""HTTP/1.1 for asyncio: connections that are kept, deadlines, caps, TLS. `http` is generated from this module.
 
-An `AsyncHttp` belongs to one event loop at a time and is shared by its tasks; used on another loop, or after a fork,
-it begins with connections of its own. A request that is cancelled closes its connection.
+An `AsyncHttp` belongs to one event loop at a time and is shared by its tasks. Elsewhere, or after a fork, it
+begins with connections of its own. A request that is cancelled closes its connection.
+
+It follows no redirect, asks no proxy, and sends nothing twice but what the server cannot have seen: anything else is
+for its callers to decide.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
+import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 
 from towerlog.sdk.wire.address import (
     IDLE_MAX,
@@ -21,87 +22,68 @@ from towerlog.sdk.wire.address import (
     Lines,
     Response,
     checked_key,
-    checked_path,
     read_url,
     refuse_redirect,
-    request_headers,
     tls_context,
 )
+from towerlog.sdk.wire.async_connection import AsyncConnection, connections_closed, current_scope
 from towerlog.sdk.wire.errors import BadAnswer, Unreachable
-
-__all__ = ["AsyncHttp", "AsyncStream", "Response"]
-
-CHUNK_BYTES = 65_536
-HEAD_BYTES_MAX = 65_536
-SAFE_METHODS = frozenset({"GET", "HEAD"})
-
-
-class _Stale(Exception):
-    """A kept connection turned out to be closed before it brought anything."""
-
-
-@dataclass(eq=False)
-class _Wire:
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-    def close(self) -> None:
-        # What was not sent is not wanted any more, and a TLS farewell is nothing to wait for.
-        self.writer.transport.abort()
-
-
-@dataclass
-class _Head:
-    """A reply's first lines, and what they say about its body."""
-
-    status: int
-    headers: dict[str, str]
-    will_close: bool
-    chunked: bool
-    length: int | None
-    """None: to the end of the connection."""
+from towerlog.sdk.wire.http1 import (
+    CLOSED,
+    HEAD_BYTES_MAX,
+    SAFE_METHODS,
+    Head,
+    chunk_bytes,
+    read_head,
+    request_message,
+    words_of,
+)
 
 
 class AsyncStream:
-    """A reply that goes on: its status, its headers, and its lines as they come. Close it, or use `async with`."""
+    """A reply that goes on: its status, its headers, and its lines as they come. Close it, or use `async with`.
 
-    def __init__(self, wire: _Wire, head: _Head, silence_s: float) -> None:
+    After `close` whoever iterates gets the end.
+    """
+
+    def __init__(self, owner: AsyncHttp, reply: _AsyncReply, head: Head) -> None:
         self.status = head.status
         self.headers: Mapping[str, str] = head.headers
-        self._wire = wire
-        self._head = head
-        self._silence_s = silence_s
+        self._owner = owner
+        self._reply = reply
+        self._closed = False
+        self._reading = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Lines without their ends, until the server ends the stream. Raises Unreachable when it breaks."""
         lines = Lines()
-        chunks = _chunks(self._wire.reader, self._head)
+        self._reading = True
         try:
-            while chunk := await self._next(chunks):
-                for line in lines.feed(chunk):
+            async for piece in self._reply.pieces():
+                for line in lines.feed(piece):
                     yield line
         except (OSError, EOFError, ValueError) as error:
-            raise Unreachable(_words(error)) from None
+            if not self._closed:
+                raise Unreachable(words_of(error)) from None
         finally:
+            self._reading = False
             self.close()
-
-    async def _next(self, chunks: AsyncIterator[bytes]) -> bytes:
-        async with asyncio.timeout(self._silence_s):
-            return await anext(chunks, b"")
 
     async def read(self) -> bytes:
         """All of a reply that turned out to be no stream, up to the cap."""
         try:
-            async with asyncio.timeout(self._silence_s):
-                return await _body_of(self._wire.reader, self._head)
+            return await self._reply.body()
         except (OSError, EOFError, ValueError) as error:
-            raise Unreachable(_words(error)) from None
+            raise Unreachable(words_of(error)) from None
         finally:
             self.close()
 
     def close(self) -> None:
         """Ends it."""
-        self._wire.close()
+        self._closed = True
+        self._reply.connection.interrupt()
+        if not self._reading:
+            self._owner._drop(self._reply.connection)
 
     async def __aenter__(self) -> AsyncStream:
         return self
@@ -119,8 +101,15 @@ class AsyncHttp:
         self._api_key = checked_key(api_key)
         self._timeout_s = timeout_s
         self._tls = tls_context(self.address)
-        self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
-        self._idle: deque[_Wire] = deque(maxlen=IDLE_MAX)
+        self._begin(current_scope())
+
+    def _begin(self, scope: object) -> None:
+        self._scope = scope
+        self._lock = threading.Lock()
+        self._idle: deque[AsyncConnection] = deque(maxlen=IDLE_MAX)
+        self._busy: set[AsyncConnection] = set()
+        self._closings = 0
+        """How often `close` was called: a connection that was being made meanwhile is not wanted any more."""
 
     def __repr__(self) -> str:
         return f"AsyncHttp({str(self.address)!r})"
@@ -133,174 +122,201 @@ class AsyncHttp:
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
     ) -> Response:
-        """One exchange; any status is a reply. `timeout_s` is for the whole. Raises Unreachable."""
-        message = self._message(method, path, body, headers)
+        """One request and its reply, of any status. `timeout_s` is for the whole. Raises Unreachable."""
         ends_at = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
+        message = self._prepared(method, path, body, headers)
         while True:
+            connection, kept = await self._take(ends_at)
+            reply = _AsyncReply(connection, ends_at)
             try:
-                async with asyncio.timeout(max(ends_at - time.monotonic(), 0.001)):
-                    reply = await self._exchange(method, message)
-                refuse_redirect(reply.status)
-                return reply
-            except _Stale:
-                # The server may have seen it when it closed: only what changes nothing is sent once more.
-                if method not in SAFE_METHODS:
-                    raise Unreachable(f"{self.address}: the connection was closed by the server") from None
+                await connection.send(message, ends_at)
+                head = await reply.head(method)
+                response = Response(head.status, head.headers, await reply.body())
             except (OSError, EOFError, ValueError) as error:
-                raise Unreachable(f"{self.address}: {_words(error)}") from None
+                is_stale = kept and not reply.has_begun and isinstance(error, EOFError | ConnectionError)
+                is_wanted = self._drop(connection)
+                if is_stale and is_wanted and method in SAFE_METHODS:
+                    continue
+                # The server may have seen it when it closed: what changes something is not sent once more.
+                raise Unreachable(f"{self.address}: {words_of(error) if is_wanted else CLOSED}") from None
+            except BaseException:
+                self._drop(connection)
+                raise
+            self._give_back(connection, keep=not head.will_close and reply.is_clean)
+            refuse_redirect(response.status)
+            return response
 
     async def stream(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, silence_s: float = SILENCE_S
     ) -> AsyncStream:
         """A reply that goes on, on a connection of its own. `silence_s` is how long it may say nothing, in seconds."""
-        message = self._message(method, path, None, headers)
+        ends_at = time.monotonic() + self._timeout_s
+        message = self._prepared(method, path, None, headers)
+        connection = await self._opened(ends_at)
+        reply = _AsyncReply(connection, ends_at)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                wire = await self._opened()
-                try:
-                    wire.writer.write(message)
-                    head = await _read_head(wire.reader, method)
-                    refuse_redirect(head.status)
-                except BaseException:
-                    wire.close()
-                    raise
+            await connection.send(message, ends_at)
+            head = await reply.head(method)
+            refuse_redirect(head.status)
         except (OSError, EOFError, ValueError) as error:
-            raise Unreachable(f"{self.address}: {_words(error)}") from None
-        return AsyncStream(wire, head, silence_s)
+            words = words_of(error) if self._drop(connection) else CLOSED
+            raise Unreachable(f"{self.address}: {words}") from None
+        except BaseException:
+            self._drop(connection)
+            raise
+        reply.silence_s = silence_s
+        return AsyncStream(self, reply, head)
 
     async def close(self) -> None:
-        """Closes the connections that are kept. Can be used again."""
-        while self._idle:
-            self._idle.pop().close()
-        # The transports tell their sockets in the loop's next turn.
-        await asyncio.sleep(0)
-
-    def _message(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None) -> bytes:
-        given = request_headers(self.address, self._api_key, headers)
-        if body is not None or method in ("POST", "PUT", "PATCH"):
-            given["Content-Length"] = str(len(body or b""))
-        lines = [f"{method} {checked_path(self.address, path)} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in given.items()]
-        return "\r\n".join([*lines, "", ""]).encode("ascii") + (body or b"")
-
-    async def _exchange(self, method: str, message: bytes) -> Response:
-        wire, kept = await self._take()
-        try:
-            wire.writer.write(message)
-            try:
-                head = await _read_head(wire.reader, method)
-            except (asyncio.IncompleteReadError, ConnectionResetError, BrokenPipeError) as error:
-                if kept and not getattr(error, "partial", b""):
-                    raise _Stale from None
-                raise
-            body = await _body_of(wire.reader, head)
-        except BaseException:
-            wire.close()
-            raise
-        # A server that answers before it has all of the body will not read on.
-        if head.will_close or wire.writer.transport.get_write_buffer_size() or len(self._idle) >= IDLE_MAX:
-            wire.close()
-        else:
-            self._idle.append(wire)
-        return Response(head.status, head.headers, body)
-
-    async def _take(self) -> tuple[_Wire, bool]:
-        """A connection and whether it has been used before."""
-        here = (os.getpid(), asyncio.get_running_loop())
-        if self._owner != here:
-            # The others are watched by a loop that is not this one.
+        """Closes every connection; requests and streams under way fail with Unreachable. Can be used again."""
+        with self._lock:
+            idle, busy = list(self._idle), list(self._busy)
             self._idle.clear()
-            self._owner = here
-        while self._idle:
-            wire = self._idle.pop()
-            if not wire.reader.at_eof() and not wire.writer.is_closing():
-                return wire, True
-            wire.close()
-        return await self._opened(), False
+            self._busy.clear()
+            self._closings += 1
+        for connection in idle:
+            connection.close()
+        for connection in busy:
+            connection.interrupt()
+        await connections_closed()
 
-    async def _opened(self) -> _Wire:
-        address = self.address
-        reader, writer = await asyncio.open_connection(address.host, address.port, ssl=self._tls, limit=HEAD_BYTES_MAX)
-        return _Wire(reader, writer)
+    def _prepared(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None) -> bytes:
+        scope = current_scope()
+        if scope != self._scope:
+            # The connections are of no use here, and after a fork the lock may be held by a thread that is not here.
+            self._begin(scope)
+        return request_message(self.address, self._api_key, method, path, body, headers)
 
+    async def _take(self, ends_at: float) -> tuple[AsyncConnection, bool]:
+        """A connection and whether it has been used before. Raises Unreachable."""
+        while True:
+            with self._lock:
+                connection = self._idle.pop() if self._idle else None
+                if connection is not None:
+                    self._busy.add(connection)
+            if connection is None:
+                return await self._opened(ends_at), False
+            if connection.is_quiet:
+                return connection, True
+            self._drop(connection)
 
-async def _read_head(reader: asyncio.StreamReader, method: str) -> _Head:
-    """The final head; what comes before it (1xx) is passed over. Raises ValueError for what is not HTTP."""
-    while True:
+    async def _opened(self, ends_at: float) -> AsyncConnection:
+        with self._lock:
+            closings = self._closings
         try:
-            block = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.LimitOverrunError:
-            raise BadAnswer("the reply's head is too long") from None
-        first, *lines = block[:-4].decode("latin-1").split("\r\n")
-        version, _, rest = first.partition(" ")
-        if not version.startswith("HTTP/1."):
-            raise ValueError("no HTTP")
-        status = int(rest[:3])
-        if status >= 200:
-            return _understood(version, status, lines, method)
+            connection = await AsyncConnection.open(self.address, self._tls, ends_at)
+        except OSError as error:
+            raise Unreachable(f"{self.address}: {words_of(error)}") from None
+        with self._lock:
+            is_wanted = closings == self._closings
+            if is_wanted:
+                self._busy.add(connection)
+        if not is_wanted:
+            connection.close()
+            raise Unreachable(f"{self.address}: {CLOSED}")
+        return connection
+
+    def _give_back(self, connection: AsyncConnection, keep: bool) -> None:
+        with self._lock:
+            # One that is not busy any more was closed by `close` meanwhile.
+            keep = keep and connection in self._busy and len(self._idle) < IDLE_MAX
+            self._busy.discard(connection)
+            if keep:
+                self._idle.append(connection)
+        if not keep:
+            connection.close()
+
+    def _drop(self, connection: AsyncConnection) -> bool:
+        """Closes a connection; False when `close` has done so before."""
+        with self._lock:
+            is_wanted = connection in self._busy
+            self._busy.discard(connection)
+        connection.close()
+        return is_wanted
 
 
-def _understood(version: str, status: int, lines: list[str], method: str) -> _Head:
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        headers[name.strip().lower()] = value.strip()
-    connection = headers.get("connection", "").lower()
-    chunked = "chunked" in headers.get("transfer-encoding", "").lower()
-    length: int | None = int(headers["content-length"]) if "content-length" in headers and not chunked else None
-    if method == "HEAD" or status in (204, 304):
-        chunked, length = False, 0
-    ends_with_connection = length is None and not chunked
-    will_close = "close" in connection or ends_with_connection
-    if version == "HTTP/1.0" and "keep-alive" not in connection:
-        will_close = True
-    return _Head(status, headers, will_close, chunked, length)
+class _AsyncReply:
+    """Reads one reply from a connection. Raises OSError, EOFError when it breaks off, ValueError for what is no HTTP,
+    BadAnswer for what is too large.
+    """
 
+    def __init__(self, connection: AsyncConnection, ends_at: float) -> None:
+        self.connection = connection
+        self.silence_s: float | None = None
+        """How long nothing may come, in place of an end for the whole."""
+        self.has_begun = False
+        self._ends_at = ends_at
+        self._waiting = bytearray()
+        self._head: Head | None = None
 
-async def _body_of(reader: asyncio.StreamReader, head: _Head) -> bytes:
-    body = bytearray()
-    async for chunk in _chunks(reader, head):
-        body += chunk
-        if len(body) > RESPONSE_BYTES_MAX:
-            raise BadAnswer(f"the reply is larger than {RESPONSE_BYTES_MAX} bytes")
-    return bytes(body)
+    @property
+    def is_clean(self) -> bool:
+        """Whether the connection can carry another request: nothing has come after the reply, nothing is unsent."""
+        return not self._waiting and not self.connection.has_unsent
 
+    async def head(self, method: str) -> Head:
+        """The final head; what comes before it (1xx) is passed over."""
+        while True:
+            head = read_head(await self._through(b"\r\n\r\n"), method)
+            if head.status >= 200:
+                self._head = head
+                return head
 
-async def _chunks(reader: asyncio.StreamReader, head: _Head) -> AsyncIterator[bytes]:
-    """The body in pieces, none of them empty. Raises EOFError when it breaks off."""
-    if not head.chunked:
-        async for piece in _piece(reader, head.length):
+    async def body(self) -> bytes:
+        """The whole body."""
+        body = bytearray()
+        async for piece in self.pieces():
+            body += piece
+            if len(body) > RESPONSE_BYTES_MAX:
+                raise BadAnswer(f"the reply is larger than {RESPONSE_BYTES_MAX} bytes")
+        return bytes(body)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body in pieces, none of them empty."""
+        assert self._head is not None
+        if not self._head.chunked:
+            async for piece in self._next(self._head.length):
+                yield piece
+            return
+        while size := chunk_bytes(await self._through(b"\r\n")):
+            async for piece in self._next(size):
+                yield piece
+            await self._through(b"\r\n")
+        # What may follow the last chunk: fields that nobody needs, to an empty line.
+        while await self._through(b"\r\n") != b"\r\n":
+            pass
+
+    async def _next(self, length: int | None) -> AsyncIterator[bytes]:
+        """So many bytes, in pieces; None: all to the end of the connection."""
+        left = length
+        while left is None or left > 0:
+            if not self._waiting and not await self._receive():
+                if left is None:
+                    return
+                raise EOFError
+            piece = bytes(self._waiting if left is None else self._waiting[:left])
+            del self._waiting[: len(piece)]
+            left = None if left is None else left - len(piece)
             yield piece
-        return
-    while True:
-        size = int((await reader.readuntil(b"\r\n")).partition(b";")[0], 16)
-        if not size:
-            break
-        async for piece in _piece(reader, size):
-            yield piece
-        await reader.readexactly(2)
-    while await reader.readuntil(b"\r\n") != b"\r\n":
-        pass
 
+    async def _through(self, mark: bytes) -> bytes:
+        """What comes next, up to a mark and with it."""
+        searched = 0
+        while (at := self._waiting.find(mark, searched)) < 0:
+            if len(self._waiting) > HEAD_BYTES_MAX:
+                raise BadAnswer("the reply's head is too long")
+            # The mark may have begun at the end of what is here.
+            searched = max(0, len(self._waiting) - len(mark) + 1)
+            if not await self._receive():
+                raise EOFError
+        found = bytes(self._waiting[: at + len(mark)])
+        del self._waiting[: at + len(mark)]
+        return found
 
-async def _piece(reader: asyncio.StreamReader, length: int | None) -> AsyncIterator[bytes]:
-    left = length
-    while left is None or left > 0:
-        found = await reader.read(CHUNK_BYTES if left is None else min(left, CHUNK_BYTES))
-        if not found:
-            if left is None:
-                return
-            raise EOFError
-        left = None if left is None else left - len(found)
-        yield found
-
-
-def _words(error: Exception) -> str:
-    """What went wrong, in a line without anything that was sent."""
-    if isinstance(error, TimeoutError):
-        return "the server took too long"
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    if isinstance(error, EOFError):
-        return "the server closed the connection"
-    return f"the reply is not HTTP ({type(error).__name__})"
+    async def _receive(self) -> bool:
+        """Waits for more; False at the end of the connection."""
+        ends_at = self._ends_at if self.silence_s is None else time.monotonic() + self.silence_s
+        chunk = await self.connection.receive(ends_at)
+        self.has_begun = self.has_begun or bool(chunk)
+        self._waiting += chunk
+        return bool(chunk)

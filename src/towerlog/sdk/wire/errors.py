@@ -48,6 +48,11 @@ class ApiError(SdkError):
         return f"{self.message} ({self.status} {self.code})"
 
     @property
+    def blames_content(self) -> bool:
+        """Whether what was sent is at fault: malformed, too large, or not valid. Sending it again will not help."""
+        return self.status in (400, 413, 422)
+
+    @property
     def is_temporary(self) -> bool:
-        """Whether the same request may be taken later."""
+        """Whether the same request may be accepted later."""
         return self.status in (408, 425, 429, 502, 503, 504) or self.code == "in_progress"

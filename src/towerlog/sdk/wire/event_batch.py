@@ -1,18 +1,24 @@
-"""One request with events, and what its answer means for them."""
+"""One request with a batch of events, and what its reply means for them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
 from towerlog.sdk.wire.address import Response
+from towerlog.sdk.wire.errors import BadAnswer
+from towerlog.sdk.wire.refusals import object_of, refusal
 
 PATH = "/api/v1/events"
 HEADERS = {"Content-Type": "application/json"}
 WAIT_SLACK_S = 10.0
+"""How much longer than it was asked to wait a server may take."""
+BATCH_EVENTS = 100
+BATCH_BYTES = 256 * 1024
+WORDS_CHARS_MAX = 300
 
 
 class Disposition(Enum):
@@ -28,9 +34,9 @@ class Transport(Protocol):
     """What sends: `towerlog.sdk.wire.http.Http`."""
 
     def request(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str], timeout_s: float | None
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None, timeout_s: float | None
     ) -> Response:
-        """One exchange. Raises Unreachable."""
+        """One request and its reply. Raises Unreachable."""
 
     def close(self) -> None:
         """Ends all that is under way."""
@@ -48,51 +54,47 @@ class BatchReply:
 
 
 def send_batch(
-    http: Transport, client_id: str, lines: Sequence[bytes], runs: Sequence[str], wait_s: int, timeout_s: float
+    transport: Transport, client_id: str, lines: Sequence[bytes], runs: Sequence[str], wait_s: int, timeout_s: float
 ) -> BatchReply:
-    """Sends encoded events and asks for what is wanted of `runs`. Raises Unreachable."""
+    """Sends encoded events and asks for the pending commands of `runs`. Raises Unreachable."""
     head: dict[str, Any] = {"client_id": client_id, "runs": list(runs)}
     if wait_s:
         head["wait_seconds"] = wait_s
-    text = json.dumps(head, separators=(",", ":")).encode()
-    body = b"".join([text[:-1], b',"events":[', b",".join(lines), b"]}"])
     limit_s = timeout_s + (wait_s + WAIT_SLACK_S if wait_s else 0.0)
-    return read(http.request("POST", PATH, body, HEADERS, limit_s), len(lines))
+    return read_reply(transport.request("POST", PATH, with_events(head, lines), HEADERS, limit_s), len(lines))
 
 
-def read(response: Response, sent: int) -> BatchReply:
+def with_events(members: Mapping[str, Any], lines: Sequence[bytes]) -> bytes:
+    """A JSON body of these members and of `events`, which are encoded already."""
+    return b"".join([json_bytes(members)[:-1], b',"events":[', b",".join(lines), b"]}"])
+
+
+def json_bytes(value: object) -> bytes:
+    """JSON in UTF-8. Raises TypeError or ValueError for what JSON cannot express."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def read_reply(response: Response, sent: int) -> BatchReply:
     """The meaning of a reply to so many events."""
     if response.status == 200:
         return _taken(response, sent)
-    words = f"HTTP {response.status}{_message(response.body)}"
-    if response.status in (400, 413, 422):
+    error = refusal(response)
+    words = f"HTTP {error.status}: {error.message}"[:WORDS_CHARS_MAX]
+    if error.blames_content:
         return BatchReply(Disposition.SMALLER, words=words)
-    if response.status in (408, 425, 429) or response.status >= 500:
-        return BatchReply(Disposition.LATER, retry_after_s=response.retry_after_s, words=words)
+    if error.is_temporary or error.status >= 500:
+        return BatchReply(Disposition.LATER, retry_after_s=error.retry_after, words=words)
     # 401 and 403 above all; and 404 or 405 of something that is no Towerlog, or an older one.
-    return BatchReply(Disposition.REFUSED, retry_after_s=response.retry_after_s, words=words)
+    return BatchReply(Disposition.REFUSED, retry_after_s=error.retry_after, words=words)
 
 
 def _taken(response: Response, sent: int) -> BatchReply:
     try:
-        body = json.loads(response.body)
+        body = object_of(response)
         results, commands = body["results"], body.get("commands") or []
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return BatchReply(Disposition.LATER, words="the answer is not that of a Towerlog server")
+    except (BadAnswer, KeyError):
+        return BatchReply(Disposition.LATER, words="the reply is not that of a Towerlog server")
     whole = isinstance(results, list) and len(results) == sent and all(isinstance(each, dict) for each in results)
     if not whole or not isinstance(commands, list):
-        return BatchReply(Disposition.LATER, words="the answer does not say of every event what became of it")
+        return BatchReply(Disposition.LATER, words="the reply does not give a result for every event")
     return BatchReply(Disposition.TAKEN, results, [each for each in commands if isinstance(each, dict)])
-
-
-def _message(body: bytes) -> str:
-    """What a refusal says, in a few words."""
-    try:
-        told = json.loads(body)
-    except ValueError:
-        return ""
-    if not isinstance(told, dict):
-        return ""
-    inner = told.get("error")
-    said = inner.get("message") if isinstance(inner, dict) else inner or told.get("detail") or told.get("message")
-    return f": {said}"[:300] if isinstance(said, str) else ""

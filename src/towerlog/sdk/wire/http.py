@@ -1,17 +1,15 @@
-"""HTTP/1.1 for threads that may block: connections that are kept, deadlines, caps, TLS. The asyncio twin is
-`async_http`.
+# Generated from async_http.py by tools/blocking_from_async.py: change the source, then run `make blocking`.
+"""HTTP/1.1 for threads that may block: connections that are kept, deadlines, caps, TLS.
 
-An `Http` may be shared by threads. After a fork the child begins with connections of its own. It follows no redirect,
-asks no proxy, and tries nothing twice but what cannot have been seen by the server: that is its callers' affair.
+An `Http` may be shared by threads. After a fork the child
+begins with connections of its own.
+
+It follows no redirect, asks no proxy, and sends nothing twice but what the server cannot have seen: anything else is
+for its callers to decide.
 """
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import os
-import select
-import socket
 import threading
 import time
 from collections import deque
@@ -25,75 +23,68 @@ from towerlog.sdk.wire.address import (
     Lines,
     Response,
     checked_key,
-    checked_path,
     read_url,
     refuse_redirect,
-    request_headers,
     tls_context,
 )
+from towerlog.sdk.wire.connection import Connection, connections_closed, current_scope
 from towerlog.sdk.wire.errors import BadAnswer, Unreachable
-
-__all__ = ["Http", "Response", "Stream"]
-
-CHUNK_BYTES = 65_536
-SAFE_METHODS = frozenset({"GET", "HEAD"})
-CLOSED = "closed by its user"
-
-
-class _Stale(Exception):
-    """A kept connection turned out to be closed before it brought anything."""
+from towerlog.sdk.wire.http1 import (
+    CLOSED,
+    HEAD_BYTES_MAX,
+    SAFE_METHODS,
+    Head,
+    chunk_bytes,
+    read_head,
+    request_message,
+    words_of,
+)
 
 
 class Stream:
-    """A reply that goes on: its status, its headers, and its lines as they come. Close it, or use it in a `with`.
+    """A reply that goes on: its status, its headers, and its lines as they come. Close it, or use `with`.
 
-    `close` may be called from another thread; the one that reads then gets the end.
+    `close` may be called from another thread; the one that iterates then gets the end.
     """
 
-    def __init__(
-        self,
-        owner: Http,
-        connection: http.client.HTTPConnection,
-        sock: socket.socket | None,
-        response: http.client.HTTPResponse,
-    ) -> None:
-        self.status = response.status
-        self.headers: Mapping[str, str] = _headers_of(response)
+    def __init__(self, owner: Http, reply: _Reply, head: Head) -> None:
+        self.status = head.status
+        self.headers: Mapping[str, str] = head.headers
         self._owner = owner
-        self._connection = connection
-        # The connection lets go of it when the server says that it will close.
-        self._sock = sock
-        self._response = response
+        self._reply = reply
         self._closed = False
+        self._reading = False
 
     def __iter__(self) -> Iterator[bytes]:
         """Lines without their ends, until the server ends the stream. Raises Unreachable when it breaks."""
         lines = Lines()
+        self._reading = True
         try:
-            while not self._closed and (chunk := self._response.read1(CHUNK_BYTES)):
-                yield from lines.feed(chunk)
-        except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
-            # The last two: the file under the response was closed, or taken away, by `close` while this read.
+            for piece in self._reply.pieces():
+                for line in lines.feed(piece):
+                    yield line
+        except (OSError, EOFError, ValueError) as error:
             if not self._closed:
-                raise Unreachable(_words(error)) from None
+                raise Unreachable(words_of(error)) from None
         finally:
+            self._reading = False
             self.close()
 
     def read(self) -> bytes:
         """All of a reply that turned out to be no stream, up to the cap."""
         try:
-            return self._response.read(RESPONSE_BYTES_MAX)
-        except (OSError, http.client.HTTPException) as error:
-            raise Unreachable(_words(error)) from None
+            return self._reply.body()
+        except (OSError, EOFError, ValueError) as error:
+            raise Unreachable(words_of(error)) from None
         finally:
             self.close()
 
     def close(self) -> None:
         """Ends it."""
         self._closed = True
-        _wake(self._sock)
-        self._owner._drop(self._connection)
-        self._response.close()
+        self._reply.connection.interrupt()
+        if not self._reading:
+            self._owner._drop(self._reply.connection)
 
     def __enter__(self) -> Stream:
         return self
@@ -111,14 +102,15 @@ class Http:
         self._api_key = checked_key(api_key)
         self._timeout_s = timeout_s
         self._tls = tls_context(self.address)
-        self._begin()
+        self._begin(current_scope())
 
-    def _begin(self) -> None:
-        self._process_id = os.getpid()
+    def _begin(self, scope: object) -> None:
+        self._scope = scope
         self._lock = threading.Lock()
-        self._idle: deque[http.client.HTTPConnection] = deque(maxlen=IDLE_MAX)
-        self._busy: dict[http.client.HTTPConnection, socket.socket | None] = {}
-        """Each with its socket, of which the connection lets go when the server says that it will close."""
+        self._idle: deque[Connection] = deque(maxlen=IDLE_MAX)
+        self._busy: set[Connection] = set()
+        self._closings = 0
+        """How often `close` was called: a connection that was being made meanwhile is not wanted any more."""
 
     def __repr__(self) -> str:
         return f"Http({str(self.address)!r})"
@@ -131,209 +123,201 @@ class Http:
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
     ) -> Response:
-        """One exchange; any status is a reply. `timeout_s` is for the whole. Raises Unreachable."""
+        """One request and its reply, of any status. `timeout_s` is for the whole. Raises Unreachable."""
         ends_at = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
-        target, given = self._prepared(path, headers)
+        message = self._prepared(method, path, body, headers)
         while True:
             connection, kept = self._take(ends_at)
+            reply = _Reply(connection, ends_at)
             try:
-                response = self._exchange(connection, method, target, body, given, ends_at, kept)
-                reply = Response(response.status, _headers_of(response), _body_of(response, connection, ends_at))
-            except _Stale:
-                self._drop(connection)
-                # The server may have seen it when it closed: only what changes nothing is sent once more.
-                if method not in SAFE_METHODS:
-                    raise Unreachable(f"{self.address}: the connection was closed by the server") from None
-                continue
-            except (OSError, http.client.HTTPException) as error:
-                self._drop(connection)
-                raise Unreachable(f"{self.address}: {_words(error)}") from None
+                connection.send(message, ends_at)
+                head = reply.head(method)
+                response = Response(head.status, head.headers, reply.body())
+            except (OSError, EOFError, ValueError) as error:
+                is_stale = kept and not reply.has_begun and isinstance(error, EOFError | ConnectionError)
+                is_wanted = self._drop(connection)
+                if is_stale and is_wanted and method in SAFE_METHODS:
+                    continue
+                # The server may have seen it when it closed: what changes something is not sent once more.
+                raise Unreachable(f"{self.address}: {words_of(error) if is_wanted else CLOSED}") from None
             except BaseException:
                 self._drop(connection)
                 raise
-            self._give_back(connection, response)
-            refuse_redirect(reply.status)
-            return reply
+            self._give_back(connection, keep=not head.will_close and reply.is_clean)
+            refuse_redirect(response.status)
+            return response
 
     def stream(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, silence_s: float = SILENCE_S
     ) -> Stream:
         """A reply that goes on, on a connection of its own. `silence_s` is how long it may say nothing, in seconds."""
         ends_at = time.monotonic() + self._timeout_s
-        target, given = self._prepared(path, headers)
+        message = self._prepared(method, path, None, headers)
         connection = self._opened(ends_at)
-        sock: socket.socket | None = connection.sock
+        reply = _Reply(connection, ends_at)
         try:
-            response = self._exchange(connection, method, target, None, given, ends_at, False)
-            refuse_redirect(response.status)
-            if sock is not None:
-                sock.settimeout(silence_s)
-        except (OSError, http.client.HTTPException) as error:
-            self._drop(connection)
-            raise Unreachable(f"{self.address}: {_words(error)}") from None
+            connection.send(message, ends_at)
+            head = reply.head(method)
+            refuse_redirect(head.status)
+        except (OSError, EOFError, ValueError) as error:
+            words = words_of(error) if self._drop(connection) else CLOSED
+            raise Unreachable(f"{self.address}: {words}") from None
         except BaseException:
             self._drop(connection)
             raise
-        return Stream(self, connection, sock, response)
+        reply.silence_s = silence_s
+        return Stream(self, reply, head)
 
     def close(self) -> None:
-        """Closes every connection; requests under way in other threads fail with Unreachable. Can be used again."""
+        """Closes every connection; requests and streams under way fail with Unreachable. Can be used again."""
         with self._lock:
-            sockets = dict.fromkeys(self._idle) | self._busy
+            idle, busy = list(self._idle), list(self._busy)
             self._idle.clear()
             self._busy.clear()
-        for connection, sock in sockets.items():
-            _wake(sock)
-            _shut(connection)
+            self._closings += 1
+        for connection in idle:
+            connection.close()
+        for connection in busy:
+            connection.interrupt()
+        connections_closed()
 
-    def _prepared(self, path: str, headers: Mapping[str, str] | None) -> tuple[str, dict[str, str]]:
-        if os.getpid() != self._process_id:
-            # The sockets are the parent's, and its lock may have been held by a thread that does not exist here.
-            self._begin()
-        return checked_path(self.address, path), request_headers(self.address, self._api_key, headers)
+    def _prepared(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None) -> bytes:
+        scope = current_scope()
+        if scope != self._scope:
+            # The connections are of no use here, and after a fork the lock may be held by a thread that is not here.
+            self._begin(scope)
+        return request_message(self.address, self._api_key, method, path, body, headers)
 
-    def _exchange(
-        self,
-        connection: http.client.HTTPConnection,
-        method: str,
-        target: str,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        ends_at: float,
-        kept: bool,
-    ) -> http.client.HTTPResponse:
-        """Sends, and reads the reply's head."""
-        _hurry(connection, ends_at)
-        sent = False
-        try:
-            # A server that refuses a body may answer before it has read it: its reply is read all the same.
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                connection.request(method, target, body, dict(headers))
-                sent = True
-            _hurry(connection, ends_at)
-            response = connection.getresponse()
-            response.will_close = response.will_close or not sent
-            return response
-        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-            if kept:
-                raise _Stale from None
-            raise
-
-    def _take(self, ends_at: float) -> tuple[http.client.HTTPConnection, bool]:
-        """A connection and whether it has been used before."""
+    def _take(self, ends_at: float) -> tuple[Connection, bool]:
+        """A connection and whether it has been used before. Raises Unreachable."""
         while True:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
                 if connection is not None:
-                    self._busy[connection] = connection.sock
+                    self._busy.add(connection)
             if connection is None:
                 return self._opened(ends_at), False
-            if _is_quiet(connection):
+            if connection.is_quiet:
                 return connection, True
             self._drop(connection)
 
-    def _opened(self, ends_at: float) -> http.client.HTTPConnection:
-        address = self.address
-        seconds = max(ends_at - time.monotonic(), 0.001)
-        if self._tls is None:
-            connection = http.client.HTTPConnection(address.host, address.port, timeout=seconds)
-        else:
-            connection = http.client.HTTPSConnection(address.host, address.port, timeout=seconds, context=self._tls)
-        # One that was closed while it was taken for a request must not open itself again.
-        connection.auto_open = 0
+    def _opened(self, ends_at: float) -> Connection:
         with self._lock:
-            self._busy[connection] = None
+            closings = self._closings
         try:
-            connection.connect()
+            connection = Connection.open(self.address, self._tls, ends_at)
         except OSError as error:
-            self._drop(connection)
-            raise Unreachable(f"{address}: {_words(error)}") from None
+            raise Unreachable(f"{self.address}: {words_of(error)}") from None
         with self._lock:
-            # `close` finds no socket to wake in a connection that is being made.
-            is_wanted = connection in self._busy
+            is_wanted = closings == self._closings
             if is_wanted:
-                self._busy[connection] = connection.sock
+                self._busy.add(connection)
         if not is_wanted:
-            _shut(connection)
-            raise Unreachable(f"{address}: {CLOSED}")
+            connection.close()
+            raise Unreachable(f"{self.address}: {CLOSED}")
         return connection
 
-    def _give_back(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
+    def _give_back(self, connection: Connection, keep: bool) -> None:
         with self._lock:
             # One that is not busy any more was closed by `close` meanwhile.
-            keep = connection in self._busy and not response.will_close and len(self._idle) < IDLE_MAX
-            self._busy.pop(connection, None)
+            keep = keep and connection in self._busy and len(self._idle) < IDLE_MAX
+            self._busy.discard(connection)
             if keep:
                 self._idle.append(connection)
         if not keep:
             connection.close()
 
-    def _drop(self, connection: http.client.HTTPConnection) -> None:
+    def _drop(self, connection: Connection) -> bool:
+        """Closes a connection; False when `close` has done so before."""
         with self._lock:
-            self._busy.pop(connection, None)
-        _shut(connection)
+            is_wanted = connection in self._busy
+            self._busy.discard(connection)
+        connection.close()
+        return is_wanted
 
 
-def _hurry(connection: http.client.HTTPConnection, ends_at: float) -> None:
-    """Whatever comes next has until the exchange's end. Raises TimeoutError past it."""
-    remaining = ends_at - time.monotonic()
-    if remaining <= 0:
-        raise TimeoutError("the server took too long")
-    if connection.sock is not None:
-        connection.sock.settimeout(remaining)
+class _Reply:
+    """Reads one reply from a connection. Raises OSError, EOFError when it breaks off, ValueError for what is no HTTP,
+    BadAnswer for what is too large.
+    """
 
+    def __init__(self, connection: Connection, ends_at: float) -> None:
+        self.connection = connection
+        self.silence_s: float | None = None
+        """How long nothing may come, in place of an end for the whole."""
+        self.has_begun = False
+        self._ends_at = ends_at
+        self._waiting = bytearray()
+        self._head: Head | None = None
 
-def _headers_of(response: http.client.HTTPResponse) -> dict[str, str]:
-    return {name.lower(): value for name, value in response.getheaders()}
+    @property
+    def is_clean(self) -> bool:
+        """Whether the connection can carry another request: nothing has come after the reply, nothing is unsent."""
+        return not self._waiting and not self.connection.has_unsent
 
+    def head(self, method: str) -> Head:
+        """The final head; what comes before it (1xx) is passed over."""
+        while True:
+            head = read_head(self._through(b"\r\n\r\n"), method)
+            if head.status >= 200:
+                self._head = head
+                return head
 
-def _body_of(response: http.client.HTTPResponse, connection: http.client.HTTPConnection, ends_at: float) -> bytes:
-    """The whole body, within the cap and the time; a body that breaks off is none."""
-    body = bytearray()
-    while chunk := response.read1(CHUNK_BYTES):
-        body += chunk
-        if len(body) > RESPONSE_BYTES_MAX:
-            raise BadAnswer(f"the reply is larger than {RESPONSE_BYTES_MAX} bytes")
-        _hurry(connection, ends_at)
-    if response.length:
-        raise http.client.IncompleteRead(b"", response.length)
-    # Tells the connection that the next request may come; the socket stays open.
-    response.close()
-    return bytes(body)
+    def body(self) -> bytes:
+        """The whole body."""
+        body = bytearray()
+        for piece in self.pieces():
+            body += piece
+            if len(body) > RESPONSE_BYTES_MAX:
+                raise BadAnswer(f"the reply is larger than {RESPONSE_BYTES_MAX} bytes")
+        return bytes(body)
 
+    def pieces(self) -> Iterator[bytes]:
+        """The body in pieces, none of them empty."""
+        assert self._head is not None
+        if not self._head.chunked:
+            for piece in self._next(self._head.length):
+                yield piece
+            return
+        while size := chunk_bytes(self._through(b"\r\n")):
+            for piece in self._next(size):
+                yield piece
+            self._through(b"\r\n")
+        # What may follow the last chunk: fields that nobody needs, to an empty line.
+        while self._through(b"\r\n") != b"\r\n":
+            pass
 
-def _is_quiet(connection: http.client.HTTPConnection) -> bool:
-    """Whether nothing has come on a kept connection; what comes there unasked is its end."""
-    sock = connection.sock
-    if sock is None:
-        return False
-    poller = select.poll()
-    poller.register(sock, select.POLLIN)
-    return not poller.poll(0)
+    def _next(self, length: int | None) -> Iterator[bytes]:
+        """So many bytes, in pieces; None: all to the end of the connection."""
+        left = length
+        while left is None or left > 0:
+            if not self._waiting and not self._receive():
+                if left is None:
+                    return
+                raise EOFError
+            piece = bytes(self._waiting if left is None else self._waiting[:left])
+            del self._waiting[: len(piece)]
+            left = None if left is None else left - len(piece)
+            yield piece
 
+    def _through(self, mark: bytes) -> bytes:
+        """What comes next, up to a mark and with it."""
+        searched = 0
+        while (at := self._waiting.find(mark, searched)) < 0:
+            if len(self._waiting) > HEAD_BYTES_MAX:
+                raise BadAnswer("the reply's head is too long")
+            # The mark may have begun at the end of what is here.
+            searched = max(0, len(self._waiting) - len(mark) + 1)
+            if not self._receive():
+                raise EOFError
+        found = bytes(self._waiting[: at + len(mark)])
+        del self._waiting[: at + len(mark)]
+        return found
 
-def _shut(connection: http.client.HTTPConnection) -> None:
-    """Closes it, and wakes a thread that reads from it."""
-    _wake(connection.sock)
-    connection.close()
-
-
-def _wake(sock: socket.socket | None) -> None:
-    if sock is not None:
-        # It may be closed by now, from either side.
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
-
-
-def _words(error: Exception) -> str:
-    """What went wrong, in a line without anything that was sent."""
-    if isinstance(error, TimeoutError):
-        return "the server took too long"
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    known = {
-        "RemoteDisconnected": "the server closed the connection",
-        "IncompleteRead": "the reply broke off",
-        "NotConnected": CLOSED,
-    }
-    return known.get(type(error).__name__, f"the reply is not HTTP ({type(error).__name__})")
+    def _receive(self) -> bool:
+        """Waits for more; False at the end of the connection."""
+        ends_at = self._ends_at if self.silence_s is None else time.monotonic() + self.silence_s
+        chunk = self.connection.receive(ends_at)
+        self.has_begun = self.has_begun or bool(chunk)
+        self._waiting += chunk
+        return bool(chunk)

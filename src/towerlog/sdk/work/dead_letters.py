@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from towerlog.sdk.work.outbox import Letter
+from towerlog.sdk.record.backlog.spool import state_folder
+from towerlog.sdk.work.outbox import OutboxEvent
 
 FILE_BYTES_MAX = 64 * 1024 * 1024
 
@@ -21,9 +22,8 @@ _log = logging.getLogger("towerlog.worker")
 
 
 def default_folder() -> Path:
-    """`towerlog/dead-letters` in the XDG state folder."""
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state) / "towerlog" / "dead-letters"
+    """`dead-letters` in the folder for state."""
+    return state_folder() / "dead-letters"
 
 
 class DeadLetters:
@@ -33,9 +33,9 @@ class DeadLetters:
         """Makes nothing yet. `worker_id` is a name of ours, and fit for a file."""
         self.path = folder / f"{worker_id}.ndjson"
 
-    def keep(self, run_id: str, letters: Iterable[Letter], reason: str) -> None:
+    def keep(self, run_id: str, events: Iterable[OutboxEvent], reason: str) -> None:
         """Writes them down; a disk that does not take them is told to the log, for the work must go on."""
-        lines = [_line(run_id, letter, reason) for letter in letters]
+        lines = [_line(run_id, event, reason) for event in events]
         if not lines:
             return
         try:
@@ -54,6 +54,6 @@ class DeadLetters:
             file.write(text)
 
 
-def _line(run_id: str, letter: Letter, reason: str) -> bytes:
+def _line(run_id: str, event: OutboxEvent, reason: str) -> bytes:
     head = json.dumps({"run_id": run_id, "reason": reason, "written_at_ms": time.time_ns() // 1_000_000})
-    return head[:-1].encode() + b', "event": ' + letter.body + b"}\n"
+    return head[:-1].encode() + b', "event": ' + event.line + b"}\n"

@@ -12,19 +12,18 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from towerlog.sdk.wire.backoff import Backoff
 from towerlog.sdk.wire.errors import ApiError, Unreachable
+from towerlog.sdk.wire.retries import Backoff
 from towerlog.sdk.work.dead_letters import DeadLetters
 from towerlog.sdk.work.lane_api import SLACK_S, Holder, LaneApi
 from towerlog.sdk.work.lease import LeaseClock
-from towerlog.sdk.work.outbox import Letter, Outbox
+from towerlog.sdk.work.outbox import Outbox, OutboxEvent
 
 LINGER_S = 0.1
 """How long an event that nobody waits for may stay to go with others."""
 LONGEST_BACKOFF_S = 2.0
 REPEAT_PAUSE_S = 0.5
 """The pause after a reply that only repeats commands which were handed on before."""
-REFUSALS_FOR_GOOD = frozenset({400, 413, 415, 422})
 
 _log = logging.getLogger("towerlog.worker")
 Json = dict[str, Any]
@@ -82,7 +81,7 @@ class Lane:
             try:
                 await self._report([], 0)
             except Unreachable as error:
-                await self._pause(pause.next_s(None), error)
+                await self._pause(pause.next_s(), error)
             except ApiError as error:
                 await self._refused(error, pause)
             else:
@@ -123,7 +122,7 @@ class Lane:
             try:
                 news = await self._report([], self._clock.wait_s)
             except Unreachable as error:
-                await self._pause(pause.next_s(None), error)
+                await self._pause(pause.next_s(), error)
             except ApiError as error:
                 await self._refused(error, pause)
             else:
@@ -149,15 +148,15 @@ class Lane:
                     self.outbox.settle(batch)
                     self._progress.set()
 
-    async def _deliver(self, batch: list[Letter], pause: Backoff) -> bool:
+    async def _deliver(self, batch: list[OutboxEvent], pause: Backoff) -> bool:
         """Whether these are dealt with; otherwise they are tried again, after a pause that has passed by now."""
         try:
             await self._report(batch, 0)
         except Unreachable as error:
-            await self._pause(pause.next_s(None), error)
+            await self._pause(pause.next_s(), error)
             return False
         except ApiError as error:
-            if error.status not in REFUSALS_FOR_GOOD:
+            if not error.blames_content:
                 await self._refused(error, pause)
                 return False
             await self._narrow(batch, error, pause)
@@ -165,7 +164,7 @@ class Lane:
         pause.reset()
         return True
 
-    async def _narrow(self, batch: list[Letter], error: ApiError, pause: Backoff) -> None:
+    async def _narrow(self, batch: list[OutboxEvent], error: ApiError, pause: Backoff) -> None:
         """Something in the batch is refused for good: finds it by halves, and says that it will not come."""
         if len(batch) == 1:
             self._refuse(batch[0], error.code, str(error))
@@ -186,11 +185,11 @@ class Lane:
         _log.info("run %s: %s; next try in %.2f s", self.holder.run_id, why, seconds)
         await asyncio.sleep(min(seconds, self._clock.pause_s))
 
-    async def _report(self, batch: list[Letter], wait_seconds: int) -> bool:
+    async def _report(self, batch: list[OutboxEvent], wait_seconds: int) -> bool:
         """One exchange; hands on what is new in its commands, and says whether anything was."""
         sent_at = self._clock.now()
         timeout_s = min(wait_seconds + SLACK_S, max(self._clock.left_s, 0.05))
-        bodies = [letter.body for letter in batch]
+        bodies = [event.line for event in batch]
         reply = await self._api.report(self.holder, bodies, wait_seconds, timeout_s)
         self._clock.renewed(sent_at)
         self._look_at(batch, reply.get("results", []))
@@ -201,13 +200,13 @@ class Lane:
             self._on_command(command)
         return bool(fresh)
 
-    def _look_at(self, batch: list[Letter], results: list[Json]) -> None:
+    def _look_at(self, batch: list[OutboxEvent], results: list[Json]) -> None:
         """Each event has its own answer; the refused ones are kept here."""
-        for letter, result in zip(batch, results, strict=False):
+        for event, result in zip(batch, results, strict=False):
             if result.get("status") == "refused":
-                self._refuse(letter, str(result.get("code")), str(result.get("message") or "refused"))
+                self._refuse(event, str(result.get("code")), str(result.get("message") or "refused"))
 
-    def _refuse(self, letter: Letter, code: str, words: str) -> None:
-        self.refused.add(letter.type)
-        self._dead_letters.keep(self.holder.run_id, [letter], words)
-        self.outbox.drop(letter, f"refused: {code}")
+    def _refuse(self, event: OutboxEvent, code: str, words: str) -> None:
+        self.refused.add(event.type)
+        self._dead_letters.keep(self.holder.run_id, [event], words)
+        self.outbox.drop(event, f"refused: {code}")

@@ -6,32 +6,28 @@ What the server has not taken stays inside, so that it can be sent again with th
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from towerlog.sdk.record.encoding import encode_event
-from towerlog.sdk.wire.ids import uuid7
+from towerlog.sdk.record.encoding import EventEncoder
+from towerlog.sdk.wire.event_batch import BATCH_BYTES, BATCH_EVENTS
 
 OUTBOX_BYTES_MAX = 16 * 1024 * 1024
 OUTBOX_EVENTS_MAX = 100_000
-BATCH_EVENTS = 100
-BATCH_BYTES = 256 * 1024
 ENDS = frozenset({"run.completed", "run.failed", "run.cancelled"})
 URGENT = ENDS | {"run.waiting_for_input", "run.paused", "command.acknowledged"}
 """Somebody waits for these: they are not held back to fill a batch."""
 
 
 @dataclass(frozen=True)
-class Letter:
+class OutboxEvent:
     """One event, encoded."""
 
     client_seq: int
-    event_id: str
     type: str
-    body: bytes
+    line: bytes
 
 
 class Outbox:
@@ -43,105 +39,94 @@ class Outbox:
         # Re-entrant: a collection of garbage while an event is encoded may tell another, in this very thread.
         self._lock = threading.RLock()
         # `_admit` bounds it, by events and by bytes, and says what it turned away.
-        self._letters: deque[Letter] = deque(maxlen=OUTBOX_EVENTS_MAX + 1024)
+        self._events: deque[OutboxEvent] = deque(maxlen=OUTBOX_EVENTS_MAX + 1024)
         self._bytes = 0
-        self._numbered = 0
+        self._encoder = EventEncoder()
         self._turned_away: list[int] | None = None
         self.closed = False
         self.urgent = False
 
     def __len__(self) -> int:
-        return len(self._letters)
+        return len(self._events)
 
     def put(self, event: dict[str, Any]) -> None:
         """Takes an event from the program: never blocks, never raises. One that finds no room is counted as dropped."""
-        stamped = {"event_id": uuid7(), "time": time.time_ns() // 1_000_000, **event}
         with self._lock:
             if self.closed:
                 return
-            self._numbered += 1
-            stamped["client_seq"] = self._numbered
-            letter = Letter(self._numbered, str(stamped["event_id"]), str(event.get("type", "")), encode_event(stamped))
-            if self._admit(letter):
-                self._add(letter)
+            line = self._encoder.encode(event)
+            encoded = OutboxEvent(self._encoder.seq, str(event.get("type", "")), line)
+            if self._admit(encoded):
+                self._add(encoded)
         self._wake()
 
-    def _admit(self, letter: Letter) -> bool:
+    def _admit(self, event: OutboxEvent) -> bool:
         """Whether there is room; an end always has it."""
-        fits = self._bytes + len(letter.body) <= OUTBOX_BYTES_MAX and len(self._letters) < OUTBOX_EVENTS_MAX
-        if fits or letter.type in ENDS:
+        fits = self._bytes + len(event.line) <= OUTBOX_BYTES_MAX and len(self._events) < OUTBOX_EVENTS_MAX
+        if fits or event.type in ENDS:
             if self._turned_away is not None:
                 first, last = self._turned_away
                 self._turned_away = None
-                # Its own number comes after the letter's: what is sent is in the order of its making all the same.
+                # Its own number comes after the event's: what is sent is in the order of its making all the same.
                 self._tell_dropped(first, last, "the worker's outbox was full")
             return True
         if self._turned_away is None:
-            self._turned_away = [letter.client_seq, letter.client_seq]
-        self._turned_away[1] = letter.client_seq
+            self._turned_away = [event.client_seq, event.client_seq]
+        self._turned_away[1] = event.client_seq
         return False
 
-    def _add(self, letter: Letter) -> None:
-        self._letters.append(letter)
-        self._bytes += len(letter.body)
-        self.urgent = self.urgent or letter.type in URGENT
+    def _add(self, event: OutboxEvent) -> None:
+        self._events.append(event)
+        self._bytes += len(event.line)
+        self.urgent = self.urgent or event.type in URGENT
 
-    def drop(self, letter: Letter, reason: str) -> None:
+    def drop(self, event: OutboxEvent, reason: str) -> None:
         """Says that an event will never come, so that nobody waits for its number."""
         with self._lock:
             if not self.closed:
-                self._tell_dropped(letter.client_seq, letter.client_seq, reason)
+                self._tell_dropped(event.client_seq, event.client_seq, reason)
         self._wake()
 
     def _tell_dropped(self, first: int, last: int, reason: str) -> None:
-        self._numbered += 1
-        payload = {"from_seq": first, "to_seq": last, "reason": reason}
-        event_id = str(uuid7())
-        event = {
-            "event_id": event_id,
-            "client_seq": self._numbered,
-            "time": time.time_ns() // 1_000_000,
-            "type": "other",
-            "data": {"name": "client.dropped", "payload": payload},
-        }
-        letter = Letter(self._numbered, event_id, "other", encode_event(event))
+        line = self._encoder.encode_loss(first, last, reason)
+        notice = OutboxEvent(self._encoder.seq, "other", line)
         # Before the end of the run, if that is here already: what comes after it is late.
-        if self._letters and self._letters[-1].type in ENDS:
-            self._letters.insert(len(self._letters) - 1, letter)
-            self._bytes += len(letter.body)
+        if self._events and self._events[-1].type in ENDS:
+            self._events.insert(len(self._events) - 1, notice)
+            self._bytes += len(notice.line)
         else:
-            self._add(letter)
+            self._add(notice)
 
-    def batch(self) -> list[Letter]:
+    def batch(self) -> list[OutboxEvent]:
         """The first events, as many as go into one report; they stay inside until `settle`."""
-        taken: list[Letter] = []
+        taken: list[OutboxEvent] = []
         size = 0
         with self._lock:
             self.urgent = False
-            for letter in self._letters:
-                size += len(letter.body)
+            for event in self._events:
+                size += len(event.line)
                 if taken and (len(taken) >= BATCH_EVENTS or size > BATCH_BYTES):
                     self.urgent = True
                     break
-                taken.append(letter)
+                taken.append(event)
         return taken
 
-    def settle(self, letters: list[Letter]) -> None:
+    def settle(self, events: list[OutboxEvent]) -> None:
         """These need not be sent again."""
-        gone = {letter.client_seq for letter in letters}
+        gone = {event.client_seq for event in events}
         with self._lock:
-            while self._letters and self._letters[0].client_seq in gone:
-                self._bytes -= len(self._letters.popleft().body)
-            if any(letter.client_seq in gone for letter in self._letters):
-                kept = [letter for letter in self._letters if letter.client_seq not in gone]
-                self._letters = deque(kept, maxlen=self._letters.maxlen)
-                self._bytes = sum(len(letter.body) for letter in kept)
+            while self._events and self._events[0].client_seq in gone:
+                self._bytes -= len(self._events.popleft().line)
+            if any(event.client_seq in gone for event in self._events):
+                kept = [event for event in self._events if event.client_seq not in gone]
+                self._events = deque(kept, maxlen=self._events.maxlen)
+                self._bytes = sum(len(event.line) for event in kept)
 
-    def close(self) -> list[Letter]:
+    def close(self) -> list[OutboxEvent]:
         """Takes nothing more; what was not delivered."""
         with self._lock:
             self.closed = True
-            left = list(self._letters)
-            self._letters.clear()
+            left = list(self._events)
+            self._events.clear()
             self._bytes = 0
         return left

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from towerlog.sdk.wire.async_http import AsyncHttp
-from towerlog.sdk.wire.backoff import Backoff
 from towerlog.sdk.wire.errors import ApiError, Unreachable
 from towerlog.sdk.wire.ids import uuid7
+from towerlog.sdk.wire.retries import Backoff
 from towerlog.sdk.work.agent_threads import AgentThreads
 from towerlog.sdk.work.app import App
 from towerlog.sdk.work.attempt import Attempt
@@ -108,7 +108,7 @@ class Worker:
                 claimed = await self._api.claim(self._app.names, self._labels, CLAIM_WAIT_S)
             except Unreachable as error:
                 _log.warning("the server is away: %s", error)
-                await asyncio.sleep(pause.next_s(None))
+                await asyncio.sleep(pause.next_s())
                 await self._take_up(threads)
             except ApiError as error:
                 if not self._was_heard and not error.is_temporary and error.status < 500:

@@ -5,10 +5,11 @@ The numbers stand here until the server has them; past a bound they are only cou
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from towerlog.sdk.record.encoding import place_of
 
 RANGES_MAX = 10_000
 """Ranges that wait to be told; what is dropped past that stays a gap without an explanation."""
@@ -74,14 +75,3 @@ class Losses:
             for (client_id, run_key, reason), ranges in taken.items()
             for first, last in ranges
         ]
-
-
-def place_of(line: bytes) -> tuple[str, int, bool]:
-    """(run_key, client_seq, is it a notice of loss) of an encoded event; no key if the line is damaged."""
-    try:
-        event = json.loads(line)
-        data = event.get("data") or {}
-        notice = event.get("type") == "other" and isinstance(data, dict) and data.get("name") == "client.dropped"
-        return str(event["run_key"]), int(event["client_seq"]), notice
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return "", 0, False

@@ -32,10 +32,15 @@ Lost = Callable[[str, Sequence[bytes], bool], None]
 """(client_id, lines, were they the oldest): these were dropped for want of room."""
 
 
-def spool_root() -> Path:
-    """`towerlog/spool` in the XDG state folder."""
+def state_folder() -> Path:
+    """`towerlog` in the XDG state folder: what a process leaves on disk for the next."""
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state) / "towerlog" / "spool"
+    return Path(state) / "towerlog"
+
+
+def spool_root() -> Path:
+    """`spool` in the folder for state."""
+    return state_folder() / "spool"
 
 
 def spool_folder(root: Path, url: str, api_key: str | None) -> Path:

@@ -1,0 +1,119 @@
+"""What the blocking HTTP client needs of the operating system. `async_connection` is the same for asyncio.
+
+Both are written by hand; all that stands on them is written once, for asyncio, and generated for blocking code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import ssl
+import threading
+import time
+
+from towerlog.sdk.wire.address import Address
+
+CHUNK_BYTES = 65_536
+
+
+class Connection:
+    """A connection to a server. Each wait ends at a time of the monotonic clock, with TimeoutError."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Takes over a connected socket."""
+        self._sock = sock
+        self.has_unsent = False
+        """Whether a part of what was sent has not left: the server has replied early and does not read on."""
+
+    @classmethod
+    def open(cls, address: Address, tls: ssl.SSLContext | None, ends_at: float) -> Connection:
+        """Connects. Raises OSError."""
+        sock = socket.create_connection((address.host, address.port), timeout=_seconds_until(ends_at))
+        try:
+            # A request is sent in one piece: there is nothing to wait for in order to send more at once.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if tls is not None:
+                sock.settimeout(_seconds_until(ends_at))
+                sock = tls.wrap_socket(sock, server_hostname=address.host)
+        except BaseException:
+            sock.close()
+            raise
+        return cls(sock)
+
+    def send(self, message: bytes, ends_at: float) -> None:
+        """Sends all of it. A server may reply before it has read everything: see `has_unsent`."""
+        self._sock.settimeout(_seconds_until(ends_at))
+        try:
+            self._sock.sendall(message)
+        except (BrokenPipeError, ConnectionResetError):
+            # A server that refuses a body may reply before it has read it: its reply is read all the same.
+            self.has_unsent = True
+
+    def receive(self, ends_at: float) -> bytes:
+        """What comes next, at most `CHUNK_BYTES`; nothing at the end. Raises OSError."""
+        self._sock.settimeout(_seconds_until(ends_at))
+        return self._sock.recv(CHUNK_BYTES)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing has come on a connection that is kept; what comes there unasked is its end."""
+        poller = select.poll()
+        try:
+            poller.register(self._sock, select.POLLIN)
+        except ValueError:
+            # Closed by another thread in this moment.
+            return False
+        return not poller.poll(0)
+
+    def interrupt(self) -> None:
+        """Ends whatever waits for it in another thread, which has to `close` it.
+
+        Not by closing: the number of a closed socket may be another file's before that thread has noticed.
+        """
+        # It may be closed by now, from either side.
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Closes it at once."""
+        self.interrupt()
+        self._sock.close()
+
+
+class Signal:
+    """Something that happens once and can be waited for, by any thread."""
+
+    def __init__(self) -> None:
+        """It has not happened."""
+        self._event = threading.Event()
+
+    def is_set(self) -> bool:
+        """Whether it has happened."""
+        return self._event.is_set()
+
+    def set(self) -> None:
+        """It has happened."""
+        self._event.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Waits so long at most; whether it has happened."""
+        return self._event.wait(seconds)
+
+
+def current_scope() -> object:
+    """In what a connection can be used: another process has to make its own."""
+    return os.getpid()
+
+
+def connections_closed() -> None:
+    """Returns when the sockets of closed connections are closed: here they are closed at once."""
+
+
+def _seconds_until(ends_at: float) -> float:
+    """What is left, for a socket's timeout. Raises TimeoutError past it: a timeout of 0 would mean not to wait."""
+    seconds = ends_at - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError("the time is up")
+    return seconds
