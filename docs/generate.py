@@ -18,7 +18,7 @@ import click
 
 from towerlog import errors
 from towerlog.asgi.pages.pages import Pages
-from towerlog.cli import main as towerlog
+from towerlog.cli.main import main as towerlog
 from towerlog.cli.exits import MEANINGS as EXIT_CODES
 from towerlog.config import MEANINGS as SETTINGS
 from towerlog.config import PREFIX, Settings
@@ -238,8 +238,10 @@ def _help_of(command: click.Command, name: str, parent: click.Context | None) ->
     command.format_options(context, formatter)
     texts = [f"## {name}\n\n```text\n{formatter.getvalue().rstrip()}\n```"]
     if isinstance(command, click.Group):
-        for child in sorted(command.commands):
-            texts += _help_of(command.commands[child], f"{name} {child}", context)
+        for child in command.list_commands(context):
+            found = command.get_command(context, child)
+            assert found is not None
+            texts += _help_of(found, f"{name} {child}", context)
     return texts
 
 

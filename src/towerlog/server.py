@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
+import dataclasses
 import gc
 import logging
 import resource
@@ -26,7 +26,7 @@ import uvloop
 from towerlog.ambient import Clock, Ids, SystemClock, SystemIds
 from towerlog.asgi.app import App, Config
 from towerlog.asgi.connection import Connection
-from towerlog.config import Settings, database_path
+from towerlog.config import Settings, database_path, existing_database
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import Settings as DialectSettings
 from towerlog.engine.bootstrap import OrgMinted, first_start
@@ -34,9 +34,10 @@ from towerlog.engine.core import Engine, EngineSettings
 from towerlog.errors import StorageFailed
 from towerlog.model.liveness import Thresholds
 from towerlog.store.base import Store
+from towerlog.store.migrate import SchemaMismatch as SchemaMismatch
 from towerlog.store.sqlite.backup import copy_database, discard, publish
 from towerlog.store.sqlite.connection import StoreLocked as StoreLocked
-from towerlog.store.sqlite.identities import SqliteIdentities as SqliteIdentities
+from towerlog.store.sqlite.identities import SqliteIdentities
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
 from towerlog.store.sqlite.store import SqliteStore, open_reader, open_store
 
@@ -48,6 +49,9 @@ KEEP_ALIVE_SECONDS = 15
 BACKLOG = 2048
 GC_YOUNG_OBJECTS = 20_000
 _DESCRIPTORS_BESIDE_STREAMS = 1000
+
+Identities = SqliteIdentities
+"""Organisations and keys, for the command line, which names no backend."""
 
 _log = structlog.get_logger("towerlog.server")
 
@@ -295,7 +299,7 @@ def set_up_logging(level: str) -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
-async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[SqliteIdentities, OrgMinted | None]:
+async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[Identities, OrgMinted | None]:
     """The organisations and keys of the store, beside a running server or before its first start.
 
     With them the first organisation, when this has made it. Raises StoreLocked, SchemaMismatch, StorageFailed.
@@ -350,13 +354,5 @@ class Copy(msgspec.Struct, frozen=True):
 def copied(settings: Settings, target: Path, ids: Ids, progress: Callable[[int, int], None]) -> Copy:
     """A sound copy of the store beside `target`. Raises FileNotFoundError, FileExistsError and what copying raises."""
     partial = copy_database(existing_database(settings), target, f"e{ids.token(8)}", progress)
-    own = msgspec.structs.replace(settings, database_url=f"sqlite:///{partial}")
+    own = dataclasses.replace(settings, database_url=f"sqlite:///{partial}")
     return Copy(own, partial, target)
-
-
-def existing_database(settings: Settings) -> Path:
-    """The database's path. Raises FileNotFoundError where there is none: to look must not make one."""
-    path = database_path(settings)
-    if not path.exists():
-        raise FileNotFoundError(errno.ENOENT, "there is no store here", str(path))
-    return path

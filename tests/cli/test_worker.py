@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from towerlog.cli import main
+from towerlog.cli.main import main
 from towerlog.cli.worker import load_app, read_labels
 from towerlog.config import BadSetting
 from towerlog.sdk.work.app import App

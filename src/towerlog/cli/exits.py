@@ -1,19 +1,17 @@
-"""How a command ends: the exit codes, which error gives which, and the words on standard error."""
+"""How a command ends: the exit codes, which error gives which, and the line on standard error."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-import click
-
-from towerlog.cli.foreign import visible
+from towerlog.cli.commands import NotInstalled
+from towerlog.cli.untrusted import visible
 from towerlog.config import BadSetting
 from towerlog.errors import StorageFailed, TowerlogError
 from towerlog.sdk.wire.errors import ApiError, SdkError
-from towerlog.server import StoreLocked
-from towerlog.store.migrate import SchemaMismatch
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,11 +27,12 @@ CONFIGURATION = 78
 
 MEANINGS: dict[int, str] = {
     OK: "done",
-    FOUND_WRONG: "something is wrong with what was looked at or named; standard error says what",
+    FOUND_WRONG: "a check failed, or something that was named does not exist; standard error has the details",
     USAGE: "the command line is wrong",
-    UNAVAILABLE: "the store or the server cannot be reached, or the store or the address is in use by another process",
+    UNAVAILABLE: "the store or the server cannot be reached, the store or the address is in use by another process, or "
+    "packages that the command needs are not installed",
     STORAGE_FAILED: "the storage failed",
-    BUSY: "the server has too much to do now; try again",
+    BUSY: "the server is overloaded; try again",
     NO_PERMISSION: "the key is missing, not valid, or may not do this",
     CONFIGURATION: "a setting is wrong, or the database has a schema that this version cannot work with",
 }
@@ -46,13 +45,13 @@ def exit_codes() -> str:
 
 
 def exit_code_of(error: Exception) -> int | None:
-    """What a command that ended with this error exits with; None for an error that nobody foresaw."""
+    """What a command that ended with this error exits with; None for one that is not known."""
     match error:
-        case StoreLocked():
+        case NotInstalled():
             return UNAVAILABLE
         case StorageFailed():
             return STORAGE_FAILED
-        case SchemaMismatch() | BadSetting():
+        case BadSetting():
             return CONFIGURATION
         case TowerlogError():
             return FOUND_WRONG
@@ -61,12 +60,22 @@ def exit_code_of(error: Exception) -> int | None:
         case SdkError():
             return UNAVAILABLE
         case BrokenPipeError():
-            # Whoever read the answer has gone, as `head` does: click ends quietly.
+            # The reader of standard output is gone, as `head` goes early: click ends quietly.
             return None
         case OSError():
             return UNAVAILABLE
         case _:
-            return None
+            return _code_of_store_error(error)
+
+
+def _code_of_store_error(error: Exception) -> int | None:
+    # Only a command that has imported the server can meet these; nothing else should import it for them.
+    server = sys.modules.get("towerlog.server")
+    if server is not None and isinstance(error, server.StoreLocked):
+        return UNAVAILABLE
+    if server is not None and isinstance(error, server.SchemaMismatch):
+        return CONFIGURATION
+    return None
 
 
 def _code_of_refusal(error: ApiError) -> int:
@@ -87,7 +96,7 @@ def words_of(error: Exception) -> str:
 
 
 def explained(command: Callable[P, T]) -> Callable[P, T]:
-    """A command whose foreseen errors end in a line of words and an exit code, never in a traceback."""
+    """A command whose known errors end in a line on standard error and an exit code, never in a traceback."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -97,7 +106,7 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
             code = exit_code_of(error)
             if code is None:
                 raise
-            click.echo(f"towerlog: {visible(words_of(error))}", err=True)
+            print(f"towerlog: {visible(words_of(error))}", file=sys.stderr)
             raise SystemExit(code) from None
 
     return run

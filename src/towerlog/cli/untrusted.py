@@ -1,6 +1,6 @@
-"""Foreign text on a terminal: what could move the cursor, hide words or talk to the terminal is shown, never sent.
+"""Untrusted text on a terminal: characters that could move the cursor, hide words or control it are escaped.
 
-Names, messages and deltas come from agents and models; whoever writes them must not be able to write on the screen.
+Names, messages and deltas come from agents and models, and must not be able to control the terminal.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ import unicodedata
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Controls, formats such as the bidirectional ones, halves of surrogate pairs, and separators of lines."""
 _JOINER = "\u200d"
-"""Emoji are glued together with it; it moves nothing."""
+"""Joins emoji; it is harmless."""
 
 
 def visible(text: str) -> str:
-    """One line: line ends and everything unsafe as escapes."""
+    """The text on one line: line ends and everything unsafe as escapes."""
     return text if text.isprintable() else "".join(map(_shown, text))
 
 
 def visible_text(text: str) -> str:
-    """Any number of lines: line ends and tabs stay; carriage returns, which could overwrite a line, are dropped."""
+    """The text on its lines: line ends and tabs stay; carriage returns, which could overwrite a line, are dropped."""
     if text.isprintable():
         return text
     return "".join(letter if letter in "\n\t" else _shown(letter) for letter in text.replace("\r", ""))
 
 
 def json_line(value: object) -> str:
-    """A value as one line of JSON, in which only letters that are safe stand for themselves."""
+    """A value as one line of JSON, with unsafe characters as escapes."""
     text = json.dumps(value, ensure_ascii=False)
     return text if text.isprintable() else "".join(map(_escaped, text))
 

@@ -8,7 +8,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towerlog.cli.foreign import json_line, visible, visible_text
+from towerlog.cli.untrusted import json_line, visible, visible_text
 
 UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 

@@ -6,7 +6,7 @@ import click
 import pytest
 
 from towerlog.ambient import SystemClock
-from towerlog.cli import figures
+from towerlog.cli import formatting
 from towerlog.model.times import format_ms
 
 
@@ -23,22 +23,22 @@ from towerlog.model.times import format_ms
     ],
 )
 def test_durations(milliseconds, words) -> None:
-    assert figures.duration(milliseconds) == words
+    assert formatting.duration(milliseconds) == words
 
 
 def test_unknown_money_is_not_nought() -> None:
-    assert [figures.money(dollars) for dollars in (None, 0, 0.0012, 12.345)] == ["", "$0.00", "$0.0012", "$12.35"]
+    assert [formatting.money(dollars) for dollars in (None, 0, 0.0012, 12.345)] == ["", "$0.00", "$0.0012", "$12.35"]
 
 
 def test_numbers_and_sizes() -> None:
-    assert [figures.number(count) for count in (None, 0, 1234567)] == ["", "0", "1,234,567"]
-    sizes = [figures.size(count) for count in (0, 1023, 1536, 5 << 20, 3 << 40)]
+    assert [formatting.number(count) for count in (None, 0, 1234567)] == ["", "0", "1,234,567"]
+    sizes = [formatting.size(count) for count in (0, 1023, 1536, 5 << 20, 3 << 40)]
     assert sizes == ["0 bytes", "1023 bytes", "1.5 KiB", "5.0 MiB", "3.0 TiB"]
 
 
 def point(text: str | None) -> str | None:
     command = click.Command("x")
-    return figures.point_in_time(click.Context(command), click.Option(["--since"]), text)
+    return formatting.point_in_time(click.Context(command), click.Option(["--since"]), text)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("90m", 5400), ("24h", 86_400), ("7d", 604_800)])

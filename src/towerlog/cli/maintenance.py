@@ -1,4 +1,4 @@
-"""`towerlog verify`, `rebuild` and `backup`: is what is stored whole, make it whole, keep a copy of it."""
+"""`towerlog verify`, `rebuild` and `backup`: check the store, rebuild its projections, copy it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from towerlog.store.base import Store
 
 T = TypeVar("T")
 MOST_SHOWN = 50
-"""Differences that are told one by one; the rest is counted."""
+"""Differences that are printed; the rest is counted."""
 
 
 class Findings:
-    """What `verify` has found: the first few in words, the rest as a number."""
+    """Differences that `verify` has found: the first ones in words, and how many."""
 
     def __init__(self) -> None:
         """Nothing yet."""
@@ -35,13 +35,13 @@ class Findings:
         self.shown: list[str] = []
 
     def report(self, difference: str) -> None:
-        """Takes one difference."""
+        """Adds a difference."""
         self.count += 1
         if len(self.shown) < MOST_SHOWN:
             self.shown.append(difference)
 
-    def tell(self) -> None:
-        """Says them on standard error."""
+    def show(self) -> None:
+        """Prints them on standard error."""
         for difference in self.shown:
             note(difference)
         if self.count > len(self.shown):
@@ -52,12 +52,14 @@ class Findings:
 @with_settings()
 @as_json
 def verify(settings: Settings, as_json: bool) -> None:
-    """Walks the log and compares: positions rise, every run's seq is dense, its hash chain holds, and the projections
-    are what a rebuild would make. Works while the server runs. Exits with 1 when anything differs.
+    """Checks the log and compares the projections with it.
+
+    Positions must rise, every run's seq must be dense, its hash chain must hold, and the projections must be what a
+    rebuild would make. Works while the server runs. Exits with 1 when anything differs.
     """
     findings = Findings()
     events = run_over(opened_for_reading(settings, SystemClock()), lambda store: verify_store(store, findings))
-    findings.tell()
+    findings.show()
     fields = {"ok": not findings.count, "events": events, "differences": findings.count, "shown": findings.shown}
     verdict = f"{findings.count} differences" if findings.count else "no difference"
     answer(as_json, fields, lambda: say(f"{events} events, {verdict}."))
@@ -69,7 +71,7 @@ def verify(settings: Settings, as_json: bool) -> None:
 @with_settings()
 @as_json
 def rebuild(settings: Settings, as_json: bool) -> None:
-    """Folds the projections (runs, threads, agents, usage, checkpoints) anew from the log. Stop the server first."""
+    """Rebuilds the projections from the log: runs, threads, agents, usage, checkpoints. Stop the server first."""
     clock = SystemClock()
     events = run_over(opened_for_writing(settings, clock, SystemIds(clock)), rebuild_store)
     answer(as_json, {"ok": True, "events": events}, lambda: say(f"Rebuilt from {events} events."))
@@ -82,8 +84,8 @@ def rebuild(settings: Settings, as_json: bool) -> None:
 def backup(settings: Settings, file: Path, as_json: bool) -> None:
     """Writes a copy of the store to FILE, which must not exist. Works while the server runs.
 
-    The copy is checked before it gets its name: SQLite's own integrity check, then the walk of `verify`. It is the
-    store of the moment of the call. To restore, put it in the place of towerlog.db while no server runs.
+    The copy is the store as it is at the time of the call. It is checked before it gets its name: by SQLite's integrity
+    check, then as `verify` does. To restore, replace towerlog.db with it while no server runs.
     """
     findings = Findings()
     clock = SystemClock()
@@ -93,8 +95,8 @@ def backup(settings: Settings, file: Path, as_json: bool) -> None:
         reading = opened_for_reading(copy.settings, clock)
         events = run_over(reading, lambda store: verify_store(store, findings))
         if findings.count:
-            findings.tell()
-            note("towerlog: the copy differs from what it should be and was not kept; see `towerlog verify`.")
+            findings.show()
+            note("towerlog: the copy is not valid and was not kept; see `towerlog verify`.")
             raise SystemExit(FOUND_WRONG)
         size_bytes = copy.publish()
     finally:
@@ -130,8 +132,8 @@ async def _verify_org(store: Store, org: Org, findings: Findings, done: Callable
     except TowerlogError:
         raise
     except Exception as error:
-        # A row that has rotted may be anything; that it cannot even be read is a finding, not a defect of this program.
-        findings.report(f"organisation {org.name}: what is stored cannot be read: {type(error).__name__}: {error}")
+        # A corrupt row can raise anything; that it cannot be read is a finding, not a defect of this program.
+        findings.report(f"organisation {org.name}: stored data cannot be read: {type(error).__name__}: {error}")
 
 
 async def rebuild_store(store: Store) -> int:

@@ -1,4 +1,4 @@
-"""How figures and times look to a person: durations, money, tokens, points in time."""
+"""Numbers and times as people read them: durations, money, counts, sizes, points in time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def duration(milliseconds: float | None) -> str:
-    """Two units at most."""
+    """A duration in at most two units."""
     if milliseconds is None:
         return ""
     seconds = milliseconds / 1000
@@ -29,14 +29,14 @@ def duration(milliseconds: float | None) -> str:
 
 
 def money(dollars: float | None) -> str:
-    """Dollars; nothing where nobody has said what it cost."""
+    """Dollars; empty where the cost is unknown."""
     if dollars is None:
         return ""
     return f"${dollars:.2f}" if dollars == 0 or dollars >= 1 else f"${dollars:.4f}"
 
 
 def number(count: int | None) -> str:
-    """With thousands set apart; nothing where it is unknown."""
+    """With thousands separators; empty where it is unknown."""
     return "" if count is None else f"{count:,}"
 
 
@@ -50,7 +50,7 @@ def size(count: float) -> str:
 
 
 def point_in_time(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
-    """The value of an option: RFC 3339 as it is, or so long ago, such as `90m`, `24h` or `7d`."""
+    """The value of an option: RFC 3339 as it is, or an age such as `90m`, `24h` or `7d`."""
     if text is None:
         return None
     found = _AGO.fullmatch(text.strip())
@@ -60,8 +60,8 @@ def point_in_time(_context: click.Context, _option: click.Parameter, text: str |
 
 
 since_option = click.option(
-    "--since", callback=point_in_time, help="Made at or after this: RFC 3339, or so long ago: 90m, 24h, 7d."
+    "--since", callback=point_in_time, help="Created at or after: RFC 3339, or an age such as 90m, 24h, 7d."
 )
 until_option = click.option(
-    "--until", callback=point_in_time, help="Made before this: RFC 3339, or so long ago: 90m, 24h, 7d."
+    "--until", callback=point_in_time, help="Created before: RFC 3339, or an age such as 90m, 24h, 7d."
 )
