@@ -18,8 +18,8 @@ import click
 
 from towerlog import errors
 from towerlog.asgi.pages.pages import Pages
-from towerlog.cli.main import main as towerlog
 from towerlog.cli.exits import MEANINGS as EXIT_CODES
+from towerlog.cli.main import main as towerlog
 from towerlog.config import MEANINGS as SETTINGS
 from towerlog.config import PREFIX, Settings
 from towerlog.dialects import DIALECTS, steps

@@ -54,18 +54,17 @@ WORDS: Mapping[str, str] = {
     "begins with connections of its own. A request that is cancelled closes its connection.": (
         "begins with connections of its own."
     ),
-    "Close it, or use `async with`.\n\n    After `close` whoever iterates gets the end.": (
-        "Close it, or use `with`.\n\n"
-        "    `close` may be called from another thread; the one that iterates then gets the end."
+    "Close it, or use `async with`.\n\n    After `close` the iteration ends.": (
+        "Close it, or use `with`.\n\n    `close` may be called from another thread; the iteration then ends."
     ),
-    "For asyncio; `follow` is generated from this module. What has been seen is kept in a `Cursor`.": (
-        "For threads that may block. What has been seen is kept in a `Cursor`."
+    "For asyncio; `follow` is generated from this module. The position is kept in a `Cursor`.": (
+        "For threads that may block. The position is kept in a `Cursor`."
     ),
     "`AsyncClient`: every endpoint of a server for asyncio. `Client` is generated from this module.": (
         "`Client`: every endpoint of a server for threads that may block. `AsyncClient` has the same methods."
     ),
-    "from one event loop; use it in an `async with`, or `close` it.": (
-        "may be shared by threads; use it in a `with`, or `close` it."
+    "with one key, for one event loop; use it in an `async with`, or `close` it.": (
+        "with one key. Threads may share it; use it in a `with`, or `close` it."
     ),
     "requests under way fail with Unreachable, a `follow` ends.": (
         "requests under way in other threads fail with Unreachable, a `follow` ends."

@@ -134,7 +134,7 @@ async def test_a_refusal_ends_it(status) -> None:
 
 
 async def test_an_answer_that_is_no_stream_ends_it() -> None:
-    with talking(reply(200, b"{}")) as talker, pytest.raises(BadAnswer, match="no stream"):
+    with talking(reply(200, b"{}")) as talker, pytest.raises(BadAnswer, match="not a stream"):
         list(follow(Http(talker.url), RunCursor("r", 0)))
     broken = stream(b"data: {\n\n")
     with talking(broken) as talker, pytest.raises(BadAnswer, match="not JSON"):

@@ -104,7 +104,7 @@ def test_an_event_that_is_refused_alone_is_counted_and_told(recorder: Recorder, 
     assert recorder.flush(10)
     assert ingest.told_dropped() == [(5, 6)]
     assert recorder.status().refused == 2
-    assert "refused" in (recorder.status().last_error or "")
+    assert "rejected" in (recorder.status().last_error or "")
 
 
 def test_a_notice_that_is_refused_is_not_told_for_ever(recorder: Recorder, ingest: Ingest) -> None:

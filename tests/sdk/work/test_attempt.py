@@ -78,7 +78,7 @@ async def test_an_end_that_is_refused_becomes_a_failure(tmp_path) -> None:
         )
         await asyncio.wait_for(task, 60)
         assert last(server)[0] == "run.failed"
-        assert "refused" in last(server)[1]["error"]
+        assert "rejected" in last(server)[1]["error"]
 
 
 async def test_an_agent_that_cancels_itself_has_failed(tmp_path) -> None:

@@ -144,7 +144,7 @@ async def test_a_server_that_says_nothing_costs_the_lease_before_it_ends(tmp_pat
         one.say("a")
         await asyncio.wait_for(one.lane.lost.wait(), 60)
         assert asyncio.get_running_loop().time() - begun < SHORT_S
-    assert [line["reason"] for line in one.dead] == ["the lease ran out"]
+    assert [line["reason"] for line in one.dead] == ["the lease expired"]
 
 
 async def test_a_short_lease_lives_as_long_as_the_server_answers(tmp_path) -> None:

@@ -119,7 +119,7 @@ def test_a_worker_stopped_past_its_lease_gives_up_and_serves_on(control, thread,
     first.signal(signal.SIGSTOP)
     control.until(run_id, "completed")
     first.signal(signal.SIGCONT)
-    wait_until(lambda: "is not ours any more" in first.log, "the first worker to notice")
+    wait_until(lambda: "lease lost" in first.log, "the first worker to notice")
     taken_over(control, run_id, first)
     second.kill()
     control.answer(waiting(control, f"{thread}-2"), "go on")
@@ -161,8 +161,8 @@ def test_a_cancel_that_is_ignored_is_forced_at_the_deadline(control, thread, sta
     detail = control.until(run_id, "cancelled")
     assert time.monotonic() - asked_at >= CANCEL_DEADLINE_S - 0.1
     assert detail["forced"] is True
-    wait_until(lambda: "is not ours any more" in worker.log, "the worker to learn of it")
-    wait_until(lambda: "its agent goes on" in worker.log, "the worker to say that its agent is still there")
+    wait_until(lambda: "lease lost" in worker.log, "the worker to learn of it")
+    wait_until(lambda: "agent has not stopped" in worker.log, "the worker to say that its agent is still there")
     # Its slot is free for others.
     waiting(control, f"{thread}-2")
 
@@ -189,7 +189,7 @@ def test_an_exception_is_a_failure_in_one_line(control, thread, start) -> None:
 def test_a_result_that_the_server_refuses_ends_the_run_all_the_same(control, thread, start) -> None:
     worker = start()
     run_id = control.create(thread, "huge")
-    assert "refused" in control.until(run_id, "failed")["error"]
+    assert "rejected" in control.until(run_id, "failed")["error"]
     assert "run.completed" in worker.dead_letters
 
 
@@ -209,7 +209,7 @@ def test_what_is_told_while_the_server_is_away_arrives_once_and_in_order(tmp_pat
         run_id = control.create(thread, "counting", "1000")
         control.until_says(run_id, "100 ")
         server.kill()
-        wait_until(lambda: "next try" in worker.log, "the worker to miss its server")
+        wait_until(lambda: "retrying in" in worker.log, "the worker to miss its server")
         server.start()
         control.until(run_id, "completed")
         assert control.text(run_id) == "".join(f"{number} " for number in range(1000))
@@ -312,7 +312,7 @@ def test_a_claim_whose_reply_was_lost_is_taken_up(tmp_path_factory, thread, star
         worker = start(beside=server, key=ADMIN_KEY)
         run_id = claimed_unknowingly(control, thread, worker)
         server.kill()
-        wait_until(lambda: "the server is away" in worker.log, "the worker to miss its server")
+        wait_until(lambda: "server unreachable" in worker.log, "the worker to miss its server")
         server.start()
         assert control.until(run_id, "waiting_for_input")["attempt"] == 1
     finally:

@@ -1,6 +1,6 @@
-"""Following a stream over any number of connections: each event once and in order, to its end.
+"""Follows a stream over any number of connections: each event once and in order, to its end.
 
-For asyncio; `follow` is generated from this module. What has been seen is kept in a `Cursor`.
+For asyncio; `follow` is generated from this module. The position is kept in a `Cursor`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ S = TypeVar("S", bound=Shape)
 async def async_follow(
     http: AsyncHttp, cursor: Cursor[S], patience_s: float = PATIENCE_S, closed: AsyncSignal | None = None
 ) -> AsyncIterator[S | Gap]:
-    """What comes, until the end of the stream or until `closed`. Raises ApiError for a refusal, Unreachable when there
-    is no server for `patience_s`.
+    """Events as they come, until the stream ends or `closed` is set.
+
+    Raises ApiError for a refusal, Unreachable if the server is away for `patience_s`.
     """
     closed = closed or AsyncSignal()
     reconnects = Reconnects(patience_s)

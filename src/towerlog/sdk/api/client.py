@@ -1,8 +1,8 @@
 # Generated from async_client.py by tools/blocking_from_async.py: change the source, then run `make blocking`.
 """`Client`: every endpoint of a server for threads that may block. `AsyncClient` has the same methods.
 
-Lists are iterators over all pages. What may be repeated is repeated: reading as it is, changes with an
-`Idempotency-Key`, by which the server knows them again. A refusal is an `ApiError`; no answer is `Unreachable`.
+Lists are iterators over all pages. Requests are retried: reads as they are, changes with an `Idempotency-Key`, by which
+the server recognises a repetition. A refusal is an `ApiError`; no usable reply is `Unreachable`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Client:
-    """A server, spoken to with one key, may be shared by threads; use it in a `with`, or `close` it."""
+    """A client of one server with one key. Threads may share it; use it in a `with`, or `close` it."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Client:
         timeout_s: float = TIMEOUT_S,
         retries: Retries | None = None,
     ) -> None:
-        """`url` and `api_key` default to TOWERLOG_URL and TOWERLOG_API_KEY. Raises ValueError for what is neither."""
+        """`url` and `api_key` default to TOWERLOG_URL and TOWERLOG_API_KEY. Raises ValueError for invalid ones."""
         url, api_key = server_of(url, api_key)
         self.http = Http(url, api_key, timeout_s)
         self._timeout_s = timeout_s
@@ -63,7 +63,7 @@ class Client:
             except SdkError as error:
                 tried += 1
                 pause_s = self._retries.pause_s(tried, error)
-                # Closing ends the pause as well: a client that is not wanted any more is not waited for.
+                # Closing the client ends the pause as well.
                 if pause_s is None or self._closed.wait(pause_s):
                     raise
 
@@ -78,13 +78,13 @@ class Client:
     # Runs
 
     def list_runs(self, page_size: int = endpoints.PAGE, **filters: Any) -> Iterator[shapes.RunInfo]:
-        """Runs, newest first. Filters: status (a word or several), agent, thread_id, model, persona_id,
+        """Runs, newest first. Filters: status (one or several), agent, thread_id, model, persona_id,
         parent_run_id, since, until, q.
         """
         return self._all(endpoints.list_runs(page_size, **filters))
 
     def list_run_rows(self, page_size: int = endpoints.PAGE, **filters: Any) -> Iterator[shapes.RunRow]:
-        """Rows of `GET /v1/runs`, newest first; the same filters, but one status."""
+        """Rows of `GET /v1/runs`, newest first. Filters as for `list_runs`, with one status."""
         return self._all(endpoints.list_run_rows(page_size, **filters))
 
     def list_thread_runs(self, thread_id: str, limit: int = endpoints.PAGE) -> tuple[shapes.ThreadRun, ...]:
@@ -92,7 +92,7 @@ class Client:
         return self._send(endpoints.list_thread_runs(thread_id, limit))
 
     def get_run(self, run_id: str, *, with_children: bool = True) -> shapes.RunInfo:
-        """A run, with its descendants unless they are not wanted."""
+        """A run, by default with its descendants."""
         return self._send(endpoints.get_run(run_id, with_children))
 
     def create_run(
@@ -108,7 +108,7 @@ class Client:
         labels: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
     ) -> shapes.CreatedRun:
-        """Queues a run in a thread, which is made when new. With a key of your own a repetition gives the same run."""
+        """Queues a run in a thread, which is created if needed. The same `idempotency_key` gives the same run."""
         made = endpoints.create_run(
             thread_id,
             input=input,
@@ -122,27 +122,27 @@ class Client:
         return self._send(made, idempotency_key)
 
     def cancel_run(self, run_id: str, reason: str | None = None) -> None:
-        """Asks for a run's end, and for its children's. `get_run(…).cancel` tells how far it has come."""
+        """Requests cancellation of a run and its children. `get_run(…).cancel` has the progress."""
         self._send(endpoints.cancel_run(run_id, reason))
 
     def give_input(self, run_id: str, content: str, *, idempotency_key: str | None = None) -> None:
-        """Answers a run that waits, or talks to one that runs."""
+        """Answers a waiting run, or sends input to a running one."""
         self._send(endpoints.give_input(run_id, content), idempotency_key)
 
     def pause_run(self, run_id: str, reason: str | None = None) -> shapes.RunInfo:
-        """Asks a run to wait; it is paused when its agent says so."""
+        """Requests a pause; the run is paused once its agent confirms it."""
         return self._send(endpoints.pause_run(run_id, reason))
 
     def resume_run(self, run_id: str, reason: str | None = None) -> shapes.RunInfo:
-        """Asks a run to go on."""
+        """Requests that a paused run continues."""
         return self._send(endpoints.resume_run(run_id, reason))
 
     def kill_run(self, run_id: str, reason: str | None = None) -> shapes.RunInfo:
-        """Ends a run at once, whatever its agent says."""
+        """Ends a run at once, without waiting for its agent."""
         return self._send(endpoints.kill_run(run_id, reason))
 
     def retry_run(self, run_id: str, *, idempotency_key: str | None = None) -> shapes.RunInfo:
-        """Queues the same again: a new run, linked to this one, which must have ended."""
+        """Queues a new run with the same input, linked to this one, which must have ended."""
         return self._send(endpoints.retry_run(run_id), idempotency_key)
 
     def fork_run(
@@ -154,19 +154,19 @@ class Client:
     def list_events(
         self, run_id: str, after_seq: int = 0, *, types: Sequence[str] | None = None
     ) -> Iterator[shapes.Event]:
-        """A run's log as it is now, in order."""
+        """A run's events so far, in order."""
         return self._all(endpoints.list_events(run_id, after_seq, types))
 
     def list_quarantine(self, run_id: str) -> Iterator[shapes.Event]:
-        """What workers without the lease have sent."""
+        """Events from workers without the lease."""
         return self._all(endpoints.list_quarantine(run_id))
 
     def follow(
         self, run_id: str, after_seq: int = 0, *, patience_s: float = PATIENCE_S
     ) -> Iterator[shapes.RunEvent | shapes.Gap]:
-        """A run's log as it grows, to the run's end; each seq once, over restarts of the server and cut connections.
+        """A run's events as they come, to its end; each seq once, over restarts of the server and lost connections.
 
-        A `Gap` says that something cannot be told. Raises Unreachable when the server is away for `patience_s`.
+        A `Gap` stands for events that cannot be had. Raises Unreachable if the server is away for `patience_s`.
         """
         return follow(self.http, RunCursor(run_id, after_seq), patience_s, self._closed)
 
@@ -178,7 +178,7 @@ class Client:
         """A checkpoint with its history; its id is the step, or `step:agent`."""
         return self._send(endpoints.get_checkpoint(run_id, str(checkpoint_id)))
 
-    # What is sent in
+    # Events
 
     def send_events(
         self,
@@ -187,7 +187,7 @@ class Client:
         runs: Sequence[str] | None = None,
         wait_seconds: int | None = None,
     ) -> shapes.Ingested:
-        """Sends a batch of numbered events, and learns what is wanted of their runs. `record_run` does this for you."""
+        """Sends a batch of numbered events and returns their runs' pending commands. `record_run` does this for you."""
         return self._send(endpoints.send_events(client_id, events, runs, wait_seconds))
 
     def report_run(self, run_id: str, worker_id: str, lease_epoch: int, **members: Any) -> shapes.Reported:
@@ -199,7 +199,7 @@ class Client:
     def create_thread(
         self, thread_id: str | None = None, title: str | None = None, policy: str | None = None
     ) -> shapes.Thread:
-        """Makes a thread; one that is there is given as it is. `policy`: enqueue, reject or cancel_previous."""
+        """Creates a thread, or returns the existing one. `policy`: enqueue, reject or cancel_previous."""
         return self._send(endpoints.create_thread(thread_id=thread_id, title=title, policy=policy))
 
     def list_threads(self) -> Iterator[shapes.Thread]:
@@ -210,10 +210,10 @@ class Client:
         """A thread."""
         return self._send(endpoints.get_thread(thread_id))
 
-    # Who works
+    # Agents and workers
 
     def list_agents(self, name: str | None = None) -> Iterator[fleet.AgentInfo]:
-        """Agents by name; with `name`, that one alone."""
+        """Agents by name; with `name`, only that one."""
         return self._all(endpoints.list_agents(name))
 
     def get_agent(self, agent_id: str) -> fleet.AgentInfo:
@@ -221,17 +221,17 @@ class Client:
         return self._send(endpoints.get_agent(agent_id))
 
     def register_agent(self, name: str) -> fleet.AgentInfo:
-        """Makes an agent; one that is there is given as it is."""
+        """Creates an agent, or returns the existing one."""
         return self._send(endpoints.register_agent(name))
 
     def agent_events(self, agent_id: str, tail: int | None = None) -> tuple[fleet.AgentEvent, ...]:
-        """The newest that an agent did, oldest first, without content."""
+        """The newest events of an agent, oldest first, without content."""
         return self._send(endpoints.agent_events(agent_id, tail))
 
     def follow_agent(
         self, agent_id: str, tail: int = 0, after: str | None = None, *, patience_s: float = PATIENCE_S
     ) -> Iterator[fleet.AgentEvent | shapes.Gap]:
-        """What an agent does as it does it, after its newest `tail`; without end."""
+        """An agent's events as they come, after its newest `tail`; without end."""
         return follow(self.http, AgentCursor(agent_id, tail, after), patience_s, self._closed)
 
     def get_queue(self, state: str | None = None, limit: int | None = None) -> fleet.Queue:
@@ -239,25 +239,25 @@ class Client:
         return self._send(endpoints.get_queue(state, limit))
 
     def list_workers(self, limit: int | None = None, worker_id: str | None = None) -> tuple[fleet.WorkerInfo, ...]:
-        """Who holds what; `worker_id` asks for that one alone."""
+        """Workers and the runs that they hold; with `worker_id`, only that one."""
         return self._send(endpoints.list_workers(limit, worker_id))
 
     def list_usage(self, by: str = "hour", **filters: Any) -> Iterator[fleet.UsageTotal]:
-        """Tokens, money and counts by hour, agent or model. Filters: since, until, agent, model."""
+        """Tokens, cost and counts by hour, agent or model. Filters: since, until, agent, model."""
         return self._all(endpoints.list_usage(by, **filters))
 
-    # Registries and keys
+    # Personas, routes and keys
 
     def list_personas(self) -> Iterator[fleet.Persona]:
-        """Every version of every persona."""
+        """All versions of all personas."""
         return self._all(endpoints.list_personas())
 
     def get_persona(self, persona_id: str) -> fleet.Persona:
-        """A version, `key@version`, or the newest of a `key`."""
+        """A version (`key@version`), or the newest one of a `key`."""
         return self._send(endpoints.get_persona(persona_id))
 
     def create_persona(self, persona_key: str, version: str, agent: str, **members: Any) -> fleet.Persona:
-        """Makes a version: instructions, model_settings, tools, budget. One that exists cannot be changed."""
+        """Creates a version: instructions, model_settings, tools, budget. It cannot be changed later."""
         given = {"persona_key": persona_key, "version": version, "agent": agent, **members}
         return self._send(endpoints.create_persona(given))
 
@@ -266,11 +266,11 @@ class Client:
         return self._all(endpoints.list_routes())
 
     def get_route(self, route_id: str) -> fleet.Route:
-        """A route's newest version."""
+        """The newest version of a route."""
         return self._send(endpoints.get_route(route_id))
 
     def create_route(self, route_id: str, provider: str, model: str, **members: Any) -> fleet.Route:
-        """Makes a route, or its next version: base_url, and key_env, the *name* of the key's variable."""
+        """Creates a route, or its next version: base_url, and key_env, the *name* of the variable with the key."""
         given = {"route_id": route_id, "provider": provider, "model": model, **members}
         return self._send(endpoints.create_route(given))
 
@@ -279,31 +279,31 @@ class Client:
         return self._all(endpoints.list_keys())
 
     def create_key(self, name: str, scopes: Sequence[str]) -> fleet.ApiKey:
-        """Makes a key. Its `key` is None when the first answer was lost: revoke it then, and make another."""
+        """Creates a key. Its `key` is None if the first reply was lost: then revoke it and create another."""
         return self._send(endpoints.create_key(name, scopes))
 
     def revoke_key(self, key_id: str) -> fleet.ApiKey:
-        """Makes a key good no more."""
+        """Revokes a key."""
         return self._send(endpoints.revoke_key(key_id))
 
     def whoami(self) -> fleet.WhoAmI:
-        """Whom this key speaks for, and what it may do."""
+        """The owner and the scopes of this key."""
         return self._send(endpoints.whoami())
 
     # Approvals
 
     def list_approvals(self) -> tuple[fleet.Approval, ...]:
-        """Checkpoints whose tool calls wait for a person, oldest first."""
+        """Checkpoints whose tool calls wait for approval, oldest first."""
         return self._send(endpoints.list_approvals())
 
     def approve(
         self, trace_id: str, step_index: int, agent_id: str | None = None, reason: str | None = None
     ) -> fleet.Decision:
-        """Lets the tool calls of a checkpoint go ahead."""
+        """Approves the tool calls of a checkpoint."""
         return self._send(endpoints.approve(trace_id, step_index, agent_id=agent_id, reason=reason))
 
     def reject(
         self, trace_id: str, step_index: int, agent_id: str | None = None, reason: str | None = None
     ) -> fleet.Decision:
-        """Forbids the tool calls of a checkpoint."""
+        """Rejects the tool calls of a checkpoint."""
         return self._send(endpoints.reject(trace_id, step_index, agent_id=agent_id, reason=reason))

@@ -21,7 +21,7 @@ from towerlog.sdk.wire.sse import Frame
 S = TypeVar("S", bound=Shape)
 
 ENDS = frozenset({"run.completed", "run.failed", "run.cancelled", "run.lost", "budget.exceeded"})
-"""Events after which a run's stream may end."""
+"""Types of events after which a run's stream may end."""
 PATIENCE_S = 300.0
 """How long a follower tries to reach a server that is away, unless the caller says otherwise."""
 FIRST_CONTACT_S = 5.0
@@ -32,28 +32,28 @@ LONGEST_PAUSE_S = 2.0
 
 
 class Cursor(Generic[S]):
-    """What one follower has seen, and where it goes on."""
+    """The position of one follower."""
 
     def __init__(self, path: str, shape: type[S]) -> None:
-        """`path` is the stream's, with a query or without."""
+        """`path` is the path of the stream, with its query."""
         self.path = path
         self.shape = shape
         self.finished = False
         self._last_id: str | None = None
 
     def headers(self) -> dict[str, str]:
-        """Those of the next connection."""
+        """The headers of the next connection."""
         return ACCEPT | ({"Last-Event-ID": self._last_id} if self._last_id is not None else {})
 
     def connected(self, status: int, headers: Mapping[str, str]) -> None:
-        """Takes the head of a connection. 204: there is nothing more and will not be."""
+        """Takes the head of a reply. 204 means that the stream has ended for good."""
         if status == 204:
             self.finished = True
         elif "text/event-stream" not in headers.get("content-type", ""):
-            raise BadAnswer("the server's answer is no stream of events")
+            raise BadAnswer("the server's reply is not a stream of events")
 
     def take(self, frame: Frame) -> S | Gap | None:
-        """What a frame tells; None for what is not news."""
+        """The event or gap in a frame; None for a repetition, or anything else."""
         if frame.event == "gap":
             return self._gap(Gap.read(_object(frame)))
         if frame.event != "message":
@@ -61,7 +61,7 @@ class Cursor(Generic[S]):
         return self._event(frame, self.shape.read(_object(frame)))
 
     def ended(self) -> None:
-        """The server has ended the stream."""
+        """Called when the server has ended the stream."""
 
     def _gap(self, gap: Gap) -> Gap | None:
         return gap
@@ -72,17 +72,17 @@ class Cursor(Generic[S]):
 
 
 class RunCursor(Cursor[RunEvent]):
-    """In a run: by seq, which is dense, so that repetitions and holes are seen."""
+    """The position in a run: its seq, which is dense, so that repetitions and holes are detected."""
 
     def __init__(self, run_id: str, after_seq: int) -> None:
-        """Begins after a seq."""
+        """Starts after a seq."""
         super().__init__(path_of("/v1/runs/{run_id}/events", {"run_id": run_id}), RunEvent)
         self.after_seq = after_seq
         self._epoch: str | None = None
         self._may_end = False
 
     def headers(self) -> dict[str, str]:
-        """The cursor, with the log's name once it is known."""
+        """The headers with the cursor, and the log's name once it is known."""
         known = f"{self._epoch}-{self.after_seq}" if self._epoch else str(self.after_seq)
         return ACCEPT | {"Last-Event-ID": known}
 
@@ -94,14 +94,14 @@ class RunCursor(Cursor[RunEvent]):
             self._epoch = self._next_epoch
 
     def ended(self) -> None:
-        """After a run's last event that is its end; else the server goes down and will be back."""
+        """Finished if the run has ended; otherwise the server is shutting down and the follower reconnects."""
         self.finished = self.finished or self._may_end
 
     def _gap(self, gap: Gap) -> Gap | None:
         if gap.oldest_seq is not None:
             self.after_seq = max(self.after_seq, gap.oldest_seq - 1)
         else:
-            # Another log: what was seen does not count there, and it is told from its beginning.
+            # Another log: the position means nothing there, so it is followed from its beginning.
             self.after_seq, self._epoch, self._may_end = 0, self._next_epoch, False
         return gap
 
@@ -116,10 +116,10 @@ class RunCursor(Cursor[RunEvent]):
 
 
 class AgentCursor(Cursor[AgentEvent]):
-    """In an agent's feed, which has no end."""
+    """The position in an agent's feed, which has no end."""
 
     def __init__(self, agent_id: str, tail: int, after: str | None) -> None:
-        """Begins after a cursor, or with the newest `tail` events."""
+        """Starts after a cursor, or with the newest `tail` events."""
         path = path_of("/agents/{id}/events", {"id": agent_id})
         super().__init__(with_query(path, {"follow": True, "tail": tail}), AgentEvent)
         self._last_id = after

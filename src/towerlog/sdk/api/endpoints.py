@@ -15,18 +15,18 @@ from towerlog.sdk.api.shapes import Json
 from towerlog.sdk.wire.errors import BadAnswer
 
 PAGE = 200
-"""Rows that a list asks for at a time."""
+"""Rows of a page, unless the caller says otherwise."""
 EVENTS_PAGE = 1000
 
 
 def _done(raw: Any) -> None:
-    """A reply that says nothing but that it is done."""
+    """Reads a reply without content."""
 
 
 def _many_in_data(shape: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
     def read(raw: Any) -> tuple[Any, ...]:
         if not isinstance(raw, dict):
-            raise BadAnswer("the server's answer is no list")
+            raise BadAnswer("the server's reply is not a list")
         return shapes.many(shape)(raw.get("data"))
 
     return read
@@ -67,32 +67,32 @@ def create_run(thread_id: str, **members: Any) -> ApiRequest[shapes.CreatedRun]:
 
 
 def cancel_run(run_id: str, reason: str | None) -> ApiRequest[None]:
-    """A run's end is asked for."""
+    """Requests cancellation of a run."""
     return api_request("POST", "/v1/runs/{run_id}:cancel", _done, given(reason=reason), run_id=run_id)
 
 
 def give_input(run_id: str, content: str) -> ApiRequest[None]:
-    """An answer."""
+    """Input for a run."""
     return api_request("POST", "/v1/runs/{run_id}/input", _done, {"content": content}, run_id=run_id)
 
 
 def pause_run(run_id: str, reason: str | None) -> ApiRequest[shapes.RunInfo]:
-    """A run is to wait."""
+    """Requests a pause."""
     return api_request("POST", "/api/v1/runs/{run_id}:pause", shapes.RunInfo.read, given(reason=reason), run_id=run_id)
 
 
 def resume_run(run_id: str, reason: str | None) -> ApiRequest[shapes.RunInfo]:
-    """A run is to go on."""
+    """Requests that a run continues."""
     return api_request("POST", "/api/v1/runs/{run_id}:resume", shapes.RunInfo.read, given(reason=reason), run_id=run_id)
 
 
 def kill_run(run_id: str, reason: str | None) -> ApiRequest[shapes.RunInfo]:
-    """A run's end, at once."""
+    """Ends a run at once."""
     return api_request("POST", "/api/v1/runs/{run_id}:kill", shapes.RunInfo.read, given(reason=reason), run_id=run_id)
 
 
 def retry_run(run_id: str) -> ApiRequest[shapes.RunInfo]:
-    """The same again, as a new run."""
+    """A new run with the input of another."""
     return api_request("POST", "/api/v1/runs/{run_id}:retry", shapes.RunInfo.read, {}, run_id=run_id)
 
 
@@ -109,7 +109,7 @@ def list_events(run_id: str, after_seq: int, types: Sequence[str] | None) -> Lis
 
 
 def list_quarantine(run_id: str) -> Listing[shapes.Event]:
-    """What workers without the lease have sent."""
+    """Events from workers without the lease."""
     return listing("/api/v1/runs/{run_id}/quarantine", shapes.Event, {"limit": EVENTS_PAGE}, run_id=run_id)
 
 
@@ -124,13 +124,13 @@ def get_checkpoint(run_id: str, checkpoint_id: str) -> ApiRequest[shapes.Checkpo
     return api_request("GET", template, shapes.Checkpoint.read, run_id=run_id, checkpoint_id=checkpoint_id)
 
 
-# What is sent in
+# Events
 
 
 def send_events(
     client_id: str, events: Sequence[Json], runs: Sequence[str] | None, wait_seconds: int | None
 ) -> ApiRequest[shapes.Ingested]:
-    """A batch of a client's events; each has an id, so that a repetition is known."""
+    """A batch of a client's events; each has an id, so that a repetition is recognised."""
     body = given(client_id=client_id, events=list(events), runs=runs and list(runs), wait_seconds=wait_seconds)
     return held_back(api_request("POST", "/api/v1/events", shapes.Ingested.read, body), wait_seconds or 0)
 
@@ -162,7 +162,7 @@ def get_thread(thread_id: str) -> ApiRequest[shapes.Thread]:
     return api_request("GET", "/api/v1/threads/{thread_id}", shapes.Thread.read, thread_id=thread_id)
 
 
-# Who works
+# Agents and workers
 
 
 def list_agents(name: str | None, limit: int = PAGE) -> Listing[fleet.AgentInfo]:
@@ -186,22 +186,22 @@ def agent_events(agent_id: str, tail: int | None) -> ApiRequest[tuple[fleet.Agen
 
 
 def get_queue(state: str | None, limit: int | None) -> ApiRequest[fleet.Queue]:
-    """Who waits and who is held."""
+    """Queued and held runs."""
     return api_request("GET", "/api/v1/lanes", fleet.Queue.read, query={"state": state, "limit": limit})
 
 
 def list_workers(limit: int | None, worker_id: str | None) -> ApiRequest[tuple[fleet.WorkerInfo, ...]]:
-    """Who holds what."""
+    """Workers and the runs that they hold."""
     query = {"limit": limit, "worker_id": worker_id}
     return api_request("GET", "/api/v1/workers", _many_in_data(fleet.WorkerInfo), query=query)
 
 
 def list_usage(by: str, limit: int = PAGE, **filters: Any) -> Listing[fleet.UsageTotal]:
-    """Totals."""
+    """Usage totals."""
     return listing("/api/v1/usage", fleet.UsageTotal, {"by": by, "limit": limit, **filters})
 
 
-# Registries and keys
+# Personas, routes and keys
 
 
 def list_personas(limit: int = PAGE) -> Listing[fleet.Persona]:
@@ -245,12 +245,12 @@ def create_key(name: str, scopes: Sequence[str]) -> ApiRequest[fleet.ApiKey]:
 
 
 def revoke_key(key_id: str) -> ApiRequest[fleet.ApiKey]:
-    """A key is good no more."""
+    """Revokes a key."""
     return api_request("DELETE", "/api/v1/keys/{key_id}", fleet.ApiKey.read, key_id=key_id)
 
 
 def whoami() -> ApiRequest[fleet.WhoAmI]:
-    """Whom the key speaks for."""
+    """The owner and the scopes of the key."""
     return api_request("GET", "/api/v1/whoami", fleet.WhoAmI.read)
 
 
@@ -258,17 +258,17 @@ def whoami() -> ApiRequest[fleet.WhoAmI]:
 
 
 def list_approvals() -> ApiRequest[tuple[fleet.Approval, ...]]:
-    """What waits for a person, oldest first."""
+    """Checkpoints that wait for approval, oldest first."""
     return api_request("GET", "/approvals", shapes.many(fleet.Approval))
 
 
 def approve(trace_id: str, step_index: int, **members: Any) -> ApiRequest[fleet.Decision]:
-    """A person's yes."""
+    """Approves tool calls."""
     return _decide("/approvals/{trace_id}/{step_index}/approve", trace_id, step_index, members)
 
 
 def reject(trace_id: str, step_index: int, **members: Any) -> ApiRequest[fleet.Decision]:
-    """A person's no."""
+    """Rejects tool calls."""
     return _decide("/approvals/{trace_id}/{step_index}/reject", trace_id, step_index, members)
 
 

@@ -1,4 +1,4 @@
-"""What a server answers about agents, queues, registries, keys and approvals, as frozen values."""
+"""Replies about agents, queues, personas, routes, keys and approvals, as frozen values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class AgentInfo(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class AgentEvent(Shape):
-    """What an agent did, without its content."""
+    """An event of an agent, without its content."""
 
     id: str
     timestamp: str
@@ -58,7 +58,7 @@ class LaneInfo(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class Queue(Shape):
-    """How deep the queue is, how long its oldest has waited, and the lanes, oldest first."""
+    """The length of the queue, the time of its oldest run, and the lanes, oldest first."""
 
     queued: int
     held: int
@@ -68,7 +68,7 @@ class Queue(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerInfo(Shape):
-    """A worker and what it holds."""
+    """A worker and the runs that it holds."""
 
     worker_id: str
     run_ids: list[str]
@@ -77,7 +77,7 @@ class WorkerInfo(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class UsageTotal(Shape):
-    """What was used in an hour, by an agent or of a model: the other two are None."""
+    """The usage of an hour, an agent or a model: the other two are None."""
 
     hour: str | None = None
     agent: str | None = None
@@ -91,7 +91,7 @@ class UsageTotal(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class ApiKey(Shape):
-    """A key. `key` is its text, told in the one moment in which it is made."""
+    """A key. `key` is its text, which is only in the reply to its creation."""
 
     key_id: str
     name: str
@@ -105,7 +105,7 @@ class ApiKey(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class WhoAmI(Shape):
-    """Whom a key speaks for, and what it may do."""
+    """The owner and the scopes of a key."""
 
     org_id: str
     user_id: str
@@ -115,7 +115,7 @@ class WhoAmI(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class Persona(Shape):
-    """A version of a persona: which agent, and how it is to behave. Never changes."""
+    """A version of a persona: an agent and its instructions. Never changes."""
 
     persona_key: str
     version: str
@@ -130,7 +130,7 @@ class Persona(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class Route(Shape):
-    """A way to a model. `key_env` is the name of the variable that holds the key, never the key."""
+    """A route to a model. `key_env` is the name of the variable with the key, never the key."""
 
     route_id: str
     provider: str
@@ -143,7 +143,7 @@ class Route(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class Approval(Shape):
-    """A checkpoint whose tool calls wait for a person."""
+    """A checkpoint whose tool calls wait for approval."""
 
     trace_id: str
     thread_id: str
@@ -155,7 +155,7 @@ class Approval(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class Decision(Shape):
-    """A checkpoint after a person has decided."""
+    """A checkpoint after a decision."""
 
     trace_id: str
     step_index: int

@@ -1,7 +1,7 @@
 # Generated from async_follow.py by tools/blocking_from_async.py: change the source, then run `make blocking`.
-"""Following a stream over any number of connections: each event once and in order, to its end.
+"""Follows a stream over any number of connections: each event once and in order, to its end.
 
-For threads that may block. What has been seen is kept in a `Cursor`.
+For threads that may block. The position is kept in a `Cursor`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ S = TypeVar("S", bound=Shape)
 def follow(
     http: Http, cursor: Cursor[S], patience_s: float = PATIENCE_S, closed: Signal | None = None
 ) -> Iterator[S | Gap]:
-    """What comes, until the end of the stream or until `closed`. Raises ApiError for a refusal, Unreachable when there
-    is no server for `patience_s`.
+    """Events as they come, until the stream ends or `closed` is set.
+
+    Raises ApiError for a refusal, Unreachable if the server is away for `patience_s`.
     """
     closed = closed or Signal()
     reconnects = Reconnects(patience_s)

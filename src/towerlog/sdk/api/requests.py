@@ -1,6 +1,6 @@
-"""Every request that a client can make: its path, its body, and how its reply is read. Does no I/O.
+"""Requests of a client: path, body, and how the reply is read. Does no I/O.
 
-`Client` and `AsyncClient` send what is made here, each in its own way.
+`Client` and `AsyncClient` send them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*rel="?next"?')
 
 @dataclass(frozen=True)
 class ApiRequest(Generic[T]):
-    """One request. `repeatable`: the server knows a repetition by the body itself, so that it needs no key."""
+    """One request. `repeatable`: the server recognises a repetition by the body, so no idempotency key is needed."""
 
     method: str
     path: str
@@ -36,12 +36,12 @@ class ApiRequest(Generic[T]):
     body: bytes | None = None
     repeatable: bool = False
     wait_s: float = 0.0
-    """How long the server may hold its reply back, on top of the usual time."""
+    """How long the server may delay its reply, in addition to the usual timeout."""
 
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """A page of a list, and the query that gives the next one; None at the end."""
+    """A page of a list, and the query of the next one; None at the end."""
 
     rows: Sequence[T]
     next_query: Json | None
@@ -49,7 +49,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True)
 class Listing(Generic[T]):
-    """A list that comes in pages."""
+    """A list with pages."""
 
     path: str
     query: Query
@@ -60,14 +60,14 @@ class Listing(Generic[T]):
         return self.at(self.query)
 
     def at(self, query: Query) -> ApiRequest[Page[T]]:
-        """The request for the page that a query names."""
+        """The request for the page of a query."""
         return ApiRequest("GET", with_query(self.path, query), lambda response: self.read(response, query))
 
 
 def api_request(
     method: str, template: str, read: Callable[[Any], T], body: object = None, query: Query | None = None, **ids: str
 ) -> ApiRequest[T]:
-    """A request whose path is a template filled with ids, with a JSON body, and a reply that is read from JSON."""
+    """A request with a path from a template and ids, an optional JSON body, and a JSON reply."""
     target = with_query(path_of(template, ids), query or {})
     sent = None if body is None else json_bytes(body)
     return ApiRequest(method, target, lambda response: read(json_of(response)), sent)
@@ -79,9 +79,9 @@ def listing(template: str, shape: type[S], query: Query, **ids: str) -> Listing[
     def read(response: Response, asked: Query) -> Page[S]:
         body = json_of(response)
         if not isinstance(body, dict):
-            raise BadAnswer("the server's answer is no page of a list")
+            raise BadAnswer("the server's reply is not a page of a list")
         following = body.get("next")
-        # The cursor wins over where the first page began.
+        # The cursor replaces the start of the first page.
         return Page(shapes.many(shape)(body.get("data")), {**asked, "cursor": following} if following else None)
 
     return Listing(path_of(template, ids), query, read)
@@ -107,7 +107,7 @@ def headers_of(made: ApiRequest[Any], idempotency_key: str | None) -> dict[str, 
 
 
 def held_back(made: ApiRequest[T], wait_s: float) -> ApiRequest[T]:
-    """A request whose reply may take that much longer, and whose events have ids by which a repetition is known."""
+    """A request whose reply may take longer, and whose events have ids by which a repetition is recognised."""
     return replace(made, wait_s=wait_s, repeatable=True)
 
 
@@ -121,7 +121,7 @@ def path_of(template: str, ids: Mapping[str, str]) -> str:
 
 
 def with_query(path: str, query: Query) -> str:
-    """The path with what is not None; True and False as JSON has them, several words comma-separated."""
+    """The path with the query's members that are not None; booleans as in JSON, lists comma-separated."""
     known = {name: _word(value) for name, value in query.items() if value is not None}
     return f"{path}?{urlencode(known)}" if known else path
 

@@ -1,7 +1,7 @@
-"""What a server answers about runs, as frozen values; the rest is in `fleet_shapes`.
+"""Replies about runs as frozen values; other replies are in `fleet_shapes`.
 
-Members that this version does not know are kept in `raw`.
-Times are RFC 3339 text as they came, money is dollars, unknown is None.
+Members that this version does not know are in `raw`. Times are RFC 3339 text as received, money is in dollars, unknown
+values are None. A shape whose plain name another class of the SDK has ends in `Info`.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """Made of a JSON object by `read`, which takes a field without a default for one that must be there."""
+    """A value made from a JSON object by `read`. A field without a default is required."""
 
     raw: Json = field(repr=False, compare=False)
 
     @classmethod
     def read(cls: type[S], raw: object) -> S:
-        """Raises BadAnswer for what is no object, or lacks something."""
+        """Raises BadAnswer if it is not an object, or lacks a required member."""
         if not isinstance(raw, dict):
-            raise BadAnswer(f"the server's answer is no {cls.__name__}")
+            raise BadAnswer(f"the server's reply is not a {cls.__name__}")
         values: dict[str, Any] = {"raw": raw}
         for known in fields(cls):
             if known.name in raw and known.name != "raw":
@@ -34,7 +34,7 @@ class Shape:
                 value = raw[known.name]
                 values[known.name] = value if convert is None or value is None else convert(value)
             elif known.name != "raw" and known.default is MISSING:
-                raise BadAnswer(f"the server's answer lacks {known.name!r}, so it is no {cls.__name__}")
+                raise BadAnswer(f"the server's reply lacks {known.name!r}, so it is not a {cls.__name__}")
         return cls(**values)
 
 
@@ -43,7 +43,7 @@ def many(shape: type[S]) -> Callable[[object], tuple[S, ...]]:
 
     def read(raw: object) -> tuple[S, ...]:
         if not isinstance(raw, list):
-            raise BadAnswer(f"the server's answer is no list of {shape.__name__}")
+            raise BadAnswer(f"the server's reply is not a list of {shape.__name__}")
         return tuple(shape.read(item) for item in raw)
 
     return read
@@ -51,7 +51,7 @@ def many(shape: type[S]) -> Callable[[object], tuple[S, ...]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Usage(Shape):
-    """Tokens by disjoint buckets; `total_tokens` is the sender's own where it gave no split."""
+    """Tokens in disjoint buckets; `total_tokens` is the sender's total if it gave no split."""
 
     input_tokens: int | None = None
     cached_input_tokens: int | None = None
@@ -74,7 +74,7 @@ class Lease(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class Sender(Shape):
-    """What one client has numbered in a run: `missing` are ranges, both ends included."""
+    """The event numbers of one client in a run: `missing` has ranges, both ends included."""
 
     client_id: str
     received: int
@@ -85,7 +85,7 @@ class Sender(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryInfo(Shape):
-    """Whether a run's log is whole; `complete` is None where no client has numbered its events."""
+    """Whether a run's log is complete; `complete` is None if no client has numbered its events."""
 
     complete: bool | None
     clients: tuple[Sender, ...] = field(default=(), metadata={"read": many(Sender)})
@@ -93,7 +93,7 @@ class DeliveryInfo(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class Cancel(Shape):
-    """How far a cancel has come; None for a stage that it has not reached."""
+    """The stages of a cancel; None for a stage that was not reached."""
 
     requested_at: str | None = None
     delivered_at: str | None = None
@@ -105,7 +105,7 @@ class Cancel(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class Liveness(Shape):
-    """Whether a run gives signs of life: `verdict` is alive, silent, stalled or lost."""
+    """The liveness of a run: `verdict` is alive, silent, stalled or lost."""
 
     verdict: str | None = None
     process_at: str | None = None
@@ -115,7 +115,7 @@ class Liveness(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class RunInfo(Shape):
-    """All that is known of a run."""
+    """Everything about a run."""
 
     run_id: str
     org_id: str
@@ -167,7 +167,7 @@ class RunInfo(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class RunRow(Shape):
-    """A row of the list of all runs in the `runs` dialect."""
+    """A row of the list of runs in the `runs` dialect."""
 
     run_id: str
     org_id: str
@@ -191,7 +191,7 @@ class RunRow(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class ThreadRun(Shape):
-    """A run in the list of a thread's."""
+    """A run in the list of a thread's runs."""
 
     run_id: str
     status: str
@@ -208,7 +208,7 @@ class CreatedRun(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class Thread(Shape):
-    """A thread. `policy` says what happens to a run that is made while another is open."""
+    """A thread. `policy` says what happens to a run that is created while another is open."""
 
     thread_id: str
     policy: str
@@ -220,7 +220,7 @@ class Thread(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class Event(Shape):
-    """An event of a run's log. `name` is the sender's own type where it is none of ours."""
+    """An event of a run's log. `name` is the sender's type if it is not a canonical one."""
 
     seq: int
     type: str
@@ -237,7 +237,7 @@ class Event(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class RunEvent(Shape):
-    """An event as a follower of a run gets it."""
+    """An event as a follower of a run receives it."""
 
     seq: int
     type: str
@@ -247,8 +247,8 @@ class RunEvent(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class Gap(Shape):
-    """What a follower cannot be told: events between its cursor and `oldest_seq` are gone, or the log is another one
-    now (`reason`), which is then told from its beginning.
+    """Events that a follower cannot get: those between its cursor and `oldest_seq` are no longer kept, or the log was
+    replaced (`reason`), and is then followed from its beginning.
     """
 
     requested: int | None = None
@@ -259,7 +259,7 @@ class Gap(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint(Shape):
-    """A checkpoint. `history`, `history_meta` and `figures` are there when one was asked for, not in lists."""
+    """A checkpoint. Lists leave out `history`, `history_meta` and `figures`."""
 
     checkpoint_id: str
     run_id: str
@@ -281,7 +281,7 @@ class Checkpoint(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class Ingested(Shape):
-    """What became of a batch of events, in order, and what is wanted of their runs."""
+    """The results of a batch of events, in order, and the pending commands of their runs."""
 
     results: list[Json]
     commands: list[Json]
@@ -289,6 +289,6 @@ class Ingested(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class Reported(Ingested):
-    """What became of a worker's report, and where its run's lane stands."""
+    """The results of a worker's report, and the state of its run."""
 
     run: Any = None

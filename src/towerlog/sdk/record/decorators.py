@@ -1,6 +1,6 @@
-"""Functions that report themselves: `@agent` makes each call a run, `@tool` makes each call a tool call of its run.
+"""Decorators: `@agent` reports each call as a run, `@tool` reports each call as a tool call of the current run.
 
-Plain functions, coroutines, generators and async generators stay what they are.
+Functions, coroutines, generators and async generators keep their kind.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Keep = Callable[[Callable[P, R]], Callable[P, R]]
 
 
 class _Watch(Protocol):
-    """One call of a decorated function: how its life is told."""
+    """Reports one call of a decorated function."""
 
     def begin(self) -> None: ...
     def inside(self) -> contextlib.AbstractContextManager[None]: ...
@@ -35,9 +35,9 @@ def agent(name: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
 def agent(name: str | None = None, *, recorder: Recorder | None = None) -> Keep[P, R]: ...
 def agent(name: Any = None, *, recorder: Recorder | None = None) -> Any:
-    """Each call is a run of the agent `name`, by default the function's: its arguments are the input.
+    """Reports each call as a run of the agent `name`, by default the function's name; the arguments are its input.
 
-    What a generator yields as text is reported as message deltas.
+    Text that a generator yields is reported as message deltas.
     """
     if callable(name):
         return agent()(name)
@@ -55,7 +55,7 @@ def tool(name: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
 def tool(name: str | None = None) -> Keep[P, R]: ...
 def tool(name: Any = None) -> Any:
-    """Each call within a run is a tool call of it; outside of any run it is only a call."""
+    """Reports each call inside a run as a tool call; outside of a run nothing is reported."""
     if callable(name):
         return tool()(name)
 
@@ -131,18 +131,18 @@ def _is_async(function: Callable[..., Any]) -> bool:
 
 
 def _arguments(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by their names, without the object that a method belongs to."""
+    """The arguments of a call by name, without `self` or `cls`."""
     try:
         named = dict(inspect.signature(function).bind(*args, **kwargs).arguments)
     except (TypeError, ValueError):
-        # The call itself is about to say what is wrong with them.
+        # They do not fit the function: the call itself will raise.
         return {"args": list(args), **kwargs}
     first = next(iter(named), None)
     return {name: value for name, value in named.items() if not (name == first and name in ("self", "cls"))}
 
 
 def _watched(function: Callable[P, R], watch_of: Callable[[tuple[Any, ...], dict[str, Any]], _Watch]) -> Callable[P, R]:
-    """The function with a watch over each of its calls."""
+    """The function, wrapped so that each call is reported."""
     made: Callable[..., Any]
     if inspect.isasyncgenfunction(function):
         made = _async_generator(function, watch_of)
@@ -195,7 +195,7 @@ def _generator(function: Callable[..., Any], watch_of: Callable[..., _Watch]) ->
         step: Callable[[], Any] = lambda: next(items)  # noqa: E731 it is one of three
         while True:
             try:
-                # The run is the current one only while the generator itself is at work, not its consumer.
+                # The run is current only while the generator's own code runs, not its consumer's.
                 with watch.inside():
                     item = step()
             except StopIteration as stop:

@@ -1,4 +1,4 @@
-"""The recorder of a program that has only one: made with its first run, from TOWERLOG_URL and TOWERLOG_API_KEY."""
+"""The default recorder of a program: made with its first run, from TOWERLOG_URL and TOWERLOG_API_KEY."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _log = logging.getLogger("towerlog.sdk")
 
 
 class DefaultRecorder:
-    """Makes the recorder when it is wanted first."""
+    """Makes the recorder when it is first needed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,7 +23,7 @@ class DefaultRecorder:
 
     @property
     def recorder(self) -> Recorder:
-        """The one recorder. Never raises: a URL that is none is logged, and the usual one of this machine taken."""
+        """The recorder. Never raises: an invalid URL is logged, and the local one is used without a key."""
         with self._lock:
             if self._recorder is None:
                 self._recorder = _from_environment()
@@ -31,7 +31,7 @@ class DefaultRecorder:
 
     @property
     def made(self) -> Recorder | None:
-        """The recorder, if there is one already."""
+        """The recorder, if it was made."""
         return self._recorder
 
 
@@ -39,8 +39,10 @@ def _from_environment() -> Recorder:
     try:
         return Recorder(adopt_keyless=True)
     except ValueError as error:
-        # Without a key, so that nothing goes to a server that was not meant.
-        _log.error("TOWERLOG_URL or TOWERLOG_API_KEY cannot be used (%s): events are kept, not delivered", error)
+        # Without a key, so that nothing is sent to a server that was not meant.
+        _log.error(
+            "TOWERLOG_URL or TOWERLOG_API_KEY is not valid (%s): events are stored on disk, not delivered", error
+        )
         return Recorder(LOCAL_URL, "")
 
 
@@ -66,10 +68,10 @@ def record_run(
 
 
 def flush(timeout: float = 10.0) -> bool:
-    """Waits until all that was told before is with the server; True only then."""
+    """Waits until every event reported before is stored by the server; True only then."""
     return DEFAULT.made is None or DEFAULT.recorder.flush(timeout)
 
 
 def status() -> Status:
-    """What became of the events."""
+    """Where the events are."""
     return DEFAULT.recorder.status()

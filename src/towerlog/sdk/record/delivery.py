@@ -1,7 +1,7 @@
-"""The threads behind a recorder: one sends, one writes down what waits too long, one listens while somebody asks.
+"""The threads of a recorder: a sender, a keeper that spools events which wait too long, and a listener for commands.
 
-The one that sends has at most one request under way, so that the server gets the events in their order. Nothing here
-raises into the program: what goes wrong is logged once and stands in the status.
+The sender has at most one request under way, so that the server gets the events in order. Nothing here raises into the
+program: problems are logged once and shown in the status.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from towerlog.sdk.wire.event_batch import BATCH_BYTES, BATCH_EVENTS, BatchReply,
 from towerlog.sdk.wire.retries import Backoff
 
 LINGER_S = 0.2
-"""How long an event may wait in memory for others to go with."""
+"""How long an event may wait in memory to be sent together with others."""
 SPILL_AFTER_NS = 320_000_000
 SPILL_TICK_S = 0.1
-"""Together under half a second, with room for a slow disk: what a `kill -9` may cost."""
+"""With `SPILL_AFTER_NS` under half a second, allowing for a slow disk: what a `kill -9` may lose."""
 SYNC_EVERY_S = 1.0
 ADOPT_EVERY_S = 30.0
 POLL_EVERY_S = 5.0
-"""How long nothing may be heard of a run that is going on, before its commands are asked for."""
+"""How long the server is not contacted during a run before its pending commands are asked for."""
 LISTEN_WAIT_S = 5
 LONGEST_PAUSE_S = 30.0
-"""Between two tries; also what a refused key waits each time."""
+"""The longest pause between two tries; also the pause after each rejection of the key."""
 RUNS_MAX = 100
 
 _log = logging.getLogger("towerlog.sdk")
@@ -41,7 +41,7 @@ _log = logging.getLogger("towerlog.sdk")
 
 @dataclass(frozen=True)
 class Hooks:
-    """What delivery needs of its recorder."""
+    """What delivery needs from its recorder."""
 
     open_transport: Callable[[], Transport]
     going_on: Callable[[], list[str]]
@@ -53,7 +53,7 @@ class Hooks:
 
 
 class Delivery:
-    """Takes events from the backlog to the server until it is stopped."""
+    """Sends events from the backlog to the server until it is stopped."""
 
     def __init__(self, backlog: Backlog, losses: Losses, hooks: Hooks) -> None:
         self.sent = self.acknowledged = self.duplicates = self.refused = 0
@@ -78,10 +78,10 @@ class Delivery:
         self._logged: str | None = None
         self._notices: list[tuple[Range, bytes]] = []
 
-    # Called by the program's threads: quick, and never raising
+    # Called by the program's threads: quick, and raises nothing
 
     def noticed(self) -> None:
-        """There is something new in the backlog."""
+        """Called after an event was added to the backlog."""
         if self._stopping.is_set():
             self._spill(0)
             return
@@ -107,7 +107,7 @@ class Delivery:
                 thread.start()
 
     def expect(self, run_key: str, waiting: bool) -> None:
-        """Whether somebody waits for a command of a run."""
+        """Records that somebody waits for a command of a run, or no longer does."""
         with self._lock:
             count = self._expecting.get(run_key, 0) + (1 if waiting else -1)
             self._expecting[run_key] = count
@@ -119,14 +119,14 @@ class Delivery:
         self._full.set()
 
     def hurry(self) -> None:
-        """What is in memory is to be sent without waiting for more."""
+        """Makes the sender send what is in memory without waiting for more."""
         if self._backlog.pending:
             self._news.set()
             self._start()
         self._full.set()
 
     def flush(self, timeout_s: float) -> bool:
-        """Waits until all that was put before is with the server; False when time was up, or something was dropped."""
+        """Waits until every event added before is stored by the server; False on timeout, or if one was dropped."""
         ends_at = time.monotonic() + timeout_s
         dropped = self._losses.dropped
         target = self._backlog.accepted
@@ -141,11 +141,11 @@ class Delivery:
         return self._losses.dropped == dropped
 
     def _owes(self) -> bool:
-        """Whether the server has yet to be told of a loss."""
+        """Whether a loss has not been reported to the server yet."""
         return bool(self._losses) or bool(self._notices)
 
     def stop(self, timeout_s: float) -> None:
-        """Ends the threads, and writes down what was not delivered."""
+        """Ends the threads, and spools what was not delivered."""
         self._stopping.set()
         for event in (self._news, self._full, self._keep, self._crowded):
             event.set()
@@ -154,20 +154,20 @@ class Delivery:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, ends_at - time.monotonic()))
         if self._transport is not None:
-            # A request that is still under way ends here, unanswered: its events are written down like the others.
+            # Interrupts a request that is still under way: its events are spooled like the others.
             self._transport.close()
         self._spill(0)
         try:
             self._backlog.sync()
         except OSError as error:
-            self._failed(f"the spool cannot be written: {error}")
+            self._note(f"cannot write the spool: {error}")
 
     @property
     def reachable(self) -> bool:
-        """Whether the last try got through."""
+        """Whether the last request got a usable reply."""
         return self._reachable
 
-    # The thread that sends
+    # The sender
 
     def _send_for_ever(self) -> None:
         adopt_at = 0.0
@@ -180,21 +180,21 @@ class Delivery:
                 self._drain()
                 self._idle(adopt_at)
             except Exception as error:
-                # A defect of ours must not end the delivery for good.
+                # An internal error must not end the delivery for good.
                 _log.exception("delivery failed")
-                self._failed(f"{type(error).__name__}: {error}")
+                self._note(f"internal error: {type(error).__name__}: {error}")
                 self._stopping.wait(self._backoff.next_s())
 
     def _adopt(self) -> None:
         for home in self._hooks.adopts:
             try:
                 if found := self._backlog.adopt(home):
-                    _log.info("%d events that an earlier process could not deliver are sent now", found)
+                    _log.info("sending %d events that earlier processes left undelivered", found)
             except OSError as error:
-                self._failed(f"the spool cannot be read: {error}")
+                self._note(f"cannot read the spool: {error}")
 
     def _idle(self, adopt_at: float) -> None:
-        """Until there is something to do; then a moment longer, for more to come."""
+        """Waits until there is something to send; then a moment longer, for more events to come."""
         going_on = self._hooks.going_on()
         now = time.monotonic()
         poll_s = max(0.0, self._heard_at + POLL_EVERY_S - now) if going_on else ADOPT_EVERY_S
@@ -206,10 +206,10 @@ class Delivery:
             self._try([], going_on)
 
     def _drain(self) -> None:
-        """Sends until nothing is left; after a failure it comes back when its pause has passed."""
+        """Sends until nothing is left; a failure is followed by its pause."""
         while not self._stopping.is_set():
             if self._reachable and self._losses:
-                # `flush` looks under this lock: a loss is always in one of the two places.
+                # `flush` reads both under this lock: a loss must always be in one of the two places.
                 with self._backlog.changed:
                     self._notices += [(loss, self._hooks.notice(loss)) for loss in self._losses.take()]
             if self._reachable and self._notices:
@@ -234,7 +234,7 @@ class Delivery:
                 self._backlog.settle(batch)
             else:
                 self._backlog.give_back(batch)
-                # It may have seen nothing in memory in the very moment that the batch came back.
+                # The keeper may have found the memory empty just before the batch came back.
                 self._keep.set()
         if settled:
             self._batch_max = min(BATCH_EVENTS, self._batch_max * 2)
@@ -250,7 +250,7 @@ class Delivery:
                 self.duplicates += status == "duplicate"
 
     def _narrow(self, batch: Batch, answer: BatchReply) -> bool:
-        """Halves what is sent at a time, down to the one event that is at fault; that one is dropped."""
+        """Halves the batch size, down to the one event that is at fault; that one is dropped."""
         if len(batch.lines) > 1:
             self._batch_max = max(1, len(batch.lines) // 2)
             return False
@@ -260,21 +260,21 @@ class Delivery:
 
     def _refuse(self, client_id: str, line: bytes, reason: str, words: str) -> None:
         self._losses.note_lines(client_id, [line], reason)
-        self._failed(f"an event of run {place_of(line)[0]!r} was {reason} ({words})")
+        self._note(f"event of run {place_of(line)[0]!r} dropped: the server rejected it ({words})")
 
     def _tell_losses(self) -> None:
-        """Tells the server which numbers will never come. Each client's own are told in its own name."""
+        """Reports to the server which numbers will never come, each under the client that had them."""
         client_id = self._notices[0][0].client_id
         told = [(loss, line) for loss, line in self._notices if loss.client_id == client_id][:BATCH_EVENTS]
         answer = self._try([line for _, line in told], [], client_id)
         if answer is not None and answer.disposition in (Disposition.TAKEN, Disposition.SMALLER):
-            # One that is refused is not told again: it would be refused again.
+            # A rejected notice is not sent again: it would be rejected again.
             self._notices = [notice for notice in self._notices if notice not in told]
             with self._backlog.changed:
                 self._backlog.changed.notify_all()
 
     def _try(self, lines: Sequence[bytes], runs: Sequence[str], client_id: str | None = None) -> BatchReply | None:
-        """One exchange; after one that failed, the pause that is due. None when there was no answer."""
+        """One request; if it fails, the pause that is due. None when there was no reply."""
         try:
             transport = self._opened()
             answer = send_batch(transport, client_id or self._backlog.client_id, lines, runs[:RUNS_MAX], 0, TIMEOUT_S)
@@ -302,24 +302,24 @@ class Delivery:
 
     def _later(self, words: str, wanted_s: float | None) -> None:
         self._reachable = False
-        self._failed(words)
+        self._note(f"events not delivered yet, will retry: {words}")
         self._stopping.wait(self._backoff.next_s(wanted_s))
 
-    def _failed(self, words: str) -> None:
-        """Says it once, until all is well again or it is something else."""
-        self.last_error = words
-        if self._logged != words:
-            self._logged = words
-            _log.warning("events are kept, not delivered: %s", words)
+    def _note(self, message: str) -> None:
+        # Once, until a request succeeds or there is another problem.
+        self.last_error = message
+        if self._logged != message:
+            self._logged = message
+            _log.warning("%s", message)
 
     def _command(self, commands: Sequence[dict[str, Any]]) -> None:
         for command in commands:
             try:
                 self._hooks.commanded(command)
             except Exception:
-                _log.exception("a command could not be handed on")
+                _log.exception("a command could not be delivered to its run")
 
-    # The thread that writes down
+    # The keeper
 
     def _keep_for_ever(self) -> None:
         sync_at = 0.0
@@ -337,19 +337,19 @@ class Delivery:
         try:
             return self._backlog.spill(older_than_ns)
         except OSError as error:
-            self._failed(f"the spool cannot be written: {error.strerror}")
+            self._note(f"cannot write the spool: {error.strerror}")
             return 0
 
     def _sync(self) -> None:
         try:
             self._backlog.sync()
         except OSError as error:
-            self._failed(f"the spool cannot be synced: {error.strerror}")
+            self._note(f"cannot sync the spool: {error.strerror}")
 
-    # The thread that listens
+    # The listener
 
     def _listen(self) -> None:
-        """Holds a question open at the server while somebody waits for a command."""
+        """Keeps a long poll open at the server while somebody waits for a command."""
         backoff = Backoff(self._hooks.longest_pause_s)
         while not self._stopping.is_set():
             with self._lock:
@@ -366,7 +366,7 @@ class Delivery:
             if answer.disposition is Disposition.TAKEN:
                 backoff.reset()
                 self._command(answer.commands)
-            # A command that is still there after it was handed on would bring the next answer at once.
+            # A command that is still pending would make the next reply come at once.
             taken = answer.disposition is Disposition.TAKEN
             pause_s = SPILL_TICK_S if answer.commands else 0.0 if taken else backoff.next_s(1.0)
             self._stopping.wait(pause_s)

@@ -17,15 +17,15 @@ from typing import Any
 from towerlog.sdk.wire.ids import uuid7
 
 EVENT_BYTES_MAX = 4 * 1024 * 1024 - 4096
-"""The largest event that is sent as it is: with what goes around it, it must fit into one request of 4 MiB."""
+"""The largest event that is sent unchanged: with its envelope it must fit into one request of 4 MiB."""
 REPR_CHARS_MAX = 1000
 DEPTH_MAX = 64
 ITEMS_MAX = 100_000
-"""Members of one container that a value taken apart by hand may have."""
+"""Members of a container that are kept when a value is converted by `plain`."""
 NAME_CHARS_MAX = 200
 NAMES_KEPT = 512
 CUTS_CHARS = (65_536, 4_096, 256)
-"""To what a too large event's strings are cut: the first of these with which it fits."""
+"""The lengths to which strings of too large an event are cut: the first with which it fits."""
 INTEGER_MAX = 2**63 - 1
 LOSS_NOTICE = "client.dropped"
 """The name of the event, of type `other`, that says which numbers of a client will never come."""
@@ -71,13 +71,13 @@ def encode_event(event: Mapping[str, Any]) -> bytes:
     try:
         line = _ENCODER.encode(event).encode()
     except Exception:
-        # Not JSON somewhere inside: a key that is not text, NaN, a circle, a lone surrogate. Taken apart by hand.
+        # Not JSON somewhere inside: a key that is not text, NaN, a circle, a lone surrogate.
         line = _encode_plain(plain(event))
     return line if len(line) <= EVENT_BYTES_MAX else _shortened(event, len(line))
 
 
 def plain(value: object, depth: int = DEPTH_MAX) -> Any:
-    """The same value in nothing but what JSON knows: a copy, capped in depth and in members."""
+    """A copy of the value made of JSON types only, capped in depth and in members."""
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
@@ -96,23 +96,23 @@ def plain(value: object, depth: int = DEPTH_MAX) -> Any:
 
 
 def one_line(value: object, longest: int = 500) -> str:
-    """A value in one line, for an error or a reason."""
+    """A value on one line, for an error or a reason."""
     text = " ".join(_text(value).split()) if isinstance(value, str) else " ".join(_repr(value).split())
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def describe(error: BaseException) -> str:
-    """An exception in one line: its type and what it says."""
+    """An exception on one line: its type and its message."""
     try:
         said = str(error)
     except Exception:
-        said = "(it cannot say what)"
+        said = "(its message cannot be read)"
     name = type(error).__name__
     return one_line(f"{name}: {said}" if said else name)
 
 
 def name_text(value: object) -> str:
-    """A name as the wire takes it: one line, not empty, at most 200 characters."""
+    """A name as the wire allows it: one line, not empty, at most 200 characters."""
     if type(value) is str and len(value) <= NAME_CHARS_MAX:
         return _known_name(value)
     return _name_text(value)
@@ -120,7 +120,7 @@ def name_text(value: object) -> str:
 
 @lru_cache(maxsize=NAMES_KEPT)
 def _known_name(value: str) -> str:
-    """A program has few names and says them often."""
+    """A program uses few names, and often."""
     return _name_text(value)
 
 
@@ -129,7 +129,7 @@ def _name_text(value: object) -> str:
 
 
 def _default(value: object) -> Any:
-    """What the JSON encoder does not know."""
+    """Converts what the JSON encoder does not support."""
     if isinstance(value, set | frozenset | Mapping):
         return plain(value)
     return _repr(value)
@@ -143,12 +143,12 @@ def _encode_plain(value: object) -> bytes:
     try:
         return _ENCODER.encode(value).encode()
     except Exception as error:
-        # A program that changes its own values while they are read can still get here.
+        # A program that changes its values while they are encoded can still get here.
         return _ENCODER.encode({"unencodable": describe(error)}).encode("utf-8", "replace")
 
 
 def _attempt(value: object, make: Any) -> Any:
-    """What `make` makes, or the value's `repr` where looking at it fails."""
+    """The result of `make`, or the value's `repr` if that raises."""
     try:
         return make()
     except Exception:
@@ -160,7 +160,7 @@ def _key(value: object) -> str:
 
 
 def _text(value: str) -> str:
-    """The text without what UTF-8 cannot say."""
+    """The text, with characters that UTF-8 cannot encode replaced."""
     return str.__str__(value).encode("utf-8", "replace").decode()
 
 
@@ -168,16 +168,16 @@ def _repr(value: object) -> str:
     try:
         text = repr(value)
     except Exception:
-        text = f"<{type(value).__name__} that cannot be shown>"
+        text = f"<{type(value).__name__} without a repr>"
     text = _text(text)
     return text if len(text) <= REPR_CHARS_MAX else f"{text[: REPR_CHARS_MAX - 1]}…"
 
 
 def _shortened(event: Mapping[str, Any], full_bytes: int) -> bytes:
-    """The event with its long strings cut, and in the end without all that is large; marked in its data."""
+    """The event with long strings cut, or without everything large if that is not enough; marked in its data."""
     whole = plain(event)
     *longer, shortest = CUTS_CHARS
-    # The shortest first: where it is not the strings, no time is lost on cutting them three times.
+    # The shortest first: if the strings are not the reason, no time is spent on cutting them three times.
     least = _encode_plain(_marked(_cut(whole, shortest), full_bytes))
     if len(least) > EVENT_BYTES_MAX:
         return _encode_plain(_marked(_scalars(whole), full_bytes))
@@ -196,7 +196,7 @@ def _cut(value: Any, chars: int) -> Any:
 
 
 def _scalars(event: Any) -> Any:
-    """What an event needs to be taken: its own members, and in its data what is small."""
+    """What the server requires of an event: its own members, and the small members of its data."""
     data = event.get("data") if isinstance(event, dict) else None
     small: dict[str, Any] = {"history": []} if isinstance(data, dict) and "history" in data else {}
     members: Iterable[tuple[str, Any]] = islice(data.items(), 100) if isinstance(data, dict) else ()

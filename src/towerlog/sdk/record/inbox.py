@@ -1,6 +1,6 @@
-"""What the server wants of a run: cancel, input, pause, resume; brought by one thread, awaited by others.
+"""Commands of the server for a run: cancel, input, pause, resume. Delivered by one thread, awaited by others.
 
-Each command is acted on once, however often the server repeats it, and acknowledged when it has had its effect.
+A command takes effect once, however often the server repeats it, and is acknowledged then.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
 REMEMBERED_MAX = 1000
-"""Commands of a run that are remembered, so that a repetition is not taken for a new one."""
+"""Command ids of a run that are remembered, to recognise repetitions."""
 ANSWERS_MAX = 100
-"""Answers that may wait for a question."""
+"""Answers that are kept until a question takes them."""
 
 Command = Mapping[str, Any]
 
 
 class RunCancelled(Exception):
-    """Somebody wants this run to stop."""
+    """The run was cancelled."""
 
 
 class Inbox:
@@ -40,11 +40,11 @@ class Inbox:
 
     @property
     def pausing(self) -> bool:
-        """Whether a pause has come that has not begun."""
+        """Whether a pause was requested that has not begun."""
         return self._pause is not None
 
     def take(self, command: Command) -> None:
-        """Acts on a command that has not been seen before; one of an unknown type is left alone."""
+        """Carries out a command that has not been seen before; an unknown type is ignored."""
         with self._lock:
             command_id = command.get("command_id")
             if command_id in self._seen:
@@ -64,7 +64,7 @@ class Inbox:
                 return
 
     def after_fork(self) -> None:
-        """In the child of a fork: nobody holds the lock here, whatever it looks like."""
+        """In the child of a fork: makes a new lock; a thread that holds the old one exists only in the parent."""
         self._lock = threading.Lock()
 
     def check(self) -> None:
@@ -73,7 +73,7 @@ class Inbox:
             raise RunCancelled("cancelled")
 
     def on_cancel(self, callback: Callable[[], None]) -> None:
-        """Calls back once, now if it is cancelled already."""
+        """Calls back once on a cancel; at once if there was one already."""
         with self._lock:
             if not self.cancelled:
                 self._callbacks.append(callback)
@@ -81,7 +81,7 @@ class Inbox:
         callback()
 
     def answer(self) -> Future[Any]:
-        """The next answer; acknowledged when it is here."""
+        """The next answer; acknowledged when it arrives."""
         future: Future[Any] = Future()
         with self._lock:
             command = self._answers.popleft() if self._answers else None
@@ -95,7 +95,7 @@ class Inbox:
         return future
 
     def pause(self) -> Future[Any] | None:
-        """Begins a pause that somebody wants: what comes with its end; None when nobody does."""
+        """Begins the requested pause: a future that ends with it. None when no pause was requested."""
         with self._lock:
             command, self._pause = self._pause, None
             if command is None:
@@ -106,7 +106,7 @@ class Inbox:
         return future
 
     def forget(self, future: Future[Any]) -> None:
-        """Nobody waits for it any more."""
+        """Drops a future that is no longer waited for."""
         with self._lock:
             with contextlib.suppress(ValueError):
                 self._asking.remove(future)
@@ -119,7 +119,7 @@ class Inbox:
                 self._answers.append(command)
                 return
             future = self._asking.popleft()
-        # First the acknowledgement, so that it stands before all that the answer leads to.
+        # The acknowledgement first, so that it precedes whatever the answer leads to.
         self._acknowledge(command)
         _settle(future, command.get("content"))
 
@@ -150,6 +150,6 @@ class Inbox:
 
 
 def _settle(future: Future[Any], value: object) -> None:
-    # Whoever waited may have given up in this very moment.
+    # The waiter may just have given up.
     with contextlib.suppress(InvalidStateError):
         future.set_result(value)

@@ -1,6 +1,6 @@
-"""What reports runs to one server with one key: hands out runs, stamps their events, counts what becomes of them.
+"""A recorder reports runs to one server with one key: it begins runs, takes their events and counts their delivery.
 
-Several recorders in one process share nothing. A program that has only one need not make it: `default` does, from the
+Several recorders in one process share nothing. A program with only one need not make it: `default` does, from the
 environment.
 """
 
@@ -32,40 +32,40 @@ from towerlog.sdk.wire.ids import uuid7
 MEMORY_BYTES = 8 * 1024 * 1024
 SPOOL_BYTES = 256 * 1024 * 1024
 BEAT_S = 60.0
-"""How long a run that goes on may say nothing before it is said for it that it is there."""
+"""After how long without an event a heartbeat is sent for a run that has not ended."""
 EXIT_S = 2.0
-"""How long the end of the program waits for what was not delivered; the rest is on disk for the next one."""
+"""How long the program's exit waits for the delivery; what is left is spooled for the next program."""
 
 _log = logging.getLogger("towerlog.sdk")
 
 
 @dataclass(frozen=True)
 class Status:
-    """What became of the events of this process, and of those that it took over."""
+    """Counts of this process's events, and of those that it took over from earlier processes."""
 
     queued: int
     """In memory."""
     spooled: int
     """On disk, not delivered."""
     sent: int
-    """With every try counted."""
+    """Each try counted."""
     acknowledged: int
     duplicates: int
-    """Of the acknowledged ones: those that the server had already."""
+    """Acknowledged events that the server had stored before."""
     refused: int
     dropped: int
-    """Will never arrive: refused, or no room."""
+    """Will never be delivered: rejected, or no room."""
     last_error: str | None
 
 
 class RunSink:
-    """Where the events of one run go: numbers them, encodes them, puts them into the backlog."""
+    """Takes the events of one run: numbers them, encodes them, adds them to the backlog."""
 
     def __init__(self, recorder: Recorder, run_key: str, thread: str | None) -> None:
         self._recorder = recorder
         self._run_key = run_key
         self._thread = thread
-        # Re-entrant: a collection of garbage while an event is encoded may tell another.
+        # Re-entrant: garbage collection while an event is encoded may report another one.
         self._lock = threading.RLock()
         self._state: ProcessState | None = None
         self._encoder = EventEncoder(run_key)
@@ -73,12 +73,12 @@ class RunSink:
 
     @property
     def quiet_s(self) -> float:
-        """For how long nothing was told."""
+        """Seconds since the last event."""
         return time.monotonic() - self._told_at
 
     @property
     def home(self) -> object:
-        """Runs with the same home can be each other's parent."""
+        """Runs of the same recorder can be parent and child."""
         return self._recorder
 
     def put(self, event: dict[str, Any]) -> None:
@@ -94,11 +94,11 @@ class RunSink:
                 state.backlog.put(self._run_key, encoder.seq, line)
             state.delivery.noticed()
         except Exception:
-            # Reporting must never break what it reports on.
-            _log.exception("an event of run %s could not be taken", self._run_key)
+            # A failure to report must never break the program.
+            _log.exception("an event of run %s could not be recorded", self._run_key)
 
     def expect(self, run: BaseRun, waiting: bool) -> None:
-        """Commands of this run should come soon."""
+        """Whether commands of this run are waited for."""
         self._recorder.state.delivery.expect(self._run_key, waiting)
 
     def encode_loss(self, state: ProcessState, loss: Range) -> bytes:
@@ -113,13 +113,13 @@ class RunSink:
         return self._encoder
 
     def after_fork(self) -> None:
-        """In the child of a fork: a lock that another thread held in the parent is never released here."""
+        """In the child of a fork: makes a new lock; a thread that holds the old one exists only in the parent."""
         self._lock = threading.RLock()
 
 
 @dataclass(frozen=True)
 class ProcessState:
-    """All that belongs to one process: after a fork the child has a new one."""
+    """What belongs to one process: after a fork the child makes its own."""
 
     losses: Losses
     backlog: Backlog
@@ -144,7 +144,7 @@ class Recorder:
     ) -> None:
         """Connects to nothing and makes no thread before the first event. Raises ValueError for a wrong argument.
 
-        `overflow` says what goes when there is no room: the oldest events, or the newest.
+        `overflow` says which events are dropped when there is no room: the oldest, or the newest.
         """
         self.url, self._api_key = server_of(url, api_key)
         read_url(self.url)
@@ -185,7 +185,7 @@ class Recorder:
         return Recording(self, run_key_of(run_key), agent, thread, input, metadata, labels)
 
     def flush(self, timeout: float = 10.0) -> bool:
-        """Waits until all that was told before is with the server. False when it is not, for whatever reason."""
+        """Waits until every event reported before is stored by the server. False if that fails, for whatever reason."""
         try:
             return self.state.delivery.flush(timeout)
         except Exception:
@@ -193,7 +193,7 @@ class Recorder:
             return False
 
     def status(self) -> Status:
-        """What became of the events."""
+        """Where the events are."""
         state = self.state
         delivery = state.delivery
         return Status(
@@ -208,7 +208,7 @@ class Recorder:
         )
 
     def close(self, timeout: float = EXIT_S) -> bool:
-        """Delivers what it can in this time, writes the rest down, and ends the threads. As `flush`, if all arrived."""
+        """Delivers what it can in this time, spools the rest, and ends the threads. Returns what `flush` does."""
         atexit.unregister(self._at_exit)
         delivered = self.flush(timeout)
         self.state.delivery.stop(1.0)
@@ -218,14 +218,14 @@ class Recorder:
     # For the runs, and for delivery
 
     def sink_of(self, run_key: str, thread: str | None) -> RunSink:
-        """Where a run's events go. One key has one sink, so that its numbers have no gap."""
+        """The sink of a run's events. One key has one sink, so that its numbers have no gap."""
         found = self._sinks.get(run_key)
         if found is None:
             found = self._sinks.setdefault(run_key, RunSink(self, run_key, thread))
         return found
 
     def began(self, run: BaseRun) -> None:
-        """Its commands are delivered to it from now on."""
+        """Delivers the run's commands to it from now on."""
         if run.run_key is not None:
             self._runs[run.run_key] = run
 
@@ -245,15 +245,15 @@ class Recorder:
 
     def _transport(self) -> Http:
         if not self._api_key:
-            raise ValueError("there is no API key: set TOWERLOG_API_KEY")
+            raise ValueError("no API key: set TOWERLOG_API_KEY")
         return Http(self.url, self._api_key, TIMEOUT_S)
 
     def _going_on(self) -> list[str]:
-        """The runs that have not ended."""
+        """The keys of the runs that have not ended."""
         return [run_key for run_key, run in list(self._runs.items()) if not run.ended]
 
     def _beat(self) -> None:
-        """For each run that goes on and has told nothing for long."""
+        """Sends a heartbeat for each run without an event for `BEAT_S`."""
         for run_key, run in list(self._runs.items()):
             sink = self._sinks.get(run_key)
             if sink is not None and not run.ended and sink.quiet_s >= BEAT_S:
@@ -267,8 +267,8 @@ class Recorder:
     def _notice(self, loss: Range) -> bytes:
         """The event that says which numbers will never come.
 
-        It has a number of its own where the run is still here. Where it is gone, the last of the lost numbers becomes
-        the notice's: nobody else will use it.
+        It has a number of its own while the run object exists. After that it takes the last of the lost numbers, which
+        no other event will use.
         """
         sink = self._sinks.get(loss.run_key) if loss.client_id == self.state.backlog.client_id else None
         if sink is not None:
@@ -277,7 +277,7 @@ class Recorder:
         return encoder.encode_loss(loss.from_seq, loss.to_seq, loss.reason)
 
     def after_fork(self) -> None:
-        """In the child of a fork: its own client, its own threads; what the parent has not sent is the parent's."""
+        """In the child of a fork: becomes a new client with its own threads; undelivered events stay the parent's."""
         parents = self.state
         for run in list(self._runs.values()):
             run.after_fork()
@@ -287,7 +287,7 @@ class Recorder:
         parents.backlog.abandon()
 
     def leave(self) -> None:
-        """At the program's end: a moment for what can be delivered, and the rest to disk."""
+        """At the program's exit: delivers for a moment, spools the rest."""
         delivery = self.state.delivery
         if delivery.reachable and self._api_key:
             delivery.flush(self._exit_s)

@@ -1,4 +1,4 @@
-"""A run as a block of code: it begins with the block, is the current run inside, and ends as the block ends."""
+"""A run as a `with` block: begun at its start, current inside it, ended at its end."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _UNFIT = re.compile(r"[^!-~]")
 
 
 def run_key_of(given: object) -> str:
-    """The key that a program has given, made fit for the wire; a fresh one if it has given none."""
+    """The key that the program gives, with characters that the wire does not allow replaced; else a fresh one."""
     if given is None or given == "":
         return uuid7()
     whole = given if isinstance(given, str) else name_text(given)
     text = _UNFIT.sub("-", whole)
     if text == whole and len(text) <= KEY_CHARS_MAX:
         return text
-    # Two names that look alike once they are made fit are still two runs.
+    # Two keys must stay two keys after their characters were replaced.
     return f"{text[: KEY_CHARS_MAX - 17]}-{hashlib.sha256(whole.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
@@ -34,14 +34,14 @@ class RunReporter(Protocol):
     """What reports runs: a `Recorder`."""
 
     def sink_of(self, run_key: str, thread: str | None) -> Sink:
-        """Where the events of a run go."""
+        """The sink of a run's events."""
 
     def began(self, run: BaseRun) -> None:
-        """Commands of this run are handed to it from now on."""
+        """Delivers the run's commands to it from now on."""
 
 
 class Recording:
-    """`with recorder.record_run(…) as run:` or `async with …`. To be entered once."""
+    """`with recorder.record_run(…) as run:` or `async with …`. Can be entered once."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Recording:
         self._active: contextlib.AbstractContextManager[None] | None = None
 
     def open(self, kind: type[AnyRun]) -> AnyRun:
-        """Begins the run, without making it the current one. For code that is no block."""
+        """Begins the run without making it the current one, for code where a block does not fit."""
         parent = current_run()
         sink = self._reporter.sink_of(self._run_key, self._thread)
         run = kind(sink, self._run_key, self._agent, thread=self._thread, input=self._input)
@@ -105,7 +105,7 @@ class Recording:
 
 
 def _parent(parent: BaseRun | None, reporter: RunReporter) -> dict[str, str]:
-    """How the run that this one began in is named to the server; nothing if it belongs to another reporter."""
+    """The event fields that name the parent run; none if that belongs to another reporter."""
     if parent is None or getattr(parent.sink, "home", reporter) is not reporter:
         return {}
     if parent.run_key is not None:

@@ -1,7 +1,7 @@
-"""A run as its own program sees it: what it tells, what it is told, and which run is the current one.
+"""A run inside its own program: the events it reports, the commands it receives, and which run is the current one.
 
-It sends nothing itself: events go into a `Sink`, commands come in through `deliver`, from whichever thread. A recorder
-is behind one kind of sink, a worker's lane behind another.
+It sends nothing itself: events go into a `Sink`, commands come in through `deliver`, from any thread. The sink belongs
+to a recorder or to a worker's lane.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ T = TypeVar("T")
 __all__ = ["AsyncRun", "BaseRun", "Run", "RunCancelled", "Sink", "activated", "carry", "current_run"]
 
 CANCELLATIONS = (RunCancelled, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)
-"""Exceptions that say that the work is not wanted any more, not that it went wrong."""
+"""Exceptions that mean that the work was cancelled, not that it failed."""
 
 _current_run: ContextVar[BaseRun | None] = ContextVar("towerlog_run", default=None)
 
@@ -35,10 +35,10 @@ class Sink(Protocol):
     """Where a run's events go. Neither method blocks or raises, and any thread may call them."""
 
     def put(self, event: dict[str, Any]) -> None:
-        """Takes `{"type", "data", "agent"?}` for its own, and stamps it: event_id, client_seq, time."""
+        """Takes over `{"type", "data", "agent"?}` and adds event_id, client_seq and time to it."""
 
     def expect(self, run: BaseRun, waiting: bool) -> None:
-        """Whether somebody waits for a command of this run, so that it should come soon."""
+        """Whether a command of this run is waited for, so that it should come soon."""
 
 
 def current_run() -> BaseRun | None:
@@ -48,29 +48,29 @@ def current_run() -> BaseRun | None:
 
 @contextlib.contextmanager
 def activated(run: BaseRun) -> Iterator[None]:
-    """Makes a run the current one for a block."""
+    """Makes a run the current one inside a block."""
     token = _current_run.set(run)
     try:
         yield
     finally:
-        # A block may end in another context than it began in: then there is nothing to set back.
+        # A block may end in another context than it began in: then there is nothing to reset.
         with contextlib.suppress(ValueError):
             _current_run.reset(token)
 
 
 def carry(function: Callable[P, T]) -> Callable[P, T]:
-    """`function`, to be called in another thread as a part of the run that is current now: `pool.submit(carry(f))`."""
+    """`function` as a part of the current run, to be called in another thread: `pool.submit(carry(f))`."""
     context = copy_context()
 
     def carried(*args: P.args, **kwargs: P.kwargs) -> T:
-        # A context can be entered once at a time, and a pool may call this many times at once.
+        # A context can only be entered once at a time, and a pool may call this concurrently.
         return context.copy().run(function, *args, **kwargs)
 
     return carried
 
 
 class BaseRun:
-    """What both kinds of run have in common: all that is told. `Run` and `AsyncRun` differ in how they wait."""
+    """What both kinds of run have in common: reporting. `Run` and `AsyncRun` differ in how they wait."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class BaseRun:
         resume: dict[str, Any] | None = None,
         fencing_token: int | None = None,
     ) -> None:
-        """`run_key` for a run of our own making, `run_id` for one that was claimed. `resume` is its last checkpoint."""
+        """`run_key` for a run that this program begins, `run_id` for a claimed one. `resume` is its last checkpoint."""
         self.sink = sink
         self.run_key = run_key
         self.run_id = run_id
@@ -98,7 +98,7 @@ class BaseRun:
         self.resume = resume
         self.fencing_token = fencing_token
         self.result: Any = None
-        """What came of it, told with its end."""
+        """The run's result, reported when it completes."""
         self.ended = False
         self._steps_taken = _steps_of(resume)
         self._marks = threading.local()
@@ -107,10 +107,10 @@ class BaseRun:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.run_key or self.run_id!r}, agent={self.agent!r})"
 
-    # What is told
+    # Reporting
 
     def tell(self, event_type: str, data: dict[str, Any]) -> None:
-        """Reports an event of a canonical type, for which there is no method of its own."""
+        """Reports an event of a canonical type that has no method of its own."""
         self._settle_mark()
         event: dict[str, Any] = {"type": event_type, "data": data}
         if self.agent is not None:
@@ -118,19 +118,19 @@ class BaseRun:
         self.sink.put(event)
 
     def step(self, name: object, payload: object = None) -> Step:
-        """A part of the work: one event, or as a `with` block a start and an end."""
+        """A step: one event, or as a `with` block a start and an end."""
         self._settle_mark()
         step = Step(self, name, payload)
-        # Weakly: a step that nobody keeps tells itself when it goes, and that is at once.
+        # Weakly: a step that nobody holds is reported when it is freed, which is at once.
         self._marks.last = weakref.ref(step)
         return step
 
     def tool_call(self, tool: object, arguments: object = None) -> ToolCall:
-        """A call of a tool, as a `with` block."""
+        """A tool call, as a `with` block."""
         return ToolCall(self, tool, arguments)
 
     def message_delta(self, content: object) -> None:
-        """A piece of what the agent says, as it comes."""
+        """A piece of the agent's text, as it is written."""
         self.tell("message.delta", {"content": content if isinstance(content, str) else str_of(content)})
 
     def model_call(
@@ -144,7 +144,7 @@ class BaseRun:
         duration_ms: float | None = None,
         **more: object,
     ) -> None:
-        """What one call of a model has used. Unknown is None, which is not nought."""
+        """The usage of one model call. Unknown values are None, which is not the same as 0."""
         used = {
             "input_tokens": input_tokens,
             "cached_input_tokens": cached_input_tokens,
@@ -163,7 +163,7 @@ class BaseRun:
         history_meta: Sequence[Any] | None = None,
         state: Mapping[str, Any] | None = None,
     ) -> None:
-        """The whole state after a step: from here a lost run is taken up again. By default steps count from 1."""
+        """The whole state after a step, from which a lost run is resumed. By default steps count from 1."""
         self._steps_taken = step_index if isinstance(step_index, int) else self._steps_taken + 1
         data: dict[str, Any] = {"step_index": self._steps_taken, "history": history}
         if history_meta is not None:
@@ -173,25 +173,25 @@ class BaseRun:
         self.tell("checkpoint", data)
 
     def start(self, **data: object) -> None:
-        """The run begins. `data` as `run.started` has it; what is None is left out."""
+        """Reports that the run begins. `data` as `run.started` has it; None values are left out."""
         self.tell("run.started", {name: value for name, value in data.items() if value is not None})
 
     def complete(self, result: object = None) -> None:
-        """The run ends, and this came of it. The first end is the end."""
-        came = self.result if result is None else result
-        self._end("run.completed", {} if came is None else {"result": came})
+        """Reports that the run has completed, with a result. Only the first end counts."""
+        value = self.result if result is None else result
+        self._end("run.completed", {} if value is None else {"result": value})
 
     def fail(self, error: object) -> None:
-        """The run ends without a result; an exception is told in one line."""
+        """Reports that the run has failed; an exception is described in one line."""
         text = describe(error) if isinstance(error, BaseException) else one_line(error)
         self._end("run.failed", {"error": text or "failed"})
 
     def give_up(self, reason: object = None) -> None:
-        """The run ends because it was cancelled."""
+        """Reports that the run ends because it was cancelled."""
         self._end("run.cancelled", {} if reason is None else {"reason": one_line(reason)})
 
     def end_with(self, error: BaseException) -> None:
-        """The run ends by an exception: cancelled, completed by a quiet exit of the program, or else failed."""
+        """Reports the end of the run by an exception: cancelled, completed by `sys.exit(0)`, or else failed."""
         if isinstance(error, CANCELLATIONS):
             self.give_up(describe(error))
         elif isinstance(error, SystemExit) and not error.code:
@@ -200,7 +200,7 @@ class BaseRun:
             self.fail(error)
 
     def beat(self) -> None:
-        """A sign of life and nothing more, so that a run which says nothing for long is not taken for a lost one."""
+        """Reports a heartbeat, so that a run without events is not taken for lost."""
         event: dict[str, Any] = {"type": "other", "data": {"name": "heartbeat"}}
         if self.agent is not None:
             event["agent"] = self.agent
@@ -213,7 +213,7 @@ class BaseRun:
             self.tell(event_type, data)
 
     def _settle_mark(self) -> None:
-        """A step of this thread that has not become a block by now is one event, and comes before what follows."""
+        """Reports the last step of this thread as one event, unless it has become a block."""
         last = getattr(self._marks, "last", None)
         if last is not None:
             self._marks.last = None
@@ -221,35 +221,35 @@ class BaseRun:
             if step is not None:
                 step.settle()
 
-    # What it is told
+    # Commands
 
     @property
     def cancelled(self) -> bool:
-        """Whether somebody wants this run to stop. Safe to read from any thread."""
+        """Whether the run was cancelled. Can be read from any thread."""
         return self._inbox.cancelled
 
     @property
     def pausing(self) -> bool:
-        """Whether somebody wants this run to wait at its next `pause_point`."""
+        """Whether the run is to pause at its next `pause_point`."""
         return self._inbox.pausing
 
     def check(self) -> None:
-        """Raises RunCancelled if somebody wants this run to stop: for sync code, between two pieces of work."""
+        """Raises RunCancelled if the run was cancelled. For sync code, between two pieces of work."""
         self._inbox.check()
 
     def on_cancel(self, callback: Callable[[], None]) -> None:
-        """Calls back once when a cancel comes, from whichever thread brings it; at once if it has come."""
+        """Calls back once when a cancel comes, from any thread; at once if it has come already."""
         self._inbox.on_cancel(callback)
 
     def deliver(self, command: Mapping[str, Any]) -> None:
-        """A command of the server: `{"command_id", "type", "content"?}`. Any thread; a repeated one does nothing.
+        """Takes a command: `{"command_id", "type", "content"?}`. From any thread; repetitions are ignored.
 
-        A cancel is acknowledged here, an input when an `ask` takes it, a pause at the next `pause_point`.
+        A cancel is acknowledged at once, an input when an `ask` takes it, a pause at the next `pause_point`.
         """
         self._inbox.take(command)
 
     def after_fork(self) -> None:
-        """In the child of a fork: a lock that another thread held in the parent is never released here."""
+        """In the child of a fork: makes a new lock; a thread that holds the old one exists only in the parent."""
         self._inbox.after_fork()
 
     def _acknowledge(self, command: Mapping[str, Any]) -> None:
@@ -262,14 +262,14 @@ class BaseRun:
 
 
 class Run(BaseRun):
-    """A run of sync code: where it waits, it blocks its thread."""
+    """A run of sync code: waiting blocks its thread."""
 
     def ask(self, question: object, timeout: float | None = None) -> Any:
         """Asks, and waits for the answer. Raises TimeoutError after `timeout` seconds, RunCancelled on a cancel."""
         return self._wait(self._ask(question), timeout)
 
     def pause_point(self, timeout: float | None = None) -> None:
-        """A place where the run may be paused: returns at once, unless somebody wants it to wait. As `ask` raises."""
+        """A place where the run can be paused; returns at once if no pause was requested. Raises as `ask` does."""
         self._inbox.check()
         if resumed := self._inbox.pause():
             self.tell("run.paused", {})
@@ -281,21 +281,21 @@ class Run(BaseRun):
         try:
             return future.result(timeout)
         except FutureTimeout:
-            raise TimeoutError("nobody answered in time") from None
+            raise TimeoutError("no answer in time") from None
         finally:
             self._inbox.forget(future)
             self.sink.expect(self, False)
 
 
 class AsyncRun(BaseRun):
-    """A run of async code: where it waits, it awaits."""
+    """A run of async code: waiting is awaited."""
 
     async def ask(self, question: object, timeout: float | None = None) -> Any:  # noqa: ASYNC109 as Run has it
         """Asks, and waits for the answer. Raises TimeoutError after `timeout` seconds, RunCancelled on a cancel."""
         return await self._wait(self._ask(question), timeout)
 
     async def pause_point(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 as Run has it
-        """A place where the run may be paused: returns at once, unless somebody wants it to wait. As `ask` raises."""
+        """A place where the run can be paused; returns at once if no pause was requested. Raises as `ask` does."""
         self._inbox.check()
         if resumed := self._inbox.pause():
             self.tell("run.paused", {})
@@ -312,7 +312,7 @@ class AsyncRun(BaseRun):
 
 
 def str_of(value: object) -> str:
-    """`str(value)`, or what can be said instead."""
+    """`str(value)`, or its one-line description if that fails."""
     try:
         return str(value)
     except Exception:
@@ -320,13 +320,13 @@ def str_of(value: object) -> str:
 
 
 def _steps_of(resume: Mapping[str, Any] | None) -> int:
-    """The number of the step that a run is taken up after."""
+    """The step index of the checkpoint that a run resumes from."""
     taken = resume.get("step_index") if isinstance(resume, dict) else None
     return taken if isinstance(taken, int) else 0
 
 
 def _number(value: object) -> float | None:
-    """A number of dollars, however it was given; its shortest text is what was written."""
+    """An amount in dollars, from any number or its text; None if it is neither."""
     try:
         return None if value is None else float(str(value))
     except Exception:

@@ -1,7 +1,7 @@
-"""What lasts within a run: a step and a tool call. Each tells its beginning, its end, how long it took, how it went.
+"""Spans of a run: steps and tool calls. Each reports its start and its end, with duration and outcome.
 
-Which span is the current one travels in a context variable, so that a step inside a step knows its parent. Spans may
-end in any order, and in other contexts than they began in: what has ended, or belongs to another run, is no parent.
+The current span is kept in a context variable, so that a step inside a step knows its parent. Spans may end in any
+order, and in other contexts than they began in: one that has ended, or belongs to another run, is not a parent.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from towerlog.sdk.wire.ids import uuid7
 
 
 class Teller(Protocol):
-    """What a span needs of its run."""
+    """What a span needs from its run."""
 
     def tell(self, event_type: str, data: dict[str, Any]) -> None:
         """Reports an event of the run."""
 
 
 class Span:
-    """The time between two events; the one that is open while another begins is the other's parent."""
+    """The time between two events. A span that is open when another begins is its parent."""
 
     def __init__(self, run: Teller) -> None:
         self._span_id: str | None = None
@@ -36,7 +36,7 @@ class Span:
 
     @property
     def span_id(self) -> str:
-        """Its id, made when it is needed: what never lasts has no use for one."""
+        """Its id, made when it is needed: a step that is one event has none."""
         if self._span_id is None:
             self._span_id = uuid7()
         return self._span_id
@@ -48,7 +48,7 @@ class Span:
         self._began_ns = time.monotonic_ns()
 
     def _close(self) -> int | None:
-        """Milliseconds since the beginning; None when there was none, or when the end has been told already."""
+        """Milliseconds since the start; None if there was none, or if the end has been reported already."""
         if self._began_ns is None or self._ended:
             return None
         self._ended = True
@@ -78,7 +78,7 @@ def _parent_in(run: Teller) -> str | None:
 class Step(Span):
     """`run.step("mark")` is one event; `with run.step("part"):` is two, a start and an end.
 
-    Which of them it is turns out only after the call. So the one event is told when the step is let go of, or with the
+    Which of the two is known only after the call. So the one event is reported when the object is freed, or before the
     next event of the same thread, whichever comes first.
     """
 
@@ -90,13 +90,13 @@ class Step(Span):
         self._told = False
 
     def settle(self) -> None:
-        """Tells it as the one event that it is, unless it has become a span or was told already."""
+        """Reports it as one event, unless it has become a span or was reported already."""
         if not self._told:
             self._told = True
             self._run.tell("step", self._data(_parent_in(self._run)))
 
     def __del__(self) -> None:
-        # At the interpreter's end the parts that this needs may be gone.
+        # At interpreter shutdown the modules that this needs may be gone.
         with contextlib.suppress(Exception):
             self.settle()
 
@@ -127,10 +127,10 @@ class Step(Span):
 
 
 class ToolCall(Span):
-    """A tool at work: `with run.tool_call("search", arguments={…}) as call: call.result = …`.
+    """A tool call: `with run.tool_call("search", arguments={…}) as call: call.result = …`.
 
-    An exception inside makes it a failure, and goes on. `fail` says so without one. Where a block does not fit,
-    `begin` and `finish` are its two ends.
+    An exception inside the block marks it as failed, and propagates. `fail` marks it without an exception. Where a
+    block does not fit, use `begin` and `finish`.
     """
 
     def __init__(self, run: Teller, tool: object, arguments: object = None) -> None:
@@ -142,15 +142,15 @@ class ToolCall(Span):
 
     @property
     def tool_call_id(self) -> str:
-        """What pairs the call with its result."""
+        """The id that pairs the call with its result."""
         return self.span_id
 
     def fail(self, error: object) -> None:
-        """The tool did not do what it should."""
+        """Marks the call as failed."""
         self._error = describe(error) if isinstance(error, BaseException) else name_text(error)
 
     def begin(self) -> ToolCall:
-        """Tells that the tool is called."""
+        """Reports the call."""
         self._open()
         data: dict[str, Any] = self._head(self._parent)
         if self.arguments is not None:
@@ -159,7 +159,7 @@ class ToolCall(Span):
         return self
 
     def finish(self, error: BaseException | None = None) -> None:
-        """Tells what came of it."""
+        """Reports the result."""
         duration_ms = self._close()
         if duration_ms is None:
             return

@@ -1,4 +1,4 @@
-"""Where a server is and what an exchange with it looks like, for the blocking and the asyncio client alike."""
+"""The address of a server, and the limits and headers of requests to it, for blocking and asyncio clients."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from towerlog.sdk.wire.errors import BadAnswer
 
 LOCAL_URL = "http://127.0.0.1:8700"
 RESPONSE_BYTES_MAX = 16 * 1024 * 1024
-"""Largest body of a reply; also the longest line of a stream, so that any event a server may hold fits."""
+"""Largest body of a reply; also the longest line of a stream, so that any event that a server stores fits."""
 TIMEOUT_S = 30.0
-"""How long an exchange may take, unless the caller says otherwise."""
+"""How long a request and its reply may take, unless the caller says otherwise."""
 SILENCE_S = 45.0
-"""How long a stream may say nothing: a server pings every 15 seconds."""
+"""How long nothing may arrive on a stream: the server pings every 15 seconds."""
 IDLE_MAX = 8
-"""Connections that are kept for the next request."""
+"""Idle connections that are kept."""
 RETRY_AFTER_MAX_S = 300.0
-"""The longest that a server may tell a client to wait."""
+"""The longest `Retry-After` that is accepted; longer ones are shortened to it."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Address:
     host: str
     port: int
     prefix: str
-    """What stands before every path, where the server is not at the root of its host."""
+    """The prefix of every path, if the server is not at the root of its host."""
 
     @property
     def host_header(self) -> str:
@@ -56,12 +56,12 @@ class Response:
 
     @property
     def retry_after_s(self) -> float | None:
-        """How long the server wants the client to wait; seconds or an HTTP date, capped."""
+        """`Retry-After` in seconds, given as seconds or as an HTTP date, capped."""
         return read_retry_after(self.headers.get("retry-after"))
 
 
 def server_of(url: str | None, api_key: str | None) -> tuple[str, str | None]:
-    """Where to ask and with what: as given, else TOWERLOG_URL and TOWERLOG_API_KEY, else this machine's usual port."""
+    """URL and key: as given, else TOWERLOG_URL and TOWERLOG_API_KEY, else the default port of this machine."""
     return (
         url or os.environ.get("TOWERLOG_URL") or LOCAL_URL,
         api_key if api_key is not None else os.environ.get("TOWERLOG_API_KEY") or None,
@@ -69,7 +69,7 @@ def server_of(url: str | None, api_key: str | None) -> tuple[str, str | None]:
 
 
 def read_url(url: str) -> Address:
-    """The parts of an `http` or `https` URL. Raises ValueError, whose text does not repeat what may be secret."""
+    """The parts of an `http` or `https` URL. Raises ValueError with a text that reveals no secret."""
     parts = urlsplit(url.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("the server's URL must begin with http:// or https:// and name a host")
@@ -78,13 +78,13 @@ def read_url(url: str) -> Address:
     if parts.query or parts.fragment:
         raise ValueError("the server's URL must not have a query or a fragment")
     secure = parts.scheme == "https"
-    # Reading the port raises ValueError when it is none; its text names the port alone.
+    # Reading an invalid port raises ValueError; its text names only the port.
     port = parts.port or (443 if secure else 80)
     return Address(secure, parts.hostname, port, parts.path.rstrip("/"))
 
 
 def checked_key(api_key: str | None) -> str | None:
-    """The key, if it can be a header's value. Raises ValueError, whose text does not repeat it."""
+    """The key, if it can be the value of a header. Raises ValueError with a text that does not contain it."""
     if api_key is None:
         return None
     key = api_key.strip()
@@ -94,7 +94,7 @@ def checked_key(api_key: str | None) -> str | None:
 
 
 def request_headers(address: Address, api_key: str | None, own: Mapping[str, str] | None) -> dict[str, str]:
-    """The headers of a request but for its length; `own` wins."""
+    """The headers of a request except its length; `own` overrides."""
     headers = {"Host": address.host_header, "Accept-Encoding": "identity", "User-Agent": "towerlog-sdk"}
     if api_key is not None:
         headers["Authorization"] = f"Bearer {api_key}"
@@ -106,20 +106,20 @@ def request_headers(address: Address, api_key: str | None, own: Mapping[str, str
 
 
 def checked_path(address: Address, path: str) -> str:
-    """The request target of a path. Raises ValueError for one that could not be sent as it is."""
+    """The request target of a path. Raises ValueError if it cannot be sent unchanged."""
     if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
-        raise ValueError(f"{path!r} is no path: it begins with a slash, and is percent-encoded")
+        raise ValueError(f"{path!r} is not a path: it must begin with a slash and be percent-encoded")
     return address.prefix + path
 
 
 def refuse_redirect(status: int) -> None:
-    """Raises BadAnswer for a redirect: a key must go nowhere but where it was meant for."""
+    """Raises BadAnswer for a redirect: the key must only be sent to the configured server."""
     if 300 <= status < 400 and status != 304:
         raise BadAnswer(f"the server answered with a redirect ({status}), which is not followed")
 
 
 def read_retry_after(text: str | None) -> float | None:
-    """Seconds, from seconds or an HTTP date; None for neither."""
+    """Seconds, from seconds or an HTTP date; None for anything else."""
     if not text:
         return None
     text = text.strip()
@@ -134,20 +134,20 @@ def read_retry_after(text: str | None) -> float | None:
 
 
 def tls_context(address: Address) -> ssl.SSLContext | None:
-    """How certificates are checked: as the system does; None for plain HTTP."""
+    """A context that checks certificates as the system does; None for plain HTTP."""
     return ssl.create_default_context() if address.secure else None
 
 
 class Lines:
-    """Cuts what a stream brings into lines, without their ends; bounded."""
+    """Splits the bytes of a stream into lines without their ends. The length of a line is bounded."""
 
     def __init__(self) -> None:
         """Nothing yet."""
         self._rest = bytearray()
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The lines that this chunk completes. Raises BadAnswer for one that does not end."""
-        # Only the new part can hold an end: what is kept has been looked through before.
+        """The lines that this chunk completes. Raises BadAnswer for a line that is too long."""
+        # Only the new chunk can contain a line end: the rest was searched before.
         if b"\n" not in chunk:
             self._rest += chunk
             if len(self._rest) > RESPONSE_BYTES_MAX:

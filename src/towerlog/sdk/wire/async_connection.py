@@ -1,6 +1,6 @@
 """What the asyncio HTTP client needs of the operating system. `connection` is the same for blocking code.
 
-Both are written by hand; all that stands on them is written once, for asyncio, and generated for blocking code.
+Both are written by hand; everything above them is written once, for asyncio, and generated for blocking code.
 """
 
 from __future__ import annotations
@@ -32,54 +32,54 @@ class AsyncConnection:
 
     async def send(self, message: bytes, ends_at: float) -> None:
         """Sends all of it. A server may reply before it has read everything: see `has_unsent`."""
-        # Not waited for: the reply says more than a failure to send, and the deadline holds for the reply.
+        # Not awaited: the reply is more useful than an error of sending, and the deadline applies to the reply.
         self._writer.write(message)
 
     async def receive(self, ends_at: float) -> bytes:
-        """What comes next, at most `CHUNK_BYTES`; nothing at the end. Raises OSError."""
+        """The next bytes, at most `CHUNK_BYTES`; empty at the end of the connection. Raises OSError."""
         async with _until(ends_at):
             return await self._reader.read(CHUNK_BYTES)
 
     @property
     def has_unsent(self) -> bool:
-        """Whether a part of what was sent has not left: the server has replied early and does not read on."""
+        """Whether a part was not sent: the server has replied early and stopped reading."""
         return self._writer.transport.get_write_buffer_size() > 0
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing has come on a connection that is kept; what comes there unasked is its end."""
+        """Whether nothing has arrived on an idle connection: whatever does means that it was closed."""
         return not self._reader.at_eof() and not self._writer.is_closing()
 
     def interrupt(self) -> None:
-        """Ends whatever waits for it, which has to `close` it."""
+        """Ends a wait in another task, which then has to `close` it."""
         self.close()
 
     def close(self) -> None:
-        """Closes it at once: what was not sent is not wanted any more, and no TLS farewell is waited for."""
+        """Closes it at once: unsent data is dropped, and the end of TLS is not negotiated."""
         self._writer.transport.abort()
 
 
 class AsyncSignal:
-    """Something that happens once and can be waited for. Unlike `asyncio.Event` it belongs to no event loop."""
+    """A flag that is set once and can be waited for. Unlike `asyncio.Event` it is not bound to an event loop."""
 
     def __init__(self) -> None:
-        """It has not happened."""
+        """Not set."""
         self._happened = False
         self._waiting: set[asyncio.Future[None]] = set()
 
     def is_set(self) -> bool:
-        """Whether it has happened."""
+        """Whether it is set."""
         return self._happened
 
     def set(self) -> None:
-        """It has happened. From the event loop of those who wait."""
+        """Sets it. From the event loop of the tasks that wait."""
         self._happened = True
         for future in self._waiting:
             if not future.done():
                 future.set_result(None)
 
     async def wait(self, seconds: float) -> bool:
-        """Waits so long at most; whether it has happened."""
+        """Waits up to `seconds`; whether it is set."""
         if self._happened:
             return True
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -92,7 +92,7 @@ class AsyncSignal:
 
 
 def current_scope() -> object:
-    """In what a connection can be used: another process or another event loop has to make its own."""
+    """Identifies where a connection can be used: another process or event loop has to open its own."""
     try:
         return os.getpid(), asyncio.get_running_loop()
     except RuntimeError:

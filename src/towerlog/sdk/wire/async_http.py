@@ -41,9 +41,9 @@ from towerlog.sdk.wire.http1 import (
 
 
 class AsyncStream:
-    """A reply that goes on: its status, its headers, and its lines as they come. Close it, or use `async with`.
+    """A streamed reply: status, headers, and lines as they come. Close it, or use `async with`.
 
-    After `close` whoever iterates gets the end.
+    After `close` the iteration ends.
     """
 
     def __init__(self, owner: AsyncHttp, reply: _AsyncReply, head: Head) -> None:
@@ -70,7 +70,7 @@ class AsyncStream:
             self.close()
 
     async def read(self) -> bytes:
-        """All of a reply that turned out to be no stream, up to the cap."""
+        """The whole body, for a reply that is not a stream."""
         try:
             return await self._reply.body()
         except (OSError, EOFError, ValueError) as error:
@@ -79,7 +79,7 @@ class AsyncStream:
             self.close()
 
     def close(self) -> None:
-        """Ends it."""
+        """Closes the connection."""
         self._closed = True
         self._reply.connection.interrupt()
         if not self._reading:
@@ -93,10 +93,10 @@ class AsyncStream:
 
 
 class AsyncHttp:
-    """Requests to one server with one key."""
+    """Sends requests to one server with one key."""
 
     def __init__(self, url: str, api_key: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
-        """Connects to nothing yet. Raises ValueError for a URL or a key that cannot be one."""
+        """Opens no connection yet. Raises ValueError for an invalid URL or key."""
         self.address = read_url(url)
         self._api_key = checked_key(api_key)
         self._timeout_s = timeout_s
@@ -109,7 +109,7 @@ class AsyncHttp:
         self._idle: deque[AsyncConnection] = deque(maxlen=IDLE_MAX)
         self._busy: set[AsyncConnection] = set()
         self._closings = 0
-        """How often `close` was called: a connection that was being made meanwhile is not wanted any more."""
+        """Number of calls of `close`: a connection that was being opened during one is not used."""
 
     def __repr__(self) -> str:
         return f"AsyncHttp({str(self.address)!r})"
@@ -137,7 +137,7 @@ class AsyncHttp:
                 is_wanted = self._drop(connection)
                 if is_stale and is_wanted and method in SAFE_METHODS:
                     continue
-                # The server may have seen it when it closed: what changes something is not sent once more.
+                # The server may have received it before it closed: only requests without side effects are sent again.
                 raise Unreachable(f"{self.address}: {words_of(error) if is_wanted else CLOSED}") from None
             except BaseException:
                 self._drop(connection)
@@ -149,7 +149,7 @@ class AsyncHttp:
     async def stream(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, silence_s: float = SILENCE_S
     ) -> AsyncStream:
-        """A reply that goes on, on a connection of its own. `silence_s` is how long it may say nothing, in seconds."""
+        """Opens a streamed reply on its own connection. `silence_s` is how long nothing may arrive, in seconds."""
         ends_at = time.monotonic() + self._timeout_s
         message = self._prepared(method, path, None, headers)
         connection = await self._opened(ends_at)
@@ -183,7 +183,7 @@ class AsyncHttp:
     def _prepared(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None) -> bytes:
         scope = current_scope()
         if scope != self._scope:
-            # The connections are of no use here, and after a fork the lock may be held by a thread that is not here.
+            # The connections cannot be used here, and after a fork the lock may be held by a thread of the parent.
             self._begin(scope)
         return request_message(self.address, self._api_key, method, path, body, headers)
 
@@ -218,7 +218,7 @@ class AsyncHttp:
 
     def _give_back(self, connection: AsyncConnection, keep: bool) -> None:
         with self._lock:
-            # One that is not busy any more was closed by `close` meanwhile.
+            # A connection that is not in `_busy` any more was closed by `close`.
             keep = keep and connection in self._busy and len(self._idle) < IDLE_MAX
             self._busy.discard(connection)
             if keep:
@@ -227,7 +227,7 @@ class AsyncHttp:
             connection.close()
 
     def _drop(self, connection: AsyncConnection) -> bool:
-        """Closes a connection; False when `close` has done so before."""
+        """Closes a connection; False if `close` was called for it before."""
         with self._lock:
             is_wanted = connection in self._busy
             self._busy.discard(connection)
@@ -236,14 +236,16 @@ class AsyncHttp:
 
 
 class _AsyncReply:
-    """Reads one reply from a connection. Raises OSError, EOFError when it breaks off, ValueError for what is no HTTP,
-    BadAnswer for what is too large.
+    """Reads one reply from a connection.
+
+    Raises OSError, EOFError if the connection ends too early, ValueError for what is not HTTP, BadAnswer for what is
+    too large.
     """
 
     def __init__(self, connection: AsyncConnection, ends_at: float) -> None:
         self.connection = connection
         self.silence_s: float | None = None
-        """How long nothing may come, in place of an end for the whole."""
+        """How long nothing may arrive; replaces the deadline of the whole reply."""
         self.has_begun = False
         self._ends_at = ends_at
         self._waiting = bytearray()
@@ -251,11 +253,11 @@ class _AsyncReply:
 
     @property
     def is_clean(self) -> bool:
-        """Whether the connection can carry another request: nothing has come after the reply, nothing is unsent."""
+        """Whether the connection can be used for another request: nothing is left to read or to send."""
         return not self._waiting and not self.connection.has_unsent
 
     async def head(self, method: str) -> Head:
-        """The final head; what comes before it (1xx) is passed over."""
+        """The head of the final reply; 1xx replies are skipped."""
         while True:
             head = read_head(await self._through(b"\r\n\r\n"), method)
             if head.status >= 200:
@@ -282,12 +284,12 @@ class _AsyncReply:
             async for piece in self._next(size):
                 yield piece
             await self._through(b"\r\n")
-        # What may follow the last chunk: fields that nobody needs, to an empty line.
+        # Trailer fields, up to an empty line.
         while await self._through(b"\r\n") != b"\r\n":
             pass
 
     async def _next(self, length: int | None) -> AsyncIterator[bytes]:
-        """So many bytes, in pieces; None: all to the end of the connection."""
+        """The next `length` bytes, in pieces; None: all to the end of the connection."""
         left = length
         while left is None or left > 0:
             if not self._waiting and not await self._receive():
@@ -300,12 +302,12 @@ class _AsyncReply:
             yield piece
 
     async def _through(self, mark: bytes) -> bytes:
-        """What comes next, up to a mark and with it."""
+        """The bytes up to and including a mark."""
         searched = 0
         while (at := self._waiting.find(mark, searched)) < 0:
             if len(self._waiting) > HEAD_BYTES_MAX:
                 raise BadAnswer("the reply's head is too long")
-            # The mark may have begun at the end of what is here.
+            # The mark may begin at the end of what has been received.
             searched = max(0, len(self._waiting) - len(mark) + 1)
             if not await self._receive():
                 raise EOFError
@@ -314,7 +316,7 @@ class _AsyncReply:
         return found
 
     async def _receive(self) -> bool:
-        """Waits for more; False at the end of the connection."""
+        """Receives more; False at the end of the connection."""
         ends_at = self._ends_at if self.silence_s is None else time.monotonic() + self.silence_s
         chunk = await self.connection.receive(ends_at)
         self.has_begun = self.has_begun or bool(chunk)

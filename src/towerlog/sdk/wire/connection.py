@@ -1,6 +1,6 @@
 """What the blocking HTTP client needs of the operating system. `async_connection` is the same for asyncio.
 
-Both are written by hand; all that stands on them is written once, for asyncio, and generated for blocking code.
+Both are written by hand; everything above them is written once, for asyncio, and generated for blocking code.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class Connection:
         """Takes over a connected socket."""
         self._sock = sock
         self.has_unsent = False
-        """Whether a part of what was sent has not left: the server has replied early and does not read on."""
+        """Whether a part was not sent: the server has replied early and stopped reading."""
 
     @classmethod
     def open(cls, address: Address, tls: ssl.SSLContext | None, ends_at: float) -> Connection:
         """Connects. Raises OSError."""
         sock = socket.create_connection((address.host, address.port), timeout=_seconds_until(ends_at))
         try:
-            # A request is sent in one piece: there is nothing to wait for in order to send more at once.
+            # A request is sent in one piece, so there is nothing to gain by delaying it.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if tls is not None:
                 sock.settimeout(_seconds_until(ends_at))
@@ -48,31 +48,31 @@ class Connection:
         try:
             self._sock.sendall(message)
         except (BrokenPipeError, ConnectionResetError):
-            # A server that refuses a body may reply before it has read it: its reply is read all the same.
+            # A server that rejects a body may reply before it has read it: the reply is read anyway.
             self.has_unsent = True
 
     def receive(self, ends_at: float) -> bytes:
-        """What comes next, at most `CHUNK_BYTES`; nothing at the end. Raises OSError."""
+        """The next bytes, at most `CHUNK_BYTES`; empty at the end of the connection. Raises OSError."""
         self._sock.settimeout(_seconds_until(ends_at))
         return self._sock.recv(CHUNK_BYTES)
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing has come on a connection that is kept; what comes there unasked is its end."""
+        """Whether nothing has arrived on an idle connection: whatever does means that it was closed."""
         poller = select.poll()
         try:
             poller.register(self._sock, select.POLLIN)
         except ValueError:
-            # Closed by another thread in this moment.
+            # Closed by another thread.
             return False
         return not poller.poll(0)
 
     def interrupt(self) -> None:
-        """Ends whatever waits for it in another thread, which has to `close` it.
+        """Ends a wait in another thread, which then has to `close` it.
 
-        Not by closing: the number of a closed socket may be another file's before that thread has noticed.
+        Does not close the socket: its descriptor could be reused before the other thread notices.
         """
-        # It may be closed by now, from either side.
+        # It may have been closed by either side.
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
@@ -83,27 +83,27 @@ class Connection:
 
 
 class Signal:
-    """Something that happens once and can be waited for, by any thread."""
+    """A flag that is set once and can be waited for, by any thread."""
 
     def __init__(self) -> None:
-        """It has not happened."""
+        """Not set."""
         self._event = threading.Event()
 
     def is_set(self) -> bool:
-        """Whether it has happened."""
+        """Whether it is set."""
         return self._event.is_set()
 
     def set(self) -> None:
-        """It has happened."""
+        """Sets it."""
         self._event.set()
 
     def wait(self, seconds: float) -> bool:
-        """Waits so long at most; whether it has happened."""
+        """Waits up to `seconds`; whether it is set."""
         return self._event.wait(seconds)
 
 
 def current_scope() -> object:
-    """In what a connection can be used: another process has to make its own."""
+    """Identifies where a connection can be used: another process has to open its own."""
     return os.getpid()
 
 
@@ -112,7 +112,7 @@ def connections_closed() -> None:
 
 
 def _seconds_until(ends_at: float) -> float:
-    """What is left, for a socket's timeout. Raises TimeoutError past it: a timeout of 0 would mean not to wait."""
+    """The remaining seconds, as a socket's timeout. Raises TimeoutError if none are left: 0 would mean not to block."""
     seconds = ends_at - time.monotonic()
     if seconds <= 0:
         raise TimeoutError("the time is up")

@@ -1,6 +1,6 @@
-"""What can go wrong between a client and its server. No text here ever holds a key.
+"""Errors of the SDK. Their texts never contain a key.
 
-They are no `TowerlogError`s: those are the server's own, and a client may meet a server that knows other ones.
+They are not `TowerlogError`s: those belong to the server, and a client may use a server with other codes.
 """
 
 from __future__ import annotations
@@ -9,22 +9,22 @@ from collections.abc import Mapping
 
 
 class SdkError(Exception):
-    """Something went wrong between this client and its server."""
+    """A request to the server failed."""
 
 
 class Unreachable(SdkError):
-    """No usable answer came; whether the server has done what was asked is unknown."""
+    """No usable reply came; whether the server has acted is unknown."""
 
 
 class BadAnswer(Unreachable):
-    """An answer came that a Towerlog server does not give: a redirect, too much, or not HTTP and JSON at all."""
+    """The reply is not that of a Towerlog server: a redirect, too large, or not HTTP or JSON."""
 
 
 class ApiError(SdkError):
-    """The server has refused.
+    """The server has rejected the request.
 
-    `status` is HTTP's, `code` is stable and for programs, `message` for people, `details` maps fields to what is wrong
-    with them, `retry_after` is in seconds where the server has named a time.
+    `status` is the HTTP status, `code` is stable and in lower case, `message` is for people, `details` maps fields to
+    what is wrong with them, `retry_after` is in seconds, if the server has given a time.
     """
 
     def __init__(

@@ -22,16 +22,16 @@ WORDS_CHARS_MAX = 300
 
 
 class Disposition(Enum):
-    """What to do with the events that were sent."""
+    """What to do with the events of a batch after its reply."""
 
-    TAKEN = "each has its own result"
+    TAKEN = "each event has its own result"
     LATER = "send them again soon"
-    REFUSED = "this key, or this server, takes none: send them again, but seldom"
-    SMALLER = "too much at once, or one of them is at fault: send fewer"
+    REFUSED = "the key or the server accepts none: send them again, rarely"
+    SMALLER = "too large, or one of them is invalid: send fewer at a time"
 
 
 class Transport(Protocol):
-    """What sends: `towerlog.sdk.wire.http.Http`."""
+    """What sends requests: `towerlog.sdk.wire.http.Http`."""
 
     def request(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None, timeout_s: float | None
@@ -44,7 +44,7 @@ class Transport(Protocol):
 
 @dataclass(frozen=True)
 class BatchReply:
-    """What came back. `results` are in the order of the events; `words` say what was wrong."""
+    """The reply to a batch. `results` are in the order of the events; `words` say what was wrong."""
 
     disposition: Disposition
     results: list[dict[str, Any]] = field(default_factory=list)
@@ -75,7 +75,7 @@ def json_bytes(value: object) -> bytes:
 
 
 def read_reply(response: Response, sent: int) -> BatchReply:
-    """The meaning of a reply to so many events."""
+    """Interprets the reply to a batch of `sent` events."""
     if response.status == 200:
         return _taken(response, sent)
     error = refusal(response)
@@ -84,7 +84,7 @@ def read_reply(response: Response, sent: int) -> BatchReply:
         return BatchReply(Disposition.SMALLER, words=words)
     if error.is_temporary or error.status >= 500:
         return BatchReply(Disposition.LATER, retry_after_s=error.retry_after, words=words)
-    # 401 and 403 above all; and 404 or 405 of something that is no Towerlog, or an older one.
+    # 401 and 403 above all; also 404 or 405, from something that is not Towerlog or from an older version.
     return BatchReply(Disposition.REFUSED, retry_after_s=error.retry_after, words=words)
 
 

@@ -42,9 +42,9 @@ from towerlog.sdk.wire.http1 import (
 
 
 class Stream:
-    """A reply that goes on: its status, its headers, and its lines as they come. Close it, or use `with`.
+    """A streamed reply: status, headers, and lines as they come. Close it, or use `with`.
 
-    `close` may be called from another thread; the one that iterates then gets the end.
+    `close` may be called from another thread; the iteration then ends.
     """
 
     def __init__(self, owner: Http, reply: _Reply, head: Head) -> None:
@@ -71,7 +71,7 @@ class Stream:
             self.close()
 
     def read(self) -> bytes:
-        """All of a reply that turned out to be no stream, up to the cap."""
+        """The whole body, for a reply that is not a stream."""
         try:
             return self._reply.body()
         except (OSError, EOFError, ValueError) as error:
@@ -80,7 +80,7 @@ class Stream:
             self.close()
 
     def close(self) -> None:
-        """Ends it."""
+        """Closes the connection."""
         self._closed = True
         self._reply.connection.interrupt()
         if not self._reading:
@@ -94,10 +94,10 @@ class Stream:
 
 
 class Http:
-    """Requests to one server with one key."""
+    """Sends requests to one server with one key."""
 
     def __init__(self, url: str, api_key: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
-        """Connects to nothing yet. Raises ValueError for a URL or a key that cannot be one."""
+        """Opens no connection yet. Raises ValueError for an invalid URL or key."""
         self.address = read_url(url)
         self._api_key = checked_key(api_key)
         self._timeout_s = timeout_s
@@ -110,7 +110,7 @@ class Http:
         self._idle: deque[Connection] = deque(maxlen=IDLE_MAX)
         self._busy: set[Connection] = set()
         self._closings = 0
-        """How often `close` was called: a connection that was being made meanwhile is not wanted any more."""
+        """Number of calls of `close`: a connection that was being opened during one is not used."""
 
     def __repr__(self) -> str:
         return f"Http({str(self.address)!r})"
@@ -138,7 +138,7 @@ class Http:
                 is_wanted = self._drop(connection)
                 if is_stale and is_wanted and method in SAFE_METHODS:
                     continue
-                # The server may have seen it when it closed: what changes something is not sent once more.
+                # The server may have received it before it closed: only requests without side effects are sent again.
                 raise Unreachable(f"{self.address}: {words_of(error) if is_wanted else CLOSED}") from None
             except BaseException:
                 self._drop(connection)
@@ -150,7 +150,7 @@ class Http:
     def stream(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, silence_s: float = SILENCE_S
     ) -> Stream:
-        """A reply that goes on, on a connection of its own. `silence_s` is how long it may say nothing, in seconds."""
+        """Opens a streamed reply on its own connection. `silence_s` is how long nothing may arrive, in seconds."""
         ends_at = time.monotonic() + self._timeout_s
         message = self._prepared(method, path, None, headers)
         connection = self._opened(ends_at)
@@ -184,7 +184,7 @@ class Http:
     def _prepared(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None) -> bytes:
         scope = current_scope()
         if scope != self._scope:
-            # The connections are of no use here, and after a fork the lock may be held by a thread that is not here.
+            # The connections cannot be used here, and after a fork the lock may be held by a thread of the parent.
             self._begin(scope)
         return request_message(self.address, self._api_key, method, path, body, headers)
 
@@ -219,7 +219,7 @@ class Http:
 
     def _give_back(self, connection: Connection, keep: bool) -> None:
         with self._lock:
-            # One that is not busy any more was closed by `close` meanwhile.
+            # A connection that is not in `_busy` any more was closed by `close`.
             keep = keep and connection in self._busy and len(self._idle) < IDLE_MAX
             self._busy.discard(connection)
             if keep:
@@ -228,7 +228,7 @@ class Http:
             connection.close()
 
     def _drop(self, connection: Connection) -> bool:
-        """Closes a connection; False when `close` has done so before."""
+        """Closes a connection; False if `close` was called for it before."""
         with self._lock:
             is_wanted = connection in self._busy
             self._busy.discard(connection)
@@ -237,14 +237,16 @@ class Http:
 
 
 class _Reply:
-    """Reads one reply from a connection. Raises OSError, EOFError when it breaks off, ValueError for what is no HTTP,
-    BadAnswer for what is too large.
+    """Reads one reply from a connection.
+
+    Raises OSError, EOFError if the connection ends too early, ValueError for what is not HTTP, BadAnswer for what is
+    too large.
     """
 
     def __init__(self, connection: Connection, ends_at: float) -> None:
         self.connection = connection
         self.silence_s: float | None = None
-        """How long nothing may come, in place of an end for the whole."""
+        """How long nothing may arrive; replaces the deadline of the whole reply."""
         self.has_begun = False
         self._ends_at = ends_at
         self._waiting = bytearray()
@@ -252,11 +254,11 @@ class _Reply:
 
     @property
     def is_clean(self) -> bool:
-        """Whether the connection can carry another request: nothing has come after the reply, nothing is unsent."""
+        """Whether the connection can be used for another request: nothing is left to read or to send."""
         return not self._waiting and not self.connection.has_unsent
 
     def head(self, method: str) -> Head:
-        """The final head; what comes before it (1xx) is passed over."""
+        """The head of the final reply; 1xx replies are skipped."""
         while True:
             head = read_head(self._through(b"\r\n\r\n"), method)
             if head.status >= 200:
@@ -283,12 +285,12 @@ class _Reply:
             for piece in self._next(size):
                 yield piece
             self._through(b"\r\n")
-        # What may follow the last chunk: fields that nobody needs, to an empty line.
+        # Trailer fields, up to an empty line.
         while self._through(b"\r\n") != b"\r\n":
             pass
 
     def _next(self, length: int | None) -> Iterator[bytes]:
-        """So many bytes, in pieces; None: all to the end of the connection."""
+        """The next `length` bytes, in pieces; None: all to the end of the connection."""
         left = length
         while left is None or left > 0:
             if not self._waiting and not self._receive():
@@ -301,12 +303,12 @@ class _Reply:
             yield piece
 
     def _through(self, mark: bytes) -> bytes:
-        """What comes next, up to a mark and with it."""
+        """The bytes up to and including a mark."""
         searched = 0
         while (at := self._waiting.find(mark, searched)) < 0:
             if len(self._waiting) > HEAD_BYTES_MAX:
                 raise BadAnswer("the reply's head is too long")
-            # The mark may have begun at the end of what is here.
+            # The mark may begin at the end of what has been received.
             searched = max(0, len(self._waiting) - len(mark) + 1)
             if not self._receive():
                 raise EOFError
@@ -315,7 +317,7 @@ class _Reply:
         return found
 
     def _receive(self) -> bool:
-        """Waits for more; False at the end of the connection."""
+        """Receives more; False at the end of the connection."""
         ends_at = self._ends_at if self.silence_s is None else time.monotonic() + self.silence_s
         chunk = self.connection.receive(ends_at)
         self.has_begun = self.has_begun or bool(chunk)

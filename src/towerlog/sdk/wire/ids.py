@@ -1,7 +1,7 @@
-"""Fresh ids, made where the event is made: UUID version 7, so that ids sort by their time.
+"""Fresh ids: UUID version 7, which sort by time.
 
-Randomness is fetched from the system in advance, for many ids at once: asking for each costs the host program more
-than all the rest of an id. A fork throws away what was fetched, so that parent and child never share any of it.
+Randomness is read from the system for many ids at once: a call for each costs more than the rest of making an id. A
+fork discards what was read, so that parent and child never share any of it.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import os
 import time
 
 TAILS_AT_ONCE = 32
-"""Enough to spare most calls the system, few enough that fetching them is not felt in the one that does."""
+"""Many enough that most ids need no system call, few enough that the one that reads them is not slow."""
 _RANDOM_BYTES = 10
 
 
 class Source:
-    """Makes ids. Any thread may ask."""
+    """Makes ids, for any thread."""
 
     def __init__(self) -> None:
-        """Fetches nothing yet."""
+        """Reads nothing yet."""
         self._tails: list[str] = []
         os.register_at_fork(after_in_child=self.forget)
 
     def forget(self) -> None:
-        """Throws away what was fetched. A new list: whoever is at work on the old one does so for nothing."""
+        """Discards what was read. Makes a new list, as another thread may still use the old one."""
         self._tails = []
 
     def uuid7(self) -> str:
@@ -32,7 +32,7 @@ class Source:
         while True:
             tails = self._tails
             try:
-                # Atomic: no two threads get the same.
+                # Atomic: no two threads get the same one.
                 return f"{head[:8]}-{head[8:12]}-{tails.pop()}"
             except IndexError:
                 tails.extend(_fetched())
@@ -43,11 +43,11 @@ def _fetched() -> list[str]:
     made = []
     digits = os.urandom(_RANDOM_BYTES * TAILS_AT_ONCE).hex()
     for at in range(0, len(digits), 2 * _RANDOM_BYTES):
-        # Two hex digits of the twenty are spare; the variant takes two bits of a third.
+        # Of the twenty hex digits, 18 and two bits of another are used; the variant replaces its other two bits.
         one = digits[at : at + 2 * _RANDOM_BYTES]
         made.append(f"7{one[:3]}-{'89ab'[int(one[3], 16) & 3]}{one[4:7]}-{one[7:19]}")
     return made
 
 
 uuid7 = Source().uuid7
-"""The one source of this process."""
+"""The source of this process."""

@@ -41,7 +41,7 @@ def object_of(response: Response) -> dict[str, Any]:
 
 
 def accepted(response: Response) -> Response:
-    """The reply, if it is none of a refusal. Raises ApiError."""
+    """The reply, unless it is a refusal. Raises ApiError."""
     if response.status >= 300:
         raise refusal(response)
     return response
@@ -55,7 +55,7 @@ def refusal(response: Response) -> ApiError:
         text = " ".join(response.body[:MESSAGE_CHARS_MAX].decode("utf-8", "replace").split())
         return ApiError(response.status, NO_CODE, text or NO_REASON, None, trace_id, response.retry_after_s)
     error = said.get("error")
-    # A gateway nests everything in one object; there, `error` is no text of its own.
+    # A gateway nests everything in an object `error`; in other dialects it is text.
     inner: Mapping[str, Any] = error if isinstance(error, dict) else said
     text_of_error = error if isinstance(error, str) else None
     code = inner.get("code") or text_of_error or NO_CODE

@@ -1,4 +1,4 @@
-"""Server-sent events: from lines to frames, as the standard says; knows nothing of what they mean."""
+"""Server-sent events: lines to frames, as the HTML standard defines them. Does not interpret their data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Frame:
-    """One event of a stream. `frame_id` is None where it had none of its own."""
+    """One event of a stream. `frame_id` is None if the frame has no id."""
 
     event: str
     data: str
@@ -15,7 +15,7 @@ class Frame:
 
 
 class FrameReader:
-    """Puts the lines of one connection together. A frame that the connection cut off is never given out."""
+    """Assembles the lines of one connection. An incomplete frame at its end is dropped."""
 
     def __init__(self) -> None:
         """Nothing yet."""
@@ -24,7 +24,7 @@ class FrameReader:
         self._frame_id: str | None = None
 
     def feed(self, line: bytes) -> Frame | None:
-        """Takes a line without its end; gives the frame that it completes."""
+        """Takes a line without its end; returns the frame that it completes."""
         if not line:
             return self._finished()
         name, _, value = line.partition(b":")
@@ -37,7 +37,7 @@ class FrameReader:
             case b"id" if b"\0" not in value:
                 self._frame_id = value.decode("utf-8", "replace")
             case _:
-                # A comment, which shows that the connection lives, or a field of no use here.
+                # A comment, such as a ping, or a field that is not used here.
                 pass
         return None
 

@@ -1,7 +1,7 @@
-"""Where the agents' code runs: async agents as tasks of one event loop in a thread, sync ones in a thread each.
+"""Threads for the agents' code: one event loop for all async agents, one thread for each sync agent.
 
-Never where the leases are renewed: an agent that blocks its event loop, or ignores its cancel, holds up other agents
-at worst. The threads are daemons, so that such an agent cannot keep the process from ending.
+Leases are renewed in another thread, so an agent that blocks its event loop or ignores its cancel can delay other
+agents at worst. The threads are daemons, so that such an agent cannot keep the process from ending.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from towerlog.sdk.work.app import Agent
 
 @dataclass(frozen=True)
 class AgentResult:
-    """How an agent's code ended: with a value, or with an exception of whichever kind."""
+    """How an agent's code ended: with a value, or with an exception of any kind."""
 
     value: Any = None
     error: BaseException | None = None
 
 
 class Work:
-    """One run of an agent's code."""
+    """The execution of an agent's code for one run."""
 
     def __init__(self, ended: Callable[[AgentResult], None]) -> None:
         """`ended` is called once, in the agent's thread."""
@@ -41,13 +41,13 @@ class Work:
 
     def _cancel(self) -> None:
         if self._loop is not None and not self._begun:
-            # A task that is cancelled before its first step never runs at all, and nobody would learn of its end.
+            # A task that is cancelled before its first step never runs, so its end would not be reported.
             self._loop.call_soon(self._cancel)
         elif self._task is not None:
             self._task.cancel()
 
     def begin_in(self, loop: asyncio.AbstractEventLoop, agent: Agent, run: BaseRun) -> None:
-        """Begins an async agent."""
+        """Starts an async agent."""
         self._loop = loop
 
         def begin() -> None:
@@ -61,7 +61,7 @@ class Work:
             with activated(run):
                 outcome = AgentResult(await agent.work(run))
         except BaseException as error:
-            # Whatever it is, SystemExit included, it ends this run and neither the loop nor the worker.
+            # Any exception, SystemExit included, ends this run only, not the loop or the worker.
             outcome = AgentResult(error=error)
         self._ended(outcome)
 
@@ -77,7 +77,7 @@ class Work:
 
 
 class AgentThreads:
-    """The threads of one worker's agents."""
+    """The threads in which a worker's agents run."""
 
     def __init__(self) -> None:
         """Starts the thread of the event loop."""
@@ -89,7 +89,7 @@ class AgentThreads:
         self._loop.close()
 
     def begin(self, agent: Agent, run: BaseRun, ended: Callable[[AgentResult], None]) -> Work:
-        """Begins an agent's work on a run, which is the current one there."""
+        """Starts an agent's work on a run, which is the current run in its code."""
         work = Work(ended)
         if agent.is_async:
             work.begin_in(self._loop, agent, run)
@@ -99,7 +99,7 @@ class AgentThreads:
         return work
 
     def stop(self) -> None:
-        """Ends the event loop, unless an agent that does not stop is in it: that one goes with the process."""
+        """Stops the event loop, unless an agent in it does not stop: that one ends with the process."""
         self._loop.call_soon_threadsafe(self._stop_idle)
 
     def _stop_idle(self) -> None:

@@ -1,7 +1,7 @@
-"""One attempt at a run: an agent's work under a lease, from its beginning to whichever end comes first.
+"""One attempt at a run: an agent's work under a lease.
 
-The work ends by itself, by a cancel, by the loss of the lease (then nothing more is said), or it is handed back when
-the worker goes.
+It ends when the agent returns or fails, on a cancel, when the lease is lost (nothing is reported then), or when the run
+is released because the worker stops.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from towerlog.sdk.work.lane_api import LaneApi
 from towerlog.sdk.work.outbox import ENDS, Outbox
 
 AGENT_STOP_S = 2.0
-"""How long an agent that has to stop may take for it before it is left behind."""
+"""How long an agent that has to stop may take before it is abandoned."""
 HAND_BACK_S = 5.0
-"""How long the reports of a run that is given back may take; the rest goes to the dead letters."""
+"""How long reporting may take before a run is released; the rest goes to the dead letters."""
 PAUSED_AT = frozenset({"step", "tool.call", "message.delta", "model.call", "checkpoint"})
-"""Reports before which a sync agent is held while its run is paused."""
+"""Events before which a sync agent waits while its run is paused."""
 
 _log = logging.getLogger("towerlog.worker")
 
 
 class LaneSink:
-    """A run's way to its lane."""
+    """The sink of a claimed run: its lane's outbox."""
 
     def __init__(self, outbox: Outbox) -> None:
         """For one run."""
         self._outbox = outbox
 
     def put(self, event: dict[str, Any]) -> None:
-        """Any thread; never blocks, never raises."""
+        """From any thread; never blocks, never raises."""
         self._outbox.put(event)
 
     def expect(self, run: BaseRun, waiting: bool) -> None:
-        """A lane always listens: there is nothing to hurry."""
+        """Does nothing: a lane always listens for commands."""
 
 
 class HeldRun(Run):
-    """A sync run of a worker: when somebody pauses it, its next report waits."""
+    """A sync run of a worker: while it is paused, its next report waits."""
 
     def tell(self, event_type: str, data: dict[str, Any]) -> None:
-        """As any run, after the pause. Raises RunCancelled where a cancel ends the pause."""
+        """As for any run, but after the pause. Raises RunCancelled if a cancel ends the pause."""
         if self.pausing and event_type in PAUSED_AT:
             self.pause_point()
         super().tell(event_type, data)
@@ -58,7 +58,7 @@ class Attempt:
     """One agent's work on one claimed run."""
 
     def __init__(self, agent: Agent, lane: Lane, claimed: dict[str, Any], threads: AgentThreads, api: LaneApi) -> None:
-        """Nothing has begun. `claimed` is the claim's reply."""
+        """Starts nothing yet. `claimed` is the reply to the claim."""
         kind = AsyncRun if agent.is_async else HeldRun
         self.run = kind(
             LaneSink(lane.outbox),
@@ -79,7 +79,7 @@ class Attempt:
         self._outcome: asyncio.Future[AgentResult] = self._loop.create_future()
 
     async def carry_out(self, hand_back: asyncio.Event) -> None:
-        """Returns when the run has ended, is lost, or has been given back because `hand_back` was set."""
+        """Returns when the run has ended, is lost, or was released because `hand_back` was set."""
         async with self._lane.held(self.run.deliver):
             work = self._threads.begin(self._agent, self.run, self._ended)
             self.run.on_cancel(work.interrupt)
@@ -89,25 +89,25 @@ class Attempt:
             if not self._lane.lost.is_set():
                 await self._finish(hand_back.is_set())
             elif not self._outcome.done():
-                _log.warning("run %s: its agent goes on although the run is lost", self._lane.holder.run_id)
+                _log.warning("run %s: the lease is lost, but the agent has not stopped", self._lane.holder.run_id)
 
     async def _until(self, *events: asyncio.Event) -> None:
-        """Until the work has ended, or one of these has happened."""
+        """Waits until the work has ended or one of the events is set."""
         waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(event.wait()) for event in events]
         await asyncio.wait([self._outcome, *waits], return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
 
     async def _interrupt(self, work: Work) -> None:
-        """The lease is lost, or the worker goes: the agent has to stop, and a moment for it."""
+        """Tells the agent to stop, because the lease is lost or the worker stops, and waits `AGENT_STOP_S` at most."""
         if self._lane.lost.is_set():
-            # The flag of a sync agent. Nothing is told by it: a lost lane's outbox is closed.
+            # Sets the flag of a sync agent. This reports nothing: the outbox of a lost lane is closed.
             self.run.deliver({"command_id": "lease", "type": "cancel"})
         work.interrupt()
         await asyncio.wait([self._outcome], timeout=AGENT_STOP_S)
 
     def _ended(self, outcome: AgentResult) -> None:
-        # The worker may have gone without waiting for this agent.
+        # The worker may have ended without waiting for this agent.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._noted, outcome)
 
@@ -122,33 +122,33 @@ class Attempt:
             return
         self._tell_end(outcome)
         if await self._lane.drained() and self._lane.refused & ENDS:
-            # The end itself was not taken, for its size perhaps; a run must not go on for ever because of that.
-            self._lane.outbox.put({"type": "run.failed", "data": {"error": "the server refused the run's result"}})
+            # The end itself was rejected, for its size perhaps; the run must not stay open because of that.
+            self._lane.outbox.put({"type": "run.failed", "data": {"error": "the server rejected the run's result"}})
             await self._lane.drained()
 
     def _tell_end(self, outcome: AgentResult) -> None:
         if outcome.error is None:
             self.run.complete(outcome.value)
         elif _was_interrupted(outcome) and not self.run.cancelled:
-            self.run.fail("the agent was cancelled, by nobody who asked for its run's end")
+            self.run.fail("the agent was cancelled, but nobody cancelled the run")
         else:
             if not _was_interrupted(outcome):
-                # The run tells one line of it; whoever wrote the agent wants to see where.
+                # The run has one line about it; the agent's author needs the traceback.
                 _log.warning("run %s: %s failed", self._lane.holder.run_id, self._agent.name, exc_info=outcome.error)
             self.run.end_with(outcome.error)
 
     async def _give_back(self) -> None:
-        """The work so far is told, the rest is another worker's."""
+        """Reports the work so far and releases the run for another worker."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._lane.drained(), HAND_BACK_S)
-        # Before the release: an agent that goes on must not report on a run that may be another's by then.
-        self._lane.close("the run was given back")
+        # Before the release: an agent that has not stopped must not report on a run that another worker may hold.
+        self._lane.close("the run was released")
         try:
             await self._api.release(self._lane.holder)
         except (ApiError, Unreachable) as error:
-            _log.warning("run %s was not given back (%s): its lease runs out", self._lane.holder.run_id, error)
+            _log.warning("run %s could not be released (%s); its lease will expire", self._lane.holder.run_id, error)
         else:
-            _log.info("run %s was given back to the queue", self._lane.holder.run_id)
+            _log.info("run %s released to the queue", self._lane.holder.run_id)
 
 
 def _was_interrupted(outcome: AgentResult) -> bool:

@@ -1,9 +1,9 @@
-"""Runs a command as if nobody stood between it and the terminal: its output is counted on its way and not changed.
+"""Runs a command and copies its output unchanged, counting the bytes.
 
-Standard input is inherited. An output that is a terminal stays one for the command (a pseudo-terminal of the same
-size), anything else is a pipe. Where standard output and standard error are one and the same, one channel carries
-both, so that their order stays; their bytes are then counted together. Signals that were sent to this process are
-passed on; those of the keyboard reach the command by themselves.
+Standard input is inherited. If an output is a terminal, the command gets a pseudo-terminal of the same size, otherwise
+a pipe. If standard output and standard error are the same file, one channel carries both, so that their order is kept;
+their bytes are then counted together. Signals sent to this process are passed on; signals of the keyboard reach the
+command directly.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ from dataclasses import dataclass
 
 CHUNK_BYTES = 65_536
 QUIET_OUTPUT_S = 0.05
-"""How long output of a command that has ended may be quiet before it counts as over: whoever it left behind in the
+"""How long output of a command that has ended may be quiet before it counts as finished: a process that it left in the
 background may hold the channel open for ever."""
 TRAILING_OUTPUT_S = 2.0
-"""The longest that such output is copied when it does not become quiet."""
+"""How long such output is copied at most when it does not become quiet."""
 FORWARDED = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2})
 _WATCHED = FORWARDED | {signal.SIGCHLD, signal.SIGWINCH}
 _FROM_THE_KERNEL = 0x80
-"""`si_code` of a signal that the keyboard made: the whole foreground has got it, the command too."""
+"""`si_code` of a signal from the keyboard: the whole foreground process group has received it."""
 CANNOT_RUN, NOT_FOUND = 126, 127
 _STDOUT, _STDERR = 1, 2
 
 
 @dataclass(frozen=True)
 class Finished:
-    """How a command ended. `exit_code` is 128 + the signal's number for one that a signal ended."""
+    """How a command ended. `exit_code` is 128 + the signal's number if a signal ended it."""
 
     exit_code: int
     signal: str | None
     duration_ms: int
     stdout_bytes: int
     stderr_bytes: int | None
-    """None where one channel carried both: all of it is in `stdout_bytes`."""
+    """None if one channel carried both: all bytes are in `stdout_bytes`."""
     error: str | None = None
     """Why it could not be started."""
 
 
 class OutputCopy:
-    """One output of the command, copied as it comes."""
+    """Copies one output of the command as it comes."""
 
     def __init__(self, target: int) -> None:
-        """Opens a pipe, or a pseudo-terminal where the target is a terminal."""
+        """Opens a pipe, or a pseudo-terminal if the target is a terminal."""
         self.count = 0
         self._target = target
         self._is_terminal = os.isatty(target)
@@ -63,20 +63,20 @@ class OutputCopy:
             self.resize()
 
     def resize(self) -> None:
-        """The pseudo-terminal gets the size of the real one."""
+        """Sets the pseudo-terminal to the size of the real one."""
         if self._is_terminal:
             with contextlib.suppress(OSError):
                 size = fcntl.ioctl(self._target, termios.TIOCGWINSZ, bytes(8))
                 fcntl.ioctl(self.inlet, termios.TIOCSWINSZ, size)
 
     def begin(self) -> None:
-        """Starts copying. A pipe's inlet belongs to the command alone from now on, so that its end is seen."""
+        """Starts copying. Closes our end of a pipe, so that the command's end of output is seen."""
         if not self._is_terminal:
             os.close(self.inlet)
         self._thread.start()
 
     def finish(self) -> None:
-        """Copies what is still there of a command that has ended."""
+        """Copies the remaining output of a command that has ended."""
         self._over_at = time.monotonic()
         self._thread.join()
         os.close(self._source)
@@ -88,7 +88,7 @@ class OutputCopy:
             try:
                 chunk = os.read(self._source, CHUNK_BYTES)
             except OSError:
-                # How a pseudo-terminal says that nobody is at its other end any more.
+                # On Linux this is how a pseudo-terminal signals that its other end was closed.
                 return
             if not chunk or not self._write(chunk):
                 return
@@ -104,7 +104,7 @@ class OutputCopy:
                 return False
 
     def _write(self, chunk: bytes) -> bool:
-        """False when nobody reads us any more: then the command's own writing must fail as well."""
+        """False if our output has no reader any more: then the command's writes must fail as well."""
         rest = memoryview(chunk)
         try:
             while rest:
@@ -113,7 +113,7 @@ class OutputCopy:
                 rest = rest[written:]
         except OSError:
             null = os.open(os.devnull, os.O_RDONLY)
-            # In place of `close`, which `finish` does: the number must not be given to another file meanwhile.
+            # Not `close`, which `finish` does: the descriptor must not be reused in between.
             os.dup2(null, self._source)
             os.close(null)
             return False
@@ -121,19 +121,19 @@ class OutputCopy:
 
 
 def _leave_bytes_alone(terminal: int) -> None:
-    """The real terminal turns line feeds into new lines; twice would be once too often."""
+    """Turns output processing off: the real terminal does it, and line feeds must not be converted twice."""
     attributes = termios.tcgetattr(terminal)
     attributes[1] &= ~termios.OPOST
     termios.tcsetattr(terminal, termios.TCSANOW, attributes)
 
 
 def block_signals() -> set[signal.Signals]:
-    """Holds signals back for `run_command`, in this thread and all that it starts from now on; the mask before."""
+    """Blocks signals for `run_command`, in this thread and in those that it starts; returns the previous mask."""
     return {signal.Signals(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)}
 
 
 def run_command(argv: Sequence[str], mask: set[signal.Signals]) -> Finished:
-    """Runs it to its end, in the main thread, after `block_signals`, whose answer `mask` is."""
+    """Runs a command to its end, in the main thread, after `block_signals`, which returned `mask`."""
     begun_at = time.monotonic()
     outputs = [OutputCopy(_STDOUT)] if _are_one(_STDOUT, _STDERR) else [OutputCopy(_STDOUT), OutputCopy(_STDERR)]
     try:
@@ -158,7 +158,7 @@ def run_command(argv: Sequence[str], mask: set[signal.Signals]) -> Finished:
 
 
 def _are_one(first: int, second: int) -> bool:
-    """Whether two descriptors lead to one and the same place."""
+    """Whether two descriptors refer to the same file."""
     try:
         one, other = os.fstat(first), os.fstat(second)
     except OSError:
@@ -168,13 +168,13 @@ def _are_one(first: int, second: int) -> bool:
 
 def _spawned(argv: Sequence[str], outputs: Sequence[OutputCopy], mask: set[signal.Signals]) -> int:
     actions = [(os.POSIX_SPAWN_DUP2, outputs[0].inlet, _STDOUT), (os.POSIX_SPAWN_DUP2, outputs[-1].inlet, _STDERR)]
-    # Python ignores these two, and a child would inherit that.
+    # Python ignores these two signals, and a child would inherit that.
     usual = [signal.SIGPIPE, signal.SIGXFSZ]
     return os.posix_spawnp(argv[0], list(argv), os.environ, file_actions=actions, setsigmask=mask, setsigdef=usual)
 
 
 def _wait(process_id: int, outputs: Sequence[OutputCopy]) -> int:
-    """The status of the command's end; passes signals on until then."""
+    """Waits for the command, passing signals on; its wait status."""
     while True:
         number, is_from_keyboard = _next_signal()
         if number == signal.SIGCHLD:
@@ -184,18 +184,18 @@ def _wait(process_id: int, outputs: Sequence[OutputCopy]) -> int:
         elif number == signal.SIGWINCH:
             for output in outputs:
                 output.resize()
-            # The command has seen it too, perhaps before the size was there.
+            # The command has received it too, perhaps before the size was set.
             os.kill(process_id, signal.SIGWINCH)
         elif not is_from_keyboard:
             os.kill(process_id, number)
 
 
 def _next_signal() -> tuple[int, bool]:
-    """A signal and whether the keyboard made it."""
+    """The next signal, and whether it came from the keyboard."""
     if hasattr(signal, "sigwaitinfo"):
         got = signal.sigwaitinfo(_WATCHED)
         return got.si_signo, got.si_code == _FROM_THE_KERNEL
-    # Elsewhere nobody says who sent it; at a terminal, the two that have keys are taken for the keyboard's.
+    # Elsewhere the sender is unknown; at a terminal, the two signals that have keys are taken for the keyboard's.
     number = signal.sigwait(_WATCHED)
     return number, number in (signal.SIGINT, signal.SIGQUIT) and os.isatty(0)
 

@@ -1,7 +1,7 @@
-"""What a worker had to say of a run that was not its own any more, kept in a file: nothing is lost without a trace.
+"""Events that a worker could not report, because the lease was lost or the server rejected them, kept in a file.
 
-One file for each worker, a line of JSON for each event, made with the first line. It is bounded; past that, lines are
-counted in the log alone.
+One file per worker, one line of JSON per event, created with the first line. Its size is bounded; past that, lost
+events are only counted in the log.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class DeadLetters:
     """The file of one worker."""
 
     def __init__(self, folder: Path, worker_id: str) -> None:
-        """Makes nothing yet. `worker_id` is a name of ours, and fit for a file."""
+        """Creates nothing yet. `worker_id` was made by this SDK and can be a file name."""
         self.path = folder / f"{worker_id}.ndjson"
 
     def keep(self, run_id: str, events: Iterable[OutboxEvent], reason: str) -> None:
-        """Writes them down; a disk that does not take them is told to the log, for the work must go on."""
+        """Appends events to the file. A disk error is only logged: the worker goes on."""
         lines = [_line(run_id, event, reason) for event in events]
         if not lines:
             return
@@ -43,14 +43,14 @@ class DeadLetters:
         except OSError as error:
             _log.error("%d events of run %s are lost: %s: %s", len(lines), run_id, self.path, error.strerror)
         else:
-            _log.warning("%d events of run %s were not taken (%s): see %s", len(lines), run_id, reason, self.path)
+            _log.warning("%d events of run %s not accepted (%s); kept in %s", len(lines), run_id, reason, self.path)
 
     def _append(self, text: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         with os.fdopen(os.open(self.path, flags, 0o600), "ab") as file:
             if file.tell() + len(text) > FILE_BYTES_MAX:
-                raise OSError(27, "the file of dead letters is full")
+                raise OSError(27, "the dead-letter file is full")
             file.write(text)
 
 

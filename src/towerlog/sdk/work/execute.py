@@ -1,4 +1,4 @@
-"""`towerlog exec`: a run around one command, reported as the tool `exec`. What it prints is counted, never kept."""
+"""`towerlog exec`: runs a command as a run with one call of the tool `exec`. Its output is counted, not stored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from towerlog.sdk.work.child_process import Finished, block_signals, run_command
 
 TOOL = "exec"
 FLUSH_S = 2.0
-"""How long the end may take to reach the server; what does not is on the spool for the next process."""
+"""How long the delivery may take at the end; undelivered events are spooled for the next process."""
 
 
 def execute(
@@ -23,11 +23,11 @@ def execute(
     thread: str | None = None,
     hide_arguments: bool = False,
 ) -> Finished:
-    """Runs a command to its end, whether or not the server can be reached. For the main thread of a process of its own.
+    """Runs a command to its end, whether or not the server can be reached. For the main thread of its own process.
 
-    The recorder is made here, since it makes threads, and signals go to any thread that does not block them.
+    The recorder is made here, after signals are blocked: a signal goes to any thread that does not block it.
 
-    `hide_arguments`: only the command's name is told, for arguments may hold secrets.
+    `hide_arguments`: only the command's name is reported, as arguments may hold secrets.
     """
     mask = block_signals()
     reporter = recorder()
@@ -46,7 +46,7 @@ def execute(
 
 @contextlib.contextmanager
 def _told(run: BaseRun, command: list[str]) -> Iterator[list[Finished]]:
-    """The call and its result around the command; the caller puts what came of it into the list."""
+    """Reports the tool call around the command; the caller adds how it finished to the list."""
     results: list[Finished] = []
     with run.tool_call(TOOL, arguments={"command": command, "folder": os.getcwd()}) as call:
         yield results

@@ -1,7 +1,7 @@
-"""One claimed run as its worker holds it: the lease is renewed, events go out, commands come in, until either ends.
+"""One claimed run: renews the lease, sends events and receives commands until the run ends or the lease is lost.
 
-It knows nothing of agents. Whoever owns the lane puts events into its outbox, takes commands by a callback, and learns
-from `lost` that the run is not ours any more; from then on nothing more is reported.
+It knows nothing of agents. Its owner puts events into the outbox and receives commands by a callback. `lost` is set
+when the lease is lost; nothing is reported after that.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from towerlog.sdk.work.lease import LeaseClock
 from towerlog.sdk.work.outbox import Outbox, OutboxEvent
 
 LINGER_S = 0.1
-"""How long an event that nobody waits for may stay to go with others."""
+"""How long an event that is not urgent may wait to be sent together with others."""
 LONGEST_BACKOFF_S = 2.0
 REPEAT_PAUSE_S = 0.5
-"""The pause after a reply that only repeats commands which were handed on before."""
+"""The pause after a reply that only repeats commands which were delivered before."""
 
 _log = logging.getLogger("towerlog.worker")
 Json = dict[str, Any]
 
 
 class Lane:
-    """One run under its lease."""
+    """A claimed run under its lease."""
 
     def __init__(self, api: LaneApi, holder: Holder, clock: LeaseClock, dead_letters: DeadLetters) -> None:
         """Belongs to the running event loop; the outbox may be fed from any thread."""
@@ -38,7 +38,7 @@ class Lane:
         self.lost = asyncio.Event()
         self.outbox = Outbox(self._wake)
         self.refused: set[str] = set()
-        """Types of events that the server did not take."""
+        """Types of events that the server rejected."""
         self._api = api
         self._clock = clock
         self._dead_letters = dead_letters
@@ -49,13 +49,13 @@ class Lane:
         self._on_command: Callable[[Json], None] = lambda command: None
 
     def _wake(self) -> None:
-        # The loop is closed only when the whole worker has ended, and nobody reads the outbox any more.
+        # The loop is closed only when the whole worker has ended and nothing reads the outbox any more.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._news.set)
 
     @contextlib.asynccontextmanager
     async def held(self, on_command: Callable[[Json], None]) -> AsyncIterator[None]:
-        """Keeps the lease and moves events and commands while the block runs; `on_command` is called once for each."""
+        """Keeps the lease, sends events and receives commands inside the block; `on_command` gets each command once."""
         self._on_command = on_command
         tasks = [asyncio.create_task(part()) for part in (self._send, self._listen, self._watch)]
         for task in tasks:
@@ -69,13 +69,13 @@ class Lane:
             self.close("not delivered")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        # A part that breaks by a defect must not leave the others renewing a lease that nobody reports under.
+        # If one task fails by an internal error, the others must not go on to renew the lease.
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("run %s: the worker has a defect", self.holder.run_id, exc_info=error)
-            self.lose("the worker has a defect")
+            _log.error("run %s: internal error of the worker", self.holder.run_id, exc_info=error)
+            self.lose("internal error of the worker")
 
     async def confirm(self) -> bool:
-        """Whether the run is ours, asked anew: the lease is trusted from this question on."""
+        """Asks the server whether the lease is held; it is trusted from the time of this request on."""
         pause = Backoff(LONGEST_BACKOFF_S)
         while not self.lost.is_set() and self._clock.left_s:
             try:
@@ -89,33 +89,33 @@ class Lane:
         return False
 
     async def drained(self) -> bool:
-        """Waits until all that was put is with the server; False when the lease was lost before."""
+        """Waits until all events in the outbox are delivered; False if the lease is lost before."""
         while len(self.outbox) and not self.lost.is_set():
             self._progress.clear()
             await self._progress.wait()
         return not self.lost.is_set()
 
     def lose(self, reason: str) -> None:
-        """The run is not ours any more: what was not taken goes to the dead letters."""
+        """Gives the lease up as lost: undelivered events go to the dead letters."""
         if not self.lost.is_set():
-            _log.warning("run %s is not ours any more: %s", self.holder.run_id, reason)
+            _log.warning("run %s: lease lost: %s", self.holder.run_id, reason)
             self.lost.set()
             self._progress.set()
             self.close(reason)
 
     def close(self, reason: str) -> None:
-        """Takes nothing more to report; what was not delivered goes to the dead letters."""
+        """Closes the outbox; undelivered events go to the dead letters."""
         self._dead_letters.keep(self.holder.run_id, self.outbox.close(), reason)
 
     async def _watch(self) -> None:
         while not self.lost.is_set():
-            # Each renewal moves the end; a process that was stopped finds it passed when it goes on.
+            # Each renewal moves the end; a process that was suspended may find it passed.
             await asyncio.sleep(self._clock.left_s)
             if not self._clock.left_s:
-                self.lose("the lease ran out")
+                self.lose("the lease expired")
 
     async def _listen(self) -> None:
-        """Always has a report under way, so that the lease lives and commands come at once."""
+        """Keeps a report under way at all times, so that the lease is renewed and commands arrive at once."""
         pause = Backoff(LONGEST_BACKOFF_S)
         while not self.lost.is_set():
             sent_at = self._clock.now()
@@ -130,7 +130,7 @@ class Lane:
                 await self._rest(news, sent_at)
 
     async def _rest(self, news: bool, sent_at: float) -> None:
-        """Between two reports: nothing where the server did the waiting, else as long as lease and cancels allow."""
+        """The pause between two reports: none if the server has waited, else as long as lease and cancels allow."""
         waited_s = self._clock.now() - sent_at
         if news or (self._clock.wait_s and waited_s >= min(1.0, self._clock.wait_s)):
             return
@@ -149,7 +149,7 @@ class Lane:
                     self._progress.set()
 
     async def _deliver(self, batch: list[OutboxEvent], pause: Backoff) -> bool:
-        """Whether these are dealt with; otherwise they are tried again, after a pause that has passed by now."""
+        """Sends a batch; False if it has to be sent again, after a pause that has passed."""
         try:
             await self._report(batch, 0)
         except Unreachable as error:
@@ -165,7 +165,7 @@ class Lane:
         return True
 
     async def _narrow(self, batch: list[OutboxEvent], error: ApiError, pause: Backoff) -> None:
-        """Something in the batch is refused for good: finds it by halves, and says that it will not come."""
+        """Finds the rejected event of a batch by halves, and reports it as dropped."""
         if len(batch) == 1:
             self._refuse(batch[0], error.code, str(error))
             return
@@ -175,18 +175,18 @@ class Lane:
                 pass
 
     async def _refused(self, error: ApiError, pause: Backoff) -> None:
-        """Whether the refusal is the end of the lease, or only of this try."""
+        """Handles a refusal: the lease is lost, or there is a pause before the next try."""
         if error.status in (404, 409) and not error.is_temporary:
             self.lose(error.code)
         else:
             await self._pause(pause.next_s(error.retry_after), error)
 
     async def _pause(self, seconds: float, why: Exception) -> None:
-        _log.info("run %s: %s; next try in %.2f s", self.holder.run_id, why, seconds)
+        _log.info("run %s: %s; retrying in %.2f s", self.holder.run_id, why, seconds)
         await asyncio.sleep(min(seconds, self._clock.pause_s))
 
     async def _report(self, batch: list[OutboxEvent], wait_seconds: int) -> bool:
-        """One exchange; hands on what is new in its commands, and says whether anything was."""
+        """Sends one report and delivers new commands; whether there were any."""
         sent_at = self._clock.now()
         timeout_s = min(wait_seconds + SLACK_S, max(self._clock.left_s, 0.05))
         bodies = [event.line for event in batch]
@@ -201,7 +201,7 @@ class Lane:
         return bool(fresh)
 
     def _look_at(self, batch: list[OutboxEvent], results: list[Json]) -> None:
-        """Each event has its own answer; the refused ones are kept here."""
+        """Looks for rejected events: each event has a result of its own."""
         for event, result in zip(batch, results, strict=False):
             if result.get("status") == "refused":
                 self._refuse(event, str(result.get("code")), str(result.get("message") or "refused"))

@@ -1,7 +1,7 @@
-"""When a worker has to believe that it holds a run no more, by its own steady clock.
+"""Whether a worker still holds its lease, by its own monotonic clock.
 
-A lease counts from the moment in which its renewal was sent: the server cannot have counted from an earlier one. At
-four fifths of it the worker gives up, before the server would. The steady clock goes on while a process is stopped.
+A lease counts from the time at which its renewal was sent: the server cannot have counted from an earlier time. The
+worker gives up after four fifths of it, before the server does. The clock keeps running while a process is suspended.
 """
 
 from __future__ import annotations
@@ -10,34 +10,34 @@ import time
 from collections.abc import Callable
 
 TRUSTED_SHARE = 0.8
-"""The part of a lease in which its worker trusts it."""
+"""The share of a lease during which the worker relies on it."""
 RENEWALS = 3
-"""How often a lease is renewed in its length."""
+"""Renewals within the length of a lease."""
 LONGEST_PAUSE_S = 1.0
-"""A worker whose reports do not wait at the server asks at least this often what is wanted."""
+"""The longest pause between two reports that do not wait at the server: commands arrive with them."""
 LONGEST_WAIT_S = 20
 
 
 class LeaseClock:
-    """One lease as its holder knows it."""
+    """The remaining time of a lease, as its holder knows it."""
 
     def __init__(self, lease_s: float, now: Callable[[], float] = time.monotonic) -> None:
-        """Held from now on, as far as anybody knows."""
+        """Starts now."""
         self.lease_s = lease_s
         self._now = now
         self._from = now()
 
     def now(self) -> float:
-        """The steady clock, in seconds; take it before a report is sent."""
+        """The monotonic clock in seconds, to be read before a report is sent."""
         return self._now()
 
     def renewed(self, sent_at: float) -> None:
-        """A report that was sent then has been acknowledged."""
+        """A report that was sent at this time has been acknowledged."""
         self._from = max(self._from, sent_at)
 
     @property
     def left_s(self) -> float:
-        """For how long the lease is still trusted; 0 when it is lost."""
+        """For how long the lease can still be relied on; 0 when it is lost."""
         return max(0.0, self._from + TRUSTED_SHARE * self.lease_s - self._now())
 
     @property
@@ -47,5 +47,5 @@ class LeaseClock:
 
     @property
     def wait_s(self) -> int:
-        """For how long a report may be held back at the server, in whole seconds; 0 where the lease is too short."""
+        """How long a report may wait at the server, in whole seconds; 0 if the lease is too short for it."""
         return min(LONGEST_WAIT_S, int(self.lease_s / RENEWALS))

@@ -1,6 +1,6 @@
-"""The events of one claimed run on their way to the server: numbered, in order, bounded; fed by any thread.
+"""The undelivered events of one claimed run: numbered, in order, bounded. Any thread may add events.
 
-What the server has not taken stays inside, so that it can be sent again with the same ids.
+Events stay inside until the server has acknowledged them, and are sent again with the same ids.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ OUTBOX_BYTES_MAX = 16 * 1024 * 1024
 OUTBOX_EVENTS_MAX = 100_000
 ENDS = frozenset({"run.completed", "run.failed", "run.cancelled"})
 URGENT = ENDS | {"run.waiting_for_input", "run.paused", "command.acknowledged"}
-"""Somebody waits for these: they are not held back to fill a batch."""
+"""Events that are waited for: they are not held back to fill a batch."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class OutboxEvent:
 
 
 class Outbox:
-    """What one client has to say about one run."""
+    """The events of one client of one run."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         """`wake` is called, from whichever thread, when there is something to send; it must not block."""
         self._wake = wake
-        # Re-entrant: a collection of garbage while an event is encoded may tell another, in this very thread.
+        # Re-entrant: garbage collection while an event is encoded may report another one in this thread.
         self._lock = threading.RLock()
-        # `_admit` bounds it, by events and by bytes, and says what it turned away.
+        # `_admit` bounds it, by events and by bytes, and reports what it dropped.
         self._events: deque[OutboxEvent] = deque(maxlen=OUTBOX_EVENTS_MAX + 1024)
         self._bytes = 0
         self._encoder = EventEncoder()
@@ -50,7 +50,7 @@ class Outbox:
         return len(self._events)
 
     def put(self, event: dict[str, Any]) -> None:
-        """Takes an event from the program: never blocks, never raises. One that finds no room is counted as dropped."""
+        """Adds an event; never blocks, never raises. If there is no room, it is counted as dropped."""
         with self._lock:
             if self.closed:
                 return
@@ -61,13 +61,13 @@ class Outbox:
         self._wake()
 
     def _admit(self, event: OutboxEvent) -> bool:
-        """Whether there is room; an end always has it."""
+        """Whether there is room; for an event that ends the run there always is."""
         fits = self._bytes + len(event.line) <= OUTBOX_BYTES_MAX and len(self._events) < OUTBOX_EVENTS_MAX
         if fits or event.type in ENDS:
             if self._turned_away is not None:
                 first, last = self._turned_away
                 self._turned_away = None
-                # Its own number comes after the event's: what is sent is in the order of its making all the same.
+                # The notice has a later number than the event that it is put before: the server accepts both orders.
                 self._tell_dropped(first, last, "the worker's outbox was full")
             return True
         if self._turned_away is None:
@@ -81,7 +81,7 @@ class Outbox:
         self.urgent = self.urgent or event.type in URGENT
 
     def drop(self, event: OutboxEvent, reason: str) -> None:
-        """Says that an event will never come, so that nobody waits for its number."""
+        """Reports an event as dropped, so that its number is not missed."""
         with self._lock:
             if not self.closed:
                 self._tell_dropped(event.client_seq, event.client_seq, reason)
@@ -90,7 +90,7 @@ class Outbox:
     def _tell_dropped(self, first: int, last: int, reason: str) -> None:
         line = self._encoder.encode_loss(first, last, reason)
         notice = OutboxEvent(self._encoder.seq, "other", line)
-        # Before the end of the run, if that is here already: what comes after it is late.
+        # Before the end of the run, if that is queued already: events after the end count as late.
         if self._events and self._events[-1].type in ENDS:
             self._events.insert(len(self._events) - 1, notice)
             self._bytes += len(notice.line)
@@ -98,7 +98,7 @@ class Outbox:
             self._add(notice)
 
     def batch(self) -> list[OutboxEvent]:
-        """The first events, as many as go into one report; they stay inside until `settle`."""
+        """The first events, up to the size of one report; they stay inside until `settle`."""
         taken: list[OutboxEvent] = []
         size = 0
         with self._lock:
@@ -112,7 +112,7 @@ class Outbox:
         return taken
 
     def settle(self, events: list[OutboxEvent]) -> None:
-        """These need not be sent again."""
+        """Removes events that need not be sent again."""
         gone = {event.client_seq for event in events}
         with self._lock:
             while self._events and self._events[0].client_seq in gone:
@@ -123,7 +123,7 @@ class Outbox:
                 self._bytes = sum(len(event.line) for event in kept)
 
     def close(self) -> list[OutboxEvent]:
-        """Takes nothing more; what was not delivered."""
+        """Accepts nothing more; returns the undelivered events."""
         with self._lock:
             self.closed = True
             left = list(self._events)

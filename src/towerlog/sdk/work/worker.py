@@ -1,7 +1,7 @@
-"""A worker: claims runs for an app's agents, as many at once as it has slots, and lets each be carried out.
+"""A worker: claims runs for an app's agents, up to `concurrency` at a time, and carries them out.
 
-It outlives its server: while that is away it asks again, with pauses that grow. `stop` begins the drain: nothing more
-is claimed, agents get their time, and what is not done by then goes back to the queue.
+While the server is unreachable it retries with growing pauses. `stop` begins the drain: nothing more is claimed,
+running agents get `drain_seconds`, and runs that have not ended by then go back to the queue.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Json = dict[str, Any]
 
 
 class Worker:
-    """One process's worker. It needs a key with the scope `worker`."""
+    """The worker of one process. Its key needs the scope `worker`."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Worker:
         drain_seconds: float = 30.0,
         dead_letters: DeadLetters | None = None,
     ) -> None:
-        """Raises ValueError for an app without agents, and for numbers below one."""
+        """Raises ValueError for an app without agents, and for numbers below 1."""
         if not app.names:
             raise ValueError("the app has no agents")
         if concurrency < 1 or lease_seconds < 1:
@@ -67,13 +67,13 @@ class Worker:
         self._was_heard = False
 
     def stop(self) -> None:
-        """Begins the drain; a second time ends it. From the worker's own event loop."""
+        """Begins the drain; a second call ends it. From the worker's own event loop."""
         if self._stopping.is_set():
             self._hurrying.set()
         self._stopping.set()
 
     async def run(self) -> None:
-        """Works until it is stopped. Raises ApiError when the server refuses the very first claim."""
+        """Claims and carries out runs until `stop`. Raises ApiError if the server rejects the first claim."""
         threads = AgentThreads()
         claiming = asyncio.create_task(self._claim_forever(threads))
         stopping = asyncio.create_task(self._stopping.wait())
@@ -88,7 +88,7 @@ class Worker:
             await self._http.close()
 
     async def _drain(self) -> None:
-        # A claim that was under way may have been granted: that run is nobody's until its lease runs out.
+        # A claim that was under way may have been granted: without this its run would wait until the lease expires.
         await self._take_up(None)
         if self._lanes:
             _log.info("draining %d runs for at most %g s", len(self._lanes), self._drain_seconds)
@@ -107,13 +107,13 @@ class Worker:
             try:
                 claimed = await self._api.claim(self._app.names, self._labels, CLAIM_WAIT_S)
             except Unreachable as error:
-                _log.warning("the server is away: %s", error)
+                _log.warning("server unreachable: %s; will retry", error)
                 await asyncio.sleep(pause.next_s())
                 await self._take_up(threads)
             except ApiError as error:
                 if not self._was_heard and not error.is_temporary and error.status < 500:
                     raise
-                _log.warning("the server refuses to give work: %s", error)
+                _log.warning("claim rejected: %s; will retry", error)
                 await asyncio.sleep(pause.next_s(error.retry_after))
             else:
                 self._was_heard = True
@@ -123,8 +123,8 @@ class Worker:
                     await self._slots.acquire()
 
     async def _take_up(self, threads: AgentThreads | None) -> None:
-        """Runs that are ours without our knowledge, since the reply to their claim was lost on its way: begun where
-        there are threads for it, else given back."""
+        """Finds runs that this worker holds without knowing it, because the reply to a claim was lost: begins them if
+        there are threads for it, else releases them."""
         try:
             for run_id in await self._api.held():
                 if run_id not in self._lanes:
@@ -135,10 +135,10 @@ class Worker:
                         self._begin(claimed, threads)
                         await self._slots.acquire()
         except (ApiError, Unreachable) as error:
-            _log.info("whether a claim was granted unheard is not known: %s", error)
+            _log.info("Could not check which runs this worker already holds: %s; will retry.", error)
 
     def _begin(self, claimed: Json, threads: AgentThreads) -> None:
-        """Takes the slot that its caller has acquired."""
+        """Starts a claimed run in the slot that the caller has acquired."""
         run_id = claimed["run"]["id"]
         task = asyncio.create_task(self._carry_out(claimed, threads))
         self._lanes[run_id] = task
@@ -148,7 +148,7 @@ class Worker:
         self._lanes.pop(run_id, None)
         self._slots.release()
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("run %s: the worker has a defect", run_id, exc_info=error)
+            _log.error("run %s: internal error of the worker", run_id, exc_info=error)
 
     async def _carry_out(self, claimed: Json, threads: AgentThreads) -> None:
         holder = self._holder_of(claimed)
@@ -157,20 +157,20 @@ class Worker:
         agent = self._app.find(name)
         lane = Lane(self._api, holder, LeaseClock(self._lease_seconds), self._dead_letters)
         if agent is None:
-            _log.error("run %s is for the agent %r, which this worker does not serve", holder.run_id, name)
+            _log.error("run %s released: this worker has no agent %r", holder.run_id, name)
             await self._api.release(holder)
         elif await lane.confirm():
-            _log.info("run %s: %s begins", holder.run_id, agent.name)
+            _log.info("run %s: agent %s starts", holder.run_id, agent.name)
             await Attempt(agent, lane, claimed, threads, self._api).carry_out(self._handing_back)
 
     def _holder_of(self, claimed: Json) -> Holder:
         epoch = claimed["run"]["lease_epoch"]
-        # Numbers begin anew with each claim, so each claim is a client of its own.
+        # Event numbers start again with each claim, so each claim is a client of its own.
         return Holder(claimed["run"]["id"], self.worker_id, epoch, f"{self.worker_id}:{epoch}")
 
 
 def fresh_worker_id() -> str:
-    """Unique for this process: its host and number for people, and something random for the server."""
+    """A unique id of this process: host name and process id for people, and a random part."""
     host = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in socket.gethostname())[:60]
     return f"{host}-{os.getpid()}-{str(uuid7())[-12:]}"
 

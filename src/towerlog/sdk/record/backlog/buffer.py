@@ -1,9 +1,9 @@
-"""All events between the program and the server, in their order: the newest in memory, what waits longer on disk.
+"""Events between the program and the server, in order: the newest in memory, older ones on disk.
 
     put → memory → (spill, when it has waited) → spool → take → acknowledge
 
-Two locks. The short one guards the memory and is all that the program's threads ever wait for; the long one is held
-around the disk, by the thread that sends and the thread that spills.
+Two locks. The short one guards the memory and is the only one that the program's threads wait for; the long one is
+held during disk access, by the sender and the keeper.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NO_ROOM = "no room"
 
 
 class Entry(NamedTuple):
-    """An encoded event in memory, and when it came, on the steady clock. A tuple, for one is made with every call."""
+    """An encoded event in memory, and its time on the monotonic clock. A tuple, since every call makes one."""
 
     run_key: str
     seq: int
@@ -35,7 +35,7 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """Events on their way to the server, oldest first. `segment` is where they stand on disk, if they do."""
+    """Events being sent, oldest first. `segment` is their file on disk, if there is one."""
 
     client_id: str
     lines: list[bytes]
@@ -44,56 +44,56 @@ class Batch:
 
 
 class Backlog:
-    """What one recorder has not delivered yet."""
+    """The undelivered events of one recorder."""
 
     def __init__(
         self, client_id: str, home: Path, losses: Losses, bytes_max: int, spool_bytes_max: int, overflow: Overflow
     ) -> None:
-        """`home` is where the spool has its folders. Makes nothing on disk yet."""
+        """`home` is the parent of the spool's folders. Creates nothing on disk yet."""
         self.client_id = client_id
         self.spool = Spool(home, client_id, spool_bytes_max, overflow, self._lost)
         self.accepted = 0
         self.done = 0
-        """Of the accepted ones so many are with the server, or lost."""
+        """How many of the accepted events are stored by the server, or lost."""
         self.changed = threading.Condition(threading.RLock())
         self._losses = losses
         self.crowded_bytes = bytes_max // 4
-        """From here on memory is written down without waiting: a program may tell faster than a disk takes."""
+        """From this size on memory is spooled without waiting: a program may report faster than a disk writes."""
         self._bytes_max = bytes_max
         self._overflow = overflow
         self._memory: deque[Entry] = deque(maxlen=MEMORY_EVENTS_MAX + 1)
         self._bytes = 0
         self._writing = 0
         self._flying: Batch | None = None
-        # Re-entrant: a signal or a collection of garbage may tell an event while this thread holds it.
+        # Re-entrant: a signal handler or garbage collection may report an event while this thread holds it.
         self._short = threading.RLock()
         self._long = threading.RLock()
 
     @property
     def in_memory(self) -> tuple[int, int]:
-        """How many events wait in memory for their turn, and the bytes of all that is there."""
+        """Number of events in memory that are not being sent, and the bytes of all events in memory."""
         return len(self._memory), self._bytes
 
     @property
     def queued(self) -> int:
-        """How many events are in memory alone: waiting, being written down, or on their way without a place on disk."""
+        """Number of events that are only in memory: waiting, being spooled, or being sent without a copy on disk."""
         flying = self._flying
         alone = len(flying.entries) if flying is not None and flying.segment is None else 0
         return len(self._memory) + self._writing + alone
 
     @property
     def resting(self) -> bool:
-        """Whether nothing is in memory, and nothing on its way that is not on disk."""
+        """Whether no event is only in memory."""
         flying = self._flying
         return not self._memory and (flying is None or flying.segment is not None)
 
     @property
     def pending(self) -> int:
-        """How many of the program's events are not with the server yet."""
+        """Number of the program's events that the server has not stored yet."""
         return self.accepted - self.done
 
     def put(self, run_key: str, seq: int, line: bytes) -> None:
-        """Takes an event, or drops one, this or the oldest, when there is no room."""
+        """Adds an event, or drops one, this or the oldest, when there is no room."""
         entry = Entry(run_key, seq, line, time.monotonic_ns())
         with self._short:
             while self._memory and not self._fits(len(line)):
@@ -112,7 +112,7 @@ class Backlog:
         return self._bytes + size <= self._bytes_max and len(self._memory) < MEMORY_EVENTS_MAX
 
     def take(self, events_max: int, bytes_max: int) -> Batch | None:
-        """The oldest events, from disk before memory. They stay in the backlog until they are settled."""
+        """The oldest events, those on disk first. They stay in the backlog until `settle`."""
         with self._long:
             chunk = self.spool.head(events_max, bytes_max)
             if chunk is not None:
@@ -134,7 +134,7 @@ class Backlog:
         return entries
 
     def settle(self, batch: Batch) -> None:
-        """The events of the batch are done with, one way or the other."""
+        """Removes the events of the batch: delivered, or dropped."""
         with self._long:
             self._flying = None
             if batch.segment is not None:
@@ -143,7 +143,7 @@ class Backlog:
             self._did(len(batch.lines))
 
     def give_back(self, batch: Batch) -> None:
-        """The events of the batch are to be sent again, before all others."""
+        """Returns the batch: its events are sent again, before all others."""
         with self._long:
             self._flying = None
             if batch.segment is None:
@@ -152,9 +152,9 @@ class Backlog:
                     self._bytes += sum(len(entry.line) for entry in batch.entries)
 
     def spill(self, older_than_ns: int) -> int:
-        """Writes down all that is in memory if the oldest of it has waited so long, or it is crowded.
+        """Spools all events in memory if the oldest has waited this long, or memory is crowded.
 
-        How many events it wrote. Raises OSError when the disk does not take them: they stay in memory then.
+        Returns how many were written. Raises OSError if the disk fails; the events stay in memory then.
         """
         with self._long:
             flying = self._flying if self._flying is not None and self._flying.segment is None else None
@@ -164,12 +164,12 @@ class Backlog:
                 if oldest is None or (time.monotonic_ns() - oldest.at_ns < older_than_ns and not full):
                     return 0
             before = self._spill_flying(flying) if flying else 0
-            # What is on its way and found no room must not be overtaken by what is younger.
+            # A batch being sent that found no room on disk must not be overtaken by newer events.
             return before + (0 if flying and flying.segment is None else self._spill_memory())
 
     def _spill_flying(self, flying: Batch) -> int:
         if not self.spool.has_room(flying.lines):
-            # It is being tried; it stays in memory, and may yet arrive.
+            # It is being sent: it stays in memory and may be delivered.
             return 0
         flying.segment = self.spool.append(flying.lines, None)
         return len(flying.lines)
@@ -177,7 +177,7 @@ class Backlog:
     def _spill_memory(self) -> int:
         written = 0
         with self._short:
-            # What is being written is no longer in the way of `put`, which may have to drop something; it counts still.
+            # `put` must not drop events that are being written, but they still count.
             entries = list(self._memory)
             self._writing = len(entries)
             self._memory.clear()
@@ -195,7 +195,7 @@ class Backlog:
         return written
 
     def _lost(self, client_id: str, lines: Sequence[bytes], oldest: bool) -> None:
-        """The spool had to drop these."""
+        """Counts events that the spool has dropped."""
         self._losses.note_lines(client_id, lines, NO_ROOM)
         if client_id == self.client_id and oldest:
             self._did(len(lines))
@@ -204,22 +204,22 @@ class Backlog:
                 self.accepted -= len(lines)
 
     def adopt(self, home: Path | None = None) -> int:
-        """Takes over what processes that are gone have left. Raises OSError."""
+        """Takes over the events of processes that have ended. Raises OSError."""
         with self._long:
             return self.spool.adopt(home)
 
     def sync(self) -> None:
-        """What is on disk is safe from a power cut. Raises OSError."""
+        """Syncs the files, so that they survive a power failure. Raises OSError."""
         with self._long:
             self.spool.sync()
 
     def close(self, tidy: bool = True) -> None:
-        """Leaves what is on disk for the next process."""
+        """Closes the files, and leaves them for the next process."""
         with self._long:
             self.spool.close(tidy)
 
     def abandon(self) -> None:
-        """In the child of a fork: lets go of the parent's files without a lock that nobody here may hold."""
+        """In the child of a fork: closes the parent's files. Without the lock: a thread of the parent may hold it."""
         self.spool.close(tidy=False)
 
     def _did(self, number: int) -> None:

@@ -1,6 +1,6 @@
-"""What had to be dropped: counted exactly, and told to the server as ranges of each run's numbers.
+"""Dropped events: counted exactly, and reported to the server as ranges of each run's numbers.
 
-The numbers stand here until the server has them; past a bound they are only counted.
+The ranges are kept until they are reported; past a bound, events are only counted.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from towerlog.sdk.record.encoding import place_of
 
 RANGES_MAX = 10_000
-"""Ranges that wait to be told; what is dropped past that stays a gap without an explanation."""
+"""Ranges that wait to be reported; events dropped past it stay a gap without an explanation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Numbers of one client in one run that will never come, both ends included."""
+    """Numbers of one client in one run that will never be delivered, both ends included."""
 
     client_id: str
     run_key: str
@@ -27,17 +27,17 @@ class Range:
 
 
 class Losses:
-    """The count, and the ranges that nobody knows of yet."""
+    """The count, and the ranges that were not reported yet."""
 
     def __init__(self) -> None:
-        # Re-entrant: a collection of garbage in between may tell events of its own.
+        # Re-entrant: garbage collection may report events while this thread holds it.
         self._lock = threading.RLock()
         self._ranges: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
         self._held = 0
         self.dropped = 0
 
     def note(self, client_id: str, run_key: str, seq: int, reason: str) -> None:
-        """One event will never come."""
+        """Notes that an event was dropped."""
         with self._lock:
             self.dropped += 1
             ranges = self._ranges.setdefault((client_id, run_key, reason), [])
@@ -48,7 +48,7 @@ class Losses:
                 self._held += 1
 
     def note_lines(self, client_id: str, lines: Sequence[bytes], reason: str) -> None:
-        """These encoded events will never come. A notice among them was no event of the program's."""
+        """Notes that encoded events were dropped. Loss notices among them do not count: they are not the program's."""
         for line in lines:
             run_key, seq, is_notice = place_of(line)
             if is_notice:
@@ -59,7 +59,7 @@ class Losses:
                 self.count(1)
 
     def count(self, number: int) -> None:
-        """So many were lost of which nothing more is known."""
+        """Counts dropped events of which nothing else is known."""
         with self._lock:
             self.dropped += number
 
@@ -67,7 +67,7 @@ class Losses:
         return self._held > 0
 
     def take(self) -> list[Range]:
-        """All that was not told yet; whoever takes it tells it, or brings it `back`."""
+        """Removes and returns the ranges that were not reported yet: the caller reports them."""
         with self._lock:
             taken, self._ranges, self._held = self._ranges, {}, 0
         return [

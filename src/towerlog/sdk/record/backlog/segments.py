@@ -1,7 +1,7 @@
-"""Files of events, a line each: appended at the end, read and settled from the front, removed when nothing is left.
+"""Files of events, one per line: appended at the end, read and settled from the front, removed when empty.
 
-How far a file was settled is not written down: whoever takes it over sends all of it again, and the server knows what
-it has by the event ids.
+How far a file was settled is not stored: a process that takes it over sends all of it again, and the server recognises
+the event ids that it has.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Segment:
 
     @classmethod
     def load(cls, path: Path, client_id: str) -> Segment:
-        """A file that another process has left. A line that it did not finish is no event, and is cut off."""
+        """Opens a file of another process. An unfinished last line is cut off."""
         size = waiting = 0
         with path.open("r+b") as file:
             for line in file:
@@ -40,7 +40,7 @@ class Segment:
         return cls(path, client_id, size, waiting)
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """All of the lines, or none: raises OSError."""
+        """Appends all of the lines, or none: raises OSError."""
         if self._file is None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._file = os.open(self.path, flags, 0o600)
@@ -57,7 +57,7 @@ class Segment:
         self._unsynced = True
 
     def read(self, events_max: int, bytes_max: int) -> list[bytes]:
-        """The first lines that are not settled; at least one, however long. Raises OSError."""
+        """The first lines that are not settled; at least one, whatever its length. Raises OSError."""
         lines: list[bytes] = []
         room = bytes_max
         with self.path.open("rb", buffering=READ_BYTES) as file:
@@ -71,23 +71,23 @@ class Segment:
         return lines
 
     def settle(self, lines: Sequence[bytes]) -> None:
-        """The first lines need not be sent again."""
+        """Marks the first lines as done."""
         self.offset += sum(len(line) + 1 for line in lines)
         self.waiting -= len(lines)
 
     def sync(self) -> None:
-        """On the disk itself, and safe from a power cut. Raises OSError."""
+        """Syncs the file, so that it survives a power failure. Raises OSError."""
         if self._unsynced and self._file is not None:
             os.fdatasync(self._file)
             self._unsynced = False
 
     def close(self) -> None:
-        """Lets go of the file, and leaves it where it is."""
+        """Closes the file, and leaves it on disk."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
     def remove(self) -> None:
-        """Lets go of the file, and removes it."""
+        """Closes and removes the file."""
         self.close()
         self.path.unlink(missing_ok=True)

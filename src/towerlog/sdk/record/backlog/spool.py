@@ -1,9 +1,9 @@
-"""What could not be delivered, on disk: a folder for each process, taken over by the next when its process is gone.
+"""Undelivered events on disk: one folder for each process, taken over by another when its process has ended.
 
     $XDG_STATE_HOME/towerlog/spool/<hash of url and key>/<client_id>/lock · 00000001.ndjson · 00000002.ndjson …
 
-Who holds the lock of a folder is the only one to send what is in it. What others left comes first, so that a run that
-goes on in another process keeps its order. Not safe for threads: its owner holds a lock around it.
+Only the holder of a folder's lock sends its events. Events of ended processes are sent first, so that a run that
+continues in another process keeps its order. Not safe for threads: its owner holds a lock.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _log = logging.getLogger("towerlog.sdk")
 
 Overflow = Literal["oldest", "newest"]
 Lost = Callable[[str, Sequence[bytes], bool], None]
-"""(client_id, lines, were they the oldest): these were dropped for want of room."""
+"""(client_id, lines, were they the oldest): called with events that were dropped because there was no room."""
 
 
 def state_folder() -> Path:
-    """`towerlog` in the XDG state folder: what a process leaves on disk for the next."""
+    """`towerlog` in the XDG state folder: files that a process leaves for the next one."""
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(state) / "towerlog"
 
@@ -44,13 +44,13 @@ def spool_root() -> Path:
 
 
 def spool_folder(root: Path, url: str, api_key: str | None) -> Path:
-    """Where the processes with one server and one key have their folders. The name does not give the key away."""
+    """The parent of the folders of all processes with this server and key. Its name does not reveal the key."""
     return root / hashlib.sha256(f"{url}\n{api_key or ''}".encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Lines from the front of a file."""
+    """Lines from the start of a file."""
 
     segment: Segment
     lines: list[bytes]
@@ -66,11 +66,11 @@ class Folder:
 
     @classmethod
     def take(cls, path: Path) -> Folder | None:
-        """Holds it, unless somebody else does. Raises OSError."""
+        """Locks the folder; None if another process holds it. Raises OSError."""
         lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Its last holder may have removed it between the two calls: then this is a lock of nothing.
+            # The previous holder may have removed the file between the two calls: then this lock means nothing.
             if os.stat(path / "lock").st_ino == os.fstat(lock).st_ino:
                 return cls(path, lock)
         except (BlockingIOError, FileNotFoundError):
@@ -82,16 +82,16 @@ class Folder:
         return None
 
     def segments(self) -> list[Segment]:
-        """What is in it, oldest first. Raises OSError."""
+        """Its files, oldest first. Raises OSError."""
         paths = sorted(self.path.glob(f"*{SUFFIX}"))
         return [Segment.load(path, self.client_id) for path in paths]
 
     def leave(self) -> None:
-        """Lets go of the lock; whoever comes may take the folder over."""
+        """Releases the lock; another process may take the folder over."""
         os.close(self._lock)
 
     def remove(self) -> None:
-        """Lets go of an empty folder and removes it."""
+        """Removes an empty folder and releases its lock."""
         with contextlib.suppress(OSError):
             os.unlink(self.path / "lock")
             self.path.rmdir()
@@ -102,7 +102,7 @@ class Spool:
     """The files of this process and of those whose folders it has taken over, oldest first, within `bytes_max`."""
 
     def __init__(self, home: Path, client_id: str, bytes_max: int, overflow: Overflow, lost: Lost) -> None:
-        """Makes nothing yet: a process that can deliver leaves no trace on the disk."""
+        """Creates nothing yet: a process that can deliver its events writes nothing to disk."""
         self._home = home
         self._client_id = client_id
         self._bytes_max = bytes_max
@@ -116,18 +116,18 @@ class Spool:
 
     @property
     def waiting(self) -> int:
-        """How many events are in it."""
+        """Number of events."""
         return sum(segment.waiting for segment in self._segments)
 
     @property
     def size(self) -> int:
-        """How many bytes its files have."""
+        """Bytes of all files."""
         return sum(segment.size for segment in self._segments)
 
     def append(self, lines: Sequence[bytes], flying: Segment | None) -> Segment | None:
-        """Writes lines down, all in one file; None if there was no room and they are lost. Raises OSError.
+        """Writes lines, all in one file; None if there was no room and they are lost. Raises OSError.
 
-        `flying` is a file whose first lines are on their way: it is not dropped to make room.
+        `flying` is a file whose first lines are being sent: it is not dropped to make room.
         """
         size = _size(lines)
         if not self._make_room(size, flying):
@@ -142,7 +142,7 @@ class Spool:
         return self.size + _size(lines) <= self._bytes_max
 
     def head(self, events_max: int, bytes_max: int) -> Chunk | None:
-        """The oldest lines; None when there are none. A file that cannot be read counts as lost."""
+        """The oldest lines; None when there are none. The lines of a file that cannot be read count as lost."""
         while self._segments:
             segment = self._segments[0]
             if lines := self._read(segment, events_max, bytes_max):
@@ -154,21 +154,21 @@ class Spool:
         return None
 
     def _read(self, segment: Segment, events_max: int, bytes_max: int) -> list[bytes]:
-        """Lines of a file; none if it is not what it was: somebody has removed or cut it, or the disk has."""
+        """Lines of a file; none if it was removed, truncated or damaged."""
         try:
             return segment.read(events_max, bytes_max) if segment.waiting > 0 else []
         except OSError:
-            _log.exception("the spool's file %s cannot be read", segment.path)
+            _log.exception("cannot read the spool file %s", segment.path)
             return []
 
     def settle(self, segment: Segment, lines: Sequence[bytes]) -> None:
-        """The first lines of a file need not be sent again."""
+        """Marks the first lines of a file as done."""
         segment.settle(lines)
         if segment.waiting <= 0:
             self._remove(segment)
 
     def adopt(self, home: Path | None = None) -> int:
-        """Takes over what processes that are gone have left; how many events. Raises OSError."""
+        """Takes over the folders of processes that have ended; the number of events found. Raises OSError."""
         found = 0
         own = len([s for s in self._segments if s.client_id == self._client_id])
         for path in _folders(home or self._home):
@@ -188,12 +188,12 @@ class Spool:
         return found
 
     def sync(self) -> None:
-        """What was written is safe from a power cut. Raises OSError."""
+        """Syncs the files, so that they survive a power failure. Raises OSError."""
         for segment in self._segments:
             segment.sync()
 
     def close(self, tidy: bool = True) -> None:
-        """Lets go of everything; what is in it stays for the next process. `tidy` removes our folder if it is empty."""
+        """Releases everything; files stay for the next process. `tidy` removes our folder if it is empty."""
         for segment in list(self._segments):
             segment.close()
         for folder in self._adopted.values():
@@ -207,12 +207,12 @@ class Spool:
         self._segments, self._adopted, self._own = [], {}, None
 
     def _make_room(self, size: int, flying: Segment | None) -> bool:
-        """Makes room if it may; whether there is any."""
+        """Drops the oldest files if it may; whether there is room."""
         while self.size + size > self._bytes_max:
             oldest = next((s for s in self._segments if s is not flying), None)
             if self._overflow == "newest" or oldest is None:
                 return False
-            # A file may be shorter than it was: what can be read of it is what was lost.
+            # A file may have been truncated: the lines that can be read are the ones whose numbers are known.
             lines = self._read(oldest, oldest.waiting, oldest.size)
             lines += [b""] * (oldest.waiting - len(lines))
             self._remove(oldest)
@@ -220,7 +220,7 @@ class Spool:
         return True
 
     def _current(self, size: int) -> Segment:
-        """The file that is written to."""
+        """The file to append to."""
         last = self._segments[-1] if self._segments else None
         if last is not None and last.client_id == self._client_id and last.size + size <= self._segment_bytes:
             return last
@@ -237,7 +237,7 @@ class Spool:
         while self._own is None:
             path = self._home / self._client_id
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Somebody who clears up may have been quicker than we with an empty folder: then once more.
+            # Another process may have removed the empty folder in the meantime: try again.
             with contextlib.suppress(FileNotFoundError):
                 self._own = Folder.take(path)
         return self._own
@@ -258,7 +258,7 @@ def _size(lines: Iterable[bytes]) -> int:
 
 
 def grouped(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Lines in groups that are written at a time."""
+    """Lines in groups that are written in one call."""
     group: list[bytes] = []
     size = 0
     for line in lines:
@@ -272,7 +272,7 @@ def grouped(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
 
 
 def _folders(home: Path) -> list[Path]:
-    """The folders of all clients, those that began first first: their names are ids that sort by time."""
+    """The folders of all clients, oldest first: their names are ids that sort by time."""
     try:
         return sorted(path for path in home.iterdir() if path.is_dir())
     except FileNotFoundError:
