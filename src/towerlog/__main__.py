@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from towerlog.cli.commands import without_click
-from towerlog.cli.exits import UNAVAILABLE
+from towerlog.cli.exits import explained
 
 
 def main() -> None:
-    """Runs the command line. Where click is not installed, says which extra to install and ends with 69."""
+    """Runs the command line. Without click, prints which extra to install and exits with 69."""
+    _command_line()(prog_name="towerlog")
+
+
+@explained
+def _command_line() -> Any:
     try:
         from towerlog.cli.main import main as command_line
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise
-        sys.exit(_missing())
-    command_line(prog_name="towerlog")
-
-
-def _missing() -> int:
-    sys.stderr.write(f"towerlog: {without_click(sys.argv[1:])}\n")
-    return UNAVAILABLE
+        raise without_click(sys.argv[1:]) from None
+    return command_line
 
 
 if __name__ == "__main__":
