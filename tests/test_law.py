@@ -152,9 +152,9 @@ IMPORT_FAULTS = {
     "asgi names a bus": ("asgi/app.py", "from towerlog.wake import nats", WIRING),
     "the SDK needs a package": ("sdk/api/client.py", "import msgspec", SDK),
     "the SDK knows the server's nouns": ("sdk/api/client.py", "from towerlog.model import run", SDK),
-    "a client imports a worker": ("sdk/api/client.py", "from towerlog.sdk.work import worker", ROOMS),
-    "recording imports asking": ("sdk/record/run.py", "from towerlog.sdk.api import client", ROOMS),
-    "a room of the SDK without a line": ("sdk/spare/x.py", "", ROOMS),
+    "a client imports a worker": ("sdk/api/client.py", "from towerlog.sdk import work", ROOMS),
+    "recording imports asking": ("sdk/record.py", "from towerlog.sdk.api import client", ROOMS),
+    "a room of the SDK without a line": ("sdk/spare.py", "", ROOMS),
 }
 
 
