@@ -71,6 +71,10 @@ format: setup ## let ruff order imports and lay the code out
 bench: setup ## measure against the bare floor, write bench/results.json
 	@$(bin)/python bench/run.py $(ARGS)
 
+.PHONY: blocking
+blocking: setup ## write the blocking half of the SDK from its asyncio half
+	@$(bin)/python tools/blocking_from_async.py
+
 .PHONY: docs
 docs: setup ## write the generated parts of the docs
 	@$(bin)/python docs/generate.py

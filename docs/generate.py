@@ -18,8 +18,8 @@ import click
 
 from towerlog import errors
 from towerlog.asgi.pages import Pages
-from towerlog.cli import main as towerlog
 from towerlog.cli.exits import MEANINGS as EXIT_CODES
+from towerlog.cli.main import main as towerlog
 from towerlog.config import MEANINGS as SETTINGS
 from towerlog.config import PREFIX, Settings
 from towerlog.dialects import DIALECTS, steps
@@ -134,27 +134,43 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("asgi.auth", "REMEMBERED_MAX", "keys that are remembered"),
     ],
     "What a client asks and waits for": [
-        ("sdk.address", "RESPONSE_BYTES_MAX", "bytes of a reply, and of a line of a stream"),
-        ("sdk.address", "TIMEOUT_S", "seconds for an exchange, unless the caller says otherwise"),
-        ("sdk.address", "SILENCE_S", "seconds in which a stream may say nothing before it counts as broken"),
-        ("sdk.address", "IDLE_MAX", "connections that are kept for the next request"),
-        ("sdk.address", "RETRY_AFTER_MAX_S", "seconds that a server may tell a client to wait"),
-        ("sdk.delivery", "BATCH_EVENTS", "events that a recorder sends at a time"),
-        ("sdk.delivery", "BATCH_BYTES", "bytes that a recorder sends at a time, unless one event has more"),
-        ("sdk.delivery", "LONGEST_PAUSE_S", "seconds between two tries of a recorder, unless the server asks for more"),
-        ("sdk.recorder", "BEAT_S", "seconds after which a recorder gives a sign of life for a run that says nothing"),
-        ("sdk.encoding", "EVENT_BYTES_MAX", "bytes of an event; a larger one is cut"),
-        ("sdk.encoding", "DEPTH_MAX", "levels of a value that is not plain JSON"),
-        ("sdk.encoding", "NAMES_KEPT", "names of steps, tools and models that are remembered as they are sent"),
-        ("sdk.ids", "TAILS_AT_ONCE", "ids that randomness is fetched for at a time"),
-        ("sdk.recorder", "MEMORY_BYTES", "bytes of events in a recorder's memory, unless it is given another number"),
-        ("sdk.buffer", "MEMORY_EVENTS_MAX", "events in a recorder's memory"),
-        ("sdk.recorder", "SPOOL_BYTES", "bytes of a recorder's spool, unless it is given another number"),
-        ("sdk.losses", "RANGES_MAX", "ranges of dropped events that wait to be told; past it they are only counted"),
-        ("sdk.inbox", "ANSWERS_MAX", "answers that may wait for a question of their run"),
-        ("sdk.inbox", "REMEMBERED_MAX", "commands of a run that are remembered, so that none acts twice"),
-        ("sdk.follow", "PATIENCE_S", "seconds for which a follower looks for a server that is gone"),
-        ("sdk.follow", "STRANGER_S", "seconds for which it looks for one that it has never met"),
+        ("sdk.wire.address", "RESPONSE_BYTES_MAX", "bytes of a reply, and of a line of a stream"),
+        ("sdk.wire.address", "TIMEOUT_S", "seconds for an exchange, unless the caller says otherwise"),
+        ("sdk.wire.address", "SILENCE_S", "seconds in which a stream may say nothing before it counts as broken"),
+        ("sdk.wire.address", "IDLE_MAX", "connections that are kept for the next request"),
+        ("sdk.wire.address", "RETRY_AFTER_MAX_S", "seconds that a server may tell a client to wait"),
+        ("sdk.wire.event_batch", "BATCH_EVENTS", "events that a recorder sends at a time"),
+        ("sdk.wire.event_batch", "BATCH_BYTES", "bytes that a recorder sends at a time, unless one event has more"),
+        (
+            "sdk.record.delivery",
+            "LONGEST_PAUSE_S",
+            "seconds between two tries of a recorder, unless the server asks for more",
+        ),
+        (
+            "sdk.record.recorder",
+            "BEAT_S",
+            "seconds after which a recorder gives a sign of life for a run that says nothing",
+        ),
+        ("sdk.record.encoding", "EVENT_BYTES_MAX", "bytes of an event; a larger one is cut"),
+        ("sdk.record.encoding", "DEPTH_MAX", "levels of a value that is not plain JSON"),
+        ("sdk.record.encoding", "NAMES_KEPT", "names of steps, tools and models that are remembered as they are sent"),
+        ("sdk.wire.ids", "TAILS_AT_ONCE", "ids that randomness is fetched for at a time"),
+        (
+            "sdk.record.recorder",
+            "MEMORY_BYTES",
+            "bytes of events in a recorder's memory, unless it is given another number",
+        ),
+        ("sdk.record.backlog.buffer", "MEMORY_EVENTS_MAX", "events in a recorder's memory"),
+        ("sdk.record.recorder", "SPOOL_BYTES", "bytes of a recorder's spool, unless it is given another number"),
+        (
+            "sdk.record.backlog.losses",
+            "RANGES_MAX",
+            "ranges of dropped events that wait to be told; past it they are only counted",
+        ),
+        ("sdk.record.inbox", "ANSWERS_MAX", "answers that may wait for a question of their run"),
+        ("sdk.record.inbox", "REMEMBERED_MAX", "commands of a run that are remembered, so that none acts twice"),
+        ("sdk.api.cursors", "PATIENCE_S", "seconds for which a follower looks for a server that is gone"),
+        ("sdk.api.cursors", "FIRST_CONTACT_S", "seconds for which it looks for one that it has never met"),
     ],
     "What a run and a list may hold": [
         ("model.lease", "MAX_ATTEMPTS", "attempts before a run is lost"),
@@ -222,8 +238,10 @@ def _help_of(command: click.Command, name: str, parent: click.Context | None) ->
     command.format_options(context, formatter)
     texts = [f"## {name}\n\n```text\n{formatter.getvalue().rstrip()}\n```"]
     if isinstance(command, click.Group):
-        for child in sorted(command.commands):
-            texts += _help_of(command.commands[child], f"{name} {child}", context)
+        for child in command.list_commands(context):
+            found = command.get_command(context, child)
+            assert found is not None
+            texts += _help_of(found, f"{name} {child}", context)
     return texts
 
 

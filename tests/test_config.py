@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -13,7 +14,7 @@ NOWHERE = {"HOME": "/home/somebody"}
 
 
 def test_every_setting_has_a_meaning_and_the_other_way_round() -> None:
-    assert list(MEANINGS) == list(Settings.__struct_fields__)
+    assert list(MEANINGS) == [field.name for field in dataclasses.fields(Settings)]
     assert all(meaning.endswith(".") for meaning in MEANINGS.values())
 
 

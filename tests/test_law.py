@@ -119,7 +119,7 @@ LAWFUL_IMPORTS = {
     "cli/serve.py": "from towerlog import config, server",
     "dialects/runs.py": "from towerlog.dialects import base\nfrom towerlog.model import run",
     "model/run.py": "import msgspec",
-    "sdk/client.py": "import json\nfrom towerlog import errors",
+    "sdk/api/client.py": "import json\nfrom towerlog import errors",
     "wake/local.py": "import asyncio",
 }
 
@@ -133,6 +133,7 @@ ROOMS = "A request passes the rooms of asgi from the outside in"
 DATABASE = "Only the store opens a database"
 WIRING = "Only the wiring names a backend"
 SDK = "The SDK needs nothing but the standard library and the errors"
+ROOMS = "The rooms of the SDK stand on each other one way"
 
 IMPORT_FAULTS = {
     "the engine imports asgi": ("engine/core.py", "from towerlog.asgi import app", DOWN),
@@ -153,8 +154,11 @@ IMPORT_FAULTS = {
     "asgi opens a database": ("asgi/app.py", "import apsw", DATABASE),
     "the engine names a backend": ("engine/core.py", "from towerlog.store import sqlite", WIRING),
     "asgi names a bus": ("asgi/app.py", "from towerlog.wake import nats", WIRING),
-    "the SDK needs a package": ("sdk/client.py", "import msgspec", SDK),
-    "the SDK knows the server's nouns": ("sdk/client.py", "from towerlog.model import run", SDK),
+    "the SDK needs a package": ("sdk/api/client.py", "import msgspec", SDK),
+    "the SDK knows the server's nouns": ("sdk/api/client.py", "from towerlog.model import run", SDK),
+    "a client imports a worker": ("sdk/api/client.py", "from towerlog.sdk import work", ROOMS),
+    "recording imports asking": ("sdk/record.py", "from towerlog.sdk.api import client", ROOMS),
+    "a room of the SDK without a line": ("sdk/spare.py", "", ROOMS),
 }
 
 
@@ -174,6 +178,7 @@ def build_stub(root: Path, faults: Iterable[tuple[str, str]] = ()) -> None:
     files = {"__init__.py": "", "wake/nats.py": "", **LAWFUL_IMPORTS}
     for module in modules:
         is_single = "/" in module or module == "server"
+        is_single = is_single and not any(path.startswith(f"{module}/") for path in files)
         files.setdefault(f"{module}.py" if is_single else f"{module}/__init__.py", "")
     for path, line in faults:
         files[path] = f"{files.get(path, '')}\n{line}\n"
@@ -226,7 +231,7 @@ def test_a_lawful_tree_keeps_every_contract(tmp_path: Path) -> None:
 
 def test_what_stands_in_brackets_may_be_missing(tmp_path: Path) -> None:
     build_stub(tmp_path)
-    shutil.rmtree(tmp_path / "src/towerlog/sdk")
+    shutil.rmtree(tmp_path / "src/towerlog/wake")
     (tmp_path / "src/towerlog/store/postgres.py").unlink()
     assert complaints(tmp_path) == {}
 

@@ -8,8 +8,8 @@ from statistics import median
 from bench.context import Context
 from bench.figures import Row, percentile
 from bench.servers import towerlog as open_towerlog
-from towerlog.sdk.recorder import Recorder
-from towerlog.sdk.run import Run
+from towerlog.sdk.record.recorder import Recorder
+from towerlog.sdk.record.run import Run
 
 NAME = "sdk"
 CALL_MICROSECONDS_MAX = 50.0

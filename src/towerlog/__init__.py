@@ -7,44 +7,44 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from towerlog.sdk.app import App as App
-    from towerlog.sdk.async_client import AsyncClient as AsyncClient
-    from towerlog.sdk.client import Client as Client
-    from towerlog.sdk.decorators import agent as agent
-    from towerlog.sdk.decorators import tool as tool
-    from towerlog.sdk.default import default_recorder as default_recorder
-    from towerlog.sdk.default import flush as flush
-    from towerlog.sdk.default import record_run as record_run
-    from towerlog.sdk.default import status as status
-    from towerlog.sdk.errors import ApiError as ApiError
-    from towerlog.sdk.errors import Unreachable as Unreachable
-    from towerlog.sdk.inbox import RunCancelled as RunCancelled
-    from towerlog.sdk.recorder import Recorder as Recorder
-    from towerlog.sdk.run import AsyncRun as AsyncRun
-    from towerlog.sdk.run import Run as Run
-    from towerlog.sdk.run import carry as carry
-    from towerlog.sdk.run import current_run as current_run
+    from towerlog.sdk.api.async_client import AsyncClient as AsyncClient
+    from towerlog.sdk.api.client import Client as Client
+    from towerlog.sdk.record.decorators import agent as agent
+    from towerlog.sdk.record.decorators import tool as tool
+    from towerlog.sdk.record.default import default_recorder as default_recorder
+    from towerlog.sdk.record.default import flush as flush
+    from towerlog.sdk.record.default import record_run as record_run
+    from towerlog.sdk.record.default import status as status
+    from towerlog.sdk.record.inbox import RunCancelled as RunCancelled
+    from towerlog.sdk.record.recorder import Recorder as Recorder
+    from towerlog.sdk.record.run import AsyncRun as AsyncRun
+    from towerlog.sdk.record.run import Run as Run
+    from towerlog.sdk.record.run import carry as carry
+    from towerlog.sdk.record.run import current_run as current_run
+    from towerlog.sdk.wire.errors import ApiError as ApiError
+    from towerlog.sdk.wire.errors import Unreachable as Unreachable
+    from towerlog.sdk.work.app import App as App
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ApiError": "errors",
-    "App": "app",
-    "AsyncClient": "async_client",
-    "AsyncRun": "run",
-    "Client": "client",
-    "Recorder": "recorder",
-    "Run": "run",
-    "RunCancelled": "inbox",
-    "Unreachable": "errors",
-    "agent": "decorators",
-    "carry": "run",
-    "current_run": "run",
-    "default_recorder": "default",
-    "flush": "default",
-    "record_run": "default",
-    "status": "default",
-    "tool": "decorators",
+    "ApiError": "wire.errors",
+    "App": "work.app",
+    "AsyncClient": "api.async_client",
+    "AsyncRun": "record.run",
+    "Client": "api.client",
+    "Recorder": "record.recorder",
+    "Run": "record.run",
+    "RunCancelled": "record.inbox",
+    "Unreachable": "wire.errors",
+    "agent": "record.decorators",
+    "carry": "record.run",
+    "current_run": "record.run",
+    "default_recorder": "record.default",
+    "flush": "record.default",
+    "record_run": "record.default",
+    "status": "record.default",
+    "tool": "record.decorators",
 }
 """Name → the module of `towerlog.sdk` that it lives in."""
 

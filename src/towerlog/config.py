@@ -5,16 +5,18 @@ Order: defaults < TOML file < `TOWERLOG_*` (or `TOWERLOG_*_FILE`) < flags. Only 
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
     """All settings. The meaning of each stands in `MEANINGS`."""
 
     host: str = "127.0.0.1"
@@ -92,6 +94,11 @@ BOUNDS: dict[str, tuple[int, int]] = {
 """What a number may be, both ends included."""
 PREFIX = "TOWERLOG_"
 
+_DEFAULTS = Settings()
+_KINDS: dict[type, str] = {str: "text", int: "a whole number", bool: "true or false"}
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+
 
 class BadSetting(Exception):
     """A setting has a wrong value; the message names it and where it came from."""
@@ -116,11 +123,23 @@ def _typed(given: dict[str, tuple[str, Any]]) -> dict[str, Any]:
     """Values of their settings' types. Raises BadSetting naming the source of the first that is not."""
     values: dict[str, Any] = {}
     for name, (source, value) in given.items():
-        try:
-            values[name] = getattr(msgspec.convert({name: value}, Settings, strict=False), name)
-        except msgspec.ValidationError as error:
-            raise BadSetting(f"{source}: {name}: {str(error).partition(' - at')[0]}") from None
+        kind = type(getattr(_DEFAULTS, name))
+        typed = _value_of(kind, value)
+        if typed is None:
+            raise BadSetting(f"{source}: {name}: must be {_KINDS[kind]}, not {value!r}")
+        values[name] = typed
     return values
+
+
+def _value_of(kind: type, value: object) -> object:
+    """The value, of its setting's type; None when it cannot be. Variables of the environment are text."""
+    if type(value) is kind:
+        return value
+    if not isinstance(value, str):
+        return None
+    if kind is bool:
+        return _BOOLEANS.get(value.lower())
+    return int(value) if _INTEGER.fullmatch(value) else None
 
 
 def database_path(settings: Settings) -> Path:
@@ -128,6 +147,14 @@ def database_path(settings: Settings) -> Path:
     if settings.database_url:
         return Path(settings.database_url.removeprefix("sqlite:///"))
     return Path(settings.data_dir) / "towerlog.db"
+
+
+def existing_database(settings: Settings) -> Path:
+    """The database's path. Raises FileNotFoundError where there is none: to look must not make one."""
+    path = database_path(settings)
+    if not path.exists():
+        raise FileNotFoundError(errno.ENOENT, "there is no store here", str(path))
+    return path
 
 
 def _from_file(file: Path) -> dict[str, Any]:
@@ -178,4 +205,4 @@ def _with_folder(settings: Settings, environ: Mapping[str, str]) -> Settings:
     else:
         base = environ.get("XDG_DATA_HOME") or os.path.join(environ.get("HOME", "."), ".local", "share")
         folder = Path(base) / "towerlog"
-    return msgspec.structs.replace(settings, data_dir=str(folder))
+    return dataclasses.replace(settings, data_dir=str(folder))

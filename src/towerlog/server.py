@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
+import dataclasses
 import gc
 import logging
 import resource
@@ -25,7 +25,7 @@ import uvloop
 from towerlog.ambient import Clock, Ids, SystemClock, SystemIds
 from towerlog.asgi.app import App, Config
 from towerlog.asgi.connection import Connection, check_server
-from towerlog.config import Settings, database_path
+from towerlog.config import Settings, database_path, existing_database
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import DialectSettings
 from towerlog.engine.bootstrap import OrgMinted, first_start
@@ -348,13 +348,5 @@ class Copy(msgspec.Struct, frozen=True):
 def copied(settings: Settings, target: Path, ids: Ids, progress: Callable[[int, int], None]) -> Copy:
     """A sound copy of the store beside `target`. Raises FileNotFoundError, FileExistsError and what copying raises."""
     partial = copy_database(existing_database(settings), target, f"e{ids.token(8)}", progress)
-    own = msgspec.structs.replace(settings, database_url=f"sqlite:///{partial}")
+    own = dataclasses.replace(settings, database_url=f"sqlite:///{partial}")
     return Copy(own, partial, target)
-
-
-def existing_database(settings: Settings) -> Path:
-    """The database's path. Raises FileNotFoundError where there is none: to look must not make one."""
-    path = database_path(settings)
-    if not path.exists():
-        raise FileNotFoundError(errno.ENOENT, "there is no store here", str(path))
-    return path

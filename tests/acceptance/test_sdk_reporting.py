@@ -13,8 +13,8 @@ import pytest
 
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 from tests.support.wait import wait_until
-from towerlog.sdk.recorder import Recorder
-from towerlog.sdk.run import Run, RunCancelled
+from towerlog.sdk.record.recorder import Recorder
+from towerlog.sdk.record.run import Run, RunCancelled
 
 RUNS = 8
 OUTAGES = 2
@@ -161,7 +161,7 @@ def test_a_run_that_only_reports_is_paused_and_goes_on(server: Server, recorder:
 @pytest.fixture
 def often(monkeypatch) -> None:
     """Recorders that have nothing to tell ask more often than usual what is wanted."""
-    monkeypatch.setattr("towerlog.sdk.delivery.POLL_EVERY_S", 0.1)
+    monkeypatch.setattr("towerlog.sdk.record.delivery.POLL_EVERY_S", 0.1)
 
 
 @pytest.mark.usefixtures("often")
@@ -223,7 +223,7 @@ def test_a_run_that_falls_silent_is_ended_as_lost_and_its_late_word_is_kept(tmp_
 
 @pytest.mark.usefixtures("often")
 def test_a_run_that_is_there_but_says_nothing_is_not_given_up(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("towerlog.sdk.recorder.BEAT_S", 0.2)
+    monkeypatch.setattr("towerlog.sdk.record.recorder.BEAT_S", 0.2)
     watching = Server(tmp_path / "watching", {**NO_LIMITS, "TOWERLOG_LOST_AFTER_SECONDS": "3"})
     recorder = Recorder(watching.start().base_url, ADMIN_KEY, spool_dir=tmp_path / "spool")
     try:

@@ -116,7 +116,7 @@ def test_a_killed_run_ends_at_once_and_its_worker_learns_of_it(control, start) -
     killed = steer(control, run_id, "kill", reason="on fire")
     assert (killed["status"], killed["forced"], killed["lane"]["state"]) == ("cancelled", True, "done")
     assert control.detail(run_id)["cancel"]["reason"] == "on fire"
-    wait_until(lambda: "is not ours any more" in worker.log, "the worker to learn of it")
+    wait_until(lambda: "lease lost" in worker.log, "the worker to learn of it")
     assert control.events(run_id)[-1]["type"] == "run.cancelled", "a late word is kept beside the run, not in it"
     # Its slot is free for others.
     control.until(control.create("t2", "telling"), "completed")

@@ -8,7 +8,7 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
-from towerlog.cli import main
+from towerlog.cli.main import main
 
 SETTINGS = ("HOST", "PORT", "DATA_DIR", "DATABASE_URL", "BOOTSTRAP_KEY", "URL", "API_KEY")
 

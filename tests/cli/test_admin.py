@@ -72,7 +72,7 @@ def test_the_words_for_people_hold_the_key_on_a_line_of_its_own(data) -> None:
     towerlog("orgs", "create", "acme", *data)
     printed = towerlog("keys", "create", "--name", "n", "--scopes", "read", *data).stdout
     assert [line.strip() for line in printed.splitlines() if is_intact(line.strip())]
-    assert "shown only now" in printed
+    assert "shown only once" in printed
 
 
 def test_an_organisation_is_found_by_name_and_by_id(data) -> None:
@@ -105,8 +105,8 @@ def test_a_list_in_a_pipe_cuts_no_id(data) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["keys", "create", "--name", "n", "--scopes", "all"], 2, "'all' is no scope"),
-        (["keys", "create", "--name", "n", "--scopes", "read,"], 2, "'' is no scope"),
+        (["keys", "create", "--name", "n", "--scopes", "all"], 2, "'all' is not a scope"),
+        (["keys", "create", "--name", "n", "--scopes", "read,"], 2, "'' is not a scope"),
         (["keys", "create", "--name", " ", "--scopes", "read"], 2, "1 to 200"),
         (["keys", "create", "--name", "n" * 201, "--scopes", "read"], 2, "1 to 200"),
         (["keys", "create", "--name", "a\x1b[2J", "--scopes", "read"], 2, "printable"),

@@ -82,7 +82,7 @@ def test_a_file_that_holds_no_key_is_not_sent_anywhere(settings, tmp_path) -> No
     file = tmp_path / connect.COMMANDS.file
     file.write_text("something else")
     file.chmod(0o600)
-    with pytest.raises(BadSetting, match="no key") as caught:
+    with pytest.raises(BadSetting, match="not hold a valid key") as caught:
         connect.local_key(settings)
     assert "something else" not in str(caught.value)
 

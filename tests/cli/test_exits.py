@@ -7,7 +7,7 @@ import pytest
 from towerlog.cli import exits
 from towerlog.config import BadSetting
 from towerlog.errors import Conflict, NotFound, SchemaMismatch, StorageFailed, StoreLocked
-from towerlog.sdk.errors import ApiError, Unreachable
+from towerlog.sdk.wire.errors import ApiError, Unreachable
 
 CASES = [
     (StoreLocked("in use"), exits.UNAVAILABLE, "in use"),

@@ -89,7 +89,7 @@ def test_a_file_is_new_and_whole(server, tmp_path: Path) -> None:
     assert len(file.read_text().splitlines()) == 3
     again = asking(server, "export", run_id, "-o", str(file))
     assert again.exit_code == exits.UNAVAILABLE
-    assert "there is a file of this name" in again.stderr
+    assert "the file exists already" in again.stderr
     assert [one.name for one in tmp_path.iterdir()] == ["run.ndjson"]
 
 

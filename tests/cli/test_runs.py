@@ -15,7 +15,7 @@ from tests.sdk.talker import reply, talking
 from tests.support.server import NO_LIMITS, Server
 from towerlog.cli import exits
 from towerlog.cli.runs import _delivery, _status
-from towerlog.sdk.shapes import Delivery, Run
+from towerlog.sdk.api.shapes import DeliveryInfo, RunInfo
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 EVIL = "wri\x1b[2Jter"
@@ -95,16 +95,18 @@ def test_delivery_cancel_and_liveness_are_shown_when_they_are_known() -> None:
 
 
 def test_an_unknown_delivery_is_not_called_complete() -> None:
-    assert _delivery(Delivery.read({"complete": None, "clients": []})) is None
-    assert _delivery(Delivery.read({"complete": True, "clients": []})) == "complete"
-    assert _delivery(Delivery.read({"complete": False, "clients": []})) == "incomplete"
-    assert _status(Run.read({**ROW, "liveness": {"verdict": "alive"}})) == "running"
+    assert _delivery(DeliveryInfo.read({"complete": None, "clients": []})) is None
+    assert _delivery(DeliveryInfo.read({"complete": True, "clients": []})) == "complete"
+    assert _delivery(DeliveryInfo.read({"complete": False, "clients": []})) == "incomplete"
+    assert _status(RunInfo.read({**ROW, "liveness": {"verdict": "alive"}})) == "running"
 
 
 def test_a_run_is_cancelled_answered_and_the_refusals_have_words(server) -> None:
     run_id = queued(server, unique("thread"))
     assert told_json(server, "runs", "cancel", run_id, "--reason", "enough") == {"ok": True, "run_id": run_id}
     assert told_json(server, "runs", "show", run_id)["status"] == "cancelled"
+    again = queued(server, unique("thread"))
+    assert lines(server, "runs", "cancel", again) == [f"Cancel requested. Follow it with `towerlog runs show {again}`."]
     done = asking(server, "runs", "input", run_id, "late")
     assert (done.exit_code, done.stdout) == (exits.FOUND_WRONG, "")
     assert "cancelled" in done.stderr
@@ -117,10 +119,12 @@ def test_a_run_is_paused_resumed_and_killed(server) -> None:
     name = unique("told")
     told(server, "run_start", name)
     run_id = run_id_of(server, name)
-    assert lines(server, "runs", "pause", run_id, "--reason", "lunch") == [f"Asked {run_id} to pause; it is running."]
+    assert lines(server, "runs", "pause", run_id, "--reason", "lunch") == [
+        f"Pause requested for {run_id}; status: running."
+    ]
     told(server, "step", name)
     assert told_json(server, "runs", "resume", run_id)["status"] == "running"
-    assert lines(server, "runs", "kill", run_id) == [f"Killed {run_id}; it is cancelled."]
+    assert lines(server, "runs", "kill", run_id) == [f"Killed {run_id}; status: cancelled."]
     assert told_json(server, "runs", "kill", run_id, "--reason", "again")["forced"] is True
     assert lines(server, "runs", "tail", run_id) == [
         "[run.started]",
@@ -139,7 +143,8 @@ def test_input_is_taken_from_the_line_or_from_standard_input(server) -> None:
     told(server, "run_start", name)
     run_id = run_id_of(server, name)
     assert told_json(server, "runs", "input", run_id, "one")["ok"] is True
-    assert asking(server, "runs", "input", run_id, "-", stdin="two\nlines").exit_code == 0
+    sent = asking(server, "runs", "input", run_id, "-", stdin="two\nlines")
+    assert (sent.exit_code, sent.stdout) == (0, f"Answer sent to run {run_id}.\n")
     events = server.client().get(f"/api/v1/runs/{run_id}/events?type=run.input").json()["data"]
     assert [event["data"]["content"] for event in events] == ["one", "two\nlines"]
 
@@ -148,7 +153,7 @@ def test_a_retry_is_asked_for_as_agreed() -> None:
     made = json.dumps({**ROW, "run_id": "again"}).encode()
     with talking(reply(201, made), reply(201, made)) as talker:
         env = {"TOWERLOG_URL": talker.url, "TOWERLOG_API_KEY": "k"}
-        assert towerlog("runs", "retry", "r", **env).stdout == "Queued again.\n"
+        assert towerlog("runs", "retry", "r", **env).stdout == "Queued run again.\n"
         assert json.loads(towerlog("runs", "retry", "r", "--json", **env).stdout)["run_id"] == "again"
         assert talker.requests[0][0].startswith("POST /api/v1/runs/r:retry ")
 

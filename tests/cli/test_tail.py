@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from towerlog.cli.tail import INTERRUPTED, LONGEST, line_of, show_tail
-from towerlog.sdk.shapes import Gap, RunEvent
+from towerlog.sdk.api.shapes import Gap, RunEvent
 
 
 def event(type_: str, **data: Any) -> RunEvent:
@@ -57,7 +57,7 @@ def test_a_line_is_not_ended_twice(capsys) -> None:
         ("run.cancelled", {"reason": "enough"}, "[run.cancelled] enough"),
         ("run.pause_requested", {"reason": "lunch", "requested_by": "u"}, "[run.pause_requested] lunch"),
         ("run.paused", {}, "[run.paused]"),
-        ("run.silent", {"silent_since": "t", "silent_seconds": 9}, "[run.silent] nothing heard since t"),
+        ("run.silent", {"silent_since": "t", "silent_seconds": 9}, "[run.silent] no events since t"),
         ("run.lost", {"error": "nothing was heard of it"}, "[run.lost] nothing was heard of it"),
         ("run.failed", {"error": {"code": 1}}, '[run.failed] {"code": 1}'),
         ("other", {"name": "n", "payload": {}}, '[other] {"name": "n", "payload": {}}'),

@@ -6,17 +6,17 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from towerlog.cli import main
+from towerlog.cli.main import main
 from towerlog.cli.worker import load_app, read_labels
 from towerlog.config import BadSetting
-from towerlog.sdk.app import App
+from towerlog.sdk.work.app import App
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A working folder with a module in it."""
     (tmp_path / "served_here.py").write_text(
-        "from towerlog.sdk.app import App\napp = App()\napp.add('a', print)\n\n\nclass Deep:\n    inner = app\n"
+        "from towerlog.sdk.work.app import App\napp = App()\napp.add('a', print)\n\n\nclass Deep:\n    inner = app\n"
     )
     (tmp_path / "broken_here.py").write_text("import a_module_that_nobody_has\n")
     monkeypatch.chdir(tmp_path)

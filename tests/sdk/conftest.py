@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.sdk.support.ingest_server import KEY, Ingest
-from towerlog.sdk.recorder import Recorder
+from towerlog.sdk.record.recorder import Recorder
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 import towerlog
-from towerlog.sdk.app import App
+from towerlog.sdk.work.app import App
 
 app = App()
 

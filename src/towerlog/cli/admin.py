@@ -1,6 +1,6 @@
-"""`towerlog keys` and `towerlog orgs`: who may do what. They work beside a running server.
+"""`towerlog keys` and `towerlog orgs`: keys and organisations. They work beside a running server.
 
-What makes something also works before the first start, and makes the store then; what only looks makes none.
+Commands that create something work before the first start too, and create the store then; the others never do.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import click
 from towerlog.ambient import SystemClock, SystemIds
 from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import answer, note, say, show_key, show_table
-from towerlog.config import Settings
+from towerlog.config import Settings, existing_database
 from towerlog.engine.bootstrap import DEFAULT_ORG, create_org
 from towerlog.engine.commands.keys import mint_key
 from towerlog.errors import NotFound
 from towerlog.model.key import Key
 from towerlog.model.principal import Org, Scope
 from towerlog.model.times import format_ms, format_optional_ms
-from towerlog.server import existing_database, open_identities
+from towerlog.server import open_identities
 from towerlog.store.base import Identities
 
 T = TypeVar("T")
@@ -30,12 +30,12 @@ NAME_LENGTH = 200
 
 @click.group()
 def keys() -> None:
-    """API keys: make, list and revoke them."""
+    """API keys: create, list and revoke them."""
 
 
 @click.group()
 def orgs() -> None:
-    """Organisations: make and list them. Each has its own log and its own keys."""
+    """Organisations: create and list them. Each has its own log and its own keys."""
 
 
 def _scopes(_context: click.Context, _option: click.Parameter, text: str) -> tuple[Scope, ...]:
@@ -43,7 +43,7 @@ def _scopes(_context: click.Context, _option: click.Parameter, text: str) -> tup
     wanted = [part.strip() for part in text.split(",")]
     for part in wanted:
         if part not in set(Scope):
-            raise click.BadParameter(f"{part!r} is no scope; known are {known}")
+            raise click.BadParameter(f"{part!r} is not a scope; known scopes are {known}")
     return tuple(scope for scope in Scope if scope in wanted)
 
 
@@ -59,11 +59,11 @@ _org_option = click.option("--org", default=DEFAULT_ORG, show_default=True, help
 @keys.command("create")
 @with_settings()
 @click.option("--name", required=True, callback=_name, help="What the key is for.")
-@click.option("--scopes", required=True, callback=_scopes, help=f"What it may do, comma-separated: {', '.join(Scope)}.")
+@click.option("--scopes", required=True, callback=_scopes, help=f"Comma-separated: {', '.join(Scope)}.")
 @_org_option
 @as_json
 def create_key(settings: Settings, name: str, scopes: tuple[Scope, ...], org: str, as_json: bool) -> None:
-    """Makes a key and prints it, once."""
+    """Creates a key and prints it. It cannot be shown again."""
 
     async def act(identities: Identities) -> tuple[Org, Key, str]:
         found = await find_org(identities, org)
@@ -86,13 +86,13 @@ def create_key(settings: Settings, name: str, scopes: tuple[Scope, ...], org: st
 @_org_option
 @as_json
 def list_keys(settings: Settings, org: str, as_json: bool) -> None:
-    """Lists an organisation's keys, newest first. Their texts are not stored, so they cannot be shown."""
+    """Lists an organisation's keys, newest first. Only their hashes are stored."""
 
     async def act(identities: Identities) -> list[Key]:
         return list(identities.keys((await find_org(identities, org)).org))
 
     found = with_identities(settings, act, makes=False)
-    columns = ("KEY ID", "NAME", "BEGINS", "SCOPES", "CREATED", "REVOKED")
+    columns = ("KEY ID", "NAME", "PREFIX", "SCOPES", "CREATED", "REVOKED")
     rows = [
         (key.key_id, key.name, key.hint, ",".join(key.scopes), format_ms(key.created_at), _when(key.revoked_at))
         for key in found
@@ -105,7 +105,7 @@ def list_keys(settings: Settings, org: str, as_json: bool) -> None:
 @click.argument("key_id")
 @as_json
 def revoke_key(settings: Settings, key_id: str, as_json: bool) -> None:
-    """Revokes a key. A running server honours it within 5 seconds, open streams included."""
+    """Revokes a key. A running server applies it within 5 seconds, to open streams too."""
 
     async def act(identities: Identities) -> Key:
         now = SystemClock().now_ms()
@@ -116,7 +116,7 @@ def revoke_key(settings: Settings, key_id: str, as_json: bool) -> None:
         raise NotFound("key")
 
     key = with_identities(settings, act, makes=False)
-    answer(as_json, key_fields(key), lambda: say(f"Key {key.name!r} is revoked since {_when(key.revoked_at)}."))
+    answer(as_json, key_fields(key), lambda: say(f"Key {key.name!r} was revoked at {_when(key.revoked_at)}."))
 
 
 @orgs.command("create")
@@ -124,7 +124,7 @@ def revoke_key(settings: Settings, key_id: str, as_json: bool) -> None:
 @click.argument("name", callback=_name)
 @as_json
 def create_organisation(settings: Settings, name: str, as_json: bool) -> None:
-    """Makes an organisation with an admin key, and prints both, once."""
+    """Creates an organisation with an admin key, and prints the key. It cannot be shown again."""
 
     async def act(identities: Identities) -> tuple[Org, Key, str]:
         clock = SystemClock()
@@ -155,10 +155,10 @@ def list_organisations(settings: Settings, as_json: bool) -> None:
 
 
 def with_identities(settings: Settings, act: Callable[[Identities], Awaitable[T]], *, makes: bool = True) -> T:
-    """Opens the store for organisations and keys, and acts. Where there is none, it is made if the command `makes`
+    """Opens the store for organisations and keys, and acts. Where there is none, it is created if the command `makes`
     something; else this raises FileNotFoundError.
 
-    When this makes the first organisation, its admin key is printed beside the answer: nobody will be told it again.
+    When this creates the first organisation, its admin key is printed on standard error: it cannot be shown again.
     """
     if not makes:
         existing_database(settings)
@@ -168,9 +168,9 @@ def with_identities(settings: Settings, act: Callable[[Identities], Awaitable[T]
         identities, minted = await open_identities(settings, clock, SystemIds(clock))
         try:
             if minted is not None and settings.bootstrap_key:
-                note('Made the organisation "default"; its admin key is the one in TOWERLOG_BOOTSTRAP_KEY.')
+                note('Created the organisation "default"; its admin key is the one in TOWERLOG_BOOTSTRAP_KEY.')
             elif minted is not None:
-                show_key(minted.text, what='Made the organisation "default". Its admin key', aside=True)
+                show_key(minted.text, what='Created the organisation "default". Its admin key', aside=True)
             return await act(identities)
         finally:
             identities.close()
@@ -191,7 +191,7 @@ async def find_org(identities: Identities, wanted: str) -> Org:
 
 
 def key_fields(key: Key) -> dict[str, object]:
-    """A key as JSON, without its text, which nobody has."""
+    """A key as JSON, without its text, which is not stored."""
     return {
         "key_id": key.key_id,
         "name": key.name,

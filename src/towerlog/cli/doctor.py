@@ -1,4 +1,4 @@
-"""`towerlog doctor`: settings, store, disk, durability, clock, server: a verdict on each, and what was measured."""
+"""`towerlog doctor`: checks settings, store, disk, durability, clock and server, and reports what it measured."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from towerlog import __version__
 from towerlog.ambient import SystemClock
 from towerlog.cli.connect import client_of, local_url
 from towerlog.cli.exits import FOUND_WRONG, words_of
-from towerlog.cli.figures import size
+from towerlog.cli.formatting import size
 from towerlog.cli.measure import measure_disk, measure_ingest, scratch
 from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import answer, progress, show_table
 from towerlog.config import BadSetting, Settings, database_path
 from towerlog.errors import TowerlogError
-from towerlog.sdk.calls import json_of
-from towerlog.sdk.errors import ApiError, SdkError
-from towerlog.sdk.http import Http
+from towerlog.sdk.wire.errors import ApiError, SdkError
+from towerlog.sdk.wire.http import Http
+from towerlog.sdk.wire.refusals import json_of
 from towerlog.server import opened_for_reading
 
 LITTLE_SPACE_BYTES = 1 << 30
@@ -35,7 +35,7 @@ ASK_S = 5.0
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What was looked at and how it is: `verdict` is ok, warn or wrong."""
+    """One check and its result: `verdict` is ok, warn or wrong."""
 
     check: str
     verdict: str
@@ -48,13 +48,13 @@ Check = Callable[[Settings, "str | None"], Iterator[Finding]]
 
 @click.command()
 @with_settings()
-@click.option("--url", help="The server's address; default: TOWERLOG_URL, else the settings' own.")
+@click.option("--url", help="The server's address; default: TOWERLOG_URL, else the address in the settings.")
 @as_json
 def doctor(settings: Settings, url: str | None, as_json: bool) -> None:
-    """Looks whether all is well: settings, store, disk, durability, clock, server; measures syncs and ingest.
+    """Checks settings, store, disk, durability, clock and server.
 
-    Measuring takes some seconds and writes into a folder of its own beside the store. Exits with 1 when something is
-    wrong; a warning alone is no failure.
+    Measuring syncs and ingest takes a few seconds and writes into a temporary folder beside the store. Exits with 1
+    when a check is wrong; a warning alone is not a failure.
     """
     findings: list[Finding] = []
     with progress("checking", len(CHECKS)) as done:
@@ -75,19 +75,19 @@ def doctor(settings: Settings, url: str | None, as_json: bool) -> None:
 
 
 def check_settings(settings: Settings, _url: str | None) -> Iterator[Finding]:
-    """They were read, or this would not run; some are worth a word."""
+    """They could be read, or this would not run; some deserve a warning."""
     yield Finding("settings", "ok", f"data in {settings.data_dir}, server at {local_url(settings)}")
     if settings.host not in ("127.0.0.1", "::1", "localhost") and not settings.allowed_hosts:
-        yield Finding("settings", "warn", f"listens on {settings.host} and answers to any host name: see allowed_hosts")
+        yield Finding("settings", "warn", f"listens on {settings.host} and accepts any host name: see allowed_hosts")
     if os.environ.get("TOWERLOG_URL") and not os.environ.get("TOWERLOG_API_KEY"):
         yield Finding("settings", "wrong", "TOWERLOG_URL is set and TOWERLOG_API_KEY is not")
 
 
 def check_store(settings: Settings, _url: str | None) -> Iterator[Finding]:
-    """Whether this version can read it."""
+    """Whether this version can read the store."""
     path = database_path(settings)
     if not path.exists():
-        yield Finding("store", "warn", f"{path}: there is no store yet; the first start of the server makes it")
+        yield Finding("store", "warn", f"{path}: no store yet; the first start of the server creates it")
         return
 
     async def look() -> int:
@@ -107,7 +107,7 @@ def check_store(settings: Settings, _url: str | None) -> Iterator[Finding]:
 
 
 def check_disk(settings: Settings, _url: str | None) -> Iterator[Finding]:
-    """How much room there is."""
+    """How much space is left."""
     free = shutil.disk_usage(nearest(Path(settings.data_dir))).free
     verdict = "wrong" if free < NO_SPACE_BYTES else "warn" if free < LITTLE_SPACE_BYTES else "ok"
     yield Finding("disk", verdict, f"{size(free)} free", {"disk_free_bytes": free})
@@ -125,14 +125,14 @@ def check_durability(settings: Settings, _url: str | None) -> Iterator[Finding]:
         return
     figures: dict[str, float] = {**msgspec.structs.asdict(disk), **msgspec.structs.asdict(ingest)}
     slow = disk.fsync_mean_ms > SLOW_SYNC_MS
-    message = f"a sync takes {disk.fsync_mean_ms:.2f} ms, the slowest {disk.fsync_slowest_ms} ms"
+    message = f"a sync takes {disk.fsync_mean_ms:.2f} ms, at most {disk.fsync_slowest_ms} ms"
     yield Finding("durability", "warn" if slow else "ok", message, figures)
-    each = f"one alone in {ingest.one_event_mean_ms:.2f} ms"
+    each = f"a single one takes {ingest.one_event_mean_ms:.2f} ms"
     yield Finding("ingest", "ok", f"{ingest.events_per_second:,} durable events a second in batches of 100; {each}")
 
 
 def check_server(settings: Settings, url: str | None) -> Iterator[Finding]:
-    """Whether it answers, which version it is, and whether its clock is ours."""
+    """Whether the server answers, which version it is, and whether its clock agrees."""
     named = url or os.environ.get("TOWERLOG_URL")
     try:
         http = Http(named or local_url(settings), timeout_s=ASK_S)
@@ -143,7 +143,7 @@ def check_server(settings: Settings, url: str | None) -> Iterator[Finding]:
         ready = http.request("GET", "/readyz")
         version = str(json_of(http.request("GET", "/openapi.json"))["info"]["version"])
     except (SdkError, KeyError, TypeError) as error:
-        # One that nobody has named may just not have been started.
+        # A server that was not named may just not be running.
         yield Finding("server", "wrong" if named else "warn", words_of(error))
         return
     finally:
@@ -151,25 +151,25 @@ def check_server(settings: Settings, url: str | None) -> Iterator[Finding]:
     well = ready.status == 200 and version == __version__
     verdict = "ok" if well else "wrong" if ready.status != 200 else "warn"
     state = "is ready" if ready.status == 200 else f"is not ready ({ready.status})"
-    yield Finding("server", verdict, f"{http.address} {state}; version {version}, this is {__version__}")
+    yield Finding("server", verdict, f"{http.address} {state}; version {version}, this command is {__version__}")
     yield from _clock(ready.headers.get("date"))
 
 
 def _clock(date: str | None) -> Iterator[Finding]:
-    """The server's clock says whole seconds, and the reply was under way."""
+    """Compares the clocks: the server's has a resolution of a second, and the reply took its time."""
     if not date:
-        yield Finding("clock", "warn", "the server does not say what time it is")
+        yield Finding("clock", "warn", "the server does not send its time")
         return
     skew_s = parsedate_to_datetime(date).timestamp() + 0.5 - SystemClock().now_ms() / 1000
     verdict = "ok" if abs(skew_s) <= WRONG_CLOCK_S else "warn"
-    message = f"the server's and this machine's are {max(abs(skew_s), 1):.0f} s apart at most"
+    message = f"the clocks of the server and of this machine differ by at most {max(abs(skew_s), 1):.0f} s"
     yield Finding("clock", verdict, message, {"clock_skew_seconds": round(skew_s, 1)})
 
 
 def check_key(settings: Settings, url: str | None) -> Iterator[Finding]:
-    """Whether the commands that ask a server may."""
+    """Whether commands that ask a server have a valid key."""
     if not os.environ.get("TOWERLOG_API_KEY") and not database_path(settings).exists():
-        yield Finding("key", "warn", "there is none: set TOWERLOG_API_KEY, or start a server here")
+        yield Finding("key", "warn", "no key: set TOWERLOG_API_KEY, or start a server here")
         return
     try:
         with client_of(settings, url) as client:
@@ -179,19 +179,19 @@ def check_key(settings: Settings, url: str | None) -> Iterator[Finding]:
     except BadSetting as error:
         yield Finding("key", "wrong", str(error))
     except SdkError:
-        # That nobody answers has been said.
+        # Reported by `check_server` already.
         return
     except (TowerlogError, OSError) as error:
         yield Finding("key", "wrong", words_of(error))
     else:
-        yield Finding("key", "ok", f"may {', '.join(who.scopes)} in organisation {who.org_id}")
+        yield Finding("key", "ok", f"scopes {', '.join(who.scopes)} in organisation {who.org_id}")
 
 
 CHECKS: tuple[Check, ...] = (check_settings, check_store, check_disk, check_durability, check_server, check_key)
 
 
 def nearest(folder: Path) -> Path:
-    """The folder, or where it would be made."""
+    """The folder, or its nearest ancestor that exists."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder

@@ -1,17 +1,17 @@
-"""How a command ends: the exit codes, which error gives which, and the words on standard error."""
+"""How a command ends: the exit codes, which error gives which, and the line on standard error."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-import click
-
-from towerlog.cli.foreign import visible
+from towerlog.cli.commands import NotInstalled
+from towerlog.cli.untrusted import visible
 from towerlog.config import BadSetting
-from towerlog.errors import SchemaMismatch, StorageFailed, StoreLocked, TowerlogError, UnfitServer
-from towerlog.sdk.errors import ApiError, SdkError
+from towerlog.errors import SchemaMismatch, StorageFailed, TowerlogError, UnfitServer
+from towerlog.sdk.wire.errors import ApiError, SdkError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,11 +27,12 @@ CONFIGURATION = 78
 
 MEANINGS: dict[int, str] = {
     OK: "done",
-    FOUND_WRONG: "something is wrong with what was looked at or named; standard error says what",
+    FOUND_WRONG: "a check failed, or something that was named does not exist; standard error has the details",
     USAGE: "the command line is wrong",
-    UNAVAILABLE: "the store or the server cannot be reached, or the store or the address is in use by another process",
+    UNAVAILABLE: "the store or the server cannot be reached, the store or the address is in use by another process, or "
+    "packages that the command needs are not installed",
     STORAGE_FAILED: "the storage failed",
-    BUSY: "the server has too much to do now; try again",
+    BUSY: "the server is overloaded; try again",
     NO_PERMISSION: "the key is missing, not valid, or may not do this",
     CONFIGURATION: "a setting is wrong, or the database has a schema that this version cannot work with",
 }
@@ -44,12 +45,14 @@ def exit_codes() -> str:
 
 
 def exit_code_of(error: Exception) -> int | None:
-    """What a command that ended with this error exits with; None for an error that nobody foresaw."""
+    """What a command that ended with this error exits with; None for one that is not known."""
     match error:
-        case StoreLocked():
+        case NotInstalled():
             return UNAVAILABLE
         case StorageFailed():
             return STORAGE_FAILED
+        case StoreLocked():
+            return UNAVAILABLE
         case SchemaMismatch() | BadSetting() | UnfitServer():
             return CONFIGURATION
         case TowerlogError():
@@ -59,7 +62,7 @@ def exit_code_of(error: Exception) -> int | None:
         case SdkError():
             return UNAVAILABLE
         case BrokenPipeError():
-            # Whoever read the answer has gone, as `head` does: click ends quietly.
+            # The reader of standard output is gone, as `head` goes early: click ends quietly.
             return None
         case OSError():
             return UNAVAILABLE
@@ -85,7 +88,7 @@ def words_of(error: Exception) -> str:
 
 
 def explained(command: Callable[P, T]) -> Callable[P, T]:
-    """A command whose foreseen errors end in a line of words and an exit code, never in a traceback."""
+    """A command whose known errors end in a line on standard error and an exit code, never in a traceback."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -95,7 +98,7 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
             code = exit_code_of(error)
             if code is None:
                 raise
-            click.echo(f"towerlog: {visible(words_of(error))}", err=True)
+            print(f"towerlog: {visible(words_of(error))}", file=sys.stderr)
             raise SystemExit(code) from None
 
     return run

@@ -13,12 +13,12 @@ from typing import IO
 import click
 
 from towerlog.cli.connect import with_client
-from towerlog.cli.figures import since_option, until_option
-from towerlog.cli.foreign import json_line, visible
+from towerlog.cli.formatting import since_option, until_option
 from towerlog.cli.output import note, progress, say
-from towerlog.sdk.client import Client
-from towerlog.sdk.endpoints import PAGE
-from towerlog.sdk.shapes import Event, Run
+from towerlog.cli.untrusted import json_line, visible
+from towerlog.sdk.api.client import Client
+from towerlog.sdk.api.endpoints import PAGE
+from towerlog.sdk.api.shapes import Event, RunInfo
 
 COLUMNS = ("run_id", "thread_id", "agent", "seq", "type", "name", "occurred_at", "recorded_at", "event_id", "data")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -30,20 +30,21 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 @click.argument("run_id", required=False)
 @since_option
 @until_option
-@click.option("--agent", help="Of this agent alone.")
-@click.option("--thread", "thread_id", help="Of this thread alone.")
+@click.option("--agent", help="Only runs of this agent.")
+@click.option("--thread", "thread_id", help="Only runs of this thread.")
 @click.option("--format", "form", type=click.Choice(["ndjson", "csv"]), default="ndjson", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="A new file; default: standard output.")
 def export(
     client: Client, as_json: bool, run_id: str | None, form: str, output: Path | None, **filters: str | None
 ) -> None:
-    """Writes the events of RUN_ID, or those of all runs made since a time, newest run first.
+    """Writes the events of RUN_ID, or of all runs created since a time, newest run first.
 
-    A cell of the CSV that a spreadsheet would take for a formula begins with an apostrophe. The file gets its name when
-    it is whole. How many there were is said at the end; on standard error when the events are on standard output.
+    In CSV, a cell that a spreadsheet would take for a formula begins with an apostrophe. The file gets its name only
+    when it is complete. The number of events is printed at the end; on standard error if the events go to standard
+    output.
     """
     if (run_id is None) == (filters["since"] is None):
-        raise click.UsageError("Name either a RUN_ID or --since.")
+        raise click.UsageError("Give either a RUN_ID or --since.")
     chosen = iter([client.get_run(run_id, with_children=False)]) if run_id else client.list_runs(PAGE, **filters)
     counts = {"runs": 0, "events": 0}
     with written_to(output) as out, progress("runs") as done:
@@ -63,13 +64,13 @@ def export(
 
 @contextlib.contextmanager
 def written_to(path: Path | None) -> Iterator[IO[str]]:
-    """Standard output, or a new file that gets its name when all is in it. Raises FileExistsError."""
+    """Standard output, or a new file that gets its name when it is complete. Raises FileExistsError."""
     if path is None:
         yield sys.stdout
         return
     partial = path.with_name(f"{path.name}.part")
     if path.exists():
-        raise FileExistsError(17, "there is a file of this name", str(path))
+        raise FileExistsError(17, "the file exists already", str(path))
     try:
         with partial.open("x", encoding="utf-8", newline="") as out:
             yield out
@@ -80,11 +81,11 @@ def written_to(path: Path | None) -> Iterator[IO[str]]:
         partial.unlink(missing_ok=True)
 
 
-def writer(form: str, out: IO[str]) -> Callable[[Run, Event], None]:
-    """What writes an event of a run in a form."""
+def writer(form: str, out: IO[str]) -> Callable[[RunInfo, Event], None]:
+    """A function that writes an event of a run in a format."""
     if form == "ndjson":
 
-        def write_line(run: Run, event: Event) -> None:
+        def write_line(run: RunInfo, event: Event) -> None:
             out.write(json_line({**_place(run), **event.raw}) + "\n")
 
         return write_line
@@ -92,14 +93,14 @@ def writer(form: str, out: IO[str]) -> Callable[[Run, Event], None]:
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(COLUMNS)
 
-    def write_row(run: Run, event: Event) -> None:
+    def write_row(run: RunInfo, event: Event) -> None:
         cells = {**_place(run), **event.raw, "data": json_line(event.data)}
         rows.writerow([_cell(cells.get(name)) for name in COLUMNS])
 
     return write_row
 
 
-def _place(run: Run) -> dict[str, str | None]:
+def _place(run: RunInfo) -> dict[str, str | None]:
     return {"run_id": run.run_id, "thread_id": run.thread_id, "agent": run.agent}
 
 

@@ -1,4 +1,4 @@
-"""`towerlog agents`, `threads` and `approve`: who works, where, and what waits for a person."""
+"""`towerlog agents`, `threads` and `approve`: agents, threads, and tool calls that wait for approval."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from itertools import islice
 import click
 
 from towerlog.cli.connect import with_client
-from towerlog.cli.figures import duration, money, number
-from towerlog.cli.foreign import json_line, visible
+from towerlog.cli.formatting import duration, money, number
 from towerlog.cli.output import answer, note, say, show_table
 from towerlog.cli.tail import INTERRUPTED, words_of_gap
+from towerlog.cli.untrusted import json_line, visible
 from towerlog.errors import NotFound
-from towerlog.sdk.client import Client
-from towerlog.sdk.fleet_shapes import Agent, AgentEvent, Approval
-from towerlog.sdk.shapes import Gap
+from towerlog.sdk.api.client import Client
+from towerlog.sdk.api.fleet_shapes import AgentEvent, AgentInfo, Approval
+from towerlog.sdk.api.shapes import Gap
 
 LONGEST_CALLS = 200
-_limit = click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="How many at most.")
+_limit = click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
 
 
 @click.group()
 def agents() -> None:
-    """Agents: list them, and what they do."""
+    """Agents: list them, and their events."""
 
 
 @agents.command("ls")
@@ -41,7 +41,7 @@ def list_agents(client: Client, limit: int, as_json: bool) -> None:
     )
 
 
-def _agent_row(agent: Agent) -> tuple[str, ...]:
+def _agent_row(agent: AgentInfo) -> tuple[str, ...]:
     counts = (agent.run_count, agent.event_count, agent.error_count, agent.usage.total_tokens if agent.usage else None)
     seen = (agent.last_event_at or "", agent.last_heartbeat_at or "")
     return (agent.agent_id, agent.name, *map(number, counts), money(agent.cost_usd), *seen)
@@ -50,10 +50,10 @@ def _agent_row(agent: Agent) -> tuple[str, ...]:
 @agents.command("events")
 @with_client
 @click.argument("agent")
-@click.option("-f", "--follow", is_flag=True, help="Go on as it does more, until Ctrl-C.")
-@click.option("--tail", default=100, show_default=True, type=click.IntRange(0, 5000), help="How many of the newest.")
+@click.option("-f", "--follow", is_flag=True, help="Keep following new events, until Ctrl-C.")
+@click.option("--tail", default=100, show_default=True, type=click.IntRange(0, 5000), help="Number of newest events.")
 def agent_events(client: Client, agent: str, follow: bool, tail: int, as_json: bool) -> None:
-    """Shows what an agent, by name or id, did: a line each, without content.
+    """Shows the events of an agent, given by name or id: one line each, without content.
 
     With --json and --follow each event is a line of JSON.
     """
@@ -117,9 +117,9 @@ def threads(client: Client, limit: int, as_json: bool) -> None:
 @with_client
 @click.argument("trace_id", required=False)
 @click.argument("step", required=False, type=click.IntRange(0))
-@click.option("--reject", is_flag=True, help="Forbid them instead.")
-@click.option("--agent", "agent_id", help="Whose, where several agents wait at this step.")
-@click.option("--reason", help="Why.")
+@click.option("--reject", is_flag=True, help="Reject them instead.")
+@click.option("--agent", "agent_id", help="The agent, if several are waiting at this step.")
+@click.option("--reason", help="The reason.")
 def approve(
     client: Client,
     as_json: bool,
@@ -129,12 +129,12 @@ def approve(
     agent_id: str | None,
     reason: str | None,
 ) -> None:
-    """Approves the tool calls of a checkpoint that waits. Without TRACE_ID and STEP: lists what waits."""
+    """Approves the pending tool calls of a checkpoint. Without TRACE_ID and STEP: lists what is pending."""
     if trace_id is None:
         _list_approvals(client, as_json)
         return
     if step is None:
-        raise click.UsageError("Name the STEP as well; `towerlog approve` lists what waits.")
+        raise click.UsageError("STEP is missing; `towerlog approve` lists what is pending.")
     decide = client.reject if reject else client.approve
     decided = decide(trace_id, step, agent_id, reason)
     words = f"Step {decided.step_index} of {decided.trace_id}: {decided.status}."
@@ -147,7 +147,9 @@ def _list_approvals(client: Client, as_json: bool) -> None:
     rows = [
         (one.trace_id, str(one.step_index), one.agent_id, one.thread_id, one.created_at, _calls(one)) for one in found
     ]
-    answer(as_json, {"data": [one.raw for one in found]}, lambda: show_table(columns, rows, empty="Nothing waits."))
+    answer(
+        as_json, {"data": [one.raw for one in found]}, lambda: show_table(columns, rows, empty="Nothing is pending.")
+    )
 
 
 def _calls(approval: Approval) -> str:

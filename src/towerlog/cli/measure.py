@@ -1,6 +1,6 @@
-"""What this machine's disk gives: how long a sync takes, how many events a second a store on it takes in.
+"""Measures the disk: how long a sync takes, and how many events a second a store on it can take in.
 
-Both work in a folder of their own beside the store, which is removed again: nothing is written into anybody's log.
+Both work in a temporary folder beside the store: nothing is written into the log.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ SYNCS = 50
 SYNC_BYTES = 4096
 BATCH = 100
 INGEST_MS = 1000
-"""How long events are taken in."""
+"""How long ingest is measured."""
 
 
 class Disk(msgspec.Struct, frozen=True):
-    """How long a write takes that is synced before the next."""
+    """How long a write takes that is synced before the next one begins."""
 
     fsync_mean_ms: float
     fsync_slowest_ms: int
 
 
 class Ingest(msgspec.Struct, frozen=True):
-    """Durable events a second, in batches, by one sender; and how long it takes when each waits for the one before."""
+    """Durable events a second in batches by one sender, and how long a single one takes."""
 
     events_per_second: int
     one_event_mean_ms: float
@@ -44,7 +44,7 @@ class Ingest(msgspec.Struct, frozen=True):
 
 @contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
-    """A folder on the same disk, for a while. Raises OSError where nothing may be written."""
+    """A temporary folder on the same disk. Raises OSError where nothing may be written."""
     path = Path(tempfile.mkdtemp(prefix="doctor-", dir=folder))
     try:
         yield path
@@ -53,7 +53,7 @@ def scratch(folder: Path) -> Iterator[Path]:
 
 
 def measure_disk(folder: Path, clock: Clock) -> Disk:
-    """Writes a page and syncs it, again and again."""
+    """Writes a page and syncs it, `SYNCS` times."""
     slowest_ms = 0
     began_at = clock.steady_ms()
     with (folder / "sync").open("wb", buffering=0) as file:
@@ -67,7 +67,7 @@ def measure_disk(folder: Path, clock: Clock) -> Disk:
 
 
 async def measure_ingest(folder: Path, clock: Clock) -> Ingest:
-    """Takes events into a store of its own, through the engine that a server has."""
+    """Appends events to a store of its own, through the engine that a server has."""
     node = Node(Settings(data_dir=str(folder / "store")), clock, SystemIds(clock), lambda _: None)
     await node.start()
     try:

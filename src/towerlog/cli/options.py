@@ -1,4 +1,4 @@
-"""The options that every command has, and the settings that come of them."""
+"""The options that every command has, and the settings made from them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ import click
 from towerlog.cli.exits import explained
 from towerlog.config import MEANINGS, BadSetting, Settings, load_settings
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object on standard output.")
-"""Option of every command that answers something."""
+as_json = click.option(
+    "--json", "as_json", is_flag=True, help="Print the answer as one JSON object on standard output."
+)
+"""Option of every command with an answer."""
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Gives a command its first argument, `settings`, and the options behind it: these, the store's, `--config`.
 
-    `names` are settings beside `data_dir` and `database_url` that this command takes as flags. What the command, or the
-    reading of the settings, raises and we know ends in words and an exit code.
+    `names` are settings beside `data_dir` and `database_url` that this command takes as flags. Known errors of the
+    command, or of reading the settings, end in a line of words and an exit code.
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,7 +39,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., A
             click.option(
                 "--config",
                 type=click.Path(exists=True, dir_okay=False, path_type=Path),
-                help="A TOML file of settings; the environment and flags win over it.",
+                help="A TOML file of settings; the environment and flags override it.",
             )
         )
         decorated = explained(run)

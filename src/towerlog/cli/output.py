@@ -1,26 +1,23 @@
-"""What commands say: JSON for programs, words and tables for people, progress on a terminal.
+"""Output of commands: JSON for programs, text and tables for people, progress on a terminal.
 
-Answers go to standard output, everything else to standard error. Whatever is said here passes through `foreign`
-first. A key is printed whole, on a line of its own, in the one moment in which it is known.
+Answers go to standard output, everything else to standard error. All of it passes through `untrusted` first. A key is
+printed on a line of its own, at the only time when it is known.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
-from towerlog.cli.foreign import json_line, visible, visible_text
+from towerlog.cli.untrusted import json_line, visible, visible_text
 
 
 def answer(as_json: bool, fields: dict[str, Any], words: Callable[[], None]) -> None:
-    """The command's answer: the fields as one JSON object, or whatever `words` prints."""
+    """Prints the command's answer: the fields as one JSON object, or what `words` prints."""
     if as_json:
         click.echo(json_line(fields))
     else:
@@ -28,17 +25,17 @@ def answer(as_json: bool, fields: dict[str, Any], words: Callable[[], None]) -> 
 
 
 def say(text: str = "") -> None:
-    """A line of the answer, or several."""
+    """Prints lines of the answer."""
     click.echo(visible_text(text))
 
 
 def note(text: str) -> None:
-    """A line beside the answer."""
+    """Prints a line on standard error."""
     click.echo(visible_text(text), err=True)
 
 
 def show_fields(fields: Sequence[tuple[str, object]]) -> None:
-    """Names and values, one to a line, those that are unknown left out."""
+    """Prints names and values, one to a line; unknown ones are left out."""
     known = [(name, str(value)) for name, value in fields if value is not None and value != ""]
     width = max((len(name) for name, _ in known), default=0)
     for name, value in known:
@@ -46,15 +43,20 @@ def show_fields(fields: Sequence[tuple[str, object]]) -> None:
 
 
 def show_key(key: str, *, what: str, aside: bool = False) -> None:
-    """A new key and the warning that goes with it; `aside`: on standard error, beside another answer."""
-    click.echo(f"{what}, shown only now:\n\n    {key}\n\nKeep it: only its hash is stored.", err=aside)
+    """Prints a new key and a warning; `aside`: on standard error, beside another answer."""
+    click.echo(f"{what}, shown only once:\n\n    {key}\n\nKeep it: only its hash is stored.", err=aside)
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
-    """A table; in a pipe as wide as its contents, so that no id is ever cut."""
+    """Prints a table; in a pipe as wide as its contents, so that no id is cut."""
     if not rows:
         say(empty)
         return
+    # Here, so that a command that shows no table does not load it.
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     rows = [[visible(cell) for cell in row] for row in rows]
     console = Console(soft_wrap=False, highlight=False)
     if not console.is_terminal:
@@ -71,11 +73,14 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: 
 
 @contextmanager
 def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Takes how much is done by now; a bar on a terminal's standard error, silent anywhere else."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    """Yields a function that takes how much is done; a progress bar if standard error is a terminal."""
+    if not sys.stderr.isatty():
         yield lambda done: None
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
     title_column = TextColumn("{task.description}")
     columns = (SpinnerColumn(), title_column, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:

@@ -1,4 +1,4 @@
-"""`towerlog runs`: look at runs, watch them, answer them, end them, begin them again."""
+"""`towerlog runs`: list, show, follow, answer, pause, cancel and retry runs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from towerlog.cli.connect import with_client
-from towerlog.cli.figures import duration, money, number, since_option, until_option
-from towerlog.cli.foreign import json_line
+from towerlog.cli.formatting import duration, money, number, since_option, until_option
 from towerlog.cli.output import answer, say, show_fields, show_table
 from towerlog.cli.tail import show_tail
-from towerlog.sdk.client import Client
-from towerlog.sdk.shapes import Delivery, Liveness, Run
+from towerlog.cli.untrusted import json_line
+from towerlog.sdk.api.client import Client
+from towerlog.sdk.api.shapes import DeliveryInfo, Liveness, RunInfo
 
 COLUMNS = ("RUN ID", "STATUS", "AGENT", "THREAD", "CREATED", "TOOK", "IN", "OUT", "COST")
 CANCEL_STAGES = ("requested", "delivered", "acknowledged", "stopped", "forced")
@@ -34,7 +34,7 @@ def runs() -> None:
 @click.option("--query", "q", help="Part of an id or of an agent's name.")
 @since_option
 @until_option
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="How many at most.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
 def list_runs(client: Client, as_json: bool, limit: int, **filters: str | None) -> None:
     """Lists runs, newest first."""
     found = list(islice(client.list_runs(min(limit, 200), **filters), limit))
@@ -45,15 +45,15 @@ def list_runs(client: Client, as_json: bool, limit: int, **filters: str | None) 
     )
 
 
-def _row(run: Run) -> tuple[str, ...]:
+def _row(run: RunInfo) -> tuple[str, ...]:
     tokens = (number(run.total_input_tokens), number(run.total_output_tokens))
     took = duration(run.duration_ms)
     who = (run.agent or "", run.thread_id, run.created_at)
     return (run.run_id, _status(run), *who, took, *tokens, money(run.total_cost_usd))
 
 
-def _status(run: Run) -> str:
-    """With the verdict on its liveness where that is news."""
+def _status(run: RunInfo) -> str:
+    """With the liveness verdict where it adds something."""
     verdict = run.liveness.verdict if run.liveness else None
     return run.status if verdict in (None, "alive", run.status) else f"{run.status} ({verdict})"
 
@@ -62,12 +62,12 @@ def _status(run: Run) -> str:
 @with_client
 @click.argument("run_id")
 def show_run(client: Client, run_id: str, as_json: bool) -> None:
-    """Shows all that is known of a run, and of the runs below it."""
+    """Shows everything about a run, and the runs below it."""
     run = client.get_run(run_id)
     answer(as_json, dict(run.raw), lambda: _show(run))
 
 
-def _show(run: Run) -> None:
+def _show(run: RunInfo) -> None:
     show_fields(
         [
             ("run", run.run_id),
@@ -101,12 +101,12 @@ def _show(run: Run) -> None:
         ]
     )
     if run.children:
-        say("below it")
+        say("runs below")
         for child in run.children:
             _show_branch(child, 1)
 
 
-def _show_branch(run: Run, depth: int) -> None:
+def _show_branch(run: RunInfo, depth: int) -> None:
     say(f"{'  ' * depth}{run.run_id}  {_status(run)}  {run.agent or ''}")
     for child in run.children:
         _show_branch(child, depth + 1)
@@ -116,8 +116,8 @@ def _json(value: Any) -> str | None:
     return None if value is None else json_line(value)
 
 
-def _delivery(delivery: Delivery | None) -> str | None:
-    """Whether the log is whole, or what is missing."""
+def _delivery(delivery: DeliveryInfo | None) -> str | None:
+    """Whether the log is complete, or what is missing."""
     if delivery is None or delivery.complete is None:
         return None
     if delivery.complete:
@@ -130,14 +130,14 @@ def _delivery(delivery: Delivery | None) -> str | None:
 
 
 def _heard(liveness: Liveness | None) -> str | None:
-    """The three clocks, of a run that goes on."""
+    """The three liveness times of a run that has not ended."""
     if liveness is None or liveness.verdict is None:
         return None
     clocks = {name: getattr(liveness, f"{name}_at") for name in ("process", "progress", "output")}
     return ", ".join(f"{name} {at}" for name, at in clocks.items() if at) or None
 
 
-def _cancel(run: Run) -> str | None:
+def _cancel(run: RunInfo) -> str | None:
     """The stages that it has come through."""
     if run.cancel is None:
         return None
@@ -148,12 +148,12 @@ def _cancel(run: Run) -> str | None:
 @runs.command("tail")
 @with_client
 @click.argument("run_id")
-@click.option("--after-seq", default=0, type=click.IntRange(0), help="Begin after this event.")
+@click.option("--after-seq", default=0, type=click.IntRange(0), help="Start after this event.")
 def tail_run(client: Client, run_id: str, after_seq: int, as_json: bool) -> None:
-    """Shows what a run does while it does it, until its end: answers as text, tools and the rest a line each.
+    """Follows a run until it ends: the agent's text as it is written, every other event on a line.
 
-    Goes on by itself when the server is restarted, without a gap and without a repetition. With --json each event is
-    a line of JSON.
+    Reconnects when the server restarts, with nothing missed and nothing repeated. With --json each event is a line of
+    JSON.
     """
     show_tail(client.follow(run_id, after_seq), as_json)
 
@@ -161,42 +161,42 @@ def tail_run(client: Client, run_id: str, after_seq: int, as_json: bool) -> None
 @runs.command("cancel")
 @with_client
 @click.argument("run_id")
-@click.option("--reason", help="Why; its agent is told.")
+@click.option("--reason", help="The reason; passed on to the agent.")
 def cancel_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
-    """Asks for a run's end, and for the end of the runs below it."""
+    """Requests cancellation of a run and of the runs below it."""
     client.cancel_run(run_id, reason)
-    words = f"Asked for the end of {run_id}; `towerlog runs show` tells how far it has come."
+    words = f"Cancel requested. Follow it with `towerlog runs show {run_id}`."
     answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(words))
 
 
 @runs.command("pause")
 @with_client
 @click.argument("run_id")
-@click.option("--reason", help="Why; it stands in the log.")
+@click.option("--reason", help="The reason; recorded in the log.")
 def pause_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
-    """Asks a run's agent to wait: it is paused when the agent says so."""
-    _steered(client.pause_run(run_id, reason), as_json, "Asked {} to pause; it is {}.")
+    """Requests a pause: the run is paused once its agent confirms it."""
+    _steered(client.pause_run(run_id, reason), as_json, "Pause requested for {}; status: {}.")
 
 
 @runs.command("resume")
 @with_client
 @click.argument("run_id")
-@click.option("--reason", help="Why; it stands in the log.")
+@click.option("--reason", help="The reason; recorded in the log.")
 def resume_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
-    """Asks the agent of a paused run to go on."""
-    _steered(client.resume_run(run_id, reason), as_json, "Asked {} to go on; it is {}.")
+    """Requests that a paused run continues."""
+    _steered(client.resume_run(run_id, reason), as_json, "Resume requested for {}; status: {}.")
 
 
 @runs.command("kill")
 @with_client
 @click.argument("run_id")
-@click.option("--reason", help="Why; it stands in the log.")
+@click.option("--reason", help="The reason; recorded in the log.")
 def kill_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
-    """Ends a run and the runs below it now, without waiting for their agents."""
-    _steered(client.kill_run(run_id, reason), as_json, "Killed {}; it is {}.")
+    """Ends a run and the runs below it immediately, without waiting for their agents."""
+    _steered(client.kill_run(run_id, reason), as_json, "Killed {}; status: {}.")
 
 
-def _steered(run: Run, as_json: bool, words: str) -> None:
+def _steered(run: RunInfo, as_json: bool, words: str) -> None:
     answer(as_json, dict(run.raw), lambda: say(words.format(run.run_id, run.status)))
 
 
@@ -205,10 +205,10 @@ def _steered(run: Run, as_json: bool, words: str) -> None:
 @click.argument("run_id")
 @click.argument("text")
 def give_input(client: Client, run_id: str, text: str, as_json: bool) -> None:
-    """Answers a run that waits, or talks to one that runs. TEXT - reads standard input."""
+    """Answers a waiting run, or sends input to a running one. TEXT - reads standard input."""
     content = sys.stdin.read() if text == "-" else text
     client.give_input(run_id, content)
-    answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(f"Told {run_id}."))
+    answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(f"Answer sent to run {run_id}."))
 
 
 @runs.command("retry")
@@ -217,4 +217,4 @@ def give_input(client: Client, run_id: str, text: str, as_json: bool) -> None:
 def retry_run(client: Client, run_id: str, as_json: bool) -> None:
     """Queues a new run with the thread, agent and input of one that has ended."""
     run = client.retry_run(run_id)
-    answer(as_json, dict(run.raw), lambda: say(f"Queued {run.run_id}."))
+    answer(as_json, dict(run.raw), lambda: say(f"Queued run {run.run_id}."))

@@ -1,4 +1,4 @@
-"""`towerlog serve`: runs the server, and tells a person where it is."""
+"""`towerlog serve`: runs the server, and prints where it listens."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ Exit codes:
 def serve(settings: Settings) -> None:
     """Runs the server until SIGTERM or Ctrl-C.
 
-    The first start makes the organisation "default" and prints its admin key, once. Logs are JSON lines on standard
-    error.
+    The first start creates the organisation "default" and prints its admin key, which cannot be shown again. Logs are
+    JSON lines on standard error.
     """
 
     def announce(started: Started) -> None:
@@ -44,7 +44,7 @@ def serve(settings: Settings) -> None:
 
 
 def greet(started: Started, database: str) -> None:
-    """Says where the server is, and the key when this start has made one."""
+    """Prints where the server listens, and the key if this start has created one."""
     say(f"Towerlog {__version__} listens on {started.url}")
     say(f"  data   {database}")
     say(f"  docs   {started.url}/docs")
@@ -52,5 +52,5 @@ def greet(started: Started, database: str) -> None:
         say()
         show_key(started.admin_key, what='First start. The admin key of the organisation "default"')
         say()
-        say("Put it into TOWERLOG_API_KEY, then look:")
+        say("Set TOWERLOG_API_KEY to it, then try:")
         say(f'  curl -H "Authorization: Bearer $TOWERLOG_API_KEY" {started.url}/v1/runs')

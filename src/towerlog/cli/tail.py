@@ -1,4 +1,4 @@
-"""What `towerlog runs tail` shows: deltas as the text that they are pieces of, everything else a line each."""
+"""What `towerlog runs tail` shows: deltas joined to text, every other event on a line."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 import click
 
-from towerlog.cli.figures import duration, money, number
-from towerlog.cli.foreign import json_line, visible, visible_text
+from towerlog.cli.formatting import duration, money, number
 from towerlog.cli.output import note
-from towerlog.sdk.shapes import Gap, RunEvent
+from towerlog.cli.untrusted import json_line, visible, visible_text
+from towerlog.sdk.api.shapes import Gap, RunEvent
 
 INTERRUPTED = 130
 LONGEST = 200
-"""Characters of a value in a line; the whole of it is in `--json`."""
+"""Characters of a value that are shown; `--json` has all of it."""
 
 
 def show_tail(events: Iterable[RunEvent | Gap], as_json: bool) -> None:
-    """Shows events as they come. Ctrl-C ends it quietly, with 130."""
+    """Shows events as they come. Ctrl-C ends it, with exit code 130."""
     screen = Screen()
     try:
         for event in events:
@@ -33,14 +33,14 @@ def show_tail(events: Iterable[RunEvent | Gap], as_json: bool) -> None:
 
 
 class Screen:
-    """Knows whether the cursor stands inside a line of an answer."""
+    """Prints events, and keeps track of whether the last line of text has ended."""
 
     def __init__(self) -> None:
-        """At the beginning of a line."""
+        """Begins at the start of a line."""
         self._inside = False
 
     def show(self, event: RunEvent | Gap) -> None:
-        """One event."""
+        """Prints an event."""
         if isinstance(event, Gap):
             self.close()
             note(words_of_gap(event))
@@ -60,21 +60,21 @@ class Screen:
             self._inside = not text.endswith("\n")
 
     def close(self) -> None:
-        """Ends the line that is open."""
+        """Ends the current line of text."""
         if self._inside:
             click.echo()
             self._inside = False
 
 
 def words_of_gap(gap: Gap) -> str:
-    """What cannot be shown."""
+    """A gap in words."""
     if gap.oldest_seq is None:
-        return f"[gap] {gap.reason or 'events are missing'}; it is told from its beginning"
+        return f"[gap] {gap.reason or 'events are missing'}; starting again from the beginning"
     return f"[gap] {number(gap.missing)} events before seq {gap.oldest_seq} are no longer kept"
 
 
 def line_of(type_: str, data: Mapping[str, Any]) -> str:
-    """An event in a line: its type and what matters of it."""
+    """An event on one line: its type and the main part of its data."""
     words = _WORDS.get(type_)
     said = words(data) if words else _short({name: value for name, value in data.items() if value is not None} or None)
     return visible(f"[{type_}] {said}".rstrip())
@@ -125,7 +125,7 @@ def _took(data: Mapping[str, Any]) -> str:
 
 
 def _member(*names: str) -> Callable[[Mapping[str, Any]], str]:
-    """The first of these members that is there."""
+    """The first of these members that is present."""
 
     def words(data: Mapping[str, Any]) -> str:
         return next((_short(data[name]) for name in names if data.get(name) is not None), "")
@@ -134,7 +134,7 @@ def _member(*names: str) -> Callable[[Mapping[str, Any]], str]:
 
 
 def _short(value: Any) -> str:
-    """A value, cut; text without its quotes."""
+    """A value, shortened; text without quotes."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else json_line(value)
@@ -151,7 +151,7 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "run.completed": _member("result"),
     "run.failed": _member("error"),
     "run.lost": _member("error"),
-    "run.silent": lambda data: f"nothing heard since {data.get('silent_since')}",
+    "run.silent": lambda data: f"no events since {data.get('silent_since')}",
     "run.cancel_requested": _member("reason"),
     "run.cancelled": _cancelled,
     "run.pause_requested": _member("reason"),

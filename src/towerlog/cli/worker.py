@@ -1,4 +1,4 @@
-"""`towerlog worker` serves agents; `towerlog exec` reports a command. Both stand on the SDK alone."""
+"""`towerlog worker` serves agents; `towerlog exec` reports a command. Both need only the SDK."""
 
 from __future__ import annotations
 
@@ -18,44 +18,46 @@ from towerlog.cli.exits import FOUND_WRONG, exit_codes
 from towerlog.cli.options import with_settings
 from towerlog.cli.output import note
 from towerlog.config import BadSetting, Settings
-from towerlog.sdk import execute as execution
-from towerlog.sdk.app import App
-from towerlog.sdk.async_http import AsyncHttp
-from towerlog.sdk.default import default_recorder
-from towerlog.sdk.errors import ApiError
-from towerlog.sdk.worker import Worker
+from towerlog.sdk.record.default import default_recorder
+from towerlog.sdk.wire.async_http import AsyncHttp
+from towerlog.sdk.wire.errors import ApiError
+from towerlog.sdk.work import execute as execution
+from towerlog.sdk.work.app import App
+from towerlog.sdk.work.worker import Worker
 
 
 @click.command(epilog=f"\b\nExit codes:\n{exit_codes()}")
-@click.option("--app", "target", required=True, metavar="MODULE:OBJECT", help="Where the towerlog.App is.")
-@click.option("--concurrency", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Runs at once.")
-@click.option("--labels", multiple=True, metavar="K=V", help="What runs may ask for; may be given several times.")
+@click.option("--app", "target", required=True, metavar="MODULE:OBJECT", help="The towerlog.App to serve.")
+@click.option(
+    "--concurrency", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Number of runs at a time."
+)
+@click.option("--labels", multiple=True, metavar="K=V", help="A label that runs may require; can be repeated.")
 @click.option(
     "--lease-seconds",
     type=click.IntRange(1, 3600),
     default=60,
     show_default=True,
-    help="How long a claim lasts without a sign of life.",
+    help="How long a claim lasts without a renewal.",
 )
 @click.option(
     "--drain-seconds",
     type=click.FloatRange(0),
     default=30.0,
     show_default=True,
-    help="What running agents get after SIGTERM.",
+    help="How long running agents may take after SIGTERM.",
 )
-@click.option("--url", help="The server's address; default: TOWERLOG_URL, else the settings' own.")
+@click.option("--url", help="The server's address; default: TOWERLOG_URL, else the address in the settings.")
 @with_settings()
 def worker(settings: Settings, target: str, labels: tuple[str, ...], url: str | None, **numbers: Any) -> None:
-    """Serves the agents of an App: claims runs, carries them out, until SIGTERM or Ctrl-C.
+    """Serves the agents of an App: claims runs and carries them out, until SIGTERM or Ctrl-C.
 
-    The key comes from TOWERLOG_API_KEY and needs the scope `worker`; beside a server of this machine, the data
-    folder's own does. The first SIGTERM begins the drain: running agents get their time, then their runs go back to
-    the queue. A second one ends the wait.
+    The key comes from TOWERLOG_API_KEY and needs the scope `worker`; for a server on this machine, a key of the data
+    folder is used without it. The first SIGTERM starts the drain: no more runs are claimed, running agents get
+    --drain-seconds, then their runs go back to the queue. A second SIGTERM ends the wait.
     """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     address, key = server_of(settings, url, WORKERS)
-    # The runs that agents begin themselves go where this worker works.
+    # The runs that agents begin themselves are reported to the same server.
     os.environ.update(TOWERLOG_URL=address, TOWERLOG_API_KEY=key)
     app = load_app(target)
     asyncio.run(_work(app, address, key, labels=read_labels(labels), **numbers))
@@ -75,7 +77,7 @@ async def _work(app: App, url: str, key: str, **options: Any) -> None:
     try:
         await made.run()
     except ApiError as error:
-        note(f"towerlog: the server refuses this worker: {error}")
+        note(f"towerlog: the server rejected this worker: {error}")
         raise SystemExit(FOUND_WRONG) from None
 
 
@@ -90,10 +92,12 @@ def load_app(target: str) -> App:
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        # Only the module itself: one that it misses is for its author to see, with the whole trace.
+        # Only the module itself: if that fails to import another one, its author needs the whole traceback.
         if error.name is None or not (module_name + ".").startswith(error.name + "."):
             raise
-        raise BadSetting(f"--app: there is no module {module_name!r} here or among the installed ones") from None
+        raise BadSetting(
+            f"--app: no module {module_name!r} in the working folder or among the installed packages"
+        ) from None
     for name in path.split("."):
         found = getattr(found, name, None)
     if not isinstance(found, App):
@@ -115,18 +119,19 @@ def read_labels(given: tuple[str, ...]) -> dict[str, str]:
 @click.command(
     "exec",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    epilog="Ends with the command's own exit code; 128 and the signal's number where a signal ended it, 127 where "
-    "there is no such command, 126 where it cannot be run.",
+    epilog="Exits with the command's own exit code; with 128 plus the signal's number if a signal ended it, 127 if "
+    "there is no such command, 126 if it cannot be run.",
 )
-@click.option("--agent", default="exec", show_default=True, help="Who the run is reported as.")
-@click.option("--thread", help="The thread of the run; by default one of its own.")
-@click.option("--hide-arguments", is_flag=True, help="Tell the command's name alone.")
+@click.option("--agent", default="exec", show_default=True, help="The agent of the run.")
+@click.option("--thread", help="The thread of the run; default: a new one.")
+@click.option("--hide-arguments", is_flag=True, help="Report only the command's name.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND…")
 def execute(agent: str, thread: str | None, hide_arguments: bool, command: tuple[str, ...]) -> None:
-    """Runs a command and reports it: when it started, how it ended, how long it took, how much it printed.
+    """Runs a command and reports it as a run.
 
-    What it reads and prints passes through untouched and is not kept. It runs whether or not the server can be reached;
-    what cannot be told now is told by the next program that reports from here. The server and the key come from
+    Reported are its start, end, exit code and duration, and how many bytes it printed. Its input and output pass
+    through unchanged and are not stored. It runs whether or not the server can be reached; events that cannot be
+    delivered are sent by the next program that reports from this machine. The server and the key come from
     TOWERLOG_URL and TOWERLOG_API_KEY; the key needs the scope `ingest`.
     """
     finished = execution.execute(command, default_recorder, agent=agent, thread=thread, hide_arguments=hide_arguments)

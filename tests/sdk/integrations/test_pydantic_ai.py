@@ -16,9 +16,9 @@ from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 from pydantic_ai.models.test import TestModel
 
 from tests.support.wait import wait_until_async
-from towerlog.sdk.app import App
 from towerlog.sdk.integrations.pydantic_ai import adapt, model_of
-from towerlog.sdk.run import AsyncRun, BaseRun, activated, current_run
+from towerlog.sdk.record.run import AsyncRun, BaseRun, activated, current_run
+from towerlog.sdk.work.app import App
 
 models.ALLOW_MODEL_REQUESTS = False
 

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 
-from towerlog.sdk.recorder import Recorder
+from towerlog.sdk.record.recorder import Recorder
 
 url, spool, count, pause_s = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 recorder = Recorder(url, os.environ["TOWERLOG_API_KEY"], spool_dir=spool, longest_pause_seconds=0.2)

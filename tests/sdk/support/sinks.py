@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from towerlog.sdk.run import BaseRun
+from towerlog.sdk.record.run import BaseRun
 
 
 class ListSink:

@@ -1,8 +1,9 @@
-"""A pydantic-ai `Agent` as an agent of a worker: what it streams becomes our events, what it needs comes from the run.
+"""Serves a pydantic-ai `Agent` as an agent of a worker.
 
-Text deltas, tool calls and their results, and each model call with its usage are told as they happen. Before each model
-call its messages are a checkpoint, from which a lost run is taken up. Persona and route change the agent for the run
-alone. The agent's own tools reach the run by `towerlog.current_run()`, or as `ctx.deps` where its `deps_type` is one.
+Text deltas, tool calls and their results, and each model call with its usage are reported as they happen. Before each
+model call its messages are reported as a checkpoint, from which a lost run is resumed. Persona and route change the
+agent only for the run. The agent's tools get the run by `towerlog.current_run()`, or as `ctx.deps` if its `deps_type`
+is a run.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from pydantic_ai.toolsets import AbstractToolset, CombinedToolset
 from pydantic_ai.usage import UsageLimits
 from pydantic_core import to_jsonable_python
 
-from towerlog.sdk.encoding import describe
-from towerlog.sdk.run import AsyncRun, BaseRun
+from towerlog.sdk.record.encoding import describe
+from towerlog.sdk.record.run import AsyncRun, BaseRun
 
 TROUBLE = frozenset({"failed", "retried", "interrupted", "denied"})
-"""How a tool call can end other than well."""
+"""Outcomes of a tool call that are failures."""
 
 
 def adapt(agent: Agent[Any, Any]) -> Callable[[AsyncRun], Awaitable[Any]]:
@@ -55,11 +56,12 @@ def adapt(agent: Agent[Any, Any]) -> Callable[[AsyncRun], Awaitable[Any]]:
 
 
 def model_of(route: dict[str, Any]) -> Model:
-    """The model of a route; the key is read from the variable that the route names. Raises ValueError where it is not
-    set."""
+    """The model of a route; the key is read from the variable that the route names. Raises ValueError if it is
+    not set.
+    """
     key_env = route.get("key_env")
     if key_env and key_env not in os.environ:
-        raise ValueError(f"the route {route.get('route_id')!r} wants a key in {key_env}, which is not set")
+        raise ValueError(f"the route {route.get('route_id')!r} needs a key in {key_env}, which is not set")
     given = {"base_url": route.get("base_url"), "api_key": os.environ[key_env] if key_env else None}
     chosen = {name: value for name, value in given.items() if value is not None}
 
@@ -71,7 +73,7 @@ def model_of(route: dict[str, Any]) -> Model:
 
 
 def limits_of(budget: dict[str, Any] | None) -> UsageLimits | None:
-    """A persona's budget as the library's limits: past it the agent is stopped, and its run fails."""
+    """A persona's budget as the library's limits: past it the agent stops and its run fails."""
     if not budget:
         return None
     usd = budget.get("usd")
@@ -95,7 +97,7 @@ def _wants_run(agent: Agent[Any, Any]) -> bool:
 
 @contextlib.contextmanager
 def _allowed(agent: Agent[Any, Any], tools: list[str] | None) -> Iterator[None]:
-    """Only these of the agent's tools; None: all of them."""
+    """Restricts the agent to these tools; None: all of them."""
     if tools is None:
         yield
         return
@@ -106,14 +108,14 @@ def _allowed(agent: Agent[Any, Any], tools: list[str] | None) -> Iterator[None]:
 
 
 class _Telling:
-    """One node of the library's graph, told to the run."""
+    """Reports the nodes of the library's graph to the run."""
 
     def __init__(self, run: AsyncRun) -> None:
         self._run = run
         self._began: dict[str, tuple[str, float]] = {}
 
     async def node(self, node: Any, running: Any) -> None:
-        """Streams it; a node of another kind says nothing."""
+        """Streams a model request or tool calls; other nodes report nothing."""
         if Agent.is_model_request_node(node):
             messages = [*running.all_messages(), node.request]
             self._run.checkpoint(parts.ModelMessagesTypeAdapter.dump_python(messages, mode="json"))
@@ -165,14 +167,14 @@ class _Telling:
         self._run.tell("tool.result", data)
 
     def _broken_off(self, error: BaseException) -> None:
-        """An error that ends the whole run is no result to the library; whoever watches wants to see the call's end."""
+        """Reports the end of open calls: for an error that ends the whole run the library yields no results."""
         for tool_call_id, (tool, begun_at) in self._began.items():
             data = {"tool": tool, "tool_call_id": tool_call_id, "success": False, "error": describe(error)}
             self._run.tell("tool.result", {**data, "duration_ms": _since_ms(begun_at)})
         self._began.clear()
 
     def _model_call(self, response: parts.ModelResponse, duration_ms: int) -> None:
-        """Its input tokens hold those from and into the cache; ours are counted apart."""
+        """Reports usage. The library's input tokens include cached ones; here they are counted apart."""
         usage = response.usage
         cached, written = usage.cache_read_tokens, usage.cache_write_tokens
         self._run.model_call(

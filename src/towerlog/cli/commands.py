@@ -1,0 +1,85 @@
+"""The commands by name: where each is, what it says of itself, and which packages it needs.
+
+`towerlog --help` shows this table alone; a command's module is imported when the command is called. Needs nothing but
+the standard library, so that it can name what is missing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import NamedTuple
+
+CLI, SERVER = "cli", "server"
+"""The extras of the package: what commands that ask a server need, and what those that open the store need."""
+
+
+class Command(NamedTuple):
+    """A command of the table."""
+
+    module: str
+    attribute: str
+    extra: str
+    help: str
+    """The first sentence of its own help."""
+
+
+COMMANDS: dict[str, Command] = {
+    "agents": Command("fleet", "agents", CLI, "Agents: list them, and their events."),
+    "approve": Command("fleet", "approve", CLI, "Approves the pending tool calls of a checkpoint."),
+    "backup": Command("maintenance", "backup", SERVER, "Writes a copy of the store to FILE, which must not exist."),
+    "doctor": Command("doctor", "doctor", SERVER, "Checks settings, store, disk, durability, clock and server."),
+    "exec": Command(
+        "worker",
+        "execute",
+        CLI,
+        "Runs a command and reports it as a run.",
+    ),
+    "export": Command(
+        "export", "export", CLI, "Writes the events of RUN_ID, or of all runs created since a time, newest run first."
+    ),
+    "keys": Command("admin", "keys", SERVER, "API keys: create, list and revoke them."),
+    "orgs": Command("admin", "orgs", SERVER, "Organisations: create and list them."),
+    "rebuild": Command(
+        "maintenance",
+        "rebuild",
+        SERVER,
+        "Rebuilds the projections from the log: runs, threads, agents, usage, checkpoints.",
+    ),
+    "runs": Command("runs", "runs", CLI, "Runs: list, show, watch, answer, cancel, and run again."),
+    "serve": Command("serve", "serve", SERVER, "Runs the server until SIGTERM or Ctrl-C."),
+    "threads": Command("fleet", "threads", CLI, "Lists threads, newest first."),
+    "verify": Command("maintenance", "verify", SERVER, "Checks the log and compares the projections with it."),
+    "worker": Command(
+        "worker",
+        "worker",
+        CLI,
+        "Serves the agents of an App: claims runs and carries them out, until SIGTERM or Ctrl-C.",
+    ),
+}
+
+
+class NotInstalled(Exception):
+    """A command needs packages of an extra that is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        """`what` needs the extra."""
+        super().__init__(f"{what} needs packages that are not installed: pip install 'towerlog[{extra}]'")
+
+
+def load(module: str, extra: str, what: str) -> ModuleType:
+    """A module of `towerlog.cli`. Raises NotInstalled where a package of the extra is missing."""
+    try:
+        return importlib.import_module(f"towerlog.cli.{module}")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "towerlog":
+            raise
+        raise NotInstalled(what, extra) from None
+
+
+def without_click(arguments: list[str]) -> NotInstalled:
+    """What to say where there is not even a command line: the extra of the command that was asked for."""
+    asked = next((argument for argument in arguments if argument in COMMANDS), None)
+    if asked is None:
+        return NotInstalled("the command line", CLI)
+    return NotInstalled(f"`towerlog {asked}`", COMMANDS[asked].extra)

@@ -1,0 +1,67 @@
+"""Numbers and times as people read them: durations, money, counts, sizes, points in time."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from towerlog.ambient import SystemClock
+from towerlog.model.times import format_ms
+
+_AGO = re.compile(r"([0-9]{1,6})([smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def duration(milliseconds: float | None) -> str:
+    """A duration in at most two units."""
+    if milliseconds is None:
+        return ""
+    seconds = milliseconds / 1000
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds >= 1 else f"{milliseconds:.0f} ms"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def money(dollars: float | None) -> str:
+    """Dollars; empty where the cost is unknown."""
+    if dollars is None:
+        return ""
+    return f"${dollars:.2f}" if dollars == 0 or dollars >= 1 else f"${dollars:.4f}"
+
+
+def number(count: int | None) -> str:
+    """With thousands separators; empty where it is unknown."""
+    return "" if count is None else f"{count:,}"
+
+
+def size(count: float) -> str:
+    """Bytes in binary units."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def point_in_time(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    """The value of an option: RFC 3339 as it is, or an age such as `90m`, `24h` or `7d`."""
+    if text is None:
+        return None
+    found = _AGO.fullmatch(text.strip())
+    if found is None:
+        return text
+    return format_ms(max(SystemClock().now_ms() - int(found[1]) * _SECONDS[found[2]] * 1000, 0))
+
+
+since_option = click.option(
+    "--since", callback=point_in_time, help="Created at or after: RFC 3339, or an age such as 90m, 24h, 7d."
+)
+until_option = click.option(
+    "--until", callback=point_in_time, help="Created before: RFC 3339, or an age such as 90m, 24h, 7d."
+)

@@ -1,0 +1,309 @@
+# Generated from async_client.py by tools/blocking_from_async.py: change the source, then run `make blocking`.
+"""`Client`: every endpoint of a server for threads that may block. `AsyncClient` has the same methods.
+
+Lists are iterators over all pages. Requests are retried: reads as they are, changes with an `Idempotency-Key`, by which
+the server recognises a repetition. A refusal is an `ApiError`; no usable reply is `Unreachable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from towerlog.sdk.api import endpoints, shapes
+from towerlog.sdk.api import fleet_shapes as fleet
+from towerlog.sdk.api.cursors import PATIENCE_S, AgentCursor, RunCursor
+from towerlog.sdk.api.follow import follow
+from towerlog.sdk.api.requests import ApiRequest, Listing, headers_of
+from towerlog.sdk.wire.address import TIMEOUT_S, server_of
+from towerlog.sdk.wire.connection import Signal
+from towerlog.sdk.wire.errors import SdkError
+from towerlog.sdk.wire.http import Http
+from towerlog.sdk.wire.retries import Retries
+
+T = TypeVar("T")
+
+
+class Client:
+    """A client of one server with one key. Threads may share it; use it in a `with`, or `close` it."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        retries: Retries | None = None,
+    ) -> None:
+        """`url` and `api_key` default to TOWERLOG_URL and TOWERLOG_API_KEY. Raises ValueError for invalid ones."""
+        url, api_key = server_of(url, api_key)
+        self.http = Http(url, api_key, timeout_s)
+        self._timeout_s = timeout_s
+        self._retries = retries or Retries()
+        self._closed = Signal()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes its connections: requests under way in other threads fail with Unreachable, a `follow` ends."""
+        self._closed.set()
+        self.http.close()
+
+    def _send(self, made: ApiRequest[T], idempotency_key: str | None = None) -> T:
+        headers = headers_of(made, idempotency_key)
+        timeout_s = self._timeout_s + made.wait_s
+        tried = 0
+        while True:
+            try:
+                response = self.http.request(made.method, made.path, made.body, headers, timeout_s)
+                return made.read(response)
+            except SdkError as error:
+                tried += 1
+                pause_s = self._retries.pause_s(tried, error)
+                # Closing the client ends the pause as well.
+                if pause_s is None or self._closed.wait(pause_s):
+                    raise
+
+    def _all(self, listing: Listing[T]) -> Iterator[T]:
+        made: ApiRequest[Any] | None = listing.first()
+        while made is not None:
+            page = self._send(made)
+            for row in page.rows:
+                yield row
+            made = listing.at(page.next_query) if page.next_query else None
+
+    # Runs
+
+    def list_runs(self, page_size: int = endpoints.PAGE, **filters: Any) -> Iterator[shapes.RunInfo]:
+        """Runs, newest first. Filters: status (one or several), agent, thread_id, model, persona_id,
+        parent_run_id, since, until, q.
+        """
+        return self._all(endpoints.list_runs(page_size, **filters))
+
+    def list_run_rows(self, page_size: int = endpoints.PAGE, **filters: Any) -> Iterator[shapes.RunRow]:
+        """Rows of `GET /v1/runs`, newest first. Filters as for `list_runs`, with one status."""
+        return self._all(endpoints.list_run_rows(page_size, **filters))
+
+    def list_thread_runs(self, thread_id: str, limit: int = endpoints.PAGE) -> tuple[shapes.ThreadRun, ...]:
+        """The newest runs of a thread."""
+        return self._send(endpoints.list_thread_runs(thread_id, limit))
+
+    def get_run(self, run_id: str, *, with_children: bool = True) -> shapes.RunInfo:
+        """A run, by default with its descendants."""
+        return self._send(endpoints.get_run(run_id, with_children))
+
+    def create_run(
+        self,
+        thread_id: str,
+        *,
+        input: str | Mapping[str, Any] | None = None,  # noqa: A002 - the wire's word
+        agent: str | None = None,
+        persona_id: str | None = None,
+        route_id: str | None = None,
+        parent_run_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> shapes.CreatedRun:
+        """Queues a run in a thread, which is created if needed. The same `idempotency_key` gives the same run."""
+        made = endpoints.create_run(
+            thread_id,
+            input=input,
+            agent=agent,
+            persona_id=persona_id,
+            route_id=route_id,
+            parent_run_id=parent_run_id,
+            metadata=metadata,
+            labels=labels,
+        )
+        return self._send(made, idempotency_key)
+
+    def cancel_run(self, run_id: str, reason: str | None = None) -> None:
+        """Requests cancellation of a run and its children. `get_run(…).cancel` has the progress."""
+        self._send(endpoints.cancel_run(run_id, reason))
+
+    def give_input(self, run_id: str, content: str, *, idempotency_key: str | None = None) -> None:
+        """Answers a waiting run, or sends input to a running one."""
+        self._send(endpoints.give_input(run_id, content), idempotency_key)
+
+    def pause_run(self, run_id: str, reason: str | None = None) -> shapes.RunInfo:
+        """Requests a pause; the run is paused once its agent confirms it."""
+        return self._send(endpoints.pause_run(run_id, reason))
+
+    def resume_run(self, run_id: str, reason: str | None = None) -> shapes.RunInfo:
+        """Requests that a paused run continues."""
+        return self._send(endpoints.resume_run(run_id, reason))
+
+    def kill_run(self, run_id: str, reason: str | None = None) -> shapes.RunInfo:
+        """Ends a run at once, without waiting for its agent."""
+        return self._send(endpoints.kill_run(run_id, reason))
+
+    def retry_run(self, run_id: str, *, idempotency_key: str | None = None) -> shapes.RunInfo:
+        """Queues a new run with the same input, linked to this one, which must have ended."""
+        return self._send(endpoints.retry_run(run_id), idempotency_key)
+
+    def fork_run(
+        self, run_id: str, step_index: int, agent: str | None = None, *, idempotency_key: str | None = None
+    ) -> shapes.RunInfo:
+        """Queues a new run that starts from a checkpoint's state."""
+        return self._send(endpoints.fork_run(run_id, step_index, agent), idempotency_key)
+
+    def list_events(
+        self, run_id: str, after_seq: int = 0, *, types: Sequence[str] | None = None
+    ) -> Iterator[shapes.Event]:
+        """A run's events so far, in order."""
+        return self._all(endpoints.list_events(run_id, after_seq, types))
+
+    def list_quarantine(self, run_id: str) -> Iterator[shapes.Event]:
+        """Events from workers without the lease."""
+        return self._all(endpoints.list_quarantine(run_id))
+
+    def follow(
+        self, run_id: str, after_seq: int = 0, *, patience_s: float = PATIENCE_S
+    ) -> Iterator[shapes.RunEvent | shapes.Gap]:
+        """A run's events as they come, to its end; each seq once, over restarts of the server and lost connections.
+
+        A `Gap` stands for events that cannot be had. Raises Unreachable if the server is away for `patience_s`.
+        """
+        return follow(self.http, RunCursor(run_id, after_seq), patience_s, self._closed)
+
+    def list_checkpoints(self, run_id: str) -> Iterator[shapes.Checkpoint]:
+        """A run's checkpoints by step, without their histories."""
+        return self._all(endpoints.list_checkpoints(run_id))
+
+    def get_checkpoint(self, run_id: str, checkpoint_id: str | int) -> shapes.Checkpoint:
+        """A checkpoint with its history; its id is the step, or `step:agent`."""
+        return self._send(endpoints.get_checkpoint(run_id, str(checkpoint_id)))
+
+    # Events
+
+    def send_events(
+        self,
+        client_id: str,
+        events: Sequence[Mapping[str, Any]],
+        runs: Sequence[str] | None = None,
+        wait_seconds: int | None = None,
+    ) -> shapes.Ingested:
+        """Sends a batch of numbered events and returns their runs' pending commands. `record_run` does this for you."""
+        return self._send(endpoints.send_events(client_id, events, runs, wait_seconds))
+
+    def report_run(self, run_id: str, worker_id: str, lease_epoch: int, **members: Any) -> shapes.Reported:
+        """Sends a batch of events under a lease, and renews it. `towerlog worker` does this for you."""
+        return self._send(endpoints.report_run(run_id, worker_id, lease_epoch, **members))
+
+    # Threads
+
+    def create_thread(
+        self, thread_id: str | None = None, title: str | None = None, policy: str | None = None
+    ) -> shapes.Thread:
+        """Creates a thread, or returns the existing one. `policy`: enqueue, reject or cancel_previous."""
+        return self._send(endpoints.create_thread(thread_id=thread_id, title=title, policy=policy))
+
+    def list_threads(self) -> Iterator[shapes.Thread]:
+        """Threads, newest first."""
+        return self._all(endpoints.list_threads())
+
+    def get_thread(self, thread_id: str) -> shapes.Thread:
+        """A thread."""
+        return self._send(endpoints.get_thread(thread_id))
+
+    # Agents and workers
+
+    def list_agents(self, name: str | None = None) -> Iterator[fleet.AgentInfo]:
+        """Agents by name; with `name`, only that one."""
+        return self._all(endpoints.list_agents(name))
+
+    def get_agent(self, agent_id: str) -> fleet.AgentInfo:
+        """An agent."""
+        return self._send(endpoints.get_agent(agent_id))
+
+    def register_agent(self, name: str) -> fleet.AgentInfo:
+        """Creates an agent, or returns the existing one."""
+        return self._send(endpoints.register_agent(name))
+
+    def agent_events(self, agent_id: str, tail: int | None = None) -> tuple[fleet.AgentEvent, ...]:
+        """The newest events of an agent, oldest first, without content."""
+        return self._send(endpoints.agent_events(agent_id, tail))
+
+    def follow_agent(
+        self, agent_id: str, tail: int = 0, after: str | None = None, *, patience_s: float = PATIENCE_S
+    ) -> Iterator[fleet.AgentEvent | shapes.Gap]:
+        """An agent's events as they come, after its newest `tail`; without end."""
+        return follow(self.http, AgentCursor(agent_id, tail, after), patience_s, self._closed)
+
+    def get_queue(self, state: str | None = None, limit: int | None = None) -> fleet.Queue:
+        """Runs that wait for a worker (`state="queued"`) or are held by one (`"held"`), oldest first."""
+        return self._send(endpoints.get_queue(state, limit))
+
+    def list_workers(self, limit: int | None = None, worker_id: str | None = None) -> tuple[fleet.WorkerInfo, ...]:
+        """Workers and the runs that they hold; with `worker_id`, only that one."""
+        return self._send(endpoints.list_workers(limit, worker_id))
+
+    def list_usage(self, by: str = "hour", **filters: Any) -> Iterator[fleet.UsageTotal]:
+        """Tokens, cost and counts by hour, agent or model. Filters: since, until, agent, model."""
+        return self._all(endpoints.list_usage(by, **filters))
+
+    # Personas, routes and keys
+
+    def list_personas(self) -> Iterator[fleet.Persona]:
+        """All versions of all personas."""
+        return self._all(endpoints.list_personas())
+
+    def get_persona(self, persona_id: str) -> fleet.Persona:
+        """A version (`key@version`), or the newest one of a `key`."""
+        return self._send(endpoints.get_persona(persona_id))
+
+    def create_persona(self, persona_key: str, version: str, agent: str, **members: Any) -> fleet.Persona:
+        """Creates a version: instructions, model_settings, tools, budget. It cannot be changed later."""
+        given = {"persona_key": persona_key, "version": version, "agent": agent, **members}
+        return self._send(endpoints.create_persona(given))
+
+    def list_routes(self) -> Iterator[fleet.Route]:
+        """Provider routes."""
+        return self._all(endpoints.list_routes())
+
+    def get_route(self, route_id: str) -> fleet.Route:
+        """The newest version of a route."""
+        return self._send(endpoints.get_route(route_id))
+
+    def create_route(self, route_id: str, provider: str, model: str, **members: Any) -> fleet.Route:
+        """Creates a route, or its next version: base_url, and key_env, the *name* of the variable with the key."""
+        given = {"route_id": route_id, "provider": provider, "model": model, **members}
+        return self._send(endpoints.create_route(given))
+
+    def list_keys(self) -> Iterator[fleet.ApiKey]:
+        """Keys, newest first."""
+        return self._all(endpoints.list_keys())
+
+    def create_key(self, name: str, scopes: Sequence[str]) -> fleet.ApiKey:
+        """Creates a key. Its `key` is None if the first reply was lost: then revoke it and create another."""
+        return self._send(endpoints.create_key(name, scopes))
+
+    def revoke_key(self, key_id: str) -> fleet.ApiKey:
+        """Revokes a key."""
+        return self._send(endpoints.revoke_key(key_id))
+
+    def whoami(self) -> fleet.WhoAmI:
+        """The owner and the scopes of this key."""
+        return self._send(endpoints.whoami())
+
+    # Approvals
+
+    def list_approvals(self) -> tuple[fleet.Approval, ...]:
+        """Checkpoints whose tool calls wait for approval, oldest first."""
+        return self._send(endpoints.list_approvals())
+
+    def approve(
+        self, trace_id: str, step_index: int, agent_id: str | None = None, reason: str | None = None
+    ) -> fleet.Decision:
+        """Approves the tool calls of a checkpoint."""
+        return self._send(endpoints.approve(trace_id, step_index, agent_id=agent_id, reason=reason))
+
+    def reject(
+        self, trace_id: str, step_index: int, agent_id: str | None = None, reason: str | None = None
+    ) -> fleet.Decision:
+        """Rejects the tool calls of a checkpoint."""
+        return self._send(endpoints.reject(trace_id, step_index, agent_id=agent_id, reason=reason))

@@ -1,0 +1,167 @@
+"""Where a follower of a stream is: what it has seen, where it goes on, and when it gives up. Does no I/O.
+
+`follow` and `async_follow` connect. The cursor is sent with the name of the server's log, so that a log restored from
+a backup gives a `Gap` and never the wrong events.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
+
+from towerlog.sdk.api.fleet_shapes import AgentEvent
+from towerlog.sdk.api.requests import path_of, with_query
+from towerlog.sdk.api.shapes import Gap, RunEvent, Shape
+from towerlog.sdk.wire.errors import BadAnswer, SdkError
+from towerlog.sdk.wire.retries import Backoff, is_worth_repeating
+from towerlog.sdk.wire.sse import Frame
+
+S = TypeVar("S", bound=Shape)
+
+ENDS = frozenset({"run.completed", "run.failed", "run.cancelled", "run.lost", "budget.exceeded"})
+"""Types of events after which a run's stream may end."""
+PATIENCE_S = 300.0
+"""How long a follower tries to reach a server that is away, unless the caller says otherwise."""
+FIRST_CONTACT_S = 5.0
+"""The same for a server that has never answered: its address is more likely wrong than it is about to come back."""
+ACCEPT = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 2.0
+
+
+class Cursor(Generic[S]):
+    """The position of one follower."""
+
+    def __init__(self, path: str, shape: type[S]) -> None:
+        """`path` is the path of the stream, with its query."""
+        self.path = path
+        self.shape = shape
+        self.finished = False
+        self._last_id: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        """The headers of the next connection."""
+        return ACCEPT | ({"Last-Event-ID": self._last_id} if self._last_id is not None else {})
+
+    def connected(self, status: int, headers: Mapping[str, str]) -> None:
+        """Takes the head of a reply. 204 means that the stream has ended for good."""
+        if status == 204:
+            self.finished = True
+        elif "text/event-stream" not in headers.get("content-type", ""):
+            raise BadAnswer("the server's reply is not a stream of events")
+
+    def take(self, frame: Frame) -> S | Gap | None:
+        """The event or gap in a frame; None for a repetition, or anything else."""
+        if frame.event == "gap":
+            return self._gap(Gap.read(_object(frame)))
+        if frame.event != "message":
+            return None
+        return self._event(frame, self.shape.read(_object(frame)))
+
+    def ended(self) -> None:
+        """Called when the server has ended the stream."""
+
+    def _gap(self, gap: Gap) -> Gap | None:
+        return gap
+
+    def _event(self, frame: Frame, event: S) -> S | None:
+        self._last_id = frame.frame_id or self._last_id
+        return event
+
+
+class RunCursor(Cursor[RunEvent]):
+    """The position in a run: its seq, which is dense, so that repetitions and holes are detected."""
+
+    def __init__(self, run_id: str, after_seq: int) -> None:
+        """Starts after a seq."""
+        super().__init__(path_of("/v1/runs/{run_id}/events", {"run_id": run_id}), RunEvent)
+        self.after_seq = after_seq
+        self._epoch: str | None = None
+        self._may_end = False
+
+    def headers(self) -> dict[str, str]:
+        """The headers with the cursor, and the log's name once it is known."""
+        known = f"{self._epoch}-{self.after_seq}" if self._epoch else str(self.after_seq)
+        return ACCEPT | {"Last-Event-ID": known}
+
+    def connected(self, status: int, headers: Mapping[str, str]) -> None:
+        """Learns the log's name."""
+        super().connected(status, headers)
+        self._next_epoch = headers.get("x-log-epoch") or self._epoch
+        if self._epoch is None or self._next_epoch == self._epoch:
+            self._epoch = self._next_epoch
+
+    def ended(self) -> None:
+        """Finished if the run has ended; otherwise the server is shutting down and the follower reconnects."""
+        self.finished = self.finished or self._may_end
+
+    def _gap(self, gap: Gap) -> Gap | None:
+        if gap.oldest_seq is not None:
+            self.after_seq = max(self.after_seq, gap.oldest_seq - 1)
+        else:
+            # Another log: the position means nothing there, so it is followed from its beginning.
+            self.after_seq, self._epoch, self._may_end = 0, self._next_epoch, False
+        return gap
+
+    def _event(self, frame: Frame, event: RunEvent) -> RunEvent | None:
+        if event.seq <= self.after_seq:
+            return None
+        if event.seq != self.after_seq + 1:
+            raise BadAnswer(f"the stream went from seq {self.after_seq} to {event.seq}")
+        self.after_seq = event.seq
+        self._may_end = self._may_end or event.type in ENDS
+        return event
+
+
+class AgentCursor(Cursor[AgentEvent]):
+    """The position in an agent's feed, which has no end."""
+
+    def __init__(self, agent_id: str, tail: int, after: str | None) -> None:
+        """Starts after a cursor, or with the newest `tail` events."""
+        path = path_of("/agents/{id}/events", {"id": agent_id})
+        super().__init__(with_query(path, {"follow": True, "tail": tail}), AgentEvent)
+        self._last_id = after
+
+
+class Reconnects:
+    """When a follower connects again, and when it gives up."""
+
+    def __init__(self, patience_s: float, now: Callable[[], float] = time.monotonic) -> None:
+        """`patience_s` is how long the server may be away."""
+        self._patience_s = patience_s
+        self._now = now
+        self._backoff = Backoff(LONGEST_PAUSE_S, FIRST_PAUSE_S)
+        self._received_at = now()
+        self._has_opened = False
+
+    def opened(self) -> None:
+        """A stream was opened."""
+        self._has_opened = True
+        self.received()
+
+    def received(self) -> None:
+        """A line has come, if only a ping."""
+        self._received_at = self._now()
+
+    def progressed(self) -> None:
+        """An event has come: the next connection may be tried at once."""
+        self._backoff.reset()
+
+    def failed(self, error: SdkError) -> None:
+        """Raises the error when trying again is of no use, or has been tried for long enough."""
+        patience_s = self._patience_s if self._has_opened else min(self._patience_s, FIRST_CONTACT_S)
+        if not is_worth_repeating(error) or self._now() - self._received_at >= patience_s:
+            raise error
+
+    def pause_s(self) -> float:
+        """How long to wait before the next connection."""
+        return self._backoff.next_s()
+
+
+def _object(frame: Frame) -> object:
+    try:
+        return json.loads(frame.data)
+    except ValueError:
+        raise BadAnswer("a frame of the stream is not JSON") from None

@@ -1,0 +1,139 @@
+"""Requests of a client: path, body, and how the reply is read. Does no I/O.
+
+`Client` and `AsyncClient` send them.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from towerlog.sdk.api import shapes
+from towerlog.sdk.api.shapes import Json
+from towerlog.sdk.wire.address import Response
+from towerlog.sdk.wire.errors import BadAnswer
+from towerlog.sdk.wire.event_batch import json_bytes
+from towerlog.sdk.wire.refusals import json_of
+
+T = TypeVar("T")
+S = TypeVar("S", bound=shapes.Shape)
+Query = Mapping[str, object]
+
+_NEXT = re.compile(r'<([^>]*)>\s*;[^,]*rel="?next"?')
+
+
+@dataclass(frozen=True)
+class ApiRequest(Generic[T]):
+    """One request. `repeatable`: the server recognises a repetition by the body, so no idempotency key is needed."""
+
+    method: str
+    path: str
+    read: Callable[[Response], T]
+    body: bytes | None = None
+    repeatable: bool = False
+    wait_s: float = 0.0
+    """How long the server may delay its reply, in addition to the usual timeout."""
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """A page of a list, and the query of the next one; None at the end."""
+
+    rows: Sequence[T]
+    next_query: Json | None
+
+
+@dataclass(frozen=True)
+class Listing(Generic[T]):
+    """A list with pages."""
+
+    path: str
+    query: Query
+    read: Callable[[Response, Query], Page[T]]
+
+    def first(self) -> ApiRequest[Page[T]]:
+        """The request for the first page."""
+        return self.at(self.query)
+
+    def at(self, query: Query) -> ApiRequest[Page[T]]:
+        """The request for the page of a query."""
+        return ApiRequest("GET", with_query(self.path, query), lambda response: self.read(response, query))
+
+
+def api_request(
+    method: str, template: str, read: Callable[[Any], T], body: object = None, query: Query | None = None, **ids: str
+) -> ApiRequest[T]:
+    """A request with a path from a template and ids, an optional JSON body, and a JSON reply."""
+    target = with_query(path_of(template, ids), query or {})
+    sent = None if body is None else json_bytes(body)
+    return ApiRequest(method, target, lambda response: read(json_of(response)), sent)
+
+
+def listing(template: str, shape: type[S], query: Query, **ids: str) -> Listing[S]:
+    """A list of the native API: `{"data", "next"}`."""
+
+    def read(response: Response, asked: Query) -> Page[S]:
+        body = json_of(response)
+        if not isinstance(body, dict):
+            raise BadAnswer("the server's reply is not a page of a list")
+        following = body.get("next")
+        # The cursor replaces the start of the first page.
+        return Page(shapes.many(shape)(body.get("data")), {**asked, "cursor": following} if following else None)
+
+    return Listing(path_of(template, ids), query, read)
+
+
+def linked(template: str, shape: type[S], query: Query, **ids: str) -> Listing[S]:
+    """A list of the `runs` dialect: a bare array, the next page in `Link`."""
+
+    def read(response: Response, _asked: Query) -> Page[S]:
+        found = _NEXT.search(response.headers.get("link", ""))
+        following = dict(parse_qsl(urlsplit(found[1]).query)) if found else None
+        return Page(shapes.many(shape)(json_of(response)), following)
+
+    return Listing(path_of(template, ids), query, read)
+
+
+def headers_of(made: ApiRequest[Any], idempotency_key: str | None) -> dict[str, str]:
+    """The headers of a request: what its body is, and a key where a repetition would otherwise be another change."""
+    headers = {} if made.body is None else {"Content-Type": "application/json"}
+    if made.method == "POST" and not made.repeatable:
+        headers["Idempotency-Key"] = idempotency_key or uuid.uuid4().hex
+    return headers
+
+
+def held_back(made: ApiRequest[T], wait_s: float) -> ApiRequest[T]:
+    """A request whose reply may take longer, and whose events have ids by which a repetition is recognised."""
+    return replace(made, wait_s=wait_s, repeatable=True)
+
+
+def path_of(template: str, ids: Mapping[str, str]) -> str:
+    """The template with its ids, each percent-encoded. Raises ValueError for an empty one."""
+    for name, value in ids.items():
+        if not value:
+            raise ValueError(f"{name} must not be empty")
+        template = template.replace("{" + name + "}", quote(value, safe=""))
+    return template
+
+
+def with_query(path: str, query: Query) -> str:
+    """The path with the query's members that are not None; booleans as in JSON, lists comma-separated."""
+    known = {name: _word(value) for name, value in query.items() if value is not None}
+    return f"{path}?{urlencode(known)}" if known else path
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value)
+
+
+def given(**members: object) -> dict[str, object]:
+    """The members that are not None."""
+    return {name: value for name, value in members.items() if value is not None}

@@ -1,0 +1,294 @@
+"""Replies about runs as frozen values; other replies are in `fleet_shapes`.
+
+Members that this version does not know are in `raw`. Times are RFC 3339 text as received, money is in dollars, unknown
+values are None. A shape whose plain name another class of the SDK has ends in `Info`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, TypeVar
+
+from towerlog.sdk.wire.errors import BadAnswer
+
+S = TypeVar("S", bound="Shape")
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A value made from a JSON object by `read`. A field without a default is required."""
+
+    raw: Json = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls: type[S], raw: object) -> S:
+        """Raises BadAnswer if it is not an object, or lacks a required member."""
+        if not isinstance(raw, dict):
+            raise BadAnswer(f"the server's reply is not a {cls.__name__}")
+        values: dict[str, Any] = {"raw": raw}
+        for known in fields(cls):
+            if known.name in raw and known.name != "raw":
+                convert = known.metadata.get("read")
+                value = raw[known.name]
+                values[known.name] = value if convert is None or value is None else convert(value)
+            elif known.name != "raw" and known.default is MISSING:
+                raise BadAnswer(f"the server's reply lacks {known.name!r}, so it is not a {cls.__name__}")
+        return cls(**values)
+
+
+def many(shape: type[S]) -> Callable[[object], tuple[S, ...]]:
+    """Reads a list of shapes."""
+
+    def read(raw: object) -> tuple[S, ...]:
+        if not isinstance(raw, list):
+            raise BadAnswer(f"the server's reply is not a list of {shape.__name__}")
+        return tuple(shape.read(item) for item in raw)
+
+    return read
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage(Shape):
+    """Tokens in disjoint buckets; `total_tokens` is the sender's total if it gave no split."""
+
+    input_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    total_tokens: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease(Shape):
+    """Who holds a run, and until when."""
+
+    state: str
+    worker_id: str | None
+    lease_epoch: int
+    lease_expires_at: str | None = None
+    last_heartbeat: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sender(Shape):
+    """The event numbers of one client in a run: `missing` has ranges, both ends included."""
+
+    client_id: str
+    received: int
+    highest: int
+    missing: list[list[int]]
+    dropped: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryInfo(Shape):
+    """Whether a run's log is complete; `complete` is None if no client has numbered its events."""
+
+    complete: bool | None
+    clients: tuple[Sender, ...] = field(default=(), metadata={"read": many(Sender)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cancel(Shape):
+    """The stages of a cancel; None for a stage that was not reached."""
+
+    requested_at: str | None = None
+    delivered_at: str | None = None
+    acknowledged_at: str | None = None
+    stopped_at: str | None = None
+    forced_at: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Liveness(Shape):
+    """The liveness of a run: `verdict` is alive, silent, stalled or lost."""
+
+    verdict: str | None = None
+    process_at: str | None = None
+    progress_at: str | None = None
+    output_at: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo(Shape):
+    """Everything about a run."""
+
+    run_id: str
+    org_id: str
+    thread_id: str
+    status: str
+    created_at: str
+    trace_id: str
+    last_seq: int
+    created_by_user_id: str | None = None
+    agent: str | None = None
+    agent_id: str | None = None
+    source: str | None = None
+    model: str | None = None
+    persona_id: str | None = None
+    route_id: str | None = None
+    parent_run_id: str | None = None
+    resumed_from: str | None = None
+    retry_of: str | None = None
+    forked_from: Json | None = None
+    foreign_id: str | None = None
+    started_at: str | None = None
+    completed_at: str | None = None
+    failed_at: str | None = None
+    ended_at: str | None = None
+    last_event_at: str | None = None
+    late_events: int = 0
+    total_input_tokens: int | None = None
+    total_output_tokens: int | None = None
+    total_cost_usd: float | None = None
+    duration_ms: int | None = None
+    cache_hit_rate: float | None = None
+    credits_used: int | None = None
+    usage: Usage | None = field(default=None, metadata={"read": Usage.read})
+    error: str | None = None
+    question: str | None = None
+    phase: str | None = None
+    attempt: int = 1
+    forced: bool = False
+    cancel_requested_at: str | None = None
+    metadata: Any = None
+    input: Any = None
+    result: Any = None
+    lane: Lease | None = field(default=None, metadata={"read": Lease.read})
+    delivery: DeliveryInfo | None = field(default=None, metadata={"read": DeliveryInfo.read})
+    cancel: Cancel | None = field(default=None, metadata={"read": Cancel.read})
+    liveness: Liveness | None = field(default=None, metadata={"read": Liveness.read})
+    children: tuple[RunInfo, ...] = field(default=(), metadata={"read": lambda raw: many(RunInfo)(raw)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow(Shape):
+    """A row of the list of runs in the `runs` dialect."""
+
+    run_id: str
+    org_id: str
+    thread_id: str
+    status: str
+    created_at: str
+    model: str | None = None
+    persona_id: str | None = None
+    total_input_tokens: int | None = None
+    total_output_tokens: int | None = None
+    total_cost_usd: float | None = None
+    duration_ms: int | None = None
+    cache_hit_rate: float | None = None
+    credits_used: int | None = None
+    completed_at: str | None = None
+    failed_at: str | None = None
+    created_by_user_id: str | None = None
+    created_by_user_name: str | None = None
+    created_by_email: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreadRun(Shape):
+    """A run in the list of a thread's runs."""
+
+    run_id: str
+    status: str
+    created_at: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreatedRun(Shape):
+    """A queued run."""
+
+    run_id: str
+    trace_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thread(Shape):
+    """A thread. `policy` says what happens to a run that is created while another is open."""
+
+    thread_id: str
+    policy: str
+    created_at: str
+    updated_at: str
+    run_count: int
+    title: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event(Shape):
+    """An event of a run's log. `name` is the sender's type if it is not a canonical one."""
+
+    seq: int
+    type: str
+    data: Any
+    recorded_at: str
+    position: int = 0
+    name: str | None = None
+    dialect: str | None = None
+    event_id: str | None = None
+    occurred_at: str | None = None
+    late: bool = False
+    future: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEvent(Shape):
+    """An event as a follower of a run receives it."""
+
+    seq: int
+    type: str
+    data: Any
+    created_at: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap(Shape):
+    """Events that a follower cannot get: those between its cursor and `oldest_seq` are no longer kept, or the log was
+    replaced (`reason`), and is then followed from its beginning.
+    """
+
+    requested: int | None = None
+    oldest_seq: int | None = None
+    missing: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint(Shape):
+    """A checkpoint. Lists leave out `history`, `history_meta` and `figures`."""
+
+    checkpoint_id: str
+    run_id: str
+    thread_id: str
+    agent: str
+    step_index: int
+    status: str
+    seq: int
+    created_at: str
+    updated_at: str
+    revision: int = 0
+    message_count: int = 0
+    is_initial: bool = False
+    trace_id: str | None = None
+    figures: Any = None
+    history: list[Any] | None = None
+    history_meta: list[Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingested(Shape):
+    """The results of a batch of events, in order, and the pending commands of their runs."""
+
+    results: list[Json]
+    commands: list[Json]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported(Ingested):
+    """The results of a worker's report, and the state of its run."""
+
+    run: Any = None

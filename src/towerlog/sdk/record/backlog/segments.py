@@ -1,0 +1,93 @@
+"""Files of events, one per line: appended at the end, read and settled from the front, removed when empty.
+
+How far a file was settled is not stored: a process that takes it over sends all of it again, and the server recognises
+the event ids that it has.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+READ_BYTES = 256 * 1024
+SUFFIX = ".ndjson"
+
+
+class Segment:
+    """One file. `waiting` lines of it are not settled yet, from `offset` on."""
+
+    def __init__(self, path: Path, client_id: str, size: int = 0, waiting: int = 0) -> None:
+        self.path = path
+        self.client_id = client_id
+        self.size = size
+        self.waiting = waiting
+        self.offset = 0
+        self._file: int | None = None
+        self._unsynced = False
+
+    @classmethod
+    def load(cls, path: Path, client_id: str) -> Segment:
+        """Opens a file of another process. An unfinished last line is cut off."""
+        size = waiting = 0
+        with path.open("r+b") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    file.truncate(size)
+                    break
+                size += len(line)
+                waiting += 1
+        return cls(path, client_id, size, waiting)
+
+    def append(self, lines: Sequence[bytes]) -> None:
+        """Appends all of the lines, or none: raises OSError."""
+        if self._file is None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            self._file = os.open(self.path, flags, 0o600)
+        text = memoryview(b"".join([line + b"\n" for line in lines]))
+        written = 0
+        try:
+            while written < len(text):
+                written += os.write(self._file, text[written:])
+        except OSError:
+            os.ftruncate(self._file, self.size)
+            raise
+        self.size += len(text)
+        self.waiting += len(lines)
+        self._unsynced = True
+
+    def read(self, events_max: int, bytes_max: int) -> list[bytes]:
+        """The first lines that are not settled; at least one, whatever its length. Raises OSError."""
+        lines: list[bytes] = []
+        room = bytes_max
+        with self.path.open("rb", buffering=READ_BYTES) as file:
+            file.seek(self.offset)
+            while len(lines) < min(events_max, self.waiting):
+                line = file.readline()
+                if not line.endswith(b"\n") or (lines and len(line) > room):
+                    break
+                room -= len(line)
+                lines.append(line[:-1])
+        return lines
+
+    def settle(self, lines: Sequence[bytes]) -> None:
+        """Marks the first lines as done."""
+        self.offset += sum(len(line) + 1 for line in lines)
+        self.waiting -= len(lines)
+
+    def sync(self) -> None:
+        """Syncs the file, so that it survives a power failure. Raises OSError."""
+        if self._unsynced and self._file is not None:
+            os.fdatasync(self._file)
+            self._unsynced = False
+
+    def close(self) -> None:
+        """Closes the file, and leaves it on disk."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def remove(self) -> None:
+        """Closes and removes the file."""
+        self.close()
+        self.path.unlink(missing_ok=True)

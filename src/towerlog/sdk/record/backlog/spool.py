@@ -1,0 +1,279 @@
+"""Undelivered events on disk: one folder for each process, taken over by another when its process has ended.
+
+    $XDG_STATE_HOME/towerlog/spool/<hash of url and key>/<client_id>/lock · 00000001.ndjson · 00000002.ndjson …
+
+Only the holder of a folder's lock sends its events. Events of ended processes are sent first, so that a run that
+continues in another process keeps its order. Not safe for threads: its owner holds a lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from towerlog.sdk.record.backlog.segments import SUFFIX, Segment
+
+SEGMENT_BYTES = 1024 * 1024
+SEGMENTS_MIN = 8
+"""A small spool is cut into this many files at least, for what has to go for want of room goes by files."""
+GROUP_BYTES = 1024 * 1024
+
+_log = logging.getLogger("towerlog.sdk")
+
+Overflow = Literal["oldest", "newest"]
+Lost = Callable[[str, Sequence[bytes], bool], None]
+"""(client_id, lines, were they the oldest): called with events that were dropped because there was no room."""
+
+
+def state_folder() -> Path:
+    """`towerlog` in the XDG state folder: files that a process leaves for the next one."""
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(state) / "towerlog"
+
+
+def spool_root() -> Path:
+    """`spool` in the folder for state."""
+    return state_folder() / "spool"
+
+
+def spool_folder(root: Path, url: str, api_key: str | None) -> Path:
+    """The parent of the folders of all processes with this server and key. Its name does not reveal the key."""
+    return root / hashlib.sha256(f"{url}\n{api_key or ''}".encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Lines from the start of a file."""
+
+    segment: Segment
+    lines: list[bytes]
+
+
+class Folder:
+    """The folder of one client, held by its lock."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self.client_id = path.name
+        self._lock = lock
+
+    @classmethod
+    def take(cls, path: Path) -> Folder | None:
+        """Locks the folder; None if another process holds it. Raises OSError."""
+        lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The previous holder may have removed the file between the two calls: then this lock means nothing.
+            if os.stat(path / "lock").st_ino == os.fstat(lock).st_ino:
+                return cls(path, lock)
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        except OSError:
+            os.close(lock)
+            raise
+        os.close(lock)
+        return None
+
+    def segments(self) -> list[Segment]:
+        """Its files, oldest first. Raises OSError."""
+        paths = sorted(self.path.glob(f"*{SUFFIX}"))
+        return [Segment.load(path, self.client_id) for path in paths]
+
+    def leave(self) -> None:
+        """Releases the lock; another process may take the folder over."""
+        os.close(self._lock)
+
+    def remove(self) -> None:
+        """Removes an empty folder and releases its lock."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.path / "lock")
+            self.path.rmdir()
+        self.leave()
+
+
+class Spool:
+    """The files of this process and of those whose folders it has taken over, oldest first, within `bytes_max`."""
+
+    def __init__(self, home: Path, client_id: str, bytes_max: int, overflow: Overflow, lost: Lost) -> None:
+        """Creates nothing yet: a process that can deliver its events writes nothing to disk."""
+        self._home = home
+        self._client_id = client_id
+        self._bytes_max = bytes_max
+        self._segment_bytes = max(1, min(SEGMENT_BYTES, bytes_max // SEGMENTS_MIN))
+        self._overflow = overflow
+        self._lost = lost
+        self._own: Folder | None = None
+        self._adopted: dict[str, Folder] = {}
+        self._segments: list[Segment] = []
+        self._made = 0
+
+    @property
+    def waiting(self) -> int:
+        """Number of events."""
+        return sum(segment.waiting for segment in self._segments)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(segment.size for segment in self._segments)
+
+    def append(self, lines: Sequence[bytes], flying: Segment | None) -> Segment | None:
+        """Writes lines, all in one file; None if there was no room and they are lost. Raises OSError.
+
+        `flying` is a file whose first lines are being sent: it is not dropped to make room.
+        """
+        size = _size(lines)
+        if not self._make_room(size, flying):
+            self._lost(self._client_id, lines, False)
+            return None
+        segment = self._current(size)
+        segment.append(lines)
+        return segment
+
+    def has_room(self, lines: Sequence[bytes]) -> bool:
+        """Whether lines fit without dropping others."""
+        return self.size + _size(lines) <= self._bytes_max
+
+    def head(self, events_max: int, bytes_max: int) -> Chunk | None:
+        """The oldest lines; None when there are none. The lines of a file that cannot be read count as lost."""
+        while self._segments:
+            segment = self._segments[0]
+            if lines := self._read(segment, events_max, bytes_max):
+                return Chunk(segment, lines)
+            waiting = segment.waiting
+            self._remove(segment)
+            if waiting > 0:
+                self._lost(segment.client_id, [b""] * waiting, True)
+        return None
+
+    def _read(self, segment: Segment, events_max: int, bytes_max: int) -> list[bytes]:
+        """Lines of a file; none if it was removed, truncated or damaged."""
+        try:
+            return segment.read(events_max, bytes_max) if segment.waiting > 0 else []
+        except OSError:
+            _log.exception("cannot read the spool file %s", segment.path)
+            return []
+
+    def settle(self, segment: Segment, lines: Sequence[bytes]) -> None:
+        """Marks the first lines of a file as done."""
+        segment.settle(lines)
+        if segment.waiting <= 0:
+            self._remove(segment)
+
+    def adopt(self, home: Path | None = None) -> int:
+        """Takes over the folders of processes that have ended; the number of events found. Raises OSError."""
+        found = 0
+        own = len([s for s in self._segments if s.client_id == self._client_id])
+        for path in _folders(home or self._home):
+            if path.name == self._client_id or path.name in self._adopted:
+                continue
+            folder = Folder.take(path)
+            if folder is None:
+                continue
+            segments = folder.segments()
+            if not segments:
+                folder.remove()
+                continue
+            self._adopted[folder.client_id] = folder
+            place = len(self._segments) - own
+            self._segments[place:place] = segments
+            found += sum(segment.waiting for segment in segments)
+        return found
+
+    def sync(self) -> None:
+        """Syncs the files, so that they survive a power failure. Raises OSError."""
+        for segment in self._segments:
+            segment.sync()
+
+    def close(self, tidy: bool = True) -> None:
+        """Releases everything; files stay for the next process. `tidy` removes our folder if it is empty."""
+        for segment in list(self._segments):
+            segment.close()
+        for folder in self._adopted.values():
+            folder.leave()
+        if self._own is not None:
+            holds = any(s.client_id == self._client_id for s in self._segments)
+            if holds or not tidy:
+                self._own.leave()
+            else:
+                self._own.remove()
+        self._segments, self._adopted, self._own = [], {}, None
+
+    def _make_room(self, size: int, flying: Segment | None) -> bool:
+        """Drops the oldest files if it may; whether there is room."""
+        while self.size + size > self._bytes_max:
+            oldest = next((s for s in self._segments if s is not flying), None)
+            if self._overflow == "newest" or oldest is None:
+                return False
+            # A file may have been truncated: the lines that can be read are the ones whose numbers are known.
+            lines = self._read(oldest, oldest.waiting, oldest.size)
+            lines += [b""] * (oldest.waiting - len(lines))
+            self._remove(oldest)
+            self._lost(oldest.client_id, lines, True)
+        return True
+
+    def _current(self, size: int) -> Segment:
+        """The file to append to."""
+        last = self._segments[-1] if self._segments else None
+        if last is not None and last.client_id == self._client_id and last.size + size <= self._segment_bytes:
+            return last
+        folder = self._folder()
+        if last is not None and last.client_id == self._client_id:
+            last.sync()
+            last.close()
+        self._made += 1
+        segment = Segment(folder.path / f"{self._made:08d}{SUFFIX}", self._client_id)
+        self._segments.append(segment)
+        return segment
+
+    def _folder(self) -> Folder:
+        while self._own is None:
+            path = self._home / self._client_id
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Another process may have removed the empty folder in the meantime: try again.
+            with contextlib.suppress(FileNotFoundError):
+                self._own = Folder.take(path)
+        return self._own
+
+    def _remove(self, segment: Segment) -> None:
+        if segment not in self._segments:
+            return
+        self._segments.remove(segment)
+        segment.remove()
+        folder = self._adopted.get(segment.client_id)
+        if folder is not None and not any(s.client_id == segment.client_id for s in self._segments):
+            del self._adopted[segment.client_id]
+            folder.remove()
+
+
+def _size(lines: Iterable[bytes]) -> int:
+    return sum(len(line) + 1 for line in lines)
+
+
+def grouped(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Lines in groups that are written in one call."""
+    group: list[bytes] = []
+    size = 0
+    for line in lines:
+        if group and size + len(line) > GROUP_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(line)
+        size += len(line) + 1
+    if group:
+        yield group
+
+
+def _folders(home: Path) -> list[Path]:
+    """The folders of all clients, oldest first: their names are ids that sort by time."""
+    try:
+        return sorted(path for path in home.iterdir() if path.is_dir())
+    except FileNotFoundError:
+        return []

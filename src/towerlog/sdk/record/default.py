@@ -1,0 +1,77 @@
+"""The default recorder of a program: made with its first run, from TOWERLOG_URL and TOWERLOG_API_KEY."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from towerlog.sdk.record.recorder import Recorder, Status
+from towerlog.sdk.record.recording import Recording
+from towerlog.sdk.wire.address import LOCAL_URL
+
+_log = logging.getLogger("towerlog.sdk")
+
+
+class DefaultRecorder:
+    """Makes the recorder when it is first needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._recorder: Recorder | None = None
+
+    @property
+    def recorder(self) -> Recorder:
+        """The recorder. Never raises: an invalid URL is logged, and the local one is used without a key."""
+        with self._lock:
+            if self._recorder is None:
+                self._recorder = _from_environment()
+            return self._recorder
+
+    @property
+    def made(self) -> Recorder | None:
+        """The recorder, if it was made."""
+        return self._recorder
+
+
+def _from_environment() -> Recorder:
+    try:
+        return Recorder(adopt_keyless=True)
+    except ValueError as error:
+        # Without a key, so that nothing is sent to a server that was not meant.
+        _log.error(
+            "TOWERLOG_URL or TOWERLOG_API_KEY is not valid (%s): events are stored on disk, not delivered", error
+        )
+        return Recorder(LOCAL_URL, "")
+
+
+DEFAULT = DefaultRecorder()
+
+
+def default_recorder() -> Recorder:
+    """The recorder that `towerlog.record_run` reports to."""
+    return DEFAULT.recorder
+
+
+def record_run(
+    agent: str | None = None,
+    thread: str | None = None,
+    input: Any = None,  # noqa: A002 the name that users know it by
+    *,
+    run_key: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Recording:
+    """A run, for `with` and `async with`, reported to the server of the environment. See `Recorder.record_run`."""
+    return DEFAULT.recorder.record_run(agent, thread, input, run_key=run_key, metadata=metadata, labels=labels)
+
+
+def flush(timeout: float = 10.0) -> bool:
+    """Waits until every event reported before is stored by the server; True only then."""
+    return DEFAULT.made is None or DEFAULT.recorder.flush(timeout)
+
+
+def status() -> Status:
+    """Where the events are."""
+    return DEFAULT.recorder.status()

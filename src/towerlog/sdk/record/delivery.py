@@ -1,0 +1,372 @@
+"""The threads of a recorder: a sender, a keeper that spools events which wait too long, and a listener for commands.
+
+The sender has at most one request under way, so that the server gets the events in order. Nothing here raises into the
+program: problems are logged once and shown in the status.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from towerlog.sdk.record.backlog.buffer import Backlog, Batch
+from towerlog.sdk.record.backlog.losses import Losses, Range
+from towerlog.sdk.record.encoding import place_of
+from towerlog.sdk.wire.address import TIMEOUT_S
+from towerlog.sdk.wire.errors import Unreachable
+from towerlog.sdk.wire.event_batch import BATCH_BYTES, BATCH_EVENTS, BatchReply, Disposition, Transport, send_batch
+from towerlog.sdk.wire.retries import Backoff
+
+LINGER_S = 0.2
+"""How long an event may wait in memory to be sent together with others."""
+SPILL_AFTER_NS = 320_000_000
+SPILL_TICK_S = 0.1
+"""With `SPILL_AFTER_NS` under half a second, allowing for a slow disk: what a `kill -9` may lose."""
+SYNC_EVERY_S = 1.0
+ADOPT_EVERY_S = 30.0
+POLL_EVERY_S = 5.0
+"""How long the server is not contacted during a run before its pending commands are asked for."""
+LISTEN_WAIT_S = 5
+LONGEST_PAUSE_S = 30.0
+"""The longest pause between two tries; also the pause after each rejection of the key."""
+RUNS_MAX = 100
+
+_log = logging.getLogger("towerlog.sdk")
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What delivery needs from its recorder."""
+
+    open_transport: Callable[[], Transport]
+    going_on: Callable[[], list[str]]
+    beat: Callable[[], None]
+    commanded: Callable[[dict[str, Any]], None]
+    notice: Callable[[Range], bytes]
+    adopts: Sequence[Path]
+    longest_pause_s: float = LONGEST_PAUSE_S
+
+
+class Delivery:
+    """Sends events from the backlog to the server until it is stopped."""
+
+    def __init__(self, backlog: Backlog, losses: Losses, hooks: Hooks) -> None:
+        self.sent = self.acknowledged = self.duplicates = self.refused = 0
+        self.last_error: str | None = None
+        self._backlog = backlog
+        self._losses = losses
+        self._hooks = hooks
+        self._transport: Transport | None = None
+        self._news = threading.Event()
+        self._full = threading.Event()
+        self._keep = threading.Event()
+        self._crowded = threading.Event()
+        self._stopping = threading.Event()
+        self._lock = threading.RLock()
+        self._threads: list[threading.Thread] = []
+        self._expecting: dict[str, int] = {}
+        self._listener: threading.Thread | None = None
+        self._batch_max = BATCH_EVENTS
+        self._backoff = Backoff(hooks.longest_pause_s)
+        self._heard_at = time.monotonic()
+        self._reachable = True
+        self._logged: str | None = None
+        self._notices: list[tuple[Range, bytes]] = []
+
+    # Called by the program's threads: quick, and raises nothing
+
+    def noticed(self) -> None:
+        """Called after an event was added to the backlog."""
+        if self._stopping.is_set():
+            self._spill(0)
+            return
+        if not self._news.is_set():
+            self._news.set()
+            if not self._threads:
+                self._start()
+        if not self._keep.is_set():
+            self._keep.set()
+        events, size = self._backlog.in_memory
+        if size >= self._backlog.crowded_bytes and not self._crowded.is_set():
+            self._crowded.set()
+        if (events >= BATCH_EVENTS or size >= BATCH_BYTES) and not self._full.is_set():
+            self._full.set()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._threads or self._stopping.is_set():
+                return
+            loops = {"towerlog-sender": self._send_for_ever, "towerlog-keeper": self._keep_for_ever}
+            self._threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()]
+            for thread in self._threads:
+                thread.start()
+
+    def expect(self, run_key: str, waiting: bool) -> None:
+        """Records that somebody waits for a command of a run, or no longer does."""
+        with self._lock:
+            count = self._expecting.get(run_key, 0) + (1 if waiting else -1)
+            self._expecting[run_key] = count
+            if count <= 0:
+                del self._expecting[run_key]
+            if self._expecting and self._listener is None and not self._stopping.is_set():
+                self._listener = threading.Thread(target=self._listen, name="towerlog-listener", daemon=True)
+                self._listener.start()
+        self._full.set()
+
+    def hurry(self) -> None:
+        """Makes the sender send what is in memory without waiting for more."""
+        if self._backlog.pending:
+            self._news.set()
+            self._start()
+        self._full.set()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Waits until every event added before is stored by the server; False on timeout, or if one was dropped."""
+        ends_at = time.monotonic() + timeout_s
+        dropped = self._losses.dropped
+        target = self._backlog.accepted
+        self.hurry()
+        changed = self._backlog.changed
+        with changed:
+            while self._backlog.done < min(target, self._backlog.accepted) or self._owes():
+                left_s = ends_at - time.monotonic()
+                if left_s <= 0:
+                    return False
+                changed.wait(min(left_s, 0.05))
+        return self._losses.dropped == dropped
+
+    def _owes(self) -> bool:
+        """Whether a loss has not been reported to the server yet."""
+        return bool(self._losses) or bool(self._notices)
+
+    def stop(self, timeout_s: float) -> None:
+        """Ends the threads, and spools what was not delivered."""
+        self._stopping.set()
+        for event in (self._news, self._full, self._keep, self._crowded):
+            event.set()
+        ends_at = time.monotonic() + timeout_s
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, ends_at - time.monotonic()))
+        if self._transport is not None:
+            # Interrupts a request that is still under way: its events are spooled like the others.
+            self._transport.close()
+        self._spill(0)
+        try:
+            self._backlog.sync()
+        except OSError as error:
+            self._note(f"cannot write the spool: {error}")
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the last request got a usable reply."""
+        return self._reachable
+
+    # The sender
+
+    def _send_for_ever(self) -> None:
+        adopt_at = 0.0
+        while not self._stopping.is_set():
+            try:
+                if time.monotonic() >= adopt_at:
+                    adopt_at = time.monotonic() + ADOPT_EVERY_S
+                    self._adopt()
+                self._hooks.beat()
+                self._drain()
+                self._idle(adopt_at)
+            except Exception as error:
+                # An internal error must not end the delivery for good.
+                _log.exception("delivery failed")
+                self._note(f"internal error: {type(error).__name__}: {error}")
+                self._stopping.wait(self._backoff.next_s())
+
+    def _adopt(self) -> None:
+        for home in self._hooks.adopts:
+            try:
+                if found := self._backlog.adopt(home):
+                    _log.info("sending %d events that earlier processes left undelivered", found)
+            except OSError as error:
+                self._note(f"cannot read the spool: {error}")
+
+    def _idle(self, adopt_at: float) -> None:
+        """Waits until there is something to send; then a moment longer, for more events to come."""
+        going_on = self._hooks.going_on()
+        now = time.monotonic()
+        poll_s = max(0.0, self._heard_at + POLL_EVERY_S - now) if going_on else ADOPT_EVERY_S
+        if self._news.wait(min(poll_s, max(0.0, adopt_at - now))):
+            self._full.wait(LINGER_S)
+            self._full.clear()
+            self._news.clear()
+        elif going_on and time.monotonic() - self._heard_at >= POLL_EVERY_S:
+            self._try([], going_on)
+
+    def _drain(self) -> None:
+        """Sends until nothing is left; a failure is followed by its pause."""
+        while not self._stopping.is_set():
+            if self._reachable and self._losses:
+                # `flush` reads both under this lock: a loss must always be in one of the two places.
+                with self._backlog.changed:
+                    self._notices += [(loss, self._hooks.notice(loss)) for loss in self._losses.take()]
+            if self._reachable and self._notices:
+                self._tell_losses()
+                continue
+            batch = self._backlog.take(self._batch_max, BATCH_BYTES)
+            if batch is None:
+                return
+            self._dispatch(batch)
+
+    def _dispatch(self, batch: Batch) -> None:
+        settled = False
+        try:
+            answer = self._try(batch.lines, self._hooks.going_on(), batch.client_id)
+            if answer is not None and answer.disposition is Disposition.TAKEN:
+                self._count(batch, answer)
+                settled = True
+            elif answer is not None and answer.disposition is Disposition.SMALLER:
+                settled = self._narrow(batch, answer)
+        finally:
+            if settled:
+                self._backlog.settle(batch)
+            else:
+                self._backlog.give_back(batch)
+                # The keeper may have found the memory empty just before the batch came back.
+                self._keep.set()
+        if settled:
+            self._batch_max = min(BATCH_EVENTS, self._batch_max * 2)
+
+    def _count(self, batch: Batch, answer: BatchReply) -> None:
+        for line, result in zip(batch.lines, answer.results, strict=True):
+            status = result.get("status")
+            if status == "refused":
+                self.refused += 1
+                self._refuse(batch.client_id, line, f"refused: {result.get('code')}", str(result.get("message")))
+            else:
+                self.acknowledged += 1
+                self.duplicates += status == "duplicate"
+
+    def _narrow(self, batch: Batch, answer: BatchReply) -> bool:
+        """Halves the batch size, down to the one event that is at fault; that one is dropped."""
+        if len(batch.lines) > 1:
+            self._batch_max = max(1, len(batch.lines) // 2)
+            return False
+        self.refused += 1
+        self._refuse(batch.client_id, batch.lines[0], "refused by the server", answer.words)
+        return True
+
+    def _refuse(self, client_id: str, line: bytes, reason: str, words: str) -> None:
+        self._losses.note_lines(client_id, [line], reason)
+        self._note(f"event of run {place_of(line)[0]!r} dropped: the server rejected it ({words})")
+
+    def _tell_losses(self) -> None:
+        """Reports to the server which numbers will never come, each under the client that had them."""
+        client_id = self._notices[0][0].client_id
+        told = [(loss, line) for loss, line in self._notices if loss.client_id == client_id][:BATCH_EVENTS]
+        answer = self._try([line for _, line in told], [], client_id)
+        if answer is not None and answer.disposition in (Disposition.TAKEN, Disposition.SMALLER):
+            # A rejected notice is not sent again: it would be rejected again.
+            self._notices = [notice for notice in self._notices if notice not in told]
+            with self._backlog.changed:
+                self._backlog.changed.notify_all()
+
+    def _try(self, lines: Sequence[bytes], runs: Sequence[str], client_id: str | None = None) -> BatchReply | None:
+        """One request; if it fails, the pause that is due. None when there was no reply."""
+        try:
+            transport = self._opened()
+            answer = send_batch(transport, client_id or self._backlog.client_id, lines, runs[:RUNS_MAX], 0, TIMEOUT_S)
+        except (Unreachable, ValueError) as error:
+            self._later(str(error), None)
+            return None
+        finally:
+            self._heard_at = time.monotonic()
+        self.sent += len(lines)
+        if answer.disposition is Disposition.LATER:
+            self._later(answer.words, answer.retry_after_s)
+        elif answer.disposition is Disposition.REFUSED:
+            self._later(answer.words, max(self._hooks.longest_pause_s, answer.retry_after_s or 0.0))
+        else:
+            self._backoff.reset()
+            self._reachable = True
+            self._logged = None
+            self._command(answer.commands)
+        return answer
+
+    def _opened(self) -> Transport:
+        if self._transport is None:
+            self._transport = self._hooks.open_transport()
+        return self._transport
+
+    def _later(self, words: str, wanted_s: float | None) -> None:
+        self._reachable = False
+        self._note(f"events not delivered yet, will retry: {words}")
+        self._stopping.wait(self._backoff.next_s(wanted_s))
+
+    def _note(self, message: str) -> None:
+        # Once, until a request succeeds or there is another problem.
+        self.last_error = message
+        if self._logged != message:
+            self._logged = message
+            _log.warning("%s", message)
+
+    def _command(self, commands: Sequence[dict[str, Any]]) -> None:
+        for command in commands:
+            try:
+                self._hooks.commanded(command)
+            except Exception:
+                _log.exception("a command could not be delivered to its run")
+
+    # The keeper
+
+    def _keep_for_ever(self) -> None:
+        sync_at = 0.0
+        while not self._stopping.is_set():
+            self._keep.wait()
+            self._keep.clear()
+            while not self._stopping.is_set() and not self._backlog.resting:
+                self._crowded.wait(SPILL_TICK_S)
+                self._crowded.clear()
+                if self._spill(SPILL_AFTER_NS) and time.monotonic() >= sync_at:
+                    sync_at = time.monotonic() + SYNC_EVERY_S
+                    self._sync()
+
+    def _spill(self, older_than_ns: int) -> int:
+        try:
+            return self._backlog.spill(older_than_ns)
+        except OSError as error:
+            self._note(f"cannot write the spool: {error.strerror}")
+            return 0
+
+    def _sync(self) -> None:
+        try:
+            self._backlog.sync()
+        except OSError as error:
+            self._note(f"cannot sync the spool: {error.strerror}")
+
+    # The listener
+
+    def _listen(self) -> None:
+        """Keeps a long poll open at the server while somebody waits for a command."""
+        backoff = Backoff(self._hooks.longest_pause_s)
+        while not self._stopping.is_set():
+            with self._lock:
+                runs = list(self._expecting)[:RUNS_MAX]
+                if not runs:
+                    self._listener = None
+                    return
+            try:
+                client_id = self._backlog.client_id
+                answer = send_batch(self._opened(), client_id, [], runs, LISTEN_WAIT_S, TIMEOUT_S)
+            except (Unreachable, ValueError):
+                self._stopping.wait(backoff.next_s())
+                continue
+            if answer.disposition is Disposition.TAKEN:
+                backoff.reset()
+                self._command(answer.commands)
+            # A command that is still pending would make the next reply come at once.
+            taken = answer.disposition is Disposition.TAKEN
+            pause_s = SPILL_TICK_S if answer.commands else 0.0 if taken else backoff.next_s(1.0)
+            self._stopping.wait(pause_s)

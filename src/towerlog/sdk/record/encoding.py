@@ -1,0 +1,211 @@
+"""The one event encoder: an event, with its number, id and time, becomes one line of JSON. Nothing here raises.
+
+An event is encoded at the moment of the call, on the caller's thread, because the caller may change its arguments right
+after. Every part is capped. What JSON cannot express becomes its `repr`; NaN and the infinities become null.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+from towerlog.sdk.wire.ids import uuid7
+
+EVENT_BYTES_MAX = 4 * 1024 * 1024 - 4096
+"""The largest event that is sent unchanged: with its envelope it must fit into one request of 4 MiB."""
+REPR_CHARS_MAX = 1000
+DEPTH_MAX = 64
+ITEMS_MAX = 100_000
+"""Members of a container that are kept when a value is converted by `plain`."""
+NAME_CHARS_MAX = 200
+NAMES_KEPT = 512
+CUTS_CHARS = (65_536, 4_096, 256)
+"""The lengths to which strings of too large an event are cut: the first with which it fits."""
+INTEGER_MAX = 2**63 - 1
+LOSS_NOTICE = "client.dropped"
+"""The name of the event, of type `other`, that says which numbers of a client will never come."""
+
+
+class EventEncoder:
+    """Numbers, stamps and encodes the events of one client in one run. Not safe for threads: its owner holds a lock."""
+
+    def __init__(self, run_key: str | None = None, seq: int = 0) -> None:
+        """`run_key` names a run that the client has begun itself. `seq` is the last number that was given out."""
+        self.seq = seq
+        self._run_key = run_key
+
+    def encode(self, event: dict[str, Any]) -> bytes:
+        """The next event's line; its number is then `seq`. The event is stamped itself, not a copy of it."""
+        self.seq += 1
+        event["event_id"] = uuid7()
+        event["client_seq"] = self.seq
+        if self._run_key is not None:
+            event["run_key"] = self._run_key
+        event["time"] = time.time_ns() // 1_000_000
+        return encode_event(event)
+
+    def encode_loss(self, from_seq: int, to_seq: int, reason: str) -> bytes:
+        """A notice that these numbers, both ends included, will never come. It has a number of its own."""
+        payload = {"from_seq": from_seq, "to_seq": to_seq, "reason": reason}
+        return self.encode({"type": "other", "data": {"name": LOSS_NOTICE, "payload": payload}})
+
+
+def place_of(line: bytes) -> tuple[str, int, bool]:
+    """(run_key, client_seq, is it a notice of loss) of an encoded event; no key if the line is damaged."""
+    try:
+        event = json.loads(line)
+        data = event.get("data") or {}
+        notice = event.get("type") == "other" and isinstance(data, dict) and data.get("name") == LOSS_NOTICE
+        return str(event["run_key"]), int(event["client_seq"]), notice
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "", 0, False
+
+
+def encode_event(event: Mapping[str, Any]) -> bytes:
+    """One line of JSON, at most `EVENT_BYTES_MAX` long. Never raises."""
+    try:
+        line = _ENCODER.encode(event).encode()
+    except Exception:
+        # Not JSON somewhere inside: a key that is not text, NaN, a circle, a lone surrogate.
+        line = _encode_plain(plain(event))
+    return line if len(line) <= EVENT_BYTES_MAX else _shortened(event, len(line))
+
+
+def plain(value: object, depth: int = DEPTH_MAX) -> Any:
+    """A copy of the value made of JSON types only, capped in depth and in members."""
+    if value is None or value is True or value is False:
+        return value
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int):
+        return int(value) if -INTEGER_MAX <= value <= INTEGER_MAX else _repr(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if depth <= 0:
+        return _repr(value)
+    if isinstance(value, Mapping):
+        return _attempt(value, lambda: {_key(k): plain(v, depth - 1) for k, v in islice(value.items(), ITEMS_MAX)})
+    if isinstance(value, list | tuple | set | frozenset):
+        return _attempt(value, lambda: [plain(item, depth - 1) for item in islice(value, ITEMS_MAX)])
+    return _repr(value)
+
+
+def one_line(value: object, longest: int = 500) -> str:
+    """A value on one line, for an error or a reason."""
+    text = " ".join(_text(value).split()) if isinstance(value, str) else " ".join(_repr(value).split())
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def describe(error: BaseException) -> str:
+    """An exception on one line: its type and its message."""
+    try:
+        said = str(error)
+    except Exception:
+        said = "(its message cannot be read)"
+    name = type(error).__name__
+    return one_line(f"{name}: {said}" if said else name)
+
+
+def name_text(value: object) -> str:
+    """A name as the wire allows it: one line, not empty, at most 200 characters."""
+    if type(value) is str and len(value) <= NAME_CHARS_MAX:
+        return _known_name(value)
+    return _name_text(value)
+
+
+@lru_cache(maxsize=NAMES_KEPT)
+def _known_name(value: str) -> str:
+    """A program uses few names, and often."""
+    return _name_text(value)
+
+
+def _name_text(value: object) -> str:
+    return one_line(value if isinstance(value, str) else _repr(value), NAME_CHARS_MAX) or "unnamed"
+
+
+def _default(value: object) -> Any:
+    """Converts what the JSON encoder does not support."""
+    if isinstance(value, set | frozenset | Mapping):
+        return plain(value)
+    return _repr(value)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_default)
+"""Made once: `json.dumps` with options would make one for each event."""
+
+
+def _encode_plain(value: object) -> bytes:
+    try:
+        return _ENCODER.encode(value).encode()
+    except Exception as error:
+        # A program that changes its values while they are encoded can still get here.
+        return _ENCODER.encode({"unencodable": describe(error)}).encode("utf-8", "replace")
+
+
+def _attempt(value: object, make: Any) -> Any:
+    """The result of `make`, or the value's `repr` if that raises."""
+    try:
+        return make()
+    except Exception:
+        return _repr(value)
+
+
+def _key(value: object) -> str:
+    return _text(value) if isinstance(value, str) else _repr(value)
+
+
+def _text(value: str) -> str:
+    """The text, with characters that UTF-8 cannot encode replaced."""
+    return str.__str__(value).encode("utf-8", "replace").decode()
+
+
+def _repr(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<{type(value).__name__} without a repr>"
+    text = _text(text)
+    return text if len(text) <= REPR_CHARS_MAX else f"{text[: REPR_CHARS_MAX - 1]}…"
+
+
+def _shortened(event: Mapping[str, Any], full_bytes: int) -> bytes:
+    """The event with long strings cut, or without everything large if that is not enough; marked in its data."""
+    whole = plain(event)
+    *longer, shortest = CUTS_CHARS
+    # The shortest first: if the strings are not the reason, no time is spent on cutting them three times.
+    least = _encode_plain(_marked(_cut(whole, shortest), full_bytes))
+    if len(least) > EVENT_BYTES_MAX:
+        return _encode_plain(_marked(_scalars(whole), full_bytes))
+    lines = (_encode_plain(_marked(_cut(whole, chars), full_bytes)) for chars in longer)
+    return next((line for line in lines if len(line) <= EVENT_BYTES_MAX), least)
+
+
+def _cut(value: Any, chars: int) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= chars else f"{value[:chars]}… [cut: {len(value)} characters]"
+    if isinstance(value, dict):
+        return {name: _cut(member, chars) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_cut(item, chars) for item in value]
+    return value
+
+
+def _scalars(event: Any) -> Any:
+    """What the server requires of an event: its own members, and the small members of its data."""
+    data = event.get("data") if isinstance(event, dict) else None
+    small: dict[str, Any] = {"history": []} if isinstance(data, dict) and "history" in data else {}
+    members: Iterable[tuple[str, Any]] = islice(data.items(), 100) if isinstance(data, dict) else ()
+    kept = {k[:200]: _cut(v, 256) for k, v in members if v is None or isinstance(v, str | int | float | bool)}
+    head = {k: _cut(v, 256) for k, v in event.items() if k != "data" and not isinstance(v, dict | list)}
+    return {**head, "data": {**small, **kept}}
+
+
+def _marked(event: Any, full_bytes: int) -> Any:
+    data = event.get("data")
+    marker = {"towerlog_truncated": {"bytes": full_bytes}}
+    return {**event, "data": {**data, **marker} if isinstance(data, dict) else marker}

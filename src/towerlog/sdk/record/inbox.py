@@ -1,0 +1,155 @@
+"""Commands of the server for a run: cancel, input, pause, resume. Delivered by one thread, awaited by others.
+
+A command takes effect once, however often the server repeats it, and is acknowledged then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, InvalidStateError
+from typing import Any
+
+REMEMBERED_MAX = 1000
+"""Command ids of a run that are remembered, to recognise repetitions."""
+ANSWERS_MAX = 100
+"""Answers that are kept until a question takes them."""
+
+Command = Mapping[str, Any]
+
+
+class RunCancelled(Exception):
+    """The run was cancelled."""
+
+
+class Inbox:
+    """The commands of one run."""
+
+    def __init__(self, acknowledge: Callable[[Command], None]) -> None:
+        self._acknowledge = acknowledge
+        self._lock = threading.Lock()
+        self._seen: deque[object] = deque(maxlen=REMEMBERED_MAX)
+        self._answers: deque[Command] = deque(maxlen=ANSWERS_MAX)
+        self._asking: deque[Future[Any]] = deque(maxlen=ANSWERS_MAX)
+        self._pause: Command | None = None
+        self._paused: Future[Any] | None = None
+        self._callbacks: deque[Callable[[], None]] = deque(maxlen=ANSWERS_MAX)
+        self.cancelled = False
+
+    @property
+    def pausing(self) -> bool:
+        """Whether a pause was requested that has not begun."""
+        return self._pause is not None
+
+    def take(self, command: Command) -> None:
+        """Carries out a command that has not been seen before; an unknown type is ignored."""
+        with self._lock:
+            command_id = command.get("command_id")
+            if command_id in self._seen:
+                return
+            self._seen.append(command_id)
+        match command.get("type"):
+            case "cancel":
+                self._cancel(command)
+            case "input":
+                self._answered(command)
+            case "pause":
+                with self._lock:
+                    self._pause = command
+            case "resume":
+                self._resumed(command)
+            case _:
+                return
+
+    def after_fork(self) -> None:
+        """In the child of a fork: makes a new lock; a thread that holds the old one exists only in the parent."""
+        self._lock = threading.Lock()
+
+    def check(self) -> None:
+        """Raises RunCancelled after a cancel."""
+        if self.cancelled:
+            raise RunCancelled("cancelled")
+
+    def on_cancel(self, callback: Callable[[], None]) -> None:
+        """Calls back once on a cancel; at once if there was one already."""
+        with self._lock:
+            if not self.cancelled:
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    def answer(self) -> Future[Any]:
+        """The next answer; acknowledged when it arrives."""
+        future: Future[Any] = Future()
+        with self._lock:
+            command = self._answers.popleft() if self._answers else None
+            if command is None and self.cancelled:
+                future.set_exception(RunCancelled("cancelled"))
+            elif command is None:
+                self._asking.append(future)
+        if command is not None:
+            self._acknowledge(command)
+            future.set_result(command.get("content"))
+        return future
+
+    def pause(self) -> Future[Any] | None:
+        """Begins the requested pause: a future that ends with it. None when no pause was requested."""
+        with self._lock:
+            command, self._pause = self._pause, None
+            if command is None:
+                return None
+            future: Future[Any] = Future()
+            self._paused = future
+        self._acknowledge(command)
+        return future
+
+    def forget(self, future: Future[Any]) -> None:
+        """Drops a future that is no longer waited for."""
+        with self._lock:
+            with contextlib.suppress(ValueError):
+                self._asking.remove(future)
+            if self._paused is future:
+                self._paused = None
+
+    def _answered(self, command: Command) -> None:
+        with self._lock:
+            if not self._asking:
+                self._answers.append(command)
+                return
+            future = self._asking.popleft()
+        # The acknowledgement first, so that it precedes whatever the answer leads to.
+        self._acknowledge(command)
+        _settle(future, command.get("content"))
+
+    def _resumed(self, command: Command) -> None:
+        with self._lock:
+            pending, self._pause = self._pause, None
+            future, self._paused = self._paused, None
+        for each in (pending, command):
+            if each is not None:
+                self._acknowledge(each)
+        if future is not None:
+            _settle(future, None)
+
+    def _cancel(self, command: Command) -> None:
+        with self._lock:
+            self.cancelled = True
+            waiting = [*self._asking, *([self._paused] if self._paused else [])]
+            self._asking.clear()
+            self._paused = None
+            callbacks = [*self._callbacks]
+            self._callbacks.clear()
+        self._acknowledge(command)
+        for future in waiting:
+            with contextlib.suppress(InvalidStateError):
+                future.set_exception(RunCancelled("cancelled"))
+        for callback in callbacks:
+            callback()
+
+
+def _settle(future: Future[Any], value: object) -> None:
+    # The waiter may just have given up.
+    with contextlib.suppress(InvalidStateError):
+        future.set_result(value)

@@ -1,0 +1,306 @@
+"""A recorder reports runs to one server with one key: it begins runs, takes their events and counts their delivery.
+
+Several recorders in one process share nothing. A program with only one need not make it: `default` does, from the
+environment.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from towerlog.sdk.record.backlog.buffer import Backlog
+from towerlog.sdk.record.backlog.losses import Losses, Range
+from towerlog.sdk.record.backlog.spool import Overflow, spool_folder, spool_root
+from towerlog.sdk.record.delivery import LONGEST_PAUSE_S, Delivery, Hooks
+from towerlog.sdk.record.encoding import EventEncoder
+from towerlog.sdk.record.recording import Recording, run_key_of
+from towerlog.sdk.record.run import BaseRun
+from towerlog.sdk.wire.address import TIMEOUT_S, read_url, server_of
+from towerlog.sdk.wire.http import Http
+from towerlog.sdk.wire.ids import uuid7
+
+MEMORY_BYTES = 8 * 1024 * 1024
+SPOOL_BYTES = 256 * 1024 * 1024
+BEAT_S = 60.0
+"""After how long without an event a heartbeat is sent for a run that has not ended."""
+EXIT_S = 2.0
+"""How long the program's exit waits for the delivery; what is left is spooled for the next program."""
+
+_log = logging.getLogger("towerlog.sdk")
+
+
+@dataclass(frozen=True)
+class Status:
+    """Counts of this process's events, and of those that it took over from earlier processes."""
+
+    queued: int
+    """In memory."""
+    spooled: int
+    """On disk, not delivered."""
+    sent: int
+    """Each try counted."""
+    acknowledged: int
+    duplicates: int
+    """Acknowledged events that the server had stored before."""
+    refused: int
+    dropped: int
+    """Will never be delivered: rejected, or no room."""
+    last_error: str | None
+
+
+class RunSink:
+    """Takes the events of one run: numbers them, encodes them, adds them to the backlog."""
+
+    def __init__(self, recorder: Recorder, run_key: str, thread: str | None) -> None:
+        self._recorder = recorder
+        self._run_key = run_key
+        self._thread = thread
+        # Re-entrant: garbage collection while an event is encoded may report another one.
+        self._lock = threading.RLock()
+        self._state: ProcessState | None = None
+        self._encoder = EventEncoder(run_key)
+        self._told_at = time.monotonic()
+
+    @property
+    def quiet_s(self) -> float:
+        """Seconds since the last event."""
+        return time.monotonic() - self._told_at
+
+    @property
+    def home(self) -> object:
+        """Runs of the same recorder can be parent and child."""
+        return self._recorder
+
+    def put(self, event: dict[str, Any]) -> None:
+        """Never blocks, never raises."""
+        try:
+            with self._lock:
+                self._told_at = time.monotonic()
+                state = self._recorder.state
+                if self._thread is not None and event["type"] == "run.started":
+                    event["thread"] = self._thread
+                encoder = self._encoder_in(state)
+                line = encoder.encode(event)
+                state.backlog.put(self._run_key, encoder.seq, line)
+            state.delivery.noticed()
+        except Exception:
+            # A failure to report must never break the program.
+            _log.exception("an event of run %s could not be recorded", self._run_key)
+
+    def expect(self, run: BaseRun, waiting: bool) -> None:
+        """Whether commands of this run are waited for."""
+        self._recorder.state.delivery.expect(self._run_key, waiting)
+
+    def encode_loss(self, state: ProcessState, loss: Range) -> bytes:
+        """A notice that events of this run will never come, with the next number of its events."""
+        with self._lock:
+            return self._encoder_in(state).encode_loss(loss.from_seq, loss.to_seq, loss.reason)
+
+    def _encoder_in(self, state: ProcessState) -> EventEncoder:
+        # After a fork the events are another client's, so their numbers begin anew.
+        if state is not self._state:
+            self._state, self._encoder = state, EventEncoder(self._run_key)
+        return self._encoder
+
+    def after_fork(self) -> None:
+        """In the child of a fork: makes a new lock; a thread that holds the old one exists only in the parent."""
+        self._lock = threading.RLock()
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """What belongs to one process: after a fork the child makes its own."""
+
+    losses: Losses
+    backlog: Backlog
+    delivery: Delivery
+
+
+class Recorder:
+    """Reports runs. Safe for threads, for asyncio and for forks."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        memory_bytes: int = MEMORY_BYTES,
+        spool_bytes: int = SPOOL_BYTES,
+        spool_dir: str | os.PathLike[str] | None = None,
+        overflow: Overflow = "oldest",
+        exit_seconds: float = EXIT_S,
+        longest_pause_seconds: float = LONGEST_PAUSE_S,
+        adopt_keyless: bool = False,
+    ) -> None:
+        """Connects to nothing and makes no thread before the first event. Raises ValueError for a wrong argument.
+
+        `overflow` says which events are dropped when there is no room: the oldest, or the newest.
+        """
+        self.url, self._api_key = server_of(url, api_key)
+        read_url(self.url)
+        if overflow not in ("oldest", "newest"):
+            raise ValueError("overflow must be 'oldest' or 'newest'")
+        root = Path(spool_dir) if spool_dir is not None else spool_root()
+        self._home = spool_folder(root, self.url, self._api_key)
+        keyless = [spool_folder(root, self.url, None)] if adopt_keyless and self._api_key else []
+        self._adopts = [*keyless, self._home]
+        self._memory_bytes, self._spool_bytes, self._overflow = memory_bytes, spool_bytes, overflow
+        self._exit_s, self._longest_pause_s = exit_seconds, longest_pause_seconds
+        self._runs: weakref.WeakValueDictionary[str, BaseRun] = weakref.WeakValueDictionary()
+        self._sinks: weakref.WeakValueDictionary[str, RunSink] = weakref.WeakValueDictionary()
+        self.state = self._opened()
+        weak = weakref.ref(self)
+        os.register_at_fork(after_in_child=functools.partial(_forked, weak))
+        self._at_exit = functools.partial(_left, weak)
+        atexit.register(self._at_exit)
+
+    def __repr__(self) -> str:
+        return f"Recorder({self.url!r})"
+
+    def record_run(
+        self,
+        agent: str | None = None,
+        thread: str | None = None,
+        input: Any = None,  # noqa: A002 the name that users know it by
+        *,
+        run_key: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Recording:
+        """A run, for `with` (a `Run`) and `async with` (an `AsyncRun`). Inside another run it is that one's child.
+
+        `run_key` names the run, 1 to 128 visible characters; by default it is a fresh id. An exception in the block
+        ends the run as failed, a cancellation as cancelled, and goes on.
+        """
+        return Recording(self, run_key_of(run_key), agent, thread, input, metadata, labels)
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Waits until every event reported before is stored by the server. False if that fails, for whatever reason."""
+        try:
+            return self.state.delivery.flush(timeout)
+        except Exception:
+            _log.exception("flush failed")
+            return False
+
+    def status(self) -> Status:
+        """Where the events are."""
+        state = self.state
+        delivery = state.delivery
+        return Status(
+            queued=state.backlog.queued,
+            spooled=state.backlog.spool.waiting,
+            sent=delivery.sent,
+            acknowledged=delivery.acknowledged,
+            duplicates=delivery.duplicates,
+            refused=delivery.refused,
+            dropped=state.losses.dropped,
+            last_error=delivery.last_error,
+        )
+
+    def close(self, timeout: float = EXIT_S) -> bool:
+        """Delivers what it can in this time, spools the rest, and ends the threads. Returns what `flush` does."""
+        atexit.unregister(self._at_exit)
+        delivered = self.flush(timeout)
+        self.state.delivery.stop(1.0)
+        self.state.backlog.close()
+        return delivered
+
+    # For the runs, and for delivery
+
+    def sink_of(self, run_key: str, thread: str | None) -> RunSink:
+        """The sink of a run's events. One key has one sink, so that its numbers have no gap."""
+        found = self._sinks.get(run_key)
+        if found is None:
+            found = self._sinks.setdefault(run_key, RunSink(self, run_key, thread))
+        return found
+
+    def began(self, run: BaseRun) -> None:
+        """Delivers the run's commands to it from now on."""
+        if run.run_key is not None:
+            self._runs[run.run_key] = run
+
+    def _opened(self) -> ProcessState:
+        losses = Losses()
+        backlog = Backlog(uuid7(), self._home, losses, self._memory_bytes, self._spool_bytes, self._overflow)
+        hooks = Hooks(
+            self._transport,
+            self._going_on,
+            self._beat,
+            self._commanded,
+            self._notice,
+            self._adopts,
+            self._longest_pause_s,
+        )
+        return ProcessState(losses, backlog, Delivery(backlog, losses, hooks))
+
+    def _transport(self) -> Http:
+        if not self._api_key:
+            raise ValueError("no API key: set TOWERLOG_API_KEY")
+        return Http(self.url, self._api_key, TIMEOUT_S)
+
+    def _going_on(self) -> list[str]:
+        """The keys of the runs that have not ended."""
+        return [run_key for run_key, run in list(self._runs.items()) if not run.ended]
+
+    def _beat(self) -> None:
+        """Sends a heartbeat for each run without an event for `BEAT_S`."""
+        for run_key, run in list(self._runs.items()):
+            sink = self._sinks.get(run_key)
+            if sink is not None and not run.ended and sink.quiet_s >= BEAT_S:
+                run.beat()
+
+    def _commanded(self, command: dict[str, Any]) -> None:
+        run = self._runs.get(str(command.get("run_key")))
+        if run is not None:
+            run.deliver(command)
+
+    def _notice(self, loss: Range) -> bytes:
+        """The event that says which numbers will never come.
+
+        It has a number of its own while the run object exists. After that it takes the last of the lost numbers, which
+        no other event will use.
+        """
+        sink = self._sinks.get(loss.run_key) if loss.client_id == self.state.backlog.client_id else None
+        if sink is not None:
+            return sink.encode_loss(self.state, loss)
+        encoder = EventEncoder(loss.run_key, loss.to_seq - 1)
+        return encoder.encode_loss(loss.from_seq, loss.to_seq, loss.reason)
+
+    def after_fork(self) -> None:
+        """In the child of a fork: becomes a new client with its own threads; undelivered events stay the parent's."""
+        parents = self.state
+        for run in list(self._runs.values()):
+            run.after_fork()
+        for sink in list(self._sinks.values()):
+            sink.after_fork()
+        self.state = self._opened()
+        parents.backlog.abandon()
+
+    def leave(self) -> None:
+        """At the program's exit: delivers for a moment, spools the rest."""
+        delivery = self.state.delivery
+        if delivery.reachable and self._api_key:
+            delivery.flush(self._exit_s)
+        delivery.stop(0.2)
+
+
+def _forked(weak: weakref.ref[Recorder]) -> None:
+    recorder = weak()
+    if recorder is not None:
+        recorder.after_fork()
+
+
+def _left(weak: weakref.ref[Recorder]) -> None:
+    recorder = weak()
+    if recorder is not None:
+        recorder.leave()

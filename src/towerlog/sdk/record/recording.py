@@ -1,0 +1,113 @@
+"""A run as a `with` block: begun at its start, current inside it, ended at its end."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+from towerlog.sdk.record.encoding import name_text
+from towerlog.sdk.record.run import AsyncRun, BaseRun, Run, Sink, activated, current_run
+from towerlog.sdk.wire.ids import uuid7
+
+AnyRun = TypeVar("AnyRun", bound=BaseRun)
+KEY_CHARS_MAX = 128
+_UNFIT = re.compile(r"[^!-~]")
+
+
+def run_key_of(given: object) -> str:
+    """The key that the program gives, with characters that the wire does not allow replaced; else a fresh one."""
+    if given is None or given == "":
+        return uuid7()
+    whole = given if isinstance(given, str) else name_text(given)
+    text = _UNFIT.sub("-", whole)
+    if text == whole and len(text) <= KEY_CHARS_MAX:
+        return text
+    # Two keys must stay two keys after their characters were replaced.
+    return f"{text[: KEY_CHARS_MAX - 17]}-{hashlib.sha256(whole.encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
+class RunReporter(Protocol):
+    """What reports runs: a `Recorder`."""
+
+    def sink_of(self, run_key: str, thread: str | None) -> Sink:
+        """The sink of a run's events."""
+
+    def began(self, run: BaseRun) -> None:
+        """Delivers the run's commands to it from now on."""
+
+
+class Recording:
+    """`with recorder.record_run(…) as run:` or `async with …`. Can be entered once."""
+
+    def __init__(
+        self,
+        reporter: RunReporter,
+        run_key: str,
+        agent: object,
+        thread: object,
+        input_value: Any,
+        metadata: Mapping[str, Any] | None,
+        labels: Mapping[str, str] | None,
+    ) -> None:
+        self._reporter = reporter
+        self._run_key = run_key
+        self._agent = None if agent is None else name_text(agent)
+        self._thread = None if thread is None else name_text(thread)
+        self._input = input_value
+        self._metadata = metadata
+        self._labels = labels
+        self._run: BaseRun | None = None
+        self._active: contextlib.AbstractContextManager[None] | None = None
+
+    def open(self, kind: type[AnyRun]) -> AnyRun:
+        """Begins the run without making it the current one, for code where a block does not fit."""
+        parent = current_run()
+        sink = self._reporter.sink_of(self._run_key, self._thread)
+        run = kind(sink, self._run_key, self._agent, thread=self._thread, input=self._input)
+        self._reporter.began(run)
+        run.start(input=self._input, metadata=self._metadata, labels=self._labels, **_parent(parent, self._reporter))
+        self._run = run
+        return run
+
+    def _enter(self, kind: type[AnyRun]) -> AnyRun:
+        run = self.open(kind)
+        self._active = activated(run)
+        self._active.__enter__()
+        return run
+
+    def _leave(self, error: BaseException | None) -> None:
+        if self._active is not None:
+            self._active.__exit__(None, None, None)
+        if self._run is None:
+            return
+        if error is None:
+            self._run.complete()
+        else:
+            self._run.end_with(error)
+
+    def __enter__(self) -> Run:
+        return self._enter(Run)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._leave(error)
+
+    async def __aenter__(self) -> AsyncRun:
+        return self._enter(AsyncRun)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._leave(error)
+
+
+def _parent(parent: BaseRun | None, reporter: RunReporter) -> dict[str, str]:
+    """The event fields that name the parent run; none if that belongs to another reporter."""
+    if parent is None or getattr(parent.sink, "home", reporter) is not reporter:
+        return {}
+    if parent.run_key is not None:
+        return {"parent_run_key": parent.run_key}
+    return {"parent_run_id": parent.run_id} if parent.run_id is not None else {}

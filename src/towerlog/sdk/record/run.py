@@ -1,0 +1,333 @@
+"""A run inside its own program: the events it reports, the commands it receives, and which run is the current one.
+
+It sends nothing itself: events go into a `Sink`, commands come in through `deliver`, from any thread. The sink belongs
+to a recorder or to a worker's lane.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextvars import ContextVar, copy_context
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+from towerlog.sdk.record.encoding import describe, name_text, one_line
+from towerlog.sdk.record.inbox import Inbox, RunCancelled
+from towerlog.sdk.record.spans import Step, ToolCall
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+__all__ = ["AsyncRun", "BaseRun", "Run", "RunCancelled", "Sink", "activated", "carry", "current_run"]
+
+CANCELLATIONS = (RunCancelled, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)
+"""Exceptions that mean that the work was cancelled, not that it failed."""
+
+_current_run: ContextVar[BaseRun | None] = ContextVar("towerlog_run", default=None)
+
+
+class Sink(Protocol):
+    """Where a run's events go. Neither method blocks or raises, and any thread may call them."""
+
+    def put(self, event: dict[str, Any]) -> None:
+        """Takes over `{"type", "data", "agent"?}` and adds event_id, client_seq and time to it."""
+
+    def expect(self, run: BaseRun, waiting: bool) -> None:
+        """Whether a command of this run is waited for, so that it should come soon."""
+
+
+def current_run() -> BaseRun | None:
+    """The run that the calling code is part of, through awaits, tasks and `carry`; None outside of any."""
+    return _current_run.get()
+
+
+@contextlib.contextmanager
+def activated(run: BaseRun) -> Iterator[None]:
+    """Makes a run the current one inside a block."""
+    token = _current_run.set(run)
+    try:
+        yield
+    finally:
+        # A block may end in another context than it began in: then there is nothing to reset.
+        with contextlib.suppress(ValueError):
+            _current_run.reset(token)
+
+
+def carry(function: Callable[P, T]) -> Callable[P, T]:
+    """`function` as a part of the current run, to be called in another thread: `pool.submit(carry(f))`."""
+    context = copy_context()
+
+    def carried(*args: P.args, **kwargs: P.kwargs) -> T:
+        # A context can only be entered once at a time, and a pool may call this concurrently.
+        return context.copy().run(function, *args, **kwargs)
+
+    return carried
+
+
+class BaseRun:
+    """What both kinds of run have in common: reporting. `Run` and `AsyncRun` differ in how they wait."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        run_key: str | None = None,
+        agent: str | None = None,
+        *,
+        run_id: str | None = None,
+        thread: str | None = None,
+        input: Any = None,  # noqa: A002 the name that users know it by
+        persona: dict[str, Any] | None = None,
+        route: dict[str, Any] | None = None,
+        resume: dict[str, Any] | None = None,
+        fencing_token: int | None = None,
+    ) -> None:
+        """`run_key` for a run that this program begins, `run_id` for a claimed one. `resume` is its last checkpoint."""
+        self.sink = sink
+        self.run_key = run_key
+        self.run_id = run_id
+        self.agent = None if agent is None else name_text(agent)
+        self.thread = thread
+        self.input = input
+        self.persona = persona
+        self.route = route
+        self.resume = resume
+        self.fencing_token = fencing_token
+        self.result: Any = None
+        """The run's result, reported when it completes."""
+        self.ended = False
+        self._steps_taken = _steps_of(resume)
+        self._marks = threading.local()
+        self._inbox = Inbox(self._acknowledge)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.run_key or self.run_id!r}, agent={self.agent!r})"
+
+    # Reporting
+
+    def tell(self, event_type: str, data: dict[str, Any]) -> None:
+        """Reports an event of a canonical type that has no method of its own."""
+        self._settle_mark()
+        event: dict[str, Any] = {"type": event_type, "data": data}
+        if self.agent is not None:
+            event["agent"] = self.agent
+        self.sink.put(event)
+
+    def step(self, name: object, payload: object = None) -> Step:
+        """A step: one event, or as a `with` block a start and an end."""
+        self._settle_mark()
+        step = Step(self, name, payload)
+        # Weakly: a step that nobody holds is reported when it is freed, which is at once.
+        self._marks.last = weakref.ref(step)
+        return step
+
+    def tool_call(self, tool: object, arguments: object = None) -> ToolCall:
+        """A tool call, as a `with` block."""
+        return ToolCall(self, tool, arguments)
+
+    def message_delta(self, content: object) -> None:
+        """A piece of the agent's text, as it is written."""
+        self.tell("message.delta", {"content": content if isinstance(content, str) else str_of(content)})
+
+    def model_call(
+        self,
+        model: object,
+        *,
+        input_tokens: int | None = None,
+        cached_input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        cost_usd: object = None,
+        duration_ms: float | None = None,
+        **more: object,
+    ) -> None:
+        """The usage of one model call. Unknown values are None, which is not the same as 0."""
+        used = {
+            "input_tokens": input_tokens,
+            "cached_input_tokens": cached_input_tokens,
+            "output_tokens": output_tokens,
+            "cost_usd": _number(cost_usd),
+            "duration_ms": duration_ms,
+        }
+        known = {name: value for name, value in used.items() if value is not None}
+        self.tell("model.call", {**more, "model": name_text(model), **known})
+
+    def checkpoint(
+        self,
+        history: Sequence[Any],
+        *,
+        step_index: int | None = None,
+        history_meta: Sequence[Any] | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        """The whole state after a step, from which a lost run is resumed. By default steps count from 1."""
+        self._steps_taken = step_index if isinstance(step_index, int) else self._steps_taken + 1
+        data: dict[str, Any] = {"step_index": self._steps_taken, "history": history}
+        if history_meta is not None:
+            data["history_meta"] = history_meta
+        if state is not None:
+            data["state"] = state
+        self.tell("checkpoint", data)
+
+    def start(self, **data: object) -> None:
+        """Reports that the run begins. `data` as `run.started` has it; None values are left out."""
+        self.tell("run.started", {name: value for name, value in data.items() if value is not None})
+
+    def complete(self, result: object = None) -> None:
+        """Reports that the run has completed, with a result. Only the first end counts."""
+        value = self.result if result is None else result
+        self._end("run.completed", {} if value is None else {"result": value})
+
+    def fail(self, error: object) -> None:
+        """Reports that the run has failed; an exception is described in one line."""
+        text = describe(error) if isinstance(error, BaseException) else one_line(error)
+        self._end("run.failed", {"error": text or "failed"})
+
+    def give_up(self, reason: object = None) -> None:
+        """Reports that the run ends because it was cancelled."""
+        self._end("run.cancelled", {} if reason is None else {"reason": one_line(reason)})
+
+    def end_with(self, error: BaseException) -> None:
+        """Reports the end of the run by an exception: cancelled, completed by `sys.exit(0)`, or else failed."""
+        if isinstance(error, CANCELLATIONS):
+            self.give_up(describe(error))
+        elif isinstance(error, SystemExit) and not error.code:
+            self.complete()
+        else:
+            self.fail(error)
+
+    def beat(self) -> None:
+        """Reports a heartbeat, so that a run without events is not taken for lost."""
+        event: dict[str, Any] = {"type": "other", "data": {"name": "heartbeat"}}
+        if self.agent is not None:
+            event["agent"] = self.agent
+        self.sink.put(event)
+
+    def _end(self, event_type: str, data: dict[str, Any]) -> None:
+        if not self.ended:
+            self._settle_mark()
+            self.ended = True
+            self.tell(event_type, data)
+
+    def _settle_mark(self) -> None:
+        """Reports the last step of this thread as one event, unless it has become a block."""
+        last = getattr(self._marks, "last", None)
+        if last is not None:
+            self._marks.last = None
+            step = last()
+            if step is not None:
+                step.settle()
+
+    # Commands
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run was cancelled. Can be read from any thread."""
+        return self._inbox.cancelled
+
+    @property
+    def pausing(self) -> bool:
+        """Whether the run is to pause at its next `pause_point`."""
+        return self._inbox.pausing
+
+    def check(self) -> None:
+        """Raises RunCancelled if the run was cancelled. For sync code, between two pieces of work."""
+        self._inbox.check()
+
+    def on_cancel(self, callback: Callable[[], None]) -> None:
+        """Calls back once when a cancel comes, from any thread; at once if it has come already."""
+        self._inbox.on_cancel(callback)
+
+    def deliver(self, command: Mapping[str, Any]) -> None:
+        """Takes a command: `{"command_id", "type", "content"?}`. From any thread; repetitions are ignored.
+
+        A cancel is acknowledged at once, an input when an `ask` takes it, a pause at the next `pause_point`.
+        """
+        self._inbox.take(command)
+
+    def after_fork(self) -> None:
+        """In the child of a fork: makes a new lock; a thread that holds the old one exists only in the parent."""
+        self._inbox.after_fork()
+
+    def _acknowledge(self, command: Mapping[str, Any]) -> None:
+        self.tell("command.acknowledged", {"command_id": command.get("command_id"), "type": command.get("type")})
+
+    def _ask(self, question: object) -> Future[Any]:
+        self._inbox.check()
+        self.tell("run.waiting_for_input", {"question": question if isinstance(question, str) else str_of(question)})
+        return self._inbox.answer()
+
+
+class Run(BaseRun):
+    """A run of sync code: waiting blocks its thread."""
+
+    def ask(self, question: object, timeout: float | None = None) -> Any:
+        """Asks, and waits for the answer. Raises TimeoutError after `timeout` seconds, RunCancelled on a cancel."""
+        return self._wait(self._ask(question), timeout)
+
+    def pause_point(self, timeout: float | None = None) -> None:
+        """A place where the run can be paused; returns at once if no pause was requested. Raises as `ask` does."""
+        self._inbox.check()
+        if resumed := self._inbox.pause():
+            self.tell("run.paused", {})
+            self._wait(resumed, timeout)
+            self.tell("run.resumed", {})
+
+    def _wait(self, future: Future[Any], timeout: float | None) -> Any:
+        self.sink.expect(self, True)
+        try:
+            return future.result(timeout)
+        except FutureTimeout:
+            raise TimeoutError("no answer in time") from None
+        finally:
+            self._inbox.forget(future)
+            self.sink.expect(self, False)
+
+
+class AsyncRun(BaseRun):
+    """A run of async code: waiting is awaited."""
+
+    async def ask(self, question: object, timeout: float | None = None) -> Any:  # noqa: ASYNC109 as Run has it
+        """Asks, and waits for the answer. Raises TimeoutError after `timeout` seconds, RunCancelled on a cancel."""
+        return await self._wait(self._ask(question), timeout)
+
+    async def pause_point(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 as Run has it
+        """A place where the run can be paused; returns at once if no pause was requested. Raises as `ask` does."""
+        self._inbox.check()
+        if resumed := self._inbox.pause():
+            self.tell("run.paused", {})
+            await self._wait(resumed, timeout)
+            self.tell("run.resumed", {})
+
+    async def _wait(self, future: Future[Any], timeout: float | None) -> Any:  # noqa: ASYNC109 as Run has it
+        self.sink.expect(self, True)
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(future), timeout)
+        finally:
+            self._inbox.forget(future)
+            self.sink.expect(self, False)
+
+
+def str_of(value: object) -> str:
+    """`str(value)`, or its one-line description if that fails."""
+    try:
+        return str(value)
+    except Exception:
+        return one_line(value)
+
+
+def _steps_of(resume: Mapping[str, Any] | None) -> int:
+    """The step index of the checkpoint that a run resumes from."""
+    taken = resume.get("step_index") if isinstance(resume, dict) else None
+    return taken if isinstance(taken, int) else 0
+
+
+def _number(value: object) -> float | None:
+    """An amount in dollars, from any number or its text; None if it is neither."""
+    try:
+        return None if value is None else float(str(value))
+    except Exception:
+        return None

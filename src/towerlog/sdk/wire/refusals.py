@@ -1,0 +1,80 @@
+"""The one reader of refusals: whichever dialect or proxy has refused, it becomes an `ApiError`.
+
+{"code", "detail", "errors"}        the native API (problem+json)
+{"code", "message", "details"}      runs
+{"error": "…", "code", "fieldErrors"}   lanes; its codes are in upper case
+{"error": "code", "detail"}         activity
+{"error": {"code", "message"}}      gateways
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from towerlog.sdk.wire.address import Response
+from towerlog.sdk.wire.errors import ApiError, BadAnswer
+
+MESSAGE_CHARS_MAX = 2_000
+"""Characters of a refusal's text that are kept: a proxy's page may have many."""
+NO_REASON = "The server gave no reason."
+NO_CODE = "http"
+"""The code of a refusal that names none."""
+
+
+def json_of(response: Response) -> Any:
+    """The JSON value in a good reply. Raises ApiError for a refusal, BadAnswer for what is not JSON."""
+    accepted(response)
+    try:
+        return json.loads(response.body)
+    except ValueError:
+        raise BadAnswer(f"the server answered {response.status} with something that is not JSON") from None
+
+
+def object_of(response: Response) -> dict[str, Any]:
+    """The JSON object in a good reply. Raises ApiError, BadAnswer."""
+    found = json_of(response)
+    if not isinstance(found, dict):
+        raise BadAnswer(f"the server answered {response.status} with JSON that is not an object")
+    return found
+
+
+def accepted(response: Response) -> Response:
+    """The reply, unless it is a refusal. Raises ApiError."""
+    if response.status >= 300:
+        raise refusal(response)
+    return response
+
+
+def refusal(response: Response) -> ApiError:
+    """What a refusal says. `code` is in lower case, so that one name stands for one reason in every dialect."""
+    said = _object_in(response.body)
+    trace_id = response.headers.get("x-trace-id")
+    if said is None:
+        text = " ".join(response.body[:MESSAGE_CHARS_MAX].decode("utf-8", "replace").split())
+        return ApiError(response.status, NO_CODE, text or NO_REASON, None, trace_id, response.retry_after_s)
+    error = said.get("error")
+    # A gateway nests everything in an object `error`; in other dialects it is text.
+    inner: Mapping[str, Any] = error if isinstance(error, dict) else said
+    text_of_error = error if isinstance(error, str) else None
+    code = inner.get("code") or text_of_error or NO_CODE
+    message = inner.get("message") or inner.get("detail") or text_of_error or NO_REASON
+    details = inner.get("details") or inner.get("errors") or inner.get("fieldErrors")
+    known = {str(name): str(what) for name, what in details.items()} if isinstance(details, dict) else None
+    return ApiError(
+        response.status,
+        str(code).lower(),
+        str(message)[:MESSAGE_CHARS_MAX],
+        known,
+        said.get("trace_id") or trace_id,
+        response.retry_after_s,
+    )
+
+
+def _object_in(body: bytes) -> dict[str, Any] | None:
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) else None

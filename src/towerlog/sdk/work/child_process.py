@@ -1,0 +1,221 @@
+"""Runs a command and copies its output unchanged, counting the bytes.
+
+Standard input is inherited. If an output is a terminal, the command gets a pseudo-terminal of the same size, otherwise
+a pipe. If standard output and standard error are the same file, one channel carries both, so that their order is kept;
+their bytes are then counted together. Signals sent to this process are passed on; signals of the keyboard reach the
+command directly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import termios
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+CHUNK_BYTES = 65_536
+QUIET_OUTPUT_S = 0.05
+"""How long output of a command that has ended may be quiet before it counts as finished: a process that it left in the
+background may hold the channel open for ever."""
+TRAILING_OUTPUT_S = 2.0
+"""How long such output is copied at most when it does not become quiet."""
+FORWARDED = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2})
+_WATCHED = FORWARDED | {signal.SIGCHLD, signal.SIGWINCH}
+_FROM_THE_KERNEL = 0x80
+"""`si_code` of a signal from the keyboard: the whole foreground process group has received it."""
+CANNOT_RUN, NOT_FOUND = 126, 127
+_STDOUT, _STDERR = 1, 2
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended. `exit_code` is 128 + the signal's number if a signal ended it."""
+
+    exit_code: int
+    signal: str | None
+    duration_ms: int
+    stdout_bytes: int
+    stderr_bytes: int | None
+    """None if one channel carried both: all bytes are in `stdout_bytes`."""
+    error: str | None = None
+    """Why it could not be started."""
+
+
+class OutputCopy:
+    """Copies one output of the command as it comes."""
+
+    def __init__(self, target: int) -> None:
+        """Opens a pipe, or a pseudo-terminal if the target is a terminal."""
+        self.count = 0
+        self._target = target
+        self._is_terminal = os.isatty(target)
+        self._source, self.inlet = os.openpty() if self._is_terminal else os.pipe()
+        self._over_at: float | None = None
+        self._thread = threading.Thread(target=self._copy, name="towerlog-output", daemon=True)
+        if self._is_terminal:
+            _leave_bytes_alone(self.inlet)
+            self.resize()
+
+    def resize(self) -> None:
+        """Sets the pseudo-terminal to the size of the real one."""
+        if self._is_terminal:
+            with contextlib.suppress(OSError):
+                size = fcntl.ioctl(self._target, termios.TIOCGWINSZ, bytes(8))
+                fcntl.ioctl(self.inlet, termios.TIOCSWINSZ, size)
+
+    def begin(self) -> None:
+        """Starts copying. Closes our end of a pipe, so that the command's end of output is seen."""
+        if not self._is_terminal:
+            os.close(self.inlet)
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Copies the remaining output of a command that has ended."""
+        self._over_at = time.monotonic()
+        self._thread.join()
+        os.close(self._source)
+        if self._is_terminal:
+            os.close(self.inlet)
+
+    def _copy(self) -> None:
+        while self._is_readable():
+            try:
+                chunk = os.read(self._source, CHUNK_BYTES)
+            except OSError:
+                # On Linux this is how a pseudo-terminal signals that its other end was closed.
+                return
+            if not chunk or not self._write(chunk):
+                return
+
+    def _is_readable(self) -> bool:
+        while True:
+            over_at = self._over_at
+            if over_at is not None and time.monotonic() - over_at > TRAILING_OUTPUT_S:
+                return False
+            if select.select([self._source], [], [], QUIET_OUTPUT_S)[0]:
+                return True
+            if over_at is not None:
+                return False
+
+    def _write(self, chunk: bytes) -> bool:
+        """False if our output has no reader any more: then the command's writes must fail as well."""
+        rest = memoryview(chunk)
+        try:
+            while rest:
+                written = os.write(self._target, rest)
+                self.count += written
+                rest = rest[written:]
+        except OSError:
+            null = os.open(os.devnull, os.O_RDONLY)
+            # Not `close`, which `finish` does: the descriptor must not be reused in between.
+            os.dup2(null, self._source)
+            os.close(null)
+            return False
+        return True
+
+
+def _leave_bytes_alone(terminal: int) -> None:
+    """Turns output processing off: the real terminal does it, and line feeds must not be converted twice."""
+    attributes = termios.tcgetattr(terminal)
+    attributes[1] &= ~termios.OPOST
+    termios.tcsetattr(terminal, termios.TCSANOW, attributes)
+
+
+def block_signals() -> set[signal.Signals]:
+    """Blocks signals for `run_command`, in this thread and in those that it starts; returns the previous mask."""
+    return {signal.Signals(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)}
+
+
+def run_command(argv: Sequence[str], mask: set[signal.Signals]) -> Finished:
+    """Runs a command to its end, in the main thread, after `block_signals`, which returned `mask`."""
+    begun_at = time.monotonic()
+    outputs = [OutputCopy(_STDOUT)] if _are_one(_STDOUT, _STDERR) else [OutputCopy(_STDOUT), OutputCopy(_STDERR)]
+    try:
+        process_id = _spawned(argv, outputs, mask)
+    except OSError as error:
+        _begin(outputs)
+        _finish(outputs)
+        code = NOT_FOUND if isinstance(error, FileNotFoundError) else CANNOT_RUN
+        return Finished(code, None, _since_ms(begun_at), 0, 0, f"{argv[0]}: {error.strerror}")
+    _begin(outputs)
+    status = _wait(process_id, outputs)
+    duration_ms = _since_ms(begun_at)
+    _finish(outputs)
+    ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+    return Finished(
+        exit_code=os.WEXITSTATUS(status) if ended_by is None else 128 + ended_by,
+        signal=None if ended_by is None else _name(ended_by),
+        duration_ms=duration_ms,
+        stdout_bytes=outputs[0].count,
+        stderr_bytes=outputs[1].count if len(outputs) > 1 else None,
+    )
+
+
+def _are_one(first: int, second: int) -> bool:
+    """Whether two descriptors refer to the same file."""
+    try:
+        one, other = os.fstat(first), os.fstat(second)
+    except OSError:
+        return False
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+
+def _spawned(argv: Sequence[str], outputs: Sequence[OutputCopy], mask: set[signal.Signals]) -> int:
+    actions = [(os.POSIX_SPAWN_DUP2, outputs[0].inlet, _STDOUT), (os.POSIX_SPAWN_DUP2, outputs[-1].inlet, _STDERR)]
+    # Python ignores these two signals, and a child would inherit that.
+    usual = [signal.SIGPIPE, signal.SIGXFSZ]
+    return os.posix_spawnp(argv[0], list(argv), os.environ, file_actions=actions, setsigmask=mask, setsigdef=usual)
+
+
+def _wait(process_id: int, outputs: Sequence[OutputCopy]) -> int:
+    """Waits for the command, passing signals on; its wait status."""
+    while True:
+        number, is_from_keyboard = _next_signal()
+        if number == signal.SIGCHLD:
+            found, status = os.waitpid(process_id, os.WNOHANG)
+            if found:
+                return status
+        elif number == signal.SIGWINCH:
+            for output in outputs:
+                output.resize()
+            # The command has received it too, perhaps before the size was set.
+            os.kill(process_id, signal.SIGWINCH)
+        elif not is_from_keyboard:
+            os.kill(process_id, number)
+
+
+def _next_signal() -> tuple[int, bool]:
+    """The next signal, and whether it came from the keyboard."""
+    if hasattr(signal, "sigwaitinfo"):
+        got = signal.sigwaitinfo(_WATCHED)
+        return got.si_signo, got.si_code == _FROM_THE_KERNEL
+    # Elsewhere the sender is unknown; at a terminal, the two signals that have keys are taken for the keyboard's.
+    number = signal.sigwait(_WATCHED)
+    return number, number in (signal.SIGINT, signal.SIGQUIT) and os.isatty(0)
+
+
+def _begin(outputs: Sequence[OutputCopy]) -> None:
+    for output in outputs:
+        output.begin()
+
+
+def _finish(outputs: Sequence[OutputCopy]) -> None:
+    for output in outputs:
+        output.finish()
+
+
+def _since_ms(begun_at: float) -> int:
+    return round((time.monotonic() - begun_at) * 1000)
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

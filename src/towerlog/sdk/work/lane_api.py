@@ -1,0 +1,82 @@
+"""The requests of a worker: claim, report, release. One request per call.
+
+Nothing is retried here: whether to retry depends on what is left of the lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from towerlog.sdk.wire.address import Response
+from towerlog.sdk.wire.async_http import AsyncHttp
+from towerlog.sdk.wire.event_batch import HEADERS, json_bytes, with_events
+from towerlog.sdk.wire.refusals import accepted, object_of
+
+CLAIM = "/api/agents/runs/claim"
+WORKERS = "/api/agents/workers"
+SLACK_S = 10.0
+"""How much longer than the requested wait a reply may take."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The holder of a lease, as every report names it."""
+
+    run_id: str
+    worker_id: str
+    lease_epoch: int
+    client_id: str
+
+
+class LaneApi:
+    """The requests of one worker."""
+
+    def __init__(self, http: AsyncHttp, worker_id: str, lease_seconds: int) -> None:
+        """Connects to nothing yet."""
+        self._http = http
+        self._worker_id = worker_id
+        self._lease_seconds = lease_seconds
+
+    async def claim(self, agents: Sequence[str], labels: Mapping[str, str], wait_seconds: int) -> Json | None:
+        """Claims a run; None if there is none. Raises ApiError, Unreachable."""
+        body = {**self._mine(), "agents": list(agents), "labels": dict(labels), "wait_seconds": wait_seconds}
+        reply = await self._post(CLAIM, json_bytes(body), wait_seconds + SLACK_S)
+        return None if reply.status == 204 else object_of(reply)
+
+    async def claim_again(self, run_id: str) -> Json:
+        """Claims a run that this worker holds already, which renews its lease. Raises ApiError, Unreachable."""
+        return object_of(await self._post(f"/api/agents/runs/{run_id}/claim", json_bytes(self._mine()), SLACK_S))
+
+    async def held(self) -> list[str]:
+        """The runs that this worker holds by the server's records. Raises ApiError, Unreachable."""
+        reply = await self._http.request("GET", f"{WORKERS}?worker_id={quote(self._worker_id)}", timeout_s=SLACK_S)
+        found = object_of(reply).get("data", [])
+        return [run_id for worker in found if worker["worker_id"] == self._worker_id for run_id in worker["runs"]]
+
+    async def report(self, holder: Holder, events: Sequence[bytes], wait_seconds: int, timeout_s: float) -> Json:
+        """Renews the lease and sends encoded events. Raises ApiError, Unreachable."""
+        members = {
+            "worker_id": holder.worker_id,
+            "lease_epoch": holder.lease_epoch,
+            "lease_seconds": self._lease_seconds,
+            "client_id": holder.client_id,
+            "wait_seconds": wait_seconds,
+        }
+        body = with_events(members, events)
+        return object_of(await self._post(f"/api/v1/runs/{holder.run_id}:report", body, timeout_s))
+
+    async def release(self, holder: Holder) -> None:
+        """Releases the run to the queue. Raises ApiError, Unreachable."""
+        body = {"worker_id": holder.worker_id, "lease_epoch": holder.lease_epoch}
+        await self._post(f"/api/agents/runs/{holder.run_id}/release", json_bytes(body), SLACK_S)
+
+    def _mine(self) -> Json:
+        return {"worker_id": self._worker_id, "lease_seconds": self._lease_seconds}
+
+    async def _post(self, path: str, body: bytes, timeout_s: float) -> Response:
+        return accepted(await self._http.request("POST", path, body, HEADERS, timeout_s=timeout_s))

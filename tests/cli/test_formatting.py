@@ -1,0 +1,56 @@
+"""Figures for people, and points in time that are said as people say them."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from towerlog.ambient import SystemClock
+from towerlog.cli import formatting
+from towerlog.model.times import format_ms
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "words"),
+    [
+        (None, ""),
+        (0, "0 ms"),
+        (999, "999 ms"),
+        (1_500, "1.5 s"),
+        (61_000, "1 min 1 s"),
+        (3_660_000, "1 h 1 min"),
+        (90_000_000, "1 d 1 h"),
+    ],
+)
+def test_durations(milliseconds, words) -> None:
+    assert formatting.duration(milliseconds) == words
+
+
+def test_unknown_money_is_not_nought() -> None:
+    assert [formatting.money(dollars) for dollars in (None, 0, 0.0012, 12.345)] == ["", "$0.00", "$0.0012", "$12.35"]
+
+
+def test_numbers_and_sizes() -> None:
+    assert [formatting.number(count) for count in (None, 0, 1234567)] == ["", "0", "1,234,567"]
+    sizes = [formatting.size(count) for count in (0, 1023, 1536, 5 << 20, 3 << 40)]
+    assert sizes == ["0 bytes", "1023 bytes", "1.5 KiB", "5.0 MiB", "3.0 TiB"]
+
+
+def point(text: str | None) -> str | None:
+    command = click.Command("x")
+    return formatting.point_in_time(click.Context(command), click.Option(["--since"]), text)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("90m", 5400), ("24h", 86_400), ("7d", 604_800)])
+def test_so_long_ago_is_a_point_in_time(text, seconds) -> None:
+    before = SystemClock().now_ms() - seconds * 1000
+    said = point(text)
+    after = SystemClock().now_ms() - seconds * 1000
+    assert said is not None
+    assert format_ms(before) <= said <= format_ms(after)
+
+
+def test_anything_else_is_for_the_server_to_judge() -> None:
+    assert point("2026-01-01T00:00:00Z") == "2026-01-01T00:00:00Z"
+    assert point("soon") == "soon"
+    assert point(None) is None

@@ -1,0 +1,84 @@
+"""The client knows every endpoint of the native API and of `runs`, and none that is not there."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+from towerlog.dialects import DIALECTS
+from towerlog.dialects.native import NATIVE
+from towerlog.sdk.api import cursors, endpoints
+from towerlog.sdk.api.async_client import AsyncClient
+from towerlog.sdk.api.client import Client
+
+SAME_AS_NATIVE = {("GET", "/v1/threads"), ("GET", "/v1/threads/{thread_id}")}
+"""What the native API answers with the same shape and more."""
+OTHERS = {
+    ("GET", "/api/v1/whoami"),
+    ("GET", "/agents/{id}/events"),
+    ("GET", "/approvals"),
+    ("POST", "/approvals/{trace_id}/{step_index}/approve"),
+    ("POST", "/approvals/{trace_id}/{step_index}/reject"),
+}
+"""Of the pages and of other dialects."""
+
+
+def spoken() -> set[tuple[str, str]]:
+    """Method and template of every call in the source."""
+    found: set[tuple[str, str]] = set()
+    for module in (endpoints, cursors):
+        tree = ast.parse(Path(module.__file__).read_text())
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+                continue
+            words = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+            paths = [word for word in words if word.startswith("/")]
+            if paths:
+                method = words[0] if words[0].isupper() else "POST" if node.func.id == "_decide" else "GET"
+                found.add((method, paths[0]))
+        found |= {
+            ("GET", node.value.value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Constant)
+            and str(node.value.value).startswith("/")
+        }
+    return found
+
+
+def served(*dialects: object) -> set[tuple[str, str]]:
+    return {(endpoint.method, endpoint.path) for dialect in dialects for endpoint in dialect.endpoints}  # type: ignore[attr-defined]
+
+
+def test_every_endpoint_is_spoken_and_every_spoken_one_is_served() -> None:
+    [runs] = [dialect for dialect in DIALECTS if dialect.name == "runs"]
+    assert served(NATIVE, runs) - SAME_AS_NATIVE <= spoken()
+    assert spoken() <= served(NATIVE, *DIALECTS) | {("GET", "/api/v1/whoami")}
+    assert spoken() >= OTHERS
+
+
+def methods(kind: type) -> dict[str, inspect.Signature]:
+    own = {name: inspect.signature(value) for name, value in vars(kind).items() if callable(value)}
+    return {name: signature for name, signature in own.items() if not name.startswith("_")}
+
+
+def test_the_twins_have_the_same_methods_with_the_same_arguments() -> None:
+    plain, asynchronous = methods(Client), methods(AsyncClient)
+    assert plain.keys() == asynchronous.keys()
+    for name, signature in plain.items():
+        assert signature.parameters == asynchronous[name].parameters, name
+
+
+@pytest.mark.parametrize("name", sorted(methods(Client)))
+def test_every_method_of_the_twins_is_explained(name) -> None:
+    assert inspect.getdoc(getattr(Client, name))
+    assert inspect.getdoc(getattr(AsyncClient, name))
+
+
+def test_a_wait_is_added_to_the_time_that_a_reply_may_take() -> None:
+    assert endpoints.send_events("c", [], None, 20).wait_s == 20
+    assert endpoints.report_run("r", "w", 1, wait_seconds=30).wait_s == 30
+    assert endpoints.send_events("c", [], None, None).wait_s == 0

@@ -1,0 +1,134 @@
+"""The spool: one holder of each folder, older before younger, and never more than its cap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from towerlog.sdk.record.backlog.spool import Overflow, Spool, grouped, spool_folder
+
+
+class Losses:
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+
+    def __call__(self, client_id: str, lines: Sequence[bytes], oldest: bool) -> None:
+        self.lines += lines
+
+
+@pytest.fixture
+def lost() -> Losses:
+    return Losses()
+
+
+def opened(home: Path, client_id: str, lost: Losses, cap: int = 10_000, overflow: Overflow = "oldest") -> Spool:
+    return Spool(home, client_id, cap, overflow, lost)
+
+
+def drained(spool: Spool) -> list[bytes]:
+    found: list[bytes] = []
+    while chunk := spool.head(3, 1000):
+        found += chunk.lines
+        spool.settle(chunk.segment, chunk.lines)
+    return found
+
+
+def test_nothing_is_made_before_it_is_needed(tmp_path: Path, lost: Losses) -> None:
+    spool = opened(tmp_path / "home", "c1", lost)
+    assert (spool.adopt(), spool.head(9, 9), spool.waiting) == (0, None, 0)
+    spool.close()
+    assert not (tmp_path / "home").exists()
+
+
+def test_lines_come_back_in_their_order_and_their_files_go(tmp_path: Path, lost: Losses) -> None:
+    spool = opened(tmp_path, "c1", lost)
+    lines = [f"{number:04}".encode() * 20 for number in range(100)]
+    for line in lines:
+        spool.append([line], None)
+    assert len(list(tmp_path.glob("c1/*.ndjson"))) > 1
+    assert (drained(spool), spool.waiting, lost.lines) == (lines, 0, [])
+    spool.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_whose_process_lives_is_left_alone(tmp_path: Path, lost: Losses) -> None:
+    living, heir = opened(tmp_path, "c1", lost), opened(tmp_path, "c2", lost)
+    living.append([b"a"], None)
+    assert heir.adopt() == 0
+    living.close()
+    assert heir.adopt() == 1
+    chunk = heir.head(9, 9)
+    assert chunk is not None
+    assert (chunk.segment.client_id, chunk.lines) == ("c1", [b"a"])
+
+
+def test_of_two_heirs_one_takes_it(tmp_path: Path, lost: Losses) -> None:
+    gone = opened(tmp_path, "c1", lost)
+    gone.append([b"a"], None)
+    gone.close()
+    heirs = [opened(tmp_path, "c2", lost), opened(tmp_path, "c3", lost)]
+    assert sorted(heir.adopt() for heir in heirs) == [0, 1]
+    assert sorted(drained(heir) for heir in heirs) == [[], [b"a"]]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_others_left_comes_before_our_own_oldest_client_first(tmp_path: Path, lost: Losses) -> None:
+    for name in ("c2", "c1"):
+        gone = opened(tmp_path, name, lost)
+        gone.append([name.encode()], None)
+        gone.close()
+    heir = opened(tmp_path, "c3", lost)
+    heir.append([b"own"], None)
+    assert heir.adopt() == 2
+    assert drained(heir) == [b"c1", b"c2", b"own"]
+
+
+@pytest.mark.parametrize("overflow", ["oldest", "newest"])
+def test_over_the_cap_the_right_ones_go_and_each_is_named(tmp_path: Path, lost: Losses, overflow: Overflow) -> None:
+    spool = opened(tmp_path, "c1", lost, 1000, overflow)
+    lines = [f"{number:03}".encode() * 10 for number in range(100)]
+    for line in lines:
+        spool.append([line], None)
+        assert spool.size <= 1000
+    kept = drained(spool)
+    assert sorted(kept + lost.lines) == lines
+    assert (lines[0] in kept, lines[-1] in kept) == (overflow == "newest", overflow == "oldest")
+
+
+def test_what_is_on_its_way_is_not_dropped(tmp_path: Path, lost: Losses) -> None:
+    spool = opened(tmp_path, "c1", lost, 1000)
+    spool.append([b"first" * 10], None)
+    chunk = spool.head(1, 1000)
+    assert chunk is not None
+    for _ in range(100):
+        spool.append([b"x" * 50], chunk.segment)
+    assert chunk.lines[0] not in lost.lines
+    assert lost.lines
+
+
+def test_a_file_that_has_gone_is_counted_as_lost(tmp_path: Path, lost: Losses) -> None:
+    spool = opened(tmp_path, "c1", lost)
+    spool.append([b"a", b"b"], None)
+    next(tmp_path.glob("c1/*.ndjson")).unlink()
+    assert spool.head(9, 9) is None
+    assert len(lost.lines) == 2
+
+
+def test_the_folder_of_a_key_does_not_show_it_and_each_key_has_its_own(tmp_path: Path) -> None:
+    folders = {spool_folder(tmp_path, url, key).name for url in ("http://a", "http://b") for key in ("k1", "k2", None)}
+    assert len(folders) == 6
+    assert not any("k1" in name for name in folders)
+
+
+def test_only_its_owner_can_look_into_a_folder(tmp_path: Path, lost: Losses) -> None:
+    spool = opened(tmp_path, "c1", lost)
+    spool.append([b"a"], None)
+    assert (tmp_path / "c1").stat().st_mode & 0o777 == 0o700
+    spool.close()
+
+
+def test_groups_keep_the_order_and_are_bounded() -> None:
+    lines = [b"x" * 500_000, b"a", b"y" * 1_200_000, b"b"]
+    assert list(grouped(lines)) == [[b"x" * 500_000, b"a"], [b"y" * 1_200_000], [b"b"]]

@@ -1,0 +1,92 @@
+"""The inbox: each command acts once, is acknowledged when it has acted, and wakes who waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from towerlog.sdk.record.inbox import Inbox, RunCancelled
+
+
+@pytest.fixture
+def acknowledged() -> list[object]:
+    return []
+
+
+@pytest.fixture
+def inbox(acknowledged: list[object]) -> Inbox:
+    def acknowledge(command: Mapping[str, Any]) -> None:
+        acknowledged.append(command["command_id"])
+
+    return Inbox(acknowledge)
+
+
+def wish(number: int, kind: str, **more: object) -> dict[str, object]:
+    return {"command_id": number, "type": kind, **more}
+
+
+def test_an_answer_goes_to_who_asked_first(inbox: Inbox, acknowledged: list[object]) -> None:
+    first, second = inbox.answer(), inbox.answer()
+    inbox.take(wish(1, "input", content="yes"))
+    assert (first.result(0), second.done(), acknowledged) == ("yes", False, [1])
+
+
+def test_an_answer_that_came_early_waits_for_its_question(inbox: Inbox, acknowledged: list[object]) -> None:
+    inbox.take(wish(1, "input", content="yes"))
+    assert acknowledged == []
+    assert inbox.answer().result(0) == "yes"
+    assert acknowledged == [1]
+
+
+def test_a_repeated_command_acts_once(inbox: Inbox, acknowledged: list[object]) -> None:
+    for _ in range(3):
+        inbox.take(wish(1, "input", content="yes"))
+    assert inbox.answer().result(0) == "yes"
+    assert not inbox.answer().done()
+    assert acknowledged == [1]
+
+
+def test_a_cancel_wakes_all_that_wait_and_calls_back_once(inbox: Inbox, acknowledged: list[object]) -> None:
+    calls: list[str] = []
+    inbox.on_cancel(lambda: calls.append("before"))
+    waits = [inbox.answer(), inbox.answer()]
+    inbox.take(wish(1, "cancel"))
+    inbox.take(wish(1, "cancel"))
+    inbox.on_cancel(lambda: calls.append("after"))
+    for wait in (*waits, inbox.answer()):
+        assert isinstance(wait.exception(0), RunCancelled)
+    assert (calls, acknowledged, inbox.cancelled) == (["before", "after"], [1], True)
+    with pytest.raises(RunCancelled):
+        inbox.check()
+
+
+def test_a_pause_begins_where_the_run_looks_and_ends_with_a_resume(inbox: Inbox, acknowledged: list[object]) -> None:
+    assert inbox.pause() is None
+    inbox.take(wish(1, "pause"))
+    assert (inbox.pausing, acknowledged) == (True, [])
+    paused = inbox.pause()
+    assert paused is not None
+    assert (paused.done(), acknowledged) == (False, [1])
+    inbox.take(wish(2, "resume"))
+    assert (paused.done(), acknowledged) == (True, [1, 2])
+
+
+def test_a_pause_that_was_taken_back_never_begins(inbox: Inbox, acknowledged: list[object]) -> None:
+    inbox.take(wish(1, "pause"))
+    inbox.take(wish(2, "resume"))
+    assert inbox.pause() is None
+    assert acknowledged == [1, 2]
+
+
+def test_who_gave_up_gets_no_answer_and_the_next_does(inbox: Inbox) -> None:
+    gone, waits = inbox.answer(), inbox.answer()
+    inbox.forget(gone)
+    inbox.take(wish(1, "input", content="yes"))
+    assert waits.result(0) == "yes"
+
+
+def test_an_unknown_command_is_left_alone(inbox: Inbox, acknowledged: list[object]) -> None:
+    inbox.take(wish(1, "dance"))
+    assert acknowledged == []

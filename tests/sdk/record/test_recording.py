@@ -1,0 +1,85 @@
+"""A recording: the block begins the run, is inside of it, and ends it as it ends itself."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.sdk.support.ingest_server import Ingest
+from towerlog.sdk.record.recorder import Recorder
+from towerlog.sdk.record.recording import run_key_of
+from towerlog.sdk.record.run import AsyncRun, Run, RunCancelled, current_run
+
+
+def test_a_block_is_a_run(recorder: Recorder, ingest: Ingest) -> None:
+    with recorder.record_run("a", "t1", {"q": 1}, run_key="r1", metadata={"m": 1}, labels={"l": "x"}) as run:
+        assert isinstance(run, Run)
+        assert current_run() is run
+        run.result = {"ok": True}
+    assert current_run() is None
+    assert recorder.flush(10)
+    began, ended = ingest.of("r1")
+    assert (began["agent"], began["thread"]) == ("a", "t1")
+    assert began["data"] == {"input": {"q": 1}, "metadata": {"m": 1}, "labels": {"l": "x"}}
+    assert (ended["type"], ended["data"]) == ("run.completed", {"result": {"ok": True}})
+    assert "thread" not in ended
+
+
+def test_an_exception_fails_the_run_and_goes_on(recorder: Recorder, ingest: Ingest) -> None:
+    with pytest.raises(ValueError, match="no"), recorder.record_run(run_key="r1"):
+        raise ValueError("no\nway")
+    assert current_run() is None
+    assert recorder.flush(10)
+    assert ingest.of("r1")[-1]["data"] == {"error": "ValueError: no way"}
+
+
+async def test_a_cancelled_task_is_a_cancelled_run(recorder: Recorder, ingest: Ingest) -> None:
+    async def work() -> None:
+        async with recorder.record_run(run_key="r1") as run:
+            assert isinstance(run, AsyncRun)
+            begun.set()
+            await asyncio.Event().wait()
+
+    begun = asyncio.Event()
+    task = asyncio.create_task(work())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(recorder.flush, 10)
+    assert ingest.types("r1") == ["run.started", "run.cancelled"]
+
+
+def test_a_run_that_heeds_its_cancel_is_cancelled(recorder: Recorder, ingest: Ingest) -> None:
+    def work() -> None:
+        with recorder.record_run(run_key="r1") as run:
+            run.deliver({"command_id": 1, "type": "cancel"})
+            run.check()
+
+    with pytest.raises(RunCancelled):
+        work()
+    assert recorder.flush(10)
+    assert ingest.types("r1") == ["run.started", "command.acknowledged", "run.cancelled"]
+
+
+def test_a_run_inside_another_is_its_child(recorder: Recorder, ingest: Ingest) -> None:
+    with recorder.record_run(run_key="p"), recorder.record_run(run_key="c"):
+        pass
+    with recorder.record_run(run_key="alone"):
+        pass
+    assert recorder.flush(10)
+    assert [ingest.of(key)[0]["data"].get("parent_run_key") for key in ("p", "c", "alone")] == [None, "p", None]
+
+
+@pytest.mark.parametrize("given", ["", "ä", "a b", "x" * 300, "a\n", "\ud800", 7], ids=ascii)
+def test_any_key_is_made_fit(given: object) -> None:
+    key = run_key_of(given)
+    assert 1 <= len(key) <= 128
+    assert all("!" <= character <= "~" for character in key)
+
+
+def test_a_fit_key_stays_and_unfit_ones_stay_apart() -> None:
+    assert run_key_of("nightly/7") == "nightly/7"
+    assert run_key_of("a b") == run_key_of("a b") != run_key_of("a\tb")
+    assert run_key_of("x" * 300) != run_key_of("x" * 301)

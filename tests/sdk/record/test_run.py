@@ -1,0 +1,166 @@
+"""A run: what its methods tell, how it ends, how it waits, and where it is the current one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.sdk.support.sinks import ListSink
+from tests.support.wait import wait_until, wait_until_async
+from towerlog.sdk.record.run import AsyncRun, Run, RunCancelled, activated, carry, current_run
+
+
+@pytest.fixture
+def sink() -> ListSink:
+    return ListSink()
+
+
+@pytest.fixture
+def run(sink: ListSink) -> Run:
+    return Run(sink, "r1", "agent one")
+
+
+def test_every_event_names_the_agent(run: Run, sink: ListSink) -> None:
+    run.message_delta("x")
+    assert sink.events == [{"type": "message.delta", "data": {"content": "x"}, "agent": "agent one"}]
+
+
+def test_a_model_call_says_what_is_known_and_nothing_else(run: Run, sink: ListSink) -> None:
+    run.model_call("m", input_tokens=0, cost_usd=Decimal("0.01"), temperature=1)
+    assert sink.data == [{"temperature": 1, "model": "m", "input_tokens": 0, "cost_usd": 0.01}]
+
+
+def test_checkpoints_are_numbered_unless_they_say_their_number(run: Run, sink: ListSink) -> None:
+    run.checkpoint([])
+    run.checkpoint([], step_index=7, state={"a": 1})
+    run.checkpoint([])
+    assert [data["step_index"] for data in sink.data] == [1, 7, 8]
+
+
+def test_a_resumed_run_numbers_its_checkpoints_after_the_last(sink: ListSink) -> None:
+    Run(sink, resume={"step_index": 4}).checkpoint([])
+    assert sink.data[0]["step_index"] == 5
+
+
+@pytest.mark.parametrize(
+    ("error", "ends"),
+    [
+        (ValueError("a\nb"), ("run.failed", {"error": "ValueError: a b"})),
+        (asyncio.CancelledError(), ("run.cancelled", {"reason": "CancelledError"})),
+        (RunCancelled("cancelled"), ("run.cancelled", {"reason": "RunCancelled: cancelled"})),
+        (KeyboardInterrupt(), ("run.cancelled", {"reason": "KeyboardInterrupt"})),
+        (SystemExit(0), ("run.completed", {})),
+        (SystemExit(3), ("run.failed", {"error": "SystemExit: 3"})),
+    ],
+    ids=["error", "task cancelled", "run cancelled", "interrupt", "quiet exit", "exit code"],
+)
+def test_how_an_exception_ends_a_run(run: Run, sink: ListSink, error: BaseException, ends: object) -> None:
+    run.end_with(error)
+    assert (sink.types[0], sink.data[0]) == ends
+
+
+def test_the_first_end_is_the_end(run: Run, sink: ListSink) -> None:
+    run.complete({"ok": 1})
+    run.fail("late")
+    assert (sink.types, sink.data) == (["run.completed"], [{"result": {"ok": 1}}])
+
+
+def test_ask_blocks_until_the_answer_and_acknowledges_it(run: Run, sink: ListSink) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(run.ask, "Publish?")
+        wait_until(lambda: sink.waiting == 1, "the question")
+        run.deliver({"command_id": 5, "type": "input", "content": "yes"})
+        assert answer.result(60) == "yes"
+    assert sink.types == ["run.waiting_for_input", "command.acknowledged"]
+    assert sink.data[1] == {"command_id": 5, "type": "input"}
+    assert sink.waiting == 0
+
+
+def test_ask_gives_up_in_time(run: Run, sink: ListSink) -> None:
+    with pytest.raises(TimeoutError):
+        run.ask("Publish?", timeout=0.01)
+    assert sink.waiting == 0
+
+
+def test_a_cancel_ends_the_waiting_and_stays(run: Run, sink: ListSink) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(run.ask, "Publish?")
+        wait_until(lambda: sink.waiting == 1, "the question")
+        run.deliver({"command_id": 5, "type": "cancel"})
+        with pytest.raises(RunCancelled):
+            answer.result(60)
+    assert run.cancelled
+    with pytest.raises(RunCancelled):
+        run.check()
+    with pytest.raises(RunCancelled):
+        run.ask("and now?")
+    assert sink.types == ["run.waiting_for_input", "command.acknowledged"]
+
+
+def test_a_paused_run_waits_at_its_pause_point(run: Run, sink: ListSink) -> None:
+    run.pause_point()
+    run.deliver({"command_id": 1, "type": "pause"})
+    with ThreadPoolExecutor(1) as pool:
+        passed = pool.submit(run.pause_point)
+        wait_until(lambda: sink.waiting == 1, "the pause")
+        assert not passed.done()
+        run.deliver({"command_id": 2, "type": "resume"})
+        passed.result(60)
+    assert sorted(sink.types) == sorted(["command.acknowledged", "run.paused", "command.acknowledged", "run.resumed"])
+    assert sink.types.index("run.paused") < sink.types.index("run.resumed")
+
+
+async def test_an_async_run_awaits_its_answer_from_another_thread(sink: ListSink) -> None:
+    run = AsyncRun(sink, "r1")
+    answer = asyncio.create_task(run.ask("Publish?"))
+    await wait_until_async(lambda: sink.waiting == 1, "the question")
+    threading.Thread(target=run.deliver, args=({"command_id": 5, "type": "input", "content": "yes"},)).start()
+    assert await answer == "yes"
+
+
+async def test_an_async_ask_that_is_cancelled_leaves_the_answer_to_the_next(sink: ListSink) -> None:
+    run = AsyncRun(sink, "r1")
+    answer = asyncio.create_task(run.ask("Publish?"))
+    await wait_until_async(lambda: sink.waiting == 1, "the question")
+    answer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await answer
+    run.deliver({"command_id": 5, "type": "input", "content": "yes"})
+    assert await run.ask("Again?") == "yes"
+
+
+async def test_a_paused_async_run_goes_on_when_it_may(sink: ListSink) -> None:
+    run = AsyncRun(sink, "r1")
+    run.deliver({"command_id": 1, "type": "pause"})
+    passed = asyncio.create_task(run.pause_point())
+    await wait_until_async(lambda: sink.waiting == 1, "the pause")
+    run.deliver({"command_id": 2, "type": "resume"})
+    await passed
+    assert sink.types[-1] == "run.resumed"
+
+
+async def test_each_task_has_its_own_current_run(sink: ListSink) -> None:
+    async def work(run: Run) -> Any:
+        with activated(run):
+            await asyncio.sleep(0)
+            return current_run(), await asyncio.create_task(inner())
+
+    async def inner() -> Any:
+        return current_run()
+
+    runs = [Run(sink, f"r{number}") for number in range(20)]
+    found = await asyncio.gather(*(work(run) for run in runs))
+    assert found == [(run, run) for run in runs]
+    assert current_run() is None
+
+
+def test_a_thread_of_a_pool_is_part_of_the_run_only_when_carried(run: Run) -> None:
+    with ThreadPoolExecutor(4) as pool, activated(run):
+        assert pool.submit(current_run).result() is None
+        carried = carry(current_run)
+        assert [each.result() for each in [pool.submit(carried) for _ in range(50)]] == [run] * 50
