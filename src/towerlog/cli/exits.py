@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 from towerlog.cli.commands import NotInstalled
 from towerlog.cli.untrusted import visible
 from towerlog.config import BadSetting
-from towerlog.errors import SchemaMismatch, StorageFailed, TowerlogError, UnfitServer
+from towerlog.errors import SchemaMismatch, StorageFailed, StoreLocked, TowerlogError, UnfitServer
 from towerlog.sdk.wire.errors import ApiError, SdkError
 
 P = ParamSpec("P")
