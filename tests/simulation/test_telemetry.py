@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.simulation.hashes import golden, lines
 from tests.simulation.mutants import Mutant
-from tests.simulation.telemetry import Reporting
-from tests.simulation.test_simulation import make_template
+from tests.simulation.seeds import TELEMETRY_SEEDS, Template, live_telemetry, open_template
 from tests.simulation.world import Wrong
 from towerlog.engine.commands import receipts
 from towerlog.engine.ingest import dedupe
@@ -20,41 +17,21 @@ from towerlog.engine.timers import loop, silence
 from towerlog.model import ledger
 from towerlog.projections import runs
 
-SEEDS = 120
 SEEDS_A_TEST = 20
 SEEDS_FOR_A_MUTANT = 60
-
-Template = tuple[Path, tuple[int, str]]
 
 
 @pytest.fixture(scope="module")
 def template() -> Iterator[Template]:
-    """A store with one organisation, to be copied."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder), asyncio.run(make_template(Path(folder)))
+    with open_template() as made:
+        yield made
 
 
-async def run_seed(seed: int, template: Template) -> None:
-    """Lives one world through. Raises Wrong."""
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder) / "home"
-        home.mkdir()
-        shutil.copy(template[0] / "towerlog.db", home)
-        world = Reporting(seed, home, template[1])
-        await world.open()
-        try:
-            await world.live()
-        except AssertionError as broken:
-            raise Wrong("\n".join([f"seed {seed}: {broken}", *world.told])) from broken
-        finally:
-            await world.close()
-
-
-@pytest.mark.parametrize("first", range(0, SEEDS, SEEDS_A_TEST))
-def test_reports_are_kept_once_and_counted(template: Template, first: int) -> None:
-    with asyncio.Runner() as runner:
-        for seed in range(first, first + SEEDS_A_TEST):
-            runner.run(run_seed(seed, template))
+@pytest.mark.parametrize("first", range(0, TELEMETRY_SEEDS, SEEDS_A_TEST))
+def test_reports_are_kept_once_and_every_log_is_as_before(template: Template, first: int) -> None:
+    seeds = range(first, first + SEEDS_A_TEST)
+    known = golden("telemetry")
+    assert list(lines("telemetry", seeds, template)) == [known[seed] for seed in seeds]
 
 
 MUTANTS = (
@@ -80,7 +57,7 @@ def test_no_mutant_lives(template: Template, mutant: Mutant, monkeypatch: pytest
     with asyncio.Runner() as runner:
         for seed in range(SEEDS_FOR_A_MUTANT):
             try:
-                runner.run(run_seed(seed, template))
+                runner.run(live_telemetry(seed, template))
             except Wrong:
                 return
     pytest.fail(f"not caught by the first {SEEDS_FOR_A_MUTANT} seeds: {mutant.name}")

@@ -8,9 +8,7 @@ each step the rows must be what the reference model says they are.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
-import shutil
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 import msgspec
 from towerlog.model.facts import Facts
 
+from tests.simulation.crash import Moment, lose
 from tests.simulation.model import CANCEL_DEADLINE_MS, Model, Sent
 from tests.support.backends import SqliteBackend
 from tests.support.fakes import FakeClock, SeededIds
@@ -178,13 +177,18 @@ class World:
             return
         items = [self._item() for _ in range(3)]
         command = c.Append("steps", [self._draft(run_id, item) for item in items])
-        answer = asyncio.ensure_future(self._engine.execute(self._who, command, "steps"))
-        for _ in range(self.chance.randrange(4)):
-            await asyncio.sleep(0)
+        moment = Moment(self.chance.randrange(4))
         lost, self._dumps = self._folder, self._dumps + 1
         self._folder = lost.parent / f"{lost.name.split('+')[0]}+{self._dumps}"
-        await asyncio.to_thread(copy_files, lost, self._folder)
-        await answer
+        torn_percent = self._dumps * 37 % 100
+        await lose(
+            moment,
+            self._store,
+            lost,
+            self._folder,
+            lambda: self._engine.execute(self._who, command, "steps"),
+            torn_percent,
+        )
         await self.close()
         await self._reopen()
         row = await self._store.run(self.org, run_id)
@@ -192,8 +196,8 @@ class World:
         stored = {event.event_id for event in await self._store.events(self.org, row.run, 0, 1000)}
         there = [item.marker in stored for item in items]
         assert len(set(there)) == 1, "half a batch survived"
-        # Whether the commit had come so far is the machine's affair; so that the seed alone decides the log,
-        # the sender, who got no answer, sends it all again.
+        assert there[0] == (moment is Moment.AFTER), f"lost at {moment.name}, and the batch is there: {there[0]}"
+        # The sender, who got no answer, sends it all again.
         self.told.append(f"crash while {[item.marker for item in items]} are told to {run_id[-4:]}")
         if there[0]:
             self.model.append(run_id, items)
@@ -475,16 +479,6 @@ class World:
         await self.compare()
         assert all(run.ended for run in self.model.runs.values()), "a run neither ends nor can be claimed"
 
-    async def log_hash(self) -> str:
-        """One hash over the whole log, and over what was refused."""
-        digest = hashlib.sha256()
-        for event in await self._store.log(self.org, 0, 100_000):
-            digest.update(event.hash)
-        for row in await self._store.runs(self.org, q.RunFilter(), 1000, None):
-            for _, item in await self._store.quarantined(self.org, row.run, 10_000, 0):
-                digest.update(item.data)
-        return digest.hexdigest()
-
 
 KINDS = {
     None: EventType.OTHER,
@@ -500,12 +494,3 @@ def expect(code: str, answer: Answer) -> None:
     """The answer is the one that the model asked for."""
     actual = answer.code if isinstance(answer, TowerlogError) else "ok"
     assert actual == code, f"should be {code}, is {actual}: {answer!r}"
-
-
-def copy_files(source: Path, target: Path) -> None:
-    """What a lost machine leaves: the files as they are at this moment, the log first and then what it is of."""
-    target.mkdir()
-    for suffix in ("", "-wal"):
-        part = source / f"towerlog.db{suffix}"
-        if part.exists():
-            shutil.copy(part, target / part.name)
