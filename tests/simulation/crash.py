@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import apsw
 
-from towerlog.store.sqlite import SqliteStore
+from towerlog.store.sqlite.store import SqliteStore
 
 T = TypeVar("T")
 
