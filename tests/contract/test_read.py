@@ -7,11 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from towerlog.model.agent import AgentRow
-from towerlog.model.thread import ThreadRow
 
 from tests.support.factories import event, identity, run_changes, run_row
 from tests.support.fakes import START_MS
+from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import EventType, OpenRun, RunByForeignId, RunById, RunByTrace
 from towerlog.model.key import Key
@@ -20,6 +19,7 @@ from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.principal import Counters, shard_key
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow, Status
+from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import UsageRow
 from towerlog.store.base import Store
 from towerlog.store.values import Changes, Message, MetaList, Node, Quarantined, RunChange, StoredReply

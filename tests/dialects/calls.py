@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import msgspec
-from towerlog.model.facts import NO_FACTS, Facts
 
 from towerlog.dialects.base import Call, Dialect, Endpoint, Settings
 from towerlog.model.event import Event, EventType
+from towerlog.model.facts import NO_FACTS, Facts
 from towerlog.model.outcome import RunView
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow, Status

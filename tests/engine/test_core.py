@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from towerlog.model.facts import CheckpointFacts, Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
@@ -20,6 +19,7 @@ from towerlog.model import command as c
 from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.event import Draft, EventType, History, RunById
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.lane import QueueState
 from towerlog.model.run import Status
 
@@ -180,7 +180,7 @@ async def test_a_later_attempt_goes_on_from_the_state_of_the_lost_one(rig: Rig) 
     created = await rig.do(c.CreateRun("t", agent="a", input=b'{"ask":1}'))
     first = await rig.do(c.Claim("w1", LEASE_MS))
     assert (first.checkpoint, first.input) == (None, b'{"ask":1}')
-    state = Facts(checkpoint=CheckpointFacts(3, "completed"))
+    state = Facts(effects=Effects(checkpoint=CheckpointFacts(3, "completed")))
     history = History([b'{"content":"hi"}'], None)
     item = draft(E.CHECKPOINT, RunById(created.run_id), {"step_index": 3}, agent="a", facts=state, history=history)
     await rig.do(c.Report(created.run_id, "w1", [item]))

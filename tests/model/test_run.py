@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from towerlog.model.agent import AgentRow
-from towerlog.model.thread import ThreadRow
 
+from towerlog.model.agent import AgentRow
 from towerlog.model.run import OPEN, TERMINAL, TRANSITIONS, Part, RunRow, Status
+from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import NOTHING, Usage
 
 

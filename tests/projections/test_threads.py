@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from towerlog.model.thread import ThreadRow
 
 from tests.support.factories import event, run_row
 from tests.support.fakes import START_MS
 from towerlog.model.principal import shard_key
 from towerlog.model.run import MAX_OPEN_RUNS, RunRow, Status
+from towerlog.model.thread import ThreadRow
 from towerlog.projections import threads
 
 THREAD = ThreadRow(1, "t", 5, title="A title", policy="reject")

@@ -132,6 +132,8 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     phase: str | None = None
     log_line: str | None = None
     wait_ms: int = 0
+    dialect: str = ""
+    """What the items were said in."""
 
 
 class Release(msgspec.Struct, frozen=True, gc=False):
@@ -149,6 +151,7 @@ class Finish(msgspec.Struct, frozen=True, gc=False):
     worker_id: str
     draft: Draft
     lease_epoch: int | None = None
+    dialect: str = ""
 
 
 class Decide(msgspec.Struct, frozen=True, gc=False):

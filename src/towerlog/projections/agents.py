@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.model.agent import AgentRow
-from towerlog.model.event import HEARTBEAT, Event, EventType
+from towerlog.model.event import Event, EventType
 from towerlog.model.run import RunRow
 from towerlog.model.usage import add, subtract
 
@@ -18,7 +18,7 @@ def fold(row: AgentRow, before: RunRow | None, after: RunRow, event: Event) -> A
     elif before.usage is not after.usage and before.usage != after.usage:
         usage = add(usage, subtract(after.usage, before.usage))
     beat = row.last_heartbeat_at
-    if event.facts.name == HEARTBEAT:
+    if event.effects.beat:
         beat = latest(beat, event.recorded_at)
     return msgspec.structs.replace(
         row,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from towerlog.engine.follow.follower import Source
 
 from tests.asgi.conversation import HandClock, Listening
 from tests.support.wait import wait_until_async
@@ -15,6 +14,7 @@ from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.push.streams import SILENCE_MS, SLOW_MS, SPREAD_MS, Streams, stream_head
 from towerlog.dialects.base import FrameStyle
+from towerlog.engine.follow.follower import Source
 from towerlog.engine.follow.hub import RUN, Hub
 from towerlog.model.event import Event, EventType
 from towerlog.model.key import Key

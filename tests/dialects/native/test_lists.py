@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from towerlog.model.thread import ThreadRow
 
 from towerlog.dialects.base import Call, Settings
 from towerlog.dialects.native.lists import LARGEST_LIMIT, USUAL_LIMIT, limit_of, page_reply, read_cursor
 from towerlog.errors import Invalid
 from towerlog.model.outcome import Page
 from towerlog.model.principal import Principal
+from towerlog.model.thread import ThreadRow
 
 
 def call(**query: str) -> Call:

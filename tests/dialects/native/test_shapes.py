@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import msgspec
-from towerlog.model.agent import AgentRow
-from towerlog.model.facts import Facts
 
 from towerlog.dialects.native import shapes
+from towerlog.model.agent import AgentRow
 from towerlog.model.event import Event, EventType
+from towerlog.model.facts import Facts
 from towerlog.model.key import Key
 from towerlog.model.outcome import RunView
 from towerlog.model.principal import Scope

@@ -7,16 +7,16 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from towerlog.model.facts import Facts
-from towerlog.model.thread import ThreadRow
 
 from tests.dialects.calls import AGENT, NOW, OTHER_RUN, RUN, call, endpoint, event, view
 from towerlog import errors
 from towerlog.dialects.base import Reply
 from towerlog.dialects.runs.dialect import DIALECT, STATUS_OF, STREAM, WORDS, frame
 from towerlog.model.event import EventType
+from towerlog.model.facts import Facts
 from towerlog.model.outcome import Page, RunChanged, RunCreated, ThreadView
 from towerlog.model.run import Status
+from towerlog.model.thread import ThreadRow
 
 
 def reply(name: str, outcome: Any, **fields: Any) -> Reply:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from towerlog.engine.bootstrap import DEFAULT_ORG, create_org, first_start
 
 from tests.support.rig import Rig, open_rig
+from towerlog.engine.bootstrap import DEFAULT_ORG, create_org, first_start
 from towerlog.engine.commands.keys import kind_of, mint_key
 from towerlog.errors import Conflict, NotFound
 from towerlog.model.command import CreateKey, RevokeKey

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from towerlog.model.facts import Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
@@ -13,6 +12,7 @@ from towerlog.engine.commit.cache import Cache
 from towerlog.engine.commit.plan import Plan, ref_key
 from towerlog.model.chain import chain_hash
 from towerlog.model.event import EventType, OpenRun, RunByForeignId, RunById, RunByTrace
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Stored
 from towerlog.model.principal import shard_key
@@ -103,7 +103,7 @@ async def test_a_lane_that_becomes_claimable_wakes_who_waits_for_one(rig: Rig) -
 
 
 async def test_every_event_is_chained_to_the_one_before_it_in_its_run(rig: Rig) -> None:
-    report = Facts(report=UsageReport(Usage(input_tokens=5)))
+    report = Facts(effects=Effects(report=UsageReport(Usage(input_tokens=5))))
     for trace in ("x", "y", "x"):
         run = traced(trace)
         await rig.append(
@@ -124,7 +124,7 @@ async def test_an_event_says_what_it_added_to_its_runs_totals(rig: Rig, kind: An
     figures = (10, 25, 25, 5)
     for figure in figures:
         report = UsageReport(Usage(input_tokens=figure), kind)
-        await rig.append(draft(E.MODEL_CALL, traced("x"), agent="a", facts=Facts(report=report)))
+        await rig.append(draft(E.MODEL_CALL, traced("x"), agent="a", facts=Facts(effects=Effects(report=report))))
     spent = [event.facts.spent and event.facts.spent.input_tokens for event in await rig.log()]
     assert spent == ([10, 15, None, -20] if kind == "total" else list(figures))
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from towerlog.model.facts import CheckpointFacts, Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
@@ -21,6 +20,7 @@ from towerlog.engine.ingest.content import KEY_BYTES, name_of, own_name, prefix_
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, History
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.outcome import Stored
 from towerlog.model.question import GetCheckpoint, LatestCheckpoint
 from towerlog.store.values import Message, MetaList, Node
@@ -32,7 +32,9 @@ def state(
     step: int, messages: list[bytes], meta: list[bytes] | None = None, *, thread: str = "t", trace: str = "x"
 ) -> Draft:
     """A checkpoint with its whole history."""
-    facts = Facts(checkpoint=CheckpointFacts(step, "completed", length=len(messages), has_meta=meta is not None))
+    facts = Facts(
+        effects=Effects(checkpoint=CheckpointFacts(step, "completed", length=len(messages), has_meta=meta is not None))
+    )
     data = {"step_index": step}
     return draft(EventType.CHECKPOINT, traced(trace, thread), data, facts=facts, history=History(messages, meta))
 

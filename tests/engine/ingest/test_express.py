@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from towerlog.model.facts import Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
@@ -13,6 +12,7 @@ from towerlog.engine.audit import verify_org
 from towerlog.engine.ingest import append
 from towerlog.model.event import Draft, EventType
 from towerlog.model.event import Event as Stored
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.usage import Usage, UsageReport
 
 E = EventType
@@ -21,20 +21,20 @@ E = EventType
 def story() -> list[Draft]:
     """Plain events among those that are not."""
     x, y = traced("x"), traced("y")
-    report = Facts(report=UsageReport(Usage(input_tokens=3)))
+    report = Facts(effects=Effects(report=UsageReport(Usage(input_tokens=3))))
     return [
         draft(E.STEP, x),
         draft(E.STEP, x, agent="a"),
         draft(E.STEP, x, event_id="1"),
         draft(E.STEP, x, event_id="1"),
         draft(E.OTHER, x, facts=Facts(name="own.type")),
-        draft(E.OTHER, x, facts=Facts(name="thread_rate_limited")),
-        draft(E.OTHER, x, facts=Facts(name="heartbeat")),
-        draft(E.OTHER, x, facts=Facts(name="thread_idle")),
+        draft(E.OTHER, x, facts=Facts(effects=Effects(rate_limited=True))),
+        draft(E.OTHER, x, facts=Facts(effects=Effects(beat=True))),
+        draft(E.OTHER, x, facts=Facts(effects=Effects(idle=True))),
         draft(E.STEP, x),
         draft(E.MODEL_CALL, x, facts=report),
         draft(E.MESSAGE_DELTA, y, agent="b", occurred_at=2**50),
-        draft(E.STEP, y, facts=Facts(name="named", model="m")),
+        draft(E.STEP, y, facts=Facts(name="named", effects=Effects(model="m"))),
         draft(E.STEP, y, natural_key="once"),
         draft(E.STEP, y, natural_key="once"),
         draft(E.STEP, y, facts=Facts(client_id="c", client_seq=1)),

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from towerlog.model.facts import CheckpointFacts, Facts
-
 from tests.support.factories import draft
 from tests.support.rig import Rig
 from towerlog.model.command import Claim, ClaimRun, CreateRun, Release, Report
 from towerlog.model.event import Draft, EventType, History, RunById
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.outcome import Claimed
 from towerlog.model.question import GetCheckpoint
 
@@ -21,7 +20,7 @@ def checkpoint(run_id: str, step: int, count: int, metas: bool = True, **fields:
     """A checkpoint whose history has `count` messages."""
     messages = [b'{"n":%d}' % n for n in range(count)]
     meta = [b'{"ts":%d}' % n for n in range(count)] if metas else None
-    facts = Facts(checkpoint=CheckpointFacts(step, "in_progress", length=count, has_meta=metas))
+    facts = Facts(effects=Effects(checkpoint=CheckpointFacts(step, "in_progress", length=count, has_meta=metas)))
     figures = b'{"step_index":%d,"count":%d}' % (step, count)
     return Draft(EventType.CHECKPOINT, RunById(run_id), figures, facts, history=History(messages, meta), **fields)
 

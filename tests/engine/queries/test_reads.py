@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from towerlog.model.facts import CheckpointFacts, Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
@@ -14,6 +13,7 @@ from towerlog.errors import Invalid, LeaseLost, NotFound
 from towerlog.model import command as c
 from towerlog.model import question as q
 from towerlog.model.event import EventType, RunById
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Stored
 from towerlog.model.principal import shard_key
@@ -32,7 +32,7 @@ async def run(rig: Rig, trace: str, *kinds: EventType, thread: str = "t", agent:
 
 async def checkpoint(rig: Rig, trace: str, step: int, status: str = "completed", agent: str = "a") -> str:
     """A checkpoint of a run; the run's id."""
-    facts = Facts(checkpoint=CheckpointFacts(step, status))
+    facts = Facts(effects=Effects(checkpoint=CheckpointFacts(step, status)))
     data = {"step_index": step, "of": agent}
     [stored] = await rig.append(draft(E.CHECKPOINT, traced(trace, "t"), data, agent=agent, facts=facts))
     assert isinstance(stored, Stored)

@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from towerlog.model.facts import Facts
 
 from tests.support.factories import draft
 from tests.support.rig import Rig
@@ -16,6 +15,7 @@ from towerlog.engine.timers.loop import REPLY_LIFE_MS, REPLY_SWEEP_MS, Upkeep
 from towerlog.errors import StorageFailed
 from towerlog.model.command import CancelRun, Claim, CreateRun, Idempotency, RegisterAgent
 from towerlog.model.event import EventType, RunById
+from towerlog.model.facts import Facts
 from towerlog.model.lane import MAX_ATTEMPTS, QueueState
 from towerlog.model.outcome import Replayed, Stored
 from towerlog.model.principal import Principal

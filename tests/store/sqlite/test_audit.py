@@ -5,15 +5,15 @@ from __future__ import annotations
 import apsw
 import msgspec
 import pytest
-from towerlog.model.agent import AgentRow
-from towerlog.model.thread import ThreadRow
 
 from tests.support.factories import event, run_changes, run_row
+from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import EventType
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import Counters, shard_key
 from towerlog.model.run import Status
+from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import Usage, UsageRow
 from towerlog.store.sqlite import audit
 from towerlog.store.sqlite.audit import all_rows, content

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import apsw
 import pytest
-from towerlog.model.thread import ThreadRow
 
 from tests.store.plans import plans_of
 from tests.support.factories import event, run_changes, run_row, traced
@@ -14,6 +13,7 @@ from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import OpenRun, RunByForeignId, RunById
 from towerlog.model.principal import Counters
 from towerlog.model.run import Status
+from towerlog.model.thread import ThreadRow
 from towerlog.store.sqlite import lookups
 from towerlog.store.sqlite.write import write_changes
 from towerlog.store.values import Changes, RunChange

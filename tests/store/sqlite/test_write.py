@@ -7,15 +7,15 @@ from typing import Any
 import apsw
 import msgspec
 import pytest
-from towerlog.model.agent import AgentRow
-from towerlog.model.thread import ThreadRow
 
 from tests.store.plans import plans_of
 from tests.support.factories import event, identity, run_changes, run_row
+from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import Counters
 from towerlog.model.run import RunRow, Status
+from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import NOTHING, Usage, UsageRow
 from towerlog.store.sqlite import reads
 from towerlog.store.sqlite import write as writes

@@ -173,6 +173,7 @@ def _decode_report(call: Call) -> Report:
         lease_ms=lease_ms_of(body.lease_seconds, None, call.settings),
         lease_epoch=body.lease_epoch,
         wait_ms=_wait_ms(body.wait_seconds, call),
+        dialect=NAME,
     )
 
 

@@ -8,7 +8,7 @@ from towerlog.engine.commit.plan import Plan
 from towerlog.errors import NotFound, NotWaiting
 from towerlog.model.command import Decide
 from towerlog.model.event import EventType
-from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.outcome import Decided
 from towerlog.model.principal import Principal
 from towerlog.model.run import Status
@@ -36,8 +36,9 @@ async def decide(plan: Plan, principal: Principal, command: Decide) -> Decided:
     members |= {"reason": command.reason} if command.reason else {}
     facts = Facts(
         name=command.status,
-        status=Status.RUNNING,
-        checkpoint=CheckpointFacts(row.step_index, command.status, decision=True),
+        effects=Effects(
+            status=Status.RUNNING, checkpoint=CheckpointFacts(row.step_index, command.status, decision=True)
+        ),
     )
     agent = await plan.agent(org, row.agent)
     data = msgspec.json.encode(members)

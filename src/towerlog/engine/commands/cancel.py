@@ -11,7 +11,7 @@ from towerlog.engine.commit.plan import Plan
 from towerlog.errors import NotFound, RunNotActive
 from towerlog.model.command import CancelRun, KillRun
 from towerlog.model.event import EventType, RunByForeignId, RunById, RunByTrace
-from towerlog.model.facts import Facts
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.lane import QueueState
 from towerlog.model.outcome import RunChanged
 from towerlog.model.principal import Principal
@@ -75,7 +75,7 @@ async def cancel_one(plan: Plan, row: RunRow, user_id: str | None, reason: str |
         return row
     queued = row.status is Status.QUEUED
     kind = EventType.RUN_CANCELLED if queued else EventType.RUN_CANCEL_REQUESTED
-    return await _append(plan, row, kind, _members(user_id, reason), Facts(asks="cancel"))
+    return await _append(plan, row, kind, _members(user_id, reason), Facts(effects=Effects(asks="cancel")))
 
 
 async def force_end(plan: Plan, row: RunRow, reason: str) -> RunRow:
@@ -93,7 +93,7 @@ async def force_cancelled(plan: Plan, row: RunRow, reason: str, user_id: str | N
         plan.put_lane(msgspec.structs.replace(lane, state=QueueState.DONE, worker_id=None, expires_at=None))
     asks = "cancel" if row.cancel_requested_at is None else None
     members = {"forced": True, **_members(user_id, reason)}
-    return await _append(plan, row, EventType.RUN_CANCELLED, members, Facts(forced=True, asks=asks))
+    return await _append(plan, row, EventType.RUN_CANCELLED, members, Facts(effects=Effects(forced=True, asks=asks)))
 
 
 def _members(user_id: str | None, reason: str | None) -> dict[str, object]:

@@ -15,7 +15,7 @@ from towerlog.engine.ingest.express import append_plain
 from towerlog.errors import AlreadyClaimed, LeaseLost, RunEnded, TowerlogError
 from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report
 from towerlog.model.event import Draft, EventType, Item, Refusal
-from towerlog.model.facts import Facts, LaneFacts
+from towerlog.model.facts import Effects, Facts, LaneFacts
 from towerlog.model.lane import MAX_ATTEMPTS, Lane, QueueState
 from towerlog.model.outcome import NothingToClaim, Stored
 from towerlog.model.principal import Principal
@@ -102,8 +102,10 @@ async def _take(plan: Plan, lane: Lane, worker_id: str, lease_ms: int) -> Held |
     plan.put_lane(lane)
     marks = LaneFacts(worker_id, lane.epoch, lane.attempt)
     members = {"worker_id": worker_id, "lease_epoch": lane.epoch, "attempt": lane.attempt}
-    row = await _note(plan, row, EventType.LANE_CLAIMED, members, Facts(lane=marks))
-    row = await _note(plan, row, EventType.RUN_STARTED, {"attempt": lane.attempt}, Facts(fills=True))
+    row = await _note(plan, row, EventType.LANE_CLAIMED, members, Facts(effects=Effects(lane=marks)))
+    row = await _note(
+        plan, row, EventType.RUN_STARTED, {"attempt": lane.attempt}, Facts(effects=Effects(fills=True, claims=True))
+    )
     return Held(row, lane)
 
 
@@ -156,7 +158,8 @@ async def report(plan: Plan, principal: Principal, command: Report) -> Held | To
         plan.put_lane(lane)
     await plan.counters(row.org)
     results = [
-        append_plain(plan, row.org, item, LANES, None) or await append_item(plan, principal, item, LANES)
+        append_plain(plan, row.org, item, command.dialect, None)
+        or await append_item(plan, principal, item, command.dialect)
         for item in command.items
     ]
     current = plan.cache.runs.get(row.run) or row
@@ -174,7 +177,7 @@ async def _phase(plan: Plan, lane: Lane, row: RunRow, command: Report) -> tuple[
         return lane, row
     lane = _replace(lane, phase=command.phase or lane.phase, log_line=command.log_line or lane.log_line)
     marks = LaneFacts(phase=command.phase) if "phase" in members else None
-    row = await _note(plan, row, EventType.LANE_REPORT, members, Facts(lane=marks))
+    row = await _note(plan, row, EventType.LANE_REPORT, members, Facts(effects=Effects(lane=marks)))
     return lane, row
 
 
@@ -237,7 +240,7 @@ async def release(plan: Plan, principal: Principal, command: Release) -> Held:
     plan.put_lane(lane)
     marks = LaneFacts(command.worker_id, lane.epoch, lane.attempt)
     members: dict[str, object] = {"worker_id": command.worker_id, "lease_epoch": lane.epoch}
-    row = await _note(plan, row, EventType.LANE_RELEASED, members, Facts(lane=marks))
+    row = await _note(plan, row, EventType.LANE_RELEASED, members, Facts(effects=Effects(lane=marks)))
     return Held(row, lane)
 
 
@@ -257,7 +260,7 @@ async def finish(plan: Plan, principal: Principal, command: Finish) -> Held | To
         if row.status is not wanted:
             raise RunEnded(f"The run has ended: {row.status}.")
         return Held(row, lane)
-    await append_item(plan, principal, command.draft, LANES)
+    await append_item(plan, principal, command.draft, command.dialect)
     return Held(plan.cache.runs.get(row.run) or row, plan.cache.lanes.get(row.run) or lane)
 
 
@@ -269,10 +272,10 @@ async def expire(plan: Plan, lane: Lane, row: RunRow) -> tuple[Lane, RunRow]:
         row = await force_end(plan, row, "the lease was lost")
     elif lane.attempt >= MAX_ATTEMPTS:
         plan.put_lane(_replace(lane, state=QueueState.DONE, worker_id=None, expires_at=None))
-        row = await _note(plan, row, EventType.LANE_LOST, members, Facts(lane=marks))
+        row = await _note(plan, row, EventType.LANE_LOST, members, Facts(effects=Effects(lane=marks)))
         error = f"lost by its worker {lane.attempt} times"
         row = await _note(plan, row, EventType.RUN_LOST, {"error": error}, Facts(error=error))
     else:
         plan.put_lane(_replace(lane, state=QueueState.QUEUED, worker_id=None, expires_at=None))
-        row = await _note(plan, row, EventType.LANE_LOST, members, Facts(lane=marks))
+        row = await _note(plan, row, EventType.LANE_LOST, members, Facts(effects=Effects(lane=marks)))
     return plan.cache.lanes.get(lane.run) or lane, row

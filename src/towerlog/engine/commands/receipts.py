@@ -11,7 +11,7 @@ from towerlog.engine.commit.plan import Plan
 from towerlog.errors import NotFound
 from towerlog.model.command import Deliver
 from towerlog.model.event import EventType, Refusal, RunById
-from towerlog.model.facts import Facts
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.lane import QueueState
 from towerlog.model.outcome import Delivered, Stored
 from towerlog.model.principal import Principal
@@ -24,7 +24,7 @@ async def delivered(plan: Plan, row: RunRow, dialect: str) -> RunRow:
         if not command.delivered:
             agent = await plan.agent(row.org, row.agent or "default")
             data = msgspec.json.encode({"command_id": command.command_id, "type": command.type})
-            facts, kind = Facts(delivers=command.command_id), EventType.COMMAND_DELIVERED
+            facts, kind = Facts(effects=Effects(delivers=command.command_id)), EventType.COMMAND_DELIVERED
             _, row = await plan.append(row, row.run, agent, kind, data, org=row.org, dialect=dialect, facts=facts)
     return row
 

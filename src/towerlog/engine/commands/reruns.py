@@ -15,7 +15,7 @@ from towerlog.errors import Conflict, NotFound
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.command import CreateRun, ForkRun, RetryRun
 from towerlog.model.event import Event, EventType
-from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.outcome import RunView
 from towerlog.model.principal import Principal
 from towerlog.model.run import ForkedFrom, RunRow
@@ -104,7 +104,7 @@ async def _copy(plan: Plan, row: RunRow, source: CheckpointRow, event: Event | N
     data = b"{}" if event is None or source.initial else event.data
     agent = await plan.agent(row.org, source.agent)
     kind, dialect = EventType.CHECKPOINT, row.source if event is None else event.dialect
-    made = Facts(checkpoint=facts)
+    made = Facts(effects=Effects(checkpoint=facts))
     _, after = await plan.append(row, row.run, agent, kind, data, org=row.org, dialect=dialect, facts=made)
     return after
 

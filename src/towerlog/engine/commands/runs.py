@@ -10,7 +10,7 @@ from towerlog.engine.commit.plan import Plan
 from towerlog.errors import Invalid, ThreadBusy
 from towerlog.model.command import CreateRun, CreateThread, RegisterAgent
 from towerlog.model.event import EventType, RunById, RunByTrace
-from towerlog.model.facts import Born, Facts
+from towerlog.model.facts import Born, Effects, Facts
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import AgentView, RunCreated, ThreadView
 from towerlog.model.principal import Principal
@@ -109,7 +109,7 @@ async def _queue(plan: Plan, principal: Principal, command: CreateRun, born: Bor
         "labels": command.labels or None,
     }
     data = msgspec.json.encode({name: value for name, value in members.items() if value is not None})
-    facts = Facts(born=born, metadata=metadata)
+    facts = Facts(effects=Effects(born=born, metadata=metadata))
     event, row = await plan.append(None, run, agent, EventType.RUN_QUEUED, data, org=org, dialect=CONTROL, facts=facts)
     thread = await plan.thread_made(org, command.thread_id)
     first = thread.lane_runs[:1] == (run,)

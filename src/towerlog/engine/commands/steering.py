@@ -9,7 +9,7 @@ from towerlog.engine.commit.plan import Plan
 from towerlog.errors import Conflict, RunNotActive
 from towerlog.model.command import GiveInput, SteerRun
 from towerlog.model.event import EventType
-from towerlog.model.facts import Facts
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.outcome import RunChanged
 from towerlog.model.principal import Principal
 from towerlog.model.run import MAX_INPUTS, Status
@@ -33,7 +33,7 @@ async def steer_run(plan: Plan, principal: Principal, command: SteerRun) -> RunC
         return RunChanged(row, changed=False)
     members = {"requested_by": principal.user_id} | ({"reason": command.reason} if command.reason else {})
     agent = await plan.agent(row.org, row.agent or "default")
-    facts, data = Facts(asks=command.wish), msgspec.json.encode(members)
+    facts, data = Facts(effects=Effects(asks=command.wish)), msgspec.json.encode(members)
     _, after = await plan.append(row, row.run, agent, kind, data, org=row.org, dialect=CONTROL, facts=facts)
     return RunChanged(after, changed=True)
 
@@ -50,7 +50,7 @@ async def give_input(plan: Plan, principal: Principal, command: GiveInput) -> Ru
         raise Conflict(f"The run has {MAX_INPUTS} inputs that its agent has not taken yet.")
     data = msgspec.json.encode({"content": command.content, "by": principal.user_id})
     agent = await plan.agent(row.org, row.agent or "default")
-    facts = Facts(asks="input")
+    facts = Facts(effects=Effects(asks="input"))
     kind = EventType.RUN_INPUT
     _, after = await plan.append(row, row.run, agent, kind, data, org=row.org, dialect=CONTROL, facts=facts)
     return RunChanged(after, changed=True)

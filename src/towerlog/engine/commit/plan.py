@@ -14,7 +14,7 @@ from towerlog.model.agent import AgentRow
 from towerlog.model.chain import chain_hash
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event, EventType, OpenRun, RunByForeignId, RunById, RunByTrace, RunRef
-from towerlog.model.facts import NO_FACTS, Facts
+from towerlog.model.facts import NO_EFFECTS, NO_FACTS, Facts
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import Counters, shard_key
 from towerlog.model.run import TERMINAL, RunRow, Status
@@ -247,13 +247,13 @@ class Plan:
             occurred_at,
             event_id,
             0 if agent is None else agent.agent,
-            ended and row is not None and not run_fold.revives(row, kind, facts),
+            ended and row is not None and not run_fold.revives(row, kind, facts.effects or NO_EFFECTS),
             occurred_at is not None and occurred_at > self.now + FUTURE_TOLERANCE_MS,
         )
         name = None if agent is None else agent.name
         event, after = self._fold_run(row, event, name)
         self._fold_sums(row, after, event, agent)
-        if facts.checkpoint is not None and not event.late:
+        if event.effects.checkpoint is not None and not event.late:
             await self._fold_checkpoint(row, event, after, name or "unknown")
         if row is None or row.status is not after.status:
             await self._status_moved(row, after, event)
@@ -262,7 +262,7 @@ class Plan:
     def _fold_run(self, row: RunRow | None, event: Event, name: str | None) -> tuple[Event, RunRow]:
         base = run_fold.begin(event) if row is None else row
         after = run_fold.fold(base, event, name)
-        if event.facts.report is not None and not event.late:
+        if event.effects.report is not None and not event.late:
             # What the event spent shows only after the fold, and belongs into what is hashed.
             facts = msgspec.structs.replace(event.facts, spent=usage_fold.spent(base, after))
             event = msgspec.structs.replace(event, facts=facts, facts_json=encode_facts(facts))
@@ -292,7 +292,7 @@ class Plan:
             self.put_agent(agent_fold.fold(current, row, after, event))
 
     async def _fold_checkpoint(self, row: RunRow | None, event: Event, after: RunRow, agent: str) -> None:
-        facts = event.facts.checkpoint
+        facts = event.effects.checkpoint
         if facts is None:
             return
         agent = facts.agent or agent

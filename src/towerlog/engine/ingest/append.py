@@ -25,6 +25,7 @@ from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
 from towerlog.model.event import (
     TARGET_STATUS,
+    TOOL_TYPES,
     Draft,
     Item,
     OpenRun,
@@ -34,12 +35,11 @@ from towerlog.model.event import (
     RunByTrace,
     Touch,
 )
-from towerlog.model.facts import LATEST_STEP, Born
+from towerlog.model.facts import LATEST_STEP, Born, with_effects
 from towerlog.model.outcome import Appended, Stored, Watched
 from towerlog.model.principal import Principal
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.projections import agents as agent_fold
-from towerlog.projections.runs import TOOL_TYPES
 
 FOREIGN = "foreign:"
 _replace = msgspec.structs.replace
@@ -120,9 +120,9 @@ async def _append_draft(
         row = await run_of_repeat(plan, org, draft.run.thread_id, draft.event_id) or row
     if row is None and isinstance(draft.run, RunById):
         return Refusal("not_found", "There is no such run.", "run_id")
-    if draft.facts.parent_key is not None and draft.facts.parent_key.startswith(FOREIGN):
-        draft = await _with_parent(plan, org, draft, draft.facts.parent_key)
-    if draft.history is not None or draft.facts.checkpoint is not None:
+    if draft.effects.parent_key is not None and draft.effects.parent_key.startswith(FOREIGN):
+        draft = await _with_parent(plan, org, draft, draft.effects.parent_key)
+    if draft.history is not None or draft.effects.checkpoint is not None:
         draft = await _with_history(plan, org, draft)
     event_id = draft.event_id
     if row is not None and (event_id is not None or draft.natural_key is not None):
@@ -141,12 +141,12 @@ async def _append_draft(
         name = draft.agent or (row.agent if row is not None else None) or draft.agent_default
         agent = await plan.agent(org, name)
     draft = _at_latest_step(draft, row)
-    if row is not None and draft.facts.checkpoint is not None:
+    if row is not None and draft.effects.checkpoint is not None:
         same = await _same_checkpoint(plan, row, draft, agent)
         if same is not None:
             return same
-        if event_id is None and row.is_terminal() and not draft.facts.checkpoint.decision:
-            event_id = late_checkpoint_id(agent.name, draft.facts.checkpoint)
+        if event_id is None and row.is_terminal() and not draft.effects.checkpoint.decision:
+            event_id = late_checkpoint_id(agent.name, draft.effects.checkpoint)
             known = await plan.event_by_id(row.run, event_id)
             if known is not None:
                 return stored_before(known, row, agent.name)
@@ -155,12 +155,12 @@ async def _append_draft(
 
 def _at_latest_step(draft: Draft, row: RunRow | None) -> Draft:
     """A decision about the newest checkpoint names it; without one there is nothing to decide about."""
-    facts = draft.facts.checkpoint
+    facts = draft.effects.checkpoint
     if facts is None or not facts.decision or facts.step_index != LATEST_STEP:
         return draft
     latest = None if row is None else row.latest_step()
     named = None if latest is None else _replace(facts, agent=latest[0], step_index=latest[1])
-    return _replace(draft, facts=_replace(draft.facts, checkpoint=named))
+    return _replace(draft, facts=with_effects(draft.facts, checkpoint=named))
 
 
 async def _store(
@@ -175,10 +175,10 @@ async def _store(
     org, facts, data = principal.org, draft.facts, draft.data
     if row is None:
         run = await plan.new_run_number(org)
-        facts = _replace(facts, born=await _born(plan, principal, draft, dialect))
+        facts = with_effects(facts, born=await _born(plan, principal, draft, dialect))
     else:
         run = row.run
-        if facts.report is not None and facts.duration_ms is None and TARGET_STATUS.get(draft.type) in TERMINAL:
+        if draft.effects.report is not None and facts.duration_ms is None and TARGET_STATUS.get(draft.type) in TERMINAL:
             facts = _replace(facts, duration_ms=plan.now - (row.started_at or row.created_at))
     if draft.type in TOOL_TYPES:
         facts, data = paired(row, draft.type, facts, data)
@@ -207,9 +207,9 @@ async def _born(plan: Plan, principal: Principal, draft: Draft, dialect: str) ->
         thread_id="" if isinstance(ref, RunById) else ref.thread_id,
         trace_id=trace_id,
         foreign_id=ref.foreign_id if isinstance(ref, RunByForeignId) else None,
-        implicit=not draft.facts.fills,
+        implicit=not draft.effects.fills,
         created_by=principal.user_id,
-        parent_key=draft.facts.parent_key,
+        parent_key=draft.effects.parent_key,
         resumed_from=await _resumed_from(plan, principal.org, draft),
         source=dialect,
     )
@@ -217,8 +217,8 @@ async def _born(plan: Plan, principal: Principal, draft: Draft, dialect: str) ->
 
 async def _resumed_from(plan: Plan, org: int, draft: Draft) -> str | None:
     """The run that a start goes on from: the thread's newest, when that has ended."""
-    if draft.facts.born is not None:
-        return draft.facts.born.resumed_from
+    if draft.effects.born is not None:
+        return draft.effects.born.resumed_from
     if not isinstance(draft.run, RunByTrace) or not draft.run.reopen:
         return None
     thread = await plan.thread(org, draft.run.thread_id)
@@ -229,7 +229,7 @@ async def _resumed_from(plan: Plan, org: int, draft: Draft) -> str | None:
 def _resuming(draft: Draft, row: RunRow) -> Draft:
     ref = draft.run if not isinstance(draft.run, OpenRun) else OpenRun(row.thread_id)
     born = Born("", row.thread_id, "", resumed_from=row.run_id)
-    return _replace(draft, run=ref, facts=_replace(draft.facts, born=born))
+    return _replace(draft, run=ref, facts=with_effects(draft.facts, born=born))
 
 
 async def _with_parent(plan: Plan, org: int, draft: Draft, parent_key: str) -> Draft:
@@ -237,23 +237,23 @@ async def _with_parent(plan: Plan, org: int, draft: Draft, parent_key: str) -> D
     parent = await plan.run(org, RunByForeignId(parent_key.removeprefix(FOREIGN), ""))
     if parent is None:
         return draft
-    return _replace(draft, facts=_replace(draft.facts, parent_key=f"run:{parent.run_id}"))
+    return _replace(draft, facts=with_effects(draft.facts, parent_key=f"run:{parent.run_id}"))
 
 
 async def _with_history(plan: Plan, org: int, draft: Draft) -> Draft:
     """The draft with its history kept, its node and its digest filled in."""
-    facts = draft.facts.checkpoint
+    facts = draft.effects.checkpoint
     if facts is None or facts.decision:
         return draft
     kept = Kept(b"", 0, b"") if draft.history is None else await keep_history(plan, org, draft.history)
     digest = hashlib.sha256(kept.node + kept.metas + msgspec.json.format(draft.data, indent=-1)).hexdigest()
     filled = _replace(facts, node=kept.node.hex(), length=kept.length, metas=kept.metas.hex(), digest=digest)
-    return _replace(draft, facts=_replace(draft.facts, checkpoint=filled), history=None)
+    return _replace(draft, facts=with_effects(draft.facts, checkpoint=filled), history=None)
 
 
 async def _same_checkpoint(plan: Plan, row: RunRow, draft: Draft, agent: AgentRow) -> Stored | None:
     """The same checkpoint with the same content again stores nothing."""
-    facts = draft.facts.checkpoint
+    facts = draft.effects.checkpoint
     if facts is None or facts.decision or facts.initial:
         return None
     if draft.facts.client_seq is not None:

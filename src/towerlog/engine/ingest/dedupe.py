@@ -22,7 +22,7 @@ def begins_anew(row: RunRow, draft: Draft) -> bool:
     """A start for a run that was started and has ended begins a new one; a start that was overtaken does not."""
     ref = draft.run
     reopens = isinstance(ref, RunByTrace | OpenRun) and ref.reopen
-    return reopens and row.is_terminal() and not (row.implicit and draft.facts.fills)
+    return reopens and row.is_terminal() and not (row.implicit and draft.effects.fills)
 
 
 async def is_replayed(plan: Plan, org: int, items: list[Item], index: int) -> bool:
@@ -121,7 +121,7 @@ def _same_state(ours: Facts, theirs: Facts) -> bool:
 
 
 def _digest(facts: Facts) -> str | None:
-    checkpoint = facts.checkpoint
+    checkpoint = None if facts.effects is None else facts.effects.checkpoint
     return None if checkpoint is None or checkpoint.decision else checkpoint.digest
 
 

@@ -12,29 +12,25 @@ import msgspec
 from towerlog.engine.commit.plan import Plan, encode_facts
 from towerlog.model.agent import AgentRow
 from towerlog.model.chain import link
-from towerlog.model.event import Draft, Event, EventType, Item, OpenRun
+from towerlog.model.event import PLAIN_TYPES, TOOL_TYPES, Draft, Event, EventType, Item, OpenRun
 from towerlog.model.facts import NO_FACTS, Facts
 from towerlog.model.outcome import Stored
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.times import FUTURE_TOLERANCE_MS
 from towerlog.projections.runs import (
-    PLAIN_TYPES,
-    TOOL_TYPES,
     fold_plain,
-    moves_nothing,
     names_agent,
     number_changes,
     open_tools,
 )
 from towerlog.store.values import RunChange
 
-_EXPRESS_TYPES = PLAIN_TYPES | TOOL_TYPES
 _replace = msgspec.structs.replace
 
 
 def append_plain(plan: Plan, org: int, item: Item, dialect: str, agent: AgentRow | None) -> Stored | None:
     """Stores a plain event of a known, open run; None for anything else, with nothing changed."""
-    if type(item) is not Draft or item.type not in _EXPRESS_TYPES or item.natural_key is not None:
+    if type(item) is not Draft or item.type not in PLAIN_TYPES or item.natural_key is not None:
         return None
     row = plan.run_cached(org, item.run)
     if row is None or row.status in TERMINAL or _may_be_of_another_run(plan, org, item):
@@ -42,7 +38,7 @@ def append_plain(plan: Plan, org: int, item: Item, dialect: str, agent: AgentRow
     if agent is None:
         agent = plan.cache.agents.get((org, item.agent or row.agent or item.agent_default))
     facts, data = item.facts, item.data
-    if facts is not NO_FACTS and not moves_nothing(facts):
+    if facts.effects is not None:
         return None
     counters = plan.changes.counters.get(org)
     if agent is None or counters is None or names_agent(row, agent.name):
@@ -78,7 +74,7 @@ def append_plain(plan: Plan, org: int, item: Item, dialect: str, agent: AgentRow
     if is_tool:
         after = _replace(after, open_tools=open_tools(row, event))
     if facts.client_id is not None:
-        after = _replace(after, **number_changes(row, facts))
+        after = _replace(after, **number_changes(row, event))
     changes = plan.changes
     changes.events.append(event)
     plan.cache.runs[row.run] = after

@@ -1,5 +1,5 @@
 -- The log, its projections and the content store. Every key begins with the organisation: `event.key`, `run.run` and
--- `agent.agent` carry it in their high bits (see model/identity.py), the other tables in their first column.
+-- `agent.agent` carry it in their high bits (see model/principal.py), the other tables in their first column.
 
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
@@ -68,6 +68,7 @@ CREATE TABLE event (
     agent INTEGER NOT NULL,
     feed INTEGER,
     flags INTEGER NOT NULL,
+    -- What describes the event, and under `effects` what the folds act on: hashed as it stands here.
     facts BLOB,
     data BLOB NOT NULL,
     hash BLOB NOT NULL
