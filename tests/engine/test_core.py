@@ -12,7 +12,7 @@ import pytest
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
 from tests.support.wait import wait_until_async
-from towerlog.engine.core import WRITES, Engine
+from towerlog.engine.core import VERBS, Engine
 from towerlog.engine.timers import loop
 from towerlog.errors import NotFound, Overloaded
 from towerlog.model import command as c
@@ -60,8 +60,8 @@ async def held(rig: Rig) -> str:
 
 
 def test_every_writing_command_goes_through_the_writer() -> None:
-    assert set(WRITES) == set(get_args(c.Write))
-    assert not set(WRITES) & set(get_args(q.Read))
+    assert set(VERBS) == set(get_args(c.Write))
+    assert not set(VERBS) & set(get_args(q.Read))
 
 
 async def test_what_only_reads_never_waits_for_the_writer(rig: Rig) -> None:
@@ -80,7 +80,7 @@ async def test_figures_count_what_was_done(rig: Rig) -> None:
     for _ in range(3):
         await rig.append(draft())
     await rig.do(q.ListThreads(1))
-    assert rig.engine.figures() == {"commands": 3, "groups": 3, "queue": 0, "followers": 0}
+    assert rig.engine.figures() == {"commands": 3, "groups": 3, "reloads": 0, "queue": 0, "followers": 0}
 
 
 # Claiming

@@ -94,6 +94,8 @@ class Deliver(msgspec.Struct, frozen=True, gc=False):
     run_ids: tuple[str, ...]
     worker_id: str | None = None
     lease_epoch: int | None = None
+    by: str = ""
+    """The dialect of the reply."""
 
 
 class GiveInput(msgspec.Struct, frozen=True, gc=False):

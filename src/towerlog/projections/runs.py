@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from towerlog.model.event import NOT_FROM_AGENT, TARGET_STATUS, TOOL_TYPES, Event, EventType
-from towerlog.model.facts import Effects
+from towerlog.model.facts import Born, Effects
 from towerlog.model.ledger import MAX_CLIENTS, Ledger
 from towerlog.model.run import (
     MAX_OPEN_TOOLS,
@@ -52,14 +52,19 @@ def begin(event: Event) -> RunRow:
     born = event.effects.born
     if born is None:
         raise ValueError(f"event {event.position} begins a run without saying which")
+    return born_row(event.org, event.run, born, event.type, event.recorded_at)
+
+
+def born_row(org: int, run: int, born: Born, kind: EventType, recorded_at: int) -> RunRow:
+    """The row of a run before its first event, which is of this type."""
     return RunRow(
-        run=event.run,
-        org=event.org,
+        run=run,
+        org=org,
         run_id=born.run_id,
         thread_id=born.thread_id,
         trace_id=born.trace_id,
-        status=Status.QUEUED if event.type is EventType.RUN_QUEUED else Status.RUNNING,
-        created_at=event.recorded_at,
+        status=Status.QUEUED if kind is EventType.RUN_QUEUED else Status.RUNNING,
+        created_at=recorded_at,
         foreign_id=born.foreign_id,
         source=born.source,
         implicit=born.implicit,
@@ -70,7 +75,7 @@ def begin(event: Event) -> RunRow:
         retry_of=born.retry_of,
         forked_from=born.forked_from,
         created_by=born.created_by,
-        has_lane=event.type is EventType.RUN_QUEUED,
+        has_lane=kind is EventType.RUN_QUEUED,
     )
 
 
@@ -101,7 +106,7 @@ def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
     if names_agent(row, agent):
         changes["agent"] = agent
     if event.type in TOOL_TYPES:
-        changes["open_tools"] = open_tools(row, event)
+        changes["open_tools"] = tools_after(row.open_tools, event)
     if event.facts.effects is not None:
         _fold_effects(row, event, agent, changes)
         _fold_commands(row, event, changes)
@@ -109,20 +114,25 @@ def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
     return _replace(row, **changes)
 
 
-def fold_plain(row: RunRow, event: Event) -> RunRow:
-    """The row after an event that moves nothing but its run's place in the log, and its clocks."""
-    at = event.recorded_at
-    if row.silent_at is not None or row.idle or event.type is EventType.MESSAGE_DELTA or is_watch_due(row, at):
-        output_at = at if event.type is EventType.MESSAGE_DELTA else row.output_at
-        row = _replace(row, output_at=output_at, watched_at=watched_after(row, at), silent_at=None, idle=False)
+def fold_plain(row: RunRow, last: Event, *, deltas: bool, **changes: Any) -> RunRow:
+    """The row after some plain events at once, of one moment; `deltas`: pieces of an answer are among them.
+
+    `changes` are what they did to the open tools and the clients' numbers.
+    """
+    at = last.recorded_at
     return _replace(
         row,
-        last_seq=event.seq,
-        last_position=event.position,
+        last_seq=last.seq,
+        last_position=last.position,
         last_event_at=at,
-        last_hash=event.hash,
+        last_hash=last.hash,
         process_at=at,
         progress_at=at,
+        output_at=at if deltas else row.output_at,
+        watched_at=watched_after(row, at),
+        silent_at=None,
+        idle=False,
+        **changes,
     )
 
 
@@ -131,15 +141,19 @@ def number_changes(row: RunRow, event: Event) -> dict[str, Any]:
     facts, client_id = event.facts, event.facts.client_id
     if client_id is None or facts.client_seq is None:
         return {}
-    ledger = row.clients.get(client_id)
+    ledger = ledger_of(row.clients, client_id)
     if ledger is None:
-        if len(row.clients) >= MAX_CLIENTS:
-            return {} if row.uncounted_clients else {"uncounted_clients": True}
-        ledger = Ledger()
+        return {} if row.uncounted_clients else {"uncounted_clients": True}
     ledger = ledger.with_received(facts.client_seq)
     if facts.client_dropped is not None:
         ledger = ledger.with_dropped(*facts.client_dropped)
     return {"clients": {**row.clients, client_id: ledger}}
+
+
+def ledger_of(ledgers: dict[str, Ledger], client_id: str) -> Ledger | None:
+    """A client's ledger, a new one where there is room for it; None where there is not."""
+    ledger = ledgers.get(client_id)
+    return Ledger() if ledger is None and len(ledgers) < MAX_CLIENTS else ledger
 
 
 def names_agent(row: RunRow, agent: str | None) -> bool:
@@ -208,6 +222,14 @@ def _fold_lane(effects: Effects, changes: dict[str, Any]) -> None:
         changes |= {"attempt": lane.attempt, "lease_epoch": lane.epoch}
     if lane.phase is not None:
         changes["phase"] = lane.phase
+
+
+def usage_after(row: RunRow, effects: Effects, agent: str | None) -> Usage:
+    """The run's totals after an event with these effects."""
+    changes: dict[str, Any] = {}
+    _fold_parts(row, effects, agent or "default", changes)
+    total: Usage = changes["usage"]
+    return total
 
 
 def _fold_parts(row: RunRow, effects: Effects, agent: str, changes: dict[str, Any]) -> None:
@@ -289,14 +311,14 @@ def _unacknowledged(row: RunRow, effects: Effects) -> tuple[Pending, ...]:
     return row.pending
 
 
-def open_tools(row: RunRow, event: Event) -> tuple[tuple[str, str], ...]:
+def tools_after(open_tools: tuple[tuple[str, str], ...], event: Event) -> tuple[tuple[str, str], ...]:
     """The calls without a result after a tool's call or result."""
     call_id = event.facts.tool_call_id or ""
     if event.type is EventType.TOOL_CALL:
-        return (*row.open_tools, (event.facts.tool or "", call_id))[-MAX_OPEN_TOOLS:]
-    if not row.open_tools:
+        return (*open_tools, (event.facts.tool or "", call_id))[-MAX_OPEN_TOOLS:]
+    if not open_tools:
         return ()
-    return tuple(call for call in row.open_tools if call[1] != call_id)
+    return tuple(call for call in open_tools if call[1] != call_id)
 
 
 def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:

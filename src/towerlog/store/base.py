@@ -28,7 +28,7 @@ from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import UsageRow
-from towerlog.store.values import Changes, Content, KeyFound, Quarantined, Rows, StoredReply
+from towerlog.store.values import Changes, Content, KeyFound, Loaded, Quarantined, Rows, StoredReply, Wanted
 
 
 class Unit(Protocol):
@@ -131,6 +131,10 @@ class Unit(Protocol):
         """The newest version of a route."""
         ...
 
+    async def load(self, wanted: Wanted, now_ms: int) -> Loaded:
+        """All of it in one question. `now_ms` (steady clock) tells which leases have run out."""
+        ...
+
     async def commit(self, changes: Changes) -> None:
         """Writes all of it durably, in one transaction. Raises StorageFailed, and then nothing is written."""
         ...
@@ -173,6 +177,10 @@ class Store(Protocol):
 
     async def keys(self, org: int, limit: int, before: str | None) -> list[Key]:
         """Keys, newest first; `before` is a key id."""
+        ...
+
+    async def key_by_id(self, org: int, key_id: str) -> Key | None:
+        """One API key, revoked or not."""
         ...
 
     async def key_put(self, key: Key) -> None:

@@ -230,7 +230,9 @@ async def test_events_are_listed_by_seq_and_type(rig: Rig) -> None:
 async def test_what_was_refused_is_kept_beside_the_run(rig: Rig) -> None:
     created = await rig.do(c.CreateRun("t"))
     with pytest.raises(LeaseLost):
-        await rig.do(c.Report(created.run_id, "thief", [draft(E.MODEL_CALL, RunById(created.run_id), {"n": 1})]))
+        await rig.do(
+            c.Report(created.run_id, "thief", [draft(E.MODEL_CALL, RunById(created.run_id), {"n": 1})], dialect="lanes")
+        )
     [kept] = (await rig.do(q.ListEvents(created.run_id, 10, quarantined=True))).rows
     assert (kept.type, kept.data, kept.dialect, kept.position) == (E.MODEL_CALL, b'{"n":1}', "lanes", 0)
     assert [event.type for event in (await rig.do(q.ListEvents(created.run_id, 10))).rows] == [E.RUN_QUEUED]

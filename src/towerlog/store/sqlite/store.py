@@ -30,11 +30,11 @@ from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import UsageRow
-from towerlog.store.sqlite import audit, lookups, queue, reads
+from towerlog.store.sqlite import audit, load, lookups, queue, reads
 from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import personas as registry
 from towerlog.store.sqlite import write as writes
-from towerlog.store.values import Changes, Content, KeyFound, Quarantined, Rows, StoredReply
+from towerlog.store.values import Changes, Content, KeyFound, Loaded, Quarantined, Rows, StoredReply, Wanted
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -177,6 +177,10 @@ class SqliteUnit:
         """The newest version of a route."""
         return await self._ask(registry.route, org, route_id)
 
+    async def load(self, wanted: Wanted, now_ms: int) -> Loaded:
+        """All of it in one turn of the writer's thread."""
+        return await self._ask(load.load, wanted, now_ms)
+
     async def commit(self, changes: Changes) -> None:
         """One transaction. The caller going away does not stop it half-way: the thread runs on to its end."""
         if self._store.failed is not None:
@@ -284,6 +288,10 @@ class SqliteStore:
     async def keys(self, org: int, limit: int, before: str | None) -> list[Key]:
         """Keys, newest first."""
         return await self._readers.call(reads.keys, org, limit, before)
+
+    async def key_by_id(self, org: int, key_id: str) -> Key | None:
+        """One API key."""
+        return await self._readers.call(lookups.key_by_id, org, key_id)
 
     async def key_put(self, key: Key) -> None:
         """Writes a key at once."""

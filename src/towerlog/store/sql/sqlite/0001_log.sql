@@ -221,11 +221,13 @@ CREATE TABLE reply (
     org INTEGER NOT NULL,
     name TEXT NOT NULL,
     digest BLOB NOT NULL,
+    -- 0 and empty until the reply itself is stored; until then it is made of the ids.
     status INTEGER NOT NULL,
     body BLOB NOT NULL,
     created_at INTEGER NOT NULL,
     run INTEGER,
     lease_epoch INTEGER,
+    ids BLOB NOT NULL,
     PRIMARY KEY (org, name)
 );
 CREATE INDEX reply_by_created_at ON reply (created_at);
