@@ -154,6 +154,12 @@ class Plan:
             found = self.known.get(Kind.LANE, run)
         return found
 
+    def may_have(self, strand: Strand, event_id: str) -> bool:
+        """Whether the run may have an event under this id: False for most ids, at once."""
+        run = strand.row.run
+        known = self.cache.event_ids.get(run)
+        return known is None or hash(event_id) in known or (run, event_id) in self._ids_seen
+
     def event_by_id(self, run: int, event_id: str) -> Event | None:
         """The event that this run has under an id."""
         found = self._ids_seen.get((run, event_id))

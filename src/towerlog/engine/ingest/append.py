@@ -112,7 +112,7 @@ def _place(
         return Refusal("not_found", "There is no such run.", "run_id")
     if draft.facts.effects is not None or draft.history is not None:
         draft = _completed(plan, org, draft)
-    if strand is not None and (event_id is not None or natural_key is not None):
+    if strand is not None and (natural_key is not None or (event_id is not None and plan.may_have(strand, event_id))):
         seen = seen_before(plan, strand, draft, replayed)
         if seen is not None:
             return seen
@@ -120,7 +120,7 @@ def _place(
         stored_id = NATURAL + natural_key
         known = strand is not None and plan.event_by_id(strand.row.run, stored_id) is not None
         event_id = None if known else stored_id
-    if strand is not None and begins_anew(strand.row, draft):
+    if strand is not None and strand.row.status in TERMINAL and begins_anew(strand.row, draft):
         draft, strand = _resuming(draft, strand.row), None
         if draft.event_id is None and natural_key is not None:
             event_id = NATURAL + natural_key
