@@ -12,7 +12,7 @@ from towerlog.errors import StorageFailed
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event, EventType
-from towerlog.model.facts import Facts
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import Counters, shard_key
@@ -245,7 +245,7 @@ BODIES = [
 
 async def test_what_goes_in_comes_out(store: Store, org: int) -> None:
     row = run_row(org=org)
-    facts = Facts(name="own", status=Status.PAUSED, error="e\0", metadata=msgspec.Raw(b'{"k":[1]}'))
+    facts = Facts(name="own", error="e\0", effects=Effects(status=Status.PAUSED, metadata=msgspec.Raw(b'{"k":[1]}')))
     sent: list[Event] = []
     for number, body in enumerate(BODIES, start=1):
         sent.append(

@@ -18,7 +18,7 @@ from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, History
-from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.principal import Counters, Principal, Scope, shard_key
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow, Status
@@ -232,12 +232,14 @@ def story() -> list[list[Draft]]:
     one, two = traced("one", "t"), traced("two", "t")
     total = UsageReport(Usage(input_tokens=10, cost_nanos=5))
     delta = UsageReport(Usage(output_tokens=3), "delta")
-    state = Facts(checkpoint=CheckpointFacts(0, "waiting_for_approval"), report=total, status=Status.WAITING)
+    state = Facts(
+        effects=Effects(checkpoint=CheckpointFacts(0, "waiting_for_approval"), report=total, status=Status.WAITING)
+    )
     history = History([b'{"role":"user","content":"hi"}'], None)
     return [
         [
-            draft(EventType.RUN_STARTED, one, agent="a", facts=Facts(fills=True, model="m1")),
-            draft(EventType.MODEL_CALL, one, agent="b", facts=Facts(report=delta, model="m2")),
+            draft(EventType.RUN_STARTED, one, agent="a", facts=Facts(effects=Effects(fills=True, model="m1"))),
+            draft(EventType.MODEL_CALL, one, agent="b", facts=Facts(effects=Effects(report=delta, model="m2"))),
             draft(EventType.TOOL_CALL, one, {"tool": "sh"}, facts=Facts(tool="sh")),
         ],
         [
@@ -246,13 +248,18 @@ def story() -> list[list[Draft]]:
             draft(EventType.RUN_FAILED, two, agent="a", facts=Facts(error="no")),
         ],
         [
-            draft(EventType.RUN_COMPLETED, two, agent="a", facts=Facts(recovered=True)),
-            draft(EventType.MODEL_CALL, one, agent="b", facts=Facts(report=delta)),
+            draft(EventType.RUN_COMPLETED, two, agent="a", facts=Facts(effects=Effects(recovered=True))),
+            draft(EventType.MODEL_CALL, one, agent="b", facts=Facts(effects=Effects(report=delta))),
             draft(EventType.RUN_COMPLETED, one, agent="a"),
         ],
         [
             draft(EventType.RUN_FAILED, one, agent="a", facts=Facts(error="late")),
-            draft(EventType.RUN_STARTED, two, agent="a", facts=Facts(fills=True, metadata=msgspec.Raw(b'{"x":1}'))),
+            draft(
+                EventType.RUN_STARTED,
+                two,
+                agent="a",
+                facts=Facts(effects=Effects(fills=True, metadata=msgspec.Raw(b'{"x":1}'))),
+            ),
         ],
     ]
 

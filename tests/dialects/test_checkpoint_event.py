@@ -67,11 +67,11 @@ def test_the_seeds_checkpoint() -> None:
     assert found.type is EventType.CHECKPOINT
     assert found.run == RunByTrace("my-project", "abc123")
     assert (found.agent, found.agent_default) == ("researcher", "unknown")
-    assert found.facts.status is Status.RUNNING
-    assert found.facts.model == "claude-sonnet-4-6"
-    assert found.facts.parent_key is None
-    assert found.facts.report == UsageReport(Usage(input_tokens=310, output_tokens=110, cost_nanos=2_310_000))
-    assert found.facts.checkpoint == CheckpointFacts(3, "in_progress", length=2, has_meta=True)
+    assert found.effects.status is Status.RUNNING
+    assert found.effects.model == "claude-sonnet-4-6"
+    assert found.effects.parent_key is None
+    assert found.effects.report == UsageReport(Usage(input_tokens=310, output_tokens=110, cost_nanos=2_310_000))
+    assert found.effects.checkpoint == CheckpointFacts(3, "in_progress", length=2, has_meta=True)
     assert (found.natural_key, found.event_id, found.occurred_at) == (None, None, None)
 
 
@@ -105,7 +105,7 @@ def test_a_history_without_meta(absent: Any) -> None:
     found = draft(changed(history_meta=absent))
     assert found.history is not None
     assert (len(found.history.messages), found.history.meta) == (2, None)
-    assert found.facts.checkpoint == CheckpointFacts(3, "in_progress", length=2, has_meta=False)
+    assert found.effects.checkpoint == CheckpointFacts(3, "in_progress", length=2, has_meta=False)
 
 
 @pytest.mark.parametrize("absent", [..., None, []], ids=["absent", "null", "empty"])
@@ -125,13 +125,13 @@ def test_no_line_of_figures_ends_early() -> None:
 def test_optional_ids(absent: Any) -> None:
     found = draft(changed(trace_id=absent, agent_id=absent, parent_trace_id=absent, status=absent, model=absent))
     assert (found.run, found.agent) == (OpenRun("my-project"), "unknown")
-    assert (found.facts.parent_key, found.facts.model) == (None, None)
-    assert found.facts.checkpoint is not None
-    assert found.facts.checkpoint.status == "in_progress"
+    assert (found.effects.parent_key, found.effects.model) == (None, None)
+    assert found.effects.checkpoint is not None
+    assert found.effects.checkpoint.status == "in_progress"
 
 
 def test_a_parent_is_named_by_its_trace() -> None:
-    assert draft(changed(parent_trace_id="p-1")).facts.parent_key == "trace:p-1"
+    assert draft(changed(parent_trace_id="p-1")).effects.parent_key == "trace:p-1"
 
 
 def test_a_run_that_is_known_needs_no_thread_and_keeps_its_agent() -> None:
@@ -152,7 +152,7 @@ def test_a_run_that_is_known_needs_no_thread_and_keeps_its_agent() -> None:
     ],
 )
 def test_what_was_not_told_is_unknown(figures: dict[str, Any], report: UsageReport | None) -> None:
-    assert draft({"thread_id": "t", "step_index": 0, **figures}).facts.report == report
+    assert draft({"thread_id": "t", "step_index": 0, **figures}).effects.report == report
 
 
 @pytest.mark.parametrize(
@@ -171,9 +171,9 @@ def test_what_was_not_told_is_unknown(figures: dict[str, Any], report: UsageRepo
 )
 def test_the_word_is_kept_and_says_where_the_run_is(word: str, status: Status | None) -> None:
     facts = draft(changed(status=word)).facts
-    assert facts.status is status
-    assert facts.checkpoint is not None
-    assert facts.checkpoint.status == word
+    assert facts.effects.status is status
+    assert facts.effects.checkpoint is not None
+    assert facts.effects.checkpoint.status == word
 
 
 def test_the_words_are_total_in_both_directions() -> None:

@@ -20,7 +20,7 @@ from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import Dialect, Endpoint
 from towerlog.errors import NotFound, TowerlogError
 from towerlog.model.event import Event, EventType
-from towerlog.model.facts import CheckpointFacts, Facts, LaneFacts
+from towerlog.model.facts import CheckpointFacts, Effects, Facts, LaneFacts
 from towerlog.model.principal import Scope
 from towerlog.model.run import TERMINAL, Status
 from towerlog.model.usage import Usage
@@ -133,14 +133,22 @@ def test_no_table_has_a_word_for_nothing(dialect) -> None:
     assert set(status_of.values()) <= set(Status)
 
 
+EFFECTS = Effects(model="m", lane=LaneFacts("w", 1, 1, "p"), checkpoint=CheckpointFacts(1, "in_progress"))
+SPENT = Usage(input_tokens=1, output_tokens=2, cost_nanos=3)
 FACTS = [
     Facts(),
     Facts(
-        name="a name", model="m", tool="t", tool_call_id="c", success=False, duration_ms=1, error="e", question="q",
-        spent=Usage(input_tokens=1, output_tokens=2, cost_nanos=3), lane=LaneFacts("w", 1, 1, "p"),
-        checkpoint=CheckpointFacts(1, "in_progress"),
+        name="a name",
+        tool="t",
+        tool_call_id="c",
+        success=False,
+        duration_ms=1,
+        error="e",
+        question="q",
+        spent=Usage(1, output_tokens=2, cost_nanos=3),
+        effects=EFFECTS,
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)

@@ -11,9 +11,10 @@ import pytest
 from tests.dialects.calls import RUN
 from towerlog import errors
 from towerlog.dialects.base import DialectSettings
+from towerlog.dialects.fields import facts_named
 from towerlog.dialects.run_events import WorkerEvent, failure_text, worker_draft
 from towerlog.model.event import Draft, EventType, RunById
-from towerlog.model.facts import Facts, LaneFacts
+from towerlog.model.facts import Effects, Facts, LaneFacts
 from towerlog.model.usage import Usage, UsageReport
 
 
@@ -34,12 +35,12 @@ def refused(field: str, type_: str, payload: Any = None, event_id: str | None = 
 @pytest.mark.parametrize("type_", ["heartbeat", "log_line", "phase_change"])
 def test_telemetry_is_a_lane_report(type_) -> None:
     draft = told(type_, {"n": 1}, "e1")
-    assert draft == Draft(EventType.LANE_REPORT, RunById(RUN), b'{"n": 1}', Facts(name=type_), event_id="e1")
+    assert draft == Draft(EventType.LANE_REPORT, RunById(RUN), b'{"n": 1}', facts_named(type_), event_id="e1")
 
 
 def test_a_phase_change_says_the_phase() -> None:
-    assert told("phase_change", {"phase": "building"}).facts.lane == LaneFacts(phase="building")
-    assert told("phase_change", {"phase": 7}).facts.lane is None
+    assert told("phase_change", {"phase": "building"}).effects.lane == LaneFacts(phase="building")
+    assert told("phase_change", {"phase": 7}).effects.lane is None
     refused("events.1.payload.phase", "phase_change", {"phase": "p" * 201})
 
 
@@ -170,11 +171,11 @@ def test_a_model_call_is_an_increment() -> None:
         "status": "success",
     }
     facts = told("model.call", payload).facts
-    assert facts.report == UsageReport(Usage(1, 2, 3, 4, 5, None, 100), "delta")
-    assert (facts.model, facts.duration_ms, facts.success, facts.name) == ("gpt-4", 740, True, None)
+    assert facts.effects.report == UsageReport(Usage(1, 2, 3, 4, 5, None, 100), "delta")
+    assert (facts.effects.model, facts.duration_ms, facts.success, facts.name) == ("gpt-4", 740, True, None)
     failed = told("model.call", {"status": "rate_limited"}).facts
     assert (failed.success, failed.name) == (False, "inference_rate_limited")
-    assert told("model.call").facts.report == UsageReport(Usage(), "delta")
+    assert told("model.call").effects.report == UsageReport(Usage(), "delta")
 
 
 @pytest.mark.parametrize(
@@ -202,10 +203,10 @@ def test_a_question_and_its_answer() -> None:
     assert told("run.waiting_for_input", {"question": "go?"}).facts.question == "go?"
     assert told("run.waiting_for_input").facts == Facts()
     refused("events.1.payload.question", "run.waiting_for_input", {"question": 7})
-    assert told("run.input", {"command_id": 9}).facts == Facts(command_id=9)
-    assert told("run.input").facts == Facts(acknowledges="input")
-    assert told("command.acknowledged", {"command_id": 9}).facts == Facts(command_id=9)
-    assert told("run.paused").facts == Facts(acknowledges="pause")
+    assert told("run.input", {"command_id": 9}).facts == Facts(effects=Effects(command_id=9))
+    assert told("run.input").facts == Facts(effects=Effects(acknowledges="input"))
+    assert told("command.acknowledged", {"command_id": 9}).facts == Facts(effects=Effects(command_id=9))
+    assert told("run.paused").facts == Facts(effects=Effects(acknowledges="pause"))
     refused("events.1.payload.command_id", "command.acknowledged", {"command_id": "9"})
 
 
@@ -213,8 +214,8 @@ def test_a_checkpoint_is_read_as_the_runners_send_it() -> None:
     payload = {"step_index": 2, "status": "in_progress", "history": [{"role": "user"}], "agent_id": "a"}
     draft = told("checkpoint", payload, "e1")
     assert (draft.type, draft.run, draft.event_id) == (EventType.CHECKPOINT, RunById(RUN), "e1")
-    assert draft.facts.checkpoint is not None
-    assert draft.facts.checkpoint.step_index == 2
+    assert draft.effects.checkpoint is not None
+    assert draft.effects.checkpoint.step_index == 2
     assert draft.history is not None
     assert draft.history.messages == [b'{"role":"user"}']
     with pytest.raises(errors.Invalid) as found:

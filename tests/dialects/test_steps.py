@@ -18,7 +18,7 @@ from towerlog.dialects.steps import DIALECT, STATUS_OF, WORDS
 from towerlog.errors import Invalid, Malformed, TooLarge, TowerlogError
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Refusal, RunByForeignId
-from towerlog.model.facts import Facts
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.outcome import Appended, Stored
 from towerlog.model.principal import Scope
 from towerlog.model.run import TERMINAL, Pending, Status
@@ -70,7 +70,11 @@ def explained(error: TowerlogError) -> tuple[int, Any]:
 def test_the_seeds_run_start() -> None:
     payload = {"framework": "langgraph", "input": {"query": "What is the weather in Zurich?"}}
     found = draft("run_start", payload, agent_name="research-agent", occurred_at="2026-04-02T10:00:00Z")
-    assert (found.type, found.facts, found.natural_key) == (EventType.RUN_STARTED, Facts(fills=True), "run_start")
+    assert (found.type, found.facts, found.natural_key) == (
+        EventType.RUN_STARTED,
+        Facts(effects=Effects(fills=True)),
+        "run_start",
+    )
     assert found.run == RunByForeignId("steps:run_a1b2c3", "run_a1b2c3")
     assert (found.agent, found.agent_default, found.event_id) == ("research-agent", "default", None)
     assert found.occurred_at == 1_775_124_000_000
@@ -144,7 +148,7 @@ def test_the_seeds_run_end() -> None:
     found = draft("run_end", {"output": {"answer": "It is 12°C and cloudy."}, **usage})
     assert (found.type, found.natural_key) == (EventType.RUN_COMPLETED, "run_end")
     total = Usage(input_tokens=150, output_tokens=45, cost_nanos=2_300_000)
-    assert found.facts == Facts(model="gpt-4", report=UsageReport(total, whole_run=True))
+    assert found.facts == Facts(effects=Effects(model="gpt-4", report=UsageReport(total, whole_run=True)))
 
 
 @pytest.mark.parametrize(
@@ -160,14 +164,14 @@ def test_the_seeds_run_end() -> None:
     ],
 )
 def test_what_was_not_told_is_unknown(figures: dict[str, Any], usage: Usage | None) -> None:
-    report = draft("run_end", figures).facts.report
+    report = draft("run_end", figures).effects.report
     assert report == (None if usage is None else UsageReport(usage, whole_run=True))
 
 
 def test_only_true_recovers() -> None:
-    assert draft("run_end", {"recovered": True}).facts.recovered
+    assert draft("run_end", {"recovered": True}).effects.recovered
     for other in (False, None):
-        assert not draft("run_end", {"recovered": other}).facts.recovered
+        assert not draft("run_end", {"recovered": other}).effects.recovered
     for wrong in ("true", 1):
         assert refused(event("run_end", {"recovered": wrong})).field == "payload.recovered"
 
@@ -176,7 +180,7 @@ def test_a_question_and_its_answer() -> None:
     asked = draft("human_input_requested", {"question": "Publish\nit?", "context": {"draft": 3}, "channel": "slack"})
     assert (asked.type, asked.facts) == (EventType.RUN_WAITING, Facts(question="Publish it?"))
     answered = draft("human_input_received", {"response": {"any": 1}, "responded_by": "alice"})
-    assert (answered.type, answered.facts) == (EventType.RUN_INPUT, Facts(acknowledges="input"))
+    assert (answered.type, answered.facts) == (EventType.RUN_INPUT, Facts(effects=Effects(acknowledges="input")))
     assert draft("human_input_requested").facts == Facts()
 
 

@@ -20,7 +20,7 @@ from towerlog.engine import audit
 from towerlog.engine.audit import rebuild_org, verify_org
 from towerlog.model.command import CreateThread
 from towerlog.model.event import EventType, History, Touch
-from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.usage import Usage, UsageReport
 
 E = EventType
@@ -37,9 +37,16 @@ async def tell(rig: Rig) -> None:
     spent = UsageReport(Usage(input_tokens=10, cost_nanos=5), "delta")
     history = History([b'{"content":"hi"}', b'{"content":"%s"}' % LONG.encode()], [b'{"at":1}', b'{"at":2}'])
     await rig.append(
-        draft(E.RUN_STARTED, one, agent="a", facts=Facts(fills=True, model="m")),
-        draft(E.MODEL_CALL, one, agent="a", facts=Facts(report=spent)),
-        draft(E.CHECKPOINT, one, {"step_index": 0}, agent="a", facts=Facts(checkpoint=asks), history=history),
+        draft(E.RUN_STARTED, one, agent="a", facts=Facts(effects=Effects(fills=True, model="m"))),
+        draft(E.MODEL_CALL, one, agent="a", facts=Facts(effects=Effects(report=spent))),
+        draft(
+            E.CHECKPOINT,
+            one,
+            {"step_index": 0},
+            agent="a",
+            facts=Facts(effects=Effects(checkpoint=asks)),
+            history=history,
+        ),
         draft(E.STEP, two, {"text": LONG}, agent="b", event_id="id"),
         draft(E.RUN_FAILED, two, agent="b", facts=Facts(error="no")),
         draft(E.STEP, two, agent="b"),

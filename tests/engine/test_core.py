@@ -12,14 +12,14 @@ import pytest
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
 from tests.support.wait import wait_until_async
-from towerlog.engine.core import WRITES, Engine
+from towerlog.engine.core import VERBS, Engine
 from towerlog.engine.timers import loop
 from towerlog.errors import NotFound, Overloaded
 from towerlog.model import command as c
 from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.event import Draft, EventType, History, RunById
-from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.lane import QueueState
 from towerlog.model.run import Status
 
@@ -60,8 +60,8 @@ async def held(rig: Rig) -> str:
 
 
 def test_every_writing_command_goes_through_the_writer() -> None:
-    assert set(WRITES) == set(get_args(c.Write))
-    assert not set(WRITES) & set(get_args(q.Read))
+    assert set(VERBS) == set(get_args(c.Write))
+    assert not set(VERBS) & set(get_args(q.Read))
 
 
 async def test_what_only_reads_never_waits_for_the_writer(rig: Rig) -> None:
@@ -80,7 +80,7 @@ async def test_figures_count_what_was_done(rig: Rig) -> None:
     for _ in range(3):
         await rig.append(draft())
     await rig.do(q.ListThreads(1))
-    assert rig.engine.figures() == {"commands": 3, "groups": 3, "queue": 0, "followers": 0}
+    assert rig.engine.figures() == {"commands": 3, "groups": 3, "reloads": 0, "queue": 0, "followers": 0}
 
 
 # Claiming
@@ -180,7 +180,7 @@ async def test_a_later_attempt_goes_on_from_the_state_of_the_lost_one(rig: Rig) 
     created = await rig.do(c.CreateRun("t", agent="a", input=b'{"ask":1}'))
     first = await rig.do(c.Claim("w1", LEASE_MS))
     assert (first.checkpoint, first.input) == (None, b'{"ask":1}')
-    state = Facts(checkpoint=CheckpointFacts(3, "completed"))
+    state = Facts(effects=Effects(checkpoint=CheckpointFacts(3, "completed")))
     history = History([b'{"content":"hi"}'], None)
     item = draft(E.CHECKPOINT, RunById(created.run_id), {"step_index": 3}, agent="a", facts=state, history=history)
     await rig.do(c.Report(created.run_id, "w1", [item]))

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from towerlog.model.event import FEED_TYPES, TARGET_STATUS, EventType, cursor_text
-from towerlog.model.facts import NO_FACTS, Born, CheckpointFacts, Facts, LaneFacts
+from towerlog.model.facts import NO_FACTS, Born, CheckpointFacts, Effects, Facts, LaneFacts
 from towerlog.model.run import TERMINAL, Status
 from towerlog.model.usage import Usage, UsageReport
 
@@ -40,24 +40,29 @@ def test_the_names_of_types_are_the_wire_of_the_runs_dialect() -> None:
 
 def test_facts_keep_only_what_is_known() -> None:
     assert msgspec.json.encode(NO_FACTS) == b"{}"
-    assert msgspec.json.encode(Facts(model="m", success=False)) == b'{"model":"m","success":false}'
+    assert (
+        msgspec.json.encode(Facts(success=False, effects=Effects(model="m")))
+        == b'{"success":false,"effects":{"model":"m"}}'
+    )
 
 
 def test_facts_survive_their_storage() -> None:
     facts = Facts(
         name="workflow_started",
-        status=Status.WAITING,
-        report=UsageReport(Usage(input_tokens=1, cost_nanos=2), whole_run=True),
         spent=Usage(output_tokens=3),
-        checkpoint=CheckpointFacts(3, "idle", node="ab", length=2, has_meta=False, digest="cd"),
-        lane=LaneFacts("worker", 4, 1, "packing"),
-        born=Born("run", "thread", "trace", implicit=True, source="steps"),
+        effects=Effects(
+            status=Status.WAITING,
+            report=UsageReport(Usage(input_tokens=1, cost_nanos=2), whole_run=True),
+            checkpoint=CheckpointFacts(3, "idle", node="ab", length=2, has_meta=False, digest="cd"),
+            lane=LaneFacts("worker", 4, 1, "packing"),
+            born=Born("run", "thread", "trace", implicit=True, source="steps"),
+        ),
     )
     assert msgspec.json.decode(msgspec.json.encode(facts), type=Facts) == facts
 
 
 def test_metadata_survives_its_storage_as_it_was_sent() -> None:
-    facts = Facts(metadata=msgspec.Raw(b'{"tokens_used": 420, "cost": 1e400}'))
+    facts = Facts(effects=Effects(metadata=msgspec.Raw(b'{"tokens_used": 420, "cost": 1e400}')))
     assert msgspec.json.decode(msgspec.json.encode(facts), type=Facts) == facts
 
 

@@ -11,7 +11,7 @@ from tests.support.fakes import START_MS
 from tests.support.stories import usages
 from towerlog.model.agent import AgentRow
 from towerlog.model.event import EventType
-from towerlog.model.facts import Facts
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.usage import NOTHING, Usage
 from towerlog.projections import agents
 
@@ -71,7 +71,7 @@ def test_the_sums_of_an_agent_are_those_of_its_run(totals: list[Usage]) -> None:
 
 
 def test_a_heartbeat_in_a_run_moves_the_agents_last_one_and_never_back() -> None:
-    beat = Facts(name="heartbeat")
+    beat = Facts(effects=Effects(beat=True))
     row = AgentRow(1, 1, "id", "a", 0, last_heartbeat_at=START_MS + 50)
     told = [event(1, 1, recorded_at=START_MS + ms, facts=beat) for ms in (100, 70)]
     for one in told:

@@ -8,7 +8,7 @@ from tests.support.factories import event, run_row
 from tests.support.fakes import START_MS
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event, EventType
-from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.projections import checkpoints
 
 RUN = run_row(thread_id="t")
@@ -16,7 +16,7 @@ RUN = run_row(thread_id="t")
 
 def saved(position: int, facts: CheckpointFacts) -> Event:
     """A checkpoint event."""
-    return event(position, position, type=EventType.CHECKPOINT, facts=Facts(checkpoint=facts))
+    return event(position, position, type=EventType.CHECKPOINT, facts=Facts(effects=Effects(checkpoint=facts)))
 
 
 def fold(row: CheckpointRow | None, position: int, facts: CheckpointFacts) -> CheckpointRow | None:

@@ -102,7 +102,7 @@ async def check_status(rig: Rig, who: Principal, row: RunRow) -> None:
     for event in events:
         after = run_fold.fold(current, event, agents.get(event.agent))
         if after.status is not current.status:
-            revived = current.status is Status.FAILED and event.facts.recovered
+            revived = current.status is Status.FAILED and event.effects.recovered
             assert after.status in TRANSITIONS[current.status] or revived
             endings += after.is_terminal() and not revived
         if current.is_terminal() and current.status is after.status:

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.factories import event, run_row
+from tests.support.factories import event, facts_of, run_row
 from tests.support.fakes import START_MS
 from tests.support.stories import FACTS, reports
 from towerlog.model.event import NOT_FROM_AGENT, TARGET_STATUS, Event, EventType
-from towerlog.model.facts import NO_FACTS, Born, CheckpointFacts, Facts, LaneFacts
+from towerlog.model.facts import NO_EFFECTS, NO_FACTS, Born, CheckpointFacts, Effects, Facts, LaneFacts
 from towerlog.model.run import (
     MAX_OPEN_TOOLS,
     MAX_PARTS,
@@ -39,7 +39,7 @@ def happened(row: RunRow, kind: EventType = E.STEP, facts: Facts = NO_FACTS, **f
         "type": kind,
         "facts": facts,
         "facts_json": b"" if facts is NO_FACTS else msgspec.json.encode(facts),
-        "late": row.is_terminal() and not run_fold.revives(row, kind, facts),
+        "late": row.is_terminal() and not run_fold.revives(row, kind, facts.effects or NO_EFFECTS),
         "hash": b"h%d" % (row.last_seq + 1),
     }
     return event(row.last_position + 10, row.last_seq + 1, **{**known, **fields})
@@ -54,7 +54,7 @@ def after(row: RunRow, *kinds: EventType, agent: str | None = "a", **fields: Any
 
 def told(row: RunRow, kind: EventType = E.STEP, agent: str | None = "a", data: bytes = b"{}", **facts: Any) -> RunRow:
     """The row after one event that says something."""
-    return run_fold.fold(row, happened(row, kind, Facts(**facts), data=data), agent)
+    return run_fold.fold(row, happened(row, kind, facts_of(**facts), data=data), agent)
 
 
 def reported(row: RunRow, agent: str, usage: Usage, kind: Any = "total", *, whole_run: bool = False) -> RunRow:
@@ -68,7 +68,7 @@ def reported(row: RunRow, agent: str, usage: Usage, kind: Any = "total", *, whol
 def test_a_run_begins_as_it_was_born() -> None:
     born = Born("id", "thread", "trace", "steps:1", True, "user", "trace:p", "before", "persona", "route", "steps")
     born = msgspec.structs.replace(born, retry_of="first", forked_from=ForkedFrom("other", 3, "a"))
-    row = run_fold.begin(event(7, 1, facts=Facts(born=born)))
+    row = run_fold.begin(event(7, 1, facts=Facts(effects=Effects(born=born))))
     assert row == RunRow(
         row.run,
         1,
@@ -92,7 +92,7 @@ def test_a_run_begins_as_it_was_born() -> None:
 
 
 def test_a_run_that_is_queued_waits_for_a_worker() -> None:
-    row = run_fold.begin(event(1, 1, type=E.RUN_QUEUED, facts=Facts(born=Born("id", "t", "x"))))
+    row = run_fold.begin(event(1, 1, type=E.RUN_QUEUED, facts=Facts(effects=Effects(born=Born("id", "t", "x")))))
     assert (row.status, row.has_lane) == (Status.QUEUED, True)
 
 
@@ -235,7 +235,7 @@ def test_metadata_is_merged_and_the_newest_wins() -> None:
 
 
 def test_rate_limits_are_counted() -> None:
-    row = told(told(run_row(), E.OTHER, name="thread_rate_limited"), E.OTHER, name="thread_rate_limited")
+    row = told(told(run_row(), E.OTHER, rate_limited=True), E.OTHER, rate_limited=True)
     assert row.rate_limited == 2
     assert told(row, E.OTHER, name="else").rate_limited == 2
 
@@ -355,8 +355,8 @@ def test_a_call_is_open_until_its_result() -> None:
 
 # Random sequences
 
-facts_of = st.fixed_dictionaries({}, optional={**FACTS, "report": reports, "tool_call_id": st.sampled_from("cd")})
-sequences = st.lists(st.tuples(st.sampled_from(list(E)), facts_of, st.sampled_from(["a", "b", None])), max_size=25)
+said_of = st.fixed_dictionaries({}, optional={**FACTS, "report": reports, "tool_call_id": st.sampled_from("cd")})
+sequences = st.lists(st.tuples(st.sampled_from(list(E)), said_of, st.sampled_from(["a", "b", None])), max_size=25)
 
 
 @given(sequences)
@@ -394,7 +394,7 @@ def test_three_clocks_are_moved_by_what_each_of_them_means() -> None:
     for n, kind in enumerate([E.STEP, E.MESSAGE_DELTA, E.TOOL_CALL, E.RUN_WAITING], start=1):
         row = after(row, kind, recorded_at=START_MS + n * 1000)
         at[kind] = START_MS + n * 1000
-    row = told(row, E.LANE_REPORT, name="heartbeat")
+    row = told(row, E.LANE_REPORT, beat=True)
     assert (row.output_at, row.progress_at) == (at[E.MESSAGE_DELTA], at[E.RUN_WAITING])
     assert row.process_at == row.last_event_at
     assert row.has_beats
@@ -410,7 +410,7 @@ def test_what_others_write_about_a_run_is_no_life(kind: EventType) -> None:
 @pytest.mark.parametrize("plain", [True, False])
 def test_the_watched_minute_lags_behind_by_no_more_than_that(plain: bool) -> None:
     row = run_row()
-    facts = NO_FACTS if plain else Facts(fills=True)
+    facts = NO_FACTS if plain else Facts(effects=Effects(fills=True))
     for step_ms in (0, 1, 30_000, 29_999, 1, 59_999, 1, 200_000, -500_000, 10):
         at = (row.process_at or START_MS) + step_ms
         row = after(row, E.STEP, recorded_at=at, facts=facts)
@@ -419,11 +419,11 @@ def test_the_watched_minute_lags_behind_by_no_more_than_that(plain: bool) -> Non
 
 
 def test_idle_is_until_the_next_word() -> None:
-    row = told(run_row(), E.OTHER, name="thread_idle", status=Status.RUNNING)
+    row = told(run_row(), E.OTHER, idle=True, status=Status.RUNNING)
     assert row.idle
-    assert told(row, E.OTHER, name="heartbeat").idle
+    assert told(row, E.OTHER, beat=True).idle
     assert not after(row, E.STEP).idle
-    assert not told(row, E.OTHER, name="thread_rate_limited").idle
+    assert not told(row, E.OTHER, rate_limited=True).idle
 
 
 # The stages of a cancel

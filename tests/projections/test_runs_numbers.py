@@ -7,9 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.factories import event, run_row
+from tests.support.factories import event, facts_of, run_row
 from towerlog.model.event import Event, EventType
-from towerlog.model.facts import Facts
 from towerlog.model.ledger import MAX_CLIENTS, Ledger
 from towerlog.model.run import RunRow, Status
 from towerlog.projections import runs as run_fold
@@ -19,7 +18,7 @@ E = EventType
 
 def numbered(row: RunRow, seq: int | None, client: str | None = "c", kind: EventType = E.STEP, **facts: Any) -> Event:
     """The next event of a run, with a client's number."""
-    said = Facts(client_id=client, client_seq=seq, **facts)
+    said = facts_of(client_id=client, client_seq=seq, **facts)
     late = row.is_terminal()
     known = {"type": kind, "facts": said, "facts_json": msgspec.json.encode(said), "late": late}
     return event(row.last_position + 1, row.last_seq + 1, **known)

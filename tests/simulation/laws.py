@@ -40,7 +40,7 @@ def check_holders(events: list[Event]) -> None:
     """Claims are numbered 1, 2, 3 …; each but the first follows the loss or the release of the one before."""
     epoch, held = 0, False
     for event in events:
-        lane = event.facts.lane
+        lane = event.effects.lane
         if event.type is EventType.LANE_CLAIMED:
             assert lane is not None
             assert not held, "claimed from under its holder"
@@ -67,11 +67,11 @@ def check_end(events: list[Event]) -> None:
 
 def check_commands(row: RunRow, events: list[Event]) -> None:
     """A command is delivered at most once, after it was asked for; a cancel's stages come in their order."""
-    asked = {event.seq: event.facts.asks for event in events if event.facts.asks is not None}
+    asked = {event.seq: event.effects.asks for event in events if event.effects.asks is not None}
     delivered = [event for event in events if event.type is EventType.COMMAND_DELIVERED]
-    assert len({event.facts.delivers for event in delivered}) == len(delivered), "delivered twice"
+    assert len({event.effects.delivers for event in delivered}) == len(delivered), "delivered twice"
     for event in delivered:
-        command = event.facts.delivers or 0
+        command = event.effects.delivers or 0
         assert command in asked, "delivered what nobody asked for"
         assert command < event.seq, "delivered before it was asked for"
         assert not event.late, "delivered after the end"
@@ -80,9 +80,11 @@ def check_commands(row: RunRow, events: list[Event]) -> None:
         assert (row.status, row.cancel_requested_at) != (Status.CANCELLED, None), "cancelled and nobody wanted it"
         return
     seqs = [seq for seq, kind in asked.items() if kind == "cancel"]
-    told = [event.seq for event in delivered if event.facts.delivers in seqs]
+    told = [event.seq for event in delivered if event.effects.delivers in seqs]
     taken = [
-        event.seq for event in events if event.facts.acknowledges == "cancel" and seqs[0] < event.seq and not event.late
+        event.seq
+        for event in events
+        if event.effects.acknowledges == "cancel" and seqs[0] < event.seq and not event.late
     ]
     stages = [*seqs, *told, *taken[:1], row.ended_seq or 0]
     assert stages == sorted(stages), "the stages of a cancel are out of order"

@@ -19,7 +19,8 @@ import pytest
 from towerlog.engine.commands import cancel, lanes, receipts, runs, steering
 from towerlog.engine.commit import plan, writer
 from towerlog.engine.ingest import append, dedupe
-from towerlog.engine.timers import loop
+from towerlog.engine.reactions import lanes as reactions
+from towerlog.engine.timers import cancels
 from towerlog.model import lane
 from towerlog.projections import runs as run_fold
 from towerlog.store.sqlite import queue, write
@@ -93,7 +94,7 @@ MUTANTS = (
     Mutant(
         "a released run keeps its place in the queue",
         lanes.release,
-        "place=(await plan.counters(row.org)).position + 1,",
+        "place=plan.counters(row.org).position + 1,",
         "",
     ),
     Mutant("a repeated release is an error", lanes.release, "lane.released_by == command.worker_id", "False"),
@@ -105,7 +106,7 @@ MUTANTS = (
         "what a loser sent is folded",
         lanes.report,
         "if isinstance(lane, LeaseLost):",
-        "if not (lane := await plan.lane(row.run)):",
+        "if not (lane := plan.lane(row.run)):",
     ),
     Mutant("a forced cancel leaves the holder", cancel.force_cancelled, "worker_id=None, ", ""),
     Mutant("a forced cancel leaves the lane", cancel.force_cancelled, "if lane is not None:", "if False:"),
@@ -115,26 +116,28 @@ MUTANTS = (
         "queued = row.status is Status.QUEUED",
         "queued = False",
     ),
-    Mutant("a cancel leaves the children", cancel.cancel_tree, "await descendants(plan, row)", "()"),
+    Mutant("a cancel leaves the children", cancel.cancel_tree, "descendants(plan, row)", "()"),
     Mutant(
         "a blocked lane is claimable",
         runs._queue,
         "if first else QueueState.BLOCKED",
         "if True else QueueState.BLOCKED",
     ),
-    Mutant("the next run of the thread stays blocked", plan.Plan._unblock, "lane.state is QueueState.BLOCKED", "False"),
-    Mutant("an end leaves the lane open", plan.Plan._status_moved, "lane.state is not QueueState.DONE", "False"),
+    Mutant(
+        "the next run of the thread stays blocked", reactions.free_next, "lane.state is QueueState.BLOCKED", "False"
+    ),
+    Mutant("an end leaves the lane open", reactions.close_lane, "lane.state is not QueueState.DONE", "False"),
     Mutant(
         "nothing is ever late",
         plan.Plan.append,
-        "ended and row is not None and not run_fold.revives(row, kind, facts)",
-        "False",
+        "row.status in TERMINAL, agent.name",
+        "False, agent.name",
     ),
     Mutant("a late report is folded", run_fold.fold, "if event.late:", "if False:"),
     Mutant("a cancel can be talked out of", run_fold._fold_status, "target in TRANSITIONS[row.status]", "True"),
-    Mutant("a repeated event is stored again", append._append_draft, "if seen is not None:", "if False:"),
+    Mutant("a repeated event is stored again", append._place, "if seen is not None:", "if False:"),
     Mutant("a repeat under an id is news", dedupe.seen_before, "if event is None:", "if True:"),
-    Mutant("a repeated request is carried out again", writer.Writer._plan_one, "if known is not None:", "if False:"),
+    Mutant("a repeated request is carried out again", writer.Writer._place_one, "if known is not None:", "if False:"),
     Mutant(
         "a lease ends before its time",
         lane.Lane.is_held,
@@ -142,11 +145,14 @@ MUTANTS = (
         "self.expires_at > now_ms + 30_000",
     ),
     Mutant(
-        "cancels are forced by the wall clock", loop.Upkeep._force_cancel, "plan.steady - since", "plan.now - since"
+        "cancels are forced by the wall clock",
+        cancels.OverdueCancels._force_cancel,
+        "plan.steady - since",
+        "plan.now - since",
     ),
-    Mutant("a kill leaves the children", cancel.kill_run, "in await descendants(plan, row)", "in ()"),
-    Mutant("a kill asks first", cancel.kill_run, "RunChanged(await force_cancelled", "RunChanged(await cancel_one"),
-    Mutant("a child born since is left behind", cancel.force_end, "await descendants(plan, row)", "()"),
+    Mutant("a kill leaves the children", cancel.kill_run, "in descendants(plan, row)", "in ()"),
+    Mutant("a kill asks first", cancel.kill_run, "Steered(force_cancelled", "Steered(cancel_one"),
+    Mutant("a child born since is left behind", cancel.force_end, "descendants(plan, row)", "()"),
     Mutant(
         "what is being cancelled is paused",
         steering.steer_run,

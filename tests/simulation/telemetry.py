@@ -24,7 +24,7 @@ from towerlog.engine.core import EngineSettings
 from towerlog.errors import RunNotActive
 from towerlog.model.command import Append, CancelRun
 from towerlog.model.event import Draft, EventType, RunByForeignId
-from towerlog.model.facts import Facts
+from towerlog.model.facts import Effects, Facts, some
 from towerlog.model.ledger import Ledger
 from towerlog.model.liveness import Thresholds
 from towerlog.model.outcome import Appended, Stored
@@ -62,10 +62,15 @@ class Said:
             client_id=self.client,
             client_seq=self.number,
             client_dropped=self.gave_up,
-            command_id=self.takes,
             name="heartbeat" if self.kind is E.OTHER and self.gave_up is None else None,
-            fills=self.kind is E.RUN_STARTED,
             tool="sh" if self.kind in (E.TOOL_CALL, E.TOOL_RESULT) else None,
+            effects=some(
+                Effects(
+                    command_id=self.takes,
+                    fills=self.kind is E.RUN_STARTED,
+                    beat=self.kind is E.OTHER and self.gave_up is None,
+                )
+            ),
         )
         data = msgspec.json.encode({"n": self.number})
         return Draft(self.kind, ref_of(self.key), data, facts, event_id=self.name, agent=f"agent {self.client}")

@@ -26,7 +26,7 @@ from towerlog.errors import TowerlogError
 from towerlog.model import command as c
 from towerlog.model import question as q
 from towerlog.model.event import Draft, EventType, RunById
-from towerlog.model.facts import Facts
+from towerlog.model.facts import Effects, Facts, some
 from towerlog.model.outcome import Appended, Claimed, NothingToClaim, Replayed, Reported, RunCreated, Stored
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.run import Pending
@@ -338,7 +338,13 @@ class World:
         report = UsageReport(Usage(input_tokens=item.spent), "delta") if item.spent else None
         kind = EventType.COMMAND_ACKNOWLEDGED if item.acknowledges_alone else KINDS[item.status]
         data = msgspec.json.encode({"marker": item.marker})
-        return Draft(kind, RunById(run_id), data, Facts(report=report, acknowledges=item.takes), event_id=item.marker)
+        return Draft(
+            kind,
+            RunById(run_id),
+            data,
+            Facts(effects=some(Effects(report=report, acknowledges=item.takes))),
+            event_id=item.marker,
+        )
 
     def _report(self) -> Act | None:
         found = self._memory()

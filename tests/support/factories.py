@@ -8,6 +8,7 @@ import msgspec
 
 from tests.support.fakes import START_MS
 from towerlog.model.event import Draft, Event, EventType, OpenRun, RunByTrace, RunRef
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.key import Key
 from towerlog.model.principal import Counters, Org, Scope, User, shard_key
 from towerlog.model.run import RunRow, Status
@@ -18,6 +19,12 @@ def draft(kind: EventType = EventType.STEP, run: RunRef | str = "thread", data: 
     """An event as a dialect proposes it; a text for `run` is the thread whose open run is meant."""
     body = data if isinstance(data, bytes) else msgspec.json.encode(data or {})
     return Draft(kind, OpenRun(run) if isinstance(run, str) else run, body, **fields)
+
+
+def facts_of(**named: Any) -> Facts:
+    """Facts and their effects, all named as one."""
+    effects = {name: named.pop(name) for name in Effects.__struct_fields__ if name in named}
+    return Facts(**named, effects=Effects(**effects) if effects else None)
 
 
 def traced(trace_id: str, thread_id: str = "thread", *, reopen: bool = False) -> RunByTrace:

@@ -33,7 +33,7 @@ class QuietEngine(Engine):
 
     async def sweep(self) -> None:
         """One turn of upkeep."""
-        await self._upkeep.sweep()
+        await self._timer.sweep()
 
     def forget(self) -> None:
         """Empties the writer's cache, as a restart would; nothing may come out differently for it."""

@@ -11,12 +11,13 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
+from tests.support.factories import facts_of
 from tests.support.rig import Rig
 from towerlog.errors import TowerlogError
 from towerlog.model import command as c
 from towerlog.model import question as q
 from towerlog.model.event import Draft, EventType, History, OpenRun, RunByForeignId, RunById, RunByTrace, Touch
-from towerlog.model.facts import CheckpointFacts, Facts, LaneFacts
+from towerlog.model.facts import CheckpointFacts, LaneFacts
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow, Status
 from towerlog.model.usage import Usage, UsageReport
@@ -81,7 +82,7 @@ def drafts(draw: st.DrawFn) -> Draft:
         kind,
         draw(refs),
         msgspec.json.encode(data),
-        msgspec.structs.replace(Facts(), **facts) if facts else Facts(),
+        facts_of(**facts),
         occurred_at=draw(st.none() | st.integers(0, 2**52)),
         event_id=draw(st.none() | st.none() | st.sampled_from(["id-1", "id-2"])),
         natural_key=draw(st.none() | st.none() | st.sampled_from(["run_start", "run_end"])),
@@ -95,7 +96,10 @@ TOLD = [kind for kind in EventType if kind is not EventType.RUN_QUEUED]
 LIKELY = (EventType.MODEL_CALL, EventType.CHECKPOINT, EventType.RUN_STARTED)
 """These move the most."""
 FACTS: dict[str, st.SearchStrategy[Any]] = {
-    "name": st.sampled_from(["thread_rate_limited", "own.type"]),
+    "name": st.just("own.type"),
+    "rate_limited": st.just(True),
+    "idle": st.just(True),
+    "beat": st.just(True),
     "status": st.sampled_from(list(Status)),
     "model": st.sampled_from(["m1", "m2"]),
     "tool": st.sampled_from(["sh", "web"]),

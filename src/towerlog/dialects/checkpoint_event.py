@@ -11,7 +11,7 @@ import msgspec
 from towerlog.dialects import base, fields
 from towerlog.dialects.fields import NULL, Count
 from towerlog.model.event import Draft, EventType, History, OpenRun, RunByTrace, RunRef
-from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.run import Status
 from towerlog.model.usage import Usage, UsageReport
 
@@ -121,13 +121,16 @@ def _facts(sent: _Snapshot, history: History, prefix: str) -> Facts:
     fields.nanos(sent.budget_usd, f"{prefix}.budget_usd")
     _array(sent.pending_tool_calls, f"{prefix}.pending_tool_calls")
     return Facts(
-        status=None if status in _KEPT_ONLY else STATUS_OF.get(status, Status.RUNNING),
-        report=_report(sent, prefix),
-        model=fields.label(sent.model, f"{prefix}.model"),
-        parent_key=parent_key(sent.parent_trace_id, f"{prefix}.parent_trace_id"),
-        checkpoint=CheckpointFacts(
-            sent.step_index, status, length=len(history.messages), has_meta=history.meta is not None
-        ),
+        effects=Effects(
+            idle=status == "idle",
+            status=None if status in _KEPT_ONLY else STATUS_OF.get(status, Status.RUNNING),
+            report=_report(sent, prefix),
+            model=fields.label(sent.model, f"{prefix}.model"),
+            parent_key=parent_key(sent.parent_trace_id, f"{prefix}.parent_trace_id"),
+            checkpoint=CheckpointFacts(
+                sent.step_index, status, length=len(history.messages), has_meta=history.meta is not None
+            ),
+        )
     )
 
 

@@ -18,6 +18,7 @@ from towerlog import errors
 from towerlog.dialects.base import DialectSettings
 from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
 from towerlog.model.event import Refusal
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.lane import LONGEST_LEASE_SECONDS
 from towerlog.model.times import parse_ms
 from towerlog.model.usage import LARGEST, parse_dollars
@@ -104,6 +105,18 @@ def optional_id(value: str | None, field: str, longest: int = 200) -> str | None
     if "/" in value or (not value.isprintable() and _CONTROL.search(value)):
         raise refuse(field, "must not hold control characters or '/'")
     return value
+
+
+IDLE = "thread_idle"
+RATE_LIMITED = "thread_rate_limited"
+HEARTBEAT = "heartbeat"
+_EFFECTS_OF = {HEARTBEAT: Effects(beat=True), IDLE: Effects(idle=True), RATE_LIMITED: Effects(rate_limited=True)}
+"""Names that mean the same in every dialect in which a sender may name its events as it likes."""
+
+
+def facts_named(name: str) -> Facts:
+    """The facts of an event of which only its sender's own name is known."""
+    return Facts(name=name, effects=_EFFECTS_OF.get(name))
 
 
 def label(value: str | None, field: str, longest: int = 200) -> str | None:

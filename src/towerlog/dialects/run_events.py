@@ -22,6 +22,7 @@ from towerlog.dialects.fields import (
     below,
     decode,
     decode_any,
+    facts_named,
     label,
     nanos,
     one_line,
@@ -31,7 +32,7 @@ from towerlog.dialects.fields import (
 )
 from towerlog.errors import TowerlogError
 from towerlog.model.event import Draft, EventType, RunById
-from towerlog.model.facts import NO_FACTS, Facts, LaneFacts
+from towerlog.model.facts import NO_FACTS, Effects, Facts, LaneFacts
 from towerlog.model.usage import Usage, UsageReport
 
 LONGEST_PHASE = 200
@@ -139,7 +140,7 @@ def _draft(event: WorkerEvent, run: RunById, settings: DialectSettings) -> Draft
     data = one_line(payload, where, settings.max_depth, settings.max_event_bytes)
     row = ROWS.get(event.type)
     if row is None:
-        return Draft(_OTHER, run, data, Facts(name=event.type), None, event_id)
+        return Draft(_OTHER, run, data, facts_named(event.type), None, event_id)
     kind, facts = (row.type, row.facts) if row.read is None else row.read(data, where)
     return Draft(kind, run, data, facts, None, event_id)
 
@@ -156,7 +157,7 @@ def failure_text(raw: bytes | msgspec.Raw, default: str | None = FAILED) -> str 
 def _read_phase(data: bytes, where: str) -> tuple[EventType, Facts]:
     phase = _text(decode(_PHASE, data, where).phase)
     lane = LaneFacts(phase=label(phase, f"{where}.phase", LONGEST_PHASE)) if phase else None
-    return EventType.LANE_REPORT, Facts(name="phase_change", lane=lane)
+    return EventType.LANE_REPORT, Facts(name="phase_change", effects=None if lane is None else Effects(lane=lane))
 
 
 def _read_error(data: bytes, where: str) -> tuple[EventType, Facts]:
@@ -226,10 +227,9 @@ def _read_model_call(data: bytes, where: str) -> tuple[EventType, Facts]:
     )
     return EventType.MODEL_CALL, Facts(
         name=f"inference_{sent.status}" if sent.status in _CALL_TYPES else None,
-        report=UsageReport(usage, "delta"),
-        model=label(sent.model, f"{where}.model"),
         success=sent.status not in _CALL_TYPES,
         duration_ms=sent.duration_ms,
+        effects=Effects(report=UsageReport(usage, "delta"), model=label(sent.model, f"{where}.model")),
     )
 
 
@@ -240,13 +240,15 @@ def _read_waiting(data: bytes, where: str) -> tuple[EventType, Facts]:
 
 def _read_acknowledged(data: bytes, where: str) -> tuple[EventType, Facts]:
     command_id = decode(_ANSWER, data, where).command_id
-    return EventType.COMMAND_ACKNOWLEDGED, NO_FACTS if command_id is None else Facts(command_id=command_id)
+    facts = NO_FACTS if command_id is None else Facts(effects=Effects(command_id=command_id))
+    return EventType.COMMAND_ACKNOWLEDGED, facts
 
 
 def _read_input(data: bytes, where: str) -> tuple[EventType, Facts]:
     """A worker that took an input says which; one that does not took the oldest."""
     command_id = decode(_ANSWER, data, where).command_id
-    return EventType.RUN_INPUT, Facts(acknowledges="input") if command_id is None else Facts(command_id=command_id)
+    effects = Effects(acknowledges="input") if command_id is None else Effects(command_id=command_id)
+    return EventType.RUN_INPUT, Facts(effects=effects)
 
 
 def _text(raw: msgspec.Raw) -> str | None:
@@ -256,7 +258,7 @@ def _text(raw: msgspec.Raw) -> str | None:
 
 
 def _named(type_: EventType, name: str) -> Row:
-    return Row(type_, Facts(name=name))
+    return Row(type_, facts_named(name))
 
 
 ROWS: dict[str, Row] = {
@@ -266,8 +268,8 @@ ROWS: dict[str, Row] = {
     "error": Row(EventType.OTHER, read=_read_error),
     "ship_complete": Row(EventType.RUN_COMPLETED, Facts(name="ship_complete", success=True)),
     "run.started": Row(EventType.RUN_STARTED),
-    "run.paused": Row(EventType.RUN_PAUSED, Facts(acknowledges="pause")),
-    "run.resumed": Row(EventType.RUN_RESUMED, Facts(acknowledges="resume")),
+    "run.paused": Row(EventType.RUN_PAUSED, Facts(effects=Effects(acknowledges="pause"))),
+    "run.resumed": Row(EventType.RUN_RESUMED, Facts(effects=Effects(acknowledges="resume"))),
     "run.waiting_for_input": Row(EventType.RUN_WAITING, read=_read_waiting),
     "run.input": Row(EventType.RUN_INPUT, read=_read_input),
     "run.completed": Row(EventType.RUN_COMPLETED, Facts(success=True)),

@@ -17,7 +17,7 @@ from towerlog.dialects.fields import NULL, Count, Duration, JsonObject
 from towerlog.errors import IdempotencyMismatch, IdReused, Invalid, RateLimited, TowerlogError, Unauthenticated
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Refusal, RunByForeignId
-from towerlog.model.facts import Facts
+from towerlog.model.facts import Effects, Facts, some
 from towerlog.model.outcome import Appended
 from towerlog.model.principal import Scope
 from towerlog.model.run import Pending, Status
@@ -139,7 +139,7 @@ _STEP = EventType.STEP
 
 
 def _start_facts(_sent: _Start) -> tuple[EventType, Facts]:
-    return EventType.RUN_STARTED, Facts(fills=True)
+    return EventType.RUN_STARTED, Facts(effects=Effects(fills=True))
 
 
 def _step_facts(sent: _Step) -> tuple[EventType, Facts]:
@@ -163,7 +163,8 @@ def _error_facts(sent: _Error) -> tuple[EventType, Facts]:
 
 def _end_facts(sent: _End) -> tuple[EventType, Facts]:
     model = fields.label(sent.model, "payload.model")
-    return EventType.RUN_COMPLETED, Facts(report=_report(sent), model=model, recovered=sent.recovered is True)
+    effects = some(Effects(report=_report(sent), model=model, recovered=sent.recovered is True))
+    return EventType.RUN_COMPLETED, Facts(effects=effects)
 
 
 def _question_facts(sent: _Question) -> tuple[EventType, Facts]:
@@ -172,7 +173,7 @@ def _question_facts(sent: _Question) -> tuple[EventType, Facts]:
 
 
 def _answer_facts(_sent: _Answer) -> tuple[EventType, Facts]:
-    return EventType.RUN_INPUT, Facts(acknowledges="input")
+    return EventType.RUN_INPUT, Facts(effects=Effects(acknowledges="input"))
 
 
 def _report(sent: _End) -> UsageReport | None:

@@ -57,7 +57,7 @@ class Refold:
         """Checks an event's place and hash, then folds it."""
         self._check(event)
         before = self.runs.get(event.run)
-        if before is None and event.facts.born is None:
+        if before is None and event.effects.born is None:
             self.differ(f"position {event.position}: its run has no beginning in the log")
             return
         agent = self.agents.get(event.agent)
@@ -68,14 +68,14 @@ class Refold:
         self.usage[key] = usage_fold.fold(self.usage.get(key), key, before, after)
         if agent is not None:
             self.agents[agent.agent] = agent_fold.fold(agent, before, after, event)
-        if event.facts.checkpoint is not None and not event.late:
+        if event.effects.checkpoint is not None and not event.late:
             self._take_checkpoint(event, after, name or "unknown")
         if before is None or before.status is not after.status:
             thread = self.threads.get(after.thread_id) or ThreadRow(event.org, after.thread_id, event.recorded_at)
             self.threads[after.thread_id] = thread_fold.fold(thread, before, after, event)
 
     def _take_checkpoint(self, event: Event, after: RunRow, agent: str) -> None:
-        facts = event.facts.checkpoint
+        facts = event.effects.checkpoint
         if facts is None:
             return
         agent = facts.agent or agent

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import assert_never
+from typing import Any, NamedTuple
 
 import msgspec
 
 from towerlog.ambient import Clock, Ids
 from towerlog.engine.commands import approvals, cancel, keys, lanes, personas, receipts, reruns, runs, steering
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.writer import Submission, Waiter, Writer
+from towerlog.engine.commit.load import Needs
+from towerlog.engine.commit.plan import Plan, Reaction
+from towerlog.engine.commit.replies import decode_ids
+from towerlog.engine.commit.submission import Submission, Waiter
+from towerlog.engine.commit.writer import Writer
 from towerlog.engine.follow.channel import AGENT, RUN, Frame
 from towerlog.engine.follow.follower import Follower, Source, gap_frame
 from towerlog.engine.follow.hub import OTHER_LOG, Hub
 from towerlog.engine.follow.polls import Polls, Wanted
 from towerlog.engine.ingest.append import append_items
-from towerlog.engine.queries import claim_reply, views
+from towerlog.engine.ingest.needs import needs_of_append
 from towerlog.engine.queries.reads import Reads, position_of
-from towerlog.engine.timers import loop
+from towerlog.engine.queries.replies import Replies
+from towerlog.engine.reactions import lanes as lane_reactions
+from towerlog.engine.reactions import threads
+from towerlog.engine.timers.cancels import OverdueCancels
+from towerlog.engine.timers.leases import ExpiredLeases
+from towerlog.engine.timers.loop import Timer
+from towerlog.engine.timers.replies import OldReplies
+from towerlog.engine.timers.silence import SilenceWatch
 from towerlog.errors import LeaseLost, NotFound, StorageFailed, TowerlogError
 from towerlog.model import command as c
 from towerlog.model import outcome as o
@@ -39,29 +49,45 @@ class EngineSettings(msgspec.Struct, frozen=True):
     thresholds: Thresholds = USUAL
 
 
-WRITES = (
-    c.Append,
-    c.CreateRun,
-    c.CreateThread,
-    c.RegisterAgent,
-    c.CancelRun,
-    c.SteerRun,
-    c.KillRun,
-    c.Deliver,
-    c.GiveInput,
-    c.Claim,
-    c.ClaimRun,
-    c.Report,
-    c.Release,
-    c.Finish,
-    c.Decide,
-    c.CreateKey,
-    c.RevokeKey,
-    CreatePersona,
-    CreateRoute,
-    c.RetryRun,
-    c.ForkRun,
-)
+REACTIONS: tuple[Reaction, ...] = (threads.follow_runs, lane_reactions.close_lane, lane_reactions.free_next)
+"""What follows from a change of a run's status, in this order."""
+
+
+class _Verb(NamedTuple):
+    """How a command is carried out: what it needs, and what it changes once that is loaded."""
+
+    needs: Callable[[Needs, Principal, Any], None]
+    place: Callable[[Plan, Principal, Any], o.Placed | TowerlogError]
+
+
+def _no_needs(_needs: Needs, _principal: Principal, _command: c.Write) -> None:
+    """For what touches nothing that is there."""
+
+
+VERBS: dict[type[c.Write], _Verb] = {
+    c.Append: _Verb(needs_of_append, append_items),
+    c.CreateRun: _Verb(runs.needs_of_create, runs.create_run),
+    c.CreateThread: _Verb(runs.needs_of_thread, runs.create_thread),
+    c.RegisterAgent: _Verb(runs.needs_of_agent, runs.register_agent),
+    c.CancelRun: _Verb(cancel.needs_of_cancel, cancel.cancel_run),
+    c.KillRun: _Verb(cancel.needs_of_cancel, cancel.kill_run),
+    c.SteerRun: _Verb(steering.needs_of_steer, steering.steer_run),
+    c.GiveInput: _Verb(steering.needs_of_input, steering.give_input),
+    c.Deliver: _Verb(receipts.needs_of_deliver, receipts.deliver),
+    c.Claim: _Verb(lanes.needs_of_claim, lanes.claim),
+    c.ClaimRun: _Verb(lanes.needs_of_lane, lanes.claim_run),
+    c.Report: _Verb(lanes.needs_of_report, lanes.report),
+    c.Release: _Verb(lanes.needs_of_lane, lanes.release),
+    c.Finish: _Verb(lanes.needs_of_finish, lanes.finish),
+    c.Decide: _Verb(approvals.needs_of_decide, approvals.decide),
+    c.CreateKey: _Verb(_no_needs, keys.create_key),
+    c.RevokeKey: _Verb(keys.needs_of_revoke, keys.revoke_key),
+    CreatePersona: _Verb(personas.needs_of_persona, personas.create_persona),
+    CreateRoute: _Verb(personas.needs_of_route, personas.create_route),
+    c.RetryRun: _Verb(reruns.needs_of_rerun, reruns.retry_run),
+    c.ForkRun: _Verb(reruns.needs_of_rerun, reruns.fork_run),
+}
+"""Every writing command."""
 
 
 class Engine:
@@ -83,17 +109,33 @@ class Engine:
         self._hub = Hub()
         self._waiting = Polls()
         self._wanted = Wanted(store, clock, self._waiting)
+        self._replies = Replies(store, self._reads)
         self._writer = Writer(
-            store, clock, ids, self._plan, self._committed, max_queue=settings.max_queue, on_fatal=on_fatal
+            store,
+            clock,
+            ids,
+            _needs_of,
+            _place,
+            self._committed,
+            REACTIONS,
+            max_queue=settings.max_queue,
+            on_fatal=on_fatal,
         )
         cancel_deadline_ms = settings.cancel_deadline_seconds * 1000
-        self._upkeep = loop.Upkeep(store, clock, self._writer.upkeep, cancel_deadline_ms, settings.thresholds)
-        self._upkeep_task: asyncio.Task[None] | None = None
+        self._timer = Timer(
+            (
+                ExpiredLeases(self._writer.upkeep),
+                OverdueCancels(self._writer.upkeep, cancel_deadline_ms),
+                SilenceWatch(clock, self._writer.upkeep, settings.thresholds),
+                OldReplies(store, clock),
+            )
+        )
+        self._timer_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begins to take commands and to keep time."""
         self._writer.start()
-        self._upkeep_task = asyncio.create_task(self._upkeep.run(), name="towerlog-upkeep")
+        self._timer_task = asyncio.create_task(self._timer.run(), name="towerlog-timer")
 
     def drain(self) -> None:
         """Answers every long poll now; nobody waits any more."""
@@ -103,9 +145,9 @@ class Engine:
         """Ends streams and long polls, finishes every command that was taken. The store stays open."""
         self._hub.stop_all()
         self._waiting.stop()
-        self._upkeep.stop()
-        if self._upkeep_task is not None:
-            await self._upkeep_task
+        self._timer.stop()
+        if self._timer_task is not None:
+            await self._timer_task
         await self._writer.stop()
 
     def figures(self) -> dict[str, int]:
@@ -113,6 +155,7 @@ class Engine:
         return {
             "commands": self._writer.commands,
             "groups": self._writer.groups,
+            "reloads": self._writer.reloads,
             "queue": self._writer.waiting,
             "followers": self._hub.followers,
         }
@@ -125,13 +168,13 @@ class Engine:
         idempotency: c.Idempotency | None = None,
     ) -> o.Outcome:
         """Carries out one command. A writing one is durable when this returns. Raises TowerlogError."""
+        if isinstance(command, c.Claim) and command.wait_ms:
+            return await self._claim_waiting(principal, command, dialect, idempotency)
+        if type(command) not in VERBS:
+            return await self._reads.answer(principal, command)  # type: ignore[arg-type]  # what is no verb reads
+        outcome = await self._write(principal, command, dialect, idempotency)  # type: ignore[arg-type]  # a verb
         if isinstance(command, c.Append | c.Report) and command.wait_ms:
-            stored = await self._writer.submit(principal, command, dialect, idempotency)
-            outcome = await self.hold(principal, command, stored, dialect)
-        else:
-            outcome = await self._carry_out(principal, command, dialect, idempotency)
-        if isinstance(outcome, o.Replayed) and isinstance(command, lanes.GUARDED):
-            return await self._repeated(principal, command, outcome)
+            return await self.hold(principal, command, outcome, dialect)
         return outcome
 
     async def hold(
@@ -148,108 +191,42 @@ class Engine:
             return await self._report_held(principal, command, outcome)
         return outcome
 
+    async def _write(
+        self, principal: Principal, command: c.Write, dialect: str, idempotency: c.Idempotency | None
+    ) -> o.Outcome:
+        """Commits a command; then, beside the writer, makes its answer and has that kept for a repeat."""
+        placed = await self._writer.submit(principal, command, dialect, idempotency)
+        if isinstance(placed, o.Replayed):
+            return await self._repeated(principal, command, placed, idempotency)
+        outcome = await self._replies.complete(principal, placed)
+        still_waiting = isinstance(placed, o.NothingToClaim) and getattr(command, "wait_ms", 0) > 0
+        if idempotency is not None and not still_waiting:
+            status, body = idempotency.encode(outcome)
+            self._writer.keep_body(principal, idempotency, status, body)
+        return outcome
+
     async def _repeated(
-        self, principal: Principal, command: c.Report | c.Finish | c.ClaimRun | c.Claim, outcome: o.Replayed
+        self, principal: Principal, command: c.Write, known: o.Replayed, idempotency: c.Idempotency | None
     ) -> o.Replayed:
         """A worker's answer again, if what it says still holds. Raises LeaseLost."""
-        run = outcome.run
-        if run is None and not isinstance(command, c.Claim):
-            run = (await self._reads.run_of(principal, command.run_id)).run
-        if run is not None:  # a claim that found nothing may be told so again
-            lane = await self._store.lane(principal.org, run)
-            if not lanes.may_repeat(command.worker_id, outcome.lease_epoch, lane):
-                raise LeaseLost
-        return o.Replayed(outcome.status, outcome.body)
-
-    async def _carry_out(
-        self, principal: Principal, command: c.Write | q.Read, dialect: str, idempotency: c.Idempotency | None
-    ) -> o.Outcome:
-        if isinstance(command, c.Claim) and command.wait_ms:
-            return await self._claim_waiting(principal, command, dialect, idempotency)
-        if isinstance(command, WRITES):
-            return await self._writer.submit(principal, command, dialect, idempotency)
-        return await self._reads.answer(principal, command)
+        if isinstance(command, lanes.GUARDED):
+            run = known.run
+            if run is None and not isinstance(command, c.Claim):
+                run = (await self._reads.run_of(principal, command.run_id)).run
+            if run is not None:  # a claim that found nothing may be told so again
+                lane = await self._store.lane(principal.org, run)
+                if not lanes.may_repeat(command.worker_id, known.lease_epoch, lane):
+                    raise LeaseLost
+        if known.status or idempotency is None:
+            return o.Replayed(known.status, known.body)
+        # The process was lost before it had stored the reply, or the reply is on its way to the disk.
+        status, body = idempotency.encode(await self._replies.again(principal, decode_ids(known.ids)))
+        self._writer.keep_body(principal, idempotency, status, body)
+        return o.Replayed(status, body)
 
     def enlist(self, principal: Principal, command: c.Append | c.Report, dialect: str, waiter: Waiter) -> None:
         """Carries out telemetry; `waiter` is told what came of it. Raises what refuses it at once."""
         self._writer.enlist(principal, command, dialect, waiter)
-
-    async def _plan(self, plan: Plan, submission: Submission) -> o.Outcome | TowerlogError:
-        principal, command = submission.principal, submission.command
-        match command:
-            case c.Append():
-                return await append_items(plan, principal, command)
-            case c.CreateRun():
-                return await runs.create_run(plan, principal, command)
-            case c.CreateThread():
-                return await runs.create_thread(plan, principal, command)
-            case c.RegisterAgent():
-                return await runs.register_agent(plan, principal, command)
-            case c.CancelRun():
-                return await cancel.cancel_run(plan, principal, command)
-            case c.SteerRun() | c.KillRun():
-                return await self._plan_steered(plan, principal, command)
-            case c.Deliver():
-                return await receipts.deliver(plan, principal, command, submission.dialect)
-            case c.GiveInput():
-                return await steering.give_input(plan, principal, command)
-            case c.Decide():
-                return await approvals.decide(plan, principal, command)
-            case c.CreateKey():
-                return await keys.create_key(plan, self._clock, principal, command)
-            case c.RevokeKey():
-                return await keys.revoke_key(plan, principal, command)
-            case CreatePersona():
-                return await personas.create_persona(plan, principal, command)
-            case CreateRoute():
-                return await personas.create_route(plan, principal, command)
-            case c.RetryRun():
-                return self._reads.judged(await reruns.retry_run(plan, self._store, principal, command))
-            case c.ForkRun():
-                return self._reads.judged(await reruns.fork_run(plan, self._store, principal, command))
-            case c.Claim() | c.ClaimRun() | c.Report() | c.Release() | c.Finish():
-                return await self._plan_lease(plan, principal, command)
-            case _:
-                assert_never(command)
-
-    async def _plan_steered(self, plan: Plan, principal: Principal, command: c.SteerRun | c.KillRun) -> o.RunView:
-        """The whole run as it will be: what follows from its row alone, the rest as it is stored."""
-        if isinstance(command, c.KillRun):
-            row = (await cancel.kill_run(plan, principal, command)).row
-        else:
-            row = (await steering.steer_run(plan, principal, command)).row
-        view = await self._reads.view_of(principal, row)
-        ended = [event.data for event in plan.changes.events if (event.run, event.seq) == (row.run, row.ended_seq)]
-        lane = await plan.lane(row.run) if row.has_lane else None
-        return msgspec.structs.replace(view, lane=lane, result=ended[0] if ended else view.result)
-
-    async def _plan_lease(
-        self, plan: Plan, principal: Principal, command: c.Claim | c.ClaimRun | c.Report | c.Release | c.Finish
-    ) -> o.Outcome | TowerlogError:
-        held: lanes.Held | o.NothingToClaim | TowerlogError
-        match command:
-            case c.Claim():
-                held = await lanes.claim(plan, principal, command)
-            case c.ClaimRun():
-                held = await lanes.claim_run(plan, principal, command)
-            case c.Report():
-                held = await lanes.report(plan, principal, command)
-            case c.Release():
-                held = await lanes.release(plan, principal, command)
-            case c.Finish():
-                held = await lanes.finish(plan, principal, command)
-            case _:
-                assert_never(command)
-        if not isinstance(held, lanes.Held):
-            return held
-        if isinstance(command, c.Claim | c.ClaimRun | c.Report):
-            row = await receipts.delivered(plan, held.row, lanes.LANES)
-            held = lanes.Held(row, held.lane, held.results)
-        agent = await plan.agent(principal.org, held.row.agent or "default")
-        view = views.lane_view(principal, held.row, held.lane, agent)
-        if isinstance(command, c.Claim | c.ClaimRun):
-            return await claim_reply.claimed(plan, self._store, view, held.lane)
-        return o.Reported(view, held.lane, held.results)
 
     async def _claim_waiting(
         self, principal: Principal, command: c.Claim, dialect: str, idempotency: c.Idempotency | None
@@ -262,7 +239,7 @@ class Engine:
                 left_ms = max(deadline - self._clock.steady_ms(), 0)
                 last = left_ms == 0 or self._waiting.stopped
                 attempt = msgspec.structs.replace(command, wait_ms=0 if last else left_ms)
-                outcome = await self._writer.submit(principal, attempt, dialect, idempotency)
+                outcome = await self._write(principal, attempt, dialect, idempotency)
                 if last or not isinstance(outcome, o.NothingToClaim):
                     return outcome
                 await self._waiting.wait(ticket, left_ms)
@@ -290,7 +267,7 @@ class Engine:
         if not wanted:
             return outcome
         try:
-            carried = await self._writer.submit(principal, c.Deliver(wanted), dialect, None)
+            carried = await self._writer.submit(principal, c.Deliver(wanted, by=dialect), dialect, None)
         except TowerlogError:
             return outcome  # the batch is stored, and must not be sent again for this; the next reply tells it again
         rows = carried.rows if isinstance(carried, o.Delivered) else {}
@@ -301,7 +278,7 @@ class Engine:
         """The reply to a report that was held back, with what is wanted by now, if its sender still holds the run."""
         row = await self._reads.run_of(principal, command.run_id)
         if row.pending:
-            wanted = c.Deliver((command.run_id,), command.worker_id, outcome.lane.epoch)
+            wanted = c.Deliver((command.run_id,), command.worker_id, outcome.lane.epoch, lanes.LANES)
             try:
                 carried = await self._writer.submit(principal, wanted, lanes.LANES, None)
             except TowerlogError:
@@ -376,6 +353,14 @@ class Engine:
         if start is None:
             return 0
         return start - 1 if tail else start
+
+
+def _needs_of(needs: Needs, submission: Submission) -> None:
+    VERBS[type(submission.command)].needs(needs, submission.principal, submission.command)
+
+
+def _place(plan: Plan, submission: Submission) -> o.Placed | TowerlogError:
+    return VERBS[type(submission.command)].place(plan, submission.principal, submission.command)
 
 
 def _seq_of(event: Event) -> int:

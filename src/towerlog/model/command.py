@@ -97,6 +97,8 @@ class Deliver(msgspec.Struct, frozen=True, gc=False):
     run_ids: tuple[str, ...]
     worker_id: str | None = None
     lease_epoch: int | None = None
+    by: str = ""
+    """The dialect of the reply."""
 
 
 class GiveInput(msgspec.Struct, frozen=True, gc=False):
@@ -139,6 +141,8 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     log_line: str | None = None
     wait_ms: int = 0
     sent_ids: tuple[bytes | None, ...] = ()
+    dialect: str = ""
+    """What the items were said in."""
 
 
 class Release(msgspec.Struct, frozen=True, gc=False):
@@ -156,6 +160,7 @@ class Finish(msgspec.Struct, frozen=True, gc=False):
     worker_id: str
     draft: Draft
     lease_epoch: int | None = None
+    dialect: str = ""
 
 
 class Decide(msgspec.Struct, frozen=True, gc=False):

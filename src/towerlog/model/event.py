@@ -10,7 +10,7 @@ import enum
 
 import msgspec
 
-from towerlog.model.facts import NO_FACTS, Facts
+from towerlog.model.facts import NO_EFFECTS, NO_FACTS, Effects, Facts
 from towerlog.model.run import Status
 from towerlog.model.usage import NOTHING
 
@@ -98,8 +98,18 @@ NOT_FROM_AGENT = frozenset(
 )
 """Written by others about a run; all the rest is its agent's own word, or an answer that gives it its time anew."""
 
-HEARTBEAT = "heartbeat"
-"""What an event is called that says nothing but that its sender is there."""
+PLAIN_TYPES = frozenset(
+    {
+        EventType.MESSAGE_DELTA,
+        EventType.STEP,
+        EventType.OTHER,
+        EventType.LANE_REPORT,
+        EventType.TOOL_CALL,
+        EventType.TOOL_RESULT,
+    }
+)
+"""Types that by themselves move nothing but the run's place in the log and its clocks; a tool's also its open calls."""
+TOOL_TYPES = frozenset({EventType.TOOL_CALL, EventType.TOOL_RESULT})
 
 
 class RunById(msgspec.Struct, frozen=True, gc=False):
@@ -166,6 +176,11 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     """Used when neither the event nor its run names one."""
     history: History | None = None
 
+    @property
+    def effects(self) -> Effects:
+        """What the folds will act on; `NO_EFFECTS` for none."""
+        return self.facts.effects or NO_EFFECTS
+
 
 class Touch(msgspec.Struct, frozen=True, gc=False):
     """A sign of life of an agent outside any run: moves its last heartbeat, adds no event."""
@@ -213,6 +228,18 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     hash: bytes = b""
     """SHA-256 over the run's previous hash and this event."""
 
+    @property
+    def effects(self) -> Effects:
+        """What the folds act on; `NO_EFFECTS` for none."""
+        return self.facts.effects or NO_EFFECTS
+
+    def is_plain(self) -> bool:
+        """True when it moves nothing but its run's place in the log, its clocks, its open tools, its clients' numbers.
+
+        Most of all events are plain; many of them are folded at once.
+        """
+        return self.type in PLAIN_TYPES and self.facts.effects is None and not self.late
+
 
 def cursor_text(epoch: str, position: int) -> str:
     """The opaque cursor of a feed: which log, and where in it."""
@@ -221,17 +248,14 @@ def cursor_text(epoch: str, position: int) -> str:
 
 def has_spent(event: Event) -> bool:
     """Whether an event added tokens or money to its run."""
-    facts = event.facts
-    if facts.checkpoint is not None and (facts.checkpoint.initial or facts.checkpoint.decision):
+    effects, spent = event.effects, event.facts.spent
+    if effects.checkpoint is not None and (effects.checkpoint.initial or effects.checkpoint.decision):
         return False
-    spent = facts.spent
     if spent is None:
-        spent = NOTHING if facts.report is None else facts.report.usage
+        spent = NOTHING if effects.report is None else effects.report.usage
     return bool(spent.all_tokens() or spent.cost_nanos)
 
 
 def has_feed_place(event: Event) -> bool:
-    """Whether an event shows in its agent's feed: a turn or an end of another wire only if it spent something."""
-    if event.type not in FEED_TYPES:
-        return False
-    return event.type not in FEED_TYPES_WHEN_SPENT or event.dialect == "activity" or has_spent(event)
+    """Whether an event shows in its agent's feed: a turn or an end only if it spent something."""
+    return event.type in FEED_TYPES and (event.type not in FEED_TYPES_WHEN_SPENT or has_spent(event))

@@ -1,6 +1,11 @@
-"""Facts: what folds and encoders need of an event beside its body, so that no fold ever parses a body."""
+"""Facts: what folds and encoders need of an event beside its body, so that no fold ever parses a body.
+
+A fact that a fold acts on is an effect; an event without effects is plain, and costs the writer next to nothing.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import msgspec
 
@@ -62,24 +67,13 @@ class LaneFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     phase: str | None = None
 
 
-class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What folds and encoders need beside the body. Everything is optional."""
+class Effects(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What the folds act on, beside the event's type. Everything is optional; a plain event has none of it."""
 
-    name: str | None = None
-    """The sender's own type, where it is not the canonical one."""
     status: Status | None = None
     """Overrides `TARGET_STATUS`."""
     report: UsageReport | None = None
-    spent: Usage | None = None
-    """What this event added to its run's totals; filled in at the append."""
     model: str | None = None
-    tool: str | None = None
-    tool_call_id: str | None = None
-    success: bool | None = None
-    duration_ms: int | None = None
-    error: str | None = None
-    """One line of why, at most 500 characters."""
-    question: str | None = None
     parent_key: str | None = None
     checkpoint: CheckpointFacts | None = None
     lane: LaneFacts | None = None
@@ -95,15 +89,58 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     recovered: bool = False
     fills: bool = False
     """A start: fills in what was missing even when it comes late."""
+    claims: bool = False
+    """Said for whoever took the lease: the one thing that may take a requeued run out of the queue."""
+    beat: bool = False
+    """Says nothing but that its sender is there."""
+    idle: bool = False
+    """Its agent has nothing to do until somebody speaks to it."""
+    rate_limited: bool = False
+    """A model provider has slowed its agent down."""
     born: Born | None = None
+    metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    """A JSON object merged into the run's metadata. Unset rather than None: a union with None takes no `Raw` back."""
+
+
+class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What folds and encoders need beside the body. Everything is optional.
+
+    What stands here itself describes the event: encoders show it, and the row of a run takes the `error` of its end and
+    the numbers of its clients from it. What moves rows beside the event's type stands in `effects`.
+    """
+
+    name: str | None = None
+    """The sender's own type, where it is not the canonical one."""
+    spent: Usage | None = None
+    """What this event added to its run's totals; filled in at the append."""
+    tool: str | None = None
+    tool_call_id: str | None = None
+    success: bool | None = None
+    duration_ms: int | None = None
+    error: str | None = None
+    """One line of why, at most 500 characters."""
+    question: str | None = None
     client_id: str | None = None
     """Who numbered this event, where somebody did."""
     client_seq: int | None = None
     """Its number among the events of that client in this run: 1, 2, 3 … without a gap."""
     client_dropped: tuple[int, int] | None = None
     """Numbers, from and to, that the client says it dropped and that will not come."""
-    metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    """A JSON object merged into the run's metadata. Unset rather than None: a union with None takes no `Raw` back."""
+    effects: Effects | None = None
+    """None where the type alone says what the event moves."""
 
 
 NO_FACTS = Facts()
+NO_EFFECTS = Effects()
+"""What an event without effects has."""
+
+
+def with_effects(facts: Facts, **changed: Any) -> Facts:
+    """The facts with some of their effects changed."""
+    effects = msgspec.structs.replace(facts.effects or NO_EFFECTS, **changed)
+    return msgspec.structs.replace(facts, effects=effects)
+
+
+def some(effects: Effects) -> Effects | None:
+    """The effects, None where there are none: an event that says nothing of the kind must stay plain."""
+    return None if effects == NO_EFFECTS else effects

@@ -43,6 +43,18 @@ class Ledger(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         dropped = _without(self.dropped, (seq, seq)) if self.dropped else self.dropped
         return _bounded(_replace(self, received=received, dropped=dropped, highest=highest))
 
+    def with_all_received(self, first: int, last: int) -> Ledger:
+        """After all numbers from one to another, in their order: what `with_received` makes of one after the other."""
+        is_newest = not self.received or first > self.received[-1][1]
+        if is_newest and self.horizon is None and not self.dropped:
+            # Nothing between them can be cut off or split, so they are one range from the start.
+            received = _with(self.received, (first, last))
+            return _bounded(_replace(self, received=received, highest=max(self.highest, last)))
+        ledger = self
+        for seq in range(first, last + 1):
+            ledger = ledger.with_received(seq)
+        return ledger
+
     def with_dropped(self, first: int, last: int) -> Ledger:
         """After the client has said that it dropped these numbers; those that arrived all the same stay received."""
         highest = max(self.highest, last)

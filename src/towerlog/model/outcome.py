@@ -24,6 +24,8 @@ class Replayed(msgspec.Struct, frozen=True, gc=False):
     run: int | None = None
     lease_epoch: int | None = None
     """The lease that the reply speaks of, where it granted one."""
+    ids: bytes = b""
+    """What its outcome was about; while `status` is 0 the reply itself is not stored."""
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
@@ -91,6 +93,25 @@ class Delivered(msgspec.Struct, frozen=True, gc=False):
     """Runs as the reply shows them, commands included; those that are not the caller's any more are left out."""
 
     rows: dict[str, RunRow]
+
+
+class Steered(msgspec.Struct, frozen=True, gc=False):
+    """A run after a wish of the control side, as its commit left it; answered with a `RunView`."""
+
+    row: RunRow
+
+
+class Begun(msgspec.Struct, frozen=True, gc=False):
+    """A run that was begun once more, as its commit left it; answered with a `RunView`."""
+
+    row: RunRow
+
+
+class Taken(msgspec.Struct, frozen=True, gc=False):
+    """A run and its lane as the commit of a claim left them; answered with `Claimed`."""
+
+    row: RunRow
+    lane: Lane
 
 
 class Claimed(msgspec.Struct, frozen=True, gc=False):
@@ -221,6 +242,27 @@ class AgentView(msgspec.Struct, frozen=True, gc=False):
     created: bool = False
 
 
+Unread = Steered | Begun | Taken
+"""What a commit leaves that must be read up before it is an answer."""
+Placed = (
+    Appended
+    | RunCreated
+    | RunChanged
+    | Delivered
+    | Steered
+    | Begun
+    | Taken
+    | NothingToClaim
+    | Reported
+    | Decided
+    | KeyMinted
+    | Key
+    | ThreadView
+    | AgentView
+    | PersonaView
+    | RouteView
+)
+"""What placing a command gives: ids, and rows as its commit leaves them."""
 Outcome = (
     Appended
     | RunCreated

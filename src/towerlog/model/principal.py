@@ -14,6 +14,11 @@ def shard_key(org: int, number: int) -> int:
     return org << _SHARD_BITS | number
 
 
+def shard_org(key: int) -> int:
+    """The organisation of a key."""
+    return key >> _SHARD_BITS
+
+
 def shard_bounds(org: int) -> tuple[int, int]:
     """The smallest and the largest key of an organisation."""
     return org << _SHARD_BITS, (org + 1 << _SHARD_BITS) - 1

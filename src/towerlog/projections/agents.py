@@ -5,40 +5,38 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.model.agent import AgentRow
-from towerlog.model.event import HEARTBEAT, Event, EventType
+from towerlog.model.event import Event, EventType
 from towerlog.model.run import RunRow
-from towerlog.model.usage import add, subtract
+from towerlog.model.usage import Usage, add
+from towerlog.projections.usage import spent
 
 
-def fold(row: AgentRow, before: RunRow | None, after: RunRow, event: Event) -> AgentRow:
+def fold(row: AgentRow, before: RunRow | None, now: RunRow, event: Event) -> AgentRow:
     """The row after one of the agent's events, given its run before and after."""
-    usage = row.usage
-    if before is None:
-        usage = add(usage, after.usage)
-    elif before.usage is not after.usage and before.usage != after.usage:
-        usage = add(usage, subtract(after.usage, before.usage))
-    beat = row.last_heartbeat_at
-    if event.facts.name == HEARTBEAT:
-        beat = latest(beat, event.recorded_at)
+    failed = event.type is EventType.RUN_FAILED and not event.late
+    beat_at = event.recorded_at if event.effects.beat else None
+    usage = add(row.usage, spent(before, now))
+    return after(row, 1, before is None, failed, usage, event.recorded_at, beat_at)
+
+
+def after(
+    row: AgentRow, events: int, runs: int, errors: int, usage: Usage, last_event_at: int | None, beat_at: int | None
+) -> AgentRow:
+    """The row after some events at once; `usage` is its new total, `beat_at` the time of a heartbeat among them."""
     return msgspec.structs.replace(
         row,
-        run_count=row.run_count + (before is None),
-        event_count=row.event_count + 1,
-        error_count=row.error_count + (event.type is EventType.RUN_FAILED and not event.late),
+        run_count=row.run_count + runs,
+        event_count=row.event_count + events,
+        error_count=row.error_count + errors,
         usage=usage,
-        last_event_at=event.recorded_at,
-        last_heartbeat_at=beat,
+        last_event_at=row.last_event_at if last_event_at is None else last_event_at,
+        last_heartbeat_at=row.last_heartbeat_at if beat_at is None else latest(row.last_heartbeat_at, beat_at),
     )
 
 
 def latest(known: int | None, at: int) -> int:
     """The later of two heartbeats: the wall clock may have been set back between them."""
     return at if known is None else max(known, at)
-
-
-def fold_plain(row: AgentRow, events: int, recorded_at: int) -> AgentRow:
-    """The row after some events at once that add nothing but themselves."""
-    return msgspec.structs.replace(row, event_count=row.event_count + events, last_event_at=recorded_at)
 
 
 def emptied(row: AgentRow) -> AgentRow:

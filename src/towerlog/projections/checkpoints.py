@@ -11,7 +11,7 @@ from towerlog.model.run import RunRow
 
 def fold(row: CheckpointRow | None, event: Event, run: RunRow, agent: str) -> CheckpointRow | None:
     """The row after an event; None where there is none: nothing said of one, or a decision about an absent one."""
-    facts = event.facts.checkpoint
+    facts = event.effects.checkpoint
     if facts is None:
         return row
     if facts.decision:

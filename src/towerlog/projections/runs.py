@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from towerlog.model.event import HEARTBEAT, NOT_FROM_AGENT, TARGET_STATUS, Event, EventType
-from towerlog.model.facts import Facts
+from towerlog.model.event import NOT_FROM_AGENT, TARGET_STATUS, TOOL_TYPES, Event, EventType
+from towerlog.model.facts import Born, Effects
 from towerlog.model.ledger import MAX_CLIENTS, Ledger
 from towerlog.model.run import (
     MAX_OPEN_TOOLS,
@@ -27,21 +27,10 @@ from towerlog.model.run import (
 )
 from towerlog.model.usage import NOTHING, Usage, UsageReport, add, newest_known
 
-RATE_LIMITED = "thread_rate_limited"
-IDLE = "thread_idle"
-NAMES_THAT_MOVE = frozenset({RATE_LIMITED, IDLE, HEARTBEAT})
-"""Foreign events that a fold looks at."""
-CLAIMING_DIALECT = "lanes"
 OTHERS = "…"
 """The part that all agents past MAX_PARTS share."""
 
 _replace = msgspec.structs.replace
-
-
-PLAIN_TYPES = frozenset({EventType.STEP, EventType.MESSAGE_DELTA, EventType.OTHER, EventType.LANE_REPORT})
-"""Types that, without facts, move nothing but the run's place in the log: most of all events."""
-TOOL_TYPES = frozenset({EventType.TOOL_CALL, EventType.TOOL_RESULT})
-"""Types that beside it move the run's open tool calls alone."""
 
 
 class _Asked(msgspec.Struct):
@@ -60,17 +49,22 @@ ANSWERED = {"pause": Status.PAUSED, "resume": Status.RUNNING}
 
 def begin(event: Event) -> RunRow:
     """The row of a run before its first event, which must say how it was born."""
-    born = event.facts.born
+    born = event.effects.born
     if born is None:
         raise ValueError(f"event {event.position} begins a run without saying which")
+    return born_row(event.org, event.run, born, event.type, event.recorded_at)
+
+
+def born_row(org: int, run: int, born: Born, kind: EventType, recorded_at: int) -> RunRow:
+    """The row of a run before its first event, which is of this type."""
     return RunRow(
-        run=event.run,
-        org=event.org,
+        run=run,
+        org=org,
         run_id=born.run_id,
         thread_id=born.thread_id,
         trace_id=born.trace_id,
-        status=Status.QUEUED if event.type is EventType.RUN_QUEUED else Status.RUNNING,
-        created_at=event.recorded_at,
+        status=Status.QUEUED if kind is EventType.RUN_QUEUED else Status.RUNNING,
+        created_at=recorded_at,
         foreign_id=born.foreign_id,
         source=born.source,
         implicit=born.implicit,
@@ -81,32 +75,29 @@ def begin(event: Event) -> RunRow:
         retry_of=born.retry_of,
         forked_from=born.forked_from,
         created_by=born.created_by,
-        has_lane=event.type is EventType.RUN_QUEUED,
+        has_lane=kind is EventType.RUN_QUEUED,
     )
 
 
-def revives(row: RunRow, kind: EventType, facts: Facts) -> bool:
+def revives(row: RunRow, kind: EventType, effects: Effects) -> bool:
     """A `run_end` that says its run recovered from the error before it: the one way out of an end."""
-    return facts.recovered and kind is EventType.RUN_COMPLETED and row.status is Status.FAILED
+    return effects.recovered and kind is EventType.RUN_COMPLETED and row.status is Status.FAILED
 
 
 def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
     """The row after an event; `agent` is the name behind the event's agent number."""
-    if not event.facts_json and event.type in PLAIN_TYPES and not event.late and not names_agent(row, agent):
-        return fold_plain(row, event)
     changes: dict[str, Any] = {
         "last_seq": event.seq,
         "last_position": event.position,
         "last_event_at": event.recorded_at,
         "last_hash": event.hash,
     }
-    facts = event.facts
-    if facts.client_id is not None:
-        changes |= number_changes(row, facts)
+    if event.facts.client_id is not None:
+        changes |= number_changes(row, event)
     if event.late:
         changes["late_events"] = row.late_events + 1
-        if facts.fills:
-            _fill(row, facts, agent, changes)
+        if event.effects.fills:
+            _fill(row, event.effects, agent, changes)
         return _replace(row, **changes)
     if event.type not in NOT_FROM_AGENT:
         _fold_life(row, event, changes)
@@ -115,64 +106,54 @@ def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
     if names_agent(row, agent):
         changes["agent"] = agent
     if event.type in TOOL_TYPES:
-        changes["open_tools"] = open_tools(row, event)
-    if event.facts_json:
-        _fold_facts(row, event, agent, changes)
+        changes["open_tools"] = tools_after(row.open_tools, event)
+    if event.facts.effects is not None:
+        _fold_effects(row, event, agent, changes)
+        _fold_commands(row, event, changes)
     _fold_status(row, event, changes)
     return _replace(row, **changes)
 
 
-def fold_plain(row: RunRow, event: Event) -> RunRow:
-    """The row after an event that moves nothing but its run's place in the log, and its clocks."""
-    at = event.recorded_at
-    if row.silent_at is not None or row.idle or event.type is EventType.MESSAGE_DELTA or is_watch_due(row, at):
-        output_at = at if event.type is EventType.MESSAGE_DELTA else row.output_at
-        row = _replace(row, output_at=output_at, watched_at=watched_after(row, at), silent_at=None, idle=False)
+def fold_plain(row: RunRow, last: Event, *, deltas: bool, **changes: Any) -> RunRow:
+    """The row after some plain events at once, of one moment; `deltas`: pieces of an answer are among them.
+
+    `changes` are what they did to the open tools and the clients' numbers.
+    """
+    at = last.recorded_at
     return _replace(
         row,
-        last_seq=event.seq,
-        last_position=event.position,
+        last_seq=last.seq,
+        last_position=last.position,
         last_event_at=at,
-        last_hash=event.hash,
+        last_hash=last.hash,
         process_at=at,
         progress_at=at,
+        output_at=at if deltas else row.output_at,
+        watched_at=watched_after(row, at),
+        silent_at=None,
+        idle=False,
+        **changes,
     )
 
 
-def moves_nothing(facts: Facts) -> bool:
-    """Whether facts only describe their event: no fold looks at them, but `number_changes` at who numbered it."""
-    return (
-        facts.report is None
-        and facts.model is None
-        and facts.status is None
-        and facts.checkpoint is None
-        and facts.lane is None
-        and facts.parent_key is None
-        and facts.asks is None
-        and facts.acknowledges is None
-        and facts.command_id is None
-        and facts.delivers is None
-        and not facts.fills
-        and facts.born is None
-        and facts.metadata is msgspec.UNSET
-        and facts.name not in NAMES_THAT_MOVE
-    )
-
-
-def number_changes(row: RunRow, facts: Facts) -> dict[str, Any]:
+def number_changes(row: RunRow, event: Event) -> dict[str, Any]:
     """What an event's number moves in its run: the ledger of the client that gave it. Late events count like others."""
-    client_id = facts.client_id
+    facts, client_id = event.facts, event.facts.client_id
     if client_id is None or facts.client_seq is None:
         return {}
-    ledger = row.clients.get(client_id)
+    ledger = ledger_of(row.clients, client_id)
     if ledger is None:
-        if len(row.clients) >= MAX_CLIENTS:
-            return {} if row.uncounted_clients else {"uncounted_clients": True}
-        ledger = Ledger()
+        return {} if row.uncounted_clients else {"uncounted_clients": True}
     ledger = ledger.with_received(facts.client_seq)
     if facts.client_dropped is not None:
         ledger = ledger.with_dropped(*facts.client_dropped)
     return {"clients": {**row.clients, client_id: ledger}}
+
+
+def ledger_of(ledgers: dict[str, Ledger], client_id: str) -> Ledger | None:
+    """A client's ledger, a new one where there is room for it; None where there is not."""
+    ledger = ledgers.get(client_id)
+    return Ledger() if ledger is None and len(ledgers) < MAX_CLIENTS else ledger
 
 
 def names_agent(row: RunRow, agent: str | None) -> bool:
@@ -194,48 +175,47 @@ def is_watch_due(row: RunRow, recorded_at: int) -> bool:
 
 def _fold_life(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     """The three clocks. Any word ends a silence; one that is no heartbeat is progress, and ends idleness."""
-    at, facts = event.recorded_at, event.facts
+    at, effects = event.recorded_at, event.effects
     changes |= {"process_at": at, "watched_at": watched_after(row, at), "silent_at": None}
-    if facts.name == HEARTBEAT:
+    if effects.beat:
         changes["has_beats"] = True
         return
     changes["progress_at"] = at
-    changes["idle"] = facts.name == IDLE or (facts.checkpoint is not None and facts.checkpoint.status == "idle")
+    changes["idle"] = effects.idle
     if event.type is EventType.MESSAGE_DELTA:
         changes["output_at"] = at
 
 
-def _fill(row: RunRow, facts: Facts, agent: str | None, changes: dict[str, Any]) -> None:
+def _fill(row: RunRow, effects: Effects, agent: str | None, changes: dict[str, Any]) -> None:
     if names_agent(row, agent):
         changes["agent"] = agent
-    found = {"model": facts.model, "parent_key": facts.parent_key}
+    found = {"model": effects.model, "parent_key": effects.parent_key}
     changes |= {name: value for name, value in found.items() if getattr(row, name) is None and value is not None}
-    if facts.metadata is not msgspec.UNSET:
-        changes["metadata"] = merge_objects(facts.metadata, row.metadata)
+    if effects.metadata is not msgspec.UNSET:
+        changes["metadata"] = merge_objects(effects.metadata, row.metadata)
     changes["implicit"] = False
 
 
-def _fold_facts(row: RunRow, event: Event, agent: str | None, changes: dict[str, Any]) -> None:
-    facts = event.facts
-    if facts.model is not None:
-        changes["model"] = facts.model
-    if facts.parent_key is not None and row.parent_key is None:
-        changes["parent_key"] = facts.parent_key
-    if facts.fills:
+def _fold_effects(row: RunRow, event: Event, agent: str | None, changes: dict[str, Any]) -> None:
+    effects = event.effects
+    if effects.model is not None:
+        changes["model"] = effects.model
+    if effects.parent_key is not None and row.parent_key is None:
+        changes["parent_key"] = effects.parent_key
+    if effects.fills:
         changes["implicit"] = False
-    if facts.metadata is not msgspec.UNSET:
-        changes["metadata"] = merge_objects(row.metadata, facts.metadata)
-    if facts.name == RATE_LIMITED:
+    if effects.metadata is not msgspec.UNSET:
+        changes["metadata"] = merge_objects(row.metadata, effects.metadata)
+    if effects.rate_limited:
         changes["rate_limited"] = row.rate_limited + 1
-    if facts.lane is not None:
-        _fold_lane(facts, changes)
-    if facts.checkpoint is not None or facts.report is not None:
-        _fold_parts(row, facts, agent or "default", changes)
-    _fold_commands(row, event, changes)
+    if effects.lane is not None:
+        _fold_lane(effects, changes)
+    if effects.checkpoint is not None or effects.report is not None:
+        _fold_parts(row, effects, agent or "default", changes)
 
 
-def _fold_lane(facts: Facts, changes: dict[str, Any]) -> None:
-    lane = facts.lane
+def _fold_lane(effects: Effects, changes: dict[str, Any]) -> None:
+    lane = effects.lane
     if lane is None:
         return
     if lane.epoch:
@@ -244,19 +224,27 @@ def _fold_lane(facts: Facts, changes: dict[str, Any]) -> None:
         changes["phase"] = lane.phase
 
 
-def _fold_parts(row: RunRow, facts: Facts, agent: str, changes: dict[str, Any]) -> None:
+def usage_after(row: RunRow, effects: Effects, agent: str | None) -> Usage:
+    """The run's totals after an event with these effects."""
+    changes: dict[str, Any] = {}
+    _fold_parts(row, effects, agent or "default", changes)
+    total: Usage = changes["usage"]
+    return total
+
+
+def _fold_parts(row: RunRow, effects: Effects, agent: str, changes: dict[str, Any]) -> None:
     parts = dict(row.parts)
     name = agent if agent in parts or len(parts) < MAX_PARTS else OTHERS
     part = parts.get(name, Part())
-    report, run_total = facts.report, row.run_total
-    if report is not None and facts.checkpoint is not None and facts.checkpoint.step_index < part.step_index:
+    report, run_total = effects.report, row.run_total
+    if report is not None and effects.checkpoint is not None and effects.checkpoint.step_index < part.step_index:
         report = None  # totals of a step that was overtaken are older than those that are known
     if report is not None and report.whole_run:
         run_total = changes["run_total"] = _whole_total(run_total, report)
     elif report is not None:
         part = _part_after(part, report)
-    if facts.checkpoint is not None and not facts.checkpoint.decision:
-        part = _part_with_step(part, facts.checkpoint.step_index, agent if name != agent else None)
+    if effects.checkpoint is not None and not effects.checkpoint.decision:
+        part = _part_with_step(part, effects.checkpoint.step_index, agent if name != agent else None)
     if part != parts.get(name):
         parts[name] = part
         changes["parts"] = parts
@@ -288,17 +276,17 @@ def _sum_parts(parts: dict[str, Part]) -> Usage:
 
 def _fold_commands(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     """Commands asked for, delivered, acknowledged; of a cancel, when each of it was."""
-    facts = event.facts
-    if facts.asks is not None:
+    effects = event.effects
+    if effects.asks is not None:
         changes["pending"] = _asked(row, event, changes)
-    elif facts.delivers is not None:
+    elif effects.delivers is not None:
         changes["pending"] = tuple(
-            _replace(one, delivered=True) if one.command_id == facts.delivers else one for one in row.pending
+            _replace(one, delivered=True) if one.command_id == effects.delivers else one for one in row.pending
         )
-        if any(one.command_id == facts.delivers and one.type == "cancel" for one in row.pending):
+        if any(one.command_id == effects.delivers and one.type == "cancel" for one in row.pending):
             changes["cancel_delivered_at"] = event.recorded_at
     else:
-        pending = _unacknowledged(row, facts)
+        pending = _unacknowledged(row, effects)
         if pending is not row.pending:
             changes["pending"] = pending
             if any(one.type == "cancel" for one in row.pending) and all(one.type != "cancel" for one in pending):
@@ -306,35 +294,35 @@ def _fold_commands(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
 
 
 def _asked(row: RunRow, event: Event, changes: dict[str, Any]) -> tuple[Pending, ...]:
-    kind, sent = event.facts.asks or "", _decode_asked(event.data)
+    kind, sent = event.effects.asks or "", _decode_asked(event.data)
     if kind == "cancel" and row.cancel_requested_at is None:
         changes |= {"cancel_requested_at": event.recorded_at, "cancel_reason": sent.reason}
     kept = tuple(one for one in row.pending if one.type != OPPOSITES.get(kind))
     return (*kept, Pending(event.seq, kind, sent.content if kind == "input" else None))[-MAX_PENDING:]
 
 
-def _unacknowledged(row: RunRow, facts: Facts) -> tuple[Pending, ...]:
-    if facts.command_id is not None:
-        return tuple(command for command in row.pending if command.command_id != facts.command_id)
-    if facts.acknowledges is not None:
+def _unacknowledged(row: RunRow, effects: Effects) -> tuple[Pending, ...]:
+    if effects.command_id is not None:
+        return tuple(command for command in row.pending if command.command_id != effects.command_id)
+    if effects.acknowledges is not None:
         for index, command in enumerate(row.pending):
-            if command.type == facts.acknowledges:
+            if command.type == effects.acknowledges:
                 return row.pending[:index] + row.pending[index + 1 :]
     return row.pending
 
 
-def open_tools(row: RunRow, event: Event) -> tuple[tuple[str, str], ...]:
+def tools_after(open_tools: tuple[tuple[str, str], ...], event: Event) -> tuple[tuple[str, str], ...]:
     """The calls without a result after a tool's call or result."""
     call_id = event.facts.tool_call_id or ""
     if event.type is EventType.TOOL_CALL:
-        return (*row.open_tools, (event.facts.tool or "", call_id))[-MAX_OPEN_TOOLS:]
-    if not row.open_tools:
+        return (*open_tools, (event.facts.tool or "", call_id))[-MAX_OPEN_TOOLS:]
+    if not open_tools:
         return ()
-    return tuple(call for call in row.open_tools if call[1] != call_id)
+    return tuple(call for call in open_tools if call[1] != call_id)
 
 
 def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
-    target = event.facts.status or TARGET_STATUS.get(event.type) or _answered(row, event, changes)
+    target = event.effects.status or TARGET_STATUS.get(event.type) or _answered(row, event, changes)
     if event.type is EventType.RUN_STARTED and row.started_at is None:
         changes["started_at"] = event.recorded_at
     if event.type is EventType.RUN_WAITING:
@@ -347,7 +335,7 @@ def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         return
     if event.type is EventType.RUN_CANCEL_REQUESTED and row.cancel_requested_at is None:
         changes["cancel_requested_at"] = event.recorded_at
-    if target in TRANSITIONS[row.status] or revives(row, event.type, event.facts):
+    if target in TRANSITIONS[row.status] or revives(row, event.type, event.effects):
         changes["status"] = target
         changes["unanswered"] = target is Status.QUEUED and row.status is Status.WAITING
         if target is Status.RUNNING and row.started_at is None:
@@ -369,14 +357,14 @@ def _answered(row: RunRow, event: Event, changes: dict[str, Any]) -> Status | No
 def _is_held_back(row: RunRow, event: Event, target: Status) -> bool:
     """A run that a worker lost or gave back waits for the next claim: nobody else may take it out of the queue."""
     requeued = row.status is Status.QUEUED and row.lease_epoch > 0
-    return requeued and event.dialect != CLAIMING_DIALECT and bool(TRANSITIONS[target])
+    return requeued and not event.effects.claims and bool(TRANSITIONS[target])
 
 
 def _fold_end(event: Event, changes: dict[str, Any]) -> None:
     changes["ended_at"] = event.recorded_at
     changes["ended_seq"] = event.seq
     changes["error"] = event.facts.error
-    changes["forced"] = event.facts.forced
+    changes["forced"] = event.effects.forced
     changes["pending"] = ()
     changes["open_tools"] = ()
 

@@ -12,12 +12,13 @@ UsageKey = tuple[int, int, str, str, str]
 
 def spent(before: RunRow | None, after: RunRow) -> Usage:
     """What an event added to its run's totals."""
-    if before is None:
-        return after.usage
+    return after.usage if before is None else added(before.usage, after.usage)
+
+
+def added(before: Usage, after: Usage) -> Usage:
+    """What was added to totals."""
     # By value: whether a row was just folded or read back from the store must make no difference.
-    if before.usage is after.usage or before.usage == after.usage:
-        return NOTHING
-    return subtract(after.usage, before.usage)
+    return NOTHING if before is after or before == after else subtract(after, before)
 
 
 def key_of(after: RunRow, event: Event, agent: str | None) -> UsageKey:
@@ -39,11 +40,6 @@ def fold(cell: UsageRow | None, key: UsageKey, before: RunRow | None, after: Run
         cell.runs_ended + ended,
         cell.usage if usage is NOTHING else add(cell.usage, usage),
     )
-
-
-def plain_cell(org: int, recorded_at: int, agent: str, model: str | None, status: str, events: int) -> UsageRow:
-    """What some events at once add that begin nothing, end nothing and spend nothing."""
-    return UsageRow(org, recorded_at // HOUR_MS, agent, model or "", status, events)
 
 
 def merge(left: UsageRow, right: UsageRow) -> UsageRow:

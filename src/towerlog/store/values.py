@@ -4,6 +4,9 @@ a reply kept for its key. Plain values; what a store does with them is in `base`
 
 from __future__ import annotations
 
+import enum
+from typing import Any, NamedTuple
+
 import msgspec
 
 from towerlog.model.agent import AgentRow
@@ -73,10 +76,86 @@ class Quarantined(msgspec.Struct, frozen=True, gc=False):
     name: str | None
     data: bytes
     event_id: str | None = None
+    dialect: str = ""
 
 
 MAX_QUARANTINED = 1000
 """Items kept of one run: enough to see what a lost worker did, and no place to fill a disk from."""
+
+
+class Kind(enum.StrEnum):
+    """What a unit can be asked for at once, each by its key; the value is in brackets."""
+
+    COUNTERS = "counters"
+    """org (`Counters`)."""
+    REF = "ref"
+    """(org, `RunRef`) (`RunRow`); `reopen` is ignored, `OpenRun` is not asked for."""
+    RUN = "run"
+    """A run's number (`RunRow`)."""
+    THREAD = "thread"
+    """(org, thread id) (`ThreadRow`)."""
+    THREAD_RUNS = "thread_runs"
+    """(org, thread id, limit) (list of `RunRow`, newest first)."""
+    AGENT = "agent"
+    """(org, name) (`AgentRow`)."""
+    AGENT_ID = "agent_id"
+    """(org, agent id) (`AgentRow`)."""
+    LANE = "lane"
+    """A run's number (`Lane`)."""
+    EVENT_ID = "event_id"
+    """(run, event id) (`Event`)."""
+    EVENT = "event"
+    """(run, seq) (`Event`)."""
+    STARTED = "started"
+    """A run's number (`Event`, the first that reports its start)."""
+    CHECKPOINT = "checkpoint"
+    """(run, agent, step) (`CheckpointRow`)."""
+    DECISION = "decision"
+    """(org, trace id, step) (list of `CheckpointRow`, newest run first)."""
+    NODES = "nodes"
+    """(org, keys of prefixes) (how many of them are stored: with a prefix, all shorter ones are)."""
+    METAS = "metas"
+    """(org, keys of prefixes) (the length of the longest that is stored)."""
+    FAMILY = "family"
+    """`Parent` (list of `RunRow`: open runs below it, children before grandchildren)."""
+    CLAIMS = "claims"
+    """`Claimant` (list of (`Lane`, `RunRow`): what it may take, in the order in which it is to be taken)."""
+    PERSONA = "persona"
+    """(org, persona key, version or "" for the newest) (`Persona`)."""
+    ROUTE = "route"
+    """(org, route id) (`ProviderRoute`, the newest version)."""
+    KEY = "key"
+    """(org, key id) (`Key`)."""
+    REPLY = "reply"
+    """(org, name) (`StoredReply`)."""
+
+
+class Parent(NamedTuple):
+    """What children name a run by."""
+
+    run: int
+    org: int
+    run_id: str
+    thread_id: str
+    trace_id: str
+    foreign_id: str
+
+
+class Claimant(NamedTuple):
+    """Whose claim it is about: which agents it serves (None: any), its labels in order, and how many lanes at most."""
+
+    org: int
+    agents: tuple[str, ...] | None
+    labels: tuple[tuple[str, str], ...]
+    limit: int
+
+
+Wanted = dict[Kind, list[Any]]
+"""Keys by kind, ascending: a store that locks rows locks them in this order."""
+Loaded = dict[Kind, dict[Any, Any]]
+"""Values by kind and key; what there is not is left out."""
+MAX_FAMILY = 10_000
+"""Descendants of a run that are found at once."""
 
 
 class StoredReply(msgspec.Struct, frozen=True, gc=False):
@@ -91,6 +170,17 @@ class StoredReply(msgspec.Struct, frozen=True, gc=False):
     run: int | None = None
     lease_epoch: int | None = None
     """The lease that a claim was granted: its reply is worth nothing once that is gone."""
+    ids: bytes = b""
+    """JSON text of what the outcome was about, of which the reply can be made again."""
+
+
+class ReplyBody(msgspec.Struct, frozen=True, gc=False):
+    """The reply itself, written after the commit that it speaks of. A `StoredReply` without one has status 0."""
+
+    org: int
+    name: str
+    status: int
+    body: bytes
 
 
 class RunChange(msgspec.Struct, gc=False):
@@ -116,6 +206,7 @@ class Changes(msgspec.Struct):
     metas: list[MetaList] = []
     quarantined: list[Quarantined] = []
     replies: list[StoredReply] = []
+    reply_bodies: list[ReplyBody] = []
     keys: list[Key] = []
     personas: list[Persona] = []
     routes: list[ProviderRoute] = []

@@ -100,8 +100,8 @@ def test_every_type_has_its_place_and_its_tool(type_, expected, tool) -> None:
 def test_a_model_call_says_what_it_cost() -> None:
     facts = draft_of(type="inference_complete", metadata=CALL_METADATA, duration_ms=740).facts
     usage = Usage(input_tokens=310, output_tokens=110, cost_nanos=2_310_000)
-    assert facts.report == UsageReport(usage, "delta")
-    assert (facts.model, facts.success, facts.duration_ms) == ("claude-3-5-sonnet", True, 740)
+    assert facts.effects.report == UsageReport(usage, "delta")
+    assert (facts.effects.model, facts.success, facts.duration_ms) == ("claude-3-5-sonnet", True, 740)
     assert draft_of(type="inference_error").facts.success is False
 
 

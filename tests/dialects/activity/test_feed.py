@@ -13,7 +13,7 @@ from towerlog.dialects.activity.dialect import DIALECT
 from towerlog.dialects.activity.feed import FeedEvent, default_tool, feed_event, frame
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, Event, EventType
-from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.run import Status
 from towerlog.model.usage import Usage, UsageReport
 
@@ -163,7 +163,7 @@ def test_an_output_is_told_by_its_length(data, summary) -> None:
 
 
 def test_a_model_call_of_another_dialect() -> None:
-    facts = Facts(model="gpt-4", spent=SPENT, report=RUNNING_TOTAL, duration_ms=740)
+    facts = Facts(spent=SPENT, duration_ms=740, effects=Effects(model="gpt-4", report=RUNNING_TOTAL))
     found = shown(event(EventType.MODEL_CALL, {"prompt": SECRET}, facts))
     assert found["type"] == "inference_complete"
     assert found["tool"] == "inference"
@@ -206,22 +206,25 @@ def turn(status: str = "in_progress", **fields: Any) -> CheckpointFacts:
 
 
 def test_a_turn_is_an_inference_with_what_it_added() -> None:
-    facts = Facts(model="m", spent=SPENT, report=RUNNING_TOTAL, checkpoint=turn())
+    facts = Facts(spent=SPENT, effects=Effects(model="m", report=RUNNING_TOTAL, checkpoint=turn()))
     found = shown(event(EventType.CHECKPOINT, {"history": SECRET}, facts))
     assert found["type"] == "inference_complete"
     assert found["input_summary"] == "m (turn)"
     assert found["output_summary"] == "310+110 tokens, $0.00231, ? ms"
-    assert shown(event(EventType.CHECKPOINT, {}, Facts(spent=SPENT, checkpoint=turn("error"))))["success"] is False
+    assert (
+        shown(event(EventType.CHECKPOINT, {}, Facts(spent=SPENT, effects=Effects(checkpoint=turn("error")))))["success"]
+        is False
+    )
 
 
 @pytest.mark.parametrize(
     ("type_", "facts"),
     [
-        (EventType.CHECKPOINT, Facts(spent=SPENT, checkpoint=turn(initial=True))),
-        (EventType.CHECKPOINT, Facts(spent=SPENT, checkpoint=turn(decision=True))),
-        (EventType.CHECKPOINT, Facts(spent=Usage(), report=RUNNING_TOTAL, checkpoint=turn())),
+        (EventType.CHECKPOINT, Facts(spent=SPENT, effects=Effects(checkpoint=turn(initial=True)))),
+        (EventType.CHECKPOINT, Facts(spent=SPENT, effects=Effects(checkpoint=turn(decision=True)))),
+        (EventType.CHECKPOINT, Facts(spent=Usage(), effects=Effects(report=RUNNING_TOTAL, checkpoint=turn()))),
         (EventType.RUN_COMPLETED, Facts()),
-        (EventType.RUN_FAILED, Facts(error=SECRET, status=Status.FAILED)),
+        (EventType.RUN_FAILED, Facts(error=SECRET, effects=Effects(status=Status.FAILED))),
         (EventType.MESSAGE_DELTA, Facts(spent=SPENT)),
         (EventType.STEP, Facts(spent=SPENT)),
         (EventType.RUN_INPUT, Facts()),
@@ -232,7 +235,7 @@ def test_what_has_no_place(type_, facts) -> None:
 
 
 def test_ends_that_tell_a_usage() -> None:
-    facts = Facts(model="m", report=UsageReport(SPENT))
+    facts = Facts(effects=Effects(model="m", report=UsageReport(SPENT)))
     assert shown(event(EventType.RUN_COMPLETED, {}, facts))["input_summary"] == "m (run)"
     assert shown(event(EventType.RUN_FAILED, {}, facts))["type"] == "inference_error"
     assert shown(event(EventType.BUDGET_EXCEEDED))["type"] == "inference_budget_exceeded"
@@ -241,7 +244,7 @@ def test_ends_that_tell_a_usage() -> None:
 @pytest.mark.parametrize("type_", list(EventType))
 def test_content_has_no_way_in(type_) -> None:
     content = dict.fromkeys(["prompt", "completion", "input", "output", "content", "message", "arguments"], SECRET)
-    facts = Facts(tool="t", spent=SPENT, error=SECRET, question=SECRET, checkpoint=turn(), model="m")
+    facts = Facts(tool="t", spent=SPENT, error=SECRET, question=SECRET, effects=Effects(checkpoint=turn(), model="m"))
     found = frame(event(type_, {**content, "metadata": content, "payload": content}, facts), EPOCH)
     assert found is None or SECRET.encode() not in found
 

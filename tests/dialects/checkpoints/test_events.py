@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from tests.support.calls import tried
 from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.checkpoints.events import RunnerEvent, draft_of
+from towerlog.dialects.fields import facts_named
 from towerlog.errors import Invalid, TooLarge, TowerlogError
 from towerlog.model.event import Draft, EventType, OpenRun, RunByTrace, Touch
-from towerlog.model.facts import LATEST_STEP, CheckpointFacts, Facts
+from towerlog.model.facts import LATEST_STEP, CheckpointFacts, Effects, Facts
 from towerlog.model.run import Status
 
 IDS = {"thread_id": "t", "trace_id": "x"}
@@ -49,10 +50,9 @@ def test_a_start_begins_a_run_and_its_initial_checkpoint() -> None:
     assert found.run == RunByTrace("t", "x", reopen=True)
     assert (found.natural_key, found.agent, found.agent_default) == ("thread_started", "researcher", "unknown")
     assert found.facts == Facts(
-        fills=True,
-        model="m-1",
-        parent_key="trace:p",
-        checkpoint=CheckpointFacts(0, "in_progress", initial=True),
+        effects=Effects(
+            fills=True, model="m-1", parent_key="trace:p", checkpoint=CheckpointFacts(0, "in_progress", initial=True)
+        )
     )
 
 
@@ -72,10 +72,14 @@ def test_an_end_merges_its_figures_into_the_metadata() -> None:
     found = draft("thread_completed", {"tokens_used": 420, "model": "m-2"})
     assert (found.type, found.natural_key) == (EventType.RUN_COMPLETED, "thread_completed")
     assert found.facts == Facts(
-        model="m-2", metadata=msgspec.Raw(b'{"tokens_used":420,"model":"m-2"}'), checkpoint=leaves("completed")
+        effects=Effects(
+            model="m-2", metadata=msgspec.Raw(b'{"tokens_used":420,"model":"m-2"}'), checkpoint=leaves("completed")
+        )
     )
-    assert draft("thread_completed", {"tokens_used": 0}).facts.metadata == msgspec.Raw(b'{"tokens_used":0}')
-    assert draft("thread_completed", {"tokens_used": None}).facts == Facts(checkpoint=leaves("completed"))
+    assert draft("thread_completed", {"tokens_used": 0}).effects.metadata == msgspec.Raw(b'{"tokens_used":0}')
+    assert draft("thread_completed", {"tokens_used": None}).facts == Facts(
+        effects=Effects(checkpoint=leaves("completed"))
+    )
 
 
 @pytest.mark.parametrize(
@@ -100,14 +104,14 @@ def test_an_error_is_a_text_or_an_object(error: Any, text: str | None) -> None:
 
 
 def test_an_error_without_a_reason_is_one() -> None:
-    assert draft("thread_error").facts == Facts(checkpoint=leaves("error"))
+    assert draft("thread_error").facts == Facts(effects=Effects(checkpoint=leaves("error")))
 
 
 def test_an_exceeded_budget_keeps_its_figures_as_they_were_sent() -> None:
     found = draft("thread_budget_exceeded", b'{"thread_id":"t","run_cost_usd":0.510,"budget_usd":5e-1}')
     assert (found.type, found.natural_key) == (EventType.BUDGET_EXCEEDED, "thread_budget_exceeded")
-    assert found.facts.metadata == msgspec.Raw(b'{"run_cost_usd":0.510,"budget_usd":5e-1}')
-    assert draft("thread_budget_exceeded", {"budget_usd": None}).facts.metadata is msgspec.UNSET
+    assert found.effects.metadata == msgspec.Raw(b'{"run_cost_usd":0.510,"budget_usd":5e-1}')
+    assert draft("thread_budget_exceeded", {"budget_usd": None}).effects.metadata is msgspec.UNSET
 
 
 def test_a_budget_warning_says_nothing_of_its_run() -> None:
@@ -119,7 +123,7 @@ def test_an_idle_thread_is_running() -> None:
     found = draft("thread_idle")
     assert (found.type, found.facts) == (
         EventType.OTHER,
-        Facts(name="thread_idle", status=Status.RUNNING, checkpoint=leaves("idle")),
+        Facts(name="thread_idle", effects=Effects(status=Status.RUNNING, checkpoint=leaves("idle"), idle=True)),
     )
 
 
@@ -127,7 +131,7 @@ def test_an_idle_thread_is_running() -> None:
 def test_other_types_are_kept_under_their_own_name(kind: str) -> None:
     found = draft(kind, b'{"thread_id":"t", "wait_seconds":2.5, "flavour": {"b":1.0, "a":[]}}')
     assert (found.type, found.natural_key, found.run) == (EventType.OTHER, None, OpenRun("t"))
-    assert found.facts == Facts(name=kind)
+    assert found.facts == facts_named(kind)
     assert found.data == b'{"thread_id":"t", "wait_seconds":2.5, "flavour": {"b":1.0, "a":[]}}'
     assert (found.agent, found.agent_default) == (None, "unknown")
 

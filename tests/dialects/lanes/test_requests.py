@@ -10,10 +10,10 @@ import pytest
 from tests.dialects.calls import RUN, call
 from towerlog import errors
 from towerlog.dialects.base import DialectSettings
+from towerlog.dialects.fields import facts_named
 from towerlog.dialects.lanes import requests
 from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report
 from towerlog.model.event import Draft, EventType, RunById
-from towerlog.model.facts import Facts
 from towerlog.model.question import ListLanes, ListWorkers
 from towerlog.model.run import Status
 
@@ -42,9 +42,9 @@ def details(decode: Any, body: Any, **path: str) -> dict[str, str]:
 
 
 def test_the_seeds_example() -> None:
-    heartbeat = Draft(EventType.LANE_REPORT, RunById(RUN), b"{}", Facts(name="heartbeat"))
+    heartbeat = Draft(EventType.LANE_REPORT, RunById(RUN), b"{}", facts_named("heartbeat"))
     assert requests.decode_report(call(SEED_REPORT, path={"id": RUN.upper()}, settings=SHORT)) == Report(
-        RUN, "example", [heartbeat], lease_ms=1000, phase="example", log_line="example"
+        RUN, "example", [heartbeat], lease_ms=1000, phase="example", log_line="example", dialect="lanes"
     )
 
 
@@ -58,7 +58,7 @@ def test_the_seeds_lease_is_too_short_by_default() -> None:
 
 
 def test_absent_null_and_empty_mean_the_same() -> None:
-    nothing = Report(RUN, "w", [])
+    nothing = Report(RUN, "w", [], dialect="lanes")
     assert report() == nothing
     names = ["lease_seconds", "phase", "log_line", "events", "lease_epoch", "wait_seconds"]
     assert report(**dict.fromkeys(names)) == nothing

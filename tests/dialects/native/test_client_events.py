@@ -12,7 +12,7 @@ from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.native.client_events import KINDS, TYPES, ClientEvent, ReportedEvent, client_draft, run_of
 from towerlog.errors import Invalid, TooLarge
 from towerlog.model.event import Draft, EventType, RunByForeignId, RunById
-from towerlog.model.facts import Facts
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.usage import Usage, UsageReport
 
 E = EventType
@@ -78,18 +78,18 @@ def test_the_data_is_kept_as_it_was_sent(kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "data", "facts"),
     [
-        ("run.started", {}, Facts(fills=True)),
-        ("run.started", {"parent_run_id": RUN.upper()}, Facts(fills=True, parent_key=f"run:{RUN}")),
-        ("run.started", {"parent_run_key": "p"}, Facts(fills=True, parent_key="foreign:sdk:p")),
-        ("run.started", {"metadata": {"a": 1}}, Facts(fills=True, metadata=msgspec.Raw(b'{"a": 1}'))),
-        ("run.started", {"metadata": None, "labels": {}}, Facts(fills=True)),
+        ("run.started", {}, Facts(effects=Effects(fills=True))),
+        ("run.started", {"parent_run_id": RUN.upper()}, Facts(effects=Effects(fills=True, parent_key=f"run:{RUN}"))),
+        ("run.started", {"parent_run_key": "p"}, Facts(effects=Effects(fills=True, parent_key="foreign:sdk:p"))),
+        ("run.started", {"metadata": {"a": 1}}, Facts(effects=Effects(fills=True, metadata=msgspec.Raw(b'{"a": 1}')))),
+        ("run.started", {"metadata": None, "labels": {}}, Facts(effects=Effects(fills=True))),
         ("run.completed", {"result": [1]}, Facts(success=True)),
         ("run.failed", {"error": "a\n b"}, Facts(error="a b", success=False)),
         ("run.failed", {"error": {"message": "m", "type": "T"}}, Facts(error="m", success=False)),
         ("run.failed", {"error": ""}, Facts(error="failed", success=False)),
         ("run.cancelled", {"reason": "why"}, Facts(error="why")),
         ("run.cancelled", {}, Facts()),
-        ("run.paused", {}, Facts(acknowledges="pause")),
+        ("run.paused", {}, Facts(effects=Effects(acknowledges="pause"))),
         ("run.waiting_for_input", {}, Facts(question="Which?")),
         ("step", {"duration_ms": 1.6, "phase": "end", "span_id": "s", "parent_span_id": "p"}, Facts(duration_ms=2)),
         ("message.delta", {}, Facts()),
@@ -105,13 +105,12 @@ def test_the_data_is_kept_as_it_was_sent(kind: str) -> None:
             "model.call",
             {"input_tokens": 1, "cached_input_tokens": 2, "output_tokens": 3, "cost_usd": 0.25, "duration_ms": 9.4},
             Facts(
-                report=UsageReport(Usage(1, 2, None, 3, None, None, 250_000_000), "delta"),
-                model="m",
                 success=True,
                 duration_ms=9,
+                effects=Effects(report=UsageReport(Usage(1, 2, None, 3, None, None, 250_000_000), "delta"), model="m"),
             ),
         ),
-        ("command.acknowledged", {"note": "done"}, Facts(command_id=3)),
+        ("command.acknowledged", {"note": "done"}, Facts(effects=Effects(command_id=3))),
         ("other", {}, Facts(name="own")),
         (
             "other",
@@ -125,18 +124,18 @@ def test_what_the_folds_learn(kind: str, data: dict[str, Any], facts: Facts) -> 
 
 
 def test_labels_stand_in_the_metadata() -> None:
-    found = facts_of("run.started", labels={"l": "m"}, metadata={"a": 1}).metadata
+    found = facts_of("run.started", labels={"l": "m"}, metadata={"a": 1}).effects.metadata
     assert json.loads(bytes(found)) == {"labels": {"l": "m"}, "a": 1}  # type: ignore[arg-type]
-    own = facts_of("run.started", labels={"l": "m"}, metadata={"labels": 5}).metadata
+    own = facts_of("run.started", labels={"l": "m"}, metadata={"labels": 5}).effects.metadata
     assert json.loads(bytes(own)) == {"labels": 5}, "the sender's own word wins"  # type: ignore[arg-type]
 
 
 def test_a_checkpoint_brings_its_history_and_state() -> None:
     state = {"step_index": 2, "history": [{"role": "user"}], "history_meta": [{"t": 1}], "state": {"k": [1]}}
     draft = draft_of({"type": "checkpoint", "data": state, "agent": "a"})
-    assert draft.facts.checkpoint is not None
+    assert draft.effects.checkpoint is not None
     assert draft.history is not None
-    assert (draft.facts.checkpoint.step_index, draft.history.messages) == (2, [b'{"role":"user"}'])
+    assert (draft.effects.checkpoint.step_index, draft.history.messages) == (2, [b'{"role":"user"}'])
     assert json.loads(draft.data) == {"step_index": 2, "state": {"k": [1]}}
     assert (draft.agent, draft.agent_default) == ("a", "default")
 

@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.factories import draft, traced
+from tests.support.factories import draft, facts_of, traced
 from tests.support.rig import Rig, open_rig
 from towerlog.dialects.run_json import CancelView, cancel_view
 from towerlog.engine.audit import verify_org
 from towerlog.errors import LeaseLost, NotFound, RunNotActive
 from towerlog.model.command import Append, CancelRun, Claim, CreateRun, KillRun, Release, Report
 from towerlog.model.event import EventType, RunByForeignId, RunById
-from towerlog.model.facts import Facts
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.lane import QueueState
 from towerlog.model.question import ListEvents
 from towerlog.model.run import RunRow, Status
@@ -29,7 +29,7 @@ CANCEL_MS = 30_000
 
 async def reporting(rig: Rig, trace: str = "x", thread: str = "thread", **facts: Any) -> str:
     """A run that only reports; its id."""
-    told = await rig.append(draft(E.RUN_STARTED, traced(trace, thread), facts=Facts(fills=True, **facts)))
+    told = await rig.append(draft(E.RUN_STARTED, traced(trace, thread), facts=facts_of(**facts, fills=True)))
     return str(told[0].run_id)  # type: ignore[union-attr]
 
 
@@ -78,7 +78,7 @@ async def test_each_stage_has_its_time(rig: Rig, dialect: str) -> None:
     [command] = told.commands  # type: ignore[union-attr]
     assert await stages(rig, run_id) == (0, 1, None, None, None)
     rig.clock.advance(1000)
-    taken = draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(command_id=command.command_id))
+    taken = draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(effects=Effects(command_id=command.command_id)))
     await rig.append(taken, dialect=dialect)
     assert await stages(rig, run_id) == (0, 1, 2, None, None)
     assert (await rig.run(run_id)).status is Status.CANCELLING, "taken is not stopped"
@@ -98,7 +98,7 @@ async def test_a_worker_goes_through_the_same_stages(rig: Rig) -> None:
     reported = await rig.do(Report(run_id, "w", []))
     [command] = reported.view.row.pending
     rig.clock.advance(1000)
-    taken = draft(E.COMMAND_ACKNOWLEDGED, RunById(run_id), facts=Facts(command_id=command.command_id))
+    taken = draft(E.COMMAND_ACKNOWLEDGED, RunById(run_id), facts=Facts(effects=Effects(command_id=command.command_id)))
     await rig.do(Report(run_id, "w", [taken]))
     rig.clock.advance(1000)
     await rig.do(Report(run_id, "w", [draft(E.RUN_CANCELLED, RunById(run_id))]))
@@ -119,7 +119,7 @@ async def test_a_cancel_that_was_taken_and_not_carried_out_is_forced(rig: Rig) -
     await rig.do(CancelRun(run_id))
     await rig.engine.sweep()
     rig.clock.advance(5000)
-    await rig.append(draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(acknowledges="cancel")))
+    await rig.append(draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(effects=Effects(acknowledges="cancel"))))
     for _ in range(5):
         rig.clock.advance(5000)
         await rig.append(draft(run=traced("x")))
@@ -145,7 +145,9 @@ async def test_a_restart_in_the_middle_changes_nothing(tmp_path: Path, after_sta
     steps: list[Any] = [
         lambda rig, run_id: rig.do(CancelRun(run_id)),
         lambda rig, run_id: rig.append(draft(run=traced("x"))),
-        lambda rig, run_id: rig.append(draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(acknowledges="cancel"))),
+        lambda rig, run_id: rig.append(
+            draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(effects=Effects(acknowledges="cancel")))
+        ),
         lambda rig, run_id: rig.append(draft(E.RUN_CANCELLED, traced("x"))),
     ]
     async with open_rig(tmp_path) as rig:
@@ -197,7 +199,9 @@ async def test_a_child_of_the_very_same_group_is_cancelled_with_its_parent(rig: 
     else:
         grandchild = None
     told, _ = await asyncio.gather(
-        rig.append(draft(E.RUN_STARTED, traced("child", thread), facts=Facts(fills=True, parent_key=key))),
+        rig.append(
+            draft(E.RUN_STARTED, traced("child", thread), facts=Facts(effects=Effects(fills=True, parent_key=key)))
+        ),
         rig.do(CancelRun(root)),
     )
     child = str(told[0].run_id)  # type: ignore[union-attr]
@@ -210,8 +214,12 @@ async def test_a_stranger_in_the_group_is_left_alone(rig: Rig) -> None:
     root = await reporting(rig, "root", "t")
     near = await reporting(rig, "root", "u")
     told, theirs, _ = await asyncio.gather(
-        rig.append(draft(E.RUN_STARTED, traced("a", "u"), facts=Facts(fills=True, parent_key="trace:root"))),
-        rig.append(draft(E.RUN_STARTED, traced("b", "t"), facts=Facts(fills=True, parent_key="trace:other"))),
+        rig.append(
+            draft(E.RUN_STARTED, traced("a", "u"), facts=Facts(effects=Effects(fills=True, parent_key="trace:root")))
+        ),
+        rig.append(
+            draft(E.RUN_STARTED, traced("b", "t"), facts=Facts(effects=Effects(fills=True, parent_key="trace:other")))
+        ),
         rig.do(CancelRun(root)),
     )
     others = [str(one[0].run_id) for one in (told, theirs)]  # type: ignore[union-attr]
@@ -302,8 +310,8 @@ async def test_a_child_whose_parent_was_unknown_is_reached_in_the_very_group(rig
     story = Append(
         "sdk",
         [
-            draft(E.RUN_STARTED, child, facts=Facts(fills=True, parent_key="foreign:sdk:parent")),
-            draft(E.RUN_STARTED, parent, facts=Facts(fills=True, parent_key=f"run:{top}")),
+            draft(E.RUN_STARTED, child, facts=Facts(effects=Effects(fills=True, parent_key="foreign:sdk:parent"))),
+            draft(E.RUN_STARTED, parent, facts=Facts(effects=Effects(fills=True, parent_key=f"run:{top}"))),
         ],
     )
     told, _ = await asyncio.gather(rig.do(story), rig.do(CancelRun(top)))

@@ -15,7 +15,7 @@ from tests.support.rig import Rig, open_rig
 from towerlog.errors import AlreadyClaimed, LeaseLost, NotFound, RunEnded
 from towerlog.model.command import CancelRun, Claim, ClaimRun, CreateRun, Finish, Idempotency, Release, Report
 from towerlog.model.event import Draft, EventType, History, RunById
-from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.lane import MAX_ATTEMPTS, Lane, QueueState
 from towerlog.model.outcome import Claimed, NothingToClaim, Refusal, Replayed, Stored
 from towerlog.model.principal import shard_key
@@ -137,7 +137,7 @@ async def test_a_later_attempt_gets_the_state_that_the_lost_one_left(rig: Rig) -
     run_id = await create(rig)
     await claim(rig, "first")
     texts = [b'{"role":"user","content":"hi"}', b'{"b":1,"a":2}']
-    facts = Facts(checkpoint=CheckpointFacts(4, "completed", length=2))
+    facts = Facts(effects=Effects(checkpoint=CheckpointFacts(4, "completed", length=2)))
     state = Draft(E.CHECKPOINT, RunById(run_id), b'{"step_index":4}', facts, history=History(texts, None))
     await rig.do(Report(run_id, "first", [state]))
     rig.clock.advance(LEASE_MS)

@@ -27,7 +27,7 @@ from towerlog.model.command import (
     SteerRun,
 )
 from towerlog.model.event import EventType, RunById
-from towerlog.model.facts import Facts
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.outcome import Replayed
 from towerlog.model.question import GetRun, ListLanes
 
@@ -39,13 +39,13 @@ async def deliveries(rig: Rig, run_id: str) -> list[tuple[int, str, str]]:
     """(command id, type, dialect) of each delivery on record."""
     found = [event for event in await rig.events(run_id) if event.type is E.COMMAND_DELIVERED]
     sent = [(msgspec.json.decode(event.data), event) for event in found]
-    assert all(event.facts == Facts(delivers=data["command_id"]) for data, event in sent)
+    assert all(event.facts == Facts(effects=Effects(delivers=data["command_id"])) for data, event in sent)
     return [(data["command_id"], data["type"], event.dialect) for data, event in sent]
 
 
 async def telling(rig: Rig) -> str:
     """A run that only reports; its id."""
-    [told] = await rig.append(draft(E.RUN_STARTED, traced("x"), facts=Facts(fills=True)))
+    [told] = await rig.append(draft(E.RUN_STARTED, traced("x"), facts=Facts(effects=Effects(fills=True))))
     return str(told.run_id)  # type: ignore[union-attr]
 
 
@@ -65,7 +65,9 @@ async def test_an_ingest_reply_delivers_once_and_repeats_until_it_is_acknowledge
         [told] = await rig.append(draft(run=traced("x")), dialect=dialect)
         assert [(one.command_id, one.content) for one in told.commands] == [(2, "yes")]  # type: ignore[union-attr]
     assert await deliveries(rig, run_id) == [(2, "input", dialect)]
-    [told] = await rig.append(draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(command_id=2)), dialect=dialect)
+    [told] = await rig.append(
+        draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(effects=Effects(command_id=2))), dialect=dialect
+    )
     assert told.commands == ()  # type: ignore[union-attr]
     assert len(await deliveries(rig, run_id)) == 1
 
@@ -74,7 +76,7 @@ async def test_a_batch_repeats_what_is_wanted_by_its_end(rig: Rig) -> None:
     run_id = await telling(rig)
     await rig.do(GiveInput(run_id, "one"))
     await rig.do(GiveInput(run_id, "two"))
-    taken = draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(command_id=2))
+    taken = draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(effects=Effects(command_id=2)))
     results = await rig.append(draft(run=traced("x")), taken, draft(run=traced("other")))
     assert [[one.content for one in told.commands] for told in results] == [["two"], ["two"], []]  # type: ignore[union-attr]
     assert [kind for _, kind, _ in await deliveries(rig, run_id)] == ["input"], (

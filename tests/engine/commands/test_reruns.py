@@ -6,15 +6,15 @@ from typing import Any
 
 import msgspec
 import pytest
-
 from tests.engine.queries.test_claim_reply import checkpoint
+
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
 from towerlog.engine.audit import verify_org
 from towerlog.errors import Conflict, NotFound, ThreadBusy
 from towerlog.model.command import CancelRun, Claim, CreateRun, CreateThread, Decide, Finish, ForkRun, Report, RetryRun
 from towerlog.model.event import Draft, EventType, RunById
-from towerlog.model.facts import Facts
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.lane import QueueState
 from towerlog.model.persona import CreatePersona, CreateRoute
 from towerlog.model.question import GetCheckpoint, GetRun, ListApprovals, ListCheckpoints
@@ -114,7 +114,7 @@ async def test_a_retry_keeps_to_the_threads_policy(rig: Rig) -> None:
 
 
 async def test_a_run_that_only_reported_is_retried_by_its_agents_worker(rig: Rig) -> None:
-    metadata = Facts(metadata=msgspec.Raw(b'{"m":1}'), fills=True)
+    metadata = Facts(effects=Effects(metadata=msgspec.Raw(b'{"m":1}'), fills=True))
     start = Draft(
         E.RUN_STARTED, traced("x", "told"), b'{"input": {"q": 1.50}, "labels": [7]}', metadata, agent="reporter"
     )
@@ -131,7 +131,7 @@ async def test_a_run_that_only_reported_is_retried_by_its_agents_worker(rig: Rig
 async def test_a_run_whose_input_nobody_told_cannot_be_retried(rig: Rig, data: bytes | None) -> None:
     [told] = await rig.append(draft(run=traced("x", "told")))
     if data is not None:
-        await rig.append(Draft(E.RUN_STARTED, traced("x", "told"), data, Facts(fills=True)))
+        await rig.append(Draft(E.RUN_STARTED, traced("x", "told"), data, Facts(effects=Effects(fills=True))))
     await rig.append(draft(E.RUN_COMPLETED, traced("x", "told")))
     with pytest.raises(Conflict) as refused:
         await rig.do(RetryRun(told.run_id))
@@ -227,7 +227,9 @@ async def test_where_several_agents_have_a_step_the_named_one_counts_then_the_ma
     await rig.append(
         msgspec.structs.replace(
             by("third", 3),
-            facts=Facts(checkpoint=msgspec.structs.replace(by("third", 3).facts.checkpoint, step_index=2)),
+            facts=Facts(
+                effects=Effects(checkpoint=msgspec.structs.replace(by("third", 3).effects.checkpoint, step_index=2))
+            ),
         )
     )
     expected = {(1, None): "main", (1, "side"): "side", (2, None): "third", (2, "third"): "third"}
@@ -252,8 +254,8 @@ async def test_a_checkpoint_that_is_not_there_is_not_found(rig: Rig, step: int, 
 
 async def test_a_fork_of_what_waits_for_approval_waits_for_nobody(rig: Rig) -> None:
     state = checkpoint("", 1, 1, agent="a")
-    waits = msgspec.structs.replace(state.facts.checkpoint, status="waiting_for_approval")
-    facts = Facts(status=Status.WAITING, checkpoint=waits)
+    waits = msgspec.structs.replace(state.effects.checkpoint, status="waiting_for_approval")
+    facts = Facts(effects=Effects(status=Status.WAITING, checkpoint=waits))
     [told] = await rig.append(msgspec.structs.replace(state, run=traced("x", "t"), facts=facts))
     fork = (await rig.do(ForkRun(told.run_id, 1))).row
     assert [view.row.run for view in (await rig.do(ListApprovals(10))).rows] == [(await rig.run(told.run_id)).run]

@@ -21,7 +21,7 @@ from towerlog.model.command import (
     SteerRun,
 )
 from towerlog.model.event import EventType, RunById
-from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.lane import QueueState
 from towerlog.model.outcome import Claimed, Decided, NothingToClaim, RunCreated
 from towerlog.model.question import GetRun, ListApprovals
@@ -71,7 +71,7 @@ async def test_a_run_is_made_as_it_was_asked_for(rig: Rig) -> None:
     [event] = await rig.events(made.run_id)
     assert event.type is E.RUN_QUEUED
     assert event.data == b'{"input":"hi","metadata":{"k":1.50},"labels":{"gpu":"yes"}}'
-    assert event.facts.metadata == msgspec.Raw(b'{"k":1.50}')
+    assert event.effects.metadata == msgspec.Raw(b'{"k":1.50}')
 
 
 async def test_its_trace_names_it_for_those_who_report(rig: Rig) -> None:
@@ -165,7 +165,9 @@ async def test_descendants_are_cancelled_with_it(rig: Rig) -> None:
     child = await create(rig, "t1", parent_run_id=root)
     grandchild = await create(rig, "t2", parent_run_id=child)
     stranger = await create(rig, "t3")
-    [reporter] = await rig.append(draft(run=traced("x", "t4"), facts=Facts(parent_key=f"run:{grandchild}")))
+    [reporter] = await rig.append(
+        draft(run=traced("x", "t4"), facts=Facts(effects=Effects(parent_key=f"run:{grandchild}")))
+    )
     await rig.do(CancelRun(root))
     expected = [Status.CANCELLED, Status.CANCELLED, Status.CANCELLED, Status.QUEUED, Status.CANCELLING]
     assert await statuses(rig, root, child, grandchild, stranger, reporter.run_id) == expected
@@ -190,7 +192,7 @@ async def test_an_answer_ends_the_wait_and_stays_until_it_is_taken(rig: Rig) -> 
     row = await rig.run(asked.run_id)
     assert [(pending.type, pending.content) for pending in row.pending] == [("input", "this one\0")]
     assert row.question == "which?"
-    await rig.append(draft(E.COMMAND_ACKNOWLEDGED, "t", facts=Facts(acknowledges="input")))
+    await rig.append(draft(E.COMMAND_ACKNOWLEDGED, "t", facts=Facts(effects=Effects(acknowledges="input"))))
     assert (await rig.run(asked.run_id)).pending == ()
 
 
@@ -217,7 +219,7 @@ async def test_inputs_that_nobody_takes_are_bounded(rig: Rig) -> None:
 
 async def waiting(rig: Rig, agent: str = "a", step: int = 3, trace: str = "x") -> str:
     """A run whose checkpoint waits."""
-    facts = Facts(checkpoint=CheckpointFacts(step, "waiting_for_approval"), status=Status.WAITING)
+    facts = Facts(effects=Effects(checkpoint=CheckpointFacts(step, "waiting_for_approval"), status=Status.WAITING))
     [told] = await rig.append(draft(E.CHECKPOINT, traced(trace, "t"), {"s": step}, facts=facts, agent=agent))
     return told.run_id
 
@@ -339,12 +341,12 @@ async def test_a_run_is_paused_when_its_agent_says_so_and_not_before(rig: Rig, k
         "requested_by": rig.principal.user_id,
         "reason": "lunch",
     }
-    await rig.append(draft(kind, traced("x"), facts=Facts(acknowledges="pause")))
+    await rig.append(draft(kind, traced("x"), facts=Facts(effects=Effects(acknowledges="pause"))))
     assert (await statuses(rig, run_id), await wishes(rig, run_id)) == ([Status.PAUSED], [])
     await rig.do(SteerRun(run_id, "resume"))
     assert await wishes(rig, run_id) == ["resume"]
     back = E.RUN_RESUMED if kind is E.RUN_PAUSED else E.COMMAND_ACKNOWLEDGED
-    await rig.append(draft(back, traced("x"), facts=Facts(acknowledges="resume")))
+    await rig.append(draft(back, traced("x"), facts=Facts(effects=Effects(acknowledges="resume"))))
     assert (await statuses(rig, run_id), await wishes(rig, run_id)) == ([Status.RUNNING], [])
 
 
@@ -355,7 +357,7 @@ async def test_asking_again_adds_nothing(rig: Rig) -> None:
     for _ in range(2):
         await rig.do(SteerRun(run_id, "pause"))
     assert await wishes(rig, run_id) == ["pause"]
-    await rig.append(draft(E.RUN_PAUSED, traced("x"), facts=Facts(acknowledges="pause")))
+    await rig.append(draft(E.RUN_PAUSED, traced("x"), facts=Facts(effects=Effects(acknowledges="pause"))))
     count = len(await rig.events(run_id))
     await rig.do(SteerRun(run_id, "pause"))
     assert len(await rig.events(run_id)) == count
@@ -370,7 +372,7 @@ async def test_a_wish_takes_the_place_of_its_opposite(rig: Rig) -> None:
     await rig.do(SteerRun(run_id, "pause"))
     await rig.do(SteerRun(run_id, "resume"))
     assert await wishes(rig, run_id) == ["input", "resume"]
-    await rig.append(draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(acknowledges="pause")))
+    await rig.append(draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(effects=Effects(acknowledges="pause"))))
     assert await statuses(rig, run_id) == [Status.RUNNING], "nobody asks for that any more"
     await rig.do(SteerRun(run_id, "pause"))
     assert await wishes(rig, run_id) == ["input", "pause"]
@@ -394,7 +396,7 @@ async def test_a_run_that_waits_is_no_less_waiting_for_a_resume_that_was_taken(r
     await rig.do(SteerRun(run_id, "pause"))
     await rig.do(SteerRun(run_id, "resume"))
     await rig.append(draft(E.RUN_WAITING, traced("x")))
-    await rig.append(draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(acknowledges="resume")))
+    await rig.append(draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(effects=Effects(acknowledges="resume"))))
     assert await statuses(rig, run_id) == [Status.WAITING]
 
 

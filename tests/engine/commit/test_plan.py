@@ -1,4 +1,4 @@
-"""The plan: looks rows up once, gives every event its place, and chains the hashes."""
+"""The plan: answers from what it knows, gives every event its place, and chains the hashes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from tests.engine.commit.planning import plan_on
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
-from towerlog.engine.commit.cache import Cache
-from towerlog.engine.commit.plan import Plan, ref_key
+from towerlog.engine.commit.load import Needs, ref_key
 from towerlog.model.chain import chain_hash
 from towerlog.model.event import EventType, OpenRun, RunByForeignId, RunById, RunByTrace
-from towerlog.model.facts import Facts
+from towerlog.model.facts import Born, Effects, Facts
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Stored
 from towerlog.model.principal import shard_key
@@ -21,47 +21,22 @@ from towerlog.model.usage import Usage, UsageReport
 E = EventType
 
 
-class Counted:
-    """A unit that counts what it is asked."""
-
-    def __init__(self, unit: Any) -> None:
-        self._unit = unit
-        self.asked: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        self.asked.append(name)
-        return getattr(self._unit, name)
-
-
-async def test_what_was_looked_up_is_not_asked_for_again(rig: Rig) -> None:
-    [told] = await rig.append(draft(run=traced("x", "t"), agent="a", event_id="id"))
-    assert isinstance(told, Stored)
-    run = (await rig.run(told.run_id)).run
-    async with rig.store.begin() as unit:
-        counted = Counted(unit)
-        plan = Plan(counted, Cache(), rig.clock, rig.ids)
-        for _ in range(3):
-            row = await plan.run(rig.org, traced("x", "t"))
-            assert row == await plan.run_by_number(run) == plan.run_cached(rig.org, traced("x", "t"))
-            assert await plan.thread(rig.org, "t") == await rig.store.thread(rig.org, "t")
-            assert (await plan.agent(rig.org, "a")).name == "a"
-            assert await plan.event_by_id(run, "id") is not None
-            assert await plan.event_by_id(run, "other") is None
-            assert await plan.checkpoint(run, "a", 0) is None
-            assert (await plan.counters(rig.org)).position == 1
-        once = ["runs_by_ref", "threads", "agents_by_name", "events_by_id", "events_by_id", "checkpoint", "counters"]
-        assert counted.asked == once
-        assert plan.run_cached(rig.org, OpenRun("t")) == row
-
-
 async def test_what_is_not_there_is_nothing(rig: Rig) -> None:
+    def ask(needs: Needs) -> None:
+        needs.counters(rig.org)
+        for ref in refs:
+            needs.run(rig.org, ref)
+        needs.run_by_number(7)
+        needs.lane(7)
+
+    refs = (traced("x"), OpenRun("t"), RunById("nothing"), RunByForeignId("steps:1", "t"))
     async with rig.store.begin() as unit:
-        plan = Plan(unit, Cache(), rig.clock, rig.ids)
-        refs = (traced("x"), OpenRun("t"), RunById("nothing"), RunByForeignId("steps:1", "t"))
-        assert [await plan.run(rig.org, ref) for ref in refs] == [None] * 4
-        assert await plan.run_by_number(7) is None
-        assert await plan.thread(rig.org, "t") is None
-        assert await plan.lane(7) is None
+        plan = await plan_on(rig, unit, ask)
+        assert [plan.run(rig.org, ref) for ref in refs] == [None] * 4
+        assert plan.run_by_number(7) is None
+        assert plan.thread(rig.org, "t") is None
+        assert plan.lane(7) is None
+        plan.settle()
         assert plan.changes.is_empty()
 
 
@@ -69,41 +44,79 @@ async def test_a_row_that_was_changed_in_this_group_is_newer_than_the_stored_one
     [told] = await rig.append(draft(run=traced("x", "t")))
     assert isinstance(told, Stored)
     stored = await rig.run(told.run_id)
+
+    def ask(needs: Needs) -> None:
+        needs.counters(rig.org)
+        needs.agent(rig.org, "default")
+        needs.run(rig.org, RunById(stored.run_id))
+
     async with rig.store.begin() as unit:
-        plan = Plan(unit, Cache(), rig.clock, rig.ids)
-        agent = await plan.agent(rig.org, "a")
-        _, after = await plan.append(stored, stored.run, agent, E.STEP, b"{}", org=rig.org, dialect="steps")
+        plan = await plan_on(rig, unit, ask)
+        strand = plan.strand(rig.org, RunById(stored.run_id))
+        assert strand is not None
+        plan.append(strand, plan.agent(rig.org, "default"), E.STEP, b"{}", dialect="steps")
+        after = plan.run(rig.org, RunById(stored.run_id))
+        assert after is not None
         assert after.last_seq == 2
-        assert plan.remember_run(rig.org, RunById(stored.run_id), stored) is after
-        assert await plan.run(rig.org, RunById(stored.run_id)) is after
+        assert plan.now_of(stored) is after
+        assert list(plan.changed_runs()) == [(stored, after)]
+        plan.settle()
         change = plan.changes.runs[stored.run]
         assert (change.before, change.after) == (stored, after)
+        assert plan.cache.runs[stored.run] == stored, "the cache hears of it once it is on disk"
+        plan.keep()
+        assert plan.cache.runs[stored.run] is after
 
 
 async def test_numbers_are_given_out_in_the_organisations_own_row(rig: Rig) -> None:
     other = await rig.make_org("other")
+
+    def ask(needs: Needs) -> None:
+        for org in (rig.org, other.org):
+            needs.counters(org)
+            for name in "ab":
+                needs.agent(org, name)
+
     async with rig.store.begin() as unit:
-        plan = Plan(unit, Cache(), rig.clock, rig.ids)
-        runs = [await plan.new_run_number(org) for org in (rig.org, rig.org, other.org)]
+        plan = await plan_on(rig, unit, ask)
+        born = Born("run", "t", "trace")
+        runs = [plan.begin_run(org, born, E.STEP).row.run for org in (rig.org, rig.org, other.org)]
         assert runs == [shard_key(rig.org, 1), shard_key(rig.org, 2), shard_key(other.org, 1)]
-        agents = [
-            (await plan.agent(org, name)).agent for org, name in ((rig.org, "a"), (rig.org, "b"), (other.org, "a"))
-        ]
+        agents = [plan.agent(org, name).agent for org, name in ((rig.org, "a"), (rig.org, "b"), (other.org, "a"))]
         assert agents == runs
         assert plan.changes.counters[rig.org].runs == plan.changes.counters[rig.org].agents == 2
+        assert plan.cache.counters[rig.org].runs == 0
 
 
 async def test_a_lane_that_becomes_claimable_wakes_who_waits_for_one(rig: Rig) -> None:
     async with rig.store.begin() as unit:
-        plan = Plan(unit, Cache(), rig.clock, rig.ids)
+        plan = await plan_on(rig, unit)
         for state, woken in ((QueueState.BLOCKED, False), (QueueState.HELD, False), (QueueState.QUEUED, True)):
             plan.put_lane(Lane(7, rig.org, state, "a", 5))
             assert (rig.org in plan.woken_orgs) is woken
-        assert (await plan.lane(7)) == plan.changes.lanes[7]
+        assert plan.lane(7) == plan.changes.lanes[7]
+
+
+async def test_a_note_is_of_the_runs_agent_and_of_whoever_speaks(rig: Rig) -> None:
+    [told] = await rig.append(draft(run=traced("x", "t"), agent="a"))
+    stored = await rig.run(told.run_id)  # type: ignore[union-attr]
+
+    def ask(needs: Needs) -> None:
+        needs.counters(rig.org)
+        needs.run_by_number(stored.run)
+        needs.speaks(stored)
+
+    async with rig.store.begin() as unit:
+        plan = await plan_on(rig, unit, ask)
+        after = plan.note(stored, E.RUN_SILENT, {"why": "x"}, by="part")
+        [event] = plan.changes.events
+        assert (event.dialect, event.data, event.seq) == ("part", b'{"why":"x"}', 2)
+        assert event.agent == plan.agent(rig.org, "a").agent
+        assert after.silent_at == plan.now
 
 
 async def test_every_event_is_chained_to_the_one_before_it_in_its_run(rig: Rig) -> None:
-    report = Facts(report=UsageReport(Usage(input_tokens=5)))
+    report = Facts(effects=Effects(report=UsageReport(Usage(input_tokens=5))))
     for trace in ("x", "y", "x"):
         run = traced(trace)
         await rig.append(
@@ -124,7 +137,7 @@ async def test_an_event_says_what_it_added_to_its_runs_totals(rig: Rig, kind: An
     figures = (10, 25, 25, 5)
     for figure in figures:
         report = UsageReport(Usage(input_tokens=figure), kind)
-        await rig.append(draft(E.MODEL_CALL, traced("x"), agent="a", facts=Facts(report=report)))
+        await rig.append(draft(E.MODEL_CALL, traced("x"), agent="a", facts=Facts(effects=Effects(report=report))))
     spent = [event.facts.spent and event.facts.spent.input_tokens for event in await rig.log()]
     assert spent == ([10, 15, None, -20] if kind == "total" else list(figures))
 

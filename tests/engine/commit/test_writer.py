@@ -19,7 +19,7 @@ from towerlog.engine.core import EngineSettings
 from towerlog.errors import IdempotencyMismatch, InProgress, Internal, Overloaded, StorageFailed
 from towerlog.model.command import Append, Claim, CreateRun, Idempotency, RegisterAgent
 from towerlog.model.event import Draft, EventType, RunByTrace
-from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.outcome import AgentView, NothingToClaim, Replayed, RunCreated, Stored
 from towerlog.model.question import GetRun
 from towerlog.model.usage import LARGEST, LARGEST_DOLLARS, LARGEST_SUM, NANOS_PER_DOLLAR, Usage, UsageReport
@@ -190,7 +190,7 @@ async def test_an_error_of_one_command_is_its_own(rig: Rig) -> None:
 async def test_figures_as_large_as_may_be_never_outgrow_the_store(rig: Rig) -> None:
     """Sums stop where 64 bits end; whoever shares the group notices nothing."""
     largest = Usage(input_tokens=LARGEST, cost_nanos=LARGEST_DOLLARS * NANOS_PER_DOLLAR)
-    facts = Facts(report=UsageReport(largest, "delta"))
+    facts = Facts(effects=Effects(report=UsageReport(largest, "delta")))
     call = Append("steps", [draft(E.MODEL_CALL, traced(f"x{n % 2}"), facts=facts) for n in range(600)])
     for _ in range(4):
         answers = await all_at_once(rig, call, RegisterAgent("neighbour"))
@@ -238,19 +238,21 @@ async def test_a_full_disk_fails_the_group_leaves_nothing_and_passes(rig: Rig) -
     await sound(rig)
 
 
-async def test_the_cache_is_dropped_with_a_failed_commit(rig: Rig) -> None:
+async def test_the_cache_never_hears_of_a_failed_commit(rig: Rig) -> None:
     await limit_pages(rig, 2)
     with pytest.raises(StorageFailed):
         await rig.do(large("x"))
     cache = rig.engine._writer._cache
-    assert not any(vars(cache).values()), "what was planned is believed although it was never stored"
+    rows = (cache.runs, cache.refs, cache.threads, cache.agents, cache.lanes, cache.event_ids)
+    assert not any(rows), "what was placed is believed although it was never stored"
+    assert [(known.position, known.runs) for known in cache.counters.values()] == [(0, 0)]
 
 
 async def test_a_look_up_that_fails_half_way_leaves_nothing(rig: Rig) -> None:
     """The event is planned, then its checkpoint cannot be read: half a plan must not be committed."""
     await rig.do(steps("before"))
     await rig.store.writer.call(lambda db: db.execute("ALTER TABLE checkpoint RENAME TO gone") and None)
-    state = draft(E.CHECKPOINT, traced("new"), facts=Facts(checkpoint=CheckpointFacts(0, "idle")))
+    state = draft(E.CHECKPOINT, traced("new"), facts=Facts(effects=Effects(checkpoint=CheckpointFacts(0, "idle"))))
     answers = await all_at_once(rig, Append("steps", [state]), steps("before"))
     assert isinstance(answers[0], StorageFailed)
     await rig.store.writer.call(lambda db: db.execute("ALTER TABLE gone RENAME TO checkpoint") and None)

@@ -19,7 +19,7 @@ from tests.support.factories import draft, traced
 from tests.support.rig import Rig
 from towerlog.engine.follow.hub import OTHER_LOG
 from towerlog.model.event import FEED_TYPES, FEED_TYPES_WHEN_SPENT, Event
-from towerlog.model.facts import Facts
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.question import ListAgents, Tail
 from towerlog.model.usage import Usage, UsageReport
 
@@ -79,7 +79,7 @@ async def test_a_feed_whose_ring_begins_in_the_middle_misses_nothing(rig: Rig, m
 async def test_a_feed_holds_only_what_has_a_place_there(rig: Rig) -> None:
     await append(rig)
     follower = await feed_of(rig, 0)
-    spent = Facts(report=UsageReport(Usage(input_tokens=1), "delta"))
+    spent = Facts(effects=Effects(report=UsageReport(Usage(input_tokens=1), "delta")))
     reading = asyncio.create_task(read_count(follower, len(FEED_TYPES)))
     for kind in E:
         await rig.append(draft(kind, traced(kind), agent="a", facts=spent))

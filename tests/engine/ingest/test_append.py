@@ -10,13 +10,13 @@ from tests.support.rig import Rig
 from towerlog.errors import NotFound
 from towerlog.model.command import Append, RegisterAgent
 from towerlog.model.event import Draft, EventType, History, OpenRun, Refusal, RunByForeignId, RunById, RunByTrace, Touch
-from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.outcome import AgentView, Stored
 from towerlog.model.run import Status
 from towerlog.model.times import FUTURE_TOLERANCE_MS
 
 E = EventType
-START = Facts(fills=True)
+START = Facts(effects=Effects(fills=True))
 
 
 async def stored(rig: Rig, *drafts: Draft) -> list[Stored]:
@@ -49,7 +49,9 @@ async def test_a_parent_by_its_senders_name_is_the_run_that_has_it(rig: Rig) -> 
     named = {"p": f"run:{parent.run_id}", parent.run_id: f"run:{parent.run_id}", "later": "foreign:sdk:later"}
     for name, expected in named.items():
         child = RunByForeignId(f"sdk:child of {name}", "c")
-        start = await one(rig, draft(E.RUN_STARTED, child, facts=Facts(fills=True, parent_key=f"foreign:sdk:{name}")))
+        start = await one(
+            rig, draft(E.RUN_STARTED, child, facts=Facts(effects=Effects(fills=True, parent_key=f"foreign:sdk:{name}")))
+        )
         assert (await rig.run(start.run_id)).parent_key == expected
     later = await one(rig, draft(run=RunByForeignId("sdk:later", "l")))
     [child] = await rig.store.run_children(rig.org, await rig.run(later.run_id), 10)
@@ -118,7 +120,7 @@ async def test_a_start_for_a_run_that_has_ended_begins_a_new_one(rig: Rig) -> No
 async def test_a_start_that_was_overtaken_by_its_end_fills_in_and_begins_nothing(rig: Rig) -> None:
     ended = await one(rig, draft(E.RUN_COMPLETED, traced("x", "t")))
     assert (await rig.run(ended.run_id)).implicit
-    start = Facts(fills=True, model="m")
+    start = Facts(effects=Effects(fills=True, model="m"))
     late = await one(rig, draft(E.RUN_STARTED, RunByTrace("t", "x", reopen=True), facts=start))
     row = await rig.run(ended.run_id)
     assert (late.run_id, late.late, late.seq) == (ended.run_id, True, 2)
@@ -227,7 +229,12 @@ async def test_a_batch_that_is_sent_again_whole_adds_nothing(rig: Rig) -> None:
     ref = RunByTrace("t", "x", reopen=True)
     batch = (
         draft(E.RUN_STARTED, ref, natural_key="thread_started", facts=START),
-        draft(E.CHECKPOINT, traced("x", "t"), {"s": 0}, facts=Facts(checkpoint=CheckpointFacts(0, "idle"))),
+        draft(
+            E.CHECKPOINT,
+            traced("x", "t"),
+            {"s": 0},
+            facts=Facts(effects=Effects(checkpoint=CheckpointFacts(0, "idle"))),
+        ),
         draft(E.RUN_COMPLETED, traced("x", "t"), natural_key="thread_completed"),
     )
     first = await stored(rig, *batch)
@@ -245,7 +252,7 @@ async def test_a_batch_that_is_sent_again_whole_adds_nothing(rig: Rig) -> None:
 
 def state(step: int, data: object, *, status: str = "completed", history: History | None = None) -> Draft:
     """A checkpoint of agent `a`."""
-    facts = Facts(checkpoint=CheckpointFacts(step, status))
+    facts = Facts(effects=Effects(checkpoint=CheckpointFacts(step, status)))
     return draft(E.CHECKPOINT, traced("x"), data, facts=facts, agent="a", history=history)
 
 

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
 from towerlog.engine.audit import verify_org
-from towerlog.engine.ingest import content
 from towerlog.engine.ingest.content import KEY_BYTES, name_of, own_name, prefix_names
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, History
-from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.outcome import Stored
 from towerlog.model.question import GetCheckpoint, LatestCheckpoint
+from towerlog.store.sqlite import load
 from towerlog.store.values import HistoryNode, Message, MetaList
 
 MESSAGE_BYTES = 1000
@@ -32,7 +32,9 @@ def state(
     step: int, messages: list[bytes], meta: list[bytes] | None = None, *, thread: str = "t", trace: str = "x"
 ) -> Draft:
     """A checkpoint with its whole history."""
-    facts = Facts(checkpoint=CheckpointFacts(step, "completed", length=len(messages), has_meta=meta is not None))
+    facts = Facts(
+        effects=Effects(checkpoint=CheckpointFacts(step, "completed", length=len(messages), has_meta=meta is not None))
+    )
     data = {"step_index": step}
     return draft(EventType.CHECKPOINT, traced(trace, thread), data, facts=facts, history=History(messages, meta))
 
@@ -205,7 +207,7 @@ async def content_of(rig: Rig) -> tuple[int, int]:
 async def test_a_known_prefix_is_found_however_it_is_asked_for(
     rig: Rig, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(content, "ASKED_AT_ONCE", at_once)
+    monkeypatch.setattr(load, "ASKED_AT_ONCE", at_once)
     told = [b'{"n":%d}' % number for number in range(40)]
     for length in (1, 2, 3, 17, 40):
         rig.engine.forget()

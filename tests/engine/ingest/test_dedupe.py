@@ -7,7 +7,7 @@ import pytest
 from tests.support.factories import draft, event, run_row, traced
 from towerlog.engine.ingest.dedupe import begins_anew, same_content
 from towerlog.model.event import EventType, RunByTrace
-from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.run import Status
 
 E = EventType
@@ -53,16 +53,18 @@ def test_an_id_that_was_made_here_is_no_content() -> None:
 
 
 def test_the_state_of_a_checkpoint_is_content() -> None:
-    kept = event(1, 1, data=b"{}", facts=Facts(checkpoint=CheckpointFacts(0, "idle", digest="d")))
-    same = Facts(checkpoint=CheckpointFacts(0, "idle", digest="d"))
+    kept = event(1, 1, data=b"{}", facts=Facts(effects=Effects(checkpoint=CheckpointFacts(0, "idle", digest="d"))))
+    same = Facts(effects=Effects(checkpoint=CheckpointFacts(0, "idle", digest="d")))
     assert same_content(kept, draft(data=b"{}", facts=same))
-    assert not same_content(kept, draft(data=b"{}", facts=Facts(checkpoint=CheckpointFacts(0, "idle", digest="e"))))
+    assert not same_content(
+        kept, draft(data=b"{}", facts=Facts(effects=Effects(checkpoint=CheckpointFacts(0, "idle", digest="e"))))
+    )
     assert not same_content(kept, draft(data=b"{}"))
 
 
 def test_a_start_begins_anew_only_after_a_run_that_was_really_started_has_ended() -> None:
-    again = draft(E.RUN_STARTED, RunByTrace("t", "x", reopen=True), facts=Facts(fills=True))
-    plain = draft(E.RUN_STARTED, traced("x", "t"), facts=Facts(fills=True))
+    again = draft(E.RUN_STARTED, RunByTrace("t", "x", reopen=True), facts=Facts(effects=Effects(fills=True)))
+    plain = draft(E.RUN_STARTED, traced("x", "t"), facts=Facts(effects=Effects(fills=True)))
     ended = run_row(status=Status.COMPLETED)
     assert begins_anew(ended, again)
     assert not begins_anew(run_row(), again)

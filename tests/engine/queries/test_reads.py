@@ -13,7 +13,7 @@ from towerlog.errors import Invalid, LeaseLost, NotFound
 from towerlog.model import command as c
 from towerlog.model import question as q
 from towerlog.model.event import EventType, RunById
-from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Stored
 from towerlog.model.principal import shard_key
@@ -32,7 +32,7 @@ async def run(rig: Rig, trace: str, *kinds: EventType, thread: str = "t", agent:
 
 async def checkpoint(rig: Rig, trace: str, step: int, status: str = "completed", agent: str = "a") -> str:
     """A checkpoint of a run; the run's id."""
-    facts = Facts(checkpoint=CheckpointFacts(step, status))
+    facts = Facts(effects=Effects(checkpoint=CheckpointFacts(step, status)))
     data = {"step_index": step, "of": agent}
     [stored] = await rig.append(draft(E.CHECKPOINT, traced(trace, "t"), data, agent=agent, facts=facts))
     assert isinstance(stored, Stored)
@@ -230,7 +230,9 @@ async def test_events_are_listed_by_seq_and_type(rig: Rig) -> None:
 async def test_what_was_refused_is_kept_beside_the_run(rig: Rig) -> None:
     created = await rig.do(c.CreateRun("t"))
     with pytest.raises(LeaseLost):
-        await rig.do(c.Report(created.run_id, "thief", [draft(E.MODEL_CALL, RunById(created.run_id), {"n": 1})]))
+        await rig.do(
+            c.Report(created.run_id, "thief", [draft(E.MODEL_CALL, RunById(created.run_id), {"n": 1})], dialect="lanes")
+        )
     [kept] = (await rig.do(q.ListEvents(created.run_id, 10, quarantined=True))).rows
     assert (kept.type, kept.data, kept.dialect, kept.position) == (E.MODEL_CALL, b'{"n":1}', "lanes", 0)
     assert [event.type for event in (await rig.do(q.ListEvents(created.run_id, 10))).rows] == [E.RUN_QUEUED]

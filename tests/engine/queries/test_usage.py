@@ -13,7 +13,7 @@ from tests.support.rig import Rig, open_rig
 from towerlog.engine.queries.usage import MAX_SPAN_HOURS
 from towerlog.errors import Invalid
 from towerlog.model.event import EventType
-from towerlog.model.facts import Facts
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.question import GetUsage
 from towerlog.model.usage import Usage, UsageReport, UsageRow
 from towerlog.projections.usage import HOUR_MS
@@ -23,7 +23,7 @@ HOUR = START_MS // HOUR_MS
 
 async def spend(rig: Rig, agent: str, model: str, tokens: int) -> None:
     """One model call of an agent, in a run of its own with that model."""
-    facts = Facts(report=UsageReport(Usage(input_tokens=tokens), "delta"), model=model)
+    facts = Facts(effects=Effects(report=UsageReport(Usage(input_tokens=tokens), "delta"), model=model))
     await rig.append(draft(EventType.MODEL_CALL, traced(f"{agent} {model}"), agent=agent, facts=facts))
 
 

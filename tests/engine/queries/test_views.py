@@ -11,7 +11,7 @@ from tests.support.rig import Rig
 from towerlog.engine.queries import views
 from towerlog.model.command import Append, Claim, CreateRun
 from towerlog.model.event import EventType, History
-from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.outcome import RunView, Stored
 from towerlog.model.question import GetCheckpoint, GetRun, ListRuns, RunFilter
 
@@ -20,7 +20,7 @@ E = EventType
 
 async def run(rig: Rig, trace: str, parent: str | None = None, thread: str = "thread", **fields: Any) -> str:
     """One event of a run, which names its parent; the run's id."""
-    facts = Facts(parent_key=parent) if parent else Facts()
+    facts = Facts(effects=Effects(parent_key=parent)) if parent else Facts()
     [stored] = await rig.append(draft(run=traced(trace, thread), facts=facts, **fields))
     assert isinstance(stored, Stored)
     return stored.run_id
@@ -63,9 +63,9 @@ async def test_a_row_of_a_list_tells_who_made_it_and_whose_child_it_is(rig: Rig)
 async def test_nothing_is_joined_across_organisations(rig: Rig) -> None:
     ours = await run(rig, "parent")
     other = await rig.make_org("other")
-    facts = Facts(parent_key=f"run:{ours}")
+    facts = Facts(effects=Effects(parent_key=f"run:{ours}"))
     await rig.do(Append("steps", [draft(run=traced("child"), facts=facts)]), principal=other)
-    again = draft(run=traced("again"), facts=Facts(parent_key="trace:parent"))
+    again = draft(run=traced("again"), facts=Facts(effects=Effects(parent_key="trace:parent")))
     await rig.do(Append("steps", [again]), principal=other)
     page = await rig.do(ListRuns(RunFilter(), 10), principal=other)
     assert [view.parent_run_id for view in page.rows] == [None, None]
@@ -145,7 +145,12 @@ async def checkpoint(rig: Rig, history: History | None, **facts: Any) -> Any:
     """One checkpoint of a run, read back."""
     state = CheckpointFacts(0, "completed", **facts)
     item = draft(
-        E.CHECKPOINT, traced("x"), {"step_index": 0, "n": 1}, agent="a", facts=Facts(checkpoint=state), history=history
+        E.CHECKPOINT,
+        traced("x"),
+        {"step_index": 0, "n": 1},
+        agent="a",
+        facts=Facts(effects=Effects(checkpoint=state)),
+        history=history,
     )
     [stored] = await rig.append(item)
     assert isinstance(stored, Stored)

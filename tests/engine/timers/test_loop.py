@@ -10,8 +10,11 @@ import pytest
 from tests.support.factories import draft
 from tests.support.rig import Rig
 from tests.support.wait import wait_until_async
-from towerlog.engine.timers import loop
-from towerlog.engine.timers.loop import REPLY_LIFE_MS, REPLY_SWEEP_MS, Upkeep
+from towerlog.engine.timers import cancels, leases, loop
+from towerlog.engine.timers.cancels import OverdueCancels
+from towerlog.engine.timers.leases import ExpiredLeases
+from towerlog.engine.timers.loop import Timer
+from towerlog.engine.timers.replies import REPLY_LIFE_MS, REPLY_SWEEP_MS
 from towerlog.errors import StorageFailed
 from towerlog.model.command import CancelRun, Claim, CreateRun, Idempotency, RegisterAgent
 from towerlog.model.event import EventType, RunById
@@ -33,6 +36,12 @@ async def held_run(rig: Rig, thread: str = "t", lease_ms: int = LEASE_MS, who: P
     claimed = await rig.do(Claim("w", lease_ms), principal=who)
     assert claimed.view.row.run_id == created.run_id
     return str(created.run_id)
+
+
+def remembered(rig: Rig) -> dict[int, int]:
+    """The runs whose deadlines run."""
+    [service] = [one for one in rig.engine._timer._services if isinstance(one, OverdueCancels)]
+    return service._since
 
 
 async def lane_state(rig: Rig, run_id: str) -> QueueState:
@@ -116,7 +125,7 @@ async def test_one_sweep_looks_after_every_organisation(rig: Rig) -> None:
 async def test_a_sweep_of_leases_goes_on_until_none_is_due(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    monkeypatch.setattr(loop, "SWEEP_ROWS", 2)
+    monkeypatch.setattr(leases, "SWEEP_ROWS", 2)
     runs = [await held_run(rig, f"t{number}") for number in range(count)]
     rig.clock.advance(LEASE_MS)
     await rig.engine.sweep()
@@ -127,7 +136,7 @@ async def test_a_sweep_of_leases_goes_on_until_none_is_due(
 async def test_the_deadlines_of_all_cancels_begin_with_the_same_sweep(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    monkeypatch.setattr(loop, "SWEEP_ROWS", 2)
+    monkeypatch.setattr(cancels, "SWEEP_ROWS", 2)
     other = await rig.make_org("other")
     runs = [await held_run(rig, f"t{number}", DAY_MS, rig.principal) for number in range(count)]
     theirs = await held_run(rig, "t", DAY_MS, other)
@@ -135,7 +144,7 @@ async def test_the_deadlines_of_all_cancels_begin_with_the_same_sweep(
         await rig.do(CancelRun(run_id))
     await rig.do(CancelRun(theirs), principal=other)
     await rig.engine.sweep()
-    assert len(rig.engine._upkeep._cancelling) == count + 1
+    assert len(remembered(rig)) == count + 1
     rig.clock.advance(CANCEL_MS)
     await rig.engine.sweep()
     assert [(await rig.run(run_id)).status for run_id in runs] == [Status.CANCELLED] * count
@@ -178,7 +187,7 @@ async def test_a_cancel_that_is_answered_in_time_is_not_forced(rig: Rig) -> None
     await rig.engine.sweep()
     row = await rig.run(run_id)
     assert (row.status, row.forced, row.last_seq) == (Status.CANCELLED, False, row.ended_seq)
-    assert not rig.engine._upkeep._cancelling, "what has ended is not remembered"
+    assert not remembered(rig), "what has ended is not remembered"
 
 
 @pytest.mark.parametrize("jump_ms", [-10 * DAY_MS, 10 * DAY_MS])
@@ -278,13 +287,13 @@ async def test_a_sweep_that_fails_does_not_end_the_sweeping(
     monkeypatch.setattr(loop, "SWEEP_SECONDS", 0.001)
     tried: list[int] = []
 
-    async def write(work: Any) -> None:
+    async def upkeep(*parts: Any) -> Any:
         tried.append(1)
         if len(tried) < 3:
             raise error
-        await rig.engine._writer.upkeep(work)
+        return await rig.engine._writer.upkeep(*parts)
 
-    keeper = Upkeep(rig.store, rig.clock, write, CANCEL_MS)
+    keeper = Timer((ExpiredLeases(upkeep),))
     run_id = await held_run(rig)
     rig.clock.advance(LEASE_MS)
     running = asyncio.create_task(keeper.run())
@@ -299,7 +308,7 @@ async def test_a_sweep_that_fails_does_not_end_the_sweeping(
 
 async def test_a_stop_does_not_wait_for_the_next_sweep(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "SWEEP_SECONDS", 3600)
-    keeper = Upkeep(rig.store, rig.clock, rig.engine._writer.upkeep, CANCEL_MS)
+    keeper = Timer((ExpiredLeases(rig.engine._writer.upkeep),))
     running = asyncio.create_task(keeper.run())
     await asyncio.sleep(0)
     keeper.stop()
@@ -320,7 +329,7 @@ async def test_after_a_restart_of_the_upkeep_the_whole_deadline_runs_again(rig: 
     run_id = await cancelling_run(rig)
     await rig.engine.sweep()
     rig.clock.advance(CANCEL_MS)
-    fresh = Upkeep(rig.store, rig.clock, rig.engine._writer.upkeep, CANCEL_MS)
+    fresh = OverdueCancels(rig.engine._writer.upkeep, CANCEL_MS)
     await fresh.sweep()
     assert (await rig.run(run_id)).status is Status.CANCELLING
     rig.clock.advance(CANCEL_MS)

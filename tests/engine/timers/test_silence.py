@@ -16,7 +16,7 @@ from towerlog.engine.core import EngineSettings
 from towerlog.engine.timers import silence
 from towerlog.model.command import CancelRun, Claim, CreateRun, GiveInput
 from towerlog.model.event import EventType, RunById, Touch
-from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.liveness import Thresholds, Verdict
 from towerlog.model.question import GetRun
 from towerlog.model.run import Status
@@ -43,7 +43,7 @@ async def tell(rig: Rig, kind: EventType = E.STEP, trace: str = "x", **fields: A
 
 async def start(rig: Rig, trace: str = "x") -> str:
     """A run that was begun."""
-    return await tell(rig, E.RUN_STARTED, trace, facts=Facts(fills=True))
+    return await tell(rig, E.RUN_STARTED, trace, facts=Facts(effects=Effects(fills=True)))
 
 
 async def later(rig: Rig, by_ms: int) -> None:
@@ -83,7 +83,7 @@ async def test_a_silence_is_noted_when_it_is_due_and_once(old: Rig) -> None:
 async def test_a_word_ends_a_silence_and_the_next_one_is_noted_again(old: Rig, plain: bool) -> None:
     run_id = await start(old)
     await later(old, SILENT_MS)
-    facts = Facts() if plain else Facts(metadata=msgspec.Raw(b'{"k":1}'))
+    facts = Facts() if plain else Facts(effects=Effects(metadata=msgspec.Raw(b'{"k":1}')))
     await tell(old, facts=facts)
     assert (await old.run(run_id)).silent_at is None
     assert await verdict(old, run_id) is Verdict.ALIVE
@@ -138,7 +138,7 @@ async def test_who_was_never_begun_owes_no_word_but_does_not_run_for_ever(old: R
 
 
 async def test_who_has_sent_heartbeats_owes_more(old: Rig) -> None:
-    run_id = await tell(old, E.OTHER, facts=Facts(name="heartbeat"))
+    run_id = await tell(old, E.OTHER, facts=Facts(effects=Effects(beat=True)))
     await later(old, SILENT_MS)
     assert await noted(old, run_id) == 1
 
@@ -149,7 +149,7 @@ async def test_a_heartbeat_is_life_and_no_progress(old: Rig) -> None:
     spoke_at = old.clock.now_ms()
     for _ in range(4):
         await later(old, SILENT_MS // 2)
-        await tell(old, E.OTHER, facts=Facts(name="heartbeat"), agent="a")
+        await tell(old, E.OTHER, facts=Facts(effects=Effects(beat=True)), agent="a")
     assert await noted(old, run_id) == 0
     assert await verdict(old, run_id) is Verdict.STALLED
     row = await old.run(run_id)
@@ -159,7 +159,7 @@ async def test_a_heartbeat_is_life_and_no_progress(old: Rig) -> None:
 
 
 async def test_an_agent_that_beats_beside_its_run_shows_that_it_is_there(old: Rig) -> None:
-    run_id = await tell(old, E.RUN_STARTED, facts=Facts(fills=True), agent="a")
+    run_id = await tell(old, E.RUN_STARTED, facts=Facts(effects=Effects(fills=True)), agent="a")
     old.clock.advance(SILENT_MS)
     assert await verdict(old, run_id) is Verdict.SILENT
     await old.append(Touch("a"))
@@ -169,9 +169,12 @@ async def test_an_agent_that_beats_beside_its_run_shows_that_it_is_there(old: Ri
 async def test_who_waits_for_somebody_is_left_alone(old: Rig) -> None:
     asked = await tell(old, E.RUN_WAITING, "asked")
     paused = await tell(old, E.RUN_PAUSED, "paused")
-    idle = await tell(old, E.OTHER, "idle", facts=Facts(name="thread_idle"))
+    idle = await tell(old, E.OTHER, "idle", facts=Facts(effects=Effects(idle=True)))
     resting = await tell(
-        old, E.CHECKPOINT, "resting", facts=Facts(checkpoint=CheckpointFacts(1, "idle"), status=Status.RUNNING)
+        old,
+        E.CHECKPOINT,
+        "resting",
+        facts=Facts(effects=Effects(checkpoint=CheckpointFacts(1, "idle"), idle=True, status=Status.RUNNING)),
     )
     queued = str((await old.do(CreateRun("q"))).run_id)
     for _ in range(3):

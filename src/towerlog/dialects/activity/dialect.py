@@ -56,7 +56,7 @@ from towerlog.dialects.fields import (
 from towerlog.errors import Malformed, TowerlogError
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Item, OpenRun, Refusal, RunById, RunRef, cursor_text
-from towerlog.model.facts import Facts
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.outcome import Appended, FeedPage
 from towerlog.model.principal import Scope
 from towerlog.model.question import FollowAgent, Tail
@@ -272,11 +272,10 @@ def _call_facts(sent: SentFields, found: _CallMetadata) -> tuple[_Names, Facts]:
     usage = Usage(input_tokens=found.input_tokens, output_tokens=found.output_tokens, cost_nanos=cost_nanos)
     return found, Facts(
         name=sent.type,
-        report=UsageReport(usage, "delta"),
-        model=label(found.model_name, "metadata.model_name"),
         tool="inference",
         success=sent.type == "inference_complete" if sent.success is None else sent.success,
         duration_ms=sent.duration_ms,
+        effects=Effects(report=UsageReport(usage, "delta"), model=label(found.model_name, "metadata.model_name")),
     )
 
 

@@ -206,13 +206,13 @@ def _scalars(metadata: dict[str, Any]) -> dict[str, Any]:
 
 def _sent_call(event: Event, epoch: str, sent: SentEvent, metadata: dict[str, Any]) -> FeedEvent:
     """A model call that was pushed: its figures come from the facts, its names from the two fields that hold them."""
-    facts, kind = event.facts, metadata.get("request_type")
+    facts, effects, kind = event.facts, event.effects, metadata.get("request_type")
     request_type = cut(kind, LONGEST_SUMMARY) if isinstance(kind, str) else None
     summary = sent.input_summary or ""
-    if facts.model is not None or not _CALL_SUMMARY.fullmatch(summary):
-        summary = _call_summary(facts.model, request_type or "chat")
-    usage = facts.report.usage if facts.report is not None else Usage()
-    shown = _inference(sent.type, summary, facts.model, request_type, usage, facts.duration_ms)
+    if effects.model is not None or not _CALL_SUMMARY.fullmatch(summary):
+        summary = _call_summary(effects.model, request_type or "chat")
+    usage = effects.report.usage if effects.report is not None else Usage()
+    shown = _inference(sent.type, summary, effects.model, request_type, usage, facts.duration_ms)
     shown.id = _call_id(sent.id or _stable_id(event, epoch))
     shown.timestamp = _time(event)
     shown.success = facts.success
@@ -272,10 +272,10 @@ def _size(text: bytes) -> int:
 
 def _call(event: Event, epoch: str) -> FeedEvent:
     """A model call, a turn, or a run of which only the end was told, as one inference."""
-    facts, request_type = event.facts, _REQUEST_TYPE[event.type]
+    model, request_type = event.effects.model, _REQUEST_TYPE[event.type]
     type_ = _call_type(event)
-    summary = _call_summary(facts.model, request_type)
-    shown = _inference(type_, summary, facts.model, request_type, _spent(event), facts.duration_ms)
+    summary = _call_summary(model, request_type)
+    shown = _inference(type_, summary, model, request_type, _spent(event), event.facts.duration_ms)
     shown.id = PREFIX + _stable_id(event, epoch)
     shown.timestamp = _time(event)
     return shown
@@ -288,7 +288,8 @@ def _call_type(event: Event) -> str:
             return facts.name
         return "inference_error" if facts.success is False else "inference_complete"
     if event.type is EventType.CHECKPOINT:
-        word = facts.checkpoint.status if facts.checkpoint else ""
+        checkpoint = event.effects.checkpoint
+        word = "" if checkpoint is None else checkpoint.status
         return _TYPE_OF_CALL.get(word, "inference_complete")
     return _TYPE_OF_CALL[WORDS[TARGET_STATUS[event.type]]]
 
@@ -297,7 +298,7 @@ def _spent(event: Event) -> Usage:
     """What this event added to its run, not the running total that it may have told."""
     if event.facts.spent is not None:
         return event.facts.spent
-    return event.facts.report.usage if event.facts.report is not None else Usage()
+    return event.effects.report.usage if event.effects.report is not None else Usage()
 
 
 # The pieces

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from towerlog.dialects import base, checkpoint_event, fields
-from towerlog.dialects.fields import NULL, Count, Duration, JsonObject
+from towerlog.dialects.fields import IDLE, NULL, RATE_LIMITED, Count, Duration, JsonObject, facts_named
 from towerlog.model.event import Draft, EventType, RunRef, Touch
-from towerlog.model.facts import LATEST_STEP, CheckpointFacts, Facts
+from towerlog.model.facts import LATEST_STEP, NO_EFFECTS, CheckpointFacts, Effects, Facts, some
 from towerlog.model.run import Status
 
 
@@ -92,7 +92,7 @@ def _leaves(status: str) -> CheckpointFacts:
 
 def _start_facts(sent: _Modelled, parent_key: str | None) -> Facts:
     model = fields.label(sent.model, "data.model")
-    return Facts(fills=True, model=model, parent_key=parent_key, checkpoint=_INITIAL)
+    return Facts(effects=Effects(fills=True, model=model, parent_key=parent_key, checkpoint=_INITIAL))
 
 
 def _end_facts(sent: _Modelled, parent_key: str | None) -> Facts:
@@ -100,37 +100,50 @@ def _end_facts(sent: _Modelled, parent_key: str | None) -> Facts:
     figures = {"tokens_used": sent.tokens_used, "model": model}
     known = {name: value for name, value in figures.items() if value is not None}
     metadata = _metadata(known)
-    return Facts(model=model, parent_key=parent_key, metadata=metadata, checkpoint=_leaves("completed"))
+    return Facts(
+        effects=Effects(model=model, parent_key=parent_key, metadata=metadata, checkpoint=_leaves("completed"))
+    )
 
 
 def _error_facts(sent: _Failed, parent_key: str | None) -> Facts:
     error = _error_text(bytes(sent.error), "data.error")
-    return Facts(error=error, parent_key=parent_key, checkpoint=_leaves("error"))
+    return Facts(error=error, effects=Effects(parent_key=parent_key, checkpoint=_leaves("error")))
 
 
 def _budget_facts(sent: _Budgeted, parent_key: str | None) -> Facts:
     figures = {"run_cost_usd": sent.run_cost_usd, "budget_usd": sent.budget_usd}
     known = {name: raw for name, raw in figures.items() if fields.nanos(raw, f"data.{name}") is not None}
-    return Facts(parent_key=parent_key, metadata=_metadata(known), checkpoint=_leaves("budget_exceeded"))
+    return Facts(
+        effects=Effects(parent_key=parent_key, metadata=_metadata(known), checkpoint=_leaves("budget_exceeded"))
+    )
 
 
 def _warning_facts(sent: _Budgeted, parent_key: str | None) -> Facts:
     _budget_facts(sent, parent_key)
-    return Facts(parent_key=parent_key)
+    return Facts(effects=some(Effects(parent_key=parent_key)))
 
 
 def _idle_facts(_sent: _Named, parent_key: str | None) -> Facts:
-    return Facts(name="thread_idle", status=Status.RUNNING, parent_key=parent_key, checkpoint=_leaves("idle"))
+    effects = Effects(status=Status.RUNNING, parent_key=parent_key, checkpoint=_leaves("idle"), idle=True)
+    return Facts(name=IDLE, effects=effects)
 
 
 def _acknowledged_facts(sent: _Acknowledged, parent_key: str | None) -> Facts:
     if sent.command_id is None:
         raise fields.refuse("data.command_id", "is required")
-    return Facts(command_id=sent.command_id, parent_key=parent_key)
+    return Facts(effects=Effects(command_id=sent.command_id, parent_key=parent_key))
 
 
 def _limited_facts(_sent: _Limited, parent_key: str | None) -> Facts:
-    return Facts(name="thread_rate_limited", parent_key=parent_key)
+    return Facts(name=RATE_LIMITED, effects=Effects(parent_key=parent_key, rate_limited=True))
+
+
+def _foreign_facts(name: str, parent_key: str | None) -> Facts:
+    facts = facts_named(name)
+    if parent_key is None:
+        return facts
+    effects = msgspec.structs.replace(facts.effects or NO_EFFECTS, parent_key=parent_key)
+    return msgspec.structs.replace(facts, effects=effects)
 
 
 def _metadata(known: dict[str, Any]) -> msgspec.Raw | msgspec.UnsetType:
@@ -167,9 +180,9 @@ _KINDS: dict[str, _Kind] = {
     "thread_error": _Kind(_decoder(_Failed), EventType.RUN_FAILED, _error_facts, once=True),
     "thread_budget_exceeded": _Kind(_decoder(_Budgeted), EventType.BUDGET_EXCEEDED, _budget_facts, once=True),
     "budget_warning": _Kind(_decoder(_Budgeted), EventType.BUDGET_WARNING, _warning_facts),
-    "thread_idle": _Kind(_NAMED, EventType.OTHER, _idle_facts),
+    IDLE: _Kind(_NAMED, EventType.OTHER, _idle_facts),
     "command_acknowledged": _Kind(_decoder(_Acknowledged), EventType.COMMAND_ACKNOWLEDGED, _acknowledged_facts),
-    "thread_rate_limited": _Kind(_decoder(_Limited), EventType.OTHER, _limited_facts),
+    RATE_LIMITED: _Kind(_decoder(_Limited), EventType.OTHER, _limited_facts),
 }
 
 
@@ -200,7 +213,7 @@ def draft_of(event: RunnerEvent, settings: base.DialectSettings, runs: Runs) -> 
         _OTHER if kind is None else kind.type,
         _run_of(sent, kind is not None and kind.opens, runs),
         data,
-        Facts(name=name, parent_key=parent) if kind is None else kind.facts(sent, parent),
+        _foreign_facts(name, parent) if kind is None else kind.facts(sent, parent),
         occurred_at,
         event_id,
         name if kind is not None and kind.once else None,

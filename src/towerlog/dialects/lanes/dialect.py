@@ -86,7 +86,7 @@ _WORKER = scopes(Scope.WORKER)
 _WATCHER = scopes(Scope.WORKER, Scope.READ)
 
 DIALECT = Dialect(
-    name="lanes",
+    name=requests.NAME,
     title="Lanes: workers, claims and leases",
     endpoints=(
         Endpoint(

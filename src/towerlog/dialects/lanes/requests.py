@@ -88,6 +88,9 @@ def _null() -> msgspec.Raw:
     return NULL
 
 
+NAME = "lanes"
+
+
 class ReportBody(msgspec.Struct, gc=False):
     """A worker's telemetry. `events` hold up to 100 objects of `type`, `payload` and `id`."""
 
@@ -186,6 +189,7 @@ def decode_report(call: Call) -> Report:
         phase=body.phase or None,
         log_line=body.log_line or None,
         wait_ms=1000 * (body.wait_seconds or 0),
+        dialect=NAME,
     )
 
 
@@ -223,7 +227,7 @@ def decode_complete(call: Call) -> Finish:
     body = _read(_COMPLETE, call.body)
     data = _wrapped("result", body.result, call.settings)
     draft = Draft(EventType.RUN_COMPLETED, RunById(run_id), data, Facts(success=True))
-    return Finish(run_id, text_id(body.worker_id, "worker_id"), draft, _epoch(body.lease_epoch, call))
+    return Finish(run_id, text_id(body.worker_id, "worker_id"), draft, _epoch(body.lease_epoch, call), NAME)
 
 
 def decode_fail(call: Call) -> Finish:
@@ -235,7 +239,7 @@ def decode_fail(call: Call) -> Finish:
     data = _wrapped("error", body.error, call.settings)
     facts = Facts(error=failure_text(body.error) or FAILED, success=False)
     draft = Draft(EventType.RUN_FAILED, RunById(run_id), data, facts)
-    return Finish(run_id, text_id(body.worker_id, "worker_id"), draft, _epoch(body.lease_epoch, call))
+    return Finish(run_id, text_id(body.worker_id, "worker_id"), draft, _epoch(body.lease_epoch, call), NAME)
 
 
 def decode_lanes(call: Call) -> ListLanes:

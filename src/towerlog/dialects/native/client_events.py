@@ -13,11 +13,11 @@ import msgspec
 
 from towerlog.dialects import checkpoint_event, fields
 from towerlog.dialects.base import MAX_LABEL, DialectSettings
-from towerlog.dialects.fields import MOST_LABELS, NULL, Count, Duration, JsonObject
+from towerlog.dialects.fields import MOST_LABELS, NULL, Count, Duration, JsonObject, facts_named
 from towerlog.dialects.run_events import ROWS, failure_text
 from towerlog.errors import NotFound, TowerlogError
 from towerlog.model.event import Draft, EventType, History, RunByForeignId, RunRef
-from towerlog.model.facts import NO_FACTS, Facts
+from towerlog.model.facts import NO_FACTS, Effects, Facts
 from towerlog.model.times import LATEST_MS
 from towerlog.model.usage import LARGEST, Usage, UsageReport
 
@@ -137,7 +137,7 @@ class _Dropped(msgspec.Struct, frozen=True, gc=False):
 
 
 def _started(sent: _Started, _data: bytes, where: str) -> Facts:
-    return Facts(fills=True, parent_key=_parent_key(sent, where), metadata=_metadata(sent, where))
+    return Facts(effects=Effects(fills=True, parent_key=_parent_key(sent, where), metadata=_metadata(sent, where)))
 
 
 def _parent_key(sent: _Started, where: str) -> str | None:
@@ -215,22 +215,21 @@ def _model_call(sent: _ModelCall, _data: bytes, where: str) -> Facts:
         cost_nanos=fields.nanos(sent.cost_usd, f"{where}.cost_usd"),
     )
     return Facts(
-        report=UsageReport(usage, "delta"),
-        model=required_label(sent.model, f"{where}.model"),
         success=True,
         duration_ms=None if sent.duration_ms is None else round(sent.duration_ms),
+        effects=Effects(report=UsageReport(usage, "delta"), model=required_label(sent.model, f"{where}.model")),
     )
 
 
 def _acknowledged(sent: _Acknowledged, _data: bytes, where: str) -> Facts:
     fields.label(sent.type, f"{where}.type")
-    return Facts(command_id=sent.command_id)
+    return Facts(effects=Effects(command_id=sent.command_id))
 
 
 def _other(sent: _Other, data: bytes, where: str) -> Facts:
     name = required_label(sent.name, f"{where}.name")
     if name != CLIENT_DROPPED:
-        return Facts(name=name)
+        return facts_named(name)
     payload = fields.decode(_MEMBERS, data, where).get("payload", NULL)
     dropped = fields.decode(_DROPPED, payload, f"{where}.payload")
     if dropped.to_seq < dropped.from_seq:

@@ -174,6 +174,7 @@ def _decode_report(call: Call) -> Report:
         lease_ms=lease_ms_of(body.lease_seconds, None, call.settings),
         lease_epoch=body.lease_epoch,
         wait_ms=1000 * (body.wait_seconds or 0),
+        dialect=NAME,
         sent_ids=tuple(sent_ids),
     )
 

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import msgspec
 
+from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.errors import NotFound, NotWaiting
 from towerlog.model.command import Decide
 from towerlog.model.event import EventType
-from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.outcome import Decided
 from towerlog.model.principal import Principal
 from towerlog.model.run import Status
+from towerlog.store.values import Kind
+
+APPROVALS = "checkpoints"
+"""What decisions are written under."""
 
 
-async def decide(plan: Plan, principal: Principal, command: Decide) -> Decided:
+def needs_of_decide(needs: Needs, principal: Principal, command: Decide) -> None:
+    """The checkpoints that may be meant, each with its run and its agent."""
+    needs.counters(principal.org)
+    for row in needs.want(Kind.DECISION, (principal.org, command.trace_id, command.step_index)) or ():
+        needs.agent(row.org, row.agent)
+        run = needs.run_by_number(row.run)
+        if run is not None:
+            needs.moves(run)
+
+
+def decide(plan: Plan, principal: Principal, command: Decide) -> Decided:
     """Approves or rejects. Raises NotFound for an unknown checkpoint, NotWaiting when it was decided before."""
     org = principal.org
-    stored = await plan.unit.checkpoints_waiting(org, command.trace_id, command.step_index)
-    rows = [await plan.checkpoint(row.run, row.agent, row.step_index) or row for row in stored]
+    stored = plan.loaded(Kind.DECISION, (org, command.trace_id, command.step_index))
+    rows = [plan.checkpoint(row.run, row.agent, row.step_index) or row for row in stored]
     if command.agent is not None:
         rows = [row for row in rows if row.agent == command.agent]
     if not rows:
@@ -27,19 +42,19 @@ async def decide(plan: Plan, principal: Principal, command: Decide) -> Decided:
     if not waiting:
         raise NotWaiting(f"This checkpoint is not waiting for approval: {rows[0].status}.")
     row = waiting[0]
-    run = await plan.run_by_number(row.run)
-    if run is None:
+    strand = plan.strand_of(row.run)
+    if strand is None:
         raise NotFound("run")
-    if run.is_terminal():
-        raise NotWaiting(f"The run has ended: {run.status}.")
+    if strand.row.is_terminal():
+        raise NotWaiting(f"The run has ended: {strand.row.status}.")
     members = {"step_index": row.step_index, "status": command.status, "decided_by": principal.user_id}
     members |= {"reason": command.reason} if command.reason else {}
     facts = Facts(
         name=command.status,
-        status=Status.RUNNING,
-        checkpoint=CheckpointFacts(row.step_index, command.status, decision=True),
+        effects=Effects(
+            status=Status.RUNNING, checkpoint=CheckpointFacts(row.step_index, command.status, decision=True)
+        ),
     )
-    agent = await plan.agent(org, row.agent)
     data = msgspec.json.encode(members)
-    await plan.append(run, run.run, agent, EventType.CHECKPOINT, data, org=org, dialect="checkpoints", facts=facts)
+    plan.append(strand, plan.agent(org, row.agent), EventType.CHECKPOINT, data, dialect=APPROVALS, facts=facts)
     return Decided(command.trace_id, row.step_index, command.status)

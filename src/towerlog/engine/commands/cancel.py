@@ -7,93 +7,102 @@ from __future__ import annotations
 
 import msgspec
 
+from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.errors import NotFound, RunNotActive
 from towerlog.model.command import CancelRun, KillRun
 from towerlog.model.event import EventType, RunByForeignId, RunById, RunByTrace
-from towerlog.model.facts import Facts
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.lane import QueueState
-from towerlog.model.outcome import RunChanged
+from towerlog.model.outcome import RunChanged, Steered
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow, Status
 
 CONTROL = "runs"
 """The dialect that control events are written under."""
-MAX_DESCENDANTS = 10_000
 KILLED = "killed"
 """The reason of who kills a run and gives none."""
 
 
-async def run_of(plan: Plan, principal: Principal, run_id: str) -> RunRow:
+def run_of(plan: Plan, principal: Principal, run_id: str) -> RunRow:
     """A run of the caller's organisation. Raises NotFound."""
-    row = await plan.run(principal.org, RunById(run_id))
+    row = plan.run(principal.org, RunById(run_id))
     if row is None:
         raise NotFound("run")
     return row
 
 
-async def cancel_run(plan: Plan, principal: Principal, command: CancelRun) -> RunChanged:
+def needs_of_cancel(needs: Needs, principal: Principal, command: CancelRun | KillRun) -> None:
+    """The run and what is open below it, each with what an end moves."""
+    needs.counters(principal.org)
+    row = needs.run(principal.org, RunById(command.run_id))
+    if row is not None and not row.is_terminal():
+        needs.ends_below(row)
+
+
+def cancel_run(plan: Plan, principal: Principal, command: CancelRun) -> RunChanged:
     """Asks for the end of a run and of its open descendants. Raises RunNotActive for one that ended otherwise.
 
     Asked again while it is being cancelled, it reaches the children that were born since.
     """
-    row = await _cancellable(plan, principal, command.run_id)
+    row = _cancellable(plan, principal, command.run_id)
     if row.is_terminal():
         return RunChanged(row, changed=False)
-    after = await cancel_tree(plan, row, principal.user_id, command.reason)
+    after = cancel_tree(plan, row, principal.user_id, command.reason)
     return RunChanged(after, changed=after is not row)
 
 
-async def kill_run(plan: Plan, principal: Principal, command: KillRun) -> RunChanged:
+def kill_run(plan: Plan, principal: Principal, command: KillRun) -> Steered:
     """Ends a run and its open descendants at once. Raises RunNotActive for one that ended otherwise."""
-    row = await _cancellable(plan, principal, command.run_id)
+    row = _cancellable(plan, principal, command.run_id)
     if row.is_terminal():
-        return RunChanged(row, changed=False)
+        return Steered(row)
     reason = command.reason or KILLED
-    for child in await descendants(plan, row):
-        await force_cancelled(plan, child, reason, principal.user_id)
-    return RunChanged(await force_cancelled(plan, row, reason, principal.user_id), changed=True)
+    for child in descendants(plan, row):
+        force_cancelled(plan, child, reason, principal.user_id)
+    return Steered(force_cancelled(plan, row, reason, principal.user_id))
 
 
-async def _cancellable(plan: Plan, principal: Principal, run_id: str) -> RunRow:
-    row = await run_of(plan, principal, run_id)
+def _cancellable(plan: Plan, principal: Principal, run_id: str) -> RunRow:
+    row = run_of(plan, principal, run_id)
     if row.is_terminal() and row.status is not Status.CANCELLED:
         raise RunNotActive(f"The run has ended: {row.status}.")
     return row
 
 
-async def cancel_tree(plan: Plan, row: RunRow, user_id: str | None, reason: str | None) -> RunRow:
+def cancel_tree(plan: Plan, row: RunRow, user_id: str | None, reason: str | None) -> RunRow:
     """Asks for the end of a run and of everything open below it; the run afterwards."""
-    for child in await descendants(plan, row):
-        await cancel_one(plan, child, user_id, reason)
-    return await cancel_one(plan, row, user_id, reason)
+    for child in descendants(plan, row):
+        cancel_one(plan, child, user_id, reason)
+    return cancel_one(plan, row, user_id, reason)
 
 
-async def cancel_one(plan: Plan, row: RunRow, user_id: str | None, reason: str | None) -> RunRow:
+def cancel_one(plan: Plan, row: RunRow, user_id: str | None, reason: str | None) -> RunRow:
     """Asks for the end of one run: nothing to do where it has ended or was asked for already."""
     if row.is_terminal() or row.status is Status.CANCELLING:
         return row
     queued = row.status is Status.QUEUED
     kind = EventType.RUN_CANCELLED if queued else EventType.RUN_CANCEL_REQUESTED
-    return await _append(plan, row, kind, _members(user_id, reason), Facts(asks="cancel"))
+    return plan.note(row, kind, _members(user_id, reason), Facts(effects=Effects(asks="cancel")), by=CONTROL)
 
 
-async def force_end(plan: Plan, row: RunRow, reason: str) -> RunRow:
+def force_end(plan: Plan, row: RunRow, reason: str) -> RunRow:
     """The end of a run that did not answer its cancel; what was born below it since is asked to end as well."""
-    for child in await descendants(plan, row):
-        await cancel_one(plan, child, None, "its parent was cancelled")
-    return await force_cancelled(plan, row, reason)
+    for child in descendants(plan, row):
+        cancel_one(plan, child, None, "its parent was cancelled")
+    return force_cancelled(plan, row, reason)
 
 
-async def force_cancelled(plan: Plan, row: RunRow, reason: str, user_id: str | None = None) -> RunRow:
+def force_cancelled(plan: Plan, row: RunRow, reason: str, user_id: str | None = None) -> RunRow:
     """Ends this run alone, and takes it from whoever holds it."""
-    lane = await plan.lane(row.run) if row.has_lane else None
+    lane = plan.lane(row.run) if row.has_lane else None
     if lane is not None:
         # The holder loses the run: whatever it still sends is late work of nobody.
         plan.put_lane(msgspec.structs.replace(lane, state=QueueState.DONE, worker_id=None, expires_at=None))
     asks = "cancel" if row.cancel_requested_at is None else None
     members = {"forced": True, **_members(user_id, reason)}
-    return await _append(plan, row, EventType.RUN_CANCELLED, members, Facts(forced=True, asks=asks))
+    facts = Facts(effects=Effects(forced=True, asks=asks))
+    return plan.note(row, EventType.RUN_CANCELLED, members, facts, by=CONTROL)
 
 
 def _members(user_id: str | None, reason: str | None) -> dict[str, object]:
@@ -101,46 +110,38 @@ def _members(user_id: str | None, reason: str | None) -> dict[str, object]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-async def _append(plan: Plan, row: RunRow, kind: EventType, members: dict[str, object], facts: Facts) -> RunRow:
-    agent = await plan.agent(row.org, row.agent or "default")
-    data = msgspec.json.encode(members)
-    _, after = await plan.append(row, row.run, agent, kind, data, org=row.org, dialect=CONTROL, facts=facts)
-    return after
-
-
-async def descendants(plan: Plan, row: RunRow) -> list[RunRow]:
+def descendants(plan: Plan, row: RunRow) -> list[RunRow]:
     """Open runs below this one, as this very group has left them: stored ones, and those it has just linked."""
     family = {row.run: row}
     level = [row]
     while level:
-        found = [child for one in level for child in await plan.unit.run_descendants(row.org, one, MAX_DESCENDANTS)]
-        family |= {child.run: plan.remember_run(row.org, RunById(child.run_id), child) for child in found}
-        level = await _linked_here(plan, family)
+        found = [child for one in level for child in plan.stored_family(one)]
+        family |= {child.run: child for child in found}
+        level = _linked_here(plan, family)
         family |= {child.run: child for child in level}
     return [child for child in family.values() if child.run != row.run and not child.is_terminal()]
 
 
-async def _linked_here(plan: Plan, family: dict[int, RunRow]) -> list[RunRow]:
+def _linked_here(plan: Plan, family: dict[int, RunRow]) -> list[RunRow]:
     """Runs that this group has given a parent in the family."""
     linked = []
-    for change in tuple(plan.changes.runs.values()):
-        child, before = change.after, change.before
+    for before, child in plan.changed_runs():
         is_news = child.parent_key is not None and (before is None or before.parent_key != child.parent_key)
-        if is_news and child.run not in family and await _is_child(plan, child, family):
+        if is_news and child.run not in family and _is_child(plan, child, family):
             linked.append(child)
     return linked
 
 
-async def _is_child(plan: Plan, child: RunRow, family: dict[int, RunRow]) -> bool:
+def _is_child(plan: Plan, child: RunRow, family: dict[int, RunRow]) -> bool:
     """A trace names its run in the child's own thread, and only where there is none, its run elsewhere."""
     kind, _, name = (child.parent_key or "").partition(":")
     members = [one for one in family.values() if one.org == child.org]
     if kind == "run":
         return any(one.run_id == name for one in members)
     if kind == "foreign":
-        parent = await plan.run(child.org, RunByForeignId(name, ""))
+        parent = plan.run(child.org, RunByForeignId(name, ""))
         return parent is not None and parent.run in family and parent.run != child.run
-    near = await plan.run(child.org, RunByTrace(child.thread_id, name))
+    near = plan.run(child.org, RunByTrace(child.thread_id, name))
     if near is not None and near.run != child.run:
         return near.run in family
     return any(one.trace_id == name for one in members)

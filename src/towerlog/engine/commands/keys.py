@@ -5,12 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.ambient import Clock, Ids
+from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.errors import NotFound
 from towerlog.model.command import CreateKey, RevokeKey
 from towerlog.model.key import RANDOM_LENGTH, Key, digest_of, hint_of, make_key
 from towerlog.model.outcome import KeyMinted
 from towerlog.model.principal import Principal, Scope
+from towerlog.store.values import Kind
 
 
 def kind_of(scopes: tuple[Scope, ...]) -> str:
@@ -24,21 +26,29 @@ def kind_of(scopes: tuple[Scope, ...]) -> str:
 
 def mint_key(clock: Clock, ids: Ids, org: int, user_id: str, name: str, scopes: tuple[Scope, ...]) -> KeyMinted:
     """A new key, not stored yet."""
+    return _minted(clock.now_ms(), ids, org, user_id, name, scopes)
+
+
+def _minted(now_ms: int, ids: Ids, org: int, user_id: str, name: str, scopes: tuple[Scope, ...]) -> KeyMinted:
     text = make_key(ids.token(RANDOM_LENGTH), kind_of(scopes))
-    key = Key(org, ids.uuid(), user_id, name, scopes, digest_of(text), hint_of(text), clock.now_ms())
-    return KeyMinted(key, text)
+    return KeyMinted(Key(org, ids.uuid(), user_id, name, scopes, digest_of(text), hint_of(text), now_ms), text)
 
 
-async def create_key(plan: Plan, clock: Clock, principal: Principal, command: CreateKey) -> KeyMinted:
+def create_key(plan: Plan, principal: Principal, command: CreateKey) -> KeyMinted:
     """A key of the caller's user."""
-    minted = mint_key(clock, plan.ids, principal.org, principal.user_id, command.name, command.scopes)
+    minted = _minted(plan.now, plan.ids, principal.org, principal.user_id, command.name, command.scopes)
     plan.changes.keys.append(minted.key)
     return minted
 
 
-async def revoke_key(plan: Plan, principal: Principal, command: RevokeKey) -> Key:
+def needs_of_revoke(needs: Needs, principal: Principal, command: RevokeKey) -> None:
+    """The key."""
+    needs.want(Kind.KEY, (principal.org, command.key_id))
+
+
+def revoke_key(plan: Plan, principal: Principal, command: RevokeKey) -> Key:
     """Revokes; again: the same answer. Raises NotFound."""
-    key = await plan.unit.key(principal.org, command.key_id)
+    key: Key | None = plan.loaded(Kind.KEY, (principal.org, command.key_id))
     if key is None:
         raise NotFound("key")
     if key.revoked_at is None:

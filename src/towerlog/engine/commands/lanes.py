@@ -9,79 +9,107 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.engine.commands.cancel import force_end, run_of
+from towerlog.engine.commands.receipts import delivered
+from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
-from towerlog.engine.ingest.append import append_item
-from towerlog.engine.ingest.express import append_plain
+from towerlog.engine.ingest.append import place_items
+from towerlog.engine.ingest.needs import needs_of_draft, needs_of_items
+from towerlog.engine.queries.views import lane_view
 from towerlog.errors import AlreadyClaimed, LeaseLost, RunEnded, TowerlogError
 from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report
-from towerlog.model.event import Draft, EventType, Item, Refusal
-from towerlog.model.facts import Facts, LaneFacts
+from towerlog.model.event import Draft, EventType, Item, RunById
+from towerlog.model.facts import Effects, Facts, LaneFacts
 from towerlog.model.lane import MAX_ATTEMPTS, Lane, QueueState
-from towerlog.model.outcome import NothingToClaim, Stored
+from towerlog.model.outcome import NothingToClaim, Reported, Taken
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms
-from towerlog.store.values import Quarantined
+from towerlog.store.values import Kind, Quarantined
 
 LANES = "lanes"
+"""What the events of the queue are written under."""
 GUARDED = (Report, Finish, ClaimRun, Claim)
 """Commands whose answer is worth something to the holder of the lease alone."""
 _replace = msgspec.structs.replace
 
 
-class Held(msgspec.Struct, frozen=True):
-    """A lane and its run as a lease command left them, with the results of what it carried."""
+def needs_of_claim(needs: Needs, principal: Principal, command: Claim) -> None:
+    """As many free lanes as this group may take, each with its run."""
+    needs.counters(principal.org)
+    for lane, row in needs.claims(principal.org, command.agents, command.labels):
+        _needs_of_taking(needs, lane, row)
 
-    row: RunRow
-    lane: Lane
-    results: list[Stored | Refusal] = []
+
+def _needs_of_taking(needs: Needs, lane: Lane, row: RunRow) -> None:
+    if lane.state is QueueState.HELD:  # it ran out: the run may have to end
+        needs.ends_below(row)
+    needs.speaks(row)
 
 
-async def claim(plan: Plan, principal: Principal, command: Claim) -> Held | NothingToClaim:
+def claim(plan: Plan, principal: Principal, command: Claim) -> Taken | NothingToClaim:
     """The oldest matching run whose lane is free, now held by this worker."""
-    # What this group has changed is not stored yet: the store would offer it again.
-    taken = {run for run, lane in plan.changes.lanes.items() if not _is_free(plan, lane)}
-    while True:
-        stored = await plan.unit.lane_claimable(principal.org, command.agents, command.labels, plan.steady, taken)
-        if stored is None:
-            return NothingToClaim()
-        lane = plan.cache.lanes.get(stored.run) or stored
-        held = await _take(plan, lane, command.worker_id, command.lease_ms)
+    # What this group has changed is not stored yet: the store offers it again.
+    claimant = plan.claimant(principal.org, command.agents, command.labels)
+    offered = plan.loaded(Kind.CLAIMS, claimant) or []
+    for stored, _ in offered:
+        lane = plan.lane(stored.run) or stored
+        if stored.run in plan.changes.lanes and not _is_free(plan, lane):
+            continue
+        held = _take(plan, lane, command.worker_id, command.lease_ms)
         if held is not None:
-            return held
-        taken.add(stored.run)
+            return _told(plan, held)
+    if len(offered) == claimant.limit:
+        plan.want_more(claimant)
+    return NothingToClaim()
+
+
+def _told(plan: Plan, taken: Taken) -> Taken:
+    """What is wanted of the run goes out with the reply, and counts as delivered."""
+    return Taken(delivered(plan, taken.row, LANES), taken.lane)
 
 
 def _is_free(plan: Plan, lane: Lane) -> bool:
     return lane.state is QueueState.QUEUED or (lane.state is QueueState.HELD and not lane.is_held(plan.steady))
 
 
-async def claim_run(plan: Plan, principal: Principal, command: ClaimRun) -> Held:
+def needs_of_lane(needs: Needs, principal: Principal, command: ClaimRun | Release) -> None:
+    """The run and its lane, and what its end moves if it has to end instead."""
+    needs.counters(principal.org)
+    row = needs.run(principal.org, RunById(command.run_id))
+    if row is None:
+        return
+    needs.moves(row)
+    lane = needs.lane(row.run) if row.has_lane else None
+    if lane is not None and (lane.state is QueueState.HELD or row.status is Status.CANCELLING):
+        needs.ends_below(row)
+
+
+def claim_run(plan: Plan, principal: Principal, command: ClaimRun) -> Taken:
     """This run. Raises AlreadyClaimed naming the deadline, RunEnded; the holder claiming again renews."""
-    row = await run_of(plan, principal, command.run_id)
+    row = run_of(plan, principal, command.run_id)
     if row.is_terminal():
         raise RunEnded(f"The run has ended: {row.status}.")
-    lane = await plan.lane(row.run) if row.has_lane else None
+    lane = plan.lane(row.run) if row.has_lane else None
     if lane is None or lane.state in (QueueState.DONE, QueueState.BLOCKED):
         raise AlreadyClaimed("The run is not in the queue.")
     if lane.is_held(plan.steady):
         if lane.worker_id == command.worker_id:
-            return Held(row, _renewed(plan, lane, command.lease_ms))
+            return _told(plan, Taken(row, _renewed(plan, lane, command.lease_ms)))
         until = format_ms(lane.expires_at or 0)
         raise AlreadyClaimed(f"The run is held until {until}.", details={"lease_expires_at": until})
-    held = await _take(plan, lane, command.worker_id, command.lease_ms)
+    held = _take(plan, lane, command.worker_id, command.lease_ms)
     if held is None:
         raise RunEnded("The run was lost: it had no attempt left.")
-    return held
+    return _told(plan, held)
 
 
-async def _take(plan: Plan, lane: Lane, worker_id: str, lease_ms: int) -> Held | None:
+def _take(plan: Plan, lane: Lane, worker_id: str, lease_ms: int) -> Taken | None:
     """Gives a free lane to a worker; None when the run had to end instead."""
-    row = await plan.run_by_number(lane.run)
+    row = plan.run_by_number(lane.run)
     if row is None:
         return None
     if lane.state is QueueState.HELD:
-        lane, row = await expire(plan, lane, row)
+        lane, row = expire(plan, lane, row)
         if lane.state is not QueueState.QUEUED:
             return None
     lane = _replace(
@@ -102,16 +130,11 @@ async def _take(plan: Plan, lane: Lane, worker_id: str, lease_ms: int) -> Held |
     plan.put_lane(lane)
     marks = LaneFacts(worker_id, lane.epoch, lane.attempt)
     members = {"worker_id": worker_id, "lease_epoch": lane.epoch, "attempt": lane.attempt}
-    row = await _note(plan, row, EventType.LANE_CLAIMED, members, Facts(lane=marks))
-    row = await _note(plan, row, EventType.RUN_STARTED, {"attempt": lane.attempt}, Facts(fills=True))
-    return Held(row, lane)
-
-
-async def _note(plan: Plan, row: RunRow, kind: EventType, members: dict[str, object], facts: Facts) -> RunRow:
-    agent = await plan.agent(row.org, row.agent or "default")
-    data = msgspec.json.encode(members)
-    _, after = await plan.append(row, row.run, agent, kind, data, org=row.org, dialect=LANES, facts=facts)
-    return after
+    row = plan.note(row, EventType.LANE_CLAIMED, members, Facts(effects=Effects(lane=marks)), by=LANES)
+    row = plan.note(
+        row, EventType.RUN_STARTED, {"attempt": lane.attempt}, Facts(effects=Effects(fills=True, claims=True)), by=LANES
+    )
+    return Taken(row, lane)
 
 
 def _renewed(plan: Plan, lane: Lane, lease_ms: int | None) -> Lane:
@@ -134,9 +157,9 @@ def may_repeat(worker_id: str, epoch: int | None, lane: Lane | None) -> bool:
     return lane.state in (QueueState.HELD, QueueState.DONE)
 
 
-async def _held_lane(plan: Plan, row: RunRow, worker_id: str, epoch: int | None) -> Lane | LeaseLost:
+def _held_lane(plan: Plan, row: RunRow, worker_id: str, epoch: int | None) -> Lane | LeaseLost:
     """The lane if this worker holds it, or held it when the run ended."""
-    lane = await plan.lane(row.run) if row.has_lane else None
+    lane = plan.lane(row.run) if row.has_lane else None
     if lane is None or lane.worker_id != worker_id or lane.state in (QueueState.QUEUED, QueueState.BLOCKED):
         return LeaseLost()
     if epoch is not None and epoch != lane.epoch:
@@ -144,26 +167,34 @@ async def _held_lane(plan: Plan, row: RunRow, worker_id: str, epoch: int | None)
     return lane
 
 
-async def report(plan: Plan, principal: Principal, command: Report) -> Held | TowerlogError:
+def needs_of_report(needs: Needs, principal: Principal, command: Report) -> None:
+    """The run, its lane, and what the items need."""
+    needs.counters(principal.org)
+    row = needs.run(principal.org, RunById(command.run_id))
+    if row is not None:
+        needs.speaks(row)
+        if row.has_lane:
+            needs.lane(row.run)
+        needs_of_items(needs, principal.org, command.items)
+
+
+def report(plan: Plan, principal: Principal, command: Report) -> Reported | TowerlogError:
     """Renews, then appends. A loser's items are kept beside the run; the error comes after that is durable."""
-    row = await run_of(plan, principal, command.run_id)
-    lane = await _held_lane(plan, row, command.worker_id, command.lease_epoch)
+    row = run_of(plan, principal, command.run_id)
+    lane = _held_lane(plan, row, command.worker_id, command.lease_epoch)
     if isinstance(lane, LeaseLost):
-        return await _quarantine(plan, row, command.worker_id, command.lease_epoch, command.items, lane)
+        return _quarantine(plan, row, command, command.items, lane)
     if lane.state is QueueState.HELD:
         lane = _replace(_renewed(plan, lane, command.lease_ms), reported=True)
-        lane, row = await _phase(plan, lane, row, command)
+        lane, row = _phase(plan, lane, row, command)
         plan.put_lane(lane)
-    await plan.counters(row.org)
-    results = [
-        append_plain(plan, row.org, item, LANES, None) or await append_item(plan, principal, item, LANES)
-        for item in command.items
-    ]
-    current = plan.cache.runs.get(row.run) or row
-    return Held(current, plan.cache.lanes.get(row.run) or lane, results)
+    results = place_items(plan, principal, command.items, command.dialect)
+    row = delivered(plan, plan.now_of(row), LANES)
+    lane = plan.lane(row.run) or lane
+    return Reported(lane_view(principal, row, lane, plan.agent(row.org, row.agent or "default")), lane, results)
 
 
-async def _phase(plan: Plan, lane: Lane, row: RunRow, command: Report) -> tuple[Lane, RunRow]:
+def _phase(plan: Plan, lane: Lane, row: RunRow, command: Report) -> tuple[Lane, RunRow]:
     """Applies phase and log line; what changed is an event."""
     members: dict[str, object] = {}
     if command.phase is not None and command.phase != lane.phase:
@@ -174,12 +205,12 @@ async def _phase(plan: Plan, lane: Lane, row: RunRow, command: Report) -> tuple[
         return lane, row
     lane = _replace(lane, phase=command.phase or lane.phase, log_line=command.log_line or lane.log_line)
     marks = LaneFacts(phase=command.phase) if "phase" in members else None
-    row = await _note(plan, row, EventType.LANE_REPORT, members, Facts(lane=marks))
+    row = plan.note(row, EventType.LANE_REPORT, members, Facts(effects=Effects(lane=marks)), by=LANES)
     return lane, row
 
 
-async def _quarantine(
-    plan: Plan, row: RunRow, worker_id: str, epoch: int | None, items: list[Item], error: TowerlogError
+def _quarantine(
+    plan: Plan, row: RunRow, command: Report | Finish, items: list[Item], error: TowerlogError
 ) -> TowerlogError:
     drafts = [item for item in items if isinstance(item, Draft)]
     for draft in drafts:
@@ -188,12 +219,13 @@ async def _quarantine(
                 row.org,
                 row.run,
                 plan.now,
-                worker_id,
-                epoch,
+                command.worker_id,
+                command.lease_epoch,
                 draft.type,
                 draft.facts.name,
                 _with_history(draft),
                 draft.event_id,
+                command.dialect,
             )
         )
     return error
@@ -210,19 +242,19 @@ def _with_history(draft: Draft) -> bytes:
     return msgspec.json.encode(members)[:-1] + (b"" if rest.startswith(b"}") else b",") + rest
 
 
-async def release(plan: Plan, principal: Principal, command: Release) -> Held:
+def release(plan: Plan, principal: Principal, command: Release) -> Reported:
     """Back to the queue at once. Raises LeaseLost for anybody but the holder; released already: the same answer."""
-    row = await run_of(plan, principal, command.run_id)
-    lane = await plan.lane(row.run) if row.has_lane else None
+    row = run_of(plan, principal, command.run_id)
+    lane = plan.lane(row.run) if row.has_lane else None
     if lane is not None and lane.state is QueueState.QUEUED and lane.released_by == command.worker_id:
-        return Held(row, lane)
-    held = await _held_lane(plan, row, command.worker_id, command.lease_epoch)
+        return _reported(plan, principal, row, lane)
+    held = _held_lane(plan, row, command.worker_id, command.lease_epoch)
     if isinstance(held, LeaseLost):
         raise held
     if row.is_terminal() or held.state is QueueState.DONE:
         raise RunEnded(f"The run has ended: {row.status}.")
     if row.status is Status.CANCELLING:
-        return Held(await force_end(plan, row, "released while cancelling"), _done(held))
+        return _reported(plan, principal, force_end(plan, row, "released while cancelling"), _done(held))
     # A release is no failure: the attempt is given back.
     lane = _replace(
         held,
@@ -232,47 +264,60 @@ async def release(plan: Plan, principal: Principal, command: Release) -> Held:
         expires_at=None,
         attempt=held.attempt - 1,
         queued_at=plan.steady,
-        place=(await plan.counters(row.org)).position + 1,
+        place=plan.counters(row.org).position + 1,
     )
     plan.put_lane(lane)
     marks = LaneFacts(command.worker_id, lane.epoch, lane.attempt)
     members: dict[str, object] = {"worker_id": command.worker_id, "lease_epoch": lane.epoch}
-    row = await _note(plan, row, EventType.LANE_RELEASED, members, Facts(lane=marks))
-    return Held(row, lane)
+    row = plan.note(row, EventType.LANE_RELEASED, members, Facts(effects=Effects(lane=marks)), by=LANES)
+    return _reported(plan, principal, row, lane)
+
+
+def _reported(plan: Plan, principal: Principal, row: RunRow, lane: Lane) -> Reported:
+    return Reported(lane_view(principal, row, lane, plan.agent(row.org, row.agent or "default")), lane)
 
 
 def _done(lane: Lane) -> Lane:
     return _replace(lane, state=QueueState.DONE, expires_at=None)
 
 
-async def finish(plan: Plan, principal: Principal, command: Finish) -> Held | TowerlogError:
+def needs_of_finish(needs: Needs, principal: Principal, command: Finish) -> None:
+    """The run, its lane, and what an end moves."""
+    needs.counters(principal.org)
+    row = needs.run(principal.org, RunById(command.run_id))
+    if row is not None:
+        needs.moves(row)
+        needs_of_draft(needs, principal.org, command.draft)
+
+
+def finish(plan: Plan, principal: Principal, command: Finish) -> Reported | TowerlogError:
     """Ends a run as its holder. The same end asked for again by the same worker is answered the same."""
-    row = await run_of(plan, principal, command.run_id)
-    lane = await _held_lane(plan, row, command.worker_id, command.lease_epoch)
+    row = run_of(plan, principal, command.run_id)
+    lane = _held_lane(plan, row, command.worker_id, command.lease_epoch)
     if isinstance(lane, LeaseLost):
         ended = RunEnded(f"The run has ended: {row.status}.") if row.is_terminal() else lane
-        return await _quarantine(plan, row, command.worker_id, command.lease_epoch, [command.draft], ended)
+        return _quarantine(plan, row, command, [command.draft], ended)
     if row.is_terminal():
         wanted = Status.COMPLETED if command.draft.type is EventType.RUN_COMPLETED else Status.FAILED
         if row.status is not wanted:
             raise RunEnded(f"The run has ended: {row.status}.")
-        return Held(row, lane)
-    await append_item(plan, principal, command.draft, LANES)
-    return Held(plan.cache.runs.get(row.run) or row, plan.cache.lanes.get(row.run) or lane)
+        return _reported(plan, principal, row, lane)
+    place_items(plan, principal, [command.draft], command.dialect)
+    return _reported(plan, principal, plan.now_of(row), plan.lane(row.run) or lane)
 
 
-async def expire(plan: Plan, lane: Lane, row: RunRow) -> tuple[Lane, RunRow]:
+def expire(plan: Plan, lane: Lane, row: RunRow) -> tuple[Lane, RunRow]:
     """Takes a lane whose lease ran out from its holder: requeued, or lost after the last attempt, or cancelled."""
     marks = LaneFacts(lane.worker_id, lane.epoch, lane.attempt)
     members: dict[str, object] = {"worker_id": lane.worker_id, "lease_epoch": lane.epoch, "attempt": lane.attempt}
     if row.status is Status.CANCELLING:
-        row = await force_end(plan, row, "the lease was lost")
+        row = force_end(plan, row, "the lease was lost")
     elif lane.attempt >= MAX_ATTEMPTS:
         plan.put_lane(_replace(lane, state=QueueState.DONE, worker_id=None, expires_at=None))
-        row = await _note(plan, row, EventType.LANE_LOST, members, Facts(lane=marks))
+        row = plan.note(row, EventType.LANE_LOST, members, Facts(effects=Effects(lane=marks)), by=LANES)
         error = f"lost by its worker {lane.attempt} times"
-        row = await _note(plan, row, EventType.RUN_LOST, {"error": error}, Facts(error=error))
+        row = plan.note(row, EventType.RUN_LOST, {"error": error}, Facts(error=error), by=LANES)
     else:
         plan.put_lane(_replace(lane, state=QueueState.QUEUED, worker_id=None, expires_at=None))
-        row = await _note(plan, row, EventType.LANE_LOST, members, Facts(lane=marks))
-    return plan.cache.lanes.get(lane.run) or lane, row
+        row = plan.note(row, EventType.LANE_LOST, members, Facts(effects=Effects(lane=marks)), by=LANES)
+    return plan.lane(lane.run) or lane, row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.errors import Conflict
 from towerlog.model.outcome import PersonaView, RouteView
@@ -15,9 +16,20 @@ from towerlog.model.persona import (
     split_persona_id,
 )
 from towerlog.model.principal import Principal
+from towerlog.store.values import Kind
 
 
-async def create_persona(plan: Plan, principal: Principal, command: CreatePersona) -> PersonaView:
+def needs_of_persona(needs: Needs, principal: Principal, command: CreatePersona) -> None:
+    """The version, if it is there."""
+    needs.want(Kind.PERSONA, (principal.org, command.persona_key, command.version or ""))
+
+
+def needs_of_route(needs: Needs, principal: Principal, command: CreateRoute) -> None:
+    """The newest version."""
+    needs.want(Kind.ROUTE, (principal.org, command.route_id))
+
+
+def create_persona(plan: Plan, principal: Principal, command: CreatePersona) -> PersonaView:
     """A new version; the same content again: the one that is there. Raises Conflict for other content."""
     asked = Persona(
         org=principal.org,
@@ -30,7 +42,7 @@ async def create_persona(plan: Plan, principal: Principal, command: CreatePerson
         tools=command.tools,
         budget=command.budget,
     )
-    known = await persona_of(plan, principal.org, asked.persona_id)
+    known = persona_of(plan, principal.org, asked.persona_id)
     if known is None:
         plan.changes.personas.append(asked)
         return PersonaView(asked, created=True)
@@ -39,9 +51,9 @@ async def create_persona(plan: Plan, principal: Principal, command: CreatePerson
     return PersonaView(known)
 
 
-async def create_route(plan: Plan, principal: Principal, command: CreateRoute) -> RouteView:
+def create_route(plan: Plan, principal: Principal, command: CreateRoute) -> RouteView:
     """The route's next version; the newest one's content again: that one."""
-    known = await route_of(plan, principal.org, command.route_id)
+    known = route_of(plan, principal.org, command.route_id)
     asked = ProviderRoute(
         org=principal.org,
         route_id=command.route_id,
@@ -58,18 +70,20 @@ async def create_route(plan: Plan, principal: Principal, command: CreateRoute) -
     return RouteView(asked, created=True)
 
 
-async def persona_of(plan: Plan, org: int, persona_id: str) -> Persona | None:
+def persona_of(plan: Plan, org: int, persona_id: str) -> Persona | None:
     """The version that an id means, with what this group has made."""
     key, version = split_persona_id(persona_id)
     for made in reversed(plan.changes.personas):
         if (made.org, made.persona_key) == (org, key) and version in (None, made.version):
             return made
-    return await plan.unit.persona(org, key, version)
+    stored: Persona | None = plan.loaded(Kind.PERSONA, (org, key, version or ""))
+    return stored
 
 
-async def route_of(plan: Plan, org: int, route_id: str) -> ProviderRoute | None:
+def route_of(plan: Plan, org: int, route_id: str) -> ProviderRoute | None:
     """The newest version of a route, with what this group has made."""
     for made in reversed(plan.changes.routes):
         if (made.org, made.route_id) == (org, route_id):
             return made
-    return await plan.unit.route(org, route_id)
+    stored: ProviderRoute | None = plan.loaded(Kind.ROUTE, (org, route_id))
+    return stored

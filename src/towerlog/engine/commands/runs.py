@@ -6,16 +6,19 @@ import msgspec
 
 from towerlog.engine.commands.cancel import cancel_tree
 from towerlog.engine.commands.personas import persona_of, route_of
+from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.errors import Invalid, ThreadBusy
 from towerlog.model.command import CreateRun, CreateThread, RegisterAgent
 from towerlog.model.event import EventType, RunById, RunByTrace
-from towerlog.model.facts import Born, Facts
+from towerlog.model.facts import Born, Effects, Facts
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import AgentView, RunCreated, ThreadView
+from towerlog.model.persona import Persona, split_persona_id
 from towerlog.model.principal import Principal
 from towerlog.model.run import MAX_THREAD_QUEUE, ForkedFrom, RunRow
 from towerlog.model.thread import ThreadRow
+from towerlog.store.values import Kind
 
 CONTROL = "runs"
 """The dialect that control events are written under."""
@@ -23,13 +26,36 @@ CONTROL = "runs"
 _replace = msgspec.structs.replace
 
 
-async def create_run(plan: Plan, principal: Principal, command: CreateRun) -> RunCreated:
+def needs_of_create(needs: Needs, principal: Principal, command: CreateRun) -> None:
+    """What the run is made of, its thread, and the runs that give way to it."""
+    org = principal.org
+    needs.counters(org)
+    agent: str | None = command.agent or "default"
+    if command.route_id is not None:
+        needs.want(Kind.ROUTE, (org, command.route_id))
+    if command.persona_id is not None:
+        key, version = split_persona_id(command.persona_id)
+        persona: Persona | None = needs.want(Kind.PERSONA, (org, key, version or ""))
+        agent = None if persona is None else persona.agent
+    if command.parent_run_id is not None:
+        needs.run(org, RunById(command.parent_run_id))
+    if agent is not None:
+        needs.agent(org, agent)
+    thread = needs.thread(org, command.thread_id)
+    if thread is not None and thread.policy == "cancel_previous":
+        for number in thread.lane_runs:
+            previous = needs.run_by_number(number)
+            if previous is not None:
+                needs.ends_below(previous)
+
+
+def create_run(plan: Plan, principal: Principal, command: CreateRun) -> RunCreated:
     """A queued run with its lane. Raises Invalid for an unknown parent, persona or route, ThreadBusy by the thread."""
-    row = await begin_run(plan, principal, command)
+    row = begin_run(plan, principal, command)
     return RunCreated(row.run_id, row.trace_id)
 
 
-async def begin_run(
+def begin_run(
     plan: Plan,
     principal: Principal,
     command: CreateRun,
@@ -38,9 +64,9 @@ async def begin_run(
 ) -> RunRow:
     """The row of a new run in the queue; what it comes from, if it is one run again."""
     org = principal.org
-    command = await _resolved(plan, org, command)
-    parent_key = await _parent_key(plan, org, command.parent_run_id)
-    await _admit(plan, principal, command.thread_id)
+    command = _resolved(plan, org, command)
+    parent_key = _parent_key(plan, org, command.parent_run_id)
+    _admit(plan, principal, command.thread_id)
     trace_id = command.trace_id or plan.ids.uuid().replace("-", "")
     born = Born(
         run_id=plan.ids.uuid(),
@@ -55,18 +81,19 @@ async def begin_run(
         forked_from=forked_from,
         source=CONTROL,
     )
-    row = await _queue(plan, principal, command, born)
-    plan.remember_run(org, RunById(born.run_id), row)
-    return plan.remember_run(org, RunByTrace(born.thread_id, trace_id), row)
+    row = _queue(plan, principal, command, born)
+    plan.name_run(org, RunById(born.run_id), row.run)
+    plan.name_run(org, RunByTrace(born.thread_id, trace_id), row.run)
+    return row
 
 
-async def _resolved(plan: Plan, org: int, command: CreateRun) -> CreateRun:
+def _resolved(plan: Plan, org: int, command: CreateRun) -> CreateRun:
     """The command with its persona's version and agent. The route stays by name: its newest version is in force."""
-    if command.route_id is not None and await route_of(plan, org, command.route_id) is None:
+    if command.route_id is not None and route_of(plan, org, command.route_id) is None:
         raise Invalid("route_id: there is no such route", field="route_id")
     if command.persona_id is None:
         return command
-    persona = await persona_of(plan, org, command.persona_id)
+    persona = persona_of(plan, org, command.persona_id)
     if persona is None:
         raise Invalid("persona_id: there is no such persona", field="persona_id")
     if command.agent not in (None, persona.agent):
@@ -74,32 +101,31 @@ async def _resolved(plan: Plan, org: int, command: CreateRun) -> CreateRun:
     return _replace(command, persona_id=persona.persona_id, agent=persona.agent)
 
 
-async def _admit(plan: Plan, principal: Principal, thread_id: str) -> None:
+def _admit(plan: Plan, principal: Principal, thread_id: str) -> None:
     """Makes room in the thread by its policy. Raises ThreadBusy."""
-    thread = await plan.thread_made(principal.org, thread_id)
+    thread = plan.thread_made(principal.org, thread_id)
     if thread.lane_runs and thread.policy == "reject":
         raise ThreadBusy(f"Thread {thread_id!r} has a run that has not ended.")
     if thread.lane_runs and thread.policy == "cancel_previous":
         for number in thread.lane_runs:
-            previous = await plan.run_by_number(number)
+            previous = plan.run_by_number(number)
             if previous is not None:
-                await cancel_tree(plan, previous, principal.user_id, "superseded")
+                cancel_tree(plan, previous, principal.user_id, "superseded")
     elif len(thread.lane_runs) >= MAX_THREAD_QUEUE:
         raise ThreadBusy(f"Thread {thread_id!r} has {MAX_THREAD_QUEUE} runs that have not ended: no more fit.")
 
 
-async def _parent_key(plan: Plan, org: int, parent_run_id: str | None) -> str | None:
+def _parent_key(plan: Plan, org: int, parent_run_id: str | None) -> str | None:
     if parent_run_id is None:
         return None
-    if await plan.run(org, RunById(parent_run_id)) is None:
+    if plan.run(org, RunById(parent_run_id)) is None:
         raise Invalid("parent_run_id: there is no such run", field="parent_run_id")
     return f"run:{parent_run_id}"
 
 
-async def _queue(plan: Plan, principal: Principal, command: CreateRun, born: Born) -> RunRow:
+def _queue(plan: Plan, principal: Principal, command: CreateRun, born: Born) -> RunRow:
     org = principal.org
-    agent = await plan.agent(org, command.agent or "default")
-    run = await plan.new_run_number(org)
+    agent = plan.agent(org, command.agent or "default")
     metadata = msgspec.UNSET if command.metadata is None else msgspec.Raw(command.metadata)
     members = {
         "persona_id": command.persona_id,
@@ -109,19 +135,26 @@ async def _queue(plan: Plan, principal: Principal, command: CreateRun, born: Bor
         "labels": command.labels or None,
     }
     data = msgspec.json.encode({name: value for name, value in members.items() if value is not None})
-    facts = Facts(born=born, metadata=metadata)
-    event, row = await plan.append(None, run, agent, EventType.RUN_QUEUED, data, org=org, dialect=CONTROL, facts=facts)
-    thread = await plan.thread_made(org, command.thread_id)
-    first = thread.lane_runs[:1] == (run,)
+    strand = plan.begin_run(org, born, EventType.RUN_QUEUED)
+    facts = Facts(effects=Effects(born=born, metadata=metadata))
+    event = plan.append(strand, agent, EventType.RUN_QUEUED, data, dialect=CONTROL, facts=facts)
+    row = plan.row_of(strand)
+    first = plan.thread_made(org, command.thread_id).lane_runs[:1] == (row.run,)
     state = QueueState.QUEUED if first else QueueState.BLOCKED
-    plan.put_lane(Lane(run, org, state, agent.name, plan.steady, command.labels, event.position))
+    plan.put_lane(Lane(row.run, org, state, agent.name, plan.steady, command.labels, event.position))
     return row
 
 
-async def create_thread(plan: Plan, principal: Principal, command: CreateThread) -> ThreadView:
+def needs_of_thread(needs: Needs, principal: Principal, command: CreateThread) -> None:
+    """The thread, if its caller names it."""
+    if command.thread_id:
+        needs.thread(principal.org, command.thread_id)
+
+
+def create_thread(plan: Plan, principal: Principal, command: CreateThread) -> ThreadView:
     """A thread; one that is there is answered, its title and policy changed where given."""
+    found = plan.thread(principal.org, command.thread_id) if command.thread_id else None
     thread_id = command.thread_id or plan.ids.uuid()
-    found = await plan.thread(principal.org, thread_id)
     row = found or ThreadRow(principal.org, thread_id, plan.now)
     changed = _replace(row, title=command.title or row.title, policy=command.policy or row.policy)
     if found is None or changed != found:
@@ -129,8 +162,14 @@ async def create_thread(plan: Plan, principal: Principal, command: CreateThread)
     return ThreadView(changed, created=found is None)
 
 
-async def register_agent(plan: Plan, principal: Principal, command: RegisterAgent) -> AgentView:
+def needs_of_agent(needs: Needs, principal: Principal, command: RegisterAgent) -> None:
+    """The agent by its name."""
+    needs.counters(principal.org)
+    needs.agent(principal.org, command.name)
+
+
+def register_agent(plan: Plan, principal: Principal, command: RegisterAgent) -> AgentView:
     """An agent by name."""
-    known = (await plan.counters(principal.org)).agents
-    row = await plan.agent(principal.org, command.name)
-    return AgentView(row, created=(await plan.counters(principal.org)).agents != known)
+    known = plan.counters(principal.org).agents
+    row = plan.agent(principal.org, command.name)
+    return AgentView(row, created=plan.counters(principal.org).agents != known)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from towerlog.engine.commands.cancel import CONTROL, run_of
+from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.errors import Conflict, RunNotActive
 from towerlog.model.command import GiveInput, SteerRun
-from towerlog.model.event import EventType
-from towerlog.model.facts import Facts
-from towerlog.model.outcome import RunChanged
+from towerlog.model.event import EventType, RunById
+from towerlog.model.facts import Effects, Facts
+from towerlog.model.outcome import RunChanged, Steered
 from towerlog.model.principal import Principal
 from towerlog.model.run import MAX_INPUTS, Status
 
@@ -21,36 +20,47 @@ STEERED = {
 """A wish: the event that asks for it, and where the run is when it has come about."""
 
 
-async def steer_run(plan: Plan, principal: Principal, command: SteerRun) -> RunChanged:
+def needs_of_steer(needs: Needs, principal: Principal, command: SteerRun) -> None:
+    """The run and its agent."""
+    needs.counters(principal.org)
+    row = needs.run(principal.org, RunById(command.run_id))
+    if row is not None:
+        needs.speaks(row)
+
+
+def steer_run(plan: Plan, principal: Principal, command: SteerRun) -> Steered:
     """Asks the agent to pause or to go on. Raises RunNotActive for a run that has ended or is being cancelled."""
-    row = await run_of(plan, principal, command.run_id)
+    row = run_of(plan, principal, command.run_id)
     if row.is_terminal() or row.status is Status.CANCELLING:
         raise RunNotActive(f"The run is not active: {row.status}.")
     kind, aim = STEERED[command.wish]
     wishes = [pending.type for pending in row.pending if pending.type in STEERED]
     is_so = row.status is aim if command.wish == "pause" else row.status is not Status.PAUSED
     if wishes == [command.wish] or (not wishes and is_so):
-        return RunChanged(row, changed=False)
+        return Steered(row)
     members = {"requested_by": principal.user_id} | ({"reason": command.reason} if command.reason else {})
-    agent = await plan.agent(row.org, row.agent or "default")
-    facts, data = Facts(asks=command.wish), msgspec.json.encode(members)
-    _, after = await plan.append(row, row.run, agent, kind, data, org=row.org, dialect=CONTROL, facts=facts)
-    return RunChanged(after, changed=True)
+    facts = Facts(effects=Effects(asks=command.wish))
+    return Steered(plan.note(row, kind, members, facts, by=CONTROL))
 
 
-async def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChanged:
+def needs_of_input(needs: Needs, principal: Principal, command: GiveInput) -> None:
+    """The run, and what moves when it goes on."""
+    needs.counters(principal.org)
+    row = needs.run(principal.org, RunById(command.run_id))
+    if row is not None:
+        needs.moves(row)
+
+
+def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChanged:
     """Appends the answer. Raises RunNotActive unless the run waits or runs, Conflict when too many lie unread.
 
     A run that lost its worker while it waited takes its answer too: the next claim delivers it.
     """
-    row = await run_of(plan, principal, command.run_id)
+    row = run_of(plan, principal, command.run_id)
     if row.status not in (Status.WAITING, Status.RUNNING) and not row.unanswered:
         raise RunNotActive(f"The run takes no input: {row.status}.")
     if sum(pending.type == "input" for pending in row.pending) >= MAX_INPUTS:
         raise Conflict(f"The run has {MAX_INPUTS} inputs that its agent has not taken yet.")
-    data = msgspec.json.encode({"content": command.content, "by": principal.user_id})
-    agent = await plan.agent(row.org, row.agent or "default")
-    facts = Facts(asks="input")
-    kind = EventType.RUN_INPUT
-    _, after = await plan.append(row, row.run, agent, kind, data, org=row.org, dialect=CONTROL, facts=facts)
-    return RunChanged(after, changed=True)
+    facts = Facts(effects=Effects(asks="input"))
+    members = {"content": command.content, "by": principal.user_id}
+    return RunChanged(plan.note(row, EventType.RUN_INPUT, members, facts, by=CONTROL), changed=True)

@@ -1,60 +1,294 @@
-"""Looking up what a group needs in a few questions instead of one a draft."""
+"""What a group of commands may touch, read before anything of it is placed.
+
+Each command says what it needs (`Needs`) as far as that can be known; what is found tells more (the lane of a run that
+was named by its id), so the asking goes on until nothing new is wanted: usually one turn or two. Placing looks nothing
+up: what was not foreseen is raised as `NotLoaded`, loaded, and the group is placed again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from towerlog.engine.commit.plan import Plan, RefKey, ref_key
-from towerlog.model.event import Draft, OpenRun, RunByForeignId, RunById, RunByTrace
+from towerlog.engine.commit.cache import Cache
+from towerlog.model.agent import AgentRow
+from towerlog.model.event import OpenRun, RunByForeignId, RunById, RunByTrace, RunRef
+from towerlog.model.lane import Lane
+from towerlog.model.run import RunRow
+from towerlog.model.thread import ThreadRow
+from towerlog.store.base import Unit
+from towerlog.store.values import Claimant, Kind, Loaded, Parent
 
-
-async def prefetch(plan: Plan, drafts: Iterable[tuple[int, Draft]]) -> None:
-    """Fills the plan's cache with the runs, agents and event ids that these (org, draft) pairs name."""
-    unknown_runs: dict[RefKey, tuple[int, RunById | RunByForeignId | RunByTrace]] = {}
-    unknown_agents: dict[tuple[int, str], None] = {}
-    with_ids: list[tuple[int, Draft]] = []
-    agents = plan.cache.agents
-    for org, draft in drafts:
-        row = plan.run_cached(org, draft.run)
-        if row is None and not isinstance(draft.run, OpenRun):
-            unknown_runs[ref_key(org, draft.run)] = (org, draft.run)
-        if draft.agent is not None and (org, draft.agent) not in agents:
-            unknown_agents[(org, draft.agent)] = None
-        if draft.event_id is not None and (row is None or not plan.is_new_id(row.run, draft.event_id)):
-            with_ids.append((org, draft))
-    if unknown_runs:
-        await _prefetch_runs(plan, unknown_runs)
-    if unknown_agents:
-        await _prefetch_agents(plan, list(unknown_agents))
-    if with_ids:
-        await _prefetch_ids(plan, with_ids)
+RefKey = tuple[int, str, str]
+MAX_TURNS = 64
+"""Questions to the store that one loading may take: what needs more names itself in a circle."""
+_RUN, _FOREIGN = "\x1frun", "\x1fforeign"
+"""Stand in a reference's place for a thread id; no thread id holds a control character."""
 
 
-async def _prefetch_runs(plan: Plan, wanted: dict[RefKey, tuple[int, RunById | RunByForeignId | RunByTrace]]) -> None:
-    found = await plan.unit.runs_by_ref(list(wanted.values()))
-    for (key, (org, ref)), row in zip(wanted.items(), found, strict=True):
-        if row is None:
-            plan.absent.add(key)
+class NotLoaded(Exception):
+    """Something was asked for while placing that nobody had said to need. Never leaves the writer."""
+
+    def __init__(self, kind: Kind, key: Any) -> None:
+        """What it was."""
+        super().__init__(kind, key)
+        self.kind = kind
+        self.key = key
+
+
+def ref_key(org: int, ref: RunById | RunByForeignId | RunByTrace) -> RefKey:
+    """The name of a reference in maps."""
+    if type(ref) is RunByForeignId:
+        return (org, _FOREIGN, ref.foreign_id)
+    if type(ref) is RunById:
+        return (org, _RUN, ref.run_id)
+    return (org, ref.thread_id, ref.trace_id)  # type: ignore[union-attr]  # the third of the three
+
+
+def _ref_of(key: RefKey) -> tuple[int, RunRef]:
+    org, scope, name = key
+    if scope == _FOREIGN:
+        return org, RunByForeignId(name, "")
+    return org, RunById(name) if scope == _RUN else RunByTrace(scope, name)
+
+
+def parent_of(row: RunRow) -> Parent:
+    """What children name this run by."""
+    return Parent(row.run, row.org, row.run_id, row.thread_id, row.trace_id, row.foreign_id or "")
+
+
+class Known:
+    """What is known of the store while one group is placed: the cache, and what was loaded for this group."""
+
+    def __init__(self, cache: Cache) -> None:
+        """Rows of runs, threads, agents and lanes that are loaded are kept in `cache`."""
+        self.cache = cache
+        self.values: dict[Kind, dict[Any, Any]] = {kind: {} for kind in Kind}
+        """Of what was loaded and is not in the cache."""
+        self.asked: dict[Kind, set[Any]] = {kind: set() for kind in Kind}
+        """Keys that were loaded: one that has no value is known to be absent."""
+        self.claim_limit = 1
+        """Lanes that are loaded for a claim: as many as commands of the group may take out of the queue."""
+        self.wider: dict[Claimant, Claimant] = {}
+        """Claims for which that was too few, and how they were asked for again."""
+        self.notes: dict[Any, Any] = {}
+        """What the needs have worked out and placing wants again."""
+        self._cached: dict[Kind, dict[Any, Any]] = {
+            Kind.COUNTERS: cache.counters,
+            Kind.RUN: cache.runs,
+            Kind.THREAD: cache.threads,
+            Kind.AGENT: cache.agents,
+            Kind.LANE: cache.lanes,
+        }
+
+    def has(self, kind: Kind, key: Any) -> bool:
+        """Whether it is known what the store has under this key, or that it has nothing."""
+        return key in self.asked[kind] or key in self._cached.get(kind, ())
+
+    def get(self, kind: Kind, key: Any) -> Any:
+        """What the store has; None for nothing. Raises NotLoaded where that is not known."""
+        cached = self._cached.get(kind)
+        found = self.values[kind].get(key) if cached is None else cached.get(key)
+        if found is None and key not in self.asked[kind]:
+            raise NotLoaded(kind, key)
+        return found
+
+    def run_number(self, key: RefKey) -> int | None:
+        """The number of the run that a reference means; None for none. Raises NotLoaded."""
+        number = self.cache.refs.get(key)
+        if number is None and key not in self.asked[Kind.REF]:
+            raise NotLoaded(Kind.REF, key)
+        return number
+
+    def agent_name(self, org: int, agent_id: str) -> str | None:
+        """An agent's name by its UUID; None for none. Raises NotLoaded."""
+        name = self.cache.agent_names.get((org, agent_id))
+        if name is None and (org, agent_id) not in self.asked[Kind.AGENT_ID]:
+            raise NotLoaded(Kind.AGENT_ID, (org, agent_id))
+        return name
+
+    def is_new_id(self, run: int, event_id: str) -> bool:
+        """True where no stored event of the run can have this id."""
+        known = self.cache.event_ids.get(run)
+        if known is not None and hash(event_id) not in known:
+            return True
+        key = (run, event_id)
+        return key in self.asked[Kind.EVENT_ID] and key not in self.values[Kind.EVENT_ID]
+
+    def absorb(self, wanted: dict[Kind, list[Any]], found: Loaded) -> None:
+        """Takes in what was loaded."""
+        for kind, keys in wanted.items():
+            self.asked[kind].update(keys)
+            self._take(kind, found.get(kind, {}))
+
+    def _take(self, kind: Kind, found: dict[Any, Any]) -> None:
+        cache = self.cache
+        if kind in self._cached:
+            self._cached[kind].update(found)
+        elif kind is Kind.REF:
+            for key, row in found.items():
+                cache.refs[key] = row.run
+                cache.runs[row.run] = row
+        elif kind is Kind.AGENT_ID:
+            for (org, agent_id), row in found.items():
+                cache.agent_names[(org, agent_id)] = row.name
+                cache.agents[(org, row.name)] = row
         else:
-            plan.remember_run(org, ref, row)
+            self.values[kind].update(found)
+            self._take_rows(kind, found)
+
+    def _take_rows(self, kind: Kind, found: dict[Any, Any]) -> None:
+        """Rows that came with an answer answer other questions as well."""
+        cache = self.cache
+        if kind in (Kind.FAMILY, Kind.THREAD_RUNS):
+            cache.runs.update((row.run, row) for rows in found.values() for row in rows)
+        elif kind is Kind.CLAIMS:
+            for pairs in found.values():
+                cache.lanes.update((lane.run, lane) for lane, _ in pairs)
+                cache.runs.update((row.run, row) for _, row in pairs)
+        elif kind is Kind.DECISION:
+            rows = {(row.run, row.agent, row.step_index): row for found_rows in found.values() for row in found_rows}
+            self.values[Kind.CHECKPOINT].update(rows)
+            self.asked[Kind.CHECKPOINT].update(rows)
 
 
-async def _prefetch_agents(plan: Plan, wanted: list[tuple[int, str]]) -> None:
-    found = await plan.unit.agents_by_name(wanted)
-    for org, name in wanted:
-        row = found.get((org, name))
-        if row is None:
-            plan.absent.add((org, "\x1fagent", name))
+class Needs:
+    """Collects what is wanted; each method gives what is known so far, None also for what is not known yet."""
+
+    def __init__(self, known: Known) -> None:
+        """Asks for nothing that is known."""
+        self.known = known
+        self.cache = known.cache
+        self.wanted: dict[Kind, dict[Any, None]] = {}
+        self.misses = 0
+        """How often something was asked for that is not known yet."""
+
+    def want(self, kind: Kind, key: Any) -> Any:
+        """Anything by kind and key."""
+        try:
+            return self.known.get(kind, key)
+        except NotLoaded as missing:
+            self._miss(missing)
+            return None
+
+    def _miss(self, missing: NotLoaded) -> None:
+        self.misses += 1
+        self.wanted.setdefault(missing.kind, {})[missing.key] = None
+
+    def counters(self, org: int) -> None:
+        """Everything that gives out a number."""
+        if org not in self.cache.counters:
+            self.want(Kind.COUNTERS, org)
+
+    def run(self, org: int, ref: RunRef) -> RunRow | None:
+        """A run by what a sender calls it."""
+        if type(ref) is OpenRun:
+            thread = self.thread(org, ref.thread_id)
+            number = 0 if thread is None else open_run_of(thread)
         else:
-            plan.cache.agents[(org, name)] = row
+            key = ref_key(org, ref)  # type: ignore[arg-type]  # OpenRun was taken out above
+            number = self.cache.refs.get(key, 0)
+            if not number:
+                if key not in self.known.asked[Kind.REF]:
+                    self._miss(NotLoaded(Kind.REF, key))
+                return None
+        return self.run_by_number(number) if number else None
+
+    def run_by_number(self, number: int) -> RunRow | None:
+        """A run."""
+        return self.cache.runs.get(number) or self.want(Kind.RUN, number)
+
+    def thread(self, org: int, thread_id: str) -> ThreadRow | None:
+        """A thread."""
+        found: ThreadRow | None = self.cache.threads.get((org, thread_id)) or self.want(Kind.THREAD, (org, thread_id))
+        return found
+
+    def agent(self, org: int, name: str) -> AgentRow | None:
+        """An agent by name."""
+        found: AgentRow | None = self.cache.agents.get((org, name)) or self.want(Kind.AGENT, (org, name))
+        return found
+
+    def agent_by_id(self, org: int, agent_id: str) -> AgentRow | None:
+        """An agent by UUID."""
+        name = self.cache.agent_names.get((org, agent_id))
+        if name is not None:
+            return self.agent(org, name)
+        if (org, agent_id) not in self.known.asked[Kind.AGENT_ID]:
+            self._miss(NotLoaded(Kind.AGENT_ID, (org, agent_id)))
+        return None
+
+    def lane(self, run: int) -> Lane | None:
+        """A run's lane."""
+        found: Lane | None = self.cache.lanes.get(run) or self.want(Kind.LANE, run)
+        return found
+
+    def event_id(self, run: int, event_id: str) -> None:
+        """Whether a run has an event under this id."""
+        if not self.known.is_new_id(run, event_id):
+            self.want(Kind.EVENT_ID, (run, event_id))
+
+    def speaks(self, row: RunRow) -> None:
+        """An event of ours in this run: its agent."""
+        self.agent(row.org, row.agent or "default")
+
+    def moves(self, row: RunRow) -> None:
+        """A change of the run's status: its thread, its lane, and the one that may be free when it ends."""
+        self.speaks(row)
+        thread = self.thread(row.org, row.thread_id)
+        if not row.has_lane:
+            return
+        self.lane(row.run)
+        for number in () if thread is None else thread.lane_runs[:2]:
+            self.lane(number)
+
+    def ends_below(self, row: RunRow) -> None:
+        """The same of the run and of all that is open below it."""
+        self.moves(row)
+        for child in self.want(Kind.FAMILY, parent_of(row)) or ():
+            self.moves(child)
+
+    def claims(self, org: int, agents: tuple[str, ...] | None, labels: dict[str, str]) -> list[tuple[Lane, RunRow]]:
+        """What a claim may take: as many lanes as this group may take out of the queue."""
+        claimant = Claimant(org, agents, tuple(sorted(labels.items())), self.known.claim_limit)
+        return self.want(Kind.CLAIMS, self.known.wider.get(claimant, claimant)) or []
 
 
-async def _prefetch_ids(plan: Plan, drafts: list[tuple[int, Draft]]) -> None:
-    wanted: list[tuple[int, str]] = []
-    for org, draft in drafts:
-        row = plan.run_cached(org, draft.run)
-        if row is not None and draft.event_id is not None and not plan.is_new_id(row.run, draft.event_id):
-            wanted.append((row.run, draft.event_id))
-    if wanted:
-        plan.ids_asked.update(wanted)
-        plan.ids_seen |= await plan.unit.events_by_id(wanted)
+def open_run_of(thread: ThreadRow) -> int:
+    """The number of a thread's newest open run, else of its newest; 0 where it has none."""
+    return thread.open_runs[-1] if thread.open_runs else thread.newest_run
+
+
+async def load(unit: Unit, known: Known, steady_ms: int, asking: Iterable[Callable[[Needs], None]]) -> int:
+    """Loads all that is asked for; how many questions it took. Who has nothing more to ask is not called again."""
+    turns = 0
+    waiting = list(asking)
+    while waiting and turns < MAX_TURNS:
+        needs, still = Needs(known), []
+        for ask in waiting:
+            misses = needs.misses
+            ask(needs)
+            if needs.misses != misses:
+                still.append(ask)
+        if not needs.wanted:
+            return turns
+        wanted = {kind: sorted(keys, key=_order) for kind, keys in needs.wanted.items()}
+        await fetch(unit, known, steady_ms, wanted)
+        waiting, turns = still, turns + 1
+    return turns
+
+
+def _order(key: Any) -> Any:
+    """Ascending; None (a claim of any agent) before all else."""
+    return tuple((part is not None, part) for part in key) if isinstance(key, tuple) else key
+
+
+async def fetch(unit: Unit, known: Known, steady_ms: int, wanted: dict[Kind, list[Any]]) -> None:
+    """One question to the store."""
+    refs = wanted.get(Kind.REF)
+    if refs is None:
+        known.absorb(wanted, await unit.load(wanted, steady_ms))
+        return
+    by_ref = {_ref_of(key): key for key in refs}
+    found = await unit.load({**wanted, Kind.REF: list(by_ref)}, steady_ms)
+    found[Kind.REF] = {by_ref[asked]: row for asked, row in found.get(Kind.REF, {}).items()}
+    known.absorb(wanted, found)

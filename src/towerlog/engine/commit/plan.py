@@ -1,340 +1,356 @@
 """A plan: what one group of commands will change, made in memory before anything is written.
 
-Looks rows up in the cache, else in the unit; keeps every change in `changes` and in the cache. A command that raises
-must do so before its first change; `writer` drops plan and cache whole when anything else goes wrong.
+It answers from what was loaded, and from what it has changed itself; what it does not know it asks nobody for, but
+raises `NotLoaded`. What it changes stands in `changes` and beside the cache, which hears of it only once it is on disk:
+a plan that comes to nothing is dropped, and nothing else need be.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import msgspec
 
-from towerlog.ambient import Clock, Ids
-from towerlog.engine.commit.cache import Cache
+from towerlog.ambient import Ids
+from towerlog.engine.commit.load import Known, NotLoaded, RefKey, open_run_of, parent_of, ref_key
+from towerlog.engine.commit.strand import Strand
+from towerlog.engine.commit.tally import Tallies
 from towerlog.model.agent import AgentRow
-from towerlog.model.chain import chain_hash
+from towerlog.model.chain import link
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import Event, EventType, OpenRun, RunByForeignId, RunById, RunByTrace, RunRef
-from towerlog.model.facts import NO_FACTS, Facts
+from towerlog.model.event import PLAIN_TYPES, Event, EventType, OpenRun, RunRef
+from towerlog.model.facts import NO_FACTS, Born, Effects, Facts
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import Counters, shard_key
-from towerlog.model.run import TERMINAL, RunRow, Status
+from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.times import FUTURE_TOLERANCE_MS
-from towerlog.projections import agents as agent_fold
 from towerlog.projections import checkpoints as checkpoint_fold
 from towerlog.projections import runs as run_fold
-from towerlog.projections import threads as thread_fold
 from towerlog.projections import usage as usage_fold
-from towerlog.store.base import Unit
-from towerlog.store.values import Changes, RunChange
+from towerlog.store.values import Changes, Claimant, HistoryNode, Kind, MetaList, RunChange
 
 encode_facts = msgspec.json.Encoder().encode
-RefKey = tuple[int, str, str]
+Reaction = Callable[["Plan", "RunRow | None", RunRow, Event], None]
+"""What follows from a change of a run's status: (plan, row before or None for a new run, row after, event)."""
 
 
 class Plan:
     """The changes of one group, growing."""
 
-    def __init__(self, unit: Unit, cache: Cache, clock: Clock, ids: Ids) -> None:
-        """`clock` is read once: a group has one time."""
-        self.unit = unit
-        self.cache = cache
+    def __init__(self, known: Known, now_ms: int, steady_ms: int, ids: Ids, reactions: tuple[Reaction, ...]) -> None:
+        """A group has one time: of the wall clock and of the steady one."""
+        self.known = known
+        self.cache = known.cache
         self.ids = ids
-        self.now = clock.now_ms()
-        self.steady = clock.steady_ms()
+        self.now = now_ms
+        self.steady = steady_ms
         self.changes = Changes()
-        self.ids_seen: dict[tuple[int, str], Event] = {}
-        """Events with an id: those of this group, and stored ones that were looked up."""
-        self.ids_asked: set[tuple[int, str]] = set()
-        """(run, event id) pairs whose presence in the store is known."""
-        self.absent: set[RefKey] = set()
-        """References and agents that the store is known not to have."""
-        self.checkpoints_seen: dict[tuple[int, str, int], CheckpointRow | None] = {}
-        self._tallies: dict[tuple[int, str, str | None, Status], int] = {}
         self.woken_orgs: set[int] = set()
         """Organisations in which a lane became claimable."""
+        self.tallies = Tallies(now_ms)
+        self._reactions = reactions
+        self._strands: dict[int, Strand] = {}
+        self._refs: dict[RefKey, int] = {}
+        self._agents: dict[tuple[int, str], AgentRow] = {}
+        """Agents that are registered here."""
+        self._ids_seen: dict[tuple[int, str], Event] = {}
+        self._content: set[bytes] = set()
 
     # looking up
 
-    async def counters(self, org: int) -> Counters:
+    def counters(self, org: int) -> Counters:
         """The organisation's counters, to be counted on in place; they are written with this plan."""
-        found = self.cache.counters.get(org)
+        found = self.changes.counters.get(org)
         if found is None:
-            found = self.cache.counters[org] = await self.unit.counters(org)
-        self.changes.counters[org] = found
+            stored: Counters = self.known.get(Kind.COUNTERS, org)
+            found = Counters(stored.position, stored.runs, stored.agents)
+            self.changes.counters[org] = found
         return found
 
-    def run_cached(self, org: int, ref: RunRef) -> RunRow | None:
-        """The run of a reference if the cache knows it."""
-        if isinstance(ref, OpenRun):
-            thread = self.cache.threads.get((org, ref.thread_id))
-            if thread is None:
-                return None
-            number = thread.open_runs[-1] if thread.open_runs else thread.newest_run
-            return self.cache.runs.get(number)
-        known = self.cache.refs.get(ref_key(org, ref))
-        return None if known is None else self.cache.runs.get(known)
+    def strand(self, org: int, ref: RunRef) -> Strand | None:
+        """The run of a reference; None for none."""
+        if type(ref) is OpenRun:
+            thread = self.thread(org, ref.thread_id)
+            number = 0 if thread is None else open_run_of(thread)
+            return self.strand_of(number) if number else None
+        key = ref_key(org, ref)  # type: ignore[arg-type]  # OpenRun was taken out above
+        found = self._refs.get(key) or self.cache.refs.get(key) or self.known.run_number(key)
+        return None if found is None else self.strand_of(found)
 
-    async def run(self, org: int, ref: RunRef) -> RunRow | None:
-        """The run of a reference, None when there is none."""
-        row = self.run_cached(org, ref)
-        if row is None and isinstance(ref, OpenRun):
-            thread = self.cache.threads.get((org, ref.thread_id))
-            if thread is not None and thread.newest_run:
-                # The thread as this group has left it, not as the store still has it.
-                return await self.run_by_number(thread.open_runs[-1] if thread.open_runs else thread.newest_run)
-        if row is None and not (self.absent and not isinstance(ref, OpenRun) and ref_key(org, ref) in self.absent):
-            row = (await self.unit.runs_by_ref([(org, ref)]))[0]
-            if row is not None:
-                row = self.remember_run(org, ref, row)
-        return row
-
-    def remember_run(self, org: int, ref: RunRef, row: RunRow) -> RunRow:
-        """Keeps a row that was looked up; a row changed in this group is newer than the stored one."""
-        known = self.cache.runs.get(row.run)
-        if known is not None and known.last_seq >= row.last_seq:
-            row = known
-        self.cache.runs[row.run] = row
-        if not isinstance(ref, OpenRun):
-            self.cache.refs[ref_key(org, ref)] = row.run
-        return row
-
-    async def run_by_number(self, number: int) -> RunRow | None:
+    def strand_of(self, number: int) -> Strand | None:
         """A run by its number."""
-        row = self.cache.runs.get(number)
-        if row is None:
-            row = (await self.unit.runs_by_number([number])).get(number)
-            if row is not None:
-                self.cache.runs[number] = row
-        return row
-
-    async def thread(self, org: int, thread_id: str) -> ThreadRow | None:
-        """A thread, None when there is none."""
-        row = self.cache.threads.get((org, thread_id))
-        if row is None:
-            row = (await self.unit.threads([(org, thread_id)])).get((org, thread_id))
-            if row is not None:
-                self.cache.threads[(org, thread_id)] = row
-        return row
-
-    async def thread_made(self, org: int, thread_id: str) -> ThreadRow:
-        """A thread, made when new."""
-        row = await self.thread(org, thread_id)
-        return row or self.put_thread(ThreadRow(org, thread_id, self.now, updated_at=0))
-
-    async def agent(self, org: int, name: str) -> AgentRow:
-        """An agent by name, registered when new."""
-        row = self.cache.agents.get((org, name))
-        if row is None:
-            if (org, "\x1fagent", name) not in self.absent:
-                row = (await self.unit.agents_by_name([(org, name)])).get((org, name))
-            if row is None:
-                counters = await self.counters(org)
-                counters.agents += 1
-                row = AgentRow(shard_key(org, counters.agents), org, self.ids.uuid(), name, self.now)
-                self.changes.agents[row.agent] = row
-            self.cache.agents[(org, name)] = row
-        return row
-
-    async def lane(self, run: int) -> Lane | None:
-        """A run's lane, None when it has none."""
-        found = self.cache.lanes.get(run)
+        found = self._strands.get(number)
         if found is None:
-            found = (await self.unit.lanes([run])).get(run)
-            if found is not None:
-                self.cache.lanes[run] = found
+            row = self.cache.runs.get(number) or self.known.get(Kind.RUN, number)
+            if row is not None:
+                found = self._strands[number] = Strand(row, row)
         return found
 
-    def is_new_id(self, run: int, event_id: str) -> bool:
-        """True when no event of the run is known to have this id, without asking the store."""
-        key = (run, event_id)
-        if key in self.ids_seen:
-            return False
+    def run(self, org: int, ref: RunRef) -> RunRow | None:
+        """The row of a reference's run."""
+        strand = self.strand(org, ref)
+        return None if strand is None else self.row_of(strand)
+
+    def run_by_number(self, number: int) -> RunRow | None:
+        """A run's row."""
+        strand = self.strand_of(number)
+        return None if strand is None else self.row_of(strand)
+
+    def now_of(self, row: RunRow) -> RunRow:
+        """The row that was stored, as this group has left it so far."""
+        strand = self._strands.get(row.run)
+        return row if strand is None else self.row_of(strand)
+
+    def row_of(self, strand: Strand) -> RunRow:
+        """The row with all that this group has done to it."""
+        if strand.counts:
+            row = strand.row
+            for agent, events in strand.counts.items():
+                self.tallies.count(row.org, agent, row.model or "", row.status.value, events)
+        return strand.settled()
+
+    def name_run(self, org: int, ref: RunRef, run: int) -> None:
+        """From now on the reference means this run."""
+        if not isinstance(ref, OpenRun):
+            self._refs[ref_key(org, ref)] = run
+
+    def changed_runs(self) -> Iterator[tuple[RunRow | None, RunRow]]:
+        """(before, after) of each run that has an event in this group."""
+        for strand in tuple(self._strands.values()):
+            if strand.before is None or strand.seq != strand.before.last_seq:
+                yield strand.before, self.row_of(strand)
+
+    def thread(self, org: int, thread_id: str) -> ThreadRow | None:
+        """A thread, None when there is none."""
+        key = (org, thread_id)
+        found: ThreadRow | None = self.changes.threads.get(key) or self.cache.threads.get(key)
+        return found or self.known.get(Kind.THREAD, key)
+
+    def thread_made(self, org: int, thread_id: str) -> ThreadRow:
+        """A thread, made when new."""
+        found = self.thread(org, thread_id)
+        return found or self.put_thread(ThreadRow(org, thread_id, self.now, updated_at=0))
+
+    def agent(self, org: int, name: str) -> AgentRow:
+        """An agent by name, registered when new. Its counts are those before this group."""
+        key = (org, name)
+        found: AgentRow | None = self._agents.get(key) or self.cache.agents.get(key)
+        if found is None:
+            found = self.known.get(Kind.AGENT, key)
+        if found is None:
+            counters = self.counters(org)
+            counters.agents += 1
+            found = AgentRow(shard_key(org, counters.agents), org, self.ids.uuid(), name, self.now)
+            self._agents[key] = found
+            self.changes.agents[found.agent] = found
+        return found
+
+    def lane(self, run: int) -> Lane | None:
+        """A run's lane, None when it has none."""
+        found: Lane | None = self.changes.lanes.get(run) or self.cache.lanes.get(run)
+        if found is None and not self.is_new(run):
+            found = self.known.get(Kind.LANE, run)
+        return found
+
+    def may_have(self, strand: Strand, event_id: str) -> bool:
+        """Whether the run may have an event under this id: False for most ids, at once."""
+        run = strand.row.run
         known = self.cache.event_ids.get(run)
-        return key in self.ids_asked or (known is not None and hash(event_id) not in known)
+        return known is None or hash(event_id) in known or (run, event_id) in self._ids_seen
 
-    async def event_by_id(self, run: int, event_id: str) -> Event | None:
+    def event_by_id(self, run: int, event_id: str) -> Event | None:
         """The event that this run has under an id."""
-        key = (run, event_id)
-        if not self.is_new_id(run, event_id) and key not in self.ids_seen:
-            self.ids_asked.add(key)
-            self.ids_seen |= await self.unit.events_by_id([key])
-        return self.ids_seen.get(key)
+        found = self._ids_seen.get((run, event_id))
+        if found is not None or self.is_new(run) or self.known.is_new_id(run, event_id):
+            return found
+        stored: Event | None = self.known.get(Kind.EVENT_ID, (run, event_id))
+        return stored
 
-    async def checkpoint(self, run: int, agent: str, step_index: int) -> CheckpointRow | None:
+    def event_at(self, run: int, seq: int) -> Event | None:
+        """An event of a run by its seq; None for one that was trimmed away."""
+        strand = self._strands.get(run)
+        if strand is not None and (strand.before is None or seq > strand.before.last_seq):
+            return next((event for event in self.changes.events if event.run == run and event.seq == seq), None)
+        stored: Event | None = self.known.get(Kind.EVENT, (run, seq))
+        return stored
+
+    def checkpoint(self, run: int, agent: str, step_index: int) -> CheckpointRow | None:
         """A checkpoint row, with this group's changes."""
         key = (run, agent, step_index)
-        if key not in self.checkpoints_seen:
-            self.checkpoints_seen[key] = await self.unit.checkpoint(*key)
-        return self.checkpoints_seen[key]
+        found = self.changes.checkpoints.get(key)
+        strand = self._strands.get(run)
+        # The steps that its stored row knows are all lower: there is none in the store.
+        is_new = strand is not None and (strand.before is None or strand.before.is_first_step(agent, step_index))
+        if found is not None or (is_new and not self.known.has(Kind.CHECKPOINT, key)):
+            return found
+        stored: CheckpointRow | None = self.known.get(Kind.CHECKPOINT, key)
+        return stored
+
+    def loaded(self, kind: Kind, key: Any) -> Any:
+        """What the store has under a key of a kind that this group does not change."""
+        return self.known.get(kind, key)
+
+    def claimant(self, org: int, agents: tuple[str, ...] | None, labels: dict[str, str]) -> Claimant:
+        """The question for what a claim may take, as it was asked for this group."""
+        asked = Claimant(org, agents, tuple(sorted(labels.items())), self.known.claim_limit)
+        return self.known.wider.get(asked, asked)
+
+    def want_more(self, claimant: Claimant) -> None:
+        """All that was offered is taken, and the store may have more. Raises NotLoaded."""
+        asked = claimant._replace(limit=self.known.claim_limit)
+        wider = self.known.wider[asked] = claimant._replace(limit=2 * claimant.limit)
+        raise NotLoaded(Kind.CLAIMS, wider)
+
+    def stored_family(self, row: RunRow) -> list[RunRow]:
+        """Open runs below this one as they are stored, as this group has left each of them."""
+        return [self.now_of(child) for child in self.known.get(Kind.FAMILY, parent_of(row))]
+
+    def is_new(self, run: int) -> bool:
+        """Whether the run begins in this group."""
+        strand = self._strands.get(run)
+        return strand is not None and strand.before is None
 
     # changing
 
-    def tally(self, agent: AgentRow, model: str | None, status: Status) -> None:
-        """Counts one plain event; `settle` folds the counts into agents and roll-ups."""
-        key = (agent.org, agent.name, model, status)
-        self._tallies[key] = self._tallies.get(key, 0) + 1
-
-    def note_id(self, event: Event) -> None:
-        """Remembers an event of this plan by its id."""
-        if event.event_id is not None:
-            self.ids_seen[event.run, event.event_id] = event
-            self.cache.note_id(event.run, event.event_id)
-
-    def settle(self) -> None:
-        """Folds what was tallied. Sums do not mind the order, so once a plan is enough."""
-        for (org, name, model, status), count in self._tallies.items():
-            self.put_agent(agent_fold.fold_plain(self.cache.agents[org, name], count, self.now))
-            cell = usage_fold.plain_cell(org, self.now, name, model, status.value, count)
-            key = (org, cell.hour, cell.agent, cell.model, cell.status)
-            known = self.changes.usage.get(key)
-            self.changes.usage[key] = cell if known is None else usage_fold.merge(known, cell)
-        self._tallies.clear()
-
-    def put_thread(self, row: ThreadRow) -> ThreadRow:
-        """Changes a thread."""
-        self.cache.threads[(row.org, row.thread_id)] = row
-        self.changes.threads[row.org, row.thread_id] = row
-        return row
-
-    def put_agent(self, row: AgentRow) -> None:
-        """Changes an agent."""
-        self.cache.agents[(row.org, row.name)] = row
-        self.changes.agents[row.agent] = row
-
-    def put_lane(self, lane: Lane) -> None:
-        """Changes a lane."""
-        self.cache.lanes[lane.run] = lane
-        self.changes.lanes[lane.run] = lane
-        if lane.state is QueueState.QUEUED:
-            self.woken_orgs.add(lane.org)
-
-    async def new_run_number(self, org: int) -> int:
-        """The next run's number."""
-        counters = await self.counters(org)
+    def begin_run(self, org: int, born: Born, kind: EventType) -> Strand:
+        """A new run, whose first event will be of this type."""
+        counters = self.counters(org)
         counters.runs += 1
-        return shard_key(org, counters.runs)
+        number = shard_key(org, counters.runs)
+        strand = self._strands[number] = Strand(None, run_fold.born_row(org, number, born, kind, self.now))
+        return strand
 
-    async def append(
+    def append(
         self,
-        row: RunRow | None,
-        run: int,
-        agent: AgentRow | None,
+        strand: Strand,
+        agent: AgentRow,
         kind: EventType,
         data: bytes,
         *,
-        org: int,
         dialect: str,
         facts: Facts = NO_FACTS,
         occurred_at: int | None = None,
         event_id: str | None = None,
-    ) -> tuple[Event, RunRow]:
-        """Gives an event its place, folds it into every projection, and keeps all of it. `row` None: the run is new."""
-        counters = self.changes.counters.get(org) or await self.counters(org)
+    ) -> Event:
+        """Gives an event its place, folds it into every projection, and keeps all of it."""
+        row, effects, now = strand.row, facts.effects, self.now
+        org, run, late, name = row.org, row.run, row.status in TERMINAL, agent.name
+        if late and effects is not None:
+            late = not run_fold.revives(row, kind, effects)
+        is_plain = effects is None and kind in PLAIN_TYPES and not late and not run_fold.names_agent(row, name)
+        if not is_plain:
+            row = self.row_of(strand)
+            if effects is not None and effects.report is not None and not late:
+                after = run_fold.usage_after(row, effects, name)
+                facts = msgspec.structs.replace(facts, spent=usage_fold.added(row.usage, after))
+        counters = self.changes.counters.get(org) or self.counters(org)
         counters.position = position = counters.position + 1
-        ended = row is not None and row.status in TERMINAL
+        future = occurred_at is not None and occurred_at > now + FUTURE_TOLERANCE_MS
+        facts_json = b"" if facts is NO_FACTS else encode_facts(facts)
+        seq, number = strand.seq + 1, agent.agent
+        place, marks = (org, position, run, seq, now), (occurred_at, number, late, future)
+        digest = link(strand.hash, place, kind, marks, dialect, event_id, facts_json, data)
         event = Event(
-            org,
-            position,
-            run,
-            1 if row is None else row.last_seq + 1,
-            kind,
-            self.now,
-            data,
-            facts,
-            b"" if facts is NO_FACTS else encode_facts(facts),
-            dialect,
-            occurred_at,
-            event_id,
-            0 if agent is None else agent.agent,
-            ended and row is not None and not run_fold.revives(row, kind, facts),
-            occurred_at is not None and occurred_at > self.now + FUTURE_TOLERANCE_MS,
-        )
-        name = None if agent is None else agent.name
-        event, after = self._fold_run(row, event, name)
-        self._fold_sums(row, after, event, agent)
-        if facts.checkpoint is not None and not event.late:
-            await self._fold_checkpoint(row, event, after, name or "unknown")
-        if row is None or row.status is not after.status:
-            await self._status_moved(row, after, event)
-        return event, after
-
-    def _fold_run(self, row: RunRow | None, event: Event, name: str | None) -> tuple[Event, RunRow]:
-        base = run_fold.begin(event) if row is None else row
-        after = run_fold.fold(base, event, name)
-        if event.facts.report is not None and not event.late:
-            # What the event spent shows only after the fold, and belongs into what is hashed.
-            facts = msgspec.structs.replace(event.facts, spent=usage_fold.spent(base, after))
-            event = msgspec.structs.replace(event, facts=facts, facts_json=encode_facts(facts))
-        digest = chain_hash(base.last_hash, event)
-        event = msgspec.structs.replace(event, hash=digest)
-        after = msgspec.structs.replace(after, last_hash=digest)
+            org, position, run, seq, kind, now, data, facts, facts_json, dialect,
+            occurred_at, event_id, number, late, future, digest,
+        )  # fmt: skip
         self.changes.events.append(event)
-        change = self.changes.runs.get(event.run)
-        if change is None:
-            self.changes.runs[event.run] = RunChange(row, after)
+        if event_id is not None:
+            self._ids_seen[run, event_id] = event
+        if is_plain:
+            strand.take_plain(event, name)
         else:
-            change.after = after
-        self.cache.runs[event.run] = after
-        if row is None:
-            self.cache.knows_ids(event.run)
-        if event.event_id is not None:
-            self.note_id(event)
-        return event, after
+            self._fold(strand, row, event, agent)
+        return event
 
-    def _fold_sums(self, row: RunRow | None, after: RunRow, event: Event, agent: AgentRow | None) -> None:
-        """The projections that count and add up: the agent's row, and the roll-up cell."""
-        key = usage_fold.key_of(after, event, None if agent is None else agent.name)
-        cells = self.changes.usage
-        cells[key] = usage_fold.fold(cells.get(key), key, row, after)
-        if agent is not None:
-            current = self.cache.agents.get((agent.org, agent.name), agent)
-            self.put_agent(agent_fold.fold(current, row, after, event))
+    def _fold(self, strand: Strand, row: RunRow, event: Event, agent: AgentRow) -> None:
+        before = None if event.seq == 1 else row
+        after = run_fold.fold(row, event, agent.name)
+        strand.take(after)
+        self.tallies.take(agent, before, after, event)
+        effects = event.facts.effects
+        if effects is not None and effects.checkpoint is not None and not event.late:
+            self._fold_checkpoint(event, effects, after, agent.name)
+        if before is None or before.status is not after.status:
+            for react in self._reactions:
+                react(self, before, after, event)
 
-    async def _fold_checkpoint(self, row: RunRow | None, event: Event, after: RunRow, agent: str) -> None:
-        facts = event.facts.checkpoint
+    def _fold_checkpoint(self, event: Event, effects: Effects, after: RunRow, agent: str) -> None:
+        facts = effects.checkpoint
         if facts is None:
             return
         agent = facts.agent or agent
-        if row is None or (not facts.decision and row.is_first_step(agent, facts.step_index)):
-            self.checkpoints_seen.setdefault((event.run, agent, facts.step_index), None)
-        before = await self.checkpoint(event.run, agent, facts.step_index)
+        before = self.checkpoint(event.run, agent, facts.step_index)
         changed = checkpoint_fold.fold(before, event, after, agent)
         if changed is not None and changed is not before:
-            key = (event.run, agent, facts.step_index)
-            self.checkpoints_seen[key] = self.changes.checkpoints[key] = changed
+            self.changes.checkpoints[(event.run, agent, facts.step_index)] = changed
 
-    async def _status_moved(self, row: RunRow | None, after: RunRow, event: Event) -> None:
-        thread = await self.thread_made(after.org, after.thread_id)
-        changed = thread_fold.fold(thread, row, after, event)
-        if changed is not thread:
-            self.put_thread(changed)
-        if row is None or not after.has_lane:
-            return
-        lane = await self.lane(after.run)
-        if lane is None:
-            return
-        if after.is_terminal() and lane.state is not QueueState.DONE:
-            self.put_lane(msgspec.structs.replace(lane, state=QueueState.DONE, expires_at=None))
-        elif row.status is Status.QUEUED and lane.state in (QueueState.QUEUED, QueueState.BLOCKED):
-            # Somebody works on it without a claim: it is no longer anybody else's to take.
-            self.put_lane(msgspec.structs.replace(lane, state=QueueState.DONE))
-        if after.is_terminal():
-            await self._unblock(changed)
+    def note(
+        self, row: RunRow, kind: EventType, members: dict[str, Any], facts: Facts = NO_FACTS, *, by: str
+    ) -> RunRow:
+        """Appends an event of the server's own; the row after it. `by` is the part of the server that speaks."""
+        strand = self.strand_of(row.run)
+        if strand is None:
+            raise NotLoaded(Kind.RUN, row.run)
+        agent = self.agent(row.org, row.agent or "default")
+        self.append(strand, agent, kind, msgspec.json.encode(members), dialect=by, facts=facts)
+        return self.row_of(strand)
 
-    async def _unblock(self, thread: ThreadRow) -> None:
-        """The thread's next run may be claimed now."""
-        if not thread.lane_runs:
-            return
-        lane = await self.lane(thread.lane_runs[0])
-        if lane is not None and lane.state is QueueState.BLOCKED:
-            self.put_lane(msgspec.structs.replace(lane, state=QueueState.QUEUED))
+    def put_thread(self, row: ThreadRow) -> ThreadRow:
+        """Changes a thread."""
+        self.changes.threads[row.org, row.thread_id] = row
+        return row
+
+    def put_lane(self, lane: Lane) -> None:
+        """Changes a lane."""
+        self.changes.lanes[lane.run] = lane
+        if lane.state is QueueState.QUEUED:
+            self.woken_orgs.add(lane.org)
+
+    def keep_node(self, node: HistoryNode) -> None:
+        """Adds a node of a history."""
+        self.changes.nodes.append(node)
+        self._content.add(node_key(node.org, node.key))
+
+    def keep_metas(self, metas: MetaList) -> None:
+        """Adds a list of metas."""
+        self.changes.metas.append(metas)
+        self._content.add(node_key(metas.org, metas.key))
+
+    def keeps(self, org: int, key: bytes) -> bool:
+        """Whether this group has added a node or a list of metas."""
+        return bool(self._content) and node_key(org, key) in self._content
+
+    def settle(self) -> None:
+        """Brings what was carried forward into `changes`: after this nothing more is placed."""
+        changes = self.changes
+        for before, after in self.changed_runs():
+            changes.runs[after.run] = RunChange(before, after)
+        for org, found in tuple(changes.counters.items()):
+            if found == self.known.get(Kind.COUNTERS, org):
+                del changes.counters[org]
+        self.tallies.settle(changes, self.agent)
+
+    def keep(self) -> None:
+        """The changes are on disk: the cache may know them."""
+        cache, changes = self.cache, self.changes
+        cache.counters.update(changes.counters)
+        for number, change in changes.runs.items():
+            cache.runs[number] = change.after
+            if change.before is None:
+                cache.knows_ids(number)
+        for run, event_id in self._ids_seen:
+            cache.note_id(run, event_id)
+        cache.refs.update(self._refs)
+        cache.threads.update(changes.threads)
+        for row in changes.agents.values():
+            cache.agents[(row.org, row.name)] = row
+        cache.lanes.update(changes.lanes)
+        cache.nodes.update(dict.fromkeys(self._content, True))
 
 
-def ref_key(org: int, ref: RunById | RunByForeignId | RunByTrace) -> RefKey:
-    """The cache's name of a reference; no thread id holds a control character."""
-    if isinstance(ref, RunById):
-        return (org, "\x1frun", ref.run_id)
-    if isinstance(ref, RunByForeignId):
-        return (org, "\x1fforeign", ref.foreign_id)
-    return (org, ref.thread_id, ref.trace_id)
+def node_key(org: int, key: bytes) -> bytes:
+    """The cache's name of a history's prefix."""
+    return org.to_bytes(4, "big") + key

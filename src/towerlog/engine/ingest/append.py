@@ -8,7 +8,8 @@ from typing import assert_never
 import msgspec
 
 from towerlog.engine.commands.receipts import delivered, told
-from towerlog.engine.commit.plan import Plan, ref_key
+from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.strand import Strand
 from towerlog.engine.ingest.content import Kept, keep_history
 from towerlog.engine.ingest.dedupe import (
     NATURAL,
@@ -19,13 +20,14 @@ from towerlog.engine.ingest.dedupe import (
     seen_before,
     stored_before,
 )
-from towerlog.engine.ingest.express import append_plain, paired
 from towerlog.errors import NotFound
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
 from towerlog.model.event import (
     TARGET_STATUS,
+    TOOL_TYPES,
     Draft,
+    EventType,
     Item,
     OpenRun,
     Refusal,
@@ -34,172 +36,171 @@ from towerlog.model.event import (
     RunByTrace,
     Touch,
 )
-from towerlog.model.facts import LATEST_STEP, Born
+from towerlog.model.facts import LATEST_STEP, Born, Facts, with_effects
 from towerlog.model.outcome import Appended, Stored, Watched
 from towerlog.model.principal import Principal
 from towerlog.model.run import TERMINAL, RunRow
-from towerlog.projections import agents as agent_fold
-from towerlog.projections.runs import TOOL_TYPES
 
 FOREIGN = "foreign:"
 _replace = msgspec.structs.replace
 
 
-async def append_items(plan: Plan, principal: Principal, command: Append) -> Appended:
+def append_items(plan: Plan, principal: Principal, command: Append) -> Appended:
     """Stores what can be stored; one result per item, in order. Raises NotFound for an unknown `agent_id`."""
-    agent = None
     org, dialect = principal.org, command.dialect
-    if command.agent_id is not None:
-        agent = await agent_by_id(plan, org, command.agent_id)
-    await plan.counters(org)
-    results: list[Stored | Refusal] = []
-    for index, item in enumerate(command.items):
-        stored = append_plain(plan, org, item, dialect, agent)
-        if stored is None:
-            replayed = await is_replayed(plan, org, command.items, index)
-            results.append(await append_item(plan, principal, item, dialect, agent, replayed))
-        else:
-            results.append(stored)
+    agent = None if command.agent_id is None else agent_by_id(plan, org, command.agent_id)
+    results = place_items(plan, principal, command.items, dialect, agent)
     if command.tells:
-        results = await told(plan, org, results, dialect)
+        results = told(plan, org, results, dialect)
     if not command.watched:
         return Appended(results)
-    watched = await watched_runs(plan, org, command.watched)
-    return Appended(results, tuple([_replace(one, row=await delivered(plan, one.row, dialect)) for one in watched]))
+    watched = watched_runs(plan, org, command.watched)
+    return Appended(results, tuple([_replace(one, row=delivered(plan, one.row, dialect)) for one in watched]))
 
 
-async def watched_runs(plan: Plan, org: int, refs: tuple[RunByForeignId, ...]) -> tuple[Watched, ...]:
+def place_items(
+    plan: Plan, principal: Principal, items: list[Item], dialect: str, agent: AgentRow | None = None
+) -> list[Stored | Refusal]:
+    """The items of a request, each by itself; `agent`: all of them are this agent's."""
+    results: list[Stored | Refusal] = []
+    for index, item in enumerate(items):
+        if type(item) is Draft:
+            replayed = item.natural_key is not None and is_replayed(plan, principal.org, items, index)
+            results.append(_place(plan, principal, item, dialect, agent, replayed))
+        else:
+            results.append(_place_other(plan, principal, item))
+    return results
+
+
+def _place_other(plan: Plan, principal: Principal, item: Item) -> Stored | Refusal:
+    match item:
+        case Refusal():
+            return item
+        case Touch():
+            row = plan.agent(principal.org, item.agent)
+            plan.tallies.beat(row)
+            return Stored(0, 0, "", row.name)
+        case Draft():
+            raise TypeError("a draft has a place of its own")
+        case _:
+            assert_never(item)
+
+
+def watched_runs(plan: Plan, org: int, refs: tuple[RunByForeignId, ...]) -> tuple[Watched, ...]:
     """Those of these runs that there are, as this group leaves them so far."""
-    rows = {ref: plan.run_cached(org, ref) for ref in refs}
-    asked = [ref for ref, row in rows.items() if row is None and ref_key(org, ref) not in plan.absent]
-    if asked:
-        found = await plan.unit.runs_by_ref([(org, ref) for ref in asked])
-        stored = zip(asked, found, strict=True)
-        rows |= {ref: plan.remember_run(org, ref, row) for ref, row in stored if row is not None}
+    rows = {ref: plan.run(org, ref) for ref in refs}
     return tuple(Watched(ref, row) for ref, row in rows.items() if row is not None)
 
 
-async def agent_by_id(plan: Plan, org: int, agent_id: str) -> AgentRow:
+def agent_by_id(plan: Plan, org: int, agent_id: str) -> AgentRow:
     """An agent by UUID. Raises NotFound."""
-    name = plan.cache.agent_names.get((org, agent_id))
+    name = plan.known.agent_name(org, agent_id)
     if name is None:
-        found = await plan.unit.agent_by_id(org, agent_id)
-        if found is None:
-            raise NotFound("agent")
-        name = found.name
-        plan.cache.agent_names[(org, agent_id)] = name
-    return await plan.agent(org, name)
+        raise NotFound("agent")
+    return plan.agent(org, name)
 
 
-async def append_item(
-    plan: Plan,
-    principal: Principal,
-    item: Item,
-    dialect: str,
-    agent: AgentRow | None = None,
-    replayed: bool = False,
-) -> Stored | Refusal:
-    """Stores one item of a request. `replayed`: the request as a whole was seen before."""
-    if isinstance(item, Draft):
-        return await _append_draft(plan, principal, item, dialect, agent, replayed)
-    if isinstance(item, Refusal):
-        return item
-    if isinstance(item, Touch):
-        row = await plan.agent(principal.org, item.agent)
-        plan.put_agent(_replace(row, last_heartbeat_at=agent_fold.latest(row.last_heartbeat_at, plan.now)))
-        return Stored(0, 0, "", row.name)
-    assert_never(item)
-
-
-async def _append_draft(
+def _place(
     plan: Plan, principal: Principal, draft: Draft, dialect: str, agent: AgentRow | None, replayed: bool
 ) -> Stored | Refusal:
-    org = principal.org
-    row = plan.run_cached(org, draft.run) or await plan.run(org, draft.run)
-    if isinstance(draft.run, OpenRun) and draft.event_id is not None:
-        row = await run_of_repeat(plan, org, draft.run.thread_id, draft.event_id) or row
-    if row is None and isinstance(draft.run, RunById):
+    """Stores one draft. `replayed`: the request as a whole was seen before."""
+    org, event_id, natural_key = principal.org, draft.event_id, draft.natural_key
+    strand = plan.strand(org, draft.run)
+    if event_id is not None and type(draft.run) is OpenRun:
+        strand = run_of_repeat(plan, org, draft.run.thread_id, event_id) or strand
+    if strand is None and type(draft.run) is RunById:
         return Refusal("not_found", "There is no such run.", "run_id")
-    if draft.facts.parent_key is not None and draft.facts.parent_key.startswith(FOREIGN):
-        draft = await _with_parent(plan, org, draft, draft.facts.parent_key)
-    if draft.history is not None or draft.facts.checkpoint is not None:
-        draft = await _with_history(plan, org, draft)
-    event_id = draft.event_id
-    if row is not None and (event_id is not None or draft.natural_key is not None):
-        seen = await seen_before(plan, row, draft, replayed)
+    if draft.facts.effects is not None or draft.history is not None:
+        draft = _completed(plan, org, draft)
+    if strand is not None and (natural_key is not None or (event_id is not None and plan.may_have(strand, event_id))):
+        seen = seen_before(plan, strand, draft, replayed)
         if seen is not None:
             return seen
-        if event_id is None and not await plan.event_by_id(row.run, NATURAL + str(draft.natural_key)):
-            event_id = NATURAL + str(draft.natural_key)
-    elif event_id is None and draft.natural_key is not None:
-        event_id = NATURAL + draft.natural_key
-    if row is not None and begins_anew(row, draft):
-        draft, row = _resuming(draft, row), None
-        if draft.event_id is None and draft.natural_key is not None:
-            event_id = NATURAL + draft.natural_key
+    if event_id is None and natural_key is not None:
+        stored_id = NATURAL + natural_key
+        known = strand is not None and plan.event_by_id(strand.row.run, stored_id) is not None
+        event_id = None if known else stored_id
+    if strand is not None and strand.row.status in TERMINAL and begins_anew(strand.row, draft):
+        draft, strand = _resuming(draft, strand.row), None
+        if draft.event_id is None and natural_key is not None:
+            event_id = NATURAL + natural_key
     if agent is None:
-        name = draft.agent or (row.agent if row is not None else None) or draft.agent_default
-        agent = await plan.agent(org, name)
-    draft = _at_latest_step(draft, row)
-    if row is not None and draft.facts.checkpoint is not None:
-        same = await _same_checkpoint(plan, row, draft, agent)
-        if same is not None:
-            return same
-        if event_id is None and row.is_terminal() and not draft.facts.checkpoint.decision:
-            event_id = late_checkpoint_id(agent.name, draft.facts.checkpoint)
-            known = await plan.event_by_id(row.run, event_id)
-            if known is not None:
-                return stored_before(known, row, agent.name)
-    return await _store(plan, principal, draft, dialect, row, agent, event_id)
+        agent = plan.agent(org, draft.agent or (strand and strand.row.agent) or draft.agent_default)
+    if draft.facts.effects is not None and draft.facts.effects.checkpoint is not None:
+        draft = _at_latest_step(plan, draft, strand)
+        if strand is not None:
+            found = _same_checkpoint(plan, strand, draft, agent, event_id)
+            if isinstance(found, Stored):
+                return found
+            event_id = found
+    return _store(plan, principal, draft, dialect, strand, agent, event_id)
 
 
-def _at_latest_step(draft: Draft, row: RunRow | None) -> Draft:
+def _at_latest_step(plan: Plan, draft: Draft, strand: Strand | None) -> Draft:
     """A decision about the newest checkpoint names it; without one there is nothing to decide about."""
-    facts = draft.facts.checkpoint
+    facts = draft.effects.checkpoint
     if facts is None or not facts.decision or facts.step_index != LATEST_STEP:
         return draft
-    latest = None if row is None else row.latest_step()
+    latest = None if strand is None else plan.row_of(strand).latest_step()
     named = None if latest is None else _replace(facts, agent=latest[0], step_index=latest[1])
-    return _replace(draft, facts=_replace(draft.facts, checkpoint=named))
+    return _replace(draft, facts=with_effects(draft.facts, checkpoint=named))
 
 
-async def _store(
+def _store(
     plan: Plan,
     principal: Principal,
     draft: Draft,
     dialect: str,
-    row: RunRow | None,
+    strand: Strand | None,
     agent: AgentRow,
     event_id: str | None,
 ) -> Stored:
-    org, facts, data = principal.org, draft.facts, draft.data
-    if row is None:
-        run = await plan.new_run_number(org)
-        facts = _replace(facts, born=await _born(plan, principal, draft, dialect))
-    else:
-        run = row.run
-        if facts.report is not None and facts.duration_ms is None and TARGET_STATUS.get(draft.type) in TERMINAL:
-            facts = _replace(facts, duration_ms=plan.now - (row.started_at or row.created_at))
+    facts, data = draft.facts, draft.data
+    if strand is None:
+        born = _born(plan, principal, draft, dialect)
+        strand = plan.begin_run(principal.org, born, draft.type)
+        plan.name_run(principal.org, draft.run, strand.row.run)
+        facts = with_effects(facts, born=born)
+    elif facts.effects is not None and _tells_an_end(draft):
+        row = strand.row
+        facts = _replace(facts, duration_ms=plan.now - (row.started_at or row.created_at))
     if draft.type in TOOL_TYPES:
-        facts, data = paired(row, draft.type, facts, data)
-    event, after = await plan.append(
-        row,
-        run,
+        facts, data = paired(strand, draft.type, facts, data)
+    event = plan.append(
+        strand,
         agent,
         draft.type,
         data,
-        org=org,
         dialect=dialect,
         facts=facts,
         occurred_at=draft.occurred_at,
         event_id=event_id,
     )
-    if row is None:
-        plan.remember_run(org, draft.run, after)
-    return Stored(event.position, event.seq, after.run_id, agent.name, False, event.late, after.pending)
+    row = strand.row
+    return Stored(event.position, event.seq, row.run_id, agent.name, False, event.late, row.pending)
 
 
-async def _born(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> Born:
+def _tells_an_end(draft: Draft) -> bool:
+    """An end with its usage, without saying how long the run took."""
+    is_end = TARGET_STATUS.get(draft.type) in TERMINAL
+    return is_end and draft.effects.report is not None and draft.facts.duration_ms is None
+
+
+def paired(strand: Strand, kind: EventType, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
+    """A tool call's and its result's shared id: the sender's, else one made here."""
+    if facts.tool_call_id is not None:
+        return facts, data
+    call_id = f"call-{strand.seq + 1}"
+    if kind is EventType.TOOL_RESULT:
+        call_id = next((known for tool, known in strand.open_tools if tool == (facts.tool or "")), call_id)
+    if b'"tool_call_id"' not in data:
+        head = b'{"tool_call_id":' + msgspec.json.encode(call_id)
+        rest = data[1:].lstrip()
+        data = head + (b"" if rest.startswith(b"}") else b",") + rest
+    return _replace(facts, tool_call_id=call_id), data
+
+
+def _born(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> Born:
     ref = draft.run
     trace_id = ref.trace_id if isinstance(ref, RunByTrace) else plan.ids.uuid().replace("-", "")
     return Born(
@@ -207,60 +208,69 @@ async def _born(plan: Plan, principal: Principal, draft: Draft, dialect: str) ->
         thread_id="" if isinstance(ref, RunById) else ref.thread_id,
         trace_id=trace_id,
         foreign_id=ref.foreign_id if isinstance(ref, RunByForeignId) else None,
-        implicit=not draft.facts.fills,
+        implicit=not draft.effects.fills,
         created_by=principal.user_id,
-        parent_key=draft.facts.parent_key,
-        resumed_from=await _resumed_from(plan, principal.org, draft),
+        parent_key=draft.effects.parent_key,
+        resumed_from=_resumed_from(plan, principal.org, draft),
         source=dialect,
     )
 
 
-async def _resumed_from(plan: Plan, org: int, draft: Draft) -> str | None:
+def _resumed_from(plan: Plan, org: int, draft: Draft) -> str | None:
     """The run that a start goes on from: the thread's newest, when that has ended."""
-    if draft.facts.born is not None:
-        return draft.facts.born.resumed_from
+    if draft.effects.born is not None:
+        return draft.effects.born.resumed_from
     if not isinstance(draft.run, RunByTrace) or not draft.run.reopen:
         return None
-    thread = await plan.thread(org, draft.run.thread_id)
-    newest = None if thread is None or not thread.newest_run else await plan.run_by_number(thread.newest_run)
+    thread = plan.thread(org, draft.run.thread_id)
+    newest = None if thread is None or not thread.newest_run else plan.run_by_number(thread.newest_run)
     return newest.run_id if newest is not None and newest.is_terminal() else None
 
 
 def _resuming(draft: Draft, row: RunRow) -> Draft:
     ref = draft.run if not isinstance(draft.run, OpenRun) else OpenRun(row.thread_id)
     born = Born("", row.thread_id, "", resumed_from=row.run_id)
-    return _replace(draft, run=ref, facts=_replace(draft.facts, born=born))
+    return _replace(draft, run=ref, facts=with_effects(draft.facts, born=born))
 
 
-async def _with_parent(plan: Plan, org: int, draft: Draft, parent_key: str) -> Draft:
-    """The draft with its parent's run id in place of the name that its sender has for it, where that is known."""
-    parent = await plan.run(org, RunByForeignId(parent_key.removeprefix(FOREIGN), ""))
-    if parent is None:
-        return draft
-    return _replace(draft, facts=_replace(draft.facts, parent_key=f"run:{parent.run_id}"))
+def _completed(plan: Plan, org: int, draft: Draft) -> Draft:
+    """The draft with what only the log knows of it: its parent's run id, where its history lies."""
+    parent_key = draft.effects.parent_key
+    if parent_key is not None and parent_key.startswith(FOREIGN):
+        parent = plan.run(org, RunByForeignId(parent_key.removeprefix(FOREIGN), ""))
+        if parent is not None:
+            draft = _replace(draft, facts=with_effects(draft.facts, parent_key=f"run:{parent.run_id}"))
+    if draft.history is not None or draft.effects.checkpoint is not None:
+        draft = _with_history(plan, org, draft)
+    return draft
 
 
-async def _with_history(plan: Plan, org: int, draft: Draft) -> Draft:
+def _with_history(plan: Plan, org: int, draft: Draft) -> Draft:
     """The draft with its history kept, its node and its digest filled in."""
-    facts = draft.facts.checkpoint
+    facts = draft.effects.checkpoint
     if facts is None or facts.decision:
         return draft
-    kept = Kept(b"", 0, b"") if draft.history is None else await keep_history(plan, org, draft.history)
+    kept = Kept(b"", 0, b"") if draft.history is None else keep_history(plan, org, draft.history)
     digest = hashlib.sha256(kept.node + kept.metas + msgspec.json.format(draft.data, indent=-1)).hexdigest()
     filled = _replace(facts, node=kept.node.hex(), length=kept.length, metas=kept.metas.hex(), digest=digest)
-    return _replace(draft, facts=_replace(draft.facts, checkpoint=filled), history=None)
+    return _replace(draft, facts=with_effects(draft.facts, checkpoint=filled), history=None)
 
 
-async def _same_checkpoint(plan: Plan, row: RunRow, draft: Draft, agent: AgentRow) -> Stored | None:
-    """The same checkpoint with the same content again stores nothing."""
-    facts = draft.facts.checkpoint
-    if facts is None or facts.decision or facts.initial:
-        return None
-    if draft.facts.client_seq is not None:
-        return None  # its number has to arrive; a repeat of it is known by its id
-    if row.is_first_step(agent.name, facts.step_index):
-        return None
-    known = await plan.checkpoint(row.run, agent.name, facts.step_index)
-    if known is None or known.initial or known.digest != facts.digest:
-        return None
-    return Stored(known.position, known.seq, row.run_id, agent.name, True, False, row.pending)
+def _same_checkpoint(
+    plan: Plan, strand: Strand, draft: Draft, agent: AgentRow, event_id: str | None
+) -> Stored | str | None:
+    """The same checkpoint with the same content again stores nothing; else the id that it is to be stored under."""
+    facts, row = draft.effects.checkpoint, strand.row
+    if facts is None or facts.decision:
+        return event_id
+    is_numbered = draft.facts.client_seq is not None  # its number has to arrive; a repeat of it is known by its id
+    if not facts.initial and not is_numbered and not row.is_first_step(agent.name, facts.step_index):
+        known = plan.checkpoint(row.run, agent.name, facts.step_index)
+        if known is not None and not known.initial and known.digest == facts.digest:
+            return Stored(known.position, known.seq, row.run_id, agent.name, True, False, row.pending)
+    if event_id is None and row.is_terminal():
+        event_id = late_checkpoint_id(agent.name, facts)
+        event = plan.event_by_id(row.run, event_id)
+        if event is not None:
+            return stored_before(event, row, agent.name)
+    return event_id

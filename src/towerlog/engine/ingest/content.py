@@ -13,13 +13,12 @@ from typing import assert_never
 
 import msgspec
 
-from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.load import Known, Needs
+from towerlog.engine.commit.plan import Plan, node_key
 from towerlog.model.event import History
-from towerlog.store.values import Content, HistoryNode, Message, MetaList
+from towerlog.store.values import Content, HistoryNode, Kind, Message, MetaList
 
 KEY_BYTES = 16
-ASKED_AT_ONCE = 512
-"""A history no longer than this is looked up in one question instead of a binary search."""
 _META = b"meta:"
 """Keeps the names of meta lists apart from those of histories."""
 _decode_metas = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -61,63 +60,67 @@ def prefix_names(names: Iterable[bytes], parent: bytes = b"") -> list[bytes]:
     return prefixes
 
 
-async def keep_history(plan: Plan, org: int, history: History) -> Kept:
+class _Names(msgspec.Struct, frozen=True):
+    """What a history on its way in is made of: named once, for the needs and for placing."""
+
+    messages: list[bytes]
+    prefixes: tuple[bytes, ...]
+    metas: tuple[bytes, ...]
+
+
+def _names_of(known: Known, history: History) -> _Names:
+    found: _Names | None = known.notes.get(id(history))  # it lives as long as its command
+    if found is None:
+        messages = [name_of(body) for body in history.messages]
+        metas = prefix_names(_META + meta for meta in history.meta or ())
+        found = known.notes[id(history)] = _Names(messages, tuple(prefix_names(messages)), tuple(metas))
+    return found
+
+
+def needs_of_history(needs: Needs, org: int, history: History) -> None:
+    """How much of it is stored; nothing where a prefix of it was seen lately."""
+    names = _names_of(needs.known, history)
+    for kind, prefixes in ((Kind.NODES, names.prefixes), (Kind.METAS, names.metas)):
+        if prefixes and not _cached_prefix(needs.known, org, prefixes):
+            needs.want(kind, (org, prefixes))
+
+
+def keep_history(plan: Plan, org: int, history: History) -> Kept:
     """Adds what is new of a history to the plan."""
-    node = await _keep_messages(plan, org, history.messages)
-    metas = b"" if history.meta is None else await _keep_metas(plan, org, history.meta)
-    return Kept(node, len(history.messages), metas)
+    names = _names_of(plan.known, history)
+    known = _known_length(plan, Kind.NODES, org, names.prefixes)
+    for index in range(known, len(names.prefixes)):
+        parent = names.prefixes[index - 1] if index else b""
+        plan.keep_node(HistoryNode(org, names.prefixes[index], parent, names.messages[index]))
+        plan.changes.messages.append(Message(org, names.messages[index], history.messages[index]))
+    metas = b"" if history.meta is None else _keep_metas(plan, org, history.meta, names.metas)
+    return Kept(names.prefixes[-1] if names.prefixes else b"", len(history.messages), metas)
 
 
-async def _keep_messages(plan: Plan, org: int, messages: list[bytes]) -> bytes:
-    names = [name_of(body) for body in messages]
-    prefixes = prefix_names(names)
-    known = await _known_prefix(plan, org, prefixes)
-    for index in range(known, len(prefixes)):
-        parent = prefixes[index - 1] if index else b""
-        plan.changes.nodes.append(HistoryNode(org, prefixes[index], parent, names[index]))
-        plan.changes.messages.append(Message(org, names[index], messages[index]))
-        plan.cache.nodes[_cache_key(org, prefixes[index])] = True
-    return prefixes[-1] if prefixes else b""
-
-
-async def _known_prefix(plan: Plan, org: int, prefixes: list[bytes]) -> int:
-    """How many nodes are stored. A stored prefix has all its own prefixes stored, so a binary search finds the end."""
-    for index in range(len(prefixes) - 1, -1, -1):
-        if _cache_key(org, prefixes[index]) in plan.cache.nodes:
-            return index + 1
-    if len(prefixes) <= ASKED_AT_ONCE:
-        stored = await plan.unit.nodes_known(org, prefixes)
-        return sum(prefix in stored for prefix in prefixes)
-    low, high = 0, len(prefixes)
-    while low < high:
-        middle = (low + high) // 2
-        if await plan.unit.nodes_known(org, [prefixes[middle]]):
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-async def _keep_metas(plan: Plan, org: int, metas: list[bytes]) -> bytes:
+def _keep_metas(plan: Plan, org: int, metas: list[bytes], prefixes: tuple[bytes, ...]) -> bytes:
     """One row for all metas after the longest list that is stored; none when the whole list is."""
-    prefixes = prefix_names(_META + meta for meta in metas)
-    known = await _known_list(plan, org, prefixes)
+    known = _known_length(plan, Kind.METAS, org, prefixes)
     if known < len(prefixes):
         parent = prefixes[known - 1] if known else b""
         body = b"[" + b",".join(metas[known:]) + b"]"
-        plan.changes.metas.append(MetaList(org, prefixes[-1], parent, body))
-        plan.cache.nodes[_cache_key(org, prefixes[-1])] = True
+        plan.keep_metas(MetaList(org, prefixes[-1], parent, body))
     return prefixes[-1] if prefixes else b""
 
 
-async def _known_list(plan: Plan, org: int, prefixes: list[bytes]) -> int:
-    """The length of the longest prefix that is stored. Only the ends of turns are, so each has to be asked for."""
+def _known_length(plan: Plan, kind: Kind, org: int, prefixes: tuple[bytes, ...]) -> int:
+    """How long the longest prefix is that is stored or about to be."""
+    if not prefixes:
+        return 0
     for index in range(len(prefixes) - 1, -1, -1):
-        if _cache_key(org, prefixes[index]) in plan.cache.nodes:
+        if plan.keeps(org, prefixes[index]):
             return index + 1
-    stored = await plan.unit.metas_known(org, prefixes)
-    return next((index + 1 for index in range(len(prefixes) - 1, -1, -1) if prefixes[index] in stored), 0)
+    return _cached_prefix(plan.known, org, prefixes) or plan.loaded(kind, (org, prefixes)) or 0
 
 
-def _cache_key(org: int, key: bytes) -> bytes:
-    return org.to_bytes(4, "big") + key
+def _cached_prefix(known: Known, org: int, prefixes: tuple[bytes, ...]) -> int:
+    """The length of the longest prefix that was seen lately; 0 for none."""
+    nodes = known.cache.nodes
+    for index in range(len(prefixes) - 1, -1, -1):
+        if node_key(org, prefixes[index]) in nodes:
+            return index + 1
+    return 0

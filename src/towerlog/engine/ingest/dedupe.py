@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.strand import Strand
 from towerlog.model.event import TARGET_STATUS, Draft, Event, EventType, Item, OpenRun, Refusal, RunById, RunByTrace
 from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.outcome import Stored
 from towerlog.model.run import TERMINAL, RunRow
+from towerlog.store.values import Kind
 
 REMEMBERED_RUNS = 8
 """How many of a thread's newest runs a repeat without a run id is looked for in."""
@@ -22,10 +24,10 @@ def begins_anew(row: RunRow, draft: Draft) -> bool:
     """A start for a run that was started and has ended begins a new one; a start that was overtaken does not."""
     ref = draft.run
     reopens = isinstance(ref, RunByTrace | OpenRun) and ref.reopen
-    return reopens and row.is_terminal() and not (row.implicit and draft.facts.fills)
+    return reopens and row.is_terminal() and not (row.implicit and draft.effects.fills)
 
 
-async def is_replayed(plan: Plan, org: int, items: list[Item], index: int) -> bool:
+def is_replayed(plan: Plan, org: int, items: list[Item], index: int) -> bool:
     """Whether a start belongs to a whole batch sent again: its run has ended, and that very end follows in the batch.
 
     Otherwise a start for an ended run begins a new one.
@@ -33,12 +35,13 @@ async def is_replayed(plan: Plan, org: int, items: list[Item], index: int) -> bo
     start = items[index]
     if not isinstance(start, Draft) or start.natural_key is None or not getattr(start.run, "reopen", False):
         return False
-    row = await plan.run(org, start.run)
-    if row is None or not row.is_terminal():
+    strand = plan.strand(org, start.run)
+    if strand is None or not strand.row.is_terminal():
         return False
+    row = strand.row
     for item in items[index + 1 :]:
         if isinstance(item, Draft) and item.natural_key is not None and _ends(item, row):
-            stored = await plan.event_by_id(row.run, NATURAL + item.natural_key)
+            stored = plan.event_by_id(row.run, NATURAL + item.natural_key)
             if stored is not None and same_content(stored, item):
                 return True
     return False
@@ -49,17 +52,17 @@ def _ends(draft: Draft, row: RunRow) -> bool:
     return same_thread and TARGET_STATUS.get(draft.type) in TERMINAL
 
 
-async def run_of_repeat(plan: Plan, org: int, thread_id: str, event_id: str) -> RunRow | None:
+def run_of_repeat(plan: Plan, org: int, thread_id: str, event_id: str) -> Strand | None:
     """The run of a thread that has an event under this id already.
 
     "The thread's open run" is another one by the time a repeat comes: the repeat still belongs to the first.
     """
-    thread = await plan.thread(org, thread_id)
+    thread = plan.thread(org, thread_id)
     if thread is None or thread.run_count < 2:
         return None  # there is no other run that it could belong to
-    for stored in await plan.unit.runs_of_thread(org, thread_id, REMEMBERED_RUNS):
-        if await plan.event_by_id(stored.run, event_id) is not None:
-            return plan.remember_run(org, RunById(stored.run_id), stored)
+    for stored in plan.loaded(Kind.THREAD_RUNS, (org, thread_id, REMEMBERED_RUNS)):
+        if plan.event_by_id(stored.run, event_id) is not None:
+            return plan.strand_of(stored.run)
     return None
 
 
@@ -68,16 +71,17 @@ def late_checkpoint_id(agent: str, facts: CheckpointFacts) -> str:
     return f"{NATURAL}checkpoint{NATURAL}{agent}{NATURAL}{facts.step_index}{NATURAL}{facts.digest}"
 
 
-async def seen_before(plan: Plan, row: RunRow, draft: Draft, replayed: bool) -> Stored | Refusal | None:
+def seen_before(plan: Plan, strand: Strand, draft: Draft, replayed: bool) -> Stored | Refusal | None:
     """What a repeat is answered with; None for news."""
+    row = strand.row
     if draft.event_id is not None:
-        event = await plan.event_by_id(row.run, draft.event_id)
+        event = plan.event_by_id(row.run, draft.event_id)
         if event is None:
             return None
         if same_content(event, draft):
             return stored_before(event, row)
         return Refusal("id_reused", f"event id {draft.event_id!r} was used before with another body", "event_id")
-    event = await plan.event_by_id(row.run, NATURAL + str(draft.natural_key))
+    event = plan.event_by_id(row.run, NATURAL + str(draft.natural_key))
     if event is not None and same_content(event, draft) and (replayed or not begins_anew(row, draft)):
         return stored_before(event, row)
     return None
@@ -121,7 +125,7 @@ def _same_state(ours: Facts, theirs: Facts) -> bool:
 
 
 def _digest(facts: Facts) -> str | None:
-    checkpoint = facts.checkpoint
+    checkpoint = None if facts.effects is None else facts.effects.checkpoint
     return None if checkpoint is None or checkpoint.decision else checkpoint.digest
 
 

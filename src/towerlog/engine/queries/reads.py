@@ -88,10 +88,6 @@ class Reads:
         """All that is known of a run; `tree`: with its descendants."""
         return await views.run_detail(self._store, principal, row, tree, self._now())
 
-    def judged(self, view: o.RunView) -> o.RunView:
-        """The view of a run that is not stored yet, with the verdict on its liveness."""
-        return views.judged(view, self._now())
-
     def _now(self) -> views.Now:
         return views.Now(self._clock.now_ms(), self._thresholds)
 
@@ -237,5 +233,5 @@ def _as_event(number: int, item: Quarantined) -> Event:
     """What a worker without the lease sent, in the form of the event that it did not become."""
     kind = EventType(item.type)
     return Event(
-        item.org, 0, item.run, number, kind, item.recorded_at, item.data, dialect="lanes", event_id=item.event_id
+        item.org, 0, item.run, number, kind, item.recorded_at, item.data, dialect=item.dialect, event_id=item.event_id
     )

@@ -73,12 +73,6 @@ async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool
     )
 
 
-def judged(view: RunView, now: Now) -> RunView:
-    """With its liveness, as far as the run and its lane tell of it."""
-    beat = None if view.lane is None else view.lane.last_heartbeat
-    return msgspec.structs.replace(view, liveness=liveness_of(view.row, [beat], now.wall_ms, now.thresholds))
-
-
 async def _children(
     store: Store, principal: Principal, row: RunRow, seen: set[int], depth: int, now: Now
 ) -> tuple[RunView, ...]:

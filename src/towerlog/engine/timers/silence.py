@@ -1,42 +1,42 @@
 """The watch over runs that only report: long silence is noted, longer silence ends a run as lost.
 
-Nobody is judged by the machine's own troubles: not by a wall clock that jumped ahead, and not until the server has
-been there to hear for as long as the shorter threshold.
+Clock jumps and server downtime never count as an agent's silence: a wall clock that jumped ahead is subtracted, and
+nothing is ended until the server has been up for as long as the shorter threshold.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
-
-import msgspec
+from collections.abc import Callable
 
 from towerlog.ambient import Clock
+from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
-from towerlog.model.event import EventType, RunById
+from towerlog.engine.timers.loop import Upkeep
+from towerlog.model.event import EventType
 from towerlog.model.facts import Facts
 from towerlog.model.liveness import Thresholds, is_past
 from towerlog.model.run import RunRow
 from towerlog.model.times import format_ms
+from towerlog.store.base import Unit
 
 WATCH_ROWS = 500
 """Rows to one commit; a sweep goes on until nothing is due."""
 JUMP_MS = 5000
 """Ahead of the steady clock by more than this between two sweeps, the wall clock was set."""
 MAX_JUMPS = 64
-SILENCE_DIALECT = "runs"
-"""The dialect that the watch writes under."""
-Write = Callable[[Callable[[Plan], Awaitable[None]]], Awaitable[None]]
-Act = Callable[[Plan, RunRow, int], Awaitable[None]]
+SILENCE = "runs"
+"""What the watch writes under."""
+Act = Callable[[Plan, RunRow, int], None]
 
 
 class SilenceWatch:
     """Finds the silent runs of every organisation."""
 
-    def __init__(self, clock: Clock, write: Write, thresholds: Thresholds) -> None:
-        """`write` plans and commits between two groups."""
+    def __init__(self, clock: Clock, upkeep: Upkeep, thresholds: Thresholds) -> None:
+        """`upkeep` commits between two groups."""
         self._clock = clock
-        self._write = write
+        self._upkeep = upkeep
         self._thresholds = thresholds
         self._began_at = clock.steady_ms()
         self._offset_ms = clock.now_ms() - clock.steady_ms()
@@ -60,21 +60,21 @@ class SilenceWatch:
         """Pages through the runs that may be past a threshold. `noted`: those whose silence means nothing new."""
         after: tuple[int, int] | None = (-1, 0)
         while after is not None:
-            start, after = after, None
+            start = after
 
-            async def work(plan: Plan, start: tuple[int, int] = start) -> None:
-                nonlocal after
-                before_ms = self._clock.now_ms() - threshold_ms
-                found = await plan.unit.runs_unheard(noted, before_ms, start, WATCH_ROWS)
+            async def find(unit: Unit, _steady_ms: int, start: tuple[int, int] = start) -> list[RunRow]:
+                return await unit.runs_unheard(noted, self._clock.now_ms() - threshold_ms, start, WATCH_ROWS)
+
+            def place(plan: Plan, found: list[RunRow]) -> None:
                 for stored in found:
-                    row = plan.remember_run(stored.org, RunById(stored.run_id), stored)
-                    silence_ms = self._silence_ms(row, plan.now)
-                    if row.is_watched() and silence_ms >= threshold_ms:
-                        await act(plan, row, silence_ms)
-                if len(found) == WATCH_ROWS:
-                    after = (found[-1].watched_at, found[-1].run)
+                    row = plan.run_by_number(stored.run)
+                    silence_ms = 0 if row is None else self._silence_ms(row, plan.now)
+                    if row is not None and row.is_watched() and silence_ms >= threshold_ms:
+                        act(plan, row, silence_ms)
 
-            await self._write(work)
+            found = await self._upkeep(find, _needs, place)
+            is_full = found is not None and len(found) == WATCH_ROWS
+            after = (found[-1].watched_at, found[-1].run) if found is not None and is_full else None
 
     def _note_jump(self) -> None:
         """Remembers by how much the wall clock went ahead since the last sweep."""
@@ -95,20 +95,22 @@ class SilenceWatch:
         return now_ms - since - sum(max(ms, 0) for ms in leapt_ms)
 
 
-async def _note_silence(plan: Plan, row: RunRow, silence_ms: int) -> None:
-    await _append(plan, row, EventType.RUN_SILENT, _members(row, silence_ms), Facts())
+def _needs(needs: Needs, found: list[RunRow]) -> None:
+    for stored in found:
+        needs.counters(stored.org)
+        row = needs.run_by_number(stored.run)
+        if row is not None:
+            needs.moves(row)
 
 
-async def _end_as_lost(plan: Plan, row: RunRow, silence_ms: int) -> None:
+def _note_silence(plan: Plan, row: RunRow, silence_ms: int) -> None:
+    plan.note(row, EventType.RUN_SILENT, _members(row, silence_ms), Facts(), by=SILENCE)
+
+
+def _end_as_lost(plan: Plan, row: RunRow, silence_ms: int) -> None:
     error = f"nothing was heard of it for {silence_ms // 1000} seconds"
-    await _append(plan, row, EventType.RUN_LOST, {"error": error, **_members(row, silence_ms)}, Facts(error=error))
+    plan.note(row, EventType.RUN_LOST, {"error": error, **_members(row, silence_ms)}, Facts(error=error), by=SILENCE)
 
 
 def _members(row: RunRow, silence_ms: int) -> dict[str, object]:
     return {"silent_since": format_ms(row.process_at or row.created_at), "silent_seconds": silence_ms // 1000}
-
-
-async def _append(plan: Plan, row: RunRow, kind: EventType, members: dict[str, object], facts: Facts) -> None:
-    agent = await plan.agent(row.org, row.agent or "default")
-    data = msgspec.json.encode(members)
-    await plan.append(row, row.run, agent, kind, data, org=row.org, dialect=SILENCE_DIALECT, facts=facts)

@@ -89,6 +89,10 @@ class IdentityStore(Organisations, Protocol):
         """Keys, newest first; `before` is a key id."""
         ...
 
+    async def key_by_id(self, org: int, key_id: str) -> Key | None:
+        """One API key, revoked or not."""
+        ...
+
     async def key_put(self, key: Key) -> None:
         """Writes a key (new, or revoked now) at once."""
         ...

@@ -18,11 +18,15 @@ from towerlog.store.base.identities import IdentityStore, IdentityUnit
 from towerlog.store.base.lanes import LaneStore, LaneUnit
 from towerlog.store.base.log import LogStore, LogUnit
 from towerlog.store.base.rows import RowStore, RowUnit
-from towerlog.store.values import Changes
+from towerlog.store.values import Changes, Loaded, Wanted
 
 
 class Unit(LogUnit, RowUnit, ContentUnit, LaneUnit, IdentityUnit, Protocol):
     """A unit of work: a consistent view for planning, then one commit."""
+
+    async def load(self, wanted: Wanted, now_ms: int) -> Loaded:
+        """All of it in one question. `now_ms` (steady clock) tells which leases have run out."""
+        ...
 
     async def commit(self, changes: Changes) -> None:
         """Writes all of it durably, in one transaction. Raises StorageFailed, and then nothing is written."""

@@ -17,7 +17,7 @@ from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.reads import marks, one, run_children, runs
-from towerlog.store.values import StoredReply
+from towerlog.store.values import Parent, StoredReply
 
 
 def counters(db: apsw.Connection, org: int) -> Counters:
@@ -78,14 +78,15 @@ def _open_run_doc(db: apsw.Connection, org: int, thread_id: str) -> bytes | None
     return found
 
 
-def run_descendants(db: apsw.Connection, org: int, run: RunRow, limit: int) -> list[RunRow]:
+def run_descendants(db: apsw.Connection, org: int, run: RunRow | Parent, limit: int) -> list[RunRow]:
     """Open runs below this one, level by level; a loop of parents ends where it closes."""
     found: dict[int, RunRow] = {}
-    level = [run]
+    level: Sequence[RunRow | Parent] = [run]
     while level and len(found) < limit:
         children = [child for row in level for child in run_children(db, org, row, limit - len(found))]
-        level = [row for row in children if row.run not in found and row.run != run.run]
-        found |= {row.run: row for row in level}
+        fresh = [row for row in children if row.run not in found and row.run != run.run]
+        found |= {row.run: row for row in fresh}
+        level = fresh
     return [row for row in found.values() if not row.is_terminal()]
 
 

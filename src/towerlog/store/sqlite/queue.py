@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 
 import apsw
 
@@ -40,10 +41,28 @@ def lane_claimable(
     return _ran_out(db, org, agents, labels, now_ms, taken)
 
 
+def lanes_claimable(
+    db: apsw.Connection,
+    org: int,
+    agents: Collection[str] | None,
+    labels: Mapping[str, str],
+    now_ms: int,
+    limit: int,
+) -> list[Lane]:
+    """The oldest queued lanes that fit; behind them, as far as there is room, held ones that ran out."""
+    heads: list[Lane] = []
+    for agent in [None] if agents is None else sorted(set(agents)):
+        heads += _heads(db, org, agent, labels, (), limit)
+    found = sorted(heads, key=lambda lane: lane.place)[:limit]
+    if len(found) < limit:
+        found += _all_ran_out(db, org, agents, labels, now_ms, limit - len(found))
+    return found
+
+
 def _heads(
-    db: apsw.Connection, org: int, agent: str | None, labels: Mapping[str, str], taken: Collection[int]
+    db: apsw.Connection, org: int, agent: str | None, labels: Mapping[str, str], taken: Collection[int], limit: int = 1
 ) -> Iterator[Lane]:
-    """The oldest free lane of each set of labels that the worker has."""
+    """The oldest free lanes of each set of labels that the worker has, at most so many of a set."""
     where = "org = ? AND state = 'queued'" + ("" if agent is None else " AND agent = ?")
     values: tuple[object, ...] = (org,) if agent is None else (org, agent)
     wanted = rows.label_digests(labels)
@@ -55,7 +74,7 @@ def _heads(
             return
         at = _jump(label_set, wanted)
         if at == label_set + _BEFORE_DIGITS:
-            yield from _oldest(db, where, (*values, label_set), labels, taken)
+            yield from islice(_oldest(db, where, (*values, label_set), labels, taken), limit)
 
 
 def _jump(label_set: str, wanted: list[str]) -> str | None:
@@ -89,7 +108,6 @@ def _oldest(
         # The digests are short: two sets may share a name, though nobody will ever see it.
         if lane.may_be_taken_by(None, labels):
             yield lane
-            return
 
 
 def _ran_out(
@@ -100,14 +118,30 @@ def _ran_out(
     now_ms: int,
     taken: Collection[int],
 ) -> Lane | None:
+    return next((lane for lane in _held_past(db, org, agents, labels, now_ms) if lane.run not in taken), None)
+
+
+def _all_ran_out(
+    db: apsw.Connection,
+    org: int,
+    agents: Collection[str] | None,
+    labels: Mapping[str, str],
+    now_ms: int,
+    limit: int,
+) -> Iterator[Lane]:
+    return islice(_held_past(db, org, agents, labels, now_ms), limit)
+
+
+def _held_past(
+    db: apsw.Connection, org: int, agents: Collection[str] | None, labels: Mapping[str, str], now_ms: int
+) -> Iterator[Lane]:
     # Few: the sweep takes what ran out once a second.
-    sql = "SELECT run, doc FROM lane WHERE state = 'held' AND expires_at <= ? AND +org = ? ORDER BY place"
+    sql = "SELECT doc FROM lane WHERE state = 'held' AND expires_at <= ? AND +org = ? ORDER BY place"
     served = None if agents is None else tuple(agents)
-    for run, doc in db.execute(sql, (now_ms, org)):
+    for (doc,) in db.execute(sql, (now_ms, org)):
         lane = rows.decode_lane(doc)
-        if run not in taken and lane.may_be_taken_by(served, labels):
-            return lane
-    return None
+        if lane.may_be_taken_by(served, labels):
+            yield lane
 
 
 def lane(db: apsw.Connection, org: int, run: int) -> Lane | None:

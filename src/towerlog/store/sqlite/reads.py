@@ -22,7 +22,7 @@ from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import UsageRow
 from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.connection import LOWER
-from towerlog.store.values import PAGE_BODY_BYTES, KeyFound
+from towerlog.store.values import PAGE_BODY_BYTES, KeyFound, Parent
 
 LONGEST_SEARCH_MS = 1000
 """A search that needs longer would keep one of the few readers from everybody else's questions."""
@@ -143,7 +143,7 @@ def _run_conditions(db: apsw.Connection, org: int, wanted: RunFilter) -> tuple[s
     return where, values
 
 
-def child_condition(run_id: str, parent: RunRow | None) -> tuple[str, list[Any]]:
+def child_condition(run_id: str, parent: RunRow | Parent | None) -> tuple[str, list[Any]]:
     """A condition on `run` that holds for a parent's children, and its values.
 
     A trace names its newest run in the child's own thread; only where there is none, its newest run elsewhere.
@@ -189,7 +189,7 @@ def run_ids_of_parents(db: apsw.Connection, org: int, children: Sequence[RunRow]
     return found
 
 
-def run_children(db: apsw.Connection, org: int, run: RunRow, limit: int) -> list[RunRow]:
+def run_children(db: apsw.Connection, org: int, run: RunRow | Parent, limit: int) -> list[RunRow]:
     """Direct children, oldest first; a run is no child of its own."""
     condition, values = child_condition(run.run_id, run)
     sql = f"SELECT doc FROM run WHERE org = ? AND {condition} ORDER BY run LIMIT ?"

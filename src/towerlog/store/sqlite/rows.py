@@ -41,7 +41,7 @@ RUN_COLUMNS = (
     " cancel_requested_at, quiet, watched_at, doc"
 )
 LANE_COLUMNS = "run, org, state, agent, label_set, place, queued_at, expires_at, doc"
-REPLY_COLUMNS = "org, name, digest, status, body, created_at, run, lease_epoch"
+REPLY_COLUMNS = "org, name, digest, status, body, created_at, run, lease_epoch, ids"
 USAGE_FIGURES = Usage.__struct_fields__
 
 _encode = msgspec.json.Encoder().encode

@@ -18,7 +18,7 @@ from towerlog.ambient import Clock, Ids
 from towerlog.errors import StorageFailed
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
-from towerlog.store.sqlite import audit, lookups, queue, reads, write
+from towerlog.store.sqlite import audit, load, lookups, queue, reads, write
 from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import personas as registered
 from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where
@@ -57,6 +57,8 @@ class SqliteUnit:
     key = Ask(lookups.key, Where.WRITER)
     persona = Ask(registered.persona, Where.WRITER)
     route = Ask(registered.route, Where.WRITER)
+
+    load = Ask(load.load, Where.WRITER)
 
     def __init__(self, store: SqliteStore) -> None:
         """One at a time: the store's lock is held."""
@@ -116,6 +118,7 @@ class SqliteStore:
     org_create = Ask(write.write_org, Where.WRITER)
     key_by_digest = Ask(reads.key_by_digest, Where.KEYS)
     keys = Ask(reads.keys)
+    key_by_id = Ask(lookups.key)
     key_put = Ask(write.write_key, Where.WRITER)
     users = Ask(reads.users)
     persona = Ask(registered.persona)

@@ -60,7 +60,8 @@ _QUARANTINE = (
     "INSERT OR IGNORE INTO quarantine (run, name, doc) SELECT ?1, ?2, ?3"
     f" WHERE (SELECT count(*) FROM quarantine WHERE run = ?1) < {MAX_QUARANTINED}"
 )
-_REPLY = f"INSERT OR REPLACE INTO reply ({rows.REPLY_COLUMNS}) VALUES ({', '.join('?' * 8)})"
+_REPLY = f"INSERT OR REPLACE INTO reply ({rows.REPLY_COLUMNS}) VALUES ({', '.join('?' * 9)})"
+_REPLY_BODY = "UPDATE reply SET status = ?, body = ? WHERE org = ? AND name = ? AND status = 0"
 # Not "or replace": a digest that is there already belongs to somebody else's key, which must not go.
 _KEY = (
     f"INSERT INTO api_key ({rows.KEY_COLUMNS}) VALUES ({', '.join('?' * 9)}) ON CONFLICT (org, key_id)"
@@ -158,6 +159,8 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
         db.executemany(_QUARANTINE, map(rows.quarantine_row, changes.quarantined))
     if changes.replies:
         db.executemany(_REPLY, map(msgspec.structs.astuple, changes.replies))
+    if changes.reply_bodies:
+        db.executemany(_REPLY_BODY, ((one.status, one.body, one.org, one.name) for one in changes.reply_bodies))
     if changes.keys:
         db.executemany(_KEY, map(rows.key_row, changes.keys))
     if changes.personas:

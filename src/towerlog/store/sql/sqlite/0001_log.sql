@@ -1,5 +1,5 @@
 -- The log, its projections and the content store. Every key begins with the organisation: `event.key`, `run.run` and
--- `agent.agent` carry it in their high bits (see model/identity.py), the other tables in their first column.
+-- `agent.agent` carry it in their high bits (see model/principal.py), the other tables in their first column.
 
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
@@ -68,6 +68,7 @@ CREATE TABLE event (
     agent INTEGER NOT NULL,
     feed INTEGER,
     flags INTEGER NOT NULL,
+    -- What describes the event, and under `effects` what the folds act on: hashed as it stands here.
     facts BLOB,
     data BLOB NOT NULL,
     hash BLOB NOT NULL
@@ -220,11 +221,13 @@ CREATE TABLE reply (
     org INTEGER NOT NULL,
     name TEXT NOT NULL,
     digest BLOB NOT NULL,
+    -- 0 and empty until the reply itself is stored; until then it is made of the ids.
     status INTEGER NOT NULL,
     body BLOB NOT NULL,
     created_at INTEGER NOT NULL,
     run INTEGER,
     lease_epoch INTEGER,
+    ids BLOB NOT NULL,
     PRIMARY KEY (org, name)
 );
 CREATE INDEX reply_by_created_at ON reply (created_at);

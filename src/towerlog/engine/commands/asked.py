@@ -1,0 +1,48 @@
+"""What a run was asked to do: read from the body of its first event, or of the start that it reported."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.model.event import Event
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What the first event of a run that was made for workers says of it."""
+
+    input: msgspec.Raw = msgspec.Raw(b"null")
+    metadata: msgspec.Raw = msgspec.Raw(b"null")
+    labels: dict[str, str] = {}
+
+    def input_text(self) -> bytes | None:
+        """JSON text of the input, None without one."""
+        return _given(self.input)
+
+    def metadata_text(self) -> bytes | None:
+        """JSON text of the metadata, None without any."""
+        return _given(self.metadata)
+
+
+_decode_asked = msgspec.json.Decoder(Asked).decode
+
+
+def _given(raw: msgspec.Raw) -> bytes | None:
+    text = bytes(raw)
+    return None if text == b"null" else text
+
+
+class _Told(msgspec.Struct, frozen=True):
+    input: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode_told = msgspec.json.Decoder(_Told).decode
+
+
+def told_by(start: Event) -> Asked:
+    """What a reported start says of its run's input. Whatever else its sender put there is the sender's own."""
+    return Asked(input=_decode_told(start.data).input)
+
+
+def asked_of(first: Event | None) -> Asked | None:
+    """What a run's first event asked for; None where that is not there any more."""
+    return None if first is None else _decode_asked(first.data)

@@ -1,0 +1,94 @@
+"""Idempotency-Keys: what a commit keeps of an outcome, so that its reply can be made again.
+
+The ids are written with the commit itself; the reply's bytes follow in a later one. Between the two, and for good when
+the process is lost there, a repeat is answered from the ids.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+
+from towerlog.model import outcome as o
+from towerlog.model.event import Refusal, RunByForeignId
+from towerlog.model.key import Key
+
+
+class Item(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One result of a batch."""
+
+    stored: o.Stored | None = None
+    refusal: Refusal | None = None
+
+
+class Ids(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What an outcome speaks of. `kind` is the outcome's class; the rest is what that has."""
+
+    kind: str
+    run: int | None = None
+    created: bool = False
+    """Whether the command made it, or changed something."""
+    name: str = ""
+    """A run's, key's, agent's, thread's, persona's or route's own id."""
+    trace_id: str = ""
+    step_index: int = 0
+    status: str = ""
+    items: list[Item] = []
+    watched: list[RunByForeignId] = []
+    watched_runs: list[int] = []
+
+
+_encode = msgspec.json.Encoder().encode
+decode_ids = msgspec.json.Decoder(Ids).decode
+
+
+def encode_ids(outcome: o.Placed) -> bytes:
+    """JSON text of the outcome's ids."""
+    return _encode(ids_of(outcome))
+
+
+def ids_of(outcome: o.Placed) -> Ids:
+    """What is kept of an outcome; the text of a new key is not."""
+    kind = type(outcome).__name__
+    match outcome:
+        case o.Appended(results, watched):
+            runs = [one.row.run for one in watched]
+            return Ids(kind, items=_items(results), watched=[one.ref for one in watched], watched_runs=runs)
+        case o.RunCreated(run_id, trace_id):
+            return Ids(kind, name=run_id, trace_id=trace_id)
+        case o.RunChanged(row, changed):
+            return Ids(kind, run=row.run, created=changed)
+        case o.Steered(row) | o.Begun(row):
+            return Ids(kind, run=row.run)
+        case o.Taken(row, _):
+            return Ids(kind, run=row.run)
+        case o.Reported(view, _, results):
+            return Ids(kind, run=view.row.run, items=_items(results))
+        case o.Decided(trace_id, step_index, status):
+            return Ids(kind, trace_id=trace_id, step_index=step_index, status=status)
+        case o.KeyMinted():
+            return Ids(kind, name=outcome.key.key_id)
+        case Key():
+            return Ids(kind, name=outcome.key_id)
+        case o.ThreadView(row, created):
+            return Ids(kind, name=row.thread_id, created=created)
+        case o.AgentView(row, created):
+            return Ids(kind, name=row.agent_id, created=created)
+        case o.PersonaView(persona, created):
+            return Ids(kind, name=persona.persona_id, created=created)
+        case o.RouteView(route, created):
+            return Ids(kind, name=route.route_id, created=created)
+        case o.NothingToClaim() | o.Delivered():
+            return Ids(kind)
+        case _:
+            assert_never(outcome)
+
+
+def _items(results: list[o.Stored | Refusal]) -> list[Item]:
+    return [Item(stored=one) if isinstance(one, o.Stored) else Item(refusal=one) for one in results]
+
+
+def results_of(ids: Ids) -> list[o.Stored | Refusal]:
+    """The results of a batch."""
+    return [one.stored or one.refusal for one in ids.items]  # type: ignore[misc]  # one of the two is there

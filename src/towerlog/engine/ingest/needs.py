@@ -1,0 +1,115 @@
+"""What drafts need: their runs, agents and ids; of those that move something, threads, lanes, checkpoints, content."""
+
+from __future__ import annotations
+
+from towerlog.engine.commit.load import Needs
+from towerlog.engine.ingest.content import needs_of_history
+from towerlog.engine.ingest.dedupe import NATURAL, REMEMBERED_RUNS
+from towerlog.model.command import Append
+from towerlog.model.event import (
+    PLAIN_TYPES,
+    TARGET_STATUS,
+    Draft,
+    EventType,
+    Item,
+    OpenRun,
+    RunByForeignId,
+    RunByTrace,
+    Touch,
+)
+from towerlog.model.facts import LATEST_STEP, Effects
+from towerlog.model.principal import Principal
+from towerlog.model.run import RunRow
+from towerlog.store.values import Kind
+
+FOREIGN = "foreign:"
+
+
+def needs_of_append(needs: Needs, principal: Principal, command: Append) -> None:
+    """All items, the agent they are of, and the runs that the reply tells about."""
+    org = principal.org
+    needs.counters(org)
+    if command.agent_id is not None:
+        needs.agent_by_id(org, command.agent_id)
+    needs_of_items(needs, org, command.items, names_agents=command.agent_id is None)
+    for ref in command.watched:
+        row = needs.run(org, ref)
+        if row is not None and row.pending:
+            needs.speaks(row)
+
+
+def needs_of_items(needs: Needs, org: int, items: list[Item], *, names_agents: bool = True) -> None:
+    """The items of a request; `names_agents`: whose each is, is found by itself."""
+    for item in items:
+        if type(item) is Draft:
+            needs_of_draft(needs, org, item, names_agents)
+        elif type(item) is Touch:
+            needs.agent(org, item.agent)
+
+
+def needs_of_draft(needs: Needs, org: int, draft: Draft, names_agents: bool = True) -> None:
+    """One draft."""
+    row = needs.run(org, draft.run)
+    event_id = draft.event_id
+    if names_agents:
+        needs.agent(org, draft.agent or (row and row.agent) or draft.agent_default)
+    if row is not None:
+        if event_id is not None:
+            needs.event_id(row.run, event_id)
+        if draft.natural_key is not None:
+            needs.event_id(row.run, NATURAL + draft.natural_key)
+        if row.pending:
+            needs.speaks(row)
+    if event_id is not None and type(draft.run) is OpenRun:
+        _needs_of_repeat(needs, org, draft.run.thread_id, event_id)
+    effects = draft.facts.effects
+    if row is not None and effects is None and draft.type in PLAIN_TYPES:
+        return
+    _needs_of_run(needs, org, draft, row)
+    if effects is not None:
+        _needs_of_effects(needs, org, draft, effects, row)
+
+
+def _needs_of_repeat(needs: Needs, org: int, thread_id: str, event_id: str) -> None:
+    """The runs of a thread that a repeat may belong to."""
+    thread = needs.thread(org, thread_id)
+    if thread is not None and thread.run_count > 1:
+        for stored in needs.want(Kind.THREAD_RUNS, (org, thread_id, REMEMBERED_RUNS)) or ():
+            needs.event_id(stored.run, event_id)
+
+
+def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> None:
+    """Where a run begins, or its status moves."""
+    ref = draft.run
+    if row is None or (row.is_terminal() and getattr(ref, "reopen", False)):
+        thread_id = getattr(ref, "thread_id", "")
+        thread = needs.thread(org, thread_id) if thread_id else None
+        if isinstance(ref, RunByTrace) and ref.reopen and thread is not None and thread.newest_run:
+            needs.run_by_number(thread.newest_run)
+    if row is not None and _may_move(draft):
+        needs.moves(row)
+
+
+def _may_move(draft: Draft) -> bool:
+    moves = draft.type in TARGET_STATUS or draft.type is EventType.COMMAND_ACKNOWLEDGED
+    return moves or draft.effects.status is not None
+
+
+def _needs_of_effects(needs: Needs, org: int, draft: Draft, effects: Effects, row: RunRow | None) -> None:
+    if effects.parent_key is not None and effects.parent_key.startswith(FOREIGN):
+        needs.run(org, RunByForeignId(effects.parent_key.removeprefix(FOREIGN), ""))
+    checkpoint = effects.checkpoint
+    if checkpoint is None:
+        return
+    if draft.history is not None and not checkpoint.decision:
+        needs_of_history(needs, org, draft.history)
+    if row is None:
+        return
+    agent, step_index = checkpoint.agent or draft.agent or row.agent or draft.agent_default, checkpoint.step_index
+    if step_index == LATEST_STEP:
+        latest = row.latest_step()
+        if latest is None:
+            return
+        agent, step_index = latest
+    if not row.is_first_step(agent, step_index):
+        needs.want(Kind.CHECKPOINT, (row.run, agent, step_index))

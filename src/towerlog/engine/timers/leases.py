@@ -1,0 +1,50 @@
+"""Leases that ran out: the lane goes back to the queue, or the run is lost after its last attempt."""
+
+from __future__ import annotations
+
+from towerlog.engine.commands.lanes import expire
+from towerlog.engine.commit.load import Needs
+from towerlog.engine.commit.plan import Plan
+from towerlog.engine.timers.loop import Upkeep
+from towerlog.model.lane import Lane, QueueState
+from towerlog.store.base import Unit
+
+SWEEP_ROWS = 500
+"""Rows to one commit; a sweep goes on until nothing is due."""
+
+
+class ExpiredLeases:
+    """Takes lanes from holders that do not renew."""
+
+    def __init__(self, upkeep: Upkeep) -> None:
+        """`upkeep` commits between two groups."""
+        self._upkeep = upkeep
+        self._taken = 0
+
+    async def sweep(self) -> None:
+        """All that have run out by now."""
+        self._taken = SWEEP_ROWS
+        while self._taken == SWEEP_ROWS:
+            self._taken = 0
+            await self._upkeep(_expired, _needs, self._expire)
+
+    def _expire(self, plan: Plan, found: list[Lane]) -> None:
+        taken = 0
+        for stored in found:
+            lane, row = plan.lane(stored.run) or stored, plan.run_by_number(stored.run)
+            if row is not None and lane.state is QueueState.HELD and not lane.is_held(plan.steady):
+                expire(plan, lane, row)
+                taken += 1
+        self._taken = taken
+
+
+async def _expired(unit: Unit, steady_ms: int) -> list[Lane]:
+    return await unit.lanes_expired(steady_ms, SWEEP_ROWS)
+
+
+def _needs(needs: Needs, found: list[Lane]) -> None:
+    for lane in found:
+        needs.counters(lane.org)
+        row = needs.run_by_number(lane.run)
+        if row is not None:
+            needs.ends_below(row)

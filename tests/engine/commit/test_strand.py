@@ -1,0 +1,104 @@
+"""A strand: plain events carried forward and folded at once leave what one fold each would have left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.factories import draft, event, run_row, traced
+from tests.support.fakes import START_MS
+from tests.support.rig import Rig, open_rig
+from towerlog.engine.audit import verify_org
+from towerlog.engine.commit.strand import Strand
+from towerlog.model.event import Draft, EventType
+from towerlog.model.event import Event as Stored
+from towerlog.model.facts import Effects, Facts
+from towerlog.model.usage import Usage, UsageReport
+from towerlog.projections import runs as run_fold
+
+E = EventType
+
+
+def story() -> list[Draft]:
+    """Plain events among those that are not."""
+    x, y = traced("x"), traced("y")
+    report = Facts(effects=Effects(report=UsageReport(Usage(input_tokens=3))))
+    return [
+        draft(E.STEP, x),
+        draft(E.STEP, x, agent="a"),
+        draft(E.STEP, x, event_id="1"),
+        draft(E.STEP, x, event_id="1"),
+        draft(E.OTHER, x, facts=Facts(name="own.type")),
+        draft(E.OTHER, x, facts=Facts(effects=Effects(rate_limited=True))),
+        draft(E.OTHER, x, facts=Facts(effects=Effects(beat=True))),
+        draft(E.OTHER, x, facts=Facts(effects=Effects(idle=True))),
+        draft(E.STEP, x),
+        draft(E.MODEL_CALL, x, facts=report),
+        draft(E.MESSAGE_DELTA, y, agent="b", occurred_at=2**50),
+        draft(E.STEP, y, facts=Facts(name="named", effects=Effects(model="m"))),
+        draft(E.STEP, y, natural_key="once"),
+        draft(E.STEP, y, natural_key="once"),
+        draft(E.STEP, y, facts=Facts(client_id="c", client_seq=1)),
+        draft(E.STEP, y, facts=Facts(client_id="c", client_seq=4)),
+        draft(E.RUN_COMPLETED, x),
+        draft(E.STEP, x),
+        draft(E.STEP, x, event_id="1"),
+        draft(E.STEP, x, facts=Facts(client_id="c", client_seq=1)),
+        draft(E.LANE_REPORT, y, data={"phase": "p"}),
+    ]
+
+
+async def tell(rig: Rig, at_once: int) -> list[Stored]:
+    """Appends the story in groups of this size; the log."""
+    items = story()
+    for first in range(0, len(items), at_once):
+        await rig.append(*items[first : first + at_once])
+    complaints: list[str] = []
+    assert await verify_org(rig.store, rig.org, complaints.append) == 0, complaints
+    return await rig.log()
+
+
+async def test_how_events_are_grouped_changes_nothing(tmp_path: Path) -> None:
+    """The hashes cover every byte of the events, the audit every row: one by one, some, or all of them at once."""
+    logs, rows = [], []
+    for at_once in (1, 4, 100):
+        async with open_rig(tmp_path / str(at_once)) as rig:
+            logs.append(await tell(rig, at_once))
+            rows.append(await rig.store.rows(rig.org))
+    assert logs[0] == logs[1] == logs[2]
+    assert {row.clients["c"].received for row in rows[0].runs} == {((1, 1),), ((1, 1), (4, 4))}
+    for other in rows[1:]:
+        assert (other.runs, other.usage, other.agents) == (rows[0].runs, rows[0].usage, rows[0].agents)
+
+
+numbers = st.lists(
+    st.tuples(st.sampled_from("ab"), st.integers(1, 12), st.none() | st.tuples(st.integers(1, 9), st.integers(0, 3))),
+    max_size=30,
+)
+
+
+@given(numbers)
+def test_numbers_that_are_brought_in_at_once_leave_the_same_ledgers(sent: list[Any]) -> None:
+    """In any order, with repeats and with numbers given up: as if each had been folded by itself."""
+    single, strand = run_row(), Strand(run_row(), run_row())
+    for number, (client, seq, dropped) in enumerate(sent, start=1):
+        lost = None if dropped is None else (dropped[0], sum(dropped))
+        facts = Facts(client_id=client, client_seq=seq, client_dropped=lost)
+        one = event(number, number, facts=facts, facts_json=b"{}", recorded_at=START_MS)
+        single = run_fold.fold(single, one, None)
+        strand.take_plain(one, "a")
+    assert strand.settled().clients == single.clients
+
+
+@given(st.lists(st.tuples(st.sampled_from([E.TOOL_CALL, E.TOOL_RESULT, E.MESSAGE_DELTA]), st.sampled_from("cd"))))
+def test_plain_events_at_once_move_what_each_of_them_would(told: list[tuple[EventType, str]]) -> None:
+    single, strand = run_row(idle=True, silent_at=5), Strand(run_row(), run_row(idle=True, silent_at=5))
+    for number, (kind, call_id) in enumerate(told, start=1):
+        one = event(number, number, type=kind, facts=Facts(tool="t", tool_call_id=call_id), recorded_at=START_MS)
+        single = run_fold.fold(single, one, None)
+        strand.take_plain(one, "a")
+    assert strand.settled() == single
+    assert strand.settled() is strand.row
