@@ -8,7 +8,26 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-LONGEST = ("tests/simulation/test_simulation.py",)
+LONGEST = (
+    "tests/docs/test_docs.py",
+    "tests/simulation/test_simulation.py",
+    "tests/acceptance/test_body_fuzz.py",
+    "tests/sdk/test_worker.py",
+    "tests/simulation/test_telemetry.py",
+    "tests/acceptance/test_openapi_fuzz.py",
+    "tests/acceptance/test_limits.py",
+    "tests/test_law.py",
+    "tests/projections/test_rebuild.py",
+    "tests/acceptance/test_streams.py",
+    "tests/acceptance/test_worker_runs.py",
+    "tests/acceptance/test_telling_http.py",
+    "tests/acceptance/test_kill.py",
+    "tests/examples/test_demo.py",
+    "tests/acceptance/test_cli.py",
+    "tests/acceptance/test_lanes_leases.py",
+    "tests/acceptance/test_sdk_reporting.py",
+    "tests/test_server.py",
+)
 """Files that take more than about ten seconds, longest first. All others follow in their usual order."""
 
 

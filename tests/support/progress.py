@@ -1,4 +1,4 @@
-"""Progress of a whole run, a line for every twentieth of the tests, in place of a dot for every test.
+"""Progress of a whole run, a line for every twentieth of the tests or half a minute, in place of a dot for every test.
 
 `make test` loads it (`-p tests.support.progress`). Failures are named as they come; the rest of pytest's output stays.
 """
@@ -10,6 +10,8 @@ import time
 import pytest
 
 LINES = 20
+SILENCE_S = 30.0
+"""The longest time between two lines while tests end: what begins first takes long and has few tests."""
 REFERENCE = {"not slow": "the quick tier takes about 5 minutes", "": "both tiers take about 15 minutes"}
 """Expression of `-m` → how long the whole of it takes on two cores."""
 
@@ -29,6 +31,7 @@ class Progress:
         self._total = 0
         self._done = 0
         self._told = 0
+        self._told_at = self._began
 
     def pytest_report_header(self, config: pytest.Config) -> str:
         """How long it will take."""
@@ -58,10 +61,10 @@ class Progress:
         if report.when != "teardown":
             return
         self._done += 1
-        reached = self._done * LINES // max(self._total, 1)
-        if reached > self._told:
-            self._told = reached
-            seconds = int(time.monotonic() - self._began)
+        reached, now = self._done * LINES // max(self._total, 1), time.monotonic()
+        if reached > self._told or now - self._told_at > SILENCE_S:
+            self._told, self._told_at = reached, now
+            seconds = int(now - self._began)
             share = f"{100 * self._done // max(self._total, 1):3} %"
             self._write(f"{share}  {self._done} of {self._total} tests, {seconds // 60}:{seconds % 60:02} minutes")
 

@@ -17,7 +17,7 @@ from tests.tidy.source import PACKAGE, ROOT, read_source, read_sources, reposito
 
 @pytest.fixture(scope="module", autouse=True)
 def forget_sources() -> Iterator[None]:
-    """The syntax trees of the whole repository are a few hundred MB of objects that no later test needs."""
+    """The syntax trees of the whole repository are large, and no later test needs them."""
     yield
     read_source.cache_clear()
 
