@@ -21,7 +21,8 @@ from towerlog.engine.follow.hub import OTHER_LOG, Hub
 from towerlog.engine.follow.polls import Polls, Wanted
 from towerlog.engine.ingest.append import append_items
 from towerlog.engine.ingest.needs import needs_of_append
-from towerlog.engine.queries.reads import Reads, position_of
+from towerlog.engine.queries.events import position_of
+from towerlog.engine.queries.reads import Reads
 from towerlog.engine.queries.replies import Replies
 from towerlog.engine.reactions import lanes as lane_reactions
 from towerlog.engine.reactions import threads

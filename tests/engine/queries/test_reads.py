@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
-from towerlog.engine.queries.reads import position_of
+from towerlog.engine.queries.events import position_of
+from towerlog.engine.queries.reads import ANSWERS
 from towerlog.errors import Invalid, LeaseLost, NotFound
 from towerlog.model import command as c
 from towerlog.model import question as q
@@ -326,3 +327,7 @@ async def test_a_full_last_page_of_keys_says_that_it_is_the_last(rig: Rig, keys:
         seen += [key.key_id for key in page.rows]
         before, pages = page.next, pages + 1
     assert (len(seen), len(set(seen)), pages) == (keys, keys, keys // limit)
+
+
+def test_every_reading_command_has_its_room() -> None:
+    assert set(ANSWERS) == set(get_args(q.Read))

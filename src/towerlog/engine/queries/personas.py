@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from towerlog.engine.queries.source import Source
 from towerlog.errors import NotFound
 from towerlog.model.outcome import Page, PersonaView, RouteView
 from towerlog.model.persona import GetPersona, GetRoute, ListPersonas, ListRoutes, split_persona_id
 from towerlog.model.principal import Principal
-from towerlog.store.base import Store
 
 
 async def answer(
-    store: Store, principal: Principal, command: ListPersonas | GetPersona | ListRoutes | GetRoute
+    source: Source, principal: Principal, command: ListPersonas | GetPersona | ListRoutes | GetRoute
 ) -> Page | PersonaView | RouteView:
     """What is registered. Raises NotFound."""
-    org = principal.org
+    store, org = source.store, principal.org
     match command:
         case GetPersona(persona_id):
             persona = await store.persona(org, *split_persona_id(persona_id))

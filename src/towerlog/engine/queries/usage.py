@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import msgspec
 
+from towerlog.engine.queries.source import Source
 from towerlog.errors import Invalid
 from towerlog.model.outcome import Page
 from towerlog.model.principal import Principal
 from towerlog.model.question import GetUsage
 from towerlog.model.usage import UsageRow
 from towerlog.projections.usage import HOUR_MS, merge
-from towerlog.store.base import Store
 
 DEFAULT_SPAN_HOURS = 24 * 7
 MAX_SPAN_HOURS = 24 * 366
 
 
-async def usage_page(store: Store, principal: Principal, wanted: GetUsage, now_ms: int) -> Page:
+async def answer(source: Source, principal: Principal, wanted: GetUsage) -> Page:
     """Groups in the order of their name (or hour). Raises Invalid for a span of more than a year."""
-    until = -(-wanted.until // HOUR_MS) if wanted.until is not None else now_ms // HOUR_MS + 1
+    until = -(-wanted.until // HOUR_MS) if wanted.until is not None else source.clock.now_ms() // HOUR_MS + 1
     since = wanted.since // HOUR_MS if wanted.since is not None else until - DEFAULT_SPAN_HOURS
     if until - since > MAX_SPAN_HOURS:
         raise Invalid("since: is more than 366 days before the end", field="since")
-    cells = await store.usage(principal.org, since, until, wanted.agent, wanted.model)
+    cells = await source.store.usage(principal.org, since, until, wanted.agent, wanted.model)
     groups: dict[str, UsageRow] = {}
     for cell in cells:
         name, plain = _group(cell, wanted.by)

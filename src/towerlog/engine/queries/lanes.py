@@ -1,0 +1,49 @@
+"""The queue, read back: what waits, what is held, and by whom."""
+
+from __future__ import annotations
+
+from towerlog.engine.queries import views
+from towerlog.engine.queries.source import Source
+from towerlog.model import outcome as o
+from towerlog.model import question as q
+from towerlog.model.lane import Lane, QueueState
+from towerlog.model.principal import Principal
+
+MAX_LANES = 1000
+MAX_LANES_HELD = 5000
+"""How many of the queue, and how many held ones, are looked at for a list."""
+
+
+async def answer(source: Source, principal: Principal, command: q.ListLanes | q.ListWorkers) -> o.Outcome:
+    """The queue at a glance, or the workers that hold something of it."""
+    now = source.clock.steady_ms()
+    if isinstance(command, q.ListWorkers):
+        lanes = await source.store.lanes_held(principal.org, MAX_LANES_HELD)
+        wanted = [lane for lane in lanes if lane.is_held(now) and command.worker_id in (None, lane.worker_id)]
+        return o.Page(await _workers(source, principal, wanted, command.limit))
+    lanes = await source.store.lanes(principal.org, MAX_LANES, command.statuses)
+    runs = await source.store.runs_by_number(principal.org, [lane.run for lane in lanes]) if lanes else {}
+    agents = await source.store.agents_named(principal.org, {row.agent or "" for row in runs.values()})
+    found = [
+        o.LaneView(views.lane_view(principal, runs[lane.run], lane, agents.get(runs[lane.run].agent or "")), lane)
+        for lane in lanes
+        if lane.run in runs
+    ]
+    queued, held, oldest = await source.store.lane_counts(principal.org)
+    return o.LaneCounts(o.Page(found), queued, held, oldest, now)
+
+
+async def _workers(source: Source, principal: Principal, held: list[Lane], limit: int) -> list[o.WorkerView]:
+    runs = await source.store.runs_by_number(principal.org, [lane.run for lane in held]) if held else {}
+    by_worker: dict[str, list[Lane]] = {}
+    for lane in held:
+        if lane.state is QueueState.HELD and lane.run in runs:
+            by_worker.setdefault(lane.worker_id or "", []).append(lane)
+    return [
+        o.WorkerView(
+            worker,
+            max((lane.last_heartbeat or 0 for lane in lanes), default=None),
+            tuple(runs[lane.run].run_id for lane in lanes),
+        )
+        for worker, lanes in sorted(by_worker.items())
+    ][:limit]

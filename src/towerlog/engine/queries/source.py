@@ -1,0 +1,37 @@
+"""Where answers come from: the store's readers, the clock, and how long a run may be silent."""
+
+from __future__ import annotations
+
+from towerlog.ambient import Clock
+from towerlog.engine.queries import views
+from towerlog.errors import NotFound
+from towerlog.model.liveness import USUAL, Thresholds
+from towerlog.model.outcome import RunView
+from towerlog.model.principal import Principal
+from towerlog.model.run import RunRow
+from towerlog.store.base import Store
+
+
+class Source:
+    """What every question is answered from. Every look-up is by organisation."""
+
+    def __init__(self, store: Store, clock: Clock, thresholds: Thresholds = USUAL) -> None:
+        """`clock` tells how long things have waited; `thresholds`, how long runs may be silent."""
+        self.store = store
+        self.clock = clock
+        self._thresholds = thresholds
+
+    async def run_of(self, principal: Principal, run_id: str) -> RunRow:
+        """A run of the caller's organisation. Raises NotFound."""
+        row = await self.store.run(principal.org, run_id)
+        if row is None:
+            raise NotFound("run")
+        return row
+
+    async def view_of(self, principal: Principal, row: RunRow, tree: bool = False) -> RunView:
+        """All that is known of a run; `tree`: with its descendants."""
+        return await views.run_detail(self.store, principal, row, tree, self.now())
+
+    def now(self) -> views.Now:
+        """When something is looked at."""
+        return views.Now(self.clock.now_ms(), self._thresholds)
