@@ -127,6 +127,7 @@ DOWN = "Imports point down"
 PURE = "A dialect, a fold, a noun does no I/O"
 DIALECTS = "Dialects do not know each other"
 BACKENDS = "Backends do not know each other, and their contract knows none"
+WAKES = "Wakes do not know each other, and their contract knows none"
 SETTINGS = "Only the entry points read settings"
 ASGI = "Only asgi speaks ASGI, and only the wiring serves it; the engine never does"
 ROOMS = "A request passes the rooms of asgi from the outside in"
@@ -153,6 +154,9 @@ IMPORT_FAULTS = {
     "the gate waits": ("asgi/gate.py", "from towerlog.asgi import service", ROOMS),
     "asgi opens a database": ("asgi/app.py", "import apsw", DATABASE),
     "the engine names a backend": ("engine/core.py", "from towerlog.store import sqlite", WIRING),
+    "the engine chooses its wake": ("engine/core.py", "from towerlog.wake import local", WIRING),
+    "a wake imports the other": ("wake/nats.py", "from towerlog.wake import local", WAKES),
+    "a wake reads the store": ("wake/local.py", "from towerlog.store import base", DOWN),
     "asgi names a bus": ("asgi/app.py", "from towerlog.wake import nats", WIRING),
     "the SDK needs a package": ("sdk/api/client.py", "import msgspec", SDK),
     "the SDK knows the server's nouns": ("sdk/api/client.py", "from towerlog.model import run", SDK),

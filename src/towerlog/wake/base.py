@@ -1,0 +1,75 @@
+"""The contract of a wake: one call after each commit, on which everything hangs that waits for news.
+
+A wake-up is only a reason to read. Whoever is woken looks at the store (or at what it was handed, where that saves the
+look) and must be right when a wake-up comes twice or for nothing. A backend for one process may hand over the committed
+events themselves, as an optimisation; one between processes hands over what identifies them. No listener may need more
+than that to be correct.
+
+Laws, each a test in `tests/wake` or, with a store, in `tests/contract/test_wake.py`:
+
+* What does not commit is never told.
+* Each listener is called once for each commit, in commit order, after the commit is durable.
+* A listener that raises is logged; the others are called all the same, and the caller of `committed` sees nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from towerlog.model.event import Event
+from towerlog.model.lane import Lane
+from towerlog.model.run import RunRow
+
+
+class Change(Protocol):
+    """A run's row before and after a commit; `before` is None for a new run."""
+
+    @property
+    def before(self) -> RunRow | None:
+        """As it was before the commit."""
+        ...
+
+    @property
+    def after(self) -> RunRow:
+        """As it is now."""
+        ...
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """What one commit changed, by reference: nothing here is copied or computed before somebody asks for it."""
+
+    events: Sequence[Event] = ()
+    """In the order of their positions."""
+    runs: Mapping[int, Change] = {}
+    """Run number → its row before and after."""
+    lanes: Mapping[int, Lane] = {}
+    """Run number → its lane as it is now, for lanes that changed in any way, heartbeats included."""
+
+
+def has_ended(change: Change) -> bool:
+    """Whether this commit ended the run."""
+    return change.after.is_terminal() and (change.before is None or not change.before.is_terminal())
+
+
+def has_news(change: Change) -> bool:
+    """Whether the run's agent, if it waits for commands, has something to be told: a command, or the end."""
+    return bool(change.after.pending) or change.after.is_terminal()
+
+
+Listener = Callable[[Commit], None]
+"""Called on the event loop; must return soon and must not wait."""
+
+
+class Wake(Protocol):
+    """Tells its listeners of each commit."""
+
+    def subscribe(self, listener: Listener) -> None:
+        """Adds a listener, for good. Listeners are called in the order in which they subscribed."""
+        ...
+
+    def committed(self, commit: Commit) -> None:
+        """Calls every listener. To be called once for each commit, in commit order. Never raises."""
+        ...

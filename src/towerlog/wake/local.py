@@ -1,0 +1,33 @@
+"""The wake of one process: a list of functions, called one after the other."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import structlog
+
+from towerlog.wake.base import Commit, Listener
+
+log = structlog.get_logger("towerlog.wake")
+
+
+class LocalWake:
+    """Implements `Wake` where the writer and all who wait live on one event loop. Hands over the events themselves."""
+
+    def __init__(self) -> None:
+        """Without listeners."""
+        self._listeners: tuple[Listener, ...] = ()
+
+    def subscribe(self, listener: Listener) -> None:
+        """Adds a listener, for good."""
+        self._listeners += (listener,)
+
+    def committed(self, commit: Commit) -> None:
+        """Calls every listener; one that raises is logged."""
+        for listener in self._listeners:
+            try:
+                listener(commit)
+            except Exception:  # the commit stands, and the other listeners wait for it too
+                # What broke the listener may break its traceback's text as well; that must not reach the writer.
+                with suppress(Exception):
+                    log.exception("listener_failed", events=len(commit.events))
