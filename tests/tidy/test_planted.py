@@ -27,7 +27,12 @@ PLANTED: tuple[tuple[SourceCheck, str, str, str], ...] = (
     (shape.long_module, "engine/x.py", "x = 1\n" * 401, "401 lines, the law is 400"),
     (shape.missing_module_docstring, "engine/x.py", "x = 1\n", "begin with a docstring"),
     (shape.missing_public_docstrings, "model/x.py", "class Run:\n    pass\n", "`Run` is public"),
-    (shape.missing_public_docstrings, "store/base.py", 'class A:\n  """A."""\n  def b(self): ...\n', "`b` is public"),
+    (
+        shape.missing_public_docstrings,
+        "store/base/log.py",
+        'class A:\n  """A."""\n  def b(self): ...\n',
+        "`b` is public",
+    ),
     (shape.missing_public_docstrings, "errors.py", "async def f(): ...\n", "`f` is public"),
     (shape.vague_name, "engine/utils.py", "", "`utils` says nothing"),
     (shape.vague_name, "store/sql_helpers.py", "", "`sql_helpers` says nothing"),

@@ -40,6 +40,7 @@ from towerlog.model.persona import CreatePersona, CreateRoute
 from towerlog.model.principal import Scope
 from towerlog.model.question import GetCheckpoint
 from towerlog.model.run import Status
+from towerlog.store.sqlite.pools import Where
 from towerlog.store.sqlite.store import READERS
 
 LEASE_MS = 60_000
@@ -115,7 +116,7 @@ async def test_a_run_without_anything_is_handed_out_with_nothing(rig: Rig) -> No
 async def readers_held(rig: Rig) -> AsyncIterator[None]:
     """No reader gets to answer anything meanwhile."""
     release = threading.Event()
-    held = [rig.store._readers._pool.submit(release.wait) for _ in range(2 * READERS)]
+    held = [rig.store.pool(Where.READERS)._pool.submit(release.wait) for _ in range(2 * READERS)]
     try:
         yield
     finally:

@@ -104,7 +104,7 @@ class PushReply(msgspec.Struct):
     rejected: list[RejectedItem]
 
 
-class ActivityRefusal(msgspec.Struct):
+class ActivityRefusal(msgspec.Struct, frozen=True):
     """Why not."""
 
     error: str

@@ -100,7 +100,7 @@ def _nothing() -> msgspec.Raw:
     return msgspec.Raw(b"{}")
 
 
-class SentFields(msgspec.Struct, gc=False):
+class SentFields(msgspec.Struct, gc=False, frozen=True):
     """What an event has beside its metadata."""
 
     type: Type

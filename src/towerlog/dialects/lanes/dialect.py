@@ -26,7 +26,7 @@ class Issue(msgspec.Struct):
     message: str
 
 
-class LanesRefusal(msgspec.Struct, omit_defaults=True, rename="camel"):
+class LanesRefusal(msgspec.Struct, omit_defaults=True, rename="camel", frozen=True):
     """Why not, in words for a person and in a code for a program."""
 
     error: str

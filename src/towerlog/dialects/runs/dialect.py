@@ -184,7 +184,7 @@ _CODES: dict[type[TowerlogError], str] = {
 """What the dialect calls an error; one that it has no word for keeps its own code."""
 
 
-class RunsRefusal(msgspec.Struct, omit_defaults=True):
+class RunsRefusal(msgspec.Struct, omit_defaults=True, frozen=True):
     """Why not. `details` maps a field to what is wrong with it."""
 
     code: str
