@@ -1,4 +1,4 @@
-"""The fold of an agent: counts and totals over all its events, whichever run they belong to."""
+"""The fold of an agent: counters and totals over all its events, in whichever run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from towerlog.model.usage import add, subtract
 def fold(row: AgentRow, before: RunRow | None, after: RunRow, event: Event) -> AgentRow:
     """The row after one of the agent's events, given its run before and after."""
     usage = row.usage
+    # Identity first: a fold that leaves the usage alone hands the same object on, and most events do.
     if before is None:
         usage = add(usage, after.usage)
     elif before.usage is not after.usage and before.usage != after.usage:
@@ -32,15 +33,15 @@ def fold(row: AgentRow, before: RunRow | None, after: RunRow, event: Event) -> A
 
 
 def latest(known: int | None, at: int) -> int:
-    """The later of two heartbeats: the wall clock may have been set back between them."""
+    """The later of two heartbeats. The wall clock may have been set back between them."""
     return at if known is None else max(known, at)
 
 
 def fold_plain(row: AgentRow, events: int, recorded_at: int) -> AgentRow:
-    """The row after some events at once that add nothing but themselves."""
+    """The row after several plain events at once: they add to the count and to nothing else."""
     return msgspec.structs.replace(row, event_count=row.event_count + events, last_event_at=recorded_at)
 
 
 def emptied(row: AgentRow) -> AgentRow:
-    """What is left of an agent without its events; heartbeats are no events and stay."""
+    """The row without what was folded from events: where a rebuild begins. Heartbeats are not events, so they stay."""
     return AgentRow(row.agent, row.org, row.agent_id, row.name, row.created_at, last_heartbeat_at=row.last_heartbeat_at)

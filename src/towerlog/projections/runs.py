@@ -1,7 +1,7 @@
 """The fold of a run: status, totals, errors, pending commands, open tool calls.
 
-A late event (after the end) moves `last_event_at` and the ledger of its client's numbers and nothing else, but a start
-fills in what was missing.
+A late event (after the end) changes only the run's place in the log, `late_events` and the ledger of its client; a late
+start also fills in what was missing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NAMES_THAT_MOVE = frozenset({RATE_LIMITED, IDLE, HEARTBEAT})
 """Foreign events that a fold looks at."""
 CLAIMING_DIALECT = "lanes"
 OTHERS = "…"
-"""The part that all agents past MAX_PARTS share."""
+"""Name of the part that all agents past MAX_PARTS share."""
 
 _replace = msgspec.structs.replace
 
@@ -45,7 +45,7 @@ TOOL_TYPES = frozenset({EventType.TOOL_CALL, EventType.TOOL_RESULT})
 
 
 class _Asked(msgspec.Struct):
-    """What the events that ask for something hold."""
+    """What is read of the data of an event that makes a command."""
 
     content: str = ""
     reason: str | None = None
@@ -53,9 +53,9 @@ class _Asked(msgspec.Struct):
 
 _decode_asked = msgspec.json.Decoder(_Asked).decode
 OPPOSITES = {"pause": "resume", "resume": "pause"}
-"""Whoever asks for the one no longer asks for the other."""
+"""A request for the one withdraws a pending request for the other."""
 ANSWERED = {"pause": Status.PAUSED, "resume": Status.RUNNING}
-"""Where the acknowledgement of a command takes its run."""
+"""The status that an acknowledged command gives its run."""
 
 
 def begin(event: Event) -> RunRow:
@@ -123,7 +123,7 @@ def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
 
 
 def fold_plain(row: RunRow, event: Event) -> RunRow:
-    """The row after an event that moves nothing but its run's place in the log, and its clocks."""
+    """The row after a plain event: only its place in the log and its clocks change."""
     at = event.recorded_at
     if row.silent_at is not None or row.idle or event.type is EventType.MESSAGE_DELTA or is_watch_due(row, at):
         output_at = at if event.type is EventType.MESSAGE_DELTA else row.output_at
@@ -167,6 +167,7 @@ def number_changes(row: RunRow, facts: Facts) -> dict[str, Any]:
     ledger = row.clients.get(client_id)
     if ledger is None:
         if len(row.clients) >= MAX_CLIENTS:
+            # Set once: every further change would write the row for nothing.
             return {} if row.uncounted_clients else {"uncounted_clients": True}
         ledger = Ledger()
     ledger = ledger.with_received(facts.client_seq)
@@ -176,19 +177,19 @@ def number_changes(row: RunRow, facts: Facts) -> dict[str, Any]:
 
 
 def names_agent(row: RunRow, agent: str | None) -> bool:
-    """Whether an event's agent is the first real one of its run."""
+    """Whether this event is the first to name a real agent for its run."""
     if agent is None or row.agent == agent:
         return False
     return row.agent is None or (row.agent in PLACEHOLDER_AGENTS and agent not in PLACEHOLDER_AGENTS)
 
 
 def watched_after(row: RunRow, recorded_at: int) -> int:
-    """`watched_at` after a word of the agent's: moved seldom, because an index stands on it."""
+    """`watched_at` after a sign of life. Moved at most once in WATCH_GRAIN_MS, since an index is on it."""
     return recorded_at if is_watch_due(row, recorded_at) else row.watched_at
 
 
 def is_watch_due(row: RunRow, recorded_at: int) -> bool:
-    """Whether `watched_at` lags too far behind, or the wall clock was set back behind it."""
+    """Whether `watched_at` lags by WATCH_GRAIN_MS or more, or the wall clock was set back to before it."""
     return not 0 <= recorded_at - row.watched_at < WATCH_GRAIN_MS
 
 
@@ -246,6 +247,7 @@ def _fold_lane(facts: Facts, changes: dict[str, Any]) -> None:
 
 def _fold_parts(row: RunRow, facts: Facts, agent: str, changes: dict[str, Any]) -> None:
     parts = dict(row.parts)
+    # Bounded, since agents are named by senders.
     name = agent if agent in parts or len(parts) < MAX_PARTS else OTHERS
     part = parts.get(name, Part())
     report, run_total = facts.report, row.run_total
@@ -309,6 +311,7 @@ def _asked(row: RunRow, event: Event, changes: dict[str, Any]) -> tuple[Pending,
     kind, sent = event.facts.asks or "", _decode_asked(event.data)
     if kind == "cancel" and row.cancel_requested_at is None:
         changes |= {"cancel_requested_at": event.recorded_at, "cancel_reason": sent.reason}
+    # Only the last request counts: an agent must not pause and resume for nothing.
     kept = tuple(one for one in row.pending if one.type != OPPOSITES.get(kind))
     return (*kept, Pending(event.seq, kind, sent.content if kind == "input" else None))[-MAX_PENDING:]
 
@@ -324,9 +327,10 @@ def _unacknowledged(row: RunRow, facts: Facts) -> tuple[Pending, ...]:
 
 
 def open_tools(row: RunRow, event: Event) -> tuple[tuple[str, str], ...]:
-    """The calls without a result after a tool's call or result."""
+    """The calls without a result, after a tool call or a result."""
     call_id = event.facts.tool_call_id or ""
     if event.type is EventType.TOOL_CALL:
+        # The oldest are most likely calls whose result was never sent.
         return (*row.open_tools, (event.facts.tool or "", call_id))[-MAX_OPEN_TOOLS:]
     if not row.open_tools:
         return ()
@@ -343,6 +347,7 @@ def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         changes["unanswered"] = False
     if target is None or _is_held_back(row, event, target):
         return
+    # An input to a running or paused run is only a command: it does not change the status.
     if event.type is EventType.RUN_INPUT and row.status is not Status.WAITING:
         return
     if event.type is EventType.RUN_CANCEL_REQUESTED and row.cancel_requested_at is None:
@@ -352,12 +357,13 @@ def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         changes["unanswered"] = target is Status.QUEUED and row.status is Status.WAITING
         if target is Status.RUNNING and row.started_at is None:
             changes.setdefault("started_at", event.recorded_at)
+        # No status may follow an end, so an empty row of the table marks one.
         if not TRANSITIONS[target]:
             _fold_end(event, changes)
 
 
 def _answered(row: RunRow, event: Event, changes: dict[str, Any]) -> Status | None:
-    """A pause or its opposite that the agent acknowledges has come about."""
+    """The status for an acknowledged pause or resume: some dialects have no event for having paused, so it counts."""
     if event.type is not EventType.COMMAND_ACKNOWLEDGED or "pending" not in changes:
         return None
     taken = next((one for one in row.pending if one not in changes["pending"]), None)
@@ -367,7 +373,7 @@ def _answered(row: RunRow, event: Event, changes: dict[str, Any]) -> Status | No
 
 
 def _is_held_back(row: RunRow, event: Event, target: Status) -> bool:
-    """A run that a worker lost or gave back waits for the next claim: nobody else may take it out of the queue."""
+    """Whether the status stays: a run back in the queue is taken out of it only by a claim or an end."""
     requeued = row.status is Status.QUEUED and row.lease_epoch > 0
     return requeued and event.dialect != CLAIMING_DIALECT and bool(TRANSITIONS[target])
 
@@ -382,7 +388,7 @@ def _fold_end(event: Event, changes: dict[str, Any]) -> None:
 
 
 def merge_objects(left: msgspec.Raw, right: msgspec.Raw) -> msgspec.Raw:
-    """One JSON object with the members of both; the right one wins."""
+    """One JSON object with the members of both; those of the right one take precedence."""
     merged = _decode_object(left) | _decode_object(right)
     return msgspec.Raw(msgspec.json.encode(merged))
 

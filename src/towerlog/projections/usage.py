@@ -1,4 +1,7 @@
-"""Roll-ups: what each event adds to its cell of hour × agent × model × status. Totals are read here, never counted."""
+"""Roll-ups: what each event adds to its cell of hour × agent × model × status.
+
+Totals are read from these cells and never counted from events.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,19 @@ def spent(before: RunRow | None, after: RunRow) -> Usage:
     """What an event added to its run's totals."""
     if before is None:
         return after.usage
-    # By value: whether a row was just folded or read back from the store must make no difference.
+    # By value too: a row that was read back from the store must give the same as one that was just folded.
     if before.usage is after.usage or before.usage == after.usage:
         return NOTHING
     return subtract(after.usage, before.usage)
 
 
 def key_of(after: RunRow, event: Event, agent: str | None) -> UsageKey:
-    """The cell of an event."""
+    """The key of the cell that an event adds to. Model and status are those of the run after the event."""
     return (event.org, event.recorded_at // HOUR_MS, agent or "", after.model or "", after.status.value)
 
 
 def fold(cell: UsageRow | None, key: UsageKey, before: RunRow | None, after: RunRow) -> UsageRow:
-    """The cell with one event more."""
+    """The cell with one more event; `cell` is None for the first."""
     began = before is None
     ended = after.is_terminal() and (before is None or not before.is_terminal())
     usage = spent(before, after)
@@ -42,12 +45,12 @@ def fold(cell: UsageRow | None, key: UsageKey, before: RunRow | None, after: Run
 
 
 def plain_cell(org: int, recorded_at: int, agent: str, model: str | None, status: str, events: int) -> UsageRow:
-    """What some events at once add that begin nothing, end nothing and spend nothing."""
+    """What several plain events add at once: they begin nothing, end nothing and spend nothing."""
     return UsageRow(org, recorded_at // HOUR_MS, agent, model or "", status, events)
 
 
 def merge(left: UsageRow, right: UsageRow) -> UsageRow:
-    """Two cells of the same key as one."""
+    """The sum of two cells of the same key."""
     return UsageRow(
         left.org,
         left.hour,

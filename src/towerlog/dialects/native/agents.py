@@ -1,4 +1,4 @@
-"""Native endpoints of agents, lanes, workers and usage: who works, on what, and what it costs."""
+"""Native endpoints of agents: list, read, register."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ INGEST = scopes(Scope.INGEST)
 
 
 class AgentsQuery(PageQuery, frozen=True):
-    """`name` asks for that one alone."""
+    """A page of agents; `name`: only that one."""
 
     name: str | None = None
 
 
 class AgentBody(msgspec.Struct, frozen=True):
-    """A new agent, or one that is there already."""
+    """An agent to register; it may exist already."""
 
     name: str
 

@@ -1,4 +1,4 @@
-"""Native endpoints of lanes and workers: what waits for a worker, and who holds what."""
+"""Native endpoints of lanes and workers: runs that wait for a worker, and workers with the runs they hold."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ LANE_STATES = ("queued", "held")
 
 
 class LanesQuery(msgspec.Struct, frozen=True):
-    """Which lanes."""
+    """A filter for lanes."""
 
     state: Literal["queued", "held"] | None = None
     limit: int = WHOLE_LIST
 
 
 class WorkersQuery(msgspec.Struct, frozen=True):
-    """How many; `worker_id` asks for that one alone."""
+    """The most workers to list; `worker_id`: only that one."""
 
     limit: int = WHOLE_LIST
     worker_id: str | None = None
 
 
 class Lanes(msgspec.Struct, frozen=True):
-    """The queue: how deep it is, how long the oldest has waited, and its lanes, oldest first."""
+    """The queue: its length, how long the oldest run has waited, and its lanes, oldest first."""
 
     data: list[shapes.LaneState]
     next: str | None
@@ -89,4 +89,4 @@ ENDPOINTS = (
         query=WorkersQuery, reply=Listing[shapes.Worker],
     ),
 )  # fmt: skip
-"""Everything about lanes and workers."""
+"""The endpoints of lanes and workers."""

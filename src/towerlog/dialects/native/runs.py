@@ -1,4 +1,4 @@
-"""Native endpoints of runs, their events and checkpoints, and of threads. Reading alone: control is the dialects'."""
+"""Native endpoints that read runs, their events and their checkpoints."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _STATUSES = frozenset(STATUS_OF)
 
 
 class RunsQuery(PageQuery, frozen=True):
-    """All filters hold together. `status` takes several, comma-separated; `q` is part of an id or an agent's name."""
+    """Filters; all of them apply. `status` takes several, comma-separated; `q` is part of an id or an agent's name."""
 
     status: str | None = None
     agent: str | None = None
@@ -53,7 +53,7 @@ class RunsQuery(PageQuery, frozen=True):
 
 
 class EventsQuery(PageQuery, frozen=True):
-    """`after_seq` begins after that one; `cursor` goes on where a page ended, and wins.
+    """`after_seq` begins after that event; `cursor` continues where a page ended, and takes precedence.
 
     `type` takes several, comma-separated; `quarantined` shows what was refused to a worker without the lease.
     """
@@ -186,4 +186,4 @@ ENDPOINTS = (
         _decode_checkpoint, _encode_checkpoint, reply=shapes.CheckpointState,
     ),
 )  # fmt: skip
-"""Everything that can be read of runs."""
+"""The endpoints that read runs."""

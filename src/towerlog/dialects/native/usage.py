@@ -16,7 +16,7 @@ READ = scopes(Scope.READ)
 
 
 class UsageQuery(PageQuery, frozen=True):
-    """What to group by, and which cells."""
+    """What to group by, and a filter for the cells."""
 
     by: Literal["hour", "agent", "model"] = "hour"
     since: str | None = None
@@ -51,4 +51,4 @@ ENDPOINTS = (
         _decode_usage, _encode_usage, query=UsageQuery, reply=Listing[shapes.UsageTotal],
     ),
 )  # fmt: skip
-"""Everything about usage."""
+"""The endpoints of usage."""
