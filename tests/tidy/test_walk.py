@@ -9,6 +9,11 @@ import pytest
 from tests.tidy.walk import PACKAGE, Recorder, Walk, traced
 from towerlog.model.times import format_ms
 
+FILES_MAX = 25
+"""Files of ours that one warm request of the `steps` dialect may pass."""
+RETURNS_MAX = 30
+"""How often it may come back to a file that it has left."""
+
 
 def walk_of(*files: str) -> Walk:
     """One call into each of these files, one after the other."""
@@ -85,3 +90,10 @@ def test_what_a_timer_does_meanwhile_is_left_out() -> None:
     finally:
         recorder.remove()
     assert recorder.take().files == ["engine/timers/planted.py", "model/times.py"]
+
+
+@pytest.mark.parametrize("walk", ["alone", "followed"])
+def test_one_warm_request_passes_few_files(walk: str) -> None:
+    found = traced(walk)
+    assert len(found.files) <= FILES_MAX, f"{len(found.files)} files; see the walk in ARCHITECTURE.md: {found.files}"
+    assert found.returns <= RETURNS_MAX, f"{found.returns} returns; the stays are: {' > '.join(found.stays)}"
