@@ -1,4 +1,5 @@
-"""Writes the parts of the docs that the program itself knows: settings, commands, errors, events, routes, limits.
+"""Writes the parts of the docs that the program itself knows: settings, commands, errors, events, routes, limits, and
+the walk of one request through the files.
 
     python docs/generate.py            # write them
     python docs/generate.py --check    # change nothing; exit with 1 when a page is out of date
@@ -8,8 +9,11 @@ A page keeps its own words. What stands between `<!-- generated: NAME -->` and `
 
 from __future__ import annotations
 
+import ast
 import importlib
+import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -34,104 +38,111 @@ from towerlog.model.principal import Scope
 from towerlog.model.run import OPEN, TERMINAL, TRANSITIONS, Status
 
 DOCS = Path(__file__).resolve().parent
-SECTION = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(\n<!-- /generated -->)", re.DOTALL)
+ROOT = DOCS.parent
+PACKAGE = ROOT / "src" / "towerlog"
+PAGES_BESIDE = (ROOT / "ARCHITECTURE.md",)
+"""Pages outside of this folder that have generated parts."""
+SECTION = re.compile(r"(<!-- generated: ([a-z-]+) -->\n)(?:(?!<!-- ).)*?(<!-- /generated -->)", re.DOTALL)
 HELP_WIDTH = 100
 
 EVENTS: dict[EventType, str] = {
     EventType.RUN_QUEUED: "The run was created and waits for a worker.",
     EventType.RUN_STARTED: "Work on the run has begun, or begun again.",
-    EventType.RUN_PAUSE_REQUESTED: "Somebody wants the run to pause. Its agent is told with its next reply.",
-    EventType.RUN_PAUSED: "The run was set aside; it can go on.",
-    EventType.RUN_RESUME_REQUESTED: "Somebody wants the run to go on. Its agent is told with its next reply.",
-    EventType.RUN_RESUMED: "The run goes on.",
-    EventType.RUN_WAITING: "The agent asks a person: `question`.",
-    EventType.RUN_INPUT: "An answer: `content`. It takes a waiting run back to `running`.",
-    EventType.RUN_CANCEL_REQUESTED: "Somebody wants the run to end. Its agent is told with its next reply.",
-    EventType.RUN_COMPLETED: "The run has ended well.",
-    EventType.RUN_FAILED: "The run has ended with an error.",
-    EventType.RUN_CANCELLED: "The run has ended because somebody wanted it to; `forced` when its agent did not answer.",
-    EventType.RUN_SILENT: "A run that only reports has been silent for long. Changes nothing; its next word ends it.",
-    EventType.RUN_LOST: "The run was given up: its workers have lost it too often, or it was silent for too long.",
-    EventType.BUDGET_WARNING: "The run comes near its budget. Changes nothing.",
-    EventType.BUDGET_EXCEEDED: "The run has ended because its budget was used up.",
-    EventType.MESSAGE_DELTA: "A piece of an answer as it is written: `content`.",
-    EventType.TOOL_CALL: "A tool was called. Shares its `tool_call_id` with the result.",
-    EventType.TOOL_RESULT: "A tool has answered.",
-    EventType.MODEL_CALL: "A model was called: tokens, cost, how it went.",
-    EventType.STEP: "A step of the agent's own, as its sender describes it.",
-    EventType.CHECKPOINT: "A snapshot of the conversation, or a decision about one.",
-    EventType.COMMAND_DELIVERED: "A reply to the agent has carried a command for the first time.",
-    EventType.COMMAND_ACKNOWLEDGED: "The agent has taken a command; it is not told again.",
-    EventType.LANE_CLAIMED: "A worker has taken the run under a lease.",
+    EventType.RUN_PAUSE_REQUESTED: "A pause was requested. The agent is told in the next reply to it.",
+    EventType.RUN_PAUSED: "The run is paused; it can be resumed.",
+    EventType.RUN_RESUME_REQUESTED: "A resume was requested. The agent is told in the next reply to it.",
+    EventType.RUN_RESUMED: "The run was resumed.",
+    EventType.RUN_WAITING: "The agent asks a person a `question` and waits.",
+    EventType.RUN_INPUT: "A person's answer, in `content`. A waiting run goes back to `running`.",
+    EventType.RUN_CANCEL_REQUESTED: "A cancel was requested. The agent is told in the next reply to it.",
+    EventType.RUN_COMPLETED: "The run has completed.",
+    EventType.RUN_FAILED: "The run has failed.",
+    EventType.RUN_CANCELLED: "The run was cancelled; `forced` when its agent did not acknowledge the cancel in time.",
+    EventType.RUN_SILENT: "A run without a lease has sent nothing for long. Does not change its status.",
+    EventType.RUN_LOST: "The run was given up: its leases expired too often, or it was silent for too long.",
+    EventType.BUDGET_WARNING: "The run is close to its budget. Does not change its status.",
+    EventType.BUDGET_EXCEEDED: "The run was ended because its budget is used up.",
+    EventType.MESSAGE_DELTA: "A piece of an answer while it is being written, in `content`.",
+    EventType.TOOL_CALL: "A tool was called. Call and result share a `tool_call_id`.",
+    EventType.TOOL_RESULT: "The result of a tool call.",
+    EventType.MODEL_CALL: "A call of a model: tokens, cost, outcome.",
+    EventType.STEP: "A step of the agent, as its sender describes it.",
+    EventType.CHECKPOINT: "A snapshot of the conversation, or an approval decision about one.",
+    EventType.COMMAND_DELIVERED: "A command was delivered to the agent for the first time.",
+    EventType.COMMAND_ACKNOWLEDGED: "The agent acknowledged a command; it is not delivered again.",
+    EventType.LANE_CLAIMED: "A worker has claimed the run and holds its lease.",
     EventType.LANE_REPORT: "A worker's heartbeat, phase or log line.",
     EventType.LANE_RELEASED: "A worker has given the run back to the queue.",
-    EventType.LANE_LOST: "A lease ran out; the run is back in the queue, or given up.",
-    EventType.OTHER: "Anything else, under its sender's own name.",
+    EventType.LANE_LOST: "A lease expired; the run is back in the queue, or given up.",
+    EventType.OTHER: "Any other event, under the name that its sender gave it.",
 }
 
 LIMITS: dict[str, list[tuple[str, str, str]]] = {
     "What a request may hold": [
         ("dialects.base", "MAX_ID", "characters of an id"),
         ("dialects.base", "MAX_LABEL", "characters of a label"),
-        ("dialects.checkpoints", "MAX_EVENTS", "events in a batch of `checkpoints`"),
-        ("dialects.snapshots", "MAX_MESSAGES", "messages in a history"),
-        ("dialects.activity", "MOST_EVENTS", "events pushed to `activity` at a time"),
-        ("dialects.lane_requests", "MOST_EVENTS", "events in a report of `lanes`"),
-        ("asgi.native.ingest", "MOST_EVENTS", "events in a batch or a report of the native API"),
-        ("asgi.native.ingest", "MOST_RUNS", "further runs that a batch asks about"),
-        ("dialects.lane_requests", "MOST_LABELS", "labels of a worker"),
-        ("dialects.run_requests", "MOST_LABELS", "labels of a run"),
-        ("dialects.lane_requests", "MOST_AGENTS", "agents that a worker says it serves"),
-        ("model.registry", "LONGEST_PERSONA_KEY", "characters of a persona's key"),
-        ("model.registry", "LONGEST_VERSION", "characters of a persona's version"),
-        ("model.registry", "LONGEST_INSTRUCTIONS_BYTES", "bytes of a persona's instructions"),
-        ("model.registry", "LONGEST_MODEL_SETTINGS_BYTES", "bytes of a persona's model settings"),
-        ("model.registry", "MOST_TOOLS", "tools of a persona"),
-        ("model.registry", "LONGEST_BASE_URL", "characters of a route's URL"),
-        ("model.registry", "LONGEST_KEY_ENV", "characters of the name of a key's variable"),
-        ("dialects.run_requests", "LONGEST_INPUT_BYTES", "bytes of an answer to a run"),
+        ("dialects.checkpoints.dialect", "MAX_EVENTS", "events in a batch of `checkpoints`"),
+        ("dialects.checkpoint_event", "MAX_MESSAGES", "messages in a history"),
+        ("dialects.activity.dialect", "MOST_EVENTS", "events pushed to `activity` at a time"),
+        ("dialects.lanes.requests", "MOST_EVENTS", "events in a report of `lanes`"),
+        ("dialects.native.events", "MOST_EVENTS", "events in a batch or a report of the native API"),
+        ("dialects.native.events", "MOST_RUNS", "further runs that a batch asks about"),
+        ("dialects.fields", "MOST_LABELS", "labels of a run or a worker"),
+        ("dialects.lanes.requests", "MOST_AGENTS", "agents that a worker says it serves"),
+        ("model.persona", "LONGEST_PERSONA_KEY", "characters of a persona's key"),
+        ("model.persona", "LONGEST_VERSION", "characters of a persona's version"),
+        ("model.persona", "LONGEST_INSTRUCTIONS_BYTES", "bytes of a persona's instructions"),
+        ("model.persona", "LONGEST_MODEL_SETTINGS_BYTES", "bytes of a persona's model settings"),
+        ("model.persona", "MOST_TOOLS", "tools of a persona"),
+        ("model.persona", "LONGEST_BASE_URL", "characters of a route's URL"),
+        ("model.persona", "LONGEST_KEY_ENV", "characters of the name of a key's variable"),
+        ("dialects.runs.requests", "LONGEST_INPUT_BYTES", "bytes of an answer to a run"),
         ("asgi.mount", "LONGEST_IDEMPOTENCY_KEY", "characters of an `Idempotency-Key`"),
         ("asgi.routes", "LONGEST_PATH_BYTES", "bytes of a path"),
-        ("asgi.queries", "LONGEST_BYTES", "bytes of a query string"),
-        ("asgi.queries", "FIELDS_MAX", "parameters in a query string"),
+        ("asgi.query_strings", "LONGEST_BYTES", "bytes of a query string"),
+        ("asgi.query_strings", "FIELDS_MAX", "parameters in a query string"),
         ("asgi.connection", "HEAD_BYTES_MAX", "bytes of a request's head"),
         ("asgi.inflate", "RATIO_MAX", "times that a body may grow when it is decompressed, past the first mebibyte"),
     ],
     "How long things may take": [
         ("asgi.connection", "HEAD_DEADLINE_S", "seconds for a request's head"),
         ("asgi.bodies", "DEADLINE_MS", "milliseconds for a request's body"),
-        ("asgi.streams", "SLOW_MS", "milliseconds in which a stream's reader takes nothing before it is cut off"),
-        ("asgi.streams", "SILENCE_MS", "milliseconds of silence before a stream pings"),
-        ("asgi.auth", "REMEMBERED_MS", "milliseconds for which a good key is remembered"),
-        ("asgi.auth", "RECHECK_MS", "milliseconds between two checks of an open stream's key"),
-        ("dialects.lane_requests", "LONGEST_WAIT_SECONDS", "seconds that a claim or a report may wait"),
-        ("asgi.native.ingest", "LONGEST_WAIT_SECONDS", "seconds that a batch of the native API may wait"),
-        ("asgi.native.ingest", "LONGEST_REPORT_WAIT_SECONDS", "seconds that a report of the native API may wait"),
+        ("asgi.push.streams", "SLOW_MS", "milliseconds without progress after which a stream's reader is cut off"),
+        ("asgi.push.streams", "SILENCE_MS", "milliseconds of silence before a stream pings"),
+        ("asgi.guard.auth", "REMEMBERED_MS", "milliseconds for which a good key is remembered"),
+        ("asgi.guard.auth", "RECHECK_MS", "milliseconds between two checks of an open stream's key"),
+        ("dialects.lanes.requests", "LONGEST_WAIT_SECONDS", "seconds that a claim or a report may wait"),
+        ("dialects.native.events", "LONGEST_WAIT_SECONDS", "seconds that a batch of the native API may wait"),
+        ("dialects.native.events", "LONGEST_REPORT_WAIT_SECONDS", "seconds that a report of the native API may wait"),
         ("dialects.base", "LARGEST_WAITING_BYTES", "bytes of a batch or a report that may wait"),
-        ("model.lease", "DEFAULT_LEASE_SECONDS", "seconds of a lease whose worker did not say"),
-        ("model.lease", "LONGEST_LEASE_SECONDS", "seconds of the longest lease"),
-        ("engine.upkeep", "SWEEP_SECONDS", "seconds between two looks at leases, cancels and silent runs"),
+        ("model.lane", "DEFAULT_LEASE_SECONDS", "seconds of a lease, unless its worker asks for another length"),
+        ("model.lane", "LONGEST_LEASE_SECONDS", "seconds of the longest lease"),
+        ("engine.timers.loop", "SWEEP_SECONDS", "seconds between two sweeps over leases, cancels and silent runs"),
         ("model.run", "WATCH_GRAIN_MS", "milliseconds by which the index of silent runs may lag behind"),
-        ("engine.upkeep", "REPLY_LIFE_MS", "milliseconds for which the reply to an `Idempotency-Key` is kept"),
+        ("engine.timers.loop", "REPLY_LIFE_MS", "milliseconds for which the reply to an `Idempotency-Key` is kept"),
         (
-            "store.sqlite_reads",
+            "store.sqlite.reads",
             "LONGEST_SEARCH_MS",
             "milliseconds of a search through runs by `q`",
         ),
         ("server", "DRAIN_SECONDS", "seconds that requests in flight get at the end"),
     ],
     "What is held in memory": [
-        ("engine.writer", "MAX_GROUP_COMMANDS", "commands in one commit"),
-        ("engine.follow", "RING_FRAMES", "newest frames of a followed run"),
-        ("engine.follow", "RING_BYTES", "bytes of those frames"),
-        ("engine.follow", "MAX_CHUNK_BYTES", "bytes that a follower takes at a time, and one frame more"),
-        ("engine.cache", "CACHED_ROWS", "rows of each kind that the writer remembers"),
-        ("engine.cache", "CACHED_NODES", "history nodes that the writer remembers"),
-        ("engine.cache", "CACHED_IDS", "event ids that the writer remembers"),
-        ("engine.upkeep", "MAX_CANCELS", "cancels whose deadlines run at a time"),
-        ("engine.watch", "MAX_JUMPS", "jumps of the wall clock that silence is corrected for"),
-        ("asgi.limits", "WINDOWS_MAX", "callers whose rate is counted; the longest silent is forgotten first"),
-        ("asgi.auth", "REMEMBERED_MAX", "keys that are remembered"),
+        ("engine.commit.writer", "MAX_GROUP_COMMANDS", "commands in one commit"),
+        ("engine.follow.channel", "RING_FRAMES", "newest frames of a followed run"),
+        ("engine.follow.channel", "RING_BYTES", "bytes of those frames"),
+        ("engine.follow.channel", "MAX_CHUNK_BYTES", "bytes that a follower takes at a time, and one frame more"),
+        ("engine.commit.cache", "CACHED_ROWS", "rows of each kind that the writer remembers"),
+        ("engine.commit.cache", "CACHED_NODES", "history nodes that the writer remembers"),
+        ("engine.commit.cache", "CACHED_IDS", "event ids that the writer remembers"),
+        ("engine.timers.loop", "MAX_CANCELS", "cancels whose deadlines run at a time"),
+        ("engine.timers.silence", "MAX_JUMPS", "clock jumps that are kept, so that they do not count as silence"),
+        (
+            "asgi.guard.limits",
+            "WINDOWS_MAX",
+            "callers whose rate is counted; the one not seen for longest is forgotten first",
+        ),
+        ("asgi.guard.auth", "REMEMBERED_MAX", "keys that are remembered"),
     ],
     "What a client asks and waits for": [
         ("sdk.wire.address", "RESPONSE_BYTES_MAX", "bytes of a reply, and of a line of a stream"),
@@ -173,11 +184,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("sdk.api.cursors", "FIRST_CONTACT_S", "seconds for which it looks for one that it has never met"),
     ],
     "What a run and a list may hold": [
-        ("model.lease", "MAX_ATTEMPTS", "attempts before a run is lost"),
+        ("model.lane", "MAX_ATTEMPTS", "attempts before a run is lost"),
         ("model.run", "MAX_INPUTS", "inputs that wait for a run's agent"),
         ("model.run", "MAX_PENDING", "commands that wait for a run's agent"),
-        ("model.run", "MAX_OPEN_TOOLS", "tool calls without a result; the oldest gives way"),
-        ("model.run", "MAX_PARTS", "agents of a run that are told apart"),
+        ("model.run", "MAX_OPEN_TOOLS", "tool calls without a result; past it the oldest is forgotten"),
+        ("model.run", "MAX_PARTS", "agents of a run that are counted separately"),
         ("model.ledger", "MAX_CLIENTS", "clients of a run whose numbers are counted"),
         (
             "model.ledger",
@@ -186,16 +197,53 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("model.run", "MAX_OPEN_RUNS", "open runs that a thread remembers"),
         ("model.run", "MAX_THREAD_QUEUE", "runs of a thread that wait for workers or are held by them"),
-        ("engine.reads", "MAX_LANES", "lanes that are looked at for a list of the queue"),
-        ("engine.reads", "MAX_LANES_HELD", "held lanes that are looked at for a list of workers"),
-        ("engine.cancels", "MAX_DESCENDANTS", "open runs below one that are cancelled with it"),
-        ("dialects.run_requests", "LARGEST_PAGE", "rows of a page of `runs`"),
-        ("dialects.activity", "LONGEST_TAIL", "newest events of an agent"),
-        ("asgi.native.lists", "LARGEST_LIMIT", "rows of a page of the native API"),
-        ("asgi.native.lists", "LARGEST_EVENT_LIMIT", "events of a page of the native API"),
+        ("engine.queries.reads", "MAX_LANES", "lanes that are looked at for a list of the queue"),
+        ("engine.queries.reads", "MAX_LANES_HELD", "held lanes that are looked at for a list of workers"),
+        ("engine.commands.cancel", "MAX_DESCENDANTS", "open runs below one that are cancelled with it"),
+        ("dialects.base", "LARGEST_PAGE", "rows of a page of `runs`"),
+        ("dialects.activity.dialect", "LONGEST_TAIL", "newest events of an agent"),
+        ("dialects.native.lists", "LARGEST_LIMIT", "rows of a page of the native API"),
+        ("dialects.native.lists", "LARGEST_EVENT_LIMIT", "events of a page of the native API"),
     ],
 }
 """Heading → (module, constant, what it bounds)."""
+
+ROOMS: dict[str, str] = {
+    ".": "`errors`; `ambient`: clock and ids; `config`: settings; `server`: puts the parts together.",
+    "model": "Nouns: frozen values and the rules between their own fields.",
+    "dialects": "Wire ⇄ canonical, pure. Here: what several dialects share, and `steps`, which is one file.",
+    "dialects/activity": "The dialect `activity`: model calls, and an agent's feed.",
+    "dialects/checkpoints": "The dialect `checkpoints`: batches of a runner, conversation state, approvals.",
+    "dialects/lanes": "The dialect `lanes`: claim, report, release, conclude.",
+    "dialects/native": "The native API under `/api/v1`, with errors as problem+json.",
+    "dialects/runs": "The dialect `runs`: lists, streams, control.",
+    "projections": "Folds (row, event) → row, pure.",
+    "store": "Values that pass between engine and backends; migrations; `sql/<backend>/NNNN_name.sql`.",
+    "store/base": "The contract of a backend in narrow protocols. Its docstrings are the law.",
+    "store/sqlite": "The embedded backend: one writing thread, reading threads beside it.",
+    "wake": "One call after each commit, on which everything hangs that waits for news.",
+    "engine": "`core` only routes commands and questions to the rooms below.",
+    "engine/commands": "One verb a file: what a command does to a plan.",
+    "engine/commit": "The writer: gathers a group, loads its rows, places its events, commits, answers.",
+    "engine/follow": "Followers and long polls: who waits for news, and what is read when there is some.",
+    "engine/ingest": "What telemetry needs before it is placed: its run, its event ids, its stored content.",
+    "engine/queries": "Questions and replies: everything that is read after a commit or without one.",
+    "engine/reactions": "What follows from an event: functions `(plan, before, after, event)`, in a list in `core`.",
+    "engine/timers": "What time does by itself: leases, cancels, silence, old replies; one service a file.",
+    "asgi": "Transport: a connection, the gate, the route table, bodies and replies.",
+    "asgi/guard": "What a request is held against: key, host, address, rate, room.",
+    "asgi/pages": "What is served beside the APIs: health, metrics, OpenAPI, the dashboard's files.",
+    "asgi/push": "Streams: a follower pumped into a sink.",
+    "sdk": "The client in the user's process. Needs nothing but the standard library and `errors`.",
+    "sdk/api": "A method for each endpoint of the native API, blocking and asynchronous; following.",
+    "sdk/integrations": "Adapters to agent frameworks, each with its own dependency.",
+    "sdk/record": "Recording: runs, spans, decorators, the encoder of events, the thread that delivers.",
+    "sdk/record/backlog": "What waits to be delivered: memory, spool, notices of loss.",
+    "sdk/wire": "HTTP, retries and refusals; what every other room of the SDK sends through.",
+    "sdk/work": "Workers: claim a run, renew its lease, carry it out, hand in its outcome.",
+    "cli": "Commands, one file each, imported when called.",
+}
+"""Package → what it is for. A package that is not named here fails the generator."""
 
 WORDS: dict[str, dict[Status, str]] = {
     "runs": runs.WORDS,
@@ -347,6 +395,40 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else str(value)
 
 
+def rooms() -> str:
+    """Every package with its modules."""
+    modules: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        folder = path.parent.relative_to(PACKAGE).as_posix()
+        modules.setdefault(folder, []).append(path.stem)
+    rows = []
+    for folder, words in ROOMS.items():
+        if folder in modules:
+            names = [f"`{name}`" for name in modules.pop(folder) if not name.startswith("__")]
+            rows.append(("`towerlog`" if folder == "." else f"`{folder}`", words, " · ".join(names)))
+    assert not modules, f"say in ROOMS what these packages are for: {sorted(modules)}"
+    return table(("Room", "What it is for", "Modules"), rows)
+
+
+def walk() -> str:
+    """The files that one request with one follower passes, in the order in which each is entered first."""
+    command = [sys.executable, "-m", "tests.tidy.walk", "followed"]
+    traced = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=120).stdout)
+    counts = f"{len(traced['files'])} files, {traced['stays']} stays in them, {traced['returns']} returns."
+    lines = [
+        f"{number}. **`{file}`**: {_first_sentence(file)}<br>{', '.join(f'`{name}`' for name in functions)}"
+        for number, (file, functions) in enumerate(traced["files"].items(), start=1)
+    ]
+    return "\n".join([counts, "", *lines])
+
+
+def _first_sentence(file: str) -> str:
+    """Of the docstring of a module of the package, on one line."""
+    tree = ast.parse((PACKAGE / file).read_text("utf-8"))
+    text = " ".join((ast.get_docstring(tree) or "").partition("\n\n")[0].split())
+    return re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "commands": commands,
@@ -358,17 +440,20 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "words": words,
     "routes": routes,
     "limits": limits,
+    "rooms": rooms,
+    "walk": walk,
 }
 
 
 def renewed(text: str) -> str:
     """A page with its generated parts written anew. Raises KeyError for a part that nobody knows."""
-    return SECTION.sub(lambda found: found[1] + SECTIONS[found[2]]() + found[3], text)
+    return SECTION.sub(lambda found: f"{found[1]}{SECTIONS[found[2]]()}\n{found[3]}", text)
 
 
 def outdated() -> list[Path]:
     """Pages that do not say what the program says."""
-    return [page for page in sorted(DOCS.rglob("*.md")) if renewed(page.read_text("utf-8")) != page.read_text("utf-8")]
+    pages = [*sorted(DOCS.rglob("*.md")), *PAGES_BESIDE]
+    return [page for page in pages if renewed(page.read_text("utf-8")) != page.read_text("utf-8")]
 
 
 def main(arguments: list[str]) -> int:

@@ -1,7 +1,7 @@
 """The only door to time and randomness: `Clock` and `Ids`, handed down from the composition root.
 
 Everything else takes them as arguments, so that a simulation can run the whole engine on a fake clock and seeded
-ids. Must not grow anything else that reads the outside world.
+ids. Nothing else that reads the outside world may be added here.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyzABCDEFGHJKMNPQRSTVWXYZ"
 
 
 class Clock(Protocol):
-    """Two readings of time, both in integer milliseconds."""
+    """Two clocks, both in integer milliseconds."""
 
     def now_ms(self) -> int:
-        """Wall time since the Unix epoch, in ms. For people; may jump; never orders anything."""
+        """Wall time since the Unix epoch, in ms. Shown to people; may jump either way, so nothing is ordered by it."""
         ...
 
     def steady_ms(self) -> int:
-        """Wall time as it was at start plus the monotonic time since, in ms. For deadlines; never jumps."""
+        """Wall time at the start of the process plus the monotonic time since, in ms. For deadlines; never jumps."""
         ...
 
 
 class Ids(Protocol):
-    """Fresh names."""
+    """A source of new ids."""
 
     def uuid(self) -> str:
         """A new UUID version 7 in its 36-character lower-case form."""
@@ -41,7 +41,7 @@ class SystemClock:
     """The machine's clocks."""
 
     def __init__(self) -> None:
-        """Anchors the steady clock to the wall clock, once."""
+        """Reads both clocks once, so that steady times look like wall times in rows and logs."""
         self._anchor_ms = time.time_ns() // 1_000_000 - time.monotonic_ns() // 1_000_000
 
     def now_ms(self) -> int:
@@ -66,7 +66,10 @@ class SystemIds:
         return format_uuid7(self._clock.now_ms(), random)
 
     def token(self, length: int) -> str:
-        """Random characters; 256 % 54 would favour some, so bytes past the last full round are drawn again."""
+        """`length` random characters from an alphabet of 54.
+
+        Bytes past the largest multiple of 54 are drawn again: `byte % 54` would favour the first letters otherwise.
+        """
         limit = 256 - 256 % len(_CROCKFORD)
         letters: list[str] = []
         while len(letters) < length:
@@ -76,6 +79,7 @@ class SystemIds:
 
 def format_uuid7(time_ms: int, random: int) -> str:
     """The text of a version 7 UUID from a time in ms and at least 74 random bits."""
+    # Layout of RFC 9562: 48 bits of time, version 7, 12 random bits, variant 10, 62 random bits.
     rand_a, rand_b = (random >> 62) & 0xFFF, random & 0x3FFF_FFFF_FFFF_FFFF
     value = (time_ms & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b
     text = f"{value:032x}"

@@ -50,30 +50,31 @@ MEANINGS: dict[str, str] = {
     "port": "TCP port to listen on.",
     "data_dir": "Folder of the embedded store; default: the XDG data folder, under towerlog/.",
     "database_url": "sqlite:///PATH; default: towerlog.db in the data folder.",
-    "bootstrap_key": "The admin key of organisation `default`, used at the first start alone; 32-200 characters.",
-    "public_url": "The address that users see, for links; default: http://HOST:PORT.",
-    "steps_rate_per_minute": "Requests a minute and key of the steps dialect; 0 = off.",
-    "lanes_rate_per_minute": "Requests a minute and address of the lanes dialect; 0 = off.",
-    "lanes_min_lease_seconds": "The shortest lease that a worker may ask for.",
-    "cancel_deadline_seconds": "How long a running agent may take to stop after a cancel before it is forced.",
-    "stalled_after_seconds": "Without progress for so long, a run whose agent is alive is `stalled`; 0 = off.",
-    "silent_after_seconds": "Without a word for so long, a run that only reports is marked `silent`; 0 = off.",
-    "lost_after_seconds": "Without a word for so long, a run that only reports is ended as `lost`; 0 = off.",
-    "max_body_bytes": "Largest request body, counted after decompression.",
-    "max_event_bytes": "Largest single event.",
-    "max_depth": "Deepest nesting of JSON.",
-    "max_in_flight_bytes": "Bodies being worked on at a time; past it requests get 503.",
-    "max_queue": "Commands waiting for the writer; past it requests get 503.",
-    "max_streams": "Open streams at a time; past it requests get 503.",
-    "credits_per_dollar": "What `credits_used` of the runs dialect counts in, rounded up.",
-    "trusted_proxies": "Addresses, comma-separated, whose X-Forwarded-For is believed.",
-    "allowed_hosts": "Host names, comma-separated, that requests may name; default: any, on loopback local ones.",
-    "metrics_public": "Whether /metrics answers callers that are not on this machine.",
+    "bootstrap_key": "Admin key of organisation `default`; read at the first start only; 32-200 characters.",
+    "public_url": "Address that users see, for links; default: http://HOST:PORT.",
+    "steps_rate_per_minute": "Requests per minute and key in the steps dialect; 0 = no limit.",
+    "lanes_rate_per_minute": "Requests per minute and address in the lanes dialect; 0 = no limit.",
+    "lanes_min_lease_seconds": "Shortest lease, in seconds, that a worker may ask for.",
+    "cancel_deadline_seconds": "Seconds from a cancel request to a forced end of a run whose agent has not stopped.",
+    "stalled_after_seconds": "Seconds with nothing but heartbeats until a running run is `stalled`; 0 = never.",
+    "silent_after_seconds": "Seconds without event or heartbeat until a run without a lease is `silent`; 0 = never.",
+    "lost_after_seconds": "Seconds without event or heartbeat until a run without a lease is `lost`; 0 = never.",
+    "max_body_bytes": "Largest request body in bytes, counted after decompression.",
+    "max_event_bytes": "Largest single event in bytes.",
+    "max_depth": "Deepest nesting of JSON in a request.",
+    "max_in_flight_bytes": "Bytes of all request bodies being handled at a time; past it requests get 503.",
+    "max_queue": "Commands that may wait for the writer; past it requests get 503.",
+    "max_streams": "Event streams open at a time; past it requests get 503.",
+    "credits_per_dollar": "Credits per dollar for `credits_used` in the runs dialect, rounded up.",
+    "trusted_proxies": "Addresses of proxies, comma-separated, whose X-Forwarded-For is used.",
+    "allowed_hosts": "Host names, comma-separated, that requests may name; default: any, on loopback only local ones.",
+    "metrics_public": "Whether /metrics answers callers on other machines without a key.",
     "log_level": "debug, info, warning or error.",
 }
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _ANY = 1 << 31
+# No bound that means anything: it only keeps numbers within what every timer and counter can take.
 BOUNDS: dict[str, tuple[int, int]] = {
     "port": (0, 65535),
     "steps_rate_per_minute": (0, _ANY),
@@ -91,7 +92,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "max_streams": (0, 1_000_000),
     "credits_per_dollar": (0, 1_000_000_000),
 }
-"""What a number may be, both ends included."""
+"""Smallest and largest value of each number, both included."""
 PREFIX = "TOWERLOG_"
 
 _DEFAULTS = Settings()
@@ -101,7 +102,7 @@ _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 
 
 class BadSetting(Exception):
-    """A setting has a wrong value; the message names it and where it came from."""
+    """A setting has a wrong value; the message names the setting and its source."""
 
 
 def load_settings(
@@ -169,6 +170,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
     values: dict[str, tuple[str, Any]] = {}
     for name in MEANINGS:
         variable = PREFIX + name.upper()
+        # An empty variable counts as not set: compose files and unit files cannot leave one out.
         if environ.get(variable):
             values[name] = (variable, environ[variable])
         elif environ.get(variable + "_FILE"):
@@ -203,6 +205,7 @@ def _with_folder(settings: Settings, environ: Mapping[str, str]) -> Settings:
     if settings.database_url:
         folder = database_path(settings).parent
     else:
+        # The XDG base directory specification.
         base = environ.get("XDG_DATA_HOME") or os.path.join(environ.get("HOME", "."), ".local", "share")
         folder = Path(base) / "towerlog"
     return dataclasses.replace(settings, data_dir=str(folder))

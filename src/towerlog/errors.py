@@ -1,7 +1,7 @@
 """The error family: one class per thing that can go wrong, a stable code and a default message each.
 
-The class docstring *is* the default message, so that to define an error is to explain it. Nothing here knows
-HTTP: `asgi/faults.py` maps codes to statuses, each dialect to its own words.
+The class docstring is the default message that callers get. Nothing here knows HTTP: `status_of` in `dialects/base.py`
+gives the default statuses, and each dialect turns an error into its own form.
 
     TowerlogError
     ├── Malformed            the body cannot be read at all
@@ -168,7 +168,7 @@ class StorageFailed(TowerlogError):
     code = "storage_failed"
     retryable = True
     fatal = False
-    """True when nothing more may be written before a restart has shown what is on disk."""
+    """True when nothing more may be written in this process: only a restart shows what is on disk."""
 
 
 class Internal(TowerlogError):

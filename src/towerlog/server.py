@@ -1,4 +1,4 @@
-"""The composition root: settings in, a serving process out. Here and nowhere else the parts are put together.
+"""The composition root: settings in, a serving process out. Only here the parts are put together.
 
 `build` makes everything for a process that is already running (tests, another ASGI server); `run` is the process.
 """
@@ -38,33 +38,35 @@ from towerlog.store.sqlite.identities import open_identities as open_sqlite_iden
 from towerlog.store.sqlite.store import open_reader, open_store
 
 STORAGE_FAILED = 70
-"""Exit code of a process whose storage failed: a supervisor restarts it, and the reopening proves what is on disk."""
+"""Exit code of a process whose storage failed. After a restart by its supervisor, the open checks what is on disk."""
 DRAIN_SECONDS = 7
-"""How long requests in flight may take to finish at the end; together with the rest less than ten seconds."""
+"""How long requests in flight may take after SIGTERM. With the rest of the shutdown it is less than ten seconds."""
 KEEP_ALIVE_SECONDS = 15
 BACKLOG = 2048
+"""Connections that the kernel holds until they are accepted: a crowd that reconnects at the same moment."""
 GC_YOUNG_OBJECTS = 20_000
+"""New objects between two runs of the cycle collector."""
 _DESCRIPTORS_BESIDE_STREAMS = 1000
 
 _log = structlog.get_logger("towerlog.server")
 
 
 class Started(msgspec.Struct, frozen=True):
-    """What there is to say once the server listens."""
+    """What is announced once the server listens."""
 
     url: str
     data_dir: str
     admin_key: str | None
-    """The admin key that this very start has made; never told again."""
+    """The admin key, if this start has created it; shown only now."""
 
 
 class Node:
     """The store and the engine of one process, opened and closed together."""
 
     def __init__(self, settings: Settings, clock: Clock, ids: Ids, on_fatal: Callable[[StorageFailed], None]) -> None:
-        """`on_fatal` is told when the store must not be written any more."""
+        """`on_fatal` is called when the store must not be written any more."""
         self.minted: OrgMinted | None = None
-        """The organisation that this start has made."""
+        """The organisation that this start has created, if any."""
         self._settings = settings
         self._clock = clock
         self._ids = ids
@@ -85,7 +87,7 @@ class Node:
         return self._engine
 
     async def start(self) -> Node:
-        """Opens the store, makes the first organisation where there is none, starts the engine.
+        """Opens the store, creates the first organisation if there is none, starts the engine.
 
         Raises what `open_store` raises.
         """
@@ -102,11 +104,11 @@ class Node:
         return self
 
     def drain(self) -> None:
-        """Lets long polls go with what there is, where the engine knows how to."""
+        """Answers long polls at once with what there is."""
         self.engine.drain()
 
     async def stop(self) -> None:
-        """Finishes every command that was taken, then closes the files."""
+        """Finishes every command that was accepted, then closes the files."""
         await self.engine.stop()
         await self.store.close()
 
@@ -114,7 +116,7 @@ class Node:
 def build(
     settings: Settings, clock: Clock, ids: Ids, on_fatal: Callable[[StorageFailed], None] = lambda error: None
 ) -> tuple[App, Node]:
-    """The application and what is behind it; neither is started. Raises BadRoute, ValueError for a wrong setting."""
+    """The application and its node, both not started. Raises BadRoute, or ValueError for a wrong setting."""
     node = Node(settings, clock, ids, on_fatal)
     return App(node.start, DIALECTS, transport_config(settings), clock, ids), node
 
@@ -181,10 +183,10 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
     try:
         await check_server()
         await app.start()
-        # What is here now stays: the collector need not walk through it ever again.
+        # What exists now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        # A request leaves no cycles behind: look for some less often than every few requests.
+        # A request leaves no reference cycles, so the collector need not run every few requests.
         gc.set_threshold(GC_YOUNG_OBJECTS, 20, 50)
         minted = node.minted
         admin_key = minted.text if minted is not None and not settings.bootstrap_key else None
@@ -198,7 +200,7 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
 
 
 class _Server(uvicorn.Server):
-    """uvicorn with our manners: streams are told before connections are closed, and SIGTERM is a success."""
+    """uvicorn, but streams are ended in an orderly way before connections are closed, and SIGTERM exits with 0."""
 
     def __init__(self, app: App, when_listening: Callable[[], None]) -> None:
         super().__init__(
@@ -229,13 +231,13 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal asks for an orderly end, the second for any."""
+        """The first signal begins an orderly shutdown, the second ends the process at once."""
         self.force_exit = self.should_exit
         self.should_exit = True
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket's address, taken before anything else is touched. Raises OSError when it is in use."""
+    """A socket bound to the address, before anything else is opened. Raises OSError when it is in use."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -249,7 +251,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def url_of(settings: Settings, listener: socket.socket) -> str:
-    """The address that users see."""
+    """The URL that users see."""
     if settings.public_url:
         return settings.public_url.rstrip("/")
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -257,7 +259,10 @@ def url_of(settings: Settings, listener: socket.socket) -> str:
 
 
 def raise_descriptor_limit(wanted: int) -> None:
-    """Asks for enough open files for all streams; what the machine refuses, it refuses."""
+    """Raises the limit of open files to `wanted`, or as far as the machine allows.
+
+    A lower limit is no error: the operator may have set it, and streams past it are refused.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < enough:
@@ -266,7 +271,7 @@ def raise_descriptor_limit(wanted: int) -> None:
 
 
 def set_up_logging(level: str) -> None:
-    """One JSON object a line on standard error, ASCII only, for our own words and the libraries' warnings alike."""
+    """Logs as one JSON object per line on standard error, ASCII only; also for warnings of libraries."""
     number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_logger_name,
@@ -289,7 +294,7 @@ def set_up_logging(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("towerlog").setLevel(number)
-    # It warns of every malformed request: whoever sends those must not be able to fill the log.
+    # It warns of every malformed request, and nobody may be able to fill the log by sending those.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
@@ -310,7 +315,7 @@ async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[I
 
 @asynccontextmanager
 async def opened_for_reading(settings: Settings, clock: Clock) -> AsyncIterator[Store]:
-    """The store beside whoever writes it. Raises FileNotFoundError, SchemaMismatch, StorageFailed."""
+    """The store for reading, also while a server writes it. Raises FileNotFoundError, SchemaMismatch, StorageFailed."""
     store = await open_reader(existing_database(settings), clock)
     try:
         yield store
@@ -320,7 +325,10 @@ async def opened_for_reading(settings: Settings, clock: Clock) -> AsyncIterator[
 
 @asynccontextmanager
 async def opened_for_writing(settings: Settings, clock: Clock, ids: Ids) -> AsyncIterator[Store]:
-    """The store of a server that is stopped. Raises FileNotFoundError, StoreLocked, SchemaMismatch, StorageFailed."""
+    """The store for writing, with its server stopped.
+
+    Raises FileNotFoundError, StoreLocked, SchemaMismatch, StorageFailed.
+    """
     store = await open_store(existing_database(settings), clock, ids)
     try:
         yield store
@@ -329,15 +337,15 @@ async def opened_for_writing(settings: Settings, clock: Clock, ids: Ids) -> Asyn
 
 
 class Copy(msgspec.Struct, frozen=True):
-    """A copy of the store that does not have its name yet."""
+    """A finished copy of the store under a temporary name."""
 
     settings: Settings
-    """Those with which it can be opened."""
+    """The settings with which the copy can be opened."""
     partial: Path
     target: Path
 
     def publish(self) -> int:
-        """Gives it its name, durably; its size in bytes. Raises FileExistsError, OSError."""
+        """Gives it its final name, synced to disk; its size in bytes. Raises FileExistsError, OSError."""
         return publish(self.partial, self.target)
 
     def discard(self) -> None:
@@ -346,7 +354,7 @@ class Copy(msgspec.Struct, frozen=True):
 
 
 def copied(settings: Settings, target: Path, ids: Ids, progress: Callable[[int, int], None]) -> Copy:
-    """A sound copy of the store beside `target`. Raises FileNotFoundError, FileExistsError and what copying raises."""
+    """A copy of the store beside `target`. Raises FileNotFoundError, FileExistsError and what copying raises."""
     partial = copy_database(existing_database(settings), target, f"e{ids.token(8)}", progress)
     own = dataclasses.replace(settings, database_url=f"sqlite:///{partial}")
     return Copy(own, partial, target)

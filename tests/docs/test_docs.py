@@ -154,3 +154,26 @@ def test_every_page_of_the_docs_is_linked_from_another() -> None:
         name_of(page) for page in PAGES if page.parent != ROOT and page not in linked and page.parent not in folders
     ]
     assert lonely == []
+
+
+NAMED = re.compile(r"`(?:src/towerlog/)?((?:[a-z_]+/)+(?:[a-z_0-9]+\.(?:py|sql|md|toml))?)`")
+ROOMS_OF_CODE = ROOT / "src" / "towerlog"
+
+
+def named_paths(page: Path) -> Iterator[str]:
+    """Files and folders of the project that a page names; records that are superseded keep those of their time."""
+    text = page.read_text()
+    if "Status: superseded" not in text:
+        yield from NAMED.findall(text)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=name_of)
+def test_paths_on_a_page_exist(page) -> None:
+    beginnings = (ROOMS_OF_CODE, ROOT, ROOT / "docs")
+    missing = [path for path in named_paths(page) if not any((begin / path).exists() for begin in beginnings)]
+    assert missing == [], f"{name_of(page)} names paths that are not there"
+
+
+def test_every_package_that_is_described_exists(generate) -> None:
+    gone = [room for room in generate.ROOMS if not any((ROOMS_OF_CODE / room).glob("*.py"))]
+    assert gone == [], "take these out of ROOMS in docs/generate.py"

@@ -1,4 +1,4 @@
-"""Wire to canonical and back, pure. `DIALECTS` is the registry."""
+"""Wire to canonical and back, pure. `DIALECTS` is the registry of the dialects that the server serves."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ DIALECTS: tuple[Dialect, ...] = (
     runs.DIALECT,
     lanes.DIALECT,
 )
-"""What the server speaks. A sixth is one file and one line here."""
+"""A further dialect is one file (or folder) and one line here."""

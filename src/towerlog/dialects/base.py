@@ -1,4 +1,4 @@
-"""The shape of a dialect: a table of endpoints, each a pure decoder and a pure encoder.
+"""What a dialect is made of: a table of endpoints, each with a pure decoder and a pure encoder.
 
 `asgi/gate.py` serves any dialect from this table alone. A dialect does no I/O, sees no clock and no request object:
 `Call` is all it gets. The native API and the operator's pages declare their endpoints in the same form.
@@ -33,11 +33,13 @@ STATUSES: dict[str, int] = {
     "storage_failed": 503,
     "internal": 500,
 }
-"""Error code → HTTP status, where a dialect's page does not say otherwise; a subclass has its parent's."""
+"""Error code → HTTP status, unless a dialect's page says otherwise. A subclass without an entry has its parent's."""
 MAX_LABEL = 200
 MAX_ID = 200
+"""Characters of a free text such as a name, and of an id."""
 LARGEST_PAGE = 200
 USUAL_PAGE = 50
+"""Rows of a page: the most, and what is sent when nobody asks for a number."""
 
 
 class DialectSettings(msgspec.Struct, frozen=True):
@@ -50,12 +52,12 @@ class DialectSettings(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
-    """A request as a dialect sees it: authenticated, admitted, decompressed, its path parameters percent-decoded."""
+    """A request as a dialect sees it: authenticated, admitted, its body decompressed, its path parameters decoded."""
 
     principal: Principal
     path: Mapping[str, str]
     query: Mapping[str, str]
-    """Last value wins; only the names the endpoint declares are of interest."""
+    """Of a repeated name the last value."""
     headers: Mapping[bytes, bytes]
     """Lower-case names."""
     body: bytes
@@ -66,7 +68,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
-    """A reply ready to be sent. `headers` come on top of those that every reply has."""
+    """A reply ready to be sent. `headers` are added to those that every reply has."""
 
     status: int
     body: bytes
@@ -96,7 +98,7 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """An example of an endpoint as JSON values: what a success answers, and what was sent for it."""
+    """An example of an endpoint as JSON values: the reply of a success, and the request that it answers."""
 
     reply: Any
     request: Any = None
@@ -113,7 +115,7 @@ BODY_TYPES: dict[BodyKind, tuple[str, ...]] = {
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """One method and path. A route without a scope does not start (`scope=None` must say `public=True`)."""
+    """One method and path with what serves it. The server does not start with an endpoint that has no scope."""
 
     method: str
     path: str
@@ -121,12 +123,12 @@ class Endpoint(msgspec.Struct, frozen=True):
     name: str
     summary: str
     scopes: frozenset[Scope]
-    """Any one of them suffices; empty only with `public`."""
+    """Any one of them suffices."""
     decode: Callable[[Call], Command]
     encode: Callable[[Any, Any, Call], Reply]
     """(outcome, command, call) → reply. What it repeats of the request stands in the command, never in the body."""
     stream: FrameStyle | None = None
-    """Set on endpoints whose command may be a `FollowRun` / `FollowAgent`."""
+    """Set on endpoints whose command may be a `FollowRun` or a `FollowAgent`."""
     limited: bool = False
     """Counts against the dialect's `Limit`."""
     ingests: bool = False
@@ -140,25 +142,25 @@ class Endpoint(msgspec.Struct, frozen=True):
     """A Struct type whose fields are the query parameters, for the OpenAPI document."""
     body: BodyKind = "json"
     refuses_by_item: bool = False
-    """True: a batch of which nothing could be stored is a 422 in the form of its reply, not of an error."""
+    """True: when no item of a batch could be stored, the 422 has the form of the reply and not of an error."""
     sample: Sample | None = None
     replay: bool = True
-    """False: an Idempotency-Key's stored reply is the redacted one (it would hold a secret)."""
+    """False: the reply stored for an Idempotency-Key leaves a secret out."""
 
 
 class Dialect(msgspec.Struct, frozen=True):
-    """A wire: its endpoints and its way to say that something is wrong."""
+    """A dialect: its endpoints and its form for errors."""
 
     name: str
     title: str
     endpoints: tuple[Endpoint, ...]
     explain: Callable[[TowerlogError, str], Reply]
-    """(error, trace id) → reply, status included. Total over the family of `errors.py`."""
+    """(error, trace id) → reply with its status. Must know every error of `errors.py`."""
     limit: Limit | None = None
 
 
 def scopes(*names: Scope) -> frozenset[Scope]:
-    """Any of these; an admin key does everything."""
+    """These scopes and `admin`, which may do everything."""
     return frozenset({*names, Scope.ADMIN})
 
 
@@ -169,6 +171,7 @@ def reply_json(value: Any, status: int = 200, headers: tuple[tuple[bytes, bytes]
 
 def status_of(error: TowerlogError) -> int:
     """The HTTP status of an error by `STATUSES`."""
+    # From the most special class to its parents, so that a subclass may have a status of its own.
     for kind in type(error).__mro__:
         status = STATUSES.get(getattr(kind, "code", ""))
         if status is not None:
@@ -177,7 +180,7 @@ def status_of(error: TowerlogError) -> int:
 
 
 def error_headers(error: TowerlogError, status: int) -> tuple[tuple[bytes, bytes], ...]:
-    """When to come back (429, 503 and whatever says so), and how to authenticate (401)."""
+    """`Retry-After` for errors that may be retried, `WWW-Authenticate` for a 401."""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if status == 401:
         headers += ((b"www-authenticate", b"Bearer"),)

@@ -1,7 +1,7 @@
-"""Checkpoints as agents send them, whichever dialect carries them: reading one, and its words for a status.
+"""Checkpoints as agents send them, in whichever dialect: reading one, and its words for a status.
 
-A history is taken apart into messages here and never looked into: each stays the text that was sent, without the
-spaces between its parts.
+A history is split into messages here, and the messages are not decoded: each stays the text that was sent, without
+spaces between its tokens, so that equal messages are stored once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from towerlog.model.run import Status
 from towerlog.model.usage import Usage, UsageReport
 
 MAX_MESSAGES = 50_000
-"""Messages of one history. Each becomes a row when it is new, so that a flood of tiny ones has to end somewhere."""
+"""Messages of one history. Each new one becomes a row in the store."""
 UNKNOWN_AGENT = "unknown"
 
 WORDS: dict[Status, str] = {
@@ -43,14 +43,14 @@ STATUS_OF: dict[str, Status] = {
     "budget_exceeded": Status.BUDGET_EXCEEDED,
     "idle": Status.RUNNING,
 }
-"""What a checkpoint's word says of its run; any other word is kept and says what `in_progress` does."""
+"""The run's status for a checkpoint's word. Any other word is kept and counts as `in_progress`."""
 
 _KEPT_ONLY = frozenset({"completed", "error", "budget_exceeded"})
-"""Words that stay on the checkpoint: a run ends by its terminal event alone."""
+"""Words that do not change the run's status: a run is ended only by its terminal event."""
 
 
 class _Snapshot(msgspec.Struct, frozen=True, gc=False):
-    """The known fields of a checkpoint's data beside its history."""
+    """The fields that are read of a checkpoint's data, without its history."""
 
     step_index: Count
     thread_id: str | None = None
@@ -87,6 +87,7 @@ def checkpoint_draft(
     history = _history(members, settings, prefix)
     figures = fields.one_line(msgspec.json.encode(members), prefix, settings.max_depth)
     sent = fields.decode(_SNAPSHOT, figures, prefix)
+    # Decoded from `figures`, which no longer has the history: it can be megabytes.
     agent = fields.optional_id(sent.agent_id, f"{prefix}.agent_id")
     if run is None:
         thread_id = fields.text_id(sent.thread_id, f"{prefix}.thread_id")
@@ -111,13 +112,14 @@ def run_of(thread_id: str, trace_id: str | None, *, reopen: bool = False) -> Run
 
 
 def parent_key(parent_trace_id: str | None, field: str) -> str | None:
-    """How a run names its parent by trace, in whichever order the two arrive."""
+    """The key by which a run refers to its parent's trace; the parent may arrive later."""
     found = fields.optional_id(parent_trace_id, field)
     return None if found is None else f"trace:{found}"
 
 
 def _facts(sent: _Snapshot, history: History, prefix: str) -> Facts:
     status = fields.label(sent.status, f"{prefix}.status") or "in_progress"
+    # For its check only: the budget stays in the figures.
     fields.nanos(sent.budget_usd, f"{prefix}.budget_usd")
     _array(sent.pending_tool_calls, f"{prefix}.pending_tool_calls")
     return Facts(
@@ -135,7 +137,7 @@ def _facts(sent: _Snapshot, history: History, prefix: str) -> Facts:
 
 
 def _report(sent: _Snapshot, prefix: str) -> UsageReport | None:
-    """The agent's running totals, None where nothing is known of them."""
+    """The agent's running totals; None when none were sent."""
     cost = fields.nanos(sent.run_cost_usd, f"{prefix}.run_cost_usd")
     split = sent.input_tokens is not None or sent.output_tokens is not None
     total = None if split else sent.tokens_used
@@ -151,6 +153,7 @@ def _history(members: dict[str, msgspec.Raw], settings: base.DialectSettings, pr
     deepest = settings.max_depth - 2
     messages = _items(members.pop("history", NULL), f"{prefix}.history", deepest) or []
     meta = _items(members.pop("history_meta", NULL), f"{prefix}.history_meta", deepest)
+    # Entries belong to messages by their index.
     if meta is not None and len(meta) != len(messages):
         why = f"has {len(meta)} entries for the {len(messages)} messages of history"
         raise fields.refuse(f"{prefix}.history_meta", why)
@@ -158,7 +161,7 @@ def _history(members: dict[str, msgspec.Raw], settings: base.DialectSettings, pr
 
 
 def _items(raw: msgspec.Raw, field: str, deepest: int) -> list[bytes] | None:
-    """The items of an array, a compact text each. None for null."""
+    """The items of an array, as one compact JSON text each; None for null."""
     text = _array(raw, field)
     if text is None:
         return None

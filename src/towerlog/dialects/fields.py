@@ -1,6 +1,6 @@
-"""Reading a wire's JSON: typed decoding whose errors name the field, and the checks that all dialects share.
+"""Reading JSON of a request: typed decoding whose errors name the field, and the checks that all dialects share.
 
-Bodies stay bytes (`msgspec.Raw`) wherever nobody needs to look inside: what goes in comes out.
+A part of a body that nobody looks into stays bytes (`msgspec.Raw`), so that it is given back as it was sent.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
 Duration = Annotated[float, msgspec.Meta(ge=0, le=LARGEST)]
 """Milliseconds or seconds that may have a fraction."""
 JsonObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
-"""An object that stays text; `one_line` checks that it is one."""
+"""An object that stays JSON text; `one_line` checks that it is an object."""
 NULL = msgspec.Raw(b"null")
 EMPTY_OBJECT = b"{}"
 
@@ -37,18 +37,17 @@ _AT = re.compile(r"^(?P<what>.*?) - at `(?P<where>(?:key in )?\$[^`]*)`$", re.DO
 _MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]+)`")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UUID = re.compile(r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$")
-# Possessive all through: nothing is ever tried in a second way, however many escapes a string has.
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'"[]{},')
 _PIECE_BYTES = 64 * 1024
 _STEP_OF = bytes(1 if byte in b"[{" else 255 if byte in b"]}" else 0 for byte in range(256))
 _IS_COMMA = bytes(int(byte == ord(",")) for byte in range(256))
 MOST_MARKS = 4_000_000
-"""Brackets and commas of one array, beyond which nobody counts its items."""
-"""The next bracket or comma outside of strings."""
+"""Brackets and commas of one array; with more it is refused without counting its items to the end."""
+# Possessive (`*+`, `++`): without backtracking a hostile text costs no more than its length.
 _STRINGS = re.compile(rb'(?:"[^"]*+")++')
 _NOT_NESTING = bytes(byte for byte in range(256) if byte not in b'[]{}"')
 _STEPS = bytes.maketrans(b"[]{}", b"\x01\xff\x01\xff")
-"""What a bracket adds to the depth, as a signed byte."""
+"""What a bracket adds to the depth: +1, or -1 as a signed byte."""
 _ERRORS: dict[str, type[TowerlogError]] = {
     kind.code: kind
     for kind in vars(errors).values()
@@ -57,7 +56,7 @@ _ERRORS: dict[str, type[TowerlogError]] = {
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, prefix: str = "") -> T:
-    """Decodes, or raises `Invalid` naming the field below `prefix`, or `Malformed` where it is no JSON at all."""
+    """The decoded body. Raises `Invalid` naming the field below `prefix`, `Malformed` for what is not JSON."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -66,12 +65,13 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, prefix: 
         raise Malformed("The body is not valid UTF-8.", field=prefix or None) from None
     except msgspec.DecodeError as error:
         raise Malformed(f"The body is not valid JSON: {error}", field=prefix or None) from None
+    # msgspec's own limit of nesting, which is far above ours.
     except RecursionError:
         raise Invalid("Nested too deeply.", field=prefix or "body") from None
 
 
 def invalid(message: str, prefix: str = "") -> Invalid:
-    """An `Invalid` from msgspec's words: ``Expected `int`, got `str` - at `$.a[0].b` `` names `a.0.b`."""
+    """An `Invalid` from msgspec's message: ``Expected `int`, got `str` - at `$.a[0].b` `` names the field `a.0.b`."""
     found = _AT.match(message)
     what, where = (found["what"], found["where"]) if found else (message, "$")
     path = where.removeprefix("key in ").lstrip("$").replace("[...]", "").replace("[", ".").replace("]", "").strip(".")
@@ -102,6 +102,7 @@ def optional_id(value: str | None, field: str, longest: int = 200) -> str | None
         return None
     if len(value) > longest:
         raise refuse(field, f"is longer than {longest} characters")
+    # `isprintable` is fast and true for nearly all ids; only what fails it is searched for control characters.
     if "/" in value or (not value.isprintable() and _CONTROL.search(value)):
         raise refuse(field, "must not hold control characters or '/'")
     return value
@@ -127,7 +128,7 @@ def label(value: str | None, field: str, longest: int = 200) -> str | None:
 
 
 def path_id(value: str, kind: str) -> str:
-    """An id in a path; one that cannot exist is not found."""
+    """An id in a path. Raises NotFound for one that cannot exist."""
     try:
         return text_id(value, kind)
     except Invalid:
@@ -135,7 +136,7 @@ def path_id(value: str, kind: str) -> str:
 
 
 def path_uuid(value: str, kind: str) -> str:
-    """A UUID in a path in its lower-case form; anything else is not found."""
+    """A UUID in a path, in its lower-case form. Raises NotFound for anything else."""
     if not _UUID.fullmatch(value):
         raise NotFound(kind)
     return value.lower()
@@ -203,7 +204,7 @@ def check_depth(text: bytes, field: str, deepest: int, around: int = 0) -> None:
     """
     if text.count(b"{") + text.count(b"[") <= deepest:
         return
-    # Without escaped quotes every quote that is left begins or ends a string.
+    # Without escaped quotes, every quote that is left begins or ends a string. All steps run in C.
     bare = text.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_STEPS, _NOT_NESTING)
     steps = memoryview(_STRINGS.sub(b"", bare)).cast("b")
     if max(accumulate(steps), default=0) > deepest + around:
@@ -211,14 +212,14 @@ def check_depth(text: bytes, field: str, deepest: int, around: int = 0) -> None:
 
 
 def check_length(array: bytes, field: str, longest: int) -> None:
-    """Refuses the text of a JSON array of more than `longest` items, without making a value of any of them.
+    """Refuses the text of a JSON array of more than `longest` items, without decoding any of them.
 
-    For senders' arrays of unknown length: a flood of tiny items would take many times its own size when decoded.
+    Decoded, an array of tiny items takes many times the memory of its text.
     """
     if array.count(b",") < longest:
         return
     # Without escaped quotes every quote that is left begins or ends a string; without strings every bracket is one;
-    # then a comma at depth one closes an item. All steps run in C, a piece at a time, so that a flood costs no memory.
+    # then a comma at depth one ends an item. All steps run in C, one piece at a time, which bounds the memory.
     marks = array.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NOT_STRUCTURE)
     depth = items = looked_at = 0
     inside = False
@@ -237,14 +238,14 @@ def check_length(array: bytes, field: str, longest: int) -> None:
 
 
 def kind_of(text: bytes) -> str:
-    """The JSON kind of a value's text, in words for an error message."""
+    """The kind of a JSON value, for an error message; judged by its first character."""
     first = text[:1]
     kinds = {b"{": "`object`", b"[": "`array`", b'"': "`str`", b"t": "`bool`", b"f": "`bool`", b"n": "`null`"}
     return kinds.get(first, "`number`" if first else "nothing")
 
 
 def splice(text: bytes, **fields: str | int | bool | None) -> bytes:
-    """A JSON object's text with more members put in front; those that it has already come last and so win."""
+    """A JSON object's text with more members in front. Members that it already has come later and take precedence."""
     head = msgspec.json.encode(fields)[1:-1]
     rest = text[1:].lstrip()
     return b"{" + head + (b"" if rest.startswith(b"}") else b",") + rest
@@ -255,6 +256,7 @@ def query_int(query: Mapping[str, str], name: str, default: int, lowest: int, hi
     text = query.get(name)
     if text is None or text == "":
         return default
+    # `int` also takes spaces, underscores and digits of other scripts.
     if not re.fullmatch(r"[+-]?[0-9]{1,19}", text):
         raise refuse(name, "must be an integer")
     value = int(text)
@@ -264,17 +266,17 @@ def query_int(query: Mapping[str, str], name: str, default: int, lowest: int, hi
 
 
 def percent_decode(segment: str) -> str:
-    """A path segment's text; bytes that are no UTF-8 become replacement characters and so find nothing."""
+    """A path segment's text. Bytes that are not UTF-8 become replacement characters, which no id contains."""
     return unquote(segment, errors="replace")
 
 
 def cut(text: str, longest: int) -> str:
-    """At most `longest` characters."""
+    """At most `longest` characters; a cut text ends in `…`."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def summary(text: str, longest: int = 500) -> str:
-    """The beginning of a text on one line, for rows and lists; the whole stays in the event."""
+    """The beginning of a text on one line, for rows and lists. The event keeps the whole text."""
     return cut(" ".join(text[: 4 * longest].split()), longest)
 
 
@@ -295,19 +297,19 @@ def below(place: str, error: TowerlogError) -> TowerlogError:
 
 
 def refusal(error: TowerlogError) -> Refusal:
-    """An error as the fate of one item in a batch."""
+    """An error as the result of one item of a batch."""
     return Refusal(error.code, error.message, error.field)
 
 
 def error_of(found: Refusal) -> TowerlogError:
-    """The refusal of an item that was sent alone, as the error of the whole request."""
+    """The refusal of the only item of a request, as the error of the request."""
     if found.code == NotFound.code:
         return NotFound("object", found.message)
     return _ERRORS.get(found.code, Invalid)(found.message, field=found.field)
 
 
 def decode_any(text: bytes) -> Any:
-    """A stored body as Python values, for encoders that must look inside; `{}` where it cannot be read as such."""
+    """A stored body as Python values, for encoders that have to look inside; `{}` if it cannot be decoded."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -328,4 +330,4 @@ MOST_LABELS = 64
 
 
 FARTHEST_SEQ = 2**62
-"""No run has so many events; a cursor beyond is as good as this one."""
+"""More events than any run can have; larger cursors are cut to it, since a store has 64-bit integers."""

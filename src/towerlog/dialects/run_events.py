@@ -1,7 +1,7 @@
-"""What a worker tells of its run: one telling event → one draft, by a table of its types.
+"""Events of a worker's report: one event → one draft, by a table of types.
 
-A type that has no row here is kept under its own name. So are the server's own types: a worker may not say that its
-lease was lost or that somebody asked for a cancel.
+A type without a row in `ROWS` is stored as `other` under its own name. That includes the types that only the server may
+write: a worker cannot report that its lease was lost or that a cancel was requested.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from towerlog.model.usage import Usage, UsageReport
 
 LONGEST_PHASE = 200
 FAILED = "failed"
-"""What is said of a failure whose worker did not say more."""
+"""The error of a failure whose worker gave no reason."""
 
 _NONE = msgspec.Raw(b"")
 _NUMBER = re.compile(rb"[0-9]{1,15}")
@@ -47,7 +47,7 @@ _CALL_TYPES = frozenset({"error", "rate_limited", "budget_exceeded", "client_dis
 
 
 class WorkerEvent(msgspec.Struct, gc=False):
-    """One event of a report. `id` is its idempotency id."""
+    """One event of a report. `id` makes a retry harmless: the same id in a run is stored once."""
 
     type: str
     payload: JsonObject = NULL
@@ -108,11 +108,11 @@ _ANSWER = msgspec.json.Decoder(_Answer)
 _STRING = msgspec.json.Decoder(str)
 
 Read = Callable[[bytes, str], tuple[EventType, Facts]]
-"""(payload, its path) → what kind of event it is, and what the folds need of it."""
+"""(payload, its path for errors) → type and facts of the event."""
 
 
 class Row(NamedTuple):
-    """What a type of a worker's becomes: always the same, or as its payload says."""
+    """What a worker's type becomes: a fixed type and facts, or what `read` finds in the payload."""
 
     type: EventType
     facts: Facts = NO_FACTS
@@ -146,9 +146,10 @@ def _draft(event: WorkerEvent, run: RunById, settings: DialectSettings) -> Draft
 
 
 def failure_text(raw: bytes | msgspec.Raw, default: str | None = FAILED) -> str | None:
-    """One line of why, from a string or from an object that has a `message`."""
+    """The reason in one line, from a string or from an object with a `message` or `error`."""
     found = decode_any(bytes(raw)) if bytes(raw) else None
     if isinstance(found, dict):
+        # An object without a message is shown as its JSON.
         told = found.get("message") or found.get("error")
         found = told if isinstance(told, str) else bytes(raw).decode()
     return summary(found) or default if isinstance(found, str) else default
@@ -161,7 +162,7 @@ def _read_phase(data: bytes, where: str) -> tuple[EventType, Facts]:
 
 
 def _read_error(data: bytes, where: str) -> tuple[EventType, Facts]:
-    """An error is only told, unless it says that it is the end."""
+    """An error is only recorded, unless it is marked `fatal`: then the run has failed."""
     if bytes(decode(_FAILURE, data, where).fatal) == b"true":
         return _read_failure(data, where)
     return EventType.OTHER, Facts(name="error")
@@ -209,13 +210,14 @@ def _tool_call_id(sent: _Tool, where: str) -> str | None:
 
 
 def _success(success: bytes, error: bytes) -> bool | None:
+    # Anything but a JSON boolean is ignored; then an error decides.
     if success in {b"true", b"false"}:
         return success == b"true"
     return None if error in {b"", b"null", b'""', b"false"} else False
 
 
 def _read_model_call(data: bytes, where: str) -> tuple[EventType, Facts]:
-    """The buckets are disjoint: `input_tokens` are those that came from no cache and went into none."""
+    """The buckets are disjoint: `input_tokens` excludes tokens that were read from or written to a cache."""
     sent = decode(_MODEL_CALL, data, where)
     usage = Usage(
         input_tokens=sent.input_tokens,
@@ -245,14 +247,14 @@ def _read_acknowledged(data: bytes, where: str) -> tuple[EventType, Facts]:
 
 
 def _read_input(data: bytes, where: str) -> tuple[EventType, Facts]:
-    """A worker that took an input says which; one that does not took the oldest."""
+    """An acknowledged input: by its id, else the oldest one pending."""
     command_id = decode(_ANSWER, data, where).command_id
     effects = Effects(acknowledges="input") if command_id is None else Effects(command_id=command_id)
     return EventType.RUN_INPUT, Facts(effects=effects)
 
 
 def _text(raw: msgspec.Raw) -> str | None:
-    """The string that a field holds; anything else is none."""
+    """The value of a field that holds a string; None for anything else."""
     text = bytes(raw)
     return _STRING.decode(text) if text[:1] == b'"' else None
 
@@ -284,4 +286,4 @@ ROWS: dict[str, Row] = {
     "step": Row(EventType.STEP),
     "command.acknowledged": Row(EventType.COMMAND_ACKNOWLEDGED, read=_read_acknowledged),
 }
-"""Type of a worker's event → what it becomes. `checkpoint` is read by the module that knows checkpoints."""
+"""Type of a worker's event → what it becomes. `checkpoint` is read by `checkpoint_event.py`."""

@@ -1,4 +1,4 @@
-"""A run as JSON: the full row of the run lists, and all that is known of one run.
+"""A run as JSON: a row of the run lists, and everything that is known of one run.
 
 Unknown is null. Money leaves as exact JSON numbers, times as RFC 3339 text.
 """
@@ -43,7 +43,7 @@ class FullRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class UsageView(msgspec.Struct, frozen=True, gc=False):
-    """Tokens by disjoint buckets; `total_tokens` is the sender's own where it gave no split."""
+    """Tokens in disjoint buckets. `total_tokens` is the sender's bare total if it gave no split."""
 
     input_tokens: int | None
     cached_input_tokens: int | None
@@ -64,19 +64,19 @@ class LeaseView(msgspec.Struct, frozen=True, gc=False):
 
 
 class ClientView(msgspec.Struct, frozen=True, gc=False):
-    """The numbers of one client. `truncated`: there are more holes than are kept, so that not all are known."""
+    """The numbers of one client. `truncated`: there are more gaps than are kept, so not all are known."""
 
     client_id: str
     received: int
     highest: int
     missing: list[list[int]]
-    """From and to, both included."""
+    """First and last, both included."""
     dropped: int
     truncated: bool
 
 
 class DeliveryView(msgspec.Struct, frozen=True, gc=False):
-    """Whether all that the run's clients told has arrived: null where none of them numbered its events.
+    """Whether everything that the run's clients reported has arrived; null if none of them numbers its events.
 
     `clients` is null in lists.
     """
@@ -87,7 +87,7 @@ class DeliveryView(msgspec.Struct, frozen=True, gc=False):
 
 
 class BudgetView(msgspec.Struct, frozen=True, gc=False):
-    """What a run may use at most; null: no bound of this kind."""
+    """The most that a run may use; null: no bound of this kind."""
 
     usd: msgspec.Raw
     tokens: int | None
@@ -119,14 +119,14 @@ class RouteJson(msgspec.Struct, frozen=True, gc=False):
 
 
 class ForkView(msgspec.Struct, frozen=True, gc=False):
-    """The checkpoint that a run began with."""
+    """The checkpoint that a forked run began with."""
 
     run_id: str
     step_index: int
 
 
 class CancelView(msgspec.Struct, frozen=True, gc=False):
-    """The stages of a cancel; null where it has not come to that. It ends as stopped or as forced."""
+    """The stages of a cancel; null for those not reached. It ends as stopped or as forced."""
 
     requested_at: str
     delivered_at: str | None
@@ -146,7 +146,7 @@ class LivenessView(msgspec.Struct, frozen=True, gc=False):
 
 
 class RunDetail(msgspec.Struct, frozen=True, gc=False):
-    """One run: the promised fields first, then whatever else is known."""
+    """One run."""
 
     run_id: str
     org_id: str
@@ -224,7 +224,7 @@ def full_row(view: RunView, credits_per_dollar: int) -> FullRow:
 
 
 def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False) -> RunDetail:
-    """All that is known of a run; `input` and `result` where the view brought them. In a list it names no clients."""
+    """Everything that is known of a run; `input`, `result` and the clients of `delivery` only of a single run."""
     row, origin = view.row, view.row.forked_from
     return RunDetail(
         run_id=row.run_id,
@@ -243,6 +243,7 @@ def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False)
         parent_run_id=view.parent_run_id,
         resumed_from=row.resumed_from,
         retry_of=row.retry_of,
+        # The agent of the checkpoint is left out: run and step are how people refer to it.
         forked_from=None if origin is None else ForkView(origin.run_id, origin.step_index),
         foreign_id=row.foreign_id,
         implicit=row.implicit,
@@ -279,7 +280,7 @@ def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False)
 
 
 def cancel_view(row: RunRow) -> CancelView | None:
-    """How far a cancel has come; None when nobody ever asked for one."""
+    """How far a cancel has come; None when none was requested."""
     if row.cancel_requested_at is None:
         return None
     ended_at = format_optional_ms(row.ended_at)
@@ -287,6 +288,7 @@ def cancel_view(row: RunRow) -> CancelView | None:
         requested_at=format_ms(row.cancel_requested_at),
         delivered_at=format_optional_ms(row.cancel_delivered_at),
         acknowledged_at=format_optional_ms(row.cancel_acknowledged_at),
+        # Exactly one of the two is set once the run has ended.
         stopped_at=None if row.forced else ended_at,
         forced_at=ended_at if row.forced else None,
         reason=row.cancel_reason,
@@ -304,17 +306,17 @@ def liveness_view(liveness: Liveness) -> LivenessView:
 
 
 def completed_at(row: RunRow) -> str | None:
-    """When the run ended well."""
+    """When the run completed; None for any other end."""
     return format_optional_ms(row.ended_at) if row.status is Status.COMPLETED else None
 
 
 def failed_at(row: RunRow) -> str | None:
-    """When the run ended in any other way."""
+    """When the run ended other than completed."""
     return None if row.status is Status.COMPLETED else format_optional_ms(row.ended_at)
 
 
 def delivery_view(row: RunRow, *, in_list: bool = False) -> DeliveryView:
-    """The ledger of a run. A client that dropped something makes it incomplete: that is known, but it is not there."""
+    """The ledgers of a run. Dropped events make it incomplete, since they will not arrive."""
     clients = [_client_view(client_id, ledger) for client_id, ledger in row.clients.items()]
     truncated = row.uncounted_clients or any(client.truncated for client in clients)
     whole = not truncated and all(ledger.is_complete() for ledger in row.clients.values())
@@ -337,7 +339,7 @@ def _client_view(client_id: str, ledger: Ledger) -> ClientView:
 
 
 def credits_of(cost_nanos: int | None, credits_per_dollar: int) -> int | None:
-    """What a cost is in credits, rounded up; unknown stays unknown."""
+    """A cost in credits, rounded up; None if the cost is unknown."""
     return None if cost_nanos is None else -(-cost_nanos * credits_per_dollar // NANOS_PER_DOLLAR)
 
 
@@ -354,7 +356,7 @@ def usage_view(usage: Usage) -> UsageView:
 
 
 def lease_view(lane: Lane) -> LeaseView:
-    """A lease as a watcher sees it; what has run its course has no deadline."""
+    """A lease as readers see it; one that is over has no deadline."""
     return LeaseView(
         state=lane.state.value,
         worker_id=lane.worker_id,
@@ -396,4 +398,4 @@ STATUS_OF: dict[str, Status] = {
     "success": Status.COMPLETED,
     "error": Status.FAILED,
 }
-"""The words that the status filter takes: this dialect's own, and what other dialects call an end."""
+"""The words that the status filter takes: our own, and the words of other dialects for an end."""

@@ -1,7 +1,7 @@
-"""Dialect `steps`: an SDK inside an agent tells what happens, one event a POST.
+"""Dialect `steps`: an SDK inside an agent reports what happens, one event per POST.
 
-The busiest door of the server: an event is decoded in two passes over its bytes, and a second look that finds every
-wrong field at once is taken only when something is wrong.
+The busiest endpoint of the server. An event is decoded in two passes over its bytes: the envelope, then the payload by
+its type. Only when something is wrong a third pass collects every wrong field.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ WORDS: dict[Status, str] = {
     Status.BUDGET_EXCEEDED: "error",
     Status.LOST: "error",
 }
-"""A run's status in the four words of the SDKs."""
+"""A run's status in the four words that the SDKs know."""
 
 STATUS_OF: dict[str, Status] = {
     "running": Status.RUNNING,
@@ -55,7 +55,7 @@ Phase = Literal["start", "end"]
 
 
 class SdkEvent(msgspec.Struct, frozen=True, gc=False):
-    """One event. What is in `payload` depends on the type; fields that are not known are kept."""
+    """One event. What is read of `payload` depends on the type; unknown fields are kept."""
 
     event_type: SdkEventType
     sdk_run_id: str
@@ -66,7 +66,7 @@ class SdkEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class SdkCommand(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the control side wants of the run, until an event acknowledges it."""
+    """A pending command of the run; sent with each reply until an event acknowledges it."""
 
     type: str
     command_id: int
@@ -74,7 +74,7 @@ class SdkCommand(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Ingested(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """The event is durable; `event_id` rises with every event of the organisation."""
+    """The event is on stable storage; `event_id` rises with every event of the organisation."""
 
     status: Literal["ok"]
     event_id: int
@@ -82,7 +82,8 @@ class Ingested(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     commands: list[SdkCommand] = []
 
 
-# What the types of events have in their payload. Threads and tool call ids are taken where they can be used.
+# What is read of the payload of each type. Ids in a payload are optional extras of the SDKs: one that cannot be used is
+# ignored and stays in the payload, where a field of the dialect itself would be refused. Hence Raw.
 
 
 class _Payload(msgspec.Struct, frozen=True, gc=False):
@@ -157,6 +158,7 @@ def _tool_facts(sent: _ToolCall) -> tuple[EventType, Facts]:
 
 
 def _error_facts(sent: _Error) -> tuple[EventType, Facts]:
+    # One line for lists; the traceback stays in the event.
     text = ": ".join(part for part in (sent.error_type, sent.error_message) if part)
     return EventType.RUN_FAILED, Facts(error=fields.summary(text) or None)
 
@@ -177,8 +179,9 @@ def _answer_facts(_sent: _Answer) -> tuple[EventType, Facts]:
 
 
 def _report(sent: _End) -> UsageReport | None:
-    """The run's totals; the sender's own sum counts only where it gave no parts."""
+    """The run's totals. `total_tokens` counts only when neither part of it was sent."""
     cost = fields.nanos(sent.cost_usd, "payload.cost_usd")
+    # With a split, a total would count the same tokens twice.
     split = sent.prompt_tokens is not None or sent.completion_tokens is not None
     total = None if split else sent.total_tokens
     if not split and total is None and cost is None:
@@ -194,12 +197,12 @@ def _whole(duration_ms: float | None) -> int | None:
 
 
 class _Kind(msgspec.Struct, frozen=True):
-    """How a type of event is read."""
+    """How events of one type are read."""
 
     decoder: msgspec.json.Decoder[Any]
     facts: Callable[[Any], tuple[EventType, Facts]]
     once: bool = False
-    """Happens once in a run: its type is its natural key."""
+    """Happens once in a run; its type is then its natural key."""
 
 
 def _decoder(kind: type[_Payload]) -> msgspec.json.Decoder[Any]:
@@ -237,6 +240,7 @@ def _draft(call: Call) -> Draft:
     kind = _KINDS[event.event_type]
     sent = fields.decode(kind.decoder, data, "payload")
     event_type, facts = kind.facts(sent)
+    # Only previews are cut: they are for people, and an SDK may put a whole output into one.
     if event.event_type == "tool_call":
         data = _with_short_previews(sent, data)
     return Draft(
@@ -252,14 +256,15 @@ def _draft(call: Call) -> Draft:
 
 
 def _thread(sent: _Payload) -> str | None:
-    """The thread that the payload names, where it is one."""
+    """The thread that the payload names, if that is a usable id."""
+    # By identity: the default object means that the member is absent, which is the usual case.
     if sent.thread_id is NULL and sent.session_id is NULL:
         return None
     return _usable_id(sent.thread_id) or _usable_id(sent.session_id)
 
 
 def _usable_id(raw: msgspec.Raw) -> str | None:
-    """An id that is a courtesy: taken when it is one, left in the payload in any case."""
+    """An optional id of the payload; None for what is no valid id. The payload keeps it either way."""
     text = bytes(raw)
     if text[:1] != b'"':
         return None
@@ -274,6 +279,7 @@ def _with_short_previews(sent: _ToolCall, data: bytes) -> bytes:
     long = {name: text for name, text in previews.items() if text is not None and len(text) > LONGEST_PREVIEW}
     if not long:
         return data
+    # The other members are copied as text, so that numbers keep their spelling.
     short = {name: msgspec.Raw(msgspec.json.encode(fields.cut(text, LONGEST_PREVIEW))) for name, text in long.items()}
     return msgspec.json.encode({**_MEMBERS.decode(data), **short})
 
@@ -302,11 +308,11 @@ _CHECKS: tuple[tuple[str, msgspec.json.Decoder[Any], Callable[[Any, str], object
     ("occurred_at", _OPTIONAL_TEXT, fields.when),
     ("event_id", _OPTIONAL_TEXT, fields.optional_id),
 )
-"""Field, its JSON, and the rule that it must keep: the same rules as in `_draft`, each on its own."""
+"""Field, its decoder, its check: the rules of `_draft`, each applied on its own."""
 
 
 def _every_wrong_field(body: bytes, first: Invalid) -> Invalid:
-    """All wrong fields of the envelope, or the wrong one in the payload that was found first."""
+    """All wrong fields of the envelope; if it has none, the wrong field of the payload that was found first."""
     try:
         members = fields.decode(_MEMBERS, body)
     except TowerlogError:
@@ -330,6 +336,7 @@ def _encode_ingested(outcome: Appended, command: object, call: Call) -> Reply:
     if isinstance(result, Refusal):
         return _explain(fields.error_of(result), call.trace_id)
     if not result.commands:
+        # By far the most frequent reply of the server: formatted, not encoded.
         return Reply(200, b'{"status":"ok","event_id":%d}' % result.position)
     commands = [_command(pending) for pending in result.commands]
     return reply_json(Ingested(status="ok", event_id=result.position, commands=commands))

@@ -1,4 +1,4 @@
-"""The row of an agent: who it is, when it was heard last, what it has done so far."""
+"""The row of an agent: its name, its last event and heartbeat, its counters."""
 
 from __future__ import annotations
 
@@ -20,4 +20,5 @@ class AgentRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     error_count: int = 0
     usage: Usage = NOTHING
     last_event_at: int | None = None
+    """Wall ms, like `last_heartbeat_at`."""
     last_heartbeat_at: int | None = None

@@ -1,4 +1,4 @@
-"""The hash chain of a run: each event's SHA-256 covers the previous one's, so that nothing can be changed unseen."""
+"""The hash chain of a run: the SHA-256 of each event covers the hash before it, so a change breaks the chain."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _TYPE_BYTES = {member: member.value.encode() for member in EventType}
 
 
 def chain_hash(previous: bytes, event: Event) -> bytes:
-    """SHA-256 of the previous hash, the event's place and marks, its facts and its body.
+    """SHA-256 of the previous hash, the event's numbers and marks, its texts, its facts and its data.
 
-    Numbers are packed big-endian (an absent `occurred_at` as -1), texts follow, each closed by a zero byte.
+    Numbers are packed big-endian (an absent `occurred_at` as -1). Texts follow with a zero byte after each, which no
+    JSON text and no id contains, so that different events never give the same bytes.
     """
     place = (event.org, event.position, event.run, event.seq, event.recorded_at)
     marks = (event.occurred_at, event.agent, event.late, event.future)
@@ -31,7 +32,7 @@ def link(
     facts_json: bytes,
     data: bytes,
 ) -> bytes:
-    """The hash of an event that is not made yet.
+    """The hash of an event before the event is made, so that it is constructed once.
 
     `place` is (org, position, run, seq, recorded_at), `marks` (occurred_at, agent, late, future).
     """

@@ -1,7 +1,7 @@
-"""Commands: what a dialect asks of the engine. A closed set; the answers are in `model/outcome.py`.
+"""Commands: what a dialect asks the engine to do. A closed set; the answers are in `model/outcome.py`.
 
-Writing commands are here; they go through the writer, one group to a transaction. The reading ones and the streams
-are in `model/question.py`.
+The writing commands are here; they go through the writer, a group of them in one transaction. Questions and streams are
+in `model/question.py`, the commands about personas and routes in `model/persona.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from towerlog.model.question import Read, Stream
 
 
 class Append(msgspec.Struct, frozen=True, gc=False):
-    """Store events. Refused items travel along so that results keep their index.
+    """Store events. Refused items stay in the list, so that results keep their index.
 
     `agent_id`: every draft is this agent's (the activity dialect names the agent by UUID, 404 when unknown).
     `watched`: runs of which the outcome tells what is pending, waiting for that up to `wait_ms`.
@@ -37,7 +37,7 @@ class Append(msgspec.Struct, frozen=True, gc=False):
 
 
 class CreateRun(msgspec.Struct, frozen=True, gc=False):
-    """Queue a new run in a thread, which is made when new."""
+    """Queue a new run in a thread; the thread is created when new."""
 
     thread_id: str
     trace_id: str | None = None
@@ -53,7 +53,7 @@ class CreateRun(msgspec.Struct, frozen=True, gc=False):
 
 
 class CreateThread(msgspec.Struct, frozen=True, gc=False):
-    """Make a thread by its caller's id (or a fresh one); an existing one is answered as it is."""
+    """Create a thread under the caller's id or a new one. An existing thread is answered unchanged."""
 
     thread_id: str | None = None
     title: str | None = None
@@ -61,20 +61,20 @@ class CreateThread(msgspec.Struct, frozen=True, gc=False):
 
 
 class RegisterAgent(msgspec.Struct, frozen=True, gc=False):
-    """Make an agent by name; an existing one is answered as it is."""
+    """Create an agent by name. An existing agent is answered unchanged."""
 
     name: str
 
 
 class CancelRun(msgspec.Struct, frozen=True, gc=False):
-    """Ask for a run's end; its open descendants' too."""
+    """Request the end of a run and of its open descendants."""
 
     run_id: str
     reason: str | None = None
 
 
 class SteerRun(msgspec.Struct, frozen=True, gc=False):
-    """Ask a run's agent to pause, or to go on. `wish` is `pause` or `resume`."""
+    """Request that a run's agent pauses or resumes. `wish` is `pause` or `resume`."""
 
     run_id: str
     wish: str
@@ -82,16 +82,16 @@ class SteerRun(msgspec.Struct, frozen=True, gc=False):
 
 
 class KillRun(msgspec.Struct, frozen=True, gc=False):
-    """End a run now, whether its agent answers or not; its open descendants too."""
+    """End a run and its open descendants at once, without asking the agent."""
 
     run_id: str
     reason: str | None = None
 
 
 class Deliver(msgspec.Struct, frozen=True, gc=False):
-    """A reply that was held back is about to carry what is wanted of these runs.
+    """Record that a reply which was held back now carries the pending commands of these runs.
 
-    `worker_id` and `lease_epoch`: only while this worker still holds them.
+    `worker_id` and `lease_epoch`: only of runs that this worker still holds.
     """
 
     run_ids: tuple[str, ...]
@@ -102,14 +102,14 @@ class Deliver(msgspec.Struct, frozen=True, gc=False):
 
 
 class GiveInput(msgspec.Struct, frozen=True, gc=False):
-    """Answer a run that waits, or talk to one that runs."""
+    """Send an input to a run that waits for one or is running."""
 
     run_id: str
     content: str
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
-    """Take the oldest queued run that matches, waiting for one up to `wait_ms`."""
+    """Claim the oldest queued run that matches, waiting up to `wait_ms` for one."""
 
     worker_id: str
     lease_ms: int
@@ -119,7 +119,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 
 
 class ClaimRun(msgspec.Struct, frozen=True, gc=False):
-    """Take this very run."""
+    """Claim this run."""
 
     run_id: str
     worker_id: str
@@ -146,7 +146,7 @@ class Report(msgspec.Struct, frozen=True, gc=False):
 
 
 class Release(msgspec.Struct, frozen=True, gc=False):
-    """Give a run back to the queue; again by the same worker: answered the same."""
+    """Put a claimed run back into the queue. Repeated by the same worker, it gets the same answer."""
 
     run_id: str
     worker_id: str
@@ -164,7 +164,7 @@ class Finish(msgspec.Struct, frozen=True, gc=False):
 
 
 class Decide(msgspec.Struct, frozen=True, gc=False):
-    """Approve or reject a checkpoint that waits for it. `status` is `approved` or `rejected`."""
+    """Approve or reject a checkpoint that waits for approval. `status` is `approved` or `rejected`."""
 
     trace_id: str
     step_index: int
@@ -187,13 +187,13 @@ class RevokeKey(msgspec.Struct, frozen=True, gc=False):
 
 
 class RetryRun(msgspec.Struct, frozen=True, gc=False):
-    """The same again as a new run, of one that has ended."""
+    """Create a new run with the input of one that has ended."""
 
     run_id: str
 
 
 class ForkRun(msgspec.Struct, frozen=True, gc=False):
-    """A new run that begins with a checkpoint of this one. `agent`: whose, where several have that step."""
+    """Create a run that begins with a checkpoint of this one. `agent`: whose, where several have that step."""
 
     run_id: str
     step_index: int

@@ -1,7 +1,7 @@
-"""Events: what a dialect proposes (`Draft`) and what the log returns (`Event`).
+"""Events: what a dialect makes (`Draft`) and what the log returns (`Event`).
 
-`data` is always one line of JSON text, an object, ready to be spliced into a reply; what the folds need beside it
-stands in `Facts`, so that a fold never parses a body.
+`data` is always one line of JSON text, an object, so that it can be copied into replies and stream frames as it is.
+What the folds need of it is in `Facts`, so that a fold never parses a body.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from towerlog.model.usage import NOTHING
 
 
 class EventType(enum.StrEnum):
-    """The closed set of canonical types; what has no place here is `other` under its own name (`Facts.name`)."""
+    """The closed set of canonical types. Anything else is `other`, with its sender's type in `Facts.name`."""
 
     RUN_QUEUED = "run.queued"
     RUN_STARTED = "run.started"
@@ -65,7 +65,7 @@ TARGET_STATUS: dict[EventType, Status] = {
     EventType.LANE_RELEASED: Status.QUEUED,
     EventType.LANE_LOST: Status.QUEUED,
 }
-"""Where an event takes its run when the transition table of `model/run.py` allows it."""
+"""The status that an event gives its run, if `TRANSITIONS` in `model/run.py` allows it."""
 
 FEED_TYPES = frozenset(
     {
@@ -78,11 +78,11 @@ FEED_TYPES = frozenset(
         EventType.BUDGET_EXCEEDED,
     }
 )
-"""What may have a place in an agent's activity feed; the rest is never even indexed there."""
+"""Types that an agent's activity feed may show; the others are not indexed for it."""
 
 
 FEED_TYPES_WHEN_SPENT = frozenset({EventType.CHECKPOINT, EventType.RUN_COMPLETED, EventType.RUN_FAILED})
-"""Those among them that show there only when they say what was spent."""
+"""Those of them that the feed shows only when they added tokens or money."""
 
 NOT_FROM_AGENT = frozenset(
     {
@@ -96,7 +96,8 @@ NOT_FROM_AGENT = frozenset(
         EventType.LANE_LOST,
     }
 )
-"""Written by others about a run; all the rest is its agent's own word, or an answer that gives it its time anew."""
+"""Types that the server writes about a run. All others count as a sign of life of the run's agent, and so does
+`run.input`: after an answer the agent gets the whole threshold of silence again."""
 
 PLAIN_TYPES = frozenset(
     {
@@ -113,7 +114,7 @@ TOOL_TYPES = frozenset({EventType.TOOL_CALL, EventType.TOOL_RESULT})
 
 
 class RunById(msgspec.Struct, frozen=True, gc=False):
-    """A run by our own UUID; an unknown one is refused (404), never created."""
+    """A run by our own UUID. An unknown one is refused with 404, never created."""
 
     run_id: str
 
@@ -121,7 +122,8 @@ class RunById(msgspec.Struct, frozen=True, gc=False):
 class RunByForeignId(msgspec.Struct, frozen=True, gc=False):
     """A run by its sender's id, unique in the organisation; created when new.
 
-    `foreign_id` carries its dialect, as in `steps:abc`; a sender may also use one of our run ids after the colon.
+    `foreign_id` begins with its dialect, as in `steps:abc`, so that one id of two dialects names two runs.
+    One of our own run ids after the colon is found as well.
     """
 
     foreign_id: str
@@ -129,7 +131,10 @@ class RunByForeignId(msgspec.Struct, frozen=True, gc=False):
 
 
 class RunByTrace(msgspec.Struct, frozen=True, gc=False):
-    """The run (thread, trace); created when new. `reopen`: a terminal one is left alone and a new run begun."""
+    """The run of this thread and trace; created when new.
+
+    `reopen`: when that run has ended, a new one is begun instead of adding late events to it.
+    """
 
     thread_id: str
     trace_id: str
@@ -139,7 +144,7 @@ class RunByTrace(msgspec.Struct, frozen=True, gc=False):
 class OpenRun(msgspec.Struct, frozen=True, gc=False):
     """The thread's newest open run, else its newest run, else a new one.
 
-    `reopen`: a new run also when the newest has ended.
+    `reopen`: when the newest run has ended, a new one is begun.
     """
 
     thread_id: str
@@ -150,7 +155,7 @@ RunRef = RunById | RunByForeignId | RunByTrace | OpenRun
 
 
 class History(msgspec.Struct, frozen=True, gc=False):
-    """A checkpoint's messages on their way in: one compact JSON text each, key order as sent."""
+    """The messages of an incoming checkpoint: one compact JSON text each, keys in the order as sent."""
 
     messages: list[bytes]
     meta: list[bytes] | None
@@ -158,22 +163,22 @@ class History(msgspec.Struct, frozen=True, gc=False):
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
-    """An event as a dialect proposes it."""
+    """An event as a dialect makes it, before it has a place in the log."""
 
     type: EventType
     run: RunRef
     data: bytes
     facts: Facts = NO_FACTS
     occurred_at: int | None = None
-    """Milliseconds; the sender's clock, kept and never used for ordering."""
+    """Wall ms of the sender's clock; kept and shown, never used for order."""
     event_id: str | None = None
-    """The sender's idempotency id, unique in the run for the run's life."""
+    """The sender's id of the event, unique in the run for the run's life: a repetition is stored once."""
     natural_key: str | None = None
-    """A name for what can happen once in a run: the same again with the same content adds nothing."""
+    """Set for what can happen once in a run (a start, an end): the same again with the same content adds nothing."""
     agent: str | None = None
     """The agent's name; None: the run's agent."""
     agent_default: str = "default"
-    """Used when neither the event nor its run names one."""
+    """The agent's name when neither the event nor its run names one."""
     history: History | None = None
 
     @property
@@ -183,14 +188,14 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
 
 
 class Touch(msgspec.Struct, frozen=True, gc=False):
-    """A sign of life of an agent outside any run: moves its last heartbeat, adds no event."""
+    """A heartbeat of an agent outside any run: updates its last heartbeat and adds no event."""
 
     agent: str
     occurred_at: int | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
-    """An item of a batch that is not stored, and why. `code` is one of the error codes."""
+    """An item of a batch that is not stored, and why. `code` is one of the codes in `errors.py`."""
 
     code: str
     message: str
@@ -222,9 +227,9 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     agent: int = 0
     """The agent's number, 0 for none."""
     late: bool = False
-    """Came after the run had ended."""
+    """Stored after the run had ended; moves neither its status nor its totals."""
     future: bool = False
-    """Its sender's clock was more than five minutes ahead."""
+    """`occurred_at` was more than `FUTURE_TOLERANCE_MS` ahead of the server's clock."""
     hash: bytes = b""
     """SHA-256 over the run's previous hash and this event."""
 
@@ -242,7 +247,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 def cursor_text(epoch: str, position: int) -> str:
-    """The opaque cursor of a feed: which log, and where in it."""
+    """The cursor of a feed, opaque to clients: the epoch of the log and a position in it."""
     return f"{epoch}-{position}"
 
 

@@ -14,7 +14,7 @@ from towerlog.model.usage import Usage, UsageReport
 
 
 class Born(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What is known of a run at its first event and never changes: kept in that event, so that a rebuild knows it."""
+    """What is known of a run at its first event and never changes. Kept in that event, so that a rebuild has it."""
 
     run_id: str
     thread_id: str
@@ -27,18 +27,18 @@ class Born(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     persona_id: str | None = None
     route_id: str | None = None
     source: str = ""
-    """The dialect that the run came in through."""
+    """The dialect of the event that created the run."""
     retry_of: str | None = None
-    """The run whose input this one has again."""
+    """Id of the run that this one repeats."""
     forked_from: ForkedFrom | None = None
 
 
 LATEST_STEP = -1
-"""In a decision: the newest checkpoint, whichever step that is."""
+"""As `step_index` of a decision: the newest checkpoint of the run."""
 
 
 class CheckpointFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A checkpoint without its history, which lies in the content store under `node`."""
+    """A checkpoint without its history, which is in the content store under `node`."""
 
     step_index: int
     status: str
@@ -49,13 +49,13 @@ class CheckpointFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     """Hex key of the history's meta list; empty for an empty one."""
     has_meta: bool = True
     digest: str = ""
-    """Hex SHA-256 of figures and history: equal digests are the same content."""
+    """Hex SHA-256 of figures and history: the same digest means the same content, and nothing is stored again."""
     initial: bool = False
-    """Written by the start of a run, not by its agent."""
+    """Made by the start of a run, not sent by its agent."""
     decision: bool = False
-    """A human's approve or reject, or the end of the run: changes the status alone."""
+    """A person's approve or reject, or the end of the run: changes only the checkpoint's status."""
     agent: str | None = None
-    """Whose checkpoint, where it is not the event's own agent's."""
+    """Name of the agent whose checkpoint it is, if not the event's own agent."""
 
 
 class LaneFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -80,11 +80,11 @@ class Effects(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     command_id: int | None = None
     """The pending command that this event acknowledges."""
     asks: str | None = None
-    """A wish of the control side (`cancel`, `input`, `pause`, `resume`): pending until acknowledged."""
+    """The command that this event makes (`cancel`, `input`, `pause`, `resume`); pending until it is acknowledged."""
     acknowledges: str | None = None
-    """Or: the oldest pending command of this type."""
+    """Or the type whose oldest pending command it acknowledges, for dialects that give no ids."""
     delivers: int | None = None
-    """The pending command that a reply carries for the first time."""
+    """The pending command that a reply carries for the first time: this event is its receipt."""
     forced: bool = False
     recovered: bool = False
     fills: bool = False
@@ -121,7 +121,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One line of why, at most 500 characters."""
     question: str | None = None
     client_id: str | None = None
-    """Who numbered this event, where somebody did."""
+    """The client that numbered this event; None if none did."""
     client_seq: int | None = None
     """Its number among the events of that client in this run: 1, 2, 3 … without a gap."""
     client_dropped: tuple[int, int] | None = None

@@ -1,8 +1,7 @@
 """API keys as text: how one is made from random characters, recognised, and reduced to what may be stored.
 
-`tl_<kind>_<8 characters>_<32 random><6 checksum>`: one word on a double-click, a prefix that secret scanners know, and
-a checksum by which a mistyped or cut key is told from a wrong one without asking the store. Pure: the randomness is
-handed in.
+`tl_<kind>_<8 characters>_<32 random><6 checksum>`. It is selected by a double-click, has a prefix that secret scanners
+find, and a checksum that tells a mistyped or truncated key without a look-up. Pure: randomness is an argument.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ RANDOM_LENGTH = PUBLIC_LENGTH + SECRET_LENGTH
 CHECKSUM_LENGTH = 6
 HINT_LENGTH = 16
 KINDS = ("live", "ro", "lane", "adm")
-"""`live` for senders and readers, `ro` for reading alone, `lane` for workers, `adm` for administrators."""
+"""`live` for senders and readers, `ro` for reading only, `lane` for workers, `adm` for administrators."""
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -45,16 +44,20 @@ def is_intact(text: str) -> bool:
 
 
 def digest_of(text: str) -> bytes:
-    """What is stored of a key: SHA-256 of its text. The key's own randomness makes a slower hash needless."""
+    """What is stored of a key: SHA-256 of its text. A slow hash is not needed: a key has more than 190 random bits."""
     return hashlib.sha256(text.encode("utf-8")).digest()
 
 
 def hint_of(text: str) -> str:
-    """The beginning of a key, by which a person knows it again; of a key without our form, the first four letters."""
+    """The beginning of a key, by which people recognise it; only four characters of a key that is not of our form.
+
+    The hint of our own form holds no character of the 32 secret ones.
+    """
     return text[:HINT_LENGTH] if is_intact(text) else text[:4]
 
 
 def _checksum(body: str) -> str:
+    # A checksum against typing errors, not against forgery: six base-62 digits hold 32 bits.
     number = zlib.crc32(body.encode("utf-8"))
     digits = ""
     for _ in range(CHECKSUM_LENGTH):
@@ -73,6 +76,6 @@ class Key(msgspec.Struct, frozen=True):
     scopes: tuple[Scope, ...]
     digest: bytes
     hint: str
-    """The first characters of the key, for people who look for the one they know."""
+    """The first characters of the key, so that people can find it in a list."""
     created_at: int
     revoked_at: int | None = None

@@ -1,7 +1,7 @@
 """Lanes: a run's place in the queue and its lease. One holder (worker, epoch) at a time.
 
-A lane is state, not a projection: a heartbeat moves it without an event. Whatever people need to see of it later
-(claims, losses, releases, phases) is an event as well.
+A lane is state, not a projection: a heartbeat moves it without an event, so it cannot be folded from the log. What
+people need to see later (claims, losses, releases, phases) is recorded as an event as well.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from collections.abc import Mapping
 import msgspec
 
 MAX_ATTEMPTS = 3
+"""Claims of a run before a further expired lease ends it as `lost`."""
 DEFAULT_LEASE_SECONDS = 300
 LONGEST_LEASE_SECONDS = 3600
 
 
 class QueueState(enum.StrEnum):
-    """Whether a run waits for a worker, is held by one, or needs none any more.
+    """Whether a run waits for a worker, is held by one, or is done with workers.
 
     `blocked`: waits for an earlier run of its thread to end.
     """
@@ -35,15 +36,16 @@ class Lane(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     org: int
     state: QueueState
     agent: str
-    """Which agent must serve it."""
+    """Name of the agent that must serve it."""
     queued_at: int
     labels: dict[str, str] = {}
+    """Labels that a worker must have, all of them."""
     place: int = 0
-    """Where it stands in the queue: the position of the event that put it there, which no clock can set back."""
+    """Order in the queue: the position of the event that queued it. A time would change order with the wall clock."""
     worker_id: str | None = None
     """The holder; of a lane that is done, the last one."""
     released_by: str | None = None
-    """Who gave it back last, so that giving it back again is answered the same."""
+    """Worker that released it last, so that a repeated release gets the same answer."""
     epoch: int = 0
     attempt: int = 0
     lease_ms: int = DEFAULT_LEASE_SECONDS * 1000
@@ -56,11 +58,11 @@ class Lane(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     log_line: str | None = None
 
     def may_be_taken_by(self, agents: tuple[str, ...] | None, labels: Mapping[str, str]) -> bool:
-        """Whether a worker that serves these agents (None: any) has every label that the run asks for."""
+        """Whether a worker that serves these agents (None: all) and has these labels may claim it."""
         if agents is not None and self.agent not in agents:
             return False
         return all(labels.get(name) == value for name, value in self.labels.items())
 
     def is_held(self, now_ms: int) -> bool:
-        """True while a lease runs; one that ran out may be claimed at once, the sweep only tidies up."""
+        """True while a lease runs. An expired one may be claimed at once; the sweep that requeues it may come later."""
         return self.state is QueueState.HELD and self.expires_at is not None and self.expires_at > now_ms

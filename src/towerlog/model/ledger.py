@@ -1,8 +1,8 @@
 """The gap ledger: which numbers of a client have arrived in a run, which were dropped at the source, which are missing.
 
-A client numbers its events within a run 1, 2, 3 …, so that what is lost on the way leaves a hole. What is known is kept
-as ranges, and never more of them than `MAX_RANGES`: past the bound the highest give way, and the ledger knows from then
-on that it is blind above its horizon. It says so; it never calls a number missing that it cannot know of.
+A client numbers its events within a run 1, 2, 3 …, so a lost event leaves a hole. Numbers are kept as ranges, at most
+`MAX_RANGES` of them. Past that bound the highest ranges are forgotten, and `horizon` marks the number above which
+nothing is known any more. A number above the horizon is never reported as missing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_RANGES = 128
 Range = tuple[int, int]
 """From and to, both included."""
 Ranges = tuple[Range, ...]
-"""Rising, without touching each other."""
+"""In rising order, and never adjacent: ranges that touch are merged."""
 
 _replace = msgspec.structs.replace
 
@@ -28,15 +28,16 @@ class Ledger(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     received: Ranges = ()
     dropped: Ranges = ()
     highest: int = 0
-    """The highest number that anything was heard of."""
+    """The highest number that arrived or was reported as dropped."""
     horizon: int | None = None
-    """Above this number nothing is known; None while everything is."""
+    """Above this number nothing is known; None: everything is known."""
     beyond: int = 0
-    """How many events came with a number above the horizon."""
+    """How many events arrived with a number above the horizon."""
 
     def with_received(self, seq: int) -> Ledger:
         """After the event with this number was stored."""
         highest = max(self.highest, seq)
+        # Above the horizon ranges are not kept, so a repeated number would count twice; duplicates are removed before.
         if self.horizon is not None and seq > self.horizon:
             return _replace(self, highest=highest, beyond=self.beyond + 1)
         received = _with(self.received, (seq, seq))
@@ -56,9 +57,10 @@ class Ledger(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return ledger
 
     def with_dropped(self, first: int, last: int) -> Ledger:
-        """After the client has said that it dropped these numbers; those that arrived all the same stay received."""
+        """After the client reported that it dropped these numbers. Any of them that arrived stays received."""
         highest = max(self.highest, last)
         known_to = last if self.horizon is None else min(last, self.horizon)
+        # A number cannot be both: what arrived stays received, whatever the client believes.
         lost: Ranges = ((first, known_to),) if first <= known_to else ()
         for one in self.received:
             lost = _without(lost, one)
@@ -68,7 +70,7 @@ class Ledger(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return _bounded(_replace(self, dropped=dropped, highest=highest))
 
     def missing(self) -> Ranges:
-        """The holes: numbers below the highest known that neither came nor were dropped."""
+        """Ranges up to the highest known number that neither arrived nor were dropped."""
         end = self.highest if self.horizon is None else min(self.highest, self.horizon)
         holes: Ranges = ((1, end),) if end else ()
         for one in (*self.received, *self.dropped):
@@ -84,20 +86,21 @@ class Ledger(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return _size(self.dropped)
 
     def is_truncated(self) -> bool:
-        """True when it does not know everything any more."""
+        """True when some ranges had to be forgotten."""
         return self.horizon is not None
 
     def is_complete(self) -> bool:
-        """True when every number has arrived, and that is known."""
+        """True when every number up to the highest has arrived and nothing had to be forgotten."""
         return not self.is_truncated() and not self.dropped and not self.missing()
 
 
 def _bounded(ledger: Ledger) -> Ledger:
-    """Both lists within their bound: beginning with the first range that is too much, everything above is forgotten."""
+    """Keeps both lists within `MAX_RANGES`: from the first range that is too many on, everything above is forgotten."""
     cuts = [ranges[MAX_RANGES][0] for ranges in (ledger.received, ledger.dropped) if len(ranges) > MAX_RANGES]
     if not cuts:
         return ledger
     horizon = min(cuts) - 1
+    # One horizon for both lists: a number above it cannot be told to be missing from either.
     kept = _below(ledger.received, horizon)
     forgotten = _size(ledger.received) - _size(kept)
     return _replace(
@@ -110,11 +113,11 @@ def _bounded(ledger: Ledger) -> Ledger:
 
 
 def _with(ranges: Ranges, new: Range) -> Ranges:
-    """The ranges and this one; what touches becomes one."""
+    """The ranges with one more; ranges that touch are merged."""
     first, last = new
     if not ranges or first > ranges[-1][1] + 1:
         return (*ranges, new)
-    if first == ranges[-1][1] + 1:  # the next number: by far the most usual case
+    if first == ranges[-1][1] + 1:  # the next number: nearly every event
         return (*ranges[:-1], (ranges[-1][0], last))
     before = tuple(one for one in ranges if one[1] + 1 < first)
     after = tuple(one for one in ranges if one[0] - 1 > last)
@@ -125,7 +128,7 @@ def _with(ranges: Ranges, new: Range) -> Ranges:
 
 
 def _without(ranges: Ranges, gone: Range) -> Ranges:
-    """The ranges less this one, which may split one of them."""
+    """The ranges without this one, which may split one of them in two."""
     first, last = gone
     left: list[Range] = []
     for start, end in ranges:

@@ -1,4 +1,7 @@
-"""Liveness: three clocks of a run, and what they say together. A verdict is for people; what ends a run is an event."""
+"""Liveness: three clocks of a run, and the verdict computed from them when somebody reads the run.
+
+A verdict changes nothing; only the events of `engine/timers` mark or end a run.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ import msgspec
 from towerlog.model.run import TERMINAL, RunRow, Status
 
 UNJUDGED = frozenset({Status.QUEUED, Status.WAITING, Status.PAUSED})
-"""Nothing is owed by a run that is in the queue, waits for a person, or was set aside."""
+"""A run in one of these is not expected to report, so it stays `alive`."""
 
 
 class Verdict(enum.StrEnum):
-    """How a run that has not ended is doing, and `lost` for one that was given up."""
+    """The state of a run that has not ended; `lost` also for one that ended as lost."""
 
     ALIVE = "alive"
     SILENT = "silent"
@@ -22,7 +25,7 @@ class Verdict(enum.StrEnum):
 
 
 class Thresholds(msgspec.Struct, frozen=True):
-    """After how many ms each verdict falls; 0 = never."""
+    """After how many ms without a sign of life each verdict is given; 0 = never."""
 
     stalled_ms: int = 900_000
     silent_ms: int = 900_000
@@ -41,11 +44,15 @@ class Liveness(msgspec.Struct, frozen=True, gc=False):
     progress_at: int | None = None
     """The last event that is no heartbeat."""
     output_at: int | None = None
-    """The last piece of an answer."""
+    """The last `message.delta`."""
 
 
 def liveness_of(row: RunRow, beats: list[int | None], now_ms: int, thresholds: Thresholds) -> Liveness:
-    """The clocks of a run and the verdict at this time. `beats`: heartbeats that are no events."""
+    """The clocks of a run and the verdict at `now_ms` (wall ms).
+
+    `beats`: times of heartbeats that are not events, of its agent or its worker.
+    """
+    # A heartbeat from before the run says nothing about the run.
     after = [at for at in (row.process_at, *beats) if at is not None and at >= row.created_at]
     process_at = max(after, default=None)
     verdict = _verdict(row, process_at, now_ms, thresholds)
@@ -58,15 +65,16 @@ def _verdict(row: RunRow, process_at: int | None, now_ms: int, thresholds: Thres
     if row.status in UNJUDGED or row.idle:
         return Verdict.ALIVE
     if row.is_watched():
+        # `lost` counts only what the run itself sent: an agent that is alive may have forgotten one of its runs.
         if is_past(row.process_at or row.created_at, now_ms, thresholds.lost_ms):
             return Verdict.LOST
         if is_past(process_at or row.created_at, now_ms, thresholds.silent_ms):
             return Verdict.SILENT
-    # A lease shows by itself that its worker is there: it would have run out otherwise.
+    # A run under a lease is never silent here: without reports its lease expires and it goes back to the queue.
     stalled = is_past(row.progress_at or row.created_at, now_ms, thresholds.stalled_ms)
     return Verdict.STALLED if stalled else Verdict.ALIVE
 
 
 def is_past(since_ms: int, now_ms: int, threshold_ms: int) -> bool:
-    """Whether a threshold that is not off has passed."""
+    """Whether `threshold_ms` has passed since `since_ms`; never for a threshold of 0."""
     return threshold_ms > 0 and now_ms - since_ms >= threshold_ms

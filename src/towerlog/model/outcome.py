@@ -1,4 +1,4 @@
-"""Outcomes: what the engine answers to a command. A closed set; a dialect encodes them."""
+"""Outcomes: the engine's answers to commands and questions. A closed set; a dialect encodes them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Replayed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
-    """An item that is durable: stored now, or (`duplicate`) before under the same id."""
+    """An item that is on stable storage: stored now, or before under the same id (`duplicate`)."""
 
     position: int
     seq: int
@@ -38,7 +38,7 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     duplicate: bool = False
     late: bool = False
     commands: tuple[Pending, ...] = ()
-    """What the control side wants of this run."""
+    """The pending commands of its run."""
 
 
 class Watched(msgspec.Struct, frozen=True, gc=False):
@@ -53,11 +53,11 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
 
     results: list[Stored | Refusal]
     watched: tuple[Watched, ...] = ()
-    """Those of the command's watched runs that there are."""
+    """Those of the command's `watched` runs that exist."""
 
 
 class RunView(msgspec.Struct, frozen=True, gc=False):
-    """A run with what lies outside its row."""
+    """A run with what is not in its row."""
 
     row: RunRow
     org_id: str
@@ -83,14 +83,14 @@ class RunCreated(msgspec.Struct, frozen=True, gc=False):
 
 
 class RunChanged(msgspec.Struct, frozen=True, gc=False):
-    """A run after a control command. `changed` is False when it was so already."""
+    """A run after a command of a person. `changed` is False when nothing had to be changed."""
 
     row: RunRow
     changed: bool
 
 
 class Delivered(msgspec.Struct, frozen=True, gc=False):
-    """Runs as the reply shows them, commands included; those that are not the caller's any more are left out."""
+    """Rows of the runs whose commands the reply shows; runs that the worker no longer holds are left out."""
 
     rows: dict[str, RunRow]
 
@@ -115,7 +115,7 @@ class Taken(msgspec.Struct, frozen=True, gc=False):
 
 
 class Claimed(msgspec.Struct, frozen=True, gc=False):
-    """A run under its lease, with what a worker needs to begin. `checkpoint`: the state to go on from."""
+    """A run under its lease, with what the worker needs. `checkpoint`: the state to continue from."""
 
     view: RunView
     lane: Lane
@@ -127,7 +127,7 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
 
 
 class NothingToClaim(msgspec.Struct, frozen=True, gc=False):
-    """No queued run matched in time."""
+    """No queued run matched within the wait."""
 
 
 class Reported(msgspec.Struct, frozen=True, gc=False):
@@ -139,7 +139,7 @@ class Reported(msgspec.Struct, frozen=True, gc=False):
 
 
 class Decided(msgspec.Struct, frozen=True, gc=False):
-    """A checkpoint after a human's decision."""
+    """A checkpoint after a person's decision."""
 
     trace_id: str
     step_index: int
@@ -147,7 +147,7 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
 
 
 class Page(msgspec.Struct, frozen=True, gc=False):
-    """Rows of one kind and the cursor of the next page, None at the end."""
+    """Rows of one kind, and the cursor of the next page; None on the last one."""
 
     rows: (
         list[RunView]
@@ -167,7 +167,7 @@ class Page(msgspec.Struct, frozen=True, gc=False):
 
 
 class ApprovalView(msgspec.Struct, frozen=True, gc=False):
-    """A checkpoint that waits."""
+    """A checkpoint that waits for approval, with its figures as JSON."""
 
     row: CheckpointRow
     trace_id: str
@@ -190,7 +190,7 @@ class WorkerView(msgspec.Struct, frozen=True, gc=False):
 
 
 class LaneCounts(msgspec.Struct, frozen=True, gc=False):
-    """The queue at a glance; `oldest_queued_at` in ms of the steady clock."""
+    """A page of lanes with totals of the whole queue; times in ms of the steady clock."""
 
     page: Page
     queued: int
@@ -208,35 +208,35 @@ class FeedPage(msgspec.Struct, frozen=True, gc=False):
 
 
 class KeyMinted(msgspec.Struct, frozen=True, gc=False):
-    """A new key; its text is in no other reply ever again."""
+    """A new key. This is the only reply with its text."""
 
     key: Key
     text: str
 
 
 class ThreadView(msgspec.Struct, frozen=True, gc=False):
-    """A thread; `created` tells whether this command made it."""
+    """A thread; `created`: whether this command created it."""
 
     row: ThreadRow
     created: bool = False
 
 
 class PersonaView(msgspec.Struct, frozen=True, gc=False):
-    """A version of a persona; `created` tells whether this command made it."""
+    """A version of a persona; `created`: whether this command created it."""
 
     persona: Persona
     created: bool = False
 
 
 class RouteView(msgspec.Struct, frozen=True, gc=False):
-    """A version of a route; `created` tells whether this command made it."""
+    """A version of a route; `created`: whether this command created it."""
 
     route: ProviderRoute
     created: bool = False
 
 
 class AgentView(msgspec.Struct, frozen=True, gc=False):
-    """An agent; `created` tells whether this command made it."""
+    """An agent; `created`: whether this command created it."""
 
     row: AgentRow
     created: bool = False

@@ -1,8 +1,8 @@
-"""Personas and routes: who a run is to be, and by which provider it thinks. Versions never change once they are made.
+"""Personas and routes: what a run is started as, and the provider and model it uses. A version never changes.
 
-A persona says which agent serves it and with what; a route names a provider, a model, and the *name* of the variable
-that holds the key. No secret has a place here. The commands about them are here as well; `model/command.py` has the
-whole set.
+A persona names the agent that serves it, its instructions, settings, tools and budget. A route names a provider, a
+model, and the *name* of the environment variable that holds the key; it must not hold a secret. The commands about them
+are here as well; `model/command.py` has the whole set.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ MOST_TOOLS = 256
 
 
 class Budget(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What a run of a persona may use at most; None: no bound of this kind."""
+    """The most that a run of a persona may use; None: no bound of this kind."""
 
     cost_nanos: int | None = None
     tokens: int | None = None
 
 
 class Persona(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One version of a persona. Which is the newest is told by `number`, never by the text of its version."""
+    """One version of a persona. The newest is the one with the highest `number`; the text of a version has no order."""
 
     org: int
     persona_key: str
     version: str
     agent: str
-    """Which agent serves its runs."""
+    """Name of the agent that serves its runs."""
     created_at: int
     instructions: str | None = None
     model_settings: msgspec.Raw = msgspec.Raw(b"{}")
     """JSON text of an object, as it was sent."""
     tools: tuple[str, ...] | None = None
-    """The tools allowed; None: the agent's own affair."""
+    """The tools that may be used; None: whatever the agent has."""
     budget: Budget | None = None
     number: int = 0
-    """Rises by creation; given by the store."""
+    """Rises with each creation; given by the store."""
 
     @property
     def persona_id(self) -> str:
@@ -50,7 +50,7 @@ class Persona(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return f"{self.persona_key}{VERSION_MARK}{self.version}"
 
     def says_the_same(self, other: Persona) -> bool:
-        """Whether two versions have the same content, however their JSON is spelt."""
+        """Whether two versions have the same content; spacing and key order of their JSON do not count."""
         return self._content() == other._content()
 
     def _content(self) -> tuple[object, ...]:
@@ -59,7 +59,7 @@ class Persona(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class ProviderRoute(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One version of a route; the highest is the one in force."""
+    """One version of a route; the highest version is in force."""
 
     org: int
     route_id: str
@@ -71,7 +71,7 @@ class ProviderRoute(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     key_env: str | None = None
     """The name of an environment variable of the worker."""
     number: int = 0
-    """Rises by creation; given by the store."""
+    """Rises with each creation; given by the store."""
 
     def says_the_same(self, other: ProviderRoute) -> bool:
         """Whether two versions have the same content."""
@@ -82,7 +82,7 @@ class ProviderRoute(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 def split_persona_id(persona_id: str) -> tuple[str, str | None]:
-    """Key and version of `key@version`; the version of `key` alone is None: the newest."""
+    """Key and version of `key@version`. The version is None for a key alone, which means the newest one."""
     key, mark, version = persona_id.partition(VERSION_MARK)
     return key, version if mark else None
 
@@ -91,7 +91,7 @@ def split_persona_id(persona_id: str) -> tuple[str, str | None]:
 
 
 class CreatePersona(msgspec.Struct, frozen=True, gc=False):
-    """A version of a persona; the same again is answered as it is."""
+    """Create a version of a persona; the same content again is answered with the existing one."""
 
     persona_key: str
     version: str
@@ -104,7 +104,7 @@ class CreatePersona(msgspec.Struct, frozen=True, gc=False):
 
 
 class CreateRoute(msgspec.Struct, frozen=True, gc=False):
-    """A route's content; other content than the newest version's makes the next one."""
+    """Create a version of a route, unless the newest one has this content."""
 
     route_id: str
     provider: str

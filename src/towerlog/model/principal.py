@@ -1,4 +1,4 @@
-"""Who asks: organisations, users, keys, scopes. A `Principal` is made by the auth layer alone."""
+"""Organisations, users, scopes, and the authenticated caller. Only `asgi/guard/auth.py` makes a `Principal`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import enum
 import msgspec
 
 _SHARD_BITS = 40
+# 2^40 runs or agents in each of 2^23 organisations: together a positive 64-bit integer.
 
 
 def shard_key(org: int, number: int) -> int:
-    """A number that is unique in the whole store and sorts by organisation first: the key of runs and agents."""
+    """A number that is unique in the whole store and sorts by organisation first; the key of runs and agents."""
     return org << _SHARD_BITS | number
 
 
@@ -65,7 +66,7 @@ class User(msgspec.Struct, frozen=True):
 
 
 class Counters(msgspec.Struct, gc=False):
-    """The last numbers that an organisation has given out. Not frozen: the writer counts on in place."""
+    """The last numbers that an organisation has given out. Not frozen: the writer increments them in place."""
 
     position: int = 0
     runs: int = 0

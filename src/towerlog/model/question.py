@@ -1,4 +1,4 @@
-"""Questions: the reading half of the commands, which go straight to the store, and the streams.
+"""Questions: the commands that only read, which do not pass the writer, and the streams.
 
 `model/command.py` has the writing half and the whole set.
 """
@@ -12,7 +12,7 @@ from towerlog.model.run import Status
 
 
 class RunFilter(msgspec.Struct, frozen=True, gc=False):
-    """All conditions hold together; None asks for nothing."""
+    """Conditions that must all hold; None: no condition."""
 
     statuses: tuple[Status, ...] | None = None
     agent: str | None = None
@@ -68,7 +68,7 @@ class LatestCheckpoint(msgspec.Struct, frozen=True, gc=False):
 
 
 class ListApprovals(msgspec.Struct, frozen=True, gc=False):
-    """Checkpoints that wait for approval, oldest first."""
+    """Checkpoints that wait for approval, the oldest first."""
 
     limit: int
 
@@ -91,7 +91,7 @@ class GetCheckpoint(msgspec.Struct, frozen=True, gc=False):
 
 
 class ListEvents(msgspec.Struct, frozen=True, gc=False):
-    """A page of a run's log. `quarantined`: what was refused to a worker without the lease instead."""
+    """A page of a run's log. `quarantined`: of what was refused from workers without the lease, instead."""
 
     run_id: str
     limit: int
@@ -109,7 +109,7 @@ class Tail(msgspec.Struct, frozen=True, gc=False):
 
 
 class ListAgents(msgspec.Struct, frozen=True, gc=False):
-    """Agents by name. `after` is the last name seen; `name` asks for that one alone."""
+    """Agents by name. `after` is the last name seen; `name`: only that one."""
 
     limit: int
     after: str | None = None
@@ -125,7 +125,7 @@ class GetAgent(msgspec.Struct, frozen=True, gc=False):
 class ListLanes(msgspec.Struct, frozen=True, gc=False):
     """Lanes in the queue or held, oldest first; or (`statuses`) those of runs in one of these, newest first.
 
-    At most `limit` are shown; the encoder cuts, because its words are finer than the statuses.
+    At most `limit` are shown. The encoder cuts: several words of the dialect mean one status, and it filters by them.
     """
 
     limit: int
@@ -133,7 +133,7 @@ class ListLanes(msgspec.Struct, frozen=True, gc=False):
 
 
 class ListWorkers(msgspec.Struct, frozen=True, gc=False):
-    """Who holds what; of one worker alone, where it is named."""
+    """Workers with the lanes that they hold; `worker_id`: only that one."""
 
     limit: int
     worker_id: str | None = None
@@ -162,9 +162,9 @@ class GetUsage(msgspec.Struct, frozen=True, gc=False):
 
 
 class FollowRun(msgspec.Struct, frozen=True, gc=False):
-    """A run's events after a seq; `follow` False ends at what is there.
+    """A run's events after a seq. `follow` False: end when all stored events were sent.
 
-    `epoch` is the log that the seq was of, where the cursor said so; None: this one.
+    `epoch`: the log that the cursor belongs to, if it says so; None: this one.
     """
 
     run_id: str
@@ -174,7 +174,7 @@ class FollowRun(msgspec.Struct, frozen=True, gc=False):
 
 
 class FollowAgent(msgspec.Struct, frozen=True, gc=False):
-    """An agent's feed: after a cursor, else the newest `tail` first; then live."""
+    """An agent's feed: after a cursor, else from the newest `tail` events on; then live."""
 
     agent_id: str
     tail: int

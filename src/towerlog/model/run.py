@@ -1,7 +1,7 @@
-"""Runs: the one status machine and the projection row that the folds keep.
+"""Runs: the status machine, and the row that the folds keep of each run.
 
-The transition table is the only place that knows which status may follow which; each dialect has a word table for
-the statuses, nothing more.
+`TRANSITIONS` is the only place that says which status may follow which. A dialect has only a table of its words for the
+statuses.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from towerlog.model.usage import NOTHING, Usage
 
 
 class Status(enum.StrEnum):
-    """Where a run is."""
+    """The status of a run. `WAITING`: for a person's input."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -32,14 +32,14 @@ class Status(enum.StrEnum):
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.BUDGET_EXCEEDED, Status.LOST})
 OPEN = frozenset(Status) - TERMINAL
 PLACEHOLDER_AGENTS = frozenset({"default", "unknown"})
-"""Names that stand in for an agent nobody named: the first real name takes their place."""
+"""Names that dialects use when nobody named the agent; the first real name replaces them."""
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset(Status) - {Status.QUEUED},
     Status.RUNNING: frozenset(Status) - {Status.RUNNING},
     Status.WAITING: frozenset(Status) - {Status.WAITING},
     Status.PAUSED: frozenset(Status) - {Status.PAUSED},
-    # A run that is being cancelled goes nowhere but to an end: no late report may bring it back.
+    # Only an end may follow: a report that was under way when the cancel came must not make the run go on.
     Status.CANCELLING: TERMINAL,
     Status.COMPLETED: frozenset(),
     Status.FAILED: frozenset(),
@@ -50,17 +50,17 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 
 
 class Part(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One agent's share of a run: its newest running total and the sum of its increments."""
+    """What one agent used in a run: its newest running total and the sum of its increments."""
 
     total: Usage | None = None
     delta: Usage = NOTHING
     step_index: int = -1
     """The highest checkpoint so far; -1 for none."""
     step_agent: str | None = None
-    """Whose checkpoint that is, in the part that several agents share."""
+    """Name of the agent of that checkpoint, in the part that several agents share."""
 
     def effective(self) -> Usage:
-        """A reported total is the truth; increments count where none was reported."""
+        """The running total if one was reported, else the sum of the increments: a total includes them."""
         return self.delta if self.total is None else self.total
 
 
@@ -68,21 +68,21 @@ class Pending(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A command that the run's agent has not acknowledged yet."""
 
     command_id: int
-    """The seq of the event that asked for it."""
+    """The seq of the event that made it."""
     type: str
     """`cancel`, `input`, `pause` or `resume`."""
     content: str | None = None
     delivered: bool = False
-    """True once a reply to its agent has carried it."""
+    """True once a reply to the agent has carried it."""
 
 
 class ForkedFrom(msgspec.Struct, frozen=True, gc=False):
-    """The checkpoint that a run began with."""
+    """The checkpoint that a forked run began with."""
 
     run_id: str
     step_index: int
     agent: str
-    """Whose checkpoint."""
+    """Name of the agent whose checkpoint it was."""
 
 
 class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -103,13 +103,13 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     source: str = ""
     implicit: bool = False
     agent: str | None = None
-    """The name of the run's main agent: the first that is known."""
+    """The name of the run's main agent: the first one named."""
     model: str | None = None
     persona_id: str | None = None
     route_id: str | None = None
     parent_key: str | None = None
-    """`run:<id>`, `trace:<trace_id>` or `foreign:<foreign_id>`: resolved when it is read, so that parent and child may
-    come in any order."""
+    """`run:<id>`, `trace:<trace_id>` or `foreign:<foreign_id>`. Resolved when the run is read, since a child may arrive
+    before its parent."""
     resumed_from: str | None = None
     retry_of: str | None = None
     forked_from: ForkedFrom | None = None
@@ -126,12 +126,12 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     question: str | None = None
     phase: str | None = None
     has_lane: bool = False
-    """Made to be claimed by a worker."""
+    """Created for workers: it has a place in the queue."""
     attempt: int = 0
     lease_epoch: int = 0
-    """Of the last claim; 0 for a run that no worker has ever held."""
+    """Epoch of the last claim; 0 for a run that no worker has ever held."""
     unanswered: bool = False
-    """Back in the queue with a question open: an answer is taken although nobody waits for it right now."""
+    """Back in the queue with its question open: an answer is accepted although the run is not waiting now."""
     forced: bool = False
     cancel_requested_at: int | None = None
     cancel_delivered_at: int | None = None
@@ -139,28 +139,28 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     cancel_acknowledged_at: int | None = None
     cancel_reason: str | None = None
     process_at: int | None = None
-    """The agent's last word of any kind, heartbeats included."""
+    """Wall ms of the agent's last event, heartbeats included."""
     progress_at: int | None = None
-    """Its last word that was no heartbeat."""
+    """Wall ms of its last event that was no heartbeat."""
     output_at: int | None = None
-    """Its last piece of an answer."""
+    """Wall ms of its last `message.delta`."""
     watched_at: int = 0
-    """`process_at`, at most WATCH_GRAIN_MS behind: what the store finds silent runs by, moved once a minute."""
+    """`process_at`, but up to WATCH_GRAIN_MS behind: the index of silent runs is on it."""
     silent_at: int | None = None
-    """When the silence that still lasts was noted."""
+    """When `run.silent` was written for a silence that still lasts; None when there is none."""
     has_beats: bool = False
-    """Has sent heartbeats of its own."""
+    """The run has sent heartbeats of its own."""
     idle: bool = False
-    """Its agent has said that it has nothing to do until somebody speaks to it."""
+    """The agent reported that it has nothing to do until it gets a message."""
     pending: tuple[Pending, ...] = ()
     open_tools: tuple[tuple[str, str], ...] = ()
     """(tool, tool_call_id) of calls without a result, newest last."""
     late_events: int = 0
     rate_limited: int = 0
     clients: dict[str, Ledger] = {}
-    """Client id → what is known of its numbers; clients that give none are not in it."""
+    """Client id → the ledger of its numbers; clients that do not number events are not in it."""
     uncounted_clients: bool = False
-    """There were more clients than are counted."""
+    """There were more than MAX_CLIENTS clients; the rest have no ledger."""
     metadata: msgspec.Raw = msgspec.Raw(b"{}")
 
     def is_terminal(self) -> bool:
@@ -168,7 +168,10 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return self.status in TERMINAL
 
     def is_first_step(self, agent: str, step_index: int) -> bool:
-        """True when no checkpoint of this agent and step can be there: its steps so far are all lower."""
+        """True when this agent cannot have a checkpoint at this step yet: all its steps are lower.
+
+        Saves a look-up in the store. False when MAX_PARTS agents are counted: the agent may be among the others.
+        """
         part = self.parts.get(agent)
         return len(self.parts) < MAX_PARTS if part is None else step_index > part.step_index
 
@@ -178,31 +181,34 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         steps = [(part.step_index, part.step_agent or agent) for agent, part in parts if part.step_index >= 0]
         if not steps:
             return None
+        # Of two agents at the same step the later name: any fixed rule will do, but a rebuild must choose the same.
         step_index, agent = max(steps)
         return agent, step_index
 
     def is_watched(self) -> bool:
-        """True while nothing but its own words shows that it is alive: it runs, and no lease was ever on it."""
+        """True while only its own events show that it is alive: it is running and was never under a lease."""
         return self.status is Status.RUNNING and not self.lease_epoch and not self.idle
 
     def silence_matters(self) -> bool:
-        """Whether its silence means something: it was begun, or has sent heartbeats, and was not noted silent yet."""
+        """Whether its silence is to be marked: it reported a start or heartbeats, and is not marked already."""
         return self.silent_at is None and (self.has_beats or not self.implicit)
 
     def duration_ms(self) -> int | None:
         """From start (or creation) to end; None while it has not ended."""
         if self.ended_at is None:
             return None
+        # A run that never started (cancelled in the queue) counts from its creation.
         return self.ended_at - (self.started_at or self.created_at)
 
 
 MAX_OPEN_TOOLS = 64
 MAX_INPUTS = 15
 MAX_PENDING = MAX_INPUTS + 2
-"""A cancel, and a pause or its opposite, always find room beside the inputs."""
+"""There is always room for a cancel, and for a pause or a resume, beside the inputs."""
 MAX_PARTS = 256
 MAX_OPEN_RUNS = 1024
 MAX_THREAD_QUEUE = 1000
-"""Bounds of the lists inside a row; past them the oldest entry gives way (parts: the rest shares one entry;
-the queue of a thread: no run more is made)."""
+"""Bounds of the lists inside a row. Past them the oldest entry is removed; further agents share one part, and further
+runs in the queue of a thread are refused."""
 WATCH_GRAIN_MS = 60_000
+"""How far `watched_at` may lag: an index entry is moved once a minute and not with each event."""

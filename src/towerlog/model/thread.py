@@ -1,4 +1,4 @@
-"""The row of a thread: its runs, open and newest, and how a second run in it is treated."""
+"""The row of a thread: its open runs, its newest run, and what happens to a run created while another is open."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class ThreadRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A thread as folded from its runs' beginnings and ends."""
+    """A thread as folded from the first and the terminal events of its runs."""
 
     org: int
     thread_id: str
@@ -14,10 +14,11 @@ class ThreadRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     title: str | None = None
     run_count: int = 0
     newest_run: int = 0
+    """Number of the run that was created last; 0 for none."""
     open_runs: tuple[int, ...] = ()
     """Numbers of the runs that have not ended, oldest first."""
     lane_runs: tuple[int, ...] = ()
-    """Those among them that were made for workers: one at a time is claimable, the rest wait behind it."""
+    """Those of them that were created for workers. One at a time is claimable, in this order."""
     updated_at: int = 0
     policy: str = "enqueue"
-    """What a new run finds when one is open: `enqueue`, `reject` or `cancel_previous`."""
+    """What happens to a run that is created while one is open: `enqueue`, `reject` or `cancel_previous`."""

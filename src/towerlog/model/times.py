@@ -1,4 +1,4 @@
-"""Time on the wire: RFC 3339 text in UTC with milliseconds, integers of milliseconds inside."""
+"""Times: RFC 3339 text in UTC with milliseconds on the wire, integers of wall milliseconds inside."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime
 
 FUTURE_TOLERANCE_MS = 5 * 60 * 1000
+"""How far a sender's clock may be ahead before its event is marked `future`."""
 LATEST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last time that has four digits of year
 
 
@@ -15,6 +16,7 @@ _FRACTIONS = {"Z": 0, **{f".{ms:03d}Z": ms for ms in range(1000)}}
 _FORM = re.compile(r"\d{4}-?\d\d-?\d\d[Tt ]\d\d:?\d\d(:?\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d(:?\d\d)?)?", re.ASCII)
 
 
+# Events come in bursts: most times to be written or read share their second with the one before.
 @functools.lru_cache(maxsize=1024)
 def _second_text(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -48,9 +50,11 @@ def parse_ms(text: str) -> int:
         moment = datetime.fromisoformat(text.upper())
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
+        # Rounded to the nearest ms: a timestamp is a float and may lie just below.
         time_ms = int(moment.timestamp() * 1000 + 0.5)
     except (ValueError, OverflowError):
         raise ValueError("not an ISO 8601 date and time such as 2026-04-02T10:00:00Z") from None
+    # With an offset, a time near either end can fall outside of what `format_ms` can write.
     if not 0 <= time_ms <= LATEST_MS:
         raise ValueError("is outside the years 1970 to 9999")
     return time_ms

@@ -1,6 +1,7 @@
 """Tokens and money. Buckets are disjoint, unknown is None (never 0), money is integer nano-dollars.
 
-`kind` says what a report means: `total` is the newest running total of whoever reports, `delta` one call's increment.
+`UsageReport.kind` says how a figure is meant: `total` is the reporter's newest running total, `delta` the increment of
+one call.
 """
 
 from __future__ import annotations
@@ -12,18 +13,21 @@ import msgspec
 
 NANOS_PER_DOLLAR = 1_000_000_000
 LARGEST = 2**53
-"""No count on the wire may be larger: JSON readers would round it."""
+"""Largest count on the wire: readers that parse JSON numbers as doubles would round a larger one."""
 LARGEST_DOLLARS = LARGEST // 1_000_000
-"""No sum of money on the wire may be larger: its nano-dollars must fit 64 bits."""
+"""Largest sum of money on the wire, in dollars: as nano-dollars it must fit a signed 64-bit integer."""
 LARGEST_SUM = 2**63 - 1
-"""Where sums of what was accepted stay: no store counts further."""
+"""Sums are capped here: the integers of a store have 64 bits."""
 
 
 _NANO = Decimal("1e-9")
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What was consumed. `total_tokens` is set only where the sender gave no split."""
+    """Tokens and money that were consumed; no token is in two buckets.
+
+    `total_tokens` is set only where the sender gave a bare total without a split.
+    """
 
     input_tokens: int | None = None
     cached_input_tokens: int | None = None
@@ -34,7 +38,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     cost_nanos: int | None = None
 
     def all_input_tokens(self) -> int | None:
-        """Fresh, cached and cache-writing input together: what providers bill as input."""
+        """Uncached, cached and cache-writing input together: what providers bill as input."""
         return add_known(self.input_tokens, self.cached_input_tokens, self.cache_write_tokens)
 
     def all_output_tokens(self) -> int | None:
@@ -42,12 +46,12 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return add_known(self.output_tokens, self.reasoning_tokens)
 
     def all_tokens(self) -> int | None:
-        """Everything; the sender's own total where no split is known."""
+        """Input and output together; the sender's bare total where no split is known."""
         split = add_known(self.all_input_tokens(), self.all_output_tokens())
         return self.total_tokens if split is None else split
 
     def cache_hit_rate(self) -> float | None:
-        """Cached input / all input, None when either is unknown or nothing went in."""
+        """Cached input / all input; None when either is unknown or the input is 0."""
         everything = self.all_input_tokens()
         if self.cached_input_tokens is None or not everything:
             return None
@@ -58,7 +62,7 @@ NOTHING = Usage()
 
 
 class UsageReport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A usage figure as it was sent. `whole_run`: it speaks for the run, not for one agent in it."""
+    """A usage figure as it was sent. `whole_run`: it is about the whole run, not about one agent in it."""
 
     usage: Usage
     kind: Literal["total", "delta"] = "total"
@@ -72,7 +76,8 @@ def add_known(*figures: int | None) -> int | None:
 
 
 def add(left: Usage, right: Usage) -> Usage:
-    """Bucket by bucket; unknown + unknown stays unknown."""
+    """The sum, bucket by bucket; unknown + unknown stays unknown."""
+    # Most events carry no usage: by identity, before eight comparisons.
     if left is NOTHING:
         return right
     if right is NOTHING:
@@ -81,7 +86,7 @@ def add(left: Usage, right: Usage) -> Usage:
 
 
 def newest_known(known: Usage | None, newer: Usage) -> Usage:
-    """A newer running total over an older one: a bucket that the newer one does not know stays as it was."""
+    """A newer running total replaces an older one; a bucket that the newer one does not give keeps its value."""
     if known is None:
         return newer
     return Usage(
@@ -96,7 +101,7 @@ def newest_known(known: Usage | None, newer: Usage) -> Usage:
 
 
 def subtract(left: Usage, right: Usage) -> Usage:
-    """What must be added to `right` to reach `left`; may be negative where a total was corrected downwards."""
+    """What has to be added to `right` to get `left`. Negative where a sender corrected a total downwards."""
     return left if right is NOTHING else _combine(left, right, -1)
 
 
@@ -116,14 +121,16 @@ def _sum(left: int | None, right: int | None, sign: int) -> int | None:
     if right is None:
         return left
     figure = (left or 0) + sign * right
+    # Capped, not refused: every part of a sum was accepted before.
     return figure if -LARGEST_SUM <= figure <= LARGEST_SUM else max(-LARGEST_SUM, min(figure, LARGEST_SUM))
 
 
 def parse_dollars(text: str) -> int:
-    """Nano-dollars of a JSON number in dollars, exactly; digits past the nano are rounded half-even.
+    """Nano-dollars of a JSON number of dollars, exactly; digits past the ninth decimal are rounded half-even.
 
     Raises ValueError unless it is a plain number between 0 and LARGEST_DOLLARS.
     """
+    # Decimal also takes "Infinity", " 1" and "1_000", which are no JSON numbers.
     if not text or text[0] not in "0123456789-":
         raise ValueError("must be a number of dollars or null")
     try:
@@ -138,19 +145,19 @@ def parse_dollars(text: str) -> int:
 
 
 def format_dollars(nanos: int) -> str:
-    """A JSON number in dollars with no more digits than it needs: `2310000` becomes `0.00231`."""
+    """A JSON number of dollars with as few digits as possible: `2310000` becomes `0.00231`."""
     sign, nanos = ("-", -nanos) if nanos < 0 else ("", nanos)
     whole, rest = divmod(nanos, NANOS_PER_DOLLAR)
     return f"{sign}{whole}" if not rest else f"{sign}{whole}.{rest:09d}".rstrip("0")
 
 
 def dollars_json(nanos: int | None) -> msgspec.Raw:
-    """The same as bytes ready for a JSON document, `null` when unknown."""
+    """`format_dollars` as raw JSON; `null` when unknown."""
     return msgspec.Raw(b"null" if nanos is None else format_dollars(nanos).encode())
 
 
 class UsageRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A roll-up cell: one hour × agent × model × status. Additive: a fold yields increments of it."""
+    """A roll-up cell: one hour × agent × model × status. Cells are additive: two of the same key can be summed."""
 
     org: int
     hour: int

@@ -1,1 +1,1 @@
-"""Folds: (row, event) to row, pure. What stands in a projection can always be refolded from the log."""
+"""Folds: (row, event) to row, pure. Every projection can be thrown away and folded again from the log."""

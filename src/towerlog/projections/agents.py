@@ -1,4 +1,4 @@
-"""The fold of an agent: counts and totals over all its events, whichever run they belong to."""
+"""The fold of an agent: counters and totals over all its events, in whichever run."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def after(
 
 
 def latest(known: int | None, at: int) -> int:
-    """The later of two heartbeats: the wall clock may have been set back between them."""
+    """The later of two heartbeats. The wall clock may have been set back between them."""
     return at if known is None else max(known, at)
 
 
 def emptied(row: AgentRow) -> AgentRow:
-    """What is left of an agent without its events; heartbeats are no events and stay."""
+    """The row without what was folded from events: where a rebuild begins. Heartbeats are not events, so they stay."""
     return AgentRow(row.agent, row.org, row.agent_id, row.name, row.created_at, last_heartbeat_at=row.last_heartbeat_at)

@@ -1,4 +1,4 @@
-"""The fold of a checkpoint: newest revision of (run, agent, step), or a human's decision about it."""
+"""The fold of a checkpoint: the newest revision of (run, agent, step), or a person's decision about it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ def fold(row: CheckpointRow | None, event: Event, run: RunRow, agent: str) -> Ch
         if row is None:
             return None
         return msgspec.structs.replace(row, status=facts.status, updated_at=event.recorded_at)
+    # The start of a run must not overwrite a checkpoint that its agent sent before the start arrived.
     if facts.initial and row is not None:
         return row
+    # The first checkpoint of an agent replaces the initial one and is still its first revision.
     revised = row is not None and not row.initial
     return CheckpointRow(
         org=event.org,

@@ -1,7 +1,7 @@
 """The fold of a run: status, totals, errors, pending commands, open tool calls.
 
-A late event (after the end) moves `last_event_at` and the ledger of its client's numbers and nothing else, but a start
-fills in what was missing.
+A late event (after the end) changes only the run's place in the log, `late_events` and the ledger of its client; a late
+start also fills in what was missing.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from towerlog.model.run import (
 from towerlog.model.usage import NOTHING, Usage, UsageReport, add, newest_known
 
 OTHERS = "…"
-"""The part that all agents past MAX_PARTS share."""
+"""Name of the part that all agents past MAX_PARTS share."""
 
 _replace = msgspec.structs.replace
 
 
 class _Asked(msgspec.Struct):
-    """What the events that ask for something hold."""
+    """What is read of the data of an event that makes a command."""
 
     content: str = ""
     reason: str | None = None
@@ -42,9 +42,9 @@ class _Asked(msgspec.Struct):
 
 _decode_asked = msgspec.json.Decoder(_Asked).decode
 OPPOSITES = {"pause": "resume", "resume": "pause"}
-"""Whoever asks for the one no longer asks for the other."""
+"""A request for the one withdraws a pending request for the other."""
 ANSWERED = {"pause": Status.PAUSED, "resume": Status.RUNNING}
-"""Where the acknowledgement of a command takes its run."""
+"""The status that an acknowledged command gives its run."""
 
 
 def begin(event: Event) -> RunRow:
@@ -157,19 +157,19 @@ def ledger_of(ledgers: dict[str, Ledger], client_id: str) -> Ledger | None:
 
 
 def names_agent(row: RunRow, agent: str | None) -> bool:
-    """Whether an event's agent is the first real one of its run."""
+    """Whether this event is the first to name a real agent for its run."""
     if agent is None or row.agent == agent:
         return False
     return row.agent is None or (row.agent in PLACEHOLDER_AGENTS and agent not in PLACEHOLDER_AGENTS)
 
 
 def watched_after(row: RunRow, recorded_at: int) -> int:
-    """`watched_at` after a word of the agent's: moved seldom, because an index stands on it."""
+    """`watched_at` after a sign of life. Moved at most once in WATCH_GRAIN_MS, since an index is on it."""
     return recorded_at if is_watch_due(row, recorded_at) else row.watched_at
 
 
 def is_watch_due(row: RunRow, recorded_at: int) -> bool:
-    """Whether `watched_at` lags too far behind, or the wall clock was set back behind it."""
+    """Whether `watched_at` lags by WATCH_GRAIN_MS or more, or the wall clock was set back to before it."""
     return not 0 <= recorded_at - row.watched_at < WATCH_GRAIN_MS
 
 
@@ -234,6 +234,7 @@ def usage_after(row: RunRow, effects: Effects, agent: str | None) -> Usage:
 
 def _fold_parts(row: RunRow, effects: Effects, agent: str, changes: dict[str, Any]) -> None:
     parts = dict(row.parts)
+    # Bounded, since agents are named by senders.
     name = agent if agent in parts or len(parts) < MAX_PARTS else OTHERS
     part = parts.get(name, Part())
     report, run_total = effects.report, row.run_total
@@ -297,6 +298,7 @@ def _asked(row: RunRow, event: Event, changes: dict[str, Any]) -> tuple[Pending,
     kind, sent = event.effects.asks or "", _decode_asked(event.data)
     if kind == "cancel" and row.cancel_requested_at is None:
         changes |= {"cancel_requested_at": event.recorded_at, "cancel_reason": sent.reason}
+    # Only the last request counts: an agent must not pause and resume for nothing.
     kept = tuple(one for one in row.pending if one.type != OPPOSITES.get(kind))
     return (*kept, Pending(event.seq, kind, sent.content if kind == "input" else None))[-MAX_PENDING:]
 
@@ -331,6 +333,7 @@ def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         changes["unanswered"] = False
     if target is None or _is_held_back(row, event, target):
         return
+    # An input to a running or paused run is only a command: it does not change the status.
     if event.type is EventType.RUN_INPUT and row.status is not Status.WAITING:
         return
     if event.type is EventType.RUN_CANCEL_REQUESTED and row.cancel_requested_at is None:
@@ -340,12 +343,13 @@ def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         changes["unanswered"] = target is Status.QUEUED and row.status is Status.WAITING
         if target is Status.RUNNING and row.started_at is None:
             changes.setdefault("started_at", event.recorded_at)
+        # No status may follow an end, so an empty row of the table marks one.
         if not TRANSITIONS[target]:
             _fold_end(event, changes)
 
 
 def _answered(row: RunRow, event: Event, changes: dict[str, Any]) -> Status | None:
-    """A pause or its opposite that the agent acknowledges has come about."""
+    """The status for an acknowledged pause or resume: some dialects have no event for having paused, so it counts."""
     if event.type is not EventType.COMMAND_ACKNOWLEDGED or "pending" not in changes:
         return None
     taken = next((one for one in row.pending if one not in changes["pending"]), None)
@@ -355,7 +359,7 @@ def _answered(row: RunRow, event: Event, changes: dict[str, Any]) -> Status | No
 
 
 def _is_held_back(row: RunRow, event: Event, target: Status) -> bool:
-    """A run that a worker lost or gave back waits for the next claim: nobody else may take it out of the queue."""
+    """Whether the status stays: a run back in the queue is taken out of it only by a claim or an end."""
     requeued = row.status is Status.QUEUED and row.lease_epoch > 0
     return requeued and not event.effects.claims and bool(TRANSITIONS[target])
 
@@ -370,7 +374,7 @@ def _fold_end(event: Event, changes: dict[str, Any]) -> None:
 
 
 def merge_objects(left: msgspec.Raw, right: msgspec.Raw) -> msgspec.Raw:
-    """One JSON object with the members of both; the right one wins."""
+    """One JSON object with the members of both; those of the right one take precedence."""
     merged = _decode_object(left) | _decode_object(right)
     return msgspec.Raw(msgspec.json.encode(merged))
 

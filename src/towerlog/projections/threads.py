@@ -1,4 +1,4 @@
-"""The fold of a thread: which of its runs are open, which is the newest. Only beginnings and ends move it."""
+"""The fold of a thread: its open runs and its newest one. Only the first and the terminal event of a run change it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ def fold(row: ThreadRow, before: RunRow | None, after: RunRow, event: Event) -> 
     """The row after an event of one of its runs; the same object when nothing changed."""
     began = before is None
     ended = after.is_terminal() and (before is None or not before.is_terminal())
+    # The same object: the plan writes only rows that have changed.
     if not began and not ended:
         return row
     open_runs, lane_runs, newest = row.open_runs, row.lane_runs, row.newest_run
     if began:
+        # Numbers rise by creation; a rebuild and the writer must agree whatever order runs are folded in.
         newest = max(newest, after.run)
         open_runs = (*open_runs, after.run)[-MAX_OPEN_RUNS:]
         lane_runs = (*lane_runs, after.run) if after.has_lane else lane_runs
@@ -34,5 +36,5 @@ def fold(row: ThreadRow, before: RunRow | None, after: RunRow, event: Event) -> 
 
 
 def emptied(row: ThreadRow) -> ThreadRow:
-    """What is left of a thread's row without its events: where a rebuild begins."""
+    """The row without what was folded from events: where a rebuild begins."""
     return ThreadRow(row.org, row.thread_id, row.created_at, row.title, policy=row.policy)

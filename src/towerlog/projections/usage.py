@@ -1,4 +1,7 @@
-"""Roll-ups: what each event adds to its cell of hour × agent × model × status. Totals are read here, never counted."""
+"""Roll-ups: what each event adds to its cell of hour × agent × model × status.
+
+Totals are read from these cells and never counted from events.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,12 @@ def added(before: Usage, after: Usage) -> Usage:
 
 
 def key_of(after: RunRow, event: Event, agent: str | None) -> UsageKey:
-    """The cell of an event."""
+    """The key of the cell that an event adds to. Model and status are those of the run after the event."""
     return (event.org, event.recorded_at // HOUR_MS, agent or "", after.model or "", after.status.value)
 
 
 def fold(cell: UsageRow | None, key: UsageKey, before: RunRow | None, after: RunRow) -> UsageRow:
-    """The cell with one event more."""
+    """The cell with one more event; `cell` is None for the first."""
     began = before is None
     ended = after.is_terminal() and (before is None or not before.is_terminal())
     usage = spent(before, after)
@@ -43,7 +46,7 @@ def fold(cell: UsageRow | None, key: UsageKey, before: RunRow | None, after: Run
 
 
 def merge(left: UsageRow, right: UsageRow) -> UsageRow:
-    """Two cells of the same key as one."""
+    """The sum of two cells of the same key."""
     return UsageRow(
         left.org,
         left.hour,

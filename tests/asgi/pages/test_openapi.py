@@ -120,3 +120,15 @@ async def test_a_refusal_says_in_words_what_it_may_mean(document: dict[str, Any]
     assert "lease" in said["native_409"]
     assert said["native_405"] == "Method Not Allowed."
     assert all(words.endswith(".") for words in said.values())
+
+
+async def test_a_success_is_described_by_what_it_returns(document: dict[str, Any]) -> None:
+    described = {
+        (path, status): found["description"]
+        for _, path, operation in operations(document)
+        for status, found in operation["responses"].items()
+        if status in {"200", "201"}
+    }
+    assert described["/v1/threads/{thread_id}/runs", "201"].startswith("Created. ")
+    assert all(len(text.split()) >= 2 and text.endswith(".") for text in described.values()), described
+    assert len(set(described.values())) > len(described) / 3, "most replies have words of their own"

@@ -135,7 +135,8 @@ def _responses(route: Route, schemas: Schemas) -> Schema:
             found[str(status)] = _good_response(status, declared, schemas)
     else:
         schema = {} if declared.reply is None else {"schema": schemas.of(declared.reply)}
-        found["200"] = {"description": "It is this.", "content": {declared.reply_type: schema}}
+        described = _returned(declared.reply, declared.summary)
+        found["200"] = {"description": described, "content": {declared.reply_type: schema}}
     for status in _bad_statuses(dialect):
         found[str(status)] = {"$ref": f"#/components/responses/{dialect.name}_{status}"}
     if isinstance(declared, Endpoint) and declared.refuses_by_item:
@@ -170,8 +171,16 @@ def _good_response(status: int, endpoint: Endpoint, schemas: Schemas) -> Schema:
             content[JSON]["example"] = endpoint.sample.reply
     if endpoint.stream is not None:
         content["text/event-stream"] = {"schema": {"type": "string"}}
-    described: Schema = {"description": "It is this." if status == 200 else "It is made."}
+    returned = _returned(endpoint.reply, endpoint.summary)
+    described: Schema = {"description": f"Created. {returned}" if status == 201 else returned}
     return described | ({"content": content} if content else {})
+
+
+def _returned(reply: Any, summary: str) -> str:
+    """What a reply is: the first sentence of its type, or the endpoint's summary where the type is not ours."""
+    if isinstance(reply, type) and issubclass(reply, msgspec.Struct) and reply.__doc__:
+        return reply.__doc__.strip().splitlines()[0]
+    return f"{summary.rstrip('.')}."
 
 
 # Errors

@@ -1,6 +1,6 @@
-"""Dialect `activity`: what one agent is doing, without its content. Watched as JSON or as a stream, pushed one by one.
+"""Dialect `activity`: what one agent is doing, without its content. Read as JSON or as a stream; pushed in batches.
 
-The seed knows reading alone; pushing takes the same events that reading shows. What may be shown is said in `feed`.
+What is pushed has the form of what is read. `feed.py` decides what may be shown.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ __all__ = ["DIALECT", "STATUS_OF", "WORDS"]
 NDJSON = BODY_TYPES["ndjson"][1].encode()
 MOST_EVENTS = 1000
 FLOOD = 100_000
-"""Commas in a body; fewer cannot be so many items that holding them matters."""
+"""Commas in a body from which its items are counted before they are decoded. Fewer items take little memory."""
 USUAL_TAIL = 100
 LONGEST_TAIL = 5000
 
@@ -82,7 +82,7 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,64}")
 
 
 class FeedQuery(msgspec.Struct):
-    """How much of the feed, and whether it goes on."""
+    """How many events of the feed, and whether to follow it."""
 
     tail: int = USUAL_TAIL
     follow: Literal["true", "false"] = "false"
@@ -98,7 +98,7 @@ class RejectedItem(msgspec.Struct):
 
 
 class PushReply(msgspec.Struct):
-    """How many are stored, and which are not."""
+    """How many events are stored, and which were rejected."""
 
     accepted: int
     rejected: list[RejectedItem]
@@ -112,7 +112,7 @@ class ActivityRefusal(msgspec.Struct, frozen=True):
 
 
 class _Names(msgspec.Struct, gc=False):
-    """What the metadata of any event may name."""
+    """Ids that are read of the metadata of any event."""
 
     run_id: str | None = None
     thread_id: str | None = None
@@ -150,6 +150,7 @@ _NO_CALL_METADATA = _CallMetadata()
 
 
 def _decode_push(call: Call) -> Append:
+    # Without ids in the metadata there is no thread, so the agent's own id stands for one.
     agent_id = path_uuid(call.path["id"], "agent")
     run = OpenRun(agent_id, reopen=True)
     items = [_item(text, run, call.settings) for text in _texts(call)]
@@ -157,7 +158,10 @@ def _decode_push(call: Call) -> Append:
 
 
 def _texts(call: Call) -> list[bytes] | list[msgspec.Raw]:
-    """The events of a body: one, an array, or one a line."""
+    """The events of a body: a single one, an array, or one per line.
+
+    Lines are also recognised under `application/json`: not all senders set the right content type.
+    """
     body = call.body.strip()
     if call.headers.get(b"content-type", b"").startswith(NDJSON):
         return _lines(body)
@@ -173,7 +177,7 @@ def _texts(call: Call) -> list[bytes] | list[msgspec.Raw]:
 
 
 def _array(body: bytes) -> list[msgspec.Raw]:
-    """Counted before it is decoded only where it may be a flood of tiny items: counting takes longer than decoding."""
+    """The items of an array. Counted before decoding only in a large body: counting takes longer than decoding."""
     if body.count(b",") > FLOOD:
         check_length(body, "events", MOST_EVENTS)
     events = decode(_ARRAY, body)
@@ -183,6 +187,7 @@ def _array(body: bytes) -> list[msgspec.Raw]:
 
 
 def _lines(body: bytes) -> list[bytes]:
+    # Before the split: a body of line ends only would make millions of lines. Blank lines are allowed, hence twice.
     if body.count(b"\n") > 2 * MOST_EVENTS:
         raise refuse("events", f"has more than {MOST_EVENTS} items")
     lines = [line for line in map(bytes.strip, body.split(b"\n")) if line]
@@ -192,7 +197,7 @@ def _lines(body: bytes) -> list[bytes]:
 
 
 def _is_json(body: bytes) -> bool:
-    """True for one value that is laid out over several lines, and for what is no list of lines either."""
+    """True for one value that spans several lines, and for a body that is not one value per line either."""
     try:
         decode(_RAW, body)
     except Malformed:
@@ -281,6 +286,7 @@ def _call_facts(sent: SentFields, found: _CallMetadata) -> tuple[_Names, Facts]:
 
 def _run(names: _Names, usual: RunRef) -> RunRef:
     if names.run_id:
+        # A run id must exist; a thread is created when new.
         return RunById(names.run_id.lower())
     thread_id = optional_id(names.thread_id, "metadata.thread_id")
     thread_id = thread_id or optional_id(names.session_id, "metadata.session_id")
@@ -288,6 +294,7 @@ def _run(names: _Names, usual: RunRef) -> RunRef:
 
 
 def _with_summary(data: bytes, summary: str) -> bytes:
+    # Decoded and encoded again, so the member is replaced and not added a second time.
     members = decode(_MEMBERS, data)
     members["input_summary"] = msgspec.Raw(msgspec.json.encode(summary))
     return msgspec.json.encode(members)
@@ -308,6 +315,7 @@ def _decode_feed(call: Call) -> Tail | FollowAgent:
     follow = call.query.get("follow") or "false"
     if follow not in {"true", "false"}:
         raise refuse("follow", "must be true or false")
+    # The header is the newer of the two: a browser that reconnects repeats the URL.
     seen = call.headers.get(b"last-event-id", b"").decode("latin-1")
     after = label(seen or call.query.get("after"), "after")
     tail = _tail(call.query.get("tail", ""))
@@ -315,7 +323,7 @@ def _decode_feed(call: Call) -> Tail | FollowAgent:
 
 
 def _tail(text: str) -> int:
-    """The number asked for, within bounds; what is no number asks for the usual."""
+    """The number asked for, within bounds; the default for what is not a number."""
     return max(0, min(int(text), LONGEST_TAIL)) if _NUMBER.fullmatch(text) else USUAL_TAIL
 
 
@@ -336,7 +344,7 @@ STREAM = FrameStyle(
 
 
 def explain(error: TowerlogError, trace_id: str) -> Reply:
-    """The refusal in this dialect's form: a stable code, and in words what it means here."""
+    """The error in this dialect's form: a stable code, and a text for people."""
     status = 400 if isinstance(error, errors.Invalid) and not isinstance(error, errors.IdReused) else status_of(error)
     return reply_json(ActivityRefusal(error.code, error.message), status, error_headers(error, status))
 

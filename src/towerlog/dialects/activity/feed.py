@@ -1,8 +1,8 @@
-"""An agent's activity: how any event looks to somebody who may know what an agent does, but not what it says.
+"""An agent's activity feed: what of an event may be shown to readers who must not see an agent's content.
 
-Every field is built from an allow-list: names, ids, counts, durations, money. A prompt, a completion, an argument or
-an output has no way in here. What came in through `activity` is read back by the same list; of everything else only
-its facts are looked at, and of a tool's output the length.
+Every field is built from an allow-list: names, ids, counts, durations, money. Prompts, completions, arguments and
+outputs cannot get in. Events that came in through `activity` are read back by the same list; of all others only the
+facts are used, and of a tool's output its length.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ WORDS: dict[Status, str] = {
     Status.BUDGET_EXCEEDED: "budget_exceeded",
     Status.LOST: "error",
 }
-"""This dialect knows model calls, not runs: how the call went that took its run to this status."""
+"""A run's status in this dialect's words, which describe model calls: the outcome of a call that gave this status."""
 STATUS_OF: dict[str, Status] = {
     "success": Status.RUNNING,
     "error": Status.FAILED,
@@ -123,7 +123,7 @@ SENT = msgspec.json.Decoder(SentEvent)
 
 
 class _Output(msgspec.Struct, gc=False):
-    """Where the senders of tool results keep an output and its exit code."""
+    """Where senders of tool results put the output and the exit code."""
 
     output: msgspec.Raw = msgspec.Raw(b"")
     output_preview: msgspec.Raw = msgspec.Raw(b"")
@@ -137,7 +137,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def frame(event: Event, epoch: str) -> bytes | None:
-    """One server-sent event, or None for what has no place in the feed."""
+    """One server-sent event; None for an event that the feed does not show."""
     shown = feed_event(event, epoch)
     if shown is None:
         return None
@@ -145,7 +145,7 @@ def frame(event: Event, epoch: str) -> bytes | None:
 
 
 def feed_event(event: Event, epoch: str) -> FeedEvent | None:
-    """The event as it appears in its agent's feed; None for what has no place there."""
+    """The event as its agent's feed shows it; None if it does not."""
     if event.dialect == "activity":
         return _sent(event, epoch)
     match event.type:
@@ -162,7 +162,7 @@ def feed_event(event: Event, epoch: str) -> FeedEvent | None:
 
 
 def default_tool(type_: str) -> str:
-    """The category that a type belongs to where its sender names none."""
+    """The category of a type whose sender gave none."""
     kind = type_.partition("_")[0]
     tools = {"command": "shell", "file": "filesystem", "directory": "filesystem"}
     return tools.get(kind, kind)
@@ -176,6 +176,7 @@ def _sent(event: Event, epoch: str) -> FeedEvent | None:
         sent = SENT.decode(event.data)
     except msgspec.MsgspecError:
         return None
+    # Stored as it was sent, so it may be anything.
     given = decode_any(bytes(sent.metadata))
     metadata = given if isinstance(given, dict) else {}
     if sent.type in CALL_STATUS:
@@ -194,7 +195,7 @@ def _sent(event: Event, epoch: str) -> FeedEvent | None:
 
 
 def _scalars(metadata: dict[str, Any]) -> dict[str, Any]:
-    """A container's own figures; whatever could hold a whole text or a tree stays out."""
+    """The sender's metadata without everything that could hold content: objects, arrays, long strings."""
     shown: dict[str, Any] = {}
     for name, value in metadata.items():
         if isinstance(value, str):
@@ -223,7 +224,7 @@ def _sent_call(event: Event, epoch: str, sent: SentEvent, metadata: dict[str, An
 
 
 def _tool(event: Event, epoch: str, type_: str) -> FeedEvent:
-    """A tool call of any dialect. Its arguments are content, so the tool's name is all that is said of its input."""
+    """A tool call of another dialect. Arguments are content, so only the tool's name is shown as input."""
     facts, ended = event.facts, type_ == "command_complete"
     name = facts.tool or "tool"
     return FeedEvent(
@@ -239,6 +240,7 @@ def _tool(event: Event, epoch: str, type_: str) -> FeedEvent:
     )
 
 
+# Agents use few tools, and each feed line needs the kind of one.
 @functools.lru_cache(maxsize=1024)
 def _tool_kind(name: str) -> str:
     words = {word.lower() for word in _WORD.findall(name)}
@@ -248,13 +250,14 @@ def _tool_kind(name: str) -> str:
 
 
 def _output_summary(data: bytes) -> str | None:
-    """How it ended and how much it said: `exit 0, 120 bytes`."""
+    """Exit code and length of an output: `exit 0, 120 bytes`."""
     try:
         found = _OUTPUT.decode(data)
     except msgspec.MsgspecError:
         return None
     exit_code = bytes(found.exit_code)
     parts = [f"exit {exit_code.decode()}"] if re.fullmatch(rb"-?[0-9]{1,10}", exit_code) else []
+    # The first one found: senders use different names, and some send a preview beside the output.
     for raw in (found.output, found.result, found.content, found.output_preview):
         if text := bytes(raw):
             parts.append(f"{_size(text)} bytes")
@@ -263,7 +266,7 @@ def _output_summary(data: bytes) -> str | None:
 
 
 def _size(text: bytes) -> int:
-    """Bytes of an output: of a string what it stands for, of anything else its JSON."""
+    """Length of an output in bytes: of a string's text, of any other value's JSON."""
     if text == b"null":
         return 0
     value = decode_any(text) if text[:1] == b'"' else None
@@ -295,7 +298,7 @@ def _call_type(event: Event) -> str:
 
 
 def _spent(event: Event) -> Usage:
-    """What this event added to its run, not the running total that it may have told."""
+    """What this event added to its run's usage; it may have reported a running total."""
     if event.facts.spent is not None:
         return event.facts.spent
     return event.effects.report.usage if event.effects.report is not None else Usage()
@@ -333,8 +336,9 @@ def _call_summary(model: str | None, request_type: str) -> str:
 
 
 def _figures(usage: Usage, duration_ms: int | None) -> str:
-    """`310+110 tokens, $0.00231, 740 ms`; `?` for what is unknown, one sum where no split is known."""
+    """`310+110 tokens, $0.00231, 740 ms`. `?` for what is unknown; one number of tokens if no split is known."""
     tokens_in, tokens_out = usage.all_input_tokens(), usage.all_output_tokens()
+    # A bare total must not be shown as input or output.
     if tokens_in is None and tokens_out is None and usage.total_tokens is not None:
         tokens = f"{usage.total_tokens}"
     else:
@@ -352,7 +356,8 @@ def _time(event: Event) -> str:
 
 
 def _stable_id(event: Event, epoch: str) -> str:
-    """A UUID that this event has whenever it is shown: made of the log's epoch and its place there (RFC 9562, v8)."""
+    """A UUID that is the same whenever the event is shown: from the log's epoch and position (RFC 9562, version 8)."""
+    # The organisation is in it too: ids of two organisations must not collide. 8 and a are version and variant.
     place = f"{epoch}/{event.org}/{event.position}".encode()
     digits = hashlib.blake2b(place, digest_size=16).hexdigest()
     return f"{digits[:8]}-{digits[8:12]}-8{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"

@@ -1,6 +1,6 @@
-"""Dialect `checkpoints`: runners send batches of events with snapshots of a thread, and read back where to resume.
+"""Dialect `checkpoints`: runners send batches of events with snapshots of a thread, and read back the state to resume.
 
-Also the approval of pending tool calls by people. What one event becomes stands in `runner_events.py`.
+Also the approval of pending tool calls by people. `events.py` says what each event becomes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Rejected(msgspec.Struct, frozen=True):
 
 
 class RunnerCommand(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the control side wants of a run, until an event acknowledges it."""
+    """A pending command of a run; sent with each reply until an event acknowledges it."""
 
     type: str
     command_id: int
@@ -58,7 +58,7 @@ class RunnerCommand(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How many events of the batch are durable, and what became of the others."""
+    """How many events of the batch are on stable storage, and why the others are not."""
 
     saved: int
     rejected: list[Rejected] = []
@@ -66,7 +66,7 @@ class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ThreadState(msgspec.Struct, frozen=True):
-    """What a thread resumes from."""
+    """The state that a thread resumes from."""
 
     thread_id: str
     trace_id: str
@@ -90,13 +90,13 @@ class Approval(msgspec.Struct, frozen=True):
 
 
 class ApprovalsQuery(msgspec.Struct, frozen=True):
-    """How many approvals to list at most."""
+    """The most approvals to list."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_APPROVALS)] = MAX_APPROVALS
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """Optional body of an approval: which agent's checkpoint, where several wait at one step, and why."""
+    """Optional body of an approval: the agent, if several wait at one step, and a reason."""
 
     agent_id: str | None = None
     reason: str | None = None
@@ -131,7 +131,7 @@ def _decode_events(call: Call) -> Append:
 
 
 def _events(body: bytes) -> list[RunnerEvent] | list[RunnerEvent | Refusal]:
-    """The events of a batch: all in one pass, or one by one where one of them does not fit.
+    """The events of a batch: decoded in one pass, or one by one if one of them is wrong.
 
     More `data` than a batch may have events is a flood or a very deep batch: neither is decoded without a look.
     """
@@ -139,6 +139,7 @@ def _events(body: bytes) -> list[RunnerEvent] | list[RunnerEvent | Refusal]:
         try:
             return _BATCH.decode(body).events
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            # Decoding one by one below finds out which event is wrong, and stores the others.
             pass
     return [_event(raw) for raw in _raw_events(body)]
 
@@ -180,6 +181,7 @@ def _encode_saved(outcome: Appended, command: Append, call: Call) -> Reply:
         if isinstance(result, Refusal)
     ]
     saved = len(outcome.results) - len(rejected)
+    # A sender retries a batch on an error status, so one stored event makes it a success.
     status = 422 if rejected and not saved else 200
     return reply_json(Saved(saved, rejected, _commands(outcome, command)), status)
 
@@ -220,6 +222,7 @@ def _decode_latest(call: Call) -> LatestCheckpoint:
 
 def _encode_latest(view: CheckpointView, command: object, _call: Call) -> Reply:
     shown = _SHOWN.decode(view.figures)
+    # `null` and `[]` were sent as different things and are given back as such.
     meta = view.history_meta
     return reply_json(
         ThreadState(
@@ -260,6 +263,7 @@ def _decide(status: str) -> Callable[[Call], Decide]:
     def decode(call: Call) -> Decide:
         trace_id = fields.path_id(call.path["trace_id"], "checkpoint")
         step = call.path["step_index"]
+        # A step that cannot exist is not found, as any other path that names nothing.
         if not _STEP.fullmatch(step):
             raise NotFound("checkpoint")
         given = fields.decode(_DECISION, call.body) if call.body.strip() else Decision()

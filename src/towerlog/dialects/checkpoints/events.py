@@ -1,6 +1,6 @@
-"""Runner events: what each type of the `checkpoints` dialect has in its data, and the draft that it becomes.
+"""Events of the `checkpoints` dialect: what is read of the data of each type, and the draft that it becomes.
 
-A new type of event is a line in `_KINDS`. Payloads are not decoded beyond the fields that are named here.
+A new type of event is a line in `_KINDS`. Only the fields that are named here are decoded.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from towerlog.model.run import Status
 
 
 class RunnerEvent(msgspec.Struct, frozen=True, gc=False):
-    """One event of a batch. `data` needs a `thread_id`; what else is in it depends on the type."""
+    """One event of a batch. `data` needs a `thread_id`; what else is read of it depends on the type."""
 
     type: str
     data: JsonObject
     sequence_num: int | None = None
-    """The sender's own count; the log's order is that of arrival."""
+    """The sender's own number; not used: the log's order is that of arrival."""
     occurred_at: str | None = None
     event_id: str | None = None
 
@@ -78,15 +78,15 @@ class _Kind(msgspec.Struct, frozen=True):
     decoder: msgspec.json.Decoder[Any]
     type: EventType
     facts: Callable[[Any, str | None], Facts]
-    """(decoded data, parent key) → facts; checks what only this type has."""
+    """(decoded data, parent key) → facts. Raises Invalid for fields that only this type has."""
     once: bool = False
-    """Happens once in a run: its type is its natural key."""
+    """Happens once in a run; its type is then its natural key."""
     opens: bool = False
-    """Begins a new run when the one it names has ended."""
+    """Begins a new run if the one it names has ended."""
 
 
 def _leaves(status: str) -> CheckpointFacts:
-    """The run's newest checkpoint takes this status."""
+    """The status that the run's newest checkpoint gets."""
     return CheckpointFacts(LATEST_STEP, status, decision=True)
 
 
@@ -97,6 +97,7 @@ def _start_facts(sent: _Modelled, parent_key: str | None) -> Facts:
 
 def _end_facts(sent: _Modelled, parent_key: str | None) -> Facts:
     model = fields.label(sent.model, "data.model")
+    # These figures say nothing of the split, so they are shown as metadata and do not count as usage.
     figures = {"tokens_used": sent.tokens_used, "model": model}
     known = {name: value for name, value in figures.items() if value is not None}
     metadata = _metadata(known)
@@ -119,6 +120,7 @@ def _budget_facts(sent: _Budgeted, parent_key: str | None) -> Facts:
 
 
 def _warning_facts(sent: _Budgeted, parent_key: str | None) -> Facts:
+    # For its checks only: a warning leaves no metadata.
     _budget_facts(sent, parent_key)
     return Facts(effects=some(Effects(parent_key=parent_key)))
 
@@ -151,7 +153,7 @@ def _metadata(known: dict[str, Any]) -> msgspec.Raw | msgspec.UnsetType:
 
 
 def _error_text(raw: bytes, field: str) -> str | None:
-    """One line of an error that is a string or an object; its type and message, where it has them."""
+    """An error in one line, from a string, or from the type and message of an object."""
     if raw == b"null":
         return None
     if raw[:1] == b'"':
@@ -159,6 +161,7 @@ def _error_text(raw: bytes, field: str) -> str | None:
     if raw[:1] != b"{":
         raise fields.refuse(field, f"Expected `str | object | null`, got {fields.kind_of(raw)}")
     error = _ERROR_OBJECT.decode(raw)
+    # Runners name the members either way.
     kinds = [_text_of(part) for part in (error.type, error.error_type)]
     messages = [_text_of(part) for part in (error.message, error.error_message)]
     parts = [next(filter(None, texts), None) for texts in (kinds, messages)]
@@ -199,13 +202,16 @@ def draft_of(event: RunnerEvent, settings: base.DialectSettings, runs: Runs) -> 
     event_id = fields.optional_id(event.event_id, "event_id")
     if name == "checkpoint":
         draft = checkpoint_event.checkpoint_draft(event.data, None, settings, "data")
+        # Most checkpoints have neither, and need no copy.
         if occurred_at is None and event_id is None:
             return draft
         return msgspec.structs.replace(draft, occurred_at=occurred_at, event_id=event_id)
+    # Size and depth are checked before anything is decoded.
     data = fields.one_line(event.data, "data", settings.max_depth, settings.max_event_bytes)
     kind = _KINDS.get(name)
     sent = fields.decode(_NAMED if kind is None else kind.decoder, data, "data")
     agent = fields.optional_id(sent.agent_id, "data.agent_id")
+    # With a thread, a heartbeat is an event of its run; without one only its agent is known.
     if name == "heartbeat" and not sent.thread_id:
         return Touch(fields.text_id(agent, "data.agent_id"), occurred_at)
     parent = checkpoint_event.parent_key(sent.parent_trace_id, "data.parent_trace_id")

@@ -1,6 +1,6 @@
 """Dialect `lanes`: workers claim runs, report on them under a lease, and end them.
 
-Only the holder may report, release and end; who else tries is told that the lease is lost, and never by whom.
+Only the holder may report, release and end. Any other worker is told that the lease is lost, and not who holds it.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _CODES: dict[type[TowerlogError], str] = {
     errors.Overloaded: "UNAVAILABLE",
     errors.StorageFailed: "UNAVAILABLE",
 }
-"""What the dialect calls an error; one that is not named keeps its own code, in capitals."""
+"""The dialect's codes of errors; an error that is not in it has its own code in capitals."""
 
 
 def explain(error: TowerlogError, trace_id: str) -> Reply:
-    """The refusal in this dialect's form."""
+    """The error in this dialect's form."""
     status = 400 if _is_validation(error) else status_of(error)
     headers = error_headers(error, status)
     body = LanesRefusal(error.message, _code(error))

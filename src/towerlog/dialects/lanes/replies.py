@@ -1,4 +1,4 @@
-"""What the `lanes` dialect answers: a run as its worker sees it, and the lists of lanes and of workers."""
+"""Replies of the `lanes` dialect: a run as its worker sees it, and the lists of lanes and of workers."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ WORDS: dict[Status, str] = {
     Status.BUDGET_EXCEEDED: "failed",
     Status.LOST: "failed",
 }
-"""A run's status as a lane's state; `claimed` and `shipping` are finer shades of `running`."""
+"""A run's status as a lane's state; `claimed` and `shipping` are parts of `running`."""
 
 
 class CommandReply(msgspec.Struct, omit_defaults=True):
-    """What the control side wants of a run, told until an event acknowledges it."""
+    """A pending command of a run; sent with each reply until an event acknowledges it."""
 
     type: str
     command_id: int
@@ -68,7 +68,7 @@ class RejectedEvent(msgspec.Struct):
 
 
 class ReportReply(msgspec.Struct, omit_defaults=True):
-    """The run after a report; `rejected` where an event's id was used before for another."""
+    """The run afterwards; `rejected`: events whose id was used before for another event."""
 
     ok: bool
     run: LaneReply
@@ -76,7 +76,7 @@ class ReportReply(msgspec.Struct, omit_defaults=True):
 
 
 class ClaimReply(msgspec.Struct):
-    """A run under its lease, and what its worker needs to begin."""
+    """A run under its lease, with what its worker needs."""
 
     ok: bool
     run: LaneReply
@@ -87,7 +87,7 @@ class ClaimReply(msgspec.Struct):
 
 
 class LanesReply(msgspec.Struct):
-    """The lanes, and the queue at a glance."""
+    """Lanes, with totals of the whole queue."""
 
     data: list[LaneReply]
     queued: int
@@ -104,7 +104,7 @@ class WorkerReply(msgspec.Struct):
 
 
 class WorkersReply(msgspec.Struct):
-    """Who holds what."""
+    """Workers with the runs that they hold."""
 
     data: list[WorkerReply]
 
@@ -120,11 +120,13 @@ def _lane_reply(view: RunView, lane: Lane) -> LaneReply:
         agent_id=view.agent_id,
         lane_key=row.thread_id,
         title=_title(row.metadata),
+        # A lane knows its agent before the first event of the run names one.
         role=row.agent or lane.agent or None,
         state=state_of(row.status, lane),
         phase=lane.phase,
         worker_id=lane.worker_id,
         claimed_at=format_optional_ms(lane.claimed_at),
+        # The last lease of a released or ended run is over, and must not look as if it ran.
         lease_expires_at=format_optional_ms(lane.expires_at) if lane.state is QueueState.HELD else None,
         last_heartbeat=format_optional_ms(lane.last_heartbeat),
         lease_epoch=lane.epoch,
@@ -134,7 +136,7 @@ def _lane_reply(view: RunView, lane: Lane) -> LaneReply:
 
 
 def state_of(status: Status, lane: Lane) -> str:
-    """The lane's state: the word of the run's status, and of a running one how far it is."""
+    """The lane's state: the word for the run's status; a running one is divided by report and phase."""
     word = WORDS[status]
     if word != "running":
         return word
@@ -144,6 +146,7 @@ def state_of(status: Status, lane: Lane) -> str:
 
 
 def _title(metadata: msgspec.Raw) -> str | None:
+    # Nearly all runs have none.
     if bytes(metadata) == b"{}":
         return None
     title = bytes(_MEMBERS.decode(metadata).get("title", b""))
@@ -178,7 +181,7 @@ def encode_claimed(outcome: Claimed | NothingToClaim, command: object, call: Cal
 
 
 def _checkpoint(view: CheckpointView) -> dict[str, Any]:
-    """What the lost attempt left: its figures as it sent them, and the history put back together."""
+    """The checkpoint to continue from: figures as they were sent, and the whole history."""
     meta = view.history_meta
     return {
         **_MEMBERS.decode(view.figures),
@@ -193,9 +196,10 @@ def encode_lanes(outcome: LaneCounts, command: object, call: Call) -> Reply:
     """Lanes and the depth of the queue."""
     wanted, oldest = call.query.get("state"), outcome.oldest_queued_at
     lanes = [_lane_reply(found.run, found.lane) for found in outcome.page.rows if isinstance(found, LaneView)]
-    # Only this dialect tells `claimed` from `running`, so whatever the engine has narrowed down is looked at again.
+    # The engine filters by the run's status; `claimed` and `running` are one status, so they are told apart here.
     shown = [lane for lane in lanes if not wanted or lane.state == wanted]
     shown = shown[: query_int(call.query, "limit", USUAL_PAGE, 1, LARGEST_PAGE)]
+    # Not below 0: the clocks of the reading and the writing moment may differ by a little.
     wait_seconds = None if oldest is None else max(0, outcome.now - oldest) / 1000
     return reply_json(LanesReply(shown, outcome.queued, outcome.held, wait_seconds))
 

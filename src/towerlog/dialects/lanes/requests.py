@@ -1,6 +1,6 @@
-"""What the `lanes` dialect is asked: bodies of reports and claims, and the commands that they mean.
+"""Requests of the `lanes` dialect: the bodies, and the commands that they become.
 
-Workers are told everything that is wrong at once: each field of a refused body is looked at on its own.
+A refusal names every wrong field at once: each field of a refused body is checked on its own.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ STATUS_OF: dict[str, Status] = {
     "failed": Status.FAILED,
     "released": Status.CANCELLED,
 }
-"""Every state of a lane, and the run's status that it stands for."""
+"""Every state of a lane, and the status of the run that it means."""
 _ALSO: dict[str, tuple[Status, ...]] = {
     "running": (Status.CANCELLING,),
     "paused": (Status.WAITING,),
@@ -80,7 +80,7 @@ Events = Annotated[
         }
     ),
 ]
-"""Kept as text until its length is known."""
+"""Not decoded before its length is known."""
 Reason = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["string", "object", "null"]})]
 
 
@@ -92,7 +92,7 @@ NAME = "lanes"
 
 
 class ReportBody(msgspec.Struct, gc=False):
-    """A worker's telemetry. `events` hold up to 100 objects of `type`, `payload` and `id`."""
+    """A worker's report. `events` has up to 100 objects of `type`, `payload` and `id`."""
 
     worker_id: str
     lease_seconds: int | None = None
@@ -110,7 +110,7 @@ class _KnownReport(ReportBody, gc=False):
 
 
 class ClaimBody(msgspec.Struct, gc=False):
-    """Which run a worker would take: of any of these agents, asking for no label that is not among these."""
+    """Which runs a worker takes: those of these agents that ask for no label except these."""
 
     worker_id: str
     lease_seconds: int | None = None
@@ -122,21 +122,21 @@ class ClaimBody(msgspec.Struct, gc=False):
 
 
 class ClaimRunBody(msgspec.Struct, gc=False):
-    """Who takes this run, and for how long."""
+    """The worker that claims this run, and for how long."""
 
     worker_id: str
     lease_seconds: int | None = None
 
 
 class HolderBody(msgspec.Struct, gc=False):
-    """Who gives a run back."""
+    """The worker that releases a run."""
 
     worker_id: str
     lease_epoch: Count | None = None
 
 
 class CompleteBody(msgspec.Struct, gc=False):
-    """What a run came to."""
+    """The result of a run."""
 
     worker_id: str
     lease_epoch: Count | None = None
@@ -159,7 +159,7 @@ class LanesQuery(msgspec.Struct):
 
 
 class WorkersQuery(msgspec.Struct):
-    """How many workers; `worker_id` asks for that one alone."""
+    """The most workers to list; `worker_id`: only that one."""
 
     limit: int = USUAL_PAGE
     worker_id: str | None = None
@@ -177,7 +177,7 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def decode_report(call: Call) -> Report:
-    """A report; one wrong event refuses the whole of it."""
+    """A report. One wrong event refuses all of it."""
     run_id = path_uuid(call.path["id"], "run")
     body = _report(call.body)
     return Report(
@@ -194,7 +194,7 @@ def decode_report(call: Call) -> Report:
 
 
 def decode_claim(call: Call) -> Claim:
-    """The oldest queued run that matches."""
+    """Claims the oldest queued run that matches."""
     body = _read(_CLAIM, call.body)
     if body.agents == []:
         raise refuse("agents", "must name at least one agent; left out, it means any")
@@ -208,21 +208,21 @@ def decode_claim(call: Call) -> Claim:
 
 
 def decode_claim_run(call: Call) -> ClaimRun:
-    """This very run."""
+    """Claims this run."""
     run_id = path_uuid(call.path["id"], "run")
     body = _read(_CLAIM_RUN, call.body)
     return ClaimRun(run_id, text_id(body.worker_id, "worker_id"), _claimed_ms(body.lease_seconds, call.settings))
 
 
 def decode_release(call: Call) -> Release:
-    """A run back to the queue."""
+    """Puts a run back into the queue."""
     run_id = path_uuid(call.path["id"], "run")
     body = _read(_HOLDER, call.body)
     return Release(run_id, text_id(body.worker_id, "worker_id"), _epoch(body.lease_epoch, call))
 
 
 def decode_complete(call: Call) -> Finish:
-    """A good end with its result."""
+    """Completes a run with its result."""
     run_id = path_uuid(call.path["id"], "run")
     body = _read(_COMPLETE, call.body)
     data = _wrapped("result", body.result, call.settings)
@@ -231,9 +231,10 @@ def decode_complete(call: Call) -> Finish:
 
 
 def decode_fail(call: Call) -> Finish:
-    """A bad end with its reason."""
+    """Fails a run with its reason."""
     run_id = path_uuid(call.path["id"], "run")
     body = _read(_FAIL, call.body)
+    # n: null, for a failure without a reason.
     if bytes(body.error)[:1] not in {b'"', b"{", b"n"}:
         raise refuse("error", "must be a string or an object")
     data = _wrapped("error", body.error, call.settings)
@@ -251,7 +252,7 @@ def decode_lanes(call: Call) -> ListLanes:
 
 
 def decode_workers(call: Call) -> ListWorkers:
-    """Who holds what."""
+    """Workers with the runs that they hold."""
     return ListWorkers(_limit(call), optional_id(call.query.get("worker_id"), "worker_id"))
 
 
@@ -291,12 +292,13 @@ def _claimed_ms(lease_seconds: int | None, settings: DialectSettings) -> int:
 
 
 def _epoch(given: int | None, call: Call) -> int | None:
-    """The fencing number from the body, else from the header."""
+    """The lease epoch from the body, else from the header."""
     if given is not None:
         return given
     text = call.headers.get(b"x-lease-epoch", b"")
     if not text:
         return None
+    # Bytes: `isdigit` is true for ASCII digits only.
     if not text.isdigit() or len(text) > 15:
         raise refuse("x-lease-epoch", "must be an integer, 0 or more")
     return int(text)
@@ -312,7 +314,7 @@ def _wrapped(name: str, raw: msgspec.Raw, settings: DialectSettings) -> bytes:
 
 
 def _read(decoder: msgspec.json.Decoder[B], body: bytes) -> B:
-    """The body; where a field is wrong, every wrong field is named."""
+    """The decoded body. Raises Invalid naming every wrong field."""
     try:
         return decode(decoder, body)
     except Invalid as first:
@@ -324,6 +326,7 @@ def _all_wrong(type_: type[msgspec.Struct], body: bytes, first: Invalid) -> Inva
         members = decode(_MEMBERS, body)
     except errors.TowerlogError:
         return first
+    # msgspec stops at the first wrong field, so each is decoded again on its own.
     details: dict[str, str] = {}
     for field in msgspec.structs.fields(type_):
         if field.encode_name in members:

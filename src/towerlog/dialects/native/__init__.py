@@ -1,6 +1,6 @@
 """The native API under /api/v1: what the dialects lack, for the dashboard, the SDK and the command line.
 
-It is a `Dialect` like the others and is served like them; its errors are problem documents.
+A `Dialect` that is served like the others. Its errors are problem documents.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Native endpoints of agents, lanes, workers and usage: who works, on what, and what it costs."""
+"""Native endpoints of agents: list, read, register."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AgentsQuery(CursorQuery, frozen=True):
 
 
 class AgentBody(msgspec.Struct, frozen=True):
-    """A new agent, or one that is there already."""
+    """An agent to register; it may exist already."""
 
     name: str
 

@@ -1,7 +1,7 @@
-"""Events as a client of the native API tells them: one event → one draft, by a table of their types.
+"""Events of clients of the native API: one event → one draft, by a table of types.
 
-A client says what its own run does. The server's own types (a lease was lost, a cancel was asked for) are not its to
-say, and a type that nobody knows is refused, so that a client learns of its mistake with its first event.
+A client reports what its own runs do. Types that only the server may write (a lost lease, a requested cancel) and
+unknown types are refused, so that a mistake in a client shows with its first event.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from towerlog.model.times import LATEST_MS
 from towerlog.model.usage import LARGEST, Usage, UsageReport
 
 NAME = "sdk"
-"""What the runs of these clients are said to come from, and what their run keys begin with in the store."""
+"""The `source` of runs of these clients, and the prefix of their run keys in the store."""
 CLIENT_DROPPED = "client.dropped"
-"""Name of the event by which a client says that it dropped some of its numbers."""
+"""Name of the event by which a client reports dropped numbers."""
 LONGEST_QUESTION = 2000
 
 Seq = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
@@ -35,7 +35,7 @@ LONGEST_NAME = 128
 
 
 class ReportedEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One event of a run. What is in `data` depends on the type; members that are not known are kept.
+    """One event of a run. What is read of `data` depends on the type; unknown members are kept.
 
     `client_seq` numbers the events of a client within one run: 1, 2, 3 … without a gap.
     """
@@ -49,7 +49,7 @@ class ReportedEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class ClientEvent(ReportedEvent, frozen=True, gc=False, kw_only=True):
-    """One event of any run. `run_key` is the client's own name of the run; one of our run ids is one, too."""
+    """One event of any run. `run_key` is the client's own name of the run, or one of our run ids."""
 
     client_seq: Seq
     run_key: Visible
@@ -152,13 +152,14 @@ def _parent_key(sent: _Started, where: str) -> str | None:
 
 
 def _metadata(sent: _Started, where: str) -> msgspec.Raw | msgspec.UnsetType:
-    """What is merged into the run's metadata; labels stand in it under their own name."""
+    """What is merged into the run's metadata; labels are its member `labels`."""
     text = bytes(sent.metadata)
     if text != b"null" and text[:1] != b"{":
         raise fields.refuse(f"{where}.metadata", f"Expected `object | null`, got {fields.kind_of(text)}")
     if not sent.labels:
         return msgspec.UNSET if text == b"null" else sent.metadata
     members = {} if text == b"null" else fields.decode(_MEMBERS, text, f"{where}.metadata")
+    # A member `labels` of the client's own metadata takes precedence.
     return msgspec.Raw(msgspec.json.encode({"labels": sent.labels, **members}))
 
 
@@ -197,6 +198,7 @@ def _tool_call(sent: _ToolCall, _data: bytes, where: str) -> Facts:
 
 
 def _tool_result(sent: _ToolResult, data: bytes, where: str) -> Facts:
+    # Many tools report a failure by an error alone, without `success`.
     failed = bytes(sent.error) not in (b"null", b'""', b"false")
     return msgspec.structs.replace(
         _tool_call(sent, data, where),
@@ -238,13 +240,13 @@ def _other(sent: _Other, data: bytes, where: str) -> Facts:
 
 
 def _as_worker(type_: EventType) -> Callable[[_Anything, bytes, str], Facts]:
-    """What a worker's event of this type says by being told at all."""
+    """The facts that follow from the type of a worker's event, whatever its data."""
     row = ROWS[type_]
     return lambda _sent, _data, _where: row.facts
 
 
 class _Kind(NamedTuple):
-    """How the data of a type is read, and what the folds need of it."""
+    """How the data of a type is decoded, and how it becomes facts."""
 
     decoder: msgspec.json.Decoder[Any]
     facts: Callable[[Any, bytes, str], Facts]
@@ -297,16 +299,17 @@ def _draft(event: ReportedEvent, run: RunRef, client_id: str | None, settings: D
     agent = fields.label(event.agent, "agent", MAX_LABEL)
     type_, data, facts, history, own_agent = _told(event, run, settings)
     if client_id is not None:
+        # The ledger of the run counts by these two.
         facts = msgspec.structs.replace(facts, client_id=client_id, client_seq=event.client_seq)
     occurred_at = _time(event.time, "time")
     return Draft(type_, run, data, facts, occurred_at, event_id, None, agent or own_agent, "default", history)
 
 
 def run_of(run_key: str, thread: str | None, field: str, thread_field: str = "thread") -> RunByForeignId:
-    """The run of a client's key; a run that begins without a thread gets one of its own."""
+    """The run of a client's key. A run that begins without a thread gets one named like it."""
     key = visible(run_key, field)
     thread_id = fields.optional_id(thread, thread_field)
-    # A thread's id is part of paths, so that the one character that a path cannot hold gives way.
+    # A thread id is a segment of paths, so it cannot have a slash; a run key can.
     return RunByForeignId(f"{NAME}:{key}", thread_id or key.replace("/", "-"))
 
 

@@ -1,7 +1,7 @@
-"""Native endpoints that take a client's events: of any of its runs, or of the one that it holds under a lease.
+"""Native endpoints that take events: of any runs of a client, or of the run that it holds under a lease.
 
-An event is refused alone: the others of its batch are stored, and the reply says of each what became of it. What is
-wanted of the runs comes back with every reply, until an event acknowledges it.
+A wrong event is refused alone: the others of its batch are stored, and the reply has a result for each. Pending
+commands of the runs are in every reply until an event acknowledges them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ E = TypeVar("E", bound=ReportedEvent)
 
 
 class EventsBody(msgspec.Struct, gc=False):
-    """A batch of a client's events. `runs`: further runs whose commands it wants to hear of.
+    """A batch of a client's events. `runs`: keys of further runs whose commands are asked for.
 
     `wait_seconds` holds the reply back until a command is there.
     """
@@ -53,7 +53,7 @@ class EventsBody(msgspec.Struct, gc=False):
 
 
 class RunReportBody(msgspec.Struct, gc=False):
-    """A batch of events of a claimed run, by the holder of its lease; renews the lease.
+    """A batch of events of a claimed run, from the holder of its lease. Renews the lease.
 
     `wait_seconds` holds the reply back until a command is there.
     """
@@ -67,7 +67,7 @@ class RunReportBody(msgspec.Struct, gc=False):
 
 
 class EventResult(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """What became of one event. `status` is `stored`, `duplicate` or `refused`; a refusal says why."""
+    """The result of one event: `stored`, `duplicate`, or `refused` with a reason."""
 
     event_id: msgspec.Raw | None
     status: str
@@ -79,7 +79,7 @@ class EventResult(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class RunCommand(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """What is wanted of a run, told until an event acknowledges it."""
+    """A pending command of a run; sent with each reply until an event acknowledges it."""
 
     run_key: str
     run_id: str
@@ -89,14 +89,14 @@ class RunCommand(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class EventsReply(msgspec.Struct):
-    """One result per event, in order, and what is wanted of the runs."""
+    """One result for each event, in order, and the pending commands of the runs."""
 
     results: list[EventResult]
     commands: list[RunCommand]
 
 
 class RunReportReply(msgspec.Struct):
-    """One result per event, in order, what is wanted of the run, and its lease."""
+    """One result for each event, in order, the pending commands of the run, and its lease."""
 
     results: list[EventResult]
     commands: list[RunCommand]
@@ -135,6 +135,7 @@ def _decode_events(call: Call) -> Append:
                 ref = run_of(event.run_key, event.thread, f"events.{index}.run_key", f"events.{index}.thread")
                 named[event.run_key, event.thread] = ref
             items.append(client_draft(event, index, ref, client_id, call.settings))
+            # Only runs with a readable event are asked about: a refused one may name any key.
             refs.setdefault(ref.foreign_id, ref)
         except TowerlogError as error:
             items.append(fields.refusal(error))
@@ -202,6 +203,7 @@ def _result(index: int, sent_id: bytes | None, found: Stored | Refusal) -> Event
         status = "duplicate" if found.duplicate else "stored"
         return EventResult(event_id=event_id, status=status, run_id=found.run_id, seq=found.seq)
     field, place = found.field, f"events.{index}"
+    # Refusals of the engine name a field within the event, those of the decoder the whole path.
     if field is not None and field != place and not field.startswith(f"{place}."):
         field = f"{place}.{field}"
     return EventResult(
@@ -281,4 +283,4 @@ ENDPOINTS = (
         scopes(Scope.WORKER), _decode_report, _encode_report, ingests=True, request=RunReportBody, reply=RunReportReply,
     ),
 )  # fmt: skip
-"""Everything that takes events."""
+"""The endpoints that take events."""

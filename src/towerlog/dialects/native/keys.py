@@ -1,4 +1,4 @@
-"""Native endpoints of API keys: list, make, revoke. The text of a key is in one reply and in no other ever again."""
+"""Native endpoints of API keys: list, create, revoke. The text of a key is only in the reply that creates it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from towerlog.model.question import ListKeys
 
 ADMIN = scopes()
 ANYBODY = frozenset(Scope)
-"""Any key at all."""
+"""Every scope: any key may ask."""
 
 
 class KeyBody(msgspec.Struct, frozen=True):
-    """A new key."""
+    """A key to create."""
 
     name: str
     scopes: list[Scope]
@@ -74,4 +74,4 @@ ENDPOINTS = (
         _decode_revoke, _encode_revoke, reply=shapes.ApiKey,
     ),
 )  # fmt: skip
-"""Everything about keys."""
+"""The endpoints of keys."""

@@ -1,4 +1,4 @@
-"""Native endpoints of lanes and workers: what waits for a worker, and who holds what."""
+"""Native endpoints of lanes and workers: runs that wait for a worker, and workers with the runs they hold."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class WorkerListQuery(msgspec.Struct, frozen=True):
 
 
 class Lanes(msgspec.Struct, frozen=True):
-    """The queue: how deep it is, how long the oldest has waited, and its lanes, oldest first."""
+    """The queue: its length, how long the oldest run has waited, and its lanes, oldest first."""
 
     data: list[shapes.LaneState]
     next: str | None
@@ -91,4 +91,4 @@ ENDPOINTS = (
         query=WorkerListQuery, reply=Listing[shapes.Worker],
     ),
 )  # fmt: skip
-"""Everything about lanes and workers."""
+"""The endpoints of lanes and workers."""

@@ -18,7 +18,7 @@ USUAL_LIMIT = 50
 LARGEST_LIMIT = 200
 LARGEST_EVENT_LIMIT = 1000
 WHOLE_LIST = 1000
-"""How much of a list without pages is shown."""
+"""Rows of a list that has no pages."""
 
 T = TypeVar("T")
 
@@ -53,14 +53,14 @@ LONGEST_CURSOR = 1200
 
 
 def write_cursor(kind: str, key: str | None) -> str | None:
-    """The text of a cursor behind a row's key; None stays None: the list is at its end."""
+    """The cursor after a row's key; None for None: the list ends here."""
     if key is None:
         return None
     return urlsafe_b64encode(f"{kind}:{key}".encode()).decode("ascii").rstrip("=")
 
 
 def read_cursor(kind: str, text: str | None) -> str | None:
-    """The key in a cursor of this kind; None for none. Raises Invalid for whatever we did not write."""
+    """The key in a cursor of this kind; None for no cursor. Raises Invalid for text that is not such a cursor."""
     if not text:
         return None
     if len(text) > LONGEST_CURSOR or not text.isascii():
@@ -69,13 +69,14 @@ def read_cursor(kind: str, text: str | None) -> str | None:
         found, _, key = urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("utf-8").partition(":")
     except (binascii.Error, UnicodeDecodeError):
         raise _bad() from None
+    # Base64 has several spellings of one value; only the one that we write is accepted.
     if found != kind or write_cursor(kind, key) != text:
         raise _bad()
     return key
 
 
 def read_number(kind: str, text: str | None) -> int:
-    """The number in a cursor of this kind; 0 for none."""
+    """The number in a cursor of this kind; 0 for no cursor."""
     key = read_cursor(kind, text)
     if key is None:
         return 0

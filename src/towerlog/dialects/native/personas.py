@@ -1,4 +1,4 @@
-"""Native endpoints of personas and routes: what runs can be made with. No secret is taken, and so none is told."""
+"""Native endpoints of personas and routes. Secrets are refused, so none is stored or shown."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _VISIBLE = re.compile(r"[!-~]+")
 _LIKE_A_SECRET = re.compile(
     r"(?:^|[^A-Za-z0-9])(?:sk|pk|rk|xox[abp]|gh[pousr]|AKIA|AIza|ya29|eyJ|Bearer)[-_. ]?[A-Za-z0-9_\-]{16,}"
 )
-"""The beginnings that providers give their keys."""
+"""Prefixes of providers' keys: a field that begins with one is refused as a secret."""
 
 
 def _null() -> msgspec.Raw:
@@ -52,14 +52,14 @@ Dollars = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["numbe
 
 
 class BudgetBody(msgspec.Struct, frozen=True):
-    """What a run may use at most: dollars, tokens, or both."""
+    """The most that a run may use: dollars, tokens, or both."""
 
     usd: Dollars = msgspec.field(default_factory=_null)
     tokens: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)] | None = None
 
 
 class PersonaBody(msgspec.Struct, frozen=True):
-    """One version of a persona. `tools`: those allowed; without it, the agent's own affair."""
+    """One version of a persona. `tools`: those that may be used; without it, whatever the agent has."""
 
     persona_key: str
     version: str
@@ -102,7 +102,7 @@ def _decode_persona(call: Call) -> CreatePersona:
 
 
 def _unmarked(value: str, field: str, longest: int) -> str:
-    """A part of `key@version`, which must not look like both."""
+    """A part of `key@version`; it must not contain an `@` itself."""
     if VERSION_MARK in value:
         raise refuse(field, f"must not hold {VERSION_MARK!r}, which stands between key and version")
     return text_id(value, field, longest)
@@ -112,7 +112,7 @@ def _settings(raw: msgspec.Raw, call: Call) -> bytes:
     if bytes(raw) == b"null":
         return b"{}"
     text = one_line(raw, "model_settings", call.settings.max_depth, LONGEST_MODEL_SETTINGS_BYTES)
-    # Compared with what is there already, so every number in it must have a value.
+    # Versions are compared by value, so every value must decode: a number such as 1e999 is refused here.
     decode(_ANY_OBJECT, text, "model_settings")
     return text
 
@@ -135,6 +135,7 @@ def _decode_route(call: Call) -> CreateRoute:
         base_url=_base_url(body.base_url),
         key_env=_key_env(body.key_env),
     )
+    # `key_env` is checked by its own rule.
     for field in ("route_id", "provider", "model", "base_url"):
         if _LIKE_A_SECRET.search(getattr(command, field) or ""):
             raise refuse(field, "looks like a key; a route names the variable that holds it, in key_env")
@@ -143,6 +144,7 @@ def _decode_route(call: Call) -> CreateRoute:
 
 def _model(value: str) -> str:
     """Models of some providers have a slash in their name."""
+    # The rules of an id apply but for the slash.
     text_id(value.replace("/", "-"), "model", MAX_LABEL)
     return value
 
@@ -156,6 +158,7 @@ def _base_url(value: str | None) -> str | None:
         raise refuse("base_url", "must be a URL of visible ASCII characters")
     try:
         parts = urlsplit(value)
+        # Both are parsed only when they are read, and may raise.
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise refuse("base_url", "is not a URL") from None
@@ -238,4 +241,4 @@ ENDPOINTS = (
         _decode_get_route, _encode_route, reply=shapes.RouteDetail,
     ),
 )  # fmt: skip
-"""Everything about what runs are made with."""
+"""The endpoints of personas and routes."""

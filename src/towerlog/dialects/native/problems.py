@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457): how the native API, the pages and paths that nobody owns say no."""
+"""Problem documents (RFC 9457): the form of errors of the native API, the pages and unknown paths."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     type: str
     """A URN that ends in the code."""
     title: str
-    """The status in words."""
+    """The phrase of the HTTP status."""
     status: int
     detail: str
-    """What happened this time, for people."""
+    """What was wrong with this request, for people."""
     code: str
-    """What happened, for programs: one of the stable error codes."""
+    """What was wrong, for programs: one of the stable error codes."""
     trace_id: str
     errors: dict[str, str] | None = None
     """Field → what is wrong with it."""

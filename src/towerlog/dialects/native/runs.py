@@ -1,4 +1,4 @@
-"""Native endpoints of runs, their events and checkpoints, and of threads. Reading alone: control is the dialects'."""
+"""Native endpoints that read runs, their events and their checkpoints."""
 
 from __future__ import annotations
 
@@ -186,4 +186,4 @@ ENDPOINTS = (
         _decode_checkpoint, _encode_checkpoint, reply=shapes.CheckpointState,
     ),
 )  # fmt: skip
-"""Everything that can be read of runs."""
+"""The endpoints that read runs."""

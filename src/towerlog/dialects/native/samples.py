@@ -289,7 +289,7 @@ def _list(*rows: Json, after: str | None = None) -> Json:
 
 
 def _in_list(run: Json) -> Json:
-    """Lists name no clients and bring no bodies."""
+    """The sample of a run as lists show it: without clients, input and result."""
     return run | {"delivery": run["delivery"] | {"clients": None}, "input": None, "result": None, "lane": None}
 
 

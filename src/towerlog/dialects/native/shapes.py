@@ -1,6 +1,7 @@
-"""What the native API answers: plain shapes whose ids are named for their noun, and how rows become them.
+"""Replies of the native API: their types, and how rows become them.
 
-Unknown is null; times are RFC 3339 text; money is an exact JSON number of dollars; bodies are spliced in as stored.
+Ids are named for their noun. Unknown is null; times are RFC 3339 text; money is an exact JSON number of dollars; bodies
+are copied as they were stored.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Thread(msgspec.Struct, frozen=True):
 
 
 class LoggedEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event of a run's log. `name` is the sender's own type where it is not ours."""
+    """An event of a run's log. `name` is the sender's own type if it is not one of ours."""
 
     seq: int
     position: int
@@ -101,7 +102,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckpointState(Checkpoint, frozen=True, kw_only=True):
-    """A checkpoint read back whole: what was sent, value for value."""
+    """A checkpoint with its history: what was sent, value for value."""
 
     trace_id: str
     figures: msgspec.Raw
@@ -110,7 +111,7 @@ class CheckpointState(Checkpoint, frozen=True, kw_only=True):
 
 
 class LaneState(msgspec.Struct, frozen=True):
-    """A run's place in the queue, or who holds it."""
+    """A run's place in the queue, or the worker that holds it."""
 
     run_id: str
     thread_id: str
@@ -126,7 +127,7 @@ class LaneState(msgspec.Struct, frozen=True):
 
 
 class Worker(msgspec.Struct, frozen=True):
-    """A worker and what it holds."""
+    """A worker and the runs that it holds."""
 
     worker_id: str
     last_heartbeat_at: str | None
@@ -161,13 +162,13 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewApiKey(ApiKey, frozen=True, kw_only=True):
-    """A key that was just made. `key` is its text, told this once; null where a repeated request asks again."""
+    """A new key. `key` is its text, shown only now; null in the reply to a repeated request."""
 
     key: str | None
 
 
 class UsageTotal(msgspec.Struct, frozen=True):
-    """What was used in an hour, by an agent or of a model: the other two are null."""
+    """Usage of an hour, an agent or a model; the other two are null."""
 
     hour: str | None
     agent: str | None

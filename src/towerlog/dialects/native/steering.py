@@ -1,4 +1,4 @@
-"""Native endpoints that steer a run: pause, resume, kill. To create, cancel and answer runs is the dialect `runs`'s."""
+"""Native endpoints that steer a run: pause, resume, kill, retry, fork. The dialect `runs` creates, answers, cancels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FARTHEST_STEP = 999_999_999
 
 
 class SteerBody(msgspec.Struct, frozen=True):
-    """Why; nobody has to say."""
+    """An optional reason."""
 
     reason: str | None = None
 
@@ -52,7 +52,7 @@ def _encode_run(outcome: RunView, command: object, call: Call) -> Reply:
 
 
 class ForkBody(msgspec.Struct, frozen=True):
-    """Which checkpoint; `agent` says whose, where several have that step."""
+    """The checkpoint to begin with; `agent`: whose, if several have that step."""
 
     step_index: Annotated[int, msgspec.Meta(ge=0, le=FARTHEST_STEP)]
     agent: str | None = None
@@ -62,7 +62,7 @@ _FORK_BODY = msgspec.json.Decoder(ForkBody)
 
 
 class RetryBody(msgspec.Struct, frozen=True):
-    """Nothing: the new run has all from the old one."""
+    """An empty body: the new run gets everything from the old one."""
 
 
 _RETRY_BODY = msgspec.json.Decoder(RetryBody)
@@ -106,4 +106,4 @@ ENDPOINTS = (
         CONTROL, _decode_fork, _encode_new_run, request=ForkBody, reply=shapes.RunTree, reply_status=201,
     ),
 )  # fmt: skip
-"""Everything that steers a run."""
+"""The endpoints that steer a run."""

@@ -1,4 +1,4 @@
-"""Native endpoints of threads."""
+"""Native endpoints that read threads."""
 
 from __future__ import annotations
 
@@ -39,4 +39,4 @@ ENDPOINTS = (
         reply=shapes.Thread,
     ),
 )  # fmt: skip
-"""Everything about threads."""
+"""The endpoints of threads."""

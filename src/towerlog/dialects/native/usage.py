@@ -50,4 +50,4 @@ ENDPOINTS = (
         _decode_usage, _encode_usage, query=UsageQuery, reply=Listing[shapes.UsageTotal],
     ),
 )  # fmt: skip
-"""Everything about usage."""
+"""The endpoints of usage."""

@@ -1,6 +1,6 @@
-"""Dialect `runs`: applications create, list, watch, answer and cancel runs. Control in, server-sent events out.
+"""Dialect `runs`: applications create, list, follow, answer and cancel runs.
 
-A follower's frame is made of bytes alone: what an event holds is spliced in as it was stored, never read.
+Frames of a stream are built of bytes: an event's data is copied as it was stored and not decoded.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class ThreadRun(msgspec.Struct):
 
 
 class OkReply(msgspec.Struct):
-    """It is done, or was so already."""
+    """The run is as requested: changed now, or it was so before."""
 
     ok: bool = True
 
@@ -74,7 +74,7 @@ class ThreadReply(msgspec.Struct):
 
 
 class FrameData(msgspec.Struct):
-    """The `data` of a frame."""
+    """The `data` of a frame of the stream."""
 
     seq: int
     type: str
@@ -101,9 +101,10 @@ def _encode_list(outcome: Page, command: object, call: Call) -> Reply:
 
 
 def _next_page(path: str, query: type[msgspec.Struct], page: Page, call: Call) -> tuple[tuple[bytes, bytes], ...]:
-    """The `Link` to the next page, which asks for the same as this one did."""
+    """The `Link` header of the next page, with the filters of this one."""
     if page.next is None:
         return ()
+    # Only names of the query type: a link must not repeat what this endpoint does not read.
     kept = {name: call.query[name] for name in query.__struct_fields__ if call.query.get(name)}
     target = f"{path}?{urlencode({**kept, 'before': page.next}, quote_via=quote, safe='')}"
     return ((b"Link", f'<{target}>; rel="next"'.encode("ascii")),)
@@ -132,6 +133,7 @@ def _thread(row: ThreadRow) -> ThreadReply:
         title=row.title,
         policy=row.policy,
         created_at=format_ms(row.created_at),
+        # A thread without events has no `updated_at` yet.
         updated_at=format_ms(max(row.updated_at, row.created_at)),
         run_count=row.run_count,
         open_runs=len(row.open_runs),
@@ -147,7 +149,8 @@ def _encode_nothing(outcome: object, command: object, call: Call) -> Reply:
 
 
 def frame(event: Event, epoch: str) -> bytes:
-    """One server-sent event: `id` is the seq, and no `event:` line, so that `onmessage` gets them all."""
+    """One server-sent event. `id` is the seq; without an `event:` line a browser's `onmessage` gets all of them."""
+    # `data` is one line of JSON text, so it cannot break the frame.
     data = _named(event) if event.type is EventType.OTHER else event.data
     return b'id: %d\ndata: {"seq":%d,"type":"%s","data":%s,"created_at":"%s"}\n\n' % (
         event.seq,
@@ -159,7 +162,7 @@ def frame(event: Event, epoch: str) -> bytes:
 
 
 def _named(event: Event) -> bytes:
-    """What has no type here goes out under its sender's name."""
+    """The data of `other`: the sender's own type as `name`, and its payload."""
     return b'{"name":%s,"payload":%s}' % (msgspec.json.encode(event.facts.name or ""), event.data)
 
 
@@ -181,7 +184,7 @@ _CODES: dict[type[TowerlogError], str] = {
     errors.Overloaded: "unavailable",
     errors.StorageFailed: "unavailable",
 }
-"""What the dialect calls an error; one that it has no word for keeps its own code."""
+"""The dialect's codes of errors; an error that is not in it keeps its own code."""
 
 
 class RunsRefusal(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -194,7 +197,7 @@ class RunsRefusal(msgspec.Struct, omit_defaults=True, frozen=True):
 
 
 def explain(error: TowerlogError, trace_id: str) -> Reply:
-    """The refusal in this dialect's form."""
+    """The error in this dialect's form."""
     details = error.details
     if isinstance(error, errors.Malformed) and not details:
         details = {"body": error.message}

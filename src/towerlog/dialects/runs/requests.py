@@ -1,6 +1,6 @@
-"""What the `runs` dialect is asked: bodies, query parameters, and the commands that they mean.
+"""Requests of the `runs` dialect: bodies and query parameters, and the commands that they become.
 
-Every refusal names its field; nothing here looks anything up.
+Every refusal names its field. Nothing is looked up here.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _null() -> msgspec.Raw:
 
 
 class RunBody(msgspec.Struct, gc=False):
-    """A new run. All of it is optional."""
+    """A new run. Every field is optional."""
 
     route_id: str | None = None
     persona_id: str | None = None
@@ -59,7 +59,7 @@ class RunBody(msgspec.Struct, gc=False):
 
 
 class ThreadBody(msgspec.Struct, gc=False):
-    """A new thread, or one that may be there already."""
+    """A thread to create; it may exist already."""
 
     thread_id: str | None = None
     title: str | None = None
@@ -67,19 +67,19 @@ class ThreadBody(msgspec.Struct, gc=False):
 
 
 class InputBody(msgspec.Struct, gc=False):
-    """An answer to a run."""
+    """An input for a run."""
 
     content: str
 
 
 class CancelBody(msgspec.Struct, gc=False):
-    """Why a run is to end."""
+    """Why a run is cancelled."""
 
     reason: str | None = None
 
 
 class RunsQuery(msgspec.Struct):
-    """All filters hold together."""
+    """Filters; all of them apply."""
 
     limit: int = USUAL_PAGE
     before: str | None = None
@@ -102,13 +102,13 @@ class PageQuery(msgspec.Struct):
 
 
 class LimitQuery(msgspec.Struct):
-    """How many."""
+    """The most rows to list."""
 
     limit: int = USUAL_PAGE
 
 
 class StreamQuery(msgspec.Struct):
-    """Where a stream begins, and whether it goes on."""
+    """Where a stream begins, and whether it follows the run."""
 
     after_seq: int = 0
     follow: Literal["true", "false"] = "true"
@@ -121,7 +121,7 @@ _CANCEL_BODY = msgspec.json.Decoder(CancelBody)
 
 
 def decode_create(call: Call) -> CreateRun:
-    """A run to be queued; the body may be empty."""
+    """Creates a run; the body may be empty."""
     thread_id = path_id(call.path["thread_id"], "thread")
     body = decode(_RUN_BODY, call.body) if call.body.strip() else RunBody()
     parent = optional_id(body.parent_run_id, "parent_run_id")
@@ -141,6 +141,7 @@ def _input(raw: msgspec.Raw, settings: base.DialectSettings) -> bytes | None:
     text = bytes(raw)
     if text == b"null":
         return None
+    # A string has no depth, and its line ends are escaped already.
     if text[:1] == b"{":
         return one_line(text, "input", settings.max_depth, settings.max_event_bytes)
     if text[:1] != b'"':
@@ -170,6 +171,7 @@ def _run_id(text: str, field: str) -> str:
     try:
         return path_uuid(text, "run")
     except errors.NotFound:
+        # In a query or a body it is a wrong field; in a path it would be a 404.
         raise refuse(field, "is not the id of a run") from None
 
 
@@ -209,25 +211,26 @@ def decode_get(call: Call) -> GetRun:
 
 
 def decode_cancel(call: Call) -> CancelRun:
-    """A run's end, with an optional reason."""
+    """Cancels a run, with an optional reason."""
     run_id = path_uuid(call.path["run_id"], "run")
     body = decode(_CANCEL_BODY, call.body) if call.body.strip() else CancelBody()
     return CancelRun(run_id, label(body.reason, "reason", 2000))
 
 
 def decode_input(call: Call) -> GiveInput:
-    """An answer, neither blank nor too long."""
+    """Sends an input, which must be neither blank nor too long."""
     run_id = path_uuid(call.path["run_id"], "run")
     content = decode(_INPUT_BODY, call.body).content
     if not content.strip():
         raise refuse("content", "must not be blank")
+    # Characters first: a text with too many needs no encoding to be refused.
     if len(content) > LONGEST_INPUT_BYTES or len(content.encode()) > LONGEST_INPUT_BYTES:
         raise refuse("content", f"is longer than {LONGEST_INPUT_BYTES} bytes")
     return GiveInput(run_id, content)
 
 
 def decode_follow(call: Call) -> FollowRun:
-    """A stream from a cursor on."""
+    """Follows a run after a cursor."""
     run_id = path_uuid(call.path["run_id"], "run")
     follow = call.query.get("follow") or "true"
     if follow not in {"true", "false"}:
@@ -237,7 +240,7 @@ def decode_follow(call: Call) -> FollowRun:
 
 
 def _after(call: Call) -> tuple[int, str | None]:
-    """The cursor and its log; a browser re-sends the old URL with the newer header, so the header wins."""
+    """The cursor and the epoch of its log. A reconnecting browser repeats the URL, so the header is newer."""
     asked = _seq(call.query.get("after_seq", ""), "after_seq")
     seen = _seq(call.headers.get(b"last-event-id", b"").decode("latin-1"), "Last-Event-ID")
     return seen or asked or (0, None)
@@ -249,11 +252,12 @@ def _seq(text: str, field: str) -> tuple[int, str | None] | None:
     found = _CURSOR.fullmatch(text)
     if found is None:
         raise refuse(field, "must be a sequence number, 0 or more")
+    # A cursor past the end is no error: the follower waits for what comes after the end.
     return min(int(found["seq"]), FARTHEST_SEQ), found["epoch"]
 
 
 def decode_create_thread(call: Call) -> CreateThread:
-    """A thread, by the caller's id or a fresh one."""
+    """Creates a thread under the caller's id or a new one."""
     body = decode(_THREAD_BODY, call.body) if call.body.strip() else ThreadBody()
     return CreateThread(optional_id(body.thread_id, "thread_id"), label(body.title, "title"), body.policy)
 

@@ -1,0 +1,99 @@
+"""The walk: how it is counted, and that it is one of a real request, from the socket to the disk and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.tidy.walk import PACKAGE, Recorder, Walk, traced
+from towerlog.model.times import format_ms
+
+FILES_MAX = 25
+"""Files of ours that one warm request of the `steps` dialect may pass."""
+RETURNS_MAX = 30
+"""How often it may come back to a file that it has left."""
+
+
+def walk_of(*files: str) -> Walk:
+    """One call into each of these files, one after the other."""
+    return Walk(tuple((file, f"into_{file}") for file in files))
+
+
+@pytest.mark.parametrize(
+    ("entered", "files", "stays", "returns"),
+    [
+        ("", 0, 0, 0),
+        ("a", 1, 1, 0),
+        ("aaa", 1, 1, 0),
+        ("ab", 2, 2, 0),
+        ("aab", 2, 2, 0),
+        ("aba", 2, 3, 1),
+        ("abab", 2, 4, 2),
+        ("abcba", 3, 5, 2),
+    ],
+)
+def test_a_return_is_a_stay_in_a_file_that_was_left(entered: str, files: int, stays: int, returns: int) -> None:
+    walk = walk_of(*entered)
+    assert (len(walk.files), len(walk.stays), walk.returns) == (files, stays, returns)
+
+
+def test_functions_stand_in_the_order_of_their_first_call_and_nameless_ones_do_not() -> None:
+    walk = Walk((("a", "f"), ("b", "g"), ("a", "h.<locals>.<lambda>"), ("a", "A.h"), ("a", "f")))
+    assert walk.functions("a") == ["f", "A.h"]
+    assert walk.functions("c") == []
+
+
+def test_only_calls_into_the_package_are_noted_and_only_while_it_is_armed() -> None:
+    recorder = Recorder()
+    recorder.install()
+    try:
+        format_ms(0)
+        recorder.armed = True
+        walk_of("a")
+        format_ms(0)
+        walk = recorder.take()
+        format_ms(0)
+    finally:
+        recorder.remove()
+    assert walk.files == ["model/times.py"]
+    assert recorder.calls == []
+
+
+def test_the_walk_leads_from_the_socket_to_the_disk_and_back() -> None:
+    alone = traced("alone")
+    assert alone.files[0] == alone.stays[-1] == "asgi/connection.py"
+    assert {"dialects/steps.py", "engine/core.py", "projections/runs.py", "model/chain.py"} <= {*alone.files}
+    assert any(file.startswith("store/sqlite/") for file in alone.files), "the writing thread is traced as well"
+    assert not any(file.startswith(("asgi/push/", "cli/", "sdk/")) for file in alone.files)
+
+
+def test_a_follower_adds_its_stream() -> None:
+    followed = traced("followed")
+    assert any(file.startswith("asgi/push/") for file in followed.files)
+    assert "dialects/runs/dialect.py" in followed.files
+
+
+def test_what_a_timer_does_meanwhile_is_left_out() -> None:
+    made: dict[str, Any] = {}
+    text = "async def beat(work):\n    work()\n\ndef work_now(work):\n    work()\n"
+    exec(compile(text, str(PACKAGE / "engine" / "timers" / "planted.py"), "exec"), made)
+    recorder = Recorder()
+    recorder.armed = True
+    recorder.install()
+    try:
+        with pytest.raises(StopIteration):
+            made["beat"](lambda: format_ms(0)).send(None)
+        assert recorder.take().files == []
+        recorder.armed = True
+        made["work_now"](lambda: format_ms(0))
+    finally:
+        recorder.remove()
+    assert recorder.take().files == ["engine/timers/planted.py", "model/times.py"]
+
+
+@pytest.mark.parametrize("walk", ["alone", "followed"])
+def test_one_warm_request_passes_few_files(walk: str) -> None:
+    found = traced(walk)
+    assert len(found.files) <= FILES_MAX, f"{len(found.files)} files; see the walk in ARCHITECTURE.md: {found.files}"
+    assert found.returns <= RETURNS_MAX, f"{found.returns} returns; the stays are: {' > '.join(found.stays)}"
