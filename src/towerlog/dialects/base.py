@@ -43,7 +43,7 @@ USUAL_PAGE = 50
 
 
 class DialectSettings(msgspec.Struct, frozen=True):
-    """The few settings that a dialect's rules depend on; handed in with each call."""
+    """The settings that the rules of dialects depend on; part of each call."""
 
     min_lease_seconds: int = 60
     max_event_bytes: int = 4 * 1024 * 1024

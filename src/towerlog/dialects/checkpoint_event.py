@@ -149,7 +149,8 @@ def _report(sent: _Snapshot, prefix: str) -> UsageReport | None:
 
 
 def _history(members: dict[str, msgspec.Raw], settings: base.DialectSettings, prefix: str) -> History:
-    """Takes the history out of the members."""
+    """The history, removed from the members: what is left are the figures."""
+    # Two levels less: a message is inside the array and the object.
     deepest = settings.max_depth - 2
     messages = _items(members.pop("history", NULL), f"{prefix}.history", deepest) or []
     meta = _items(members.pop("history_meta", NULL), f"{prefix}.history_meta", deepest)

@@ -132,6 +132,7 @@ def _draft(event: WorkerEvent, run: RunById, settings: DialectSettings) -> Draft
         raise refuse("type", f"must have 1 to {MAX_LABEL} characters")
     event_id = optional_id(event.id, "id") if event.id else None
     payload, where = bytes(event.payload), "payload"
+    # Absent and null mean the same, and the data of an event is an object.
     if payload == b"null":
         payload = EMPTY_OBJECT
     if event.type == "checkpoint":

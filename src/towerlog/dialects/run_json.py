@@ -94,7 +94,7 @@ class BudgetView(msgspec.Struct, frozen=True, gc=False):
 
 
 class PersonaJson(msgspec.Struct, frozen=True, gc=False):
-    """Who a run is to be."""
+    """The persona of a run."""
 
     schema_name: ClassVar[str] = "PersonaView"
     persona_id: str
@@ -108,7 +108,7 @@ class PersonaJson(msgspec.Struct, frozen=True, gc=False):
 
 
 class RouteJson(msgspec.Struct, frozen=True, gc=False):
-    """By which provider and model a run thinks; `key_env` names the variable that holds the key."""
+    """The provider and model of a run. `key_env` names the environment variable that holds the key."""
 
     schema_name: ClassVar[str] = "RouteView"
     route_id: str
@@ -367,7 +367,7 @@ def lease_view(lane: Lane) -> LeaseView:
 
 
 def persona_view(persona: Persona) -> PersonaJson:
-    """A version of a persona as workers and watchers see it."""
+    """A version of a persona as JSON."""
     budget = persona.budget
     return PersonaJson(
         persona_id=persona.persona_id,
@@ -382,7 +382,7 @@ def persona_view(persona: Persona) -> PersonaJson:
 
 
 def route_view(route: ProviderRoute) -> RouteJson:
-    """A route as workers and watchers see it."""
+    """A version of a route as JSON."""
     return RouteJson(route.route_id, route.provider, route.model, route.base_url, route.key_env)
 
 

@@ -20,9 +20,9 @@ from towerlog.model.question import Read, Stream
 class Append(msgspec.Struct, frozen=True, gc=False):
     """Store events. Refused items stay in the list, so that results keep their index.
 
-    `agent_id`: every draft is this agent's (the activity dialect names the agent by UUID, 404 when unknown).
-    `watched`: runs of which the outcome tells what is pending, waiting for that up to `wait_ms`.
-    `tells`: the reply carries what is wanted of the runs, so that it counts as delivered.
+    `agent_id`: UUID of the agent of every draft, as the activity dialect names it; unknown: NotFound.
+    `watched`: further runs whose pending commands the outcome shows, waiting up to `wait_ms` for one.
+    `tells`: the reply shows pending commands, so they are recorded as delivered.
     `sent_ids`: for a reply that repeats them, the JSON text of each item's id as it was sent, None for one that cannot
     be repeated. The engine does not read them.
     """

@@ -88,7 +88,7 @@ class Effects(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     forced: bool = False
     recovered: bool = False
     fills: bool = False
-    """A start: fills in what was missing even when it comes late."""
+    """A start: fills in what the run does not know yet, even when it arrives after other events or after the end."""
     claims: bool = False
     """Said for whoever took the lease: the one thing that may take a requeued run out of the queue."""
     beat: bool = False
@@ -99,7 +99,7 @@ class Effects(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A model provider has slowed its agent down."""
     born: Born | None = None
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    """A JSON object merged into the run's metadata. Unset rather than None: a union with None takes no `Raw` back."""
+    """A JSON object merged into the run's metadata. Unset, not None: msgspec decodes no union of Raw with None."""
 
 
 class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -110,22 +110,22 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """
 
     name: str | None = None
-    """The sender's own type, where it is not the canonical one."""
+    """The sender's own type, if it is not the canonical one."""
     spent: Usage | None = None
-    """What this event added to its run's totals; filled in at the append."""
+    """What this event added to its run's totals; computed when the event is placed."""
     tool: str | None = None
     tool_call_id: str | None = None
     success: bool | None = None
     duration_ms: int | None = None
     error: str | None = None
-    """One line of why, at most 500 characters."""
+    """Why it failed, in one line of at most 500 characters."""
     question: str | None = None
     client_id: str | None = None
     """The client that numbered this event; None if none did."""
     client_seq: int | None = None
     """Its number among the events of that client in this run: 1, 2, 3 … without a gap."""
     client_dropped: tuple[int, int] | None = None
-    """Numbers, from and to, that the client says it dropped and that will not come."""
+    """First and last of the numbers that the client reports as dropped; they will not arrive."""
     effects: Effects | None = None
     """None where the type alone says what the event moves."""
 

@@ -23,7 +23,7 @@ class Replayed(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     run: int | None = None
     lease_epoch: int | None = None
-    """The lease that the reply speaks of, where it granted one."""
+    """Epoch of the lease that the reply granted, if it did."""
     ids: bytes = b""
     """What its outcome was about; while `status` is 0 the reply itself is not stored."""
 

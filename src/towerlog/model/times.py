@@ -40,7 +40,7 @@ def _second_ms(text: str) -> int:
 def parse_ms(text: str) -> int:
     """Milliseconds of an ISO 8601 time; one without an offset is UTC. Raises ValueError for anything else."""
     if text[10:11] == "T" and text[-1:] == "Z":
-        # The usual form: its seconds were most likely seen just before, and its digits are looked at there.
+        # The usual form: `_second_ms` has most likely parsed its seconds before, and checks their digits if not.
         fraction = _FRACTIONS.get(text[19:])
         if fraction is not None:
             return _second_ms(text[:19]) + fraction

@@ -10,7 +10,7 @@ from towerlog.model.run import RunRow
 
 
 def fold(row: CheckpointRow | None, event: Event, run: RunRow, agent: str) -> CheckpointRow | None:
-    """The row after an event; None where there is none: nothing said of one, or a decision about an absent one."""
+    """The row after an event. None when there is none: the event has no checkpoint, or decides about an absent one."""
     facts = event.effects.checkpoint
     if facts is None:
         return row

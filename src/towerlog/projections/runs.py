@@ -48,7 +48,7 @@ ANSWERED = {"pause": Status.PAUSED, "resume": Status.RUNNING}
 
 
 def begin(event: Event) -> RunRow:
-    """The row of a run before its first event, which must say how it was born."""
+    """The row of a run before its first event. Raises ValueError when that event does not say which run it begins."""
     born = event.effects.born
     if born is None:
         raise ValueError(f"event {event.position} begins a run without saying which")
@@ -80,7 +80,7 @@ def born_row(org: int, run: int, born: Born, kind: EventType, recorded_at: int) 
 
 
 def revives(row: RunRow, kind: EventType, effects: Effects) -> bool:
-    """A `run_end` that says its run recovered from the error before it: the one way out of an end."""
+    """Whether a completion says that its failed run recovered: SDKs report errors before they know the outcome."""
     return effects.recovered and kind is EventType.RUN_COMPLETED and row.status is Status.FAILED
 
 
@@ -137,7 +137,7 @@ def fold_plain(row: RunRow, last: Event, *, deltas: bool, **changes: Any) -> Run
 
 
 def number_changes(row: RunRow, event: Event) -> dict[str, Any]:
-    """What an event's number moves in its run: the ledger of the client that gave it. Late events count like others."""
+    """What an event's number changes: the ledger of its client. Late events count like others: they have arrived."""
     facts, client_id = event.facts, event.facts.client_id
     if client_id is None or facts.client_seq is None:
         return {}
@@ -174,7 +174,7 @@ def is_watch_due(row: RunRow, recorded_at: int) -> bool:
 
 
 def _fold_life(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
-    """The three clocks. Any word ends a silence; one that is no heartbeat is progress, and ends idleness."""
+    """The three clocks. Any event of the agent ends a silence; all but heartbeats are progress and end idleness."""
     at, effects = event.recorded_at, event.effects
     changes |= {"process_at": at, "watched_at": watched_after(row, at), "silent_at": None}
     if effects.beat:
@@ -239,7 +239,7 @@ def _fold_parts(row: RunRow, effects: Effects, agent: str, changes: dict[str, An
     part = parts.get(name, Part())
     report, run_total = effects.report, row.run_total
     if report is not None and effects.checkpoint is not None and effects.checkpoint.step_index < part.step_index:
-        report = None  # totals of a step that was overtaken are older than those that are known
+        report = None  # the totals of a step that arrives after a later step are out of date
     if report is not None and report.whole_run:
         run_total = changes["run_total"] = _whole_total(run_total, report)
     elif report is not None:
@@ -276,7 +276,7 @@ def _sum_parts(parts: dict[str, Part]) -> Usage:
 
 
 def _fold_commands(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
-    """Commands asked for, delivered, acknowledged; of a cancel, when each of it was."""
+    """Commands that were made, delivered, acknowledged; for a cancel also the time of each."""
     effects = event.effects
     if effects.asks is not None:
         changes["pending"] = _asked(row, event, changes)
@@ -314,9 +314,10 @@ def _unacknowledged(row: RunRow, effects: Effects) -> tuple[Pending, ...]:
 
 
 def tools_after(open_tools: tuple[tuple[str, str], ...], event: Event) -> tuple[tuple[str, str], ...]:
-    """The calls without a result after a tool's call or result."""
+    """The calls without a result, after a tool call or a result."""
     call_id = event.facts.tool_call_id or ""
     if event.type is EventType.TOOL_CALL:
+        # The oldest are most likely calls whose result was never sent.
         return (*open_tools, (event.facts.tool or "", call_id))[-MAX_OPEN_TOOLS:]
     if not open_tools:
         return ()

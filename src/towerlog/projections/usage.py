@@ -20,7 +20,7 @@ def spent(before: RunRow | None, after: RunRow) -> Usage:
 
 def added(before: Usage, after: Usage) -> Usage:
     """What was added to totals."""
-    # By value: whether a row was just folded or read back from the store must make no difference.
+    # By value too: a row that was read back from the store must give the same as one that was just folded.
     return NOTHING if before is after or before == after else subtract(after, before)
 
 

@@ -75,7 +75,7 @@ _TYPES: dict[str, EventType] = {
     "command_start": EventType.TOOL_CALL,
     **dict.fromkeys(CALL_STATUS, EventType.MODEL_CALL),
 }
-"""Everything else tells what a tool has done."""
+"""Types that are not in it are results of a tool."""
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
 _TOOL_RESULT = EventType.TOOL_RESULT
 _NUMBER = re.compile(r"[+-]?[0-9]{1,64}")
@@ -104,8 +104,8 @@ class PushReply(msgspec.Struct):
     rejected: list[RejectedItem]
 
 
-class ActivityRefusal(msgspec.Struct, frozen=True):
-    """Why not."""
+class ActivityRefusal(msgspec.Struct):
+    """Why a request was refused."""
 
     error: str
     detail: str
@@ -255,7 +255,12 @@ def _facts_of(
 
 
 def _container_facts(sent: SentFields, names: _Names, event_id: str | None) -> tuple[_Names, Facts]:
-    """A command's start and end have ids of their own, so only their metadata can pair them; the rest stands alone."""
+    """Ids and facts of a tool event.
+
+    Start and end of a command have different ids, so only `tool_call_id` in their metadata can pair them. The other
+    types are complete in one event, and their own id serves as the call's.
+    """
+    # Tool events under `inference` would be counted as model calls by readers of the feed.
     if sent.tool == "inference":
         raise refuse("tool", "inference is for inference events alone")
     call_id = optional_id(names.tool_call_id, "metadata.tool_call_id")

@@ -100,7 +100,7 @@ def _nothing() -> msgspec.Raw:
     return msgspec.Raw(b"{}")
 
 
-class SentFields(msgspec.Struct, gc=False, frozen=True):
+class SentFields(msgspec.Struct, gc=False):
     """What an event has beside its metadata."""
 
     type: Type
@@ -114,7 +114,7 @@ class SentFields(msgspec.Struct, gc=False, frozen=True):
 
 
 class SentEvent(SentFields, gc=False):
-    """An event as this dialect's senders write it; only `type` is required."""
+    """An event as senders write it; only `type` is required."""
 
     metadata: JsonObject = msgspec.field(default_factory=_nothing)
 
@@ -206,10 +206,11 @@ def _scalars(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sent_call(event: Event, epoch: str, sent: SentEvent, metadata: dict[str, Any]) -> FeedEvent:
-    """A model call that was pushed: its figures come from the facts, its names from the two fields that hold them."""
+    """A pushed model call: figures from the facts, names from `model_name` and `request_type` of its metadata."""
     facts, effects, kind = event.facts, event.effects, metadata.get("request_type")
     request_type = cut(kind, LONGEST_SUMMARY) if isinstance(kind, str) else None
     summary = sent.input_summary or ""
+    # A summary is shown only in the form that we would write; any other could hold content.
     if effects.model is not None or not _CALL_SUMMARY.fullmatch(summary):
         summary = _call_summary(effects.model, request_type or "chat")
     usage = effects.report.usage if effects.report is not None else Usage()
@@ -274,7 +275,7 @@ def _size(text: bytes) -> int:
 
 
 def _call(event: Event, epoch: str) -> FeedEvent:
-    """A model call, a turn, or a run of which only the end was told, as one inference."""
+    """One inference event for a model call, a turn, or a run that reported its usage only at its end."""
     model, request_type = event.effects.model, _REQUEST_TYPE[event.type]
     type_ = _call_type(event)
     summary = _call_summary(model, request_type)

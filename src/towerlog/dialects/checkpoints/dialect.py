@@ -187,12 +187,13 @@ def _encode_saved(outcome: Appended, command: Append, call: Call) -> Reply:
 
 
 def _commands(outcome: Appended, asked: Append) -> list[RunnerCommand]:
-    """What is wanted of the runs in this batch, each once, with the thread as the runner named it."""
+    """The pending commands of the runs in this batch, each once, with the thread as the runner named it."""
     wanted: dict[tuple[str, int], RunnerCommand] = {}
     for index, result in enumerate(outcome.results):
         if not isinstance(result, Stored):
             continue
         for pending in result.commands:
+            # The outcome has run ids only; the runner knows its threads by the ids that it sent.
             thread_id = _thread_of(asked.items[index])
             command = RunnerCommand(pending.type, pending.command_id, result.run_id, thread_id, pending.content)
             wanted.setdefault((result.run_id, pending.command_id), command)

@@ -194,7 +194,7 @@ Runs = dict[tuple[str | None, str | None, bool], RunRef]
 
 
 def draft_of(event: RunnerEvent, settings: base.DialectSettings, runs: Runs) -> Draft | Touch:
-    """What an event asks to be stored. Errors name fields relative to the event, as in `data.thread_id`."""
+    """The draft or heartbeat of an event. Errors name fields relative to the event, as in `data.thread_id`."""
     name = fields.label(event.type, "type")
     if name is None:
         raise fields.refuse("type", "is required")

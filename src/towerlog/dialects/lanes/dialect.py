@@ -26,8 +26,8 @@ class Issue(msgspec.Struct):
     message: str
 
 
-class LanesRefusal(msgspec.Struct, omit_defaults=True, rename="camel", frozen=True):
-    """Why not, in words for a person and in a code for a program."""
+class LanesRefusal(msgspec.Struct, omit_defaults=True, rename="camel"):
+    """Why a request was refused: a text for people, a code for programs."""
 
     error: str
     code: str

@@ -158,14 +158,14 @@ def _command(pending: Pending) -> CommandReply:
 
 
 def encode_reported(outcome: Reported, command: object, call: Call) -> Reply:
-    """The run after its holder's act, and the events that were not stored."""
+    """The run after a report, a release or an end, and the events that were not stored."""
     results = enumerate(outcome.results)
     rejected = [RejectedEvent(n, found.code, found.message) for n, found in results if isinstance(found, Refusal)]
     return reply_json(ReportReply(True, _lane_reply(outcome.view, outcome.lane), rejected))
 
 
 def encode_claimed(outcome: Claimed | NothingToClaim, command: object, call: Call) -> Reply:
-    """The run that was taken, or nothing."""
+    """The claimed run; 204 without one."""
     if isinstance(outcome, NothingToClaim):
         return Reply(204, b"")
     view = outcome.view

@@ -188,6 +188,7 @@ def decode_report(call: Call) -> Report:
         lease_epoch=_epoch(body.lease_epoch, call),
         phase=body.phase or None,
         log_line=body.log_line or None,
+        # The body stays in memory for as long as the reply is held back.
         wait_ms=1000 * (body.wait_seconds or 0),
         dialect=NAME,
     )
@@ -281,6 +282,7 @@ def _told(events: msgspec.Raw) -> list[WorkerEvent]:
     text = bytes(events)
     if text == b"null":
         return []
+    # Counting takes longer than decoding, so only a large text is counted first.
     if len(text) > _COUNTED_ABOVE_BYTES:
         check_length(text, "events", MOST_EVENTS)
     return decode(_EVENTS, text, "events")
@@ -305,7 +307,7 @@ def _epoch(given: int | None, call: Call) -> int | None:
 
 
 def _wrapped(name: str, raw: msgspec.Raw, settings: DialectSettings) -> bytes:
-    """`{"result": …}`: what a worker ends with may be any JSON, an event's data is an object."""
+    """`{"result": …}`: a result may be any JSON, but the data of an event is an object."""
     data = b'{"%s":%s}' % (name.encode(), bytes(raw))
     return one_line(data, name, settings.max_depth, settings.max_event_bytes)
 

@@ -18,7 +18,7 @@ INGEST = scopes(Scope.INGEST)
 
 
 class AgentsQuery(CursorQuery, frozen=True):
-    """`name` asks for that one alone."""
+    """A page of agents; `name`: only that one."""
 
     name: str | None = None
 

@@ -275,7 +275,7 @@ KINDS: dict[EventType, _Kind] = {
     EventType.COMMAND_ACKNOWLEDGED: _Kind(msgspec.json.Decoder(_Acknowledged), _acknowledged),
     EventType.OTHER: _Kind(msgspec.json.Decoder(_Other), _other),
 }
-"""Type → how it is read. `checkpoint` is read by the module that knows checkpoints."""
+"""Type → how it is read. `checkpoint` is read by `checkpoint_event.py`."""
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
 _CHECKPOINT = EventType.CHECKPOINT
 TYPES = frozenset({*KINDS, _CHECKPOINT})
@@ -294,6 +294,7 @@ def client_draft(
 
 def _draft(event: ReportedEvent, run: RunRef, client_id: str | None, settings: DialectSettings) -> Draft:
     event_id = visible(event.event_id, "event_id")
+    # Without numbers a client's losses could not be seen, and a client id promises that they can.
     if client_id is not None and event.client_seq is None:
         raise fields.refuse("client_seq", "is required")
     agent = fields.label(event.agent, "agent", MAX_LABEL)
@@ -347,7 +348,7 @@ def _told(
 
 
 def _checkpoint(data: bytes, run: RunRef, settings: DialectSettings, where: str) -> Draft:
-    """A client keeps a state to go on from: one without a history is a mistake."""
+    """Requires a history: a checkpoint without one cannot be resumed from, so it is a mistake of the client."""
     fields.object_text(data, where, settings.max_event_bytes)
     fields.decode(_WITH_HISTORY, data, where)
     return checkpoint_event.checkpoint_draft(data, run, settings, where)

@@ -245,7 +245,7 @@ def _count(body: bytes) -> None:
 def _read_singly(
     decoder: msgspec.json.Decoder[Any], one: msgspec.json.Decoder[E], body: bytes, first: Invalid
 ) -> tuple[Any, list[E | Refusal], list[bytes | None]]:
-    """What is wrong is wrong with one of the events, or with the batch; then that is raised."""
+    """Collects the refusals of events. Raises what is wrong with the batch itself."""
     members = fields.decode(_MEMBERS, body)
     text = bytes(members.get("events", NULL))
     if text[:1] != b"[":

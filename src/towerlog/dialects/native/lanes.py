@@ -22,7 +22,7 @@ LANE_STATES = ("queued", "held")
 
 
 class LaneListQuery(msgspec.Struct, frozen=True):
-    """Which lanes."""
+    """A filter for lanes."""
 
     schema_name: ClassVar[str] = "LanesQuery"
     state: Literal["queued", "held"] | None = None
@@ -30,7 +30,7 @@ class LaneListQuery(msgspec.Struct, frozen=True):
 
 
 class WorkerListQuery(msgspec.Struct, frozen=True):
-    """How many; `worker_id` asks for that one alone."""
+    """The most workers to list; `worker_id`: only that one."""
 
     schema_name: ClassVar[str] = "WorkersQuery"
     limit: int = WHOLE_LIST

@@ -39,7 +39,7 @@ _STATUSES = frozenset(STATUS_OF)
 
 
 class RunListQuery(CursorQuery, frozen=True):
-    """All filters hold together. `status` takes several, comma-separated; `q` is part of an id or an agent's name."""
+    """Filters; all of them apply. `status` takes several, comma-separated; `q` is part of an id or an agent's name."""
 
     schema_name: ClassVar[str] = "RunsQuery"
     status: str | None = None
@@ -54,7 +54,7 @@ class RunListQuery(CursorQuery, frozen=True):
 
 
 class EventsQuery(CursorQuery, frozen=True):
-    """`after_seq` begins after that one; `cursor` goes on where a page ended, and wins.
+    """`after_seq` begins after that event; `cursor` continues where a page ended, and takes precedence.
 
     `type` takes several, comma-separated; `quarantined` shows what was refused to a worker without the lease.
     """

@@ -16,7 +16,7 @@ READ = scopes(Scope.READ)
 
 
 class UsageQuery(CursorQuery, frozen=True):
-    """What to group by, and which cells."""
+    """What to group by, and a filter for the cells."""
 
     by: Literal["hour", "agent", "model"] = "hour"
     since: str | None = None

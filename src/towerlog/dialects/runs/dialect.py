@@ -141,7 +141,7 @@ def _thread(row: ThreadRow) -> ThreadReply:
 
 
 def _encode_nothing(outcome: object, command: object, call: Call) -> Reply:
-    """A stream has no reply but its frames; one that has ended and was read to its end has nothing left."""
+    """204: the stream was read to its end. Only then is there a reply; otherwise its frames are sent."""
     return Reply(204, b"")
 
 
@@ -187,8 +187,8 @@ _CODES: dict[type[TowerlogError], str] = {
 """The dialect's codes of errors; an error that is not in it keeps its own code."""
 
 
-class RunsRefusal(msgspec.Struct, omit_defaults=True, frozen=True):
-    """Why not. `details` maps a field to what is wrong with it."""
+class RunsRefusal(msgspec.Struct, omit_defaults=True):
+    """Why a request was refused. `details` maps a field to what is wrong with it."""
 
     code: str
     message: str
