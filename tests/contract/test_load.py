@@ -1,0 +1,111 @@
+"""Loading many rows in one question: the same as each by itself, the absent left out, other organisations' too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tests.support.factories import event, run_changes, run_row
+from towerlog.model.agent import AgentRow
+from towerlog.model.event import EventType, RunByForeignId, RunById, RunByTrace
+from towerlog.model.lane import Lane, QueueState
+from towerlog.model.principal import shard_key
+from towerlog.model.thread import ThreadRow
+from towerlog.store.base import Store
+from towerlog.store.values import Changes, Claimant, Kind, Node, Parent, ReplyBody, StoredReply
+
+NOW_MS = 100
+
+
+async def fill(store: Store, org: int) -> Changes:
+    """Two runs, the second below the first, and what belongs to them."""
+    rows = [
+        run_row(1, org=org, foreign_id="steps:1", last_seq=2, last_position=2),
+        run_row(2, org=org, parent_key="foreign:steps:1", last_seq=1, last_position=3),
+    ]
+    events = [
+        event(1, 1, org=org, event_id="id"),
+        event(2, 2, org=org, type=EventType.RUN_STARTED),
+        event(3, 1, org=org, run=2),
+    ]
+    changes = run_changes(rows[0], events[:2])
+    changes.events.append(events[2])
+    changes.runs |= run_changes(rows[1], events[2:]).runs
+    changes.threads = {(org, "thread-1"): ThreadRow(org, "thread-1", 5)}
+    changes.agents = {shard_key(org, 1): AgentRow(shard_key(org, 1), org, f"agent-{org}", "a", 5)}
+    lanes = [Lane(row.run, org, QueueState.QUEUED, "a", 5, {"gpu": "yes"}, place=9 - row.run % 7) for row in rows]
+    changes.lanes = {lane.run: lane for lane in lanes}
+    changes.nodes = [Node(org, bytes([n]) * 16, bytes([n - 1]) * 16 if n else b"", b"m" * 16) for n in range(3)]
+    changes.replies = [StoredReply(org, "POST /a\nk", b"d", 0, b"", 5, ids=b"{}")]
+    async with store.begin() as unit:
+        await unit.commit(changes)
+    return changes
+
+
+async def asked(store: Store, kind: Kind, *keys: Any) -> dict[Any, Any]:
+    async with store.begin() as unit:
+        return (await unit.load({kind: list(keys)}, NOW_MS))[kind]
+
+
+async def test_rows_are_found_by_name_and_by_number(store: Store, org: int, other: int) -> None:
+    changes = await fill(store, org)
+    first, second = (change.after for change in changes.runs.values())
+    refs = [RunById(first.run_id), RunByForeignId("steps:1", ""), RunByTrace(first.thread_id, first.trace_id)]
+    found = await asked(store, Kind.REF, *((org, ref) for ref in refs), (other, refs[0]), (org, RunById("none")))
+    assert found == {(org, ref): first for ref in refs}
+    assert await asked(store, Kind.RUN, first.run, second.run, 7) == {first.run: first, second.run: second}
+    assert await asked(store, Kind.THREAD, (org, "thread-1"), (other, "thread-1")) == changes.threads
+    assert list(await asked(store, Kind.AGENT, (org, "a"), (other, "a"), (org, "b"))) == [(org, "a")]
+    assert list(await asked(store, Kind.AGENT_ID, (org, f"agent-{org}"), (other, f"agent-{org}"))) == [
+        (org, f"agent-{org}")
+    ]
+    assert await asked(store, Kind.LANE, first.run, 7) == {first.run: changes.lanes[first.run]}
+
+
+async def test_events_are_found_by_id_by_seq_and_by_their_start(store: Store, org: int) -> None:
+    changes = await fill(store, org)
+    run = changes.events[0].run
+    assert list(await asked(store, Kind.EVENT_ID, (run, "id"), (run, "none"))) == [(run, "id")]
+    assert list(await asked(store, Kind.EVENT, (run, 2), (run, 9))) == [(run, 2)]
+    assert {key: one.seq for key, one in (await asked(store, Kind.STARTED, run, run + 1)).items()} == {run: 2}
+
+
+async def test_a_claim_is_offered_what_it_may_take_in_order_and_no_more(store: Store, org: int, other: int) -> None:
+    changes = await fill(store, org)
+    labels = (("gpu", "yes"),)
+    in_order = sorted(changes.lanes.values(), key=lambda lane: lane.place)
+    keys = [Claimant(org, None, labels, 5), Claimant(org, ("a",), labels, 1)]
+    nothing = [Claimant(org, None, (), 5), Claimant(org, ("b",), labels, 5), Claimant(other, None, labels, 5)]
+    found = await asked(store, Kind.CLAIMS, *keys, *nothing)
+    assert [lane for lane, _ in found[keys[0]]] == in_order
+    assert [lane for lane, _ in found[keys[1]]] == in_order[:1]
+    assert all(row.run == lane.run for lane, row in found[keys[0]])
+    assert [found[key] for key in nothing] == [[], [], []]
+
+
+async def test_a_family_a_prefix_and_a_reply(store: Store, org: int, other: int) -> None:
+    changes = await fill(store, org)
+    first, second = (change.after for change in changes.runs.values())
+    parent = Parent(first.run, org, first.run_id, first.thread_id, first.trace_id, first.foreign_id or "")
+    assert await asked(store, Kind.FAMILY, parent) == {parent: [second]}
+    prefixes = tuple(bytes([n]) * 16 for n in range(5))
+    assert await asked(store, Kind.NODES, (org, prefixes), (other, prefixes)) == {
+        (org, prefixes): 3,
+        (other, prefixes): 0,
+    }
+    assert await asked(store, Kind.COUNTERS, org, other) == {
+        org: changes.counters[org],
+        other: msgspec.structs.replace(changes.counters[org], position=0, runs=0, agents=0),
+    }
+
+
+async def test_a_reply_is_stored_once_behind_its_ids(store: Store, org: int, other: int) -> None:
+    [kept] = (await fill(store, org)).replies
+    key = (org, kept.name)
+    assert await asked(store, Kind.REPLY, key, (other, kept.name)) == {key: kept}
+    for body in (b"first", b"second"):
+        async with store.begin() as unit:
+            await unit.commit(Changes(reply_bodies=[ReplyBody(org, kept.name, 201, body)]))
+    whole = msgspec.structs.replace(kept, status=201, body=b"first")
+    assert await asked(store, Kind.REPLY, key) == {key: whole}
