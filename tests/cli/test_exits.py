@@ -6,7 +6,7 @@ import pytest
 
 from towerlog.cli import exits
 from towerlog.config import BadSetting
-from towerlog.errors import Conflict, NotFound, SchemaMismatch, StorageFailed, StoreLocked
+from towerlog.errors import Conflict, NotFound, SchemaMismatch, StorageFailed, StoreLocked, UnfitServer
 from towerlog.sdk.wire.errors import ApiError, Unreachable
 
 CASES = [
@@ -19,6 +19,7 @@ CASES = [
     (OSError(98, "cannot listen on h:1: Address already in use"), exits.UNAVAILABLE, "cannot listen on h:1"),
     (StorageFailed("the disk is gone"), exits.STORAGE_FAILED, "the disk is gone"),
     (SchemaMismatch("use a newer version"), exits.CONFIGURATION, "use a newer version"),
+    (UnfitServer("uvicorn 0.44.0 cannot be used"), exits.CONFIGURATION, "uvicorn 0.44.0 cannot be used"),
     (BadSetting("port: must be"), exits.CONFIGURATION, "port: must be"),
     (NotFound("key"), exits.FOUND_WRONG, "There is no such key."),
     (Conflict("There is one already."), exits.FOUND_WRONG, "There is one already."),

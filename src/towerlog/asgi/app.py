@@ -1,6 +1,6 @@
-"""The ASGI application: starts what it serves, hands requests to the gate, and comes down in an orderly way.
+"""The ASGI application: starts what it serves, hands requests to the gate, and shuts down in order.
 
-Coming down: not ready at once, streams ended with a time to come back, what is in flight finished, the engine last.
+Shutdown: not ready at once, streams ended with a time to reconnect, requests in flight finished, the engine last.
 """
 
 from __future__ import annotations

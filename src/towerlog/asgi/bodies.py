@@ -1,4 +1,4 @@
-"""Request bodies: read within a limit and a deadline, opened, and checked to be UTF-8 text of a type that is taken.
+"""Request bodies: read within a limit and a deadline, decompressed, and checked for media type and UTF-8.
 
 The usual body is whole in the first message and costs next to nothing; the rest is for the unusual ones.
 """
@@ -24,7 +24,7 @@ _PLAIN_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8
 
 
 class Disconnected(Exception):
-    """The sender left before its body was whole: nobody is there to be answered."""
+    """The sender disconnected before its body was complete: there is nobody to answer."""
 
 
 class Bodies:
@@ -148,7 +148,7 @@ def _checked_text(body: bytes, kind: BodyKind) -> bytes:
 def check_type(content_type: bytes | None, kind: BodyKind) -> None:
     """Lets the media types of this kind of body pass, and any JSON where it is text; Rejection (415) for the rest.
 
-    An absent type passes; the one that curl sends by itself (a form) does not: better a clear word than a guess.
+    An absent type passes. The one that curl sends by default (a form) is refused rather than guessed at.
     """
     is_text = kind != "binary"
     if not content_type or (is_text and content_type in _PLAIN_TYPES):

@@ -181,9 +181,8 @@ class Gate:
 
     def advance(self, exchange: Exchange) -> Missing | None:
         """Takes the steps that are left; None: all are passed. Raises what the request is refused with."""
-        steps = self._steps
-        while exchange.passed < len(steps):
-            missing = steps[exchange.passed](exchange)
+        for step in self._steps[exchange.passed :]:
+            missing = step(exchange)
             if missing is not None:
                 return missing
             exchange.passed += 1

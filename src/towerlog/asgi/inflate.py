@@ -1,4 +1,4 @@
-"""Compressed bodies, opened in bounded steps: the limit is on what comes out, and a bomb dies before it swells.
+"""Compressed bodies, opened in bounded steps: the limit is on what comes out, so a bomb is refused at the limit.
 
 One gzip member or one zstd frame to a body; anything after it is refused.
 """
@@ -14,12 +14,12 @@ from towerlog.errors import Malformed, TooLarge
 
 ENCODINGS = b"gzip, zstd"
 RATIO_MAX = 400
-"""More than any honest batch: one that repeats a long history in every checkpoint may well come to two hundred."""
+"""A batch that repeats a long history in every checkpoint reaches a ratio of about two hundred."""
 FREE_BYTES = 1024 * 1024
 """Up to here the ratio does not matter."""
 _GZIP_STEP_BYTES = 64 * 1024
 _ZSTD_STEP_BYTES = 512
-"""A zstd frame says 128 KiB in four bytes, and its decoder cannot be told where to stop: so it is fed by the spoon."""
+"""Four bytes of zstd can mean 128 KiB, and its decoder cannot be told where to stop: it is fed this much at a time."""
 _ZSTD_WINDOW_BYTES = 8 * 1024 * 1024
 
 

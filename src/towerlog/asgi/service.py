@@ -129,7 +129,7 @@ class Service:
         return await engine.hold(principal, command, outcome, dialect)
 
     async def _attended(self, principal: Principal, poll: Coroutine[Any, Any, Outcome], receive: Receive) -> Outcome:
-        """A long poll is given up when its caller leaves or its key is revoked, so that nothing is done for nobody."""
+        """Ends a long poll early when its caller disconnects or its key is revoked."""
         loop = asyncio.get_running_loop()
         work, left = loop.create_task(poll), loop.create_task(_departure(receive))
         revoked: asyncio.Future[None] = loop.create_future()

@@ -1,4 +1,4 @@
-"""One beat a second for all that has deadlines here: a timer per connection would cost more than the connection."""
+"""One tick a second for everything with a deadline here: a timer per connection would cost more than the connection."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Ticker:
             self._task = None
 
     async def tick(self) -> None:
-        """One beat."""
+        """One tick."""
         now_ms = self._clock.steady_ms()
         for listener in self._listeners:
             try:
