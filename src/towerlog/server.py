@@ -39,6 +39,7 @@ from towerlog.store.sqlite.connection import StoreLocked as StoreLocked
 from towerlog.store.sqlite.identities import SqliteIdentities as SqliteIdentities
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
 from towerlog.store.sqlite.store import SqliteStore, open_reader, open_store
+from towerlog.wake.local import LocalWake
 
 STORAGE_FAILED = 70
 """Exit code of a process whose storage failed: a supervisor restarts it, and the reopening proves what is on disk."""
@@ -97,7 +98,7 @@ class Node:
         try:
             self.minted = await first_start(store, clock, ids, settings.bootstrap_key)
             bounds = engine_settings(settings)
-            self._engine = Engine(store, clock, ids, bounds, self._on_fatal)
+            self._engine = Engine(store, LocalWake(), clock, ids, bounds, self._on_fatal)
             await self._engine.start()
         except BaseException:
             await store.close()

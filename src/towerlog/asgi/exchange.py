@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
@@ -19,13 +19,13 @@ from towerlog.asgi.guard.hosts import Hosts
 from towerlog.asgi.guard.limits import Limiter
 from towerlog.asgi.guard.trace_ids import TraceIds
 from towerlog.asgi.pages.meters import Meters
-from towerlog.asgi.push.streams import Follower, Streams
+from towerlog.asgi.push.streams import Streams
 from towerlog.asgi.replies import Headers, Message
 from towerlog.asgi.routes import Route, RouteTable
-from towerlog.dialects.base import Reply, Settings
+from towerlog.dialects.base import FrameStyle, Reply, Settings
+from towerlog.engine.follow.follower import Follower
 from towerlog.errors import Internal, RateLimited, TowerlogError
 from towerlog.model.command import Append, Idempotency, Report, Write
-from towerlog.model.event import Event
 from towerlog.model.outcome import Outcome
 from towerlog.model.principal import Principal
 from towerlog.model.question import FollowAgent, FollowRun, Read
@@ -74,8 +74,7 @@ class Engine(Protocol):
         self,
         principal: Principal,
         command: FollowRun | FollowAgent,
-        style: str,
-        frame: Callable[[Event, str], bytes | None],
+        style: FrameStyle,
     ) -> Follower:
         """A place in the log."""
         ...

@@ -17,7 +17,8 @@ import structlog
 from towerlog.asgi.bodies import Disconnected
 from towerlog.asgi.exchange import Exchange, Parts, count, explain_to, limit
 from towerlog.asgi.faults import Rejection
-from towerlog.asgi.push.streams import Stream, stream_head
+from towerlog.asgi.push.sse import SseSink, stream_head
+from towerlog.asgi.push.streams import Stream
 from towerlog.asgi.query_strings import parse_query
 from towerlog.asgi.replies import NO_EXTENSIONS, Message, Receive, Send, send_reply
 from towerlog.asgi.routes import Route, Visit
@@ -187,7 +188,7 @@ class Mount:
             raise Internal
         parts.admission.take_stream()
         try:
-            follower = await parts.engine.follow(principal, command, style.name, style.frame)
+            follower = await parts.engine.follow(principal, command, style)
         except BaseException:
             parts.admission.give_stream()
             raise
@@ -196,7 +197,8 @@ class Mount:
             follower.close()
             parts.admission.give_stream()
             return _NO_CONTENT if follower.finished else _head_only(head)
-        return parts.streams.open(follower, style, principal, exchange.scope, exchange.receive, exchange.send, head)
+        sink = SseSink(exchange.scope, exchange.receive, exchange.send, head, style)
+        return parts.streams.open(follower, sink, principal)
 
 
 async def _departure(receive: Receive) -> None:

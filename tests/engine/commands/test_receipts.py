@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from towerlog.model.facts import Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
@@ -28,6 +27,7 @@ from towerlog.model.command import (
     SteerRun,
 )
 from towerlog.model.event import EventType, RunById
+from towerlog.model.facts import Facts
 from towerlog.model.outcome import Replayed
 from towerlog.model.question import GetRun, ListLanes
 
@@ -127,7 +127,7 @@ async def test_a_loser_is_told_nothing(rig: Rig) -> None:
 async def test_a_long_poll_delivers_when_it_is_answered(rig: Rig) -> None:
     run_id = await held(rig)
     poll = asyncio.create_task(rig.do(Report(run_id, "w", [], wait_ms=60_000)))
-    await asyncio.to_thread(wait_until, lambda: bool(rig.engine._waiting), "a poll that waits")
+    await asyncio.to_thread(wait_until, lambda: bool(rig.engine._polls), "a poll that waits")
     await rig.do(CancelRun(run_id))
     answer = await asyncio.wait_for(poll, 10)
     assert [one.type for one in answer.view.row.pending] == ["cancel"]
@@ -137,7 +137,7 @@ async def test_a_long_poll_delivers_when_it_is_answered(rig: Rig) -> None:
 async def test_a_long_poll_of_who_lost_the_run_meanwhile_carries_nothing(rig: Rig) -> None:
     run_id = await held(rig)
     poll = asyncio.create_task(rig.do(Report(run_id, "w", [], wait_ms=60_000)))
-    await asyncio.to_thread(wait_until, lambda: bool(rig.engine._waiting), "a poll that waits")
+    await asyncio.to_thread(wait_until, lambda: bool(rig.engine._polls), "a poll that waits")
     rig.clock.advance(LEASE_MS)
     await rig.do(Claim("w2", LEASE_MS))
     await rig.do(CancelRun(run_id))
@@ -187,7 +187,7 @@ async def test_a_long_poll_whose_report_is_stored_does_not_fail_for_a_command(
     """Its sender would send the report again."""
     run_id = await held(rig)
     poll = asyncio.create_task(rig.do(Report(run_id, "w", [], wait_ms=60_000)))
-    await asyncio.to_thread(wait_until, lambda: bool(rig.engine._waiting), "a poll that waits")
+    await asyncio.to_thread(wait_until, lambda: bool(rig.engine._polls), "a poll that waits")
     await rig.do(CancelRun(run_id))
     monkeypatch.setattr(rig.engine._writer, "_max_queue", 0)
     answer = await asyncio.wait_for(poll, 10)

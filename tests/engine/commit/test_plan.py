@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from towerlog.model.facts import Facts
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
@@ -13,6 +12,7 @@ from towerlog.engine.commit.cache import Cache
 from towerlog.engine.commit.plan import Plan, ref_key
 from towerlog.model.chain import chain_hash
 from towerlog.model.event import EventType, OpenRun, RunByForeignId, RunById, RunByTrace
+from towerlog.model.facts import Facts
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Stored
 from towerlog.model.principal import shard_key
@@ -93,13 +93,12 @@ async def test_numbers_are_given_out_in_the_organisations_own_row(rig: Rig) -> N
         assert plan.changes.counters[rig.org].runs == plan.changes.counters[rig.org].agents == 2
 
 
-async def test_a_lane_that_becomes_claimable_wakes_who_waits_for_one(rig: Rig) -> None:
+async def test_of_a_lane_that_changes_twice_the_plan_has_the_last(rig: Rig) -> None:
     async with rig.store.begin() as unit:
         plan = Plan(unit, Cache(), rig.clock, rig.ids)
-        for state, woken in ((QueueState.BLOCKED, False), (QueueState.HELD, False), (QueueState.QUEUED, True)):
+        for state in (QueueState.BLOCKED, QueueState.HELD, QueueState.QUEUED):
             plan.put_lane(Lane(7, rig.org, state, "a", 5))
-            assert (rig.org in plan.woken_orgs) is woken
-        assert (await plan.lane(7)) == plan.changes.lanes[7]
+        assert (await plan.lane(7)) == plan.changes.lanes[7] == Lane(7, rig.org, QueueState.QUEUED, "a", 5)
 
 
 async def test_every_event_is_chained_to_the_one_before_it_in_its_run(rig: Rig) -> None:

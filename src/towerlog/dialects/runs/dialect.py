@@ -29,6 +29,7 @@ from towerlog.errors import TowerlogError
 from towerlog.model.event import Event, EventType
 from towerlog.model.outcome import Page, RunChanged, RunCreated, RunView, ThreadView
 from towerlog.model.principal import Scope
+from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.times import format_ms
 
@@ -146,7 +147,7 @@ def _encode_nothing(outcome: object, call: Call) -> Reply:
 # Streams
 
 
-def frame(event: Event, epoch: str) -> bytes:
+def frame(event: Event, epoch: str, row: RunRow | None = None) -> bytes:
     """One server-sent event: `id` is the seq, and no `event:` line, so that `onmessage` gets them all."""
     data = _named(event) if event.type is EventType.OTHER else event.data
     return b'id: %d\ndata: {"seq":%d,"type":"%s","data":%s,"created_at":"%s"}\n\n' % (

@@ -51,8 +51,6 @@ class Plan:
         """References and agents that the store is known not to have."""
         self.checkpoints_seen: dict[tuple[int, str, int], CheckpointRow | None] = {}
         self._tallies: dict[tuple[int, str, str | None, Status], int] = {}
-        self.woken_orgs: set[int] = set()
-        """Organisations in which a lane became claimable."""
 
     # looking up
 
@@ -206,8 +204,6 @@ class Plan:
         """Changes a lane."""
         self.cache.lanes[lane.run] = lane
         self.changes.lanes[lane.run] = lane
-        if lane.state is QueueState.QUEUED:
-            self.woken_orgs.add(lane.org)
 
     async def new_run_number(self, org: int) -> int:
         """The next run's number."""
