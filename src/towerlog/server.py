@@ -36,6 +36,7 @@ from towerlog.store.base import Identities, Store
 from towerlog.store.sqlite.backup import copy_database, discard, publish
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
 from towerlog.store.sqlite.store import open_reader, open_store
+from towerlog.wake.local import LocalWake
 
 STORAGE_FAILED = 70
 """Exit code of a process whose storage failed. After a restart by its supervisor, the open checks what is on disk."""
@@ -96,7 +97,7 @@ class Node:
         try:
             self.minted = await first_start(store, clock, ids, settings.bootstrap_key)
             bounds = engine_settings(settings)
-            self._engine = Engine(store, clock, ids, bounds, self._on_fatal)
+            self._engine = Engine(store, LocalWake(), clock, ids, bounds, self._on_fatal)
             await self._engine.start()
         except BaseException:
             await store.close()

@@ -12,8 +12,9 @@ from towerlog.model.event import EventType, RunByForeignId, RunById, RunByTrace
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import shard_key
 from towerlog.model.thread import ThreadRow
+from towerlog.server import Node
 from towerlog.store.base import Store
-from towerlog.store.values import Changes, Claimant, Kind, Node, Parent, ReplyBody, StoredReply
+from towerlog.store.values import Changes, Claimant, Kind, Parent, ReplyBody, StoredReply
 
 NOW_MS = 100
 

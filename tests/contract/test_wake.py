@@ -10,23 +10,22 @@ import pytest
 from tests.support.factories import draft, traced
 from tests.support.fakes import FakeClock, SeededIds
 from tests.support.rig import QuietEngine
+from towerlog.dialects.base import FrameStyle
 from towerlog.engine import bootstrap
 from towerlog.engine.follow.follower import Follower
 from towerlog.errors import StorageFailed
 from towerlog.model.command import Append
-from towerlog.model.event import Event
 from towerlog.model.outcome import Stored
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.question import FollowRun
 from towerlog.store.base import Store
 from towerlog.store.values import Changes
+from towerlog.wake.base import Commit, Wake
 
 DEADLINE_S = 60
 
 
-def frame(event: Event, _epoch: str) -> bytes:
-    """The event's seq."""
-    return b"%d " % event.seq
+STYLE = FrameStyle("test", lambda event, *_: b"%d " % event.seq, b"")
 
 
 class Desk:
@@ -36,6 +35,11 @@ class Desk:
         self.engine = engine
         self.who = who
         self.run_id = ""
+
+    @property
+    def wake(self) -> Wake:
+        """What the engine tells of its commits."""
+        return self.engine._wake
 
     async def append(self, count: int = 1) -> None:
         """So many events in one command."""
@@ -47,7 +51,7 @@ class Desk:
 
     async def follow(self, after_seq: int = 0) -> Follower:
         """Follows the run."""
-        return await self.engine.follow(self.who, FollowRun(self.run_id, after_seq), "test", frame)
+        return await self.engine.follow(self.who, FollowRun(self.run_id, after_seq), STYLE)
 
 
 @pytest.fixture
@@ -95,6 +99,20 @@ async def test_a_rollback_wakes_no_one(desk: Desk, store: Store, monkeypatch: py
     await desk.append()
     assert await asyncio.wait_for(reading, DEADLINE_S) == b"2 "
     follower.close()
+
+
+async def test_each_commit_is_told_once_and_a_listener_that_fails_spoils_none(desk: Desk, store: Store) -> None:
+    heard: list[list[int]] = []
+
+    def broken(commit: Commit) -> None:
+        heard.append([event.position for event in commit.events])
+        raise ZeroDivisionError("a defect in a listener")
+
+    desk.wake.subscribe(broken)
+    for _ in range(3):
+        await desk.append(2)
+    assert heard == [[2, 3], [4, 5], [6, 7]]
+    assert [event.position for event in await store.log(desk.who.org, 0, 100)] == [1, 2, 3, 4, 5, 6, 7]
 
 
 def spoil_commits(patch: pytest.MonkeyPatch, store: Store) -> None:

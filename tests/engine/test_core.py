@@ -12,9 +12,10 @@ import pytest
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
 from tests.support.wait import wait_until_async
+from towerlog.dialects.base import FrameStyle
 from towerlog.engine.core import VERBS, Engine
 from towerlog.engine.timers import loop
-from towerlog.errors import NotFound, Overloaded
+from towerlog.errors import NotFound, Overloaded, StorageFailed
 from towerlog.model import command as c
 from towerlog.model import outcome as o
 from towerlog.model import question as q
@@ -22,6 +23,7 @@ from towerlog.model.event import Draft, EventType, History, RunById
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.lane import QueueState
 from towerlog.model.run import Status
+from towerlog.wake.local import LocalWake
 
 E = EventType
 DEADLINE_S = 60
@@ -46,7 +48,8 @@ async def begin(rig: Rig, command: Any, **named: Any) -> asyncio.Task[Any]:
 
 def waiters(rig: Rig) -> list[Any]:
     """Everybody who waits."""
-    return [ticket for tickets in rig.engine._waiting._tickets.values() for ticket in tickets]
+    polls = rig.engine._polls
+    return [*polls._claims, *(ticket for tickets in polls._by_run.values() for ticket in tickets)]
 
 
 async def held(rig: Rig) -> str:
@@ -93,7 +96,7 @@ async def test_a_claim_waits_for_a_run_to_come(rig: Rig) -> None:
     claimed = await soon(task)
     assert isinstance(claimed, o.Claimed)
     assert (claimed.view.row.run_id, claimed.input, claimed.lane.worker_id) == (created.run_id, b'"hi"', "w")
-    assert not rig.engine._waiting
+    assert not rig.engine._polls
 
 
 async def test_one_run_is_given_to_one_of_those_who_wait(rig: Rig) -> None:
@@ -106,15 +109,50 @@ async def test_one_run_is_given_to_one_of_those_who_wait(rig: Rig) -> None:
     assert len({one.view.row.run_id for one in claimed}) == 4
 
 
+async def test_a_run_costs_nothing_for_those_who_cannot_take_it(rig: Rig) -> None:
+    """One command makes it and one claims it, whoever else waits."""
+    idle = [await begin(rig, c.Claim("idle", LEASE_MS, ("other",), wait_ms=LONG_MS)) for _ in range(20)]
+    fit = [await begin(rig, c.Claim("fit", LEASE_MS, ("a",), {"zone": "b"}, LONG_MS)) for _ in range(20)]
+    commands = rig.engine.figures()["commands"]
+    for number in range(3):
+        await rig.do(c.CreateRun(f"t{number}", agent="a", labels={"zone": "b"}))
+        await wait_until_async(lambda n=number: sum(task.done() for task in fit) == n + 1, "one more claim")
+    assert rig.engine.figures()["commands"] == commands + 6
+    assert [task.done() for task in fit] == [True] * 3 + [False] * 17, "the oldest first"
+    assert not any(task.done() for task in idle)
+    rig.engine.drain()
+    await soon(asyncio.gather(*idle, *fit))
+
+
+@pytest.mark.parametrize("how", ["fails", "is cancelled"])
+async def test_the_run_of_a_claim_that_comes_to_nothing_goes_to_the_next(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    first, second = [await begin(rig, c.Claim(name, LEASE_MS, wait_ms=LONG_MS)) for name in ("w1", "w2")]
+    submit = rig.engine._waits._submit
+
+    async def submitting(principal: Any, command: Any, *rest: Any) -> Any:
+        if command.worker_id == "w1":
+            raise StorageFailed("not now") if how == "fails" else asyncio.CancelledError
+        return await submit(principal, command, *rest)
+
+    monkeypatch.setattr(rig.engine._waits, "_submit", submitting)
+    created = await rig.do(c.CreateRun("t"))
+    with pytest.raises((StorageFailed, asyncio.CancelledError)):
+        await soon(first)
+    claimed = await soon(second)
+    assert (claimed.view.row.run_id, claimed.lane.worker_id) == (created.run_id, "w2")
+
+
 async def test_a_run_that_comes_between_look_and_wait_is_claimed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    wait = rig.engine._waiting.wait
+    wait = rig.engine._polls.wait
 
     async def late(*arguments: Any) -> None:
         monkeypatch.undo()
         await rig.do(c.CreateRun("t"))
         await wait(*arguments)
 
-    monkeypatch.setattr(rig.engine._waiting, "wait", late)
+    monkeypatch.setattr(rig.engine._polls, "wait", late)
     assert isinstance(await soon(rig.do(c.Claim("w", LEASE_MS, wait_ms=LONG_MS))), o.Claimed)
 
 
@@ -151,7 +189,7 @@ async def test_a_claim_ends_empty_handed_when_its_time_is_over(rig: Rig) -> None
     rig.clock.advance(20)
     assert await soon(task) == o.NothingToClaim()
     assert await soon(rig.do(c.Claim("w", LEASE_MS))) == o.NothingToClaim()
-    assert not rig.engine._waiting
+    assert not rig.engine._polls
 
 
 async def test_a_caller_that_goes_away_is_forgotten(rig: Rig) -> None:
@@ -159,7 +197,7 @@ async def test_a_caller_that_goes_away_is_forgotten(rig: Rig) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not rig.engine._waiting
+    assert not rig.engine._polls
     await rig.do(c.CreateRun("t"))
     assert (await rig.do(c.Claim("w", LEASE_MS))).lane.worker_id == "w"
 
@@ -226,7 +264,7 @@ async def test_a_report_waits_until_something_is_wanted_of_its_run(rig: Rig, new
     reported = await soon(task)
     assert told(reported, news)
     assert [result.seq for result in reported.results] == [4]
-    assert not rig.engine._waiting
+    assert not rig.engine._polls
 
 
 @pytest.mark.parametrize("news", sorted(NEWS))
@@ -242,7 +280,7 @@ async def test_what_comes_between_report_and_wait_is_told(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, news: str, moment: str
 ) -> None:
     run_id = await held(rig)
-    look = rig.engine._reads.run_of
+    look = rig.engine._waits._look_up
 
     async def looking(*arguments: Any) -> Any:
         monkeypatch.undo()
@@ -253,7 +291,7 @@ async def test_what_comes_between_report_and_wait_is_told(
             await NEWS[news](rig, run_id)
         return found
 
-    monkeypatch.setattr(rig.engine._reads, "run_of", looking)
+    monkeypatch.setattr(rig.engine._waits, "_look_up", looking)
     assert told(await soon(rig.do(c.Report(run_id, "w", [], wait_ms=LONG_MS))), news)
 
 
@@ -263,7 +301,7 @@ async def test_what_comes_before_the_report_is_announced_is_told_at_once(
 ) -> None:
     """Nobody is woken for it: the wait had not been announced yet."""
     run_id = await held(rig)
-    submit = rig.engine._writer.submit
+    submit = rig.engine._waits._submit
 
     async def submitting(*arguments: Any) -> Any:
         monkeypatch.undo()
@@ -271,7 +309,7 @@ async def test_what_comes_before_the_report_is_announced_is_told_at_once(
         await NEWS[news](rig, run_id)
         return outcome
 
-    monkeypatch.setattr(rig.engine._writer, "submit", submitting)
+    monkeypatch.setattr(rig.engine._waits, "_submit", submitting)
     assert told(await soon(rig.do(c.Report(run_id, "w", [], wait_ms=LONG_MS))), news)
 
 
@@ -320,7 +358,7 @@ async def test_an_engine_keeps_time_by_itself_from_start_to_stop(
     async with open_rig(tmp_path) as rig:
         run_id = await held(rig)
         await rig.engine.stop()
-        engine = Engine(rig.store, rig.clock, rig.ids)
+        engine = Engine(rig.store, LocalWake(), rig.clock, rig.ids)
         await engine.start()
         number = (await rig.run(run_id)).run
         rig.clock.advance(LEASE_MS)
@@ -337,5 +375,5 @@ async def test_an_engine_keeps_time_by_itself_from_start_to_stop(
 async def test_what_cannot_be_followed_leaves_no_follower(rig: Rig) -> None:
     for command in (q.FollowRun("nothing"), q.FollowAgent("nothing", 5)):
         with pytest.raises(NotFound):
-            await rig.engine.follow(rig.principal, command, "plain", lambda *_: b"")
+            await rig.engine.follow(rig.principal, command, FrameStyle("plain", lambda *_: b"", b""))
     assert rig.engine.figures()["followers"] == 0

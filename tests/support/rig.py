@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.support.backends import SqliteBackend
 from tests.support.fakes import FakeClock, SeededIds
+from towerlog.ambient import Clock, Ids
 from towerlog.engine import bootstrap
 from towerlog.engine.commit.cache import Cache
 from towerlog.engine.core import Engine, EngineSettings
@@ -19,13 +20,19 @@ from towerlog.model import question as q
 from towerlog.model.event import Event, Item, Refusal
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.run import RunRow
+from towerlog.store.base import Store
 from towerlog.store.sqlite.store import SqliteStore
+from towerlog.wake.local import LocalWake
 
 DIALECT = "steps"
 
 
 class QuietEngine(Engine):
-    """The engine without its timer."""
+    """The engine of one process without its timer."""
+
+    def __init__(self, store: Store, clock: Clock, ids: Ids, *more: Any) -> None:
+        """With a wake of its own. `more`: settings, and who is told that the store failed."""
+        super().__init__(store, LocalWake(), clock, ids, *more)
 
     async def start(self) -> None:
         """Takes commands."""

@@ -14,7 +14,8 @@ import msgspec
 
 from towerlog.asgi.bodies import Bodies, Disconnected
 from towerlog.asgi.gate import Components, Exchange, Gate, Missing
-from towerlog.asgi.push.streams import Stream, Streams, stream_head
+from towerlog.asgi.push.sse import SseSink, stream_head
+from towerlog.asgi.push.streams import Stream, Streams
 from towerlog.asgi.query_strings import parse_query
 from towerlog.asgi.replies import NO_EXTENSIONS, Message, Receive, Send, send_reply
 from towerlog.asgi.routes import PageVisit
@@ -163,7 +164,7 @@ class Service:
             raise Internal
         admission.take_stream()
         try:
-            follower = await self._engine.follow(principal, command, style.name, style.frame)
+            follower = await self._engine.follow(principal, command, style)
         except BaseException:
             admission.give_stream()
             raise
@@ -172,7 +173,8 @@ class Service:
             follower.close()
             admission.give_stream()
             return _NO_CONTENT if follower.finished else _head_only(head)
-        return self._streams.open(follower, style, principal, exchange.scope, receive, send, head)
+        sink = SseSink(exchange.scope, receive, send, head, style)
+        return self._streams.open(follower, sink, principal)
 
 
 async def _departure(receive: Receive) -> None:

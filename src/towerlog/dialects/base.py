@@ -15,6 +15,7 @@ from towerlog.errors import TowerlogError
 from towerlog.model.command import Command
 from towerlog.model.event import Event
 from towerlog.model.principal import Principal, Scope
+from towerlog.model.run import RunRow
 
 JSON = "application/json"
 PLAIN_TEXT = "text/plain; charset=utf-8"
@@ -76,18 +77,36 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-class FrameStyle(msgspec.Struct, frozen=True):
-    """How a stream's events become bytes.
+def gap_frame(requested: int, oldest: int) -> bytes:
+    """Tells a reader that what lay between its cursor and the oldest event left is gone. Carries no id."""
+    text = f'{{"requested":{requested},"oldest_seq":{oldest},"missing":{oldest - requested - 1}}}'
+    return b"event: gap\ndata: " + text.encode() + b"\n\n"
 
-    `frame` gives a whole SSE frame, or None for an event that has no place in this stream; `prologue` is sent at
-    once; `closing` when the server ends a stream that has not come to its own end.
-    """
+
+OTHER_LOG = b'event: gap\ndata: {"reason":"the cursor is of another log"}\n\n'
+"""Tells a reader that what it saw before is not what follows here."""
+
+
+class FrameStyle(msgspec.Struct, frozen=True):
+    """How a stream's events become bytes. All that goes through a stream is made here or by the transport's sink."""
 
     name: str
-    frame: Callable[[Event, str], bytes | None]
-    """(event, log epoch)"""
+    frame: Callable[[Event, str, RunRow | None], bytes | None]
+    """(event, log epoch, run) → one whole frame; None for an event that has no place in this stream.
+
+    The run is None unless `with_row`. It is a row that has this event folded in, and perhaps later ones: as its commit
+    left it for what is sent live, as the store has it for what is read back.
+    """
     prologue: bytes
+    """Sent at once."""
     closing: bytes = b""
+    """Sent when the server ends a stream that has not come to its own end."""
+    with_row: bool = False
+    """True: `frame` needs the run's row. What is read back then costs one look-up of rows a page."""
+    gap: Callable[[int, int], bytes] = gap_frame
+    """(requested, oldest left) → a frame that tells of a hole in a run's events."""
+    other_log: bytes = OTHER_LOG
+    """Sent first to a reader whose cursor is of another log."""
 
 
 class Limit(msgspec.Struct, frozen=True):

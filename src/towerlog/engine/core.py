@@ -9,19 +9,20 @@ from typing import Any, NamedTuple
 import msgspec
 
 from towerlog.ambient import Clock, Ids
+from towerlog.dialects.base import FrameStyle
 from towerlog.engine.commands import approvals, cancel, keys, lanes, personas, receipts, reruns, runs, steering
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan, Reaction
 from towerlog.engine.commit.replies import decode_ids
 from towerlog.engine.commit.submission import Submission, Waiter
 from towerlog.engine.commit.writer import Writer
-from towerlog.engine.follow.channel import AGENT, RUN, Frame
-from towerlog.engine.follow.follower import Follower, Source, gap_frame
-from towerlog.engine.follow.hub import OTHER_LOG, Hub
-from towerlog.engine.follow.polls import Polls, Wanted
+from towerlog.engine.follow.follower import Follower
+from towerlog.engine.follow.hub import Hub
+from towerlog.engine.follow.opening import follow_agent, follow_run
+from towerlog.engine.follow.polls import Polls
+from towerlog.engine.follow.waits import Waits
 from towerlog.engine.ingest.append import append_items
 from towerlog.engine.ingest.needs import needs_of_append
-from towerlog.engine.queries.events import position_of
 from towerlog.engine.queries.reads import Reads
 from towerlog.engine.queries.replies import Replies
 from towerlog.engine.reactions import lanes as lane_reactions
@@ -31,15 +32,15 @@ from towerlog.engine.timers.leases import ExpiredLeases
 from towerlog.engine.timers.loop import Timer
 from towerlog.engine.timers.replies import OldReplies
 from towerlog.engine.timers.silence import SilenceWatch
-from towerlog.errors import LeaseLost, NotFound, StorageFailed, TowerlogError
+from towerlog.errors import LeaseLost, StorageFailed, TowerlogError
 from towerlog.model import command as c
 from towerlog.model import outcome as o
 from towerlog.model import question as q
-from towerlog.model.event import Event
 from towerlog.model.liveness import USUAL, Thresholds
 from towerlog.model.persona import CreatePersona, CreateRoute
 from towerlog.model.principal import Principal
 from towerlog.store.base import Store
+from towerlog.wake.base import Commit, Wake
 
 
 class EngineSettings(msgspec.Struct, frozen=True):
@@ -97,19 +98,23 @@ class Engine:
     def __init__(
         self,
         store: Store,
+        wake: Wake,
         clock: Clock,
         ids: Ids,
         settings: EngineSettings | None = None,
         on_fatal: Callable[[StorageFailed], None] = lambda error: None,
     ) -> None:
-        """`on_fatal` is told when the store must not be written any more."""
+        """`wake` is told of every commit. `on_fatal` is told when the store must not be written any more."""
         settings = settings or EngineSettings()
         self._store = store
         self._clock = clock
         self._reads = Reads(store, clock, settings.thresholds)
         self._hub = Hub()
-        self._waiting = Polls()
-        self._wanted = Wanted(store, clock, self._waiting)
+        self._wake = wake
+        self._polls = Polls()
+        self._waits = Waits(self._polls, self._write, store.runs_by_number, clock)
+        for listener in (self._hub.committed, self._polls.committed):
+            wake.subscribe(listener)
         self._replies = Replies(store, self._reads)
         self._writer = Writer(
             store,
@@ -140,12 +145,12 @@ class Engine:
 
     def drain(self) -> None:
         """Answers every long poll now; nobody waits any more."""
-        self._waiting.stop()
+        self._polls.stop()
 
     async def stop(self) -> None:
         """Ends streams and long polls, finishes every command that was taken. The store stays open."""
         self._hub.stop_all()
-        self._waiting.stop()
+        self._polls.stop()
         self._timer.stop()
         if self._timer_task is not None:
             await self._timer_task
@@ -170,7 +175,7 @@ class Engine:
     ) -> o.Outcome:
         """Carries out one command. A writing one is durable when this returns. Raises TowerlogError."""
         if isinstance(command, c.Claim) and command.wait_ms:
-            return await self._claim_waiting(principal, command, dialect, idempotency)
+            return await self._waits.claim(principal, command, dialect, idempotency)
         if type(command) not in VERBS:
             return await self._reads.answer(principal, command)  # type: ignore[arg-type]  # what is no verb reads
         outcome = await self._write(principal, command, dialect, idempotency)  # type: ignore[arg-type]  # a verb
@@ -181,16 +186,11 @@ class Engine:
     async def hold(
         self, principal: Principal, command: c.Append | c.Report, outcome: o.Outcome, dialect: str
     ) -> o.Outcome:
-        """Holds back the reply to telemetry that is stored until something is wanted, up to the command's time.
+        """Holds back the reply to telemetry that is stored until there is a command, up to the command's time.
 
         Reads nothing of its items: whoever waits with it may drop them.
         """
-        if isinstance(outcome, o.Appended):
-            outcome = await self._wanted.until_wanted(principal.org, outcome, command.wait_ms)
-            return await self._watched_told(principal, outcome, dialect)
-        if isinstance(outcome, o.Reported) and isinstance(command, c.Report):
-            return await self._report_held(principal, command, outcome)
-        return outcome
+        return await self._waits.hold(principal, command, outcome, dialect)
 
     async def _write(
         self, principal: Principal, command: c.Write, dialect: str, idempotency: c.Idempotency | None
@@ -229,131 +229,15 @@ class Engine:
         """Carries out telemetry; `waiter` is told what came of it. Raises what refuses it at once."""
         self._writer.enlist(principal, command, dialect, waiter)
 
-    async def _claim_waiting(
-        self, principal: Principal, command: c.Claim, dialect: str, idempotency: c.Idempotency | None
-    ) -> o.Outcome:
-        """Tries, waits for a run to become claimable, tries again, up to the command's time."""
-        deadline = self._clock.steady_ms() + command.wait_ms
-        while True:
-            ticket = self._waiting.enter(("queue", principal.org))
-            try:
-                left_ms = max(deadline - self._clock.steady_ms(), 0)
-                last = left_ms == 0 or self._waiting.stopped
-                attempt = msgspec.structs.replace(command, wait_ms=0 if last else left_ms)
-                outcome = await self._write(principal, attempt, dialect, idempotency)
-                if last or not isinstance(outcome, o.NothingToClaim):
-                    return outcome
-                await self._waiting.wait(ticket, left_ms)
-            finally:
-                self._waiting.leave(ticket)
-
-    async def _report_held(self, principal: Principal, command: c.Report, outcome: o.Reported) -> o.Outcome:
-        """When nothing is wanted of the run yet, waits for that up to the command's time."""
-        if outcome.view.row.pending or outcome.view.row.is_terminal():
-            return outcome
-        ticket = self._waiting.enter(("run", outcome.view.row.run))
-        try:
-            # Asked for after entering: what was committed before is seen here, what comes later wakes.
-            row = await self._reads.run_of(principal, command.run_id)
-            if not row.pending and not row.is_terminal():
-                # Never past the lease: the worker must be told in time to renew it.
-                await self._waiting.wait(ticket, min(command.wait_ms, outcome.lane.lease_ms // 2))
-        finally:
-            self._waiting.leave(ticket)
-        return await self._report_told(principal, command, outcome)
-
-    async def _watched_told(self, principal: Principal, outcome: o.Appended, dialect: str) -> o.Outcome:
-        """The reply to a batch that was held back, with what is wanted of its runs by now on record as delivered."""
-        wanted = tuple(one.row.run_id for one in outcome.watched if one.row.pending)
-        if not wanted:
-            return outcome
-        try:
-            carried = await self._writer.submit(principal, c.Deliver(wanted, by=dialect), dialect, None)
-        except TowerlogError:
-            return outcome  # the batch is stored, and must not be sent again for this; the next reply tells it again
-        rows = carried.rows if isinstance(carried, o.Delivered) else {}
-        watched = [msgspec.structs.replace(one, row=rows.get(one.row.run_id, one.row)) for one in outcome.watched]
-        return msgspec.structs.replace(outcome, watched=tuple(watched))
-
-    async def _report_told(self, principal: Principal, command: c.Report, outcome: o.Reported) -> o.Outcome:
-        """The reply to a report that was held back, with what is wanted by now, if its sender still holds the run."""
-        row = await self._reads.run_of(principal, command.run_id)
-        if row.pending:
-            wanted = c.Deliver((command.run_id,), command.worker_id, outcome.lane.epoch, lanes.LANES)
-            try:
-                carried = await self._writer.submit(principal, wanted, lanes.LANES, None)
-            except TowerlogError:
-                return outcome  # the report is stored, and must not be sent again for this; the next reply tells it
-            if not isinstance(carried, o.Delivered) or command.run_id not in carried.rows:
-                return outcome  # taken from it meanwhile: its next report will be told so
-            row = carried.rows[command.run_id]
-        return msgspec.structs.replace(outcome, view=msgspec.structs.replace(outcome.view, row=row))
-
     def _committed(self, plan: Plan) -> None:
         changes = plan.changes
-        ended = [
-            number
-            for number, change in changes.runs.items()
-            if change.after.is_terminal() and (change.before is None or not change.before.is_terminal())
-        ]
-        self._hub.publish(changes.events, ended, self._store.epoch)
-        if self._waiting:
-            for org in plan.woken_orgs:
-                self._waiting.wake(("queue", org))
-            for number, change in changes.runs.items():
-                if change.after.pending or change.after.is_terminal():
-                    self._waiting.wake(("run", number))
+        self._wake.committed(Commit(changes.events, changes.runs, changes.lanes))
 
-    async def follow(self, principal: Principal, command: q.Stream, style: str, frame: Frame) -> Follower:
+    async def follow(self, principal: Principal, command: q.Stream, style: FrameStyle) -> Follower:
         """Opens a stream; the caller reads and closes it. Raises NotFound."""
         if isinstance(command, q.FollowRun):
-            return await self._follow_run(principal, command, style, frame)
-        return await self._follow_agent(principal, command, style, frame)
-
-    async def _follow_run(self, principal: Principal, command: q.FollowRun, style: str, frame: Frame) -> Follower:
-        row = await self._reads.run_of(principal, command.run_id)
-        org, run = principal.org, row.run
-
-        async def ends_at() -> int | None:
-            current = await self._reads.run_of(principal, command.run_id)
-            return current.last_seq if current.is_terminal() else None
-
-        async def page(after: int, limit: int) -> list[Event]:
-            return await self._store.events(org, run, after, limit)
-
-        source = Source(page, _seq_of, ends_at, gap_frame, self._store.epoch)
-        # A cursor past the end waits from the end; one of another log is told so and gets everything.
-        after, preface = min(command.after_seq, row.last_seq), b""
-        if command.epoch not in (None, self._store.epoch):
-            after, preface = 0, OTHER_LOG
-        return await self._hub.follow(RUN, run, style, frame, source, after, command.follow, preface)
-
-    async def _follow_agent(self, principal: Principal, command: q.FollowAgent, style: str, frame: Frame) -> Follower:
-        agent = await self._store.agent(principal.org, command.agent_id)
-        if agent is None:
-            raise NotFound("agent")
-        org, number, store = principal.org, agent.agent, self._store
-        after = None if command.after is None else position_of(command.after, store.epoch)
-        preface = b""
-        if after is None:
-            after = await self._tail_start(org, number, command.tail)
-            preface = b"" if command.after is None else OTHER_LOG
-
-        async def ends_at() -> int | None:
-            return None
-
-        async def page(after: int, limit: int) -> list[Event]:
-            return await store.feed(org, number, limit, after)
-
-        source = Source(page, _position_of, ends_at, None, store.epoch)
-        return await self._hub.follow(AGENT, number, style, frame, source, after, True, preface)
-
-    async def _tail_start(self, org: int, agent: int, tail: int) -> int:
-        """The position that the newest `tail` events of a feed come after."""
-        start = await self._store.feed_start(org, agent, max(tail, 1))
-        if start is None:
-            return 0
-        return start - 1 if tail else start
+            return await follow_run(self._hub, self._reads, self._store, principal, command, style)
+        return await follow_agent(self._hub, self._store, principal, command, style)
 
 
 def _needs_of(needs: Needs, submission: Submission) -> None:
@@ -362,11 +246,3 @@ def _needs_of(needs: Needs, submission: Submission) -> None:
 
 def _place(plan: Plan, submission: Submission) -> o.Placed | TowerlogError:
     return VERBS[type(submission.command)].place(plan, submission.principal, submission.command)
-
-
-def _seq_of(event: Event) -> int:
-    return event.seq
-
-
-def _position_of(event: Event) -> int:
-    return event.position

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from tests.asgi.conversation import HandClock, Listening
+from tests.support.factories import run_row
 from tests.support.wait import wait_until_async
 from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator
-from towerlog.asgi.push.streams import SILENCE_MS, SLOW_MS, SPREAD_MS, Streams, stream_head
+from towerlog.asgi.push.sink import Cause, Farewell
+from towerlog.asgi.push.sse import SseSink, stream_head
+from towerlog.asgi.push.streams import SILENCE_MS, SLOW_MS, SPREAD_MS, Streams
 from towerlog.dialects.base import FrameStyle
-from towerlog.engine.follow.follower import Source
-from towerlog.engine.follow.hub import RUN, Hub
+from towerlog.engine.follow.follower import Follower, Source
+from towerlog.engine.follow.hub import Hub
+from towerlog.engine.follow.subjects import RUN
 from towerlog.model.event import Event, EventType
 from towerlog.model.key import Key
 from towerlog.model.principal import Principal, Scope
-from towerlog.store.values import KeyFound
+from towerlog.model.run import RunRow, Status
+from towerlog.store.values import KeyFound, RunChange
+from towerlog.wake.base import Commit
 
-STYLE = FrameStyle("test", lambda event, epoch: b"data: %d\n\n" % event.seq, b"retry: 1\n\n", b"event: end\n\n")
+STYLE = FrameStyle("test", lambda event, *_: b"data: %d\n\n" % event.seq, b"retry: 1\n\n", b"event: end\n\n")
+OPEN, OVER = run_row(), run_row(status=Status.COMPLETED)
 
 
 class Keys:
@@ -50,6 +58,17 @@ class House:
 
     async def open(self, extensions: dict[str, Any] | None = None) -> Listening:
         """A reader at the beginning of the run."""
+        follower = await self.follow()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            head = stream_head("a" * 32, "e1", ())
+            sink = SseSink(scope, receive, send, head, STYLE)
+            await self.streams.open(follower, sink, self.principal).run()
+
+        return Listening(app, {"extensions": extensions} if extensions else {})
+
+    async def follow(self) -> Follower:
+        """A follower of the run, admitted."""
 
         async def page(after: int, limit: int) -> list[Event]:
             return [self.event(seq) for seq in range(after + 1, self.last_seq + 1)][:limit]
@@ -57,23 +76,21 @@ class House:
         async def ends_at() -> int | None:
             return self.end
 
-        source = Source(page, lambda event: event.seq, ends_at)
-        follower = await self.hub.follow(RUN, 1, STYLE.name, STYLE.frame, source, 0, True)
+        async def rows(runs: Sequence[int]) -> dict[int, RunRow]:
+            return {}
+
+        source = Source(page, ends_at, rows, "e1")
+        follower = await self.hub.follow((RUN, OPEN.run), STYLE, source, 0, True)
         self.admission.take_stream()
-
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            head = stream_head("a" * 32, "e1", ())
-            await self.streams.open(follower, STYLE, self.principal, scope, receive, send, head).run()
-
-        return Listening(app, {"extensions": extensions} if extensions else {})
+        return follower
 
     def event(self, seq: int) -> Event:
-        return Event(1, seq, 1, seq, EventType.STEP, 0, b"{}")
+        return Event(1, seq, OPEN.run, seq, EventType.STEP, 0, b"{}")
 
-    def say(self) -> None:
+    def say(self, after: RunRow = OPEN) -> None:
         """One more event, committed and published."""
         self.last_seq += 1
-        self.hub.publish([self.event(self.last_seq)], [], "e1")
+        self.hub.committed(Commit([self.event(self.last_seq)], {OPEN.run: RunChange(OPEN, after)}))
 
     def tick(self, later_ms: int = 0) -> None:
         self.clock.ms += later_ms
@@ -164,8 +181,7 @@ async def test_streams_that_began_together_do_not_ping_together(house: House) ->
 async def test_a_stream_ends_by_itself_when_the_run_has(house: House) -> None:
     stream = await house.open()
     await stream.until(b"retry")
-    house.last_seq += 1
-    house.hub.publish([house.event(1)], [1], "e1")
+    house.say(OVER)
     await asyncio.wait_for(stream.task, 60)
     assert stream.is_whole
     assert stream.body.endswith(b"data: 1\n\n"), "no closing words: it came to its own end"
@@ -186,6 +202,64 @@ async def test_the_server_parts_with_words_and_a_time_to_come_back(house: House)
     assert len(waits) == 20
     assert min(waits) >= 1000
     assert max(waits) < 8000
+    assert house.is_empty
+
+
+class Notes:
+    """A transport that only takes down what it is asked for."""
+
+    def __init__(self) -> None:
+        self.said: list[object] = []
+        self.left = asyncio.Event()
+
+    async def start(self) -> None:
+        self.said.append("start")
+
+    async def send(self, chunk: bytes) -> None:
+        self.said.append(chunk)
+
+    async def ping(self) -> None:
+        self.said.append("ping")
+
+    async def finish(self, farewell: Farewell) -> None:
+        self.said.append(farewell.cause)
+
+    async def gone(self) -> None:
+        await self.left.wait()
+
+    def abort(self) -> None:
+        self.said.append("abort")
+
+
+@pytest.mark.parametrize("cause", Cause)
+async def test_a_stream_asks_the_same_of_any_transport(house: House, cause: Cause) -> None:
+    notes = Notes()
+    stream = house.streams.open(await house.follow(), notes, house.principal)
+    task = asyncio.create_task(stream.run())
+    await wait_until_async(lambda: "start" in notes.said, "the start")
+    house.tick(SILENCE_MS)
+    await wait_until_async(lambda: "ping" in notes.said, "a ping")
+    house.say()
+    await wait_until_async(lambda: b"data: 1\n\n" in notes.said, "a frame")
+    if cause is Cause.COMPLETE:
+        house.say(OVER)
+    elif cause is Cause.REVOKED:
+        stream.revoke()
+    else:
+        house.streams.close()
+    await asyncio.wait_for(task, 5)
+    frames = [b"data: 1\n\n", b"data: 2\n\n"][: house.last_seq]
+    assert notes.said == ["start", "ping", *frames, cause]
+    assert house.is_empty
+
+
+async def test_a_transport_whose_reader_left_is_told_to_finish(house: House) -> None:
+    notes = Notes()
+    task = asyncio.create_task(house.streams.open(await house.follow(), notes, house.principal).run())
+    await wait_until_async(lambda: "start" in notes.said, "the start")
+    notes.left.set()
+    await asyncio.wait_for(task, 5)
+    assert notes.said == ["start", Cause.COMPLETE]
     assert house.is_empty
 
 

@@ -129,7 +129,7 @@ async def test_a_loser_is_told_nothing(rig: Rig) -> None:
 async def test_a_long_poll_delivers_when_it_is_answered(rig: Rig) -> None:
     run_id = await held(rig)
     poll = asyncio.create_task(rig.do(Report(run_id, "w", [], wait_ms=60_000)))
-    await asyncio.to_thread(wait_until, lambda: bool(rig.engine._waiting), "a poll that waits")
+    await asyncio.to_thread(wait_until, lambda: bool(rig.engine._polls), "a poll that waits")
     await rig.do(CancelRun(run_id))
     answer = await asyncio.wait_for(poll, 30)
     assert [one.type for one in answer.view.row.pending] == ["cancel"]
@@ -139,7 +139,7 @@ async def test_a_long_poll_delivers_when_it_is_answered(rig: Rig) -> None:
 async def test_a_long_poll_of_who_lost_the_run_meanwhile_carries_nothing(rig: Rig) -> None:
     run_id = await held(rig)
     poll = asyncio.create_task(rig.do(Report(run_id, "w", [], wait_ms=60_000)))
-    await asyncio.to_thread(wait_until, lambda: bool(rig.engine._waiting), "a poll that waits")
+    await asyncio.to_thread(wait_until, lambda: bool(rig.engine._polls), "a poll that waits")
     rig.clock.advance(LEASE_MS)
     await rig.do(Claim("w2", LEASE_MS))
     await rig.do(CancelRun(run_id))
@@ -189,7 +189,7 @@ async def test_a_long_poll_whose_report_is_stored_does_not_fail_for_a_command(
     """Its sender would send the report again."""
     run_id = await held(rig)
     poll = asyncio.create_task(rig.do(Report(run_id, "w", [], wait_ms=60_000)))
-    await asyncio.to_thread(wait_until, lambda: bool(rig.engine._waiting), "a poll that waits")
+    await asyncio.to_thread(wait_until, lambda: bool(rig.engine._polls), "a poll that waits")
     await rig.do(CancelRun(run_id))
     monkeypatch.setattr(rig.engine._writer, "_max_queue", 0)
     answer = await asyncio.wait_for(poll, 30)

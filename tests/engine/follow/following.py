@@ -10,19 +10,30 @@ import pytest
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
+from towerlog.dialects.base import FrameStyle
 from towerlog.engine.follow.follower import Follower
 from towerlog.model.command import RegisterAgent
 from towerlog.model.event import Event, EventType
 from towerlog.model.outcome import Stored
 from towerlog.model.question import FollowAgent, FollowRun
+from towerlog.model.run import RunRow
 
 E = EventType
 DEADLINE_S = 60
 
 
-def frame(event: Event, _epoch: str) -> bytes:
+def frame(event: Event, _epoch: str, _row: RunRow | None) -> bytes:
     """The event's seq, closed by a blank."""
     return b"%d " % event.seq
+
+
+def style(name: str, framing: Callable[[Event, str, RunRow | None], bytes | None] = frame, **fields: Any) -> FrameStyle:
+    """A style of this name; two of one name share their channels."""
+    return FrameStyle(name, framing, b"", **fields)
+
+
+PLAIN = style("plain")
+FEED = style("feed", lambda event, *_: b"%d " % event.position)
 
 
 async def append(rig: Rig, count: int = 1, kind: EventType = E.STEP, trace: str = "x") -> str:
@@ -34,7 +45,7 @@ async def append(rig: Rig, count: int = 1, kind: EventType = E.STEP, trace: str 
 
 async def open_follower(rig: Rig, run_id: str, after_seq: int = 0, **fields: Any) -> Follower:
     """Follows a run with plain frames."""
-    return await rig.engine.follow(rig.principal, FollowRun(run_id, after_seq, **fields), "plain", frame)
+    return await rig.engine.follow(rig.principal, FollowRun(run_id, after_seq, **fields), PLAIN)
 
 
 async def read(follower: Follower) -> bytes | None:
@@ -89,4 +100,4 @@ async def feed_of(rig: Rig, tail: int, after: str | None = None) -> Follower:
     """Follows agent `a`; frames are positions."""
     agent = (await rig.do(RegisterAgent("a"))).row
     command = FollowAgent(agent.agent_id, tail, after)
-    return await rig.engine.follow(rig.principal, command, "feed", lambda event, _: b"%d " % event.position)
+    return await rig.engine.follow(rig.principal, command, FEED)

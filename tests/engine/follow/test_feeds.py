@@ -14,13 +14,15 @@ from tests.engine.follow.following import (
     feed_of,
     read,
     read_count,
+    style,
 )
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
-from towerlog.engine.follow.hub import OTHER_LOG
-from towerlog.model.event import FEED_TYPES, FEED_TYPES_WHEN_SPENT, Event
+from towerlog.dialects.base import OTHER_LOG
+from towerlog.model.command import RegisterAgent
+from towerlog.model.event import FEED_TYPES, FEED_TYPES_WHEN_SPENT, Event, has_feed_place
 from towerlog.model.facts import Effects, Facts
-from towerlog.model.question import ListAgents, Tail
+from towerlog.model.question import FollowAgent, ListAgents, Tail
 from towerlog.model.usage import Usage, UsageReport
 
 
@@ -83,8 +85,24 @@ async def test_a_feed_holds_only_what_has_a_place_there(rig: Rig) -> None:
     reading = asyncio.create_task(read_count(follower, len(FEED_TYPES)))
     for kind in E:
         await rig.append(draft(kind, traced(kind), agent="a", facts=spent))
-    expected = [event.position for event in await rig.log() if event.type in FEED_TYPES]
+    expected = [event.position for event in await rig.log() if has_feed_place(event)]
+    assert len(expected) == len(FEED_TYPES)
     assert await asyncio.wait_for(reading, DEADLINE_S) == expected
+    follower.close()
+
+
+async def test_a_feeds_style_that_asks_is_given_the_rows_of_all_its_runs(rig: Rig) -> None:
+    named = style(
+        "named", lambda event, _, row: b"%s:%s " % (row.trace_id.encode(), row.status.encode()), with_row=True
+    )
+    for trace in ("x", "y"):
+        await append(rig, 1, E.TOOL_CALL, trace)
+    agent = (await rig.do(RegisterAgent("a"))).row
+    follower = await rig.engine.follow(rig.principal, FollowAgent(agent.agent_id, 9), named)
+    assert await read(follower) == b"x:running y:running "
+    reading = asyncio.create_task(follower.read())
+    await append(rig, 1, E.TOOL_CALL, "z")
+    assert await asyncio.wait_for(reading, DEADLINE_S) == b"z:running "
     follower.close()
 
 

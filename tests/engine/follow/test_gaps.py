@@ -18,8 +18,8 @@ from tests.engine.follow.following import (
     read_to_end,
 )
 from tests.support.rig import Rig
+from towerlog.dialects.base import OTHER_LOG
 from towerlog.engine.follow import follower as followers
-from towerlog.engine.follow.hub import OTHER_LOG
 
 
 async def test_a_gap_of_one_event_is_a_gap(rig: Rig) -> None:

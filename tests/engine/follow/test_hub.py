@@ -9,6 +9,7 @@ import pytest
 
 from tests.engine.follow.following import (
     DEADLINE_S,
+    PLAIN,
     E,
     append,
     before_page,
@@ -19,6 +20,7 @@ from tests.engine.follow.following import (
     read_count,
     read_news,
     read_to_end,
+    style,
 )
 from tests.support.rig import Rig
 from tests.support.wait import wait_until_async
@@ -46,7 +48,7 @@ async def test_a_run_that_is_not_there_cannot_be_followed(rig: Rig) -> None:
     other = await rig.make_org("other")
     run_id = await append(rig)
     with pytest.raises(NotFound):
-        await rig.engine.follow(other, FollowRun(run_id), "plain", frame)
+        await rig.engine.follow(other, FollowRun(run_id), PLAIN)
     assert rig.engine.figures()["followers"] == 0
 
 
@@ -209,6 +211,37 @@ async def test_late_events_reach_a_slow_follower_before_the_end(rig: Rig) -> Non
     assert await read_to_end(waiting) in ([], [3, 4])
     for follower in (slow, waiting):
         follower.close()
+
+
+async def test_a_style_that_asks_is_given_the_runs_row(rig: Rig) -> None:
+    """Read back it is the row of today, live the row that the commit left."""
+    shown = style("rows", lambda event, _, row: b"%d:%s " % (event.seq, row.status.encode()), with_row=True)
+    run_id = await append(rig, 2)
+    follower = await rig.engine.follow(rig.principal, FollowRun(run_id), shown)
+    assert await read(follower) == b"1:running 2:running "
+    reading = asyncio.create_task(read_news(follower))
+    await append(rig, 1, E.RUN_WAITING)
+    assert await asyncio.wait_for(reading, DEADLINE_S) == b"3:waiting_for_input "
+    late = await rig.engine.follow(rig.principal, FollowRun(run_id, 1), shown)
+    assert await read(late) == b"2:waiting_for_input 3:waiting_for_input "
+    for one in (follower, late):
+        one.close()
+
+
+async def test_a_style_that_does_not_ask_costs_no_look_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(*arguments: Any) -> Any:
+        raise StorageFailed("nobody asked for rows")
+
+    run_id = await append(rig, 2)
+    monkeypatch.setattr(rig.store, "runs_by_number", refused)
+    seen: list[object] = []
+    plain = style("heedless", lambda event, _, row: seen.append(row) or frame(event, "", row))
+    follower = await rig.engine.follow(rig.principal, FollowRun(run_id), plain)
+    assert await read_count(follower, 2) == [1, 2]
+    await append(rig)
+    assert await read_count(follower, 1) == [3]
+    assert seen == [None] * 3
+    follower.close()
 
 
 # Between subscribing and reading

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 
 import pytest
 
 from tests.engine.follow.following import (
     DEADLINE_S,
+    PLAIN,
     E,
     append,
     frame,
@@ -16,6 +18,7 @@ from tests.engine.follow.following import (
     read,
     read_count,
     read_to_end,
+    style,
 )
 from tests.support.factories import event
 from tests.support.rig import Rig
@@ -24,6 +27,7 @@ from towerlog.engine.follow import channel, hub
 from towerlog.engine.follow import follower as followers
 from towerlog.engine.follow.channel import MAX_CHUNK_BYTES, MAX_SHARED_CHUNKS, RING_BYTES, RING_FRAMES, Channel
 from towerlog.engine.follow.follower import PAGE_EVENTS
+from towerlog.engine.follow.subjects import RUN
 from towerlog.model.event import Event
 from towerlog.model.question import FollowRun
 
@@ -54,10 +58,10 @@ async def test_pages_without_a_frame_are_passed_over(rig: Rig, monkeypatch: pyte
     monkeypatch.setattr(followers, "PAGE_EVENTS", 3)
     run_id = await append(rig, 20)
 
-    def rare(event: Event, epoch: str) -> bytes | None:
-        return frame(event, epoch) if event.seq % 10 == 0 else None
+    def rare(event: Event, *rest: Any) -> bytes | None:
+        return frame(event, *rest) if event.seq % 10 == 0 else None
 
-    follower = await rig.engine.follow(rig.principal, FollowRun(run_id), "rare", rare)
+    follower = await rig.engine.follow(rig.principal, FollowRun(run_id), style("rare", rare))
     assert await read_count(follower, 2) == [10, 20]
     reading = asyncio.create_task(read_count(follower, 1))
     for _ in range(3):
@@ -68,9 +72,9 @@ async def test_pages_without_a_frame_are_passed_over(rig: Rig, monkeypatch: pyte
 
 def channel_of(count: int, size: int = 10) -> Channel:
     """A channel with so many frames of that size, seq 1, 2, 3 …"""
-    channel = Channel(("run", 1, "plain"), lambda event, _: b"x" * size)
+    channel = Channel((RUN, 1), style("plain", lambda *_: b"x" * size), "e")
     for seq in range(1, count + 1):
-        channel.publish(seq, None, "e")  # type: ignore[arg-type]
+        channel.publish(event(seq, seq), {})
     return channel
 
 
@@ -107,18 +111,19 @@ def test_a_chunk_is_bounded_and_nothing_is_left_out() -> None:
 
 
 def test_an_empty_ring_knows_nothing() -> None:
-    assert Channel(("run", 1, "plain"), frame).after(0) is None
+    assert Channel((RUN, 1), PLAIN, "e").after(0) is None
 
 
 async def test_frames_are_made_once_for_all_followers(rig: Rig) -> None:
     made: list[int] = []
 
-    def counted(event: Event, epoch: str) -> bytes:
+    def counted(event: Event, *rest: Any) -> bytes:
         made.append(event.seq)
-        return frame(event, epoch)
+        return frame(event, *rest)
 
     run_id = await append(rig)
-    followers = [await rig.engine.follow(rig.principal, FollowRun(run_id, 1), "counted", counted) for _ in range(50)]
+    counting = style("counted", counted)
+    followers = [await rig.engine.follow(rig.principal, FollowRun(run_id, 1), counting) for _ in range(50)]
     reading = [asyncio.create_task(read_count(follower, 3)) for follower in followers]
     await wait_until_async(lambda: all(one._waiter is not None for one in followers), "all followers to wait")
     await append(rig, 3)
@@ -160,8 +165,10 @@ async def test_a_slow_follower_holds_nobody_up(rig: Rig) -> None:
 async def test_styles_of_one_run_are_apart(rig: Rig) -> None:
     run_id = await append(rig)
     plain = await open_follower(rig, run_id)
-    loud = await rig.engine.follow(rig.principal, FollowRun(run_id), "loud", lambda event, _: b"%d!" % event.seq)
-    silent = await rig.engine.follow(rig.principal, FollowRun(run_id), "silent", lambda *_: None)
+    loud = await rig.engine.follow(
+        rig.principal, FollowRun(run_id), style("loud", lambda event, *_: b"%d!" % event.seq)
+    )
+    silent = await rig.engine.follow(rig.principal, FollowRun(run_id), style("silent", lambda *_: None))
     reading = asyncio.create_task(read_to_end(silent))
     await append(rig, 1, E.RUN_COMPLETED)
     assert await read_to_end(plain) == [1, 2]
@@ -173,9 +180,9 @@ async def test_styles_of_one_run_are_apart(rig: Rig) -> None:
 
 def test_followers_at_different_places_get_each_their_own() -> None:
     """More places than joined chunks are kept for; asked in any order, twice, and again after more has come."""
-    channel = Channel(("run", 1, "plain"), frame)
+    channel = Channel((RUN, 1), PLAIN, "e")
     for seq in range(1, 3 * MAX_SHARED_CHUNKS):
-        channel.publish(seq, event(seq, seq), "e")
+        channel.publish(event(seq, seq), {})
     for last in (3 * MAX_SHARED_CHUNKS - 1, 3 * MAX_SHARED_CHUNKS):
         for cursor in (*range(last), *range(last - 1, -1, -1)):
             found = channel.after(cursor)
@@ -183,7 +190,7 @@ def test_followers_at_different_places_get_each_their_own() -> None:
             assert found[0] == last
             assert [int(seq) for seq in found[1].split()] == list(range(cursor + 1, last + 1))
         assert len(channel._chunks) <= MAX_SHARED_CHUNKS
-        channel.publish(last + 1, event(last + 1, last + 1), "e")
+        channel.publish(event(last + 1, last + 1), {})
         channel.wake()
 
 
@@ -202,7 +209,7 @@ def test_a_ring_that_was_emptied_knows_nothing_of_what_it_held() -> None:
     assert (channel.size, channel._chunks) == (0, {})
     assert channel.after(4) is None
     assert channel.after(5) == (5, b"")
-    channel.publish(6, event(6, 6), "e")
+    channel.publish(event(6, 6), {})
     channel.wake()
     assert channel.after(4) is None
     assert channel.after(5) == (6, b"x" * 10)
@@ -268,12 +275,12 @@ async def test_an_event_that_has_no_frame_for_a_defect_is_lost_to_its_stream_alo
     run_id = await append(rig)
     fails = {"now": True}
 
-    def brittle(event: Event, epoch: str) -> bytes:
+    def brittle(event: Event, *rest: Any) -> bytes:
         if event.seq == 2 and fails["now"]:
             raise ZeroDivisionError("a defect in a frame")
-        return frame(event, epoch)
+        return frame(event, *rest)
 
-    broken = await rig.engine.follow(rig.principal, FollowRun(run_id), "brittle", brittle)
+    broken = await rig.engine.follow(rig.principal, FollowRun(run_id), style("brittle", brittle))
     sound = await open_follower(rig, run_id)
     await append(rig, 1)
     await append(rig, 1)

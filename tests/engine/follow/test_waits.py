@@ -1,4 +1,4 @@
-"""Long polls over many runs: held back until one of them is wanted, and never for longer than asked."""
+"""Replies that are held back: a batch until there is a command for one of its runs, and never longer than asked."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def watching(*refs: RunByForeignId, wait_ms: int = LONG_MS) -> c.Append:
 async def polling(rig: Rig, *refs: RunByForeignId, wait_ms: int = LONG_MS) -> asyncio.Task[Appended]:
     """A long poll that waits."""
     task = asyncio.create_task(rig.do(watching(*refs, wait_ms=wait_ms)))
-    await wait_until_async(lambda: bool(rig.engine._waiting), "somebody to wait")
+    await wait_until_async(lambda: bool(rig.engine._polls), "somebody to wait")
     return task
 
 
-def wanted(outcome: Appended) -> dict[str, list[str]]:
+def pending(outcome: Appended) -> dict[str, list[str]]:
     """Foreign id → types of the commands that are pending."""
     return {one.ref.foreign_id: [command.type for command in one.row.pending] for one in outcome.watched}
 
@@ -52,7 +52,7 @@ async def test_without_waiting_it_tells_of_the_runs_that_there_are(rig: Rig) -> 
     run_id, _ = await begun(rig, A, B)
     await rig.do(c.CancelRun(run_id))
     outcome = await rig.do(watching(B, A, NOBODY, wait_ms=0))
-    assert wanted(outcome) == {"sdk:b": [], "sdk:a": ["cancel"]}
+    assert pending(outcome) == {"sdk:b": [], "sdk:a": ["cancel"]}
     assert (await rig.do(c.Append("sdk", [draft(run=A)]))).watched == ()
 
 
@@ -60,7 +60,7 @@ async def test_runs_of_the_same_batch_and_of_a_cold_cache_are_there(rig: Rig) ->
     await begun(rig, A)
     rig.engine.forget()
     outcome = await rig.do(c.Append("sdk", [draft(run=B)], watched=(A, B)))
-    assert wanted(outcome) == {"sdk:a": [], "sdk:b": []}
+    assert pending(outcome) == {"sdk:a": [], "sdk:b": []}
     assert [one.row.last_seq for one in outcome.watched] == [1, 1]
 
 
@@ -70,11 +70,11 @@ async def test_a_command_for_any_of_them_ends_the_wait(rig: Rig, number: int) ->
     task = await polling(rig, A, B)
     await rig.do(c.CancelRun(ids[number]))
     outcome = await soon(task)
-    assert wanted(outcome) == {"sdk:a": ["cancel"][number:], "sdk:b": ["cancel"][: number and 1]}
-    assert not rig.engine._waiting, "nothing is left behind"
+    assert pending(outcome) == {"sdk:a": ["cancel"][number:], "sdk:b": ["cancel"][: number and 1]}
+    assert not rig.engine._polls, "nothing is left behind"
 
 
-async def test_what_is_wanted_already_is_told_at_once(rig: Rig) -> None:
+async def test_what_is_pending_already_is_told_at_once(rig: Rig) -> None:
     (run_id,) = await begun(rig, A)
     await rig.do(c.GiveInput(run_id, "yes"))
     (watched,) = (await soon(rig.do(watching(A)))).watched
@@ -85,30 +85,30 @@ async def test_the_end_of_one_run_leaves_it_waiting_for_the_others(rig: Rig) -> 
     _, second = await begun(rig, A, B)
     task = await polling(rig, A, B)
     await rig.append(draft(EventType.RUN_COMPLETED, A))
-    await wait_until_async(lambda: len(topics(rig)) == 1, "only b to be waited for")
+    await wait_until_async(lambda: len(awaited(rig)) == 1, "only b to be waited for")
     assert not task.done()
     await rig.do(c.CancelRun(second))
-    assert wanted(await soon(task)) == {"sdk:a": [], "sdk:b": ["cancel"]}
+    assert pending(await soon(task)) == {"sdk:a": [], "sdk:b": ["cancel"]}
 
 
-def topics(rig: Rig) -> list[tuple[str, int]]:
-    """What is waited for."""
-    return list(rig.engine._waiting._tickets)
+def awaited(rig: Rig) -> list[int]:
+    """The runs that are waited for."""
+    return list(rig.engine._polls._by_run)
 
 
 async def test_when_all_have_ended_nobody_waits_on(rig: Rig) -> None:
     await begun(rig, A)
     task = await polling(rig, A)
     await rig.append(draft(EventType.RUN_COMPLETED, A))
-    assert wanted(await soon(task)) == {"sdk:a": []}
-    assert wanted(await soon(rig.do(watching(A)))) == {"sdk:a": []}
-    assert wanted(await soon(rig.do(watching(NOBODY)))) == {}
+    assert pending(await soon(task)) == {"sdk:a": []}
+    assert pending(await soon(rig.do(watching(A)))) == {"sdk:a": []}
+    assert pending(await soon(rig.do(watching(NOBODY)))) == {}
 
 
 async def test_time_passes_without_news(rig: Rig) -> None:
     await begun(rig, A)
-    assert wanted(await soon(rig.do(watching(A, wait_ms=1)))) == {"sdk:a": []}
-    assert not rig.engine._waiting
+    assert pending(await soon(rig.do(watching(A, wait_ms=1)))) == {"sdk:a": []}
+    assert not rig.engine._polls
 
 
 async def test_being_woken_does_not_make_the_wait_longer(rig: Rig) -> None:
@@ -117,40 +117,40 @@ async def test_being_woken_does_not_make_the_wait_longer(rig: Rig) -> None:
     task = await polling(rig, A, B)
     rig.clock.advance(LONG_MS)
     await rig.append(draft(EventType.RUN_COMPLETED, A))
-    assert wanted(await soon(task)) == {"sdk:a": [], "sdk:b": []}
+    assert pending(await soon(task)) == {"sdk:a": [], "sdk:b": []}
 
 
 async def test_a_command_between_look_and_wait_is_not_lost(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     (run_id,) = await begun(rig, A)
-    wait = rig.engine._waiting.wait
+    wait = rig.engine._polls.wait
 
     async def late(*arguments: Any) -> None:
         monkeypatch.undo()
         await rig.do(c.CancelRun(run_id))
         await wait(*arguments)
 
-    monkeypatch.setattr(rig.engine._waiting, "wait", late)
-    assert wanted(await soon(rig.do(watching(A)))) == {"sdk:a": ["cancel"]}
+    monkeypatch.setattr(rig.engine._polls, "wait", late)
+    assert pending(await soon(rig.do(watching(A)))) == {"sdk:a": ["cancel"]}
 
 
 async def test_a_command_between_commit_and_wait_is_not_lost(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     (run_id,) = await begun(rig, A)
-    until_wanted = rig.engine._wanted.until_wanted
+    until_command = rig.engine._waits._until_command
 
-    async def after_somebody_else(*arguments: Any) -> Appended:
+    async def after_somebody_else(*arguments: Any) -> Any:
         await rig.do(c.CancelRun(run_id))
-        return await until_wanted(*arguments)
+        return await until_command(*arguments)
 
-    monkeypatch.setattr(rig.engine._wanted, "until_wanted", after_somebody_else)
-    assert wanted(await soon(rig.do(watching(A)))) == {"sdk:a": ["cancel"]}
+    monkeypatch.setattr(rig.engine._waits, "_until_command", after_somebody_else)
+    assert pending(await soon(rig.do(watching(A)))) == {"sdk:a": ["cancel"]}
 
 
 async def test_a_drain_lets_everybody_go(rig: Rig) -> None:
     await begun(rig, A)
     task = await polling(rig, A)
     rig.engine.drain()
-    assert wanted(await soon(task)) == {"sdk:a": []}
-    assert wanted(await soon(rig.do(watching(A)))) == {"sdk:a": []}
+    assert pending(await soon(task)) == {"sdk:a": []}
+    assert pending(await soon(rig.do(watching(A)))) == {"sdk:a": []}
 
 
 async def test_what_a_held_back_reply_tells_is_on_record_as_delivered(rig: Rig) -> None:

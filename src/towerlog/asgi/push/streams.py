@@ -1,4 +1,4 @@
-"""Server-sent events: a follower's frames go out as they come, a comment after fifteen seconds of silence.
+"""Streams: a follower's chunks go out as they come, a ping after fifteen seconds of silence. Any transport: see `Sink`.
 
 A stream is a cursor and one socket: no queue, one extra task that waits for the reader to leave. One beat a second
 looks after all of them. A reader that takes nothing for thirty seconds is cut off and resumes by its cursor.
@@ -7,17 +7,14 @@ looks after all of them. A reader that takes nothing for thirty seconds is cut o
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable
 
 from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator
-from towerlog.asgi.replies import Headers, Message, Receive, Send
-from towerlog.dialects.base import FrameStyle
+from towerlog.asgi.push.sink import COMPLETE, REVOKED, Cause, Farewell, Sink
 from towerlog.engine.follow.follower import Follower
 from towerlog.model.principal import Principal
 
-PING = b": ping\n\n"
 SILENCE_MS = 15_000
 SLOW_MS = 30_000
 SPREAD_MS = 1000
@@ -32,15 +29,11 @@ class Stream:
     """One open stream. Made by `Streams.open`; `run` it to its end."""
 
     __slots__ = (
-        "_abort",
+        "_farewell",
         "_follower",
-        "_head",
-        "_parting",
         "_principal",
-        "_receive",
-        "_send",
+        "_sink",
         "_streams",
-        "_style",
         "_task",
         "is_ping_due",
         "patience_ms",
@@ -49,20 +42,13 @@ class Stream:
     )
 
     def __init__(
-        self,
-        streams: Streams,
-        follower: Follower,
-        style: FrameStyle,
-        principal: Principal,
-        message: tuple[Receive, Send, list[tuple[bytes, bytes]], Callable[[], None] | None],
-        patience_ms: int,
+        self, streams: Streams, follower: Follower, sink: Sink, principal: Principal, patience_ms: int
     ) -> None:
         self._streams = streams
         self._follower = follower
-        self._style = style
+        self._sink = sink
         self._principal = principal
-        self._receive, self._send, self._head, self._abort = message
-        self._parting = b""
+        self._farewell = COMPLETE
         self._task: asyncio.Task[None] | None = None
         self.is_ping_due = False
         self.patience_ms = patience_ms
@@ -75,20 +61,16 @@ class Stream:
     async def run(self) -> None:
         """Sends until the log, the reader, the server or the key comes to its end. Always gives everything back."""
         self._task = asyncio.current_task()
-        listener = asyncio.get_running_loop().create_task(self._listen())
+        listener = asyncio.get_running_loop().create_task(self._sink.gone())
         listener.add_done_callback(self._left)
         try:
             self._streams.begin(self, self._principal)
-            await self._send({"type": "http.response.start", "status": 200, "headers": self._head})
-            self._head = []
-            if self._style.prologue:
-                await self._put(self._style.prologue)
+            await self._timed(self._sink.start())
             await self._pump()
-            await self._put(self._parting, more=False)
+            await self._timed(self._sink.finish(self._farewell))
         except asyncio.CancelledError:
             # Cut off for taking nothing, or the server's patience at its end is over: either way nobody reads.
-            if self._abort is not None:
-                self._abort()
+            self._sink.abort()
             await asyncio.sleep(0)
         finally:
             listener.remove_done_callback(self._left)
@@ -96,17 +78,17 @@ class Stream:
             self._follower.close()
             self._streams.end(self, self._principal)
 
-    def part(self, farewell: bytes = b"") -> None:
-        """Ends the stream from our side: what is there is sent, then `farewell` and the style's closing words."""
-        self._parting = farewell + self._style.closing
+    def part(self, farewell: Farewell) -> None:
+        """Ends the stream from our side: the chunk under way is sent, then `farewell`."""
+        self._farewell = farewell
         self._follower.stop()
 
     def revoke(self) -> None:
         """The key is no longer good."""
-        self.part()
+        self.part(REVOKED)
 
     def ping(self) -> None:
-        """Has a comment sent, unless something else goes out first."""
+        """Has a ping sent, unless something else goes out first."""
         self.is_ping_due = True
         self._follower.wake()
 
@@ -117,29 +99,25 @@ class Stream:
             self._task.cancel()
 
     async def _pump(self) -> None:
-        read, send, streams = self._follower.read, self._send, self._streams
+        read, send, streams = self._follower.read, self._sink.send, self._streams
         while True:
             chunk = await read()
-            if not chunk:
-                if chunk is None:
-                    return
-                if not self.is_ping_due:
-                    continue
-                chunk = PING
-            self.is_ping_due = False
-            # As in _put, but without its call: a thousand followers of one run come through here for every frame.
-            self.sending_since = self.quiet_since = streams.now_ms
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            self.sending_since = 0
+            if chunk:
+                self.is_ping_due = False
+                # As in _timed, but without its call: a thousand followers of one run come through here for every frame.
+                self.sending_since = self.quiet_since = streams.now_ms
+                await send(chunk)
+                self.sending_since = 0
+            elif chunk is None:
+                return
+            elif self.is_ping_due:
+                self.is_ping_due = False
+                await self._timed(self._sink.ping())
 
-    async def _put(self, chunk: bytes, *, more: bool = True) -> None:
+    async def _timed(self, sending: Awaitable[None]) -> None:
         self.sending_since = self.quiet_since = self._streams.now_ms
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+        await sending
         self.sending_since = 0
-
-    async def _listen(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
 
     def _left(self, listener: asyncio.Task[None]) -> None:
         if not listener.cancelled():
@@ -164,27 +142,18 @@ class Streams:
         """How many are open."""
         return len(self._open)
 
-    def open(
-        self,
-        follower: Follower,
-        style: FrameStyle,
-        principal: Principal,
-        scope: Message,
-        receive: Receive,
-        send: Send,
-        head: list[tuple[bytes, bytes]],
-    ) -> Stream:
+    def open(self, follower: Follower, sink: Sink, principal: Principal) -> Stream:
         """A stream that has a place in `Admission`, to be run at once."""
         self.opened += 1
         patience_ms = SILENCE_MS - self.opened % 2 * SPREAD_MS
-        return Stream(self, follower, style, principal, (receive, send, head, _abort_of(scope)), patience_ms)
+        return Stream(self, follower, sink, principal, patience_ms)
 
     def begin(self, stream: Stream, principal: Principal) -> None:
         """Takes a stream in."""
         self._open.add(stream)
         self._auth.watch(principal, stream.revoke)
         if self.is_closing:
-            stream.part()
+            stream.part(Farewell(Cause.CLOSING))
 
     def end(self, stream: Stream, principal: Principal) -> None:
         """Lets a stream go."""
@@ -197,8 +166,7 @@ class Streams:
         self.is_closing = True
         shortest, longest = _RETRY_MS
         for number, stream in enumerate(list(self._open)):
-            wait_ms = shortest + number * 7919 % (longest - shortest)
-            stream.part(b"retry: %d\n\n" % wait_ms)
+            stream.part(Farewell(Cause.CLOSING, shortest + number * 7919 % (longest - shortest)))
 
     def tick(self, now_ms: int) -> None:
         """Pings the silent, cuts off the stuck."""
@@ -226,23 +194,3 @@ class Streams:
 def _ping_all(streams: list[Stream]) -> None:
     for stream in streams:
         stream.ping()
-
-
-def stream_head(trace_id: str, epoch: str, extra: Headers) -> list[tuple[bytes, bytes]]:
-    """The headers of every stream: nothing on the way may store, change or hold it back."""
-    return [
-        (b"content-type", b"text/event-stream; charset=utf-8"),
-        (b"cache-control", b"no-cache, no-transform"),
-        (b"x-accel-buffering", b"no"),
-        (b"x-log-epoch", epoch.encode("ascii")),
-        (b"x-trace-id", trace_id.encode("ascii")),
-        *extra,
-    ]
-
-
-def _abort_of(scope: Message) -> Callable[[], None] | None:
-    """How to drop the connection without waiting for a reader that does not read; the server tells, if it can."""
-    with contextlib.suppress(KeyError, TypeError):
-        abort: Callable[[], None] = scope["extensions"]["towerlog.abort"]
-        return abort
-    return None

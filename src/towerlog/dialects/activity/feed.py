@@ -16,7 +16,7 @@ import msgspec
 
 from towerlog.dialects.fields import Count, JsonObject, cut, decode_any
 from towerlog.model.event import TARGET_STATUS, Event, EventType, cursor_text, has_spent
-from towerlog.model.run import Status
+from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms
 from towerlog.model.usage import Usage, dollars_json, format_dollars
 
@@ -136,7 +136,7 @@ _OUTPUT = msgspec.json.Decoder(_Output)
 _ENCODER = msgspec.json.Encoder()
 
 
-def frame(event: Event, epoch: str) -> bytes | None:
+def frame(event: Event, epoch: str, row: RunRow | None = None) -> bytes | None:
     """One server-sent event; None for an event that the feed does not show."""
     shown = feed_event(event, epoch)
     if shown is None:

@@ -29,6 +29,7 @@ from towerlog.errors import TowerlogError
 from towerlog.model.event import Event, EventType
 from towerlog.model.outcome import Page, RunChanged, RunCreated, RunView, ThreadView
 from towerlog.model.principal import Scope
+from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.times import format_ms
 
@@ -148,7 +149,7 @@ def _encode_nothing(outcome: object, command: object, call: Call) -> Reply:
 # Streams
 
 
-def frame(event: Event, epoch: str) -> bytes:
+def frame(event: Event, epoch: str, row: RunRow | None = None) -> bytes:
     """One server-sent event. `id` is the seq; without an `event:` line a browser's `onmessage` gets all of them."""
     # `data` is one line of JSON text, so it cannot break the frame.
     data = _named(event) if event.type is EventType.OTHER else event.data

@@ -21,7 +21,7 @@ from towerlog.model.chain import link
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import PLAIN_TYPES, Event, EventType, OpenRun, RunRef
 from towerlog.model.facts import NO_FACTS, Born, Effects, Facts
-from towerlog.model.lane import Lane, QueueState
+from towerlog.model.lane import Lane
 from towerlog.model.principal import Counters, shard_key
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.thread import ThreadRow
@@ -47,8 +47,6 @@ class Plan:
         self.now = now_ms
         self.steady = steady_ms
         self.changes = Changes()
-        self.woken_orgs: set[int] = set()
-        """Organisations in which a lane became claimable."""
         self.tallies = Tallies(now_ms)
         self._reactions = reactions
         self._strands: dict[int, Strand] = {}
@@ -306,8 +304,6 @@ class Plan:
     def put_lane(self, lane: Lane) -> None:
         """Changes a lane."""
         self.changes.lanes[lane.run] = lane
-        if lane.state is QueueState.QUEUED:
-            self.woken_orgs.add(lane.org)
 
     def keep_node(self, node: HistoryNode) -> None:
         """Adds a node of a history."""

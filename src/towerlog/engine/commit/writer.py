@@ -178,6 +178,7 @@ class Writer:
                 except Exception as error:  # the writer must outlive any defect in a group
                     note_defect("group_failed", commands=len(group))
                     await self._write_singly(group, error)
+                del group  # while nothing waits, the events of the last commit must not stay in memory
 
     async def _write_singly(self, group: list[Submission], error: Exception) -> None:
         """After a defect that spoiled a whole group: each command alone, so that only the one at fault fails."""

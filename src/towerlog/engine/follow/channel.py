@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Protocol
 
 import structlog
 
+from towerlog.dialects.base import FrameStyle
+from towerlog.engine.follow.subjects import CURSORS, DENSE, Subject
 from towerlog.model.event import Event
+from towerlog.wake.base import Change
 
 log = structlog.get_logger("towerlog.follow")
 
@@ -27,16 +30,6 @@ MAX_CHUNK_BYTES = 256 * 1024
 MAX_SHARED_CHUNKS = 32
 
 
-RUN, AGENT = "run", "agent"
-
-
-Frame = Callable[[Event, str], bytes | None]
-
-
-ChannelKey = tuple[str, int, str]
-"""(`run` or `agent`, its number, style)."""
-
-
 class Reader(Protocol):
     """Who reads a channel, as the channel and the hub know him."""
 
@@ -50,22 +43,29 @@ class Reader(Protocol):
 
 
 class Channel:
-    """One run's (or agent's) newest frames in one style, and who waits for more."""
+    """One subject's newest frames in one style, and who waits for more."""
 
-    __slots__ = ("_bytes", "_chunks", "_covered", "ended", "followers", "frame", "frames", "key")
+    __slots__ = ("_bytes", "_chunks", "_covered", "_epoch", "cursor_of", "ended", "followers", "frames", "key", "style")
 
-    def __init__(self, key: ChannelKey, frame: Frame) -> None:
+    def __init__(self, subject: Subject, style: FrameStyle, epoch: str) -> None:
         """Empty: what came before its first follower is in the store."""
-        self.key = key
-        self.frame = frame
+        self.key = (subject, style.name)
+        self.style = style
+        self.cursor_of = CURSORS[subject[0]]
         self.frames: deque[tuple[int, bytes]] = deque(maxlen=RING_FRAMES)
         self.followers: set[Reader] = set()
         self.ended = False
         """True once the run's end was published."""
+        self._epoch = epoch
         self._bytes = 0
         self._covered: int | None = None
         """The ring holds everything after this cursor; None while it holds nothing."""
         self._chunks: dict[int, tuple[int, bytes]] = {}
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether a missing cursor is a gap."""
+        return self.key[0][0] in DENSE
 
     @property
     def size(self) -> int:
@@ -85,15 +85,17 @@ class Channel:
         self.forget()
         self._covered = None
 
-    def publish(self, cursor: int, event: Event, epoch: str) -> None:
-        """Adds a committed event; one without a frame still moves the cursor."""
+    def publish(self, event: Event, runs: Mapping[int, Change]) -> None:
+        """Adds a committed event; one without a frame still moves the cursor. `runs`: those of its commit."""
+        cursor, style = self.cursor_of(event), self.style
         if self._covered is None:
-            # A run's seq is dense; of a feed's positions only those behind this one are known.
-            self._covered = cursor - 1 if self.key[0] == RUN else cursor
+            # Without holes what lies before is the cursor before; else only what lies behind this one is known.
+            self._covered = cursor - 1 if self.is_dense else cursor
         try:
-            frame = self.frame(event, epoch) or b""
+            row = runs[event.run].after if style.with_row else None
+            frame = style.frame(event, self._epoch, row) or b""
         except Exception:  # it is committed all the same: whoever follows reads the store, and meets the defect alone
-            log.exception("frame_failed", style=self.key[2], position=event.position)
+            log.exception("frame_failed", style=style.name, position=event.position)
             self._lose()
             return
         while self.frames and (len(self.frames) == RING_FRAMES or self._bytes + len(frame) > RING_BYTES):

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
 from towerlog.engine.follow.channel import MAX_CHUNK_BYTES, Channel
 from towerlog.model.event import Event
+from towerlog.model.run import RunRow
+
+PAGE_EVENTS = 500
+
+Page = Callable[[int, int], Awaitable[list[Event]]]
+"""(after, limit) → events in order, from the store."""
 
 
 class Source(msgspec.Struct, frozen=True):
-    """What a follower follows: how to read its events and how to know its end."""
+    """What a follower follows: how to read its events from the store and how to know its end."""
 
     page: Page
-    cursor_of: Callable[[Event], int]
     ends_at: Callable[[], Awaitable[int | None]]
     """The last cursor there is, where nothing more will come; None while more may. Asked once, after subscribing."""
-    gap: Callable[[int, int], bytes] | None = None
-    """(requested, oldest left) → a frame telling of a hole, for dense cursors."""
-    epoch: str = ""
+    rows: Callable[[Sequence[int]], Awaitable[Mapping[int, RunRow]]]
+    """Run numbers → their rows as they are now; asked only for a style that needs them."""
+    epoch: str
 
 
 Leave = Callable[[Channel, "Follower"], None]
@@ -58,6 +63,7 @@ class Follower:
         self.cursor = cursor
         self.live = live
         self.finished = False
+        """True when nothing is there and nothing will come. Known once it was made."""
 
     async def read(self) -> bytes | None:
         """Whole frames; b"" when woken without news; None at the stream's end."""
@@ -89,18 +95,21 @@ class Follower:
 
     async def _from_store(self) -> tuple[int, bytes]:
         """A page of the log; (cursor, b"") at its end."""
-        source, cursor = self._source, self.cursor
+        source, channel, cursor = self._source, self._channel, self.cursor
+        style, cursor_of = channel.style, channel.cursor_of
         events = await source.page(cursor, PAGE_EVENTS)
         taken: list[bytes] = []
         size = 0
-        if events and source.gap is not None and source.cursor_of(events[0]) > cursor + 1:
-            taken.append(source.gap(cursor, source.cursor_of(events[0])))
-        if not events and source.gap is not None and self._end is not None and cursor < self._end:
-            # All that was left of an ended run is gone too: say so instead of ending as if there had been nothing.
-            return self._end, source.gap(cursor, self._end + 1)
+        if channel.is_dense:
+            if events and cursor_of(events[0]) > cursor + 1:
+                taken.append(style.gap(cursor, cursor_of(events[0])))
+            if not events and self._end is not None and cursor < self._end:
+                # All that was left of an ended run is gone too: say so instead of ending as if there had been nothing.
+                return self._end, style.gap(cursor, self._end + 1)
+        rows = await source.rows(list({event.run for event in events})) if style.with_row and events else {}
         for event in events:
-            taken.append(self._channel.frame(event, source.epoch) or b"")
-            cursor, size = source.cursor_of(event), size + len(taken[-1])
+            taken.append(style.frame(event, source.epoch, rows.get(event.run)) or b"")
+            cursor, size = cursor_of(event), size + len(taken[-1])
             if size > MAX_CHUNK_BYTES:
                 break
         return cursor, b"".join(taken)
@@ -132,16 +141,3 @@ class Follower:
         """Finds out whether there is anything to wait for."""
         end = self._end = await self._source.ends_at()
         self.finished = end is not None and self.cursor >= end and not self._preface
-
-
-def gap_frame(requested: int, oldest: int) -> bytes:
-    """Tells a follower that events between its cursor and the oldest one left are gone. Carries no id."""
-    text = f'{{"requested":{requested},"oldest_seq":{oldest},"missing":{oldest - requested - 1}}}'
-    return b"event: gap\ndata: " + text.encode() + b"\n\n"
-
-
-PAGE_EVENTS = 500
-
-
-Page = Callable[[int, int], Awaitable[list[Event]]]
-"""(after, limit) → events in order, from the store."""

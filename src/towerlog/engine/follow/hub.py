@@ -1,27 +1,22 @@
-"""Followers: a cursor and a wake-up each, nothing more. A wake-up is only a reason to read.
+"""All channels of this process. Listens to the wake: what is committed goes into the rings, then followers wake.
 
-`Hub` keeps, for each channel somebody follows, a ring of the newest frames, encoded once for all its followers. A
-follower subscribes first and reads after its cursor then; what fell off the ring it reads from the store in pages.
+`Hub` keeps, for each subject and style that somebody follows, a ring of the newest frames, encoded once for all its
+followers. A follower subscribes first and reads after its cursor then; what fell off the ring it reads from the store
+in pages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import structlog
-
-from towerlog.engine.follow.channel import AGENT, RUN, Channel, ChannelKey, Frame
+from towerlog.dialects.base import FrameStyle
+from towerlog.engine.follow.channel import Channel
 from towerlog.engine.follow.follower import Follower, Source
-from towerlog.model.event import FEED_TYPES, Event
+from towerlog.engine.follow.subjects import RUN, Subject, subjects
+from towerlog.wake.base import Commit, has_ended
 
 ALL_RINGS_BYTES = 64 * 1024 * 1024
 """All rings together; past it the largest are emptied, and their followers read the store."""
 COUNT_RINGS_EVERY = 16
-"""Publications between two looks at that sum."""
-OTHER_LOG = b'event: gap\ndata: {"reason":"the cursor is of another log"}\n\n'
-"""Tells a feed's follower that what it saw before is not what follows here."""
-
-log = structlog.get_logger("towerlog.follow")
+"""Commits between two looks at that sum."""
 
 
 class Hub:
@@ -29,8 +24,9 @@ class Hub:
 
     def __init__(self) -> None:
         """Without channels."""
-        self._channels: dict[ChannelKey, Channel] = {}
-        self._by_subject: dict[tuple[str, int], list[Channel]] = {}
+        self._channels: dict[tuple[Subject, str], Channel] = {}
+        """By subject and style."""
+        self._by_subject: dict[Subject, list[Channel]] = {}
         self._published = 0
 
     @property
@@ -39,22 +35,14 @@ class Hub:
         return sum(len(channel.followers) for channel in self._channels.values())
 
     async def follow(
-        self,
-        kind: str,
-        number: int,
-        style: str,
-        frame: Frame,
-        source: Source,
-        cursor: int,
-        live: bool,
-        preface: bytes = b"",
+        self, subject: Subject, style: FrameStyle, source: Source, cursor: int, live: bool, preface: bytes = b""
     ) -> Follower:
         """Subscribes; the follower reads after `cursor`."""
-        key = (kind, number, style)
-        channel = self._channels.get(key)
+        channel = self._channels.get((subject, style.name))
         if channel is None:
-            channel = self._channels[key] = Channel(key, frame)
-            self._by_subject.setdefault((kind, number), []).append(channel)
+            channel = Channel(subject, style, source.epoch)
+            self._channels[channel.key] = channel
+            self._by_subject.setdefault(subject, []).append(channel)
         follower = Follower(self.leave, channel, source, cursor, live, preface)
         channel.followers.add(follower)
         try:
@@ -69,33 +57,28 @@ class Hub:
         channel.followers.discard(follower)
         if not channel.followers and self._channels.get(channel.key) is channel:
             del self._channels[channel.key]
-            subject = (channel.key[0], channel.key[1])
+            subject = channel.key[0]
             left = [other for other in self._by_subject.get(subject, []) if other is not channel]
             if left:
                 self._by_subject[subject] = left
             else:
                 self._by_subject.pop(subject, None)
 
-    def publish(self, events: list[Event], ended: Iterable[int], epoch: str) -> None:
-        """Committed events, in order, to the channels of their runs and, if they have a place there, their agents.
-
-        `ended` are the numbers of runs that are over now.
-        """
+    def committed(self, commit: Commit) -> None:
+        """Puts the events into the rings of their subjects, and wakes who follows them."""
         if not self._channels:
             return
-        touched: dict[ChannelKey, Channel] = {}
-        for event in events:
-            for channel in self._by_subject.get((RUN, event.run), ()):
-                channel.publish(event.seq, event, epoch)
-                touched[channel.key] = channel
-            if event.agent and event.type in FEED_TYPES:
-                for channel in self._by_subject.get((AGENT, event.agent), ()):
-                    channel.publish(event.position, event, epoch)
-                    touched[channel.key] = channel
-        for row in ended:
-            for channel in self._by_subject.get((RUN, row), ()):
+        by_subject, runs = self._by_subject, commit.runs
+        touched: dict[Channel, None] = {}
+        for event in commit.events:
+            for subject in subjects(event):
+                for channel in by_subject.get(subject, ()):
+                    channel.publish(event, runs)
+                    touched[channel] = None
+        for channel in touched:
+            kind, number = channel.key[0]
+            if kind == RUN and has_ended(runs[number]):
                 channel.ended = True
-        for channel in touched.values():
             channel.wake()
         self._published += 1
         if self._published % COUNT_RINGS_EVERY == 0:

@@ -1,0 +1,59 @@
+"""What a stream needs of a transport: a sink. Server-sent events are one (`sse.py`)."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable
+from typing import Protocol
+
+import msgspec
+
+
+class Cause(enum.Enum):
+    """Why a stream ends in an orderly way."""
+
+    COMPLETE = "complete"
+    """It has come to its own end: there is nothing more to send, ever."""
+    REVOKED = "revoked"
+    """Its key is no longer good."""
+    CLOSING = "closing"
+    """The server goes down."""
+
+
+class Farewell(msgspec.Struct, frozen=True):
+    """The last thing a reader is told."""
+
+    cause: Cause
+    retry_ms: int | None = None
+    """How long to wait before coming back; None says nothing about it."""
+
+
+COMPLETE, REVOKED = Farewell(Cause.COMPLETE), Farewell(Cause.REVOKED)
+
+
+class Sink(Protocol):
+    """One reader of one stream. All but `gone` and `abort` may wait for a reader that is slow to take."""
+
+    async def start(self) -> None:
+        """Sends what comes before the first frame."""
+        ...
+
+    def send(self, chunk: bytes) -> Awaitable[None]:
+        """Sends whole frames; to be awaited at once. A plain function: it is called for every chunk of every reader."""
+        ...
+
+    def ping(self) -> Awaitable[None]:
+        """Sends something that says nothing, so that nobody on the way takes silence for death."""
+        ...
+
+    async def finish(self, farewell: Farewell) -> None:
+        """Sends the last words and ends the reply."""
+        ...
+
+    async def gone(self) -> None:
+        """Returns when the reader has left."""
+        ...
+
+    def abort(self) -> None:
+        """Drops the connection without waiting for a reader that does not read, where the server can."""
+        ...

@@ -1,0 +1,69 @@
+"""Opens followers: where each begins, what it reads from the store, and when it has come to its end."""
+
+from __future__ import annotations
+
+from towerlog.dialects.base import FrameStyle
+from towerlog.engine.follow.follower import Follower, Source
+from towerlog.engine.follow.hub import Hub
+from towerlog.engine.follow.subjects import AGENT, RUN
+from towerlog.engine.queries.events import position_of
+from towerlog.engine.queries.reads import Reads
+from towerlog.errors import NotFound
+from towerlog.model.event import Event
+from towerlog.model.principal import Principal
+from towerlog.model.question import FollowAgent, FollowRun
+from towerlog.store.base import Store
+
+
+async def follow_run(
+    hub: Hub, reads: Reads, store: Store, principal: Principal, command: FollowRun, style: FrameStyle
+) -> Follower:
+    """Follows a run by seq; ends when the run has ended. Raises NotFound."""
+    row = await reads.run_of(principal, command.run_id)
+    org, run = principal.org, row.run
+
+    async def ends_at() -> int | None:
+        current = await reads.run_of(principal, command.run_id)
+        return current.last_seq if current.is_terminal() else None
+
+    async def page(after: int, limit: int) -> list[Event]:
+        return await store.events(org, run, after, limit)
+
+    source = Source(page, ends_at, lambda runs: store.runs_by_number(org, runs), store.epoch)
+    # A cursor past the end waits from the end; one of another log is told so and gets everything.
+    after, preface = min(command.after_seq, row.last_seq), b""
+    if command.epoch not in (None, store.epoch):
+        after, preface = 0, style.other_log
+    return await hub.follow((RUN, run), style, source, after, command.follow, preface)
+
+
+async def follow_agent(
+    hub: Hub, store: Store, principal: Principal, command: FollowAgent, style: FrameStyle
+) -> Follower:
+    """Follows an agent's feed by position; it has no end. Raises NotFound, Invalid for what is no cursor."""
+    agent = await store.agent(principal.org, command.agent_id)
+    if agent is None:
+        raise NotFound("agent")
+    org, number = principal.org, agent.agent
+    after = None if command.after is None else position_of(command.after, store.epoch)
+    preface = b""
+    if after is None:
+        after = await _tail_start(store, org, number, command.tail)
+        preface = b"" if command.after is None else style.other_log
+
+    async def ends_at() -> int | None:
+        return None
+
+    async def page(after: int, limit: int) -> list[Event]:
+        return await store.feed(org, number, limit, after)
+
+    source = Source(page, ends_at, lambda runs: store.runs_by_number(org, runs), store.epoch)
+    return await hub.follow((AGENT, number), style, source, after, True, preface)
+
+
+async def _tail_start(store: Store, org: int, agent: int, tail: int) -> int:
+    """The position that the newest `tail` events of a feed come after."""
+    start = await store.feed_start(org, agent, max(tail, 1))
+    if start is None:
+        return 0
+    return start - 1 if tail else start
