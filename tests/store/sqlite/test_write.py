@@ -118,6 +118,28 @@ def test_usage_is_added_and_unknown_stays_unknown(
     assert reads.usage(db, 1, 5, 6, None, None) == [UsageRow(*key, 3, 30, 300, total)]
 
 
+@pytest.mark.parametrize("counts_first", [True, False], ids=["first", "last"])
+def test_a_cell_that_only_counts_events_leaves_every_figure_as_it_is(
+    db: apsw.Connection, org: int, counts_first: bool
+) -> None:
+    key = (1, 5, "a", "m", "running")
+    figures, counts = UsageRow(*key, 2, 3, 4, Usage(*range(1, 8))), UsageRow(*key, 5, 0, 0)
+    for cell in (counts, figures) if counts_first else (figures, counts):
+        write_changes(db, Changes(usage={key: cell}))
+    assert reads.usage(db, 1, 5, 6, None, None) == [UsageRow(*key, 7, 3, 4, Usage(*range(1, 8)))]
+    write_changes(db, Changes(usage={key: UsageRow(*key, 1, 0, 1)}))
+    write_changes(db, Changes(usage={key: UsageRow(*key, 1, 1, 0)}))
+    assert reads.usage(db, 1, 5, 6, None, None) == [UsageRow(*key, 9, 4, 5, Usage(*range(1, 8)))]
+
+
+def test_bodies_packed_in_one_transaction_are_read_back_each_by_itself(db: apsw.Connection, org: int) -> None:
+    bodies = [b'{"n":"' + b"%d" % n * 3000 + b'"}' for n in range(5)]
+    told = [msgspec.structs.replace(event(n + 1, n + 1), data=body) for n, body in enumerate(bodies)]
+    write_changes(db, run_changes(ROW, told))
+    assert [one.data for one in reads.events(db, org, ROW.run, 0, 10)] == bodies
+    assert all(db.execute("SELECT flags & 4 AND length(data) < 100 FROM event ORDER BY key").get)
+
+
 def asked(db: apsw.Connection, before: RunRow, after: RunRow) -> list[str]:
     """The beginnings of the statements that a change of a run takes."""
     changes = Changes(runs={after.run: RunChange(before, after)})

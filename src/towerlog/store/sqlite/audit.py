@@ -183,7 +183,7 @@ def _metas(org: int, row: rows.Row) -> MetaList:
 def _unpacked(packed: int, body: bytes) -> bytes:
     """The text; what cannot be unpacked is handed out as it is, and then does not fit its name."""
     try:
-        return rows.unpack(body) if packed else body
+        return rows.Packer().unpack(body) if packed else body
     except ValueError:
         return body
 

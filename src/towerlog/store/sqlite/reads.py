@@ -364,7 +364,8 @@ def history(db: apsw.Connection, org: int, node: bytes, length: int) -> list[byt
         " SELECT message.body, message.packed FROM walk"
         " CROSS JOIN message ON message.org = ?1 AND message.key = walk.message ORDER BY depth DESC"
     )
-    return [rows.unpack(row[0]) if row[1] else row[0] for row in db.execute(sql, (org, node, length))]
+    unpack = rows.Packer().unpack
+    return [unpack(row[0]) if row[1] else row[0] for row in db.execute(sql, (org, node, length))]
 
 
 def metas(db: apsw.Connection, org: int, key: bytes) -> list[bytes]:
@@ -376,5 +377,5 @@ def metas(db: apsw.Connection, org: int, key: bytes) -> list[bytes]:
         if not found:
             break
         key, packed, body = found[0]
-        parts.append(rows.unpack(body) if packed else body)
+        parts.append(rows.Packer().unpack(body) if packed else body)
     return parts[::-1]

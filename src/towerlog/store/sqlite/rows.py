@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.principal import Org, Scope, shard_key
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
-from towerlog.model.usage import Usage, UsageRow
+from towerlog.model.usage import NOTHING, Usage, UsageRow
 from towerlog.store.values import Quarantined
 
 Row = tuple[Any, ...]
@@ -59,24 +59,38 @@ decode_quarantined = msgspec.json.Decoder(Quarantined).decode
 _decode_facts = msgspec.json.Decoder(Facts).decode
 
 
-def pack(body: bytes) -> bytes:
-    """Compressed bytes; the frame holds its own decoded size."""
-    return zstandard.ZstdCompressor(level=3).compress(body)
+class Packer:
+    """Compresses and restores the bodies of one transaction or one question.
+
+    To make a context of zstd takes longer than to compress a message with it, and threads must not share one.
+    """
+
+    def __init__(self) -> None:
+        """Contexts are made at their first use: most transactions and questions need none."""
+        self._compress: Callable[[bytes], bytes] | None = None
+        self._decompress: Callable[[bytes], bytes] | None = None
+
+    def pack(self, body: bytes) -> bytes:
+        """Compressed bytes; the frame holds its own decoded size."""
+        if self._compress is None:
+            self._compress = zstandard.ZstdCompressor(level=3).compress
+        return self._compress(body)
+
+    def unpack(self, body: bytes) -> bytes:
+        """What `pack` was given. Raises ValueError for anything else."""
+        if self._decompress is None:
+            self._decompress = zstandard.ZstdDecompressor().decompress
+        try:
+            return self._decompress(body)
+        except zstandard.ZstdError as error:
+            raise ValueError(f"a compressed body is damaged: {error}") from error
 
 
-def unpack(body: bytes) -> bytes:
-    """What `pack` was given. Raises ValueError for anything else."""
-    try:
-        return zstandard.ZstdDecompressor().decompress(body)
-    except zstandard.ZstdError as error:
-        raise ValueError(f"a compressed body is damaged: {error}") from error
-
-
-def event_row(event: Event) -> Row:
+def event_row(event: Event, packer: Packer) -> Row:
     """Values for EVENT_COLUMNS."""
     data, flags = event.data, LATE * event.late | FUTURE * event.future
     if len(data) > PACK_EVENTS_ABOVE:
-        data, flags = pack(data), flags | PACKED
+        data, flags = packer.pack(data), flags | PACKED
     return (
         shard_key(event.org, event.position),
         event.run,
@@ -105,7 +119,7 @@ def event_value(row: Row) -> Event:
         seq=seq,
         type=_TYPES[kind],
         recorded_at=recorded_at,
-        data=unpack(data) if flags & PACKED else data,
+        data=Packer().unpack(data) if flags & PACKED else data,
         facts=_decode_facts(facts) if facts else NO_FACTS,
         facts_json=facts or b"",
         dialect=dialect,
@@ -223,7 +237,6 @@ def quarantine_row(item: Quarantined) -> Row:
 
 def usage_row(row: UsageRow) -> Row:
     """Key, counts and figures, in the table's order."""
-    figures = tuple(getattr(row.usage, name) for name in USAGE_FIGURES)
     return (
         row.org,
         row.hour,
@@ -233,8 +246,18 @@ def usage_row(row: UsageRow) -> Row:
         row.events,
         row.runs_started,
         row.runs_ended,
-        *figures,
+        *msgspec.structs.astuple(row.usage),
     )
+
+
+def usage_count_row(row: UsageRow) -> Row:
+    """Key and events of a cell that counts nothing else."""
+    return (row.org, row.hour, row.agent, row.model, row.status, row.events)
+
+
+def counts_alone(row: UsageRow) -> bool:
+    """Whether a cell counts events and nothing else: no run began or ended, no figure is known."""
+    return row.usage == NOTHING and not row.runs_started and not row.runs_ended
 
 
 def usage_value(row: Row) -> UsageRow:
