@@ -27,6 +27,7 @@ class Effort:
     starts: int
     rest_seconds: float
     queued_runs: int
+    idle_workers: int
     sdk_calls: int
 
 
@@ -45,6 +46,7 @@ FULL = Effort(
     starts=5,
     rest_seconds=2.0,
     queued_runs=2_000,
+    idle_workers=1_000,
     sdk_calls=2_000,
 )
 QUICK = Effort(
@@ -61,6 +63,7 @@ QUICK = Effort(
     starts=1,
     rest_seconds=0.5,
     queued_runs=200,
+    idle_workers=200,
     sdk_calls=500,
 )
 

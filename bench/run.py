@@ -24,7 +24,7 @@ from bench.context import FULL, QUICK, Context
 from bench.figures import Row
 from bench.profiler import Profiler
 from bench.scenarios import SCENARIOS, WITH_FLOOR
-from bench.ways import SINGLE_WAYS
+from bench.ways import BATCH_WAYS, SINGLE_WAYS
 
 PARTIAL_RESULTS = compiled.BUILD_DIR / "results-partial.json"
 PROFILE_DIR = compiled.BUILD_DIR / "profiles"
@@ -35,7 +35,7 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure towerlog beside the bare floor.")
     parser.add_argument("--quick", action="store_true", help="short rounds and small counts: a check that all runs")
     parser.add_argument("--only", action="append", choices=SCENARIOS, metavar="NAME", help=", ".join(SCENARIOS))
-    ways = sorted(way.name for way in SINGLE_WAYS)
+    ways = sorted({way.name for way in (*SINGLE_WAYS, *BATCH_WAYS)})
     parser.add_argument("--way", choices=ways, help="in single and batch, only this way in")
     parser.add_argument("--floor-only", action="store_true", help="the floor alone: what the machine can do")
     parser.add_argument("--profile", action="store_true", help="py-spy the server, into build/profiles/")

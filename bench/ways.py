@@ -86,8 +86,10 @@ class Way(ABC):
         """Path and body of the number-th request with `length` events of `size` bytes, spread over `runs` runs."""
         touched = [targets[(number * runs + j) % len(targets)] for j in range(runs)]
         first = number * length
+        share = length // runs
+        turns = [(number * runs + j) // len(targets) * share for j in range(runs)]
         events = [
-            padded(self.event(touched[j % runs], first + j, first + j + 1, when), first + j, size)
+            padded(self.event(touched[j % runs], first + j, turns[j % runs] + j // runs + 1, when), first + j, size)
             for j in range(length)
         ]
         return self.path(touched[0], batch=True), self.wrap(touched[0], events, batch=True)
@@ -298,6 +300,48 @@ class LanesWay(Way):
         return reply.json()["ok"] is True
 
 
+class SdkWay(Way):
+    """What the SDK sends: steps of several runs of one process, numbered within each run. It sends batches only."""
+
+    name = "sdk"
+    runs_per_batch = 10
+    CLIENT_ID = "bench-client"
+
+    def prepare(self, client: Client, count: int) -> list[Target]:
+        targets = [Target(n, f"told-{n}") for n in range(count)]
+        for start in range(0, count, 500):
+            begun = [
+                compact({**self.names(target, f"{target.name}-begun", 1), "type": "run.started", "data": {}})
+                for target in targets[start : start + 500]
+            ]
+            client.post(self.path(targets[0], batch=True), self.wrap(targets[0], begun, batch=True))
+        return targets
+
+    def names(self, target: Target, event_name: str, client_seq: int) -> dict[str, Any]:
+        """Which event of which run this is."""
+        return {
+            "event_id": event_name,
+            "client_seq": client_seq,
+            "run_key": target.name,
+            "agent": target.agent,
+        }
+
+    def path(self, target: Target, batch: bool) -> str:
+        return "/api/v1/events"
+
+    def event(self, target: Target, number: int, turn: int, when: str) -> Any:
+        data = {"name": "search", "phase": "end", "duration_ms": number % 997, "payload": {"output": FILL}}
+        # The first number of each run was spent on its beginning.
+        return {**self.names(target, event_id(number), turn + 1), "type": "step", "time": when, "data": data}
+
+    def wrap(self, target: Target, events: Sequence[bytes], batch: bool) -> bytes:
+        return compact({"client_id": self.CLIENT_ID})[:-1] + b',"events":[' + b",".join(events) + b"]}"
+
+    def confirms(self, reply: Reply, count: int) -> bool:
+        results = reply.json()["results"]
+        return len(results) == count and all(result["status"] == "stored" for result in results)
+
+
 def all_rows(client: Client, path: str) -> list[Any]:
     """The rows of a list of the native API, page by page."""
     found: list[Any] = []
@@ -315,4 +359,4 @@ def stored_events(client: Client) -> int:
 
 
 SINGLE_WAYS: tuple[Way, ...] = (CheckpointsWay(), SnapshotsWay(), StepsWay(), ActivityWay(), LanesWay())
-BATCH_WAYS: tuple[Way, ...] = (CheckpointsWay(), ActivityWay(), LanesWay())
+BATCH_WAYS: tuple[Way, ...] = (CheckpointsWay(), ActivityWay(), LanesWay(), SdkWay())

@@ -84,15 +84,16 @@ def run_loop(work: Coroutine[Any, Any, T]) -> T:
 
 
 class Worker:
-    """What a worker sends, by a name of its own."""
+    """What a worker of one agent sends, by a name of its own."""
 
-    def __init__(self, connection: Connection, number: int) -> None:
+    def __init__(self, connection: Connection, number: int, agent: str = AGENT) -> None:
         self.connection = connection
+        self.agent = agent
         self.worker_id = f"bench-worker-{number}"
 
     async def claim(self, wait_seconds: int) -> Any:
         """A run under its lease; None when there was none."""
-        asked = {"worker_id": self.worker_id, "agents": [AGENT], "lease_seconds": LEASE_SECONDS}
+        asked = {"worker_id": self.worker_id, "agents": [self.agent], "lease_seconds": LEASE_SECONDS}
         return await self.connection.post("/api/agents/runs/claim", {**asked, "wait_seconds": wait_seconds})
 
     async def report(self, claimed: Any, first_seq: int, *events: tuple[str, Any]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from bench.context import Context
 from bench.figures import Row
-from bench.scenarios import batch, claims, disk, fanout, idle, million, runs, screen, sdk, single, start
+from bench.scenarios import batch, claims, disk, fanout, idle, idle_workers, million, runs, screen, sdk, single, start
 
 Scenario = Callable[[Context], list[Row]]
 
@@ -17,6 +17,7 @@ SCENARIOS: dict[str, Scenario] = {
     disk.NAME: disk.measure,
     start.NAME: start.measure,
     claims.NAME: claims.measure,
+    idle_workers.NAME: idle_workers.measure,
     runs.NAME: runs.measure,
     sdk.NAME: sdk.measure,
     million.NAME: million.measure,

@@ -12,6 +12,7 @@ from bench.ways import BATCH_WAYS, SINGLE_WAYS, FloorWay, SnapshotsWay, Target, 
 from bench.wire import Reply
 
 TARGETS = [Target(n, f"run-{n}", epoch=3) for n in range(200)]
+STORED = b'{"results":[' + b'{"status":"stored"},' * 99 + b'{"status":"%s"}],"commands":[]}'
 EVERY_WAY: list[Way] = [FloorWay(), *SINGLE_WAYS]
 EVERY_BATCH_WAY: list[Way] = [FloorWay(), *BATCH_WAYS]
 
@@ -57,6 +58,18 @@ def test_a_batch_holds_its_events_and_touches_its_runs(way: Way) -> None:
         assert len(runs_named_in([path.encode() + b'"' + body])) == runs
 
 
+def test_an_sdks_events_are_numbered_within_their_runs_without_holes() -> None:
+    way = BATCH_WAYS[3]
+    numbers: dict[str, list[int]] = {}
+    for number in range(60):
+        _, body = way.batch(TARGETS, number, 100, way.runs_per_batch, 1024, "2026-01-01T00:00:00.000Z")
+        for told in json.loads(body)["events"]:
+            numbers.setdefault(told["run_key"], []).append(told["client_seq"])
+    assert len(numbers) == len(TARGETS)
+    # 1 was the run's beginning.
+    assert all(found == list(range(2, 2 + len(found))) and len(found) == 30 for found in numbers.values())
+
+
 @pytest.mark.parametrize("way", EVERY_BATCH_WAY, ids=named)
 def test_a_batch_is_a_complete_request(way: Way) -> None:
     (request,) = records(as_record(next(iter(way.batches(TARGETS, 1, 100, way.runs_per_batch, 1024, "key")))))
@@ -92,8 +105,9 @@ def test_steps_of_a_run_rise_by_one_from_one_snapshot_to_the_next() -> None:
         (BATCH_WAYS[0], b'{"saved":100}', b'{"saved":99,"rejected":[{}]}'),
         (BATCH_WAYS[1], b'{"accepted":100,"rejected":[]}', b'{"accepted":1,"rejected":[{}]}'),
         (BATCH_WAYS[2], b'{"ok":true,"run":{}}', b'{"ok":false}'),
+        (BATCH_WAYS[3], STORED % b"stored", STORED % b"duplicate"),
     ],
-    ids=["floor", "checkpoints", "activity", "lanes"],
+    ids=["floor", "checkpoints", "activity", "lanes", "sdk"],
 )
 def test_a_reply_that_does_not_say_all_is_stored_is_not_taken_for_one(way: Way, good: bytes, bad: bytes) -> None:
     assert way.confirms(Reply(200, good, 1.0, None), 100)

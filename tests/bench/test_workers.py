@@ -9,12 +9,12 @@ import pytest
 from bench import servers
 from bench.context import QUICK, Context
 from bench.profiler import Profiler
-from bench.scenarios import claims, runs
+from bench.scenarios import claims, idle_workers, runs
 from bench.servers import Server
 from bench.wire import Refused
 from bench.workers import AGENT, Worker, connections, create, run_loop
 
-SHORT = replace(QUICK, rounds=1, round_seconds=0.3, queued_runs=40, reads=3)
+SHORT = replace(QUICK, rounds=1, round_seconds=0.3, queued_runs=40, reads=3, idle_workers=20)
 
 
 @pytest.fixture
@@ -100,3 +100,17 @@ async def refusals(server: Server) -> None:
         await worker.report(claimed, 1, delta)
         with pytest.raises(Refused, match="not all of a report"):
             await worker.report(claimed, 1, delta)
+
+
+def test_idle_workers_of_other_agents_wait_through_the_whole_of_it(context: Context) -> None:
+    [row] = idle_workers.measure(context)
+    assert row.problem is None
+    assert (row.unit, row.threshold, row.bound) == ("× without", 2.0, "at most")
+    assert (row.towerlog or 0) > 0
+    assert (row.detail["workers"], row.detail["runs"]) == (20, 40)
+
+
+def test_a_worker_that_was_answered_does_not_count_as_idle(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idle_workers, "OTHER_AGENT", AGENT)
+    with pytest.raises(Refused, match="workers were answered"):
+        run_loop(idle_workers.costs(server, 5, 10))
