@@ -12,9 +12,8 @@ from towerlog.model.event import EventType, RunByForeignId, RunById, RunByTrace
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import shard_key
 from towerlog.model.thread import ThreadRow
-from towerlog.server import Node
 from towerlog.store.base import Store
-from towerlog.store.values import Changes, Claimant, Kind, Parent, ReplyBody, StoredReply
+from towerlog.store.values import Changes, Claimant, HistoryNode, Kind, Parent, ReplyBody, StoredReply
 
 NOW_MS = 100
 
@@ -37,7 +36,7 @@ async def fill(store: Store, org: int) -> Changes:
     changes.agents = {shard_key(org, 1): AgentRow(shard_key(org, 1), org, f"agent-{org}", "a", 5)}
     lanes = [Lane(row.run, org, QueueState.QUEUED, "a", 5, {"gpu": "yes"}, place=9 - row.run % 7) for row in rows]
     changes.lanes = {lane.run: lane for lane in lanes}
-    changes.nodes = [Node(org, bytes([n]) * 16, bytes([n - 1]) * 16 if n else b"", b"m" * 16) for n in range(3)]
+    changes.nodes = [HistoryNode(org, bytes([n]) * 16, bytes([n - 1]) * 16 if n else b"", b"m" * 16) for n in range(3)]
     changes.replies = [StoredReply(org, "POST /a\nk", b"d", 0, b"", 5, ids=b"{}")]
     async with store.begin() as unit:
         await unit.commit(changes)

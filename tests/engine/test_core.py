@@ -129,14 +129,14 @@ async def test_the_run_of_a_claim_that_comes_to_nothing_goes_to_the_next(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     first, second = [await begin(rig, c.Claim(name, LEASE_MS, wait_ms=LONG_MS)) for name in ("w1", "w2")]
-    submit = rig.engine._waits._submit
+    submit = rig.engine._write
 
     async def submitting(principal: Any, command: Any, *rest: Any) -> Any:
         if command.worker_id == "w1":
             raise StorageFailed("not now") if how == "fails" else asyncio.CancelledError
         return await submit(principal, command, *rest)
 
-    monkeypatch.setattr(rig.engine._waits, "_submit", submitting)
+    monkeypatch.setattr(rig.engine, "_write", submitting)
     created = await rig.do(c.CreateRun("t"))
     with pytest.raises((StorageFailed, asyncio.CancelledError)):
         await soon(first)
@@ -301,7 +301,7 @@ async def test_what_comes_before_the_report_is_announced_is_told_at_once(
 ) -> None:
     """Nobody is woken for it: the wait had not been announced yet."""
     run_id = await held(rig)
-    submit = rig.engine._waits._submit
+    submit = rig.engine._write
 
     async def submitting(*arguments: Any) -> Any:
         monkeypatch.undo()
@@ -309,7 +309,7 @@ async def test_what_comes_before_the_report_is_announced_is_told_at_once(
         await NEWS[news](rig, run_id)
         return outcome
 
-    monkeypatch.setattr(rig.engine._waits, "_submit", submitting)
+    monkeypatch.setattr(rig.engine, "_write", submitting)
     assert told(await soon(rig.do(c.Report(run_id, "w", [], wait_ms=LONG_MS))), news)
 
 

@@ -391,8 +391,6 @@ def _raw(text: bytes | None) -> msgspec.Raw | None:
 
 
 WORDS: dict[Status, str] = {status: status.value for status in Status}
-
-
 STATUS_OF: dict[str, Status] = {
     **{word: status for status, word in WORDS.items()},
     "success": Status.COMPLETED,

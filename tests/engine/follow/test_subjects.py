@@ -7,10 +7,10 @@ import pytest
 from tests.support.factories import event
 from towerlog.engine.follow.subjects import AGENT, CURSORS, DENSE, RUN, Subject, subjects
 from towerlog.model.event import FEED_TYPES, FEED_TYPES_WHEN_SPENT, EventType
-from towerlog.model.facts import Facts
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.usage import Usage, UsageReport
 
-SPENT = Facts(report=UsageReport(Usage(input_tokens=1), "delta"))
+SPENT = Facts(effects=Effects(report=UsageReport(Usage(input_tokens=1), "delta")))
 
 
 def of(kind: EventType, **fields: object) -> list[Subject]:

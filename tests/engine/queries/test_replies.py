@@ -116,7 +116,7 @@ async def test_a_run_without_anything_is_handed_out_with_nothing(rig: Rig) -> No
 async def readers_held(rig: Rig) -> AsyncIterator[None]:
     """No reader gets to answer anything meanwhile."""
     release = threading.Event()
-    held = [rig.store.pool(Where.READERS)._pool.submit(release.wait) for _ in range(2 * READERS)]
+    held = [rig.store.pool(Where.READERS)._threads.submit(release.wait) for _ in range(2 * READERS)]
     try:
         yield
     finally:

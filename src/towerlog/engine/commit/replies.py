@@ -22,7 +22,7 @@ class Item(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     refusal: Refusal | None = None
 
 
-class Ids(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class OutcomeIds(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What an outcome speaks of. `kind` is the outcome's class; the rest is what that has."""
 
     kind: str
@@ -40,7 +40,7 @@ class Ids(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 _encode = msgspec.json.Encoder().encode
-decode_ids = msgspec.json.Decoder(Ids).decode
+decode_ids = msgspec.json.Decoder(OutcomeIds).decode
 
 
 def encode_ids(outcome: o.Placed) -> bytes:
@@ -48,39 +48,39 @@ def encode_ids(outcome: o.Placed) -> bytes:
     return _encode(ids_of(outcome))
 
 
-def ids_of(outcome: o.Placed) -> Ids:
+def ids_of(outcome: o.Placed) -> OutcomeIds:
     """What is kept of an outcome; the text of a new key is not."""
     kind = type(outcome).__name__
     match outcome:
         case o.Appended(results, watched):
             runs = [one.row.run for one in watched]
-            return Ids(kind, items=_items(results), watched=[one.ref for one in watched], watched_runs=runs)
+            return OutcomeIds(kind, items=_items(results), watched=[one.ref for one in watched], watched_runs=runs)
         case o.RunCreated(run_id, trace_id):
-            return Ids(kind, name=run_id, trace_id=trace_id)
+            return OutcomeIds(kind, name=run_id, trace_id=trace_id)
         case o.RunChanged(row, changed):
-            return Ids(kind, run=row.run, created=changed)
+            return OutcomeIds(kind, run=row.run, created=changed)
         case o.Steered(row) | o.Begun(row):
-            return Ids(kind, run=row.run)
+            return OutcomeIds(kind, run=row.run)
         case o.Taken(row, _):
-            return Ids(kind, run=row.run)
+            return OutcomeIds(kind, run=row.run)
         case o.Reported(view, _, results):
-            return Ids(kind, run=view.row.run, items=_items(results))
+            return OutcomeIds(kind, run=view.row.run, items=_items(results))
         case o.Decided(trace_id, step_index, status):
-            return Ids(kind, trace_id=trace_id, step_index=step_index, status=status)
+            return OutcomeIds(kind, trace_id=trace_id, step_index=step_index, status=status)
         case o.KeyMinted():
-            return Ids(kind, name=outcome.key.key_id)
+            return OutcomeIds(kind, name=outcome.key.key_id)
         case Key():
-            return Ids(kind, name=outcome.key_id)
+            return OutcomeIds(kind, name=outcome.key_id)
         case o.ThreadView(row, created):
-            return Ids(kind, name=row.thread_id, created=created)
+            return OutcomeIds(kind, name=row.thread_id, created=created)
         case o.AgentView(row, created):
-            return Ids(kind, name=row.agent_id, created=created)
+            return OutcomeIds(kind, name=row.agent_id, created=created)
         case o.PersonaView(persona, created):
-            return Ids(kind, name=persona.persona_id, created=created)
+            return OutcomeIds(kind, name=persona.persona_id, created=created)
         case o.RouteView(route, created):
-            return Ids(kind, name=route.route_id, created=created)
+            return OutcomeIds(kind, name=route.route_id, created=created)
         case o.NothingToClaim() | o.Delivered():
-            return Ids(kind)
+            return OutcomeIds(kind)
         case _:
             assert_never(outcome)
 
@@ -89,6 +89,6 @@ def _items(results: list[o.Stored | Refusal]) -> list[Item]:
     return [Item(stored=one) if isinstance(one, o.Stored) else Item(refusal=one) for one in results]
 
 
-def results_of(ids: Ids) -> list[o.Stored | Refusal]:
+def results_of(ids: OutcomeIds) -> list[o.Stored | Refusal]:
     """The results of a batch."""
     return [one.stored or one.refusal for one in ids.items]  # type: ignore[misc]  # one of the two is there

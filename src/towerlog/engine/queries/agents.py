@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from towerlog.engine.queries.source import Source
+from towerlog.engine.queries.context import QueryContext
 from towerlog.errors import NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.principal import Principal
 
 
-async def answer(source: Source, principal: Principal, command: q.ListAgents | q.GetAgent) -> o.Outcome:
+async def answer(source: QueryContext, principal: Principal, command: q.ListAgents | q.GetAgent) -> o.Outcome:
     """An agent, or a page of agents by name. Raises NotFound."""
     if isinstance(command, q.GetAgent):
         row = await source.store.agent(principal.org, command.agent_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from towerlog.engine.queries import views
-from towerlog.engine.queries.source import Source
+from towerlog.engine.queries.context import QueryContext
 from towerlog.errors import NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
@@ -14,7 +14,7 @@ from towerlog.model.principal import Principal
 
 
 async def answer(
-    source: Source,
+    source: QueryContext,
     principal: Principal,
     command: q.LatestCheckpoint | q.ListCheckpoints | q.GetCheckpoint | q.ListApprovals,
 ) -> o.Outcome:
@@ -39,7 +39,7 @@ async def answer(
             assert_never(command)
 
 
-async def _checkpoint(source: Source, principal: Principal, command: q.GetCheckpoint) -> CheckpointView:
+async def _checkpoint(source: QueryContext, principal: Principal, command: q.GetCheckpoint) -> CheckpointView:
     run = await source.run_of(principal, command.run_id)
     after = (command.step_index - 1, "\U0010ffff")
     rows = await source.store.checkpoints(principal.org, run.run, 1000, after)
@@ -50,7 +50,7 @@ async def _checkpoint(source: Source, principal: Principal, command: q.GetCheckp
     raise NotFound("checkpoint")
 
 
-async def _approvals(source: Source, principal: Principal, limit: int) -> o.Page:
+async def _approvals(source: QueryContext, principal: Principal, limit: int) -> o.Page:
     rows = await source.store.approvals(principal.org, limit)
     runs = await source.store.runs_by_number(principal.org, [row.run for row in rows]) if rows else {}
     found = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from towerlog.engine.queries.source import Source
+from towerlog.engine.queries.context import QueryContext
 from towerlog.errors import Invalid, NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
@@ -11,7 +11,7 @@ from towerlog.model.principal import Principal
 from towerlog.store.values import PAGE_BODY_BYTES, Quarantined
 
 
-async def answer(source: Source, principal: Principal, command: q.ListEvents) -> o.Page:
+async def answer(source: QueryContext, principal: Principal, command: q.ListEvents) -> o.Page:
     """A page of a run's events. Raises NotFound."""
     run = await source.run_of(principal, command.run_id)
     limit = command.limit
@@ -25,7 +25,7 @@ async def answer(source: Source, principal: Principal, command: q.ListEvents) ->
     return o.Page(page, str(page[-1].seq) if more else None)
 
 
-async def tail(source: Source, principal: Principal, command: q.Tail) -> o.FeedPage:
+async def tail(source: QueryContext, principal: Principal, command: q.Tail) -> o.FeedPage:
     """The newest of an agent's feed, or what came after a cursor. Raises NotFound, Invalid."""
     agent = await source.store.agent(principal.org, command.agent_id)
     if agent is None:

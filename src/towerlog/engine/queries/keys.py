@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from towerlog.engine.queries.source import Source
+from towerlog.engine.queries.context import QueryContext
 from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.principal import Principal
 
 
-async def answer(source: Source, principal: Principal, command: q.ListKeys) -> o.Outcome:
+async def answer(source: QueryContext, principal: Principal, command: q.ListKeys) -> o.Outcome:
     """A page of keys, newest first."""
     keys = await source.store.keys(principal.org, command.limit + 1, command.before)
     more = len(keys) > command.limit

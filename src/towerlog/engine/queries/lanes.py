@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from towerlog.engine.queries import views
-from towerlog.engine.queries.source import Source
+from towerlog.engine.queries.context import QueryContext
 from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.lane import Lane, QueueState
@@ -14,7 +14,7 @@ MAX_LANES_HELD = 5000
 """How many of the queue, and how many held ones, are looked at for a list."""
 
 
-async def answer(source: Source, principal: Principal, command: q.ListLanes | q.ListWorkers) -> o.Outcome:
+async def answer(source: QueryContext, principal: Principal, command: q.ListLanes | q.ListWorkers) -> o.Outcome:
     """The queue at a glance, or the workers that hold something of it."""
     now = source.clock.steady_ms()
     if isinstance(command, q.ListWorkers):
@@ -33,7 +33,7 @@ async def answer(source: Source, principal: Principal, command: q.ListLanes | q.
     return o.LaneCounts(o.Page(found), queued, held, oldest, now)
 
 
-async def _workers(source: Source, principal: Principal, held: list[Lane], limit: int) -> list[o.WorkerView]:
+async def _workers(source: QueryContext, principal: Principal, held: list[Lane], limit: int) -> list[o.WorkerView]:
     runs = await source.store.runs_by_number(principal.org, [lane.run for lane in held]) if held else {}
     by_worker: dict[str, list[Lane]] = {}
     for lane in held:

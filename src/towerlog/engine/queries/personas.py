@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from towerlog.engine.queries.source import Source
+from towerlog.engine.queries.context import QueryContext
 from towerlog.errors import NotFound
 from towerlog.model.outcome import Page, PersonaView, RouteView
 from towerlog.model.persona import GetPersona, GetRoute, ListPersonas, ListRoutes, split_persona_id
@@ -12,7 +12,7 @@ from towerlog.model.principal import Principal
 
 
 async def answer(
-    source: Source, principal: Principal, command: ListPersonas | GetPersona | ListRoutes | GetRoute
+    source: QueryContext, principal: Principal, command: ListPersonas | GetPersona | ListRoutes | GetRoute
 ) -> Page | PersonaView | RouteView:
     """What is registered. Raises NotFound."""
     store, org = source.store, principal.org

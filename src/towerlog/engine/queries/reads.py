@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from towerlog.engine.queries import agents, checkpoints, events, keys, lanes, personas, runs, threads, usage
-from towerlog.engine.queries.source import Source
+from towerlog.engine.queries.context import QueryContext
 from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.persona import GetPersona, GetRoute, ListPersonas, ListRoutes
 from towerlog.model.principal import Principal
 
-ANSWERS: dict[type[q.Read], Callable[[Source, Principal, Any], Awaitable[o.Outcome]]] = {
+ANSWERS: dict[type[q.Read], Callable[[QueryContext, Principal, Any], Awaitable[o.Outcome]]] = {
     q.ListRuns: runs.answer,
     q.GetRun: runs.answer,
     q.ListThreadRuns: runs.answer,
@@ -38,7 +38,7 @@ ANSWERS: dict[type[q.Read], Callable[[Source, Principal, Any], Awaitable[o.Outco
 """Every reading command."""
 
 
-class Reads(Source):
+class Reads(QueryContext):
     """Answers reading commands."""
 
     async def answer(self, principal: Principal, command: q.Read) -> o.Outcome:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from towerlog.engine.commands.asked import asked_of
-from towerlog.engine.commit.replies import Ids, results_of
+from towerlog.engine.commit.replies import OutcomeIds, results_of
 from towerlog.engine.queries.reads import Reads
 from towerlog.engine.queries.views import checkpoint_view, lane_view
 from towerlog.errors import NotFound
@@ -29,7 +29,7 @@ class Replies:
         """`reads` answer the same questions when people ask them."""
         self._store = store
         self._reads = reads
-        self._again: dict[str, Callable[[Principal, Ids], Awaitable[o.Placed]]] = {
+        self._again: dict[str, Callable[[Principal, OutcomeIds], Awaitable[o.Placed]]] = {
             "Appended": self._appended,
             "RunCreated": self._run_created,
             "RunChanged": self._run_changed,
@@ -58,7 +58,7 @@ class Replies:
             case _:
                 return placed
 
-    async def again(self, principal: Principal, ids: Ids) -> o.Outcome:
+    async def again(self, principal: Principal, ids: OutcomeIds) -> o.Outcome:
         """The answer of a command that was carried out before, as far as what it speaks of is still there."""
         return await self.complete(principal, await self._again[ids.kind](principal, ids))
 
@@ -78,88 +78,88 @@ class Replies:
         latest = await self._store.checkpoint_latest_of_run(row.org, row.run)
         return None if latest is None or latest.initial else await checkpoint_view(self._store, row, latest)
 
-    async def _row(self, principal: Principal, ids: Ids) -> RunRow:
+    async def _row(self, principal: Principal, ids: OutcomeIds) -> RunRow:
         number = ids.run or 0
         row = (await self._store.runs_by_number(principal.org, [number])).get(number)
         if row is None:
             raise NotFound("run")
         return row
 
-    async def _held(self, principal: Principal, ids: Ids) -> tuple[RunRow, Lane]:
+    async def _held(self, principal: Principal, ids: OutcomeIds) -> tuple[RunRow, Lane]:
         row = await self._row(principal, ids)
         lane = await self._store.lane(principal.org, row.run)
         if lane is None:
             raise NotFound("run")
         return row, lane
 
-    async def _appended(self, principal: Principal, ids: Ids) -> o.Placed:
+    async def _appended(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         rows = await self._store.runs_by_number(principal.org, ids.watched_runs) if ids.watched_runs else {}
         pairs = zip(ids.watched, ids.watched_runs, strict=True)
         watched = tuple(o.Watched(ref, rows[number]) for ref, number in pairs if number in rows)
         return o.Appended(results_of(ids), watched)
 
-    async def _run_created(self, _principal: Principal, ids: Ids) -> o.Placed:
+    async def _run_created(self, _principal: Principal, ids: OutcomeIds) -> o.Placed:
         return o.RunCreated(ids.name, ids.trace_id)
 
-    async def _run_changed(self, principal: Principal, ids: Ids) -> o.Placed:
+    async def _run_changed(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         return o.RunChanged(await self._row(principal, ids), ids.created)
 
-    async def _steered(self, principal: Principal, ids: Ids) -> o.Placed:
+    async def _steered(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         return o.Steered(await self._row(principal, ids))
 
-    async def _begun(self, principal: Principal, ids: Ids) -> o.Placed:
+    async def _begun(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         return o.Begun(await self._row(principal, ids))
 
-    async def _taken(self, principal: Principal, ids: Ids) -> o.Placed:
+    async def _taken(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         return o.Taken(*await self._held(principal, ids))
 
-    async def _nothing(self, _principal: Principal, _ids: Ids) -> o.Placed:
+    async def _nothing(self, _principal: Principal, _ids: OutcomeIds) -> o.Placed:
         return o.NothingToClaim()
 
-    async def _delivered(self, _principal: Principal, _ids: Ids) -> o.Placed:
+    async def _delivered(self, _principal: Principal, _ids: OutcomeIds) -> o.Placed:
         return o.Delivered({})
 
-    async def _reported(self, principal: Principal, ids: Ids) -> o.Placed:
+    async def _reported(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         row, lane = await self._held(principal, ids)
         agents = await self._store.agents_named(row.org, [row.agent or "default"])
         view = lane_view(principal, row, lane, agents.get(row.agent or "default"))
         return o.Reported(view, lane, results_of(ids))
 
-    async def _decided(self, _principal: Principal, ids: Ids) -> o.Placed:
+    async def _decided(self, _principal: Principal, ids: OutcomeIds) -> o.Placed:
         return o.Decided(ids.trace_id, ids.step_index, ids.status)
 
-    async def _key_minted(self, principal: Principal, ids: Ids) -> o.Placed:
+    async def _key_minted(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         """Its text is in no reply ever again."""
         return o.KeyMinted(await self._stored_key(principal, ids), "")
 
-    async def _key(self, principal: Principal, ids: Ids) -> o.Placed:
+    async def _key(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         return await self._stored_key(principal, ids)
 
-    async def _stored_key(self, principal: Principal, ids: Ids) -> Key:
+    async def _stored_key(self, principal: Principal, ids: OutcomeIds) -> Key:
         found = await self._store.key_by_id(principal.org, ids.name)
         if found is None:
             raise NotFound("key")
         return found
 
-    async def _thread(self, principal: Principal, ids: Ids) -> o.Placed:
+    async def _thread(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         row = await self._store.thread(principal.org, ids.name)
         if row is None:
             raise NotFound("thread")
         return o.ThreadView(row, ids.created)
 
-    async def _agent(self, principal: Principal, ids: Ids) -> o.Placed:
+    async def _agent(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         row = await self._store.agent(principal.org, ids.name)
         if row is None:
             raise NotFound("agent")
         return o.AgentView(row, ids.created)
 
-    async def _persona(self, principal: Principal, ids: Ids) -> o.Placed:
+    async def _persona(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         persona = await self._store.persona(principal.org, *split_persona_id(ids.name))
         if persona is None:
             raise NotFound("persona")
         return o.PersonaView(persona, ids.created)
 
-    async def _route(self, principal: Principal, ids: Ids) -> o.Placed:
+    async def _route(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         route = await self._store.route(principal.org, ids.name)
         if route is None:
             raise NotFound("route")

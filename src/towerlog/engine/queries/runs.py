@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from towerlog.engine.queries import views
-from towerlog.engine.queries.source import Source
+from towerlog.engine.queries.context import QueryContext
 from towerlog.errors import Invalid, NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.principal import Principal
 
 
-async def answer(source: Source, principal: Principal, command: q.ListRuns | q.GetRun | q.ListThreadRuns) -> o.Outcome:
+async def answer(
+    source: QueryContext, principal: Principal, command: q.ListRuns | q.GetRun | q.ListThreadRuns
+) -> o.Outcome:
     """A run, or a page of runs. Raises NotFound, Invalid."""
     store = source.store
     if isinstance(command, q.GetRun):
@@ -28,7 +30,7 @@ async def answer(source: Source, principal: Principal, command: q.ListRuns | q.G
     return o.Page(await views.run_views(store, principal, page, source.now()), more)
 
 
-async def _before(source: Source, principal: Principal, run_id: str | None) -> int | None:
+async def _before(source: QueryContext, principal: Principal, run_id: str | None) -> int | None:
     if run_id is None:
         return None
     row = await source.store.run(principal.org, run_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.queries.source import Source
+from towerlog.engine.queries.context import QueryContext
 from towerlog.errors import Invalid
 from towerlog.model.outcome import Page
 from towerlog.model.principal import Principal
@@ -16,7 +16,7 @@ DEFAULT_SPAN_HOURS = 24 * 7
 MAX_SPAN_HOURS = 24 * 366
 
 
-async def answer(source: Source, principal: Principal, wanted: GetUsage) -> Page:
+async def answer(source: QueryContext, principal: Principal, wanted: GetUsage) -> Page:
     """Groups in the order of their name (or hour). Raises Invalid for a span of more than a year."""
     until = -(-wanted.until // HOUR_MS) if wanted.until is not None else source.clock.now_ms() // HOUR_MS + 1
     since = wanted.since // HOUR_MS if wanted.since is not None else until - DEFAULT_SPAN_HOURS

@@ -33,7 +33,7 @@ class Upkeep(Protocol):
         ...
 
 
-class Service(Protocol):
+class TimedService(Protocol):
     """One thing that time brings about."""
 
     async def sweep(self) -> None:
@@ -44,7 +44,7 @@ class Service(Protocol):
 class Timer:
     """Runs its services one after the other."""
 
-    def __init__(self, services: tuple[Service, ...]) -> None:
+    def __init__(self, services: tuple[TimedService, ...]) -> None:
         """In this order."""
         self._services = services
         self._stopping = asyncio.Event()

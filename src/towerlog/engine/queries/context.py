@@ -12,7 +12,7 @@ from towerlog.model.run import RunRow
 from towerlog.store.base import Store
 
 
-class Source:
+class QueryContext:
     """What every question is answered from. Every look-up is by organisation."""
 
     def __init__(self, store: Store, clock: Clock, thresholds: Thresholds = USUAL) -> None:
