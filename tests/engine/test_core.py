@@ -113,6 +113,7 @@ async def test_a_run_costs_nothing_for_those_who_cannot_take_it(rig: Rig) -> Non
     """One command makes it and one claims it, whoever else waits."""
     idle = [await begin(rig, c.Claim("idle", LEASE_MS, ("other",), wait_ms=LONG_MS)) for _ in range(20)]
     fit = [await begin(rig, c.Claim("fit", LEASE_MS, ("a",), {"zone": "b"}, LONG_MS)) for _ in range(20)]
+    await wait_until_async(lambda: rig.engine.figures()["commands"] >= 40, "every claim to have looked once")
     commands = rig.engine.figures()["commands"]
     for number in range(3):
         await rig.do(c.CreateRun(f"t{number}", agent="a", labels={"zone": "b"}))
@@ -129,14 +130,14 @@ async def test_the_run_of_a_claim_that_comes_to_nothing_goes_to_the_next(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     first, second = [await begin(rig, c.Claim(name, LEASE_MS, wait_ms=LONG_MS)) for name in ("w1", "w2")]
-    submit = rig.engine._write
+    submit = rig.engine._waits._submit
 
     async def submitting(principal: Any, command: Any, *rest: Any) -> Any:
         if command.worker_id == "w1":
             raise StorageFailed("not now") if how == "fails" else asyncio.CancelledError
         return await submit(principal, command, *rest)
 
-    monkeypatch.setattr(rig.engine, "_write", submitting)
+    monkeypatch.setattr(rig.engine._waits, "_submit", submitting)
     created = await rig.do(c.CreateRun("t"))
     with pytest.raises((StorageFailed, asyncio.CancelledError)):
         await soon(first)

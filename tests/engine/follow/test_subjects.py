@@ -26,9 +26,8 @@ def test_a_feed_has_what_has_a_place_there(kind: EventType) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(FEED_TYPES_WHEN_SPENT))
-def test_what_spent_nothing_shows_only_where_it_was_said_for_the_feed(kind: EventType) -> None:
+def test_a_turn_or_an_end_that_spent_nothing_has_no_feed(kind: EventType) -> None:
     assert len(of(kind, agent=3)) == 1
-    assert len(of(kind, agent=3, dialect="activity")) == 2
 
 
 def test_what_has_no_agent_has_no_feed() -> None:
