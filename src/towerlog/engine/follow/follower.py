@@ -71,7 +71,9 @@ class Follower:
             preface, self._preface = self._preface, b""
             return preface
         while not self._stopped:
-            chunk = await self._take()
+            chunk = self._from_ring()
+            if chunk is None:
+                chunk = await self._catch_up()
             if chunk:
                 return chunk
             if self._woken:
@@ -80,18 +82,28 @@ class Follower:
                 return None
             await self._wait()
             if not self._stopped:
-                return await self._take()
+                chunk = self._from_ring()
+                return await self._catch_up() if chunk is None else chunk
         return None
 
-    async def _take(self) -> bytes:
+    def _from_ring(self) -> bytes | None:
+        """What is new, b"" for nothing; None where the ring does not reach back that far. Most reads end here."""
         self._woken = False
+        found = self._channel.after(self.cursor)
+        if found is None:
+            return None
+        self.cursor, chunk = found
+        return chunk
+
+    async def _catch_up(self) -> bytes:
+        """What is new, b"" for nothing: by pages of the store until one has a frame or the ring reaches back."""
         while True:
-            found = self._channel.after(self.cursor)
-            if found is None:
-                found = await self._from_store()
-            before, (self.cursor, chunk) = self.cursor, found
+            before, (self.cursor, chunk) = self.cursor, await self._from_store()
             if chunk or self.cursor == before:
                 return chunk
+            found = self._from_ring()
+            if found is not None:
+                return found
 
     async def _from_store(self) -> tuple[int, bytes]:
         """A page of the log; (cursor, b"") at its end."""
