@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import re
@@ -230,6 +231,6 @@ def test_a_limit_names_a_setting(dialect) -> None:
     if dialect.limit is None:
         assert not any(one.limited for one in dialect.endpoints)
         return
-    assert dialect.limit.setting in Settings.__struct_fields__
+    assert dialect.limit.setting in {one.name for one in dataclasses.fields(Settings)}
     assert dialect.limit.per in {"key", "ip"}
     assert any(one.limited for one in dialect.endpoints)
