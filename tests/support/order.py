@@ -12,7 +12,7 @@ LONGEST = (
     "tests/docs/test_docs.py",
     "tests/simulation/test_simulation.py",
     "tests/acceptance/test_body_fuzz.py",
-    "tests/sdk/test_worker.py",
+    "tests/sdk/work/test_worker.py",
     "tests/simulation/test_telemetry.py",
     "tests/acceptance/test_openapi_fuzz.py",
     "tests/acceptance/test_limits.py",
@@ -26,6 +26,7 @@ LONGEST = (
     "tests/acceptance/test_cli.py",
     "tests/acceptance/test_lanes_leases.py",
     "tests/acceptance/test_sdk_reporting.py",
+    "tests/tidy/test_walk.py",
     "tests/test_server.py",
 )
 """Files that take more than about ten seconds, longest first. All others follow in their usual order."""
