@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from tests.support.factories import event, run_changes, run_row
+from tests.support.lookups import looked_up
 from towerlog.errors import StorageFailed
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
@@ -24,6 +25,7 @@ from towerlog.store.values import (
     MAX_QUARANTINED,
     Changes,
     HistoryNode,
+    Kind,
     Message,
     MetaList,
     Quarantined,
@@ -38,8 +40,8 @@ ROUNDS = 5
 async def append_next(store: Store, org: int, run: int) -> int:
     """One event more in a run, by whoever comes; its position."""
     async with store.begin() as unit:
-        numbers = await unit.counters(org)
-        before = (await unit.runs_by_number([shard_key(org, run)])).get(shard_key(org, run))
+        numbers: Counters = (await looked_up(unit, Kind.COUNTERS, org))[org]
+        before = (await looked_up(unit, Kind.RUN, shard_key(org, run))).get(shard_key(org, run))
         position, seq = numbers.position + 1, 1 if before is None else before.last_seq + 1
         after = msgspec.structs.replace(before or run_row(run, org=org), last_seq=seq, last_position=position)
         changes = run_changes(after, [event(position, seq, org=org, run=run)], before=before)
@@ -108,7 +110,7 @@ async def test_an_event_id_appends_once(store: Store, org: int) -> None:
     with pytest.raises(StorageFailed):
         await commit(store, run_changes(row, [event(3, 2, org=org, event_id="a")], before=row))
     async with store.begin() as unit:
-        found = await unit.events_by_id([(row.run, "a"), (second.run, "a"), (row.run, "b")])
+        found = await looked_up(unit, Kind.EVENT_ID, (row.run, "a"), (second.run, "a"), (row.run, "b"))
     assert {key: stored.position for key, stored in found.items()} == {(row.run, "a"): 1, (second.run, "a"): 2}
 
 
@@ -154,11 +156,11 @@ async def rows_found(store: Store, org: int) -> dict[str, bool]:
             "lanes": await store.lane(org, run) is not None,
             "messages and nodes": bool(await store.history(org, b"n" * 16, 1)),
             "metas": bool(await store.metas(org, b"l" * 16)),
-            "nodes": bool(await unit.nodes_known(org, [b"n" * 16])),
+            "nodes": await looked_up(unit, Kind.NODES, nodes := (org, (b"n" * 16,))) == {nodes: 1},
             "quarantined": bool(await store.quarantined(org, run, 10, 0)),
-            "replies": await unit.reply(org, "route\nkey") is not None,
-            "keys": await unit.key(org, "new-key") is not None,
-            "counters": (await unit.counters(org)).position == 3,
+            "replies": bool(await looked_up(unit, Kind.REPLY, (org, "route\nkey"))),
+            "keys": bool(await looked_up(unit, Kind.KEY, (org, "new-key"))),
+            "counters": (await looked_up(unit, Kind.COUNTERS, org))[org].position == 3,
         }
 
 
@@ -180,7 +182,7 @@ async def test_a_unit_that_does_not_commit_leaves_nothing(store: Store, org: int
 
     async def give_up() -> None:
         async with store.begin() as unit:
-            await unit.counters(org)
+            await looked_up(unit, Kind.COUNTERS, org)
             raise Abandoned
 
     with pytest.raises(Abandoned):
@@ -196,7 +198,7 @@ async def test_one_unit_at_a_time(store: Store, org: int) -> None:
         async with store.begin() as unit:
             inside += 1
             assert inside == 1, "two units were open at once"
-            await unit.counters(org)
+            await looked_up(unit, Kind.COUNTERS, org)
             inside -= 1
 
     await asyncio.gather(*(look() for _ in range(8)))
@@ -211,7 +213,7 @@ async def test_a_commit_is_whole_or_nothing_when_its_caller_goes(store: Store, o
         appending.cancel()
         await asyncio.wait([appending])
         async with store.begin() as unit:  # behind whatever the commit still does
-            position = (await unit.counters(org)).position
+            position = (await looked_up(unit, Kind.COUNTERS, org))[org].position
         stored = await store.log(org, 0, 100)
         assert len(stored) - before in (0, 1)
         assert [one.position for one in stored] == list(range(1, position + 1))
@@ -225,7 +227,7 @@ async def test_a_trim_waits_for_the_unit_that_is_open(store: Store, org: int) ->
     async with store.begin() as unit:
         trimming = asyncio.create_task(store.run_trim(org, run, 3))
         for _ in range(3):
-            assert set(await unit.events_by_id([])) == set()
+            assert await looked_up(unit, Kind.EVENT_ID) == {}
             assert len(await store.events(org, run, 0, 10)) == 3
         assert not trimming.done()
     await trimming

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 
 from tests.support.fakes import START_MS
+from tests.support.lookups import looked_up
 from towerlog.store.base import Store
-from towerlog.store.values import Changes, HistoryNode, Message, MetaList, StoredReply
+from towerlog.store.values import Changes, HistoryNode, Kind, Message, MetaList, StoredReply
 
 TEXTS = [
     b'{"role":"user","content":"hello"}',
@@ -54,8 +55,9 @@ async def test_a_meta_list_is_read_back_part_by_part(store: Store, org: int, oth
     assert await store.metas(org, b"1") == [b"[1,null]"]
     assert await store.metas(other, b"2") == []
     async with store.begin() as unit:
-        assert await unit.metas_known(org, [b"1", b"3"]) == {b"1"}
-        assert await unit.metas_known(other, [b"1"]) == set()
+        ours, theirs = (org, (b"1", b"3")), (other, (b"1",))
+        assert await looked_up(unit, Kind.METAS, ours, theirs) == {ours: 1, theirs: 0}
+        assert await looked_up(unit, Kind.METAS, longest := (org, (b"0", b"2", b"3"))) == {longest: 2}
 
 
 async def test_every_prefix_is_a_history(store: Store, org: int) -> None:
@@ -83,14 +85,13 @@ async def test_histories_part_where_they_differ(store: Store, org: int) -> None:
         assert await store.history(org, node, 4) == texts
 
 
-async def test_the_nodes_that_are_known_are_named(store: Store, org: int, other: int) -> None:
+async def test_the_nodes_that_are_known_are_counted(store: Store, org: int, other: int) -> None:
     kept = history(org, TEXTS[:3])
     await commit(store, kept)
     keys = [node.key for node in kept.nodes]
     async with store.begin() as unit:
-        assert await unit.nodes_known(org, [*keys, b"unknown"]) == set(keys)
-        assert await unit.nodes_known(other, keys) == set()
-        assert await unit.nodes_known(org, []) == set()
+        ours, theirs, none = (org, (*keys, b"unknown")), (other, tuple(keys)), (org, ())
+        assert await looked_up(unit, Kind.NODES, ours, theirs, none) == {ours: 3, theirs: 0, none: 0}
 
 
 async def test_organisations_share_no_content(store: Store, org: int, other: int) -> None:
@@ -106,10 +107,8 @@ async def test_replies_are_kept_until_they_are_dropped(store: Store, org: int, o
     new = StoredReply(org, "POST /b\nk", b"digest", 200, b"", START_MS + 1)
     await commit(store, Changes(replies=[old, new]))
     async with store.begin() as unit:
-        assert await unit.reply(org, old.name) == old
-        assert await unit.reply(other, old.name) is None
-        assert await unit.reply(org, "POST /a\nother") is None
+        keys = [(org, old.name), (other, old.name), (org, "POST /a\nother")]
+        assert await looked_up(unit, Kind.REPLY, *keys) == {keys[0]: old}
     await store.replies_drop(START_MS + 1)
     async with store.begin() as unit:
-        assert await unit.reply(org, old.name) is None
-        assert await unit.reply(org, new.name) == new
+        assert await looked_up(unit, Kind.REPLY, (org, old.name), (org, new.name)) == {(org, new.name): new}

@@ -6,10 +6,11 @@ import msgspec
 import pytest
 
 from tests.support.factories import identity
+from tests.support.lookups import looked_up
 from towerlog.errors import StorageFailed
 from towerlog.model.principal import Counters, Scope
 from towerlog.store.base import Store
-from towerlog.store.values import Changes
+from towerlog.store.values import Changes, Kind
 
 
 async def test_an_organisation_comes_with_its_user_and_key(store: Store) -> None:
@@ -26,8 +27,8 @@ async def test_an_organisation_comes_with_its_user_and_key(store: Store) -> None
     }
     assert await store.users(made.org, []) == {}
     async with store.begin() as unit:
-        assert await unit.counters(made.org) == Counters(0, 0, 0)
-        assert await unit.key(made.org, key.key_id) == found.key
+        assert await looked_up(unit, Kind.COUNTERS, made.org) == {made.org: Counters(0, 0, 0)}
+        assert await looked_up(unit, Kind.KEY, at := (made.org, key.key_id)) == {at: found.key}
 
 
 async def test_organisations_are_numbered_by_the_store_oldest_first(store: Store) -> None:
@@ -57,8 +58,8 @@ async def test_a_key_is_put_and_revoked_at_once(store: Store, org: int, other: i
     assert found.key == revoked
     assert [one.key_id for one in await store.keys(org, 10, None)].count(key.key_id) == 1
     async with store.begin() as unit:
-        assert await unit.key(org, key.key_id) == revoked
-        assert await unit.key(other, key.key_id) is None
+        ours, theirs = (org, key.key_id), (other, key.key_id)
+        assert await looked_up(unit, Kind.KEY, ours, theirs) == {ours: revoked}
 
 
 async def test_a_key_commits_with_its_unit(store: Store, org: int) -> None:

@@ -11,7 +11,9 @@ import msgspec
 import pytest
 
 from tests.support.backends import Backend
+from tests.support.factories import run_row
 from tests.support.fakes import FakeClock, SeededIds
+from tests.support.lookups import looked_up
 from tests.support.rig import QuietEngine
 from towerlog.engine import bootstrap
 from towerlog.errors import LeaseLost
@@ -21,7 +23,7 @@ from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Claimed, NothingToClaim
 from towerlog.model.principal import Principal, Scope, shard_key
 from towerlog.store.base import Store
-from towerlog.store.values import Changes
+from towerlog.store.values import Changes, Claimant, Kind, RunChange
 
 LEASE_MS = 60_000
 
@@ -33,19 +35,25 @@ def lane(org: int, run: int, state: QueueState = QueueState.QUEUED, **fields: ob
 
 
 async def put(store: Store, *lanes: Lane) -> None:
+    """Writes lanes, and the runs of those that are new."""
+    runs = [msgspec.structs.replace(run_row(org=one.org), run=one.run, run_id=f"run-{one.run}") for one in lanes]
     async with store.begin() as unit:
-        await unit.commit(Changes(lanes={one.run: one for one in lanes}))
+        stored = await looked_up(unit, Kind.RUN, *(one.run for one in lanes))
+        new = {row.run: RunChange(None, row) for row in runs if row.run not in stored}
+        await unit.commit(Changes(lanes={one.run: one for one in lanes}, runs=new))
 
 
 async def in_order(
     store: Store, org: int, agents: Collection[str] | None, labels: Mapping[str, str], now_ms: int
 ) -> list[Lane]:
-    """Every lane that a worker may claim, one after the other as the store offers them."""
-    found: list[Lane] = []
+    """Every lane that a worker may claim, as the store offers them; with a limit, the first of them."""
+    served, has = None if agents is None else tuple(agents), tuple(sorted(labels.items()))
+    claimants = [Claimant(org, served, has, limit) for limit in (1, 2, 1000)]
     async with store.begin() as unit:
-        while (one := await unit.lane_claimable(org, agents, labels, now_ms, {lane.run for lane in found})) is not None:
-            found.append(one)
-    return found
+        found = await looked_up(unit, Kind.CLAIMS, *claimants, now_ms=now_ms)
+    offers = [[lane for lane, _ in found[one]] for one in claimants]
+    assert offers[:-1] == [offers[-1][: one.limit] for one in claimants[:-1]], "a limit has changed the order"
+    return offers[-1]
 
 
 async def test_the_oldest_in_the_queue_comes_first_then_what_ran_out(store: Store, org: int, other: int) -> None:
@@ -67,7 +75,7 @@ async def test_the_oldest_in_the_queue_comes_first_then_what_ran_out(store: Stor
         assert await unit.lanes_expired(100, 10) == [ran_out]
         assert await unit.lanes_expired(101, 10) == [ran_out, held]
         assert await unit.lanes_expired(101, 1) == [ran_out]
-        assert await unit.lanes([held.run, shard_key(org, 99)]) == {held.run: held}
+        assert await looked_up(unit, Kind.LANE, held.run, shard_key(org, 99)) == {held.run: held}
 
 
 async def test_a_worker_finds_what_it_has_all_labels_of_and_nothing_else(store: Store, org: int) -> None:
@@ -101,9 +109,9 @@ async def test_a_lane_moves_and_is_found_where_it_is_now(store: Store, org: int)
     await put(store, lane(org, 1, labels={"gpu": "yes"}))
     held = lane(org, 1, QueueState.HELD, worker_id="w", expires_at=50, epoch=1, labels={"gpu": "yes"})
     await put(store, held)
-    async with store.begin() as unit:
-        assert await unit.lane_claimable(org, None, {}, 49, ()) is None
-        assert await unit.lane_claimable(org, None, {"gpu": "yes"}, 50, ()) == held
+    assert await in_order(store, org, None, {}, 50) == []
+    assert await in_order(store, org, None, {"gpu": "yes"}, 49) == []
+    assert await in_order(store, org, None, {"gpu": "yes"}, 50) == [held]
 
 
 async def make_engine(store: Store, clock: FakeClock, ids: SeededIds) -> tuple[QuietEngine, Principal]:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from tests.support.factories import event, run_changes, run_row
+from tests.support.lookups import looked_up
 from towerlog.model.agent import AgentRow
 from towerlog.model.event import EventType, RunByForeignId, RunById, RunByTrace
 from towerlog.model.lane import Lane, QueueState
@@ -45,7 +46,7 @@ async def fill(store: Store, org: int) -> Changes:
 
 async def asked(store: Store, kind: Kind, *keys: Any) -> dict[Any, Any]:
     async with store.begin() as unit:
-        return (await unit.load({kind: list(keys)}, NOW_MS))[kind]
+        return await looked_up(unit, kind, *keys, now_ms=NOW_MS)
 
 
 async def test_rows_are_found_by_name_and_by_number(store: Store, org: int, other: int) -> None:

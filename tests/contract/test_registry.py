@@ -7,10 +7,11 @@ import pytest
 
 from tests.support.backends import Backend
 from tests.support.fakes import FakeClock, SeededIds
+from tests.support.lookups import looked_up
 from towerlog.errors import StorageFailed
 from towerlog.model.persona import Budget, Persona, ProviderRoute
 from towerlog.store.base import Store
-from towerlog.store.values import Changes
+from towerlog.store.values import Changes, Kind
 
 
 def persona(org: int, version: str, key: str = "writer") -> Persona:
@@ -47,16 +48,20 @@ async def test_the_newest_persona_is_the_one_made_last_whatever_its_version_is_c
     assert await store.persona(org, "writer", "11") is None
     assert await store.persona(org, "nobody", None) is None
     async with store.begin() as unit:
-        assert plain(await unit.persona(org, "writer", None)) == persona(org, "a")
-        assert plain(await unit.persona(org, "writer", "9")) == persona(org, "9")
+        keys = [(org, "writer", ""), (org, "writer", "9"), (org, "writer", "11")]
+        found = await looked_up(unit, Kind.PERSONA, *keys)
+    assert {key: plain(one) for key, one in found.items()} == {
+        keys[0]: persona(org, "a"),
+        keys[1]: persona(org, "9"),
+    }
 
 
 async def test_the_newest_route_is_the_one_with_the_highest_version(store: Store, org: int) -> None:
     await put(store, *(route(org, version) for version in range(1, 12)), route(org, 1, "slow"))
     assert plain(await store.route(org, "fast")) == route(org, 11)
     async with store.begin() as unit:
-        assert plain(await unit.route(org, "slow")) == route(org, 1, "slow")
-        assert await unit.route(org, "none") is None
+        found = await looked_up(unit, Kind.ROUTE, (org, "slow"), (org, "none"))
+    assert {key: plain(one) for key, one in found.items()} == {(org, "slow"): route(org, 1, "slow")}
 
 
 async def test_what_belongs_to_another_organisation_is_not_there(store: Store, org: int, other: int) -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 from tests.support.backends import Backend
 from tests.support.factories import event, identity, run_changes, run_row
 from tests.support.fakes import FakeClock, SeededIds
+from tests.support.lookups import looked_up
 from tests.support.wait import wait_until
 from towerlog.engine.audit import verify_org
 from towerlog.store.base import Store
+from towerlog.store.values import Kind
 
 KILLS = 8
 ROOT = Path(__file__).parents[2]
@@ -32,7 +34,7 @@ async def test_what_was_committed_is_there_after_closing(backend: Backend, clock
     assert await again.run(org, row.run_id) == row
     assert len(await again.log(org, 0, 10)) == 1
     async with again.begin() as unit:
-        assert (await unit.counters(org)).position == 1
+        assert (await looked_up(unit, Kind.COUNTERS, org))[org].position == 1
     await again.close()
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.factories import draft, event, run_changes, run_row, traced
 from tests.support.fakes import FakeClock, SeededIds
+from tests.support.lookups import looked_up
 from tests.support.rig import QuietEngine
 from towerlog.engine import bootstrap
 from towerlog.engine.audit import rebuild_org, verify_org
@@ -25,7 +26,7 @@ from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import Usage, UsageReport, UsageRow
 from towerlog.store.base import Store
-from towerlog.store.values import Changes, RunChange
+from towerlog.store.values import Changes, Kind, Parent, RunChange
 
 
 async def commit(store: Store, changes: Changes) -> None:
@@ -88,9 +89,9 @@ async def test_the_newest_change_of_a_row_is_what_is_read(store: Store, org: int
     assert known is not None
     assert known.event_count == 3
     async with store.begin() as unit:
-        assert await unit.threads([(org, "t"), (org, "no")]) == {(org, "t"): found}
-        assert await unit.agents_by_name([(org, "name"), (org, "no")]) == {(org, "name"): known}
-        assert await unit.runs_by_number([row.run, 5]) == {row.run: later}
+        assert await looked_up(unit, Kind.THREAD, (org, "t"), (org, "no")) == {(org, "t"): found}
+        assert await looked_up(unit, Kind.AGENT, (org, "name"), (org, "no")) == {(org, "name"): known}
+        assert await looked_up(unit, Kind.RUN, row.run, 5) == {row.run: later}
 
 
 async def test_usage_increments_add_up_and_unknown_stays_unknown(store: Store, org: int) -> None:
@@ -151,9 +152,9 @@ async def test_what_waits_for_approval_is_listed_oldest_first(store: Store, org:
     assert await store.approvals(org, 10) == waiting[::-1]
     assert await store.approvals(org, 2) == waiting[:0:-1]
     async with store.begin() as unit:
-        assert await unit.checkpoints_waiting(org, "tr", 1) == [waiting[1]]
-        assert await unit.checkpoint(run.run, "a", 3) == decided
-        assert await unit.checkpoint(run.run, "b", 3) is None
+        assert await looked_up(unit, Kind.DECISION, at := (org, "tr", 1)) == {at: [waiting[1]]}
+        keys = [(run.run, "a", 3), (run.run, "b", 3)]
+        assert await looked_up(unit, Kind.CHECKPOINT, *keys) == {keys[0]: decided}
 
 
 async def test_descendants_come_level_by_level_and_loops_end(store: Store, org: int) -> None:
@@ -165,12 +166,13 @@ async def test_descendants_come_level_by_level_and_loops_end(store: Store, org: 
     rows = {row.run: RunChange(None, row) for row in (looped, child, ended, grandchild)}
     await commit(store, Changes(runs=rows, counters={org: Counters(0, 4, 0)}))
     async with store.begin() as unit:
-        assert await unit.run_descendants(org, looped, 100) == [child, grandchild]
-        assert await unit.run_descendants(org, child, 100) == []
+        parents = [Parent(row.run, org, row.run_id, row.thread_id, row.trace_id, "") for row in (looped, child)]
+        found = await looked_up(unit, Kind.FAMILY, *parents)
+    assert [found[one] for one in parents] == [[child, grandchild], []]
     assert await store.run_children(org, looped, 100) == [child, ended]
     unknown = [run_row(8, org=org, parent_key="trace:none"), run_row(9, org=org, parent_key="run:none")]
-    parents = await store.run_ids_of_parents(org, [child, grandchild, run_row(7, org=org), *unknown])
-    assert parents == {child.run: root.run_id, grandchild.run: ended.run_id}
+    parent_ids = await store.run_ids_of_parents(org, [child, grandchild, run_row(7, org=org), *unknown])
+    assert parent_ids == {child.run: root.run_id, grandchild.run: ended.run_id}
 
 
 async def test_runs_that_are_being_cancelled_are_found_by_when_it_was_asked(store: Store, org: int) -> None:

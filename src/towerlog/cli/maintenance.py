@@ -20,6 +20,7 @@ from towerlog.errors import TowerlogError
 from towerlog.model.principal import Org
 from towerlog.server import copied, opened_for_reading, opened_for_writing
 from towerlog.store.base import Store
+from towerlog.store.values import Kind
 
 T = TypeVar("T")
 MOST_SHOWN = 50
@@ -147,4 +148,5 @@ async def rebuild_store(store: Store) -> int:
 
 async def _last_position(store: Store, org: int) -> int:
     async with store.begin() as unit:
-        return (await unit.counters(org)).position
+        counters = (await unit.load({Kind.COUNTERS: [org]}, 0))[Kind.COUNTERS][org]
+    return int(counters.position)

@@ -89,7 +89,7 @@ class Kind(enum.StrEnum):
     COUNTERS = "counters"
     """org (`Counters`)."""
     REF = "ref"
-    """(org, `RunRef`) (`RunRow`); `reopen` is ignored, `OpenRun` is not asked for."""
+    """(org, `RunRef`) (`RunRow`); `reopen` is ignored here."""
     RUN = "run"
     """A run's number (`RunRow`)."""
     THREAD = "thread"
@@ -119,7 +119,8 @@ class Kind(enum.StrEnum):
     FAMILY = "family"
     """`Parent` (list of `RunRow`: open runs below it, children before grandchildren)."""
     CLAIMS = "claims"
-    """`Claimant` (list of (`Lane`, `RunRow`): what it may take, in the order in which it is to be taken)."""
+    """`Claimant` (list of (`Lane`, `RunRow`): queued lanes that it may take, the lowest place first, then held ones
+    that ran out)."""
     PERSONA = "persona"
     """(org, persona key, version or "" for the newest) (`Persona`)."""
     ROUTE = "route"

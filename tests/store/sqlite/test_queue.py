@@ -12,7 +12,7 @@ import pytest
 from tests.store.plans import plans_of
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import shard_key
-from towerlog.store.sqlite.queue import lane_claimable
+from towerlog.store.sqlite.queue import lanes_claimable
 from towerlog.store.sqlite.write import write_changes
 from towerlog.store.values import Changes
 
@@ -50,7 +50,7 @@ def test_every_question_of_a_claim_goes_by_an_index_and_sorts_no_queue(
     db: apsw.Connection, org: int, agents: list[str] | None
 ) -> None:
     queue(db, lane(1, {"x": "1"}), lane(2, {"y": "1"}), lane(3, {"x": "1", "y": "1"}))
-    plans = plans_of(db, lambda: lane_claimable(db, 1, agents, {"y": "2", "x": "1"}, 9, {shard_key(1, 1)}))
+    plans = plans_of(db, lambda: lanes_claimable(db, 1, agents, {"y": "2", "x": "1"}, 9, 2))
     index = "lane_queued (org=? AND label_set" if agents is None else "lane_queued_for (org=? AND agent=? AND label_set"
     for sql, steps in plans.items():
         wanted = "lane_held (expires_at<?)" if "'held'" in sql else index
@@ -65,28 +65,24 @@ def test_runs_that_do_not_fit_cost_a_claim_nothing_however_many_they_are(db: aps
     others += [lane(n, agent="nobody") for n in range(8001, 9001)]
     queue(db, *others[:10], wanted := lane(90_000, {"tenant": "mine", "gpu": "yes"}))
     mine = {"tenant": "mine", "gpu": "yes", "disk": "yes"}
-    found: list[Lane | None] = []
+    found: list[Lane] = []
 
     def claim() -> None:
-        found.append(lane_claimable(db, 1, ["a"], mine, 9, ()))
+        found.extend(lanes_claimable(db, 1, ["a"], mine, 9, 2))
 
     before = steps_of(db, claim)
     queue(db, *others)
     after = steps_of(db, claim)
     assert found == [wanted, wanted]
     assert after < 2 * before + 200, "the claim has looked at runs that are not for this worker"
-    assert lane_claimable(db, 1, ["a"], {"tenant": "another"}, 9, ()) is None
+    assert lanes_claimable(db, 1, ["a"], {"tenant": "another"}, 9, 1) == []
 
 
-def test_what_is_taken_is_passed_over_to_the_next_of_its_set(db: apsw.Connection, org: int) -> None:
+def test_several_lanes_are_the_oldest_of_all_sets_together(db: apsw.Connection, org: int) -> None:
     one, two, three = lane(1, {"x": "1"}), lane(2), lane(3, {"x": "1"})
     queue(db, one, two, three)
-    taken: set[int] = set()
-    order = []
-    while (found := lane_claimable(db, 1, None, {"x": "1"}, 9, taken)) is not None:
-        order.append(found)
-        taken.add(found.run)
-    assert order == [one, two, three]
+    for limit in range(1, 5):
+        assert lanes_claimable(db, 1, None, {"x": "1"}, 9, limit) == [one, two, three][:limit]
 
 
 def test_only_what_ran_out_and_fits_is_handed_out_of_held_ones(db: apsw.Connection, org: int) -> None:
@@ -94,17 +90,16 @@ def test_only_what_ran_out_and_fits_is_handed_out_of_held_ones(db: apsw.Connecti
     queue(
         db, lane(1, {"x": "1"}, **held), lane(2, agent="b", **held), lane(3, **held), lane(4, {}, state=QueueState.DONE)
     )
-    assert lane_claimable(db, 1, None, {}, 9, ()) is None
-    assert lane_claimable(db, 1, ["a"], {}, 10, ()) == lane(3, **held)
-    assert lane_claimable(db, 1, ["a"], {"x": "1"}, 10, ()) == lane(1, {"x": "1"}, **held)
-    assert lane_claimable(db, 1, ["a"], {}, 10, {lane(3).run}) is None
+    assert lanes_claimable(db, 1, None, {}, 9, 9) == []
+    assert lanes_claimable(db, 1, ["a"], {}, 10, 9) == [lane(3, **held)]
+    assert lanes_claimable(db, 1, ["a"], {"x": "1"}, 10, 1) == [lane(1, {"x": "1"}, **held)]
 
 
-def may_take(one: Lane, agents: list[str] | None, labels: Mapping[str, str], now_ms: int, taken: set[int]) -> bool:
+def may_take(one: Lane, agents: list[str] | None, labels: Mapping[str, str], now_ms: int) -> bool:
     """The plain definition of what is claimable."""
     is_free = one.state is QueueState.QUEUED or (one.state is QueueState.HELD and (one.expires_at or 0) <= now_ms)
     fits = all(labels.get(name) == value for name, value in one.labels.items())
-    return is_free and fits and (agents is None or one.agent in agents) and one.run not in taken
+    return is_free and fits and (agents is None or one.agent in agents)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -127,7 +122,7 @@ def test_the_walk_finds_what_the_definition_says(db: apsw.Connection, org: int, 
     queue(db, *lanes)
     for _ in range(120):
         served = chance.choice([None, chance.sample(agents, chance.randint(0, 3))])
-        labels, taken = some_labels(6), {one.run for one in chance.sample(lanes, chance.choice([0, 5, 120]))}
-        fitting = [one for one in lanes if may_take(one, served, labels, 10, taken)]
-        expected = min(fitting, key=lambda one: (one.state is not QueueState.QUEUED, one.place), default=None)
-        assert lane_claimable(db, 1, served, labels, 10, taken) == expected
+        labels, limit = some_labels(6), chance.choice([1, 5, 120])
+        fitting = [one for one in lanes if may_take(one, served, labels, 10)]
+        fitting.sort(key=lambda one: (one.state is not QueueState.QUEUED, one.place))
+        assert lanes_claimable(db, 1, served, labels, 10, limit) == fitting[:limit]

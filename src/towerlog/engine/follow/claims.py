@@ -50,7 +50,7 @@ class ClaimTicket(Ticket):
 
 
 class Claims:
-    """All waiting claims of this process. Matches as the store does (`Unit.lane_claimable`)."""
+    """All waiting claims of this process. Matches as the store does (`Kind.CLAIMS`)."""
 
     def __init__(self) -> None:
         """Nobody waits."""

@@ -1,4 +1,4 @@
-"""The contract of a store, in six narrow protocols and the two that are composed of them: `Store` and `Unit`.
+"""The contract of a store, in six narrow protocols, `Store`, which is composed of them, and `Unit`.
 
 Nothing here knows a business rule, nothing above knows a backend. What a part promises stands in its module; the laws
 of all of them, each a test in `tests/contract/`:
@@ -12,16 +12,11 @@ of all of them, each a test in `tests/contract/`:
 
 from towerlog.store.base.audit import AuditStore as AuditStore
 from towerlog.store.base.content import ContentStore as ContentStore
-from towerlog.store.base.content import ContentUnit as ContentUnit
 from towerlog.store.base.identities import Identities as Identities
 from towerlog.store.base.identities import IdentityStore as IdentityStore
-from towerlog.store.base.identities import IdentityUnit as IdentityUnit
 from towerlog.store.base.identities import Organisations as Organisations
 from towerlog.store.base.lanes import LaneStore as LaneStore
-from towerlog.store.base.lanes import LaneUnit as LaneUnit
 from towerlog.store.base.log import LogStore as LogStore
-from towerlog.store.base.log import LogUnit as LogUnit
 from towerlog.store.base.rows import RowStore as RowStore
-from towerlog.store.base.rows import RowUnit as RowUnit
 from towerlog.store.base.store import Store as Store
 from towerlog.store.base.store import Unit as Unit

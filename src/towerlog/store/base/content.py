@@ -9,20 +9,7 @@ Laws:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
-
-
-class ContentUnit(Protocol):
-    """What a plan asks about content."""
-
-    async def nodes_known(self, org: int, keys: Sequence[bytes]) -> set[bytes]:
-        """Which of these history nodes are stored."""
-        ...
-
-    async def metas_known(self, org: int, keys: Sequence[bytes]) -> set[bytes]:
-        """Which of these meta lists are stored."""
-        ...
 
 
 class ContentStore(Protocol):

@@ -62,22 +62,6 @@ class Identities(Organisations, Protocol):
         ...
 
 
-class IdentityUnit(Protocol):
-    """What a plan asks about identities."""
-
-    async def key(self, org: int, key_id: str) -> Key | None:
-        """One API key."""
-        ...
-
-    async def persona(self, org: int, persona_key: str, version: str | None) -> Persona | None:
-        """One version of a persona; None for the one that was made last."""
-        ...
-
-    async def route(self, org: int, route_id: str) -> ProviderRoute | None:
-        """The newest version of a route."""
-        ...
-
-
 class IdentityStore(Organisations, Protocol):
     """Reads of identities, and the writes that do not wait for a unit."""
 

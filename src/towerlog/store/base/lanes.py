@@ -3,7 +3,9 @@
 Laws:
 
 * A lane is state, no projection: the last one written stands. It is found by its run's number.
-* **Oldest first.** Of the lanes that a worker may take, it is given the one with the lowest place.
+* **Oldest first.** Of the lanes that a worker may take (`Kind.CLAIMS`), it is given the queued one with the lowest
+  place, else such a held one that ran out. Lanes that do not fit cost nothing by their number, only by how many
+  different sets of labels they ask for.
 * What is quarantined is kept once however often it is sent, and at most `MAX_QUARANTINED` items of a run.
 * Deadlines of leases are on the steady clock; opening a store gives each held lane one full new length, so that a
   restart makes a lease longer by at most itself and never shorter.
@@ -11,34 +13,12 @@ Laws:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from towerlog.model.lane import Lane
 from towerlog.model.run import Status
 from towerlog.store.values import Quarantined
-
-
-class LaneUnit(Protocol):
-    """What a plan asks about lanes."""
-
-    async def lanes(self, runs: Sequence[int]) -> dict[int, Lane]:
-        """Lanes by run number; absent ones are left out."""
-        ...
-
-    async def lane_claimable(
-        self, org: int, agents: Collection[str] | None, labels: Mapping[str, str], now_ms: int, taken: Collection[int]
-    ) -> Lane | None:
-        """The queued lane with the lowest place that a worker may take, else such a held one that ran out.
-
-        It serves these agents (None: any) and has all labels of the lane; `taken` are run numbers to pass over. Lanes
-        that do not fit cost nothing by their number, only by how many different sets of labels they ask for.
-        """
-        ...
-
-    async def lanes_expired(self, now_ms: int, limit: int) -> list[Lane]:
-        """Held lanes of any organisation whose lease ran out, oldest deadline first."""
-        ...
 
 
 class LaneStore(Protocol):

@@ -3,7 +3,7 @@
 Laws:
 
 * **Positions rise by commit order** inside an organisation; **seq is dense** in a run. Both are given by the engine
-  from what `counters` and the run's row showed it, and the store refuses a second event at the same place.
+  from what the counters and the run's row showed it, and the store refuses a second event at the same place.
 * **An event id appends once** per run, for the run's life.
 * A trim takes events away from a run's beginning; what is left keeps its seq and its position.
 """
@@ -14,19 +14,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from towerlog.model.event import Event
-from towerlog.model.principal import Counters
-
-
-class LogUnit(Protocol):
-    """What a plan asks about the log."""
-
-    async def counters(self, org: int) -> Counters:
-        """The numbers given out so far."""
-        ...
-
-    async def events_by_id(self, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Event]:
-        """Events by (run, event id); absent ones are left out."""
-        ...
 
 
 class LogStore(Protocol):

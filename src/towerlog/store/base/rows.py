@@ -15,67 +15,10 @@ from typing import Protocol
 
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import RunRef
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import UsageRow
-from towerlog.store.values import StoredReply
-
-
-class RowUnit(Protocol):
-    """What a plan asks about rows."""
-
-    async def runs_by_ref(self, wanted: Sequence[tuple[int, RunRef]]) -> list[RunRow | None]:
-        """The run of each (org, reference), None where there is none; `reopen` is ignored here."""
-        ...
-
-    async def runs_by_number(self, numbers: Sequence[int]) -> dict[int, RunRow]:
-        """Runs by their numbers; absent ones are left out."""
-        ...
-
-    async def runs_of_thread(self, org: int, thread_id: str, limit: int) -> list[RunRow]:
-        """A thread's newest runs, newest first."""
-        ...
-
-    async def run_descendants(self, org: int, run: RunRow, limit: int) -> list[RunRow]:
-        """Open runs below this one, children before grandchildren."""
-        ...
-
-    async def runs_cancelling(self, after: tuple[int, int], limit: int) -> list[RunRow]:
-        """Runs of any organisation that are being cancelled, by (wall ms of the request, run number)."""
-        ...
-
-    async def runs_unheard(self, noted: bool, before_ms: int, after: tuple[int, int], limit: int) -> list[RunRow]:
-        """Watched runs of any organisation whose `watched_at` is no later, by (`watched_at`, run number).
-
-        `noted`: those whose silence does not matter, or was noted; else the others.
-        """
-        ...
-
-    async def threads(self, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], ThreadRow]:
-        """Threads by (org, thread id); absent ones are left out."""
-        ...
-
-    async def agents_by_name(self, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], AgentRow]:
-        """Agents by (org, name); absent ones are left out."""
-        ...
-
-    async def agent_by_id(self, org: int, agent_id: str) -> AgentRow | None:
-        """One agent by UUID."""
-        ...
-
-    async def checkpoint(self, run: int, agent: str, step_index: int) -> CheckpointRow | None:
-        """One checkpoint row."""
-        ...
-
-    async def checkpoints_waiting(self, org: int, trace_id: str, step_index: int) -> list[CheckpointRow]:
-        """The checkpoints of that step in runs of that trace, newest run first."""
-        ...
-
-    async def reply(self, org: int, name: str) -> StoredReply | None:
-        """The stored reply of an Idempotency-Key."""
-        ...
 
 
 class RowStore(Protocol):

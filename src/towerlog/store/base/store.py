@@ -12,20 +12,40 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from towerlog.model.lane import Lane
+from towerlog.model.run import RunRow
 from towerlog.store.base.audit import AuditStore
-from towerlog.store.base.content import ContentStore, ContentUnit
-from towerlog.store.base.identities import IdentityStore, IdentityUnit
-from towerlog.store.base.lanes import LaneStore, LaneUnit
-from towerlog.store.base.log import LogStore, LogUnit
-from towerlog.store.base.rows import RowStore, RowUnit
+from towerlog.store.base.content import ContentStore
+from towerlog.store.base.identities import IdentityStore
+from towerlog.store.base.lanes import LaneStore
+from towerlog.store.base.log import LogStore
+from towerlog.store.base.rows import RowStore
 from towerlog.store.values import Changes, Loaded, Wanted
 
 
-class Unit(LogUnit, RowUnit, ContentUnit, LaneUnit, IdentityUnit, Protocol):
+class Unit(Protocol):
     """A unit of work: a consistent view for planning, then one commit."""
 
     async def load(self, wanted: Wanted, now_ms: int) -> Loaded:
-        """All of it in one question. `now_ms` (steady clock) tells which leases have run out."""
+        """All of it in one question. Every kind asked for is in the answer; keys and values are described at `Kind`.
+
+        `now_ms` (steady clock) tells which leases have run out.
+        """
+        ...
+
+    async def lanes_expired(self, now_ms: int, limit: int) -> list[Lane]:
+        """Held lanes of any organisation whose lease ran out, oldest deadline first."""
+        ...
+
+    async def runs_cancelling(self, after: tuple[int, int], limit: int) -> list[RunRow]:
+        """Runs of any organisation that are being cancelled, by (wall ms of the request, run number)."""
+        ...
+
+    async def runs_unheard(self, noted: bool, before_ms: int, after: tuple[int, int], limit: int) -> list[RunRow]:
+        """Watched runs of any organisation whose `watched_at` is no later, by (`watched_at`, run number).
+
+        `noted`: those whose silence does not matter, or was noted; else the others.
+        """
         ...
 
     async def commit(self, changes: Changes) -> None:

@@ -12,11 +12,10 @@ from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event, OpenRun, RunByForeignId, RunById, RunByTrace, RunRef
 from towerlog.model.key import Key
 from towerlog.model.principal import Counters
-from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.store.sqlite import rows
-from towerlog.store.sqlite.reads import marks, one, run_children, runs
+from towerlog.store.sqlite.reads import marks, one, run_children
 from towerlog.store.values import Parent, StoredReply
 
 
@@ -40,11 +39,6 @@ def runs_by_number(db: apsw.Connection, numbers: Sequence[int]) -> dict[int, Run
     """Runs by number, of any organisation."""
     found = db.execute(f"SELECT run, doc FROM run WHERE run IN ({marks(len(numbers))})", tuple(numbers))
     return {row[0]: rows.decode_run(row[1]) for row in found}
-
-
-def runs_of_thread(db: apsw.Connection, org: int, thread_id: str, limit: int) -> list[RunRow]:
-    """A thread's newest runs, newest first."""
-    return runs(db, org, RunFilter(thread_id=thread_id), limit, None)
 
 
 def _run_doc(db: apsw.Connection, org: int, ref: RunRef) -> bytes | None:

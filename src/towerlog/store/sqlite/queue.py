@@ -1,4 +1,4 @@
-"""What SQLite is asked about lanes: lists and counts, and the lane that a worker may claim among any that it may not.
+"""What SQLite is asked about lanes: lists and counts, and the lanes that a worker may claim among any that it may not.
 
 A run's labels must all be among the worker's. The queue is walked by an index from one set of labels to the next, not
 from lane to lane. A set's name is that of its labels, one after the other, so that the names make a tree: where the
@@ -24,23 +24,6 @@ _BEFORE_DIGITS, _BEHIND_DIGITS = "!", "~"
 """Sort before and behind every digit: behind a set but before those that begin like it, and behind all of those."""
 
 
-def lane_claimable(
-    db: apsw.Connection,
-    org: int,
-    agents: Collection[str] | None,
-    labels: Mapping[str, str],
-    now_ms: int,
-    taken: Collection[int],
-) -> Lane | None:
-    """The oldest queued lane that fits and is not `taken`; where there is none, the oldest held one that ran out."""
-    heads: list[Lane] = []
-    for agent in [None] if agents is None else sorted(set(agents)):
-        heads += _heads(db, org, agent, labels, taken)
-    if heads:
-        return min(heads, key=lambda lane: lane.place)
-    return _ran_out(db, org, agents, labels, now_ms, taken)
-
-
 def lanes_claimable(
     db: apsw.Connection,
     org: int,
@@ -52,16 +35,14 @@ def lanes_claimable(
     """The oldest queued lanes that fit; behind them, as far as there is room, held ones that ran out."""
     heads: list[Lane] = []
     for agent in [None] if agents is None else sorted(set(agents)):
-        heads += _heads(db, org, agent, labels, (), limit)
+        heads += _heads(db, org, agent, labels, limit)
     found = sorted(heads, key=lambda lane: lane.place)[:limit]
     if len(found) < limit:
-        found += _all_ran_out(db, org, agents, labels, now_ms, limit - len(found))
+        found += islice(_held_past(db, org, agents, labels, now_ms), limit - len(found))
     return found
 
 
-def _heads(
-    db: apsw.Connection, org: int, agent: str | None, labels: Mapping[str, str], taken: Collection[int], limit: int = 1
-) -> Iterator[Lane]:
+def _heads(db: apsw.Connection, org: int, agent: str | None, labels: Mapping[str, str], limit: int) -> Iterator[Lane]:
     """The oldest free lanes of each set of labels that the worker has, at most so many of a set."""
     where = "org = ? AND state = 'queued'" + ("" if agent is None else " AND agent = ?")
     values: tuple[object, ...] = (org,) if agent is None else (org, agent)
@@ -74,7 +55,7 @@ def _heads(
             return
         at = _jump(label_set, wanted)
         if at == label_set + _BEFORE_DIGITS:
-            yield from islice(_oldest(db, where, (*values, label_set), labels, taken), limit)
+            yield from islice(_oldest(db, where, (*values, label_set), labels), limit)
 
 
 def _jump(label_set: str, wanted: list[str]) -> str | None:
@@ -98,38 +79,13 @@ def _oldest(
     where: str,
     values: tuple[object, ...],
     labels: Mapping[str, str],
-    taken: Collection[int],
 ) -> Iterator[Lane]:
-    sql = f"SELECT run, doc FROM lane WHERE {where} AND label_set = ? ORDER BY place"
-    for run, doc in db.execute(sql, values):
-        if run in taken:
-            continue
+    sql = f"SELECT doc FROM lane WHERE {where} AND label_set = ? ORDER BY place"
+    for (doc,) in db.execute(sql, values):
         lane = rows.decode_lane(doc)
         # The digests are short: two sets may share a name, though nobody will ever see it.
         if lane.may_be_taken_by(None, labels):
             yield lane
-
-
-def _ran_out(
-    db: apsw.Connection,
-    org: int,
-    agents: Collection[str] | None,
-    labels: Mapping[str, str],
-    now_ms: int,
-    taken: Collection[int],
-) -> Lane | None:
-    return next((lane for lane in _held_past(db, org, agents, labels, now_ms) if lane.run not in taken), None)
-
-
-def _all_ran_out(
-    db: apsw.Connection,
-    org: int,
-    agents: Collection[str] | None,
-    labels: Mapping[str, str],
-    now_ms: int,
-    limit: int,
-) -> Iterator[Lane]:
-    return islice(_held_past(db, org, agents, labels, now_ms), limit)
 
 
 def _held_past(

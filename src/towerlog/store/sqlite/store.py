@@ -31,34 +31,10 @@ IDLE_TRUNCATE_SECONDS = 2.0
 class SqliteUnit:
     """A unit of work. What each method promises stands in `store/base`."""
 
-    counters = Ask(lookups.counters, Where.WRITER)
-    events_by_id = Ask(lookups.events_by_id, Where.WRITER)
-
-    runs_by_ref = Ask(lookups.runs_by_ref, Where.WRITER)
-    runs_by_number = Ask(lookups.runs_by_number, Where.WRITER)
-    runs_of_thread = Ask(lookups.runs_of_thread, Where.WRITER)
-    run_descendants = Ask(lookups.run_descendants, Where.WRITER)
+    load = Ask(load.load, Where.WRITER)
+    lanes_expired = Ask(queue.lanes_expired, Where.WRITER)
     runs_cancelling = Ask(lookups.runs_cancelling, Where.WRITER)
     runs_unheard = Ask(lookups.runs_unheard, Where.WRITER)
-    threads = Ask(lookups.threads, Where.WRITER)
-    agents_by_name = Ask(lookups.agents_by_name, Where.WRITER)
-    agent_by_id = Ask(reads.agent, Where.WRITER)
-    checkpoint = Ask(lookups.checkpoint, Where.WRITER)
-    checkpoints_waiting = Ask(lookups.checkpoints_waiting, Where.WRITER)
-    reply = Ask(lookups.reply, Where.WRITER)
-
-    nodes_known = Ask(lookups.nodes_known, Where.WRITER)
-    metas_known = Ask(lookups.metas_known, Where.WRITER)
-
-    lanes = Ask(queue.lanes_of_runs, Where.WRITER)
-    lane_claimable = Ask(queue.lane_claimable, Where.WRITER)
-    lanes_expired = Ask(queue.lanes_expired, Where.WRITER)
-
-    key = Ask(lookups.key, Where.WRITER)
-    persona = Ask(registered.persona, Where.WRITER)
-    route = Ask(registered.route, Where.WRITER)
-
-    load = Ask(load.load, Where.WRITER)
 
     def __init__(self, store: SqliteStore) -> None:
         """One at a time: the store's lock is held."""
