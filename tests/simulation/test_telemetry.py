@@ -13,7 +13,7 @@ from tests.simulation.seeds import TELEMETRY_SEEDS, Template, live_telemetry, op
 from tests.simulation.world import Wrong
 from towerlog.engine.commands import receipts
 from towerlog.engine.ingest import dedupe
-from towerlog.engine.timers import loop, silence
+from towerlog.engine.timers import cancels, silence
 from towerlog.model import ledger
 from towerlog.projections import runs
 
@@ -35,7 +35,7 @@ def test_reports_are_kept_once_and_every_log_is_as_before(template: Template, fi
 
 
 MUTANTS = (
-    Mutant("late numbers are not counted", runs.fold, "if facts.client_id is not None:", "if not event.late:"),
+    Mutant("late numbers are not counted", runs.fold, "if event.facts.client_id is not None:", "if not event.late:"),
     Mutant("what was given up is missing", ledger.Ledger.with_dropped, "dropped = _with(dropped, one)", "pass"),
     Mutant("what came after all stays dropped", ledger.Ledger.with_received, "if self.dropped else", "if False else"),
     Mutant("a clock that was set is believed", silence.SilenceWatch._note_jump, "> JUMP_MS", "> 10**15"),
@@ -43,10 +43,10 @@ MUTANTS = (
         "who was not there judges", silence.SilenceWatch.sweep, "self._clock.steady_ms(), shorter", "10**15, shorter"
     ),
     Mutant("nobody is given up", silence.SilenceWatch.sweep, "if lost_ms:", "if False:"),
-    Mutant("a word does not end a silence", runs.fold_plain, "silent_at=None, ", ""),
+    Mutant("a word does not end a silence", runs.fold_plain, "silent_at=None,", ""),
     Mutant("a delivery is not on record", receipts.delivered, "if not command.delivered:", "if False:"),
     Mutant("a repeat is news", dedupe.seen_before, "if event is None:", "if True:"),
-    Mutant("no cancel is forced", loop.Upkeep._force_cancel, "< self._cancel_deadline_ms", "< 10**15"),
+    Mutant("no cancel is forced", cancels.OverdueCancels._force_cancel, "< self._deadline_ms", "< 10**15"),
     Mutant("an end is not the last word", runs.fold, "if event.late:", "if False:"),
 )
 
