@@ -9,7 +9,7 @@ import pytest
 from tests.support.factories import run_row
 from tests.support.fakes import START_MS
 from towerlog.model.liveness import Liveness, Thresholds, Verdict, is_past, liveness_of
-from towerlog.model.run import OPEN, TERMINAL, RunRow, Status
+from towerlog.model.run import TERMINAL, RunRow, Status
 
 LIMITS = Thresholds(stalled_ms=100, silent_ms=200, lost_ms=300)
 NOW = START_MS + 10_000
@@ -57,7 +57,7 @@ def test_a_heartbeat_that_is_no_event_shows_that_the_process_is_there_but_saves_
     assert liveness_of(born_later, [NOW - 60], NOW, LIMITS).process_at is None, "that heartbeat was not this run's"
 
 
-@pytest.mark.parametrize("status", sorted(OPEN - {Status.RUNNING, Status.CANCELLING}))
+@pytest.mark.parametrize("status", sorted(set(Status) - TERMINAL - {Status.RUNNING, Status.CANCELLING}))
 def test_who_owes_nothing_is_alive(status: Status) -> None:
     assert verdict(row(status=status, process_at=1, progress_at=1)) is Verdict.ALIVE
     assert verdict(row(idle=True, process_at=1, progress_at=1)) is Verdict.ALIVE

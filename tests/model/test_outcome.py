@@ -34,8 +34,8 @@ def test_no_two_outcomes_share_something_that_can_change(kind: type[msgspec.Stru
         assert held is not getattr(two, name) or not isinstance(held, list | dict | set), name
 
 
-def test_every_kind_is_placed_is_an_outcome_or_part_of_one() -> None:
-    of_the_set = {kind.__name__ for kind in (*get_args(Outcome), *get_args(Placed))}
+def test_every_kind_is_an_outcome_or_part_of_one() -> None:
+    of_the_set = {kind.__name__ for kind in (*get_args(Placed), *get_args(Outcome))}
     assert {kind.__name__ for kind in KINDS} - of_the_set == PARTS
 
 

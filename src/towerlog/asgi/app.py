@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 import msgspec
-import structlog
 
 from towerlog.ambient import Clock, Ids
 from towerlog.asgi.bodies import Bodies
@@ -34,8 +33,6 @@ from towerlog.dialects.base import Dialect, DialectSettings
 from towerlog.dialects.native import NATIVE
 from towerlog.engine.core import Engine
 from towerlog.store.base import Store
-
-_log = structlog.get_logger("towerlog.app")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

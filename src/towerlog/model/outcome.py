@@ -242,8 +242,6 @@ class AgentView(msgspec.Struct, frozen=True, gc=False):
     created: bool = False
 
 
-Unread = Steered | Begun | Taken
-"""What a commit leaves that must be read up before it is an answer."""
 Placed = (
     Appended
     | RunCreated

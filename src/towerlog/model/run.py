@@ -30,7 +30,6 @@ class Status(enum.StrEnum):
 
 
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.BUDGET_EXCEEDED, Status.LOST})
-OPEN = frozenset(Status) - TERMINAL
 PLACEHOLDER_AGENTS = frozenset({"default", "unknown"})
 """Names that dialects use when nobody named the agent; the first real name replaces them."""
 

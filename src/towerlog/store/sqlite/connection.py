@@ -187,14 +187,6 @@ class WalGauge:
         return max(self._pages - self._moved, 0) * PAGE_BYTES
 
 
-def wal_bytes(path: Path) -> int:
-    """Size of the write-ahead log on disk."""
-    try:
-        return path.with_name(path.name + "-wal").stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
 def checkpoint(connection: apsw.Connection, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> tuple[int, int]:
     """Moves the WAL into the database; (pages in the WAL, pages moved). Waits for nobody in passive mode."""
     try:
