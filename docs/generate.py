@@ -97,7 +97,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("model.persona", "LONGEST_BASE_URL", "characters of a route's URL"),
         ("model.persona", "LONGEST_KEY_ENV", "characters of the name of a key's variable"),
         ("dialects.runs.requests", "LONGEST_INPUT_BYTES", "bytes of an answer to a run"),
-        ("asgi.gate", "LONGEST_IDEMPOTENCY_KEY", "characters of an `Idempotency-Key`"),
+        ("asgi.guard.idempotency", "LONGEST_IDEMPOTENCY_KEY", "characters of an `Idempotency-Key`"),
         ("asgi.routes", "LONGEST_PATH_BYTES", "bytes of a path"),
         ("asgi.query_strings", "LONGEST_BYTES", "bytes of a query string"),
         ("asgi.query_strings", "FIELDS_MAX", "parameters in a query string"),

@@ -17,7 +17,7 @@ from tests.asgi.arrivals import WAYS, decodes, in_flight, request, taken, warm, 
 from tests.asgi.conversation import ADMIN_KEY, Answer, HandClock, ask
 from towerlog.ambient import SystemIds
 from towerlog.asgi.app import App
-from towerlog.asgi.gate import Exchange
+from towerlog.asgi.exchange import Exchange
 from towerlog.config import Settings
 from towerlog.errors import NotFound, Overloaded, StorageFailed
 from towerlog.server import build
@@ -222,7 +222,7 @@ async def test_what_the_engine_refuses_at_once_is_answered(
         raise error
 
     assert app._gate is not None
-    monkeypatch.setattr(app._gate._engine, "enlist", refuse)
+    monkeypatch.setattr(app._gate, "_enlist", refuse)
     answer = await taken(app, request("POST", INGEST, text(STEP)), text(STEP))
     assert answer is not None
     assert answer.status == 503
@@ -275,7 +275,7 @@ def _with(endpoint: Any, **fields: Any) -> Any:
 
 
 def exchange(path: str) -> Exchange:
-    return Exchange(request("GET", path, b""), 0, b"")
+    return Exchange(request("GET", path, b""), 0, 0, b"", {}, "")
 
 
 @pytest.mark.parametrize(("path", "words"), [("/v1/runs/nowhere", b'"code"'), ("/elsewhere", b'"type"')])

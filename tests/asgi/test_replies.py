@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from towerlog.asgi.gate import head_of
 from towerlog.asgi.replies import Message, send_reply
 from towerlog.dialects.base import Reply
 
@@ -16,7 +17,7 @@ async def sent(reply: Reply) -> list[dict[str, Any]]:
     async def send(message: Any) -> None:
         messages.append(message)
 
-    await send_reply({}, send, reply, TRACE, ((b"x-extra", b"1"),))
+    await send_reply({}, send, reply, head_of(reply, TRACE, ((b"x-extra", b"1"),)))
     return messages
 
 
@@ -54,9 +55,9 @@ async def test_a_server_that_offers_it_gets_the_reply_at_once() -> None:
         return status != 503
 
     scope = {"extensions": {"towerlog.reply": take}}
-    await send_reply(scope, send, Reply(201, b"{}"), TRACE)
+    await send_reply(scope, send, Reply(201, b"{}"), head_of(Reply(201, b"{}"), TRACE, ()))
     assert [(status, body) for status, _, body in whole] == [(201, b"{}")]
     assert (b"x-trace-id", TRACE.encode()) in whole[0][1]
     assert sent == []
-    await send_reply(scope, send, Reply(503, b"{}"), TRACE)
+    await send_reply(scope, send, Reply(503, b"{}"), head_of(Reply(503, b"{}"), TRACE, ()))
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]

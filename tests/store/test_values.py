@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.factories import event, run_row
 from towerlog.model.principal import Counters
-from towerlog.store.values import Changes, HistoryNode, Message, MetaList, RunChange
+from towerlog.store.values import NO_CHANGES, Changes, HistoryNode, Message, MetaList, RunChange
 
 SAYS_SOMETHING = {
     "events": [event(1, 1)],
@@ -20,12 +20,12 @@ SAYS_SOMETHING = {
 
 
 def test_changes_that_say_nothing_are_empty() -> None:
-    assert Changes().is_empty()
+    assert Changes() == NO_CHANGES
 
 
 @pytest.mark.parametrize("field", SAYS_SOMETHING)
 def test_changes_that_say_anything_are_not(field: str) -> None:
-    assert not Changes(**{field: SAYS_SOMETHING[field]}).is_empty()
+    assert Changes(**{field: SAYS_SOMETHING[field]}) != NO_CHANGES
 
 
 def test_two_changes_share_nothing() -> None:

@@ -26,6 +26,12 @@ MAY_BE_LONG: Mapping[str, str] = {
 NOT_FROZEN: Mapping[str, str] = {
     "Batch": "learns its place on disk after it was made; owned by the one sender that holds it",
     "Changes": "filled while a unit of work is planned, and owned by the planner alone",
+    "DrawnIds": "remembers what it has given, for the one group that it was made for",
+    "Exchange": "filled in by the gate's steps; one request has it",
+    "Packer": "makes its contexts at their first use; one transaction or one question has it",
+    "Strand": "a run's state while one group is placed, owned by its plan",
+    "Tallies": "counted up while a unit of work is planned, and owned by the planner alone",
+    "_Turn": "counts how often its group was placed, and who broke",
     "Counters": "counted up while a unit of work is planned, and owned by the planner alone",
     "EventResult": "an item of a reply, made and encoded at once",
     "FeedEvent": "an item of a reply, made and encoded at once",

@@ -13,6 +13,9 @@ FILES_MAX = 25
 """Files of ours that one warm request of the `steps` dialect may pass."""
 RETURNS_MAX = 30
 """How often it may come back to a file that it has left."""
+FOLLOWED_FILES_MAX = 37
+"""The same with one follower: its stream is woken by the commit and sends its frame before the walk ends."""
+FOLLOWED_RETURNS_MAX = 36
 
 
 def walk_of(*files: str) -> Walk:
@@ -63,7 +66,7 @@ def test_only_calls_into_the_package_are_noted_and_only_while_it_is_armed() -> N
 def test_the_walk_leads_from_the_socket_to_the_disk_and_back() -> None:
     alone = traced("alone")
     assert alone.files[0] == alone.stays[-1] == "asgi/connection.py"
-    assert {"dialects/steps.py", "engine/core.py", "projections/runs.py", "model/chain.py"} <= {*alone.files}
+    assert {"dialects/steps.py", "engine/commit/writer.py", "projections/runs.py", "model/chain.py"} <= {*alone.files}
     assert any(file.startswith("store/sqlite/") for file in alone.files), "the writing thread is traced as well"
     assert not any(file.startswith(("asgi/push/", "cli/", "sdk/")) for file in alone.files)
 
@@ -92,8 +95,12 @@ def test_what_a_timer_does_meanwhile_is_left_out() -> None:
     assert recorder.take().files == ["engine/timers/planted.py", "model/times.py"]
 
 
-@pytest.mark.parametrize("walk", ["alone", "followed"])
-def test_one_warm_request_passes_few_files(walk: str) -> None:
+@pytest.mark.parametrize(
+    ("walk", "files_max", "returns_max"),
+    [("alone", FILES_MAX, RETURNS_MAX), ("followed", FOLLOWED_FILES_MAX, FOLLOWED_RETURNS_MAX)],
+    ids=["alone", "followed"],
+)
+def test_one_warm_request_passes_few_files(walk: str, files_max: int, returns_max: int) -> None:
     found = traced(walk)
-    assert len(found.files) <= FILES_MAX, f"{len(found.files)} files; see the walk in ARCHITECTURE.md: {found.files}"
-    assert found.returns <= RETURNS_MAX, f"{found.returns} returns; the stays are: {' > '.join(found.stays)}"
+    assert len(found.files) <= files_max, f"{len(found.files)} files; see the walk in ARCHITECTURE.md: {found.files}"
+    assert found.returns <= returns_max, f"{found.returns} returns; the stays are: {' > '.join(found.stays)}"

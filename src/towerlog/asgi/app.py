@@ -12,7 +12,8 @@ import msgspec
 
 from towerlog.ambient import Clock, Ids
 from towerlog.asgi.bodies import Bodies
-from towerlog.asgi.gate import Components, Exchange, Gate, Respond
+from towerlog.asgi.exchange import Exchange, Respond
+from towerlog.asgi.gate import Components, Gate
 from towerlog.asgi.guard.addresses import Addresses
 from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator
@@ -76,6 +77,10 @@ class OpenNode(Protocol):
 class App:
     """The application."""
 
+    take: Callable[[Message, bytes, Respond], Exchange | None]
+    """There once it is started. Takes a request whose body came whole; None: it is answered by `respond`, now or from
+    its commit. An exchange is to be served by a task, as `towerlog.exchange` among the extensions of its scope."""
+
     def __init__(
         self,
         start: Callable[[], Awaitable[OpenNode]],
@@ -110,20 +115,13 @@ class App:
         elif kind == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": "no such socket"})
 
-    def take(self, scope: Message, body: bytes, respond: Respond) -> Exchange | None:
-        """Takes a request whose body came whole; None: it is answered by `respond`, now or from its commit.
-
-        An exchange is to be served by a task, as `towerlog.exchange` among the extensions of its scope.
-        """
-        assert self._gate is not None
-        return self._gate.take(scope, body, respond)
-
     async def start(self) -> None:
         """Opens everything. Raises what `start` raises."""
         node = self._node = await self._start()
         components = self._assemble(node)
         streams = self.streams = Streams(components.auth, components.admission, self._clock.steady_ms())
         gate = self._gate = Gate(components)
+        self.take = gate.take
         self._service = Service(gate, components, streams, node.store.epoch)
         self._ticker = Ticker(self._clock, streams.tick, components.bodies.tick, components.auth.tick)
         self._ticker.start()

@@ -20,7 +20,7 @@ DEADLINE_MS = 30_000
 """How long a sender may take over one body."""
 _ASIDE_BYTES = 64 * 1024
 """Compressed bodies from here on are opened beside the event loop."""
-_PLAIN_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
+PLAIN_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 
 
 class Disconnected(Exception):
@@ -124,7 +124,7 @@ class Bodies:
                 raise self._too_large()
             return b"".join(parts)
         finally:
-            self._admission.give_bytes(admitted - declared)
+            self._admission.free_bytes += admitted - declared
 
     def _checked(self, message: Mapping[str, object]) -> bytes:
         if message["type"] == "http.disconnect":
@@ -151,7 +151,7 @@ def check_type(content_type: bytes | None, kind: BodyKind) -> None:
     An absent type passes. The one that curl sends by default (a form) is refused rather than guessed at.
     """
     is_text = kind != "binary"
-    if not content_type or (is_text and content_type in _PLAIN_TYPES):
+    if not content_type or (is_text and content_type in PLAIN_TYPES):
         return
     name, _, parameters = content_type.decode("latin-1").lower().partition(";")
     name, types = name.strip(), BODY_TYPES[kind]

@@ -17,7 +17,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from towerlog.asgi.gate import Exchange, Respond
+from towerlog.asgi.exchange import Exchange, Respond
 from towerlog.errors import UnfitServer
 
 HEAD_DEADLINE_S = 10.0

@@ -10,7 +10,6 @@ nothing logged, nothing built twice.
 from __future__ import annotations
 
 import enum
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,30 +17,29 @@ import msgspec
 import structlog
 
 from towerlog.ambient import Clock
-from towerlog.asgi.bodies import Bodies
+from towerlog.asgi.bodies import PLAIN_TYPES, Bodies
+from towerlog.asgi.exchange import Exchange, Respond
 from towerlog.asgi.faults import Rejection, explain
 from towerlog.asgi.guard.addresses import Addresses, counted_as
 from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator
-from towerlog.asgi.guard.heartbeats import Heartbeats
+from towerlog.asgi.guard.heartbeats import TELLING, Heartbeats
 from towerlog.asgi.guard.hosts import Hosts
+from towerlog.asgi.guard.idempotency import idempotency
 from towerlog.asgi.guard.limits import Limiter
 from towerlog.asgi.guard.trace_ids import TraceIds
 from towerlog.asgi.pages.meters import Meters
-from towerlog.asgi.query_strings import parse_query
-from towerlog.asgi.replies import Headers, Message, head_of
-from towerlog.asgi.routes import Route, RouteTable
-from towerlog.dialects.base import Call, DialectSettings, Endpoint, Reply
+from towerlog.asgi.query_strings import NO_QUERY, parse_query
+from towerlog.asgi.replies import Headers, Message
+from towerlog.asgi.routes import RouteTable
+from towerlog.dialects.base import JSON, Call, DialectSettings, Reply
 from towerlog.engine.core import Engine
-from towerlog.errors import Forbidden, Internal, Invalid, RateLimited, TowerlogError
-from towerlog.model.command import Append, Command, Idempotency, Report
-from towerlog.model.outcome import KeyMinted, Outcome, Replayed
-from towerlog.model.principal import Principal
+from towerlog.errors import Forbidden, Internal, TowerlogError
+from towerlog.model.command import Append, Report
+from towerlog.model.outcome import Outcome, Replayed
 
-LONGEST_IDEMPOTENCY_KEY = 255
-
-Respond = Callable[[int, list[tuple[bytes, bytes]], bytes], None]
-"""Sends a whole reply: status, headers, body."""
+_JSON_TYPE = (b"content-type", JSON.encode())
+_BODILESS = frozenset({204, 304})
 
 _log = structlog.get_logger("towerlog.gate")
 
@@ -78,61 +76,6 @@ class Components(msgspec.Struct, frozen=True):
     settings: DialectSettings
 
 
-class Exchange:
-    """One request on its way through the gate: what is known of it by now."""
-
-    __slots__ = (
-        "body",
-        "call",
-        "command",
-        "extra",
-        "headers",
-        "held_bytes",
-        "now_ms",
-        "over",
-        "passed",
-        "path",
-        "principal",
-        "repeat",
-        "route",
-        "scope",
-        "sent",
-        "trace_id",
-    )
-
-    def __init__(self, scope: Message, now_ms: int, sent: bytes | None) -> None:
-        """`now_ms` is the steady time at its beginning; `sent` its whole body, None where that has not come yet."""
-        self.scope = scope
-        self.now_ms = now_ms
-        self.sent = sent
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.trace_id = ""
-        self.passed = 0
-        """How many steps of the gate it has passed."""
-        self.route: Route | None = None
-        self.path: Mapping[str, str] = {}
-        self.principal: Principal | None = None
-        self.extra: Headers = ()
-        """Headers that its reply must carry, whatever the reply is."""
-        self.over: RateLimited | None = None
-        """The limit that it is over, and passes only as a heartbeat."""
-        self.held_bytes = 0
-        """Bytes of its body that count against the bound of all bodies in flight."""
-        self.body: bytes | None = None
-        """The body's text: decompressed, checked."""
-        self.call: Call | None = None
-        """What the encoder gets of the request: all but its body."""
-        self.command: Command | None = None
-        self.repeat: Idempotency | None = None
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """The endpoint of its route, which is no page."""
-        assert self.route is not None
-        assert self.route.endpoint is not None
-        return self.route.endpoint
-
-
 class Gate:
     """Takes the requests of all routes of the table."""
 
@@ -140,13 +83,14 @@ class Gate:
         """`components` are shared with the rest of the transport."""
         self._hosts = components.hosts
         self._table = components.table
+        self._exact = components.table.exact
         self._recall = components.auth.recall
         self._limiters = components.limiters
         self._addresses = components.addresses
         self._heartbeats = components.heartbeats
         self._admission = components.admission
         self._bodies = components.bodies
-        self._engine = components.engine
+        self._enlist = components.engine.enlist
         self._meters = components.meters
         self._traces = components.traces
         self._clock = components.clock
@@ -162,9 +106,11 @@ class Gate:
 
     def begin(self, scope: Message, sent: bytes | None) -> Exchange:
         """A new request, with its trace id; `sent` is its body where that came whole."""
-        exchange = Exchange(scope, self._clock.steady_ms(), sent)
-        exchange.trace_id = self._traces.of(exchange.headers.get(b"traceparent"))
-        return exchange
+        clock, traces = self._clock, self._traces
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        traceparent = headers.get(b"traceparent")
+        trace_id = traces.ready.pop() if traceparent is None and traces.ready else traces.of(traceparent)
+        return Exchange(scope, clock.steady_ms(), clock.now_ms(), sent, headers, trace_id)
 
     def take(self, scope: Message, sent: bytes, respond: Respond) -> Exchange | None:
         """Takes a request that came whole as far as it goes without waiting.
@@ -192,11 +138,16 @@ class Gate:
 
     def find(self, exchange: Exchange) -> Missing | None:
         """Host and route."""
-        scope = exchange.scope
-        if exchange.route is None:
-            self._hosts.check(exchange.headers.get(b"host"))
-            exchange.route, exchange.path = self._table.find(scope["method"], scope["raw_path"])
-        return Missing.PAGE if exchange.route.page is not None else None
+        scope, route = exchange.scope, exchange.route
+        if route is None:
+            host = exchange.headers.get(b"host")
+            if host not in self._hosts.names:
+                self._hosts.check(host)
+            route = self._exact.get((scope["method"], scope["raw_path"]))
+            if route is None:
+                route, exchange.path = self._table.find(scope["method"], scope["raw_path"])
+            exchange.route = route
+        return Missing.PAGE if route.page is not None else None
 
     def identify(self, exchange: Exchange) -> Missing | None:
         """Whose key it is, and whether the key has one of the route's scopes."""
@@ -222,27 +173,32 @@ class Gate:
         assert principal is not None
         by_key = rule.per == "key"
         who = principal.key_id if by_key else counted_as(self._addresses.of(exchange.scope))
-        exchange.extra, exchange.over = limiter.take(who, exchange.now_ms, self._clock.now_ms())
+        exchange.extra, exchange.over = limiter.take(who, exchange.now_ms, exchange.wall_ms)
         if exchange.over is not None and (by_key or not exchange.endpoint.ingests):
             raise exchange.over
         return None
 
     def admit(self, exchange: Exchange) -> Missing | None:
         """Finds room for the body that is declared; it stays admitted until `release`."""
-        headers = exchange.headers
-        if b"transfer-encoding" not in headers:
-            if b"content-length" not in headers:
-                exchange.sent = b""
-                return None
-            declared = self._bodies.declared_length(headers)
-            if not declared:
-                exchange.sent = b""
-                return None
+        headers, sent, bodies = exchange.headers, exchange.sent, self._bodies
+        length = headers.get(b"content-length")
+        if sent and length == b"%d" % len(sent) and len(sent) <= bodies.max_bytes:
+            declared = len(sent)
         else:
-            declared = self._bodies.declared_length(headers)
-        self._admission.take_bytes(declared)
-        exchange.held_bytes = declared
+            declared = 0 if length is None else bodies.declared_length(headers)
+        if not declared and b"transfer-encoding" not in headers:
+            exchange.sent = b""
+            return None
+        self._take_room(exchange, declared)
         return None
+
+    def _take_room(self, exchange: Exchange, wanted: int) -> None:
+        """Room for a body of so many bytes in all; it may have some already."""
+        admission, more = self._admission, wanted - exchange.held_bytes
+        if more > admission.free_bytes:
+            admission.overdraw(more)
+        admission.free_bytes -= more
+        exchange.held_bytes = wanted
 
     def read(self, exchange: Exchange) -> Missing | None:
         """Has the body's text: of a type that the endpoint takes, decompressed, UTF-8."""
@@ -250,23 +206,33 @@ class Gate:
         if body is None:
             if exchange.sent is None:
                 return Missing.BODY
-            body = self._bodies.opened(exchange.sent, exchange.headers, exchange.endpoint.body)
-            if body is None:
-                return Missing.TEXT
+            body, headers, bodies = exchange.sent, exchange.headers, self._bodies
+            assert exchange.route is not None
+            assert exchange.route.endpoint is not None
+            kind = exchange.route.endpoint.body
+            is_plain = b"content-encoding" not in headers and headers.get(b"content-type") in PLAIN_TYPES
+            # Nearly all bodies: JSON as it is. What is not at once seen to be fit is looked at more closely.
+            if not is_plain or not body.isascii() or len(body) > bodies.max_bytes or kind == "binary":
+                opened = bodies.opened(body, headers, kind)
+                if opened is None:
+                    return Missing.TEXT
+                body = opened
             exchange.body = body
         exchange.sent = None
         if len(body) > exchange.held_bytes:
-            self._admission.take_bytes(len(body) - exchange.held_bytes)
-            exchange.held_bytes = len(body)
+            self._take_room(exchange, len(body))
         return None
 
     def decode(self, exchange: Exchange) -> Missing | None:
         """Has the dialect say what is asked for."""
-        principal, body, endpoint = exchange.principal, exchange.body, exchange.endpoint
+        principal, body, route = exchange.principal, exchange.body, exchange.route
+        assert route is not None
+        assert route.endpoint is not None
+        endpoint = route.endpoint
         assert principal is not None
         assert body is not None
-        query = parse_query(exchange.scope["query_string"])
-        now_ms = self._clock.now_ms()
+        text, now_ms = exchange.scope["query_string"], exchange.wall_ms
+        query = parse_query(text) if text else NO_QUERY
         path, headers, settings, trace_id = exchange.path, exchange.headers, self._settings, exchange.trace_id
         call = Call(principal, path, query, headers, body, settings, trace_id, now_ms)
         try:
@@ -276,10 +242,15 @@ class Gate:
         if exchange.over is not None and not self._heartbeats.allows(command, exchange.now_ms):
             raise exchange.over
         exchange.command, exchange.body = command, None
-        exchange.call = Call(principal, path, query, headers, b"", settings, trace_id, now_ms)
+        call = exchange.call = Call(principal, path, query, headers, b"", settings, trace_id, now_ms)
         key = headers.get(b"idempotency-key")
         if key is not None and exchange.scope["method"] == "POST":
-            exchange.repeat = _idempotency(exchange, endpoint, key, body)
+            name = f"POST {exchange.scope['raw_path'].decode('latin-1')}"
+
+            def encode(outcome: Any) -> Reply:
+                return endpoint.encode(outcome, command, call)
+
+            exchange.repeat = idempotency(name, key, body, encode, endpoint.replay)
         return None
 
     def enlist(self, exchange: Exchange, respond: Respond) -> bool:
@@ -292,7 +263,7 @@ class Gate:
             return False
         assert principal is not None
         assert route is not None
-        self._engine.enlist(principal, command, route.dialect.name, _Answer(self, exchange, respond))
+        self._enlist(principal, command, route.dialect.name, _Answer(self, exchange, respond))
         return True
 
     # The way out
@@ -300,12 +271,14 @@ class Gate:
     def reply(self, exchange: Exchange, outcome: Outcome) -> Reply:
         """The reply to an outcome."""
         route, call = exchange.route, exchange.call
-        if route is not None and route.limited:
+        if route is not None and route.limited and type(outcome) in TELLING:
             self._heartbeats.note(outcome, exchange.now_ms)
         if isinstance(outcome, Replayed):
             return Reply(outcome.status, outcome.body)
         assert call is not None
-        return exchange.endpoint.encode(outcome, exchange.command, call)
+        assert route is not None
+        assert route.endpoint is not None
+        return route.endpoint.encode(outcome, exchange.command, call)
 
     def refusal(self, exchange: Exchange, fault: BaseException) -> Reply:
         """What went wrong, in the words of the dialect that was spoken to; what nobody foresaw is logged."""
@@ -324,19 +297,21 @@ class Gate:
     def close(self, exchange: Exchange, reply: Reply, respond: Respond) -> None:
         """Sends the reply and gives everything back."""
         self.release(exchange)
+        head = head_of(reply, exchange.trace_id, exchange.extra)
         self.count(exchange, reply.status)
-        respond(reply.status, head_of(reply, exchange.trace_id, exchange.extra), reply.body)
+        respond(reply.status, head, reply.body)
 
     def release(self, exchange: Exchange) -> None:
         """Gives back the room that the body was admitted to. May be called again."""
         if exchange.held_bytes:
-            self._admission.give_bytes(exchange.held_bytes)
+            self._admission.free_bytes += exchange.held_bytes
             exchange.held_bytes = 0
 
     def count(self, exchange: Exchange, status: int) -> None:
         """One more request answered."""
         name = "none" if exchange.route is None else exchange.route.dialect.name
-        self._meters.of(name).add(status, self._clock.steady_ms() - exchange.now_ms)
+        elapsed_ms = self._clock.steady_ms() - exchange.now_ms
+        self._meters.of(name).add(status, elapsed_ms)
 
 
 class _Answer:
@@ -349,10 +324,6 @@ class _Answer:
         self._exchange = exchange
         self._respond = respond
         self._done = False
-
-    def cancelled(self) -> bool:
-        """Never: what has been taken is carried out."""
-        return False
 
     def done(self) -> bool:
         """Whether it has been told."""
@@ -373,21 +344,10 @@ class _Answer:
         self._gate.close(self._exchange, self._gate.refusal(self._exchange, error), self._respond)
 
 
-def _idempotency(exchange: Exchange, endpoint: Endpoint, key: bytes, body: bytes) -> Idempotency:
-    """What the engine needs to know a repeat by. Raises Invalid."""
-    if not 1 <= len(key) <= LONGEST_IDEMPOTENCY_KEY or not key.isascii() or not key.decode("ascii").isprintable():
-        raise Invalid(
-            f"Idempotency-Key must be 1 to {LONGEST_IDEMPOTENCY_KEY} printable ASCII characters.",
-            field="Idempotency-Key",
-        )
-    call, command = exchange.call, exchange.command
-    assert call is not None
-
-    def encode(outcome: Any) -> tuple[int, bytes]:
-        if not endpoint.replay and isinstance(outcome, KeyMinted):
-            outcome = msgspec.structs.replace(outcome, text="")
-        reply = endpoint.encode(outcome, command, call)
-        return reply.status, reply.body
-
-    route = f"POST {exchange.scope['raw_path'].decode('latin-1')}"
-    return Idempotency(route, key.decode("ascii"), hashlib.sha256(body).digest(), encode)
+def head_of(reply: Reply, trace_id: str, extra: Headers) -> list[tuple[bytes, bytes]]:
+    """The headers of a whole reply. Without `content-length` where HTTP forbids it."""
+    head = [(b"x-trace-id", trace_id.encode("ascii")), *extra, *reply.headers]
+    if reply.status not in _BODILESS:
+        typed = _JSON_TYPE if reply.content_type == JSON else (b"content-type", reply.content_type.encode("latin-1"))
+        head += (typed, (b"content-length", b"%d" % len(reply.body)))
+    return head

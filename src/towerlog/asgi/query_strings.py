@@ -10,13 +10,13 @@ from towerlog.errors import Malformed
 
 LONGEST_BYTES = 8192
 FIELDS_MAX = 100
-_NONE: Mapping[str, str] = {}
+NO_QUERY: Mapping[str, str] = {}
 
 
 def parse_query(text: bytes) -> Mapping[str, str]:
     """Names and values; bytes that are no UTF-8 become replacement characters. Raises Malformed, Rejection (414)."""
     if not text:
-        return _NONE
+        return NO_QUERY
     if len(text) > LONGEST_BYTES:
         raise Rejection(414, Malformed(f"The query is longer than {LONGEST_BYTES} bytes."))
     try:

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from towerlog.asgi.bodies import Bodies, Disconnected
-from towerlog.asgi.gate import Components, Exchange, Gate, Missing
+from towerlog.asgi.exchange import Exchange
+from towerlog.asgi.gate import Components, Gate, Missing, head_of
 from towerlog.asgi.push.sse import SseSink, stream_head
 from towerlog.asgi.push.streams import Stream, Streams
 from towerlog.asgi.query_strings import parse_query
@@ -61,7 +62,7 @@ class Service:
         gate.count(exchange, 200 if isinstance(reply, Stream) else reply.status)
         if isinstance(reply, Stream):
             return reply
-        await send_reply(scope, send, reply, exchange.trace_id, exchange.extra)
+        await send_reply(scope, send, reply, head_of(reply, exchange.trace_id, exchange.extra))
         return None
 
     async def _reply(self, exchange: Exchange, receive: Receive, send: Send) -> Reply | Stream:

@@ -136,7 +136,7 @@ class _Answer(_Payload, frozen=True, gc=False):
 
 
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
-_STEP = EventType.STEP
+_STEP, _TOOL_CALL, _TOOL_RESULT = EventType.STEP, EventType.TOOL_CALL, EventType.TOOL_RESULT
 
 
 def _start_facts(_sent: _Start) -> tuple[EventType, Facts]:
@@ -144,17 +144,20 @@ def _start_facts(_sent: _Start) -> tuple[EventType, Facts]:
 
 
 def _step_facts(sent: _Step) -> tuple[EventType, Facts]:
-    return _STEP, Facts(duration_ms=_whole(sent.duration_ms))
+    return _STEP, Facts(duration_ms=None if sent.duration_ms is None else round(sent.duration_ms))
 
 
 def _tool_facts(sent: _ToolCall) -> tuple[EventType, Facts]:
+    call_id = None if sent.tool_call_id is NULL else _usable_id(sent.tool_call_id)
+    success = None if sent.success is NULL else _TRUTH.get(bytes(sent.success))
+    duration_ms = None if sent.duration_ms is None else round(sent.duration_ms)
     facts = Facts(
         tool=fields.label(sent.tool_name, "payload.tool_name"),
-        tool_call_id=_usable_id(sent.tool_call_id),
-        success=_TRUTH.get(bytes(sent.success)),
-        duration_ms=_whole(sent.duration_ms),
+        tool_call_id=call_id,
+        success=success,
+        duration_ms=duration_ms,
     )
-    return EventType.TOOL_CALL if sent.phase == "start" else EventType.TOOL_RESULT, facts
+    return _TOOL_CALL if sent.phase == "start" else _TOOL_RESULT, facts
 
 
 def _error_facts(sent: _Error) -> tuple[EventType, Facts]:
@@ -190,10 +193,6 @@ def _report(sent: _End) -> UsageReport | None:
         input_tokens=sent.prompt_tokens, output_tokens=sent.completion_tokens, total_tokens=total, cost_nanos=cost
     )
     return UsageReport(usage, whole_run=True)
-
-
-def _whole(duration_ms: float | None) -> int | None:
-    return None if duration_ms is None else round(duration_ms)
 
 
 class _Kind(msgspec.Struct, frozen=True):
@@ -241,11 +240,15 @@ def _draft(call: Call) -> Draft:
     sent = fields.decode(kind.decoder, data, "payload")
     event_type, facts = kind.facts(sent)
     # Only previews are cut: they are for people, and an SDK may put a whole output into one.
-    if event.event_type == "tool_call":
+    # None of them is long in a short payload.
+    if event.event_type == "tool_call" and len(data) > LONGEST_PREVIEW:
         data = _with_short_previews(sent, data)
+    # By identity: the default object means that the member is absent, which is the usual case.
+    is_named = sent.thread_id is not NULL or sent.session_id is not NULL
+    thread_id = (is_named and _thread(sent)) or sdk_run_id
     return Draft(
         event_type,
-        RunByForeignId(f"{NAME}:{sdk_run_id}", _thread(sent) or sdk_run_id),
+        RunByForeignId(f"{NAME}:{sdk_run_id}", thread_id),
         data,
         facts,
         fields.when(event.occurred_at, "occurred_at"),
@@ -257,9 +260,6 @@ def _draft(call: Call) -> Draft:
 
 def _thread(sent: _Payload) -> str | None:
     """The thread that the payload names, if that is a usable id."""
-    # By identity: the default object means that the member is absent, which is the usual case.
-    if sent.thread_id is NULL and sent.session_id is NULL:
-        return None
     return _usable_id(sent.thread_id) or _usable_id(sent.session_id)
 
 

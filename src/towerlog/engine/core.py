@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import msgspec
 
@@ -12,10 +11,10 @@ from towerlog.ambient import Clock, Ids
 from towerlog.dialects.base import FrameStyle
 from towerlog.engine.commands import approvals, cancel, keys, lanes, personas, receipts, reruns, runs, steering
 from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan, Reaction
+from towerlog.engine.commit.plan import Reaction
 from towerlog.engine.commit.replies import decode_ids
-from towerlog.engine.commit.submission import Submission, Waiter
-from towerlog.engine.commit.writer import Writer
+from towerlog.engine.commit.submission import Waiter
+from towerlog.engine.commit.writer import Verb, Writer
 from towerlog.engine.follow.follower import Follower
 from towerlog.engine.follow.hub import Hub
 from towerlog.engine.follow.opening import follow_agent, follow_run
@@ -32,7 +31,7 @@ from towerlog.engine.timers.leases import ExpiredLeases
 from towerlog.engine.timers.loop import Timer
 from towerlog.engine.timers.replies import OldReplies
 from towerlog.engine.timers.silence import SilenceWatch
-from towerlog.errors import LeaseLost, StorageFailed, TowerlogError
+from towerlog.errors import LeaseLost, StorageFailed
 from towerlog.model import command as c
 from towerlog.model import outcome as o
 from towerlog.model import question as q
@@ -40,7 +39,7 @@ from towerlog.model.liveness import USUAL, Thresholds
 from towerlog.model.persona import CreatePersona, CreateRoute
 from towerlog.model.principal import Principal
 from towerlog.store.base import Store
-from towerlog.wake.base import Commit, Wake
+from towerlog.wake.base import Wake
 
 
 class EngineSettings(msgspec.Struct, frozen=True):
@@ -55,39 +54,32 @@ REACTIONS: tuple[Reaction, ...] = (threads.follow_runs, lane_reactions.close_lan
 """What follows from a change of a run's status, in this order."""
 
 
-class _Verb(NamedTuple):
-    """How a command is carried out: what it needs, and what it changes once that is loaded."""
-
-    needs: Callable[[Needs, Principal, Any], None]
-    place: Callable[[Plan, Principal, Any], o.Placed | TowerlogError]
-
-
 def _no_needs(_needs: Needs, _principal: Principal, _command: c.Write) -> None:
     """For what touches nothing that is there."""
 
 
-VERBS: dict[type[c.Write], _Verb] = {
-    c.Append: _Verb(needs_of_append, append_items),
-    c.CreateRun: _Verb(runs.needs_of_create, runs.create_run),
-    c.CreateThread: _Verb(runs.needs_of_thread, runs.create_thread),
-    c.RegisterAgent: _Verb(runs.needs_of_agent, runs.register_agent),
-    c.CancelRun: _Verb(cancel.needs_of_cancel, cancel.cancel_run),
-    c.KillRun: _Verb(cancel.needs_of_cancel, cancel.kill_run),
-    c.SteerRun: _Verb(steering.needs_of_steer, steering.steer_run),
-    c.GiveInput: _Verb(steering.needs_of_input, steering.give_input),
-    c.Deliver: _Verb(receipts.needs_of_deliver, receipts.deliver),
-    c.Claim: _Verb(lanes.needs_of_claim, lanes.claim),
-    c.ClaimRun: _Verb(lanes.needs_of_lane, lanes.claim_run),
-    c.Report: _Verb(lanes.needs_of_report, lanes.report),
-    c.Release: _Verb(lanes.needs_of_lane, lanes.release),
-    c.Finish: _Verb(lanes.needs_of_finish, lanes.finish),
-    c.Decide: _Verb(approvals.needs_of_decide, approvals.decide),
-    c.CreateKey: _Verb(_no_needs, keys.create_key),
-    c.RevokeKey: _Verb(keys.needs_of_revoke, keys.revoke_key),
-    CreatePersona: _Verb(personas.needs_of_persona, personas.create_persona),
-    CreateRoute: _Verb(personas.needs_of_route, personas.create_route),
-    c.RetryRun: _Verb(reruns.needs_of_rerun, reruns.retry_run),
-    c.ForkRun: _Verb(reruns.needs_of_rerun, reruns.fork_run),
+VERBS: dict[type[c.Write], Verb] = {
+    c.Append: Verb(needs_of_append, append_items),
+    c.CreateRun: Verb(runs.needs_of_create, runs.create_run),
+    c.CreateThread: Verb(runs.needs_of_thread, runs.create_thread),
+    c.RegisterAgent: Verb(runs.needs_of_agent, runs.register_agent),
+    c.CancelRun: Verb(cancel.needs_of_cancel, cancel.cancel_run),
+    c.KillRun: Verb(cancel.needs_of_cancel, cancel.kill_run),
+    c.SteerRun: Verb(steering.needs_of_steer, steering.steer_run),
+    c.GiveInput: Verb(steering.needs_of_input, steering.give_input),
+    c.Deliver: Verb(receipts.needs_of_deliver, receipts.deliver),
+    c.Claim: Verb(lanes.needs_of_claim, lanes.claim),
+    c.ClaimRun: Verb(lanes.needs_of_lane, lanes.claim_run),
+    c.Report: Verb(lanes.needs_of_report, lanes.report),
+    c.Release: Verb(lanes.needs_of_lane, lanes.release),
+    c.Finish: Verb(lanes.needs_of_finish, lanes.finish),
+    c.Decide: Verb(approvals.needs_of_decide, approvals.decide),
+    c.CreateKey: Verb(_no_needs, keys.create_key),
+    c.RevokeKey: Verb(keys.needs_of_revoke, keys.revoke_key),
+    CreatePersona: Verb(personas.needs_of_persona, personas.create_persona),
+    CreateRoute: Verb(personas.needs_of_route, personas.create_route),
+    c.RetryRun: Verb(reruns.needs_of_rerun, reruns.retry_run),
+    c.ForkRun: Verb(reruns.needs_of_rerun, reruns.fork_run),
 }
 """Every writing command."""
 
@@ -113,20 +105,21 @@ class Engine:
         self._wake = wake
         self._polls = Polls()
         self._waits = Waits(self._polls, self._write, store.runs_by_number, clock)
-        for listener in (self._hub.committed, self._polls.committed):
-            wake.subscribe(listener)
+        self._hub.listen_to(wake)
+        self._polls.listen_to(wake)
         self._replies = Replies(store, self._reads)
         self._writer = Writer(
             store,
             clock,
             ids,
-            _needs_of,
-            _place,
-            self._committed,
+            VERBS,
+            wake.committed,
             REACTIONS,
             max_queue=settings.max_queue,
             on_fatal=on_fatal,
         )
+        self.enlist: Callable[[Principal, c.Append | c.Report, str, Waiter], None] = self._writer.enlist
+        """Carries out telemetry; the waiter is told what came of it. Raises what refuses it at once."""
         cancel_deadline_ms = settings.cancel_deadline_seconds * 1000
         self._timer = Timer(
             (
@@ -225,24 +218,8 @@ class Engine:
         self._writer.keep_body(principal, idempotency, status, body)
         return o.Replayed(status, body)
 
-    def enlist(self, principal: Principal, command: c.Append | c.Report, dialect: str, waiter: Waiter) -> None:
-        """Carries out telemetry; `waiter` is told what came of it. Raises what refuses it at once."""
-        self._writer.enlist(principal, command, dialect, waiter)
-
-    def _committed(self, plan: Plan) -> None:
-        changes = plan.changes
-        self._wake.committed(Commit(changes.events, changes.runs, changes.lanes))
-
     async def follow(self, principal: Principal, command: q.Stream, style: FrameStyle) -> Follower:
         """Opens a stream; the caller reads and closes it. Raises NotFound."""
         if isinstance(command, q.FollowRun):
             return await follow_run(self._hub, self._reads, self._store, principal, command, style)
         return await follow_agent(self._hub, self._store, principal, command, style)
-
-
-def _needs_of(needs: Needs, submission: Submission) -> None:
-    VERBS[type(submission.command)].needs(needs, submission.principal, submission.command)
-
-
-def _place(plan: Plan, submission: Submission) -> o.Placed | TowerlogError:
-    return VERBS[type(submission.command)].place(plan, submission.principal, submission.command)

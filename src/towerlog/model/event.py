@@ -83,6 +83,7 @@ FEED_TYPES = frozenset(
 
 FEED_TYPES_WHEN_SPENT = frozenset({EventType.CHECKPOINT, EventType.RUN_COMPLETED, EventType.RUN_FAILED})
 """Those of them that the feed shows only when they added tokens or money."""
+FEED_TYPES_ALWAYS = FEED_TYPES - FEED_TYPES_WHEN_SPENT
 
 NOT_FROM_AGENT = frozenset(
     {
@@ -263,4 +264,4 @@ def has_spent(event: Event) -> bool:
 
 def has_feed_place(event: Event) -> bool:
     """Whether an event shows in its agent's feed: a turn or an end only if it spent something."""
-    return event.type in FEED_TYPES and (event.type not in FEED_TYPES_WHEN_SPENT or has_spent(event))
+    return event.type in FEED_TYPES_ALWAYS or (event.type in FEED_TYPES_WHEN_SPENT and has_spent(event))

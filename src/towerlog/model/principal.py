@@ -6,23 +6,23 @@ import enum
 
 import msgspec
 
-_SHARD_BITS = 40
+SHARD_BITS = 40
 # 2^40 runs or agents in each of 2^23 organisations: together a positive 64-bit integer.
 
 
 def shard_key(org: int, number: int) -> int:
     """A number that is unique in the whole store and sorts by organisation first; the key of runs and agents."""
-    return org << _SHARD_BITS | number
+    return org << SHARD_BITS | number
 
 
 def shard_org(key: int) -> int:
     """The organisation of a key."""
-    return key >> _SHARD_BITS
+    return key >> SHARD_BITS
 
 
 def shard_bounds(org: int) -> tuple[int, int]:
     """The smallest and the largest key of an organisation."""
-    return org << _SHARD_BITS, (org + 1 << _SHARD_BITS) - 1
+    return org << SHARD_BITS, (org + 1 << SHARD_BITS) - 1
 
 
 class Scope(enum.StrEnum):

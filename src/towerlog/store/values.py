@@ -215,9 +215,9 @@ class Changes(msgspec.Struct):
     replaces: int | None = None
     """A rebuild: the organisation whose runs, threads, agents, usage and checkpoints are dropped first."""
 
-    def is_empty(self) -> bool:
-        """True when there is nothing to commit."""
-        return not any(getattr(self, name) for name in self.__struct_fields__)
+
+NO_CHANGES = Changes()
+"""What a transaction without anything to write equals."""
 
 
 class Rows(msgspec.Struct):

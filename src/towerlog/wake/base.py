@@ -8,13 +8,13 @@ than that to be correct.
 Laws, each a test in `tests/wake` or, with a store, in `tests/contract/test_wake.py`:
 
 * What does not commit is never told.
-* Each listener is called once for each commit, in commit order, after the commit is durable.
+* Each listener that has an audience is called once for each commit, in commit order, after the commit is durable.
 * A listener that raises is logged; the others are called all the same, and the caller of `committed` sees nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -66,8 +66,11 @@ Listener = Callable[[Commit], None]
 class Wake(Protocol):
     """Tells its listeners of each commit."""
 
-    def subscribe(self, listener: Listener) -> None:
-        """Adds a listener, for good. Listeners are called in the order in which they subscribed."""
+    def subscribe(self, listener: Listener, audience: Collection[object] | None = None) -> None:
+        """Adds a listener, for good. Listeners are called in the order in which they subscribed.
+
+        `audience`: those for whom it listens. While there are none it need not be called.
+        """
         ...
 
     def committed(self, commit: Commit) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 
 import structlog
 
 from towerlog.wake.base import Commit, Listener
 
+_ALWAYS = (None,)
 log = structlog.get_logger("towerlog.wake")
 
 
@@ -16,15 +18,17 @@ class LocalWake:
 
     def __init__(self) -> None:
         """Without listeners."""
-        self._listeners: tuple[Listener, ...] = ()
+        self._listeners: tuple[tuple[Listener, Collection[object]], ...] = ()
 
-    def subscribe(self, listener: Listener) -> None:
-        """Adds a listener, for good."""
-        self._listeners += (listener,)
+    def subscribe(self, listener: Listener, audience: Collection[object] | None = None) -> None:
+        """Adds a listener, for good; `audience` is looked at before each call."""
+        self._listeners += ((listener, _ALWAYS if audience is None else audience),)
 
     def committed(self, commit: Commit) -> None:
         """Calls every listener; one that raises is logged."""
-        for listener in self._listeners:
+        for listener, audience in self._listeners:
+            if not audience:
+                continue
             try:
                 listener(commit)
             except Exception:  # the commit stands, and the other listeners wait for it too

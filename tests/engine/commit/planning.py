@@ -31,5 +31,5 @@ async def plan_on(
 ) -> Plan:
     """A plan that knows what was asked for."""
     known = Known(Cache() if cache is None else cache)
-    await load(unit, known, rig.clock.steady_ms(), [ask])
+    await load(unit, known, rig.clock.steady_ms(), [(ask,)])
     return Plan(known, rig.clock.now_ms(), rig.clock.steady_ms(), rig.ids, REACTIONS)

@@ -17,6 +17,7 @@ from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Stored
 from towerlog.model.principal import shard_key
 from towerlog.model.usage import Usage, UsageReport
+from towerlog.store.values import NO_CHANGES
 
 E = EventType
 
@@ -37,7 +38,7 @@ async def test_what_is_not_there_is_nothing(rig: Rig) -> None:
         assert plan.thread(rig.org, "t") is None
         assert plan.lane(7) is None
         plan.settle()
-        assert plan.changes.is_empty()
+        assert plan.changes == NO_CHANGES
 
 
 async def test_a_row_that_was_changed_in_this_group_is_newer_than_the_stored_one(rig: Rig) -> None:

@@ -16,10 +16,15 @@ from towerlog.engine.commit.strand import Strand
 from towerlog.model.event import Draft, EventType
 from towerlog.model.event import Event as Stored
 from towerlog.model.facts import Effects, Facts
+from towerlog.model.run import RunRow
 from towerlog.model.usage import Usage, UsageReport
 from towerlog.projections import runs as run_fold
 
 E = EventType
+
+
+def strand_of(row: RunRow) -> Strand:
+    return Strand(row, row, row.last_seq, row.last_hash, row.open_tools)
 
 
 def story() -> list[Draft]:
@@ -83,7 +88,7 @@ numbers = st.lists(
 @given(numbers)
 def test_numbers_that_are_brought_in_at_once_leave_the_same_ledgers(sent: list[Any]) -> None:
     """In any order, with repeats and with numbers given up: as if each had been folded by itself."""
-    single, strand = run_row(), Strand(run_row(), run_row())
+    single, strand = run_row(), strand_of(run_row())
     for number, (client, seq, dropped) in enumerate(sent, start=1):
         lost = None if dropped is None else (dropped[0], sum(dropped))
         facts = Facts(client_id=client, client_seq=seq, client_dropped=lost)
@@ -95,7 +100,7 @@ def test_numbers_that_are_brought_in_at_once_leave_the_same_ledgers(sent: list[A
 
 @given(st.lists(st.tuples(st.sampled_from([E.TOOL_CALL, E.TOOL_RESULT, E.MESSAGE_DELTA]), st.sampled_from("cd"))))
 def test_plain_events_at_once_move_what_each_of_them_would(told: list[tuple[EventType, str]]) -> None:
-    single, strand = run_row(idle=True, silent_at=5), Strand(run_row(), run_row(idle=True, silent_at=5))
+    single, strand = run_row(idle=True, silent_at=5), strand_of(run_row(idle=True, silent_at=5))
     for number, (kind, call_id) in enumerate(told, start=1):
         one = event(number, number, type=kind, facts=Facts(tool="t", tool_call_id=call_id), recorded_at=START_MS)
         single = run_fold.fold(single, one, None)

@@ -63,9 +63,9 @@ def count_commits(rig: Rig) -> list[int]:
     commits: list[int] = []
     committed = rig.engine._writer._committed
 
-    def counted(plan: Any) -> None:
-        commits.append(len(plan.changes.events))
-        committed(plan)
+    def counted(commit: Any) -> None:
+        commits.append(len(commit.events))
+        committed(commit)
 
     rig.engine._writer._committed = counted
     return commits
@@ -100,14 +100,14 @@ async def test_a_caller_that_goes_away_before_its_turn_leaves_nothing(rig: Rig) 
 
 async def test_a_caller_that_goes_away_during_the_commit_stops_nothing(rig: Rig, monkeypatch: Any) -> None:
     store, begun = rig.store, asyncio.Event()
-    real = store.writer.call
+    real = store.writer.submit
 
-    async def call(question: Any, *arguments: Any) -> Any:
+    def submit(question: Any, *arguments: Any) -> Any:
         if question.__name__ == "write_changes":
             begun.set()
-        return await real(question, *arguments)
+        return real(question, *arguments)
 
-    monkeypatch.setattr(store.writer, "call", call)
+    monkeypatch.setattr(store.writer, "submit", submit)
     waiting = asyncio.ensure_future(rig.do(steps("x", 3)))
     await asyncio.wait_for(begun.wait(), DEADLINE_S)
     waiting.cancel()

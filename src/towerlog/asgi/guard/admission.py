@@ -13,21 +13,28 @@ class Admission:
 
     def __init__(self, max_bytes: int, max_streams: int) -> None:
         """`max_bytes` bounds the bodies being read or worked on; one body alone is always let in."""
-        self.bytes_in_flight = 0
+        self.free_bytes = max_bytes
+        """What may still be taken; below zero while one body that is larger than the bound is alone."""
         self.streams = 0
         self.refused = 0
         self._max_bytes = max_bytes
         self._max_streams = max_streams
 
-    def take_bytes(self, count: int) -> None:
-        """Raises Overloaded when there is no room for so many more."""
-        if self.bytes_in_flight + count > self._max_bytes and self.bytes_in_flight:
-            raise self._overloaded("The server has more bodies in hand than it can hold; nothing was stored.")
-        self.bytes_in_flight += count
+    @property
+    def bytes_in_flight(self) -> int:
+        """What is taken now."""
+        return self._max_bytes - self.free_bytes
 
-    def give_bytes(self, count: int) -> None:
-        """Gives back what was taken."""
-        self.bytes_in_flight -= count
+    def take_bytes(self, count: int) -> None:
+        """Raises Overloaded when there is no room for so many more. They are given back by adding to `free_bytes`."""
+        if count > self.free_bytes:
+            self.overdraw(count)
+        self.free_bytes -= count
+
+    def overdraw(self, count: int) -> None:
+        """Says whether more than what is free may be taken: by one body that is alone. Raises Overloaded."""
+        if self.bytes_in_flight:
+            raise self._overloaded("The server has more bodies in hand than it can hold; nothing was stored.")
 
     def take_stream(self) -> None:
         """Raises Overloaded when as many streams are open as may be."""

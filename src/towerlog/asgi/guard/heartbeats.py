@@ -12,6 +12,8 @@ from towerlog.model.outcome import Claimed, Outcome, Reported
 
 PER_LEASE = 6
 HOLDERS_MAX = 10_000
+TELLING = frozenset({Reported, Claimed})
+"""The outcomes that say who holds what."""
 
 
 class _Holder:

@@ -20,14 +20,15 @@ class Hosts:
 
     def __init__(self, names: Iterable[str]) -> None:
         """No names: any host is let in."""
-        self._names = frozenset(name.strip().lower().encode("ascii") for name in names if name.strip())
+        self.names = frozenset(name.strip().lower().encode("ascii") for name in names if name.strip())
+        """Lower-case, without a port: what is in here is let in."""
 
     def check(self, host: bytes | None) -> None:
         """Raises Rejection (421) when this server does not answer to the name."""
-        if not self._names or host is None or host in self._names:
+        if not self.names or host is None or host in self.names:
             return
         name, colon, port = host.lower().rpartition(b":")
-        if (name if colon and port.isdigit() else host.lower()) not in self._names:
+        if (name if colon and port.isdigit() else host.lower()) not in self.names:
             raise Rejection(421, Malformed("This server does not answer to that host name."))
 
 

@@ -19,13 +19,14 @@ class TraceIds:
         """`ids` gives the secret that all of them are derived from."""
         self._secret = ids.token(_SECRET_CHARACTERS).encode("ascii")
         self._batches = 0
-        self._ready: list[str] = []
+        self.ready: list[str] = []
+        """Fresh ids, each to be taken once; `fresh` makes more of them."""
 
     def fresh(self) -> str:
         """32 hexadecimal digits."""
-        if not self._ready:
+        if not self.ready:
             self._refill()
-        return self._ready.pop()
+        return self.ready.pop()
 
     def of(self, traceparent: bytes | None) -> str:
         """The trace id of a W3C `traceparent`; a fresh one where it is absent or not well-formed."""
@@ -34,7 +35,7 @@ class TraceIds:
     def _refill(self) -> None:
         self._batches += 1
         text = hashlib.shake_128(b"%s%d" % (self._secret, self._batches)).hexdigest(16 * _BATCH)
-        self._ready = [text[at : at + 32] for at in range(0, len(text), 32)]
+        self.ready = [text[at : at + 32] for at in range(0, len(text), 32)]
 
 
 def trace_of(traceparent: bytes) -> str | None:

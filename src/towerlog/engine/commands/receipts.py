@@ -31,8 +31,6 @@ def delivered(plan: Plan, row: RunRow, dialect: str) -> RunRow:
 
 def told(plan: Plan, org: int, results: list[Stored | Refusal], dialect: str) -> list[Stored | Refusal]:
     """The results of a batch with what is wanted of its runs by the end of it: no more than that is repeated."""
-    if not any(isinstance(result, Stored) and result.commands for result in results):
-        return results
     final: dict[str, RunRow] = {}
     shown: list[Stored | Refusal] = []
     for result in results:

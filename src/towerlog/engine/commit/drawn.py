@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from towerlog.ambient import Ids
 
 
-class DrawnIds:
-    """`Ids` that remembers what it has given."""
+class DrawnIds(msgspec.Struct, eq=False):
+    """`Ids` that remembers what it has given; made for every group, though few groups draw any."""
 
-    def __init__(self, ids: Ids) -> None:
-        """Draws from `ids`."""
-        self._ids = ids
-        self._drawn: list[tuple[int, str]] = []
-        self._next = 0
+    ids: Ids
+    """Where new ones come from."""
+    drawn: list[tuple[int, str]] = []
+    given: int = 0
 
     def again(self) -> None:
         """From the first one on."""
-        self._next = 0
+        self.given = 0
 
     def uuid(self) -> str:
         """A UUID."""
@@ -28,9 +29,9 @@ class DrawnIds:
 
     def _draw(self, length: int) -> str:
         """A token of this length, 0 for a UUID. Another order than before ends the repetition."""
-        if self._next < len(self._drawn) and self._drawn[self._next][0] != length:
-            del self._drawn[self._next :]
-        if self._next == len(self._drawn):
-            self._drawn.append((length, self._ids.token(length) if length else self._ids.uuid()))
-        self._next += 1
-        return self._drawn[self._next - 1][1]
+        if self.given < len(self.drawn) and self.drawn[self.given][0] != length:
+            del self.drawn[self.given :]
+        if self.given == len(self.drawn):
+            self.drawn.append((length, self.ids.token(length) if length else self.ids.uuid()))
+        self.given += 1
+        return self.drawn[self.given - 1][1]

@@ -20,6 +20,8 @@ from towerlog.store.base import Unit
 from towerlog.store.values import Claimant, Kind, Loaded, Parent
 
 RefKey = tuple[int, str, str]
+Asking = tuple[Callable[..., None], *tuple[Any, ...]]
+"""Who says what it needs: a function that is called with the `Needs`, and what else it is called with."""
 MAX_TURNS = 64
 """Questions to the store that one loading may take: what needs more names itself in a circle."""
 _RUN, _FOREIGN = "\x1frun", "\x1fforeign"
@@ -177,8 +179,7 @@ class Needs:
 
     def counters(self, org: int) -> None:
         """Everything that gives out a number."""
-        if org not in self.cache.counters:
-            self.want(Kind.COUNTERS, org)
+        self.want(Kind.COUNTERS, org)
 
     def run(self, org: int, ref: RunRef) -> RunRow | None:
         """A run by what a sender calls it."""
@@ -258,17 +259,17 @@ def open_run_of(thread: ThreadRow) -> int:
     return thread.open_runs[-1] if thread.open_runs else thread.newest_run
 
 
-async def load(unit: Unit, known: Known, steady_ms: int, asking: Iterable[Callable[[Needs], None]]) -> int:
+async def load(unit: Unit, known: Known, steady_ms: int, asking: Iterable[Asking]) -> int:
     """Loads all that is asked for; how many questions it took. Who has nothing more to ask is not called again."""
     turns = 0
     waiting = list(asking)
     while waiting and turns < MAX_TURNS:
         needs, still = Needs(known), []
-        for ask in waiting:
+        for asked in waiting:
             misses = needs.misses
-            ask(needs)
+            asked[0](needs, *asked[1:])
             if needs.misses != misses:
-                still.append(ask)
+                still.append(asked)
         if not needs.wanted:
             return turns
         wanted = {kind: sorted(keys, key=_order) for kind, keys in needs.wanted.items()}

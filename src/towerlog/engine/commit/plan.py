@@ -47,12 +47,12 @@ class Plan:
         self.now = now_ms
         self.steady = steady_ms
         self.changes = Changes()
-        self.tallies = Tallies(now_ms)
+        self.tallies = Tallies(now_ms, now_ms // usage_fold.HOUR_MS)
         self._reactions = reactions
         self._strands: dict[int, Strand] = {}
         self._refs: dict[RefKey, int] = {}
         self._agents: dict[tuple[int, str], AgentRow] = {}
-        """Agents that are registered here."""
+        """All that were asked for, as they were before this group; also those that are registered here."""
         self._ids_seen: dict[tuple[int, str], Event] = {}
         self._content: set[bytes] = set()
 
@@ -62,7 +62,7 @@ class Plan:
         """The organisation's counters, to be counted on in place; they are written with this plan."""
         found = self.changes.counters.get(org)
         if found is None:
-            stored: Counters = self.known.get(Kind.COUNTERS, org)
+            stored: Counters = self.cache.counters.get(org) or self.known.get(Kind.COUNTERS, org)
             found = Counters(stored.position, stored.runs, stored.agents)
             self.changes.counters[org] = found
         return found
@@ -83,7 +83,8 @@ class Plan:
         if found is None:
             row = self.cache.runs.get(number) or self.known.get(Kind.RUN, number)
             if row is not None:
-                found = self._strands[number] = Strand(row, row)
+                found = Strand(row, row, row.last_seq, row.last_hash, row.open_tools)
+                self._strands[number] = found
         return found
 
     def run(self, org: int, ref: RunRef) -> RunRow | None:
@@ -103,11 +104,11 @@ class Plan:
 
     def row_of(self, strand: Strand) -> RunRow:
         """The row with all that this group has done to it."""
-        if strand.counts:
-            row = strand.row
-            for agent, events in strand.counts.items():
-                self.tallies.count(row.org, agent, row.model or "", row.status.value, events)
-        return strand.settled()
+        counts, row = strand.counts, strand.settled()
+        for agent, events in counts.items():
+            # Plain events have moved neither its model nor its status.
+            self.tallies.count(row.org, agent, row.model or "", row.status.value, events)
+        return row
 
     def name_run(self, org: int, ref: RunRef, run: int) -> None:
         """From now on the reference means this run."""
@@ -134,15 +135,16 @@ class Plan:
     def agent(self, org: int, name: str) -> AgentRow:
         """An agent by name, registered when new. Its counts are those before this group."""
         key = (org, name)
-        found: AgentRow | None = self._agents.get(key) or self.cache.agents.get(key)
-        if found is None:
-            found = self.known.get(Kind.AGENT, key)
+        found: AgentRow | None = self._agents.get(key)
+        if found is not None:
+            return found
+        found = self.cache.agents.get(key) or self.known.get(Kind.AGENT, key)
         if found is None:
             counters = self.counters(org)
             counters.agents += 1
             found = AgentRow(shard_key(org, counters.agents), org, self.ids.uuid(), name, self.now)
-            self._agents[key] = found
             self.changes.agents[found.agent] = found
+        self._agents[key] = found
         return found
 
     def lane(self, run: int) -> Lane | None:
@@ -217,7 +219,8 @@ class Plan:
         counters = self.counters(org)
         counters.runs += 1
         number = shard_key(org, counters.runs)
-        strand = self._strands[number] = Strand(None, run_fold.born_row(org, number, born, kind, self.now))
+        row = run_fold.born_row(org, number, born, kind, self.now)
+        strand = self._strands[number] = Strand(None, row, row.last_seq, row.last_hash, row.open_tools)
         return strand
 
     def append(
@@ -237,7 +240,9 @@ class Plan:
         org, run, late, name = row.org, row.run, row.status in TERMINAL, agent.name
         if late and effects is not None:
             late = not run_fold.revives(row, kind, effects)
-        is_plain = effects is None and kind in PLAIN_TYPES and not late and not run_fold.names_agent(row, name)
+        is_plain = effects is None and kind in PLAIN_TYPES and not late
+        if is_plain and row.agent != name:
+            is_plain = not run_fold.names_agent(row, name)
         if not is_plain:
             row = self.row_of(strand)
             if effects is not None and effects.report is not None and not late:
@@ -322,12 +327,14 @@ class Plan:
     def settle(self) -> None:
         """Brings what was carried forward into `changes`: after this nothing more is placed."""
         changes = self.changes
-        for before, after in self.changed_runs():
-            changes.runs[after.run] = RunChange(before, after)
+        for strand in self._strands.values():
+            if strand.before is None or strand.seq != strand.before.last_seq:
+                after = self.row_of(strand)
+                changes.runs[after.run] = RunChange(strand.before, after)
         for org, found in tuple(changes.counters.items()):
-            if found == self.known.get(Kind.COUNTERS, org):
+            if found == (self.cache.counters.get(org) or self.known.get(Kind.COUNTERS, org)):
                 del changes.counters[org]
-        self.tallies.settle(changes, self.agent)
+        self.tallies.settle(changes, self._agents)
 
     def keep(self) -> None:
         """The changes are on disk: the cache may know them."""
@@ -337,14 +344,14 @@ class Plan:
             cache.runs[number] = change.after
             if change.before is None:
                 cache.knows_ids(number)
-        for run, event_id in self._ids_seen:
-            cache.note_id(run, event_id)
         cache.refs.update(self._refs)
         cache.threads.update(changes.threads)
         for row in changes.agents.values():
             cache.agents[(row.org, row.name)] = row
         cache.lanes.update(changes.lanes)
         cache.nodes.update(dict.fromkeys(self._content, True))
+        cache.note_ids(self._ids_seen)
+        cache.trim()
 
 
 def node_key(org: int, key: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import msgspec
 
@@ -32,17 +32,16 @@ class _OfCell(msgspec.Struct):
     usage: Usage = NOTHING
 
 
-class Tallies:
+class Tallies(msgspec.Struct, eq=False):
     """Of one group, whose events all have the same time."""
 
-    def __init__(self, now_ms: int) -> None:
-        """Nothing is counted yet."""
-        self._now = now_ms
-        self._hour = now_ms // usage_fold.HOUR_MS
-        self._agents: dict[tuple[int, str], _OfAgent] = {}
-        self._plain: dict[tuple[int, str], int] = {}
-        """(org, agent) → its plain events."""
-        self._cells: dict[usage_fold.UsageKey, _OfCell] = {}
+    _now: int
+    _hour: int
+    """Since the epoch."""
+    _agents: dict[tuple[int, str], _OfAgent] = {}
+    _plain: dict[tuple[int, str], int] = {}
+    """(org, agent) → its plain events."""
+    _cells: dict[usage_fold.UsageKey, _OfCell] = {}
 
     def count(self, org: int, agent: str, model: str, status: str, events: int) -> None:
         """Plain events of an agent, in a run of this model and status."""
@@ -84,10 +83,10 @@ class Tallies:
             found = self._cells[key] = _OfCell()
         return found
 
-    def settle(self, changes: Changes, agent: Callable[[int, str], AgentRow]) -> None:
-        """Folds all of it into `changes`; `agent` gives each row as it was before."""
+    def settle(self, changes: Changes, agents: Mapping[tuple[int, str], AgentRow]) -> None:
+        """Folds all of it into `changes`; `agents`: the row of each as it was before, by organisation and name."""
         for key in {**self._agents, **self._plain}:
-            row = agent(*key)
+            row = agents[key]
             one = self._agents.get(key) or _OfAgent(row.usage)
             events = one.events + self._plain.get(key, 0)
             changes.agents[row.agent] = agent_fold.after(

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
 
 from towerlog.ambient import Clock, Ids
 from towerlog.engine.commit.cache import Cache
 from towerlog.engine.commit.drawn import DrawnIds
-from towerlog.engine.commit.load import Known, Needs, NotLoaded, fetch, load
+from towerlog.engine.commit.load import Asking, Known, Needs, NotLoaded, fetch, load
 from towerlog.engine.commit.plan import Plan, Reaction
 from towerlog.engine.commit.replies import encode_ids
-from towerlog.engine.commit.submission import Submission, Waiter, answer, fail, items_of, name_of, note_defect
+from towerlog.engine.commit.submission import Submission, Waiter, name_of, note_defect
 from towerlog.errors import IdempotencyMismatch, InProgress, Internal, Overloaded, StorageFailed, TowerlogError
 from towerlog.model.command import Append, Claim, ClaimRun, Idempotency, Report, Write
 from towerlog.model.outcome import NothingToClaim, Placed, Replayed, Taken
 from towerlog.model.principal import Principal
 from towerlog.store.base import Store, Unit
-from towerlog.store.values import Changes, Kind, ReplyBody, StoredReply
+from towerlog.store.values import NO_CHANGES, Kind, ReplyBody, StoredReply
+from towerlog.wake.base import Commit
 
 MAX_GROUP_COMMANDS = 512
 MAX_GROUP_ITEMS = 1024
@@ -33,9 +35,15 @@ MAX_RELOADS = 64
 """How often a group is placed anew: what is asked for then has not been loaded by anything."""
 RETRY_AFTER_SECONDS = 1
 
-NeedsOf = Callable[["Needs", "Submission"], None]
-Place = Callable[["Plan", "Submission"], "Placed | TowerlogError"]
 Found = TypeVar("Found")
+Outcomes = list[Placed | Replayed | TowerlogError]
+
+
+class Verb(NamedTuple):
+    """How a command is carried out: what it needs, and what it changes once that is loaded."""
+
+    needs: Callable[[Needs, Principal, Any], None]
+    place: Callable[[Plan, Principal, Any], Placed | TowerlogError]
 
 
 class Writer:
@@ -46,23 +54,21 @@ class Writer:
         store: Store,
         clock: Clock,
         ids: Ids,
-        needs_of: NeedsOf,
-        place: Place,
-        committed: Callable[[Plan], None],
+        verbs: Mapping[type[Write], Verb],
+        committed: Callable[[Commit], None],
         reactions: tuple[Reaction, ...],
         *,
         max_queue: int,
         on_fatal: Callable[[StorageFailed], None],
     ) -> None:
-        """`needs_of` says what a command needs, `place` places it; `committed` is told of each plan once it is durable.
+        """`verbs` has every command; `committed` is told of each commit once it is durable.
 
         `reactions` follow from each change of a run's status, in this order.
         """
         self._store = store
         self._clock = clock
         self._ids = ids
-        self._needs_of = needs_of
-        self._place = place
+        self._verbs = verbs
         self._committed = committed
         self._reactions = reactions
         self._max_queue = max_queue
@@ -104,7 +110,8 @@ class Writer:
         """Queues a command. Raises Overloaded when full, InProgress for an Idempotency-Key that is being answered."""
         self._check_room()
         future: asyncio.Future[Placed | Replayed] = asyncio.get_running_loop().create_future()
-        submission = Submission(principal, command, dialect, future, idempotency, items_of(command))
+        items = len(command.items) if isinstance(command, Append | Report) else 1
+        submission = Submission(principal, command, dialect, future, idempotency, items)
         if idempotency is not None:
             self._enter(future, submission, idempotency)
         self._queue.append(submission)
@@ -114,7 +121,7 @@ class Writer:
     def enlist(self, principal: Principal, command: Append | Report, dialect: str, waiter: Waiter) -> None:
         """Queues telemetry; `waiter` is told. Raises like `submit`."""
         self._check_room()
-        self._queue.append(Submission(principal, command, dialect, waiter, None, items_of(command)))
+        self._queue.append(Submission(principal, command, dialect, waiter, None, len(command.items)))
         self._wake.set()
 
     def _check_room(self) -> None:
@@ -152,18 +159,20 @@ class Writer:
             return None
         async with self._store.begin() as unit:
             found = await find(unit, self._clock.steady_ms())
-            turn = _Turn(self._fresh_cache(), self._clock, self._ids)
+            turn = self._turn()
             missing: list[NotLoaded] = []
             while True:
-                await self._load(unit, turn, [lambda needs: needs_of(needs, found)], missing)
-                plan = turn.plan(self._reactions)
+                if missing:
+                    await self._load_missed(unit, turn, missing)
+                await load(unit, turn.known, turn.steady_ms, [(needs_of, found)])
+                plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions)
                 try:
                     place(plan, found)
                     break
                 except NotLoaded as one:
                     missing = self._missed(turn, [one])
+                    turn.ids.again()
             await self._commit(unit, plan)
-            self._cache.trim()
         return found
 
     async def _loop(self) -> None:
@@ -183,14 +192,14 @@ class Writer:
     async def _write_singly(self, group: list[Submission], error: Exception) -> None:
         """After a defect that spoiled a whole group: each command alone, so that only the one at fault fails."""
         if len(group) <= 1 or isinstance(error, StorageFailed):
-            fail(group, error if isinstance(error, TowerlogError) else Internal())
+            _fail(group, error if isinstance(error, TowerlogError) else Internal())
             return
         for submission in group:
             try:
                 await self._write([submission])
             except Exception as own:  # as in the loop
                 note_defect("command_failed", command=type(submission.command).__name__)
-                fail([submission], own if isinstance(own, TowerlogError) else Internal())
+                _fail([submission], own if isinstance(own, TowerlogError) else Internal())
 
     async def _gather(self) -> None:
         """Lets what is on its way in join the group: a commit costs about the same for one command as for many.
@@ -208,15 +217,19 @@ class Writer:
         items = 0
         while self._queue and len(group) < MAX_GROUP_COMMANDS and items < MAX_GROUP_ITEMS:
             submission = self._queue.popleft()
-            if not submission.waiter.cancelled():
-                group.append(submission)
-                items += submission.items
+            waiter = submission.waiter
+            if isinstance(waiter, asyncio.Future) and waiter.cancelled():
+                continue  # nobody waits for it any more
+            group.append(submission)
+            items += submission.items
         return group
 
-    def _fresh_cache(self) -> Cache:
+    def _turn(self) -> _Turn:
+        """For a new group: the time is read once."""
         if not self._store.exclusive:
             self._cache = Cache()
-        return self._cache
+        now_ms, steady_ms = self._clock.now_ms(), self._clock.steady_ms()
+        return _Turn(Known(self._cache), now_ms, steady_ms, DrawnIds(self._ids))
 
     async def _write(self, group: list[Submission]) -> None:
         async with self._store.begin() as unit:
@@ -226,27 +239,19 @@ class Writer:
             try:
                 await self._commit(unit, plan)
             except StorageFailed as error:
-                fail(group, error)
+                _fail(group, error)
                 return
-            self._cache.trim()
         self.groups += bool(group)
         self.commands += len(group)
         for submission, outcome in zip(group, outcomes, strict=True):
-            answer(submission, outcome)
+            _answer(submission, outcome)
 
     async def _commit(self, unit: Unit, plan: Plan) -> None:
         plan.settle()
-        if plan.changes.is_empty():
+        changes = plan.changes
+        if changes == NO_CHANGES:
+            self._cache.trim()  # what was only looked up is in it as well
             return
-        await self._store_changes(unit, plan.changes)
-        try:
-            plan.keep()
-            self._committed(plan)
-        except Exception:  # what is on disk must not be placed again, whatever goes wrong from here on
-            self._cache = Cache()
-            note_defect("publishing_failed", events=len(plan.changes.events))
-
-    async def _store_changes(self, unit: Unit, changes: Changes) -> None:
         try:
             await unit.commit(changes)
         except StorageFailed as error:
@@ -255,33 +260,38 @@ class Writer:
                 self._broken = error
                 self._on_fatal(error)
             raise
+        try:
+            plan.keep()
+            self._committed(Commit(changes.events, changes.runs, changes.lanes))
+        except Exception:  # what is on disk must not be placed again, whatever goes wrong from here on
+            self._cache = Cache()
+            note_defect("publishing_failed", events=len(changes.events))
 
-    async def _place_group(
-        self, unit: Unit, group: list[Submission]
-    ) -> tuple[Plan, list[Placed | Replayed | TowerlogError]]:
+    async def _place_group(self, unit: Unit, group: list[Submission]) -> tuple[Plan, Outcomes]:
         """Loads what the group needs and places it, again with what was missed until nothing is."""
-        turn = _Turn(self._fresh_cache(), self._clock, self._ids)
-        turn.known.claim_limit = max(1, sum(isinstance(one.command, Claim | ClaimRun) for one in group))
+        asking = [self._asking(one) for one in group]
+        claims = [one for one in group if isinstance(one.command, Claim | ClaimRun)]
+        turn = self._turn()
+        turn.known.claim_limit = max(1, len(claims))
         missing: list[NotLoaded] = []
         while True:
-            asking = [partial(self._needs, submission=one) for one in group if one not in turn.broken]
-            await self._load(unit, turn, asking, missing)
-            plan = turn.plan(self._reactions)
+            if missing:
+                await self._load_missed(unit, turn, missing)
+            await load(unit, turn.known, turn.steady_ms, asking)
+            plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions)
             outcomes, missing, is_broken = self._place_all(turn, plan, group)
             if missing:
                 missing = self._missed(turn, missing)
             elif not is_broken:
                 return plan, outcomes
+            turn.ids.again()
+            asking = [self._asking(one) for one in group if one not in turn.broken]
 
-    async def _load(
-        self, unit: Unit, turn: _Turn, asking: Sequence[Callable[[Needs], None]], missing: list[NotLoaded]
-    ) -> None:
-        if missing:
-            wanted: dict[Kind, list[Any]] = {}
-            for one in missing:
-                wanted.setdefault(one.kind, []).append(one.key)
-            await fetch(unit, turn.known, turn.steady_ms, wanted)
-        await load(unit, turn.known, turn.steady_ms, asking)
+    async def _load_missed(self, unit: Unit, turn: _Turn, missing: list[NotLoaded]) -> None:
+        wanted: dict[Kind, list[Any]] = {}
+        for one in missing:
+            wanted.setdefault(one.kind, []).append(one.key)
+        await fetch(unit, turn.known, turn.steady_ms, wanted)
 
     def _missed(self, turn: _Turn, missing: list[NotLoaded]) -> list[NotLoaded]:
         self.reloads += 1
@@ -290,41 +300,46 @@ class Writer:
             raise missing[0]
         return list({(one.kind, one.key): one for one in missing}.values())
 
-    def _needs(self, needs: Needs, submission: Submission) -> None:
-        if submission.idempotency is not None:
-            needs.want(Kind.REPLY, (submission.principal.org, name_of(submission.idempotency)))
-        self._needs_of(needs, submission)
+    def _asking(self, submission: Submission) -> Asking:
+        needs_of = self._verbs[type(submission.command)].needs
+        if submission.idempotency is None:
+            return (needs_of, submission.principal, submission.command)
+        return (_needs_with_reply, needs_of, submission)
 
-    def _place_all(
-        self, turn: _Turn, plan: Plan, group: list[Submission]
-    ) -> tuple[list[Placed | Replayed | TowerlogError], list[NotLoaded], bool]:
+    def _place_all(self, turn: _Turn, plan: Plan, group: list[Submission]) -> tuple[Outcomes, list[NotLoaded], bool]:
         """The outcomes; what was not loaded, of all commands at once; whether a command broke, and all is void."""
-        outcomes: list[Placed | Replayed | TowerlogError] = []
+        verbs, broken = self._verbs, turn.broken
+        outcomes: Outcomes = []
         missing: list[NotLoaded] = []
         for submission in group:
             try:
-                outcomes.append(turn.broken.get(submission) or self._place_one(plan, submission))
+                if broken and submission in broken:
+                    outcomes.append(broken[submission])
+                elif submission.idempotency is None:
+                    command = submission.command
+                    outcomes.append(verbs[type(command)].place(plan, submission.principal, command))
+                else:
+                    outcomes.append(self._place_one(plan, submission, submission.idempotency))
             except NotLoaded as one:
                 missing.append(one)
             except TowerlogError as error:
                 outcomes.append(error)
             except Exception:
                 if not missing:  # else it may be what was not loaded that broke it
-                    turn.broken[submission] = Internal()
+                    broken[submission] = Internal()
                     note_defect("command_failed", command=type(submission.command).__name__)
                 return outcomes, missing, True
         return outcomes, missing, False
 
-    def _place_one(self, plan: Plan, submission: Submission) -> Placed | Replayed | TowerlogError:
-        wanted = submission.idempotency
-        if wanted is None:
-            return self._place(plan, submission)
+    def _place_one(self, plan: Plan, submission: Submission, wanted: Idempotency) -> Placed | Replayed | TowerlogError:
+        """A command with an Idempotency-Key: a repeat of it is answered with the reply that was kept."""
         org, name = submission.principal.org, name_of(wanted)
         known: StoredReply | None = plan.loaded(Kind.REPLY, (org, name))
         if known is not None:
             return _replayed(known) if known.digest == wanted.digest else IdempotencyMismatch()
-        outcome = self._place(plan, submission)
-        still_waiting = isinstance(outcome, NothingToClaim) and getattr(submission.command, "wait_ms", 0) > 0
+        command = submission.command
+        outcome = self._verbs[type(command)].place(plan, submission.principal, command)
+        still_waiting = isinstance(outcome, NothingToClaim) and getattr(command, "wait_ms", 0) > 0
         if not isinstance(outcome, TowerlogError) and not still_waiting:
             run, epoch = (outcome.row.run, outcome.lane.epoch) if isinstance(outcome, Taken) else (None, None)
             ids = encode_ids(outcome)
@@ -332,21 +347,41 @@ class Writer:
         return outcome
 
 
-class _Turn:
+class _Turn(msgspec.Struct, eq=False):
     """The placing of one group, however often: what is known, its time, its names, and who broke."""
 
-    def __init__(self, cache: Cache, clock: Clock, ids: Ids) -> None:
-        self.known = Known(cache)
-        self.now_ms = clock.now_ms()
-        self.steady_ms = clock.steady_ms()
-        self.ids = DrawnIds(ids)
-        self.broken: dict[Submission, TowerlogError] = {}
-        self.rounds = 0
+    known: Known
+    now_ms: int
+    steady_ms: int
+    ids: DrawnIds
+    broken: dict[Submission, TowerlogError] = {}
+    rounds: int = 0
 
-    def plan(self, reactions: tuple[Reaction, ...]) -> Plan:
-        """A plan with nothing in it yet."""
-        self.ids.again()
-        return Plan(self.known, self.now_ms, self.steady_ms, self.ids, reactions)
+
+def _needs_with_reply(needs: Needs, needs_of: Callable[..., None], submission: Submission) -> None:
+    """What a command with an Idempotency-Key needs: also the reply that was kept."""
+    if submission.idempotency is not None:
+        needs.want(Kind.REPLY, (submission.principal.org, name_of(submission.idempotency)))
+    needs_of(needs, submission.principal, submission.command)
+
+
+def _answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) -> None:
+    """Tells its waiter, if that still waits."""
+    try:
+        if submission.waiter.done():
+            return
+        if isinstance(outcome, TowerlogError):
+            submission.waiter.set_exception(outcome)
+        else:
+            submission.waiter.set_result(outcome)
+    except Exception:  # one that cannot be told must neither keep the others waiting nor have them carried out again
+        note_defect("answer_failed", command=type(submission.command).__name__)
+
+
+def _fail(group: list[Submission], error: TowerlogError) -> None:
+    """Tells all of them the same."""
+    for submission in group:
+        _answer(submission, error)
 
 
 def _replayed(known: StoredReply) -> Replayed:

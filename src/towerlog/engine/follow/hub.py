@@ -11,7 +11,7 @@ from towerlog.dialects.base import FrameStyle
 from towerlog.engine.follow.channel import Channel
 from towerlog.engine.follow.follower import Follower, Source
 from towerlog.engine.follow.subjects import RUN, Subject, subjects
-from towerlog.wake.base import Commit, has_ended
+from towerlog.wake.base import Commit, Wake, has_ended
 
 ALL_RINGS_BYTES = 64 * 1024 * 1024
 """All rings together; past it the largest are emptied, and their followers read the store."""
@@ -64,10 +64,12 @@ class Hub:
             else:
                 self._by_subject.pop(subject, None)
 
+    def listen_to(self, wake: Wake) -> None:
+        """Hears of each commit while there is a channel."""
+        wake.subscribe(self.committed, self._channels)
+
     def committed(self, commit: Commit) -> None:
         """Puts the events into the rings of their subjects, and wakes who follows them."""
-        if not self._channels:
-            return
         by_subject, runs = self._by_subject, commit.runs
         touched: dict[Channel, None] = {}
         for event in commit.events:

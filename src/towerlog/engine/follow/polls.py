@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from towerlog.engine.follow.claims import Claims, ClaimTicket
 from towerlog.engine.follow.ticket import Ticket
-from towerlog.wake.base import Commit, has_news
+from towerlog.wake.base import Commit, Wake, has_news
 
 
 class RunsTicket(Ticket):
@@ -32,23 +32,32 @@ class Polls:
         """Nobody waits."""
         self._by_run: dict[int, set[RunsTicket]] = {}
         self._claims = Claims()
+        self._waiting: set[Ticket] = set()
+        """All who wait, for whatever."""
         self.stopped = False
         """True once nobody is to wait any more."""
 
     def __bool__(self) -> bool:
         """True while anybody waits."""
-        return bool(self._by_run or self._claims)
+        return bool(self._waiting)
+
+    def listen_to(self, wake: Wake) -> None:
+        """Hears of each commit while somebody waits."""
+        wake.subscribe(self.committed, self._waiting)
 
     def enter_runs(self, runs: Iterable[int]) -> RunsTicket:
         """Announces a caller who waits for commands to these runs."""
         ticket = RunsTicket(tuple(runs))
         for run in ticket.runs:
             self._by_run.setdefault(run, set()).add(ticket)
+        self._waiting.add(ticket)
         return ticket
 
     def enter_claim(self, org: int, agents: Iterable[str] | None, labels: Mapping[str, str]) -> ClaimTicket:
         """Announces a caller who waits for a run to claim; `agents` None serves any."""
-        return self._claims.enter(org, agents, labels)
+        ticket = self._claims.enter(org, agents, labels)
+        self._waiting.add(ticket)
+        return ticket
 
     def missed(self, ticket: ClaimTicket) -> None:
         """A look that began after the ticket was woken found nothing to claim."""
@@ -56,6 +65,7 @@ class Polls:
 
     def leave(self, ticket: RunsTicket | ClaimTicket) -> None:
         """Forgets a caller. Call it always."""
+        self._waiting.discard(ticket)
         if isinstance(ticket, ClaimTicket):
             self._claims.leave(ticket)
             return

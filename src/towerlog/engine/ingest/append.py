@@ -51,7 +51,10 @@ def append_items(plan: Plan, principal: Principal, command: Append) -> Appended:
     agent = None if command.agent_id is None else agent_by_id(plan, org, command.agent_id)
     results = place_items(plan, principal, command.items, dialect, agent)
     if command.tells:
-        results = told(plan, org, results, dialect)
+        for result in results:
+            if type(result) is Stored and result.commands:
+                results = told(plan, org, results, dialect)
+                break
     if not command.watched:
         return Appended(results)
     watched = watched_runs(plan, org, command.watched)

@@ -28,7 +28,8 @@ FOREIGN = "foreign:"
 def needs_of_append(needs: Needs, principal: Principal, command: Append) -> None:
     """All items, the agent they are of, and the runs that the reply tells about."""
     org = principal.org
-    needs.counters(org)
+    if org not in needs.cache.counters:
+        needs.counters(org)
     if command.agent_id is not None:
         needs.agent_by_id(org, command.agent_id)
     needs_of_items(needs, org, command.items, names_agents=command.agent_id is None)

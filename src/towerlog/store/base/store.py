@@ -9,6 +9,7 @@ Laws:
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -48,8 +49,11 @@ class Unit(Protocol):
         """
         ...
 
-    async def commit(self, changes: Changes) -> None:
-        """Writes all of it durably, in one transaction. Raises StorageFailed, and then nothing is written."""
+    def commit(self, changes: Changes) -> Awaitable[None]:
+        """Writes all of it durably, in one transaction; to be awaited before the unit ends, once.
+
+        Raises StorageFailed, at once or when awaited, and then nothing is written.
+        """
         ...
 
 

@@ -160,6 +160,8 @@ class WalGauge:
         """Nothing written yet."""
         self._pages = 0
         self._moved = 0
+        self.unmoved_bytes = 0
+        """What a checkpoint would have to move."""
 
     def watch(self, connection: apsw.Connection) -> apsw.Connection:
         """Follows a writer's commits."""
@@ -170,21 +172,18 @@ class WalGauge:
         if pages < self._pages:
             self._moved = 0  # the log has started anew
         self._pages = pages
+        self.unmoved_bytes = max(pages - self._moved, 0) * PAGE_BYTES
         return apsw.SQLITE_OK
 
     def note_moved(self, pages: int) -> None:
         """After a checkpoint: so many pages of the log are in the database."""
         self._moved = max(pages, 0)
+        self.unmoved_bytes = max(self._pages - self._moved, 0) * PAGE_BYTES
 
     @property
     def written_bytes(self) -> int:
         """The log since it last started anew."""
         return self._pages * PAGE_BYTES
-
-    @property
-    def unmoved_bytes(self) -> int:
-        """What a checkpoint would have to move."""
-        return max(self._pages - self._moved, 0) * PAGE_BYTES
 
 
 def checkpoint(connection: apsw.Connection, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> tuple[int, int]:

@@ -40,10 +40,10 @@ class Pool:
             self._opened.append(found)
         return found
 
-    async def call(
+    def submit(
         self, question: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Runs a question in one of the threads. Storage errors leave as StorageFailed."""
+    ) -> asyncio.Future[T]:
+        """Begins to ask a question in one of the threads. Storage errors leave as StorageFailed."""
 
         def ask() -> T:
             try:
@@ -51,7 +51,13 @@ class Pool:
             except apsw.Error as error:
                 raise _failed(error) from error
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+        return asyncio.get_running_loop().run_in_executor(self._threads, ask)
+
+    async def call(
+        self, question: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Asks a question and waits for the answer, as `submit`."""
+        return await self.submit(question, *args, **kwargs)
 
     def close(self) -> None:
         """Waits for what runs, then closes every connection."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -11,16 +12,16 @@ import zstandard
 
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import Event, EventType, has_feed_place
+from towerlog.model.event import FEED_TYPES_ALWAYS, FEED_TYPES_WHEN_SPENT, Event, EventType, has_feed_place
 from towerlog.model.facts import NO_FACTS, Facts
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.persona import Persona, ProviderRoute
-from towerlog.model.principal import Org, Scope, shard_key
+from towerlog.model.principal import SHARD_BITS, Org, Scope
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import NOTHING, Usage, UsageRow
-from towerlog.store.values import Quarantined
+from towerlog.store.values import Quarantined, RunChange
 
 Row = tuple[Any, ...]
 
@@ -59,16 +60,15 @@ decode_quarantined = msgspec.json.Decoder(Quarantined).decode
 _decode_facts = msgspec.json.Decoder(Facts).decode
 
 
-class Packer:
+class Packer(msgspec.Struct, eq=False):
     """Compresses and restores the bodies of one transaction or one question.
 
     To make a context of zstd takes longer than to compress a message with it, and threads must not share one.
     """
 
-    def __init__(self) -> None:
-        """Contexts are made at their first use: most transactions and questions need none."""
-        self._compress: Callable[[bytes], bytes] | None = None
-        self._decompress: Callable[[bytes], bytes] | None = None
+    # Contexts are made at their first use: most transactions and questions need none.
+    _compress: Callable[[bytes], bytes] | None = None
+    _decompress: Callable[[bytes], bytes] | None = None
 
     def pack(self, body: bytes) -> bytes:
         """Compressed bytes; the frame holds its own decoded size."""
@@ -88,20 +88,21 @@ class Packer:
 
 def event_row(event: Event, packer: Packer) -> Row:
     """Values for EVENT_COLUMNS."""
-    data, flags = event.data, LATE * event.late | FUTURE * event.future
+    data, flags, kind = event.data, LATE * event.late | FUTURE * event.future, event.type
     if len(data) > PACK_EVENTS_ABOVE:
         data, flags = packer.pack(data), flags | PACKED
+    is_shown = kind in FEED_TYPES_ALWAYS or (kind in FEED_TYPES_WHEN_SPENT and has_feed_place(event))
     return (
-        shard_key(event.org, event.position),
+        event.org << SHARD_BITS | event.position,
         event.run,
         event.seq,
-        event.type,
+        kind,
         event.recorded_at,
         event.occurred_at,
         event.dialect,
         event.event_id,
         event.agent,
-        event.agent if event.agent and has_feed_place(event) else None,
+        event.agent if event.agent and is_shown else None,
         flags,
         event.facts_json or None,
         data,
@@ -153,9 +154,39 @@ def run_indexed(row: RunRow) -> Row:
     )
 
 
-def run_doc(row: RunRow) -> bytes:
-    """The whole run as JSON."""
-    return _encode(row)
+def run_rows(changed: Iterable[RunChange]) -> tuple[list[Row], list[Row], list[Row]]:
+    """New runs and those of which an indexed column has moved: RUN_COLUMNS; all others: (run, doc)."""
+    new: list[Row] = []
+    moved: list[Row] = []
+    touched: list[Row] = []
+    for change in changed:
+        after = change.after
+        if change.before is None:
+            new.append((*run_indexed(after), _encode(after)))
+        elif _indexed_fields(change.before) == _indexed_fields(after):
+            # Most events move no indexed column: leave the indexes alone.
+            touched.append((after.run, _encode(after)))
+        else:
+            moved.append((*run_indexed(after), _encode(after)))
+    return new, moved, touched
+
+
+_indexed_fields = attrgetter(
+    "foreign_id",
+    "agent",
+    "status",
+    "model",
+    "persona_id",
+    "parent_key",
+    "cancel_requested_at",
+    # What the two columns of the watch are made of.
+    "watched_at",
+    "silent_at",
+    "lease_epoch",
+    "idle",
+    "implicit",
+    "has_beats",
+)
 
 
 def thread_row(row: ThreadRow) -> Row:
@@ -235,6 +266,21 @@ def quarantine_row(item: Quarantined) -> Row:
     return (item.run, name, _encode(item))
 
 
+def usage_rows(cells: Iterable[UsageRow]) -> tuple[list[Row], list[Row]]:
+    """Key and events of the cells that count nothing else; key, counts and figures of the others.
+
+    Nearly all cells only count events, and adding up seven unknown figures takes as long as all the rest of it.
+    """
+    counts: list[Row] = []
+    whole: list[Row] = []
+    for cell in cells:
+        if cell.usage == NOTHING and not cell.runs_started and not cell.runs_ended:
+            counts.append((cell.org, cell.hour, cell.agent, cell.model, cell.status, cell.events))
+        else:
+            whole.append(usage_row(cell))
+    return counts, whole
+
+
 def usage_row(row: UsageRow) -> Row:
     """Key, counts and figures, in the table's order."""
     return (
@@ -248,16 +294,6 @@ def usage_row(row: UsageRow) -> Row:
         row.runs_ended,
         *msgspec.structs.astuple(row.usage),
     )
-
-
-def usage_count_row(row: UsageRow) -> Row:
-    """Key and events of a cell that counts nothing else."""
-    return (row.org, row.hour, row.agent, row.model, row.status, row.events)
-
-
-def counts_alone(row: UsageRow) -> bool:
-    """Whether a cell counts events and nothing else: no run began or ended, no figure is known."""
-    return row.usage == NOTHING and not row.runs_started and not row.runs_ended
 
 
 def usage_value(row: Row) -> UsageRow:

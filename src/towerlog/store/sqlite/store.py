@@ -39,17 +39,19 @@ class SqliteUnit:
     def __init__(self, store: SqliteStore) -> None:
         """One at a time: the store's lock is held."""
         self._store = store
+        self.written: asyncio.Future[None] | None = None
+        """The commit, once it was begun."""
 
     def pool(self, where: Where) -> Pool | Locked:
         """The store's threads."""
         return self._store.pool(where)
 
-    async def commit(self, changes: Changes) -> None:
+    def commit(self, changes: Changes) -> asyncio.Future[None]:
         """One transaction. The caller going away does not stop it half-way: the thread runs on to its end."""
         if self._store.failed is not None:
             raise self._store.failed
-        await self._store.writer.call(write.write_changes, changes)
-        self._store.note_commit()
+        self.written = self._store.writer.submit(write.write_changes, changes)
+        return self.written
 
 
 class SqliteStore:
@@ -140,7 +142,11 @@ class SqliteStore:
     async def begin(self) -> AsyncIterator[SqliteUnit]:
         """A unit of work; a second one waits."""
         async with self._unit_lock:
-            yield SqliteUnit(self)
+            unit = SqliteUnit(self)
+            yield unit
+            written = unit.written
+            if written is not None and written.done() and not written.cancelled() and written.exception() is None:
+                self._note_commit()
 
     async def runs(self, org: int, wanted: RunFilter, limit: int, before: int | None) -> list[RunRow]:
         """Runs, newest first. No entry of the table: a search is bounded by the clock, which this store has."""
@@ -149,21 +155,17 @@ class SqliteStore:
             return await self.pool(Where.READERS).call(reads.runs_searched, org, wanted, limit, before, steady_ms)
         return await self.pool(Where.READERS).call(reads.runs, org, wanted, limit, before)
 
-    def note_commit(self) -> None:
+    def _note_commit(self) -> None:
         """After a commit: keeps the WAL within its bounds, beside the writer as far as possible."""
         if self._checkpoint_task is None and self._gauge.unmoved_bytes > files.WAL_CHECKPOINT_BYTES:
             self._checkpoint_task = asyncio.create_task(self._checkpoint())
-        self._committed_at = self._clock.steady_ms()
-        if self._idle_timer is None:
-            self._idle_timer = asyncio.get_running_loop().call_later(IDLE_TRUNCATE_SECONDS, self._when_idle)
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        self._idle_timer = asyncio.get_running_loop().call_later(IDLE_TRUNCATE_SECONDS, self._when_idle)
 
     def _when_idle(self) -> None:
         self._idle_timer = None
-        silent_ms = self._clock.steady_ms() - self._committed_at
-        if silent_ms < IDLE_TRUNCATE_SECONDS * 1000 - 50:
-            left = IDLE_TRUNCATE_SECONDS - silent_ms / 1000
-            self._idle_timer = asyncio.get_running_loop().call_later(left, self._when_idle)
-        elif self._checkpoint_task is None:
+        if self._checkpoint_task is None:
             self._checkpoint_task = asyncio.create_task(self._checkpoint(truncate=True))
 
     async def _checkpoint(self, truncate: bool = False) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from operator import attrgetter
-
 import apsw
 import msgspec
 
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.principal import Org, User
-from towerlog.model.usage import LARGEST_SUM, UsageRow
+from towerlog.model.usage import LARGEST_SUM
 from towerlog.store.sqlite import rows
-from towerlog.store.values import MAX_QUARANTINED, Changes, RunChange
+from towerlog.store.values import MAX_QUARANTINED, Changes
 
 _EVENT = f"INSERT INTO event ({rows.EVENT_COLUMNS}) VALUES ({', '.join('?' * 14)})"
 _RUN_NEW = f"INSERT INTO run ({rows.RUN_COLUMNS}) VALUES ({', '.join('?' * 16)})"
@@ -60,6 +57,7 @@ _USAGE_COUNT = (
     " VALUES (?, ?, ?, ?, ?, ?, 0, 0)"
     " ON CONFLICT (org, hour, agent, model, status) DO UPDATE SET events = events + excluded.events"
 )
+_PREPARED = (_EVENT, _RUN_NEW, _RUN_MOVED, _RUN_TOUCHED, _AGENT, _USAGE_COUNT, _USAGE)
 _MESSAGE = "INSERT OR IGNORE INTO message (org, key, packed, body) VALUES (?, ?, ?, ?)"
 _NODE = "INSERT OR IGNORE INTO node (org, key, parent, message) VALUES (?, ?, ?, ?)"
 _METAS = "INSERT OR IGNORE INTO meta_list (org, key, parent, packed, body) VALUES (?, ?, ?, ?, ?)"
@@ -81,15 +79,20 @@ _USER = "INSERT INTO user (org, user_id, name, email, created_at) VALUES (?, ?, 
 
 def write_changes(db: apsw.Connection, changes: Changes) -> None:
     """All of it in one transaction; rolls back and raises apsw.Error when any of it fails."""
+    # Made before the transaction begins.
+    packer = rows.Packer()
+    events = [rows.event_row(event, packer) for event in changes.events]
+    runs = rows.run_rows(changes.runs.values())
+    agents = list(map(rows.agent_row, changes.agents.values()))
+    usage = rows.usage_rows(changes.usage.values())
     db.execute("BEGIN IMMEDIATE")
     try:
         if changes.replaces is not None:
             _drop_projections(db, changes.replaces)
-        packer = rows.Packer()
         _write_content(db, changes, packer)
-        db.executemany(_EVENT, (rows.event_row(event, packer) for event in changes.events))
-        _write_runs(db, list(changes.runs.values()))
-        _write_projections(db, changes)
+        for sql, values in zip(_PREPARED, (events, *runs, agents, *usage), strict=True):
+            if values:
+                db.executemany(sql, values)
         _write_state(db, changes)
         db.execute("COMMIT")
     except BaseException:
@@ -112,61 +115,11 @@ def _packed(body: bytes, packer: rows.Packer) -> tuple[int, bytes]:
     return int(packed), packer.pack(body) if packed else body
 
 
-def _write_runs(db: apsw.Connection, changed: list[RunChange]) -> None:
-    new, moved, touched = [], [], []
-    for change in changed:
-        after = change.after
-        if change.before is None:
-            new.append((*rows.run_indexed(after), rows.run_doc(after)))
-        elif _indexed_fields(change.before) == _indexed_fields(after):
-            # Most events move no indexed column: leave the indexes alone.
-            touched.append((after.run, rows.run_doc(after)))
-        else:
-            moved.append((*rows.run_indexed(after), rows.run_doc(after)))
-    for sql, values in ((_RUN_NEW, new), (_RUN_MOVED, moved), (_RUN_TOUCHED, touched)):
-        if values:
-            db.executemany(sql, values)
-
-
-_indexed_fields = attrgetter(
-    "foreign_id",
-    "agent",
-    "status",
-    "model",
-    "persona_id",
-    "parent_key",
-    "cancel_requested_at",
-    # What the two columns of the watch are made of.
-    "watched_at",
-    "silent_at",
-    "lease_epoch",
-    "idle",
-    "implicit",
-    "has_beats",
-)
-
-
-def _write_projections(db: apsw.Connection, changes: Changes) -> None:
+def _write_state(db: apsw.Connection, changes: Changes) -> None:
     if changes.threads:
         db.executemany(_THREAD, map(rows.thread_row, changes.threads.values()))
-    if changes.agents:
-        db.executemany(_AGENT, map(rows.agent_row, changes.agents.values()))
-    if changes.usage:
-        _write_usage(db, changes.usage.values())
     if changes.checkpoints:
         db.executemany(_CHECKPOINT, map(rows.checkpoint_row, changes.checkpoints.values()))
-
-
-def _write_usage(db: apsw.Connection, cells: Collection[UsageRow]) -> None:
-    # Nearly all cells only count events, and adding up seven unknown figures takes as long as all the rest of it.
-    counts = [rows.usage_count_row(cell) for cell in cells if rows.counts_alone(cell)]
-    if counts:
-        db.executemany(_USAGE_COUNT, counts)
-    if len(counts) < len(cells):
-        db.executemany(_USAGE, (rows.usage_row(cell) for cell in cells if not rows.counts_alone(cell)))
-
-
-def _write_state(db: apsw.Connection, changes: Changes) -> None:
     if changes.lanes:
         db.executemany(_LANE, map(rows.lane_row, changes.lanes.values()))
     if changes.quarantined:

@@ -1,0 +1,55 @@
+"""One request on its way: what is known of it by now, from its head until its reply is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from towerlog.asgi.replies import Headers, Message
+from towerlog.asgi.routes import NO_PARAMETERS, Route
+from towerlog.dialects.base import Call, Endpoint
+from towerlog.errors import RateLimited
+from towerlog.model.command import Command, Idempotency
+from towerlog.model.principal import Principal
+
+Respond = Callable[[int, list[tuple[bytes, bytes]], bytes], None]
+"""Sends a whole reply: status, headers, body."""
+
+
+class Exchange(msgspec.Struct, eq=False):
+    """One request. Made by `Gate.begin`, filled in step by step."""
+
+    scope: Message
+    now_ms: int
+    """Steady time at its beginning."""
+    wall_ms: int
+    """Wall time at its beginning."""
+    sent: bytes | None
+    """Its whole body as it was sent; None where that has not come yet, and once it is read."""
+    headers: dict[bytes, bytes]
+    trace_id: str
+    passed: int = 0
+    """How many steps of the gate it has passed."""
+    route: Route | None = None
+    path: Mapping[str, str] = NO_PARAMETERS
+    principal: Principal | None = None
+    extra: Headers = ()
+    """Headers that its reply must carry, whatever the reply is."""
+    over: RateLimited | None = None
+    """The limit that it is over, and passes only as a heartbeat."""
+    held_bytes: int = 0
+    """Bytes of its body that count against the bound of all bodies in flight."""
+    body: bytes | None = None
+    """The body's text: decompressed, checked."""
+    call: Call | None = None
+    """What the encoder gets of the request: all but its body."""
+    command: Command | None = None
+    repeat: Idempotency | None = None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The endpoint of its route, which is no page."""
+        assert self.route is not None
+        assert self.route.endpoint is not None
+        return self.route.endpoint

@@ -1,0 +1,36 @@
+"""The `Idempotency-Key` of a request: checked, and turned into what the engine knows a repeat by."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from towerlog.dialects.base import Reply
+from towerlog.errors import Invalid
+from towerlog.model.command import Idempotency
+from towerlog.model.outcome import KeyMinted
+
+LONGEST_IDEMPOTENCY_KEY = 255
+
+
+def idempotency(route: str, key: bytes, body: bytes, encode: Callable[[Any], Reply], replay: bool) -> Idempotency:
+    """`encode` makes the reply of an outcome; without `replay` the reply that is kept leaves a secret out.
+
+    Raises Invalid.
+    """
+    if not 1 <= len(key) <= LONGEST_IDEMPOTENCY_KEY or not key.isascii() or not key.decode("ascii").isprintable():
+        raise Invalid(
+            f"Idempotency-Key must be 1 to {LONGEST_IDEMPOTENCY_KEY} printable ASCII characters.",
+            field="Idempotency-Key",
+        )
+
+    def kept(outcome: Any) -> tuple[int, bytes]:
+        if not replay and isinstance(outcome, KeyMinted):
+            outcome = msgspec.structs.replace(outcome, text="")
+        reply = encode(outcome)
+        return reply.status, reply.body
+
+    return Idempotency(route, key.decode("ascii"), hashlib.sha256(body).digest(), kept)
