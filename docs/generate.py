@@ -35,7 +35,7 @@ from towerlog.dialects.native import NATIVE
 from towerlog.dialects.runs import dialect as runs
 from towerlog.model.event import FEED_TYPES, TARGET_STATUS, EventType
 from towerlog.model.principal import Scope
-from towerlog.model.run import OPEN, TERMINAL, TRANSITIONS, Status
+from towerlog.model.run import TERMINAL, TRANSITIONS, Status
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -341,7 +341,7 @@ def drawing() -> str:
     for kind, target in TARGET_STATUS.items():
         moved_by[target].append(kind.value)
     lines = ["```mermaid", "stateDiagram-v2", "    state open {"]
-    lines += [f"        {status} : {status}" for status in Status if status in OPEN]
+    lines += [f"        {status} : {status}" for status in Status if status in set(Status) - TERMINAL]
     lines.append("    }")
     for status in Status:
         lines += [f"    open --> {status} : {moved}" for moved in moved_by[status]]
