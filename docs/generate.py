@@ -341,7 +341,7 @@ def drawing() -> str:
     for kind, target in TARGET_STATUS.items():
         moved_by[target].append(kind.value)
     lines = ["```mermaid", "stateDiagram-v2", "    state open {"]
-    lines += [f"        {status} : {status}" for status in Status if status in set(Status) - TERMINAL]
+    lines += [f"        {status} : {status}" for status in Status if status not in TERMINAL]
     lines.append("    }")
     for status in Status:
         lines += [f"    open --> {status} : {moved}" for moved in moved_by[status]]
