@@ -12,7 +12,6 @@ LONGEST = (
     "tests/docs/test_docs.py",
     "tests/simulation/test_simulation.py",
     "tests/acceptance/test_body_fuzz.py",
-    "tests/sdk/work/test_worker.py",
     "tests/simulation/test_telemetry.py",
     "tests/acceptance/test_openapi_fuzz.py",
     "tests/acceptance/test_limits.py",
