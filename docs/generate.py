@@ -130,6 +130,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("engine.commit.writer", "MAX_GROUP_COMMANDS", "commands in one commit"),
         ("engine.follow.channel", "RING_FRAMES", "newest frames of a followed run"),
         ("engine.follow.channel", "RING_BYTES", "bytes of those frames"),
+        ("engine.follow.claims", "SETS_COMPARED", "sets of labels compared for the oldest waiting claim"),
         ("engine.follow.channel", "MAX_CHUNK_BYTES", "bytes that a follower takes at a time, and one frame more"),
         ("engine.commit.cache", "CACHED_ROWS", "rows of each kind that the writer remembers"),
         ("engine.commit.cache", "CACHED_NODES", "history nodes that the writer remembers"),
