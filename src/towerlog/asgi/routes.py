@@ -18,7 +18,7 @@ from towerlog.dialects.fields import percent_decode
 from towerlog.errors import Malformed, NotFound
 from towerlog.model.principal import Principal, Scope
 
-LONGEST_PATH_BYTES = 8192
+MAX_PATH_BYTES = 8192
 NO_PARAMETERS: Mapping[str, str] = {}
 
 
@@ -235,8 +235,8 @@ def _guard(patterns: list[_Pattern]) -> None:
 
 def _check_path(raw_path: bytes) -> None:
     """Refuses what two readers could read in two ways."""
-    if len(raw_path) > LONGEST_PATH_BYTES:
-        raise Rejection(414, Malformed(f"The path is longer than {LONGEST_PATH_BYTES} bytes."))
+    if len(raw_path) > MAX_PATH_BYTES:
+        raise Rejection(414, Malformed(f"The path is longer than {MAX_PATH_BYTES} bytes."))
     plain = raw_path
     if b"%" in plain:
         lowered = raw_path.lower()

@@ -19,14 +19,14 @@ from towerlog.dialects.base import DialectSettings
 from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
 from towerlog.model.event import Refusal
 from towerlog.model.facts import Effects, Facts
-from towerlog.model.lane import LONGEST_LEASE_SECONDS
+from towerlog.model.lane import MAX_LEASE_SECONDS
 from towerlog.model.times import parse_ms
-from towerlog.model.usage import LARGEST, parse_dollars
+from towerlog.model.usage import MAX_NUMBER, parse_dollars
 
 T = TypeVar("T")
-Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 """A number of tokens, milliseconds, bytes."""
-Duration = Annotated[float, msgspec.Meta(ge=0, le=LARGEST)]
+Duration = Annotated[float, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 """Milliseconds or seconds that may have a fraction."""
 JsonObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
 """An object that stays JSON text; `one_line` checks that it is an object."""
@@ -41,7 +41,7 @@ _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'"[]{},')
 _PIECE_BYTES = 64 * 1024
 _STEP_OF = bytes(1 if byte in b"[{" else 255 if byte in b"]}" else 0 for byte in range(256))
 _IS_COMMA = bytes(int(byte == ord(",")) for byte in range(256))
-MOST_MARKS = 4_000_000
+MAX_MARKS = 4_000_000
 """Brackets and commas of one array; with more it is refused without counting its items to the end."""
 # Possessive (`*+`, `++`): without backtracking a hostile text costs no more than its length.
 _STRINGS = re.compile(rb'(?:"[^"]*+")++')
@@ -237,7 +237,7 @@ def check_length(array: bytes, field: str, longest: int) -> None:
         if items >= longest:
             raise refuse(field, f"has more than {longest} items")
         looked_at += len(bare)
-        if looked_at > MOST_MARKS:
+        if looked_at > MAX_MARKS:
             raise refuse(field, "is made of too many parts")
 
 
@@ -325,13 +325,13 @@ def lease_ms_of(lease_seconds: int | None, default: int | None, settings: Dialec
     if lease_seconds is None:
         return default
     shortest = settings.min_lease_seconds
-    if not shortest <= lease_seconds <= LONGEST_LEASE_SECONDS:
-        raise refuse("lease_seconds", f"must be between {shortest} and {LONGEST_LEASE_SECONDS}")
+    if not shortest <= lease_seconds <= MAX_LEASE_SECONDS:
+        raise refuse("lease_seconds", f"must be between {shortest} and {MAX_LEASE_SECONDS}")
     return 1000 * lease_seconds
 
 
-MOST_LABELS = 64
+MAX_LABELS = 64
 
 
-FARTHEST_SEQ = 2**62
+MAX_SEQ = 2**62
 """More events than any run can have; larger cursors are cut to it, since a store has 64-bit integers."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from towerlog.dialects import checkpoint_event
-from towerlog.dialects.base import MAX_LABEL, DialectSettings
+from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
 from towerlog.dialects.fields import (
     EMPTY_OBJECT,
     NULL,
@@ -35,7 +35,7 @@ from towerlog.model.event import Draft, EventType, RunById
 from towerlog.model.facts import NO_FACTS, Effects, Facts, LaneFacts
 from towerlog.model.usage import Usage, UsageReport
 
-LONGEST_PHASE = 200
+MAX_PHASE_CHARS = 200
 FAILED = "failed"
 """The error of a failure whose worker gave no reason."""
 
@@ -128,8 +128,8 @@ def worker_draft(event: WorkerEvent, index: int, run: RunById, settings: Dialect
 
 
 def _draft(event: WorkerEvent, run: RunById, settings: DialectSettings) -> Draft:
-    if not event.type or len(event.type) > MAX_LABEL:
-        raise refuse("type", f"must have 1 to {MAX_LABEL} characters")
+    if not event.type or len(event.type) > MAX_LABEL_CHARS:
+        raise refuse("type", f"must have 1 to {MAX_LABEL_CHARS} characters")
     event_id = optional_id(event.id, "id") if event.id else None
     payload, where = bytes(event.payload), "payload"
     # Absent and null mean the same, and the data of an event is an object.
@@ -158,7 +158,7 @@ def failure_text(raw: bytes | msgspec.Raw, default: str | None = FAILED) -> str 
 
 def _read_phase(data: bytes, where: str) -> tuple[EventType, Facts]:
     phase = _text(decode(_PHASE, data, where).phase)
-    lane = LaneFacts(phase=label(phase, f"{where}.phase", LONGEST_PHASE)) if phase else None
+    lane = LaneFacts(phase=label(phase, f"{where}.phase", MAX_PHASE_CHARS)) if phase else None
     return EventType.LANE_REPORT, Facts(name="phase_change", effects=None if lane is None else Effects(lane=lane))
 
 

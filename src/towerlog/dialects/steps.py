@@ -24,8 +24,8 @@ from towerlog.model.run import Pending, Status
 from towerlog.model.usage import Usage, UsageReport
 
 NAME = "steps"
-LONGEST_PREVIEW = 500
-LONGEST_QUESTION = 2000
+MAX_PREVIEW_CHARS = 500
+MAX_QUESTION_CHARS = 2000
 
 WORDS: dict[Status, str] = {
     Status.QUEUED: "running",
@@ -173,7 +173,7 @@ def _end_facts(sent: _End) -> tuple[EventType, Facts]:
 
 
 def _question_facts(sent: _Question) -> tuple[EventType, Facts]:
-    question = fields.summary(sent.question, LONGEST_QUESTION) if sent.question else None
+    question = fields.summary(sent.question, MAX_QUESTION_CHARS) if sent.question else None
     return EventType.RUN_WAITING, Facts(question=question)
 
 
@@ -241,7 +241,7 @@ def _draft(call: Call) -> Draft:
     event_type, facts = kind.facts(sent)
     # Only previews are cut: they are for people, and an SDK may put a whole output into one.
     # None of them is long in a short payload.
-    if event.event_type == "tool_call" and len(data) > LONGEST_PREVIEW:
+    if event.event_type == "tool_call" and len(data) > MAX_PREVIEW_CHARS:
         data = _with_short_previews(sent, data)
     # By identity: the default object means that the member is absent, which is the usual case.
     is_named = sent.thread_id is not NULL or sent.session_id is not NULL
@@ -276,11 +276,11 @@ def _usable_id(raw: msgspec.Raw) -> str | None:
 
 def _with_short_previews(sent: _ToolCall, data: bytes) -> bytes:
     previews = {"input_preview": sent.input_preview, "output_preview": sent.output_preview}
-    long = {name: text for name, text in previews.items() if text is not None and len(text) > LONGEST_PREVIEW}
+    long = {name: text for name, text in previews.items() if text is not None and len(text) > MAX_PREVIEW_CHARS}
     if not long:
         return data
     # The other members are copied as text, so that numbers keep their spelling.
-    short = {name: msgspec.Raw(msgspec.json.encode(fields.cut(text, LONGEST_PREVIEW))) for name, text in long.items()}
+    short = {name: msgspec.Raw(msgspec.json.encode(fields.cut(text, MAX_PREVIEW_CHARS))) for name, text in long.items()}
     return msgspec.json.encode({**_MEMBERS.decode(data), **short})
 
 

@@ -14,7 +14,7 @@ import msgspec
 MAX_ATTEMPTS = 3
 """Claims of a run before a further expired lease ends it as `lost`."""
 DEFAULT_LEASE_SECONDS = 300
-LONGEST_LEASE_SECONDS = 3600
+MAX_LEASE_SECONDS = 3600
 
 
 class QueueState(enum.StrEnum):

@@ -12,11 +12,11 @@ from typing import Literal
 import msgspec
 
 NANOS_PER_DOLLAR = 1_000_000_000
-LARGEST = 2**53
+MAX_NUMBER = 2**53
 """Largest count on the wire: readers that parse JSON numbers as doubles would round a larger one."""
-LARGEST_DOLLARS = LARGEST // 1_000_000
+MAX_DOLLARS = MAX_NUMBER // 1_000_000
 """Largest sum of money on the wire, in dollars: as nano-dollars it must fit a signed 64-bit integer."""
-LARGEST_SUM = 2**63 - 1
+MAX_SUM = 2**63 - 1
 """Sums are capped here: the integers of a store have 64 bits."""
 
 
@@ -72,7 +72,7 @@ class UsageReport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 def add_known(*figures: int | None) -> int | None:
     """The sum of those that are known; None when none is."""
     known = [figure for figure in figures if figure is not None]
-    return min(sum(known), LARGEST_SUM) if known else None
+    return min(sum(known), MAX_SUM) if known else None
 
 
 def add(left: Usage, right: Usage) -> Usage:
@@ -122,13 +122,13 @@ def _sum(left: int | None, right: int | None, sign: int) -> int | None:
         return left
     figure = (left or 0) + sign * right
     # Capped, not refused: every part of a sum was accepted before.
-    return figure if -LARGEST_SUM <= figure <= LARGEST_SUM else max(-LARGEST_SUM, min(figure, LARGEST_SUM))
+    return figure if -MAX_SUM <= figure <= MAX_SUM else max(-MAX_SUM, min(figure, MAX_SUM))
 
 
 def parse_dollars(text: str) -> int:
     """Nano-dollars of a JSON number of dollars, exactly; digits past the ninth decimal are rounded half-even.
 
-    Raises ValueError unless it is a plain number between 0 and LARGEST_DOLLARS.
+    Raises ValueError unless it is a plain number between 0 and MAX_DOLLARS.
     """
     # Decimal also takes "Infinity", " 1" and "1_000", which are no JSON numbers.
     if not text or text[0] not in "0123456789-":
@@ -139,8 +139,8 @@ def parse_dollars(text: str) -> int:
         raise ValueError("must be a number of dollars or null") from None
     if dollars.is_signed() and dollars != 0:
         raise ValueError("must not be negative")
-    if not dollars.is_finite() or dollars > LARGEST_DOLLARS:
-        raise ValueError(f"is larger than {LARGEST_DOLLARS}")
+    if not dollars.is_finite() or dollars > MAX_DOLLARS:
+        raise ValueError(f"is larger than {MAX_DOLLARS}")
     return int(dollars.quantize(_NANO).scaleb(9))
 
 

@@ -13,7 +13,7 @@ import msgspec
 from towerlog import errors
 from towerlog.dialects.activity.feed import (
     CALL_STATUS,
-    LONGEST_SUMMARY,
+    MAX_SUMMARY_CHARS,
     SENT,
     STATUS_OF,
     WORDS,
@@ -65,11 +65,11 @@ from towerlog.model.usage import Usage, UsageReport
 __all__ = ["DIALECT", "STATUS_OF", "WORDS"]
 
 NDJSON = BODY_TYPES["ndjson"][1].encode()
-MOST_EVENTS = 1000
+MAX_EVENTS = 1000
 FLOOD = 100_000
 """Commas in a body from which its items are counted before they are decoded. Fewer items take little memory."""
-USUAL_TAIL = 100
-LONGEST_TAIL = 5000
+DEFAULT_TAIL = 100
+MAX_TAIL = 5000
 
 _TYPES: dict[str, EventType] = {
     "command_start": EventType.TOOL_CALL,
@@ -84,7 +84,7 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,64}")
 class FeedQuery(msgspec.Struct):
     """How many events of the feed, and whether to follow it."""
 
-    tail: int = USUAL_TAIL
+    tail: int = DEFAULT_TAIL
     follow: Literal["true", "false"] = "false"
     after: str | None = None
 
@@ -179,20 +179,20 @@ def _texts(call: Call) -> list[bytes] | list[msgspec.Raw]:
 def _array(body: bytes) -> list[msgspec.Raw]:
     """The items of an array. Counted before decoding only in a large body: counting takes longer than decoding."""
     if body.count(b",") > FLOOD:
-        check_length(body, "events", MOST_EVENTS)
+        check_length(body, "events", MAX_EVENTS)
     events = decode(_ARRAY, body)
-    if len(events) > MOST_EVENTS:
-        raise refuse("events", f"has more than {MOST_EVENTS} items")
+    if len(events) > MAX_EVENTS:
+        raise refuse("events", f"has more than {MAX_EVENTS} items")
     return events
 
 
 def _lines(body: bytes) -> list[bytes]:
     # Before the split: a body of line ends only would make millions of lines. Blank lines are allowed, hence twice.
-    if body.count(b"\n") > 2 * MOST_EVENTS:
-        raise refuse("events", f"has more than {MOST_EVENTS} items")
+    if body.count(b"\n") > 2 * MAX_EVENTS:
+        raise refuse("events", f"has more than {MAX_EVENTS} items")
     lines = [line for line in map(bytes.strip, body.split(b"\n")) if line]
-    if len(lines) > MOST_EVENTS:
-        raise refuse("events", f"has more than {MOST_EVENTS} items")
+    if len(lines) > MAX_EVENTS:
+        raise refuse("events", f"has more than {MAX_EVENTS} items")
     return lines
 
 
@@ -220,8 +220,8 @@ def _item(text: bytes | msgspec.Raw, run: RunRef, settings: DialectSettings) -> 
 def _draft(text: bytes | msgspec.Raw, run: RunRef, settings: DialectSettings) -> Draft:
     sent, known, metadata = _read(text)
     data = one_line(text, "event", settings.max_depth, settings.max_event_bytes)
-    if sent.input_summary is not None and len(sent.input_summary) > LONGEST_SUMMARY:
-        data = _with_summary(data, cut(sent.input_summary, LONGEST_SUMMARY))
+    if sent.input_summary is not None and len(sent.input_summary) > MAX_SUMMARY_CHARS:
+        data = _with_summary(data, cut(sent.input_summary, MAX_SUMMARY_CHARS))
     event_id = optional_id(sent.id, "id")
     names, facts = _facts_of(sent, known, metadata, event_id)
     if facts.tool_call_id is not None:
@@ -329,7 +329,7 @@ def _decode_feed(call: Call) -> Tail | FollowAgent:
 
 def _tail(text: str) -> int:
     """The number asked for, within bounds; the default for what is not a number."""
-    return max(0, min(int(text), LONGEST_TAIL)) if _NUMBER.fullmatch(text) else USUAL_TAIL
+    return max(0, min(int(text), MAX_TAIL)) if _NUMBER.fullmatch(text) else DEFAULT_TAIL
 
 
 def _encode_feed(outcome: FeedPage, command: object, call: Call) -> Reply:

@@ -12,26 +12,26 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 
 from towerlog.dialects import checkpoint_event, fields
-from towerlog.dialects.base import MAX_LABEL, DialectSettings
-from towerlog.dialects.fields import MOST_LABELS, NULL, Count, Duration, JsonObject, facts_named
+from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
+from towerlog.dialects.fields import MAX_LABELS, NULL, Count, Duration, JsonObject, facts_named
 from towerlog.dialects.run_events import ROWS, failure_text
 from towerlog.errors import NotFound, TowerlogError
 from towerlog.model.event import Draft, EventType, History, RunByForeignId, RunRef
 from towerlog.model.facts import NO_FACTS, Effects, Facts
 from towerlog.model.times import LATEST_MS
-from towerlog.model.usage import LARGEST, Usage, UsageReport
+from towerlog.model.usage import MAX_NUMBER, Usage, UsageReport
 
 NAME = "sdk"
 """The `source` of runs of these clients, and the prefix of their run keys in the store."""
 CLIENT_DROPPED = "client.dropped"
 """Name of the event by which a client reports dropped numbers."""
-LONGEST_QUESTION = 2000
+MAX_QUESTION_CHARS = 2000
 
-Seq = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
+Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_NUMBER)]
 Visible = Annotated[
     str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": 128, "pattern": "^[!-~]{1,128}$"})
 ]
-LONGEST_NAME = 128
+MAX_NAME_CHARS = 128
 
 
 class ReportedEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -63,7 +63,7 @@ class _Started(msgspec.Struct, frozen=True, gc=False):
     parent_run_key: str | None = None
     parent_run_id: str | None = None
     metadata: JsonObject = NULL
-    labels: Annotated[dict[str, str], msgspec.Meta(max_length=MOST_LABELS)] | None = None
+    labels: Annotated[dict[str, str], msgspec.Meta(max_length=MAX_LABELS)] | None = None
 
 
 class _Anything(msgspec.Struct, frozen=True, gc=False):
@@ -178,7 +178,7 @@ def _cancelled(sent: _Cancelled, _data: bytes, _where: str) -> Facts:
 
 
 def _waiting(sent: _Waiting, _data: bytes, _where: str) -> Facts:
-    return Facts(question=fields.summary(sent.question, LONGEST_QUESTION))
+    return Facts(question=fields.summary(sent.question, MAX_QUESTION_CHARS))
 
 
 def _step(sent: _Step, _data: bytes, _where: str) -> Facts:
@@ -297,7 +297,7 @@ def _draft(event: ReportedEvent, run: RunRef, client_id: str | None, settings: D
     # Without numbers a client's losses could not be seen, and a client id promises that they can.
     if client_id is not None and event.client_seq is None:
         raise fields.refuse("client_seq", "is required")
-    agent = fields.label(event.agent, "agent", MAX_LABEL)
+    agent = fields.label(event.agent, "agent", MAX_LABEL_CHARS)
     type_, data, facts, history, own_agent = _told(event, run, settings)
     if client_id is not None:
         # The ledger of the run counts by these two.
@@ -316,14 +316,14 @@ def run_of(run_key: str, thread: str | None, field: str, thread_field: str = "th
 
 def visible(text: str, field: str) -> str:
     """1 to 128 visible ASCII characters."""
-    if not (0 < len(text) <= LONGEST_NAME and text.isascii() and text.isprintable() and " " not in text):
+    if not (0 < len(text) <= MAX_NAME_CHARS and text.isascii() and text.isprintable() and " " not in text):
         raise fields.refuse(field, "must be 1 to 128 visible ASCII characters")
     return text
 
 
 def required_label(text: str, field: str) -> str:
     """Free text of 1 to 200 characters."""
-    found = fields.label(text, field, MAX_LABEL)
+    found = fields.label(text, field, MAX_LABEL_CHARS)
     if found is None:
         raise fields.refuse(field, "must not be empty")
     return found

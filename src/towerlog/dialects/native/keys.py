@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.dialects.base import MAX_LABEL, Call, Endpoint, Reply, reply_json, scopes
+from towerlog.dialects.base import MAX_LABEL_CHARS, Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import decode, label, path_uuid, refuse
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_cursor
@@ -39,7 +39,7 @@ def _encode_keys(outcome: Page, command: object, call: Call) -> Reply:
 
 def _decode_create(call: Call) -> CreateKey:
     body = decode(_KEY_BODY, call.body)
-    name = label(body.name.strip(), "name", MAX_LABEL)
+    name = label(body.name.strip(), "name", MAX_LABEL_CHARS)
     if name is None or not name.isprintable():
         raise refuse("name", "must not be blank, and printable")
     if not body.scopes:

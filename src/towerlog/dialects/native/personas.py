@@ -8,19 +8,19 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from towerlog.dialects.base import MAX_ID, MAX_LABEL, Call, Endpoint, Reply, reply_json, scopes
+from towerlog.dialects.base import MAX_ID_CHARS, MAX_LABEL_CHARS, Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import NULL, JsonObject, decode, nanos, one_line, path_id, refuse, text_id
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_number
 from towerlog.model.outcome import Page, PersonaView, RouteView
 from towerlog.model.persona import (
-    LONGEST_BASE_URL,
-    LONGEST_INSTRUCTIONS_BYTES,
-    LONGEST_KEY_ENV,
-    LONGEST_MODEL_SETTINGS_BYTES,
-    LONGEST_PERSONA_KEY,
-    LONGEST_VERSION,
-    MOST_TOOLS,
+    MAX_BASE_URL_CHARS,
+    MAX_INSTRUCTIONS_BYTES,
+    MAX_KEY_ENV_CHARS,
+    MAX_MODEL_SETTINGS_BYTES,
+    MAX_PERSONA_KEY_CHARS,
+    MAX_TOOLS,
+    MAX_VERSION_CHARS,
     VERSION_MARK,
     Budget,
     CreatePersona,
@@ -31,7 +31,7 @@ from towerlog.model.persona import (
     ListRoutes,
 )
 from towerlog.model.principal import Scope
-from towerlog.model.usage import LARGEST
+from towerlog.model.usage import MAX_NUMBER
 
 READ = scopes(Scope.READ)
 ADMIN = scopes()
@@ -55,7 +55,7 @@ class BudgetBody(msgspec.Struct, frozen=True):
     """The most that a run may use: dollars, tokens, or both."""
 
     usd: Dollars = msgspec.field(default_factory=_null)
-    tokens: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)] | None = None
+    tokens: Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)] | None = None
 
 
 class PersonaBody(msgspec.Struct, frozen=True):
@@ -66,7 +66,7 @@ class PersonaBody(msgspec.Struct, frozen=True):
     agent: str
     instructions: str | None = None
     model_settings: JsonObject = msgspec.field(default_factory=_null)
-    tools: Annotated[list[str], msgspec.Meta(max_length=MOST_TOOLS)] | None = None
+    tools: Annotated[list[str], msgspec.Meta(max_length=MAX_TOOLS)] | None = None
     budget: BudgetBody | None = None
 
 
@@ -88,15 +88,15 @@ _ANY_OBJECT = msgspec.json.Decoder(dict[str, Any])
 def _decode_persona(call: Call) -> CreatePersona:
     body = decode(_PERSONA_BODY, call.body)
     instructions = body.instructions or None
-    if instructions is not None and len(instructions.encode()) > LONGEST_INSTRUCTIONS_BYTES:
-        raise refuse("instructions", f"is longer than {LONGEST_INSTRUCTIONS_BYTES} bytes")
+    if instructions is not None and len(instructions.encode()) > MAX_INSTRUCTIONS_BYTES:
+        raise refuse("instructions", f"is longer than {MAX_INSTRUCTIONS_BYTES} bytes")
     return CreatePersona(
-        persona_key=_unmarked(body.persona_key, "persona_key", LONGEST_PERSONA_KEY),
-        version=_unmarked(body.version, "version", LONGEST_VERSION),
-        agent=text_id(body.agent, "agent", MAX_LABEL),
+        persona_key=_unmarked(body.persona_key, "persona_key", MAX_PERSONA_KEY_CHARS),
+        version=_unmarked(body.version, "version", MAX_VERSION_CHARS),
+        agent=text_id(body.agent, "agent", MAX_LABEL_CHARS),
         instructions=instructions,
         model_settings=_settings(body.model_settings, call),
-        tools=None if body.tools is None else tuple(text_id(tool, "tools", MAX_LABEL) for tool in body.tools),
+        tools=None if body.tools is None else tuple(text_id(tool, "tools", MAX_LABEL_CHARS) for tool in body.tools),
         budget=None if body.budget is None else _budget(body.budget),
     )
 
@@ -111,7 +111,7 @@ def _unmarked(value: str, field: str, longest: int) -> str:
 def _settings(raw: msgspec.Raw, call: Call) -> bytes:
     if bytes(raw) == b"null":
         return b"{}"
-    text = one_line(raw, "model_settings", call.settings.max_depth, LONGEST_MODEL_SETTINGS_BYTES)
+    text = one_line(raw, "model_settings", call.settings.max_depth, MAX_MODEL_SETTINGS_BYTES)
     # Versions are compared by value, so every value must decode: a number such as 1e999 is refused here.
     decode(_ANY_OBJECT, text, "model_settings")
     return text
@@ -129,8 +129,8 @@ def _decode_route(call: Call) -> CreateRoute:
     if VERSION_MARK in body.route_id:
         raise refuse("route_id", f"must not hold {VERSION_MARK!r}: the server numbers a route's versions")
     command = CreateRoute(
-        route_id=text_id(body.route_id, "route_id", MAX_ID),
-        provider=text_id(body.provider, "provider", MAX_LABEL),
+        route_id=text_id(body.route_id, "route_id", MAX_ID_CHARS),
+        provider=text_id(body.provider, "provider", MAX_LABEL_CHARS),
         model=_model(body.model),
         base_url=_base_url(body.base_url),
         key_env=_key_env(body.key_env),
@@ -145,15 +145,15 @@ def _decode_route(call: Call) -> CreateRoute:
 def _model(value: str) -> str:
     """Models of some providers have a slash in their name."""
     # The rules of an id apply but for the slash.
-    text_id(value.replace("/", "-"), "model", MAX_LABEL)
+    text_id(value.replace("/", "-"), "model", MAX_LABEL_CHARS)
     return value
 
 
 def _base_url(value: str | None) -> str | None:
     if not value:
         return None
-    if len(value) > LONGEST_BASE_URL:
-        raise refuse("base_url", f"is longer than {LONGEST_BASE_URL} characters")
+    if len(value) > MAX_BASE_URL_CHARS:
+        raise refuse("base_url", f"is longer than {MAX_BASE_URL_CHARS} characters")
     if not _VISIBLE.fullmatch(value) or "\\" in value:
         raise refuse("base_url", "must be a URL of visible ASCII characters")
     try:
@@ -176,8 +176,8 @@ def _base_url(value: str | None) -> str | None:
 def _key_env(value: str | None) -> str | None:
     if not value:
         return None
-    if len(value) > LONGEST_KEY_ENV:
-        raise refuse("key_env", f"is longer than {LONGEST_KEY_ENV} characters")
+    if len(value) > MAX_KEY_ENV_CHARS:
+        raise refuse("key_env", f"is longer than {MAX_KEY_ENV_CHARS} characters")
     if not _NAME_OF_VARIABLE.fullmatch(value):
         raise refuse("key_env", "must be the name of an environment variable, such as PROVIDER_API_KEY; never a key")
     return value

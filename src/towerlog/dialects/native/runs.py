@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import FARTHEST_SEQ, label, path_id, path_uuid, query_int, refuse, when
+from towerlog.dialects.fields import MAX_SEQ, label, path_id, path_uuid, query_int, refuse, when
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.lists import (
-    LARGEST_EVENT_LIMIT,
+    MAX_EVENT_LIMIT,
     CursorQuery,
     Listing,
     limit_of,
@@ -122,12 +122,12 @@ def _decode_quarantine(call: Call) -> ListEvents:
 
 
 def _list_events(call: Call, quarantined: bool) -> ListEvents:
-    after = query_int(call.query, "after_seq", 0, 0, FARTHEST_SEQ)
+    after = query_int(call.query, "after_seq", 0, 0, MAX_SEQ)
     if call.query.get("cursor"):
         after = read_number("events", call.query.get("cursor"))
     return ListEvents(
         run_id=_run_id(call),
-        limit=limit_of(call, LARGEST_EVENT_LIMIT),
+        limit=limit_of(call, MAX_EVENT_LIMIT),
         after_seq=after,
         types=_words(call.query.get("type"), _TYPES, "type"),
         quarantined=quarantined,

@@ -16,7 +16,7 @@ from towerlog.model.outcome import RunView
 from towerlog.model.principal import Scope
 
 CONTROL = scopes(Scope.CONTROL)
-FARTHEST_STEP = 999_999_999
+MAX_STEP = 999_999_999
 
 
 class SteerBody(msgspec.Struct, frozen=True):
@@ -54,7 +54,7 @@ def _encode_run(outcome: RunView, command: object, call: Call) -> Reply:
 class ForkBody(msgspec.Struct, frozen=True):
     """The checkpoint to begin with; `agent`: whose, if several have that step."""
 
-    step_index: Annotated[int, msgspec.Meta(ge=0, le=FARTHEST_STEP)]
+    step_index: Annotated[int, msgspec.Meta(ge=0, le=MAX_STEP)]
     agent: str | None = None
 
 

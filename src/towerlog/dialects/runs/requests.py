@@ -13,10 +13,10 @@ import msgspec
 
 from towerlog import errors
 from towerlog.dialects import base
-from towerlog.dialects.base import LARGEST_PAGE, USUAL_PAGE, Call
+from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call
 from towerlog.dialects.fields import (
-    FARTHEST_SEQ,
-    MOST_LABELS,
+    MAX_LABELS,
+    MAX_SEQ,
     NULL,
     JsonObject,
     decode,
@@ -34,7 +34,7 @@ from towerlog.dialects.run_json import STATUS_OF
 from towerlog.model.command import CancelRun, CreateRun, CreateThread, GiveInput
 from towerlog.model.question import FollowRun, GetRun, GetThread, ListRuns, ListThreadRuns, ListThreads, RunFilter
 
-LONGEST_INPUT_BYTES = 32_768
+MAX_INPUT_BYTES = 32_768
 
 _CURSOR = re.compile(r"(?:(?P<epoch>[0-9A-Za-z_.]+)-)?(?P<seq>[0-9]{1,40})")
 
@@ -81,7 +81,7 @@ class CancelBody(msgspec.Struct, gc=False):
 class RunsQuery(msgspec.Struct):
     """Filters; all of them apply."""
 
-    limit: int = USUAL_PAGE
+    limit: int = DEFAULT_PAGE
     before: str | None = None
     status: str | None = None
     agent: str | None = None
@@ -97,14 +97,14 @@ class RunsQuery(msgspec.Struct):
 class PageQuery(msgspec.Struct):
     """A page of a list."""
 
-    limit: int = USUAL_PAGE
+    limit: int = DEFAULT_PAGE
     before: str | None = None
 
 
 class LimitQuery(msgspec.Struct):
     """The most rows to list."""
 
-    limit: int = USUAL_PAGE
+    limit: int = DEFAULT_PAGE
 
 
 class StreamQuery(msgspec.Struct):
@@ -159,8 +159,8 @@ def _metadata(raw: msgspec.Raw, settings: base.DialectSettings) -> bytes | None:
 
 def _labels(given: dict[str, str] | None) -> dict[str, str]:
     labels = given or {}
-    if len(labels) > MOST_LABELS:
-        raise refuse("labels", f"has more than {MOST_LABELS} entries")
+    if len(labels) > MAX_LABELS:
+        raise refuse("labels", f"has more than {MAX_LABELS} entries")
     for name, value in labels.items():
         label(name, "labels")
         label(value, "labels")
@@ -181,7 +181,7 @@ def decode_list_of_thread(call: Call) -> ListThreadRuns:
 
 
 def _limit(call: Call) -> int:
-    return query_int(call.query, "limit", USUAL_PAGE, 1, LARGEST_PAGE)
+    return query_int(call.query, "limit", DEFAULT_PAGE, 1, MAX_PAGE)
 
 
 def decode_list(call: Call) -> ListRuns:
@@ -224,8 +224,8 @@ def decode_input(call: Call) -> GiveInput:
     if not content.strip():
         raise refuse("content", "must not be blank")
     # Characters first: a text with too many needs no encoding to be refused.
-    if len(content) > LONGEST_INPUT_BYTES or len(content.encode()) > LONGEST_INPUT_BYTES:
-        raise refuse("content", f"is longer than {LONGEST_INPUT_BYTES} bytes")
+    if len(content) > MAX_INPUT_BYTES or len(content.encode()) > MAX_INPUT_BYTES:
+        raise refuse("content", f"is longer than {MAX_INPUT_BYTES} bytes")
     return GiveInput(run_id, content)
 
 
@@ -253,7 +253,7 @@ def _seq(text: str, field: str) -> tuple[int, str | None] | None:
     if found is None:
         raise refuse(field, "must be a sequence number, 0 or more")
     # A cursor past the end is no error: the follower waits for what comes after the end.
-    return min(int(found["seq"]), FARTHEST_SEQ), found["epoch"]
+    return min(int(found["seq"]), MAX_SEQ), found["epoch"]
 
 
 def decode_create_thread(call: Call) -> CreateThread:

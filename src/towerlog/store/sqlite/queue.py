@@ -17,7 +17,7 @@ import apsw
 from towerlog.model.lane import Lane
 from towerlog.model.run import Status
 from towerlog.store.sqlite import rows
-from towerlog.store.sqlite.reads import LARGEST, marks, one
+from towerlog.store.sqlite.reads import MAX_INTEGER, marks, one
 from towerlog.store.values import Quarantined
 
 _BEFORE_DIGITS, _BEHIND_DIGITS = "!", "~"
@@ -138,7 +138,7 @@ def lane_counts(db: apsw.Connection, org: int) -> tuple[int, int, int | None]:
 def quarantined(db: apsw.Connection, org: int, run: int, limit: int, after: int) -> list[tuple[int, Quarantined]]:
     """What was refused to workers without the lease."""
     sql = "SELECT number, doc FROM quarantine WHERE run = ? AND number > ? ORDER BY number LIMIT ?"
-    found = db.execute(sql, (run, min(after, LARGEST), limit))
+    found = db.execute(sql, (run, min(after, MAX_INTEGER), limit))
     items = [(row[0], rows.decode_quarantined(row[1])) for row in found]
     return [(number, item) for number, item in items if item.org == org]
 

@@ -8,7 +8,7 @@ import msgspec
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.principal import Org, User
-from towerlog.model.usage import LARGEST_SUM
+from towerlog.model.usage import MAX_SUM
 from towerlog.store.sqlite import rows
 from towerlog.store.values import MAX_QUARANTINED, Changes
 
@@ -47,7 +47,7 @@ _USAGE = (
     + ", "
     # Unknown + unknown stays unknown; unknown + a figure is the figure. Past 64 bits SQLite would go on in floats.
     + ", ".join(
-        f"{name} = coalesce(CAST(max(-{LARGEST_SUM}, min({name} + excluded.{name}, {LARGEST_SUM})) AS INTEGER),"
+        f"{name} = coalesce(CAST(max(-{MAX_SUM}, min({name} + excluded.{name}, {MAX_SUM})) AS INTEGER),"
         f" {name}, excluded.{name})"
         for name in rows.USAGE_FIGURES
     )
