@@ -117,7 +117,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("model.lane", "DEFAULT_LEASE_SECONDS", "seconds of a lease, unless its worker asks for another length"),
         ("model.lane", "MAX_LEASE_SECONDS", "seconds of the longest lease"),
         ("engine.timers.loop", "SWEEP_SECONDS", "seconds between two sweeps over leases, cancels and silent runs"),
-        ("model.run", "WATCH_GRAIN_MS", "milliseconds by which the index of silent runs may lag behind"),
+        ("model.run", "SEEN_GRAIN_MS", "milliseconds by which the index of silent runs may lag behind"),
         ("engine.timers.replies", "REPLY_LIFE_MS", "milliseconds for which the reply to an `Idempotency-Key` is kept"),
         (
             "store.sqlite.reads",
@@ -188,7 +188,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("model.run", "MAX_INPUTS", "inputs that wait for a run's agent"),
         ("model.run", "MAX_PENDING", "commands that wait for a run's agent"),
         ("model.run", "MAX_OPEN_TOOLS", "tool calls without a result; past it the oldest is forgotten"),
-        ("model.run", "MAX_PARTS", "agents of a run that are counted separately"),
+        ("model.run", "MAX_SHARES", "agents of a run that are counted separately"),
         ("model.ledger", "MAX_CLIENTS", "clients of a run whose numbers are counted"),
         (
             "model.ledger",
@@ -245,12 +245,12 @@ ROOMS: dict[str, str] = {
 }
 """Package → what it is for. A package that is not named here fails the generator."""
 
-WORDS: dict[str, dict[Status, str]] = {
-    "runs": runs.WORDS,
-    "steps": steps.WORDS,
-    "checkpoints": checkpoints.WORDS,
-    "lanes": lanes.WORDS,
-    "activity": activity.WORDS,
+STATUS_WORDS: dict[str, dict[Status, str]] = {
+    "runs": runs.STATUS_WORDS,
+    "steps": steps.STATUS_WORDS,
+    "checkpoints": checkpoints.STATUS_WORDS,
+    "lanes": lanes.STATUS_WORDS,
+    "activity": activity.STATUS_WORDS,
 }
 
 
@@ -352,8 +352,8 @@ def drawing() -> str:
 
 def words() -> str:
     """Each status in the words of each dialect."""
-    rows = [(f"`{status}`", *(f"`{known[status]}`" for known in WORDS.values())) for status in Status]
-    return table(("Status", *WORDS), rows)
+    rows = [(f"`{status}`", *(f"`{known[status]}`" for known in STATUS_WORDS.values())) for status in Status]
+    return table(("Status", *STATUS_WORDS), rows)
 
 
 def routes() -> str:

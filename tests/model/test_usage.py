@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from towerlog.model.usage import (
     MAX_DOLLARS,
     NANOS_PER_DOLLAR,
-    NOTHING,
+    NO_USAGE,
     Usage,
     UsageReport,
     add,
@@ -124,8 +124,8 @@ def test_a_sum_is_made_bucket_by_bucket(left: Usage, right: Usage) -> None:
 
 @given(USAGES)
 def test_nothing_is_neutral(usage: Usage) -> None:
-    assert add(usage, NOTHING) == add(NOTHING, usage) == usage
-    assert subtract(usage, NOTHING) == usage
+    assert add(usage, NO_USAGE) == add(NO_USAGE, usage) == usage
+    assert subtract(usage, NO_USAGE) == usage
 
 
 @given(USAGES, USAGES)

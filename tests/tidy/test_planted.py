@@ -95,7 +95,11 @@ LAWFUL: tuple[tuple[SourceCheck, str, str], ...] = (
     (doors.printing, "cli/serve.py", "print('hello')\n"),
     (doors.printing, "server.py", "import sys\nlog = open_log(sys.stderr)\n"),
     (doors.module_state, "engine/x.py", "__all__ = ['a']\nWORDS = {'a': 1}\n_WORDS = [1]\nready = frozenset({1})\n"),
-    (doors.module_state, "engine/x.py", "def f():\n    seen = {}\n    seen['a'] = 1\n    return WORDS.get('a')\n"),
+    (
+        doors.module_state,
+        "engine/x.py",
+        "def f():\n    seen = {}\n    seen['a'] = 1\n    return STATUS_WORDS.get('a')\n",
+    ),
     (doors.unbounded_queue, "engine/x.py", "q = deque(maxlen=LIMIT)\nr = asyncio.Queue(LIMIT)\ns = deque([], 3)\n"),
     (doors.unbounded_cache, "engine/x.py", "@cache\ndef f(): ...\n@lru_cache(maxsize=9)\ndef g(x): ...\n"),
     (doors.sdk_imports, "sdk/client.py", "import json\nfrom towerlog import errors\nfrom towerlog.sdk import spool\n"),

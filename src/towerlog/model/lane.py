@@ -40,7 +40,7 @@ class Lane(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     queued_at: int
     labels: dict[str, str] = {}
     """Labels that a worker must have, all of them."""
-    place: int = 0
+    queue_position: int = 0
     """Order in the queue: the position of the event that queued it. A time would change order with the wall clock."""
     worker_id: str | None = None
     """The holder; of a lane that is done, the last one."""

@@ -49,7 +49,7 @@ class Persona(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         """`key@version`."""
         return f"{self.persona_key}{VERSION_MARK}{self.version}"
 
-    def says_the_same(self, other: Persona) -> bool:
+    def has_same_content(self, other: Persona) -> bool:
         """Whether two versions have the same content; spacing and key order of their JSON do not count."""
         return self._content() == other._content()
 
@@ -73,7 +73,7 @@ class ProviderRoute(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     number: int = 0
     """Rises with each creation; given by the store."""
 
-    def says_the_same(self, other: ProviderRoute) -> bool:
+    def has_same_content(self, other: ProviderRoute) -> bool:
         """Whether two versions have the same content."""
         return self._content() == other._content()
 

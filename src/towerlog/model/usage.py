@@ -58,7 +58,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return self.cached_input_tokens / everything
 
 
-NOTHING = Usage()
+NO_USAGE = Usage()
 
 
 class UsageReport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -78,9 +78,9 @@ def add_known(*figures: int | None) -> int | None:
 def add(left: Usage, right: Usage) -> Usage:
     """The sum, bucket by bucket; unknown + unknown stays unknown."""
     # Most events carry no usage: by identity, before eight comparisons.
-    if left is NOTHING:
+    if left is NO_USAGE:
         return right
-    if right is NOTHING:
+    if right is NO_USAGE:
         return left
     return _combine(left, right, 1)
 
@@ -102,7 +102,7 @@ def newest_known(known: Usage | None, newer: Usage) -> Usage:
 
 def subtract(left: Usage, right: Usage) -> Usage:
     """What has to be added to `right` to get `left`. Negative where a sender corrected a total downwards."""
-    return left if right is NOTHING else _combine(left, right, -1)
+    return left if right is NO_USAGE else _combine(left, right, -1)
 
 
 def _combine(left: Usage, right: Usage, sign: int) -> Usage:
@@ -168,4 +168,4 @@ class UsageRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     events: int = 0
     runs_started: int = 0
     runs_ended: int = 0
-    usage: Usage = NOTHING
+    usage: Usage = NO_USAGE

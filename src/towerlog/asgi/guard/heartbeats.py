@@ -12,7 +12,7 @@ from towerlog.model.outcome import Claimed, Outcome, Reported
 
 PER_LEASE = 6
 MAX_HOLDERS = 10_000
-TELLING = frozenset({Reported, Claimed})
+HOLDER_OUTCOMES = frozenset({Reported, Claimed})
 """The outcomes that say who holds what."""
 
 

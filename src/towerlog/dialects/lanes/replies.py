@@ -16,7 +16,7 @@ from towerlog.model.outcome import Claimed, LaneCounts, LaneView, NothingToClaim
 from towerlog.model.run import Pending, Status
 from towerlog.model.times import format_optional_ms
 
-WORDS: dict[Status, str] = {
+STATUS_WORDS: dict[Status, str] = {
     Status.QUEUED: "queued",
     Status.RUNNING: "running",
     Status.WAITING: "paused",
@@ -137,7 +137,7 @@ def _lane_reply(view: RunView, lane: Lane) -> LaneReply:
 
 def state_of(status: Status, lane: Lane) -> str:
     """The lane's state: the word for the run's status; a running one is divided by report and phase."""
-    word = WORDS[status]
+    word = STATUS_WORDS[status]
     if word != "running":
         return word
     if lane.state is QueueState.HELD and not lane.reported:

@@ -18,12 +18,12 @@ from towerlog.dialects.fields import (
     check_length,
     decode,
     invalid,
+    invalid_field,
     lease_ms_of,
     one_line,
     optional_id,
     path_uuid,
     query_int,
-    refuse,
     text_id,
 )
 from towerlog.dialects.run_events import FAILED, WorkerEvent, failure_text, worker_draft
@@ -196,7 +196,7 @@ def decode_claim(call: Call) -> Claim:
     """Claims the oldest queued run that matches."""
     body = _read(_CLAIM, call.body)
     if body.agents == []:
-        raise refuse("agents", "must name at least one agent; left out, it means any")
+        raise invalid_field("agents", "must name at least one agent; left out, it means any")
     return Claim(
         worker_id=text_id(body.worker_id, "worker_id"),
         lease_ms=_claimed_ms(body.lease_seconds, call.settings),
@@ -235,7 +235,7 @@ def decode_fail(call: Call) -> Finish:
     body = _read(_FAIL, call.body)
     # n: null, for a failure without a reason.
     if bytes(body.error)[:1] not in {b'"', b"{", b"n"}:
-        raise refuse("error", "must be a string or an object")
+        raise invalid_field("error", "must be a string or an object")
     data = _wrapped("error", body.error, call.settings)
     facts = Facts(error=failure_text(body.error) or FAILED, success=False)
     draft = Draft(EventType.RUN_FAILED, RunById(run_id), data, facts)
@@ -246,7 +246,7 @@ def decode_lanes(call: Call) -> ListLanes:
     """Lanes by state."""
     state = call.query.get("state") or None
     if state is not None and state not in STATUS_OF:
-        raise refuse("state", "must be one of " + ", ".join(STATUS_OF))
+        raise invalid_field("state", "must be one of " + ", ".join(STATUS_OF))
     return ListLanes(_limit(call), None if state is None else (STATUS_OF[state], *_ALSO.get(state, ())))
 
 
@@ -272,7 +272,7 @@ def _report(body: bytes) -> ReportBody:
 def _items(events: msgspec.Raw | list[WorkerEvent] | None, run: RunById, settings: DialectSettings) -> list[Item]:
     told = _told(events) if isinstance(events, msgspec.Raw) else events or []
     if len(told) > MAX_EVENTS:
-        raise refuse("events", f"has more than {MAX_EVENTS} items")
+        raise invalid_field("events", f"has more than {MAX_EVENTS} items")
     return [worker_draft(event, index, run, settings) for index, event in enumerate(told)]
 
 
@@ -300,7 +300,7 @@ def _epoch(given: int | None, call: Call) -> int | None:
         return None
     # Bytes: `isdigit` is true for ASCII digits only.
     if not text.isdigit() or len(text) > 15:
-        raise refuse("x-lease-epoch", "must be an integer, 0 or more")
+        raise invalid_field("x-lease-epoch", "must be an integer, 0 or more")
     return int(text)
 
 

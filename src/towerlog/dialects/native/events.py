@@ -143,14 +143,14 @@ def _decode_events(call: Call) -> Append:
         ref = run_of(run_key, None, f"runs.{index}")
         refs.setdefault(ref.foreign_id, ref)
     return Append(
-        NAME, items, watched=tuple(refs.values()), wait_ms=1000 * (body.wait_seconds or 0), sent_ids=tuple(sent_ids)
+        NAME, items, polled=tuple(refs.values()), wait_ms=1000 * (body.wait_seconds or 0), sent_ids=tuple(sent_ids)
     )
 
 
 def _encode_events(outcome: Appended, command: Append, call: Call) -> Reply:
     commands = [
         _command(one.ref.foreign_id.removeprefix(f"{NAME}:"), one.row.run_id, pending)
-        for one in outcome.watched
+        for one in outcome.polled
         for pending in one.row.pending
     ]
     return reply_json(EventsReply(_results(outcome.results, command.sent_ids), commands))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import msgspec
 
 from towerlog.dialects.base import Call, Reply, reply_json
-from towerlog.dialects.fields import query_int, refuse
+from towerlog.dialects.fields import invalid_field, query_int
 from towerlog.errors import Invalid
 from towerlog.model.outcome import Page
 
@@ -97,4 +97,4 @@ def read_step(kind: str, text: str | None) -> tuple[int, str] | None:
 
 
 def _bad() -> Invalid:
-    return refuse("cursor", "is not a cursor of this list")
+    return invalid_field("cursor", "is not a cursor of this list")

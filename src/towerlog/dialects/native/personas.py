@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from towerlog.dialects.base import MAX_ID_CHARS, MAX_LABEL_CHARS, Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import NULL, JsonObject, decode, nanos, one_line, path_id, refuse, text_id
+from towerlog.dialects.fields import NULL, JsonObject, cost_nanos_of, decode, invalid_field, one_line, path_id, text_id
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_number
 from towerlog.model.outcome import Page, PersonaView, RouteView
@@ -89,7 +89,7 @@ def _decode_persona(call: Call) -> CreatePersona:
     body = decode(_PERSONA_BODY, call.body)
     instructions = body.instructions or None
     if instructions is not None and len(instructions.encode()) > MAX_INSTRUCTIONS_BYTES:
-        raise refuse("instructions", f"is longer than {MAX_INSTRUCTIONS_BYTES} bytes")
+        raise invalid_field("instructions", f"is longer than {MAX_INSTRUCTIONS_BYTES} bytes")
     return CreatePersona(
         persona_key=_unmarked(body.persona_key, "persona_key", MAX_PERSONA_KEY_CHARS),
         version=_unmarked(body.version, "version", MAX_VERSION_CHARS),
@@ -104,7 +104,7 @@ def _decode_persona(call: Call) -> CreatePersona:
 def _unmarked(value: str, field: str, longest: int) -> str:
     """A part of `key@version`; it must not contain an `@` itself."""
     if VERSION_MARK in value:
-        raise refuse(field, f"must not hold {VERSION_MARK!r}, which stands between key and version")
+        raise invalid_field(field, f"must not hold {VERSION_MARK!r}, which stands between key and version")
     return text_id(value, field, longest)
 
 
@@ -118,16 +118,16 @@ def _settings(raw: msgspec.Raw, call: Call) -> bytes:
 
 
 def _budget(body: BudgetBody) -> Budget | None:
-    cost_nanos = nanos(body.usd, "budget.usd")
+    cost_nanos = cost_nanos_of(body.usd, "budget.usd")
     if cost_nanos is not None and cost_nanos < 0:
-        raise refuse("budget.usd", "must not be less than 0")
+        raise invalid_field("budget.usd", "must not be less than 0")
     return None if cost_nanos is None and body.tokens is None else Budget(cost_nanos, body.tokens)
 
 
 def _decode_route(call: Call) -> CreateRoute:
     body = decode(_ROUTE_BODY, call.body)
     if VERSION_MARK in body.route_id:
-        raise refuse("route_id", f"must not hold {VERSION_MARK!r}: the server numbers a route's versions")
+        raise invalid_field("route_id", f"must not hold {VERSION_MARK!r}: the server numbers a route's versions")
     command = CreateRoute(
         route_id=text_id(body.route_id, "route_id", MAX_ID_CHARS),
         provider=text_id(body.provider, "provider", MAX_LABEL_CHARS),
@@ -138,7 +138,7 @@ def _decode_route(call: Call) -> CreateRoute:
     # `key_env` is checked by its own rule.
     for field in ("route_id", "provider", "model", "base_url"):
         if _LIKE_A_SECRET.search(getattr(command, field) or ""):
-            raise refuse(field, "looks like a key; a route names the variable that holds it, in key_env")
+            raise invalid_field(field, "looks like a key; a route names the variable that holds it, in key_env")
     return command
 
 
@@ -153,23 +153,23 @@ def _base_url(value: str | None) -> str | None:
     if not value:
         return None
     if len(value) > MAX_BASE_URL_CHARS:
-        raise refuse("base_url", f"is longer than {MAX_BASE_URL_CHARS} characters")
+        raise invalid_field("base_url", f"is longer than {MAX_BASE_URL_CHARS} characters")
     if not _VISIBLE.fullmatch(value) or "\\" in value:
-        raise refuse("base_url", "must be a URL of visible ASCII characters")
+        raise invalid_field("base_url", "must be a URL of visible ASCII characters")
     try:
         parts = urlsplit(value)
         # Both are parsed only when they are read, and may raise.
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise refuse("base_url", "is not a URL") from None
+        raise invalid_field("base_url", "is not a URL") from None
     if parts.scheme not in ("http", "https") or not host:
-        raise refuse("base_url", "must begin with http:// or https:// and name a host")
+        raise invalid_field("base_url", "must begin with http:// or https:// and name a host")
     if "@" in parts.netloc:
-        raise refuse("base_url", "must not hold a user or a password: name the key's variable in key_env")
+        raise invalid_field("base_url", "must not hold a user or a password: name the key's variable in key_env")
     if "#" in value:
-        raise refuse("base_url", "must not have a fragment")
+        raise invalid_field("base_url", "must not have a fragment")
     if "?" in value:
-        raise refuse("base_url", "must not have a query: keys have travelled in those")
+        raise invalid_field("base_url", "must not have a query: keys have travelled in those")
     return value
 
 
@@ -177,9 +177,11 @@ def _key_env(value: str | None) -> str | None:
     if not value:
         return None
     if len(value) > MAX_KEY_ENV_CHARS:
-        raise refuse("key_env", f"is longer than {MAX_KEY_ENV_CHARS} characters")
+        raise invalid_field("key_env", f"is longer than {MAX_KEY_ENV_CHARS} characters")
     if not _NAME_OF_VARIABLE.fullmatch(value):
-        raise refuse("key_env", "must be the name of an environment variable, such as PROVIDER_API_KEY; never a key")
+        raise invalid_field(
+            "key_env", "must be the name of an environment variable, such as PROVIDER_API_KEY; never a key"
+        )
     return value
 
 

@@ -24,7 +24,7 @@ _META = b"meta:"
 _decode_metas = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-class Kept(msgspec.Struct, frozen=True):
+class StoredHistory(msgspec.Struct, frozen=True):
     """Where a history lies: its last node and its last meta list, empty for empty ones."""
 
     node: bytes
@@ -85,7 +85,7 @@ def needs_of_history(needs: Needs, org: int, history: History) -> None:
             needs.want(kind, (org, prefixes))
 
 
-def keep_history(plan: Plan, org: int, history: History) -> Kept:
+def keep_history(plan: Plan, org: int, history: History) -> StoredHistory:
     """Adds what is new of a history to the plan."""
     names = _names_of(plan.known, history)
     known = _known_length(plan, Kind.NODES, org, names.prefixes)
@@ -94,7 +94,7 @@ def keep_history(plan: Plan, org: int, history: History) -> Kept:
         plan.keep_node(HistoryNode(org, names.prefixes[index], parent, names.messages[index]))
         plan.changes.messages.append(Message(org, names.messages[index], history.messages[index]))
     metas = b"" if history.meta is None else _keep_metas(plan, org, history.meta, names.metas)
-    return Kept(names.prefixes[-1] if names.prefixes else b"", len(history.messages), metas)
+    return StoredHistory(names.prefixes[-1] if names.prefixes else b"", len(history.messages), metas)
 
 
 def _keep_metas(plan: Plan, org: int, metas: list[bytes], prefixes: tuple[bytes, ...]) -> bytes:
