@@ -9,7 +9,14 @@ import pytest
 
 from towerlog import errors
 from towerlog.asgi.faults import Rejection
-from towerlog.asgi.routes import BadRoute, PageRoute, PageVisit, RouteTable
+from towerlog.asgi.routes import (
+    MAX_REMEMBERED_BYTES,
+    MAX_REMEMBERED_PATHS,
+    BadRoute,
+    PageRoute,
+    PageVisit,
+    RouteTable,
+)
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import Dialect, Endpoint, Reply, scopes
 from towerlog.dialects.native import NATIVE
@@ -179,3 +186,18 @@ def test_the_real_table_is_whole_and_every_route_is_found_again() -> None:
         again, _ = routes.find(declared.method, path.encode())
         assert again is route, path
         assert route.scopes >= {Scope.ADMIN}
+
+
+def test_remembered_paths_are_bounded_and_a_refused_path_is_not_remembered() -> None:
+    routes = table("POST /runs/{id}/events")
+    path = b"/runs/%032d/events"
+    for number in range(MAX_REMEMBERED_PATHS + 10):
+        assert routes.find("POST", path % number)[1] == {"id": f"{number:032d}"}
+    assert len(routes._remembered) <= MAX_REMEMBERED_PATHS
+    before = len(routes._remembered)
+    with pytest.raises(errors.NotFound):
+        routes.find("POST", b"/nowhere/at/all")
+    with pytest.raises(Rejection):
+        routes.find("PUT", path % 1)
+    routes.find("POST", b"/runs/" + b"a" * MAX_REMEMBERED_BYTES + b"/events")
+    assert len(routes._remembered) == before

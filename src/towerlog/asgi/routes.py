@@ -1,6 +1,7 @@
 """The route table: the one place where paths, methods and scopes of all dialects and pages come together.
 
-An exact path is one look-up; a path with parameters is found among those of its length and first segment. What can be
+An exact path is one look-up, and so is one with parameters that was asked for lately; else it is found among those of
+its length and first segment. What can be
 read in two ways (`//`, `..`, an encoded slash, `;`) is refused instead of being put right, so that no two layers can
 disagree about what was asked for. A route without a scope that does not say it is public does not start.
 """
@@ -20,6 +21,9 @@ from towerlog.model.principal import Principal, Scope
 
 MAX_PATH_BYTES = 8192
 NO_PARAMETERS: Mapping[str, str] = {}
+MAX_REMEMBERED_PATHS = 4096
+"""Paths with parameters whose route is remembered; with more, all are forgotten at once."""
+MAX_REMEMBERED_BYTES = 256
 
 
 class BadRoute(Exception):
@@ -142,6 +146,8 @@ class RouteTable:
         """(method, path) → its route, of the paths without parameters: one look-up for the busiest requests."""
         self._exact: dict[bytes, dict[str, Route]] = {}
         self._patterns: dict[tuple[int, bytes], list[_Pattern]] = {}
+        self._remembered: dict[tuple[str, bytes], tuple[Route, Mapping[str, str]]] = {}
+        """Lately found: a worker reports to one path for as long as its run lasts."""
         self._owners: dict[bytes, Dialect | None] = {}
         self._routes: list[Route] = []
         for dialect in self.dialects:
@@ -159,6 +165,16 @@ class RouteTable:
 
     def find(self, method: str, raw_path: bytes) -> tuple[Route, Mapping[str, str]]:
         """The route and its parameters; a HEAD is answered like a GET. Raises NotFound, Rejection (400, 405, 414)."""
+        found = self._remembered.get((method, raw_path))
+        if found is None:
+            found = self._look_up(method, raw_path)
+            if len(raw_path) <= MAX_REMEMBERED_BYTES:
+                if len(self._remembered) >= MAX_REMEMBERED_PATHS:
+                    self._remembered.clear()
+                self._remembered[method, raw_path] = found
+        return found
+
+    def _look_up(self, method: str, raw_path: bytes) -> tuple[Route, Mapping[str, str]]:
         methods: Mapping[str, Route] | None = self._exact.get(raw_path)
         found = NO_PARAMETERS
         if methods is None:

@@ -16,6 +16,7 @@ from towerlog.model.event import (
     OpenRun,
     RunByForeignId,
     RunByTrace,
+    RunRef,
 )
 from towerlog.model.facts import LATEST_STEP, Effects
 from towerlog.model.principal import Principal
@@ -39,16 +40,27 @@ def needs_of_append(needs: Needs, principal: Principal, command: Append) -> None
 
 def needs_of_items(needs: Needs, org: int, items: list[Item], *, names_agents: bool = True) -> None:
     """The items of a request; `names_agents`: whose each is, is found by itself."""
+    ref: RunRef | None = None
+    row: RunRow | None = None
     for item in items:
         if type(item) is Draft:
-            needs_of_draft(needs, org, item, names_agents)
+            row = needs_of_draft(needs, org, item, names_agents, ref, row)
+            ref = item.run
         elif type(item) is AgentHeartbeat:
             needs.agent(org, item.agent)
 
 
-def needs_of_draft(needs: Needs, org: int, draft: Draft, names_agents: bool = True) -> None:
-    """One draft."""
-    row = needs.run(org, draft.run)
+def needs_of_draft(
+    needs: Needs,
+    org: int,
+    draft: Draft,
+    names_agents: bool = True,
+    ref: RunRef | None = None,
+    row: RunRow | None = None,
+) -> RunRow | None:
+    """One draft; gives its run's row. `row` is that of `ref`: drafts of one run that share their reference ask once."""
+    if draft.run is not ref:
+        row = needs.run(org, draft.run)
     event_id = draft.event_id
     if names_agents:
         needs.agent(org, draft.agent or (row and row.agent) or draft.agent_default)
@@ -63,10 +75,11 @@ def needs_of_draft(needs: Needs, org: int, draft: Draft, names_agents: bool = Tr
         _needs_of_repeat(needs, org, draft.run.thread_id, event_id)
     effects = draft.facts.effects
     if row is not None and effects is None and draft.type in PLAIN_TYPES:
-        return
+        return row
     _needs_of_run(needs, org, draft, row)
     if effects is not None:
         _needs_of_effects(needs, org, draft, effects, row)
+    return row
 
 
 def _needs_of_repeat(needs: Needs, org: int, thread_id: str, event_id: str) -> None:
