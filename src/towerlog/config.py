@@ -38,7 +38,9 @@ class Settings:
     max_in_flight_bytes: int = 64 * 1024 * 1024
     max_queue: int = 2048
     max_streams: int = 12_000
+    keep_alive_seconds: int = 75
     credits_per_dollar: int = 1000
+    cors_origins: str = ""
     trusted_proxies: str = ""
     allowed_hosts: str = ""
     metrics_public: bool = False
@@ -65,7 +67,9 @@ MEANINGS: dict[str, str] = {
     "max_in_flight_bytes": "Bytes of all request bodies being handled at a time; past it requests get 503.",
     "max_queue": "Commands that may wait for the writer; past it requests get 503.",
     "max_streams": "Event streams open at a time; past it requests get 503.",
+    "keep_alive_seconds": "Seconds until an idle connection is closed; longer than proxies keep theirs (mostly 60).",
     "credits_per_dollar": "Credits per dollar for `credits_used` in the runs dialect, rounded up.",
+    "cors_origins": "Origins, comma-separated, whose pages may call this server, as https://app.example.com; * = any.",
     "trusted_proxies": "Addresses of proxies, comma-separated, whose X-Forwarded-For is used.",
     "allowed_hosts": "Host names, comma-separated, that requests may name; default: any, on loopback only local ones.",
     "metrics_public": "Whether /metrics answers callers on other machines without a key.",
@@ -90,6 +94,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "max_in_flight_bytes": (1024, 1 << 40),
     "max_queue": (1, 1_000_000),
     "max_streams": (0, 1_000_000),
+    "keep_alive_seconds": (1, 86_400),
     "credits_per_dollar": (0, 1_000_000_000),
 }
 """Smallest and largest value of each number, both included."""
@@ -98,6 +103,7 @@ PREFIX = "TOWERLOG_"
 _DEFAULTS = Settings()
 _KINDS: dict[type, str] = {str: "text", int: "a whole number", bool: "true or false"}
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#]+", re.ASCII)
 _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 
 
@@ -193,6 +199,9 @@ def _checked(settings: Settings) -> Settings:
         raise BadSetting("database_url: only sqlite:///PATH is known")
     if settings.log_level not in LOG_LEVELS:
         raise BadSetting(f"log_level: must be one of {', '.join(LOG_LEVELS)}")
+    for origin in filter(None, (origin.strip() for origin in settings.cors_origins.split(","))):
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise BadSetting(f"cors_origins: {origin!r} is no origin; write scheme://host or scheme://host:port")
     for name, (lowest, highest) in BOUNDS.items():
         if not lowest <= getattr(settings, name) <= highest:
             raise BadSetting(f"{name}: must be between {lowest} and {highest}")

@@ -42,7 +42,6 @@ STORAGE_FAILED = 70
 """Exit code of a process whose storage failed. After a restart by its supervisor, the open checks what is on disk."""
 DRAIN_SECONDS = 7
 """How long requests in flight may take after SIGTERM. With the rest of the shutdown it is less than ten seconds."""
-KEEP_ALIVE_SECONDS = 15
 BACKLOG = 2048
 """Connections that the kernel holds until they are accepted: a crowd that reconnects at the same moment."""
 GC_YOUNG_OBJECTS = 20_000
@@ -139,6 +138,7 @@ def transport_config(settings: Settings) -> Config:
         public_url=settings.public_url,
         allowed_hosts=settings.allowed_hosts,
         trusted_proxies=settings.trusted_proxies,
+        cors_origins=settings.cors_origins,
         metrics_public=settings.metrics_public,
         max_body_bytes=settings.max_body_bytes,
         max_in_flight_bytes=settings.max_in_flight_bytes,
@@ -191,7 +191,11 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
         gc.set_threshold(GC_YOUNG_OBJECTS, 20, 50)
         minted = node.minted
         admin_key = minted.text if minted is not None and not settings.bootstrap_key else None
-        server = _Server(app, lambda: announce(Started(url_of(settings, listener), settings.data_dir, admin_key)))
+        server = _Server(
+            app,
+            settings.keep_alive_seconds,
+            lambda: announce(Started(url_of(settings, listener), settings.data_dir, admin_key)),
+        )
         served.append(server)
         await server.serve([listener])
         await app.stop()
@@ -203,7 +207,7 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
 class _Server(uvicorn.Server):
     """uvicorn, but streams are ended in an orderly way before connections are closed, and SIGTERM exits with 0."""
 
-    def __init__(self, app: App, when_listening: Callable[[], None]) -> None:
+    def __init__(self, app: App, keep_alive_seconds: int, when_listening: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -216,7 +220,7 @@ class _Server(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 backlog=BACKLOG,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_keep_alive=keep_alive_seconds,
                 timeout_graceful_shutdown=DRAIN_SECONDS,
             )
         )

@@ -64,15 +64,15 @@ def log_of(client: httpx2.Client, run_id: str, after_seq: int = 0) -> list[Json]
     if reply.status_code == 204:
         return []
     assert reply.status_code == 200, body
-    return [frame.json for frame in parse_frames(body) if frame.data is not None]
+    return [frame.json for frame in parse_frames(body) if frame.data is not None and frame.event != "end"]
 
 
 def rest_of(stream: EventStream) -> list[Frame]:
-    """All further frames with data up to the end of the stream, which has to come."""
+    """All further events up to the end of the stream, which has to come; the control frame of the end is none."""
     ends_at, frames = time.monotonic() + WHOLE_LOG_S, []
     for frame in stream.rest():
         assert time.monotonic() < ends_at, "the stream does not end"
-        if frame.data is not None:
+        if frame.data is not None and frame.event != "end":
             frames.append(frame)
     return frames
 

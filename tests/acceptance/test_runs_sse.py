@@ -29,9 +29,16 @@ from tests.support.sse import EventStream, Frame, parse_frames
 
 
 def data_frames(reply: httpx2.Response) -> list[Frame]:
-    """The frames of a whole reply that carry data."""
-    assert reply.text.endswith("\n\n"), "the stream ends inside a frame"
-    return [frame for frame in parse_frames(reply.content) if frame.data is not None]
+    """The events of a whole reply, without the control frame of the end."""
+    assert reply.text.endswith("\n"), "the stream ends inside a line"
+    return [frame for frame in parse_frames(reply.content) if frame.data is not None and frame.event != "end"]
+
+
+def end_of(reply: httpx2.Response) -> object:
+    """What the last frame says of the run's end; None where it is an event."""
+    *_, last = parse_frames(reply.content)
+    assert last.event != "end" or last.id is None
+    return last.json if last.event == "end" else None
 
 
 def delta(content: str) -> dict[str, object]:
@@ -51,15 +58,15 @@ def ended_run(client, unique) -> str:
 def test_the_bytes_of_a_stream(client, ended_run) -> None:
     reply = client.get(f"/v1/runs/{ended_run}/events", headers={"Accept": "text/event-stream"})
     assert reply.status_code == 200
-    assert reply.headers["Content-Type"].split(";")[0] == "text/event-stream"
+    assert reply.headers["Content-Type"] == "text/event-stream", "clients compare the whole value"
     assert reply.headers["X-Accel-Buffering"] == "no"
     assert "no-cache" in reply.headers["Cache-Control"]
     lines = reply.text.split("\n")
-    assert lines[0] == "retry: 1000"
-    assert ": ping" in lines[:3]
+    assert lines[:3] == ["retry: 1000", ": ping", "id: 1"], "an empty line is an event to some readers"
     assert "\r" not in reply.text
-    assert not any(line.startswith("event:") for line in lines)
-    assert all(line == "" or line.split(":")[0] in {"", "id", "data", "retry"} for line in lines)
+    assert [line for line in lines if line.startswith("event:")] == ["event: end"]
+    assert all(line == "" or line.split(":")[0] in {"", "id", "data", "retry", "event"} for line in lines)
+    assert "\n\n\n" not in reply.text
 
 
 def test_every_frame_has_its_seq_as_id_and_the_fields_of_the_seed(client, ended_run) -> None:
@@ -67,7 +74,12 @@ def test_every_frame_has_its_seq_as_id_and_the_fields_of_the_seed(client, ended_
     events = [frame.json for frame in frames]
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert [frame.id for frame in frames] == [str(event["seq"]) for event in events]
-    assert all(set(event) == {"seq", "type", "data", "created_at"} for event in events)
+    origins = {"event_id", "run_id", "ts"}
+    deltas = [event for event in events if event["type"] == "message.delta"]
+    assert [event.pop("content_delta") for event in deltas] == ["one", "two"]
+    assert all(set(event) == {"seq", "type", "data", "created_at"} | origins for event in events)
+    assert all(event["run_id"] == ended_run and event["ts"] == event["created_at"] for event in events)
+    assert len({event["event_id"] for event in events}) == len(events)
     assert all(TIME.fullmatch(event["created_at"]) and isinstance(event["data"], dict) for event in events)
     assert all(frame.data is not None and "\n" not in frame.data for frame in frames)
     types = [event["type"] for event in events]
@@ -105,13 +117,40 @@ def test_after_seq_that_is_no_number_is_refused(client, ended_run, value) -> Non
 def test_a_reconnect_after_the_end_gets_204(client, ended_run, after) -> None:
     last = log_of(client, ended_run)[-1]["seq"]
     seq = {"last": last, "beyond": last + 1, "far-beyond": 2**63}[after]
-    for reply in [
-        client.get(f"/v1/runs/{ended_run}/events", params={"after_seq": seq}),
-        client.get(f"/v1/runs/{ended_run}/events", headers={"Last-Event-ID": str(seq)}),
-        client.get(f"/v1/runs/{ended_run}/events", params={"after_seq": seq, "follow": "false"}),
-    ]:
+    path, seen = f"/v1/runs/{ended_run}/events", {"Last-Event-ID": str(seq)}
+    for query in ({}, {"after_seq": "0"}, {"follow": "false"}):
+        reply = client.get(path, params=query, headers=seen)
         assert reply.status_code == 204, reply.text
         assert reply.content == b""
+
+
+@pytest.mark.parametrize("after", [0, 1, "last", "beyond"])
+@pytest.mark.parametrize("follow", ["true", "false"])
+def test_behind_the_last_event_a_control_frame_says_how_the_run_ended(client, ended_run, after, follow) -> None:
+    last = log_of(client, ended_run)[-1]["seq"]
+    seq = {"last": last, "beyond": last + 9}.get(after, after)
+    reply = client.get(f"/v1/runs/{ended_run}/events", params={"after_seq": seq, "follow": follow})
+    assert reply.status_code == 200
+    assert len(data_frames(reply)) == max(0, last - seq)
+    assert end_of(reply) == {"status": "completed", "last_seq": last}
+
+
+def test_a_run_that_goes_on_has_no_end_to_tell_of(client, unique) -> None:
+    run_id = held_run(client, unique("thread"), "w")
+    assert end_of(client.get(f"/v1/runs/{run_id}/events", params={"follow": "false"})) is None
+
+
+def test_the_end_counts_the_events_that_came_late(client, unique) -> None:
+    sdk_run = unique("sdk")
+    step(client, sdk_run, "run_start", agent_name=unique("agent"))
+    step(client, sdk_run, "error", {"error_type": "E", "error_message": "no"})
+    run_id = newest_run_of(client, sdk_run)
+    path = f"/v1/runs/{run_id}/events"
+    assert end_of(client.get(path)) == {"status": "failed", "last_seq": 2}
+    step(client, sdk_run, "step", {"node_name": "straggler"})
+    reply = client.get(path, headers={"Last-Event-ID": "2"})
+    assert [frame.id for frame in data_frames(reply)] == ["3"]
+    assert end_of(reply) == {"status": "failed", "last_seq": 3}
 
 
 def test_follow_false_gives_what_is_there_and_ends(client, unique) -> None:
@@ -237,4 +276,5 @@ def test_text_of_any_kind_stays_inside_its_line(client, unique) -> None:
     raw = client.get(f"/v1/runs/{run_id}/events", params={"follow": "false"}).content.decode()
     events = [json.loads(line[6:]) for line in raw.split("\n") if line.startswith("data: ")]
     assert [event["data"]["content"] for event in events if event["type"] == "message.delta"] == texts
+    assert [event["content_delta"] for event in events if event["type"] == "message.delta"] == texts
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))

@@ -111,7 +111,8 @@ def test_a_reader_cut_at_random_bytes_sees_every_seq_once_and_in_order(server, c
         names = [event["data"]["node_name"] for event in events if event["type"] == "step"]
         mine = [name for name in names if name.startswith(f"{writer}-")]
         assert mine == [f"{writer}-{n}" for n in range(len(mine))]
-    with run_stream(server, run_id, after_seq=events[-1]["seq"]) as after_the_end:
+    path = f"/v1/runs/{run_id}/events"
+    with watch(server, path, Last_Event_ID=str(events[-1]["seq"])) as after_the_end:
         assert after_the_end.status == 204
 
 

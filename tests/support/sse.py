@@ -20,7 +20,7 @@ RECEIVE_BYTES = 65_536
 
 @dataclass(slots=True)
 class Frame:
-    """One block of the stream, ended by a blank line; a block of comments alone has no data."""
+    """One block of the stream, ended by a blank line. Comments and `retry` before a block are one of their own."""
 
     id: str | None = None
     event: str | None = None
@@ -40,12 +40,21 @@ class FrameParser:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._block: list[bytes] = []
 
     def feed(self, received: bytes) -> list[Frame]:
         """Take some more bytes, wherever they were cut, and return the frames that they complete."""
-        text = (self._rest + received).replace(b"\r\n", b"\n")
-        *blocks, self._rest = text.split(b"\n\n")
-        return [frame_of(block) for block in blocks if block.strip(b"\n")]
+        *lines, self._rest = (self._rest + received).split(b"\n")
+        frames: list[Frame] = []
+        for line in (line.removesuffix(b"\r") for line in lines):
+            if line.startswith((b":", b"retry:")) and not self._block:
+                frames.append(frame_of(line))  # needs no block around it: effective at once
+            elif line:
+                self._block.append(line)
+            elif self._block:
+                frames.append(frame_of(b"\n".join(self._block)))
+                self._block = []
+        return frames
 
 
 def frame_of(block: bytes) -> Frame:

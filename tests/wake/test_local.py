@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from tests.support.factories import event, run_row
 from towerlog.model.run import Pending, Status
 from towerlog.store.values import RunChange
-from towerlog.wake.base import Commit, Wake, has_ended, has_news
+from towerlog.wake.base import Commit, Wake, has_news
 from towerlog.wake.local import LocalWake
 
 FIRST, SECOND = (Commit(events=[event(number, number)]) for number in (1, 2))
@@ -68,13 +68,6 @@ async def test_who_subscribes_while_a_commit_is_told_hears_of_the_next() -> None
 
 
 OPEN, OVER = run_row(), run_row(status=Status.COMPLETED)
-
-
-def test_a_run_ends_once() -> None:
-    assert has_ended(RunChange(OPEN, OVER))
-    assert has_ended(RunChange(None, OVER))
-    assert not has_ended(RunChange(OVER, OVER))
-    assert not has_ended(RunChange(OPEN, OPEN))
 
 
 def test_a_command_and_an_end_are_news_for_an_agent() -> None:

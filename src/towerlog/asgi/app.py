@@ -17,9 +17,11 @@ from towerlog.asgi.gate import Components, Gate
 from towerlog.asgi.guard.addresses import Addresses
 from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator
+from towerlog.asgi.guard.cors import Cors
 from towerlog.asgi.guard.heartbeats import Heartbeats
 from towerlog.asgi.guard.hosts import hosts_of
 from towerlog.asgi.guard.limits import Limiter
+from towerlog.asgi.guard.tickets import Tickets
 from towerlog.asgi.guard.trace_ids import TraceIds
 from towerlog.asgi.pages import Pages
 from towerlog.asgi.pages.health import Phase
@@ -43,6 +45,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str = ""
     allowed_hosts: str = ""
     trusted_proxies: str = ""
+    cors_origins: str = ""
     metrics_public: bool = False
     max_body_bytes: int = 16 * 1024 * 1024
     max_in_flight_bytes: int = 64 * 1024 * 1024
@@ -131,6 +134,7 @@ class App:
         )
         self.pages.static.attach(self.table)
         self.pages.metrics.attach(components.auth, metrics)
+        self.pages.tickets.attach(components.auth)
         self.pages.health.attach(node.store.ping)
         self.pages.health.phase = Phase.READY
 
@@ -162,7 +166,8 @@ class App:
         return Components(
             table=self.table,
             engine=node.engine,
-            auth=Authenticator(node.store, clock),
+            auth=Authenticator(node.store, clock, Tickets(self._ids)),
+            cors=Cors(config.cors_origins),
             bodies=Bodies(clock, admission, config.max_body_bytes),
             admission=admission,
             limiters=self._limiters(),

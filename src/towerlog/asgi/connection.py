@@ -8,6 +8,8 @@ reader takes nothing. All that is used of uvicorn's private parts is used here; 
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,6 +24,8 @@ from towerlog.errors import UnfitServer
 
 HEAD_DEADLINE_S = 10.0
 MAX_HEAD_BYTES = 64 * 1024
+_RESET = struct.pack("ii", 1, 0)
+"""As an option of a socket: closing it sends a reset."""
 _PROBE = b"POST /probe HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nprobe"
 
 
@@ -53,6 +57,37 @@ def _respond(cycle: RequestResponseCycle, status: int, head: list[tuple[bytes, b
     if not cycle.keep_alive:
         cycle.transport.close()
     cycle.on_response()
+
+
+def _break_off(cycle: RequestResponseCycle) -> None:
+    """Ends the connection after what was written, and the reply without its end."""
+    # For the server: whoever is disconnected needs no end of his reply.
+    cycle.disconnected = True
+    cycle.message_event.set()
+    if cycle.scope["http_version"] != "1.0":
+        cycle.transport.close()
+        return
+    # The end of such a reply is the end of its connection: only a reset says that more was to come.
+    found = cycle.transport.get_extra_info("socket")
+    if found is not None:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    cycle.transport.abort()
+
+
+def _unframed(cycle: RequestResponseCycle, app: ASGI3Application) -> ASGI3Application:
+    """For HTTP/1.0, which has no chunks: a reply of unknown length is sent as it is, up to the connection's end."""
+    cycle.chunked_encoding = False
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            # The server holds the body against a declared length, of which there is none here.
+            cycle.expected_content_length = len(message.get("body", b""))
+        await cycle.send(message)
+
+    async def unframed(scope: Any, receive: Any, _: Any) -> None:
+        await app(scope, receive, send)
+
+    return unframed
 
 
 def _body_at_hand(cycle: RequestResponseCycle) -> bytes | None:
@@ -147,11 +182,12 @@ class Connection(HttpToolsProtocol):
         scope: Any = cycle.scope
         scope["extensions"] = {
             "towerlog.abort": self.transport.abort,
+            "towerlog.break_off": partial(_break_off, cycle),
             "towerlog.reply": partial(_reply_whole, cycle),
             "towerlog.body": partial(_body_at_hand, cycle),
             "towerlog.exchange": exchange,
         }
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, app if scope["http_version"] != "1.0" else _unframed(cycle, app))
 
     def _stop_waiting(self) -> None:
         self._head_bytes = 0

@@ -23,15 +23,17 @@ from towerlog.asgi.faults import Rejection, explain
 from towerlog.asgi.guard.addresses import Addresses, counted_as
 from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator
+from towerlog.asgi.guard.cors import PREFLIGHT_HEADERS, Cors
 from towerlog.asgi.guard.heartbeats import HOLDER_OUTCOMES, Heartbeats
 from towerlog.asgi.guard.hosts import Hosts
 from towerlog.asgi.guard.idempotency import idempotency
 from towerlog.asgi.guard.limits import Limiter
+from towerlog.asgi.guard.tickets import PARAMETER as TICKET
 from towerlog.asgi.guard.trace_ids import TraceIds
 from towerlog.asgi.pages.meters import Meters
 from towerlog.asgi.query_strings import NO_QUERY, parse_query
 from towerlog.asgi.replies import Headers, Message
-from towerlog.asgi.routes import RouteTable
+from towerlog.asgi.routes import PageRoute, PageVisit, Route, RouteTable
 from towerlog.dialects.base import JSON, Call, DialectSettings, Reply
 from towerlog.engine.core import Engine
 from towerlog.errors import Forbidden, Internal, TowerlogError
@@ -69,6 +71,7 @@ class Components(msgspec.Struct, frozen=True):
     """By dialect; a dialect without one is not limited."""
     addresses: Addresses
     hosts: Hosts
+    cors: Cors
     heartbeats: Heartbeats
     meters: Meters
     traces: TraceIds
@@ -82,6 +85,8 @@ class Gate:
     def __init__(self, components: Components) -> None:
         """`components` are shared with the rest of the transport."""
         self._hosts = components.hosts
+        self._cors = components.cors
+        self._preflight = Route(components.table.fallback, None, _PREFLIGHT)
         self._table = components.table
         self._exact = components.table.exact
         self._recall = components.auth.recall
@@ -140,11 +145,16 @@ class Gate:
         """Host and route."""
         scope, route = exchange.scope, exchange.route
         if route is None:
+            origin = exchange.headers.get(b"origin")
+            if origin is not None:
+                exchange.extra = self._cors.headers(origin)
             host = exchange.headers.get(b"host")
             if host not in self._hosts.names:
                 self._hosts.check(host)
             route = self._exact.get((scope["method"], scope["raw_path"]))
-            if route is None:
+            if route is None and self._cors.is_preflight(scope["method"], exchange.headers):
+                route = self._preflight
+            elif route is None:
                 route, exchange.path = self._table.find(scope["method"], scope["raw_path"])
             exchange.route = route
         return Missing.PAGE if route.page is not None else None
@@ -173,7 +183,8 @@ class Gate:
         assert principal is not None
         by_key = rule.per == "key"
         who = principal.key_id if by_key else counted_as(self._addresses.of(exchange.scope))
-        exchange.extra, exchange.over = limiter.take(who, exchange.now_ms, exchange.wall_ms)
+        extra, exchange.over = limiter.take(who, exchange.now_ms, exchange.wall_ms)
+        exchange.extra += extra
         if exchange.over is not None and (by_key or not exchange.endpoint.ingests):
             raise exchange.over
         return None
@@ -233,6 +244,9 @@ class Gate:
         assert body is not None
         text, now_ms = exchange.scope["query_string"], exchange.wall_ms
         query = parse_query(text) if text else NO_QUERY
+        if endpoint.stream is not None and TICKET in query:
+            # It says who asks, as a header does; what is asked for does not begin until after it.
+            query = {name: value for name, value in query.items() if name != TICKET}
         path, headers, settings, trace_id = exchange.path, exchange.headers, self._settings, exchange.trace_id
         call = Call(principal, path, query, headers, body, settings, trace_id, now_ms)
         try:
@@ -312,6 +326,14 @@ class Gate:
         name = "none" if exchange.route is None else exchange.route.dialect.name
         elapsed_ms = self._clock.steady_ms() - exchange.now_ms
         self._meters.of(name).add(status, elapsed_ms)
+
+
+async def _answer_preflight(visit: PageVisit) -> Reply:
+    return Reply(204, b"", headers=PREFLIGHT_HEADERS)
+
+
+_PREFLIGHT = PageRoute("OPTIONS", "*", "preflight", "What a page may ask.", _answer_preflight, public=True)
+"""Of every path, and in no table: browsers ask it of themselves."""
 
 
 class _Answer:

@@ -56,6 +56,7 @@ class PageRoute(msgspec.Struct, frozen=True):
     """Said aloud: answers anybody."""
     reply: Any = None
     reply_type: str = "application/json"
+    reply_status: int = 200
 
 
 class Route:

@@ -15,6 +15,8 @@ import msgspec
 from towerlog.asgi.bodies import Bodies, Disconnected
 from towerlog.asgi.exchange import Exchange
 from towerlog.asgi.gate import Components, Gate, Missing, head_of
+from towerlog.asgi.guard.auth import has_credential
+from towerlog.asgi.guard.tickets import PARAMETER as TICKET
 from towerlog.asgi.push.sse import SseSink, stream_head
 from towerlog.asgi.push.streams import Stream, Streams
 from towerlog.asgi.query_strings import parse_query
@@ -71,7 +73,7 @@ class Service:
                 case Missing.PAGE:
                     return await self._page(exchange)
                 case Missing.KEY:
-                    exchange.principal = await self._auth.authenticate(exchange.headers, exchange.now_ms)
+                    exchange.principal = await self._principal(exchange)
                 case Missing.BODY:
                     exchange.sent = await self._bodies.collect(receive, exchange.held_bytes)
                 case Missing.TEXT:
@@ -87,6 +89,15 @@ class Service:
         else:
             outcome = await self._executed(exchange, principal)
         return self._gate.reply(exchange, outcome)
+
+    async def _principal(self, exchange: Exchange) -> Principal:
+        """Who asks: by the key in the headers; of a stream without one, by the ticket in the URL."""
+        headers, now_ms = exchange.headers, exchange.now_ms
+        if exchange.endpoint.stream is not None and not has_credential(headers):
+            ticket = parse_query(exchange.scope["query_string"]).get(TICKET)
+            if ticket is not None:
+                return await self._auth.by_ticket(ticket, now_ms)
+        return await self._auth.authenticate(headers, now_ms)
 
     async def _executed(self, exchange: Exchange, principal: Principal) -> Outcome:
         command, route = exchange.command, exchange.route
@@ -170,10 +181,12 @@ class Service:
             admission.give_stream()
             raise
         head = stream_head(exchange.trace_id, self._epoch, exchange.extra)
-        if follower.finished or exchange.scope["method"] == "HEAD":
+        # 204 is how a browser is told not to connect again. Who asks for the first time gets the end itself.
+        is_over = follower.finished and isinstance(command, FollowRun) and command.is_reconnect
+        if is_over or exchange.scope["method"] == "HEAD":
             follower.close()
             admission.give_stream()
-            return _NO_CONTENT if follower.finished else _head_only(head)
+            return _NO_CONTENT if is_over else _head_only(head)
         sink = SseSink(exchange.scope, receive, send, head, style)
         return self._streams.open(follower, sink, principal)
 
@@ -187,4 +200,4 @@ async def _disconnect(receive: Receive) -> None:
 def _head_only(head: list[tuple[bytes, bytes]]) -> Reply:
     """What a stream would begin with."""
     kept = tuple(header for header in head if header[0] not in (b"content-type", b"x-trace-id"))
-    return Reply(200, b"", "text/event-stream; charset=utf-8", kept)
+    return Reply(200, b"", "text/event-stream", kept)

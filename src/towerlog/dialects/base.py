@@ -98,9 +98,11 @@ class FrameStyle(msgspec.Struct, frozen=True):
     left it for what is sent live, as the store has it for what is read back.
     """
     prologue: bytes
-    """Sent at once."""
+    """Sent at once: lines that end with one line end, since an empty line is an event to some readers."""
     closing: bytes = b""
     """Sent when the server ends a stream that has not come to its own end."""
+    end: Callable[[RunRow], bytes] | None = None
+    """(the row of an ended run) → the frame after its last event. None: what this style shows has no end."""
     with_row: bool = False
     """True: `frame` needs the run's row. What is read back then costs one look-up of rows a page."""
     gap: Callable[[int, int], bytes] = gap_frame

@@ -165,12 +165,14 @@ class FollowRun(msgspec.Struct, frozen=True, gc=False):
     """A run's events after a seq. `follow` False: end when all stored events were sent.
 
     `epoch`: the log that the cursor belongs to, if it says so; None: this one.
+    `is_reconnect`: the cursor is the id of the last event that this reader has received.
     """
 
     run_id: str
     after_seq: int = 0
     follow: bool = True
     epoch: str | None = None
+    is_reconnect: bool = False
 
 
 class FollowAgent(msgspec.Struct, frozen=True, gc=False):

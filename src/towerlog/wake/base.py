@@ -49,11 +49,6 @@ class Commit(msgspec.Struct, frozen=True):
     """Run number → its lane as it is now, for lanes that changed in any way, heartbeats included."""
 
 
-def has_ended(change: Change) -> bool:
-    """Whether this commit ended the run."""
-    return change.after.is_terminal() and (change.before is None or not change.before.is_terminal())
-
-
 def has_news(change: Change) -> bool:
     """Whether the run's agent, if it waits for commands, has something to be told: a command, or the end."""
     return bool(change.after.pending) or change.after.is_terminal()

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from tests.asgi.conversation import HandClock
+from towerlog.ambient import SystemIds
 from towerlog.asgi.guard import auth
 from towerlog.asgi.guard.auth import Authenticator
+from towerlog.asgi.guard.tickets import LIFETIME_MS, Tickets
 from towerlog.errors import StorageFailed, Unauthenticated
 from towerlog.model.key import Key, digest_of
 from towerlog.model.principal import Principal, Scope
@@ -45,7 +47,7 @@ def keys() -> Keys:
 
 @pytest.fixture
 def door(keys: Keys, clock: HandClock) -> Authenticator:
-    return Authenticator(keys, clock)
+    return Authenticator(keys, clock, Tickets(SystemIds(clock)))
 
 
 def bearer(text: str = TEXT) -> dict[bytes, bytes]:
@@ -177,3 +179,36 @@ async def test_the_two_ways_to_send_a_key_do_not_mix(door: Authenticator, keys: 
     assert door.recall(odd, 0) is None
     with pytest.raises(Unauthenticated):
         await door.authenticate(odd, 0)
+
+
+async def test_a_ticket_stands_for_its_key_once_and_for_a_minute(door: Authenticator, clock: HandClock) -> None:
+    principal = await door.authenticate(bearer(), clock.ms)
+    ticket = door.ticket_for(principal, clock.ms)
+    assert await door.by_ticket(ticket, clock.ms + LIFETIME_MS - 1) == principal
+    late = door.ticket_for(principal, clock.ms)
+    for used_or_wrong in (ticket, "x", "", TEXT):
+        with pytest.raises(Unauthenticated):
+            await door.by_ticket(used_or_wrong, clock.ms)
+    with pytest.raises(Unauthenticated):
+        await door.by_ticket(late, clock.ms + LIFETIME_MS)
+
+
+async def test_a_ticket_of_a_revoked_key_opens_nothing(door: Authenticator, keys: Keys, clock: HandClock) -> None:
+    ticket = door.ticket_for(await door.authenticate(bearer(), clock.ms), clock.ms)
+    keys.put(TEXT, revoked_at=1)
+    with pytest.raises(Unauthenticated):
+        await door.by_ticket(ticket, clock.ms)
+
+
+async def test_a_stream_that_a_ticket_opened_ends_with_its_key(
+    door: Authenticator, keys: Keys, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticket = door.ticket_for(await door.authenticate(bearer(), clock.ms), clock.ms)
+    monkeypatch.setattr(auth, "MAX_REMEMBERED", 1)
+    keys.put("other", "other")
+    await door.authenticate(bearer("other"), clock.ms)
+    stopped: list[bool] = []
+    door.watch(await door.by_ticket(ticket, clock.ms), lambda: stopped.append(True))
+    keys.put(TEXT, revoked_at=1)
+    await door.tick(clock.ms + auth.RECHECK_MS)
+    assert stopped == [True]

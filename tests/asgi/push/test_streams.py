@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ import pytest
 from tests.asgi.conversation import HandClock, Listening
 from tests.support.factories import run_row
 from tests.support.wait import wait_until_async
+from towerlog.ambient import SystemIds
 from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator
+from towerlog.asgi.guard.tickets import Tickets
 from towerlog.asgi.push.sink import Cause, StreamEnd
 from towerlog.asgi.push.sse import SseSink, stream_head
 from towerlog.asgi.push.streams import SILENCE_MS, SLOW_MS, SPREAD_MS, Streams
@@ -28,7 +31,13 @@ from towerlog.model.run import RunRow, Status
 from towerlog.store.values import KeyFound, RunChange
 from towerlog.wake.base import Commit
 
-STYLE = FrameStyle("test", lambda event, *_: b"data: %d\n\n" % event.seq, b"retry: 1\n\n", b"event: end\n\n")
+STYLE = FrameStyle(
+    "test",
+    lambda event, *_: b"data: %d\n\n" % event.seq,
+    b"retry: 1\n",
+    closing=b"event: closed\n\n",
+    end=lambda row: b"event: end\n\n",
+)
 OPEN, OVER = run_row(), run_row(status=Status.COMPLETED)
 
 
@@ -54,7 +63,6 @@ class House:
     hub: Hub
     principal: Principal
     last_seq: int = 0
-    end: int | None = None
 
     async def open(self, extensions: dict[str, Any] | None = None) -> Listening:
         """A reader at the beginning of the run."""
@@ -73,13 +81,13 @@ class House:
         async def page(after: int, limit: int) -> list[Event]:
             return [self.event(seq) for seq in range(after + 1, self.last_seq + 1)][:limit]
 
-        async def ends_at() -> int | None:
-            return self.end
+        async def ended() -> RunRow | None:
+            return None
 
         async def rows(runs: Sequence[int]) -> dict[int, RunRow]:
             return {}
 
-        source = Source(page, ends_at, rows, "e1")
+        source = Source(page, ended, rows, "e1")
         follower = await self.hub.follow((RUN, OPEN.run), STYLE, source, 0, True)
         self.admission.take_stream()
         return follower
@@ -104,7 +112,7 @@ class House:
 @pytest.fixture
 async def house(clock: HandClock) -> House:
     keys = Keys()
-    auth, admission = Authenticator(keys, clock), Admission(1000, 100)
+    auth, admission = Authenticator(keys, clock, Tickets(SystemIds(clock))), Admission(1000, 100)
     principal = await auth.authenticate({b"authorization": b"Bearer k"}, clock.ms)
     return House(clock, keys, auth, admission, Streams(auth, admission, clock.ms), Hub(), principal)
 
@@ -114,7 +122,7 @@ async def test_what_is_there_comes_first_then_what_happens(house: House) -> None
     house.say()
     stream = await house.open()
     await stream.until(b"data: 2")
-    assert (stream.status, stream.body) == (200, b"retry: 1\n\ndata: 1\n\ndata: 2\n\n")
+    assert (stream.status, stream.body) == (200, b"retry: 1\ndata: 1\n\ndata: 2\n\n")
     house.say()
     await stream.until(b"data: 3\n\n")
     stream.leave()
@@ -126,7 +134,7 @@ async def test_the_head_forbids_storing_changing_and_holding_back(house: House) 
     stream = await house.open()
     await stream.until(b"retry")
     assert stream.headers == {
-        "content-type": "text/event-stream; charset=utf-8",
+        "content-type": "text/event-stream",
         "cache-control": "no-cache, no-transform",
         "x-accel-buffering": "no",
         "x-log-epoch": "e1",
@@ -143,9 +151,10 @@ async def test_silence_is_broken_after_fifteen_seconds(house: House) -> None:
     await asyncio.sleep(0)
     assert b": ping" not in stream.body
     house.tick(2 * SPREAD_MS)
-    await stream.until(b": ping\n\n")
+    await stream.until(b": ping\n")
     house.tick(SILENCE_MS)
-    await stream.until(b": ping\n\n", 2)
+    await stream.until(b": ping\n", 2)
+    assert b"\n\n" not in stream.body, "an empty line is an event to some readers"
     stream.leave()
     await stream.task
 
@@ -184,22 +193,24 @@ async def test_a_stream_ends_by_itself_when_the_run_has(house: House) -> None:
     house.say(OVER)
     await asyncio.wait_for(stream.task, 60)
     assert stream.is_whole
-    assert stream.body.endswith(b"data: 1\n\n"), "no closing words: it came to its own end"
+    assert stream.body.endswith(b"data: 1\n\nevent: end\n\n"), "no closing words: it came to its own end"
     assert house.is_empty
 
 
-async def test_the_server_parts_with_words_and_a_time_to_come_back(house: House) -> None:
-    streams = [await house.open() for _ in range(20)]
+async def test_the_server_breaks_off_with_words_and_a_time_to_come_back(house: House) -> None:
+    broken: list[int] = []
+    streams = [await house.open({"towerlog.break_off": partial(broken.append, n)}) for n in range(20)]
     for stream in streams:
         await stream.until(b"retry")
     house.streams.close()
     waits = set()
     for stream in streams:
         await asyncio.wait_for(stream.task, 60)
-        assert stream.is_whole
-        assert stream.body.endswith(b"event: end\n\n")
+        assert not stream.is_whole, "it has the look of a run that has ended"
+        assert stream.body.endswith(b"\nevent: closed\n\n")
         waits.add(int(stream.body.split(b"retry: ")[2].split()[0]))
     assert len(waits) == 20
+    assert sorted(broken) == list(range(20))
     assert min(waits) >= 1000
     assert max(waits) < 8000
     assert house.is_empty
@@ -249,6 +260,7 @@ async def test_a_stream_asks_the_same_of_any_transport(house: House, cause: Caus
         house.streams.close()
     await asyncio.wait_for(task, 5)
     frames = [b"data: 1\n\n", b"data: 2\n\n"][: house.last_seq]
+    frames += [b"event: end\n\n"] if cause is Cause.COMPLETE else []
     assert notes.said == ["start", "ping", *frames, cause]
     assert house.is_empty
 
@@ -271,7 +283,8 @@ async def test_a_revoked_key_ends_the_stream(house: House) -> None:
     house.keys.revoked_at = 1
     await house.auth.tick(house.clock.ms + 4000)
     await asyncio.wait_for(stream.task, 60)
-    assert stream.body.endswith(b"event: end\n\n")
+    assert stream.body.endswith(b"event: closed\n\n")
+    assert not stream.is_whole
     assert house.is_empty
 
 

@@ -9,14 +9,17 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.dialects.calls import AGENT, NOW, OTHER_RUN, RUN, call, endpoint, event, view
+from tests.support.factories import run_row
 from towerlog import errors
 from towerlog.dialects.base import Reply
-from towerlog.dialects.runs.dialect import DIALECT, STATUS_OF, STATUS_WORDS, STREAM, frame
+from towerlog.dialects.runs.dialect import DIALECT, STATUS_OF, STATUS_WORDS, STREAM, end_frame, frame
 from towerlog.model.event import EventType
 from towerlog.model.facts import Facts
 from towerlog.model.outcome import Page, RunChanged, RunCreated, ThreadView
 from towerlog.model.run import Status
 from towerlog.model.thread import ThreadRow
+
+ROW = run_row()
 
 
 def reply(name: str, outcome: Any, **fields: Any) -> Reply:
@@ -70,6 +73,7 @@ def test_control_answers_ok_either_way(name, changed) -> None:
 def test_threads() -> None:
     row = ThreadRow(1, "t", NOW, title="T", run_count=3, open_runs=(1, 2), policy="reject")
     shown = {
+        "id": "t",
         "thread_id": "t",
         "title": "T",
         "policy": "reject",
@@ -86,25 +90,51 @@ def test_threads() -> None:
 
 
 def test_a_frame_byte_for_byte() -> None:
-    found = frame(event(EventType.TOOL_CALL, b'{ "x" : 1e400, "x": 2 }', seq=12), "e1")
+    found = frame(event(EventType.TOOL_CALL, b'{ "x" : 1e400, "x": 2 }', seq=12), "e1", ROW)
     assert found == (
         b'id: 12\ndata: {"seq":12,"type":"tool.call","data":{ "x" : 1e400, "x": 2 },'
-        b'"created_at":"2026-04-02T10:00:00.123Z"}\n\n'
+        b'"created_at":"2026-04-02T10:00:00.123Z","event_id":"00000000-0000-7000-8000-000100000001:12",'
+        b'"run_id":"00000000-0000-7000-8000-000100000001","ts":"2026-04-02T10:00:00.123Z"}\n\n'
     )
+
+
+@pytest.mark.parametrize(
+    ("event_id", "shown"),
+    [('it\'s "mine"', 'it\'s "mine"'), ("\x1frun_end", f"{ROW.run_id}:3"), (None, f"{ROW.run_id}:3")],
+)
+def test_an_event_goes_by_its_senders_id_or_by_its_place(event_id, shown) -> None:
+    found = json.loads(frame(event(EventType.STEP, {}, event_id=event_id), "e1", ROW).split(b"data: ")[1])
+    assert found["event_id"] == shown
+
+
+@pytest.mark.parametrize(
+    ("data", "delta"),
+    [({"content": 'a "b"'}, 'a "b"'), ({"content": ""}, ""), ({"content": 5}, None), ({}, None)],
+)
+def test_a_delta_repeats_its_text_beside_its_data(data, delta) -> None:
+    found = json.loads(frame(event(EventType.MESSAGE_DELTA, data), "e1", ROW).split(b"data: ")[1])
+    assert found.get("content_delta") == delta
+    assert found["data"] == data
+
+
+@pytest.mark.parametrize("status", [status for status in Status if run_row(status=status).is_terminal()])
+def test_the_frame_of_the_end_names_the_status_and_has_no_id(status) -> None:
+    found = end_frame(run_row(status=status, last_seq=7))
+    assert found == b'event: end\ndata: {"status":"%s","last_seq":7}\n\n' % status.value.encode()
 
 
 def test_what_has_no_type_here_goes_by_its_own_name() -> None:
     name = 'stage\n"done"'
-    found = frame(event(EventType.OTHER, {"stage": "plan"}, Facts(name=name)), "e1")
+    found = frame(event(EventType.OTHER, {"stage": "plan"}, Facts(name=name)), "e1", ROW)
     assert found.count(b"\n") == 3
     data = json.loads(found.split(b"data: ")[1])["data"]
     assert data == {"name": name, "payload": {"stage": "plan"}}
-    report = frame(event(EventType.LANE_REPORT, {"phase": "p"}, Facts(name="heartbeat")), "e1")
+    report = frame(event(EventType.LANE_REPORT, {"phase": "p"}, Facts(name="heartbeat")), "e1", ROW)
     assert json.loads(report.split(b"data: ")[1])["data"] == {"phase": "p"}
 
 
 def test_the_stream_begins_with_retry_and_a_ping() -> None:
-    assert STREAM.prologue == b"retry: 1000\n\n: ping\n\n"
+    assert STREAM.prologue == b"retry: 1000\n: ping\n"
     assert STREAM.closing == b""
 
 

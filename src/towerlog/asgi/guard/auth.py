@@ -1,7 +1,8 @@
 """Who is asking: the bearer's key becomes a `Principal`, remembered for two seconds.
 
 A key that is malformed, unknown or revoked costs the same look-up and gets the same words. Open streams are asked for
-again every two seconds, once per key, and stopped when their key has been revoked.
+again every two seconds, once per key, and stopped when their key has been revoked. A stream's caller may be known by a
+ticket that its key was given.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from towerlog.ambient import Clock
+from towerlog.asgi.guard.tickets import Tickets
 from towerlog.errors import StorageFailed, Unauthenticated
 from towerlog.model.principal import Principal
 from towerlog.store.base import Store
@@ -29,9 +31,10 @@ _V = TypeVar("_V")
 class Authenticator:
     """Knows callers by their keys."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, tickets: Tickets) -> None:
         """`store` is asked for keys by digest, never by text."""
         self._store = store
+        self._tickets = tickets
         self._clock = clock
         self._known: dict[bytes, tuple[int, Principal]] = {}
         self._digests: dict[str, bytes] = {}
@@ -54,11 +57,23 @@ class Authenticator:
         if not credential:
             raise Unauthenticated
         digest = hashlib.sha256(_key_of(credential)).digest()
-        found = await self._store.key_by_digest(digest)
-        if found is None or found.key.revoked_at is not None:
+        try:
+            principal = await self._principal(digest)
+        except Unauthenticated:
             self._known.pop(credential, None)
+            raise
+        return self._remember(credential, principal, now_ms)
+
+    async def by_ticket(self, text: str, now_ms: int) -> Principal:
+        """The caller that a stream ticket stands for; it is used up. Raises Unauthenticated, StorageFailed."""
+        digest = self._tickets.take(text, now_ms)
+        if digest is None:
             raise Unauthenticated
-        return self._remember(credential, digest, _principal_of(found), now_ms)
+        return await self._principal(digest)
+
+    def ticket_for(self, principal: Principal, now_ms: int) -> str:
+        """A stream ticket for a caller who has just been known by its key. Raises Overloaded."""
+        return self._tickets.give(self._digests[principal.key_id], now_ms)
 
     def watch(self, principal: Principal, stop: Callable[[], None]) -> None:
         """Calls `stop` when the key has been revoked, at most `RECHECK_MS` and a tick later."""
@@ -87,15 +102,24 @@ class Authenticator:
                     for stop in list(watch.stops):
                         stop()
 
-    def _remember(self, credential: bytes, digest: bytes, principal: Principal, now_ms: int) -> Principal:
+    async def _principal(self, digest: bytes) -> Principal:
+        """Whom a key stands for. Raises Unauthenticated where it is unknown or revoked."""
+        found = await self._store.key_by_digest(digest)
+        if found is None or found.key.revoked_at is not None:
+            raise Unauthenticated
+        key_id = found.key.key_id
+        # Anew, as the youngest of those that are remembered.
+        self._digests.pop(key_id, None)
+        self._digests[key_id] = digest
+        _shrink(self._digests)
+        return _principal_of(found)
+
+    def _remember(self, credential: bytes, principal: Principal, now_ms: int) -> Principal:
         known = self._known.pop(credential, None)
         if known is not None and known[1] == principal:
             principal = known[1]
         self._known[credential] = (now_ms + REMEMBERED_MS, principal)
-        self._digests.pop(principal.key_id, None)
-        self._digests[principal.key_id] = digest
         _shrink(self._known)
-        _shrink(self._digests)
         return principal
 
 
@@ -113,6 +137,11 @@ def _shrink(memory: dict[_K, _V]) -> None:
     """Forgets the oldest entry of a memory that has grown past its bound."""
     if len(memory) > MAX_REMEMBERED:
         del memory[next(iter(memory))]
+
+
+def has_credential(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a key was sent, good or not."""
+    return b"authorization" in headers or b"x-api-key" in headers
 
 
 def _from_api_key(headers: Mapping[bytes, bytes]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from towerlog.asgi.pages.health import HealthPages
 from towerlog.asgi.pages.metrics import MetricsPage
 from towerlog.asgi.pages.static import StaticPages
+from towerlog.asgi.pages.stream_tickets import TicketsPage
 from towerlog.asgi.pages.whoami import WHOAMI
 from towerlog.asgi.routes import PageRoute
 
@@ -17,7 +18,8 @@ class Pages:
         self.health = HealthPages()
         self.metrics = MetricsPage(is_public=metrics_public)
         self.static = StaticPages()
+        self.tickets = TicketsPage()
 
     def routes(self) -> tuple[PageRoute, ...]:
         """In the order of the OpenAPI document."""
-        return (*self.health.routes(), self.metrics.route(), *self.static.routes(), WHOAMI)
+        return (*self.health.routes(), self.metrics.route(), *self.static.routes(), WHOAMI, self.tickets.route())

@@ -47,7 +47,7 @@ class Sink(Protocol):
         ...
 
     async def finish(self, end: StreamEnd) -> None:
-        """Sends what the reader is told of the end, and ends the reply."""
+        """Sends what the reader is told of the end. The reply ends whole only where the stream is complete."""
         ...
 
     async def gone(self) -> None:

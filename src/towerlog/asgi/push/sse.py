@@ -9,19 +9,21 @@ from towerlog.asgi.push.sink import Cause, StreamEnd
 from towerlog.asgi.replies import Headers, Message, Receive, Send
 from towerlog.dialects.base import FrameStyle
 
-PING = b": ping\n\n"
+PING = b": ping\n"
+"""Without an empty line: to some readers that would be an event without content."""
 
 
 class SseSink:
     """Implements `Sink` over one ASGI HTTP conversation."""
 
-    __slots__ = ("_abort", "_head", "_receive", "_send", "_style")
+    __slots__ = ("_abort", "_break_off", "_head", "_receive", "_send", "_style")
 
     def __init__(
         self, scope: Message, receive: Receive, send: Send, head: list[tuple[bytes, bytes]], style: FrameStyle
     ) -> None:
         """`head` as `stream_head` makes it; nothing is sent before `start`."""
-        self._abort = _abort_of(scope)
+        self._abort = _lent(scope, "towerlog.abort")
+        self._break_off = _lent(scope, "towerlog.break_off")
         self._receive = receive
         self._send = send
         self._head = head
@@ -43,13 +45,20 @@ class SseSink:
         return self.send(PING)
 
     async def finish(self, end: StreamEnd) -> None:
-        """When to come back and the style's closing words, unless the stream has come to its own end."""
-        words = b""
-        if end.retry_ms is not None:
-            words += b"retry: %d\n\n" % end.retry_ms
-        if end.cause is not Cause.COMPLETE:
-            words += self._style.closing
-        await self._send({"type": "http.response.body", "body": words, "more_body": False})
+        """Ends the reply whole where the stream has come to its own end.
+
+        Otherwise when to come back and the style's closing words are sent, and the reply is broken off: without its
+        last chunk no reader takes it for the end, and every one of them connects again.
+        """
+        if end.cause is Cause.COMPLETE:
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        words = b"" if end.retry_ms is None else b"retry: %d\n" % end.retry_ms
+        words += self._style.closing
+        if words:
+            await self.send(words)
+        if self._break_off is not None:
+            self._break_off()
 
     async def gone(self) -> None:
         """Until the client disconnects; what it sends before that is of no interest."""
@@ -63,9 +72,12 @@ class SseSink:
 
 
 def stream_head(trace_id: str, epoch: str, extra: Headers) -> list[tuple[bytes, bytes]]:
-    """The headers of every stream: nothing on the way may store, change or hold it back."""
+    """The headers of every stream: nothing on the way may store, change or hold it back.
+
+    The type has no charset, which is UTF-8 in any case: some readers compare the whole value.
+    """
     return [
-        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"content-type", b"text/event-stream"),
         (b"cache-control", b"no-cache, no-transform"),
         (b"x-accel-buffering", b"no"),
         (b"x-log-epoch", epoch.encode("ascii")),
@@ -74,9 +86,9 @@ def stream_head(trace_id: str, epoch: str, extra: Headers) -> list[tuple[bytes, 
     ]
 
 
-def _abort_of(scope: Message) -> Callable[[], None] | None:
-    """How to drop the connection without waiting for a reader that does not read; the server tells, if it can."""
+def _lent(scope: Message, name: str) -> Callable[[], None] | None:
+    """A way to end the connection that our server lends; None from any other, which ends it in its own way."""
     with contextlib.suppress(KeyError, TypeError):
-        abort: Callable[[], None] = scope["extensions"]["towerlog.abort"]
-        return abort
+        lent: Callable[[], None] = scope["extensions"][name]
+        return lent
     return None

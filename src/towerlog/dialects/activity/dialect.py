@@ -345,7 +345,7 @@ def _encode_feed(outcome: FeedPage, command: object, call: Call) -> Reply:
 STREAM = FrameStyle(
     name="activity",
     frame=frame,
-    prologue=b": ping\n\n",
+    prologue=b": ping\n",
     closing=b"event: end\ndata: stream closed\n\n",
 )
 

@@ -23,6 +23,7 @@ from towerlog.dialects.base import (
     scopes,
     status_of,
 )
+from towerlog.dialects.fields import NULL
 from towerlog.dialects.run_json import STATUS_OF, STATUS_WORDS
 from towerlog.dialects.runs import requests
 from towerlog.errors import TowerlogError
@@ -65,6 +66,7 @@ class OkReply(msgspec.Struct):
 class ThreadReply(msgspec.Struct):
     """A thread."""
 
+    id: str
     thread_id: str
     title: str | None
     policy: str
@@ -81,6 +83,10 @@ class FrameData(msgspec.Struct):
     type: str
     data: dict[str, Any]
     created_at: str
+    event_id: str
+    run_id: str
+    ts: str
+    content_delta: str | msgspec.UnsetType = msgspec.UNSET
 
 
 # Replies
@@ -130,6 +136,7 @@ def _encode_threads(outcome: Page, command: object, call: Call) -> Reply:
 
 def _thread(row: ThreadRow) -> ThreadReply:
     return ThreadReply(
+        id=row.thread_id,
         thread_id=row.thread_id,
         title=row.title,
         policy=row.policy,
@@ -149,17 +156,43 @@ def _encode_nothing(outcome: object, command: object, call: Call) -> Reply:
 # Streams
 
 
+class _Delta(msgspec.Struct, gc=False):
+    """The text of a delta, as it was stored."""
+
+    content: msgspec.Raw = NULL
+
+
+_DELTA = msgspec.json.Decoder(_Delta)
+
+
 def frame(event: Event, epoch: str, row: RunRow | None = None) -> bytes:
     """One server-sent event. `id` is the seq; without an `event:` line a browser's `onmessage` gets all of them."""
+    assert row is not None
+    seq, at, run_id = event.seq, format_ms(event.recorded_at).encode(), row.run_id.encode()
     # `data` is one line of JSON text, so it cannot break the frame.
     data = _named(event) if event.type is EventType.OTHER else event.data
-    return b'id: %d\ndata: {"seq":%d,"type":"%s","data":%s,"created_at":"%s"}\n\n' % (
-        event.seq,
-        event.seq,
-        _TYPE_TEXT[event.type],
-        data,
-        format_ms(event.recorded_at).encode(),
-    )
+    delta = _content_delta(event.data) if event.type is EventType.MESSAGE_DELTA else b""
+    return (
+        b'id: %d\ndata: {"seq":%d,"type":"%s","data":%s,"created_at":"%s","event_id":%s,"run_id":"%s","ts":"%s"%s}\n\n'
+    ) % (seq, seq, _TYPE_TEXT[event.type], data, at, _event_id(event, row), run_id, at, delta)
+
+
+def _event_id(event: Event, row: RunRow) -> bytes:
+    """The sender's id of the event as JSON; where it gave none, one made of the run and the seq."""
+    given = event.event_id
+    # What begins with a control character is a key of the server's own: senders cannot use one.
+    return msgspec.json.encode(given if given and given[0] > "\x1f" else f"{row.run_id}:{event.seq}")
+
+
+def _content_delta(data: bytes) -> bytes:
+    """The member that repeats the text of a delta; empty where the delta has none."""
+    content = bytes(_DELTA.decode(data).content)
+    return b',"content_delta":%s' % content if content[:1] == b'"' else b""
+
+
+def end_frame(row: RunRow) -> bytes:
+    """What follows the last event of an ended run. Without an id: it is not an event, and moves no cursor."""
+    return b'event: end\ndata: {"status":"%s","last_seq":%d}\n\n' % (STATUS_WORDS[row.status].encode(), row.last_seq)
 
 
 def _named(event: Event) -> bytes:
@@ -167,7 +200,7 @@ def _named(event: Event) -> bytes:
     return b'{"name":%s,"payload":%s}' % (msgspec.json.encode(event.facts.name or ""), event.data)
 
 
-STREAM = FrameStyle(name="runs", frame=frame, prologue=b"retry: 1000\n\n: ping\n\n")
+STREAM = FrameStyle(name="runs", frame=frame, prologue=b"retry: 1000\n: ping\n", end=end_frame, with_row=True)
 
 
 # Refusals

@@ -231,15 +231,11 @@ def decode_follow(call: Call) -> FollowRun:
     follow = call.query.get("follow") or "true"
     if follow not in {"true", "false"}:
         raise invalid_field("follow", "must be true or false")
-    after_seq, epoch = _after(call)
-    return FollowRun(run_id, after_seq, follow == "true", epoch)
-
-
-def _after(call: Call) -> tuple[int, str | None]:
-    """The cursor and the epoch of its log. A reconnecting browser repeats the URL, so the header is newer."""
     asked = _seq(call.query.get("after_seq", ""), "after_seq")
     seen = _seq(call.headers.get(b"last-event-id", b"").decode("latin-1"), "Last-Event-ID")
-    return seen or asked or (0, None)
+    # A reconnecting browser repeats the URL, so the header is newer.
+    after_seq, epoch = seen or asked or (0, None)
+    return FollowRun(run_id, after_seq, follow == "true", epoch, seen is not None)
 
 
 def _seq(text: str, field: str) -> tuple[int, str | None] | None:

@@ -11,6 +11,7 @@ import structlog
 from towerlog.dialects.base import FrameStyle
 from towerlog.engine.follow.subjects import CURSORS, DENSE, Subject
 from towerlog.model.event import Event
+from towerlog.model.run import RunRow
 from towerlog.wake.base import Change
 
 log = structlog.get_logger("towerlog.follow")
@@ -54,8 +55,8 @@ class Channel:
         self.cursor_of = CURSORS[subject[0]]
         self.frames: deque[tuple[int, bytes]] = deque(maxlen=RING_FRAMES)
         self.followers: set[Reader] = set()
-        self.ended = False
-        """True once the run's end was published."""
+        self.ended: RunRow | None = None
+        """The run's row as of its newest event, once its end was published."""
         self._epoch = epoch
         self._bytes = 0
         self._covered: int | None = None

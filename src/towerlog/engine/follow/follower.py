@@ -21,8 +21,8 @@ class Source(msgspec.Struct, frozen=True):
     """What a follower follows: how to read its events from the store and how to know its end."""
 
     page: Page
-    ends_at: Callable[[], Awaitable[int | None]]
-    """The last cursor there is, where nothing more will come; None while more may. Asked once, after subscribing."""
+    ended: Callable[[], Awaitable[RunRow | None]]
+    """The row of the run, where it has ended; None while more may come. Asked once, after subscribing."""
     rows: Callable[[Sequence[int]], Awaitable[Mapping[int, RunRow]]]
     """Run numbers → their rows as they are now; asked only for a style that needs them."""
     epoch: str
@@ -38,6 +38,7 @@ class Follower:
     __slots__ = (
         "_channel",
         "_end",
+        "_has_told_end",
         "_leave",
         "_preface",
         "_source",
@@ -58,8 +59,9 @@ class Follower:
         self._waiter: asyncio.Future[None] | None = None
         self._woken = False
         self._stopped = False
-        self._end: int | None = None
-        """The last cursor there is, where nothing more will come."""
+        self._end: RunRow | None = None
+        """The run's row, where it had ended before this follower came."""
+        self._has_told_end = False
         self.cursor = cursor
         self.live = live
         self.finished = False
@@ -79,12 +81,20 @@ class Follower:
             if self._woken:
                 continue  # something was committed while the store was being read
             if not self.live or self._end is not None or self._channel.ended:
-                return None
+                return self._last_frame()
             await self._wait()
             if not self._stopped:
                 chunk = self._from_ring()
                 return await self._catch_up() if chunk is None else chunk
         return None
+
+    def _last_frame(self) -> bytes | None:
+        """Once all is read: what the style says of the run's end, one time; None where it says nothing."""
+        ended, frame_of = self._channel.ended or self._end, self._channel.style.end
+        if ended is None or frame_of is None or self._has_told_end:
+            return None
+        self._has_told_end = True
+        return frame_of(ended)
 
     def _from_ring(self) -> bytes | None:
         """What is new, b"" for nothing; None where the ring does not reach back that far. Most reads end here."""
@@ -115,9 +125,9 @@ class Follower:
         if channel.is_dense:
             if events and cursor_of(events[0]) > cursor + 1:
                 taken.append(style.gap(cursor, cursor_of(events[0])))
-            if not events and self._end is not None and cursor < self._end:
+            if not events and self._end is not None and cursor < self._end.last_seq:
                 # All that was left of an ended run is gone too: say so instead of ending as if there had been nothing.
-                return self._end, style.gap(cursor, self._end + 1)
+                return self._end.last_seq, style.gap(cursor, self._end.last_seq + 1)
         rows = await source.rows(list({event.run for event in events})) if style.with_row and events else {}
         for event in events:
             taken.append(style.frame(event, source.epoch, rows.get(event.run)) or b"")
@@ -151,5 +161,5 @@ class Follower:
 
     async def prepare(self) -> None:
         """Finds out whether there is anything to wait for."""
-        end = self._end = await self._source.ends_at()
-        self.finished = end is not None and self.cursor >= end and not self._preface
+        end = self._end = await self._source.ended()
+        self.finished = end is not None and self.cursor >= end.last_seq and not self._preface

@@ -11,7 +11,7 @@ from towerlog.dialects.base import FrameStyle
 from towerlog.engine.follow.channel import Channel
 from towerlog.engine.follow.follower import Follower, Source
 from towerlog.engine.follow.subjects import RUN, Subject, subjects
-from towerlog.wake.base import Commit, Wake, has_ended
+from towerlog.wake.base import Commit, Wake
 
 ALL_RINGS_BYTES = 64 * 1024 * 1024
 """All rings together; past it the largest are emptied, and their followers read the store."""
@@ -79,8 +79,8 @@ class Hub:
                     touched[channel] = None
         for channel in touched:
             kind, number = channel.key[0]
-            if kind == RUN and has_ended(runs[number]):
-                channel.ended = True
+            if kind == RUN and runs[number].after.is_terminal():
+                channel.ended = runs[number].after
             channel.wake()
         self._published += 1
         if self._published % COUNT_RINGS_EVERY == 0:

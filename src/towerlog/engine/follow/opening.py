@@ -12,6 +12,7 @@ from towerlog.errors import NotFound
 from towerlog.model.event import Event
 from towerlog.model.principal import Principal
 from towerlog.model.question import FollowAgent, FollowRun
+from towerlog.model.run import RunRow
 from towerlog.store.base import Store
 
 
@@ -22,14 +23,14 @@ async def follow_run(
     row = await reads.run_of(principal, command.run_id)
     org, run = principal.org, row.run
 
-    async def ends_at() -> int | None:
+    async def ended() -> RunRow | None:
         current = await reads.run_of(principal, command.run_id)
-        return current.last_seq if current.is_terminal() else None
+        return current if current.is_terminal() else None
 
     async def page(after: int, limit: int) -> list[Event]:
         return await store.events(org, run, after, limit)
 
-    source = Source(page, ends_at, lambda runs: store.runs_by_number(org, runs), store.epoch)
+    source = Source(page, ended, lambda runs: store.runs_by_number(org, runs), store.epoch)
     # A cursor past the end waits from the end; one of another log is told so and gets everything.
     after, preface = min(command.after_seq, row.last_seq), b""
     if command.epoch not in (None, store.epoch):
@@ -51,13 +52,13 @@ async def follow_agent(
         after = await _tail_start(store, org, number, command.tail)
         preface = b"" if command.after is None else style.other_log
 
-    async def ends_at() -> int | None:
+    async def ended() -> RunRow | None:
         return None
 
     async def page(after: int, limit: int) -> list[Event]:
         return await store.feed(org, number, limit, after)
 
-    source = Source(page, ends_at, lambda runs: store.runs_by_number(org, runs), store.epoch)
+    source = Source(page, ended, lambda runs: store.runs_by_number(org, runs), store.epoch)
     return await hub.follow((AGENT, number), style, source, after, True, preface)
 
 

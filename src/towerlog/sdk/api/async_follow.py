@@ -43,7 +43,6 @@ async def async_follow(
                     if frame is not None and (news := cursor.take(frame)) is not None:
                         reconnects.progressed()
                         yield news
-                cursor.ended()
         except SdkError as error:
             reconnects.failed(error)
         if not cursor.finished:

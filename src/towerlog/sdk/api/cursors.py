@@ -20,8 +20,6 @@ from towerlog.sdk.wire.sse import Frame
 
 S = TypeVar("S", bound=Shape)
 
-ENDS = frozenset({"run.completed", "run.failed", "run.cancelled", "run.lost", "budget.exceeded"})
-"""Types of events after which a run's stream may end."""
 PATIENCE_S = 300.0
 """How long a follower tries to reach a server that is away, unless the caller says otherwise."""
 FIRST_CONTACT_S = 5.0
@@ -60,9 +58,6 @@ class Cursor(Generic[S]):
             return None
         return self._event(frame, self.shape.read(_object(frame)))
 
-    def ended(self) -> None:
-        """Called when the server has ended the stream."""
-
     def _gap(self, gap: Gap) -> Gap | None:
         return gap
 
@@ -79,7 +74,6 @@ class RunCursor(Cursor[RunEvent]):
         super().__init__(path_of("/v1/runs/{run_id}/events", {"run_id": run_id}), RunEvent)
         self.after_seq = after_seq
         self._epoch: str | None = None
-        self._may_end = False
 
     def headers(self) -> dict[str, str]:
         """The headers with the cursor, and the log's name once it is known."""
@@ -93,16 +87,19 @@ class RunCursor(Cursor[RunEvent]):
         if self._epoch is None or self._next_epoch == self._epoch:
             self._epoch = self._next_epoch
 
-    def ended(self) -> None:
-        """Finished if the run has ended; otherwise the server is shutting down and the follower reconnects."""
-        self.finished = self.finished or self._may_end
+    def take(self, frame: Frame) -> RunEvent | Gap | None:
+        """The event or gap in a frame; the control frame after the last event ends the stream."""
+        if frame.event == "end":
+            self.finished = True
+            return None
+        return super().take(frame)
 
     def _gap(self, gap: Gap) -> Gap | None:
         if gap.oldest_seq is not None:
             self.after_seq = max(self.after_seq, gap.oldest_seq - 1)
         else:
             # Another log: the position means nothing there, so it is followed from its beginning.
-            self.after_seq, self._epoch, self._may_end = 0, self._next_epoch, False
+            self.after_seq, self._epoch = 0, self._next_epoch
         return gap
 
     def _event(self, frame: Frame, event: RunEvent) -> RunEvent | None:
@@ -111,7 +108,6 @@ class RunCursor(Cursor[RunEvent]):
         if event.seq != self.after_seq + 1:
             raise BadAnswer(f"the stream went from seq {self.after_seq} to {event.seq}")
         self.after_seq = event.seq
-        self._may_end = self._may_end or event.type in ENDS
         return event
 
 

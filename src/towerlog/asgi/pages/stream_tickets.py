@@ -1,0 +1,52 @@
+"""Where a caller gets a stream ticket for the key that it has sent."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.asgi.guard.auth import Authenticator
+from towerlog.asgi.guard.tickets import LIFETIME_MS
+from towerlog.asgi.routes import PageRoute, PageVisit
+from towerlog.dialects.base import Reply, reply_json, scopes
+from towerlog.model.principal import Scope
+
+_NO_STORE = ((b"cache-control", b"no-store"),)
+
+
+class StreamTicket(msgspec.Struct, frozen=True):
+    """A ticket that opens one stream, with the rights of the key that asked for it."""
+
+    ticket: str
+    expires_in_seconds: int
+
+
+class TicketsPage:
+    """`/api/v1/stream-tickets`. Nothing is stored, so a repeated request gets another ticket, whatever its key."""
+
+    def __init__(self) -> None:
+        """Until `attach` there is nobody who gives any."""
+        self._auth: Authenticator | None = None
+
+    def attach(self, auth: Authenticator) -> None:
+        """`auth` gives the tickets, and takes them back when a stream is opened."""
+        self._auth = auth
+
+    def route(self) -> PageRoute:
+        """The page."""
+        return PageRoute(
+            "POST",
+            "/api/v1/stream-tickets",
+            "create_stream_ticket",
+            "A ticket that opens one stream, for a browser's EventSource.",
+            self.give,
+            scopes(Scope.READ),
+            reply=StreamTicket,
+            reply_status=201,
+        )
+
+    async def give(self, visit: PageVisit) -> Reply:
+        """A new ticket. Raises Overloaded."""
+        assert self._auth is not None
+        assert visit.principal is not None
+        ticket = self._auth.ticket_for(visit.principal, visit.now_ms)
+        return reply_json(StreamTicket(ticket, LIFETIME_MS // 1000), 201, _NO_STORE)
