@@ -68,6 +68,10 @@ def test_an_empty_variable_says_nothing() -> None:
         ("lanes_min_lease_seconds", "0"),
         ("lanes_min_lease_seconds", "3601"),
         ("metrics_public", "perhaps"),
+        ("keep_alive_seconds", "0"),
+        ("cors_origins", "app.example.com"),
+        ("cors_origins", "https://app.example.com/"),
+        ("cors_origins", "https://a.example https://b.example"),
     ],
 )
 def test_a_wrong_value_is_refused_by_the_name_of_its_setting(name: str, value: str) -> None:
@@ -85,6 +89,8 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_setting(name: str, value: s
         ("steps_rate_per_minute", "0"),
         ("lanes_min_lease_seconds", "1"),
         ("lanes_min_lease_seconds", "3600"),
+        ("cors_origins", "https://app.example.com, http://localhost:5173"),
+        ("cors_origins", "*"),
     ],
 )
 def test_the_edges_of_what_is_allowed_are_allowed(name: str, value: str) -> None:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,17 @@ def test_the_first_start_makes_a_key_and_tells_it_once(serve: Serve) -> None:
     assert again["admin_key"] is None
     assert get(f"{again['url']}/v1/runs", told["admin_key"]).status_code == 200
     assert second.end(signal.SIGINT) == 0
+
+
+def test_an_idle_connection_is_closed_after_the_setting(serve: Serve) -> None:
+    assert Settings().keep_alive_seconds > 60, "proxies keep theirs for a minute, and must be the first to close"
+    told = serve(TOWERLOG_KEEP_ALIVE_SECONDS="2").started()
+    with socket.create_connection(("127.0.0.1", int(told["url"].rpartition(":")[2])), timeout=60) as raw:
+        raw.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert raw.recv(65536).startswith(b"HTTP/1.1 200")
+        idle_since = time.monotonic()
+        assert raw.recv(1) == b""
+        assert time.monotonic() - idle_since > 1.5
 
 
 def test_a_bootstrap_key_is_not_repeated(serve: Serve) -> None:

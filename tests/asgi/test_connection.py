@@ -26,6 +26,15 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     if scope["path"] == "/drop":
         scope["extensions"]["towerlog.abort"]()
         return
+    if scope["path"] in {"/stream", "/broken"}:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for part in (b"one ", b"two"):
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        if scope["path"] == "/broken":
+            scope["extensions"]["towerlog.break_off"]()
+        else:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return
     if scope["path"] == "/whole" and scope["extensions"]["towerlog.reply"](200, [(b"content-length", b"5")], b"whole"):
         return
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
@@ -66,6 +75,37 @@ async def test_a_whole_head_is_answered(port: int) -> None:
     said = await reply_to(port, GET, b"Connection: close\r\n\r\n")
     assert said.startswith(b"HTTP/1.1 200")
     assert said.endswith(b"hello")
+
+
+async def test_a_reply_of_unknown_length_is_chunked(port: int) -> None:
+    said = await reply_to(port, b"GET /stream HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert b"transfer-encoding: chunked\r\n" in said
+    assert said.endswith(b"4\r\none \r\n3\r\ntwo\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize("asks", [b"", b"Connection: keep-alive\r\n"])
+async def test_in_http_1_0_it_is_not_and_ends_with_its_connection(port: int, asks: bytes) -> None:
+    said = await reply_to(port, b"GET /stream HTTP/1.0\r\n" + asks + b"\r\n")
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert b"connection: close" in head
+    assert body == b"one two"
+
+
+async def test_in_http_1_0_a_length_that_is_known_is_told(port: int) -> None:
+    said = await reply_to(port, b"GET / HTTP/1.0\r\n\r\n")
+    assert b"content-length: 5\r\n" in said
+    assert said.endswith(b"\r\n\r\nhello")
+
+
+async def test_what_is_broken_off_has_no_last_chunk(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    said = await reply_to(port, b"GET /broken HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert said.endswith(b"3\r\ntwo\r\n"), "all that was sent has arrived, and no end"
+    assert not caplog.records, "the server does not take it for a mistake"
+
+
+async def test_what_is_broken_off_in_http_1_0_is_reset(port: int) -> None:
+    assert await reply_to(port, b"GET /broken HTTP/1.0\r\n\r\n") == b"reset"
 
 
 async def test_a_silent_connection_is_closed(port: int) -> None:

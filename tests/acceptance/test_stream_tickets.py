@@ -1,0 +1,62 @@
+"""Stream tickets: what they open, for whom, how often, and what they do not open."""
+
+from __future__ import annotations
+
+from tests.acceptance.feeds import activity_of, create_run, held_run, run_stream, step, watch
+from tests.support.server import ADMIN_KEY
+
+
+def ticket_of(client) -> str:
+    reply = client.post("/api/v1/stream-tickets")
+    assert reply.status_code == 201, reply.text
+    assert reply.headers["Cache-Control"] == "no-store"
+    made = reply.json()
+    assert made["expires_in_seconds"] == 60
+    return str(made["ticket"])
+
+
+def test_a_ticket_opens_one_stream(client, anonymous, unique) -> None:
+    run_id = create_run(client, unique("thread"))["run_id"]
+    path = f"/v1/runs/{run_id}/events?follow=false&ticket={ticket_of(client)}"
+    assert "run.queued" in anonymous.get(path).text
+    assert anonymous.get(path).status_code == 401
+    assert anonymous.get(path.replace("ticket=", "ticket=x")).status_code == 401
+    assert anonymous.get(f"/v1/runs/{run_id}/events?ticket=").status_code == 401
+    assert anonymous.get(f"/v1/runs/{run_id}/events").status_code == 401
+
+
+def test_a_stream_of_any_dialect_is_opened(server, client, anonymous, back, unique) -> None:
+    agent = unique("agent")
+    step(client, unique("sdk"), "run_start", agent_name=agent)
+    agent_id = back.agent_id(agent)
+    path = f"/agents/{agent_id}/events?tail=5"
+    assert anonymous.get(f"{path}&ticket={ticket_of(client)}").json() == activity_of(client, agent_id, tail=5)
+    with watch(server, f"{path}&follow=true&ticket={ticket_of(client)}", Authorization="") as stream:
+        assert stream.status == 401, "a key that was sent is the key, good or not"
+
+
+def test_it_has_the_rights_of_its_key_and_no_more(client, scoped, anonymous, other_org, unique) -> None:
+    assert scoped("ingest").post("/api/v1/stream-tickets").status_code == 403
+    assert anonymous.post("/api/v1/stream-tickets").status_code == 401
+    run_id = create_run(client, unique("thread"))["run_id"]
+    assert anonymous.get(f"/v1/runs/{run_id}/events?ticket={ticket_of(other_org)}").status_code == 404
+    mine = anonymous.get(f"/v1/runs/{run_id}/events?follow=false&ticket={ticket_of(scoped('read'))}")
+    assert mine.status_code == 200
+
+
+def test_it_opens_nothing_but_a_stream(client, anonymous) -> None:
+    for path in ("/v1/runs", "/api/v1/runs", "/api/v1/whoami"):
+        assert anonymous.get(f"{path}?ticket={ticket_of(client)}").status_code == 401, path
+    body = {"event_type": "step", "sdk_run_id": "x", "payload": {}}
+    assert anonymous.post(f"/api/ingest?ticket={ticket_of(client)}", json=body).status_code == 401
+    assert anonymous.get("/v1/runs", params={"key": ADMIN_KEY, "access_token": ADMIN_KEY}).status_code == 401
+
+
+def test_the_key_goes_before_the_ticket_which_stays_good(server, client, anonymous, unique) -> None:
+    run_id = held_run(client, unique("thread"), "w")
+    ticket = ticket_of(client)
+    with run_stream(server, run_id) as stream:
+        assert stream.status == 200
+    assert client.get(f"/v1/runs/{run_id}/events?follow=false&ticket={ticket}").status_code == 200
+    assert anonymous.get(f"/v1/runs/{run_id}/events?follow=false&ticket={ticket}").status_code == 200
+    assert ticket not in server.log
