@@ -15,13 +15,16 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
 from towerlog import errors
 from towerlog.asgi.pages import Pages
+from towerlog.asgi.pages.examples import CONVERSATIONS
+from towerlog.asgi.routes import RouteTable
 from towerlog.cli.exits import MEANINGS as EXIT_CODES
 from towerlog.cli.main import main as towerlog
 from towerlog.config import MEANINGS as SETTINGS
@@ -44,6 +47,11 @@ PAGES_BESIDE = (ROOT / "ARCHITECTURE.md",)
 """Pages outside of this folder that have generated parts."""
 SECTION = re.compile(r"(<!-- generated: ([a-z-]+) -->\n)(?:(?!<!-- ).)*?(<!-- /generated -->)", re.DOTALL)
 HELP_WIDTH = 100
+GOLDEN = ROOT / "tests" / "dialects" / "golden"
+EXAMPLES = PACKAGE / "asgi" / "pages" / "assets" / CONVERSATIONS
+OPEN = re.compile(r"<[a-z]+>|\{[a-z][a-z0-9_]*\}")
+"""What stands for any value of a kind, or for one that was saved before."""
+DROPPED = object()
 
 EVENTS: dict[EventType, str] = {
     EventType.RUN_QUEUED: "The run was created and waits for a worker.",
@@ -450,10 +458,66 @@ def renewed(text: str) -> str:
     return SECTION.sub(lambda found: f"{found[1]}{SECTIONS[found[2]]()}\n{found[3]}", text)
 
 
+def examples_text() -> str:
+    """The text of the file of examples of the OpenAPI document.
+
+    What a conversation of the tests sends and gets, of its first success with an endpoint that sends most. Values that
+    differ each time (`"<uuid>"`, `"<time>"` …) are left out: the document fills them in from the fields.
+    """
+    return json.dumps(examples(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def examples() -> dict[str, dict[str, Any]]:
+    """Endpoint → what is sent, where anything is, and what comes back."""
+    table = RouteTable((*DIALECTS, NATIVE), Pages(metrics_public=False).routes(), NATIVE)
+    found: dict[str, dict[str, Any]] = {}
+    for step in golden_steps():
+        sent, came = step["request"], step["reply"]
+        if not 200 <= came["status"] < 300 or not came.get("json", came.get("subset")):
+            continue
+        path = OPEN.sub("x", sent["path"])
+        route, _ = table.find(sent["method"], path.encode())
+        endpoint = route.endpoint
+        if endpoint is None or endpoint.sample is not None:
+            continue
+        known = {"reply": settled(came.get("json", came.get("subset")))}
+        if endpoint.request is not None and "json" in sent:
+            known["request"] = settled(sent["json"])
+        if size(known) > size(found.get(endpoint.name, {})):
+            found[endpoint.name] = known
+    return found
+
+
+def golden_steps() -> Iterator[dict[str, Any]]:
+    """All steps of all conversations, in the order of their files."""
+    for file in sorted(GOLDEN.glob("*/*.json")):
+        conversation = json.loads(file.read_text("utf-8"))
+        yield from conversation["steps"]
+
+
+def size(known: dict[str, Any]) -> int:
+    """How much it shows: what is sent counts before what comes back."""
+    return 1000 * len(json.dumps(known.get("request", ""))) + len(json.dumps(known.get("reply", "")))
+
+
+def settled(value: Any) -> Any:
+    """Without what differs each time."""
+    if isinstance(value, dict):
+        return {name: kept for name, one in value.items() if (kept := settled(one)) is not DROPPED}
+    if isinstance(value, list):
+        return [kept for one in value if (kept := settled(one)) is not DROPPED]
+    return DROPPED if isinstance(value, str) and OPEN.search(value) else value
+
+
 def outdated() -> list[Path]:
-    """Pages that do not say what the program says."""
-    pages = [*sorted(DOCS.rglob("*.md")), *PAGES_BESIDE]
-    return [page for page in pages if renewed(page.read_text("utf-8")) != page.read_text("utf-8")]
+    """Pages, and the file of examples, that do not say what the program and its tests say."""
+    pages = [*sorted(DOCS.rglob("*.md")), *PAGES_BESIDE, EXAMPLES]
+    return [page for page in pages if current(page) != page.read_text("utf-8")]
+
+
+def current(page: Path) -> str:
+    """What a file should say."""
+    return examples_text() if page == EXAMPLES else renewed(page.read_text("utf-8"))
 
 
 def main(arguments: list[str]) -> int:
@@ -461,9 +525,9 @@ def main(arguments: list[str]) -> int:
     stale = outdated()
     for page in stale:
         said = "out of date" if "--check" in arguments else "written"
-        sys.stdout.write(f"{said}: {page.relative_to(DOCS.parent)}\n")
+        sys.stdout.write(f"{said}: {page.relative_to(ROOT)}\n")
         if "--check" not in arguments:
-            page.write_text(renewed(page.read_text("utf-8")), "utf-8")
+            page.write_text(current(page), "utf-8")
     return 1 if stale and "--check" in arguments else 0
 
 

@@ -132,7 +132,7 @@ class App:
             TransportCollector(components.meters, streams, components.admission, components.limiters),
             EngineCollector(node.engine.figures),
         )
-        self.pages.static.attach(self.table)
+        self.pages.static.attach(self.table, self._config.public_url.rstrip("/"))
         self.pages.metrics.attach(components.auth, metrics)
         self.pages.tickets.attach(components.auth)
         self.pages.health.attach(node.store.ping)

@@ -16,7 +16,7 @@ import msgspec
 from towerlog.asgi.faults import Rejection
 from towerlog.dialects.base import Dialect, Endpoint, Reply
 from towerlog.dialects.fields import percent_decode
-from towerlog.errors import Malformed, NotFound
+from towerlog.errors import Malformed, NotFound, TowerlogError
 from towerlog.model.principal import Principal, Scope
 
 MAX_PATH_BYTES = 8192
@@ -57,6 +57,10 @@ class PageRoute(msgspec.Struct, frozen=True):
     reply: Any = None
     reply_type: str = "application/json"
     reply_status: int = 200
+    others: Mapping[int, str] = {}
+    """Statuses beside it that have a body of the same type, and what they mean."""
+    refuses: tuple[type[TowerlogError], ...] = ()
+    """What it may be refused with although it says that it answers anybody."""
 
 
 class Route:

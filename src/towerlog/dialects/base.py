@@ -158,7 +158,11 @@ class Endpoint(msgspec.Struct, frozen=True):
     """The body's type, for the OpenAPI document."""
     reply: Any = None
     """The success reply's type, for the OpenAPI document."""
+    frames: tuple[Any, ...] = ()
+    """The types that an event of its stream may have, for the OpenAPI document."""
     reply_status: int = 200
+    refuses: tuple[type[TowerlogError], ...] = ()
+    """What it may be refused with beside that which its scope, path, query and body can be refused for."""
     query: Any = None
     """A Struct type whose fields are the query parameters, for the OpenAPI document."""
     body: BodyKind = "json"

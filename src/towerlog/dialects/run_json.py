@@ -5,15 +5,15 @@ Unknown is null. Money leaves as exact JSON numbers, times as RFC 3339 text.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated
 
 import msgspec
 
+from towerlog.dialects import vocabulary as v
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.ledger import Ledger
 from towerlog.model.liveness import Liveness
 from towerlog.model.outcome import RunView
-from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms, format_optional_ms
 from towerlog.model.usage import NANOS_PER_DOLLAR, Usage, dollars_json
@@ -22,57 +22,59 @@ from towerlog.model.usage import NANOS_PER_DOLLAR, Usage, dollars_json
 class FullRow(msgspec.Struct, frozen=True, gc=False):
     """A row of the list of all runs."""
 
-    run_id: str
-    org_id: str
-    thread_id: str
-    status: str
-    model: str | None
-    persona_id: str | None
-    total_input_tokens: int | None
-    total_output_tokens: int | None
-    total_cost_usd: msgspec.Raw
-    duration_ms: int | None
-    cache_hit_rate: float | None
-    credits_used: int | None
-    created_at: str
-    completed_at: str | None
-    failed_at: str | None
-    created_by_user_id: str | None
-    created_by_user_name: str | None
-    created_by_email: str | None
+    run_id: v.RunId
+    org_id: v.OrgId
+    thread_id: v.ThreadId
+    status: v.RunStatus
+    model: v.ModelName | None
+    persona_id: v.PersonaId | None
+    total_input_tokens: v.InputTokens | None
+    total_output_tokens: v.OutputTokens | None
+    total_cost_usd: v.Dollars
+    duration_ms: v.DurationMs | None
+    cache_hit_rate: v.CacheHitRate | None
+    credits_used: v.Credits | None
+    created_at: v.CreatedAt
+    completed_at: v.CompletedAt | None
+    failed_at: v.FailedAt | None
+    created_by_user_id: v.UserId | None
+    created_by_user_name: Annotated[str, v.said("The name of the user who created it.", "admin")] | None
+    created_by_email: v.Email | None
 
 
 class UsageView(msgspec.Struct, frozen=True, gc=False):
     """Tokens in disjoint buckets. `total_tokens` is the sender's bare total if it gave no split."""
 
-    input_tokens: int | None
-    cached_input_tokens: int | None
-    cache_write_tokens: int | None
-    output_tokens: int | None
-    reasoning_tokens: int | None
-    total_tokens: int | None
+    input_tokens: Annotated[int, v.said("Input tokens that came from no cache.", 612)] | None
+    cached_input_tokens: Annotated[int, v.said("Input tokens that came from a cache.", 200)] | None
+    cache_write_tokens: Annotated[int, v.said("Input tokens that were written into a cache.", 0)] | None
+    output_tokens: Annotated[int, v.said("Output tokens without reasoning.", 40)] | None
+    reasoning_tokens: Annotated[int, v.said("Output tokens spent on reasoning.", 0)] | None
+    total_tokens: Annotated[int, v.said("All tokens; the sender's bare total where it gave no split.", 852)] | None
 
 
 class LeaseView(msgspec.Struct, frozen=True, gc=False):
     """Who holds a run, and until when."""
 
-    state: str
-    worker_id: str | None
-    lease_epoch: int
-    lease_expires_at: str | None
-    last_heartbeat: str | None
+    state: v.LeaseState
+    worker_id: v.WorkerId | None
+    lease_epoch: v.LeaseEpoch
+    lease_expires_at: v.LeaseEnd | None
+    last_heartbeat: v.Heartbeat | None
 
 
 class ClientView(msgspec.Struct, frozen=True, gc=False):
     """The numbers of one client. `truncated`: there are more gaps than are kept, so not all are known."""
 
-    client_id: str
-    received: int
-    highest: int
-    missing: list[list[int]]
+    client_id: v.ClientId
+    received: Annotated[int, v.said("How many of its events have arrived.", 5)]
+    highest: Annotated[int, v.said("The highest number that it has given an event.", 6)]
+    missing: Annotated[
+        list[list[int]], v.said("What has not arrived, as first and last number, both included.", [[4, 4]])
+    ]
     """First and last, both included."""
-    dropped: int
-    truncated: bool
+    dropped: Annotated[int, v.said("How many events it says it could not keep.", 0)]
+    truncated: Annotated[bool, v.said("There are more gaps than are kept, so not all are known.", False)]
 
 
 class DeliveryView(msgspec.Struct, frozen=True, gc=False):
@@ -81,121 +83,100 @@ class DeliveryView(msgspec.Struct, frozen=True, gc=False):
     `clients` is null in lists.
     """
 
-    complete: bool | None
-    truncated: bool
-    clients: list[ClientView] | None
-
-
-class BudgetView(msgspec.Struct, frozen=True, gc=False):
-    """The most that a run may use; null: no bound of this kind."""
-
-    usd: msgspec.Raw
-    tokens: int | None
-
-
-class PersonaJson(msgspec.Struct, frozen=True, gc=False):
-    """The persona of a run."""
-
-    schema_name: ClassVar[str] = "PersonaView"
-    persona_id: str
-    persona_key: str
-    version: str
-    agent: str
-    instructions: str | None
-    model_settings: msgspec.Raw
-    tools: list[str] | None
-    budget: BudgetView | None
-
-
-class RouteJson(msgspec.Struct, frozen=True, gc=False):
-    """The provider and model of a run. `key_env` names the environment variable that holds the key."""
-
-    schema_name: ClassVar[str] = "RouteView"
-    route_id: str
-    provider: str
-    model: str
-    base_url: str | None
-    key_env: str | None
+    complete: Annotated[bool, v.said("Whether all has arrived; null if no client numbers its events.", False)] | None
+    truncated: Annotated[bool, v.said("There are more gaps than are kept, so not all are known.", False)]
+    clients: Annotated[list[ClientView], v.said("Each reporting process; null in lists.")] | None
 
 
 class ForkView(msgspec.Struct, frozen=True, gc=False):
     """The checkpoint that a forked run began with."""
 
-    run_id: str
-    step_index: int
+    run_id: v.RunId
+    step_index: v.StepIndex
 
 
 class CancelView(msgspec.Struct, frozen=True, gc=False):
     """The stages of a cancel; null for those not reached. It ends as stopped or as forced."""
 
-    requested_at: str
-    delivered_at: str | None
-    acknowledged_at: str | None
-    stopped_at: str | None
-    forced_at: str | None
-    reason: str | None
+    requested_at: Annotated[str, v.time("When it was asked for.")]
+    delivered_at: Annotated[str, v.time("When the agent was told.")] | None
+    acknowledged_at: Annotated[str, v.time("When the agent said that it knows.")] | None
+    stopped_at: Annotated[str, v.time("When the agent had stopped.")] | None
+    forced_at: Annotated[str, v.time("When it was ended without its agent.")] | None
+    reason: v.Reason | None
 
 
 class LivenessView(msgspec.Struct, frozen=True, gc=False):
     """`alive`, `silent`, `stalled` or `lost`, null for a run that has ended otherwise; and the clocks behind it."""
 
-    verdict: str | None
-    process_at: str | None
-    progress_at: str | None
-    output_at: str | None
+    verdict: (
+        Annotated[
+            str,
+            v.said(
+                "Null for a run that has ended, unless as lost.", "alive", enum=["alive", "silent", "stalled", "lost"]
+            ),
+        ]
+        | None
+    )
+    process_at: Annotated[str, v.time("When the agent gave its last sign of life.")] | None
+    progress_at: Annotated[str, v.time("When anything but a heartbeat came.")] | None
+    output_at: Annotated[str, v.time("When the agent last put something out.")] | None
 
 
 class RunDetail(msgspec.Struct, frozen=True, gc=False):
     """One run."""
 
-    run_id: str
-    org_id: str
-    thread_id: str
-    created_by_user_id: str | None
-    status: str
-    created_at: str
-    trace_id: str
-    agent: str | None
-    agent_id: str | None
-    source: str
-    model: str | None
-    persona_id: str | None
-    route_id: str | None
-    parent_run_id: str | None
-    resumed_from: str | None
-    retry_of: str | None
-    forked_from: ForkView | None
-    foreign_id: str | None
-    implicit: bool
-    started_at: str | None
-    completed_at: str | None
-    failed_at: str | None
-    ended_at: str | None
-    last_event_at: str | None
-    last_seq: int
-    late_events: int
-    delivery: DeliveryView
-    total_input_tokens: int | None
-    total_output_tokens: int | None
-    total_cost_usd: msgspec.Raw
-    duration_ms: int | None
-    cache_hit_rate: float | None
-    credits_used: int | None
-    usage: UsageView
-    error: str | None
-    question: str | None
-    phase: str | None
-    attempt: int
-    forced: bool
-    cancel_requested_at: str | None
-    cancel: CancelView | None
-    liveness: LivenessView
-    created_by_user_name: str | None
-    created_by_email: str | None
-    metadata: msgspec.Raw
-    input: msgspec.Raw | None
-    result: msgspec.Raw | None
-    lane: LeaseView | None
+    run_id: v.RunId
+    org_id: v.OrgId
+    thread_id: v.ThreadId
+    created_by_user_id: v.UserId | None
+    status: v.RunStatus
+    created_at: v.CreatedAt
+    trace_id: v.TraceId
+    agent: v.AgentName | None
+    agent_id: v.AgentId | None
+    source: Annotated[str, v.said("The API through which it began.", "runs")]
+    model: v.ModelName | None
+    persona_id: v.PersonaId | None
+    route_id: v.RouteId | None
+    parent_run_id: Annotated[str, v.run_id("The run that started this one.")] | None
+    resumed_from: Annotated[str, v.run_id("The run whose state this one began with.")] | None
+    retry_of: Annotated[str, v.run_id("The run that this one repeats.")] | None
+    forked_from: Annotated[ForkView, v.said("The checkpoint that a fork began with.")] | None
+    foreign_id: Annotated[str, v.said("The run's id in the system that reports it.", "letter-7")] | None
+    implicit: Annotated[bool, v.said("Its start has not come: it is known by later events only.", False)]
+    started_at: v.StartedAt | None
+    completed_at: v.CompletedAt | None
+    failed_at: v.FailedAt | None
+    ended_at: Annotated[str, v.time("When the run ended in any way.")] | None
+    last_event_at: Annotated[str, v.time("When its last event came.")] | None
+    last_seq: Annotated[int, v.said("The number of its newest event.", 9)]
+    late_events: Annotated[int, v.said("How many events came after its end.", 0)]
+    delivery: Annotated[DeliveryView, v.said("Whether all that its clients have reported has arrived.")]
+    total_input_tokens: v.InputTokens | None
+    total_output_tokens: v.OutputTokens | None
+    total_cost_usd: v.Dollars
+    duration_ms: v.DurationMs | None
+    cache_hit_rate: v.CacheHitRate | None
+    credits_used: v.Credits | None
+    usage: Annotated[UsageView, v.said("The tokens that it has used.")]
+    error: Annotated[str, v.said("Why it failed.", "the search engine does not answer")] | None
+    question: Annotated[str, v.said("What it asks a person.", "Send it?")] | None
+    phase: v.Phase | None
+    attempt: v.Attempt
+    forced: Annotated[bool, v.said("It was ended without its agent.", False)]
+    cancel_requested_at: Annotated[str, v.time("When its cancel was asked for.")] | None
+    cancel: Annotated[CancelView, v.said("How far a cancel has come.")] | None
+    liveness: Annotated[LivenessView, v.said("Whether the agent still gives signs of life.")]
+    created_by_user_name: Annotated[str, v.said("The name of the user who created it.", "admin")] | None
+    created_by_email: v.Email | None
+    metadata: Annotated[
+        msgspec.Raw,
+        v.free_object("What its creator and its agent say of it.", {"ticket": "T-1"}),
+    ]
+    input: Annotated[msgspec.Raw, v.said("What it was created with; null in lists.", {"topic": "towers"})] | None
+    result: Annotated[msgspec.Raw, v.said("What it has produced; null in lists.", {"answer": 42})] | None
+    lane: Annotated[LeaseView, v.said("Its lease, for a run that workers carry out.")] | None
 
 
 def full_row(view: RunView, credits_per_dollar: int) -> FullRow:
@@ -364,26 +345,6 @@ def lease_view(lane: Lane) -> LeaseView:
         lease_expires_at=format_optional_ms(lane.expires_at) if lane.state is QueueState.HELD else None,
         last_heartbeat=format_optional_ms(lane.last_heartbeat),
     )
-
-
-def persona_view(persona: Persona) -> PersonaJson:
-    """A version of a persona as JSON."""
-    budget = persona.budget
-    return PersonaJson(
-        persona_id=persona.persona_id,
-        persona_key=persona.persona_key,
-        version=persona.version,
-        agent=persona.agent,
-        instructions=persona.instructions,
-        model_settings=persona.model_settings,
-        tools=None if persona.tools is None else list(persona.tools),
-        budget=None if budget is None else BudgetView(dollars_json(budget.cost_nanos), budget.tokens),
-    )
-
-
-def route_view(route: ProviderRoute) -> RouteJson:
-    """A version of a route as JSON."""
-    return RouteJson(route.route_id, route.provider, route.model, route.base_url, route.key_env)
 
 
 def _raw(text: bytes | None) -> msgspec.Raw | None:

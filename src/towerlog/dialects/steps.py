@@ -7,11 +7,13 @@ its type. Only when something is wrong a third pass collects every wrong field.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
+from towerlog import errors
 from towerlog.dialects import base, fields
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Dialect, Endpoint, Limit, Reply, reply_json
 from towerlog.dialects.fields import NULL, Count, Duration, JsonObject
 from towerlog.errors import IdempotencyMismatch, IdReused, Invalid, RateLimited, TowerlogError, Unauthenticated
@@ -57,29 +59,29 @@ Phase = Literal["start", "end"]
 class SdkEvent(msgspec.Struct, frozen=True, gc=False):
     """One event. What is read of `payload` depends on the type; unknown fields are kept."""
 
-    event_type: SdkEventType
-    sdk_run_id: str
-    payload: JsonObject
-    agent_name: str | None = None
-    occurred_at: str | None = None
-    event_id: str | None = None
+    event_type: Annotated[SdkEventType, v.said("What happened.", "run_start")]
+    sdk_run_id: Annotated[str, v.said("The sender's own id of the run, unique in the organisation.", "run-7")]
+    payload: Annotated[JsonObject, v.said("What the type needs; other members are kept.", {"framework": "plain"})]
+    agent_name: v.AgentName | None = None
+    occurred_at: v.OccurredAt | None = None
+    event_id: v.EventId | None = None
 
 
 class SdkCommand(msgspec.Struct, frozen=True, omit_defaults=True):
     """A pending command of the run; sent with each reply until an event acknowledges it."""
 
-    type: str
-    command_id: int
-    content: str | None = None
+    type: v.CommandType
+    command_id: v.CommandId
+    content: v.Content | None = None
 
 
 class Ingested(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The event is on stable storage; `event_id` rises with every event of the organisation."""
 
-    status: Literal["ok"]
-    event_id: int
-    budget_warning: str | None = None
-    commands: list[SdkCommand] = []
+    status: Annotated[Literal["ok"], v.said("The event is stored.", "ok")]
+    event_id: v.Position
+    budget_warning: Annotated[str, v.said("While the agent is over its budget.", "Agent 'a' has …")] | None = None
+    commands: Annotated[list[SdkCommand], v.said("What people ask of the run, until it is acknowledged.")] = []
 
 
 # What is read of the payload of each type. Ids in a payload are optional extras of the SDKs: one that cannot be used is
@@ -388,6 +390,7 @@ DIALECT = Dialect(
             limited=True,
             request=SdkEvent,
             reply=Ingested,
+            refuses=(errors.IdReused,),
         ),
     ),
     _explain,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Awaitable, Callable
+from typing import Annotated
 
 import msgspec
 
 from towerlog.asgi.routes import PageRoute, PageVisit
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Reply, reply_json
 from towerlog.errors import StorageFailed
 
@@ -26,7 +28,7 @@ class Phase(enum.StrEnum):
 class Health(msgspec.Struct, frozen=True):
     """One word."""
 
-    status: str
+    status: Annotated[str, v.said("`ok` or `ready`; else what is in the way of work.", "ok")]
 
 
 class HealthPages:
@@ -45,7 +47,16 @@ class HealthPages:
         """Both pages."""
         return (
             PageRoute("GET", "/healthz", "health", "Is it alive?", self.health, public=True, reply=Health),
-            PageRoute("GET", "/readyz", "ready", "Is it ready for work?", self.ready, public=True, reply=Health),
+            PageRoute(
+                "GET",
+                "/readyz",
+                "ready",
+                "Is it ready for work?",
+                self.ready,
+                public=True,
+                reply=Health,
+                others={503: "It is not; `status` says what is in the way."},
+            ),
         )
 
     async def health(self, visit: PageVisit) -> Reply:

@@ -16,7 +16,7 @@ from towerlog.asgi.pages.meters import BUCKETS_MS, Meters
 from towerlog.asgi.push.streams import Streams
 from towerlog.asgi.routes import PageRoute, PageVisit
 from towerlog.dialects.base import PLAIN_TEXT, Reply
-from towerlog.errors import Forbidden
+from towerlog.errors import Forbidden, Unauthenticated
 from towerlog.model.principal import Scope
 
 _NO_STORE = (b"cache-control", b"no-store")
@@ -111,7 +111,16 @@ class MetricsPage:
 
     def route(self) -> PageRoute:
         """The page."""
-        return PageRoute("GET", "/metrics", "metrics", "What it counts.", self.show, public=True, reply_type=PLAIN_TEXT)
+        return PageRoute(
+            "GET",
+            "/metrics",
+            "metrics",
+            "What it counts.",
+            self.show,
+            public=True,
+            reply_type=PLAIN_TEXT,
+            refuses=(Unauthenticated, Forbidden),
+        )
 
     async def show(self, visit: PageVisit) -> Reply:
         """For this machine, for everybody if the settings say so, else for an admin key."""

@@ -1,77 +1,216 @@
 """The OpenAPI 3.1 document, made from the route table alone: what is served is what is written down.
 
-Request and reply types are the very ones that decode and encode. What an error looks like is not written twice either:
-each dialect is asked to explain one of every kind, and its answers are described.
+Request and reply types are the very ones that decode and encode, and say themselves what their fields mean. What an
+error looks like is not written twice either: each dialect is asked to explain those of an endpoint.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
 from towerlog import __version__
+from towerlog.asgi.guard.tickets import PARAMETER as TICKET
+from towerlog.asgi.pages.examples import Examples, conversations
+from towerlog.asgi.pages.refusals import Refusals, error_name, error_schema
 from towerlog.asgi.pages.schemas import REFERENCE, Schema, Schemas
 from towerlog.asgi.routes import PageRoute, Route, RouteTable
-from towerlog.dialects.base import BODY_TYPES, JSON, Dialect, Endpoint, Reply
-from towerlog.errors import Invalid, NotFound, RateLimited, TowerlogError
+from towerlog.dialects import vocabulary
+from towerlog.dialects.base import BODY_TYPES, JSON, Dialect, Endpoint
 
+EVENT_STREAM = "text/event-stream"
 _PARAMETER = re.compile(r"\{(\w+)\}")
-_SAMPLE_TRACE = "0" * 32
-_TRANSPORT_STATUSES = (405, 408, 414, 415, 421)
-_KINDS: dict[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array"}
+_REFERENCE = re.compile(rb'"\$ref":"#/components/(\w+)/([^"]+)"')
+_OPERATOR = "operator"
+_ANY_OBJECT: Schema = {"type": "object", "additionalProperties": True}
+_ABOUT = (
+    "Five dialects and a native API over one durable, ordered log of what agents do. A success is sent after the event "
+    "is on disk. Times are RFC 3339 in UTC, money is in dollars, unknown is null."
+)
 
 
-def build_document(table: RouteTable) -> Schema:
-    """The whole document, ready to be encoded."""
-    schemas = Schemas(_declared_types(table))
-    components = schemas.components
-    responses: Schema = {}
-    for dialect in (*table.dialects, table.fallback):
-        components.setdefault(_error_name(dialect), _error_schema(dialect))
-        responses |= _error_responses(dialect)
-    paths: dict[str, Schema] = {}
-    for route in table:
-        declared = route.declared
-        paths.setdefault(declared.path, {})[declared.method.lower()] = _operation(route, schemas)
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Towerlog",
-            "version": __version__,
-            "summary": "The control tower and flight recorder for AI agents.",
-        },
-        "security": [{"bearer": []}, {"apiKey": []}],
-        "tags": [{"name": dialect.name, "description": dialect.title} for dialect in table.dialects],
-        "paths": paths,
-        "components": {
-            "schemas": dict(sorted(components.items())),
-            "responses": responses,
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer"},
-                "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+def build_document(table: RouteTable, url: str = "/") -> Schema:
+    """The whole document, ready to be encoded. `url`: where the server is, as its clients know it."""
+    return _Document(table).built(table, url)
+
+
+class _Document:
+    """What the parts of the document share while it is made."""
+
+    def __init__(self, table: RouteTable) -> None:
+        self.schemas = Schemas(_declared_types(table))
+        self.examples = Examples(self.schemas)
+        self.refusals = Refusals()
+        self.conversations = conversations()
+
+    def built(self, table: RouteTable, url: str) -> Schema:
+        for component in self.schemas.components.values():
+            self._exemplify(component)
+        components = self.schemas.components
+        for dialect in (*table.dialects, table.fallback):
+            components.setdefault(error_name(dialect), error_schema(dialect))
+        paths: dict[str, Schema] = {}
+        for route in table:
+            declared = route.declared
+            paths.setdefault(declared.path, {})[declared.method.lower()] = self._operation(route)
+        return {
+            "openapi": "3.1.0",
+            "info": _info(),
+            "servers": [{"url": url, "description": "This server."}],
+            "security": [{"bearer": []}, {"apiKey": []}],
+            "tags": _tags(table),
+            "paths": paths,
+            "components": {
+                **_used(paths, {"schemas": components, "responses": self.refusals.components}),
+                "securitySchemes": {
+                    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key of the organisation."},
+                    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key."},
+                },
             },
-        },
+        }
+
+    def _exemplify(self, component: Schema) -> None:
+        """Gives every field an example of its own."""
+        for field in component.get("properties", {}).values():
+            found = self.examples.of(field)
+            if found is not None:
+                field["examples"] = [found]
+
+    def _operation(self, route: Route) -> Schema:
+        declared = route.declared
+        tag = _OPERATOR if route.page is not None else route.dialect.name
+        operation: Schema = {
+            "operationId": declared.name if "." in declared.name else f"{tag}.{declared.name}",
+            "tags": [tag],
+            "summary": declared.summary.rstrip("."),
+            "description": _described(route),
+            "parameters": list(self._parameters(route)),
+            "responses": self._responses(route),
+        }
+        if route.public:
+            operation["security"] = []
+        else:
+            operation["x-scopes"] = sorted(scope.value for scope in declared.scopes)
+        if isinstance(declared, Endpoint) and declared.request is not None:
+            operation["requestBody"] = self._request_body(declared)
+        return operation
+
+    def _parameters(self, route: Route) -> Iterator[Schema]:
+        declared, endpoint = route.declared, route.endpoint
+        for name in _PARAMETER.findall(declared.path):
+            known = vocabulary.IN_PATHS
+            schema = self.schemas.of(known.get(f"{route.dialect.name}.{name}") or known[name])
+            bounds = {"minLength": 1, "maxLength": 200} if schema.get("type") == "string" else {"minimum": 0}
+            yield _parameter(name, "path", True, schema | bounds)
+        if endpoint is None:
+            return
+        if endpoint.query is not None:
+            query = self.schemas.resolved(self.schemas.of(endpoint.query))
+            for name, schema in query["properties"].items():
+                yield _parameter(name, "query", name in query["required"], schema)
+        if endpoint.stream is not None:
+            yield from _OF_STREAMS
+        if declared.method == "POST":
+            yield _IDEMPOTENCY_KEY
+
+    def _request_body(self, endpoint: Endpoint) -> Schema:
+        schema = self.schemas.of(endpoint.request)
+        said = endpoint.sample.request if endpoint.sample else self._said(endpoint, "request")
+        content: Schema = {}
+        for type_ in BODY_TYPES[endpoint.body]:
+            content[type_] = {"schema": schema if type_ == JSON else {"type": "string"}}
+        content[JSON]["example"] = self.examples.of(schema) if said is None else said
+        resolved = self.schemas.resolved(schema)
+        is_required = bool(resolved.get("required")) or "properties" not in resolved
+        return {"required": is_required, "description": _text_of(endpoint.request), "content": content}
+
+    def _responses(self, route: Route) -> Schema:
+        declared, endpoint = route.declared, route.endpoint
+        found: Schema = {}
+        if endpoint is not None:
+            for status in _good_statuses(endpoint):
+                found[str(status)] = self._good_response(status, endpoint)
+        else:
+            assert isinstance(declared, PageRoute)
+            found[str(declared.reply_status)] = page = self._page_response(declared)
+            found |= {str(status): page | {"description": words} for status, words in declared.others.items()}
+        found |= self.refusals.of(route)
+        if endpoint is not None and endpoint.refuses_by_item:
+            found["422"] = self._refused_batch(endpoint, route.dialect)
+        return dict(sorted(found.items()))
+
+    def _page_response(self, page: PageRoute) -> Schema:
+        schema: Schema = {"type": "string"} if page.reply_type != JSON else dict(_ANY_OBJECT)
+        if page.reply is not None:
+            schema = self.schemas.of(page.reply)
+        example = {
+            "example": self.examples.of(schema) if page.reply is not None else _PAGE_EXAMPLES.get(page.name, "…")
+        }
+        described = _returned(page.reply, page.summary)
+        return {"description": described, "content": {page.reply_type: {"schema": schema, **example}}}
+
+    def _refused_batch(self, endpoint: Endpoint, dialect: Dialect) -> Schema:
+        """A 422 that is an error where the request is wrong, and a reply where each of its items is."""
+        either = [{"$ref": REFERENCE + error_name(dialect)}, self.schemas.of(endpoint.reply)]
+        described = "The request is wrong as a whole; or every item in it is, and the body says of each why."
+        return {"description": described, "content": {JSON: {"schema": {"anyOf": either}}}}
+
+    def _good_response(self, status: int, endpoint: Endpoint) -> Schema:
+        if status == 204:
+            return {"description": "There is nothing, and nothing to wait for."}
+        content: Schema = {}
+        if endpoint.reply is not None:
+            schema = self.schemas.of(endpoint.reply)
+            content[JSON] = {"schema": schema, "example": self._reply_example(endpoint, schema)}
+        if endpoint.frames:
+            either = [self.schemas.of(type_) for type_ in endpoint.frames]
+            schema = either[0] if len(either) == 1 else {"anyOf": either}
+            content[EVENT_STREAM] = {"schema": schema, "example": self.examples.of(schema)}
+        returned = _returned(endpoint.reply, endpoint.summary)
+        described: Schema = {"description": f"Created. {returned}" if status == 201 else returned}
+        return described | ({"content": content} if content else {})
+
+    def _reply_example(self, endpoint: Endpoint, schema: Schema) -> Any:
+        if endpoint.sample is not None:
+            return endpoint.sample.reply
+        said = self._said(endpoint, "reply")
+        return self.examples.of(schema) if said is None else self.examples.completed(schema, said)
+
+    def _said(self, endpoint: Endpoint, what: str) -> Any:
+        return self.conversations.get(endpoint.name, {}).get(what)
+
+
+def _tags(table: RouteTable) -> list[Schema]:
+    found = {dialect.name: dialect.title for dialect in table.dialects}
+    found[_OPERATOR] = "Pages of the server itself: health, metrics, documentation, tickets"
+    return [{"name": name, "description": title} for name, title in sorted(found.items())]
+
+
+def _info() -> Schema:
+    return {
+        "title": "Towerlog",
+        "version": __version__,
+        "summary": "The control tower and flight recorder for AI agents.",
+        "description": _ABOUT,
+        "license": {"name": "Apache License 2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
+        "contact": {"name": "Whoever runs this server"},
     }
 
 
-def error_samples() -> Iterator[TowerlogError]:
-    """One error of every kind."""
-    waiting: list[type[TowerlogError]] = [TowerlogError]
+def _used(paths: Schema, components: dict[str, Schema]) -> Schema:
+    """The components that are referred to, from an operation or from another that is: nothing else is on the wire."""
+    found: dict[str, Schema] = {kind: {} for kind in components}
+    waiting: list[Any] = [paths]
     while waiting:
-        kind = waiting.pop()
-        waiting += kind.__subclasses__()
-        if issubclass(kind, NotFound):
-            yield kind("run")
-        elif issubclass(kind, Invalid):
-            yield kind("field: is wrong", field="field")
-        elif issubclass(kind, RateLimited):
-            yield kind(retry_after=7)
-        else:
-            yield kind()
+        for kind, name in _REFERENCE.findall(msgspec.json.encode(waiting.pop())):
+            section, one = found[kind.decode()], name.decode()
+            if one not in section:
+                section[one] = components[kind.decode()][one]
+                waiting.append(section[one])
+    return {kind: dict(sorted(section.items())) for kind, section in found.items()}
 
 
 def _declared_types(table: RouteTable) -> Iterator[Any]:
@@ -80,75 +219,69 @@ def _declared_types(table: RouteTable) -> Iterator[Any]:
         declared = route.declared
         wanted = [declared.reply]
         if isinstance(declared, Endpoint):
-            wanted += [declared.request, declared.query]
+            wanted += [declared.request, declared.query, *declared.frames]
         yield from (type_ for type_ in wanted if type_ is not None)
 
 
-def _operation(route: Route, schemas: Schemas) -> Schema:
+def _described(route: Route) -> str:
+    """What an operation does, and who may."""
     declared = route.declared
-    name = "operator" if route.page is not None else route.dialect.name
-    operation: Schema = {
-        "operationId": declared.name if "." in declared.name else f"{name}.{declared.name}",
-        "tags": [name],
-        "summary": declared.summary,
-        "parameters": list(_parameters(declared, schemas)),
-        "responses": _responses(route, schemas),
-    }
+    text = f"{declared.summary.rstrip('.')}."
     if route.public:
-        operation["security"] = []
-    else:
-        operation["x-scopes"] = sorted(scope.value for scope in declared.scopes)
-    if isinstance(declared, Endpoint) and declared.request is not None:
-        operation["requestBody"] = _request_body(declared, schemas)
-    return operation
+        return f"{text} Answers anybody."
+    scopes = [f"`{scope.value}`" for scope in sorted(declared.scopes)]
+    text += f" Needs a key with the scope {' or '.join(scopes)}."
+    if route.endpoint is not None and route.endpoint.frames:
+        text += " Of a stream, the schema is that of the JSON in each event's `data`."
+    return text
 
 
-def _parameters(declared: Endpoint | PageRoute, schemas: Schemas) -> Iterator[Schema]:
-    for name in _PARAMETER.findall(declared.path):
-        schema: Schema = {"type": "string", "minLength": 1, "maxLength": 200}
-        yield {"name": name, "in": "path", "required": True, "schema": schema}
-    if isinstance(declared, Endpoint) and declared.query is not None:
-        query = schemas.resolved(schemas.of(declared.query))
-        for name, schema in query.get("properties", {}).items():
-            yield {"name": name, "in": "query", "required": name in query.get("required", ()), "schema": schema}
-    if declared.method == "POST":
-        key = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"}
-        yield {"name": "Idempotency-Key", "in": "header", "required": False, "schema": key}
+def _parameter(name: str, place: str, required: bool, schema: Schema) -> Schema:
+    """A parameter; what its field says of it stands beside its schema, as tools expect it there."""
+    left = {word: value for word, value in schema.items() if word not in ("description", "examples")}
+    found: Schema = {"name": name, "in": place, "required": required, "description": schema["description"]}
+    return found | {"schema": left, "example": schema["examples"][0]}
 
 
-def _request_body(endpoint: Endpoint, schemas: Schemas) -> Schema:
-    schema = schemas.of(endpoint.request)
-    content: Schema = {}
-    for type_ in BODY_TYPES[endpoint.body]:
-        content[type_] = {"schema": schema if type_ == JSON else {"type": "string"}}
-    if endpoint.sample is not None:
-        content[JSON]["example"] = endpoint.sample.request
-    resolved = schemas.resolved(schema)
-    return {"required": bool(resolved.get("required")) or "properties" not in resolved, "content": content}
+_IDEMPOTENCY_KEY = _parameter(
+    "Idempotency-Key",
+    "header",
+    False,
+    {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 255,
+        "pattern": "^[ -~]+$",
+        "description": "The same key and body again get the same reply, for a day; nothing is done twice.",
+        "examples": ["order-17-try"],
+    },
+)
+_OF_STREAMS = (
+    _parameter(
+        "Last-Event-ID",
+        "header",
+        False,
+        {
+            "type": "string",
+            "description": "The `id` of the last event that was received: the stream goes on after it.",
+            "examples": ["3"],
+        },
+    ),
+    _parameter(
+        TICKET,
+        "query",
+        False,
+        {
+            "type": "string",
+            "description": "A stream ticket, for a client that can send no headers; good for one stream.",
+            "examples": ["h2v8c4tq0m6kx9zr3b7ny5wd1gf8p2sj4a6e0uqk"],
+        },
+    ),
+)
 
 
-def _responses(route: Route, schemas: Schemas) -> Schema:
-    declared, dialect = route.declared, route.dialect
-    found: Schema = {}
-    if isinstance(declared, Endpoint):
-        for status in _good_statuses(declared):
-            found[str(status)] = _good_response(status, declared, schemas)
-    else:
-        schema = {} if declared.reply is None else {"schema": schemas.of(declared.reply)}
-        described = _returned(declared.reply, declared.summary)
-        found["200"] = {"description": described, "content": {declared.reply_type: schema}}
-    for status in _bad_statuses(dialect):
-        found[str(status)] = {"$ref": f"#/components/responses/{dialect.name}_{status}"}
-    if isinstance(declared, Endpoint) and declared.refuses_by_item:
-        found["422"] = _refused_batch(declared, dialect, schemas)
-    return found
-
-
-def _refused_batch(endpoint: Endpoint, dialect: Dialect, schemas: Schemas) -> Schema:
-    """A 422 that is an error where the request is wrong, and a reply where each of its items is."""
-    either = [{"$ref": REFERENCE + _error_name(dialect)}, schemas.of(endpoint.reply)]
-    described = "The request is wrong as a whole; or every item in it is, and the body says of each why."
-    return {"description": described, "content": {JSON: {"schema": {"anyOf": either}}}}
+_PAGE_EXAMPLES: dict[str, Any] = {"openapi": {"openapi": "3.1.0"}}
+"""Of pages whose content is not worth a type; of text, an ellipsis."""
 
 
 def _good_statuses(endpoint: Endpoint) -> list[int]:
@@ -161,71 +294,12 @@ def _good_statuses(endpoint: Endpoint) -> list[int]:
     return sorted(statuses)
 
 
-def _good_response(status: int, endpoint: Endpoint, schemas: Schemas) -> Schema:
-    if status == 204:
-        return {"description": "There is nothing, and nothing to wait for."}
-    content: Schema = {}
-    if endpoint.reply is not None:
-        content[JSON] = {"schema": schemas.of(endpoint.reply)}
-        if endpoint.sample is not None:
-            content[JSON]["example"] = endpoint.sample.reply
-    if endpoint.stream is not None:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
-    returned = _returned(endpoint.reply, endpoint.summary)
-    described: Schema = {"description": f"Created. {returned}" if status == 201 else returned}
-    return described | ({"content": content} if content else {})
-
-
 def _returned(reply: Any, summary: str) -> str:
     """What a reply is: the first sentence of its type, or the endpoint's summary where the type is not ours."""
-    if isinstance(reply, type) and issubclass(reply, msgspec.Struct) and reply.__doc__:
-        return reply.__doc__.strip().splitlines()[0]
-    return f"{summary.rstrip('.')}."
+    return _text_of(reply) or f"{summary.rstrip('.')}."
 
 
-# Errors
-
-
-def _error_name(dialect: Dialect) -> str:
-    return f"{dialect.name.title()}Error"
-
-
-def _explained(dialect: Dialect) -> list[Reply]:
-    return [dialect.explain(error, _SAMPLE_TRACE) for error in error_samples()]
-
-
-def _bad_statuses(dialect: Dialect) -> list[int]:
-    return sorted({reply.status for reply in _explained(dialect)} | set(_TRANSPORT_STATUSES))
-
-
-def _error_schema(dialect: Dialect) -> Schema:
-    """What all the dialect's errors have in common, and what some of them have besides."""
-    bodies = [msgspec.json.decode(reply.body) for reply in _explained(dialect)]
-    properties: Schema = {}
-    for body in bodies:
-        for name, value in body.items():
-            known = properties.setdefault(name, _kind_of(value))
-            if known != _kind_of(value):
-                properties[name] = {}
-    required = sorted(set.intersection(*(set(body) for body in bodies)))
-    return {"type": "object", "title": _error_name(dialect), "properties": properties, "required": required}
-
-
-def _kind_of(value: object) -> Schema:
-    return {"type": _KINDS.get(type(value), "object")}
-
-
-def _error_responses(dialect: Dialect) -> Schema:
-    content_type = _explained(dialect)[0].content_type
-    content = {content_type: {"schema": {"$ref": REFERENCE + _error_name(dialect)}}}
-    return {
-        f"{dialect.name}_{status}": {"description": _words_of(dialect, status), "content": content}
-        for status in _bad_statuses(dialect)
-    }
-
-
-def _words_of(dialect: Dialect, status: int) -> str:
-    """What a status means in a dialect: the default messages of the errors that have it, else HTTP's own words."""
-    kinds = {type(error) for error in error_samples() if dialect.explain(error, _SAMPLE_TRACE).status == status}
-    messages = sorted((kind.__doc__ or "").strip().splitlines()[0] for kind in kinds if kind is not TowerlogError)
-    return " / ".join(messages) or f"{HTTPStatus(status).phrase}."
+def _text_of(type_: Any) -> str:
+    if isinstance(type_, type) and issubclass(type_, msgspec.Struct) and type_.__doc__:
+        return type_.__doc__.strip().splitlines()[0]
+    return ""

@@ -6,14 +6,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from inspect import cleandoc
 from typing import Any, get_args, get_origin
 
 import msgspec
 from msgspec import inspect
 
+from towerlog.asgi.pages.field_docs import field_docs
+
 Schema = dict[str, Any]
 REFERENCE = "#/components/schemas/"
 
+_SAID = ("description", "examples")
+"""What a type may say of itself in `Meta`, beside what a value of it must be."""
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 
@@ -24,12 +29,16 @@ class Schemas:
         """All types that will be asked for. Two structs of one name are told apart by their modules."""
         self.components: dict[str, Schema] = {}
         self._names: dict[Any, str] = {}
-        for type_ in types:
-            self.of(type_)
+        asked = list(dict.fromkeys(types))
+        # All at once: what several types share is looked at only once.
+        infos = inspect.multi_type_info(asked)
+        self._known: dict[Any, Schema] = {type_: self._schema(info) for type_, info in zip(asked, infos, strict=True)}
 
     def of(self, type_: Any) -> Schema:
         """The schema of a type."""
-        return self._schema(inspect.type_info(type_))
+        if type_ not in self._known:
+            self._known[type_] = self._schema(inspect.type_info(type_))
+        return dict(self._known[type_])
 
     def resolved(self, schema: Schema) -> Schema:
         """The component behind a reference, or the schema itself."""
@@ -39,7 +48,7 @@ class Schemas:
     def _schema(self, info: inspect.Type) -> Schema:
         match info:
             case inspect.Metadata(type=inner, extra_json_schema=extra):
-                return self._schema(inner) | (extra or {})
+                return _open(self._schema(inner) | (extra or {}))
             case inspect.StructType():
                 return {"$ref": REFERENCE + self._component(info)}
             case inspect.UnionType(types=types):
@@ -47,19 +56,27 @@ class Schemas:
             case inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item):
                 return {"type": "array", "items": self._schema(item), **_lengths(info, "Items")}
             case inspect.DictType(value_type=value):
-                return {"type": "object", "additionalProperties": self._schema(value)}
+                return {"type": "object", "additionalProperties": self._schema(value) or True}
             case inspect.LiteralType(values=values):
-                return {"enum": list(values)}
+                return {"type": "string", "enum": list(values)}
             case inspect.EnumType(cls=cls):
-                return {"enum": [member.value for member in cls]}
+                return {"type": "string", "enum": [member.value for member in cls]}
             case _:
                 return _scalar(info)
 
     def _union(self, schemas: list[Schema]) -> Schema:
-        simple = [schema["type"] for schema in schemas if set(schema) == {"type"}]
-        if len(simple) == len(schemas):
-            return {"type": simple}
-        return {"anyOf": schemas}
+        """One of several; of a type or null as briefly as it can be said. What is said of one is said of the whole."""
+        said: Schema = {}
+        for schema in schemas:
+            said |= {word: schema.pop(word) for word in _SAID if word in schema}
+        if {} in schemas:
+            return said
+        types = [schema.get("type") for schema in schemas]
+        with_more = [schema for schema in schemas if set(schema) != {"type"}]
+        # Several types of one schema must share what else it says: an enum would have to list null as well.
+        if all(isinstance(type_, str) for type_ in types) and len(with_more) <= 1 and "enum" not in str(with_more):
+            return {"type": types} | {**(with_more[0] if with_more else {}), "type": types} | said
+        return {"anyOf": schemas} | said
 
     def _component(self, info: inspect.StructType) -> str:
         known = self._names.get(info.cls)
@@ -77,18 +94,37 @@ class Schemas:
         return name
 
     def _object(self, info: inspect.StructType) -> Schema:
-        properties = {field.encode_name: self._field(field) for field in info.fields}
+        docs = field_docs(info.cls)
+        properties = {field.encode_name: self._field(field, docs.get(field.name)) for field in info.fields}
         required = [field.encode_name for field in info.fields if field.required]
-        described = (info.cls.__doc__ or "").strip()
+        described = text_of(info.cls)
         schema: Schema = {"type": "object", "title": _name_of(info.cls), "description": described}
-        return schema | {"properties": properties, "required": required}
+        schema |= {"properties": properties, "required": required}
+        return schema | ({"additionalProperties": False} if info.forbid_unknown_fields else {})
 
-    def _field(self, field: inspect.Field) -> Schema:
-        schema = self._schema(field.type)
+    def _field(self, field: inspect.Field, described: str | None) -> Schema:
+        """A field's schema: described by the text below it, else by its type."""
+        schema = dict(self._schema(field.type))
+        if described:
+            schema["description"] = described
         default = field.default_factory() if field.default_factory in (list, dict) else field.default
         if default is msgspec.NODEFAULT or isinstance(default, msgspec.Raw | msgspec.UnsetType):
             return schema
         return schema | {"default": msgspec.to_builtins(default)}
+
+
+def _open(schema: Schema) -> Schema:
+    """Says of an object of which nothing is known that it may have any member: generators take it for an empty one."""
+    if "object" in schema.get("type", ()) and "properties" not in schema:
+        schema = {"additionalProperties": True} | schema
+    inner = {name: _open(one) for name, one in schema.get("properties", {}).items()}
+    schema = schema | ({"properties": inner} if inner else {})
+    return schema | ({"items": _open(schema["items"])} if "items" in schema else {})
+
+
+def text_of(cls: Any) -> str:
+    """A class's docstring."""
+    return cleandoc((get_origin(cls) or cls).__doc__ or "")
 
 
 def _scalar(info: inspect.Type) -> Schema:

@@ -5,6 +5,7 @@ HTML is static and its script a file of its own: nothing from elsewhere, nothing
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from typing import Any
@@ -36,11 +37,13 @@ class StaticPages:
     def __init__(self) -> None:
         """Until `attach`, two of them have nothing to say."""
         self._table: RouteTable | None = None
+        self._url = "/"
         self._document = b""
 
-    def attach(self, table: RouteTable) -> None:
-        """`table` is what the pages describe."""
+    def attach(self, table: RouteTable, url: str) -> None:
+        """`table` is what the pages describe, `url` where clients find the server; empty: where they found the page."""
         self._table = table
+        self._url = url or "/"
 
     def routes(self) -> tuple[PageRoute, ...]:
         """All of them."""
@@ -57,13 +60,18 @@ class StaticPages:
     async def openapi(self, visit: PageVisit) -> Reply:
         """The document, made when it is first asked for: a start need not wait for it."""
         if not self._document and self._table is not None:
-            self._document = msgspec.json.encode(build_document(self._table))
+            # Beside the event loop: it takes longer than a request may hold up the others.
+            self._document = await asyncio.to_thread(_encoded_document, self._table, self._url)
         return Reply(200, self._document, JSON, SECURITY_HEADERS)
 
     async def guide(self, visit: PageVisit) -> Reply:
         """All endpoints as plain text."""
         assert self._table is not None
         return Reply(200, guide_text(self._table).encode(), PLAIN_TEXT, SECURITY_HEADERS)
+
+
+def _encoded_document(table: RouteTable, url: str) -> bytes:
+    return msgspec.json.encode(build_document(table, url))
 
 
 def guide_text(table: RouteTable) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.guard.tickets import LIFETIME_MS
 from towerlog.asgi.routes import PageRoute, PageVisit
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Reply, reply_json, scopes
 from towerlog.model.principal import Scope
 
@@ -16,8 +19,13 @@ _NO_STORE = ((b"cache-control", b"no-store"),)
 class StreamTicket(msgspec.Struct, frozen=True):
     """A ticket that opens one stream, with the rights of the key that asked for it."""
 
-    ticket: str
-    expires_in_seconds: int
+    ticket: Annotated[
+        str,
+        v.said(
+            "The ticket, for the query parameter `ticket` of one stream.", "h2v8c4tq0m6kx9zr3b7ny5wd1gf8p2sj4a6e0uqk"
+        ),
+    ]
+    expires_in_seconds: Annotated[int, v.said("How soon the stream has to be opened.", 60)]
 
 
 class TicketsPage:

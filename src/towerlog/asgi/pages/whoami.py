@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.asgi.routes import PageRoute, PageVisit
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Reply, reply_json
 from towerlog.dialects.native.keys import ANYBODY
 
@@ -12,10 +13,10 @@ from towerlog.dialects.native.keys import ANYBODY
 class WhoAmI(msgspec.Struct, frozen=True):
     """Whom a key speaks for, and what it may do."""
 
-    org_id: str
-    user_id: str
-    key_id: str
-    scopes: list[str]
+    org_id: v.OrgId
+    user_id: v.UserId
+    key_id: v.KeyId
+    scopes: v.Scopes
 
 
 async def whoami(visit: PageVisit) -> Reply:

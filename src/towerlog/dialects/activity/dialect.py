@@ -6,7 +6,6 @@ What is pushed has the form of what is read. `feed.py` decides what may be shown
 from __future__ import annotations
 
 import re
-from typing import Literal
 
 import msgspec
 
@@ -17,12 +16,20 @@ from towerlog.dialects.activity.feed import (
     SENT,
     STATUS_OF,
     STATUS_WORDS,
-    FeedEvent,
-    SentEvent,
-    SentFields,
     default_tool,
     feed_event,
     frame,
+)
+from towerlog.dialects.activity.shapes import (
+    DEFAULT_TAIL,
+    MAX_TAIL,
+    ActivityRefusal,
+    FeedEvent,
+    FeedQuery,
+    PushReply,
+    RejectedItem,
+    SentEvent,
+    SentFields,
 )
 from towerlog.dialects.base import (
     BODY_TYPES,
@@ -68,8 +75,6 @@ NDJSON = BODY_TYPES["ndjson"][1].encode()
 MAX_EVENTS = 1000
 COUNTED_ABOVE_COMMAS = 100_000
 """Commas in a body from which its items are counted before they are decoded. Fewer items take little memory."""
-DEFAULT_TAIL = 100
-MAX_TAIL = 5000
 
 _TYPES: dict[str, EventType] = {
     "command_start": EventType.TOOL_CALL,
@@ -79,36 +84,6 @@ _TYPES: dict[str, EventType] = {
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
 _TOOL_RESULT = EventType.TOOL_RESULT
 _NUMBER = re.compile(r"[+-]?[0-9]{1,64}")
-
-
-class FeedQuery(msgspec.Struct):
-    """How many events of the feed, and whether to follow it."""
-
-    tail: int = DEFAULT_TAIL
-    follow: Literal["true", "false"] = "false"
-    after: str | None = None
-
-
-class RejectedItem(msgspec.Struct):
-    """An event that was not stored."""
-
-    index: int
-    code: str
-    message: str
-
-
-class PushReply(msgspec.Struct):
-    """How many events are stored, and which were rejected."""
-
-    accepted: int
-    rejected: list[RejectedItem]
-
-
-class ActivityRefusal(msgspec.Struct):
-    """Why a request was refused."""
-
-    error: str
-    detail: str
 
 
 class _Names(msgspec.Struct, gc=False):
@@ -369,6 +344,7 @@ DIALECT = Dialect(
             decode=_decode_feed,
             encode=_encode_feed,
             stream=STREAM,
+            frames=(FeedEvent,),
             reply=list[FeedEvent],
             query=FeedQuery,
         ),

@@ -10,31 +10,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from towerlog.dialects.fields import Count, JsonObject, decode_any, truncated
+from towerlog.dialects.activity.shapes import FeedEvent, SentEvent
+from towerlog.dialects.fields import decode_any, truncated
 from towerlog.model.event import TARGET_STATUS, Event, EventType, cursor_text, has_spent
 from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms
 from towerlog.model.usage import Usage, dollars_json, format_dollars
-
-Type = Literal[
-    "command_start",
-    "command_complete",
-    "file_read",
-    "file_write",
-    "directory_list",
-    "identity_read",
-    "health_check",
-    "inference_complete",
-    "inference_error",
-    "inference_rate_limited",
-    "inference_budget_exceeded",
-    "inference_client_disconnect",
-]
-Tool = Literal["shell", "filesystem", "runtime", "identity", "health", "inference"]
 
 MAX_SUMMARY_CHARS = 200
 PREFIX = "inference-"
@@ -80,43 +65,6 @@ _CALL_SUMMARY = re.compile(r"[\w.:@/+-]{1,100} \([\w.:-]{1,60}\)")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SHELL = frozenset({"shell", "bash", "sh", "zsh", "terminal", "exec", "command", "cmd"})
 _FILES = frozenset({"file", "files", "filesystem", "fs", "directory", "dir", "folder", "path"})
-
-
-class FeedEvent(msgspec.Struct, gc=False):
-    """An event as this dialect shows it."""
-
-    id: str
-    timestamp: str
-    type: str
-    tool: str
-    input_summary: str
-    output_summary: str | None
-    duration_ms: int | None
-    success: bool | None
-    metadata: dict[str, Any]
-
-
-def _nothing() -> msgspec.Raw:
-    return msgspec.Raw(b"{}")
-
-
-class SentFields(msgspec.Struct, gc=False):
-    """What an event has beside its metadata."""
-
-    type: Type
-    id: str | None = None
-    timestamp: str | None = None
-    tool: Tool | None = None
-    input_summary: str | None = None
-    output_summary: str | None = None
-    duration_ms: Count | None = None
-    success: bool | None = None
-
-
-class SentEvent(SentFields, gc=False):
-    """An event as senders write it; only `type` is required."""
-
-    metadata: JsonObject = msgspec.field(default_factory=_nothing)
 
 
 SENT = msgspec.json.Decoder(SentEvent)

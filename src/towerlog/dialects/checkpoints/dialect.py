@@ -11,7 +11,9 @@ from typing import Annotated
 
 import msgspec
 
+from towerlog import errors
 from towerlog.dialects import base, checkpoint_event, fields
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Dialect, Endpoint, Reply, reply_json
 from towerlog.dialects.checkpoints.events import RunnerEvent, Runs, draft_of
 from towerlog.dialects.fields import NULL
@@ -36,79 +38,99 @@ _STEP = re.compile(r"[0-9]{1,16}")
 class RunnerEvents(msgspec.Struct, frozen=True):
     """The body of a batch."""
 
-    events: Annotated[list[RunnerEvent], msgspec.Meta(max_length=MAX_EVENTS)]
+    events: Annotated[
+        Annotated[list[RunnerEvent], msgspec.Meta(max_length=MAX_EVENTS)],
+        v.said("The events, in the order in which they happened."),
+    ]
 
 
 class Rejected(msgspec.Struct, frozen=True):
     """Why an event of the batch is not stored."""
 
-    index: int
-    code: str
-    message: str
+    index: v.Index
+    code: v.Code
+    message: v.Message
 
 
 class RunnerCommand(msgspec.Struct, frozen=True, omit_defaults=True):
     """A pending command of a run; sent with each reply until an event acknowledges it."""
 
-    type: str
-    command_id: int
-    run_id: str
-    thread_id: str | None = None
-    content: str | None = None
+    type: v.CommandType
+    command_id: v.CommandId
+    run_id: v.RunId
+    thread_id: v.ThreadId | None = None
+    content: v.Content | None = None
 
 
 class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
     """How many events of the batch are on stable storage, and why the others are not."""
 
-    saved: int
-    rejected: list[Rejected] = []
-    commands: list[RunnerCommand] = []
+    saved: Annotated[int, v.said("How many events are on stable storage.", 2)]
+    rejected: Annotated[list[Rejected], v.said("The events that are not, and why.")] = []
+    commands: Annotated[list[RunnerCommand], v.said("What people have asked of the runs since.")] = []
 
 
 class ThreadState(msgspec.Struct, frozen=True):
     """The state that a thread resumes from."""
 
-    thread_id: str
-    trace_id: str
-    step_index: int
-    status: str
-    history: list[msgspec.Raw]
-    history_meta: list[msgspec.Raw] | None
-    turn_start_history_len: msgspec.Raw
-    pending_tool_calls: msgspec.Raw
+    thread_id: v.ThreadId
+    trace_id: v.TraceId
+    step_index: v.StepIndex
+    status: v.CheckpointStatus
+    history: Annotated[
+        list[msgspec.Raw], v.said("The messages, as they were sent.", [{"role": "assistant", "content": "Two towers."}])
+    ]
+    history_meta: (
+        Annotated[
+            list[msgspec.Raw], v.said("What was sent beside each message; null where nothing was.", [{"tokens": 12}])
+        ]
+        | None
+    )
+    turn_start_history_len: Annotated[msgspec.Raw, v.said("How many messages there were when the turn began.", 1)]
+    pending_tool_calls: Annotated[
+        msgspec.Raw,
+        v.said("The tool calls that wait for a decision.", [{"id": "call_1", "name": "delete_page", "arguments": {}}]),
+    ]
 
 
 class Approval(msgspec.Struct, frozen=True):
     """A checkpoint that waits for a person."""
 
-    trace_id: str
-    thread_id: str
-    agent_id: str
-    step_index: int
-    pending_tool_calls: msgspec.Raw
-    created_at: str
+    trace_id: v.TraceId
+    thread_id: v.ThreadId
+    agent_id: Annotated[str, v.said("The agent, as the runner names it.", "researcher")]
+    step_index: v.StepIndex
+    pending_tool_calls: Annotated[
+        msgspec.Raw,
+        v.said(
+            "The tool calls that wait for the decision.", [{"id": "call_1", "name": "delete_page", "arguments": {}}]
+        ),
+    ]
+    created_at: v.CreatedAt
 
 
 class ApprovalsQuery(msgspec.Struct, frozen=True):
     """The most approvals to list."""
 
-    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_APPROVALS)] = MAX_APPROVALS
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_APPROVALS), v.said("The most rows to return.", 50)] = MAX_APPROVALS
 
 
 class Decision(msgspec.Struct, frozen=True):
     """Optional body of an approval: the agent, if several wait at one step, and a reason."""
 
-    agent_id: str | None = None
-    reason: str | None = None
+    agent_id: (
+        Annotated[str, v.said("Whose checkpoint, where several agents wait at one step.", "researcher")] | None
+    ) = None
+    reason: v.Reason | None = None
 
 
 class DecisionTaken(msgspec.Struct, frozen=True):
     """The checkpoint after the decision."""
 
-    ok: bool
-    trace_id: str
-    step_index: int
-    status: str
+    ok: v.Ok
+    trace_id: v.TraceId
+    step_index: v.StepIndex
+    status: v.CheckpointStatus
 
 
 # Reading a batch
@@ -323,6 +345,7 @@ def _decision_endpoint(verb: str, status: str) -> Endpoint:
         _encode_decided,
         request=Decision,
         reply=DecisionTaken,
+        refuses=(errors.NotWaiting,),
     )
 
 

@@ -6,11 +6,12 @@ A new type of event is a line in `_KINDS`. Only the fields that are named here a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from towerlog.dialects import base, checkpoint_event, fields
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.fields import IDLE, NULL, RATE_LIMITED, Count, Duration, JsonObject, facts_named
 from towerlog.model.event import AgentHeartbeat, Draft, EventType, RunRef
 from towerlog.model.facts import LATEST_STEP, NO_EFFECTS, CheckpointFacts, Effects, Facts, some
@@ -20,12 +21,20 @@ from towerlog.model.run import Status
 class RunnerEvent(msgspec.Struct, frozen=True, gc=False):
     """One event of a batch. `data` needs a `thread_id`; what else is read of it depends on the type."""
 
-    type: str
-    data: JsonObject
-    sequence_num: int | None = None
+    type: Annotated[str, v.said("What happened; a type that is not known is stored as `other`.", "thread_started")]
+    data: Annotated[
+        JsonObject,
+        v.said(
+            "What the type needs, a `thread_id` always; other members are kept.",
+            {"thread_id": "towers", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "agent_id": "researcher"},
+        ),
+    ]
+    sequence_num: (
+        Annotated[int, v.said("The sender's own number; not used, since the log's order is that of arrival.", 1)] | None
+    ) = None
     """The sender's own number; not used: the log's order is that of arrival."""
-    occurred_at: str | None = None
-    event_id: str | None = None
+    occurred_at: v.OccurredAt | None = None
+    event_id: v.EventId | None = None
 
 
 class _Named(msgspec.Struct, frozen=True, gc=False):

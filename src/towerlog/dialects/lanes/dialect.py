@@ -101,6 +101,10 @@ DIALECT = Dialect(
             limited=True,
             request=requests.ReportBody,
             reply=replies.ReportReply,
+            refuses=(
+                errors.LeaseLost,
+                errors.RunEnded,
+            ),
         ),
         Endpoint(
             method="POST",
@@ -125,6 +129,10 @@ DIALECT = Dialect(
             limited=True,
             request=requests.ClaimRunBody,
             reply=replies.ClaimReply,
+            refuses=(
+                errors.AlreadyClaimed,
+                errors.RunEnded,
+            ),
         ),
         Endpoint(
             method="POST",
@@ -136,6 +144,10 @@ DIALECT = Dialect(
             encode=replies.encode_reported,
             request=requests.HolderBody,
             reply=replies.ReportReply,
+            refuses=(
+                errors.LeaseLost,
+                errors.RunEnded,
+            ),
         ),
         Endpoint(
             method="POST",
@@ -147,6 +159,10 @@ DIALECT = Dialect(
             encode=replies.encode_reported,
             request=requests.CompleteBody,
             reply=replies.ReportReply,
+            refuses=(
+                errors.LeaseLost,
+                errors.RunEnded,
+            ),
         ),
         Endpoint(
             method="POST",
@@ -158,6 +174,10 @@ DIALECT = Dialect(
             encode=replies.encode_reported,
             request=requests.FailBody,
             reply=replies.ReportReply,
+            refuses=(
+                errors.LeaseLost,
+                errors.RunEnded,
+            ),
         ),
         Endpoint(
             method="GET",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, Reply, reply_json
 from towerlog.dialects.fields import query_int
-from towerlog.dialects.run_json import PersonaJson, RouteJson, persona_view, route_view
+from towerlog.dialects.persona_json import PersonaJson, RouteJson, persona_view, route_view
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import Refusal
 from towerlog.model.lane import Lane, QueueState
@@ -34,79 +35,90 @@ STATUS_WORDS: dict[Status, str] = {
 class CommandReply(msgspec.Struct, omit_defaults=True):
     """A pending command of a run; sent with each reply until an event acknowledges it."""
 
-    type: str
-    command_id: int
-    content: str | None = None
+    type: v.CommandType
+    command_id: v.CommandId
+    content: v.Content | None = None
 
 
 class LaneReply(msgspec.Struct):
     """A run as its worker sees it."""
 
-    id: str
-    thread_id: str
-    agent_id: str | None
-    lane_key: str
-    title: str | None
-    role: str | None
-    state: str
-    phase: str | None
-    worker_id: str | None
-    claimed_at: str | None
-    lease_expires_at: str | None
-    last_heartbeat: str | None
-    lease_epoch: int
-    attempt: int
-    commands: list[CommandReply]
+    id: v.RunId
+    thread_id: v.ThreadId
+    agent_id: v.AgentId | None
+    lane_key: Annotated[str, v.said("The queue that the run stands in: its thread.", "towers")]
+    title: v.Title | None
+    role: Annotated[str, v.said("The agent that does the work.", "researcher")] | None
+    state: v.LaneWord
+    phase: v.Phase | None
+    worker_id: v.WorkerId | None
+    claimed_at: Annotated[str, v.said("When the run was claimed last.", "2026-04-02T10:00:01.500Z")] | None
+    lease_expires_at: v.LeaseEnd | None
+    last_heartbeat: v.Heartbeat | None
+    lease_epoch: v.LeaseEpoch
+    attempt: v.Attempt
+    commands: Annotated[list[CommandReply], v.said("What people ask of the run, until it is acknowledged.")]
 
 
 class RejectedEvent(msgspec.Struct):
     """An event of a report that was not stored."""
 
-    index: int
-    code: str
-    message: str
+    index: v.Index
+    code: v.Code
+    message: v.Message
 
 
 class ReportReply(msgspec.Struct, omit_defaults=True):
     """The run afterwards; `rejected`: events whose id was used before for another event."""
 
-    ok: bool
-    run: LaneReply
-    rejected: list[RejectedEvent] = []
+    ok: v.Ok
+    run: Annotated[LaneReply, v.said("The run, after the report.")]
+    rejected: Annotated[list[RejectedEvent], v.said("Events that are not stored, and why.")] = []
 
 
 class ClaimReply(msgspec.Struct):
     """A run under its lease, with what its worker needs."""
 
-    ok: bool
-    run: LaneReply
-    input: msgspec.Raw | None
-    persona: PersonaJson | None
-    route: RouteJson | None
-    checkpoint: dict[str, Any] | None
+    ok: v.Ok
+    run: Annotated[LaneReply, v.said("The run, now held by this worker.")]
+    input: Annotated[msgspec.Raw, v.said("What the run was created with.", {"topic": "towers"})] | None
+    persona: Annotated[PersonaJson, v.said("The persona that the run was created with.")] | None
+    route: Annotated[RouteJson, v.said("The route that the run was created with.")] | None
+    checkpoint: (
+        Annotated[
+            dict[str, Any],
+            v.said(
+                "The newest checkpoint, where there is one to resume from.",
+                {"step_index": 1, "history": [{"role": "assistant", "content": "Two towers."}]},
+            ),
+        ]
+        | None
+    )
 
 
 class LanesReply(msgspec.Struct):
     """Lanes, with totals of the whole queue."""
 
-    data: list[LaneReply]
-    queued: int
-    held: int
-    oldest_wait_seconds: float | None
+    data: Annotated[list[LaneReply], v.said("The lanes, in the order of the queue.")]
+    queued: Annotated[int, v.said("How many runs wait in the whole queue.", 0)]
+    held: Annotated[int, v.said("How many runs are held by workers.", 1)]
+    oldest_wait_seconds: (
+        Annotated[float, v.said("How long the oldest queued run has waited; null where none waits.", 1.5)] | None
+    )
 
 
 class WorkerReply(msgspec.Struct):
     """A worker and the runs that it holds."""
 
-    worker_id: str
-    last_heartbeat: str | None
-    runs: list[str]
+    worker_id: v.WorkerId
+    last_heartbeat: v.Heartbeat | None
+    runs: v.RunIds
 
 
 class WorkersReply(msgspec.Struct):
     """Workers with the runs that they hold."""
 
-    data: list[WorkerReply]
+    data: Annotated[list[WorkerReply], v.said("The workers.")]
 
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])

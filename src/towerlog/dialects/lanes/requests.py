@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from towerlog import errors
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import DEFAULT_PAGE, Call, DialectSettings
 from towerlog.dialects.fields import (
     MAX_LABELS,
@@ -94,13 +95,25 @@ NAME = "lanes"
 class ReportBody(msgspec.Struct, gc=False):
     """A worker's report. `events` has up to 100 objects of `type`, `payload` and `id`."""
 
-    worker_id: str
-    lease_seconds: int | None = None
-    phase: Annotated[str, msgspec.Meta(max_length=200)] | None = None
-    log_line: Annotated[str, msgspec.Meta(max_length=2000)] | None = None
-    events: Events = msgspec.field(default_factory=_null)
-    lease_epoch: Count | None = None
-    wait_seconds: Wait | None = None
+    worker_id: v.WorkerId
+    lease_seconds: v.LeaseSeconds | None = None
+    phase: (
+        Annotated[Annotated[str, msgspec.Meta(max_length=200)], v.said("What the worker is doing.", "searching")] | None
+    ) = None
+    log_line: (
+        Annotated[Annotated[str, msgspec.Meta(max_length=2000)], v.said("A line of its log.", "3 of 10 pages read")]
+        | None
+    ) = None
+    events: Annotated[
+        Events,
+        v.said(
+            "What has happened since the last report.", [{"type": "message.delta", "payload": {"content": "Dear "}}]
+        ),
+    ] = msgspec.field(default_factory=_null)
+    lease_epoch: (
+        Annotated[Count, v.said("The epoch that the claim answered; a report of an older claim is refused.", 1)] | None
+    ) = None
+    wait_seconds: Annotated[Wait, v.said("How long the reply may wait for a command.", 20)] | None = None
 
 
 class _KnownReport(ReportBody, gc=False):
@@ -112,55 +125,71 @@ class _KnownReport(ReportBody, gc=False):
 class ClaimBody(msgspec.Struct, gc=False):
     """Which runs a worker takes: those of these agents that ask for no label except these."""
 
-    worker_id: str
-    lease_seconds: int | None = None
-    agents: Annotated[list[Label], msgspec.Meta(max_length=MAX_AGENTS, extra_json_schema={"minItems": 1})] | None = None
-    labels: Annotated[dict[Label, Label], msgspec.Meta(max_length=MAX_LABELS)] | None = None
-    wait_seconds: Wait | None = None
+    worker_id: v.WorkerId
+    lease_seconds: v.LeaseSeconds | None = None
+    agents: (
+        Annotated[
+            Annotated[list[Label], msgspec.Meta(max_length=MAX_AGENTS, extra_json_schema={"minItems": 1})],
+            v.said("The agents that this worker can run; absent: any.", ["researcher"]),
+        ]
+        | None
+    ) = None
+    labels: (
+        Annotated[
+            Annotated[dict[Label, Label], msgspec.Meta(max_length=MAX_LABELS)],
+            v.said("What this worker offers; a run that asks for anything else is left to others.", {"gpu": "a100"}),
+        ]
+        | None
+    ) = None
+    wait_seconds: Annotated[Wait, v.said("How long to wait for a run that fits.", 20)] | None = None
 
 
 class ClaimRunBody(msgspec.Struct, gc=False):
     """The worker that claims this run, and for how long."""
 
-    worker_id: str
-    lease_seconds: int | None = None
+    worker_id: v.WorkerId
+    lease_seconds: v.LeaseSeconds | None = None
 
 
 class HolderBody(msgspec.Struct, gc=False):
     """The worker that releases a run."""
 
-    worker_id: str
-    lease_epoch: Count | None = None
+    worker_id: v.WorkerId
+    lease_epoch: Annotated[Count, v.said("The epoch that the claim answered.", 1)] | None = None
 
 
 class CompleteBody(msgspec.Struct, gc=False):
     """The result of a run."""
 
-    worker_id: str
-    lease_epoch: Count | None = None
-    result: msgspec.Raw = msgspec.field(default_factory=_null)
+    worker_id: v.WorkerId
+    lease_epoch: Annotated[Count, v.said("The epoch that the claim answered.", 1)] | None = None
+    result: Annotated[msgspec.Raw, v.said("What the run has produced: any JSON value.", {"answer": 42})] = (
+        msgspec.field(default_factory=_null)
+    )
 
 
 class FailBody(msgspec.Struct, gc=False):
     """Why a run failed: a string or an object."""
 
-    worker_id: str
-    lease_epoch: Count | None = None
-    error: Reason = msgspec.field(default_factory=_null)
+    worker_id: v.WorkerId
+    lease_epoch: Annotated[Count, v.said("The epoch that the claim answered.", 1)] | None = None
+    error: Annotated[
+        Reason, v.said("Why: a text, or an object with `type` and `message`.", "the search engine does not answer")
+    ] = msgspec.field(default_factory=_null)
 
 
 class LanesQuery(msgspec.Struct):
     """Lanes of one state, or all."""
 
-    state: str | None = None
-    limit: int = DEFAULT_PAGE
+    state: Annotated[str, v.said("Only runs in this state: `queued` or `held`.", "queued")] | None = None
+    limit: v.Limit = DEFAULT_PAGE
 
 
 class WorkersQuery(msgspec.Struct):
     """The most workers to list; `worker_id`: only that one."""
 
-    limit: int = DEFAULT_PAGE
-    worker_id: str | None = None
+    limit: v.Limit = DEFAULT_PAGE
+    worker_id: v.WorkerId | None = None
 
 
 _REPORT = msgspec.json.Decoder(ReportBody)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import MAX_LABEL_CHARS, Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import bounded_text, decode, path_uuid, text_id
 from towerlog.dialects.native import shapes
@@ -20,13 +21,13 @@ INGEST = scopes(Scope.INGEST)
 class AgentsQuery(CursorQuery, frozen=True):
     """A page of agents; `name`: only that one."""
 
-    name: str | None = None
+    name: v.AgentName | None = None
 
 
 class AgentBody(msgspec.Struct, frozen=True):
     """An agent to register; it may exist already."""
 
-    name: str
+    name: v.AgentName
 
 
 _AGENT_BODY = msgspec.json.Decoder(AgentBody)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 
 from towerlog.dialects import checkpoint_event, fields
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
 from towerlog.dialects.fields import MAX_LABELS, NULL, Count, Duration, JsonObject, facts_named
 from towerlog.dialects.run_events import ROWS, failure_text
@@ -33,6 +34,7 @@ Visible = Annotated[
     str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": 128, "pattern": "^[!-~]{1,128}$"})
 ]
 MAX_NAME_CHARS = 128
+CLIENT_SEQ = "The client's number of the event in its run: 1, 2, 3 … Holes are reported."
 
 
 class ReportedEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -41,20 +43,33 @@ class ReportedEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     `client_seq` numbers the events of a client within one run: 1, 2, 3 … without a gap.
     """
 
-    event_id: Visible
-    client_seq: Seq | None = None
-    type: str
-    time: str | int | None = None
-    agent: str | None = None
-    data: JsonObject = NULL
+    event_id: Annotated[Visible, v.said("Your id of the event, unique in its run: a repeat is stored once.", "a1")]
+    client_seq: Annotated[Seq, v.said(CLIENT_SEQ, 1)] | None = None
+    type: Annotated[
+        str, v.said("What happened: one of the types that the page on reporting lists, or `other`.", "step")
+    ]
+    time: (
+        Annotated[
+            str | int,
+            v.said(
+                "When it happened by the sender's clock: RFC 3339 or milliseconds since 1970.",
+                "2026-04-02T10:00:01.500Z",
+            ),
+        ]
+        | None
+    ) = None
+    agent: v.AgentName | None = None
+    data: Annotated[
+        JsonObject, v.said("What the type needs; other members are kept.", {"name": "search", "phase": "start"})
+    ] = NULL
 
 
 class ClientEvent(ReportedEvent, frozen=True, gc=False, kw_only=True):
     """One event of any run. `run_key` is the client's own name of the run, or one of our run ids."""
 
-    client_seq: Seq
-    run_key: Visible
-    thread: str | None = None
+    client_seq: Annotated[Seq, v.said(CLIENT_SEQ, 1)]
+    run_key: Annotated[Visible, v.said("Your own name of the run, unique in the organisation.", "letter-7")]
+    thread: v.ThreadId | None = None
 
 
 # What the types of events have in their data

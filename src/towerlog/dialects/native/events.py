@@ -10,7 +10,9 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from towerlog import errors
 from towerlog.dialects import fields
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import NULL, Count, lease_ms_of
 from towerlog.dialects.native import shapes
@@ -46,10 +48,25 @@ class EventsBody(msgspec.Struct, gc=False):
     `wait_seconds` holds the reply back until a command is there.
     """
 
-    client_id: Visible
-    events: Annotated[list[ClientEvent], msgspec.Meta(max_length=MAX_EVENTS)]
-    runs: Annotated[list[Visible], msgspec.Meta(max_length=MAX_RUNS)] | None = None
-    wait_seconds: Annotated[int, msgspec.Meta(ge=0, le=MAX_WAIT_SECONDS)] | None = None
+    client_id: Annotated[Visible, v.said("The reporting process; its events are numbered for each run.", "desk-1")]
+    events: Annotated[
+        Annotated[list[ClientEvent], msgspec.Meta(max_length=MAX_EVENTS)],
+        v.said("The events, in the order in which they happened."),
+    ]
+    runs: (
+        Annotated[
+            Annotated[list[Visible], msgspec.Meta(max_length=MAX_RUNS)],
+            v.said("Keys of further runs whose commands are asked for.", ["letter-6"]),
+        ]
+        | None
+    ) = None
+    wait_seconds: (
+        Annotated[
+            Annotated[int, msgspec.Meta(ge=0, le=MAX_WAIT_SECONDS)],
+            v.said("How long the reply may wait for a command.", 20),
+        ]
+        | None
+    ) = None
 
 
 class RunReportBody(msgspec.Struct, gc=False):
@@ -58,49 +75,63 @@ class RunReportBody(msgspec.Struct, gc=False):
     `wait_seconds` holds the reply back until a command is there.
     """
 
-    worker_id: str
-    lease_epoch: Count
-    events: Annotated[list[ReportedEvent], msgspec.Meta(max_length=MAX_EVENTS)]
-    lease_seconds: int | None = None
-    client_id: Visible | None = None
-    wait_seconds: Annotated[int, msgspec.Meta(ge=0, le=MAX_REPORT_WAIT_SECONDS)] | None = None
+    worker_id: v.WorkerId
+    lease_epoch: Annotated[Count, v.said("The epoch that the claim answered.", 1)]
+    events: Annotated[
+        Annotated[list[ReportedEvent], msgspec.Meta(max_length=MAX_EVENTS)],
+        v.said("The events, in the order in which they happened."),
+    ]
+    lease_seconds: v.LeaseSeconds | None = None
+    client_id: Annotated[Visible, v.said("The reporting process, if it numbers its events.", "desk-1")] | None = None
+    wait_seconds: (
+        Annotated[
+            Annotated[int, msgspec.Meta(ge=0, le=MAX_REPORT_WAIT_SECONDS)],
+            v.said("How long the reply may wait for a command.", 20),
+        ]
+        | None
+    ) = None
 
 
 class EventResult(msgspec.Struct, omit_defaults=True, kw_only=True):
     """The result of one event: `stored`, `duplicate`, or `refused` with a reason."""
 
-    event_id: msgspec.Raw | None
-    status: str
-    run_id: str | None
-    seq: int | None
-    code: str | None = None
-    message: str | None = None
-    field: str | None = None
+    event_id: Annotated[msgspec.Raw, v.said("The event's id, as it was sent.", "a1")] | None
+    status: Annotated[
+        str,
+        v.said(
+            "Whether it is stored now, was before, or is refused.", "stored", enum=["stored", "duplicate", "refused"]
+        ),
+    ]
+    run_id: v.RunId | None
+    seq: v.Seq | None
+    code: v.Code | None = None
+    message: v.Message | None = None
+    field: v.FieldName | None = None
 
 
 class RunCommand(msgspec.Struct, omit_defaults=True, kw_only=True):
     """A pending command of a run; sent with each reply until an event acknowledges it."""
 
-    run_key: str
-    run_id: str
-    command_id: int
-    type: str
-    content: str | None = None
+    run_key: v.RunKey
+    run_id: v.RunId
+    command_id: v.CommandId
+    type: v.CommandType
+    content: v.Content | None = None
 
 
 class EventsReply(msgspec.Struct):
     """One result for each event, in order, and the pending commands of the runs."""
 
-    results: list[EventResult]
-    commands: list[RunCommand]
+    results: Annotated[list[EventResult], v.said("One for each event, in order.")]
+    commands: Annotated[list[RunCommand], v.said("What people ask of the runs, until it is acknowledged.")]
 
 
 class RunReportReply(msgspec.Struct):
     """One result for each event, in order, the pending commands of the run, and its lease."""
 
-    results: list[EventResult]
-    commands: list[RunCommand]
-    run: shapes.LaneState
+    results: Annotated[list[EventResult], v.said("One for each event, in order.")]
+    commands: Annotated[list[RunCommand], v.said("What people ask of the run, until it is acknowledged.")]
+    run: Annotated[shapes.LaneState, v.said("The run's lease, after the report.")]
 
 
 _EVENTS = msgspec.json.Decoder(EventsBody)
@@ -281,6 +312,7 @@ ENDPOINTS = (
         "POST", "/api/v1/runs/{run_id}:report", "report_run",
         "Store a batch of a claimed run's events, renew its lease, learn what is wanted of it.",
         scopes(Scope.WORKER), _decode_report, _encode_report, ingests=True, request=RunReportBody, reply=RunReportReply,
+        refuses=(errors.LeaseLost, errors.RunEnded,),
     ),
 )  # fmt: skip
 """The endpoints that take events."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import MAX_LABEL_CHARS, Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import bounded_text, decode, invalid_field, path_uuid
 from towerlog.dialects.native import shapes
@@ -22,8 +25,8 @@ ANYBODY = frozenset(Scope)
 class KeyBody(msgspec.Struct, frozen=True):
     """A key to create."""
 
-    name: str
-    scopes: list[Scope]
+    name: Annotated[str, v.said("A name for people.", "build agent")]
+    scopes: Annotated[list[Scope], v.said("What the key may do.", ["ingest"])]
 
 
 _KEY_BODY = msgspec.json.Decoder(KeyBody)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import invalid_field, optional_id, query_int
 from towerlog.dialects.native import shapes
@@ -25,26 +26,32 @@ class LaneListQuery(msgspec.Struct, frozen=True):
     """A filter for lanes."""
 
     schema_name: ClassVar[str] = "LanesQuery"
-    state: Literal["queued", "held"] | None = None
-    limit: int = WHOLE_LIST
+    state: Annotated[Literal["queued", "held"], v.said("Only runs in this state.", "queued")] | None = None
+    limit: v.Limit = WHOLE_LIST
 
 
 class WorkerListQuery(msgspec.Struct, frozen=True):
     """The most workers to list; `worker_id`: only that one."""
 
     schema_name: ClassVar[str] = "WorkersQuery"
-    limit: int = WHOLE_LIST
-    worker_id: str | None = None
+    limit: v.Limit = WHOLE_LIST
+    worker_id: v.WorkerId | None = None
 
 
 class Lanes(msgspec.Struct, frozen=True):
     """The queue: its length, how long the oldest run has waited, and its lanes, oldest first."""
 
-    data: list[shapes.LaneState]
-    next: str | None
-    queued: int
-    held: int
-    oldest_queued_at: str | None
+    data: Annotated[list[shapes.LaneState], v.said("The lanes, the oldest first.")]
+    next: Annotated[str, v.said("Always null: the list has no further pages.", None)] | None
+    queued: Annotated[int, v.said("How many runs wait in the whole queue.", 0)]
+    held: Annotated[int, v.said("How many runs are held by workers.", 1)]
+    oldest_queued_at: (
+        Annotated[
+            str,
+            v.time("Since when the oldest queued run has waited; null where none waits."),
+        ]
+        | None
+    )
 
 
 def _decode_lanes(call: Call) -> ListLanes:

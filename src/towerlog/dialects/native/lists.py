@@ -5,10 +5,11 @@ from __future__ import annotations
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Reply, reply_json
 from towerlog.dialects.fields import invalid_field, query_int
 from towerlog.errors import Invalid
@@ -26,16 +27,16 @@ T = TypeVar("T")
 class Listing(msgspec.Struct, Generic[T], frozen=True):
     """A page of a list."""
 
-    data: list[T]
-    next: str | None
+    data: Annotated[list[T], v.said("The rows of this page.")]
+    next: v.NextCursor | None
 
 
 class CursorQuery(msgspec.Struct, frozen=True):
     """Which page."""
 
     schema_name: ClassVar[str] = "PageQuery"
-    limit: int = DEFAULT_LIMIT
-    cursor: str | None = None
+    limit: v.Limit = DEFAULT_LIMIT
+    cursor: v.Cursor | None = None
 
 
 def limit_of(call: Call, largest: int = MAX_LIMIT) -> int:

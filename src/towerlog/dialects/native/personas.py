@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from towerlog import errors
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import MAX_ID_CHARS, MAX_LABEL_CHARS, Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import NULL, JsonObject, cost_nanos_of, decode, invalid_field, one_line, path_id, text_id
 from towerlog.dialects.native import shapes
@@ -54,30 +56,51 @@ Dollars = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["numbe
 class BudgetBody(msgspec.Struct, frozen=True):
     """The most that a run may use: dollars, tokens, or both."""
 
-    usd: Dollars = msgspec.field(default_factory=_null)
-    tokens: Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)] | None = None
+    usd: Annotated[Dollars, v.said("The most that the run may cost, in dollars.", 0.5)] = msgspec.field(
+        default_factory=_null
+    )
+    tokens: (
+        Annotated[Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)], v.said("The most tokens that it may use.", 20000)]
+        | None
+    ) = None
 
 
 class PersonaBody(msgspec.Struct, frozen=True):
     """One version of a persona. `tools`: those that may be used; without it, whatever the agent has."""
 
-    persona_key: str
-    version: str
-    agent: str
-    instructions: str | None = None
-    model_settings: JsonObject = msgspec.field(default_factory=_null)
-    tools: Annotated[list[str], msgspec.Meta(max_length=MAX_TOOLS)] | None = None
-    budget: BudgetBody | None = None
+    persona_key: v.PersonaKey
+    version: Annotated[str, v.said("The version; one that is there cannot be changed.", "1")]
+    agent: Annotated[str, v.said("The agent that runs as this persona.", "writer")]
+    instructions: (
+        Annotated[str, v.said("What the agent is told before anything else.", "Shorten. Never flatter.")] | None
+    ) = None
+    model_settings: Annotated[
+        JsonObject, v.said("Settings of the model, as its provider names them.", {"temperature": 0.2})
+    ] = msgspec.field(default_factory=_null)
+    tools: (
+        Annotated[
+            Annotated[list[str], msgspec.Meta(max_length=MAX_TOOLS)],
+            v.said("The tools that may be used; absent: all that the agent has.", ["search"]),
+        ]
+        | None
+    ) = None
+    budget: Annotated[BudgetBody, v.said("The most that a run may use.")] | None = None
 
 
 class RouteBody(msgspec.Struct, frozen=True):
     """A route. `key_env` is the name of the variable that holds the key where the worker runs."""
 
-    route_id: str
-    provider: str
-    model: str
-    base_url: str | None = None
-    key_env: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^{_NAME_OF_VARIABLE.pattern}$"})] | None = None
+    route_id: v.RouteId
+    provider: Annotated[str, v.said("The provider.", "openai")]
+    model: v.ModelName
+    base_url: Annotated[str, v.said("The address of the provider's API.", "https://api.openai.com/v1")] | None = None
+    key_env: (
+        Annotated[
+            Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^{_NAME_OF_VARIABLE.pattern}$"})],
+            v.said("The environment variable that holds the provider's key where the worker runs.", "OPENAI_API_KEY"),
+        ]
+        | None
+    ) = None
 
 
 _PERSONA_BODY = msgspec.json.Decoder(PersonaBody)
@@ -225,6 +248,7 @@ ENDPOINTS = (
     Endpoint(
         "POST", "/api/v1/personas", "create_persona", "Make a version of a persona; it never changes.", ADMIN,
         _decode_persona, _encode_persona, request=PersonaBody, reply=shapes.PersonaDetail, reply_status=201,
+        refuses=(errors.Conflict,),
     ),
     Endpoint(
         "GET", "/api/v1/personas/{persona_id}", "get_persona", "A version of a persona; of its key alone, the newest.",

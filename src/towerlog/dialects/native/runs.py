@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import MAX_SEQ, bounded_text, invalid_field, path_id, path_uuid, query_int, time_ms_of
 from towerlog.dialects.native import shapes
@@ -42,15 +43,15 @@ class RunListQuery(CursorQuery, frozen=True):
     """Filters; all of them apply. `status` takes several, comma-separated; `q` is part of an id or an agent's name."""
 
     schema_name: ClassVar[str] = "RunsQuery"
-    status: str | None = None
-    agent: str | None = None
-    thread_id: str | None = None
-    model: str | None = None
-    persona_id: str | None = None
-    parent_run_id: str | None = None
-    since: str | None = None
-    until: str | None = None
-    q: str | None = None
+    status: Annotated[str, v.said("Only runs of these statuses, comma-separated.", "running,queued")] | None = None
+    agent: v.AgentName | None = None
+    thread_id: v.ThreadId | None = None
+    model: v.ModelName | None = None
+    persona_id: v.PersonaId | None = None
+    parent_run_id: Annotated[str, v.run_id("Only the children of this run.")] | None = None
+    since: v.Since | None = None
+    until: v.Until | None = None
+    q: Annotated[str, v.said("Only runs that have this text in an id or in their agent's name.", "tower")] | None = None
 
 
 class EventsQuery(CursorQuery, frozen=True):
@@ -59,9 +60,11 @@ class EventsQuery(CursorQuery, frozen=True):
     `type` takes several, comma-separated; `quarantined` shows what was refused to a worker without the lease.
     """
 
-    after_seq: int = 0
-    type: str | None = None
-    quarantined: Literal["true", "false"] = "false"
+    after_seq: Annotated[int, v.said("Begin after this event.", 3)] = 0
+    type: Annotated[str, v.said("Only events of these types, comma-separated.", "step,tool.call")] | None = None
+    quarantined: Annotated[
+        Literal["true", "false"], v.said("`true`: what was refused to a worker that had lost the lease.", "false")
+    ] = "false"
 
 
 def _run_id(call: Call) -> str:

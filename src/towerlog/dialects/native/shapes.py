@@ -6,19 +6,17 @@ are copied as they were stored.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
 
+from towerlog.dialects import vocabulary as v
+from towerlog.dialects.persona_json import PersonaJson, RouteJson, persona_view, route_view
 from towerlog.dialects.run_json import (
     LeaseView,
-    PersonaJson,
-    RouteJson,
     RunDetail,
     UsageView,
     lease_view,
-    persona_view,
-    route_view,
     run_detail,
     usage_view,
 )
@@ -38,146 +36,156 @@ _HOUR_MS = 3_600_000
 class RunTree(RunDetail, frozen=True, gc=False, kw_only=True):
     """A run with its descendants."""
 
-    children: list[RunTree]
+    children: Annotated[list[RunTree], v.said("The runs that this run has started, with theirs.", [])]
 
 
 class Agent(msgspec.Struct, frozen=True):
     """An agent and its totals."""
 
-    agent_id: str
-    name: str
-    created_at: str
-    run_count: int
-    event_count: int
-    error_count: int
-    usage: UsageView
-    cost_usd: msgspec.Raw
-    last_event_at: str | None
-    last_heartbeat_at: str | None
+    agent_id: v.AgentId
+    name: v.AgentName
+    created_at: v.CreatedAt
+    run_count: Annotated[int, v.said("How many runs it has had.", 12)]
+    event_count: Annotated[int, v.said("How many events it has sent.", 340)]
+    error_count: Annotated[int, v.said("How many of its runs have failed.", 1)]
+    usage: Annotated[UsageView, v.said("The tokens that it has used.")]
+    cost_usd: v.Dollars
+    last_event_at: Annotated[str, v.time("When its last event came.")] | None
+    last_heartbeat_at: v.Heartbeat | None
 
 
 class Thread(msgspec.Struct, frozen=True):
     """A thread."""
 
-    thread_id: str
-    title: str | None
-    policy: str
-    created_at: str
-    updated_at: str
-    run_count: int
-    open_run_count: int
+    thread_id: v.ThreadId
+    title: v.Title | None
+    policy: v.Policy
+    created_at: v.CreatedAt
+    updated_at: v.UpdatedAt
+    run_count: Annotated[int, v.said("How many runs it has.", 3)]
+    open_run_count: Annotated[int, v.said("How many of them have not ended.", 1)]
 
 
 class LoggedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event of a run's log. `name` is the sender's own type if it is not one of ours."""
 
-    seq: int
-    position: int
-    type: str
-    name: str | None
-    data: msgspec.Raw
-    dialect: str
-    event_id: str | None
-    occurred_at: str | None
-    recorded_at: str
-    late: bool
-    future: bool
+    seq: v.Seq
+    position: v.Position
+    type: Annotated[str, v.said("What happened.", "message.delta")]
+    name: Annotated[str, v.said("The sender's own type, of an event whose type is `other`.", "stage_done")] | None
+    data: Annotated[msgspec.Raw, v.said("What the sender said of it.", {"content": "looking … "})]
+    dialect: Annotated[str, v.said("The API that it came in through.", "lanes")]
+    event_id: v.EventId | None
+    occurred_at: v.OccurredAt | None
+    recorded_at: Annotated[str, v.time("When it was stored.")]
+    late: Annotated[bool, v.said("Stored after the run had ended.", False)]
+    future: Annotated[bool, v.said("`occurred_at` was more than five minutes ahead of the server's clock.", False)]
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """A checkpoint without its history. `checkpoint_id` is unique in the run."""
 
-    checkpoint_id: str
-    run_id: str
-    thread_id: str
-    agent: str
-    step_index: int
-    status: str
-    seq: int
-    revision: int
-    message_count: int
-    is_initial: bool
-    created_at: str
-    updated_at: str
+    checkpoint_id: v.CheckpointId
+    run_id: v.RunId
+    thread_id: v.ThreadId
+    agent: v.AgentName
+    step_index: v.StepIndex
+    status: v.CheckpointStatus
+    seq: v.Seq
+    revision: Annotated[int, v.said("How often this step was saved.", 1)]
+    message_count: Annotated[int, v.said("How many messages it has.", 1)]
+    is_initial: Annotated[bool, v.said("It is what the run began with.", False)]
+    created_at: v.CreatedAt
+    updated_at: v.UpdatedAt
 
 
 class CheckpointState(Checkpoint, frozen=True, kw_only=True):
     """A checkpoint with its history: what was sent, value for value."""
 
-    trace_id: str
-    figures: msgspec.Raw
-    history: list[msgspec.Raw]
-    history_meta: list[msgspec.Raw] | None
+    trace_id: v.TraceId
+    figures: Annotated[msgspec.Raw, v.said("What was sent beside the history.", {"state": {"found": 2}})]
+    history: Annotated[
+        list[msgspec.Raw], v.said("The messages, as they were sent.", [{"role": "assistant", "content": "Two towers."}])
+    ]
+    history_meta: (
+        Annotated[
+            list[msgspec.Raw], v.said("What was sent beside each message; null where nothing was.", [{"tokens": 12}])
+        ]
+        | None
+    )
 
 
 class LaneState(msgspec.Struct, frozen=True):
     """A run's place in the queue, or the worker that holds it."""
 
-    run_id: str
-    thread_id: str
-    agent: str
-    labels: dict[str, str]
-    attempt: int
-    queued_at: str
-    claimed_at: str | None
-    lease_seconds: int
-    lease: LeaseView
-    phase: str | None
-    log_line: str | None
+    run_id: v.RunId
+    thread_id: v.ThreadId
+    agent: v.AgentName
+    labels: Annotated[dict[str, str], v.said("What a worker has to offer to get the run.", {"gpu": "a100"})]
+    attempt: v.Attempt
+    queued_at: Annotated[str, v.time("Since when it has waited, or did.")]
+    claimed_at: Annotated[str, v.time("When it was claimed last.")] | None
+    lease_seconds: v.LeaseSeconds
+    lease: Annotated[LeaseView, v.said("Who holds it, and until when.")]
+    phase: v.Phase | None
+    log_line: v.LogLine | None
 
 
 class Worker(msgspec.Struct, frozen=True):
     """A worker and the runs that it holds."""
 
-    worker_id: str
-    last_heartbeat_at: str | None
-    run_ids: list[str]
+    worker_id: v.WorkerId
+    last_heartbeat_at: v.Heartbeat | None
+    run_ids: v.RunIds
 
 
 class PersonaDetail(PersonaJson, frozen=True, kw_only=True):
     """A version of a persona."""
 
     schema_name: ClassVar[str] = "Persona"
-    created_at: str
+    created_at: v.CreatedAt
 
 
 class RouteDetail(RouteJson, frozen=True, kw_only=True):
     """A version of a route."""
 
     schema_name: ClassVar[str] = "ProviderRoute"
-    version: int
-    created_at: str
+    version: Annotated[int, v.said("The version; each change of a route makes another.", 1)]
+    created_at: v.CreatedAt
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """A key without its text."""
 
-    key_id: str
-    name: str
-    scopes: list[str]
-    hint: str
-    user_id: str
-    created_at: str
-    revoked_at: str | None
+    key_id: v.KeyId
+    name: Annotated[str, v.said("A name for people.", "build agent")]
+    scopes: v.Scopes
+    hint: Annotated[str, v.said("How its text begins.", "tl_live_crxk")]
+    user_id: v.UserId
+    created_at: v.CreatedAt
+    revoked_at: Annotated[str, v.time("When it was revoked; null while it is good.")] | None
 
 
 class NewApiKey(ApiKey, frozen=True, kw_only=True):
     """A new key. `key` is its text, shown only now; null in the reply to a repeated request."""
 
-    key: str | None
+    key: (
+        Annotated[str, v.said("Its text, shown only now; null in the reply to a repeated request.", "tl_live_crxk…")]
+        | None
+    )
 
 
 class UsageTotal(msgspec.Struct, frozen=True):
     """Usage of an hour, an agent or a model; the other two are null."""
 
-    hour: str | None
-    agent: str | None
-    model: str | None
-    events: int
-    runs_started: int
-    runs_ended: int
-    usage: UsageView
-    cost_usd: msgspec.Raw
+    hour: Annotated[str, v.time("The hour that the figures are of.")] | None
+    agent: v.AgentName | None
+    model: v.ModelName | None
+    events: Annotated[int, v.said("How many events there were.", 340)]
+    runs_started: Annotated[int, v.said("How many runs began.", 12)]
+    runs_ended: Annotated[int, v.said("How many runs ended.", 11)]
+    usage: Annotated[UsageView, v.said("The tokens used.")]
+    cost_usd: v.Dollars
 
 
 def run_of(view: RunView, credits_per_dollar: int) -> RunDetail:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import msgspec
 
+from towerlog import errors
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import bounded_text, decode, optional_id, path_uuid
 from towerlog.dialects.native import shapes
@@ -22,7 +24,7 @@ MAX_STEP = 999_999_999
 class SteerBody(msgspec.Struct, frozen=True):
     """An optional reason."""
 
-    reason: str | None = None
+    reason: v.Reason | None = None
 
 
 _BODY = msgspec.json.Decoder(SteerBody)
@@ -54,8 +56,8 @@ def _encode_run(outcome: RunView, command: object, call: Call) -> Reply:
 class ForkBody(msgspec.Struct, frozen=True):
     """The checkpoint to begin with; `agent`: whose, if several have that step."""
 
-    step_index: Annotated[int, msgspec.Meta(ge=0, le=MAX_STEP)]
-    agent: str | None = None
+    step_index: Annotated[int, msgspec.Meta(ge=0, le=MAX_STEP), v.said("The step to begin after.", 1)]
+    agent: Annotated[str, v.said("Whose checkpoint, where several agents have that step.", "researcher")] | None = None
 
 
 _FORK_BODY = msgspec.json.Decoder(ForkBody)
@@ -88,22 +90,27 @@ ENDPOINTS = (
     Endpoint(
         "POST", "/api/v1/runs/{run_id}:pause", "pause_run", "Ask a run's agent to pause.", CONTROL,
         _steers("pause"), _encode_run, request=SteerBody, reply=RunDetail,
+        refuses=(errors.RunNotActive,),
     ),
     Endpoint(
         "POST", "/api/v1/runs/{run_id}:resume", "resume_run", "Ask the agent of a paused run to go on.", CONTROL,
         _steers("resume"), _encode_run, request=SteerBody, reply=RunDetail,
+        refuses=(errors.RunNotActive,),
     ),
     Endpoint(
         "POST", "/api/v1/runs/{run_id}:kill", "kill_run", "End a run and its children now, forced.", CONTROL,
         _decode_kill, _encode_run, request=SteerBody, reply=RunDetail,
+        refuses=(errors.RunNotActive,),
     ),
     Endpoint(
         "POST", "/api/v1/runs/{run_id}:retry", "retry_run", "Queue a new run with the input of one that has ended.",
         CONTROL, _decode_retry, _encode_new_run, reply=shapes.RunTree, reply_status=201,
+        refuses=(errors.Conflict,),
     ),
     Endpoint(
         "POST", "/api/v1/runs/{run_id}:fork", "fork_run", "Queue a new run that begins with a checkpoint of this one.",
         CONTROL, _decode_fork, _encode_new_run, request=ForkBody, reply=shapes.RunTree, reply_status=201,
+        refuses=(errors.Conflict,),
     ),
 )  # fmt: skip
 """The endpoints that steer a run."""

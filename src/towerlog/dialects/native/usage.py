@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Endpoint, Reply, scopes
 from towerlog.dialects.fields import bounded_text, invalid_field, time_ms_of
 from towerlog.dialects.native import shapes
@@ -18,11 +19,11 @@ READ = scopes(Scope.READ)
 class UsageQuery(CursorQuery, frozen=True):
     """What to group by, and a filter for the cells."""
 
-    by: Literal["hour", "agent", "model"] = "hour"
-    since: str | None = None
-    until: str | None = None
-    agent: str | None = None
-    model: str | None = None
+    by: Annotated[Literal["hour", "agent", "model"], v.said("What to add up by.", "hour")] = "hour"
+    since: v.Since | None = None
+    until: v.Until | None = None
+    agent: v.AgentName | None = None
+    model: v.ModelName | None = None
 
 
 def _decode_usage(call: Call) -> GetUsage:

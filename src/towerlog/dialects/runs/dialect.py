@@ -5,13 +5,14 @@ Frames of a stream are built of bytes: an event's data is copied as it was store
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from towerlog import errors
 from towerlog.dialects import run_json
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import (
     Call,
     Dialect,
@@ -45,48 +46,53 @@ _TYPE_TEXT: dict[EventType, bytes] = {type_: type_.value.encode() for type_ in E
 class CreatedReply(msgspec.Struct):
     """A queued run."""
 
-    run_id: str
-    trace_id: str
+    run_id: v.RunId
+    trace_id: v.TraceId
 
 
 class ThreadRun(msgspec.Struct):
     """A run of a thread."""
 
-    run_id: str
-    status: str
-    created_at: str
+    run_id: v.RunId
+    status: v.RunStatus
+    created_at: v.CreatedAt
 
 
 class OkReply(msgspec.Struct):
     """The run is as requested: changed now, or it was so before."""
 
-    ok: bool = True
+    ok: v.Ok = True
 
 
 class ThreadReply(msgspec.Struct):
     """A thread."""
 
-    id: str
-    thread_id: str
-    title: str | None
-    policy: str
-    created_at: str
-    updated_at: str
-    run_count: int
-    open_runs: int
+    id: v.ThreadId
+    thread_id: v.ThreadId
+    title: v.Title | None
+    policy: v.Policy
+    created_at: v.CreatedAt
+    updated_at: v.UpdatedAt
+    run_count: Annotated[int, v.said("How many runs it has.", 3)]
+    open_runs: Annotated[int, v.said("How many of them have not ended.", 1)]
 
 
 class FrameData(msgspec.Struct):
     """The `data` of a frame of the stream."""
 
-    seq: int
-    type: str
-    data: dict[str, Any]
-    created_at: str
-    event_id: str
-    run_id: str
-    ts: str
-    content_delta: str | msgspec.UnsetType = msgspec.UNSET
+    seq: v.Seq
+    type: v.EventTypeWord
+    data: Annotated[dict[str, Any], v.said("What the sender said of it.", {"content": "looking … "})]
+    created_at: Annotated[str, v.time("When it was stored.")]
+    event_id: Annotated[str, v.said("The sender's id of the event; where it gave none, one of run and number.", "a1")]
+    run_id: v.RunId
+    ts: Annotated[str, v.time("As `created_at`.")]
+
+
+class DeltaData(FrameData):
+    """The `data` of a frame that brings a piece of an answer."""
+
+    content_delta: Annotated[str, v.said("The piece of text, as in `data`.", "looking … ")]
 
 
 # Replies
@@ -264,6 +270,7 @@ DIALECT = Dialect(
             request=requests.RunBody,
             reply=CreatedReply,
             reply_status=201,
+            refuses=(errors.ThreadBusy,),
         ),
         Endpoint(
             method="GET",
@@ -307,6 +314,7 @@ DIALECT = Dialect(
             encode=_encode_ok,
             request=requests.CancelBody,
             reply=OkReply,
+            refuses=(errors.RunNotActive,),
         ),
         Endpoint(
             method="POST",
@@ -318,6 +326,10 @@ DIALECT = Dialect(
             encode=_encode_ok,
             request=requests.InputBody,
             reply=OkReply,
+            refuses=(
+                errors.RunNotActive,
+                errors.Conflict,
+            ),
         ),
         Endpoint(
             method="GET",
@@ -328,7 +340,7 @@ DIALECT = Dialect(
             decode=requests.decode_follow,
             encode=_encode_nothing,
             stream=STREAM,
-            reply=FrameData,
+            frames=(FrameData, DeltaData),
             query=requests.StreamQuery,
         ),
         Endpoint(

@@ -13,6 +13,7 @@ import msgspec
 
 from towerlog import errors
 from towerlog.dialects import base
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import DEFAULT_PAGE, Call
 from towerlog.dialects.fields import (
     MAX_LABELS,
@@ -49,69 +50,81 @@ def _null() -> msgspec.Raw:
 class RunBody(msgspec.Struct, gc=False):
     """A new run. Every field is optional."""
 
-    route_id: str | None = None
-    persona_id: str | None = None
-    agent: str | None = None
-    parent_run_id: str | None = None
-    input: TextOrObject = msgspec.field(default_factory=_null)
-    metadata: JsonObject = msgspec.field(default_factory=_null)
-    labels: dict[str, str] | None = None
+    route_id: v.RouteId | None = None
+    persona_id: v.PersonaId | None = None
+    agent: v.AgentName | None = None
+    parent_run_id: Annotated[str, v.run_id("The run that starts this one.")] | None = None
+    input: Annotated[TextOrObject, v.said("The first message: a text or an object.", "Which towers are listed?")] = (
+        msgspec.field(default_factory=_null)
+    )
+    metadata: Annotated[JsonObject, v.said("What is to be remembered of the run.", {"ticket": "T-1"})] = msgspec.field(
+        default_factory=_null
+    )
+    labels: Annotated[dict[str, str], v.said("What a worker has to offer to get the run.", {"gpu": "a100"})] | None = (
+        None
+    )
 
 
 class ThreadBody(msgspec.Struct, gc=False):
     """A thread to create; it may exist already."""
 
-    thread_id: str | None = None
-    title: str | None = None
-    policy: Literal["enqueue", "reject", "cancel_previous"] | None = None
+    thread_id: Annotated[str, v.said("An id of the caller's; absent: a new one is made.", "towers")] | None = None
+    title: v.Title | None = None
+    policy: (
+        Annotated[
+            Literal["enqueue", "reject", "cancel_previous"],
+            v.said("What happens to a run that is created while another of the thread has not ended.", "enqueue"),
+        ]
+        | None
+    ) = None
 
 
 class InputBody(msgspec.Struct, gc=False):
     """An input for a run."""
 
-    content: str
+    content: v.Content
 
 
 class CancelBody(msgspec.Struct, gc=False):
     """Why a run is cancelled."""
 
-    reason: str | None = None
+    reason: v.Reason | None = None
 
 
 class RunsQuery(msgspec.Struct):
     """Filters; all of them apply."""
 
-    limit: int = DEFAULT_PAGE
-    before: str | None = None
-    status: str | None = None
-    agent: str | None = None
-    thread_id: str | None = None
-    model: str | None = None
-    persona_id: str | None = None
-    parent_run_id: str | None = None
-    since: str | None = None
-    until: str | None = None
-    q: str | None = None
+    limit: v.Limit = DEFAULT_PAGE
+    before: Annotated[str, v.run_id("The `run_id` of the last row of the page before.")] | None = None
+    status: Annotated[str, v.said("Only runs of this status.", "running")] | None = None
+    agent: v.AgentName | None = None
+    thread_id: v.ThreadId | None = None
+    model: v.ModelName | None = None
+    persona_id: v.PersonaId | None = None
+    parent_run_id: Annotated[str, v.run_id("Only the children of this run.")] | None = None
+    since: v.Since | None = None
+    until: v.Until | None = None
+    q: Annotated[str, v.said("Only runs that have this text in an id or in their agent's name.", "tower")] | None = None
 
 
 class PageQuery(msgspec.Struct):
     """A page of a list."""
 
-    limit: int = DEFAULT_PAGE
-    before: str | None = None
+    limit: v.Limit = DEFAULT_PAGE
+    before: Annotated[str, v.said("The `thread_id` of the last row of the page before.", "towers")] | None = None
 
 
 class LimitQuery(msgspec.Struct):
     """The most rows to list."""
 
-    limit: int = DEFAULT_PAGE
+    limit: v.Limit = DEFAULT_PAGE
 
 
 class StreamQuery(msgspec.Struct):
     """Where a stream begins, and whether it follows the run."""
 
-    after_seq: int = 0
-    follow: Literal["true", "false"] = "true"
+    after_seq: Annotated[int, v.said("Begin after this event. `Last-Event-ID` wins over it.", 3)] = 0
+    follow: Annotated[Literal["true", "false"], v.said("`false`: what is there, then the end.", "true")] = "true"
 
 
 _RUN_BODY = msgspec.json.Decoder(RunBody)
