@@ -24,6 +24,7 @@ import click
 from towerlog import errors
 from towerlog.asgi.pages import Pages
 from towerlog.asgi.pages.examples import CONVERSATIONS
+from towerlog.asgi.pages.guides import FOLDER, GUIDES
 from towerlog.asgi.routes import RouteTable
 from towerlog.cli.exits import MEANINGS as EXIT_CODES
 from towerlog.cli.main import main as towerlog
@@ -52,6 +53,8 @@ EXAMPLES = PACKAGE / "asgi" / "pages" / "assets" / CONVERSATIONS
 OPEN = re.compile(r"<[a-z]+>|\{[a-z][a-z0-9_]*\}")
 """What stands for any value of a kind, or for one that was saved before."""
 DROPPED = object()
+GUIDE_COPIES = {PACKAGE / "asgi" / "pages" / "assets" / FOLDER / f"{name}.md": DOCS / of for name, of in GUIDES.items()}
+"""Copy of a page inside of the package → the page."""
 
 EVENTS: dict[EventType, str] = {
     EventType.RUN_QUEUED: "The run was created and waits for a worker.",
@@ -511,13 +514,15 @@ def settled(value: Any) -> Any:
 
 def outdated() -> list[Path]:
     """Pages, and the file of examples, that do not say what the program and its tests say."""
-    pages = [*sorted(DOCS.rglob("*.md")), *PAGES_BESIDE, EXAMPLES]
-    return [page for page in pages if current(page) != page.read_text("utf-8")]
+    pages = [*sorted(DOCS.rglob("*.md")), *PAGES_BESIDE, EXAMPLES, *GUIDE_COPIES]
+    return [page for page in pages if not page.exists() or current(page) != page.read_text("utf-8")]
 
 
 def current(page: Path) -> str:
     """What a file should say."""
-    return examples_text() if page == EXAMPLES else renewed(page.read_text("utf-8"))
+    if page == EXAMPLES:
+        return examples_text()
+    return renewed(GUIDE_COPIES.get(page, page).read_text("utf-8"))
 
 
 def main(arguments: list[str]) -> int:

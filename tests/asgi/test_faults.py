@@ -8,7 +8,7 @@ import pytest
 
 from towerlog import errors
 from towerlog.asgi.faults import Rejection, explain, with_headers
-from towerlog.asgi.pages.openapi import error_samples
+from towerlog.asgi.pages.refusals import error_samples
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import Dialect, Reply
 from towerlog.dialects.native import NATIVE

@@ -35,7 +35,6 @@ NOT_FROZEN: Mapping[str, str] = {
     "Counters": "counted up while a unit of work is planned, and owned by the planner alone",
     "EventResult": "an item of a reply, made and encoded at once",
     "FeedEvent": "an item of a reply, made and encoded at once",
-    "FrameData": "an item of a stream, made and encoded at once",
     "Issue": "an item of a refusal, made and encoded at once",
     "RejectedEvent": "an item of a reply, made and encoded at once",
     "RejectedItem": "an item of a reply, made and encoded at once",

@@ -41,6 +41,8 @@ class PageVisit(msgspec.Struct, frozen=True):
     """Steady time."""
     principal: Principal | None
     """Who asks, where the page is not public."""
+    path: Mapping[str, str] = NO_PARAMETERS
+    """The parameters of its path."""
 
 
 class PageRoute(msgspec.Struct, frozen=True):

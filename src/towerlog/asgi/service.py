@@ -124,6 +124,7 @@ class Service:
                 is_local=self._addresses.is_local(scope),
                 now_ms=exchange.now_ms,
                 principal=principal,
+                path=exchange.path,
             )
         )
 

@@ -172,6 +172,7 @@ IN_PATHS: dict[str, Any] = {
     "key_id": KeyId,
     "persona_id": PersonaId,
     "route_id": RouteId,
+    "guide": Annotated[str, said("The API that it is about.", "runs")],
     "activity.id": AgentId,
     "lanes.id": RunId,
 }

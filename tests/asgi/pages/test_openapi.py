@@ -10,6 +10,7 @@ import pytest
 
 from towerlog.asgi.app import App
 from towerlog.asgi.pages.openapi import build_document
+from towerlog.model.run import Status
 
 METHODS = {"get", "post", "delete", "put", "patch"}
 
@@ -77,8 +78,9 @@ async def test_refusals_are_described_in_each_dialects_form(document: dict[str, 
         (media,) = document["components"]["responses"][reference]["content"].values()
         return dict(document["components"]["schemas"][media["schema"]["$ref"].split("/")[-1]])
 
-    assert set(shape("/v1/runs", "get", "404")["required"]) == {"code", "message", "trace_id"}
+    assert set(shape("/v1/runs/{run_id}", "get", "404")["required"]) == {"code", "message", "trace_id"}
     assert shape("/api/ingest", "post", "422")["required"] == ["message"]
+    assert shape("/api/ingest", "post", "422")["properties"]["message"]["description"]
     assert set(shape("/api/v1/runs", "get", "401")["required"]) >= {"type", "title", "status", "detail"}
 
 
@@ -115,11 +117,120 @@ async def test_every_native_endpoint_shows_what_is_sent_and_what_comes_back(docu
                 assert operation["requestBody"]["content"]["application/json"]["example"], (method, path)
 
 
+def refusals_of(document: dict[str, Any], path: str, method: str = "get") -> dict[str, dict[str, Any]]:
+    """Status → the response of a refusal."""
+    found = document["paths"][path][method]["responses"]
+    known = document["components"]["responses"]
+    return {status: known[one["$ref"].split("/")[-1]] for status, one in found.items() if "$ref" in one}
+
+
 async def test_a_refusal_says_in_words_what_it_may_mean(document: dict[str, Any]) -> None:
     said = {name: one["description"] for name, one in document["components"]["responses"].items()}
-    assert "lease" in said["native_409"]
-    assert said["native_405"] == "Method Not Allowed."
     assert all(words.endswith(".") for words in said.values())
+    busy = refusals_of(document, "/v1/threads/{thread_id}/runs", "post")["409"]
+    assert "The thread has a run that has not ended." in busy["description"]
+    (media,) = busy["content"].values()
+    assert media["examples"]["thread_busy"]["value"]["code"] == "runs.thread_busy", "the very body that is sent"
+
+
+async def test_an_operation_has_the_refusals_of_its_endpoint_alone(document: dict[str, Any]) -> None:
+    listed = refusals_of(document, "/v1/runs")
+    assert set(listed) == {"401", "403", "414", "421", "422", "500", "503"}
+    assert "Retry-After" in listed["503"]["headers"]
+    assert "thread_busy" not in str(refusals_of(document, "/v1/threads", "post"))
+    assert set(refusals_of(document, "/healthz")) == {"421"}
+    assert "429" in refusals_of(document, "/api/ingest", "post")
+
+
+def fields(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, component in document["components"]["schemas"].items():
+        for field, schema in component.get("properties", {}).items():
+            yield f"{name}.{field}", schema
+
+
+def schemas_in(value: Any) -> Iterator[dict[str, Any]]:
+    """Every schema below a schema, itself included."""
+    if isinstance(value, dict):
+        yield value
+        for word in ("properties", "$defs"):
+            for one in value.get(word, {}).values():
+                yield from schemas_in(one)
+        for word in ("items", "additionalProperties"):
+            yield from schemas_in(value.get(word))
+        for one in value.get("anyOf", ()):
+            yield from schemas_in(one)
+
+
+async def test_every_field_has_a_description_and_an_example(document: dict[str, Any]) -> None:
+    described = [name for name, schema in fields(document) if not schema.get("description")]
+    assert described == [], "say what it means, in `Annotated[…, v.said(…)]` or below the field"
+    shown = [name for name, schema in fields(document) if "examples" not in schema]
+    assert shown == [], "give it an example, in `Annotated[…, v.said(…, example)]`"
+    assert len(list(fields(document))) > 400
+
+
+async def test_every_operation_and_parameter_has_a_description_and_an_example(document: dict[str, Any]) -> None:
+    for method, path, operation in operations(document):
+        assert operation["description"].endswith("."), path
+        assert operation["summary"], path
+        for parameter in operation["parameters"]:
+            assert parameter["description"], (path, parameter["name"])
+            assert "example" in parameter, (path, parameter["name"])
+        bodies = [operation["requestBody"]] if "requestBody" in operation else []
+        bodies += [one for status, one in operation["responses"].items() if status in {"200", "201"}]
+        for body in bodies:
+            for type_, media in body.get("content", {}).items():
+                assert "example" in media or type_ == "application/x-ndjson", (method, path, type_)
+
+
+async def test_an_object_of_which_nothing_is_known_may_have_any_member(document: dict[str, Any]) -> None:
+    for name, component in document["components"]["schemas"].items():
+        for schema in schemas_in(component):
+            if "object" in schema.get("type", ()):
+                assert "properties" in schema or "additionalProperties" in schema, (name, schema)
+            if "array" in schema.get("type", ()):
+                assert "items" in schema, (name, schema)
+
+
+async def test_times_money_and_words_have_formats_types_and_lists(document: dict[str, Any]) -> None:
+    known = document["components"]["schemas"]
+    run = known["RunDetail"]["properties"]
+    assert run["created_at"]["format"] == run["started_at"]["format"] == "date-time"
+    assert run["run_id"]["format"] == "uuid"
+    assert run["total_cost_usd"]["type"] == ["number", "null"]
+    assert {"running", "waiting_for_input", "budget_exceeded"} <= {*run["status"]["enum"]}
+    assert known["SdkEvent"]["properties"]["payload"]["additionalProperties"] is True
+    for name, schema in fields(document):
+        if name.endswith(("_at", ".timestamp", ".ts", "last_heartbeat")):
+            # A sender's own time is taken in any form that can be read.
+            senders = name == "SentEvent.timestamp" or name.endswith(".occurred_at")
+            assert senders or "date-time" in str(schema), name
+        if name.endswith(("_usd", ".usd")):
+            assert "number" in str(schema.get("type")), name
+
+
+async def test_the_words_of_a_status_are_those_that_are_sent(document: dict[str, Any]) -> None:
+    assert {status.value for status in Status} == {
+        *document["components"]["schemas"]["RunDetail"]["properties"]["status"]["enum"]
+    }
+
+
+async def test_a_stream_has_the_schema_of_its_events(document: dict[str, Any]) -> None:
+    content = document["paths"]["/v1/runs/{run_id}/events"]["get"]["responses"]["200"]["content"]
+    assert set(content) == {"text/event-stream"}
+    assert [one["$ref"].split("/")[-1] for one in content["text/event-stream"]["schema"]["anyOf"]] == [
+        "FrameData",
+        "DeltaData",
+    ]
+    feed = document["paths"]["/agents/{id}/events"]["get"]["responses"]["200"]["content"]
+    assert feed["text/event-stream"]["schema"] == {"$ref": "#/components/schemas/FeedEvent"}
+    names = [one["name"] for one in document["paths"]["/agents/{id}/events"]["get"]["parameters"]]
+    assert {"Last-Event-ID", "ticket"} <= {*names}
+
+
+async def test_the_server_is_named(app: App) -> None:
+    assert build_document(app.table)["servers"][0]["url"] == "/"
+    assert build_document(app.table, "https://t.example")["servers"][0]["url"] == "https://t.example"
 
 
 async def test_a_success_is_described_by_what_it_returns(document: dict[str, Any]) -> None:

@@ -85,6 +85,16 @@ async def test_who_am_i(app: App, say: Any) -> None:
     assert (await ask(app, "GET", "/api/v1/whoami", key=None)).status == 401
 
 
+async def test_each_api_has_a_guide_that_the_document_links_to(app: App) -> None:
+    document = (await ask(app, "GET", "/openapi.json", key=None)).json
+    for tag in document["tags"]:
+        guide = await ask(app, "GET", tag["x-guide"], key=None)
+        assert guide.status == 200
+        assert guide.headers["content-type"].startswith("text/plain")
+        assert guide.body.startswith(b"# ")
+    assert (await ask(app, "GET", "/docs/guides/nothing", key=None)).status == 404
+
+
 async def test_the_guide_names_every_endpoint(app: App) -> None:
     text = (await ask(app, "GET", "/llms.txt", key=None)).body.decode()
     for dialect in app.table.dialects:

@@ -45,16 +45,13 @@ def test_every_kind_of_field() -> None:
     assert described["description"] == "A node."
     assert described["properties"] == {
         "name": {"type": "string", "minLength": 1, "maxLength": 9, "pattern": "^a"},
-        "children": {"type": "array", "items": {"$ref": "#/components/schemas/Node"}, "default": []},
+        "children": {"type": "array", "items": {"$ref": "#/components/schemas/Node"}},
         "body": {},
-        "weight": {
-            "anyOf": [{"type": "integer", "minimum": 0, "exclusiveMaximum": 5}, {"type": "null"}],
-            "default": None,
-        },
-        "kind": {"enum": ["x", "y"], "default": "x"},
-        "colour": {"enum": ["red", "blue"], "default": "red"},
-        "anything": {"default": None},
-        "shares": {"type": "object", "additionalProperties": {"type": "number"}, "default": {}},
+        "weight": {"type": ["integer", "null"], "minimum": 0, "exclusiveMaximum": 5},
+        "kind": {"type": "string", "enum": ["x", "y"], "default": "x"},
+        "colour": {"type": "string", "enum": ["red", "blue"], "default": "red"},
+        "anything": {},
+        "shares": {"type": "object", "additionalProperties": {"type": "number"}},
     }
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from towerlog import errors
-from towerlog.asgi.pages.openapi import error_samples
+from towerlog.asgi.pages.refusals import error_samples
 from towerlog.dialects.native.problems import explain
 
 

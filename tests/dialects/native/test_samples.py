@@ -37,7 +37,7 @@ def differences(value: Any, schema: Schema, schemas: Schemas, where: str = "$") 
         yield from (f"{where}.{name}" for name in (set(value) - known) | (needed - set(value)))
         for name in known & set(value):
             yield from differences(value[name], schema["properties"][name], schemas, f"{where}.{name}")
-    elif "items" in schema:
+    elif "items" in schema and value is not None:
         for item in value:
             yield from differences(item, schema["items"], schemas, f"{where}[]")
 

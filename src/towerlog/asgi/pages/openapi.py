@@ -15,6 +15,7 @@ import msgspec
 from towerlog import __version__
 from towerlog.asgi.guard.tickets import PARAMETER as TICKET
 from towerlog.asgi.pages.examples import Examples, conversations
+from towerlog.asgi.pages.guides import guide_path
 from towerlog.asgi.pages.refusals import Refusals, error_name, error_schema
 from towerlog.asgi.pages.schemas import REFERENCE, Schema, Schemas
 from towerlog.asgi.routes import PageRoute, Route, RouteTable
@@ -186,7 +187,9 @@ class _Document:
 def _tags(table: RouteTable) -> list[Schema]:
     found = {dialect.name: dialect.title for dialect in table.dialects}
     found[_OPERATOR] = "Pages of the server itself: health, metrics, documentation, tickets"
-    return [{"name": name, "description": title} for name, title in sorted(found.items())]
+    # As an extension: external documentation needs an address with a host, which nobody here may know.
+    tags = sorted(found.items())
+    return [{"name": name, "description": title, "x-guide": guide_path(name)} for name, title in tags]
 
 
 def _info() -> Schema:

@@ -107,10 +107,10 @@ class Schemas:
         schema = dict(self._schema(field.type))
         if described:
             schema["description"] = described
-        default = field.default_factory() if field.default_factory in (list, dict) else field.default
-        if default is msgspec.NODEFAULT or isinstance(default, msgspec.Raw | msgspec.UnsetType):
-            return schema
-        return schema | {"default": msgspec.to_builtins(default)}
+        # Null and empty are what a field is without its value; said as a default, generators would ask for the field.
+        if isinstance(field.default, str | int | float):
+            schema["default"] = field.default
+        return schema
 
 
 def _open(schema: Schema) -> Schema:

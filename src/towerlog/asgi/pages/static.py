@@ -12,23 +12,13 @@ from typing import Any
 
 import msgspec
 
+from towerlog.asgi.pages import guides
 from towerlog.asgi.pages.openapi import build_document
-from towerlog.asgi.replies import Headers
+from towerlog.asgi.pages.security import SECURITY_HEADERS
 from towerlog.asgi.routes import PageRoute, PageVisit, RouteTable
 from towerlog.dialects.base import JSON, PLAIN_TEXT, Endpoint, Reply
 
 HTML = "text/html; charset=utf-8"
-SECURITY_HEADERS: Headers = (
-    (
-        b"content-security-policy",
-        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        b"base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'",
-    ),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-)
 
 
 class StaticPages:
@@ -53,6 +43,7 @@ class StaticPages:
             PageRoute("GET", "/llms.txt", "guide", guide, self.guide, public=True, reply_type=PLAIN_TEXT),
             PageRoute("GET", "/docs", "docs", docs, _static("docs.html", HTML), public=True, reply_type=HTML),
             PageRoute("GET", "/", "index", index, _static("index.html", HTML), public=True, reply_type=HTML),
+            guides.ROUTE,
             _asset("docs.css", "text/css; charset=utf-8"),
             _asset("docs.js", "text/javascript; charset=utf-8"),
         )

@@ -77,7 +77,7 @@ class ThreadReply(msgspec.Struct):
     open_runs: Annotated[int, v.said("How many of them have not ended.", 1)]
 
 
-class FrameData(msgspec.Struct):
+class FrameData(msgspec.Struct, frozen=True):
     """The `data` of a frame of the stream."""
 
     seq: v.Seq
@@ -89,7 +89,7 @@ class FrameData(msgspec.Struct):
     ts: Annotated[str, v.time("As `created_at`.")]
 
 
-class DeltaData(FrameData):
+class DeltaData(FrameData, frozen=True):
     """The `data` of a frame that brings a piece of an answer."""
 
     content_delta: Annotated[str, v.said("The piece of text, as in `data`.", "looking … ")]
@@ -174,13 +174,14 @@ _DELTA = msgspec.json.Decoder(_Delta)
 def frame(event: Event, epoch: str, row: RunRow | None = None) -> bytes:
     """One server-sent event. `id` is the seq; without an `event:` line a browser's `onmessage` gets all of them."""
     assert row is not None
-    seq, at, run_id = event.seq, format_ms(event.recorded_at).encode(), row.run_id.encode()
+    seq, run_id, event_id = event.seq, row.run_id.encode(), _event_id(event, row)
     # `data` is one line of JSON text, so it cannot break the frame.
     data = _named(event) if event.type is EventType.OTHER else event.data
     delta = _content_delta(event.data) if event.type is EventType.MESSAGE_DELTA else b""
+    at = format_ms(event.recorded_at).encode()
     return (
         b'id: %d\ndata: {"seq":%d,"type":"%s","data":%s,"created_at":"%s","event_id":%s,"run_id":"%s","ts":"%s"%s}\n\n'
-    ) % (seq, seq, _TYPE_TEXT[event.type], data, at, _event_id(event, row), run_id, at, delta)
+    ) % (seq, seq, _TYPE_TEXT[event.type], data, at, event_id, run_id, at, delta)
 
 
 def _event_id(event: Event, row: RunRow) -> bytes:

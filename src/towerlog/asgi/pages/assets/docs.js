@@ -34,7 +34,9 @@ const outline = (schema, indent = "") => {
   if (!schema.properties) return kind(schema);
   const required = new Set(schema.required ?? []);
   const lines = Object.entries(schema.properties).map(
-    ([name, value]) => `${indent}  ${name}${required.has(name) ? "" : "?"}: ${outline(value, indent + "  ")}`,
+    ([name, value]) =>
+      `${indent}  ${name}${required.has(name) ? "" : "?"}: ${outline(value, indent + "  ")}` +
+      (value?.description ? `  // ${value.description.replaceAll("\n", " ")}` : ""),
   );
   return `{\n${lines.join("\n")}\n${indent}}`;
 };
@@ -42,7 +44,7 @@ const outline = (schema, indent = "") => {
 const parameterTable = (parameters) => {
   const table = make("table");
   const head = table.appendChild(make("tr"));
-  for (const title of ["parameter", "in", "type", "default"]) head.append(make("th", title));
+  for (const title of ["parameter", "in", "type", "default", "what it is"]) head.append(make("th", title));
   for (const parameter of parameters) {
     const row = table.appendChild(make("tr"));
     row.append(
@@ -50,6 +52,7 @@ const parameterTable = (parameters) => {
       make("td", parameter.in),
       make("td", kind(parameter.schema)),
       make("td", parameter.schema.default === undefined ? "" : JSON.stringify(parameter.schema.default)),
+      make("td", parameter.description),
     );
   }
   return table;
@@ -60,6 +63,29 @@ const example = (media) => {
   const box = make("details");
   box.append(make("summary", "Example"), make("pre", JSON.stringify(media.example, null, 2)));
   return [box];
+};
+
+const link = (text, target) => {
+  const node = make("a", text);
+  node.href = target;
+  return node;
+};
+
+// For a shell: an apostrophe inside of apostrophes ends them, is escaped, and begins them again.
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+const curl = (path, method, operation) => {
+  const given = Object.fromEntries(operation.parameters.map((parameter) => [parameter.name, parameter.example]));
+  const target = path.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(given[name]));
+  const parts = ["curl -sS"];
+  if (operation.responses["200"]?.content?.["text/event-stream"]) parts.push("-N");
+  if (!["get", "post"].includes(method)) parts.push(`-X ${method.toUpperCase()}`);
+  parts.push(`"$TOWERLOG_URL${target}"`);
+  if (operation["x-scopes"]) parts.push('-H "Authorization: Bearer $TOWERLOG_API_KEY"');
+  const body = operation.requestBody?.content["application/json"];
+  if (body) parts.push("-H 'Content-Type: application/json'", `-d ${quoted(JSON.stringify(body.example))}`);
+  else if (method === "post") parts.push("-X POST");
+  return parts.join(" ");
 };
 
 const refusals = (doc, bad) => {
@@ -90,11 +116,13 @@ const responses = (doc, operation, into) => {
 
 const endpoint = (doc, path, method, operation) => {
   const box = make("details");
+  box.id = operation.operationId;
   const title = box.appendChild(make("summary"));
   title.append(make("span", method.toUpperCase(), "method"), make("span", path, "path"));
   title.append(make("span", ` ${operation.summary}`, "words"));
-  const scopes = operation["x-scopes"];
-  box.append(make("p", scopes ? `Scope: one of ${scopes.join(", ")}` : "Needs no key."));
+  const about = box.appendChild(make("p", `${operation.description} `));
+  about.append(link("Link to this endpoint", `#${operation.operationId}`));
+  box.append(make("pre", curl(path, method, operation)));
   if (operation.parameters.length) box.append(parameterTable(operation.parameters));
   for (const [type, media] of Object.entries(operation.requestBody?.content ?? {})) {
     box.append(make("h4", `Body: ${type}`), make("pre", outline(resolve(doc, media.schema))), ...example(media));
@@ -117,8 +145,19 @@ const draw = (doc) => {
   for (const [tag, boxes] of groups) {
     const section = main.appendChild(make("section"));
     const known = doc.tags.find((item) => item.name === tag);
-    section.append(make("h2", known ? known.description : tag), ...boxes);
+    section.id = tag;
+    section.append(make("h2", known ? known.description : tag));
+    if (known?.["x-guide"]) section.appendChild(make("p")).append(link("Guide", known["x-guide"]));
+    section.append(...boxes);
   }
+};
+
+// Opens what the address names, as a link from elsewhere does.
+const reveal = () => {
+  const box = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!box) return;
+  if (box.tagName === "DETAILS") box.open = true;
+  box.scrollIntoView();
 };
 
 const filter = (text) => {
@@ -137,6 +176,8 @@ fetch("/openapi.json")
   .then((doc) => {
     draw(doc);
     state.hidden = true;
+    reveal();
+    addEventListener("hashchange", reveal);
     document.getElementById("filter").addEventListener("input", (event) => filter(event.target.value));
   })
   .catch((error) => {
