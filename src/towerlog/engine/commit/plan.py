@@ -17,7 +17,7 @@ from towerlog.engine.commit.load import Known, NotLoaded, RefKey, open_run_of, p
 from towerlog.engine.commit.strand import Strand
 from towerlog.engine.commit.tally import Tallies
 from towerlog.model.agent import AgentRow
-from towerlog.model.chain import link
+from towerlog.model.chain import link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import PLAIN_TYPES, Event, EventType, OpenRun, RunRef
 from towerlog.model.facts import NO_FACTS, Born, Effects, Facts
@@ -53,7 +53,6 @@ class Plan:
         self._refs: dict[RefKey, int] = {}
         self._agents: dict[tuple[int, str], AgentRow] = {}
         """All that were asked for, as they were before this group; also those that are registered here."""
-        self._ids_seen: dict[tuple[int, str], Event] = {}
         self._content: set[bytes] = set()
 
     # looking up
@@ -156,13 +155,13 @@ class Plan:
 
     def may_have(self, strand: Strand, event_id: str) -> bool:
         """Whether the run may have an event under this id: False for most ids, at once."""
-        run = strand.row.run
-        known = self.cache.event_ids.get(run)
-        return known is None or hash(event_id) in known or (run, event_id) in self._ids_seen
+        known = self.cache.event_ids.get(strand.row.run)
+        return known is None or hash(event_id) in known or event_id in strand.ids
 
     def event_by_id(self, run: int, event_id: str) -> Event | None:
         """The event that this run has under an id."""
-        found = self._ids_seen.get((run, event_id))
+        strand = self._strands.get(run)
+        found = None if strand is None else strand.ids.get(event_id)
         if found is not None or self.is_new(run) or self.known.is_new_id(run, event_id):
             return found
         stored: Event | None = self.known.get(Kind.EVENT_ID, (run, event_id))
@@ -253,15 +252,15 @@ class Plan:
         future = occurred_at is not None and occurred_at > now + FUTURE_TOLERANCE_MS
         facts_json = b"" if facts is NO_FACTS else encode_facts(facts)
         seq, number = strand.seq + 1, agent.agent
-        place, marks = (org, position, run, seq, now), (occurred_at, number, late, future)
-        digest = link(strand.hash, place, kind, marks, dialect, event_id, facts_json, data)
+        numbers = pack_numbers(org, position, run, seq, now, occurred_at, number, late, future)
+        digest = link(strand.hash, numbers, kind, dialect, event_id, facts_json, data)
         event = Event(
             org, position, run, seq, kind, now, data, facts, facts_json, dialect,
             occurred_at, event_id, number, late, future, digest,
         )  # fmt: skip
         self.changes.events.append(event)
         if event_id is not None:
-            self._ids_seen[run, event_id] = event
+            strand.ids[event_id] = event
         if is_plain:
             strand.take_plain(event, name)
         else:
@@ -350,7 +349,8 @@ class Plan:
             cache.agents[(row.org, row.name)] = row
         cache.lanes.update(changes.lanes)
         cache.nodes.update(dict.fromkeys(self._content, True))
-        cache.note_ids(self._ids_seen)
+        for number, strand in self._strands.items():
+            cache.note_ids(number, strand.ids)
         cache.trim()
 
 

@@ -14,6 +14,7 @@ from towerlog.engine.ingest.content import Kept, keep_history
 from towerlog.engine.ingest.dedupe import (
     NATURAL,
     begins_anew,
+    has_older_runs,
     is_replayed,
     late_checkpoint_id,
     run_of_repeat,
@@ -24,6 +25,7 @@ from towerlog.errors import NotFound
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
 from towerlog.model.event import (
+    PLAIN_TYPES,
     TARGET_STATUS,
     TOOL_TYPES,
     Draft,
@@ -66,12 +68,23 @@ def place_items(
 ) -> list[Stored | Refusal]:
     """The items of a request, each by itself; `agent`: all of them are this agent's."""
     results: list[Stored | Refusal] = []
+    org = principal.org
+    # By the identity of a reference: drafts of one run share theirs, and look it up once.
+    targets: dict[int, tuple[Strand | None, bool]] = {}
     for index, item in enumerate(items):
-        if type(item) is Draft:
-            replayed = item.natural_key is not None and is_replayed(plan, principal.org, items, index)
-            results.append(_place(plan, principal, item, dialect, agent, replayed))
-        else:
+        if type(item) is not Draft:
             results.append(_place_other(plan, principal, item))
+            continue
+        ref = item.run
+        target = targets.get(id(ref))
+        if target is None:
+            target = targets[id(ref)] = (plan.strand(org, ref), has_older_runs(plan, org, ref))
+        strand, has_others = target
+        replayed = item.natural_key is not None and is_replayed(plan, org, items, index)
+        results.append(_place(plan, principal, item, dialect, agent, strand, has_others, replayed))
+        is_plain = item.facts.effects is None and item.type in PLAIN_TYPES
+        if strand is None or not is_plain or strand.row.status in TERMINAL:
+            targets.clear()  # what a reference means may have changed: a run may have begun or ended
     return results
 
 
@@ -104,13 +117,22 @@ def agent_by_id(plan: Plan, org: int, agent_id: str) -> AgentRow:
 
 
 def _place(
-    plan: Plan, principal: Principal, draft: Draft, dialect: str, agent: AgentRow | None, replayed: bool
+    plan: Plan,
+    principal: Principal,
+    draft: Draft,
+    dialect: str,
+    agent: AgentRow | None,
+    strand: Strand | None,
+    has_others: bool,
+    replayed: bool,
 ) -> Stored | Refusal:
-    """Stores one draft. `replayed`: the request as a whole was seen before."""
+    """Stores one draft in the run `strand`, if there is that.
+
+    `has_others`: it may repeat an event of an older run. `replayed`: the request as a whole was seen before.
+    """
     org, event_id, natural_key = principal.org, draft.event_id, draft.natural_key
-    strand = plan.strand(org, draft.run)
-    if event_id is not None and type(draft.run) is OpenRun:
-        strand = run_of_repeat(plan, org, draft.run.thread_id, event_id) or strand
+    if has_others and event_id is not None:
+        strand = run_of_repeat(plan, org, draft.run, event_id) or strand
     if strand is None and type(draft.run) is RunById:
         return Refusal("not_found", "There is no such run.", "run_id")
     if draft.facts.effects is not None or draft.history is not None:
@@ -194,7 +216,7 @@ def paired(strand: Strand, kind: EventType, facts: Facts, data: bytes) -> tuple[
     if facts.tool_call_id is not None:
         return facts, data
     call_id = f"call-{strand.seq + 1}"
-    if kind is EventType.TOOL_RESULT:
+    if strand.open_tools and kind is EventType.TOOL_RESULT:
         call_id = next((known for tool, known in strand.open_tools if tool == (facts.tool or "")), call_id)
     if b'"tool_call_id"' not in data:
         head = b'{"tool_call_id":' + msgspec.json.encode(call_id)

@@ -15,7 +15,6 @@ from towerlog.model.event import (
     OpenRun,
     RunByForeignId,
     RunByTrace,
-    RunRef,
     Touch,
 )
 from towerlog.model.facts import LATEST_STEP, Effects
@@ -42,27 +41,20 @@ def needs_of_append(needs: Needs, principal: Principal, command: Append) -> None
 
 def needs_of_items(needs: Needs, org: int, items: list[Item], *, names_agents: bool = True) -> None:
     """The items of a request; `names_agents`: whose each is, is found by itself."""
-    ref: RunRef | None = None
-    row: RunRow | None = None
+    # By the identity of a reference: drafts of one run share theirs, and ask once.
+    rows: dict[int, RunRow | None] = {}
     for item in items:
         if type(item) is Draft:
-            row = needs_of_draft(needs, org, item, names_agents, ref, row)
             ref = item.run
+            if id(ref) not in rows:
+                rows[id(ref)] = needs.run(org, ref)
+            needs_of_draft(needs, org, item, rows[id(ref)], names_agents)
         elif type(item) is Touch:
             needs.agent(org, item.agent)
 
 
-def needs_of_draft(
-    needs: Needs,
-    org: int,
-    draft: Draft,
-    names_agents: bool = True,
-    ref: RunRef | None = None,
-    row: RunRow | None = None,
-) -> RunRow | None:
-    """One draft; gives its run's row. `row` is that of `ref`: drafts of one run that share their reference ask once."""
-    if draft.run is not ref:
-        row = needs.run(org, draft.run)
+def needs_of_draft(needs: Needs, org: int, draft: Draft, row: RunRow | None, names_agents: bool = True) -> None:
+    """One draft, of the run of this row as far as that is known."""
     event_id = draft.event_id
     if names_agents:
         needs.agent(org, draft.agent or (row and row.agent) or draft.agent_default)
@@ -77,11 +69,10 @@ def needs_of_draft(
         _needs_of_repeat(needs, org, draft.run.thread_id, event_id)
     effects = draft.facts.effects
     if row is not None and effects is None and draft.type in PLAIN_TYPES:
-        return row
+        return
     _needs_of_run(needs, org, draft, row)
     if effects is not None:
         _needs_of_effects(needs, org, draft, effects, row)
-    return row
 
 
 def _needs_of_repeat(needs: Needs, org: int, thread_id: str, event_id: str) -> None:
