@@ -53,7 +53,8 @@ class Plan:
         self._refs: dict[RefKey, int] = {}
         self._agents: dict[tuple[int, str], AgentRow] = {}
         """All that were asked for, as they were before this group; also those that are registered here."""
-        self._content: set[bytes] = set()
+        self.content: set[bytes] = set()
+        """Keys of the nodes and lists of metas that this group has added."""
 
     # looking up
 
@@ -242,11 +243,12 @@ class Plan:
         is_plain = effects is None and kind in PLAIN_TYPES and not late
         if is_plain and row.agent != name:
             is_plain = not run_fold.names_agent(row, name)
+        parts: dict[str, Any] | None = None
         if not is_plain:
             row = self.row_of(strand)
             if effects is not None and effects.report is not None and not late:
-                after = run_fold.usage_after(row, effects, name)
-                facts = msgspec.structs.replace(facts, spent=usage_fold.added(row.usage, after))
+                parts = run_fold.parts_after(row, effects, name)
+                facts = msgspec.structs.replace(facts, spent=usage_fold.added(row.usage, parts["usage"]))
         counters = self.changes.counters.get(org) or self.counters(org)
         counters.position = position = counters.position + 1
         future = occurred_at is not None and occurred_at > now + FUTURE_TOLERANCE_MS
@@ -264,12 +266,12 @@ class Plan:
         if is_plain:
             strand.take_plain(event, name)
         else:
-            self._fold(strand, row, event, agent)
+            self._fold(strand, row, event, agent, parts)
         return event
 
-    def _fold(self, strand: Strand, row: RunRow, event: Event, agent: AgentRow) -> None:
+    def _fold(self, strand: Strand, row: RunRow, event: Event, agent: AgentRow, parts: dict[str, Any] | None) -> None:
         before = None if event.seq == 1 else row
-        after = run_fold.fold(row, event, agent.name)
+        after = run_fold.fold(row, event, agent.name, parts)
         strand.take(after)
         self.tallies.take(agent, before, after, event)
         effects = event.facts.effects
@@ -309,19 +311,15 @@ class Plan:
         """Changes a lane."""
         self.changes.lanes[lane.run] = lane
 
-    def keep_node(self, node: HistoryNode) -> None:
-        """Adds a node of a history."""
+    def keep_node(self, node: HistoryNode, key: bytes) -> None:
+        """Adds a node of a history; `key` is what the cache knows it by."""
         self.changes.nodes.append(node)
-        self._content.add(node_key(node.org, node.key))
+        self.content.add(key)
 
-    def keep_metas(self, metas: MetaList) -> None:
-        """Adds a list of metas."""
+    def keep_metas(self, metas: MetaList, key: bytes) -> None:
+        """Adds a list of metas; `key` is what the cache knows it by."""
         self.changes.metas.append(metas)
-        self._content.add(node_key(metas.org, metas.key))
-
-    def keeps(self, org: int, key: bytes) -> bool:
-        """Whether this group has added a node or a list of metas."""
-        return bool(self._content) and node_key(org, key) in self._content
+        self.content.add(key)
 
     def settle(self) -> None:
         """Brings what was carried forward into `changes`: after this nothing more is placed."""
@@ -349,12 +347,12 @@ class Plan:
         for row in changes.agents.values():
             cache.agents[(row.org, row.name)] = row
         cache.lanes.update(changes.lanes)
-        cache.nodes.update(dict.fromkeys(self._content, True))
+        cache.nodes.update(dict.fromkeys(self.content, True))
         for number, strand in self._strands.items():
             cache.note_ids(number, strand.ids)
         cache.trim()
 
 
-def node_key(org: int, key: bytes) -> bytes:
-    """The cache's name of a history's prefix."""
-    return org.to_bytes(4, "big") + key
+def org_mark(org: int) -> bytes:
+    """What stands before the name of a history's prefix, so that the cache knows those of all organisations apart."""
+    return org.to_bytes(4, "big")

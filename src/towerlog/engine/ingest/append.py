@@ -45,6 +45,8 @@ from towerlog.model.run import TERMINAL, RunRow
 
 FOREIGN = "foreign:"
 _replace = msgspec.structs.replace
+# By a name of its own: on Python 3.11 a member reached through its enum costs as much as a small struct.
+_TOOL_RESULT = EventType.TOOL_RESULT
 
 
 def append_items(plan: Plan, principal: Principal, command: Append) -> Appended:
@@ -216,7 +218,7 @@ def paired(strand: Strand, kind: EventType, facts: Facts, data: bytes) -> tuple[
     if facts.tool_call_id is not None:
         return facts, data
     call_id = f"call-{strand.seq + 1}"
-    if strand.open_tools and kind is EventType.TOOL_RESULT:
+    if strand.open_tools and kind is _TOOL_RESULT:
         call_id = next((known for tool, known in strand.open_tools if tool == (facts.tool or "")), call_id)
     if b'"tool_call_id"' not in data:
         head = b'{"tool_call_id":' + msgspec.json.encode(call_id)
