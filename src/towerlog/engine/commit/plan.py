@@ -331,7 +331,9 @@ class Plan:
         for org, found in tuple(changes.counters.items()):
             if found == (self.cache.counters.get(org) or self.known.get(Kind.COUNTERS, org)):
                 del changes.counters[org]
-        changes.renewed = {run for run, lane in changes.lanes.items() if lane.is_renewal_of(self.cache.lanes.get(run))}
+        if changes.lanes:
+            stored = self.cache.lanes
+            changes.renewed = {run for run, lane in changes.lanes.items() if lane.is_renewal_of(stored.get(run))}
         self.tallies.settle(changes, self._agents)
 
     def keep(self) -> None:

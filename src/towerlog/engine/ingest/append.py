@@ -44,6 +44,8 @@ from towerlog.model.principal import Principal
 from towerlog.model.run import TERMINAL, RunRow
 
 FOREIGN = "foreign:"
+Targets = dict[int, tuple[Strand | None, bool]]
+"""By the identity of a reference: its run, and whether its thread has older ones. Drafts of one run share theirs."""
 _replace = msgspec.structs.replace
 # By a name of its own: on Python 3.11 a member reached through its enum costs as much as a small struct.
 _TOOL_RESULT = EventType.TOOL_RESULT
@@ -71,22 +73,13 @@ def place_items(
     """The items of a request, each by itself; `agent`: all of them are this agent's."""
     results: list[Stored | Refusal] = []
     org = principal.org
-    # By the identity of a reference: drafts of one run share theirs, and look it up once.
-    targets: dict[int, tuple[Strand | None, bool]] = {}
+    targets: Targets = {}
     for index, item in enumerate(items):
         if type(item) is not Draft:
             results.append(_place_other(plan, principal, item))
             continue
-        ref = item.run
-        target = targets.get(id(ref))
-        if target is None:
-            target = targets[id(ref)] = (plan.strand(org, ref), has_older_runs(plan, org, ref))
-        strand, has_others = target
         replayed = item.natural_key is not None and is_replayed(plan, org, items, index)
-        results.append(_place(plan, principal, item, dialect, agent, strand, has_others, replayed))
-        is_plain = item.facts.effects is None and item.type in PLAIN_TYPES
-        if strand is None or not is_plain or strand.row.status in TERMINAL:
-            targets.clear()  # what a reference means may have changed: a run may have begun or ended
+        results.append(_place(plan, principal, item, dialect, agent, targets, replayed))
     return results
 
 
@@ -124,18 +117,22 @@ def _place(
     draft: Draft,
     dialect: str,
     agent: AgentRow | None,
-    strand: Strand | None,
-    has_others: bool,
+    targets: Targets,
     replayed: bool,
 ) -> Stored | Refusal:
-    """Stores one draft in the run `strand`, if there is that.
-
-    `has_others`: it may repeat an event of an older run. `replayed`: the request as a whole was seen before.
-    """
-    org, event_id, natural_key = principal.org, draft.event_id, draft.natural_key
-    if has_others and event_id is not None:
-        strand = run_of_repeat(plan, org, draft.run, event_id) or strand
-    if strand is None and type(draft.run) is RunById:
+    """Stores one draft. `replayed`: the request as a whole was seen before."""
+    org, event_id, natural_key, ref = principal.org, draft.event_id, draft.natural_key, draft.run
+    target = targets.get(id(ref))
+    if target is None:
+        has_others = type(ref) is OpenRun and has_older_runs(plan, org, ref.thread_id)
+        target = targets[id(ref)] = (plan.strand(org, ref), has_others)
+    strand, has_others = target
+    is_plain = draft.facts.effects is None and draft.type in PLAIN_TYPES
+    if strand is None or not is_plain or strand.row.status in TERMINAL:
+        targets.clear()  # what a reference means may change: a run may begin or end
+    if has_others and event_id is not None and type(ref) is OpenRun:
+        strand = run_of_repeat(plan, org, ref.thread_id, event_id) or strand
+    if strand is None and type(ref) is RunById:
         return Refusal("not_found", "There is no such run.", "run_id")
     if draft.facts.effects is not None or draft.history is not None:
         draft = _completed(plan, org, draft)

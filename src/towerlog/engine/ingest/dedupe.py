@@ -8,18 +8,7 @@ import msgspec
 
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.strand import Strand
-from towerlog.model.event import (
-    TARGET_STATUS,
-    Draft,
-    Event,
-    EventType,
-    Item,
-    OpenRun,
-    Refusal,
-    RunById,
-    RunByTrace,
-    RunRef,
-)
+from towerlog.model.event import TARGET_STATUS, Draft, Event, EventType, Item, OpenRun, Refusal, RunById, RunByTrace
 from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.outcome import Stored
 from towerlog.model.run import TERMINAL, RunRow
@@ -63,22 +52,18 @@ def _ends(draft: Draft, row: RunRow) -> bool:
     return same_thread and TARGET_STATUS.get(draft.type) in TERMINAL
 
 
-def has_older_runs(plan: Plan, org: int, ref: RunRef) -> bool:
-    """Whether a reference means one of several runs of a thread: the open one, which another was before."""
-    if type(ref) is not OpenRun:
-        return False
-    thread = plan.thread(org, ref.thread_id)
+def has_older_runs(plan: Plan, org: int, thread_id: str) -> bool:
+    """Whether a thread's open run is not its first."""
+    thread = plan.thread(org, thread_id)
     return thread is not None and thread.run_count > 1
 
 
-def run_of_repeat(plan: Plan, org: int, ref: RunRef, event_id: str) -> Strand | None:
+def run_of_repeat(plan: Plan, org: int, thread_id: str, event_id: str) -> Strand | None:
     """The run of a thread that has an event under this id already.
 
     "The thread's open run" is another one by the time a repeat comes: the repeat still belongs to the first.
     """
-    if type(ref) is not OpenRun:
-        return None
-    for stored in plan.loaded(Kind.THREAD_RUNS, (org, ref.thread_id, REMEMBERED_RUNS)):
+    for stored in plan.loaded(Kind.THREAD_RUNS, (org, thread_id, REMEMBERED_RUNS)):
         if plan.event_by_id(stored.run, event_id) is not None:
             return plan.strand_of(stored.run)
     return None

@@ -23,6 +23,8 @@ from towerlog.model.run import RunRow
 from towerlog.store.values import Kind
 
 FOREIGN = "foreign:"
+Rows = dict[int, RunRow | None]
+"""By the identity of a reference: its run's row, as far as it is known. Drafts of one run share theirs."""
 
 
 def needs_of_append(needs: Needs, principal: Principal, command: Append) -> None:
@@ -41,20 +43,20 @@ def needs_of_append(needs: Needs, principal: Principal, command: Append) -> None
 
 def needs_of_items(needs: Needs, org: int, items: list[Item], *, names_agents: bool = True) -> None:
     """The items of a request; `names_agents`: whose each is, is found by itself."""
-    # By the identity of a reference: drafts of one run share theirs, and ask once.
-    rows: dict[int, RunRow | None] = {}
+    rows: Rows = {}
     for item in items:
         if type(item) is Draft:
-            ref = item.run
-            if id(ref) not in rows:
-                rows[id(ref)] = needs.run(org, ref)
-            needs_of_draft(needs, org, item, rows[id(ref)], names_agents)
+            needs_of_draft(needs, org, item, rows, names_agents)
         elif type(item) is Touch:
             needs.agent(org, item.agent)
 
 
-def needs_of_draft(needs: Needs, org: int, draft: Draft, row: RunRow | None, names_agents: bool = True) -> None:
-    """One draft, of the run of this row as far as that is known."""
+def needs_of_draft(needs: Needs, org: int, draft: Draft, rows: Rows, names_agents: bool = True) -> None:
+    """One draft; `rows` is shared by the drafts of a request."""
+    ref = draft.run
+    if id(ref) not in rows:
+        rows[id(ref)] = needs.run(org, ref)
+    row = rows[id(ref)]
     event_id = draft.event_id
     if names_agents:
         needs.agent(org, draft.agent or (row and row.agent) or draft.agent_default)
