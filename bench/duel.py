@@ -15,8 +15,8 @@ from bench.wire import Client, Refused
 RUNS = 200
 # Beyond any rate seen on this stack with two cores, so that a corpus lasts for its round; a faster server only
 # ends its round sooner.
-SINGLES_PER_SECOND_MAX = 25_000
-BATCHED_EVENTS_PER_SECOND_MAX = 90_000
+MAX_SINGLES_PER_SECOND = 25_000
+MAX_BATCHED_EVENTS_PER_SECOND = 90_000
 # The floor knows no ids, so it may be sent the same events again and needs no long corpus.
 FLOOR_CORPUS_EVENTS = 20_000
 
@@ -40,7 +40,7 @@ class Shape:
 
     def request_count(self, seconds: float, on_floor: bool) -> int:
         """How many requests a corpus for one round needs."""
-        rate = SINGLES_PER_SECOND_MAX if self.length == 1 else BATCHED_EVENTS_PER_SECOND_MAX
+        rate = MAX_SINGLES_PER_SECOND if self.length == 1 else MAX_BATCHED_EVENTS_PER_SECOND
         events = FLOOR_CORPUS_EVENTS if on_floor else rate * seconds
         return int(events / self.length)
 

@@ -25,7 +25,7 @@ import msgspec
 import uvicorn
 
 DEFAULT_PORT = 9100
-EVENTS_PER_COMMIT_MAX = 1000
+MAX_EVENTS_PER_COMMIT = 1000
 PRAGMAS = (("journal_mode", "wal"), ("synchronous", "full"), ("cache_size", -65536), ("wal_autocheckpoint", 4000))
 SCHEMA = """
 create table if not exists run(
@@ -108,7 +108,7 @@ class Writer(threading.Thread):
         """What waits now, up to the bound of one commit."""
         items: list[Item] = []
         count = 0
-        while self.queue and count < EVENTS_PER_COMMIT_MAX:
+        while self.queue and count < MAX_EVENTS_PER_COMMIT:
             items.append(self.queue.popleft())
             count += len(items[-1][0])
         return items

@@ -79,30 +79,30 @@ EVENTS: dict[EventType, str] = {
 
 LIMITS: dict[str, list[tuple[str, str, str]]] = {
     "What a request may hold": [
-        ("dialects.base", "MAX_ID", "characters of an id"),
-        ("dialects.base", "MAX_LABEL", "characters of a label"),
+        ("dialects.base", "MAX_ID_CHARS", "characters of an id"),
+        ("dialects.base", "MAX_LABEL_CHARS", "characters of a label"),
         ("dialects.checkpoints.dialect", "MAX_EVENTS", "events in a batch of `checkpoints`"),
         ("dialects.checkpoint_event", "MAX_MESSAGES", "messages in a history"),
-        ("dialects.activity.dialect", "MOST_EVENTS", "events pushed to `activity` at a time"),
-        ("dialects.lanes.requests", "MOST_EVENTS", "events in a report of `lanes`"),
-        ("dialects.native.events", "MOST_EVENTS", "events in a batch or a report of the native API"),
-        ("dialects.native.events", "MOST_RUNS", "further runs that a batch asks about"),
-        ("dialects.fields", "MOST_LABELS", "labels of a run or a worker"),
-        ("dialects.lanes.requests", "MOST_AGENTS", "agents that a worker says it serves"),
-        ("model.persona", "LONGEST_PERSONA_KEY", "characters of a persona's key"),
-        ("model.persona", "LONGEST_VERSION", "characters of a persona's version"),
-        ("model.persona", "LONGEST_INSTRUCTIONS_BYTES", "bytes of a persona's instructions"),
-        ("model.persona", "LONGEST_MODEL_SETTINGS_BYTES", "bytes of a persona's model settings"),
-        ("model.persona", "MOST_TOOLS", "tools of a persona"),
-        ("model.persona", "LONGEST_BASE_URL", "characters of a route's URL"),
-        ("model.persona", "LONGEST_KEY_ENV", "characters of the name of a key's variable"),
-        ("dialects.runs.requests", "LONGEST_INPUT_BYTES", "bytes of an answer to a run"),
-        ("asgi.guard.idempotency", "LONGEST_IDEMPOTENCY_KEY", "characters of an `Idempotency-Key`"),
-        ("asgi.routes", "LONGEST_PATH_BYTES", "bytes of a path"),
-        ("asgi.query_strings", "LONGEST_BYTES", "bytes of a query string"),
-        ("asgi.query_strings", "FIELDS_MAX", "parameters in a query string"),
-        ("asgi.connection", "HEAD_BYTES_MAX", "bytes of a request's head"),
-        ("asgi.inflate", "RATIO_MAX", "times that a body may grow when it is decompressed, past the first mebibyte"),
+        ("dialects.activity.dialect", "MAX_EVENTS", "events pushed to `activity` at a time"),
+        ("dialects.lanes.requests", "MAX_EVENTS", "events in a report of `lanes`"),
+        ("dialects.native.events", "MAX_EVENTS", "events in a batch or a report of the native API"),
+        ("dialects.native.events", "MAX_RUNS", "further runs that a batch asks about"),
+        ("dialects.fields", "MAX_LABELS", "labels of a run or a worker"),
+        ("dialects.lanes.requests", "MAX_AGENTS", "agents that a worker says it serves"),
+        ("model.persona", "MAX_PERSONA_KEY_CHARS", "characters of a persona's key"),
+        ("model.persona", "MAX_VERSION_CHARS", "characters of a persona's version"),
+        ("model.persona", "MAX_INSTRUCTIONS_BYTES", "bytes of a persona's instructions"),
+        ("model.persona", "MAX_MODEL_SETTINGS_BYTES", "bytes of a persona's model settings"),
+        ("model.persona", "MAX_TOOLS", "tools of a persona"),
+        ("model.persona", "MAX_BASE_URL_CHARS", "characters of a route's URL"),
+        ("model.persona", "MAX_KEY_ENV_CHARS", "characters of the name of a key's variable"),
+        ("dialects.runs.requests", "MAX_INPUT_BYTES", "bytes of an answer to a run"),
+        ("asgi.guard.idempotency", "MAX_IDEMPOTENCY_KEY_BYTES", "characters of an `Idempotency-Key`"),
+        ("asgi.routes", "MAX_PATH_BYTES", "bytes of a path"),
+        ("asgi.query_strings", "MAX_QUERY_BYTES", "bytes of a query string"),
+        ("asgi.query_strings", "MAX_FIELDS", "parameters in a query string"),
+        ("asgi.connection", "MAX_HEAD_BYTES", "bytes of a request's head"),
+        ("asgi.inflate", "MAX_RATIO", "times that a body may grow when it is decompressed, past the first mebibyte"),
     ],
     "How long things may take": [
         ("asgi.connection", "HEAD_DEADLINE_S", "seconds for a request's head"),
@@ -111,17 +111,17 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("asgi.push.streams", "SILENCE_MS", "milliseconds of silence before a stream pings"),
         ("asgi.guard.auth", "REMEMBERED_MS", "milliseconds for which a good key is remembered"),
         ("asgi.guard.auth", "RECHECK_MS", "milliseconds between two checks of an open stream's key"),
-        ("dialects.lanes.requests", "LONGEST_WAIT_SECONDS", "seconds that a claim or a report may wait"),
-        ("dialects.native.events", "LONGEST_WAIT_SECONDS", "seconds that a batch of the native API may wait"),
-        ("dialects.native.events", "LONGEST_REPORT_WAIT_SECONDS", "seconds that a report of the native API may wait"),
+        ("dialects.lanes.requests", "MAX_WAIT_SECONDS", "seconds that a claim or a report may wait"),
+        ("dialects.native.events", "MAX_WAIT_SECONDS", "seconds that a batch of the native API may wait"),
+        ("dialects.native.events", "MAX_REPORT_WAIT_SECONDS", "seconds that a report of the native API may wait"),
         ("model.lane", "DEFAULT_LEASE_SECONDS", "seconds of a lease, unless its worker asks for another length"),
-        ("model.lane", "LONGEST_LEASE_SECONDS", "seconds of the longest lease"),
+        ("model.lane", "MAX_LEASE_SECONDS", "seconds of the longest lease"),
         ("engine.timers.loop", "SWEEP_SECONDS", "seconds between two sweeps over leases, cancels and silent runs"),
-        ("model.run", "WATCH_GRAIN_MS", "milliseconds by which the index of silent runs may lag behind"),
+        ("model.run", "SEEN_GRAIN_MS", "milliseconds by which the index of silent runs may lag behind"),
         ("engine.timers.replies", "REPLY_LIFE_MS", "milliseconds for which the reply to an `Idempotency-Key` is kept"),
         (
             "store.sqlite.reads",
-            "LONGEST_SEARCH_MS",
+            "MAX_SEARCH_MS",
             "milliseconds of a search through runs by `q`",
         ),
         ("server", "DRAIN_SECONDS", "seconds that requests in flight get at the end"),
@@ -139,22 +139,22 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("engine.timers.silence", "MAX_JUMPS", "clock jumps that are kept, so that they do not count as silence"),
         (
             "asgi.guard.limits",
-            "WINDOWS_MAX",
+            "MAX_WINDOWS",
             "callers whose rate is counted; the one not seen for longest is forgotten first",
         ),
-        ("asgi.guard.auth", "REMEMBERED_MAX", "keys that are remembered"),
+        ("asgi.guard.auth", "MAX_REMEMBERED", "keys that are remembered"),
     ],
     "What a client asks and waits for": [
-        ("sdk.wire.address", "RESPONSE_BYTES_MAX", "bytes of a reply, and of a line of a stream"),
+        ("sdk.wire.address", "MAX_RESPONSE_BYTES", "bytes of a reply, and of a line of a stream"),
         ("sdk.wire.address", "TIMEOUT_S", "seconds for an exchange, unless the caller says otherwise"),
         ("sdk.wire.address", "SILENCE_S", "seconds in which a stream may say nothing before it counts as broken"),
-        ("sdk.wire.address", "IDLE_MAX", "connections that are kept for the next request"),
-        ("sdk.wire.address", "RETRY_AFTER_MAX_S", "seconds that a server may tell a client to wait"),
+        ("sdk.wire.address", "MAX_IDLE", "connections that are kept for the next request"),
+        ("sdk.wire.address", "MAX_RETRY_AFTER_S", "seconds that a server may tell a client to wait"),
         ("sdk.wire.event_batch", "BATCH_EVENTS", "events that a recorder sends at a time"),
         ("sdk.wire.event_batch", "BATCH_BYTES", "bytes that a recorder sends at a time, unless one event has more"),
         (
             "sdk.record.delivery",
-            "LONGEST_PAUSE_S",
+            "MAX_PAUSE_S",
             "seconds between two tries of a recorder, unless the server asks for more",
         ),
         (
@@ -162,8 +162,8 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "BEAT_S",
             "seconds after which a recorder gives a sign of life for a run that says nothing",
         ),
-        ("sdk.record.encoding", "EVENT_BYTES_MAX", "bytes of an event; a larger one is cut"),
-        ("sdk.record.encoding", "DEPTH_MAX", "levels of a value that is not plain JSON"),
+        ("sdk.record.encoding", "MAX_EVENT_BYTES", "bytes of an event; a larger one is cut"),
+        ("sdk.record.encoding", "MAX_DEPTH", "levels of a value that is not plain JSON"),
         ("sdk.record.encoding", "NAMES_KEPT", "names of steps, tools and models that are remembered as they are sent"),
         ("sdk.wire.ids", "TAILS_AT_ONCE", "ids that randomness is fetched for at a time"),
         (
@@ -171,15 +171,15 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "MEMORY_BYTES",
             "bytes of events in a recorder's memory, unless it is given another number",
         ),
-        ("sdk.record.backlog.buffer", "MEMORY_EVENTS_MAX", "events in a recorder's memory"),
+        ("sdk.record.backlog.buffer", "MAX_MEMORY_EVENTS", "events in a recorder's memory"),
         ("sdk.record.recorder", "SPOOL_BYTES", "bytes of a recorder's spool, unless it is given another number"),
         (
             "sdk.record.backlog.losses",
-            "RANGES_MAX",
+            "MAX_RANGES",
             "ranges of dropped events that wait to be told; past it they are only counted",
         ),
-        ("sdk.record.inbox", "ANSWERS_MAX", "answers that may wait for a question of their run"),
-        ("sdk.record.inbox", "REMEMBERED_MAX", "commands of a run that are remembered, so that none acts twice"),
+        ("sdk.record.inbox", "MAX_ANSWERS", "answers that may wait for a question of their run"),
+        ("sdk.record.inbox", "MAX_REMEMBERED", "commands of a run that are remembered, so that none acts twice"),
         ("sdk.api.cursors", "PATIENCE_S", "seconds for which a follower looks for a server that is gone"),
         ("sdk.api.cursors", "FIRST_CONTACT_S", "seconds for which it looks for one that it has never met"),
     ],
@@ -188,7 +188,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("model.run", "MAX_INPUTS", "inputs that wait for a run's agent"),
         ("model.run", "MAX_PENDING", "commands that wait for a run's agent"),
         ("model.run", "MAX_OPEN_TOOLS", "tool calls without a result; past it the oldest is forgotten"),
-        ("model.run", "MAX_PARTS", "agents of a run that are counted separately"),
+        ("model.run", "MAX_SHARES", "agents of a run that are counted separately"),
         ("model.ledger", "MAX_CLIENTS", "clients of a run whose numbers are counted"),
         (
             "model.ledger",
@@ -200,10 +200,10 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("engine.queries.lanes", "MAX_LANES", "lanes that are looked at for a list of the queue"),
         ("engine.queries.lanes", "MAX_LANES_HELD", "held lanes that are looked at for a list of workers"),
         ("store.values", "MAX_FAMILY", "open runs below one that are cancelled with it"),
-        ("dialects.base", "LARGEST_PAGE", "rows of a page of `runs`"),
-        ("dialects.activity.dialect", "LONGEST_TAIL", "newest events of an agent"),
-        ("dialects.native.lists", "LARGEST_LIMIT", "rows of a page of the native API"),
-        ("dialects.native.lists", "LARGEST_EVENT_LIMIT", "events of a page of the native API"),
+        ("dialects.base", "MAX_PAGE", "rows of a page of `runs`"),
+        ("dialects.activity.dialect", "MAX_TAIL", "newest events of an agent"),
+        ("dialects.native.lists", "MAX_LIMIT", "rows of a page of the native API"),
+        ("dialects.native.lists", "MAX_EVENT_LIMIT", "events of a page of the native API"),
     ],
 }
 """Heading → (module, constant, what it bounds)."""
@@ -245,12 +245,12 @@ ROOMS: dict[str, str] = {
 }
 """Package → what it is for. A package that is not named here fails the generator."""
 
-WORDS: dict[str, dict[Status, str]] = {
-    "runs": runs.WORDS,
-    "steps": steps.WORDS,
-    "checkpoints": checkpoints.WORDS,
-    "lanes": lanes.WORDS,
-    "activity": activity.WORDS,
+STATUS_WORDS: dict[str, dict[Status, str]] = {
+    "runs": runs.STATUS_WORDS,
+    "steps": steps.STATUS_WORDS,
+    "checkpoints": checkpoints.STATUS_WORDS,
+    "lanes": lanes.STATUS_WORDS,
+    "activity": activity.STATUS_WORDS,
 }
 
 
@@ -352,8 +352,8 @@ def drawing() -> str:
 
 def words() -> str:
     """Each status in the words of each dialect."""
-    rows = [(f"`{status}`", *(f"`{known[status]}`" for known in WORDS.values())) for status in Status]
-    return table(("Status", *WORDS), rows)
+    rows = [(f"`{status}`", *(f"`{known[status]}`" for known in STATUS_WORDS.values())) for status in Status]
+    return table(("Status", *STATUS_WORDS), rows)
 
 
 def routes() -> str:

@@ -28,7 +28,7 @@ sys.path.insert(0, str(HERE / "agents"))
 
 from wire import Refused, Wire, fresh_id  # noqa: E402 - the agents' folder is on the path only now
 
-USUAL_PORT = 8700
+DEFAULT_PORT = 8700
 TOWERLOG = str(Path(sys.executable).with_name("towerlog"))
 READY_S = 20.0
 FIRST_RUNS_S = 20.0
@@ -84,7 +84,7 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", help="keep the data here; default: a temporary folder that is removed")
-    parser.add_argument("--port", type=int, default=0, help=f"default: {USUAL_PORT}, or a free one when it is taken")
+    parser.add_argument("--port", type=int, default=0, help=f"default: {DEFAULT_PORT}, or a free one when it is taken")
     parser.add_argument("--seconds", type=float, help="end after so long; default: at Ctrl-C")
     return parser.parse_args()
 
@@ -120,8 +120,8 @@ def usual_or_free_port() -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", USUAL_PORT))
-            return USUAL_PORT
+            probe.bind(("127.0.0.1", DEFAULT_PORT))
+            return DEFAULT_PORT
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

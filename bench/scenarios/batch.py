@@ -12,7 +12,7 @@ from bench.ways import BATCH_WAYS
 NAME = "batch"
 LENGTH = 100
 RATE_RATIO_MIN = 0.55
-P99_RATIO_MAX = 2.0
+MAX_P99_RATIO = 2.0
 
 
 def measure(context: Context) -> list[Row]:
@@ -47,7 +47,7 @@ def measure(context: Context) -> list[Row]:
                 floor_p99,
                 compares="ratio",
                 bound="at most",
-                threshold=P99_RATIO_MAX,
+                threshold=MAX_P99_RATIO,
             )
         )
     return rows

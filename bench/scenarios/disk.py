@@ -12,7 +12,7 @@ from bench.wire import Client, Refused
 
 NAME = "disk"
 MESSAGE_BYTES = 1024
-TIMES_HISTORY_MAX = 4.0
+MAX_TIMES_HISTORY = 4.0
 THREAD = {"thread_id": "long-thread", "trace_id": "long-trace", "agent_id": "writer"}
 
 
@@ -90,8 +90,8 @@ def measure(context: Context) -> list[Row]:
             f"{name}: growth on disk",
             "× history",
             (full - empty) / final,
-            threshold=TIMES_HISTORY_MAX,
+            threshold=MAX_TIMES_HISTORY,
             detail=detail,
         ),
-        Row(NAME, f"{name}: whole data folder", "× history", full / final, threshold=TIMES_HISTORY_MAX),
+        Row(NAME, f"{name}: whole data folder", "× history", full / final, threshold=MAX_TIMES_HISTORY),
     ]

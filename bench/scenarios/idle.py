@@ -10,7 +10,7 @@ from bench.live import open_run
 from bench.wire import Client
 
 NAME = "idle"
-KIB_PER_FOLLOWER_MAX = 25.0
+MAX_KIB_PER_FOLLOWER = 25.0
 # Descriptors that the server and the tool need besides the followers.
 DESCRIPTORS_KEPT = 200
 LISTEN_SECONDS = 60.0
@@ -46,4 +46,4 @@ def measure(context: Context) -> list[Row]:
         "settled_kib": settled,
     }
     name = f"{followers:,} idle followers: memory of each"
-    return [Row(NAME, name, "KiB", growth, threshold=KIB_PER_FOLLOWER_MAX, detail=detail)]
+    return [Row(NAME, name, "KiB", growth, threshold=MAX_KIB_PER_FOLLOWER, detail=detail)]

@@ -12,12 +12,12 @@ from bench.wire import Refused
 from bench.workers import Worker, connections, create, run_loop
 
 NAME = "idle-workers"
-COST_RATIO_MAX = 2.0
+MAX_COST_RATIO = 2.0
 OTHER_AGENT = "another"
 WAIT_SECONDS = 60
 # Runs are asked for one after the other; so many, or for so long, whatever ends first.
-RUNS_MAX = 1_000
-ASKING_SECONDS_MAX = 15.0
+MAX_RUNS = 1_000
+MAX_ASKING_SECONDS = 15.0
 SETTLED_SECONDS = 0.3
 SETTLE_DEADLINE_SECONDS = 30.0
 SETTLE_LOOK_SECONDS = 0.05
@@ -28,7 +28,7 @@ async def cost_ms(server: Server, label: str, count: int) -> float:
     async with connections(server, 1) as (asking,):
         await create(asking, f"{label}-warm")
         before, started, made = server.cpu_seconds(), time.perf_counter(), 0
-        while made < count and time.perf_counter() - started < ASKING_SECONDS_MAX:
+        while made < count and time.perf_counter() - started < MAX_ASKING_SECONDS:
             await create(asking, f"{label}-{made}")
             made += 1
         return (server.cpu_seconds() - before) / made * 1000
@@ -72,11 +72,11 @@ async def costs(server: Server, workers: int, count: int) -> tuple[float, float]
 def measure(context: Context) -> list[Row]:
     """Both costs on one store, in this order."""
     workers = affordable(context.effort.idle_workers)
-    count = min(RUNS_MAX, context.effort.queued_runs)
+    count = min(MAX_RUNS, context.effort.queued_runs)
     with context.folder(NAME) as folder, servers.towerlog(folder / "data") as server:
         with context.profiler.watching(server.process.pid, NAME):
             without, beside = run_loop(costs(server, workers, count))
         server.stop()
     name = f"a new run beside {workers:,} idle workers of other agents: processor time"
     detail = {"workers": workers, "runs": count, "without_ms": without, "beside_ms": beside}
-    return [Row(NAME, name, "× without", beside / without, threshold=COST_RATIO_MAX, detail=detail)]
+    return [Row(NAME, name, "× without", beside / without, threshold=MAX_COST_RATIO, detail=detail)]

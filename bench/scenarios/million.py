@@ -24,10 +24,10 @@ BATCH_EVENTS = 1_000
 LOAD_CONNECTIONS = 8
 LOAD_LIMIT_SECONDS = 180.0
 RUNS_READ = 20
-LIST_MS_MAX = 5.0
-EVENTS_MS_MAX = 10.0
-READY_SECONDS_MAX = 2.0
-RESIDENT_MB_MAX = 90.0
+MAX_LIST_MS = 5.0
+MAX_EVENTS_MS = 10.0
+MAX_READY_SECONDS = 2.0
+MAX_RESIDENT_MB = 90.0
 
 WAY = CheckpointsWay()
 
@@ -151,9 +151,9 @@ def read_rows(context: Context, server: Server) -> list[Row]:
         streams = [f"/v1/runs/{run_id}/events?follow=false" for run_id in chosen]
         stream = read_many(client, streams, EVENTS_PER_RUN, in_stream)
     return [
-        *newest.row("newest 50 runs", LIST_MS_MAX),
-        *page.row("500 events of a run, JSON", EVENTS_MS_MAX),
-        *stream.row("500 events of a run, SSE", EVENTS_MS_MAX),
+        *newest.row("newest 50 runs", MAX_LIST_MS),
+        *page.row("500 events of a run, JSON", MAX_EVENTS_MS),
+        *stream.row("500 events of a run, SSE", MAX_EVENTS_MS),
     ]
 
 
@@ -168,8 +168,8 @@ def restart_rows(context: Context, data: Path) -> list[Row]:
             server.stop()
     stored = f"{context.effort.stored_events:,} events"
     return [
-        Row(NAME, f"start to ready, {stored}", "s", median(ready), threshold=READY_SECONDS_MAX),
-        Row(NAME, f"idle memory, {stored}", "MB", median(resident), threshold=RESIDENT_MB_MAX),
+        Row(NAME, f"start to ready, {stored}", "s", median(ready), threshold=MAX_READY_SECONDS),
+        Row(NAME, f"idle memory, {stored}", "MB", median(resident), threshold=MAX_RESIDENT_MB),
     ]
 
 

@@ -12,7 +12,7 @@ from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import Run
 
 NAME = "sdk"
-CALL_MICROSECONDS_MAX = 50.0
+MAX_CALL_MICROSECONDS = 50.0
 WARM_CALLS = 200
 BETWEEN_SECONDS = 0.0005
 
@@ -49,7 +49,7 @@ def row_of(name: str, taken: list[float]) -> Row:
         f"SDK call, {name}",
         "µs",
         median(taken),
-        threshold=CALL_MICROSECONDS_MAX,
+        threshold=MAX_CALL_MICROSECONDS,
         detail={"p99_microseconds": percentile(taken, 0.99), "calls": len(taken)},
     )
 

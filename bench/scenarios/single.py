@@ -8,7 +8,7 @@ from bench.ways import SINGLE_WAYS
 NAME = "single"
 SHAPE = Shape(connections=64, length=1, runs=1, size=1024)
 RATE_RATIO_MIN = {"checkpoints": 0.65, "checkpoints-snapshot": 0.4, "steps": 0.65, "activity": 0.6, "lanes": 0.65}
-P99_RATIO_MAX = 2.0
+MAX_P99_RATIO = 2.0
 
 
 def rows_of(duel: Duel, way: str) -> list[Row]:
@@ -37,7 +37,7 @@ def rows_of(duel: Duel, way: str) -> list[Row]:
             floor_p99,
             compares="ratio",
             bound="at most",
-            threshold=P99_RATIO_MAX,
+            threshold=MAX_P99_RATIO,
         ),
     ]
 

@@ -9,8 +9,8 @@ from bench.duel import OpenServer
 from bench.figures import Row
 
 NAME = "start"
-READY_SECONDS_MAX = 1.0
-RESIDENT_MB_MAX = 90.0
+MAX_READY_SECONDS = 1.0
+MAX_RESIDENT_MB = 90.0
 
 
 def starts(context: Context, open_server: OpenServer) -> tuple[float, float]:
@@ -30,6 +30,6 @@ def measure(context: Context) -> list[Row]:
     floor_ready, floor_resident = starts(context, servers.floor)
     our_ready, our_resident = (None, None) if context.floor_only else starts(context, servers.towerlog)
     return [
-        Row(NAME, "start to ready, empty store", "s", our_ready, floor_ready, threshold=READY_SECONDS_MAX),
-        Row(NAME, "idle memory, empty store", "MB", our_resident, floor_resident, threshold=RESIDENT_MB_MAX),
+        Row(NAME, "start to ready, empty store", "s", our_ready, floor_ready, threshold=MAX_READY_SECONDS),
+        Row(NAME, "idle memory, empty store", "MB", our_resident, floor_resident, threshold=MAX_RESIDENT_MB),
     ]

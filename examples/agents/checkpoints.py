@@ -19,7 +19,7 @@ from wire import Wire, fresh_id, say
 
 AGENT = "surveyor"
 MODEL = "words-1"
-MOST_TURNS = 12
+MAX_TURNS = 12
 PAUSE_S = 2.0
 DOLLARS_PER_WORD = 1e-6
 LEFT_OUT = {"node_modules", "__pycache__"}
@@ -94,7 +94,7 @@ def survey(wire: Wire, root: Path) -> None:
     run = Survey(wire, thread_id)
     run.tell("thread_started")
     say(AGENT, f"begins {thread_id}")
-    for number, folder in zip(range(1, MOST_TURNS + 1), folders_in(root), strict=False):
+    for number, folder in zip(range(1, MAX_TURNS + 1), folders_in(root), strict=False):
         run.take_turn(number, str(folder.relative_to(root.parent)), look_at(folder))
         time.sleep(PAUSE_S)
     totals = run.totals()

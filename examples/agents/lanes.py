@@ -22,7 +22,7 @@ WORKER = f"weigher-{os.getpid()}"
 LEASE_SECONDS = 60
 WAIT_SECONDS = 20
 PAUSE_S = 1.0
-MOST_FILES = 6
+MAX_FILES = 6
 
 Json = dict[str, Any]
 
@@ -86,7 +86,7 @@ def work(lane: Lane, root: Path) -> None:
     say(AGENT, f"claims {lane.run_id}: {wanted.relative_to(root)}")
     lane.report(phase="looking")
     files = [wanted] if wanted.is_file() else sorted(path for path in wanted.iterdir() if path.is_file())
-    weight, weighed = 0, files[:MOST_FILES]
+    weight, weighed = 0, files[:MAX_FILES]
     for path in weighed:
         weight += weigh(lane, path)
         time.sleep(PAUSE_S)
@@ -94,7 +94,7 @@ def work(lane: Lane, root: Path) -> None:
         left = len(files) - len(weighed)
         if lane.ask(f"There are {left} more files. Weigh them too?").strip().lower().startswith("y"):
             weighed = files
-            weight += sum(len(path.read_bytes()) for path in files[MOST_FILES:])
+            weight += sum(len(path.read_bytes()) for path in files[MAX_FILES:])
     lane.report(phase="done")
     lane.complete({"files": len(weighed), "bytes": weight})
     say(AGENT, f"completes {lane.run_id}: {weight} bytes in {len(weighed)} files")

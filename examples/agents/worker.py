@@ -17,7 +17,7 @@ from typing import Any
 import towerlog
 
 ROOT = Path(os.environ.get("COUNTER_FOLDER", ".")).resolve()
-MOST_FILES = 6
+MAX_FILES = 6
 PAUSE_S = 0.5
 
 app = towerlog.App()
@@ -28,7 +28,7 @@ async def counter(run: towerlog.AsyncRun) -> dict[str, int]:
     """Counts what the run's input names: a folder or a file below the root."""
     files = await asyncio.to_thread(files_of, str(run.input or "."))
     counted: dict[str, int] = dict(run.resume["state"]["counted"]) if run.resume else {}
-    for path in uncounted(files, counted)[: max(0, MOST_FILES - len(counted))]:
+    for path in uncounted(files, counted)[: max(0, MAX_FILES - len(counted))]:
         counted[name_of(path)] = await count(run, path)
         run.checkpoint(history_of(counted), state={"counted": counted})
         await asyncio.sleep(PAUSE_S)

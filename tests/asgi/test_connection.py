@@ -36,7 +36,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     """A server with a short patience."""
     monkeypatch.setattr(connection, "HEAD_DEADLINE_S", 0.3)
-    monkeypatch.setattr(connection, "HEAD_BYTES_MAX", 2000)
+    monkeypatch.setattr(connection, "MAX_HEAD_BYTES", 2000)
     config = uvicorn.Config(app, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False)
     server, listener = uvicorn.Server(config), listen("127.0.0.1", 0)
     task = asyncio.create_task(server._serve([listener]))

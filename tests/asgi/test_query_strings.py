@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from towerlog.asgi.faults import Rejection
-from towerlog.asgi.query_strings import FIELDS_MAX, parse_query
+from towerlog.asgi.query_strings import MAX_FIELDS, parse_query
 from towerlog.errors import Malformed
 
 
@@ -28,9 +28,9 @@ def test_fields_are_read(text: bytes, expected: dict[str, str]) -> None:
 
 
 def test_what_is_too_much_is_refused() -> None:
-    assert len(parse_query(b"&".join(b"f%d=1" % n for n in range(FIELDS_MAX)))) == FIELDS_MAX
+    assert len(parse_query(b"&".join(b"f%d=1" % n for n in range(MAX_FIELDS)))) == MAX_FIELDS
     with pytest.raises(Malformed):
-        parse_query(b"&".join(b"f%d=1" % n for n in range(FIELDS_MAX + 1)))
+        parse_query(b"&".join(b"f%d=1" % n for n in range(MAX_FIELDS + 1)))
     with pytest.raises(Rejection) as caught:
         parse_query(b"q=" + b"x" * 9000)
     assert caught.value.status == 414

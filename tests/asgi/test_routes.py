@@ -10,7 +10,7 @@ import pytest
 from towerlog import errors
 from towerlog.asgi.faults import Rejection
 from towerlog.asgi.routes import (
-    LONGEST_REMEMBERED_BYTES,
+    MAX_REMEMBERED_BYTES,
     MAX_REMEMBERED_PATHS,
     BadRoute,
     PageRoute,
@@ -199,5 +199,5 @@ def test_remembered_paths_are_bounded_and_a_refused_path_is_not_remembered() -> 
         routes.find("POST", b"/nowhere/at/all")
     with pytest.raises(Rejection):
         routes.find("PUT", path % 1)
-    routes.find("POST", b"/runs/" + b"a" * LONGEST_REMEMBERED_BYTES + b"/events")
+    routes.find("POST", b"/runs/" + b"a" * MAX_REMEMBERED_BYTES + b"/events")
     assert len(routes._remembered) == before

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from towerlog.cli.tail import INTERRUPTED, LONGEST, line_of, show_tail
+from towerlog.cli.tail import INTERRUPTED, MAX_TEXT_CHARS, line_of, show_tail
 from towerlog.sdk.api.shapes import Gap, RunEvent
 
 
@@ -70,7 +70,7 @@ def test_everything_else_is_a_line(type_, data, line) -> None:
 
 def test_long_values_are_cut_and_lines_stay_lines() -> None:
     line = line_of("run.completed", {"result": "x" * 10_000 + "\n"})
-    assert len(line) < LONGEST + 30
+    assert len(line) < MAX_TEXT_CHARS + 30
     assert line_of("run.input", {"content": "a\nb\x1b[2J"}) == "[run.input] a\\x0ab\\x1b[2J"
 
 

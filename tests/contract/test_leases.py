@@ -30,7 +30,7 @@ LEASE_MS = 60_000
 
 def lane(org: int, run: int, state: QueueState = QueueState.QUEUED, **fields: object) -> Lane:
     """A lane that was queued at its run's number."""
-    known = Lane(shard_key(org, run), org, state, "a", run, place=run)
+    known = Lane(shard_key(org, run), org, state, "a", run, queue_position=run)
     return msgspec.structs.replace(known, **fields)
 
 
@@ -59,10 +59,10 @@ async def in_order(
 async def test_the_oldest_in_the_queue_comes_first_then_what_ran_out(store: Store, org: int, other: int) -> None:
     ran_out = lane(org, 1, QueueState.HELD, expires_at=100, worker_id="w")
     held = lane(org, 2, QueueState.HELD, expires_at=101, worker_id="w")
-    back = lane(org, 3, place=9)
-    first = lane(org, 4, place=4)
-    second = lane(org, 5, place=5, agent="b", queued_at=0)
-    rest = (lane(org, 6, QueueState.BLOCKED), lane(org, 7, QueueState.DONE), lane(other, 1, place=0))
+    back = lane(org, 3, queue_position=9)
+    first = lane(org, 4, queue_position=4)
+    second = lane(org, 5, queue_position=5, agent="b", queued_at=0)
+    rest = (lane(org, 6, QueueState.BLOCKED), lane(org, 7, QueueState.DONE), lane(other, 1, queue_position=0))
     await put(store, ran_out, held, back, first, second, *rest)
     assert await in_order(store, org, None, {}, 100) == [first, second, back, ran_out]
     assert await in_order(store, org, None, {}, 99) == [first, second, back]
@@ -82,11 +82,13 @@ async def test_a_worker_finds_what_it_has_all_labels_of_and_nothing_else(store: 
     """Every subset of some labels, asked for by every subset: held against the plain definition."""
     names = [("gpu", "yes"), ("gpu", "no"), ("region", "eu"), ("", ""), ("zone", "\x1f1")]
     sets = [dict(chosen) for size in range(4) for chosen in combinations(names, size)]
-    lanes = [lane(org, n + 1, labels=labels, place=1000 - n, agent="ab"[n % 2]) for n, labels in enumerate(sets)]
-    twice = [lane(org, n + 501, labels=labels, place=2000 + n) for n, labels in enumerate(sets)]
-    late = lane(org, 999, QueueState.HELD, labels={"gpu": "yes"}, place=1, expires_at=5)
+    lanes = [
+        lane(org, n + 1, labels=labels, queue_position=1000 - n, agent="ab"[n % 2]) for n, labels in enumerate(sets)
+    ]
+    twice = [lane(org, n + 501, labels=labels, queue_position=2000 + n) for n, labels in enumerate(sets)]
+    late = lane(org, 999, QueueState.HELD, labels={"gpu": "yes"}, queue_position=1, expires_at=5)
     await put(store, *lanes, *twice, late)
-    queued = sorted([*lanes, *twice], key=lambda one: one.place)
+    queued = sorted([*lanes, *twice], key=lambda one: one.queue_position)
     for labels in (*sets, dict(names[1:]), {"more": "x", **dict(names)}):
         for agents in (None, ["a"], ["b", "c"], ["a", "b"]):
             expected = [one for one in [*queued, late] if one.labels.items() <= labels.items()]
@@ -97,7 +99,7 @@ async def test_a_worker_finds_what_it_has_all_labels_of_and_nothing_else(store: 
 async def test_lanes_are_counted_and_listed(store: Store, org: int, other: int) -> None:
     assert await store.lane_counts(org) == (0, 0, None)
     queued, held = lane(org, 1), lane(org, 2, QueueState.HELD, expires_at=5)
-    blocked, done = lane(org, 3, QueueState.BLOCKED, place=0), lane(org, 4, QueueState.DONE)
+    blocked, done = lane(org, 3, QueueState.BLOCKED, queue_position=0), lane(org, 4, QueueState.DONE)
     await put(store, queued, held, blocked, done, lane(other, 1, queued_at=0))
     assert await store.lane_counts(org) == (1, 1, 1)
     assert await store.lanes(org, 10) == [blocked, queued, held]

@@ -35,7 +35,9 @@ async def fill(store: Store, org: int) -> Changes:
     changes.runs |= run_changes(rows[1], events[2:]).runs
     changes.threads = {(org, "thread-1"): ThreadRow(org, "thread-1", 5)}
     changes.agents = {shard_key(org, 1): AgentRow(shard_key(org, 1), org, f"agent-{org}", "a", 5)}
-    lanes = [Lane(row.run, org, QueueState.QUEUED, "a", 5, {"gpu": "yes"}, place=9 - row.run % 7) for row in rows]
+    lanes = [
+        Lane(row.run, org, QueueState.QUEUED, "a", 5, {"gpu": "yes"}, queue_position=9 - row.run % 7) for row in rows
+    ]
     changes.lanes = {lane.run: lane for lane in lanes}
     changes.nodes = [HistoryNode(org, bytes([n]) * 16, bytes([n - 1]) * 16 if n else b"", b"m" * 16) for n in range(3)]
     changes.replies = [StoredReply(org, "POST /a\nk", b"d", 0, b"", 5, ids=b"{}")]
@@ -75,7 +77,7 @@ async def test_events_are_found_by_id_by_seq_and_by_their_start(store: Store, or
 async def test_a_claim_is_offered_what_it_may_take_in_order_and_no_more(store: Store, org: int, other: int) -> None:
     changes = await fill(store, org)
     labels = (("gpu", "yes"),)
-    in_order = sorted(changes.lanes.values(), key=lambda lane: lane.place)
+    in_order = sorted(changes.lanes.values(), key=lambda lane: lane.queue_position)
     keys = [Claimant(org, None, labels, 5), Claimant(org, ("a",), labels, 1)]
     nothing = [Claimant(org, None, (), 5), Claimant(org, ("b",), labels, 5), Claimant(other, None, labels, 5)]
     found = await asked(store, Kind.CLAIMS, *keys, *nothing)

@@ -189,44 +189,44 @@ async def test_runs_that_are_being_cancelled_are_found_by_when_it_was_asked(stor
 
 async def test_unheard_runs_are_found_by_their_last_minute(store: Store, org: int, other: int) -> None:
     """Only those that nothing but their own words keeps alive; those whose silence means nothing new, apart."""
-    old = run_row(1, org=org, watched_at=100)
-    older = run_row(1, org=other, watched_at=90)
-    fresh = run_row(2, org=org, watched_at=300)
-    noted = run_row(3, org=org, watched_at=80, silent_at=200)
-    implicit = run_row(4, org=org, watched_at=70, implicit=True)
-    beating = run_row(5, org=org, watched_at=100, implicit=True, has_beats=True)
+    old = run_row(1, org=org, seen_at=100)
+    older = run_row(1, org=other, seen_at=90)
+    fresh = run_row(2, org=org, seen_at=300)
+    noted = run_row(3, org=org, seen_at=80, silent_at=200)
+    implicit = run_row(4, org=org, seen_at=70, implicit=True)
+    beating = run_row(5, org=org, seen_at=100, implicit=True, sends_heartbeats=True)
     others = [
-        run_row(6, org=org, watched_at=1, status=Status.WAITING),
-        run_row(7, org=org, watched_at=1, lease_epoch=1),
-        run_row(8, org=org, watched_at=1, idle=True),
-        run_row(9, org=org, watched_at=1, status=Status.LOST),
+        run_row(6, org=org, seen_at=1, status=Status.WAITING),
+        run_row(7, org=org, seen_at=1, lease_epoch=1),
+        run_row(8, org=org, seen_at=1, idle=True),
+        run_row(9, org=org, seen_at=1, status=Status.LOST),
     ]
     rows = (old, older, fresh, noted, implicit, beating, *others)
     await commit(store, Changes(runs={row.run: RunChange(None, row) for row in rows}))
     async with store.begin() as unit:
-        assert await unit.runs_unheard(False, 100, (-1, 0), 10) == [older, old, beating]
-        assert await unit.runs_unheard(False, 99, (-1, 0), 10) == [older]
-        assert await unit.runs_unheard(False, 100, (90, older.run), 1) == [old]
-        assert await unit.runs_unheard(False, 100, (100, old.run), 10) == [beating]
-        assert await unit.runs_unheard(True, 100, (-1, 0), 10) == [implicit, noted]
+        assert await unit.runs_silent(False, 100, (-1, 0), 10) == [older, old, beating]
+        assert await unit.runs_silent(False, 99, (-1, 0), 10) == [older]
+        assert await unit.runs_silent(False, 100, (90, older.run), 1) == [old]
+        assert await unit.runs_silent(False, 100, (100, old.run), 10) == [beating]
+        assert await unit.runs_silent(True, 100, (-1, 0), 10) == [implicit, noted]
 
 
 @pytest.mark.parametrize(
-    "changed", ["status", "watched_at", "silent_at", "lease_epoch", "idle", "implicit", "has_beats"]
+    "changed", ["status", "seen_at", "silent_at", "lease_epoch", "idle", "implicit", "sends_heartbeats"]
 )
 async def test_what_a_run_is_watched_by_follows_its_row(store: Store, org: int, changed: str) -> None:
     value: dict[str, object] = {
-        "status": Status.PAUSED, "watched_at": 500, "silent_at": 9, "lease_epoch": 1, "idle": True,
-        "implicit": True, "has_beats": True,
+        "status": Status.PAUSED, "seen_at": 500, "silent_at": 9, "lease_epoch": 1, "idle": True,
+        "implicit": True, "sends_heartbeats": True,
     }  # fmt: skip
-    before = run_row(1, org=org, watched_at=100, implicit=changed == "has_beats")
+    before = run_row(1, org=org, seen_at=100, implicit=changed == "sends_heartbeats")
     await commit(store, Changes(runs={before.run: RunChange(None, before)}))
     moved = msgspec.structs.replace(before, **{changed: value[changed]})
     await commit(store, Changes(runs={before.run: RunChange(before, moved)}))
     async with store.begin() as unit:
-        found = [[row.run for row in await unit.runs_unheard(noted, 100, (-1, 0), 10)] for noted in (False, True)]
+        found = [[row.run for row in await unit.runs_silent(noted, 100, (-1, 0), 10)] for noted in (False, True)]
     owed = [[], [before.run]] if changed in ("silent_at", "implicit") else [[], []]
-    assert found == ([[before.run], []] if changed == "has_beats" else owed)
+    assert found == ([[before.run], []] if changed == "sends_heartbeats" else owed)
 
 
 def story() -> list[list[Draft]]:
@@ -240,7 +240,7 @@ def story() -> list[list[Draft]]:
     history = History([b'{"role":"user","content":"hi"}'], None)
     return [
         [
-            draft(EventType.RUN_STARTED, one, agent="a", facts=Facts(effects=Effects(fills=True, model="m1"))),
+            draft(EventType.RUN_STARTED, one, agent="a", facts=Facts(effects=Effects(is_start=True, model="m1"))),
             draft(EventType.MODEL_CALL, one, agent="b", facts=Facts(effects=Effects(report=delta, model="m2"))),
             draft(EventType.TOOL_CALL, one, {"tool": "sh"}, facts=Facts(tool="sh")),
         ],
@@ -260,7 +260,7 @@ def story() -> list[list[Draft]]:
                 EventType.RUN_STARTED,
                 two,
                 agent="a",
-                facts=Facts(effects=Effects(fills=True, metadata=msgspec.Raw(b'{"x":1}'))),
+                facts=Facts(effects=Effects(is_start=True, metadata=msgspec.Raw(b'{"x":1}'))),
             ),
         ],
     ]

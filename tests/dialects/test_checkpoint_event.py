@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.calls import tried
 from towerlog.dialects import checkpoint_event
 from towerlog.dialects.base import DialectSettings
-from towerlog.dialects.checkpoint_event import STATUS_OF, WORDS, checkpoint_draft
+from towerlog.dialects.checkpoint_event import STATUS_OF, STATUS_WORDS, checkpoint_draft
 from towerlog.errors import Invalid, TooLarge, TowerlogError
 from towerlog.model.event import Draft, EventType, OpenRun, RunById, RunByTrace
 from towerlog.model.facts import CheckpointFacts
@@ -177,13 +177,13 @@ def test_the_word_is_kept_and_says_where_the_run_is(word: str, status: Status | 
 
 
 def test_the_words_are_total_in_both_directions() -> None:
-    assert set(WORDS) == set(Status)
-    assert set(WORDS.values()) <= set(STATUS_OF)
+    assert set(STATUS_WORDS) == set(Status)
+    assert set(STATUS_WORDS.values()) <= set(STATUS_OF)
     assert set(STATUS_OF) == {
         *("in_progress", "waiting_for_approval", "approved", "rejected", "completed", "error", "budget_exceeded"),
         "idle",
     }
-    for status, word in WORDS.items():
+    for status, word in STATUS_WORDS.items():
         assert (status in TERMINAL) == (STATUS_OF[word] in TERMINAL)
 
 

@@ -80,7 +80,7 @@ def module_of(name: str) -> ModuleType:
 def words_of(dialect: Dialect) -> tuple[dict[Status, str], dict[str, Status]]:
     """A dialect's two word tables."""
     module = module_of(dialect.name)
-    return module.WORDS, module.STATUS_OF
+    return module.STATUS_WORDS, module.STATUS_OF
 
 
 def test_the_registry_holds_the_five() -> None:

@@ -189,18 +189,18 @@ def test_other_ids_are_refused_and_named(value: str) -> None:
 def test_absent_null_and_empty_are_the_same() -> None:
     assert fields.optional_id(None, "x") is None
     assert fields.optional_id("", "x") is None
-    assert fields.label("", "x") is None
-    assert fields.when("", "x") is None
-    assert fields.when(None, "x") is None
+    assert fields.bounded_text("", "x") is None
+    assert fields.time_ms_of("", "x") is None
+    assert fields.time_ms_of(None, "x") is None
     for absent in (None, ""):
         with pytest.raises(Invalid, match="thread_id: is required"):
             fields.text_id(absent, "thread_id")
 
 
 def test_labels_are_of_bounded_length() -> None:
-    assert fields.label("x" * 200, "model") == "x" * 200
+    assert fields.bounded_text("x" * 200, "model") == "x" * 200
     with pytest.raises(Invalid, match="model: is longer than 200 characters"):
-        fields.label("x" * 201, "model")
+        fields.bounded_text("x" * 201, "model")
 
 
 @pytest.mark.parametrize("value", ["", "x", "0" * 36, "0190a0a0-0000-7000-8000-00000000000g", "{0}\n", "urn:uuid:{0}"])
@@ -215,17 +215,17 @@ def test_a_uuid_is_found_in_any_case() -> None:
 
 
 def test_times_are_named_when_wrong() -> None:
-    assert fields.when("1970-01-01T00:00:01Z", "occurred_at") == 1000
+    assert fields.time_ms_of("1970-01-01T00:00:01Z", "occurred_at") == 1000
     with pytest.raises(Invalid, match=r"^occurred_at: not an ISO 8601"):
-        fields.when("yesterday", "occurred_at")
+        fields.time_ms_of("yesterday", "occurred_at")
 
 
 def test_money_is_read_from_its_text() -> None:
-    assert fields.nanos(msgspec.Raw(b"0.00231"), "cost") == 2_310_000
-    assert fields.nanos(msgspec.Raw(b"null"), "cost") is None
+    assert fields.cost_nanos_of(msgspec.Raw(b"0.00231"), "cost") == 2_310_000
+    assert fields.cost_nanos_of(msgspec.Raw(b"null"), "cost") is None
     for text in (b"-1", b'"1"', b"true", b"[]", b"1e300"):
         with pytest.raises(Invalid, match=r"^cost: "):
-            fields.nanos(msgspec.Raw(text), "cost")
+            fields.cost_nanos_of(msgspec.Raw(text), "cost")
 
 
 def test_spliced_members_give_way_to_those_that_are_there() -> None:
@@ -253,7 +253,7 @@ def test_path_segments_are_percent_decoded(segment: str, text: str) -> None:
 
 @given(st.text(), st.integers(1, 20))
 def test_a_cut_text_is_no_longer_than_asked_for(text: str, longest: int) -> None:
-    short = fields.cut(text, longest)
+    short = fields.truncated(text, longest)
     assert len(short) <= longest
     assert short == text if len(text) <= longest else text.startswith(short[:-1]) and short.endswith("…")
 
@@ -283,7 +283,7 @@ def test_stored_text_is_read_or_taken_for_empty(text: bytes) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        fields.refuse("data.name", "is required"),
+        fields.invalid_field("data.name", "is required"),
         TooLarge("data: is larger than 5 bytes", field="data"),
         Malformed("The body is not valid JSON: no", field="data"),
         Malformed("The body is not valid JSON."),

@@ -14,7 +14,7 @@ from tests.dialects.test_base import every_error
 from tests.support.calls import body_of, endpoint_of, make_call, tried
 from towerlog import errors
 from towerlog.dialects.base import DialectSettings, Limit
-from towerlog.dialects.steps import DIALECT, STATUS_OF, WORDS
+from towerlog.dialects.steps import DIALECT, STATUS_OF, STATUS_WORDS
 from towerlog.errors import Invalid, Malformed, TooLarge, TowerlogError
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Refusal, RunByForeignId
@@ -72,7 +72,7 @@ def test_the_seeds_run_start() -> None:
     found = draft("run_start", payload, agent_name="research-agent", occurred_at="2026-04-02T10:00:00Z")
     assert (found.type, found.facts, found.natural_key) == (
         EventType.RUN_STARTED,
-        Facts(effects=Effects(fills=True)),
+        Facts(effects=Effects(is_start=True)),
         "run_start",
     )
     assert found.run == RunByForeignId("steps:run_a1b2c3", "run_a1b2c3")
@@ -392,9 +392,9 @@ def test_the_types_of_bodies_can_be_documented() -> None:
 
 
 def test_the_words_are_total_in_both_directions() -> None:
-    assert set(WORDS) == set(Status)
-    assert set(WORDS.values()) == set(STATUS_OF)
+    assert set(STATUS_WORDS) == set(Status)
+    assert set(STATUS_WORDS.values()) == set(STATUS_OF)
     for word, status in STATUS_OF.items():
-        assert WORDS[status] == word
-    for status, word in WORDS.items():
+        assert STATUS_WORDS[status] == word
+    for status, word in STATUS_WORDS.items():
         assert (status in TERMINAL) == (STATUS_OF[word] in TERMINAL)

@@ -19,7 +19,7 @@ from tests.support.stories import play, stories
 from towerlog.engine import audit
 from towerlog.engine.audit import rebuild_org, verify_org
 from towerlog.model.command import CreateThread
-from towerlog.model.event import EventType, History, Touch
+from towerlog.model.event import AgentHeartbeat, EventType, History
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.usage import Usage, UsageReport
 
@@ -37,7 +37,7 @@ async def tell(rig: Rig) -> None:
     spent = UsageReport(Usage(input_tokens=10, cost_nanos=5), "delta")
     history = History([b'{"content":"hi"}', b'{"content":"%s"}' % LONG.encode()], [b'{"at":1}', b'{"at":2}'])
     await rig.append(
-        draft(E.RUN_STARTED, one, agent="a", facts=Facts(effects=Effects(fills=True, model="m"))),
+        draft(E.RUN_STARTED, one, agent="a", facts=Facts(effects=Effects(is_start=True, model="m"))),
         draft(E.MODEL_CALL, one, agent="a", facts=Facts(effects=Effects(report=spent))),
         draft(
             E.CHECKPOINT,
@@ -113,7 +113,7 @@ def doc(table: str, field: str, value: str) -> str:
 
 RUN_COPIED = (
     "INSERT INTO run SELECT run + 50, org, 'forged', thread_id, trace_id, foreign_id, agent, status, model, persona_id,"
-    " parent_key, created_at, cancel_requested_at, quiet, watched_at, CAST(json_set(CAST(doc AS TEXT), '$.run',"
+    " parent_key, created_at, cancel_requested_at, quiet, seen_at, CAST(json_set(CAST(doc AS TEXT), '$.run',"
     " run + 50, '$.run_id', 'forged') AS BLOB) FROM run LIMIT 1"
 )
 
@@ -158,7 +158,7 @@ ROWS = {
     "a run's trace": ("UPDATE run SET trace_id = 'forged'", "its columns do not say what the row says"),
     "a run's cancel": ("UPDATE run SET cancel_requested_at = 1", "its columns do not say what the row says"),
     "a run's silence": ("UPDATE run SET quiet = 1 - quiet", "its columns do not say what the row says"),
-    "a run's watch": ("UPDATE run SET watched_at = 1", "its columns do not say what the row says"),
+    "a run's watch": ("UPDATE run SET seen_at = 1", "its columns do not say what the row says"),
     "a thread's column": ("UPDATE thread SET created_at = 1", "thread thread: its columns do not say"),
     "an agent's column": ("UPDATE agent SET name = 'forged' WHERE name = 'a'", "its columns do not say what the row"),
     "a checkpoint's column": ("UPDATE checkpoint SET status = 'approved'", "its columns do not say what the row says"),
@@ -271,7 +271,7 @@ async def test_a_rebuild_keeps_what_no_event_tells(rig: Rig) -> None:
     await rig.do(CreateThread("thread", "A title", "reject"))
     await rig.do(CreateThread("empty", "Nothing yet"))
     rig.clock.advance(1000)
-    await rig.append(Touch("a"), Touch("idle"))
+    await rig.append(AgentHeartbeat("a"), AgentHeartbeat("idle"))
     before = await projections(rig, rig.org)
     await rebuild_org(rig.store, rig.org)
     assert await projections(rig, rig.org) == before

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from towerlog.model.event import FEED_TYPES, TARGET_STATUS, EventType, cursor_text
-from towerlog.model.facts import NO_FACTS, Born, CheckpointFacts, Effects, Facts, LaneFacts
+from towerlog.model.facts import NO_FACTS, CheckpointFacts, Effects, Facts, LaneFacts, Origin
 from towerlog.model.run import TERMINAL, Status
 from towerlog.model.usage import Usage, UsageReport
 
@@ -55,7 +55,7 @@ def test_facts_survive_their_storage() -> None:
             report=UsageReport(Usage(input_tokens=1, cost_nanos=2), whole_run=True),
             checkpoint=CheckpointFacts(3, "idle", node="ab", length=2, has_meta=False, digest="cd"),
             lane=LaneFacts("worker", 4, 1, "packing"),
-            born=Born("run", "thread", "trace", implicit=True, source="steps"),
+            origin=Origin("run", "thread", "trace", implicit=True, source="steps"),
         ),
     )
     assert msgspec.json.decode(msgspec.json.encode(facts), type=Facts) == facts

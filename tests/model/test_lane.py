@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from towerlog.model.lane import DEFAULT_LEASE_SECONDS, LONGEST_LEASE_SECONDS, Lane, QueueState
+from towerlog.model.lane import DEFAULT_LEASE_SECONDS, MAX_LEASE_SECONDS, Lane, QueueState
 
 HELD = Lane(1, 1, QueueState.HELD, "agent", 0, worker_id="w", epoch=1, attempt=1, expires_at=1000)
 
@@ -42,4 +42,4 @@ def test_a_lane_survives_its_storage() -> None:
 
 def test_a_lease_is_five_minutes_long_and_an_hour_at_most() -> None:
     assert Lane(1, 1, QueueState.QUEUED, "agent", 0).lease_ms == DEFAULT_LEASE_SECONDS * 1000 == 300_000
-    assert LONGEST_LEASE_SECONDS == 3600
+    assert MAX_LEASE_SECONDS == 3600

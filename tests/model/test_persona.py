@@ -32,17 +32,17 @@ def test_an_id_is_key_and_version() -> None:
     ],
 )
 def test_another_content_says_something_else(changed) -> None:
-    assert not PERSONA.says_the_same(msgspec.structs.replace(PERSONA, **changed))
+    assert not PERSONA.has_same_content(msgspec.structs.replace(PERSONA, **changed))
 
 
 def test_the_same_content_may_be_spelt_and_dated_otherwise() -> None:
     spelt = msgspec.Raw(b'{ "b": [1.5], "\\u0061": 1 }')
-    assert PERSONA.says_the_same(msgspec.structs.replace(PERSONA, model_settings=spelt, created_at=9, number=4))
+    assert PERSONA.has_same_content(msgspec.structs.replace(PERSONA, model_settings=spelt, created_at=9, number=4))
 
 
 @pytest.mark.parametrize(
     ("field", "value"), [("provider", "q"), ("model", "n"), ("base_url", None), ("key_env", "OTHER")]
 )
 def test_a_route_is_all_of_its_content(field, value) -> None:
-    assert ROUTE.says_the_same(msgspec.structs.replace(ROUTE, version=9, created_at=9))
-    assert not ROUTE.says_the_same(msgspec.structs.replace(ROUTE, **{field: value}))
+    assert ROUTE.has_same_content(msgspec.structs.replace(ROUTE, version=9, created_at=9))
+    assert not ROUTE.has_same_content(msgspec.structs.replace(ROUTE, **{field: value}))

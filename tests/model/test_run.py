@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from towerlog.model.agent import AgentRow
-from towerlog.model.run import TERMINAL, TRANSITIONS, Part, RunRow, Status
+from towerlog.model.run import TERMINAL, TRANSITIONS, AgentShare, RunRow, Status
 from towerlog.model.thread import ThreadRow
-from towerlog.model.usage import NOTHING, Usage
+from towerlog.model.usage import NO_USAGE, Usage
 
 
 def row(status: Status = Status.RUNNING, **fields: object) -> RunRow:
@@ -52,17 +52,17 @@ def test_the_duration_is_known_at_the_end() -> None:
 
 
 def test_a_total_is_the_truth_over_increments() -> None:
-    assert Part().effective() == NOTHING
-    assert Part(delta=Usage(input_tokens=5)).effective() == Usage(input_tokens=5)
-    assert Part(total=Usage(input_tokens=3), delta=Usage(input_tokens=5)).effective() == Usage(input_tokens=3)
-    assert Part(total=NOTHING, delta=Usage(input_tokens=5)).effective() == NOTHING
+    assert AgentShare().effective() == NO_USAGE
+    assert AgentShare(delta=Usage(input_tokens=5)).effective() == Usage(input_tokens=5)
+    assert AgentShare(total=Usage(input_tokens=3), delta=Usage(input_tokens=5)).effective() == Usage(input_tokens=3)
+    assert AgentShare(total=NO_USAGE, delta=Usage(input_tokens=5)).effective() == NO_USAGE
 
 
 def test_rows_survive_their_storage() -> None:
-    run = row(parts={"a": {"total": {"input_tokens": 1}, "step_index": 4}}, open_tools=[("shell", "c1")])
+    run = row(shares={"a": {"total": {"input_tokens": 1}, "step_index": 4}}, open_tools=[("shell", "c1")])
     again = msgspec.json.decode(msgspec.json.encode(run), type=RunRow)
     assert msgspec.json.encode(again) == msgspec.json.encode(run)
-    assert (again.parts["a"].step_index, again.open_tools) == (4, (("shell", "c1"),))
+    assert (again.shares["a"].step_index, again.open_tools) == (4, (("shell", "c1"),))
     for other in (ThreadRow(1, "t", 5, open_runs=(3,)), AgentRow(1, 1, "id", "name", 5, usage=Usage(cost_nanos=7))):
         assert msgspec.json.decode(msgspec.json.encode(other), type=type(other)) == other
 

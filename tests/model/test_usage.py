@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towerlog.model.usage import (
-    LARGEST_DOLLARS,
+    MAX_DOLLARS,
     NANOS_PER_DOLLAR,
-    NOTHING,
+    NO_USAGE,
     Usage,
     UsageReport,
     add,
@@ -26,7 +26,7 @@ from towerlog.model.usage import (
 
 FIGURES = st.none() | st.integers(0, 2**53)
 USAGES = st.builds(Usage, *[FIGURES] * 7)
-NANOS = st.integers(0, LARGEST_DOLLARS * NANOS_PER_DOLLAR)
+NANOS = st.integers(0, MAX_DOLLARS * NANOS_PER_DOLLAR)
 
 
 @given(NANOS)
@@ -58,7 +58,7 @@ def test_money_is_written_as_a_plain_json_number_without_spare_digits(nanos: int
         ("0.0000000015", 2),
         ("0.1", 100_000_000),
         ("12345.678901234", 12_345_678_901_234),
-        (str(LARGEST_DOLLARS), LARGEST_DOLLARS * NANOS_PER_DOLLAR),
+        (str(MAX_DOLLARS), MAX_DOLLARS * NANOS_PER_DOLLAR),
     ],
 )
 def test_dollars_are_read_exactly(text: str, nanos: int) -> None:
@@ -78,7 +78,7 @@ def test_dollars_are_read_exactly(text: str, nanos: int) -> None:
         ("1x", "must be a number"),
         ("-0.000000001", "must not be negative"),
         ("-1e300", "must not be negative"),
-        (f"{LARGEST_DOLLARS}.000000001", "is larger than 9007199254"),
+        (f"{MAX_DOLLARS}.000000001", "is larger than 9007199254"),
         ("1e300", "is larger than 9007199254"),
     ],
 )
@@ -93,7 +93,7 @@ def test_any_text_is_money_or_a_value_error(text: str) -> None:
         nanos = parse_dollars(text)
     except ValueError:
         return
-    assert 0 <= nanos <= LARGEST_DOLLARS * NANOS_PER_DOLLAR
+    assert 0 <= nanos <= MAX_DOLLARS * NANOS_PER_DOLLAR
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_a_sum_is_made_bucket_by_bucket(left: Usage, right: Usage) -> None:
 
 @given(USAGES)
 def test_nothing_is_neutral(usage: Usage) -> None:
-    assert add(usage, NOTHING) == add(NOTHING, usage) == usage
-    assert subtract(usage, NOTHING) == usage
+    assert add(usage, NO_USAGE) == add(NO_USAGE, usage) == usage
+    assert subtract(usage, NO_USAGE) == usage
 
 
 @given(USAGES, USAGES)

@@ -12,7 +12,7 @@ from tests.support.stories import usages
 from towerlog.model.agent import AgentRow
 from towerlog.model.event import EventType
 from towerlog.model.facts import Effects, Facts
-from towerlog.model.usage import NOTHING, Usage
+from towerlog.model.usage import NO_USAGE, Usage
 from towerlog.projections import agents
 
 AGENT = AgentRow(1, 1, "id", "name", 5, last_heartbeat_at=77)
@@ -47,13 +47,13 @@ def test_whether_a_row_was_read_back_makes_no_difference() -> None:
     twin = msgspec.convert(msgspec.to_builtins(before), type(before))
     assert twin.usage is not before.usage
     row = agents.fold(AGENT, before, twin, event(1, 2))
-    assert row.usage == NOTHING
+    assert row.usage == NO_USAGE
     assert row.usage.input_tokens is None
 
 
 def test_what_is_left_without_events_is_identity_and_heartbeat() -> None:
     row = agents.fold(AGENT, None, run_row(usage=Usage(1)), event(1, 1))
-    assert agents.emptied(row) == AGENT
+    assert agents.unfolded(row) == AGENT
 
 
 @given(st.lists(usages, max_size=8))
@@ -79,4 +79,4 @@ def test_a_heartbeat_in_a_run_moves_the_agents_last_one_and_never_back() -> None
     assert row.last_heartbeat_at == START_MS + 100
     plain = agents.fold(row, run_row(), run_row(), event(2, 2, recorded_at=START_MS + 900))
     assert plain.last_heartbeat_at == START_MS + 100
-    assert agents.fold(agents.emptied(row), None, run_row(), told[0]).last_heartbeat_at == row.last_heartbeat_at
+    assert agents.fold(agents.unfolded(row), None, run_row(), told[0]).last_heartbeat_at == row.last_heartbeat_at

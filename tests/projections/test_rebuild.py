@@ -111,7 +111,7 @@ async def check_status(rig: Rig, who: Principal, row: RunRow) -> None:
             unmoved = (
                 "status",
                 "usage",
-                "parts",
+                "shares",
                 "ended_at",
                 "ended_seq",
                 "error",

@@ -13,21 +13,21 @@ from tests.support.factories import event, facts_of, run_row
 from tests.support.fakes import START_MS
 from tests.support.stories import FACTS, reports
 from towerlog.model.event import NOT_FROM_AGENT, TARGET_STATUS, Event, EventType
-from towerlog.model.facts import NO_EFFECTS, NO_FACTS, Born, CheckpointFacts, Effects, Facts, LaneFacts
+from towerlog.model.facts import NO_EFFECTS, NO_FACTS, CheckpointFacts, Effects, Facts, LaneFacts, Origin
 from towerlog.model.run import (
     MAX_OPEN_TOOLS,
-    MAX_PARTS,
     MAX_PENDING,
+    MAX_SHARES,
+    SEEN_GRAIN_MS,
     TERMINAL,
     TRANSITIONS,
-    WATCH_GRAIN_MS,
+    AgentShare,
     ForkedFrom,
-    Part,
     Pending,
     RunRow,
     Status,
 )
-from towerlog.model.usage import NOTHING, Usage, UsageReport
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport
 from towerlog.projections import runs as run_fold
 
 E = EventType
@@ -39,7 +39,7 @@ def happened(row: RunRow, kind: EventType = E.STEP, facts: Facts = NO_FACTS, **f
         "type": kind,
         "facts": facts,
         "facts_json": b"" if facts is NO_FACTS else msgspec.json.encode(facts),
-        "late": row.is_terminal() and not run_fold.revives(row, kind, facts.effects or NO_EFFECTS),
+        "late": row.is_terminal() and not run_fold.reports_recovery(row, kind, facts.effects or NO_EFFECTS),
         "hash": b"h%d" % (row.last_seq + 1),
     }
     return event(row.last_position + 10, row.last_seq + 1, **{**known, **fields})
@@ -66,9 +66,9 @@ def reported(row: RunRow, agent: str, usage: Usage, kind: Any = "total", *, whol
 
 
 def test_a_run_begins_as_it_was_born() -> None:
-    born = Born("id", "thread", "trace", "steps:1", True, "user", "trace:p", "before", "persona", "route", "steps")
-    born = msgspec.structs.replace(born, retry_of="first", forked_from=ForkedFrom("other", 3, "a"))
-    row = run_fold.begin(event(7, 1, facts=Facts(effects=Effects(born=born))))
+    origin = Origin("id", "thread", "trace", "steps:1", True, "user", "trace:p", "before", "persona", "route", "steps")
+    origin = msgspec.structs.replace(origin, retry_of="first", forked_from=ForkedFrom("other", 3, "a"))
+    row = run_fold.begin(event(7, 1, facts=Facts(effects=Effects(origin=origin))))
     assert row == RunRow(
         row.run,
         1,
@@ -92,7 +92,7 @@ def test_a_run_begins_as_it_was_born() -> None:
 
 
 def test_a_run_that_is_queued_waits_for_a_worker() -> None:
-    row = run_fold.begin(event(1, 1, type=E.RUN_QUEUED, facts=Facts(effects=Effects(born=Born("id", "t", "x")))))
+    row = run_fold.begin(event(1, 1, type=E.RUN_QUEUED, facts=Facts(effects=Effects(origin=Origin("id", "t", "x")))))
     assert (row.status, row.has_lane) == (Status.QUEUED, True)
 
 
@@ -115,7 +115,7 @@ def test_a_plain_event_moves_nothing_else() -> None:
     row = run_row(agent="a", pending=(Pending(1, "cancel"),), usage=Usage(1), question="?")
     moved = after(row, E.STEP, E.MESSAGE_DELTA, E.OTHER, E.LANE_REPORT)
     place = {"last_seq", "last_position", "last_event_at", "last_hash"}
-    place |= {"process_at", "progress_at", "output_at", "watched_at"}
+    place |= {"process_at", "progress_at", "output_at", "seen_at"}
     changed = {name for name in row.__struct_fields__ if getattr(row, name) != getattr(moved, name)}
     assert changed == place
 
@@ -168,9 +168,9 @@ def test_a_wait_has_its_question() -> None:
 
 
 def test_a_cancel_is_asked_for_once() -> None:
-    row = told(run_row(), E.RUN_CANCEL_REQUESTED, asks="cancel")
+    row = told(run_row(), E.RUN_CANCEL_REQUESTED, requests="cancel")
     assert (row.status, row.cancel_requested_at) == (Status.CANCELLING, START_MS + 10)
-    assert told(row, E.RUN_CANCEL_REQUESTED, asks="cancel").cancel_requested_at == START_MS + 10
+    assert told(row, E.RUN_CANCEL_REQUESTED, requests="cancel").cancel_requested_at == START_MS + 10
 
 
 def test_an_end_closes_what_was_open() -> None:
@@ -186,7 +186,7 @@ def test_what_comes_after_the_end_changes_nothing_but_the_time(status: Status) -
     facts: dict[str, Any] = {
         "report": UsageReport(Usage(9)),
         "model": "m",
-        "asks": "input",
+        "requests": "input",
         "error": "late",
         "tool": "t",
     }
@@ -200,7 +200,7 @@ def test_what_comes_after_the_end_changes_nothing_but_the_time(status: Status) -
 
 def test_a_late_start_fills_in_what_was_missing_and_no_more() -> None:
     row = run_row(status=Status.COMPLETED, implicit=True, agent="known", metadata=msgspec.Raw(b'{"a":1,"b":2}'))
-    facts: dict[str, Any] = {"fills": True, "model": "m", "parent_key": "trace:p"}
+    facts: dict[str, Any] = {"is_start": True, "model": "m", "parent_key": "trace:p"}
     moved = told(row, E.RUN_STARTED, "new", metadata=msgspec.Raw(b'{"a":9,"c":3}'), **facts)
     assert (moved.status, moved.agent, moved.model, moved.parent_key) == (Status.COMPLETED, "known", "m", "trace:p")
     assert (moved.implicit, moved.late_events) == (False, 1)
@@ -241,7 +241,7 @@ def test_rate_limits_are_counted() -> None:
 
 
 def test_a_start_makes_a_run_that_was_implied_explicit() -> None:
-    assert told(run_row(implicit=True), E.RUN_STARTED, fills=True).implicit is False
+    assert told(run_row(implicit=True), E.RUN_STARTED, is_start=True).implicit is False
     assert told(run_row(implicit=True), E.STEP, model="m").implicit is True
 
 
@@ -260,7 +260,7 @@ def test_a_total_replaces_and_an_increment_adds_per_agent() -> None:
     row = reported(row, "b", Usage(input_tokens=1), "delta")
     row = reported(row, "b", Usage(input_tokens=2, output_tokens=5), "delta")
     row = reported(row, "a", Usage(input_tokens=20))
-    assert row.parts == {"a": Part(Usage(20)), "b": Part(None, Usage(input_tokens=3, output_tokens=5))}
+    assert row.shares == {"a": AgentShare(Usage(20)), "b": AgentShare(None, Usage(input_tokens=3, output_tokens=5))}
     assert row.usage == Usage(input_tokens=23, output_tokens=5)
 
 
@@ -285,28 +285,28 @@ def test_a_total_may_be_corrected_downwards() -> None:
 
 
 def test_unknown_is_not_zero() -> None:
-    row = reported(run_row(), "a", NOTHING)
-    assert row.usage == NOTHING
+    row = reported(run_row(), "a", NO_USAGE)
+    assert row.usage == NO_USAGE
     assert row.usage.input_tokens is None
 
 
 def test_past_so_many_agents_the_rest_share_one_part() -> None:
     row = run_row()
-    for number in range(MAX_PARTS + 5):
+    for number in range(MAX_SHARES + 5):
         row = reported(row, f"agent {number}", Usage(input_tokens=1), "delta")
-    assert len(row.parts) == MAX_PARTS + 1
-    assert row.parts[run_fold.OTHERS].delta == Usage(input_tokens=5)
-    assert row.usage == Usage(input_tokens=MAX_PARTS + 5)
+    assert len(row.shares) == MAX_SHARES + 1
+    assert row.shares[run_fold.OTHER_AGENTS].delta == Usage(input_tokens=5)
+    assert row.usage == Usage(input_tokens=MAX_SHARES + 5)
 
 
 def test_the_newest_step_is_named_by_its_agent_however_many_there_are() -> None:
-    """Of agents that share one part, the one with the highest step is remembered."""
+    """Of agents with one share in common, the one with the highest step is remembered."""
     row = run_row()
-    for number in range(MAX_PARTS + 5):
+    for number in range(MAX_SHARES + 5):
         name = f"agent {number}"
-        step = {MAX_PARTS + 1: 9, MAX_PARTS + 3: 4}.get(number, 1)
+        step = {MAX_SHARES + 1: 9, MAX_SHARES + 3: 4}.get(number, 1)
         row = told(row, E.CHECKPOINT, name, checkpoint=CheckpointFacts(step, "done"))
-    assert row.latest_step() == (f"agent {MAX_PARTS + 1}", 9)
+    assert row.latest_step() == (f"agent {MAX_SHARES + 1}", 9)
     row = told(row, E.CHECKPOINT, "agent 3", checkpoint=CheckpointFacts(10, "done"))
     assert row.latest_step() == ("agent 3", 10)
 
@@ -315,16 +315,16 @@ def test_a_checkpoint_raises_its_agents_step() -> None:
     row = run_row()
     for step in (3, 1):
         row = told(row, E.CHECKPOINT, "a", checkpoint=CheckpointFacts(step, "idle"))
-    assert row.parts == {"a": Part(step_index=3)}
+    assert row.shares == {"a": AgentShare(step_index=3)}
 
 
 # Commands and tools
 
 
 def test_a_wish_is_pending_until_it_is_acknowledged() -> None:
-    row = told(run_row(), E.RUN_CANCEL_REQUESTED, asks="cancel")
-    row = told(row, E.RUN_INPUT, asks="input", data=b'{"content":"one","by":"u"}')
-    row = told(row, E.RUN_INPUT, asks="input", data=b'{"content":"two"}')
+    row = told(run_row(), E.RUN_CANCEL_REQUESTED, requests="cancel")
+    row = told(row, E.RUN_INPUT, requests="input", data=b'{"content":"one","by":"u"}')
+    row = told(row, E.RUN_INPUT, requests="input", data=b'{"content":"two"}')
     assert row.pending == (Pending(1, "cancel"), Pending(2, "input", "one"), Pending(3, "input", "two"))
     by_type = told(row, E.COMMAND_ACKNOWLEDGED, acknowledges="input")
     assert [one.command_id for one in by_type.pending] == [1, 3]
@@ -337,7 +337,7 @@ def test_a_wish_is_pending_until_it_is_acknowledged() -> None:
 def test_past_so_many_wishes_the_oldest_gives_way() -> None:
     row = run_row()
     for _ in range(MAX_PENDING + 3):
-        row = told(row, E.OTHER, asks="input")
+        row = told(row, E.OTHER, requests="input")
     assert [one.command_id for one in row.pending] == list(range(4, MAX_PENDING + 4))
 
 
@@ -397,25 +397,25 @@ def test_three_clocks_are_moved_by_what_each_of_them_means() -> None:
     row = told(row, E.LANE_REPORT, beat=True)
     assert (row.output_at, row.progress_at) == (at[E.MESSAGE_DELTA], at[E.RUN_WAITING])
     assert row.process_at == row.last_event_at
-    assert row.has_beats
+    assert row.sends_heartbeats
 
 
 @pytest.mark.parametrize("kind", sorted(NOT_FROM_AGENT))
 def test_what_others_write_about_a_run_is_no_life(kind: EventType) -> None:
     row = after(run_row(), E.STEP)
     moved = after(row, kind, recorded_at=START_MS + 10**9)
-    assert (moved.process_at, moved.progress_at, moved.watched_at) == (row.process_at, row.progress_at, row.watched_at)
+    assert (moved.process_at, moved.progress_at, moved.seen_at) == (row.process_at, row.progress_at, row.seen_at)
 
 
 @pytest.mark.parametrize("plain", [True, False])
 def test_the_watched_minute_lags_behind_by_no_more_than_that(plain: bool) -> None:
     row = run_row()
-    facts = NO_FACTS if plain else Facts(effects=Effects(fills=True))
+    facts = NO_FACTS if plain else Facts(effects=Effects(is_start=True))
     for step_ms in (0, 1, 30_000, 29_999, 1, 59_999, 1, 200_000, -500_000, 10):
         at = (row.process_at or START_MS) + step_ms
         row = after(row, E.STEP, recorded_at=at, facts=facts)
         assert row.process_at == at
-        assert 0 <= at - row.watched_at < WATCH_GRAIN_MS
+        assert 0 <= at - row.seen_at < SEEN_GRAIN_MS
 
 
 def test_idle_is_until_the_next_word() -> None:
@@ -430,8 +430,8 @@ def test_idle_is_until_the_next_word() -> None:
 
 
 def test_a_delivery_marks_its_command_and_no_other() -> None:
-    row = told(run_row(), E.RUN_INPUT, asks="input", data=b'{"content":"one"}')
-    row = told(row, E.RUN_CANCEL_REQUESTED, asks="cancel", data=b'{"reason":"why"}')
+    row = told(run_row(), E.RUN_INPUT, requests="input", data=b'{"content":"one"}')
+    row = told(row, E.RUN_CANCEL_REQUESTED, requests="cancel", data=b'{"reason":"why"}')
     assert (row.cancel_reason, row.cancel_delivered_at) == ("why", None)
     by_input = told(row, E.COMMAND_DELIVERED, delivers=1)
     assert [one.delivered for one in by_input.pending] == [True, False]
@@ -443,8 +443,8 @@ def test_a_delivery_marks_its_command_and_no_other() -> None:
 
 
 def test_only_the_cancels_own_acknowledgement_counts_as_one() -> None:
-    row = told(run_row(), E.RUN_INPUT, asks="input", data=b'{"content":"one"}')
-    row = told(row, E.RUN_CANCEL_REQUESTED, asks="cancel")
+    row = told(run_row(), E.RUN_INPUT, requests="input", data=b'{"content":"one"}')
+    row = told(row, E.RUN_CANCEL_REQUESTED, requests="cancel")
     assert told(row, E.COMMAND_ACKNOWLEDGED, command_id=1).cancel_acknowledged_at is None
     taken = told(row, E.COMMAND_ACKNOWLEDGED, command_id=2)
     assert taken.cancel_acknowledged_at == taken.last_event_at

@@ -72,7 +72,7 @@ def test_past_so_many_open_runs_the_oldest_gives_way() -> None:
 
 
 def test_what_is_left_without_events_is_what_people_gave() -> None:
-    assert threads.emptied(ended(begun(begun(THREAD, 1), 2), 1)) == THREAD
+    assert threads.unfolded(ended(begun(begun(THREAD, 1), 2), 1)) == THREAD
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=30))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.support.factories import event, run_row
 from tests.support.stories import usages
 from towerlog.model.run import RunRow, Status
-from towerlog.model.usage import NOTHING, Usage, UsageRow
+from towerlog.model.usage import NO_USAGE, Usage, UsageRow
 from towerlog.projections import usage
 
 KEY = (1, 7, "a", "m", "running")
@@ -27,14 +27,14 @@ def test_what_an_event_spent() -> None:
     before, after = run_row(usage=Usage(3)), run_row(usage=Usage(5, cost_nanos=1))
     assert usage.spent(None, after) == Usage(5, cost_nanos=1)
     assert usage.spent(before, after) == Usage(2, cost_nanos=1)
-    assert usage.spent(after, after) is NOTHING
+    assert usage.spent(after, after) is NO_USAGE
 
 
 def test_nothing_is_spent_where_nothing_changed_wherever_the_row_comes_from() -> None:
     row = run_row(usage=Usage(input_tokens=3))
     twin = msgspec.convert(msgspec.to_builtins(row), RunRow)
     assert twin.usage is not row.usage
-    assert usage.spent(row, twin) is NOTHING
+    assert usage.spent(row, twin) is NO_USAGE
 
 
 def test_beginnings_and_ends_are_counted_in_the_cell_of_their_event() -> None:

@@ -67,7 +67,7 @@ def check_end(events: list[Event]) -> None:
 
 def check_commands(row: RunRow, events: list[Event]) -> None:
     """A command is delivered at most once, after it was asked for; a cancel's stages come in their order."""
-    asked = {event.seq: event.effects.asks for event in events if event.effects.asks is not None}
+    asked = {event.seq: event.effects.requests for event in events if event.effects.requests is not None}
     delivered = [event for event in events if event.type is EventType.COMMAND_DELIVERED]
     assert len({event.effects.delivers for event in delivered}) == len(delivered), "delivered twice"
     for event in delivered:

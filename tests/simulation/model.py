@@ -36,7 +36,7 @@ class Run:
 
     number: int
     thread: str
-    place: int
+    queue_position: int
     parent: str | None = None
     lane: str = "blocked"
     status: str = "queued"
@@ -49,7 +49,7 @@ class Run:
     cancel_seen: int | None = None
     pending: list[tuple[str, bool]] = field(default_factory=list)
     """(type, delivered), oldest first."""
-    unanswered: bool = False
+    question_open: bool = False
     spent: int = 0
     kept: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Run:
 
     def requeue(self) -> None:
         """Back to the queue; a question stays open."""
-        self.lane, self.unanswered = "queued", self.status == "waiting_for_input"
+        self.lane, self.question_open = "queued", self.status == "waiting_for_input"
         self.status, self.worker = "queued", None
 
     def deliver(self) -> None:
@@ -83,7 +83,7 @@ class Model:
         self.runs: dict[str, Run] = {}
         self._places = 0
 
-    def _next_place(self) -> int:
+    def _next_position(self) -> int:
         self._places += 1
         return self._places
 
@@ -91,14 +91,18 @@ class Model:
 
     def create(self, run_id: str, thread: str, parent: str | None, now: int) -> str:
         busy = any(run.thread == thread and not run.ended for run in self.runs.values())
-        self.runs[run_id] = Run(len(self.runs) + 1, thread, self._next_place(), parent, "blocked" if busy else "queued")
+        self.runs[run_id] = Run(
+            len(self.runs) + 1, thread, self._next_position(), parent, "blocked" if busy else "queued"
+        )
         return "ok"
 
     def claimable(self, now: int) -> list[str]:
         """Queued ones first, then those that ran out; oldest first."""
-        queued = [(run.place, run_id) for run_id, run in self.runs.items() if run.lane == "queued"]
+        queued = [(run.queue_position, run_id) for run_id, run in self.runs.items() if run.lane == "queued"]
         ran_out = [
-            (run.place, run_id) for run_id, run in self.runs.items() if run.lane == "held" and run.deadline <= now
+            (run.queue_position, run_id)
+            for run_id, run in self.runs.items()
+            if run.lane == "held" and run.deadline <= now
         ]
         return [run_id for _, run_id in (*sorted(queued), *sorted(ran_out))]
 
@@ -158,7 +162,7 @@ class Model:
         run.requeue()
         run.released_by = worker
         run.attempt -= 1
-        run.place = self._next_place()
+        run.queue_position = self._next_position()
         return "ok"
 
     def finish(self, run_id: str, worker: str, epoch: int | None, item: Sent) -> str:
@@ -188,25 +192,25 @@ class Model:
                 self._end(one, "cancelled", keep_worker=False)
         return "ok"
 
-    def steer(self, run_id: str, wish: str) -> str:
+    def steer(self, run_id: str, action: str) -> str:
         """A pause or its opposite: one of them stands at a time, and none for what is so already."""
         run = self.runs[run_id]
         if run.ended or run.status == "cancelling":
             return "run_not_active"
         standing = [kind for kind, _ in run.pending if kind in ("pause", "resume")]
-        is_so = (run.status == "paused") == (wish == "pause")
-        if standing != [wish] and (standing or not is_so):
-            run.pending = [one for one in run.pending if one[0] not in standing] + [(wish, False)]
+        is_so = (run.status == "paused") == (action == "pause")
+        if standing != [action] and (standing or not is_so):
+            run.pending = [one for one in run.pending if one[0] not in standing] + [(action, False)]
         return "ok"
 
     def input(self, run_id: str) -> str:
         run = self.runs[run_id]
-        if run.status not in ("waiting_for_input", "running") and not run.unanswered:
+        if run.status not in ("waiting_for_input", "running") and not run.question_open:
             return "run_not_active"
         if run.inputs >= MAX_INPUTS:
             return "conflict"
         run.pending.append(("input", False))
-        run.unanswered = False
+        run.question_open = False
         run.status = "running" if run.status == "waiting_for_input" else run.status
         return "ok"
 
@@ -263,10 +267,10 @@ class Model:
         self._end(run, "cancelled", keep_worker=False)
 
     @staticmethod
-    def _come_about(run: Run, wish: str) -> None:
-        if wish == "pause":
+    def _come_about(run: Run, action: str) -> None:
+        if action == "pause":
             run.status = "paused"
-        elif wish == "resume" and run.status == "paused":
+        elif action == "resume" and run.status == "paused":
             run.status = "running"
 
     def _take(self, run: Run, worker: str, lease_ms: int, now: int) -> bool:
@@ -277,7 +281,7 @@ class Model:
         run.lane, run.status, run.worker, run.released_by = "held", "running", worker, None
         run.epoch, run.attempt = run.epoch + 1, run.attempt + 1
         run.lease_ms, run.deadline = lease_ms, now + lease_ms
-        run.unanswered = False
+        run.question_open = False
         run.deliver()
         return True
 
@@ -297,7 +301,7 @@ class Model:
             run.pending.append(("cancel", False))
 
     def _end(self, run: Run, status: str, *, keep_worker: bool = True) -> None:
-        run.status, run.lane, run.pending, run.unanswered = status, "done", [], False
+        run.status, run.lane, run.pending, run.question_open = status, "done", [], False
         run.worker = run.worker if keep_worker else None
         waiting = [other for other in self.runs.values() if other.thread == run.thread and not other.ended]
         if waiting and waiting[0].lane == "blocked":

@@ -94,7 +94,7 @@ MUTANTS = (
     Mutant(
         "a released run keeps its place in the queue",
         lanes.release,
-        "place=plan.counters(row.org).position + 1,",
+        "queue_position=plan.counters(row.org).position + 1,",
         "",
     ),
     Mutant("a repeated release is an error", lanes.release, "lane.released_by == command.worker_id", "False"),
@@ -159,30 +159,40 @@ MUTANTS = (
         "row.is_terminal() or row.status is Status.CANCELLING",
         "row.is_terminal()",
     ),
-    Mutant("a pause is asked for again and again", steering.steer_run, "wishes == [command.wish] or ", ""),
-    Mutant("a pause and its opposite stand together", run_fold._asked, "one.type != OPPOSITES.get(kind)", "True"),
+    Mutant("a pause is asked for again and again", steering.steer_run, "requested == [command.action] or ", ""),
     Mutant(
-        "a pause that was taken pauses nothing", run_fold._answered, "return ANSWERED.get(taken.type)", "return None"
+        "a pause and its opposite stand together", run_fold._with_request, "one.type != OPPOSITES.get(kind)", "True"
     ),
-    Mutant("a resume ends a wait", run_fold._answered, "row.status is not Status.PAUSED", "False"),
-    Mutant("a question is lost with its worker", steering.give_input, " and not row.unanswered", ""),
+    Mutant(
+        "a pause that was taken pauses nothing",
+        run_fold._status_once_acknowledged,
+        "return STATUS_ONCE_ACKNOWLEDGED.get(taken.type)",
+        "return None",
+    ),
+    Mutant("a resume ends a wait", run_fold._status_once_acknowledged, "row.status is not Status.PAUSED", "False"),
+    Mutant("a question is lost with its worker", steering.give_input, " and not row.question_open", ""),
     Mutant(
         "a question is answered twice",
         run_fold._fold_status,
-        "if event.type is EventType.RUN_INPUT and row.unanswered:",
+        "if event.type is EventType.RUN_INPUT and row.question_open:",
         "if False:",
     ),
     Mutant("a release keeps the run's attempt", run_fold._fold_lane, "if lane.epoch:", "if lane.attempt:"),
-    Mutant("a delivery is not noted", receipts.delivered, "if not command.delivered:", "if False:"),
-    Mutant("a delivery is noted every time", receipts.delivered, "if not command.delivered:", "if True:"),
-    Mutant("a batch repeats what it acknowledges", receipts.told, "commands=row.pending", "commands=result.commands"),
-    Mutant("what was given back is anybody's", run_fold._is_held_back, "row.lease_epoch > 0", "row.attempt > 0"),
+    Mutant("a delivery is not noted", receipts.mark_delivered, "if not command.delivered:", "if False:"),
+    Mutant("a delivery is noted every time", receipts.mark_delivered, "if not command.delivered:", "if True:"),
+    Mutant(
+        "a batch repeats what it acknowledges",
+        receipts.with_receipts,
+        "commands=row.pending",
+        "commands=result.commands",
+    ),
+    Mutant("what was given back is anybody's", run_fold._stays_queued, "row.lease_epoch > 0", "row.attempt > 0"),
     Mutant("a restart keeps the old deadlines", write._refreshed, "now_ms + lane.lease_ms", "lane.expires_at"),
     Mutant(
         "the newest is claimed first",
         queue._oldest,
-        "ORDER BY place",
-        "ORDER BY place DESC",
+        "ORDER BY queue_position",
+        "ORDER BY queue_position DESC",
     ),
 )
 

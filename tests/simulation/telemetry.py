@@ -67,7 +67,7 @@ class Said:
             effects=some(
                 Effects(
                     command_id=self.takes,
-                    fills=self.kind is E.RUN_STARTED,
+                    is_start=self.kind is E.RUN_STARTED,
                     beat=self.kind is E.OTHER and self.gave_up is None,
                 )
             ),
@@ -243,7 +243,7 @@ class Reporting:
                 run.take(said, self.passed_ms)
         for key in {said.key for said in batch}:
             self.runs[key].deliver()
-        for one in () if answer is None else answer.watched:
+        for one in () if answer is None else answer.polled:
             told = [pending.command_id for pending in one.row.pending]
             wanted = self.runs[one.ref.foreign_id.removeprefix("sdk:")].cancel
             assert told == ([] if wanted is None else [wanted]), "other commands are told than wanted"
@@ -379,4 +379,4 @@ class Reporting:
 def command_of(batch: list[Said]) -> Append:
     """A batch as the native endpoint makes it: its runs are watched."""
     refs = {said.key: ref_of(said.key) for said in batch}
-    return Append("sdk", [said.draft() for said in batch], watched=tuple(refs.values()))
+    return Append("sdk", [said.draft() for said in batch], polled=tuple(refs.values()))

@@ -38,13 +38,11 @@ MUTANTS = (
     Mutant("late numbers are not counted", runs.fold, "if event.facts.client_id is not None:", "if not event.late:"),
     Mutant("what was given up is missing", ledger.Ledger.with_dropped, "dropped = _with(dropped, one)", "pass"),
     Mutant("what came after all stays dropped", ledger.Ledger.with_received, "if self.dropped else", "if False else"),
-    Mutant("a clock that was set is believed", silence.SilenceWatch._note_jump, "> JUMP_MS", "> 10**15"),
-    Mutant(
-        "who was not there judges", silence.SilenceWatch.sweep, "self._clock.steady_ms(), shorter", "10**15, shorter"
-    ),
-    Mutant("nobody is given up", silence.SilenceWatch.sweep, "if lost_ms:", "if False:"),
+    Mutant("a clock that was set is believed", silence.SilentRuns._note_jump, "> JUMP_MS", "> 10**15"),
+    Mutant("who was not there judges", silence.SilentRuns.sweep, "self._clock.steady_ms(), shorter", "10**15, shorter"),
+    Mutant("nobody is given up", silence.SilentRuns.sweep, "if lost_ms:", "if False:"),
     Mutant("a word does not end a silence", runs.fold_plain, "silent_at=None,", ""),
-    Mutant("a delivery is not on record", receipts.delivered, "if not command.delivered:", "if False:"),
+    Mutant("a delivery is not on record", receipts.mark_delivered, "if not command.delivered:", "if False:"),
     Mutant("a repeat is news", dedupe.seen_before, "if event is None:", "if True:"),
     Mutant("no cancel is forced", cancels.OverdueCancels._force_cancel, "< self._deadline_ms", "< 10**15"),
     Mutant("an end is not the last word", runs.fold, "if event.late:", "if False:"),

@@ -224,8 +224,8 @@ class World:
         run = self.model.runs[run_id]
         worker, epoch = run.worker or "", run.epoch
         if self.chance.random() < 0.5:
-            for wish in ("pause", "resume"):
-                await self._do([self._steer_act(run_id, wish)])
+            for action in ("pause", "resume"):
+                await self._do([self._steer_act(run_id, action)])
         await self._do([self._report_act(worker, run_id, epoch, [self._item("waiting_for_input")])])
         if self.chance.random() < 0.5:
             await self._do([self._report_act(worker, run_id, epoch, [self._item(None, ("resume",))])])
@@ -412,11 +412,11 @@ class World:
             return None
         return self._steer_act(run_id, self.chance.choice(("pause", "pause", "resume")))
 
-    def _steer_act(self, run_id: str, wish: str) -> Act:
+    def _steer_act(self, run_id: str, action: str) -> Act:
         def check(answer: Answer) -> None:
-            expect(self.model.steer(run_id, wish), answer)
+            expect(self.model.steer(run_id, action), answer)
 
-        return Act(f"{wish} {run_id[-4:]}", c.SteerRun(run_id, wish), check)
+        return Act(f"{action} {run_id[-4:]}", c.SteerRun(run_id, action), check)
 
     def _input(self) -> Act | None:
         run_id = self._any_run()

@@ -16,7 +16,7 @@ from tests.support.rig import Rig
 from towerlog.errors import TowerlogError
 from towerlog.model import command as c
 from towerlog.model import question as q
-from towerlog.model.event import Draft, EventType, History, OpenRun, RunByForeignId, RunById, RunByTrace, Touch
+from towerlog.model.event import AgentHeartbeat, Draft, EventType, History, OpenRun, RunByForeignId, RunById, RunByTrace
 from towerlog.model.facts import CheckpointFacts, LaneFacts
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow, Status
@@ -107,16 +107,16 @@ FACTS: dict[str, st.SearchStrategy[Any]] = {
     "question": st.just("which?"),
     "parent_key": st.sampled_from(["trace:x", "trace:y"]),
     "lane": st.builds(LaneFacts, phase=st.sampled_from([None, "packing"]), attempt=st.integers(0, 3)),
-    "asks": st.sampled_from(["cancel", "input", "pause"]),
+    "requests": st.sampled_from(["cancel", "input", "pause"]),
     "acknowledges": st.sampled_from(["cancel", "input", "pause"]),
     "command_id": st.integers(1, 6),
     "forced": st.just(True),
     "recovered": st.just(True),
-    "fills": st.just(True),
+    "is_start": st.just(True),
     "metadata": st.sampled_from([msgspec.Raw(b'{"k": [1.50]}'), msgspec.Raw(b'{"j":"\\u0000"}')]),
 }
 
-touches = st.builds(Touch, st.sampled_from(["alice", "carol"]))
+touches = st.builds(AgentHeartbeat, st.sampled_from(["alice", "carol"]))
 appends = st.lists(drafts() | touches, min_size=1, max_size=6).map(lambda items: ("append", items))
 passing = st.sampled_from([1, 30_000, LEASE_MS, 3_600_000]).map(lambda ms: ("pass", ms))
 clearing = st.just(("forget", 0))
@@ -163,7 +163,7 @@ async def _act_on(rig: Rig, who: Principal, act: str, run: RunRow, worker: str) 
     commands: dict[str, c.Write] = {
         "cancel": c.CancelRun(run_id),
         "retry": c.RetryRun(run_id),
-        "fork": c.ForkRun(run_id, max((part.step_index for part in run.parts.values()), default=0)),
+        "fork": c.ForkRun(run_id, max((part.step_index for part in run.shares.values()), default=0)),
         "input": c.GiveInput(run_id, "yes"),
         "release": c.Release(run_id, worker),
         "report": c.Report(run_id, worker, [Draft(EventType.STEP, RunById(run_id), b"{}")], phase="packing"),

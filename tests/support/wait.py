@@ -18,7 +18,7 @@ DEADLINE_S = 60.0
 """How long a condition may take unless a test says otherwise; generous, as it costs nothing when all is well."""
 
 _FIRST_PAUSE_S = 0.001
-_LONGEST_PAUSE_S = 0.05
+_MAX_PAUSE_S = 0.05
 
 
 def wait_until(condition: Callable[[], T], what: str, *, deadline_s: float = DEADLINE_S) -> T:
@@ -30,7 +30,7 @@ def wait_until(condition: Callable[[], T], what: str, *, deadline_s: float = DEA
         if time.monotonic() >= ends_at:
             raise AssertionError(_too_late(what, deadline_s, seen))
         idle.wait(pause_s)
-        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        pause_s = min(pause_s * 2, _MAX_PAUSE_S)
     return seen
 
 
@@ -42,7 +42,7 @@ async def wait_until_async(condition: Callable[[], Any], what: str, *, deadline_
         if time.monotonic() >= ends_at:
             raise AssertionError(_too_late(what, deadline_s, seen))
         await anyio.sleep(pause_s)
-        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        pause_s = min(pause_s * 2, _MAX_PAUSE_S)
     return seen
 
 

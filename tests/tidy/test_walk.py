@@ -9,13 +9,13 @@ import pytest
 from tests.tidy.walk import PACKAGE, Recorder, Walk, traced
 from towerlog.model.times import format_ms
 
-FILES_MAX = 25
+MAX_FILES = 25
 """Files of ours that one warm request of the `steps` dialect may pass."""
-RETURNS_MAX = 30
+MAX_RETURNS = 30
 """How often it may come back to a file that it has left."""
-FOLLOWED_FILES_MAX = 37
+MAX_FOLLOWED_FILES = 37
 """The same with one follower: its stream is woken by the commit and sends its frame before the walk ends."""
-FOLLOWED_RETURNS_MAX = 36
+MAX_FOLLOWED_RETURNS = 36
 
 
 def walk_of(*files: str) -> Walk:
@@ -97,7 +97,7 @@ def test_what_a_timer_does_meanwhile_is_left_out() -> None:
 
 @pytest.mark.parametrize(
     ("walk", "files_max", "returns_max"),
-    [("alone", FILES_MAX, RETURNS_MAX), ("followed", FOLLOWED_FILES_MAX, FOLLOWED_RETURNS_MAX)],
+    [("alone", MAX_FILES, MAX_RETURNS), ("followed", MAX_FOLLOWED_FILES, MAX_FOLLOWED_RETURNS)],
     ids=["alone", "followed"],
 )
 def test_one_warm_request_passes_few_files(walk: str, files_max: int, returns_max: int) -> None:

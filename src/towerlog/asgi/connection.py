@@ -21,7 +21,7 @@ from towerlog.asgi.exchange import Exchange, Respond
 from towerlog.errors import UnfitServer
 
 HEAD_DEADLINE_S = 10.0
-HEAD_BYTES_MAX = 64 * 1024
+MAX_HEAD_BYTES = 64 * 1024
 _PROBE = b"POST /probe HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nprobe"
 
 
@@ -114,7 +114,7 @@ class Connection(HttpToolsProtocol):
         if not self._in_head:
             return
         self._head_bytes += len(data)
-        if self._head_bytes > HEAD_BYTES_MAX:
+        if self._head_bytes > MAX_HEAD_BYTES:
             self._refuse("The request's head is too large.")
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_DEADLINE_S, self._head_overdue)

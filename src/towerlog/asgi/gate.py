@@ -23,7 +23,7 @@ from towerlog.asgi.faults import Rejection, explain
 from towerlog.asgi.guard.addresses import Addresses, counted_as
 from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator
-from towerlog.asgi.guard.heartbeats import TELLING, Heartbeats
+from towerlog.asgi.guard.heartbeats import HOLDER_OUTCOMES, Heartbeats
 from towerlog.asgi.guard.hosts import Hosts
 from towerlog.asgi.guard.idempotency import idempotency
 from towerlog.asgi.guard.limits import Limiter
@@ -271,7 +271,7 @@ class Gate:
     def reply(self, exchange: Exchange, outcome: Outcome) -> Reply:
         """The reply to an outcome."""
         route, call = exchange.route, exchange.call
-        if route is not None and route.limited and type(outcome) in TELLING:
+        if route is not None and route.limited and type(outcome) in HOLDER_OUTCOMES:
             self._heartbeats.note(outcome, exchange.now_ms)
         if isinstance(outcome, Replayed):
             return Reply(outcome.status, outcome.body)

@@ -13,7 +13,7 @@ from towerlog.asgi.faults import Rejection
 from towerlog.errors import Malformed, TooLarge
 
 ENCODINGS = b"gzip, zstd"
-RATIO_MAX = 400
+MAX_RATIO = 400
 """A batch that repeats a long history in every checkpoint reaches a ratio of about two hundred."""
 FREE_BYTES = 1024 * 1024
 """Up to here the ratio does not matter."""
@@ -38,7 +38,7 @@ def inflate(body: bytes, encoding: bytes, largest: int) -> bytes:
 
 
 def _allowed(given: int, largest: int) -> int:
-    return min(largest, max(FREE_BYTES, given * RATIO_MAX))
+    return min(largest, max(FREE_BYTES, given * MAX_RATIO))
 
 
 def _gunzip(body: bytes, allowed: int) -> bytes:

@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl
 from towerlog.asgi.faults import Rejection
 from towerlog.errors import Malformed
 
-LONGEST_BYTES = 8192
-FIELDS_MAX = 100
+MAX_QUERY_BYTES = 8192
+MAX_FIELDS = 100
 NO_QUERY: Mapping[str, str] = {}
 
 
@@ -17,10 +17,10 @@ def parse_query(text: bytes) -> Mapping[str, str]:
     """Names and values; bytes that are no UTF-8 become replacement characters. Raises Malformed, Rejection (414)."""
     if not text:
         return NO_QUERY
-    if len(text) > LONGEST_BYTES:
-        raise Rejection(414, Malformed(f"The query is longer than {LONGEST_BYTES} bytes."))
+    if len(text) > MAX_QUERY_BYTES:
+        raise Rejection(414, Malformed(f"The query is longer than {MAX_QUERY_BYTES} bytes."))
     try:
-        pairs = parse_qsl(text.decode("latin-1"), keep_blank_values=True, max_num_fields=FIELDS_MAX)
+        pairs = parse_qsl(text.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except ValueError:
-        raise Malformed(f"The query has more than {FIELDS_MAX} fields.") from None
+        raise Malformed(f"The query has more than {MAX_FIELDS} fields.") from None
     return dict(pairs)

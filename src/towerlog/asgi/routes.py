@@ -19,11 +19,11 @@ from towerlog.dialects.fields import percent_decode
 from towerlog.errors import Malformed, NotFound
 from towerlog.model.principal import Principal, Scope
 
-LONGEST_PATH_BYTES = 8192
+MAX_PATH_BYTES = 8192
 NO_PARAMETERS: Mapping[str, str] = {}
 MAX_REMEMBERED_PATHS = 4096
 """Paths with parameters whose route is remembered; with more, all are forgotten at once."""
-LONGEST_REMEMBERED_BYTES = 256
+MAX_REMEMBERED_BYTES = 256
 
 
 class BadRoute(Exception):
@@ -168,7 +168,7 @@ class RouteTable:
         found = self._remembered.get((method, raw_path))
         if found is None:
             found = self._look_up(method, raw_path)
-            if len(raw_path) <= LONGEST_REMEMBERED_BYTES:
+            if len(raw_path) <= MAX_REMEMBERED_BYTES:
                 if len(self._remembered) >= MAX_REMEMBERED_PATHS:
                     self._remembered.clear()
                 self._remembered[method, raw_path] = found
@@ -251,8 +251,8 @@ def _guard(patterns: list[_Pattern]) -> None:
 
 def _check_path(raw_path: bytes) -> None:
     """Refuses what two readers could read in two ways."""
-    if len(raw_path) > LONGEST_PATH_BYTES:
-        raise Rejection(414, Malformed(f"The path is longer than {LONGEST_PATH_BYTES} bytes."))
+    if len(raw_path) > MAX_PATH_BYTES:
+        raise Rejection(414, Malformed(f"The path is longer than {MAX_PATH_BYTES} bytes."))
     plain = raw_path
     if b"%" in plain:
         lowered = raw_path.lower()

@@ -133,7 +133,7 @@ class Service:
     async def _attended(self, principal: Principal, poll: Coroutine[Any, Any, Outcome], receive: Receive) -> Outcome:
         """Ends a long poll early when its caller disconnects or its key is revoked."""
         loop = asyncio.get_running_loop()
-        work, left = loop.create_task(poll), loop.create_task(_departure(receive))
+        work, left = loop.create_task(poll), loop.create_task(_disconnect(receive))
         revoked: asyncio.Future[None] = loop.create_future()
 
         def stop() -> None:
@@ -178,7 +178,7 @@ class Service:
         return self._streams.open(follower, sink, principal)
 
 
-async def _departure(receive: Receive) -> None:
+async def _disconnect(receive: Receive) -> None:
     """Ends when the caller has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -18,7 +18,7 @@ from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.fleet_shapes import AgentEvent, AgentInfo, Approval
 from towerlog.sdk.api.shapes import Gap
 
-LONGEST_CALLS = 200
+MAX_CALLS_CHARS = 200
 _limit = click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
 
 
@@ -154,4 +154,4 @@ def _list_approvals(client: Client, as_json: bool) -> None:
 
 def _calls(approval: Approval) -> str:
     text = json_line(approval.pending_tool_calls)
-    return text if len(text) <= LONGEST_CALLS else text[:LONGEST_CALLS] + "…"
+    return text if len(text) <= MAX_CALLS_CHARS else text[:MAX_CALLS_CHARS] + "…"

@@ -23,7 +23,7 @@ from towerlog.store.base import Store
 from towerlog.store.values import Kind
 
 T = TypeVar("T")
-MOST_SHOWN = 50
+MAX_SHOWN = 50
 """Differences that are printed; the rest is counted."""
 
 
@@ -38,7 +38,7 @@ class Findings:
     def report(self, difference: str) -> None:
         """Adds a difference."""
         self.count += 1
-        if len(self.shown) < MOST_SHOWN:
+        if len(self.shown) < MAX_SHOWN:
             self.shown.append(difference)
 
     def show(self) -> None:

@@ -13,7 +13,7 @@ from towerlog.cli.untrusted import json_line, visible, visible_text
 from towerlog.sdk.api.shapes import Gap, RunEvent
 
 INTERRUPTED = 130
-LONGEST = 200
+MAX_TEXT_CHARS = 200
 """Characters of a value that are shown; `--json` has all of it."""
 
 
@@ -138,7 +138,7 @@ def _short(value: Any) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else json_line(value)
-    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+    return text if len(text) <= MAX_TEXT_CHARS else text[:MAX_TEXT_CHARS] + "…"
 
 
 _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {

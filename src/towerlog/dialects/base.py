@@ -35,11 +35,11 @@ STATUSES: dict[str, int] = {
     "internal": 500,
 }
 """Error code → HTTP status, unless a dialect's page says otherwise. A subclass without an entry has its parent's."""
-MAX_LABEL = 200
-MAX_ID = 200
+MAX_LABEL_CHARS = 200
+MAX_ID_CHARS = 200
 """Characters of a free text such as a name, and of an id."""
-LARGEST_PAGE = 200
-USUAL_PAGE = 50
+MAX_PAGE = 200
+DEFAULT_PAGE = 50
 """Rows of a page: the most, and what is sent when nobody asks for a number."""
 
 

@@ -19,7 +19,7 @@ MAX_MESSAGES = 50_000
 """Messages of one history. Each new one becomes a row in the store."""
 UNKNOWN_AGENT = "unknown"
 
-WORDS: dict[Status, str] = {
+STATUS_WORDS: dict[Status, str] = {
     Status.QUEUED: "in_progress",
     Status.RUNNING: "in_progress",
     Status.WAITING: "waiting_for_approval",
@@ -126,16 +126,16 @@ def parent_key(parent_trace_id: str | None, field: str) -> str | None:
 
 
 def _facts(sent: _Snapshot, history: History, prefix: str) -> Facts:
-    status = fields.label(sent.status, f"{prefix}.status") or "in_progress"
+    status = fields.bounded_text(sent.status, f"{prefix}.status") or "in_progress"
     # For its check only: the budget stays in the figures.
-    fields.nanos(sent.budget_usd, f"{prefix}.budget_usd")
+    fields.cost_nanos_of(sent.budget_usd, f"{prefix}.budget_usd")
     _array(sent.pending_tool_calls, f"{prefix}.pending_tool_calls")
     return Facts(
         effects=Effects(
             idle=status == "idle",
             status=None if status in _KEPT_ONLY else STATUS_OF.get(status, Status.RUNNING),
             report=_report(sent, prefix),
-            model=fields.label(sent.model, f"{prefix}.model"),
+            model=fields.bounded_text(sent.model, f"{prefix}.model"),
             parent_key=parent_key(sent.parent_trace_id, f"{prefix}.parent_trace_id"),
             checkpoint=CheckpointFacts(
                 sent.step_index, status, length=len(history.messages), has_meta=history.meta is not None
@@ -146,7 +146,7 @@ def _facts(sent: _Snapshot, history: History, prefix: str) -> Facts:
 
 def _report(sent: _Snapshot, prefix: str) -> UsageReport | None:
     """The agent's running totals; None when none were sent."""
-    cost = fields.nanos(sent.run_cost_usd, f"{prefix}.run_cost_usd")
+    cost = fields.cost_nanos_of(sent.run_cost_usd, f"{prefix}.run_cost_usd")
     split = sent.input_tokens is not None or sent.output_tokens is not None
     total = None if split else sent.tokens_used
     if not split and total is None and cost is None:
@@ -165,7 +165,7 @@ def _history(members: dict[str, msgspec.Raw], settings: base.DialectSettings, pr
     # Entries belong to messages by their index.
     if meta is not None and len(meta) != len(messages):
         why = f"has {len(meta)} entries for the {len(messages)} messages of history"
-        raise fields.refuse(f"{prefix}.history_meta", why)
+        raise fields.invalid_field(f"{prefix}.history_meta", why)
     return History(messages, meta)
 
 
@@ -187,4 +187,4 @@ def _array(raw: msgspec.Raw, field: str) -> bytes | None:
         return text
     if text == b"null":
         return None
-    raise fields.refuse(field, f"Expected `array | null`, got {fields.kind_of(text)}")
+    raise fields.invalid_field(field, f"Expected `array | null`, got {fields.kind_of(text)}")

@@ -19,14 +19,14 @@ from towerlog.dialects.base import DialectSettings
 from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
 from towerlog.model.event import Refusal
 from towerlog.model.facts import Effects, Facts
-from towerlog.model.lane import LONGEST_LEASE_SECONDS
+from towerlog.model.lane import MAX_LEASE_SECONDS
 from towerlog.model.times import parse_ms
-from towerlog.model.usage import LARGEST, parse_dollars
+from towerlog.model.usage import MAX_NUMBER, parse_dollars
 
 T = TypeVar("T")
-Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 """A number of tokens, milliseconds, bytes."""
-Duration = Annotated[float, msgspec.Meta(ge=0, le=LARGEST)]
+Duration = Annotated[float, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 """Milliseconds or seconds that may have a fraction."""
 JsonObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
 """An object that stays JSON text; `one_line` checks that it is an object."""
@@ -41,7 +41,7 @@ _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'"[]{},')
 _PIECE_BYTES = 64 * 1024
 _STEP_OF = bytes(1 if byte in b"[{" else 255 if byte in b"]}" else 0 for byte in range(256))
 _IS_COMMA = bytes(int(byte == ord(",")) for byte in range(256))
-MOST_MARKS = 4_000_000
+MAX_MARKS = 4_000_000
 """Brackets and commas of one array; with more it is refused without counting its items to the end."""
 # Possessive (`*+`, `++`): without backtracking a hostile text costs no more than its length.
 _STRINGS = re.compile(rb'(?:"[^"]*+")++')
@@ -83,7 +83,7 @@ def invalid(message: str, prefix: str = "") -> Invalid:
     return Invalid(f"{field}: {what}", details={field: what}, field=field)
 
 
-def refuse(field: str, why: str) -> Invalid:
+def invalid_field(field: str, why: str) -> Invalid:
     """An `Invalid` for one field."""
     return Invalid(f"{field}: {why}", field=field, details={field: why})
 
@@ -92,7 +92,7 @@ def text_id(value: str | None, field: str, longest: int = 200) -> str:
     """A required id: 1 to `longest` characters of any script, no controls, no `/`."""
     found = optional_id(value, field, longest)
     if found is None:
-        raise refuse(field, "is required")
+        raise invalid_field(field, "is required")
     return found
 
 
@@ -101,10 +101,10 @@ def optional_id(value: str | None, field: str, longest: int = 200) -> str | None
     if not value:
         return None
     if len(value) > longest:
-        raise refuse(field, f"is longer than {longest} characters")
+        raise invalid_field(field, f"is longer than {longest} characters")
     # `isprintable` is fast and true for nearly all ids; only what fails it is searched for control characters.
     if "/" in value or (not value.isprintable() and _CONTROL.search(value)):
-        raise refuse(field, "must not hold control characters or '/'")
+        raise invalid_field(field, "must not hold control characters or '/'")
     return value
 
 
@@ -120,10 +120,10 @@ def facts_named(name: str) -> Facts:
     return Facts(name=name, effects=_EFFECTS_OF.get(name))
 
 
-def label(value: str | None, field: str, longest: int = 200) -> str | None:
+def bounded_text(value: str | None, field: str, longest: int = 200) -> str | None:
     """Free text of bounded length."""
     if value and len(value) > longest:
-        raise refuse(field, f"is longer than {longest} characters")
+        raise invalid_field(field, f"is longer than {longest} characters")
     return value or None
 
 
@@ -142,17 +142,17 @@ def path_uuid(value: str, kind: str) -> str:
     return value.lower()
 
 
-def when(value: str | None, field: str) -> int | None:
+def time_ms_of(value: str | None, field: str) -> int | None:
     """Milliseconds of an optional ISO 8601 time."""
     if not value:
         return None
     try:
         return parse_ms(value)
     except ValueError as error:
-        raise refuse(field, str(error)) from None
+        raise invalid_field(field, str(error)) from None
 
 
-def nanos(raw: msgspec.Raw, field: str) -> int | None:
+def cost_nanos_of(raw: msgspec.Raw, field: str) -> int | None:
     """Nano-dollars of a JSON number, from its text; None for null."""
     if raw is NULL:
         return None
@@ -163,7 +163,7 @@ def nanos(raw: msgspec.Raw, field: str) -> int | None:
     try:
         return parse_dollars(text)
     except ValueError as error:
-        raise refuse(field, str(error)) from None
+        raise invalid_field(field, str(error)) from None
 
 
 def one_line(raw: bytes | msgspec.Raw, field: str, settings_depth: int = 128, largest: int = 4 << 20) -> bytes:
@@ -184,7 +184,7 @@ def object_text(raw: bytes | msgspec.Raw, field: str, largest: int) -> bytes:
     """JSON text of an object, checked for its size."""
     text = bytes(raw)
     if text[:1] != b"{":
-        raise refuse(field, f"Expected `object`, got {kind_of(text)}")
+        raise invalid_field(field, f"Expected `object`, got {kind_of(text)}")
     if len(text) > largest:
         raise TooLarge(f"{field}: is larger than {largest} bytes", field=field)
     return text
@@ -212,7 +212,7 @@ def check_depth(text: bytes, field: str, deepest: int, around: int = 0) -> None:
     bare = text.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_STEPS, _NOT_NESTING)
     steps = memoryview(_STRINGS.sub(b"", bare)).cast("b")
     if max(accumulate(steps), default=0) > deepest + around:
-        raise refuse(field, f"is nested deeper than {deepest} levels")
+        raise invalid_field(field, f"is nested deeper than {deepest} levels")
 
 
 def check_length(array: bytes, field: str, longest: int) -> None:
@@ -235,10 +235,10 @@ def check_length(array: bytes, field: str, longest: int) -> None:
         depth = depths[-1]
         items += sum(map(and_, map(eq, islice(depths, 1, None), repeat(1)), bare.translate(_IS_COMMA)))
         if items >= longest:
-            raise refuse(field, f"has more than {longest} items")
+            raise invalid_field(field, f"has more than {longest} items")
         looked_at += len(bare)
-        if looked_at > MOST_MARKS:
-            raise refuse(field, "is made of too many parts")
+        if looked_at > MAX_MARKS:
+            raise invalid_field(field, "is made of too many parts")
 
 
 def kind_of(text: bytes) -> str:
@@ -262,10 +262,10 @@ def query_int(query: Mapping[str, str], name: str, default: int, lowest: int, hi
         return default
     # `int` also takes spaces, underscores and digits of other scripts.
     if not re.fullmatch(r"[+-]?[0-9]{1,19}", text):
-        raise refuse(name, "must be an integer")
+        raise invalid_field(name, "must be an integer")
     value = int(text)
     if not lowest <= value <= highest:
-        raise refuse(name, f"must be between {lowest} and {highest}")
+        raise invalid_field(name, f"must be between {lowest} and {highest}")
     return value
 
 
@@ -274,14 +274,14 @@ def percent_decode(segment: str) -> str:
     return unquote(segment, errors="replace")
 
 
-def cut(text: str, longest: int) -> str:
+def truncated(text: str, longest: int) -> str:
     """At most `longest` characters; a cut text ends in `…`."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def summary(text: str, longest: int = 500) -> str:
     """The beginning of a text on one line, for rows and lists. The event keeps the whole text."""
-    return cut(" ".join(text[: 4 * longest].split()), longest)
+    return truncated(" ".join(text[: 4 * longest].split()), longest)
 
 
 def below(place: str, error: TowerlogError) -> TowerlogError:
@@ -325,13 +325,13 @@ def lease_ms_of(lease_seconds: int | None, default: int | None, settings: Dialec
     if lease_seconds is None:
         return default
     shortest = settings.min_lease_seconds
-    if not shortest <= lease_seconds <= LONGEST_LEASE_SECONDS:
-        raise refuse("lease_seconds", f"must be between {shortest} and {LONGEST_LEASE_SECONDS}")
+    if not shortest <= lease_seconds <= MAX_LEASE_SECONDS:
+        raise invalid_field("lease_seconds", f"must be between {shortest} and {MAX_LEASE_SECONDS}")
     return 1000 * lease_seconds
 
 
-MOST_LABELS = 64
+MAX_LABELS = 64
 
 
-FARTHEST_SEQ = 2**62
+MAX_SEQ = 2**62
 """More events than any run can have; larger cursors are cut to it, since a store has 64-bit integers."""

@@ -13,21 +13,21 @@ from typing import NamedTuple
 import msgspec
 
 from towerlog.dialects import checkpoint_event
-from towerlog.dialects.base import MAX_LABEL, DialectSettings
+from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
 from towerlog.dialects.fields import (
     EMPTY_OBJECT,
     NULL,
     Count,
     JsonObject,
     below,
+    bounded_text,
+    cost_nanos_of,
     decode,
     decode_any,
     facts_named,
-    label,
-    nanos,
+    invalid_field,
     one_line,
     optional_id,
-    refuse,
     summary,
 )
 from towerlog.errors import TowerlogError
@@ -35,7 +35,7 @@ from towerlog.model.event import Draft, EventType, RunById
 from towerlog.model.facts import NO_FACTS, Effects, Facts, LaneFacts
 from towerlog.model.usage import Usage, UsageReport
 
-LONGEST_PHASE = 200
+MAX_PHASE_CHARS = 200
 FAILED = "failed"
 """The error of a failure whose worker gave no reason."""
 
@@ -128,8 +128,8 @@ def worker_draft(event: WorkerEvent, index: int, run: RunById, settings: Dialect
 
 
 def _draft(event: WorkerEvent, run: RunById, settings: DialectSettings) -> Draft:
-    if not event.type or len(event.type) > MAX_LABEL:
-        raise refuse("type", f"must have 1 to {MAX_LABEL} characters")
+    if not event.type or len(event.type) > MAX_LABEL_CHARS:
+        raise invalid_field("type", f"must have 1 to {MAX_LABEL_CHARS} characters")
     event_id = optional_id(event.id, "id") if event.id else None
     payload, where = bytes(event.payload), "payload"
     # Absent and null mean the same, and the data of an event is an object.
@@ -157,7 +157,7 @@ def failure_text(raw: bytes | msgspec.Raw, default: str | None = FAILED) -> str 
 
 def _read_phase(data: bytes, where: str) -> tuple[EventType, Facts]:
     phase = _text(decode(_PHASE, data, where).phase)
-    lane = LaneFacts(phase=label(phase, f"{where}.phase", LONGEST_PHASE)) if phase else None
+    lane = LaneFacts(phase=bounded_text(phase, f"{where}.phase", MAX_PHASE_CHARS)) if phase else None
     return EventType.LANE_REPORT, Facts(name="phase_change", effects=None if lane is None else Effects(lane=lane))
 
 
@@ -202,7 +202,7 @@ def _read_tool_result(data: bytes, where: str) -> tuple[EventType, Facts]:
 
 def _tool_name(sent: _Tool, where: str) -> str | None:
     name = _text(sent.name) or _text(sent.tool) or _text(sent.tool_name)
-    return label(name, f"{where}.name")
+    return bounded_text(name, f"{where}.name")
 
 
 def _tool_call_id(sent: _Tool, where: str) -> str | None:
@@ -225,13 +225,13 @@ def _read_model_call(data: bytes, where: str) -> tuple[EventType, Facts]:
         cache_write_tokens=sent.cache_write_tokens,
         output_tokens=sent.output_tokens,
         reasoning_tokens=sent.reasoning_tokens,
-        cost_nanos=nanos(sent.cost_usd, f"{where}.cost_usd"),
+        cost_nanos=cost_nanos_of(sent.cost_usd, f"{where}.cost_usd"),
     )
     return EventType.MODEL_CALL, Facts(
         name=f"inference_{sent.status}" if sent.status in _CALL_TYPES else None,
         success=sent.status not in _CALL_TYPES,
         duration_ms=sent.duration_ms,
-        effects=Effects(report=UsageReport(usage, "delta"), model=label(sent.model, f"{where}.model")),
+        effects=Effects(report=UsageReport(usage, "delta"), model=bounded_text(sent.model, f"{where}.model")),
     )
 
 

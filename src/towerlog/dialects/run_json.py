@@ -390,9 +390,9 @@ def _raw(text: bytes | None) -> msgspec.Raw | None:
     return None if text is None else msgspec.Raw(text)
 
 
-WORDS: dict[Status, str] = {status: status.value for status in Status}
+STATUS_WORDS: dict[Status, str] = {status: status.value for status in Status}
 STATUS_OF: dict[str, Status] = {
-    **{word: status for status, word in WORDS.items()},
+    **{word: status for status, word in STATUS_WORDS.items()},
     "success": Status.COMPLETED,
     "error": Status.FAILED,
 }

@@ -24,10 +24,10 @@ from towerlog.model.run import Pending, Status
 from towerlog.model.usage import Usage, UsageReport
 
 NAME = "steps"
-LONGEST_PREVIEW = 500
-LONGEST_QUESTION = 2000
+MAX_PREVIEW_CHARS = 500
+MAX_QUESTION_CHARS = 2000
 
-WORDS: dict[Status, str] = {
+STATUS_WORDS: dict[Status, str] = {
     Status.QUEUED: "running",
     Status.RUNNING: "running",
     Status.WAITING: "waiting_for_input",
@@ -140,7 +140,7 @@ _STEP, _TOOL_CALL, _TOOL_RESULT = EventType.STEP, EventType.TOOL_CALL, EventType
 
 
 def _start_facts(_sent: _Start) -> tuple[EventType, Facts]:
-    return EventType.RUN_STARTED, Facts(effects=Effects(fills=True))
+    return EventType.RUN_STARTED, Facts(effects=Effects(is_start=True))
 
 
 def _step_facts(sent: _Step) -> tuple[EventType, Facts]:
@@ -152,7 +152,7 @@ def _tool_facts(sent: _ToolCall) -> tuple[EventType, Facts]:
     success = None if sent.success is NULL else _TRUTH.get(bytes(sent.success))
     duration_ms = None if sent.duration_ms is None else round(sent.duration_ms)
     facts = Facts(
-        tool=fields.label(sent.tool_name, "payload.tool_name"),
+        tool=fields.bounded_text(sent.tool_name, "payload.tool_name"),
         tool_call_id=call_id,
         success=success,
         duration_ms=duration_ms,
@@ -167,13 +167,13 @@ def _error_facts(sent: _Error) -> tuple[EventType, Facts]:
 
 
 def _end_facts(sent: _End) -> tuple[EventType, Facts]:
-    model = fields.label(sent.model, "payload.model")
+    model = fields.bounded_text(sent.model, "payload.model")
     effects = some(Effects(report=_report(sent), model=model, recovered=sent.recovered is True))
     return EventType.RUN_COMPLETED, Facts(effects=effects)
 
 
 def _question_facts(sent: _Question) -> tuple[EventType, Facts]:
-    question = fields.summary(sent.question, LONGEST_QUESTION) if sent.question else None
+    question = fields.summary(sent.question, MAX_QUESTION_CHARS) if sent.question else None
     return EventType.RUN_WAITING, Facts(question=question)
 
 
@@ -183,7 +183,7 @@ def _answer_facts(_sent: _Answer) -> tuple[EventType, Facts]:
 
 def _report(sent: _End) -> UsageReport | None:
     """The run's totals. `total_tokens` counts only when neither part of it was sent."""
-    cost = fields.nanos(sent.cost_usd, "payload.cost_usd")
+    cost = fields.cost_nanos_of(sent.cost_usd, "payload.cost_usd")
     # With a split, a total would count the same tokens twice.
     split = sent.prompt_tokens is not None or sent.completion_tokens is not None
     total = None if split else sent.total_tokens
@@ -241,7 +241,7 @@ def _draft(call: Call) -> Draft:
     event_type, facts = kind.facts(sent)
     # Only previews are cut: they are for people, and an SDK may put a whole output into one.
     # None of them is long in a short payload.
-    if event.event_type == "tool_call" and len(data) > LONGEST_PREVIEW:
+    if event.event_type == "tool_call" and len(data) > MAX_PREVIEW_CHARS:
         data = _with_short_previews(sent, data)
     # By identity: the default object means that the member is absent, which is the usual case.
     is_named = sent.thread_id is not NULL or sent.session_id is not NULL
@@ -251,10 +251,10 @@ def _draft(call: Call) -> Draft:
         RunByForeignId(f"{NAME}:{sdk_run_id}", thread_id),
         data,
         facts,
-        fields.when(event.occurred_at, "occurred_at"),
+        fields.time_ms_of(event.occurred_at, "occurred_at"),
         fields.optional_id(event.event_id, "event_id"),
         event.event_type if kind.once else None,
-        fields.label(event.agent_name, "agent_name"),
+        fields.bounded_text(event.agent_name, "agent_name"),
     )
 
 
@@ -276,11 +276,13 @@ def _usable_id(raw: msgspec.Raw) -> str | None:
 
 def _with_short_previews(sent: _ToolCall, data: bytes) -> bytes:
     previews = {"input_preview": sent.input_preview, "output_preview": sent.output_preview}
-    long = {name: text for name, text in previews.items() if text is not None and len(text) > LONGEST_PREVIEW}
+    long = {name: text for name, text in previews.items() if text is not None and len(text) > MAX_PREVIEW_CHARS}
     if not long:
         return data
     # The other members are copied as text, so that numbers keep their spelling.
-    short = {name: msgspec.Raw(msgspec.json.encode(fields.cut(text, LONGEST_PREVIEW))) for name, text in long.items()}
+    short = {
+        name: msgspec.Raw(msgspec.json.encode(fields.truncated(text, MAX_PREVIEW_CHARS))) for name, text in long.items()
+    }
     return msgspec.json.encode({**_MEMBERS.decode(data), **short})
 
 
@@ -289,23 +291,23 @@ def _with_short_previews(sent: _ToolCall, data: bytes) -> bytes:
 
 def _known_type(value: str | None, field: str) -> None:
     if not value:
-        raise fields.refuse(field, "is required")
+        raise fields.invalid_field(field, "is required")
     if value not in _KINDS:
-        raise fields.refuse(field, f"must be one of {', '.join(get_args(SdkEventType))}")
+        raise fields.invalid_field(field, f"must be one of {', '.join(get_args(SdkEventType))}")
 
 
 def _is_object(value: msgspec.Raw, field: str) -> None:
     text = bytes(value)
     if text[:1] != b"{":
-        raise fields.refuse(field, f"Expected `object`, got {fields.kind_of(text)}")
+        raise fields.invalid_field(field, f"Expected `object`, got {fields.kind_of(text)}")
 
 
 _CHECKS: tuple[tuple[str, msgspec.json.Decoder[Any], Callable[[Any, str], object]], ...] = (
     ("event_type", _OPTIONAL_TEXT, _known_type),
     ("sdk_run_id", _OPTIONAL_TEXT, fields.text_id),
     ("payload", _RAW, _is_object),
-    ("agent_name", _OPTIONAL_TEXT, fields.label),
-    ("occurred_at", _OPTIONAL_TEXT, fields.when),
+    ("agent_name", _OPTIONAL_TEXT, fields.bounded_text),
+    ("occurred_at", _OPTIONAL_TEXT, fields.time_ms_of),
     ("event_id", _OPTIONAL_TEXT, fields.optional_id),
 )
 """Field, its decoder, its check: the rules of `_draft`, each applied on its own."""

@@ -41,8 +41,8 @@ class Refold:
         self._report = report
         self.differences = 0
         self.runs: dict[int, RunRow] = {}
-        self.threads = {row.thread_id: thread_fold.emptied(row) for row in threads}
-        self.agents = {row.agent: agent_fold.emptied(row) for row in agents}
+        self.threads = {row.thread_id: thread_fold.unfolded(row) for row in threads}
+        self.agents = {row.agent: agent_fold.unfolded(row) for row in agents}
         self.usage: dict[usage_fold.UsageKey, UsageRow] = {}
         self.checkpoints: dict[tuple[int, str, int], CheckpointRow] = {}
         self._last_position = 0
@@ -57,7 +57,7 @@ class Refold:
         """Checks an event's place and hash, then folds it."""
         self._check(event)
         before = self.runs.get(event.run)
-        if before is None and event.effects.born is None:
+        if before is None and event.effects.origin is None:
             self.differ(f"position {event.position}: its run has no beginning in the log")
             return
         agent = self.agents.get(event.agent)
@@ -154,12 +154,12 @@ async def _check_content(store: Store, refold: Refold, org: int, kind: str) -> N
     after = 0
     while page := await store.content(org, kind, after, PAGE_EVENTS):
         for _, item in page:
-            if not _bears_its_name(item):
+            if not _has_its_key(item):
                 refold.differ(f"{kind} {item.key.hex()}: was changed, its content has another name")
         after = page[-1][0]
 
 
-def _bears_its_name(item: Content) -> bool:
+def _has_its_key(item: Content) -> bool:
     try:
         return own_name(item) == item.key
     except (msgspec.MsgspecError, IndexError):
@@ -204,7 +204,7 @@ async def _check_history(store: Store, refold: Refold, row: CheckpointRow) -> No
         return
     # Joined, the parts are the whole list; one that is missing, first or last, gives it another name.
     whole = b"[" + b",".join(part[1:-1] for part in parts) + b"]"
-    if key and not _bears_its_name(MetaList(row.org, key, b"", whole)):
+    if key and not _has_its_key(MetaList(row.org, key, b"", whole)):
         refold.differ(f"{what}: its metas are not all there")
 
 

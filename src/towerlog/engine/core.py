@@ -30,12 +30,12 @@ from towerlog.engine.timers.cancels import OverdueCancels
 from towerlog.engine.timers.leases import ExpiredLeases
 from towerlog.engine.timers.loop import Timer
 from towerlog.engine.timers.replies import OldReplies
-from towerlog.engine.timers.silence import SilenceWatch
+from towerlog.engine.timers.silence import SilentRuns
 from towerlog.errors import LeaseLost, StorageFailed
 from towerlog.model import command as c
 from towerlog.model import outcome as o
 from towerlog.model import question as q
-from towerlog.model.liveness import USUAL, Thresholds
+from towerlog.model.liveness import DEFAULT_THRESHOLDS, Thresholds
 from towerlog.model.persona import CreatePersona, CreateRoute
 from towerlog.model.principal import Principal
 from towerlog.store.base import Store
@@ -47,7 +47,7 @@ class EngineSettings(msgspec.Struct, frozen=True):
 
     max_queue: int = 2048
     cancel_deadline_seconds: int = 30
-    thresholds: Thresholds = USUAL
+    thresholds: Thresholds = DEFAULT_THRESHOLDS
 
 
 REACTIONS: tuple[Reaction, ...] = (threads.follow_runs, lane_reactions.close_lane, lane_reactions.free_next)
@@ -125,7 +125,7 @@ class Engine:
             (
                 ExpiredLeases(self._writer.upkeep),
                 OverdueCancels(self._writer.upkeep, cancel_deadline_ms),
-                SilenceWatch(clock, self._writer.upkeep, settings.thresholds),
+                SilentRuns(clock, self._writer.upkeep, settings.thresholds),
                 OldReplies(store, clock),
             )
         )
@@ -203,7 +203,7 @@ class Engine:
         self, principal: Principal, command: c.Write, known: o.Replayed, idempotency: c.Idempotency | None
     ) -> o.Replayed:
         """A worker's answer again, if what it says still holds. Raises LeaseLost."""
-        if isinstance(command, lanes.GUARDED):
+        if isinstance(command, lanes.BY_LEASE_HOLDER):
             run = known.run
             if run is None and not isinstance(command, c.Claim):
                 run = (await self._reads.run_of(principal, command.run_id)).run

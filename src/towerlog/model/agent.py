@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.model.usage import NOTHING, Usage
+from towerlog.model.usage import NO_USAGE, Usage
 
 
 class AgentRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -18,7 +18,7 @@ class AgentRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     run_count: int = 0
     event_count: int = 0
     error_count: int = 0
-    usage: Usage = NOTHING
+    usage: Usage = NO_USAGE
     last_event_at: int | None = None
     """Wall ms, like `last_heartbeat_at`."""
     last_heartbeat_at: int | None = None

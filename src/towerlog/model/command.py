@@ -21,8 +21,8 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     """Store events. Refused items stay in the list, so that results keep their index.
 
     `agent_id`: UUID of the agent of every draft, as the activity dialect names it; unknown: NotFound.
-    `watched`: further runs whose pending commands the outcome shows, waiting up to `wait_ms` for one.
-    `tells`: the reply shows pending commands, so they are recorded as delivered.
+    `polled`: further runs whose pending commands the outcome shows, waiting up to `wait_ms` for one.
+    `shows_commands`: the reply shows pending commands, so they are recorded as delivered.
     `sent_ids`: for a reply that repeats them, the JSON text of each item's id as it was sent, None for one that cannot
     be repeated. The engine does not read them.
     """
@@ -30,9 +30,9 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     dialect: str
     items: list[Item]
     agent_id: str | None = None
-    watched: tuple[RunByForeignId, ...] = ()
+    polled: tuple[RunByForeignId, ...] = ()
     wait_ms: int = 0
-    tells: bool = True
+    shows_commands: bool = True
     sent_ids: tuple[bytes | None, ...] = ()
 
 
@@ -74,10 +74,10 @@ class CancelRun(msgspec.Struct, frozen=True, gc=False):
 
 
 class SteerRun(msgspec.Struct, frozen=True, gc=False):
-    """Request that a run's agent pauses or resumes. `wish` is `pause` or `resume`."""
+    """Request that a run's agent pauses or resumes. `action` is `pause` or `resume`."""
 
     run_id: str
-    wish: str
+    action: str
     reason: str | None = None
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from towerlog.model.facts import NO_EFFECTS, NO_FACTS, Effects, Facts
 from towerlog.model.run import Status
-from towerlog.model.usage import NOTHING
+from towerlog.model.usage import NO_USAGE
 
 
 class EventType(enum.StrEnum):
@@ -188,7 +188,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
         return self.facts.effects or NO_EFFECTS
 
 
-class Touch(msgspec.Struct, frozen=True, gc=False):
+class AgentHeartbeat(msgspec.Struct, frozen=True, gc=False):
     """A heartbeat of an agent outside any run: updates its last heartbeat and adds no event."""
 
     agent: str
@@ -203,7 +203,7 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
     field: str | None = None
 
 
-Item = Draft | Touch | Refusal
+Item = Draft | AgentHeartbeat | Refusal
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -258,7 +258,7 @@ def has_spent(event: Event) -> bool:
     if effects.checkpoint is not None and (effects.checkpoint.initial or effects.checkpoint.decision):
         return False
     if spent is None:
-        spent = NOTHING if effects.report is None else effects.report.usage
+        spent = NO_USAGE if effects.report is None else effects.report.usage
     return bool(spent.all_tokens() or spent.cost_nanos)
 
 

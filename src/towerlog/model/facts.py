@@ -13,7 +13,7 @@ from towerlog.model.run import ForkedFrom, Status
 from towerlog.model.usage import Usage, UsageReport
 
 
-class Born(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Origin(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What is known of a run at its first event and never changes. Kept in that event, so that a rebuild has it."""
 
     run_id: str
@@ -67,7 +67,14 @@ class LaneFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     phase: str | None = None
 
 
-class Effects(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Effects(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    omit_defaults=True,
+    # The names of these in the log, whose hashes cover them.
+    rename={"origin": "born", "requests": "asks", "is_start": "fills"},
+):
     """What the folds act on, beside the event's type. Everything is optional; a plain event has none of it."""
 
     status: Status | None = None
@@ -79,7 +86,7 @@ class Effects(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     lane: LaneFacts | None = None
     command_id: int | None = None
     """The pending command that this event acknowledges."""
-    asks: str | None = None
+    requests: str | None = None
     """The command that this event makes (`cancel`, `input`, `pause`, `resume`); pending until it is acknowledged."""
     acknowledges: str | None = None
     """Or the type whose oldest pending command it acknowledges, for dialects that give no ids."""
@@ -87,7 +94,7 @@ class Effects(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The pending command that a reply carries for the first time: this event is its receipt."""
     forced: bool = False
     recovered: bool = False
-    fills: bool = False
+    is_start: bool = False
     """A start: fills in what the run does not know yet, even when it arrives after other events or after the end."""
     claims: bool = False
     """Said for whoever took the lease: the one thing that may take a requeued run out of the queue."""
@@ -97,7 +104,7 @@ class Effects(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Its agent has nothing to do until somebody speaks to it."""
     rate_limited: bool = False
     """A model provider has slowed its agent down."""
-    born: Born | None = None
+    origin: Origin | None = None
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     """A JSON object merged into the run's metadata. Unset, not None: msgspec decodes no union of Raw with None."""
 

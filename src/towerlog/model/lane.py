@@ -14,7 +14,7 @@ import msgspec
 MAX_ATTEMPTS = 3
 """Claims of a run before a further expired lease ends it as `lost`."""
 DEFAULT_LEASE_SECONDS = 300
-LONGEST_LEASE_SECONDS = 3600
+MAX_LEASE_SECONDS = 3600
 
 
 class QueueState(enum.StrEnum):
@@ -40,7 +40,7 @@ class Lane(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     queued_at: int
     labels: dict[str, str] = {}
     """Labels that a worker must have, all of them."""
-    place: int = 0
+    queue_position: int = 0
     """Order in the queue: the position of the event that queued it. A time would change order with the wall clock."""
     worker_id: str | None = None
     """The holder; of a lane that is done, the last one."""

@@ -11,7 +11,7 @@ import msgspec
 
 from towerlog.model.run import TERMINAL, RunRow, Status
 
-UNJUDGED = frozenset({Status.QUEUED, Status.WAITING, Status.PAUSED})
+NO_REPORTS_EXPECTED = frozenset({Status.QUEUED, Status.WAITING, Status.PAUSED})
 """A run in one of these is not expected to report, so it stays `alive`."""
 
 
@@ -32,7 +32,7 @@ class Thresholds(msgspec.Struct, frozen=True):
     lost_ms: int = 86_400_000
 
 
-USUAL = Thresholds()
+DEFAULT_THRESHOLDS = Thresholds()
 
 
 class Liveness(msgspec.Struct, frozen=True, gc=False):
@@ -62,9 +62,9 @@ def liveness_of(row: RunRow, beats: list[int | None], now_ms: int, thresholds: T
 def _verdict(row: RunRow, process_at: int | None, now_ms: int, thresholds: Thresholds) -> Verdict | None:
     if row.status in TERMINAL:
         return Verdict.LOST if row.status is Status.LOST else None
-    if row.status in UNJUDGED or row.idle:
+    if row.status in NO_REPORTS_EXPECTED or row.idle:
         return Verdict.ALIVE
-    if row.is_watched():
+    if row.is_silence_timed():
         # `lost` counts only what the run itself sent: an agent that is alive may have forgotten one of its runs.
         if is_past(row.process_at or row.created_at, now_ms, thresholds.lost_ms):
             return Verdict.LOST

@@ -41,7 +41,7 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     """The pending commands of its run."""
 
 
-class Watched(msgspec.Struct, frozen=True, gc=False):
+class PolledRun(msgspec.Struct, frozen=True, gc=False):
     """A run that a sender asked about, by the name that it used."""
 
     ref: RunByForeignId
@@ -49,11 +49,11 @@ class Watched(msgspec.Struct, frozen=True, gc=False):
 
 
 class Appended(msgspec.Struct, frozen=True, gc=False):
-    """One result per item of the command, in order. A stored `Touch` has position 0."""
+    """One result per item of the command, in order. A stored `AgentHeartbeat` has position 0."""
 
     results: list[Stored | Refusal]
-    watched: tuple[Watched, ...] = ()
-    """Those of the command's `watched` runs that exist."""
+    polled: tuple[PolledRun, ...] = ()
+    """Those of the command's `polled` runs that exist."""
 
 
 class RunView(msgspec.Struct, frozen=True, gc=False):

@@ -10,13 +10,13 @@ from __future__ import annotations
 import msgspec
 
 VERSION_MARK = "@"
-LONGEST_PERSONA_KEY = 120
-LONGEST_VERSION = 64
-LONGEST_INSTRUCTIONS_BYTES = 64 * 1024
-LONGEST_MODEL_SETTINGS_BYTES = 64 * 1024
-LONGEST_BASE_URL = 2000
-LONGEST_KEY_ENV = 128
-MOST_TOOLS = 256
+MAX_PERSONA_KEY_CHARS = 120
+MAX_VERSION_CHARS = 64
+MAX_INSTRUCTIONS_BYTES = 64 * 1024
+MAX_MODEL_SETTINGS_BYTES = 64 * 1024
+MAX_BASE_URL_CHARS = 2000
+MAX_KEY_ENV_CHARS = 128
+MAX_TOOLS = 256
 
 
 class Budget(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -49,7 +49,7 @@ class Persona(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         """`key@version`."""
         return f"{self.persona_key}{VERSION_MARK}{self.version}"
 
-    def says_the_same(self, other: Persona) -> bool:
+    def has_same_content(self, other: Persona) -> bool:
         """Whether two versions have the same content; spacing and key order of their JSON do not count."""
         return self._content() == other._content()
 
@@ -73,7 +73,7 @@ class ProviderRoute(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     number: int = 0
     """Rises with each creation; given by the store."""
 
-    def says_the_same(self, other: ProviderRoute) -> bool:
+    def has_same_content(self, other: ProviderRoute) -> bool:
         """Whether two versions have the same content."""
         return self._content() == other._content()
 

@@ -11,7 +11,7 @@ import enum
 import msgspec
 
 from towerlog.model.ledger import Ledger
-from towerlog.model.usage import NOTHING, Usage
+from towerlog.model.usage import NO_USAGE, Usage
 
 
 class Status(enum.StrEnum):
@@ -48,15 +48,15 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 }
 
 
-class Part(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What one agent used in a run: its newest running total and the sum of its increments."""
 
     total: Usage | None = None
-    delta: Usage = NOTHING
+    delta: Usage = NO_USAGE
     step_index: int = -1
     """The highest checkpoint so far; -1 for none."""
     step_agent: str | None = None
-    """Name of the agent of that checkpoint, in the part that several agents share."""
+    """Name of the agent of that checkpoint, in the share that several agents have in common."""
 
     def effective(self) -> Usage:
         """The running total if one was reported, else the sum of the increments: a total includes them."""
@@ -117,10 +117,10 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     started_at: int | None = None
     ended_at: int | None = None
     ended_seq: int | None = None
-    usage: Usage = NOTHING
-    """The run's totals: `run_total` where given, else the sum of the parts."""
+    usage: Usage = NO_USAGE
+    """The run's totals: `run_total` where given, else the sum of the shares."""
     run_total: Usage | None = None
-    parts: dict[str, Part] = {}
+    shares: dict[str, AgentShare] = {}
     error: str | None = None
     question: str | None = None
     phase: str | None = None
@@ -129,7 +129,7 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     attempt: int = 0
     lease_epoch: int = 0
     """Epoch of the last claim; 0 for a run that no worker has ever held."""
-    unanswered: bool = False
+    question_open: bool = False
     """Back in the queue with its question open: an answer is accepted although the run is not waiting now."""
     forced: bool = False
     cancel_requested_at: int | None = None
@@ -143,11 +143,11 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Wall ms of its last event that was no heartbeat."""
     output_at: int | None = None
     """Wall ms of its last `message.delta`."""
-    watched_at: int = 0
-    """`process_at`, but up to WATCH_GRAIN_MS behind: the index of silent runs is on it."""
+    seen_at: int = 0
+    """`process_at`, but up to SEEN_GRAIN_MS behind: the index of silent runs is on it."""
     silent_at: int | None = None
     """When `run.silent` was written for a silence that still lasts; None when there is none."""
-    has_beats: bool = False
+    sends_heartbeats: bool = False
     """The run has sent heartbeats of its own."""
     idle: bool = False
     """The agent reported that it has nothing to do until it gets a message."""
@@ -169,28 +169,28 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     def is_first_step(self, agent: str, step_index: int) -> bool:
         """True when this agent cannot have a checkpoint at this step yet: all its steps are lower.
 
-        Saves a look-up in the store. False when MAX_PARTS agents are counted: the agent may be among the others.
+        Saves a look-up in the store. False when MAX_SHARES agents are counted: the agent may be among the others.
         """
-        part = self.parts.get(agent)
-        return len(self.parts) < MAX_PARTS if part is None else step_index > part.step_index
+        share = self.shares.get(agent)
+        return len(self.shares) < MAX_SHARES if share is None else step_index > share.step_index
 
     def latest_step(self) -> tuple[str, int] | None:
         """(agent, step_index) of the highest checkpoint, None without any."""
-        parts = self.parts.items()
-        steps = [(part.step_index, part.step_agent or agent) for agent, part in parts if part.step_index >= 0]
+        shares = self.shares.items()
+        steps = [(share.step_index, share.step_agent or agent) for agent, share in shares if share.step_index >= 0]
         if not steps:
             return None
         # Of two agents at the same step the later name: any fixed rule will do, but a rebuild must choose the same.
         step_index, agent = max(steps)
         return agent, step_index
 
-    def is_watched(self) -> bool:
+    def is_silence_timed(self) -> bool:
         """True while only its own events show that it is alive: it is running and was never under a lease."""
         return self.status is Status.RUNNING and not self.lease_epoch and not self.idle
 
     def silence_matters(self) -> bool:
         """Whether its silence is to be marked: it reported a start or heartbeats, and is not marked already."""
-        return self.silent_at is None and (self.has_beats or not self.implicit)
+        return self.silent_at is None and (self.sends_heartbeats or not self.implicit)
 
     def duration_ms(self) -> int | None:
         """From start (or creation) to end; None while it has not ended."""
@@ -204,10 +204,10 @@ MAX_OPEN_TOOLS = 64
 MAX_INPUTS = 15
 MAX_PENDING = MAX_INPUTS + 2
 """There is always room for a cancel, and for a pause or a resume, beside the inputs."""
-MAX_PARTS = 256
+MAX_SHARES = 256
 MAX_OPEN_RUNS = 1024
 MAX_THREAD_QUEUE = 1000
-"""Bounds of the lists inside a row. Past them the oldest entry is removed; further agents share one part, and further
-runs in the queue of a thread are refused."""
-WATCH_GRAIN_MS = 60_000
-"""How far `watched_at` may lag: an index entry is moved once a minute and not with each event."""
+"""Bounds of the lists inside a row. Past them the oldest entry is removed; further agents have one
+share in common, and further runs in the queue of a thread are refused."""
+SEEN_GRAIN_MS = 60_000
+"""How far `seen_at` may lag: an index entry is moved once a minute and not with each event."""

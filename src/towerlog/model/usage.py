@@ -12,11 +12,11 @@ from typing import Literal
 import msgspec
 
 NANOS_PER_DOLLAR = 1_000_000_000
-LARGEST = 2**53
+MAX_NUMBER = 2**53
 """Largest count on the wire: readers that parse JSON numbers as doubles would round a larger one."""
-LARGEST_DOLLARS = LARGEST // 1_000_000
+MAX_DOLLARS = MAX_NUMBER // 1_000_000
 """Largest sum of money on the wire, in dollars: as nano-dollars it must fit a signed 64-bit integer."""
-LARGEST_SUM = 2**63 - 1
+MAX_SUM = 2**63 - 1
 """Sums are capped here: the integers of a store have 64 bits."""
 
 
@@ -58,7 +58,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return self.cached_input_tokens / everything
 
 
-NOTHING = Usage()
+NO_USAGE = Usage()
 
 
 class UsageReport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -72,15 +72,15 @@ class UsageReport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 def add_known(*figures: int | None) -> int | None:
     """The sum of those that are known; None when none is."""
     known = [figure for figure in figures if figure is not None]
-    return min(sum(known), LARGEST_SUM) if known else None
+    return min(sum(known), MAX_SUM) if known else None
 
 
 def add(left: Usage, right: Usage) -> Usage:
     """The sum, bucket by bucket; unknown + unknown stays unknown."""
     # Most events carry no usage: by identity, before eight comparisons.
-    if left is NOTHING:
+    if left is NO_USAGE:
         return right
-    if right is NOTHING:
+    if right is NO_USAGE:
         return left
     return _combine(left, right, 1)
 
@@ -102,7 +102,7 @@ def newest_known(known: Usage | None, newer: Usage) -> Usage:
 
 def subtract(left: Usage, right: Usage) -> Usage:
     """What has to be added to `right` to get `left`. Negative where a sender corrected a total downwards."""
-    return left if right is NOTHING else _combine(left, right, -1)
+    return left if right is NO_USAGE else _combine(left, right, -1)
 
 
 def _combine(left: Usage, right: Usage, sign: int) -> Usage:
@@ -122,13 +122,13 @@ def _sum(left: int | None, right: int | None, sign: int) -> int | None:
         return left
     figure = (left or 0) + sign * right
     # Capped, not refused: every part of a sum was accepted before.
-    return figure if -LARGEST_SUM <= figure <= LARGEST_SUM else max(-LARGEST_SUM, min(figure, LARGEST_SUM))
+    return figure if -MAX_SUM <= figure <= MAX_SUM else max(-MAX_SUM, min(figure, MAX_SUM))
 
 
 def parse_dollars(text: str) -> int:
     """Nano-dollars of a JSON number of dollars, exactly; digits past the ninth decimal are rounded half-even.
 
-    Raises ValueError unless it is a plain number between 0 and LARGEST_DOLLARS.
+    Raises ValueError unless it is a plain number between 0 and MAX_DOLLARS.
     """
     # Decimal also takes "Infinity", " 1" and "1_000", which are no JSON numbers.
     if not text or text[0] not in "0123456789-":
@@ -139,8 +139,8 @@ def parse_dollars(text: str) -> int:
         raise ValueError("must be a number of dollars or null") from None
     if dollars.is_signed() and dollars != 0:
         raise ValueError("must not be negative")
-    if not dollars.is_finite() or dollars > LARGEST_DOLLARS:
-        raise ValueError(f"is larger than {LARGEST_DOLLARS}")
+    if not dollars.is_finite() or dollars > MAX_DOLLARS:
+        raise ValueError(f"is larger than {MAX_DOLLARS}")
     return int(dollars.quantize(_NANO).scaleb(9))
 
 
@@ -168,4 +168,4 @@ class UsageRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     events: int = 0
     runs_started: int = 0
     runs_ended: int = 0
-    usage: Usage = NOTHING
+    usage: Usage = NO_USAGE

@@ -39,6 +39,6 @@ def latest(known: int | None, at: int) -> int:
     return at if known is None else max(known, at)
 
 
-def emptied(row: AgentRow) -> AgentRow:
+def unfolded(row: AgentRow) -> AgentRow:
     """The row without what was folded from events: where a rebuild begins. Heartbeats are not events, so they stay."""
     return AgentRow(row.agent, row.org, row.agent_id, row.name, row.created_at, last_heartbeat_at=row.last_heartbeat_at)

@@ -11,24 +11,24 @@ from typing import Any
 import msgspec
 
 from towerlog.model.event import NOT_FROM_AGENT, TARGET_STATUS, TOOL_TYPES, Event, EventType
-from towerlog.model.facts import Born, Effects
+from towerlog.model.facts import Effects, Origin
 from towerlog.model.ledger import MAX_CLIENTS, Ledger
 from towerlog.model.run import (
     MAX_OPEN_TOOLS,
-    MAX_PARTS,
     MAX_PENDING,
+    MAX_SHARES,
     PLACEHOLDER_AGENTS,
+    SEEN_GRAIN_MS,
     TRANSITIONS,
-    WATCH_GRAIN_MS,
-    Part,
+    AgentShare,
     Pending,
     RunRow,
     Status,
 )
-from towerlog.model.usage import NOTHING, Usage, UsageReport, add, newest_known
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, newest_known
 
-OTHERS = "…"
-"""Name of the part that all agents past MAX_PARTS share."""
+OTHER_AGENTS = "…"
+"""Name of the share that all agents past MAX_SHARES have in common."""
 
 _replace = msgspec.structs.replace
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
@@ -38,61 +38,61 @@ _CANCEL_REQUESTED, _ACKNOWLEDGED = EventType.RUN_CANCEL_REQUESTED, EventType.COM
 _MESSAGE_DELTA, _TOOL_CALL = EventType.MESSAGE_DELTA, EventType.TOOL_CALL
 
 
-class _Asked(msgspec.Struct):
+class _CommandData(msgspec.Struct):
     """What is read of the data of an event that makes a command."""
 
     content: str = ""
     reason: str | None = None
 
 
-_decode_asked = msgspec.json.Decoder(_Asked).decode
+_decode_command = msgspec.json.Decoder(_CommandData).decode
 OPPOSITES = {"pause": "resume", "resume": "pause"}
 """A request for the one withdraws a pending request for the other."""
-ANSWERED = {"pause": Status.PAUSED, "resume": Status.RUNNING}
+STATUS_ONCE_ACKNOWLEDGED = {"pause": Status.PAUSED, "resume": Status.RUNNING}
 """The status that an acknowledged command gives its run."""
 
 
 def begin(event: Event) -> RunRow:
     """The row of a run before its first event. Raises ValueError when that event does not say which run it begins."""
-    born = event.effects.born
-    if born is None:
+    origin = event.effects.origin
+    if origin is None:
         raise ValueError(f"event {event.position} begins a run without saying which")
-    return born_row(event.org, event.run, born, event.type, event.recorded_at)
+    return row_of_origin(event.org, event.run, origin, event.type, event.recorded_at)
 
 
-def born_row(org: int, run: int, born: Born, kind: EventType, recorded_at: int) -> RunRow:
+def row_of_origin(org: int, run: int, origin: Origin, kind: EventType, recorded_at: int) -> RunRow:
     """The row of a run before its first event, which is of this type."""
     return RunRow(
         run=run,
         org=org,
-        run_id=born.run_id,
-        thread_id=born.thread_id,
-        trace_id=born.trace_id,
+        run_id=origin.run_id,
+        thread_id=origin.thread_id,
+        trace_id=origin.trace_id,
         status=Status.QUEUED if kind is EventType.RUN_QUEUED else Status.RUNNING,
         created_at=recorded_at,
-        foreign_id=born.foreign_id,
-        source=born.source,
-        implicit=born.implicit,
-        persona_id=born.persona_id,
-        route_id=born.route_id,
-        parent_key=born.parent_key,
-        resumed_from=born.resumed_from,
-        retry_of=born.retry_of,
-        forked_from=born.forked_from,
-        created_by=born.created_by,
+        foreign_id=origin.foreign_id,
+        source=origin.source,
+        implicit=origin.implicit,
+        persona_id=origin.persona_id,
+        route_id=origin.route_id,
+        parent_key=origin.parent_key,
+        resumed_from=origin.resumed_from,
+        retry_of=origin.retry_of,
+        forked_from=origin.forked_from,
+        created_by=origin.created_by,
         has_lane=kind is EventType.RUN_QUEUED,
     )
 
 
-def revives(row: RunRow, kind: EventType, effects: Effects) -> bool:
+def reports_recovery(row: RunRow, kind: EventType, effects: Effects) -> bool:
     """Whether a completion says that its failed run recovered: SDKs report errors before they know the outcome."""
     return effects.recovered and kind is EventType.RUN_COMPLETED and row.status is Status.FAILED
 
 
-def fold(row: RunRow, event: Event, agent: str | None, parts: dict[str, Any] | None = None) -> RunRow:
+def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | None = None) -> RunRow:
     """The row after an event; `agent` is the name behind the event's agent number.
 
-    `parts`: what `parts_after` gives, by who has it already.
+    `shares`: what `parts_after` gives, by who has it already.
     """
     changes: dict[str, Any] = {
         "last_seq": event.seq,
@@ -104,7 +104,7 @@ def fold(row: RunRow, event: Event, agent: str | None, parts: dict[str, Any] | N
         changes |= number_changes(row, event)
     if event.late:
         changes["late_events"] = row.late_events + 1
-        if event.effects.fills:
+        if event.effects.is_start:
             _fill(row, event.effects, agent, changes)
         return _replace(row, **changes)
     if event.type not in NOT_FROM_AGENT:
@@ -116,7 +116,7 @@ def fold(row: RunRow, event: Event, agent: str | None, parts: dict[str, Any] | N
     if event.type in TOOL_TYPES:
         changes["open_tools"] = tools_after(row.open_tools, event)
     if event.facts.effects is not None:
-        _fold_effects(row, event, agent, changes, parts)
+        _fold_effects(row, event, agent, changes, shares)
         _fold_commands(row, event, changes)
     _fold_status(row, event, changes)
     return _replace(row, **changes)
@@ -137,7 +137,7 @@ def fold_plain(row: RunRow, last: Event, *, deltas: bool, **changes: Any) -> Run
         process_at=at,
         progress_at=at,
         output_at=at if deltas else row.output_at,
-        watched_at=watched_after(row, at),
+        seen_at=seen_after(row, at),
         silent_at=None,
         idle=False,
         **changes,
@@ -171,22 +171,22 @@ def names_agent(row: RunRow, agent: str | None) -> bool:
     return row.agent is None or (row.agent in PLACEHOLDER_AGENTS and agent not in PLACEHOLDER_AGENTS)
 
 
-def watched_after(row: RunRow, recorded_at: int) -> int:
-    """`watched_at` after a sign of life. Moved at most once in WATCH_GRAIN_MS, since an index is on it."""
-    return recorded_at if is_watch_due(row, recorded_at) else row.watched_at
+def seen_after(row: RunRow, recorded_at: int) -> int:
+    """`seen_at` after a sign of life. Moved at most once in SEEN_GRAIN_MS, since an index is on it."""
+    return recorded_at if is_seen_at_stale(row, recorded_at) else row.seen_at
 
 
-def is_watch_due(row: RunRow, recorded_at: int) -> bool:
-    """Whether `watched_at` lags by WATCH_GRAIN_MS or more, or the wall clock was set back to before it."""
-    return not 0 <= recorded_at - row.watched_at < WATCH_GRAIN_MS
+def is_seen_at_stale(row: RunRow, recorded_at: int) -> bool:
+    """Whether `seen_at` lags by SEEN_GRAIN_MS or more, or the wall clock was set back to before it."""
+    return not 0 <= recorded_at - row.seen_at < SEEN_GRAIN_MS
 
 
 def _fold_life(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     """The three clocks. Any event of the agent ends a silence; all but heartbeats are progress and end idleness."""
     at, effects = event.recorded_at, event.effects
-    changes |= {"process_at": at, "watched_at": watched_after(row, at), "silent_at": None}
+    changes |= {"process_at": at, "seen_at": seen_after(row, at), "silent_at": None}
     if effects.beat:
-        changes["has_beats"] = True
+        changes["sends_heartbeats"] = True
         return
     changes["progress_at"] = at
     changes["idle"] = effects.idle
@@ -205,14 +205,14 @@ def _fill(row: RunRow, effects: Effects, agent: str | None, changes: dict[str, A
 
 
 def _fold_effects(
-    row: RunRow, event: Event, agent: str | None, changes: dict[str, Any], parts: dict[str, Any] | None
+    row: RunRow, event: Event, agent: str | None, changes: dict[str, Any], shares: dict[str, Any] | None
 ) -> None:
     effects = event.effects
     if effects.model is not None:
         changes["model"] = effects.model
     if effects.parent_key is not None and row.parent_key is None:
         changes["parent_key"] = effects.parent_key
-    if effects.fills:
+    if effects.is_start:
         changes["implicit"] = False
     if effects.metadata is not msgspec.UNSET:
         changes["metadata"] = merge_objects(row.metadata, effects.metadata)
@@ -221,7 +221,7 @@ def _fold_effects(
     if effects.lane is not None:
         _fold_lane(effects, changes)
     if effects.checkpoint is not None or effects.report is not None:
-        changes |= parts_after(row, effects, agent) if parts is None else parts
+        changes |= parts_after(row, effects, agent) if shares is None else shares
 
 
 def _fold_lane(effects: Effects, changes: dict[str, Any]) -> None:
@@ -235,57 +235,57 @@ def _fold_lane(effects: Effects, changes: dict[str, Any]) -> None:
 
 
 def parts_after(row: RunRow, effects: Effects, agent: str | None) -> dict[str, Any]:
-    """What an event with these effects changes of a run's parts and its totals (`usage`)."""
+    """What an event with these effects changes of a run's shares and its totals (`usage`)."""
     changes: dict[str, Any] = {}
     agent = agent or "default"
-    parts = dict(row.parts)
+    shares = dict(row.shares)
     # Bounded, since agents are named by senders.
-    name = agent if agent in parts or len(parts) < MAX_PARTS else OTHERS
-    part = parts.get(name, Part())
+    name = agent if agent in shares or len(shares) < MAX_SHARES else OTHER_AGENTS
+    share = shares.get(name, AgentShare())
     report, run_total = effects.report, row.run_total
-    if report is not None and effects.checkpoint is not None and effects.checkpoint.step_index < part.step_index:
+    if report is not None and effects.checkpoint is not None and effects.checkpoint.step_index < share.step_index:
         report = None  # the totals of a step that arrives after a later step are out of date
     if report is not None and report.whole_run:
         run_total = changes["run_total"] = _whole_total(run_total, report)
     elif report is not None:
-        part = _part_after(part, report)
+        share = _share_after(share, report)
     if effects.checkpoint is not None and not effects.checkpoint.decision:
-        part = _part_with_step(part, effects.checkpoint.step_index, agent if name != agent else None)
-    if part != parts.get(name):
-        parts[name] = part
-        changes["parts"] = parts
-    changes["usage"] = run_total if run_total is not None else _sum_parts(parts)
+        share = _share_with_step(share, effects.checkpoint.step_index, agent if name != agent else None)
+    if share != shares.get(name):
+        shares[name] = share
+        changes["shares"] = shares
+    changes["usage"] = run_total if run_total is not None else _sum_shares(shares)
     return changes
 
 
-def _part_with_step(part: Part, step_index: int, shared_by: str | None) -> Part:
-    if step_index <= part.step_index:
-        return part
-    return _replace(part, step_index=step_index, step_agent=shared_by)
+def _share_with_step(share: AgentShare, step_index: int, shared_by: str | None) -> AgentShare:
+    if step_index <= share.step_index:
+        return share
+    return _replace(share, step_index=step_index, step_agent=shared_by)
 
 
 def _whole_total(known: Usage | None, report: UsageReport) -> Usage:
-    return newest_known(known, report.usage) if report.kind == "total" else add(known or NOTHING, report.usage)
+    return newest_known(known, report.usage) if report.kind == "total" else add(known or NO_USAGE, report.usage)
 
 
-def _part_after(part: Part, report: UsageReport) -> Part:
+def _share_after(share: AgentShare, report: UsageReport) -> AgentShare:
     if report.kind == "total":
-        return _replace(part, total=newest_known(part.total, report.usage))
-    return _replace(part, delta=add(part.delta, report.usage))
+        return _replace(share, total=newest_known(share.total, report.usage))
+    return _replace(share, delta=add(share.delta, report.usage))
 
 
-def _sum_parts(parts: dict[str, Part]) -> Usage:
-    total = NOTHING
-    for part in parts.values():
-        total = add(total, part.effective())
+def _sum_shares(shares: dict[str, AgentShare]) -> Usage:
+    total = NO_USAGE
+    for share in shares.values():
+        total = add(total, share.effective())
     return total
 
 
 def _fold_commands(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     """Commands that were made, delivered, acknowledged; for a cancel also the time of each."""
     effects = event.effects
-    if effects.asks is not None:
-        changes["pending"] = _asked(row, event, changes)
+    if effects.requests is not None:
+        changes["pending"] = _with_request(row, event, changes)
     elif effects.delivers is not None:
         changes["pending"] = tuple(
             _replace(one, delivered=True) if one.command_id == effects.delivers else one for one in row.pending
@@ -300,8 +300,8 @@ def _fold_commands(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
                 changes["cancel_acknowledged_at"] = event.recorded_at
 
 
-def _asked(row: RunRow, event: Event, changes: dict[str, Any]) -> tuple[Pending, ...]:
-    kind, sent = event.effects.asks or "", _decode_asked(event.data)
+def _with_request(row: RunRow, event: Event, changes: dict[str, Any]) -> tuple[Pending, ...]:
+    kind, sent = event.effects.requests or "", _decode_command(event.data)
     if kind == "cancel" and row.cancel_requested_at is None:
         changes |= {"cancel_requested_at": event.recorded_at, "cancel_reason": sent.reason}
     # Only the last request counts: an agent must not pause and resume for nothing.
@@ -331,23 +331,23 @@ def tools_after(open_tools: tuple[tuple[str, str], ...], event: Event) -> tuple[
 
 
 def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
-    target = event.effects.status or TARGET_STATUS.get(event.type) or _answered(row, event, changes)
+    target = event.effects.status or TARGET_STATUS.get(event.type) or _status_once_acknowledged(row, event, changes)
     if event.type is _STARTED and row.started_at is None:
         changes["started_at"] = event.recorded_at
     if event.type is _WAITING:
         changes["question"] = event.facts.question
-    if event.type is _INPUT and row.unanswered:
-        changes["unanswered"] = False
-    if target is None or _is_held_back(row, event, target):
+    if event.type is _INPUT and row.question_open:
+        changes["question_open"] = False
+    if target is None or _stays_queued(row, event, target):
         return
     # An input to a running or paused run is only a command: it does not change the status.
     if event.type is _INPUT and row.status is not Status.WAITING:
         return
     if event.type is _CANCEL_REQUESTED and row.cancel_requested_at is None:
         changes["cancel_requested_at"] = event.recorded_at
-    if target in TRANSITIONS[row.status] or revives(row, event.type, event.effects):
+    if target in TRANSITIONS[row.status] or reports_recovery(row, event.type, event.effects):
         changes["status"] = target
-        changes["unanswered"] = target is Status.QUEUED and row.status is Status.WAITING
+        changes["question_open"] = target is Status.QUEUED and row.status is Status.WAITING
         if target is Status.RUNNING and row.started_at is None:
             changes.setdefault("started_at", event.recorded_at)
         # No status may follow an end, so an empty row of the table marks one.
@@ -355,17 +355,17 @@ def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
             _fold_end(event, changes)
 
 
-def _answered(row: RunRow, event: Event, changes: dict[str, Any]) -> Status | None:
+def _status_once_acknowledged(row: RunRow, event: Event, changes: dict[str, Any]) -> Status | None:
     """The status for an acknowledged pause or resume: some dialects have no event for having paused, so it counts."""
     if event.type is not _ACKNOWLEDGED or "pending" not in changes:
         return None
     taken = next((one for one in row.pending if one not in changes["pending"]), None)
     if taken is None or (taken.type == "resume" and row.status is not Status.PAUSED):
         return None
-    return ANSWERED.get(taken.type)
+    return STATUS_ONCE_ACKNOWLEDGED.get(taken.type)
 
 
-def _is_held_back(row: RunRow, event: Event, target: Status) -> bool:
+def _stays_queued(row: RunRow, event: Event, target: Status) -> bool:
     """Whether the status stays: a run back in the queue is taken out of it only by a claim or an end."""
     requeued = row.status is Status.QUEUED and row.lease_epoch > 0
     return requeued and not event.effects.claims and bool(TRANSITIONS[target])

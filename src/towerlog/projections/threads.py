@@ -35,6 +35,6 @@ def fold(row: ThreadRow, before: RunRow | None, after: RunRow, event: Event) -> 
     )
 
 
-def emptied(row: ThreadRow) -> ThreadRow:
+def unfolded(row: ThreadRow) -> ThreadRow:
     """The row without what was folded from events: where a rebuild begins."""
     return ThreadRow(row.org, row.thread_id, row.created_at, row.title, policy=row.policy)

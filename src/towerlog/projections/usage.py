@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from towerlog.model.event import Event
 from towerlog.model.run import RunRow
-from towerlog.model.usage import NOTHING, Usage, UsageRow, add, subtract
+from towerlog.model.usage import NO_USAGE, Usage, UsageRow, add, subtract
 
 HOUR_MS = 3_600_000
 UsageKey = tuple[int, int, str, str, str]
@@ -21,7 +21,7 @@ def spent(before: RunRow | None, after: RunRow) -> Usage:
 def added(before: Usage, after: Usage) -> Usage:
     """What was added to totals."""
     # By value too: a row that was read back from the store must give the same as one that was just folded.
-    return NOTHING if before is after or before == after else subtract(after, before)
+    return NO_USAGE if before is after or before == after else subtract(after, before)
 
 
 def key_of(after: RunRow, event: Event, agent: str | None) -> UsageKey:
@@ -41,7 +41,7 @@ def fold(cell: UsageRow | None, key: UsageKey, before: RunRow | None, after: Run
         cell.events + 1,
         cell.runs_started + began,
         cell.runs_ended + ended,
-        cell.usage if usage is NOTHING else add(cell.usage, usage),
+        cell.usage if usage is NO_USAGE else add(cell.usage, usage),
     )
 
 

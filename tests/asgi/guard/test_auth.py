@@ -99,7 +99,7 @@ async def test_a_caller_is_remembered_for_two_seconds(door: Authenticator, keys:
 
 
 async def test_the_memory_is_bounded(door: Authenticator, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "REMEMBERED_MAX", 3)
+    monkeypatch.setattr(auth, "MAX_REMEMBERED", 3)
     for n in range(5):
         keys.put(f"key{n}", key_id=f"k{n}")
         await door.authenticate(bearer(f"key{n}"), 0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from towerlog.asgi.guard.heartbeats import HOLDERS_MAX, PER_LEASE, Heartbeats
+from towerlog.asgi.guard.heartbeats import MAX_HOLDERS, PER_LEASE, Heartbeats
 from towerlog.model.command import Report
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Claimed, NothingToClaim, Reported, RunView
@@ -66,7 +66,7 @@ def test_nobody_gets_past_by_a_name() -> None:
 
 def test_what_is_known_is_bounded() -> None:
     known = Heartbeats()
-    for n in range(HOLDERS_MAX + 1):
+    for n in range(MAX_HOLDERS + 1):
         known.note(claimed("w", f"r{n}"), 0)
-    allowed: list[Any] = [known.allows(report("w", run_id), 0) for run_id in ("r0", "r1", f"r{HOLDERS_MAX}")]
+    allowed: list[Any] = [known.allows(report("w", run_id), 0) for run_id in ("r0", "r1", f"r{MAX_HOLDERS}")]
     assert allowed == [False, True, True]

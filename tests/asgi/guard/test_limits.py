@@ -63,7 +63,7 @@ def test_the_refused_are_told_how_long_to_wait(longest: int, waits: list[int]) -
 
 
 def test_windows_are_bounded_and_the_one_unused_longest_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "WINDOWS_MAX", 2)
+    monkeypatch.setattr(limits, "MAX_WINDOWS", 2)
     limiter = Limiter(1)
     assert passed(limiter, 0, "a")
     assert passed(limiter, 0, "b")

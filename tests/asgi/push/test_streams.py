@@ -14,7 +14,7 @@ from tests.support.factories import run_row
 from tests.support.wait import wait_until_async
 from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator
-from towerlog.asgi.push.sink import Cause, Farewell
+from towerlog.asgi.push.sink import Cause, StreamEnd
 from towerlog.asgi.push.sse import SseSink, stream_head
 from towerlog.asgi.push.streams import SILENCE_MS, SLOW_MS, SPREAD_MS, Streams
 from towerlog.dialects.base import FrameStyle
@@ -221,8 +221,8 @@ class Notes:
     async def ping(self) -> None:
         self.said.append("ping")
 
-    async def finish(self, farewell: Farewell) -> None:
-        self.said.append(farewell.cause)
+    async def finish(self, end: StreamEnd) -> None:
+        self.said.append(end.cause)
 
     async def gone(self) -> None:
         await self.left.wait()

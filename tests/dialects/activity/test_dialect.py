@@ -9,7 +9,7 @@ import pytest
 
 from tests.dialects.calls import AGENT, NOW, OTHER_RUN, call, endpoint, event
 from towerlog import errors
-from towerlog.dialects.activity.dialect import DIALECT, MOST_EVENTS
+from towerlog.dialects.activity.dialect import DIALECT, MAX_EVENTS
 from towerlog.dialects.base import DialectSettings
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
@@ -212,8 +212,8 @@ def test_a_body_that_is_no_event_is_refused(body) -> None:
 
 def test_a_thousand_at_most() -> None:
     event = b'{"type":"file_read"}'
-    assert len(pushed(b"[" + b",".join([event] * MOST_EVENTS) + b"]").items) == MOST_EVENTS
-    assert len(pushed(b"\n".join([event] * MOST_EVENTS)).items) == MOST_EVENTS
+    assert len(pushed(b"[" + b",".join([event] * MAX_EVENTS) + b"]").items) == MAX_EVENTS
+    assert len(pushed(b"\n".join([event] * MAX_EVENTS)).items) == MAX_EVENTS
     for body in [b"[" + b",".join([event] * 1001) + b"]", b"\n".join([event] * 1001), b"[" + b"1," * 200_000 + b"1]"]:
         with pytest.raises(errors.Invalid) as refused:
             pushed(body)

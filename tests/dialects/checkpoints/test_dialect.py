@@ -15,11 +15,11 @@ from tests.dialects.test_base import every_error
 from tests.support.calls import body_of, endpoint_of, make_call, tried
 from towerlog import errors
 from towerlog.dialects.base import DialectSettings
-from towerlog.dialects.checkpoints.dialect import DIALECT, STATUS_OF, WORDS
+from towerlog.dialects.checkpoints.dialect import DIALECT, STATUS_OF, STATUS_WORDS
 from towerlog.errors import Invalid, Malformed, NotFound, TowerlogError
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
 from towerlog.model.command import Append, Decide
-from towerlog.model.event import Draft, EventType, Refusal, Touch
+from towerlog.model.event import AgentHeartbeat, Draft, EventType, Refusal
 from towerlog.model.outcome import Appended, ApprovalView, Decided, Page, Stored
 from towerlog.model.principal import Scope
 from towerlog.model.question import LatestCheckpoint, ListApprovals
@@ -57,7 +57,7 @@ def test_a_batch_becomes_one_item_an_event() -> None:
     start, turn, touch = append([START, TURN, OUTSIDE]).items
     assert isinstance(start, Draft)
     assert isinstance(turn, Draft)
-    assert (start.type, turn.type, touch) == (EventType.RUN_STARTED, EventType.CHECKPOINT, Touch("a"))
+    assert (start.type, turn.type, touch) == (EventType.RUN_STARTED, EventType.CHECKPOINT, AgentHeartbeat("a"))
 
 
 def test_an_empty_batch_is_fine() -> None:
@@ -358,5 +358,5 @@ def test_the_types_of_bodies_can_be_documented() -> None:
 
 
 def test_the_words_are_total() -> None:
-    assert set(WORDS) == set(Status)
-    assert set(WORDS.values()) <= set(STATUS_OF)
+    assert set(STATUS_WORDS) == set(Status)
+    assert set(STATUS_WORDS.values()) <= set(STATUS_OF)

@@ -15,7 +15,7 @@ from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.checkpoints.events import RunnerEvent, draft_of
 from towerlog.dialects.fields import facts_named
 from towerlog.errors import Invalid, TooLarge, TowerlogError
-from towerlog.model.event import Draft, EventType, OpenRun, RunByTrace, Touch
+from towerlog.model.event import AgentHeartbeat, Draft, EventType, OpenRun, RunByTrace
 from towerlog.model.facts import LATEST_STEP, CheckpointFacts, Effects, Facts
 from towerlog.model.run import Status
 
@@ -51,7 +51,7 @@ def test_a_start_begins_a_run_and_its_initial_checkpoint() -> None:
     assert (found.natural_key, found.agent, found.agent_default) == ("thread_started", "researcher", "unknown")
     assert found.facts == Facts(
         effects=Effects(
-            fills=True, model="m-1", parent_key="trace:p", checkpoint=CheckpointFacts(0, "in_progress", initial=True)
+            is_start=True, model="m-1", parent_key="trace:p", checkpoint=CheckpointFacts(0, "in_progress", initial=True)
         )
     )
 
@@ -138,7 +138,7 @@ def test_other_types_are_kept_under_their_own_name(kind: str) -> None:
 
 def test_a_heartbeat_outside_a_thread_only_touches_its_agent() -> None:
     touch = draft_of(event("heartbeat", b'{"agent_id":"a"}', occurred_at="1970-01-01T00:00:01Z"), DialectSettings(), {})
-    assert touch == Touch("a", 1000)
+    assert touch == AgentHeartbeat("a", 1000)
 
 
 @pytest.mark.parametrize("kind", ["thread_started", "checkpoint", "workflow_started"])

@@ -9,7 +9,7 @@ import pytest
 
 from towerlog import errors
 from towerlog.dialects.base import Limit
-from towerlog.dialects.lanes.dialect import DIALECT, STATUS_OF, WORDS
+from towerlog.dialects.lanes.dialect import DIALECT, STATUS_OF, STATUS_WORDS
 from towerlog.errors import TowerlogError
 from towerlog.model.principal import Scope
 
@@ -96,4 +96,4 @@ def test_workers_need_their_scope_and_watchers_may_look() -> None:
 
 
 def test_every_word_is_a_state_that_can_be_asked_for() -> None:
-    assert set(WORDS.values()) | {"claimed", "shipping"} == set(STATUS_OF)
+    assert set(STATUS_WORDS.values()) | {"claimed", "shipping"} == set(STATUS_OF)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.dialects.calls import AGENT, NOW, RUN, call, view
 from towerlog.dialects.lanes import replies
-from towerlog.dialects.lanes.replies import WORDS, state_of
+from towerlog.dialects.lanes.replies import STATUS_WORDS, state_of
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
 from towerlog.model.event import Refusal
 from towerlog.model.lane import Lane, QueueState
@@ -99,7 +99,7 @@ def test_events_that_were_not_stored_are_named_by_index() -> None:
     ],
 )
 def test_every_status_is_a_state(status, state) -> None:
-    assert state_of(status, lane()) == WORDS[status] == state
+    assert state_of(status, lane()) == STATUS_WORDS[status] == state
 
 
 def test_claimed_until_the_first_report_and_shipping_by_its_phase() -> None:

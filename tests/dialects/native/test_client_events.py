@@ -78,11 +78,15 @@ def test_the_data_is_kept_as_it_was_sent(kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "data", "facts"),
     [
-        ("run.started", {}, Facts(effects=Effects(fills=True))),
-        ("run.started", {"parent_run_id": RUN.upper()}, Facts(effects=Effects(fills=True, parent_key=f"run:{RUN}"))),
-        ("run.started", {"parent_run_key": "p"}, Facts(effects=Effects(fills=True, parent_key="foreign:sdk:p"))),
-        ("run.started", {"metadata": {"a": 1}}, Facts(effects=Effects(fills=True, metadata=msgspec.Raw(b'{"a": 1}')))),
-        ("run.started", {"metadata": None, "labels": {}}, Facts(effects=Effects(fills=True))),
+        ("run.started", {}, Facts(effects=Effects(is_start=True))),
+        ("run.started", {"parent_run_id": RUN.upper()}, Facts(effects=Effects(is_start=True, parent_key=f"run:{RUN}"))),
+        ("run.started", {"parent_run_key": "p"}, Facts(effects=Effects(is_start=True, parent_key="foreign:sdk:p"))),
+        (
+            "run.started",
+            {"metadata": {"a": 1}},
+            Facts(effects=Effects(is_start=True, metadata=msgspec.Raw(b'{"a": 1}'))),
+        ),
+        ("run.started", {"metadata": None, "labels": {}}, Facts(effects=Effects(is_start=True))),
         ("run.completed", {"result": [1]}, Facts(success=True)),
         ("run.failed", {"error": "a\n b"}, Facts(error="a b", success=False)),
         ("run.failed", {"error": {"message": "m", "type": "T"}}, Facts(error="m", success=False)),

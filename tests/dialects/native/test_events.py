@@ -11,7 +11,7 @@ import pytest
 from tests.asgi.conversation import ADMIN_KEY, HandClock, Listening, scope_of
 from tests.dialects.native.batches import EVENTS, events_of, fates, held, report, reported, run_of, send, told
 from tests.support.wait import wait_until_async
-from towerlog.dialects.native.events import MOST_EVENTS, MOST_RUNS
+from towerlog.dialects.native.events import MAX_EVENTS, MAX_RUNS
 
 ABSENT = "0189d3f0-0000-7000-8000-00000000dead"
 
@@ -95,15 +95,15 @@ async def test_too_deep_an_event_is_refused_alone(say: Any) -> None:
         ({"events": None}, "events"),
         ({"events": {}}, "events"),
         ({"events": "x"}, "events"),
-        ({"events": [told(n) for n in range(1, MOST_EVENTS + 2)]}, "events"),
-        ({"events": [0] * (MOST_EVENTS + 1)}, "events"),
+        ({"events": [told(n) for n in range(1, MAX_EVENTS + 2)]}, "events"),
+        ({"events": [0] * (MAX_EVENTS + 1)}, "events"),
         ({"events": [0], "runs": "x"}, "runs"),
         ({"runs": "k"}, "runs"),
         ({"runs": [1]}, "runs.0"),
         ({"runs": ["k", ""]}, "runs.1"),
         ({"runs": ["k", "a b"]}, "runs.1"),
         ({"runs": ["x" * 129]}, "runs.0"),
-        ({"runs": ["k"] * (MOST_RUNS + 1)}, "runs"),
+        ({"runs": ["k"] * (MAX_RUNS + 1)}, "runs"),
         ({"wait_seconds": -1}, "wait_seconds"),
         ({"wait_seconds": 31}, "wait_seconds"),
         ({"wait_seconds": "1"}, "wait_seconds"),
@@ -124,9 +124,9 @@ async def test_what_is_no_batch_at_all_is_refused(say: Any, body: bytes) -> None
 
 
 async def test_the_largest_batch_is_taken(say: Any) -> None:
-    body = await send(say, *(told(number) for number in range(1, MOST_EVENTS + 1)), runs=["k"] * MOST_RUNS)
-    assert fates(body) == ["stored"] * MOST_EVENTS
-    assert (await run_of(say))["delivery"]["clients"][0]["received"] == MOST_EVENTS
+    body = await send(say, *(told(number) for number in range(1, MAX_EVENTS + 1)), runs=["k"] * MAX_RUNS)
+    assert fates(body) == ["stored"] * MAX_EVENTS
+    assert (await run_of(say))["delivery"]["clients"][0]["received"] == MAX_EVENTS
 
 
 # What is wanted of the runs
@@ -291,7 +291,7 @@ async def test_a_report_without_a_client_needs_no_numbers(say: Any) -> None:
         ({"client_id": "a b"}, "client_id"),
         ({"client_id": 1}, "client_id"),
         ({"events": ...}, "events"),
-        ({"events": [0] * (MOST_EVENTS + 1)}, "events"),
+        ({"events": [0] * (MAX_EVENTS + 1)}, "events"),
         ({"wait_seconds": 61}, "wait_seconds"),
         ({"wait_seconds": -1}, "wait_seconds"),
     ],

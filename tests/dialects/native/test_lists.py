@@ -7,7 +7,7 @@ import json
 import pytest
 
 from towerlog.dialects.base import Call, DialectSettings
-from towerlog.dialects.native.lists import LARGEST_LIMIT, USUAL_LIMIT, limit_of, page_reply, read_cursor
+from towerlog.dialects.native.lists import DEFAULT_LIMIT, MAX_LIMIT, limit_of, page_reply, read_cursor
 from towerlog.errors import Invalid
 from towerlog.model.outcome import Page
 from towerlog.model.principal import Principal
@@ -19,11 +19,11 @@ def call(**query: str) -> Call:
 
 
 def test_limits() -> None:
-    assert limit_of(call()) == USUAL_LIMIT
+    assert limit_of(call()) == DEFAULT_LIMIT
     assert limit_of(call(limit="1")) == 1
-    assert limit_of(call(limit=str(LARGEST_LIMIT))) == LARGEST_LIMIT
+    assert limit_of(call(limit=str(MAX_LIMIT))) == MAX_LIMIT
     assert limit_of(call(limit="500"), 1000) == 500
-    for wrong in ("0", "-1", "x", "1.5", str(LARGEST_LIMIT + 1), "9" * 40):
+    for wrong in ("0", "-1", "x", "1.5", str(MAX_LIMIT + 1), "9" * 40):
         with pytest.raises(Invalid):
             limit_of(call(limit=wrong))
 

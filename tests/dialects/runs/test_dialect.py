@@ -11,7 +11,7 @@ import pytest
 from tests.dialects.calls import AGENT, NOW, OTHER_RUN, RUN, call, endpoint, event, view
 from towerlog import errors
 from towerlog.dialects.base import Reply
-from towerlog.dialects.runs.dialect import DIALECT, STATUS_OF, STREAM, WORDS, frame
+from towerlog.dialects.runs.dialect import DIALECT, STATUS_OF, STATUS_WORDS, STREAM, frame
 from towerlog.model.event import EventType
 from towerlog.model.facts import Facts
 from towerlog.model.outcome import Page, RunChanged, RunCreated, ThreadView
@@ -109,8 +109,8 @@ def test_the_stream_begins_with_retry_and_a_ping() -> None:
 
 
 def test_the_words_are_the_canonical_ones() -> None:
-    assert {WORDS[status]: status for status in Status} == {status.value: status for status in Status}
-    assert set(STATUS_OF) == set(WORDS.values()) | {"success", "error"}
+    assert {STATUS_WORDS[status]: status for status in Status} == {status.value: status for status in Status}
+    assert set(STATUS_OF) == set(STATUS_WORDS.values()) | {"success", "error"}
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 from tests.dialects.calls import NOW, OTHER_RUN, RUN, call
 from towerlog import errors
 from towerlog.dialects.base import DialectSettings
-from towerlog.dialects.fields import FARTHEST_SEQ
+from towerlog.dialects.fields import MAX_SEQ
 from towerlog.dialects.runs import requests
-from towerlog.dialects.runs.requests import LONGEST_INPUT_BYTES
+from towerlog.dialects.runs.requests import MAX_INPUT_BYTES
 from towerlog.model.command import CancelRun, CreateRun, CreateThread, GiveInput
 from towerlog.model.question import FollowRun, GetRun, GetThread, ListRuns, ListThreadRuns, ListThreads, RunFilter
 from towerlog.model.run import Status
@@ -168,13 +168,13 @@ def give(body: Any) -> GiveInput:
 
 def test_an_input_is_kept_as_it_is() -> None:
     assert give({"content": " yes\n"}) == GiveInput(RUN, " yes\n")
-    assert give({"content": "ä" * (LONGEST_INPUT_BYTES // 2)}).content
-    assert give({"content": "x" * LONGEST_INPUT_BYTES}).content
+    assert give({"content": "ä" * (MAX_INPUT_BYTES // 2)}).content
+    assert give({"content": "x" * MAX_INPUT_BYTES}).content
 
 
 @pytest.mark.parametrize(
     "content",
-    [None, "", " \n\t ", 7, ["yes"], {}, "x" * (LONGEST_INPUT_BYTES + 1), "ä" * (LONGEST_INPUT_BYTES // 2 + 1)],
+    [None, "", " \n\t ", 7, ["yes"], {}, "x" * (MAX_INPUT_BYTES + 1), "ä" * (MAX_INPUT_BYTES // 2 + 1)],
 )
 def test_a_wrong_input_is_named(content) -> None:
     refused("content", give, {"content": content})
@@ -192,7 +192,7 @@ def test_a_cursor_is_a_seq_with_or_without_the_log_it_is_of() -> None:
     assert follow({"after_seq": "e7f3-42"}).after_seq == 42
     assert follow({"after_seq": "9"}, b"e1-3").after_seq == 3
     assert follow({"after_seq": "9"}, b"0").after_seq == 0
-    assert follow({"after_seq": str(2**63)}).after_seq == FARTHEST_SEQ
+    assert follow({"after_seq": str(2**63)}).after_seq == MAX_SEQ
 
 
 @pytest.mark.parametrize("value", ["-1", "x", "1.5", "0x1", "1e1", "\x00", "9" * 23 + "x", "+1", " 1", "e-"])

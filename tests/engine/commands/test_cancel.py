@@ -29,7 +29,7 @@ CANCEL_MS = 30_000
 
 async def reporting(rig: Rig, trace: str = "x", thread: str = "thread", **facts: Any) -> str:
     """A run that only reports; its id."""
-    told = await rig.append(draft(E.RUN_STARTED, traced(trace, thread), facts=facts_of(**facts, fills=True)))
+    told = await rig.append(draft(E.RUN_STARTED, traced(trace, thread), facts=facts_of(**facts, is_start=True)))
     return str(told[0].run_id)  # type: ignore[union-attr]
 
 
@@ -200,7 +200,7 @@ async def test_a_child_of_the_very_same_group_is_cancelled_with_its_parent(rig: 
         grandchild = None
     told, _ = await asyncio.gather(
         rig.append(
-            draft(E.RUN_STARTED, traced("child", thread), facts=Facts(effects=Effects(fills=True, parent_key=key)))
+            draft(E.RUN_STARTED, traced("child", thread), facts=Facts(effects=Effects(is_start=True, parent_key=key)))
         ),
         rig.do(CancelRun(root)),
     )
@@ -215,10 +215,12 @@ async def test_a_stranger_in_the_group_is_left_alone(rig: Rig) -> None:
     near = await reporting(rig, "root", "u")
     told, theirs, _ = await asyncio.gather(
         rig.append(
-            draft(E.RUN_STARTED, traced("a", "u"), facts=Facts(effects=Effects(fills=True, parent_key="trace:root")))
+            draft(E.RUN_STARTED, traced("a", "u"), facts=Facts(effects=Effects(is_start=True, parent_key="trace:root")))
         ),
         rig.append(
-            draft(E.RUN_STARTED, traced("b", "t"), facts=Facts(effects=Effects(fills=True, parent_key="trace:other")))
+            draft(
+                E.RUN_STARTED, traced("b", "t"), facts=Facts(effects=Effects(is_start=True, parent_key="trace:other"))
+            )
         ),
         rig.do(CancelRun(root)),
     )
@@ -310,8 +312,8 @@ async def test_a_child_whose_parent_was_unknown_is_reached_in_the_very_group(rig
     story = Append(
         "sdk",
         [
-            draft(E.RUN_STARTED, child, facts=Facts(effects=Effects(fills=True, parent_key="foreign:sdk:parent"))),
-            draft(E.RUN_STARTED, parent, facts=Facts(effects=Effects(fills=True, parent_key=f"run:{top}"))),
+            draft(E.RUN_STARTED, child, facts=Facts(effects=Effects(is_start=True, parent_key="foreign:sdk:parent"))),
+            draft(E.RUN_STARTED, parent, facts=Facts(effects=Effects(is_start=True, parent_key=f"run:{top}"))),
         ],
     )
     told, _ = await asyncio.gather(rig.do(story), rig.do(CancelRun(top)))

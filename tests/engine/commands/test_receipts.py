@@ -45,7 +45,7 @@ async def deliveries(rig: Rig, run_id: str) -> list[tuple[int, str, str]]:
 
 async def telling(rig: Rig) -> str:
     """A run that only reports; its id."""
-    [told] = await rig.append(draft(E.RUN_STARTED, traced("x"), facts=Facts(effects=Effects(fills=True))))
+    [told] = await rig.append(draft(E.RUN_STARTED, traced("x"), facts=Facts(effects=Effects(is_start=True))))
     return str(told.run_id)  # type: ignore[union-attr]
 
 
@@ -87,7 +87,7 @@ async def test_a_batch_repeats_what_is_wanted_by_its_end(rig: Rig) -> None:
 async def test_what_carries_no_commands_delivers_none(rig: Rig) -> None:
     run_id = await telling(rig)
     await rig.do(CancelRun(run_id))
-    await rig.do(Append("activity", [draft(run=traced("x"))], tells=False), dialect="activity")
+    await rig.do(Append("activity", [draft(run=traced("x"))], shows_commands=False), dialect="activity")
     await rig.do(GetRun(run_id))
     await rig.do(ListLanes(10))
     assert await deliveries(rig, run_id) == []

@@ -114,7 +114,7 @@ async def test_a_retry_keeps_to_the_threads_policy(rig: Rig) -> None:
 
 
 async def test_a_run_that_only_reported_is_retried_by_its_agents_worker(rig: Rig) -> None:
-    metadata = Facts(effects=Effects(metadata=msgspec.Raw(b'{"m":1}'), fills=True))
+    metadata = Facts(effects=Effects(metadata=msgspec.Raw(b'{"m":1}'), is_start=True))
     start = Draft(
         E.RUN_STARTED, traced("x", "told"), b'{"input": {"q": 1.50}, "labels": [7]}', metadata, agent="reporter"
     )
@@ -131,7 +131,7 @@ async def test_a_run_that_only_reported_is_retried_by_its_agents_worker(rig: Rig
 async def test_a_run_whose_input_nobody_told_cannot_be_retried(rig: Rig, data: bytes | None) -> None:
     [told] = await rig.append(draft(run=traced("x", "told")))
     if data is not None:
-        await rig.append(Draft(E.RUN_STARTED, traced("x", "told"), data, Facts(effects=Effects(fills=True))))
+        await rig.append(Draft(E.RUN_STARTED, traced("x", "told"), data, Facts(effects=Effects(is_start=True))))
     await rig.append(draft(E.RUN_COMPLETED, traced("x", "told")))
     with pytest.raises(Conflict) as refused:
         await rig.do(RetryRun(told.run_id))

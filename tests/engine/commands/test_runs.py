@@ -327,7 +327,7 @@ async def steered(rig: Rig) -> str:
     return told.run_id
 
 
-async def wishes(rig: Rig, run_id: str) -> list[str]:
+async def pending_types(rig: Rig, run_id: str) -> list[str]:
     """What is pending."""
     return [pending.type for pending in (await rig.run(run_id)).pending]
 
@@ -336,34 +336,34 @@ async def wishes(rig: Rig, run_id: str) -> list[str]:
 async def test_a_run_is_paused_when_its_agent_says_so_and_not_before(rig: Rig, kind: EventType) -> None:
     run_id = await steered(rig)
     view = await rig.do(SteerRun(run_id, "pause", "lunch"))
-    assert (view.row.status, await wishes(rig, run_id)) == (Status.RUNNING, ["pause"])
+    assert (view.row.status, await pending_types(rig, run_id)) == (Status.RUNNING, ["pause"])
     assert msgspec.json.decode((await rig.events(run_id))[-1].data) == {
         "requested_by": rig.principal.user_id,
         "reason": "lunch",
     }
     await rig.append(draft(kind, traced("x"), facts=Facts(effects=Effects(acknowledges="pause"))))
-    assert (await statuses(rig, run_id), await wishes(rig, run_id)) == ([Status.PAUSED], [])
+    assert (await statuses(rig, run_id), await pending_types(rig, run_id)) == ([Status.PAUSED], [])
     await rig.do(SteerRun(run_id, "resume"))
-    assert await wishes(rig, run_id) == ["resume"]
+    assert await pending_types(rig, run_id) == ["resume"]
     back = E.RUN_RESUMED if kind is E.RUN_PAUSED else E.COMMAND_ACKNOWLEDGED
     await rig.append(draft(back, traced("x"), facts=Facts(effects=Effects(acknowledges="resume"))))
-    assert (await statuses(rig, run_id), await wishes(rig, run_id)) == ([Status.RUNNING], [])
+    assert (await statuses(rig, run_id), await pending_types(rig, run_id)) == ([Status.RUNNING], [])
 
 
 async def test_asking_again_adds_nothing(rig: Rig) -> None:
     run_id = await steered(rig)
     await rig.do(SteerRun(run_id, "resume"))
-    assert await wishes(rig, run_id) == [], "it is running"
+    assert await pending_types(rig, run_id) == [], "it is running"
     for _ in range(2):
         await rig.do(SteerRun(run_id, "pause"))
-    assert await wishes(rig, run_id) == ["pause"]
+    assert await pending_types(rig, run_id) == ["pause"]
     await rig.append(draft(E.RUN_PAUSED, traced("x"), facts=Facts(effects=Effects(acknowledges="pause"))))
     count = len(await rig.events(run_id))
     await rig.do(SteerRun(run_id, "pause"))
     assert len(await rig.events(run_id)) == count
     for _ in range(2):
         await rig.do(SteerRun(run_id, "resume"))
-    assert await wishes(rig, run_id) == ["resume"]
+    assert await pending_types(rig, run_id) == ["resume"]
 
 
 async def test_a_wish_takes_the_place_of_its_opposite(rig: Rig) -> None:
@@ -371,19 +371,19 @@ async def test_a_wish_takes_the_place_of_its_opposite(rig: Rig) -> None:
     await rig.do(GiveInput(run_id, "x"))
     await rig.do(SteerRun(run_id, "pause"))
     await rig.do(SteerRun(run_id, "resume"))
-    assert await wishes(rig, run_id) == ["input", "resume"]
+    assert await pending_types(rig, run_id) == ["input", "resume"]
     await rig.append(draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(effects=Effects(acknowledges="pause"))))
     assert await statuses(rig, run_id) == [Status.RUNNING], "nobody asks for that any more"
     await rig.do(SteerRun(run_id, "pause"))
-    assert await wishes(rig, run_id) == ["input", "pause"]
+    assert await pending_types(rig, run_id) == ["input", "pause"]
 
 
 async def test_what_has_ended_or_is_about_to_is_not_paused(rig: Rig) -> None:
     run_id = await steered(rig)
     await rig.do(CancelRun(run_id))
-    for wish in ("pause", "resume"):
+    for action in ("pause", "resume"):
         with pytest.raises(RunNotActive):
-            await rig.do(SteerRun(run_id, wish))
+            await rig.do(SteerRun(run_id, action))
     await rig.append(draft(E.RUN_COMPLETED, traced("x")))
     with pytest.raises(RunNotActive):
         await rig.do(SteerRun(run_id, "pause"))

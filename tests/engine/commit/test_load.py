@@ -200,7 +200,7 @@ async def test_the_usual_commands_are_loaded_whole(rig: Rig, forget: bool, monke
         draft(E.RUN_COMPLETED, RunById(told), natural_key="end"),
         draft(run=OpenRun("u"), event_id="3"),
     ]
-    await do(c.Append("steps", items, watched=(RunByForeignId("steps:none", ""),)))
+    await do(c.Append("steps", items, polled=(RunByForeignId("steps:none", ""),)))
     await do(c.Append("steps", items))
     asks = draft(E.CHECKPOINT, traced("y", "v"), facts=Facts(effects=Effects(checkpoint=CheckpointFacts(1, WAITS))))
     other = (await do(c.Append("checkpoints", [asks]))).results[0].run_id

@@ -12,7 +12,7 @@ from tests.support.rig import Rig
 from towerlog.engine.commit.load import Needs, ref_key
 from towerlog.model.chain import chain_hash
 from towerlog.model.event import EventType, OpenRun, RunByForeignId, RunById, RunByTrace
-from towerlog.model.facts import Born, Effects, Facts
+from towerlog.model.facts import Effects, Facts, Origin
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Stored
 from towerlog.model.principal import shard_key
@@ -53,9 +53,9 @@ async def test_a_row_that_was_changed_in_this_group_is_newer_than_the_stored_one
 
     async with rig.store.begin() as unit:
         plan = await plan_on(rig, unit, ask)
-        strand = plan.strand(rig.org, RunById(stored.run_id))
-        assert strand is not None
-        plan.append(strand, plan.agent(rig.org, "default"), E.STEP, b"{}", dialect="steps")
+        run_state = plan.run_state(rig.org, RunById(stored.run_id))
+        assert run_state is not None
+        plan.append(run_state, plan.agent(rig.org, "default"), E.STEP, b"{}", dialect="steps")
         after = plan.run(rig.org, RunById(stored.run_id))
         assert after is not None
         assert after.last_seq == 2
@@ -80,8 +80,8 @@ async def test_numbers_are_given_out_in_the_organisations_own_row(rig: Rig) -> N
 
     async with rig.store.begin() as unit:
         plan = await plan_on(rig, unit, ask)
-        born = Born("run", "t", "trace")
-        runs = [plan.begin_run(org, born, E.STEP).row.run for org in (rig.org, rig.org, other.org)]
+        origin = Origin("run", "t", "trace")
+        runs = [plan.begin_run(org, origin, E.STEP).row.run for org in (rig.org, rig.org, other.org)]
         assert runs == [shard_key(rig.org, 1), shard_key(rig.org, 2), shard_key(other.org, 1)]
         agents = [plan.agent(org, name).agent for org, name in ((rig.org, "a"), (rig.org, "b"), (other.org, "a"))]
         assert agents == runs
@@ -104,7 +104,7 @@ async def test_a_note_is_of_the_runs_agent_and_of_whoever_speaks(rig: Rig) -> No
     def ask(needs: Needs) -> None:
         needs.counters(rig.org)
         needs.run_by_number(stored.run)
-        needs.speaks(stored)
+        needs.notes(stored)
 
     async with rig.store.begin() as unit:
         plan = await plan_on(rig, unit, ask)

@@ -23,7 +23,7 @@ from towerlog.model.event import Draft, EventType, RunByTrace
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.outcome import AgentView, NothingToClaim, Replayed, RunCreated, Stored
 from towerlog.model.question import GetRun
-from towerlog.model.usage import LARGEST, LARGEST_DOLLARS, LARGEST_SUM, NANOS_PER_DOLLAR, Usage, UsageReport
+from towerlog.model.usage import MAX_DOLLARS, MAX_NUMBER, MAX_SUM, NANOS_PER_DOLLAR, Usage, UsageReport
 from towerlog.store.values import Kind
 
 E = EventType
@@ -191,16 +191,16 @@ async def test_an_error_of_one_command_is_its_own(rig: Rig) -> None:
 
 async def test_figures_as_large_as_may_be_never_outgrow_the_store(rig: Rig) -> None:
     """Sums stop where 64 bits end; whoever shares the group notices nothing."""
-    largest = Usage(input_tokens=LARGEST, cost_nanos=LARGEST_DOLLARS * NANOS_PER_DOLLAR)
+    largest = Usage(input_tokens=MAX_NUMBER, cost_nanos=MAX_DOLLARS * NANOS_PER_DOLLAR)
     facts = Facts(effects=Effects(report=UsageReport(largest, "delta")))
     call = Append("steps", [draft(E.MODEL_CALL, traced(f"x{n % 2}"), facts=facts) for n in range(600)])
     for _ in range(4):
         answers = await all_at_once(rig, call, RegisterAgent("neighbour"))
         assert [type(answer).__name__ for answer in answers] == ["Appended", "AgentView"]
     rows = await rig.store.rows(rig.org)
-    assert {row.usage.cost_nanos for row in rows.runs} == {LARGEST_SUM}
-    assert {row.usage.all_tokens() for row in rows.runs} == {LARGEST_SUM}
-    assert [(cell.usage.cost_nanos, cell.usage.input_tokens) for cell in rows.usage] == [(LARGEST_SUM, LARGEST_SUM)]
+    assert {row.usage.cost_nanos for row in rows.runs} == {MAX_SUM}
+    assert {row.usage.all_tokens() for row in rows.runs} == {MAX_SUM}
+    assert [(cell.usage.cost_nanos, cell.usage.input_tokens) for cell in rows.usage] == [(MAX_SUM, MAX_SUM)]
     await sound(rig)
 
 

@@ -33,7 +33,7 @@ async def begun(rig: Rig, *refs: RunByForeignId) -> list[str]:
 
 def watching(*refs: RunByForeignId, wait_ms: int = LONG_MS) -> c.Append:
     """Nothing to store, only a question."""
-    return c.Append("sdk", [], watched=refs, wait_ms=wait_ms)
+    return c.Append("sdk", [], polled=refs, wait_ms=wait_ms)
 
 
 async def polling(rig: Rig, *refs: RunByForeignId, wait_ms: int = LONG_MS) -> asyncio.Task[Appended]:
@@ -45,7 +45,7 @@ async def polling(rig: Rig, *refs: RunByForeignId, wait_ms: int = LONG_MS) -> as
 
 def pending(outcome: Appended) -> dict[str, list[str]]:
     """Foreign id → types of the commands that are pending."""
-    return {one.ref.foreign_id: [command.type for command in one.row.pending] for one in outcome.watched}
+    return {one.ref.foreign_id: [command.type for command in one.row.pending] for one in outcome.polled}
 
 
 async def test_without_waiting_it_tells_of_the_runs_that_there_are(rig: Rig) -> None:
@@ -53,15 +53,15 @@ async def test_without_waiting_it_tells_of_the_runs_that_there_are(rig: Rig) -> 
     await rig.do(c.CancelRun(run_id))
     outcome = await rig.do(watching(B, A, NOBODY, wait_ms=0))
     assert pending(outcome) == {"sdk:b": [], "sdk:a": ["cancel"]}
-    assert (await rig.do(c.Append("sdk", [draft(run=A)]))).watched == ()
+    assert (await rig.do(c.Append("sdk", [draft(run=A)]))).polled == ()
 
 
 async def test_runs_of_the_same_batch_and_of_a_cold_cache_are_there(rig: Rig) -> None:
     await begun(rig, A)
     rig.engine.forget()
-    outcome = await rig.do(c.Append("sdk", [draft(run=B)], watched=(A, B)))
+    outcome = await rig.do(c.Append("sdk", [draft(run=B)], polled=(A, B)))
     assert pending(outcome) == {"sdk:a": [], "sdk:b": []}
-    assert [one.row.last_seq for one in outcome.watched] == [1, 1]
+    assert [one.row.last_seq for one in outcome.polled] == [1, 1]
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -77,7 +77,7 @@ async def test_a_command_for_any_of_them_ends_the_wait(rig: Rig, number: int) ->
 async def test_what_is_pending_already_is_told_at_once(rig: Rig) -> None:
     (run_id,) = await begun(rig, A)
     await rig.do(c.GiveInput(run_id, "yes"))
-    (watched,) = (await soon(rig.do(watching(A)))).watched
+    (watched,) = (await soon(rig.do(watching(A)))).polled
     assert watched.row.pending == (Pending(2, "input", "yes", delivered=True),)
 
 
@@ -158,10 +158,10 @@ async def test_what_a_held_back_reply_tells_is_on_record_as_delivered(rig: Rig) 
     (run_id,) = await begun(rig, A)
     task = await polling(rig, A)
     await rig.do(c.GiveInput(run_id, "yes"))
-    (watched,) = (await soon(task)).watched
+    (watched,) = (await soon(task)).polled
     assert watched.row.pending == (Pending(2, "input", "yes", delivered=True),)
     assert [event.type for event in await rig.events(run_id)][-1] is EventType.COMMAND_DELIVERED
     before = len(await rig.events(run_id))
-    (again,) = (await soon(rig.do(watching(A)))).watched
+    (again,) = (await soon(rig.do(watching(A)))).polled
     assert again.row.pending == watched.row.pending
     assert len(await rig.events(run_id)) == before

@@ -9,14 +9,24 @@ from tests.support.factories import draft, traced
 from tests.support.rig import Rig
 from towerlog.errors import NotFound
 from towerlog.model.command import Append, RegisterAgent
-from towerlog.model.event import Draft, EventType, History, OpenRun, Refusal, RunByForeignId, RunById, RunByTrace, Touch
+from towerlog.model.event import (
+    AgentHeartbeat,
+    Draft,
+    EventType,
+    History,
+    OpenRun,
+    Refusal,
+    RunByForeignId,
+    RunById,
+    RunByTrace,
+)
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.outcome import AgentView, Stored
 from towerlog.model.run import Status
 from towerlog.model.times import FUTURE_TOLERANCE_MS
 
 E = EventType
-START = Facts(effects=Effects(fills=True))
+START = Facts(effects=Effects(is_start=True))
 
 
 async def stored(rig: Rig, *drafts: Draft) -> list[Stored]:
@@ -50,7 +60,8 @@ async def test_a_parent_by_its_senders_name_is_the_run_that_has_it(rig: Rig) -> 
     for name, expected in named.items():
         child = RunByForeignId(f"sdk:child of {name}", "c")
         start = await one(
-            rig, draft(E.RUN_STARTED, child, facts=Facts(effects=Effects(fills=True, parent_key=f"foreign:sdk:{name}")))
+            rig,
+            draft(E.RUN_STARTED, child, facts=Facts(effects=Effects(is_start=True, parent_key=f"foreign:sdk:{name}"))),
         )
         assert (await rig.run(start.run_id)).parent_key == expected
     later = await one(rig, draft(run=RunByForeignId("sdk:later", "l")))
@@ -120,7 +131,7 @@ async def test_a_start_for_a_run_that_has_ended_begins_a_new_one(rig: Rig) -> No
 async def test_a_start_that_was_overtaken_by_its_end_fills_in_and_begins_nothing(rig: Rig) -> None:
     ended = await one(rig, draft(E.RUN_COMPLETED, traced("x", "t")))
     assert (await rig.run(ended.run_id)).implicit
-    start = Facts(effects=Effects(fills=True, model="m"))
+    start = Facts(effects=Effects(is_start=True, model="m"))
     late = await one(rig, draft(E.RUN_STARTED, RunByTrace("t", "x", reopen=True), facts=start))
     row = await rig.run(ended.run_id)
     assert (late.run_id, late.late, late.seq) == (ended.run_id, True, 2)
@@ -314,7 +325,7 @@ async def test_a_command_may_name_its_agent_by_id(rig: Rig) -> None:
 
 async def test_a_sign_of_life_adds_no_event(rig: Rig) -> None:
     rig.clock.advance(5)
-    results = await stored(rig, Touch("a"), draft(agent="a"))  # type: ignore[arg-type]
+    results = await stored(rig, AgentHeartbeat("a"), draft(agent="a"))  # type: ignore[arg-type]
     assert results[0].position == 0
     [agent] = await rig.store.agents(rig.org, 10, None, None)
     assert (agent.last_heartbeat_at, agent.event_count) == (rig.clock.now_ms(), 1)

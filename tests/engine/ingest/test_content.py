@@ -207,7 +207,7 @@ async def content_of(rig: Rig) -> tuple[int, int]:
 async def test_a_known_prefix_is_found_however_it_is_asked_for(
     rig: Rig, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load, "ASKED_AT_ONCE", at_once)
+    monkeypatch.setattr(load, "MAX_KEYS_AT_ONCE", at_once)
     told = [b'{"n":%d}' % number for number in range(40)]
     for length in (1, 2, 3, 17, 40):
         rig.engine.forget()

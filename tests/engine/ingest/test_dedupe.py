@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.factories import draft, event, run_row, traced
-from towerlog.engine.ingest.dedupe import begins_anew, same_content
+from towerlog.engine.ingest.dedupe import same_content, starts_new_run
 from towerlog.model.event import EventType, RunByTrace
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.run import Status
@@ -63,10 +63,10 @@ def test_the_state_of_a_checkpoint_is_content() -> None:
 
 
 def test_a_start_begins_anew_only_after_a_run_that_was_really_started_has_ended() -> None:
-    again = draft(E.RUN_STARTED, RunByTrace("t", "x", reopen=True), facts=Facts(effects=Effects(fills=True)))
-    plain = draft(E.RUN_STARTED, traced("x", "t"), facts=Facts(effects=Effects(fills=True)))
+    again = draft(E.RUN_STARTED, RunByTrace("t", "x", reopen=True), facts=Facts(effects=Effects(is_start=True)))
+    plain = draft(E.RUN_STARTED, traced("x", "t"), facts=Facts(effects=Effects(is_start=True)))
     ended = run_row(status=Status.COMPLETED)
-    assert begins_anew(ended, again)
-    assert not begins_anew(run_row(), again)
-    assert not begins_anew(run_row(status=Status.COMPLETED, implicit=True), again)
-    assert not begins_anew(ended, plain)
+    assert starts_new_run(ended, again)
+    assert not starts_new_run(run_row(), again)
+    assert not starts_new_run(run_row(status=Status.COMPLETED, implicit=True), again)
+    assert not starts_new_run(ended, plain)

@@ -190,7 +190,7 @@ async def test_every_outcome_can_be_made_again_of_its_ids(rig: Rig, monkeypatch:
     commands: list[Any] = [
         ClaimRun(run_id, "w", LEASE_MS),
         Report(run_id, "w", [draft(run=RunById(run_id)), draft(run=RunById("none"))]),
-        Append("steps", [draft(run=known), draft(run=RunById("none"))], watched=(known,)),
+        Append("steps", [draft(run=known), draft(run=RunById("none"))], polled=(known,)),
         GiveInput(run_id, "yes"),
         SteerRun(run_id, "pause"),
         CancelRun(run_id),

@@ -15,7 +15,7 @@ from towerlog.engine.audit import verify_org
 from towerlog.engine.core import EngineSettings
 from towerlog.engine.timers import silence
 from towerlog.model.command import CancelRun, Claim, CreateRun, GiveInput
-from towerlog.model.event import EventType, RunById, Touch
+from towerlog.model.event import AgentHeartbeat, EventType, RunById
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.liveness import Thresholds, Verdict
 from towerlog.model.question import GetRun
@@ -43,7 +43,7 @@ async def tell(rig: Rig, kind: EventType = E.STEP, trace: str = "x", **fields: A
 
 async def start(rig: Rig, trace: str = "x") -> str:
     """A run that was begun."""
-    return await tell(rig, E.RUN_STARTED, trace, facts=Facts(effects=Effects(fills=True)))
+    return await tell(rig, E.RUN_STARTED, trace, facts=Facts(effects=Effects(is_start=True)))
 
 
 async def later(rig: Rig, by_ms: int) -> None:
@@ -159,10 +159,10 @@ async def test_a_heartbeat_is_life_and_no_progress(old: Rig) -> None:
 
 
 async def test_an_agent_that_beats_beside_its_run_shows_that_it_is_there(old: Rig) -> None:
-    run_id = await tell(old, E.RUN_STARTED, facts=Facts(effects=Effects(fills=True)), agent="a")
+    run_id = await tell(old, E.RUN_STARTED, facts=Facts(effects=Effects(is_start=True)), agent="a")
     old.clock.advance(SILENT_MS)
     assert await verdict(old, run_id) is Verdict.SILENT
-    await old.append(Touch("a"))
+    await old.append(AgentHeartbeat("a"))
     assert await verdict(old, run_id) is Verdict.STALLED
 
 
@@ -211,7 +211,7 @@ async def test_a_cancel_ends_it_before_any_silence_does(old: Rig) -> None:
 async def test_a_sweep_goes_on_until_nothing_is_due_in_any_organisation(
     old: Rig, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    monkeypatch.setattr(silence, "WATCH_ROWS", 2)
+    monkeypatch.setattr(silence, "SWEEP_ROWS", 2)
     other = await old.make_org("other")
     runs = [await start(old, f"x{n}") for n in range(count)]
     active = [await start(old, f"y{n}") for n in range(count)]

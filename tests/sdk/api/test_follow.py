@@ -24,7 +24,7 @@ END = reply(204, b"")
 @pytest.fixture(autouse=True)
 def eager(monkeypatch) -> None:
     """Pauses of nearly nothing: nothing here depends on their length."""
-    monkeypatch.setattr(cursors, "LONGEST_PAUSE_S", 0.001)
+    monkeypatch.setattr(cursors, "MAX_PAUSE_S", 0.001)
 
 
 def seen(found) -> list[object]:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from towerlog.sdk.record import encoding
 from towerlog.sdk.record.encoding import (
-    DEPTH_MAX,
-    EVENT_BYTES_MAX,
-    REPR_CHARS_MAX,
+    MAX_DEPTH,
+    MAX_EVENT_BYTES,
+    MAX_REPR_CHARS,
     describe,
     encode_event,
     name_text,
@@ -86,7 +86,7 @@ def test_nan_and_the_infinities_are_null_and_their_neighbours_stay() -> None:
 
 def test_what_is_not_json_becomes_its_repr_capped() -> None:
     assert strictly(encode_event({"data": {"o": 1j, "long": b"x" * 10_000}})) == {
-        "data": {"o": "1j", "long": repr(b"x" * 10_000)[: REPR_CHARS_MAX - 1] + "…"}
+        "data": {"o": "1j", "long": repr(b"x" * 10_000)[: MAX_REPR_CHARS - 1] + "…"}
     }
 
 
@@ -106,7 +106,7 @@ def test_depth_is_capped() -> None:
         deep = [deep]
     line = encode_event({"data": deep})
     assert strictly(line)
-    assert line.count(b"[") <= DEPTH_MAX + REPR_CHARS_MAX
+    assert line.count(b"[") <= MAX_DEPTH + MAX_REPR_CHARS
 
 
 def test_keys_that_are_no_text_become_text() -> None:
@@ -120,7 +120,7 @@ def test_what_utf_8_cannot_say_is_replaced() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        {"content": "x" * (EVENT_BYTES_MAX + 1)},
+        {"content": "x" * (MAX_EVENT_BYTES + 1)},
         {"history": [{"content": "y" * 50_000}] * 200, "step_index": 7},
         {"history": [[1] * 1000] * 2200, "step_index": 7},
         {f"key{number}": "z" * 100 for number in range(60_000)},
@@ -129,10 +129,10 @@ def test_what_utf_8_cannot_say_is_replaced() -> None:
 )
 def test_a_too_large_event_is_cut_and_says_so(data: dict[str, Any]) -> None:
     line = encode_event({"type": "t", "event_id": "e", "data": data})
-    assert len(line) <= EVENT_BYTES_MAX
+    assert len(line) <= MAX_EVENT_BYTES
     found = strictly(line)
     assert (found["type"], found["event_id"]) == ("t", "e")
-    assert found["data"]["towerlog_truncated"]["bytes"] > EVENT_BYTES_MAX
+    assert found["data"]["towerlog_truncated"]["bytes"] > MAX_EVENT_BYTES
     if "history" in data:
         assert found["data"]["step_index"] == 7
         assert isinstance(found["data"]["history"], list)
@@ -146,8 +146,8 @@ def test_strings_are_cut_no_shorter_than_they_must_be(length: int, count: int, k
 
 def test_an_event_at_the_limit_is_whole() -> None:
     empty = len(encode_event({"data": {"content": ""}}))
-    line = encode_event({"data": {"content": "x" * (EVENT_BYTES_MAX - empty)}})
-    assert len(line) == EVENT_BYTES_MAX
+    line = encode_event({"data": {"content": "x" * (MAX_EVENT_BYTES - empty)}})
+    assert len(line) == MAX_EVENT_BYTES
     assert b"towerlog_truncated" not in line
 
 
@@ -167,7 +167,7 @@ def test_an_exception_is_one_line() -> None:
 def test_a_name_is_never_empty_and_never_too_long() -> None:
     assert name_text(" \n") == "unnamed"
     assert name_text(None) == "None"
-    assert len(name_text("n" * 1000)) == encoding.NAME_CHARS_MAX
+    assert len(name_text("n" * 1000)) == encoding.MAX_NAME_CHARS
 
 
 def test_a_name_said_again_is_the_same_and_a_long_one_is_not_kept() -> None:

@@ -76,7 +76,7 @@ def test_the_environment_says_where_when_nobody_else_does(monkeypatch) -> None:
 
 def test_retry_after_is_seconds_or_a_date_and_has_a_cap() -> None:
     assert address.read_retry_after("7") == 7
-    assert address.read_retry_after("999999") == address.RETRY_AFTER_MAX_S
+    assert address.read_retry_after("999999") == address.MAX_RETRY_AFTER_S
     assert address.read_retry_after("-1") is None
     assert address.read_retry_after("soon") is None
     assert address.read_retry_after(None) is None
@@ -98,7 +98,7 @@ def test_lines_come_out_whole_however_they_are_cut(lines, data) -> None:
 
 
 def test_a_line_without_end_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr(address, "RESPONSE_BYTES_MAX", 10)
+    monkeypatch.setattr(address, "MAX_RESPONSE_BYTES", 10)
     reader = address.Lines()
     assert reader.feed(b"x" * 10) == []
     with pytest.raises(BadAnswer):

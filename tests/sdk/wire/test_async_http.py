@@ -8,7 +8,7 @@ import pytest
 
 from tests.sdk.talker import CLOSE, HANG, headers_of, reply, stream, talking
 from tests.support.wait import wait_until_async
-from towerlog.sdk.wire.address import IDLE_MAX
+from towerlog.sdk.wire.address import MAX_IDLE
 from towerlog.sdk.wire.async_http import AsyncHttp
 from towerlog.sdk.wire.errors import BadAnswer, Unreachable
 
@@ -85,7 +85,7 @@ async def test_a_redirect_is_refused() -> None:
 
 
 async def test_a_reply_past_the_cap_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr("towerlog.sdk.wire.async_http.RESPONSE_BYTES_MAX", 100)
+    monkeypatch.setattr("towerlog.sdk.wire.async_http.MAX_RESPONSE_BYTES", 100)
     with talking(reply(200, b"x" * 100), reply(200, b"x" * 101)) as talker:
         http = AsyncHttp(talker.url)
         assert len((await http.request("GET", "/")).body) == 100
@@ -121,11 +121,11 @@ async def test_a_request_that_is_cancelled_leaves_no_half_read_connection_behind
 
 
 async def test_no_more_connections_are_kept_than_the_bound() -> None:
-    count = IDLE_MAX + 3
+    count = MAX_IDLE + 3
     with talking(*[reply()] * count) as talker:
         http = AsyncHttp(talker.url)
         await asyncio.gather(*(http.request("GET", "/") for _ in range(count)))
-        assert len(http._idle) <= IDLE_MAX
+        assert len(http._idle) <= MAX_IDLE
         await http.close()
         assert not http._idle
 

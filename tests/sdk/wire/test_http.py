@@ -88,7 +88,7 @@ def test_a_redirect_is_refused_and_the_key_goes_nowhere_else() -> None:
 
 
 def test_a_reply_past_the_cap_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr("towerlog.sdk.wire.http.RESPONSE_BYTES_MAX", 100)
+    monkeypatch.setattr("towerlog.sdk.wire.http.MAX_RESPONSE_BYTES", 100)
     with talking(reply(200, b"x" * 100), reply(200, b"x" * 101)) as talker:
         http = Http(talker.url)
         assert len(http.request("GET", "/").body) == 100
@@ -202,7 +202,7 @@ def test_a_fork_begins_with_connections_of_its_own() -> None:
 
 
 def test_no_more_connections_are_kept_than_the_bound() -> None:
-    count = address.IDLE_MAX + 3
+    count = address.MAX_IDLE + 3
     with talking(*[reply()] * count * 2) as talker:
         http = Http(talker.url)
         together = threading.Barrier(count)
@@ -216,7 +216,7 @@ def test_no_more_connections_are_kept_than_the_bound() -> None:
             one.start()
         for one in threads:
             one.join()
-        assert len(http._idle) <= address.IDLE_MAX
+        assert len(http._idle) <= address.MAX_IDLE
         assert not http._busy
         http.close()
 

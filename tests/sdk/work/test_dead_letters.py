@@ -35,7 +35,7 @@ def test_a_disk_that_takes_nothing_is_told_to_the_log(tmp_path, caplog) -> None:
 
 
 def test_the_file_is_bounded(tmp_path, caplog, monkeypatch) -> None:
-    monkeypatch.setattr(module, "FILE_BYTES_MAX", 200)
+    monkeypatch.setattr(module, "MAX_FILE_BYTES", 200)
     letters = DeadLetters(tmp_path, "w-1")
     for _ in range(5):
         letters.keep("r1", [EVENT], "lease_lost")

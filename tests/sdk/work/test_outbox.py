@@ -67,7 +67,7 @@ def test_letters_in_the_middle_can_be_settled() -> None:
 
 
 def test_what_finds_no_room_is_counted_and_told(monkeypatch) -> None:
-    monkeypatch.setattr(module, "OUTBOX_EVENTS_MAX", 3)
+    monkeypatch.setattr(module, "MAX_OUTBOX_EVENTS", 3)
     box = filled(7)
     assert len(box) == 3
     box.settle(box.batch())
@@ -80,7 +80,7 @@ def test_what_finds_no_room_is_counted_and_told(monkeypatch) -> None:
 
 
 def test_an_end_always_finds_room(monkeypatch) -> None:
-    monkeypatch.setattr(module, "OUTBOX_EVENTS_MAX", 3)
+    monkeypatch.setattr(module, "MAX_OUTBOX_EVENTS", 3)
     box = filled(7)
     box.put({"type": "run.completed", "data": {}})
     told = [event_of(letter) for letter in box.close()]

@@ -50,10 +50,7 @@ def test_another_organisation_has_nothing(sound: apsw.Connection, other: int) ->
 
 COLUMNS = [
     *[("run", name) for name in ("run_id", "thread_id", "trace_id", "status", "foreign_id", "agent", "model")],
-    *[
-        ("run", name)
-        for name in ("persona_id", "parent_key", "created_at", "cancel_requested_at", "quiet", "watched_at")
-    ],
+    *[("run", name) for name in ("persona_id", "parent_key", "created_at", "cancel_requested_at", "quiet", "seen_at")],
     ("thread", "thread_id"),
     ("thread", "created_at"),
     ("agent", "agent_id"),
@@ -180,7 +177,7 @@ def laned(sound: apsw.Connection) -> apsw.Connection:
     return sound
 
 
-@pytest.mark.parametrize("column", ["state", "agent", "label_set", "place", "queued_at", "expires_at"])
+@pytest.mark.parametrize("column", ["state", "agent", "label_set", "queue_position", "queued_at", "expires_at"])
 def test_a_lane_whose_columns_say_something_else_is_found(laned: apsw.Connection, column: str) -> None:
     assert all_rows(laned, 1).faults == []
     laned.execute(f"UPDATE lane SET {column} = '77'")

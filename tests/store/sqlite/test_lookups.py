@@ -44,7 +44,7 @@ BY_INDEX: dict[str, tuple[Question, str]] = {
         lambda db: lookups.runs_cancelling(db, (5, 0), 3),
         "run_cancelling (cancel_requested_at>?)",
     ),
-    "unheard": (lambda db: lookups.runs_unheard(db, False, 9, (5, 0), 3), "run_watched (quiet=? AND"),
+    "unheard": (lambda db: lookups.runs_silent(db, False, 9, (5, 0), 3), "run_seen (quiet=? AND"),
     "reply": (lambda db: lookups.reply(db, 1, "r"), "(org=? AND name=?)"),
     "key": (lambda db: lookups.key(db, 1, "k"), "PRIMARY KEY (org=? AND key_id=?)"),
 }

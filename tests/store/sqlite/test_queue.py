@@ -118,11 +118,11 @@ def test_the_walk_finds_what_the_definition_says(db: apsw.Connection, org: int, 
         state = chance.choice([QueueState.QUEUED] * 5 + [QueueState.HELD, QueueState.BLOCKED, QueueState.DONE])
         fields = {"state": state, "expires_at": chance.choice([5, 50]) if state is QueueState.HELD else None}
         made = lane(number, some_labels(3), chance.choice(agents), **fields)
-        lanes.append(msgspec.structs.replace(made, place=place))
+        lanes.append(msgspec.structs.replace(made, queue_position=place))
     queue(db, *lanes)
     for _ in range(120):
         served = chance.choice([None, chance.sample(agents, chance.randint(0, 3))])
         labels, limit = some_labels(6), chance.choice([1, 5, 120])
         fitting = [one for one in lanes if may_take(one, served, labels, 10)]
-        fitting.sort(key=lambda one: (one.state is not QueueState.QUEUED, one.place))
+        fitting.sort(key=lambda one: (one.state is not QueueState.QUEUED, one.queue_position))
         assert lanes_claimable(db, 1, served, labels, 10, limit) == fitting[:limit]

@@ -202,7 +202,7 @@ def test_a_history_is_read_from_its_first_message(db: apsw.Connection, org: int,
 def test_a_search_that_takes_too_long_is_given_up_and_others_are_not(db: apsw.Connection, org: int) -> None:
     rows = [run_row(n) for n in range(1, 2001)]
     write_changes(db, Changes(runs={row.run: RunChange(None, row) for row in rows}))
-    late = iter(range(0, 10**9, reads.LONGEST_SEARCH_MS + 1))
+    late = iter(range(0, 10**9, reads.MAX_SEARCH_MS + 1))
     with pytest.raises(Invalid) as caught:
         reads.runs_searched(db, org, RunFilter(q="nowhere"), 10, None, lambda: next(late))
     assert caught.value.field == "q"

@@ -16,7 +16,7 @@ from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import Counters
 from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
-from towerlog.model.usage import NOTHING, Usage, UsageRow
+from towerlog.model.usage import NO_USAGE, Usage, UsageRow
 from towerlog.store.sqlite import queue, reads
 from towerlog.store.sqlite import write as writes
 from towerlog.store.sqlite.write import write_changes
@@ -97,10 +97,10 @@ def test_a_second_event_at_the_same_place_is_refused(db: apsw.Connection, org: i
 
 
 FIGURES = [
-    (NOTHING, NOTHING, NOTHING),
-    (Usage(input_tokens=1), NOTHING, Usage(input_tokens=1)),
-    (NOTHING, Usage(input_tokens=1), Usage(input_tokens=1)),
-    (Usage(input_tokens=0), NOTHING, Usage(input_tokens=0)),
+    (NO_USAGE, NO_USAGE, NO_USAGE),
+    (Usage(input_tokens=1), NO_USAGE, Usage(input_tokens=1)),
+    (NO_USAGE, Usage(input_tokens=1), Usage(input_tokens=1)),
+    (Usage(input_tokens=0), NO_USAGE, Usage(input_tokens=0)),
     (Usage(input_tokens=1), Usage(input_tokens=2), Usage(input_tokens=3)),
     (Usage(cost_nanos=5), Usage(cost_nanos=-2), Usage(cost_nanos=3)),
     (Usage(input_tokens=1), Usage(output_tokens=2), Usage(input_tokens=1, output_tokens=2)),

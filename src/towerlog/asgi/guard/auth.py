@@ -18,9 +18,9 @@ from towerlog.store.base import Store
 from towerlog.store.values import KeyFound
 
 REMEMBERED_MS = 2000
-REMEMBERED_MAX = 10_000
+MAX_REMEMBERED = 10_000
 RECHECK_MS = 2000
-LONGEST_KEY = 200
+MAX_KEY_BYTES = 200
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -111,7 +111,7 @@ class _Watch:
 
 def _shrink(memory: dict[_K, _V]) -> None:
     """Forgets the oldest entry of a memory that has grown past its bound."""
-    if len(memory) > REMEMBERED_MAX:
+    if len(memory) > MAX_REMEMBERED:
         del memory[next(iter(memory))]
 
 
@@ -124,8 +124,8 @@ def _key_of(credential: bytes) -> bytes:
     """The key in `Bearer KEY`; what is not of that form gives bytes that no key has."""
     scheme, _, key = credential.partition(b" ")
     key = key.strip()
-    if scheme.lower() != b"bearer" or not key or len(key) > LONGEST_KEY:
-        return b"\x00" + credential[:LONGEST_KEY]
+    if scheme.lower() != b"bearer" or not key or len(key) > MAX_KEY_BYTES:
+        return b"\x00" + credential[:MAX_KEY_BYTES]
     return key
 
 

@@ -11,8 +11,8 @@ from towerlog.model.lane import Lane
 from towerlog.model.outcome import Claimed, Outcome, Reported
 
 PER_LEASE = 6
-HOLDERS_MAX = 10_000
-TELLING = frozenset({Reported, Claimed})
+MAX_HOLDERS = 10_000
+HOLDER_OUTCOMES = frozenset({Reported, Claimed})
 """The outcomes that say who holds what."""
 
 
@@ -61,6 +61,6 @@ class Heartbeats:
         holder = self._holders.pop((run_id, lane.worker_id), None) or _Holder()
         self._holders[run_id, lane.worker_id] = holder
         holder.lease_ms = lane.lease_ms
-        if len(self._holders) > HOLDERS_MAX:
+        if len(self._holders) > MAX_HOLDERS:
             del self._holders[next(iter(self._holders))]
         return holder

@@ -13,7 +13,7 @@ from towerlog.errors import Invalid
 from towerlog.model.command import Idempotency
 from towerlog.model.outcome import KeyMinted
 
-LONGEST_IDEMPOTENCY_KEY = 255
+MAX_IDEMPOTENCY_KEY_BYTES = 255
 
 
 def idempotency(route: str, key: bytes, body: bytes, encode: Callable[[Any], Reply], replay: bool) -> Idempotency:
@@ -21,9 +21,9 @@ def idempotency(route: str, key: bytes, body: bytes, encode: Callable[[Any], Rep
 
     Raises Invalid.
     """
-    if not 1 <= len(key) <= LONGEST_IDEMPOTENCY_KEY or not key.isascii() or not key.decode("ascii").isprintable():
+    if not 1 <= len(key) <= MAX_IDEMPOTENCY_KEY_BYTES or not key.isascii() or not key.decode("ascii").isprintable():
         raise Invalid(
-            f"Idempotency-Key must be 1 to {LONGEST_IDEMPOTENCY_KEY} printable ASCII characters.",
+            f"Idempotency-Key must be 1 to {MAX_IDEMPOTENCY_KEY_BYTES} printable ASCII characters.",
             field="Idempotency-Key",
         )
 

@@ -12,7 +12,7 @@ from towerlog.asgi.replies import Headers
 from towerlog.errors import RateLimited
 
 WINDOW_MS = 60_000
-WINDOWS_MAX = 50_000
+MAX_WINDOWS = 50_000
 
 
 class _Window:
@@ -75,7 +75,7 @@ class Limiter:
         window = self._windows.pop(who, None)
         if window is None:
             window = _Window()
-            if len(self._windows) >= WINDOWS_MAX:
+            if len(self._windows) >= MAX_WINDOWS:
                 del self._windows[next(iter(self._windows))]
         self._windows[who] = window
         return window

@@ -20,7 +20,7 @@ class Cause(enum.Enum):
     """The server goes down."""
 
 
-class Farewell(msgspec.Struct, frozen=True):
+class StreamEnd(msgspec.Struct, frozen=True):
     """The last thing a reader is told."""
 
     cause: Cause
@@ -28,7 +28,7 @@ class Farewell(msgspec.Struct, frozen=True):
     """How long to wait before coming back; None says nothing about it."""
 
 
-COMPLETE, REVOKED = Farewell(Cause.COMPLETE), Farewell(Cause.REVOKED)
+COMPLETE, REVOKED = StreamEnd(Cause.COMPLETE), StreamEnd(Cause.REVOKED)
 
 
 class Sink(Protocol):
@@ -46,7 +46,7 @@ class Sink(Protocol):
         """Sends something that says nothing, so that nobody on the way takes silence for death."""
         ...
 
-    async def finish(self, farewell: Farewell) -> None:
+    async def finish(self, end: StreamEnd) -> None:
         """Sends the last words and ends the reply."""
         ...
 

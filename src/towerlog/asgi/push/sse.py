@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from towerlog.asgi.push.sink import Cause, Farewell
+from towerlog.asgi.push.sink import Cause, StreamEnd
 from towerlog.asgi.replies import Headers, Message, Receive, Send
 from towerlog.dialects.base import FrameStyle
 
@@ -42,12 +42,12 @@ class SseSink:
         """A comment."""
         return self.send(PING)
 
-    async def finish(self, farewell: Farewell) -> None:
+    async def finish(self, end: StreamEnd) -> None:
         """When to come back and the style's closing words, unless the stream has come to its own end."""
         words = b""
-        if farewell.retry_ms is not None:
-            words += b"retry: %d\n\n" % farewell.retry_ms
-        if farewell.cause is not Cause.COMPLETE:
+        if end.retry_ms is not None:
+            words += b"retry: %d\n\n" % end.retry_ms
+        if end.cause is not Cause.COMPLETE:
             words += self._style.closing
         await self._send({"type": "http.response.body", "body": words, "more_body": False})
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 
 from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator
-from towerlog.asgi.push.sink import COMPLETE, REVOKED, Cause, Farewell, Sink
+from towerlog.asgi.push.sink import COMPLETE, REVOKED, Cause, Sink, StreamEnd
 from towerlog.engine.follow.follower import Follower
 from towerlog.model.principal import Principal
 
@@ -29,7 +29,7 @@ class Stream:
     """One open stream. Made by `Streams.open`; `run` it to its end."""
 
     __slots__ = (
-        "_farewell",
+        "_end",
         "_follower",
         "_principal",
         "_sink",
@@ -48,7 +48,7 @@ class Stream:
         self._follower = follower
         self._sink = sink
         self._principal = principal
-        self._farewell = COMPLETE
+        self._end = COMPLETE
         self._task: asyncio.Task[None] | None = None
         self.is_ping_due = False
         self.patience_ms = patience_ms
@@ -67,7 +67,7 @@ class Stream:
             self._streams.begin(self, self._principal)
             await self._timed(self._sink.start())
             await self._pump()
-            await self._timed(self._sink.finish(self._farewell))
+            await self._timed(self._sink.finish(self._end))
         except asyncio.CancelledError:
             # Cut off for taking nothing, or the server's patience at its end is over: either way nobody reads.
             self._sink.abort()
@@ -78,14 +78,14 @@ class Stream:
             self._follower.close()
             self._streams.end(self, self._principal)
 
-    def part(self, farewell: Farewell) -> None:
-        """Ends the stream from our side: the chunk under way is sent, then `farewell`."""
-        self._farewell = farewell
+    def end_with(self, end: StreamEnd) -> None:
+        """Ends the stream from our side: the chunk under way is sent, then `end`."""
+        self._end = end
         self._follower.stop()
 
     def revoke(self) -> None:
         """The key is no longer good."""
-        self.part(REVOKED)
+        self.end_with(REVOKED)
 
     def ping(self) -> None:
         """Has a ping sent, unless something else goes out first."""
@@ -153,7 +153,7 @@ class Streams:
         self._open.add(stream)
         self._auth.watch(principal, stream.revoke)
         if self.is_closing:
-            stream.part(Farewell(Cause.CLOSING))
+            stream.end_with(StreamEnd(Cause.CLOSING))
 
     def end(self, stream: Stream, principal: Principal) -> None:
         """Lets a stream go."""
@@ -166,7 +166,7 @@ class Streams:
         self.is_closing = True
         shortest, longest = _RETRY_MS
         for number, stream in enumerate(list(self._open)):
-            stream.part(Farewell(Cause.CLOSING, shortest + number * 7919 % (longest - shortest)))
+            stream.end_with(StreamEnd(Cause.CLOSING, shortest + number * 7919 % (longest - shortest)))
 
     def tick(self, now_ms: int) -> None:
         """Pings the silent, cuts off the stuck."""

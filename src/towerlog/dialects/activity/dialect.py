@@ -13,10 +13,10 @@ import msgspec
 from towerlog import errors
 from towerlog.dialects.activity.feed import (
     CALL_STATUS,
-    LONGEST_SUMMARY,
+    MAX_SUMMARY_CHARS,
     SENT,
     STATUS_OF,
-    WORDS,
+    STATUS_WORDS,
     FeedEvent,
     SentEvent,
     SentFields,
@@ -40,18 +40,18 @@ from towerlog.dialects.base import (
 from towerlog.dialects.fields import (
     NULL,
     Count,
+    bounded_text,
     check_length,
-    cut,
+    cost_nanos_of,
     decode,
-    label,
-    nanos,
+    invalid_field,
     one_line,
     optional_id,
     path_uuid,
     refusal,
-    refuse,
     splice,
-    when,
+    time_ms_of,
+    truncated,
 )
 from towerlog.errors import Malformed, TowerlogError
 from towerlog.model.command import Append
@@ -62,14 +62,14 @@ from towerlog.model.principal import Scope
 from towerlog.model.question import FollowAgent, Tail
 from towerlog.model.usage import Usage, UsageReport
 
-__all__ = ["DIALECT", "STATUS_OF", "WORDS"]
+__all__ = ["DIALECT", "STATUS_OF", "STATUS_WORDS"]
 
 NDJSON = BODY_TYPES["ndjson"][1].encode()
-MOST_EVENTS = 1000
-FLOOD = 100_000
+MAX_EVENTS = 1000
+COUNTED_ABOVE_COMMAS = 100_000
 """Commas in a body from which its items are counted before they are decoded. Fewer items take little memory."""
-USUAL_TAIL = 100
-LONGEST_TAIL = 5000
+DEFAULT_TAIL = 100
+MAX_TAIL = 5000
 
 _TYPES: dict[str, EventType] = {
     "command_start": EventType.TOOL_CALL,
@@ -84,7 +84,7 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,64}")
 class FeedQuery(msgspec.Struct):
     """How many events of the feed, and whether to follow it."""
 
-    tail: int = USUAL_TAIL
+    tail: int = DEFAULT_TAIL
     follow: Literal["true", "false"] = "false"
     after: str | None = None
 
@@ -154,7 +154,7 @@ def _decode_push(call: Call) -> Append:
     agent_id = path_uuid(call.path["id"], "agent")
     run = OpenRun(agent_id, reopen=True)
     items = [_item(text, run, call.settings) for text in _texts(call)]
-    return Append("activity", items, agent_id, tells=False)
+    return Append("activity", items, agent_id, shows_commands=False)
 
 
 def _texts(call: Call) -> list[bytes] | list[msgspec.Raw]:
@@ -171,28 +171,28 @@ def _texts(call: Call) -> list[bytes] | list[msgspec.Raw]:
         return _lines(body)
     if not body.startswith(b"{"):
         decode(_RAW, body)
-        raise refuse("body", "must be an event, an array of events, or one event a line")
+        raise invalid_field("body", "must be an event, an array of events, or one event a line")
     decode(_RAW, body)
     return [body]
 
 
 def _array(body: bytes) -> list[msgspec.Raw]:
     """The items of an array. Counted before decoding only in a large body: counting takes longer than decoding."""
-    if body.count(b",") > FLOOD:
-        check_length(body, "events", MOST_EVENTS)
+    if body.count(b",") > COUNTED_ABOVE_COMMAS:
+        check_length(body, "events", MAX_EVENTS)
     events = decode(_ARRAY, body)
-    if len(events) > MOST_EVENTS:
-        raise refuse("events", f"has more than {MOST_EVENTS} items")
+    if len(events) > MAX_EVENTS:
+        raise invalid_field("events", f"has more than {MAX_EVENTS} items")
     return events
 
 
 def _lines(body: bytes) -> list[bytes]:
     # Before the split: a body of line ends only would make millions of lines. Blank lines are allowed, hence twice.
-    if body.count(b"\n") > 2 * MOST_EVENTS:
-        raise refuse("events", f"has more than {MOST_EVENTS} items")
+    if body.count(b"\n") > 2 * MAX_EVENTS:
+        raise invalid_field("events", f"has more than {MAX_EVENTS} items")
     lines = [line for line in map(bytes.strip, body.split(b"\n")) if line]
-    if len(lines) > MOST_EVENTS:
-        raise refuse("events", f"has more than {MOST_EVENTS} items")
+    if len(lines) > MAX_EVENTS:
+        raise invalid_field("events", f"has more than {MAX_EVENTS} items")
     return lines
 
 
@@ -220,8 +220,8 @@ def _item(text: bytes | msgspec.Raw, run: RunRef, settings: DialectSettings) -> 
 def _draft(text: bytes | msgspec.Raw, run: RunRef, settings: DialectSettings) -> Draft:
     sent, known, metadata = _read(text)
     data = one_line(text, "event", settings.max_depth, settings.max_event_bytes)
-    if sent.input_summary is not None and len(sent.input_summary) > LONGEST_SUMMARY:
-        data = _with_summary(data, cut(sent.input_summary, LONGEST_SUMMARY))
+    if sent.input_summary is not None and len(sent.input_summary) > MAX_SUMMARY_CHARS:
+        data = _with_summary(data, truncated(sent.input_summary, MAX_SUMMARY_CHARS))
     event_id = optional_id(sent.id, "id")
     names, facts = _facts_of(sent, known, metadata, event_id)
     if facts.tool_call_id is not None:
@@ -231,7 +231,7 @@ def _draft(text: bytes | msgspec.Raw, run: RunRef, settings: DialectSettings) ->
         run if names is _NO_CALL_METADATA else _run(names, run),
         data,
         facts,
-        when(sent.timestamp, "timestamp"),
+        time_ms_of(sent.timestamp, "timestamp"),
         event_id,
     )
 
@@ -262,7 +262,7 @@ def _container_facts(sent: SentFields, names: _Names, event_id: str | None) -> t
     """
     # Tool events under `inference` would be counted as model calls by readers of the feed.
     if sent.tool == "inference":
-        raise refuse("tool", "inference is for inference events alone")
+        raise invalid_field("tool", "inference is for inference events alone")
     call_id = optional_id(names.tool_call_id, "metadata.tool_call_id")
     if call_id is None and not sent.type.startswith("command_"):
         call_id = event_id
@@ -277,15 +277,17 @@ def _container_facts(sent: SentFields, names: _Names, event_id: str | None) -> t
 
 def _call_facts(sent: SentFields, found: _CallMetadata) -> tuple[_Names, Facts]:
     if sent.tool not in {None, "inference"}:
-        raise refuse("tool", "must be inference on inference events")
-    cost_nanos = nanos(found.cost_usd, "metadata.cost_usd")
+        raise invalid_field("tool", "must be inference on inference events")
+    cost_nanos = cost_nanos_of(found.cost_usd, "metadata.cost_usd")
     usage = Usage(input_tokens=found.input_tokens, output_tokens=found.output_tokens, cost_nanos=cost_nanos)
     return found, Facts(
         name=sent.type,
         tool="inference",
         success=sent.type == "inference_complete" if sent.success is None else sent.success,
         duration_ms=sent.duration_ms,
-        effects=Effects(report=UsageReport(usage, "delta"), model=label(found.model_name, "metadata.model_name")),
+        effects=Effects(
+            report=UsageReport(usage, "delta"), model=bounded_text(found.model_name, "metadata.model_name")
+        ),
     )
 
 
@@ -319,17 +321,17 @@ def _decode_feed(call: Call) -> Tail | FollowAgent:
     agent_id = path_uuid(call.path["id"], "agent")
     follow = call.query.get("follow") or "false"
     if follow not in {"true", "false"}:
-        raise refuse("follow", "must be true or false")
+        raise invalid_field("follow", "must be true or false")
     # The header is the newer of the two: a browser that reconnects repeats the URL.
     seen = call.headers.get(b"last-event-id", b"").decode("latin-1")
-    after = label(seen or call.query.get("after"), "after")
+    after = bounded_text(seen or call.query.get("after"), "after")
     tail = _tail(call.query.get("tail", ""))
     return FollowAgent(agent_id, tail, after) if follow == "true" else Tail(agent_id, tail, after)
 
 
 def _tail(text: str) -> int:
     """The number asked for, within bounds; the default for what is not a number."""
-    return max(0, min(int(text), LONGEST_TAIL)) if _NUMBER.fullmatch(text) else USUAL_TAIL
+    return max(0, min(int(text), MAX_TAIL)) if _NUMBER.fullmatch(text) else DEFAULT_TAIL
 
 
 def _encode_feed(outcome: FeedPage, command: object, call: Call) -> Reply:

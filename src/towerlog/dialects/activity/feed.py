@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from towerlog.dialects.fields import Count, JsonObject, cut, decode_any
+from towerlog.dialects.fields import Count, JsonObject, decode_any, truncated
 from towerlog.model.event import TARGET_STATUS, Event, EventType, cursor_text, has_spent
 from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms
@@ -36,7 +36,7 @@ Type = Literal[
 ]
 Tool = Literal["shell", "filesystem", "runtime", "identity", "health", "inference"]
 
-LONGEST_SUMMARY = 200
+MAX_SUMMARY_CHARS = 200
 PREFIX = "inference-"
 
 CALL_STATUS: dict[str, str] = {
@@ -48,7 +48,7 @@ CALL_STATUS: dict[str, str] = {
 }
 """Type of an inference event → the `status` in its metadata."""
 
-WORDS: dict[Status, str] = {
+STATUS_WORDS: dict[Status, str] = {
     Status.QUEUED: "success",
     Status.RUNNING: "success",
     Status.WAITING: "success",
@@ -186,8 +186,8 @@ def _sent(event: Event, epoch: str) -> FeedEvent | None:
         timestamp=_time(event),
         type=sent.type,
         tool=sent.tool or default_tool(sent.type),
-        input_summary=cut(sent.input_summary or "", LONGEST_SUMMARY),
-        output_summary=None if sent.output_summary is None else cut(sent.output_summary, LONGEST_SUMMARY),
+        input_summary=truncated(sent.input_summary or "", MAX_SUMMARY_CHARS),
+        output_summary=None if sent.output_summary is None else truncated(sent.output_summary, MAX_SUMMARY_CHARS),
         duration_ms=sent.duration_ms,
         success=sent.success,
         metadata=_scalars(metadata),
@@ -199,16 +199,16 @@ def _scalars(metadata: dict[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     for name, value in metadata.items():
         if isinstance(value, str):
-            shown[name[:LONGEST_SUMMARY]] = cut(value, LONGEST_SUMMARY)
+            shown[name[:MAX_SUMMARY_CHARS]] = truncated(value, MAX_SUMMARY_CHARS)
         elif value is None or isinstance(value, bool | int | float):
-            shown[name[:LONGEST_SUMMARY]] = value
+            shown[name[:MAX_SUMMARY_CHARS]] = value
     return shown
 
 
 def _sent_call(event: Event, epoch: str, sent: SentEvent, metadata: dict[str, Any]) -> FeedEvent:
     """A pushed model call: figures from the facts, names from `model_name` and `request_type` of its metadata."""
     facts, effects, kind = event.facts, event.effects, metadata.get("request_type")
-    request_type = cut(kind, LONGEST_SUMMARY) if isinstance(kind, str) else None
+    request_type = truncated(kind, MAX_SUMMARY_CHARS) if isinstance(kind, str) else None
     summary = sent.input_summary or ""
     # A summary is shown only in the form that we would write; any other could hold content.
     if effects.model is not None or not _CALL_SUMMARY.fullmatch(summary):
@@ -233,7 +233,7 @@ def _tool(event: Event, epoch: str, type_: str) -> FeedEvent:
         timestamp=_time(event),
         type=type_,
         tool=_tool_kind(name),
-        input_summary=cut(name, LONGEST_SUMMARY),
+        input_summary=truncated(name, MAX_SUMMARY_CHARS),
         output_summary=_output_summary(event.data) if ended else None,
         duration_ms=facts.duration_ms if ended else None,
         success=facts.success if ended else None,
@@ -295,7 +295,7 @@ def _call_type(event: Event) -> str:
         checkpoint = event.effects.checkpoint
         word = "" if checkpoint is None else checkpoint.status
         return _TYPE_OF_CALL.get(word, "inference_complete")
-    return _TYPE_OF_CALL[WORDS[TARGET_STATUS[event.type]]]
+    return _TYPE_OF_CALL[STATUS_WORDS[TARGET_STATUS[event.type]]]
 
 
 def _spent(event: Event) -> Usage:
@@ -333,7 +333,7 @@ def _inference(
 
 
 def _call_summary(model: str | None, request_type: str) -> str:
-    return cut(f"{model or 'unknown'} ({request_type})", LONGEST_SUMMARY)
+    return truncated(f"{model or 'unknown'} ({request_type})", MAX_SUMMARY_CHARS)
 
 
 def _figures(usage: Usage, duration_ms: int | None) -> str:

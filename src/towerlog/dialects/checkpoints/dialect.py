@@ -27,7 +27,7 @@ from towerlog.model.times import format_ms
 NAME = "checkpoints"
 MAX_EVENTS = 1000
 MAX_APPROVALS = 1000
-WORDS = checkpoint_event.WORDS
+STATUS_WORDS = checkpoint_event.STATUS_WORDS
 STATUS_OF = checkpoint_event.STATUS_OF
 
 _STEP = re.compile(r"[0-9]{1,16}")
@@ -147,7 +147,7 @@ def _events(body: bytes) -> list[RunnerEvent] | list[RunnerEvent | Refusal]:
 def _raw_events(body: bytes) -> list[msgspec.Raw]:
     text = bytes(fields.decode(_ENVELOPE, body).events)
     if text[:1] != b"[":
-        raise fields.refuse("events", f"Expected `array`, got {fields.kind_of(text)}")
+        raise fields.invalid_field("events", f"Expected `array`, got {fields.kind_of(text)}")
     fields.check_length(text, "events", MAX_EVENTS)
     return _LIST.decode(text)
 
@@ -156,7 +156,7 @@ def _event(raw: msgspec.Raw) -> RunnerEvent | Refusal:
     text = bytes(raw)
     try:
         if text[:1] != b"{":
-            raise fields.refuse("event", f"Expected `object`, got {fields.kind_of(text)}")
+            raise fields.invalid_field("event", f"Expected `object`, got {fields.kind_of(text)}")
         return fields.decode(_EVENT, text)
     except Invalid as error:
         return fields.refusal(error)
@@ -269,7 +269,7 @@ def _decide(status: str) -> Callable[[Call], Decide]:
             raise NotFound("checkpoint")
         given = fields.decode(_DECISION, call.body) if call.body.strip() else Decision()
         agent = fields.optional_id(given.agent_id, "agent_id")
-        return Decide(trace_id, int(step), status, agent, fields.label(given.reason, "reason"))
+        return Decide(trace_id, int(step), status, agent, fields.bounded_text(given.reason, "reason"))
 
     return decode
 

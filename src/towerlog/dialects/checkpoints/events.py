@@ -12,7 +12,7 @@ import msgspec
 
 from towerlog.dialects import base, checkpoint_event, fields
 from towerlog.dialects.fields import IDLE, NULL, RATE_LIMITED, Count, Duration, JsonObject, facts_named
-from towerlog.model.event import Draft, EventType, RunRef, Touch
+from towerlog.model.event import AgentHeartbeat, Draft, EventType, RunRef
 from towerlog.model.facts import LATEST_STEP, NO_EFFECTS, CheckpointFacts, Effects, Facts, some
 from towerlog.model.run import Status
 
@@ -91,12 +91,12 @@ def _leaves(status: str) -> CheckpointFacts:
 
 
 def _start_facts(sent: _Modelled, parent_key: str | None) -> Facts:
-    model = fields.label(sent.model, "data.model")
-    return Facts(effects=Effects(fills=True, model=model, parent_key=parent_key, checkpoint=_INITIAL))
+    model = fields.bounded_text(sent.model, "data.model")
+    return Facts(effects=Effects(is_start=True, model=model, parent_key=parent_key, checkpoint=_INITIAL))
 
 
 def _end_facts(sent: _Modelled, parent_key: str | None) -> Facts:
-    model = fields.label(sent.model, "data.model")
+    model = fields.bounded_text(sent.model, "data.model")
     # These figures say nothing of the split, so they are shown as metadata and do not count as usage.
     figures = {"tokens_used": sent.tokens_used, "model": model}
     known = {name: value for name, value in figures.items() if value is not None}
@@ -113,7 +113,7 @@ def _error_facts(sent: _Failed, parent_key: str | None) -> Facts:
 
 def _budget_facts(sent: _Budgeted, parent_key: str | None) -> Facts:
     figures = {"run_cost_usd": sent.run_cost_usd, "budget_usd": sent.budget_usd}
-    known = {name: raw for name, raw in figures.items() if fields.nanos(raw, f"data.{name}") is not None}
+    known = {name: raw for name, raw in figures.items() if fields.cost_nanos_of(raw, f"data.{name}") is not None}
     return Facts(
         effects=Effects(parent_key=parent_key, metadata=_metadata(known), checkpoint=_leaves("budget_exceeded"))
     )
@@ -132,7 +132,7 @@ def _idle_facts(_sent: _Named, parent_key: str | None) -> Facts:
 
 def _acknowledged_facts(sent: _Acknowledged, parent_key: str | None) -> Facts:
     if sent.command_id is None:
-        raise fields.refuse("data.command_id", "is required")
+        raise fields.invalid_field("data.command_id", "is required")
     return Facts(effects=Effects(command_id=sent.command_id, parent_key=parent_key))
 
 
@@ -159,7 +159,7 @@ def _error_text(raw: bytes, field: str) -> str | None:
     if raw[:1] == b'"':
         return fields.summary(_TEXT.decode(raw)) or None
     if raw[:1] != b"{":
-        raise fields.refuse(field, f"Expected `str | object | null`, got {fields.kind_of(raw)}")
+        raise fields.invalid_field(field, f"Expected `str | object | null`, got {fields.kind_of(raw)}")
     error = _ERROR_OBJECT.decode(raw)
     # Runners name the members either way.
     kinds = [_text_of(part) for part in (error.type, error.error_type)]
@@ -193,12 +193,12 @@ Runs = dict[tuple[str | None, str | None, bool], RunRef]
 """The runs that a batch has named so far, by (thread, trace, whether the event opens a new one)."""
 
 
-def draft_of(event: RunnerEvent, settings: base.DialectSettings, runs: Runs) -> Draft | Touch:
+def draft_of(event: RunnerEvent, settings: base.DialectSettings, runs: Runs) -> Draft | AgentHeartbeat:
     """The draft or heartbeat of an event. Errors name fields relative to the event, as in `data.thread_id`."""
-    name = fields.label(event.type, "type")
+    name = fields.bounded_text(event.type, "type")
     if name is None:
-        raise fields.refuse("type", "is required")
-    occurred_at = fields.when(event.occurred_at, "occurred_at")
+        raise fields.invalid_field("type", "is required")
+    occurred_at = fields.time_ms_of(event.occurred_at, "occurred_at")
     event_id = fields.optional_id(event.event_id, "event_id")
     if name == "checkpoint":
         return checkpoint_event.checkpoint_draft(
@@ -211,7 +211,7 @@ def draft_of(event: RunnerEvent, settings: base.DialectSettings, runs: Runs) -> 
     agent = fields.optional_id(sent.agent_id, "data.agent_id")
     # With a thread, a heartbeat is an event of its run; without one only its agent is known.
     if name == "heartbeat" and not sent.thread_id:
-        return Touch(fields.text_id(agent, "data.agent_id"), occurred_at)
+        return AgentHeartbeat(fields.text_id(agent, "data.agent_id"), occurred_at)
     parent = checkpoint_event.parent_key(sent.parent_trace_id, "data.parent_trace_id")
     return Draft(
         _OTHER if kind is None else kind.type,

@@ -10,12 +10,12 @@ import msgspec
 from towerlog import errors
 from towerlog.dialects.base import Dialect, Endpoint, Limit, Reply, error_headers, reply_json, scopes, status_of
 from towerlog.dialects.lanes import replies, requests
-from towerlog.dialects.lanes.replies import WORDS
+from towerlog.dialects.lanes.replies import STATUS_WORDS
 from towerlog.dialects.lanes.requests import STATUS_OF
 from towerlog.errors import TowerlogError
 from towerlog.model.principal import Scope
 
-__all__ = ["DIALECT", "STATUS_OF", "WORDS"]
+__all__ = ["DIALECT", "STATUS_OF", "STATUS_WORDS"]
 
 
 class Issue(msgspec.Struct):

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from towerlog.dialects.base import LARGEST_PAGE, USUAL_PAGE, Call, Reply, reply_json
+from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, Reply, reply_json
 from towerlog.dialects.fields import query_int
 from towerlog.dialects.run_json import PersonaJson, RouteJson, persona_view, route_view
 from towerlog.model.checkpoint import CheckpointView
@@ -16,7 +16,7 @@ from towerlog.model.outcome import Claimed, LaneCounts, LaneView, NothingToClaim
 from towerlog.model.run import Pending, Status
 from towerlog.model.times import format_optional_ms
 
-WORDS: dict[Status, str] = {
+STATUS_WORDS: dict[Status, str] = {
     Status.QUEUED: "queued",
     Status.RUNNING: "running",
     Status.WAITING: "paused",
@@ -137,7 +137,7 @@ def _lane_reply(view: RunView, lane: Lane) -> LaneReply:
 
 def state_of(status: Status, lane: Lane) -> str:
     """The lane's state: the word for the run's status; a running one is divided by report and phase."""
-    word = WORDS[status]
+    word = STATUS_WORDS[status]
     if word != "running":
         return word
     if lane.state is QueueState.HELD and not lane.reported:
@@ -198,7 +198,7 @@ def encode_lanes(outcome: LaneCounts, command: object, call: Call) -> Reply:
     lanes = [_lane_reply(found.run, found.lane) for found in outcome.page.rows if isinstance(found, LaneView)]
     # The engine filters by the run's status; `claimed` and `running` are one status, so they are told apart here.
     shown = [lane for lane in lanes if not wanted or lane.state == wanted]
-    shown = shown[: query_int(call.query, "limit", USUAL_PAGE, 1, LARGEST_PAGE)]
+    shown = shown[: query_int(call.query, "limit", DEFAULT_PAGE, 1, MAX_PAGE)]
     # Not below 0: the clocks of the reading and the writing moment may differ by a little.
     wait_seconds = None if oldest is None else max(0, outcome.now - oldest) / 1000
     return reply_json(LanesReply(shown, outcome.queued, outcome.held, wait_seconds))

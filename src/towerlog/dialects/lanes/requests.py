@@ -10,20 +10,20 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from towerlog import errors
-from towerlog.dialects.base import LARGEST_PAGE, USUAL_PAGE, Call, DialectSettings
+from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, DialectSettings
 from towerlog.dialects.fields import (
-    MOST_LABELS,
+    MAX_LABELS,
     NULL,
     Count,
     check_length,
     decode,
     invalid,
+    invalid_field,
     lease_ms_of,
     one_line,
     optional_id,
     path_uuid,
     query_int,
-    refuse,
     text_id,
 )
 from towerlog.dialects.run_events import FAILED, WorkerEvent, failure_text, worker_draft
@@ -53,13 +53,13 @@ _ALSO: dict[str, tuple[Status, ...]] = {
 }
 """Further statuses that have the same word."""
 
-MOST_EVENTS = 100
-MOST_AGENTS = 200
-LONGEST_WAIT_SECONDS = 60
+MAX_EVENTS = 100
+MAX_AGENTS = 200
+MAX_WAIT_SECONDS = 60
 _COUNTED_ABOVE_BYTES = 1 << 20
 
 B = TypeVar("B", bound=msgspec.Struct)
-Wait = Annotated[int, msgspec.Meta(ge=0, le=LONGEST_WAIT_SECONDS)]
+Wait = Annotated[int, msgspec.Meta(ge=0, le=MAX_WAIT_SECONDS)]
 Label = Annotated[str, msgspec.Meta(max_length=200)]
 
 Events = Annotated[
@@ -67,7 +67,7 @@ Events = Annotated[
     msgspec.Meta(
         extra_json_schema={
             "type": ["array", "null"],
-            "maxItems": MOST_EVENTS,
+            "maxItems": MAX_EVENTS,
             "items": {
                 "type": "object",
                 "required": ["type"],
@@ -114,10 +114,8 @@ class ClaimBody(msgspec.Struct, gc=False):
 
     worker_id: str
     lease_seconds: int | None = None
-    agents: Annotated[list[Label], msgspec.Meta(max_length=MOST_AGENTS, extra_json_schema={"minItems": 1})] | None = (
-        None
-    )
-    labels: Annotated[dict[Label, Label], msgspec.Meta(max_length=MOST_LABELS)] | None = None
+    agents: Annotated[list[Label], msgspec.Meta(max_length=MAX_AGENTS, extra_json_schema={"minItems": 1})] | None = None
+    labels: Annotated[dict[Label, Label], msgspec.Meta(max_length=MAX_LABELS)] | None = None
     wait_seconds: Wait | None = None
 
 
@@ -155,13 +153,13 @@ class LanesQuery(msgspec.Struct):
     """Lanes of one state, or all."""
 
     state: str | None = None
-    limit: int = USUAL_PAGE
+    limit: int = DEFAULT_PAGE
 
 
 class WorkersQuery(msgspec.Struct):
     """The most workers to list; `worker_id`: only that one."""
 
-    limit: int = USUAL_PAGE
+    limit: int = DEFAULT_PAGE
     worker_id: str | None = None
 
 
@@ -198,7 +196,7 @@ def decode_claim(call: Call) -> Claim:
     """Claims the oldest queued run that matches."""
     body = _read(_CLAIM, call.body)
     if body.agents == []:
-        raise refuse("agents", "must name at least one agent; left out, it means any")
+        raise invalid_field("agents", "must name at least one agent; left out, it means any")
     return Claim(
         worker_id=text_id(body.worker_id, "worker_id"),
         lease_ms=_claimed_ms(body.lease_seconds, call.settings),
@@ -237,7 +235,7 @@ def decode_fail(call: Call) -> Finish:
     body = _read(_FAIL, call.body)
     # n: null, for a failure without a reason.
     if bytes(body.error)[:1] not in {b'"', b"{", b"n"}:
-        raise refuse("error", "must be a string or an object")
+        raise invalid_field("error", "must be a string or an object")
     data = _wrapped("error", body.error, call.settings)
     facts = Facts(error=failure_text(body.error) or FAILED, success=False)
     draft = Draft(EventType.RUN_FAILED, RunById(run_id), data, facts)
@@ -248,7 +246,7 @@ def decode_lanes(call: Call) -> ListLanes:
     """Lanes by state."""
     state = call.query.get("state") or None
     if state is not None and state not in STATUS_OF:
-        raise refuse("state", "must be one of " + ", ".join(STATUS_OF))
+        raise invalid_field("state", "must be one of " + ", ".join(STATUS_OF))
     return ListLanes(_limit(call), None if state is None else (STATUS_OF[state], *_ALSO.get(state, ())))
 
 
@@ -258,7 +256,7 @@ def decode_workers(call: Call) -> ListWorkers:
 
 
 def _limit(call: Call) -> int:
-    return query_int(call.query, "limit", USUAL_PAGE, 1, LARGEST_PAGE)
+    return query_int(call.query, "limit", DEFAULT_PAGE, 1, MAX_PAGE)
 
 
 def _report(body: bytes) -> ReportBody:
@@ -273,8 +271,8 @@ def _report(body: bytes) -> ReportBody:
 
 def _items(events: msgspec.Raw | list[WorkerEvent] | None, run: RunById, settings: DialectSettings) -> list[Item]:
     told = _told(events) if isinstance(events, msgspec.Raw) else events or []
-    if len(told) > MOST_EVENTS:
-        raise refuse("events", f"has more than {MOST_EVENTS} items")
+    if len(told) > MAX_EVENTS:
+        raise invalid_field("events", f"has more than {MAX_EVENTS} items")
     return [worker_draft(event, index, run, settings) for index, event in enumerate(told)]
 
 
@@ -284,7 +282,7 @@ def _told(events: msgspec.Raw) -> list[WorkerEvent]:
         return []
     # Counting takes longer than decoding, so only a large text is counted first.
     if len(text) > _COUNTED_ABOVE_BYTES:
-        check_length(text, "events", MOST_EVENTS)
+        check_length(text, "events", MAX_EVENTS)
     return decode(_EVENTS, text, "events")
 
 
@@ -302,7 +300,7 @@ def _epoch(given: int | None, call: Call) -> int | None:
         return None
     # Bytes: `isdigit` is true for ASCII digits only.
     if not text.isdigit() or len(text) > 15:
-        raise refuse("x-lease-epoch", "must be an integer, 0 or more")
+        raise invalid_field("x-lease-epoch", "must be an integer, 0 or more")
     return int(text)
 
 

@@ -12,26 +12,26 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 
 from towerlog.dialects import checkpoint_event, fields
-from towerlog.dialects.base import MAX_LABEL, DialectSettings
-from towerlog.dialects.fields import MOST_LABELS, NULL, Count, Duration, JsonObject, facts_named
+from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
+from towerlog.dialects.fields import MAX_LABELS, NULL, Count, Duration, JsonObject, facts_named
 from towerlog.dialects.run_events import ROWS, failure_text
 from towerlog.errors import NotFound, TowerlogError
 from towerlog.model.event import Draft, EventType, History, RunByForeignId, RunRef
 from towerlog.model.facts import NO_FACTS, Effects, Facts
 from towerlog.model.times import LATEST_MS
-from towerlog.model.usage import LARGEST, Usage, UsageReport
+from towerlog.model.usage import MAX_NUMBER, Usage, UsageReport
 
 NAME = "sdk"
 """The `source` of runs of these clients, and the prefix of their run keys in the store."""
 CLIENT_DROPPED = "client.dropped"
 """Name of the event by which a client reports dropped numbers."""
-LONGEST_QUESTION = 2000
+MAX_QUESTION_CHARS = 2000
 
-Seq = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
+Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_NUMBER)]
 Visible = Annotated[
     str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": 128, "pattern": "^[!-~]{1,128}$"})
 ]
-LONGEST_NAME = 128
+MAX_NAME_CHARS = 128
 
 
 class ReportedEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -63,7 +63,7 @@ class _Started(msgspec.Struct, frozen=True, gc=False):
     parent_run_key: str | None = None
     parent_run_id: str | None = None
     metadata: JsonObject = NULL
-    labels: Annotated[dict[str, str], msgspec.Meta(max_length=MOST_LABELS)] | None = None
+    labels: Annotated[dict[str, str], msgspec.Meta(max_length=MAX_LABELS)] | None = None
 
 
 class _Anything(msgspec.Struct, frozen=True, gc=False):
@@ -137,7 +137,7 @@ class _Dropped(msgspec.Struct, frozen=True, gc=False):
 
 
 def _started(sent: _Started, _data: bytes, where: str) -> Facts:
-    return Facts(effects=Effects(fills=True, parent_key=_parent_key(sent, where), metadata=_metadata(sent, where)))
+    return Facts(effects=Effects(is_start=True, parent_key=_parent_key(sent, where), metadata=_metadata(sent, where)))
 
 
 def _parent_key(sent: _Started, where: str) -> str | None:
@@ -145,7 +145,7 @@ def _parent_key(sent: _Started, where: str) -> str | None:
         try:
             return f"run:{fields.path_uuid(sent.parent_run_id, 'run')}"
         except NotFound:
-            raise fields.refuse(f"{where}.parent_run_id", "must be a UUID") from None
+            raise fields.invalid_field(f"{where}.parent_run_id", "must be a UUID") from None
     if sent.parent_run_key:
         return f"foreign:{run_of(sent.parent_run_key, None, f'{where}.parent_run_key').foreign_id}"
     return None
@@ -155,7 +155,7 @@ def _metadata(sent: _Started, where: str) -> msgspec.Raw | msgspec.UnsetType:
     """What is merged into the run's metadata; labels are its member `labels`."""
     text = bytes(sent.metadata)
     if text != b"null" and text[:1] != b"{":
-        raise fields.refuse(f"{where}.metadata", f"Expected `object | null`, got {fields.kind_of(text)}")
+        raise fields.invalid_field(f"{where}.metadata", f"Expected `object | null`, got {fields.kind_of(text)}")
     if not sent.labels:
         return msgspec.UNSET if text == b"null" else sent.metadata
     members = {} if text == b"null" else fields.decode(_MEMBERS, text, f"{where}.metadata")
@@ -169,7 +169,7 @@ def _completed(_sent: _Anything, _data: bytes, _where: str) -> Facts:
 
 def _failed(sent: _Failed, _data: bytes, where: str) -> Facts:
     if bytes(sent.error)[:1] not in (b'"', b"{"):
-        raise fields.refuse(f"{where}.error", "must be a string or an object")
+        raise fields.invalid_field(f"{where}.error", "must be a string or an object")
     return Facts(error=failure_text(sent.error), success=False)
 
 
@@ -178,7 +178,7 @@ def _cancelled(sent: _Cancelled, _data: bytes, _where: str) -> Facts:
 
 
 def _waiting(sent: _Waiting, _data: bytes, _where: str) -> Facts:
-    return Facts(question=fields.summary(sent.question, LONGEST_QUESTION))
+    return Facts(question=fields.summary(sent.question, MAX_QUESTION_CHARS))
 
 
 def _step(sent: _Step, _data: bytes, _where: str) -> Facts:
@@ -214,7 +214,7 @@ def _model_call(sent: _ModelCall, _data: bytes, where: str) -> Facts:
         cache_write_tokens=sent.cache_write_tokens,
         output_tokens=sent.output_tokens,
         reasoning_tokens=sent.reasoning_tokens,
-        cost_nanos=fields.nanos(sent.cost_usd, f"{where}.cost_usd"),
+        cost_nanos=fields.cost_nanos_of(sent.cost_usd, f"{where}.cost_usd"),
     )
     return Facts(
         success=True,
@@ -224,7 +224,7 @@ def _model_call(sent: _ModelCall, _data: bytes, where: str) -> Facts:
 
 
 def _acknowledged(sent: _Acknowledged, _data: bytes, where: str) -> Facts:
-    fields.label(sent.type, f"{where}.type")
+    fields.bounded_text(sent.type, f"{where}.type")
     return Facts(effects=Effects(command_id=sent.command_id))
 
 
@@ -235,7 +235,7 @@ def _other(sent: _Other, data: bytes, where: str) -> Facts:
     payload = fields.decode(_MEMBERS, data, where).get("payload", NULL)
     dropped = fields.decode(_DROPPED, payload, f"{where}.payload")
     if dropped.to_seq < dropped.from_seq:
-        raise fields.refuse(f"{where}.payload.to_seq", "must not be less than from_seq")
+        raise fields.invalid_field(f"{where}.payload.to_seq", "must not be less than from_seq")
     return Facts(name=name, client_dropped=(dropped.from_seq, dropped.to_seq))
 
 
@@ -296,8 +296,8 @@ def _draft(event: ReportedEvent, run: RunRef, client_id: str | None, settings: D
     event_id = visible(event.event_id, "event_id")
     # Without numbers a client's losses could not be seen, and a client id promises that they can.
     if client_id is not None and event.client_seq is None:
-        raise fields.refuse("client_seq", "is required")
-    agent = fields.label(event.agent, "agent", MAX_LABEL)
+        raise fields.invalid_field("client_seq", "is required")
+    agent = fields.bounded_text(event.agent, "agent", MAX_LABEL_CHARS)
     type_, data, facts, history, own_agent = _told(event, run, settings)
     if client_id is not None:
         # The ledger of the run counts by these two.
@@ -316,16 +316,16 @@ def run_of(run_key: str, thread: str | None, field: str, thread_field: str = "th
 
 def visible(text: str, field: str) -> str:
     """1 to 128 visible ASCII characters."""
-    if not (0 < len(text) <= LONGEST_NAME and text.isascii() and text.isprintable() and " " not in text):
-        raise fields.refuse(field, "must be 1 to 128 visible ASCII characters")
+    if not (0 < len(text) <= MAX_NAME_CHARS and text.isascii() and text.isprintable() and " " not in text):
+        raise fields.invalid_field(field, "must be 1 to 128 visible ASCII characters")
     return text
 
 
 def required_label(text: str, field: str) -> str:
     """Free text of 1 to 200 characters."""
-    found = fields.label(text, field, MAX_LABEL)
+    found = fields.bounded_text(text, field, MAX_LABEL_CHARS)
     if found is None:
-        raise fields.refuse(field, "must not be empty")
+        raise fields.invalid_field(field, "must not be empty")
     return found
 
 
@@ -335,7 +335,7 @@ def _told(
     """Type, data, facts, and of a checkpoint its history and the agent that it names."""
     type_ = _TYPES.get(event.type)
     if type_ is None:
-        raise fields.refuse("type", "must be one of " + ", ".join(sorted(_TYPES)))
+        raise fields.invalid_field("type", "must be one of " + ", ".join(sorted(_TYPES)))
     data, where = bytes(event.data), "data"
     if data == b"null":
         data = fields.EMPTY_OBJECT
@@ -357,7 +357,7 @@ def _checkpoint(data: bytes, run: RunRef, settings: DialectSettings, where: str)
 def _time(value: str | int | None, field: str) -> int | None:
     """RFC 3339 text, or milliseconds since 1970."""
     if not isinstance(value, int):
-        return fields.when(value, field)
+        return fields.time_ms_of(value, field)
     if not 0 <= value <= LATEST_MS:
-        raise fields.refuse(field, "is outside the years 1970 to 9999")
+        raise fields.invalid_field(field, "is outside the years 1970 to 9999")
     return value

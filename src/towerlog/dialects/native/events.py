@@ -30,11 +30,11 @@ from towerlog.model.outcome import Appended, LaneView, Reported, Stored
 from towerlog.model.principal import Scope
 from towerlog.model.run import Pending
 
-MOST_EVENTS = 500
-MOST_RUNS = 100
-LONGEST_WAIT_SECONDS = 30
-LONGEST_REPORT_WAIT_SECONDS = 60
-_LONGEST_ECHO_BYTES = 1024
+MAX_EVENTS = 500
+MAX_RUNS = 100
+MAX_WAIT_SECONDS = 30
+MAX_REPORT_WAIT_SECONDS = 60
+_MAX_ECHO_BYTES = 1024
 _COUNTED_ABOVE_BYTES = 1 << 20
 
 E = TypeVar("E", bound=ReportedEvent)
@@ -47,9 +47,9 @@ class EventsBody(msgspec.Struct, gc=False):
     """
 
     client_id: Visible
-    events: Annotated[list[ClientEvent], msgspec.Meta(max_length=MOST_EVENTS)]
-    runs: Annotated[list[Visible], msgspec.Meta(max_length=MOST_RUNS)] | None = None
-    wait_seconds: Annotated[int, msgspec.Meta(ge=0, le=LONGEST_WAIT_SECONDS)] | None = None
+    events: Annotated[list[ClientEvent], msgspec.Meta(max_length=MAX_EVENTS)]
+    runs: Annotated[list[Visible], msgspec.Meta(max_length=MAX_RUNS)] | None = None
+    wait_seconds: Annotated[int, msgspec.Meta(ge=0, le=MAX_WAIT_SECONDS)] | None = None
 
 
 class RunReportBody(msgspec.Struct, gc=False):
@@ -60,10 +60,10 @@ class RunReportBody(msgspec.Struct, gc=False):
 
     worker_id: str
     lease_epoch: Count
-    events: Annotated[list[ReportedEvent], msgspec.Meta(max_length=MOST_EVENTS)]
+    events: Annotated[list[ReportedEvent], msgspec.Meta(max_length=MAX_EVENTS)]
     lease_seconds: int | None = None
     client_id: Visible | None = None
-    wait_seconds: Annotated[int, msgspec.Meta(ge=0, le=LONGEST_REPORT_WAIT_SECONDS)] | None = None
+    wait_seconds: Annotated[int, msgspec.Meta(ge=0, le=MAX_REPORT_WAIT_SECONDS)] | None = None
 
 
 class EventResult(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -143,14 +143,14 @@ def _decode_events(call: Call) -> Append:
         ref = run_of(run_key, None, f"runs.{index}")
         refs.setdefault(ref.foreign_id, ref)
     return Append(
-        NAME, items, watched=tuple(refs.values()), wait_ms=1000 * (body.wait_seconds or 0), sent_ids=tuple(sent_ids)
+        NAME, items, polled=tuple(refs.values()), wait_ms=1000 * (body.wait_seconds or 0), sent_ids=tuple(sent_ids)
     )
 
 
 def _encode_events(outcome: Appended, command: Append, call: Call) -> Reply:
     commands = [
         _command(one.ref.foreign_id.removeprefix(f"{NAME}:"), one.row.run_id, pending)
-        for one in outcome.watched
+        for one in outcome.polled
         for pending in one.row.pending
     ]
     return reply_json(EventsReply(_results(outcome.results, command.sent_ids), commands))
@@ -235,11 +235,11 @@ def _read(
 
 def _repeated(event_id: bytes) -> bytes | None:
     """The JSON text of an id, where it is a string that is short enough to be said back."""
-    return event_id if event_id[:1] == b'"' and len(event_id) <= _LONGEST_ECHO_BYTES else None
+    return event_id if event_id[:1] == b'"' and len(event_id) <= _MAX_ECHO_BYTES else None
 
 
 def _count(body: bytes) -> None:
-    fields.check_length(bytes(fields.decode(_MEMBERS, body).get("events", NULL)), "events", MOST_EVENTS)
+    fields.check_length(bytes(fields.decode(_MEMBERS, body).get("events", NULL)), "events", MAX_EVENTS)
 
 
 def _read_singly(
@@ -250,7 +250,7 @@ def _read_singly(
     text = bytes(members.get("events", NULL))
     if text[:1] != b"[":
         raise first
-    fields.check_length(text, "events", MOST_EVENTS)
+    fields.check_length(text, "events", MAX_EVENTS)
     whole = fields.decode(decoder, msgspec.json.encode({**members, "events": []}))
     events: list[E | Refusal] = []
     sent_ids: list[bytes | None] = []

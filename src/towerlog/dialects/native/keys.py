@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.dialects.base import MAX_LABEL, Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import decode, label, path_uuid, refuse
+from towerlog.dialects.base import MAX_LABEL_CHARS, Call, Endpoint, Reply, reply_json, scopes
+from towerlog.dialects.fields import bounded_text, decode, invalid_field, path_uuid
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_cursor
 from towerlog.model.command import CreateKey, RevokeKey
@@ -39,11 +39,11 @@ def _encode_keys(outcome: Page, command: object, call: Call) -> Reply:
 
 def _decode_create(call: Call) -> CreateKey:
     body = decode(_KEY_BODY, call.body)
-    name = label(body.name.strip(), "name", MAX_LABEL)
+    name = bounded_text(body.name.strip(), "name", MAX_LABEL_CHARS)
     if name is None or not name.isprintable():
-        raise refuse("name", "must not be blank, and printable")
+        raise invalid_field("name", "must not be blank, and printable")
     if not body.scopes:
-        raise refuse("scopes", "must name at least one scope")
+        raise invalid_field("scopes", "must name at least one scope")
     return CreateKey(name, tuple(dict.fromkeys(body.scopes)))
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import optional_id, query_int, refuse
+from towerlog.dialects.fields import invalid_field, optional_id, query_int
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.lists import WHOLE_LIST, Listing, page_reply
 from towerlog.model.outcome import LaneCounts, LaneView, Page
@@ -50,7 +50,7 @@ class Lanes(msgspec.Struct, frozen=True):
 def _decode_lanes(call: Call) -> ListLanes:
     state = call.query.get("state") or None
     if state is not None and state not in LANE_STATES:
-        raise refuse("state", "must be of " + ", ".join(LANE_STATES))
+        raise invalid_field("state", "must be of " + ", ".join(LANE_STATES))
     return ListLanes(_whole_limit(call))
 
 

@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Generic, TypeVar
 import msgspec
 
 from towerlog.dialects.base import Call, Reply, reply_json
-from towerlog.dialects.fields import query_int, refuse
+from towerlog.dialects.fields import invalid_field, query_int
 from towerlog.errors import Invalid
 from towerlog.model.outcome import Page
 
-USUAL_LIMIT = 50
-LARGEST_LIMIT = 200
-LARGEST_EVENT_LIMIT = 1000
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+MAX_EVENT_LIMIT = 1000
 WHOLE_LIST = 1000
 """Rows of a list that has no pages."""
 
@@ -34,13 +34,13 @@ class CursorQuery(msgspec.Struct, frozen=True):
     """Which page."""
 
     schema_name: ClassVar[str] = "PageQuery"
-    limit: int = USUAL_LIMIT
+    limit: int = DEFAULT_LIMIT
     cursor: str | None = None
 
 
-def limit_of(call: Call, largest: int = LARGEST_LIMIT) -> int:
+def limit_of(call: Call, largest: int = MAX_LIMIT) -> int:
     """How many rows are asked for."""
-    return query_int(call.query, "limit", USUAL_LIMIT, 1, largest)
+    return query_int(call.query, "limit", DEFAULT_LIMIT, 1, largest)
 
 
 def page_reply(kind: str, page: Page, shape: Callable[[Any], object], key: str | None = None) -> Reply:
@@ -49,7 +49,7 @@ def page_reply(kind: str, page: Page, shape: Callable[[Any], object], key: str |
     return reply_json(Listing([shape(row) for row in page.rows], write_cursor(kind, following)))
 
 
-LONGEST_CURSOR = 1200
+MAX_CURSOR_CHARS = 1200
 
 
 def write_cursor(kind: str, key: str | None) -> str | None:
@@ -63,7 +63,7 @@ def read_cursor(kind: str, text: str | None) -> str | None:
     """The key in a cursor of this kind; None for no cursor. Raises Invalid for text that is not such a cursor."""
     if not text:
         return None
-    if len(text) > LONGEST_CURSOR or not text.isascii():
+    if len(text) > MAX_CURSOR_CHARS or not text.isascii():
         raise _bad()
     try:
         found, _, key = urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("utf-8").partition(":")
@@ -97,4 +97,4 @@ def read_step(kind: str, text: str | None) -> tuple[int, str] | None:
 
 
 def _bad() -> Invalid:
-    return refuse("cursor", "is not a cursor of this list")
+    return invalid_field("cursor", "is not a cursor of this list")

@@ -8,19 +8,19 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from towerlog.dialects.base import MAX_ID, MAX_LABEL, Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import NULL, JsonObject, decode, nanos, one_line, path_id, refuse, text_id
+from towerlog.dialects.base import MAX_ID_CHARS, MAX_LABEL_CHARS, Call, Endpoint, Reply, reply_json, scopes
+from towerlog.dialects.fields import NULL, JsonObject, cost_nanos_of, decode, invalid_field, one_line, path_id, text_id
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_number
 from towerlog.model.outcome import Page, PersonaView, RouteView
 from towerlog.model.persona import (
-    LONGEST_BASE_URL,
-    LONGEST_INSTRUCTIONS_BYTES,
-    LONGEST_KEY_ENV,
-    LONGEST_MODEL_SETTINGS_BYTES,
-    LONGEST_PERSONA_KEY,
-    LONGEST_VERSION,
-    MOST_TOOLS,
+    MAX_BASE_URL_CHARS,
+    MAX_INSTRUCTIONS_BYTES,
+    MAX_KEY_ENV_CHARS,
+    MAX_MODEL_SETTINGS_BYTES,
+    MAX_PERSONA_KEY_CHARS,
+    MAX_TOOLS,
+    MAX_VERSION_CHARS,
     VERSION_MARK,
     Budget,
     CreatePersona,
@@ -31,7 +31,7 @@ from towerlog.model.persona import (
     ListRoutes,
 )
 from towerlog.model.principal import Scope
-from towerlog.model.usage import LARGEST
+from towerlog.model.usage import MAX_NUMBER
 
 READ = scopes(Scope.READ)
 ADMIN = scopes()
@@ -55,7 +55,7 @@ class BudgetBody(msgspec.Struct, frozen=True):
     """The most that a run may use: dollars, tokens, or both."""
 
     usd: Dollars = msgspec.field(default_factory=_null)
-    tokens: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)] | None = None
+    tokens: Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)] | None = None
 
 
 class PersonaBody(msgspec.Struct, frozen=True):
@@ -66,7 +66,7 @@ class PersonaBody(msgspec.Struct, frozen=True):
     agent: str
     instructions: str | None = None
     model_settings: JsonObject = msgspec.field(default_factory=_null)
-    tools: Annotated[list[str], msgspec.Meta(max_length=MOST_TOOLS)] | None = None
+    tools: Annotated[list[str], msgspec.Meta(max_length=MAX_TOOLS)] | None = None
     budget: BudgetBody | None = None
 
 
@@ -88,15 +88,15 @@ _ANY_OBJECT = msgspec.json.Decoder(dict[str, Any])
 def _decode_persona(call: Call) -> CreatePersona:
     body = decode(_PERSONA_BODY, call.body)
     instructions = body.instructions or None
-    if instructions is not None and len(instructions.encode()) > LONGEST_INSTRUCTIONS_BYTES:
-        raise refuse("instructions", f"is longer than {LONGEST_INSTRUCTIONS_BYTES} bytes")
+    if instructions is not None and len(instructions.encode()) > MAX_INSTRUCTIONS_BYTES:
+        raise invalid_field("instructions", f"is longer than {MAX_INSTRUCTIONS_BYTES} bytes")
     return CreatePersona(
-        persona_key=_unmarked(body.persona_key, "persona_key", LONGEST_PERSONA_KEY),
-        version=_unmarked(body.version, "version", LONGEST_VERSION),
-        agent=text_id(body.agent, "agent", MAX_LABEL),
+        persona_key=_unmarked(body.persona_key, "persona_key", MAX_PERSONA_KEY_CHARS),
+        version=_unmarked(body.version, "version", MAX_VERSION_CHARS),
+        agent=text_id(body.agent, "agent", MAX_LABEL_CHARS),
         instructions=instructions,
         model_settings=_settings(body.model_settings, call),
-        tools=None if body.tools is None else tuple(text_id(tool, "tools", MAX_LABEL) for tool in body.tools),
+        tools=None if body.tools is None else tuple(text_id(tool, "tools", MAX_LABEL_CHARS) for tool in body.tools),
         budget=None if body.budget is None else _budget(body.budget),
     )
 
@@ -104,33 +104,33 @@ def _decode_persona(call: Call) -> CreatePersona:
 def _unmarked(value: str, field: str, longest: int) -> str:
     """A part of `key@version`; it must not contain an `@` itself."""
     if VERSION_MARK in value:
-        raise refuse(field, f"must not hold {VERSION_MARK!r}, which stands between key and version")
+        raise invalid_field(field, f"must not hold {VERSION_MARK!r}, which stands between key and version")
     return text_id(value, field, longest)
 
 
 def _settings(raw: msgspec.Raw, call: Call) -> bytes:
     if bytes(raw) == b"null":
         return b"{}"
-    text = one_line(raw, "model_settings", call.settings.max_depth, LONGEST_MODEL_SETTINGS_BYTES)
+    text = one_line(raw, "model_settings", call.settings.max_depth, MAX_MODEL_SETTINGS_BYTES)
     # Versions are compared by value, so every value must decode: a number such as 1e999 is refused here.
     decode(_ANY_OBJECT, text, "model_settings")
     return text
 
 
 def _budget(body: BudgetBody) -> Budget | None:
-    cost_nanos = nanos(body.usd, "budget.usd")
+    cost_nanos = cost_nanos_of(body.usd, "budget.usd")
     if cost_nanos is not None and cost_nanos < 0:
-        raise refuse("budget.usd", "must not be less than 0")
+        raise invalid_field("budget.usd", "must not be less than 0")
     return None if cost_nanos is None and body.tokens is None else Budget(cost_nanos, body.tokens)
 
 
 def _decode_route(call: Call) -> CreateRoute:
     body = decode(_ROUTE_BODY, call.body)
     if VERSION_MARK in body.route_id:
-        raise refuse("route_id", f"must not hold {VERSION_MARK!r}: the server numbers a route's versions")
+        raise invalid_field("route_id", f"must not hold {VERSION_MARK!r}: the server numbers a route's versions")
     command = CreateRoute(
-        route_id=text_id(body.route_id, "route_id", MAX_ID),
-        provider=text_id(body.provider, "provider", MAX_LABEL),
+        route_id=text_id(body.route_id, "route_id", MAX_ID_CHARS),
+        provider=text_id(body.provider, "provider", MAX_LABEL_CHARS),
         model=_model(body.model),
         base_url=_base_url(body.base_url),
         key_env=_key_env(body.key_env),
@@ -138,48 +138,50 @@ def _decode_route(call: Call) -> CreateRoute:
     # `key_env` is checked by its own rule.
     for field in ("route_id", "provider", "model", "base_url"):
         if _LIKE_A_SECRET.search(getattr(command, field) or ""):
-            raise refuse(field, "looks like a key; a route names the variable that holds it, in key_env")
+            raise invalid_field(field, "looks like a key; a route names the variable that holds it, in key_env")
     return command
 
 
 def _model(value: str) -> str:
     """Models of some providers have a slash in their name."""
     # The rules of an id apply but for the slash.
-    text_id(value.replace("/", "-"), "model", MAX_LABEL)
+    text_id(value.replace("/", "-"), "model", MAX_LABEL_CHARS)
     return value
 
 
 def _base_url(value: str | None) -> str | None:
     if not value:
         return None
-    if len(value) > LONGEST_BASE_URL:
-        raise refuse("base_url", f"is longer than {LONGEST_BASE_URL} characters")
+    if len(value) > MAX_BASE_URL_CHARS:
+        raise invalid_field("base_url", f"is longer than {MAX_BASE_URL_CHARS} characters")
     if not _VISIBLE.fullmatch(value) or "\\" in value:
-        raise refuse("base_url", "must be a URL of visible ASCII characters")
+        raise invalid_field("base_url", "must be a URL of visible ASCII characters")
     try:
         parts = urlsplit(value)
         # Both are parsed only when they are read, and may raise.
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise refuse("base_url", "is not a URL") from None
+        raise invalid_field("base_url", "is not a URL") from None
     if parts.scheme not in ("http", "https") or not host:
-        raise refuse("base_url", "must begin with http:// or https:// and name a host")
+        raise invalid_field("base_url", "must begin with http:// or https:// and name a host")
     if "@" in parts.netloc:
-        raise refuse("base_url", "must not hold a user or a password: name the key's variable in key_env")
+        raise invalid_field("base_url", "must not hold a user or a password: name the key's variable in key_env")
     if "#" in value:
-        raise refuse("base_url", "must not have a fragment")
+        raise invalid_field("base_url", "must not have a fragment")
     if "?" in value:
-        raise refuse("base_url", "must not have a query: keys have travelled in those")
+        raise invalid_field("base_url", "must not have a query: keys have travelled in those")
     return value
 
 
 def _key_env(value: str | None) -> str | None:
     if not value:
         return None
-    if len(value) > LONGEST_KEY_ENV:
-        raise refuse("key_env", f"is longer than {LONGEST_KEY_ENV} characters")
+    if len(value) > MAX_KEY_ENV_CHARS:
+        raise invalid_field("key_env", f"is longer than {MAX_KEY_ENV_CHARS} characters")
     if not _NAME_OF_VARIABLE.fullmatch(value):
-        raise refuse("key_env", "must be the name of an environment variable, such as PROVIDER_API_KEY; never a key")
+        raise invalid_field(
+            "key_env", "must be the name of an environment variable, such as PROVIDER_API_KEY; never a key"
+        )
     return value
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import FARTHEST_SEQ, label, path_id, path_uuid, query_int, refuse, when
+from towerlog.dialects.fields import MAX_SEQ, bounded_text, invalid_field, path_id, path_uuid, query_int, time_ms_of
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.lists import (
-    LARGEST_EVENT_LIMIT,
+    MAX_EVENT_LIMIT,
     CursorQuery,
     Listing,
     limit_of,
@@ -70,13 +70,13 @@ def _run_id(call: Call) -> str:
 
 def _decode_runs(call: Call) -> ListRuns:
     query = call.query
-    named = {name: label(query.get(name), name) for name in ("agent", "thread_id", "model", "persona_id", "q")}
-    parent = label(query.get("parent_run_id"), "parent_run_id")
+    named = {name: bounded_text(query.get(name), name) for name in ("agent", "thread_id", "model", "persona_id", "q")}
+    parent = bounded_text(query.get("parent_run_id"), "parent_run_id")
     wanted = RunFilter(
         statuses=_statuses(query.get("status")),
         parent_run_id=parent.lower() if parent else None,
-        since=when(query.get("since"), "since"),
-        until=when(query.get("until"), "until"),
+        since=time_ms_of(query.get("since"), "since"),
+        until=time_ms_of(query.get("until"), "until"),
         **named,
     )
     return ListRuns(wanted, limit_of(call), read_cursor("runs", query.get("cursor")))
@@ -93,7 +93,7 @@ def _words(text: str | None, known: frozenset[str], field: str) -> tuple[str, ..
         return None
     words = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
     if not known.issuperset(words):
-        raise refuse(field, "must be of " + ", ".join(sorted(known)))
+        raise invalid_field(field, "must be of " + ", ".join(sorted(known)))
     return words
 
 
@@ -113,7 +113,7 @@ def _encode_run(outcome: RunView, command: object, call: Call) -> Reply:
 def _decode_events(call: Call) -> ListEvents:
     quarantined = call.query.get("quarantined") or "false"
     if quarantined not in ("true", "false"):
-        raise refuse("quarantined", "must be true or false")
+        raise invalid_field("quarantined", "must be true or false")
     return _list_events(call, quarantined == "true")
 
 
@@ -122,12 +122,12 @@ def _decode_quarantine(call: Call) -> ListEvents:
 
 
 def _list_events(call: Call, quarantined: bool) -> ListEvents:
-    after = query_int(call.query, "after_seq", 0, 0, FARTHEST_SEQ)
+    after = query_int(call.query, "after_seq", 0, 0, MAX_SEQ)
     if call.query.get("cursor"):
         after = read_number("events", call.query.get("cursor"))
     return ListEvents(
         run_id=_run_id(call),
-        limit=limit_of(call, LARGEST_EVENT_LIMIT),
+        limit=limit_of(call, MAX_EVENT_LIMIT),
         after_seq=after,
         types=_words(call.query.get("type"), _TYPES, "type"),
         quarantined=quarantined,

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import decode, label, optional_id, path_uuid
+from towerlog.dialects.fields import bounded_text, decode, optional_id, path_uuid
 from towerlog.dialects.native import shapes
 from towerlog.dialects.run_json import RunDetail
 from towerlog.model.command import ForkRun, KillRun, RetryRun, SteerRun
@@ -16,7 +16,7 @@ from towerlog.model.outcome import RunView
 from towerlog.model.principal import Scope
 
 CONTROL = scopes(Scope.CONTROL)
-FARTHEST_STEP = 999_999_999
+MAX_STEP = 999_999_999
 
 
 class SteerBody(msgspec.Struct, frozen=True):
@@ -31,13 +31,13 @@ _BODY = msgspec.json.Decoder(SteerBody)
 def _read(call: Call) -> tuple[str, str | None]:
     """The run's id and the reason."""
     body = decode(_BODY, call.body) if call.body.strip() else SteerBody()
-    return path_uuid(call.path["run_id"], "run"), label(body.reason, "reason")
+    return path_uuid(call.path["run_id"], "run"), bounded_text(body.reason, "reason")
 
 
-def _steers(wish: str) -> Callable[[Call], SteerRun]:
+def _steers(action: str) -> Callable[[Call], SteerRun]:
     def read(call: Call) -> SteerRun:
         run_id, reason = _read(call)
-        return SteerRun(run_id, wish, reason)
+        return SteerRun(run_id, action, reason)
 
     return read
 
@@ -54,7 +54,7 @@ def _encode_run(outcome: RunView, command: object, call: Call) -> Reply:
 class ForkBody(msgspec.Struct, frozen=True):
     """The checkpoint to begin with; `agent`: whose, if several have that step."""
 
-    step_index: Annotated[int, msgspec.Meta(ge=0, le=FARTHEST_STEP)]
+    step_index: Annotated[int, msgspec.Meta(ge=0, le=MAX_STEP)]
     agent: str | None = None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from towerlog.dialects.base import Call, Endpoint, Reply, scopes
-from towerlog.dialects.fields import label, refuse, when
+from towerlog.dialects.fields import bounded_text, invalid_field, time_ms_of
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_cursor
 from towerlog.model.outcome import Page
@@ -28,14 +28,14 @@ class UsageQuery(CursorQuery, frozen=True):
 def _decode_usage(call: Call) -> GetUsage:
     by = call.query.get("by") or "hour"
     if by not in ("hour", "agent", "model"):
-        raise refuse("by", "must be of hour, agent, model")
+        raise invalid_field("by", "must be of hour, agent, model")
     return GetUsage(
         by=by,
         limit=limit_of(call),
-        since=when(call.query.get("since"), "since"),
-        until=when(call.query.get("until"), "until"),
-        agent=label(call.query.get("agent"), "agent"),
-        model=label(call.query.get("model"), "model"),
+        since=time_ms_of(call.query.get("since"), "since"),
+        until=time_ms_of(call.query.get("until"), "until"),
+        agent=bounded_text(call.query.get("agent"), "agent"),
+        model=bounded_text(call.query.get("model"), "model"),
         after=read_cursor(f"usage-{by}", call.query.get("cursor")),
     )
 

@@ -23,7 +23,7 @@ from towerlog.dialects.base import (
     scopes,
     status_of,
 )
-from towerlog.dialects.run_json import STATUS_OF, WORDS
+from towerlog.dialects.run_json import STATUS_OF, STATUS_WORDS
 from towerlog.dialects.runs import requests
 from towerlog.errors import TowerlogError
 from towerlog.model.event import Event, EventType
@@ -33,7 +33,7 @@ from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.times import format_ms
 
-__all__ = ["DIALECT", "STATUS_OF", "WORDS"]
+__all__ = ["DIALECT", "STATUS_OF", "STATUS_WORDS"]
 
 _TYPE_TEXT: dict[EventType, bytes] = {type_: type_.value.encode() for type_ in EventType}
 
@@ -92,7 +92,7 @@ def _encode_created(outcome: RunCreated, command: object, call: Call) -> Reply:
 
 def _encode_list_of_thread(outcome: Page, command: object, call: Call) -> Reply:
     rows = [view.row for view in outcome.rows if isinstance(view, RunView)]
-    return reply_json([ThreadRun(row.run_id, WORDS[row.status], format_ms(row.created_at)) for row in rows])
+    return reply_json([ThreadRun(row.run_id, STATUS_WORDS[row.status], format_ms(row.created_at)) for row in rows])
 
 
 def _encode_list(outcome: Page, command: object, call: Call) -> Reply:

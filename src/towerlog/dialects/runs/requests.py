@@ -13,28 +13,28 @@ import msgspec
 
 from towerlog import errors
 from towerlog.dialects import base
-from towerlog.dialects.base import LARGEST_PAGE, USUAL_PAGE, Call
+from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call
 from towerlog.dialects.fields import (
-    FARTHEST_SEQ,
-    MOST_LABELS,
+    MAX_LABELS,
+    MAX_SEQ,
     NULL,
     JsonObject,
+    bounded_text,
     decode,
+    invalid_field,
     kind_of,
-    label,
     one_line,
     optional_id,
     path_id,
     path_uuid,
     query_int,
-    refuse,
-    when,
+    time_ms_of,
 )
 from towerlog.dialects.run_json import STATUS_OF
 from towerlog.model.command import CancelRun, CreateRun, CreateThread, GiveInput
 from towerlog.model.question import FollowRun, GetRun, GetThread, ListRuns, ListThreadRuns, ListThreads, RunFilter
 
-LONGEST_INPUT_BYTES = 32_768
+MAX_INPUT_BYTES = 32_768
 
 _CURSOR = re.compile(r"(?:(?P<epoch>[0-9A-Za-z_.]+)-)?(?P<seq>[0-9]{1,40})")
 
@@ -81,7 +81,7 @@ class CancelBody(msgspec.Struct, gc=False):
 class RunsQuery(msgspec.Struct):
     """Filters; all of them apply."""
 
-    limit: int = USUAL_PAGE
+    limit: int = DEFAULT_PAGE
     before: str | None = None
     status: str | None = None
     agent: str | None = None
@@ -97,14 +97,14 @@ class RunsQuery(msgspec.Struct):
 class PageQuery(msgspec.Struct):
     """A page of a list."""
 
-    limit: int = USUAL_PAGE
+    limit: int = DEFAULT_PAGE
     before: str | None = None
 
 
 class LimitQuery(msgspec.Struct):
     """The most rows to list."""
 
-    limit: int = USUAL_PAGE
+    limit: int = DEFAULT_PAGE
 
 
 class StreamQuery(msgspec.Struct):
@@ -127,9 +127,9 @@ def decode_create(call: Call) -> CreateRun:
     parent = optional_id(body.parent_run_id, "parent_run_id")
     return CreateRun(
         thread_id=thread_id,
-        agent=label(body.agent, "agent"),
-        persona_id=label(body.persona_id, "persona_id"),
-        route_id=label(body.route_id, "route_id"),
+        agent=bounded_text(body.agent, "agent"),
+        persona_id=bounded_text(body.persona_id, "persona_id"),
+        route_id=bounded_text(body.route_id, "route_id"),
         parent_run_id=None if parent is None else _run_id(parent, "parent_run_id"),
         input=_input(body.input, call.settings),
         metadata=_metadata(body.metadata, call.settings),
@@ -145,7 +145,7 @@ def _input(raw: msgspec.Raw, settings: base.DialectSettings) -> bytes | None:
     if text[:1] == b"{":
         return one_line(text, "input", settings.max_depth, settings.max_event_bytes)
     if text[:1] != b'"':
-        raise refuse("input", f"Expected `str | object`, got {kind_of(text)}")
+        raise invalid_field("input", f"Expected `str | object`, got {kind_of(text)}")
     if len(text) > settings.max_event_bytes:
         raise errors.TooLarge(f"input: is larger than {settings.max_event_bytes} bytes", field="input")
     return text
@@ -159,11 +159,11 @@ def _metadata(raw: msgspec.Raw, settings: base.DialectSettings) -> bytes | None:
 
 def _labels(given: dict[str, str] | None) -> dict[str, str]:
     labels = given or {}
-    if len(labels) > MOST_LABELS:
-        raise refuse("labels", f"has more than {MOST_LABELS} entries")
+    if len(labels) > MAX_LABELS:
+        raise invalid_field("labels", f"has more than {MAX_LABELS} entries")
     for name, value in labels.items():
-        label(name, "labels")
-        label(value, "labels")
+        bounded_text(name, "labels")
+        bounded_text(value, "labels")
     return labels
 
 
@@ -172,7 +172,7 @@ def _run_id(text: str, field: str) -> str:
         return path_uuid(text, "run")
     except errors.NotFound:
         # In a query or a body it is a wrong field; in a path it would be a 404.
-        raise refuse(field, "is not the id of a run") from None
+        raise invalid_field(field, "is not the id of a run") from None
 
 
 def decode_list_of_thread(call: Call) -> ListThreadRuns:
@@ -181,7 +181,7 @@ def decode_list_of_thread(call: Call) -> ListThreadRuns:
 
 
 def _limit(call: Call) -> int:
-    return query_int(call.query, "limit", USUAL_PAGE, 1, LARGEST_PAGE)
+    return query_int(call.query, "limit", DEFAULT_PAGE, 1, MAX_PAGE)
 
 
 def decode_list(call: Call) -> ListRuns:
@@ -193,14 +193,14 @@ def decode_list(call: Call) -> ListRuns:
 def _filter(query: Mapping[str, str]) -> RunFilter:
     status = query.get("status")
     if status and status not in STATUS_OF:
-        raise refuse("status", "must be one of " + ", ".join(STATUS_OF))
-    named = {name: label(query.get(name), name) for name in ("agent", "thread_id", "model", "persona_id", "q")}
-    parent = label(query.get("parent_run_id"), "parent_run_id")
+        raise invalid_field("status", "must be one of " + ", ".join(STATUS_OF))
+    named = {name: bounded_text(query.get(name), name) for name in ("agent", "thread_id", "model", "persona_id", "q")}
+    parent = bounded_text(query.get("parent_run_id"), "parent_run_id")
     return RunFilter(
         statuses=(STATUS_OF[status],) if status else None,
         parent_run_id=parent.lower() if parent else None,
-        since=when(query.get("since"), "since"),
-        until=when(query.get("until"), "until"),
+        since=time_ms_of(query.get("since"), "since"),
+        until=time_ms_of(query.get("until"), "until"),
         **named,
     )
 
@@ -214,7 +214,7 @@ def decode_cancel(call: Call) -> CancelRun:
     """Cancels a run, with an optional reason."""
     run_id = path_uuid(call.path["run_id"], "run")
     body = decode(_CANCEL_BODY, call.body) if call.body.strip() else CancelBody()
-    return CancelRun(run_id, label(body.reason, "reason", 2000))
+    return CancelRun(run_id, bounded_text(body.reason, "reason", 2000))
 
 
 def decode_input(call: Call) -> GiveInput:
@@ -222,10 +222,10 @@ def decode_input(call: Call) -> GiveInput:
     run_id = path_uuid(call.path["run_id"], "run")
     content = decode(_INPUT_BODY, call.body).content
     if not content.strip():
-        raise refuse("content", "must not be blank")
+        raise invalid_field("content", "must not be blank")
     # Characters first: a text with too many needs no encoding to be refused.
-    if len(content) > LONGEST_INPUT_BYTES or len(content.encode()) > LONGEST_INPUT_BYTES:
-        raise refuse("content", f"is longer than {LONGEST_INPUT_BYTES} bytes")
+    if len(content) > MAX_INPUT_BYTES or len(content.encode()) > MAX_INPUT_BYTES:
+        raise invalid_field("content", f"is longer than {MAX_INPUT_BYTES} bytes")
     return GiveInput(run_id, content)
 
 
@@ -234,7 +234,7 @@ def decode_follow(call: Call) -> FollowRun:
     run_id = path_uuid(call.path["run_id"], "run")
     follow = call.query.get("follow") or "true"
     if follow not in {"true", "false"}:
-        raise refuse("follow", "must be true or false")
+        raise invalid_field("follow", "must be true or false")
     after_seq, epoch = _after(call)
     return FollowRun(run_id, after_seq, follow == "true", epoch)
 
@@ -251,15 +251,15 @@ def _seq(text: str, field: str) -> tuple[int, str | None] | None:
         return None
     found = _CURSOR.fullmatch(text)
     if found is None:
-        raise refuse(field, "must be a sequence number, 0 or more")
+        raise invalid_field(field, "must be a sequence number, 0 or more")
     # A cursor past the end is no error: the follower waits for what comes after the end.
-    return min(int(found["seq"]), FARTHEST_SEQ), found["epoch"]
+    return min(int(found["seq"]), MAX_SEQ), found["epoch"]
 
 
 def decode_create_thread(call: Call) -> CreateThread:
     """Creates a thread under the caller's id or a new one."""
     body = decode(_THREAD_BODY, call.body) if call.body.strip() else ThreadBody()
-    return CreateThread(optional_id(body.thread_id, "thread_id"), label(body.title, "title"), body.policy)
+    return CreateThread(optional_id(body.thread_id, "thread_id"), bounded_text(body.title, "title"), body.policy)
 
 
 def decode_list_threads(call: Call) -> ListThreads:

@@ -42,11 +42,11 @@ def decide(plan: Plan, principal: Principal, command: Decide) -> Decided:
     if not waiting:
         raise NotWaiting(f"This checkpoint is not waiting for approval: {rows[0].status}.")
     row = waiting[0]
-    strand = plan.strand_of(row.run)
-    if strand is None:
+    run_state = plan.run_state_of(row.run)
+    if run_state is None:
         raise NotFound("run")
-    if strand.row.is_terminal():
-        raise NotWaiting(f"The run has ended: {strand.row.status}.")
+    if run_state.row.is_terminal():
+        raise NotWaiting(f"The run has ended: {run_state.row.status}.")
     members = {"step_index": row.step_index, "status": command.status, "decided_by": principal.user_id}
     members |= {"reason": command.reason} if command.reason else {}
     facts = Facts(
@@ -56,5 +56,5 @@ def decide(plan: Plan, principal: Principal, command: Decide) -> Decided:
         ),
     )
     data = msgspec.json.encode(members)
-    plan.append(strand, plan.agent(org, row.agent), EventType.CHECKPOINT, data, dialect=APPROVALS, facts=facts)
+    plan.append(run_state, plan.agent(org, row.agent), EventType.CHECKPOINT, data, dialect=APPROVALS, facts=facts)
     return Decided(command.trace_id, row.step_index, command.status)

@@ -83,7 +83,7 @@ def cancel_one(plan: Plan, row: RunRow, user_id: str | None, reason: str | None)
         return row
     queued = row.status is Status.QUEUED
     kind = EventType.RUN_CANCELLED if queued else EventType.RUN_CANCEL_REQUESTED
-    return plan.note(row, kind, _members(user_id, reason), Facts(effects=Effects(asks="cancel")), by=CONTROL)
+    return plan.note(row, kind, _members(user_id, reason), Facts(effects=Effects(requests="cancel")), by=CONTROL)
 
 
 def force_end(plan: Plan, row: RunRow, reason: str) -> RunRow:
@@ -99,9 +99,9 @@ def force_cancelled(plan: Plan, row: RunRow, reason: str, user_id: str | None = 
     if lane is not None:
         # The holder loses the run: whatever it still sends is late work of nobody.
         plan.put_lane(msgspec.structs.replace(lane, state=QueueState.DONE, worker_id=None, expires_at=None))
-    asks = "cancel" if row.cancel_requested_at is None else None
+    requests = "cancel" if row.cancel_requested_at is None else None
     members = {"forced": True, **_members(user_id, reason)}
-    facts = Facts(effects=Effects(forced=True, asks=asks))
+    facts = Facts(effects=Effects(forced=True, requests=requests))
     return plan.note(row, EventType.RUN_CANCELLED, members, facts, by=CONTROL)
 
 

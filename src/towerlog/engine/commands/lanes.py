@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.engine.commands.cancel import force_end, run_of
-from towerlog.engine.commands.receipts import delivered
+from towerlog.engine.commands.receipts import mark_delivered
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.ingest.append import place_items
@@ -28,7 +28,7 @@ from towerlog.store.values import Kind, Quarantined
 
 LANES = "lanes"
 """What the events of the queue are written under."""
-GUARDED = (Report, Finish, ClaimRun, Claim)
+BY_LEASE_HOLDER = (Report, Finish, ClaimRun, Claim)
 """Commands whose answer is worth something to the holder of the lease alone."""
 _replace = msgspec.structs.replace
 
@@ -43,7 +43,7 @@ def needs_of_claim(needs: Needs, principal: Principal, command: Claim) -> None:
 def _needs_of_taking(needs: Needs, lane: Lane, row: RunRow) -> None:
     if lane.state is QueueState.HELD:  # it ran out: the run may have to end
         needs.ends_below(row)
-    needs.speaks(row)
+    needs.notes(row)
 
 
 def claim(plan: Plan, principal: Principal, command: Claim) -> Taken | NothingToClaim:
@@ -65,7 +65,7 @@ def claim(plan: Plan, principal: Principal, command: Claim) -> Taken | NothingTo
 
 def _told(plan: Plan, taken: Taken) -> Taken:
     """What is wanted of the run goes out with the reply, and counts as delivered."""
-    return Taken(delivered(plan, taken.row, LANES), taken.lane)
+    return Taken(mark_delivered(plan, taken.row, LANES), taken.lane)
 
 
 def _is_free(plan: Plan, lane: Lane) -> bool:
@@ -132,7 +132,11 @@ def _take(plan: Plan, lane: Lane, worker_id: str, lease_ms: int) -> Taken | None
     members = {"worker_id": worker_id, "lease_epoch": lane.epoch, "attempt": lane.attempt}
     row = plan.note(row, EventType.LANE_CLAIMED, members, Facts(effects=Effects(lane=marks)), by=LANES)
     row = plan.note(
-        row, EventType.RUN_STARTED, {"attempt": lane.attempt}, Facts(effects=Effects(fills=True, claims=True)), by=LANES
+        row,
+        EventType.RUN_STARTED,
+        {"attempt": lane.attempt},
+        Facts(effects=Effects(is_start=True, claims=True)),
+        by=LANES,
     )
     return Taken(row, lane)
 
@@ -172,7 +176,7 @@ def needs_of_report(needs: Needs, principal: Principal, command: Report) -> None
     needs.counters(principal.org)
     row = needs.run(principal.org, RunById(command.run_id))
     if row is not None:
-        needs.speaks(row)
+        needs.notes(row)
         if row.has_lane:
             needs.lane(row.run)
         needs_of_items(needs, principal.org, command.items)
@@ -189,7 +193,7 @@ def report(plan: Plan, principal: Principal, command: Report) -> Reported | Towe
         lane, row = _phase(plan, lane, row, command)
         plan.put_lane(lane)
     results = place_items(plan, principal, command.items, command.dialect)
-    row = delivered(plan, plan.now_of(row), LANES)
+    row = mark_delivered(plan, plan.now_of(row), LANES)
     lane = plan.lane(row.run) or lane
     return Reported(lane_view(principal, row, lane, plan.agent(row.org, row.agent or "default")), lane, results)
 
@@ -264,7 +268,7 @@ def release(plan: Plan, principal: Principal, command: Release) -> Reported:
         expires_at=None,
         attempt=held.attempt - 1,
         queued_at=plan.steady,
-        place=plan.counters(row.org).position + 1,
+        queue_position=plan.counters(row.org).position + 1,
     )
     plan.put_lane(lane)
     marks = LaneFacts(command.worker_id, lane.epoch, lane.attempt)

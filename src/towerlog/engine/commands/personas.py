@@ -46,7 +46,7 @@ def create_persona(plan: Plan, principal: Principal, command: CreatePersona) -> 
     if known is None:
         plan.changes.personas.append(asked)
         return PersonaView(asked, created=True)
-    if not known.says_the_same(asked):
+    if not known.has_same_content(asked):
         raise Conflict(f"Persona {asked.persona_id!r} is there with other content. Give it a new version.")
     return PersonaView(known)
 
@@ -64,7 +64,7 @@ def create_route(plan: Plan, principal: Principal, command: CreateRoute) -> Rout
         base_url=command.base_url,
         key_env=command.key_env,
     )
-    if known is not None and known.says_the_same(asked):
+    if known is not None and known.has_same_content(asked):
         return RouteView(known)
     plan.changes.routes.append(asked)
     return RouteView(asked, created=True)

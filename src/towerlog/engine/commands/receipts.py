@@ -19,7 +19,7 @@ from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow
 
 
-def delivered(plan: Plan, row: RunRow, dialect: str) -> RunRow:
+def mark_delivered(plan: Plan, row: RunRow, dialect: str) -> RunRow:
     """The run once its pending commands were told to its agent, each noted the first time."""
     for command in row.pending:
         if not command.delivered:
@@ -29,7 +29,7 @@ def delivered(plan: Plan, row: RunRow, dialect: str) -> RunRow:
     return row
 
 
-def told(plan: Plan, org: int, results: list[Stored | Refusal], dialect: str) -> list[Stored | Refusal]:
+def with_receipts(plan: Plan, org: int, results: list[Stored | Refusal], dialect: str) -> list[Stored | Refusal]:
     """The results of a batch with what is wanted of its runs by the end of it: no more than that is repeated."""
     final: dict[str, RunRow] = {}
     shown: list[Stored | Refusal] = []
@@ -37,7 +37,7 @@ def told(plan: Plan, org: int, results: list[Stored | Refusal], dialect: str) ->
         if isinstance(result, Stored) and result.commands:
             row = final.get(result.run_id) or plan.run(org, RunById(result.run_id))
             if row is not None:
-                row = final[result.run_id] = delivered(plan, row, dialect)
+                row = final[result.run_id] = mark_delivered(plan, row, dialect)
                 result = msgspec.structs.replace(result, commands=row.pending)
         shown.append(result)
     return shown
@@ -49,7 +49,7 @@ def needs_of_deliver(needs: Needs, principal: Principal, command: Deliver) -> No
         row = needs.run(principal.org, RunById(run_id))
         if row is not None:
             needs.counters(principal.org)
-            needs.speaks(row)
+            needs.notes(row)
             if row.has_lane and command.worker_id is not None:
                 needs.lane(row.run)
 
@@ -62,7 +62,7 @@ def deliver(plan: Plan, principal: Principal, command: Deliver) -> Delivered:
         if row is None:
             raise NotFound("run")
         if command.worker_id is None or _is_held_by(plan, row, command):
-            rows[run_id] = delivered(plan, row, command.by)
+            rows[run_id] = mark_delivered(plan, row, command.by)
     return Delivered(rows)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from towerlog.engine.commands.asked import Asked, asked_of, told_by
 from towerlog.engine.commands.cancel import run_of
+from towerlog.engine.commands.run_request import RunRequest, reported_request, request_of
 from towerlog.engine.commands.runs import begin_run, needs_of_create
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
@@ -24,8 +24,8 @@ from towerlog.model.principal import Principal
 from towerlog.model.run import ForkedFrom, RunRow
 from towerlog.store.values import Kind
 
-WAITS = "waiting_for_approval"
-GOES_ON = "in_progress"
+AWAITS_APPROVAL = "waiting_for_approval"
+IN_PROGRESS = "in_progress"
 """A fork of a checkpoint that waits for a person does not wait: whoever forked it has decided."""
 
 
@@ -37,7 +37,7 @@ def needs_of_rerun(needs: Needs, principal: Principal, command: RetryRun | ForkR
         return
     lane = needs.lane(row.run) if row.has_lane else None
     if row.has_lane or not row.implicit or row.started_at is not None:
-        needs.want(*_first_word(row))
+        needs.want(*_first_event(row))
     thread_of_it = CreateRun(
         row.thread_id,
         agent=row.agent if lane is None else lane.agent,
@@ -53,14 +53,14 @@ def needs_of_rerun(needs: Needs, principal: Principal, command: RetryRun | ForkR
                 needs.want(Kind.EVENT, (row.run, found.seq))
 
 
-def _first_word(row: RunRow) -> tuple[Kind, Any]:
+def _first_event(row: RunRow) -> tuple[Kind, Any]:
     """Where it stands what a run was asked."""
     return (Kind.EVENT, (row.run, 1)) if row.has_lane else (Kind.STARTED, row.run)
 
 
 def _agents_of(row: RunRow, command: ForkRun) -> list[str]:
     """Whose checkpoint may be meant: where no agent is named, the main agent's before any other's."""
-    agents = [command.agent] if command.agent is not None else [row.agent or "default", *sorted(row.parts)]
+    agents = [command.agent] if command.agent is not None else [row.agent or "default", *sorted(row.shares)]
     return list(dict.fromkeys(agents))
 
 
@@ -69,10 +69,10 @@ def retry_run(plan: Plan, principal: Principal, command: RetryRun) -> Begun:
     row = run_of(plan, principal, command.run_id)
     if not row.is_terminal():
         raise Conflict(f"The run has not ended: {row.status}. Cancel it first.")
-    asked = _asked(plan, row)
-    if asked is None or (not row.has_lane and asked.input_text() is None):
+    request = _request_of(plan, row)
+    if request is None or (not row.has_lane and request.input_text() is None):
         raise Conflict("The input of this run is not known, so it cannot be run again.")
-    return Begun(begin_run(plan, principal, _same_again(plan, row, asked), retry_of=row.run_id))
+    return Begun(begin_run(plan, principal, _same_again(plan, row, request), retry_of=row.run_id))
 
 
 def fork_run(plan: Plan, principal: Principal, command: ForkRun) -> Begun:
@@ -83,16 +83,16 @@ def fork_run(plan: Plan, principal: Principal, command: ForkRun) -> Begun:
     if source is None:
         raise NotFound("checkpoint")
     event = plan.event_at(row.run, source.seq)
-    asked = _asked(plan, row) or Asked()
+    request = _request_of(plan, row) or RunRequest()
     origin = ForkedFrom(row.run_id, source.step_index, source.agent)
-    again = begin_run(plan, principal, _same_again(plan, row, asked), forked_from=origin)
+    again = begin_run(plan, principal, _same_again(plan, row, request), forked_from=origin)
     return Begun(_copy(plan, again, source, event))
 
 
-def _asked(plan: Plan, row: RunRow) -> Asked | None:
+def _request_of(plan: Plan, row: RunRow) -> RunRequest | None:
     """What the run was asked to do: by its first event if it was made for workers, else by the start it reported."""
     if row.has_lane:
-        return asked_of(plan.event_at(row.run, 1))
+        return request_of(plan.event_at(row.run, 1))
     if row.implicit and row.started_at is None:
         return None  # no start was ever told: a search for it would read all that the run has, with the writer waiting
     here = (event for event in plan.changes.events if event.run == row.run and event.type is EventType.RUN_STARTED)
@@ -100,20 +100,20 @@ def _asked(plan: Plan, row: RunRow) -> Asked | None:
     first = first or next(here, None)
     if first is None:
         return None
-    told = told_by(first)
-    return told if bytes(row.metadata) == b"{}" else msgspec.structs.replace(told, metadata=row.metadata)
+    reported = reported_request(first)
+    return reported if bytes(row.metadata) == b"{}" else msgspec.structs.replace(reported, metadata=row.metadata)
 
 
-def _same_again(plan: Plan, row: RunRow, asked: Asked) -> CreateRun:
+def _same_again(plan: Plan, row: RunRow, request: RunRequest) -> CreateRun:
     lane = plan.lane(row.run) if row.has_lane else None
     return CreateRun(
         thread_id=row.thread_id,
         agent=row.agent if lane is None else lane.agent,
         persona_id=row.persona_id,
         route_id=row.route_id,
-        input=asked.input_text(),
-        metadata=asked.metadata_text(),
-        labels=asked.labels,
+        input=request.input_text(),
+        metadata=request.metadata_text(),
+        labels=request.labels,
     )
 
 
@@ -121,7 +121,7 @@ def _copy(plan: Plan, row: RunRow, source: CheckpointRow, event: Event | None) -
     """The fork's own checkpoint: whatever becomes of the one it was copied from, this one stays as it was."""
     facts = CheckpointFacts(
         step_index=source.step_index,
-        status=GOES_ON if source.status == WAITS else source.status,
+        status=IN_PROGRESS if source.status == AWAITS_APPROVAL else source.status,
         node=source.node,
         length=source.length,
         metas=source.metas,
@@ -130,9 +130,9 @@ def _copy(plan: Plan, row: RunRow, source: CheckpointRow, event: Event | None) -
     )
     data = b"{}" if event is None or source.initial else event.data
     dialect = row.source if event is None else event.dialect
-    strand = plan.strand_of(row.run)
-    if strand is None:
+    run_state = plan.run_state_of(row.run)
+    if run_state is None:
         raise NotFound("run")
     made = Facts(effects=Effects(checkpoint=facts))
-    plan.append(strand, plan.agent(row.org, source.agent), EventType.CHECKPOINT, data, dialect=dialect, facts=made)
-    return plan.row_of(strand)
+    plan.append(run_state, plan.agent(row.org, source.agent), EventType.CHECKPOINT, data, dialect=dialect, facts=made)
+    return plan.row_of(run_state)

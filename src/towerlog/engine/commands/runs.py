@@ -11,7 +11,7 @@ from towerlog.engine.commit.plan import Plan
 from towerlog.errors import Invalid, ThreadBusy
 from towerlog.model.command import CreateRun, CreateThread, RegisterAgent
 from towerlog.model.event import EventType, RunById, RunByTrace
-from towerlog.model.facts import Born, Effects, Facts
+from towerlog.model.facts import Effects, Facts, Origin
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import AgentView, RunCreated, ThreadView
 from towerlog.model.persona import Persona, split_persona_id
@@ -68,7 +68,7 @@ def begin_run(
     parent_key = _parent_key(plan, org, command.parent_run_id)
     _admit(plan, principal, command.thread_id)
     trace_id = command.trace_id or plan.ids.uuid().replace("-", "")
-    born = Born(
+    origin = Origin(
         run_id=plan.ids.uuid(),
         thread_id=command.thread_id,
         trace_id=trace_id,
@@ -81,9 +81,9 @@ def begin_run(
         forked_from=forked_from,
         source=CONTROL,
     )
-    row = _queue(plan, principal, command, born)
-    plan.name_run(org, RunById(born.run_id), row.run)
-    plan.name_run(org, RunByTrace(born.thread_id, trace_id), row.run)
+    row = _queue(plan, principal, command, origin)
+    plan.name_run(org, RunById(origin.run_id), row.run)
+    plan.name_run(org, RunByTrace(origin.thread_id, trace_id), row.run)
     return row
 
 
@@ -123,7 +123,7 @@ def _parent_key(plan: Plan, org: int, parent_run_id: str | None) -> str | None:
     return f"run:{parent_run_id}"
 
 
-def _queue(plan: Plan, principal: Principal, command: CreateRun, born: Born) -> RunRow:
+def _queue(plan: Plan, principal: Principal, command: CreateRun, origin: Origin) -> RunRow:
     org = principal.org
     agent = plan.agent(org, command.agent or "default")
     metadata = msgspec.UNSET if command.metadata is None else msgspec.Raw(command.metadata)
@@ -135,10 +135,10 @@ def _queue(plan: Plan, principal: Principal, command: CreateRun, born: Born) -> 
         "labels": command.labels or None,
     }
     data = msgspec.json.encode({name: value for name, value in members.items() if value is not None})
-    strand = plan.begin_run(org, born, EventType.RUN_QUEUED)
-    facts = Facts(effects=Effects(born=born, metadata=metadata))
-    event = plan.append(strand, agent, EventType.RUN_QUEUED, data, dialect=CONTROL, facts=facts)
-    row = plan.row_of(strand)
+    run_state = plan.begin_run(org, origin, EventType.RUN_QUEUED)
+    facts = Facts(effects=Effects(origin=origin, metadata=metadata))
+    event = plan.append(run_state, agent, EventType.RUN_QUEUED, data, dialect=CONTROL, facts=facts)
+    row = plan.row_of(run_state)
     first = plan.thread_made(org, command.thread_id).lane_runs[:1] == (row.run,)
     state = QueueState.QUEUED if first else QueueState.BLOCKED
     plan.put_lane(Lane(row.run, org, state, agent.name, plan.steady, command.labels, event.position))

@@ -13,11 +13,11 @@ from towerlog.model.outcome import RunChanged, Steered
 from towerlog.model.principal import Principal
 from towerlog.model.run import MAX_INPUTS, Status
 
-STEERED = {
+STEER_ACTIONS = {
     "pause": (EventType.RUN_PAUSE_REQUESTED, Status.PAUSED),
     "resume": (EventType.RUN_RESUME_REQUESTED, Status.RUNNING),
 }
-"""A wish: the event that asks for it, and where the run is when it has come about."""
+"""An action: the event that asks for it, and where the run is when it has come about."""
 
 
 def needs_of_steer(needs: Needs, principal: Principal, command: SteerRun) -> None:
@@ -25,7 +25,7 @@ def needs_of_steer(needs: Needs, principal: Principal, command: SteerRun) -> Non
     needs.counters(principal.org)
     row = needs.run(principal.org, RunById(command.run_id))
     if row is not None:
-        needs.speaks(row)
+        needs.notes(row)
 
 
 def steer_run(plan: Plan, principal: Principal, command: SteerRun) -> Steered:
@@ -33,13 +33,13 @@ def steer_run(plan: Plan, principal: Principal, command: SteerRun) -> Steered:
     row = run_of(plan, principal, command.run_id)
     if row.is_terminal() or row.status is Status.CANCELLING:
         raise RunNotActive(f"The run is not active: {row.status}.")
-    kind, aim = STEERED[command.wish]
-    wishes = [pending.type for pending in row.pending if pending.type in STEERED]
-    is_so = row.status is aim if command.wish == "pause" else row.status is not Status.PAUSED
-    if wishes == [command.wish] or (not wishes and is_so):
+    kind, target = STEER_ACTIONS[command.action]
+    requested = [pending.type for pending in row.pending if pending.type in STEER_ACTIONS]
+    is_so = row.status is target if command.action == "pause" else row.status is not Status.PAUSED
+    if requested == [command.action] or (not requested and is_so):
         return Steered(row)
     members = {"requested_by": principal.user_id} | ({"reason": command.reason} if command.reason else {})
-    facts = Facts(effects=Effects(asks=command.wish))
+    facts = Facts(effects=Effects(requests=command.action))
     return Steered(plan.note(row, kind, members, facts, by=CONTROL))
 
 
@@ -57,10 +57,10 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
     A run that lost its worker while it waited takes its answer too: the next claim delivers it.
     """
     row = run_of(plan, principal, command.run_id)
-    if row.status not in (Status.WAITING, Status.RUNNING) and not row.unanswered:
+    if row.status not in (Status.WAITING, Status.RUNNING) and not row.question_open:
         raise RunNotActive(f"The run takes no input: {row.status}.")
     if sum(pending.type == "input" for pending in row.pending) >= MAX_INPUTS:
         raise Conflict(f"The run has {MAX_INPUTS} inputs that its agent has not taken yet.")
-    facts = Facts(effects=Effects(asks="input"))
+    facts = Facts(effects=Effects(requests="input"))
     members = {"content": command.content, "by": principal.user_id}
     return RunChanged(plan.note(row, EventType.RUN_INPUT, members, facts, by=CONTROL), changed=True)

@@ -228,13 +228,13 @@ class Needs:
         if not self.known.is_new_id(run, event_id):
             self.want(Kind.EVENT_ID, (run, event_id))
 
-    def speaks(self, row: RunRow) -> None:
+    def notes(self, row: RunRow) -> None:
         """An event of ours in this run: its agent."""
         self.agent(row.org, row.agent or "default")
 
     def moves(self, row: RunRow) -> None:
         """A change of the run's status: its thread, its lane, and the one that may be free when it ends."""
-        self.speaks(row)
+        self.notes(row)
         thread = self.thread(row.org, row.thread_id)
         if not row.has_lane:
             return

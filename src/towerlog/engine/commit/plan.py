@@ -14,13 +14,13 @@ import msgspec
 
 from towerlog.ambient import Ids
 from towerlog.engine.commit.load import Known, NotLoaded, RefKey, open_run_of, parent_of, ref_key
-from towerlog.engine.commit.strand import Strand
+from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.commit.tally import Tallies
 from towerlog.model.agent import AgentRow
 from towerlog.model.chain import link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import PLAIN_TYPES, Event, EventType, OpenRun, RunRef
-from towerlog.model.facts import NO_FACTS, Born, Effects, Facts
+from towerlog.model.facts import NO_FACTS, Effects, Facts, Origin
 from towerlog.model.lane import Lane
 from towerlog.model.principal import Counters, shard_key
 from towerlog.model.run import TERMINAL, RunRow
@@ -49,7 +49,7 @@ class Plan:
         self.changes = Changes()
         self.tallies = Tallies(now_ms, now_ms // usage_fold.HOUR_MS)
         self._reactions = reactions
-        self._strands: dict[int, Strand] = {}
+        self._run_states: dict[int, RunState] = {}
         self._refs: dict[RefKey, int] = {}
         self._agents: dict[tuple[int, str], AgentRow] = {}
         """All that were asked for, as they were before this group; also those that are registered here."""
@@ -67,44 +67,44 @@ class Plan:
             self.changes.counters[org] = found
         return found
 
-    def strand(self, org: int, ref: RunRef) -> Strand | None:
+    def run_state(self, org: int, ref: RunRef) -> RunState | None:
         """The run of a reference; None for none."""
         if type(ref) is OpenRun:
             thread = self.thread(org, ref.thread_id)
             number = 0 if thread is None else open_run_of(thread)
-            return self.strand_of(number) if number else None
+            return self.run_state_of(number) if number else None
         key = ref_key(org, ref)  # type: ignore[arg-type]  # OpenRun was taken out above
         found = self._refs.get(key) or self.cache.refs.get(key) or self.known.run_number(key)
-        return None if found is None else self.strand_of(found)
+        return None if found is None else self.run_state_of(found)
 
-    def strand_of(self, number: int) -> Strand | None:
+    def run_state_of(self, number: int) -> RunState | None:
         """A run by its number."""
-        found = self._strands.get(number)
+        found = self._run_states.get(number)
         if found is None:
             row = self.cache.runs.get(number) or self.known.get(Kind.RUN, number)
             if row is not None:
-                found = Strand(row, row, row.last_seq, row.last_hash, row.open_tools)
-                self._strands[number] = found
+                found = RunState(row, row, row.last_seq, row.last_hash, row.open_tools)
+                self._run_states[number] = found
         return found
 
     def run(self, org: int, ref: RunRef) -> RunRow | None:
         """The row of a reference's run."""
-        strand = self.strand(org, ref)
-        return None if strand is None else self.row_of(strand)
+        run_state = self.run_state(org, ref)
+        return None if run_state is None else self.row_of(run_state)
 
     def run_by_number(self, number: int) -> RunRow | None:
         """A run's row."""
-        strand = self.strand_of(number)
-        return None if strand is None else self.row_of(strand)
+        run_state = self.run_state_of(number)
+        return None if run_state is None else self.row_of(run_state)
 
     def now_of(self, row: RunRow) -> RunRow:
         """The row that was stored, as this group has left it so far."""
-        strand = self._strands.get(row.run)
-        return row if strand is None else self.row_of(strand)
+        run_state = self._run_states.get(row.run)
+        return row if run_state is None else self.row_of(run_state)
 
-    def row_of(self, strand: Strand) -> RunRow:
+    def row_of(self, run_state: RunState) -> RunRow:
         """The row with all that this group has done to it."""
-        counts, row = strand.counts, strand.settled()
+        counts, row = run_state.counts, run_state.settled()
         for agent, events in counts.items():
             # Plain events have moved neither its model nor its status.
             self.tallies.count(row.org, agent, row.model or "", row.status.value, events)
@@ -117,9 +117,9 @@ class Plan:
 
     def changed_runs(self) -> Iterator[tuple[RunRow | None, RunRow]]:
         """(before, after) of each run that has an event in this group."""
-        for strand in tuple(self._strands.values()):
-            if strand.before is None or strand.seq != strand.before.last_seq:
-                yield strand.before, self.row_of(strand)
+        for run_state in tuple(self._run_states.values()):
+            if run_state.before is None or run_state.seq != run_state.before.last_seq:
+                yield run_state.before, self.row_of(run_state)
 
     def thread(self, org: int, thread_id: str) -> ThreadRow | None:
         """A thread, None when there is none."""
@@ -154,15 +154,15 @@ class Plan:
             found = self.known.get(Kind.LANE, run)
         return found
 
-    def may_have(self, strand: Strand, event_id: str) -> bool:
+    def may_have(self, run_state: RunState, event_id: str) -> bool:
         """Whether the run may have an event under this id: False for most ids, at once."""
-        known = self.cache.event_ids.get(strand.row.run)
-        return known is None or hash(event_id) in known or event_id in strand.ids
+        known = self.cache.event_ids.get(run_state.row.run)
+        return known is None or hash(event_id) in known or event_id in run_state.ids
 
     def event_by_id(self, run: int, event_id: str) -> Event | None:
         """The event that this run has under an id."""
-        strand = self._strands.get(run)
-        found = None if strand is None else strand.ids.get(event_id)
+        run_state = self._run_states.get(run)
+        found = None if run_state is None else run_state.ids.get(event_id)
         if found is not None or self.is_new(run) or self.known.is_new_id(run, event_id):
             return found
         stored: Event | None = self.known.get(Kind.EVENT_ID, (run, event_id))
@@ -170,8 +170,8 @@ class Plan:
 
     def event_at(self, run: int, seq: int) -> Event | None:
         """An event of a run by its seq; None for one that was trimmed away."""
-        strand = self._strands.get(run)
-        if strand is not None and (strand.before is None or seq > strand.before.last_seq):
+        run_state = self._run_states.get(run)
+        if run_state is not None and (run_state.before is None or seq > run_state.before.last_seq):
             return next((event for event in self.changes.events if event.run == run and event.seq == seq), None)
         stored: Event | None = self.known.get(Kind.EVENT, (run, seq))
         return stored
@@ -180,9 +180,11 @@ class Plan:
         """A checkpoint row, with this group's changes."""
         key = (run, agent, step_index)
         found = self.changes.checkpoints.get(key)
-        strand = self._strands.get(run)
+        run_state = self._run_states.get(run)
         # The steps that its stored row knows are all lower: there is none in the store.
-        is_new = strand is not None and (strand.before is None or strand.before.is_first_step(agent, step_index))
+        is_new = run_state is not None and (
+            run_state.before is None or run_state.before.is_first_step(agent, step_index)
+        )
         if found is not None or (is_new and not self.known.has(Kind.CHECKPOINT, key)):
             return found
         stored: CheckpointRow | None = self.known.get(Kind.CHECKPOINT, key)
@@ -209,23 +211,23 @@ class Plan:
 
     def is_new(self, run: int) -> bool:
         """Whether the run begins in this group."""
-        strand = self._strands.get(run)
-        return strand is not None and strand.before is None
+        run_state = self._run_states.get(run)
+        return run_state is not None and run_state.before is None
 
     # changing
 
-    def begin_run(self, org: int, born: Born, kind: EventType) -> Strand:
+    def begin_run(self, org: int, origin: Origin, kind: EventType) -> RunState:
         """A new run, whose first event will be of this type."""
         counters = self.counters(org)
         counters.runs += 1
         number = shard_key(org, counters.runs)
-        row = run_fold.born_row(org, number, born, kind, self.now)
-        strand = self._strands[number] = Strand(None, row, row.last_seq, row.last_hash, row.open_tools)
-        return strand
+        row = run_fold.row_of_origin(org, number, origin, kind, self.now)
+        run_state = self._run_states[number] = RunState(None, row, row.last_seq, row.last_hash, row.open_tools)
+        return run_state
 
     def append(
         self,
-        strand: Strand,
+        run_state: RunState,
         agent: AgentRow,
         kind: EventType,
         data: bytes,
@@ -236,16 +238,16 @@ class Plan:
         event_id: str | None = None,
     ) -> Event:
         """Gives an event its place, folds it into every projection, and keeps all of it."""
-        row, effects, now = strand.row, facts.effects, self.now
+        row, effects, now = run_state.row, facts.effects, self.now
         org, run, late, name = row.org, row.run, row.status in TERMINAL, agent.name
         if late and effects is not None:
-            late = not run_fold.revives(row, kind, effects)
+            late = not run_fold.reports_recovery(row, kind, effects)
         is_plain = effects is None and kind in PLAIN_TYPES and not late
         if is_plain and row.agent != name:
             is_plain = not run_fold.names_agent(row, name)
         parts: dict[str, Any] | None = None
         if not is_plain:
-            row = self.row_of(strand)
+            row = self.row_of(run_state)
             if effects is not None and effects.report is not None and not late:
                 parts = run_fold.parts_after(row, effects, name)
                 facts = msgspec.structs.replace(facts, spent=usage_fold.added(row.usage, parts["usage"]))
@@ -253,26 +255,28 @@ class Plan:
         counters.position = position = counters.position + 1
         future = occurred_at is not None and occurred_at > now + FUTURE_TOLERANCE_MS
         facts_json = b"" if facts is NO_FACTS else encode_facts(facts)
-        seq, number = strand.seq + 1, agent.agent
+        seq, number = run_state.seq + 1, agent.agent
         numbers = pack_numbers(org, position, run, seq, now, occurred_at, number, late, future)
-        digest = link(strand.hash, numbers, kind, dialect, event_id, facts_json, data)
+        digest = link(run_state.hash, numbers, kind, dialect, event_id, facts_json, data)
         event = Event(
             org, position, run, seq, kind, now, data, facts, facts_json, dialect,
             occurred_at, event_id, number, late, future, digest,
         )  # fmt: skip
         self.changes.events.append(event)
         if event_id is not None:
-            strand.ids[event_id] = event
+            run_state.ids[event_id] = event
         if is_plain:
-            strand.take_plain(event, name)
+            run_state.take_plain(event, name)
         else:
-            self._fold(strand, row, event, agent, parts)
+            self._fold(run_state, row, event, agent, parts)
         return event
 
-    def _fold(self, strand: Strand, row: RunRow, event: Event, agent: AgentRow, parts: dict[str, Any] | None) -> None:
+    def _fold(
+        self, run_state: RunState, row: RunRow, event: Event, agent: AgentRow, parts: dict[str, Any] | None
+    ) -> None:
         before = None if event.seq == 1 else row
         after = run_fold.fold(row, event, agent.name, parts)
-        strand.take(after)
+        run_state.take(after)
         self.tallies.take(agent, before, after, event)
         effects = event.facts.effects
         if effects is not None and effects.checkpoint is not None and not event.late:
@@ -295,12 +299,12 @@ class Plan:
         self, row: RunRow, kind: EventType, members: dict[str, Any], facts: Facts = NO_FACTS, *, by: str
     ) -> RunRow:
         """Appends an event of the server's own; the row after it. `by` is the part of the server that speaks."""
-        strand = self.strand_of(row.run)
-        if strand is None:
+        run_state = self.run_state_of(row.run)
+        if run_state is None:
             raise NotLoaded(Kind.RUN, row.run)
         agent = self.agent(row.org, row.agent or "default")
-        self.append(strand, agent, kind, msgspec.json.encode(members), dialect=by, facts=facts)
-        return self.row_of(strand)
+        self.append(run_state, agent, kind, msgspec.json.encode(members), dialect=by, facts=facts)
+        return self.row_of(run_state)
 
     def put_thread(self, row: ThreadRow) -> ThreadRow:
         """Changes a thread."""
@@ -324,10 +328,10 @@ class Plan:
     def settle(self) -> None:
         """Brings what was carried forward into `changes`: after this nothing more is placed."""
         changes = self.changes
-        for strand in self._strands.values():
-            if strand.before is None or strand.seq != strand.before.last_seq:
-                after = self.row_of(strand)
-                changes.runs[after.run] = RunChange(strand.before, after)
+        for run_state in self._run_states.values():
+            if run_state.before is None or run_state.seq != run_state.before.last_seq:
+                after = self.row_of(run_state)
+                changes.runs[after.run] = RunChange(run_state.before, after)
         for org, found in tuple(changes.counters.items()):
             if found == (self.cache.counters.get(org) or self.known.get(Kind.COUNTERS, org)):
                 del changes.counters[org]
@@ -350,8 +354,8 @@ class Plan:
             cache.agents[(row.org, row.name)] = row
         cache.lanes.update(changes.lanes)
         cache.nodes.update(dict.fromkeys(self.content, True))
-        for number, strand in self._strands.items():
-            cache.note_ids(number, strand.ids)
+        for number, run_state in self._run_states.items():
+            cache.note_ids(number, run_state.ids)
         cache.trim()
 
 

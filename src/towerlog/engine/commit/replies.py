@@ -35,8 +35,8 @@ class OutcomeIds(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     step_index: int = 0
     status: str = ""
     items: list[Item] = []
-    watched: list[RunByForeignId] = []
-    watched_runs: list[int] = []
+    polled: list[RunByForeignId] = []
+    polled_runs: list[int] = []
 
 
 _encode = msgspec.json.Encoder().encode
@@ -52,9 +52,9 @@ def ids_of(outcome: o.Placed) -> OutcomeIds:
     """What is kept of an outcome; the text of a new key is not."""
     kind = type(outcome).__name__
     match outcome:
-        case o.Appended(results, watched):
-            runs = [one.row.run for one in watched]
-            return OutcomeIds(kind, items=_items(results), watched=[one.ref for one in watched], watched_runs=runs)
+        case o.Appended(results, polled):
+            runs = [one.row.run for one in polled]
+            return OutcomeIds(kind, items=_items(results), polled=[one.ref for one in polled], polled_runs=runs)
         case o.RunCreated(run_id, trace_id):
             return OutcomeIds(kind, name=run_id, trace_id=trace_id)
         case o.RunChanged(row, changed):

@@ -9,7 +9,7 @@ import msgspec
 from towerlog.model.agent import AgentRow
 from towerlog.model.event import Event, EventType
 from towerlog.model.run import RunRow
-from towerlog.model.usage import NOTHING, Usage, UsageRow, add
+from towerlog.model.usage import NO_USAGE, Usage, UsageRow, add
 from towerlog.projections import agents as agent_fold
 from towerlog.projections import usage as usage_fold
 from towerlog.store.values import Changes
@@ -29,7 +29,7 @@ class _OfCell(msgspec.Struct):
     events: int = 0
     began: int = 0
     ended: int = 0
-    usage: Usage = NOTHING
+    usage: Usage = NO_USAGE
 
 
 class Tallies(msgspec.Struct, eq=False):
@@ -64,7 +64,7 @@ class Tallies(msgspec.Struct, eq=False):
         cell.events += 1
         cell.began += before is None
         cell.ended += ended
-        if spent is not NOTHING:
+        if spent is not NO_USAGE:
             one.usage, cell.usage = add(one.usage, spent), add(cell.usage, spent)
 
     def beat(self, agent: AgentRow) -> None:

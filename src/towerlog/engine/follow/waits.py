@@ -68,7 +68,7 @@ class Waits:
 
     async def _report(self, principal: Principal, command: Report, outcome: Reported, dialect: str) -> Outcome:
         """Waits for a command to the run, if it has none yet."""
-        if not _may_be_told([outcome.view.row]):
+        if not _may_get_command([outcome.view.row]):
             return outcome
         # Never past the lease: the worker must be told in time to renew it.
         wait_ms = min(command.wait_ms, outcome.lane.lease_ms // 2)
@@ -83,12 +83,12 @@ class Waits:
         return _replace(outcome, view=_replace(outcome.view, row=row))
 
     async def _batch(self, principal: Principal, outcome: Appended, wait_ms: int, dialect: str) -> Outcome:
-        """Waits for a command to any of the watched runs, if none of them has one yet."""
-        rows = await self._until_command(principal.org, [one.row for one in outcome.watched], wait_ms)
+        """Waits for a command to any of the polled runs, if none of them has one yet."""
+        rows = await self._until_command(principal.org, [one.row for one in outcome.polled], wait_ms)
         pending = tuple(row.run_id for row in rows if row.pending)
         told = await self._delivered(principal, Deliver(pending, by=dialect), dialect) if pending else {}
-        watched = [_replace(one, row=told.get(row.run_id, row)) for one, row in zip(outcome.watched, rows, strict=True)]
-        return _replace(outcome, watched=tuple(watched))
+        polled = [_replace(one, row=told.get(row.run_id, row)) for one, row in zip(outcome.polled, rows, strict=True)]
+        return _replace(outcome, polled=tuple(polled))
 
     async def _delivered(self, principal: Principal, command: Deliver, dialect: str) -> Mapping[str, RunRow]:
         """Run id → its row with what is pending on record as delivered; empty when that was refused."""
@@ -101,12 +101,12 @@ class Waits:
     async def _until_command(self, org: int, rows: list[RunRow], wait_ms: int) -> list[RunRow]:
         """The same runs as they are when one has a command pending, all have ended, or time is up."""
         deadline, left_ms = self._clock.steady_ms() + wait_ms, wait_ms
-        while left_ms > 0 and not self._polls.stopped and _may_be_told(rows):
+        while left_ms > 0 and not self._polls.stopped and _may_get_command(rows):
             ticket = self._polls.enter_runs(row.run for row in rows if not row.is_terminal())
             try:
                 # Looked up after entering: what was committed before is seen here, what comes later wakes.
                 rows = await self._current(org, rows)
-                if not _may_be_told(rows):
+                if not _may_get_command(rows):
                     break
                 await self._polls.wait(ticket, left_ms)
                 rows = await self._current(org, rows)
@@ -120,6 +120,6 @@ class Waits:
         return [found.get(row.run, row) for row in rows]
 
 
-def _may_be_told(rows: list[RunRow]) -> bool:
+def _may_get_command(rows: list[RunRow]) -> bool:
     """Whether it is worth waiting: no command is pending, and to a run that has not ended one may come."""
     return not any(row.pending for row in rows) and not all(row.is_terminal() for row in rows)

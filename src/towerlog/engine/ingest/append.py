@@ -7,18 +7,18 @@ from typing import assert_never
 
 import msgspec
 
-from towerlog.engine.commands.receipts import delivered, told
+from towerlog.engine.commands.receipts import mark_delivered, with_receipts
 from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.strand import Strand
-from towerlog.engine.ingest.content import Kept, keep_history
+from towerlog.engine.commit.run_state import RunState
+from towerlog.engine.ingest.content import StoredHistory, keep_history
 from towerlog.engine.ingest.dedupe import (
     NATURAL,
-    begins_anew,
     has_older_runs,
     is_replayed,
     late_checkpoint_id,
     run_of_repeat,
     seen_before,
+    starts_new_run,
     stored_before,
 )
 from towerlog.errors import NotFound
@@ -28,6 +28,7 @@ from towerlog.model.event import (
     PLAIN_TYPES,
     TARGET_STATUS,
     TOOL_TYPES,
+    AgentHeartbeat,
     Draft,
     EventType,
     Item,
@@ -36,15 +37,14 @@ from towerlog.model.event import (
     RunByForeignId,
     RunById,
     RunByTrace,
-    Touch,
 )
-from towerlog.model.facts import LATEST_STEP, Born, Facts, with_effects
-from towerlog.model.outcome import Appended, Stored, Watched
+from towerlog.model.facts import LATEST_STEP, Facts, Origin, with_effects
+from towerlog.model.outcome import Appended, PolledRun, Stored
 from towerlog.model.principal import Principal
 from towerlog.model.run import TERMINAL, RunRow
 
 FOREIGN = "foreign:"
-Targets = dict[int, tuple[Strand | None, bool]]
+Targets = dict[int, tuple[RunState | None, bool]]
 """By the identity of a reference: its run, and whether its thread has older ones. Drafts of one run share theirs."""
 _replace = msgspec.structs.replace
 # By a name of its own: on Python 3.11 a member reached through its enum costs as much as a small struct.
@@ -56,15 +56,15 @@ def append_items(plan: Plan, principal: Principal, command: Append) -> Appended:
     org, dialect = principal.org, command.dialect
     agent = None if command.agent_id is None else agent_by_id(plan, org, command.agent_id)
     results = place_items(plan, principal, command.items, dialect, agent)
-    if command.tells:
+    if command.shows_commands:
         for result in results:
             if type(result) is Stored and result.commands:
-                results = told(plan, org, results, dialect)
+                results = with_receipts(plan, org, results, dialect)
                 break
-    if not command.watched:
+    if not command.polled:
         return Appended(results)
-    watched = watched_runs(plan, org, command.watched)
-    return Appended(results, tuple([_replace(one, row=delivered(plan, one.row, dialect)) for one in watched]))
+    polled = polled_runs(plan, org, command.polled)
+    return Appended(results, tuple([_replace(one, row=mark_delivered(plan, one.row, dialect)) for one in polled]))
 
 
 def place_items(
@@ -87,7 +87,7 @@ def _place_other(plan: Plan, principal: Principal, item: Item) -> Stored | Refus
     match item:
         case Refusal():
             return item
-        case Touch():
+        case AgentHeartbeat():
             row = plan.agent(principal.org, item.agent)
             plan.tallies.beat(row)
             return Stored(0, 0, "", row.name)
@@ -97,10 +97,10 @@ def _place_other(plan: Plan, principal: Principal, item: Item) -> Stored | Refus
             assert_never(item)
 
 
-def watched_runs(plan: Plan, org: int, refs: tuple[RunByForeignId, ...]) -> tuple[Watched, ...]:
+def polled_runs(plan: Plan, org: int, refs: tuple[RunByForeignId, ...]) -> tuple[PolledRun, ...]:
     """Those of these runs that there are, as this group leaves them so far."""
     rows = {ref: plan.run(org, ref) for ref in refs}
-    return tuple(Watched(ref, row) for ref, row in rows.items() if row is not None)
+    return tuple(PolledRun(ref, row) for ref, row in rows.items() if row is not None)
 
 
 def agent_by_id(plan: Plan, org: int, agent_id: str) -> AgentRow:
@@ -125,47 +125,49 @@ def _place(
     target = targets.get(id(ref))
     if target is None:
         has_others = type(ref) is OpenRun and has_older_runs(plan, org, ref.thread_id)
-        target = targets[id(ref)] = (plan.strand(org, ref), has_others)
-    strand, has_others = target
+        target = targets[id(ref)] = (plan.run_state(org, ref), has_others)
+    run_state, has_others = target
     is_plain = draft.facts.effects is None and draft.type in PLAIN_TYPES
-    if strand is None or not is_plain or strand.row.status in TERMINAL:
+    if run_state is None or not is_plain or run_state.row.status in TERMINAL:
         targets.clear()  # what a reference means may change: a run may begin or end
     if has_others and event_id is not None and type(ref) is OpenRun:
-        strand = run_of_repeat(plan, org, ref.thread_id, event_id) or strand
-    if strand is None and type(ref) is RunById:
+        run_state = run_of_repeat(plan, org, ref.thread_id, event_id) or run_state
+    if run_state is None and type(ref) is RunById:
         return Refusal("not_found", "There is no such run.", "run_id")
     if draft.facts.effects is not None or draft.history is not None:
         draft = _completed(plan, org, draft)
-    if strand is not None and (natural_key is not None or (event_id is not None and plan.may_have(strand, event_id))):
-        seen = seen_before(plan, strand, draft, replayed)
+    if run_state is not None and (
+        natural_key is not None or (event_id is not None and plan.may_have(run_state, event_id))
+    ):
+        seen = seen_before(plan, run_state, draft, replayed)
         if seen is not None:
             return seen
     if event_id is None and natural_key is not None:
         stored_id = NATURAL + natural_key
-        known = strand is not None and plan.event_by_id(strand.row.run, stored_id) is not None
+        known = run_state is not None and plan.event_by_id(run_state.row.run, stored_id) is not None
         event_id = None if known else stored_id
-    if strand is not None and strand.row.status in TERMINAL and begins_anew(strand.row, draft):
-        draft, strand = _resuming(draft, strand.row), None
+    if run_state is not None and run_state.row.status in TERMINAL and starts_new_run(run_state.row, draft):
+        draft, run_state = _resuming(draft, run_state.row), None
         if draft.event_id is None and natural_key is not None:
             event_id = NATURAL + natural_key
     if agent is None:
-        agent = plan.agent(org, draft.agent or (strand and strand.row.agent) or draft.agent_default)
+        agent = plan.agent(org, draft.agent or (run_state and run_state.row.agent) or draft.agent_default)
     if draft.facts.effects is not None and draft.facts.effects.checkpoint is not None:
-        draft = _at_latest_step(plan, draft, strand)
-        if strand is not None:
-            found = _same_checkpoint(plan, strand, draft, agent, event_id)
+        draft = _at_latest_step(plan, draft, run_state)
+        if run_state is not None:
+            found = _same_checkpoint(plan, run_state, draft, agent, event_id)
             if isinstance(found, Stored):
                 return found
             event_id = found
-    return _store(plan, principal, draft, dialect, strand, agent, event_id)
+    return _store(plan, principal, draft, dialect, run_state, agent, event_id)
 
 
-def _at_latest_step(plan: Plan, draft: Draft, strand: Strand | None) -> Draft:
+def _at_latest_step(plan: Plan, draft: Draft, run_state: RunState | None) -> Draft:
     """A decision about the newest checkpoint names it; without one there is nothing to decide about."""
     facts = draft.effects.checkpoint
     if facts is None or not facts.decision or facts.step_index != LATEST_STEP:
         return draft
-    latest = None if strand is None else plan.row_of(strand).latest_step()
+    latest = None if run_state is None else plan.row_of(run_state).latest_step()
     named = None if latest is None else _replace(facts, agent=latest[0], step_index=latest[1])
     return _replace(draft, facts=with_effects(draft.facts, checkpoint=named))
 
@@ -175,23 +177,23 @@ def _store(
     principal: Principal,
     draft: Draft,
     dialect: str,
-    strand: Strand | None,
+    run_state: RunState | None,
     agent: AgentRow,
     event_id: str | None,
 ) -> Stored:
     facts, data = draft.facts, draft.data
-    if strand is None:
-        born = _born(plan, principal, draft, dialect)
-        strand = plan.begin_run(principal.org, born, draft.type)
-        plan.name_run(principal.org, draft.run, strand.row.run)
-        facts = with_effects(facts, born=born)
-    elif facts.effects is not None and _tells_an_end(draft):
-        row = strand.row
+    if run_state is None:
+        origin = _origin_of(plan, principal, draft, dialect)
+        run_state = plan.begin_run(principal.org, origin, draft.type)
+        plan.name_run(principal.org, draft.run, run_state.row.run)
+        facts = with_effects(facts, origin=origin)
+    elif facts.effects is not None and _reports_an_end(draft):
+        row = run_state.row
         facts = _replace(facts, duration_ms=plan.now - (row.started_at or row.created_at))
     if draft.type in TOOL_TYPES:
-        facts, data = paired(strand, draft.type, facts, data)
+        facts, data = paired(run_state, draft.type, facts, data)
     event = plan.append(
-        strand,
+        run_state,
         agent,
         draft.type,
         data,
@@ -200,23 +202,23 @@ def _store(
         occurred_at=draft.occurred_at,
         event_id=event_id,
     )
-    row = strand.row
+    row = run_state.row
     return Stored(event.position, event.seq, row.run_id, agent.name, False, event.late, row.pending)
 
 
-def _tells_an_end(draft: Draft) -> bool:
+def _reports_an_end(draft: Draft) -> bool:
     """An end with its usage, without saying how long the run took."""
     is_end = TARGET_STATUS.get(draft.type) in TERMINAL
     return is_end and draft.effects.report is not None and draft.facts.duration_ms is None
 
 
-def paired(strand: Strand, kind: EventType, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
+def paired(run_state: RunState, kind: EventType, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
     """A tool call's and its result's shared id: the sender's, else one made here."""
     if facts.tool_call_id is not None:
         return facts, data
-    call_id = f"call-{strand.seq + 1}"
-    if strand.open_tools and kind is _TOOL_RESULT:
-        call_id = next((known for tool, known in strand.open_tools if tool == (facts.tool or "")), call_id)
+    call_id = f"call-{run_state.seq + 1}"
+    if run_state.open_tools and kind is _TOOL_RESULT:
+        call_id = next((known for tool, known in run_state.open_tools if tool == (facts.tool or "")), call_id)
     if b'"tool_call_id"' not in data:
         head = b'{"tool_call_id":' + msgspec.json.encode(call_id)
         rest = data[1:].lstrip()
@@ -224,15 +226,15 @@ def paired(strand: Strand, kind: EventType, facts: Facts, data: bytes) -> tuple[
     return _replace(facts, tool_call_id=call_id), data
 
 
-def _born(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> Born:
+def _origin_of(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> Origin:
     ref = draft.run
     trace_id = ref.trace_id if isinstance(ref, RunByTrace) else plan.ids.uuid().replace("-", "")
-    return Born(
+    return Origin(
         run_id=plan.ids.uuid(),
         thread_id="" if isinstance(ref, RunById) else ref.thread_id,
         trace_id=trace_id,
         foreign_id=ref.foreign_id if isinstance(ref, RunByForeignId) else None,
-        implicit=not draft.effects.fills,
+        implicit=not draft.effects.is_start,
         created_by=principal.user_id,
         parent_key=draft.effects.parent_key,
         resumed_from=_resumed_from(plan, principal.org, draft),
@@ -242,8 +244,8 @@ def _born(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> Born:
 
 def _resumed_from(plan: Plan, org: int, draft: Draft) -> str | None:
     """The run that a start goes on from: the thread's newest, when that has ended."""
-    if draft.effects.born is not None:
-        return draft.effects.born.resumed_from
+    if draft.effects.origin is not None:
+        return draft.effects.origin.resumed_from
     if not isinstance(draft.run, RunByTrace) or not draft.run.reopen:
         return None
     thread = plan.thread(org, draft.run.thread_id)
@@ -253,8 +255,8 @@ def _resumed_from(plan: Plan, org: int, draft: Draft) -> str | None:
 
 def _resuming(draft: Draft, row: RunRow) -> Draft:
     ref = draft.run if not isinstance(draft.run, OpenRun) else OpenRun(row.thread_id)
-    born = Born("", row.thread_id, "", resumed_from=row.run_id)
-    return _replace(draft, run=ref, facts=with_effects(draft.facts, born=born))
+    origin = Origin("", row.thread_id, "", resumed_from=row.run_id)
+    return _replace(draft, run=ref, facts=with_effects(draft.facts, origin=origin))
 
 
 def _completed(plan: Plan, org: int, draft: Draft) -> Draft:
@@ -274,17 +276,17 @@ def _with_history(plan: Plan, org: int, draft: Draft) -> Draft:
     facts = draft.effects.checkpoint
     if facts is None or facts.decision:
         return draft
-    kept = Kept(b"", 0, b"") if draft.history is None else keep_history(plan, org, draft.history)
+    kept = StoredHistory(b"", 0, b"") if draft.history is None else keep_history(plan, org, draft.history)
     digest = hashlib.sha256(kept.node + kept.metas + msgspec.json.format(draft.data, indent=-1)).hexdigest()
     filled = _replace(facts, node=kept.node.hex(), length=kept.length, metas=kept.metas.hex(), digest=digest)
     return _replace(draft, facts=with_effects(draft.facts, checkpoint=filled), history=None)
 
 
 def _same_checkpoint(
-    plan: Plan, strand: Strand, draft: Draft, agent: AgentRow, event_id: str | None
+    plan: Plan, run_state: RunState, draft: Draft, agent: AgentRow, event_id: str | None
 ) -> Stored | str | None:
     """The same checkpoint with the same content again stores nothing; else the id that it is to be stored under."""
-    facts, row = draft.effects.checkpoint, strand.row
+    facts, row = draft.effects.checkpoint, run_state.row
     if facts is None or facts.decision:
         return event_id
     is_numbered = draft.facts.client_seq is not None  # its number has to arrive; a repeat of it is known by its id

@@ -24,7 +24,7 @@ _META = b"meta:"
 _decode_metas = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-class Kept(msgspec.Struct, frozen=True):
+class StoredHistory(msgspec.Struct, frozen=True):
     """Where a history lies: its last node and its last meta list, empty for empty ones."""
 
     node: bytes
@@ -98,7 +98,7 @@ def needs_of_history(needs: Needs, org: int, history: History) -> None:
             needs.want(kind, (org, prefixes.names))
 
 
-def keep_history(plan: Plan, org: int, history: History) -> Kept:
+def keep_history(plan: Plan, org: int, history: History) -> StoredHistory:
     """Adds what is new of a history to the plan."""
     names = _names_of(plan.known, org, history)
     nodes = names.nodes.names
@@ -108,7 +108,7 @@ def keep_history(plan: Plan, org: int, history: History) -> Kept:
         plan.keep_node(node, names.nodes.keys[index])
         plan.changes.messages.append(Message(org, names.messages[index], history.messages[index]))
     metas = b"" if history.meta is None else _keep_metas(plan, org, history.meta, names.metas)
-    return Kept(nodes[-1] if nodes else b"", len(history.messages), metas)
+    return StoredHistory(nodes[-1] if nodes else b"", len(history.messages), metas)
 
 
 def _keep_metas(plan: Plan, org: int, metas: list[bytes], prefixes: _Prefixes) -> bytes:

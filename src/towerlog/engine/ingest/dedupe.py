@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.strand import Strand
+from towerlog.engine.commit.run_state import RunState
 from towerlog.model.event import TARGET_STATUS, Draft, Event, EventType, Item, OpenRun, Refusal, RunById, RunByTrace
 from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.outcome import Stored
@@ -20,11 +20,11 @@ NATURAL = "\x1f"
 """Begins the stored id of a natural key; no sender's id holds a control character."""
 
 
-def begins_anew(row: RunRow, draft: Draft) -> bool:
+def starts_new_run(row: RunRow, draft: Draft) -> bool:
     """A start for a run that was started and has ended begins a new one; a start that was overtaken does not."""
     ref = draft.run
     reopens = isinstance(ref, RunByTrace | OpenRun) and ref.reopen
-    return reopens and row.is_terminal() and not (row.implicit and draft.effects.fills)
+    return reopens and row.is_terminal() and not (row.implicit and draft.effects.is_start)
 
 
 def is_replayed(plan: Plan, org: int, items: list[Item], index: int) -> bool:
@@ -35,10 +35,10 @@ def is_replayed(plan: Plan, org: int, items: list[Item], index: int) -> bool:
     start = items[index]
     if not isinstance(start, Draft) or start.natural_key is None or not getattr(start.run, "reopen", False):
         return False
-    strand = plan.strand(org, start.run)
-    if strand is None or not strand.row.is_terminal():
+    run_state = plan.run_state(org, start.run)
+    if run_state is None or not run_state.row.is_terminal():
         return False
-    row = strand.row
+    row = run_state.row
     for item in items[index + 1 :]:
         if isinstance(item, Draft) and item.natural_key is not None and _ends(item, row):
             stored = plan.event_by_id(row.run, NATURAL + item.natural_key)
@@ -58,14 +58,14 @@ def has_older_runs(plan: Plan, org: int, thread_id: str) -> bool:
     return thread is not None and thread.run_count > 1
 
 
-def run_of_repeat(plan: Plan, org: int, thread_id: str, event_id: str) -> Strand | None:
+def run_of_repeat(plan: Plan, org: int, thread_id: str, event_id: str) -> RunState | None:
     """The run of a thread that has an event under this id already.
 
     "The thread's open run" is another one by the time a repeat comes: the repeat still belongs to the first.
     """
     for stored in plan.loaded(Kind.THREAD_RUNS, (org, thread_id, REMEMBERED_RUNS)):
         if plan.event_by_id(stored.run, event_id) is not None:
-            return plan.strand_of(stored.run)
+            return plan.run_state_of(stored.run)
     return None
 
 
@@ -74,9 +74,9 @@ def late_checkpoint_id(agent: str, facts: CheckpointFacts) -> str:
     return f"{NATURAL}checkpoint{NATURAL}{agent}{NATURAL}{facts.step_index}{NATURAL}{facts.digest}"
 
 
-def seen_before(plan: Plan, strand: Strand, draft: Draft, replayed: bool) -> Stored | Refusal | None:
+def seen_before(plan: Plan, run_state: RunState, draft: Draft, replayed: bool) -> Stored | Refusal | None:
     """What a repeat is answered with; None for news."""
-    row = strand.row
+    row = run_state.row
     if draft.event_id is not None:
         event = plan.event_by_id(row.run, draft.event_id)
         if event is None:
@@ -85,7 +85,7 @@ def seen_before(plan: Plan, strand: Strand, draft: Draft, replayed: bool) -> Sto
             return stored_before(event, row)
         return Refusal("id_reused", f"event id {draft.event_id!r} was used before with another body", "event_id")
     event = plan.event_by_id(row.run, NATURAL + str(draft.natural_key))
-    if event is not None and same_content(event, draft) and (replayed or not begins_anew(row, draft)):
+    if event is not None and same_content(event, draft) and (replayed or not starts_new_run(row, draft)):
         return stored_before(event, row)
     return None
 

@@ -9,13 +9,13 @@ from towerlog.model.command import Append
 from towerlog.model.event import (
     PLAIN_TYPES,
     TARGET_STATUS,
+    AgentHeartbeat,
     Draft,
     EventType,
     Item,
     OpenRun,
     RunByForeignId,
     RunByTrace,
-    Touch,
 )
 from towerlog.model.facts import LATEST_STEP, Effects
 from towerlog.model.principal import Principal
@@ -35,10 +35,10 @@ def needs_of_append(needs: Needs, principal: Principal, command: Append) -> None
     if command.agent_id is not None:
         needs.agent_by_id(org, command.agent_id)
     needs_of_items(needs, org, command.items, names_agents=command.agent_id is None)
-    for ref in command.watched:
+    for ref in command.polled:
         row = needs.run(org, ref)
         if row is not None and row.pending:
-            needs.speaks(row)
+            needs.notes(row)
 
 
 def needs_of_items(needs: Needs, org: int, items: list[Item], *, names_agents: bool = True) -> None:
@@ -47,7 +47,7 @@ def needs_of_items(needs: Needs, org: int, items: list[Item], *, names_agents: b
     for item in items:
         if type(item) is Draft:
             needs_of_draft(needs, org, item, rows, names_agents)
-        elif type(item) is Touch:
+        elif type(item) is AgentHeartbeat:
             needs.agent(org, item.agent)
 
 
@@ -66,7 +66,7 @@ def needs_of_draft(needs: Needs, org: int, draft: Draft, rows: Rows, names_agent
         if draft.natural_key is not None:
             needs.event_id(row.run, NATURAL + draft.natural_key)
         if row.pending:
-            needs.speaks(row)
+            needs.notes(row)
     if event_id is not None and type(draft.run) is OpenRun:
         _needs_of_repeat(needs, org, draft.run.thread_id, event_id)
     effects = draft.facts.effects

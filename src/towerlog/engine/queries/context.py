@@ -5,7 +5,7 @@ from __future__ import annotations
 from towerlog.ambient import Clock
 from towerlog.engine.queries import views
 from towerlog.errors import NotFound
-from towerlog.model.liveness import USUAL, Thresholds
+from towerlog.model.liveness import DEFAULT_THRESHOLDS, Thresholds
 from towerlog.model.outcome import RunView
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow
@@ -15,7 +15,7 @@ from towerlog.store.base import Store
 class QueryContext:
     """What every question is answered from. Every look-up is by organisation."""
 
-    def __init__(self, store: Store, clock: Clock, thresholds: Thresholds = USUAL) -> None:
+    def __init__(self, store: Store, clock: Clock, thresholds: Thresholds = DEFAULT_THRESHOLDS) -> None:
         """`clock` tells how long things have waited; `thresholds`, how long runs may be silent."""
         self.store = store
         self.clock = clock

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from towerlog.engine.commands.asked import asked_of
+from towerlog.engine.commands.run_request import request_of
 from towerlog.engine.commit.replies import OutcomeIds, results_of
 from towerlog.engine.queries.reads import Reads
 from towerlog.engine.queries.views import checkpoint_view, lane_view
@@ -67,11 +67,11 @@ class Replies:
         store, org = self._store, row.org
         agents = await store.agents_named(org, [row.agent or "default"])
         view = lane_view(principal, row, lane, agents.get(row.agent or "default"))
-        asked = asked_of((await store.events_at(org, row.run, [1])).get(1))
+        request = request_of((await store.events_at(org, row.run, [1])).get(1))
         persona = None if row.persona_id is None else await store.persona(org, *split_persona_id(row.persona_id))
         route = None if row.route_id is None else await store.route(org, row.route_id)
         state = await self._state(row)
-        return o.Claimed(view, lane, None if asked is None else asked.input_text(), state, persona, route)
+        return o.Claimed(view, lane, None if request is None else request.input_text(), state, persona, route)
 
     async def _state(self, row: RunRow) -> CheckpointView | None:
         """The state to go on from."""
@@ -93,10 +93,10 @@ class Replies:
         return row, lane
 
     async def _appended(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
-        rows = await self._store.runs_by_number(principal.org, ids.watched_runs) if ids.watched_runs else {}
-        pairs = zip(ids.watched, ids.watched_runs, strict=True)
-        watched = tuple(o.Watched(ref, rows[number]) for ref, number in pairs if number in rows)
-        return o.Appended(results_of(ids), watched)
+        rows = await self._store.runs_by_number(principal.org, ids.polled_runs) if ids.polled_runs else {}
+        pairs = zip(ids.polled, ids.polled_runs, strict=True)
+        polled = tuple(o.PolledRun(ref, rows[number]) for ref, number in pairs if number in rows)
+        return o.Appended(results_of(ids), polled)
 
     async def _run_created(self, _principal: Principal, ids: OutcomeIds) -> o.Placed:
         return o.RunCreated(ids.name, ids.trace_id)

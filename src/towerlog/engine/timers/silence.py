@@ -1,4 +1,4 @@
-"""The watch over runs that only report: long silence is noted, longer silence ends a run as lost.
+"""Silent runs among those that only report: long silence is noted, longer silence ends a run as lost.
 
 Clock jumps and server downtime never count as an agent's silence: a wall clock that jumped ahead is subtracted, and
 nothing is ended until the server has been up for as long as the shorter threshold.
@@ -20,17 +20,17 @@ from towerlog.model.run import RunRow
 from towerlog.model.times import format_ms
 from towerlog.store.base import Unit
 
-WATCH_ROWS = 500
+SWEEP_ROWS = 500
 """Rows to one commit; a sweep goes on until nothing is due."""
 JUMP_MS = 5000
 """Ahead of the steady clock by more than this between two sweeps, the wall clock was set."""
 MAX_JUMPS = 64
 SILENCE = "runs"
-"""What the watch writes under."""
+"""The dialect of the events that it writes."""
 Act = Callable[[Plan, RunRow, int], None]
 
 
-class SilenceWatch:
+class SilentRuns:
     """Finds the silent runs of every organisation."""
 
     def __init__(self, clock: Clock, upkeep: Upkeep, thresholds: Thresholds) -> None:
@@ -63,18 +63,18 @@ class SilenceWatch:
             start = after
 
             async def find(unit: Unit, _steady_ms: int, start: tuple[int, int] = start) -> list[RunRow]:
-                return await unit.runs_unheard(noted, self._clock.now_ms() - threshold_ms, start, WATCH_ROWS)
+                return await unit.runs_silent(noted, self._clock.now_ms() - threshold_ms, start, SWEEP_ROWS)
 
             def place(plan: Plan, found: list[RunRow]) -> None:
                 for stored in found:
                     row = plan.run_by_number(stored.run)
                     silence_ms = 0 if row is None else self._silence_ms(row, plan.now)
-                    if row is not None and row.is_watched() and silence_ms >= threshold_ms:
+                    if row is not None and row.is_silence_timed() and silence_ms >= threshold_ms:
                         act(plan, row, silence_ms)
 
             found = await self._upkeep(find, _needs, place)
-            is_full = found is not None and len(found) == WATCH_ROWS
-            after = (found[-1].watched_at, found[-1].run) if found is not None and is_full else None
+            is_full = found is not None and len(found) == SWEEP_ROWS
+            after = (found[-1].seen_at, found[-1].run) if found is not None and is_full else None
 
     def _note_jump(self) -> None:
         """Remembers by how much the wall clock went ahead since the last sweep."""

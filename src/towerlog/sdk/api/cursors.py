@@ -28,7 +28,7 @@ FIRST_CONTACT_S = 5.0
 """The same for a server that has never answered: its address is more likely wrong than it is about to come back."""
 ACCEPT = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
 FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 2.0
+MAX_PAUSE_S = 2.0
 
 
 class Cursor(Generic[S]):
@@ -132,7 +132,7 @@ class Reconnects:
         """`patience_s` is how long the server may be away."""
         self._patience_s = patience_s
         self._now = now
-        self._backoff = Backoff(LONGEST_PAUSE_S, FIRST_PAUSE_S)
+        self._backoff = Backoff(MAX_PAUSE_S, FIRST_PAUSE_S)
         self._received_at = now()
         self._has_opened = False
 

@@ -27,7 +27,7 @@ from pydantic_core import to_jsonable_python
 from towerlog.sdk.record.encoding import describe
 from towerlog.sdk.record.run import AsyncRun, BaseRun
 
-TROUBLE = frozenset({"failed", "retried", "interrupted", "denied"})
+FAILED_OUTCOMES = frozenset({"failed", "retried", "interrupted", "denied"})
 """Outcomes of a tool call that are failures."""
 
 
@@ -46,9 +46,9 @@ def adapt(agent: Agent[Any, Any]) -> Callable[[AsyncRun], Awaitable[Any]]:
                 usage_limits=limits_of(persona.get("budget")),
                 deps=run if _wants_run(agent) else None,
             ) as running:
-                telling = _Telling(run)
+                reports = _NodeReports(run)
                 async for node in running:
-                    await telling.node(node, running)
+                    await reports.node(node, running)
                 result = running.result
         return None if result is None else to_jsonable_python(result.output, fallback=repr)
 
@@ -107,7 +107,7 @@ def _allowed(agent: Agent[Any, Any], tools: list[str] | None) -> Iterator[None]:
         yield
 
 
-class _Telling:
+class _NodeReports:
     """Reports the nodes of the library's graph to the run."""
 
     def __init__(self, run: AsyncRun) -> None:
@@ -153,7 +153,7 @@ class _Telling:
         self._run.tell("tool.call", data)
 
     def _tool_result(self, returned: Any) -> None:
-        good = getattr(returned, "outcome", "failed") not in TROUBLE
+        good = getattr(returned, "outcome", "failed") not in FAILED_OUTCOMES
         data: dict[str, Any] = {
             "tool": returned.tool_name,
             "tool_call_id": returned.tool_call_id,

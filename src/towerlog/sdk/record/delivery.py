@@ -32,9 +32,9 @@ ADOPT_EVERY_S = 30.0
 POLL_EVERY_S = 5.0
 """How long the server is not contacted during a run before its pending commands are asked for."""
 LISTEN_WAIT_S = 5
-LONGEST_PAUSE_S = 30.0
+MAX_PAUSE_S = 30.0
 """The longest pause between two tries; also the pause after each rejection of the key."""
-RUNS_MAX = 100
+MAX_RUNS = 100
 
 _log = logging.getLogger("towerlog.sdk")
 
@@ -49,7 +49,7 @@ class Hooks:
     commanded: Callable[[dict[str, Any]], None]
     notice: Callable[[Range], bytes]
     adopts: Sequence[Path]
-    longest_pause_s: float = LONGEST_PAUSE_S
+    longest_pause_s: float = MAX_PAUSE_S
 
 
 class Delivery:
@@ -277,7 +277,7 @@ class Delivery:
         """One request; if it fails, the pause that is due. None when there was no reply."""
         try:
             transport = self._opened()
-            answer = send_batch(transport, client_id or self._backlog.client_id, lines, runs[:RUNS_MAX], 0, TIMEOUT_S)
+            answer = send_batch(transport, client_id or self._backlog.client_id, lines, runs[:MAX_RUNS], 0, TIMEOUT_S)
         except (Unreachable, ValueError) as error:
             self._later(str(error), None)
             return None
@@ -353,7 +353,7 @@ class Delivery:
         backoff = Backoff(self._hooks.longest_pause_s)
         while not self._stopping.is_set():
             with self._lock:
-                runs = list(self._expecting)[:RUNS_MAX]
+                runs = list(self._expecting)[:MAX_RUNS]
                 if not runs:
                     self._listener = None
                     return

@@ -16,17 +16,17 @@ from typing import Any
 
 from towerlog.sdk.wire.ids import uuid7
 
-EVENT_BYTES_MAX = 4 * 1024 * 1024 - 4096
+MAX_EVENT_BYTES = 4 * 1024 * 1024 - 4096
 """The largest event that is sent unchanged: with its envelope it must fit into one request of 4 MiB."""
-REPR_CHARS_MAX = 1000
-DEPTH_MAX = 64
-ITEMS_MAX = 100_000
+MAX_REPR_CHARS = 1000
+MAX_DEPTH = 64
+MAX_ITEMS = 100_000
 """Members of a container that are kept when a value is converted by `plain`."""
-NAME_CHARS_MAX = 200
+MAX_NAME_CHARS = 200
 NAMES_KEPT = 512
 CUTS_CHARS = (65_536, 4_096, 256)
 """The lengths to which strings of too large an event are cut: the first with which it fits."""
-INTEGER_MAX = 2**63 - 1
+MAX_INTEGER = 2**63 - 1
 LOSS_NOTICE = "client.dropped"
 """The name of the event, of type `other`, that says which numbers of a client will never come."""
 
@@ -67,31 +67,31 @@ def place_of(line: bytes) -> tuple[str, int, bool]:
 
 
 def encode_event(event: Mapping[str, Any]) -> bytes:
-    """One line of JSON, at most `EVENT_BYTES_MAX` long. Never raises."""
+    """One line of JSON, at most `MAX_EVENT_BYTES` long. Never raises."""
     try:
         line = _ENCODER.encode(event).encode()
     except Exception:
         # Not JSON somewhere inside: a key that is not text, NaN, a circle, a lone surrogate.
         line = _encode_plain(plain(event))
-    return line if len(line) <= EVENT_BYTES_MAX else _shortened(event, len(line))
+    return line if len(line) <= MAX_EVENT_BYTES else _shortened(event, len(line))
 
 
-def plain(value: object, depth: int = DEPTH_MAX) -> Any:
+def plain(value: object, depth: int = MAX_DEPTH) -> Any:
     """A copy of the value made of JSON types only, capped in depth and in members."""
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, int):
-        return int(value) if -INTEGER_MAX <= value <= INTEGER_MAX else _repr(value)
+        return int(value) if -MAX_INTEGER <= value <= MAX_INTEGER else _repr(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if depth <= 0:
         return _repr(value)
     if isinstance(value, Mapping):
-        return _attempt(value, lambda: {_key(k): plain(v, depth - 1) for k, v in islice(value.items(), ITEMS_MAX)})
+        return _attempt(value, lambda: {_key(k): plain(v, depth - 1) for k, v in islice(value.items(), MAX_ITEMS)})
     if isinstance(value, list | tuple | set | frozenset):
-        return _attempt(value, lambda: [plain(item, depth - 1) for item in islice(value, ITEMS_MAX)])
+        return _attempt(value, lambda: [plain(item, depth - 1) for item in islice(value, MAX_ITEMS)])
     return _repr(value)
 
 
@@ -113,7 +113,7 @@ def describe(error: BaseException) -> str:
 
 def name_text(value: object) -> str:
     """A name as the wire allows it: one line, not empty, at most 200 characters."""
-    if type(value) is str and len(value) <= NAME_CHARS_MAX:
+    if type(value) is str and len(value) <= MAX_NAME_CHARS:
         return _known_name(value)
     return _name_text(value)
 
@@ -125,7 +125,7 @@ def _known_name(value: str) -> str:
 
 
 def _name_text(value: object) -> str:
-    return one_line(value if isinstance(value, str) else _repr(value), NAME_CHARS_MAX) or "unnamed"
+    return one_line(value if isinstance(value, str) else _repr(value), MAX_NAME_CHARS) or "unnamed"
 
 
 def _default(value: object) -> Any:
@@ -170,7 +170,7 @@ def _repr(value: object) -> str:
     except Exception:
         text = f"<{type(value).__name__} without a repr>"
     text = _text(text)
-    return text if len(text) <= REPR_CHARS_MAX else f"{text[: REPR_CHARS_MAX - 1]}…"
+    return text if len(text) <= MAX_REPR_CHARS else f"{text[: MAX_REPR_CHARS - 1]}…"
 
 
 def _shortened(event: Mapping[str, Any], full_bytes: int) -> bytes:
@@ -179,10 +179,10 @@ def _shortened(event: Mapping[str, Any], full_bytes: int) -> bytes:
     *longer, shortest = CUTS_CHARS
     # The shortest first: if the strings are not the reason, no time is spent on cutting them three times.
     least = _encode_plain(_marked(_cut(whole, shortest), full_bytes))
-    if len(least) > EVENT_BYTES_MAX:
+    if len(least) > MAX_EVENT_BYTES:
         return _encode_plain(_marked(_scalars(whole), full_bytes))
     lines = (_encode_plain(_marked(_cut(whole, chars), full_bytes)) for chars in longer)
-    return next((line for line in lines if len(line) <= EVENT_BYTES_MAX), least)
+    return next((line for line in lines if len(line) <= MAX_EVENT_BYTES), least)
 
 
 def _cut(value: Any, chars: int) -> Any:

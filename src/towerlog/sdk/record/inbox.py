@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
-REMEMBERED_MAX = 1000
+MAX_REMEMBERED = 1000
 """Command ids of a run that are remembered, to recognise repetitions."""
-ANSWERS_MAX = 100
+MAX_ANSWERS = 100
 """Answers that are kept until a question takes them."""
 
 Command = Mapping[str, Any]
@@ -30,12 +30,12 @@ class Inbox:
     def __init__(self, acknowledge: Callable[[Command], None]) -> None:
         self._acknowledge = acknowledge
         self._lock = threading.Lock()
-        self._seen: deque[object] = deque(maxlen=REMEMBERED_MAX)
-        self._answers: deque[Command] = deque(maxlen=ANSWERS_MAX)
-        self._asking: deque[Future[Any]] = deque(maxlen=ANSWERS_MAX)
+        self._seen: deque[object] = deque(maxlen=MAX_REMEMBERED)
+        self._answers: deque[Command] = deque(maxlen=MAX_ANSWERS)
+        self._asking: deque[Future[Any]] = deque(maxlen=MAX_ANSWERS)
         self._pause: Command | None = None
         self._paused: Future[Any] | None = None
-        self._callbacks: deque[Callable[[], None]] = deque(maxlen=ANSWERS_MAX)
+        self._callbacks: deque[Callable[[], None]] = deque(maxlen=MAX_ANSWERS)
         self.cancelled = False
 
     @property

@@ -21,7 +21,7 @@ from typing import Any
 from towerlog.sdk.record.backlog.buffer import Backlog
 from towerlog.sdk.record.backlog.losses import Losses, Range
 from towerlog.sdk.record.backlog.spool import Overflow, spool_folder, spool_root
-from towerlog.sdk.record.delivery import LONGEST_PAUSE_S, Delivery, Hooks
+from towerlog.sdk.record.delivery import MAX_PAUSE_S, Delivery, Hooks
 from towerlog.sdk.record.encoding import EventEncoder
 from towerlog.sdk.record.recording import Recording, run_key_of
 from towerlog.sdk.record.run import BaseRun
@@ -139,7 +139,7 @@ class Recorder:
         spool_dir: str | os.PathLike[str] | None = None,
         overflow: Overflow = "oldest",
         exit_seconds: float = EXIT_S,
-        longest_pause_seconds: float = LONGEST_PAUSE_S,
+        longest_pause_seconds: float = MAX_PAUSE_S,
         adopt_keyless: bool = False,
     ) -> None:
         """Connects to nothing and makes no thread before the first event. Raises ValueError for a wrong argument.

@@ -14,7 +14,7 @@ from towerlog.sdk.record.run import AsyncRun, BaseRun, Run, Sink, activated, cur
 from towerlog.sdk.wire.ids import uuid7
 
 AnyRun = TypeVar("AnyRun", bound=BaseRun)
-KEY_CHARS_MAX = 128
+MAX_KEY_CHARS = 128
 _UNFIT = re.compile(r"[^!-~]")
 
 
@@ -24,10 +24,10 @@ def run_key_of(given: object) -> str:
         return uuid7()
     whole = given if isinstance(given, str) else name_text(given)
     text = _UNFIT.sub("-", whole)
-    if text == whole and len(text) <= KEY_CHARS_MAX:
+    if text == whole and len(text) <= MAX_KEY_CHARS:
         return text
     # Two keys must stay two keys after their characters were replaced.
-    return f"{text[: KEY_CHARS_MAX - 17]}-{hashlib.sha256(whole.encode('utf-8', 'replace')).hexdigest()[:16]}"
+    return f"{text[: MAX_KEY_CHARS - 17]}-{hashlib.sha256(whole.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
 class RunReporter(Protocol):

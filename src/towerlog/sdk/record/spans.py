@@ -16,7 +16,7 @@ from towerlog.sdk.record.encoding import describe, name_text
 from towerlog.sdk.wire.ids import uuid7
 
 
-class Teller(Protocol):
+class SpanRun(Protocol):
     """What a span needs from its run."""
 
     def tell(self, event_type: str, data: dict[str, Any]) -> None:
@@ -26,7 +26,7 @@ class Teller(Protocol):
 class Span:
     """The time between two events. A span that is open when another begins is its parent."""
 
-    def __init__(self, run: Teller) -> None:
+    def __init__(self, run: SpanRun) -> None:
         self._span_id: str | None = None
         self._run = run
         self._began_ns: int | None = None
@@ -67,7 +67,7 @@ def _open_one() -> Span | None:
     return span
 
 
-def _parent_in(run: Teller) -> str | None:
+def _parent_in(run: SpanRun) -> str | None:
     """The id of the innermost open span of this run."""
     span = _open_one()
     while span is not None and (span._ended or span._run is not run):
@@ -82,7 +82,7 @@ class Step(Span):
     next event of the same thread, whichever comes first.
     """
 
-    def __init__(self, run: Teller, name: object, payload: object = None) -> None:
+    def __init__(self, run: SpanRun, name: object, payload: object = None) -> None:
         super().__init__(run)
         self.name = name_text(name)
         self.payload = payload
@@ -133,7 +133,7 @@ class ToolCall(Span):
     block does not fit, use `begin` and `finish`.
     """
 
-    def __init__(self, run: Teller, tool: object, arguments: object = None) -> None:
+    def __init__(self, run: SpanRun, tool: object, arguments: object = None) -> None:
         super().__init__(run)
         self.tool = name_text(tool)
         self.arguments = arguments

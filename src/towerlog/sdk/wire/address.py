@@ -13,15 +13,15 @@ from urllib.parse import urlsplit
 from towerlog.sdk.wire.errors import BadAnswer
 
 LOCAL_URL = "http://127.0.0.1:8700"
-RESPONSE_BYTES_MAX = 16 * 1024 * 1024
+MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 """Largest body of a reply; also the longest line of a stream, so that any event that a server stores fits."""
 TIMEOUT_S = 30.0
 """How long a request and its reply may take, unless the caller says otherwise."""
 SILENCE_S = 45.0
 """How long nothing may arrive on a stream: the server pings every 15 seconds."""
-IDLE_MAX = 8
+MAX_IDLE = 8
 """Idle connections that are kept."""
-RETRY_AFTER_MAX_S = 300.0
+MAX_RETRY_AFTER_S = 300.0
 """The longest `Retry-After` that is accepted; longer ones are shortened to it."""
 
 
@@ -130,7 +130,7 @@ def read_retry_after(text: str | None) -> float | None:
             seconds = parsedate_to_datetime(text).timestamp() - time.time()
         except ValueError:
             return None
-    return min(max(seconds, 0.0), RETRY_AFTER_MAX_S)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
 
 
 def tls_context(address: Address) -> ssl.SSLContext | None:
@@ -150,7 +150,7 @@ class Lines:
         # Only the new chunk can contain a line end: the rest was searched before.
         if b"\n" not in chunk:
             self._rest += chunk
-            if len(self._rest) > RESPONSE_BYTES_MAX:
+            if len(self._rest) > MAX_RESPONSE_BYTES:
                 raise BadAnswer("a line of the stream is too long")
             return []
         first, *others = chunk.split(b"\n")

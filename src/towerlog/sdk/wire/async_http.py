@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 
 from towerlog.sdk.wire.address import (
-    IDLE_MAX,
-    RESPONSE_BYTES_MAX,
+    MAX_IDLE,
+    MAX_RESPONSE_BYTES,
     SILENCE_S,
     TIMEOUT_S,
     Lines,
@@ -30,7 +30,7 @@ from towerlog.sdk.wire.async_connection import AsyncConnection, connections_clos
 from towerlog.sdk.wire.errors import BadAnswer, Unreachable
 from towerlog.sdk.wire.http1 import (
     CLOSED,
-    HEAD_BYTES_MAX,
+    MAX_HEAD_BYTES,
     SAFE_METHODS,
     Head,
     chunk_bytes,
@@ -106,7 +106,7 @@ class AsyncHttp:
     def _begin(self, scope: object) -> None:
         self._scope = scope
         self._lock = threading.Lock()
-        self._idle: deque[AsyncConnection] = deque(maxlen=IDLE_MAX)
+        self._idle: deque[AsyncConnection] = deque(maxlen=MAX_IDLE)
         self._busy: set[AsyncConnection] = set()
         self._closings = 0
         """Number of calls of `close`: a connection that was being opened during one is not used."""
@@ -219,7 +219,7 @@ class AsyncHttp:
     def _give_back(self, connection: AsyncConnection, keep: bool) -> None:
         with self._lock:
             # A connection that is not in `_busy` any more was closed by `close`.
-            keep = keep and connection in self._busy and len(self._idle) < IDLE_MAX
+            keep = keep and connection in self._busy and len(self._idle) < MAX_IDLE
             self._busy.discard(connection)
             if keep:
                 self._idle.append(connection)
@@ -269,8 +269,8 @@ class _AsyncReply:
         body = bytearray()
         async for piece in self.pieces():
             body += piece
-            if len(body) > RESPONSE_BYTES_MAX:
-                raise BadAnswer(f"the reply is larger than {RESPONSE_BYTES_MAX} bytes")
+            if len(body) > MAX_RESPONSE_BYTES:
+                raise BadAnswer(f"the reply is larger than {MAX_RESPONSE_BYTES} bytes")
         return bytes(body)
 
     async def pieces(self) -> AsyncIterator[bytes]:
@@ -305,7 +305,7 @@ class _AsyncReply:
         """The bytes up to and including a mark."""
         searched = 0
         while (at := self._waiting.find(mark, searched)) < 0:
-            if len(self._waiting) > HEAD_BYTES_MAX:
+            if len(self._waiting) > MAX_HEAD_BYTES:
                 raise BadAnswer("the reply's head is too long")
             # The mark may begin at the end of what has been received.
             searched = max(0, len(self._waiting) - len(mark) + 1)

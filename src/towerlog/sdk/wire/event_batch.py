@@ -18,7 +18,7 @@ WAIT_SLACK_S = 10.0
 """How much longer than it was asked to wait a server may take."""
 BATCH_EVENTS = 100
 BATCH_BYTES = 256 * 1024
-WORDS_CHARS_MAX = 300
+MAX_WORDS_CHARS = 300
 
 
 class Disposition(Enum):
@@ -79,7 +79,7 @@ def read_reply(response: Response, sent: int) -> BatchReply:
     if response.status == 200:
         return _taken(response, sent)
     error = refusal(response)
-    words = f"HTTP {error.status}: {error.message}"[:WORDS_CHARS_MAX]
+    words = f"HTTP {error.status}: {error.message}"[:MAX_WORDS_CHARS]
     if error.blames_content:
         return BatchReply(Disposition.SMALLER, words=words)
     if error.is_temporary or error.status >= 500:

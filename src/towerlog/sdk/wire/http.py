@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 
 from towerlog.sdk.wire.address import (
-    IDLE_MAX,
-    RESPONSE_BYTES_MAX,
+    MAX_IDLE,
+    MAX_RESPONSE_BYTES,
     SILENCE_S,
     TIMEOUT_S,
     Lines,
@@ -31,7 +31,7 @@ from towerlog.sdk.wire.connection import Connection, connections_closed, current
 from towerlog.sdk.wire.errors import BadAnswer, Unreachable
 from towerlog.sdk.wire.http1 import (
     CLOSED,
-    HEAD_BYTES_MAX,
+    MAX_HEAD_BYTES,
     SAFE_METHODS,
     Head,
     chunk_bytes,
@@ -107,7 +107,7 @@ class Http:
     def _begin(self, scope: object) -> None:
         self._scope = scope
         self._lock = threading.Lock()
-        self._idle: deque[Connection] = deque(maxlen=IDLE_MAX)
+        self._idle: deque[Connection] = deque(maxlen=MAX_IDLE)
         self._busy: set[Connection] = set()
         self._closings = 0
         """Number of calls of `close`: a connection that was being opened during one is not used."""
@@ -220,7 +220,7 @@ class Http:
     def _give_back(self, connection: Connection, keep: bool) -> None:
         with self._lock:
             # A connection that is not in `_busy` any more was closed by `close`.
-            keep = keep and connection in self._busy and len(self._idle) < IDLE_MAX
+            keep = keep and connection in self._busy and len(self._idle) < MAX_IDLE
             self._busy.discard(connection)
             if keep:
                 self._idle.append(connection)
@@ -270,8 +270,8 @@ class _Reply:
         body = bytearray()
         for piece in self.pieces():
             body += piece
-            if len(body) > RESPONSE_BYTES_MAX:
-                raise BadAnswer(f"the reply is larger than {RESPONSE_BYTES_MAX} bytes")
+            if len(body) > MAX_RESPONSE_BYTES:
+                raise BadAnswer(f"the reply is larger than {MAX_RESPONSE_BYTES} bytes")
         return bytes(body)
 
     def pieces(self) -> Iterator[bytes]:
@@ -306,7 +306,7 @@ class _Reply:
         """The bytes up to and including a mark."""
         searched = 0
         while (at := self._waiting.find(mark, searched)) < 0:
-            if len(self._waiting) > HEAD_BYTES_MAX:
+            if len(self._waiting) > MAX_HEAD_BYTES:
                 raise BadAnswer("the reply's head is too long")
             # The mark may begin at the end of what has been received.
             searched = max(0, len(self._waiting) - len(mark) + 1)

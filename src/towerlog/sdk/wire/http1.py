@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from towerlog.sdk.wire.address import Address, checked_path, request_headers
 
-HEAD_BYTES_MAX = 65_536
+MAX_HEAD_BYTES = 65_536
 """Largest head of a reply; also the longest line between the pieces of a body."""
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 """They change nothing, so that a request which may have been seen can be sent again."""

@@ -16,7 +16,7 @@ from typing import Any
 from towerlog.sdk.wire.address import Response
 from towerlog.sdk.wire.errors import ApiError, BadAnswer
 
-MESSAGE_CHARS_MAX = 2_000
+MAX_MESSAGE_CHARS = 2_000
 """Characters of a refusal's text that are kept: a proxy's page may have many."""
 NO_REASON = "The server gave no reason."
 NO_CODE = "http"
@@ -52,7 +52,7 @@ def refusal(response: Response) -> ApiError:
     said = _object_in(response.body)
     trace_id = response.headers.get("x-trace-id")
     if said is None:
-        text = " ".join(response.body[:MESSAGE_CHARS_MAX].decode("utf-8", "replace").split())
+        text = " ".join(response.body[:MAX_MESSAGE_CHARS].decode("utf-8", "replace").split())
         return ApiError(response.status, NO_CODE, text or NO_REASON, None, trace_id, response.retry_after_s)
     error = said.get("error")
     # A gateway nests everything in an object `error`; in other dialects it is text.
@@ -65,7 +65,7 @@ def refusal(response: Response) -> ApiError:
     return ApiError(
         response.status,
         str(code).lower(),
-        str(message)[:MESSAGE_CHARS_MAX],
+        str(message)[:MAX_MESSAGE_CHARS],
         known,
         said.get("trace_id") or trace_id,
         response.retry_after_s,

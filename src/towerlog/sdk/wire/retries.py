@@ -9,7 +9,7 @@ from towerlog.sdk.wire.errors import ApiError, BadAnswer, SdkError
 
 FIRST_PAUSE_S = 0.05
 """The first pause of what is tried until it works: a recorder's batch, a worker's claim, a report under a lease."""
-DOUBLINGS_MAX = 30
+MAX_DOUBLINGS = 30
 """Keeps the power of two a number; the longest pause is reached long before."""
 
 _RANDOM = random.Random()
@@ -61,7 +61,7 @@ def jittered_s(tried: int, first_s: float, longest_s: float) -> float:
 
     The jitter keeps many clients of one server from coming back at the same moment.
     """
-    ceiling_s: float = min(longest_s, first_s * 2.0 ** min(tried - 1, DOUBLINGS_MAX))
+    ceiling_s: float = min(longest_s, first_s * 2.0 ** min(tried - 1, MAX_DOUBLINGS))
     return ceiling_s * _RANDOM.uniform(0.5, 1.0)
 
 

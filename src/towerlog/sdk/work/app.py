@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT = "default"
 """The agent name of runs that were created without one."""
-LONGEST_NAME = 200
+MAX_NAME_CHARS = 200
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class App:
 
     def add(self, name: str, agent: Any, *, default: bool = False) -> None:
         """Registers a callable, or a pydantic-ai `Agent`, under a name. Raises ValueError, TypeError."""
-        if not name or len(name) > LONGEST_NAME:
-            raise ValueError(f"an agent's name has 1 to {LONGEST_NAME} characters")
+        if not name or len(name) > MAX_NAME_CHARS:
+            raise ValueError(f"an agent's name has 1 to {MAX_NAME_CHARS} characters")
         if name in self._agents:
             raise ValueError(f"an agent {name!r} is registered already")
         if default and self._default is not None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from towerlog.sdk.record.backlog.spool import state_folder
 from towerlog.sdk.work.outbox import OutboxEvent
 
-FILE_BYTES_MAX = 64 * 1024 * 1024
+MAX_FILE_BYTES = 64 * 1024 * 1024
 
 _log = logging.getLogger("towerlog.worker")
 
@@ -49,7 +49,7 @@ class DeadLetters:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         with os.fdopen(os.open(self.path, flags, 0o600), "ab") as file:
-            if file.tell() + len(text) > FILE_BYTES_MAX:
+            if file.tell() + len(text) > MAX_FILE_BYTES:
                 raise OSError(27, "the dead-letter file is full")
             file.write(text)
 

@@ -21,7 +21,7 @@ from towerlog.sdk.work.outbox import Outbox, OutboxEvent
 
 LINGER_S = 0.1
 """How long an event that is not urgent may wait to be sent together with others."""
-LONGEST_BACKOFF_S = 2.0
+MAX_BACKOFF_S = 2.0
 REPEAT_PAUSE_S = 0.5
 """The pause after a reply that only repeats commands which were delivered before."""
 
@@ -76,7 +76,7 @@ class Lane:
 
     async def confirm(self) -> bool:
         """Asks the server whether the lease is held; it is trusted from the time of this request on."""
-        pause = Backoff(LONGEST_BACKOFF_S)
+        pause = Backoff(MAX_BACKOFF_S)
         while not self.lost.is_set() and self._clock.left_s:
             try:
                 await self._report([], 0)
@@ -116,7 +116,7 @@ class Lane:
 
     async def _listen(self) -> None:
         """Keeps a report under way at all times, so that the lease is renewed and commands arrive at once."""
-        pause = Backoff(LONGEST_BACKOFF_S)
+        pause = Backoff(MAX_BACKOFF_S)
         while not self.lost.is_set():
             sent_at = self._clock.now()
             try:
@@ -137,7 +137,7 @@ class Lane:
         await asyncio.sleep(min(self._clock.pause_s, REPEAT_PAUSE_S))
 
     async def _send(self) -> None:
-        pause = Backoff(LONGEST_BACKOFF_S)
+        pause = Backoff(MAX_BACKOFF_S)
         while not self.lost.is_set():
             await self._news.wait()
             if not self.outbox.urgent:

@@ -13,9 +13,9 @@ TRUSTED_SHARE = 0.8
 """The share of a lease during which the worker relies on it."""
 RENEWALS = 3
 """Renewals within the length of a lease."""
-LONGEST_PAUSE_S = 1.0
+MAX_PAUSE_S = 1.0
 """The longest pause between two reports that do not wait at the server: commands arrive with them."""
-LONGEST_WAIT_S = 20
+MAX_WAIT_S = 20
 
 
 class LeaseClock:
@@ -43,9 +43,9 @@ class LeaseClock:
     @property
     def pause_s(self) -> float:
         """The longest time between two reports."""
-        return min(LONGEST_PAUSE_S, self.lease_s / RENEWALS)
+        return min(MAX_PAUSE_S, self.lease_s / RENEWALS)
 
     @property
     def wait_s(self) -> int:
         """How long a report may wait at the server, in whole seconds; 0 if the lease is too short for it."""
-        return min(LONGEST_WAIT_S, int(self.lease_s / RENEWALS))
+        return min(MAX_WAIT_S, int(self.lease_s / RENEWALS))

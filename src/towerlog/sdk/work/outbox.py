@@ -14,8 +14,8 @@ from typing import Any
 from towerlog.sdk.record.encoding import EventEncoder
 from towerlog.sdk.wire.event_batch import BATCH_BYTES, BATCH_EVENTS
 
-OUTBOX_BYTES_MAX = 16 * 1024 * 1024
-OUTBOX_EVENTS_MAX = 100_000
+MAX_OUTBOX_BYTES = 16 * 1024 * 1024
+MAX_OUTBOX_EVENTS = 100_000
 ENDS = frozenset({"run.completed", "run.failed", "run.cancelled"})
 URGENT = ENDS | {"run.waiting_for_input", "run.paused", "command.acknowledged"}
 """Events that are waited for: they are not held back to fill a batch."""
@@ -39,7 +39,7 @@ class Outbox:
         # Re-entrant: garbage collection while an event is encoded may report another one in this thread.
         self._lock = threading.RLock()
         # `_admit` bounds it, by events and by bytes, and reports what it dropped.
-        self._events: deque[OutboxEvent] = deque(maxlen=OUTBOX_EVENTS_MAX + 1024)
+        self._events: deque[OutboxEvent] = deque(maxlen=MAX_OUTBOX_EVENTS + 1024)
         self._bytes = 0
         self._encoder = EventEncoder()
         self._turned_away: list[int] | None = None
@@ -62,7 +62,7 @@ class Outbox:
 
     def _admit(self, event: OutboxEvent) -> bool:
         """Whether there is room; for an event that ends the run there always is."""
-        fits = self._bytes + len(event.line) <= OUTBOX_BYTES_MAX and len(self._events) < OUTBOX_EVENTS_MAX
+        fits = self._bytes + len(event.line) <= MAX_OUTBOX_BYTES and len(self._events) < MAX_OUTBOX_EVENTS
         if fits or event.type in ENDS:
             if self._turned_away is not None:
                 first, last = self._turned_away

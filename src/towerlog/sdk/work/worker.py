@@ -26,7 +26,7 @@ from towerlog.sdk.work.lane_api import Holder, LaneApi
 from towerlog.sdk.work.lease import LeaseClock
 
 CLAIM_WAIT_S = 20
-LONGEST_CLAIM_PAUSE_S = 10.0
+MAX_CLAIM_PAUSE_S = 10.0
 
 _log = logging.getLogger("towerlog.worker")
 Json = dict[str, Any]
@@ -101,7 +101,7 @@ class Worker:
             await _ended(hurry)
 
     async def _claim_forever(self, threads: AgentThreads) -> None:
-        pause = Backoff(LONGEST_CLAIM_PAUSE_S)
+        pause = Backoff(MAX_CLAIM_PAUSE_S)
         await self._slots.acquire()
         while True:
             try:

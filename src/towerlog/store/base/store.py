@@ -42,8 +42,8 @@ class Unit(Protocol):
         """Runs of any organisation that are being cancelled, by (wall ms of the request, run number)."""
         ...
 
-    async def runs_unheard(self, noted: bool, before_ms: int, after: tuple[int, int], limit: int) -> list[RunRow]:
-        """Watched runs of any organisation whose `watched_at` is no later, by (`watched_at`, run number).
+    async def runs_silent(self, noted: bool, before_ms: int, after: tuple[int, int], limit: int) -> list[RunRow]:
+        """Runs of any organisation whose silence is timed and whose `seen_at` is no later, by (`seen_at`, run number).
 
         `noted`: those whose silence does not matter, or was noted; else the others.
         """

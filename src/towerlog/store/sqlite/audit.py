@@ -19,7 +19,7 @@ from towerlog.store.sqlite.reads import marks, one, usage
 from towerlog.store.values import Content, HistoryNode, Message, MetaList, Rows
 
 T = TypeVar("T")
-FARTHEST_HOUR = 2**62
+MAX_HOUR = 2**62
 MAX_FAULTS = 50
 
 _RUN = rows.RUN_COLUMNS.removesuffix(", doc")
@@ -71,7 +71,7 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
         runs=runs,
         threads=read("thread", "org, thread_id, created_at", rows.decode_thread, rows.thread_row, _same_thread, at=1),
         agents=read("agent", "agent, org, agent_id, name", rows.decode_agent, rows.agent_row, _same_agent),
-        usage=usage(db, org, 0, FARTHEST_HOUR, None, None),
+        usage=usage(db, org, 0, MAX_HOUR, None, None),
         checkpoints=read("checkpoint", _CHECKPOINT, rows.decode_checkpoint, rows.checkpoint_row),
         faults=faults,
     )

@@ -24,7 +24,7 @@ WAL_RESET_BYTES = 64 * 1024 * 1024
 BUSY_MS = 10_000
 LOWER = "lower_any_script"
 """SQLite's own `lower` knows ASCII alone."""
-OLDEST_SQLITE = (3, 51, 3)
+MIN_SQLITE = (3, 51, 3)
 """Older ones can corrupt a WAL that is reset while it is read."""
 
 
@@ -70,7 +70,7 @@ def _lower(*values: apsw.SQLiteValue) -> str | None:
 def check_library() -> None:
     """Refuses a SQLite with the WAL-reset fault."""
     version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
-    if version < OLDEST_SQLITE:
+    if version < MIN_SQLITE:
         raise StorageFailed(f"SQLite {apsw.sqlite_lib_version()} is too old: 3.51.3 or newer is needed")
 
 

@@ -25,9 +25,9 @@ from towerlog.store.values import MAX_FAMILY, Claimant, Kind, Loaded, Parent, St
 
 K = TypeVar("K")
 V = TypeVar("V")
-ASKED_AT_ONCE = 512
+MAX_KEYS_AT_ONCE = 512
 """A history no longer than this is looked up key by key instead of by a binary search."""
-MAX_RUNS_ASKED = 500
+MAX_RUNS_AT_ONCE = 500
 """Runs to one statement."""
 
 
@@ -55,15 +55,15 @@ def _refs(db: apsw.Connection, keys: list[Any]) -> dict[Any, RunRow]:
 
 def _runs(db: apsw.Connection, numbers: list[int]) -> dict[int, RunRow]:
     found: dict[int, RunRow] = {}
-    for start in range(0, len(numbers), MAX_RUNS_ASKED):
-        found |= lookups.runs_by_number(db, numbers[start : start + MAX_RUNS_ASKED])
+    for start in range(0, len(numbers), MAX_RUNS_AT_ONCE):
+        found |= lookups.runs_by_number(db, numbers[start : start + MAX_RUNS_AT_ONCE])
     return found
 
 
 def _lanes(db: apsw.Connection, numbers: list[int]) -> dict[int, Lane]:
     found: dict[int, Lane] = {}
-    for start in range(0, len(numbers), MAX_RUNS_ASKED):
-        found |= queue.lanes_of_runs(db, numbers[start : start + MAX_RUNS_ASKED])
+    for start in range(0, len(numbers), MAX_RUNS_AT_ONCE):
+        found |= queue.lanes_of_runs(db, numbers[start : start + MAX_RUNS_AT_ONCE])
     return found
 
 
@@ -112,7 +112,7 @@ def _nodes(db: apsw.Connection, keys: list[tuple[int, tuple[bytes, ...]]]) -> di
 
 def _known_prefix(db: apsw.Connection, org: int, prefixes: tuple[bytes, ...]) -> int:
     """A stored prefix has all its own prefixes stored, so a binary search finds the end."""
-    if len(prefixes) <= ASKED_AT_ONCE:
+    if len(prefixes) <= MAX_KEYS_AT_ONCE:
         return len(lookups.nodes_known(db, org, prefixes))
     low, high = 0, len(prefixes)
     while low < high:

@@ -142,10 +142,10 @@ def runs_cancelling(db: apsw.Connection, after: tuple[int, int], limit: int) -> 
     return [rows.decode_run(row[0]) for row in db.execute(sql, (*after, limit))]
 
 
-def runs_unheard(db: apsw.Connection, noted: bool, before_ms: int, after: tuple[int, int], limit: int) -> list[RunRow]:
-    """Watched runs that may have been silent since before this time, the longest silent first."""
-    named = "quiet = ? AND watched_at <= ? AND (watched_at, run) > (?, ?)"
-    sql = f"SELECT doc FROM run WHERE {named} ORDER BY watched_at, run LIMIT ?"
+def runs_silent(db: apsw.Connection, noted: bool, before_ms: int, after: tuple[int, int], limit: int) -> list[RunRow]:
+    """Runs whose silence is timed and may have lasted since before this time, the longest silent first."""
+    named = "quiet = ? AND seen_at <= ? AND (seen_at, run) > (?, ?)"
+    sql = f"SELECT doc FROM run WHERE {named} ORDER BY seen_at, run LIMIT ?"
     return [rows.decode_run(row[0]) for row in db.execute(sql, (int(noted), before_ms, *after, limit))]
 
 

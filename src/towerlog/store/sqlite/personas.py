@@ -11,7 +11,7 @@ from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.store.sqlite import rows
 
 T = TypeVar("T")
-_FARTHEST = 2**62
+_MAX_NUMBER = 2**62
 
 
 def persona(db: apsw.Connection, org: int, persona_key: str, version: str | None) -> Persona | None:
@@ -48,4 +48,4 @@ def _page(
     db: apsw.Connection, table: str, org: int, limit: int, before: int | None, value: Callable[[rows.Row], T]
 ) -> list[T]:
     sql = f"SELECT number, doc FROM {table} WHERE org = ? AND number < ? ORDER BY number DESC LIMIT ?"
-    return [value(row) for row in db.execute(sql, (org, _FARTHEST if before is None else before, limit))]
+    return [value(row) for row in db.execute(sql, (org, _MAX_NUMBER if before is None else before, limit))]

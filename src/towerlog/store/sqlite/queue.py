@@ -17,7 +17,7 @@ import apsw
 from towerlog.model.lane import Lane
 from towerlog.model.run import Status
 from towerlog.store.sqlite import rows
-from towerlog.store.sqlite.reads import LARGEST, marks, one
+from towerlog.store.sqlite.reads import MAX_INTEGER, marks, one
 from towerlog.store.values import Quarantined
 
 _BEFORE_DIGITS, _BEHIND_DIGITS = "!", "~"
@@ -36,7 +36,7 @@ def lanes_claimable(
     heads: list[Lane] = []
     for agent in [None] if agents is None else sorted(set(agents)):
         heads += _heads(db, org, agent, labels, limit)
-    found = sorted(heads, key=lambda lane: lane.place)[:limit]
+    found = sorted(heads, key=lambda lane: lane.queue_position)[:limit]
     if len(found) < limit:
         found += islice(_held_past(db, org, agents, labels, now_ms), limit - len(found))
     return found
@@ -80,7 +80,7 @@ def _oldest(
     values: tuple[object, ...],
     labels: Mapping[str, str],
 ) -> Iterator[Lane]:
-    sql = f"SELECT doc FROM lane WHERE {where} AND label_set = ? ORDER BY place"
+    sql = f"SELECT doc FROM lane WHERE {where} AND label_set = ? ORDER BY queue_position"
     for (doc,) in db.execute(sql, values):
         lane = rows.decode_lane(doc)
         # The digests are short: two sets may share a name, though nobody will ever see it.
@@ -92,7 +92,7 @@ def _held_past(
     db: apsw.Connection, org: int, agents: Collection[str] | None, labels: Mapping[str, str], now_ms: int
 ) -> Iterator[Lane]:
     # Few: the sweep takes what ran out once a second.
-    sql = "SELECT doc FROM lane WHERE state = 'held' AND expires_at <= ? AND +org = ? ORDER BY place"
+    sql = "SELECT doc FROM lane WHERE state = 'held' AND expires_at <= ? AND +org = ? ORDER BY queue_position"
     served = None if agents is None else tuple(agents)
     for (doc,) in db.execute(sql, (now_ms, org)):
         lane = rows.decode_lane(doc)
@@ -109,7 +109,7 @@ def lane(db: apsw.Connection, org: int, run: int) -> Lane | None:
 def lanes(db: apsw.Connection, org: int, limit: int, statuses: Sequence[Status] | None = None) -> list[Lane]:
     """Lanes that are not done, oldest first; or those of runs in some statuses, newest first."""
     if statuses is None:
-        sql = "SELECT doc FROM lane WHERE org = ? AND state <> 'done' ORDER BY place LIMIT ?"
+        sql = "SELECT doc FROM lane WHERE org = ? AND state <> 'done' ORDER BY queue_position LIMIT ?"
         found = db.execute(sql, (org, limit))
     else:
         sql = (
@@ -122,7 +122,7 @@ def lanes(db: apsw.Connection, org: int, limit: int, statuses: Sequence[Status] 
 
 def lanes_held(db: apsw.Connection, org: int, limit: int) -> list[Lane]:
     """Held lanes, oldest first."""
-    sql = "SELECT doc FROM lane WHERE org = ? AND state = 'held' ORDER BY place LIMIT ?"
+    sql = "SELECT doc FROM lane WHERE org = ? AND state = 'held' ORDER BY queue_position LIMIT ?"
     return [rows.decode_lane(row[0]) for row in db.execute(sql, (org, limit))]
 
 
@@ -130,7 +130,7 @@ def lane_counts(db: apsw.Connection, org: int) -> tuple[int, int, int | None]:
     """(queued, held, oldest queued_at)."""
     waiting = "FROM lane WHERE org = ? AND state = 'queued'"
     queued = one(db, f"SELECT count(*) {waiting}", (org,))
-    oldest = one(db, f"SELECT queued_at {waiting} ORDER BY place LIMIT 1", (org,))
+    oldest = one(db, f"SELECT queued_at {waiting} ORDER BY queue_position LIMIT 1", (org,))
     held = one(db, "SELECT count(*) FROM lane WHERE org = ? AND state = 'held'", (org,))
     return queued, held, oldest
 
@@ -138,7 +138,7 @@ def lane_counts(db: apsw.Connection, org: int) -> tuple[int, int, int | None]:
 def quarantined(db: apsw.Connection, org: int, run: int, limit: int, after: int) -> list[tuple[int, Quarantined]]:
     """What was refused to workers without the lease."""
     sql = "SELECT number, doc FROM quarantine WHERE run = ? AND number > ? ORDER BY number LIMIT ?"
-    found = db.execute(sql, (run, min(after, LARGEST), limit))
+    found = db.execute(sql, (run, min(after, MAX_INTEGER), limit))
     items = [(row[0], rows.decode_quarantined(row[1])) for row in found]
     return [(number, item) for number, item in items if item.org == org]
 

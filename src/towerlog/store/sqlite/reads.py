@@ -24,11 +24,11 @@ from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.connection import LOWER
 from towerlog.store.values import PAGE_BODY_BYTES, KeyFound, Parent
 
-LONGEST_SEARCH_MS = 1000
+MAX_SEARCH_MS = 1000
 """A search that needs longer would keep one of the few readers from everybody else's questions."""
 SEARCH_CHECK_STEPS = 10_000
 """Instructions of SQLite's machine between two looks at the clock."""
-LARGEST = 2**62
+MAX_INTEGER = 2**62
 _NEWEST = "run DESC, step_index DESC, position DESC"
 
 
@@ -99,13 +99,13 @@ def runs(db: apsw.Connection, org: int, wanted: RunFilter, limit: int, before: i
 def runs_searched(
     db: apsw.Connection, org: int, wanted: RunFilter, limit: int, before: int | None, steady_ms: Callable[[], int]
 ) -> list[RunRow]:
-    """As `runs`, for a search through names, which no index helps: given up after LONGEST_SEARCH_MS. Raises Invalid."""
-    until = steady_ms() + LONGEST_SEARCH_MS
+    """As `runs`, for a search through names, which no index helps: given up after MAX_SEARCH_MS. Raises Invalid."""
+    until = steady_ms() + MAX_SEARCH_MS
     db.set_progress_handler(lambda: steady_ms() > until, SEARCH_CHECK_STEPS)
     try:
         return runs(db, org, wanted, limit, before)
     except apsw.InterruptError:
-        message = f"q: the search took longer than {LONGEST_SEARCH_MS} ms; narrow it by agent, status, thread or time"
+        message = f"q: the search took longer than {MAX_SEARCH_MS} ms; narrow it by agent, status, thread or time"
         raise Invalid(message, field="q") from None
     finally:
         db.set_progress_handler(None)
@@ -219,7 +219,7 @@ def events(
 ) -> list[Event]:
     """A run's events in order."""
     sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE run = ? AND seq > ?"
-    values: list[Any] = [run, min(after_seq, LARGEST)]
+    values: list[Any] = [run, min(after_seq, MAX_INTEGER)]
     if types is not None:
         sql += f" AND type IN ({marks(len(types))})"
         values += types

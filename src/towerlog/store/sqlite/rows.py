@@ -20,7 +20,7 @@ from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.principal import SHARD_BITS, Org, Scope
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
-from towerlog.model.usage import NOTHING, Usage, UsageRow
+from towerlog.model.usage import NO_USAGE, Usage, UsageRow
 from towerlog.store.values import Quarantined, RunChange
 
 Row = tuple[Any, ...]
@@ -39,9 +39,9 @@ EVENT_COLUMNS = (
 KEY_COLUMNS = "org, key_id, user_id, name, scopes, digest, hint, created_at, revoked_at"
 RUN_COLUMNS = (
     "run, org, run_id, thread_id, trace_id, foreign_id, agent, status, model, persona_id, parent_key, created_at,"
-    " cancel_requested_at, quiet, watched_at, doc"
+    " cancel_requested_at, quiet, seen_at, doc"
 )
-LANE_COLUMNS = "run, org, state, agent, label_set, place, queued_at, expires_at, doc"
+LANE_COLUMNS = "run, org, state, agent, label_set, queue_position, queued_at, expires_at, doc"
 REPLY_COLUMNS = "org, name, digest, status, body, created_at, run, lease_epoch, ids"
 USAGE_FIGURES = Usage.__struct_fields__
 
@@ -150,7 +150,7 @@ def run_indexed(row: RunRow) -> Row:
         row.created_at,
         row.cancel_requested_at,
         int(not row.silence_matters()),
-        row.watched_at if row.is_watched() else None,
+        row.seen_at if row.is_silence_timed() else None,
     )
 
 
@@ -179,13 +179,13 @@ _indexed_fields = attrgetter(
     "persona_id",
     "parent_key",
     "cancel_requested_at",
-    # What the two columns of the watch are made of.
-    "watched_at",
+    # What the columns `quiet` and `seen_at` are made of.
+    "seen_at",
     "silent_at",
     "lease_epoch",
     "idle",
     "implicit",
-    "has_beats",
+    "sends_heartbeats",
 )
 
 
@@ -207,7 +207,7 @@ def lane_row(lane: Lane) -> Row:
         lane.state,
         lane.agent,
         label_set(lane.labels),
-        lane.place,
+        lane.queue_position,
         lane.queued_at,
         lane.expires_at,
         _encode(lane),
@@ -286,7 +286,7 @@ def usage_rows(cells: Iterable[UsageRow]) -> tuple[list[Row], list[Row]]:
     counts: list[Row] = []
     whole: list[Row] = []
     for cell in cells:
-        if cell.usage == NOTHING and not cell.runs_started and not cell.runs_ended:
+        if cell.usage == NO_USAGE and not cell.runs_started and not cell.runs_ended:
             counts.append((cell.org, cell.hour, cell.agent, cell.model, cell.status, cell.events))
         else:
             whole.append(usage_row(cell))

@@ -34,7 +34,7 @@ class SqliteUnit:
     load = Ask(load.load, Where.WRITER)
     lanes_expired = Ask(queue.lanes_expired, Where.WRITER)
     runs_cancelling = Ask(lookups.runs_cancelling, Where.WRITER)
-    runs_unheard = Ask(lookups.runs_unheard, Where.WRITER)
+    runs_silent = Ask(lookups.runs_silent, Where.WRITER)
 
     def __init__(self, store: SqliteStore) -> None:
         """One at a time: the store's lock is held."""

@@ -8,7 +8,7 @@ import msgspec
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.principal import Org, User
-from towerlog.model.usage import LARGEST_SUM
+from towerlog.model.usage import MAX_SUM
 from towerlog.store.sqlite import rows
 from towerlog.store.values import MAX_QUARANTINED, Changes
 
@@ -16,7 +16,7 @@ _EVENT = f"INSERT INTO event ({rows.EVENT_COLUMNS}) VALUES ({', '.join('?' * 14)
 _RUN_NEW = f"INSERT INTO run ({rows.RUN_COLUMNS}) VALUES ({', '.join('?' * 16)})"
 _RUN_MOVED = (
     "UPDATE run SET foreign_id = ?6, agent = ?7, status = ?8, model = ?9, persona_id = ?10, parent_key = ?11,"
-    " cancel_requested_at = ?13, quiet = ?14, watched_at = ?15, doc = ?16 WHERE run = ?1"
+    " cancel_requested_at = ?13, quiet = ?14, seen_at = ?15, doc = ?16 WHERE run = ?1"
     " AND org = ?2 AND run_id = ?3 AND thread_id = ?4 AND trace_id = ?5 AND created_at = ?12"
 )
 _RUN_TOUCHED = "UPDATE run SET doc = ?2 WHERE run = ?1"
@@ -30,7 +30,7 @@ _AGENT = (
 )
 _LANE = (
     f"INSERT INTO lane ({rows.LANE_COLUMNS}) VALUES ({', '.join('?' * 9)})"
-    " ON CONFLICT (run) DO UPDATE SET state = excluded.state, place = excluded.place,"
+    " ON CONFLICT (run) DO UPDATE SET state = excluded.state, queue_position = excluded.queue_position,"
     " queued_at = excluded.queued_at, expires_at = excluded.expires_at, doc = excluded.doc"
 )
 # Most reports only renew: leave the indexes of the queue alone.
@@ -49,7 +49,7 @@ _USAGE = (
     + ", "
     # Unknown + unknown stays unknown; unknown + a figure is the figure. Past 64 bits SQLite would go on in floats.
     + ", ".join(
-        f"{name} = coalesce(CAST(max(-{LARGEST_SUM}, min({name} + excluded.{name}, {LARGEST_SUM})) AS INTEGER),"
+        f"{name} = coalesce(CAST(max(-{MAX_SUM}, min({name} + excluded.{name}, {MAX_SUM})) AS INTEGER),"
         f" {name}, excluded.{name})"
         for name in rows.USAGE_FIGURES
     )

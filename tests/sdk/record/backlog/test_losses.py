@@ -35,7 +35,7 @@ def test_a_notice_of_loss_is_no_loss() -> None:
 
 
 def test_past_the_bound_losses_are_counted_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "RANGES_MAX", 2)
+    monkeypatch.setattr(losses, "MAX_RANGES", 2)
     found = Losses()
     for seq in (1, 3, 5, 7):
         found.note("c", "r", seq, "no room")

@@ -20,7 +20,7 @@ from towerlog.sdk.record.backlog.losses import Losses
 from towerlog.sdk.record.backlog.segments import Segment
 from towerlog.sdk.record.backlog.spool import Overflow, Spool, grouped
 
-MEMORY_EVENTS_MAX = 200_000
+MAX_MEMORY_EVENTS = 200_000
 NO_ROOM = "no room"
 
 
@@ -61,7 +61,7 @@ class Backlog:
         """From this size on memory is spooled without waiting: a program may report faster than a disk writes."""
         self._bytes_max = bytes_max
         self._overflow = overflow
-        self._memory: deque[Entry] = deque(maxlen=MEMORY_EVENTS_MAX + 1)
+        self._memory: deque[Entry] = deque(maxlen=MAX_MEMORY_EVENTS + 1)
         self._bytes = 0
         self._writing = 0
         self._flying: Batch | None = None
@@ -109,7 +109,7 @@ class Backlog:
             self.accepted += 1
 
     def _fits(self, size: int) -> bool:
-        return self._bytes + size <= self._bytes_max and len(self._memory) < MEMORY_EVENTS_MAX
+        return self._bytes + size <= self._bytes_max and len(self._memory) < MAX_MEMORY_EVENTS
 
     def take(self, events_max: int, bytes_max: int) -> Batch | None:
         """The oldest events, those on disk first. They stay in the backlog until `settle`."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from towerlog.sdk.record.encoding import place_of
 
-RANGES_MAX = 10_000
+MAX_RANGES = 10_000
 """Ranges that wait to be reported; events dropped past it stay a gap without an explanation."""
 
 
@@ -43,7 +43,7 @@ class Losses:
             ranges = self._ranges.setdefault((client_id, run_key, reason), [])
             if ranges and ranges[-1][1] + 1 == seq:
                 ranges[-1] = (ranges[-1][0], seq)
-            elif self._held < RANGES_MAX:
+            elif self._held < MAX_RANGES:
                 ranges.append((seq, seq))
                 self._held += 1
 

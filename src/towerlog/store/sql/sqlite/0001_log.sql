@@ -93,7 +93,7 @@ CREATE TABLE run (
     created_at INTEGER NOT NULL,
     cancel_requested_at INTEGER,
     quiet INTEGER NOT NULL,
-    watched_at INTEGER,
+    seen_at INTEGER,
     doc BLOB NOT NULL
 );
 CREATE UNIQUE INDEX run_by_id ON run (org, run_id);
@@ -106,7 +106,7 @@ CREATE INDEX run_by_created_at ON run (org, created_at);
 CREATE INDEX run_by_parent ON run (org, parent_key) WHERE parent_key IS NOT NULL;
 CREATE INDEX run_cancelling ON run (cancel_requested_at) WHERE status = 'cancelling';
 -- Runs that nothing but their own words keeps alive, by the minute of the last one.
-CREATE INDEX run_watched ON run (quiet, watched_at) WHERE watched_at IS NOT NULL;
+CREATE INDEX run_seen ON run (quiet, seen_at) WHERE seen_at IS NOT NULL;
 
 CREATE TABLE thread (
     org INTEGER NOT NULL,
@@ -195,18 +195,18 @@ CREATE TABLE lane (
     state TEXT NOT NULL,
     agent TEXT NOT NULL,
     label_set TEXT NOT NULL,
-    place INTEGER NOT NULL,
+    queue_position INTEGER NOT NULL,
     queued_at INTEGER NOT NULL,
     expires_at INTEGER,
     doc BLOB NOT NULL
 );
 -- A claim goes from one set of labels to the next; within one the first place is the oldest.
-CREATE INDEX lane_queued ON lane (org, label_set, place) WHERE state = 'queued';
-CREATE INDEX lane_queued_for ON lane (org, agent, label_set, place) WHERE state = 'queued';
-CREATE INDEX lane_queued_in_order ON lane (org, place, queued_at) WHERE state = 'queued';
-CREATE INDEX lane_open ON lane (org, place) WHERE state <> 'done';
+CREATE INDEX lane_queued ON lane (org, label_set, queue_position) WHERE state = 'queued';
+CREATE INDEX lane_queued_for ON lane (org, agent, label_set, queue_position) WHERE state = 'queued';
+CREATE INDEX lane_queued_in_order ON lane (org, queue_position, queued_at) WHERE state = 'queued';
+CREATE INDEX lane_open ON lane (org, queue_position) WHERE state <> 'done';
 CREATE INDEX lane_held ON lane (expires_at) WHERE state = 'held';
-CREATE INDEX lane_held_by_org ON lane (org, place) WHERE state = 'held';
+CREATE INDEX lane_held_by_org ON lane (org, queue_position) WHERE state = 'held';
 
 CREATE TABLE quarantine (
     number INTEGER PRIMARY KEY,

@@ -1,4 +1,4 @@
-"""A strand: plain events carried forward and folded at once leave what one fold each would have left."""
+"""A run in a group: plain events carried forward and folded at once leave what one fold each would have left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.factories import draft, event, run_row, traced
 from tests.support.fakes import START_MS
 from tests.support.rig import Rig, open_rig
 from towerlog.engine.audit import verify_org
-from towerlog.engine.commit.strand import Strand
+from towerlog.engine.commit.run_state import RunState
 from towerlog.model.event import Draft, EventType
 from towerlog.model.event import Event as Stored
 from towerlog.model.facts import Effects, Facts
@@ -23,8 +23,8 @@ from towerlog.projections import runs as run_fold
 E = EventType
 
 
-def strand_of(row: RunRow) -> Strand:
-    return Strand(row, row, row.last_seq, row.last_hash, row.open_tools)
+def run_state_of(row: RunRow) -> RunState:
+    return RunState(row, row, row.last_seq, row.last_hash, row.open_tools)
 
 
 def story() -> list[Draft]:
@@ -88,22 +88,22 @@ numbers = st.lists(
 @given(numbers)
 def test_numbers_that_are_brought_in_at_once_leave_the_same_ledgers(sent: list[Any]) -> None:
     """In any order, with repeats and with numbers given up: as if each had been folded by itself."""
-    single, strand = run_row(), strand_of(run_row())
+    single, run_state = run_row(), run_state_of(run_row())
     for number, (client, seq, dropped) in enumerate(sent, start=1):
         lost = None if dropped is None else (dropped[0], sum(dropped))
         facts = Facts(client_id=client, client_seq=seq, client_dropped=lost)
         one = event(number, number, facts=facts, facts_json=b"{}", recorded_at=START_MS)
         single = run_fold.fold(single, one, None)
-        strand.take_plain(one, "a")
-    assert strand.settled().clients == single.clients
+        run_state.take_plain(one, "a")
+    assert run_state.settled().clients == single.clients
 
 
 @given(st.lists(st.tuples(st.sampled_from([E.TOOL_CALL, E.TOOL_RESULT, E.MESSAGE_DELTA]), st.sampled_from("cd"))))
 def test_plain_events_at_once_move_what_each_of_them_would(told: list[tuple[EventType, str]]) -> None:
-    single, strand = run_row(idle=True, silent_at=5), strand_of(run_row(idle=True, silent_at=5))
+    single, run_state = run_row(idle=True, silent_at=5), run_state_of(run_row(idle=True, silent_at=5))
     for number, (kind, call_id) in enumerate(told, start=1):
         one = event(number, number, type=kind, facts=Facts(tool="t", tool_call_id=call_id), recorded_at=START_MS)
         single = run_fold.fold(single, one, None)
-        strand.take_plain(one, "a")
-    assert strand.settled() == single
-    assert strand.settled() is strand.row
+        run_state.take_plain(one, "a")
+    assert run_state.settled() == single
+    assert run_state.settled() is run_state.row

@@ -19,8 +19,8 @@ from towerlog.projections import runs as run_fold
 _MESSAGE_DELTA = EventType.MESSAGE_DELTA
 
 
-class Strand(msgspec.Struct, eq=False):
-    """A run of this group. Made as `Strand(before, row, row.last_seq, row.last_hash, row.open_tools)`."""
+class RunState(msgspec.Struct, eq=False):
+    """A run of this group. Made as `RunState(before, row, row.last_seq, row.last_hash, row.open_tools)`."""
 
     before: RunRow | None
     """The run's row in the store, None for one that begins here."""

@@ -7,7 +7,7 @@ import msgspec
 from towerlog.model.event import Event
 
 
-class Asked(msgspec.Struct, frozen=True):
+class RunRequest(msgspec.Struct, frozen=True):
     """What the first event of a run that was made for workers says of it."""
 
     input: msgspec.Raw = msgspec.Raw(b"null")
@@ -23,7 +23,7 @@ class Asked(msgspec.Struct, frozen=True):
         return _given(self.metadata)
 
 
-_decode_asked = msgspec.json.Decoder(Asked).decode
+_decode_request = msgspec.json.Decoder(RunRequest).decode
 
 
 def _given(raw: msgspec.Raw) -> bytes | None:
@@ -31,18 +31,18 @@ def _given(raw: msgspec.Raw) -> bytes | None:
     return None if text == b"null" else text
 
 
-class _Told(msgspec.Struct, frozen=True):
+class _ReportedStart(msgspec.Struct, frozen=True):
     input: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_decode_told = msgspec.json.Decoder(_Told).decode
+_decode_start = msgspec.json.Decoder(_ReportedStart).decode
 
 
-def told_by(start: Event) -> Asked:
+def reported_request(start: Event) -> RunRequest:
     """What a reported start says of its run's input. Whatever else its sender put there is the sender's own."""
-    return Asked(input=_decode_told(start.data).input)
+    return RunRequest(input=_decode_start(start.data).input)
 
 
-def asked_of(first: Event | None) -> Asked | None:
+def request_of(first: Event | None) -> RunRequest | None:
     """What a run's first event asked for; None where that is not there any more."""
-    return None if first is None else _decode_asked(first.data)
+    return None if first is None else _decode_request(first.data)
