@@ -26,7 +26,7 @@ def test_a_renewal_moves_nothing_but_the_deadline_and_what_is_told() -> None:
     assert not renewed.is_renewal_of(None)
 
 
-@pytest.mark.parametrize("moved", [{"state": QueueState.QUEUED}, {"place": 7}, {"queued_at": 7}])
+@pytest.mark.parametrize("moved", [{"state": QueueState.QUEUED}, {"queue_position": 7}, {"queued_at": 7}])
 def test_a_lane_that_moves_in_the_queue_is_no_renewal(moved: dict[str, object]) -> None:
     assert not msgspec.structs.replace(HELD, **moved).is_renewal_of(HELD)
 

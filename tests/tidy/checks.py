@@ -20,7 +20,7 @@ SOURCE_CHECKS: tuple[SourceCheck, ...] = (
     doors.unbounded_cache,
     doors.sdk_imports,
 )
-PYTHON_CHECKS: tuple[SourceCheck, ...] = (shape.missing_module_docstring, shape.vague_name)
+PYTHON_CHECKS: tuple[SourceCheck, ...] = (shape.missing_module_docstring, shape.vague_name, shape.misnamed_bound)
 TEST_CHECKS: tuple[SourceCheck, ...] = (habits.fixed_pause, habits.stepping_aside)
 FILE_CHECKS: tuple[FileCheck, ...] = (
     files.oversized,

@@ -1,6 +1,7 @@
 """The shape of the source: how long things are, what explains itself, and names."""
 
 import ast
+import re
 from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 
@@ -11,6 +12,8 @@ FUNCTION_LINES_P90 = 30
 MODULE_LINES = 400
 
 VAGUE_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "manager", "misc"})
+
+MISNAMED_BOUND = re.compile(r"_?(MOST|LONGEST|LARGEST|FARTHEST|HIGHEST|USUAL)_[A-Z]|_?[A-Z_]+_MAX$")
 
 EXPLAINED = ("model/", "engine/", "store/base/", "store/values.py", "errors.py", "ambient.py")
 """Where every public name has a docstring: what other layers build on."""
@@ -69,6 +72,16 @@ def vague_name(source: Source) -> Iterator[str]:
     for part in PurePosixPath(source.path).with_suffix("").parts:
         if VAGUE_NAMES & set(part.split("_")):
             yield f"{source.path}: `{part}` says nothing; name it for the one thing it does, or put it where it is used"
+
+
+def misnamed_bound(source: Source) -> Iterator[str]:
+    """A constant of a module that names its bound or its default in another way than the others."""
+    for node in source.tree.body:
+        if not isinstance(node, ast.Assign | ast.AnnAssign):
+            continue
+        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+        if isinstance(target, ast.Name) and MISNAMED_BOUND.match(target.id):
+            yield source.at(node, f"`{target.id}` is a bound: begin it with MAX_, MIN_ or DEFAULT_")
 
 
 def ninetieth_percentile(lengths: Collection[int]) -> int:

@@ -12,7 +12,7 @@ from towerlog.dialects import base, fields
 from towerlog.dialects.fields import NULL, Count
 from towerlog.model.event import Draft, EventType, History, OpenRun, RunByTrace, RunRef
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
-from towerlog.model.run import Status
+from towerlog.model.run import PARENT_TRACE, Status
 from towerlog.model.usage import Usage, UsageReport
 
 MAX_MESSAGES = 50_000
@@ -97,7 +97,7 @@ def checkpoint_draft(
     agent = fields.optional_id(sent.agent_id, f"{prefix}.agent_id")
     if run is None:
         thread_id = fields.text_id(sent.thread_id, f"{prefix}.thread_id")
-        run = run_of(thread_id, fields.optional_id(sent.trace_id, f"{prefix}.trace_id"))
+        run = run_ref(thread_id, fields.optional_id(sent.trace_id, f"{prefix}.trace_id"))
         agent = agent or UNKNOWN_AGENT
     return Draft(
         EventType.CHECKPOINT,
@@ -112,7 +112,7 @@ def checkpoint_draft(
     )
 
 
-def run_of(thread_id: str, trace_id: str | None, *, reopen: bool = False) -> RunRef:
+def run_ref(thread_id: str, trace_id: str | None, *, reopen: bool = False) -> RunRef:
     """The run (thread, trace); without a trace the thread's open run."""
     if trace_id is None:
         return OpenRun(thread_id, reopen)
@@ -122,7 +122,7 @@ def run_of(thread_id: str, trace_id: str | None, *, reopen: bool = False) -> Run
 def parent_key(parent_trace_id: str | None, field: str) -> str | None:
     """The key by which a run refers to its parent's trace; the parent may arrive later."""
     found = fields.optional_id(parent_trace_id, field)
-    return None if found is None else f"trace:{found}"
+    return None if found is None else PARENT_TRACE + found
 
 
 def _facts(sent: _Snapshot, history: History, prefix: str) -> Facts:

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import msgspec
 
 from towerlog import errors
-from towerlog.dialects.base import DialectSettings
+from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, DialectSettings
 from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
 from towerlog.model.event import Refusal
 from towerlog.model.facts import Effects, Facts
@@ -267,6 +267,11 @@ def query_int(query: Mapping[str, str], name: str, default: int, lowest: int, hi
     if not lowest <= value <= highest:
         raise invalid_field(name, f"must be between {lowest} and {highest}")
     return value
+
+
+def page_limit(call: Call) -> int:
+    """`limit` of a list: how many rows, else `Invalid`."""
+    return query_int(call.query, "limit", DEFAULT_PAGE, 1, MAX_PAGE)
 
 
 def percent_decode(segment: str) -> str:

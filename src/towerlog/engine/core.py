@@ -193,7 +193,7 @@ class Engine:
         if isinstance(placed, o.Replayed):
             return await self._repeated(principal, command, placed, idempotency)
         outcome = await self._replies.complete(principal, placed)
-        still_waiting = isinstance(placed, o.NothingToClaim) and getattr(command, "wait_ms", 0) > 0
+        still_waiting = isinstance(command, c.Claim) and command.wait_ms > 0 and isinstance(placed, o.NothingToClaim)
         if idempotency is not None and not still_waiting:
             status, body = idempotency.encode(outcome)
             self._writer.keep_body(principal, idempotency, status, body)

@@ -68,7 +68,7 @@ class Lane(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return (
             before is not None
             and before.state is self.state
-            and before.place == self.place
+            and before.queue_position == self.queue_position
             and before.queued_at == self.queued_at
         )
 

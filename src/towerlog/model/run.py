@@ -48,6 +48,10 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 }
 
 
+PARENT_RUN, PARENT_TRACE, PARENT_FOREIGN = "run:", "trace:", "foreign:"
+"""How a `parent_key` begins: what follows is the parent's run id, trace id or foreign id."""
+
+
 class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What one agent used in a run: its newest running total and the sum of its increments."""
 
@@ -107,8 +111,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     persona_id: str | None = None
     route_id: str | None = None
     parent_key: str | None = None
-    """`run:<id>`, `trace:<trace_id>` or `foreign:<foreign_id>`. Resolved when the run is read, since a child may arrive
-    before its parent."""
+    """`PARENT_RUN`, `PARENT_TRACE` or `PARENT_FOREIGN` and an id. Resolved when the run is read, since a child may
+    arrive before its parent."""
     resumed_from: str | None = None
     retry_of: str | None = None
     forked_from: ForkedFrom | None = None

@@ -176,7 +176,7 @@ class StoredReply(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReplyBody(msgspec.Struct, frozen=True, gc=False):
-    """The reply itself, written after the commit that it speaks of. A `StoredReply` without one has status 0."""
+    """The reply itself, written after the commit that it is about. A `StoredReply` without one has status 0."""
 
     org: int
     name: str

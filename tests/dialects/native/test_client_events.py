@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from towerlog.dialects.base import DialectSettings
-from towerlog.dialects.native.client_events import KINDS, TYPES, ClientEvent, ReportedEvent, client_draft, run_of
+from towerlog.dialects.native.client_events import KINDS, TYPES, ClientEvent, ReportedEvent, client_draft, run_ref
 from towerlog.errors import Invalid, TooLarge
 from towerlog.model.event import Draft, EventType, RunByForeignId, RunById
 from towerlog.model.facts import Effects, Facts
@@ -281,7 +281,7 @@ def test_without_a_client_nothing_is_numbered() -> None:
     ],
 )
 def test_a_run_is_known_by_its_key(key: str, thread: str | None, expected: tuple[str, str]) -> None:
-    assert run_of(key, thread, "run_key") == RunByForeignId(*expected)
+    assert run_ref(key, thread, "run_key") == RunByForeignId(*expected)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_a_run_is_known_by_its_key(key: str, thread: str | None, expected: tuple
 )
 def test_a_wrong_key_is_named(key: str, thread: str | None, field: str) -> None:
     with pytest.raises(Invalid) as caught:
-        run_of(key, thread, "run_key")
+        run_ref(key, thread, "run_key")
     assert caught.value.field == field
 
 

@@ -75,7 +75,7 @@ def error_samples() -> Iterator[TowerlogError]:
 
 
 def _declared_types(table: RouteTable) -> Iterator[Any]:
-    """Every type that a route speaks of."""
+    """Every type that a route takes or returns."""
     for route in table:
         declared = route.declared
         wanted = [declared.reply]

@@ -21,7 +21,7 @@ class Cause(enum.Enum):
 
 
 class StreamEnd(msgspec.Struct, frozen=True):
-    """The last thing a reader is told."""
+    """Why a stream ends: the last thing that its reader is told."""
 
     cause: Cause
     retry_ms: int | None = None
@@ -43,11 +43,11 @@ class Sink(Protocol):
         ...
 
     def ping(self) -> Awaitable[None]:
-        """Sends something that says nothing, so that nobody on the way takes silence for death."""
+        """Sends a frame without content, so that no proxy on the way closes the connection as idle."""
         ...
 
     async def finish(self, end: StreamEnd) -> None:
-        """Sends the last words and ends the reply."""
+        """Sends what the reader is told of the end, and ends the reply."""
         ...
 
     async def gone(self) -> None:

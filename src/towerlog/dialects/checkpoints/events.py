@@ -233,5 +233,5 @@ def _run_of(sent: _Named, reopen: bool, runs: Runs) -> RunRef:
     if run is None:
         thread_id = fields.text_id(sent.thread_id, "data.thread_id")
         trace_id = fields.optional_id(sent.trace_id, "data.trace_id")
-        run = runs[named] = checkpoint_event.run_of(thread_id, trace_id, reopen=reopen)
+        run = runs[named] = checkpoint_event.run_ref(thread_id, trace_id, reopen=reopen)
     return run

@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from towerlog import errors
-from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, DialectSettings
+from towerlog.dialects.base import DEFAULT_PAGE, Call, DialectSettings
 from towerlog.dialects.fields import (
     MAX_LABELS,
     NULL,
@@ -22,8 +22,8 @@ from towerlog.dialects.fields import (
     lease_ms_of,
     one_line,
     optional_id,
+    page_limit,
     path_uuid,
-    query_int,
     text_id,
 )
 from towerlog.dialects.run_events import FAILED, WorkerEvent, failure_text, worker_draft
@@ -247,16 +247,12 @@ def decode_lanes(call: Call) -> ListLanes:
     state = call.query.get("state") or None
     if state is not None and state not in STATUS_OF:
         raise invalid_field("state", "must be one of " + ", ".join(STATUS_OF))
-    return ListLanes(_limit(call), None if state is None else (STATUS_OF[state], *_ALSO.get(state, ())))
+    return ListLanes(page_limit(call), None if state is None else (STATUS_OF[state], *_ALSO.get(state, ())))
 
 
 def decode_workers(call: Call) -> ListWorkers:
     """Workers with the runs that they hold."""
-    return ListWorkers(_limit(call), optional_id(call.query.get("worker_id"), "worker_id"))
-
-
-def _limit(call: Call) -> int:
-    return query_int(call.query, "limit", DEFAULT_PAGE, 1, MAX_PAGE)
+    return ListWorkers(page_limit(call), optional_id(call.query.get("worker_id"), "worker_id"))
 
 
 def _report(body: bytes) -> ReportBody:

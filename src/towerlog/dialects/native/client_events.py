@@ -18,6 +18,7 @@ from towerlog.dialects.run_events import ROWS, failure_text
 from towerlog.errors import NotFound, TowerlogError
 from towerlog.model.event import Draft, EventType, History, RunByForeignId, RunRef
 from towerlog.model.facts import NO_FACTS, Effects, Facts
+from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN
 from towerlog.model.times import LATEST_MS
 from towerlog.model.usage import MAX_NUMBER, Usage, UsageReport
 
@@ -143,11 +144,11 @@ def _started(sent: _Started, _data: bytes, where: str) -> Facts:
 def _parent_key(sent: _Started, where: str) -> str | None:
     if sent.parent_run_id:
         try:
-            return f"run:{fields.path_uuid(sent.parent_run_id, 'run')}"
+            return PARENT_RUN + fields.path_uuid(sent.parent_run_id, "run")
         except NotFound:
             raise fields.invalid_field(f"{where}.parent_run_id", "must be a UUID") from None
     if sent.parent_run_key:
-        return f"foreign:{run_of(sent.parent_run_key, None, f'{where}.parent_run_key').foreign_id}"
+        return PARENT_FOREIGN + run_ref(sent.parent_run_key, None, f"{where}.parent_run_key").foreign_id
     return None
 
 
@@ -306,7 +307,7 @@ def _draft(event: ReportedEvent, run: RunRef, client_id: str | None, settings: D
     return Draft(type_, run, data, facts, occurred_at, event_id, None, agent or own_agent, "default", history)
 
 
-def run_of(run_key: str, thread: str | None, field: str, thread_field: str = "thread") -> RunByForeignId:
+def run_ref(run_key: str, thread: str | None, field: str, thread_field: str = "thread") -> RunByForeignId:
     """The run of a client's key. A run that begins without a thread gets one named like it."""
     key = visible(run_key, field)
     thread_id = fields.optional_id(thread, thread_field)

@@ -20,7 +20,7 @@ from towerlog.dialects.native.client_events import (
     ReportedEvent,
     Visible,
     client_draft,
-    run_of,
+    run_ref,
     visible,
 )
 from towerlog.errors import Invalid, TowerlogError
@@ -132,7 +132,7 @@ def _decode_events(call: Call) -> Append:
         try:
             ref = named.get((event.run_key, event.thread))
             if ref is None:
-                ref = run_of(event.run_key, event.thread, f"events.{index}.run_key", f"events.{index}.thread")
+                ref = run_ref(event.run_key, event.thread, f"events.{index}.run_key", f"events.{index}.thread")
                 named[event.run_key, event.thread] = ref
             items.append(client_draft(event, index, ref, client_id, call.settings))
             # Only runs with a readable event are asked about: a refused one may name any key.
@@ -140,7 +140,7 @@ def _decode_events(call: Call) -> Append:
         except TowerlogError as error:
             items.append(fields.refusal(error))
     for index, run_key in enumerate(body.runs or ()):
-        ref = run_of(run_key, None, f"runs.{index}")
+        ref = run_ref(run_key, None, f"runs.{index}")
         refs.setdefault(ref.foreign_id, ref)
     return Append(
         NAME, items, polled=tuple(refs.values()), wait_ms=1000 * (body.wait_seconds or 0), sent_ids=tuple(sent_ids)

@@ -13,7 +13,7 @@ import msgspec
 
 from towerlog import errors
 from towerlog.dialects import base
-from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call
+from towerlog.dialects.base import DEFAULT_PAGE, Call
 from towerlog.dialects.fields import (
     MAX_LABELS,
     MAX_SEQ,
@@ -25,9 +25,9 @@ from towerlog.dialects.fields import (
     kind_of,
     one_line,
     optional_id,
+    page_limit,
     path_id,
     path_uuid,
-    query_int,
     time_ms_of,
 )
 from towerlog.dialects.run_json import STATUS_OF
@@ -177,17 +177,13 @@ def _run_id(text: str, field: str) -> str:
 
 def decode_list_of_thread(call: Call) -> ListThreadRuns:
     """A thread's runs."""
-    return ListThreadRuns(path_id(call.path["thread_id"], "thread"), _limit(call))
-
-
-def _limit(call: Call) -> int:
-    return query_int(call.query, "limit", DEFAULT_PAGE, 1, MAX_PAGE)
+    return ListThreadRuns(path_id(call.path["thread_id"], "thread"), page_limit(call))
 
 
 def decode_list(call: Call) -> ListRuns:
     """A page of all runs."""
     before = call.query.get("before")
-    return ListRuns(_filter(call.query), _limit(call), _run_id(before, "before") if before else None)
+    return ListRuns(_filter(call.query), page_limit(call), _run_id(before, "before") if before else None)
 
 
 def _filter(query: Mapping[str, str]) -> RunFilter:
@@ -264,7 +260,7 @@ def decode_create_thread(call: Call) -> CreateThread:
 
 def decode_list_threads(call: Call) -> ListThreads:
     """A page of threads."""
-    return ListThreads(_limit(call), optional_id(call.query.get("before"), "before"))
+    return ListThreads(page_limit(call), optional_id(call.query.get("before"), "before"))
 
 
 def decode_get_thread(call: Call) -> GetThread:

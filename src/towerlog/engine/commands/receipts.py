@@ -1,6 +1,6 @@
-"""Deliveries: the reply that carries a command for the first time is on record, in the same commit.
+"""Receipts: the reply that carries a command for the first time is on record, in the same commit.
 
-Told is not taken: a command is repeated until an event acknowledges it, whether it was delivered or not.
+A receipt is no acknowledgement: a command is sent again with every reply until an event acknowledges it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def needs_of_deliver(needs: Needs, principal: Principal, command: Deliver) -> No
 
 
 def deliver(plan: Plan, principal: Principal, command: Deliver) -> Delivered:
-    """What a reply that was held back may carry. Raises NotFound for a run of nobody's."""
+    """What a reply that was held back may carry. Raises NotFound for a run that is not there."""
     rows: dict[str, RunRow] = {}
     for run_id in command.run_ids:
         row = plan.run(principal.org, RunById(run_id))

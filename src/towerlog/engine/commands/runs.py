@@ -1,10 +1,10 @@
-"""Control: create, pause, answer, decide; threads and agents made by hand."""
+"""Creating runs for workers; threads and agents made by hand."""
 
 from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.commands.cancel import cancel_tree
+from towerlog.engine.commands.cancel import CONTROL, cancel_tree
 from towerlog.engine.commands.personas import persona_of, route_of
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
@@ -16,12 +16,9 @@ from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import AgentView, RunCreated, ThreadView
 from towerlog.model.persona import Persona, split_persona_id
 from towerlog.model.principal import Principal
-from towerlog.model.run import MAX_THREAD_QUEUE, ForkedFrom, RunRow
+from towerlog.model.run import MAX_THREAD_QUEUE, PARENT_RUN, ForkedFrom, RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.store.values import Kind
-
-CONTROL = "runs"
-"""The dialect that control events are written under."""
 
 _replace = msgspec.structs.replace
 
@@ -120,7 +117,7 @@ def _parent_key(plan: Plan, org: int, parent_run_id: str | None) -> str | None:
         return None
     if plan.run(org, RunById(parent_run_id)) is None:
         raise Invalid("parent_run_id: there is no such run", field="parent_run_id")
-    return f"run:{parent_run_id}"
+    return PARENT_RUN + parent_run_id
 
 
 def _queue(plan: Plan, principal: Principal, command: CreateRun, origin: Origin) -> RunRow:

@@ -298,7 +298,7 @@ class Plan:
     def note(
         self, row: RunRow, kind: EventType, members: dict[str, Any], facts: Facts = NO_FACTS, *, by: str
     ) -> RunRow:
-        """Appends an event of the server's own; the row after it. `by` is the part of the server that speaks."""
+        """Appends an event of the server's own; the row after it. `by` is the dialect that it is recorded under."""
         run_state = self.run_state_of(row.run)
         if run_state is None:
             raise NotLoaded(Kind.RUN, row.run)

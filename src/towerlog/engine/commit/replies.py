@@ -23,7 +23,7 @@ class Item(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class OutcomeIds(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What an outcome speaks of. `kind` is the outcome's class; the rest is what that has."""
+    """What an outcome is about. `kind` is the outcome's class; the rest is what that has."""
 
     kind: str
     run: int | None = None

@@ -41,9 +41,8 @@ from towerlog.model.event import (
 from towerlog.model.facts import LATEST_STEP, Facts, Origin, with_effects
 from towerlog.model.outcome import Appended, PolledRun, Stored
 from towerlog.model.principal import Principal
-from towerlog.model.run import TERMINAL, RunRow
+from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, TERMINAL, RunRow
 
-FOREIGN = "foreign:"
 Targets = dict[int, tuple[RunState | None, bool]]
 """By the identity of a reference: its run, and whether its thread has older ones. Drafts of one run share theirs."""
 _replace = msgspec.structs.replace
@@ -262,10 +261,10 @@ def _resuming(draft: Draft, row: RunRow) -> Draft:
 def _completed(plan: Plan, org: int, draft: Draft) -> Draft:
     """The draft with what only the log knows of it: its parent's run id, where its history lies."""
     parent_key = draft.effects.parent_key
-    if parent_key is not None and parent_key.startswith(FOREIGN):
-        parent = plan.run(org, RunByForeignId(parent_key.removeprefix(FOREIGN), ""))
+    if parent_key is not None and parent_key.startswith(PARENT_FOREIGN):
+        parent = plan.run(org, RunByForeignId(parent_key.removeprefix(PARENT_FOREIGN), ""))
         if parent is not None:
-            draft = _replace(draft, facts=with_effects(draft.facts, parent_key=f"run:{parent.run_id}"))
+            draft = _replace(draft, facts=with_effects(draft.facts, parent_key=PARENT_RUN + parent.run_id))
     if draft.history is not None or draft.effects.checkpoint is not None:
         draft = _with_history(plan, org, draft)
     return draft

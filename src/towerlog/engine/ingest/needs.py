@@ -19,10 +19,9 @@ from towerlog.model.event import (
 )
 from towerlog.model.facts import LATEST_STEP, Effects
 from towerlog.model.principal import Principal
-from towerlog.model.run import RunRow
+from towerlog.model.run import PARENT_FOREIGN, RunRow
 from towerlog.store.values import Kind
 
-FOREIGN = "foreign:"
 Rows = dict[int, RunRow | None]
 """By the identity of a reference: its run's row, as far as it is known. Drafts of one run share theirs."""
 
@@ -103,8 +102,8 @@ def _may_move(draft: Draft) -> bool:
 
 
 def _needs_of_effects(needs: Needs, org: int, draft: Draft, effects: Effects, row: RunRow | None) -> None:
-    if effects.parent_key is not None and effects.parent_key.startswith(FOREIGN):
-        needs.run(org, RunByForeignId(effects.parent_key.removeprefix(FOREIGN), ""))
+    if effects.parent_key is not None and effects.parent_key.startswith(PARENT_FOREIGN):
+        needs.run(org, RunByForeignId(effects.parent_key.removeprefix(PARENT_FOREIGN), ""))
     checkpoint = effects.checkpoint
     if checkpoint is None:
         return

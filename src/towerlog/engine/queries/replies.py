@@ -59,7 +59,7 @@ class Replies:
                 return placed
 
     async def again(self, principal: Principal, ids: OutcomeIds) -> o.Outcome:
-        """The answer of a command that was carried out before, as far as what it speaks of is still there."""
+        """The answer of a command that was carried out before, as far as what it is about is still there."""
         return await self.complete(principal, await self._again[ids.kind](principal, ids))
 
     async def _claimed(self, principal: Principal, row: RunRow, lane: Lane) -> o.Claimed:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from towerlog.ambient import Clock
+from towerlog.engine.commands.cancel import CONTROL
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.timers.loop import Upkeep
@@ -25,8 +26,6 @@ SWEEP_ROWS = 500
 JUMP_MS = 5000
 """Ahead of the steady clock by more than this between two sweeps, the wall clock was set."""
 MAX_JUMPS = 64
-SILENCE = "runs"
-"""The dialect of the events that it writes."""
 Act = Callable[[Plan, RunRow, int], None]
 
 
@@ -104,12 +103,12 @@ def _needs(needs: Needs, found: list[RunRow]) -> None:
 
 
 def _note_silence(plan: Plan, row: RunRow, silence_ms: int) -> None:
-    plan.note(row, EventType.RUN_SILENT, _members(row, silence_ms), Facts(), by=SILENCE)
+    plan.note(row, EventType.RUN_SILENT, _members(row, silence_ms), Facts(), by=CONTROL)
 
 
 def _end_as_lost(plan: Plan, row: RunRow, silence_ms: int) -> None:
     error = f"nothing was heard of it for {silence_ms // 1000} seconds"
-    plan.note(row, EventType.RUN_LOST, {"error": error, **_members(row, silence_ms)}, Facts(error=error), by=SILENCE)
+    plan.note(row, EventType.RUN_LOST, {"error": error, **_members(row, silence_ms)}, Facts(error=error), by=CONTROL)
 
 
 def _members(row: RunRow, silence_ms: int) -> dict[str, object]:

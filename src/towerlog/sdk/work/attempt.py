@@ -17,7 +17,7 @@ from towerlog.sdk.work.agent_threads import AgentResult, AgentThreads, Work
 from towerlog.sdk.work.app import Agent
 from towerlog.sdk.work.lane import Lane
 from towerlog.sdk.work.lane_api import LaneApi
-from towerlog.sdk.work.outbox import ENDS, Outbox
+from towerlog.sdk.work.outbox import LANE_ENDS, Outbox
 
 AGENT_STOP_S = 2.0
 """How long an agent that has to stop may take before it is abandoned."""
@@ -121,7 +121,7 @@ class Attempt:
             await self._give_back()
             return
         self._tell_end(outcome)
-        if await self._lane.drained() and self._lane.refused & ENDS:
+        if await self._lane.drained() and self._lane.refused & LANE_ENDS:
             # The end itself was rejected, for its size perhaps; the run must not stay open because of that.
             self._lane.outbox.put({"type": "run.failed", "data": {"error": "the server rejected the run's result"}})
             await self._lane.drained()

@@ -16,8 +16,9 @@ from towerlog.sdk.wire.event_batch import BATCH_BYTES, BATCH_EVENTS
 
 MAX_OUTBOX_BYTES = 16 * 1024 * 1024
 MAX_OUTBOX_EVENTS = 100_000
-ENDS = frozenset({"run.completed", "run.failed", "run.cancelled"})
-URGENT = ENDS | {"run.waiting_for_input", "run.paused", "command.acknowledged"}
+LANE_ENDS = frozenset({"run.completed", "run.failed", "run.cancelled"})
+"""The ends that a worker reports."""
+URGENT = LANE_ENDS | {"run.waiting_for_input", "run.paused", "command.acknowledged"}
 """Events that are waited for: they are not held back to fill a batch."""
 
 
@@ -63,7 +64,7 @@ class Outbox:
     def _admit(self, event: OutboxEvent) -> bool:
         """Whether there is room; for an event that ends the run there always is."""
         fits = self._bytes + len(event.line) <= MAX_OUTBOX_BYTES and len(self._events) < MAX_OUTBOX_EVENTS
-        if fits or event.type in ENDS:
+        if fits or event.type in LANE_ENDS:
             if self._turned_away is not None:
                 first, last = self._turned_away
                 self._turned_away = None
@@ -91,7 +92,7 @@ class Outbox:
         line = self._encoder.encode_loss(first, last, reason)
         notice = OutboxEvent(self._encoder.seq, "other", line)
         # Before the end of the run, if that is queued already: events after the end count as late.
-        if self._events and self._events[-1].type in ENDS:
+        if self._events and self._events[-1].type in LANE_ENDS:
             self._events.insert(len(self._events) - 1, notice)
             self._bytes += len(notice.line)
         else:

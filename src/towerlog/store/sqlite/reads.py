@@ -17,7 +17,7 @@ from towerlog.model.event import Event
 from towerlog.model.key import Key
 from towerlog.model.principal import Org, User, shard_bounds, shard_key
 from towerlog.model.question import RunFilter
-from towerlog.model.run import TERMINAL, RunRow
+from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, TERMINAL, RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import UsageRow
 from towerlog.store.sqlite import rows
@@ -149,7 +149,7 @@ def child_condition(run_id: str, parent: RunRow | Parent | None) -> tuple[str, l
     A trace names its newest run in the child's own thread; only where there is none, its newest run elsewhere.
     """
     if parent is None:
-        return "parent_key = ?", [f"run:{run_id}"]
+        return "parent_key = ?", [PARENT_RUN + run_id]
     there = "SELECT 1 FROM run AS other WHERE other.org = run.org AND other.trace_id = ? AND other.run <> run.run"
     condition = (
         # The list of its names lets SQLite find them by index before it asks the rest.
@@ -157,8 +157,8 @@ def child_condition(run_id: str, parent: RunRow | Parent | None) -> tuple[str, l
         f" AND NOT EXISTS ({there} AND other.thread_id = run.thread_id AND other.run > ?)"
         f" OR NOT EXISTS ({there} AND other.thread_id = run.thread_id) AND NOT EXISTS ({there} AND other.run > ?))"
     )
-    by_trace = f"trace:{parent.trace_id}"
-    names = [f"run:{parent.run_id}", f"foreign:{parent.foreign_id or ''}", by_trace, by_trace]
+    by_trace = PARENT_TRACE + parent.trace_id
+    names = [PARENT_RUN + parent.run_id, PARENT_FOREIGN + (parent.foreign_id or ""), by_trace, by_trace]
     newer = [parent.trace_id, parent.run]
     return condition, [parent.run, *names, parent.thread_id, *newer, parent.trace_id, *newer]
 
