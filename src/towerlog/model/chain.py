@@ -7,7 +7,8 @@ from struct import Struct
 
 from towerlog.model.event import Event, EventType
 
-_pack = Struct(">qqqqqqqBB").pack
+pack_numbers = Struct(">qqqqqqqBB").pack
+"""(org, position, run, seq, recorded_at, occurred_at or -1, agent, late, future) → the bytes that are hashed."""
 
 
 def chain_hash(previous: bytes, event: Event) -> bytes:
@@ -16,27 +17,12 @@ def chain_hash(previous: bytes, event: Event) -> bytes:
     Numbers are packed big-endian (an absent `occurred_at` as -1). Texts follow with a zero byte after each, which no
     JSON text and no id contains, so that different events never give the same bytes.
     """
+    occurred_at = -1 if event.occurred_at is None else event.occurred_at
     numbers = pack_numbers(
         event.org, event.position, event.run, event.seq, event.recorded_at,
-        event.occurred_at, event.agent, event.late, event.future,
+        occurred_at, event.agent, event.late, event.future,
     )  # fmt: skip
     return link(previous, numbers, event.type, event.dialect, event.event_id, event.facts_json, event.data)
-
-
-def pack_numbers(
-    org: int,
-    position: int,
-    run: int,
-    seq: int,
-    recorded_at: int,
-    occurred_at: int | None,
-    agent: int,
-    late: bool,
-    future: bool,
-) -> bytes:
-    """The numbers and marks of an event as they are hashed."""
-    occurred = -1 if occurred_at is None else occurred_at
-    return _pack(org, position, run, seq, recorded_at, occurred, agent, late, future)
 
 
 def link(

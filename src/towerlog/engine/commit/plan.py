@@ -256,7 +256,8 @@ class Plan:
         future = occurred_at is not None and occurred_at > now + FUTURE_TOLERANCE_MS
         facts_json = b"" if facts is NO_FACTS else encode_facts(facts)
         seq, number = run_state.seq + 1, agent.agent
-        numbers = pack_numbers(org, position, run, seq, now, occurred_at, number, late, future)
+        occurred = -1 if occurred_at is None else occurred_at
+        numbers = pack_numbers(org, position, run, seq, now, occurred, number, late, future)
         digest = link(run_state.hash, numbers, kind, dialect, event_id, facts_json, data)
         event = Event(
             org, position, run, seq, kind, now, data, facts, facts_json, dialect,
