@@ -58,7 +58,10 @@ _CONTAINER_EVENT = {
 
 ROUTES: dict[tuple[str, str], Route] = {
     **{("GET", path): _route(Kind.OPEN) for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/llms.txt"]},
-    **{("GET", path): _route(Kind.OPEN) for path in ["/", "/docs", "/docs/docs.css", "/docs/docs.js"]},
+    **{
+        ("GET", path): _route(Kind.OPEN)
+        for path in ["/", "/docs", "/docs/guides/{}", "/docs/docs.css", "/docs/docs.js"]
+    },
     # checkpoints
     ("POST", "/v1/runners/events"): _route(Kind.NAME, "ingest", _RUNNER_BATCH),
     ("POST", "/internal/v1/runners/events"): _route(Kind.NAME, "ingest", _RUNNER_BATCH),
@@ -99,6 +102,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     },
     **{("GET", f"/api/v1/{noun}/{{}}"): _route(Kind.OBJECT, "read") for noun in ["agents", "runs", "threads"]},
     ("GET", "/api/v1/whoami"): _route(Kind.SELF, "ingest read control worker admin"),
+    ("POST", "/api/v1/stream-tickets"): _route(Kind.SELF, "read"),
     ("POST", "/api/v1/agents"): _route(Kind.NAME, "ingest control admin", {"name": "shared-agent"}),
     ("POST", "/api/v1/events"): _route(Kind.NAME, "ingest", _CLIENT_BATCH),
     ("POST", "/api/v1/runs/{}:report"): _route(Kind.OBJECT, "worker", _RUN_REPORT),

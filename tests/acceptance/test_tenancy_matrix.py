@@ -43,6 +43,7 @@ NOWHERE = {
     "persona_id": "no-persona@1",
     "route_id": "no-route",
     "action": "cancel",
+    "guide": "runs",
 }
 """Ids of the right form that nothing has."""
 
@@ -121,6 +122,7 @@ def furnish(server: Server, name: str) -> Organisation:
         "run_id": run_id, "thread_id": "a-thread", "agent_id": agent_id, "trace_id": "a-trace", "step_index": "1",
         "checkpoint_id": checkpoint_ids(client, of_checkpoints)[0], "checkpointed_run_id": of_checkpoints,
         "key_id": key_id, "persona_id": persona_id, "route_id": f"route-{CANARY}", "action": "cancel",
+        "guide": "runs",
     }  # fmt: skip
     user_id = detail(client, run_id)["created_by_user_id"]
     return Organisation(name, client, ids, frozenset({CANARY, org_id, user_id, queued, of_checkpoints, key}))

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from inspect import cleandoc
 from typing import Any, get_args, get_origin
 
-import msgspec
 from msgspec import inspect
 
 from towerlog.asgi.pages.field_docs import field_docs
