@@ -19,7 +19,6 @@ from typing import Any
 
 TRIES = 8
 TIMEOUT_S = 90.0
-NOTHING_MORE = 204
 
 
 class Refused(Exception):
@@ -52,9 +51,9 @@ class Wire:
         while True:
             try:
                 with self._open(self._request("GET", f"{path}?after_seq={seen}", None)) as reply:
-                    if reply.status == NOTHING_MORE:
-                        return
                     for line in reply:
+                        if line == b"event: end\n":
+                            return
                         if line.startswith(b"data: "):
                             event = json.loads(line[len(b"data: ") :])
                             seen = event["seq"]
