@@ -83,7 +83,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("dialects.base", "MAX_LABEL_CHARS", "characters of a label"),
         ("dialects.checkpoints.dialect", "MAX_EVENTS", "events in a batch of `checkpoints`"),
         ("dialects.checkpoint_event", "MAX_MESSAGES", "messages in a history"),
-        ("dialects.activity.dialect", "MAX_EVENTS", "events pushed to `activity` at a time"),
+        ("dialects.activity.pushes", "MAX_EVENTS", "events pushed to `activity` at a time"),
         ("dialects.lanes.requests", "MAX_EVENTS", "events in a report of `lanes`"),
         ("dialects.native.events", "MAX_EVENTS", "events in a batch or a report of the native API"),
         ("dialects.native.events", "MAX_RUNS", "further runs that a batch asks about"),
