@@ -22,7 +22,7 @@ import structlog
 import uvicorn
 import uvloop
 
-from towerlog.ambient import Clock, Ids, SystemClock, SystemIds
+from towerlog.ambient import Clock, Ids, ServerClock, SystemIds
 from towerlog.asgi.app import App, Config
 from towerlog.asgi.connection import Connection, check_server
 from towerlog.config import Settings, database_path, existing_database
@@ -168,7 +168,7 @@ def run(settings: Settings, announce: Callable[[Started], None]) -> int:
 
 
 async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int:
-    clock = SystemClock()
+    clock = ServerClock()
     failed: list[StorageFailed] = []
     served: list[_Server] = []
 
