@@ -9,7 +9,8 @@ gives the default statuses, and each dialect turns an error into its own form.
     │   └── IdReused
     ├── Unauthenticated · Forbidden · NotFound
     ├── Conflict
-    │   ├── ThreadBusy · RunNotActive · RunEnded · LeaseLost · AlreadyClaimed · NotWaiting
+    │   ├── ThreadBusy · RunNotActive · RunEnded · LeaseLost · AlreadyClaimed
+    │   ├── NotWaiting · AwaitsApproval · QuestionClosed
     │   └── InProgress
     ├── IdempotencyMismatch
     ├── TooLarge · RateLimited · Overloaded · StorageFailed
@@ -127,6 +128,18 @@ class NotWaiting(Conflict):
     """This checkpoint is not waiting for approval."""
 
     code = "not_waiting"
+
+
+class AwaitsApproval(Conflict):
+    """The run waits for an approval, which an input does not give."""
+
+    code = "awaits_approval"
+
+
+class QuestionClosed(Conflict):
+    """The run's question is not open any more."""
+
+    code = "question_closed"
 
 
 class InProgress(Conflict):

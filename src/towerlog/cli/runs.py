@@ -90,7 +90,7 @@ def _show(run: RunInfo) -> None:
             ("tokens in", number(run.total_input_tokens)),
             ("tokens out", number(run.total_output_tokens)),
             ("cost", money(run.total_cost_usd)),
-            ("question", run.question),
+            *((f"question {one.question_id}", one.question or "") for one in run.questions),
             ("error", run.error),
             ("cancel", _cancel(run)),
             ("last heard", _heard(run.liveness)),
@@ -204,10 +204,13 @@ def _steered(run: RunInfo, as_json: bool, words: str) -> None:
 @with_client
 @click.argument("run_id")
 @click.argument("text")
-def give_input(client: Client, run_id: str, text: str, as_json: bool) -> None:
-    """Answers a waiting run, or sends input to a running one. TEXT - reads standard input."""
+@click.option(
+    "--question", "question_id", type=int, metavar="ID", help="The question that is answered; else the oldest."
+)
+def give_input(client: Client, run_id: str, text: str, question_id: int | None, as_json: bool) -> None:
+    """Answers a question of a run, or sends a message to one that asks nothing. TEXT - reads standard input."""
     content = sys.stdin.read() if text == "-" else text
-    client.give_input(run_id, content)
+    client.give_input(run_id, content, question_id=question_id)
     answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(f"Answer sent to run {run_id}."))
 
 

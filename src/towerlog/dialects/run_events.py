@@ -32,10 +32,11 @@ from towerlog.dialects.fields import (
 )
 from towerlog.errors import TowerlogError
 from towerlog.model.event import Draft, EventType, RunById
-from towerlog.model.facts import NO_FACTS, Effects, Facts, LaneFacts
+from towerlog.model.facts import NO_FACTS, Effects, Facts, LaneFacts, some
 from towerlog.model.usage import Usage, UsageReport
 
 MAX_PHASE_CHARS = 200
+MAX_QUESTION_KEY_CHARS = 128
 FAILED = "failed"
 """The error of a failure whose worker gave no reason."""
 
@@ -92,10 +93,17 @@ class _ModelCall(msgspec.Struct, gc=False):
 
 class _Question(msgspec.Struct, gc=False):
     question: str | None = None
+    question_key: msgspec.Raw = _NONE
+
+
+class _Withdrawal(msgspec.Struct, gc=False):
+    question_id: Count | None = None
+    question_key: msgspec.Raw = _NONE
 
 
 class _Answer(msgspec.Struct, gc=False):
     command_id: Count | None = None
+    question_id: Count | None = None
 
 
 _PHASE = msgspec.json.Decoder(_Phase)
@@ -104,6 +112,7 @@ _DELTA = msgspec.json.Decoder(_Delta)
 _TOOL = msgspec.json.Decoder(_Tool)
 _MODEL_CALL = msgspec.json.Decoder(_ModelCall)
 _QUESTION = msgspec.json.Decoder(_Question)
+_WITHDRAWAL = msgspec.json.Decoder(_Withdrawal)
 _ANSWER = msgspec.json.Decoder(_Answer)
 _STRING = msgspec.json.Decoder(str)
 
@@ -237,8 +246,22 @@ def _read_model_call(data: bytes, where: str) -> tuple[EventType, Facts]:
 
 
 def _read_waiting(data: bytes, where: str) -> tuple[EventType, Facts]:
-    question = decode(_QUESTION, data, where).question
-    return EventType.RUN_WAITING, Facts(question=summary(question)) if question else NO_FACTS
+    sent = decode(_QUESTION, data, where)
+    question = summary(sent.question) if sent.question else None
+    return EventType.RUN_WAITING, Facts(question=question, effects=some(Effects(question_key=_key(sent.question_key))))
+
+
+def _read_withdrawn(data: bytes, where: str) -> tuple[EventType, Facts]:
+    """By its id or its key; without either, the oldest open question."""
+    sent = decode(_WITHDRAWAL, data, where)
+    effects = some(Effects(question_id=sent.question_id, question_key=_key(sent.question_key)))
+    return EventType.RUN_QUESTION_WITHDRAWN, Facts(effects=effects)
+
+
+def _key(raw: msgspec.Raw) -> str | None:
+    """The agent's name of a question. One that is too long to be compared each time names nothing."""
+    text = _text(raw)
+    return text if text and len(text) <= MAX_QUESTION_KEY_CHARS else None
 
 
 def _read_acknowledged(data: bytes, where: str) -> tuple[EventType, Facts]:
@@ -248,10 +271,11 @@ def _read_acknowledged(data: bytes, where: str) -> tuple[EventType, Facts]:
 
 
 def _read_input(data: bytes, where: str) -> tuple[EventType, Facts]:
-    """An acknowledged input: by its id, else the oldest one pending."""
-    command_id = decode(_ANSWER, data, where).command_id
-    effects = Effects(acknowledges="input") if command_id is None else Effects(command_id=command_id)
-    return EventType.RUN_INPUT, Facts(effects=effects)
+    """Takes an answer: by the command's id, else the oldest one pending; else it says that a question was answered."""
+    sent = decode(_ANSWER, data, where)
+    if sent.command_id is not None:
+        return EventType.RUN_INPUT, Facts(effects=Effects(command_id=sent.command_id))
+    return EventType.RUN_INPUT, Facts(effects=Effects(acknowledges="input", question_id=sent.question_id))
 
 
 def _text(raw: msgspec.Raw) -> str | None:
@@ -275,6 +299,7 @@ ROWS: dict[str, Row] = {
     "run.resumed": Row(EventType.RUN_RESUMED, Facts(effects=Effects(acknowledges="resume"))),
     "run.waiting_for_input": Row(EventType.RUN_WAITING, read=_read_waiting),
     "run.input": Row(EventType.RUN_INPUT, read=_read_input),
+    "run.question_withdrawn": Row(EventType.RUN_QUESTION_WITHDRAWN, read=_read_withdrawn),
     "run.completed": Row(EventType.RUN_COMPLETED, Facts(success=True)),
     "run.failed": Row(EventType.RUN_FAILED, read=_read_failure),
     "run.cancelled": Row(EventType.RUN_CANCELLED, read=_read_cancelled),

@@ -26,6 +26,8 @@ class EventType(enum.StrEnum):
     RUN_RESUMED = "run.resumed"
     RUN_WAITING = "run.waiting_for_input"
     RUN_INPUT = "run.input"
+    RUN_QUESTION_WITHDRAWN = "run.question_withdrawn"
+    RUN_MESSAGE = "run.message"
     RUN_CANCEL_REQUESTED = "run.cancel_requested"
     RUN_COMPLETED = "run.completed"
     RUN_FAILED = "run.failed"
@@ -56,6 +58,7 @@ TARGET_STATUS: dict[EventType, Status] = {
     EventType.RUN_RESUMED: Status.RUNNING,
     EventType.RUN_WAITING: Status.WAITING,
     EventType.RUN_INPUT: Status.RUNNING,
+    EventType.RUN_QUESTION_WITHDRAWN: Status.RUNNING,
     EventType.RUN_CANCEL_REQUESTED: Status.CANCELLING,
     EventType.RUN_COMPLETED: Status.COMPLETED,
     EventType.RUN_FAILED: Status.FAILED,
@@ -65,7 +68,8 @@ TARGET_STATUS: dict[EventType, Status] = {
     EventType.LANE_RELEASED: Status.QUEUED,
     EventType.LANE_LOST: Status.QUEUED,
 }
-"""The status that an event gives its run, if `TRANSITIONS` in `model/run.py` allows it."""
+"""The status that an event gives its run, if `TRANSITIONS` in `model/run.py` allows it. A run with an open question or
+approval is `waiting_for_input` where this says `running`."""
 
 FEED_TYPES = frozenset(
     {
@@ -98,7 +102,7 @@ NOT_FROM_AGENT = frozenset(
     }
 )
 """Types that the server writes about a run. All others count as a sign of life of the run's agent, and so does
-`run.input`: after an answer the agent gets the whole threshold of silence again."""
+`run.input` and `run.message`: after them the agent gets the whole threshold of silence again."""
 
 PLAIN_TYPES = frozenset(
     {
@@ -112,6 +116,8 @@ PLAIN_TYPES = frozenset(
 )
 """Types that by themselves move nothing but the run's place in the log and its clocks; a tool's also its open calls."""
 TOOL_TYPES = frozenset({EventType.TOOL_CALL, EventType.TOOL_RESULT})
+QUESTION_TYPES = frozenset({EventType.RUN_WAITING, EventType.RUN_INPUT, EventType.RUN_QUESTION_WITHDRAWN})
+"""Types that open or close a question of the run."""
 
 
 class RunById(msgspec.Struct, frozen=True, gc=False):

@@ -9,6 +9,7 @@ import msgspec
 from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, Reply, reply_json
 from towerlog.dialects.fields import query_int
 from towerlog.dialects.run_json import PersonaJson, RouteJson, persona_view, route_view
+from towerlog.dialects.steering_json import QuestionView, question_views
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import Refusal
 from towerlog.model.lane import Lane, QueueState
@@ -37,6 +38,9 @@ class CommandReply(msgspec.Struct, omit_defaults=True):
     type: str
     command_id: int
     content: str | None = None
+    question_id: int | None = None
+    """Of an `input`: the question that it answers."""
+    question_key: str | None = None
 
 
 class LaneReply(msgspec.Struct):
@@ -57,6 +61,7 @@ class LaneReply(msgspec.Struct):
     lease_epoch: int
     attempt: int
     commands: list[CommandReply]
+    questions: list[QuestionView]
 
 
 class RejectedEvent(msgspec.Struct):
@@ -132,6 +137,7 @@ def _lane_reply(view: RunView, lane: Lane) -> LaneReply:
         lease_epoch=lane.epoch,
         attempt=lane.attempt,
         commands=[_command(pending) for pending in row.pending],
+        questions=question_views(row),
     )
 
 
@@ -154,7 +160,7 @@ def _title(metadata: msgspec.Raw) -> str | None:
 
 
 def _command(pending: Pending) -> CommandReply:
-    return CommandReply(pending.type, pending.command_id, pending.content)
+    return CommandReply(pending.type, pending.command_id, pending.content, pending.question_id, pending.question_key)
 
 
 def encode_reported(outcome: Reported, command: object, call: Call) -> Reply:

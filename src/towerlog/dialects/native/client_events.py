@@ -17,7 +17,7 @@ from towerlog.dialects.fields import MAX_LABELS, NULL, Count, Duration, JsonObje
 from towerlog.dialects.run_events import ROWS, failure_text
 from towerlog.errors import NotFound, TowerlogError
 from towerlog.model.event import Draft, EventType, History, RunByForeignId, RunRef
-from towerlog.model.facts import NO_FACTS, Effects, Facts
+from towerlog.model.facts import NO_FACTS, Effects, Facts, some
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN
 from towerlog.model.times import LATEST_MS
 from towerlog.model.usage import MAX_NUMBER, Usage, UsageReport
@@ -81,6 +81,13 @@ class _Cancelled(msgspec.Struct, frozen=True, gc=False):
 
 class _Waiting(msgspec.Struct, frozen=True, gc=False):
     question: str
+    question_key: Visible | None = None
+
+
+class _Withdrawn(msgspec.Struct, frozen=True, gc=False):
+    question_id: Count | None = None
+    question_key: Visible | None = None
+    reason: str | None = None
 
 
 class _Step(msgspec.Struct, frozen=True, gc=False):
@@ -178,8 +185,21 @@ def _cancelled(sent: _Cancelled, _data: bytes, _where: str) -> Facts:
     return Facts(error=fields.summary(sent.reason)) if sent.reason else NO_FACTS
 
 
-def _waiting(sent: _Waiting, _data: bytes, _where: str) -> Facts:
-    return Facts(question=fields.summary(sent.question, MAX_QUESTION_CHARS))
+def _waiting(sent: _Waiting, _data: bytes, where: str) -> Facts:
+    key = _question_key(sent.question_key, where)
+    question = fields.summary(sent.question, MAX_QUESTION_CHARS)
+    return Facts(question=question, effects=some(Effects(question_key=key)))
+
+
+def _withdrawn(sent: _Withdrawn, _data: bytes, where: str) -> Facts:
+    key = _question_key(sent.question_key, where)
+    if key is None and sent.question_id is None:
+        raise fields.invalid_field(f"{where}.question_key", "is required, or question_id")
+    return Facts(effects=Effects(question_id=sent.question_id, question_key=key))
+
+
+def _question_key(text: str | None, where: str) -> str | None:
+    return None if text is None else visible(text, f"{where}.question_key")
 
 
 def _step(sent: _Step, _data: bytes, _where: str) -> Facts:
@@ -263,6 +283,7 @@ KINDS: dict[EventType, _Kind] = {
     EventType.RUN_PAUSED: _Kind(_ANYTHING, _as_worker(EventType.RUN_PAUSED)),
     EventType.RUN_RESUMED: _Kind(_ANYTHING, _as_worker(EventType.RUN_RESUMED)),
     EventType.RUN_WAITING: _Kind(msgspec.json.Decoder(_Waiting), _waiting),
+    EventType.RUN_QUESTION_WITHDRAWN: _Kind(msgspec.json.Decoder(_Withdrawn), _withdrawn),
     EventType.RUN_COMPLETED: _Kind(_ANYTHING, _completed),
     EventType.RUN_FAILED: _Kind(msgspec.json.Decoder(_Failed), _failed),
     EventType.RUN_CANCELLED: _Kind(msgspec.json.Decoder(_Cancelled), _cancelled),

@@ -83,6 +83,8 @@ RUN: Json = {
     "usage": USAGE,
     "error": None,
     "question": None,
+    "question_id": None,
+    "questions": [],
     "phase": None,
     "attempt": 1,
     "forced": False,

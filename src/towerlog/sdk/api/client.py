@@ -125,9 +125,12 @@ class Client:
         """Requests cancellation of a run and its children. `get_run(…).cancel` has the progress."""
         self._send(endpoints.cancel_run(run_id, reason))
 
-    def give_input(self, run_id: str, content: str, *, idempotency_key: str | None = None) -> None:
-        """Answers a waiting run, or sends input to a running one."""
-        self._send(endpoints.give_input(run_id, content), idempotency_key)
+    def give_input(
+        self, run_id: str, content: str, *, question_id: int | None = None, idempotency_key: str | None = None
+    ) -> None:
+        """Answers a question of the run, by default its oldest open one; a running run that asks nothing gets a
+        message. A question that is answered already is an ApiError 409, which says who was first."""
+        self._send(endpoints.give_input(run_id, content, question_id), idempotency_key)
 
     def pause_run(self, run_id: str, reason: str | None = None) -> shapes.RunInfo:
         """Requests a pause; the run is paused once its agent confirms it."""

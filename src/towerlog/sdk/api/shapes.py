@@ -114,6 +114,15 @@ class Liveness(Shape):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Question(Shape):
+    """A question that nobody has answered."""
+
+    question_id: int
+    asked_at: str
+    question: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunInfo(Shape):
     """Everything about a run."""
 
@@ -151,6 +160,8 @@ class RunInfo(Shape):
     usage: Usage | None = field(default=None, metadata={"read": Usage.read})
     error: str | None = None
     question: str | None = None
+    question_id: int | None = None
+    questions: tuple[Question, ...] = field(default=(), metadata={"read": many(Question)})
     phase: str | None = None
     attempt: int = 1
     forced: bool = False
