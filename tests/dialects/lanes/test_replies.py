@@ -19,7 +19,7 @@ from towerlog.model.run import Pending, Status
 
 RUN_FIELDS = [
     "id", "thread_id", "agent_id", "lane_key", "title", "role", "state", "phase", "worker_id", "claimed_at",
-    "lease_expires_at", "last_heartbeat", "lease_epoch", "attempt", "commands", "questions",
+    "lease_expires_at", "last_heartbeat", "lease_epoch", "attempt", "commands",
 ]  # fmt: skip
 
 
@@ -61,7 +61,6 @@ def test_the_run_as_its_worker_sees_it() -> None:
         "lease_epoch": 2,
         "attempt": 1,
         "commands": [],
-        "questions": [],
     }
 
 

@@ -61,7 +61,8 @@ class LaneReply(msgspec.Struct):
     lease_epoch: int
     attempt: int
     commands: list[CommandReply]
-    questions: list[QuestionView]
+    questions: list[QuestionView] | msgspec.UnsetType = msgspec.UNSET
+    """Open ones, those of earlier attempts too; absent when there is none."""
 
 
 class RejectedEvent(msgspec.Struct):
@@ -137,7 +138,7 @@ def _lane_reply(view: RunView, lane: Lane) -> LaneReply:
         lease_epoch=lane.epoch,
         attempt=lane.attempt,
         commands=[_command(pending) for pending in row.pending],
-        questions=question_views(row),
+        questions=question_views(row) if row.questions else msgspec.UNSET,
     )
 
 
