@@ -54,7 +54,7 @@ EVENTS: dict[EventType, str] = {
     EventType.RUN_RESUMED: "The run was resumed.",
     EventType.RUN_WAITING: "The agent asks a person a `question` and waits. `question_id`: what answers call it.",
     EventType.RUN_INPUT: (
-        "The answer to the question `question_id`, in `content`. The run goes back to `running` when no question is open."
+        "The answer to the question `question_id`, in `content`. Running again once no question is open."
     ),
     EventType.RUN_QUESTION_WITHDRAWN: "The agent gave a question up: nobody has to answer it any more.",
     EventType.RUN_MESSAGE: "A person wrote to a run that asks nothing, in `content`. Does not change its status.",
@@ -87,7 +87,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("dialects.base", "MAX_LABEL_CHARS", "characters of a label"),
         ("dialects.checkpoints.dialect", "MAX_EVENTS", "events in a batch of `checkpoints`"),
         ("dialects.checkpoint_event", "MAX_MESSAGES", "messages in a history"),
-        ("dialects.activity.dialect", "MAX_EVENTS", "events pushed to `activity` at a time"),
+        ("dialects.activity.pushes", "MAX_EVENTS", "events pushed to `activity` at a time"),
         ("dialects.lanes.requests", "MAX_EVENTS", "events in a report of `lanes`"),
         ("dialects.native.events", "MAX_EVENTS", "events in a batch or a report of the native API"),
         ("dialects.native.events", "MAX_RUNS", "further runs that a batch asks about"),

@@ -6,6 +6,7 @@ Order: defaults < TOML file < `TOWERLOG_*` (or `TOWERLOG_*_FILE`) < flags. Only 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import errno
 import os
 import re
@@ -101,6 +102,10 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 
 
+CLIENT_NAMES = frozenset({"URL", "API_KEY"})
+"""Variables that clients read, without the prefix; they are no settings of the server."""
+
+
 class BadSetting(Exception):
     """A setting has a wrong value; the message names the setting and its source."""
 
@@ -176,6 +181,19 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
         elif environ.get(variable + "_FILE"):
             values[name] = (variable + "_FILE", _read_secret(variable + "_FILE", environ[variable + "_FILE"]))
     return values
+
+
+def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Variables that look like settings and are none, each with the setting that was probably meant."""
+    names = {name.upper() for name in MEANINGS}
+    names |= {f"{name}_FILE" for name in names} | CLIENT_NAMES
+    found: list[str] = []
+    for variable in sorted(environ):
+        name = variable.removeprefix(PREFIX)
+        if name != variable and name not in names:
+            near = difflib.get_close_matches(name, sorted(names), 1, 0.75)
+            found.append(f"{variable} (did you mean {PREFIX}{near[0]}?)" if near else variable)
+    return found
 
 
 def _read_secret(variable: str, path: str) -> str:

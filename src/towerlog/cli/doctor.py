@@ -20,7 +20,7 @@ from towerlog.cli.formatting import size
 from towerlog.cli.measure import measure_disk, measure_ingest, scratch
 from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import answer, progress, show_table
-from towerlog.config import BadSetting, Settings, database_path
+from towerlog.config import BadSetting, Settings, database_path, unknown_variables
 from towerlog.errors import TowerlogError
 from towerlog.sdk.wire.errors import ApiError, SdkError
 from towerlog.sdk.wire.http import Http
@@ -81,6 +81,12 @@ def check_settings(settings: Settings, _url: str | None) -> Iterator[Finding]:
         yield Finding("settings", "warn", f"listens on {settings.host} and accepts any host name: see allowed_hosts")
     if os.environ.get("TOWERLOG_URL") and not os.environ.get("TOWERLOG_API_KEY"):
         yield Finding("settings", "wrong", "TOWERLOG_URL is set and TOWERLOG_API_KEY is not")
+    yield from _unknown()
+
+
+def _unknown() -> Iterator[Finding]:
+    for variable in unknown_variables():
+        yield Finding("settings", "warn", f"{variable} is set, but is no setting")
 
 
 def check_store(settings: Settings, _url: str | None) -> Iterator[Finding]:

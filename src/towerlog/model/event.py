@@ -212,6 +212,16 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
 Item = Draft | AgentHeartbeat | Refusal
 
 
+class FieldWarning(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """A field of a request that is stored as it was sent but could not be used, or that was repaired; and why."""
+
+    index: int | None = None
+    """The place of its event in the batch; None for the request itself and for a request of one event."""
+    field: str
+    """Its path within the event, as in `payload.duration_ms`."""
+    message: str
+
+
 class Event(msgspec.Struct, frozen=True, gc=False):
     """An event as the log returns it."""
 

@@ -6,15 +6,15 @@ Also the approval of pending tool calls by people. `events.py` says what each ev
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated
 
 import msgspec
 
-from towerlog.dialects import base, checkpoint_event, fields
-from towerlog.dialects.base import Call, Dialect, Endpoint, Reply, reply_json
+from towerlog.dialects import base, checkpoint_event, details, fields
+from towerlog.dialects.base import Call, Dialect, Endpoint, Reply, Warned, reply_json
 from towerlog.dialects.checkpoints.events import RunnerEvent, Runs, draft_of
-from towerlog.dialects.fields import NULL
+from towerlog.dialects.fields import NULL, Warnings
 from towerlog.errors import Invalid, NotFound, TowerlogError
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.command import Append, Decide
@@ -64,6 +64,7 @@ class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
     saved: int
     rejected: list[Rejected] = []
     commands: list[RunnerCommand] = []
+    warnings: Warned = msgspec.UNSET
 
 
 class ThreadState(msgspec.Struct, frozen=True):
@@ -128,10 +129,16 @@ _ENVELOPE = msgspec.json.Decoder(_Envelope)
 
 def _decode_events(call: Call) -> Append:
     runs: Runs = {}
-    return Append(NAME, [_item(event, call.settings, runs) for event in _events(call.body)])
+    warnings: Warnings = []
+
+    def item(event: RunnerEvent, _index: int, found: Warnings) -> Item:
+        return draft_of(event, call.settings, runs, found)
+
+    items = details.items_of(_events(call.body), item, warnings)
+    return Append(NAME, items, warnings=tuple(warnings))
 
 
-def _events(body: bytes) -> list[RunnerEvent] | list[RunnerEvent | Refusal]:
+def _events(body: bytes) -> Iterable[RunnerEvent | Refusal]:
     """The events of a batch: decoded in one pass, or one by one if one of them is wrong.
 
     More `data` than a batch may have events is a flood or a very deep batch: neither is decoded without a look.
@@ -160,15 +167,6 @@ def _event(raw: msgspec.Raw) -> RunnerEvent | Refusal:
             raise fields.invalid_field("event", f"Expected `object`, got {fields.kind_of(text)}")
         return fields.decode(_EVENT, text)
     except Invalid as error:
-        return fields.refusal(error)
-
-
-def _item(event: RunnerEvent | Refusal, settings: base.DialectSettings, runs: Runs) -> Item:
-    if isinstance(event, Refusal):
-        return event
-    try:
-        return draft_of(event, settings, runs)
-    except TowerlogError as error:
         return fields.refusal(error)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, Reply, reply_json
+from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, Reply, Warned, reply_json
 from towerlog.dialects.fields import query_int
 from towerlog.dialects.run_json import PersonaJson, RouteJson, persona_view, route_view
 from towerlog.dialects.steering_json import QuestionView, question_views
@@ -74,11 +74,12 @@ class RejectedEvent(msgspec.Struct):
 
 
 class ReportReply(msgspec.Struct, omit_defaults=True):
-    """The run afterwards; `rejected`: events whose id was used before for another event."""
+    """The run afterwards; `rejected`: events that are not stored."""
 
     ok: bool
     run: LaneReply
     rejected: list[RejectedEvent] = []
+    warnings: Warned = msgspec.UNSET
 
 
 class ClaimReply(msgspec.Struct):

@@ -239,7 +239,14 @@ TOLD: Json = {
             "agent": "writer",
             "data": {"input": "Dear all"},
         },
-        {"event_id": "a2", "client_seq": 2, "run_key": "letter-7", "type": "step", "data": {}},
+        {"event_id": "a2", "client_seq": 2, "run_key": "letter-7", "type": "other", "data": {}},
+        {
+            "event_id": "a3",
+            "client_seq": 3,
+            "run_key": "letter-7",
+            "type": "step",
+            "data": {"name": "draft", "duration_ms": -5},
+        },
     ],
     "runs": ["letter-6"],
     "wait_seconds": 0,
@@ -255,6 +262,14 @@ RESULTS: list[Json] = [
         "message": "events.1.data.name: is required",
         "field": "events.1.data.name",
     },
+    {"event_id": "a3", "status": "stored", "run_id": RUN_ID, "seq": 2},
+]
+WARNINGS: list[Json] = [
+    {
+        "index": 2,
+        "field": "data.duration_ms",
+        "message": "data.duration_ms: Expected `float` >= 0.0; it is kept as it was sent and not used",
+    }
 ]
 COMMAND: Json = {
     "run_key": "letter-6",
@@ -317,7 +332,7 @@ SAMPLES: dict[str, Sample] = {
     "fork_run": Sample(
         QUEUED | {"resumed_from": RUN_ID, "forked_from": {"run_id": RUN_ID, "step_index": 1}}, {"step_index": 1}
     ),
-    "tell_events": Sample({"results": RESULTS, "commands": [COMMAND]}, TOLD),
+    "tell_events": Sample({"results": RESULTS, "commands": [COMMAND], "warnings": WARNINGS}, TOLD),
     "report_run": Sample(
         {
             "results": [

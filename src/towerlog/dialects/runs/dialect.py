@@ -18,6 +18,7 @@ from towerlog.dialects.base import (
     Endpoint,
     FrameStyle,
     Reply,
+    Warned,
     error_headers,
     reply_json,
     scopes,
@@ -46,6 +47,7 @@ class CreatedReply(msgspec.Struct):
 
     run_id: str
     trace_id: str
+    warnings: Warned = msgspec.UNSET
 
 
 class ThreadRun(msgspec.Struct):
