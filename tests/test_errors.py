@@ -29,6 +29,7 @@ CODES = {
     "thread_busy": False,
     "too_large": False,
     "unauthenticated": False,
+    "unknown_base": False,
     "validation_failed": False,
 }
 """Code → whether the same request may succeed later as it stands."""

@@ -11,7 +11,7 @@ import pytest
 from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.native.client_events import KINDS, TYPES, ClientEvent, ReportedEvent, client_draft, run_ref
 from towerlog.errors import Invalid, TooLarge
-from towerlog.model.event import Draft, EventType, RunByForeignId, RunById
+from towerlog.model.event import Draft, EventType, History, HistoryBase, RunByForeignId, RunById
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.usage import Usage, UsageReport
 
@@ -257,12 +257,45 @@ def test_what_was_dropped_must_be_a_range(payload: Any, field: str) -> None:
     assert wrong_field({"type": "other", "data": data}) == f"events.4.data.payload{field}"
 
 
-@pytest.mark.parametrize("kind", ["other", "checkpoint"])
-def test_too_large_an_event_says_so(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [("other", DialectSettings(max_event_bytes=100)), ("checkpoint", DialectSettings(max_body_bytes=100))],
+)
+def test_too_large_an_event_says_so(kind: str, settings: DialectSettings) -> None:
     event = {"type": kind, "data": {**GOOD[kind], "more": "x" * 100}}
     with pytest.raises(TooLarge) as caught:
-        draft_of(event, settings=DialectSettings(max_event_bytes=100))
+        draft_of(event, settings=settings)
     assert caught.value.field == "events.4.data"
+
+
+def test_a_checkpoint_may_be_larger_than_an_event() -> None:
+    event = {"type": "checkpoint", "data": {**GOOD["checkpoint"], "history": ["x" * 100], "state": "y" * 100}}
+    assert draft_of(event, settings=DialectSettings(max_event_bytes=100)).history == History(
+        [b'"%b"' % (b"x" * 100)], None
+    )
+
+
+def test_a_checkpoint_may_go_on_from_a_stored_history() -> None:
+    base = {"node": "0123456789abcdef" * 2, "length": 3}
+    draft = draft_of({"type": "checkpoint", "data": {"step_index": 4, "base": base, "history": ["new"]}})
+    assert draft.history == History([b'"new"'], None, HistoryBase(bytes.fromhex("0123456789abcdef" * 2), 3))
+    assert draft.data == b'{"step_index":4}'
+
+
+@pytest.mark.parametrize(
+    ("base", "field"),
+    [
+        (7, ""),
+        ({"length": 1}, ".node"),
+        ({"node": "00" * 16}, ".length"),
+        ({"node": "00" * 16, "length": 0}, ".length"),
+        ({"node": "00" * 15, "length": 1}, ".node"),
+        ({"node": "XY" * 16, "length": 1}, ".node"),
+    ],
+)
+def test_a_base_names_a_node_and_a_length(base: object, field: str) -> None:
+    data = {"step_index": 4, "base": base, "history": []}
+    assert wrong_field({"type": "checkpoint", "data": data}) == f"events.4.data.base{field}"
 
 
 def test_without_a_client_nothing_is_numbered() -> None:

@@ -350,9 +350,9 @@ def _told(
 
 def _checkpoint(data: bytes, run: RunRef, settings: DialectSettings, where: str) -> Draft:
     """Requires a history: a checkpoint without one cannot be resumed from, so it is a mistake of the client."""
-    fields.object_text(data, where, settings.max_event_bytes)
+    fields.object_text(data, where, settings.max_body_bytes)
     fields.decode(_WITH_HISTORY, data, where)
-    return checkpoint_event.checkpoint_draft(data, run, settings, where)
+    return checkpoint_event.checkpoint_draft(data, run, settings, where, has_base=True)
 
 
 def _time(value: str | int | None, field: str) -> int | None:

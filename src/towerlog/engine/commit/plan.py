@@ -54,7 +54,7 @@ class Plan:
         self._agents: dict[tuple[int, str], AgentRow] = {}
         """All that were asked for, as they were before this group; also those that are registered here."""
         self._ids_seen: dict[tuple[int, str], Event] = {}
-        self._content: set[bytes] = set()
+        self._content: dict[bytes, int] = {}
 
     # looking up
 
@@ -312,19 +312,19 @@ class Plan:
         """Changes a lane."""
         self.changes.lanes[lane.run] = lane
 
-    def keep_node(self, node: HistoryNode) -> None:
-        """Adds a node of a history."""
+    def keep_node(self, node: HistoryNode, length: int) -> None:
+        """Adds a node of a history, the last of so many."""
         self.changes.nodes.append(node)
-        self._content.add(node_key(node.org, node.key))
+        self._content[node_key(node.org, node.key)] = length
 
-    def keep_metas(self, metas: MetaList) -> None:
-        """Adds a list of metas."""
+    def keep_metas(self, metas: MetaList, length: int) -> None:
+        """Adds a list of so many metas."""
         self.changes.metas.append(metas)
-        self._content.add(node_key(metas.org, metas.key))
+        self._content[node_key(metas.org, metas.key)] = length
 
-    def keeps(self, org: int, key: bytes) -> bool:
-        """Whether this group has added a node or a list of metas."""
-        return bool(self._content) and node_key(org, key) in self._content
+    def keeps(self, org: int, key: bytes) -> int | None:
+        """The length of a history or a list of metas that this group has added; None if it has not."""
+        return self._content.get(node_key(org, key)) if self._content else None
 
     def settle(self) -> None:
         """Brings what was carried forward into `changes`: after this nothing more is placed."""
@@ -351,7 +351,7 @@ class Plan:
         for row in changes.agents.values():
             cache.agents[(row.org, row.name)] = row
         cache.lanes.update(changes.lanes)
-        cache.nodes.update(dict.fromkeys(self._content, True))
+        cache.nodes.update(self._content)
         cache.note_ids(self._ids_seen)
         cache.trim()
 

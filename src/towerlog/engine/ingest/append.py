@@ -10,7 +10,7 @@ import msgspec
 from towerlog.engine.commands.receipts import mark_delivered, with_receipts
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
-from towerlog.engine.ingest.content import StoredHistory, keep_history
+from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
 from towerlog.engine.ingest.dedupe import (
     NATURAL,
     is_replayed,
@@ -20,7 +20,7 @@ from towerlog.engine.ingest.dedupe import (
     starts_new_run,
     stored_before,
 )
-from towerlog.errors import NotFound
+from towerlog.errors import NotFound, UnknownBase
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
 from towerlog.model.event import (
@@ -112,6 +112,9 @@ def _place(
         run_state = run_of_repeat(plan, org, draft.run.thread_id, event_id) or run_state
     if run_state is None and type(draft.run) is RunById:
         return Refusal("not_found", "There is no such run.", "run_id")
+    history = draft.history
+    if history is not None and history.base is not None and not has_base(plan, org, history.base):
+        return Refusal(UnknownBase.code, str(UnknownBase()), "data.base")
     if draft.facts.effects is not None or draft.history is not None:
         draft = _completed(plan, org, draft)
     if run_state is not None and (

@@ -16,10 +16,18 @@ from typing import Any
 
 from towerlog.sdk.record.backlog.buffer import Backlog, Batch
 from towerlog.sdk.record.backlog.losses import Losses, Range
-from towerlog.sdk.record.encoding import place_of
+from towerlog.sdk.record.encoder import place_of
 from towerlog.sdk.wire.address import TIMEOUT_S
 from towerlog.sdk.wire.errors import Unreachable
-from towerlog.sdk.wire.event_batch import BATCH_BYTES, BATCH_EVENTS, BatchReply, Disposition, Transport, send_batch
+from towerlog.sdk.wire.event_batch import (
+    BATCH_BYTES,
+    BATCH_EVENTS,
+    UNKNOWN_BASE,
+    BatchReply,
+    Disposition,
+    Transport,
+    send_batch,
+)
 from towerlog.sdk.wire.retries import Backoff
 
 LINGER_S = 0.2
@@ -48,6 +56,7 @@ class Hooks:
     beat: Callable[[], None]
     commanded: Callable[[dict[str, Any]], None]
     notice: Callable[[Range], bytes]
+    whole: Callable[[str, bytes], bytes | None]
     adopts: Sequence[Path]
     longest_pause_s: float = MAX_PAUSE_S
 
@@ -225,8 +234,9 @@ class Delivery:
         try:
             answer = self._try(batch.lines, self._hooks.going_on(), batch.client_id)
             if answer is not None and answer.disposition is Disposition.TAKEN:
-                self._count(batch, answer)
-                settled = True
+                settled = self._resend_whole(batch, answer)
+                if settled:
+                    self._count(batch, answer)
             elif answer is not None and answer.disposition is Disposition.SMALLER:
                 settled = self._narrow(batch, answer)
         finally:
@@ -238,6 +248,21 @@ class Delivery:
                 self._keep.set()
         if settled:
             self._batch_max = min(BATCH_EVENTS, self._batch_max * 2)
+
+    def _resend_whole(self, batch: Batch, answer: BatchReply) -> bool:
+        """Sends checkpoints whole that the server did not know the beginning of; False if that has to be done again."""
+        for index, result in enumerate(answer.results):
+            if result.get("status") != "refused" or result.get("code") != UNKNOWN_BASE:
+                continue
+            whole = self._hooks.whole(batch.client_id, batch.lines[index])
+            if whole is None:
+                continue
+            again = self._try([whole], [], batch.client_id)
+            if again is not None and again.disposition is Disposition.TAKEN:
+                answer.results[index] = again.results[0]
+            elif again is None or again.disposition is not Disposition.SMALLER:
+                return False
+        return True
 
     def _count(self, batch: Batch, answer: BatchReply) -> None:
         for line, result in zip(batch.lines, answer.results, strict=True):

@@ -22,14 +22,15 @@ from towerlog.sdk.record.backlog.buffer import Backlog
 from towerlog.sdk.record.backlog.losses import Losses, Range
 from towerlog.sdk.record.backlog.spool import Overflow, spool_folder, spool_root
 from towerlog.sdk.record.delivery import MAX_PAUSE_S, Delivery, Hooks
-from towerlog.sdk.record.encoding import EventEncoder
+from towerlog.sdk.record.encoder import EventEncoder, place_of
 from towerlog.sdk.record.recording import Recording, run_key_of
 from towerlog.sdk.record.run import BaseRun
 from towerlog.sdk.wire.address import TIMEOUT_S, read_url, server_of
 from towerlog.sdk.wire.http import Http
 from towerlog.sdk.wire.ids import uuid7
 
-MEMORY_BYTES = 8 * 1024 * 1024
+MEMORY_BYTES = 32 * 1024 * 1024
+"""Twice the largest checkpoint: one that waits must not push out the small events beside it."""
 SPOOL_BYTES = 256 * 1024 * 1024
 BEAT_S = 60.0
 """After how long without an event a heartbeat is sent for a run that has not ended."""
@@ -91,11 +92,36 @@ class RunSink:
                     event["thread"] = self._thread
                 encoder = self._encoder_in(state)
                 line = encoder.encode(event)
-                state.backlog.put(self._run_key, encoder.seq, line)
+                if line is not None:
+                    state.backlog.put(self._run_key, encoder.seq, line)
+                if encoder.lost:
+                    self._tell_lost(state, encoder)
             state.delivery.noticed()
         except Exception:
             # A failure to report must never break the program.
             _log.exception("an event of run %s could not be recorded", self._run_key)
+
+    def _tell_lost(self, state: ProcessState, encoder: EventEncoder) -> None:
+        """Counts and reports what could not be sent whole: after the event beside it, which may begin the run."""
+        lost, encoder.lost = encoder.lost, []
+        for seq, reason in lost:
+            _log.warning("run %s: %s; it is counted as dropped", self._run_key, reason)
+            state.losses.count(1)
+            state.backlog.put(self._run_key, encoder.seq + 1, encoder.encode_loss(seq, seq, reason))
+
+    def lost(self) -> None:
+        """An event of this run will never be delivered: the next checkpoint must not go on from it."""
+        self._encoder.forget_stored()
+
+    def resumes(self, history: object) -> None:
+        """The server has this history of the run: what goes on from it is sent by what is new."""
+        with self._lock:
+            self._encoder_in(self._recorder.state).resumes(history)
+
+    def whole(self, line: bytes) -> bytes | None:
+        """The whole of a checkpoint whose base the server does not know; None if it is no longer held."""
+        with self._lock:
+            return self._encoder.whole(line)
 
     def expect(self, run: BaseRun, waiting: bool) -> None:
         """Whether commands of this run are waited for."""
@@ -230,7 +256,7 @@ class Recorder:
             self._runs[run.run_key] = run
 
     def _opened(self) -> ProcessState:
-        losses = Losses()
+        losses = Losses(self._lost)
         backlog = Backlog(uuid7(), self._home, losses, self._memory_bytes, self._spool_bytes, self._overflow)
         hooks = Hooks(
             self._transport,
@@ -238,6 +264,7 @@ class Recorder:
             self._beat,
             self._commanded,
             self._notice,
+            self._whole,
             self._adopts,
             self._longest_pause_s,
         )
@@ -263,6 +290,15 @@ class Recorder:
         run = self._runs.get(str(command.get("run_key")))
         if run is not None:
             run.deliver(command)
+
+    def _lost(self, run_key: str) -> None:
+        sink = self._sinks.get(run_key)
+        if sink is not None:
+            sink.lost()
+
+    def _whole(self, client_id: str, line: bytes) -> bytes | None:
+        sink = self._sinks.get(place_of(line)[0]) if client_id == self.state.backlog.client_id else None
+        return None if sink is None else sink.whole(line)
 
     def _notice(self, loss: Range) -> bytes:
         """The event that says which numbers will never come.

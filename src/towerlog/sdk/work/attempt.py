@@ -60,6 +60,9 @@ class Attempt:
     def __init__(self, agent: Agent, lane: Lane, claimed: dict[str, Any], threads: AgentThreads, api: LaneApi) -> None:
         """Starts nothing yet. `claimed` is the reply to the claim."""
         kind = AsyncRun if agent.is_async else HeldRun
+        resume = claimed.get("checkpoint")
+        if resume is not None:
+            lane.outbox.resumes(resume.get("history"))
         self.run = kind(
             LaneSink(lane.outbox),
             agent=agent.name,
@@ -68,7 +71,7 @@ class Attempt:
             input=claimed.get("input"),
             persona=claimed.get("persona"),
             route=claimed.get("route"),
-            resume=claimed.get("checkpoint"),
+            resume=resume,
             fencing_token=lane.holder.lease_epoch,
         )
         self._agent = agent
