@@ -153,7 +153,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("sdk.wire.event_batch", "BATCH_EVENTS", "events that a recorder sends at a time"),
         ("sdk.wire.event_batch", "BATCH_BYTES", "bytes that a recorder sends at a time, unless one event has more"),
         (
-            "sdk.record.delivery",
+            "sdk.record.backlog.hooks",
             "MAX_PAUSE_S",
             "seconds between two tries of a recorder, unless the server asks for more",
         ),

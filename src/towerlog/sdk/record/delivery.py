@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from towerlog.sdk.record.backlog.buffer import Backlog, Batch
+from towerlog.sdk.record.backlog.hooks import Hooks
 from towerlog.sdk.record.backlog.losses import Losses, Range
 from towerlog.sdk.record.encoder import place_of
 from towerlog.sdk.wire.address import TIMEOUT_S
@@ -40,25 +39,9 @@ ADOPT_EVERY_S = 30.0
 POLL_EVERY_S = 5.0
 """How long the server is not contacted during a run before its pending commands are asked for."""
 LISTEN_WAIT_S = 5
-MAX_PAUSE_S = 30.0
-"""The longest pause between two tries; also the pause after each rejection of the key."""
 MAX_RUNS = 100
 
 _log = logging.getLogger("towerlog.sdk")
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """What delivery needs from its recorder."""
-
-    open_transport: Callable[[], Transport]
-    going_on: Callable[[], list[str]]
-    beat: Callable[[], None]
-    commanded: Callable[[dict[str, Any]], None]
-    notice: Callable[[Range], bytes]
-    whole: Callable[[str, bytes], bytes | None]
-    adopts: Sequence[Path]
-    longest_pause_s: float = MAX_PAUSE_S
 
 
 class Delivery:
@@ -76,6 +59,7 @@ class Delivery:
         self._keep = threading.Event()
         self._crowded = threading.Event()
         self._stopping = threading.Event()
+        self._adopted = threading.Event()
         self._lock = threading.RLock()
         self._threads: list[threading.Thread] = []
         self._expecting: dict[str, int] = {}
@@ -149,6 +133,20 @@ class Delivery:
                 changed.wait(min(left_s, 0.05))
         return self._losses.dropped == dropped
 
+    def drain(self, timeout_s: float) -> bool:
+        """Waits until everything is delivered that this and ended processes have left; False on timeout."""
+        ends_at = time.monotonic() + timeout_s
+        self._start()
+        if not self._adopted.wait(timeout_s):
+            return False
+        with self._backlog.changed:
+            while self._backlog.pending or self._backlog.spool.waiting or self._owes():
+                left_s = ends_at - time.monotonic()
+                if left_s <= 0:
+                    return False
+                self._backlog.changed.wait(min(left_s, 0.05))
+        return True
+
     def _owes(self) -> bool:
         """Whether a loss has not been reported to the server yet."""
         return bool(self._losses) or bool(self._notices)
@@ -195,12 +193,14 @@ class Delivery:
                 self._stopping.wait(self._backoff.next_s())
 
     def _adopt(self) -> None:
-        for home in self._hooks.adopts:
-            try:
-                if found := self._backlog.adopt(home):
-                    _log.info("sending %d events that earlier processes left undelivered", found)
-            except OSError as error:
-                self._note(f"cannot read the spool: {error}")
+        if not self._hooks.delivers:
+            return
+        try:
+            if found := self._backlog.adopt():
+                _log.info("sending %d events that earlier processes left undelivered", found)
+        except OSError as error:
+            self._note(f"cannot read the spool: {error}")
+        self._adopted.set()
 
     def _idle(self, adopt_at: float) -> None:
         """Waits until there is something to send; then a moment longer, for more events to come."""

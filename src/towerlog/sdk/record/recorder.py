@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from towerlog.sdk.record.backlog.buffer import Backlog
+from towerlog.sdk.record.backlog.destination import Destination
+from towerlog.sdk.record.backlog.hooks import MAX_PAUSE_S, Hooks
 from towerlog.sdk.record.backlog.losses import Losses, Range
-from towerlog.sdk.record.backlog.spool import Overflow, spool_folder, spool_root
-from towerlog.sdk.record.delivery import MAX_PAUSE_S, Delivery, Hooks
+from towerlog.sdk.record.backlog.spool import Overflow, spool_root
+from towerlog.sdk.record.delivery import Delivery
 from towerlog.sdk.record.encoder import EventEncoder, place_of
 from towerlog.sdk.record.recording import Recording, run_key_of
 from towerlog.sdk.record.run import BaseRun
-from towerlog.sdk.wire.address import TIMEOUT_S, read_url, server_of
+from towerlog.sdk.wire.address import TIMEOUT_S
 from towerlog.sdk.wire.http import Http
 from towerlog.sdk.wire.ids import uuid7
 
@@ -166,20 +168,19 @@ class Recorder:
         overflow: Overflow = "oldest",
         exit_seconds: float = EXIT_S,
         longest_pause_seconds: float = MAX_PAUSE_S,
-        adopt_keyless: bool = False,
+        destination: Destination | None = None,
     ) -> None:
         """Connects to nothing and makes no thread before the first event. Raises ValueError for a wrong argument.
 
-        `overflow` says which events are dropped when there is no room: the oldest, or the newest.
+        `overflow` says which events are dropped when there is no room: the oldest, or the newest. `destination` stands
+        for `url` and `api_key`, and may be one that nothing can be sent to.
         """
-        self.url, self._api_key = server_of(url, api_key)
-        read_url(self.url)
+        self._destination = destination or Destination.of(url, api_key)
+        self.url = self._destination.url
         if overflow not in ("oldest", "newest"):
             raise ValueError("overflow must be 'oldest' or 'newest'")
         root = Path(spool_dir) if spool_dir is not None else spool_root()
-        self._home = spool_folder(root, self.url, self._api_key)
-        keyless = [spool_folder(root, self.url, None)] if adopt_keyless and self._api_key else []
-        self._adopts = [*keyless, self._home]
+        self._home = self._destination.folder(root)
         self._memory_bytes, self._spool_bytes, self._overflow = memory_bytes, spool_bytes, overflow
         self._exit_s, self._longest_pause_s = exit_seconds, longest_pause_seconds
         self._runs: weakref.WeakValueDictionary[str, BaseRun] = weakref.WeakValueDictionary()
@@ -217,6 +218,10 @@ class Recorder:
         except Exception:
             _log.exception("flush failed")
             return False
+
+    def drain(self, timeout: float) -> bool:
+        """Delivers what this and ended programs with the same URL and key have left. False on timeout."""
+        return self.state.delivery.drain(timeout)
 
     def status(self) -> Status:
         """Where the events are."""
@@ -257,7 +262,15 @@ class Recorder:
 
     def _opened(self) -> ProcessState:
         losses = Losses(self._lost)
-        backlog = Backlog(uuid7(), self._home, losses, self._memory_bytes, self._spool_bytes, self._overflow)
+        backlog = Backlog(
+            uuid7(),
+            self._home,
+            losses,
+            self._memory_bytes,
+            self._spool_bytes,
+            self._overflow,
+            self._destination.note,
+        )
         hooks = Hooks(
             self._transport,
             self._going_on,
@@ -265,15 +278,15 @@ class Recorder:
             self._commanded,
             self._notice,
             self._whole,
-            self._adopts,
+            self._destination.why_not is None,
             self._longest_pause_s,
         )
         return ProcessState(losses, backlog, Delivery(backlog, losses, hooks))
 
     def _transport(self) -> Http:
-        if not self._api_key:
-            raise ValueError("no API key: set TOWERLOG_API_KEY")
-        return Http(self.url, self._api_key, TIMEOUT_S)
+        if self._destination.why_not is not None:
+            raise ValueError(self._destination.why_not)
+        return Http(self.url, self._destination.api_key, TIMEOUT_S)
 
     def _going_on(self) -> list[str]:
         """The keys of the runs that have not ended."""
@@ -325,7 +338,7 @@ class Recorder:
     def leave(self) -> None:
         """At the program's exit: delivers for a moment, spools the rest."""
         delivery = self.state.delivery
-        if delivery.reachable and self._api_key:
+        if delivery.reachable and self._destination.why_not is None:
             delivery.flush(self._exit_s)
         delivery.stop(0.2)
 
