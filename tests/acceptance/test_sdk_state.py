@@ -113,3 +113,19 @@ def test_what_the_server_does_not_know_is_sent_again_whole(server: Server, recor
         assert recorder.flush(60)
         assert latest(server, "unknown")["history"] == [large, "new"]
     assert recorder.status().dropped == 0
+
+
+def test_a_thread_with_a_slash_costs_nothing_of_the_start(server: Server, recorder: Recorder) -> None:
+    with (
+        recorder.record_run(agent="a", thread="root", run_key="root"),
+        recorder.record_run(
+            thread="feature/x", input="task", metadata={"n": 1}, labels={"l": 2}, run_key="slash"
+        ) as run,
+    ):
+        run.message_delta("x")
+    assert recorder.flush(30)
+    assert recorder.status().refused == 0
+    assert run.thread is not None
+    found = run_in(server, run.thread)
+    assert found["metadata"] == {"n": 1, "labels": {"l": "2"}}
+    assert found["parent_run_id"] == run_in(server, "root")["run_id"]

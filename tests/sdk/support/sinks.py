@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from towerlog.sdk.record.run import BaseRun
+from towerlog.sdk.record.run import BaseRun, Run
 
 
 class ListSink:
@@ -27,3 +27,9 @@ class ListSink:
     @property
     def data(self) -> list[dict[str, Any]]:
         return [event["data"] for event in self.events]
+
+
+def told() -> tuple[Run, list[dict[str, Any]]]:
+    """A run, and the events that it will have told."""
+    sink = ListSink()
+    return Run(sink, "r1", "agent"), sink.events

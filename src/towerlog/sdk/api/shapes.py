@@ -51,7 +51,11 @@ def many(shape: type[S]) -> Callable[[object], tuple[S, ...]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Usage(Shape):
-    """Tokens in disjoint buckets; `total_tokens` is the sender's total if it gave no split."""
+    """Tokens in buckets that share no token; `total_tokens` is the sender's total if it gave no split.
+
+    `input_tokens` is without cached and cache-writing input, `output_tokens` without reasoning. A run's
+    `total_input_tokens` is the sum of the first three, its `total_output_tokens` the sum of the other two.
+    """
 
     input_tokens: int | None = None
     cached_input_tokens: int | None = None
