@@ -12,7 +12,7 @@ from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.native.client_events import KINDS, TYPES, ClientEvent, ReportedEvent, client_draft, run_ref
 from towerlog.errors import Invalid, TooLarge
 from towerlog.model.event import Draft, EventType, History, HistoryBase, RunByForeignId, RunById
-from towerlog.model.facts import Effects, Facts
+from towerlog.model.facts import LATEST_STEP, CheckpointFacts, Effects, Facts
 from towerlog.model.usage import Usage, UsageReport
 
 E = EventType
@@ -75,6 +75,11 @@ def test_the_data_is_kept_as_it_was_sent(kind: str) -> None:
     assert kept == {name: value for name, value in data.items() if kind != "checkpoint" or name != "history"}
 
 
+def ends(status: str) -> Effects:
+    """What an end says of the run's last checkpoint."""
+    return Effects(checkpoint=CheckpointFacts(LATEST_STEP, status, decision=True))
+
+
 @pytest.mark.parametrize(
     ("kind", "data", "facts"),
     [
@@ -87,12 +92,16 @@ def test_the_data_is_kept_as_it_was_sent(kind: str) -> None:
             Facts(effects=Effects(is_start=True, metadata=msgspec.Raw(b'{"a": 1}'))),
         ),
         ("run.started", {"metadata": None, "labels": {}}, Facts(effects=Effects(is_start=True))),
-        ("run.completed", {"result": [1]}, Facts(success=True)),
-        ("run.failed", {"error": "a\n b"}, Facts(error="a b", success=False)),
-        ("run.failed", {"error": {"message": "m", "type": "T"}}, Facts(error="m", success=False)),
-        ("run.failed", {"error": ""}, Facts(error="failed", success=False)),
-        ("run.cancelled", {"reason": "why"}, Facts(error="why")),
-        ("run.cancelled", {}, Facts()),
+        ("run.completed", {"result": [1]}, Facts(success=True, effects=ends("completed"))),
+        ("run.failed", {"error": "a\n b"}, Facts(error="a b", success=False, effects=ends("error"))),
+        (
+            "run.failed",
+            {"error": {"message": "m", "type": "T"}},
+            Facts(error="m", success=False, effects=ends("error")),
+        ),
+        ("run.failed", {"error": ""}, Facts(error="failed", success=False, effects=ends("error"))),
+        ("run.cancelled", {"reason": "why"}, Facts(error="why", effects=ends("error"))),
+        ("run.cancelled", {}, Facts(effects=ends("error"))),
         ("run.paused", {}, Facts(effects=Effects(acknowledges="pause"))),
         ("run.waiting_for_input", {}, Facts(question="Which?")),
         ("step", {"duration_ms": 1.6, "phase": "end", "span_id": "s", "parent_span_id": "p"}, Facts(duration_ms=2)),

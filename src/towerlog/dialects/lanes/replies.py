@@ -75,8 +75,8 @@ class ReportReply(msgspec.Struct, omit_defaults=True):
     rejected: list[RejectedEvent] = []
 
 
-class ClaimReply(msgspec.Struct):
-    """A run under its lease, with what its worker needs."""
+class ClaimReply(msgspec.Struct, omit_defaults=True):
+    """A run under its lease, with what its worker needs. `is_child`: what its thread has said before is not its own."""
 
     ok: bool
     run: LaneReply
@@ -84,6 +84,7 @@ class ClaimReply(msgspec.Struct):
     persona: PersonaJson | None
     route: RouteJson | None
     checkpoint: dict[str, Any] | None
+    is_child: bool = False
 
 
 class LanesReply(msgspec.Struct):
@@ -176,6 +177,7 @@ def encode_claimed(outcome: Claimed | NothingToClaim, command: object, call: Cal
         persona=None if outcome.persona is None else persona_view(outcome.persona),
         route=None if outcome.route is None else route_view(outcome.route),
         checkpoint=None if outcome.checkpoint is None else _checkpoint(outcome.checkpoint),
+        is_child=view.row.parent_key is not None,
     )
     return reply_json(reply)
 

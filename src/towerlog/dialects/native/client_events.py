@@ -17,7 +17,7 @@ from towerlog.dialects.fields import MAX_LABELS, NULL, Count, Duration, JsonObje
 from towerlog.dialects.run_events import ROWS, failure_text
 from towerlog.errors import NotFound, TowerlogError
 from towerlog.model.event import Draft, EventType, History, RunByForeignId, RunRef
-from towerlog.model.facts import NO_FACTS, Effects, Facts
+from towerlog.model.facts import LATEST_STEP, NO_FACTS, CheckpointFacts, Effects, Facts
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN
 from towerlog.model.times import LATEST_MS
 from towerlog.model.usage import MAX_NUMBER, Usage, UsageReport
@@ -164,18 +164,23 @@ def _metadata(sent: _Started, where: str) -> msgspec.Raw | msgspec.UnsetType:
     return msgspec.Raw(msgspec.json.encode({"labels": sent.labels, **members}))
 
 
+def _ends(status: str) -> Effects:
+    """The end of a run shows in its last checkpoint, where whoever goes on in the thread looks."""
+    return Effects(checkpoint=CheckpointFacts(LATEST_STEP, status, decision=True))
+
+
 def _completed(_sent: _Anything, _data: bytes, _where: str) -> Facts:
-    return Facts(success=True)
+    return Facts(success=True, effects=_COMPLETES)
 
 
 def _failed(sent: _Failed, _data: bytes, where: str) -> Facts:
     if bytes(sent.error)[:1] not in (b'"', b"{"):
         raise fields.invalid_field(f"{where}.error", "must be a string or an object")
-    return Facts(error=failure_text(sent.error), success=False)
+    return Facts(error=failure_text(sent.error), success=False, effects=_FAILS)
 
 
 def _cancelled(sent: _Cancelled, _data: bytes, _where: str) -> Facts:
-    return Facts(error=fields.summary(sent.reason)) if sent.reason else NO_FACTS
+    return Facts(error=fields.summary(sent.reason) if sent.reason else None, effects=_FAILS)
 
 
 def _waiting(sent: _Waiting, _data: bytes, _where: str) -> Facts:
@@ -244,6 +249,9 @@ def _as_worker(type_: EventType) -> Callable[[_Anything, bytes, str], Facts]:
     """The facts that follow from the type of a worker's event, whatever its data."""
     row = ROWS[type_]
     return lambda _sent, _data, _where: row.facts
+
+
+_COMPLETES, _FAILS = _ends("completed"), _ends("error")
 
 
 class _Kind(NamedTuple):

@@ -36,7 +36,7 @@ from towerlog.model.event import (
     RunById,
     RunByTrace,
 )
-from towerlog.model.facts import LATEST_STEP, Facts, Origin, with_effects
+from towerlog.model.facts import LATEST_STEP, NO_EFFECTS, Facts, Origin, some, with_effects
 from towerlog.model.outcome import Appended, PolledRun, Stored
 from towerlog.model.principal import Principal
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, TERMINAL, RunRow
@@ -150,7 +150,8 @@ def _at_latest_step(plan: Plan, draft: Draft, run_state: RunState | None) -> Dra
         return draft
     latest = None if run_state is None else plan.row_of(run_state).latest_step()
     named = None if latest is None else _replace(facts, agent=latest[0], step_index=latest[1])
-    return _replace(draft, facts=with_effects(draft.facts, checkpoint=named))
+    found = with_effects(draft.facts, checkpoint=named)
+    return _replace(draft, facts=_replace(found, effects=some(found.effects or NO_EFFECTS)))
 
 
 def _store(

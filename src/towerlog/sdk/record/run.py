@@ -85,9 +85,12 @@ class BaseRun:
         persona: dict[str, Any] | None = None,
         route: dict[str, Any] | None = None,
         resume: dict[str, Any] | None = None,
+        history: Sequence[Any] = (),
         fencing_token: int | None = None,
     ) -> None:
-        """`run_key` for a run that this program begins, `run_id` for a claimed one. `resume` is its last checkpoint."""
+        """`run_key` for a run that this program begins, `run_id` for a claimed one. `resume` is its last checkpoint,
+        `history` what the thread's earlier runs have left.
+        """
         self.sink = sink
         self.run_key = run_key
         self.run_id = run_id
@@ -97,6 +100,8 @@ class BaseRun:
         self.persona = persona
         self.route = route
         self.resume = resume
+        self.history = list(history)
+        """The messages of the thread's last checkpoint; empty for the first run of a thread."""
         self.fencing_token = fencing_token
         self.result: Any = None
         """The run's result, reported when it completes."""

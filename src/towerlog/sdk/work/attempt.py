@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from towerlog.sdk.record.run import AsyncRun, BaseRun, Run, RunCancelled
@@ -57,12 +58,21 @@ class HeldRun(Run):
 class Attempt:
     """One agent's work on one claimed run."""
 
-    def __init__(self, agent: Agent, lane: Lane, claimed: dict[str, Any], threads: AgentThreads, api: LaneApi) -> None:
-        """Starts nothing yet. `claimed` is the reply to the claim."""
+    def __init__(
+        self,
+        agent: Agent,
+        lane: Lane,
+        claimed: dict[str, Any],
+        threads: AgentThreads,
+        api: LaneApi,
+        history: Sequence[Any] = (),
+    ) -> None:
+        """Starts nothing yet. `claimed` is the reply to the claim, `history` what the thread's earlier runs left."""
         kind = AsyncRun if agent.is_async else HeldRun
         resume = claimed.get("checkpoint")
-        if resume is not None:
-            lane.outbox.resumes(resume.get("history"))
+        known = history if resume is None else resume.get("history")
+        if known:
+            lane.outbox.resumes(known)
         self.run = kind(
             LaneSink(lane.outbox),
             agent=agent.name,
@@ -72,6 +82,7 @@ class Attempt:
             persona=claimed.get("persona"),
             route=claimed.get("route"),
             resume=resume,
+            history=history,
             fencing_token=lane.holder.lease_epoch,
         )
         self._agent = agent

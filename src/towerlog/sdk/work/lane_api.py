@@ -20,6 +20,9 @@ WORKERS = "/api/agents/workers"
 SLACK_S = 10.0
 """How much longer than the requested wait a reply may take."""
 
+HISTORY_S = 60.0
+"""How long the history of a thread may take, which can be large."""
+
 Json = dict[str, Any]
 
 
@@ -57,6 +60,12 @@ class LaneApi:
         reply = await self._http.request("GET", f"{WORKERS}?worker_id={quote(self._worker_id)}", timeout_s=SLACK_S)
         found = object_of(reply).get("data", [])
         return [run_id for worker in found if worker["worker_id"] == self._worker_id for run_id in worker["runs"]]
+
+    async def history(self, thread_id: str) -> list[Any]:
+        """The messages of a thread's last checkpoint; none if it has none. Raises ApiError, Unreachable."""
+        path = f"/v1/runners/threads/{quote(thread_id, safe='')}/latest"
+        reply = await self._http.request("GET", path, timeout_s=HISTORY_S)
+        return [] if reply.status == 404 else list(object_of(reply).get("history") or ())
 
     async def report(self, holder: Holder, events: Sequence[bytes], wait_seconds: int, timeout_s: float) -> Json:
         """Renews the lease and sends encoded events. Raises ApiError, Unreachable."""
