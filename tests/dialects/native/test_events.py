@@ -232,7 +232,7 @@ async def test_an_end_is_an_event_like_the_others(say: Any) -> None:
     assert fates(body) == ["stored", "stored"]
     assert body["run"]["lease"]["state"] == "done"
     run = (await say("GET", f"/api/v1/runs/{run_id}")).json
-    assert (run["status"], run["result"]) == ("completed", {"result": 42})
+    assert (run["status"], run["result"]) == ("completed", 42)
     again = (await report(say, run_id, reported(1), reported(2, "run.completed", {"result": 42}))).json
     assert fates(again) == ["duplicate", "duplicate"]
 

@@ -14,6 +14,8 @@ class ListSink:
         self.events: list[dict[str, Any]] = []
         self.waiting = 0
 
+    url = "http://towerlog"
+
     def put(self, event: dict[str, Any]) -> None:
         self.events.append(event)
 

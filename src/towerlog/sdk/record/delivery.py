@@ -14,6 +14,7 @@ from typing import Any
 
 from towerlog.sdk.record.backlog.buffer import Backlog, Batch
 from towerlog.sdk.record.backlog.hooks import Hooks
+from towerlog.sdk.record.backlog.keeper import SPILL_TICK_S, Keeper
 from towerlog.sdk.record.backlog.losses import Losses, Range
 from towerlog.sdk.record.encoder import place_of
 from towerlog.sdk.wire.address import TIMEOUT_S
@@ -31,10 +32,6 @@ from towerlog.sdk.wire.retries import Backoff
 
 LINGER_S = 0.2
 """How long an event may wait in memory to be sent together with others."""
-SPILL_AFTER_NS = 320_000_000
-SPILL_TICK_S = 0.1
-"""With `SPILL_AFTER_NS` under half a second, allowing for a slow disk: what a `kill -9` may lose."""
-SYNC_EVERY_S = 1.0
 ADOPT_EVERY_S = 30.0
 POLL_EVERY_S = 5.0
 """How long the server is not contacted during a run before its pending commands are asked for."""
@@ -56,10 +53,9 @@ class Delivery:
         self._transport: Transport | None = None
         self._news = threading.Event()
         self._full = threading.Event()
-        self._keep = threading.Event()
-        self._crowded = threading.Event()
         self._stopping = threading.Event()
         self._adopted = threading.Event()
+        self._keeper = Keeper(backlog, self._stopping, self._note)
         self._lock = threading.RLock()
         self._threads: list[threading.Thread] = []
         self._expecting: dict[str, int] = {}
@@ -76,17 +72,14 @@ class Delivery:
     def noticed(self) -> None:
         """Called after an event was added to the backlog."""
         if self._stopping.is_set():
-            self._spill(0)
+            self._keeper.spill(0)
             return
         if not self._news.is_set():
             self._news.set()
             if not self._threads:
                 self._start()
-        if not self._keep.is_set():
-            self._keep.set()
         events, size = self._backlog.in_memory
-        if size >= self._backlog.crowded_bytes and not self._crowded.is_set():
-            self._crowded.set()
+        self._keeper.look(size)
         if (events >= BATCH_EVENTS or size >= BATCH_BYTES) and not self._full.is_set():
             self._full.set()
 
@@ -94,7 +87,7 @@ class Delivery:
         with self._lock:
             if self._threads or self._stopping.is_set():
                 return
-            loops = {"towerlog-sender": self._send_for_ever, "towerlog-keeper": self._keep_for_ever}
+            loops = {"towerlog-sender": self._send_for_ever, "towerlog-keeper": self._keeper.run}
             self._threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()]
             for thread in self._threads:
                 thread.start()
@@ -154,8 +147,9 @@ class Delivery:
     def stop(self, timeout_s: float) -> None:
         """Ends the threads, and spools what was not delivered."""
         self._stopping.set()
-        for event in (self._news, self._full, self._keep, self._crowded):
+        for event in (self._news, self._full):
             event.set()
+        self._keeper.wake()
         ends_at = time.monotonic() + timeout_s
         for thread in self._threads:
             if thread is not threading.current_thread():
@@ -163,11 +157,8 @@ class Delivery:
         if self._transport is not None:
             # Interrupts a request that is still under way: its events are spooled like the others.
             self._transport.close()
-        self._spill(0)
-        try:
-            self._backlog.sync()
-        except OSError as error:
-            self._note(f"cannot write the spool: {error}")
+        self._keeper.spill(0)
+        self._keeper.sync()
 
     @property
     def reachable(self) -> bool:
@@ -245,7 +236,7 @@ class Delivery:
             else:
                 self._backlog.give_back(batch)
                 # The keeper may have found the memory empty just before the batch came back.
-                self._keep.set()
+                self._keeper.look(0)
         if settled:
             self._batch_max = min(BATCH_EVENTS, self._batch_max * 2)
 
@@ -264,7 +255,16 @@ class Delivery:
                 return False
         return True
 
+    def _name_runs(self, batch: Batch, answer: BatchReply) -> None:
+        """Tells new runs their ids at the server."""
+        for line, result in zip(batch.lines, answer.results, strict=True):
+            run_id = result.get("run_id")
+            # A run's first event is small, unless its input is not: then the next one names it.
+            if isinstance(run_id, str) and len(line) <= BATCH_BYTES and self._hooks.nameless():
+                self._hooks.named(place_of(line)[0], run_id)
+
     def _count(self, batch: Batch, answer: BatchReply) -> None:
+        self._name_runs(batch, answer)
         for line, result in zip(batch.lines, answer.results, strict=True):
             status = result.get("status")
             if status == "refused":
@@ -343,33 +343,6 @@ class Delivery:
                 self._hooks.commanded(command)
             except Exception:
                 _log.exception("a command could not be delivered to its run")
-
-    # The keeper
-
-    def _keep_for_ever(self) -> None:
-        sync_at = 0.0
-        while not self._stopping.is_set():
-            self._keep.wait()
-            self._keep.clear()
-            while not self._stopping.is_set() and not self._backlog.resting:
-                self._crowded.wait(SPILL_TICK_S)
-                self._crowded.clear()
-                if self._spill(SPILL_AFTER_NS) and time.monotonic() >= sync_at:
-                    sync_at = time.monotonic() + SYNC_EVERY_S
-                    self._sync()
-
-    def _spill(self, older_than_ns: int) -> int:
-        try:
-            return self._backlog.spill(older_than_ns)
-        except OSError as error:
-            self._note(f"cannot write the spool: {error.strerror}")
-            return 0
-
-    def _sync(self) -> None:
-        try:
-            self._backlog.sync()
-        except OSError as error:
-            self._note(f"cannot sync the spool: {error.strerror}")
 
     # The listener
 

@@ -80,6 +80,11 @@ class RunSink:
         return time.monotonic() - self._told_at
 
     @property
+    def url(self) -> str:
+        """The address of the server."""
+        return self._recorder.url
+
+    @property
     def home(self) -> object:
         """Runs of the same recorder can be parent and child."""
         return self._recorder
@@ -277,6 +282,8 @@ class Recorder:
             self._beat,
             self._commanded,
             self._notice,
+            self._nameless,
+            self._named,
             self._whole,
             self._destination.why_not is None,
             self._longest_pause_s,
@@ -308,6 +315,14 @@ class Recorder:
         sink = self._sinks.get(run_key)
         if sink is not None:
             sink.lost()
+
+    def _nameless(self) -> bool:
+        return any(run.run_id is None for run in list(self._runs.values()))
+
+    def _named(self, run_key: str, run_id: str) -> None:
+        run = self._runs.get(run_key)
+        if run is not None and run.run_id is None:
+            run.run_id = run_id
 
     def _whole(self, client_id: str, line: bytes) -> bytes | None:
         sink = self._sinks.get(place_of(line)[0]) if client_id == self.state.backlog.client_id else None

@@ -72,10 +72,14 @@ class Recording:
     def open(self, kind: type[AnyRun]) -> AnyRun:
         """Begins the run without making it the current one, for code where a block does not fit."""
         parent = current_run()
+        named = _parent(parent, self._reporter)
+        if self._thread is None and named and parent is not None:
+            # As the server names the thread of a run that has none.
+            self._thread = parent.thread or thread_of((parent.run_key or "").replace("/", "-"))
         sink = self._reporter.sink_of(self._run_key, self._thread)
         run = kind(sink, self._run_key, self._agent, thread=self._thread, input=self._input)
         self._reporter.began(run)
-        run.start(input=self._input, **self._told.all(), **_parent(parent, self._reporter))
+        run.start(input=self._input, **self._told.all(), **named)
         self._run = run
         return run
 

@@ -35,6 +35,10 @@ _current_run: ContextVar[BaseRun | None] = ContextVar("towerlog_run", default=No
 class Sink(Protocol):
     """Where a run's events go. Neither method blocks or raises, and any thread may call them."""
 
+    @property
+    def url(self) -> str:
+        """The address of the server."""
+
     def put(self, event: dict[str, Any]) -> None:
         """Takes over `{"type", "data", "agent"?}` and adds event_id, client_seq and time to it."""
 
@@ -112,6 +116,11 @@ class BaseRun:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.run_key or self.run_id!r}, agent={self.agent!r})"
+
+    @property
+    def url(self) -> str | None:
+        """Where the server shows the run; None until its first event is delivered, as is `run_id`."""
+        return None if self.run_id is None else f"{self.sink.url}/api/v1/runs/{self.run_id}"
 
     # Reporting
 

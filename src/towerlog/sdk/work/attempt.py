@@ -33,9 +33,10 @@ _log = logging.getLogger("towerlog.worker")
 class LaneSink:
     """The sink of a claimed run: its lane's outbox."""
 
-    def __init__(self, outbox: Outbox) -> None:
-        """For one run."""
+    def __init__(self, outbox: Outbox, url: str) -> None:
+        """For one run. `url` is the address of the server."""
         self._outbox = outbox
+        self.url = url
 
     def put(self, event: dict[str, Any]) -> None:
         """From any thread; never blocks, never raises."""
@@ -74,7 +75,7 @@ class Attempt:
         if known:
             lane.outbox.resumes(known)
         self.run = kind(
-            LaneSink(lane.outbox),
+            LaneSink(lane.outbox, api.url),
             agent=agent.name,
             run_id=lane.holder.run_id,
             thread=claimed["run"].get("thread_id"),

@@ -45,6 +45,11 @@ class LaneApi:
         self._worker_id = worker_id
         self._lease_seconds = lease_seconds
 
+    @property
+    def url(self) -> str:
+        """The address of the server."""
+        return str(self._http.address)
+
     async def claim(self, agents: Sequence[str], labels: Mapping[str, str], wait_seconds: int) -> Json | None:
         """Claims a run; None if there is none. Raises ApiError, Unreachable."""
         body = {**self._mine(), "agents": list(agents), "labels": dict(labels), "wait_seconds": wait_seconds}

@@ -22,6 +22,10 @@ class Hooks:
     beat: Callable[[], None]
     commanded: Callable[[dict[str, Any]], None]
     notice: Callable[[Range], bytes]
+    nameless: Callable[[], bool]
+    """Whether there is a run whose id at the server is not known yet."""
+    named: Callable[[str, str], None]
+    """Called with the key of a run and its id, when an event of it has been stored."""
     whole: Callable[[str, bytes], bytes | None]
     delivers: bool
     """Whether there is somewhere to send to. If not, what ended processes have left stays where it is as well."""
