@@ -129,6 +129,8 @@ class RunByForeignId(msgspec.Struct, frozen=True, gc=False):
 
     foreign_id: str
     thread_id: str
+    names_thread: bool = True
+    """False: nobody has named the thread, and a child stands in its parent's."""
 
 
 class RunByTrace(msgspec.Struct, frozen=True, gc=False):

@@ -315,14 +315,14 @@ def test_without_a_client_nothing_is_numbered() -> None:
 @pytest.mark.parametrize(
     ("key", "thread", "expected"),
     [
-        ("k", None, ("sdk:k", "k")),
-        ("k", "", ("sdk:k", "k")),
-        ("k", "t", ("sdk:k", "t")),
-        ("a/b", None, ("sdk:a/b", "a-b")),
-        ("!" * 128, None, ("sdk:" + "!" * 128, "!" * 128)),
+        ("k", None, ("sdk:k", "k", False)),
+        ("k", "", ("sdk:k", "k", False)),
+        ("k", "t", ("sdk:k", "t", True)),
+        ("a/b", None, ("sdk:a/b", "a-b", False)),
+        ("!" * 128, None, ("sdk:" + "!" * 128, "!" * 128, False)),
     ],
 )
-def test_a_run_is_known_by_its_key(key: str, thread: str | None, expected: tuple[str, str]) -> None:
+def test_a_run_is_known_by_its_key(key: str, thread: str | None, expected: tuple[str, str, bool]) -> None:
     assert run_ref(key, thread, "run_key") == RunByForeignId(*expected)
 
 

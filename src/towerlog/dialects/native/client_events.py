@@ -316,11 +316,11 @@ def _draft(event: ReportedEvent, run: RunRef, client_id: str | None, settings: D
 
 
 def run_ref(run_key: str, thread: str | None, field: str, thread_field: str = "thread") -> RunByForeignId:
-    """The run of a client's key. A run that begins without a thread gets one named like it."""
+    """The run of a client's key. One that begins without a thread stands in its parent's, else in one named like it."""
     key = visible(run_key, field)
     thread_id = fields.optional_id(thread, thread_field)
     # A thread id is a segment of paths, so it cannot have a slash; a run key can.
-    return RunByForeignId(f"{NAME}:{key}", thread_id or key.replace("/", "-"))
+    return RunByForeignId(f"{NAME}:{key}", thread_id or key.replace("/", "-"), thread_id is not None)
 
 
 def visible(text: str, field: str) -> str:

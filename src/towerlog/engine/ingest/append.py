@@ -20,6 +20,7 @@ from towerlog.engine.ingest.dedupe import (
     starts_new_run,
     stored_before,
 )
+from towerlog.engine.ingest.needs import parent_ref
 from towerlog.errors import NotFound, UnknownBase
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
@@ -39,7 +40,7 @@ from towerlog.model.event import (
 from towerlog.model.facts import LATEST_STEP, NO_EFFECTS, Facts, Origin, some, with_effects
 from towerlog.model.outcome import Appended, PolledRun, Stored
 from towerlog.model.principal import Principal
-from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, TERMINAL, RunRow
+from towerlog.model.run import PARENT_RUN, TERMINAL, RunRow
 
 _replace = msgspec.structs.replace
 
@@ -243,11 +244,12 @@ def _resuming(draft: Draft, row: RunRow) -> Draft:
 
 def _completed(plan: Plan, org: int, draft: Draft) -> Draft:
     """The draft with what only the log knows of it: its parent's run id, where its history lies."""
-    parent_key = draft.effects.parent_key
-    if parent_key is not None and parent_key.startswith(PARENT_FOREIGN):
-        parent = plan.run(org, RunByForeignId(parent_key.removeprefix(PARENT_FOREIGN), ""))
-        if parent is not None:
-            draft = _replace(draft, facts=with_effects(draft.facts, parent_key=PARENT_RUN + parent.run_id))
+    ref = parent_ref(draft.effects.parent_key)
+    parent = None if ref is None else plan.run(org, ref)
+    if parent is not None:
+        draft = _replace(draft, facts=with_effects(draft.facts, parent_key=PARENT_RUN + parent.run_id))
+        if isinstance(draft.run, RunByForeignId) and not draft.run.names_thread:
+            draft = _replace(draft, run=RunByForeignId(draft.run.foreign_id, parent.thread_id))
     if draft.history is not None or draft.effects.checkpoint is not None:
         draft = _with_history(plan, org, draft)
     return draft
