@@ -92,6 +92,8 @@ def checkpoint_draft(
     prefix: str,
     *,
     has_base: bool = False,
+    occurred_at: int | None = None,
+    event_id: str | None = None,
 ) -> Draft:
     """The draft of a checkpoint from its data, one JSON object. Errors name fields below `prefix`.
 
@@ -116,6 +118,8 @@ def checkpoint_draft(
         run,
         figures,
         _facts(sent, history, prefix),
+        occurred_at,
+        event_id,
         agent=agent,
         agent_default=UNKNOWN_AGENT,
         history=history,
