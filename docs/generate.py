@@ -157,7 +157,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("sdk.wire.event_batch", "BATCH_EVENTS", "events that a recorder sends at a time"),
         ("sdk.wire.event_batch", "BATCH_BYTES", "bytes that a recorder sends at a time, unless one event has more"),
         (
-            "sdk.record.delivery",
+            "sdk.record.backlog.hooks",
             "MAX_PAUSE_S",
             "seconds between two tries of a recorder, unless the server asks for more",
         ),
@@ -167,6 +167,9 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "seconds after which a recorder gives a sign of life for a run that says nothing",
         ),
         ("sdk.record.encoding", "MAX_EVENT_BYTES", "bytes of an event; a larger one is cut"),
+        ("sdk.record.encoder", "MAX_CHECKPOINT_BYTES", "bytes of a checkpoint; a larger one is not sent, and counted"),
+        ("sdk.record.encoder", "MAX_RESENT_BYTES", "bytes of a history that is sent whole with each checkpoint"),
+        ("sdk.record.histories", "MAX_WHOLE_DEPTH", "levels of a state that is sent whole"),
         ("sdk.record.encoding", "MAX_DEPTH", "levels of a value that is not plain JSON"),
         ("sdk.record.encoding", "NAMES_KEPT", "names of steps, tools and models that are remembered as they are sent"),
         ("sdk.wire.ids", "TAILS_AT_ONCE", "ids that randomness is fetched for at a time"),
@@ -216,6 +219,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
 
 ROOMS: dict[str, str] = {
     ".": "`errors`; `ambient`: clock and ids; `config`: settings; `server`: puts the parts together.",
+    "integrations": "The adapters of `sdk/integrations` by the names that programs import.",
     "model": "Nouns: frozen values and the rules between their own fields.",
     "dialects": "Wire ⇄ canonical, pure. Here: what several dialects share, and `steps`, which is one file.",
     "dialects/activity": "The dialect `activity`: model calls, and an agent's feed.",

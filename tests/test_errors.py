@@ -31,6 +31,7 @@ CODES = {
     "thread_busy": False,
     "too_large": False,
     "unauthenticated": False,
+    "unknown_base": False,
     "validation_failed": False,
 }
 """Code → whether the same request may succeed later as it stands."""

@@ -6,7 +6,8 @@ gives the default statuses, and each dialect turns an error into its own form.
     TowerlogError
     ├── Malformed            the body cannot be read at all
     ├── Invalid              a field is wrong; names the field
-    │   └── IdReused
+    │   ├── IdReused
+    │   └── UnknownBase
     ├── Unauthenticated · Forbidden · NotFound
     ├── Conflict
     │   ├── ThreadBusy · RunNotActive · RunEnded · LeaseLost · AlreadyClaimed
@@ -63,6 +64,12 @@ class IdReused(Invalid):
     """This event id was used before in this run, with another body."""
 
     code = "id_reused"
+
+
+class UnknownBase(Invalid):
+    """The stored history that this checkpoint goes on from is not known; send the whole history."""
+
+    code = "unknown_base"
 
 
 class Unauthenticated(TowerlogError):

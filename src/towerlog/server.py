@@ -150,6 +150,7 @@ def transport_config(settings: Settings) -> Config:
         dialect=DialectSettings(
             min_lease_seconds=settings.lanes_min_lease_seconds,
             max_event_bytes=settings.max_event_bytes,
+            max_body_bytes=settings.max_body_bytes,
             max_depth=settings.max_depth,
             credits_per_dollar=settings.credits_per_dollar,
         ),

@@ -48,6 +48,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "runs": Command("runs", "runs", CLI, "Runs: list, show, watch, answer, cancel, and run again."),
     "serve": Command("serve", "serve", SERVER, "Runs the server until SIGTERM or Ctrl-C."),
+    "spool": Command("spool", "spool", CLI, "Undelivered events on this machine: list, send or delete them."),
     "threads": Command("fleet", "threads", CLI, "Lists threads, newest first."),
     "verify": Command("maintenance", "verify", SERVER, "Checks the log and compares the projections with it."),
     "worker": Command(

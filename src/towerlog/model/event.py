@@ -135,6 +135,8 @@ class RunByForeignId(msgspec.Struct, frozen=True, gc=False):
 
     foreign_id: str
     thread_id: str
+    names_thread: bool = True
+    """False: nobody has named the thread, and a child stands in its parent's."""
 
 
 class RunByTrace(msgspec.Struct, frozen=True, gc=False):
@@ -161,12 +163,21 @@ class OpenRun(msgspec.Struct, frozen=True, gc=False):
 RunRef = RunById | RunByForeignId | RunByTrace | OpenRun
 
 
+class HistoryBase(msgspec.Struct, frozen=True, gc=False):
+    """A beginning of a history that is stored already: the key of its last node, and how many messages it has."""
+
+    node: bytes
+    length: int
+
+
 class History(msgspec.Struct, frozen=True, gc=False):
     """The messages of an incoming checkpoint: one compact JSON text each, keys in the order as sent."""
 
     messages: list[bytes]
+    """With a base only those after it."""
     meta: list[bytes] | None
-    """Parallel to `messages`; None when the sender gave none."""
+    """Of the whole history, the base included; None when the sender gave none."""
+    base: HistoryBase | None = None
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):

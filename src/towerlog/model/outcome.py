@@ -70,9 +70,9 @@ class RunView(msgspec.Struct, frozen=True, gc=False):
     created_by_email: str | None = None
     parent_run_id: str | None = None
     result: bytes | None = None
-    """Data of the terminal event (only where one run was asked for)."""
+    """JSON text of the run's result (only where one run was asked for)."""
     input: bytes | None = None
-    """Data of the first event (only where one run was asked for)."""
+    """JSON text of the run's input (only where one run was asked for)."""
     children: tuple[RunView, ...] = ()
     liveness: Liveness = Liveness()
 

@@ -82,8 +82,8 @@ class ReportReply(msgspec.Struct, omit_defaults=True):
     warnings: Warned = msgspec.UNSET
 
 
-class ClaimReply(msgspec.Struct):
-    """A run under its lease, with what its worker needs."""
+class ClaimReply(msgspec.Struct, omit_defaults=True):
+    """A run under its lease, with what its worker needs. `is_child`: what its thread has said before is not its own."""
 
     ok: bool
     run: LaneReply
@@ -91,6 +91,7 @@ class ClaimReply(msgspec.Struct):
     persona: PersonaJson | None
     route: RouteJson | None
     checkpoint: dict[str, Any] | None
+    is_child: bool = False
 
 
 class LanesReply(msgspec.Struct):
@@ -184,6 +185,7 @@ def encode_claimed(outcome: Claimed | NothingToClaim, command: object, call: Cal
         persona=None if outcome.persona is None else persona_view(outcome.persona),
         route=None if outcome.route is None else route_view(outcome.route),
         checkpoint=None if outcome.checkpoint is None else _checkpoint(outcome.checkpoint),
+        is_child=view.row.parent_key is not None,
     )
     return reply_json(reply)
 

@@ -94,7 +94,7 @@ RUN: Json = {
     "created_by_user_name": "admin",
     "created_by_email": None,
     "metadata": {"ticket": "T-1"},
-    "input": {"input": "towers"},
+    "input": "towers",
     "result": None,
     "lane": LEASE,
 }
@@ -131,7 +131,7 @@ KILLED: Json = RUN | {
         "reason": "it answers nobody",
     },
     "liveness": {"verdict": None, "process_at": AFTER, "progress_at": AFTER, "output_at": AFTER},
-    "result": {"forced": True, "reason": "it answers nobody"},
+    "result": None,
 }
 AGENT: Json = {
     "agent_id": AGENT_ID,

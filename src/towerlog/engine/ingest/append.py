@@ -10,7 +10,7 @@ import msgspec
 from towerlog.engine.commands.receipts import mark_delivered, with_receipts
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
-from towerlog.engine.ingest.content import StoredHistory, keep_history
+from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
 from towerlog.engine.ingest.dedupe import (
     NATURAL,
     has_older_runs,
@@ -21,7 +21,8 @@ from towerlog.engine.ingest.dedupe import (
     starts_new_run,
     stored_before,
 )
-from towerlog.errors import NotFound
+from towerlog.engine.ingest.needs import parent_ref
+from towerlog.errors import NotFound, UnknownBase
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
 from towerlog.model.event import (
@@ -38,10 +39,10 @@ from towerlog.model.event import (
     RunById,
     RunByTrace,
 )
-from towerlog.model.facts import LATEST_STEP, NO_EFFECTS, Facts, Origin, with_effects
+from towerlog.model.facts import LATEST_STEP, NO_EFFECTS, Facts, Origin, some, with_effects
 from towerlog.model.outcome import Appended, PolledRun, Stored
 from towerlog.model.principal import Principal
-from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, TERMINAL, RunRow
+from towerlog.model.run import PARENT_RUN, TERMINAL, RunRow
 from towerlog.projections.questions import asked_before
 
 Targets = dict[int, tuple[RunState | None, bool]]
@@ -145,6 +146,9 @@ def _place(
         run_state = run_of_repeat(plan, org, ref.thread_id, event_id) or run_state
     if run_state is None and type(ref) is RunById:
         return Refusal("not_found", "There is no such run.", "run_id")
+    history = draft.history
+    if history is not None and history.base is not None and not has_base(plan, org, history.base):
+        return Refusal(UnknownBase.code, str(UnknownBase()), "data.base")
     if draft.facts.effects is not None or draft.history is not None:
         draft = _completed(plan, org, draft)
     if run_state is not None and (
@@ -180,7 +184,8 @@ def _at_latest_step(plan: Plan, draft: Draft, run_state: RunState | None) -> Dra
         return draft
     latest = None if run_state is None else plan.row_of(run_state).latest_step()
     named = None if latest is None else _replace(facts, agent=latest[0], step_index=latest[1])
-    return _replace(draft, facts=with_effects(draft.facts, checkpoint=named))
+    found = with_effects(draft.facts, checkpoint=named)
+    return _replace(draft, facts=_replace(found, effects=some(found.effects or NO_EFFECTS)))
 
 
 def _store(
@@ -288,11 +293,12 @@ def _resuming(draft: Draft, row: RunRow) -> Draft:
 
 def _completed(plan: Plan, org: int, draft: Draft) -> Draft:
     """The draft with what only the log knows of it: its parent's run id, where its history lies."""
-    parent_key = draft.effects.parent_key
-    if parent_key is not None and parent_key.startswith(PARENT_FOREIGN):
-        parent = plan.run(org, RunByForeignId(parent_key.removeprefix(PARENT_FOREIGN), ""))
-        if parent is not None:
-            draft = _replace(draft, facts=with_effects(draft.facts, parent_key=PARENT_RUN + parent.run_id))
+    ref = parent_ref(draft.effects.parent_key)
+    parent = None if ref is None else plan.run(org, ref)
+    if parent is not None:
+        draft = _replace(draft, facts=with_effects(draft.facts, parent_key=PARENT_RUN + parent.run_id))
+        if isinstance(draft.run, RunByForeignId) and not draft.run.names_thread:
+            draft = _replace(draft, run=RunByForeignId(draft.run.foreign_id, parent.thread_id))
     if draft.history is not None or draft.effects.checkpoint is not None:
         draft = _with_history(plan, org, draft)
     return draft

@@ -17,7 +17,7 @@ from towerlog.sdk.api.requests import ApiRequest, Listing, headers_of
 from towerlog.sdk.wire.address import TIMEOUT_S, server_of
 from towerlog.sdk.wire.async_connection import AsyncSignal
 from towerlog.sdk.wire.async_http import AsyncHttp
-from towerlog.sdk.wire.errors import SdkError
+from towerlog.sdk.wire.errors import ApiError, SdkError
 from towerlog.sdk.wire.retries import Retries
 
 T = TypeVar("T")
@@ -91,8 +91,18 @@ class AsyncClient:
         return await self._send(endpoints.list_thread_runs(thread_id, limit))
 
     async def get_run(self, run_id: str, *, with_children: bool = True) -> shapes.RunInfo:
-        """A run, by default with its descendants."""
-        return await self._send(endpoints.get_run(run_id, with_children))
+        """A run by its id or its `run_key`, by default with its descendants."""
+        try:
+            return await self._send(endpoints.get_run(run_id, with_children))
+        except ApiError as error:
+            # A key may have a slash, which no path can.
+            if error.status not in (400, 404):
+                raise
+            foreign_id = f"{endpoints.KEY_PREFIX}{run_id}"
+            async for found in self.list_runs(q=foreign_id):
+                if found.foreign_id == foreign_id:
+                    return await self._send(endpoints.get_run(found.run_id, with_children))
+            raise
 
     async def create_run(
         self,

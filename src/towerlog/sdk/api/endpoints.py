@@ -53,6 +53,10 @@ def list_thread_runs(thread_id: str, limit: int) -> ApiRequest[tuple[shapes.Thre
     )
 
 
+KEY_PREFIX = "sdk:"
+"""Stands before the `run_key` in the `foreign_id` of a run that a client of the native API has begun."""
+
+
 def get_run(run_id: str, with_children: bool) -> ApiRequest[shapes.RunInfo]:
     """A run; with its descendants, or alone."""
     if with_children:

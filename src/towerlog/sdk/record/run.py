@@ -17,6 +17,7 @@ from contextvars import ContextVar, copy_context
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from towerlog.sdk.record.encoding import describe, name_text, one_line
+from towerlog.sdk.record.figures import BUCKETS, Fit, count, dollars, items, milliseconds, usage_of
 from towerlog.sdk.record.inbox import Inbox, RunCancelled
 from towerlog.sdk.record.question_keys import QuestionKeys
 from towerlog.sdk.record.spans import Step, ToolCall
@@ -34,6 +35,10 @@ _current_run: ContextVar[BaseRun | None] = ContextVar("towerlog_run", default=No
 
 class Sink(Protocol):
     """Where a run's events go. Neither method blocks or raises, and any thread may call them."""
+
+    @property
+    def url(self) -> str:
+        """The address of the server."""
 
     def put(self, event: dict[str, Any]) -> None:
         """Takes over `{"type", "data", "agent"?}` and adds event_id, client_seq and time to it."""
@@ -85,9 +90,12 @@ class BaseRun:
         persona: dict[str, Any] | None = None,
         route: dict[str, Any] | None = None,
         resume: dict[str, Any] | None = None,
+        history: Sequence[Any] = (),
         fencing_token: int | None = None,
     ) -> None:
-        """`run_key` for a run that this program begins, `run_id` for a claimed one. `resume` is its last checkpoint."""
+        """`run_key` for a run that this program begins, `run_id` for a claimed one. `resume` is its last checkpoint,
+        `history` what the thread's earlier runs have left.
+        """
         self.sink = sink
         self.run_key = run_key
         self.run_id = run_id
@@ -96,6 +104,8 @@ class BaseRun:
         self.input = input
         self.persona = persona
         self.route = route
+        self.history = list(history)
+        """The messages of the thread's last checkpoint; empty for the first run of a thread."""
         self.fencing_token = fencing_token
         self.result: Any = None
         """The run's result, reported when it completes."""
@@ -109,6 +119,11 @@ class BaseRun:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.run_key or self.run_id!r}, agent={self.agent!r})"
+
+    @property
+    def url(self) -> str | None:
+        """Where the server shows the run; None until its first event is delivered, as is `run_id`."""
+        return None if self.run_id is None else f"{self.sink.url}/api/v1/runs/{self.run_id}"
 
     @property
     def resume(self) -> dict[str, Any] | None:
@@ -146,23 +161,34 @@ class BaseRun:
         self,
         model: object,
         *,
-        input_tokens: int | None = None,
-        cached_input_tokens: int | None = None,
-        output_tokens: int | None = None,
+        usage: object = None,
+        input_tokens: object = None,
+        cached_input_tokens: object = None,
+        cache_write_tokens: object = None,
+        output_tokens: object = None,
+        reasoning_tokens: object = None,
         cost_usd: object = None,
-        duration_ms: float | None = None,
+        duration_ms: object = None,
         **more: object,
     ) -> None:
-        """The usage of one model call. Unknown values are None, which is not the same as 0."""
-        used = {
-            "input_tokens": input_tokens,
-            "cached_input_tokens": cached_input_tokens,
-            "output_tokens": output_tokens,
-            "cost_usd": _number(cost_usd),
-            "duration_ms": duration_ms,
-        }
-        known = {name: value for name, value in used.items() if value is not None}
-        self.tell("model.call", {**more, "model": name_text(model), **known})
+        """The usage of one model call. Unknown values are None, which is not the same as 0.
+
+        `usage` is what the provider gives: the object or the mapping of OpenAI, Anthropic, Gemini, Bedrock or
+        pydantic-ai; which of its figures are inside which others is known. The single figures override it. They are
+        buckets that share no token: `input_tokens` is without what was read from a cache (`cached_input_tokens`) or
+        written to one (`cache_write_tokens`), `output_tokens` is without `reasoning_tokens`. The totals of a run that
+        readers see are sums of these. What is not a number from 0 on is kept under `towerlog_invalid`.
+        """
+        fit = Fit()
+        fit.take("usage", usage, usage_of)
+        buckets = fit.data.pop("usage", {})
+        given = (input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
+        for name, value in zip(BUCKETS, given, strict=True):
+            fit.take(name, value, count)
+        fit.take("cost_usd", cost_usd, dollars)
+        fit.take("duration_ms", duration_ms, milliseconds)
+        named = "unknown" if model is None else name_text(model)
+        self.tell("model.call", {**more, "model": named, **buckets, **fit.all()})
 
     def checkpoint(
         self,
@@ -172,15 +198,18 @@ class BaseRun:
         history_meta: Sequence[Any] | None = None,
         state: Mapping[str, Any] | None = None,
     ) -> None:
-        """The whole state after a step, from which a lost run is resumed. By default steps count from 1."""
-        self._steps_taken = step_index if isinstance(step_index, int) else self._steps_taken + 1
+        """The whole state after a step, from which a lost run is resumed. By default steps count from 1.
+
+        Sent whole, or not at all: one over 16 MiB is counted as dropped, and the one before it stays.
+        """
+        fit = Fit()
+        fit.take("step_index", step_index, count)
+        self._steps_taken = fit.data.setdefault("step_index", self._steps_taken + 1)
         self._questions.checkpoint(self._steps_taken)
-        data: dict[str, Any] = {"step_index": self._steps_taken, "history": history}
-        if history_meta is not None:
-            data["history_meta"] = history_meta
+        fit.take("history_meta", history_meta, items)
         if state is not None:
-            data["state"] = state
-        self.tell("checkpoint", data)
+            fit.data["state"] = state
+        self.tell("checkpoint", {**fit.all(), "history": history})
 
     def start(self, **data: object) -> None:
         """Reports that the run begins. `data` as `run.started` has it; None values are left out."""
@@ -386,11 +415,3 @@ def _steps_of(resume: Mapping[str, Any] | None) -> int:
     """The step index of the checkpoint that a run resumes from."""
     taken = resume.get("step_index") if isinstance(resume, dict) else None
     return taken if isinstance(taken, int) else 0
-
-
-def _number(value: object) -> float | None:
-    """An amount in dollars, from any number or its text; None if it is neither."""
-    try:
-        return None if value is None else float(str(value))
-    except Exception:
-        return None

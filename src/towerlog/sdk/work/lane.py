@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from towerlog.sdk.wire.errors import ApiError, Unreachable
+from towerlog.sdk.wire.event_batch import UNKNOWN_BASE
 from towerlog.sdk.wire.retries import Backoff
 from towerlog.sdk.work.dead_letters import DeadLetters
 from towerlog.sdk.work.lane_api import SLACK_S, Holder, LaneApi
@@ -46,6 +47,8 @@ class Lane:
         self._news = asyncio.Event()
         self._progress = asyncio.Event()
         self._told: set[int] = set()
+        self._wholes: list[OutboxEvent] = []
+        """Checkpoints to be sent again whole, for the server does not know what they go on from."""
         self._on_command: Callable[[Json], None] | None = None
         self._early: list[Json] = []
         """Commands that came before there was anybody to take them. The server bounds them."""
@@ -168,6 +171,10 @@ class Lane:
             await self._narrow(batch, error, pause)
             return True
         pause.reset()
+        wholes, self._wholes = self._wholes, []
+        for event in wholes:
+            while not self.lost.is_set() and not await self._deliver([event], pause):
+                pass
         return True
 
     async def _narrow(self, batch: list[OutboxEvent], error: ApiError, pause: Backoff) -> None:
@@ -221,7 +228,12 @@ class Lane:
     def _look_at(self, batch: list[OutboxEvent], results: list[Json]) -> None:
         """Looks for rejected events: each event has a result of its own."""
         for event, result in zip(batch, results, strict=False):
-            if result.get("status") == "refused":
+            if result.get("status") != "refused":
+                continue
+            whole = self.outbox.whole(event) if result.get("code") == UNKNOWN_BASE else None
+            if whole is not None:
+                self._wholes.append(whole)
+            else:
                 self._refuse(event, str(result.get("code")), str(result.get("message") or "refused"))
 
     def _refuse(self, event: OutboxEvent, code: str, words: str) -> None:
