@@ -284,7 +284,7 @@ TOTAL: Json = {
 }
 
 
-def _list(*rows: Json, after: str | None = None) -> Json:
+def _list(*rows: Json | str, after: str | None = None) -> Json:
     return {"data": [*rows], "next": after}
 
 
@@ -301,6 +301,7 @@ SAMPLES: dict[str, Sample] = {
     "list_workers": Sample(_list(WORKER)),
     "get_usage": Sample(_list(TOTAL)),
     "list_runs": Sample(_list(_in_list(RUN), after="cnVuczoxMDQy")),
+    "find_runs": Sample(_list(RUN_ID)),
     "get_run": Sample(RUN | {"children": []}),
     "list_events": Sample(_list(EVENT)),
     "list_quarantine": Sample(_list(EVENT | {"seq": 1, "position": 0, "event_id": None, "occurred_at": None})),

@@ -94,6 +94,10 @@ class AsyncClient:
         """A run, by default with its descendants."""
         return await self._send(endpoints.get_run(run_id, with_children))
 
+    async def find_runs(self, prefix: str) -> tuple[str, ...]:
+        """The ids of runs that begin with `prefix`, at most 20."""
+        return await self._send(endpoints.find_runs(prefix))
+
     async def create_run(
         self,
         thread_id: str,

@@ -95,6 +95,10 @@ class Client:
         """A run, by default with its descendants."""
         return self._send(endpoints.get_run(run_id, with_children))
 
+    def find_runs(self, prefix: str) -> tuple[str, ...]:
+        """The ids of runs that begin with `prefix`, at most 20."""
+        return self._send(endpoints.find_runs(prefix))
+
     def create_run(
         self,
         thread_id: str,
