@@ -22,7 +22,7 @@ def settings(tmp_path, monkeypatch) -> Settings:
     """Those of a folder that has a store."""
     monkeypatch.delenv("TOWERLOG_URL", raising=False)
     monkeypatch.delenv("TOWERLOG_API_KEY", raising=False)
-    answered("orgs", "create", "acme", "--data-dir", tmp_path)
+    answered("orgs", "create", "acme", "--init", "--data-dir", tmp_path)
     return Settings(data_dir=str(tmp_path), port=1234)
 
 

@@ -46,9 +46,11 @@ COMMANDS: dict[str, Command] = {
         SERVER,
         "Rebuilds the projections from the log: runs, threads, agents, usage, checkpoints.",
     ),
-    "runs": Command("runs", "runs", CLI, "Runs: list, show, watch, answer, cancel, and run again."),
+    "queue": Command("work", "queue", CLI, "The queue: runs that wait for a worker, and those that one holds."),
+    "runs": Command("runs", "runs", CLI, "Runs: list, show, watch, create, answer, cancel, and run again."),
     "serve": Command("serve", "serve", SERVER, "Runs the server until SIGTERM or Ctrl-C."),
-    "threads": Command("fleet", "threads", CLI, "Lists threads, newest first."),
+    "threads": Command("fleet", "threads", CLI, "Threads: list them."),
+    "usage": Command("work", "usage", CLI, "Shows runs, tokens and cost by agent, model or hour."),
     "verify": Command("maintenance", "verify", SERVER, "Checks the log and compares the projections with it."),
     "worker": Command(
         "worker",
@@ -56,6 +58,7 @@ COMMANDS: dict[str, Command] = {
         CLI,
         "Serves the agents of an App: claims runs and carries them out, until SIGTERM or Ctrl-C.",
     ),
+    "workers": Command("work", "workers", CLI, "Workers: list them, with the runs that they hold."),
 }
 
 

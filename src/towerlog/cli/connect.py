@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -18,8 +19,9 @@ import click
 
 from towerlog.cli.commands import SERVER, load
 from towerlog.cli.options import as_json, with_settings
-from towerlog.config import BadSetting, Settings, existing_database
+from towerlog.config import BadSetting, Settings, database_path, existing_database
 from towerlog.sdk.api.client import Client
+from towerlog.sdk.wire.errors import ApiError
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def with_client(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def run(settings: Settings, url: str | None, **values: Any) -> Any:
-        with client_of(settings, url) as client:
+        with client_of(settings, url) as client, local_key_explained(settings, COMMANDS):
             return command(client, **values)
 
     option = click.option(
@@ -67,6 +69,24 @@ def server_of(settings: Settings, url: str | None, local: LocalKey) -> tuple[str
     if not key and named:
         raise BadSetting("TOWERLOG_API_KEY is not set; the key in the local data folder is only for the local server")
     return named or local_url(settings), key or local_key(settings, local)
+
+
+@contextmanager
+def local_key_explained(settings: Settings, local: LocalKey) -> Iterator[None]:
+    """Says what is wrong when the server does not know the key of the data folder. Raises ApiError with those words."""
+    try:
+        yield
+    except ApiError as error:
+        if error.status != 401 or os.environ.get("TOWERLOG_API_KEY"):
+            raise
+        file = database_path(settings).parent / local.file
+        raise ApiError(
+            error.status,
+            error.code,
+            f"the server does not know the key in {file}: it was revoked, or the store is a backup from before it. "
+            "Remove the file, and the next command creates another key",
+            trace_id=error.trace_id,
+        ) from None
 
 
 def local_url(settings: Settings) -> str:

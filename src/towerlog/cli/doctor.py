@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -19,7 +21,8 @@ from towerlog.cli.exits import FOUND_WRONG, words_of
 from towerlog.cli.formatting import size
 from towerlog.cli.measure import measure_disk, measure_ingest, scratch
 from towerlog.cli.options import as_json, with_settings
-from towerlog.cli.output import answer, progress, show_table
+from towerlog.cli.output import answer, progress, say
+from towerlog.cli.untrusted import visible
 from towerlog.config import BadSetting, Settings, database_path
 from towerlog.errors import TowerlogError
 from towerlog.sdk.wire.errors import ApiError, SdkError
@@ -32,6 +35,8 @@ NO_SPACE_BYTES = 64 << 20
 SLOW_SYNC_MS = 50.0
 WRONG_CLOCK_S = 5.0
 ASK_S = 5.0
+MAX_LINE_CHARS = 1000
+"""Of a line in a pipe, where nothing is wrapped that a program may look for."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -68,10 +73,19 @@ def doctor(settings: Settings, url: str | None, as_json: bool) -> None:
         "checks": [msgspec.to_builtins(found) for found in findings],
         "figures": {name: figure for found in findings for name, figure in found.figures.items()},
     }
-    rows = [(found.check, found.verdict, found.message) for found in findings]
-    answer(as_json, fields, lambda: show_table(("CHECK", "VERDICT", "WHAT"), rows, empty=""))
+    answer(as_json, fields, lambda: show_findings(findings))
     if not is_well:
         raise SystemExit(FOUND_WRONG)
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """A line each; what is longer than the screen goes on below its beginning, since it says what to do."""
+    checks, verdicts = (max(len(getattr(found, name)) for found in findings) for name in ("check", "verdict"))
+    indent = checks + verdicts + 4
+    width = max(shutil.get_terminal_size().columns if sys.stdout.isatty() else MAX_LINE_CHARS, indent + 20)
+    for found in findings:
+        head = f"{found.check.ljust(checks)}  {found.verdict.ljust(verdicts)}  "
+        say(textwrap.fill(visible(found.message), width, initial_indent=head, subsequent_indent=" " * indent))
 
 
 def check_settings(settings: Settings, _url: str | None) -> Iterator[Finding]:

@@ -164,6 +164,7 @@ EVENT: Json = {
     "recorded_at": AFTER,
     "late": False,
     "future": False,
+    "hash": "7d1f0a3c5e9b2846d0c4a8f16e3b97520f8d6c4ab1e25937860dfc4e1a7b3958",
 }
 CHECKPOINT: Json = {
     "checkpoint_id": "1:researcher",
@@ -304,7 +305,9 @@ SAMPLES: dict[str, Sample] = {
     "find_runs": Sample(_list(RUN_ID)),
     "get_run": Sample(RUN | {"children": []}),
     "list_events": Sample(_list(EVENT)),
-    "list_quarantine": Sample(_list(EVENT | {"seq": 1, "position": 0, "event_id": None, "occurred_at": None})),
+    "list_quarantine": Sample(
+        _list(EVENT | {"seq": 1, "position": 0, "event_id": None, "occurred_at": None, "hash": None})
+    ),
     "list_checkpoints": Sample(_list(CHECKPOINT)),
     "get_checkpoint": Sample(STATE),
     "list_threads": Sample(_list(THREAD)),

@@ -12,7 +12,6 @@ from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.ingest.content import StoredHistory, keep_history
 from towerlog.engine.ingest.dedupe import (
-    NATURAL,
     is_replayed,
     late_checkpoint_id,
     run_of_repeat,
@@ -24,6 +23,7 @@ from towerlog.errors import NotFound
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
 from towerlog.model.event import (
+    NATURAL,
     TARGET_STATUS,
     TOOL_TYPES,
     AgentHeartbeat,

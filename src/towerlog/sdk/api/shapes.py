@@ -220,7 +220,7 @@ class Thread(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class Event(Shape):
-    """An event of a run's log. `name` is the sender's type if it is not a canonical one."""
+    """An event of a run's log. `name` is the sender's type if it is not a canonical one; `hash` closes its chain."""
 
     seq: int
     type: str
@@ -233,6 +233,7 @@ class Event(Shape):
     occurred_at: str | None = None
     late: bool = False
     future: bool = False
+    hash: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
