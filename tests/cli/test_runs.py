@@ -122,6 +122,38 @@ def test_a_run_is_cancelled_answered_and_the_refusals_have_words(server) -> None
     assert asking(server, "runs", "ls", "--status", "nonsense").exit_code == exits.FOUND_WRONG
 
 
+def test_the_reason_of_a_cancel_reaches_the_agent_and_the_reader(server) -> None:
+    name = unique("told")
+    told(server, "run_start", name)
+    run_id = run_id_of(server, name)
+    assert asking(server, "runs", "cancel", run_id, "--reason", "too dear").exit_code == 0
+    event = {"event_type": "step", "sdk_run_id": name, "payload": {}}
+    [command] = server.client().post("/api/ingest", json=event).json()["commands"]
+    assert (command["type"], command["content"]) == ("cancel", "too dear")
+    assert "; reason: too dear" in "\n".join(lines(server, "runs", "show", run_id))
+    told(server, "run_end", name)
+    assert "[run.cancel_requested] too dear" in untimed(server, "runs", "tail", run_id)
+
+
+def test_a_run_is_created_forked_and_its_checkpoints_are_listed(server) -> None:
+    thread, trace = unique("thread"), unique("trace")
+    made = told_json(server, "runs", "create", thread, "--input", "go", "--agent", "a", "--label", "gpu=1")["run_id"]
+    queue = told_json(server, "queue", "ls", "--state", "queued")["data"]
+    assert [lane["labels"] for lane in queue if lane["run_id"] == made] == [{"gpu": "1"}]
+    child = asking(server, "runs", "create", thread, "--input-json", '{"a": 1}', "--parent", made)
+    assert child.stdout.startswith("Queued run ")
+    assert asking(server, "runs", "create", thread, "--input-json", "[1]").exit_code == exits.USAGE
+    assert asking(server, "runs", "create", thread, "--label", "gpu").exit_code == exits.USAGE
+    checkpoint(server, thread + "-c", trace, "completed", 3)
+    [run] = told_json(server, "runs", "ls", "--thread", thread + "-c")["data"]
+    head, row = lines(server, "runs", "checkpoints", run["run_id"])
+    assert head.split()[0] == "STEP"
+    assert row.split()[0] == "3"
+    forked = told_json(server, "runs", "fork", run["run_id"], "3")
+    assert forked["forked_from"] == {"run_id": run["run_id"], "step_index": 3}
+    assert asking(server, "runs", "fork", run["run_id"], "4").exit_code == exits.FOUND_WRONG
+
+
 def test_a_run_is_paused_resumed_and_killed(server) -> None:
     name = unique("told")
     told(server, "run_start", name)

@@ -36,7 +36,10 @@ COMMANDS: dict[str, Command] = {
         "Runs a command and reports it as a run.",
     ),
     "export": Command(
-        "export", "export", CLI, "Writes the events of RUN_ID, or of all runs created since a time, newest run first."
+        "export",
+        "export",
+        CLI,
+        "Writes the events of one run or of many, or the runs themselves, as lines of JSON or as CSV.",
     ),
     "keys": Command("admin", "keys", SERVER, "API keys: create, list and revoke them."),
     "orgs": Command("admin", "orgs", SERVER, "Organisations: create and list them."),

@@ -81,11 +81,12 @@ def export(
     output: Path | None,
     **filters: str | None,
 ) -> None:
-    """Writes the events of RUN_ID, or of all runs created since a time, newest run first; with --what runs, the runs.
+    """Writes the events of one run or of many, or the runs themselves, as lines of JSON or as CSV.
 
-    Every number is written as it was sent. `hash` closes the chain of a run's log: `towerlog verify` checks it. In CSV,
-    a cell that a spreadsheet would take for a formula begins with an apostrophe. The file gets its name only when it is
-    complete. The number of lines is printed at the end; on standard error if they go to standard output.
+    Give a RUN_ID, or a time since which the runs were created; those are written newest first. Every number is written
+    as it was sent, and `hash` closes the chain of a run's log. In CSV, a cell that a spreadsheet would take for a
+    formula begins with an apostrophe. The file gets its name only when it is complete. The number of lines is printed
+    at the end; on standard error if they go to standard output.
     """
     if (run_id is None) == (filters["since"] is None):
         raise click.UsageError("Give either a RUN_ID or --since.")

@@ -300,7 +300,8 @@ def _with_request(row: RunRow, event: Event, changes: dict[str, Any]) -> tuple[P
         changes |= {"cancel_requested_at": event.recorded_at, "cancel_reason": sent.reason}
     # Only the last request counts: an agent must not pause and resume for nothing.
     kept = tuple(one for one in row.pending if one.type != OPPOSITES.get(kind))
-    return (*kept, Pending(event.seq, kind, sent.content if kind == "input" else None))[-MAX_PENDING:]
+    content = sent.content if kind == "input" else sent.reason
+    return (*kept, Pending(event.seq, kind, content))[-MAX_PENDING:]
 
 
 def _unacknowledged(row: RunRow, effects: Effects) -> tuple[Pending, ...]:

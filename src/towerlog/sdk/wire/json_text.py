@@ -1,8 +1,8 @@
 """JSON that is read and written again as it was: numbers by their text, members that are there twice.
 
 What a program sends and a reader shows is somebody else's data: 1e400 is no float, 3.141592653589793238 has more digits
-than one, and an object may have a name twice. Values that Python holds exactly are plain; the others are a `Figure`, which
-is a float besides, or a `Doubled`, which is a dict.
+than one, and an object may have a name twice. Values that Python holds exactly are plain. The others are a `Figure`,
+which is a float besides, or a `Doubled`, which is a dict.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def read(text: str | bytes) -> Any:
 
 
 def write(value: object, *, compact: bool = False) -> str:
-    """The JSON text of a value; of one that `read` has made, with the same numbers and members. `compact`: no blanks."""
+    """The JSON text of a value, with the numbers and members that `read` has found. `compact`: without blanks."""
     comma, colon = (",", ":") if compact else (", ", ": ")
 
     def text(one: object) -> str:
