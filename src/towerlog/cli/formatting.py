@@ -51,6 +51,11 @@ def number(count: int | None) -> str:
     return "" if count is None else f"{count:,}"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 event`, `12,345 events`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def size(count: float) -> str:
     """Bytes in binary units."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
