@@ -151,6 +151,7 @@ def transport_config(settings: Settings) -> Config:
         allowed_hosts=settings.allowed_hosts,
         trusted_proxies=settings.trusted_proxies,
         metrics_public=settings.metrics_public,
+        access_log=settings.access_log,
         max_body_bytes=settings.max_body_bytes,
         max_in_flight_bytes=settings.max_in_flight_bytes,
         max_streams=settings.max_streams,

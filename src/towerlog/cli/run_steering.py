@@ -53,6 +53,7 @@ def _text(given: str) -> str:
 @click.option("--persona", "persona_id", help="A persona, KEY or KEY@VERSION.")
 @click.option("--route", "route_id", help="A route to a model.")
 @click.option("--parent", "parent", help="The run that this one belongs to.")
+@click.option("--id", "only_id", is_flag=True, help="Print the run's id alone, for a script.")
 @click.option(
     "--label", "labels", multiple=True, metavar="K=V", callback=_pairs, help="Only for workers with this label."
 )
@@ -64,6 +65,7 @@ def create_run(
     input_json: dict[str, Any] | None,
     parent: str | None,
     labels: dict[str, str],
+    only_id: bool,
     **members: Any,
 ) -> None:
     """Queues a run in a thread, for a worker to claim. The thread is created if needed."""
@@ -72,7 +74,7 @@ def create_run(
     sent: str | dict[str, Any] | None = input_json if text is None else _text(text)
     parent_run_id = full_run_id(client, parent) if parent else None
     made = client.create_run(thread_id, input=sent, parent_run_id=parent_run_id, labels=labels or None, **members)
-    words = f"Queued run {made.run_id}.\nFollow it with `towerlog runs tail {made.run_id}`."
+    words = made.run_id if only_id else f"Queued run {made.run_id}. Follow it with `towerlog runs tail {made.run_id}`."
     answer(as_json, dict(made.raw), lambda: say(words))
 
 

@@ -173,14 +173,15 @@ def _cancel(run: RunInfo) -> str | None:
 @runs.command("tail")
 @with_run
 @click.option("--after-seq", default=0, type=click.IntRange(0), help="Start after this event.")
+@click.option("--until-question", is_flag=True, help="End when the run asks a person something.")
 @click.option("--utc", is_flag=True, help="Show times in UTC; default: in this machine's zone.")
-def tail_run(client: Client, run_id: str, after_seq: int, utc: bool, as_json: bool) -> None:
+def tail_run(client: Client, run_id: str, after_seq: int, until_question: bool, utc: bool, as_json: bool) -> None:
     """Follows a run until it ends: the agent's text as it is written, every other event on a line.
 
     Reconnects when the server restarts, with nothing missed and nothing repeated. What happens inside a step is
     indented below it. With --json each event is a line of JSON.
     """
-    show_tail(client.follow(run_id, after_seq), as_json, utc=utc)
+    show_tail(client.follow(run_id, after_seq), as_json, utc=utc, until_question=until_question)
 
 
 @runs.command("checkpoints")

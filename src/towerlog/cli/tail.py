@@ -28,8 +28,10 @@ _WHOLE = frozenset({"run.waiting_for_input", "run.input", "run.completed", "run.
 """What a person has to read: it goes on in the next line of the screen."""
 
 
-def show_tail(events: Iterable[RunEvent | Gap], as_json: bool, *, utc: bool = False) -> None:
-    """Shows events as they come. Ctrl-C ends it, with exit code 130."""
+def show_tail(
+    events: Iterable[RunEvent | Gap], as_json: bool, *, utc: bool = False, until_question: bool = False
+) -> None:
+    """Shows events as they come; `until_question`: to the first question. Ctrl-C ends it, with exit code 130."""
     screen = Screen(utc)
     try:
         for event in events:
@@ -37,6 +39,8 @@ def show_tail(events: Iterable[RunEvent | Gap], as_json: bool, *, utc: bool = Fa
                 click.echo(json_line({"gap": event.raw} if isinstance(event, Gap) else event.raw, compact=True))
             else:
                 screen.show(event)
+            if until_question and isinstance(event, RunEvent) and event.type == "run.waiting_for_input":
+                break
     except KeyboardInterrupt:
         screen.close()
         raise SystemExit(INTERRUPTED) from None

@@ -107,6 +107,7 @@ class SqliteStore:
 
     rows = Ask(audit.all_rows)
     content = Ask(audit.content)
+    stock = Ask(audit.stock)
     ping = Ask(reads.ping)
 
     def __init__(
