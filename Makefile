@@ -76,6 +76,10 @@ bench: setup ## measure against the bare floor, write bench/results.json
 blocking: setup ## write the blocking half of the SDK from its asyncio half
 	@$(bin)/python tools/blocking_from_async.py
 
+.PHONY: recording
+recording: setup ## record a run on a terminal, as the image of the README
+	@$(bin)/python tools/record_terminal.py
+
 .PHONY: docs
 docs: setup ## write the generated parts of the docs
 	@$(bin)/python docs/generate.py

@@ -135,6 +135,7 @@ def test_what_says_nothing_goes_first_then_what_is_least_asked_for() -> None:
     widths = [10, 10, 10, 10]
     assert fitted(columns, [*widths], [], 46) == [0, 1, 2, 3]
     assert fitted(columns, [*widths], [], 40) == [0, 1, 2, 3], "text is cut before a column goes"
+    assert fitted(columns, [*widths], [1], 40) == [0, 2, 3], "a column without a value goes before text is cut"
     assert fitted(columns, [*widths], [1], 34) == [0, 2, 3]
     assert fitted(columns, [*widths], [], 34) == [0, 1, 2]
     narrow = [*widths]

@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from towerlog.cli.commands import SERVER, load
+from towerlog.cli.exits import NoKey
 from towerlog.cli.options import as_json, with_settings
 from towerlog.config import BadSetting, Settings, database_path, existing_database
 from towerlog.sdk.api.client import Client
@@ -34,7 +35,7 @@ class LocalKey:
 
 
 COMMANDS = LocalKey("cli.key", "towerlog command line", ("ingest", "read", "control"))
-"""The key of the commands; whoever may use the data folder may do as much anyway."""
+"""The key of the commands. It allows nothing that the owner of the data folder could not do anyway."""
 WORKERS = LocalKey("worker.key", "towerlog worker", ("ingest", "worker"))
 """The key of a worker and of the agents in its process, which need no more than this."""
 
@@ -67,7 +68,7 @@ def server_of(settings: Settings, url: str | None, local: LocalKey) -> tuple[str
     named = url or os.environ.get("TOWERLOG_URL")
     key = os.environ.get("TOWERLOG_API_KEY")
     if not key and named:
-        raise BadSetting("TOWERLOG_API_KEY is not set; the key in the local data folder is only for the local server")
+        raise NoKey("TOWERLOG_API_KEY is not set; the key in the local data folder is only for the local server")
     return named or local_url(settings), key or local_key(settings, local)
 
 

@@ -21,7 +21,7 @@ from towerlog.sdk.api.shapes import DeliveryInfo, Liveness, RunInfo
 
 COLUMNS = (
     Column("RUN ID", "id"),
-    Column("STATUS", least=9),
+    Column("STATUS", least=17),
     Column("AGENT"),
     Column("THREAD", rank=4),
     Column("CREATED", "time"),

@@ -1,7 +1,7 @@
 """Tables: one row of a list on one line, whatever the width of the terminal.
 
-On a terminal ids are shortened to a beginning that tells the rows apart, times are told from now, and what does not fit
-is left out by its rank or cut with an ellipsis. In a pipe, and with `--wide`, everything is whole.
+On a terminal, ids are shortened to a beginning that is different in each row, times are relative to now, and what does
+not fit is left out by its rank or cut with an ellipsis. In a pipe, and with `--wide`, everything is whole.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ def show_table(columns: Sequence[Column], rows: Sequence[Row], *, empty: str, vi
     if is_narrow:
         width = shutil.get_terminal_size().columns
         shown = fitted(columns, widths, [place for place in shown if not any(cells[place])], width)
-    titles = [click.style(_padded(columns[place], columns[place].title, widths[place]), bold=True) for place in shown]
-    click.echo((" " * GAP).join(titles).rstrip())
+    titles = (_padded(columns[place], columns[place].title, widths[place]) for place in shown)
+    click.echo(click.style((" " * GAP).join(titles).rstrip(), bold=True))
     for number in range(len(rows)):
         line = (_padded(columns[place], cells[place][number], widths[place]) for place in shown)
         click.echo((" " * GAP).join(line).rstrip())
@@ -91,7 +91,7 @@ def show_table(columns: Sequence[Column], rows: Sequence[Row], *, empty: str, vi
 def fitted(columns: Sequence[Column], widths: list[int], empty: Sequence[int], room: int) -> list[int]:
     """The places of the columns that fit into so many characters; `widths` of those that are cut become smaller.
 
-    A column without a value goes first. Text is cut before the next column goes.
+    Columns without a value go first, then text is cut, then the columns go by their rank.
     """
     shown = list(range(len(columns)))
     leaving = sorted((place for place in shown if columns[place].rank), key=lambda place: -columns[place].rank)
@@ -100,7 +100,7 @@ def fitted(columns: Sequence[Column], widths: list[int], empty: Sequence[int], r
         excess = sum(widths[place] for place in shown) + GAP * (len(shown) - 1) - room
         texts = [place for place in shown if columns[place].kind == "text"]
         slack = sum(max(widths[place] - columns[place].least, 0) for place in texts)
-        if excess <= slack or not leaving:
+        if excess <= 0 or not leaving or (excess <= slack and leaving[0] not in empty):
             _cut(columns, widths, texts, excess)
             return shown
         shown.remove(leaving.pop(0))
