@@ -31,6 +31,11 @@ OTHER_AGENTS = "…"
 """Name of the share that all agents past MAX_SHARES have in common."""
 
 _replace = msgspec.structs.replace
+# By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
+_STARTED, _SILENT = EventType.RUN_STARTED, EventType.RUN_SILENT
+_WAITING, _INPUT = EventType.RUN_WAITING, EventType.RUN_INPUT
+_CANCEL_REQUESTED, _ACKNOWLEDGED = EventType.RUN_CANCEL_REQUESTED, EventType.COMMAND_ACKNOWLEDGED
+_MESSAGE_DELTA, _TOOL_CALL = EventType.MESSAGE_DELTA, EventType.TOOL_CALL
 
 
 class _CommandData(msgspec.Struct):
@@ -84,8 +89,11 @@ def reports_recovery(row: RunRow, kind: EventType, effects: Effects) -> bool:
     return effects.recovered and kind is EventType.RUN_COMPLETED and row.status is Status.FAILED
 
 
-def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
-    """The row after an event; `agent` is the name behind the event's agent number."""
+def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | None = None) -> RunRow:
+    """The row after an event; `agent` is the name behind the event's agent number.
+
+    `shares`: what `parts_after` gives, by who has it already.
+    """
     changes: dict[str, Any] = {
         "last_seq": event.seq,
         "last_position": event.position,
@@ -101,14 +109,14 @@ def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
         return _replace(row, **changes)
     if event.type not in NOT_FROM_AGENT:
         _fold_life(row, event, changes)
-    elif event.type is EventType.RUN_SILENT:
+    elif event.type is _SILENT:
         changes["silent_at"] = event.recorded_at
     if names_agent(row, agent):
         changes["agent"] = agent
     if event.type in TOOL_TYPES:
         changes["open_tools"] = tools_after(row.open_tools, event)
     if event.facts.effects is not None:
-        _fold_effects(row, event, agent, changes)
+        _fold_effects(row, event, agent, changes, shares)
         _fold_commands(row, event, changes)
     _fold_status(row, event, changes)
     return _replace(row, **changes)
@@ -182,7 +190,7 @@ def _fold_life(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         return
     changes["progress_at"] = at
     changes["idle"] = effects.idle
-    if event.type is EventType.MESSAGE_DELTA:
+    if event.type is _MESSAGE_DELTA:
         changes["output_at"] = at
 
 
@@ -196,7 +204,9 @@ def _fill(row: RunRow, effects: Effects, agent: str | None, changes: dict[str, A
     changes["implicit"] = False
 
 
-def _fold_effects(row: RunRow, event: Event, agent: str | None, changes: dict[str, Any]) -> None:
+def _fold_effects(
+    row: RunRow, event: Event, agent: str | None, changes: dict[str, Any], shares: dict[str, Any] | None
+) -> None:
     effects = event.effects
     if effects.model is not None:
         changes["model"] = effects.model
@@ -211,7 +221,7 @@ def _fold_effects(row: RunRow, event: Event, agent: str | None, changes: dict[st
     if effects.lane is not None:
         _fold_lane(effects, changes)
     if effects.checkpoint is not None or effects.report is not None:
-        _fold_usage(row, effects, agent or "default", changes)
+        changes |= parts_after(row, effects, agent) if shares is None else shares
 
 
 def _fold_lane(effects: Effects, changes: dict[str, Any]) -> None:
@@ -224,15 +234,10 @@ def _fold_lane(effects: Effects, changes: dict[str, Any]) -> None:
         changes["phase"] = lane.phase
 
 
-def usage_after(row: RunRow, effects: Effects, agent: str | None) -> Usage:
-    """The run's totals after an event with these effects."""
+def parts_after(row: RunRow, effects: Effects, agent: str | None) -> dict[str, Any]:
+    """What an event with these effects changes of a run's shares and its totals (`usage`)."""
     changes: dict[str, Any] = {}
-    _fold_usage(row, effects, agent or "default", changes)
-    total: Usage = changes["usage"]
-    return total
-
-
-def _fold_usage(row: RunRow, effects: Effects, agent: str, changes: dict[str, Any]) -> None:
+    agent = agent or "default"
     shares = dict(row.shares)
     # Bounded, since agents are named by senders.
     name = agent if agent in shares or len(shares) < MAX_SHARES else OTHER_AGENTS
@@ -250,6 +255,7 @@ def _fold_usage(row: RunRow, effects: Effects, agent: str, changes: dict[str, An
         shares[name] = share
         changes["shares"] = shares
     changes["usage"] = run_total if run_total is not None else _sum_shares(shares)
+    return changes
 
 
 def _share_with_step(share: AgentShare, step_index: int, shared_by: str | None) -> AgentShare:
@@ -317,7 +323,7 @@ def _unacknowledged(row: RunRow, effects: Effects) -> tuple[Pending, ...]:
 def tools_after(open_tools: tuple[tuple[str, str], ...], event: Event) -> tuple[tuple[str, str], ...]:
     """The calls without a result, after a tool call or a result."""
     call_id = event.facts.tool_call_id or ""
-    if event.type is EventType.TOOL_CALL:
+    if event.type is _TOOL_CALL:
         # The oldest are most likely calls whose result was never sent.
         return (*open_tools, (event.facts.tool or "", call_id))[-MAX_OPEN_TOOLS:]
     if not open_tools:
@@ -327,18 +333,18 @@ def tools_after(open_tools: tuple[tuple[str, str], ...], event: Event) -> tuple[
 
 def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     target = event.effects.status or TARGET_STATUS.get(event.type) or _status_once_acknowledged(row, event, changes)
-    if event.type is EventType.RUN_STARTED and row.started_at is None:
+    if event.type is _STARTED and row.started_at is None:
         changes["started_at"] = event.recorded_at
-    if event.type is EventType.RUN_WAITING:
+    if event.type is _WAITING:
         changes["question"] = event.facts.question
-    if event.type is EventType.RUN_INPUT and row.question_open:
+    if event.type is _INPUT and row.question_open:
         changes["question_open"] = False
     if target is None or _stays_queued(row, event, target):
         return
     # An input to a running or paused run is only a command: it does not change the status.
-    if event.type is EventType.RUN_INPUT and row.status is not Status.WAITING:
+    if event.type is _INPUT and row.status is not Status.WAITING:
         return
-    if event.type is EventType.RUN_CANCEL_REQUESTED and row.cancel_requested_at is None:
+    if event.type is _CANCEL_REQUESTED and row.cancel_requested_at is None:
         changes["cancel_requested_at"] = event.recorded_at
     if target in TRANSITIONS[row.status] or reports_recovery(row, event.type, event.effects):
         changes["status"] = target
@@ -352,7 +358,7 @@ def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
 
 def _status_once_acknowledged(row: RunRow, event: Event, changes: dict[str, Any]) -> Status | None:
     """The status for an acknowledged pause or resume: some dialects have no event for having paused, so it counts."""
-    if event.type is not EventType.COMMAND_ACKNOWLEDGED or "pending" not in changes:
+    if event.type is not _ACKNOWLEDGED or "pending" not in changes:
         return None
     taken = next((one for one in row.pending if one not in changes["pending"]), None)
     if taken is None or (taken.type == "resume" and row.status is not Status.PAUSED):
