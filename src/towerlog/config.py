@@ -104,8 +104,8 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 
 
-CLIENT_VARIABLES = frozenset({"TOWERLOG_URL", "TOWERLOG_API_KEY"})
-"""Variables that clients read; they are no settings of the server."""
+CLIENT_NAMES = frozenset({"URL", "API_KEY"})
+"""Variables that clients read, without the prefix; they are no settings of the server."""
 
 
 class BadSetting(Exception):
@@ -187,13 +187,14 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
 
 def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
     """Variables that look like settings and are none, each with the setting that was probably meant."""
-    known = {PREFIX + name.upper() for name in MEANINGS}
-    known |= {f"{variable}_FILE" for variable in known} | CLIENT_VARIABLES
+    names = {name.upper() for name in MEANINGS}
+    names |= {f"{name}_FILE" for name in names} | CLIENT_NAMES
     found: list[str] = []
     for variable in sorted(environ):
-        if variable.startswith(PREFIX) and variable not in known:
-            near = difflib.get_close_matches(variable, sorted(known), 1, 0.8)
-            found.append(f"{variable} (did you mean {near[0]}?)" if near else variable)
+        name = variable.removeprefix(PREFIX)
+        if name != variable and name not in names:
+            near = difflib.get_close_matches(name, sorted(names), 1, 0.75)
+            found.append(f"{variable} (did you mean {PREFIX}{near[0]}?)" if near else variable)
     return found
 
 

@@ -104,10 +104,14 @@ def check_settings(settings: Settings, _url: str | None) -> Iterator[Finding]:
     yield Finding("settings", "ok", f"data in {settings.data_dir}, server at {local_url(settings)}")
     if settings.host not in ("127.0.0.1", "::1", "localhost") and not settings.allowed_hosts:
         yield Finding("settings", "warn", f"listens on {settings.host} and accepts any host name: see allowed_hosts")
-    for variable in unknown_variables():
-        yield Finding("settings", "warn", f"{variable}: there is no such setting, it is ignored")
     if os.environ.get("TOWERLOG_URL") and not os.environ.get("TOWERLOG_API_KEY"):
         yield Finding("settings", "wrong", "TOWERLOG_URL is set and TOWERLOG_API_KEY is not")
+    yield from _unknown()
+
+
+def _unknown() -> Iterator[Finding]:
+    for variable in unknown_variables():
+        yield Finding("settings", "warn", f"{variable} is set, but is no setting")
 
 
 def check_store(settings: Settings, _url: str | None) -> Iterator[Finding]:
