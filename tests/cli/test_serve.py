@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -65,6 +66,29 @@ def test_the_folder_and_its_files_become_private_also_when_they_were_there(tmp_p
         assert set(modes.values()) == {0o600}, modes
     finally:
         server.close()
+
+
+def test_requests_are_logged_when_asked_for_without_their_queries(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data", {"TOWERLOG_ACCESS_LOG": "true"})
+    try:
+        client = server.start().client()
+        assert client.get("/v1/runs?agent=secret").status_code == 200
+        assert server.client(key=None).get("/v1/runs").status_code == 401
+        assert (
+            client.post("/api/ingest", json={"event_type": "step", "sdk_run_id": "r", "payload": {}}).status_code == 200
+        )
+        lines = [json.loads(line) for line in server.log.splitlines() if '"towerlog.access"' in line]
+    finally:
+        server.close()
+    seen = [(one["method"], one["path"], one["status"], one["key_id"] is not None) for one in lines]
+    for expected in (
+        ("GET", "/v1/runs", 200, True),
+        ("GET", "/v1/runs", 401, False),
+        ("POST", "/api/ingest", 200, True),
+    ):
+        assert expected in seen, seen
+    assert "secret" not in str(lines)
+    assert all(one["address"] == "127.0.0.1" and one["ms"] >= 0 and one["trace_id"] for one in lines)
 
 
 def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:
