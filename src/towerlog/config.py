@@ -43,6 +43,7 @@ class Settings:
     trusted_proxies: str = ""
     allowed_hosts: str = ""
     metrics_public: bool = False
+    access_log: bool = False
     log_level: str = "info"
 
 
@@ -70,6 +71,7 @@ MEANINGS: dict[str, str] = {
     "trusted_proxies": "Addresses of proxies, comma-separated, whose X-Forwarded-For is used.",
     "allowed_hosts": "Host names, comma-separated, that requests may name; default: any, on loopback only local ones.",
     "metrics_public": "Whether /metrics answers callers on other machines without a key.",
+    "access_log": "Whether each request is logged: method, path, status, milliseconds, address, key.",
     "log_level": "debug, info, warning or error.",
 }
 

@@ -192,7 +192,7 @@ class StorageFailed(TowerlogError):
 
 
 class Internal(TowerlogError):
-    """The server failed in a way that it did not foresee."""
+    """The server failed unexpectedly."""
 
     code = "internal"
 

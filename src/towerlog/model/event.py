@@ -233,6 +233,10 @@ class FieldWarning(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_def
     message: str
 
 
+NATURAL = "\x1f"
+"""Begins the stored id of a natural key; no sender's id holds a control character."""
+
+
 class Event(msgspec.Struct, frozen=True, gc=False):
     """An event as the log returns it."""
 
@@ -260,6 +264,11 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """`occurred_at` was more than `FUTURE_TOLERANCE_MS` ahead of the server's clock."""
     hash: bytes = b""
     """SHA-256 over the run's previous hash and this event."""
+
+    @property
+    def sent_id(self) -> str | None:
+        """The id that its sender gave it; None where it is stored under a natural key."""
+        return None if self.event_id is None or self.event_id.startswith(NATURAL) else self.event_id
 
     @property
     def effects(self) -> Effects:

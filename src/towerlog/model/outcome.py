@@ -163,6 +163,7 @@ class Page(msgspec.Struct, frozen=True, gc=False):
         | list[UsageRow]
         | list[ApprovalView]
         | list[LaneView]
+        | list[str]
         | list[WorkerView]
         | list[Persona]
         | list[ProviderRoute]

@@ -75,6 +75,7 @@ class Pending(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     type: str
     """`cancel`, `input` (the answer to a question), `message`, `pause` or `resume`."""
     content: str | None = None
+    """The answer; of the others the reason, where the person gave one."""
     delivered: bool = False
     """True once a reply to the agent has carried it."""
     question_id: int | None = None

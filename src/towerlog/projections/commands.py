@@ -51,7 +51,7 @@ def _with_request(row: RunRow, event: Event, changes: dict[str, Any]) -> tuple[P
         changes |= {"cancel_requested_at": event.recorded_at, "cancel_reason": sent.reason}
     # Only the last request counts: an agent must not pause and resume for nothing.
     kept = tuple(one for one in row.pending if one.type != OPPOSITES.get(kind))
-    content = sent.content if kind in WITH_CONTENT else None
+    content = sent.content if kind in WITH_CONTENT else sent.reason
     question_id = event.effects.question_id
     question = None if question_id is None else row.question(question_id)
     key = None if question is None else question.key

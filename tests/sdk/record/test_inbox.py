@@ -67,6 +67,16 @@ def test_a_cancel_wakes_all_that_wait_and_calls_back_once(inbox: Inbox, acknowle
         inbox.check()
 
 
+@pytest.mark.parametrize(("sent", "words"), [({"content": "too dear"}, "too dear"), ({}, "cancelled")])
+def test_who_is_cancelled_learns_why(inbox: Inbox, sent: dict[str, str], words: str) -> None:
+    waiting = inbox.answer()
+    inbox.take({"command_id": 1, "type": "cancel", **sent})
+    with pytest.raises(RunCancelled, match=f"^{words}$"):
+        waiting.result(0)
+    with pytest.raises(RunCancelled, match=f"^{words}$"):
+        inbox.check()
+
+
 def test_a_pause_begins_where_the_run_looks_and_ends_with_a_resume(inbox: Inbox, acknowledged: list[object]) -> None:
     assert inbox.pause() is None
     inbox.take(wish(1, "pause"))

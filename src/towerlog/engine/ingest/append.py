@@ -12,7 +12,6 @@ from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
 from towerlog.engine.ingest.dedupe import (
-    NATURAL,
     has_older_runs,
     is_replayed,
     late_checkpoint_id,
@@ -26,6 +25,7 @@ from towerlog.errors import NotFound, UnknownBase
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
 from towerlog.model.event import (
+    NATURAL,
     PLAIN_TYPES,
     TARGET_STATUS,
     TOOL_TYPES,

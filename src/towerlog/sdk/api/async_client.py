@@ -104,6 +104,10 @@ class AsyncClient:
                     return await self._send(endpoints.get_run(found.run_id, with_children))
             raise
 
+    async def find_runs(self, prefix: str) -> tuple[str, ...]:
+        """The ids of runs that begin with `prefix`, at most 20."""
+        return await self._send(endpoints.find_runs(prefix))
+
     async def create_run(
         self,
         thread_id: str,

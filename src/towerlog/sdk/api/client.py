@@ -105,6 +105,10 @@ class Client:
                     return self._send(endpoints.get_run(found.run_id, with_children))
             raise
 
+    def find_runs(self, prefix: str) -> tuple[str, ...]:
+        """The ids of runs that begin with `prefix`, at most 20."""
+        return self._send(endpoints.find_runs(prefix))
+
     def create_run(
         self,
         thread_id: str,

@@ -32,6 +32,13 @@ def _many_in_data(shape: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
     return read
 
 
+def _ids_in_data(raw: Any) -> tuple[str, ...]:
+    found = raw.get("data") if isinstance(raw, dict) else None
+    if not isinstance(found, list):
+        raise BadAnswer("the server's reply is not a list of ids")
+    return tuple(map(str, found))
+
+
 # Runs
 
 
@@ -62,6 +69,11 @@ def get_run(run_id: str, with_children: bool) -> ApiRequest[shapes.RunInfo]:
     if with_children:
         return api_request("GET", "/api/v1/runs/{run_id}", shapes.RunInfo.read, run_id=run_id)
     return api_request("GET", "/v1/runs/{run_id}", shapes.RunInfo.read, run_id=run_id)
+
+
+def find_runs(prefix: str) -> ApiRequest[tuple[str, ...]]:
+    """The ids of runs that begin with a prefix."""
+    return api_request("GET", "/api/v1/run-ids", _ids_in_data, query={"prefix": prefix})
 
 
 def create_run(thread_id: str, **members: Any) -> ApiRequest[shapes.CreatedRun]:

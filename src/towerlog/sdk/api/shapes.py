@@ -274,7 +274,7 @@ def _text(value: Any) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Event(Shape, EventData):
-    """An event of a run's log. `name` is the sender's type if it is not a canonical one."""
+    """An event of a run's log. `name` is the sender's type if it is not a canonical one; `hash` closes its chain."""
 
     seq: int
     type: str
@@ -287,6 +287,7 @@ class Event(Shape, EventData):
     occurred_at: str | None = None
     late: bool = False
     future: bool = False
+    hash: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

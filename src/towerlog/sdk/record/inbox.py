@@ -22,8 +22,12 @@ MAX_CALLBACKS = 100
 Command = Mapping[str, Any]
 
 
+CANCELLED = "cancelled"
+"""The reason of a cancel for which none was given."""
+
+
 class RunCancelled(Exception):
-    """The run was cancelled."""
+    """The run was cancelled; its text is the reason, where the person gave one."""
 
 
 class Inbox:
@@ -31,6 +35,7 @@ class Inbox:
 
     def __init__(self, acknowledge: Callable[[Command], None]) -> None:
         self._acknowledge = acknowledge
+        self._reason = CANCELLED
         self._lock = threading.Lock()
         self._seen: deque[object] = deque(maxlen=MAX_REMEMBERED)
         self._answers: dict[str, Command] = {}
@@ -77,7 +82,7 @@ class Inbox:
     def check(self) -> None:
         """Raises RunCancelled after a cancel."""
         if self.cancelled:
-            raise RunCancelled("cancelled")
+            raise self._cancellation()
 
     def on_cancel(self, callback: Callable[[], None]) -> None:
         """Calls back once on a cancel; at once if there was one already."""
@@ -93,7 +98,7 @@ class Inbox:
         with self._lock:
             command = self._answers.pop(key, None)
             if command is None and self.cancelled:
-                future.set_exception(RunCancelled("cancelled"))
+                future.set_exception(self._cancellation())
             elif command is None:
                 self._asking[key] = future
         if command is not None:
@@ -154,9 +159,13 @@ class Inbox:
         if future is not None:
             _settle(future, None)
 
+    def _cancellation(self) -> RunCancelled:
+        return RunCancelled(self._reason)
+
     def _cancel(self, command: Command) -> None:
         with self._lock:
             self.cancelled = True
+            self._reason = str(command.get("content") or CANCELLED)
             waiting = [*self._asking.values(), *([self._paused] if self._paused else [])]
             self._asking.clear()
             self._paused = None
@@ -165,7 +174,7 @@ class Inbox:
         self._acknowledge(command)
         for future in waiting:
             with contextlib.suppress(InvalidStateError):
-                future.set_exception(RunCancelled("cancelled"))
+                future.set_exception(self._cancellation())
         for callback in callbacks:
             callback()
 
