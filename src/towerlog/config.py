@@ -43,6 +43,7 @@ class Settings:
     trusted_proxies: str = ""
     allowed_hosts: str = ""
     metrics_public: bool = False
+    access_log: bool = False
     log_level: str = "info"
 
 
@@ -61,7 +62,7 @@ MEANINGS: dict[str, str] = {
     "silent_after_seconds": "Seconds without event or heartbeat until a run without a lease is `silent`; 0 = never.",
     "lost_after_seconds": "Seconds without event or heartbeat until a run without a lease is `lost`; 0 = never.",
     "max_body_bytes": "Largest request body in bytes, counted after decompression.",
-    "max_event_bytes": "Largest single event in bytes.",
+    "max_event_bytes": "Largest single event in bytes. A checkpoint may be as large as a body.",
     "max_depth": "Deepest nesting of JSON in a request.",
     "max_in_flight_bytes": "Bytes of all request bodies being handled at a time; past it requests get 503.",
     "max_queue": "Commands that may wait for the writer; past it requests get 503.",
@@ -70,6 +71,7 @@ MEANINGS: dict[str, str] = {
     "trusted_proxies": "Addresses of proxies, comma-separated, whose X-Forwarded-For is used.",
     "allowed_hosts": "Host names, comma-separated, that requests may name; default: any, on loopback only local ones.",
     "metrics_public": "Whether /metrics answers callers on other machines without a key.",
+    "access_log": "Whether each request is logged: method, path, status, milliseconds, address, key.",
     "log_level": "debug, info, warning or error.",
 }
 

@@ -248,9 +248,9 @@ def test_the_depth_of_every_part_is_bounded(field: str) -> None:
 
 def test_the_size_is_bounded() -> None:
     text = json.dumps(SEED).encode()
-    assert draft(text, settings=DialectSettings(max_event_bytes=len(text)))
+    assert draft(text, settings=DialectSettings(max_event_bytes=1, max_body_bytes=len(text)))
     with pytest.raises(TooLarge, match=r"^data: is larger than"):
-        draft(text, settings=DialectSettings(max_event_bytes=len(text) - 1))
+        draft(text, settings=DialectSettings(max_body_bytes=len(text) - 1))
 
 
 def test_the_number_of_messages_is_bounded() -> None:

@@ -56,9 +56,9 @@ def test_a_phase_change_says_the_phase() -> None:
 
 
 KEPT = [
-    "run.started", "run.paused", "run.resumed", "run.waiting_for_input", "run.input", "run.completed", "run.failed",
-    "run.cancelled", "budget.warning", "budget.exceeded", "tool.call", "tool.result", "model.call", "step",
-    "command.acknowledged",
+    "run.started", "run.paused", "run.resumed", "run.waiting_for_input", "run.input", "run.question_withdrawn",
+    "run.completed", "run.failed", "run.cancelled", "budget.warning", "budget.exceeded", "tool.call", "tool.result",
+    "model.call", "step", "command.acknowledged",
 ]  # fmt: skip
 
 
@@ -71,6 +71,7 @@ def test_types_of_the_runs_dialect_keep_their_type_and_payload(type_) -> None:
 
 SERVERS_OWN = [
     "run.queued", "run.cancel_requested", "run.pause_requested", "run.resume_requested", "run.silent", "run.lost",
+    "run.message",
     "command.delivered", "lane.claimed", "lane.report", "lane.released", "lane.lost",
 ]  # fmt: skip
 

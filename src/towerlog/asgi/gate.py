@@ -44,6 +44,7 @@ _JSON_TYPE = (b"content-type", JSON.encode())
 _BODILESS = frozenset({204, 304})
 
 _log = structlog.get_logger("towerlog.gate")
+_access = structlog.get_logger("towerlog.access")
 
 
 class Missing(enum.Enum):
@@ -76,6 +77,8 @@ class Components(msgspec.Struct, frozen=True):
     traces: TraceIds
     clock: Clock
     settings: DialectSettings
+    log_requests: bool = False
+    """Whether each request is logged as it is answered."""
 
 
 class Gate:
@@ -97,6 +100,7 @@ class Gate:
         self._traces = components.traces
         self._clock = components.clock
         self._settings = components.settings
+        self._log_requests = components.log_requests
         self._steps: tuple[Callable[[Exchange], Missing | None], ...] = (
             self.find,
             self.identify,
@@ -340,6 +344,22 @@ class Gate:
         meter = self._meters.of(name)
         meter.add(status, elapsed_ms)
         meter.warnings += len(exchange.warnings)
+        if self._log_requests:
+            self._log_request(exchange, status, elapsed_ms)
+
+    def _log_request(self, exchange: Exchange, status: int, elapsed_ms: int) -> None:
+        """One line, without the query string, which may hold what nobody should find in a log."""
+        scope, principal = exchange.scope, exchange.principal
+        _access.info(
+            "request",
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            ms=elapsed_ms,
+            address=self._addresses.of(scope),
+            key_id=None if principal is None else principal.key_id,
+            trace_id=exchange.trace_id,
+        )
 
 
 class _Answer:

@@ -48,6 +48,8 @@ class DialectSettings(msgspec.Struct, frozen=True):
 
     min_lease_seconds: int = 60
     max_event_bytes: int = 4 * 1024 * 1024
+    max_body_bytes: int = 16 * 1024 * 1024
+    """Also the limit of a checkpoint."""
     max_depth: int = 128
     credits_per_dollar: int = 1000
 

@@ -1,20 +1,24 @@
 """Checkpoints as agents send them, in whichever dialect: reading one, and its words for a status.
 
 A history is split into messages here, and the messages are not decoded: each stays the text that was sent, without
-spaces between its tokens, so that equal messages are stored once.
+spaces between its tokens, so that equal messages are stored once. A checkpoint is taken up to the limit of a body, not
+of an event: a state that is not whole is worth nothing.
 """
 
 from __future__ import annotations
+
+import re
+from typing import Annotated
 
 import msgspec
 
 from towerlog.dialects import base, details, fields
 from towerlog.dialects.details import Label
 from towerlog.dialects.fields import NULL, Count, Warnings
-from towerlog.model.event import Draft, EventType, History, OpenRun, RunByTrace, RunRef
+from towerlog.model.event import Draft, EventType, History, HistoryBase, OpenRun, RunByTrace, RunRef
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.run import PARENT_TRACE, Status
-from towerlog.model.usage import Usage, UsageReport
+from towerlog.model.usage import MAX_NUMBER, Usage, UsageReport
 
 MAX_MESSAGES = 50_000
 """Messages of one history. Each new one becomes a row in the store."""
@@ -72,24 +76,42 @@ class _Snapshot(msgspec.Struct, frozen=True, gc=False):
 
 _IDENTITY = frozenset({"step_index", "thread_id", "trace_id", "parent_trace_id", "agent_id"})
 """What identifies and places a checkpoint."""
+
+
+class _Base(msgspec.Struct, frozen=True, gc=False):
+    node: str
+    length: Annotated[int, msgspec.Meta(ge=1, le=MAX_NUMBER)]
+
+
+_NODE = re.compile(r"[0-9a-f]{32}")
+_BASE = msgspec.json.Decoder(_Base | None)
 _SNAPSHOT = msgspec.json.Decoder(_Snapshot)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def checkpoint_draft(
-    data: bytes | msgspec.Raw, run: RunRef | None, settings: base.DialectSettings, prefix: str, warnings: Warnings
+    data: bytes | msgspec.Raw,
+    run: RunRef | None,
+    settings: base.DialectSettings,
+    prefix: str,
+    warnings: Warnings,
+    *,
+    has_base: bool = False,
+    event_id: str | None = None,
 ) -> Draft:
     """The draft of a checkpoint from its data, one JSON object. Errors name fields below `prefix`, and
     so do the `warnings` of what could not be used.
 
     `run` None: the data names its run by `thread_id` and `trace_id`, and an agent that it does not name is `unknown`.
-    With a run, the thread is known, and an agent that is not named is the run's.
+    With a run, the thread is known, and an agent that is not named is the run's. `has_base`: a member `base` names the
+    stored history that `history` goes on from.
     """
-    text = fields.object_text(data, prefix, settings.max_event_bytes)
+    text = fields.object_text(data, prefix, settings.max_body_bytes)
     members = fields.decode(_MEMBERS, text, prefix)
-    history = _history(members, settings, prefix)
-    figures = fields.one_line(msgspec.json.encode(members), prefix, settings.max_depth)
+    beginning = _base(members, prefix) if has_base else None
+    history = _history(members, beginning, settings, prefix)
+    figures = fields.one_line(msgspec.json.encode(members), prefix, settings.max_depth, settings.max_body_bytes)
     sent = fields.read(_SNAPSHOT, figures, prefix, warnings, _IDENTITY)
     # Decoded from `figures`, which no longer has the history: it can be megabytes.
     agent = fields.optional_id(sent.agent_id, f"{prefix}.agent_id")
@@ -102,6 +124,7 @@ def checkpoint_draft(
         run,
         figures,
         _facts(sent, history, prefix, warnings),
+        event_id=event_id,
         agent=agent,
         agent_default=UNKNOWN_AGENT,
         history=history,
@@ -153,17 +176,30 @@ def _report(sent: _Snapshot, prefix: str, warnings: Warnings) -> UsageReport | N
     )
 
 
-def _history(members: dict[str, msgspec.Raw], settings: base.DialectSettings, prefix: str) -> History:
+def _base(members: dict[str, msgspec.Raw], prefix: str) -> HistoryBase | None:
+    """The base, removed from the members; None if there is none."""
+    sent = fields.decode(_BASE, members.pop("base", NULL), f"{prefix}.base")
+    if sent is None:
+        return None
+    if not _NODE.fullmatch(sent.node):
+        raise fields.invalid_field(f"{prefix}.base.node", "must be 32 lower-case hex digits")
+    return HistoryBase(bytes.fromhex(sent.node), sent.length)
+
+
+def _history(
+    members: dict[str, msgspec.Raw], beginning: HistoryBase | None, settings: base.DialectSettings, prefix: str
+) -> History:
     """The history, removed from the members: what is left are the figures."""
     # Two levels less: a message is inside the array and the object.
     deepest = settings.max_depth - 2
     messages = _items(members.pop("history", NULL), f"{prefix}.history", deepest) or []
     meta = _items(members.pop("history_meta", NULL), f"{prefix}.history_meta", deepest)
     # Entries belong to messages by their index.
-    if meta is not None and len(meta) != len(messages):
-        why = f"has {len(meta)} entries for the {len(messages)} messages of history"
+    length = len(messages) + (0 if beginning is None else beginning.length)
+    if meta is not None and len(meta) != length:
+        why = f"has {len(meta)} entries for the {length} messages of history"
         raise fields.invalid_field(f"{prefix}.history_meta", why)
-    return History(messages, meta)
+    return History(messages, meta, beginning)
 
 
 def _items(raw: msgspec.Raw, field: str, deepest: int) -> list[bytes] | None:

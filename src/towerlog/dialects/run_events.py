@@ -34,9 +34,10 @@ from towerlog.dialects.fields import (
 )
 from towerlog.errors import TowerlogError
 from towerlog.model.event import Draft, EventType, RunById
-from towerlog.model.facts import NO_FACTS, Effects, Facts, LaneFacts
+from towerlog.model.facts import NO_FACTS, Effects, Facts, LaneFacts, some
 from towerlog.model.usage import Usage, UsageReport
 
+MAX_QUESTION_KEY_CHARS = 128
 FAILED = "failed"
 """The error of a failure whose worker gave no reason."""
 
@@ -92,10 +93,17 @@ class _ModelCall(msgspec.Struct, gc=False):
 
 class _Question(msgspec.Struct, gc=False):
     question: str | None = None
+    question_key: str | None = None
+
+
+class _Withdrawal(msgspec.Struct, gc=False):
+    question_id: Count | None = None
+    question_key: str | None = None
 
 
 class _Answer(msgspec.Struct, gc=False):
     command_id: Count | None = None
+    question_id: Count | None = None
 
 
 _PHASE = msgspec.json.Decoder(_Phase)
@@ -104,6 +112,7 @@ _DELTA = msgspec.json.Decoder(_Delta)
 _TOOL = msgspec.json.Decoder(_Tool)
 _MODEL_CALL = msgspec.json.Decoder(_ModelCall)
 _QUESTION = msgspec.json.Decoder(_Question)
+_WITHDRAWAL = msgspec.json.Decoder(_Withdrawal)
 _ANSWER = msgspec.json.Decoder(_Answer)
 
 Read = Callable[[bytes, str, Warnings], tuple[EventType, Facts]]
@@ -136,8 +145,7 @@ def _draft(event: WorkerEvent, run: RunById, settings: DialectSettings, warnings
     payload, where = bytes(event.payload), "payload"
     if event.type == "checkpoint":
         payload = EMPTY_OBJECT if payload == b"null" else payload
-        draft = checkpoint_event.checkpoint_draft(payload, run, settings, where, warnings)
-        return draft if event_id is None else msgspec.structs.replace(draft, event_id=event_id)
+        return checkpoint_event.checkpoint_draft(payload, run, settings, where, warnings, event_id=event_id)
     payload = details.as_object(payload, where, settings.max_event_bytes, warnings)
     data = one_line(payload, where, settings.max_depth, settings.max_event_bytes)
     row = ROWS.get(event.type)
@@ -246,8 +254,21 @@ def _read_model_call(data: bytes, where: str, warnings: Warnings) -> tuple[Event
 
 
 def _read_waiting(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
-    question = read(_QUESTION, data, where, warnings).question
-    return EventType.RUN_WAITING, Facts(question=summary(question)) if question else NO_FACTS
+    sent = read(_QUESTION, data, where, warnings)
+    question = summary(sent.question) if sent.question else None
+    return EventType.RUN_WAITING, Facts(question=question, effects=some(Effects(question_key=_key(sent.question_key))))
+
+
+def _read_withdrawn(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
+    """By its id or its key; without either, the oldest open question."""
+    sent = read(_WITHDRAWAL, data, where, warnings)
+    effects = some(Effects(question_id=sent.question_id, question_key=_key(sent.question_key)))
+    return EventType.RUN_QUESTION_WITHDRAWN, Facts(effects=effects)
+
+
+def _key(text: str | None) -> str | None:
+    """The agent's name of a question. One that is too long to be compared each time names nothing."""
+    return text if text and len(text) <= MAX_QUESTION_KEY_CHARS else None
 
 
 def _read_acknowledged(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
@@ -257,10 +278,11 @@ def _read_acknowledged(data: bytes, where: str, warnings: Warnings) -> tuple[Eve
 
 
 def _read_input(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
-    """An acknowledged input: by its id, else the oldest one pending."""
-    command_id = read(_ANSWER, data, where, warnings).command_id
-    effects = Effects(acknowledges="input") if command_id is None else Effects(command_id=command_id)
-    return EventType.RUN_INPUT, Facts(effects=effects)
+    """Takes an answer: by the command's id, else the oldest one pending; else it says that a question was answered."""
+    sent = read(_ANSWER, data, where, warnings)
+    if sent.command_id is not None:
+        return EventType.RUN_INPUT, Facts(effects=Effects(command_id=sent.command_id))
+    return EventType.RUN_INPUT, Facts(effects=Effects(acknowledges="input", question_id=sent.question_id))
 
 
 def _named(type_: EventType, name: str) -> Row:
@@ -278,6 +300,7 @@ ROWS: dict[str, Row] = {
     "run.resumed": Row(EventType.RUN_RESUMED, Facts(effects=Effects(acknowledges="resume"))),
     "run.waiting_for_input": Row(EventType.RUN_WAITING, read=_read_waiting),
     "run.input": Row(EventType.RUN_INPUT, read=_read_input),
+    "run.question_withdrawn": Row(EventType.RUN_QUESTION_WITHDRAWN, read=_read_withdrawn),
     "run.completed": Row(EventType.RUN_COMPLETED, Facts(success=True)),
     "run.failed": Row(EventType.RUN_FAILED, read=_read_failure),
     "run.cancelled": Row(EventType.RUN_CANCELLED, read=_read_cancelled),

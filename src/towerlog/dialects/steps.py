@@ -28,6 +28,7 @@ from towerlog.model.usage import Usage, UsageReport
 NAME = "steps"
 MAX_PREVIEW_CHARS = 500
 MAX_QUESTION_CHARS = 2000
+MAX_NUMBER_DIGITS = 15
 
 STATUS_WORDS: dict[Status, str] = {
     Status.QUEUED: "running",
@@ -73,6 +74,7 @@ class SdkCommand(msgspec.Struct, frozen=True, omit_defaults=True):
     type: str
     command_id: int
     content: str | None = None
+    question_id: int | None = None
 
 
 class Ingested(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -135,6 +137,7 @@ class _Question(_Payload, frozen=True, gc=False):
 
 class _Answer(_Payload, frozen=True, gc=False):
     responded_by: str | None = None
+    question_id: msgspec.Raw = NULL
 
 
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
@@ -176,8 +179,11 @@ def _question_facts(sent: _Question, _warnings: Warnings) -> tuple[EventType, Fa
     return EventType.RUN_WAITING, Facts(question=question)
 
 
-def _answer_facts(_sent: _Answer, _warnings: Warnings) -> tuple[EventType, Facts]:
-    return EventType.RUN_INPUT, Facts(effects=Effects(acknowledges="input"))
+def _answer_facts(sent: _Answer, _warnings: Warnings) -> tuple[EventType, Facts]:
+    """Takes the oldest answer pending; without one it says that a question was answered, the oldest unless named."""
+    text = bytes(sent.question_id)
+    question_id = int(text) if text.isdigit() and len(text) <= MAX_NUMBER_DIGITS else None
+    return EventType.RUN_INPUT, Facts(effects=Effects(acknowledges="input", question_id=question_id))
 
 
 def _report(sent: _End, warnings: Warnings) -> UsageReport | None:
@@ -334,7 +340,7 @@ def _encode_ingested(outcome: Appended, command: object, call: Call) -> Reply:
 
 
 def _command(pending: Pending) -> SdkCommand:
-    return SdkCommand(pending.type, pending.command_id, pending.content)
+    return SdkCommand(pending.type, pending.command_id, pending.content, pending.question_id)
 
 
 def _explain(error: TowerlogError, _trace_id: str) -> Reply:

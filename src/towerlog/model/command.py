@@ -104,10 +104,11 @@ class Deliver(msgspec.Struct, frozen=True, gc=False):
 
 
 class GiveInput(msgspec.Struct, frozen=True, gc=False):
-    """Send an input to a run that waits for one or is running."""
+    """Answer a question of a run: the one that is named, else its oldest open one. Without any it is a message."""
 
     run_id: str
     content: str
+    question_id: int | None = None
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):

@@ -11,8 +11,8 @@ import pytest
 from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.native.client_events import KINDS, TYPES, ClientEvent, ReportedEvent, client_draft, run_ref
 from towerlog.errors import Invalid, TooLarge
-from towerlog.model.event import Draft, EventType, FieldWarning, RunByForeignId, RunById
-from towerlog.model.facts import Effects, Facts
+from towerlog.model.event import Draft, EventType, FieldWarning, History, HistoryBase, RunByForeignId, RunById
+from towerlog.model.facts import LATEST_STEP, CheckpointFacts, Effects, Facts
 from towerlog.model.usage import Usage, UsageReport
 
 E = EventType
@@ -23,6 +23,7 @@ GOOD: dict[str, Any] = {
     "run.failed": {"error": "no"},
     "run.cancelled": {},
     "run.waiting_for_input": {"question": "Which?"},
+    "run.question_withdrawn": {"question_id": 3},
     "run.paused": {},
     "run.resumed": {},
     "budget.warning": {},
@@ -95,6 +96,11 @@ def test_the_data_is_kept_as_it_was_sent(kind: str) -> None:
     assert kept == {name: value for name, value in data.items() if kind != "checkpoint" or name != "history"}
 
 
+def ends(status: str) -> Effects:
+    """What an end says of the run's last checkpoint."""
+    return Effects(checkpoint=CheckpointFacts(LATEST_STEP, status, decision=True))
+
+
 @pytest.mark.parametrize(
     ("kind", "data", "facts"),
     [
@@ -107,14 +113,25 @@ def test_the_data_is_kept_as_it_was_sent(kind: str) -> None:
             Facts(effects=Effects(is_start=True, metadata=msgspec.Raw(b'{"a": 1}'))),
         ),
         ("run.started", {"metadata": None, "labels": {}}, Facts(effects=Effects(is_start=True))),
-        ("run.completed", {"result": [1]}, Facts(success=True)),
-        ("run.failed", {"error": "a\n b"}, Facts(error="a b", success=False)),
-        ("run.failed", {"error": {"message": "m", "type": "T"}}, Facts(error="m", success=False)),
-        ("run.failed", {"error": ""}, Facts(error="failed", success=False)),
-        ("run.cancelled", {"reason": "why"}, Facts(error="why")),
-        ("run.cancelled", {}, Facts()),
+        ("run.completed", {"result": [1]}, Facts(success=True, effects=ends("completed"))),
+        ("run.failed", {"error": "a\n b"}, Facts(error="a b", success=False, effects=ends("error"))),
+        (
+            "run.failed",
+            {"error": {"message": "m", "type": "T"}},
+            Facts(error="m", success=False, effects=ends("error")),
+        ),
+        ("run.failed", {"error": ""}, Facts(error="failed", success=False, effects=ends("error"))),
+        ("run.cancelled", {"reason": "why"}, Facts(error="why", effects=ends("error"))),
+        ("run.cancelled", {}, Facts(effects=ends("error"))),
         ("run.paused", {}, Facts(effects=Effects(acknowledges="pause"))),
         ("run.waiting_for_input", {}, Facts(question="Which?")),
+        (
+            "run.waiting_for_input",
+            {"question_key": "k"},
+            Facts(question="Which?", effects=Effects(question_key="k")),
+        ),
+        ("run.question_withdrawn", {}, Facts(effects=Effects(question_id=3))),
+        ("run.question_withdrawn", {"question_key": "k"}, Facts(effects=Effects(question_id=3, question_key="k"))),
         ("step", {"duration_ms": 1.6, "phase": "end", "span_id": "s", "parent_span_id": "p"}, Facts(duration_ms=2)),
         ("message.delta", {}, Facts()),
         ("tool.call", {}, Facts(tool="t", tool_call_id="c")),
@@ -301,12 +318,45 @@ def test_what_was_dropped_must_be_a_range(payload: Any, field: str) -> None:
     assert wrong_field({"type": "other", "data": data}) == f"events.4.data.payload{field}"
 
 
-@pytest.mark.parametrize("kind", ["other", "checkpoint"])
-def test_too_large_an_event_says_so(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [("other", DialectSettings(max_event_bytes=100)), ("checkpoint", DialectSettings(max_body_bytes=100))],
+)
+def test_too_large_an_event_says_so(kind: str, settings: DialectSettings) -> None:
     event = {"type": kind, "data": {**GOOD[kind], "more": "x" * 100}}
     with pytest.raises(TooLarge) as caught:
-        draft_of(event, settings=DialectSettings(max_event_bytes=100))
+        draft_of(event, settings=settings)
     assert caught.value.field == "events.4.data"
+
+
+def test_a_checkpoint_may_be_larger_than_an_event() -> None:
+    event = {"type": "checkpoint", "data": {**GOOD["checkpoint"], "history": ["x" * 100], "state": "y" * 100}}
+    assert draft_of(event, settings=DialectSettings(max_event_bytes=100)).history == History(
+        [b'"%b"' % (b"x" * 100)], None
+    )
+
+
+def test_a_checkpoint_may_go_on_from_a_stored_history() -> None:
+    base = {"node": "0123456789abcdef" * 2, "length": 3}
+    draft = draft_of({"type": "checkpoint", "data": {"step_index": 4, "base": base, "history": ["new"]}})
+    assert draft.history == History([b'"new"'], None, HistoryBase(bytes.fromhex("0123456789abcdef" * 2), 3))
+    assert draft.data == b'{"step_index":4}'
+
+
+@pytest.mark.parametrize(
+    ("base", "field"),
+    [
+        (7, ""),
+        ({"length": 1}, ".node"),
+        ({"node": "00" * 16}, ".length"),
+        ({"node": "00" * 16, "length": 0}, ".length"),
+        ({"node": "00" * 15, "length": 1}, ".node"),
+        ({"node": "XY" * 16, "length": 1}, ".node"),
+    ],
+)
+def test_a_base_names_a_node_and_a_length(base: object, field: str) -> None:
+    data = {"step_index": 4, "base": base, "history": []}
+    assert wrong_field({"type": "checkpoint", "data": data}) == f"events.4.data.base{field}"
 
 
 def test_without_a_client_nothing_is_numbered() -> None:
@@ -317,14 +367,14 @@ def test_without_a_client_nothing_is_numbered() -> None:
 @pytest.mark.parametrize(
     ("key", "thread", "expected"),
     [
-        ("k", None, ("sdk:k", "k")),
-        ("k", "", ("sdk:k", "k")),
-        ("k", "t", ("sdk:k", "t")),
-        ("a/b", None, ("sdk:a/b", "a-b")),
-        ("!" * 128, None, ("sdk:" + "!" * 128, "!" * 128)),
+        ("k", None, ("sdk:k", "k", False)),
+        ("k", "", ("sdk:k", "k", False)),
+        ("k", "t", ("sdk:k", "t", True)),
+        ("a/b", None, ("sdk:a/b", "a-b", False)),
+        ("!" * 128, None, ("sdk:" + "!" * 128, "!" * 128, False)),
     ],
 )
-def test_a_run_is_known_by_its_key(key: str, thread: str | None, expected: tuple[str, str]) -> None:
+def test_a_run_is_known_by_its_key(key: str, thread: str | None, expected: tuple[str, str, bool]) -> None:
     assert run_ref(key, thread, "run_key") == RunByForeignId(*expected)
 
 

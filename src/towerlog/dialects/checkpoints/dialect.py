@@ -55,6 +55,7 @@ class RunnerCommand(msgspec.Struct, frozen=True, omit_defaults=True):
     run_id: str
     thread_id: str | None = None
     content: str | None = None
+    question_id: int | None = None
 
 
 class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -193,7 +194,9 @@ def _commands(outcome: Appended, asked: Append) -> list[RunnerCommand]:
         for pending in result.commands:
             # The outcome has run ids only; the runner knows its threads by the ids that it sent.
             thread_id = _thread_of(asked.items[index])
-            command = RunnerCommand(pending.type, pending.command_id, result.run_id, thread_id, pending.content)
+            command = RunnerCommand(
+                pending.type, pending.command_id, result.run_id, thread_id, pending.content, pending.question_id
+            )
             wanted.setdefault((result.run_id, pending.command_id), command)
     return list(wanted.values())
 

@@ -210,12 +210,11 @@ def draft_of(
         raise fields.invalid_field("type", "is required")
     event_id = fields.optional_id(event.event_id, "event_id")
     if name == "checkpoint":
-        draft = checkpoint_event.checkpoint_draft(event.data, None, settings, "data", warnings)
-        # Most checkpoints have neither, and need no copy.
-        if event.occurred_at is None and event_id is None:
+        draft = checkpoint_event.checkpoint_draft(event.data, None, settings, "data", warnings, event_id=event_id)
+        if event.occurred_at is None:
             return draft
         occurred_at, figures = details.timed(event.occurred_at, "occurred_at", draft.data, warnings)
-        return msgspec.structs.replace(draft, data=figures, occurred_at=occurred_at, event_id=event_id)
+        return msgspec.structs.replace(draft, data=figures, occurred_at=occurred_at)
     # Size and depth are checked before anything is decoded.
     data = fields.one_line(event.data, "data", settings.max_depth, settings.max_event_bytes)
     occurred_at, data = details.timed(event.occurred_at, "occurred_at", data, warnings)

@@ -18,7 +18,7 @@ from towerlog.dialects.fields import MAX_LABELS, NULL, Count, Duration, JsonObje
 from towerlog.dialects.run_events import FAILED, ROWS, reason, success_of
 from towerlog.errors import Invalid, NotFound, TowerlogError
 from towerlog.model.event import Draft, EventType, History, RunByForeignId, RunRef
-from towerlog.model.facts import NO_FACTS, Effects, Facts
+from towerlog.model.facts import LATEST_STEP, NO_FACTS, CheckpointFacts, Effects, Facts, some
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN
 from towerlog.model.times import LATEST_MS
 from towerlog.model.usage import MAX_NUMBER, Usage, UsageReport
@@ -84,6 +84,13 @@ class _Cancelled(msgspec.Struct, frozen=True, gc=False):
 
 class _Waiting(msgspec.Struct, frozen=True, gc=False):
     question: str | None = None
+    question_key: Visible | None = None
+
+
+class _Withdrawn(msgspec.Struct, frozen=True, gc=False):
+    question_id: Count | None = None
+    question_key: Visible | None = None
+    reason: str | None = None
 
 
 class _Step(msgspec.Struct, frozen=True, gc=False):
@@ -178,23 +185,40 @@ def _metadata(sent: _Started, where: str, warnings: Warnings) -> msgspec.Raw | m
     return msgspec.Raw(msgspec.json.encode({"labels": sent.labels, **members}))
 
 
+def _ends(status: str) -> Effects:
+    """The end of a run shows in its last checkpoint, where whoever goes on in the thread looks."""
+    return Effects(checkpoint=CheckpointFacts(LATEST_STEP, status, decision=True))
+
+
 def _completed(_sent: _Anything, _data: bytes, _where: str, _warnings: Warnings) -> Facts:
-    return Facts(success=True)
+    return Facts(success=True, effects=_COMPLETES)
 
 
 def _failed(sent: _Failed, _data: bytes, where: str, warnings: Warnings) -> Facts:
-    return Facts(error=reason(sent.error, f"{where}.error", warnings) or FAILED, success=False)
+    return Facts(error=reason(sent.error, f"{where}.error", warnings) or FAILED, success=False, effects=_FAILS)
 
 
 def _cancelled(sent: _Cancelled, _data: bytes, _where: str, _warnings: Warnings) -> Facts:
-    return Facts(error=fields.summary(sent.reason)) if sent.reason else NO_FACTS
+    return Facts(error=fields.summary(sent.reason) if sent.reason else None, effects=_FAILS)
 
 
 def _waiting(sent: _Waiting, _data: bytes, where: str, warnings: Warnings) -> Facts:
+    effects = some(Effects(question_key=_question_key(sent.question_key, where)))
     if not sent.question:
         details.missing(warnings, f"{where}.question")
-        return NO_FACTS
-    return Facts(question=fields.summary(sent.question, MAX_QUESTION_CHARS))
+        return Facts(effects=effects)
+    return Facts(question=fields.summary(sent.question, MAX_QUESTION_CHARS), effects=effects)
+
+
+def _withdrawn(sent: _Withdrawn, _data: bytes, where: str, _warnings: Warnings) -> Facts:
+    key = _question_key(sent.question_key, where)
+    if key is None and sent.question_id is None:
+        raise fields.invalid_field(f"{where}.question_key", "is required, or question_id")
+    return Facts(effects=Effects(question_id=sent.question_id, question_key=key))
+
+
+def _question_key(text: str | None, where: str) -> str | None:
+    return None if text is None else visible(text, f"{where}.question_key")
 
 
 def _step(sent: _Step, _data: bytes, where: str, warnings: Warnings) -> Facts:
@@ -267,6 +291,9 @@ def _as_worker(type_: EventType) -> Callable[[_Anything, bytes, str, Warnings], 
     return lambda _sent, _data, _where, _warnings: row.facts
 
 
+_COMPLETES, _FAILS = _ends("completed"), _ends("error")
+
+
 class _Kind(NamedTuple):
     """How the data of a type is decoded, and how it becomes facts."""
 
@@ -284,6 +311,7 @@ KINDS: dict[EventType, _Kind] = {
     EventType.RUN_PAUSED: _Kind(_ANYTHING, _as_worker(EventType.RUN_PAUSED)),
     EventType.RUN_RESUMED: _Kind(_ANYTHING, _as_worker(EventType.RUN_RESUMED)),
     EventType.RUN_WAITING: _Kind(msgspec.json.Decoder(_Waiting), _waiting),
+    EventType.RUN_QUESTION_WITHDRAWN: _Kind(msgspec.json.Decoder(_Withdrawn), _withdrawn),
     EventType.RUN_COMPLETED: _Kind(_ANYTHING, _completed),
     EventType.RUN_FAILED: _Kind(msgspec.json.Decoder(_Failed), _failed),
     EventType.RUN_CANCELLED: _Kind(msgspec.json.Decoder(_Cancelled), _cancelled),
@@ -343,11 +371,13 @@ def _draft(
 
 
 def run_ref(run_key: str, thread: str | None, field: str, thread_field: str = "thread") -> RunByForeignId:
-    """The run of a client's key. A run that begins without a thread gets one named like it."""
+    """The run of a client's key. One that begins without a thread stands in its parent's, else in one named like it."""
     key = visible(run_key, field)
     thread_id = fields.optional_id(thread, thread_field)
     # A thread id is a segment of paths, so it cannot have a slash; a run key can.
-    return RunByForeignId(f"{NAME}:{key}", thread_id or fields.text_id(key.replace("/", "-"), field))
+    return RunByForeignId(
+        f"{NAME}:{key}", thread_id or fields.text_id(key.replace("/", "-"), field), thread_id is not None
+    )
 
 
 def visible(text: str, field: str) -> str:
@@ -385,6 +415,6 @@ def _told(
 
 def _checkpoint(data: bytes, run: RunRef, settings: DialectSettings, where: str, warnings: Warnings) -> Draft:
     """Requires a history: a checkpoint without one cannot be resumed from, so it is a mistake of the client."""
-    fields.object_text(data, where, settings.max_event_bytes)
+    fields.object_text(data, where, settings.max_body_bytes)
     fields.decode(_WITH_HISTORY, data, where)
-    return checkpoint_event.checkpoint_draft(data, run, settings, where, warnings)
+    return checkpoint_event.checkpoint_draft(data, run, settings, where, warnings, has_base=True)

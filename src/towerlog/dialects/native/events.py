@@ -86,6 +86,8 @@ class RunCommand(msgspec.Struct, omit_defaults=True, kw_only=True):
     command_id: int
     type: str
     content: str | None = None
+    question_id: int | None = None
+    question_key: str | None = None
 
 
 class EventsReply(msgspec.Struct):
@@ -193,7 +195,13 @@ def _encode_report(outcome: Reported, command: Report, call: Call) -> Reply:
 
 def _command(run_key: str, run_id: str, pending: Pending) -> RunCommand:
     return RunCommand(
-        run_key=run_key, run_id=run_id, command_id=pending.command_id, type=pending.type, content=pending.content
+        run_key=run_key,
+        run_id=run_id,
+        command_id=pending.command_id,
+        type=pending.type,
+        content=pending.content,
+        question_id=pending.question_id,
+        question_key=pending.question_key,
     )
 
 

@@ -10,9 +10,9 @@ import msgspec
 from towerlog.engine.commands.receipts import mark_delivered, with_receipts
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
-from towerlog.engine.ingest.content import StoredHistory, keep_history
+from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
 from towerlog.engine.ingest.dedupe import (
-    NATURAL,
+    has_older_runs,
     is_replayed,
     late_checkpoint_id,
     run_of_repeat,
@@ -20,10 +20,13 @@ from towerlog.engine.ingest.dedupe import (
     starts_new_run,
     stored_before,
 )
-from towerlog.errors import NotFound
+from towerlog.engine.ingest.needs import parent_ref
+from towerlog.errors import NotFound, UnknownBase
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
 from towerlog.model.event import (
+    NATURAL,
+    PLAIN_TYPES,
     TARGET_STATUS,
     TOOL_TYPES,
     AgentHeartbeat,
@@ -36,12 +39,17 @@ from towerlog.model.event import (
     RunById,
     RunByTrace,
 )
-from towerlog.model.facts import LATEST_STEP, Facts, Origin, with_effects
+from towerlog.model.facts import LATEST_STEP, NO_EFFECTS, Facts, Origin, some, with_effects
 from towerlog.model.outcome import Appended, PolledRun, Stored
 from towerlog.model.principal import Principal
-from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, TERMINAL, RunRow
+from towerlog.model.run import PARENT_RUN, TERMINAL, RunRow
+from towerlog.projections.questions import asked_before
 
+Targets = dict[int, tuple[RunState | None, bool]]
+"""By the identity of a reference: its run, and whether its thread has older ones. Drafts of one run share theirs."""
 _replace = msgspec.structs.replace
+# By a name of its own: on Python 3.11 a member reached through its enum costs as much as a small struct.
+_TOOL_RESULT = EventType.TOOL_RESULT
 
 
 def append_items(plan: Plan, principal: Principal, command: Append) -> Appended:
@@ -49,15 +57,26 @@ def append_items(plan: Plan, principal: Principal, command: Append) -> Appended:
     org, dialect = principal.org, command.dialect
     agent = None if command.agent_id is None else agent_by_id(plan, org, command.agent_id)
     results = place_items(plan, principal, command.items, dialect, agent)
+    has_news = False
     if command.shows_commands:
         for result in results:
             if type(result) is Stored and result.commands:
+                has_news = any(row.has_undelivered() for row in _shown(plan, org, results))
                 results = with_receipts(plan, org, results, dialect)
                 break
     if not command.polled:
-        return Appended(results)
+        return Appended(results, has_news=has_news)
     polled = polled_runs(plan, org, command.polled)
-    return Appended(results, tuple([_replace(one, row=mark_delivered(plan, one.row, dialect)) for one in polled]))
+    has_news = has_news or any(one.row.has_undelivered() for one in polled)
+    told = tuple([_replace(one, row=mark_delivered(plan, one.row, dialect)) for one in polled])
+    return Appended(results, told, has_news)
+
+
+def _shown(plan: Plan, org: int, results: list[Stored | Refusal]) -> list[RunRow]:
+    """The runs whose commands stand in these results."""
+    run_ids = {result.run_id for result in results if isinstance(result, Stored) and result.commands}
+    rows = (plan.run(org, RunById(run_id)) for run_id in sorted(run_ids))
+    return [row for row in rows if row is not None]
 
 
 def place_items(
@@ -65,12 +84,14 @@ def place_items(
 ) -> list[Stored | Refusal]:
     """The items of a request, each by itself; `agent`: all of them are this agent's."""
     results: list[Stored | Refusal] = []
+    org = principal.org
+    targets: Targets = {}
     for index, item in enumerate(items):
-        if type(item) is Draft:
-            replayed = item.natural_key is not None and is_replayed(plan, principal.org, items, index)
-            results.append(_place(plan, principal, item, dialect, agent, replayed))
-        else:
+        if type(item) is not Draft:
             results.append(_place_other(plan, principal, item))
+            continue
+        replayed = item.natural_key is not None and is_replayed(plan, org, items, index)
+        results.append(_place(plan, principal, item, dialect, agent, targets, replayed))
     return results
 
 
@@ -103,15 +124,31 @@ def agent_by_id(plan: Plan, org: int, agent_id: str) -> AgentRow:
 
 
 def _place(
-    plan: Plan, principal: Principal, draft: Draft, dialect: str, agent: AgentRow | None, replayed: bool
+    plan: Plan,
+    principal: Principal,
+    draft: Draft,
+    dialect: str,
+    agent: AgentRow | None,
+    targets: Targets,
+    replayed: bool,
 ) -> Stored | Refusal:
     """Stores one draft. `replayed`: the request as a whole was seen before."""
-    org, event_id, natural_key = principal.org, draft.event_id, draft.natural_key
-    run_state = plan.run_state(org, draft.run)
-    if event_id is not None and type(draft.run) is OpenRun:
-        run_state = run_of_repeat(plan, org, draft.run.thread_id, event_id) or run_state
-    if run_state is None and type(draft.run) is RunById:
+    org, event_id, natural_key, ref = principal.org, draft.event_id, draft.natural_key, draft.run
+    target = targets.get(id(ref))
+    if target is None:
+        has_others = type(ref) is OpenRun and has_older_runs(plan, org, ref.thread_id)
+        target = targets[id(ref)] = (plan.run_state(org, ref), has_others)
+    run_state, has_others = target
+    is_plain = draft.facts.effects is None and draft.type in PLAIN_TYPES
+    if run_state is None or not is_plain or run_state.row.status in TERMINAL:
+        targets.clear()  # what a reference means may change: a run may begin or end
+    if has_others and event_id is not None and type(ref) is OpenRun:
+        run_state = run_of_repeat(plan, org, ref.thread_id, event_id) or run_state
+    if run_state is None and type(ref) is RunById:
         return Refusal("not_found", "There is no such run.", "run_id")
+    history = draft.history
+    if history is not None and history.base is not None and not has_base(plan, org, history.base):
+        return Refusal(UnknownBase.code, str(UnknownBase()), "data.base")
     if draft.facts.effects is not None or draft.history is not None:
         draft = _completed(plan, org, draft)
     if run_state is not None and (
@@ -147,7 +184,8 @@ def _at_latest_step(plan: Plan, draft: Draft, run_state: RunState | None) -> Dra
         return draft
     latest = None if run_state is None else plan.row_of(run_state).latest_step()
     named = None if latest is None else _replace(facts, agent=latest[0], step_index=latest[1])
-    return _replace(draft, facts=with_effects(draft.facts, checkpoint=named))
+    found = with_effects(draft.facts, checkpoint=named)
+    return _replace(draft, facts=_replace(found, effects=some(found.effects or NO_EFFECTS)))
 
 
 def _store(
@@ -170,6 +208,8 @@ def _store(
         facts = _replace(facts, duration_ms=plan.now - (row.started_at or row.created_at))
     if draft.type in TOOL_TYPES:
         facts, data = paired(run_state, draft.type, facts, data)
+    elif draft.type is EventType.RUN_WAITING:
+        facts, data = asked(run_state, facts, data)
     event = plan.append(
         run_state,
         agent,
@@ -195,13 +235,27 @@ def paired(run_state: RunState, kind: EventType, facts: Facts, data: bytes) -> t
     if facts.tool_call_id is not None:
         return facts, data
     call_id = f"call-{run_state.seq + 1}"
-    if kind is EventType.TOOL_RESULT:
+    if run_state.open_tools and kind is _TOOL_RESULT:
         call_id = next((known for tool, known in run_state.open_tools if tool == (facts.tool or "")), call_id)
     if b'"tool_call_id"' not in data:
         head = b'{"tool_call_id":' + msgspec.json.encode(call_id)
         rest = data[1:].lstrip()
         data = head + (b"" if rest.startswith(b"}") else b",") + rest
     return _replace(facts, tool_call_id=call_id), data
+
+
+def asked(run_state: RunState, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
+    """A question with its id, which is its place in the run; of one that is asked again, the place that it had."""
+    known = asked_before(run_state.row, (facts.effects or NO_EFFECTS).question_key)
+    if known is not None:
+        facts = with_effects(facts, question_id=known)
+    members = _decode_members(data)
+    # A question id is the server's word: what the sender calls so says nothing.
+    members["question_id"] = msgspec.Raw(b"%d" % (run_state.seq + 1 if known is None else known))
+    return facts, msgspec.json.encode(members)
+
+
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def _origin_of(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> Origin:
@@ -239,11 +293,12 @@ def _resuming(draft: Draft, row: RunRow) -> Draft:
 
 def _completed(plan: Plan, org: int, draft: Draft) -> Draft:
     """The draft with what only the log knows of it: its parent's run id, where its history lies."""
-    parent_key = draft.effects.parent_key
-    if parent_key is not None and parent_key.startswith(PARENT_FOREIGN):
-        parent = plan.run(org, RunByForeignId(parent_key.removeprefix(PARENT_FOREIGN), ""))
-        if parent is not None:
-            draft = _replace(draft, facts=with_effects(draft.facts, parent_key=PARENT_RUN + parent.run_id))
+    ref = parent_ref(draft.effects.parent_key)
+    parent = None if ref is None else plan.run(org, ref)
+    if parent is not None:
+        draft = _replace(draft, facts=with_effects(draft.facts, parent_key=PARENT_RUN + parent.run_id))
+        if isinstance(draft.run, RunByForeignId) and not draft.run.names_thread:
+            draft = _replace(draft, run=RunByForeignId(draft.run.foreign_id, parent.thread_id))
     if draft.history is not None or draft.effects.checkpoint is not None:
         draft = _with_history(plan, org, draft)
     return draft

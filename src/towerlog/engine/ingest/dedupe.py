@@ -8,7 +8,18 @@ import msgspec
 
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
-from towerlog.model.event import TARGET_STATUS, Draft, Event, EventType, Item, OpenRun, Refusal, RunById, RunByTrace
+from towerlog.model.event import (
+    NATURAL,
+    TARGET_STATUS,
+    Draft,
+    Event,
+    EventType,
+    Item,
+    OpenRun,
+    Refusal,
+    RunById,
+    RunByTrace,
+)
 from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.outcome import Stored
 from towerlog.model.run import TERMINAL, RunRow
@@ -16,8 +27,6 @@ from towerlog.store.values import Kind
 
 REMEMBERED_RUNS = 8
 """How many of a thread's newest runs a repeat without a run id is looked for in."""
-NATURAL = "\x1f"
-"""Begins the stored id of a natural key; no sender's id holds a control character."""
 
 
 def starts_new_run(row: RunRow, draft: Draft) -> bool:
@@ -52,14 +61,17 @@ def _ends(draft: Draft, row: RunRow) -> bool:
     return same_thread and TARGET_STATUS.get(draft.type) in TERMINAL
 
 
+def has_older_runs(plan: Plan, org: int, thread_id: str) -> bool:
+    """Whether a thread's open run is not its first."""
+    thread = plan.thread(org, thread_id)
+    return thread is not None and thread.run_count > 1
+
+
 def run_of_repeat(plan: Plan, org: int, thread_id: str, event_id: str) -> RunState | None:
     """The run of a thread that has an event under this id already.
 
     "The thread's open run" is another one by the time a repeat comes: the repeat still belongs to the first.
     """
-    thread = plan.thread(org, thread_id)
-    if thread is None or thread.run_count < 2:
-        return None  # there is no other run that it could belong to
     for stored in plan.loaded(Kind.THREAD_RUNS, (org, thread_id, REMEMBERED_RUNS)):
         if plan.event_by_id(stored.run, event_id) is not None:
             return plan.run_state_of(stored.run)
@@ -101,6 +113,9 @@ def same_content(event: Event, draft: Draft) -> bool:
     ours, theirs = _plain(event.data), _plain(draft.data)
     if _is_named_here(draft) and "tool_call_id" not in theirs:
         ours.pop("tool_call_id", None)
+    if draft.type is EventType.RUN_WAITING:
+        ours.pop("question_id", None)
+        theirs.pop("question_id", None)
     return _same_value(ours, theirs) and _same_state(event.facts, draft.facts)
 
 

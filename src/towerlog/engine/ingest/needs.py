@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.ingest.content import needs_of_history
-from towerlog.engine.ingest.dedupe import NATURAL, REMEMBERED_RUNS
+from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS
 from towerlog.model.command import Append
 from towerlog.model.event import (
+    NATURAL,
     PLAIN_TYPES,
     TARGET_STATUS,
     AgentHeartbeat,
@@ -15,13 +16,16 @@ from towerlog.model.event import (
     Item,
     OpenRun,
     RunByForeignId,
+    RunById,
     RunByTrace,
-    RunRef,
 )
 from towerlog.model.facts import LATEST_STEP, Effects
 from towerlog.model.principal import Principal
-from towerlog.model.run import PARENT_FOREIGN, RunRow
+from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, RunRow
 from towerlog.store.values import Kind
+
+Rows = dict[int, RunRow | None]
+"""By the identity of a reference: its run's row, as far as it is known. Drafts of one run share theirs."""
 
 
 def needs_of_append(needs: Needs, principal: Principal, command: Append) -> None:
@@ -40,27 +44,20 @@ def needs_of_append(needs: Needs, principal: Principal, command: Append) -> None
 
 def needs_of_items(needs: Needs, org: int, items: list[Item], *, names_agents: bool = True) -> None:
     """The items of a request; `names_agents`: whose each is, is found by itself."""
-    ref: RunRef | None = None
-    row: RunRow | None = None
+    rows: Rows = {}
     for item in items:
         if type(item) is Draft:
-            row = needs_of_draft(needs, org, item, names_agents, ref, row)
-            ref = item.run
+            needs_of_draft(needs, org, item, rows, names_agents)
         elif type(item) is AgentHeartbeat:
             needs.agent(org, item.agent)
 
 
-def needs_of_draft(
-    needs: Needs,
-    org: int,
-    draft: Draft,
-    names_agents: bool = True,
-    ref: RunRef | None = None,
-    row: RunRow | None = None,
-) -> RunRow | None:
-    """One draft; gives its run's row. `row` is that of `ref`: drafts of one run that share their reference ask once."""
-    if draft.run is not ref:
-        row = needs.run(org, draft.run)
+def needs_of_draft(needs: Needs, org: int, draft: Draft, rows: Rows, names_agents: bool = True) -> None:
+    """One draft; `rows` is shared by the drafts of a request."""
+    ref = draft.run
+    if id(ref) not in rows:
+        rows[id(ref)] = needs.run(org, ref)
+    row = rows[id(ref)]
     event_id = draft.event_id
     if names_agents:
         needs.agent(org, draft.agent or (row and row.agent) or draft.agent_default)
@@ -75,11 +72,10 @@ def needs_of_draft(
         _needs_of_repeat(needs, org, draft.run.thread_id, event_id)
     effects = draft.facts.effects
     if row is not None and effects is None and draft.type in PLAIN_TYPES:
-        return row
+        return
     _needs_of_run(needs, org, draft, row)
     if effects is not None:
         _needs_of_effects(needs, org, draft, effects, row)
-    return row
 
 
 def _needs_of_repeat(needs: Needs, org: int, thread_id: str, event_id: str) -> None:
@@ -107,9 +103,20 @@ def _may_move(draft: Draft) -> bool:
     return moves or draft.effects.status is not None
 
 
+def parent_ref(parent_key: str | None) -> RunByForeignId | RunById | None:
+    """The run that a parent key names, where that can be looked up: by its sender's id or by ours."""
+    if parent_key is not None and parent_key.startswith(PARENT_FOREIGN):
+        return RunByForeignId(parent_key.removeprefix(PARENT_FOREIGN), "")
+    if parent_key is not None and parent_key.startswith(PARENT_RUN):
+        return RunById(parent_key.removeprefix(PARENT_RUN))
+    return None
+
+
 def _needs_of_effects(needs: Needs, org: int, draft: Draft, effects: Effects, row: RunRow | None) -> None:
-    if effects.parent_key is not None and effects.parent_key.startswith(PARENT_FOREIGN):
-        needs.run(org, RunByForeignId(effects.parent_key.removeprefix(PARENT_FOREIGN), ""))
+    ref = parent_ref(effects.parent_key)
+    parent = None if ref is None else needs.run(org, ref)
+    if parent is not None and not getattr(draft.run, "names_thread", True):
+        needs.thread(org, parent.thread_id)
     checkpoint = effects.checkpoint
     if checkpoint is None:
         return
