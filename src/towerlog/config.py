@@ -62,7 +62,7 @@ MEANINGS: dict[str, str] = {
     "silent_after_seconds": "Seconds without event or heartbeat until a run without a lease is `silent`; 0 = never.",
     "lost_after_seconds": "Seconds without event or heartbeat until a run without a lease is `lost`; 0 = never.",
     "max_body_bytes": "Largest request body in bytes, counted after decompression.",
-    "max_event_bytes": "Largest single event in bytes.",
+    "max_event_bytes": "Largest single event in bytes. A checkpoint may be as large as a body.",
     "max_depth": "Deepest nesting of JSON in a request.",
     "max_in_flight_bytes": "Bytes of all request bodies being handled at a time; past it requests get 503.",
     "max_queue": "Commands that may wait for the writer; past it requests get 503.",

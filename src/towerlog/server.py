@@ -22,10 +22,10 @@ import structlog
 import uvicorn
 import uvloop
 
-from towerlog.ambient import Clock, Ids, SystemClock, SystemIds
+from towerlog.ambient import Clock, Ids, ServerClock, SystemIds
 from towerlog.asgi.app import App, Config
 from towerlog.asgi.connection import Connection, check_server
-from towerlog.config import Settings, database_path, existing_database
+from towerlog.config import Settings, database_path, existing_database, unknown_variables
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import DialectSettings
 from towerlog.engine.bootstrap import OrgMinted, first_start
@@ -162,6 +162,7 @@ def transport_config(settings: Settings) -> Config:
         dialect=DialectSettings(
             min_lease_seconds=settings.lanes_min_lease_seconds,
             max_event_bytes=settings.max_event_bytes,
+            max_body_bytes=settings.max_body_bytes,
             max_depth=settings.max_depth,
             credits_per_dollar=settings.credits_per_dollar,
         ),
@@ -174,13 +175,15 @@ def run(settings: Settings, announce: Callable[[Started], None]) -> int:
     Raises what opening the store raises, OSError when the address is taken, UnfitServer for the wrong uvicorn.
     """
     set_up_logging(settings.log_level)
+    for variable in unknown_variables():
+        _log.warning("a variable of the environment is no setting", variable=variable)
     raise_descriptor_limit(settings.max_streams + _DESCRIPTORS_BESIDE_STREAMS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings, announce))
 
 
 async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int:
-    clock = SystemClock()
+    clock = ServerClock()
     failed: list[StorageFailed] = []
     served: list[_Server] = []
 

@@ -182,7 +182,7 @@ def test_input_is_taken_from_the_line_or_from_standard_input(server) -> None:
     assert told_json(server, "runs", "input", run_id, "one")["ok"] is True
     sent = asking(server, "runs", "input", run_id, "-", stdin="two\nlines")
     assert (sent.exit_code, sent.stdout) == (0, f"Answer sent to run {run_id}.\n")
-    events = server.client().get(f"/api/v1/runs/{run_id}/events?type=run.input").json()["data"]
+    events = server.client().get(f"/api/v1/runs/{run_id}/events?type=run.message").json()["data"]
     assert [event["data"]["content"] for event in events] == ["one", "two\nlines"]
 
 

@@ -52,6 +52,7 @@ COMMANDS: dict[str, Command] = {
     "queue": Command("work", "queue", CLI, "The queue: runs that wait for a worker, and those that one holds."),
     "runs": Command("runs", "runs", CLI, "Runs: list, show, watch, create, answer, cancel, and run again."),
     "serve": Command("serve", "serve", SERVER, "Runs the server until SIGTERM or Ctrl-C."),
+    "spool": Command("spool", "spool", CLI, "Undelivered events on this machine: list, send or delete them."),
     "threads": Command("fleet", "threads", CLI, "Threads: list them."),
     "usage": Command("work", "usage", CLI, "Shows runs, tokens and cost by agent, model or hour."),
     "verify": Command("maintenance", "verify", SERVER, "Checks the log and compares the projections with it."),

@@ -81,9 +81,12 @@ def create_run(
 @click.command("answer")
 @with_run
 @click.argument("text")
-def answer_run(client: Client, run_id: str, text: str, as_json: bool) -> None:
-    """Answers a run that waits for input, or sends a message to a running one. TEXT - reads standard input."""
-    client.give_input(run_id, _text(text))
+@click.option(
+    "--question", "question_id", type=int, metavar="ID", help="The question that is answered; else the oldest."
+)
+def answer_run(client: Client, run_id: str, text: str, question_id: int | None, as_json: bool) -> None:
+    """Answers a question of a run, or sends a message to one that asks nothing. TEXT - reads standard input."""
+    client.give_input(run_id, _text(text), question_id=question_id)
     answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(f"Answer sent to run {run_id}."))
 
 

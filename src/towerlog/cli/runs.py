@@ -114,7 +114,7 @@ def _show(run: RunInfo) -> None:
             ("tokens in", number(run.total_input_tokens)),
             ("tokens out", number(run.total_output_tokens)),
             ("cost", money(run.total_cost_usd)),
-            ("question", run.question),
+            *((f"question {one.question_id}", one.question or "") for one in run.questions),
             ("error", run.error),
             ("cancel", _cancel(run)),
             ("last heard", _heard(run.liveness)),

@@ -197,6 +197,8 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "step": _step,
     "run.waiting_for_input": _member("question"),
     "run.input": _member("content"),
+    "run.message": _member("content"),
+    "run.question_withdrawn": _member("reason"),
     "run.completed": _member("result"),
     "run.failed": _member("error"),
     "run.lost": _member("error"),

@@ -116,6 +116,8 @@ class Kind(enum.StrEnum):
     """(org, keys of prefixes) (how many of them are stored: with a prefix, all shorter ones are)."""
     METAS = "metas"
     """(org, keys of prefixes) (the length of the longest that is stored)."""
+    CHAIN = "chain"
+    """(org, key of a node) (how many messages the history has that ends in it)."""
     FAMILY = "family"
     """`Parent` (list of `RunRow`: open runs below it, children before grandchildren)."""
     CLAIMS = "claims"

@@ -186,3 +186,27 @@ async def test_what_is_left_when_the_lane_is_let_go_is_kept(tmp_path) -> None:
         one.server.silent = True
         one.say("a")
     assert [line["reason"] for line in one.dead] == ["not delivered"]
+
+
+async def test_a_checkpoint_whose_base_is_unknown_is_sent_again_whole(tmp_path) -> None:
+    large = "x" * 100_000
+
+    def refuse(report: dict[str, Any]) -> Any:
+        results = [
+            {"event_id": event["event_id"], "status": "refused", "code": "unknown_base", "message": "no"}
+            if "base" in event["data"]
+            else {"event_id": event["event_id"], "status": "stored"}
+            for event in report["events"]
+        ]
+        return (200, {"results": results, "commands": []}) if report["events"] else True
+
+    async with held(tmp_path) as one:
+        one.lane.outbox.resumes([large])
+        one.server.after = refuse
+        one.lane.outbox.put({"type": "checkpoint", "data": {"step_index": 2, "history": [large, "new"]}})
+        assert await one.lane.drained()
+        sent = [event for report in one.server.reports for event in report["events"]]
+        assert [event["data"]["history"] for event in sent] == [["new"], [large, "new"]]
+        assert sent[0]["event_id"] == sent[1]["event_id"]
+        assert one.lane.refused == set()
+        assert one.dead == []

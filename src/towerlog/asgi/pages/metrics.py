@@ -49,6 +49,9 @@ class TransportCollector(Collector):
 
     def _requests(self) -> Iterator[Metric]:
         counted = CounterMetricFamily("towerlog_requests", "Requests answered.", labels=["dialect", "status"])
+        warned = CounterMetricFamily(
+            "towerlog_field_warnings", "Fields stored as sent but not used, or repaired.", labels=["dialect"]
+        )
         timed = HistogramMetricFamily("towerlog_request_seconds", "From request to reply.", labels=["dialect"])
         for name, meter in self._meters.by_dialect.items():
             for status, count in sorted(meter.statuses.items()):
@@ -59,7 +62,9 @@ class TransportCollector(Collector):
                 total += count
                 buckets.append(("+Inf" if edge is None else str(edge / 1000), total))
             timed.add_metric([name], buckets, meter.total_ms / 1000)
+            warned.add_metric([name], meter.warnings)
         yield counted
+        yield warned
         yield timed
 
     def _gauges(self) -> Iterator[Metric]:

@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
-from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, Reply, reply_json
+from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, Reply, Warned, reply_json
 from towerlog.dialects.fields import query_int
 from towerlog.dialects.run_json import PersonaJson, RouteJson, persona_view, route_view
+from towerlog.dialects.steering_json import QuestionView, question_views
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import Refusal
 from towerlog.model.lane import Lane, QueueState
@@ -37,6 +38,9 @@ class CommandReply(msgspec.Struct, omit_defaults=True):
     type: str
     command_id: int
     content: str | None = None
+    question_id: int | None = None
+    """Of an `input`: the question that it answers."""
+    question_key: str | None = None
 
 
 class LaneReply(msgspec.Struct):
@@ -57,6 +61,8 @@ class LaneReply(msgspec.Struct):
     lease_epoch: int
     attempt: int
     commands: list[CommandReply]
+    questions: list[QuestionView] | msgspec.UnsetType = msgspec.UNSET
+    """Open ones, those of earlier attempts too; absent when there is none."""
 
 
 class RejectedEvent(msgspec.Struct):
@@ -68,15 +74,16 @@ class RejectedEvent(msgspec.Struct):
 
 
 class ReportReply(msgspec.Struct, omit_defaults=True):
-    """The run afterwards; `rejected`: events whose id was used before for another event."""
+    """The run afterwards; `rejected`: events that are not stored."""
 
     ok: bool
     run: LaneReply
     rejected: list[RejectedEvent] = []
+    warnings: Warned = msgspec.UNSET
 
 
-class ClaimReply(msgspec.Struct):
-    """A run under its lease, with what its worker needs."""
+class ClaimReply(msgspec.Struct, omit_defaults=True):
+    """A run under its lease, with what its worker needs. `is_child`: what its thread has said before is not its own."""
 
     ok: bool
     run: LaneReply
@@ -84,6 +91,7 @@ class ClaimReply(msgspec.Struct):
     persona: PersonaJson | None
     route: RouteJson | None
     checkpoint: dict[str, Any] | None
+    is_child: bool = False
 
 
 class LanesReply(msgspec.Struct):
@@ -132,6 +140,7 @@ def _lane_reply(view: RunView, lane: Lane) -> LaneReply:
         lease_epoch=lane.epoch,
         attempt=lane.attempt,
         commands=[_command(pending) for pending in row.pending],
+        questions=question_views(row) if row.questions else msgspec.UNSET,
     )
 
 
@@ -154,7 +163,7 @@ def _title(metadata: msgspec.Raw) -> str | None:
 
 
 def _command(pending: Pending) -> CommandReply:
-    return CommandReply(pending.type, pending.command_id, pending.content)
+    return CommandReply(pending.type, pending.command_id, pending.content, pending.question_id, pending.question_key)
 
 
 def encode_reported(outcome: Reported, command: object, call: Call) -> Reply:
@@ -176,6 +185,7 @@ def encode_claimed(outcome: Claimed | NothingToClaim, command: object, call: Cal
         persona=None if outcome.persona is None else persona_view(outcome.persona),
         route=None if outcome.route is None else route_view(outcome.route),
         checkpoint=None if outcome.checkpoint is None else _checkpoint(outcome.checkpoint),
+        is_child=view.row.parent_key is not None,
     )
     return reply_json(reply)
 

@@ -83,6 +83,8 @@ RUN: Json = {
     "usage": USAGE,
     "error": None,
     "question": None,
+    "question_id": None,
+    "questions": [],
     "phase": None,
     "attempt": 1,
     "forced": False,
@@ -92,7 +94,7 @@ RUN: Json = {
     "created_by_user_name": "admin",
     "created_by_email": None,
     "metadata": {"ticket": "T-1"},
-    "input": {"input": "towers"},
+    "input": "towers",
     "result": None,
     "lane": LEASE,
 }
@@ -129,7 +131,7 @@ KILLED: Json = RUN | {
         "reason": "it answers nobody",
     },
     "liveness": {"verdict": None, "process_at": AFTER, "progress_at": AFTER, "output_at": AFTER},
-    "result": {"forced": True, "reason": "it answers nobody"},
+    "result": None,
 }
 AGENT: Json = {
     "agent_id": AGENT_ID,
@@ -238,7 +240,14 @@ TOLD: Json = {
             "agent": "writer",
             "data": {"input": "Dear all"},
         },
-        {"event_id": "a2", "client_seq": 2, "run_key": "letter-7", "type": "step", "data": {}},
+        {"event_id": "a2", "client_seq": 2, "run_key": "letter-7", "type": "other", "data": {}},
+        {
+            "event_id": "a3",
+            "client_seq": 3,
+            "run_key": "letter-7",
+            "type": "step",
+            "data": {"name": "draft", "duration_ms": -5},
+        },
     ],
     "runs": ["letter-6"],
     "wait_seconds": 0,
@@ -254,6 +263,14 @@ RESULTS: list[Json] = [
         "message": "events.1.data.name: is required",
         "field": "events.1.data.name",
     },
+    {"event_id": "a3", "status": "stored", "run_id": RUN_ID, "seq": 2},
+]
+WARNINGS: list[Json] = [
+    {
+        "index": 2,
+        "field": "data.duration_ms",
+        "message": "data.duration_ms: Expected `float` >= 0.0; it is kept as it was sent and not used",
+    }
 ]
 COMMAND: Json = {
     "run_key": "letter-6",
@@ -319,7 +336,7 @@ SAMPLES: dict[str, Sample] = {
     "fork_run": Sample(
         QUEUED | {"resumed_from": RUN_ID, "forked_from": {"run_id": RUN_ID, "step_index": 1}}, {"step_index": 1}
     ),
-    "tell_events": Sample({"results": RESULTS, "commands": [COMMAND]}, TOLD),
+    "tell_events": Sample({"results": RESULTS, "commands": [COMMAND], "warnings": WARNINGS}, TOLD),
     "report_run": Sample(
         {
             "results": [

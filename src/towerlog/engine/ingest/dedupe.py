@@ -113,6 +113,9 @@ def same_content(event: Event, draft: Draft) -> bool:
     ours, theirs = _plain(event.data), _plain(draft.data)
     if _is_named_here(draft) and "tool_call_id" not in theirs:
         ours.pop("tool_call_id", None)
+    if draft.type is EventType.RUN_WAITING:
+        ours.pop("question_id", None)
+        theirs.pop("question_id", None)
     return _same_value(ours, theirs) and _same_state(event.facts, draft.facts)
 
 

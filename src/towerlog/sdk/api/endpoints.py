@@ -60,6 +60,10 @@ def list_thread_runs(thread_id: str, limit: int) -> ApiRequest[tuple[shapes.Thre
     )
 
 
+KEY_PREFIX = "sdk:"
+"""Stands before the `run_key` in the `foreign_id` of a run that a client of the native API has begun."""
+
+
 def get_run(run_id: str, with_children: bool) -> ApiRequest[shapes.RunInfo]:
     """A run; with its descendants, or alone."""
     if with_children:
@@ -83,9 +87,10 @@ def cancel_run(run_id: str, reason: str | None) -> ApiRequest[None]:
     return api_request("POST", "/v1/runs/{run_id}:cancel", _done, given(reason=reason), run_id=run_id)
 
 
-def give_input(run_id: str, content: str) -> ApiRequest[None]:
-    """Input for a run."""
-    return api_request("POST", "/v1/runs/{run_id}/input", _done, {"content": content}, run_id=run_id)
+def give_input(run_id: str, content: str, question_id: int | None) -> ApiRequest[None]:
+    """An answer, or a message."""
+    body = given(content=content, question_id=question_id)
+    return api_request("POST", "/v1/runs/{run_id}/input", _done, body, run_id=run_id)
 
 
 def pause_run(run_id: str, reason: str | None) -> ApiRequest[shapes.RunInfo]:
