@@ -260,7 +260,7 @@ def test_without_a_key_events_are_kept_and_that_is_said_once(
     second = recorder_of(ingest.url, "")
     with second.record_run(run_key="r3"):
         pass
-    wait_until(lambda: second.status().spooled == 2, "its own events alone")
+    wait_until(lambda: second.status().queued == 0 and second.status().spooled == 2, "its own events alone")
     second.close(0.1)
     keyed = recorder_of(ingest.url)
     with keyed.record_run(run_key="r2"):
