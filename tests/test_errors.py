@@ -21,6 +21,8 @@ CODES = {
     "malformed": False,
     "not_found": False,
     "not_waiting": False,
+    "awaits_approval": False,
+    "question_closed": False,
     "overloaded": True,
     "rate_limited": True,
     "run_ended": False,

@@ -6,6 +6,7 @@ Order: defaults < TOML file < `TOWERLOG_*` (or `TOWERLOG_*_FILE`) < flags. Only 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import errno
 import os
 import re
@@ -42,6 +43,7 @@ class Settings:
     trusted_proxies: str = ""
     allowed_hosts: str = ""
     metrics_public: bool = False
+    access_log: bool = False
     log_level: str = "info"
 
 
@@ -69,6 +71,7 @@ MEANINGS: dict[str, str] = {
     "trusted_proxies": "Addresses of proxies, comma-separated, whose X-Forwarded-For is used.",
     "allowed_hosts": "Host names, comma-separated, that requests may name; default: any, on loopback only local ones.",
     "metrics_public": "Whether /metrics answers callers on other machines without a key.",
+    "access_log": "Whether each request is logged: method, path, status, milliseconds, address, key.",
     "log_level": "debug, info, warning or error.",
 }
 
@@ -99,6 +102,10 @@ _DEFAULTS = Settings()
 _KINDS: dict[type, str] = {str: "text", int: "a whole number", bool: "true or false"}
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+
+
+CLIENT_NAMES = frozenset({"URL", "API_KEY"})
+"""Variables that clients read, without the prefix; they are no settings of the server."""
 
 
 class BadSetting(Exception):
@@ -176,6 +183,19 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
         elif environ.get(variable + "_FILE"):
             values[name] = (variable + "_FILE", _read_secret(variable + "_FILE", environ[variable + "_FILE"]))
     return values
+
+
+def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Variables that look like settings and are none, each with the setting that was probably meant."""
+    names = {name.upper() for name in MEANINGS}
+    names |= {f"{name}_FILE" for name in names} | CLIENT_NAMES
+    found: list[str] = []
+    for variable in sorted(environ):
+        name = variable.removeprefix(PREFIX)
+        if name != variable and name not in names:
+            near = difflib.get_close_matches(name, sorted(names), 1, 0.75)
+            found.append(f"{variable} (did you mean {PREFIX}{near[0]}?)" if near else variable)
+    return found
 
 
 def _read_secret(variable: str, path: str) -> str:

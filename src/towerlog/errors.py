@@ -10,7 +10,8 @@ gives the default statuses, and each dialect turns an error into its own form.
     │   └── UnknownBase
     ├── Unauthenticated · Forbidden · NotFound
     ├── Conflict
-    │   ├── ThreadBusy · RunNotActive · RunEnded · LeaseLost · AlreadyClaimed · NotWaiting
+    │   ├── ThreadBusy · RunNotActive · RunEnded · LeaseLost · AlreadyClaimed
+    │   ├── NotWaiting · AwaitsApproval · QuestionClosed
     │   └── InProgress
     ├── IdempotencyMismatch
     ├── TooLarge · RateLimited · Overloaded · StorageFailed
@@ -136,6 +137,18 @@ class NotWaiting(Conflict):
     code = "not_waiting"
 
 
+class AwaitsApproval(Conflict):
+    """The run waits for an approval, which an input does not give."""
+
+    code = "awaits_approval"
+
+
+class QuestionClosed(Conflict):
+    """The run's question is not open any more."""
+
+    code = "question_closed"
+
+
 class InProgress(Conflict):
     """The first request with this Idempotency-Key is still being answered."""
 
@@ -179,7 +192,7 @@ class StorageFailed(TowerlogError):
 
 
 class Internal(TowerlogError):
-    """The server failed in a way that it did not foresee."""
+    """The server failed unexpectedly."""
 
     code = "internal"
 

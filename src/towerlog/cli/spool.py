@@ -12,7 +12,8 @@ import click
 
 from towerlog.cli.connect import COMMANDS, server_of
 from towerlog.cli.options import as_json, with_settings
-from towerlog.cli.output import answer, say, show_table
+from towerlog.cli.output import answer, say
+from towerlog.cli.tables import Column, show_table
 from towerlog.config import BadSetting, Settings
 from towerlog.model.times import format_ms
 from towerlog.sdk.record.backlog.destination import Destination
@@ -50,7 +51,15 @@ def _with_root(command: Callable[..., Any]) -> Callable[..., Any]:
 def list_all(settings: Settings, root: Path, as_json: bool) -> None:
     """Lists spools with undelivered events, and why they wait."""
     found = list_spools(root)
-    columns = ("SPOOL ID", "EVENTS", "BYTES", "OLDEST", "URL", "KEY", "DELIVERED BY")
+    columns = (
+        Column("SPOOL ID"),
+        Column("EVENTS", "number"),
+        Column("BYTES", "number", rank=3),
+        Column("OLDEST", "time", rank=1),
+        Column("URL"),
+        Column("KEY", rank=2),
+        Column("DELIVERED BY", rank=4),
+    )
     answer(
         as_json,
         {"data": [asdict(one) for one in found]},

@@ -13,7 +13,7 @@ import msgspec
 
 from towerlog.errors import TowerlogError
 from towerlog.model.command import Command
-from towerlog.model.event import Event
+from towerlog.model.event import Event, FieldWarning
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.run import RunRow
 
@@ -125,6 +125,9 @@ class Sample(msgspec.Struct, frozen=True):
     request: Any = None
 
 
+Warned = list[FieldWarning] | msgspec.UnsetType
+"""Type of a reply's member `warnings`, which `with_warnings` adds where there are any."""
+
 BodyKind = Literal["json", "ndjson", "binary"]
 """What an endpoint's body is: one JSON value; that or one value a line; bytes that nobody checks to be text."""
 BODY_TYPES: dict[BodyKind, tuple[str, ...]] = {
@@ -188,6 +191,18 @@ def scopes(*names: Scope) -> frozenset[Scope]:
 def reply_json(value: Any, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Reply:
     """A JSON reply of a value that msgspec can encode."""
     return Reply(status, msgspec.json.encode(value), JSON, headers)
+
+
+def with_warnings(reply: Reply, warnings: tuple[FieldWarning, ...]) -> Reply:
+    """The reply with what was repaired or could not be used of the request, beside its own members.
+
+    A reply that is no object has no place for it.
+    """
+    if reply.body[:1] != b"{":
+        return reply
+    members = b'"warnings":' + msgspec.json.encode(warnings) + b"}"
+    own = reply.body[:-1]
+    return msgspec.structs.replace(reply, body=own + (b"" if own == b"{" else b",") + members)
 
 
 def status_of(error: TowerlogError) -> int:

@@ -12,8 +12,9 @@ from typing import Annotated
 
 import msgspec
 
-from towerlog.dialects import base, fields
-from towerlog.dialects.fields import NULL, Count
+from towerlog.dialects import base, details, fields
+from towerlog.dialects.details import Label
+from towerlog.dialects.fields import NULL, Count, Warnings
 from towerlog.model.event import Draft, EventType, History, HistoryBase, OpenRun, RunByTrace, RunRef
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.run import PARENT_TRACE, Status
@@ -61,16 +62,20 @@ class _Snapshot(msgspec.Struct, frozen=True, gc=False):
     trace_id: str | None = None
     parent_trace_id: str | None = None
     agent_id: str | None = None
-    status: str | None = None
+    status: Label | None = None
     tokens_used: Count | None = None
     input_tokens: Count | None = None
     output_tokens: Count | None = None
-    model: str | None = None
+    model: Label | None = None
     turn_start_history_len: Count | None = None
     pending_tool_calls: msgspec.Raw = NULL
     run_cost_usd: msgspec.Raw = NULL
     budget_usd: msgspec.Raw = NULL
     budget_warning: bool | None = None
+
+
+_IDENTITY = frozenset({"step_index", "thread_id", "trace_id", "parent_trace_id", "agent_id"})
+"""What identifies and places a checkpoint."""
 
 
 class _Base(msgspec.Struct, frozen=True, gc=False):
@@ -90,12 +95,13 @@ def checkpoint_draft(
     run: RunRef | None,
     settings: base.DialectSettings,
     prefix: str,
+    warnings: Warnings,
     *,
     has_base: bool = False,
-    occurred_at: int | None = None,
     event_id: str | None = None,
 ) -> Draft:
-    """The draft of a checkpoint from its data, one JSON object. Errors name fields below `prefix`.
+    """The draft of a checkpoint from its data, one JSON object. Errors name fields below `prefix`, and
+    so do the `warnings` of what could not be used.
 
     `run` None: the data names its run by `thread_id` and `trace_id`, and an agent that it does not name is `unknown`.
     With a run, the thread is known, and an agent that is not named is the run's. `has_base`: a member `base` names the
@@ -106,7 +112,7 @@ def checkpoint_draft(
     beginning = _base(members, prefix) if has_base else None
     history = _history(members, beginning, settings, prefix)
     figures = fields.one_line(msgspec.json.encode(members), prefix, settings.max_depth, settings.max_body_bytes)
-    sent = fields.decode(_SNAPSHOT, figures, prefix)
+    sent = fields.read(_SNAPSHOT, figures, prefix, warnings, _IDENTITY)
     # Decoded from `figures`, which no longer has the history: it can be megabytes.
     agent = fields.optional_id(sent.agent_id, f"{prefix}.agent_id")
     if run is None:
@@ -117,9 +123,8 @@ def checkpoint_draft(
         EventType.CHECKPOINT,
         run,
         figures,
-        _facts(sent, history, prefix),
-        occurred_at,
-        event_id,
+        _facts(sent, history, prefix, warnings),
+        event_id=event_id,
         agent=agent,
         agent_default=UNKNOWN_AGENT,
         history=history,
@@ -139,17 +144,18 @@ def parent_key(parent_trace_id: str | None, field: str) -> str | None:
     return None if found is None else PARENT_TRACE + found
 
 
-def _facts(sent: _Snapshot, history: History, prefix: str) -> Facts:
-    status = fields.bounded_text(sent.status, f"{prefix}.status") or "in_progress"
-    # For its check only: the budget stays in the figures.
-    fields.cost_nanos_of(sent.budget_usd, f"{prefix}.budget_usd")
-    _array(sent.pending_tool_calls, f"{prefix}.pending_tool_calls")
+def _facts(sent: _Snapshot, history: History, prefix: str, warnings: Warnings) -> Facts:
+    status = sent.status or "in_progress"
+    # For their check only: they stay in the figures.
+    details.cost_nanos(sent.budget_usd, f"{prefix}.budget_usd", warnings)
+    if bytes(sent.pending_tool_calls)[:1] not in (b"[", b"n"):
+        fields.unused(warnings, f"{prefix}.pending_tool_calls", "must be an array")
     return Facts(
         effects=Effects(
             idle=status == "idle",
             status=None if status in _KEPT_ONLY else STATUS_OF.get(status, Status.RUNNING),
-            report=_report(sent, prefix),
-            model=fields.bounded_text(sent.model, f"{prefix}.model"),
+            report=_report(sent, prefix, warnings),
+            model=sent.model or None,
             parent_key=parent_key(sent.parent_trace_id, f"{prefix}.parent_trace_id"),
             checkpoint=CheckpointFacts(
                 sent.step_index, status, length=len(history.messages), has_meta=history.meta is not None
@@ -158,9 +164,9 @@ def _facts(sent: _Snapshot, history: History, prefix: str) -> Facts:
     )
 
 
-def _report(sent: _Snapshot, prefix: str) -> UsageReport | None:
+def _report(sent: _Snapshot, prefix: str, warnings: Warnings) -> UsageReport | None:
     """The agent's running totals; None when none were sent."""
-    cost = fields.cost_nanos_of(sent.run_cost_usd, f"{prefix}.run_cost_usd")
+    cost = details.cost_nanos(sent.run_cost_usd, f"{prefix}.run_cost_usd", warnings)
     split = sent.input_tokens is not None or sent.output_tokens is not None
     total = None if split else sent.tokens_used
     if not split and total is None and cost is None:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import msgspec
 
+from towerlog.dialects.steering_json import CancelView, QuestionView, cancel_view, question_views
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.ledger import Ledger
 from towerlog.model.liveness import Liveness
@@ -125,17 +126,6 @@ class ForkView(msgspec.Struct, frozen=True, gc=False):
     step_index: int
 
 
-class CancelView(msgspec.Struct, frozen=True, gc=False):
-    """The stages of a cancel; null for those not reached. It ends as stopped or as forced."""
-
-    requested_at: str
-    delivered_at: str | None
-    acknowledged_at: str | None
-    stopped_at: str | None
-    forced_at: str | None
-    reason: str | None
-
-
 class LivenessView(msgspec.Struct, frozen=True, gc=False):
     """`alive`, `silent`, `stalled` or `lost`, null for a run that has ended otherwise; and the clocks behind it."""
 
@@ -184,6 +174,8 @@ class RunDetail(msgspec.Struct, frozen=True, gc=False):
     usage: UsageView
     error: str | None
     question: str | None
+    question_id: int | None
+    questions: list[QuestionView]
     phase: str | None
     attempt: int
     forced: bool
@@ -263,7 +255,10 @@ def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False)
         credits_used=credits_of(row.usage.cost_nanos, credits_per_dollar),
         usage=usage_view(row.usage),
         error=row.error,
-        question=row.question,
+        # The oldest open one: what an input without a question id answers.
+        question=row.questions[0].text if row.questions else None,
+        question_id=row.questions[0].question_id if row.questions else None,
+        questions=question_views(row),
         phase=row.phase,
         attempt=row.attempt,
         forced=row.forced,
@@ -276,22 +271,6 @@ def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False)
         input=_raw(view.input),
         result=_raw(view.result),
         lane=None if view.lane is None else lease_view(view.lane),
-    )
-
-
-def cancel_view(row: RunRow) -> CancelView | None:
-    """How far a cancel has come; None when none was requested."""
-    if row.cancel_requested_at is None:
-        return None
-    ended_at = format_optional_ms(row.ended_at)
-    return CancelView(
-        requested_at=format_ms(row.cancel_requested_at),
-        delivered_at=format_optional_ms(row.cancel_delivered_at),
-        acknowledged_at=format_optional_ms(row.cancel_acknowledged_at),
-        # Exactly one of the two is set once the run has ended.
-        stopped_at=None if row.forced else ended_at,
-        forced_at=ended_at if row.forced else None,
-        reason=row.cancel_reason,
     )
 
 

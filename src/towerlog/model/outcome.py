@@ -54,6 +54,8 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     results: list[Stored | Refusal]
     polled: tuple[PolledRun, ...] = ()
     """Those of the command's `polled` runs that exist."""
+    has_news: bool = False
+    """A command of them is carried for the first time: the reply must not be held back."""
 
 
 class RunView(msgspec.Struct, frozen=True, gc=False):
@@ -136,6 +138,8 @@ class Reported(msgspec.Struct, frozen=True, gc=False):
     view: RunView
     lane: Lane
     results: list[Stored | Refusal] = []
+    has_news: bool = False
+    """A command is carried for the first time: the reply must not be held back."""
 
 
 class Decided(msgspec.Struct, frozen=True, gc=False):
@@ -159,6 +163,7 @@ class Page(msgspec.Struct, frozen=True, gc=False):
         | list[UsageRow]
         | list[ApprovalView]
         | list[LaneView]
+        | list[str]
         | list[WorkerView]
         | list[Persona]
         | list[ProviderRoute]

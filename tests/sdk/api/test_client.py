@@ -74,6 +74,16 @@ def test_a_recorded_run_knows_its_id_and_is_found_by_its_key(client, server, tmp
     assert caught.value.status == 404
 
 
+def test_a_run_is_found_by_the_beginning_of_its_id(client) -> None:
+    made = client.create_run(unique("thread")).run_id
+    assert client.find_runs(made[:18]) == (made,)
+    assert client.find_runs(made.replace("-", "").upper()) == (made,)
+    assert client.find_runs("ffff") == ()
+    with pytest.raises(ApiError) as caught:
+        client.find_runs("%")
+    assert "prefix" in caught.value.details
+
+
 def test_children_are_in_the_tree_of_their_run(client) -> None:
     parent = client.create_run(unique("thread")).run_id
     child = client.create_run(unique("thread"), parent_run_id=parent).run_id

@@ -14,6 +14,7 @@ from tests.sdk.support.ingest_server import Ingest
 from tests.support.wait import wait_until
 from towerlog.sdk.record import delivery
 from towerlog.sdk.record.backlog import keeper
+from towerlog.sdk.record.question_keys import QuestionKeys
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import Run
 
@@ -200,7 +201,7 @@ def test_the_answer_of_a_question_comes_at_once(recorder: Recorder, ingest: Inge
         asking.start()
         wait_until(lambda: any(body.get("wait_seconds") for body in ingest.requests), "the listening")
         listened = listenings(ingest)
-        ingest.command("r1", "input", "yes")
+        ingest.command("r1", "input", "yes", QuestionKeys().key_of("Publish?"))
         asking.join(60)
         # The request that was waiting brought it (the next one, if that had just run out), and no later report.
         assert listenings(ingest) <= listened + 1

@@ -10,11 +10,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
-from towerlog.dialects.fields import Count, JsonObject, decode_any, truncated
+from towerlog.dialects.details import Time
+from towerlog.dialects.fields import Duration, JsonObject, decode_any, read, truncated
 from towerlog.model.event import TARGET_STATUS, Event, EventType, cursor_text, has_spent
 from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms
@@ -103,13 +104,15 @@ def _nothing() -> msgspec.Raw:
 class SentFields(msgspec.Struct, gc=False):
     """What an event has beside its metadata."""
 
-    type: Type
+    type: Annotated[
+        str, msgspec.Meta(min_length=1, max_length=200, extra_json_schema={"examples": list(get_args(Type))})
+    ]
     id: str | None = None
-    timestamp: str | None = None
+    timestamp: Time = None
     tool: Tool | None = None
     input_summary: str | None = None
     output_summary: str | None = None
-    duration_ms: Count | None = None
+    duration_ms: Duration | None = None
     success: bool | None = None
 
 
@@ -120,6 +123,9 @@ class SentEvent(SentFields, gc=False):
 
 
 SENT = msgspec.json.Decoder(SentEvent)
+IDENTITY = frozenset({"type", "id"})
+"""What identifies a pushed event; the rest are details."""
+TYPES = frozenset(get_args(Type))
 
 
 class _Output(msgspec.Struct, gc=False):
@@ -172,10 +178,9 @@ def default_tool(type_: str) -> str:
 
 
 def _sent(event: Event, epoch: str) -> FeedEvent | None:
-    try:
-        sent = SENT.decode(event.data)
-    except msgspec.MsgspecError:
+    if event.type is EventType.OTHER:
         return None
+    sent = read(SENT, event.data, "", [], IDENTITY)
     # Stored as it was sent, so it may be anything.
     given = decode_any(bytes(sent.metadata))
     metadata = given if isinstance(given, dict) else {}
@@ -188,7 +193,7 @@ def _sent(event: Event, epoch: str) -> FeedEvent | None:
         tool=sent.tool or default_tool(sent.type),
         input_summary=truncated(sent.input_summary or "", MAX_SUMMARY_CHARS),
         output_summary=None if sent.output_summary is None else truncated(sent.output_summary, MAX_SUMMARY_CHARS),
-        duration_ms=sent.duration_ms,
+        duration_ms=event.facts.duration_ms,
         success=sent.success,
         metadata=_scalars(metadata),
     )

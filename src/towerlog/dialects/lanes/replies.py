@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
-from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, Reply, reply_json
+from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, Reply, Warned, reply_json
 from towerlog.dialects.fields import query_int
 from towerlog.dialects.run_json import PersonaJson, RouteJson, persona_view, route_view
+from towerlog.dialects.steering_json import QuestionView, question_views
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import Refusal
 from towerlog.model.lane import Lane, QueueState
@@ -37,6 +38,9 @@ class CommandReply(msgspec.Struct, omit_defaults=True):
     type: str
     command_id: int
     content: str | None = None
+    question_id: int | None = None
+    """Of an `input`: the question that it answers."""
+    question_key: str | None = None
 
 
 class LaneReply(msgspec.Struct):
@@ -57,6 +61,8 @@ class LaneReply(msgspec.Struct):
     lease_epoch: int
     attempt: int
     commands: list[CommandReply]
+    questions: list[QuestionView] | msgspec.UnsetType = msgspec.UNSET
+    """Open ones, those of earlier attempts too; absent when there is none."""
 
 
 class RejectedEvent(msgspec.Struct):
@@ -68,11 +74,12 @@ class RejectedEvent(msgspec.Struct):
 
 
 class ReportReply(msgspec.Struct, omit_defaults=True):
-    """The run afterwards; `rejected`: events whose id was used before for another event."""
+    """The run afterwards; `rejected`: events that are not stored."""
 
     ok: bool
     run: LaneReply
     rejected: list[RejectedEvent] = []
+    warnings: Warned = msgspec.UNSET
 
 
 class ClaimReply(msgspec.Struct, omit_defaults=True):
@@ -133,6 +140,7 @@ def _lane_reply(view: RunView, lane: Lane) -> LaneReply:
         lease_epoch=lane.epoch,
         attempt=lane.attempt,
         commands=[_command(pending) for pending in row.pending],
+        questions=question_views(row) if row.questions else msgspec.UNSET,
     )
 
 
@@ -155,7 +163,7 @@ def _title(metadata: msgspec.Raw) -> str | None:
 
 
 def _command(pending: Pending) -> CommandReply:
-    return CommandReply(pending.type, pending.command_id, pending.content)
+    return CommandReply(pending.type, pending.command_id, pending.content, pending.question_id, pending.question_key)
 
 
 def encode_reported(outcome: Reported, command: object, call: Call) -> Reply:

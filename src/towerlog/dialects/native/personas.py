@@ -51,14 +51,14 @@ def _null() -> msgspec.Raw:
 Dollars = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["number", "null"], "minimum": 0})]
 
 
-class BudgetBody(msgspec.Struct, frozen=True):
+class BudgetBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The most that a run may use: dollars, tokens, or both."""
 
     usd: Dollars = msgspec.field(default_factory=_null)
     tokens: Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)] | None = None
 
 
-class PersonaBody(msgspec.Struct, frozen=True):
+class PersonaBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One version of a persona. `tools`: those that may be used; without it, whatever the agent has."""
 
     persona_key: str
@@ -70,7 +70,7 @@ class PersonaBody(msgspec.Struct, frozen=True):
     budget: BudgetBody | None = None
 
 
-class RouteBody(msgspec.Struct, frozen=True):
+class RouteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A route. `key_env` is the name of the variable that holds the key where the worker runs."""
 
     route_id: str

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, Literal
+
+import msgspec
 
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import MAX_SEQ, bounded_text, invalid_field, path_id, path_uuid, query_int, time_ms_of
@@ -24,6 +27,7 @@ from towerlog.model.event import EventType
 from towerlog.model.outcome import Page, RunView
 from towerlog.model.principal import Scope
 from towerlog.model.question import (
+    FindRuns,
     GetCheckpoint,
     GetRun,
     ListCheckpoints,
@@ -34,6 +38,9 @@ from towerlog.model.question import (
 from towerlog.model.run import Status
 
 READ = scopes(Scope.READ)
+MAX_RUN_IDS = 20
+"""Ids that a prefix finds; whoever needs more gives a longer one."""
+_PREFIX = re.compile(r"[0-9a-f]{1,32}")
 _TYPES = frozenset(type_.value for type_ in EventType)
 _STATUSES = frozenset(STATUS_OF)
 
@@ -51,6 +58,13 @@ class RunListQuery(CursorQuery, frozen=True):
     since: str | None = None
     until: str | None = None
     q: str | None = None
+
+
+class PrefixQuery(msgspec.Struct, frozen=True):
+    """`prefix` is the beginning of a run's id, with or without its dashes."""
+
+    schema_name: ClassVar[str] = "PrefixQuery"
+    prefix: str
 
 
 class EventsQuery(CursorQuery, frozen=True):
@@ -95,6 +109,19 @@ def _words(text: str | None, known: frozenset[str], field: str) -> tuple[str, ..
     if not known.issuperset(words):
         raise invalid_field(field, "must be of " + ", ".join(sorted(known)))
     return words
+
+
+def _decode_find(call: Call) -> FindRuns:
+    digits = (call.query.get("prefix") or "").replace("-", "").lower()
+    if not _PREFIX.fullmatch(digits):
+        raise invalid_field("prefix", "must be the beginning of a run's id: 1 to 32 hexadecimal digits")
+    # The dashes of a UUID stand after its 8th, 12th, 16th and 20th digit.
+    parts = [digits[start:end] for start, end in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32))]
+    return FindRuns("-".join(part for part in parts if part), MAX_RUN_IDS)
+
+
+def _encode_find(outcome: Page, command: object, call: Call) -> Reply:
+    return page_reply("run-ids", outcome, lambda run_id: run_id)
 
 
 def _encode_runs(outcome: Page, command: object, call: Call) -> Reply:
@@ -163,6 +190,10 @@ ENDPOINTS = (
     Endpoint(
         "GET", "/api/v1/runs", "list_runs", "Runs, newest first.", READ, _decode_runs, _encode_runs,
         query=RunListQuery, reply=Listing[RunDetail],
+    ),
+    Endpoint(
+        "GET", "/api/v1/run-ids", "find_runs", "The ids of runs that begin with a prefix, at most 20.", READ,
+        _decode_find, _encode_find, query=PrefixQuery, reply=Listing[str],
     ),
     Endpoint(
         "GET", "/api/v1/runs/{run_id}", "get_run", "A run with its descendants.", READ, _decode_run, _encode_run,

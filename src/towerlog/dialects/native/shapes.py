@@ -69,7 +69,11 @@ class Thread(msgspec.Struct, frozen=True):
 
 
 class LoggedEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event of a run's log. `name` is the sender's own type if it is not one of ours."""
+    """An event of a run's log. `name` is the sender's own type if it is not one of ours.
+
+    `event_id` is the sender's. `hash` is the SHA-256 of the run's log up to this event, in hexadecimal digits; null in
+    quarantine.
+    """
 
     seq: int
     position: int
@@ -82,6 +86,7 @@ class LoggedEvent(msgspec.Struct, frozen=True, gc=False):
     recorded_at: str
     late: bool
     future: bool
+    hash: str | None
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,11 +239,12 @@ def event_of(event: Event) -> LoggedEvent:
         name=event.facts.name,
         data=msgspec.Raw(event.data),
         dialect=event.dialect,
-        event_id=event.event_id,
+        event_id=event.sent_id,
         occurred_at=format_optional_ms(event.occurred_at),
         recorded_at=format_ms(event.recorded_at),
         late=event.late,
         future=event.future,
+        hash=event.hash.hex() or None,
     )
 
 

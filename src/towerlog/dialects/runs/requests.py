@@ -46,7 +46,7 @@ def _null() -> msgspec.Raw:
     return NULL
 
 
-class RunBody(msgspec.Struct, gc=False):
+class RunBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """A new run. Every field is optional."""
 
     route_id: str | None = None
@@ -58,7 +58,7 @@ class RunBody(msgspec.Struct, gc=False):
     labels: dict[str, str] | None = None
 
 
-class ThreadBody(msgspec.Struct, gc=False):
+class ThreadBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """A thread to create; it may exist already."""
 
     thread_id: str | None = None
@@ -66,13 +66,14 @@ class ThreadBody(msgspec.Struct, gc=False):
     policy: Literal["enqueue", "reject", "cancel_previous"] | None = None
 
 
-class InputBody(msgspec.Struct, gc=False):
-    """An input for a run."""
+class InputBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """An answer, or a message for a run that asks nothing. `question_id`: which question, else the oldest open one."""
 
     content: str
+    question_id: Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)] | None = None
 
 
-class CancelBody(msgspec.Struct, gc=False):
+class CancelBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """Why a run is cancelled."""
 
     reason: str | None = None
@@ -216,13 +217,14 @@ def decode_cancel(call: Call) -> CancelRun:
 def decode_input(call: Call) -> GiveInput:
     """Sends an input, which must be neither blank nor too long."""
     run_id = path_uuid(call.path["run_id"], "run")
-    content = decode(_INPUT_BODY, call.body).content
+    body = decode(_INPUT_BODY, call.body)
+    content = body.content
     if not content.strip():
         raise invalid_field("content", "must not be blank")
     # Characters first: a text with too many needs no encoding to be refused.
     if len(content) > MAX_INPUT_BYTES or len(content.encode()) > MAX_INPUT_BYTES:
         raise invalid_field("content", f"is longer than {MAX_INPUT_BYTES} bytes")
-    return GiveInput(run_id, content)
+    return GiveInput(run_id, content, body.question_id)
 
 
 def decode_follow(call: Call) -> FollowRun:

@@ -12,7 +12,6 @@ from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
 from towerlog.engine.ingest.dedupe import (
-    NATURAL,
     has_older_runs,
     is_replayed,
     late_checkpoint_id,
@@ -26,6 +25,7 @@ from towerlog.errors import NotFound, UnknownBase
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
 from towerlog.model.event import (
+    NATURAL,
     PLAIN_TYPES,
     TARGET_STATUS,
     TOOL_TYPES,
@@ -43,6 +43,7 @@ from towerlog.model.facts import LATEST_STEP, NO_EFFECTS, Facts, Origin, some, w
 from towerlog.model.outcome import Appended, PolledRun, Stored
 from towerlog.model.principal import Principal
 from towerlog.model.run import PARENT_RUN, TERMINAL, RunRow
+from towerlog.projections.questions import asked_before
 
 Targets = dict[int, tuple[RunState | None, bool]]
 """By the identity of a reference: its run, and whether its thread has older ones. Drafts of one run share theirs."""
@@ -56,15 +57,26 @@ def append_items(plan: Plan, principal: Principal, command: Append) -> Appended:
     org, dialect = principal.org, command.dialect
     agent = None if command.agent_id is None else agent_by_id(plan, org, command.agent_id)
     results = place_items(plan, principal, command.items, dialect, agent)
+    has_news = False
     if command.shows_commands:
         for result in results:
             if type(result) is Stored and result.commands:
+                has_news = any(row.has_undelivered() for row in _shown(plan, org, results))
                 results = with_receipts(plan, org, results, dialect)
                 break
     if not command.polled:
-        return Appended(results)
+        return Appended(results, has_news=has_news)
     polled = polled_runs(plan, org, command.polled)
-    return Appended(results, tuple([_replace(one, row=mark_delivered(plan, one.row, dialect)) for one in polled]))
+    has_news = has_news or any(one.row.has_undelivered() for one in polled)
+    told = tuple([_replace(one, row=mark_delivered(plan, one.row, dialect)) for one in polled])
+    return Appended(results, told, has_news)
+
+
+def _shown(plan: Plan, org: int, results: list[Stored | Refusal]) -> list[RunRow]:
+    """The runs whose commands stand in these results."""
+    run_ids = {result.run_id for result in results if isinstance(result, Stored) and result.commands}
+    rows = (plan.run(org, RunById(run_id)) for run_id in sorted(run_ids))
+    return [row for row in rows if row is not None]
 
 
 def place_items(
@@ -196,6 +208,8 @@ def _store(
         facts = _replace(facts, duration_ms=plan.now - (row.started_at or row.created_at))
     if draft.type in TOOL_TYPES:
         facts, data = paired(run_state, draft.type, facts, data)
+    elif draft.type is EventType.RUN_WAITING:
+        facts, data = asked(run_state, facts, data)
     event = plan.append(
         run_state,
         agent,
@@ -228,6 +242,20 @@ def paired(run_state: RunState, kind: EventType, facts: Facts, data: bytes) -> t
         rest = data[1:].lstrip()
         data = head + (b"" if rest.startswith(b"}") else b",") + rest
     return _replace(facts, tool_call_id=call_id), data
+
+
+def asked(run_state: RunState, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
+    """A question with its id, which is its place in the run; of one that is asked again, the place that it had."""
+    known = asked_before(run_state.row, (facts.effects or NO_EFFECTS).question_key)
+    if known is not None:
+        facts = with_effects(facts, question_id=known)
+    members = _decode_members(data)
+    # A question id is the server's word: what the sender calls so says nothing.
+    members["question_id"] = msgspec.Raw(b"%d" % (run_state.seq + 1 if known is None else known))
+    return facts, msgspec.json.encode(members)
+
+
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def _origin_of(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> Origin:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.ingest.content import needs_of_history
-from towerlog.engine.ingest.dedupe import NATURAL, REMEMBERED_RUNS
+from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS
 from towerlog.model.command import Append
 from towerlog.model.event import (
+    NATURAL,
     PLAIN_TYPES,
     TARGET_STATUS,
     AgentHeartbeat,

@@ -105,6 +105,10 @@ class Client:
                     return self._send(endpoints.get_run(found.run_id, with_children))
             raise
 
+    def find_runs(self, prefix: str) -> tuple[str, ...]:
+        """The ids of runs that begin with `prefix`, at most 20."""
+        return self._send(endpoints.find_runs(prefix))
+
     def create_run(
         self,
         thread_id: str,
@@ -135,9 +139,12 @@ class Client:
         """Requests cancellation of a run and its children. `get_run(…).cancel` has the progress."""
         self._send(endpoints.cancel_run(run_id, reason))
 
-    def give_input(self, run_id: str, content: str, *, idempotency_key: str | None = None) -> None:
-        """Answers a waiting run, or sends input to a running one."""
-        self._send(endpoints.give_input(run_id, content), idempotency_key)
+    def give_input(
+        self, run_id: str, content: str, *, question_id: int | None = None, idempotency_key: str | None = None
+    ) -> None:
+        """Answers a question of the run, by default its oldest open one; a running run that asks nothing gets a
+        message. A question that is answered already is an ApiError 409, which says who was first."""
+        self._send(endpoints.give_input(run_id, content, question_id), idempotency_key)
 
     def pause_run(self, run_id: str, reason: str | None = None) -> shapes.RunInfo:
         """Requests a pause; the run is paused once its agent confirms it."""

@@ -118,6 +118,15 @@ class Liveness(Shape):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Question(Shape):
+    """A question that nobody has answered."""
+
+    question_id: int
+    asked_at: str
+    question: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunInfo(Shape):
     """Everything about a run."""
 
@@ -155,6 +164,8 @@ class RunInfo(Shape):
     usage: Usage | None = field(default=None, metadata={"read": Usage.read})
     error: str | None = None
     question: str | None = None
+    question_id: int | None = None
+    questions: tuple[Question, ...] = field(default=(), metadata={"read": many(Question)})
     phase: str | None = None
     attempt: int = 1
     forced: bool = False
@@ -263,7 +274,7 @@ def _text(value: Any) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Event(Shape, EventData):
-    """An event of a run's log. `name` is the sender's type if it is not a canonical one."""
+    """An event of a run's log. `name` is the sender's type if it is not a canonical one; `hash` closes its chain."""
 
     seq: int
     type: str
@@ -276,6 +287,7 @@ class Event(Shape, EventData):
     occurred_at: str | None = None
     late: bool = False
     future: bool = False
+    hash: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

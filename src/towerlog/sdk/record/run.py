@@ -19,6 +19,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from towerlog.sdk.record.encoding import describe, name_text, one_line
 from towerlog.sdk.record.figures import BUCKETS, Fit, count, dollars, items, milliseconds, usage_of
 from towerlog.sdk.record.inbox import Inbox, RunCancelled
+from towerlog.sdk.record.question_keys import QuestionKeys
 from towerlog.sdk.record.spans import Step, ToolCall
 
 P = ParamSpec("P")
@@ -103,13 +104,15 @@ class BaseRun:
         self.input = input
         self.persona = persona
         self.route = route
-        self.resume = resume
         self.history = list(history)
         """The messages of the thread's last checkpoint; empty for the first run of a thread."""
         self.fencing_token = fencing_token
         self.result: Any = None
         """The run's result, reported when it completes."""
         self.ended = False
+        self._resume = resume
+        self._questions = QuestionKeys()
+        self._handed_back = False
         self._steps_taken = _steps_of(resume)
         self._marks = threading.local()
         self._inbox = Inbox(self._acknowledge)
@@ -121,6 +124,12 @@ class BaseRun:
     def url(self) -> str | None:
         """Where the server shows the run; None until its first event is delivered, as is `run_id`."""
         return None if self.run_id is None else f"{self.sink.url}/api/v1/runs/{self.run_id}"
+
+    @property
+    def resume(self) -> dict[str, Any] | None:
+        """The last checkpoint of an earlier attempt; None without any. Who reads it goes on from there."""
+        self._questions.resumed(_steps_of(self._resume))
+        return self._resume
 
     # Reporting
 
@@ -196,6 +205,7 @@ class BaseRun:
         fit = Fit()
         fit.take("step_index", step_index, count)
         self._steps_taken = fit.data.setdefault("step_index", self._steps_taken + 1)
+        self._questions.checkpoint(self._steps_taken)
         fit.take("history_meta", history_meta, items)
         if state is not None:
             fit.data["state"] = state
@@ -271,11 +281,21 @@ class BaseRun:
         self._inbox.on_cancel(callback)
 
     def deliver(self, command: Mapping[str, Any]) -> None:
-        """Takes a command: `{"command_id", "type", "content"?}`. From any thread; repetitions are ignored.
+        """Takes a command: `{"command_id", "type", "content"?, "question_key"?}`. From any thread; repetitions are
+        ignored.
 
-        A cancel is acknowledged at once, an input when an `ask` takes it, a pause at the next `pause_point`.
+        A cancel is acknowledged at once, an input when its question's `ask` takes it, a message when `messages` gives
+        it, a pause at the next `pause_point`.
         """
         self._inbox.take(command)
+
+    def messages(self) -> list[Any]:
+        """What people have written to the run, without having been asked, since the last call. Never waits."""
+        return self._inbox.messages()
+
+    def hand_back(self) -> None:
+        """Called before the run is given to another worker: its open questions are that one's to ask again."""
+        self._handed_back = True
 
     def after_fork(self) -> None:
         """In the child of a fork: makes a new lock; a thread that holds the old one exists only in the parent."""
@@ -284,18 +304,39 @@ class BaseRun:
     def _acknowledge(self, command: Mapping[str, Any]) -> None:
         self.tell("command.acknowledged", {"command_id": command.get("command_id"), "type": command.get("type")})
 
-    def _ask(self, question: object) -> Future[Any]:
+    def _ask(self, question: object) -> tuple[str, Future[Any]]:
+        """Tells a question; its key, and its answer to come."""
         self._inbox.check()
-        self.tell("run.waiting_for_input", {"question": question if isinstance(question, str) else str_of(question)})
-        return self._inbox.answer()
+        text = question if isinstance(question, str) else str_of(question)
+        key = self._questions.key_of(text)
+        self.tell("run.waiting_for_input", {"question": text, "question_key": key})
+        return key, self._inbox.answer(key)
+
+    def _give_up(self, key: str, reason: str) -> bool:
+        """Withdraws a question, so that nobody answers it; False when its answer has come all the same."""
+        if not self._inbox.withdraw(key):
+            return False
+        if not (self.ended or self.cancelled or self._handed_back):
+            self.tell("run.question_withdrawn", {"question_key": key, "reason": reason})
+        return True
 
 
 class Run(BaseRun):
     """A run of sync code: waiting blocks its thread."""
 
     def ask(self, question: object, timeout: float | None = None) -> Any:
-        """Asks, and waits for the answer. Raises TimeoutError after `timeout` seconds, RunCancelled on a cancel."""
-        return self._wait(self._ask(question), timeout)
+        """Asks, and waits for the answer to this question. Raises RunCancelled on a cancel, and TimeoutError after
+        `timeout` seconds: the question is withdrawn then."""
+        key, answer = self._ask(question)
+        try:
+            return self._wait(answer, timeout)
+        except TimeoutError:
+            if self._give_up(key, "no answer in time"):
+                raise
+            return answer.result()
+        except BaseException:
+            self._give_up(key, "its agent stopped waiting")
+            raise
 
     def pause_point(self, timeout: float | None = None) -> None:
         """A place where the run can be paused; returns at once if no pause was requested. Raises as `ask` does."""
@@ -320,8 +361,18 @@ class AsyncRun(BaseRun):
     """A run of async code: waiting is awaited."""
 
     async def ask(self, question: object, timeout: float | None = None) -> Any:  # noqa: ASYNC109 as Run has it
-        """Asks, and waits for the answer. Raises TimeoutError after `timeout` seconds, RunCancelled on a cancel."""
-        return await self._wait(self._ask(question), timeout)
+        """Asks, and waits for the answer to this question. Raises RunCancelled on a cancel, and TimeoutError after
+        `timeout` seconds: the question is withdrawn then."""
+        key, answer = self._ask(question)
+        try:
+            return await self._wait(answer, timeout)
+        except TimeoutError:
+            if self._give_up(key, "no answer in time"):
+                raise
+            return await asyncio.wrap_future(answer)
+        except BaseException:
+            self._give_up(key, "its agent stopped waiting")
+            raise
 
     async def pause_point(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 as Run has it
         """A place where the run can be paused; returns at once if no pause was requested. Raises as `ask` does."""
@@ -333,11 +384,23 @@ class AsyncRun(BaseRun):
 
     async def _wait(self, future: Future[Any], timeout: float | None) -> Any:  # noqa: ASYNC109 as Run has it
         self.sink.expect(self, True)
+        # Not `wait_for`: a time-out must not cancel an answer that is being handed over just now.
+        waiter = asyncio.wrap_future(future)
+        waiter.add_done_callback(_noticed)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), timeout)
+            done, _ = await asyncio.wait({waiter}, timeout=timeout)
+            if not done:
+                raise TimeoutError("no answer in time")
+            return waiter.result()
         finally:
             self._inbox.forget(future)
             self.sink.expect(self, False)
+
+
+def _noticed(waiter: asyncio.Future[Any]) -> None:
+    """Reads an exception that comes when nobody waits any more, which asyncio would complain about otherwise."""
+    if not waiter.cancelled():
+        waiter.exception()
 
 
 def str_of(value: object) -> str:

@@ -118,6 +118,7 @@ class Attempt:
         if self._lane.lost.is_set():
             # Sets the flag of a sync agent. This reports nothing: the outbox of a lost lane is closed.
             self.run.deliver({"command_id": "lease", "type": "cancel"})
+        self.run.hand_back()
         work.interrupt()
         await asyncio.wait([self._outcome], timeout=AGENT_STOP_S)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from towerlog.sdk.wire.errors import ApiError, Unreachable
@@ -49,7 +49,11 @@ class Lane:
         self._told: set[int] = set()
         self._again: list[OutboxEvent] = []
         """Checkpoints to be sent again, for the server does not know what they go on from."""
-        self._on_command: Callable[[Json], None] = lambda command: None
+        self._on_command: Callable[[Json], None] | None = None
+        self._early: list[Json] = []
+        """Commands that came before there was anybody to take them. The server bounds them."""
+        self._missed = False
+        """The last report failed: what its reply would have carried is asked for without waiting."""
 
     def _wake(self) -> None:
         # The loop is closed only when the whole worker has ended and nothing reads the outbox any more.
@@ -58,8 +62,10 @@ class Lane:
 
     @contextlib.asynccontextmanager
     async def held(self, on_command: Callable[[Json], None]) -> AsyncIterator[None]:
-        """Keeps the lease, sends events and receives commands inside the block; `on_command` gets each command once."""
+        """Keeps the lease, sends events and receives commands inside the block; `on_command` gets each command once,
+        those first that came with the claim."""
         self._on_command = on_command
+        self._take(self._early)
         tasks = [asyncio.create_task(part()) for part in (self._send, self._listen, self._watch)]
         for task in tasks:
             task.add_done_callback(self._ended)
@@ -123,7 +129,7 @@ class Lane:
         while not self.lost.is_set():
             sent_at = self._clock.now()
             try:
-                news = await self._report([], self._clock.wait_s)
+                news = await self._report([], 0 if self._missed else self._clock.wait_s)
             except Unreachable as error:
                 await self._pause(pause.next_s(), error)
             except ApiError as error:
@@ -197,10 +203,22 @@ class Lane:
         sent_at = self._clock.now()
         timeout_s = min(wait_seconds + SLACK_S, max(self._clock.left_s, 0.05))
         bodies = [event.line for event in batch]
-        reply = await self._api.report(self.holder, bodies, wait_seconds, timeout_s)
+        try:
+            reply = await self._api.report(self.holder, bodies, wait_seconds, timeout_s)
+        except (ApiError, Unreachable):
+            self._missed = True
+            raise
+        self._missed = False
         self._clock.renewed(sent_at)
         self._look_at(batch, reply.get("results", []))
-        commands = reply.get("commands", [])
+        return self._take(reply.get("commands", []))
+
+    def _take(self, commands: Sequence[Json]) -> bool:
+        """Hands on the commands that are new, and keeps them while there is nobody to take them."""
+        if self._on_command is None:
+            known = {command["command_id"] for command in self._early}
+            self._early += [command for command in commands if command["command_id"] not in known]
+            return False
         fresh = [command for command in commands if command["command_id"] not in self._told]
         self._told.update(command["command_id"] for command in fresh)
         for command in fresh:

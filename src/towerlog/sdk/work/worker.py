@@ -28,6 +28,8 @@ from towerlog.sdk.work.lease import LeaseClock
 
 CLAIM_WAIT_S = 20
 MAX_CLAIM_PAUSE_S = 10.0
+UNKNOWN_OUTCOMES = frozenset({500, 502, 504})
+"""Statuses that say nothing about whether a claim was granted: they come from a proxy, or from a failure half-way."""
 
 _log = logging.getLogger("towerlog.worker")
 Json = dict[str, Any]
@@ -109,13 +111,15 @@ class Worker:
                 claimed = await self._api.claim(self._app.names, self._labels, CLAIM_WAIT_S)
             except Unreachable as error:
                 _log.warning("server unreachable: %s; will retry", error)
-                await asyncio.sleep(pause.next_s())
-                await self._take_up(threads)
+                await self._settle(threads, pause, None)
             except ApiError as error:
                 if not self._was_heard and not error.is_temporary and error.status < 500:
                     raise
                 _log.warning("claim rejected: %s; will retry", error)
-                await asyncio.sleep(pause.next_s(error.retry_after))
+                if error.status in UNKNOWN_OUTCOMES:
+                    await self._settle(threads, pause, error.retry_after)
+                else:
+                    await asyncio.sleep(pause.next_s(error.retry_after))
             else:
                 self._was_heard = True
                 pause.reset()
@@ -123,9 +127,16 @@ class Worker:
                     self._begin(claimed, threads)
                     await self._slots.acquire()
 
-    async def _take_up(self, threads: AgentThreads | None) -> None:
+    async def _settle(self, threads: AgentThreads, pause: Backoff, retry_after: float | None) -> None:
+        """After a claim whose outcome is unknown: asks at once, and until it is told, which runs this worker holds."""
+        known = False
+        while not known:
+            known = await self._take_up(threads)
+            await asyncio.sleep(pause.next_s(retry_after))
+
+    async def _take_up(self, threads: AgentThreads | None) -> bool:
         """Finds runs that this worker holds without knowing it, because the reply to a claim was lost: begins them if
-        there are threads for it, else releases them."""
+        there are threads for it, else releases them. False when that could not be found out."""
         try:
             for run_id in await self._api.held():
                 if run_id not in self._lanes:
@@ -137,6 +148,8 @@ class Worker:
                         await self._slots.acquire()
         except (ApiError, Unreachable) as error:
             _log.info("Could not check which runs this worker already holds: %s; will retry.", error)
+            return False
+        return True
 
     def _begin(self, claimed: Json, threads: AgentThreads) -> None:
         """Starts a claimed run in the slot that the caller has acquired."""
