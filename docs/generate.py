@@ -171,6 +171,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("sdk.record.encoding", "MAX_EVENT_BYTES", "bytes of an event; a larger one is cut"),
         ("sdk.record.encoder", "MAX_CHECKPOINT_BYTES", "bytes of a checkpoint; a larger one is not sent, and counted"),
         ("sdk.record.encoder", "MAX_RESENT_BYTES", "bytes of a history that is sent whole with each checkpoint"),
+        ("sdk.record.encoder", "MAX_BASES", "checkpoints back to which one is looked for that the server knows"),
         ("sdk.record.histories", "MAX_WHOLE_DEPTH", "levels of a state that is sent whole"),
         ("sdk.record.encoding", "MAX_DEPTH", "levels of a value that is not plain JSON"),
         ("sdk.record.encoding", "NAMES_KEPT", "names of steps, tools and models that are remembered as they are sent"),
