@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.steering_json import CancelView, QuestionView, cancel_view, question_views
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.ledger import Ledger
 from towerlog.model.liveness import Liveness
@@ -95,17 +96,6 @@ class ForkView(msgspec.Struct, frozen=True, gc=False):
     step_index: v.StepIndex
 
 
-class CancelView(msgspec.Struct, frozen=True, gc=False):
-    """The stages of a cancel; null for those not reached. It ends as stopped or as forced."""
-
-    requested_at: Annotated[str, v.time("When it was asked for.")]
-    delivered_at: Annotated[str, v.time("When the agent was told.")] | None
-    acknowledged_at: Annotated[str, v.time("When the agent said that it knows.")] | None
-    stopped_at: Annotated[str, v.time("When the agent had stopped.")] | None
-    forced_at: Annotated[str, v.time("When it was ended without its agent.")] | None
-    reason: v.Reason | None
-
-
 class LivenessView(msgspec.Struct, frozen=True, gc=False):
     """`alive`, `silent`, `stalled` or `lost`, null for a run that has ended otherwise; and the clocks behind it."""
 
@@ -162,6 +152,8 @@ class RunDetail(msgspec.Struct, frozen=True, gc=False):
     usage: Annotated[UsageView, v.said("The tokens that it has used.")]
     error: Annotated[str, v.said("Why it failed.", "the search engine does not answer")] | None
     question: Annotated[str, v.said("What it asks a person.", "Send it?")] | None
+    question_id: v.QuestionId | None
+    questions: Annotated[list[QuestionView], v.said("Its open questions, the oldest first.")]
     phase: v.Phase | None
     attempt: v.Attempt
     forced: Annotated[bool, v.said("It was ended without its agent.", False)]
@@ -244,7 +236,10 @@ def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False)
         credits_used=credits_of(row.usage.cost_nanos, credits_per_dollar),
         usage=usage_view(row.usage),
         error=row.error,
-        question=row.question,
+        # The oldest open one: what an input without a question id answers.
+        question=row.questions[0].text if row.questions else None,
+        question_id=row.questions[0].question_id if row.questions else None,
+        questions=question_views(row),
         phase=row.phase,
         attempt=row.attempt,
         forced=row.forced,
@@ -257,22 +252,6 @@ def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False)
         input=_raw(view.input),
         result=_raw(view.result),
         lane=None if view.lane is None else lease_view(view.lane),
-    )
-
-
-def cancel_view(row: RunRow) -> CancelView | None:
-    """How far a cancel has come; None when none was requested."""
-    if row.cancel_requested_at is None:
-        return None
-    ended_at = format_optional_ms(row.ended_at)
-    return CancelView(
-        requested_at=format_ms(row.cancel_requested_at),
-        delivered_at=format_optional_ms(row.cancel_delivered_at),
-        acknowledged_at=format_optional_ms(row.cancel_acknowledged_at),
-        # Exactly one of the two is set once the run has ended.
-        stopped_at=None if row.forced else ended_at,
-        forced_at=ended_at if row.forced else None,
-        reason=row.cancel_reason,
     )
 
 

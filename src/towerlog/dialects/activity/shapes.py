@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.fields import Count, JsonObject
+from towerlog.dialects.base import Warned
+from towerlog.dialects.details import Time
+from towerlog.dialects.fields import Duration, JsonObject
 
 DEFAULT_TAIL = 100
 MAX_TAIL = 5000
@@ -80,17 +82,13 @@ def _nothing() -> msgspec.Raw:
 class SentFields(msgspec.Struct, gc=False):
     """What an event has beside its metadata."""
 
-    type: Annotated[Type, v.said("What the agent did.", "command_complete")]
+    type: Annotated[
+        Annotated[str, msgspec.Meta(min_length=1, max_length=200)],
+        v.said("What the agent did; a type that is not known is stored as `other`.", *get_args(Type)),
+    ]
     id: v.EventId | None = None
-    timestamp: (
-        Annotated[
-            str,
-            v.said(
-                "When it happened by the sender's clock; without it, the time of arrival.", "2026-04-02T10:00:01.500Z"
-            ),
-        ]
-        | None
-    ) = None
+    timestamp: Time = None
+    """When it happened by the sender's clock; without it, the time of arrival."""
     tool: Annotated[Tool, v.said("What it did it with; without it, what the type suggests.", "shell")] | None = None
     input_summary: (
         Annotated[str, v.said("What went in, without content; cut to 200 characters.", "make test")] | None
@@ -98,7 +96,7 @@ class SentFields(msgspec.Struct, gc=False):
     output_summary: (
         Annotated[str, v.said("What came out, without content; cut to 200 characters.", "exit 0, 1204 bytes")] | None
     ) = None
-    duration_ms: Annotated[Count, v.said("How long it took, in milliseconds.", 890)] | None = None
+    duration_ms: Annotated[Duration, v.said("How long it took, in milliseconds.", 890)] | None = None
     success: Annotated[bool, v.said("Whether it succeeded.", True)] | None = None
 
 
@@ -140,6 +138,7 @@ class PushReply(msgspec.Struct):
 
     accepted: Annotated[int, v.said("How many events are stored.", 2)]
     rejected: Annotated[list[RejectedItem], v.said("The events that are not, and why.")]
+    warnings: Warned = msgspec.UNSET
 
 
 class ActivityRefusal(msgspec.Struct):
