@@ -32,6 +32,7 @@ setup: $(stamp) $(if $(wildcard ui/package.json),$(ui_built)) ## make .venv with
 $(stamp): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" && $(PYTHON) -c '$(enough)' 2>/dev/null || \
 		{ echo 'Towerlog needs Python 3.11 or newer; name one: make setup PYTHON=/path/to/python3'; exit 1; }
+	@echo 'Setting up .venv with pinned packages: about 30 seconds, the first time only …'
 	@test -x $(bin)/pip || $(PYTHON) -m venv .venv || \
 		{ echo 'Python could not make a virtual environment; on Debian and Ubuntu it needs the package python3-venv.'; exit 1; }
 	@$(bin)/python -m pip install -qq --disable-pip-version-check --root-user-action=ignore -e '.[dev]' -c constraints.txt
@@ -47,7 +48,7 @@ $(ui_built): $(ui_installed) $(ui_sources)
 
 .PHONY: demo
 demo: setup ## start a server and feed it through all five dialects
-	@$(bin)/python examples/demo.py $(ARGS)
+	@exec $(bin)/python examples/demo.py $(ARGS)
 
 .PHONY: test
 test: setup ## run the tests (SLOW=1 adds the slow tier, JOBS=… processes, ARGS=… goes to pytest)
@@ -74,6 +75,10 @@ bench: setup ## measure against the bare floor, write bench/results.json
 .PHONY: blocking
 blocking: setup ## write the blocking half of the SDK from its asyncio half
 	@$(bin)/python tools/blocking_from_async.py
+
+.PHONY: recording
+recording: setup ## record a run on a terminal, as the image of the README
+	@$(bin)/python tools/record_terminal.py
 
 .PHONY: docs
 docs: setup ## write the generated parts of the docs

@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +29,7 @@ sys.path.insert(0, str(HERE / "agents"))
 from wire import Refused, Wire, fresh_id  # noqa: E402 - the agents' folder is on the path only now
 
 DEFAULT_PORT = 8700
+ANY_PORT = 0
 TOWERLOG = str(Path(sys.executable).with_name("towerlog"))
 READY_S = 20.0
 FIRST_RUNS_S = 20.0
@@ -59,18 +60,36 @@ class Ended(Exception):
     """Ctrl-C, SIGTERM, or a server that is gone."""
 
 
+class Stop:
+    """Whether the end was asked for. The signals only say so: one in the middle of a start would lose a child."""
+
+    asked = False
+
+    def ask(self, _signal: int, _frame: FrameType | None) -> None:
+        """Ctrl-C or SIGTERM; a second one changes nothing."""
+        self.asked = True
+
+    def check(self) -> None:
+        """Raises Ended once it was asked for."""
+        if self.asked:
+            raise Ended
+
+
+STOP = Stop()
+
+
 def main() -> int:
+    signal.signal(signal.SIGTERM, STOP.ask)
+    signal.signal(signal.SIGINT, STOP.ask)
     arguments = parse()
     folder = Path(arguments.data_dir or tempfile.mkdtemp(prefix="towerlog-demo-"))
     folder.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
     children: list[subprocess.Popen[bytes]] = []
     code = 0
     try:
         code = demonstrate(folder, arguments, children)
     except Ended as ended:
-        print(f"\n{ended}", flush=True)
+        print(f"\n{ended}" if ended.args else "\nStopping …", flush=True)
         code = 1 if ended.args else 0
     finally:
         stop(children)
@@ -91,17 +110,29 @@ def parse() -> argparse.Namespace:
 
 def demonstrate(folder: Path, arguments: argparse.Namespace, children: list[subprocess.Popen[bytes]]) -> int:
     """Starts everything, says where to look, and waits for the end."""
-    url = f"http://127.0.0.1:{arguments.port or usual_or_free_port()}"
-    wire = Wire(url, admin_key(folder))
-    server = start_server(folder, wire)
-    children.append(server)
-    wait_until_ready(server, url, folder)
+    began_at = time.monotonic()
+
+    def tell(what: str) -> None:
+        print(f"{time.monotonic() - began_at:4.0f} s  {what} …", flush=True)
+
+    tell("starting the server")
+    key = admin_key(folder)
+    server, url = start_server(folder, key, arguments.port, children)
+    wire = Wire(url, key)
+    tell(f"it listens on {url}; starting {len(AGENTS)} agents")
     for name, scopes in AGENTS.items():
+        STOP.check()
         made = wire.post("/api/v1/keys", {"name": f"demo {name}", "scopes": scopes})
         children.append(start_agent(name, Wire(url, made["key"]), folder))
-    print("\n".join(where_to_look(wire, first_runs(wire), waiting_runs(wire))), flush=True)
+    tell("waiting for their first runs")
+    runs = first_runs(wire)
+    tell("queueing two runs, which a worker takes up and which then ask a question")
+    waiting = waiting_runs(wire)
+    tell("ready")
+    print("\n".join(where_to_look(wire, runs, waiting)), flush=True)
     ends_at = time.monotonic() + (arguments.seconds or float("inf"))
     while time.monotonic() < ends_at:
+        STOP.check()
         if server.poll() is not None:
             raise Ended(f"The server has ended. Its last words:\n{last_words(folder)}")
         if any(child.poll() is not None for child in children):
@@ -115,18 +146,6 @@ def last_words(folder: Path) -> str:
     return "\n".join((folder / "server.log").read_text(errors="replace").splitlines()[-20:])
 
 
-def usual_or_free_port() -> int:
-    """8700, or when that is taken any that is free."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", DEFAULT_PORT))
-            return DEFAULT_PORT
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def admin_key(folder: Path) -> str:
     """The key that the first start of this store was given, or one for its first start."""
     file = folder / "demo.key"
@@ -136,14 +155,35 @@ def admin_key(folder: Path) -> str:
     return file.read_text().strip()
 
 
-def start_server(folder: Path, wire: Wire) -> subprocess.Popen[bytes]:
-    """`towerlog serve`, its words in a file of the folder."""
-    port = wire.url.rpartition(":")[2]
-    environment = {**os.environ, "TOWERLOG_BOOTSTRAP_KEY": wire.key}
-    command = [TOWERLOG, "serve", "--port", port, "--data-dir", str(folder)]
-    with (folder / "server.log").open("ab") as log:
-        # A session of its own: Ctrl-C is for us, and we stop the server last.
-        return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+def start_server(
+    folder: Path, key: str, port: int, children: list[subprocess.Popen[bytes]]
+) -> tuple[subprocess.Popen[bytes], str]:
+    """`towerlog serve` and the address that it has announced: the usual port, or any that is free when it is taken.
+
+    Raises Ended when it does not start.
+    """
+    for number in (port,) if port else (DEFAULT_PORT, ANY_PORT):
+        environment = {**os.environ, "TOWERLOG_BOOTSTRAP_KEY": key}
+        command = [TOWERLOG, "serve", "--port", str(number), "--data-dir", str(folder)]
+        with (folder / "server.log").open("wb") as log:
+            # A session of its own: Ctrl-C is for us, and we stop the server last.
+            server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        children[:] = [server]
+        url = announced_by(server, folder)
+        if url is not None:
+            return server, url
+    raise Ended(f"The server did not start:\n{last_words(folder)}")
+
+
+def announced_by(server: subprocess.Popen[bytes], folder: Path) -> str | None:
+    """The address of a server that listens; None when it has ended instead. Raises Ended when it does neither."""
+    for _ in tries(READY_S):
+        found = re.search(r"listens on (http\S+)$", (folder / "server.log").read_text(errors="replace"), re.MULTILINE)
+        if found:
+            return found[1]
+        if server.poll() is not None:
+            return None
+    raise Ended(f"The server was not ready after {READY_S:.0f} seconds:\n{last_words(folder)}")
 
 
 def start_agent(name: str, wire: Wire, folder: Path) -> subprocess.Popen[bytes]:
@@ -152,16 +192,6 @@ def start_agent(name: str, wire: Wire, folder: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, **place, "TOWERLOG_URL": wire.url, "TOWERLOG_API_KEY": wire.key}
     program = [sys.executable, f"{name}.py", str(PROJECT)] if name != "worker" else [TOWERLOG, *SERVED]
     return subprocess.Popen(program, cwd=HERE / "agents", env=environment, start_new_session=True)
-
-
-def wait_until_ready(server: subprocess.Popen[bytes], url: str, folder: Path) -> None:
-    """Returns when the server answers. Raises Ended when it does not."""
-    for _ in tries(READY_S):
-        if server.poll() is not None:
-            raise Ended(f"The server did not start:\n{last_words(folder)}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 1):
-            return
-    raise Ended(f"The server was not ready after {READY_S:.0f} seconds:\n{last_words(folder)}")
 
 
 def first_runs(wire: Wire) -> dict[str, Json]:
@@ -190,9 +220,10 @@ def create(wire: Wire, thread_id: str, asked: Json) -> Json:
 
 
 def tries(seconds: float) -> Iterator[None]:
-    """One turn every tenth of a second until the time is over."""
+    """One turn every tenth of a second until the time is over. Raises Ended when the end was asked for."""
     ends_at = time.monotonic() + seconds
     while time.monotonic() < ends_at:
+        STOP.check()
         yield
         time.sleep(POLL_S)
 
@@ -205,6 +236,9 @@ def where_to_look(wire: Wire, runs: dict[str, Json], waiting: list[str]) -> list
         f"Towerlog listens on {wire.url}",
         f"  API pages    {wire.url}/docs",
         f"  admin key    {wire.key}",
+        "",
+        "For another terminal, so that `towerlog runs ls` and all other commands work there:",
+        f'  export TOWERLOG_URL={wire.url} TOWERLOG_API_KEY={wire.key} PATH="{Path(TOWERLOG).parent}:$PATH"',
         "",
         "Agents feed it through five dialects, towerlog worker, the SDK and towerlog exec. Look:",
     ]
@@ -243,7 +277,7 @@ def orders(wire: Wire, waiting: list[str]) -> dict[str, str]:
         ),
         "a run that waits for an answer, on your terminal until its end (Ctrl-C lets go of it)": f"{tail} {to_answer}",
         "answer it": f"{send} '{wire.url}/v1/runs/{to_answer}/input' -d '{{\"content\": \"yes\"}}'",
-        "cancel another one; its agent stops at once": f"{send} -X POST '{wire.url}/v1/runs/{to_cancel}:cancel'",
+        "cancel another one; its agent stops by itself": f"{send} -X POST '{wire.url}/v1/runs/{to_cancel}:cancel'",
         "tell of a run of your own": (
             f"{send} '{wire.url}/api/ingest'"
             ' -d \'{"event_type": "run_start", "sdk_run_id": "my-first-run", "agent_name": "me", "payload": {}}\''
@@ -268,13 +302,6 @@ def send_to_all_of(child: subprocess.Popen[bytes], number: signal.Signals) -> No
     """A signal for a child and for the commands that it runs: each child has a session of its own."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, number)
-
-
-def end(_signal: int, _frame: FrameType | None) -> None:
-    """Ctrl-C or SIGTERM; a second one finds nobody at home."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Ended
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.fakes import START_MS, FakeClock
-from towerlog.ambient import SystemClock, SystemIds, format_uuid7
+from towerlog.ambient import ServerClock, SystemClock, SystemIds, format_uuid7
 
 RANDOM_BITS = 74
 
@@ -32,6 +32,22 @@ def test_the_steady_clock_does_not_follow_a_wall_clock_that_jumps(monkeypatch: p
     steady += 250_000_000
     assert clock.now_ms() == START_MS + 3_600_000
     assert clock.steady_ms() == START_MS + 250
+
+
+def test_a_servers_steady_clock_leaves_out_what_it_stood_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    steady_ms = 5_000
+    monkeypatch.setattr(time, "time_ns", lambda: START_MS * 1_000_000)
+    monkeypatch.setattr(time, "monotonic_ns", lambda: steady_ms * 1_000_000)
+    clock = ServerClock()
+    for _ in range(3):
+        steady_ms += ServerClock.MAX_UNREAD_MS
+        clock.steady_ms()
+    assert clock.steady_ms() == START_MS + 3 * ServerClock.MAX_UNREAD_MS, "a busy second is not a standstill"
+    before = clock.steady_ms()
+    steady_ms += 3_600_000
+    assert clock.steady_ms() == before
+    steady_ms += 10
+    assert clock.steady_ms() == before + 10
 
 
 @given(st.integers(0, 2**48 - 1), st.integers(0, 2**80 - 1))

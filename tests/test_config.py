@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from towerlog.config import MEANINGS, BadSetting, Settings, database_path, load_settings
+from towerlog.config import MEANINGS, BadSetting, Settings, database_path, load_settings, unknown_variables
 
 NOWHERE = {"HOME": "/home/somebody"}
 
@@ -30,6 +30,16 @@ def test_flags_beat_the_environment_which_beats_the_file(tmp_path: Path) -> None
     settings = load_settings({"max_queue": 3, "host": None}, environ, file)
     assert (settings.log_level, settings.host) == ("debug", "file")
     assert (settings.port, settings.max_queue) == (2, 3)
+
+
+def test_a_variable_that_is_no_setting_is_found() -> None:
+    known = {"TOWERLOG_PORT": "1", "TOWERLOG_BOOTSTRAP_KEY_FILE": "k", "TOWERLOG_URL": "u", "TOWERLOG_API_KEY": "k"}
+    assert unknown_variables({**NOWHERE, **known}) == []
+    wrong = {"TOWERLOG_STEPS_RATE_PER_MINUT": "0", "TOWERLOG_COLOUR": "red", "TOWERLOGGER": "x"}
+    assert unknown_variables({**known, **wrong}) == [
+        "TOWERLOG_COLOUR",
+        "TOWERLOG_STEPS_RATE_PER_MINUT (did you mean TOWERLOG_STEPS_RATE_PER_MINUTE?)",
+    ]
 
 
 def test_a_secret_can_come_from_a_file_that_the_environment_names(tmp_path: Path) -> None:

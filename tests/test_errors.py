@@ -21,6 +21,8 @@ CODES = {
     "malformed": False,
     "not_found": False,
     "not_waiting": False,
+    "awaits_approval": False,
+    "question_closed": False,
     "overloaded": True,
     "rate_limited": True,
     "run_ended": False,
@@ -29,6 +31,7 @@ CODES = {
     "thread_busy": False,
     "too_large": False,
     "unauthenticated": False,
+    "unknown_base": False,
     "validation_failed": False,
 }
 """Code → whether the same request may succeed later as it stands."""

@@ -7,6 +7,7 @@ ids. Nothing else that reads the outside world may be added here.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from typing import Protocol
 
@@ -21,7 +22,10 @@ class Clock(Protocol):
         ...
 
     def steady_ms(self) -> int:
-        """Wall time at the start of the process plus the monotonic time since, in ms. For deadlines; never jumps."""
+        """Wall time at the start of the process plus the monotonic time since, in ms. For deadlines; never jumps.
+
+        A server's does not count the time in which its process stood still (`ServerClock`).
+        """
         ...
 
 
@@ -51,6 +55,34 @@ class SystemClock:
     def steady_ms(self) -> int:
         """Anchored monotonic time in ms."""
         return self._anchor_ms + time.monotonic_ns() // 1_000_000
+
+
+class ServerClock(SystemClock):
+    """The clocks of a process that reads the steady one all the time, at least once a second.
+
+    When it has not been read for longer than MAX_UNREAD_MS, the process stood still (SIGSTOP, a frozen machine). Nobody
+    was heard meanwhile, however often they called, so that time ends no lease: the steady clock leaves it out.
+    """
+
+    MAX_UNREAD_MS = 2000
+
+    def __init__(self) -> None:
+        """The time until the first reading counts as well."""
+        super().__init__()
+        self._lock = threading.Lock()
+        self._read_ms = super().steady_ms()
+        self._left_out_ms = 0
+
+    def steady_ms(self) -> int:
+        """Anchored monotonic time in ms, without standstills. From any thread."""
+        with self._lock:
+            now_ms = super().steady_ms() - self._left_out_ms
+            unread_ms = now_ms - self._read_ms
+            if unread_ms > self.MAX_UNREAD_MS:
+                self._left_out_ms += unread_ms
+                now_ms = self._read_ms
+            self._read_ms = now_ms
+            return now_ms
 
 
 class SystemIds:

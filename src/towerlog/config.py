@@ -6,6 +6,7 @@ Order: defaults < TOML file < `TOWERLOG_*` (or `TOWERLOG_*_FILE`) < flags. Only 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import errno
 import os
 import re
@@ -44,6 +45,7 @@ class Settings:
     trusted_proxies: str = ""
     allowed_hosts: str = ""
     metrics_public: bool = False
+    access_log: bool = False
     log_level: str = "info"
 
 
@@ -62,7 +64,7 @@ MEANINGS: dict[str, str] = {
     "silent_after_seconds": "Seconds without event or heartbeat until a run without a lease is `silent`; 0 = never.",
     "lost_after_seconds": "Seconds without event or heartbeat until a run without a lease is `lost`; 0 = never.",
     "max_body_bytes": "Largest request body in bytes, counted after decompression.",
-    "max_event_bytes": "Largest single event in bytes.",
+    "max_event_bytes": "Largest single event in bytes. A checkpoint may be as large as a body.",
     "max_depth": "Deepest nesting of JSON in a request.",
     "max_in_flight_bytes": "Bytes of all request bodies being handled at a time; past it requests get 503.",
     "max_queue": "Commands that may wait for the writer; past it requests get 503.",
@@ -73,6 +75,7 @@ MEANINGS: dict[str, str] = {
     "trusted_proxies": "Addresses of proxies, comma-separated, whose X-Forwarded-For is used.",
     "allowed_hosts": "Host names, comma-separated, that requests may name; default: any, on loopback only local ones.",
     "metrics_public": "Whether /metrics answers callers on other machines without a key.",
+    "access_log": "Whether each request is logged: method, path, status, milliseconds, address, key.",
     "log_level": "debug, info, warning or error.",
 }
 
@@ -105,6 +108,10 @@ _KINDS: dict[type, str] = {str: "text", int: "a whole number", bool: "true or fa
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#]+", re.ASCII)
 _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+
+
+CLIENT_NAMES = frozenset({"URL", "API_KEY"})
+"""Variables that clients read, without the prefix; they are no settings of the server."""
 
 
 class BadSetting(Exception):
@@ -160,7 +167,7 @@ def existing_database(settings: Settings) -> Path:
     """The database's path. Raises FileNotFoundError where there is none: to look must not make one."""
     path = database_path(settings)
     if not path.exists():
-        raise FileNotFoundError(errno.ENOENT, "there is no store here", str(path))
+        raise FileNotFoundError(errno.ENOENT, "there is no store here; is this the right data folder?", str(path))
     return path
 
 
@@ -182,6 +189,19 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
         elif environ.get(variable + "_FILE"):
             values[name] = (variable + "_FILE", _read_secret(variable + "_FILE", environ[variable + "_FILE"]))
     return values
+
+
+def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Variables that look like settings and are none, each with the setting that was probably meant."""
+    names = {name.upper() for name in MEANINGS}
+    names |= {f"{name}_FILE" for name in names} | CLIENT_NAMES
+    found: list[str] = []
+    for variable in sorted(environ):
+        name = variable.removeprefix(PREFIX)
+        if name != variable and name not in names:
+            near = difflib.get_close_matches(name, sorted(names), 1, 0.75)
+            found.append(f"{variable} (did you mean {PREFIX}{near[0]}?)" if near else variable)
+    return found
 
 
 def _read_secret(variable: str, path: str) -> str:

@@ -6,10 +6,12 @@ gives the default statuses, and each dialect turns an error into its own form.
     TowerlogError
     ├── Malformed            the body cannot be read at all
     ├── Invalid              a field is wrong; names the field
-    │   └── IdReused
+    │   ├── IdReused
+    │   └── UnknownBase
     ├── Unauthenticated · Forbidden · NotFound
     ├── Conflict
-    │   ├── ThreadBusy · RunNotActive · RunEnded · LeaseLost · AlreadyClaimed · NotWaiting
+    │   ├── ThreadBusy · RunNotActive · RunEnded · LeaseLost · AlreadyClaimed
+    │   ├── NotWaiting · AwaitsApproval · QuestionClosed
     │   └── InProgress
     ├── IdempotencyMismatch
     ├── TooLarge · RateLimited · Overloaded · StorageFailed
@@ -62,6 +64,12 @@ class IdReused(Invalid):
     """This event id was used before in this run, with another body."""
 
     code = "id_reused"
+
+
+class UnknownBase(Invalid):
+    """The stored history that this checkpoint goes on from is not known; send the whole history."""
+
+    code = "unknown_base"
 
 
 class Unauthenticated(TowerlogError):
@@ -129,6 +137,18 @@ class NotWaiting(Conflict):
     code = "not_waiting"
 
 
+class AwaitsApproval(Conflict):
+    """The run waits for an approval, which an input does not give."""
+
+    code = "awaits_approval"
+
+
+class QuestionClosed(Conflict):
+    """The run's question is not open any more."""
+
+    code = "question_closed"
+
+
 class InProgress(Conflict):
     """The first request with this Idempotency-Key is still being answered."""
 
@@ -172,7 +192,7 @@ class StorageFailed(TowerlogError):
 
 
 class Internal(TowerlogError):
-    """The server failed in a way that it did not foresee."""
+    """The server failed unexpectedly."""
 
     code = "internal"
 

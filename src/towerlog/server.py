@@ -22,10 +22,10 @@ import structlog
 import uvicorn
 import uvloop
 
-from towerlog.ambient import Clock, Ids, SystemClock, SystemIds
+from towerlog.ambient import Clock, Ids, ServerClock, SystemIds
 from towerlog.asgi.app import App, Config
 from towerlog.asgi.connection import Connection, check_server
-from towerlog.config import Settings, database_path, existing_database
+from towerlog.config import Settings, database_path, existing_database, unknown_variables
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import DialectSettings
 from towerlog.engine.bootstrap import OrgMinted, first_start
@@ -33,6 +33,7 @@ from towerlog.engine.core import Engine, EngineSettings
 from towerlog.errors import StorageFailed
 from towerlog.model.liveness import Thresholds
 from towerlog.store.base import Identities, Store
+from towerlog.store.owner import keep_folder_private
 from towerlog.store.sqlite.backup import copy_database, discard, publish
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
 from towerlog.store.sqlite.store import open_reader, open_store
@@ -92,6 +93,7 @@ class Node:
         Raises what `open_store` raises.
         """
         settings, clock, ids = self._settings, self._clock, self._ids
+        keep_data_private(settings)
         store = self._store = await open_store(database_path(settings), clock, ids)
         try:
             self.minted = await first_start(store, clock, ids, settings.bootstrap_key)
@@ -121,6 +123,15 @@ def build(
     return App(node.start, DIALECTS, transport_config(settings), clock, ids), node
 
 
+def keep_data_private(settings: Settings) -> None:
+    """Takes the data folder from everybody but its owner, also one that was there before the first start.
+
+    A folder that only a database URL names may hold other things: there the files alone are private.
+    """
+    if not settings.database_url:
+        keep_folder_private(Path(settings.data_dir))
+
+
 def engine_settings(settings: Settings) -> EngineSettings:
     """What the engine needs of the settings."""
     thresholds = Thresholds(
@@ -140,6 +151,7 @@ def transport_config(settings: Settings) -> Config:
         trusted_proxies=settings.trusted_proxies,
         cors_origins=settings.cors_origins,
         metrics_public=settings.metrics_public,
+        access_log=settings.access_log,
         max_body_bytes=settings.max_body_bytes,
         max_in_flight_bytes=settings.max_in_flight_bytes,
         max_streams=settings.max_streams,
@@ -150,6 +162,7 @@ def transport_config(settings: Settings) -> Config:
         dialect=DialectSettings(
             min_lease_seconds=settings.lanes_min_lease_seconds,
             max_event_bytes=settings.max_event_bytes,
+            max_body_bytes=settings.max_body_bytes,
             max_depth=settings.max_depth,
             credits_per_dollar=settings.credits_per_dollar,
         ),
@@ -162,13 +175,15 @@ def run(settings: Settings, announce: Callable[[Started], None]) -> int:
     Raises what opening the store raises, OSError when the address is taken, UnfitServer for the wrong uvicorn.
     """
     set_up_logging(settings.log_level)
+    for variable in unknown_variables():
+        _log.warning("a variable of the environment is no setting", variable=variable)
     raise_descriptor_limit(settings.max_streams + _DESCRIPTORS_BESIDE_STREAMS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings, announce))
 
 
 async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int:
-    clock = SystemClock()
+    clock = ServerClock()
     failed: list[StorageFailed] = []
     served: list[_Server] = []
 
@@ -308,6 +323,7 @@ async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[I
 
     With them the first organisation, when this has made it. Raises StoreLocked, SchemaMismatch, StorageFailed.
     """
+    keep_data_private(settings)
     identities = await open_sqlite_identities(database_path(settings), f"e{ids.token(8)}")
     try:
         if not identities.is_alone:

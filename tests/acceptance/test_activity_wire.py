@@ -183,6 +183,12 @@ WRONG_EVENTS: dict[str, tuple[Json, str]] = {
     "type null": ({"type": None}, "type"),
     "type a number": ({"type": 1}, "type"),
     "type empty": ({"type": ""}, "type"),
+    "id a number": ({"id": 3}, "id"),
+    "id too long": ({"id": "x" * 201}, "id"),
+}
+
+
+DETAILS: dict[str, tuple[Json, str]] = {
     "tool a number": ({"tool": 1}, "tool"),
     "tool unknown": ({"tool": "hammer"}, "tool"),
     "timestamp no time": ({"timestamp": "noon"}, "timestamp"),
@@ -191,12 +197,21 @@ WRONG_EVENTS: dict[str, tuple[Json, str]] = {
     "output_summary a list": ({"output_summary": []}, "output_summary"),
     "duration_ms a string": ({"duration_ms": "fast"}, "duration_ms"),
     "duration_ms negative": ({"duration_ms": -1}, "duration_ms"),
-    "duration_ms absurd": ({"duration_ms": 2**53 + 1}, "duration_ms"),
+    "duration_ms absurd": ({"duration_ms": 2**60}, "duration_ms"),
     "success a string": ({"success": "yes"}, "success"),
     "metadata a list": ({"metadata": []}, "metadata"),
-    "id a number": ({"id": 3}, "id"),
-    "id too long": ({"id": "x" * 201}, "id"),
 }
+
+
+@pytest.mark.parametrize(("wrong", "field"), DETAILS.values(), ids=DETAILS.keys())
+def test_a_detail_that_cannot_be_used_is_named_by_index_and_the_event_shown(
+    client: httpx2.Client, back: ReadBack, agent: str, wrong: Json, field: str
+) -> None:
+    odd = {**container_event(id="odd"), **wrong}
+    reply = push_activity(client, agent, [container_event(), odd])
+    assert (reply.status_code, reply.json()["accepted"]) == (200, 2)
+    assert [(one["index"], one["field"]) for one in reply.json()["warnings"]] == [(1, field)]
+    assert back.activity(agent)[1]["id"] == "odd"
 
 
 @pytest.mark.parametrize(("wrong", "field"), WRONG_EVENTS.values(), ids=WRONG_EVENTS.keys())

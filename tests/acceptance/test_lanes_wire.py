@@ -105,12 +105,22 @@ def test_the_seeds_lease_of_one_second_is_a_clear_400_by_default(fresh_server) -
 
 WRONG: list[tuple[str, Any]] = [
     *(("worker_id", value) for value in [None, "", 7, 1.5, True, ["w"], {}, "w" * 201, "w\x00", "w\n", "w\x7f"]),
-    *(("lease_seconds", value) for value in [0, -1, 3601, 1.5, "60", True, [60], {}, 10**30, -(10**30)]),
+    *(("lease_seconds", value) for value in [0, -1, 3601, 1.5, "x", True, [60], {}, 10**30, -(10**30)]),
+    *(("events", value) for value in [7, "heartbeat", True, {}, [{"type": "heartbeat", "payload": {}}] * 101]),
+    *(("lease_epoch", value) for value in ["x", 1.5, True, [1], {}, -1, 10**30]),
+]
+DETAILS: list[tuple[str, Any]] = [
     *(("phase", value) for value in [7, True, ["p"], {}, "p" * 201]),
     *(("log_line", value) for value in [7, True, ["l"], {}, "l" * 2001]),
-    *(("events", value) for value in [7, "heartbeat", True, {}, [{"type": "heartbeat", "payload": {}}] * 101]),
-    *(("lease_epoch", value) for value in ["1", 1.5, True, [1], {}, -1, 10**30]),
 ]
+
+
+@pytest.mark.parametrize(("field", "value"), DETAILS, ids=[f"{name}-{n}" for n, (name, _) in enumerate(DETAILS)])
+def test_a_detail_of_a_report_that_cannot_be_used_is_kept_and_named(client, held, field, value) -> None:
+    run_id, worker = held
+    reply = ok(client.post(f"/api/agents/runs/{run_id}/events", json={"worker_id": worker, field: value}))
+    assert [(one.get("index"), one["field"]) for one in reply["warnings"]] == [(None, field)]
+    assert log_of(client, run_id)[-1]["data"] == {"towerlog_invalid": {field: value}}
 
 
 @pytest.mark.parametrize(("field", "value"), WRONG, ids=[f"{name}-{n}" for n, (name, _) in enumerate(WRONG)])
@@ -135,16 +145,41 @@ WRONG_EVENTS: list[tuple[Any, list[str]]] = [
     ({}, ["type"]),
     ({"payload": {}}, ["type"]),
     ({"type": None, "payload": {}}, ["type"]),
-    ({"type": "", "payload": {}}, ["type"]),
     ({"type": 7, "payload": {}}, ["type"]),
-    ({"type": "t" * 201, "payload": {}}, ["type"]),
-    ({"type": "heartbeat", "payload": 7}, ["payload"]),
-    ({"type": "heartbeat", "payload": "text"}, ["payload"]),
-    ({"type": "heartbeat", "payload": []}, ["payload"]),
-    ({"type": "heartbeat", "payload": {}, "id": 7}, ["id"]),
-    ({"type": "heartbeat", "payload": {}, "id": "i" * 201}, ["id"]),
-    ({"type": "heartbeat", "payload": {}, "id": "i\x01"}, ["id"]),
 ]
+WRONG_ALONE: list[tuple[Any, str]] = [
+    ({"type": "", "payload": {}}, "type"),
+    ({"type": "t" * 201, "payload": {}}, "type"),
+    ({"type": "checkpoint", "payload": 7}, "payload"),
+    ({"type": "heartbeat", "payload": {}, "id": 7}, "id"),
+    ({"type": "heartbeat", "payload": {}, "id": "i" * 201}, "id"),
+    ({"type": "heartbeat", "payload": {}, "id": "i\x01"}, "id"),
+    ({"type": "heartbeat", "payload": {}, "id": ".."}, "id"),
+]
+
+
+@pytest.mark.parametrize(
+    ("event", "field"), WRONG_ALONE, ids=[f"{field}-{n}" for n, (_, field) in enumerate(WRONG_ALONE)]
+)
+def test_a_wrong_event_is_refused_alone_and_the_lease_renewed(client, held, event, field) -> None:
+    run_id, worker = held
+    before = detail(client, run_id)["lane"]["last_heartbeat"]
+    body = {"worker_id": worker, "events": [{"type": "step", "payload": {"n": 1}}, event, {"type": "step"}]}
+    reply = ok(client.post(f"/api/agents/runs/{run_id}/events", json=body))
+    [rejected] = reply["rejected"]
+    assert (rejected["index"], rejected["code"]) == (1, "validation_failed")
+    assert rejected["message"].startswith(f"events.1.{field}: ")
+    assert [one["type"] for one in log_of(client, run_id)[-2:]] == ["step", "step"]
+    assert detail(client, run_id)["lane"]["last_heartbeat"] >= before
+
+
+@pytest.mark.parametrize("payload", [7, "text", [], True])
+def test_a_payload_that_is_no_object_is_kept(client, held, payload) -> None:
+    run_id, worker = held
+    body = {"worker_id": worker, "events": [{"type": "action", "payload": payload}]}
+    reply = ok(client.post(f"/api/agents/runs/{run_id}/events", json=body))
+    assert [(one["index"], one["field"]) for one in reply["warnings"]] == [(0, "payload")]
+    assert log_of(client, run_id)[-1]["data"]["payload"] == {"towerlog_invalid": {"payload": payload}}
 
 
 @pytest.mark.parametrize(
@@ -160,9 +195,13 @@ def test_a_wrong_event_is_named_by_its_index(client, held, event, where) -> None
 
 def test_several_wrong_fields_are_all_named(client, held) -> None:
     run_id, worker = held
-    body = {"worker_id": worker, "phase": 7, "log_line": 7, "lease_seconds": "x"}
+    body = {"worker_id": worker, "wait_seconds": 99, "lease_epoch": -1, "lease_seconds": "x"}
     reply = client.post(f"/api/agents/runs/{run_id}/events", json=body)
-    assert set(refused(reply, 400, "VALIDATION_FAILED")["fieldErrors"]) == {"phase", "log_line", "lease_seconds"}
+    assert set(refused(reply, 400, "VALIDATION_FAILED")["fieldErrors"]) == {
+        "wait_seconds",
+        "lease_epoch",
+        "lease_seconds",
+    }
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "7", "nul", "{'a': 1}"])

@@ -139,7 +139,8 @@ def test_input_to_a_running_run_is_kept_and_handed_on(client, unique) -> None:
     for content in ["first", "second"]:
         ok(client.post(f"/v1/runs/{run_id}/input", json={"content": content}))
     commands = report(client, run_id, worker)["commands"]
-    assert [(command["type"], command["content"]) for command in commands] == [("input", "first"), ("input", "second")]
+    found = [(command["type"], command["content"]) for command in commands]
+    assert found == [("message", "first"), ("message", "second")]
 
 
 def test_input_reaches_an_agent_that_only_reports(client, unique) -> None:
@@ -161,7 +162,7 @@ def test_input_may_be_as_long_as_the_seed_says_and_no_longer(client, unique) -> 
     for content in ["x" * 32_769, "ä" * 16_385]:
         reply = client.post(f"/v1/runs/{run_id}/input", json={"content": content})
         assert "content" in refused(reply, 422, "validation.failed")["details"]
-    assert types_of(client, run_id).count("run.input") == 2
+    assert types_of(client, run_id).count("run.message") == 2
 
 
 @pytest.mark.parametrize(
@@ -201,7 +202,7 @@ def test_the_same_input_with_the_same_key_is_one_input(client, unique) -> None:
     headers = {"Idempotency-Key": unique("key")}
     for _ in range(3):
         ok(client.post(f"/v1/runs/{run_id}/input", json={"content": "once"}, headers=headers))
-    assert types_of(client, run_id).count("run.input") == 1
+    assert types_of(client, run_id).count("run.message") == 1
     refused(
         client.post(f"/v1/runs/{run_id}/input", json={"content": "twice"}, headers=headers), 422, "idempotency_mismatch"
     )

@@ -211,3 +211,22 @@ def test_a_worker_beside_its_server_needs_no_key_and_neither_do_the_runs_in_it(s
     assert (child["agent"], child["status"]) == ("nested", "completed")
     keys = control.client.get("/api/v1/keys").json()["data"]
     assert [one["scopes"] for one in keys if one["name"] == "towerlog worker"] == [["ingest", "worker"]]
+
+
+def test_a_thread_is_a_conversation_of_its_runs_but_not_of_their_children(control, start) -> None:
+    start()
+
+    def told(text: str, **members: Any) -> Any:
+        body = {"agent": "historian", "input": text, **members}
+        run_id = control.client.post("/v1/threads/talk/runs", json=body).json()["run_id"]
+        control.until(run_id, "failed" if text == "fail" else "completed")
+        return run_id, control.detail(run_id)["result"]
+
+    first, before = told("one")
+    assert before == []
+    assert told("child", parent_run_id=first)[1] == []
+    assert told("two")[1] in ([{"said": "one"}], [{"said": "child"}])
+    latest = control.client.get("/v1/runners/threads/talk/latest").json()
+    assert (latest["status"], latest["history"][-1]) == ("completed", {"said": "two"})
+    told("fail")
+    assert control.client.get("/v1/runners/threads/talk/latest").json()["status"] == "error"

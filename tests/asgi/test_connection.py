@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from tests.support.wait import wait_until_async
 from towerlog.asgi import connection
-from towerlog.asgi.connection import Connection, check_server
+from towerlog.asgi.connection import Connection, _ProbeApp, _ProbeTransport, check_server
 from towerlog.errors import UnfitServer
 from towerlog.server import listen
 
@@ -106,6 +107,24 @@ async def test_what_is_broken_off_has_no_last_chunk(port: int, caplog: pytest.Lo
 
 async def test_what_is_broken_off_in_http_1_0_is_reset(port: int) -> None:
     assert await reply_to(port, b"GET /broken HTTP/1.0\r\n\r\n") == b"reset"
+
+
+@pytest.mark.parametrize("sent", [b"2", b"2 ", b"\t 2\t ", b" 2"])
+async def test_blanks_around_a_header_value_are_no_part_of_it(sent: bytes) -> None:
+    app = _ProbeApp()
+    seen: list[bytes] = []
+
+    def take(scope: Any, _body: bytes, respond: Any) -> None:
+        seen.append(dict(scope["headers"])[b"last-event-id"])
+        respond(204, [], b"")
+
+    app.take = take  # type: ignore[method-assign]
+    config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, access_log=False, proxy_headers=False)
+    link, transport = Connection(config=config, server_state=ServerState(), app_state={}), _ProbeTransport()
+    link.connection_made(transport)
+    link.data_received(GET + b"Last-Event-ID:" + sent + b"\r\n\r\n")
+    link.connection_lost(None)
+    assert seen == [b"2"]
 
 
 async def test_a_silent_connection_is_closed(port: int) -> None:

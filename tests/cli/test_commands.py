@@ -70,7 +70,7 @@ def test_what_a_worker_runs_with_is_the_sdk(tmp_path: Path) -> None:
 
 def test_the_local_key_is_read_without_opening_the_store(tmp_path: Path) -> None:
     data = ("--data-dir", str(tmp_path))
-    assert loaded_by("orgs", "create", "acme", *data)[0] == 0
+    assert loaded_by("orgs", "create", "acme", "--init", *data)[0] == 0
     _, first = loaded_by("threads", "--config", str(_port_of_nobody(tmp_path)), *data)
     assert "towerlog.server" in first, "the first use makes the key"
     code, modules = loaded_by("threads", "--config", str(_port_of_nobody(tmp_path)), *data)

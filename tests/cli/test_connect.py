@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import answered, towerlog
-from towerlog.cli import connect
+from tests.support.server import Server
+from towerlog.cli import connect, exits
 from towerlog.config import BadSetting, Settings
 from towerlog.model.key import is_intact
 
@@ -22,7 +23,7 @@ def settings(tmp_path, monkeypatch) -> Settings:
     """Those of a folder that has a store."""
     monkeypatch.delenv("TOWERLOG_URL", raising=False)
     monkeypatch.delenv("TOWERLOG_API_KEY", raising=False)
-    answered("orgs", "create", "acme", "--data-dir", tmp_path)
+    answered("orgs", "create", "acme", "--init", "--data-dir", tmp_path)
     return Settings(data_dir=str(tmp_path), port=1234)
 
 
@@ -97,6 +98,27 @@ def test_the_local_key_goes_to_no_other_address(settings, monkeypatch, tmp_path)
     assert not (tmp_path / connect.COMMANDS.file).exists()
 
 
+def test_a_store_older_than_the_local_key_is_told_as_such(tmp_path) -> None:
+    server = Server(tmp_path / "data")
+    try:
+        server.start()
+        known = {"TOWERLOG_DATA_DIR": str(server.data_dir), "TOWERLOG_PORT": str(server.port)}
+        answered("backup", tmp_path / "old.db", **known)
+        assert towerlog("runs", "ls", **known).exit_code == 0
+        server.stop()
+        for file in server.data_dir.glob("towerlog.db*"):
+            file.unlink()
+        (tmp_path / "old.db").rename(server.data_dir / "towerlog.db")
+        server.start()
+        for command in (("runs", "ls"), ("queue",), ("export", "--since", "1h"), ("runs", "show", "0" * 36)):
+            done = towerlog(*command, **known)
+            assert done.exit_code == exits.NO_PERMISSION, done.output
+            assert str(server.data_dir / "cli.key") in done.stderr
+            assert "a backup from before it" in done.stderr
+    finally:
+        server.close()
+
+
 def test_the_environment_wins_over_the_folder(settings, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("TOWERLOG_API_KEY", KEY)
     assert str(connect.client_of(settings, None).http.address) == "http://127.0.0.1:1234"
@@ -122,7 +144,7 @@ def test_a_server_is_reached_from_its_own_machine(host, url) -> None:
 @pytest.mark.parametrize(
     ("env", "code", "words"),
     [
-        ({"TOWERLOG_URL": "http://127.0.0.1:9"}, 78, "TOWERLOG_API_KEY"),
+        ({"TOWERLOG_URL": "http://127.0.0.1:9"}, 77, "TOWERLOG_API_KEY"),
         ({"TOWERLOG_URL": "nowhere", "TOWERLOG_API_KEY": KEY}, 78, "http://"),
         ({"TOWERLOG_URL": "http://127.0.0.1:1", "TOWERLOG_API_KEY": KEY}, 69, "refused"),
         ({}, 69, "there is no store"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 
 from tests.cli.commands import towerlog
+from tests.sdk.served import told
 from tests.sdk.talker import reply, talking
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
+from tests.support.wait import wait_until
 from towerlog import __version__
 from towerlog.cli import exits, measure
 from towerlog.cli.doctor import check_disk, check_durability
@@ -45,7 +48,7 @@ def test_all_is_well_beside_a_running_server(tmp_path) -> None:
         server.start()
         verdicts, said = checked("--data-dir", server.data_dir, TOWERLOG_PORT=str(server.port))
         assert set(verdicts.values()) == {"ok"}, said
-        assert set(verdicts) == {"settings", "store", "disk", "durability", "ingest", "server", "clock", "key"}
+        assert set(verdicts) == {"settings", "store", "disk", "durability", "ingest", "server", "clock", "key", "runs"}
         assert said["figures"]["events_per_second"] > 0
         assert said["figures"]["fsync_mean_ms"] >= 0
         assert abs(said["figures"]["clock_skew_seconds"]) < 5
@@ -76,7 +79,7 @@ def test_a_key_that_is_not_good_is_wrong(tmp_path) -> None:
     try:
         server.start()
         env = {"TOWERLOG_URL": server.base_url, "TOWERLOG_API_KEY": "tl_live_nobody"}
-        verdicts, said = checked("--data-dir", tmp_path / "data", code=exits.FOUND_WRONG, **env)
+        verdicts, said = checked("--data-dir", tmp_path / "data", code=exits.NO_PERMISSION, **env)
         assert (verdicts["server"], verdicts["key"]) == ("ok", "wrong")
         assert "tl_live_nobody" not in json.dumps(said)
         alone = {"TOWERLOG_URL": server.base_url}
@@ -129,3 +132,38 @@ def test_a_folder_that_cannot_be_written_is_wrong(tmp_path, monkeypatch) -> None
 def test_an_open_address_is_worth_a_word(tmp_path, held_port) -> None:
     verdicts, _ = checked("--data-dir", tmp_path, TOWERLOG_HOST="0.0.0.0", TOWERLOG_PORT=str(held_port.number))
     assert verdicts["settings"] == "warn"
+
+
+def test_runs_that_nobody_serves_and_runs_that_were_lost_are_seen(tmp_path, monkeypatch) -> None:
+    # By its name: the package has the command where the module was.
+    module = sys.modules["towerlog.cli.doctor"]
+    monkeypatch.setattr(module, "CHECKS", (module.check_runs,))
+    monkeypatch.setattr(module, "LONG_QUEUED_MS", 0)
+    server = Server(
+        tmp_path / "data", {**NO_LIMITS, "TOWERLOG_SILENT_AFTER_SECONDS": "1", "TOWERLOG_LOST_AFTER_SECONDS": "2"}
+    )
+    try:
+        client = server.start().client()
+        client.post("/v1/threads/t/runs", json={"agent": "nobody-home"})
+        told(server, "run_start", "gone")
+        wait_until(lambda: client.get("/api/v1/runs?status=lost").json()["data"], "the run is lost")
+        known = {"TOWERLOG_URL": server.base_url, "TOWERLOG_API_KEY": ADMIN_KEY}
+        verdicts, said = checked(**known)
+        words = " ".join(one["message"] for one in said["checks"])
+        assert verdicts == {"runs": "warn"}
+        assert "1 run of nobody-home in the queue" in words
+        assert "1 run lost in the last 24 hours" in words
+    finally:
+        server.close()
+
+
+def test_a_setting_that_does_not_exist_is_told(tmp_path) -> None:
+    [found] = [one for one in check_settings_with(tmp_path, TOWERLOG_PROT="1") if "is no setting" in one["message"]]
+    assert found["verdict"] == "warn"
+    assert "TOWERLOG_PROT (did you mean TOWERLOG_PORT?)" in found["message"]
+
+
+def check_settings_with(folder: Path, **env: str) -> list[dict[str, Any]]:
+    done = towerlog("doctor", "--json", "--data-dir", folder / "none", **env)
+    found: list[dict[str, Any]] = json.loads(done.stdout)["checks"]
+    return [one for one in found if one["check"] == "settings"]

@@ -17,7 +17,9 @@ from tests.sdk.served import reported, run_id_of, told, unique
 from tests.sdk.talker import reply, talking
 from tests.support.server import NO_LIMITS, Server
 from towerlog.cli import exits
-from towerlog.cli.export import COLUMNS
+from towerlog.cli.export import EVENT_COLUMNS, RUN_COLUMNS
+
+NOBODY = "00000000-0000-7000-8000-000000000000"
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +57,73 @@ def test_csv_can_be_read_back(server) -> None:
     told(server, "step", name, text='comma, "quote" \x1b\n=1+1', number=1.5)
     run_id = run_id_of(server, name)
     head, first, second = csv.reader(io.StringIO(asking(server, "export", run_id, "--format", "csv").stdout))
-    assert tuple(head) == COLUMNS
-    assert first[COLUMNS.index("type")] == "run.started"
-    assert json.loads(second[COLUMNS.index("data")])["text"] == 'comma, "quote" \x1b\n=1+1'
+    assert tuple(head) == EVENT_COLUMNS
+    assert first[EVENT_COLUMNS.index("type")] == "run.started"
+    assert json.loads(second[EVENT_COLUMNS.index("data")])["text"] == 'comma, "quote" \x1b\n=1+1'
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x"])
+ODD = '{"n":1e400,"pi":3.141592653589793238,"d":{"a":1,"a":2},"z":-0,"big":1234567890123456789012}'
+
+
+def odd_run(server: Server) -> str:
+    """A run whose event holds numbers that no float has, and a member twice."""
+    name = unique("odd")
+    body = f'{{"event_type": "step", "sdk_run_id": "{name}", "payload": {ODD}}}'
+    done = server.client().post("/api/ingest", content=body, headers={"Content-Type": "application/json"})
+    assert done.status_code == 200, done.text
+    return run_id_of(server, name)
+
+
+def test_data_is_written_as_it_was_sent_and_every_line_is_json(server) -> None:
+    run_id = odd_run(server)
+    [line] = lines(server, "export", run_id)
+    assert f'"data":{ODD}' in line
+    json.loads(line, parse_constant=pytest.fail)
+    [row] = list(csv.DictReader(io.StringIO(asking(server, "export", run_id, "--format", "csv").stdout)))
+    assert row["data"] == ODD
+
+
+@pytest.mark.parametrize("command", [("tail", "--json"), ("show", "--json")], ids=" ".join)
+def test_what_is_shown_as_json_is_json_too(server, command) -> None:
+    name, (verb, option) = unique("odd"), command
+    event = '{"type":"run.started","data":{"input":1e400},"event_id":"1","client_seq":1,"run_key":"NAME"}'
+    meta = event.replace("NAME", name)
+    body = f'{{"client_id": "c", "events": [{meta}]}}'
+    done = server.client().post("/api/v1/events", content=body, headers={"Content-Type": "application/json"})
+    assert done.status_code == 200, done.text
+    server.client().post(
+        "/api/v1/events",
+        json={
+            "client_id": "c",
+            "events": [{"event_id": "2", "client_seq": 2, "run_key": name, "type": "run.completed", "data": {}}],
+        },
+    )
+    found = lines(server, "runs", verb, run_id_of(server, name), option)
+    assert "1e400" in found[0]
+    json.loads(found[0], parse_constant=pytest.fail)
+
+
+def test_the_hash_of_the_log_and_no_internal_key_are_written(server) -> None:
+    name = unique("told")
+    told(server, "run_start", name)
+    [event] = [json.loads(line) for line in lines(server, "export", run_id_of(server, name))]
+    assert event["event_id"] is None
+    assert len(bytes.fromhex(event["hash"])) == 32
+
+
+def test_runs_can_be_written_too(server) -> None:
+    thread = reported(server)
+    run_id = run_id_of(server, thread)
+    asked = ("export", "--what", "runs", "--since", "1h", "--thread", thread)
+    done = asking(server, *asked, "--format", "csv")
+    [row] = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert tuple(row) == RUN_COLUMNS
+    assert (row["run_id"], row["status"], done.stderr) == (run_id, "completed", "1 runs.\n")
+    [run] = [json.loads(line) for line in lines(server, *asked)]
+    assert (run["run_id"], run["usage"]["input_tokens"]) == (run_id, run["total_input_tokens"])
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "  =1+1", "\uff1d1+1", "\uff20x"])
 def test_no_cell_is_a_formula(name) -> None:
     run = {
         "run_id": "r",
@@ -75,9 +138,9 @@ def test_no_cell_is_a_formula(name) -> None:
     event = {"seq": 1, "type": "other", "name": name, "data": {}, "recorded_at": "t"}
     page = json.dumps({"data": [event], "next": None}).encode()
     with talking(reply(200, json.dumps(run).encode()), reply(200, page)) as talker:
-        done = towerlog("export", "r", "--format", "csv", TOWERLOG_URL=talker.url, TOWERLOG_API_KEY="k")
+        done = towerlog("export", NOBODY, "--format", "csv", TOWERLOG_URL=talker.url, TOWERLOG_API_KEY="k")
     _, row = csv.reader(io.StringIO(done.stdout))
-    cells = dict(zip(COLUMNS, row, strict=True))
+    cells = dict(zip(EVENT_COLUMNS, row, strict=True))
     assert [cells["thread_id"], cells["agent"], cells["name"]] == [f"'{name}"] * 3
 
 
@@ -99,7 +162,7 @@ def test_what_broke_off_gets_no_name(tmp_path) -> None:
     page = json.dumps({"data": [event], "next": "c"}).encode()
     with talking(reply(200, run), reply(200, page), reply(404, b"{}")) as talker:
         file = tmp_path / "run.ndjson"
-        done = towerlog("export", "r", "-o", str(file), TOWERLOG_URL=talker.url, TOWERLOG_API_KEY="k")
+        done = towerlog("export", NOBODY, "-o", str(file), TOWERLOG_URL=talker.url, TOWERLOG_API_KEY="k")
     assert done.exit_code == exits.FOUND_WRONG
     assert list(tmp_path.iterdir()) == []
 

@@ -101,4 +101,4 @@ def test_threads_are_listed(server) -> None:
 def test_what_waits_is_rejected_from_the_command_line(server) -> None:
     thread, trace = unique("thread"), unique("trace")
     checkpoint(server, thread, trace, "waiting_for_approval", 1)
-    assert lines(server, "approve", trace, "1", "--reject") == [f"Step 1 of {trace}: rejected."]
+    assert lines(server, "approve", trace, "1", "--reject") == [f"Step 1 of trace {trace} was rejected."]

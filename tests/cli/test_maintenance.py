@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -73,6 +76,39 @@ def test_damage_is_found(path, damage) -> None:
     assert done.stderr.strip()
     assert "Traceback" not in done.stderr
     assert "no difference" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("DELETE FROM usage", r"default: usage of the hour \d{4}-\d\d-\d\dT\d\d:00Z, .*: is missing"),
+        ("UPDATE event SET recorded_at = recorded_at + 1 WHERE seq = 3", r"default: .*\(seq 3 of run RUN\)"),
+        ("UPDATE event SET recorded_at = recorded_at + 1 WHERE seq = 1", r"default: .*\(seq 1 of run RUN\)"),
+        ("DELETE FROM event WHERE seq = 9", r"default: position .*: seq 10 follows 8 in run RUN"),
+        ("UPDATE run SET doc = replace(doc, '\"last_seq\":60', '\"last_seq\":59')", "default: run RUN: differs"),
+    ],
+)
+def test_a_difference_is_named_so_that_it_can_be_looked_up(path, damage, words) -> None:
+    with closing(apsw.Connection(str(path))) as db:
+        run_id = str(db.execute("SELECT run_id FROM run").get)
+    change(path, damage)
+    found = refuted(path)["shown"]
+    assert any(re.match(words.replace("RUN", run_id), one) for one in found), found
+
+
+def test_events_that_cannot_be_read_are_not_counted_as_read(path) -> None:
+    change(path, "UPDATE event SET type = 'unheard.of' WHERE seq = 7")
+    assert refuted(path)["events"] == EVENTS - 1
+    change(path, "DELETE FROM event WHERE seq = 9")
+    assert refuted(path)["events"] == EVENTS - 2
+
+
+def refuted(path: Path) -> dict[str, Any]:
+    """What `verify` says of a store in which something differs."""
+    done = towerlog("verify", *url(path), "--json")
+    assert done.exit_code == 1, done.output
+    fields: dict[str, Any] = json.loads(done.stdout)
+    return fields
 
 
 def test_at_most_fifty_differences_are_told_one_by_one(path) -> None:

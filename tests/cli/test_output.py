@@ -33,20 +33,6 @@ def test_a_key_stands_alone_on_its_line(capsys) -> None:
     assert "tl_adm_x" in printed.err
 
 
-def test_a_table_in_a_pipe_is_as_wide_as_it_has_to_be(capsys) -> None:
-    output.show_table(("KEY ID", "NAME"), [("i" * 60, "n" * 200), ("j", "[bold]m")], empty="None.")
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3
-    assert "i" * 60 in lines[1]
-    assert "n" * 200 in lines[1]
-    assert "[bold]m" in lines[2]
-
-
-def test_an_empty_table_says_so(capsys) -> None:
-    output.show_table(("A",), [], empty="None.")
-    assert capsys.readouterr().out == "None.\n"
-
-
 def test_progress_is_shown_on_a_terminal() -> None:
     program = "from towerlog.cli.output import progress\nwith progress('wal\\x1bking', 3) as done:\n    done(3)\n"
     terminal, child = pty.openpty()
@@ -77,11 +63,10 @@ def test_what_could_talk_to_the_terminal_is_shown_everywhere(capsys) -> None:
     evil = "a\x1b[2J\x9b"
     output.say(evil)
     output.note(evil)
-    output.show_table(("A",), [(evil,)], empty="")
     output.show_fields([("name", evil), ("unknown", None)])
     output.answer(True, {"a": evil}, lambda: None)
     out, err = capsys.readouterr()
     assert "\x1b" not in out + err
     assert "\x9b" not in out + err
-    assert out.count("a\\x1b[2J\\x9b") == 3
+    assert out.count("a\\x1b[2J\\x9b") == 2
     assert "unknown" not in out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 
@@ -43,6 +44,12 @@ def queued(server: Server, thread: str, **members: object) -> str:
     done = server.client().post(f"/v1/threads/{thread}/runs", json=members)
     assert done.status_code == 201, done.text
     return str(done.json()["run_id"])
+
+
+def untimed(server: Server, *arguments: str) -> list[str]:
+    """The lines of a tail without their times."""
+    found = [re.fullmatch(r"\d\d:\d\d:\d\d  (.*)", line) for line in lines(server, *arguments)]
+    return [line[1] for line in found if line is not None]
 
 
 def test_runs_are_listed_newest_first_and_filtered(server) -> None:
@@ -87,7 +94,7 @@ def test_delivery_cancel_and_liveness_are_shown_when_they_are_known() -> None:
         "liveness": {"verdict": "stalled", "process_at": "4", "progress_at": "3", "output_at": None},
     }
     with talking(reply(200, json.dumps(known).encode())) as talker:
-        done = towerlog("runs", "show", "r", TOWERLOG_URL=talker.url, TOWERLOG_API_KEY="k")
+        done = towerlog("runs", "show", NOBODY, TOWERLOG_URL=talker.url, TOWERLOG_API_KEY="k")
     assert "running (stalled)" in done.stdout
     assert "missing 2–4, 6–6; 17 dropped by the sender" in done.stdout
     assert "requested 1, delivered 2\n" in done.stdout
@@ -115,18 +122,48 @@ def test_a_run_is_cancelled_answered_and_the_refusals_have_words(server) -> None
     assert asking(server, "runs", "ls", "--status", "nonsense").exit_code == exits.FOUND_WRONG
 
 
+def test_the_reason_of_a_cancel_reaches_the_agent_and_the_reader(server) -> None:
+    name = unique("told")
+    told(server, "run_start", name)
+    run_id = run_id_of(server, name)
+    assert asking(server, "runs", "cancel", run_id, "--reason", "too dear").exit_code == 0
+    event = {"event_type": "step", "sdk_run_id": name, "payload": {}}
+    [command] = server.client().post("/api/ingest", json=event).json()["commands"]
+    assert (command["type"], command["content"]) == ("cancel", "too dear")
+    assert "; reason: too dear" in "\n".join(lines(server, "runs", "show", run_id))
+    told(server, "run_end", name)
+    assert "[run.cancel_requested] too dear" in untimed(server, "runs", "tail", run_id)
+
+
+def test_a_run_is_created_forked_and_its_checkpoints_are_listed(server) -> None:
+    thread, trace = unique("thread"), unique("trace")
+    made = told_json(server, "runs", "create", thread, "--input", "go", "--agent", "a", "--label", "gpu=1")["run_id"]
+    queue = told_json(server, "queue", "ls", "--state", "queued")["data"]
+    assert [lane["labels"] for lane in queue if lane["run_id"] == made] == [{"gpu": "1"}]
+    child = asking(server, "runs", "create", thread, "--input-json", '{"a": 1}', "--parent", made)
+    assert child.stdout.startswith("Queued run ")
+    assert asking(server, "runs", "create", thread, "--input-json", "[1]").exit_code == exits.USAGE
+    assert asking(server, "runs", "create", thread, "--label", "gpu").exit_code == exits.USAGE
+    checkpoint(server, thread + "-c", trace, "completed", 3)
+    [run] = told_json(server, "runs", "ls", "--thread", thread + "-c")["data"]
+    head, row = lines(server, "runs", "checkpoints", run["run_id"])
+    assert head.split()[0] == "STEP"
+    assert row.split()[0] == "3"
+    forked = told_json(server, "runs", "fork", run["run_id"], "3")
+    assert forked["forked_from"] == {"run_id": run["run_id"], "step_index": 3}
+    assert asking(server, "runs", "fork", run["run_id"], "4").exit_code == exits.FOUND_WRONG
+
+
 def test_a_run_is_paused_resumed_and_killed(server) -> None:
     name = unique("told")
     told(server, "run_start", name)
     run_id = run_id_of(server, name)
-    assert lines(server, "runs", "pause", run_id, "--reason", "lunch") == [
-        f"Pause requested for {run_id}; status: running."
-    ]
+    assert lines(server, "runs", "pause", run_id, "--reason", "lunch") == [f"Pause requested. Run {run_id} is running."]
     told(server, "step", name)
     assert told_json(server, "runs", "resume", run_id)["status"] == "running"
-    assert lines(server, "runs", "kill", run_id) == [f"Killed {run_id}; status: cancelled."]
+    assert lines(server, "runs", "kill", run_id) == [f"Run {run_id} was ended; its status is cancelled."]
     assert told_json(server, "runs", "kill", run_id, "--reason", "again")["forced"] is True
-    assert lines(server, "runs", "tail", run_id) == [
+    assert untimed(server, "runs", "tail", run_id) == [
         "[run.started]",
         "[run.pause_requested] lunch",
         "[step]",
@@ -145,7 +182,7 @@ def test_input_is_taken_from_the_line_or_from_standard_input(server) -> None:
     assert told_json(server, "runs", "input", run_id, "one")["ok"] is True
     sent = asking(server, "runs", "input", run_id, "-", stdin="two\nlines")
     assert (sent.exit_code, sent.stdout) == (0, f"Answer sent to run {run_id}.\n")
-    events = server.client().get(f"/api/v1/runs/{run_id}/events?type=run.input").json()["data"]
+    events = server.client().get(f"/api/v1/runs/{run_id}/events?type=run.message").json()["data"]
     assert [event["data"]["content"] for event in events] == ["one", "two\nlines"]
 
 
@@ -153,9 +190,9 @@ def test_a_retry_is_asked_for_as_agreed() -> None:
     made = json.dumps({**ROW, "run_id": "again"}).encode()
     with talking(reply(201, made), reply(201, made)) as talker:
         env = {"TOWERLOG_URL": talker.url, "TOWERLOG_API_KEY": "k"}
-        assert towerlog("runs", "retry", "r", **env).stdout == "Queued run again.\n"
-        assert json.loads(towerlog("runs", "retry", "r", "--json", **env).stdout)["run_id"] == "again"
-        assert talker.requests[0][0].startswith("POST /api/v1/runs/r:retry ")
+        assert towerlog("runs", "retry", NOBODY, **env).stdout == "Queued run again.\n"
+        assert json.loads(towerlog("runs", "retry", NOBODY, "--json", **env).stdout)["run_id"] == "again"
+        assert talker.requests[0][0].startswith(f"POST /api/v1/runs/{NOBODY}:retry ")
 
 
 def test_a_finished_run_is_told_to_its_end(server) -> None:
@@ -164,8 +201,8 @@ def test_a_finished_run_is_told_to_its_end(server) -> None:
     told(server, "tool_call", name, tool_name="ls", phase="end", output_preview="x")
     told(server, "run_end", name)
     run_id = run_id_of(server, name)
-    assert lines(server, "runs", "tail", run_id) == ["[run.started]", "[tool.result] ls ok", "[run.completed]"]
-    assert lines(server, "runs", "tail", run_id, "--after-seq", "2") == ["[run.completed]"]
+    assert untimed(server, "runs", "tail", run_id) == ["[run.started]", "[tool.result] ls ok", "[run.completed]"]
+    assert untimed(server, "runs", "tail", run_id, "--after-seq", "2") == ["[run.completed]"]
     told_lines = [json.loads(line) for line in lines(server, "runs", "tail", run_id, "--json")]
     assert [event["seq"] for event in told_lines] == [1, 2, 3]
     assert asking(server, "runs", "tail", NOBODY).exit_code == exits.FOUND_WRONG
@@ -199,7 +236,7 @@ def test_a_tail_is_ended_quietly_by_its_reader(server) -> None:
     told(server, "run_start", name)
     tail = process(server, "runs", "tail", run_id_of(server, name))
     assert tail.stdout is not None
-    assert tail.stdout.readline() == "[run.started]\n"
+    assert tail.stdout.readline().endswith("  [run.started]\n")
     tail.send_signal(signal.SIGINT)
     _, said = tail.communicate(timeout=30)
     assert (tail.returncode, said) == (130, "")

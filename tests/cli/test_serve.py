@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import socket
+import stat
 import subprocess
 from pathlib import Path
 
@@ -11,12 +14,13 @@ import pytest
 
 from tests.cli.commands import towerlog
 from tests.support.server import ADMIN_KEY, Server, clean_environment, executable
+from tests.support.wait import wait_until
 from towerlog.cli.serve import greet
 from towerlog.server import Started
 
 
 def test_the_first_start_shows_the_key_and_a_line_that_uses_it(capsys) -> None:
-    greet(Started("http://h:1", "/data", "tl_adm_x"), "/data/towerlog.db")
+    greet(Started("http://h:1", "/data", "tl_adm_x"), Path("/data/towerlog.db"))
     printed = capsys.readouterr().out
     assert "http://h:1/docs" in printed
     assert "/data/towerlog.db" in printed
@@ -26,8 +30,65 @@ def test_the_first_start_shows_the_key_and_a_line_that_uses_it(capsys) -> None:
 
 
 def test_a_later_start_speaks_of_no_key(capsys) -> None:
-    greet(Started("http://h:1", "/data", None), "/data/towerlog.db")
+    greet(Started("http://h:1", "/data", None), Path("/data/towerlog.db"))
     assert "key" not in capsys.readouterr().out.lower()
+
+
+def test_a_key_is_kept_out_of_the_journal(tmp_path: Path) -> None:
+    log = (tmp_path / "journal").open("wb")
+    found = os.fstat(log.fileno())
+    env = clean_environment({"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}", "TOWERLOG_BOOTSTRAP_KEY": ""})
+    command = [executable(), "serve", "--port", "0", "--data-dir", str(tmp_path / "data")]
+    with log, subprocess.Popen(command, env=env, stdout=log, stderr=log) as serving:
+        try:
+            wait_until(lambda: "docs" in (tmp_path / "journal").read_text(), "the server has started")
+        finally:
+            serving.send_signal(signal.SIGTERM)
+    said, file = (tmp_path / "journal").read_text(), tmp_path / "data" / "admin.key"
+    key = file.read_text().strip()
+    assert key.startswith("tl_adm_")
+    assert key not in said
+    assert str(file) in said
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_the_folder_and_its_files_become_private_also_when_they_were_there(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    server = Server(data)
+    try:
+        server.start().stop()
+        data.chmod(0o755)
+        for file in data.iterdir():
+            file.chmod(0o644)
+        server.start()
+        assert stat.S_IMODE(data.stat().st_mode) == 0o700
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in data.iterdir() if "towerlog.db" in file.name}
+        assert set(modes.values()) == {0o600}, modes
+    finally:
+        server.close()
+
+
+def test_requests_are_logged_when_asked_for_without_their_queries(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data", {"TOWERLOG_ACCESS_LOG": "true"})
+    try:
+        client = server.start().client()
+        assert client.get("/v1/runs?agent=secret").status_code == 200
+        assert server.client(key=None).get("/v1/runs").status_code == 401
+        assert (
+            client.post("/api/ingest", json={"event_type": "step", "sdk_run_id": "r", "payload": {}}).status_code == 200
+        )
+        lines = [json.loads(line) for line in server.log.splitlines() if '"towerlog.access"' in line]
+    finally:
+        server.close()
+    seen = [(one["method"], one["path"], one["status"], one["key_id"] is not None) for one in lines]
+    for expected in (
+        ("GET", "/v1/runs", 200, True),
+        ("GET", "/v1/runs", 401, False),
+        ("POST", "/api/ingest", 200, True),
+    ):
+        assert expected in seen, seen
+    assert "secret" not in str(lines)
+    assert all(one["address"] == "127.0.0.1" and one["ms"] >= 0 and one["trace_id"] for one in lines)
 
 
 def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:

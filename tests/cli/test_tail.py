@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from towerlog.cli.tail import INTERRUPTED, MAX_TEXT_CHARS, line_of, show_tail
+from towerlog.cli.tail import INTERRUPTED, MAX_SPANS, MAX_TEXT_CHARS, line_of, show_tail
 from towerlog.sdk.api.shapes import Gap, RunEvent
+
+AT = "03:04:05Z  "
 
 
 def event(type_: str, **data: Any) -> RunEvent:
-    return RunEvent.read({"seq": 1, "type": type_, "data": data, "created_at": "t"})
+    return RunEvent.read({"seq": 1, "type": type_, "data": data, "created_at": "2026-01-02T03:04:05.678Z"})
 
 
 def printed(capsys: pytest.CaptureFixture[str], *events: RunEvent | Gap, as_json: bool = False) -> str:
-    show_tail(events, as_json)
+    show_tail(events, as_json, utc=True)
     return capsys.readouterr().out
 
 
 def test_deltas_make_one_text(capsys) -> None:
     deltas = [event("message.delta", content=text) for text in ("Hel", "lo\nwor", "ld")]
-    assert printed(capsys, *deltas, event("run.completed")) == "Hello\nworld\n[run.completed]\n"
+    assert printed(capsys, *deltas, event("run.completed")) == f"Hello\nworld\n{AT}[run.completed]\n"
 
 
 def test_a_line_is_not_ended_twice(capsys) -> None:
-    assert printed(capsys, event("message.delta", content="a\n"), event("step", name="s")) == "a\n[step] s\n"
+    assert printed(capsys, event("message.delta", content="a\n"), event("step", name="s")) == f"a\n{AT}[step] s\n"
     assert printed(capsys, event("message.delta", content="a")) == "a\n"
     assert printed(capsys, event("message.delta", content="")) == ""
 
@@ -87,7 +90,7 @@ def test_signs_of_life_are_no_news(capsys) -> None:
 
 
 def test_data_that_is_no_object_breaks_nothing(capsys) -> None:
-    odd = RunEvent.read({"seq": 1, "type": "message.delta", "data": [1], "created_at": "t"})
+    odd = RunEvent.read({"seq": 1, "type": "message.delta", "data": [1], "created_at": "2026-01-02T03:04:05.678Z"})
     assert printed(capsys, odd, event("message.delta", content=7)) == "7\n"
 
 
@@ -95,6 +98,44 @@ def test_json_is_a_line_for_each_event(capsys) -> None:
     gap = Gap.read({"reason": "another log"})
     lines = printed(capsys, event("message.delta", content="\x1b"), gap, as_json=True).splitlines()
     assert [json.loads(line) for line in lines] == [dict(event("message.delta", content="\x1b").raw), {"gap": gap.raw}]
+
+
+def test_what_happens_in_a_step_stands_below_it(capsys) -> None:
+    events = [
+        event("step", name="plan", phase="start", span_id="s1"),
+        event("tool.call", tool="ls", tool_call_id="c1", parent_span_id="s1"),
+        event("model.call", model="m", parent_span_id="c1"),
+        event("tool.result", tool="ls", tool_call_id="c1", parent_span_id="s1"),
+        event("step", name="plan", phase="end", span_id="s1"),
+        event("step", name="far", parent_span_id="unknown"),
+        event("step", name="odd", parent_span_id=7),
+    ]
+    assert [line.removeprefix(AT) for line in printed(capsys, *events).splitlines()] == [
+        "[step] plan start",
+        "  [tool.call] ls()",
+        "    [model.call] m",
+        "  [tool.result] ls ok",
+        "[step] plan end",
+        "[step] far",
+        "[step] odd",
+    ]
+
+
+def test_spans_are_remembered_within_bounds(capsys) -> None:
+    many = [event("step", name="s", span_id=f"s{n}") for n in range(MAX_SPANS + 1)]
+    inside = [event("step", name=name, parent_span_id=parent) for name, parent in (("old", "s0"), ("new", "s1000"))]
+    assert printed(capsys, *many, *inside).splitlines()[-2:] == [f"{AT}[step] old", f"{AT}  [step] new"]
+
+
+def test_times_are_those_of_this_machine_unless_asked_otherwise(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("TZ", "UTC-2")
+    time.tzset()
+    try:
+        show_tail([event("run.started")], False)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert capsys.readouterr().out == "05:04:05  [run.started]\n"
 
 
 def test_a_gap_is_told_beside_the_events(capsys) -> None:

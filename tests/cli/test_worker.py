@@ -6,6 +6,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from tests.support.server import NO_LIMITS, Server
+from towerlog.cli import exits
 from towerlog.cli.main import main
 from towerlog.cli.worker import load_app, read_labels
 from towerlog.config import BadSetting
@@ -66,3 +68,15 @@ def test_settings_that_cannot_be_end_with_words(folder, monkeypatch) -> None:
     assert "a key with spaces" not in done.output
     assert CliRunner().invoke(main, ["worker", "--app", "served_here:app", "--concurrency", "0"]).exit_code == 2
     assert CliRunner().invoke(main, ["exec"]).exit_code == 2
+
+
+def test_a_key_that_the_server_does_not_know_ends_a_worker_with_its_own_code(folder, monkeypatch, tmp_path) -> None:
+    server = Server(tmp_path / "data", NO_LIMITS)
+    try:
+        monkeypatch.setenv("TOWERLOG_URL", server.start().base_url)
+        monkeypatch.setenv("TOWERLOG_API_KEY", "tl_lane_nobody")
+        done = CliRunner().invoke(main, ["worker", "--app", "served_here:app"])
+    finally:
+        server.close()
+    assert done.exit_code == exits.NO_PERMISSION, done.output
+    assert "tl_lane_nobody" not in done.output

@@ -263,6 +263,7 @@ async def test_a_row_of_another_organisation_is_absent(store: Store, org: int, o
     absent: dict[str, Any] = {
         "run": await store.run(org, theirs.run_id),
         "runs": await store.runs(org, RunFilter(), 10, None),
+        "run ids": await store.run_ids_beginning(org, theirs.run_id[:8], 10),
         "runs by thread": await store.runs(org, RunFilter(thread_id=thread), 10, None),
         "runs by number": await store.runs_by_number(org, [run]),
         "parents": await store.run_ids_of_parents(

@@ -15,7 +15,7 @@ from towerlog.dialects import checkpoint_event
 from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.checkpoint_event import STATUS_OF, STATUS_WORDS, checkpoint_draft
 from towerlog.errors import Invalid, TooLarge, TowerlogError
-from towerlog.model.event import Draft, EventType, OpenRun, RunById, RunByTrace
+from towerlog.model.event import Draft, EventType, FieldWarning, OpenRun, RunById, RunByTrace
 from towerlog.model.facts import CheckpointFacts
 from towerlog.model.run import TERMINAL, Status
 from towerlog.model.usage import Usage, UsageReport
@@ -49,7 +49,7 @@ JSON = st.recursive(
 def draft(data: Any, run: RunById | None = None, settings: DialectSettings | None = None) -> Draft:
     """The draft of data, which is JSON text or a value."""
     text = data if isinstance(data, bytes) else json.dumps(data).encode()
-    return checkpoint_draft(text, run, settings or DialectSettings(), "data")
+    return checkpoint_draft(text, run, settings or DialectSettings(), "data", [])
 
 
 def changed(**fields: Any) -> dict[str, Any]:
@@ -189,17 +189,29 @@ def test_the_words_are_total_in_both_directions() -> None:
 
 COUNTS = ("tokens_used", "input_tokens", "output_tokens", "turn_start_history_len")
 WRONG: list[tuple[str, Any]] = [
-    *(("thread_id", value) for value in (..., None, "", 7, [], "x" * 201, "a/b", "a\x00")),
+    *(("thread_id", value) for value in (..., None, "", 7, [], "x" * 201, "a/b", "a\x00", ".", "..")),
     *((field, value) for field in ("trace_id", "parent_trace_id", "agent_id") for value in (7, {}, "x" * 201, "a\n")),
-    *(("step_index", value) for value in (..., None, -1, 1.5, "3", True, 2**53 + 1, [])),
-    *(("status", value) for value in (1, [], "x" * 201)),
-    *((field, value) for field in ("history", "history_meta", "pending_tool_calls") for value in ("x", {}, 1, True)),
+    *(("step_index", value) for value in (..., None, -1, 1.5, "three", True, 2**53 + 1, [])),
+    *((field, value) for field in ("history", "history_meta") for value in ("x", {}, 1, True)),
     *(("history_meta", value) for value in ([], [{}], [{}, {}, {}])),
+]
+DETAILS: list[tuple[str, Any]] = [
+    *(("status", value) for value in (1, [], "x" * 201)),
+    *(("pending_tool_calls", value) for value in ("x", {}, 1, True)),
     *((field, value) for field in COUNTS for value in (-1, 0.5, "many", True, {}, 2**53 + 1, 10**30)),
     *((field, value) for field in ("run_cost_usd", "budget_usd") for value in (-0.01, "cheap", True, [], 1e300)),
     *(("budget_warning", value) for value in ("yes", 1)),
     *(("model", value) for value in (4, [], "x" * 201)),
 ]
+
+
+@pytest.mark.parametrize(("field", "value"), DETAILS, ids=lambda value: str(value)[:20])
+def test_a_detail_that_cannot_be_used_costs_no_checkpoint(field: str, value: Any) -> None:
+    warnings: list[FieldWarning] = []
+    text = msgspec.Raw(json.dumps(changed(**{field: value})).encode())
+    found = checkpoint_draft(text, None, DialectSettings(), "data", warnings)
+    assert json.loads(found.data)[field] == value
+    assert [warning.field for warning in warnings] == [f"data.{field}"]
 
 
 @pytest.mark.parametrize(("field", "value"), WRONG, ids=lambda value: str(value)[:20])
@@ -212,7 +224,7 @@ def test_a_wrong_field_is_named(field: str, value: Any) -> None:
 
 def test_errors_are_named_below_the_prefix() -> None:
     with pytest.raises(Invalid, match=r"^events\.4\.payload\.step_index: is required"):
-        checkpoint_draft(msgspec.Raw(b"{}"), RunById("r"), DialectSettings(), "events.4.payload")
+        checkpoint_draft(msgspec.Raw(b"{}"), RunById("r"), DialectSettings(), "events.4.payload", [])
 
 
 def nested(levels: int) -> Any:
@@ -236,9 +248,9 @@ def test_the_depth_of_every_part_is_bounded(field: str) -> None:
 
 def test_the_size_is_bounded() -> None:
     text = json.dumps(SEED).encode()
-    assert draft(text, settings=DialectSettings(max_event_bytes=len(text)))
+    assert draft(text, settings=DialectSettings(max_event_bytes=1, max_body_bytes=len(text)))
     with pytest.raises(TooLarge, match=r"^data: is larger than"):
-        draft(text, settings=DialectSettings(max_event_bytes=len(text) - 1))
+        draft(text, settings=DialectSettings(max_body_bytes=len(text) - 1))
 
 
 def test_the_number_of_messages_is_bounded() -> None:

@@ -172,13 +172,13 @@ def test_items_are_counted_without_being_read(value: list[Any], longest: int) ->
             fields.check_length(text, "events", longest)
 
 
-@pytest.mark.parametrize("value", ["a", "проект", "a b", "..", "日本語🙂", "x" * 200, "a\u00a0b"])
+@pytest.mark.parametrize("value", ["a", "проект", "a b", "...", ".a", "日本語🙂", "x" * 200, "a\u00a0b"])
 def test_ids_are_of_any_script(value: str) -> None:
     assert fields.text_id(value, "thread_id") == value
     assert fields.path_id(value, "thread") == value
 
 
-@pytest.mark.parametrize("value", ["x" * 201, "a/b", "/", "a\nb", "a\x00", "\x7f", "a\x85b"])
+@pytest.mark.parametrize("value", ["x" * 201, "a/b", "/", ".", "..", "a\nb", "a\x00", "\x7f", "a\x85b"])
 def test_other_ids_are_refused_and_named(value: str) -> None:
     with pytest.raises(Invalid, match=r"^thread_id: "):
         fields.optional_id(value, "thread_id")

@@ -13,7 +13,7 @@ from towerlog import errors
 from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.fields import facts_named
 from towerlog.dialects.run_events import WorkerEvent, failure_text, worker_draft
-from towerlog.model.event import Draft, EventType, RunById
+from towerlog.model.event import Draft, EventType, FieldWarning, RunById
 from towerlog.model.facts import Effects, Facts, LaneFacts
 from towerlog.model.usage import Usage, UsageReport
 
@@ -23,7 +23,18 @@ def told(
 ) -> Draft:
     """The draft of one event, the second of its report."""
     raw = msgspec.Raw(json.dumps(payload).encode())
-    return worker_draft(WorkerEvent(type_, raw, event_id), 1, RunById(RUN), settings or DialectSettings())
+    return worker_draft(WorkerEvent(type_, raw, event_id), 1, RunById(RUN), settings or DialectSettings(), [])
+
+
+def warned(field: str, type_: str, payload: Any) -> Draft:
+    """The draft of an event with one detail that cannot be used, which is kept as it was sent."""
+    warnings: list[FieldWarning] = []
+    raw = msgspec.Raw(json.dumps(payload).encode())
+    draft = worker_draft(WorkerEvent(type_, raw), 1, RunById(RUN), DialectSettings(), warnings)
+    assert [warning.field for warning in warnings] == [field]
+    assert warnings[0].message.startswith(f"{field}: ")
+    assert json.loads(draft.data) == payload
+    return draft
 
 
 def refused(field: str, type_: str, payload: Any = None, event_id: str | None = None) -> None:
@@ -40,14 +51,14 @@ def test_telemetry_is_a_lane_report(type_) -> None:
 
 def test_a_phase_change_says_the_phase() -> None:
     assert told("phase_change", {"phase": "building"}).effects.lane == LaneFacts(phase="building")
-    assert told("phase_change", {"phase": 7}).effects.lane is None
-    refused("events.1.payload.phase", "phase_change", {"phase": "p" * 201})
+    for phase in (7, "p" * 201):
+        assert warned("payload.phase", "phase_change", {"phase": phase}).effects.lane is None
 
 
 KEPT = [
-    "run.started", "run.paused", "run.resumed", "run.waiting_for_input", "run.input", "run.completed", "run.failed",
-    "run.cancelled", "budget.warning", "budget.exceeded", "tool.call", "tool.result", "model.call", "step",
-    "command.acknowledged",
+    "run.started", "run.paused", "run.resumed", "run.waiting_for_input", "run.input", "run.question_withdrawn",
+    "run.completed", "run.failed", "run.cancelled", "budget.warning", "budget.exceeded", "tool.call", "tool.result",
+    "model.call", "step", "command.acknowledged",
 ]  # fmt: skip
 
 
@@ -60,6 +71,7 @@ def test_types_of_the_runs_dialect_keep_their_type_and_payload(type_) -> None:
 
 SERVERS_OWN = [
     "run.queued", "run.cancel_requested", "run.pause_requested", "run.resume_requested", "run.silent", "run.lost",
+    "run.message",
     "command.delivered", "lane.claimed", "lane.report", "lane.released", "lane.lost",
 ]  # fmt: skip
 
@@ -120,7 +132,7 @@ def test_a_cancelled_run_may_say_why() -> None:
 def test_a_delta_is_text() -> None:
     assert told("message.delta", {"content": "hé\n"}).type is EventType.MESSAGE_DELTA
     for payload in [{}, {"content": None}, {"content": 7}, {"content": ["x"]}]:
-        refused("events.1.payload.content", "message.delta", payload)
+        warned("payload.content", "message.delta", payload)
 
 
 @pytest.mark.parametrize("name", ["name", "tool", "tool_name"])
@@ -131,9 +143,11 @@ def test_a_tool_is_known_by_any_of_its_names(name) -> None:
 
 def test_a_tool_call_without_a_usable_name_is_kept() -> None:
     assert told("tool.call", {"name": {"x": 1}, "tool_call_id": ""}).facts == Facts()
-    refused("events.1.payload.tool_call_id", "tool.call", {"tool_call_id": 7})
-    refused("events.1.payload.tool_call_id", "tool.result", {"tool_call_id": "a/b"})
-    refused("events.1.payload.name", "tool.call", {"name": "n" * 201})
+    for wrong in (7, ["c"], "x" * 8193):
+        assert warned("payload.tool_call_id", "tool.call", {"tool_call_id": wrong}).facts.tool_call_id is None
+    assert warned("payload.name", "tool.call", {"name": "n" * 201, "tool": "t"}).facts.tool == "t"
+    for call_id in ("a/b", "call_" + "x+/" * 1500, "x" * 8192, "line\n", ".."):
+        assert told("tool.result", {"tool_call_id": call_id}).facts.tool_call_id == call_id
 
 
 @pytest.mark.parametrize(
@@ -185,29 +199,48 @@ def test_a_model_call_is_an_increment() -> None:
         ("model", "m" * 201),
         ("input_tokens", -1),
         ("cached_input_tokens", 1.5),
-        ("cache_write_tokens", "1"),
+        ("cache_write_tokens", "one"),
+        ("cache_write_tokens", "1.5"),
         ("output_tokens", 2**53 + 1),
         ("reasoning_tokens", []),
         ("cost_usd", -0.1),
-        ("cost_usd", "0.1"),
+        ("cost_usd", "cheap"),
         ("cost_usd", 1e300),
         ("duration_ms", -1),
         ("status", 7),
     ],
 )
 def test_a_wrong_figure_is_named(field, value) -> None:
-    refused(f"events.1.payload.{field}", "model.call", {field: value})
+    facts = warned(f"payload.{field}", "model.call", {field: value}).facts
+    assert facts.effects is not None
+    assert (facts.effects.report, facts.effects.model) == (UsageReport(Usage(), "delta"), None)
+    assert facts.duration_ms is None
+
+
+@pytest.mark.parametrize("value", [150, 150.0, "150", "150.0"])
+def test_a_whole_number_may_be_written_otherwise(value) -> None:
+    facts = told("model.call", {"input_tokens": value, "duration_ms": value}).facts
+    assert facts.effects is not None
+    assert facts.effects.report == UsageReport(Usage(input_tokens=150), "delta")
+    assert facts.duration_ms == 150
+
+
+def test_money_may_be_a_string_and_a_duration_have_a_fraction() -> None:
+    facts = told("model.call", {"cost_usd": "0.0023", "duration_ms": 740.5}).facts
+    assert facts.effects is not None
+    assert facts.effects.report == UsageReport(Usage(cost_nanos=2_300_000), "delta")
+    assert facts.duration_ms == 740
 
 
 def test_a_question_and_its_answer() -> None:
     assert told("run.waiting_for_input", {"question": "go?"}).facts.question == "go?"
     assert told("run.waiting_for_input").facts == Facts()
-    refused("events.1.payload.question", "run.waiting_for_input", {"question": 7})
+    assert warned("payload.question", "run.waiting_for_input", {"question": 7}).facts == Facts()
     assert told("run.input", {"command_id": 9}).facts == Facts(effects=Effects(command_id=9))
     assert told("run.input").facts == Facts(effects=Effects(acknowledges="input"))
     assert told("command.acknowledged", {"command_id": 9}).facts == Facts(effects=Effects(command_id=9))
     assert told("run.paused").facts == Facts(effects=Effects(acknowledges="pause"))
-    refused("events.1.payload.command_id", "command.acknowledged", {"command_id": "9"})
+    assert warned("payload.command_id", "command.acknowledged", {"command_id": "x"}).facts == Facts()
 
 
 def test_a_checkpoint_is_read_as_the_runners_send_it() -> None:
@@ -234,9 +267,15 @@ def test_a_type_has_a_length(type_) -> None:
 
 
 @pytest.mark.parametrize("payload", [7, "text", [], True])
-def test_a_payload_is_an_object(payload) -> None:
-    for type_ in ["heartbeat", "tool.call", "checkpoint", "unknown"]:
-        refused("events.1.payload", type_, payload)
+def test_a_payload_that_is_no_object_is_kept(payload) -> None:
+    for type_ in ["heartbeat", "tool.call", "unknown"]:
+        warnings: list[FieldWarning] = []
+        raw = msgspec.Raw(json.dumps(payload).encode())
+        draft = worker_draft(WorkerEvent(type_, raw), 1, RunById(RUN), DialectSettings(), warnings)
+        assert [warning.field for warning in warnings] == ["payload"]
+        assert json.loads(draft.data) == {"towerlog_invalid": {"payload": payload}}
+    # The state of an agent is whole or it is refused.
+    refused("events.1.payload", "checkpoint", payload)
 
 
 @pytest.mark.parametrize("event_id", ["i" * 201, "i\x01", "a/b"])

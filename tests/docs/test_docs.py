@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.curl import REFUSALS_FAIL, put_on_path
 from tests.support.demo import Demo
-from tests.support.pages import blocks, save_files, wrong
+from tests.support.pages import blocks, save_files, tour, wrong, wrong_of
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server, executable
 
 ROOT = Path(__file__).parents[2]
@@ -100,10 +100,12 @@ def test_the_tour_of_the_readme_comes_out_as_it_says(tmp_path) -> None:
     try:
         demo.commands()
         env = environment(tmp_path, demo.url, demo.key)
-        found = wrong(name_of(page), page.read_text(), tmp_path, env)
+        steps = tour(page.read_text(), "Five minutes")
+        found = wrong_of(name_of(page), steps, tmp_path, env)
         run_python(page, env)
     finally:
         demo.stop()
+    assert len(steps) >= 6
     assert not found, "\n\n".join(found)
 
 

@@ -243,7 +243,7 @@ async def test_a_claim_that_waits_misses_no_run_that_is_made_in_its_own_group(ri
 
 NEWS: dict[str, Callable[[Rig, str], Awaitable[Any]]] = {
     "cancel": lambda rig, run_id: rig.do(c.CancelRun(run_id)),
-    "input": lambda rig, run_id: rig.do(c.GiveInput(run_id, "yes")),
+    "message": lambda rig, run_id: rig.do(c.GiveInput(run_id, "yes")),
     "end": lambda rig, run_id: rig.append(draft(E.RUN_COMPLETED, RunById(run_id))),
 }
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import httpx2
 import pytest
 
 from tests.support.curl import put_on_path
-from tests.support.demo import Demo
+from tests.support.demo import ROOT, Demo
 from tests.support.wait import wait_until
 
 LIVE_S = 120.0
@@ -172,6 +174,24 @@ def test_it_ends_with_ctrl_c_and_takes_everything_with_it(tmp_path) -> None:
     assert own.process.returncode == 0, own.text
     assert "Traceback" not in own.text
     assert processes_naming(own.url, str(tmp_path)) == [], "a child outlived the demo"
+
+
+@pytest.mark.parametrize("moment", ["starting", "its first agents", "ready"])
+def test_it_ends_with_sigterm_at_any_moment_and_leaves_nothing_behind(tmp_path, moment) -> None:
+    words = {"starting": "starting the server", "its first agents": "listens on", "ready": "Ctrl-C ends it."}[moment]
+    printed, folder = tmp_path / "printed", tmp_path / "temporary"
+    folder.mkdir()
+    env = {**os.environ, "TMPDIR": str(folder)}
+    command = [sys.executable, "examples/demo.py", "--seconds", "7200"]
+    with printed.open("wb") as out, subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out, env=env) as demo:
+        try:
+            wait_until(lambda: words in printed.read_text(), "the moment", deadline_s=LIVE_S)
+        finally:
+            demo.send_signal(signal.SIGTERM)
+    assert demo.returncode == 0, printed.read_text()
+    assert "Traceback" not in printed.read_text()
+    assert processes_naming(str(folder)) == [], "a child outlived the demo"
+    assert list(folder.iterdir()) == []
 
 
 def processes_naming(*texts: str) -> list[str]:

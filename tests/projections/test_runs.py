@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.factories import event, facts_of, run_row
 from tests.support.fakes import START_MS
 from tests.support.stories import FACTS, reports
-from towerlog.model.event import NOT_FROM_AGENT, TARGET_STATUS, Event, EventType
+from towerlog.model.event import NOT_FROM_AGENT, QUESTION_TYPES, TARGET_STATUS, Event, EventType
 from towerlog.model.facts import NO_EFFECTS, NO_FACTS, CheckpointFacts, Effects, Facts, LaneFacts, Origin
 from towerlog.model.run import (
     MAX_OPEN_TOOLS,
@@ -23,6 +23,7 @@ from towerlog.model.run import (
     TRANSITIONS,
     AgentShare,
     ForkedFrom,
+    OpenQuestion,
     Pending,
     RunRow,
     Status,
@@ -112,7 +113,7 @@ def test_every_event_moves_the_place_in_the_log() -> None:
 
 
 def test_a_plain_event_moves_nothing_else() -> None:
-    row = run_row(agent="a", pending=(Pending(1, "cancel"),), usage=Usage(1), question="?")
+    row = run_row(agent="a", pending=(Pending(1, "cancel"),), usage=Usage(1), questions=(OpenQuestion(1, START_MS),))
     moved = after(row, E.STEP, E.MESSAGE_DELTA, E.OTHER, E.LANE_REPORT)
     place = {"last_seq", "last_position", "last_event_at", "last_hash"}
     place |= {"process_at", "progress_at", "output_at", "seen_at"}
@@ -134,7 +135,7 @@ def test_the_first_agent_that_is_known_is_the_runs() -> None:
 def test_an_event_takes_a_running_run_where_it_says(kind: EventType) -> None:
     target = TARGET_STATUS[kind]
     row = run_row(status=Status.PAUSED if target is Status.RUNNING else Status.RUNNING)
-    row = msgspec.structs.replace(row, status=Status.WAITING) if kind is E.RUN_INPUT else row
+    row = msgspec.structs.replace(row, status=Status.WAITING) if kind in QUESTION_TYPES else row
     assert after(row, kind).status is target
 
 
@@ -164,7 +165,8 @@ def test_a_run_starts_once() -> None:
 
 
 def test_a_wait_has_its_question() -> None:
-    assert told(run_row(), E.RUN_WAITING, question="which?").question == "which?"
+    row = told(run_row(), E.RUN_WAITING, question="which?", question_key="k")
+    assert row.questions == (OpenQuestion(1, START_MS + 10, "which?", "k"),)
 
 
 def test_a_cancel_is_asked_for_once() -> None:

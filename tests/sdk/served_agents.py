@@ -40,6 +40,16 @@ async def resumable(run: Any) -> dict[str, Any]:
     return {"from": run.resume["step_index"], "history": run.resume["history"], "token": run.fencing_token}
 
 
+@app.agent("historian")
+async def historian(run: Any) -> list[Any]:
+    """Adds to what the thread's earlier runs have left, and returns that."""
+    before = list(run.history)
+    run.checkpoint([*before, {"said": run.input}])
+    if run.input == "fail":
+        raise ValueError("as asked")
+    return before
+
+
 @app.agent("polite")
 async def polite(run: Any) -> None:
     """Waits to be cancelled."""

@@ -6,7 +6,7 @@ from collections import Counter
 
 import msgspec
 
-from tests.simulation.world import World
+from tests.simulation.world import ANY, World
 from towerlog.engine.audit import verify_org
 from towerlog.model.event import TARGET_STATUS, Event, EventType
 from towerlog.model.lane import MAX_ATTEMPTS
@@ -16,6 +16,8 @@ from towerlog.model.run import TERMINAL, RunRow, Status
 
 class _Marked(msgspec.Struct):
     marker: str | None = None
+    content: str | None = None
+    question_id: int | None = None
 
 
 _decode = msgspec.json.Decoder(_Marked).decode
@@ -33,21 +35,23 @@ async def check_laws(world: World) -> None:
         check_holders(events)
         check_end(events)
         check_commands(row, events)
+        check_questions(events)
         await check_markers(world, row, events)
 
 
 def check_holders(events: list[Event]) -> None:
-    """Claims are numbered 1, 2, 3 …; each but the first follows the loss or the release of the one before."""
-    epoch, held = 0, False
+    """Claims are numbered 1, 2, 3 …; each but the first follows the loss or the release of the one before, or is the
+    holder's own."""
+    epoch, held, holder = 0, False, None
     for event in events:
         lane = event.effects.lane
         if event.type is EventType.LANE_CLAIMED:
             assert lane is not None
-            assert not held, "claimed from under its holder"
+            assert not held or lane.worker_id == holder, "claimed from under its holder"
             assert lane.epoch == epoch + 1, "an epoch came twice, or one was left out"
             assert 1 <= lane.attempt <= MAX_ATTEMPTS, "too many attempts"
             assert not event.late, "claimed after the end"
-            epoch, held = lane.epoch, True
+            epoch, held, holder = lane.epoch, True, lane.worker_id
         elif event.type in (EventType.LANE_LOST, EventType.LANE_RELEASED):
             assert lane is not None
             assert (held, lane.epoch) == (True, epoch), "lost or released by who did not hold it"
@@ -89,6 +93,25 @@ def check_commands(row: RunRow, events: list[Event]) -> None:
     stages = [*seqs, *told, *taken[:1], row.ended_seq or 0]
     assert stages == sorted(stages), "the stages of a cancel are out of order"
     assert (row.cancel_delivered_at is not None) == bool(told)
+
+
+def check_questions(events: list[Event]) -> None:
+    """An answer reaches the question that its sender meant, while that was open, and no question gets two."""
+    texts = {event.seq: event.facts.question for event in events if event.type is EventType.RUN_WAITING}
+    closed: set[int] = set()
+    for event in events:
+        effects = event.effects
+        if event.type is EventType.RUN_WAITING:
+            asked_id = _decode(event.data).question_id
+            assert asked_id == (effects.question_id or event.seq), "a question is called otherwise than it is"
+            assert asked_id in texts, "asked again what nobody had asked"
+        elif event.type is EventType.RUN_INPUT and effects.requests == "input":
+            question_id, meant = effects.question_id or 0, _decode(event.data).content
+            assert question_id in texts, "an answer to nothing that was asked"
+            assert question_id < event.seq, "answered before it was asked"
+            assert question_id not in closed, "answered twice"
+            assert meant in (texts[question_id], ANY), "the answer to one question reached another"
+            closed.add(question_id)
 
 
 async def check_markers(world: World, row: RunRow, events: list[Event]) -> None:

@@ -23,11 +23,23 @@ class Sent:
     spent: int = 0
     takes: str | None = None
     """The type of command that it acknowledges."""
+    key: str | None = None
+    """What the agent calls the question that it asks or withdraws."""
 
     @property
     def acknowledges_alone(self) -> bool:
         """An acknowledgement that is nothing else."""
         return self.status is None and self.takes not in (None, "input")
+
+
+@dataclass
+class Wish:
+    """A command that waits for its agent."""
+
+    kind: str
+    delivered: bool = False
+    key: str | None = None
+    """Of an answer: the key of its question."""
 
 
 @dataclass
@@ -47,9 +59,10 @@ class Run:
     lease_ms: int = 0
     deadline: int = 0
     cancel_seen: int | None = None
-    pending: list[tuple[str, bool]] = field(default_factory=list)
-    """(type, delivered), oldest first."""
-    question_open: bool = False
+    pending: list[Wish] = field(default_factory=list)
+    """Oldest first."""
+    questions: list[tuple[str, str | None]] = field(default_factory=list)
+    """(marker, key) of the open ones, oldest first. They outlive their worker."""
     spent: int = 0
     kept: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -59,17 +72,23 @@ class Run:
         return self.status in ENDS
 
     @property
-    def inputs(self) -> int:
-        return sum(kind == "input" for kind, _ in self.pending)
+    def told(self) -> list[tuple[str, bool]]:
+        """(type, delivered) of what waits for the agent."""
+        return [(wish.kind, wish.delivered) for wish in self.pending]
+
+    @property
+    def works(self) -> str:
+        """The status of a run that goes on: it waits while a question is open."""
+        return "waiting_for_input" if self.questions else "running"
 
     def requeue(self) -> None:
-        """Back to the queue; a question stays open."""
-        self.lane, self.question_open = "queued", self.status == "waiting_for_input"
-        self.status, self.worker = "queued", None
+        """Back to the queue; its questions stay open."""
+        self.lane, self.status, self.worker = "queued", "queued", None
 
     def deliver(self) -> None:
         """A reply has carried all that is wanted."""
-        self.pending = [(kind, True) for kind, _ in self.pending]
+        for wish in self.pending:
+            wish.delivered = True
 
     def held_by(self, worker: str, epoch: int | None) -> bool:
         """Only the holder may speak; after the end, only who held it then."""
@@ -125,7 +144,7 @@ class Model:
         if run.lane == "held" and run.deadline > now:
             if run.worker != worker:
                 return "already_claimed"
-            run.lease_ms, run.deadline = lease_ms, now + lease_ms
+            run.lease_ms, run.deadline, run.epoch = lease_ms, now + lease_ms, run.epoch + 1
             run.deliver()
             return "ok"
         return "ok" if self._take(run, worker, lease_ms, now) else "run_ended"
@@ -197,22 +216,46 @@ class Model:
         run = self.runs[run_id]
         if run.ended or run.status == "cancelling":
             return "run_not_active"
-        standing = [kind for kind, _ in run.pending if kind in ("pause", "resume")]
+        standing = [wish.kind for wish in run.pending if wish.kind in ("pause", "resume")]
         is_so = (run.status == "paused") == (action == "pause")
         if standing != [action] and (standing or not is_so):
-            run.pending = [one for one in run.pending if one[0] not in standing] + [(action, False)]
+            run.pending = [wish for wish in run.pending if wish.kind not in standing] + [Wish(action)]
         return "ok"
 
-    def input(self, run_id: str) -> str:
+    def input(self, run_id: str, marker: str | None = None) -> str:
+        """An answer to the question of this marker, or to the oldest; without any open one it is a message."""
         run = self.runs[run_id]
-        if run.status not in ("waiting_for_input", "running") and not run.question_open:
+        if run.ended or run.status == "cancelling":
             return "run_not_active"
-        if run.inputs >= MAX_INPUTS:
+        meant = [one for one in run.questions if marker in (None, one[0])][:1]
+        if not meant and (marker is not None or any(wish.kind == "input" for wish in run.pending)):
+            return "question_closed"
+        if not meant and run.status != "running":
+            return "run_not_active"
+        kind = "input" if meant else "message"
+        if sum(wish.kind == kind for wish in run.pending) >= MAX_INPUTS:
             return "conflict"
-        run.pending.append(("input", False))
-        run.question_open = False
-        run.status = "running" if run.status == "waiting_for_input" else run.status
+        run.pending.append(Wish(kind, key=meant[0][1] if meant else None))
+        self._close(run, meant)
         return "ok"
+
+    @staticmethod
+    def _close(run: Run, closed: list[tuple[str, str | None]]) -> None:
+        run.questions = [one for one in run.questions if one not in closed]
+        run.status = run.works if run.status == "waiting_for_input" else run.status
+
+    @staticmethod
+    def _is_asked_again(run: Run, item: Sent) -> bool:
+        """The same key again is the same question: open still, or answered and not taken yet."""
+        keys = [key for _, key in run.questions] + [wish.key for wish in run.pending if wish.kind == "input"]
+        return item.key is not None and item.key in keys
+
+    def _withdraw(self, run: Run, item: Sent) -> None:
+        """With the question goes an answer that is on its way."""
+        found = [one for one in run.questions if item.key in (None, one[1])][:1]
+        if item.key is not None:
+            run.pending = [wish for wish in run.pending if wish.kind != "input" or wish.key != item.key]
+        self._close(run, found)
 
     def tell(self, run_id: str, items: list[Sent]) -> None:
         """Events that are accepted; the same again adds nothing, and after the end nothing counts."""
@@ -224,15 +267,20 @@ class Model:
             if run.ended:
                 continue
             run.spent += item.spent
-            taken = next((one for one in run.pending if one[0] == item.takes), None)
+            is_known = self._is_asked_again(run, item)
+            taken = next((wish for wish in run.pending if wish.kind == item.takes), None)
             if taken is not None:
                 run.pending.remove(taken)
                 if item.acknowledges_alone and run.status not in ("cancelling", "queued"):
-                    self._come_about(run, taken[0])
-            if item.status in ENDS:
+                    self._come_about(run, taken.kind)
+            if item.status == "waiting_for_input" and not is_known:
+                run.questions.append((item.marker, item.key))
+            if item.status == "withdrawn":
+                self._withdraw(run, item)
+            elif item.status in ENDS:
                 self._end(run, item.status)
             elif item.status is not None and run.status not in ("cancelling", "queued"):
-                run.status = item.status
+                run.status = "paused" if item.status == "paused" else run.works
 
     # what time does
 
@@ -271,17 +319,16 @@ class Model:
         if action == "pause":
             run.status = "paused"
         elif action == "resume" and run.status == "paused":
-            run.status = "running"
+            run.status = run.works
 
     def _take(self, run: Run, worker: str, lease_ms: int, now: int) -> bool:
         if run.lane == "held":
             self._expire(run)
         if run.lane != "queued":
             return False
-        run.lane, run.status, run.worker, run.released_by = "held", "running", worker, None
+        run.lane, run.status, run.worker, run.released_by = "held", run.works, worker, None
         run.epoch, run.attempt = run.epoch + 1, run.attempt + 1
         run.lease_ms, run.deadline = lease_ms, now + lease_ms
-        run.question_open = False
         run.deliver()
         return True
 
@@ -298,10 +345,10 @@ class Model:
             self._end(run, "cancelled")
         elif not run.ended and run.status != "cancelling":
             run.status = "cancelling"
-            run.pending.append(("cancel", False))
+            run.pending.append(Wish("cancel"))
 
     def _end(self, run: Run, status: str, *, keep_worker: bool = True) -> None:
-        run.status, run.lane, run.pending, run.question_open = status, "done", [], False
+        run.status, run.lane, run.pending, run.questions = status, "done", [], []
         run.worker = run.worker if keep_worker else None
         waiting = [other for other in self.runs.values() if other.thread == run.thread and not other.ended]
         if waiting and waiting[0].lane == "blocked":

@@ -22,6 +22,8 @@ from towerlog.engine.ingest import append, dedupe
 from towerlog.engine.reactions import lanes as reactions
 from towerlog.engine.timers import cancels
 from towerlog.model import lane
+from towerlog.projections import commands as command_fold
+from towerlog.projections import questions
 from towerlog.projections import runs as run_fold
 from towerlog.store.sqlite import queue, write
 
@@ -161,7 +163,7 @@ MUTANTS = (
     ),
     Mutant("a pause is asked for again and again", steering.steer_run, "requested == [command.action] or ", ""),
     Mutant(
-        "a pause and its opposite stand together", run_fold._with_request, "one.type != OPPOSITES.get(kind)", "True"
+        "a pause and its opposite stand together", command_fold._with_request, "one.type != OPPOSITES.get(kind)", "True"
     ),
     Mutant(
         "a pause that was taken pauses nothing",
@@ -169,14 +171,31 @@ MUTANTS = (
         "return STATUS_ONCE_ACKNOWLEDGED.get(taken.type)",
         "return None",
     ),
-    Mutant("a resume ends a wait", run_fold._status_once_acknowledged, "row.status is not Status.PAUSED", "False"),
-    Mutant("a question is lost with its worker", steering.give_input, " and not row.question_open", ""),
     Mutant(
-        "a question is answered twice",
-        run_fold._fold_status,
-        "if event.type is EventType.RUN_INPUT and row.question_open:",
-        "if False:",
+        "a question is lost with its worker",
+        steering._meant,
+        "if row.questions:",
+        "if row.questions and row.status != 'queued':",
     ),
+    Mutant("an answer goes to the oldest question", steering._meant, "if question_id is not None:", "if False:"),
+    Mutant("the second answer is taken too", questions._close, "one.question_id != closed.question_id", "True"),
+    Mutant("what is asked again is another question", questions.asked_before, "if key is None:", "if True:"),
+    Mutant(
+        "an answer that was taken is the answer of the next attempt",
+        questions.asked_before,
+        "if one.question_key == key",
+        "if one.question_id",
+    ),
+    Mutant("a withdrawn question keeps its answer", questions._withdraw, 'if one.type != "input"', "if True"),
+    Mutant("a withdrawal closes the oldest question", questions._named, "if key is not None:", "if False:"),
+    Mutant("one answer ends every wait", run_fold._status_open, "Status.WAITING if is_open else", ""),
+    Mutant(
+        "a claim forgets the questions",
+        run_fold._fold_status,
+        "target in (Status.RUNNING, Status.WAITING)",
+        "target is Status.WAITING",
+    ),
+    Mutant("a second process of the same name goes on", lanes.claim_run, "epoch=lane.epoch + 1", "epoch=lane.epoch"),
     Mutant("a release keeps the run's attempt", run_fold._fold_lane, "if lane.epoch:", "if lane.attempt:"),
     Mutant("a delivery is not noted", receipts.mark_delivered, "if not command.delivered:", "if False:"),
     Mutant("a delivery is noted every time", receipts.mark_delivered, "if not command.delivered:", "if True:"),
@@ -209,6 +228,7 @@ LAWS: Mapping[str, tuple[str, ...]] = {
     ),
     "claims are numbered without a gap": (
         "the epoch does not rise",
+        "a second process of the same name goes on",
         "a reclaim forgets to take the lane first",
         "a release keeps the run's attempt",
     ),
@@ -267,11 +287,17 @@ LAWS: Mapping[str, tuple[str, ...]] = {
         "what is being cancelled is paused",
         "a pause is asked for again and again",
         "a pause that was taken pauses nothing",
-        "a resume ends a wait",
     ),
-    "a question is answered once": (
-        "a question is answered twice",
+    "an answer reaches its own question, once": (
+        "an answer goes to the oldest question",
+        "the second answer is taken too",
         "a question is lost with its worker",
+        "what is asked again is another question",
+        "an answer that was taken is the answer of the next attempt",
+        "a withdrawn question keeps its answer",
+        "a withdrawal closes the oldest question",
+        "one answer ends every wait",
+        "a claim forgets the questions",
     ),
     "a delivery is noted once": (
         "a delivery is noted every time",

@@ -39,7 +39,11 @@ LEASES_MS = (60_000, 120_000)
 PAUSES_MS = (0, 1_000, 10_000, 31_000, 45_000, 61_000, 100_000, 125_000)
 HOUR_MS = 3_600_000
 STEPS = 48
-WISHES = ("input", "pause", "resume", "cancel")
+WISHES = ("input", "message", "pause", "resume", "cancel")
+ANY = "whatever is asked"
+"""What people say who name no question."""
+KEYS = (None, "k1", "k1", "k2")
+"""What an agent calls its questions."""
 
 Answer = object
 Check = Callable[[Answer], None]
@@ -77,6 +81,8 @@ class World:
         self._engine: QuietEngine
         self._claims: dict[str, list[tuple[str, int]]] = {worker: [] for worker in WORKERS}
         self._markers = 0
+        self._seen: dict[str, dict[int, str]] = {}
+        """Run → the questions that people have seen in it: id → marker."""
         self._sent: list[Act] = []
         self._dumps = 0
         self._max_runs = self.chance.choice((1, 3, 6))
@@ -215,7 +221,7 @@ class World:
             await self._do(acts)
 
     async def _question(self) -> None:
-        """A worker asks a person; then it is told to go on although it waits, or is not heard of any more."""
+        """A worker asks a person; then it gives up, is told to go on although it waits, or is not heard of any more."""
         now = self.clock.steady_ms()
         held = [run_id for run_id, run in self.model.runs.items() if run.lane == "held" and run.deadline > now]
         if not held:
@@ -227,7 +233,10 @@ class World:
             for action in ("pause", "resume"):
                 await self._do([self._steer_act(run_id, action)])
         await self._do([self._report_act(worker, run_id, epoch, [self._item("waiting_for_input")])])
-        if self.chance.random() < 0.5:
+        if self.chance.random() < 0.3:
+            await self._do([self._input_act(run_id)])
+            await self._do([self._report_act(worker, run_id, epoch, [self._item("withdrawn")])])
+        elif self.chance.random() < 0.5:
             await self._do([self._report_act(worker, run_id, epoch, [self._item(None, ("resume",))])])
         else:
             self.clock.advance(run.lease_ms)
@@ -298,7 +307,7 @@ class World:
     def _is_told(self, run_id: str, commands: Sequence[Pending]) -> None:
         """A reply carries what is wanted, and that is noted."""
         found = [(command.type, command.delivered) for command in commands]
-        assert found == self.model.runs[run_id].pending, f"{run_id[-4:]} is told {found}"
+        assert found == self.model.runs[run_id].told, f"{run_id[-4:]} is told {found}"
 
     def _handed_out(self, run_id: str, worker: str, answer: Claimed) -> None:
         run = self.model.runs[run_id]
@@ -332,7 +341,8 @@ class World:
     def _item(self, status: str | None = None, takes: tuple[str, ...] = ("input",)) -> Sent:
         self._markers += 1
         taken = self.chance.choice(takes) if self.chance.random() < 0.2 + 0.1 * len(takes) else None
-        return Sent(f"m{self._markers}", status, self.chance.choice((0, 1, 7)), taken)
+        key = self.chance.choice(KEYS) if status in ABOUT_QUESTIONS else None
+        return Sent(f"m{self._markers}", status, self.chance.choice((0, 1, 7)), taken, key)
 
     def _draft(self, run_id: str, item: Sent) -> Draft:
         report = UsageReport(Usage(input_tokens=item.spent), "delta") if item.spent else None
@@ -342,7 +352,10 @@ class World:
             kind,
             RunById(run_id),
             data,
-            Facts(effects=some(Effects(report=report, acknowledges=item.takes))),
+            Facts(
+                question=item.marker if item.status == "waiting_for_input" else None,
+                effects=some(Effects(report=report, acknowledges=item.takes, question_key=item.key)),
+            ),
             event_id=item.marker,
         )
 
@@ -351,8 +364,8 @@ class World:
         if found is None:
             return None
         worker, run_id, epoch = found
-        statuses = (None,) * 6 + ("running", *("waiting_for_input",) * 3, "paused", "completed")
-        wanted = tuple(kind for kind, _ in self.model.runs[run_id].pending)
+        statuses = (None,) * 6 + ("running", *("waiting_for_input",) * 3, *("withdrawn",) * 3, "paused", "completed")
+        wanted = tuple(wish.kind for wish in self.model.runs[run_id].pending)
         items = [self._item(self.chance.choice(statuses), wanted or WISHES) for _ in range(self.chance.randrange(3))]
         return self._report_act(worker, run_id, epoch, items, self.chance.choice((None, None, *LEASES_MS)))
 
@@ -420,11 +433,18 @@ class World:
 
     def _input(self) -> Act | None:
         run_id = self._any_run()
-        return None if run_id is None else self._input_act(run_id)
+        return None if run_id is None else self._input_act(run_id, self.chance.random() < 0.5)
 
-    def _input_act(self, run_id: str) -> Act:
-        command = c.GiveInput(run_id, "yes")
-        return Act(f"input for {run_id[-4:]}", command, lambda answer: expect(self.model.input(run_id), answer))
+    def _input_act(self, run_id: str, named: bool = False) -> Act:
+        """A person answers a question that they have seen, which may be over by now; or whatever is open."""
+        seen = list(self._seen.get(run_id, {}).items())
+        question_id, marker = self.chance.choice(seen[-4:]) if named and seen else (None, None)
+        command = c.GiveInput(run_id, marker or ANY, question_id)
+
+        def check(answer: Answer) -> None:
+            expect(self.model.input(run_id, marker), answer)
+
+        return Act(f"input for {run_id[-4:]}, {marker}", command, check)
 
     def _append(self) -> Act | None:
         run_id = self._any_run()
@@ -463,10 +483,12 @@ class World:
             lane = await self._store.lane(self.org, row.run)
             assert lane is not None
             held = (run.lane, run.worker, run.epoch, run.attempt)
-            ours = (run.status, *held, run.attempt, run.spent, run.pending)
+            ours = (run.status, *held, run.attempt, run.spent, run.told, [marker for marker, _ in run.questions])
             theirs = (row.status, lane.state, lane.worker_id, lane.epoch, lane.attempt, row.attempt)
             pending = [(command.type, command.delivered) for command in row.pending]
-            found = (*theirs, row.usage.input_tokens or 0, pending)
+            asked = {one.question_id: one.text or "" for one in row.questions}
+            self._seen.setdefault(run_id, {}).update(asked)
+            found = (*theirs, row.usage.input_tokens or 0, pending, list(asked.values()))
             assert found == ours, f"{run_id[-4:]} should be {ours}, is {found}"
             if run.lane == "held":
                 assert lane.expires_at == run.deadline, f"the deadline of {run_id[-4:]}"
@@ -486,10 +508,12 @@ class World:
         assert all(run.ended for run in self.model.runs.values()), "a run neither ends nor can be claimed"
 
 
+ABOUT_QUESTIONS = frozenset({"waiting_for_input", "withdrawn"})
 KINDS = {
     None: EventType.OTHER,
     "running": EventType.RUN_STARTED,
     "waiting_for_input": EventType.RUN_WAITING,
+    "withdrawn": EventType.RUN_QUESTION_WITHDRAWN,
     "paused": EventType.RUN_PAUSED,
     "completed": EventType.RUN_COMPLETED,
     "failed": EventType.RUN_FAILED,

@@ -65,9 +65,28 @@ def commands(block: Block) -> Iterator[Command]:
         yield Command(begun, "\n".join(script), "\n".join(printed) or None)
 
 
+def tour(text: str, heading: str) -> list[Command]:
+    """The shell blocks below a heading, each with the text block that follows it; the first one only sets variables."""
+    part = text.partition(f"\n## {heading}\n")
+    below = part[2].partition("\n## ")[0]
+    before = part[0].count("\n") + 2
+    found = sorted((*blocks(below, "sh"), *blocks(below, "text")), key=lambda block: block.line)[1:]
+    pairs = zip(found, [*found[1:], None], strict=True)
+    return [
+        Command(before + block.line, block.text, after.text if after is not None and after.language == "text" else None)
+        for block, after in pairs
+        if block.language == "sh"
+    ]
+
+
 def wrong(page: str, text: str, folder: Path, env: Mapping[str, str]) -> list[str]:
     """What the console blocks of a page do other than it says; runs them all, in order, in one shell."""
     given = [command for block in blocks(text, "console") for command in commands(block)]
+    return wrong_of(page, given, folder, env)
+
+
+def wrong_of(page: str, given: list[Command], folder: Path, env: Mapping[str, str]) -> list[str]:
+    """What commands do other than their page says; runs them in order, in one shell."""
     script = "".join(f"printf '{BEGIN}'\n{command.script}\nprintf '{DONE}%d' $?\n" for command in given)
     done = subprocess.run(
         ["bash", "-c", script],

@@ -12,8 +12,9 @@ import msgspec
 
 from towerlog.ambient import Clock, Ids
 from towerlog.asgi.bodies import Bodies
+from towerlog.asgi.components import Components
 from towerlog.asgi.exchange import Exchange, Respond
-from towerlog.asgi.gate import Components, Gate
+from towerlog.asgi.gate import Gate
 from towerlog.asgi.guard.addresses import Addresses
 from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator
@@ -47,6 +48,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: str = ""
     cors_origins: str = ""
     metrics_public: bool = False
+    access_log: bool = False
     max_body_bytes: int = 16 * 1024 * 1024
     max_in_flight_bytes: int = 64 * 1024 * 1024
     max_streams: int = 12_000
@@ -133,7 +135,7 @@ class App:
             EngineCollector(node.engine.figures),
         )
         self.pages.static.attach(self.table, self._config.public_url.rstrip("/"))
-        self.pages.metrics.attach(components.auth, metrics)
+        self.pages.metrics.attach(components.auth, metrics, node.store.stock, self._clock)
         self.pages.tickets.attach(components.auth)
         self.pages.health.attach(node.store.ping)
         self.pages.health.phase = Phase.READY
@@ -178,6 +180,7 @@ class App:
             traces=TraceIds(self._ids),
             clock=clock,
             settings=config.dialect,
+            log_requests=config.access_log,
         )
 
     def _limiters(self) -> dict[str, Limiter]:

@@ -133,6 +133,10 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head = True
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header. The blanks around a value are no part of it (RFC 9110, 5.5); the parser leaves those after it."""
+        super().on_header(name, value.strip(b" \t"))
+
     def on_headers_complete(self) -> None:
         """The head is whole."""
         self._in_head = False

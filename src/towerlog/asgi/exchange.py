@@ -11,6 +11,7 @@ from towerlog.asgi.routes import NO_PARAMETERS, Route
 from towerlog.dialects.base import Call, Endpoint
 from towerlog.errors import RateLimited
 from towerlog.model.command import Command, Idempotency
+from towerlog.model.event import FieldWarning
 from towerlog.model.principal import Principal
 
 Respond = Callable[[int, list[tuple[bytes, bytes]], bytes], None]
@@ -46,6 +47,8 @@ class Exchange(msgspec.Struct, eq=False):
     """What the encoder gets of the request: all but its body."""
     command: Command | None = None
     repeat: Idempotency | None = None
+    warnings: tuple[FieldWarning, ...] = ()
+    """What was repaired or could not be used of its body, for the reply and the metrics."""
 
     @property
     def endpoint(self) -> Endpoint:

@@ -10,40 +10,36 @@ nothing logged, nothing built twice.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import structlog
 
-from towerlog.ambient import Clock
-from towerlog.asgi.bodies import PLAIN_TYPES, Bodies
+from towerlog.asgi.bodies import PLAIN_TYPES
+from towerlog.asgi.components import Components
 from towerlog.asgi.exchange import Exchange, Respond
 from towerlog.asgi.faults import Rejection, explain
-from towerlog.asgi.guard.addresses import Addresses, counted_as
-from towerlog.asgi.guard.admission import Admission
-from towerlog.asgi.guard.auth import Authenticator
-from towerlog.asgi.guard.cors import PREFLIGHT_HEADERS, Cors
-from towerlog.asgi.guard.heartbeats import HOLDER_OUTCOMES, Heartbeats
-from towerlog.asgi.guard.hosts import Hosts
+from towerlog.asgi.guard.addresses import counted_as
+from towerlog.asgi.guard.heartbeats import HOLDER_OUTCOMES
 from towerlog.asgi.guard.idempotency import idempotency
-from towerlog.asgi.guard.limits import Limiter
 from towerlog.asgi.guard.tickets import PARAMETER as TICKET
-from towerlog.asgi.guard.trace_ids import TraceIds
-from towerlog.asgi.pages.meters import Meters
+from towerlog.asgi.pages.preflight import PREFLIGHT
 from towerlog.asgi.query_strings import NO_QUERY, parse_query
 from towerlog.asgi.replies import Headers, Message
-from towerlog.asgi.routes import PageRoute, PageVisit, Route, RouteTable
-from towerlog.dialects.base import JSON, Call, DialectSettings, Reply
-from towerlog.engine.core import Engine
-from towerlog.errors import Forbidden, Internal, TowerlogError
-from towerlog.model.command import Append, Report
+from towerlog.asgi.routes import Route
+from towerlog.dialects.base import JSON, Call, Endpoint, Reply, with_warnings
+from towerlog.dialects.repair import Repaired, repair
+from towerlog.errors import Forbidden, Internal, Malformed, TowerlogError
+from towerlog.model.command import Append, Command, Report
+from towerlog.model.event import FieldWarning
 from towerlog.model.outcome import Outcome, Replayed
 
 _JSON_TYPE = (b"content-type", JSON.encode())
 _BODILESS = frozenset({204, 304})
 
 _log = structlog.get_logger("towerlog.gate")
+_access = structlog.get_logger("towerlog.access")
 
 
 class Missing(enum.Enum):
@@ -59,26 +55,6 @@ class Missing(enum.Enum):
     """The answer of a page, which checks for itself who asks."""
 
 
-class Components(msgspec.Struct, frozen=True):
-    """Everything that a gate works with; put together by `asgi/app.py`."""
-
-    table: RouteTable
-    engine: Engine
-    auth: Authenticator
-    bodies: Bodies
-    admission: Admission
-    limiters: Mapping[str, Limiter]
-    """By dialect; a dialect without one is not limited."""
-    addresses: Addresses
-    hosts: Hosts
-    cors: Cors
-    heartbeats: Heartbeats
-    meters: Meters
-    traces: TraceIds
-    clock: Clock
-    settings: DialectSettings
-
-
 class Gate:
     """Takes the requests of all routes of the table."""
 
@@ -86,7 +62,7 @@ class Gate:
         """`components` are shared with the rest of the transport."""
         self._hosts = components.hosts
         self._cors = components.cors
-        self._preflight = Route(components.table.fallback, None, _PREFLIGHT)
+        self._preflight = Route(components.table.fallback, None, PREFLIGHT)
         self._table = components.table
         self._exact = components.table.exact
         self._recall = components.auth.recall
@@ -100,6 +76,7 @@ class Gate:
         self._traces = components.traces
         self._clock = components.clock
         self._settings = components.settings
+        self._log_requests = components.log_requests
         self._steps: tuple[Callable[[Exchange], Missing | None], ...] = (
             self.find,
             self.identify,
@@ -247,12 +224,24 @@ class Gate:
         if endpoint.stream is not None and TICKET in query:
             # It says who asks, as a header does; what is asked for does not begin until after it.
             query = {name: value for name, value in query.items() if name != TICKET}
+        if query:
+            route.check_query(query)
         path, headers, settings, trace_id = exchange.path, exchange.headers, self._settings, exchange.trace_id
         call = Call(principal, path, query, headers, body, settings, trace_id, now_ms)
         try:
-            command = endpoint.decode(call)
+            try:
+                command = endpoint.decode(call)
+            except Malformed as error:
+                repaired = None if endpoint.body == "binary" else repair(body)
+                if repaired is None:
+                    raise
+                command = self._decode_again(endpoint, call, repaired, error)
+                exchange.warnings = repaired.warnings
         except TowerlogError as error:
             raise exchange.over or error from None
+        unused: tuple[FieldWarning, ...] = getattr(command, "warnings", ())
+        if unused:
+            exchange.warnings += unused
         if exchange.over is not None and not self._heartbeats.allows(command, exchange.now_ms):
             raise exchange.over
         exchange.command, exchange.body = command, None
@@ -262,10 +251,17 @@ class Gate:
             name = f"POST {exchange.scope['raw_path'].decode('latin-1')}"
 
             def encode(outcome: Any) -> Reply:
-                return endpoint.encode(outcome, command, call)
+                return self._encode(exchange, outcome)
 
             exchange.repeat = idempotency(name, key, body, encode, endpoint.replay)
         return None
+
+    def _decode_again(self, endpoint: Endpoint, call: Call, repaired: Repaired, first: Malformed) -> Command:
+        """The command of a body that was repaired; where it still is no JSON, the first error names the right place."""
+        try:
+            return endpoint.decode(msgspec.structs.replace(call, body=repaired.body))
+        except Malformed:
+            raise first from None
 
     def enlist(self, exchange: Exchange, respond: Respond) -> bool:
         """Hands telemetry to the writer, to be answered from its commit; False where the reply has to be awaited.
@@ -284,15 +280,20 @@ class Gate:
 
     def reply(self, exchange: Exchange, outcome: Outcome) -> Reply:
         """The reply to an outcome."""
-        route, call = exchange.route, exchange.call
+        route = exchange.route
         if route is not None and route.limited and type(outcome) in HOLDER_OUTCOMES:
             self._heartbeats.note(outcome, exchange.now_ms)
         if isinstance(outcome, Replayed):
             return Reply(outcome.status, outcome.body)
-        assert call is not None
+        return self._encode(exchange, outcome)
+
+    def _encode(self, exchange: Exchange, outcome: Any) -> Reply:
+        route = exchange.route
+        assert exchange.call is not None
         assert route is not None
         assert route.endpoint is not None
-        return route.endpoint.encode(outcome, exchange.command, call)
+        reply = route.endpoint.encode(outcome, exchange.command, exchange.call)
+        return with_warnings(reply, exchange.warnings) if exchange.warnings else reply
 
     def refusal(self, exchange: Exchange, fault: BaseException) -> Reply:
         """What went wrong, in the words of the dialect that was spoken to; what nobody foresaw is logged."""
@@ -325,15 +326,25 @@ class Gate:
         """One more request answered."""
         name = "none" if exchange.route is None else exchange.route.dialect.name
         elapsed_ms = self._clock.steady_ms() - exchange.now_ms
-        self._meters.of(name).add(status, elapsed_ms)
+        meter = self._meters.of(name)
+        meter.add(status, elapsed_ms)
+        meter.warnings += len(exchange.warnings)
+        if self._log_requests:
+            self._log_request(exchange, status, elapsed_ms)
 
-
-async def _answer_preflight(visit: PageVisit) -> Reply:
-    return Reply(204, b"", headers=PREFLIGHT_HEADERS)
-
-
-_PREFLIGHT = PageRoute("OPTIONS", "*", "preflight", "What a page may ask.", _answer_preflight, public=True)
-"""Of every path, and in no table: browsers ask it of themselves."""
+    def _log_request(self, exchange: Exchange, status: int, elapsed_ms: int) -> None:
+        """One line, without the query string, which may hold what nobody should find in a log."""
+        scope, principal = exchange.scope, exchange.principal
+        _access.info(
+            "request",
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            ms=elapsed_ms,
+            address=self._addresses.of(scope),
+            key_id=None if principal is None else principal.key_id,
+            trace_id=exchange.trace_id,
+        )
 
 
 class _Answer:

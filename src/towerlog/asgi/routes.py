@@ -8,6 +8,7 @@ disagree about what was asked for. A route without a scope that does not say it 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ import msgspec
 
 from towerlog.asgi.faults import Rejection
 from towerlog.dialects.base import Dialect, Endpoint, Reply
-from towerlog.dialects.fields import percent_decode
+from towerlog.dialects.fields import invalid_field, percent_decode
 from towerlog.errors import Malformed, NotFound, TowerlogError
 from towerlog.model.principal import Principal, Scope
 
@@ -24,6 +25,8 @@ NO_PARAMETERS: Mapping[str, str] = {}
 MAX_REMEMBERED_PATHS = 4096
 """Paths with parameters whose route is remembered; with more, all are forgotten at once."""
 MAX_REMEMBERED_BYTES = 256
+MAX_SHOWN_CHARS = 100
+_ENCODED_COLON = re.compile(rb"%3[aA]")
 
 
 class BadRoute(Exception):
@@ -68,7 +71,7 @@ class PageRoute(msgspec.Struct, frozen=True):
 class Route:
     """One method of one path, ready to be served."""
 
-    __slots__ = ("dialect", "endpoint", "limited", "page", "scopes")
+    __slots__ = ("_query", "dialect", "endpoint", "limited", "page", "scopes")
 
     def __init__(self, dialect: Dialect, endpoint: Endpoint | None, page: PageRoute | None) -> None:
         """Exactly one of `endpoint` and `page` is given; `dialect` explains what goes wrong."""
@@ -77,6 +80,9 @@ class Route:
         self.page = page
         self.scopes = self.declared.scopes
         self.limited = endpoint is not None and endpoint.limited and dialect.limit is not None
+        is_telemetry = endpoint is None or endpoint.ingests or Scope.INGEST in endpoint.scopes
+        self._query = None if endpoint is None or is_telemetry else _names_of(endpoint.query)
+        """The query parameters that it takes; None: any, as telemetry's clients may send some that are not for us."""
 
     @property
     def declared(self) -> Endpoint | PageRoute:
@@ -85,10 +91,23 @@ class Route:
         assert found is not None
         return found
 
+    def check_query(self, query: Mapping[str, str]) -> None:
+        """Raises Invalid for a parameter that it does not read: a mistyped filter must not list everything."""
+        if self._query is None or self._query.issuperset(query):
+            return
+        name = next(name for name in query if name not in self._query)
+        known = ", ".join(sorted(self._query)) or "none"
+        raise invalid_field(name[:MAX_SHOWN_CHARS], f"is no query parameter of this endpoint; it takes {known}")
+
     @property
     def public(self) -> bool:
         """True when it answers anybody."""
         return self.page is not None and self.page.public
+
+
+def _names_of(query: Any) -> frozenset[str]:
+    """The names of the fields of an endpoint's query type."""
+    return frozenset() if query is None else frozenset(field.encode_name for field in msgspec.structs.fields(query))
 
 
 class _Segment:
@@ -202,7 +221,8 @@ class RouteTable:
 
     def _match(self, raw_path: bytes) -> tuple[Mapping[str, Route], Mapping[str, str]]:
         _check_path(raw_path)
-        given = raw_path.split(b"/")[1:]
+        # An encoded colon is the colon: some clients encode all but letters and digits.
+        given = _ENCODED_COLON.sub(b":", raw_path).split(b"/")[1:]
         for pattern in self._patterns.get((len(given), given[0]), ()):
             found = pattern.match(given)
             if found is not None:

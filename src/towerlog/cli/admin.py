@@ -1,20 +1,24 @@
 """`towerlog keys` and `towerlog orgs`: keys and organisations. They work beside a running server.
 
-Commands that create something work before the first start too, and create the store then; the others never do.
+None of them creates a store, so that a mistyped folder is an error; `create` does with `--init`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import click
 
 from towerlog.ambient import SystemClock, SystemIds
+from towerlog.cli.groups import Group
 from towerlog.cli.options import as_json, with_settings
-from towerlog.cli.output import answer, note, say, show_key, show_table
-from towerlog.config import Settings, existing_database
+from towerlog.cli.output import answer, note, say, show_key
+from towerlog.cli.run_ids import only_one
+from towerlog.cli.tables import Column, View, show_table, with_view
+from towerlog.config import Settings, database_path, existing_database
 from towerlog.engine.bootstrap import DEFAULT_ORG, create_org
 from towerlog.engine.commands.keys import mint_key
 from towerlog.errors import NotFound
@@ -26,14 +30,23 @@ from towerlog.store.base import Identities
 
 T = TypeVar("T")
 NAME_LENGTH = 200
+KEY_COLUMNS = (
+    Column("KEY ID", "id"),
+    Column("NAME"),
+    Column("PREFIX", rank=2),
+    Column("SCOPES", rank=1),
+    Column("CREATED", "time"),
+    Column("REVOKED", "time", rank=3),
+)
+ORG_COLUMNS = (Column("ORG ID", "id"), Column("NAME"), Column("CREATED", "time"))
 
 
-@click.group()
+@click.group(cls=Group)
 def keys() -> None:
     """API keys: create, list and revoke them."""
 
 
-@click.group()
+@click.group(cls=Group)
 def orgs() -> None:
     """Organisations: create and list them. Each has its own log and its own keys."""
 
@@ -54,6 +67,7 @@ def _name(_context: click.Context, _option: click.Parameter, text: str) -> str:
 
 
 _org_option = click.option("--org", default=DEFAULT_ORG, show_default=True, help="The organisation, by name or id.")
+_init_option = click.option("--init", is_flag=True, help="Create the store if there is none yet.")
 
 
 @keys.command("create")
@@ -61,8 +75,9 @@ _org_option = click.option("--org", default=DEFAULT_ORG, show_default=True, help
 @click.option("--name", required=True, callback=_name, help="What the key is for.")
 @click.option("--scopes", required=True, callback=_scopes, help=f"Comma-separated: {', '.join(Scope)}.")
 @_org_option
+@_init_option
 @as_json
-def create_key(settings: Settings, name: str, scopes: tuple[Scope, ...], org: str, as_json: bool) -> None:
+def create_key(settings: Settings, name: str, scopes: tuple[Scope, ...], org: str, init: bool, as_json: bool) -> None:
     """Creates a key and prints it. It cannot be shown again."""
 
     async def act(identities: Identities) -> tuple[Org, Key, str]:
@@ -73,7 +88,7 @@ def create_key(settings: Settings, name: str, scopes: tuple[Scope, ...], org: st
         identities.key_put(minted.key)
         return found, minted.key, minted.text
 
-    made_in, key, text = with_identities(settings, act)
+    made_in, key, text = with_identities(settings, act, init=init)
     answer(
         as_json,
         {"key_id": key.key_id, "key": text, "name": name, "scopes": list(scopes), "org_id": made_in.org_id},
@@ -81,23 +96,27 @@ def create_key(settings: Settings, name: str, scopes: tuple[Scope, ...], org: st
     )
 
 
-@keys.command("list")
+@keys.command("ls")
 @with_settings()
 @_org_option
+@with_view
 @as_json
-def list_keys(settings: Settings, org: str, as_json: bool) -> None:
+def list_keys(settings: Settings, org: str, view: View, as_json: bool) -> None:
     """Lists an organisation's keys, newest first. Only their hashes are stored."""
 
     async def act(identities: Identities) -> list[Key]:
         return list(identities.keys((await find_org(identities, org)).org))
 
-    found = with_identities(settings, act, makes=False)
-    columns = ("KEY ID", "NAME", "PREFIX", "SCOPES", "CREATED", "REVOKED")
+    found = with_identities(settings, act)
     rows = [
         (key.key_id, key.name, key.hint, ",".join(key.scopes), format_ms(key.created_at), _when(key.revoked_at))
         for key in found
     ]
-    answer(as_json, {"data": [key_fields(key) for key in found]}, lambda: show_table(columns, rows, empty="No keys."))
+    answer(
+        as_json,
+        {"data": [key_fields(key) for key in found]},
+        lambda: show_table(KEY_COLUMNS, rows, empty="No keys.", view=view),
+    )
 
 
 @keys.command("revoke")
@@ -105,25 +124,28 @@ def list_keys(settings: Settings, org: str, as_json: bool) -> None:
 @click.argument("key_id")
 @as_json
 def revoke_key(settings: Settings, key_id: str, as_json: bool) -> None:
-    """Revokes a key. A running server applies it within 5 seconds, to open streams too."""
+    """Revokes a key, given by its id or the beginning of it. A running server applies it within 5 seconds, to open
+    streams too.
+    """
 
     async def act(identities: Identities) -> Key:
-        now = SystemClock().now_ms()
-        for org in await identities.orgs():
-            key = identities.key_revoke(org.org, key_id, now)
-            if key is not None:
-                return key
-        raise NotFound("key")
+        orgs = [org.org for org in await identities.orgs()]
+        found = {key.key_id: org for org in orgs for key in identities.keys(org) if key.key_id.startswith(key_id)}
+        whole = only_one(key_id, (key_id,) if key_id in found else tuple(found), "key")
+        revoked = identities.key_revoke(found[whole], whole, SystemClock().now_ms())
+        assert revoked is not None
+        return revoked
 
-    key = with_identities(settings, act, makes=False)
+    key = with_identities(settings, act)
     answer(as_json, key_fields(key), lambda: say(f"Key {key.name!r} was revoked at {_when(key.revoked_at)}."))
 
 
 @orgs.command("create")
 @with_settings()
 @click.argument("name", callback=_name)
+@_init_option
 @as_json
-def create_organisation(settings: Settings, name: str, as_json: bool) -> None:
+def create_organisation(settings: Settings, name: str, init: bool, as_json: bool) -> None:
     """Creates an organisation with an admin key, and prints the key. It cannot be shown again."""
 
     async def act(identities: Identities) -> tuple[Org, Key, str]:
@@ -131,7 +153,7 @@ def create_organisation(settings: Settings, name: str, as_json: bool) -> None:
         made = await create_org(identities, clock, SystemIds(clock), name)
         return made.org, made.key, made.text
 
-    org, key, text = with_identities(settings, act)
+    org, key, text = with_identities(settings, act, init=init)
     answer(
         as_json,
         {"org_id": org.org_id, "name": org.name, "key_id": key.key_id, "key": text},
@@ -139,29 +161,34 @@ def create_organisation(settings: Settings, name: str, as_json: bool) -> None:
     )
 
 
-@orgs.command("list")
+@orgs.command("ls")
 @with_settings()
+@with_view
 @as_json
-def list_organisations(settings: Settings, as_json: bool) -> None:
+def list_organisations(settings: Settings, view: View, as_json: bool) -> None:
     """Lists the organisations, oldest first."""
 
     async def act(identities: Identities) -> list[Org]:
         return await identities.orgs()
 
-    found = with_identities(settings, act, makes=False)
+    found = with_identities(settings, act)
     fields = [{"org_id": org.org_id, "name": org.name, "created_at": format_ms(org.created_at)} for org in found]
     rows = [(org.org_id, org.name, format_ms(org.created_at)) for org in found]
-    answer(as_json, {"data": fields}, lambda: show_table(("ORG ID", "NAME", "CREATED"), rows, empty="None."))
+    answer(as_json, {"data": fields}, lambda: show_table(ORG_COLUMNS, rows, empty="None.", view=view))
 
 
-def with_identities(settings: Settings, act: Callable[[Identities], Awaitable[T]], *, makes: bool = True) -> T:
-    """Opens the store for organisations and keys, and acts. Where there is none, it is created if the command `makes`
-    something; else this raises FileNotFoundError.
+def with_identities(settings: Settings, act: Callable[[Identities], Awaitable[T]], *, init: bool | None = None) -> T:
+    """Opens the store for organisations and keys, and acts. Raises FileNotFoundError where there is none.
+
+    `init` True creates it; None: this command has no such option.
 
     When this creates the first organisation, its admin key is printed on standard error: it cannot be shown again.
     """
-    if not makes:
+    if init is None:
         existing_database(settings)
+    elif not init and not database_path(settings).exists():
+        words = "there is no store here; `towerlog serve` creates one, or this command with --init"
+        raise FileNotFoundError(errno.ENOENT, words, str(database_path(settings)))
 
     async def run() -> T:
         clock = SystemClock()
@@ -179,15 +206,17 @@ def with_identities(settings: Settings, act: Callable[[Identities], Awaitable[T]
 
 
 async def find_org(identities: Identities, wanted: str) -> Org:
-    """The organisation with this id, else the one with this name. Raises NotFound."""
-    found = await identities.orgs()
-    for org in found:
-        if org.org_id == wanted:
-            return org
-    for org in found:
+    """The organisation with this id, else the one with this name, else the one whose id begins so. Raises NotFound."""
+    found = {org.org_id: org for org in await identities.orgs()}
+    if wanted in found:
+        return found[wanted]
+    for org in found.values():
         if org.name == wanted:
             return org
-    raise NotFound("organisation", f"There is no organisation {wanted!r}.")
+    ids = tuple(org_id for org_id in found if org_id.startswith(wanted))
+    if not ids:
+        raise NotFound("organisation", f"There is no organisation {wanted!r}; `towerlog orgs ls` lists them.")
+    return found[only_one(wanted, ids, "organisation")]
 
 
 def key_fields(key: Key) -> dict[str, object]:

@@ -36,7 +36,10 @@ COMMANDS: dict[str, Command] = {
         "Runs a command and reports it as a run.",
     ),
     "export": Command(
-        "export", "export", CLI, "Writes the events of RUN_ID, or of all runs created since a time, newest run first."
+        "export",
+        "export",
+        CLI,
+        "Writes the events of one run or of many, or the runs themselves, as lines of JSON or as CSV.",
     ),
     "keys": Command("admin", "keys", SERVER, "API keys: create, list and revoke them."),
     "orgs": Command("admin", "orgs", SERVER, "Organisations: create and list them."),
@@ -46,9 +49,12 @@ COMMANDS: dict[str, Command] = {
         SERVER,
         "Rebuilds the projections from the log: runs, threads, agents, usage, checkpoints.",
     ),
-    "runs": Command("runs", "runs", CLI, "Runs: list, show, watch, answer, cancel, and run again."),
+    "queue": Command("work", "queue", CLI, "The queue: runs that wait for a worker, and those that one holds."),
+    "runs": Command("runs", "runs", CLI, "Runs: list, show, watch, create, answer, cancel, and run again."),
     "serve": Command("serve", "serve", SERVER, "Runs the server until SIGTERM or Ctrl-C."),
-    "threads": Command("fleet", "threads", CLI, "Lists threads, newest first."),
+    "spool": Command("spool", "spool", CLI, "Undelivered events on this machine: list, send or delete them."),
+    "threads": Command("fleet", "threads", CLI, "Threads: list them."),
+    "usage": Command("work", "usage", CLI, "Shows runs, tokens and cost by agent, model or hour."),
     "verify": Command("maintenance", "verify", SERVER, "Checks the log and compares the projections with it."),
     "worker": Command(
         "worker",
@@ -56,6 +62,7 @@ COMMANDS: dict[str, Command] = {
         CLI,
         "Serves the agents of an App: claims runs and carries them out, until SIGTERM or Ctrl-C.",
     ),
+    "workers": Command("work", "workers", CLI, "Workers: list them, with the runs that they hold."),
 }
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -17,9 +18,11 @@ from typing import Any
 import click
 
 from towerlog.cli.commands import SERVER, load
+from towerlog.cli.exits import NoKey
 from towerlog.cli.options import as_json, with_settings
-from towerlog.config import BadSetting, Settings, existing_database
+from towerlog.config import BadSetting, Settings, database_path, existing_database
 from towerlog.sdk.api.client import Client
+from towerlog.sdk.wire.errors import ApiError
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class LocalKey:
 
 
 COMMANDS = LocalKey("cli.key", "towerlog command line", ("ingest", "read", "control"))
-"""The key of the commands; whoever may use the data folder may do as much anyway."""
+"""The key of the commands. It allows nothing that the owner of the data folder could not do anyway."""
 WORKERS = LocalKey("worker.key", "towerlog worker", ("ingest", "worker"))
 """The key of a worker and of the agents in its process, which need no more than this."""
 
@@ -42,7 +45,7 @@ def with_client(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def run(settings: Settings, url: str | None, **values: Any) -> Any:
-        with client_of(settings, url) as client:
+        with client_of(settings, url) as client, local_key_explained(settings, COMMANDS):
             return command(client, **values)
 
     option = click.option(
@@ -65,8 +68,26 @@ def server_of(settings: Settings, url: str | None, local: LocalKey) -> tuple[str
     named = url or os.environ.get("TOWERLOG_URL")
     key = os.environ.get("TOWERLOG_API_KEY")
     if not key and named:
-        raise BadSetting("TOWERLOG_API_KEY is not set; the key in the local data folder is only for the local server")
+        raise NoKey("TOWERLOG_API_KEY is not set; the key in the local data folder is only for the local server")
     return named or local_url(settings), key or local_key(settings, local)
+
+
+@contextmanager
+def local_key_explained(settings: Settings, local: LocalKey) -> Iterator[None]:
+    """Says what is wrong when the server does not know the key of the data folder. Raises ApiError with those words."""
+    try:
+        yield
+    except ApiError as error:
+        if error.status != 401 or os.environ.get("TOWERLOG_API_KEY"):
+            raise
+        file = database_path(settings).parent / local.file
+        raise ApiError(
+            error.status,
+            error.code,
+            f"the server does not know the key in {file}: it was revoked, or the store is a backup from before it. "
+            "Remove the file, and the next command creates another key",
+            trace_id=error.trace_id,
+        ) from None
 
 
 def local_url(settings: Settings) -> str:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -15,13 +19,17 @@ import msgspec
 from towerlog import __version__
 from towerlog.ambient import SystemClock
 from towerlog.cli.connect import client_of, local_url
-from towerlog.cli.exits import FOUND_WRONG, words_of
-from towerlog.cli.formatting import size
+from towerlog.cli.exits import FOUND_WRONG, NO_PERMISSION, words_of
+from towerlog.cli.formatting import counted, duration, size
 from towerlog.cli.measure import measure_disk, measure_ingest, scratch
 from towerlog.cli.options import as_json, with_settings
-from towerlog.cli.output import answer, progress, show_table
-from towerlog.config import BadSetting, Settings, database_path
+from towerlog.cli.output import answer, progress, say
+from towerlog.cli.untrusted import visible
+from towerlog.config import BadSetting, Settings, database_path, unknown_variables
 from towerlog.errors import TowerlogError
+from towerlog.model.times import format_ms, parse_ms
+from towerlog.sdk.api.client import Client
+from towerlog.sdk.api.endpoints import PAGE
 from towerlog.sdk.wire.errors import ApiError, SdkError
 from towerlog.sdk.wire.http import Http
 from towerlog.sdk.wire.refusals import json_of
@@ -32,6 +40,13 @@ NO_SPACE_BYTES = 64 << 20
 SLOW_SYNC_MS = 50.0
 WRONG_CLOCK_S = 5.0
 ASK_S = 5.0
+LONG_QUEUED_MS = 60_000
+"""A run that waits for longer than this has no worker that serves its agent, or too few."""
+MAX_COUNTED = 1000
+LOST_LATELY: dict[str, Any] = {"status": "lost", "age_ms": 24 * 3_600_000, "verdict": None}
+RUNNING: dict[str, Any] = {"status": "running", "age_ms": None, "verdict": "silent"}
+MAX_LINE_CHARS = 1000
+"""Of a line in a pipe, where nothing is wrapped that a program may look for."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -54,7 +69,7 @@ def doctor(settings: Settings, url: str | None, as_json: bool) -> None:
     """Checks settings, store, disk, durability, clock and server.
 
     Measuring syncs and ingest takes a few seconds and writes into a temporary folder beside the store. Exits with 1
-    when a check is wrong; a warning alone is not a failure.
+    when a check is wrong, with 77 when that is only the key; a warning alone is not a failure.
     """
     findings: list[Finding] = []
     with progress("checking", len(CHECKS)) as done:
@@ -68,10 +83,20 @@ def doctor(settings: Settings, url: str | None, as_json: bool) -> None:
         "checks": [msgspec.to_builtins(found) for found in findings],
         "figures": {name: figure for found in findings for name, figure in found.figures.items()},
     }
-    rows = [(found.check, found.verdict, found.message) for found in findings]
-    answer(as_json, fields, lambda: show_table(("CHECK", "VERDICT", "WHAT"), rows, empty=""))
+    answer(as_json, fields, lambda: show_findings(findings))
     if not is_well:
-        raise SystemExit(FOUND_WRONG)
+        wrong = {found.check for found in findings if found.verdict == "wrong"}
+        raise SystemExit(NO_PERMISSION if wrong == {"key"} else FOUND_WRONG)
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """A line each; what is longer than the screen goes on below its beginning, since it says what to do."""
+    checks, verdicts = (max(len(getattr(found, name)) for found in findings) for name in ("check", "verdict"))
+    indent = checks + verdicts + 4
+    width = max(shutil.get_terminal_size().columns if sys.stdout.isatty() else MAX_LINE_CHARS, indent + 20)
+    for found in findings:
+        head = f"{found.check.ljust(checks)}  {found.verdict.ljust(verdicts)}  "
+        say(textwrap.fill(visible(found.message), width, initial_indent=head, subsequent_indent=" " * indent))
 
 
 def check_settings(settings: Settings, _url: str | None) -> Iterator[Finding]:
@@ -81,6 +106,12 @@ def check_settings(settings: Settings, _url: str | None) -> Iterator[Finding]:
         yield Finding("settings", "warn", f"listens on {settings.host} and accepts any host name: see allowed_hosts")
     if os.environ.get("TOWERLOG_URL") and not os.environ.get("TOWERLOG_API_KEY"):
         yield Finding("settings", "wrong", "TOWERLOG_URL is set and TOWERLOG_API_KEY is not")
+    yield from _unknown()
+
+
+def _unknown() -> Iterator[Finding]:
+    for variable in unknown_variables():
+        yield Finding("settings", "warn", f"{variable} is set, but is no setting")
 
 
 def check_store(settings: Settings, _url: str | None) -> Iterator[Finding]:
@@ -107,17 +138,19 @@ def check_store(settings: Settings, _url: str | None) -> Iterator[Finding]:
 
 
 def check_disk(settings: Settings, _url: str | None) -> Iterator[Finding]:
-    """How much space is left."""
-    free = shutil.disk_usage(nearest(Path(settings.data_dir))).free
+    """How much space is left where the store is."""
+    folder = nearest(database_path(settings).absolute().parent)
+    free = shutil.disk_usage(folder).free
     verdict = "wrong" if free < NO_SPACE_BYTES else "warn" if free < LITTLE_SPACE_BYTES else "ok"
-    yield Finding("disk", verdict, f"{size(free)} free", {"disk_free_bytes": free})
+    said = f"{size(free)} free in {folder}" + ("" if verdict == "ok" else ": make room, or move the data folder")
+    yield Finding("disk", verdict, said, {"disk_free_bytes": free})
 
 
 def check_durability(settings: Settings, _url: str | None) -> Iterator[Finding]:
     """How long a sync takes, and how many events a second are durable on this disk."""
     clock = SystemClock()
     try:
-        with scratch(nearest(Path(settings.data_dir))) as folder:
+        with scratch(nearest(database_path(settings).absolute().parent)) as folder:
             disk = measure_disk(folder, clock)
             ingest = asyncio.run(measure_ingest(folder, clock))
     except (TowerlogError, OSError) as error:
@@ -187,7 +220,59 @@ def check_key(settings: Settings, url: str | None) -> Iterator[Finding]:
         yield Finding("key", "ok", f"scopes {', '.join(who.scopes)} in organisation {who.org_id}")
 
 
-CHECKS: tuple[Check, ...] = (check_settings, check_store, check_disk, check_durability, check_server, check_key)
+def check_runs(settings: Settings, url: str | None) -> Iterator[Finding]:
+    """Whether runs wait for a worker that does not come, and whether some were lost."""
+    if not os.environ.get("TOWERLOG_API_KEY") and not database_path(settings).exists():
+        return
+    try:
+        with client_of(settings, url) as client:
+            lanes = client.get_queue("queued").data
+            lost, silent = (_count(client, **wanted) for wanted in (LOST_LATELY, RUNNING))
+    except (SdkError, BadSetting, TowerlogError, OSError):
+        # What keeps it from asking is reported by `check_server` and `check_key`.
+        return
+    now_ms = SystemClock().now_ms()
+    waiting: dict[str, list[int]] = {}
+    for lane in lanes:
+        if lane.queued_at:
+            waiting.setdefault(lane.agent or "any agent", []).append(now_ms - parse_ms(lane.queued_at))
+    findings = [
+        Finding(
+            "runs",
+            "warn",
+            f"{counted(len(ages), 'run')} of {agent} in the queue, the oldest for {duration(max(ages))}: is a worker "
+            "for it running? See `towerlog queue` and `towerlog workers`",
+        )
+        for agent, ages in sorted(waiting.items())
+        if max(ages) > LONG_QUEUED_MS
+    ]
+    if lost:
+        words = f"{counted(lost, 'run')} lost in the last 24 hours: `towerlog runs ls --status lost --since 24h`"
+        findings.append(Finding("runs", "warn", words, {"runs_lost": lost}))
+    if silent:
+        words = f"{counted(silent, 'run')} running without a sign of life: `towerlog runs ls --status running`"
+        findings.append(Finding("runs", "warn", words, {"runs_silent": silent}))
+    yield from findings or [
+        Finding("runs", "ok", "none waits for a worker for long, none was lost in the last 24 hours")
+    ]
+
+
+def _count(client: Client, status: str, age_ms: int | None, verdict: str | None) -> int:
+    """How many of the newest runs with this status, and this verdict, there are."""
+    since = None if age_ms is None else format_ms(max(SystemClock().now_ms() - age_ms, 0))
+    found = islice(client.list_runs(PAGE, status=status, since=since), MAX_COUNTED)
+    return sum(1 for run in found if verdict is None or (run.liveness and run.liveness.verdict == verdict))
+
+
+CHECKS: tuple[Check, ...] = (
+    check_settings,
+    check_store,
+    check_disk,
+    check_durability,
+    check_server,
+    check_key,
+    check_runs,
+)
 
 
 def nearest(folder: Path) -> Path:

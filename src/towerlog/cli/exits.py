@@ -27,7 +27,8 @@ CONFIGURATION = 78
 
 MEANINGS: dict[int, str] = {
     OK: "done",
-    FOUND_WRONG: "a check failed, or something that was named does not exist; standard error has the details",
+    FOUND_WRONG: "a check failed, the server refused the request, or something that was named does not exist or is not "
+    "the only one; standard error has the details",
     USAGE: "the command line is wrong",
     UNAVAILABLE: "the store or the server cannot be reached, the store or the address is in use by another process, or "
     "packages that the command needs are not installed",
@@ -37,6 +38,10 @@ MEANINGS: dict[int, str] = {
     CONFIGURATION: "a setting is wrong, or the database has a schema that this version cannot work with",
 }
 """For `--help` and the docs. The numbers from 69 on are those of sysexits.h."""
+
+
+class NoKey(BadSetting):
+    """There is no key for the server that is asked."""
 
 
 def exit_codes() -> str:
@@ -53,6 +58,8 @@ def exit_code_of(error: Exception) -> int | None:
             return STORAGE_FAILED
         case StoreLocked():
             return UNAVAILABLE
+        case NoKey():
+            return NO_PERMISSION
         case SchemaMismatch() | BadSetting() | UnfitServer():
             return CONFIGURATION
         case TowerlogError():

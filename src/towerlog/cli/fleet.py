@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable
 from itertools import islice
 
@@ -10,19 +9,48 @@ import click
 
 from towerlog.cli.connect import with_client
 from towerlog.cli.formatting import duration, money, number
-from towerlog.cli.output import answer, note, say, show_table
+from towerlog.cli.groups import Group, ListGroup
+from towerlog.cli.output import answer, note, say
+from towerlog.cli.run_ids import ID_CHARS, only_one
+from towerlog.cli.tables import Column, View, show_table, with_view
 from towerlog.cli.tail import INTERRUPTED, words_of_gap
 from towerlog.cli.untrusted import json_line, visible
-from towerlog.errors import NotFound
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.fleet_shapes import AgentEvent, AgentInfo, Approval
 from towerlog.sdk.api.shapes import Gap
 
 MAX_CALLS_CHARS = 200
+AGENT_COLUMNS = (
+    Column("AGENT ID", "id", rank=4),
+    Column("NAME"),
+    Column("RUNS", "number"),
+    Column("EVENTS", "number", rank=5),
+    Column("ERRORS", "number", rank=3),
+    Column("TOKENS", "number", rank=2),
+    Column("COST", "number", rank=1),
+    Column("LAST EVENT", "time"),
+    Column("LAST HEARTBEAT", "time", rank=6),
+)
+THREAD_COLUMNS = (
+    Column("THREAD ID"),
+    Column("TITLE", rank=1),
+    Column("RUNS", "number"),
+    Column("POLICY", rank=3),
+    Column("CREATED", "time", rank=2),
+    Column("UPDATED", "time"),
+)
+APPROVAL_COLUMNS = (
+    Column("TRACE ID", "id"),
+    Column("STEP", "number"),
+    Column("AGENT"),
+    Column("THREAD", rank=2),
+    Column("SINCE", "time"),
+    Column("CALLS", rank=1),
+)
 _limit = click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
 
 
-@click.group()
+@click.group(cls=Group)
 def agents() -> None:
     """Agents: list them, and their events."""
 
@@ -30,14 +58,14 @@ def agents() -> None:
 @agents.command("ls")
 @with_client
 @_limit
-def list_agents(client: Client, limit: int, as_json: bool) -> None:
+@with_view
+def list_agents(client: Client, limit: int, view: View, as_json: bool) -> None:
     """Lists agents by name."""
     found = list(islice(client.list_agents(), limit))
-    columns = ("AGENT ID", "NAME", "RUNS", "EVENTS", "ERRORS", "TOKENS", "COST", "LAST EVENT", "LAST HEARTBEAT")
     answer(
         as_json,
         {"data": [agent.raw for agent in found]},
-        lambda: show_table(columns, [_agent_row(agent) for agent in found], empty="No agents."),
+        lambda: show_table(AGENT_COLUMNS, [_agent_row(agent) for agent in found], empty="No agents.", view=view),
     )
 
 
@@ -71,20 +99,20 @@ def agent_events(client: Client, agent: str, follow: bool, tail: int, as_json: b
 
 
 def _agent_id(client: Client, agent: str) -> str:
-    """The id of an agent by its name, or as it is. Raises NotFound."""
+    """The id of an agent by its name, its id, or the beginning of its id. Raises NotFound."""
     for found in client.list_agents(agent):
         return found.agent_id
-    try:
-        return str(uuid.UUID(agent))
-    except ValueError:
-        raise NotFound("agent", f"There is no agent {agent!r}.") from None
+    if len(agent) == ID_CHARS:
+        return agent
+    ids = (one.agent_id for one in client.list_agents())
+    return only_one(agent, tuple(one for one in ids if one.startswith(agent.lower())), "agent")
 
 
 def _show_feed(events: Iterable[AgentEvent | Gap], as_json: bool) -> None:
     try:
         for event in events:
             if as_json:
-                click.echo(json_line({"gap": event.raw} if isinstance(event, Gap) else event.raw))
+                click.echo(json_line({"gap": event.raw} if isinstance(event, Gap) else event.raw, compact=True))
             elif isinstance(event, Gap):
                 note(words_of_gap(event))
             else:
@@ -99,30 +127,41 @@ def _event_line(event: AgentEvent) -> str:
     return visible("  ".join(word for word in words if word))
 
 
-@click.command()
+@click.group(cls=ListGroup)
+def threads() -> None:
+    """Threads: list them."""
+
+
+@threads.command("ls")
 @with_client
 @_limit
-def threads(client: Client, limit: int, as_json: bool) -> None:
+@with_view
+def list_threads(client: Client, limit: int, view: View, as_json: bool) -> None:
     """Lists threads, newest first."""
     found = list(islice(client.list_threads(), limit))
-    columns = ("THREAD ID", "TITLE", "RUNS", "POLICY", "CREATED", "UPDATED")
     rows = [
         (one.thread_id, one.title or "", number(one.run_count), one.policy, one.created_at, one.updated_at)
         for one in found
     ]
-    answer(as_json, {"data": [one.raw for one in found]}, lambda: show_table(columns, rows, empty="No threads."))
+    answer(
+        as_json,
+        {"data": [one.raw for one in found]},
+        lambda: show_table(THREAD_COLUMNS, rows, empty="No threads.", view=view),
+    )
 
 
 @click.command()
 @with_client
 @click.argument("trace_id", required=False)
 @click.argument("step", required=False, type=click.IntRange(0))
+@with_view
 @click.option("--reject", is_flag=True, help="Reject them instead.")
 @click.option("--agent", "agent_id", help="The agent, if several are waiting at this step.")
 @click.option("--reason", help="The reason.")
 def approve(
     client: Client,
     as_json: bool,
+    view: View,
     trace_id: str | None,
     step: int | None,
     reject: bool,
@@ -131,24 +170,32 @@ def approve(
 ) -> None:
     """Approves the pending tool calls of a checkpoint. Without TRACE_ID and STEP: lists what is pending."""
     if trace_id is None:
-        _list_approvals(client, as_json)
+        _list_approvals(client, view, as_json)
         return
     if step is None:
         raise click.UsageError("STEP is missing; `towerlog approve` lists what is pending.")
     decide = client.reject if reject else client.approve
-    decided = decide(trace_id, step, agent_id, reason)
-    words = f"Step {decided.step_index} of {decided.trace_id}: {decided.status}."
+    decided = decide(_trace_id(client, trace_id), step, agent_id, reason)
+    words = f"Step {decided.step_index} of trace {decided.trace_id} was {decided.status}."
     answer(as_json, dict(decided.raw), lambda: say(words))
 
 
-def _list_approvals(client: Client, as_json: bool) -> None:
+def _trace_id(client: Client, given: str) -> str:
+    """The trace that waits and has this id, or the only one whose id begins with it; else what was given."""
+    waiting = tuple(dict.fromkeys(one.trace_id for one in client.list_approvals()))
+    found = tuple(one for one in waiting if one.startswith(given))
+    return given if given in waiting or not found else only_one(given, found, "trace")
+
+
+def _list_approvals(client: Client, view: View, as_json: bool) -> None:
     found = client.list_approvals()
-    columns = ("TRACE ID", "STEP", "AGENT", "THREAD", "SINCE", "CALLS")
     rows = [
         (one.trace_id, str(one.step_index), one.agent_id, one.thread_id, one.created_at, _calls(one)) for one in found
     ]
     answer(
-        as_json, {"data": [one.raw for one in found]}, lambda: show_table(columns, rows, empty="Nothing is pending.")
+        as_json,
+        {"data": [one.raw for one in found]},
+        lambda: show_table(APPROVAL_COLUMNS, rows, empty="Nothing is pending.", view=view),
     )
 
 

@@ -28,6 +28,17 @@ def duration(milliseconds: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
+def ago(milliseconds: int) -> str:
+    """How long ago something was, in one unit; what lies ahead, as between clocks that differ, in the same way."""
+    seconds = abs(milliseconds) // 1000
+    if seconds == 0:
+        return "now"
+    units = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+    unit, length = next((unit, length) for unit, length in units if seconds >= length)
+    words = f"{seconds // length} {unit}"
+    return f"{words} ago" if milliseconds > 0 else f"in {words}"
+
+
 def money(dollars: float | None) -> str:
     """Dollars; empty where the cost is unknown."""
     if dollars is None:
@@ -38,6 +49,11 @@ def money(dollars: float | None) -> str:
 def number(count: int | None) -> str:
     """With thousands separators; empty where it is unknown."""
     return "" if count is None else f"{count:,}"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 event`, `12,345 events`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def size(count: float) -> str:

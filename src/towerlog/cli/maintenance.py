@@ -12,6 +12,7 @@ import click
 
 from towerlog.ambient import SystemClock, SystemIds
 from towerlog.cli.exits import FOUND_WRONG
+from towerlog.cli.formatting import counted
 from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import answer, note, progress, say
 from towerlog.config import Settings
@@ -62,8 +63,8 @@ def verify(settings: Settings, as_json: bool) -> None:
     events = run_over(opened_for_reading(settings, SystemClock()), lambda store: verify_store(store, findings))
     findings.show()
     fields = {"ok": not findings.count, "events": events, "differences": findings.count, "shown": findings.shown}
-    verdict = f"{findings.count} differences" if findings.count else "no difference"
-    answer(as_json, fields, lambda: say(f"{events} events, {verdict}."))
+    verdict = counted(findings.count, "difference") if findings.count else "no difference"
+    answer(as_json, fields, lambda: say(f"{counted(events, 'event')}, {verdict}."))
     if findings.count:
         raise SystemExit(FOUND_WRONG)
 
@@ -75,7 +76,7 @@ def rebuild(settings: Settings, as_json: bool) -> None:
     """Rebuilds the projections from the log: runs, threads, agents, usage, checkpoints. Stop the server first."""
     clock = SystemClock()
     events = run_over(opened_for_writing(settings, clock, SystemIds(clock)), rebuild_store)
-    answer(as_json, {"ok": True, "events": events}, lambda: say(f"Rebuilt from {events} events."))
+    answer(as_json, {"ok": True, "events": events}, lambda: say(f"Rebuilt from {counted(events, 'event')}."))
 
 
 @click.command()
@@ -103,7 +104,7 @@ def backup(settings: Settings, file: Path, as_json: bool) -> None:
     finally:
         copy.discard()
     fields = {"ok": True, "file": str(file), "bytes": size_bytes, "events": events}
-    answer(as_json, fields, lambda: say(f"{file}: {size_bytes} bytes, {events} events, checked."))
+    answer(as_json, fields, lambda: say(f"{file}: {size_bytes} bytes, {counted(events, 'event')}, checked."))
 
 
 def run_over(opened: AbstractAsyncContextManager[Store], act: Callable[[Store], Awaitable[T]]) -> T:
@@ -117,24 +118,33 @@ def run_over(opened: AbstractAsyncContextManager[Store], act: Callable[[Store], 
 
 
 async def verify_store(store: Store, findings: Findings) -> int:
-    """Verifies every organisation; how many events it has walked."""
+    """Verifies every organisation; how many events could be read."""
     events = 0
     for org in await store.orgs():
-        last = await _last_position(store, org.org)
-        with progress(org.name, last) as done:
-            await _verify_org(store, org, findings, done)
-        events += last
+        with progress(org.name, await _last_position(store, org.org)) as done:
+            events += await _verify_org(store, org, findings, done)
     return events
 
 
-async def _verify_org(store: Store, org: Org, findings: Findings, done: Callable[[int], None]) -> None:
+async def _verify_org(store: Store, org: Org, findings: Findings, done: Callable[[int], None]) -> int:
+    read = 0
+
+    def note_read(events: int) -> None:
+        nonlocal read
+        read = events
+        done(events)
+
+    def report(difference: str) -> None:
+        findings.report(f"{org.name}: {difference}")
+
     try:
-        await verify_org(store, org.org, findings.report, done)
+        await verify_org(store, org.org, report, note_read)
     except TowerlogError:
         raise
     except Exception as error:
         # A corrupt row can raise anything; that it cannot be read is a finding, not a defect of this program.
-        findings.report(f"organisation {org.name}: stored data cannot be read: {type(error).__name__}: {error}")
+        report(f"stored data cannot be read: {type(error).__name__}: {error}")
+    return read
 
 
 async def rebuild_store(store: Store) -> int:

@@ -1,4 +1,4 @@
-"""Output of commands: JSON for programs, text and tables for people, progress on a terminal.
+"""Output of commands: JSON for programs, text for people, progress on a terminal.
 
 Answers go to standard output, everything else to standard error. All of it passes through `untrusted` first. A key is
 printed on a line of its own, at the only time when it is known.
@@ -45,30 +45,6 @@ def show_fields(fields: Sequence[tuple[str, object]]) -> None:
 def show_key(key: str, *, what: str, aside: bool = False) -> None:
     """Prints a new key and a warning; `aside`: on standard error, beside another answer."""
     click.echo(f"{what}, shown only once:\n\n    {key}\n\nKeep it: only its hash is stored.", err=aside)
-
-
-def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
-    """Prints a table; in a pipe as wide as its contents, so that no id is cut."""
-    if not rows:
-        say(empty)
-        return
-    # Here, so that a command that shows no table does not load it.
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    rows = [[visible(cell) for cell in row] for row in rows]
-    console = Console(soft_wrap=False, highlight=False)
-    if not console.is_terminal:
-        widths = (max(len(cell) for cell in column) for column in zip(columns, *rows, strict=True))
-        console.width = sum(widths) + 3 * len(columns)
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    for name in columns:
-        table.add_column(name, no_wrap=name.endswith("ID"), overflow="fold")
-    for row in rows:
-        # As text: a name that looks like markup is a name.
-        table.add_row(*map(Text, row))
-    console.print(table)
 
 
 @contextmanager

@@ -1,8 +1,7 @@
-"""`towerlog runs`: list, show, follow, answer, pause, cancel and retry runs."""
+"""`towerlog runs`: list, show and follow runs. The commands that change one are in `run_steering`."""
 
 from __future__ import annotations
 
-import sys
 from itertools import islice
 from typing import Any
 
@@ -10,19 +9,44 @@ import click
 
 from towerlog.cli.connect import with_client
 from towerlog.cli.formatting import duration, money, number, since_option, until_option
-from towerlog.cli.output import answer, say, show_fields, show_table
+from towerlog.cli.groups import Group
+from towerlog.cli.output import answer, say, show_fields
+from towerlog.cli.run_ids import with_run
+from towerlog.cli.run_steering import COMMANDS
+from towerlog.cli.tables import Column, View, show_table, with_view
 from towerlog.cli.tail import show_tail
 from towerlog.cli.untrusted import json_line
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.shapes import DeliveryInfo, Liveness, RunInfo
 
-COLUMNS = ("RUN ID", "STATUS", "AGENT", "THREAD", "CREATED", "TOOK", "IN", "OUT", "COST")
+COLUMNS = (
+    Column("RUN ID", "id"),
+    Column("STATUS", least=17),
+    Column("AGENT"),
+    Column("THREAD", rank=4),
+    Column("CREATED", "time"),
+    Column("TOOK", "number", rank=2),
+    Column("IN", "number", rank=5),
+    Column("OUT", "number", rank=6),
+    Column("COST", "number", rank=3),
+)
+CHECKPOINT_COLUMNS = (
+    Column("STEP", "number"),
+    Column("AGENT"),
+    Column("STATUS"),
+    Column("MESSAGES", "number"),
+    Column("CREATED", "time", rank=1),
+    Column("UPDATED", "time", rank=2),
+)
 CANCEL_STAGES = ("requested", "delivered", "acknowledged", "stopped", "forced")
 
 
-@click.group()
+@click.group(cls=Group)
 def runs() -> None:
-    """Runs: list, show, watch, answer, cancel, and run again."""
+    """Runs: list, show, watch, create, answer, cancel, and run again.
+
+    A RUN_ID may be shortened: `towerlog runs ls` shows how far.
+    """
 
 
 @runs.command("ls")
@@ -35,13 +59,14 @@ def runs() -> None:
 @since_option
 @until_option
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
-def list_runs(client: Client, as_json: bool, limit: int, **filters: str | None) -> None:
+@with_view
+def list_runs(client: Client, as_json: bool, limit: int, view: View, **filters: str | None) -> None:
     """Lists runs, newest first."""
     found = list(islice(client.list_runs(min(limit, 200), **filters), limit))
     answer(
         as_json,
         {"data": [run.raw for run in found]},
-        lambda: show_table(COLUMNS, [_row(run) for run in found], empty="No runs."),
+        lambda: show_table(COLUMNS, [_row(run) for run in found], empty="No runs.", view=view),
     )
 
 
@@ -59,8 +84,7 @@ def _status(run: RunInfo) -> str:
 
 
 @runs.command("show")
-@with_client
-@click.argument("run_id")
+@with_run
 def show_run(client: Client, run_id: str, as_json: bool) -> None:
     """Shows everything about a run, and the runs below it."""
     run = client.get_run(run_id)
@@ -90,7 +114,7 @@ def _show(run: RunInfo) -> None:
             ("tokens in", number(run.total_input_tokens)),
             ("tokens out", number(run.total_output_tokens)),
             ("cost", money(run.total_cost_usd)),
-            ("question", run.question),
+            *((f"question {one.question_id}", one.question or "") for one in run.questions),
             ("error", run.error),
             ("cancel", _cancel(run)),
             ("last heard", _heard(run.liveness)),
@@ -142,79 +166,40 @@ def _cancel(run: RunInfo) -> str | None:
     if run.cancel is None:
         return None
     known = run.cancel.raw
-    return ", ".join(f"{stage} {known[f'{stage}_at']}" for stage in CANCEL_STAGES if known.get(f"{stage}_at"))
+    stages = ", ".join(f"{stage} {known[f'{stage}_at']}" for stage in CANCEL_STAGES if known.get(f"{stage}_at"))
+    return f"{stages}; reason: {run.cancel.reason}" if run.cancel.reason else stages
 
 
 @runs.command("tail")
-@with_client
-@click.argument("run_id")
+@with_run
 @click.option("--after-seq", default=0, type=click.IntRange(0), help="Start after this event.")
-def tail_run(client: Client, run_id: str, after_seq: int, as_json: bool) -> None:
+@click.option("--until-question", is_flag=True, help="End when the run asks a person something.")
+@click.option("--utc", is_flag=True, help="Show times in UTC; default: in this machine's zone.")
+def tail_run(client: Client, run_id: str, after_seq: int, until_question: bool, utc: bool, as_json: bool) -> None:
     """Follows a run until it ends: the agent's text as it is written, every other event on a line.
 
-    Reconnects when the server restarts, with nothing missed and nothing repeated. With --json each event is a line of
-    JSON.
+    Reconnects when the server restarts, with nothing missed and nothing repeated. What happens inside a step is
+    indented below it. With --json each event is a line of JSON.
     """
-    show_tail(client.follow(run_id, after_seq), as_json)
+    show_tail(client.follow(run_id, after_seq), as_json, utc=utc, until_question=until_question)
 
 
-@runs.command("cancel")
-@with_client
-@click.argument("run_id")
-@click.option("--reason", help="The reason; passed on to the agent.")
-def cancel_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
-    """Requests cancellation of a run and of the runs below it."""
-    client.cancel_run(run_id, reason)
-    words = f"Cancel requested. Follow it with `towerlog runs show {run_id}`."
-    answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(words))
+@runs.command("checkpoints")
+@with_run
+@with_view
+def list_checkpoints(client: Client, run_id: str, view: View, as_json: bool) -> None:
+    """Lists a run's checkpoints by step. `towerlog runs fork` starts a new run from one."""
+    found = list(client.list_checkpoints(run_id))
+    rows = [
+        (number(one.step_index), one.agent, one.status, number(one.message_count), one.created_at, one.updated_at)
+        for one in found
+    ]
+    answer(
+        as_json,
+        {"data": [one.raw for one in found]},
+        lambda: show_table(CHECKPOINT_COLUMNS, rows, empty="No checkpoints.", view=view),
+    )
 
 
-@runs.command("pause")
-@with_client
-@click.argument("run_id")
-@click.option("--reason", help="The reason; recorded in the log.")
-def pause_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
-    """Requests a pause: the run is paused once its agent confirms it."""
-    _steered(client.pause_run(run_id, reason), as_json, "Pause requested for {}; status: {}.")
-
-
-@runs.command("resume")
-@with_client
-@click.argument("run_id")
-@click.option("--reason", help="The reason; recorded in the log.")
-def resume_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
-    """Requests that a paused run continues."""
-    _steered(client.resume_run(run_id, reason), as_json, "Resume requested for {}; status: {}.")
-
-
-@runs.command("kill")
-@with_client
-@click.argument("run_id")
-@click.option("--reason", help="The reason; recorded in the log.")
-def kill_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
-    """Ends a run and the runs below it immediately, without waiting for their agents."""
-    _steered(client.kill_run(run_id, reason), as_json, "Killed {}; status: {}.")
-
-
-def _steered(run: RunInfo, as_json: bool, words: str) -> None:
-    answer(as_json, dict(run.raw), lambda: say(words.format(run.run_id, run.status)))
-
-
-@runs.command("input")
-@with_client
-@click.argument("run_id")
-@click.argument("text")
-def give_input(client: Client, run_id: str, text: str, as_json: bool) -> None:
-    """Answers a waiting run, or sends input to a running one. TEXT - reads standard input."""
-    content = sys.stdin.read() if text == "-" else text
-    client.give_input(run_id, content)
-    answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(f"Answer sent to run {run_id}."))
-
-
-@runs.command("retry")
-@with_client
-@click.argument("run_id")
-def retry_run(client: Client, run_id: str, as_json: bool) -> None:
-    """Queues a new run with the thread, agent and input of one that has ended."""
-    run = client.retry_run(run_id)
-    answer(as_json, dict(run.raw), lambda: say(f"Queued run {run.run_id}."))
+for steering in COMMANDS:
+    runs.add_command(steering)

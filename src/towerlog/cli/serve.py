@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+from typing import IO
+
 import click
 
 from towerlog import __version__
 from towerlog.cli.exits import exit_codes
+from towerlog.cli.key_file import write_key
 from towerlog.cli.options import settings_table, with_settings
 from towerlog.cli.output import say, show_key
 from towerlog.config import Settings, database_path
@@ -22,17 +28,21 @@ Exit codes:
 """
 
 
+ADMIN_KEY_FILE = "admin.key"
+
+
 @click.command(epilog=EPILOG)
 @with_settings("host", "port")
 def serve(settings: Settings) -> None:
     """Runs the server until SIGTERM or Ctrl-C.
 
-    The first start creates the organisation "default" and prints its admin key, which cannot be shown again. Logs are
-    JSON lines on standard error.
+    The first start creates the organisation "default" and prints its admin key, which cannot be shown again; under
+    systemd it is written to admin.key in the data folder instead, since the journal would keep it. Logs are JSON lines
+    on standard error.
     """
 
     def announce(started: Started) -> None:
-        greet(started, str(database_path(settings).absolute()))
+        greet(started, database_path(settings).absolute())
 
     try:
         raise SystemExit(run(settings, announce))
@@ -43,14 +53,28 @@ def serve(settings: Settings) -> None:
         raise
 
 
-def greet(started: Started, database: str) -> None:
+def greet(started: Started, database: Path) -> None:
     """Prints where the server listens, and the key if this start has created one."""
     say(f"Towerlog {__version__} listens on {started.url}")
     say(f"  data   {database}")
     say(f"  docs   {started.url}/docs")
-    if started.admin_key is not None:
-        say()
-        show_key(started.admin_key, what='First start. The admin key of the organisation "default"')
-        say()
-        say("Set TOWERLOG_API_KEY to it, then try:")
-        say(f'  curl -H "Authorization: Bearer $TOWERLOG_API_KEY" {started.url}/v1/runs')
+    if started.admin_key is None:
+        return
+    file = database.with_name(ADMIN_KEY_FILE)
+    if is_journal(sys.stdout) and write_key(file, started.admin_key):
+        say(f'First start. The admin key of the organisation "default" is in {file}. Move it to a safe place.')
+        return
+    say()
+    show_key(started.admin_key, what='First start. The admin key of the organisation "default"')
+    say()
+    say("Set TOWERLOG_API_KEY to it, then try:")
+    say(f'  curl -H "Authorization: Bearer $TOWERLOG_API_KEY" {started.url}/v1/runs')
+
+
+def is_journal(stream: IO[str]) -> bool:
+    """Whether systemd's journal keeps what is written here. It names its stream as DEVICE:INODE in JOURNAL_STREAM."""
+    try:
+        found = os.fstat(stream.fileno())
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"

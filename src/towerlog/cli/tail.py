@@ -1,8 +1,12 @@
-"""What `towerlog runs tail` shows: deltas joined to text, every other event on a line."""
+"""What `towerlog runs tail` shows: deltas joined to text, every other event on a line with its time."""
 
 from __future__ import annotations
 
+import shutil
+import sys
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -10,22 +14,33 @@ import click
 from towerlog.cli.formatting import duration, money, number
 from towerlog.cli.output import note
 from towerlog.cli.untrusted import json_line, visible, visible_text
+from towerlog.model.times import parse_ms
 from towerlog.sdk.api.shapes import Gap, RunEvent
 
 INTERRUPTED = 130
 MAX_TEXT_CHARS = 200
 """Characters of a value that are shown; `--json` has all of it."""
+INDENT = "  "
+MAX_DEPTH = 10
+MAX_SPANS = 1000
+"""Spans whose depth is remembered; past it the oldest is forgotten, and what happens in it stands at the margin."""
+_WHOLE = frozenset({"run.waiting_for_input", "run.input", "run.completed", "run.failed", "run.lost"})
+"""What a person has to read: it goes on in the next line of the screen."""
 
 
-def show_tail(events: Iterable[RunEvent | Gap], as_json: bool) -> None:
-    """Shows events as they come. Ctrl-C ends it, with exit code 130."""
-    screen = Screen()
+def show_tail(
+    events: Iterable[RunEvent | Gap], as_json: bool, *, utc: bool = False, until_question: bool = False
+) -> None:
+    """Shows events as they come; `until_question`: to the first question. Ctrl-C ends it, with exit code 130."""
+    screen = Screen(utc)
     try:
         for event in events:
             if as_json:
-                click.echo(json_line({"gap": event.raw} if isinstance(event, Gap) else event.raw))
+                click.echo(json_line({"gap": event.raw} if isinstance(event, Gap) else event.raw, compact=True))
             else:
                 screen.show(event)
+            if until_question and isinstance(event, RunEvent) and event.type == "run.waiting_for_input":
+                break
     except KeyboardInterrupt:
         screen.close()
         raise SystemExit(INTERRUPTED) from None
@@ -33,11 +48,14 @@ def show_tail(events: Iterable[RunEvent | Gap], as_json: bool) -> None:
 
 
 class Screen:
-    """Prints events, and keeps track of whether the last line of text has ended."""
+    """Prints events, each below what it happened in, and keeps track of whether the last line of text has ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, utc: bool = False) -> None:
         """Begins at the start of a line."""
+        self._utc = utc
         self._inside = False
+        self._depths: OrderedDict[str, int] = OrderedDict()
+        """How deep the newest spans stand."""
 
     def show(self, event: RunEvent | Gap) -> None:
         """Prints an event."""
@@ -52,7 +70,31 @@ class Screen:
             self._write(visible_text(str(data.get("content", ""))))
             return
         self.close()
-        click.echo(line_of(event.type, data))
+        head = f"{self._time(event.created_at)}  {INDENT * self._depth(data)}"
+        line = head + line_of(event.type, data)
+        if sys.stdout.isatty() and event.type not in _WHOLE:
+            line = _cut(line, shutil.get_terminal_size().columns)
+        click.echo(line)
+
+    def _time(self, text: str) -> str:
+        """The time of day, in this machine's zone or in UTC."""
+        try:
+            moment = datetime.fromtimestamp(parse_ms(text) / 1000, UTC)
+        except ValueError:
+            return visible(text)
+        return f"{moment:%H:%M:%S}Z" if self._utc else f"{moment.astimezone():%H:%M:%S}"
+
+    def _depth(self, data: Mapping[str, Any]) -> int:
+        """How many open spans the event stands in."""
+        parent = data.get("parent_span_id")
+        above = self._depths.get(parent) if isinstance(parent, str) else None
+        depth = 0 if above is None else min(above + 1, MAX_DEPTH)
+        own = data.get("span_id") or data.get("tool_call_id")
+        if isinstance(own, str):
+            self._depths[own] = depth
+            if len(self._depths) > MAX_SPANS:
+                self._depths.popitem(last=False)
+        return depth
 
     def _write(self, text: str) -> None:
         if text:
@@ -64,6 +106,13 @@ class Screen:
         if self._inside:
             click.echo()
             self._inside = False
+
+
+def _cut(line: str, width: int) -> str:
+    """The line, cut where the screen ends."""
+    from rich.cells import cell_len, set_cell_size
+
+    return line if cell_len(line) <= width else set_cell_size(line, width - 1).rstrip() + "…"
 
 
 def words_of_gap(gap: Gap) -> str:
@@ -148,6 +197,8 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "step": _step,
     "run.waiting_for_input": _member("question"),
     "run.input": _member("content"),
+    "run.message": _member("content"),
+    "run.question_withdrawn": _member("reason"),
     "run.completed": _member("result"),
     "run.failed": _member("error"),
     "run.lost": _member("error"),

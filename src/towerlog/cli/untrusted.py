@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import unicodedata
 
+from towerlog.sdk.wire import json_text
+
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Controls, formats such as the bidirectional ones, halves of surrogate pairs, and separators of lines."""
 _JOINER = "\u200d"
@@ -26,9 +28,9 @@ def visible_text(text: str) -> str:
     return "".join(letter if letter in "\n\t" else _shown(letter) for letter in text.replace("\r", ""))
 
 
-def json_line(value: object) -> str:
-    """A value as one line of JSON, with unsafe characters as escapes."""
-    text = json.dumps(value, ensure_ascii=False)
+def json_line(value: object, *, compact: bool = False) -> str:
+    """A value as one line of JSON, with unsafe characters as escapes; what came from the server as it came."""
+    text = json_text.write(value, compact=compact)
     return text if text.isprintable() else "".join(map(_escaped, text))
 
 

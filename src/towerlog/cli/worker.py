@@ -13,14 +13,13 @@ from typing import Any
 
 import click
 
-from towerlog.cli.connect import WORKERS, server_of
-from towerlog.cli.exits import FOUND_WRONG, exit_codes
+from towerlog.cli.connect import WORKERS, local_key_explained, server_of
+from towerlog.cli.exits import exit_codes
 from towerlog.cli.options import with_settings
 from towerlog.cli.output import note
 from towerlog.config import BadSetting, Settings
 from towerlog.sdk.record.default import default_recorder
 from towerlog.sdk.wire.async_http import AsyncHttp
-from towerlog.sdk.wire.errors import ApiError
 from towerlog.sdk.work import execute as execution
 from towerlog.sdk.work.app import App
 from towerlog.sdk.work.worker import Worker
@@ -60,7 +59,8 @@ def worker(settings: Settings, target: str, labels: tuple[str, ...], url: str | 
     # The runs that agents begin themselves are reported to the same server.
     os.environ.update(TOWERLOG_URL=address, TOWERLOG_API_KEY=key)
     app = load_app(target)
-    asyncio.run(_work(app, address, key, labels=read_labels(labels), **numbers))
+    with local_key_explained(settings, WORKERS):
+        asyncio.run(_work(app, address, key, labels=read_labels(labels), **numbers))
 
 
 async def _work(app: App, url: str, key: str, **options: Any) -> None:
@@ -74,11 +74,7 @@ async def _work(app: App, url: str, key: str, **options: Any) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, made.stop)
     note(f"worker {made.worker_id} serves {', '.join(app.names)} at {http.address}")
-    try:
-        await made.run()
-    except ApiError as error:
-        note(f"towerlog: the server rejected this worker: {error}")
-        raise SystemExit(FOUND_WRONG) from None
+    await made.run()
 
 
 def load_app(target: str) -> App:

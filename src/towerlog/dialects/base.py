@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from towerlog.errors import TowerlogError
 from towerlog.model.command import Command
-from towerlog.model.event import Event
+from towerlog.model.event import Event, FieldWarning
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.run import RunRow
 
@@ -48,6 +48,8 @@ class DialectSettings(msgspec.Struct, frozen=True):
 
     min_lease_seconds: int = 60
     max_event_bytes: int = 4 * 1024 * 1024
+    max_body_bytes: int = 16 * 1024 * 1024
+    """Also the limit of a checkpoint."""
     max_depth: int = 128
     credits_per_dollar: int = 1000
 
@@ -125,6 +127,12 @@ class Sample(msgspec.Struct, frozen=True):
     request: Any = None
 
 
+Warned = (
+    Annotated[list[FieldWarning], msgspec.Meta(description="Details that could not be used as they were sent.")]
+    | msgspec.UnsetType
+)
+"""Type of a reply's member `warnings`, which `with_warnings` adds where there are any."""
+
 BodyKind = Literal["json", "ndjson", "binary"]
 """What an endpoint's body is: one JSON value; that or one value a line; bytes that nobody checks to be text."""
 BODY_TYPES: dict[BodyKind, tuple[str, ...]] = {
@@ -192,6 +200,18 @@ def scopes(*names: Scope) -> frozenset[Scope]:
 def reply_json(value: Any, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Reply:
     """A JSON reply of a value that msgspec can encode."""
     return Reply(status, msgspec.json.encode(value), JSON, headers)
+
+
+def with_warnings(reply: Reply, warnings: tuple[FieldWarning, ...]) -> Reply:
+    """The reply with what was repaired or could not be used of the request, beside its own members.
+
+    A reply that is no object has no place for it, and of a refusal there is nothing that was stored all the same.
+    """
+    if reply.status >= 300 or reply.body[:1] != b"{":
+        return reply
+    members = b'"warnings":' + msgspec.json.encode(warnings) + b"}"
+    own = reply.body[:-1]
+    return msgspec.structs.replace(reply, body=own + (b"" if own == b"{" else b",") + members)
 
 
 def status_of(error: TowerlogError) -> int:

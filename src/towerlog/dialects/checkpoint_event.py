@@ -1,19 +1,24 @@
 """Checkpoints as agents send them, in whichever dialect: reading one, and its words for a status.
 
 A history is split into messages here, and the messages are not decoded: each stays the text that was sent, without
-spaces between its tokens, so that equal messages are stored once.
+spaces between its tokens, so that equal messages are stored once. A checkpoint is taken up to the limit of a body, not
+of an event: a state that is not whole is worth nothing.
 """
 
 from __future__ import annotations
 
+import re
+from typing import Annotated
+
 import msgspec
 
-from towerlog.dialects import base, fields
-from towerlog.dialects.fields import NULL, Count
-from towerlog.model.event import Draft, EventType, History, OpenRun, RunByTrace, RunRef
+from towerlog.dialects import base, details, fields
+from towerlog.dialects.details import Label
+from towerlog.dialects.fields import NULL, Count, Warnings
+from towerlog.model.event import Draft, EventType, History, HistoryBase, OpenRun, RunByTrace, RunRef
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.run import PARENT_TRACE, Status
-from towerlog.model.usage import Usage, UsageReport
+from towerlog.model.usage import MAX_NUMBER, Usage, UsageReport
 
 MAX_MESSAGES = 50_000
 """Messages of one history. Each new one becomes a row in the store."""
@@ -57,11 +62,11 @@ class _Snapshot(msgspec.Struct, frozen=True, gc=False):
     trace_id: str | None = None
     parent_trace_id: str | None = None
     agent_id: str | None = None
-    status: str | None = None
+    status: Label | None = None
     tokens_used: Count | None = None
     input_tokens: Count | None = None
     output_tokens: Count | None = None
-    model: str | None = None
+    model: Label | None = None
     turn_start_history_len: Count | None = None
     pending_tool_calls: msgspec.Raw = NULL
     run_cost_usd: msgspec.Raw = NULL
@@ -69,6 +74,17 @@ class _Snapshot(msgspec.Struct, frozen=True, gc=False):
     budget_warning: bool | None = None
 
 
+_IDENTITY = frozenset({"step_index", "thread_id", "trace_id", "parent_trace_id", "agent_id"})
+"""What identifies and places a checkpoint."""
+
+
+class _Base(msgspec.Struct, frozen=True, gc=False):
+    node: str
+    length: Annotated[int, msgspec.Meta(ge=1, le=MAX_NUMBER)]
+
+
+_NODE = re.compile(r"[0-9a-f]{32}")
+_BASE = msgspec.json.Decoder(_Base | None)
 _SNAPSHOT = msgspec.json.Decoder(_Snapshot)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
@@ -79,20 +95,24 @@ def checkpoint_draft(
     run: RunRef | None,
     settings: base.DialectSettings,
     prefix: str,
+    warnings: Warnings,
     *,
-    occurred_at: int | None = None,
+    has_base: bool = False,
     event_id: str | None = None,
 ) -> Draft:
-    """The draft of a checkpoint from its data, one JSON object. Errors name fields below `prefix`.
+    """The draft of a checkpoint from its data, one JSON object. Errors name fields below `prefix`, and
+    so do the `warnings` of what could not be used.
 
     `run` None: the data names its run by `thread_id` and `trace_id`, and an agent that it does not name is `unknown`.
-    With a run, the thread is known, and an agent that is not named is the run's.
+    With a run, the thread is known, and an agent that is not named is the run's. `has_base`: a member `base` names the
+    stored history that `history` goes on from.
     """
-    text = fields.object_text(data, prefix, settings.max_event_bytes)
+    text = fields.object_text(data, prefix, settings.max_body_bytes)
     members = fields.decode(_MEMBERS, text, prefix)
-    history = _history(members, settings, prefix)
-    figures = fields.one_line(msgspec.json.encode(members), prefix, settings.max_depth)
-    sent = fields.decode(_SNAPSHOT, figures, prefix)
+    beginning = _base(members, prefix) if has_base else None
+    history = _history(members, beginning, settings, prefix)
+    figures = fields.one_line(msgspec.json.encode(members), prefix, settings.max_depth, settings.max_body_bytes)
+    sent = fields.read(_SNAPSHOT, figures, prefix, warnings, _IDENTITY)
     # Decoded from `figures`, which no longer has the history: it can be megabytes.
     agent = fields.optional_id(sent.agent_id, f"{prefix}.agent_id")
     if run is None:
@@ -103,9 +123,8 @@ def checkpoint_draft(
         EventType.CHECKPOINT,
         run,
         figures,
-        _facts(sent, history, prefix),
-        occurred_at,
-        event_id,
+        _facts(sent, history, prefix, warnings),
+        event_id=event_id,
         agent=agent,
         agent_default=UNKNOWN_AGENT,
         history=history,
@@ -125,17 +144,18 @@ def parent_key(parent_trace_id: str | None, field: str) -> str | None:
     return None if found is None else PARENT_TRACE + found
 
 
-def _facts(sent: _Snapshot, history: History, prefix: str) -> Facts:
-    status = fields.bounded_text(sent.status, f"{prefix}.status") or "in_progress"
-    # For its check only: the budget stays in the figures.
-    fields.cost_nanos_of(sent.budget_usd, f"{prefix}.budget_usd")
-    _array(sent.pending_tool_calls, f"{prefix}.pending_tool_calls")
+def _facts(sent: _Snapshot, history: History, prefix: str, warnings: Warnings) -> Facts:
+    status = sent.status or "in_progress"
+    # For their check only: they stay in the figures.
+    details.cost_nanos(sent.budget_usd, f"{prefix}.budget_usd", warnings)
+    if bytes(sent.pending_tool_calls)[:1] not in (b"[", b"n"):
+        fields.unused(warnings, f"{prefix}.pending_tool_calls", "must be an array")
     return Facts(
         effects=Effects(
             idle=status == "idle",
             status=None if status in _KEPT_ONLY else STATUS_OF.get(status, Status.RUNNING),
-            report=_report(sent, prefix),
-            model=fields.bounded_text(sent.model, f"{prefix}.model"),
+            report=_report(sent, prefix, warnings),
+            model=sent.model or None,
             parent_key=parent_key(sent.parent_trace_id, f"{prefix}.parent_trace_id"),
             checkpoint=CheckpointFacts(
                 sent.step_index, status, length=len(history.messages), has_meta=history.meta is not None
@@ -144,9 +164,9 @@ def _facts(sent: _Snapshot, history: History, prefix: str) -> Facts:
     )
 
 
-def _report(sent: _Snapshot, prefix: str) -> UsageReport | None:
+def _report(sent: _Snapshot, prefix: str, warnings: Warnings) -> UsageReport | None:
     """The agent's running totals; None when none were sent."""
-    cost = fields.cost_nanos_of(sent.run_cost_usd, f"{prefix}.run_cost_usd")
+    cost = details.cost_nanos(sent.run_cost_usd, f"{prefix}.run_cost_usd", warnings)
     split = sent.input_tokens is not None or sent.output_tokens is not None
     total = None if split else sent.tokens_used
     if not split and total is None and cost is None:
@@ -156,17 +176,30 @@ def _report(sent: _Snapshot, prefix: str) -> UsageReport | None:
     )
 
 
-def _history(members: dict[str, msgspec.Raw], settings: base.DialectSettings, prefix: str) -> History:
+def _base(members: dict[str, msgspec.Raw], prefix: str) -> HistoryBase | None:
+    """The base, removed from the members; None if there is none."""
+    sent = fields.decode(_BASE, members.pop("base", NULL), f"{prefix}.base")
+    if sent is None:
+        return None
+    if not _NODE.fullmatch(sent.node):
+        raise fields.invalid_field(f"{prefix}.base.node", "must be 32 lower-case hex digits")
+    return HistoryBase(bytes.fromhex(sent.node), sent.length)
+
+
+def _history(
+    members: dict[str, msgspec.Raw], beginning: HistoryBase | None, settings: base.DialectSettings, prefix: str
+) -> History:
     """The history, removed from the members: what is left are the figures."""
     # Two levels less: a message is inside the array and the object.
     deepest = settings.max_depth - 2
     messages = _items(members.pop("history", NULL), f"{prefix}.history", deepest) or []
     meta = _items(members.pop("history_meta", NULL), f"{prefix}.history_meta", deepest)
     # Entries belong to messages by their index.
-    if meta is not None and len(meta) != len(messages):
-        why = f"has {len(meta)} entries for the {len(messages)} messages of history"
+    length = len(messages) + (0 if beginning is None else beginning.length)
+    if meta is not None and len(meta) != length:
+        why = f"has {len(meta)} entries for the {length} messages of history"
         raise fields.invalid_field(f"{prefix}.history_meta", why)
-    return History(messages, meta)
+    return History(messages, meta, beginning)
 
 
 def _items(raw: msgspec.Raw, field: str, deepest: int) -> list[bytes] | None:

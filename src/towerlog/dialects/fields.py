@@ -16,8 +16,9 @@ import msgspec
 
 from towerlog import errors
 from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, DialectSettings
+from towerlog.dialects.members import read_singly
 from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
-from towerlog.model.event import Refusal
+from towerlog.model.event import FieldWarning, Refusal
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.lane import MAX_LEASE_SECONDS
 from towerlog.model.times import parse_ms
@@ -30,11 +31,17 @@ Duration = Annotated[float, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 """Milliseconds or seconds that may have a fraction."""
 JsonObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
 """An object that stays JSON text; `one_line` checks that it is an object."""
+Warnings = list[FieldWarning]
+"""What was found in one event; a function that reads a detail adds what it could not use."""
+NOTHING_STRICT: frozenset[str] = frozenset()
 NULL = msgspec.Raw(b"null")
+_RAW = msgspec.json.Decoder(msgspec.Raw)
 EMPTY_OBJECT = b"{}"
 
 _AT = re.compile(r"^(?P<what>.*?) - at `(?P<where>(?:key in )?\$[^`]*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]+)`")
+_DOTS = (".", "..")
+_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>.*)`$", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UUID = re.compile(r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$")
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'"[]{},')
@@ -70,6 +77,42 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, prefix: 
         raise Invalid("Nested too deeply.", field=prefix or "body") from None
 
 
+def read(
+    decoder: msgspec.json.Decoder[T],
+    data: bytes | msgspec.Raw,
+    where: str,
+    warnings: Warnings,
+    strict: frozenset[str] = NOTHING_STRICT,
+) -> T:
+    """The decoded object; a detail that does not fit has its default, and `warnings` names it below `where`.
+
+    Members without a default and those in `strict` are no details: they raise like those of `decode`.
+    """
+    try:
+        return decoder.decode(data)
+    except msgspec.ValidationError:
+        pass
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return decode(decoder, data, where)
+    try:
+        made, wrong = read_singly(decoder, data, strict)
+    except msgspec.ValidationError as error:
+        raise invalid(str(error), where) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # The first pass ended at a member that does not fit, before it came to what is no JSON.
+        decode(_RAW, data, where)
+        raise
+    for path, why in wrong:
+        field = f"{where}.{path}" if where else path
+        unused(warnings, field, invalid(why, field).details.get(field, why))
+    return made
+
+
+def unused(warnings: Warnings, field: str, why: str) -> None:
+    """Notes that a detail could not be used, and why."""
+    warnings.append(FieldWarning(field=field, message=f"{field}: {why}; it is kept as it was sent and not used"))
+
+
 def invalid(message: str, prefix: str = "") -> Invalid:
     """An `Invalid` from msgspec's message: ``Expected `int`, got `str` - at `$.a[0].b` `` names the field `a.0.b`."""
     found = _AT.match(message)
@@ -79,6 +122,10 @@ def invalid(message: str, prefix: str = "") -> Invalid:
     if missing:
         path = f"{path}.{missing['name']}".strip(".")
         what = "is required"
+    unknown = _UNKNOWN.match(what)
+    if unknown:
+        path = f"{path}.{unknown['name']}".strip(".")
+        what = "is unknown"
     field = ".".join(part for part in (prefix, path) if part) or "body"
     return Invalid(f"{field}: {what}", details={field: what}, field=field)
 
@@ -97,7 +144,7 @@ def text_id(value: str | None, field: str, longest: int = 200) -> str:
 
 
 def optional_id(value: str | None, field: str, longest: int = 200) -> str | None:
-    """An optional id: absent, null and the empty string mean the same."""
+    """An optional id: absent, null and the empty string mean the same. No URL can reach `.` and `..`."""
     if not value:
         return None
     if len(value) > longest:
@@ -105,6 +152,8 @@ def optional_id(value: str | None, field: str, longest: int = 200) -> str | None
     # `isprintable` is fast and true for nearly all ids; only what fails it is searched for control characters.
     if "/" in value or (not value.isprintable() and _CONTROL.search(value)):
         raise invalid_field(field, "must not hold control characters or '/'")
+    if value in _DOTS:
+        raise invalid_field(field, "must not be '.' or '..', which no URL can reach")
     return value
 
 

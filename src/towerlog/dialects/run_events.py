@@ -6,41 +6,42 @@ write: a worker cannot report that its lease was lost or that a cancel was reque
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
 
-from towerlog.dialects import checkpoint_event
+from towerlog.dialects import checkpoint_event, details
 from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
+from towerlog.dialects.details import ForeignId, Label, Phase
 from towerlog.dialects.fields import (
     EMPTY_OBJECT,
     NULL,
     Count,
+    Duration,
     JsonObject,
+    Warnings,
     below,
-    bounded_text,
-    cost_nanos_of,
-    decode,
     decode_any,
     facts_named,
     invalid_field,
+    kind_of,
     one_line,
     optional_id,
+    read,
     summary,
+    unused,
 )
 from towerlog.errors import TowerlogError
 from towerlog.model.event import Draft, EventType, RunById
-from towerlog.model.facts import NO_FACTS, Effects, Facts, LaneFacts
+from towerlog.model.facts import NO_FACTS, Effects, Facts, LaneFacts, some
 from towerlog.model.usage import Usage, UsageReport
 
-MAX_PHASE_CHARS = 200
+MAX_QUESTION_KEY_CHARS = 128
 FAILED = "failed"
 """The error of a failure whose worker gave no reason."""
 
 _NONE = msgspec.Raw(b"")
-_NUMBER = re.compile(rb"[0-9]{1,15}")
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
 _OTHER = EventType.OTHER
 _CALL_TYPES = frozenset({"error", "rate_limited", "budget_exceeded", "client_disconnect"})
@@ -55,47 +56,54 @@ class WorkerEvent(msgspec.Struct, gc=False):
 
 
 class _Phase(msgspec.Struct, gc=False):
-    phase: msgspec.Raw = _NONE
+    phase: Phase | None = None
 
 
 class _Failure(msgspec.Struct, gc=False):
     error: msgspec.Raw = _NONE
     message: msgspec.Raw = _NONE
-    fatal: msgspec.Raw = _NONE
+    fatal: bool | None = None
 
 
 class _Delta(msgspec.Struct, gc=False):
-    content: str
+    content: str | None = None
 
 
 class _Tool(msgspec.Struct, gc=False):
-    tool_call_id: str | None = None
-    name: msgspec.Raw = _NONE
-    tool: msgspec.Raw = _NONE
-    tool_name: msgspec.Raw = _NONE
-    success: msgspec.Raw = _NONE
+    tool_call_id: ForeignId | None = None
+    name: Label | None = None
+    tool: Label | None = None
+    tool_name: Label | None = None
+    success: bool | None = None
     error: msgspec.Raw = _NONE
-    duration_ms: msgspec.Raw = _NONE
+    duration_ms: Duration | None = None
 
 
 class _ModelCall(msgspec.Struct, gc=False):
-    model: str | None = None
+    model: Label | None = None
     input_tokens: Count | None = None
     cached_input_tokens: Count | None = None
     cache_write_tokens: Count | None = None
     output_tokens: Count | None = None
     reasoning_tokens: Count | None = None
     cost_usd: msgspec.Raw = NULL
-    duration_ms: Count | None = None
+    duration_ms: Duration | None = None
     status: str | None = None
 
 
 class _Question(msgspec.Struct, gc=False):
     question: str | None = None
+    question_key: str | None = None
+
+
+class _Withdrawal(msgspec.Struct, gc=False):
+    question_id: Count | None = None
+    question_key: str | None = None
 
 
 class _Answer(msgspec.Struct, gc=False):
     command_id: Count | None = None
+    question_id: Count | None = None
 
 
 _PHASE = msgspec.json.Decoder(_Phase)
@@ -104,11 +112,11 @@ _DELTA = msgspec.json.Decoder(_Delta)
 _TOOL = msgspec.json.Decoder(_Tool)
 _MODEL_CALL = msgspec.json.Decoder(_ModelCall)
 _QUESTION = msgspec.json.Decoder(_Question)
+_WITHDRAWAL = msgspec.json.Decoder(_Withdrawal)
 _ANSWER = msgspec.json.Decoder(_Answer)
-_STRING = msgspec.json.Decoder(str)
 
-Read = Callable[[bytes, str], tuple[EventType, Facts]]
-"""(payload, its path for errors) → type and facts of the event."""
+Read = Callable[[bytes, str, Warnings], tuple[EventType, Facts]]
+"""(payload, its path, what could not be used) → type and facts of the event."""
 
 
 class Row(NamedTuple):
@@ -119,29 +127,31 @@ class Row(NamedTuple):
     read: Read | None = None
 
 
-def worker_draft(event: WorkerEvent, index: int, run: RunById, settings: DialectSettings) -> Draft:
-    """The draft of the event at `index` of its report; a wrong field raises `Invalid` below `events.<index>`."""
+def worker_draft(event: WorkerEvent, index: int, run: RunById, settings: DialectSettings, warnings: Warnings) -> Draft:
+    """The draft of the event at `index` of its report; a wrong field raises `Invalid` below `events.<index>`.
+
+    `warnings` get what of its payload could not be used.
+    """
     try:
-        return _draft(event, run, settings)
+        return _draft(event, run, settings, warnings)
     except TowerlogError as error:
         raise below(f"events.{index}", error) from None
 
 
-def _draft(event: WorkerEvent, run: RunById, settings: DialectSettings) -> Draft:
+def _draft(event: WorkerEvent, run: RunById, settings: DialectSettings, warnings: Warnings) -> Draft:
     if not event.type or len(event.type) > MAX_LABEL_CHARS:
         raise invalid_field("type", f"must have 1 to {MAX_LABEL_CHARS} characters")
     event_id = optional_id(event.id, "id") if event.id else None
     payload, where = bytes(event.payload), "payload"
-    # Absent and null mean the same, and the data of an event is an object.
-    if payload == b"null":
-        payload = EMPTY_OBJECT
     if event.type == "checkpoint":
-        return checkpoint_event.checkpoint_draft(payload, run, settings, where, event_id=event_id)
+        payload = EMPTY_OBJECT if payload == b"null" else payload
+        return checkpoint_event.checkpoint_draft(payload, run, settings, where, warnings, event_id=event_id)
+    payload = details.as_object(payload, where, settings.max_event_bytes, warnings)
     data = one_line(payload, where, settings.max_depth, settings.max_event_bytes)
     row = ROWS.get(event.type)
     if row is None:
         return Draft(_OTHER, run, data, facts_named(event.type), None, event_id)
-    kind, facts = (row.type, row.facts) if row.read is None else row.read(data, where)
+    kind, facts = (row.type, row.facts) if row.read is None else row.read(data, where, warnings)
     return Draft(kind, run, data, facts, None, event_id)
 
 
@@ -155,108 +165,124 @@ def failure_text(raw: bytes | msgspec.Raw, default: str | None = FAILED) -> str 
     return summary(found) or default if isinstance(found, str) else default
 
 
-def _read_phase(data: bytes, where: str) -> tuple[EventType, Facts]:
-    phase = _text(decode(_PHASE, data, where).phase)
-    lane = LaneFacts(phase=bounded_text(phase, f"{where}.phase", MAX_PHASE_CHARS)) if phase else None
+def reason(raw: msgspec.Raw, field: str, warnings: Warnings) -> str | None:
+    """The reason of a failure in one line, from a string or an object; None for none."""
+    text = bytes(raw)
+    if not text or text == b"null":
+        return None
+    if text[:1] not in (b'"', b"{"):
+        unused(warnings, field, f"must be a string or an object, not {kind_of(text)}")
+        return None
+    return failure_text(text, None)
+
+
+def _read_phase(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
+    phase = read(_PHASE, data, where, warnings).phase
+    lane = LaneFacts(phase=phase) if phase else None
     return EventType.LANE_REPORT, Facts(name="phase_change", effects=None if lane is None else Effects(lane=lane))
 
 
-def _read_error(data: bytes, where: str) -> tuple[EventType, Facts]:
+def _read_error(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
     """An error is only recorded, unless it is marked `fatal`: then the run has failed."""
-    if bytes(decode(_FAILURE, data, where).fatal) == b"true":
-        return _read_failure(data, where)
-    return EventType.OTHER, Facts(name="error")
+    failure = read(_FAILURE, data, where, warnings)
+    return _failed(failure, where, warnings) if failure.fatal else (EventType.OTHER, Facts(name="error"))
 
 
-def _read_failure(data: bytes, where: str) -> tuple[EventType, Facts]:
-    failure = decode(_FAILURE, data, where)
-    told = failure_text(failure.error, None) or failure_text(failure.message)
-    return EventType.RUN_FAILED, Facts(error=told, success=False)
+def _read_failure(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
+    return _failed(read(_FAILURE, data, where, warnings), where, warnings)
 
 
-def _read_cancelled(data: bytes, where: str) -> tuple[EventType, Facts]:
-    told = failure_text(decode(_FAILURE, data, where).error, None)
+def _failed(failure: _Failure, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
+    told = reason(failure.error, f"{where}.error", warnings) or reason(failure.message, f"{where}.message", warnings)
+    return EventType.RUN_FAILED, Facts(error=told or FAILED, success=False)
+
+
+def _read_cancelled(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
+    told = reason(read(_FAILURE, data, where, warnings).error, f"{where}.error", warnings)
     return EventType.RUN_CANCELLED, NO_FACTS if told is None else Facts(error=told)
 
 
-def _read_delta(data: bytes, where: str) -> tuple[EventType, Facts]:
-    decode(_DELTA, data, where)
+def _read_delta(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
+    if read(_DELTA, data, where, warnings).content is None:
+        details.missing(warnings, f"{where}.content")
     return EventType.MESSAGE_DELTA, NO_FACTS
 
 
-def _read_tool_call(data: bytes, where: str) -> tuple[EventType, Facts]:
-    sent = decode(_TOOL, data, where)
-    return EventType.TOOL_CALL, Facts(tool=_tool_name(sent, where), tool_call_id=_tool_call_id(sent, where))
+def _read_tool_call(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
+    sent = read(_TOOL, data, where, warnings)
+    return EventType.TOOL_CALL, Facts(tool=_tool_name(sent), tool_call_id=sent.tool_call_id or None)
 
 
-def _read_tool_result(data: bytes, where: str) -> tuple[EventType, Facts]:
-    sent = decode(_TOOL, data, where)
-    duration = bytes(sent.duration_ms)
+def _read_tool_result(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
+    sent = read(_TOOL, data, where, warnings)
     return EventType.TOOL_RESULT, Facts(
-        tool=_tool_name(sent, where),
-        tool_call_id=_tool_call_id(sent, where),
-        success=_success(bytes(sent.success), bytes(sent.error)),
-        duration_ms=int(duration) if _NUMBER.fullmatch(duration) else None,
+        tool=_tool_name(sent),
+        tool_call_id=sent.tool_call_id or None,
+        success=success_of(sent.success, sent.error),
+        duration_ms=None if sent.duration_ms is None else round(sent.duration_ms),
     )
 
 
-def _tool_name(sent: _Tool, where: str) -> str | None:
-    name = _text(sent.name) or _text(sent.tool) or _text(sent.tool_name)
-    return bounded_text(name, f"{where}.name")
+def _tool_name(sent: _Tool) -> str | None:
+    return sent.name or sent.tool or sent.tool_name or None
 
 
-def _tool_call_id(sent: _Tool, where: str) -> str | None:
-    return optional_id(sent.tool_call_id, f"{where}.tool_call_id")
+def success_of(success: bool | None, error: msgspec.Raw) -> bool | None:
+    """Whether a tool succeeded: many report a failure by an error alone, without `success`."""
+    if success is not None:
+        return success
+    return None if bytes(error) in (b"", b"null", b'""', b"false") else False
 
 
-def _success(success: bytes, error: bytes) -> bool | None:
-    # Anything but a JSON boolean is ignored; then an error decides.
-    if success in {b"true", b"false"}:
-        return success == b"true"
-    return None if error in {b"", b"null", b'""', b"false"} else False
-
-
-def _read_model_call(data: bytes, where: str) -> tuple[EventType, Facts]:
+def _read_model_call(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
     """The buckets are disjoint: `input_tokens` excludes tokens that were read from or written to a cache."""
-    sent = decode(_MODEL_CALL, data, where)
+    sent = read(_MODEL_CALL, data, where, warnings)
     usage = Usage(
         input_tokens=sent.input_tokens,
         cached_input_tokens=sent.cached_input_tokens,
         cache_write_tokens=sent.cache_write_tokens,
         output_tokens=sent.output_tokens,
         reasoning_tokens=sent.reasoning_tokens,
-        cost_nanos=cost_nanos_of(sent.cost_usd, f"{where}.cost_usd"),
+        cost_nanos=details.cost_nanos(sent.cost_usd, f"{where}.cost_usd", warnings),
     )
     return EventType.MODEL_CALL, Facts(
         name=f"inference_{sent.status}" if sent.status in _CALL_TYPES else None,
         success=sent.status not in _CALL_TYPES,
-        duration_ms=sent.duration_ms,
-        effects=Effects(report=UsageReport(usage, "delta"), model=bounded_text(sent.model, f"{where}.model")),
+        duration_ms=None if sent.duration_ms is None else round(sent.duration_ms),
+        effects=Effects(report=UsageReport(usage, "delta"), model=sent.model or None),
     )
 
 
-def _read_waiting(data: bytes, where: str) -> tuple[EventType, Facts]:
-    question = decode(_QUESTION, data, where).question
-    return EventType.RUN_WAITING, Facts(question=summary(question)) if question else NO_FACTS
+def _read_waiting(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
+    sent = read(_QUESTION, data, where, warnings)
+    question = summary(sent.question) if sent.question else None
+    return EventType.RUN_WAITING, Facts(question=question, effects=some(Effects(question_key=_key(sent.question_key))))
 
 
-def _read_acknowledged(data: bytes, where: str) -> tuple[EventType, Facts]:
-    command_id = decode(_ANSWER, data, where).command_id
+def _read_withdrawn(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
+    """By its id or its key; without either, the oldest open question."""
+    sent = read(_WITHDRAWAL, data, where, warnings)
+    effects = some(Effects(question_id=sent.question_id, question_key=_key(sent.question_key)))
+    return EventType.RUN_QUESTION_WITHDRAWN, Facts(effects=effects)
+
+
+def _key(text: str | None) -> str | None:
+    """The agent's name of a question. One that is too long to be compared each time names nothing."""
+    return text if text and len(text) <= MAX_QUESTION_KEY_CHARS else None
+
+
+def _read_acknowledged(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
+    command_id = read(_ANSWER, data, where, warnings).command_id
     facts = NO_FACTS if command_id is None else Facts(effects=Effects(command_id=command_id))
     return EventType.COMMAND_ACKNOWLEDGED, facts
 
 
-def _read_input(data: bytes, where: str) -> tuple[EventType, Facts]:
-    """An acknowledged input: by its id, else the oldest one pending."""
-    command_id = decode(_ANSWER, data, where).command_id
-    effects = Effects(acknowledges="input") if command_id is None else Effects(command_id=command_id)
-    return EventType.RUN_INPUT, Facts(effects=effects)
-
-
-def _text(raw: msgspec.Raw) -> str | None:
-    """The value of a field that holds a string; None for anything else."""
-    text = bytes(raw)
-    return _STRING.decode(text) if text[:1] == b'"' else None
+def _read_input(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
+    """Takes an answer: by the command's id, else the oldest one pending; else it says that a question was answered."""
+    sent = read(_ANSWER, data, where, warnings)
+    if sent.command_id is not None:
+        return EventType.RUN_INPUT, Facts(effects=Effects(command_id=sent.command_id))
+    return EventType.RUN_INPUT, Facts(effects=Effects(acknowledges="input", question_id=sent.question_id))
 
 
 def _named(type_: EventType, name: str) -> Row:
@@ -274,6 +300,7 @@ ROWS: dict[str, Row] = {
     "run.resumed": Row(EventType.RUN_RESUMED, Facts(effects=Effects(acknowledges="resume"))),
     "run.waiting_for_input": Row(EventType.RUN_WAITING, read=_read_waiting),
     "run.input": Row(EventType.RUN_INPUT, read=_read_input),
+    "run.question_withdrawn": Row(EventType.RUN_QUESTION_WITHDRAWN, read=_read_withdrawn),
     "run.completed": Row(EventType.RUN_COMPLETED, Facts(success=True)),
     "run.failed": Row(EventType.RUN_FAILED, read=_read_failure),
     "run.cancelled": Row(EventType.RUN_CANCELLED, read=_read_cancelled),

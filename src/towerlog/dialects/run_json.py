@@ -5,15 +5,17 @@ Unknown is null. Money leaves as exact JSON numbers, times as RFC 3339 text.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.steering_json import CancelView, QuestionView, cancel_view, question_views
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.ledger import Ledger
 from towerlog.model.liveness import Liveness
 from towerlog.model.outcome import RunView
+from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms, format_optional_ms
 from towerlog.model.usage import NANOS_PER_DOLLAR, Usage, dollars_json
@@ -88,22 +90,50 @@ class DeliveryView(msgspec.Struct, frozen=True, gc=False):
     clients: Annotated[list[ClientView], v.said("Each reporting process; null in lists.")] | None
 
 
+class BudgetView(msgspec.Struct, frozen=True, gc=False):
+    """The most that a run may use; null: no bound of this kind."""
+
+    usd: Annotated[
+        msgspec.Raw,
+        v.said("The most that the run may cost, in dollars; null: no such bound.", 0.5, type=["number", "null"]),
+    ]
+    tokens: Annotated[int, v.said("The most tokens that it may use; null: no such bound.", 20000)] | None
+
+
+class PersonaJson(msgspec.Struct, frozen=True, gc=False):
+    """The persona of a run."""
+
+    schema_name: ClassVar[str] = "PersonaView"
+    persona_id: v.PersonaId
+    persona_key: v.PersonaKey
+    version: Annotated[str, v.said("Its version.", "1")]
+    agent: Annotated[str, v.said("The agent that runs as this persona.", "writer")]
+    instructions: (
+        Annotated[str, v.said("What the agent is told before anything else.", "Shorten. Never flatter.")] | None
+    )
+    model_settings: Annotated[
+        msgspec.Raw, v.free_object("Settings of the model, as its provider names them.", {"temperature": 0.2})
+    ]
+    tools: Annotated[list[str], v.said("The tools that may be used; null: all that the agent has.", ["search"])] | None
+    budget: Annotated[BudgetView, v.said("The most that a run may use.")] | None
+
+
+class RouteJson(msgspec.Struct, frozen=True, gc=False):
+    """The provider and model of a run. `key_env` names the environment variable that holds the key."""
+
+    schema_name: ClassVar[str] = "RouteView"
+    route_id: v.RouteId
+    provider: Annotated[str, v.said("The provider.", "openai")]
+    model: v.ModelName
+    base_url: Annotated[str, v.said("The address of the provider's API.", "https://api.openai.com/v1")] | None
+    key_env: Annotated[str, v.said("The environment variable that holds the provider's key.", "OPENAI_API_KEY")] | None
+
+
 class ForkView(msgspec.Struct, frozen=True, gc=False):
     """The checkpoint that a forked run began with."""
 
     run_id: v.RunId
     step_index: v.StepIndex
-
-
-class CancelView(msgspec.Struct, frozen=True, gc=False):
-    """The stages of a cancel; null for those not reached. It ends as stopped or as forced."""
-
-    requested_at: Annotated[str, v.time("When it was asked for.")]
-    delivered_at: Annotated[str, v.time("When the agent was told.")] | None
-    acknowledged_at: Annotated[str, v.time("When the agent said that it knows.")] | None
-    stopped_at: Annotated[str, v.time("When the agent had stopped.")] | None
-    forced_at: Annotated[str, v.time("When it was ended without its agent.")] | None
-    reason: v.Reason | None
 
 
 class LivenessView(msgspec.Struct, frozen=True, gc=False):
@@ -162,6 +192,8 @@ class RunDetail(msgspec.Struct, frozen=True, gc=False):
     usage: Annotated[UsageView, v.said("The tokens that it has used.")]
     error: Annotated[str, v.said("Why it failed.", "the search engine does not answer")] | None
     question: Annotated[str, v.said("What it asks a person.", "Send it?")] | None
+    question_id: v.QuestionId | None
+    questions: Annotated[list[QuestionView], v.said("Its open questions, the oldest first.")]
     phase: v.Phase | None
     attempt: v.Attempt
     forced: Annotated[bool, v.said("It was ended without its agent.", False)]
@@ -170,10 +202,7 @@ class RunDetail(msgspec.Struct, frozen=True, gc=False):
     liveness: Annotated[LivenessView, v.said("Whether the agent still gives signs of life.")]
     created_by_user_name: Annotated[str, v.said("The name of the user who created it.", "admin")] | None
     created_by_email: v.Email | None
-    metadata: Annotated[
-        msgspec.Raw,
-        v.free_object("What its creator and its agent say of it.", {"ticket": "T-1"}),
-    ]
+    metadata: Annotated[msgspec.Raw, v.free_object("What its creator and its agent say of it.", {"ticket": "T-1"})]
     input: Annotated[msgspec.Raw, v.said("What it was created with; null in lists.", {"topic": "towers"})] | None
     result: Annotated[msgspec.Raw, v.said("What it has produced; null in lists.", {"answer": 42})] | None
     lane: Annotated[LeaseView, v.said("Its lease, for a run that workers carry out.")] | None
@@ -244,7 +273,10 @@ def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False)
         credits_used=credits_of(row.usage.cost_nanos, credits_per_dollar),
         usage=usage_view(row.usage),
         error=row.error,
-        question=row.question,
+        # The oldest open one: what an input without a question id answers.
+        question=row.questions[0].text if row.questions else None,
+        question_id=row.questions[0].question_id if row.questions else None,
+        questions=question_views(row),
         phase=row.phase,
         attempt=row.attempt,
         forced=row.forced,
@@ -257,22 +289,6 @@ def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False)
         input=_raw(view.input),
         result=_raw(view.result),
         lane=None if view.lane is None else lease_view(view.lane),
-    )
-
-
-def cancel_view(row: RunRow) -> CancelView | None:
-    """How far a cancel has come; None when none was requested."""
-    if row.cancel_requested_at is None:
-        return None
-    ended_at = format_optional_ms(row.ended_at)
-    return CancelView(
-        requested_at=format_ms(row.cancel_requested_at),
-        delivered_at=format_optional_ms(row.cancel_delivered_at),
-        acknowledged_at=format_optional_ms(row.cancel_acknowledged_at),
-        # Exactly one of the two is set once the run has ended.
-        stopped_at=None if row.forced else ended_at,
-        forced_at=ended_at if row.forced else None,
-        reason=row.cancel_reason,
     )
 
 
@@ -345,6 +361,26 @@ def lease_view(lane: Lane) -> LeaseView:
         lease_expires_at=format_optional_ms(lane.expires_at) if lane.state is QueueState.HELD else None,
         last_heartbeat=format_optional_ms(lane.last_heartbeat),
     )
+
+
+def persona_view(persona: Persona) -> PersonaJson:
+    """A version of a persona as JSON."""
+    budget = persona.budget
+    return PersonaJson(
+        persona_id=persona.persona_id,
+        persona_key=persona.persona_key,
+        version=persona.version,
+        agent=persona.agent,
+        instructions=persona.instructions,
+        model_settings=persona.model_settings,
+        tools=None if persona.tools is None else list(persona.tools),
+        budget=None if budget is None else BudgetView(dollars_json(budget.cost_nanos), budget.tokens),
+    )
+
+
+def route_view(route: ProviderRoute) -> RouteJson:
+    """A version of a route as JSON."""
+    return RouteJson(route.route_id, route.provider, route.model, route.base_url, route.key_env)
 
 
 def _raw(text: bytes | None) -> msgspec.Raw | None:

@@ -1,7 +1,8 @@
 """Dialect `steps`: an SDK inside an agent reports what happens, one event per POST.
 
 The busiest endpoint of the server. An event is decoded in two passes over its bytes: the envelope, then the payload by
-its type. Only when something is wrong a third pass collects every wrong field.
+its type. Only when something does not fit, each member is looked at on its own: a detail is named in a warning, and
+what identifies or places the event refuses it, with every wrong field of the envelope.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 
 from towerlog import errors
-from towerlog.dialects import base, fields
+from towerlog.dialects import base, details, fields
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.base import Call, Dialect, Endpoint, Limit, Reply, reply_json
-from towerlog.dialects.fields import NULL, Count, Duration, JsonObject
+from towerlog.dialects.base import Call, Dialect, Endpoint, Limit, Reply, Warned, reply_json
+from towerlog.dialects.details import ForeignId, Label, Time
+from towerlog.dialects.fields import NULL, Count, Duration, JsonObject, Warnings
 from towerlog.errors import IdempotencyMismatch, IdReused, Invalid, RateLimited, TowerlogError, Unauthenticated
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Refusal, RunByForeignId
@@ -63,7 +65,9 @@ class SdkEvent(msgspec.Struct, frozen=True, gc=False):
     sdk_run_id: Annotated[str, v.said("The sender's own id of the run, unique in the organisation.", "run-7")]
     payload: Annotated[JsonObject, v.said("What the type needs; other members are kept.", {"framework": "plain"})]
     agent_name: v.AgentName | None = None
-    occurred_at: v.OccurredAt | None = None
+    occurred_at: Annotated[
+        Time, v.said("When it happened by the sender's clock; never used for order.", "2026-04-02T10:00:01.500Z")
+    ] = None
     event_id: v.EventId | None = None
 
 
@@ -73,6 +77,7 @@ class SdkCommand(msgspec.Struct, frozen=True, omit_defaults=True):
     type: v.CommandType
     command_id: v.CommandId
     content: v.Content | None = None
+    question_id: v.QuestionId | None = None
 
 
 class Ingested(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -82,15 +87,15 @@ class Ingested(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     event_id: v.Position
     budget_warning: Annotated[str, v.said("While the agent is over its budget.", "Agent 'a' has …")] | None = None
     commands: Annotated[list[SdkCommand], v.said("What people ask of the run, until it is acknowledged.")] = []
+    warnings: Warned = msgspec.UNSET
 
 
-# What is read of the payload of each type. Ids in a payload are optional extras of the SDKs: one that cannot be used is
-# ignored and stays in the payload, where a field of the dialect itself would be refused. Hence Raw.
+# What is read of the payload of each type. All of it are details: what cannot be used is named in a warning.
 
 
 class _Payload(msgspec.Struct, frozen=True, gc=False):
-    thread_id: msgspec.Raw = NULL
-    session_id: msgspec.Raw = NULL
+    thread_id: str | None = None
+    session_id: str | None = None
 
 
 class _Start(_Payload, frozen=True, gc=False):
@@ -104,13 +109,13 @@ class _Step(_Payload, frozen=True, gc=False):
 
 
 class _ToolCall(_Payload, frozen=True, gc=False):
-    tool_name: str | None = None
+    tool_name: Label | None = None
     phase: Phase | None = None
     input_preview: str | None = None
     output_preview: str | None = None
     duration_ms: Duration | None = None
-    tool_call_id: msgspec.Raw = NULL
-    success: msgspec.Raw = NULL
+    tool_call_id: ForeignId | None = None
+    success: bool | None = None
 
 
 class _Error(_Payload, frozen=True, gc=False):
@@ -124,7 +129,7 @@ class _End(_Payload, frozen=True, gc=False):
     completion_tokens: Count | None = None
     total_tokens: Count | None = None
     cost_usd: msgspec.Raw = NULL
-    model: str | None = None
+    model: Label | None = None
     recovered: bool | None = None
 
 
@@ -135,57 +140,58 @@ class _Question(_Payload, frozen=True, gc=False):
 
 class _Answer(_Payload, frozen=True, gc=False):
     responded_by: str | None = None
+    question_id: msgspec.Raw = NULL
 
 
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
 _STEP, _TOOL_CALL, _TOOL_RESULT = EventType.STEP, EventType.TOOL_CALL, EventType.TOOL_RESULT
 
 
-def _start_facts(_sent: _Start) -> tuple[EventType, Facts]:
+def _start_facts(_sent: _Start, _warnings: Warnings) -> tuple[EventType, Facts]:
     return EventType.RUN_STARTED, Facts(effects=Effects(is_start=True))
 
 
-def _step_facts(sent: _Step) -> tuple[EventType, Facts]:
+def _step_facts(sent: _Step, _warnings: Warnings) -> tuple[EventType, Facts]:
     return _STEP, Facts(duration_ms=None if sent.duration_ms is None else round(sent.duration_ms))
 
 
-def _tool_facts(sent: _ToolCall) -> tuple[EventType, Facts]:
-    call_id = None if sent.tool_call_id is NULL else _usable_id(sent.tool_call_id)
-    success = None if sent.success is NULL else _TRUTH.get(bytes(sent.success))
+def _tool_facts(sent: _ToolCall, _warnings: Warnings) -> tuple[EventType, Facts]:
     duration_ms = None if sent.duration_ms is None else round(sent.duration_ms)
     facts = Facts(
-        tool=fields.bounded_text(sent.tool_name, "payload.tool_name"),
-        tool_call_id=call_id,
-        success=success,
+        tool=sent.tool_name or None,
+        tool_call_id=sent.tool_call_id or None,
+        success=sent.success,
         duration_ms=duration_ms,
     )
     return _TOOL_CALL if sent.phase == "start" else _TOOL_RESULT, facts
 
 
-def _error_facts(sent: _Error) -> tuple[EventType, Facts]:
+def _error_facts(sent: _Error, _warnings: Warnings) -> tuple[EventType, Facts]:
     # One line for lists; the traceback stays in the event.
     text = ": ".join(part for part in (sent.error_type, sent.error_message) if part)
     return EventType.RUN_FAILED, Facts(error=fields.summary(text) or None)
 
 
-def _end_facts(sent: _End) -> tuple[EventType, Facts]:
-    model = fields.bounded_text(sent.model, "payload.model")
-    effects = some(Effects(report=_report(sent), model=model, recovered=sent.recovered is True))
+def _end_facts(sent: _End, warnings: Warnings) -> tuple[EventType, Facts]:
+    effects = some(Effects(report=_report(sent, warnings), model=sent.model or None, recovered=sent.recovered is True))
     return EventType.RUN_COMPLETED, Facts(effects=effects)
 
 
-def _question_facts(sent: _Question) -> tuple[EventType, Facts]:
+def _question_facts(sent: _Question, _warnings: Warnings) -> tuple[EventType, Facts]:
     question = fields.summary(sent.question, MAX_QUESTION_CHARS) if sent.question else None
     return EventType.RUN_WAITING, Facts(question=question)
 
 
-def _answer_facts(_sent: _Answer) -> tuple[EventType, Facts]:
-    return EventType.RUN_INPUT, Facts(effects=Effects(acknowledges="input"))
+def _answer_facts(sent: _Answer, _warnings: Warnings) -> tuple[EventType, Facts]:
+    """Takes the oldest answer pending; without one it says that a question was answered, the oldest unless named."""
+    text = bytes(sent.question_id)
+    question_id = int(text) if text.isdigit() and len(text) < 16 else None  # one that cannot be an id names nothing
+    return EventType.RUN_INPUT, Facts(effects=Effects(acknowledges="input", question_id=question_id))
 
 
-def _report(sent: _End) -> UsageReport | None:
+def _report(sent: _End, warnings: Warnings) -> UsageReport | None:
     """The run's totals. `total_tokens` counts only when neither part of it was sent."""
-    cost = fields.cost_nanos_of(sent.cost_usd, "payload.cost_usd")
+    cost = details.cost_nanos(sent.cost_usd, "payload.cost_usd", warnings)
     # With a split, a total would count the same tokens twice.
     split = sent.prompt_tokens is not None or sent.completion_tokens is not None
     total = None if split else sent.total_tokens
@@ -201,7 +207,7 @@ class _Kind(msgspec.Struct, frozen=True):
     """How events of one type are read."""
 
     decoder: msgspec.json.Decoder[Any]
-    facts: Callable[[Any], tuple[EventType, Facts]]
+    facts: Callable[[Any, Warnings], tuple[EventType, Facts]]
     once: bool = False
     """Happens once in a run; its type is then its natural key."""
 
@@ -219,61 +225,52 @@ _KINDS: dict[str, _Kind] = {
     "human_input_requested": _Kind(_decoder(_Question), _question_facts),
     "human_input_received": _Kind(_decoder(_Answer), _answer_facts),
 }
-_TRUTH = {b"true": True, b"false": False}
 _EVENT = msgspec.json.Decoder(SdkEvent)
-_TEXT = msgspec.json.Decoder(str)
 _OPTIONAL_TEXT = msgspec.json.Decoder(str | None)
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def _decode_event(call: Call) -> Append:
+    warnings: Warnings = []
     try:
-        return Append(NAME, [_draft(call)])
+        return Append(NAME, [_draft(call, warnings)], warnings=tuple(warnings))
     except Invalid as error:
         raise _every_wrong_field(call.body, error) from None
 
 
-def _draft(call: Call) -> Draft:
+def _draft(call: Call, warnings: Warnings) -> Draft:
     event = fields.decode(_EVENT, call.body)
     sdk_run_id = fields.text_id(event.sdk_run_id, "sdk_run_id")
     data = fields.one_line(event.payload, "payload", call.settings.max_depth, call.settings.max_event_bytes)
     kind = _KINDS[event.event_type]
-    sent = fields.decode(kind.decoder, data, "payload")
-    event_type, facts = kind.facts(sent)
+    sent = fields.read(kind.decoder, data, "payload", warnings)
+    event_type, facts = kind.facts(sent, warnings)
     # Only previews are cut: they are for people, and an SDK may put a whole output into one.
     # None of them is long in a short payload.
     if event.event_type == "tool_call" and len(data) > MAX_PREVIEW_CHARS:
         data = _with_short_previews(sent, data)
-    # By identity: the default object means that the member is absent, which is the usual case.
-    is_named = sent.thread_id is not NULL or sent.session_id is not NULL
-    thread_id = (is_named and _thread(sent)) or sdk_run_id
+    is_named = sent.thread_id is not None or sent.session_id is not None
+    thread_id = (is_named and _thread(sent, warnings)) or sdk_run_id
+    occurred_at = None
+    if event.occurred_at is not None:
+        occurred_at, data = details.timed(event.occurred_at, "occurred_at", data, warnings)
     return Draft(
         event_type,
         RunByForeignId(f"{NAME}:{sdk_run_id}", thread_id),
         data,
         facts,
-        fields.time_ms_of(event.occurred_at, "occurred_at"),
+        occurred_at,
         fields.optional_id(event.event_id, "event_id"),
         event.event_type if kind.once else None,
         fields.bounded_text(event.agent_name, "agent_name"),
     )
 
 
-def _thread(sent: _Payload) -> str | None:
+def _thread(sent: _Payload, warnings: Warnings) -> str | None:
     """The thread that the payload names, if that is a usable id."""
-    return _usable_id(sent.thread_id) or _usable_id(sent.session_id)
-
-
-def _usable_id(raw: msgspec.Raw) -> str | None:
-    """An optional id of the payload; None for what is no valid id. The payload keeps it either way."""
-    text = bytes(raw)
-    if text[:1] != b'"':
-        return None
-    try:
-        return fields.optional_id(_TEXT.decode(text), "payload")
-    except Invalid:
-        return None
+    named = details.optional_id(sent.thread_id, "payload.thread_id", warnings)
+    return named or details.optional_id(sent.session_id, "payload.session_id", warnings)
 
 
 def _with_short_previews(sent: _ToolCall, data: bytes) -> bytes:
@@ -309,7 +306,6 @@ _CHECKS: tuple[tuple[str, msgspec.json.Decoder[Any], Callable[[Any, str], object
     ("sdk_run_id", _OPTIONAL_TEXT, fields.text_id),
     ("payload", _RAW, _is_object),
     ("agent_name", _OPTIONAL_TEXT, fields.bounded_text),
-    ("occurred_at", _OPTIONAL_TEXT, fields.time_ms_of),
     ("event_id", _OPTIONAL_TEXT, fields.optional_id),
 )
 """Field, its decoder, its check: the rules of `_draft`, each applied on its own."""
@@ -347,7 +343,7 @@ def _encode_ingested(outcome: Appended, command: object, call: Call) -> Reply:
 
 
 def _command(pending: Pending) -> SdkCommand:
-    return SdkCommand(pending.type, pending.command_id, pending.content)
+    return SdkCommand(pending.type, pending.command_id, pending.content, pending.question_id)
 
 
 def _explain(error: TowerlogError, _trace_id: str) -> Reply:

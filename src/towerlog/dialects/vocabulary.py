@@ -57,6 +57,7 @@ EventId = Annotated[
     str, said("The sender's id of the event, unique in its run.", "0196b2c4-6a00-7000-8000-000000000001")
 ]
 CommandId = Annotated[int, said("The command's number; acknowledge the command by it.", 12)]
+QuestionId = Annotated[int, said("The question: the seq of its `run.waiting_for_input`.", 4)]
 CheckpointId = Annotated[str, said("The checkpoint, unique in its run.", "1:researcher")]
 ClientId = Annotated[str, said("The reporting process; its events are numbered for each run.", "desk-1")]
 RunIds = Annotated[list[str], said("The runs that it holds.", [UUID])]

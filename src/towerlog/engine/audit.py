@@ -19,6 +19,7 @@ from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
+from towerlog.model.times import format_ms
 from towerlog.model.usage import UsageRow
 from towerlog.projections import agents as agent_fold
 from towerlog.projections import checkpoints as checkpoint_fold
@@ -31,6 +32,7 @@ from towerlog.store.values import Changes, Content, MetaList, Rows, RunChange
 PAGE_EVENTS = 1000
 Report = Callable[[str], None]
 Progress = Callable[[int], None]
+"""Told how many events have been read."""
 
 
 class Refold:
@@ -40,6 +42,8 @@ class Refold:
         """Identities (agents, threads) are given; everything counted in them begins at nothing."""
         self._report = report
         self.differences = 0
+        self.events = 0
+        """Events that could be read."""
         self.runs: dict[int, RunRow] = {}
         self.threads = {row.thread_id: thread_fold.unfolded(row) for row in threads}
         self.agents = {row.agent: agent_fold.unfolded(row) for row in agents}
@@ -53,10 +57,17 @@ class Refold:
         self.differences += 1
         self._report(what)
 
+    def run_name(self, number: int, first: Event | None = None) -> str:
+        """A run by the id that people look it up by; `first`: an event that may be its first, not folded yet."""
+        row, origin = self.runs.get(number), None if first is None else first.effects.origin
+        run_id = row.run_id if row is not None else None if origin is None else origin.run_id
+        return f"a run without a beginning (number {number})" if run_id is None else f"run {run_id}"
+
     def take(self, event: Event) -> None:
         """Checks an event's place and hash, then folds it."""
-        self._check(event)
+        self.events += 1
         before = self.runs.get(event.run)
+        self._check(event)
         if before is None and event.effects.origin is None:
             self.differ(f"position {event.position}: its run has no beginning in the log")
             return
@@ -90,9 +101,14 @@ class Refold:
         self._last_position = event.position
         seq, previous = self._chain.get(event.run, (0, b""))
         if event.seq != seq + 1:
-            self.differ(f"position {event.position}: seq {event.seq} follows {seq} in run number {event.run}")
+            self.differ(
+                f"position {event.position}: seq {event.seq} follows {seq} in {self.run_name(event.run, event)}"
+            )
         elif chain_hash(previous, event) != event.hash:
-            self.differ(f"position {event.position}: its hash does not fit: the event or one before it was changed")
+            place = f"seq {event.seq} of {self.run_name(event.run, event)}"
+            self.differ(
+                f"position {event.position}: its hash does not fit: this event ({place}) or one before it was changed"
+            )
         self._chain[event.run] = (event.seq, event.hash)
 
 
@@ -115,7 +131,7 @@ async def refold_org(store: Store, org: int, report: Report, progress: Progress)
         for event in events:
             refold.take(event)
         after = events[-1].position
-        progress(after)
+        progress(refold.events)
     return refold, rows
 
 
@@ -136,12 +152,12 @@ async def verify_org(
 ) -> int:
     """How many differences there are; each is reported in one line."""
     refold, rows = await refold_org(store, org, report, progress)
-    _compare(refold, "run", {row.run: row for row in rows.runs}, refold.runs)
-    _compare(refold, "thread", {row.thread_id: row for row in rows.threads}, refold.threads)
-    _compare(refold, "agent", {row.agent: row for row in rows.agents}, refold.agents)
+    _compare(refold, {row.run: row for row in rows.runs}, refold.runs, lambda _, row: f"run {row.run_id}")
+    _compare(refold, {row.thread_id: row for row in rows.threads}, refold.threads, lambda key, _: f"thread {key}")
+    _compare(refold, {row.agent: row for row in rows.agents}, refold.agents, lambda _, row: f"agent {row.name}")
     stored = {(row.run, row.agent, row.step_index): row for row in rows.checkpoints}
-    _compare(refold, "checkpoint", stored, refold.checkpoints)
-    _compare(refold, "usage cell", {_usage_key(row): row for row in rows.usage}, refold.usage)
+    _compare(refold, stored, refold.checkpoints, lambda _, row: _checkpoint_name(refold, row))
+    _compare(refold, {_usage_key(row): row for row in rows.usage}, refold.usage, lambda _, row: _usage_name(row))
     for row in rows.checkpoints:
         await _check_history(store, refold, row)
     for kind in ("messages", "nodes", "metas"):
@@ -170,16 +186,30 @@ def _usage_key(row: UsageRow) -> usage_fold.UsageKey:
     return (row.org, row.hour, row.agent, row.model, row.status)
 
 
-def _compare(refold: Refold, noun: str, stored: dict[Any, Any], folded: dict[Any, Any]) -> None:
-    for key in stored.keys() | folded.keys():
+def _checkpoint_name(refold: Refold, row: CheckpointRow) -> str:
+    return f"checkpoint {row.step_index} of agent {row.agent} in {refold.run_name(row.run)}"
+
+
+def _usage_name(row: UsageRow) -> str:
+    """A cell of the roll-up by its hour and what it is of."""
+    of = (("agent", row.agent), ("model", row.model), ("status", row.status))
+    named = ", ".join(f"{noun} {value}" for noun, value in of if value)
+    hour = format_ms(row.hour * usage_fold.HOUR_MS)[:16] + "Z"
+    return f"usage of the hour {hour}" + (f", {named}" if named else "")
+
+
+def _compare(refold: Refold, stored: dict[Any, Any], folded: dict[Any, Any], name: Callable[[Any, Any], str]) -> None:
+    """Reports in what rows differ, each by its name for people. Those that were stored come first, in their order."""
+    for key in dict.fromkeys((*stored, *folded)):
         ours, theirs = stored.get(key), folded.get(key)
+        what = name(key, ours or theirs)
         if ours is None:
-            refold.differ(f"{noun} {key}: is missing")
+            refold.differ(f"{what}: is missing")
         elif theirs is None:
-            refold.differ(f"{noun} {key}: nothing in the log speaks of it")
+            refold.differ(f"{what}: nothing in the log speaks of it")
         elif ours != theirs and _plain(ours) != _plain(theirs):
             names = [name for name in ours.__struct_fields__ if _plain_field(ours, name) != _plain_field(theirs, name)]
-            refold.differ(f"{noun} {key}: differs from its rebuild in {', '.join(names)}")
+            refold.differ(f"{what}: differs from its rebuild in {', '.join(names)}")
 
 
 def _plain(row: Any) -> bytes:
@@ -192,7 +222,7 @@ def _plain_field(row: Any, name: str) -> bytes:
 
 async def _check_history(store: Store, refold: Refold, row: CheckpointRow) -> None:
     """The messages and metas that a checkpoint points at must be there, to the last."""
-    what = f"checkpoint {row.step_index} of run number {row.run}"
+    what = _checkpoint_name(refold, row)
     try:
         messages = await store.history(row.org, bytes.fromhex(row.node), row.length) if row.node else []
         if len(messages) != row.length:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from towerlog.model.event import Draft, Item, RunByForeignId
+from towerlog.model.event import Draft, FieldWarning, Item, RunByForeignId
 from towerlog.model.persona import CreatePersona, CreateRoute
 from towerlog.model.principal import Scope
 from towerlog.model.question import Read, Stream
@@ -25,6 +25,7 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     `shows_commands`: the reply shows pending commands, so they are recorded as delivered.
     `sent_ids`: for a reply that repeats them, the JSON text of each item's id as it was sent, None for one that cannot
     be repeated. The engine does not read them.
+    `warnings`: what of the items could not be used, for the reply. The engine does not read them either.
     """
 
     dialect: str
@@ -34,6 +35,7 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     wait_ms: int = 0
     shows_commands: bool = True
     sent_ids: tuple[bytes | None, ...] = ()
+    warnings: tuple[FieldWarning, ...] = ()
 
 
 class CreateRun(msgspec.Struct, frozen=True, gc=False):
@@ -102,10 +104,11 @@ class Deliver(msgspec.Struct, frozen=True, gc=False):
 
 
 class GiveInput(msgspec.Struct, frozen=True, gc=False):
-    """Send an input to a run that waits for one or is running."""
+    """Answer a question of a run: the one that is named, else its oldest open one. Without any it is a message."""
 
     run_id: str
     content: str
+    question_id: int | None = None
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
@@ -129,7 +132,7 @@ class ClaimRun(msgspec.Struct, frozen=True, gc=False):
 class Report(msgspec.Struct, frozen=True, gc=False):
     """A worker's telemetry: renews the lease, then appends. Answered at once unless `wait_ms` asks for commands.
 
-    `sent_ids`: as in `Append`.
+    `sent_ids`, `warnings`: as in `Append`.
     """
 
     run_id: str
@@ -143,6 +146,7 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     sent_ids: tuple[bytes | None, ...] = ()
     dialect: str = ""
     """What the items were said in."""
+    warnings: tuple[FieldWarning, ...] = ()
 
 
 class Release(msgspec.Struct, frozen=True, gc=False):
@@ -161,6 +165,7 @@ class Finish(msgspec.Struct, frozen=True, gc=False):
     draft: Draft
     lease_epoch: int | None = None
     dialect: str = ""
+    warnings: tuple[FieldWarning, ...] = ()
 
 
 class Decide(msgspec.Struct, frozen=True, gc=False):

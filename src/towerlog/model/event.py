@@ -7,6 +7,7 @@ What the folds need of it is in `Facts`, so that a fold never parses a body.
 from __future__ import annotations
 
 import enum
+from typing import Annotated
 
 import msgspec
 
@@ -26,6 +27,8 @@ class EventType(enum.StrEnum):
     RUN_RESUMED = "run.resumed"
     RUN_WAITING = "run.waiting_for_input"
     RUN_INPUT = "run.input"
+    RUN_QUESTION_WITHDRAWN = "run.question_withdrawn"
+    RUN_MESSAGE = "run.message"
     RUN_CANCEL_REQUESTED = "run.cancel_requested"
     RUN_COMPLETED = "run.completed"
     RUN_FAILED = "run.failed"
@@ -56,6 +59,7 @@ TARGET_STATUS: dict[EventType, Status] = {
     EventType.RUN_RESUMED: Status.RUNNING,
     EventType.RUN_WAITING: Status.WAITING,
     EventType.RUN_INPUT: Status.RUNNING,
+    EventType.RUN_QUESTION_WITHDRAWN: Status.RUNNING,
     EventType.RUN_CANCEL_REQUESTED: Status.CANCELLING,
     EventType.RUN_COMPLETED: Status.COMPLETED,
     EventType.RUN_FAILED: Status.FAILED,
@@ -65,7 +69,8 @@ TARGET_STATUS: dict[EventType, Status] = {
     EventType.LANE_RELEASED: Status.QUEUED,
     EventType.LANE_LOST: Status.QUEUED,
 }
-"""The status that an event gives its run, if `TRANSITIONS` in `model/run.py` allows it."""
+"""The status that an event gives its run, if `TRANSITIONS` in `model/run.py` allows it. A run with an open question or
+approval is `waiting_for_input` where this says `running`."""
 
 FEED_TYPES = frozenset(
     {
@@ -98,7 +103,7 @@ NOT_FROM_AGENT = frozenset(
     }
 )
 """Types that the server writes about a run. All others count as a sign of life of the run's agent, and so does
-`run.input`: after an answer the agent gets the whole threshold of silence again."""
+`run.input` and `run.message`: after them the agent gets the whole threshold of silence again."""
 
 PLAIN_TYPES = frozenset(
     {
@@ -112,6 +117,8 @@ PLAIN_TYPES = frozenset(
 )
 """Types that by themselves move nothing but the run's place in the log and its clocks; a tool's also its open calls."""
 TOOL_TYPES = frozenset({EventType.TOOL_CALL, EventType.TOOL_RESULT})
+QUESTION_TYPES = frozenset({EventType.RUN_WAITING, EventType.RUN_INPUT, EventType.RUN_QUESTION_WITHDRAWN})
+"""Types that open or close a question of the run."""
 
 
 class RunById(msgspec.Struct, frozen=True, gc=False):
@@ -129,6 +136,8 @@ class RunByForeignId(msgspec.Struct, frozen=True, gc=False):
 
     foreign_id: str
     thread_id: str
+    names_thread: bool = True
+    """False: nobody has named the thread, and a child stands in its parent's."""
 
 
 class RunByTrace(msgspec.Struct, frozen=True, gc=False):
@@ -155,12 +164,21 @@ class OpenRun(msgspec.Struct, frozen=True, gc=False):
 RunRef = RunById | RunByForeignId | RunByTrace | OpenRun
 
 
+class HistoryBase(msgspec.Struct, frozen=True, gc=False):
+    """A beginning of a history that is stored already: the key of its last node, and how many messages it has."""
+
+    node: bytes
+    length: int
+
+
 class History(msgspec.Struct, frozen=True, gc=False):
     """The messages of an incoming checkpoint: one compact JSON text each, keys in the order as sent."""
 
     messages: list[bytes]
+    """With a base only those after it."""
     meta: list[bytes] | None
-    """Parallel to `messages`; None when the sender gave none."""
+    """Of the whole history, the base included; None when the sender gave none."""
+    base: HistoryBase | None = None
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
@@ -206,6 +224,21 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
 Item = Draft | AgentHeartbeat | Refusal
 
 
+class FieldWarning(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """A field of a request that is stored as it was sent but could not be used, or that was repaired; and why."""
+
+    index: Annotated[int, msgspec.Meta(examples=[0])] | None = None
+    """The place of its event in the batch; None for the request itself and for a request of one event."""
+    field: Annotated[str, msgspec.Meta(examples=["payload.duration_ms"])]
+    """Its path within the event, as in `payload.duration_ms`."""
+    message: Annotated[str, msgspec.Meta(examples=["must be a number"])]
+    """Why it could not be used."""
+
+
+NATURAL = "\x1f"
+"""Begins the stored id of a natural key; no sender's id holds a control character."""
+
+
 class Event(msgspec.Struct, frozen=True, gc=False):
     """An event as the log returns it."""
 
@@ -233,6 +266,11 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """`occurred_at` was more than `FUTURE_TOLERANCE_MS` ahead of the server's clock."""
     hash: bytes = b""
     """SHA-256 over the run's previous hash and this event."""
+
+    @property
+    def sent_id(self) -> str | None:
+        """The id that its sender gave it; None where it is stored under a natural key."""
+        return None if self.event_id is None or self.event_id.startswith(NATURAL) else self.event_id
 
     @property
     def effects(self) -> Effects:

@@ -87,11 +87,16 @@ class Effects(
     command_id: int | None = None
     """The pending command that this event acknowledges."""
     requests: str | None = None
-    """The command that this event makes (`cancel`, `input`, `pause`, `resume`); pending until it is acknowledged."""
+    """The command that this event makes (`cancel`, `input`, `message`, `pause`, `resume`); pending until it is
+    acknowledged."""
     acknowledges: str | None = None
     """Or the type whose oldest pending command it acknowledges, for dialects that give no ids."""
     delivers: int | None = None
     """The pending command that a reply carries for the first time: this event is its receipt."""
+    question_id: int | None = None
+    """The question that this event answers or withdraws; of a question that is asked again, its first seq."""
+    question_key: str | None = None
+    """What the agent calls the question that this event asks or withdraws."""
     forced: bool = False
     recovered: bool = False
     is_start: bool = False

@@ -54,6 +54,8 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     results: list[Stored | Refusal]
     polled: tuple[PolledRun, ...] = ()
     """Those of the command's `polled` runs that exist."""
+    has_news: bool = False
+    """A command of them is carried for the first time: the reply must not be held back."""
 
 
 class RunView(msgspec.Struct, frozen=True, gc=False):
@@ -68,9 +70,9 @@ class RunView(msgspec.Struct, frozen=True, gc=False):
     created_by_email: str | None = None
     parent_run_id: str | None = None
     result: bytes | None = None
-    """Data of the terminal event (only where one run was asked for)."""
+    """JSON text of the run's result (only where one run was asked for)."""
     input: bytes | None = None
-    """Data of the first event (only where one run was asked for)."""
+    """JSON text of the run's input (only where one run was asked for)."""
     children: tuple[RunView, ...] = ()
     liveness: Liveness = Liveness()
 
@@ -136,6 +138,8 @@ class Reported(msgspec.Struct, frozen=True, gc=False):
     view: RunView
     lane: Lane
     results: list[Stored | Refusal] = []
+    has_news: bool = False
+    """A command is carried for the first time: the reply must not be held back."""
 
 
 class Decided(msgspec.Struct, frozen=True, gc=False):
@@ -159,6 +163,7 @@ class Page(msgspec.Struct, frozen=True, gc=False):
         | list[UsageRow]
         | list[ApprovalView]
         | list[LaneView]
+        | list[str]
         | list[WorkerView]
         | list[Persona]
         | list[ProviderRoute]

@@ -41,6 +41,13 @@ class GetRun(msgspec.Struct, frozen=True, gc=False):
     tree: bool = False
 
 
+class FindRuns(msgspec.Struct, frozen=True, gc=False):
+    """The ids of runs that begin with `prefix` (lower case, dashes in their places), in the order of the ids."""
+
+    prefix: str
+    limit: int
+
+
 class ListThreads(msgspec.Struct, frozen=True, gc=False):
     """Threads, newest first. `before` is a thread id."""
 
@@ -186,6 +193,7 @@ class FollowAgent(msgspec.Struct, frozen=True, gc=False):
 Read = (
     ListRuns
     | GetRun
+    | FindRuns
     | ListThreads
     | GetThread
     | ListThreadRuns

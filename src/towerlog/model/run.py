@@ -73,10 +73,36 @@ class Pending(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     command_id: int
     """The seq of the event that made it."""
     type: str
-    """`cancel`, `input`, `pause` or `resume`."""
+    """`cancel`, `input` (the answer to a question), `message`, `pause` or `resume`."""
     content: str | None = None
+    """The answer; of the others the reason, where the person gave one."""
     delivered: bool = False
     """True once a reply to the agent has carried it."""
+    question_id: int | None = None
+    """Of an `input`: the question that it answers."""
+    question_key: str | None = None
+    """Of an `input`: the key that the agent gave that question."""
+
+
+class OpenQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A question of the agent that nobody has answered and that it has not withdrawn."""
+
+    question_id: int
+    """The seq of its `run.waiting_for_input`."""
+    asked_at: int
+    text: str | None = None
+    key: str | None = None
+    """What its agent calls it. The same key again, from a later attempt, is the same question."""
+
+
+class ClosedQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What became of a question: answered by somebody, or withdrawn."""
+
+    question_id: int
+    closed_at: int
+    by: str | None = None
+    """A user id, or the name that the agent gave; None when unknown, or withdrawn."""
+    withdrawn: bool = False
 
 
 class ForkedFrom(msgspec.Struct, frozen=True, gc=False):
@@ -126,15 +152,18 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     run_total: Usage | None = None
     shares: dict[str, AgentShare] = {}
     error: str | None = None
-    question: str | None = None
+    questions: tuple[OpenQuestion, ...] = ()
+    """Open ones, oldest first. They outlive their worker: the next claim finds them open."""
+    closed_questions: tuple[ClosedQuestion, ...] = ()
+    """The last MAX_CLOSED_QUESTIONS, oldest first: whoever answers too late is told who was first."""
+    awaits_approval: bool = False
+    """Its newest checkpoint with a status waits for a person's approval."""
     phase: str | None = None
     has_lane: bool = False
     """Created for workers: it has a place in the queue."""
     attempt: int = 0
     lease_epoch: int = 0
     """Epoch of the last claim; 0 for a run that no worker has ever held."""
-    question_open: bool = False
-    """Back in the queue with its question open: an answer is accepted although the run is not waiting now."""
     forced: bool = False
     cancel_requested_at: int | None = None
     cancel_delivered_at: int | None = None
@@ -169,6 +198,14 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     def is_terminal(self) -> bool:
         """True once an end has been committed."""
         return self.status in TERMINAL
+
+    def has_undelivered(self) -> bool:
+        """Whether a command is pending that no reply has carried yet."""
+        return any(not command.delivered for command in self.pending)
+
+    def question(self, question_id: int) -> OpenQuestion | None:
+        """The open question of this id."""
+        return next((one for one in self.questions if one.question_id == question_id), None)
 
     def is_first_step(self, agent: str, step_index: int) -> bool:
         """True when this agent cannot have a checkpoint at this step yet: all its steps are lower.
@@ -206,8 +243,11 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 MAX_OPEN_TOOLS = 64
 MAX_INPUTS = 15
-MAX_PENDING = MAX_INPUTS + 2
-"""There is always room for a cancel, and for a pause or a resume, beside the inputs."""
+"""Messages, and answers, that may wait for their agent to take them: so many of each, then more are refused."""
+MAX_PENDING = 2 * MAX_INPUTS + 2
+"""There is always room for a cancel, and for a pause or a resume, beside messages and answers."""
+MAX_QUESTIONS = 64
+MAX_CLOSED_QUESTIONS = 32
 MAX_SHARES = 256
 MAX_OPEN_RUNS = 1024
 MAX_THREAD_QUEUE = 1000

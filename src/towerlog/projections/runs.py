@@ -10,22 +10,21 @@ from typing import Any
 
 import msgspec
 
-from towerlog.model.event import NOT_FROM_AGENT, TARGET_STATUS, TOOL_TYPES, Event, EventType
+from towerlog.model.event import NOT_FROM_AGENT, QUESTION_TYPES, TARGET_STATUS, TOOL_TYPES, Event, EventType
 from towerlog.model.facts import Effects, Origin
 from towerlog.model.ledger import MAX_CLIENTS, Ledger
 from towerlog.model.run import (
     MAX_OPEN_TOOLS,
-    MAX_PENDING,
     MAX_SHARES,
     PLACEHOLDER_AGENTS,
     SEEN_GRAIN_MS,
     TRANSITIONS,
     AgentShare,
-    Pending,
     RunRow,
     Status,
 )
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, newest_known
+from towerlog.projections import commands, questions
 
 OTHER_AGENTS = "…"
 """Name of the share that all agents past MAX_SHARES have in common."""
@@ -33,21 +32,10 @@ OTHER_AGENTS = "…"
 _replace = msgspec.structs.replace
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
 _STARTED, _SILENT = EventType.RUN_STARTED, EventType.RUN_SILENT
-_WAITING, _INPUT = EventType.RUN_WAITING, EventType.RUN_INPUT
 _CANCEL_REQUESTED, _ACKNOWLEDGED = EventType.RUN_CANCEL_REQUESTED, EventType.COMMAND_ACKNOWLEDGED
 _MESSAGE_DELTA, _TOOL_CALL = EventType.MESSAGE_DELTA, EventType.TOOL_CALL
 
 
-class _CommandData(msgspec.Struct):
-    """What is read of the data of an event that makes a command."""
-
-    content: str = ""
-    reason: str | None = None
-
-
-_decode_command = msgspec.json.Decoder(_CommandData).decode
-OPPOSITES = {"pause": "resume", "resume": "pause"}
-"""A request for the one withdraws a pending request for the other."""
 STATUS_ONCE_ACKNOWLEDGED = {"pause": Status.PAUSED, "resume": Status.RUNNING}
 """The status that an acknowledged command gives its run."""
 
@@ -117,7 +105,9 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
         changes["open_tools"] = tools_after(row.open_tools, event)
     if event.facts.effects is not None:
         _fold_effects(row, event, agent, changes, shares)
-        _fold_commands(row, event, changes)
+        commands.fold(row, event, changes)
+    if event.type in QUESTION_TYPES:
+        questions.fold(row, event, changes)
     _fold_status(row, event, changes)
     return _replace(row, **changes)
 
@@ -281,44 +271,6 @@ def _sum_shares(shares: dict[str, AgentShare]) -> Usage:
     return total
 
 
-def _fold_commands(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
-    """Commands that were made, delivered, acknowledged; for a cancel also the time of each."""
-    effects = event.effects
-    if effects.requests is not None:
-        changes["pending"] = _with_request(row, event, changes)
-    elif effects.delivers is not None:
-        changes["pending"] = tuple(
-            _replace(one, delivered=True) if one.command_id == effects.delivers else one for one in row.pending
-        )
-        if any(one.command_id == effects.delivers and one.type == "cancel" for one in row.pending):
-            changes["cancel_delivered_at"] = event.recorded_at
-    else:
-        pending = _unacknowledged(row, effects)
-        if pending is not row.pending:
-            changes["pending"] = pending
-            if any(one.type == "cancel" for one in row.pending) and all(one.type != "cancel" for one in pending):
-                changes["cancel_acknowledged_at"] = event.recorded_at
-
-
-def _with_request(row: RunRow, event: Event, changes: dict[str, Any]) -> tuple[Pending, ...]:
-    kind, sent = event.effects.requests or "", _decode_command(event.data)
-    if kind == "cancel" and row.cancel_requested_at is None:
-        changes |= {"cancel_requested_at": event.recorded_at, "cancel_reason": sent.reason}
-    # Only the last request counts: an agent must not pause and resume for nothing.
-    kept = tuple(one for one in row.pending if one.type != OPPOSITES.get(kind))
-    return (*kept, Pending(event.seq, kind, sent.content if kind == "input" else None))[-MAX_PENDING:]
-
-
-def _unacknowledged(row: RunRow, effects: Effects) -> tuple[Pending, ...]:
-    if effects.command_id is not None:
-        return tuple(command for command in row.pending if command.command_id != effects.command_id)
-    if effects.acknowledges is not None:
-        for index, command in enumerate(row.pending):
-            if command.type == effects.acknowledges:
-                return row.pending[:index] + row.pending[index + 1 :]
-    return row.pending
-
-
 def tools_after(open_tools: tuple[tuple[str, str], ...], event: Event) -> tuple[tuple[str, str], ...]:
     """The calls without a result, after a tool call or a result."""
     call_id = event.facts.tool_call_id or ""
@@ -334,25 +286,35 @@ def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     target = event.effects.status or TARGET_STATUS.get(event.type) or _status_once_acknowledged(row, event, changes)
     if event.type is _STARTED and row.started_at is None:
         changes["started_at"] = event.recorded_at
-    if event.type is _WAITING:
-        changes["question"] = event.facts.question
-    if event.type is _INPUT and row.question_open:
-        changes["question_open"] = False
+    if event.type in QUESTION_TYPES:
+        target = _status_asked(row, target)
     if target is None or _stays_queued(row, event, target):
-        return
-    # An input to a running or paused run is only a command: it does not change the status.
-    if event.type is _INPUT and row.status is not Status.WAITING:
         return
     if event.type is _CANCEL_REQUESTED and row.cancel_requested_at is None:
         changes["cancel_requested_at"] = event.recorded_at
+    # A checkpoint brings its own status: whether it waits for an approval. A start waits for none.
+    if event.effects.status is not None or event.type is _STARTED:
+        changes["awaits_approval"] = target is Status.WAITING
+    if target in (Status.RUNNING, Status.WAITING):
+        target = _status_open(row, changes)
     if target in TRANSITIONS[row.status] or reports_recovery(row, event.type, event.effects):
         changes["status"] = target
-        changes["question_open"] = target is Status.QUEUED and row.status is Status.WAITING
         if target is Status.RUNNING and row.started_at is None:
             changes.setdefault("started_at", event.recorded_at)
         # No status may follow an end, so an empty row of the table marks one.
         if not TRANSITIONS[target]:
             _fold_end(event, changes)
+
+
+def _status_asked(row: RunRow, target: Status | None) -> Status | None:
+    """What closes a question moves only a run that waits: an answer to a paused one leaves it paused."""
+    return target if target is Status.WAITING or row.status is Status.WAITING else None
+
+
+def _status_open(row: RunRow, changes: dict[str, Any]) -> Status:
+    """Of a run that works: it waits while a question or an approval is open, whatever else its agent does."""
+    is_open = changes.get("questions", row.questions) or changes.get("awaits_approval", row.awaits_approval)
+    return Status.WAITING if is_open else Status.RUNNING
 
 
 def _status_once_acknowledged(row: RunRow, event: Event, changes: dict[str, Any]) -> Status | None:
@@ -376,8 +338,7 @@ def _fold_end(event: Event, changes: dict[str, Any]) -> None:
     changes["ended_seq"] = event.seq
     changes["error"] = event.facts.error
     changes["forced"] = event.effects.forced
-    changes["pending"] = ()
-    changes["open_tools"] = ()
+    changes |= {"pending": (), "open_tools": (), "questions": (), "awaits_approval": False}
 
 
 def merge_objects(left: msgspec.Raw, right: msgspec.Raw) -> msgspec.Raw:

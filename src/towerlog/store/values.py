@@ -116,6 +116,8 @@ class Kind(enum.StrEnum):
     """(org, keys of prefixes) (how many of them are stored: with a prefix, all shorter ones are)."""
     METAS = "metas"
     """(org, keys of prefixes) (the length of the longest that is stored)."""
+    CHAIN = "chain"
+    """(org, key of a node) (how many messages the history has that ends in it)."""
     FAMILY = "family"
     """`Parent` (list of `RunRow`: open runs below it, children before grandchildren)."""
     CLAIMS = "claims"
@@ -236,3 +238,20 @@ class Rows(msgspec.Struct):
 
 
 Content = Message | HistoryNode | MetaList
+
+
+class Stock(msgspec.Struct, frozen=True):
+    """What a whole store holds, counted for its operator."""
+
+    events: int
+    """Events of all logs."""
+    runs: dict[str, int]
+    """Status → runs."""
+    silent: int
+    """Open runs whose silence was noted and goes on."""
+    queued: int
+    held: int
+    oldest_queued_at: int | None
+    """Wall ms."""
+    database_bytes: int
+    wal_bytes: int

@@ -50,8 +50,8 @@ class Commit(msgspec.Struct, frozen=True):
 
 
 def has_news(change: Change) -> bool:
-    """Whether the run's agent, if it waits for commands, has something to be told: a command, or the end."""
-    return bool(change.after.pending) or change.after.is_terminal()
+    """Whether the run's agent, if it waits for commands, has something new to be told: a command, or the end."""
+    return change.after.has_undelivered() or change.after.is_terminal()
 
 
 Listener = Callable[[Commit], None]

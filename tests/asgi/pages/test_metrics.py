@@ -38,7 +38,10 @@ async def test_what_happened_is_counted(app: App, say: Any) -> None:
     assert seen["towerlog_followers", "", ""] == 1
     assert seen["towerlog_commands_total", "", ""] == 201
     assert seen["towerlog_commits_total", "", ""] >= 1
-    assert seen["towerlog_queue", "", ""] == 0
+    assert seen["towerlog_commit_queue", "", ""] == 0
+    assert seen["towerlog_events_total", "", ""] == 201
+    assert seen["towerlog_runs_silent", "", ""] == 0
+    assert seen["towerlog_run_queue_oldest_seconds", "", ""] >= 0
     assert seen["process_resident_memory_bytes", "", ""] > 1_000_000
     stream.leave()
     await stream.task

@@ -9,7 +9,9 @@ import pytest
 
 from tests.dialects.calls import AGENT, NOW, OTHER_RUN, call, endpoint, event
 from towerlog import errors
-from towerlog.dialects.activity.dialect import DIALECT, MAX_EVENTS
+from towerlog.dialects.activity.dialect import DIALECT
+from towerlog.dialects.activity.feed import feed_event
+from towerlog.dialects.activity.pushes import MAX_EVENTS
 from towerlog.dialects.base import DialectSettings
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
@@ -140,31 +142,14 @@ def test_a_long_summary_is_cut_and_the_rest_is_kept() -> None:
 
 WRONG = [
     ({}, "type"),
-    ({"type": "command"}, "type"),
+    ({"type": ""}, "type"),
+    ({"type": "t" * 201}, "type"),
     ({"type": 7}, "type"),
-    ({"tool": "hammer"}, "tool"),
-    ({"tool": "inference"}, "tool"),
-    ({"type": "inference_complete", "tool": "shell"}, "tool"),
     ({"id": 7}, "id"),
     ({"id": "a/b"}, "id"),
+    ({"id": ".."}, "id"),
     ({"id": "i" * 201}, "id"),
-    ({"timestamp": "yesterday"}, "timestamp"),
-    ({"timestamp": 7}, "timestamp"),
-    ({"input_summary": 7}, "input_summary"),
-    ({"output_summary": []}, "output_summary"),
-    ({"duration_ms": -1}, "duration_ms"),
-    ({"duration_ms": 1.5}, "duration_ms"),
-    ({"duration_ms": "1"}, "duration_ms"),
-    ({"success": "true"}, "success"),
-    ({"metadata": []}, "metadata"),
-    ({"metadata": {"thread_id": 7}}, "metadata.thread_id"),
-    ({"metadata": {"session_id": "a\nb"}}, "metadata.session_id"),
-    ({"metadata": {"tool_call_id": {}}}, "metadata.tool_call_id"),
-    ({"type": "inference_complete", "metadata": {"input_tokens": "310"}}, "metadata.input_tokens"),
-    ({"type": "inference_complete", "metadata": {"output_tokens": -1}}, "metadata.output_tokens"),
-    ({"type": "inference_complete", "metadata": {"cost_usd": "0.1"}}, "metadata.cost_usd"),
-    ({"type": "inference_complete", "metadata": {"cost_usd": -0.1}}, "metadata.cost_usd"),
-    ({"type": "inference_complete", "metadata": {"model_name": 7}}, "metadata.model_name"),
+    ({"metadata": {"run_id": 7}}, "metadata.run_id"),
 ]
 
 
@@ -176,8 +161,83 @@ def test_a_wrong_field_is_named(fields, field) -> None:
     assert refused.message.startswith(field)
 
 
+DETAILS = [
+    ({"tool": "hammer"}, "tool"),
+    ({"tool": "inference"}, "tool"),
+    ({"type": "inference_complete", "tool": "shell"}, "tool"),
+    ({"timestamp": "yesterday"}, "timestamp"),
+    ({"timestamp": "0001-01-01T00:00:00Z"}, "timestamp"),
+    ({"timestamp": 7}, "timestamp"),
+    ({"input_summary": 7}, "input_summary"),
+    ({"output_summary": []}, "output_summary"),
+    ({"duration_ms": -1}, "duration_ms"),
+    ({"duration_ms": "soon"}, "duration_ms"),
+    ({"success": "true"}, "success"),
+    ({"metadata": []}, "metadata"),
+    ({"metadata": {"thread_id": 7}}, "metadata.thread_id"),
+    ({"metadata": {"session_id": "a\nb"}}, "metadata.session_id"),
+    ({"metadata": {"session_id": "feature/login"}}, "metadata.session_id"),
+    ({"metadata": {"tool_call_id": {}}}, "metadata.tool_call_id"),
+    ({"type": "inference_complete", "metadata": {"input_tokens": "many"}}, "metadata.input_tokens"),
+    ({"type": "inference_complete", "metadata": {"output_tokens": -1}}, "metadata.output_tokens"),
+    ({"type": "inference_complete", "metadata": {"cost_usd": "cheap"}}, "metadata.cost_usd"),
+    ({"type": "inference_complete", "metadata": {"cost_usd": -0.1}}, "metadata.cost_usd"),
+    ({"type": "inference_complete", "metadata": {"model_name": 7}}, "metadata.model_name"),
+]
+
+
+@pytest.mark.parametrize(("fields", "field"), DETAILS, ids=[f"{field}-{n}" for n, (_, field) in enumerate(DETAILS)])
+def test_a_detail_that_cannot_be_used_costs_no_event_and_is_shown_all_the_same(fields, field) -> None:
+    sent = {"type": "command_start", "id": "i", **fields}
+    command = pushed([{"type": "health_check"}, sent])
+    assert [(warning.index, warning.field) for warning in command.warnings] == [(1, field)]
+    draft = command.items[1]
+    assert isinstance(draft, Draft)
+    kept = json.loads(draft.data)
+    assert {name: kept[name] for name in sent} == sent
+    stored = event(draft.type, draft.data, draft.facts, dialect="activity")
+    shown = feed_event(stored, "epoch")
+    assert shown is not None
+    assert shown.type == sent["type"]
+
+
+def test_figures_may_be_written_as_text_or_with_a_fraction() -> None:
+    metadata = {"input_tokens": "310", "cost_usd": "0.1"}
+    facts = draft_of(type="inference_complete", duration_ms=740.5, metadata=metadata).facts
+    assert facts.duration_ms == 740
+    assert facts.effects is not None
+    assert facts.effects.report == UsageReport(Usage(input_tokens=310, cost_nanos=100_000_000), "delta")
+
+
+def test_an_unknown_type_is_kept_under_its_own_name_and_not_shown() -> None:
+    draft = draft_of(type="nonsense")
+    assert (draft.type, draft.facts.name) == (EventType.OTHER, "nonsense")
+    assert feed_event(event(draft.type, draft.data, draft.facts, dialect="activity"), "epoch") is None
+
+
+def test_a_long_id_of_a_tool_call_pairs_it() -> None:
+    call_id = "call_" + "x+/" * 1500
+    assert draft_of(metadata={"tool_call_id": call_id}).facts.tool_call_id == call_id
+
+
+def test_lines_are_repaired_one_by_one() -> None:
+    lines = [
+        b'\xef\xbb\xbf{"type":"file_read"}',
+        b'{"type":"health_check","duration_ms":NaN}',
+        b'{"type":"x","a":"\\ud83d"}',
+    ]
+    body = b"\n".join(lines)
+    command = pushed(body, "application/x-ndjson")
+    assert all(isinstance(item, Draft) for item in command.items)
+    assert [(warning.index, warning.field) for warning in command.warnings] == [
+        (0, "body"),
+        (1, "duration_ms"),
+        (2, "a"),
+    ]
+
+
 def test_good_items_keep_their_place_beside_bad_ones() -> None:
-    items = pushed([{"type": "file_read"}, 7, {"type": "nonsense"}, {"type": "health_check"}]).items
+    items = pushed([{"type": "file_read"}, 7, {"type": None}, {"type": "health_check"}]).items
     assert [isinstance(item, Draft) for item in items] == [True, False, False, True]
 
 

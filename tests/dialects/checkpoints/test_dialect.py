@@ -71,9 +71,6 @@ BAD: list[tuple[Any, str]] = [
     *(({**START, **wrong}, field) for wrong, field in (({"data": None}, "data"), ({"data": "x"}, "data"))),
     ({"data": {}}, "type"),
     ({"type": "x"}, "data"),
-    ({**START, "occurred_at": 12}, "occurred_at"),
-    ({**START, "occurred_at": "yesterday"}, "occurred_at"),
-    ({**START, "sequence_num": "first"}, "sequence_num"),
     ({**START, "event_id": 5}, "event_id"),
     ({"type": "checkpoint", "data": {"thread_id": "t", "step_index": -1}}, "data.step_index"),
     *((item, "event") for item in ("text", 7, None, [], True, -1.5)),
@@ -88,6 +85,17 @@ def test_one_bad_event_is_refused_at_its_place(bad: Any, field: str) -> None:
     assert isinstance(third, Draft)
     assert (second.code, second.field) == ("validation_failed", field)
     assert second.message.startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize("occurred_at", [12, "yesterday", "0001-01-01T00:00:00Z", ["now"]])
+def test_a_time_that_cannot_be_used_is_kept_and_named_by_index(occurred_at: Any) -> None:
+    command = append([START, {**START, "occurred_at": occurred_at, "sequence_num": "first"}, TURN])
+    assert all(isinstance(item, Draft) for item in command.items)
+    assert [(warning.index, warning.field) for warning in command.warnings] == [(1, "occurred_at")]
+    odd = command.items[1]
+    assert isinstance(odd, Draft)
+    assert odd.occurred_at is None
+    assert json.loads(odd.data)["towerlog_invalid"] == {"occurred_at": occurred_at}
 
 
 def test_the_neighbours_of_a_bad_event_are_what_they_would_be_without_it() -> None:

@@ -15,7 +15,7 @@ from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.checkpoints.events import RunnerEvent, draft_of
 from towerlog.dialects.fields import facts_named
 from towerlog.errors import Invalid, TooLarge, TowerlogError
-from towerlog.model.event import AgentHeartbeat, Draft, EventType, OpenRun, RunByTrace
+from towerlog.model.event import AgentHeartbeat, Draft, EventType, FieldWarning, OpenRun, RunByTrace
 from towerlog.model.facts import LATEST_STEP, CheckpointFacts, Effects, Facts
 from towerlog.model.run import Status
 
@@ -39,7 +39,7 @@ def event(kind: str, data: Any = None, **fields: Any) -> RunnerEvent:
 
 def draft(kind: str, data: Any = None, **fields: Any) -> Draft:
     """The draft of an event that has one."""
-    found = draft_of(event(kind, data, **fields), DialectSettings(), {})
+    found = draft_of(event(kind, data, **fields), DialectSettings(), {}, [])
     assert isinstance(found, Draft)
     return found
 
@@ -137,7 +137,9 @@ def test_other_types_are_kept_under_their_own_name(kind: str) -> None:
 
 
 def test_a_heartbeat_outside_a_thread_only_touches_its_agent() -> None:
-    touch = draft_of(event("heartbeat", b'{"agent_id":"a"}', occurred_at="1970-01-01T00:00:01Z"), DialectSettings(), {})
+    touch = draft_of(
+        event("heartbeat", b'{"agent_id":"a"}', occurred_at="1970-01-01T00:00:01Z"), DialectSettings(), {}, []
+    )
     assert touch == AgentHeartbeat("a", 1000)
 
 
@@ -153,7 +155,7 @@ COMMON: list[tuple[str, Any]] = [
     *(("thread_id", value) for value in (None, "", 7, [], "x" * 201, "a/b", "a\x00")),
     *((field, value) for field in ("trace_id", "parent_trace_id", "agent_id") for value in (7, {}, "x" * 201, "a\n")),
 ]
-OWN: list[tuple[str, str, Any]] = [
+DETAILS: list[tuple[str, str, Any]] = [
     *(
         (kind, field, value)
         for kind in ("thread_started", "thread_completed")
@@ -167,12 +169,13 @@ OWN: list[tuple[str, str, Any]] = [
         for value in (-0.01, "cheap", True, {}, 1e300)
     ),
     *(("thread_rate_limited", "wait_seconds", value) for value in (-1, "long", [])),
+    *(("command_acknowledged", "command_id", value) for value in (None, "one", -1)),
 ]
 
 
 @pytest.mark.parametrize(
     ("kind", "field", "value"),
-    [*((kind, *one) for kind in ("thread_started", "thread_error", "thread_idle", "other") for one in COMMON), *OWN],
+    [(kind, *one) for kind in ("thread_started", "thread_error", "thread_idle", "other") for one in COMMON],
     ids=lambda value: str(value)[:20],
 )
 def test_a_wrong_field_is_named(kind: str, field: str, value: Any) -> None:
@@ -182,12 +185,22 @@ def test_a_wrong_field_is_named(kind: str, field: str, value: Any) -> None:
     assert caught.value.message.startswith(f"data.{field}: ")
 
 
+@pytest.mark.parametrize(("kind", "field", "value"), DETAILS, ids=lambda value: str(value)[:20])
+def test_a_detail_that_cannot_be_used_costs_no_event(kind: str, field: str, value: Any) -> None:
+    warnings: list[FieldWarning] = []
+    found = draft_of(event(kind, {field: value}), DialectSettings(), {}, warnings)
+    assert isinstance(found, Draft)
+    assert json.loads(found.data) == {**IDS, field: value}
+    assert [warning.field for warning in warnings] == [f"data.{field}"]
+    assert warnings[0].message.startswith(f"data.{field}: ")
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
         ({"kind": ""}, "type"),
         ({"kind": "x" * 201}, "type"),
-        ({"occurred_at": "yesterday"}, "occurred_at"),
+        ({"event_id": ".."}, "event_id"),
         ({"event_id": "x" * 201}, "event_id"),
         ({"event_id": "a/b"}, "event_id"),
         ({"data": b"[]"}, "data"),
@@ -199,13 +212,13 @@ def test_a_wrong_field_is_named(kind: str, field: str, value: Any) -> None:
 )
 def test_a_wrong_envelope_is_named(fields: dict[str, Any], field: str) -> None:
     with pytest.raises(Invalid) as caught:
-        draft_of(event(**{"kind": "thread_started", **fields}), DialectSettings(), {})
+        draft_of(event(**{"kind": "thread_started", **fields}), DialectSettings(), {}, [])
     assert caught.value.field == field
 
 
 def test_a_large_event_is_too_large() -> None:
     with pytest.raises(TooLarge, match=r"^data: is larger than 1000 bytes"):
-        draft_of(event("note", {"text": "x" * 1000}), DialectSettings(max_event_bytes=1000), {})
+        draft_of(event("note", {"text": "x" * 1000}), DialectSettings(max_event_bytes=1000), {}, [])
 
 
 KINDS = ["thread_started", "thread_completed", "thread_error", "thread_budget_exceeded", "budget_warning", "heartbeat"]
@@ -213,7 +226,7 @@ KINDS = ["thread_started", "thread_completed", "thread_error", "thread_budget_ex
 
 @given(st.sampled_from([*KINDS, "thread_rate_limited", "x"]), st.dictionaries(st.text(), JSON))
 def test_any_object_is_kept_whole_or_refused_by_a_field(kind: str, data: dict[str, Any]) -> None:
-    found = tried(lambda: draft_of(event(kind, {**data, "thread_id": "t"}), DialectSettings(), {}))
+    found = tried(lambda: draft_of(event(kind, {**data, "thread_id": "t"}), DialectSettings(), {}, []))
     if isinstance(found, TowerlogError):
         assert found.field is not None
         assert found.field.removeprefix("data.") in data

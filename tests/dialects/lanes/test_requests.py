@@ -13,7 +13,7 @@ from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.fields import facts_named
 from towerlog.dialects.lanes import requests
 from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report
-from towerlog.model.event import Draft, EventType, RunById
+from towerlog.model.event import Draft, EventType, Refusal, RunById
 from towerlog.model.question import ListLanes, ListWorkers
 from towerlog.model.run import Status
 
@@ -77,12 +77,10 @@ def test_the_epoch_comes_from_the_body_or_from_the_header() -> None:
 
 WRONG = [
     *(("worker_id", value) for value in [None, "", 7, 1.5, True, ["w"], {}, "w" * 201, "w\x00", "w\n", "w\x7f"]),
-    *(("lease_seconds", value) for value in [1.5, "60", True, [60], {}]),
-    *(("phase", value) for value in [7, True, ["p"], {}, "p" * 201]),
-    *(("log_line", value) for value in [7, True, ["l"], {}, "l" * 2001]),
+    *(("lease_seconds", value) for value in [1.5, "x", True, [60], {}]),
     *(("events", value) for value in [7, "heartbeat", True, {}, [{"type": "heartbeat"}] * 101, [1] * 600_000]),
-    *(("lease_epoch", value) for value in ["1", 1.5, True, [1], {}, -1, 10**30]),
-    *(("wait_seconds", value) for value in ["1", 1.5, True, -1, 61]),
+    *(("lease_epoch", value) for value in ["x", 1.5, True, [1], {}, -1, 10**30]),
+    *(("wait_seconds", value) for value in ["x", 1.5, True, -1, 61]),
 ]
 
 
@@ -91,10 +89,33 @@ def test_a_wrong_field_is_named(field, value) -> None:
     assert set(details(requests.decode_report, {"worker_id": "w", field: value})) == {field}
 
 
+@pytest.mark.parametrize(("phase", "log_line"), [(7, "l"), ("p" * 201, "l"), ("p", ["l"]), ({}, "l" * 2001), (True, 7)])
+def test_a_phase_or_log_line_that_cannot_be_used_costs_no_report(phase, log_line) -> None:
+    found = report(phase=phase, log_line=log_line, lease_seconds=60, events=[{"type": "heartbeat"}])
+    is_phase, is_line = phase == "p", log_line == "l"
+    assert (found.phase, found.log_line, found.lease_ms) == (
+        phase if is_phase else None,
+        "l" if is_line else None,
+        60_000,
+    )
+    wrong = ["phase"] * (not is_phase) + ["log_line"] * (not is_line)
+    assert [(warning.index, warning.field) for warning in found.warnings] == [(None, name) for name in wrong]
+    _heartbeat, kept = found.items
+    assert isinstance(kept, Draft)
+    assert kept.type is EventType.LANE_REPORT
+    sent = {"phase": phase, "log_line": log_line}
+    assert json.loads(kept.data) == {"towerlog_invalid": {name: sent[name] for name in wrong}}
+
+
+def test_whole_numbers_may_be_written_otherwise() -> None:
+    found = report(lease_seconds="60", lease_epoch=3.0, wait_seconds="1")
+    assert (found.lease_ms, found.lease_epoch, found.wait_ms, found.warnings) == (60_000, 3, 1000, ())
+
+
 def test_everything_wrong_is_named_at_once() -> None:
-    body = {"phase": 7, "log_line": 7, "lease_seconds": "x", "wait_seconds": 99}
+    body = {"phase": 7, "lease_seconds": "x", "wait_seconds": 99}
     found = details(requests.decode_report, body)
-    assert set(found) == {"worker_id", "phase", "log_line", "lease_seconds", "wait_seconds"}
+    assert set(found) == {"worker_id", "lease_seconds", "wait_seconds"}
     assert found["worker_id"] == "is required"
     assert all(found.values())
 
@@ -107,15 +128,49 @@ def test_everything_wrong_is_named_at_once() -> None:
         ([], "events.1"),
         ({}, "events.1.type"),
         ({"type": None}, "events.1.type"),
-        ({"type": ""}, "events.1.type"),
-        ({"type": "heartbeat", "payload": 7}, "events.1.payload"),
-        ({"type": "heartbeat", "id": 7}, "events.1.id"),
-        ({"type": "message.delta", "payload": {}}, "events.1.payload.content"),
     ],
 )
-def test_one_wrong_event_refuses_the_report(event, where) -> None:
+def test_what_is_no_event_refuses_the_report(event, where) -> None:
     body = {"worker_id": "w", "events": [{"type": "heartbeat"}, event]}
     assert set(details(requests.decode_report, body)) == {where}
+
+
+@pytest.mark.parametrize(
+    ("event", "field"),
+    [
+        ({"type": "heartbeat", "id": 7}, "events.1.id"),
+        ({"type": "heartbeat", "id": "a/b"}, "events.1.id"),
+        ({"type": "heartbeat", "id": ".."}, "events.1.id"),
+        ({"type": "x" * 201}, "events.1.type"),
+        ({"type": ""}, "events.1.type"),
+        ({"type": "checkpoint", "payload": {"step_index": "one"}}, "events.1.payload.step_index"),
+    ],
+)
+def test_one_wrong_event_is_refused_alone(event, field) -> None:
+    found = report(lease_seconds=60, events=[{"type": "heartbeat"}, event, {"type": "step"}])
+    good, bad, another = found.items
+    assert isinstance(good, Draft)
+    assert isinstance(bad, Refusal)
+    assert isinstance(another, Draft)
+    assert bad.field == field
+    assert (found.lease_ms, found.warnings) == (60_000, ())
+
+
+@pytest.mark.parametrize(
+    ("event", "field"),
+    [
+        ({"type": "heartbeat", "payload": 7}, "payload"),
+        ({"type": "message.delta", "payload": {}}, "payload.content"),
+        ({"type": "model.call", "payload": {"duration_ms": -1}}, "payload.duration_ms"),
+        ({"type": "tool.result", "payload": {"success": "yes"}}, "payload.success"),
+        ({"type": "error", "payload": {"fatal": True, "error": ["e"]}}, "payload.error"),
+    ],
+)
+def test_a_detail_costs_no_event_and_is_named_by_index(event, field) -> None:
+    found = report(events=[{"type": "heartbeat"}, event])
+    assert all(isinstance(item, Draft) for item in found.items)
+    assert [(warning.index, warning.field) for warning in found.warnings] == [(1, field)]
+    assert field in found.warnings[0].message
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"7", b"null"])
@@ -157,9 +212,14 @@ def test_a_wrong_field_of_a_claim_is_named(field, value) -> None:
     assert set(details(requests.decode_claim, {"worker_id": "w", field: value})) == {field}
 
 
+@pytest.mark.parametrize("decode", [requests.decode_claim, requests.decode_claim_run, requests.decode_release])
+def test_an_unknown_member_is_named(decode) -> None:
+    assert details(decode, {"worker_id": "w", "agnets": ["a"]}) == {"agnets": "is unknown"}
+
+
 def test_a_claim_of_one_run_and_its_release() -> None:
     asked = call({"worker_id": "w", "lease_epoch": 2}, path={"id": RUN})
-    assert requests.decode_claim_run(asked) == ClaimRun(RUN, "w", 300_000)
+    assert requests.decode_claim_run(call({"worker_id": "w"}, path={"id": RUN})) == ClaimRun(RUN, "w", 300_000)
     assert requests.decode_release(asked) == Release(RUN, "w", 2)
 
 
@@ -194,9 +254,20 @@ def test_a_run_may_fail_for_a_reason(error, why) -> None:
     assert json.loads(draft.data) == {"error": error}
 
 
-def test_a_reason_is_a_string_or_an_object() -> None:
-    for error in [7, [], True]:
-        assert set(details(requests.decode_fail, {"worker_id": "w", "error": error})) == {"error"}
+@pytest.mark.parametrize("error", [7, [], True])
+def test_a_reason_that_cannot_be_used_costs_no_end(error) -> None:
+    found = finish(requests.decode_fail, error=error)
+    assert found.draft.facts.error == "failed"
+    assert json.loads(found.draft.data) == {"error": error}
+    assert [warning.field for warning in found.warnings] == ["error"]
+
+
+def test_an_end_keeps_what_nobody_knows() -> None:
+    assert json.loads(finish(requests.decode_fail, error="e", traceback=["l1"]).draft.data) == {
+        "traceback": ["l1"],
+        "error": "e",
+    }
+    assert json.loads(finish(requests.decode_complete, cost=1).draft.data) == {"cost": 1, "result": None}
 
 
 @pytest.mark.parametrize("run_id", ["not-a-uuid", "\x00", ""])

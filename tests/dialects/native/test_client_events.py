@@ -9,10 +9,11 @@ import msgspec
 import pytest
 
 from towerlog.dialects.base import DialectSettings
-from towerlog.dialects.native.client_events import KINDS, TYPES, ClientEvent, ReportedEvent, client_draft, run_ref
+from towerlog.dialects.native.client_events import KINDS, TYPES, client_draft, run_ref
+from towerlog.dialects.native.reported import ClientEvent, ReportedEvent
 from towerlog.errors import Invalid, TooLarge
-from towerlog.model.event import Draft, EventType, RunByForeignId, RunById
-from towerlog.model.facts import Effects, Facts
+from towerlog.model.event import Draft, EventType, FieldWarning, History, HistoryBase, RunByForeignId, RunById
+from towerlog.model.facts import LATEST_STEP, CheckpointFacts, Effects, Facts
 from towerlog.model.usage import Usage, UsageReport
 
 E = EventType
@@ -23,6 +24,7 @@ GOOD: dict[str, Any] = {
     "run.failed": {"error": "no"},
     "run.cancelled": {},
     "run.waiting_for_input": {"question": "Which?"},
+    "run.question_withdrawn": {"question_id": 3},
     "run.paused": {},
     "run.resumed": {},
     "budget.warning": {},
@@ -39,11 +41,31 @@ GOOD: dict[str, Any] = {
 """The least that each type needs."""
 
 
-def draft_of(event: dict[str, Any], client_id: str | None = "c", settings: DialectSettings | None = None) -> Draft:
+def draft_of(
+    event: dict[str, Any],
+    client_id: str | None = "c",
+    settings: DialectSettings | None = None,
+    warnings: list[FieldWarning] | None = None,
+) -> Draft:
     """The draft of an event, read as a batch would read it, at index 4."""
     whole = {"event_id": "e", "client_seq": 1, "type": "step", **event}
     read = msgspec.json.decode(json.dumps(whole), type=ReportedEvent)
-    return client_draft(read, 4, RunById(RUN), client_id, settings or DialectSettings())
+    found: list[FieldWarning] = [] if warnings is None else warnings
+    return client_draft(read, 4, RunById(RUN), client_id, settings or DialectSettings(), found)
+
+
+def warned_field(event: dict[str, Any]) -> str:
+    """The one field that is named in a warning; all that was sent is kept."""
+    warnings: list[FieldWarning] = []
+    draft = draft_of(event, warnings=warnings)
+    [warning] = warnings
+    assert warning.message.startswith(warning.field)
+    kept, sent = json.loads(draft.data), event["data"]
+    if warning.field in ("data", "time"):
+        assert kept["towerlog_invalid"] == {warning.field: event[warning.field]}
+    elif draft.type is not EventType.CHECKPOINT:
+        assert kept == sent
+    return warning.field
 
 
 def facts_of(kind: str, **data: Any) -> Facts:
@@ -75,6 +97,11 @@ def test_the_data_is_kept_as_it_was_sent(kind: str) -> None:
     assert kept == {name: value for name, value in data.items() if kind != "checkpoint" or name != "history"}
 
 
+def ends(status: str) -> Effects:
+    """What an end says of the run's last checkpoint."""
+    return Effects(checkpoint=CheckpointFacts(LATEST_STEP, status, decision=True))
+
+
 @pytest.mark.parametrize(
     ("kind", "data", "facts"),
     [
@@ -87,14 +114,25 @@ def test_the_data_is_kept_as_it_was_sent(kind: str) -> None:
             Facts(effects=Effects(is_start=True, metadata=msgspec.Raw(b'{"a": 1}'))),
         ),
         ("run.started", {"metadata": None, "labels": {}}, Facts(effects=Effects(is_start=True))),
-        ("run.completed", {"result": [1]}, Facts(success=True)),
-        ("run.failed", {"error": "a\n b"}, Facts(error="a b", success=False)),
-        ("run.failed", {"error": {"message": "m", "type": "T"}}, Facts(error="m", success=False)),
-        ("run.failed", {"error": ""}, Facts(error="failed", success=False)),
-        ("run.cancelled", {"reason": "why"}, Facts(error="why")),
-        ("run.cancelled", {}, Facts()),
+        ("run.completed", {"result": [1]}, Facts(success=True, effects=ends("completed"))),
+        ("run.failed", {"error": "a\n b"}, Facts(error="a b", success=False, effects=ends("error"))),
+        (
+            "run.failed",
+            {"error": {"message": "m", "type": "T"}},
+            Facts(error="m", success=False, effects=ends("error")),
+        ),
+        ("run.failed", {"error": ""}, Facts(error="failed", success=False, effects=ends("error"))),
+        ("run.cancelled", {"reason": "why"}, Facts(error="why", effects=ends("error"))),
+        ("run.cancelled", {}, Facts(effects=ends("error"))),
         ("run.paused", {}, Facts(effects=Effects(acknowledges="pause"))),
         ("run.waiting_for_input", {}, Facts(question="Which?")),
+        (
+            "run.waiting_for_input",
+            {"question_key": "k"},
+            Facts(question="Which?", effects=Effects(question_key="k")),
+        ),
+        ("run.question_withdrawn", {}, Facts(effects=Effects(question_id=3))),
+        ("run.question_withdrawn", {"question_key": "k"}, Facts(effects=Effects(question_id=3, question_key="k"))),
         ("step", {"duration_ms": 1.6, "phase": "end", "span_id": "s", "parent_span_id": "p"}, Facts(duration_ms=2)),
         ("message.delta", {}, Facts()),
         ("tool.call", {}, Facts(tool="t", tool_call_id="c")),
@@ -175,20 +213,32 @@ def test_a_time_is_text_or_milliseconds(time: Any, occurred_at: int | None) -> N
         ({"type": "run.lost"}, "type"),
         ({"type": "run.cancel_requested"}, "type"),
         ({"type": "lane.lost"}, "type"),
-        ({"time": -1}, "time"),
-        ({"time": 10**15}, "time"),
-        ({"time": "yesterday"}, "time"),
-        ({"time": "2026-13-01T00:00:00Z"}, "time"),
         ({"agent": "x" * 201}, "agent"),
-        ({"data": None}, "data.name"),
-        ({"data": []}, "data"),
-        ({"data": "x"}, "data"),
-        ({"data": 1}, "data"),
         ({"type": "checkpoint", "data": []}, "data"),
     ],
 )
 def test_a_wrong_field_is_named(change: dict[str, Any], field: str) -> None:
     assert wrong_field({"data": {"name": "n"}, **change}) == f"events.4.{field}"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"time": -1}, "time"),
+        ({"time": 10**15}, "time"),
+        ({"time": 1.5}, "time"),
+        ({"time": True}, "time"),
+        ({"time": ["2026-04-02T10:00:00Z"]}, "time"),
+        ({"time": "yesterday"}, "time"),
+        ({"time": "0001-01-01T00:00:00Z"}, "time"),
+        ({"time": "2026-13-01T00:00:00Z"}, "time"),
+        ({"data": []}, "data"),
+        ({"data": "x"}, "data"),
+        ({"data": 1}, "data"),
+    ],
+)
+def test_an_odd_envelope_costs_no_event(change: dict[str, Any], field: str) -> None:
+    assert warned_field({"type": "run.paused", "data": {"name": "n"}, **change}) == field
 
 
 ABSENT = object()
@@ -198,40 +248,52 @@ ABSENT = object()
     ("kind", "name", "wrong"),
     [
         ("run.started", "parent_run_id", ["x", 1]),
-        ("run.started", "parent_run_key", ["a b", "x" * 129, 1]),
+        ("run.started", "parent_run_key", ["a b", "x" * 129, 1, "..", "."]),
         ("run.started", "metadata", [[], "x", 1, True]),
         ("run.started", "labels", [[], "x", {str(number): "" for number in range(65)}]),
-        ("run.failed", "error", [ABSENT, None, 1, [], True]),
+        ("run.failed", "error", [1, [], True]),
         ("run.cancelled", "reason", [1, [], {}]),
-        ("run.waiting_for_input", "question", [ABSENT, None, 1]),
+        ("run.waiting_for_input", "question", [ABSENT, None, 1, ""]),
         ("step", "name", [ABSENT, None, 1, "", "x" * 201]),
-        ("step", "span_id", [1, "x" * 201, "a/b"]),
-        ("step", "parent_span_id", [1, "x" * 201, "a\x00"]),
+        ("step", "span_id", [1, "x" * 8193]),
+        ("step", "parent_span_id", [1, ["a"]]),
         ("step", "phase", [1, "middle"]),
-        ("step", "duration_ms", [-1, "1", 2**60]),
+        ("step", "duration_ms", [-1, "soon", 2**60]),
         ("message.delta", "content", [ABSENT, None, 1]),
         ("tool.call", "tool", [ABSENT, None, 1, "", "x" * 201]),
-        ("tool.call", "tool_call_id", [ABSENT, None, 1, "", "x" * 201]),
+        ("tool.call", "tool_call_id", [ABSENT, None, 1, "", "x" * 8193]),
         ("tool.result", "tool", [ABSENT, ""]),
         ("tool.result", "tool_call_id", [ABSENT, ""]),
         ("tool.result", "success", [1, "true"]),
-        ("tool.result", "duration_ms", [-1, "1"]),
+        ("tool.result", "duration_ms", [-1, "1.5"]),
         ("model.call", "model", [ABSENT, None, 1, "", "x" * 201]),
-        ("model.call", "input_tokens", [-1, 1.5, "1", 2**60]),
-        ("model.call", "cached_input_tokens", [-1, "1"]),
-        ("model.call", "output_tokens", [-1, "1"]),
-        ("model.call", "cost_usd", [-1, "1", [], 10**30]),
-        ("model.call", "duration_ms", [-1, "1"]),
-        ("checkpoint", "step_index", [ABSENT, None, -1, "1"]),
-        ("checkpoint", "history", [ABSENT, {}, "x", 1]),
-        ("checkpoint", "history_meta", [{}, [1], "x"]),
-        ("command.acknowledged", "command_id", [ABSENT, None, "1", -1]),
+        ("model.call", "input_tokens", [-1, 1.5, "one", 2**60]),
+        ("model.call", "cached_input_tokens", [-1, "-1"]),
+        ("model.call", "output_tokens", [-1, [1]]),
+        ("model.call", "cost_usd", [-1, "cheap", [], 10**30, ""]),
+        ("model.call", "duration_ms", [-1, {}]),
+        ("command.acknowledged", "command_id", [ABSENT, None, "one", -1]),
         ("command.acknowledged", "type", [1, "x" * 201]),
         ("command.acknowledged", "note", [1, []]),
+    ],
+)
+def test_a_detail_that_cannot_be_used_costs_no_event(kind: str, name: str, wrong: list[Any]) -> None:
+    for value in wrong:
+        data = {key: given for key, given in {**GOOD[kind], name: value}.items() if given is not ABSENT}
+        field = warned_field({"type": kind, "data": data})
+        assert field == f"data.{name}", value
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "wrong"),
+    [
+        ("checkpoint", "step_index", [ABSENT, None, -1, "one", 1.5]),
+        ("checkpoint", "history", [ABSENT, {}, "x", 1]),
+        ("checkpoint", "history_meta", [{}, [1], "x"]),
         ("other", "name", [ABSENT, None, 1, "", "x" * 201]),
     ],
 )
-def test_a_wrong_field_of_the_data_is_named(kind: str, name: str, wrong: list[Any]) -> None:
+def test_what_identifies_an_event_or_is_its_state_is_checked(kind: str, name: str, wrong: list[Any]) -> None:
     for value in wrong:
         data = {key: given for key, given in {**GOOD[kind], name: value}.items() if given is not ABSENT}
         field = wrong_field({"type": kind, "data": data})
@@ -257,12 +319,45 @@ def test_what_was_dropped_must_be_a_range(payload: Any, field: str) -> None:
     assert wrong_field({"type": "other", "data": data}) == f"events.4.data.payload{field}"
 
 
-@pytest.mark.parametrize("kind", ["other", "checkpoint"])
-def test_too_large_an_event_says_so(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [("other", DialectSettings(max_event_bytes=100)), ("checkpoint", DialectSettings(max_body_bytes=100))],
+)
+def test_too_large_an_event_says_so(kind: str, settings: DialectSettings) -> None:
     event = {"type": kind, "data": {**GOOD[kind], "more": "x" * 100}}
     with pytest.raises(TooLarge) as caught:
-        draft_of(event, settings=DialectSettings(max_event_bytes=100))
+        draft_of(event, settings=settings)
     assert caught.value.field == "events.4.data"
+
+
+def test_a_checkpoint_may_be_larger_than_an_event() -> None:
+    event = {"type": "checkpoint", "data": {**GOOD["checkpoint"], "history": ["x" * 100], "state": "y" * 100}}
+    assert draft_of(event, settings=DialectSettings(max_event_bytes=100)).history == History(
+        [b'"%b"' % (b"x" * 100)], None
+    )
+
+
+def test_a_checkpoint_may_go_on_from_a_stored_history() -> None:
+    base = {"node": "0123456789abcdef" * 2, "length": 3}
+    draft = draft_of({"type": "checkpoint", "data": {"step_index": 4, "base": base, "history": ["new"]}})
+    assert draft.history == History([b'"new"'], None, HistoryBase(bytes.fromhex("0123456789abcdef" * 2), 3))
+    assert draft.data == b'{"step_index":4}'
+
+
+@pytest.mark.parametrize(
+    ("base", "field"),
+    [
+        (7, ""),
+        ({"length": 1}, ".node"),
+        ({"node": "00" * 16}, ".length"),
+        ({"node": "00" * 16, "length": 0}, ".length"),
+        ({"node": "00" * 15, "length": 1}, ".node"),
+        ({"node": "XY" * 16, "length": 1}, ".node"),
+    ],
+)
+def test_a_base_names_a_node_and_a_length(base: object, field: str) -> None:
+    data = {"step_index": 4, "base": base, "history": []}
+    assert wrong_field({"type": "checkpoint", "data": data}) == f"events.4.data.base{field}"
 
 
 def test_without_a_client_nothing_is_numbered() -> None:
@@ -273,14 +368,14 @@ def test_without_a_client_nothing_is_numbered() -> None:
 @pytest.mark.parametrize(
     ("key", "thread", "expected"),
     [
-        ("k", None, ("sdk:k", "k")),
-        ("k", "", ("sdk:k", "k")),
-        ("k", "t", ("sdk:k", "t")),
-        ("a/b", None, ("sdk:a/b", "a-b")),
-        ("!" * 128, None, ("sdk:" + "!" * 128, "!" * 128)),
+        ("k", None, ("sdk:k", "k", False)),
+        ("k", "", ("sdk:k", "k", False)),
+        ("k", "t", ("sdk:k", "t", True)),
+        ("a/b", None, ("sdk:a/b", "a-b", False)),
+        ("!" * 128, None, ("sdk:" + "!" * 128, "!" * 128, False)),
     ],
 )
-def test_a_run_is_known_by_its_key(key: str, thread: str | None, expected: tuple[str, str]) -> None:
+def test_a_run_is_known_by_its_key(key: str, thread: str | None, expected: tuple[str, str, bool]) -> None:
     assert run_ref(key, thread, "run_key") == RunByForeignId(*expected)
 
 

@@ -232,7 +232,7 @@ async def test_an_end_is_an_event_like_the_others(say: Any) -> None:
     assert fates(body) == ["stored", "stored"]
     assert body["run"]["lease"]["state"] == "done"
     run = (await say("GET", f"/api/v1/runs/{run_id}")).json
-    assert (run["status"], run["result"]) == ("completed", {"result": 42})
+    assert (run["status"], run["result"]) == ("completed", 42)
     again = (await report(say, run_id, reported(1), reported(2, "run.completed", {"result": 42}))).json
     assert fates(again) == ["duplicate", "duplicate"]
 
@@ -373,3 +373,17 @@ async def test_every_view_of_a_run_tells_of_its_delivery(say: Any) -> None:
     await say("POST", "/api/ingest", value={"event_type": "step", "sdk_run_id": "s", "payload": {}})
     rows = (await say("GET", "/api/v1/runs?thread_id=s")).json["data"]
     assert rows[0]["delivery"]["complete"] is None, "nobody numbered its events"
+
+
+async def test_a_child_without_a_thread_stands_in_its_parents(say: Any) -> None:
+    parent = (await send(say, told(1, "run.started", {}, run_key="p", thread="family")))["results"][0]["run_id"]
+    starts = (
+        told(2, "run.started", {"parent_run_key": "p"}, run_key="by-key"),
+        told(3, "run.started", {"parent_run_id": parent}, run_key="by-id"),
+        told(4, "run.started", {"parent_run_key": "p"}, run_key="own", thread="alone"),
+        told(5, "run.started", {"parent_run_key": "not-there-yet"}, run_key="early"),
+    )
+    await send(say, *starts)
+    threads = {key: (await run_of(say, key))["thread_id"] for key in ("by-key", "by-id", "own", "early")}
+    assert threads == {"by-key": "family", "by-id": "family", "own": "alone", "early": "early"}
+    assert (await run_of(say, "by-key"))["parent_run_id"] == parent

@@ -26,6 +26,24 @@ async def test_runs_are_paged_newest_first(say: Any, clock: HandClock) -> None:
     assert [[row["thread_id"] for row in page] for page in pages] == [["r6", "r5", "r4"], ["r3", "r2", "r1"], ["r0"]]
 
 
+async def test_runs_are_found_by_the_beginning_of_their_ids(say: Any, clock: HandClock) -> None:
+    for n in range(25):
+        await tell(say, f"r{n}")
+    made = sorted([row["run_id"] for page in await pages_of(say, "/api/v1/runs", limit=9) for row in page])
+    # Ids begin with the time, which stands still here: all of them have the same beginning.
+    found = (await say("GET", f"/api/v1/run-ids?prefix={made[0][:13]}")).json
+    assert found == {"data": made[:20], "next": None}
+    assert (await say("GET", f"/api/v1/run-ids?prefix={made[7].replace('-', '').upper()}")).json["data"] == [made[7]]
+    assert (await say("GET", "/api/v1/run-ids?prefix=ffff")).json["data"] == []
+    assert (await say("GET", "/api/v1/run-ids")).json["data"] == made[:20]
+
+
+@pytest.mark.parametrize("prefix", ["%25", "g", "_", "0" * 33])
+async def test_what_is_no_beginning_of_an_id_is_refused_by_name(say: Any, prefix: str) -> None:
+    reply = await say("GET", f"/api/v1/run-ids?prefix={prefix}")
+    assert (reply.status, list(reply.json["errors"])) == (422, ["prefix"])
+
+
 async def test_every_filter_holds(say: Any, clock: HandClock) -> None:
     await tell(say, "old", "run_start", agent_name="a")
     clock.move(100)

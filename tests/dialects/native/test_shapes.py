@@ -27,13 +27,13 @@ def wire(value: Any) -> Any:
 def test_an_event_keeps_its_body_to_the_byte() -> None:
     event = Event(
         org=1, position=5, run=1, seq=2, type=EventType.OTHER, recorded_at=1000, data=b'{"b":1.0e2,"a":[ ]}',
-        facts=Facts(name="foreign"), dialect="steps", late=True,
+        facts=Facts(name="foreign"), dialect="steps", late=True, hash=b"\x01\xff",
     )  # fmt: skip
     encoded = msgspec.json.encode(shapes.event_of(event))
     assert b'"data":{"b":1.0e2,"a":[ ]}' in encoded
     assert wire(shapes.event_of(event)) | {"data": 0} == {
         "seq": 2, "position": 5, "type": "other", "name": "foreign", "data": 0, "dialect": "steps", "event_id": None,
-        "occurred_at": None, "recorded_at": "1970-01-01T00:00:01.000Z", "late": True, "future": False,
+        "occurred_at": None, "recorded_at": "1970-01-01T00:00:01.000Z", "late": True, "future": False, "hash": "01ff",
     }  # fmt: skip
 
 

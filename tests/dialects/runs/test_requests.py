@@ -34,6 +34,18 @@ def test_all_of_a_new_run_is_optional(body) -> None:
     assert create(body) == CreateRun("t")
 
 
+def test_an_unknown_member_is_named() -> None:
+    for decode, body in (
+        (requests.decode_create, {"agnet": "a"}),
+        (requests.decode_cancel, {"resaon": "x"}),
+        (requests.decode_input, {"content": "yes", "contnet": "no"}),
+        (requests.decode_create_thread, {"titel": "t"}),
+    ):
+        with pytest.raises(errors.Invalid) as found:
+            decode(call(body, path={"thread_id": "t", "run_id": RUN}))
+        assert found.value.details == {list(body)[-1]: "is unknown"}
+
+
 def test_what_a_new_run_may_bring() -> None:
     body = {
         "route_id": "r",
@@ -43,7 +55,6 @@ def test_what_a_new_run_may_bring() -> None:
         "input": "count the stars",
         "metadata": {"ticket": "T-1"},
         "labels": {"gpu": "yes"},
-        "unknown": 1,
     }
     assert create(body) == CreateRun(
         thread_id="t",

@@ -269,7 +269,7 @@ async def test_a_kill_asks_nobody(rig: Rig) -> None:
     assert await stages(rig, run_id) == (0, None, None, None, 0)
     last = msgspec.json.decode((await rig.events(run_id))[-1].data)
     assert last == {"forced": True, "requested_by": rig.principal.user_id, "reason": "killed"}
-    assert view.result == (await rig.events(run_id))[-1].data
+    assert view.result is None
     with pytest.raises(LeaseLost):
         await rig.do(Report(run_id, "w", [draft(run=RunById(run_id))]))
     assert len((await rig.do(ListEvents(run_id, 10, quarantined=True))).rows) == 1

@@ -106,7 +106,7 @@ async def test_this_very_run_is_claimed_or_its_deadline_named(rig: Rig) -> None:
     await rig.do(ClaimRun(run_id, "w", LEASE_MS))
     rig.clock.advance(1000)
     again = await rig.do(ClaimRun(run_id, "w", 2 * LEASE_MS))
-    assert (again.lane.epoch, again.lane.expires_at) == (1, rig.clock.steady_ms() + 2 * LEASE_MS)
+    assert (again.lane.epoch, again.lane.attempt, again.lane.expires_at) == (2, 1, rig.clock.steady_ms() + 2 * LEASE_MS)
     with pytest.raises(AlreadyClaimed) as refused:
         await rig.do(ClaimRun(run_id, "other", LEASE_MS))
     assert refused.value.details["lease_expires_at"].endswith("Z")

@@ -64,7 +64,7 @@ async def test_an_ingest_reply_delivers_once_and_repeats_until_it_is_acknowledge
     for _ in range(3):
         [told] = await rig.append(draft(run=traced("x")), dialect=dialect)
         assert [(one.command_id, one.content) for one in told.commands] == [(2, "yes")]  # type: ignore[union-attr]
-    assert await deliveries(rig, run_id) == [(2, "input", dialect)]
+    assert await deliveries(rig, run_id) == [(2, "message", dialect)]
     [told] = await rig.append(
         draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(effects=Effects(command_id=2))), dialect=dialect
     )
@@ -79,7 +79,7 @@ async def test_a_batch_repeats_what_is_wanted_by_its_end(rig: Rig) -> None:
     taken = draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(effects=Effects(command_id=2)))
     results = await rig.append(draft(run=traced("x")), taken, draft(run=traced("other")))
     assert [[one.content for one in told.commands] for told in results] == [["two"], ["two"], []]  # type: ignore[union-attr]
-    assert [kind for _, kind, _ in await deliveries(rig, run_id)] == ["input"], (
+    assert [kind for _, kind, _ in await deliveries(rig, run_id)] == ["message"], (
         "what was acknowledged came some other way"
     )
 
@@ -111,10 +111,10 @@ async def test_a_report_and_both_claims_deliver(rig: Rig) -> None:
     await rig.do(Release(run_id, "w"))
     await rig.do(SteerRun(run_id, "pause"))
     claimed = await rig.do(Claim("w2", LEASE_MS))
-    assert [one.type for one in claimed.view.row.pending] == ["input", "pause"], "the next holder is told all of it"
+    assert [one.type for one in claimed.view.row.pending] == ["message", "pause"], "the next holder is told all of it"
     await rig.do(GiveInput(run_id, "three"))
     await rig.do(ClaimRun(run_id, "w2", LEASE_MS))
-    assert [kind for _, kind, _ in await deliveries(rig, run_id)] == ["input", "pause", "input"]
+    assert [kind for _, kind, _ in await deliveries(rig, run_id)] == ["message", "pause", "message"]
     assert {dialect for *_, dialect in await deliveries(rig, run_id)} == {"lanes"}
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
 from towerlog.engine.audit import verify_org
-from towerlog.errors import Conflict, Invalid, NotFound, NotWaiting, RunNotActive, ThreadBusy
+from towerlog.errors import Conflict, Invalid, NotFound, NotWaiting, QuestionClosed, RunNotActive, ThreadBusy
 from towerlog.model.command import (
     CancelRun,
     Claim,
@@ -191,7 +191,7 @@ async def test_an_answer_ends_the_wait_and_stays_until_it_is_taken(rig: Rig) -> 
     assert changed.row.status is Status.RUNNING
     row = await rig.run(asked.run_id)
     assert [(pending.type, pending.content) for pending in row.pending] == [("input", "this one\0")]
-    assert row.question == "which?"
+    assert row.questions == ()
     await rig.append(draft(E.COMMAND_ACKNOWLEDGED, "t", facts=Facts(effects=Effects(acknowledges="input"))))
     assert (await rig.run(asked.run_id)).pending == ()
 
@@ -292,8 +292,8 @@ async def test_control_leaves_a_sound_log(rig: Rig) -> None:
         await rig.do(Claim("w", LEASE_MS))
     assert isinstance(await rig.do(Claim("w", LEASE_MS)), NothingToClaim | Claimed)
     run_id = await waiting(rig, trace="y")
-    await rig.do(GiveInput(run_id, "x"))
     await rig.do(Decide("y", 3, "approved"))
+    await rig.do(GiveInput(run_id, "x"))
     complaints: list[str] = []
     assert await verify_org(rig.store, rig.org, complaints.append) == 0, complaints
     assert isinstance(await rig.append(draft(run=RunById(run_id))), list)
@@ -371,11 +371,11 @@ async def test_a_wish_takes_the_place_of_its_opposite(rig: Rig) -> None:
     await rig.do(GiveInput(run_id, "x"))
     await rig.do(SteerRun(run_id, "pause"))
     await rig.do(SteerRun(run_id, "resume"))
-    assert await pending_types(rig, run_id) == ["input", "resume"]
+    assert await pending_types(rig, run_id) == ["message", "resume"]
     await rig.append(draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(effects=Effects(acknowledges="pause"))))
     assert await statuses(rig, run_id) == [Status.RUNNING], "nobody asks for that any more"
     await rig.do(SteerRun(run_id, "pause"))
-    assert await pending_types(rig, run_id) == ["input", "pause"]
+    assert await pending_types(rig, run_id) == ["message", "pause"]
 
 
 async def test_what_has_ended_or_is_about_to_is_not_paused(rig: Rig) -> None:
@@ -412,7 +412,7 @@ async def test_a_question_outlives_its_worker(rig: Rig) -> None:
     assert await statuses(rig, run_id) == [Status.QUEUED]
     changed = await rig.do(GiveInput(run_id, "this one"))
     assert changed.row.status is Status.QUEUED, "it still waits for a worker"
-    with pytest.raises(RunNotActive):
+    with pytest.raises(QuestionClosed):
         await rig.do(GiveInput(run_id, "once is enough"))
     claimed = await rig.do(Claim("w2", LEASE_MS))
     assert [(one.type, one.content) for one in claimed.view.row.pending] == [("input", "this one")]
@@ -432,5 +432,5 @@ async def test_only_a_question_makes_a_queued_run_take_input(rig: Rig, asked: bo
         await rig.do(GiveInput(run_id, "answered"))
     rig.clock.advance(LEASE_MS)
     await rig.engine.sweep()
-    with pytest.raises(RunNotActive):
+    with pytest.raises(QuestionClosed if asked else RunNotActive):
         await rig.do(GiveInput(run_id, "nobody asks"))

@@ -78,7 +78,7 @@ async def test_what_is_pending_already_is_told_at_once(rig: Rig) -> None:
     (run_id,) = await begun(rig, A)
     await rig.do(c.GiveInput(run_id, "yes"))
     (watched,) = (await soon(rig.do(watching(A)))).polled
-    assert watched.row.pending == (Pending(2, "input", "yes", delivered=True),)
+    assert watched.row.pending == (Pending(2, "message", "yes", delivered=True),)
 
 
 async def test_the_end_of_one_run_leaves_it_waiting_for_the_others(rig: Rig) -> None:
@@ -159,9 +159,9 @@ async def test_what_a_held_back_reply_tells_is_on_record_as_delivered(rig: Rig) 
     task = await polling(rig, A)
     await rig.do(c.GiveInput(run_id, "yes"))
     (watched,) = (await soon(task)).polled
-    assert watched.row.pending == (Pending(2, "input", "yes", delivered=True),)
+    assert watched.row.pending == (Pending(2, "message", "yes", delivered=True),)
     assert [event.type for event in await rig.events(run_id)][-1] is EventType.COMMAND_DELIVERED
     before = len(await rig.events(run_id))
-    (again,) = (await soon(rig.do(watching(A)))).polled
+    (again,) = (await soon(rig.do(watching(A, wait_ms=1)))).polled
     assert again.row.pending == watched.row.pending
     assert len(await rig.events(run_id)) == before

@@ -8,6 +8,7 @@ import json
 import random
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ from towerlog.engine.audit import verify_org
 from towerlog.engine.ingest.content import KEY_BYTES, name_of, own_name, prefix_names
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.command import Append
-from towerlog.model.event import Draft, EventType, History
+from towerlog.model.event import Draft, EventType, History, HistoryBase, Refusal
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.outcome import Stored
 from towerlog.model.question import GetCheckpoint, LatestCheckpoint
@@ -151,6 +152,66 @@ async def check_turns(
     for step, turn in enumerate(told):
         view = await rig.do(GetCheckpoint(rows[0].run_id, step))
         assert list(zip(view.history, view.history_meta, strict=True)) == turn
+
+
+# Bases
+
+
+def continued(step: int, sent: list[bytes], known: list[bytes], length: int | None = None) -> Draft:
+    """A checkpoint that sends only what comes after the messages that are known."""
+    base = HistoryBase(prefix_names(map(name_of, known))[-1], len(known) if length is None else length)
+    whole = state(step, [])
+    return msgspec.structs.replace(whole, history=History(sent, None, base))
+
+
+@pytest.mark.parametrize("forget", [False, True], ids=["cached", "looked up"])
+@pytest.mark.parametrize("known", [1, 2, 3])
+async def test_a_history_goes_on_from_any_stored_beginning(rig: Rig, known: int, forget: bool) -> None:
+    first = [b'"a"', b'"b"', b'"c"']
+    await rig.append(state(0, first))
+    if forget:
+        rig.engine.forget()
+    (result,) = await rig.append(continued(1, [b'"d"', b'"e"'], first[:known]))
+    assert isinstance(result, Stored)
+    view = await latest(rig)
+    assert view.history == [*first[:known], b'"d"', b'"e"']
+    assert view.row.length == known + 2
+    assert await verify_org(rig.store, rig.org) == 0
+
+
+async def test_a_base_may_come_with_the_same_request(rig: Rig) -> None:
+    results = await rig.append(state(0, [b'"a"']), continued(1, [b'"b"'], [b'"a"']), continued(2, [], [b'"a"', b'"b"']))
+    assert all(isinstance(result, Stored) for result in results)
+    assert (await latest(rig)).history == [b'"a"', b'"b"']
+
+
+async def test_sent_whole_or_by_its_base_it_is_the_same_checkpoint(rig: Rig) -> None:
+    await rig.append(state(0, [b'"a"']), state(1, [b'"a"', b'"b"']))
+    (again,) = await rig.append(continued(1, [b'"b"'], [b'"a"']))
+    assert isinstance(again, Stored)
+    assert again.duplicate
+
+
+@pytest.mark.parametrize("forget", [False, True], ids=["cached", "looked up"])
+@pytest.mark.parametrize(("known", "length"), [([b'"x"'], 1), ([b'"a"', b'"b"'], 1), ([b'"a"', b'"b"'], 3)])
+async def test_a_base_that_is_not_stored_is_refused_and_the_older_state_stays(
+    rig: Rig, known: list[bytes], length: int, forget: bool
+) -> None:
+    await rig.append(state(0, [b'"a"', b'"b"']))
+    if forget:
+        rig.engine.forget()
+    refused, beside = await rig.append(continued(1, [b'"c"'], known, length), state(0, [b'"a"', b'"b"']))
+    assert isinstance(refused, Refusal)
+    assert (refused.code, refused.field) == ("unknown_base", "data.base")
+    assert isinstance(beside, Stored)
+    assert (await latest(rig)).history == [b'"a"', b'"b"']
+
+
+async def test_another_organisations_history_is_no_base(rig: Rig) -> None:
+    await rig.append(state(0, [b'"a"']))
+    other = await rig.make_org("other")
+    outcome = await rig.do(Append("checkpoints", [continued(1, [], [b'"a"'])]), principal=other)
+    assert isinstance(outcome.results[0], Refusal)
 
 
 # Growth

@@ -15,6 +15,7 @@ from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 from tests.support.wait import wait_until
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.shapes import Gap, RunEvent
+from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.wire.errors import ApiError, SdkError, Unreachable
 from towerlog.sdk.wire.retries import Retries
 
@@ -42,7 +43,7 @@ def test_a_run_is_queued_seen_answered_and_ended(client) -> None:
     made = client.create_run(thread, input="go", agent="writer", metadata={"a": 1}, labels={"gpu": "1"})
     run = client.get_run(made.run_id)
     assert (run.run_id, run.thread_id, run.status, run.agent) == (made.run_id, thread, "queued", "writer")
-    assert (run.input["input"], run.metadata, run.trace_id) == ("go", {"a": 1}, made.trace_id)
+    assert (run.input, run.metadata, run.trace_id) == ("go", {"a": 1}, made.trace_id)
     assert client.get_run(made.run_id, with_children=False).run_id == made.run_id
     assert [row.run_id for row in client.list_thread_runs(thread)] == [made.run_id]
     assert [lane.labels for lane in client.get_queue("queued").data if lane.run_id == made.run_id] == [{"gpu": "1"}]
@@ -52,6 +53,35 @@ def test_a_run_is_queued_seen_answered_and_ended(client) -> None:
     assert "content" in caught.value.details
     client.cancel_run(made.run_id, "no need")
     assert client.get_run(made.run_id).status == "cancelled"
+
+
+def test_a_recorded_run_knows_its_id_and_is_found_by_its_key(client, server, tmp_path) -> None:
+    recorder = Recorder(server.base_url, ADMIN_KEY, spool_dir=tmp_path)
+    with recorder.record_run(agent="a", thread=unique("thread"), input={"q": 1}) as run:
+        assert (run.run_id, run.url) == (None, None)
+        with recorder.record_run(agent="b", run_key=unique("child/key")) as child:
+            child.complete("done")
+        run.result = [1]
+    assert recorder.flush(20)
+    found = client.get_run(run.run_key)
+    assert (found.run_id, found.input, found.result) == (run.run_id, {"q": 1}, [1])
+    assert server.client().get(run.url).json()["run_id"] == run.run_id
+    inner = client.get_run(child.run_key, with_children=False)
+    assert (inner.thread_id, inner.parent_run_id, inner.result) == (found.thread_id, found.run_id, "done")
+    recorder.close(0.0)
+    with pytest.raises(ApiError) as caught:
+        client.get_run(run.run_key[:-1])
+    assert caught.value.status == 404
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id(client) -> None:
+    made = client.create_run(unique("thread")).run_id
+    assert client.find_runs(made[:18]) == (made,)
+    assert client.find_runs(made.replace("-", "").upper()) == (made,)
+    assert client.find_runs("ffff") == ()
+    with pytest.raises(ApiError) as caught:
+        client.find_runs("%")
+    assert "prefix" in caught.value.details
 
 
 def test_children_are_in_the_tree_of_their_run(client) -> None:

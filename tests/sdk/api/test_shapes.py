@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from towerlog.sdk.api.shapes import Cancel, RunInfo, Usage, many
+from towerlog.sdk.api.shapes import Cancel, RunEvent, RunInfo, Usage, many
 from towerlog.sdk.wire.errors import BadAnswer
 
 ROW = {
@@ -63,3 +65,24 @@ def test_a_list_must_be_one() -> None:
     assert [usage.input_tokens for usage in many(Usage)([{"input_tokens": 1}, {}])] == [1, None]
     with pytest.raises(BadAnswer):
         many(Usage)({"data": []})
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "expected"),
+    [
+        ("tool.call", {"tool": "search"}, ("search", None, None, None)),
+        ("tool.result", {"name": "search", "output": [1]}, ("search", None, [1], "search")),
+        ("tool.result", {"tool_name": "search", "result": 0}, ("search", None, 0, None)),
+        ("message.delta", {"content": "hi"}, (None, "hi", None, None)),
+        ("message.delta", {"text": "hi"}, (None, "hi", None, None)),
+        ("step", {"name": "plan"}, (None, None, None, "plan")),
+        ("run.completed", {"result": None}, (None, None, None, None)),
+        ("other", "no object", (None, None, None, None)),
+        ("message.delta", {"content": 7}, (None, None, None, None)),
+    ],
+)
+def test_members_have_one_name_whatever_the_dialect_calls_them(kind: str, data: Any, expected: tuple[Any, ...]) -> None:
+    raw = {"seq": 1, "type": kind, "data": data, "created_at": "2026-01-01T00:00:00.000Z"}
+    event = RunEvent.read(raw)
+    assert (event.tool, event.text, event.result, event.label) == expected
+    assert event.data == data

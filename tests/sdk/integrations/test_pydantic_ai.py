@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 from pydantic_ai import Agent, ModelRetry, RunContext, models
 from pydantic_ai.exceptions import UnexpectedModelBehavior, UsageLimitExceeded
-from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter
+from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 from pydantic_ai.models.test import TestModel
+from pydantic_ai.usage import RequestUsage
 
+from tests.sdk.support.ingest_server import Ingest
 from tests.support.wait import wait_until_async
+from towerlog.integrations.pydantic_ai import record
 from towerlog.sdk.integrations.pydantic_ai import adapt, model_of
+from towerlog.sdk.integrations.pydantic_ai_reports import Reporter
+from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import AsyncRun, BaseRun, activated, current_run
 from towerlog.sdk.work.app import App
 
@@ -78,6 +84,7 @@ def test_text_tools_and_usage_are_told_in_order() -> None:
     assert kinds == [
         "checkpoint", "model.call", "tool.call", "tool.result",
         "checkpoint", "message.delta", "message.delta", "message.delta", "model.call",
+        "checkpoint",
     ]  # fmt: skip
     assert [data["content"] for data in told.of("message.delta")] == ["It ", "is ", "cold."]
     [call], [returned] = told.of("tool.call"), told.of("tool.result")
@@ -94,13 +101,13 @@ def test_text_tools_and_usage_are_told_in_order() -> None:
 
 def test_a_lost_run_goes_on_from_its_checkpoint() -> None:
     _, told = carried_out(weather_agent())
-    last = told.of("checkpoint")[-1]
+    last = told.of("checkpoint")[-2]
     assert last["step_index"] == 2
     result, again = carried_out(weather_agent(), resume=last)
     assert result == "It is cold."
     # The tool is not called again, and the steps are counted on.
     assert again.of("tool.call") == []
-    assert [data["step_index"] for data in again.of("checkpoint")] == [3]
+    assert [data["step_index"] for data in again.of("checkpoint")] == [3, 4]
     assert ModelMessagesTypeAdapter.validate_python(again.of("checkpoint")[0]["history"])
 
 
@@ -186,6 +193,183 @@ def test_a_cancel_ends_the_model_call() -> None:
 
     asyncio.run(main())
     assert told.text == "one "
+
+
+def careful_agent(calls: list[str], **options: Any) -> Agent[Any, Any]:
+    """Deletes two things, each of which needs approval, and then says what became of them."""
+
+    async def stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[Any]:
+        if len(messages) == 1:
+            yield {
+                0: DeltaToolCall("delete", '{"path": "a"}', tool_call_id="c1"),
+                1: DeltaToolCall("delete", '{"path": "b"}', tool_call_id="c2"),
+            }
+        else:
+            yield " ".join(str(part.content) for part in messages[-1].parts)
+
+    agent: Agent[Any, Any] = Agent(FunctionModel(stream_function=stream), **options)
+
+    @agent.tool_plain(requires_approval=True)
+    def delete(path: str) -> str:
+        calls.append(path)
+        return f"deleted {path}"
+
+    return agent
+
+
+def answering(agent: Agent[Any, Any], *answers: str) -> tuple[Any, Told]:
+    """The agent's run, whose questions get these answers as they come."""
+    told = Told()
+
+    async def main() -> Any:
+        run = AsyncRun(told, run_id="r", agent="a", input="clean up")
+        work = asyncio.ensure_future(adapt(agent)(run))
+        for number, answer in enumerate(answers, start=1):
+            await wait_until_async(
+                lambda asked=number: len(told.of("run.waiting_for_input")) == asked, "the next question"
+            )
+            asked = told.of("run.waiting_for_input")[-1]
+            about = {"question_id": asked.get("question_id")} if "question_id" in asked else {}
+            run.deliver({"command_id": number, "type": "input", "content": answer, **about})
+        return await work
+
+    return asyncio.run(main()), told
+
+
+def test_a_tool_that_needs_approval_is_a_question_and_goes_on_with_its_answer() -> None:
+    calls: list[str] = []
+    result, told = answering(careful_agent(calls), "yes", "not that one")
+    assert [data["question"] for data in told.of("run.waiting_for_input")] == [
+        'Approve delete(path="a")?',
+        'Approve delete(path="b")?',
+    ]
+    assert calls == ["a"]
+    assert "deleted a" in result
+    assert "not that one" in result
+    assert sorted(data["tool_call_id"] for data in told.of("tool.call")) == ["c1", "c2"]
+    assert {data["tool_call_id"]: data["success"] for data in told.of("tool.result")} == {"c1": True, "c2": False}
+
+
+def test_cost_cache_and_reasoning_are_told() -> None:
+    usage = RequestUsage(
+        input_tokens=100,
+        cache_read_tokens=60,
+        cache_write_tokens=10,
+        output_tokens=50,
+        details={"reasoning_tokens": 20},
+        cost=Decimal("0.0123"),
+    )
+    told = Told()
+    run = AsyncRun(told, run_id="r")
+    Reporter(run).model_call(ModelResponse([TextPart("x")], usage=usage, model_name="m"), 0.0)
+    (data,) = told.of("model.call")
+    assert {name: data[name] for name in data if name != "duration_ms"} == {
+        "model": "m",
+        "input_tokens": 30,
+        "cached_input_tokens": 60,
+        "cache_write_tokens": 10,
+        "output_tokens": 30,
+        "reasoning_tokens": 20,
+        "cost_usd": 0.0123,
+    }
+
+
+def test_a_thread_is_a_conversation() -> None:
+    _, first = carried_out(weather_agent())
+    last = first.of("checkpoint")[-1]["history"]
+    assert ModelMessagesTypeAdapter.validate_python(last)[-1].kind == "response"
+    seen: list[int] = []
+
+    async def stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
+        seen.append(len(messages))
+        yield "as before"
+
+    _, second = carried_out(Agent(FunctionModel(stream_function=stream)), history=last, input="and now?")
+    assert seen == [len(last) + 1]
+    assert second.of("checkpoint")[-1]["history"][: len(last)] == last
+
+
+def test_a_history_of_another_framework_is_no_conversation_of_this_one() -> None:
+    result, _ = carried_out(weather_agent(), history=[{"role": "user", "content": "hi"}])
+    assert result == "It is cold."
+
+
+def test_no_input_is_not_the_text_null() -> None:
+    seen: list[Any] = []
+
+    async def stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
+        seen.extend(part.content for part in messages[-1].parts)
+        yield "ok"
+
+    carried_out(Agent(FunctionModel(stream_function=stream), instructions="Begin."), input=None)
+    carried_out(Agent(FunctionModel(stream_function=stream)), input={"n": 1})
+    assert seen == ['{"n": 1}']
+
+
+def nested_agent() -> Agent[Any, Any]:
+    """An agent whose tool asks another agent, which has a tool of its own and cannot be streamed."""
+
+    def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        if len(messages) == 1:
+            return ModelResponse([ToolCallPart("look", {"at": "sky"}, "inner-1")])
+        return ModelResponse([TextPart("blue")])
+
+    inner: Agent[Any, Any] = Agent(FunctionModel(answer), name="inner")
+    inner.tool_plain(lambda at: f"{at} seen", name="look")
+    outer: Agent[Any, Any] = Agent(TestModel(), name="outer")
+
+    @outer.tool_plain
+    async def ask_inner() -> str:
+        return str((await inner.run("what colour?")).output)
+
+    return outer
+
+
+def test_what_an_inner_agent_does_is_told_under_its_name() -> None:
+    _, told = carried_out(nested_agent())
+    calls = [(event["agent"], event["type"]) for event in told.events if event["type"] in ("model.call", "tool.call")]
+    assert calls == [
+        ("a", "model.call"),
+        ("a", "tool.call"),
+        ("inner", "model.call"),
+        ("inner", "tool.call"),
+        ("inner", "model.call"),
+        ("a", "model.call"),
+    ]
+    assert [data["result"] for data in told.of("tool.result")] == ["sky seen", "blue"]
+    assert all(event["agent"] == "a" for event in told.events if event["type"] in ("checkpoint", "message.delta"))
+
+
+def test_an_agent_that_nobody_reports_reports_nothing() -> None:
+    assert asyncio.run(nested_agent().run("x")).output
+
+
+def test_a_recorded_agent_is_a_run_wherever_it_is_called(ingest: Ingest, recorder: Recorder) -> None:
+    agent = record(nested_agent(), recorder=recorder)
+    result = asyncio.run(agent.run("go"))
+    assert recorder.flush(20)
+    (run_key,) = ingest.run_keys()
+    told = ingest.of(run_key)
+    assert told[0]["data"] == {"input": "go"}
+    assert (told[-1]["type"], told[-1]["data"]) == ("run.completed", {"result": result.output})
+    kinds = [(event["agent"], event["type"]) for event in told]
+    assert kinds[0] == ("outer", "run.started")
+    assert kinds.count(("outer", "model.call")) == 2
+    assert kinds.count(("inner", "model.call")) == 2
+    assert kinds.count(("outer", "checkpoint")) == 3
+    messages = ModelMessagesTypeAdapter.validate_python(told[-2]["data"]["history"])
+    assert len(messages) == len(result.all_messages())
+
+
+def test_a_recorded_agent_that_fails_is_a_failed_run(ingest: Ingest, recorder: Recorder) -> None:
+    def broken(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        raise RuntimeError("no model")
+
+    with pytest.raises(RuntimeError):
+        asyncio.run(record(Agent(FunctionModel(broken)), recorder=recorder, name="weak").run("go"))
+    assert recorder.flush(20)
+    last = ingest.of(ingest.run_keys()[0])[-1]
+    assert (last["type"], last["agent"]) == ("run.failed", "weak")
 
 
 def test_a_route_names_its_model_and_where_its_key_is(monkeypatch) -> None:

@@ -83,6 +83,26 @@ def test_a_wrong_environment_does_not_end_the_program(tmp_path: Path, wrong: dic
     assert list(tmp_path.glob("towerlog/spool/*/*/*.ndjson"))
 
 
+def test_what_was_meant_for_another_server_reaches_none(ingest: Ingest, tmp_path: Path) -> None:
+    """A mistyped URL, no key, a key that cannot be used: the next program with a good environment sends its own."""
+    wrongs = (
+        {"TOWERLOG_URL": ingest.url.replace("http", "htp"), "TOWERLOG_API_KEY": KEY},
+        {"TOWERLOG_URL": ingest.url},
+        {"TOWERLOG_URL": ingest.url, "TOWERLOG_API_KEY": f"{KEY} x"},
+        {"TOWERLOG_URL": ingest.url, "TOWERLOG_API_KEY": "of-another-organisation"},
+    )
+    for number, wrong in enumerate(wrongs):
+        code = REPORTS.replace("r1", f"wrong{number}").replace("timeout=60", "timeout=0")
+        with ingest.lock:
+            ingest.status = 401
+        assert run(code, XDG_STATE_HOME=str(tmp_path), **wrong).returncode == 0
+    ingest.status = 200
+    done = run(REPORTS, TOWERLOG_URL=ingest.url, TOWERLOG_API_KEY=KEY, XDG_STATE_HOME=str(tmp_path))
+    assert done.stdout.split() == ["True", "3"], done.stderr
+    assert ingest.run_keys() == ["r1"]
+    assert len(list(tmp_path.glob("towerlog/spool/*/*/*.ndjson"))) == len(wrongs)
+
+
 def test_a_program_that_ends_at_once_delivers_all_the_same(ingest: Ingest, tmp_path: Path) -> None:
     code = REPORTS.replace("print(", "#")
     done = run(code, TOWERLOG_URL=ingest.url, TOWERLOG_API_KEY=KEY, XDG_STATE_HOME=str(tmp_path))

@@ -13,6 +13,8 @@ import pytest
 from tests.sdk.support.ingest_server import Ingest
 from tests.support.wait import wait_until
 from towerlog.sdk.record import delivery
+from towerlog.sdk.record.backlog import keeper
+from towerlog.sdk.record.question_keys import QuestionKeys
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import Run
 
@@ -150,7 +152,7 @@ def test_flush_is_true_only_when_all_is_acknowledged(recorder: Recorder, ingest:
 
 def test_what_a_kill_may_cost_is_less_than_half_a_second() -> None:
     # What is older than the one is written at the latest after the other.
-    assert delivery.SPILL_AFTER_NS / 1e9 + delivery.SPILL_TICK_S < 0.5
+    assert keeper.SPILL_AFTER_NS / 1e9 + keeper.SPILL_TICK_S < 0.5
 
 
 def test_what_a_slow_server_has_not_acknowledged_is_on_disk_while_it_is_waited_for(
@@ -199,7 +201,7 @@ def test_the_answer_of_a_question_comes_at_once(recorder: Recorder, ingest: Inge
         asking.start()
         wait_until(lambda: any(body.get("wait_seconds") for body in ingest.requests), "the listening")
         listened = listenings(ingest)
-        ingest.command("r1", "input", "yes")
+        ingest.command("r1", "input", "yes", QuestionKeys().key_of("Publish?"))
         asking.join(60)
         # The request that was waiting brought it (the next one, if that had just run out), and no later report.
         assert listenings(ingest) <= listened + 1

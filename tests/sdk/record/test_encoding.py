@@ -133,9 +133,7 @@ def test_a_too_large_event_is_cut_and_says_so(data: dict[str, Any]) -> None:
     found = strictly(line)
     assert (found["type"], found["event_id"]) == ("t", "e")
     assert found["data"]["towerlog_truncated"]["bytes"] > MAX_EVENT_BYTES
-    if "history" in data:
-        assert found["data"]["step_index"] == 7
-        assert isinstance(found["data"]["history"], list)
+    assert found["data"].get("step_index") == data.get("step_index")
 
 
 @pytest.mark.parametrize(("length", "count", "kept"), [(70_000, 62, 65_536), (50_000, 200, 4_096), (5_000, 2_000, 256)])

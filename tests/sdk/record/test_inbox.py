@@ -27,38 +27,53 @@ def wish(number: int, kind: str, **more: object) -> dict[str, object]:
     return {"command_id": number, "type": kind, **more}
 
 
-def test_an_answer_goes_to_who_asked_first(inbox: Inbox, acknowledged: list[object]) -> None:
-    first, second = inbox.answer(), inbox.answer()
-    inbox.take(wish(1, "input", content="yes"))
-    assert (first.result(0), second.done(), acknowledged) == ("yes", False, [1])
+def answer(number: int, key: str) -> dict[str, object]:
+    return wish(number, "input", content="yes", question_key=key)
+
+
+def test_an_answer_goes_to_its_question(inbox: Inbox, acknowledged: list[object]) -> None:
+    first, second = inbox.answer("a"), inbox.answer("b")
+    inbox.take(answer(1, "b"))
+    assert (first.done(), second.result(0), acknowledged) == (False, "yes", [1])
 
 
 def test_an_answer_that_came_early_waits_for_its_question(inbox: Inbox, acknowledged: list[object]) -> None:
-    inbox.take(wish(1, "input", content="yes"))
+    inbox.take(answer(1, "b"))
+    assert not inbox.answer("a").done()
     assert acknowledged == []
-    assert inbox.answer().result(0) == "yes"
+    assert inbox.answer("b").result(0) == "yes"
     assert acknowledged == [1]
 
 
 def test_a_repeated_command_acts_once(inbox: Inbox, acknowledged: list[object]) -> None:
     for _ in range(3):
-        inbox.take(wish(1, "input", content="yes"))
-    assert inbox.answer().result(0) == "yes"
-    assert not inbox.answer().done()
+        inbox.take(answer(1, "a"))
+    assert inbox.answer("a").result(0) == "yes"
+    assert not inbox.answer("a").done()
     assert acknowledged == [1]
 
 
 def test_a_cancel_wakes_all_that_wait_and_calls_back_once(inbox: Inbox, acknowledged: list[object]) -> None:
     calls: list[str] = []
     inbox.on_cancel(lambda: calls.append("before"))
-    waits = [inbox.answer(), inbox.answer()]
+    waits = [inbox.answer("a"), inbox.answer("b")]
     inbox.take(wish(1, "cancel"))
     inbox.take(wish(1, "cancel"))
     inbox.on_cancel(lambda: calls.append("after"))
-    for wait in (*waits, inbox.answer()):
+    for wait in (*waits, inbox.answer("c")):
         assert isinstance(wait.exception(0), RunCancelled)
     assert (calls, acknowledged, inbox.cancelled) == (["before", "after"], [1], True)
     with pytest.raises(RunCancelled):
+        inbox.check()
+
+
+@pytest.mark.parametrize(("sent", "words"), [({"content": "too dear"}, "too dear"), ({}, "cancelled")])
+def test_who_is_cancelled_learns_why(inbox: Inbox, sent: dict[str, str], words: str) -> None:
+    waiting = inbox.answer()
+    inbox.take({"command_id": 1, "type": "cancel", **sent})
+    with pytest.raises(RunCancelled, match=f"^{words}$"):
+        waiting.result(0)
+    with pytest.raises(RunCancelled, match=f"^{words}$"):
         inbox.check()
 
 
@@ -80,11 +95,20 @@ def test_a_pause_that_was_taken_back_never_begins(inbox: Inbox, acknowledged: li
     assert acknowledged == [1, 2]
 
 
-def test_who_gave_up_gets_no_answer_and_the_next_does(inbox: Inbox) -> None:
-    gone, waits = inbox.answer(), inbox.answer()
-    inbox.forget(gone)
+def test_who_gave_up_gets_no_answer_and_nobody_else_does(inbox: Inbox, acknowledged: list[object]) -> None:
+    gone, waits = inbox.answer("a"), inbox.answer("b")
+    assert inbox.withdraw("a")
+    inbox.take(answer(1, "a"))
+    assert (gone.done(), waits.done(), acknowledged) == (False, False, [])
+    inbox.take(answer(2, "b"))
+    assert not inbox.withdraw("b"), "its answer is there"
+
+
+def test_an_answer_without_a_key_reaches_nobody(inbox: Inbox) -> None:
+    """It answers a question that the agent has told by hand."""
+    waits = inbox.answer("a")
     inbox.take(wish(1, "input", content="yes"))
-    assert waits.result(0) == "yes"
+    assert not waits.done()
 
 
 def test_an_unknown_command_is_left_alone(inbox: Inbox, acknowledged: list[object]) -> None:

@@ -25,6 +25,12 @@ def run(sink: ListSink) -> Run:
     return Run(sink, "r1", "agent one")
 
 
+def answer_to(sink: ListSink, content: str, number: int = 5) -> dict[str, Any]:
+    """The command that answers the newest question."""
+    [*_, key] = [data["question_key"] for data in sink.data if "question" in data]
+    return {"command_id": number, "type": "input", "content": content, "question_key": key}
+
+
 def test_every_event_names_the_agent(run: Run, sink: ListSink) -> None:
     run.message_delta("x")
     assert sink.events == [{"type": "message.delta", "data": {"content": "x"}, "agent": "agent one"}]
@@ -74,17 +80,68 @@ def test_ask_blocks_until_the_answer_and_acknowledges_it(run: Run, sink: ListSin
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(run.ask, "Publish?")
         wait_until(lambda: sink.waiting == 1, "the question")
-        run.deliver({"command_id": 5, "type": "input", "content": "yes"})
+        run.deliver(answer_to(sink, "yes"))
         assert answer.result(60) == "yes"
     assert sink.types == ["run.waiting_for_input", "command.acknowledged"]
     assert sink.data[1] == {"command_id": 5, "type": "input"}
     assert sink.waiting == 0
 
 
-def test_ask_gives_up_in_time(run: Run, sink: ListSink) -> None:
+def test_ask_gives_up_in_time_and_withdraws_its_question(run: Run, sink: ListSink) -> None:
     with pytest.raises(TimeoutError):
         run.ask("Publish?", timeout=0.01)
     assert sink.waiting == 0
+    assert sink.types == ["run.waiting_for_input", "run.question_withdrawn"]
+    asked, withdrawn = sink.data
+    assert withdrawn == {"question_key": asked["question_key"], "reason": "no answer in time"}
+
+
+def test_a_late_answer_reaches_no_other_question(run: Run, sink: ListSink) -> None:
+    with pytest.raises(TimeoutError):
+        run.ask("Ten dollars?", timeout=0.01)
+    late = answer_to(sink, "yes")
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(run.ask, "Ten thousand dollars?")
+        wait_until(lambda: sink.waiting == 1, "the question")
+        run.deliver(late)
+        run.deliver(answer_to(sink, "no", number=6))
+        assert answer.result(60) == "no"
+
+
+def test_an_answer_in_the_moment_of_the_time_out_is_not_lost(
+    run: Run, sink: ListSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it is acknowledged nobody will send it again."""
+    withdraw = run._inbox.withdraw
+
+    def answered_first(key: str) -> bool:
+        run.deliver({"command_id": 5, "type": "input", "content": "yes", "question_key": key})
+        return withdraw(key)
+
+    monkeypatch.setattr(run._inbox, "withdraw", answered_first)
+    assert run.ask("Publish?", timeout=0.01) == "yes"
+    assert "run.question_withdrawn" not in sink.types
+
+
+async def test_two_questions_at_once_get_their_own_answers(sink: ListSink) -> None:
+    run = AsyncRun(sink, "r1")
+    answers = asyncio.gather(run.ask("May I read?"), run.ask("May I pay?"))
+    await wait_until_async(lambda: sink.waiting == 2, "both questions")
+    keys = [data["question_key"] for data in sink.data]
+    for number, (key, content) in enumerate([(keys[1], "no"), (keys[0], "yes")]):
+        run.deliver({"command_id": number, "type": "input", "content": content, "question_key": key})
+    assert await answers == ["yes", "no"]
+
+
+def test_what_people_write_without_being_asked_is_a_message(run: Run, sink: ListSink) -> None:
+    assert run.messages() == []
+    run.deliver({"command_id": 1, "type": "message", "content": "by the way"})
+    run.deliver({"command_id": 1, "type": "message", "content": "by the way"})
+    run.deliver({"command_id": 2, "type": "message", "content": "hurry"})
+    assert sink.types == [], "it is acknowledged when it is read"
+    assert run.messages() == ["by the way", "hurry"]
+    assert [data["command_id"] for data in sink.data] == [1, 2]
+    assert run.messages() == []
 
 
 def test_a_cancel_ends_the_waiting_and_stays(run: Run, sink: ListSink) -> None:
@@ -119,19 +176,23 @@ async def test_an_async_run_awaits_its_answer_from_another_thread(sink: ListSink
     run = AsyncRun(sink, "r1")
     answer = asyncio.create_task(run.ask("Publish?"))
     await wait_until_async(lambda: sink.waiting == 1, "the question")
-    threading.Thread(target=run.deliver, args=({"command_id": 5, "type": "input", "content": "yes"},)).start()
+    threading.Thread(target=run.deliver, args=(answer_to(sink, "yes"),)).start()
     assert await answer == "yes"
 
 
-async def test_an_async_ask_that_is_cancelled_leaves_the_answer_to_the_next(sink: ListSink) -> None:
+@pytest.mark.parametrize("handed_back", [True, False])
+async def test_an_async_ask_that_is_cancelled_withdraws_unless_the_run_goes_to_another_worker(
+    sink: ListSink, handed_back: bool
+) -> None:
     run = AsyncRun(sink, "r1")
     answer = asyncio.create_task(run.ask("Publish?"))
     await wait_until_async(lambda: sink.waiting == 1, "the question")
+    if handed_back:
+        run.hand_back()
     answer.cancel()
     with pytest.raises(asyncio.CancelledError):
         await answer
-    run.deliver({"command_id": 5, "type": "input", "content": "yes"})
-    assert await run.ask("Again?") == "yes"
+    assert ("run.question_withdrawn" in sink.types) is not handed_back
 
 
 async def test_a_paused_async_run_goes_on_when_it_may(sink: ListSink) -> None:

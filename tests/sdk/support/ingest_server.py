@@ -89,12 +89,13 @@ class Ingest:
             payloads = [e["data"]["payload"] for e in self.events if e["data"].get("name") == "client.dropped"]
         return [(payload["from_seq"], payload["to_seq"]) for payload in payloads]
 
-    def command(self, run_key: str, kind: str, content: object = None) -> None:
-        """Somebody wants something of a run; it is repeated until it is acknowledged."""
+    def command(self, run_key: str, kind: str, content: object = None, question: str | None = None) -> None:
+        """Somebody wants something of a run; it is repeated until it is acknowledged. `question`: its key."""
         with self.lock:
             number = 1 + max((each["command_id"] for each in self.pending), default=0) + len(self.requests) * 1000
             wish = {"run_key": run_key, "run_id": f"id-{run_key}", "command_id": number, "type": kind}
-            self.pending.append(wish if content is None else {**wish, "content": content})
+            more = {"content": content, "question_key": question}
+            self.pending.append({**wish, **{name: value for name, value in more.items() if value is not None}})
             self.lock.notify_all()
 
     # How it answers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from towerlog.sdk.record.run import BaseRun
+from towerlog.sdk.record.run import BaseRun, Run
 
 
 class ListSink:
@@ -13,6 +13,8 @@ class ListSink:
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
         self.waiting = 0
+
+    url = "http://towerlog"
 
     def put(self, event: dict[str, Any]) -> None:
         self.events.append(event)
@@ -27,3 +29,9 @@ class ListSink:
     @property
     def data(self) -> list[dict[str, Any]]:
         return [event["data"] for event in self.events]
+
+
+def told() -> tuple[Run, list[dict[str, Any]]]:
+    """A run, and the events that it will have told."""
+    sink = ListSink()
+    return Run(sink, "r1", "agent"), sink.events

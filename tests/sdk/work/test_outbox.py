@@ -114,3 +114,26 @@ def test_any_value_can_be_put() -> None:
     box = Outbox(lambda: None)
     box.put({"type": "run.completed", "data": {"result": {1: object(), "nan": float("nan")}}})
     assert event_of(box.batch()[0])["data"]["result"]["nan"] is None
+
+
+def test_a_checkpoint_that_cannot_be_whole_is_told_as_dropped() -> None:
+    box = Outbox(lambda: None)
+    box.put({"type": "checkpoint", "data": {"history": ["x" * (17 << 20)]}})
+    box.put({"type": "step", "data": {"name": "next"}})
+    notice, step = map(event_of, box.batch())
+    payload = notice["data"]["payload"]
+    assert (notice["data"]["name"], payload["from_seq"], payload["to_seq"]) == ("client.dropped", 1, 1)
+    assert step["client_seq"] == 3
+
+
+def test_a_claimed_history_is_gone_on_from_until_the_server_does_not_know_it() -> None:
+    large = "x" * 100_000
+    box = Outbox(lambda: None)
+    box.resumes([large])
+    box.put({"type": "checkpoint", "data": {"history": [large, "new"]}})
+    (sent,) = box.batch()
+    assert event_of(sent)["data"]["history"] == ["new"]
+    whole = box.with_older_base(sent)
+    assert whole is not None
+    assert (event_of(whole)["data"]["history"], whole.client_seq) == ([large, "new"], sent.client_seq)
+    assert box.with_older_base(whole) is None

@@ -10,13 +10,15 @@ BUCKETS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 60_0
 class Meter:
     """The requests of one dialect."""
 
-    __slots__ = ("counts", "statuses", "total_ms")
+    __slots__ = ("counts", "statuses", "total_ms", "warnings")
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BUCKETS_MS) + 1)
         """Requests by duration: up to each of the buckets, and above the last."""
         self.statuses: dict[int, int] = {}
         self.total_ms = 0
+        self.warnings = 0
+        """Fields that were repaired or could not be used."""
 
     def add(self, status: int, elapsed_ms: int) -> None:
         """One more request."""

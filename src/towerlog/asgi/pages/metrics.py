@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from towerlog.ambient import Clock
 from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.guard.limits import Limiter
@@ -16,8 +17,10 @@ from towerlog.asgi.pages.meters import BUCKETS_MS, Meters
 from towerlog.asgi.push.streams import Streams
 from towerlog.asgi.routes import PageRoute, PageVisit
 from towerlog.dialects.base import PLAIN_TEXT, Reply
-from towerlog.errors import Forbidden, Unauthenticated
+from towerlog.errors import Forbidden, StorageFailed, Unauthenticated
 from towerlog.model.principal import Scope
+from towerlog.model.run import Status
+from towerlog.store.values import Stock
 
 _NO_STORE = (b"cache-control", b"no-store")
 
@@ -46,6 +49,9 @@ class TransportCollector(Collector):
 
     def _requests(self) -> Iterator[Metric]:
         counted = CounterMetricFamily("towerlog_requests", "Requests answered.", labels=["dialect", "status"])
+        warned = CounterMetricFamily(
+            "towerlog_field_warnings", "Fields stored as sent but not used, or repaired.", labels=["dialect"]
+        )
         timed = HistogramMetricFamily("towerlog_request_seconds", "From request to reply.", labels=["dialect"])
         for name, meter in self._meters.by_dialect.items():
             for status, count in sorted(meter.statuses.items()):
@@ -56,7 +62,9 @@ class TransportCollector(Collector):
                 total += count
                 buckets.append(("+Inf" if edge is None else str(edge / 1000), total))
             timed.add_metric([name], buckets, meter.total_ms / 1000)
+            warned.add_metric([name], meter.warnings)
         yield counted
+        yield warned
         yield timed
 
     def _gauges(self) -> Iterator[Metric]:
@@ -77,8 +85,40 @@ class EngineCollector(Collector):
         figures = self._figures()
         yield CounterMetricFamily("towerlog_commands", "Commands carried out.", figures["commands"])
         yield CounterMetricFamily("towerlog_commits", "Groups of commands committed.", figures["groups"])
-        yield GaugeMetricFamily("towerlog_queue", "Commands that wait for the next commit.", figures["queue"])
+        yield GaugeMetricFamily("towerlog_commit_queue", "Commands that wait for the next commit.", figures["queue"])
         yield GaugeMetricFamily("towerlog_followers", "Readers of the log.", figures["followers"])
+
+
+class StockCollector(Collector):
+    """What the store holds, as it was last asked for: the page asks before it shows."""
+
+    def __init__(self) -> None:
+        """Knows nothing yet."""
+        self.stock: Stock | None = None
+        self.now_ms = 0
+
+    def collect(self) -> Iterator[Metric]:
+        """All families; none before the first answer."""
+        stock = self.stock
+        if stock is None:
+            return
+        yield CounterMetricFamily("towerlog_events", "Events in all logs.", stock.events)
+        runs = GaugeMetricFamily("towerlog_runs", "Runs by status.", labels=["status"])
+        for status in Status:
+            runs.add_metric([status.value], stock.runs.get(status.value, 0))
+        yield runs
+        yield GaugeMetricFamily("towerlog_runs_silent", "Open runs that have sent nothing for long.", stock.silent)
+        lanes = GaugeMetricFamily("towerlog_run_queue", "Runs for workers, by state.", labels=["state"])
+        lanes.add_metric(["queued"], stock.queued)
+        lanes.add_metric(["held"], stock.held)
+        yield lanes
+        oldest = stock.oldest_queued_at
+        waited_s = 0.0 if oldest is None else max(self.now_ms - oldest, 0) / 1000
+        yield GaugeMetricFamily("towerlog_run_queue_oldest_seconds", "Age of the oldest queued run.", waited_s)
+        files = GaugeMetricFamily("towerlog_store_bytes", "Size of the store's files.", labels=["file"])
+        files.add_metric(["database"], stock.database_bytes)
+        files.add_metric(["wal"], stock.wal_bytes)
+        yield files
 
 
 class Metrics:
@@ -87,6 +127,8 @@ class Metrics:
     def __init__(self, *collectors: Collector) -> None:
         """`collectors` are asked each time; the process's own figures come on top."""
         self._registry = CollectorRegistry(auto_describe=False)
+        self.stock = StockCollector()
+        self._registry.register(self.stock)
         ProcessCollector(registry=self._registry)
         for collector in collectors:
             self._registry.register(collector)
@@ -104,10 +146,14 @@ class MetricsPage:
         self._is_public = is_public
         self._auth: Authenticator | None = None
         self._metrics: Metrics | None = None
+        self._take_stock: Callable[[], Awaitable[Stock]] | None = None
+        self._clock: Clock | None = None
 
-    def attach(self, auth: Authenticator, metrics: Metrics) -> None:
-        """`metrics` are shown, to whom `auth` knows."""
-        self._auth, self._metrics = auth, metrics
+    def attach(
+        self, auth: Authenticator, metrics: Metrics, take_stock: Callable[[], Awaitable[Stock]], clock: Clock
+    ) -> None:
+        """`metrics` are shown, to whom `auth` knows; `take_stock` counts what the store holds."""
+        self._auth, self._metrics, self._take_stock, self._clock = auth, metrics, take_stock, clock
 
     def route(self) -> PageRoute:
         """The page."""
@@ -130,4 +176,12 @@ class MetricsPage:
             principal = await self._auth.authenticate(visit.headers, visit.now_ms)
             if Scope.ADMIN not in principal.scopes:
                 raise Forbidden
+        assert self._take_stock is not None
+        assert self._clock is not None
+        try:
+            self._metrics.stock.stock = await self._take_stock()
+        except StorageFailed:
+            # The process's own figures are what is needed then.
+            self._metrics.stock.stock = None
+        self._metrics.stock.now_ms = self._clock.now_ms()
         return Reply(200, self._metrics.render(), PLAIN_TEXT, (_NO_STORE,))

@@ -6,280 +6,90 @@ What is pushed has the form of what is read. `feed.py` decides what may be shown
 from __future__ import annotations
 
 import re
+from typing import Annotated, Literal
 
 import msgspec
 
 from towerlog import errors
+from towerlog.dialects import vocabulary as v
+from towerlog.dialects.activity import pushes
 from towerlog.dialects.activity.feed import (
-    CALL_STATUS,
-    MAX_SUMMARY_CHARS,
-    SENT,
     STATUS_OF,
     STATUS_WORDS,
-    default_tool,
     feed_event,
     frame,
 )
-from towerlog.dialects.activity.shapes import (
-    DEFAULT_TAIL,
-    MAX_TAIL,
-    ActivityRefusal,
-    FeedEvent,
-    FeedQuery,
-    PushReply,
-    RejectedItem,
-    SentEvent,
-    SentFields,
-)
+from towerlog.dialects.activity.shapes import FeedEvent, SentEvent
 from towerlog.dialects.base import (
-    BODY_TYPES,
     Call,
     Dialect,
-    DialectSettings,
     Endpoint,
     FrameStyle,
     Reply,
+    Warned,
     error_headers,
     reply_json,
     scopes,
     status_of,
 )
 from towerlog.dialects.fields import (
-    NULL,
-    Count,
     bounded_text,
-    check_length,
-    cost_nanos_of,
-    decode,
     invalid_field,
-    one_line,
-    optional_id,
     path_uuid,
-    refusal,
-    splice,
-    time_ms_of,
-    truncated,
 )
-from towerlog.errors import Malformed, TowerlogError
-from towerlog.model.command import Append
-from towerlog.model.event import Draft, EventType, Item, OpenRun, Refusal, RunById, RunRef, cursor_text
-from towerlog.model.facts import Effects, Facts
+from towerlog.errors import TowerlogError
+from towerlog.model.event import Refusal, cursor_text
 from towerlog.model.outcome import Appended, FeedPage
 from towerlog.model.principal import Scope
 from towerlog.model.question import FollowAgent, Tail
-from towerlog.model.usage import Usage, UsageReport
 
 __all__ = ["DIALECT", "STATUS_OF", "STATUS_WORDS"]
 
-NDJSON = BODY_TYPES["ndjson"][1].encode()
-MAX_EVENTS = 1000
-COUNTED_ABOVE_COMMAS = 100_000
-"""Commas in a body from which its items are counted before they are decoded. Fewer items take little memory."""
-
-_TYPES: dict[str, EventType] = {
-    "command_start": EventType.TOOL_CALL,
-    **dict.fromkeys(CALL_STATUS, EventType.MODEL_CALL),
-}
-"""Types that are not in it are results of a tool."""
-# By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
-_TOOL_RESULT = EventType.TOOL_RESULT
+DEFAULT_TAIL = 100
+MAX_TAIL = 5000
 _NUMBER = re.compile(r"[+-]?[0-9]{1,64}")
 
 
-class _Names(msgspec.Struct, gc=False):
-    """Ids that are read of the metadata of any event."""
+class FeedQuery(msgspec.Struct):
+    """How many events of the feed, and whether to follow it."""
 
-    run_id: str | None = None
-    thread_id: str | None = None
-    session_id: str | None = None
-    tool_call_id: str | None = None
-
-
-class _CallMetadata(_Names, gc=False):
-    """The metadata of an inference event."""
-
-    model_name: str | None = None
-    request_type: str | None = None
-    status: str | None = None
-    input_tokens: Count | None = None
-    output_tokens: Count | None = None
-    cost_usd: msgspec.Raw = NULL
+    tail: Annotated[int, v.said("How many of the newest events; at most 5000.", 100)] = DEFAULT_TAIL
+    follow: Annotated[
+        Literal["true", "false"],
+        v.said("`true`: a stream that goes on as things happen. `false`: a JSON array.", "false"),
+    ] = "false"
+    after: (
+        Annotated[
+            str, v.said("Only what came after this cursor, the `id` of a frame or the header `X-Cursor`.", "e1-1042")
+        ]
+        | None
+    ) = None
 
 
-class _KnownEvent(SentFields, gc=False):
-    """An event whose metadata is what an inference event's may be, which is all that any event's is asked for."""
+class RejectedItem(msgspec.Struct):
+    """An event that was not stored."""
 
-    metadata: _CallMetadata | None = None
+    index: v.Index
+    code: v.Code
+    message: v.Message
 
 
-_KNOWN = msgspec.json.Decoder(_KnownEvent)
-_NAMES = msgspec.json.Decoder(_Names)
-_CALL_METADATA = msgspec.json.Decoder(_CallMetadata)
-_RAW = msgspec.json.Decoder(msgspec.Raw)
-_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_NO_CALL_METADATA = _CallMetadata()
+class PushReply(msgspec.Struct):
+    """How many events are stored, and which were rejected."""
+
+    accepted: Annotated[int, v.said("How many events are stored.", 2)]
+    rejected: Annotated[list[RejectedItem], v.said("The events that are not, and why.")]
+    warnings: Warned = msgspec.UNSET
+
+
+class ActivityRefusal(msgspec.Struct):
+    """Why a request was refused."""
+
+    error: str
+    detail: str
 
 
 # Pushing
-
-
-def _decode_push(call: Call) -> Append:
-    # Without ids in the metadata there is no thread, so the agent's own id stands for one.
-    agent_id = path_uuid(call.path["id"], "agent")
-    run = OpenRun(agent_id, reopen=True)
-    items = [_item(text, run, call.settings) for text in _texts(call)]
-    return Append("activity", items, agent_id, shows_commands=False)
-
-
-def _texts(call: Call) -> list[bytes] | list[msgspec.Raw]:
-    """The events of a body: a single one, an array, or one per line.
-
-    Lines are also recognised under `application/json`: not all senders set the right content type.
-    """
-    body = call.body.strip()
-    if call.headers.get(b"content-type", b"").startswith(NDJSON):
-        return _lines(body)
-    if body.startswith(b"["):
-        return _array(body)
-    if b"\n" in body and not _is_json(body):
-        return _lines(body)
-    if not body.startswith(b"{"):
-        decode(_RAW, body)
-        raise invalid_field("body", "must be an event, an array of events, or one event a line")
-    decode(_RAW, body)
-    return [body]
-
-
-def _array(body: bytes) -> list[msgspec.Raw]:
-    """The items of an array. Counted before decoding only in a large body: counting takes longer than decoding."""
-    if body.count(b",") > COUNTED_ABOVE_COMMAS:
-        check_length(body, "events", MAX_EVENTS)
-    events = decode(_ARRAY, body)
-    if len(events) > MAX_EVENTS:
-        raise invalid_field("events", f"has more than {MAX_EVENTS} items")
-    return events
-
-
-def _lines(body: bytes) -> list[bytes]:
-    # Before the split: a body of line ends only would make millions of lines. Blank lines are allowed, hence twice.
-    if body.count(b"\n") > 2 * MAX_EVENTS:
-        raise invalid_field("events", f"has more than {MAX_EVENTS} items")
-    lines = [line for line in map(bytes.strip, body.split(b"\n")) if line]
-    if len(lines) > MAX_EVENTS:
-        raise invalid_field("events", f"has more than {MAX_EVENTS} items")
-    return lines
-
-
-def _is_json(body: bytes) -> bool:
-    """True for one value that spans several lines, and for a body that is not one value per line either."""
-    try:
-        decode(_RAW, body)
-    except Malformed:
-        first = body.partition(b"\n")[0]
-        try:
-            decode(_RAW, first)
-        except Malformed:
-            return True
-        return False
-    return True
-
-
-def _item(text: bytes | msgspec.Raw, run: RunRef, settings: DialectSettings) -> Item:
-    try:
-        return _draft(text, run, settings)
-    except TowerlogError as error:
-        return refusal(error)
-
-
-def _draft(text: bytes | msgspec.Raw, run: RunRef, settings: DialectSettings) -> Draft:
-    sent, known, metadata = _read(text)
-    data = one_line(text, "event", settings.max_depth, settings.max_event_bytes)
-    if sent.input_summary is not None and len(sent.input_summary) > MAX_SUMMARY_CHARS:
-        data = _with_summary(data, truncated(sent.input_summary, MAX_SUMMARY_CHARS))
-    event_id = optional_id(sent.id, "id")
-    names, facts = _facts_of(sent, known, metadata, event_id)
-    if facts.tool_call_id is not None:
-        data = splice(data, tool_call_id=facts.tool_call_id)
-    return Draft(
-        _TYPES.get(sent.type, _TOOL_RESULT),
-        run if names is _NO_CALL_METADATA else _run(names, run),
-        data,
-        facts,
-        time_ms_of(sent.timestamp, "timestamp"),
-        event_id,
-    )
-
-
-def _read(text: bytes | msgspec.Raw) -> tuple[SentFields, _CallMetadata | None, msgspec.Raw]:
-    """An event and its metadata: known where all of it fits, else as text, of which not everything has to fit."""
-    try:
-        sent = _KNOWN.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        plain = decode(SENT, text)
-        return plain, None, plain.metadata
-    return sent, sent.metadata or _NO_CALL_METADATA, NULL
-
-
-def _facts_of(
-    sent: SentFields, known: _CallMetadata | None, metadata: msgspec.Raw, event_id: str | None
-) -> tuple[_Names, Facts]:
-    if sent.type in CALL_STATUS:
-        return _call_facts(sent, decode(_CALL_METADATA, metadata, "metadata") if known is None else known)
-    return _container_facts(sent, decode(_NAMES, metadata, "metadata") if known is None else known, event_id)
-
-
-def _container_facts(sent: SentFields, names: _Names, event_id: str | None) -> tuple[_Names, Facts]:
-    """Ids and facts of a tool event.
-
-    Start and end of a command have different ids, so only `tool_call_id` in their metadata can pair them. The other
-    types are complete in one event, and their own id serves as the call's.
-    """
-    # Tool events under `inference` would be counted as model calls by readers of the feed.
-    if sent.tool == "inference":
-        raise invalid_field("tool", "inference is for inference events alone")
-    call_id = optional_id(names.tool_call_id, "metadata.tool_call_id")
-    if call_id is None and not sent.type.startswith("command_"):
-        call_id = event_id
-    return names, Facts(
-        name=sent.type,
-        tool=sent.tool or default_tool(sent.type),
-        tool_call_id=call_id,
-        success=sent.success,
-        duration_ms=sent.duration_ms,
-    )
-
-
-def _call_facts(sent: SentFields, found: _CallMetadata) -> tuple[_Names, Facts]:
-    if sent.tool not in {None, "inference"}:
-        raise invalid_field("tool", "must be inference on inference events")
-    cost_nanos = cost_nanos_of(found.cost_usd, "metadata.cost_usd")
-    usage = Usage(input_tokens=found.input_tokens, output_tokens=found.output_tokens, cost_nanos=cost_nanos)
-    return found, Facts(
-        name=sent.type,
-        tool="inference",
-        success=sent.type == "inference_complete" if sent.success is None else sent.success,
-        duration_ms=sent.duration_ms,
-        effects=Effects(
-            report=UsageReport(usage, "delta"), model=bounded_text(found.model_name, "metadata.model_name")
-        ),
-    )
-
-
-def _run(names: _Names, usual: RunRef) -> RunRef:
-    if names.run_id:
-        # A run id must exist; a thread is created when new.
-        return RunById(names.run_id.lower())
-    thread_id = optional_id(names.thread_id, "metadata.thread_id")
-    thread_id = thread_id or optional_id(names.session_id, "metadata.session_id")
-    return usual if thread_id is None else OpenRun(thread_id)
-
-
-def _with_summary(data: bytes, summary: str) -> bytes:
-    # Decoded and encoded again, so the member is replaced and not added a second time.
-    members = decode(_MEMBERS, data)
-    members["input_summary"] = msgspec.Raw(msgspec.json.encode(summary))
-    return msgspec.json.encode(members)
 
 
 def _encode_push(outcome: Appended, command: object, call: Call) -> Reply:
@@ -354,7 +164,7 @@ DIALECT = Dialect(
             name="activity.push",
             summary="Push what an agent did: one event, an array, or one a line",
             scopes=scopes(Scope.INGEST),
-            decode=_decode_push,
+            decode=pushes.decode_push,
             encode=_encode_push,
             ingests=True,
             request=SentEvent | list[SentEvent],

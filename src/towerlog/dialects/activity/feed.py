@@ -10,12 +10,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
-from towerlog.dialects.activity.shapes import FeedEvent, SentEvent
-from towerlog.dialects.fields import decode_any, truncated
+from towerlog.dialects.activity.shapes import FeedEvent, SentEvent, Type
+from towerlog.dialects.fields import decode_any, read, truncated
 from towerlog.model.event import TARGET_STATUS, Event, EventType, cursor_text, has_spent
 from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms
@@ -68,6 +68,9 @@ _FILES = frozenset({"file", "files", "filesystem", "fs", "directory", "dir", "fo
 
 
 SENT = msgspec.json.Decoder(SentEvent)
+IDENTITY = frozenset({"type", "id"})
+"""What identifies a pushed event; the rest are details."""
+TYPES = frozenset(get_args(Type))
 
 
 class _Output(msgspec.Struct, gc=False):
@@ -120,10 +123,9 @@ def default_tool(type_: str) -> str:
 
 
 def _sent(event: Event, epoch: str) -> FeedEvent | None:
-    try:
-        sent = SENT.decode(event.data)
-    except msgspec.MsgspecError:
+    if event.type is EventType.OTHER:
         return None
+    sent = read(SENT, event.data, "", [], IDENTITY)
     # Stored as it was sent, so it may be anything.
     given = decode_any(bytes(sent.metadata))
     metadata = given if isinstance(given, dict) else {}
@@ -136,7 +138,7 @@ def _sent(event: Event, epoch: str) -> FeedEvent | None:
         tool=sent.tool or default_tool(sent.type),
         input_summary=truncated(sent.input_summary or "", MAX_SUMMARY_CHARS),
         output_summary=None if sent.output_summary is None else truncated(sent.output_summary, MAX_SUMMARY_CHARS),
-        duration_ms=sent.duration_ms,
+        duration_ms=event.facts.duration_ms,
         success=sent.success,
         metadata=_scalars(metadata),
     )

@@ -6,17 +6,17 @@ Also the approval of pending tool calls by people. `events.py` says what each ev
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated
 
 import msgspec
 
 from towerlog import errors
-from towerlog.dialects import base, checkpoint_event, fields
+from towerlog.dialects import base, checkpoint_event, details, fields
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.base import Call, Dialect, Endpoint, Reply, reply_json
+from towerlog.dialects.base import Call, Dialect, Endpoint, Reply, Warned, reply_json
 from towerlog.dialects.checkpoints.events import RunnerEvent, Runs, draft_of
-from towerlog.dialects.fields import NULL
+from towerlog.dialects.fields import NULL, Warnings
 from towerlog.errors import Invalid, NotFound, TowerlogError
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.command import Append, Decide
@@ -60,6 +60,7 @@ class RunnerCommand(msgspec.Struct, frozen=True, omit_defaults=True):
     run_id: v.RunId
     thread_id: v.ThreadId | None = None
     content: v.Content | None = None
+    question_id: v.QuestionId | None = None
 
 
 class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -68,6 +69,7 @@ class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
     saved: Annotated[int, v.said("How many events are on stable storage.", 2)]
     rejected: Annotated[list[Rejected], v.said("The events that are not, and why.")] = []
     commands: Annotated[list[RunnerCommand], v.said("What people have asked of the runs since.")] = []
+    warnings: Warned = msgspec.UNSET
 
 
 class ThreadState(msgspec.Struct, frozen=True):
@@ -112,7 +114,9 @@ class Approval(msgspec.Struct, frozen=True):
 class ApprovalsQuery(msgspec.Struct, frozen=True):
     """The most approvals to list."""
 
-    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_APPROVALS), v.said("The most rows to return.", 50)] = MAX_APPROVALS
+    limit: Annotated[Annotated[int, msgspec.Meta(ge=1, le=MAX_APPROVALS)], v.said("The most rows to return.", 50)] = (
+        MAX_APPROVALS
+    )
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -149,10 +153,16 @@ _ENVELOPE = msgspec.json.Decoder(_Envelope)
 
 def _decode_events(call: Call) -> Append:
     runs: Runs = {}
-    return Append(NAME, [_item(event, call.settings, runs) for event in _events(call.body)])
+    warnings: Warnings = []
+
+    def item(event: RunnerEvent, _index: int, found: Warnings) -> Item:
+        return draft_of(event, call.settings, runs, found)
+
+    items = details.items_of(_events(call.body), item, warnings)
+    return Append(NAME, items, warnings=tuple(warnings))
 
 
-def _events(body: bytes) -> list[RunnerEvent] | list[RunnerEvent | Refusal]:
+def _events(body: bytes) -> Iterable[RunnerEvent | Refusal]:
     """The events of a batch: decoded in one pass, or one by one if one of them is wrong.
 
     More `data` than a batch may have events is a flood or a very deep batch: neither is decoded without a look.
@@ -184,15 +194,6 @@ def _event(raw: msgspec.Raw) -> RunnerEvent | Refusal:
         return fields.refusal(error)
 
 
-def _item(event: RunnerEvent | Refusal, settings: base.DialectSettings, runs: Runs) -> Item:
-    if isinstance(event, Refusal):
-        return event
-    try:
-        return draft_of(event, settings, runs)
-    except TowerlogError as error:
-        return fields.refusal(error)
-
-
 # Answering a batch
 
 
@@ -217,7 +218,9 @@ def _commands(outcome: Appended, asked: Append) -> list[RunnerCommand]:
         for pending in result.commands:
             # The outcome has run ids only; the runner knows its threads by the ids that it sent.
             thread_id = _thread_of(asked.items[index])
-            command = RunnerCommand(pending.type, pending.command_id, result.run_id, thread_id, pending.content)
+            command = RunnerCommand(
+                pending.type, pending.command_id, result.run_id, thread_id, pending.content, pending.question_id
+            )
             wanted.setdefault((result.run_id, pending.command_id), command)
     return list(wanted.values())
 

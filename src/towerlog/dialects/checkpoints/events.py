@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 import msgspec
 
-from towerlog.dialects import base, checkpoint_event, fields
+from towerlog.dialects import base, checkpoint_event, details, fields
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.fields import IDLE, NULL, RATE_LIMITED, Count, Duration, JsonObject, facts_named
+from towerlog.dialects.details import Label, Time
+from towerlog.dialects.fields import IDLE, NULL, RATE_LIMITED, Count, Duration, JsonObject, Warnings, facts_named
 from towerlog.model.event import AgentHeartbeat, Draft, EventType, RunRef
 from towerlog.model.facts import LATEST_STEP, NO_EFFECTS, CheckpointFacts, Effects, Facts, some
 from towerlog.model.run import Status
@@ -29,11 +30,14 @@ class RunnerEvent(msgspec.Struct, frozen=True, gc=False):
             {"thread_id": "towers", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "agent_id": "researcher"},
         ),
     ]
-    sequence_num: (
-        Annotated[int, v.said("The sender's own number; not used, since the log's order is that of arrival.", 1)] | None
-    ) = None
+    sequence_num: Annotated[
+        Annotated[Any, msgspec.Meta(extra_json_schema={"type": ["integer", "null"]})],
+        v.said("The sender's own number; not used, since the log's order is that of arrival.", 1),
+    ] = None
     """The sender's own number; not used: the log's order is that of arrival."""
-    occurred_at: v.OccurredAt | None = None
+    occurred_at: Annotated[
+        Time, v.said("When it happened by the sender's clock; never used for order.", "2026-04-02T10:00:01.500Z")
+    ] = None
     event_id: v.EventId | None = None
 
 
@@ -45,7 +49,7 @@ class _Named(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Modelled(_Named, frozen=True, gc=False):
-    model: str | None = None
+    model: Label | None = None
     tokens_used: Count | None = None
 
 
@@ -74,6 +78,7 @@ class _ErrorObject(msgspec.Struct, frozen=True, gc=False):
 
 
 _NAMED = msgspec.json.Decoder(_Named)
+_IDENTITY = frozenset(_Named.__struct_fields__)
 _ERROR_OBJECT = msgspec.json.Decoder(_ErrorObject)
 _TEXT = msgspec.json.Decoder(str)
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
@@ -86,8 +91,8 @@ class _Kind(msgspec.Struct, frozen=True):
 
     decoder: msgspec.json.Decoder[Any]
     type: EventType
-    facts: Callable[[Any, str | None], Facts]
-    """(decoded data, parent key) → facts. Raises Invalid for fields that only this type has."""
+    facts: Callable[[Any, str | None, Warnings], Facts]
+    """(decoded data, parent key, what could not be used) → facts."""
     once: bool = False
     """Happens once in a run; its type is then its natural key."""
     opens: bool = False
@@ -99,13 +104,13 @@ def _leaves(status: str) -> CheckpointFacts:
     return CheckpointFacts(LATEST_STEP, status, decision=True)
 
 
-def _start_facts(sent: _Modelled, parent_key: str | None) -> Facts:
-    model = fields.bounded_text(sent.model, "data.model")
+def _start_facts(sent: _Modelled, parent_key: str | None, warnings: Warnings) -> Facts:
+    model = sent.model or None
     return Facts(effects=Effects(is_start=True, model=model, parent_key=parent_key, checkpoint=_INITIAL))
 
 
-def _end_facts(sent: _Modelled, parent_key: str | None) -> Facts:
-    model = fields.bounded_text(sent.model, "data.model")
+def _end_facts(sent: _Modelled, parent_key: str | None, warnings: Warnings) -> Facts:
+    model = sent.model or None
     # These figures say nothing of the split, so they are shown as metadata and do not count as usage.
     figures = {"tokens_used": sent.tokens_used, "model": model}
     known = {name: value for name, value in figures.items() if value is not None}
@@ -115,37 +120,39 @@ def _end_facts(sent: _Modelled, parent_key: str | None) -> Facts:
     )
 
 
-def _error_facts(sent: _Failed, parent_key: str | None) -> Facts:
-    error = _error_text(bytes(sent.error), "data.error")
+def _error_facts(sent: _Failed, parent_key: str | None, warnings: Warnings) -> Facts:
+    error = _error_text(bytes(sent.error), "data.error", warnings)
     return Facts(error=error, effects=Effects(parent_key=parent_key, checkpoint=_leaves("error")))
 
 
-def _budget_facts(sent: _Budgeted, parent_key: str | None) -> Facts:
+def _budget_facts(sent: _Budgeted, parent_key: str | None, warnings: Warnings) -> Facts:
     figures = {"run_cost_usd": sent.run_cost_usd, "budget_usd": sent.budget_usd}
-    known = {name: raw for name, raw in figures.items() if fields.cost_nanos_of(raw, f"data.{name}") is not None}
+    known = {
+        name: raw for name, raw in figures.items() if details.cost_nanos(raw, f"data.{name}", warnings) is not None
+    }
     return Facts(
         effects=Effects(parent_key=parent_key, metadata=_metadata(known), checkpoint=_leaves("budget_exceeded"))
     )
 
 
-def _warning_facts(sent: _Budgeted, parent_key: str | None) -> Facts:
+def _warning_facts(sent: _Budgeted, parent_key: str | None, warnings: Warnings) -> Facts:
     # For its checks only: a warning leaves no metadata.
-    _budget_facts(sent, parent_key)
+    _budget_facts(sent, parent_key, warnings)
     return Facts(effects=some(Effects(parent_key=parent_key)))
 
 
-def _idle_facts(_sent: _Named, parent_key: str | None) -> Facts:
+def _idle_facts(_sent: _Named, parent_key: str | None, _warnings: Warnings) -> Facts:
     effects = Effects(status=Status.RUNNING, parent_key=parent_key, checkpoint=_leaves("idle"), idle=True)
     return Facts(name=IDLE, effects=effects)
 
 
-def _acknowledged_facts(sent: _Acknowledged, parent_key: str | None) -> Facts:
+def _acknowledged_facts(sent: _Acknowledged, parent_key: str | None, warnings: Warnings) -> Facts:
     if sent.command_id is None:
-        raise fields.invalid_field("data.command_id", "is required")
-    return Facts(effects=Effects(command_id=sent.command_id, parent_key=parent_key))
+        details.missing(warnings, "data.command_id")
+    return Facts(effects=some(Effects(command_id=sent.command_id, parent_key=parent_key)))
 
 
-def _limited_facts(_sent: _Limited, parent_key: str | None) -> Facts:
+def _limited_facts(_sent: _Limited, parent_key: str | None, warnings: Warnings) -> Facts:
     return Facts(name=RATE_LIMITED, effects=Effects(parent_key=parent_key, rate_limited=True))
 
 
@@ -161,14 +168,15 @@ def _metadata(known: dict[str, Any]) -> msgspec.Raw | msgspec.UnsetType:
     return msgspec.Raw(msgspec.json.encode(known)) if known else msgspec.UNSET
 
 
-def _error_text(raw: bytes, field: str) -> str | None:
+def _error_text(raw: bytes, field: str, warnings: Warnings) -> str | None:
     """An error in one line, from a string, or from the type and message of an object."""
     if raw == b"null":
         return None
     if raw[:1] == b'"':
         return fields.summary(_TEXT.decode(raw)) or None
     if raw[:1] != b"{":
-        raise fields.invalid_field(field, f"Expected `str | object | null`, got {fields.kind_of(raw)}")
+        fields.unused(warnings, field, f"must be a string or an object, not {fields.kind_of(raw)}")
+        return None
     error = _ERROR_OBJECT.decode(raw)
     # Runners name the members either way.
     kinds = [_text_of(part) for part in (error.type, error.error_type)]
@@ -202,21 +210,28 @@ Runs = dict[tuple[str | None, str | None, bool], RunRef]
 """The runs that a batch has named so far, by (thread, trace, whether the event opens a new one)."""
 
 
-def draft_of(event: RunnerEvent, settings: base.DialectSettings, runs: Runs) -> Draft | AgentHeartbeat:
-    """The draft or heartbeat of an event. Errors name fields relative to the event, as in `data.thread_id`."""
+def draft_of(
+    event: RunnerEvent, settings: base.DialectSettings, runs: Runs, warnings: Warnings
+) -> Draft | AgentHeartbeat:
+    """The draft or heartbeat of an event. Errors name fields relative to the event, as in `data.thread_id`.
+
+    `warnings` get what could not be used.
+    """
     name = fields.bounded_text(event.type, "type")
     if name is None:
         raise fields.invalid_field("type", "is required")
-    occurred_at = fields.time_ms_of(event.occurred_at, "occurred_at")
     event_id = fields.optional_id(event.event_id, "event_id")
     if name == "checkpoint":
-        return checkpoint_event.checkpoint_draft(
-            event.data, None, settings, "data", occurred_at=occurred_at, event_id=event_id
-        )
+        draft = checkpoint_event.checkpoint_draft(event.data, None, settings, "data", warnings, event_id=event_id)
+        if event.occurred_at is None:
+            return draft
+        occurred_at, figures = details.timed(event.occurred_at, "occurred_at", draft.data, warnings)
+        return msgspec.structs.replace(draft, data=figures, occurred_at=occurred_at)
     # Size and depth are checked before anything is decoded.
     data = fields.one_line(event.data, "data", settings.max_depth, settings.max_event_bytes)
+    occurred_at, data = details.timed(event.occurred_at, "occurred_at", data, warnings)
     kind = _KINDS.get(name)
-    sent = fields.decode(_NAMED if kind is None else kind.decoder, data, "data")
+    sent = fields.read(_NAMED if kind is None else kind.decoder, data, "data", warnings, _IDENTITY)
     agent = fields.optional_id(sent.agent_id, "data.agent_id")
     # With a thread, a heartbeat is an event of its run; without one only its agent is known.
     if name == "heartbeat" and not sent.thread_id:
@@ -226,7 +241,7 @@ def draft_of(event: RunnerEvent, settings: base.DialectSettings, runs: Runs) -> 
         _OTHER if kind is None else kind.type,
         _run_of(sent, kind is not None and kind.opens, runs),
         data,
-        _foreign_facts(name, parent) if kind is None else kind.facts(sent, parent),
+        _foreign_facts(name, parent) if kind is None else kind.facts(sent, parent, warnings),
         occurred_at,
         event_id,
         name if kind is not None and kind.once else None,

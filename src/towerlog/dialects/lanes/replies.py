@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import msgspec
 
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, Reply, reply_json
+from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, Reply, Warned, reply_json
 from towerlog.dialects.fields import query_int
-from towerlog.dialects.persona_json import PersonaJson, RouteJson, persona_view, route_view
+from towerlog.dialects.run_json import PersonaJson, RouteJson, persona_view, route_view
+from towerlog.dialects.steering_json import QuestionView, question_views
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import Refusal
 from towerlog.model.lane import Lane, QueueState
@@ -38,6 +39,11 @@ class CommandReply(msgspec.Struct, omit_defaults=True):
     type: v.CommandType
     command_id: v.CommandId
     content: v.Content | None = None
+    question_id: v.QuestionId | None = None
+    """Of an `input`: the question that it answers."""
+    question_key: Annotated[str, v.said("The key that the agent gave the question, if it gave one.", "send")] | None = (
+        None
+    )
 
 
 class LaneReply(msgspec.Struct):
@@ -52,12 +58,16 @@ class LaneReply(msgspec.Struct):
     state: v.LaneWord
     phase: v.Phase | None
     worker_id: v.WorkerId | None
-    claimed_at: Annotated[str, v.time("When the run was claimed last.")] | None
+    claimed_at: Annotated[str, v.said("When the run was claimed last.", "2026-04-02T10:00:01.500Z")] | None
     lease_expires_at: v.LeaseEnd | None
     last_heartbeat: v.Heartbeat | None
     lease_epoch: v.LeaseEpoch
     attempt: v.Attempt
     commands: Annotated[list[CommandReply], v.said("What people ask of the run, until it is acknowledged.")]
+    questions: Annotated[list[QuestionView] | msgspec.UnsetType, v.said("Its open questions, the oldest first.")] = (
+        msgspec.UNSET
+    )
+    """Open ones, those of earlier attempts too; absent when there is none."""
 
 
 class RejectedEvent(msgspec.Struct):
@@ -69,15 +79,16 @@ class RejectedEvent(msgspec.Struct):
 
 
 class ReportReply(msgspec.Struct, omit_defaults=True):
-    """The run afterwards; `rejected`: events whose id was used before for another event."""
+    """The run afterwards; `rejected`: events that are not stored."""
 
     ok: v.Ok
     run: Annotated[LaneReply, v.said("The run, after the report.")]
     rejected: Annotated[list[RejectedEvent], v.said("Events that are not stored, and why.")] = []
+    warnings: Warned = msgspec.UNSET
 
 
-class ClaimReply(msgspec.Struct):
-    """A run under its lease, with what its worker needs."""
+class ClaimReply(msgspec.Struct, omit_defaults=True):
+    """A run under its lease, with what its worker needs. `is_child`: what its thread has said before is not its own."""
 
     ok: v.Ok
     run: Annotated[LaneReply, v.said("The run, now held by this worker.")]
@@ -94,6 +105,7 @@ class ClaimReply(msgspec.Struct):
         ]
         | None
     )
+    is_child: Annotated[bool, v.said("It was started by another run.", False)] = False
 
 
 class LanesReply(msgspec.Struct):
@@ -144,6 +156,7 @@ def _lane_reply(view: RunView, lane: Lane) -> LaneReply:
         lease_epoch=lane.epoch,
         attempt=lane.attempt,
         commands=[_command(pending) for pending in row.pending],
+        questions=question_views(row) if row.questions else msgspec.UNSET,
     )
 
 
@@ -166,7 +179,7 @@ def _title(metadata: msgspec.Raw) -> str | None:
 
 
 def _command(pending: Pending) -> CommandReply:
-    return CommandReply(pending.type, pending.command_id, pending.content)
+    return CommandReply(pending.type, pending.command_id, pending.content, pending.question_id, pending.question_key)
 
 
 def encode_reported(outcome: Reported, command: object, call: Call) -> Reply:
@@ -188,6 +201,7 @@ def encode_claimed(outcome: Claimed | NothingToClaim, command: object, call: Cal
         persona=None if outcome.persona is None else persona_view(outcome.persona),
         route=None if outcome.route is None else route_view(outcome.route),
         checkpoint=None if outcome.checkpoint is None else _checkpoint(outcome.checkpoint),
+        is_child=view.row.parent_key is not None,
     )
     return reply_json(reply)
 

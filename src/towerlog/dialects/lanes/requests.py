@@ -5,32 +5,45 @@ A refusal names every wrong field at once: each field of a refused body is check
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 
 from towerlog import errors
-from towerlog.dialects import vocabulary as v
-from towerlog.dialects.base import DEFAULT_PAGE, Call, DialectSettings
+from towerlog.dialects import details
+from towerlog.dialects.base import Call, DialectSettings
 from towerlog.dialects.fields import (
-    MAX_LABELS,
+    EMPTY_OBJECT,
     NULL,
-    Count,
+    Warnings,
     check_length,
     decode,
     invalid,
     invalid_field,
     lease_ms_of,
+    object_text,
     one_line,
     optional_id,
     page_limit,
     path_uuid,
+    read,
+    refusal,
     text_id,
 )
-from towerlog.dialects.run_events import FAILED, WorkerEvent, failure_text, worker_draft
+from towerlog.dialects.lanes.bodies import (
+    MAX_EVENTS,
+    ClaimBody,
+    ClaimRunBody,
+    CompleteBody,
+    FailBody,
+    HolderBody,
+    ReportBody,
+)
+from towerlog.dialects.run_events import FAILED, WorkerEvent, reason, worker_draft
 from towerlog.errors import Invalid
 from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report
-from towerlog.model.event import Draft, EventType, Item, RunById
+from towerlog.model.event import Draft, EventType, Item, Refusal, RunById
 from towerlog.model.facts import Facts
 from towerlog.model.lane import DEFAULT_LEASE_SECONDS
 from towerlog.model.question import ListLanes, ListWorkers
@@ -54,66 +67,13 @@ _ALSO: dict[str, tuple[Status, ...]] = {
 }
 """Further statuses that have the same word."""
 
-MAX_EVENTS = 100
-MAX_AGENTS = 200
-MAX_WAIT_SECONDS = 60
 _COUNTED_ABOVE_BYTES = 1 << 20
+_BESIDE_BYTES = 1024
+"""Bytes that a body may have beside the event that it becomes."""
 
 B = TypeVar("B", bound=msgspec.Struct)
-Wait = Annotated[int, msgspec.Meta(ge=0, le=MAX_WAIT_SECONDS)]
-Label = Annotated[str, msgspec.Meta(max_length=200)]
-
-Events = Annotated[
-    msgspec.Raw,
-    msgspec.Meta(
-        extra_json_schema={
-            "type": ["array", "null"],
-            "maxItems": MAX_EVENTS,
-            "items": {
-                "type": "object",
-                "required": ["type"],
-                "properties": {
-                    "type": {"type": "string", "minLength": 1, "maxLength": 200},
-                    "payload": {"type": ["object", "null"]},
-                    "id": {"type": ["string", "null"], "maxLength": 200},
-                },
-            },
-        }
-    ),
-]
-"""Not decoded before its length is known."""
-Reason = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["string", "object", "null"]})]
-
-
-def _null() -> msgspec.Raw:
-    return NULL
-
 
 NAME = "lanes"
-
-
-class ReportBody(msgspec.Struct, gc=False):
-    """A worker's report. `events` has up to 100 objects of `type`, `payload` and `id`."""
-
-    worker_id: v.WorkerId
-    lease_seconds: v.LeaseSeconds | None = None
-    phase: (
-        Annotated[Annotated[str, msgspec.Meta(max_length=200)], v.said("What the worker is doing.", "searching")] | None
-    ) = None
-    log_line: (
-        Annotated[Annotated[str, msgspec.Meta(max_length=2000)], v.said("A line of its log.", "3 of 10 pages read")]
-        | None
-    ) = None
-    events: Annotated[
-        Events,
-        v.said(
-            "What has happened since the last report.", [{"type": "message.delta", "payload": {"content": "Dear "}}]
-        ),
-    ] = msgspec.field(default_factory=_null)
-    lease_epoch: (
-        Annotated[Count, v.said("The epoch that the claim answered; a report of an older claim is refused.", 1)] | None
-    ) = None
-    wait_seconds: Annotated[Wait, v.said("How long the reply may wait for a command.", 20)] | None = None
 
 
 class _KnownReport(ReportBody, gc=False):
@@ -122,74 +82,9 @@ class _KnownReport(ReportBody, gc=False):
     events: list[WorkerEvent] | None = None  # type: ignore[assignment]  # the same field, read in the same pass
 
 
-class ClaimBody(msgspec.Struct, gc=False):
-    """Which runs a worker takes: those of these agents that ask for no label except these."""
-
-    worker_id: v.WorkerId
-    lease_seconds: v.LeaseSeconds | None = None
-    agents: (
-        Annotated[
-            Annotated[list[Label], msgspec.Meta(max_length=MAX_AGENTS, extra_json_schema={"minItems": 1})],
-            v.said("The agents that this worker can run; absent: any.", ["researcher"]),
-        ]
-        | None
-    ) = None
-    labels: (
-        Annotated[
-            Annotated[dict[Label, Label], msgspec.Meta(max_length=MAX_LABELS)],
-            v.said("What this worker offers; a run that asks for anything else is left to others.", {"gpu": "a100"}),
-        ]
-        | None
-    ) = None
-    wait_seconds: Annotated[Wait, v.said("How long to wait for a run that fits.", 20)] | None = None
-
-
-class ClaimRunBody(msgspec.Struct, gc=False):
-    """The worker that claims this run, and for how long."""
-
-    worker_id: v.WorkerId
-    lease_seconds: v.LeaseSeconds | None = None
-
-
-class HolderBody(msgspec.Struct, gc=False):
-    """The worker that releases a run."""
-
-    worker_id: v.WorkerId
-    lease_epoch: Annotated[Count, v.said("The epoch that the claim answered.", 1)] | None = None
-
-
-class CompleteBody(msgspec.Struct, gc=False):
-    """The result of a run."""
-
-    worker_id: v.WorkerId
-    lease_epoch: Annotated[Count, v.said("The epoch that the claim answered.", 1)] | None = None
-    result: Annotated[msgspec.Raw, v.said("What the run has produced: any JSON value.", {"answer": 42})] = (
-        msgspec.field(default_factory=_null)
-    )
-
-
-class FailBody(msgspec.Struct, gc=False):
-    """Why a run failed: a string or an object."""
-
-    worker_id: v.WorkerId
-    lease_epoch: Annotated[Count, v.said("The epoch that the claim answered.", 1)] | None = None
-    error: Annotated[
-        Reason, v.said("Why: a text, or an object with `type` and `message`.", "the search engine does not answer")
-    ] = msgspec.field(default_factory=_null)
-
-
-class LanesQuery(msgspec.Struct):
-    """Lanes of one state, or all."""
-
-    state: Annotated[str, v.said("Only runs in this state: `queued` or `held`.", "queued")] | None = None
-    limit: v.Limit = DEFAULT_PAGE
-
-
-class WorkersQuery(msgspec.Struct):
-    """The most workers to list; `worker_id`: only that one."""
-
-    limit: v.Limit = DEFAULT_PAGE
-    worker_id: v.WorkerId | None = None
+class _Told(msgspec.Struct, gc=False):
+    phase: msgspec.Raw = NULL
+    log_line: msgspec.Raw = NULL
 
 
 _REPORT = msgspec.json.Decoder(ReportBody)
@@ -200,17 +95,28 @@ _HOLDER = msgspec.json.Decoder(HolderBody)
 _COMPLETE = msgspec.json.Decoder(CompleteBody)
 _FAIL = msgspec.json.Decoder(FailBody)
 _EVENTS = msgspec.json.Decoder(list[WorkerEvent])
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+_WORKER_EVENT = msgspec.json.Decoder(WorkerEvent)
+_TOLD = msgspec.json.Decoder(_Told)
+_OF_HOLDER = frozenset(HolderBody.__struct_fields__)
+_DETAILS = ("phase", "log_line")
+_ENVELOPE = frozenset(ReportBody.__struct_fields__) - set(_DETAILS)
+"""What a report is checked for as a whole."""
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def decode_report(call: Call) -> Report:
-    """A report. One wrong event refuses all of it."""
+    """A report. A wrong event is refused alone; a phase or log line that cannot be used is kept as an event."""
     run_id = path_uuid(call.path["id"], "run")
-    body = _report(call.body)
+    warnings: Warnings = []
+    body = _report(call.body, warnings)
+    run = RunById(run_id)
+    unused = _unused(call.body, run, warnings) if warnings else []
+    items = _items(body.events, run, call.settings, warnings)
     return Report(
         run_id=run_id,
         worker_id=text_id(body.worker_id, "worker_id"),
-        items=_items(body.events, RunById(run_id), call.settings),
+        items=items + unused,
         lease_ms=lease_ms_of(body.lease_seconds, None, call.settings),
         lease_epoch=_epoch(body.lease_epoch, call),
         phase=body.phase or None,
@@ -218,6 +124,7 @@ def decode_report(call: Call) -> Report:
         # The body stays in memory for as long as the reply is held back.
         wait_ms=1000 * (body.wait_seconds or 0),
         dialect=NAME,
+        warnings=tuple(warnings),
     )
 
 
@@ -237,38 +144,32 @@ def decode_claim(call: Call) -> Claim:
 
 def decode_claim_run(call: Call) -> ClaimRun:
     """Claims this run."""
-    run_id = path_uuid(call.path["id"], "run")
-    body = _read(_CLAIM_RUN, call.body)
+    run_id, body = path_uuid(call.path["id"], "run"), _read(_CLAIM_RUN, call.body)
     return ClaimRun(run_id, text_id(body.worker_id, "worker_id"), _claimed_ms(body.lease_seconds, call.settings))
 
 
 def decode_release(call: Call) -> Release:
     """Puts a run back into the queue."""
-    run_id = path_uuid(call.path["id"], "run")
-    body = _read(_HOLDER, call.body)
+    run_id, body = path_uuid(call.path["id"], "run"), _read(_HOLDER, call.body)
     return Release(run_id, text_id(body.worker_id, "worker_id"), _epoch(body.lease_epoch, call))
 
 
 def decode_complete(call: Call) -> Finish:
     """Completes a run with its result."""
-    run_id = path_uuid(call.path["id"], "run")
-    body = _read(_COMPLETE, call.body)
-    data = _wrapped("result", body.result, call.settings)
+    run_id, body = path_uuid(call.path["id"], "run"), _read(_COMPLETE, call.body)
+    data = _ending("result", body.result, call)
     draft = Draft(EventType.RUN_COMPLETED, RunById(run_id), data, Facts(success=True))
     return Finish(run_id, text_id(body.worker_id, "worker_id"), draft, _epoch(body.lease_epoch, call), NAME)
 
 
 def decode_fail(call: Call) -> Finish:
     """Fails a run with its reason."""
-    run_id = path_uuid(call.path["id"], "run")
-    body = _read(_FAIL, call.body)
-    # n: null, for a failure without a reason.
-    if bytes(body.error)[:1] not in {b'"', b"{", b"n"}:
-        raise invalid_field("error", "must be a string or an object")
-    data = _wrapped("error", body.error, call.settings)
-    facts = Facts(error=failure_text(body.error) or FAILED, success=False)
-    draft = Draft(EventType.RUN_FAILED, RunById(run_id), data, facts)
-    return Finish(run_id, text_id(body.worker_id, "worker_id"), draft, _epoch(body.lease_epoch, call), NAME)
+    run_id, body = path_uuid(call.path["id"], "run"), _read(_FAIL, call.body)
+    warnings: Warnings = []
+    facts = Facts(error=reason(body.error, "error", warnings) or FAILED, success=False)
+    draft = Draft(EventType.RUN_FAILED, RunById(run_id), _ending("error", body.error, call), facts)
+    worker_id, epoch = text_id(body.worker_id, "worker_id"), _epoch(body.lease_epoch, call)
+    return Finish(run_id, worker_id, draft, epoch, NAME, tuple(warnings))
 
 
 def decode_lanes(call: Call) -> ListLanes:
@@ -284,31 +185,64 @@ def decode_workers(call: Call) -> ListWorkers:
     return ListWorkers(page_limit(call), optional_id(call.query.get("worker_id"), "worker_id"))
 
 
-def _report(body: bytes) -> ReportBody:
+def _report(body: bytes, warnings: Warnings) -> ReportBody:
     """A report with its events in one pass; a large one, and one in which something does not fit, step by step."""
     if len(body) <= _COUNTED_ABOVE_BYTES:
         try:
             return _KNOWN_REPORT.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass
-    return _read(_REPORT, body)
+    try:
+        return read(_REPORT, body, "", warnings, _ENVELOPE)
+    except Invalid as first:
+        raise _all_wrong(ReportBody, body, first, _DETAILS) from None
 
 
-def _items(events: msgspec.Raw | list[WorkerEvent] | None, run: RunById, settings: DialectSettings) -> list[Item]:
+def _unused(body: bytes, run: RunById, warnings: Warnings) -> list[Item]:
+    """An event with the phase and the log line that could not be used, as they were sent."""
+    told = _TOLD.decode(body)
+    data = EMPTY_OBJECT
+    for name in [warning.field for warning in warnings]:
+        data = details.kept(data, name, getattr(told, name), warnings)
+    return [Draft(EventType.LANE_REPORT, run, data)]
+
+
+def _items(
+    events: msgspec.Raw | list[WorkerEvent] | None, run: RunById, settings: DialectSettings, warnings: Warnings
+) -> list[Item]:
     told = _told(events) if isinstance(events, msgspec.Raw) else events or []
     if len(told) > MAX_EVENTS:
         raise invalid_field("events", f"has more than {MAX_EVENTS} items")
-    return [worker_draft(event, index, run, settings) for index, event in enumerate(told)]
+
+    def item(event: WorkerEvent, index: int, found: Warnings) -> Item:
+        return worker_draft(event, index, run, settings, found)
+
+    return details.items_of(told, item, warnings)
 
 
-def _told(events: msgspec.Raw) -> list[WorkerEvent]:
+def _told(events: msgspec.Raw) -> Sequence[WorkerEvent | Refusal]:
+    """The events, those that cannot be read as refusals. Raises Invalid unless each is an object with a type."""
     text = bytes(events)
     if text == b"null":
         return []
     # Counting takes longer than decoding, so only a large text is counted first.
     if len(text) > _COUNTED_ABOVE_BYTES:
         check_length(text, "events", MAX_EVENTS)
-    return decode(_EVENTS, text, "events")
+    try:
+        return _EVENTS.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        found: list[msgspec.Raw] = decode(_LIST, text, "events")
+        return [_event(event, index) for index, event in enumerate(found)]
+
+
+def _event(text: msgspec.Raw, index: int) -> WorkerEvent | Refusal:
+    place = f"events.{index}"
+    try:
+        return decode(_WORKER_EVENT, text, place)
+    except Invalid as error:
+        if error.field in (place, f"{place}.type"):
+            raise
+        return refusal(error)
 
 
 def _claimed_ms(lease_seconds: int | None, settings: DialectSettings) -> int:
@@ -329,10 +263,13 @@ def _epoch(given: int | None, call: Call) -> int | None:
     return int(text)
 
 
-def _wrapped(name: str, raw: msgspec.Raw, settings: DialectSettings) -> bytes:
-    """`{"result": …}`: a result may be any JSON, but the data of an event is an object."""
-    data = b'{"%s":%s}' % (name.encode(), bytes(raw))
-    return one_line(data, name, settings.max_depth, settings.max_event_bytes)
+def _ending(name: str, raw: msgspec.Raw, call: Call) -> bytes:
+    """`{"result": …}`: a result may be any JSON, but the data of an event is an object. Unknown members are kept."""
+    # Of a body that is too large for an event, no member is taken out.
+    text = object_text(call.body.strip(), name, call.settings.max_event_bytes + _BESIDE_BYTES)
+    members = {key: member for key, member in _MEMBERS.decode(text).items() if key not in _OF_HOLDER}
+    data = msgspec.json.encode({**members, name: raw})
+    return one_line(data, name, call.settings.max_depth, call.settings.max_event_bytes)
 
 
 # Everything that is wrong
@@ -346,7 +283,7 @@ def _read(decoder: msgspec.json.Decoder[B], body: bytes) -> B:
         raise _all_wrong(decoder.type, body, first) from None
 
 
-def _all_wrong(type_: type[msgspec.Struct], body: bytes, first: Invalid) -> Invalid:
+def _all_wrong(type_: type[msgspec.Struct], body: bytes, first: Invalid, lenient: tuple[str, ...] = ()) -> Invalid:
     try:
         members = decode(_MEMBERS, body)
     except errors.TowerlogError:
@@ -354,6 +291,8 @@ def _all_wrong(type_: type[msgspec.Struct], body: bytes, first: Invalid) -> Inva
     # msgspec stops at the first wrong field, so each is decoded again on its own.
     details: dict[str, str] = {}
     for field in msgspec.structs.fields(type_):
+        if field.encode_name in lenient:
+            continue
         if field.encode_name in members:
             details |= _wrong(field, members[field.encode_name])
         elif field.required:

@@ -24,7 +24,7 @@ class AgentsQuery(CursorQuery, frozen=True):
     name: v.AgentName | None = None
 
 
-class AgentBody(msgspec.Struct, frozen=True):
+class AgentBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An agent to register; it may exist already."""
 
     name: v.AgentName

@@ -11,65 +11,24 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from towerlog.dialects import checkpoint_event, fields
-from towerlog.dialects import vocabulary as v
+from towerlog.dialects import checkpoint_event, details, fields
 from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
-from towerlog.dialects.fields import MAX_LABELS, NULL, Count, Duration, JsonObject, facts_named
-from towerlog.dialects.run_events import ROWS, failure_text
-from towerlog.errors import NotFound, TowerlogError
+from towerlog.dialects.details import ForeignId, Label
+from towerlog.dialects.fields import MAX_LABELS, NULL, Count, Duration, JsonObject, Warnings, facts_named
+from towerlog.dialects.native.reported import MAX_NAME_CHARS, ReportedEvent, Seq, Visible
+from towerlog.dialects.run_events import FAILED, ROWS, reason, success_of
+from towerlog.errors import Invalid, NotFound, TowerlogError
 from towerlog.model.event import Draft, EventType, History, RunByForeignId, RunRef
-from towerlog.model.facts import NO_FACTS, Effects, Facts
+from towerlog.model.facts import LATEST_STEP, NO_FACTS, CheckpointFacts, Effects, Facts, some
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN
 from towerlog.model.times import LATEST_MS
-from towerlog.model.usage import MAX_NUMBER, Usage, UsageReport
+from towerlog.model.usage import Usage, UsageReport
 
 NAME = "sdk"
 """The `source` of runs of these clients, and the prefix of their run keys in the store."""
 CLIENT_DROPPED = "client.dropped"
 """Name of the event by which a client reports dropped numbers."""
 MAX_QUESTION_CHARS = 2000
-
-Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_NUMBER)]
-Visible = Annotated[
-    str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": 128, "pattern": "^[!-~]{1,128}$"})
-]
-MAX_NAME_CHARS = 128
-CLIENT_SEQ = "The client's number of the event in its run: 1, 2, 3 … Holes are reported."
-
-
-class ReportedEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One event of a run. What is read of `data` depends on the type; unknown members are kept.
-
-    `client_seq` numbers the events of a client within one run: 1, 2, 3 … without a gap.
-    """
-
-    event_id: Annotated[Visible, v.said("Your id of the event, unique in its run: a repeat is stored once.", "a1")]
-    client_seq: Annotated[Seq, v.said(CLIENT_SEQ, 1)] | None = None
-    type: Annotated[
-        str, v.said("What happened: one of the types that the page on reporting lists, or `other`.", "step")
-    ]
-    time: (
-        Annotated[
-            str | int,
-            v.said(
-                "When it happened by the sender's clock: RFC 3339 or milliseconds since 1970.",
-                "2026-04-02T10:00:01.500Z",
-            ),
-        ]
-        | None
-    ) = None
-    agent: v.AgentName | None = None
-    data: Annotated[
-        JsonObject, v.said("What the type needs; other members are kept.", {"name": "search", "phase": "start"})
-    ] = NULL
-
-
-class ClientEvent(ReportedEvent, frozen=True, gc=False, kw_only=True):
-    """One event of any run. `run_key` is the client's own name of the run, or one of our run ids."""
-
-    client_seq: Annotated[Seq, v.said(CLIENT_SEQ, 1)]
-    run_key: Annotated[Visible, v.said("Your own name of the run, unique in the organisation.", "letter-7")]
-    thread: v.ThreadId | None = None
 
 
 # What the types of events have in their data
@@ -87,7 +46,7 @@ class _Anything(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Failed(msgspec.Struct, frozen=True, gc=False):
-    error: msgspec.Raw
+    error: msgspec.Raw = NULL
 
 
 class _Cancelled(msgspec.Struct, frozen=True, gc=False):
@@ -95,24 +54,31 @@ class _Cancelled(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Waiting(msgspec.Struct, frozen=True, gc=False):
-    question: str
+    question: str | None = None
+    question_key: Visible | None = None
+
+
+class _Withdrawn(msgspec.Struct, frozen=True, gc=False):
+    question_id: Count | None = None
+    question_key: Visible | None = None
+    reason: str | None = None
 
 
 class _Step(msgspec.Struct, frozen=True, gc=False):
-    name: str
-    span_id: str | None = None
-    parent_span_id: str | None = None
+    name: Label | None = None
+    span_id: ForeignId | None = None
+    parent_span_id: ForeignId | None = None
     phase: Literal["start", "end"] | None = None
     duration_ms: Duration | None = None
 
 
 class _Delta(msgspec.Struct, frozen=True, gc=False):
-    content: str
+    content: str | None = None
 
 
 class _ToolCall(msgspec.Struct, frozen=True, gc=False):
-    tool: str
-    tool_call_id: str
+    tool: Label | None = None
+    tool_call_id: ForeignId | None = None
 
 
 class _ToolResult(_ToolCall, frozen=True, gc=False):
@@ -122,7 +88,7 @@ class _ToolResult(_ToolCall, frozen=True, gc=False):
 
 
 class _ModelCall(msgspec.Struct, frozen=True, gc=False):
-    model: str
+    model: Label | None = None
     input_tokens: Count | None = None
     cached_input_tokens: Count | None = None
     cache_write_tokens: Count | None = None
@@ -133,13 +99,14 @@ class _ModelCall(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Acknowledged(msgspec.Struct, frozen=True, gc=False):
-    command_id: Count
-    type: str | None = None
+    command_id: Count | None = None
+    type: Label | None = None
     note: str | None = None
 
 
 class _Other(msgspec.Struct, frozen=True, gc=False):
     name: str
+    """The sender's own type, so it is checked strictly."""
 
 
 class _WithHistory(msgspec.Struct, frozen=True, gc=False):
@@ -152,99 +119,133 @@ class _Dropped(msgspec.Struct, frozen=True, gc=False):
     reason: str | None = None
 
 
-def _started(sent: _Started, _data: bytes, where: str) -> Facts:
-    return Facts(effects=Effects(is_start=True, parent_key=_parent_key(sent, where), metadata=_metadata(sent, where)))
+def _started(sent: _Started, _data: bytes, where: str, warnings: Warnings) -> Facts:
+    return Facts(
+        effects=Effects(
+            is_start=True, parent_key=_parent_key(sent, where, warnings), metadata=_metadata(sent, where, warnings)
+        )
+    )
 
 
-def _parent_key(sent: _Started, where: str) -> str | None:
+def _parent_key(sent: _Started, where: str, warnings: Warnings) -> str | None:
+    """The key of the parent; None, with a warning, for one that cannot be: a child is told of with or without it."""
     if sent.parent_run_id:
         try:
             return PARENT_RUN + fields.path_uuid(sent.parent_run_id, "run")
         except NotFound:
-            raise fields.invalid_field(f"{where}.parent_run_id", "must be a UUID") from None
+            fields.unused(warnings, f"{where}.parent_run_id", "must be a UUID")
     if sent.parent_run_key:
-        return PARENT_FOREIGN + run_ref(sent.parent_run_key, None, f"{where}.parent_run_key").foreign_id
+        try:
+            return PARENT_FOREIGN + run_ref(sent.parent_run_key, None, f"{where}.parent_run_key").foreign_id
+        except Invalid as error:
+            fields.unused(warnings, f"{where}.parent_run_key", error.details[f"{where}.parent_run_key"])
     return None
 
 
-def _metadata(sent: _Started, where: str) -> msgspec.Raw | msgspec.UnsetType:
+def _metadata(sent: _Started, where: str, warnings: Warnings) -> msgspec.Raw | msgspec.UnsetType:
     """What is merged into the run's metadata; labels are its member `labels`."""
     text = bytes(sent.metadata)
-    if text != b"null" and text[:1] != b"{":
-        raise fields.invalid_field(f"{where}.metadata", f"Expected `object | null`, got {fields.kind_of(text)}")
+    if text[:1] not in (b"{", b"n"):
+        fields.unused(warnings, f"{where}.metadata", f"must be an object, not {fields.kind_of(text)}")
+        text = b"null"
+    is_object = text[:1] == b"{"
     if not sent.labels:
-        return msgspec.UNSET if text == b"null" else sent.metadata
-    members = {} if text == b"null" else fields.decode(_MEMBERS, text, f"{where}.metadata")
+        return sent.metadata if is_object else msgspec.UNSET
+    members = fields.decode(_MEMBERS, text, f"{where}.metadata") if is_object else {}
     # A member `labels` of the client's own metadata takes precedence.
     return msgspec.Raw(msgspec.json.encode({"labels": sent.labels, **members}))
 
 
-def _completed(_sent: _Anything, _data: bytes, _where: str) -> Facts:
-    return Facts(success=True)
+def _ends(status: str) -> Effects:
+    """The end of a run shows in its last checkpoint, where whoever goes on in the thread looks."""
+    return Effects(checkpoint=CheckpointFacts(LATEST_STEP, status, decision=True))
 
 
-def _failed(sent: _Failed, _data: bytes, where: str) -> Facts:
-    if bytes(sent.error)[:1] not in (b'"', b"{"):
-        raise fields.invalid_field(f"{where}.error", "must be a string or an object")
-    return Facts(error=failure_text(sent.error), success=False)
+def _completed(_sent: _Anything, _data: bytes, _where: str, _warnings: Warnings) -> Facts:
+    return Facts(success=True, effects=_COMPLETES)
 
 
-def _cancelled(sent: _Cancelled, _data: bytes, _where: str) -> Facts:
-    return Facts(error=fields.summary(sent.reason)) if sent.reason else NO_FACTS
+def _failed(sent: _Failed, _data: bytes, where: str, warnings: Warnings) -> Facts:
+    return Facts(error=reason(sent.error, f"{where}.error", warnings) or FAILED, success=False, effects=_FAILS)
 
 
-def _waiting(sent: _Waiting, _data: bytes, _where: str) -> Facts:
-    return Facts(question=fields.summary(sent.question, MAX_QUESTION_CHARS))
+def _cancelled(sent: _Cancelled, _data: bytes, _where: str, _warnings: Warnings) -> Facts:
+    return Facts(error=fields.summary(sent.reason) if sent.reason else None, effects=_FAILS)
 
 
-def _step(sent: _Step, _data: bytes, _where: str) -> Facts:
-    required_label(sent.name, "data.name")
-    fields.optional_id(sent.span_id, "data.span_id")
-    fields.optional_id(sent.parent_span_id, "data.parent_span_id")
+def _waiting(sent: _Waiting, _data: bytes, where: str, warnings: Warnings) -> Facts:
+    effects = some(Effects(question_key=_question_key(sent.question_key, where)))
+    if not sent.question:
+        details.missing(warnings, f"{where}.question")
+        return Facts(effects=effects)
+    return Facts(question=fields.summary(sent.question, MAX_QUESTION_CHARS), effects=effects)
+
+
+def _withdrawn(sent: _Withdrawn, _data: bytes, where: str, _warnings: Warnings) -> Facts:
+    key = _question_key(sent.question_key, where)
+    if key is None and sent.question_id is None:
+        raise fields.invalid_field(f"{where}.question_key", "is required, or question_id")
+    return Facts(effects=Effects(question_id=sent.question_id, question_key=key))
+
+
+def _question_key(text: str | None, where: str) -> str | None:
+    return None if text is None else visible(text, f"{where}.question_key")
+
+
+def _step(sent: _Step, _data: bytes, where: str, warnings: Warnings) -> Facts:
+    if not sent.name:
+        details.missing(warnings, f"{where}.name")
     return NO_FACTS if sent.duration_ms is None else Facts(duration_ms=round(sent.duration_ms))
 
 
-def _delta(_sent: _Delta, _data: bytes, _where: str) -> Facts:
+def _delta(sent: _Delta, _data: bytes, where: str, warnings: Warnings) -> Facts:
+    if sent.content is None:
+        details.missing(warnings, f"{where}.content")
     return NO_FACTS
 
 
-def _tool_call(sent: _ToolCall, _data: bytes, where: str) -> Facts:
-    call_id = fields.text_id(sent.tool_call_id, f"{where}.tool_call_id")
-    return Facts(tool=required_label(sent.tool, f"{where}.tool"), tool_call_id=call_id)
+def _tool_call(sent: _ToolCall, _data: bytes, where: str, warnings: Warnings) -> Facts:
+    if not sent.tool:
+        details.missing(warnings, f"{where}.tool")
+    if not sent.tool_call_id:
+        details.missing(warnings, f"{where}.tool_call_id")
+    return Facts(tool=sent.tool or None, tool_call_id=sent.tool_call_id or None)
 
 
-def _tool_result(sent: _ToolResult, data: bytes, where: str) -> Facts:
-    # Many tools report a failure by an error alone, without `success`.
-    failed = bytes(sent.error) not in (b"null", b'""', b"false")
+def _tool_result(sent: _ToolResult, data: bytes, where: str, warnings: Warnings) -> Facts:
     return msgspec.structs.replace(
-        _tool_call(sent, data, where),
-        success=False if sent.success is None and failed else sent.success,
+        _tool_call(sent, data, where, warnings),
+        success=success_of(sent.success, sent.error),
         duration_ms=None if sent.duration_ms is None else round(sent.duration_ms),
     )
 
 
-def _model_call(sent: _ModelCall, _data: bytes, where: str) -> Facts:
+def _model_call(sent: _ModelCall, _data: bytes, where: str, warnings: Warnings) -> Facts:
+    if not sent.model:
+        details.missing(warnings, f"{where}.model")
     usage = Usage(
         input_tokens=sent.input_tokens,
         cached_input_tokens=sent.cached_input_tokens,
         cache_write_tokens=sent.cache_write_tokens,
         output_tokens=sent.output_tokens,
         reasoning_tokens=sent.reasoning_tokens,
-        cost_nanos=fields.cost_nanos_of(sent.cost_usd, f"{where}.cost_usd"),
+        cost_nanos=details.cost_nanos(sent.cost_usd, f"{where}.cost_usd", warnings),
     )
     return Facts(
         success=True,
         duration_ms=None if sent.duration_ms is None else round(sent.duration_ms),
-        effects=Effects(report=UsageReport(usage, "delta"), model=required_label(sent.model, f"{where}.model")),
+        effects=Effects(report=UsageReport(usage, "delta"), model=sent.model or None),
     )
 
 
-def _acknowledged(sent: _Acknowledged, _data: bytes, where: str) -> Facts:
-    fields.bounded_text(sent.type, f"{where}.type")
+def _acknowledged(sent: _Acknowledged, _data: bytes, where: str, warnings: Warnings) -> Facts:
+    if sent.command_id is None:
+        details.missing(warnings, f"{where}.command_id")
+        return NO_FACTS
     return Facts(effects=Effects(command_id=sent.command_id))
 
 
-def _other(sent: _Other, data: bytes, where: str) -> Facts:
+def _other(sent: _Other, data: bytes, where: str, _warnings: Warnings) -> Facts:
     name = required_label(sent.name, f"{where}.name")
     if name != CLIENT_DROPPED:
         return facts_named(name)
@@ -255,17 +256,20 @@ def _other(sent: _Other, data: bytes, where: str) -> Facts:
     return Facts(name=name, client_dropped=(dropped.from_seq, dropped.to_seq))
 
 
-def _as_worker(type_: EventType) -> Callable[[_Anything, bytes, str], Facts]:
+def _as_worker(type_: EventType) -> Callable[[_Anything, bytes, str, Warnings], Facts]:
     """The facts that follow from the type of a worker's event, whatever its data."""
     row = ROWS[type_]
-    return lambda _sent, _data, _where: row.facts
+    return lambda _sent, _data, _where, _warnings: row.facts
+
+
+_COMPLETES, _FAILS = _ends("completed"), _ends("error")
 
 
 class _Kind(NamedTuple):
     """How the data of a type is decoded, and how it becomes facts."""
 
     decoder: msgspec.json.Decoder[Any]
-    facts: Callable[[Any, bytes, str], Facts]
+    facts: Callable[[Any, bytes, str, Warnings], Facts]
 
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -278,6 +282,7 @@ KINDS: dict[EventType, _Kind] = {
     EventType.RUN_PAUSED: _Kind(_ANYTHING, _as_worker(EventType.RUN_PAUSED)),
     EventType.RUN_RESUMED: _Kind(_ANYTHING, _as_worker(EventType.RUN_RESUMED)),
     EventType.RUN_WAITING: _Kind(msgspec.json.Decoder(_Waiting), _waiting),
+    EventType.RUN_QUESTION_WITHDRAWN: _Kind(msgspec.json.Decoder(_Withdrawn), _withdrawn),
     EventType.RUN_COMPLETED: _Kind(_ANYTHING, _completed),
     EventType.RUN_FAILED: _Kind(msgspec.json.Decoder(_Failed), _failed),
     EventType.RUN_CANCELLED: _Kind(msgspec.json.Decoder(_Cancelled), _cancelled),
@@ -299,35 +304,51 @@ _TYPES: dict[str, EventType] = {type_.value: type_ for type_ in TYPES}
 
 
 def client_draft(
-    event: ReportedEvent, index: int, run: RunRef, client_id: str | None, settings: DialectSettings
+    event: ReportedEvent,
+    index: int,
+    run: RunRef,
+    client_id: str | None,
+    settings: DialectSettings,
+    warnings: Warnings,
 ) -> Draft:
-    """The draft of the event at `index` of its batch; a wrong field raises `Invalid` below `events.<index>`."""
+    """The draft of the event at `index` of its batch; a wrong field raises `Invalid` below `events.<index>`.
+
+    `warnings` get what could not be used.
+    """
     try:
-        return _draft(event, run, client_id, settings)
+        return _draft(event, run, client_id, settings, warnings)
     except TowerlogError as error:
         raise fields.below(f"events.{index}", error) from None
 
 
-def _draft(event: ReportedEvent, run: RunRef, client_id: str | None, settings: DialectSettings) -> Draft:
+def _draft(
+    event: ReportedEvent, run: RunRef, client_id: str | None, settings: DialectSettings, warnings: Warnings
+) -> Draft:
     event_id = visible(event.event_id, "event_id")
     # Without numbers a client's losses could not be seen, and a client id promises that they can.
     if client_id is not None and event.client_seq is None:
         raise fields.invalid_field("client_seq", "is required")
     agent = fields.bounded_text(event.agent, "agent", MAX_LABEL_CHARS)
-    type_, data, facts, history, own_agent = _told(event, run, settings)
+    type_, data, facts, history, own_agent = _told(event, run, settings, warnings)
     if client_id is not None:
         # The ledger of the run counts by these two.
         facts = msgspec.structs.replace(facts, client_id=client_id, client_seq=event.client_seq)
-    occurred_at = _time(event.time, "time")
+    # Milliseconds since 1970 are taken as well as text.
+    if type(event.time) is int and 0 <= event.time <= LATEST_MS:
+        occurred_at: int | None = event.time
+    else:
+        occurred_at, data = details.timed(event.time, "time", data, warnings)
     return Draft(type_, run, data, facts, occurred_at, event_id, None, agent or own_agent, "default", history)
 
 
 def run_ref(run_key: str, thread: str | None, field: str, thread_field: str = "thread") -> RunByForeignId:
-    """The run of a client's key. A run that begins without a thread gets one named like it."""
+    """The run of a client's key. One that begins without a thread stands in its parent's, else in one named like it."""
     key = visible(run_key, field)
     thread_id = fields.optional_id(thread, thread_field)
     # A thread id is a segment of paths, so it cannot have a slash; a run key can.
-    return RunByForeignId(f"{NAME}:{key}", thread_id or key.replace("/", "-"))
+    return RunByForeignId(
+        f"{NAME}:{key}", thread_id or fields.text_id(key.replace("/", "-"), field), thread_id is not None
+    )
 
 
 def visible(text: str, field: str) -> str:
@@ -346,34 +367,25 @@ def required_label(text: str, field: str) -> str:
 
 
 def _told(
-    event: ReportedEvent, run: RunRef, settings: DialectSettings
+    event: ReportedEvent, run: RunRef, settings: DialectSettings, warnings: Warnings
 ) -> tuple[EventType, bytes, Facts, History | None, str | None]:
     """Type, data, facts, and of a checkpoint its history and the agent that it names."""
     type_ = _TYPES.get(event.type)
     if type_ is None:
         raise fields.invalid_field("type", "must be one of " + ", ".join(sorted(_TYPES)))
     data, where = bytes(event.data), "data"
-    if data == b"null":
-        data = fields.EMPTY_OBJECT
     if type_ is _CHECKPOINT:
-        kept = _checkpoint(data, run, settings, where)
+        kept = _checkpoint(fields.EMPTY_OBJECT if data == b"null" else data, run, settings, where, warnings)
         return type_, kept.data, kept.facts, kept.history, kept.agent
+    data = details.as_object(data, where, settings.max_event_bytes, warnings)
     data = fields.one_line(data, where, settings.max_depth, settings.max_event_bytes)
     kind = KINDS[type_]
-    return type_, data, kind.facts(fields.decode(kind.decoder, data, where), data, where), None, None
+    sent = fields.read(kind.decoder, data, where, warnings)
+    return type_, data, kind.facts(sent, data, where, warnings), None, None
 
 
-def _checkpoint(data: bytes, run: RunRef, settings: DialectSettings, where: str) -> Draft:
+def _checkpoint(data: bytes, run: RunRef, settings: DialectSettings, where: str, warnings: Warnings) -> Draft:
     """Requires a history: a checkpoint without one cannot be resumed from, so it is a mistake of the client."""
-    fields.object_text(data, where, settings.max_event_bytes)
+    fields.object_text(data, where, settings.max_body_bytes)
     fields.decode(_WITH_HISTORY, data, where)
-    return checkpoint_event.checkpoint_draft(data, run, settings, where)
-
-
-def _time(value: str | int | None, field: str) -> int | None:
-    """RFC 3339 text, or milliseconds since 1970."""
-    if not isinstance(value, int):
-        return fields.time_ms_of(value, field)
-    if not 0 <= value <= LATEST_MS:
-        raise fields.invalid_field(field, "is outside the years 1970 to 9999")
-    return value
+    return checkpoint_event.checkpoint_draft(data, run, settings, where, warnings, has_base=True)

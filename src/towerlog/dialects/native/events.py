@@ -11,20 +11,18 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from towerlog import errors
-from towerlog.dialects import fields
+from towerlog.dialects import details, fields
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import NULL, Count, lease_ms_of
+from towerlog.dialects.base import Call, Endpoint, Reply, Warned, reply_json, scopes
+from towerlog.dialects.fields import NULL, Count, Warnings, lease_ms_of
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.client_events import (
     NAME,
-    ClientEvent,
-    ReportedEvent,
-    Visible,
     client_draft,
     run_ref,
     visible,
 )
+from towerlog.dialects.native.reported import ClientEvent, ReportedEvent, Visible
 from towerlog.errors import Invalid, TowerlogError
 from towerlog.model.command import Append, Report
 from towerlog.model.event import Item, Refusal, RunByForeignId, RunById
@@ -82,7 +80,9 @@ class RunReportBody(msgspec.Struct, gc=False):
         v.said("The events, in the order in which they happened."),
     ]
     lease_seconds: v.LeaseSeconds | None = None
-    client_id: Annotated[Visible, v.said("The reporting process, if it numbers its events.", "desk-1")] | None = None
+    client_id: (
+        Annotated[Visible, v.said("The reporting process; its events are numbered for each run.", "desk-1")] | None
+    ) = None
     wait_seconds: (
         Annotated[
             Annotated[int, msgspec.Meta(ge=0, le=MAX_REPORT_WAIT_SECONDS)],
@@ -117,6 +117,10 @@ class RunCommand(msgspec.Struct, omit_defaults=True, kw_only=True):
     command_id: v.CommandId
     type: v.CommandType
     content: v.Content | None = None
+    question_id: v.QuestionId | None = None
+    question_key: Annotated[str, v.said("The key that the agent gave the question, if it gave one.", "send")] | None = (
+        None
+    )
 
 
 class EventsReply(msgspec.Struct):
@@ -124,6 +128,7 @@ class EventsReply(msgspec.Struct):
 
     results: Annotated[list[EventResult], v.said("One for each event, in order.")]
     commands: Annotated[list[RunCommand], v.said("What people ask of the runs, until it is acknowledged.")]
+    warnings: Warned = msgspec.UNSET
 
 
 class RunReportReply(msgspec.Struct):
@@ -132,6 +137,7 @@ class RunReportReply(msgspec.Struct):
     results: Annotated[list[EventResult], v.said("One for each event, in order.")]
     commands: Annotated[list[RunCommand], v.said("What people ask of the run, until it is acknowledged.")]
     run: Annotated[shapes.LaneState, v.said("The run's lease, after the report.")]
+    warnings: Warned = msgspec.UNSET
 
 
 _EVENTS = msgspec.json.Decoder(EventsBody)
@@ -155,26 +161,29 @@ def _decode_events(call: Call) -> Append:
     client_id = visible(body.client_id, "client_id")
     refs: dict[str, RunByForeignId] = {}
     named: dict[tuple[str, str | None], RunByForeignId] = {}
-    items: list[Item] = []
-    for index, event in enumerate(events):
-        if isinstance(event, Refusal):
-            items.append(event)
-            continue
-        try:
-            ref = named.get((event.run_key, event.thread))
-            if ref is None:
-                ref = run_ref(event.run_key, event.thread, f"events.{index}.run_key", f"events.{index}.thread")
-                named[event.run_key, event.thread] = ref
-            items.append(client_draft(event, index, ref, client_id, call.settings))
-            # Only runs with a readable event are asked about: a refused one may name any key.
-            refs.setdefault(ref.foreign_id, ref)
-        except TowerlogError as error:
-            items.append(fields.refusal(error))
+    warnings: Warnings = []
+
+    def item(event: ClientEvent, index: int, found: Warnings) -> Item:
+        ref = named.get((event.run_key, event.thread))
+        if ref is None:
+            ref = run_ref(event.run_key, event.thread, f"events.{index}.run_key", f"events.{index}.thread")
+            named[event.run_key, event.thread] = ref
+        draft = client_draft(event, index, ref, client_id, call.settings, found)
+        # Only runs with a readable event are asked about: a refused one may name any key.
+        refs.setdefault(ref.foreign_id, ref)
+        return draft
+
+    items = details.items_of(events, item, warnings)
     for index, run_key in enumerate(body.runs or ()):
         ref = run_ref(run_key, None, f"runs.{index}")
         refs.setdefault(ref.foreign_id, ref)
     return Append(
-        NAME, items, polled=tuple(refs.values()), wait_ms=1000 * (body.wait_seconds or 0), sent_ids=tuple(sent_ids)
+        NAME,
+        items,
+        polled=tuple(refs.values()),
+        wait_ms=1000 * (body.wait_seconds or 0),
+        sent_ids=tuple(sent_ids),
+        warnings=tuple(warnings),
     )
 
 
@@ -192,22 +201,21 @@ def _decode_report(call: Call) -> Report:
     body, events, sent_ids = _read(_REPORT, _REPORTED_EVENT, call.body)
     client_id = None if body.client_id is None else visible(body.client_id, "client_id")
     ref = RunById(run_id)
-    items: list[Item] = []
-    for index, event in enumerate(events):
-        try:
-            found = event if isinstance(event, Refusal) else client_draft(event, index, ref, client_id, call.settings)
-            items.append(found)
-        except TowerlogError as error:
-            items.append(fields.refusal(error))
+    warnings: Warnings = []
+
+    def item(event: ReportedEvent, index: int, found: Warnings) -> Item:
+        return client_draft(event, index, ref, client_id, call.settings, found)
+
     return Report(
         run_id=run_id,
         worker_id=fields.text_id(body.worker_id, "worker_id"),
-        items=items,
+        items=details.items_of(events, item, warnings),
         lease_ms=lease_ms_of(body.lease_seconds, None, call.settings),
         lease_epoch=body.lease_epoch,
         wait_ms=1000 * (body.wait_seconds or 0),
         dialect=NAME,
         sent_ids=tuple(sent_ids),
+        warnings=tuple(warnings),
     )
 
 
@@ -220,7 +228,13 @@ def _encode_report(outcome: Reported, command: Report, call: Call) -> Reply:
 
 def _command(run_key: str, run_id: str, pending: Pending) -> RunCommand:
     return RunCommand(
-        run_key=run_key, run_id=run_id, command_id=pending.command_id, type=pending.type, content=pending.content
+        run_key=run_key,
+        run_id=run_id,
+        command_id=pending.command_id,
+        type=pending.type,
+        content=pending.content,
+        question_id=pending.question_id,
+        question_key=pending.question_key,
     )
 
 

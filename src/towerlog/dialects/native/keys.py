@@ -22,7 +22,7 @@ ANYBODY = frozenset(Scope)
 """Every scope: any key may ask."""
 
 
-class KeyBody(msgspec.Struct, frozen=True):
+class KeyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A key to create."""
 
     name: Annotated[str, v.said("A name for people.", "build agent")]

@@ -53,7 +53,7 @@ def _null() -> msgspec.Raw:
 Dollars = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["number", "null"], "minimum": 0})]
 
 
-class BudgetBody(msgspec.Struct, frozen=True):
+class BudgetBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The most that a run may use: dollars, tokens, or both."""
 
     usd: Annotated[Dollars, v.said("The most that the run may cost, in dollars.", 0.5)] = msgspec.field(
@@ -65,7 +65,7 @@ class BudgetBody(msgspec.Struct, frozen=True):
     ) = None
 
 
-class PersonaBody(msgspec.Struct, frozen=True):
+class PersonaBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One version of a persona. `tools`: those that may be used; without it, whatever the agent has."""
 
     persona_key: v.PersonaKey
@@ -87,7 +87,7 @@ class PersonaBody(msgspec.Struct, frozen=True):
     budget: Annotated[BudgetBody, v.said("The most that a run may use.")] | None = None
 
 
-class RouteBody(msgspec.Struct, frozen=True):
+class RouteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A route. `key_env` is the name of the variable that holds the key where the worker runs."""
 
     route_id: v.RouteId

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, ClassVar, Literal
+
+import msgspec
 
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
@@ -25,6 +28,7 @@ from towerlog.model.event import EventType
 from towerlog.model.outcome import Page, RunView
 from towerlog.model.principal import Scope
 from towerlog.model.question import (
+    FindRuns,
     GetCheckpoint,
     GetRun,
     ListCheckpoints,
@@ -35,6 +39,9 @@ from towerlog.model.question import (
 from towerlog.model.run import Status
 
 READ = scopes(Scope.READ)
+MAX_RUN_IDS = 20
+"""Ids that a prefix finds; whoever needs more gives a longer one."""
+_PREFIX = re.compile(r"[0-9a-f]{0,32}")
 _TYPES = frozenset(type_.value for type_ in EventType)
 _STATUSES = frozenset(STATUS_OF)
 
@@ -52,6 +59,13 @@ class RunListQuery(CursorQuery, frozen=True):
     since: v.Since | None = None
     until: v.Until | None = None
     q: Annotated[str, v.said("Only runs that have this text in an id or in their agent's name.", "tower")] | None = None
+
+
+class PrefixQuery(msgspec.Struct, frozen=True):
+    """`prefix` is the beginning of a run's id, with or without its dashes; without one, the oldest ids are listed."""
+
+    schema_name: ClassVar[str] = "PrefixQuery"
+    prefix: Annotated[str, v.said("How the id begins.", "0196b2c4")] | None = None
 
 
 class EventsQuery(CursorQuery, frozen=True):
@@ -98,6 +112,19 @@ def _words(text: str | None, known: frozenset[str], field: str) -> tuple[str, ..
     if not known.issuperset(words):
         raise invalid_field(field, "must be of " + ", ".join(sorted(known)))
     return words
+
+
+def _decode_find(call: Call) -> FindRuns:
+    digits = (call.query.get("prefix") or "").replace("-", "").lower()
+    if not _PREFIX.fullmatch(digits):
+        raise invalid_field("prefix", "must be the beginning of a run's id: at most 32 hexadecimal digits")
+    # The dashes of a UUID stand after its 8th, 12th, 16th and 20th digit.
+    parts = [digits[start:end] for start, end in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32))]
+    return FindRuns("-".join(part for part in parts if part), MAX_RUN_IDS)
+
+
+def _encode_find(outcome: Page, command: object, call: Call) -> Reply:
+    return page_reply("run-ids", outcome, lambda run_id: run_id)
 
 
 def _encode_runs(outcome: Page, command: object, call: Call) -> Reply:
@@ -166,6 +193,10 @@ ENDPOINTS = (
     Endpoint(
         "GET", "/api/v1/runs", "list_runs", "Runs, newest first.", READ, _decode_runs, _encode_runs,
         query=RunListQuery, reply=Listing[RunDetail],
+    ),
+    Endpoint(
+        "GET", "/api/v1/run-ids", "find_runs", "The ids of runs that begin with a prefix, at most 20.", READ,
+        _decode_find, _encode_find, query=PrefixQuery, reply=Listing[str],
     ),
     Endpoint(
         "GET", "/api/v1/runs/{run_id}", "get_run", "A run with its descendants.", READ, _decode_run, _encode_run,

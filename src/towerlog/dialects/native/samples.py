@@ -83,6 +83,8 @@ RUN: Json = {
     "usage": USAGE,
     "error": None,
     "question": None,
+    "question_id": None,
+    "questions": [],
     "phase": None,
     "attempt": 1,
     "forced": False,
@@ -92,7 +94,7 @@ RUN: Json = {
     "created_by_user_name": "admin",
     "created_by_email": None,
     "metadata": {"ticket": "T-1"},
-    "input": {"input": "towers"},
+    "input": "towers",
     "result": None,
     "lane": LEASE,
 }
@@ -129,7 +131,7 @@ KILLED: Json = RUN | {
         "reason": "it answers nobody",
     },
     "liveness": {"verdict": None, "process_at": AFTER, "progress_at": AFTER, "output_at": AFTER},
-    "result": {"forced": True, "reason": "it answers nobody"},
+    "result": None,
 }
 AGENT: Json = {
     "agent_id": AGENT_ID,
@@ -164,6 +166,7 @@ EVENT: Json = {
     "recorded_at": AFTER,
     "late": False,
     "future": False,
+    "hash": "7d1f0a3c5e9b2846d0c4a8f16e3b97520f8d6c4ab1e25937860dfc4e1a7b3958",
 }
 CHECKPOINT: Json = {
     "checkpoint_id": "1:researcher",
@@ -237,7 +240,14 @@ TOLD: Json = {
             "agent": "writer",
             "data": {"input": "Dear all"},
         },
-        {"event_id": "a2", "client_seq": 2, "run_key": "letter-7", "type": "step", "data": {}},
+        {"event_id": "a2", "client_seq": 2, "run_key": "letter-7", "type": "other", "data": {}},
+        {
+            "event_id": "a3",
+            "client_seq": 3,
+            "run_key": "letter-7",
+            "type": "step",
+            "data": {"name": "draft", "duration_ms": -5},
+        },
     ],
     "runs": ["letter-6"],
     "wait_seconds": 0,
@@ -253,6 +263,14 @@ RESULTS: list[Json] = [
         "message": "events.1.data.name: is required",
         "field": "events.1.data.name",
     },
+    {"event_id": "a3", "status": "stored", "run_id": RUN_ID, "seq": 2},
+]
+WARNINGS: list[Json] = [
+    {
+        "index": 2,
+        "field": "data.duration_ms",
+        "message": "data.duration_ms: Expected `float` >= 0.0; it is kept as it was sent and not used",
+    }
 ]
 COMMAND: Json = {
     "run_key": "letter-6",
@@ -284,7 +302,7 @@ TOTAL: Json = {
 }
 
 
-def _list(*rows: Json, after: str | None = None) -> Json:
+def _list(*rows: Json | str, after: str | None = None) -> Json:
     return {"data": [*rows], "next": after}
 
 
@@ -301,9 +319,12 @@ SAMPLES: dict[str, Sample] = {
     "list_workers": Sample(_list(WORKER)),
     "get_usage": Sample(_list(TOTAL)),
     "list_runs": Sample(_list(_in_list(RUN), after="cnVuczoxMDQy")),
+    "find_runs": Sample(_list(RUN_ID)),
     "get_run": Sample(RUN | {"children": []}),
     "list_events": Sample(_list(EVENT)),
-    "list_quarantine": Sample(_list(EVENT | {"seq": 1, "position": 0, "event_id": None, "occurred_at": None})),
+    "list_quarantine": Sample(
+        _list(EVENT | {"seq": 1, "position": 0, "event_id": None, "occurred_at": None, "hash": None})
+    ),
     "list_checkpoints": Sample(_list(CHECKPOINT)),
     "get_checkpoint": Sample(STATE),
     "list_threads": Sample(_list(THREAD)),
@@ -315,7 +336,7 @@ SAMPLES: dict[str, Sample] = {
     "fork_run": Sample(
         QUEUED | {"resumed_from": RUN_ID, "forked_from": {"run_id": RUN_ID, "step_index": 1}}, {"step_index": 1}
     ),
-    "tell_events": Sample({"results": RESULTS, "commands": [COMMAND]}, TOLD),
+    "tell_events": Sample({"results": RESULTS, "commands": [COMMAND], "warnings": WARNINGS}, TOLD),
     "report_run": Sample(
         {
             "results": [

@@ -11,12 +11,15 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.persona_json import PersonaJson, RouteJson, persona_view, route_view
 from towerlog.dialects.run_json import (
     LeaseView,
+    PersonaJson,
+    RouteJson,
     RunDetail,
     UsageView,
     lease_view,
+    persona_view,
+    route_view,
     run_detail,
     usage_view,
 )
@@ -67,7 +70,11 @@ class Thread(msgspec.Struct, frozen=True):
 
 
 class LoggedEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event of a run's log. `name` is the sender's own type if it is not one of ours."""
+    """An event of a run's log. `name` is the sender's own type if it is not one of ours.
+
+    `event_id` is the sender's. `hash` is the SHA-256 of the run's log up to this event, in hexadecimal digits; null in
+    quarantine.
+    """
 
     seq: v.Seq
     position: v.Position
@@ -80,6 +87,16 @@ class LoggedEvent(msgspec.Struct, frozen=True, gc=False):
     recorded_at: Annotated[str, v.time("When it was stored.")]
     late: Annotated[bool, v.said("Stored after the run had ended.", False)]
     future: Annotated[bool, v.said("`occurred_at` was more than five minutes ahead of the server's clock.", False)]
+    hash: (
+        Annotated[
+            str,
+            v.said(
+                "SHA-256 over the event and the hash of the one before it in the run, in hex.",
+                "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            ),
+        ]
+        | None
+    )
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,11 +259,12 @@ def event_of(event: Event) -> LoggedEvent:
         name=event.facts.name,
         data=msgspec.Raw(event.data),
         dialect=event.dialect,
-        event_id=event.event_id,
+        event_id=event.sent_id,
         occurred_at=format_optional_ms(event.occurred_at),
         recorded_at=format_ms(event.recorded_at),
         late=event.late,
         future=event.future,
+        hash=event.hash.hex() or None,
     )
 
 

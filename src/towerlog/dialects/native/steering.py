@@ -21,7 +21,7 @@ CONTROL = scopes(Scope.CONTROL)
 MAX_STEP = 999_999_999
 
 
-class SteerBody(msgspec.Struct, frozen=True):
+class SteerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An optional reason."""
 
     reason: v.Reason | None = None
@@ -53,7 +53,7 @@ def _encode_run(outcome: RunView, command: object, call: Call) -> Reply:
     return reply_json(shapes.detail_of(outcome, call.settings.credits_per_dollar))
 
 
-class ForkBody(msgspec.Struct, frozen=True):
+class ForkBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The checkpoint to begin with; `agent`: whose, if several have that step."""
 
     step_index: Annotated[int, msgspec.Meta(ge=0, le=MAX_STEP), v.said("The step to begin after.", 1)]
@@ -63,7 +63,7 @@ class ForkBody(msgspec.Struct, frozen=True):
 _FORK_BODY = msgspec.json.Decoder(ForkBody)
 
 
-class RetryBody(msgspec.Struct, frozen=True):
+class RetryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An empty body: the new run gets everything from the old one."""
 
 

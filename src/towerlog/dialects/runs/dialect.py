@@ -19,6 +19,7 @@ from towerlog.dialects.base import (
     Endpoint,
     FrameStyle,
     Reply,
+    Warned,
     error_headers,
     reply_json,
     scopes,
@@ -48,6 +49,7 @@ class CreatedReply(msgspec.Struct):
 
     run_id: v.RunId
     trace_id: v.TraceId
+    warnings: Warned = msgspec.UNSET
 
 
 class ThreadRun(msgspec.Struct):
@@ -221,6 +223,8 @@ _CODES: dict[type[TowerlogError], str] = {
     errors.ThreadBusy: "runs.thread_busy",
     errors.RunNotActive: "runs.not_active",
     errors.RunEnded: "runs.not_active",
+    errors.QuestionClosed: "runs.question_closed",
+    errors.AwaitsApproval: "runs.awaits_approval",
     errors.RateLimited: "ratelimit.exceeded",
     errors.Overloaded: "unavailable",
     errors.StorageFailed: "unavailable",
@@ -321,7 +325,7 @@ DIALECT = Dialect(
             method="POST",
             path="/v1/runs/{run_id}/input",
             name="runs.input",
-            summary="Answer a run that waits, or talk to one that runs",
+            summary="Answer a question of a run, or send a message to one that runs",
             scopes=_CONTROL,
             decode=requests.decode_input,
             encode=_encode_ok,
@@ -329,6 +333,8 @@ DIALECT = Dialect(
             reply=OkReply,
             refuses=(
                 errors.RunNotActive,
+                errors.QuestionClosed,
+                errors.AwaitsApproval,
                 errors.Conflict,
             ),
         ),

@@ -47,7 +47,7 @@ def _null() -> msgspec.Raw:
     return NULL
 
 
-class RunBody(msgspec.Struct, gc=False):
+class RunBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """A new run. Every field is optional."""
 
     route_id: v.RouteId | None = None
@@ -65,7 +65,7 @@ class RunBody(msgspec.Struct, gc=False):
     )
 
 
-class ThreadBody(msgspec.Struct, gc=False):
+class ThreadBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """A thread to create; it may exist already."""
 
     thread_id: Annotated[str, v.said("An id of the caller's; absent: a new one is made.", "towers")] | None = None
@@ -79,13 +79,20 @@ class ThreadBody(msgspec.Struct, gc=False):
     ) = None
 
 
-class InputBody(msgspec.Struct, gc=False):
-    """An input for a run."""
+class InputBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """An answer, or a message for a run that asks nothing. `question_id`: which question, else the oldest open one."""
 
     content: v.Content
+    question_id: (
+        Annotated[
+            Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)],
+            v.said("The question that this answers; without it, the oldest open one.", 4),
+        ]
+        | None
+    ) = None
 
 
-class CancelBody(msgspec.Struct, gc=False):
+class CancelBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """Why a run is cancelled."""
 
     reason: v.Reason | None = None
@@ -229,13 +236,14 @@ def decode_cancel(call: Call) -> CancelRun:
 def decode_input(call: Call) -> GiveInput:
     """Sends an input, which must be neither blank nor too long."""
     run_id = path_uuid(call.path["run_id"], "run")
-    content = decode(_INPUT_BODY, call.body).content
+    body = decode(_INPUT_BODY, call.body)
+    content = body.content
     if not content.strip():
         raise invalid_field("content", "must not be blank")
     # Characters first: a text with too many needs no encoding to be refused.
     if len(content) > MAX_INPUT_BYTES or len(content.encode()) > MAX_INPUT_BYTES:
         raise invalid_field("content", f"is longer than {MAX_INPUT_BYTES} bytes")
-    return GiveInput(run_id, content)
+    return GiveInput(run_id, content, body.question_id)
 
 
 def decode_follow(call: Call) -> FollowRun:

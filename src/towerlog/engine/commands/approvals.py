@@ -40,7 +40,7 @@ def decide(plan: Plan, principal: Principal, command: Decide) -> Decided:
         raise NotFound("checkpoint")
     waiting = [row for row in rows if row.status == "waiting_for_approval"]
     if not waiting:
-        raise NotWaiting(f"This checkpoint is not waiting for approval: {rows[0].status}.")
+        raise NotWaiting(f"This checkpoint is not waiting for approval: it is {rows[0].status}. It is decided once.")
     row = waiting[0]
     run_state = plan.run_state_of(row.run)
     if run_state is None:

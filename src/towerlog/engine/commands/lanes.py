@@ -85,7 +85,11 @@ def needs_of_lane(needs: Needs, principal: Principal, command: ClaimRun | Releas
 
 
 def claim_run(plan: Plan, principal: Principal, command: ClaimRun) -> Taken:
-    """This run. Raises AlreadyClaimed naming the deadline, RunEnded; the holder claiming again renews."""
+    """This run. Raises AlreadyClaimed naming the deadline, RunEnded.
+
+    The holder claiming again gets a new epoch: it may be a second process of the same name, and of two only one may go
+    on. Which attempt it is stays as it was.
+    """
     row = run_of(plan, principal, command.run_id)
     if row.is_terminal():
         raise RunEnded(f"The run has ended: {row.status}.")
@@ -94,7 +98,8 @@ def claim_run(plan: Plan, principal: Principal, command: ClaimRun) -> Taken:
         raise AlreadyClaimed("The run is not in the queue.")
     if lane.is_held(plan.steady):
         if lane.worker_id == command.worker_id:
-            return _told(plan, Taken(row, _renewed(plan, lane, command.lease_ms)))
+            renewed = _renewed(plan, lane, command.lease_ms)
+            return _told(plan, _claimed(plan, _replace(renewed, epoch=lane.epoch + 1, reported=False), row))
         until = format_ms(lane.expires_at or 0)
         raise AlreadyClaimed(f"The run is held until {until}.", details={"lease_expires_at": until})
     held = _take(plan, lane, command.worker_id, command.lease_ms)
@@ -127,18 +132,23 @@ def _take(plan: Plan, lane: Lane, worker_id: str, lease_ms: int) -> Taken | None
         phase=None,
         log_line=None,
     )
-    plan.put_lane(lane)
-    marks = LaneFacts(worker_id, lane.epoch, lane.attempt)
-    members = {"worker_id": worker_id, "lease_epoch": lane.epoch, "attempt": lane.attempt}
-    row = plan.note(row, EventType.LANE_CLAIMED, members, Facts(effects=Effects(lane=marks)), by=LANES)
+    taken = _claimed(plan, lane, row)
     row = plan.note(
-        row,
+        taken.row,
         EventType.RUN_STARTED,
         {"attempt": lane.attempt},
         Facts(effects=Effects(is_start=True, claims=True)),
         by=LANES,
     )
     return Taken(row, lane)
+
+
+def _claimed(plan: Plan, lane: Lane, row: RunRow) -> Taken:
+    """The lane under its new epoch, which is an event."""
+    plan.put_lane(lane)
+    marks = LaneFacts(lane.worker_id, lane.epoch, lane.attempt)
+    members = {"worker_id": lane.worker_id, "lease_epoch": lane.epoch, "attempt": lane.attempt}
+    return Taken(plan.note(row, EventType.LANE_CLAIMED, members, Facts(effects=Effects(lane=marks)), by=LANES), lane)
 
 
 def _renewed(plan: Plan, lane: Lane, lease_ms: int | None) -> Lane:
@@ -193,9 +203,12 @@ def report(plan: Plan, principal: Principal, command: Report) -> Reported | Towe
         lane, row = _phase(plan, lane, row, command)
         plan.put_lane(lane)
     results = place_items(plan, principal, command.items, command.dialect)
-    row = mark_delivered(plan, plan.now_of(row), LANES)
+    row = plan.now_of(row)
+    has_news = row.has_undelivered()
+    row = mark_delivered(plan, row, LANES)
     lane = plan.lane(row.run) or lane
-    return Reported(lane_view(principal, row, lane, plan.agent(row.org, row.agent or "default")), lane, results)
+    view = lane_view(principal, row, lane, plan.agent(row.org, row.agent or "default"))
+    return Reported(view, lane, results, has_news)
 
 
 def _phase(plan: Plan, lane: Lane, row: RunRow, command: Report) -> tuple[Lane, RunRow]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from towerlog.engine.commands.cancel import CONTROL, run_of
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
-from towerlog.errors import Conflict, RunNotActive
+from towerlog.errors import AwaitsApproval, Conflict, QuestionClosed, RunNotActive
 from towerlog.model.command import GiveInput, SteerRun
 from towerlog.model.event import EventType, RunById
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.outcome import RunChanged, Steered
 from towerlog.model.principal import Principal
-from towerlog.model.run import MAX_INPUTS, Status
+from towerlog.model.run import MAX_INPUTS, OpenQuestion, RunRow, Status
+from towerlog.model.times import format_ms
 
 STEER_ACTIONS = {
     "pause": (EventType.RUN_PAUSE_REQUESTED, Status.PAUSED),
@@ -52,15 +53,70 @@ def needs_of_input(needs: Needs, principal: Principal, command: GiveInput) -> No
 
 
 def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChanged:
-    """Appends the answer. Raises RunNotActive unless the run waits or runs, Conflict when too many lie unread.
+    """Answers the question that is named, else the oldest open one; to a running run without one it is a message.
 
-    A run that lost its worker while it waited takes its answer too: the next claim delivers it.
+    Raises QuestionClosed naming who was first, AwaitsApproval, RunNotActive, Conflict when too many lie unread. A run
+    that lost its worker keeps its questions, so it takes their answers too: the next claim delivers them.
     """
     row = run_of(plan, principal, command.run_id)
-    if row.status not in (Status.WAITING, Status.RUNNING) and not row.question_open:
+    if row.is_terminal() or row.status is Status.CANCELLING:
         raise RunNotActive(f"The run takes no input: {row.status}.")
-    if sum(pending.type == "input" for pending in row.pending) >= MAX_INPUTS:
-        raise Conflict(f"The run has {MAX_INPUTS} inputs that its agent has not taken yet.")
-    facts = Facts(effects=Effects(requests="input"))
-    members = {"content": command.content, "by": principal.user_id}
+    question = _meant(row, command.question_id)
+    kind = "message" if question is None else "input"
+    if sum(pending.type == kind for pending in row.pending) >= MAX_INPUTS:
+        raise Conflict(f"The run has {MAX_INPUTS} {kind}s that its agent has not taken yet.")
+    members: dict[str, object] = {"content": command.content, "by": principal.user_id}
+    if question is None:
+        facts = Facts(effects=Effects(requests="message"))
+        return RunChanged(plan.note(row, EventType.RUN_MESSAGE, members, facts, by=CONTROL), changed=True)
+    members["question_id"] = question.question_id
+    facts = Facts(effects=Effects(requests="input", question_id=question.question_id))
     return RunChanged(plan.note(row, EventType.RUN_INPUT, members, facts, by=CONTROL), changed=True)
+
+
+def _meant(row: RunRow, question_id: int | None) -> OpenQuestion | None:
+    """The open question that an input answers, None for a message. Raises what refuses the input."""
+    if question_id is not None:
+        question = row.question(question_id)
+        if question is None:
+            raise _closed(row, question_id)
+        return question
+    if row.questions:
+        return row.questions[0]
+    if row.awaits_approval:
+        raise AwaitsApproval(_how_to_decide(row))
+    untaken = [pending.question_id for pending in row.pending if pending.type == "input"]
+    if untaken:
+        # Whoever answers twice, or second, means the question that was there a moment ago.
+        raise _closed(row, untaken[-1] or 0)
+    if row.status is not Status.RUNNING:
+        raise RunNotActive(f"The run takes no input: {row.status}.")
+    return None
+
+
+def _closed(row: RunRow, question_id: int) -> QuestionClosed:
+    """Who was first, and when."""
+    found = next((one for one in row.closed_questions if one.question_id == question_id), None)
+    if found is None:
+        open_ids = ", ".join(str(one.question_id) for one in row.questions) or "none"
+        return QuestionClosed(f"The run has no open question {question_id}; open questions: {open_ids}.")
+    when = format_ms(found.closed_at)
+    if found.withdrawn:
+        return QuestionClosed(
+            f"Question {question_id} was withdrawn by its agent at {when}: nobody waits for an answer."
+        )
+    details = {"answered_at": when} | ({"answered_by": found.by} if found.by else {})
+    who = f"by {found.by} " if found.by else ""
+    return QuestionClosed(
+        f"Question {question_id} was answered {who}at {when}; the first answer counts.", details=details
+    )
+
+
+def _how_to_decide(row: RunRow) -> str:
+    latest = row.latest_step()
+    step = "{step_index}" if latest is None else latest[1]
+    return (
+        "The run waits for an approval, which an input does not give. "
+        f"Decide with POST /approvals/{row.trace_id}/{step}/approve or …/reject, "
+        f"or with `towerlog approve {row.trace_id} {step}`."
+    )

@@ -38,7 +38,8 @@ class Cache:
         self.agent_names: dict[tuple[int, str], str] = {}
         """(org, agent_id) → name."""
         self.lanes: dict[int, Lane] = {}
-        self.nodes: dict[bytes, bool] = {}
+        self.nodes: dict[bytes, int] = {}
+        """Prefixes of histories and lists of metas that are stored → how many messages or metas they have."""
         self.counters: dict[int, Counters] = {}
         self.event_ids: dict[int, set[int]] = {}
         """For runs that began while they were cached: hashes of all their event ids. Any other id is new."""

@@ -53,8 +53,8 @@ class Plan:
         self._refs: dict[RefKey, int] = {}
         self._agents: dict[tuple[int, str], AgentRow] = {}
         """All that were asked for, as they were before this group; also those that are registered here."""
-        self.content: set[bytes] = set()
-        """Keys of the nodes and lists of metas that this group has added."""
+        self.content: dict[bytes, int] = {}
+        """Keys of the nodes and lists of metas that this group has added → how many messages or metas they have."""
 
     # looking up
 
@@ -316,15 +316,15 @@ class Plan:
         """Changes a lane."""
         self.changes.lanes[lane.run] = lane
 
-    def keep_node(self, node: HistoryNode, key: bytes) -> None:
-        """Adds a node of a history; `key` is what the cache knows it by."""
+    def keep_node(self, node: HistoryNode, key: bytes, length: int) -> None:
+        """Adds a node of a history, the last of so many; `key` is what the cache knows it by."""
         self.changes.nodes.append(node)
-        self.content.add(key)
+        self.content[key] = length
 
-    def keep_metas(self, metas: MetaList, key: bytes) -> None:
-        """Adds a list of metas; `key` is what the cache knows it by."""
+    def keep_metas(self, metas: MetaList, key: bytes, length: int) -> None:
+        """Adds a list of so many metas; `key` is what the cache knows it by."""
         self.changes.metas.append(metas)
-        self.content.add(key)
+        self.content[key] = length
 
     def settle(self) -> None:
         """Brings what was carried forward into `changes`: after this nothing more is placed."""
@@ -354,7 +354,7 @@ class Plan:
         for row in changes.agents.values():
             cache.agents[(row.org, row.name)] = row
         cache.lanes.update(changes.lanes)
-        cache.nodes.update(dict.fromkeys(self.content, True))
+        cache.nodes.update(self.content)
         for number, run_state in self._run_states.items():
             cache.note_ids(number, run_state.ids)
         cache.trim()

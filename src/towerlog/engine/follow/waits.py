@@ -17,7 +17,7 @@ from towerlog.errors import TowerlogError
 from towerlog.model.command import Append, Claim, Deliver, Idempotency, Report
 from towerlog.model.outcome import Appended, Delivered, NothingToClaim, Outcome, Reported
 from towerlog.model.principal import Principal
-from towerlog.model.run import RunRow
+from towerlog.model.run import RunRow, Status
 
 Submit = Callable[[Principal, Append | Claim | Deliver | Report, str, Idempotency | None], Awaitable[Outcome]]
 """Carries out one command by the writer."""
@@ -67,25 +67,29 @@ class Waits:
         return outcome
 
     async def _report(self, principal: Principal, command: Report, outcome: Reported, dialect: str) -> Outcome:
-        """Waits for a command to the run, if it has none yet."""
-        if not _may_get_command([outcome.view.row]):
+        """Waits for a command to the run, unless the reply carries a new one already."""
+        if outcome.has_news or not _may_get_command([outcome.view.row]):
             return outcome
         # Never past the lease: the worker must be told in time to renew it.
         wait_ms = min(command.wait_ms, outcome.lane.lease_ms // 2)
         [row] = await self._until_command(principal.org, [outcome.view.row], wait_ms)
-        if row.pending:
+        if row.has_undelivered():
             # Taken from it meanwhile? Then it is told nothing here; its next report will be told so.
             deliver = Deliver((command.run_id,), command.worker_id, outcome.lane.epoch, LANES)
             rows = await self._delivered(principal, deliver, dialect)
             if command.run_id not in rows:
                 return outcome
             row = rows[command.run_id]
+        elif row.lease_epoch != outcome.lane.epoch or row.status is Status.QUEUED:
+            return outcome  # as above
         return _replace(outcome, view=_replace(outcome.view, row=row))
 
     async def _batch(self, principal: Principal, outcome: Appended, wait_ms: int, dialect: str) -> Outcome:
-        """Waits for a command to any of the polled runs, if none of them has one yet."""
+        """Waits for a command to any of the polled runs, unless the reply carries a new one already."""
+        if outcome.has_news:
+            return outcome
         rows = await self._until_command(principal.org, [one.row for one in outcome.polled], wait_ms)
-        pending = tuple(row.run_id for row in rows if row.pending)
+        pending = tuple(row.run_id for row in rows if row.has_undelivered())
         told = await self._delivered(principal, Deliver(pending, by=dialect), dialect) if pending else {}
         polled = [_replace(one, row=told.get(row.run_id, row)) for one, row in zip(outcome.polled, rows, strict=True)]
         return _replace(outcome, polled=tuple(polled))
@@ -99,7 +103,7 @@ class Waits:
         return outcome.rows if isinstance(outcome, Delivered) else {}
 
     async def _until_command(self, org: int, rows: list[RunRow], wait_ms: int) -> list[RunRow]:
-        """The same runs as they are when one has a command pending, all have ended, or time is up."""
+        """The same runs as they are when one has a new command, all have ended, or time is up."""
         deadline, left_ms = self._clock.steady_ms() + wait_ms, wait_ms
         while left_ms > 0 and not self._polls.stopped and _may_get_command(rows):
             ticket = self._polls.enter_runs(row.run for row in rows if not row.is_terminal())
@@ -121,5 +125,8 @@ class Waits:
 
 
 def _may_get_command(rows: list[RunRow]) -> bool:
-    """Whether it is worth waiting: no command is pending, and to a run that has not ended one may come."""
-    return not any(row.pending for row in rows) and not all(row.is_terminal() for row in rows)
+    """Whether it is worth waiting: there is no new command, and to a run that has not ended one may come.
+
+    A command that a reply has carried before ends no wait: an agent that does not take it would poll without a pause.
+    """
+    return not any(row.has_undelivered() for row in rows) and not all(row.is_terminal() for row in rows)

@@ -10,9 +10,8 @@ import msgspec
 from towerlog.engine.commands.receipts import mark_delivered, with_receipts
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
-from towerlog.engine.ingest.content import StoredHistory, keep_history
+from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
 from towerlog.engine.ingest.dedupe import (
-    NATURAL,
     has_older_runs,
     is_replayed,
     late_checkpoint_id,
@@ -21,10 +20,12 @@ from towerlog.engine.ingest.dedupe import (
     starts_new_run,
     stored_before,
 )
-from towerlog.errors import NotFound
+from towerlog.engine.ingest.needs import parent_ref
+from towerlog.errors import NotFound, UnknownBase
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
 from towerlog.model.event import (
+    NATURAL,
     PLAIN_TYPES,
     TARGET_STATUS,
     TOOL_TYPES,
@@ -38,10 +39,11 @@ from towerlog.model.event import (
     RunById,
     RunByTrace,
 )
-from towerlog.model.facts import LATEST_STEP, Facts, Origin, with_effects
+from towerlog.model.facts import LATEST_STEP, NO_EFFECTS, Facts, Origin, some, with_effects
 from towerlog.model.outcome import Appended, PolledRun, Stored
 from towerlog.model.principal import Principal
-from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, TERMINAL, RunRow
+from towerlog.model.run import PARENT_RUN, TERMINAL, RunRow
+from towerlog.projections.questions import asked_before
 
 Targets = dict[int, tuple[RunState | None, bool]]
 """By the identity of a reference: its run, and whether its thread has older ones. Drafts of one run share theirs."""
@@ -55,15 +57,26 @@ def append_items(plan: Plan, principal: Principal, command: Append) -> Appended:
     org, dialect = principal.org, command.dialect
     agent = None if command.agent_id is None else agent_by_id(plan, org, command.agent_id)
     results = place_items(plan, principal, command.items, dialect, agent)
+    has_news = False
     if command.shows_commands:
         for result in results:
             if type(result) is Stored and result.commands:
+                has_news = any(row.has_undelivered() for row in _shown(plan, org, results))
                 results = with_receipts(plan, org, results, dialect)
                 break
     if not command.polled:
-        return Appended(results)
+        return Appended(results, has_news=has_news)
     polled = polled_runs(plan, org, command.polled)
-    return Appended(results, tuple([_replace(one, row=mark_delivered(plan, one.row, dialect)) for one in polled]))
+    has_news = has_news or any(one.row.has_undelivered() for one in polled)
+    told = tuple([_replace(one, row=mark_delivered(plan, one.row, dialect)) for one in polled])
+    return Appended(results, told, has_news)
+
+
+def _shown(plan: Plan, org: int, results: list[Stored | Refusal]) -> list[RunRow]:
+    """The runs whose commands stand in these results."""
+    run_ids = {result.run_id for result in results if isinstance(result, Stored) and result.commands}
+    rows = (plan.run(org, RunById(run_id)) for run_id in sorted(run_ids))
+    return [row for row in rows if row is not None]
 
 
 def place_items(
@@ -133,6 +146,9 @@ def _place(
         run_state = run_of_repeat(plan, org, ref.thread_id, event_id) or run_state
     if run_state is None and type(ref) is RunById:
         return Refusal("not_found", "There is no such run.", "run_id")
+    history = draft.history
+    if history is not None and history.base is not None and not has_base(plan, org, history.base):
+        return Refusal(UnknownBase.code, str(UnknownBase()), "data.base")
     if draft.facts.effects is not None or draft.history is not None:
         draft = _completed(plan, org, draft)
     if run_state is not None and (
@@ -168,7 +184,8 @@ def _at_latest_step(plan: Plan, draft: Draft, run_state: RunState | None) -> Dra
         return draft
     latest = None if run_state is None else plan.row_of(run_state).latest_step()
     named = None if latest is None else _replace(facts, agent=latest[0], step_index=latest[1])
-    return _replace(draft, facts=with_effects(draft.facts, checkpoint=named))
+    found = with_effects(draft.facts, checkpoint=named)
+    return _replace(draft, facts=_replace(found, effects=some(found.effects or NO_EFFECTS)))
 
 
 def _store(
@@ -191,6 +208,8 @@ def _store(
         facts = _replace(facts, duration_ms=plan.now - (row.started_at or row.created_at))
     if draft.type in TOOL_TYPES:
         facts, data = paired(run_state, draft.type, facts, data)
+    elif draft.type is EventType.RUN_WAITING:
+        facts, data = asked(run_state, facts, data)
     event = plan.append(
         run_state,
         agent,
@@ -223,6 +242,20 @@ def paired(run_state: RunState, kind: EventType, facts: Facts, data: bytes) -> t
         rest = data[1:].lstrip()
         data = head + (b"" if rest.startswith(b"}") else b",") + rest
     return _replace(facts, tool_call_id=call_id), data
+
+
+def asked(run_state: RunState, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
+    """A question with its id, which is its place in the run; of one that is asked again, the place that it had."""
+    known = asked_before(run_state.row, (facts.effects or NO_EFFECTS).question_key)
+    if known is not None:
+        facts = with_effects(facts, question_id=known)
+    members = _decode_members(data)
+    # A question id is the server's word: what the sender calls so says nothing.
+    members["question_id"] = msgspec.Raw(b"%d" % (run_state.seq + 1 if known is None else known))
+    return facts, msgspec.json.encode(members)
+
+
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def _origin_of(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> Origin:
@@ -260,11 +293,12 @@ def _resuming(draft: Draft, row: RunRow) -> Draft:
 
 def _completed(plan: Plan, org: int, draft: Draft) -> Draft:
     """The draft with what only the log knows of it: its parent's run id, where its history lies."""
-    parent_key = draft.effects.parent_key
-    if parent_key is not None and parent_key.startswith(PARENT_FOREIGN):
-        parent = plan.run(org, RunByForeignId(parent_key.removeprefix(PARENT_FOREIGN), ""))
-        if parent is not None:
-            draft = _replace(draft, facts=with_effects(draft.facts, parent_key=PARENT_RUN + parent.run_id))
+    ref = parent_ref(draft.effects.parent_key)
+    parent = None if ref is None else plan.run(org, ref)
+    if parent is not None:
+        draft = _replace(draft, facts=with_effects(draft.facts, parent_key=PARENT_RUN + parent.run_id))
+        if isinstance(draft.run, RunByForeignId) and not draft.run.names_thread:
+            draft = _replace(draft, run=RunByForeignId(draft.run.foreign_id, parent.thread_id))
     if draft.history is not None or draft.effects.checkpoint is not None:
         draft = _with_history(plan, org, draft)
     return draft

@@ -1,7 +1,8 @@
 """Histories in the content store: each distinct message once, each distinct prefix of a history once.
 
 A prefix is named by a hash over the name of the prefix before it and its last message; so a turn that re-sends the
-whole history adds only its new messages, and a reader walks from the last node to the first. The metas beside the
+whole history adds only its new messages, and a reader walks from the last node to the first. A sender that knows the
+name of a stored prefix may send that as the base of its history, and only the messages after it. The metas beside the
 messages are kept in the same way, but a turn at a time: see `MetaList`.
 """
 
@@ -15,7 +16,7 @@ import msgspec
 
 from towerlog.engine.commit.load import Known, Needs
 from towerlog.engine.commit.plan import Plan, org_mark
-from towerlog.model.event import History
+from towerlog.model.event import History, HistoryBase
 from towerlog.store.values import Content, HistoryNode, Kind, Message, MetaList
 
 KEY_BYTES = 16
@@ -81,34 +82,45 @@ def _names_of(known: Known, org: int, history: History) -> _Names:
     if found is None:
         messages = [name_of(body) for body in history.messages]
         metas = [_META + meta for meta in history.meta or ()]
-        found = known.notes[id(history)] = _Names(messages, _prefixes(org, messages), _prefixes(org, metas))
+        node = b"" if history.base is None else history.base.node
+        found = known.notes[id(history)] = _Names(messages, _prefixes(org, messages, node), _prefixes(org, metas))
     return found
 
 
-def _prefixes(org: int, members: list[bytes]) -> _Prefixes:
-    names, mark = prefix_names(members), org_mark(org)
+def _prefixes(org: int, members: list[bytes], parent: bytes = b"") -> _Prefixes:
+    names, mark = prefix_names(members, parent), org_mark(org)
     return _Prefixes(tuple(names), [mark + name for name in names])
 
 
 def needs_of_history(needs: Needs, org: int, history: History) -> None:
     """How much of it is stored; nothing where a prefix of it was seen lately."""
-    names, cached = _names_of(needs.known, org, history), needs.cache.nodes
+    names, cached, base = _names_of(needs.known, org, history), needs.cache.nodes, history.base
+    if base is not None and org_mark(org) + base.node not in cached:
+        needs.want(Kind.CHAIN, (org, base.node))
     for kind, prefixes in ((Kind.NODES, names.nodes), (Kind.METAS, names.metas)):
         if prefixes.keys and not any(key in cached for key in prefixes.keys):
             needs.want(kind, (org, prefixes.names))
 
 
+def has_base(plan: Plan, org: int, base: HistoryBase) -> bool:
+    """Whether a history is stored, or about to be, that has this node and this many messages."""
+    key = org_mark(org) + base.node
+    length = plan.content.get(key) or plan.cache.nodes.get(key) or plan.loaded(Kind.CHAIN, (org, base.node))
+    return bool(length == base.length)
+
+
 def keep_history(plan: Plan, org: int, history: History) -> StoredHistory:
-    """Adds what is new of a history to the plan."""
+    """Adds what is new of a history to the plan. Its base must be stored: see `has_base`."""
     names = _names_of(plan.known, org, history)
     nodes = names.nodes.names
+    last, length = (b"", 0) if history.base is None else (history.base.node, history.base.length)
     known = _known_length(plan, Kind.NODES, org, names.nodes)
     for index in range(known, len(nodes)):
-        node = HistoryNode(org, nodes[index], nodes[index - 1] if index else b"", names.messages[index])
-        plan.keep_node(node, names.nodes.keys[index])
+        node = HistoryNode(org, nodes[index], nodes[index - 1] if index else last, names.messages[index])
+        plan.keep_node(node, names.nodes.keys[index], length + index + 1)
         plan.changes.messages.append(Message(org, names.messages[index], history.messages[index]))
     metas = b"" if history.meta is None else _keep_metas(plan, org, history.meta, names.metas)
-    return StoredHistory(nodes[-1] if nodes else b"", len(history.messages), metas)
+    return StoredHistory(nodes[-1] if nodes else last, length + len(history.messages), metas)
 
 
 def _keep_metas(plan: Plan, org: int, metas: list[bytes], prefixes: _Prefixes) -> bytes:
@@ -116,7 +128,8 @@ def _keep_metas(plan: Plan, org: int, metas: list[bytes], prefixes: _Prefixes) -
     names, known = prefixes.names, _known_length(plan, Kind.METAS, org, prefixes)
     if known < len(names):
         body = b"[" + b",".join(metas[known:]) + b"]"
-        plan.keep_metas(MetaList(org, names[-1], names[known - 1] if known else b"", body), prefixes.keys[-1])
+        row = MetaList(org, names[-1], names[known - 1] if known else b"", body)
+        plan.keep_metas(row, prefixes.keys[-1], len(names))
     return names[-1] if names else b""
 
 

@@ -8,7 +8,18 @@ import msgspec
 
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
-from towerlog.model.event import TARGET_STATUS, Draft, Event, EventType, Item, OpenRun, Refusal, RunById, RunByTrace
+from towerlog.model.event import (
+    NATURAL,
+    TARGET_STATUS,
+    Draft,
+    Event,
+    EventType,
+    Item,
+    OpenRun,
+    Refusal,
+    RunById,
+    RunByTrace,
+)
 from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.outcome import Stored
 from towerlog.model.run import TERMINAL, RunRow
@@ -16,8 +27,6 @@ from towerlog.store.values import Kind
 
 REMEMBERED_RUNS = 8
 """How many of a thread's newest runs a repeat without a run id is looked for in."""
-NATURAL = "\x1f"
-"""Begins the stored id of a natural key; no sender's id holds a control character."""
 
 
 def starts_new_run(row: RunRow, draft: Draft) -> bool:
@@ -104,6 +113,9 @@ def same_content(event: Event, draft: Draft) -> bool:
     ours, theirs = _plain(event.data), _plain(draft.data)
     if _is_named_here(draft) and "tool_call_id" not in theirs:
         ours.pop("tool_call_id", None)
+    if draft.type is EventType.RUN_WAITING:
+        ours.pop("question_id", None)
+        theirs.pop("question_id", None)
     return _same_value(ours, theirs) and _same_state(event.facts, draft.facts)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.ingest.content import needs_of_history
-from towerlog.engine.ingest.dedupe import NATURAL, REMEMBERED_RUNS
+from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS
 from towerlog.model.command import Append
 from towerlog.model.event import (
+    NATURAL,
     PLAIN_TYPES,
     TARGET_STATUS,
     AgentHeartbeat,
@@ -15,11 +16,12 @@ from towerlog.model.event import (
     Item,
     OpenRun,
     RunByForeignId,
+    RunById,
     RunByTrace,
 )
 from towerlog.model.facts import LATEST_STEP, Effects
 from towerlog.model.principal import Principal
-from towerlog.model.run import PARENT_FOREIGN, RunRow
+from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, RunRow
 from towerlog.store.values import Kind
 
 Rows = dict[int, RunRow | None]
@@ -101,9 +103,20 @@ def _may_move(draft: Draft) -> bool:
     return moves or draft.effects.status is not None
 
 
+def parent_ref(parent_key: str | None) -> RunByForeignId | RunById | None:
+    """The run that a parent key names, where that can be looked up: by its sender's id or by ours."""
+    if parent_key is not None and parent_key.startswith(PARENT_FOREIGN):
+        return RunByForeignId(parent_key.removeprefix(PARENT_FOREIGN), "")
+    if parent_key is not None and parent_key.startswith(PARENT_RUN):
+        return RunById(parent_key.removeprefix(PARENT_RUN))
+    return None
+
+
 def _needs_of_effects(needs: Needs, org: int, draft: Draft, effects: Effects, row: RunRow | None) -> None:
-    if effects.parent_key is not None and effects.parent_key.startswith(PARENT_FOREIGN):
-        needs.run(org, RunByForeignId(effects.parent_key.removeprefix(PARENT_FOREIGN), ""))
+    ref = parent_ref(effects.parent_key)
+    parent = None if ref is None else needs.run(org, ref)
+    if parent is not None and not getattr(draft.run, "names_thread", True):
+        needs.thread(org, parent.thread_id)
     checkpoint = effects.checkpoint
     if checkpoint is None:
         return

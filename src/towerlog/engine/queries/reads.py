@@ -16,6 +16,7 @@ ANSWERS: dict[type[q.Read], Callable[[QueryContext, Principal, Any], Awaitable[o
     q.ListRuns: runs.answer,
     q.GetRun: runs.answer,
     q.ListThreadRuns: runs.answer,
+    q.FindRuns: runs.answer,
     q.ListThreads: threads.answer,
     q.GetThread: threads.answer,
     q.LatestCheckpoint: checkpoints.answer,

@@ -96,7 +96,8 @@ class Replies:
         rows = await self._store.runs_by_number(principal.org, ids.polled_runs) if ids.polled_runs else {}
         pairs = zip(ids.polled, ids.polled_runs, strict=True)
         polled = tuple(o.PolledRun(ref, rows[number]) for ref, number in pairs if number in rows)
-        return o.Appended(results_of(ids), polled)
+        # Whether the first reply arrived is not known, so nothing of this one may be held back.
+        return o.Appended(results_of(ids), polled, has_news=any(one.row.pending for one in polled))
 
     async def _run_created(self, _principal: Principal, ids: OutcomeIds) -> o.Placed:
         return o.RunCreated(ids.name, ids.trace_id)
@@ -123,7 +124,7 @@ class Replies:
         row, lane = await self._held(principal, ids)
         agents = await self._store.agents_named(row.org, [row.agent or "default"])
         view = lane_view(principal, row, lane, agents.get(row.agent or "default"))
-        return o.Reported(view, lane, results_of(ids))
+        return o.Reported(view, lane, results_of(ids), has_news=bool(row.pending))
 
     async def _decided(self, _principal: Principal, ids: OutcomeIds) -> o.Placed:
         return o.Decided(ids.trace_id, ids.step_index, ids.status)

@@ -11,13 +11,15 @@ from towerlog.model.principal import Principal
 
 
 async def answer(
-    source: QueryContext, principal: Principal, command: q.ListRuns | q.GetRun | q.ListThreadRuns
+    source: QueryContext, principal: Principal, command: q.ListRuns | q.GetRun | q.ListThreadRuns | q.FindRuns
 ) -> o.Outcome:
     """A run, or a page of runs. Raises NotFound, Invalid."""
     store = source.store
     if isinstance(command, q.GetRun):
         row = await source.run_of(principal, command.run_id)
         return await source.view_of(principal, row, command.tree)
+    if isinstance(command, q.FindRuns):
+        return o.Page(await store.run_ids_beginning(principal.org, command.prefix, command.limit), None)
     if isinstance(command, q.ListThreadRuns):
         if await store.thread(principal.org, command.thread_id) is None:
             raise NotFound("thread")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from towerlog.engine.queries.bodies import input_and_result
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
 from towerlog.model.lane import Lane
@@ -55,19 +56,18 @@ async def run_views(store: Store, principal: Principal, rows: Sequence[RunRow], 
 
 
 async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool, now: Now) -> RunView:
-    """One run with its lane, its first and its last body, and (tree) its descendants."""
+    """One run with its lane, its input and its result, and (tree) its descendants."""
     view = (await run_views(store, principal, [row], now))[0]
     org = principal.org
-    bodies = await store.events_at(org, row.run, [1, *([row.ended_seq] if row.ended_seq else [])])
+    given, result = await input_and_result(store, row)
     lane = await store.lane(org, row.run) if row.has_lane else None
     children = await _children(store, principal, row, {row.run}, MAX_TREE_DEPTH, now) if tree else ()
-    first, last = bodies.get(1), bodies.get(row.ended_seq or 0)
     beats = [view.liveness.process_at, None if lane is None else lane.last_heartbeat]
     return msgspec.structs.replace(
         view,
         lane=lane,
-        result=None if last is None else last.data,
-        input=None if first is None else first.data,
+        result=result,
+        input=given,
         children=children,
         liveness=liveness_of(row, beats, now.wall_ms, now.thresholds),
     )

@@ -17,7 +17,7 @@ from towerlog.sdk.api.requests import ApiRequest, Listing, headers_of
 from towerlog.sdk.wire.address import TIMEOUT_S, server_of
 from towerlog.sdk.wire.async_connection import AsyncSignal
 from towerlog.sdk.wire.async_http import AsyncHttp
-from towerlog.sdk.wire.errors import SdkError
+from towerlog.sdk.wire.errors import ApiError, SdkError
 from towerlog.sdk.wire.retries import Retries
 
 T = TypeVar("T")
@@ -91,8 +91,22 @@ class AsyncClient:
         return await self._send(endpoints.list_thread_runs(thread_id, limit))
 
     async def get_run(self, run_id: str, *, with_children: bool = True) -> shapes.RunInfo:
-        """A run, by default with its descendants."""
-        return await self._send(endpoints.get_run(run_id, with_children))
+        """A run by its id or its `run_key`, by default with its descendants."""
+        try:
+            return await self._send(endpoints.get_run(run_id, with_children))
+        except ApiError as error:
+            # A key may have a slash, which no path can.
+            if error.status not in (400, 404):
+                raise
+            foreign_id = f"{endpoints.KEY_PREFIX}{run_id}"
+            async for found in self.list_runs(q=foreign_id):
+                if found.foreign_id == foreign_id:
+                    return await self._send(endpoints.get_run(found.run_id, with_children))
+            raise
+
+    async def find_runs(self, prefix: str) -> tuple[str, ...]:
+        """The ids of runs that begin with `prefix`, at most 20."""
+        return await self._send(endpoints.find_runs(prefix))
 
     async def create_run(
         self,
@@ -124,9 +138,12 @@ class AsyncClient:
         """Requests cancellation of a run and its children. `get_run(…).cancel` has the progress."""
         await self._send(endpoints.cancel_run(run_id, reason))
 
-    async def give_input(self, run_id: str, content: str, *, idempotency_key: str | None = None) -> None:
-        """Answers a waiting run, or sends input to a running one."""
-        await self._send(endpoints.give_input(run_id, content), idempotency_key)
+    async def give_input(
+        self, run_id: str, content: str, *, question_id: int | None = None, idempotency_key: str | None = None
+    ) -> None:
+        """Answers a question of the run, by default its oldest open one; a running run that asks nothing gets a
+        message. A question that is answered already is an ApiError 409, which says who was first."""
+        await self._send(endpoints.give_input(run_id, content, question_id), idempotency_key)
 
     async def pause_run(self, run_id: str, reason: str | None = None) -> shapes.RunInfo:
         """Requests a pause; the run is paused once its agent confirms it."""

@@ -6,7 +6,6 @@ a backup gives a `Gap` and never the wrong events.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
@@ -14,6 +13,7 @@ from typing import Generic, TypeVar
 from towerlog.sdk.api.fleet_shapes import AgentEvent
 from towerlog.sdk.api.requests import path_of, with_query
 from towerlog.sdk.api.shapes import Gap, RunEvent, Shape
+from towerlog.sdk.wire import json_text
 from towerlog.sdk.wire.errors import BadAnswer, SdkError
 from towerlog.sdk.wire.retries import Backoff, is_worth_repeating
 from towerlog.sdk.wire.sse import Frame
@@ -158,6 +158,6 @@ class Reconnects:
 
 def _object(frame: Frame) -> object:
     try:
-        return json.loads(frame.data)
+        return json_text.read(frame.data)
     except ValueError:
         raise BadAnswer("a frame of the stream is not JSON") from None

@@ -32,6 +32,13 @@ def _many_in_data(shape: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
     return read
 
 
+def _ids_in_data(raw: Any) -> tuple[str, ...]:
+    found = raw.get("data") if isinstance(raw, dict) else None
+    if not isinstance(found, list):
+        raise BadAnswer("the server's reply is not a list of ids")
+    return tuple(map(str, found))
+
+
 # Runs
 
 
@@ -53,11 +60,20 @@ def list_thread_runs(thread_id: str, limit: int) -> ApiRequest[tuple[shapes.Thre
     )
 
 
+KEY_PREFIX = "sdk:"
+"""Stands before the `run_key` in the `foreign_id` of a run that a client of the native API has begun."""
+
+
 def get_run(run_id: str, with_children: bool) -> ApiRequest[shapes.RunInfo]:
     """A run; with its descendants, or alone."""
     if with_children:
         return api_request("GET", "/api/v1/runs/{run_id}", shapes.RunInfo.read, run_id=run_id)
     return api_request("GET", "/v1/runs/{run_id}", shapes.RunInfo.read, run_id=run_id)
+
+
+def find_runs(prefix: str) -> ApiRequest[tuple[str, ...]]:
+    """The ids of runs that begin with a prefix."""
+    return api_request("GET", "/api/v1/run-ids", _ids_in_data, query={"prefix": prefix})
 
 
 def create_run(thread_id: str, **members: Any) -> ApiRequest[shapes.CreatedRun]:
@@ -71,9 +87,10 @@ def cancel_run(run_id: str, reason: str | None) -> ApiRequest[None]:
     return api_request("POST", "/v1/runs/{run_id}:cancel", _done, given(reason=reason), run_id=run_id)
 
 
-def give_input(run_id: str, content: str) -> ApiRequest[None]:
-    """Input for a run."""
-    return api_request("POST", "/v1/runs/{run_id}/input", _done, {"content": content}, run_id=run_id)
+def give_input(run_id: str, content: str, question_id: int | None) -> ApiRequest[None]:
+    """An answer, or a message."""
+    body = given(content=content, question_id=question_id)
+    return api_request("POST", "/v1/runs/{run_id}/input", _done, body, run_id=run_id)
 
 
 def pause_run(run_id: str, reason: str | None) -> ApiRequest[shapes.RunInfo]:

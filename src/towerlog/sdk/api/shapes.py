@@ -51,7 +51,11 @@ def many(shape: type[S]) -> Callable[[object], tuple[S, ...]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Usage(Shape):
-    """Tokens in disjoint buckets; `total_tokens` is the sender's total if it gave no split."""
+    """Tokens in buckets that share no token; `total_tokens` is the sender's total if it gave no split.
+
+    `input_tokens` is without cached and cache-writing input, `output_tokens` without reasoning. A run's
+    `total_input_tokens` is the sum of the first three, its `total_output_tokens` the sum of the other two.
+    """
 
     input_tokens: int | None = None
     cached_input_tokens: int | None = None
@@ -114,6 +118,15 @@ class Liveness(Shape):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Question(Shape):
+    """A question that nobody has answered."""
+
+    question_id: int
+    asked_at: str
+    question: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunInfo(Shape):
     """Everything about a run."""
 
@@ -151,6 +164,8 @@ class RunInfo(Shape):
     usage: Usage | None = field(default=None, metadata={"read": Usage.read})
     error: str | None = None
     question: str | None = None
+    question_id: int | None = None
+    questions: tuple[Question, ...] = field(default=(), metadata={"read": many(Question)})
     phase: str | None = None
     attempt: int = 1
     forced: bool = False
@@ -218,9 +233,48 @@ class Thread(Shape):
     title: str | None = None
 
 
+class EventData:
+    """Members of an event's data under one name, whichever name its sender's dialect has for them.
+
+    `data` stays what was sent. None where there is no such member.
+    """
+
+    type: str
+    data: Any
+
+    def _first(self, *names: str) -> Any:
+        data = self.data if isinstance(self.data, dict) else {}
+        return next((data[name] for name in names if data.get(name) is not None), None)
+
+    @property
+    def tool(self) -> str | None:
+        """The tool of a call or a result."""
+        names = ("tool", "tool_name", "name") if self.type.startswith("tool.") else ("tool", "tool_name")
+        return _text(self._first(*names))
+
+    @property
+    def text(self) -> str | None:
+        """What an agent has said, or was told."""
+        return _text(self._first("content", "text", "delta", "message"))
+
+    @property
+    def result(self) -> Any:
+        """The result of a tool or of the run."""
+        return self._first("result", "output")
+
+    @property
+    def label(self) -> str | None:
+        """The name of a step, or of an event of the sender's own type."""
+        return _text(self._first("name", "step", "step_name"))
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
 @dataclass(frozen=True, kw_only=True)
-class Event(Shape):
-    """An event of a run's log. `name` is the sender's type if it is not a canonical one."""
+class Event(Shape, EventData):
+    """An event of a run's log. `name` is the sender's type if it is not a canonical one; `hash` closes its chain."""
 
     seq: int
     type: str
@@ -233,10 +287,11 @@ class Event(Shape):
     occurred_at: str | None = None
     late: bool = False
     future: bool = False
+    hash: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunEvent(Shape):
+class RunEvent(Shape, EventData):
     """An event as a follower of a run receives it."""
 
     seq: int

@@ -1,43 +1,55 @@
-"""Serves a pydantic-ai `Agent` as an agent of a worker.
+"""pydantic-ai agents: served by a worker, or recorded where the program itself calls them.
 
-Text deltas, tool calls and their results, and each model call with its usage are reported as they happen. Before each
-model call its messages are reported as a checkpoint, from which a lost run is resumed. Persona and route change the
-agent only for the run. The agent's tools get the run by `towerlog.current_run()`, or as `ctx.deps` if its `deps_type`
-is a run.
+Text, tool calls and their results, and each model call with usage and cost are reported as they happen, those of
+agents inside an agent's tools as well. Before each model call and after the end the messages are reported as a
+checkpoint, from which a lost run is resumed and the thread's next run goes on. A tool call that needs approval is a
+question of the run. Persona and route change the agent only for the run. The agent's tools get the run by
+`towerlog.current_run()`, or as `ctx.deps` if its `deps_type` is a run.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
-import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic_ai import Agent
 from pydantic_ai import messages as parts
+from pydantic_ai.agent import WrapperAgent
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.providers import Provider, infer_provider_class
 from pydantic_ai.toolsets import AbstractToolset, CombinedToolset
 from pydantic_ai.usage import UsageLimits
 from pydantic_core import to_jsonable_python
 
-from towerlog.sdk.record.encoding import describe
+from towerlog.sdk.integrations.pydantic_ai_reports import (
+    CallReports,
+    NodeReports,
+    history_of,
+    questions,
+    report_inner_agents,
+    reporting,
+)
+from towerlog.sdk.record.default import default_recorder
+from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import AsyncRun, BaseRun
 
-FAILED_OUTCOMES = frozenset({"failed", "retried", "interrupted", "denied"})
-"""Outcomes of a tool call that are failures."""
+_log = logging.getLogger("towerlog.sdk")
 
 
 def adapt(agent: Agent[Any, Any]) -> Callable[[AsyncRun], Awaitable[Any]]:
     """The agent as a callable that carries out a run."""
+    report_inner_agents()
 
     async def carry_out(run: AsyncRun) -> Any:
         persona = run.persona or {}
         model = None if run.route is None else model_of(run.route)
-        with _allowed(agent, persona.get("tools")):
+        with _allowed(agent, persona.get("tools")), _reported(run):
             async with agent.iter(
                 **_beginning(run),
                 model=model,
@@ -45,14 +57,65 @@ def adapt(agent: Agent[Any, Any]) -> Callable[[AsyncRun], Awaitable[Any]]:
                 model_settings=persona.get("model_settings"),
                 usage_limits=limits_of(persona.get("budget")),
                 deps=run if _wants_run(agent) else None,
+                capabilities=[questions(run)],
             ) as running:
-                reports = _NodeReports(run)
+                reports = NodeReports(run)
                 async for node in running:
                     await reports.node(node, running)
                 result = running.result
+                run.checkpoint(history_of(running.all_messages()))
         return None if result is None else to_jsonable_python(result.output, fallback=repr)
 
     return carry_out
+
+
+def record(agent: Agent[Any, Any], *, recorder: Recorder | None = None, name: str | None = None) -> Agent[Any, Any]:
+    """The agent, each of whose runs is reported as a run: for programs that call it themselves.
+
+    It is used like the agent. `recorder` is by default that of TOWERLOG_URL and TOWERLOG_API_KEY, `name` the agent's
+    name. Inside another run each of its runs is that one's child.
+    """
+    report_inner_agents()
+    recorded: Any = _RecordedAgent(agent, recorder, name)
+    found: Agent[Any, Any] = recorded
+    return found
+
+
+class _RecordedAgent(WrapperAgent[Any, Any]):
+    """An agent whose runs are reported."""
+
+    def __init__(self, wrapped: Agent[Any, Any], recorder: Recorder | None, name: str | None) -> None:
+        super().__init__(wrapped)
+        self._recorder = recorder
+        self._reported_name = name
+
+    @contextlib.asynccontextmanager
+    async def iter(self, user_prompt: Any = None, **options: Any) -> AsyncIterator[Any]:
+        """As the wrapped agent, with its capabilities and those that report. Options are the library's own."""
+        recorder = self._recorder or default_recorder()
+        name = self._reported_name or self.name or "agent"
+        told = None if user_prompt is None else to_jsonable_python(user_prompt, fallback=repr)
+        async with recorder.record_run(name, options.get("conversation_id"), told) as run:
+            given = tuple(options.pop("capabilities", None) or ())
+            capabilities = (*given, CallReports(run, checkpoints=True), questions(run))
+            with _reported(run):
+                async with self.wrapped.iter(user_prompt, capabilities=capabilities, **options) as running:
+                    yield running
+                run.checkpoint(history_of(running.all_messages()))
+            if running.result is not None:
+                run.result = to_jsonable_python(running.result.output, fallback=repr)
+
+
+@contextlib.contextmanager
+def _reported(run: BaseRun) -> Iterator[None]:
+    """Agents inside the tools of this one report to its run."""
+    token = reporting.set(run)
+    try:
+        yield
+    finally:
+        # A generator may be closed in another context than it began in: then there is nothing to reset.
+        with contextlib.suppress(ValueError):
+            reporting.reset(token)
 
 
 def model_of(route: dict[str, Any]) -> Model:
@@ -85,9 +148,16 @@ def limits_of(budget: dict[str, Any] | None) -> UsageLimits | None:
 
 
 def _beginning(run: AsyncRun) -> dict[str, Any]:
+    """Where the agent begins: at the last checkpoint of a lost run, else with the input after the thread's history."""
     if run.resume is not None:
         return {"message_history": parts.ModelMessagesTypeAdapter.validate_python(run.resume["history"])}
-    return {"user_prompt": run.input if isinstance(run.input, str) else json.dumps(run.input)}
+    prompt = run.input if run.input is None or isinstance(run.input, str) else json.dumps(run.input)
+    try:
+        history = parts.ModelMessagesTypeAdapter.validate_python(run.history)
+    except ValidationError:
+        _log.warning("run %s: the thread's history is not one of pydantic-ai; the agent begins anew", run.run_id)
+        history = []
+    return {"user_prompt": prompt, "message_history": history or None}
 
 
 def _wants_run(agent: Agent[Any, Any]) -> bool:
@@ -105,88 +175,3 @@ def _allowed(agent: Agent[Any, Any], tools: list[str] | None) -> Iterator[None]:
     every: AbstractToolset[Any] = CombinedToolset(list(agent.toolsets))
     with agent.override(toolsets=[every.filtered(lambda context, tool: tool.name in names)], tools=[]):
         yield
-
-
-class _NodeReports:
-    """Reports the nodes of the library's graph to the run."""
-
-    def __init__(self, run: AsyncRun) -> None:
-        self._run = run
-        self._began: dict[str, tuple[str, float]] = {}
-
-    async def node(self, node: Any, running: Any) -> None:
-        """Streams a model request or tool calls; other nodes report nothing."""
-        if Agent.is_model_request_node(node):
-            messages = [*running.all_messages(), node.request]
-            self._run.checkpoint(parts.ModelMessagesTypeAdapter.dump_python(messages, mode="json"))
-            await self._run.pause_point()
-            begun_at = time.monotonic()
-            stream: Any
-            async with node.stream(running.ctx) as stream:
-                await self._events(stream)
-                self._model_call(stream.response, _since_ms(begun_at))
-        elif Agent.is_call_tools_node(node):
-            try:
-                async with node.stream(running.ctx) as events:
-                    await self._events(events)
-            except BaseException as error:
-                self._broken_off(error)
-                raise
-
-    async def _events(self, events: AsyncIterable[Any]) -> None:
-        async for event in events:
-            match event:
-                case parts.PartStartEvent(part=parts.TextPart(content=text)) if text:
-                    self._run.message_delta(text)
-                case parts.PartDeltaEvent(delta=parts.TextPartDelta(content_delta=text)) if text:
-                    self._run.message_delta(text)
-                case parts.FunctionToolCallEvent(part=call):
-                    self._tool_call(call)
-                case parts.FunctionToolResultEvent(part=returned):
-                    self._tool_result(returned)
-                case _:
-                    pass
-
-    def _tool_call(self, call: parts.ToolCallPart) -> None:
-        self._began[call.tool_call_id] = (call.tool_name, time.monotonic())
-        data = {"tool": call.tool_name, "tool_call_id": call.tool_call_id, "arguments": call.args_as_dict()}
-        self._run.tell("tool.call", data)
-
-    def _tool_result(self, returned: Any) -> None:
-        good = getattr(returned, "outcome", "failed") not in FAILED_OUTCOMES
-        data: dict[str, Any] = {
-            "tool": returned.tool_name,
-            "tool_call_id": returned.tool_call_id,
-            "success": good,
-        }
-        content = to_jsonable_python(returned.content, fallback=repr)
-        data["result" if good else "error"] = content if good else str(content)
-        _, begun_at = self._began.pop(returned.tool_call_id, ("", None))
-        if begun_at is not None:
-            data["duration_ms"] = _since_ms(begun_at)
-        self._run.tell("tool.result", data)
-
-    def _broken_off(self, error: BaseException) -> None:
-        """Reports the end of open calls: for an error that ends the whole run the library yields no results."""
-        for tool_call_id, (tool, begun_at) in self._began.items():
-            data = {"tool": tool, "tool_call_id": tool_call_id, "success": False, "error": describe(error)}
-            self._run.tell("tool.result", {**data, "duration_ms": _since_ms(begun_at)})
-        self._began.clear()
-
-    def _model_call(self, response: parts.ModelResponse, duration_ms: int) -> None:
-        """Reports usage. The library's input tokens include cached ones; here they are counted apart."""
-        usage = response.usage
-        cached, written = usage.cache_read_tokens, usage.cache_write_tokens
-        self._run.model_call(
-            response.model_name or "unknown",
-            input_tokens=max(0, usage.input_tokens - cached - written),
-            cached_input_tokens=cached,
-            output_tokens=usage.output_tokens,
-            cost_usd=getattr(usage, "cost", None),
-            duration_ms=duration_ms,
-            cache_write_tokens=written,
-        )
-
-
-def _since_ms(begun_at: float) -> int:
-    return round((time.monotonic() - begun_at) * 1000)

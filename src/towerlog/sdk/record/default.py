@@ -7,9 +7,9 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from towerlog.sdk.record.backlog.destination import Destination
 from towerlog.sdk.record.recorder import Recorder, Status
 from towerlog.sdk.record.recording import Recording
-from towerlog.sdk.wire.address import LOCAL_URL
 
 _log = logging.getLogger("towerlog.sdk")
 
@@ -23,7 +23,7 @@ class DefaultRecorder:
 
     @property
     def recorder(self) -> Recorder:
-        """The recorder. Never raises: an invalid URL is logged, and the local one is used without a key."""
+        """The recorder. Never raises: with an invalid URL or key it keeps what is reported, and delivers nothing."""
         with self._lock:
             if self._recorder is None:
                 self._recorder = _from_environment()
@@ -36,14 +36,12 @@ class DefaultRecorder:
 
 
 def _from_environment() -> Recorder:
-    try:
-        return Recorder(adopt_keyless=True)
-    except ValueError as error:
-        # Without a key, so that nothing is sent to a server that was not meant.
+    destination = Destination.of_environment()
+    if destination.why_not is not None:
         _log.error(
-            "TOWERLOG_URL or TOWERLOG_API_KEY is not valid (%s): events are stored on disk, not delivered", error
+            "%s: events are stored on disk and not delivered; `towerlog spool ls` shows them", destination.why_not
         )
-        return Recorder(LOCAL_URL, "")
+    return Recorder(destination=destination)
 
 
 DEFAULT = DefaultRecorder()

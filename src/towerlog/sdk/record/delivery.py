@@ -9,47 +9,36 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from towerlog.sdk.record.backlog.buffer import Backlog, Batch
+from towerlog.sdk.record.backlog.hooks import Hooks
+from towerlog.sdk.record.backlog.keeper import SPILL_TICK_S, Keeper
 from towerlog.sdk.record.backlog.losses import Losses, Range
-from towerlog.sdk.record.encoding import place_of
+from towerlog.sdk.record.encoder import place_of
 from towerlog.sdk.wire.address import TIMEOUT_S
 from towerlog.sdk.wire.errors import Unreachable
-from towerlog.sdk.wire.event_batch import BATCH_BYTES, BATCH_EVENTS, BatchReply, Disposition, Transport, send_batch
+from towerlog.sdk.wire.event_batch import (
+    BATCH_BYTES,
+    BATCH_EVENTS,
+    UNKNOWN_BASE,
+    BatchReply,
+    Disposition,
+    Transport,
+    send_batch,
+)
 from towerlog.sdk.wire.retries import Backoff
 
 LINGER_S = 0.2
 """How long an event may wait in memory to be sent together with others."""
-SPILL_AFTER_NS = 320_000_000
-SPILL_TICK_S = 0.1
-"""With `SPILL_AFTER_NS` under half a second, allowing for a slow disk: what a `kill -9` may lose."""
-SYNC_EVERY_S = 1.0
 ADOPT_EVERY_S = 30.0
 POLL_EVERY_S = 5.0
 """How long the server is not contacted during a run before its pending commands are asked for."""
 LISTEN_WAIT_S = 5
-MAX_PAUSE_S = 30.0
-"""The longest pause between two tries; also the pause after each rejection of the key."""
 MAX_RUNS = 100
 
 _log = logging.getLogger("towerlog.sdk")
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """What delivery needs from its recorder."""
-
-    open_transport: Callable[[], Transport]
-    going_on: Callable[[], list[str]]
-    beat: Callable[[], None]
-    commanded: Callable[[dict[str, Any]], None]
-    notice: Callable[[Range], bytes]
-    adopts: Sequence[Path]
-    longest_pause_s: float = MAX_PAUSE_S
 
 
 class Delivery:
@@ -64,9 +53,9 @@ class Delivery:
         self._transport: Transport | None = None
         self._news = threading.Event()
         self._full = threading.Event()
-        self._keep = threading.Event()
-        self._crowded = threading.Event()
         self._stopping = threading.Event()
+        self._adopted = threading.Event()
+        self._keeper = Keeper(backlog, self._stopping, self._note)
         self._lock = threading.RLock()
         self._threads: list[threading.Thread] = []
         self._expecting: dict[str, int] = {}
@@ -83,17 +72,14 @@ class Delivery:
     def noticed(self) -> None:
         """Called after an event was added to the backlog."""
         if self._stopping.is_set():
-            self._spill(0)
+            self._keeper.spill(0)
             return
         if not self._news.is_set():
             self._news.set()
             if not self._threads:
                 self._start()
-        if not self._keep.is_set():
-            self._keep.set()
         events, size = self._backlog.in_memory
-        if size >= self._backlog.crowded_bytes and not self._crowded.is_set():
-            self._crowded.set()
+        self._keeper.look(size)
         if (events >= BATCH_EVENTS or size >= BATCH_BYTES) and not self._full.is_set():
             self._full.set()
 
@@ -101,7 +87,7 @@ class Delivery:
         with self._lock:
             if self._threads or self._stopping.is_set():
                 return
-            loops = {"towerlog-sender": self._send_for_ever, "towerlog-keeper": self._keep_for_ever}
+            loops = {"towerlog-sender": self._send_for_ever, "towerlog-keeper": self._keeper.run}
             self._threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()]
             for thread in self._threads:
                 thread.start()
@@ -140,6 +126,20 @@ class Delivery:
                 changed.wait(min(left_s, 0.05))
         return self._losses.dropped == dropped
 
+    def drain(self, timeout_s: float) -> bool:
+        """Waits until everything is delivered that this and ended processes have left; False on timeout."""
+        ends_at = time.monotonic() + timeout_s
+        self._start()
+        if not self._adopted.wait(timeout_s):
+            return False
+        with self._backlog.changed:
+            while self._backlog.pending or self._backlog.spool.waiting or self._owes():
+                left_s = ends_at - time.monotonic()
+                if left_s <= 0:
+                    return False
+                self._backlog.changed.wait(min(left_s, 0.05))
+        return True
+
     def _owes(self) -> bool:
         """Whether a loss has not been reported to the server yet."""
         return bool(self._losses) or bool(self._notices)
@@ -147,8 +147,9 @@ class Delivery:
     def stop(self, timeout_s: float) -> None:
         """Ends the threads, and spools what was not delivered."""
         self._stopping.set()
-        for event in (self._news, self._full, self._keep, self._crowded):
+        for event in (self._news, self._full):
             event.set()
+        self._keeper.wake()
         ends_at = time.monotonic() + timeout_s
         for thread in self._threads:
             if thread is not threading.current_thread():
@@ -156,11 +157,8 @@ class Delivery:
         if self._transport is not None:
             # Interrupts a request that is still under way: its events are spooled like the others.
             self._transport.close()
-        self._spill(0)
-        try:
-            self._backlog.sync()
-        except OSError as error:
-            self._note(f"cannot write the spool: {error}")
+        self._keeper.spill(0)
+        self._keeper.sync()
 
     @property
     def reachable(self) -> bool:
@@ -186,12 +184,14 @@ class Delivery:
                 self._stopping.wait(self._backoff.next_s())
 
     def _adopt(self) -> None:
-        for home in self._hooks.adopts:
-            try:
-                if found := self._backlog.adopt(home):
-                    _log.info("sending %d events that earlier processes left undelivered", found)
-            except OSError as error:
-                self._note(f"cannot read the spool: {error}")
+        if not self._hooks.delivers:
+            return
+        try:
+            if found := self._backlog.adopt():
+                _log.info("sending %d events that earlier processes left undelivered", found)
+        except OSError as error:
+            self._note(f"cannot read the spool: {error}")
+        self._adopted.set()
 
     def _idle(self, adopt_at: float) -> None:
         """Waits until there is something to send; then a moment longer, for more events to come."""
@@ -225,8 +225,9 @@ class Delivery:
         try:
             answer = self._try(batch.lines, self._hooks.going_on(), batch.client_id)
             if answer is not None and answer.disposition is Disposition.TAKEN:
-                self._count(batch, answer)
-                settled = True
+                settled = self._resend(batch, answer)
+                if settled:
+                    self._count(batch, answer)
             elif answer is not None and answer.disposition is Disposition.SMALLER:
                 settled = self._narrow(batch, answer)
         finally:
@@ -235,11 +236,36 @@ class Delivery:
             else:
                 self._backlog.give_back(batch)
                 # The keeper may have found the memory empty just before the batch came back.
-                self._keep.set()
+                self._keeper.look(0)
         if settled:
             self._batch_max = min(BATCH_EVENTS, self._batch_max * 2)
 
+    def _resend(self, batch: Batch, answer: BatchReply) -> bool:
+        """Sends checkpoints with older bases whose base the server did not know; False if that has to be repeated."""
+        for index, line in enumerate(batch.lines):
+            while answer.results[index].get("code") == UNKNOWN_BASE:
+                older = self._hooks.with_older_base(batch.client_id, line)
+                if older is None:
+                    break
+                line = older
+                again = self._try([line], [], batch.client_id)
+                if again is None or again.disposition in (Disposition.LATER, Disposition.REFUSED):
+                    return False
+                if again.disposition is Disposition.SMALLER:
+                    break
+                answer.results[index] = again.results[0]
+        return True
+
+    def _name_runs(self, batch: Batch, answer: BatchReply) -> None:
+        """Tells new runs their ids at the server."""
+        for line, result in zip(batch.lines, answer.results, strict=True):
+            run_id = result.get("run_id")
+            # A run's first event is small, unless its input is not: then the next one names it.
+            if isinstance(run_id, str) and len(line) <= BATCH_BYTES and self._hooks.nameless():
+                self._hooks.named(place_of(line)[0], run_id)
+
     def _count(self, batch: Batch, answer: BatchReply) -> None:
+        self._name_runs(batch, answer)
         for line, result in zip(batch.lines, answer.results, strict=True):
             status = result.get("status")
             if status == "refused":
@@ -318,33 +344,6 @@ class Delivery:
                 self._hooks.commanded(command)
             except Exception:
                 _log.exception("a command could not be delivered to its run")
-
-    # The keeper
-
-    def _keep_for_ever(self) -> None:
-        sync_at = 0.0
-        while not self._stopping.is_set():
-            self._keep.wait()
-            self._keep.clear()
-            while not self._stopping.is_set() and not self._backlog.resting:
-                self._crowded.wait(SPILL_TICK_S)
-                self._crowded.clear()
-                if self._spill(SPILL_AFTER_NS) and time.monotonic() >= sync_at:
-                    sync_at = time.monotonic() + SYNC_EVERY_S
-                    self._sync()
-
-    def _spill(self, older_than_ns: int) -> int:
-        try:
-            return self._backlog.spill(older_than_ns)
-        except OSError as error:
-            self._note(f"cannot write the spool: {error.strerror}")
-            return 0
-
-    def _sync(self) -> None:
-        try:
-            self._backlog.sync()
-        except OSError as error:
-            self._note(f"cannot sync the spool: {error.strerror}")
 
     # The listener
 

@@ -1,20 +1,18 @@
-"""The one event encoder: an event, with its number, id and time, becomes one line of JSON. Nothing here raises.
+"""Events as lines of JSON, and values as short text. Nothing here raises.
 
 An event is encoded at the moment of the call, on the caller's thread, because the caller may change its arguments right
-after. Every part is capped. What JSON cannot express becomes its `repr`; NaN and the infinities become null.
+after. Every part is capped: what must be whole is encoded by `histories`. What JSON cannot express becomes its `repr`;
+NaN and the infinities become null.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from itertools import islice
 from typing import Any
-
-from towerlog.sdk.wire.ids import uuid7
 
 MAX_EVENT_BYTES = 4 * 1024 * 1024 - 4096
 """The largest event that is sent unchanged: with its envelope it must fit into one request of 4 MiB."""
@@ -27,43 +25,6 @@ NAMES_KEPT = 512
 CUTS_CHARS = (65_536, 4_096, 256)
 """The lengths to which strings of too large an event are cut: the first with which it fits."""
 MAX_INTEGER = 2**63 - 1
-LOSS_NOTICE = "client.dropped"
-"""The name of the event, of type `other`, that says which numbers of a client will never come."""
-
-
-class EventEncoder:
-    """Numbers, stamps and encodes the events of one client in one run. Not safe for threads: its owner holds a lock."""
-
-    def __init__(self, run_key: str | None = None, seq: int = 0) -> None:
-        """`run_key` names a run that the client has begun itself. `seq` is the last number that was given out."""
-        self.seq = seq
-        self._run_key = run_key
-
-    def encode(self, event: dict[str, Any]) -> bytes:
-        """The next event's line; its number is then `seq`. The event is stamped itself, not a copy of it."""
-        self.seq += 1
-        event["event_id"] = uuid7()
-        event["client_seq"] = self.seq
-        if self._run_key is not None:
-            event["run_key"] = self._run_key
-        event["time"] = time.time_ns() // 1_000_000
-        return encode_event(event)
-
-    def encode_loss(self, from_seq: int, to_seq: int, reason: str) -> bytes:
-        """A notice that these numbers, both ends included, will never come. It has a number of its own."""
-        payload = {"from_seq": from_seq, "to_seq": to_seq, "reason": reason}
-        return self.encode({"type": "other", "data": {"name": LOSS_NOTICE, "payload": payload}})
-
-
-def place_of(line: bytes) -> tuple[str, int, bool]:
-    """(run_key, client_seq, is it a notice of loss) of an encoded event; no key if the line is damaged."""
-    try:
-        event = json.loads(line)
-        data = event.get("data") or {}
-        notice = event.get("type") == "other" and isinstance(data, dict) and data.get("name") == LOSS_NOTICE
-        return str(event["run_key"]), int(event["client_seq"]), notice
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return "", 0, False
 
 
 def encode_event(event: Mapping[str, Any]) -> bytes:
@@ -81,7 +42,7 @@ def plain(value: object, depth: int = MAX_DEPTH) -> Any:
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
-        return _text(value)
+        return fit_text(value)
     if isinstance(value, int):
         return int(value) if -MAX_INTEGER <= value <= MAX_INTEGER else _repr(value)
     if isinstance(value, float):
@@ -97,7 +58,7 @@ def plain(value: object, depth: int = MAX_DEPTH) -> Any:
 
 def one_line(value: object, longest: int = 500) -> str:
     """A value on one line, for an error or a reason."""
-    text = " ".join(_text(value).split()) if isinstance(value, str) else " ".join(_repr(value).split())
+    text = " ".join(fit_text(value).split()) if isinstance(value, str) else " ".join(_repr(value).split())
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
@@ -156,20 +117,25 @@ def _attempt(value: object, make: Any) -> Any:
 
 
 def _key(value: object) -> str:
-    return _text(value) if isinstance(value, str) else _repr(value)
+    return fit_text(value) if isinstance(value, str) else _repr(value)
 
 
-def _text(value: str) -> str:
+def fit_text(value: str) -> str:
     """The text, with characters that UTF-8 cannot encode replaced."""
     return str.__str__(value).encode("utf-8", "replace").decode()
 
 
-def _repr(value: object) -> str:
+def whole_repr(value: object) -> str:
+    """The `repr` of any value, however long."""
     try:
         text = repr(value)
     except Exception:
         text = f"<{type(value).__name__} without a repr>"
-    text = _text(text)
+    return fit_text(text)
+
+
+def _repr(value: object) -> str:
+    text = whole_repr(value)
     return text if len(text) <= MAX_REPR_CHARS else f"{text[: MAX_REPR_CHARS - 1]}…"
 
 
@@ -198,11 +164,10 @@ def _cut(value: Any, chars: int) -> Any:
 def _scalars(event: Any) -> Any:
     """What the server requires of an event: its own members, and the small members of its data."""
     data = event.get("data") if isinstance(event, dict) else None
-    small: dict[str, Any] = {"history": []} if isinstance(data, dict) and "history" in data else {}
     members: Iterable[tuple[str, Any]] = islice(data.items(), 100) if isinstance(data, dict) else ()
     kept = {k[:200]: _cut(v, 256) for k, v in members if v is None or isinstance(v, str | int | float | bool)}
     head = {k: _cut(v, 256) for k, v in event.items() if k != "data" and not isinstance(v, dict | list)}
-    return {**head, "data": {**small, **kept}}
+    return {**head, "data": kept}
 
 
 def _marked(event: Any, full_bytes: int) -> Any:

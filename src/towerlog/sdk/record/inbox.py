@@ -1,6 +1,7 @@
-"""Commands of the server for a run: cancel, input, pause, resume. Delivered by one thread, awaited by others.
+"""Commands of the server for a run: cancel, input, message, pause, resume. Delivered by one thread, awaited by others.
 
-A command takes effect once, however often the server repeats it, and is acknowledged then.
+A command takes effect once, however often the server repeats it, and is acknowledged then. An answer is kept under the
+key of its question until that is asked; it can reach no other.
 """
 
 from __future__ import annotations
@@ -14,14 +15,19 @@ from typing import Any
 
 MAX_REMEMBERED = 1000
 """Command ids of a run that are remembered, to recognise repetitions."""
-MAX_ANSWERS = 100
-"""Answers that are kept until a question takes them."""
+MAX_MESSAGES = 100
+"""Messages that are kept until the agent reads them; the server sends fewer."""
+MAX_CALLBACKS = 100
 
 Command = Mapping[str, Any]
 
 
+CANCELLED = "cancelled"
+"""The reason of a cancel for which none was given."""
+
+
 class RunCancelled(Exception):
-    """The run was cancelled."""
+    """The run was cancelled; its text is the reason, where the person gave one."""
 
 
 class Inbox:
@@ -29,13 +35,16 @@ class Inbox:
 
     def __init__(self, acknowledge: Callable[[Command], None]) -> None:
         self._acknowledge = acknowledge
+        self._reason = CANCELLED
         self._lock = threading.Lock()
         self._seen: deque[object] = deque(maxlen=MAX_REMEMBERED)
-        self._answers: deque[Command] = deque(maxlen=MAX_ANSWERS)
-        self._asking: deque[Future[Any]] = deque(maxlen=MAX_ANSWERS)
+        self._answers: dict[str, Command] = {}
+        """Key of a question that has not been asked in this attempt yet → its answer. The server bounds them."""
+        self._asking: dict[str, Future[Any]] = {}
+        self._messages: deque[Command] = deque(maxlen=MAX_MESSAGES)
         self._pause: Command | None = None
         self._paused: Future[Any] | None = None
-        self._callbacks: deque[Callable[[], None]] = deque(maxlen=MAX_ANSWERS)
+        self._callbacks: deque[Callable[[], None]] = deque(maxlen=MAX_CALLBACKS)
         self.cancelled = False
 
     @property
@@ -55,6 +64,9 @@ class Inbox:
                 self._cancel(command)
             case "input":
                 self._answered(command)
+            case "message":
+                with self._lock:
+                    self._messages.append(command)
             case "pause":
                 with self._lock:
                     self._pause = command
@@ -70,7 +82,7 @@ class Inbox:
     def check(self) -> None:
         """Raises RunCancelled after a cancel."""
         if self.cancelled:
-            raise RunCancelled("cancelled")
+            raise self._cancellation()
 
     def on_cancel(self, callback: Callable[[], None]) -> None:
         """Calls back once on a cancel; at once if there was one already."""
@@ -80,19 +92,33 @@ class Inbox:
                 return
         callback()
 
-    def answer(self) -> Future[Any]:
-        """The next answer; acknowledged when it arrives."""
+    def answer(self, key: str) -> Future[Any]:
+        """The answer to the question of this key; acknowledged when it arrives."""
         future: Future[Any] = Future()
         with self._lock:
-            command = self._answers.popleft() if self._answers else None
+            command = self._answers.pop(key, None)
             if command is None and self.cancelled:
-                future.set_exception(RunCancelled("cancelled"))
+                future.set_exception(self._cancellation())
             elif command is None:
-                self._asking.append(future)
+                self._asking[key] = future
         if command is not None:
             self._acknowledge(command)
             future.set_result(command.get("content"))
         return future
+
+    def withdraw(self, key: str) -> bool:
+        """Gives a question up; False when its answer is there already, or will be in a moment."""
+        with self._lock:
+            return self._asking.pop(key, None) is not None
+
+    def messages(self) -> list[Any]:
+        """The messages that have come since the last call; acknowledged by it."""
+        with self._lock:
+            taken = [*self._messages]
+            self._messages.clear()
+        for command in taken:
+            self._acknowledge(command)
+        return [command.get("content") for command in taken]
 
     def pause(self) -> Future[Any] | None:
         """Begins the requested pause: a future that ends with it. None when no pause was requested."""
@@ -106,19 +132,19 @@ class Inbox:
         return future
 
     def forget(self, future: Future[Any]) -> None:
-        """Drops a future that is no longer waited for."""
+        """Drops the future of a pause that is no longer waited for."""
         with self._lock:
-            with contextlib.suppress(ValueError):
-                self._asking.remove(future)
             if self._paused is future:
                 self._paused = None
 
     def _answered(self, command: Command) -> None:
+        key = str(command.get("question_key"))
         with self._lock:
-            if not self._asking:
-                self._answers.append(command)
+            future = self._asking.pop(key, None)
+            if future is None:
+                # Given to an earlier attempt's question: this one may ask it again.
+                self._answers[key] = command
                 return
-            future = self._asking.popleft()
         # The acknowledgement first, so that it precedes whatever the answer leads to.
         self._acknowledge(command)
         _settle(future, command.get("content"))
@@ -133,10 +159,14 @@ class Inbox:
         if future is not None:
             _settle(future, None)
 
+    def _cancellation(self) -> RunCancelled:
+        return RunCancelled(self._reason)
+
     def _cancel(self, command: Command) -> None:
         with self._lock:
             self.cancelled = True
-            waiting = [*self._asking, *([self._paused] if self._paused else [])]
+            self._reason = str(command.get("content") or CANCELLED)
+            waiting = [*self._asking.values(), *([self._paused] if self._paused else [])]
             self._asking.clear()
             self._paused = None
             callbacks = [*self._callbacks]
@@ -144,7 +174,7 @@ class Inbox:
         self._acknowledge(command)
         for future in waiting:
             with contextlib.suppress(InvalidStateError):
-                future.set_exception(RunCancelled("cancelled"))
+                future.set_exception(self._cancellation())
         for callback in callbacks:
             callback()
 

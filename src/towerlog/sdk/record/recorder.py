@@ -19,17 +19,20 @@ from pathlib import Path
 from typing import Any
 
 from towerlog.sdk.record.backlog.buffer import Backlog
+from towerlog.sdk.record.backlog.destination import Destination
+from towerlog.sdk.record.backlog.hooks import MAX_PAUSE_S, Hooks
 from towerlog.sdk.record.backlog.losses import Losses, Range
-from towerlog.sdk.record.backlog.spool import Overflow, spool_folder, spool_root
-from towerlog.sdk.record.delivery import MAX_PAUSE_S, Delivery, Hooks
-from towerlog.sdk.record.encoding import EventEncoder
+from towerlog.sdk.record.backlog.spool import Overflow, spool_root
+from towerlog.sdk.record.delivery import Delivery
+from towerlog.sdk.record.encoder import EventEncoder, place_of
 from towerlog.sdk.record.recording import Recording, run_key_of
 from towerlog.sdk.record.run import BaseRun
-from towerlog.sdk.wire.address import TIMEOUT_S, read_url, server_of
+from towerlog.sdk.wire.address import TIMEOUT_S
 from towerlog.sdk.wire.http import Http
 from towerlog.sdk.wire.ids import uuid7
 
-MEMORY_BYTES = 8 * 1024 * 1024
+MEMORY_BYTES = 32 * 1024 * 1024
+"""Twice the largest checkpoint: one that waits must not push out the small events beside it."""
 SPOOL_BYTES = 256 * 1024 * 1024
 BEAT_S = 60.0
 """After how long without an event a heartbeat is sent for a run that has not ended."""
@@ -77,6 +80,11 @@ class RunSink:
         return time.monotonic() - self._told_at
 
     @property
+    def url(self) -> str:
+        """The address of the server."""
+        return self._recorder.url
+
+    @property
     def home(self) -> object:
         """Runs of the same recorder can be parent and child."""
         return self._recorder
@@ -91,11 +99,32 @@ class RunSink:
                     event["thread"] = self._thread
                 encoder = self._encoder_in(state)
                 line = encoder.encode(event)
-                state.backlog.put(self._run_key, encoder.seq, line)
+                if line is not None:
+                    state.backlog.put(self._run_key, encoder.seq, line)
+                if encoder.lost:
+                    self._tell_lost(state, encoder)
             state.delivery.noticed()
         except Exception:
             # A failure to report must never break the program.
             _log.exception("an event of run %s could not be recorded", self._run_key)
+
+    def _tell_lost(self, state: ProcessState, encoder: EventEncoder) -> None:
+        """Counts and reports what could not be sent whole: after the event beside it, which may begin the run."""
+        lost, encoder.lost = encoder.lost, []
+        for seq, reason in lost:
+            _log.warning("run %s: %s; it is counted as dropped", self._run_key, reason)
+            state.losses.count(1)
+            state.backlog.put(self._run_key, encoder.seq + 1, encoder.encode_loss(seq, seq, reason))
+
+    def resumes(self, history: object) -> None:
+        """The server has this history of the run: what goes on from it is sent by what is new."""
+        with self._lock:
+            self._encoder_in(self._recorder.state).resumes(history)
+
+    def with_older_base(self, line: bytes) -> bytes | None:
+        """The checkpoint of a line whose base the server does not know, with an older one or none; None if lost."""
+        with self._lock:
+            return self._encoder.with_older_base(line)
 
     def expect(self, run: BaseRun, waiting: bool) -> None:
         """Whether commands of this run are waited for."""
@@ -140,20 +169,19 @@ class Recorder:
         overflow: Overflow = "oldest",
         exit_seconds: float = EXIT_S,
         longest_pause_seconds: float = MAX_PAUSE_S,
-        adopt_keyless: bool = False,
+        destination: Destination | None = None,
     ) -> None:
         """Connects to nothing and makes no thread before the first event. Raises ValueError for a wrong argument.
 
-        `overflow` says which events are dropped when there is no room: the oldest, or the newest.
+        `overflow` says which events are dropped when there is no room: the oldest, or the newest. `destination` stands
+        for `url` and `api_key`, and may be one that nothing can be sent to.
         """
-        self.url, self._api_key = server_of(url, api_key)
-        read_url(self.url)
+        self._destination = destination or Destination.of(url, api_key)
+        self.url = self._destination.url
         if overflow not in ("oldest", "newest"):
             raise ValueError("overflow must be 'oldest' or 'newest'")
         root = Path(spool_dir) if spool_dir is not None else spool_root()
-        self._home = spool_folder(root, self.url, self._api_key)
-        keyless = [spool_folder(root, self.url, None)] if adopt_keyless and self._api_key else []
-        self._adopts = [*keyless, self._home]
+        self._home = self._destination.folder(root)
         self._memory_bytes, self._spool_bytes, self._overflow = memory_bytes, spool_bytes, overflow
         self._exit_s, self._longest_pause_s = exit_seconds, longest_pause_seconds
         self._runs: weakref.WeakValueDictionary[str, BaseRun] = weakref.WeakValueDictionary()
@@ -191,6 +219,10 @@ class Recorder:
         except Exception:
             _log.exception("flush failed")
             return False
+
+    def drain(self, timeout: float) -> bool:
+        """Delivers what this and ended programs with the same URL and key have left. False on timeout."""
+        return self.state.delivery.drain(timeout)
 
     def status(self) -> Status:
         """Where the events are."""
@@ -231,22 +263,33 @@ class Recorder:
 
     def _opened(self) -> ProcessState:
         losses = Losses()
-        backlog = Backlog(uuid7(), self._home, losses, self._memory_bytes, self._spool_bytes, self._overflow)
+        backlog = Backlog(
+            uuid7(),
+            self._home,
+            losses,
+            self._memory_bytes,
+            self._spool_bytes,
+            self._overflow,
+            self._destination.note,
+        )
         hooks = Hooks(
             self._transport,
             self._going_on,
             self._beat,
             self._commanded,
             self._notice,
-            self._adopts,
+            self._nameless,
+            self._named,
+            self._with_older_base,
+            self._destination.why_not is None,
             self._longest_pause_s,
         )
         return ProcessState(losses, backlog, Delivery(backlog, losses, hooks))
 
     def _transport(self) -> Http:
-        if not self._api_key:
-            raise ValueError("no API key: set TOWERLOG_API_KEY")
-        return Http(self.url, self._api_key, TIMEOUT_S)
+        if self._destination.why_not is not None:
+            raise ValueError(self._destination.why_not)
+        return Http(self.url, self._destination.api_key, TIMEOUT_S)
 
     def _going_on(self) -> list[str]:
         """The keys of the runs that have not ended."""
@@ -263,6 +306,18 @@ class Recorder:
         run = self._runs.get(str(command.get("run_key")))
         if run is not None:
             run.deliver(command)
+
+    def _nameless(self) -> bool:
+        return any(run.run_id is None for run in list(self._runs.values()))
+
+    def _named(self, run_key: str, run_id: str) -> None:
+        run = self._runs.get(run_key)
+        if run is not None and run.run_id is None:
+            run.run_id = run_id
+
+    def _with_older_base(self, client_id: str, line: bytes) -> bytes | None:
+        sink = self._sinks.get(place_of(line)[0]) if client_id == self.state.backlog.client_id else None
+        return None if sink is None else sink.with_older_base(line)
 
     def _notice(self, loss: Range) -> bytes:
         """The event that says which numbers will never come.
@@ -289,7 +344,7 @@ class Recorder:
     def leave(self) -> None:
         """At the program's exit: delivers for a moment, spools the rest."""
         delivery = self.state.delivery
-        if delivery.reachable and self._api_key:
+        if delivery.reachable and self._destination.why_not is None:
             delivery.flush(self._exit_s)
         delivery.stop(0.2)
 

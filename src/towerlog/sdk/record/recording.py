@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
-from towerlog.sdk.record.encoding import name_text
+from towerlog.sdk.record.encoding import name_text, plain
+from towerlog.sdk.record.figures import Fit, mapping, thread_of
+from towerlog.sdk.record.figures import labels as labels_of
 from towerlog.sdk.record.run import AsyncRun, BaseRun, Run, Sink, activated, current_run
 from towerlog.sdk.wire.ids import uuid7
 
@@ -56,20 +58,28 @@ class Recording:
         self._reporter = reporter
         self._run_key = run_key
         self._agent = None if agent is None else name_text(agent)
-        self._thread = None if thread is None else name_text(thread)
+        self._thread = None if thread is None else thread_of(thread)
+        self._told = Fit()
+        """What the start says beside the input."""
+        self._told.take("metadata", metadata, mapping)
+        self._told.take("labels", labels, labels_of)
+        if thread is not None and thread != "" and self._thread != thread:
+            self._told.invalid["thread"] = plain(thread)
         self._input = input_value
-        self._metadata = metadata
-        self._labels = labels
         self._run: BaseRun | None = None
         self._active: contextlib.AbstractContextManager[None] | None = None
 
     def open(self, kind: type[AnyRun]) -> AnyRun:
         """Begins the run without making it the current one, for code where a block does not fit."""
         parent = current_run()
+        named = _parent(parent, self._reporter)
+        if self._thread is None and named and parent is not None:
+            # As the server names the thread of a run that has none.
+            self._thread = parent.thread or thread_of((parent.run_key or "").replace("/", "-"))
         sink = self._reporter.sink_of(self._run_key, self._thread)
         run = kind(sink, self._run_key, self._agent, thread=self._thread, input=self._input)
         self._reporter.began(run)
-        run.start(input=self._input, metadata=self._metadata, labels=self._labels, **_parent(parent, self._reporter))
+        run.start(input=self._input, **self._told.all(), **named)
         self._run = run
         return run
 

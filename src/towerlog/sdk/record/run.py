@@ -17,7 +17,9 @@ from contextvars import ContextVar, copy_context
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from towerlog.sdk.record.encoding import describe, name_text, one_line
+from towerlog.sdk.record.figures import BUCKETS, Fit, count, dollars, items, milliseconds, usage_of
 from towerlog.sdk.record.inbox import Inbox, RunCancelled
+from towerlog.sdk.record.question_keys import QuestionKeys
 from towerlog.sdk.record.spans import Step, ToolCall
 
 P = ParamSpec("P")
@@ -33,6 +35,10 @@ _current_run: ContextVar[BaseRun | None] = ContextVar("towerlog_run", default=No
 
 class Sink(Protocol):
     """Where a run's events go. Neither method blocks or raises, and any thread may call them."""
+
+    @property
+    def url(self) -> str:
+        """The address of the server."""
 
     def put(self, event: dict[str, Any]) -> None:
         """Takes over `{"type", "data", "agent"?}` and adds event_id, client_seq and time to it."""
@@ -84,9 +90,12 @@ class BaseRun:
         persona: dict[str, Any] | None = None,
         route: dict[str, Any] | None = None,
         resume: dict[str, Any] | None = None,
+        history: Sequence[Any] = (),
         fencing_token: int | None = None,
     ) -> None:
-        """`run_key` for a run that this program begins, `run_id` for a claimed one. `resume` is its last checkpoint."""
+        """`run_key` for a run that this program begins, `run_id` for a claimed one. `resume` is its last checkpoint,
+        `history` what the thread's earlier runs have left.
+        """
         self.sink = sink
         self.run_key = run_key
         self.run_id = run_id
@@ -95,17 +104,32 @@ class BaseRun:
         self.input = input
         self.persona = persona
         self.route = route
-        self.resume = resume
+        self.history = list(history)
+        """The messages of the thread's last checkpoint; empty for the first run of a thread."""
         self.fencing_token = fencing_token
         self.result: Any = None
         """The run's result, reported when it completes."""
         self.ended = False
+        self._resume = resume
+        self._questions = QuestionKeys()
+        self._handed_back = False
         self._steps_taken = _steps_of(resume)
         self._marks = threading.local()
         self._inbox = Inbox(self._acknowledge)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.run_key or self.run_id!r}, agent={self.agent!r})"
+
+    @property
+    def url(self) -> str | None:
+        """Where the server shows the run; None until its first event is delivered, as is `run_id`."""
+        return None if self.run_id is None else f"{self.sink.url}/api/v1/runs/{self.run_id}"
+
+    @property
+    def resume(self) -> dict[str, Any] | None:
+        """The last checkpoint of an earlier attempt; None without any. Who reads it goes on from there."""
+        self._questions.resumed(_steps_of(self._resume))
+        return self._resume
 
     # Reporting
 
@@ -137,23 +161,34 @@ class BaseRun:
         self,
         model: object,
         *,
-        input_tokens: int | None = None,
-        cached_input_tokens: int | None = None,
-        output_tokens: int | None = None,
+        usage: object = None,
+        input_tokens: object = None,
+        cached_input_tokens: object = None,
+        cache_write_tokens: object = None,
+        output_tokens: object = None,
+        reasoning_tokens: object = None,
         cost_usd: object = None,
-        duration_ms: float | None = None,
+        duration_ms: object = None,
         **more: object,
     ) -> None:
-        """The usage of one model call. Unknown values are None, which is not the same as 0."""
-        used = {
-            "input_tokens": input_tokens,
-            "cached_input_tokens": cached_input_tokens,
-            "output_tokens": output_tokens,
-            "cost_usd": _number(cost_usd),
-            "duration_ms": duration_ms,
-        }
-        known = {name: value for name, value in used.items() if value is not None}
-        self.tell("model.call", {**more, "model": name_text(model), **known})
+        """The usage of one model call. Unknown values are None, which is not the same as 0.
+
+        `usage` is what the provider gives: the object or the mapping of OpenAI, Anthropic, Gemini, Bedrock or
+        pydantic-ai; which of its figures are inside which others is known. The single figures override it. They are
+        buckets that share no token: `input_tokens` is without what was read from a cache (`cached_input_tokens`) or
+        written to one (`cache_write_tokens`), `output_tokens` is without `reasoning_tokens`. The totals of a run that
+        readers see are sums of these. What is not a number from 0 on is kept under `towerlog_invalid`.
+        """
+        fit = Fit()
+        fit.take("usage", usage, usage_of)
+        buckets = fit.data.pop("usage", {})
+        given = (input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
+        for name, value in zip(BUCKETS, given, strict=True):
+            fit.take(name, value, count)
+        fit.take("cost_usd", cost_usd, dollars)
+        fit.take("duration_ms", duration_ms, milliseconds)
+        named = "unknown" if model is None else name_text(model)
+        self.tell("model.call", {**more, "model": named, **buckets, **fit.all()})
 
     def checkpoint(
         self,
@@ -163,14 +198,18 @@ class BaseRun:
         history_meta: Sequence[Any] | None = None,
         state: Mapping[str, Any] | None = None,
     ) -> None:
-        """The whole state after a step, from which a lost run is resumed. By default steps count from 1."""
-        self._steps_taken = step_index if isinstance(step_index, int) else self._steps_taken + 1
-        data: dict[str, Any] = {"step_index": self._steps_taken, "history": history}
-        if history_meta is not None:
-            data["history_meta"] = history_meta
+        """The whole state after a step, from which a lost run is resumed. By default steps count from 1.
+
+        Sent whole, or not at all: one over 16 MiB is counted as dropped, and the one before it stays.
+        """
+        fit = Fit()
+        fit.take("step_index", step_index, count)
+        self._steps_taken = fit.data.setdefault("step_index", self._steps_taken + 1)
+        self._questions.checkpoint(self._steps_taken)
+        fit.take("history_meta", history_meta, items)
         if state is not None:
-            data["state"] = state
-        self.tell("checkpoint", data)
+            fit.data["state"] = state
+        self.tell("checkpoint", {**fit.all(), "history": history})
 
     def start(self, **data: object) -> None:
         """Reports that the run begins. `data` as `run.started` has it; None values are left out."""
@@ -242,11 +281,21 @@ class BaseRun:
         self._inbox.on_cancel(callback)
 
     def deliver(self, command: Mapping[str, Any]) -> None:
-        """Takes a command: `{"command_id", "type", "content"?}`. From any thread; repetitions are ignored.
+        """Takes a command: `{"command_id", "type", "content"?, "question_key"?}`. From any thread; repetitions are
+        ignored.
 
-        A cancel is acknowledged at once, an input when an `ask` takes it, a pause at the next `pause_point`.
+        A cancel is acknowledged at once, an input when its question's `ask` takes it, a message when `messages` gives
+        it, a pause at the next `pause_point`.
         """
         self._inbox.take(command)
+
+    def messages(self) -> list[Any]:
+        """What people have written to the run, without having been asked, since the last call. Never waits."""
+        return self._inbox.messages()
+
+    def hand_back(self) -> None:
+        """Called before the run is given to another worker: its open questions are that one's to ask again."""
+        self._handed_back = True
 
     def after_fork(self) -> None:
         """In the child of a fork: makes a new lock; a thread that holds the old one exists only in the parent."""
@@ -255,18 +304,39 @@ class BaseRun:
     def _acknowledge(self, command: Mapping[str, Any]) -> None:
         self.tell("command.acknowledged", {"command_id": command.get("command_id"), "type": command.get("type")})
 
-    def _ask(self, question: object) -> Future[Any]:
+    def _ask(self, question: object) -> tuple[str, Future[Any]]:
+        """Tells a question; its key, and its answer to come."""
         self._inbox.check()
-        self.tell("run.waiting_for_input", {"question": question if isinstance(question, str) else str_of(question)})
-        return self._inbox.answer()
+        text = question if isinstance(question, str) else str_of(question)
+        key = self._questions.key_of(text)
+        self.tell("run.waiting_for_input", {"question": text, "question_key": key})
+        return key, self._inbox.answer(key)
+
+    def _give_up(self, key: str, reason: str) -> bool:
+        """Withdraws a question, so that nobody answers it; False when its answer has come all the same."""
+        if not self._inbox.withdraw(key):
+            return False
+        if not (self.ended or self.cancelled or self._handed_back):
+            self.tell("run.question_withdrawn", {"question_key": key, "reason": reason})
+        return True
 
 
 class Run(BaseRun):
     """A run of sync code: waiting blocks its thread."""
 
     def ask(self, question: object, timeout: float | None = None) -> Any:
-        """Asks, and waits for the answer. Raises TimeoutError after `timeout` seconds, RunCancelled on a cancel."""
-        return self._wait(self._ask(question), timeout)
+        """Asks, and waits for the answer to this question. Raises RunCancelled on a cancel, and TimeoutError after
+        `timeout` seconds: the question is withdrawn then."""
+        key, answer = self._ask(question)
+        try:
+            return self._wait(answer, timeout)
+        except TimeoutError:
+            if self._give_up(key, "no answer in time"):
+                raise
+            return answer.result()
+        except BaseException:
+            self._give_up(key, "its agent stopped waiting")
+            raise
 
     def pause_point(self, timeout: float | None = None) -> None:
         """A place where the run can be paused; returns at once if no pause was requested. Raises as `ask` does."""
@@ -291,8 +361,18 @@ class AsyncRun(BaseRun):
     """A run of async code: waiting is awaited."""
 
     async def ask(self, question: object, timeout: float | None = None) -> Any:  # noqa: ASYNC109 as Run has it
-        """Asks, and waits for the answer. Raises TimeoutError after `timeout` seconds, RunCancelled on a cancel."""
-        return await self._wait(self._ask(question), timeout)
+        """Asks, and waits for the answer to this question. Raises RunCancelled on a cancel, and TimeoutError after
+        `timeout` seconds: the question is withdrawn then."""
+        key, answer = self._ask(question)
+        try:
+            return await self._wait(answer, timeout)
+        except TimeoutError:
+            if self._give_up(key, "no answer in time"):
+                raise
+            return await asyncio.wrap_future(answer)
+        except BaseException:
+            self._give_up(key, "its agent stopped waiting")
+            raise
 
     async def pause_point(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 as Run has it
         """A place where the run can be paused; returns at once if no pause was requested. Raises as `ask` does."""
@@ -304,11 +384,23 @@ class AsyncRun(BaseRun):
 
     async def _wait(self, future: Future[Any], timeout: float | None) -> Any:  # noqa: ASYNC109 as Run has it
         self.sink.expect(self, True)
+        # Not `wait_for`: a time-out must not cancel an answer that is being handed over just now.
+        waiter = asyncio.wrap_future(future)
+        waiter.add_done_callback(_noticed)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), timeout)
+            done, _ = await asyncio.wait({waiter}, timeout=timeout)
+            if not done:
+                raise TimeoutError("no answer in time")
+            return waiter.result()
         finally:
             self._inbox.forget(future)
             self.sink.expect(self, False)
+
+
+def _noticed(waiter: asyncio.Future[Any]) -> None:
+    """Reads an exception that comes when nobody waits any more, which asyncio would complain about otherwise."""
+    if not waiter.cancelled():
+        waiter.exception()
 
 
 def str_of(value: object) -> str:
@@ -323,11 +415,3 @@ def _steps_of(resume: Mapping[str, Any] | None) -> int:
     """The step index of the checkpoint that a run resumes from."""
     taken = resume.get("step_index") if isinstance(resume, dict) else None
     return taken if isinstance(taken, int) else 0
-
-
-def _number(value: object) -> float | None:
-    """An amount in dollars, from any number or its text; None if it is neither."""
-    try:
-        return None if value is None else float(str(value))
-    except Exception:
-        return None

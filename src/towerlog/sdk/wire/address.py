@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from towerlog.sdk.wire.errors import BadAnswer
 
 LOCAL_URL = "http://127.0.0.1:8700"
-MAX_RESPONSE_BYTES = 16 * 1024 * 1024
-"""Largest body of a reply; also the longest line of a stream, so that any event that a server stores fits."""
+MAX_RESPONSE_BYTES = 256 * 1024 * 1024
+"""Largest body of a reply; also the longest line of a stream. A claim brings the whole history of a conversation."""
 TIMEOUT_S = 30.0
 """How long a request and its reply may take, unless the caller says otherwise."""
 SILENCE_S = 45.0

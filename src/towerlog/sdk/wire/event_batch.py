@@ -19,6 +19,8 @@ WAIT_SLACK_S = 10.0
 BATCH_EVENTS = 100
 BATCH_BYTES = 256 * 1024
 MAX_WORDS_CHARS = 300
+UNKNOWN_BASE = "unknown_base"
+"""The code of a checkpoint that is refused because the history that it goes on from is not stored."""
 
 
 class Disposition(Enum):

@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from towerlog.sdk.wire import json_text
 from towerlog.sdk.wire.address import Response
 from towerlog.sdk.wire.errors import ApiError, BadAnswer
 
@@ -27,7 +28,7 @@ def json_of(response: Response) -> Any:
     """The JSON value in a good reply. Raises ApiError for a refusal, BadAnswer for what is not JSON."""
     accepted(response)
     try:
-        return json.loads(response.body)
+        return json_text.read(response.body)
     except ValueError:
         raise BadAnswer(f"the server answered {response.status} with something that is not JSON") from None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from towerlog.sdk.record.run import AsyncRun, BaseRun, Run, RunCancelled
@@ -32,9 +33,10 @@ _log = logging.getLogger("towerlog.worker")
 class LaneSink:
     """The sink of a claimed run: its lane's outbox."""
 
-    def __init__(self, outbox: Outbox) -> None:
-        """For one run."""
+    def __init__(self, outbox: Outbox, url: str) -> None:
+        """For one run. `url` is the address of the server."""
         self._outbox = outbox
+        self.url = url
 
     def put(self, event: dict[str, Any]) -> None:
         """From any thread; never blocks, never raises."""
@@ -57,18 +59,31 @@ class HeldRun(Run):
 class Attempt:
     """One agent's work on one claimed run."""
 
-    def __init__(self, agent: Agent, lane: Lane, claimed: dict[str, Any], threads: AgentThreads, api: LaneApi) -> None:
-        """Starts nothing yet. `claimed` is the reply to the claim."""
+    def __init__(
+        self,
+        agent: Agent,
+        lane: Lane,
+        claimed: dict[str, Any],
+        threads: AgentThreads,
+        api: LaneApi,
+        history: Sequence[Any] = (),
+    ) -> None:
+        """Starts nothing yet. `claimed` is the reply to the claim, `history` what the thread's earlier runs left."""
         kind = AsyncRun if agent.is_async else HeldRun
+        resume = claimed.get("checkpoint")
+        known = history if resume is None else resume.get("history")
+        if known:
+            lane.outbox.resumes(known)
         self.run = kind(
-            LaneSink(lane.outbox),
+            LaneSink(lane.outbox, api.url),
             agent=agent.name,
             run_id=lane.holder.run_id,
             thread=claimed["run"].get("thread_id"),
             input=claimed.get("input"),
             persona=claimed.get("persona"),
             route=claimed.get("route"),
-            resume=claimed.get("checkpoint"),
+            resume=resume,
+            history=history,
             fencing_token=lane.holder.lease_epoch,
         )
         self._agent = agent
@@ -103,6 +118,7 @@ class Attempt:
         if self._lane.lost.is_set():
             # Sets the flag of a sync agent. This reports nothing: the outbox of a lost lane is closed.
             self.run.deliver({"command_id": "lease", "type": "cancel"})
+        self.run.hand_back()
         work.interrupt()
         await asyncio.wait([self._outcome], timeout=AGENT_STOP_S)
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from towerlog.sdk.wire.errors import ApiError, Unreachable
+from towerlog.sdk.wire.event_batch import UNKNOWN_BASE
 from towerlog.sdk.wire.retries import Backoff
 from towerlog.sdk.work.dead_letters import DeadLetters
 from towerlog.sdk.work.lane_api import SLACK_S, Holder, LaneApi
@@ -46,7 +47,13 @@ class Lane:
         self._news = asyncio.Event()
         self._progress = asyncio.Event()
         self._told: set[int] = set()
-        self._on_command: Callable[[Json], None] = lambda command: None
+        self._again: list[OutboxEvent] = []
+        """Checkpoints to be sent again, for the server does not know what they go on from."""
+        self._on_command: Callable[[Json], None] | None = None
+        self._early: list[Json] = []
+        """Commands that came before there was anybody to take them. The server bounds them."""
+        self._missed = False
+        """The last report failed: what its reply would have carried is asked for without waiting."""
 
     def _wake(self) -> None:
         # The loop is closed only when the whole worker has ended and nothing reads the outbox any more.
@@ -55,8 +62,10 @@ class Lane:
 
     @contextlib.asynccontextmanager
     async def held(self, on_command: Callable[[Json], None]) -> AsyncIterator[None]:
-        """Keeps the lease, sends events and receives commands inside the block; `on_command` gets each command once."""
+        """Keeps the lease, sends events and receives commands inside the block; `on_command` gets each command once,
+        those first that came with the claim."""
         self._on_command = on_command
+        self._take(self._early)
         tasks = [asyncio.create_task(part()) for part in (self._send, self._listen, self._watch)]
         for task in tasks:
             task.add_done_callback(self._ended)
@@ -120,7 +129,7 @@ class Lane:
         while not self.lost.is_set():
             sent_at = self._clock.now()
             try:
-                news = await self._report([], self._clock.wait_s)
+                news = await self._report([], 0 if self._missed else self._clock.wait_s)
             except Unreachable as error:
                 await self._pause(pause.next_s(), error)
             except ApiError as error:
@@ -162,6 +171,10 @@ class Lane:
             await self._narrow(batch, error, pause)
             return True
         pause.reset()
+        again, self._again = self._again, []
+        for event in again:
+            while not self.lost.is_set() and not await self._deliver([event], pause):
+                pass
         return True
 
     async def _narrow(self, batch: list[OutboxEvent], error: ApiError, pause: Backoff) -> None:
@@ -190,10 +203,22 @@ class Lane:
         sent_at = self._clock.now()
         timeout_s = min(wait_seconds + SLACK_S, max(self._clock.left_s, 0.05))
         bodies = [event.line for event in batch]
-        reply = await self._api.report(self.holder, bodies, wait_seconds, timeout_s)
+        try:
+            reply = await self._api.report(self.holder, bodies, wait_seconds, timeout_s)
+        except (ApiError, Unreachable):
+            self._missed = True
+            raise
+        self._missed = False
         self._clock.renewed(sent_at)
         self._look_at(batch, reply.get("results", []))
-        commands = reply.get("commands", [])
+        return self._take(reply.get("commands", []))
+
+    def _take(self, commands: Sequence[Json]) -> bool:
+        """Hands on the commands that are new, and keeps them while there is nobody to take them."""
+        if self._on_command is None:
+            known = {command["command_id"] for command in self._early}
+            self._early += [command for command in commands if command["command_id"] not in known]
+            return False
         fresh = [command for command in commands if command["command_id"] not in self._told]
         self._told.update(command["command_id"] for command in fresh)
         for command in fresh:
@@ -203,7 +228,12 @@ class Lane:
     def _look_at(self, batch: list[OutboxEvent], results: list[Json]) -> None:
         """Looks for rejected events: each event has a result of its own."""
         for event, result in zip(batch, results, strict=False):
-            if result.get("status") == "refused":
+            if result.get("status") != "refused":
+                continue
+            older = self.outbox.with_older_base(event) if result.get("code") == UNKNOWN_BASE else None
+            if older is not None:
+                self._again.append(older)
+            else:
                 self._refuse(event, str(result.get("code")), str(result.get("message") or "refused"))
 
     def _refuse(self, event: OutboxEvent, code: str, words: str) -> None:

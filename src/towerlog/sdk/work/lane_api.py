@@ -20,6 +20,9 @@ WORKERS = "/api/agents/workers"
 SLACK_S = 10.0
 """How much longer than the requested wait a reply may take."""
 
+HISTORY_S = 60.0
+"""How long the history of a thread may take, which can be large."""
+
 Json = dict[str, Any]
 
 
@@ -42,6 +45,11 @@ class LaneApi:
         self._worker_id = worker_id
         self._lease_seconds = lease_seconds
 
+    @property
+    def url(self) -> str:
+        """The address of the server."""
+        return str(self._http.address)
+
     async def claim(self, agents: Sequence[str], labels: Mapping[str, str], wait_seconds: int) -> Json | None:
         """Claims a run; None if there is none. Raises ApiError, Unreachable."""
         body = {**self._mine(), "agents": list(agents), "labels": dict(labels), "wait_seconds": wait_seconds}
@@ -57,6 +65,12 @@ class LaneApi:
         reply = await self._http.request("GET", f"{WORKERS}?worker_id={quote(self._worker_id)}", timeout_s=SLACK_S)
         found = object_of(reply).get("data", [])
         return [run_id for worker in found if worker["worker_id"] == self._worker_id for run_id in worker["runs"]]
+
+    async def history(self, thread_id: str) -> list[Any]:
+        """The messages of a thread's last checkpoint; none if it has none. Raises ApiError, Unreachable."""
+        path = f"/v1/runners/threads/{quote(thread_id, safe='')}/latest"
+        reply = await self._http.request("GET", path, timeout_s=HISTORY_S)
+        return [] if reply.status == 404 else list(object_of(reply).get("history") or ())
 
     async def report(self, holder: Holder, events: Sequence[bytes], wait_seconds: int, timeout_s: float) -> Json:
         """Renews the lease and sends encoded events. Raises ApiError, Unreachable."""

@@ -5,21 +5,25 @@ Events stay inside until the server has acknowledged them, and are sent again wi
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from towerlog.sdk.record.encoding import EventEncoder
+from towerlog.sdk.record.encoder import EventEncoder
 from towerlog.sdk.wire.event_batch import BATCH_BYTES, BATCH_EVENTS
 
-MAX_OUTBOX_BYTES = 16 * 1024 * 1024
+MAX_OUTBOX_BYTES = 32 * 1024 * 1024
 MAX_OUTBOX_EVENTS = 100_000
 LANE_ENDS = frozenset({"run.completed", "run.failed", "run.cancelled"})
 """The ends that a worker reports."""
 URGENT = LANE_ENDS | {"run.waiting_for_input", "run.paused", "command.acknowledged"}
 """Events that are waited for: they are not held back to fill a batch."""
+
+
+_log = logging.getLogger("towerlog.worker")
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,26 @@ class Outbox:
             if self.closed:
                 return
             line = self._encoder.encode(event)
-            encoded = OutboxEvent(self._encoder.seq, str(event.get("type", "")), line)
-            if self._admit(encoded):
-                self._add(encoded)
+            lost, self._encoder.lost = self._encoder.lost, []
+            for seq, reason in lost:
+                _log.warning("%s; it is counted as dropped", reason)
+                self._tell_dropped(seq, seq, reason)
+            if line is not None:
+                encoded = OutboxEvent(event["client_seq"], str(event.get("type", "")), line)
+                if self._admit(encoded):
+                    self._add(encoded)
         self._wake()
+
+    def resumes(self, history: object) -> None:
+        """The server has this history: checkpoints that go on from it are sent by what is new."""
+        with self._lock:
+            self._encoder.resumes(history)
+
+    def with_older_base(self, event: OutboxEvent) -> OutboxEvent | None:
+        """A checkpoint whose base the server does not know, with an older one or none; None if that cannot be made."""
+        with self._lock:
+            line = self._encoder.with_older_base(event.line)
+        return None if line is None else OutboxEvent(event.client_seq, event.type, line)
 
     def _admit(self, event: OutboxEvent) -> bool:
         """Whether there is room; for an event that ends the run there always is."""

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,8 @@ from towerlog.sdk.work.lease import LeaseClock
 
 CLAIM_WAIT_S = 20
 MAX_CLAIM_PAUSE_S = 10.0
+UNKNOWN_OUTCOMES = frozenset({500, 502, 504})
+"""Statuses that say nothing about whether a claim was granted: they come from a proxy, or from a failure half-way."""
 
 _log = logging.getLogger("towerlog.worker")
 Json = dict[str, Any]
@@ -108,13 +111,15 @@ class Worker:
                 claimed = await self._api.claim(self._app.names, self._labels, CLAIM_WAIT_S)
             except Unreachable as error:
                 _log.warning("server unreachable: %s; will retry", error)
-                await asyncio.sleep(pause.next_s())
-                await self._take_up(threads)
+                await self._settle(threads, pause, None)
             except ApiError as error:
                 if not self._was_heard and not error.is_temporary and error.status < 500:
                     raise
                 _log.warning("claim rejected: %s; will retry", error)
-                await asyncio.sleep(pause.next_s(error.retry_after))
+                if error.status in UNKNOWN_OUTCOMES:
+                    await self._settle(threads, pause, error.retry_after)
+                else:
+                    await asyncio.sleep(pause.next_s(error.retry_after))
             else:
                 self._was_heard = True
                 pause.reset()
@@ -122,9 +127,16 @@ class Worker:
                     self._begin(claimed, threads)
                     await self._slots.acquire()
 
-    async def _take_up(self, threads: AgentThreads | None) -> None:
+    async def _settle(self, threads: AgentThreads, pause: Backoff, retry_after: float | None) -> None:
+        """After a claim whose outcome is unknown: asks at once, and until it is told, which runs this worker holds."""
+        known = False
+        while not known:
+            known = await self._take_up(threads)
+            await asyncio.sleep(pause.next_s(retry_after))
+
+    async def _take_up(self, threads: AgentThreads | None) -> bool:
         """Finds runs that this worker holds without knowing it, because the reply to a claim was lost: begins them if
-        there are threads for it, else releases them."""
+        there are threads for it, else releases them. False when that could not be found out."""
         try:
             for run_id in await self._api.held():
                 if run_id not in self._lanes:
@@ -136,6 +148,8 @@ class Worker:
                         await self._slots.acquire()
         except (ApiError, Unreachable) as error:
             _log.info("Could not check which runs this worker already holds: %s; will retry.", error)
+            return False
+        return True
 
     def _begin(self, claimed: Json, threads: AgentThreads) -> None:
         """Starts a claimed run in the slot that the caller has acquired."""
@@ -161,7 +175,27 @@ class Worker:
             await self._api.release(holder)
         elif await lane.confirm():
             _log.info("run %s: agent %s starts", holder.run_id, agent.name)
-            await Attempt(agent, lane, claimed, threads, self._api).carry_out(self._handing_back)
+            history = await self._history(claimed)
+            await Attempt(agent, lane, claimed, threads, self._api, history).carry_out(self._handing_back)
+
+    async def _history(self, claimed: Json) -> list[Any]:
+        """What earlier runs of the thread have left. A run that is resumed has it in its checkpoint, and to a child
+        its parent's conversation does not belong.
+        """
+        thread_id = claimed["run"].get("thread_id")
+        if claimed.get("checkpoint") is not None or claimed.get("is_child") or not thread_id:
+            return []
+        pause = Backoff(MAX_CLAIM_PAUSE_S)
+        ends_at = time.monotonic() + self._lease_seconds / 2
+        while True:
+            try:
+                return await self._api.history(thread_id)
+            except (ApiError, Unreachable) as error:
+                # With half the lease gone the run is begun without: its agent may not need any.
+                if time.monotonic() >= ends_at or (isinstance(error, ApiError) and not error.is_temporary):
+                    _log.warning("run %s: the thread's history cannot be read: %s", claimed["run"]["id"], error)
+                    return []
+                await asyncio.sleep(pause.next_s())
 
     def _holder_of(self, claimed: Json) -> Holder:
         epoch = claimed["run"]["lease_epoch"]

@@ -28,6 +28,10 @@ class RowStore(Protocol):
         """One run by its UUID."""
         ...
 
+    async def run_ids_beginning(self, org: int, prefix: str, limit: int) -> list[str]:
+        """The first `limit` run ids of this organisation that begin with `prefix`, in order."""
+        ...
+
     async def runs(self, org: int, wanted: RunFilter, limit: int, before: int | None) -> list[RunRow]:
         """Runs below number `before`, newest first. Raises Invalid for a search that takes too long."""
         ...

@@ -21,7 +21,7 @@ from towerlog.store.base.identities import IdentityStore
 from towerlog.store.base.lanes import LaneStore
 from towerlog.store.base.log import LogStore
 from towerlog.store.base.rows import RowStore
-from towerlog.store.values import Changes, Loaded, Wanted
+from towerlog.store.values import Changes, Loaded, Stock, Wanted
 
 
 class Unit(Protocol):
@@ -72,6 +72,10 @@ class Store(LogStore, RowStore, ContentStore, LaneStore, IdentityStore, AuditSto
 
     async def close(self) -> None:
         """Finishes what is under way and lets go of the files."""
+        ...
+
+    async def stock(self) -> Stock:
+        """What it holds, over all organisations. Counts by indices alone, and is for the operator's metrics."""
         ...
 
     async def ping(self) -> None:

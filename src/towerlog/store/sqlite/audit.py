@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,11 +13,11 @@ from towerlog.model.agent import AgentRow
 from towerlog.model.event import FEED_TYPES, FEED_TYPES_WHEN_SPENT
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import shard_bounds
-from towerlog.model.run import RunRow
+from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.reads import marks, one, usage
-from towerlog.store.values import Content, HistoryNode, Message, MetaList, Rows
+from towerlog.store.values import Content, HistoryNode, Message, MetaList, Rows, Stock
 
 T = TypeVar("T")
 MAX_HOUR = 2**62
@@ -193,3 +194,34 @@ _CONTENT: dict[str, tuple[str, str, Callable[[int, Any], Content]]] = {
     "nodes": ("node", "key, parent, message", _node),
     "metas": ("meta_list", "key, parent, packed, body", _metas),
 }
+
+
+def stock(db: apsw.Connection) -> Stock:
+    """What the store holds, over all organisations."""
+    runs: dict[str, int] = {}
+    # The organisations first: within one, the index has the statuses in their order.
+    for status, count in db.execute("SELECT status, count(*) FROM org CROSS JOIN run USING (org) GROUP BY org, status"):
+        runs[status] = runs.get(status, 0) + count
+    open_runs = tuple(status.value for status in Status if status not in TERMINAL)
+    silent = (
+        "SELECT count(*) FROM org CROSS JOIN run USING (org)"
+        f" WHERE status IN ({marks(len(open_runs))}) AND json_extract(CAST(doc AS TEXT), '$.silent_at') IS NOT NULL"
+    )
+    return Stock(
+        events=one(db, "SELECT sum(position) FROM org", ()) or 0,
+        runs=runs,
+        silent=one(db, silent, open_runs),
+        # The words stand in the text, so that SQLite takes the indices that have these lanes alone.
+        queued=one(db, "SELECT count(*) FROM lane WHERE state = 'queued'", ()),
+        held=one(db, "SELECT count(*) FROM lane WHERE state = 'held'", ()),
+        oldest_queued_at=one(db, "SELECT min(queued_at) FROM lane WHERE state = 'queued'", ()),
+        database_bytes=_size(db.filename),
+        wal_bytes=_size(f"{db.filename}-wal"),
+    )
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0

@@ -15,6 +15,7 @@ from pathlib import Path
 import apsw
 
 from towerlog.errors import StorageFailed
+from towerlog.store.owner import give_to_owner
 from towerlog.store.sqlite import connection as files
 
 STEP_PAGES = 256
@@ -49,6 +50,7 @@ def copy_database(source: Path, target: Path, fresh_epoch: str, progress: Progre
 def publish(partial: Path, target: Path) -> int:
     """Puts a finished copy in its place, durably; its size in bytes. Raises FileExistsError, OSError."""
     refuse_to_overwrite(target)
+    give_to_owner(partial)
     _sync(partial)
     partial.rename(target)
     _sync(target.parent)

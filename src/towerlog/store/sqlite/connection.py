@@ -14,6 +14,7 @@ from typing import IO
 import apsw
 
 from towerlog.errors import SchemaMismatch, StorageFailed, StoreLocked
+from towerlog.store import owner
 from towerlog.store.migrate import Migration, apply_migrations, load_migrations, plan_migrations
 
 PAGE_BYTES = 16384
@@ -76,17 +77,21 @@ def check_library() -> None:
 
 def prepare_files(path: Path) -> IO[str]:
     """The folder and an empty file, both for the owner alone, and the one writer's lock."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=owner.FOLDER_MODE)
     lock = lock_folder(path)
     if not path.exists():
-        path.touch(mode=0o600)
+        path.touch(mode=owner.FILE_MODE)
+        owner.give_to_owner(path)
+    owner.keep_private(path)
     return lock
 
 
 def lock_folder(path: Path) -> IO[str]:
     """Takes the one writer's place beside the database; held until the file is closed. Raises StoreLocked."""
-    handle = open(path.with_name(path.name + ".lock"), "a+")  # noqa: SIM115 - held for the life of the store
+    file = path.with_name(path.name + ".lock")
+    handle = open(file, "a+")  # noqa: SIM115 - held for the life of the store
     try:
+        owner.give_to_owner(file)
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         handle.close()

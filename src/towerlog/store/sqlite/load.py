@@ -124,6 +124,10 @@ def _known_prefix(db: apsw.Connection, org: int, prefixes: tuple[bytes, ...]) ->
     return low
 
 
+def _chains(db: apsw.Connection, keys: list[tuple[int, bytes]]) -> dict[tuple[int, bytes], int]:
+    return _each(keys, lambda key: lookups.chain_length(db, *key))
+
+
 def _metas(db: apsw.Connection, keys: list[tuple[int, tuple[bytes, ...]]]) -> dict[tuple[int, tuple[bytes, ...]], int]:
     return {key: _longest_list(db, *key) for key in keys}
 
@@ -179,6 +183,7 @@ _ANSWERS: dict[Kind, Callable[[apsw.Connection, list[Any]], dict[Any, Any]]] = {
     Kind.DECISION: _decisions,
     Kind.NODES: _nodes,
     Kind.METAS: _metas,
+    Kind.CHAIN: _chains,
     Kind.FAMILY: _families,
     Kind.PERSONA: _personas,
     Kind.ROUTE: _routes,

@@ -129,6 +129,16 @@ def nodes_known(db: apsw.Connection, org: int, keys: Sequence[bytes]) -> set[byt
     return {key for key in keys if one(db, sql, (org, key)) is not None}
 
 
+def chain_length(db: apsw.Connection, org: int, key: bytes) -> int | None:
+    """How many messages the history that ends in this node has; None if it is not stored. Walks all of its nodes."""
+    sql = (
+        "WITH RECURSIVE walk(parent) AS (SELECT parent FROM node WHERE org = ?1 AND key = ?2"
+        " UNION ALL SELECT node.parent FROM walk JOIN node ON node.org = ?1 AND node.key = walk.parent)"
+        " SELECT count(*) FROM walk"
+    )
+    return one(db, sql, (org, key)) or None
+
+
 def metas_known(db: apsw.Connection, org: int, keys: Sequence[bytes]) -> set[bytes]:
     """Which of these meta lists are stored."""
     sql = "SELECT 1 FROM meta_list WHERE org = ? AND key = ?"

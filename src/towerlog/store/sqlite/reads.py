@@ -85,6 +85,13 @@ def run(db: apsw.Connection, org: int, run_id: str) -> RunRow | None:
     return None if doc is None else rows.decode_run(doc)
 
 
+def run_ids_beginning(db: apsw.Connection, org: int, prefix: str, limit: int) -> list[str]:
+    """Run ids with a prefix, from the index alone."""
+    # Ids are lower-case hexadecimal digits and dashes, so that nothing sorts after the prefix and `g`.
+    sql = "SELECT run_id FROM run WHERE org = ? AND run_id >= ? AND run_id < ? ORDER BY run_id LIMIT ?"
+    return [row[0] for row in db.execute(sql, (org, prefix, prefix + "g", limit))]
+
+
 def runs(db: apsw.Connection, org: int, wanted: RunFilter, limit: int, before: int | None) -> list[RunRow]:
     """Runs, newest first, below a number."""
     where, values = _run_conditions(db, org, wanted)

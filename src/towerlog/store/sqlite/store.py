@@ -68,6 +68,7 @@ class SqliteStore:
     run_trim = Ask(write.trim_run, Where.BETWEEN_UNITS)
 
     run = Ask(reads.run)
+    run_ids_beginning = Ask(reads.run_ids_beginning)
     runs_by_number = Ask(reads.runs_by_number)
     run_ids_of_parents = Ask(reads.run_ids_of_parents)
     run_children = Ask(reads.run_children)
@@ -106,6 +107,7 @@ class SqliteStore:
 
     rows = Ask(audit.all_rows)
     content = Ask(audit.content)
+    stock = Ask(audit.stock)
     ping = Ask(reads.ping)
 
     def __init__(

@@ -4,7 +4,7 @@ import pytest
 
 from towerlog.sdk.record.backlog import losses
 from towerlog.sdk.record.backlog.losses import Losses, Range
-from towerlog.sdk.record.encoding import place_of
+from towerlog.sdk.record.encoder import place_of
 
 
 def test_numbers_that_follow_each_other_are_one_range() -> None:

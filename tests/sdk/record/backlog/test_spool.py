@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from towerlog.sdk.record.backlog.spool import Overflow, Spool, grouped, spool_folder
+from towerlog.sdk.record.backlog.spool import Overflow, Spool, grouped
 
 
 class Losses:
@@ -114,12 +114,6 @@ def test_a_file_that_has_gone_is_counted_as_lost(tmp_path: Path, lost: Losses) -
     next(tmp_path.glob("c1/*.ndjson")).unlink()
     assert spool.head(9, 9) is None
     assert len(lost.lines) == 2
-
-
-def test_the_folder_of_a_key_does_not_show_it_and_each_key_has_its_own(tmp_path: Path) -> None:
-    folders = {spool_folder(tmp_path, url, key).name for url in ("http://a", "http://b") for key in ("k1", "k2", None)}
-    assert len(folders) == 6
-    assert not any("k1" in name for name in folders)
 
 
 def test_only_its_owner_can_look_into_a_folder(tmp_path: Path, lost: Losses) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -47,11 +47,18 @@ class Backlog:
     """The undelivered events of one recorder."""
 
     def __init__(
-        self, client_id: str, home: Path, losses: Losses, bytes_max: int, spool_bytes_max: int, overflow: Overflow
+        self,
+        client_id: str,
+        home: Path,
+        losses: Losses,
+        bytes_max: int,
+        spool_bytes_max: int,
+        overflow: Overflow,
+        made: Callable[[Path], None] = lambda home: None,
     ) -> None:
         """`home` is the parent of the spool's folders. Creates nothing on disk yet."""
         self.client_id = client_id
-        self.spool = Spool(home, client_id, spool_bytes_max, overflow, self._lost)
+        self.spool = Spool(home, client_id, spool_bytes_max, overflow, self._lost, made)
         self.accepted = 0
         self.done = 0
         """How many of the accepted events are stored by the server, or lost."""
@@ -203,10 +210,10 @@ class Backlog:
             with self._short:
                 self.accepted -= len(lines)
 
-    def adopt(self, home: Path | None = None) -> int:
-        """Takes over the events of processes that have ended. Raises OSError."""
+    def adopt(self) -> int:
+        """Takes over the events of processes with this destination that have ended. Raises OSError."""
         with self._long:
-            return self.spool.adopt(home)
+            return self.spool.adopt()
 
     def sync(self) -> None:
         """Syncs the files, so that they survive a power failure. Raises OSError."""

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from towerlog.sdk.record.encoding import place_of
+from towerlog.sdk.record.encoder import place_of
 
 MAX_RANGES = 10_000
 """Ranges that wait to be reported; events dropped past it stay a gap without an explanation."""

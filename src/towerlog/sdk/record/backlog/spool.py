@@ -1,6 +1,6 @@
 """Undelivered events on disk: one folder for each process, taken over by another when its process has ended.
 
-    $XDG_STATE_HOME/towerlog/spool/<hash of url and key>/<client_id>/lock · 00000001.ndjson · 00000002.ndjson …
+    $XDG_STATE_HOME/towerlog/spool/<destination>/<client_id>/lock · 00000001.ndjson · 00000002.ndjson …
 
 Only the holder of a folder's lock sends its events. Events of ended processes are sent first, so that a run that
 continues in another process keeps its order. Not safe for threads: its owner holds a lock.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,11 +40,6 @@ def state_folder() -> Path:
 def spool_root() -> Path:
     """`spool` in the folder for state."""
     return state_folder() / "spool"
-
-
-def spool_folder(root: Path, url: str, api_key: str | None) -> Path:
-    """The parent of the folders of all processes with this server and key. Its name does not reveal the key."""
-    return root / hashlib.sha256(f"{url}\n{api_key or ''}".encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +95,20 @@ class Folder:
 class Spool:
     """The files of this process and of those whose folders it has taken over, oldest first, within `bytes_max`."""
 
-    def __init__(self, home: Path, client_id: str, bytes_max: int, overflow: Overflow, lost: Lost) -> None:
-        """Creates nothing yet: a process that can deliver its events writes nothing to disk."""
+    def __init__(
+        self,
+        home: Path,
+        client_id: str,
+        bytes_max: int,
+        overflow: Overflow,
+        lost: Lost,
+        made: Callable[[Path], None] = lambda home: None,
+    ) -> None:
+        """Creates nothing yet: a process that can deliver its events writes nothing to disk.
+
+        `made` is called with `home` when there is something to keep in it; it may raise OSError.
+        """
+        self._note = made
         self._home = home
         self._client_id = client_id
         self._bytes_max = bytes_max
@@ -167,11 +173,11 @@ class Spool:
         if segment.waiting <= 0:
             self._remove(segment)
 
-    def adopt(self, home: Path | None = None) -> int:
+    def adopt(self) -> int:
         """Takes over the folders of processes that have ended; the number of events found. Raises OSError."""
         found = 0
         own = len([s for s in self._segments if s.client_id == self._client_id])
-        for path in _folders(home or self._home):
+        for path in _folders(self._home):
             if path.name == self._client_id or path.name in self._adopted:
                 continue
             folder = Folder.take(path)
@@ -237,6 +243,7 @@ class Spool:
         while self._own is None:
             path = self._home / self._client_id
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._note(self._home)
             # Another process may have removed the empty folder in the meantime: try again.
             with contextlib.suppress(FileNotFoundError):
                 self._own = Folder.take(path)

@@ -1,0 +1,161 @@
+"""The commands of `towerlog runs` that change something: create, answer, pause, cancel, retry and fork runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from towerlog.cli.connect import with_client
+from towerlog.cli.output import answer, say
+from towerlog.cli.run_ids import full_run_id, with_run
+from towerlog.sdk.api.client import Client
+from towerlog.sdk.api.shapes import RunInfo
+
+REASON_HELP = "Why; recorded in the log, where the agent and every reader see it."
+
+
+def _pairs(_context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    """`K=V` each."""
+    pairs: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise click.BadParameter(f"is K=V, not {text!r}", param=option)
+        pairs[name] = value
+    return pairs
+
+
+def _object(_context: click.Context, option: click.Parameter, text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"is not JSON: {error}", param=option) from None
+    if not isinstance(found, dict):
+        raise click.BadParameter("must be a JSON object", param=option)
+    return found
+
+
+def _text(given: str) -> str:
+    return sys.stdin.read() if given == "-" else given
+
+
+@click.command("create")
+@with_client
+@click.argument("thread_id", metavar="THREAD")
+@click.option("--agent", help="The agent that is to do it; default: any worker may claim the run.")
+@click.option("--input", "text", help="What it is to do, as text; - reads standard input.")
+@click.option("--input-json", callback=_object, help="The same as a JSON object.")
+@click.option("--persona", "persona_id", help="A persona, KEY or KEY@VERSION.")
+@click.option("--route", "route_id", help="A route to a model.")
+@click.option("--parent", "parent", help="The run that this one belongs to.")
+@click.option("--id", "only_id", is_flag=True, help="Print the run's id alone, for a script.")
+@click.option(
+    "--label", "labels", multiple=True, metavar="K=V", callback=_pairs, help="Only for workers with this label."
+)
+def create_run(
+    client: Client,
+    as_json: bool,
+    thread_id: str,
+    text: str | None,
+    input_json: dict[str, Any] | None,
+    parent: str | None,
+    labels: dict[str, str],
+    only_id: bool,
+    **members: Any,
+) -> None:
+    """Queues a run in a thread, for a worker to claim. The thread is created if needed."""
+    if text is not None and input_json is not None:
+        raise click.UsageError("Give either --input or --input-json.")
+    sent: str | dict[str, Any] | None = input_json if text is None else _text(text)
+    parent_run_id = full_run_id(client, parent) if parent else None
+    made = client.create_run(thread_id, input=sent, parent_run_id=parent_run_id, labels=labels or None, **members)
+    words = made.run_id if only_id else f"Queued run {made.run_id}. Follow it with `towerlog runs tail {made.run_id}`."
+    answer(as_json, dict(made.raw), lambda: say(words))
+
+
+@click.command("answer")
+@with_run
+@click.argument("text")
+@click.option(
+    "--question", "question_id", type=int, metavar="ID", help="The question that is answered; else the oldest."
+)
+def answer_run(client: Client, run_id: str, text: str, question_id: int | None, as_json: bool) -> None:
+    """Answers a question of a run, or sends a message to one that asks nothing. TEXT - reads standard input."""
+    client.give_input(run_id, _text(text), question_id=question_id)
+    answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(f"Answer sent to run {run_id}."))
+
+
+@click.command("cancel")
+@with_run
+@click.option("--reason", help=REASON_HELP)
+def cancel_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
+    """Requests cancellation of a run and of the runs below it."""
+    client.cancel_run(run_id, reason)
+    words = f"Cancel requested. Follow it with `towerlog runs show {run_id}`."
+    answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(words))
+
+
+@click.command("pause")
+@with_run
+@click.option("--reason", help=REASON_HELP)
+def pause_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
+    """Requests a pause: the run is paused once its agent confirms it."""
+    _steered(client.pause_run(run_id, reason), as_json, "Pause requested. Run {} is {}.")
+
+
+@click.command("resume")
+@with_run
+@click.option("--reason", help=REASON_HELP)
+def resume_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
+    """Requests that a paused run continues."""
+    _steered(client.resume_run(run_id, reason), as_json, "Resume requested. Run {} is {}.")
+
+
+@click.command("kill")
+@with_run
+@click.option("--reason", help=REASON_HELP)
+def kill_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
+    """Ends a run and the runs below it immediately, without waiting for their agents."""
+    _steered(client.kill_run(run_id, reason), as_json, "Run {} was ended; its status is {}.")
+
+
+def _steered(run: RunInfo, as_json: bool, words: str) -> None:
+    answer(as_json, dict(run.raw), lambda: say(words.format(run.run_id, run.status)))
+
+
+@click.command("retry")
+@with_run
+def retry_run(client: Client, run_id: str, as_json: bool) -> None:
+    """Queues a new run with the thread, agent and input of one that has ended."""
+    _queued(client.retry_run(run_id), as_json)
+
+
+@click.command("fork")
+@with_run
+@click.argument("step", type=click.IntRange(0))
+@click.option("--agent", help="Whose checkpoint, if several agents have one at this step.")
+def fork_run(client: Client, run_id: str, step: int, agent: str | None, as_json: bool) -> None:
+    """Queues a new run that starts from a checkpoint of this one. `towerlog runs checkpoints` lists its steps."""
+    _queued(client.fork_run(run_id, step, agent), as_json)
+
+
+def _queued(run: RunInfo, as_json: bool) -> None:
+    answer(as_json, dict(run.raw), lambda: say(f"Queued run {run.run_id}."))
+
+
+COMMANDS = (
+    create_run,
+    answer_run,
+    cancel_run,
+    pause_run,
+    resume_run,
+    kill_run,
+    retry_run,
+    fork_run,
+)
+"""For the group `runs`."""

@@ -1,0 +1,137 @@
+"""`towerlog spool`: events that programs on this machine could not deliver, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from towerlog.cli.connect import COMMANDS, server_of
+from towerlog.cli.options import as_json, with_settings
+from towerlog.cli.output import answer, say
+from towerlog.cli.tables import Column, show_table
+from towerlog.config import BadSetting, Settings
+from towerlog.model.times import format_ms
+from towerlog.sdk.record.backlog.destination import Destination
+from towerlog.sdk.record.backlog.spool import spool_root
+from towerlog.sdk.record.backlog.spools import SpoolInfo, drop_spool, find_spool, list_spools, move_spool
+from towerlog.sdk.record.recorder import Recorder
+
+DELIVERY_S = 60.0
+_spool_dir = click.option(
+    "--spool-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder of the spools; default: towerlog/spool in the folder for state.",
+)
+_yes = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+@click.group()
+def spool() -> None:
+    """Undelivered events on this machine: list, send or delete them."""
+
+
+def _with_root(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the folder of the spools as `root`."""
+
+    @wraps(command)
+    def run(settings: Settings, spool_dir: Path | None, **values: Any) -> Any:
+        return command(settings, spool_dir or spool_root(), **values)
+
+    decorated: Callable[..., Any] = with_settings()(_spool_dir(as_json(run)))
+    return decorated
+
+
+@spool.command("ls")
+@_with_root
+def list_all(settings: Settings, root: Path, as_json: bool) -> None:
+    """Lists spools with undelivered events, and why they wait."""
+    found = list_spools(root)
+    columns = (
+        Column("SPOOL ID"),
+        Column("EVENTS", "number"),
+        Column("BYTES", "number", rank=3),
+        Column("OLDEST", "time", rank=1),
+        Column("URL"),
+        Column("KEY", rank=2),
+        Column("DELIVERED BY", rank=4),
+    )
+    answer(
+        as_json,
+        {"data": [asdict(one) for one in found]},
+        lambda: show_table(columns, [_row(one) for one in found], empty="No undelivered events."),
+    )
+
+
+def _row(one: SpoolInfo) -> tuple[str, ...]:
+    oldest = "" if one.oldest_ms is None else format_ms(one.oldest_ms)
+    if one.why_not is not None:
+        by = f"`towerlog spool adopt` only: {one.why_not}"
+    elif one.held:
+        by = "a running program"
+    else:
+        by = "the next program with this URL and key"
+    return (one.spool_id, str(one.events), str(one.bytes), oldest, one.url or "", one.key or "", by)
+
+
+@spool.command("adopt")
+@_with_root
+@click.argument("spool_id")
+@click.option("--url", help="The server's address; default: TOWERLOG_URL, else the address in the settings.")
+@_yes
+def adopt(settings: Settings, root: Path, spool_id: str, url: str | None, yes: bool, as_json: bool) -> None:
+    """Sends the events of a spool to the server and organisation of this command's URL and key.
+
+    Events of programs that are still running stay with them.
+    """
+    folder = _found(root, spool_id)
+    try:
+        destination = Destination.of(*server_of(settings, url, COMMANDS))
+    except ValueError as error:
+        raise BadSetting(str(error)) from None
+    _confirm(yes, f"Send the events of spool {folder.name} to {destination.url}?")
+    moved = folder.name != destination.spool_id and move_spool(folder, root, destination)
+    recorder = Recorder(destination=destination, spool_dir=root)
+    delivered = recorder.drain(DELIVERY_S)
+    status = recorder.status()
+    recorder.close(0.0)
+    fields = {"moved": int(moved), "delivered": status.acknowledged, "dropped": status.dropped}
+
+    def words() -> None:
+        say(f"Events delivered: {status.acknowledged}.")
+        if status.dropped:
+            say(f"Events dropped: {status.dropped}. {status.last_error or ''}")
+        if not delivered:
+            say(f"Not delivered: {status.last_error or 'no reply in time'}. The rest is kept for this URL and key.")
+
+    answer(as_json, fields, words)
+    if not delivered:
+        raise SystemExit(1)
+
+
+@spool.command("drop")
+@_with_root
+@click.argument("spool_id")
+@_yes
+def drop(settings: Settings, root: Path, spool_id: str, yes: bool, as_json: bool) -> None:
+    """Deletes the events of a spool. Those of programs that are still running stay."""
+    folder = _found(root, spool_id)
+    _confirm(yes, f"Delete the undelivered events of spool {folder.name}?")
+    dropped = drop_spool(folder)
+    answer(as_json, {"dropped": dropped}, lambda: say(f"Events deleted: {dropped}."))
+
+
+def _found(root: Path, spool_id: str) -> Path:
+    try:
+        return find_spool(root, spool_id)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="SPOOL_ID") from None
+
+
+def _confirm(yes: bool, question: str) -> None:
+    if not yes:
+        click.confirm(question, abort=True, err=True)

@@ -1,0 +1,130 @@
+"""`towerlog workers`, `queue` and `usage`: who works, what waits, and what it has cost."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import click
+
+from towerlog.cli.connect import with_client
+from towerlog.cli.formatting import money, number, since_option, until_option
+from towerlog.cli.groups import ListGroup
+from towerlog.cli.output import answer, say
+from towerlog.cli.tables import Column, View, show_table, with_view
+from towerlog.sdk.api.client import Client
+from towerlog.sdk.api.fleet_shapes import LaneInfo, UsageTotal
+
+WORKER_COLUMNS = (
+    Column("WORKER ID"),
+    Column("RUNS", "number"),
+    Column("LAST HEARTBEAT", "time"),
+    Column("RUN IDS", rank=1),
+)
+QUEUE_COLUMNS = (
+    Column("RUN ID", "id"),
+    Column("STATE"),
+    Column("AGENT"),
+    Column("THREAD", rank=3),
+    Column("ATTEMPT", "number", rank=2),
+    Column("QUEUED", "time"),
+    Column("WORKER", rank=1),
+    Column("LABELS", rank=4),
+)
+USAGE_FIGURES = (
+    Column("RUNS", "number"),
+    Column("ENDED", "number", rank=5),
+    Column("EVENTS", "number", rank=6),
+    Column("IN", "number"),
+    Column("CACHED", "number", rank=4),
+    Column("OUT", "number"),
+    Column("REASONING", "number", rank=3),
+    Column("TOTAL", "number", rank=2),
+    Column("COST", "number"),
+)
+
+
+@click.group(cls=ListGroup)
+def workers() -> None:
+    """Workers: list them, with the runs that they hold."""
+
+
+@workers.command("ls")
+@with_client
+@with_view
+def list_workers(client: Client, view: View, as_json: bool) -> None:
+    """Lists the workers that hold runs."""
+    found = client.list_workers()
+    rows = [(one.worker_id, number(len(one.run_ids)), one.last_heartbeat_at, ", ".join(one.run_ids)) for one in found]
+    answer(
+        as_json,
+        {"data": [one.raw for one in found]},
+        lambda: show_table(WORKER_COLUMNS, rows, empty="No worker holds a run.", view=view),
+    )
+
+
+@click.group(cls=ListGroup)
+def queue() -> None:
+    """The queue: runs that wait for a worker, and those that one holds."""
+
+
+@queue.command("ls")
+@with_client
+@click.option(
+    "--state", type=click.Choice(["queued", "held"]), help="Only runs that wait, or only those that are held."
+)
+@with_view
+def list_queue(client: Client, state: str | None, view: View, as_json: bool) -> None:
+    """Lists the queue, oldest first."""
+    found = client.get_queue(state)
+
+    def words() -> None:
+        rows = [_lane_row(lane) for lane in found.data]
+        show_table(QUEUE_COLUMNS, rows, empty="The queue is empty.", view=view)
+        if rows:
+            say(f"{found.queued} queued, {found.held} held.")
+
+    answer(as_json, dict(found.raw), words)
+
+
+def _lane_row(lane: LaneInfo) -> tuple[str | None, ...]:
+    labels = ", ".join(f"{name}={value}" for name, value in (lane.labels or {}).items())
+    attempt = number(lane.attempt)
+    worker = lane.lease.worker_id
+    return (lane.run_id, lane.lease.state, lane.agent, lane.thread_id, attempt, lane.queued_at, worker, labels)
+
+
+@click.command()
+@with_client
+@click.option(
+    "--by", type=click.Choice(["agent", "model", "hour"]), default="agent", show_default=True, help="What a row is."
+)
+@since_option
+@until_option
+@click.option("--agent", help="Only this agent.")
+@click.option("--model", help="Only this model.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
+@with_view
+def usage(client: Client, by: str, limit: int, view: View, as_json: bool, **filters: str | None) -> None:
+    """Shows runs, tokens and cost by agent, model or hour.
+
+    Without --since: of the last 7 days.
+    """
+    found = list(islice(client.list_usage(by, **filters), limit))
+    columns = (Column(by.upper(), "time" if by == "hour" else "text"), *USAGE_FIGURES)
+    rows = [(getattr(one, by) or "(none)", *_figures(one)) for one in found]
+    answer(
+        as_json,
+        {"data": [one.raw for one in found]},
+        lambda: show_table(columns, rows, empty="No usage in this time.", view=view),
+    )
+
+
+def _figures(total: UsageTotal) -> tuple[str, ...]:
+    usage = total.usage
+    tokens = (
+        (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.reasoning_tokens, usage.total_tokens)
+        if usage
+        else (None,) * 5
+    )
+    counts = (total.runs_started, total.runs_ended, total.events)
+    return (*map(number, (*counts, *tokens)), money(total.cost_usd))

@@ -1,0 +1,94 @@
+"""An object read member by member, where it does not fit as a whole: which of its members do, and why others do not."""
+
+from __future__ import annotations
+
+import functools
+import re
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+
+from towerlog.model.usage import MAX_NUMBER
+
+T = TypeVar("T")
+_ABSENT = msgspec.Raw(b"")
+_NUMBER = re.compile(
+    rb'"(?P<digits>[0-9]{1,19}(?:\.0{1,9})?)"|(?P<number>-?[0-9]{1,19}(?:\.[0-9]{1,19})?(?:[eE][+-]?[0-9]{1,3})?)'
+)
+
+
+def read_singly(
+    decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, strict: frozenset[str]
+) -> tuple[T, list[tuple[str, str]]]:
+    """The object with the default of each member that does not fit; and those members' names and why.
+
+    Raises msgspec.ValidationError, as the decoder does, for a member without a default, for one in `strict`, and for
+    what is no object.
+    """
+    type_: Any = decoder.type
+    texts_decoder, members = _members_of(type_)
+    texts = texts_decoder.decode(data)
+    values: dict[str, Any] = {}
+    wrong: list[tuple[str, str]] = []
+    for name, path, is_strict, member in members:
+        text = getattr(texts, name)
+        if text is _ABSENT:
+            continue
+        try:
+            values[name] = _value(member, text)
+        except msgspec.ValidationError as error:
+            if is_strict or name in strict:
+                place = str(error).partition(" - at `$")
+                raise msgspec.ValidationError(f"{place[0]} - at `$.{path}{place[2] or '`'}") from None
+            wrong.append((path, str(error)))
+    made: T = type_(**values)
+    return made, wrong
+
+
+@functools.lru_cache(maxsize=256)
+def _members_of(type_: Any) -> tuple[msgspec.json.Decoder[Any], tuple[tuple[str, str, bool, Any], ...]]:
+    """A decoder of the members' texts, and of each its name here and on the wire, whether required, its decoder.
+
+    Only the members that are named are taken out: a dict of all could take many times the memory of their text.
+    """
+    infos = msgspec.structs.fields(type_)
+    texts = msgspec.defstruct(
+        f"{type_.__name__}Texts",
+        [
+            (info.name, msgspec.Raw, msgspec.field(name=info.encode_name))
+            if info.required
+            else (info.name, msgspec.Raw, msgspec.field(default=_ABSENT, name=info.encode_name))
+            for info in infos
+        ],
+        kw_only=True,
+        gc=False,
+    )
+    members = tuple((info.name, info.encode_name, info.required, msgspec.json.Decoder(info.type)) for info in infos)
+    return msgspec.json.Decoder(texts), members
+
+
+def _value(member: msgspec.json.Decoder[Any], text: msgspec.Raw) -> Any:
+    """A member's value. A whole number may be written as a float or as a string of digits."""
+    try:
+        return member.decode(text)
+    except msgspec.ValidationError:
+        whole = whole_number(bytes(text))
+        if whole is None:
+            raise
+        try:
+            return msgspec.convert(whole, member.type)
+        except msgspec.ValidationError:
+            pass
+        raise
+
+
+def whole_number(text: bytes) -> int | None:
+    """The whole number that a JSON text stands for: `150.0`, `"150"`. None for any other."""
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        return None
+    number = Decimal((found["digits"] or found["number"]).decode("ascii"))
+    if abs(number) > MAX_NUMBER or number != number.to_integral_value():
+        return None
+    return int(number)

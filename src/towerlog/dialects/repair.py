@@ -1,0 +1,166 @@
+"""Repair of bodies that are JSON but for what senders are known to get wrong: half an emoji, `NaN`, a byte order mark.
+
+A lone surrogate escape becomes U+FFFD, `NaN` and `Infinity` become null, a byte order mark is dropped. Only a body that
+could not be decoded comes here, so good bodies pay nothing. Everything else that is no JSON stays refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+
+import msgspec
+
+from towerlog.model.event import FieldWarning
+
+MAX_QUOTES = 1_000_000
+"""Quotes of a body in which numbers that are no JSON are looked for; one with more is refused."""
+MAX_SUSPECTS = 500_000
+"""Words and escapes of one body that may have to be repaired; a body with more is refused."""
+MAX_NAMED = 100
+"""Repaired places that are named; of more, only that there are more is said."""
+MAX_NAMED_DEPTH = 16
+"""Levels that are named of a place; a deeper one is named by what it lies in."""
+MAX_NAMED_COMMAS = 100_000
+"""Commas of an object or array whose members are looked into for the place of a repair."""
+
+SURROGATE = "half of a surrogate pair was replaced by U+FFFD"
+NOT_A_NUMBER = "NaN and Infinity are no JSON and were replaced by null"
+BYTE_ORDER_MARK = "a byte order mark was dropped"
+MORE = "there are more places that were repaired"
+
+_BOM = b"\xef\xbb\xbf"
+_BARE_WORDS = (b"-Infinity", b"Infinity", b"NaN")
+_LOW = rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+# Begins with plain text, which is looked for much faster than a choice.
+_LONE = re.compile(
+    rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!%s)|[c-fC-F][0-9a-fA-F]{2}(?<!\\u[dD][89abAB][0-9a-fA-F]{2}%s))"
+    % (_LOW, _LOW)
+)
+# Control characters cannot stand in JSON, so these stand for escapes whose bytes must not be read as others.
+_BACKSLASH, _QUOTE = b"\x00\x00", b"\x01\x01"
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class Repaired(msgspec.Struct, frozen=True):
+    """A body that was repaired, and what was done where."""
+
+    body: bytes
+    warnings: tuple[FieldWarning, ...]
+
+
+def repair(body: bytes) -> Repaired | None:
+    """The body repaired; None where there is nothing that is repaired here. It may still be no JSON."""
+    text = body.removeprefix(_BOM)
+    warnings = [FieldWarning(field="body", message=f"body: {BYTE_ORDER_MARK}")] if len(text) < len(body) else []
+    if b"\x00" in text or b"\x01" in text:
+        return None
+    # What is left of the backslashes begins an escape, and what is left of the quotes begins or ends a string.
+    text = text.replace(b"\\\\", _BACKSLASH).replace(b'\\"', _QUOTE)
+    if sum(map(text.count, (b"\\ud", b"\\uD", b"NaN", b"Infinity"))) > MAX_SUSPECTS:
+        return None
+    mark = _unused_mark(text)
+    numbers = _without_bare_words(text, mark)
+    if numbers is None:
+        return None
+    text, marked = numbers
+    half = mark + b"S"
+    repaired = _LONE.sub(rb"\\ufffd", text)
+    if text is not marked or repaired != text:
+        marked = _LONE.sub(rb"\\ufffd", _LONE.sub(half, marked, count=MAX_NAMED + 1))
+        warnings += _warnings_of(_restored(marked), mark)
+    if not warnings:
+        return None
+    return Repaired(_restored(repaired), tuple(warnings))
+
+
+def _unused_mark(text: bytes) -> bytes:
+    """Letters that do not occur in a text, to be found again where they are put."""
+    mark = b"towerlogRepaired"
+    while mark in text:
+        mark += b"x"
+    return mark
+
+
+def _without_bare_words(text: bytes, mark: bytes) -> tuple[bytes, bytes] | None:
+    """The text with null for each number that is no JSON; and with a string that holds `mark`. None for too
+    many quotes.
+
+    All steps run in C: what is between quotes is a string, and what is not is searched as one text.
+    """
+    if b"NaN" not in text and b"Infinity" not in text:
+        return text, text
+    if text.count(b'"') > MAX_QUOTES:
+        return None
+    pieces = text.split(b'"')
+    bare = b'"'.join(pieces[::2])
+    plain = marked = bare
+    for word in _BARE_WORDS:
+        plain = plain.replace(word, b"null")
+        marked = marked.replace(word, b"'" + mark + b"N'", MAX_NAMED + 1).replace(word, b"null")
+    if plain == bare:
+        return text, text
+    pieces[::2] = plain.split(b'"')
+    repaired = b'"'.join(pieces)
+    pieces[::2] = marked.split(b'"')
+    return repaired, b'"'.join(pieces).replace(b"'" + mark + b"N'", b'"' + mark + b'N"')
+
+
+def _restored(text: bytes) -> bytes:
+    return text.replace(_QUOTE, b'\\"').replace(_BACKSLASH, b"\\\\")
+
+
+def _warnings_of(marked: bytes, mark: bytes) -> list[FieldWarning]:
+    """One for each place that is marked."""
+    places = list(islice(_places(marked, mark, ()), MAX_NAMED + 1))
+    warnings = [_warning(path, why) for path, why in dict.fromkeys(places[:MAX_NAMED])]
+    if len(places) > MAX_NAMED:
+        warnings.append(FieldWarning(field="body", message=f"body: {MORE}"))
+    return warnings
+
+
+Path = tuple[str | int, ...]
+
+
+def _places(text: bytes, mark: bytes, path: Path) -> Iterator[tuple[Path, str]]:
+    """Path and kind of every repair in a JSON text, in order."""
+    why = SURROGATE if mark + b"S" in text else NOT_A_NUMBER
+    named = mark.decode("ascii")
+    inside = False
+    for name, member in _members(text, path):
+        if isinstance(name, str) and named in name:
+            inside = True
+            yield (*path, name.replace(named + "S", "\ufffd")), SURROGATE
+        if mark in member:
+            inside = True
+            yield from _places(member, mark, (*path, name))
+    if not inside:
+        yield path, why
+
+
+def _members(text: bytes, path: Path) -> list[tuple[str | int, bytes]]:
+    """The members of an object or array, none of anything else and of what is not looked into."""
+    if len(path) >= MAX_NAMED_DEPTH or text.count(b",") > MAX_NAMED_COMMAS:
+        return []
+    start = text.lstrip()[:1]
+    try:
+        if start == b"{":
+            return [(name, bytes(member)) for name, member in _OBJECT.decode(text).items()]
+        if start == b"[":
+            return [(index, bytes(item)) for index, item in enumerate(_ARRAY.decode(text))]
+    except (msgspec.DecodeError, RecursionError):
+        # No JSON after all, or lines of JSON.
+        return []
+    return []
+
+
+def _warning(path: Path, why: str) -> FieldWarning:
+    """Of an event in a batch, with its index: batches are arrays, or objects with an array of `events`."""
+    index: int | None = None
+    within = path[1:] if path[:1] == ("events",) else path
+    if within and isinstance(within[0], int):
+        index, path = within[0], within[1:]
+    field = ".".join(map(str, path)) or ("body" if index is None else "event")
+    return FieldWarning(index=index, field=field, message=f"{field}: {why}")

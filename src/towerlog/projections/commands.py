@@ -1,0 +1,68 @@
+"""The fold of a run's pending commands: made by people, delivered with a reply, acknowledged by the agent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from towerlog.model.event import Event
+from towerlog.model.facts import Effects
+from towerlog.model.run import MAX_PENDING, Pending, RunRow
+
+_replace = msgspec.structs.replace
+
+
+class _CommandData(msgspec.Struct):
+    """What is read of the data of an event that makes a command."""
+
+    content: str = ""
+    reason: str | None = None
+
+
+_decode_command = msgspec.json.Decoder(_CommandData).decode
+WITH_CONTENT = frozenset({"input", "message"})
+OPPOSITES = {"pause": "resume", "resume": "pause"}
+"""A request for the one withdraws a pending request for the other."""
+
+
+def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
+    """Commands that an event with effects made, delivered, acknowledged; for a cancel also the time of each."""
+    effects = event.effects
+    if effects.requests is not None:
+        changes["pending"] = _with_request(row, event, changes)
+    elif effects.delivers is not None:
+        changes["pending"] = tuple(
+            _replace(one, delivered=True) if one.command_id == effects.delivers else one for one in row.pending
+        )
+        if any(one.command_id == effects.delivers and one.type == "cancel" for one in row.pending):
+            changes["cancel_delivered_at"] = event.recorded_at
+    else:
+        pending = _unacknowledged(row, effects)
+        if pending is not row.pending:
+            changes["pending"] = pending
+            if any(one.type == "cancel" for one in row.pending) and all(one.type != "cancel" for one in pending):
+                changes["cancel_acknowledged_at"] = event.recorded_at
+
+
+def _with_request(row: RunRow, event: Event, changes: dict[str, Any]) -> tuple[Pending, ...]:
+    kind, sent = event.effects.requests or "", _decode_command(event.data)
+    if kind == "cancel" and row.cancel_requested_at is None:
+        changes |= {"cancel_requested_at": event.recorded_at, "cancel_reason": sent.reason}
+    # Only the last request counts: an agent must not pause and resume for nothing.
+    kept = tuple(one for one in row.pending if one.type != OPPOSITES.get(kind))
+    content = sent.content if kind in WITH_CONTENT else sent.reason
+    question_id = event.effects.question_id
+    question = None if question_id is None else row.question(question_id)
+    key = None if question is None else question.key
+    return (*kept, Pending(event.seq, kind, content, question_id=question_id, question_key=key))[-MAX_PENDING:]
+
+
+def _unacknowledged(row: RunRow, effects: Effects) -> tuple[Pending, ...]:
+    if effects.command_id is not None:
+        return tuple(command for command in row.pending if command.command_id != effects.command_id)
+    if effects.acknowledges is not None:
+        for index, command in enumerate(row.pending):
+            if command.type == effects.acknowledges:
+                return row.pending[:index] + row.pending[index + 1 :]
+    return row.pending

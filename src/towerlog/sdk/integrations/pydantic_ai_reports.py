@@ -1,0 +1,233 @@
+"""What a pydantic-ai agent does, reported as events of a run: model calls, tools, text, and questions to a person.
+
+`Reporter` words the events. `NodeReports` is fed from the nodes of an agent's graph, streamed, by whoever drives it;
+`CallReports` is a capability for agents that somebody else drives, and forces no streaming on them.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import AsyncIterable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_ai import Agent
+from pydantic_ai import messages as parts
+from pydantic_ai.capabilities import AbstractCapability, HandleDeferredToolCalls
+from pydantic_ai.exceptions import ApprovalRequired, CallDeferred
+from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunContext, ToolDenied
+from pydantic_core import to_jsonable_python
+
+from towerlog.sdk.record.encoding import describe
+from towerlog.sdk.record.run import AsyncRun, BaseRun
+
+FAILED_OUTCOMES = frozenset({"failed", "retried", "interrupted", "denied"})
+"""Outcomes of a tool call that are failures."""
+YES = frozenset({"yes", "y", "ok", "true", "approve", "approved", "allow", "1"})
+"""Answers that approve a tool call; every other one denies it, and is given to the model as the reason."""
+
+reporting: ContextVar[BaseRun | None] = ContextVar("towerlog_pydantic_ai_run", default=None)
+"""The run for which an agent is carried out here: agents inside its tools report to it."""
+
+
+def history_of(messages: list[parts.ModelMessage]) -> list[Any]:
+    """Messages as plain JSON values, from which `ModelMessagesTypeAdapter` makes them again."""
+    found: list[Any] = parts.ModelMessagesTypeAdapter.dump_python(messages, mode="json")
+    return found
+
+
+class Reporter:
+    """Events of one agent in a run. Tool calls are told once, and each has its end."""
+
+    def __init__(self, run: BaseRun) -> None:
+        self._run = run
+        self._open: dict[str, tuple[str, float]] = {}
+
+    def model_call(self, response: parts.ModelResponse, begun_at: float) -> None:
+        """Usage and cost of one model request."""
+        usage = response.usage
+        self._run.model_call(
+            response.model_name or "unknown",
+            usage=usage,
+            cost_usd=getattr(usage, "cost", None),
+            duration_ms=_since_ms(begun_at),
+        )
+
+    def text(self, text: str) -> None:
+        """A piece of the agent's text."""
+        if text:
+            self._run.message_delta(text)
+
+    def tool_call(self, call: parts.ToolCallPart) -> None:
+        """A tool call; one that waited for a person comes a second time, and is not told again."""
+        if call.tool_call_id in self._open:
+            return
+        self._open[call.tool_call_id] = (call.tool_name, time.monotonic())
+        data = {"tool": call.tool_name, "tool_call_id": call.tool_call_id, "arguments": call.args_as_dict()}
+        self._run.tell("tool.call", data)
+
+    def tool_result(self, call: Any, content: object, good: bool) -> None:
+        """The end of a tool call: its result, or why there is none."""
+        plain = to_jsonable_python(content, fallback=repr)
+        data: dict[str, Any] = {"tool": call.tool_name, "tool_call_id": call.tool_call_id, "success": good}
+        data["result" if good else "error"] = plain if good else str(plain)
+        _, begun_at = self._open.pop(call.tool_call_id, ("", None))
+        if begun_at is not None:
+            data["duration_ms"] = _since_ms(begun_at)
+        self._run.tell("tool.result", data)
+
+    def broken_off(self, error: BaseException) -> None:
+        """The end of open calls: for an error that ends the whole run the library yields no results."""
+        for tool_call_id, (tool, begun_at) in self._open.items():
+            data = {"tool": tool, "tool_call_id": tool_call_id, "success": False, "error": describe(error)}
+            self._run.tell("tool.result", {**data, "duration_ms": _since_ms(begun_at)})
+        self._open.clear()
+
+
+class NodeReports:
+    """Reports the nodes of an agent's graph to its run, with a checkpoint before each model request."""
+
+    def __init__(self, run: AsyncRun) -> None:
+        self._run = run
+        self._reporter = Reporter(run)
+
+    async def node(self, node: Any, running: Any) -> None:
+        """Streams a model request or tool calls; other nodes report nothing."""
+        if Agent.is_model_request_node(node):
+            self._run.checkpoint(history_of([*running.all_messages(), node.request]))
+            await self._run.pause_point()
+            begun_at = time.monotonic()
+            stream: Any
+            async with node.stream(running.ctx) as stream:
+                await self._events(stream)
+                self._reporter.model_call(stream.response, begun_at)
+        elif Agent.is_call_tools_node(node):
+            try:
+                async with node.stream(running.ctx) as events:
+                    await self._events(events)
+            except BaseException as error:
+                self._reporter.broken_off(error)
+                raise
+
+    async def _events(self, events: AsyncIterable[Any]) -> None:
+        async for event in events:
+            match event:
+                case parts.PartStartEvent(part=parts.TextPart(content=text)):
+                    self._reporter.text(text)
+                case parts.PartDeltaEvent(delta=parts.TextPartDelta(content_delta=text)):
+                    self._reporter.text(text)
+                case parts.FunctionToolCallEvent(part=call):
+                    self._reporter.tool_call(call)
+                case parts.FunctionToolResultEvent(part=returned):
+                    good = getattr(returned, "outcome", "failed") not in FAILED_OUTCOMES
+                    self._reporter.tool_result(returned, returned.content, good)
+                case _:
+                    pass
+
+
+@dataclass
+class CallReports(AbstractCapability[Any]):
+    """Reports model calls and tools of an agent that runs inside another agent's tool, or without a worker."""
+
+    run: BaseRun
+    checkpoints: bool = False
+    """Whether the messages before each model request are reported: for the outermost agent of a run."""
+
+    def __post_init__(self) -> None:
+        self._reporter = Reporter(self.run)
+
+    async def wrap_model_request(self, ctx: RunContext[Any], *, request_context: Any, handler: Any) -> Any:
+        """Reports the call, and the text of its response."""
+        if self.checkpoints:
+            self.run.checkpoint(history_of(list(ctx.messages)))
+        begun_at = time.monotonic()
+        response: parts.ModelResponse = await handler(request_context)
+        if self.checkpoints:
+            self._reporter.text("".join(part.content for part in response.parts if isinstance(part, parts.TextPart)))
+        self._reporter.model_call(response, begun_at)
+        return response
+
+    async def wrap_tool_validate(
+        self, ctx: RunContext[Any], *, call: Any, tool_def: Any, args: Any, handler: Any
+    ) -> Any:
+        """Reports a call whose arguments are wrong, for it is never carried out."""
+        try:
+            return await handler(args)
+        except (ApprovalRequired, CallDeferred):
+            raise
+        except BaseException as error:
+            self._reporter.tool_call(call)
+            self._reporter.tool_result(call, describe(error), False)
+            raise
+
+    async def wrap_tool_execute(
+        self, ctx: RunContext[Any], *, call: Any, tool_def: Any, args: Any, handler: Any
+    ) -> Any:
+        """Reports the call and its result."""
+        self._reporter.tool_call(call)
+        try:
+            result = await handler(args)
+        except (ApprovalRequired, CallDeferred):
+            # It waits for a person, and is carried out later.
+            raise
+        except BaseException as error:
+            self._reporter.tool_result(call, describe(error), False)
+            raise
+        self._reporter.tool_result(call, getattr(result, "return_value", result), True)
+        return result
+
+
+def questions(run: AsyncRun) -> HandleDeferredToolCalls[Any]:
+    """Tool calls that wait for a person become questions of the run, one after another.
+
+    An approval is a yes; anything else denies the call, with the answer as the reason. A call that is carried out
+    elsewhere gets the answer as its result.
+    """
+
+    async def ask(_: RunContext[Any], requests: DeferredToolRequests) -> DeferredToolResults:
+        results = DeferredToolResults()
+        for call in requests.approvals:
+            answer = str(await run.ask(f"Approve {_in_words(call)}?")).strip()
+            approved = answer.lower() in YES
+            results.approvals[call.tool_call_id] = True if approved else ToolDenied(answer or ToolDenied().message)
+        for call in requests.calls:
+            results.calls[call.tool_call_id] = await run.ask(f"Result of {_in_words(call)}?")
+        return results
+
+    return HandleDeferredToolCalls(handler=ask)
+
+
+def _in_words(call: parts.ToolCallPart) -> str:
+    arguments = ", ".join(f"{name}={json.dumps(value, default=repr)}" for name, value in call.args_as_dict().items())
+    return f"{call.tool_name}({arguments})"
+
+
+def inside(run: BaseRun, name: str | None) -> BaseRun:
+    """The run as an agent inside it reports to it: under that agent's name."""
+    return BaseRun(run.sink, run.run_key, name or "unnamed", run_id=run.run_id, thread=run.thread)
+
+
+def report_inner_agents() -> None:
+    """From now on agents report that run inside the tools of another one which is reported. Safe to call again."""
+    begin: Any = Agent.iter
+    if getattr(begin, "reports_to_towerlog", False):
+        return
+
+    # The library has no place for a capability of all agents, and an inner agent is the program's own object.
+    @functools.wraps(begin)
+    def iter_reported(self: Agent[Any, Any], *args: Any, **options: Any) -> Any:
+        run = reporting.get()
+        given = tuple(options.get("capabilities") or ())
+        if run is not None and not any(isinstance(one, CallReports | HandleDeferredToolCalls) for one in given):
+            options["capabilities"] = (*given, CallReports(inside(run, self.name)))
+        return begin(self, *args, **options)
+
+    iter_reported.reports_to_towerlog = True  # type: ignore[attr-defined]  # read above
+    Agent.iter = iter_reported  # type: ignore[method-assign]  # see above
+
+
+def _since_ms(begun_at: float) -> int:
+    return round((time.monotonic() - begun_at) * 1000)

@@ -1,0 +1,111 @@
+"""The spools of this machine: what each holds, and a person's decision about one that no program delivers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from towerlog.sdk.record.backlog.destination import ABOUT, Destination
+from towerlog.sdk.record.backlog.segments import SUFFIX
+from towerlog.sdk.record.backlog.spool import Folder
+
+
+@dataclass(frozen=True)
+class SpoolInfo:
+    """One spool. `why_not`: why nothing is sent by itself; `held`: events that a running program will deliver."""
+
+    spool_id: str
+    url: str | None
+    key: str | None
+    """The fingerprint of the key."""
+    why_not: str | None
+    events: int
+    held: int
+    bytes: int
+    oldest_ms: int | None
+    """When the oldest file was begun, in milliseconds since 1970."""
+
+
+def list_spools(root: Path) -> list[SpoolInfo]:
+    """All spools with undelivered events, by their names. Raises OSError."""
+    found = [_info(folder) for folder in _folders(root)]
+    return [one for one in found if one.events]
+
+
+def find_spool(root: Path, spool_id: str) -> Path:
+    """The folder of a spool by its name or the beginning of it. Raises ValueError for none or several."""
+    found = [folder for folder in _folders(root) if folder.name.startswith(spool_id)]
+    exact = [folder for folder in found if folder.name == spool_id]
+    if len(exact or found) != 1:
+        raise ValueError(f"there {'is no spool' if not found else 'are several spools'} {spool_id!r}")
+    return (exact or found)[0]
+
+
+def move_spool(folder: Path, root: Path, destination: Destination) -> int:
+    """Moves the events of ended programs into a destination's spool; how many. Raises OSError."""
+    target = destination.folder(root)
+    moved = 0
+    for client in _taken(folder):
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        destination.note(target)
+        moved += sum(segment.waiting for segment in client.segments())
+        client.path.rename(target / client.client_id)
+    _tidy(folder)
+    return moved
+
+
+def drop_spool(folder: Path) -> int:
+    """Deletes the events of ended programs; how many. Raises OSError."""
+    dropped = 0
+    for client in _taken(folder):
+        for segment in client.segments():
+            dropped += segment.waiting
+            segment.remove()
+        (client.path / "lock").unlink(missing_ok=True)
+        client.path.rmdir()
+    _tidy(folder)
+    return dropped
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+
+
+def _taken(folder: Path) -> Iterator[Folder]:
+    """The folders of programs that have ended, each locked while it is looked at."""
+    for path in _folders(folder):
+        client = Folder.take(path)
+        if client is not None:
+            try:
+                yield client
+            finally:
+                client.leave()
+
+
+def _info(folder: Path) -> SpoolInfo:
+    about: dict[str, str | None] = {}
+    with contextlib.suppress(OSError, ValueError):
+        about = dict(json.loads((folder / ABOUT).read_text()))
+    free = {client.client_id for client in _taken(folder)}
+    events = held = size = 0
+    oldest: int | None = None
+    for path in sorted(folder.glob(f"*/*{SUFFIX}")):
+        # A program may deliver and remove a file meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            text, begun_ms = path.read_bytes(), path.stat().st_mtime_ns // 1_000_000
+            lines = text.count(b"\n")
+            events, size = events + lines, size + len(text)
+            held += 0 if path.parent.name in free else lines
+            oldest = begun_ms if oldest is None else min(oldest, begun_ms)
+    return SpoolInfo(folder.name, about.get("url"), about.get("key"), about.get("why_not"), events, held, size, oldest)
+
+
+def _tidy(folder: Path) -> None:
+    """Removes the folder of a spool that is empty."""
+    if not any(path.is_dir() for path in folder.iterdir()):
+        (folder / ABOUT).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()

@@ -1,0 +1,164 @@
+"""Questions and their answers: each has an id, the first answer wins, and none reaches another question."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.support.factories import draft, traced
+from tests.support.rig import Rig
+from towerlog.engine.audit import verify_org
+from towerlog.errors import AwaitsApproval, Conflict, QuestionClosed, RunNotActive
+from towerlog.model.command import Claim, ClaimRun, CreateRun, GiveInput, Release, Report
+from towerlog.model.event import EventType as E
+from towerlog.model.event import RunById
+from towerlog.model.facts import CheckpointFacts, Effects, Facts
+from towerlog.model.run import MAX_INPUTS, Status
+
+LEASE_MS = 60_000
+
+
+def question(text: str, key: str | None = None, **fields: Any) -> Any:
+    """A question as an agent asks it."""
+    return draft(E.RUN_WAITING, facts=Facts(question=text, effects=Effects(question_key=key)), **fields)
+
+
+async def asking(rig: Rig, *texts: str) -> str:
+    """A run that reports, with these questions open; its id."""
+    results = await rig.append(draft(run=traced("x")), *[question(text, run=traced("x")) for text in texts])
+    return str(results[0].run_id)
+
+
+async def contents(rig: Rig, run_id: str) -> list[tuple[str, str | None, int | None]]:
+    """What waits for the agent: type, content, and the question that it answers."""
+    return [(one.type, one.content, one.question_id) for one in (await rig.run(run_id)).pending]
+
+
+async def test_a_question_is_named_by_its_place_also_in_its_data(rig: Rig) -> None:
+    run_id = await asking(rig, "one?", "two?")
+    found = [msgspec.json.decode(event.data) for event in await rig.events(run_id) if event.type is E.RUN_WAITING]
+    assert [one["question_id"] for one in found] == [2, 3]
+    assert [one.question_id for one in (await rig.run(run_id)).questions] == [2, 3]
+
+
+async def test_what_the_sender_calls_a_question_id_says_nothing(rig: Rig) -> None:
+    [told] = await rig.append(question("one?", run=traced("x"), data={"question_id": 77}, event_id="e"))
+    assert msgspec.json.decode((await rig.events(told.run_id))[0].data)["question_id"] == 1
+    [again] = await rig.append(question("one?", run=traced("x"), data={"question_id": 77}, event_id="e"))
+    assert again.duplicate, "a repeat is compared by what was sent"
+
+
+async def test_an_answer_reaches_the_question_that_it_names(rig: Rig) -> None:
+    run_id = await asking(rig, "one?", "two?")
+    changed = await rig.do(GiveInput(run_id, "second", 3))
+    assert changed.row.status is Status.WAITING
+    changed = await rig.do(GiveInput(run_id, "first"))
+    assert changed.row.status is Status.RUNNING
+    assert await contents(rig, run_id) == [("input", "second", 3), ("input", "first", 2)]
+
+
+async def test_the_first_answer_wins_and_the_second_is_told_who_and_when(rig: Rig) -> None:
+    run_id = await asking(rig, "one?")
+    outcomes = await asyncio.gather(
+        *[rig.do(GiveInput(run_id, str(number))) for number in range(10)], return_exceptions=True
+    )
+    assert [type(one) for one in outcomes[1:]] == [QuestionClosed] * 9
+    assert await contents(rig, run_id) == [("input", "0", 2)]
+    with pytest.raises(QuestionClosed) as refused:
+        await rig.do(GiveInput(run_id, "late", 2))
+    details = refused.value.details
+    assert details["answered_by"] == rig.principal.user_id
+    assert details["answered_at"] in refused.value.message
+
+
+async def test_an_answer_to_a_closed_question_never_reaches_the_next(rig: Rig) -> None:
+    run_id = await asking(rig, "the test database?")
+    await rig.do(GiveInput(run_id, "yes", 2))
+    taken = draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=Facts(effects=Effects(command_id=3)))
+    await rig.append(taken, question("the production database?", run=traced("x")))
+    with pytest.raises(QuestionClosed):
+        await rig.do(GiveInput(run_id, "yes", 2))
+    withdrawn = draft(E.RUN_QUESTION_WITHDRAWN, traced("x"), facts=Facts(effects=Effects(question_id=5)))
+    await rig.append(withdrawn, question("another?", run=traced("x")))
+    with pytest.raises(QuestionClosed, match="withdrawn"):
+        await rig.do(GiveInput(run_id, "yes", 5))
+    with pytest.raises(QuestionClosed, match="open questions: 7"):
+        await rig.do(GiveInput(run_id, "yes", 99))
+    assert await contents(rig, run_id) == []
+
+
+async def test_input_to_a_run_that_asked_nothing_is_a_message(rig: Rig) -> None:
+    run_id = await asking(rig)
+    changed = await rig.do(GiveInput(run_id, "by the way"))
+    assert changed.row.status is Status.RUNNING
+    assert (await rig.events(run_id))[-1].type is E.RUN_MESSAGE
+    await rig.append(question("one?", run=traced("x")))
+    assert (await rig.run(run_id)).status is Status.WAITING, "a message answers nothing"
+    await rig.do(GiveInput(run_id, "yes"))
+    assert [kind for kind, *_ in await contents(rig, run_id)] == ["message", "input"]
+
+
+async def test_unread_messages_leave_room_for_answers(rig: Rig) -> None:
+    run_id = await asking(rig)
+    for number in range(MAX_INPUTS):
+        await rig.do(GiveInput(run_id, str(number)))
+    with pytest.raises(Conflict, match="messages"):
+        await rig.do(GiveInput(run_id, "one too many"))
+    await rig.append(question("one?", run=traced("x")))
+    await rig.do(GiveInput(run_id, "yes"))
+    assert len(await contents(rig, run_id)) == MAX_INPUTS + 1
+
+
+async def test_an_input_is_no_approval_and_is_told_how_to_decide(rig: Rig) -> None:
+    facts = Facts(effects=Effects(checkpoint=CheckpointFacts(3, "waiting_for_approval"), status=Status.WAITING))
+    [told] = await rig.append(draft(E.CHECKPOINT, traced("x"), {"s": 3}, facts=facts, agent="a"))
+    with pytest.raises(AwaitsApproval, match="/approvals/x/3/approve"):
+        await rig.do(GiveInput(told.run_id, "yes"))
+    assert (await rig.run(told.run_id)).status is Status.WAITING
+
+
+async def lost(rig: Rig, *drafts: Any) -> str:
+    """A run whose worker asked this and was not heard of again; back in the queue."""
+    run_id = (await rig.do(CreateRun("t"))).run_id
+    await rig.do(Claim("w", LEASE_MS))
+    await rig.do(Report(run_id, "w", [msgspec.structs.replace(one, run=RunById(run_id)) for one in drafts]))
+    rig.clock.advance(LEASE_MS)
+    await rig.engine.sweep()
+    return str(run_id)
+
+
+async def test_the_next_attempt_that_asks_again_gets_what_was_answered_meanwhile(rig: Rig) -> None:
+    run_id = await lost(rig, question("test?", "k1"), question("production?", "k2"))
+    first, second = (one.question_id for one in (await rig.run(run_id)).questions)
+    await rig.do(GiveInput(run_id, "production: yes", second))
+    claimed = await rig.do(Claim("w2", LEASE_MS))
+    assert claimed.view.row.status is Status.WAITING
+    assert [(one.content, one.question_key) for one in claimed.view.row.pending] == [("production: yes", "k2")]
+    again = question("test?", "k1", run=RunById(run_id)), question("production?", "k2", run=RunById(run_id))
+    reported = await rig.do(Report(run_id, "w2", list(again)))
+    assert [one.question_id for one in reported.view.row.questions] == [first]
+    asked = [event for event in await rig.events(run_id) if event.type is E.RUN_WAITING]
+    assert [msgspec.json.decode(event.data)["question_id"] for event in asked] == [first, second, first, second]
+    complaints: list[str] = []
+    assert await verify_org(rig.store, rig.org, complaints.append) == 0, complaints
+
+
+async def test_a_release_keeps_the_questions_open(rig: Rig) -> None:
+    run_id = (await rig.do(CreateRun("t"))).run_id
+    await rig.do(Claim("w", LEASE_MS))
+    await rig.do(Report(run_id, "w", [question("one?", run=RunById(run_id))]))
+    await rig.do(Release(run_id, "w"))
+    assert [one.text for one in (await rig.run(run_id)).questions] == ["one?"]
+    await rig.do(GiveInput(run_id, "yes"))
+    claimed = await rig.do(ClaimRun(run_id, "w2", LEASE_MS))
+    assert (claimed.view.row.status, claimed.view.row.questions) == (Status.RUNNING, ())
+
+
+async def test_nothing_is_answered_where_an_end_is_near(rig: Rig) -> None:
+    run_id = await asking(rig, "one?")
+    await rig.append(draft(E.RUN_CANCEL_REQUESTED, traced("x")))
+    with pytest.raises(RunNotActive):
+        await rig.do(GiveInput(run_id, "yes", 2))

@@ -1,0 +1,139 @@
+"""The fold of a run's questions: which are open, how each is closed, and what that does to the status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.factories import event, facts_of, run_row
+from tests.support.fakes import START_MS
+from towerlog.model.event import EventType as E
+from towerlog.model.run import MAX_CLOSED_QUESTIONS, MAX_QUESTIONS, ClosedQuestion, RunRow, Status
+from towerlog.projections import runs as run_fold
+from towerlog.projections.questions import asked_before
+
+
+def told(row: RunRow, kind: E, data: bytes = b"{}", **facts: Any) -> RunRow:
+    """The row after one more event."""
+    seq = row.last_seq + 1
+    return run_fold.fold(row, event(seq, seq, type=kind, data=data, facts=facts_of(**facts)), "a")
+
+
+def asked(row: RunRow, text: str, key: str | None = None) -> RunRow:
+    return told(row, E.RUN_WAITING, question=text, question_key=key)
+
+
+def answered(row: RunRow, question_id: int, content: str = "yes") -> RunRow:
+    data = b'{"content":"%s","by":"me"}' % content.encode()
+    return told(row, E.RUN_INPUT, data, requests="input", question_id=question_id)
+
+
+def open_ids(row: RunRow) -> list[int]:
+    return [one.question_id for one in row.questions]
+
+
+def test_a_run_waits_until_its_last_question_is_closed() -> None:
+    row = asked(asked(run_row(), "one?"), "two?")
+    assert (open_ids(row), row.status) == ([1, 2], Status.WAITING)
+    row = answered(row, 2)
+    assert (open_ids(row), row.status) == ([1], Status.WAITING)
+    assert row.closed_questions == (ClosedQuestion(2, START_MS + 3, "me"),)
+    row = answered(row, 1)
+    assert (open_ids(row), row.status) == ([], Status.RUNNING)
+    assert [(one.type, one.question_id) for one in row.pending] == [("input", 2), ("input", 1)]
+
+
+@pytest.mark.parametrize("kind", [E.RUN_STARTED, E.RUN_RESUMED])
+def test_a_run_with_an_open_question_does_not_run(kind: E) -> None:
+    assert told(asked(run_row(), "one?"), kind).status is Status.WAITING
+
+
+def test_a_checkpoint_does_not_close_a_question() -> None:
+    row = told(asked(run_row(), "one?"), E.CHECKPOINT, status=Status.RUNNING)
+    assert (open_ids(row), row.status) == ([1], Status.WAITING)
+
+
+def test_an_answer_to_a_paused_run_leaves_it_paused() -> None:
+    row = answered(told(asked(run_row(), "one?"), E.RUN_PAUSED), 1)
+    assert (open_ids(row), row.status) == ([], Status.PAUSED)
+    assert told(row, E.RUN_RESUMED).status is Status.RUNNING
+
+
+def test_a_pause_and_its_end_keep_the_question() -> None:
+    row = told(told(asked(run_row(), "one?"), E.RUN_PAUSED), E.RUN_RESUMED)
+    assert (open_ids(row), row.status) == ([1], Status.WAITING)
+
+
+def test_a_question_outlives_its_worker_and_the_next_one_finds_it() -> None:
+    row = told(asked(run_row(lease_epoch=1), "one?"), E.LANE_LOST)
+    assert (open_ids(row), row.status) == ([1], Status.QUEUED)
+    row = told(row, E.RUN_STARTED, claims=True)
+    assert (open_ids(row), row.status) == ([1], Status.WAITING)
+
+
+def test_a_question_that_is_asked_again_is_the_same_one() -> None:
+    row = asked(asked(run_row(), "one?", "k"), "one?", "k")
+    assert open_ids(row) == [1]
+    row = answered(row, 1)
+    assert asked_before(row, "k") == 1
+    row = asked(row, "one?", "k")
+    assert (open_ids(row), row.status) == ([], Status.RUNNING), "its answer is on the way"
+    row = told(row, E.COMMAND_ACKNOWLEDGED, command_id=row.pending[0].command_id)
+    assert asked_before(row, "k") is None
+    assert open_ids(asked(row, "one?", "k")) == [row.last_seq + 1], "what was taken is over: this is another question"
+
+
+def test_a_withdrawn_question_takes_its_answer_with_it() -> None:
+    row = answered(asked(asked(run_row(), "one?", "k"), "two?", "l"), 1)
+    row = told(row, E.RUN_QUESTION_WITHDRAWN, question_key="k")
+    assert (row.pending, open_ids(row), row.status) == ((), [2], Status.WAITING)
+    row = told(row, E.RUN_QUESTION_WITHDRAWN, question_id=2)
+    assert (open_ids(row), row.status) == ([], Status.RUNNING)
+    assert row.closed_questions[-1] == ClosedQuestion(2, START_MS + 5, withdrawn=True)
+
+
+def test_a_withdrawal_of_nothing_that_is_open_closes_nothing() -> None:
+    row = asked(run_row(), "one?")
+    for wrong in ({"question_key": "k"}, {"question_id": 7}):
+        assert told(row, E.RUN_QUESTION_WITHDRAWN, **wrong).questions == row.questions
+
+
+def test_an_agents_own_word_closes_the_oldest_question_unless_it_takes_an_answer() -> None:
+    row = asked(asked(run_row(), "one?"), "two?")
+    row = told(row, E.RUN_INPUT, b'{"responded_by":"Ada"}', acknowledges="input")
+    assert (open_ids(row), row.closed_questions[-1].by) == ([2], "Ada")
+    row = asked(answered(row, 2), "three?")
+    row = told(row, E.RUN_INPUT, acknowledges="input")
+    assert (row.pending, len(row.questions)) == ((), 1), "the answer was taken; the third question is still open"
+    row = told(row, E.RUN_INPUT, acknowledges="input", question_id=99)
+    assert len(row.questions) == 1
+
+
+def test_without_a_question_an_agents_own_word_takes_a_message() -> None:
+    row = told(run_row(), E.RUN_MESSAGE, b'{"content":"hello"}', requests="message")
+    assert [(one.type, one.content) for one in row.pending] == [("message", "hello")]
+    assert told(row, E.RUN_INPUT, acknowledges="input").pending == ()
+
+
+def test_an_approval_and_a_question_are_waited_for_both() -> None:
+    row = asked(told(run_row(), E.CHECKPOINT, status=Status.WAITING), "one?")
+    row = answered(row, 2)
+    assert (row.status, row.awaits_approval) == (Status.WAITING, True)
+    assert told(row, E.CHECKPOINT, status=Status.RUNNING).status is Status.RUNNING
+
+
+@pytest.mark.parametrize("kind", [E.RUN_COMPLETED, E.RUN_FAILED, E.RUN_CANCELLED])
+def test_an_end_leaves_no_question(kind: E) -> None:
+    row = told(asked(told(run_row(), E.CHECKPOINT, status=Status.WAITING), "one?"), kind)
+    assert (row.questions, row.awaits_approval) == ((), False)
+
+
+def test_questions_are_bounded() -> None:
+    row = run_row()
+    for number in range(MAX_QUESTIONS + 1):
+        row = asked(row, str(number))
+    assert open_ids(row) == list(range(2, MAX_QUESTIONS + 2))
+    for question_id in open_ids(row):
+        row = told(row, E.RUN_QUESTION_WITHDRAWN, question_id=question_id)
+    assert len(row.closed_questions) == MAX_CLOSED_QUESTIONS
