@@ -12,8 +12,9 @@ import msgspec
 
 from towerlog.ambient import Clock, Ids
 from towerlog.asgi.bodies import Bodies
+from towerlog.asgi.components import Components
 from towerlog.asgi.exchange import Exchange, Respond
-from towerlog.asgi.gate import Components, Gate
+from towerlog.asgi.gate import Gate
 from towerlog.asgi.guard.addresses import Addresses
 from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator

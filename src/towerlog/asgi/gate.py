@@ -10,33 +10,26 @@ nothing logged, nothing built twice.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import structlog
 
-from towerlog.ambient import Clock
-from towerlog.asgi.bodies import PLAIN_TYPES, Bodies
+from towerlog.asgi.bodies import PLAIN_TYPES
+from towerlog.asgi.components import Components
 from towerlog.asgi.exchange import Exchange, Respond
 from towerlog.asgi.faults import Rejection, explain
-from towerlog.asgi.guard.addresses import Addresses, counted_as
-from towerlog.asgi.guard.admission import Admission
-from towerlog.asgi.guard.auth import Authenticator
-from towerlog.asgi.guard.cors import PREFLIGHT_HEADERS, Cors
-from towerlog.asgi.guard.heartbeats import HOLDER_OUTCOMES, Heartbeats
-from towerlog.asgi.guard.hosts import Hosts
+from towerlog.asgi.guard.addresses import counted_as
+from towerlog.asgi.guard.heartbeats import HOLDER_OUTCOMES
 from towerlog.asgi.guard.idempotency import idempotency
-from towerlog.asgi.guard.limits import Limiter
 from towerlog.asgi.guard.tickets import PARAMETER as TICKET
-from towerlog.asgi.guard.trace_ids import TraceIds
-from towerlog.asgi.pages.meters import Meters
+from towerlog.asgi.pages.preflight import PREFLIGHT
 from towerlog.asgi.query_strings import NO_QUERY, parse_query
 from towerlog.asgi.replies import Headers, Message
-from towerlog.asgi.routes import PageRoute, PageVisit, Route, RouteTable
-from towerlog.dialects.base import JSON, Call, DialectSettings, Endpoint, Reply, with_warnings
+from towerlog.asgi.routes import Route
+from towerlog.dialects.base import JSON, Call, Endpoint, Reply, with_warnings
 from towerlog.dialects.repair import Repaired, repair
-from towerlog.engine.core import Engine
 from towerlog.errors import Forbidden, Internal, Malformed, TowerlogError
 from towerlog.model.command import Append, Command, Report
 from towerlog.model.event import FieldWarning
@@ -62,28 +55,6 @@ class Missing(enum.Enum):
     """The answer of a page, which checks for itself who asks."""
 
 
-class Components(msgspec.Struct, frozen=True):
-    """Everything that a gate works with; put together by `asgi/app.py`."""
-
-    table: RouteTable
-    engine: Engine
-    auth: Authenticator
-    bodies: Bodies
-    admission: Admission
-    limiters: Mapping[str, Limiter]
-    """By dialect; a dialect without one is not limited."""
-    addresses: Addresses
-    hosts: Hosts
-    cors: Cors
-    heartbeats: Heartbeats
-    meters: Meters
-    traces: TraceIds
-    clock: Clock
-    settings: DialectSettings
-    log_requests: bool = False
-    """Whether each request is logged as it is answered."""
-
-
 class Gate:
     """Takes the requests of all routes of the table."""
 
@@ -91,7 +62,7 @@ class Gate:
         """`components` are shared with the rest of the transport."""
         self._hosts = components.hosts
         self._cors = components.cors
-        self._preflight = Route(components.table.fallback, None, _PREFLIGHT)
+        self._preflight = Route(components.table.fallback, None, PREFLIGHT)
         self._table = components.table
         self._exact = components.table.exact
         self._recall = components.auth.recall
@@ -374,14 +345,6 @@ class Gate:
             key_id=None if principal is None else principal.key_id,
             trace_id=exchange.trace_id,
         )
-
-
-async def _answer_preflight(visit: PageVisit) -> Reply:
-    return Reply(204, b"", headers=PREFLIGHT_HEADERS)
-
-
-_PREFLIGHT = PageRoute("OPTIONS", "*", "preflight", "What a page may ask.", _answer_preflight, public=True)
-"""Of every path, and in no table: browsers ask it of themselves."""
 
 
 class _Answer:

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from towerlog.asgi.bodies import Bodies, Disconnected
+from towerlog.asgi.components import Components
 from towerlog.asgi.exchange import Exchange
-from towerlog.asgi.gate import Components, Gate, Missing, head_of
+from towerlog.asgi.gate import Gate, Missing, head_of
 from towerlog.asgi.guard.auth import has_credential
 from towerlog.asgi.guard.tickets import PARAMETER as TICKET
 from towerlog.asgi.push.sse import SseSink, stream_head

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from towerlog.dialects import vocabulary as v
 from towerlog.errors import TowerlogError
 from towerlog.model.command import Command
 from towerlog.model.event import Event, FieldWarning
@@ -129,13 +128,7 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 Warned = (
-    Annotated[
-        list[FieldWarning],
-        v.said(
-            "What was stored but could not be used, or was repaired; absent if there is nothing to say.",
-            [{"index": 1, "field": "data.duration_ms", "message": "data.duration_ms: must be a number, not a text"}],
-        ),
-    ]
+    Annotated[list[FieldWarning], msgspec.Meta(description="Details that could not be used as they were sent.")]
     | msgspec.UnsetType
 )
 """Type of a reply's member `warnings`, which `with_warnings` adds where there are any."""

@@ -14,7 +14,6 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from towerlog.dialects import fields
-from towerlog.dialects import vocabulary as v
 from towerlog.dialects.fields import Warnings
 from towerlog.errors import Invalid, TooLarge, TowerlogError
 from towerlog.model.event import FieldWarning, Item, Refusal
@@ -29,15 +28,7 @@ LogLine = Annotated[str, msgspec.Meta(max_length=2000)]
 """The newest line of a worker's log."""
 ForeignId = Annotated[str, msgspec.Meta(max_length=8192)]
 """An id that a third party made, such as a model provider's for a tool call: any text."""
-Time = Annotated[
-    Any,
-    v.said(
-        "When it happened by the sender's clock; never used for order.",
-        "2026-04-02T10:00:01.500Z",
-        type=["string", "null"],
-        format="date-time",
-    ),
-]
+Time = Annotated[Any, msgspec.Meta(extra_json_schema={"type": ["string", "null"], "format": "date-time"})]
 """A sender's time as it may come: a text, or anything else; `timed` reads it."""
 INVALID = "towerlog_invalid"
 """Member of an event's data with what could not be used and has no place of its own there, as it was sent."""

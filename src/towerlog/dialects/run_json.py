@@ -5,7 +5,7 @@ Unknown is null. Money leaves as exact JSON numbers, times as RFC 3339 text.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -15,6 +15,7 @@ from towerlog.model.lane import Lane, QueueState
 from towerlog.model.ledger import Ledger
 from towerlog.model.liveness import Liveness
 from towerlog.model.outcome import RunView
+from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms, format_optional_ms
 from towerlog.model.usage import NANOS_PER_DOLLAR, Usage, dollars_json
@@ -87,6 +88,45 @@ class DeliveryView(msgspec.Struct, frozen=True, gc=False):
     complete: Annotated[bool, v.said("Whether all has arrived; null if no client numbers its events.", False)] | None
     truncated: Annotated[bool, v.said("There are more gaps than are kept, so not all are known.", False)]
     clients: Annotated[list[ClientView], v.said("Each reporting process; null in lists.")] | None
+
+
+class BudgetView(msgspec.Struct, frozen=True, gc=False):
+    """The most that a run may use; null: no bound of this kind."""
+
+    usd: Annotated[
+        msgspec.Raw,
+        v.said("The most that the run may cost, in dollars; null: no such bound.", 0.5, type=["number", "null"]),
+    ]
+    tokens: Annotated[int, v.said("The most tokens that it may use; null: no such bound.", 20000)] | None
+
+
+class PersonaJson(msgspec.Struct, frozen=True, gc=False):
+    """The persona of a run."""
+
+    schema_name: ClassVar[str] = "PersonaView"
+    persona_id: v.PersonaId
+    persona_key: v.PersonaKey
+    version: Annotated[str, v.said("Its version.", "1")]
+    agent: Annotated[str, v.said("The agent that runs as this persona.", "writer")]
+    instructions: (
+        Annotated[str, v.said("What the agent is told before anything else.", "Shorten. Never flatter.")] | None
+    )
+    model_settings: Annotated[
+        msgspec.Raw, v.free_object("Settings of the model, as its provider names them.", {"temperature": 0.2})
+    ]
+    tools: Annotated[list[str], v.said("The tools that may be used; null: all that the agent has.", ["search"])] | None
+    budget: Annotated[BudgetView, v.said("The most that a run may use.")] | None
+
+
+class RouteJson(msgspec.Struct, frozen=True, gc=False):
+    """The provider and model of a run. `key_env` names the environment variable that holds the key."""
+
+    schema_name: ClassVar[str] = "RouteView"
+    route_id: v.RouteId
+    provider: Annotated[str, v.said("The provider.", "openai")]
+    model: v.ModelName
+    base_url: Annotated[str, v.said("The address of the provider's API.", "https://api.openai.com/v1")] | None
+    key_env: Annotated[str, v.said("The environment variable that holds the provider's key.", "OPENAI_API_KEY")] | None
 
 
 class ForkView(msgspec.Struct, frozen=True, gc=False):
@@ -162,10 +202,7 @@ class RunDetail(msgspec.Struct, frozen=True, gc=False):
     liveness: Annotated[LivenessView, v.said("Whether the agent still gives signs of life.")]
     created_by_user_name: Annotated[str, v.said("The name of the user who created it.", "admin")] | None
     created_by_email: v.Email | None
-    metadata: Annotated[
-        msgspec.Raw,
-        v.free_object("What its creator and its agent say of it.", {"ticket": "T-1"}),
-    ]
+    metadata: Annotated[msgspec.Raw, v.free_object("What its creator and its agent say of it.", {"ticket": "T-1"})]
     input: Annotated[msgspec.Raw, v.said("What it was created with; null in lists.", {"topic": "towers"})] | None
     result: Annotated[msgspec.Raw, v.said("What it has produced; null in lists.", {"answer": 42})] | None
     lane: Annotated[LeaseView, v.said("Its lease, for a run that workers carry out.")] | None
@@ -324,6 +361,26 @@ def lease_view(lane: Lane) -> LeaseView:
         lease_expires_at=format_optional_ms(lane.expires_at) if lane.state is QueueState.HELD else None,
         last_heartbeat=format_optional_ms(lane.last_heartbeat),
     )
+
+
+def persona_view(persona: Persona) -> PersonaJson:
+    """A version of a persona as JSON."""
+    budget = persona.budget
+    return PersonaJson(
+        persona_id=persona.persona_id,
+        persona_key=persona.persona_key,
+        version=persona.version,
+        agent=persona.agent,
+        instructions=persona.instructions,
+        model_settings=persona.model_settings,
+        tools=None if persona.tools is None else list(persona.tools),
+        budget=None if budget is None else BudgetView(dollars_json(budget.cost_nanos), budget.tokens),
+    )
+
+
+def route_view(route: ProviderRoute) -> RouteJson:
+    """A version of a route as JSON."""
+    return RouteJson(route.route_id, route.provider, route.model, route.base_url, route.key_env)
 
 
 def _raw(text: bytes | None) -> msgspec.Raw | None:

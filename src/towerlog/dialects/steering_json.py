@@ -15,8 +15,8 @@ class QuestionView(msgspec.Struct, frozen=True, gc=False):
     """An open question. An answer names it by its id, the seq of its `run.waiting_for_input`."""
 
     question_id: v.QuestionId
-    question: v.Question | None
-    asked_at: Annotated[str, v.time("When the question came.")]
+    question: Annotated[str, v.said("What is asked.", "Send it?")] | None
+    asked_at: Annotated[str, v.time("When it was asked.")]
 
 
 class CancelView(msgspec.Struct, frozen=True, gc=False):

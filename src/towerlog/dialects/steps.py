@@ -65,7 +65,9 @@ class SdkEvent(msgspec.Struct, frozen=True, gc=False):
     sdk_run_id: Annotated[str, v.said("The sender's own id of the run, unique in the organisation.", "run-7")]
     payload: Annotated[JsonObject, v.said("What the type needs; other members are kept.", {"framework": "plain"})]
     agent_name: v.AgentName | None = None
-    occurred_at: Time = None
+    occurred_at: Annotated[
+        Time, v.said("When it happened by the sender's clock; never used for order.", "2026-04-02T10:00:01.500Z")
+    ] = None
     event_id: v.EventId | None = None
 
 
@@ -75,7 +77,7 @@ class SdkCommand(msgspec.Struct, frozen=True, omit_defaults=True):
     type: v.CommandType
     command_id: v.CommandId
     content: v.Content | None = None
-    question_id: v.AnsweredId | None = None
+    question_id: v.QuestionId | None = None
 
 
 class Ingested(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

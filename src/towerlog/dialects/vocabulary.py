@@ -57,11 +57,7 @@ EventId = Annotated[
     str, said("The sender's id of the event, unique in its run.", "0196b2c4-6a00-7000-8000-000000000001")
 ]
 CommandId = Annotated[int, said("The command's number; acknowledge the command by it.", 12)]
-QuestionId = Annotated[
-    int, said("The question's number: the `seq` of its `run.waiting_for_input`. An answer names the question by it.", 7)
-]
-AnsweredId = Annotated[int, said("Of an `input`: the number of the question that it answers.", 7)]
-AnsweredKey = Annotated[str, said("Of an `input`: the sender's own key of the question that it answers.", "send-it")]
+QuestionId = Annotated[int, said("The question: the seq of its `run.waiting_for_input`.", 4)]
 CheckpointId = Annotated[str, said("The checkpoint, unique in its run.", "1:researcher")]
 ClientId = Annotated[str, said("The reporting process; its events are numbered for each run.", "desk-1")]
 RunIds = Annotated[list[str], said("The runs that it holds.", [UUID])]
@@ -155,7 +151,6 @@ LogLine = Annotated[str, said("The worker's last line of log.", "3 of 10 pages r
 Title = Annotated[str, said("A title for people.", "Which towers are listed?")]
 Reason = Annotated[str, said("Why, for people; it reaches the agent and the log.", "asked for the wrong thing")]
 Content = Annotated[str, said("The text that a person sent.", "yes")]
-Question = Annotated[str, said("What the run asks a person.", "Send it?")]
 
 # Numbers
 

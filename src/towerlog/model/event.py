@@ -7,6 +7,7 @@ What the folds need of it is in `Facts`, so that a fold never parses a body.
 from __future__ import annotations
 
 import enum
+from typing import Annotated
 
 import msgspec
 
@@ -226,11 +227,12 @@ Item = Draft | AgentHeartbeat | Refusal
 class FieldWarning(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """A field of a request that is stored as it was sent but could not be used, or that was repaired; and why."""
 
-    index: int | None = None
+    index: Annotated[int, msgspec.Meta(examples=[0])] | None = None
     """The place of its event in the batch; None for the request itself and for a request of one event."""
-    field: str
+    field: Annotated[str, msgspec.Meta(examples=["payload.duration_ms"])]
     """Its path within the event, as in `payload.duration_ms`."""
-    message: str
+    message: Annotated[str, msgspec.Meta(examples=["must be a number"])]
+    """Why it could not be used."""
 
 
 NATURAL = "\x1f"

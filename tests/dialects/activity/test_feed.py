@@ -10,7 +10,8 @@ import pytest
 
 from tests.dialects.calls import AGENT, call, endpoint, event
 from towerlog.dialects.activity.dialect import DIALECT
-from towerlog.dialects.activity.feed import FeedEvent, default_tool, feed_event, frame
+from towerlog.dialects.activity.feed import default_tool, feed_event, frame
+from towerlog.dialects.activity.shapes import FeedEvent
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, Event, EventType
 from towerlog.model.facts import CheckpointFacts, Effects, Facts

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from towerlog.dialects.base import DialectSettings
-from towerlog.dialects.native.client_events import KINDS, TYPES, ClientEvent, ReportedEvent, client_draft, run_ref
+from towerlog.dialects.native.client_events import KINDS, TYPES, client_draft, run_ref
+from towerlog.dialects.native.reported import ClientEvent, ReportedEvent
 from towerlog.errors import Invalid, TooLarge
 from towerlog.model.event import Draft, EventType, FieldWarning, History, HistoryBase, RunByForeignId, RunById
 from towerlog.model.facts import LATEST_STEP, CheckpointFacts, Effects, Facts

@@ -6,8 +6,12 @@ What is pushed has the form of what is read. `feed.py` decides what may be shown
 from __future__ import annotations
 
 import re
+from typing import Annotated, Literal
+
+import msgspec
 
 from towerlog import errors
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.activity import pushes
 from towerlog.dialects.activity.feed import (
     STATUS_OF,
@@ -15,22 +19,14 @@ from towerlog.dialects.activity.feed import (
     feed_event,
     frame,
 )
-from towerlog.dialects.activity.shapes import (
-    DEFAULT_TAIL,
-    MAX_TAIL,
-    ActivityRefusal,
-    FeedEvent,
-    FeedQuery,
-    PushReply,
-    RejectedItem,
-    SentEvent,
-)
+from towerlog.dialects.activity.shapes import FeedEvent, SentEvent
 from towerlog.dialects.base import (
     Call,
     Dialect,
     Endpoint,
     FrameStyle,
     Reply,
+    Warned,
     error_headers,
     reply_json,
     scopes,
@@ -49,7 +45,48 @@ from towerlog.model.question import FollowAgent, Tail
 
 __all__ = ["DIALECT", "STATUS_OF", "STATUS_WORDS"]
 
+DEFAULT_TAIL = 100
+MAX_TAIL = 5000
 _NUMBER = re.compile(r"[+-]?[0-9]{1,64}")
+
+
+class FeedQuery(msgspec.Struct):
+    """How many events of the feed, and whether to follow it."""
+
+    tail: Annotated[int, v.said("How many of the newest events; at most 5000.", 100)] = DEFAULT_TAIL
+    follow: Annotated[
+        Literal["true", "false"],
+        v.said("`true`: a stream that goes on as things happen. `false`: a JSON array.", "false"),
+    ] = "false"
+    after: (
+        Annotated[
+            str, v.said("Only what came after this cursor, the `id` of a frame or the header `X-Cursor`.", "e1-1042")
+        ]
+        | None
+    ) = None
+
+
+class RejectedItem(msgspec.Struct):
+    """An event that was not stored."""
+
+    index: v.Index
+    code: v.Code
+    message: v.Message
+
+
+class PushReply(msgspec.Struct):
+    """How many events are stored, and which were rejected."""
+
+    accepted: Annotated[int, v.said("How many events are stored.", 2)]
+    rejected: Annotated[list[RejectedItem], v.said("The events that are not, and why.")]
+    warnings: Warned = msgspec.UNSET
+
+
+class ActivityRefusal(msgspec.Struct):
+    """Why a request was refused."""
+
+    error: str
+    detail: str
 
 
 # Pushing

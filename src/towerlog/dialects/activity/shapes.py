@@ -1,4 +1,4 @@
-"""What goes over the wire of the dialect `activity`: events as they are shown and as they are pushed."""
+"""Events of the dialect `activity` on the wire: as they are shown, and as they are pushed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.base import Warned
 from towerlog.dialects.details import Time
 from towerlog.dialects.fields import Duration, JsonObject
-
-DEFAULT_TAIL = 100
-MAX_TAIL = 5000
 
 Type = Literal[
     "command_start",
@@ -37,9 +33,7 @@ class FeedEvent(msgspec.Struct, gc=False):
     id: Annotated[str, v.said("The event's id; that of an inference begins with `inference-`.", "inference-1042")]
     timestamp: v.Time
     type: Annotated[str, v.said("What the agent did.", "inference_complete", enum=list(get_args(Type)))]
-    tool: Annotated[
-        str, v.said("What it did it with; `inference` for calls of models.", "inference", enum=list(get_args(Tool)))
-    ]
+    tool: Annotated[str, v.said("What it did it with; `inference` for calls of models.", "inference")]
     input_summary: Annotated[
         str,
         v.said(
@@ -82,13 +76,12 @@ def _nothing() -> msgspec.Raw:
 class SentFields(msgspec.Struct, gc=False):
     """What an event has beside its metadata."""
 
-    type: Annotated[
-        Annotated[str, msgspec.Meta(min_length=1, max_length=200)],
-        v.said("What the agent did; a type that is not known is stored as `other`.", *get_args(Type)),
-    ]
+    type: Annotated[str, msgspec.Meta(min_length=1, max_length=200), v.said("What the agent did.", *get_args(Type))]
     id: v.EventId | None = None
-    timestamp: Time = None
-    """When it happened by the sender's clock; without it, the time of arrival."""
+    timestamp: Annotated[
+        Time,
+        v.said("When it happened by the sender's clock; without it, the time of arrival.", "2026-04-02T10:00:01.500Z"),
+    ] = None
     tool: Annotated[Tool, v.said("What it did it with; without it, what the type suggests.", "shell")] | None = None
     input_summary: (
         Annotated[str, v.said("What went in, without content; cut to 200 characters.", "make test")] | None
@@ -107,42 +100,3 @@ class SentEvent(SentFields, gc=False):
         JsonObject,
         v.said("Names and figures; `run_id` or `thread_id` say to which run it belongs.", {"thread_id": "towers"}),
     ] = msgspec.field(default_factory=_nothing)
-
-
-class FeedQuery(msgspec.Struct):
-    """How many events of the feed, and whether to follow it."""
-
-    tail: Annotated[int, v.said("How many of the newest events; at most 5000.", 100)] = DEFAULT_TAIL
-    follow: Annotated[
-        Literal["true", "false"],
-        v.said("`true`: a stream that goes on as things happen. `false`: a JSON array.", "false"),
-    ] = "false"
-    after: (
-        Annotated[
-            str, v.said("Only what came after this cursor, the `id` of a frame or the header `X-Cursor`.", "e1-1042")
-        ]
-        | None
-    ) = None
-
-
-class RejectedItem(msgspec.Struct):
-    """An event that was not stored."""
-
-    index: v.Index
-    code: v.Code
-    message: v.Message
-
-
-class PushReply(msgspec.Struct):
-    """How many events are stored, and which were rejected."""
-
-    accepted: Annotated[int, v.said("How many events are stored.", 2)]
-    rejected: Annotated[list[RejectedItem], v.said("The events that are not, and why.")]
-    warnings: Warned = msgspec.UNSET
-
-
-class ActivityRefusal(msgspec.Struct):
-    """Why a request was refused."""
-
-    error: str
-    detail: str

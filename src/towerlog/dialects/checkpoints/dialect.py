@@ -60,7 +60,7 @@ class RunnerCommand(msgspec.Struct, frozen=True, omit_defaults=True):
     run_id: v.RunId
     thread_id: v.ThreadId | None = None
     content: v.Content | None = None
-    question_id: v.AnsweredId | None = None
+    question_id: v.QuestionId | None = None
 
 
 class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -114,7 +114,9 @@ class Approval(msgspec.Struct, frozen=True):
 class ApprovalsQuery(msgspec.Struct, frozen=True):
     """The most approvals to list."""
 
-    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_APPROVALS), v.said("The most rows to return.", 50)] = MAX_APPROVALS
+    limit: Annotated[Annotated[int, msgspec.Meta(ge=1, le=MAX_APPROVALS)], v.said("The most rows to return.", 50)] = (
+        MAX_APPROVALS
+    )
 
 
 class Decision(msgspec.Struct, frozen=True):

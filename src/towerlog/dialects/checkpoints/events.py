@@ -31,13 +31,13 @@ class RunnerEvent(msgspec.Struct, frozen=True, gc=False):
         ),
     ]
     sequence_num: Annotated[
-        Any,
-        v.said(
-            "The sender's own number; not used, since the log's order is that of arrival.", 1, type=["integer", "null"]
-        ),
+        Annotated[Any, msgspec.Meta(extra_json_schema={"type": ["integer", "null"]})],
+        v.said("The sender's own number; not used, since the log's order is that of arrival.", 1),
     ] = None
     """The sender's own number; not used: the log's order is that of arrival."""
-    occurred_at: Time = None
+    occurred_at: Annotated[
+        Time, v.said("When it happened by the sender's clock; never used for order.", "2026-04-02T10:00:01.500Z")
+    ] = None
     event_id: v.EventId | None = None
 
 

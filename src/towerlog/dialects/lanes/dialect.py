@@ -9,7 +9,7 @@ import msgspec
 
 from towerlog import errors
 from towerlog.dialects.base import Dialect, Endpoint, Limit, Reply, error_headers, reply_json, scopes, status_of
-from towerlog.dialects.lanes import replies, requests
+from towerlog.dialects.lanes import bodies, replies, requests
 from towerlog.dialects.lanes.replies import STATUS_WORDS
 from towerlog.dialects.lanes.requests import STATUS_OF
 from towerlog.errors import TowerlogError
@@ -99,7 +99,7 @@ DIALECT = Dialect(
             encode=replies.encode_reported,
             ingests=True,
             limited=True,
-            request=requests.ReportBody,
+            request=bodies.ReportBody,
             reply=replies.ReportReply,
             refuses=(
                 errors.LeaseLost,
@@ -115,7 +115,7 @@ DIALECT = Dialect(
             decode=requests.decode_claim,
             encode=replies.encode_claimed,
             limited=True,
-            request=requests.ClaimBody,
+            request=bodies.ClaimBody,
             reply=replies.ClaimReply,
         ),
         Endpoint(
@@ -127,7 +127,7 @@ DIALECT = Dialect(
             decode=requests.decode_claim_run,
             encode=replies.encode_claimed,
             limited=True,
-            request=requests.ClaimRunBody,
+            request=bodies.ClaimRunBody,
             reply=replies.ClaimReply,
             refuses=(
                 errors.AlreadyClaimed,
@@ -142,7 +142,7 @@ DIALECT = Dialect(
             scopes=_WORKER,
             decode=requests.decode_release,
             encode=replies.encode_reported,
-            request=requests.HolderBody,
+            request=bodies.HolderBody,
             reply=replies.ReportReply,
             refuses=(
                 errors.LeaseLost,
@@ -157,7 +157,7 @@ DIALECT = Dialect(
             scopes=_WORKER,
             decode=requests.decode_complete,
             encode=replies.encode_reported,
-            request=requests.CompleteBody,
+            request=bodies.CompleteBody,
             reply=replies.ReportReply,
             refuses=(
                 errors.LeaseLost,
@@ -172,7 +172,7 @@ DIALECT = Dialect(
             scopes=_WORKER,
             decode=requests.decode_fail,
             encode=replies.encode_reported,
-            request=requests.FailBody,
+            request=bodies.FailBody,
             reply=replies.ReportReply,
             refuses=(
                 errors.LeaseLost,
@@ -188,7 +188,7 @@ DIALECT = Dialect(
             decode=requests.decode_lanes,
             encode=replies.encode_lanes,
             reply=replies.LanesReply,
-            query=requests.LanesQuery,
+            query=bodies.LanesQuery,
         ),
         Endpoint(
             method="GET",
@@ -199,7 +199,7 @@ DIALECT = Dialect(
             decode=requests.decode_workers,
             encode=replies.encode_workers,
             reply=replies.WorkersReply,
-            query=requests.WorkersQuery,
+            query=bodies.WorkersQuery,
         ),
     ),
     explain=explain,

@@ -9,7 +9,7 @@ import msgspec
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, Reply, Warned, reply_json
 from towerlog.dialects.fields import query_int
-from towerlog.dialects.persona_json import PersonaJson, RouteJson, persona_view, route_view
+from towerlog.dialects.run_json import PersonaJson, RouteJson, persona_view, route_view
 from towerlog.dialects.steering_json import QuestionView, question_views
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import Refusal
@@ -39,8 +39,11 @@ class CommandReply(msgspec.Struct, omit_defaults=True):
     type: v.CommandType
     command_id: v.CommandId
     content: v.Content | None = None
-    question_id: v.AnsweredId | None = None
-    question_key: v.AnsweredKey | None = None
+    question_id: v.QuestionId | None = None
+    """Of an `input`: the question that it answers."""
+    question_key: Annotated[str, v.said("The key that the agent gave the question, if it gave one.", "send")] | None = (
+        None
+    )
 
 
 class LaneReply(msgspec.Struct):
@@ -55,16 +58,16 @@ class LaneReply(msgspec.Struct):
     state: v.LaneWord
     phase: v.Phase | None
     worker_id: v.WorkerId | None
-    claimed_at: Annotated[str, v.time("When the run was claimed last.")] | None
+    claimed_at: Annotated[str, v.said("When the run was claimed last.", "2026-04-02T10:00:01.500Z")] | None
     lease_expires_at: v.LeaseEnd | None
     last_heartbeat: v.Heartbeat | None
     lease_epoch: v.LeaseEpoch
     attempt: v.Attempt
     commands: Annotated[list[CommandReply], v.said("What people ask of the run, until it is acknowledged.")]
-    questions: (
-        Annotated[list[QuestionView], v.said("Open questions, those of earlier attempts too; absent if there is none.")]
-        | msgspec.UnsetType
-    ) = msgspec.UNSET
+    questions: Annotated[list[QuestionView] | msgspec.UnsetType, v.said("Its open questions, the oldest first.")] = (
+        msgspec.UNSET
+    )
+    """Open ones, those of earlier attempts too; absent when there is none."""
 
 
 class RejectedEvent(msgspec.Struct):
@@ -102,9 +105,7 @@ class ClaimReply(msgspec.Struct, omit_defaults=True):
         ]
         | None
     )
-    is_child: Annotated[
-        bool, v.said("It is part of another run: what its thread has said before is not its own.", True)
-    ] = False
+    is_child: Annotated[bool, v.said("It was started by another run.", False)] = False
 
 
 class LanesReply(msgspec.Struct):

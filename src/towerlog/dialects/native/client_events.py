@@ -12,64 +12,23 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 
 from towerlog.dialects import checkpoint_event, details, fields
-from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
 from towerlog.dialects.details import ForeignId, Label
 from towerlog.dialects.fields import MAX_LABELS, NULL, Count, Duration, JsonObject, Warnings, facts_named
+from towerlog.dialects.native.reported import MAX_NAME_CHARS, ReportedEvent, Seq, Visible
 from towerlog.dialects.run_events import FAILED, ROWS, reason, success_of
 from towerlog.errors import Invalid, NotFound, TowerlogError
 from towerlog.model.event import Draft, EventType, History, RunByForeignId, RunRef
 from towerlog.model.facts import LATEST_STEP, NO_FACTS, CheckpointFacts, Effects, Facts, some
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN
 from towerlog.model.times import LATEST_MS
-from towerlog.model.usage import MAX_NUMBER, Usage, UsageReport
+from towerlog.model.usage import Usage, UsageReport
 
 NAME = "sdk"
 """The `source` of runs of these clients, and the prefix of their run keys in the store."""
 CLIENT_DROPPED = "client.dropped"
 """Name of the event by which a client reports dropped numbers."""
 MAX_QUESTION_CHARS = 2000
-
-Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_NUMBER)]
-Visible = Annotated[
-    str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": 128, "pattern": "^[!-~]{1,128}$"})
-]
-MAX_NAME_CHARS = 128
-CLIENT_SEQ = "The client's number of the event in its run: 1, 2, 3 … Holes are reported."
-ClientTime = Annotated[
-    Any,
-    v.said(
-        "When it happened by the sender's clock: RFC 3339 or milliseconds since 1970. Anything else is kept as it is.",
-        "2026-04-02T10:00:01.500Z",
-        type=["string", "integer", "null"],
-    ),
-]
-
-
-class ReportedEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One event of a run. What is read of `data` depends on the type; unknown members are kept.
-
-    `client_seq` numbers the events of a client within one run: 1, 2, 3 … without a gap.
-    """
-
-    event_id: Annotated[Visible, v.said("Your id of the event, unique in its run: a repeat is stored once.", "a1")]
-    client_seq: Annotated[Seq, v.said(CLIENT_SEQ, 1)] | None = None
-    type: Annotated[
-        str, v.said("What happened: one of the types that the page on reporting lists, or `other`.", "step")
-    ]
-    time: ClientTime = None
-    agent: v.AgentName | None = None
-    data: Annotated[
-        JsonObject, v.said("What the type needs; other members are kept.", {"name": "search", "phase": "start"})
-    ] = NULL
-
-
-class ClientEvent(ReportedEvent, frozen=True, gc=False, kw_only=True):
-    """One event of any run. `run_key` is the client's own name of the run, or one of our run ids."""
-
-    client_seq: Annotated[Seq, v.said(CLIENT_SEQ, 1)]
-    run_key: Annotated[Visible, v.said("Your own name of the run, unique in the organisation.", "letter-7")]
-    thread: v.ThreadId | None = None
 
 
 # What the types of events have in their data

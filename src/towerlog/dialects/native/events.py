@@ -18,13 +18,11 @@ from towerlog.dialects.fields import NULL, Count, Warnings, lease_ms_of
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.client_events import (
     NAME,
-    ClientEvent,
-    ReportedEvent,
-    Visible,
     client_draft,
     run_ref,
     visible,
 )
+from towerlog.dialects.native.reported import ClientEvent, ReportedEvent, Visible
 from towerlog.errors import Invalid, TowerlogError
 from towerlog.model.command import Append, Report
 from towerlog.model.event import Item, Refusal, RunByForeignId, RunById
@@ -82,7 +80,9 @@ class RunReportBody(msgspec.Struct, gc=False):
         v.said("The events, in the order in which they happened."),
     ]
     lease_seconds: v.LeaseSeconds | None = None
-    client_id: Annotated[Visible, v.said("The reporting process, if it numbers its events.", "desk-1")] | None = None
+    client_id: (
+        Annotated[Visible, v.said("The reporting process; its events are numbered for each run.", "desk-1")] | None
+    ) = None
     wait_seconds: (
         Annotated[
             Annotated[int, msgspec.Meta(ge=0, le=MAX_REPORT_WAIT_SECONDS)],
@@ -117,8 +117,10 @@ class RunCommand(msgspec.Struct, omit_defaults=True, kw_only=True):
     command_id: v.CommandId
     type: v.CommandType
     content: v.Content | None = None
-    question_id: v.AnsweredId | None = None
-    question_key: v.AnsweredKey | None = None
+    question_id: v.QuestionId | None = None
+    question_key: Annotated[str, v.said("The key that the agent gave the question, if it gave one.", "send")] | None = (
+        None
+    )
 
 
 class EventsReply(msgspec.Struct):

@@ -11,12 +11,15 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.persona_json import PersonaJson, RouteJson, persona_view, route_view
 from towerlog.dialects.run_json import (
     LeaseView,
+    PersonaJson,
+    RouteJson,
     RunDetail,
     UsageView,
     lease_view,
+    persona_view,
+    route_view,
     run_detail,
     usage_view,
 )
@@ -88,7 +91,7 @@ class LoggedEvent(msgspec.Struct, frozen=True, gc=False):
         Annotated[
             str,
             v.said(
-                "SHA-256 of the run's log up to this event, in hexadecimal digits; null in quarantine.",
+                "SHA-256 over the event and the hash of the one before it in the run, in hex.",
                 "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
             ),
         ]

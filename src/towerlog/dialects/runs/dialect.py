@@ -333,6 +333,8 @@ DIALECT = Dialect(
             reply=OkReply,
             refuses=(
                 errors.RunNotActive,
+                errors.QuestionClosed,
+                errors.AwaitsApproval,
                 errors.Conflict,
             ),
         ),

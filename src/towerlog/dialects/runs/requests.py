@@ -86,7 +86,7 @@ class InputBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     question_id: (
         Annotated[
             Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)],
-            v.said("The question that it answers; absent: the oldest open one.", 7),
+            v.said("The question that this answers; without it, the oldest open one.", 4),
         ]
         | None
     ) = None
