@@ -188,7 +188,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("model.run", "MAX_INPUTS", "inputs that wait for a run's agent"),
         ("model.run", "MAX_PENDING", "commands that wait for a run's agent"),
         ("model.run", "MAX_OPEN_TOOLS", "tool calls without a result; past it the oldest is forgotten"),
-        ("model.run", "MAX_SHARES", "agents of a run that are counted separately"),
+        ("model.spending", "MAX_SHARES", "agents of a run whose running totals are remembered"),
         ("model.ledger", "MAX_CLIENTS", "clients of a run whose numbers are counted"),
         (
             "model.ledger",

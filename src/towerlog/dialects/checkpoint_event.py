@@ -137,15 +137,22 @@ def _facts(sent: _Snapshot, history: History, prefix: str) -> Facts:
 
 
 def _report(sent: _Snapshot, prefix: str) -> UsageReport | None:
-    """The agent's running totals; None when none were sent."""
+    """The agent's tokens and the cost of its process; None when neither was sent.
+
+    `tokens_used` is a running total. Input and output are such totals for one kind of runner and the figures of the
+    last model call for another: which it is, is seen beside `tokens_used`.
+    """
     cost = fields.cost_nanos_of(sent.run_cost_usd, f"{prefix}.run_cost_usd")
-    split = sent.input_tokens is not None or sent.output_tokens is not None
-    total = None if split else sent.tokens_used
-    if not split and total is None and cost is None:
+    tokens = (sent.input_tokens, sent.output_tokens, sent.tokens_used)
+    if tokens == (None, None, None) and cost is None:
         return None
-    return UsageReport(
-        Usage(input_tokens=sent.input_tokens, output_tokens=sent.output_tokens, total_tokens=total, cost_nanos=cost)
+    usage = Usage(
+        input_tokens=sent.input_tokens,
+        output_tokens=sent.output_tokens,
+        total_tokens=sent.tokens_used,
+        cost_nanos=cost,
     )
+    return UsageReport(usage, "total" if None in tokens else "turn", process_cost=cost is not None)
 
 
 def _history(members: dict[str, msgspec.Raw], settings: base.DialectSettings, prefix: str) -> History:
@@ -154,10 +161,7 @@ def _history(members: dict[str, msgspec.Raw], settings: base.DialectSettings, pr
     deepest = settings.max_depth - 2
     messages = _items(members.pop("history", NULL), f"{prefix}.history", deepest) or []
     meta = _items(members.pop("history_meta", NULL), f"{prefix}.history_meta", deepest)
-    # Entries belong to messages by their index.
-    if meta is not None and len(meta) != len(messages):
-        why = f"has {len(meta)} entries for the {len(messages)} messages of history"
-        raise fields.invalid_field(f"{prefix}.history_meta", why)
+    # Their lengths may differ: who waits for an approval sends the metas gathered so far beside no message.
     return History(messages, meta)
 
 

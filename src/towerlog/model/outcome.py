@@ -13,7 +13,7 @@ from towerlog.model.liveness import Liveness
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.run import Pending, RunRow
 from towerlog.model.thread import ThreadRow
-from towerlog.model.usage import UsageRow
+from towerlog.model.usage import Usage, UsageRow
 
 
 class Replayed(msgspec.Struct, frozen=True, gc=False):
@@ -56,6 +56,15 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     """Those of the command's `polled` runs that exist."""
 
 
+class TreeUsage(msgspec.Struct, frozen=True, gc=False):
+    """What a run and all runs below it have spent."""
+
+    runs: int
+    usage: Usage
+    complete: bool
+    """False where there are more runs than are looked at."""
+
+
 class RunView(msgspec.Struct, frozen=True, gc=False):
     """A run with what is not in its row."""
 
@@ -71,6 +80,8 @@ class RunView(msgspec.Struct, frozen=True, gc=False):
     """Data of the terminal event (only where one run was asked for)."""
     input: bytes | None = None
     """Data of the first event (only where one run was asked for)."""
+    tree: TreeUsage | None = None
+    """Only where one run was asked for."""
     children: tuple[RunView, ...] = ()
     liveness: Liveness = Liveness()
 

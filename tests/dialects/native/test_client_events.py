@@ -224,7 +224,7 @@ ABSENT = object()
         ("model.call", "duration_ms", [-1, "1"]),
         ("checkpoint", "step_index", [ABSENT, None, -1, "1"]),
         ("checkpoint", "history", [ABSENT, {}, "x", 1]),
-        ("checkpoint", "history_meta", [{}, [1], "x"]),
+        ("checkpoint", "history_meta", [{}, "x"]),
         ("command.acknowledged", "command_id", [ABSENT, None, "1", -1]),
         ("command.acknowledged", "type", [1, "x" * 201]),
         ("command.acknowledged", "note", [1, []]),

@@ -15,13 +15,12 @@ from towerlog.dialects.run_json import (
     PersonaJson,
     RouteJson,
     RunDetail,
-    UsageView,
     lease_view,
     persona_view,
     route_view,
     run_detail,
-    usage_view,
 )
+from towerlog.dialects.usage_json import UsageView, usage_view
 from towerlog.model import persona as model
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
@@ -234,7 +233,7 @@ def event_of(event: Event) -> LoggedEvent:
         name=event.facts.name,
         data=msgspec.Raw(event.data),
         dialect=event.dialect,
-        event_id=event.event_id,
+        event_id=event.sender_id(),
         occurred_at=format_optional_ms(event.occurred_at),
         recorded_at=format_ms(event.recorded_at),
         late=event.late,

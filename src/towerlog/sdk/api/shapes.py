@@ -114,6 +114,18 @@ class Liveness(Shape):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TreeTotals(Shape):
+    """What a run and all runs below it have spent; `complete`: no run of them was left out."""
+
+    runs: int
+    total_input_tokens: int | None = None
+    total_output_tokens: int | None = None
+    total_tokens: int | None = None
+    total_cost_usd: float | None = None
+    complete: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunInfo(Shape):
     """Everything about a run."""
 
@@ -149,6 +161,8 @@ class RunInfo(Shape):
     cache_hit_rate: float | None = None
     credits_used: int | None = None
     usage: Usage | None = field(default=None, metadata={"read": Usage.read})
+    usage_flags: tuple[str, ...] = field(default=(), metadata={"read": tuple})
+    tree: TreeTotals | None = field(default=None, metadata={"read": TreeTotals.read})
     error: str | None = None
     question: str | None = None
     phase: str | None = None
