@@ -20,6 +20,17 @@ def test_a_lane_that_is_not_held_is_held_by_no_deadline(state: QueueState) -> No
     assert not msgspec.structs.replace(HELD, state=state).is_held(0)
 
 
+def test_a_renewal_moves_nothing_but_the_deadline_and_what_is_told() -> None:
+    renewed = msgspec.structs.replace(HELD, expires_at=2000, last_heartbeat=1000, reported=True, phase="packing")
+    assert renewed.is_renewal_of(HELD)
+    assert not renewed.is_renewal_of(None)
+
+
+@pytest.mark.parametrize("moved", [{"state": QueueState.QUEUED}, {"queue_position": 7}, {"queued_at": 7}])
+def test_a_lane_that_moves_in_the_queue_is_no_renewal(moved: dict[str, object]) -> None:
+    assert not msgspec.structs.replace(HELD, **moved).is_renewal_of(HELD)
+
+
 def test_a_lease_without_a_deadline_is_none() -> None:
     assert not msgspec.structs.replace(HELD, expires_at=None).is_held(0)
 

@@ -75,7 +75,13 @@ _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def checkpoint_draft(
-    data: bytes | msgspec.Raw, run: RunRef | None, settings: base.DialectSettings, prefix: str
+    data: bytes | msgspec.Raw,
+    run: RunRef | None,
+    settings: base.DialectSettings,
+    prefix: str,
+    *,
+    occurred_at: int | None = None,
+    event_id: str | None = None,
 ) -> Draft:
     """The draft of a checkpoint from its data, one JSON object. Errors name fields below `prefix`.
 
@@ -98,6 +104,8 @@ def checkpoint_draft(
         run,
         figures,
         _facts(sent, history, prefix),
+        occurred_at,
+        event_id,
         agent=agent,
         agent_default=UNKNOWN_AGENT,
         history=history,

@@ -136,8 +136,7 @@ def _draft(event: WorkerEvent, run: RunById, settings: DialectSettings) -> Draft
     if payload == b"null":
         payload = EMPTY_OBJECT
     if event.type == "checkpoint":
-        draft = checkpoint_event.checkpoint_draft(payload, run, settings, where)
-        return draft if event_id is None else msgspec.structs.replace(draft, event_id=event_id)
+        return checkpoint_event.checkpoint_draft(payload, run, settings, where, event_id=event_id)
     data = one_line(payload, where, settings.max_depth, settings.max_event_bytes)
     row = ROWS.get(event.type)
     if row is None:

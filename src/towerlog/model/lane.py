@@ -63,6 +63,15 @@ class Lane(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
             return False
         return all(labels.get(name) == value for name, value in self.labels.items())
 
+    def is_renewal_of(self, before: Lane | None) -> bool:
+        """Whether it is where it was in the queue, or in the same hands: only its deadline has moved, if anything."""
+        return (
+            before is not None
+            and before.state is self.state
+            and before.queue_position == self.queue_position
+            and before.queued_at == self.queued_at
+        )
+
     def is_held(self, now_ms: int) -> bool:
         """True while a lease runs. An expired one may be claimed at once; the sweep that requeues it may come later."""
         return self.state is QueueState.HELD and self.expires_at is not None and self.expires_at > now_ms

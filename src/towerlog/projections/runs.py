@@ -24,9 +24,13 @@ from towerlog.model.run import (
     Status,
 )
 from towerlog.model.spending import AgentShare, Spending
-from towerlog.model.usage import Usage
 
 _replace = msgspec.structs.replace
+# By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
+_STARTED, _SILENT = EventType.RUN_STARTED, EventType.RUN_SILENT
+_WAITING, _INPUT = EventType.RUN_WAITING, EventType.RUN_INPUT
+_CANCEL_REQUESTED, _ACKNOWLEDGED = EventType.RUN_CANCEL_REQUESTED, EventType.COMMAND_ACKNOWLEDGED
+_MESSAGE_DELTA, _TOOL_CALL = EventType.MESSAGE_DELTA, EventType.TOOL_CALL
 
 
 class _CommandData(msgspec.Struct):
@@ -80,8 +84,11 @@ def reports_recovery(row: RunRow, kind: EventType, effects: Effects) -> bool:
     return effects.recovered and kind is EventType.RUN_COMPLETED and row.status is Status.FAILED
 
 
-def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
-    """The row after an event; `agent` is the name behind the event's agent number."""
+def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | None = None) -> RunRow:
+    """The row after an event; `agent` is the name behind the event's agent number.
+
+    `shares`: what `parts_after` gives, by who has it already.
+    """
     changes: dict[str, Any] = {
         "last_seq": event.seq,
         "last_position": event.position,
@@ -90,27 +97,27 @@ def fold(row: RunRow, event: Event, agent: str | None) -> RunRow:
     }
     if event.facts.client_id is not None:
         changes |= number_changes(row, event)
-    if event.seq == 1 or (row.started_at is None and (event.effects.is_start or event.type is EventType.RUN_STARTED)):
+    if event.seq == 1 or (row.started_at is None and (event.effects.is_start or event.type is _STARTED)):
         changes["start_told_at"] = event.told_at()
     if event.late:
         changes["late_events"] = row.late_events + 1
         if event.effects.is_start:
             _fill(row, event.effects, agent, changes)
-        if event.facts.effects is not None:
-            _fold_usage(row, event, agent or "default", changes)
+        if event.effects.report is not None or event.effects.model is not None:
+            changes |= parts_after(row, event.effects, agent, late=True) if shares is None else shares
         if row.model is None and event.effects.model is not None:
             changes["model"] = event.effects.model
         return _replace(row, **changes)
     if event.type not in NOT_FROM_AGENT:
         _fold_life(row, event, changes)
-    elif event.type is EventType.RUN_SILENT:
+    elif event.type is _SILENT:
         changes["silent_at"] = event.recorded_at
     if names_agent(row, agent):
         changes["agent"] = agent
     if event.type in TOOL_TYPES:
         changes["open_tools"] = tools_after(row.open_tools, event)
     if event.facts.effects is not None:
-        _fold_effects(row, event, agent, changes)
+        _fold_effects(row, event, agent, changes, shares)
         _fold_commands(row, event, changes)
     _fold_status(row, event, changes)
     return _replace(row, **changes)
@@ -184,7 +191,7 @@ def _fold_life(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         return
     changes["progress_at"] = at
     changes["idle"] = effects.idle
-    if event.type is EventType.MESSAGE_DELTA:
+    if event.type is _MESSAGE_DELTA:
         changes["output_at"] = at
 
 
@@ -198,7 +205,9 @@ def _fill(row: RunRow, effects: Effects, agent: str | None, changes: dict[str, A
     changes |= {"implicit": False, "composite": effects.composite}
 
 
-def _fold_effects(row: RunRow, event: Event, agent: str | None, changes: dict[str, Any]) -> None:
+def _fold_effects(
+    row: RunRow, event: Event, agent: str | None, changes: dict[str, Any], shares: dict[str, Any] | None
+) -> None:
     effects = event.effects
     if effects.model is not None:
         changes["model"] = effects.model
@@ -215,7 +224,7 @@ def _fold_effects(row: RunRow, event: Event, agent: str | None, changes: dict[st
     if effects.lane is not None:
         _fold_lane(effects, changes)
     if effects.checkpoint is not None or effects.report is not None or effects.model is not None:
-        _fold_usage(row, event, agent or "default", changes)
+        changes |= parts_after(row, effects, agent) if shares is None else shares
 
 
 def _fold_lane(effects: Effects, changes: dict[str, Any]) -> None:
@@ -228,28 +237,24 @@ def _fold_lane(effects: Effects, changes: dict[str, Any]) -> None:
         changes["phase"] = lane.phase
 
 
-def usage_after(row: RunRow, effects: Effects, agent: str | None) -> Usage:
-    """The run's totals after an event with these effects."""
-    if effects.report is None:
-        return row.usage
-    return _spending_after(row, effects, agent or "default", late=False).usage()
+def parts_after(row: RunRow, effects: Effects, agent: str | None, *, late: bool = False) -> dict[str, Any]:
+    """What an event with these effects changes of what was told of a run's usage, and its totals (`usage`).
+
+    After the end it counts as before it: a failed run has a cost too.
+    """
+    after = _spending_after(row.spending(), effects, agent or "default", late)
+    return {
+        "shares": after.shares,
+        "retired": after.retired,
+        "run_total": after.run_total,
+        "process_cost": after.process_cost,
+        "usage_flags": after.flags,
+        "usage": row.usage if effects.report is None else after.usage(),
+    }
 
 
-def _fold_usage(row: RunRow, event: Event, agent: str, changes: dict[str, Any]) -> None:
-    """What an event tells of usage, and by whom. After the end it counts as before it: a failed run has a cost too."""
-    effects, before = event.effects, row.spending()
-    after = _spending_after(row, effects, agent, event.late)
-    if after == before:
-        return
-    for name in ("shares", "retired", "run_total", "process_cost"):
-        changes[name] = getattr(after, name)
-    changes["usage_flags"] = after.flags
-    if effects.report is not None:
-        changes["usage"] = after.usage()
-
-
-def _spending_after(row: RunRow, effects: Effects, agent: str, late: bool) -> Spending:
-    spending, checkpoint, model = row.spending(), effects.checkpoint, effects.model
+def _spending_after(spending: Spending, effects: Effects, agent: str, late: bool) -> Spending:
+    checkpoint, model = effects.checkpoint, effects.model
     if checkpoint is not None and checkpoint.decision:
         checkpoint = None
     if effects.report is not None:
@@ -304,7 +309,7 @@ def _unacknowledged(row: RunRow, effects: Effects) -> tuple[Pending, ...]:
 def tools_after(open_tools: tuple[tuple[str, str], ...], event: Event) -> tuple[tuple[str, str], ...]:
     """The calls without a result, after a tool call or a result."""
     call_id = event.facts.tool_call_id or ""
-    if event.type is EventType.TOOL_CALL:
+    if event.type is _TOOL_CALL:
         # The oldest are most likely calls whose result was never sent.
         return (*open_tools, (event.facts.tool or "", call_id))[-MAX_OPEN_TOOLS:]
     if not open_tools:
@@ -314,18 +319,18 @@ def tools_after(open_tools: tuple[tuple[str, str], ...], event: Event) -> tuple[
 
 def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     target = event.effects.status or TARGET_STATUS.get(event.type) or _status_once_acknowledged(row, event, changes)
-    if event.type is EventType.RUN_STARTED and row.started_at is None:
+    if event.type is _STARTED and row.started_at is None:
         changes["started_at"] = event.recorded_at
-    if event.type is EventType.RUN_WAITING:
+    if event.type is _WAITING:
         changes["question"] = event.facts.question
-    if event.type is EventType.RUN_INPUT and row.question_open:
+    if event.type is _INPUT and row.question_open:
         changes["question_open"] = False
     if target is None or _stays_queued(row, event, target):
         return
     # An input to a running or paused run is only a command: it does not change the status.
-    if event.type is EventType.RUN_INPUT and row.status is not Status.WAITING:
+    if event.type is _INPUT and row.status is not Status.WAITING:
         return
-    if event.type is EventType.RUN_CANCEL_REQUESTED and row.cancel_requested_at is None:
+    if event.type is _CANCEL_REQUESTED and row.cancel_requested_at is None:
         changes["cancel_requested_at"] = event.recorded_at
     if target in TRANSITIONS[row.status] or reports_recovery(row, event.type, event.effects):
         changes["status"] = target
@@ -339,7 +344,7 @@ def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
 
 def _status_once_acknowledged(row: RunRow, event: Event, changes: dict[str, Any]) -> Status | None:
     """The status for an acknowledged pause or resume: some dialects have no event for having paused, so it counts."""
-    if event.type is not EventType.COMMAND_ACKNOWLEDGED or "pending" not in changes:
+    if event.type is not _ACKNOWLEDGED or "pending" not in changes:
         return None
     taken = next((one for one in row.pending if one not in changes["pending"]), None)
     if taken is None or (taken.type == "resume" and row.status is not Status.PAUSED):

@@ -202,6 +202,8 @@ class Changes(msgspec.Struct):
     """Increments, added to what is there."""
     checkpoints: dict[tuple[int, str, int], CheckpointRow] = {}
     lanes: dict[int, Lane] = {}
+    renewed: set[int] = set()
+    """Lanes of which only the deadline and the doc have changed: their place in the queue is as it is stored."""
     messages: list[Message] = []
     nodes: list[HistoryNode] = []
     metas: list[MetaList] = []

@@ -32,10 +32,10 @@ def test_a_map_within_its_bound_keeps_everything() -> None:
 
 def test_ids_are_remembered_for_runs_that_began_here() -> None:
     cache = Cache()
-    cache.note_ids([(1, "before the run is known")])
+    cache.note_ids(1, ["before the run is known"])
     assert 1 not in cache.event_ids
     cache.knows_ids(1)
-    cache.note_ids([(1, "a")])
+    cache.note_ids(1, ["a"])
     assert cache.event_ids[1] == {hash("a")}
     assert cache.ids_held == 1
 
@@ -44,7 +44,7 @@ def test_a_run_with_too_many_ids_is_asked_about_again() -> None:
     cache = Cache()
     cache.knows_ids(1)
     for number in range(MAX_IDS_OF_RUN + 1):
-        cache.note_ids([(1, str(number))])
+        cache.note_ids(1, [str(number)])
     assert 1 not in cache.event_ids
     assert cache.ids_held == 0
 
@@ -55,7 +55,7 @@ def test_ids_of_all_runs_together_are_bounded() -> None:
     for run in range(runs):
         cache.knows_ids(run)
         for number in range(1000):
-            cache.note_ids([(run, str(number))])
+            cache.note_ids(run, [str(number)])
     cache.trim()
     assert cache.ids_held == sum(map(len, cache.event_ids.values())) <= CACHED_IDS
     assert runs - 1 in cache.event_ids

@@ -210,6 +210,16 @@ async def test_an_id_is_of_its_run(rig: Rig) -> None:
     assert [result.duplicate for result in results] == [False, False]
 
 
+async def test_a_reference_that_drafts_share_is_looked_up_again_once_its_run_has_ended(rig: Rig) -> None:
+    again = OpenRun("shared", reopen=True)
+    kinds = [EventType.STEP, EventType.STEP, EventType.RUN_COMPLETED, EventType.STEP, EventType.STEP]
+    results = await rig.append(*(draft(kind, run=again) for kind in kinds))
+    places = [(one.run_id, one.seq) for one in results if isinstance(one, Stored)]
+    first, second = places[0][0], places[3][0]
+    assert first != second
+    assert places == [(first, 1), (first, 2), (first, 3), (second, 1), (second, 2)]
+
+
 async def test_a_repeat_is_answered_with_its_place_after_the_end_and_in_any_other_group(rig: Rig) -> None:
     first = await one(rig, draft(E.STEP, traced("x"), event_id="id"))
     await one(rig, draft(E.RUN_COMPLETED, traced("x")))

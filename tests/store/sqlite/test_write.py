@@ -205,6 +205,15 @@ def test_a_rebuild_drops_the_projections_of_one_organisation_and_nothing_else(
     assert [row[1] for row in after["run"]] == [other]
 
 
+def test_a_renewed_lane_has_its_new_deadline_and_doc_and_its_old_place(db: apsw.Connection, org: int) -> None:
+    held = Lane(1, org, QueueState.HELD, "a", 1, worker_id="w", queue_position=3, lease_ms=500, expires_at=10)
+    write_changes(db, Changes(lanes={1: held}))
+    renewed = msgspec.structs.replace(held, expires_at=900, reported=True)
+    write_changes(db, Changes(lanes={1: renewed}, renewed={1}))
+    assert queue.lane(db, org, 1) == renewed
+    assert list(db.execute("SELECT state, queue_position, queued_at, expires_at FROM lane")) == [("held", 3, 1, 900)]
+
+
 def test_every_running_lease_gets_a_whole_new_length(db: apsw.Connection, org: int) -> None:
     held = Lane(1, 1, QueueState.HELD, "a", 1, worker_id="w", lease_ms=500, expires_at=10)
     queued = Lane(2, 1, QueueState.QUEUED, "a", 1)

@@ -243,11 +243,9 @@ def draft_of(event: RunnerEvent, settings: base.DialectSettings, runs: Runs) -> 
     event_id = fields.optional_id(event.event_id, "event_id")
     given = msgspec.Raw(fields.EMPTY_OBJECT) if bytes(event.data) == b"null" else event.data
     if name == "checkpoint":
-        draft = checkpoint_event.checkpoint_draft(given, None, settings, "data")
-        # Most checkpoints have neither, and need no copy.
-        if occurred_at is None and event_id is None:
-            return draft
-        return msgspec.structs.replace(draft, occurred_at=occurred_at, event_id=event_id)
+        return checkpoint_event.checkpoint_draft(
+            given, None, settings, "data", occurred_at=occurred_at, event_id=event_id
+        )
     # Size and depth are checked before anything is decoded.
     data = fields.one_line(given, "data", settings.max_depth, settings.max_event_bytes)
     kind = _KINDS.get(name)

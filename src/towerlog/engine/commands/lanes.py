@@ -291,7 +291,7 @@ def needs_of_finish(needs: Needs, principal: Principal, command: Finish) -> None
     row = needs.run(principal.org, RunById(command.run_id))
     if row is not None:
         needs.moves(row)
-        needs_of_draft(needs, principal.org, command.draft)
+        needs_of_draft(needs, principal.org, command.draft, {})
 
 
 def finish(plan: Plan, principal: Principal, command: Finish) -> Reported | TowerlogError:

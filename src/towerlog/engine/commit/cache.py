@@ -5,7 +5,7 @@ The planner changes the cache as it plans; whenever a commit does not happen, th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from itertools import islice
 from typing import Any
 
@@ -48,17 +48,17 @@ class Cache:
         """From now on all event ids of a run that has just begun are remembered."""
         self.event_ids[run] = set()
 
-    def note_ids(self, ids: Iterable[tuple[int, str]]) -> None:
-        """Remembers event ids, each with its run, of the runs whose ids are remembered."""
-        for run, event_id in ids:
-            known = self.event_ids.get(run)
-            if known is None:
-                continue
-            if len(known) >= MAX_IDS_OF_RUN:
-                self.ids_held -= len(self.event_ids.pop(run))
-                continue
-            known.add(hash(event_id))
-            self.ids_held += 1
+    def note_ids(self, run: int, ids: Collection[str]) -> None:
+        """Remembers new event ids of a run, if its ids are remembered."""
+        known = self.event_ids.get(run)
+        if known is None:
+            return
+        self.ids_held -= len(known)
+        if len(known) + len(ids) > MAX_IDS_OF_RUN:
+            del self.event_ids[run]
+            return
+        known.update(map(hash, ids))
+        self.ids_held += len(known)
 
     def trim(self) -> None:
         """Brings every map back under its bound."""

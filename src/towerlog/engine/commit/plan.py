@@ -18,7 +18,7 @@ from towerlog.engine.commit.own_runs import own_run
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.commit.tally import Tallies
 from towerlog.model.agent import AgentRow
-from towerlog.model.chain import link
+from towerlog.model.chain import link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import PLAIN_TYPES, Event, EventType, NamedRun, OpenRun, RunRef
 from towerlog.model.facts import NO_FACTS, Effects, Facts, Origin
@@ -55,8 +55,8 @@ class Plan:
         self._refs: dict[RefKey, int] = {}
         self._agents: dict[tuple[int, str], AgentRow] = {}
         """All that were asked for, as they were before this group; also those that are registered here."""
-        self._ids_seen: dict[tuple[int, str], Event] = {}
-        self._content: set[bytes] = set()
+        self.content: set[bytes] = set()
+        """Keys of the nodes and lists of metas that this group has added."""
 
     # looking up
 
@@ -172,13 +172,13 @@ class Plan:
 
     def may_have(self, run_state: RunState, event_id: str) -> bool:
         """Whether the run may have an event under this id: False for most ids, at once."""
-        run = run_state.row.run
-        known = self.cache.event_ids.get(run)
-        return known is None or hash(event_id) in known or (run, event_id) in self._ids_seen
+        known = self.cache.event_ids.get(run_state.row.run)
+        return known is None or hash(event_id) in known or event_id in run_state.ids
 
     def event_by_id(self, run: int, event_id: str) -> Event | None:
         """The event that this run has under an id."""
-        found = self._ids_seen.get((run, event_id))
+        run_state = self._run_states.get(run)
+        found = None if run_state is None else run_state.ids.get(event_id)
         if found is not None or self.is_new(run) or self.known.is_new_id(run, event_id):
             return found
         stored: Event | None = self.known.get(Kind.EVENT_ID, (run, event_id))
@@ -261,35 +261,39 @@ class Plan:
         is_plain = effects is None and kind in PLAIN_TYPES and not late
         if is_plain and row.agent != name:
             is_plain = not run_fold.names_agent(row, name)
+        parts: dict[str, Any] | None = None
         if not is_plain:
             row = self.row_of(run_state)
             if effects is not None and effects.report is not None:
-                after = run_fold.usage_after(row, effects, name)
-                facts = msgspec.structs.replace(facts, spent=usage_fold.added(row.usage, after))
+                parts = run_fold.parts_after(row, effects, name, late=late)
+                facts = msgspec.structs.replace(facts, spent=usage_fold.added(row.usage, parts["usage"]))
         counters = self.changes.counters.get(org) or self.counters(org)
         counters.position = position = counters.position + 1
         future = occurred_at is not None and occurred_at > now + FUTURE_TOLERANCE_MS
         facts_json = b"" if facts is NO_FACTS else encode_facts(facts)
         seq, number = run_state.seq + 1, agent.agent
-        place, marks = (org, position, run, seq, now), (occurred_at, number, late, future)
-        digest = link(run_state.hash, place, kind, marks, dialect, event_id, facts_json, data)
+        occurred = -1 if occurred_at is None else occurred_at
+        numbers = pack_numbers(org, position, run, seq, now, occurred, number, late, future)
+        digest = link(run_state.hash, numbers, kind, dialect, event_id, facts_json, data)
         event = Event(
             org, position, run, seq, kind, now, data, facts, facts_json, dialect,
             occurred_at, event_id, number, late, future, digest,
         )  # fmt: skip
         self.changes.events.append(event)
         if event_id is not None:
-            self._ids_seen[run, event_id] = event
+            run_state.ids[event_id] = event
         if is_plain:
             # Most plain events tell no time of their own.
             run_state.take_plain(event, name, self._hour if occurred_at is None else usage_fold.hour_of(event))
         else:
-            self._fold(run_state, row, event, agent)
+            self._fold(run_state, row, event, agent, parts)
         return event
 
-    def _fold(self, run_state: RunState, row: RunRow, event: Event, agent: AgentRow) -> None:
+    def _fold(
+        self, run_state: RunState, row: RunRow, event: Event, agent: AgentRow, parts: dict[str, Any] | None
+    ) -> None:
         before = None if event.seq == 1 else row
-        after = run_fold.fold(row, event, agent.name)
+        after = run_fold.fold(row, event, agent.name, parts)
         run_state.take(after)
         self.tallies.take(agent, before, after, event)
         effects = event.facts.effects
@@ -329,19 +333,15 @@ class Plan:
         """Changes a lane."""
         self.changes.lanes[lane.run] = lane
 
-    def keep_node(self, node: HistoryNode) -> None:
-        """Adds a node of a history."""
+    def keep_node(self, node: HistoryNode, key: bytes) -> None:
+        """Adds a node of a history; `key` is what the cache knows it by."""
         self.changes.nodes.append(node)
-        self._content.add(node_key(node.org, node.key))
+        self.content.add(key)
 
-    def keep_metas(self, metas: MetaList) -> None:
-        """Adds a list of metas."""
+    def keep_metas(self, metas: MetaList, key: bytes) -> None:
+        """Adds a list of metas; `key` is what the cache knows it by."""
         self.changes.metas.append(metas)
-        self._content.add(node_key(metas.org, metas.key))
-
-    def keeps(self, org: int, key: bytes) -> bool:
-        """Whether this group has added a node or a list of metas."""
-        return bool(self._content) and node_key(org, key) in self._content
+        self.content.add(key)
 
     def settle(self) -> None:
         """Brings what was carried forward into `changes`: after this nothing more is placed."""
@@ -353,6 +353,9 @@ class Plan:
         for org, found in tuple(changes.counters.items()):
             if found == (self.cache.counters.get(org) or self.known.get(Kind.COUNTERS, org)):
                 del changes.counters[org]
+        if changes.lanes:
+            stored = self.cache.lanes
+            changes.renewed = {run for run, lane in changes.lanes.items() if lane.is_renewal_of(stored.get(run))}
         self.tallies.settle(changes, self._agents)
 
     def keep(self) -> None:
@@ -368,11 +371,12 @@ class Plan:
         for row in changes.agents.values():
             cache.agents[(row.org, row.name)] = row
         cache.lanes.update(changes.lanes)
-        cache.nodes.update(dict.fromkeys(self._content, True))
-        cache.note_ids(self._ids_seen)
+        cache.nodes.update(dict.fromkeys(self.content, True))
+        for number, run_state in self._run_states.items():
+            cache.note_ids(number, run_state.ids)
         cache.trim()
 
 
-def node_key(org: int, key: bytes) -> bytes:
-    """The cache's name of a history's prefix."""
-    return org.to_bytes(4, "big") + key
+def org_mark(org: int) -> bytes:
+    """What stands before the name of a history's prefix, so that the cache knows those of all organisations apart."""
+    return org.to_bytes(4, "big")

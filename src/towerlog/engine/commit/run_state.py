@@ -29,6 +29,8 @@ class RunState(msgspec.Struct, eq=False):
     hash: bytes
     open_tools: tuple[tuple[str, str], ...]
     """The run's tool calls without a result."""
+    ids: dict[str, Event] = {}
+    """The events of this group that have an id, by it."""
     counts: dict[tuple[str, int], int] = {}
     """(agent, hour) → how many plain events of it `row` does not know of yet."""
     _last_plain: Event | None = None

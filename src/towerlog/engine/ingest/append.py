@@ -12,6 +12,7 @@ from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.ingest.content import StoredHistory, keep_history
 from towerlog.engine.ingest.dedupe import (
+    has_older_runs,
     is_replayed,
     late_checkpoint_id,
     run_of_repeat,
@@ -25,6 +26,7 @@ from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
 from towerlog.model.event import (
     NATURAL,
+    PLAIN_TYPES,
     TARGET_STATUS,
     TOOL_TYPES,
     AgentHeartbeat,
@@ -43,7 +45,11 @@ from towerlog.model.principal import Principal
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, TERMINAL, RunRow
 from towerlog.model.times import told_time
 
+Targets = dict[int, tuple[RunState | None, bool]]
+"""By the identity of a reference: its run, and whether its thread has older ones. Drafts of one run share theirs."""
 _replace = msgspec.structs.replace
+# By a name of its own: on Python 3.11 a member reached through its enum costs as much as a small struct.
+_TOOL_RESULT = EventType.TOOL_RESULT
 
 
 def append_items(plan: Plan, principal: Principal, command: Append) -> Appended:
@@ -67,12 +73,14 @@ def place_items(
 ) -> list[Stored | Refusal]:
     """The items of a request, each by itself; `agent`: all of them are this agent's."""
     results: list[Stored | Refusal] = []
+    org = principal.org
+    targets: Targets = {}
     for index, item in enumerate(items):
-        if type(item) is Draft:
-            replayed = item.natural_key is not None and is_replayed(plan, principal.org, items, index)
-            results.append(_place(plan, principal, item, dialect, agent, replayed))
-        else:
+        if type(item) is not Draft:
             results.append(_place_other(plan, principal, item))
+            continue
+        replayed = item.natural_key is not None and is_replayed(plan, org, items, index)
+        results.append(_place(plan, principal, item, dialect, agent, targets, replayed))
     return results
 
 
@@ -105,17 +113,30 @@ def agent_by_id(plan: Plan, org: int, agent_id: str) -> AgentRow:
 
 
 def _place(
-    plan: Plan, principal: Principal, draft: Draft, dialect: str, agent: AgentRow | None, replayed: bool
+    plan: Plan,
+    principal: Principal,
+    draft: Draft,
+    dialect: str,
+    agent: AgentRow | None,
+    targets: Targets,
+    replayed: bool,
 ) -> Stored | Refusal:
     """Stores one draft. `replayed`: the request as a whole was seen before."""
-    org, event_id, natural_key = principal.org, draft.event_id, draft.natural_key
-    run_state = plan.run_state(org, draft.run)
+    org, event_id, natural_key, ref = principal.org, draft.event_id, draft.natural_key, draft.run
+    target = targets.get(id(ref))
+    if target is None:
+        has_others = type(ref) is OpenRun and has_older_runs(plan, org, ref.thread_id)
+        target = targets[id(ref)] = (plan.run_state(org, ref), has_others)
+    run_state, has_others = target
     if draft.inside is not None and run_state is not None and is_of_agent(run_state.row):
         draft = _replace(draft, type=EventType.OTHER, facts=draft.inside, natural_key=None, agent=None, inside=None)
         natural_key = None
-    if event_id is not None and type(draft.run) is OpenRun:
-        run_state = run_of_repeat(plan, org, draft.run.thread_id, event_id) or run_state
-    if run_state is None and type(draft.run) is RunById:
+    is_plain = draft.facts.effects is None and draft.type in PLAIN_TYPES
+    if run_state is None or not is_plain or run_state.row.status in TERMINAL:
+        targets.clear()  # what a reference means may change: a run may begin or end
+    if has_others and event_id is not None and type(ref) is OpenRun:
+        run_state = run_of_repeat(plan, org, ref.thread_id, event_id) or run_state
+    if run_state is None and type(ref) is RunById:
         return Refusal("not_found", "There is no such run.", "run_id")
     if draft.facts.effects is not None or draft.history is not None:
         draft = _completed(plan, org, draft)
@@ -207,7 +228,7 @@ def paired(run_state: RunState, kind: EventType, facts: Facts, data: bytes) -> t
     if facts.tool_call_id is not None:
         return facts, data
     call_id = f"call-{run_state.seq + 1}"
-    if kind is EventType.TOOL_RESULT:
+    if run_state.open_tools and kind is _TOOL_RESULT:
         call_id = next((known for tool, known in run_state.open_tools if tool == (facts.tool or "")), call_id)
     if b'"tool_call_id"' not in data:
         head = b'{"tool_call_id":' + msgspec.json.encode(call_id)

@@ -14,7 +14,7 @@ from typing import assert_never
 import msgspec
 
 from towerlog.engine.commit.load import Known, Needs
-from towerlog.engine.commit.plan import Plan, node_key
+from towerlog.engine.commit.plan import Plan, org_mark
 from towerlog.model.event import History
 from towerlog.store.values import Content, HistoryNode, Kind, Message, MetaList
 
@@ -60,67 +60,71 @@ def prefix_names(names: Iterable[bytes], parent: bytes = b"") -> list[bytes]:
     return prefixes
 
 
+class _Prefixes(msgspec.Struct, frozen=True):
+    """The prefixes of a list, the shortest first."""
+
+    names: tuple[bytes, ...]
+    keys: list[bytes]
+    """What the cache and the plan know each by: its name among those of all organisations."""
+
+
 class _Names(msgspec.Struct, frozen=True):
     """What a history on its way in is made of: named once, for the needs and for placing."""
 
     messages: list[bytes]
-    prefixes: tuple[bytes, ...]
-    metas: tuple[bytes, ...]
+    nodes: _Prefixes
+    metas: _Prefixes
 
 
-def _names_of(known: Known, history: History) -> _Names:
+def _names_of(known: Known, org: int, history: History) -> _Names:
     found: _Names | None = known.notes.get(id(history))  # it lives as long as its command
     if found is None:
         messages = [name_of(body) for body in history.messages]
-        metas = prefix_names(_META + meta for meta in history.meta or ())
-        found = known.notes[id(history)] = _Names(messages, tuple(prefix_names(messages)), tuple(metas))
+        metas = [_META + meta for meta in history.meta or ()]
+        found = known.notes[id(history)] = _Names(messages, _prefixes(org, messages), _prefixes(org, metas))
     return found
+
+
+def _prefixes(org: int, members: list[bytes]) -> _Prefixes:
+    names, mark = prefix_names(members), org_mark(org)
+    return _Prefixes(tuple(names), [mark + name for name in names])
 
 
 def needs_of_history(needs: Needs, org: int, history: History) -> None:
     """How much of it is stored; nothing where a prefix of it was seen lately."""
-    names = _names_of(needs.known, history)
-    for kind, prefixes in ((Kind.NODES, names.prefixes), (Kind.METAS, names.metas)):
-        if prefixes and not _cached_prefix(needs.known, org, prefixes):
-            needs.want(kind, (org, prefixes))
+    names, cached = _names_of(needs.known, org, history), needs.cache.nodes
+    for kind, prefixes in ((Kind.NODES, names.nodes), (Kind.METAS, names.metas)):
+        if prefixes.keys and not any(key in cached for key in prefixes.keys):
+            needs.want(kind, (org, prefixes.names))
 
 
 def keep_history(plan: Plan, org: int, history: History) -> StoredHistory:
     """Adds what is new of a history to the plan."""
-    names = _names_of(plan.known, history)
-    known = _known_length(plan, Kind.NODES, org, names.prefixes)
-    for index in range(known, len(names.prefixes)):
-        parent = names.prefixes[index - 1] if index else b""
-        plan.keep_node(HistoryNode(org, names.prefixes[index], parent, names.messages[index]))
+    names = _names_of(plan.known, org, history)
+    nodes = names.nodes.names
+    known = _known_length(plan, Kind.NODES, org, names.nodes)
+    for index in range(known, len(nodes)):
+        node = HistoryNode(org, nodes[index], nodes[index - 1] if index else b"", names.messages[index])
+        plan.keep_node(node, names.nodes.keys[index])
         plan.changes.messages.append(Message(org, names.messages[index], history.messages[index]))
     metas = b"" if history.meta is None else _keep_metas(plan, org, history.meta, names.metas)
-    return StoredHistory(names.prefixes[-1] if names.prefixes else b"", len(history.messages), metas)
+    return StoredHistory(nodes[-1] if nodes else b"", len(history.messages), metas)
 
 
-def _keep_metas(plan: Plan, org: int, metas: list[bytes], prefixes: tuple[bytes, ...]) -> bytes:
+def _keep_metas(plan: Plan, org: int, metas: list[bytes], prefixes: _Prefixes) -> bytes:
     """One row for all metas after the longest list that is stored; none when the whole list is."""
-    known = _known_length(plan, Kind.METAS, org, prefixes)
-    if known < len(prefixes):
-        parent = prefixes[known - 1] if known else b""
+    names, known = prefixes.names, _known_length(plan, Kind.METAS, org, prefixes)
+    if known < len(names):
         body = b"[" + b",".join(metas[known:]) + b"]"
-        plan.keep_metas(MetaList(org, prefixes[-1], parent, body))
-    return prefixes[-1] if prefixes else b""
+        plan.keep_metas(MetaList(org, names[-1], names[known - 1] if known else b"", body), prefixes.keys[-1])
+    return names[-1] if names else b""
 
 
-def _known_length(plan: Plan, kind: Kind, org: int, prefixes: tuple[bytes, ...]) -> int:
+def _known_length(plan: Plan, kind: Kind, org: int, prefixes: _Prefixes) -> int:
     """How long the longest prefix is that is stored or about to be."""
-    if not prefixes:
-        return 0
-    for index in range(len(prefixes) - 1, -1, -1):
-        if plan.keeps(org, prefixes[index]):
-            return index + 1
-    return _cached_prefix(plan.known, org, prefixes) or plan.loaded(kind, (org, prefixes)) or 0
-
-
-def _cached_prefix(known: Known, org: int, prefixes: tuple[bytes, ...]) -> int:
-    """The length of the longest prefix that was seen lately; 0 for none."""
-    nodes = known.cache.nodes
-    for index in range(len(prefixes) - 1, -1, -1):
-        if node_key(org, prefixes[index]) in nodes:
-            return index + 1
-    return 0
+    cached, about = plan.cache.nodes, plan.content
+    for length in range(len(prefixes.keys), 0, -1):
+        key = prefixes.keys[length - 1]
+        if key in about or key in cached:
+            return length
+    return (plan.loaded(kind, (org, prefixes.names)) or 0) if prefixes.names else 0

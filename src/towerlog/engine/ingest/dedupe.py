@@ -62,14 +62,17 @@ def _ends(draft: Draft, row: RunRow) -> bool:
     return same_thread and TARGET_STATUS.get(draft.type) in TERMINAL
 
 
+def has_older_runs(plan: Plan, org: int, thread_id: str) -> bool:
+    """Whether a thread's open run is not its first."""
+    thread = plan.thread(org, thread_id)
+    return thread is not None and thread.run_count > 1
+
+
 def run_of_repeat(plan: Plan, org: int, thread_id: str, event_id: str) -> RunState | None:
     """The run of a thread that has an event under this id already.
 
     "The thread's open run" is another one by the time a repeat comes: the repeat still belongs to the first.
     """
-    thread = plan.thread(org, thread_id)
-    if thread is None or thread.run_count < 2:
-        return None  # there is no other run that it could belong to
     for stored in plan.loaded(Kind.THREAD_RUNS, (org, thread_id, REMEMBERED_RUNS)):
         if plan.event_by_id(stored.run, event_id) is not None:
             return plan.run_state_of(stored.run)

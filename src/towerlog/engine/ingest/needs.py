@@ -17,12 +17,14 @@ from towerlog.model.event import (
     OpenRun,
     RunByForeignId,
     RunByTrace,
-    RunRef,
 )
 from towerlog.model.facts import LATEST_STEP, Effects
 from towerlog.model.principal import Principal
 from towerlog.model.run import PARENT_FOREIGN, PARENT_TRACE, RunRow
 from towerlog.store.values import Kind
+
+Rows = dict[int, RunRow | None]
+"""By the identity of a reference: its run's row, as far as it is known. Drafts of one run share theirs."""
 
 
 def needs_of_append(needs: Needs, principal: Principal, command: Append) -> None:
@@ -41,27 +43,20 @@ def needs_of_append(needs: Needs, principal: Principal, command: Append) -> None
 
 def needs_of_items(needs: Needs, org: int, items: list[Item], *, names_agents: bool = True) -> None:
     """The items of a request; `names_agents`: whose each is, is found by itself."""
-    ref: RunRef | None = None
-    row: RunRow | None = None
+    rows: Rows = {}
     for item in items:
         if type(item) is Draft:
-            row = needs_of_draft(needs, org, item, names_agents, ref, row)
-            ref = item.run
+            needs_of_draft(needs, org, item, rows, names_agents)
         elif type(item) is AgentHeartbeat:
             needs.agent(org, item.agent)
 
 
-def needs_of_draft(
-    needs: Needs,
-    org: int,
-    draft: Draft,
-    names_agents: bool = True,
-    ref: RunRef | None = None,
-    row: RunRow | None = None,
-) -> RunRow | None:
-    """One draft; gives its run's row. `row` is that of `ref`: drafts of one run that share their reference ask once."""
-    if draft.run is not ref:
-        row = needs.run(org, draft.run)
+def needs_of_draft(needs: Needs, org: int, draft: Draft, rows: Rows, names_agents: bool = True) -> None:
+    """One draft; `rows` is shared by the drafts of a request."""
+    ref = draft.run
+    if id(ref) not in rows:
+        rows[id(ref)] = needs.run(org, ref)
+    row = rows[id(ref)]
     event_id = draft.event_id
     if names_agents:
         needs.agent(org, draft.agent or (row and row.agent) or draft.agent_default)
@@ -76,11 +71,10 @@ def needs_of_draft(
         _needs_of_repeat(needs, org, draft.run.thread_id, event_id)
     effects = draft.facts.effects
     if row is not None and effects is None and draft.type in PLAIN_TYPES:
-        return row
+        return
     _needs_of_run(needs, org, draft, row)
     if effects is not None:
         _needs_of_effects(needs, org, draft, effects, row)
-    return row
 
 
 def _needs_of_repeat(needs: Needs, org: int, thread_id: str, event_id: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -213,6 +213,18 @@ def lane_row(lane: Lane) -> Row:
         lane.expires_at,
         _encode(lane),
     )
+
+
+def lane_rows(lanes: Iterable[Lane], renewed: Collection[int]) -> tuple[list[Row], list[Row]]:
+    """Of those whose run is among `renewed`: (run, expires_at, doc); of the others: LANE_COLUMNS."""
+    touched: list[Row] = []
+    moved: list[Row] = []
+    for lane in lanes:
+        if lane.run in renewed:
+            touched.append((lane.run, lane.expires_at, _encode(lane)))
+        else:
+            moved.append(lane_row(lane))
+    return touched, moved
 
 
 def label_set(labels: Mapping[str, str]) -> str:

@@ -33,6 +33,8 @@ _LANE = (
     " ON CONFLICT (run) DO UPDATE SET state = excluded.state, queue_position = excluded.queue_position,"
     " queued_at = excluded.queued_at, expires_at = excluded.expires_at, doc = excluded.doc"
 )
+# Most reports only renew: leave the indexes of the queue alone.
+_LANE_RENEWED = "UPDATE lane SET expires_at = ?2, doc = ?3 WHERE run = ?1"
 _PERSONA = "INSERT INTO persona (org, persona_key, version, doc) VALUES (?, ?, ?, ?)"
 _ROUTE = "INSERT INTO provider_route (org, route_id, version, doc) VALUES (?, ?, ?, ?)"
 _CHECKPOINT = (
@@ -121,7 +123,9 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
     if changes.checkpoints:
         db.executemany(_CHECKPOINT, map(rows.checkpoint_row, changes.checkpoints.values()))
     if changes.lanes:
-        db.executemany(_LANE, map(rows.lane_row, changes.lanes.values()))
+        renewed, moved = rows.lane_rows(changes.lanes.values(), changes.renewed)
+        db.executemany(_LANE_RENEWED, renewed)
+        db.executemany(_LANE, moved)
     if changes.quarantined:
         db.executemany(_QUARANTINE, map(rows.quarantine_row, changes.quarantined))
     if changes.replies:
