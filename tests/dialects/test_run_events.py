@@ -217,7 +217,7 @@ def test_a_wrong_figure_is_named(field, value) -> None:
     assert facts.duration_ms is None
 
 
-@pytest.mark.parametrize("value", [150, 150.0, "150", "150.0"])
+@pytest.mark.parametrize("value", [150, 150.0, "150", "150.0"], ids=repr)
 def test_a_whole_number_may_be_written_otherwise(value) -> None:
     facts = told("model.call", {"input_tokens": value, "duration_ms": value}).facts
     assert facts.effects is not None
