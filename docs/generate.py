@@ -54,7 +54,8 @@ EVENTS: dict[EventType, str] = {
     EventType.RUN_RESUMED: "The run was resumed.",
     EventType.RUN_WAITING: "The agent asks a person a `question` and waits. `question_id`: what answers call it.",
     EventType.RUN_INPUT: (
-        "The answer to the question `question_id`, in `content`. Running again once no question is open."
+        "The answer to the question `question_id`, in `content`."
+        " The run goes back to `running` when no question is open."
     ),
     EventType.RUN_QUESTION_WITHDRAWN: "The agent gave a question up: nobody has to answer it any more.",
     EventType.RUN_MESSAGE: "A person wrote to a run that asks nothing, in `content`. Does not change its status.",
@@ -170,6 +171,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("sdk.record.encoding", "MAX_EVENT_BYTES", "bytes of an event; a larger one is cut"),
         ("sdk.record.encoder", "MAX_CHECKPOINT_BYTES", "bytes of a checkpoint; a larger one is not sent, and counted"),
         ("sdk.record.encoder", "MAX_RESENT_BYTES", "bytes of a history that is sent whole with each checkpoint"),
+        ("sdk.record.encoder", "MAX_BASES", "checkpoints back to which one is looked for that the server knows"),
         ("sdk.record.histories", "MAX_WHOLE_DEPTH", "levels of a state that is sent whole"),
         ("sdk.record.encoding", "MAX_DEPTH", "levels of a value that is not plain JSON"),
         ("sdk.record.encoding", "NAMES_KEPT", "names of steps, tools and models that are remembered as they are sent"),

@@ -115,6 +115,25 @@ def test_what_the_server_does_not_know_is_sent_again_whole(server: Server, recor
     assert recorder.status().dropped == 0
 
 
+def test_a_lost_turn_of_a_large_conversation_costs_no_other(
+    server: Server, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history: list[Any] = []
+    with recorder.record_run(agent="a", thread="gap", run_key="gap") as run:
+        for turn in range(7):
+            history.append(f"{turn}" + "g" * (3 * MIB))
+            run.checkpoint(history)
+            assert recorder.flush(60)
+        with monkeypatch.context() as lossy:
+            # As when there is no room: this turn is never sent.
+            lossy.setattr(recorder.state.backlog, "put", lambda *_: None)
+            run.checkpoint([*history, "lost"])
+        run.checkpoint([*history, "lost", "new"])
+        assert recorder.flush(60)
+    assert latest(server, "gap")["history"] == [*history, "lost", "new"]
+    assert recorder.status().dropped == 0
+
+
 def test_a_thread_with_a_slash_costs_nothing_of_the_start(server: Server, recorder: Recorder) -> None:
     with (
         recorder.record_run(agent="a", thread="root", run_key="root"),

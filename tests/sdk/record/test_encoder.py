@@ -91,25 +91,30 @@ def test_a_resumed_history_is_known_to_the_server() -> None:
     assert state(encoder, LARGE)["data"]["history"] == [LARGE]
 
 
-def test_after_a_loss_the_next_history_is_whole() -> None:
-    encoder = EventEncoder()
-    state(encoder, LARGE)
-    encoder.forget_stored()
-    assert state(encoder, LARGE, "b")["data"]["history"] == [LARGE, "b"]
-
-
-def test_a_line_is_made_whole_again_while_its_history_is_held() -> None:
+def test_a_line_gets_older_bases_until_it_is_whole() -> None:
     encoder = EventEncoder("k")
     state(encoder, LARGE, "a")
-    line = encoder.encode({"type": "checkpoint", "data": {"step_index": 2, "history": [LARGE, "a", "b"], "state": 7}})
-    state(encoder, LARGE, "a", "b", "c")
+    state(encoder, LARGE, "a", "b")
+    line = encoder.encode({"type": "checkpoint", "data": {"step_index": 3, "history": [LARGE, "a", "b", "c"], "s": 7}})
+    state(encoder, LARGE, "a", "b", "c", "d")
+    sent = json.loads(line or b"")
+    found = []
+    while line is not None:
+        event = json.loads(line)
+        found.append((event["data"].get("base", {}).get("length", 0), event["data"]["history"]))
+        assert {n: event[n] for n in event if n != "data"} == {n: sent[n] for n in sent if n != "data"}
+        assert (event["data"]["step_index"], event["data"]["s"]) == (3, 7)
+        line = encoder.with_older_base(line)
+    assert found == [(3, ["c"]), (2, ["b", "c"]), (0, [LARGE, "a", "b", "c"])]
+
+
+def test_a_line_of_a_history_that_is_no_longer_held_cannot_be_made_again() -> None:
+    encoder = EventEncoder("k")
+    state(encoder, LARGE)
+    line = encoder.encode({"type": "checkpoint", "data": {"history": [LARGE, "b"]}})
+    state(encoder, "another")
     assert line is not None
-    whole = json.loads(encoder.whole(line) or b"")
-    sent = json.loads(line)
-    assert whole["data"] == {"step_index": 2, "state": 7, "history": [LARGE, "a", "b"]}
-    assert {name: whole[name] for name in whole if name != "data"} == {n: sent[n] for n in sent if n != "data"}
-    encoder.forget_stored()
-    assert encoder.whole(line) is None
+    assert encoder.with_older_base(line) is None
 
 
 def test_what_changes_while_it_is_encoded_is_lost_and_nothing_raises(monkeypatch: pytest.MonkeyPatch) -> None:

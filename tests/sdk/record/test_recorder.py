@@ -257,6 +257,11 @@ def test_without_a_key_events_are_kept_and_that_is_said_once(
     keyless.close(0.1)
     assert len([record for record in caplog.records if "TOWERLOG_API_KEY" in record.getMessage()]) == 1
     assert ingest.requests == []
+    second = recorder_of(ingest.url, "")
+    with second.record_run(run_key="r3"):
+        pass
+    wait_until(lambda: second.status().queued == 0 and second.status().spooled == 2, "its own events alone")
+    second.close(0.1)
     keyed = recorder_of(ingest.url)
     with keyed.record_run(run_key="r2"):
         pass

@@ -133,8 +133,7 @@ def test_a_claimed_history_is_gone_on_from_until_the_server_does_not_know_it() -
     box.put({"type": "checkpoint", "data": {"history": [large, "new"]}})
     (sent,) = box.batch()
     assert event_of(sent)["data"]["history"] == ["new"]
-    whole = box.whole(sent)
+    whole = box.with_older_base(sent)
     assert whole is not None
     assert (event_of(whole)["data"]["history"], whole.client_seq) == ([large, "new"], sent.client_seq)
-    box.drop(sent, "refused")
-    assert box.whole(sent) is None
+    assert box.with_older_base(whole) is None

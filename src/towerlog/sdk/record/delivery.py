@@ -225,7 +225,7 @@ class Delivery:
         try:
             answer = self._try(batch.lines, self._hooks.going_on(), batch.client_id)
             if answer is not None and answer.disposition is Disposition.TAKEN:
-                settled = self._resend_whole(batch, answer)
+                settled = self._resend(batch, answer)
                 if settled:
                     self._count(batch, answer)
             elif answer is not None and answer.disposition is Disposition.SMALLER:
@@ -240,19 +240,20 @@ class Delivery:
         if settled:
             self._batch_max = min(BATCH_EVENTS, self._batch_max * 2)
 
-    def _resend_whole(self, batch: Batch, answer: BatchReply) -> bool:
-        """Sends checkpoints whole that the server did not know the beginning of; False if that has to be done again."""
-        for index, result in enumerate(answer.results):
-            if result.get("status") != "refused" or result.get("code") != UNKNOWN_BASE:
-                continue
-            whole = self._hooks.whole(batch.client_id, batch.lines[index])
-            if whole is None:
-                continue
-            again = self._try([whole], [], batch.client_id)
-            if again is not None and again.disposition is Disposition.TAKEN:
+    def _resend(self, batch: Batch, answer: BatchReply) -> bool:
+        """Sends checkpoints with older bases whose base the server did not know; False if that has to be repeated."""
+        for index, line in enumerate(batch.lines):
+            while answer.results[index].get("code") == UNKNOWN_BASE:
+                older = self._hooks.with_older_base(batch.client_id, line)
+                if older is None:
+                    break
+                line = older
+                again = self._try([line], [], batch.client_id)
+                if again is None or again.disposition in (Disposition.LATER, Disposition.REFUSED):
+                    return False
+                if again.disposition is Disposition.SMALLER:
+                    break
                 answer.results[index] = again.results[0]
-            elif again is None or again.disposition is not Disposition.SMALLER:
-                return False
         return True
 
     def _name_runs(self, batch: Batch, answer: BatchReply) -> None:

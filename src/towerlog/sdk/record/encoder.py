@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from typing import Any
 
 from towerlog.sdk.record.encoding import MAX_EVENT_BYTES, describe, encode_event
@@ -21,6 +22,8 @@ MAX_RESENT_BYTES = 64 * 1024
 """Up to this size a history is sent whole each time: then no checkpoint depends on one before it."""
 LOSS_NOTICE = "client.dropped"
 """The name of the event, of type `other`, that says which numbers of a client will never come."""
+MAX_BASES = 64
+"""Checkpoints back to which a base is looked for that the server knows; before them everything is sent."""
 WHOLE_MEMBERS = {"run.started": "input", "run.completed": "result"}
 """Members of data that are sent whole or not at all; the event is sent in either case."""
 
@@ -34,7 +37,10 @@ class EventEncoder:
         self.lost: list[tuple[int, str]] = []
         """Numbers that will never come, with the reason; whoever reports them empties it."""
         self._run_key = run_key
-        self._stored: Conversation | None = None
+        self._told: Conversation | None = None
+        """The history of the newest checkpoint."""
+        self._bases: deque[tuple[int, bytes]] = deque(maxlen=MAX_BASES)
+        """Length and name of the histories of the checkpoints so far: what the server should have."""
 
     def encode(self, event: dict[str, Any]) -> bytes | None:
         """The next event's line, None if it is lost; its number is then `seq`. The event itself is stamped, no copy."""
@@ -69,27 +75,33 @@ class EventEncoder:
     def resumes(self, history: object) -> None:
         """The server has this history: what goes on from it is sent by what is new."""
         try:
-            self._stored = Conversation.of(history)
+            self._remember(Conversation.of(history))
         except NotWhole:
-            self._stored = None
+            # It came as JSON, so this is a history that is none; the next checkpoint is sent whole.
+            self._told = None
 
-    def forget_stored(self) -> None:
-        """An event of this run was lost: the next checkpoint is sent whole, since nothing before it is certain."""
-        self._stored = None
+    def _remember(self, told: Conversation) -> None:
+        self._told = told
+        if told.names:
+            self._bases.append((len(told.names), told.names[-1]))
 
-    def whole(self, line: bytes) -> bytes | None:
-        """The checkpoint of a line without its base, for a server that does not know that; None if it is not held."""
+    def with_older_base(self, line: bytes) -> bytes | None:
+        """The checkpoint of a line whose base the server does not know, with an older base, in the end with none.
+
+        None if it has none already, cannot be made any more, or is too large.
+        """
         event = json.loads(line)
-        stored, data = self._stored, event.pop("data")
+        told, data = self._told, event.pop("data")
         base = data.pop("base", None)
-        if stored is None or base is None:
+        if told is None or base is None:
             return None
         known = base["length"]
-        if known > len(stored.names) or base["node"] != stored.names[known - 1].hex():
+        if known > len(told.names) or base["node"] != told.names[known - 1].hex():
             return None
-        texts = [*stored.texts[:known], *map(whole_text, data.pop("history"))]
-        whole = _joined(event, Conversation(texts, []).data(whole_text(data)))
-        return whole if len(whole) <= MAX_CHECKPOINT_BYTES else None
+        older = max((n for n, name in self._bases if n < known and told.names[n - 1] == name), default=0)
+        texts = [*told.texts[:known], *map(whole_text, data.pop("history"))]
+        found = _joined(event, Conversation(texts, told.names).data(whole_text(data), older))
+        return found if len(found) <= MAX_CHECKPOINT_BYTES else None
 
     def _checkpoint(self, event: dict[str, Any]) -> bytes | None:
         data = dict(event.pop("data"))
@@ -99,12 +111,12 @@ class EventEncoder:
         except NotWhole as error:
             return self._lost(f"a checkpoint cannot be sent whole: {error}")
         known = 0
-        if self._stored is not None and sum(map(len, told.texts)) > MAX_RESENT_BYTES:
-            known = told.shared_with(self._stored)
+        if self._told is not None and sum(map(len, told.texts)) > MAX_RESENT_BYTES:
+            known = told.shared_with(self._told)
         line = _joined(event, told.data(members, known))
         if len(line) > MAX_CHECKPOINT_BYTES:
             return self._lost(f"a checkpoint of {len(line)} bytes is too large to be sent whole")
-        self._stored = told
+        self._remember(told)
         return line
 
     def _lost(self, reason: str) -> bytes | None:

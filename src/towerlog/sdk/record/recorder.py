@@ -116,19 +116,15 @@ class RunSink:
             state.losses.count(1)
             state.backlog.put(self._run_key, encoder.seq + 1, encoder.encode_loss(seq, seq, reason))
 
-    def lost(self) -> None:
-        """An event of this run will never be delivered: the next checkpoint must not go on from it."""
-        self._encoder.forget_stored()
-
     def resumes(self, history: object) -> None:
         """The server has this history of the run: what goes on from it is sent by what is new."""
         with self._lock:
             self._encoder_in(self._recorder.state).resumes(history)
 
-    def whole(self, line: bytes) -> bytes | None:
-        """The whole of a checkpoint whose base the server does not know; None if it is no longer held."""
+    def with_older_base(self, line: bytes) -> bytes | None:
+        """The checkpoint of a line whose base the server does not know, with an older one or none; None if lost."""
         with self._lock:
-            return self._encoder.whole(line)
+            return self._encoder.with_older_base(line)
 
     def expect(self, run: BaseRun, waiting: bool) -> None:
         """Whether commands of this run are waited for."""
@@ -266,7 +262,7 @@ class Recorder:
             self._runs[run.run_key] = run
 
     def _opened(self) -> ProcessState:
-        losses = Losses(self._lost)
+        losses = Losses()
         backlog = Backlog(
             uuid7(),
             self._home,
@@ -284,7 +280,7 @@ class Recorder:
             self._notice,
             self._nameless,
             self._named,
-            self._whole,
+            self._with_older_base,
             self._destination.why_not is None,
             self._longest_pause_s,
         )
@@ -311,11 +307,6 @@ class Recorder:
         if run is not None:
             run.deliver(command)
 
-    def _lost(self, run_key: str) -> None:
-        sink = self._sinks.get(run_key)
-        if sink is not None:
-            sink.lost()
-
     def _nameless(self) -> bool:
         return any(run.run_id is None for run in list(self._runs.values()))
 
@@ -324,9 +315,9 @@ class Recorder:
         if run is not None and run.run_id is None:
             run.run_id = run_id
 
-    def _whole(self, client_id: str, line: bytes) -> bytes | None:
+    def _with_older_base(self, client_id: str, line: bytes) -> bytes | None:
         sink = self._sinks.get(place_of(line)[0]) if client_id == self.state.backlog.client_id else None
-        return None if sink is None else sink.whole(line)
+        return None if sink is None else sink.with_older_base(line)
 
     def _notice(self, loss: Range) -> bytes:
         """The event that says which numbers will never come.

@@ -47,8 +47,8 @@ class Lane:
         self._news = asyncio.Event()
         self._progress = asyncio.Event()
         self._told: set[int] = set()
-        self._wholes: list[OutboxEvent] = []
-        """Checkpoints to be sent again whole, for the server does not know what they go on from."""
+        self._again: list[OutboxEvent] = []
+        """Checkpoints to be sent again, for the server does not know what they go on from."""
         self._on_command: Callable[[Json], None] | None = None
         self._early: list[Json] = []
         """Commands that came before there was anybody to take them. The server bounds them."""
@@ -171,8 +171,8 @@ class Lane:
             await self._narrow(batch, error, pause)
             return True
         pause.reset()
-        wholes, self._wholes = self._wholes, []
-        for event in wholes:
+        again, self._again = self._again, []
+        for event in again:
             while not self.lost.is_set() and not await self._deliver([event], pause):
                 pass
         return True
@@ -230,9 +230,9 @@ class Lane:
         for event, result in zip(batch, results, strict=False):
             if result.get("status") != "refused":
                 continue
-            whole = self.outbox.whole(event) if result.get("code") == UNKNOWN_BASE else None
-            if whole is not None:
-                self._wholes.append(whole)
+            older = self.outbox.with_older_base(event) if result.get("code") == UNKNOWN_BASE else None
+            if older is not None:
+                self._again.append(older)
             else:
                 self._refuse(event, str(result.get("code")), str(result.get("message") or "refused"))
 

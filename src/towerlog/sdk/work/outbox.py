@@ -75,10 +75,10 @@ class Outbox:
         with self._lock:
             self._encoder.resumes(history)
 
-    def whole(self, event: OutboxEvent) -> OutboxEvent | None:
-        """The whole of a checkpoint whose base the server does not know; None if it is no longer held."""
+    def with_older_base(self, event: OutboxEvent) -> OutboxEvent | None:
+        """A checkpoint whose base the server does not know, with an older one or none; None if that cannot be made."""
         with self._lock:
-            line = self._encoder.whole(event.line)
+            line = self._encoder.with_older_base(event.line)
         return None if line is None else OutboxEvent(event.client_seq, event.type, line)
 
     def _admit(self, event: OutboxEvent) -> bool:
@@ -91,7 +91,6 @@ class Outbox:
                 # The notice has a later number than the event that it is put before: the server accepts both orders.
                 self._tell_dropped(first, last, "the worker's outbox was full")
             return True
-        self._encoder.forget_stored()
         if self._turned_away is None:
             self._turned_away = [event.client_seq, event.client_seq]
         self._turned_away[1] = event.client_seq
@@ -105,7 +104,6 @@ class Outbox:
     def drop(self, event: OutboxEvent, reason: str) -> None:
         """Reports an event as dropped, so that its number is not missed."""
         with self._lock:
-            self._encoder.forget_stored()
             if not self.closed:
                 self._tell_dropped(event.client_seq, event.client_seq, reason)
         self._wake()

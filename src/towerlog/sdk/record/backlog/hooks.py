@@ -26,7 +26,7 @@ class Hooks:
     """Whether there is a run whose id at the server is not known yet."""
     named: Callable[[str, str], None]
     """Called with the key of a run and its id, when an event of it has been stored."""
-    whole: Callable[[str, bytes], bytes | None]
+    with_older_base: Callable[[str, bytes], bytes | None]
     delivers: bool
     """Whether there is somewhere to send to. If not, what ended processes have left stays where it is as well."""
     longest_pause_s: float = MAX_PAUSE_S

@@ -6,7 +6,7 @@ The ranges are kept until they are reported; past a bound, events are only count
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from towerlog.sdk.record.encoder import place_of
@@ -29,9 +29,7 @@ class Range:
 class Losses:
     """The count, and the ranges that were not reported yet."""
 
-    def __init__(self, lost: Callable[[str], None] | None = None) -> None:
-        """`lost` is called with the key of each run that has lost something; it must not wait."""
-        self._lost = lost
+    def __init__(self) -> None:
         # Re-entrant: garbage collection may report events while this thread holds it.
         self._lock = threading.RLock()
         self._ranges: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
@@ -40,8 +38,6 @@ class Losses:
 
     def note(self, client_id: str, run_key: str, seq: int, reason: str) -> None:
         """Notes that an event was dropped."""
-        if self._lost is not None:
-            self._lost(run_key)
         with self._lock:
             self.dropped += 1
             ranges = self._ranges.setdefault((client_id, run_key, reason), [])
