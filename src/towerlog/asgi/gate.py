@@ -29,7 +29,7 @@ from towerlog.asgi.guard.idempotency import idempotency
 from towerlog.asgi.guard.limits import Limiter
 from towerlog.asgi.guard.trace_ids import TraceIds
 from towerlog.asgi.pages.meters import Meters
-from towerlog.asgi.query_strings import NO_QUERY, parse_query
+from towerlog.asgi.query_strings import NO_QUERY
 from towerlog.asgi.replies import Headers, Message
 from towerlog.asgi.routes import RouteTable
 from towerlog.dialects.base import JSON, Call, DialectSettings, Endpoint, Reply, with_warnings
@@ -238,9 +238,7 @@ class Gate:
         assert principal is not None
         assert body is not None
         text, now_ms = exchange.scope["query_string"], exchange.wall_ms
-        query = parse_query(text) if text else NO_QUERY
-        if query:
-            route.check_query(query)
+        query = route.query_of(text) if text else NO_QUERY
         path, headers, settings, trace_id = exchange.path, exchange.headers, self._settings, exchange.trace_id
         call = Call(principal, path, query, headers, body, settings, trace_id, now_ms)
         try:
@@ -272,7 +270,7 @@ class Gate:
         return None
 
     def _decode_again(self, endpoint: Endpoint, call: Call, repaired: Repaired, first: Malformed) -> Command:
-        """The command of a body that was repaired; where it still is no JSON, the first error names the right place."""
+        # Where the repaired body is no JSON either, the first error names the place in what was sent.
         try:
             return endpoint.decode(msgspec.structs.replace(call, body=repaired.body))
         except Malformed:

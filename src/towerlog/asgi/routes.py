@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from towerlog.asgi.faults import Rejection
+from towerlog.asgi.query_strings import parse_query
 from towerlog.dialects.base import Dialect, Endpoint, Reply
 from towerlog.dialects.fields import invalid_field, percent_decode
 from towerlog.errors import Malformed, NotFound
@@ -84,13 +85,14 @@ class Route:
         assert found is not None
         return found
 
-    def check_query(self, query: Mapping[str, str]) -> None:
-        """Raises Invalid for a parameter that it does not read: a mistyped filter must not list everything."""
-        if self._query is None or self._query.issuperset(query):
-            return
-        name = next(name for name in query if name not in self._query)
-        known = ", ".join(sorted(self._query)) or "none"
-        raise invalid_field(name[:MAX_SHOWN_CHARS], f"is no query parameter of this endpoint; it takes {known}")
+    def query_of(self, text: bytes) -> Mapping[str, str]:
+        """The query's parameters. Raises Invalid for one that is not read here: a mistyped filter must not list all."""
+        query = parse_query(text)
+        if self._query is not None and not self._query.issuperset(query):
+            name = next(name for name in query if name not in self._query)
+            known = ", ".join(sorted(self._query)) or "none"
+            raise invalid_field(name[:MAX_SHOWN_CHARS], f"is no query parameter of this endpoint; it takes {known}")
+        return query
 
     @property
     def public(self) -> bool:
