@@ -54,7 +54,8 @@ EVENTS: dict[EventType, str] = {
     EventType.RUN_RESUMED: "The run was resumed.",
     EventType.RUN_WAITING: "The agent asks a person a `question` and waits. `question_id`: what answers call it.",
     EventType.RUN_INPUT: (
-        "The answer to the question `question_id`, in `content`. Running again once no question is open."
+        "The answer to the question `question_id`, in `content`."
+        " The run goes back to `running` when no question is open."
     ),
     EventType.RUN_QUESTION_WITHDRAWN: "The agent gave a question up: nobody has to answer it any more.",
     EventType.RUN_MESSAGE: "A person wrote to a run that asks nothing, in `content`. Does not change its status.",

@@ -161,7 +161,7 @@ def existing_database(settings: Settings) -> Path:
     """The database's path. Raises FileNotFoundError where there is none: to look must not make one."""
     path = database_path(settings)
     if not path.exists():
-        raise FileNotFoundError(errno.ENOENT, "there is no store here", str(path))
+        raise FileNotFoundError(errno.ENOENT, "there is no store here; is this the right data folder?", str(path))
     return path
 
 

@@ -95,7 +95,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     # native
     **{
         ("GET", f"/api/v1/{noun}"): _route(Kind.LIST, "read")
-        for noun in ["agents", "runs", "threads", "workers", "lanes", "usage"]
+        for noun in ["agents", "runs", "run-ids", "threads", "workers", "lanes", "usage"]
     },
     **{("GET", f"/api/v1/{noun}/{{}}"): _route(Kind.OBJECT, "read") for noun in ["agents", "runs", "threads"]},
     ("GET", "/api/v1/whoami"): _route(Kind.SELF, "ingest read control worker admin"),

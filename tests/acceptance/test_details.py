@@ -71,6 +71,13 @@ def test_a_good_body_has_no_warnings_and_a_repeat_is_one(client: httpx2.Client, 
     assert len(stored(client, run)) == 1
 
 
+def test_a_refusal_has_the_form_of_one(client: httpx2.Client, unique: Unique) -> None:
+    body = {"event_type": "step", "sdk_run_id": unique("run"), "event_id": "e", "payload": {"duration_ms": -1}}
+    post(client, "/api/ingest", body)
+    reply = client.post("/api/ingest", json={**body, "payload": {"duration_ms": -2}})
+    assert (reply.status_code, set(reply.json())) == (409, {"message"})
+
+
 def test_checkpoints(client: httpx2.Client, unique: Unique) -> None:
     thread = unique("thread")
     ids = {"thread_id": thread, "trace_id": "t"}

@@ -144,7 +144,7 @@ def test_a_server_is_reached_from_its_own_machine(host, url) -> None:
 @pytest.mark.parametrize(
     ("env", "code", "words"),
     [
-        ({"TOWERLOG_URL": "http://127.0.0.1:9"}, 78, "TOWERLOG_API_KEY"),
+        ({"TOWERLOG_URL": "http://127.0.0.1:9"}, 77, "TOWERLOG_API_KEY"),
         ({"TOWERLOG_URL": "nowhere", "TOWERLOG_API_KEY": KEY}, 78, "http://"),
         ({"TOWERLOG_URL": "http://127.0.0.1:1", "TOWERLOG_API_KEY": KEY}, 69, "refused"),
         ({}, 69, "there is no store"),

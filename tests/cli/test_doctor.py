@@ -70,7 +70,7 @@ def test_before_the_first_start_there_is_nothing_wrong_and_nothing_is_made(tmp_p
 
 def test_a_server_that_was_named_must_be_there(tmp_path, held_port) -> None:
     env = {"TOWERLOG_URL": held_port.url, "TOWERLOG_API_KEY": ADMIN_KEY}
-    verdicts, _ = checked("--data-dir", tmp_path / "data", code=exits.NO_PERMISSION, **env)
+    verdicts, _ = checked("--data-dir", tmp_path / "data", code=exits.FOUND_WRONG, **env)
     assert verdicts["server"] == "wrong"
 
 

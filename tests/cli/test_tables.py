@@ -144,8 +144,7 @@ def test_what_says_nothing_goes_first_then_what_is_least_asked_for() -> None:
 
 
 def test_a_number_stands_to_the_right_and_is_never_cut(capsys, monkeypatch) -> None:
-    monkeypatch.setattr(tables.sys.stdout, "isatty", lambda: True)
-    monkeypatch.setattr(tables.shutil, "get_terminal_size", lambda: type("S", (), {"columns": 20})())
+    monkeypatch.setattr(tables, "screen_width", lambda: 20)
     show_table((Column("NAME"), Column("N", "number")), [("n" * 40, "1"), ("m", "1,234,567")], empty="", view=View())
     shown = capsys.readouterr().out.splitlines()[1:]
     assert shown == ["nnnnnnnn…          1", "m          1,234,567"]

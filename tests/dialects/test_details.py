@@ -230,5 +230,5 @@ def test_warnings_stand_beside_the_members_of_a_reply() -> None:
     told = [{"index": 1, "field": "a", "message": "a: is odd"}, {"field": "b", "message": "b: too"}]
     assert json.loads(with_warnings(Reply(200, b'{"ok":true}'), warnings).body) == {"ok": True, "warnings": told}
     assert json.loads(with_warnings(Reply(200, b"{}"), warnings).body) == {"warnings": told}
-    for other in (Reply(204, b""), Reply(200, b"[]")):
+    for other in (Reply(204, b""), Reply(200, b"[]"), Reply(409, b'{"message":"m"}')):
         assert with_warnings(other, warnings) is other

@@ -6,6 +6,7 @@ None of them creates a store, so that a mistyped folder is an error; `create` do
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -17,7 +18,7 @@ from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import answer, note, say, show_key
 from towerlog.cli.run_ids import only_one
 from towerlog.cli.tables import Column, View, show_table, with_view
-from towerlog.config import Settings, existing_database
+from towerlog.config import Settings, database_path, existing_database
 from towerlog.engine.bootstrap import DEFAULT_ORG, create_org
 from towerlog.engine.commands.keys import mint_key
 from towerlog.errors import NotFound
@@ -176,14 +177,18 @@ def list_organisations(settings: Settings, view: View, as_json: bool) -> None:
     answer(as_json, {"data": fields}, lambda: show_table(ORG_COLUMNS, rows, empty="None.", view=view))
 
 
-def with_identities(settings: Settings, act: Callable[[Identities], Awaitable[T]], *, init: bool = False) -> T:
-    """Opens the store for organisations and keys, and acts. Raises FileNotFoundError where there is none, unless
-    `init` lets it be created.
+def with_identities(settings: Settings, act: Callable[[Identities], Awaitable[T]], *, init: bool | None = None) -> T:
+    """Opens the store for organisations and keys, and acts. Raises FileNotFoundError where there is none.
+
+    `init` True creates it; None: this command has no such option.
 
     When this creates the first organisation, its admin key is printed on standard error: it cannot be shown again.
     """
-    if not init:
+    if init is None:
         existing_database(settings)
+    elif not init and not database_path(settings).exists():
+        words = "there is no store here; `towerlog serve` creates one, or this command with --init"
+        raise FileNotFoundError(errno.ENOENT, words, str(database_path(settings)))
 
     async def run() -> T:
         clock = SystemClock()

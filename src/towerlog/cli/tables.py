@@ -69,7 +69,8 @@ def show_table(columns: Sequence[Column], rows: Sequence[Row], *, empty: str, vi
         say(empty)
         return
     view = view or View()
-    is_narrow = sys.stdout.isatty() and not view.wide
+    width = None if view.wide else screen_width()
+    is_narrow = width is not None
     cells = [
         _column(column, [row[place] or "" for row in rows], view, is_narrow) for place, column in enumerate(columns)
     ]
@@ -78,14 +79,18 @@ def show_table(columns: Sequence[Column], rows: Sequence[Row], *, empty: str, vi
 
     widths = [max(map(cell_len, (column.title, *texts))) for column, texts in zip(columns, cells, strict=True)]
     shown = list(range(len(columns)))
-    if is_narrow:
-        width = shutil.get_terminal_size().columns
+    if width is not None:
         shown = fitted(columns, widths, [place for place in shown if not any(cells[place])], width)
     titles = (_padded(columns[place], columns[place].title, widths[place]) for place in shown)
     click.echo(click.style((" " * GAP).join(titles).rstrip(), bold=True))
     for number in range(len(rows)):
         line = (_padded(columns[place], cells[place][number], widths[place]) for place in shown)
         click.echo((" " * GAP).join(line).rstrip())
+
+
+def screen_width() -> int | None:
+    """Characters of a line on the terminal; None in a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def fitted(columns: Sequence[Column], widths: list[int], empty: Sequence[int], room: int) -> list[int]:

@@ -196,9 +196,9 @@ def reply_json(value: Any, status: int = 200, headers: tuple[tuple[bytes, bytes]
 def with_warnings(reply: Reply, warnings: tuple[FieldWarning, ...]) -> Reply:
     """The reply with what was repaired or could not be used of the request, beside its own members.
 
-    A reply that is no object has no place for it.
+    A reply that is no object has no place for it, and of a refusal there is nothing that was stored all the same.
     """
-    if reply.body[:1] != b"{":
+    if reply.status >= 300 or reply.body[:1] != b"{":
         return reply
     members = b'"warnings":' + msgspec.json.encode(warnings) + b"}"
     own = reply.body[:-1]

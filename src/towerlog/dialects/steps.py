@@ -28,7 +28,6 @@ from towerlog.model.usage import Usage, UsageReport
 NAME = "steps"
 MAX_PREVIEW_CHARS = 500
 MAX_QUESTION_CHARS = 2000
-MAX_NUMBER_DIGITS = 15
 
 STATUS_WORDS: dict[Status, str] = {
     Status.QUEUED: "running",
@@ -182,7 +181,7 @@ def _question_facts(sent: _Question, _warnings: Warnings) -> tuple[EventType, Fa
 def _answer_facts(sent: _Answer, _warnings: Warnings) -> tuple[EventType, Facts]:
     """Takes the oldest answer pending; without one it says that a question was answered, the oldest unless named."""
     text = bytes(sent.question_id)
-    question_id = int(text) if text.isdigit() and len(text) <= MAX_NUMBER_DIGITS else None
+    question_id = int(text) if text.isdigit() and len(text) < 16 else None  # one that cannot be an id names nothing
     return EventType.RUN_INPUT, Facts(effects=Effects(acknowledges="input", question_id=question_id))
 
 

@@ -21,7 +21,7 @@ from towerlog.model.run import (
 )
 
 
-class _AnswerData(msgspec.Struct):
+class _AnswerData(msgspec.Struct, frozen=True):
     """Who answered: a user id in our own events, a name in an agent's."""
 
     by: msgspec.Raw = msgspec.Raw(b"")

@@ -210,3 +210,29 @@ async def test_a_checkpoint_whose_base_is_unknown_is_sent_again_whole(tmp_path) 
         assert sent[0]["event_id"] == sent[1]["event_id"]
         assert one.lane.refused == set()
         assert one.dead == []
+
+
+async def test_commands_that_come_before_anybody_takes_them_are_handed_on(tmp_path) -> None:
+    """The claim's own: a cancel or an answer that was there before the agent."""
+    async with LaneServer().running() as server:
+        one = Held(server, tmp_path, LONG_S)
+        for number in (1, 2):
+            server.command({"command_id": number, "type": "input", "content": "yes"})
+        assert await one.lane.confirm()
+        assert await one.lane.confirm()
+        assert one.commands == []
+        async with one.lane.held(one.commands.append):
+            assert [command["command_id"] for command in one.commands] == [1, 2]
+        await one.http.close()
+
+
+async def test_a_report_after_one_that_failed_is_answered_at_once(tmp_path) -> None:
+    """The reply that was lost may have carried a command: the server holds the next one back for a newer."""
+    async with LaneServer().running() as server:
+        one = Held(server, tmp_path, LONG_S)
+        failures: list[Any] = [(502, {})]
+        server.before = lambda _report: failures.pop() if failures else True
+        async with one.lane.held(one.commands.append):
+            await wait_until_async(lambda: len(server.reports) >= 3, "the reports after the failure")
+        assert [report["wait_seconds"] > 0 for report in server.reports[:3]] == [True, False, True]
+        await one.http.close()

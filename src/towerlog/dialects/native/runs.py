@@ -40,7 +40,7 @@ from towerlog.model.run import Status
 READ = scopes(Scope.READ)
 MAX_RUN_IDS = 20
 """Ids that a prefix finds; whoever needs more gives a longer one."""
-_PREFIX = re.compile(r"[0-9a-f]{1,32}")
+_PREFIX = re.compile(r"[0-9a-f]{0,32}")
 _TYPES = frozenset(type_.value for type_ in EventType)
 _STATUSES = frozenset(STATUS_OF)
 
@@ -61,10 +61,10 @@ class RunListQuery(CursorQuery, frozen=True):
 
 
 class PrefixQuery(msgspec.Struct, frozen=True):
-    """`prefix` is the beginning of a run's id, with or without its dashes."""
+    """`prefix` is the beginning of a run's id, with or without its dashes; without one, the oldest ids are listed."""
 
     schema_name: ClassVar[str] = "PrefixQuery"
-    prefix: str
+    prefix: str | None = None
 
 
 class EventsQuery(CursorQuery, frozen=True):
@@ -114,7 +114,7 @@ def _words(text: str | None, known: frozenset[str], field: str) -> tuple[str, ..
 def _decode_find(call: Call) -> FindRuns:
     digits = (call.query.get("prefix") or "").replace("-", "").lower()
     if not _PREFIX.fullmatch(digits):
-        raise invalid_field("prefix", "must be the beginning of a run's id: 1 to 32 hexadecimal digits")
+        raise invalid_field("prefix", "must be the beginning of a run's id: at most 32 hexadecimal digits")
     # The dashes of a UUID stand after its 8th, 12th, 16th and 20th digit.
     parts = [digits[start:end] for start, end in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32))]
     return FindRuns("-".join(part for part in parts if part), MAX_RUN_IDS)
