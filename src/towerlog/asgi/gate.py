@@ -17,6 +17,7 @@ import msgspec
 import structlog
 
 from towerlog.ambient import Clock
+from towerlog.asgi.access_log import log_request
 from towerlog.asgi.bodies import PLAIN_TYPES, Bodies
 from towerlog.asgi.exchange import Exchange, Respond
 from towerlog.asgi.faults import Rejection, explain
@@ -44,7 +45,6 @@ _JSON_TYPE = (b"content-type", JSON.encode())
 _BODILESS = frozenset({204, 304})
 
 _log = structlog.get_logger("towerlog.gate")
-_access = structlog.get_logger("towerlog.access")
 
 
 class Missing(enum.Enum):
@@ -343,21 +343,7 @@ class Gate:
         meter.add(status, elapsed_ms)
         meter.warnings += len(exchange.warnings)
         if self._log_requests:
-            self._log_request(exchange, status, elapsed_ms)
-
-    def _log_request(self, exchange: Exchange, status: int, elapsed_ms: int) -> None:
-        """One line, without the query string, which may hold what nobody should find in a log."""
-        scope, principal = exchange.scope, exchange.principal
-        _access.info(
-            "request",
-            method=scope["method"],
-            path=scope["path"],
-            status=status,
-            ms=elapsed_ms,
-            address=self._addresses.of(scope),
-            key_id=None if principal is None else principal.key_id,
-            trace_id=exchange.trace_id,
-        )
+            log_request(exchange, self._addresses.of(exchange.scope), status, elapsed_ms)
 
 
 class _Answer:
