@@ -215,15 +215,15 @@ class Model:
         return "ok"
 
     def tell(self, run_id: str, items: list[Sent]) -> None:
-        """Events that are accepted; the same again adds nothing, and after the end nothing counts."""
+        """Events that are accepted; the same again adds nothing, and after the end only what was spent counts."""
         run = self.runs[run_id]
         for item in items:
             if item.marker in run.kept:
                 continue
             run.kept.append(item.marker)
+            run.spent += item.spent
             if run.ended:
                 continue
-            run.spent += item.spent
             taken = next((one for one in run.pending if one[0] == item.takes), None)
             if taken is not None:
                 run.pending.remove(taken)
