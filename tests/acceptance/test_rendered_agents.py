@@ -177,14 +177,10 @@ def test_each_turn_of_a_served_chat_is_a_run_that_ends(tower_back: ReadBack, sto
         for text in ("hello", "please remember this"):
             reply = wait_until(lambda text=text: chat(agent, text), "an answer")
             assert reply["session_id"] == "s1"
-        invoked = agent.post("/invoke", json={"message": "hello", "thread_id": "peer", "parent_trace_id": "chat_s1"})
-        assert invoked.json()["status"] == "completed"
     runs = details(tower_back, "chat-s1")
     assert [run["status"] for run in runs] == ["completed", "completed"]
     assert runs[1]["resumed_from"] == runs[0]["run_id"]
-    [peer] = details(tower_back, "peer")
-    assert (peer["status"], peer["parent_run_id"]) == ("completed", runs[1]["run_id"])
-    assert tokens([*runs, peer]) == models.tokens()
+    assert tokens(runs) == models.tokens()
 
 
 def is_up(agent: httpx2.Client) -> bool:

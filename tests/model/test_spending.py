@@ -178,6 +178,15 @@ def test_running_totals_of_each_turn_replace_each_other() -> None:
     }
 
 
+def test_a_checkpoint_that_repeats_its_last_call_adds_nothing() -> None:
+    """At the end of a turn and of a sub-agent, under a step of its own."""
+    assert turns((400, 7, 407), (400, 7, 407), (600, 7, 1014), (600, 7, 1014), (600, 7, 1014))[-1] == {
+        "input_tokens": 1000,
+        "output_tokens": 14,
+        "total_tokens": 1014,
+    }
+
+
 def test_a_step_that_was_lost_is_unsplit() -> None:
     assert turns((1000, 50, 1050), (1300, 60, 4000))[-1] == {
         "input_tokens": 2300,

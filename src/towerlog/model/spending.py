@@ -40,8 +40,6 @@ class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The highest checkpoint so far; -1 for none."""
     step_agent: str | None = None
     """Name of the agent of that checkpoint, in the share of retired agents."""
-    counted_step: int = -1
-    """The highest step whose increment was counted; -1 for none."""
 
     def counted(self) -> Usage:
         """What counts of it."""
@@ -77,7 +75,7 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
         usage, process_cost = report.usage, self.process_cost
         share = self.shares.get(agent, AgentShare())
         # Reports may overtake each other: an older step has lower totals, and that is no fall.
-        overtaken = step_index is not None and step_index < max(share.step_index, share.counted_step)
+        overtaken = step_index is not None and step_index < share.step_index
         fell = False
         if report.process_cost and usage.cost_nanos is not None:
             fell = process_cost is not None and usage.cost_nanos < process_cost
@@ -88,7 +86,7 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
             changed = _replace(self, run_total=highest(self.run_total, usage), process_cost=process_cost)
         else:
             fell = fell or (report.kind != "delta" and falls(share.totals, _totals_of(report.kind, usage)))
-            share = _share_after(share, report.kind, usage, step_index)
+            share = _share_after(share, report.kind, usage)
             changed = _replace(self.with_share(agent, share), process_cost=process_cost)
         return changed.flagged(TOTAL_DECREASED) if fell and not overtaken else changed
 
@@ -109,23 +107,15 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
         return self if flag in self.flags else _replace(self, flags=tuple(sorted((*self.flags, flag))))
 
 
-def _share_after(share: AgentShare, kind: str, usage: Usage, step_index: int | None) -> AgentShare:
-    if kind == "total":
-        return _replace(share, totals=highest(share.totals, usage))
+def _share_after(share: AgentShare, kind: str, usage: Usage) -> AgentShare:
     if kind == "delta":
         return _replace(share, increments=add(share.increments, _whole(usage)))
-    step = -1 if step_index is None else step_index
-    totals, increments = _totals_of(kind, usage), share.increments
-    # The first turn's figures are both: which of the two its sender means is seen at the next one.
-    is_increment = totals.input_tokens is None or not share.counted().all_tokens()
-    if is_increment and step > share.counted_step:
+    increments = share.increments
+    if kind == "turn" and (usage.split_tokens() or 0) <= (usage.total_tokens or 0) - (share.totals.total_tokens or 0):
+        # The running total has grown by this call, or by more. A checkpoint that repeats the figures of its last call
+        # leaves it where it was, and totals exceed what they have grown by; only the first turn's are both.
         increments = add(increments, _whole(_replace(usage, total_tokens=None, cost_nanos=None)))
-    return _replace(
-        share,
-        increments=increments,
-        totals=highest(share.totals, totals),
-        counted_step=max(share.counted_step, step),
-    )
+    return _replace(share, increments=increments, totals=highest(share.totals, _totals_of(kind, usage)))
 
 
 def _totals_of(kind: str, usage: Usage) -> Usage:
