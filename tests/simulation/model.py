@@ -267,13 +267,8 @@ class Model:
             run.spent += item.spent
             if run.ended:
                 continue
-<<<<<<< HEAD
-            run.spent += item.spent
             is_known = self._is_asked_again(run, item)
             taken = next((wish for wish in run.pending if wish.kind == item.takes), None)
-=======
-            taken = next((one for one in run.pending if one[0] == item.takes), None)
->>>>>>> usage
             if taken is not None:
                 run.pending.remove(taken)
                 if item.acknowledges_alone and run.status not in ("cancelling", "queued"):
