@@ -215,7 +215,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("model.run", "MAX_QUESTIONS", "open questions of a run; past it the oldest is forgotten"),
         ("model.run", "MAX_CLOSED_QUESTIONS", "closed questions of a run whose answer's author is remembered"),
         ("model.run", "MAX_OPEN_TOOLS", "tool calls without a result; past it the oldest is forgotten"),
-        ("model.run", "MAX_SHARES", "agents of a run that are counted separately"),
+        ("model.spending", "MAX_SHARES", "agents of a run whose running totals are remembered"),
         ("model.ledger", "MAX_CLIENTS", "clients of a run whose numbers are counted"),
         (
             "model.ledger",

@@ -50,7 +50,7 @@ def test_a_second_end_is_late_and_changes_nothing(client: httpx2.Client, back: R
     assert len(back.events(thread)) == 2, "it is stored all the same"
 
 
-def test_a_late_checkpoint_is_kept_and_counts_for_nothing(
+def test_a_late_checkpoint_is_kept_and_moves_nothing_but_what_was_spent(
     client: httpx2.Client, back: ReadBack, unique: Unique
 ) -> None:
     thread, trace = unique("thread"), unique("trace")
@@ -58,7 +58,8 @@ def test_a_late_checkpoint_is_kept_and_counts_for_nothing(
     save_batch(client, runner_event("thread_error", thread, trace, error="x"))
     before = back.run(thread)
     save_batch(client, checkpoint(thread, trace, 2, input_tokens=50, output_tokens=50, run_cost_usd=1, status="idle"))
-    assert back.run(thread) == before
+    spent = {"total_input_tokens": 50, "total_output_tokens": 50, "total_cost_usd": 1, "credits_used": 1000}
+    assert back.run(thread) == {**before, **spent}
     assert back.types(thread) == ["checkpoint", "run.failed", "checkpoint"]
 
 

@@ -144,7 +144,7 @@ def test_a_revision_replaces_what_was_there(client: httpx2.Client, back: ReadBac
 def test_a_refused_checkpoint_changes_no_state(client: httpx2.Client, back: ReadBack, unique: Unique) -> None:
     thread = unique("thread")
     save_batch(client, checkpoint(thread, "t", 1, history=["kept"], history_meta=[{}]))
-    bad = checkpoint(thread, "t", 2, history=["lost"], history_meta=[])
+    bad = checkpoint(thread, "t", -2, history=["lost"])
     reply = client.post("/v1/runners/events", json={"events": [bad]})
     assert reply.status_code == 422
     assert back.state(thread)["history"] == ["kept"]

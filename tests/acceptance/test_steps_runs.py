@@ -162,7 +162,11 @@ def test_a_run_end_after_an_error_is_late(client: httpx2.Client, back: ReadBack,
     tell(client, "error", run, {"error_type": "E", "error_message": "m"})
     before = back.run(run)
     tell(client, "run_end", run, {"output": ANSWER, **USAGE})
-    assert back.run(run) == before
+    late = back.run(run)
+    assert [late[name] for name in ("status", "failed_at", "completed_at", "duration_ms")] == [
+        before[name] for name in ("status", "failed_at", "completed_at", "duration_ms")
+    ]
+    assert figures(late) == (150, 45, 0.0023, "gpt-4"), "what a failed run has spent still counts"
     assert back.types(run) == ["run.failed", "run.completed"]
 
 

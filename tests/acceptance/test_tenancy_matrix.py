@@ -84,7 +84,8 @@ class Operation:
 
     def ask(self, client: httpx2.Client, ids: dict[str, str], **options: Any) -> httpx2.Response:
         """Sends it with the body of the table; a stream is asked for what is there, so that a leak is no hang."""
-        if self.method == "GET" and self.path.endswith("/events"):
+        # The log of the native API is a page and no stream.
+        if self.method == "GET" and self.path.endswith("/events") and not self.path.startswith("/api/"):
             options["params"] = {"follow": "false"}
         return client.request(self.method, self.filled(ids), json=self.route.body, **options)
 

@@ -13,7 +13,7 @@ from tests.support.fakes import START_MS
 from tests.support.lookups import looked_up
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import EventType, OpenRun, RunByForeignId, RunById, RunByTrace
+from towerlog.model.event import EventType, RunByForeignId, RunById, RunByTrace
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.persona import Persona, ProviderRoute
@@ -307,7 +307,6 @@ async def test_a_row_of_another_organisation_is_absent(store: Store, org: int, o
             RunByForeignId("steps:x", thread),
             RunByForeignId(f"steps:{theirs.run_id}", thread),
             RunByTrace(thread, theirs.trace_id),
-            OpenRun(thread),
         )
         found = await looked_up(unit, Kind.REF, *((one, ref) for one in (org, other) for ref in refs))
         assert found == {(other, ref): theirs for ref in refs}

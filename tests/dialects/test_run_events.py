@@ -167,9 +167,11 @@ def test_how_a_tool_ended(payload, success) -> None:
 
 
 def test_how_long_a_tool_took() -> None:
-    assert told("tool.result", {"duration_ms": 12}).facts.duration_ms == 12
-    for unusable in [-1, 1.5, "12", None, 10**20]:
-        assert told("tool.result", {"duration_ms": unusable}).facts.duration_ms is None
+    for usable in [12, 12.0, "12", 12.4]:
+        assert told("tool.result", {"duration_ms": usable}).facts.duration_ms == 12
+    assert told("tool.result", {"duration_ms": None}).facts.duration_ms is None
+    for unusable in [-1, "soon", 10**20]:
+        assert warned("payload.duration_ms", "tool.result", {"duration_ms": unusable}).facts.duration_ms is None
 
 
 def test_a_model_call_is_an_increment() -> None:
@@ -217,7 +219,7 @@ def test_a_wrong_figure_is_named(field, value) -> None:
     assert facts.duration_ms is None
 
 
-@pytest.mark.parametrize("value", [150, 150.0, "150", "150.0"])
+@pytest.mark.parametrize("value", [150, 150.0, "150", "150.0"], ids=repr)
 def test_a_whole_number_may_be_written_otherwise(value) -> None:
     facts = told("model.call", {"input_tokens": value, "duration_ms": value}).facts
     assert facts.effects is not None

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from tests.dialects.calls import AGENT, NOW, OTHER_RUN, RUN, view, with_view
-from towerlog.dialects.run_json import credits_of, full_row, run_detail
+from towerlog.dialects.run_json import full_row, run_detail
+from towerlog.dialects.usage_json import credits_of
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.ledger import Ledger
 from towerlog.model.run import Status

@@ -163,7 +163,7 @@ def test_the_seeds_run_end() -> None:
     usage = {"prompt_tokens": 150, "completion_tokens": 45, "total_tokens": 195, "cost_usd": 0.0023, "model": "gpt-4"}
     found = draft("run_end", {"output": {"answer": "It is 12°C and cloudy."}, **usage})
     assert (found.type, found.natural_key) == (EventType.RUN_COMPLETED, "run_end")
-    total = Usage(input_tokens=150, output_tokens=45, cost_nanos=2_300_000)
+    total = Usage(input_tokens=150, output_tokens=45, total_tokens=195, cost_nanos=2_300_000)
     assert found.facts == Facts(effects=Effects(model="gpt-4", report=UsageReport(total, whole_run=True)))
 
 
@@ -173,8 +173,8 @@ def test_the_seeds_run_end() -> None:
         ({}, None),
         ({"total_tokens": None, "cost_usd": None}, None),
         ({"total_tokens": 9}, Usage(total_tokens=9)),
-        ({"total_tokens": 9, "prompt_tokens": 0}, Usage(input_tokens=0)),
-        ({"total_tokens": 9, "completion_tokens": 4}, Usage(output_tokens=4)),
+        ({"total_tokens": 9, "prompt_tokens": 0}, Usage(input_tokens=0, total_tokens=9)),
+        ({"total_tokens": 9, "completion_tokens": 4}, Usage(output_tokens=4, total_tokens=9)),
         ({"cost_usd": 0}, Usage(cost_nanos=0)),
         ({"cost_usd": 12345.678901234}, Usage(cost_nanos=12_345_678_901_234)),
     ],

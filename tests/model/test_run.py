@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from towerlog.model.agent import AgentRow
-from towerlog.model.run import TERMINAL, TRANSITIONS, AgentShare, RunRow, Status
+from towerlog.model.run import TERMINAL, TRANSITIONS, RunRow, Status
 from towerlog.model.thread import ThreadRow
-from towerlog.model.usage import NO_USAGE, Usage
+from towerlog.model.usage import Usage
 
 
 def row(status: Status = Status.RUNNING, **fields: object) -> RunRow:
@@ -51,15 +51,25 @@ def test_the_duration_is_known_at_the_end() -> None:
     assert row(started_at=150, ended_at=350).duration_ms() == 200
 
 
-def test_a_total_is_the_truth_over_increments() -> None:
-    assert AgentShare().effective() == NO_USAGE
-    assert AgentShare(delta=Usage(input_tokens=5)).effective() == Usage(input_tokens=5)
-    assert AgentShare(total=Usage(input_tokens=3), delta=Usage(input_tokens=5)).effective() == Usage(input_tokens=3)
-    assert AgentShare(total=NO_USAGE, delta=Usage(input_tokens=5)).effective() == NO_USAGE
+def test_a_span_is_measured_by_the_senders_clock_where_it_told_both_ends() -> None:
+    told = row(started_at=150, start_told_at=9000, ended_at=350, end_told_at=9150)
+    assert (told.span(), told.duration_ms(), told.began_at()) == ((9000, 9150), 150, 9000)
+    assert row(started_at=150, start_told_at=9000, ended_at=350).span() == (150, 350)
+    assert row(started_at=150, ended_at=350, end_told_at=9150).span() == (150, 350)
+    assert row(started_at=150, start_told_at=9000).span() == (9000, None)
+    assert row(started_at=150).span() == (150, None)
+    assert row(start_told_at=9000).span() == (None, None), "its start has not come"
+    assert row().began_at() == row().created_at
+
+
+def test_no_clock_that_was_set_back_makes_a_span_negative() -> None:
+    assert row(started_at=150, start_told_at=9150, ended_at=350, end_told_at=9000).duration_ms() == 200
+    assert row(started_at=350, ended_at=150).span() == (350, 350)
+    assert row(ended_at=50).duration_ms() == 0
 
 
 def test_rows_survive_their_storage() -> None:
-    run = row(shares={"a": {"total": {"input_tokens": 1}, "step_index": 4}}, open_tools=[("shell", "c1")])
+    run = row(shares={"a": {"totals": {"input_tokens": 1}, "step_index": 4}}, open_tools=[("shell", "c1")])
     again = msgspec.json.decode(msgspec.json.encode(run), type=RunRow)
     assert msgspec.json.encode(again) == msgspec.json.encode(run)
     assert (again.shares["a"].step_index, again.open_tools) == (4, (("shell", "c1"),))

@@ -145,7 +145,7 @@ def test_the_difference_leads_from_the_old_total_to_the_new(new: Usage, old: Usa
         (Usage(input_tokens=0), 0, None, 0),
         (Usage(input_tokens=1, cached_input_tokens=2, cache_write_tokens=4), 7, None, 7),
         (Usage(output_tokens=8, reasoning_tokens=16), None, 24, 24),
-        (Usage(input_tokens=1, output_tokens=8, total_tokens=1000), 1, 8, 9),
+        (Usage(input_tokens=1, output_tokens=8, total_tokens=1000), 1, 8, 1000),
     ],
 )
 def test_buckets_add_up(usage: Usage, inputs: int | None, outputs: int | None, everything: int | None) -> None:

@@ -15,7 +15,7 @@ from towerlog.engine.audit import verify_org
 from towerlog.model.event import EventType
 from towerlog.model.principal import Principal
 from towerlog.model.run import TERMINAL, TRANSITIONS, RunRow, Status
-from towerlog.model.usage import Usage
+from towerlog.model.usage import Usage, highest
 from towerlog.projections import runs as run_fold
 from towerlog.store.values import Rows
 
@@ -65,6 +65,8 @@ def check_sums(rows: Rows) -> None:
             return sum(getattr(row.usage, bucket) or 0 for row in found)
 
         assert total(rows.runs) == total(rows.agents) == total(rows.usage), bucket
+        for row in (*rows.runs, *rows.agents, *rows.usage):
+            assert (getattr(row.usage, bucket) or 0) >= 0, (bucket, row)
     events = sum(row.last_seq for row in rows.runs)
     assert events == rows.position == sum(cell.events for cell in rows.usage)
     assert events == sum(agent.event_count for agent in rows.agents)
@@ -101,6 +103,7 @@ async def check_status(rig: Rig, who: Principal, row: RunRow) -> None:
     endings = 0
     for event in events:
         after = run_fold.fold(current, event, agents.get(event.agent))
+        assert highest(current.usage, after.usage) == after.usage, "no figure falls"
         if after.status is not current.status:
             revived = current.status is Status.FAILED and event.effects.recovered
             assert after.status in TRANSITIONS[current.status] or revived
@@ -110,8 +113,6 @@ async def check_status(rig: Rig, who: Principal, row: RunRow) -> None:
         if event.late:
             unmoved = (
                 "status",
-                "usage",
-                "shares",
                 "ended_at",
                 "ended_seq",
                 "error",

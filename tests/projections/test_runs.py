@@ -17,17 +17,16 @@ from towerlog.model.facts import NO_EFFECTS, NO_FACTS, CheckpointFacts, Effects,
 from towerlog.model.run import (
     MAX_OPEN_TOOLS,
     MAX_PENDING,
-    MAX_SHARES,
     SEEN_GRAIN_MS,
     TERMINAL,
     TRANSITIONS,
-    AgentShare,
     ForkedFrom,
     OpenQuestion,
     Pending,
     RunRow,
     Status,
 )
+from towerlog.model.spending import MAX_SHARES, AgentShare
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport
 from towerlog.projections import runs as run_fold
 
@@ -184,10 +183,9 @@ def test_an_end_closes_what_was_open() -> None:
 
 @pytest.mark.parametrize("status", sorted(TERMINAL))
 def test_what_comes_after_the_end_changes_nothing_but_the_time(status: Status) -> None:
+    """And what was spent: that is not told here."""
     row = run_row(status=status, ended_at=5, ended_seq=1, agent="a", last_seq=1)
     facts: dict[str, Any] = {
-        "report": UsageReport(Usage(9)),
-        "model": "m",
         "requests": "input",
         "error": "late",
         "tool": "t",
@@ -257,33 +255,70 @@ def test_lane_events_tell_attempt_and_phase() -> None:
 # Usage
 
 
-def test_a_total_replaces_and_an_increment_adds_per_agent() -> None:
+def test_totals_and_increments_are_kept_by_agent() -> None:
     row = reported(run_row(), "a", Usage(input_tokens=10))
     row = reported(row, "b", Usage(input_tokens=1), "delta")
     row = reported(row, "b", Usage(input_tokens=2, output_tokens=5), "delta")
     row = reported(row, "a", Usage(input_tokens=20))
-    assert row.shares == {"a": AgentShare(Usage(20)), "b": AgentShare(None, Usage(input_tokens=3, output_tokens=5))}
-    assert row.usage == Usage(input_tokens=23, output_tokens=5)
+    added = Usage(input_tokens=3, output_tokens=5, total_tokens=8)
+    assert row.shares == {"a": AgentShare(totals=Usage(20)), "b": AgentShare(added)}
+    assert row.usage == Usage(input_tokens=23, output_tokens=5, total_tokens=28)
 
 
 def test_increments_do_not_count_beside_a_total_of_the_same_agent() -> None:
     row = reported(run_row(), "a", Usage(input_tokens=3), "delta")
     row = reported(row, "a", Usage(input_tokens=10))
     row = reported(row, "a", Usage(input_tokens=5), "delta")
-    assert row.usage == Usage(input_tokens=10)
+    assert row.usage == Usage(input_tokens=10, total_tokens=10)
 
 
-def test_a_total_of_the_whole_run_is_the_truth() -> None:
+def test_a_total_of_the_whole_run_covers_its_agents() -> None:
     row = reported(run_row(), "a", Usage(input_tokens=3))
-    row = reported(row, "b", Usage(cost_nanos=7), whole_run=True)
-    assert row.usage == Usage(cost_nanos=7)
-    row = reported(row, "b", Usage(cost_nanos=1), "delta", whole_run=True)
-    assert reported(row, "a", Usage(input_tokens=99)).usage == Usage(cost_nanos=8)
+    row = reported(row, "b", Usage(input_tokens=9, cost_nanos=7), whole_run=True)
+    assert row.usage == Usage(input_tokens=9, cost_nanos=7, total_tokens=9)
+    assert reported(row, "a", Usage(input_tokens=99)).usage == Usage(input_tokens=99, cost_nanos=7, total_tokens=99)
 
 
-def test_a_total_may_be_corrected_downwards() -> None:
+def test_a_total_that_falls_flags_its_run() -> None:
     row = reported(reported(run_row(), "a", Usage(input_tokens=10)), "a", Usage(input_tokens=4))
-    assert row.usage == Usage(input_tokens=4)
+    assert (row.usage.input_tokens, row.usage_flags) == (10, ("total_decreased",))
+
+
+def test_what_is_told_after_the_end_still_counts() -> None:
+    row = after(run_row(), E.RUN_FAILED)
+    row = told(row, E.RUN_COMPLETED, model="m", report=UsageReport(Usage(12000, cost_nanos=9), whole_run=True))
+    assert (row.status, row.late_events, row.model) == (Status.FAILED, 1, "m")
+    assert row.usage == Usage(12000, total_tokens=12000, cost_nanos=9)
+
+
+def test_the_model_of_an_agent_is_its_own() -> None:
+    row = told(run_row(), E.RUN_STARTED, "unknown", model="first")
+    assert row.model_of("lead") == "first"
+    row = told(told(row, agent="lead", model="big"), agent="scout", model="small")
+    assert [row.model_of(name) for name in ("lead", "scout", "else", None)] == ["big", "small", "first", "first"]
+
+
+def test_the_senders_clock_tells_start_and_end() -> None:
+    row = run_fold.fold(run_row(), happened(run_row(), E.RUN_STARTED, occurred_at=START_MS - 5000), "a")
+    assert row.start_told_at == START_MS - 5000
+    row = run_fold.fold(row, happened(row, E.RUN_COMPLETED, occurred_at=START_MS - 4850), "a")
+    assert row.duration_ms() == 150
+
+
+@pytest.mark.parametrize("absurd", [0, 946_684_799_999, START_MS + 600_000])
+def test_an_absurd_clock_tells_nothing(absurd: int) -> None:
+    row = run_fold.fold(run_row(), happened(run_row(), E.RUN_STARTED, occurred_at=absurd), "a")
+    assert row.start_told_at is None
+
+
+def test_a_start_that_was_overtaken_tells_when_the_run_began() -> None:
+    row = run_row(implicit=True)
+    row = run_fold.fold(row, happened(row, occurred_at=START_MS - 10), "a")
+    assert row.start_told_at == START_MS - 10, "no start has come"
+    row = run_fold.fold(row, happened(row, E.RUN_COMPLETED, occurred_at=START_MS - 5), "a")
+    facts = facts_of(is_start=True)
+    row = run_fold.fold(row, happened(row, E.RUN_STARTED, facts, occurred_at=START_MS - 30), "a")
+    assert (row.duration_ms(), row.late_events) == (25, 1)
 
 
 def test_unknown_is_not_zero() -> None:
@@ -292,23 +327,25 @@ def test_unknown_is_not_zero() -> None:
     assert row.usage.input_tokens is None
 
 
-def test_past_so_many_agents_the_rest_share_one_part() -> None:
+def test_past_so_many_agents_the_rest_are_added_up() -> None:
     row = run_row()
     for number in range(MAX_SHARES + 5):
         row = reported(row, f"agent {number}", Usage(input_tokens=1), "delta")
-    assert len(row.shares) == MAX_SHARES + 1
-    assert row.shares[run_fold.OTHER_AGENTS].delta == Usage(input_tokens=5)
-    assert row.usage == Usage(input_tokens=MAX_SHARES + 5)
+    assert len(row.shares) == MAX_SHARES
+    assert row.retired is not None
+    assert row.retired.increments == Usage(input_tokens=5, total_tokens=5)
+    assert row.usage == Usage(input_tokens=MAX_SHARES + 5, total_tokens=MAX_SHARES + 5)
 
 
 def test_the_newest_step_is_named_by_its_agent_however_many_there_are() -> None:
-    """Of agents with one share in common, the one with the highest step is remembered."""
+    """Of retired agents the one with the highest step is remembered."""
     row = run_row()
     for number in range(MAX_SHARES + 5):
         name = f"agent {number}"
-        step = {MAX_SHARES + 1: 9, MAX_SHARES + 3: 4}.get(number, 1)
+        step = {1: 9, 3: 4}.get(number, 1)
         row = told(row, E.CHECKPOINT, name, checkpoint=CheckpointFacts(step, "done"))
-    assert row.latest_step() == (f"agent {MAX_SHARES + 1}", 9)
+    assert row.latest_step() == ("agent 1", 9)
+    assert "agent 1" not in row.shares
     row = told(row, E.CHECKPOINT, "agent 3", checkpoint=CheckpointFacts(10, "done"))
     assert row.latest_step() == ("agent 3", 10)
 
@@ -370,7 +407,7 @@ def test_the_status_moves_along_the_table_and_the_first_end_decides(sequence: li
             revived = row.status is Status.FAILED and kind is E.RUN_COMPLETED and facts.get("recovered")
             assert moved.status in TRANSITIONS[row.status] or revived
         if row.is_terminal() and moved.status is row.status:
-            assert (moved.ended_seq, moved.usage, moved.error) == (row.ended_seq, row.usage, row.error)
+            assert (moved.ended_seq, moved.error) == (row.ended_seq, row.error)
         assert moved.is_terminal() == (moved.ended_at is not None)
         assert len(moved.pending) <= MAX_PENDING
         assert len(moved.open_tools) <= MAX_OPEN_TOOLS

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.support.factories import event, run_row
 from tests.support.stories import usages
 from towerlog.model.run import RunRow, Status
+from towerlog.model.spending import AgentShare
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow
 from towerlog.projections import usage
 
@@ -16,11 +17,18 @@ KEY = (1, 7, "a", "m", "running")
 
 
 def test_the_cell_of_an_event_is_where_its_run_stands_now() -> None:
-    row = run_row(model="m", status=Status.PAUSED)
+    row = run_row(model="another's", status=Status.PAUSED, shares={"a": AgentShare(model="m")})
     at = 5 * usage.HOUR_MS
     assert usage.key_of(row, event(1, 1, recorded_at=at), "a") == (1, 5, "a", "m", "paused")
     assert usage.key_of(row, event(1, 1, recorded_at=at - 1), "a")[1] == 4
+    assert usage.key_of(row, event(1, 1, recorded_at=at), "b")[3] == "", "no agent spends under another's model"
     assert usage.key_of(run_row(), event(1, 1, recorded_at=at), None) == (1, 5, "", "", "running")
+
+
+def test_an_hour_is_that_of_the_senders_clock_where_it_is_not_absurd() -> None:
+    now = 500_000 * usage.HOUR_MS
+    for told, hour in ((now - 3 * usage.HOUR_MS, 499_997), (None, 500_000), (5, 500_000), (now + 600_000, 500_000)):
+        assert usage.hour_of(event(1, 1, recorded_at=now, occurred_at=told)) == hour
 
 
 def test_what_an_event_spent() -> None:

@@ -258,15 +258,15 @@ class Model:
         self._close(run, found)
 
     def tell(self, run_id: str, items: list[Sent]) -> None:
-        """Events that are accepted; the same again adds nothing, and after the end nothing counts."""
+        """Events that are accepted; the same again adds nothing, and after the end only what was spent counts."""
         run = self.runs[run_id]
         for item in items:
             if item.marker in run.kept:
                 continue
             run.kept.append(item.marker)
+            run.spent += item.spent
             if run.ended:
                 continue
-            run.spent += item.spent
             is_known = self._is_asked_again(run, item)
             taken = next((wish for wish in run.pending if wish.kind == item.takes), None)
             if taken is not None:

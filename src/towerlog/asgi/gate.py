@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from towerlog.asgi.access_log import log_request
 from towerlog.asgi.bodies import PLAIN_TYPES
 from towerlog.asgi.components import Components
 from towerlog.asgi.exchange import Exchange, Respond
@@ -23,9 +24,8 @@ from towerlog.asgi.faults import Rejection, explain
 from towerlog.asgi.guard.addresses import counted_as
 from towerlog.asgi.guard.heartbeats import HOLDER_OUTCOMES
 from towerlog.asgi.guard.idempotency import idempotency
-from towerlog.asgi.guard.tickets import PARAMETER as TICKET
 from towerlog.asgi.pages.preflight import PREFLIGHT
-from towerlog.asgi.query_strings import NO_QUERY, parse_query
+from towerlog.asgi.query_strings import NO_QUERY
 from towerlog.asgi.replies import Headers, Message
 from towerlog.asgi.routes import Route
 from towerlog.dialects.base import JSON, Call, Endpoint, Reply, with_warnings
@@ -39,7 +39,6 @@ _JSON_TYPE = (b"content-type", JSON.encode())
 _BODILESS = frozenset({204, 304})
 
 _log = structlog.get_logger("towerlog.gate")
-_access = structlog.get_logger("towerlog.access")
 
 
 class Missing(enum.Enum):
@@ -220,12 +219,7 @@ class Gate:
         assert principal is not None
         assert body is not None
         text, now_ms = exchange.scope["query_string"], exchange.wall_ms
-        query = parse_query(text) if text else NO_QUERY
-        if endpoint.stream is not None and TICKET in query:
-            # It says who asks, as a header does; what is asked for does not begin until after it.
-            query = {name: value for name, value in query.items() if name != TICKET}
-        if query:
-            route.check_query(query)
+        query = route.query_of(text) if text else NO_QUERY
         path, headers, settings, trace_id = exchange.path, exchange.headers, self._settings, exchange.trace_id
         call = Call(principal, path, query, headers, body, settings, trace_id, now_ms)
         try:
@@ -257,7 +251,7 @@ class Gate:
         return None
 
     def _decode_again(self, endpoint: Endpoint, call: Call, repaired: Repaired, first: Malformed) -> Command:
-        """The command of a body that was repaired; where it still is no JSON, the first error names the right place."""
+        # Where the repaired body is no JSON either, the first error names the place in what was sent.
         try:
             return endpoint.decode(msgspec.structs.replace(call, body=repaired.body))
         except Malformed:
@@ -330,21 +324,7 @@ class Gate:
         meter.add(status, elapsed_ms)
         meter.warnings += len(exchange.warnings)
         if self._log_requests:
-            self._log_request(exchange, status, elapsed_ms)
-
-    def _log_request(self, exchange: Exchange, status: int, elapsed_ms: int) -> None:
-        """One line, without the query string, which may hold what nobody should find in a log."""
-        scope, principal = exchange.scope, exchange.principal
-        _access.info(
-            "request",
-            method=scope["method"],
-            path=scope["path"],
-            status=status,
-            ms=elapsed_ms,
-            address=self._addresses.of(scope),
-            key_id=None if principal is None else principal.key_id,
-            trace_id=exchange.trace_id,
-        )
+            log_request(exchange, self._addresses.of(exchange.scope), status, elapsed_ms)
 
 
 class _Answer:

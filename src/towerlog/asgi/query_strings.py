@@ -11,6 +11,8 @@ from towerlog.errors import Malformed
 MAX_QUERY_BYTES = 8192
 MAX_FIELDS = 100
 NO_QUERY: Mapping[str, str] = {}
+TICKET = "ticket"
+"""The parameter of a stream that carries a ticket. It says who asks, as a header does, and nothing of what is asked."""
 
 
 def parse_query(text: bytes) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from towerlog.asgi.faults import Rejection
+from towerlog.asgi.query_strings import TICKET, parse_query
 from towerlog.dialects.base import Dialect, Endpoint, Reply
 from towerlog.dialects.fields import invalid_field, percent_decode
 from towerlog.errors import Malformed, NotFound, TowerlogError
@@ -71,7 +72,7 @@ class PageRoute(msgspec.Struct, frozen=True):
 class Route:
     """One method of one path, ready to be served."""
 
-    __slots__ = ("_query", "dialect", "endpoint", "limited", "page", "scopes")
+    __slots__ = ("_is_stream", "_query", "dialect", "endpoint", "limited", "page", "scopes")
 
     def __init__(self, dialect: Dialect, endpoint: Endpoint | None, page: PageRoute | None) -> None:
         """Exactly one of `endpoint` and `page` is given; `dialect` explains what goes wrong."""
@@ -80,6 +81,7 @@ class Route:
         self.page = page
         self.scopes = self.declared.scopes
         self.limited = endpoint is not None and endpoint.limited and dialect.limit is not None
+        self._is_stream = endpoint is not None and endpoint.stream is not None
         is_telemetry = endpoint is None or endpoint.ingests or Scope.INGEST in endpoint.scopes
         self._query = None if endpoint is None or is_telemetry else _names_of(endpoint.query)
         """The query parameters that it takes; None: any, as telemetry's clients may send some that are not for us."""
@@ -91,13 +93,16 @@ class Route:
         assert found is not None
         return found
 
-    def check_query(self, query: Mapping[str, str]) -> None:
-        """Raises Invalid for a parameter that it does not read: a mistyped filter must not list everything."""
-        if self._query is None or self._query.issuperset(query):
-            return
-        name = next(name for name in query if name not in self._query)
-        known = ", ".join(sorted(self._query)) or "none"
-        raise invalid_field(name[:MAX_SHOWN_CHARS], f"is no query parameter of this endpoint; it takes {known}")
+    def query_of(self, text: bytes) -> Mapping[str, str]:
+        """The query's parameters. Raises Invalid for one that is not read here: a mistyped filter must not list all."""
+        query = parse_query(text)
+        if TICKET in query and self._is_stream:
+            query = {name: value for name, value in query.items() if name != TICKET}
+        if self._query is not None and not self._query.issuperset(query):
+            name = next(name for name in query if name not in self._query)
+            known = ", ".join(sorted(self._query)) or "none"
+            raise invalid_field(name[:MAX_SHOWN_CHARS], f"is no query parameter of this endpoint; it takes {known}")
+        return query
 
     @property
     def public(self) -> bool:

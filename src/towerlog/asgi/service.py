@@ -17,10 +17,9 @@ from towerlog.asgi.components import Components
 from towerlog.asgi.exchange import Exchange
 from towerlog.asgi.gate import Gate, Missing, head_of
 from towerlog.asgi.guard.auth import has_credential
-from towerlog.asgi.guard.tickets import PARAMETER as TICKET
 from towerlog.asgi.push.sse import SseSink, stream_head
 from towerlog.asgi.push.streams import Stream, Streams
-from towerlog.asgi.query_strings import parse_query
+from towerlog.asgi.query_strings import TICKET, parse_query
 from towerlog.asgi.replies import NO_EXTENSIONS, Message, Receive, Send, send_reply
 from towerlog.asgi.routes import PageVisit
 from towerlog.dialects.base import Reply

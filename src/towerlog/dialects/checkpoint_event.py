@@ -165,15 +165,22 @@ def _facts(sent: _Snapshot, history: History, prefix: str, warnings: Warnings) -
 
 
 def _report(sent: _Snapshot, prefix: str, warnings: Warnings) -> UsageReport | None:
-    """The agent's running totals; None when none were sent."""
+    """The agent's tokens and the cost of its process; None when neither was sent.
+
+    `tokens_used` is a running total. Input and output are such totals for one kind of runner and the figures of the
+    last model call for another: which it is, is seen beside `tokens_used`.
+    """
     cost = details.cost_nanos(sent.run_cost_usd, f"{prefix}.run_cost_usd", warnings)
-    split = sent.input_tokens is not None or sent.output_tokens is not None
-    total = None if split else sent.tokens_used
-    if not split and total is None and cost is None:
+    tokens = (sent.input_tokens, sent.output_tokens, sent.tokens_used)
+    if tokens == (None, None, None) and cost is None:
         return None
-    return UsageReport(
-        Usage(input_tokens=sent.input_tokens, output_tokens=sent.output_tokens, total_tokens=total, cost_nanos=cost)
+    usage = Usage(
+        input_tokens=sent.input_tokens,
+        output_tokens=sent.output_tokens,
+        total_tokens=sent.tokens_used,
+        cost_nanos=cost,
     )
+    return UsageReport(usage, "total" if None in tokens else "turn", process_cost=cost is not None)
 
 
 def _base(members: dict[str, msgspec.Raw], prefix: str) -> HistoryBase | None:
@@ -194,11 +201,7 @@ def _history(
     deepest = settings.max_depth - 2
     messages = _items(members.pop("history", NULL), f"{prefix}.history", deepest) or []
     meta = _items(members.pop("history_meta", NULL), f"{prefix}.history_meta", deepest)
-    # Entries belong to messages by their index.
-    length = len(messages) + (0 if beginning is None else beginning.length)
-    if meta is not None and len(meta) != length:
-        why = f"has {len(meta)} entries for the {length} messages of history"
-        raise fields.invalid_field(f"{prefix}.history_meta", why)
+    # Their lengths may differ: who waits for an approval sends the metas gathered so far beside no message.
     return History(messages, meta, beginning)
 
 

@@ -65,7 +65,9 @@ class _Failure(msgspec.Struct, gc=False):
     fatal: bool | None = None
 
 
-class _Delta(msgspec.Struct, gc=False):
+class DeltaData(msgspec.Struct, frozen=True, gc=False):
+    """What is read of a piece of a message."""
+
     content: str | None = None
 
 
@@ -79,7 +81,9 @@ class _Tool(msgspec.Struct, gc=False):
     duration_ms: Duration | None = None
 
 
-class _ModelCall(msgspec.Struct, gc=False):
+class ModelCallData(msgspec.Struct, frozen=True, gc=False):
+    """What is read of a model call."""
+
     model: Label | None = None
     input_tokens: Count | None = None
     cached_input_tokens: Count | None = None
@@ -108,9 +112,9 @@ class _Answer(msgspec.Struct, gc=False):
 
 _PHASE = msgspec.json.Decoder(_Phase)
 _FAILURE = msgspec.json.Decoder(_Failure)
-_DELTA = msgspec.json.Decoder(_Delta)
+_DELTA = msgspec.json.Decoder(DeltaData)
 _TOOL = msgspec.json.Decoder(_Tool)
-_MODEL_CALL = msgspec.json.Decoder(_ModelCall)
+_MODEL_CALL = msgspec.json.Decoder(ModelCallData)
 _QUESTION = msgspec.json.Decoder(_Question)
 _WITHDRAWAL = msgspec.json.Decoder(_Withdrawal)
 _ANSWER = msgspec.json.Decoder(_Answer)
@@ -234,10 +238,9 @@ def success_of(success: bool | None, error: msgspec.Raw) -> bool | None:
     return None if bytes(error) in (b"", b"null", b'""', b"false") else False
 
 
-def _read_model_call(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
-    """The buckets are disjoint: `input_tokens` excludes tokens that were read from or written to a cache."""
-    sent = read(_MODEL_CALL, data, where, warnings)
-    usage = Usage(
+def told_usage(sent: ModelCallData, where: str, warnings: Warnings) -> Usage:
+    """Tokens and money of a model call. The buckets are disjoint: `input_tokens` excludes tokens of a cache."""
+    return Usage(
         input_tokens=sent.input_tokens,
         cached_input_tokens=sent.cached_input_tokens,
         cache_write_tokens=sent.cache_write_tokens,
@@ -245,6 +248,11 @@ def _read_model_call(data: bytes, where: str, warnings: Warnings) -> tuple[Event
         reasoning_tokens=sent.reasoning_tokens,
         cost_nanos=details.cost_nanos(sent.cost_usd, f"{where}.cost_usd", warnings),
     )
+
+
+def _read_model_call(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
+    sent = read(_MODEL_CALL, data, where, warnings)
+    usage = told_usage(sent, where, warnings)
     return EventType.MODEL_CALL, Facts(
         name=f"inference_{sent.status}" if sent.status in _CALL_TYPES else None,
         success=sent.status not in _CALL_TYPES,

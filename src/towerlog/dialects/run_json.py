@@ -11,6 +11,7 @@ import msgspec
 
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.steering_json import CancelView, QuestionView, cancel_view, question_views
+from towerlog.dialects.usage_json import TreeView, UsageView, credits_of, tree_view, usage_view
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.ledger import Ledger
 from towerlog.model.liveness import Liveness
@@ -18,7 +19,7 @@ from towerlog.model.outcome import RunView
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms, format_optional_ms
-from towerlog.model.usage import NANOS_PER_DOLLAR, Usage, dollars_json
+from towerlog.model.usage import dollars_json
 
 
 class FullRow(msgspec.Struct, frozen=True, gc=False):
@@ -42,17 +43,6 @@ class FullRow(msgspec.Struct, frozen=True, gc=False):
     created_by_user_id: v.UserId | None
     created_by_user_name: Annotated[str, v.said("The name of the user who created it.", "admin")] | None
     created_by_email: v.Email | None
-
-
-class UsageView(msgspec.Struct, frozen=True, gc=False):
-    """Tokens in disjoint buckets. `total_tokens` is the sender's bare total if it gave no split."""
-
-    input_tokens: Annotated[int, v.said("Input tokens that came from no cache.", 612)] | None
-    cached_input_tokens: Annotated[int, v.said("Input tokens that came from a cache.", 200)] | None
-    cache_write_tokens: Annotated[int, v.said("Input tokens that were written into a cache.", 0)] | None
-    output_tokens: Annotated[int, v.said("Output tokens without reasoning.", 40)] | None
-    reasoning_tokens: Annotated[int, v.said("Output tokens spent on reasoning.", 0)] | None
-    total_tokens: Annotated[int, v.said("All tokens; the sender's bare total where it gave no split.", 852)] | None
 
 
 class LeaseView(msgspec.Struct, frozen=True, gc=False):
@@ -190,6 +180,9 @@ class RunDetail(msgspec.Struct, frozen=True, gc=False):
     cache_hit_rate: v.CacheHitRate | None
     credits_used: v.Credits | None
     usage: Annotated[UsageView, v.said("The tokens that it has used.")]
+    usage_flags: Annotated[list[str], v.said("What may be wrong with the figures.", ["total_decreased"])]
+    """`total_decreased`, `agents_retired`: what may be wrong with the figures."""
+    tree: Annotated[TreeView, v.said("The same of the run and all runs below it; null in lists.")] | None
     error: Annotated[str, v.said("Why it failed.", "the search engine does not answer")] | None
     question: Annotated[str, v.said("What it asks a person.", "Send it?")] | None
     question_id: v.QuestionId | None
@@ -257,10 +250,10 @@ def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False)
         forked_from=None if origin is None else ForkView(origin.run_id, origin.step_index),
         foreign_id=row.foreign_id,
         implicit=row.implicit,
-        started_at=format_optional_ms(row.started_at),
+        started_at=format_optional_ms(row.span()[0]),
         completed_at=completed_at(row),
         failed_at=failed_at(row),
-        ended_at=format_optional_ms(row.ended_at),
+        ended_at=format_optional_ms(row.span()[1]),
         last_event_at=format_ms(row.last_event_at) if row.last_event_at else None,
         last_seq=row.last_seq,
         late_events=row.late_events,
@@ -272,6 +265,8 @@ def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False)
         cache_hit_rate=row.usage.cache_hit_rate(),
         credits_used=credits_of(row.usage.cost_nanos, credits_per_dollar),
         usage=usage_view(row.usage),
+        usage_flags=list(row.usage_flags),
+        tree=tree_view(view.tree),
         error=row.error,
         # The oldest open one: what an input without a question id answers.
         question=row.questions[0].text if row.questions else None,
@@ -304,12 +299,12 @@ def liveness_view(liveness: Liveness) -> LivenessView:
 
 def completed_at(row: RunRow) -> str | None:
     """When the run completed; None for any other end."""
-    return format_optional_ms(row.ended_at) if row.status is Status.COMPLETED else None
+    return format_optional_ms(row.span()[1]) if row.status is Status.COMPLETED else None
 
 
 def failed_at(row: RunRow) -> str | None:
     """When the run ended other than completed."""
-    return None if row.status is Status.COMPLETED else format_optional_ms(row.ended_at)
+    return None if row.status is Status.COMPLETED else format_optional_ms(row.span()[1])
 
 
 def delivery_view(row: RunRow, *, in_list: bool = False) -> DeliveryView:
@@ -332,23 +327,6 @@ def _client_view(client_id: str, ledger: Ledger) -> ClientView:
         missing=[[first, last] for first, last in ledger.missing()],
         dropped=ledger.dropped_count(),
         truncated=ledger.is_truncated(),
-    )
-
-
-def credits_of(cost_nanos: int | None, credits_per_dollar: int) -> int | None:
-    """A cost in credits, rounded up; None if the cost is unknown."""
-    return None if cost_nanos is None else -(-cost_nanos * credits_per_dollar // NANOS_PER_DOLLAR)
-
-
-def usage_view(usage: Usage) -> UsageView:
-    """The buckets and their sum."""
-    return UsageView(
-        input_tokens=usage.input_tokens,
-        cached_input_tokens=usage.cached_input_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
-        output_tokens=usage.output_tokens,
-        reasoning_tokens=usage.reasoning_tokens,
-        total_tokens=usage.all_tokens(),
     )
 
 

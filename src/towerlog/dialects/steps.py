@@ -25,7 +25,7 @@ from towerlog.model.facts import Effects, Facts, some
 from towerlog.model.outcome import Appended
 from towerlog.model.principal import Scope
 from towerlog.model.run import Pending, Status
-from towerlog.model.usage import Usage, UsageReport
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport
 
 NAME = "steps"
 MAX_PREVIEW_CHARS = 500
@@ -190,17 +190,14 @@ def _answer_facts(sent: _Answer, _warnings: Warnings) -> tuple[EventType, Facts]
 
 
 def _report(sent: _End, warnings: Warnings) -> UsageReport | None:
-    """The run's totals. `total_tokens` counts only when neither part of it was sent."""
-    cost = details.cost_nanos(sent.cost_usd, "payload.cost_usd", warnings)
-    # With a split, a total would count the same tokens twice.
-    split = sent.prompt_tokens is not None or sent.completion_tokens is not None
-    total = None if split else sent.total_tokens
-    if not split and total is None and cost is None:
-        return None
+    """The run's totals."""
     usage = Usage(
-        input_tokens=sent.prompt_tokens, output_tokens=sent.completion_tokens, total_tokens=total, cost_nanos=cost
+        input_tokens=sent.prompt_tokens,
+        output_tokens=sent.completion_tokens,
+        total_tokens=sent.total_tokens,
+        cost_nanos=details.cost_nanos(sent.cost_usd, "payload.cost_usd", warnings),
     )
-    return UsageReport(usage, whole_run=True)
+    return None if usage == NO_USAGE else UsageReport(usage, whole_run=True)
 
 
 class _Kind(msgspec.Struct, frozen=True):

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 import msgspec
 
+AWAITS_APPROVAL = "waiting_for_approval"
+"""Status of a checkpoint whose pending tool calls a person has to decide about."""
+
+
+class StoredState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Where a history lies in the content store."""
+
+    node: str
+    """Hex key of its last node; empty for the empty history."""
+    length: int
+    metas: str = ""
+    """Hex key of its meta list; empty for an empty one."""
+    has_meta: bool = True
+
 
 class CheckpointRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The newest revision of (run, agent, step_index), folded from `checkpoint` events."""
@@ -29,6 +43,16 @@ class CheckpointRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     initial: bool = False
     """Written by the start of a run; replaced by the first one of its agent."""
     metas: str = ""
+    held: StoredState | None = None
+    """Of one that waits for approval and came without a history: its agent's newest one, to resume from."""
+
+    def state(self) -> StoredState:
+        """The history as it was sent."""
+        return StoredState(self.node, self.length, self.metas, self.has_meta)
+
+    def resume_state(self) -> StoredState:
+        """The history that a runner goes on with."""
+        return self.held or self.state()
 
 
 class CheckpointView(msgspec.Struct, frozen=True, gc=False):

@@ -13,6 +13,7 @@ import msgspec
 
 from towerlog.model.facts import NO_EFFECTS, NO_FACTS, Effects, Facts
 from towerlog.model.run import Status
+from towerlog.model.times import told_time
 from towerlog.model.usage import NO_USAGE
 
 
@@ -152,7 +153,9 @@ class RunByTrace(msgspec.Struct, frozen=True, gc=False):
 
 
 class OpenRun(msgspec.Struct, frozen=True, gc=False):
-    """The thread's newest open run, else its newest run, else a new one.
+    """The thread's newest open run of its own, else its newest, else a new one.
+
+    A run of its own is one that is no child of another run of the thread.
 
     `reopen`: when the newest run has ended, a new one is begun.
     """
@@ -161,7 +164,9 @@ class OpenRun(msgspec.Struct, frozen=True, gc=False):
     reopen: bool = False
 
 
-RunRef = RunById | RunByForeignId | RunByTrace | OpenRun
+NamedRun = RunById | RunByForeignId | RunByTrace
+"""A run by a name of its own."""
+RunRef = NamedRun | OpenRun
 
 
 class HistoryBase(msgspec.Struct, frozen=True, gc=False):
@@ -199,6 +204,8 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     agent_default: str = "default"
     """The agent's name when neither the event nor its run names one."""
     history: History | None = None
+    inside: Facts | None = None
+    """Of what begins or ends a workflow or a team: the facts of the plain event that it is inside an agent's run."""
 
     @property
     def effects(self) -> Effects:
@@ -236,7 +243,7 @@ class FieldWarning(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_def
 
 
 NATURAL = "\x1f"
-"""Begins the stored id of a natural key; no sender's id holds a control character."""
+"""Begins the stored id of an event without an id of its sender's, which holds no control character."""
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -258,10 +265,11 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     dialect: str = ""
     occurred_at: int | None = None
     event_id: str | None = None
+    """What it is kept under; `sender_id` is what readers are shown."""
     agent: int = 0
     """The agent's number, 0 for none."""
     late: bool = False
-    """Stored after the run had ended; moves neither its status nor its totals."""
+    """Stored after the run had ended; moves its totals, but not its status."""
     future: bool = False
     """`occurred_at` was more than `FUTURE_TOLERANCE_MS` ahead of the server's clock."""
     hash: bytes = b""
@@ -276,6 +284,15 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     def effects(self) -> Effects:
         """What the folds act on; `NO_EFFECTS` for none."""
         return self.facts.effects or NO_EFFECTS
+
+    def happened_at(self) -> int:
+        """When it happened, in wall ms: by the sender's clock where that is not absurd, else when it arrived."""
+        told_at = self.told_at()
+        return self.recorded_at if told_at is None else told_at
+
+    def told_at(self) -> int | None:
+        """When it happened by the sender's clock; None where that told nothing, or something absurd."""
+        return told_time(self.occurred_at, self.recorded_at)
 
     def is_plain(self) -> bool:
         """True when it moves nothing but its run's place in the log, its clocks, its open tools, its clients' numbers.

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from towerlog.model.checkpoint import StoredState
 from towerlog.model.run import ForkedFrom, Status
 from towerlog.model.usage import Usage, UsageReport
 
@@ -56,6 +57,7 @@ class CheckpointFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     """A person's approve or reject, or the end of the run: changes only the checkpoint's status."""
     agent: str | None = None
     """Name of the agent whose checkpoint it is, if not the event's own agent."""
+    held: StoredState | None = None
 
 
 class LaneFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -101,6 +103,8 @@ class Effects(
     recovered: bool = False
     is_start: bool = False
     """A start: fills in what the run does not know yet, even when it arrives after other events or after the end."""
+    composite: bool = False
+    """Starts a run of a workflow or a team, in which agents have runs of their own."""
     claims: bool = False
     """Said for whoever took the lease: the one thing that may take a requeued run out of the queue."""
     beat: bool = False

@@ -13,7 +13,7 @@ from towerlog.model.liveness import Liveness
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.run import Pending, RunRow
 from towerlog.model.thread import ThreadRow
-from towerlog.model.usage import UsageRow
+from towerlog.model.usage import Usage, UsageRow
 
 
 class Replayed(msgspec.Struct, frozen=True, gc=False):
@@ -58,6 +58,15 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     """A command of them is carried for the first time: the reply must not be held back."""
 
 
+class TreeUsage(msgspec.Struct, frozen=True, gc=False):
+    """What a run and all runs below it have spent."""
+
+    runs: int
+    usage: Usage
+    complete: bool
+    """False where there are more runs than are looked at."""
+
+
 class RunView(msgspec.Struct, frozen=True, gc=False):
     """A run with what is not in its row."""
 
@@ -73,6 +82,8 @@ class RunView(msgspec.Struct, frozen=True, gc=False):
     """JSON text of the run's result (only where one run was asked for)."""
     input: bytes | None = None
     """JSON text of the run's input (only where one run was asked for)."""
+    tree: TreeUsage | None = None
+    """Only where one run was asked for."""
     children: tuple[RunView, ...] = ()
     liveness: Liveness = Liveness()
 

@@ -7,11 +7,13 @@ statuses.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 import msgspec
 
 from towerlog.model.ledger import Ledger
-from towerlog.model.usage import NO_USAGE, Usage
+from towerlog.model.spending import AgentShare, Spending
+from towerlog.model.usage import NO_USAGE, Usage, add, add_known, larger
 
 
 class Status(enum.StrEnum):
@@ -50,21 +52,6 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 
 PARENT_RUN, PARENT_TRACE, PARENT_FOREIGN = "run:", "trace:", "foreign:"
 """How a `parent_key` begins: what follows is the parent's run id, trace id or foreign id."""
-
-
-class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What one agent used in a run: its newest running total and the sum of its increments."""
-
-    total: Usage | None = None
-    delta: Usage = NO_USAGE
-    step_index: int = -1
-    """The highest checkpoint so far; -1 for none."""
-    step_agent: str | None = None
-    """Name of the agent of that checkpoint, in the share that several agents have in common."""
-
-    def effective(self) -> Usage:
-        """The running total if one was reported, else the sum of the increments: a total includes them."""
-        return self.delta if self.total is None else self.total
 
 
 class Pending(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -115,7 +102,8 @@ class ForkedFrom(msgspec.Struct, frozen=True, gc=False):
 
 
 class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A run as folded from its events. Times are ms of `recorded_at`; numbers are keys of the store."""
+    """A run as folded from its events. Times are ms of `recorded_at` if they are not said to be the sender's; numbers
+    are keys of the store."""
 
     run: int
     org: int
@@ -131,6 +119,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     foreign_id: str | None = None
     source: str = ""
     implicit: bool = False
+    composite: bool = False
+    """A workflow or a team started it, no agent."""
     agent: str | None = None
     """The name of the run's main agent: the first one named."""
     model: str | None = None
@@ -145,12 +135,20 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     created_by: str | None = None
     """A user id."""
     started_at: int | None = None
+    start_told_at: int | None = None
+    """When its sender says that it began: of its start, or of its first event while no start has come."""
     ended_at: int | None = None
+    end_told_at: int | None = None
+    """When its sender says that it ended."""
     ended_seq: int | None = None
     usage: Usage = NO_USAGE
-    """The run's totals: `run_total` where given, else the sum of the shares."""
-    run_total: Usage | None = None
+    """What `spending` adds up to."""
+    run_total: Usage = NO_USAGE
+    process_cost: int | None = None
     shares: dict[str, AgentShare] = {}
+    retired: AgentShare | None = None
+    usage_flags: tuple[str, ...] = ()
+    """Words of `USAGE_FLAGS`. The five of these are the members of `Spending`."""
     error: str | None = None
     questions: tuple[OpenQuestion, ...] = ()
     """Open ones, oldest first. They outlive their worker: the next claim finds them open."""
@@ -210,15 +208,28 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     def is_first_step(self, agent: str, step_index: int) -> bool:
         """True when this agent cannot have a checkpoint at this step yet: all its steps are lower.
 
-        Saves a look-up in the store. False when MAX_SHARES agents are counted: the agent may be among the others.
+        Saves a look-up in the store. False where agents were retired: it may be one of them.
         """
         share = self.shares.get(agent)
-        return len(self.shares) < MAX_SHARES if share is None else step_index > share.step_index
+        return self.retired is None if share is None else step_index > share.step_index
+
+    def spending(self) -> Spending:
+        """All that was told of its usage."""
+        return Spending(self.shares, self.retired, self.run_total, self.process_cost, self.usage_flags)
+
+    def model_of(self, agent: str | None) -> str | None:
+        """The model of an agent: what it named itself, else what was named before the run's agent was known."""
+        for name in (agent, *sorted(PLACEHOLDER_AGENTS)):
+            share = None if name is None else self.shares.get(name)
+            if share is not None and share.model is not None:
+                return share.model
+        return None
 
     def latest_step(self) -> tuple[str, int] | None:
         """(agent, step_index) of the highest checkpoint, None without any."""
-        shares = self.shares.items()
-        steps = [(share.step_index, share.step_agent or agent) for agent, share in shares if share.step_index >= 0]
+        steps = [(share.step_index, agent) for agent, share in self.shares.items() if share.step_index >= 0]
+        if self.retired is not None and self.retired.step_agent is not None:
+            steps.append((self.retired.step_index, self.retired.step_agent))
         if not steps:
             return None
         # Of two agents at the same step the later name: any fixed rule will do, but a rebuild must choose the same.
@@ -233,12 +244,45 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         """Whether its silence is to be marked: it reported a start or heartbeats, and is not marked already."""
         return self.silent_at is None and (self.sends_heartbeats or not self.implicit)
 
+    def began_at(self) -> int:
+        """When it began, for lists: by its sender's clock where that told it, else when it was created here."""
+        return self.created_at if self.start_told_at is None else self.start_told_at
+
+    def span(self) -> tuple[int | None, int | None]:
+        """Start and end, None for what has not come. By the sender's clock where it told both, else as they arrived."""
+        if self.ended_at is None:
+            shown = self.started_at if self.start_told_at is None else self.start_told_at
+            return (shown if self.started_at is not None else None), None
+        return self.span_to(self.ended_at, self.end_told_at)
+
+    def span_to(self, ended_at: int, end_told_at: int | None) -> tuple[int | None, int]:
+        """Start and end of a run that ends at this time, or by its sender's clock at that one."""
+        # A clock that was set back in between has measured nothing.
+        if self.start_told_at is not None and end_told_at is not None and end_told_at >= self.start_told_at:
+            return self.start_told_at, end_told_at
+        return self.started_at, max(ended_at, self.started_at or self.created_at)
+
     def duration_ms(self) -> int | None:
         """From start (or creation) to end; None while it has not ended."""
-        if self.ended_at is None:
-            return None
+        started_at, ended_at = self.span()
         # A run that never started (cancelled in the queue) counts from its creation.
-        return self.ended_at - (self.started_at or self.created_at)
+        return None if ended_at is None else ended_at - (self.created_at if started_at is None else started_at)
+
+
+def tree_usage(rows: Sequence[RunRow]) -> Usage:
+    """What the runs of one tree have spent together.
+
+    A cost that a process told is the same counter in each of its runs: of those the largest counts.
+    """
+    total = NO_USAGE
+    of_process: int | None = None
+    for row in rows:
+        if row.process_cost is None:
+            total = add(total, row.usage)
+        else:
+            of_process = larger(of_process, row.usage.cost_nanos)
+            total = add(total, msgspec.structs.replace(row.usage, cost_nanos=None))
+    return msgspec.structs.replace(total, cost_nanos=add_known(total.cost_nanos, of_process))
 
 
 MAX_OPEN_TOOLS = 64
@@ -248,10 +292,9 @@ MAX_PENDING = 2 * MAX_INPUTS + 2
 """There is always room for a cancel, and for a pause or a resume, beside messages and answers."""
 MAX_QUESTIONS = 64
 MAX_CLOSED_QUESTIONS = 32
-MAX_SHARES = 256
 MAX_OPEN_RUNS = 1024
 MAX_THREAD_QUEUE = 1000
-"""Bounds of the lists inside a row. Past them the oldest entry is removed; further agents have one
-share in common, and further runs in the queue of a thread are refused."""
+"""Bounds of the lists inside a row. Past them the oldest entry is removed; further runs in the queue of a thread are
+refused."""
 SEEN_GRAIN_MS = 60_000
 """How far `seen_at` may lag: an index entry is moved once a minute and not with each event."""

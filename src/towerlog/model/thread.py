@@ -15,6 +15,8 @@ class ThreadRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     run_count: int = 0
     newest_run: int = 0
     """Number of the run that was created last; 0 for none."""
+    newest_parentless: int = 0
+    """Number of the newest run that named no parent at its beginning; 0 for none."""
     open_runs: tuple[int, ...] = ()
     """Numbers of the runs that have not ended, oldest first."""
     lane_runs: tuple[int, ...] = ()

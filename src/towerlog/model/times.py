@@ -8,7 +8,16 @@ from datetime import UTC, datetime
 
 FUTURE_TOLERANCE_MS = 5 * 60 * 1000
 """How far a sender's clock may be ahead before its event is marked `future`."""
+EARLIEST_MS = 946_684_800_000  # 2000-01-01T00:00:00Z
+"""A sender's time before this is that of a clock that was never set, and is not used."""
 LATEST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last time that has four digits of year
+
+
+def told_time(occurred_at: int | None, recorded_at: int) -> int | None:
+    """A sender's time of what arrived at `recorded_at`; None for none, and for one that is absurd."""
+    if occurred_at is None or not EARLIEST_MS <= occurred_at <= recorded_at + FUTURE_TOLERANCE_MS:
+        return None
+    return occurred_at
 
 
 _FRACTIONS = {"Z": 0, **{f".{ms:03d}Z": ms for ms in range(1000)}}

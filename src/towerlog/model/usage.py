@@ -1,7 +1,6 @@
 """Tokens and money. Buckets are disjoint, unknown is None (never 0), money is integer nano-dollars.
 
-`UsageReport.kind` says how a figure is meant: `total` is the reporter's newest running total, `delta` the increment of
-one call.
+What the figures of several reports add up to is in `model/spending.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +25,8 @@ _NANO = Decimal("1e-9")
 class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Tokens and money that were consumed; no token is in two buckets.
 
-    `total_tokens` is set only where the sender gave a bare total without a split.
+    `total_tokens` is all of them. In a report it is what the sender says, None where it says nothing. In what was
+    counted it is the sum of the buckets and of what no split is known of, so it is known wherever a bucket is.
     """
 
     input_tokens: int | None = None
@@ -45,10 +45,13 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         """Visible output and reasoning together."""
         return add_known(self.output_tokens, self.reasoning_tokens)
 
+    def split_tokens(self) -> int | None:
+        """Input and output together: all tokens of which it is known what they were."""
+        return add_known(self.all_input_tokens(), self.all_output_tokens())
+
     def all_tokens(self) -> int | None:
-        """Input and output together; the sender's bare total where no split is known."""
-        split = add_known(self.all_input_tokens(), self.all_output_tokens())
-        return self.total_tokens if split is None else split
+        """All tokens: `total_tokens`, and where that is unknown the sum of the buckets."""
+        return self.split_tokens() if self.total_tokens is None else self.total_tokens
 
     def cache_hit_rate(self) -> float | None:
         """Cached input / all input; None when either is unknown or the input is 0."""
@@ -62,11 +65,16 @@ NO_USAGE = Usage()
 
 
 class UsageReport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A usage figure as it was sent. `whole_run`: it is about the whole run, not about one agent in it."""
+    """Figures as they were sent, and how they are meant."""
 
     usage: Usage
-    kind: Literal["total", "delta"] = "total"
+    kind: Literal["total", "delta", "turn"] = "total"
+    """`total`: running totals, of one agent or of the run. `delta`: the increment of one model call. `turn`: a running
+    total of all tokens beside input and output that are running totals where they add up to it, else an increment."""
     whole_run: bool = False
+    """The running totals are of the whole run, not of one agent in it."""
+    process_cost: bool = False
+    """The cost is a running total of the reporting process: one counter for all agents in it, in this run and below."""
 
 
 def add_known(*figures: int | None) -> int | None:
@@ -85,23 +93,38 @@ def add(left: Usage, right: Usage) -> Usage:
     return _combine(left, right, 1)
 
 
-def newest_known(known: Usage | None, newer: Usage) -> Usage:
-    """A newer running total replaces an older one; a bucket that the newer one does not give keeps its value."""
-    if known is None:
-        return newer
+def highest(left: Usage, right: Usage) -> Usage:
+    """The larger figure of each bucket; one that is unknown gives way to one that is known."""
+    if left is NO_USAGE or left == right:
+        return right
+    if right is NO_USAGE:
+        return left
     return Usage(
-        known.input_tokens if newer.input_tokens is None else newer.input_tokens,
-        known.cached_input_tokens if newer.cached_input_tokens is None else newer.cached_input_tokens,
-        known.cache_write_tokens if newer.cache_write_tokens is None else newer.cache_write_tokens,
-        known.output_tokens if newer.output_tokens is None else newer.output_tokens,
-        known.reasoning_tokens if newer.reasoning_tokens is None else newer.reasoning_tokens,
-        known.total_tokens if newer.total_tokens is None else newer.total_tokens,
-        known.cost_nanos if newer.cost_nanos is None else newer.cost_nanos,
+        larger(left.input_tokens, right.input_tokens),
+        larger(left.cached_input_tokens, right.cached_input_tokens),
+        larger(left.cache_write_tokens, right.cache_write_tokens),
+        larger(left.output_tokens, right.output_tokens),
+        larger(left.reasoning_tokens, right.reasoning_tokens),
+        larger(left.total_tokens, right.total_tokens),
+        larger(left.cost_nanos, right.cost_nanos),
     )
 
 
+def larger(left: int | None, right: int | None) -> int | None:
+    """The larger of two figures that may be unknown."""
+    if left is None or right is None:
+        return right if left is None else left
+    return max(left, right)
+
+
+def falls(known: Usage, newer: Usage) -> bool:
+    """Whether a figure of a newer running total is below what is known of it."""
+    pairs = zip(msgspec.structs.astuple(known), msgspec.structs.astuple(newer), strict=True)
+    return any(before is not None and after is not None and after < before for before, after in pairs)
+
+
 def subtract(left: Usage, right: Usage) -> Usage:
-    """What has to be added to `right` to get `left`. Negative where a sender corrected a total downwards."""
+    """What has to be added to `right` to get `left`."""
     return left if right is NO_USAGE else _combine(left, right, -1)
 
 

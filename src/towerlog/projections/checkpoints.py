@@ -41,4 +41,5 @@ def fold(row: CheckpointRow | None, event: Event, run: RunRow, agent: str) -> Ch
         updated_at=event.recorded_at,
         revision=row.revision + 1 if row is not None and revised else 1,
         initial=facts.initial,
+        held=facts.held,
     )

@@ -1,7 +1,7 @@
 """The fold of a run: status, totals, errors, pending commands, open tool calls.
 
-A late event (after the end) changes only the run's place in the log, `late_events` and the ledger of its client; a late
-start also fills in what was missing.
+A late event (after the end) changes only the run's place in the log, `late_events`, the ledger of its client and what
+was spent; a late start also fills in what was missing.
 """
 
 from __future__ import annotations
@@ -15,19 +15,14 @@ from towerlog.model.facts import Effects, Origin
 from towerlog.model.ledger import MAX_CLIENTS, Ledger
 from towerlog.model.run import (
     MAX_OPEN_TOOLS,
-    MAX_SHARES,
     PLACEHOLDER_AGENTS,
     SEEN_GRAIN_MS,
     TRANSITIONS,
-    AgentShare,
     RunRow,
     Status,
 )
-from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, newest_known
+from towerlog.model.spending import AgentShare, Spending
 from towerlog.projections import commands, questions
-
-OTHER_AGENTS = "…"
-"""Name of the share that all agents past MAX_SHARES have in common."""
 
 _replace = msgspec.structs.replace
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
@@ -90,10 +85,16 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
     }
     if event.facts.client_id is not None:
         changes |= number_changes(row, event)
+    if event.seq == 1 or (row.started_at is None and (event.effects.is_start or event.type is _STARTED)):
+        changes["start_told_at"] = event.told_at()
     if event.late:
         changes["late_events"] = row.late_events + 1
         if event.effects.is_start:
             _fill(row, event.effects, agent, changes)
+        if event.effects.report is not None or event.effects.model is not None:
+            changes |= parts_after(row, event.effects, agent, late=True) if shares is None else shares
+        if row.model is None and event.effects.model is not None:
+            changes["model"] = event.effects.model
         return _replace(row, **changes)
     if event.type not in NOT_FROM_AGENT:
         _fold_life(row, event, changes)
@@ -191,7 +192,7 @@ def _fill(row: RunRow, effects: Effects, agent: str | None, changes: dict[str, A
     changes |= {name: value for name, value in found.items() if getattr(row, name) is None and value is not None}
     if effects.metadata is not msgspec.UNSET:
         changes["metadata"] = merge_objects(effects.metadata, row.metadata)
-    changes["implicit"] = False
+    changes |= {"implicit": False, "composite": effects.composite}
 
 
 def _fold_effects(
@@ -204,13 +205,15 @@ def _fold_effects(
         changes["parent_key"] = effects.parent_key
     if effects.is_start:
         changes["implicit"] = False
+    if effects.composite:
+        changes["composite"] = True
     if effects.metadata is not msgspec.UNSET:
         changes["metadata"] = merge_objects(row.metadata, effects.metadata)
     if effects.rate_limited:
         changes["rate_limited"] = row.rate_limited + 1
     if effects.lane is not None:
         _fold_lane(effects, changes)
-    if effects.checkpoint is not None or effects.report is not None:
+    if effects.checkpoint is not None or effects.report is not None or effects.model is not None:
         changes |= parts_after(row, effects, agent) if shares is None else shares
 
 
@@ -224,51 +227,35 @@ def _fold_lane(effects: Effects, changes: dict[str, Any]) -> None:
         changes["phase"] = lane.phase
 
 
-def parts_after(row: RunRow, effects: Effects, agent: str | None) -> dict[str, Any]:
-    """What an event with these effects changes of a run's shares and its totals (`usage`)."""
-    changes: dict[str, Any] = {}
-    agent = agent or "default"
-    shares = dict(row.shares)
-    # Bounded, since agents are named by senders.
-    name = agent if agent in shares or len(shares) < MAX_SHARES else OTHER_AGENTS
-    share = shares.get(name, AgentShare())
-    report, run_total = effects.report, row.run_total
-    if report is not None and effects.checkpoint is not None and effects.checkpoint.step_index < share.step_index:
-        report = None  # the totals of a step that arrives after a later step are out of date
-    if report is not None and report.whole_run:
-        run_total = changes["run_total"] = _whole_total(run_total, report)
-    elif report is not None:
-        share = _share_after(share, report)
-    if effects.checkpoint is not None and not effects.checkpoint.decision:
-        share = _share_with_step(share, effects.checkpoint.step_index, agent if name != agent else None)
-    if share != shares.get(name):
-        shares[name] = share
-        changes["shares"] = shares
-    changes["usage"] = run_total if run_total is not None else _sum_shares(shares)
-    return changes
+def parts_after(row: RunRow, effects: Effects, agent: str | None, *, late: bool = False) -> dict[str, Any]:
+    """What an event with these effects changes of what was told of a run's usage, and its totals (`usage`).
+
+    After the end it counts as before it: a failed run has a cost too.
+    """
+    after = _spending_after(row.spending(), effects, agent or "default", late)
+    return {
+        "shares": after.shares,
+        "retired": after.retired,
+        "run_total": after.run_total,
+        "process_cost": after.process_cost,
+        "usage_flags": after.flags,
+        "usage": row.usage if effects.report is None else after.usage(),
+    }
 
 
-def _share_with_step(share: AgentShare, step_index: int, shared_by: str | None) -> AgentShare:
-    if step_index <= share.step_index:
-        return share
-    return _replace(share, step_index=step_index, step_agent=shared_by)
-
-
-def _whole_total(known: Usage | None, report: UsageReport) -> Usage:
-    return newest_known(known, report.usage) if report.kind == "total" else add(known or NO_USAGE, report.usage)
-
-
-def _share_after(share: AgentShare, report: UsageReport) -> AgentShare:
-    if report.kind == "total":
-        return _replace(share, total=newest_known(share.total, report.usage))
-    return _replace(share, delta=add(share.delta, report.usage))
-
-
-def _sum_shares(shares: dict[str, AgentShare]) -> Usage:
-    total = NO_USAGE
-    for share in shares.values():
-        total = add(total, share.effective())
-    return total
+def _spending_after(spending: Spending, effects: Effects, agent: str, late: bool) -> Spending:
+    checkpoint, model = effects.checkpoint, effects.model
+    if checkpoint is not None and checkpoint.decision:
+        checkpoint = None
+    if effects.report is not None:
+        spending = spending.after(effects.report, agent, None if checkpoint is None else checkpoint.step_index)
+    share = spending.shares.get(agent, AgentShare())
+    # A late checkpoint leaves no row, so its step is none that a decision or a repeat could mean.
+    if checkpoint is not None and not late and checkpoint.step_index > share.step_index:
+        share = _replace(share, step_index=checkpoint.step_index)
+    if model is not None and model != share.model:
+        share = _replace(share, model=model)
+    return spending if share == spending.shares.get(agent, AgentShare()) else spending.with_share(agent, share)
 
 
 def tools_after(open_tools: tuple[tuple[str, str], ...], event: Event) -> tuple[tuple[str, str], ...]:
@@ -335,6 +322,7 @@ def _stays_queued(row: RunRow, event: Event, target: Status) -> bool:
 
 def _fold_end(event: Event, changes: dict[str, Any]) -> None:
     changes["ended_at"] = event.recorded_at
+    changes["end_told_at"] = event.told_at()
     changes["ended_seq"] = event.seq
     changes["error"] = event.facts.error
     changes["forced"] = event.effects.forced

@@ -16,10 +16,11 @@ def fold(row: ThreadRow, before: RunRow | None, after: RunRow, event: Event) -> 
     # The same object: the plan writes only rows that have changed.
     if not began and not ended:
         return row
-    open_runs, lane_runs, newest = row.open_runs, row.lane_runs, row.newest_run
+    open_runs, lane_runs, newest, parentless = row.open_runs, row.lane_runs, row.newest_run, row.newest_parentless
     if began:
         # Numbers rise by creation; a rebuild and the writer must agree whatever order runs are folded in.
         newest = max(newest, after.run)
+        parentless = max(parentless, after.run) if after.parent_key is None else parentless
         open_runs = (*open_runs, after.run)[-MAX_OPEN_RUNS:]
         lane_runs = (*lane_runs, after.run) if after.has_lane else lane_runs
     if ended:
@@ -29,6 +30,7 @@ def fold(row: ThreadRow, before: RunRow | None, after: RunRow, event: Event) -> 
         row,
         run_count=row.run_count + began,
         newest_run=newest,
+        newest_parentless=parentless,
         open_runs=open_runs,
         lane_runs=lane_runs,
         updated_at=event.recorded_at,

@@ -25,8 +25,15 @@ def added(before: Usage, after: Usage) -> Usage:
 
 
 def key_of(after: RunRow, event: Event, agent: str | None) -> UsageKey:
-    """The key of the cell that an event adds to. Model and status are those of the run after the event."""
-    return (event.org, event.recorded_at // HOUR_MS, agent or "", after.model or "", after.status.value)
+    """The key of the cell that an event adds to. The status is the run's after it, the model that of the event's agent:
+    what one agent spends never stands under the model of another.
+    """
+    return (event.org, hour_of(event), agent or "", after.model_of(agent) or "", after.status.value)
+
+
+def hour_of(event: Event) -> int:
+    """The hour, since the epoch, in which an event happened."""
+    return event.happened_at() // HOUR_MS
 
 
 def fold(cell: UsageRow | None, key: UsageKey, before: RunRow | None, after: RunRow) -> UsageRow:

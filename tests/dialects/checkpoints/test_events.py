@@ -18,10 +18,11 @@ from towerlog.errors import Invalid, TooLarge, TowerlogError
 from towerlog.model.event import AgentHeartbeat, Draft, EventType, FieldWarning, OpenRun, RunByTrace
 from towerlog.model.facts import LATEST_STEP, CheckpointFacts, Effects, Facts
 from towerlog.model.run import Status
+from towerlog.model.usage import Usage, UsageReport
 
 IDS = {"thread_id": "t", "trace_id": "x"}
 OTHERS = [
-    *("workflow_started", "team_member_joined", "agent_transfer_requested", "nobody_knows_this", "run.started"),
+    *("workflow_map_started", "team_member_joined", "agent_transfer_requested", "nobody_knows_this", "run.started"),
     "run_id",
 ]
 JSON = st.recursive(
@@ -141,9 +142,41 @@ def test_a_heartbeat_outside_a_thread_only_touches_its_agent() -> None:
         event("heartbeat", b'{"agent_id":"a"}', occurred_at="1970-01-01T00:00:01Z"), DialectSettings(), {}, []
     )
     assert touch == AgentHeartbeat("a", 1000)
+    for data in (b"{}", b"null", b'{"agent_id":""}'):
+        assert draft_of(event("heartbeat", data), DialectSettings(), {}) == AgentHeartbeat("unknown")
 
 
-@pytest.mark.parametrize("kind", ["thread_started", "checkpoint", "workflow_started"])
+@pytest.mark.parametrize("group", ["workflow", "team"])
+def test_a_workflow_and_a_team_have_runs_of_their_own(group: str) -> None:
+    """Inside a run that an agent started the same event moves nothing: `inside` is what it is there."""
+    found = draft(f"{group}_started", {f"{group}_name": "nightly/build"})
+    assert (found.type, found.natural_key, found.agent) == (
+        EventType.RUN_STARTED,
+        f"{group}_started",
+        f"{group}:nightly/build",
+    )
+    assert found.run == RunByTrace("t", "x", reopen=True)
+    assert found.facts == Facts(effects=Effects(is_start=True, composite=True))
+    assert found.inside == facts_named(f"{group}_started")
+    assert draft(f"{group}_started", {f"{group}_name": "x" * 300}).agent == f"{group}:{'x' * 300}"[:199] + "…"
+    assert draft(f"{group}_started").agent == group
+    ended = draft(f"{group}_completed", {"parent_trace_id": "p"})
+    assert (ended.type, ended.agent, ended.facts.effects) == (
+        EventType.RUN_COMPLETED,
+        None,
+        Effects(parent_key="trace:p"),
+    )
+    for told, error in (({"termination_reason": "too late"}, "too late"), ({}, "terminated")):
+        failed = draft(f"{group}_completed", {"terminated": True, **told})
+        assert (failed.type, failed.facts.error) == (EventType.RUN_FAILED, error)
+
+
+def test_what_exhausted_a_budget_is_counted() -> None:
+    report = draft("thread_budget_exceeded", {"run_cost_usd": 0.5}).effects.report
+    assert report == UsageReport(Usage(cost_nanos=500_000_000), process_cost=True)
+
+
+@pytest.mark.parametrize("kind", ["thread_started", "checkpoint", "workflow_map_started"])
 def test_the_envelope_is_taken_over(kind: str) -> None:
     found = draft(kind, {"step_index": 1}, occurred_at="1970-01-01T00:00:01Z", event_id="e-1", sequence_num=9)
     assert (found.occurred_at, found.event_id) == (1000, "e-1")
@@ -204,10 +237,8 @@ def test_a_detail_that_cannot_be_used_costs_no_event(kind: str, field: str, valu
         ({"event_id": "x" * 201}, "event_id"),
         ({"event_id": "a/b"}, "event_id"),
         ({"data": b"[]"}, "data"),
-        ({"data": b"null"}, "data"),
+        ({"data": b"null"}, "data.thread_id"),
         ({"data": b'{"thread_id":"t","a":' + b"[" * 128 + b"]" * 128 + b"}"}, "data"),
-        ({"kind": "heartbeat", "data": b"{}"}, "data.agent_id"),
-        ({"kind": "heartbeat", "data": b'{"agent_id":""}'}, "data.agent_id"),
     ],
 )
 def test_a_wrong_envelope_is_named(fields: dict[str, Any], field: str) -> None:

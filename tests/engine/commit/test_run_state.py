@@ -94,7 +94,7 @@ def test_numbers_that_are_brought_in_at_once_leave_the_same_ledgers(sent: list[A
         facts = Facts(client_id=client, client_seq=seq, client_dropped=lost)
         one = event(number, number, facts=facts, facts_json=b"{}", recorded_at=START_MS)
         single = run_fold.fold(single, one, None)
-        run_state.take_plain(one, "a")
+        run_state.take_plain(one, "a", 1)
     assert run_state.settled().clients == single.clients
 
 
@@ -104,6 +104,6 @@ def test_plain_events_at_once_move_what_each_of_them_would(told: list[tuple[Even
     for number, (kind, call_id) in enumerate(told, start=1):
         one = event(number, number, type=kind, facts=Facts(tool="t", tool_call_id=call_id), recorded_at=START_MS)
         single = run_fold.fold(single, one, None)
-        run_state.take_plain(one, "a")
+        run_state.take_plain(one, "a", 1)
     assert run_state.settled() == single
     assert run_state.settled() is run_state.row

@@ -34,9 +34,20 @@ class Told:
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
+        self.answers: list[str] = []
+        """Answers to the questions of `run`, given as these are asked."""
+        self.run: BaseRun | None = None
 
     def put(self, event: dict[str, Any]) -> None:
         self.events.append(json.loads(json.dumps(event)))
+        if event["type"] == "run.waiting_for_input" and self.run is not None and self.answers:
+            number, key = len(self.events), event["data"]["question_key"]
+            answer = {"command_id": number, "type": "input", "content": self.answers.pop(0), "question_key": key}
+            self.run.deliver(answer)
+
+    @property
+    def questions(self) -> list[str]:
+        return [data["question"] for data in self.of("run.waiting_for_input")]
 
     def expect(self, run: BaseRun, waiting: bool) -> None:
         """Nobody sends commands here but the test."""
@@ -168,11 +179,10 @@ def test_tools_reach_the_run() -> None:
     @agent.tool
     async def ask(context: RunContext[AsyncRun]) -> str:
         assert context.deps is current_run()
-        context.deps.deliver({"command_id": 1, "type": "input", "content": "blue"})
         return str(await context.deps.ask("Which colour?"))
 
-    result, told = carried_out(agent)
-    assert told.of("run.waiting_for_input") == [{"question": "Which colour?"}]
+    result, told = answering(agent, "blue")
+    assert told.questions == ["Which colour?"]
     assert "blue" in result
 
 
@@ -220,29 +230,16 @@ def careful_agent(calls: list[str], **options: Any) -> Agent[Any, Any]:
 def answering(agent: Agent[Any, Any], *answers: str) -> tuple[Any, Told]:
     """The agent's run, whose questions get these answers as they come."""
     told = Told()
-
-    async def main() -> Any:
-        run = AsyncRun(told, run_id="r", agent="a", input="clean up")
-        work = asyncio.ensure_future(adapt(agent)(run))
-        for number, answer in enumerate(answers, start=1):
-            await wait_until_async(
-                lambda asked=number: len(told.of("run.waiting_for_input")) == asked, "the next question"
-            )
-            asked = told.of("run.waiting_for_input")[-1]
-            about = {"question_id": asked.get("question_id")} if "question_id" in asked else {}
-            run.deliver({"command_id": number, "type": "input", "content": answer, **about})
-        return await work
-
-    return asyncio.run(main()), told
+    told.run = run = AsyncRun(told, run_id="r", agent="a", input="clean up")
+    told.answers += answers
+    with activated(run):
+        return asyncio.run(adapt(agent)(run)), told
 
 
 def test_a_tool_that_needs_approval_is_a_question_and_goes_on_with_its_answer() -> None:
     calls: list[str] = []
     result, told = answering(careful_agent(calls), "yes", "not that one")
-    assert [data["question"] for data in told.of("run.waiting_for_input")] == [
-        'Approve delete(path="a")?',
-        'Approve delete(path="b")?',
-    ]
+    assert told.questions == ['Approve delete(path="a")?', 'Approve delete(path="b")?']
     assert calls == ["a"]
     assert "deleted a" in result
     assert "not that one" in result

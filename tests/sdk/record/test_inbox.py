@@ -69,7 +69,7 @@ def test_a_cancel_wakes_all_that_wait_and_calls_back_once(inbox: Inbox, acknowle
 
 @pytest.mark.parametrize(("sent", "words"), [({"content": "too dear"}, "too dear"), ({}, "cancelled")])
 def test_who_is_cancelled_learns_why(inbox: Inbox, sent: dict[str, str], words: str) -> None:
-    waiting = inbox.answer()
+    waiting = inbox.answer("q")
     inbox.take({"command_id": 1, "type": "cancel", **sent})
     with pytest.raises(RunCancelled, match=f"^{words}$"):
         waiting.result(0)

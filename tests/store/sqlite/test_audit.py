@@ -50,7 +50,7 @@ def test_another_organisation_has_nothing(sound: apsw.Connection, other: int) ->
 
 COLUMNS = [
     *[("run", name) for name in ("run_id", "thread_id", "trace_id", "status", "foreign_id", "agent", "model")],
-    *[("run", name) for name in ("persona_id", "parent_key", "created_at", "cancel_requested_at", "quiet", "seen_at")],
+    *[("run", name) for name in ("persona_id", "parent_key", "began_at", "cancel_requested_at", "quiet", "seen_at")],
     ("thread", "thread_id"),
     ("thread", "created_at"),
     ("agent", "agent_id"),

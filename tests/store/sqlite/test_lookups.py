@@ -10,7 +10,7 @@ import pytest
 from tests.store.plans import plans_of
 from tests.support.factories import event, run_changes, run_row, traced
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import OpenRun, RunByForeignId, RunById
+from towerlog.model.event import RunByForeignId, RunById
 from towerlog.model.principal import Counters
 from towerlog.model.run import Status
 from towerlog.model.thread import ThreadRow
@@ -29,7 +29,6 @@ BY_INDEX: dict[str, tuple[Question, str]] = {
         "run_by_foreign_id (org=? AND foreign_id=?)",
     ),
     "run-by-trace": (lambda db: lookups.runs_by_ref(db, [(1, traced("x", "t"))]), "run_by_trace (org=? AND trace_id"),
-    "open-run": (lambda db: lookups.runs_by_ref(db, [(1, OpenRun("t"))]), "run USING INTEGER PRIMARY KEY (rowid=?)"),
     "descendants": (lambda db: lookups.run_descendants(db, 1, ROW, 10), "run_by_parent (org=? AND parent_key=?)"),
     "threads": (lambda db: lookups.threads(db, [(1, "t")]), "PRIMARY KEY (org=? AND thread_id=?)"),
     "agents": (lambda db: lookups.agents_by_name(db, [(1, "a")]), "agent_by_name (org=? AND name=?)"),
@@ -66,9 +65,7 @@ def test_a_look_up_goes_by_an_index(some: apsw.Connection, name: str) -> None:
     assert not [step for step in steps if step.startswith("SCAN")], steps
 
 
-@pytest.mark.parametrize(
-    "ref", [RunById(ROW.run_id), RunByForeignId("s:one", "t"), traced("x", "t"), OpenRun("t")], ids=repr
-)
+@pytest.mark.parametrize("ref", [RunById(ROW.run_id), RunByForeignId("s:one", "t"), traced("x", "t")], ids=repr)
 def test_a_run_is_found_by_each_of_its_names_in_its_own_organisation(some: apsw.Connection, ref: object) -> None:
     assert lookups.runs_by_ref(some, [(1, ref), (2, ref)]) == [ROW, None]  # type: ignore[list-item]
 
@@ -86,17 +83,7 @@ def test_a_name_that_was_given_twice_means_the_newest(some: apsw.Connection) -> 
     assert lookups.runs_by_ref(some, [(1, ref) for ref in refs]) == [again, again, elsewhere]
 
 
-def test_the_open_run_of_a_thread_is_its_newest_open_one_then_its_newest(db: apsw.Connection, org: int) -> None:
-    rows = [run_row(n, thread_id="t") for n in (1, 2, 3)]
-    write_changes(db, Changes(runs={row.run: RunChange(None, row) for row in rows}))
-    for open_runs, expected in (((rows[0].run, rows[1].run), rows[1]), ((), rows[2])):
-        thread = ThreadRow(1, "t", 1, newest_run=rows[2].run, open_runs=open_runs)
-        write_changes(db, Changes(threads={(1, "t"): thread}))
-        assert lookups.runs_by_ref(db, [(1, OpenRun("t"))]) == [expected]
-    assert lookups.runs_by_ref(db, [(1, OpenRun("none"))]) == [None]
-
-
-def test_descendants_come_level_by_level_without_those_that_ended(db: apsw.Connection, org: int) -> None:
+def test_descendants_come_level_by_level(db: apsw.Connection, org: int) -> None:
     top, other = run_row(1), run_row(9)
     child = run_row(2, parent_key=f"run:{top.run_id}")
     ended = run_row(3, parent_key=f"run:{top.run_id}", status=Status.FAILED)
@@ -104,7 +91,7 @@ def test_descendants_come_level_by_level_without_those_that_ended(db: apsw.Conne
     below_ended = run_row(5, parent_key=f"run:{ended.run_id}")
     rows = (top, other, child, ended, below, below_ended)
     write_changes(db, Changes(runs={row.run: RunChange(None, row) for row in rows}))
-    assert lookups.run_descendants(db, 1, top, 10) == [child, below, below_ended]
+    assert lookups.run_descendants(db, 1, top, 10) == [child, ended, below, below_ended]
     assert lookups.run_descendants(db, 1, below, 10) == []
 
 

@@ -61,8 +61,8 @@ IN_ORDER: dict[str, tuple[Question, str]] = {
 # The same, where what is found is few or small and may be sorted.
 SORTED: dict[str, tuple[Question, str]] = {
     "runs-by-statuses": (runs(statuses=BOTH), "COVERING INDEX run_by_status (org=? AND status=?"),
-    "runs-since": (runs(since=1), "COVERING INDEX run_by_created_at (org=? AND created_at>?)"),
-    "runs-until": (runs(until=1), "COVERING INDEX run_by_created_at (org=? AND created_at<?)"),
+    "runs-since": (runs(since=1), "COVERING INDEX run_by_began_at (org=? AND began_at>?)"),
+    "runs-until": (runs(until=1), "COVERING INDEX run_by_began_at (org=? AND began_at<?)"),
     "runs-by-parent": (runs(parent_run_id=ROW.run_id), "run_by_parent (org=? AND parent_key=?"),
     "children": (lambda db: reads.run_children(db, 1, ROW, 10), "run_by_parent (org=? AND parent_key=?)"),
     "parents-by-trace": (lambda db: reads.run_ids_of_parents(db, 1, [child_of("trace:x")]), "run_by_trace (org=?"),

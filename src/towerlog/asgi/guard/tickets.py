@@ -14,8 +14,6 @@ from towerlog.errors import Overloaded
 LIFETIME_MS = 60_000
 MAX_TICKETS = 100_000
 """Tickets that were given out and not used; with more, new ones are refused until the oldest have run out."""
-PARAMETER = "ticket"
-"""The query parameter that carries one."""
 _CHARS = 40
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 
 from towerlog import __version__
-from towerlog.asgi.guard.tickets import PARAMETER as TICKET
 from towerlog.asgi.pages.examples import Examples, conversations
 from towerlog.asgi.pages.guides import guide_path
 from towerlog.asgi.pages.refusals import Refusals, error_name, error_schema
 from towerlog.asgi.pages.schemas import REFERENCE, Schema, Schemas
+from towerlog.asgi.query_strings import TICKET
 from towerlog.asgi.routes import PageRoute, Route, RouteTable
 from towerlog.dialects import vocabulary
 from towerlog.dialects.base import BODY_TYPES, JSON, Dialect, Endpoint

@@ -12,15 +12,17 @@ import msgspec
 
 from towerlog.dialects import base, checkpoint_event, details, fields
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.base import MAX_LABEL_CHARS
 from towerlog.dialects.details import Label, Time
 from towerlog.dialects.fields import IDLE, NULL, RATE_LIMITED, Count, Duration, JsonObject, Warnings, facts_named
 from towerlog.model.event import AgentHeartbeat, Draft, EventType, RunRef
 from towerlog.model.facts import LATEST_STEP, NO_EFFECTS, CheckpointFacts, Effects, Facts, some
 from towerlog.model.run import Status
+from towerlog.model.usage import Usage, UsageReport
 
 
 class RunnerEvent(msgspec.Struct, frozen=True, gc=False):
-    """One event of a batch. `data` needs a `thread_id`; what else is read of it depends on the type."""
+    """One event of a batch. `data` needs a `thread_id`; what else is read of it depends on the type. None is `{}`."""
 
     type: Annotated[str, v.said("What happened; a type that is not known is stored as `other`.", "thread_started")]
     data: Annotated[
@@ -29,10 +31,12 @@ class RunnerEvent(msgspec.Struct, frozen=True, gc=False):
             "What the type needs, a `thread_id` always; other members are kept.",
             {"thread_id": "towers", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "agent_id": "researcher"},
         ),
-    ]
+    ] = msgspec.field(default_factory=lambda: NULL)
     sequence_num: Annotated[
-        Annotated[Any, msgspec.Meta(extra_json_schema={"type": ["integer", "null"]})],
-        v.said("The sender's own number; not used, since the log's order is that of arrival.", 1),
+        Any,
+        v.said(
+            "The sender's own number; not used, since the log's order is that of arrival.", 1, type=["integer", "null"]
+        ),
     ] = None
     """The sender's own number; not used: the log's order is that of arrival."""
     occurred_at: Annotated[
@@ -70,6 +74,15 @@ class _Acknowledged(_Named, frozen=True, gc=False):
     command_id: Count | None = None
 
 
+class _Group(_Named, frozen=True, gc=False):
+    """A workflow or a team: the names of both, of which one is sent."""
+
+    workflow_name: msgspec.Raw = NULL
+    team_name: msgspec.Raw = NULL
+    terminated: msgspec.Raw = NULL
+    termination_reason: msgspec.Raw = NULL
+
+
 class _ErrorObject(msgspec.Struct, frozen=True, gc=False):
     type: msgspec.Raw = NULL
     error_type: msgspec.Raw = NULL
@@ -78,6 +91,7 @@ class _ErrorObject(msgspec.Struct, frozen=True, gc=False):
 
 
 _NAMED = msgspec.json.Decoder(_Named)
+_GROUP = msgspec.json.Decoder(_Group)
 _IDENTITY = frozenset(_Named.__struct_fields__)
 _ERROR_OBJECT = msgspec.json.Decoder(_ErrorObject)
 _TEXT = msgspec.json.Decoder(str)
@@ -97,6 +111,8 @@ class _Kind(msgspec.Struct, frozen=True):
     """Happens once in a run; its type is then its natural key."""
     opens: bool = False
     """Begins a new run if the one it names has ended."""
+    group: str = ""
+    """`workflow` or `team`: begins or ends the run of one; inside an agent's run it moves nothing."""
 
 
 def _leaves(status: str) -> CheckpointFacts:
@@ -125,14 +141,32 @@ def _error_facts(sent: _Failed, parent_key: str | None, warnings: Warnings) -> F
     return Facts(error=error, effects=Effects(parent_key=parent_key, checkpoint=_leaves("error")))
 
 
+def _group_name(sent: _Group, kind: str) -> str:
+    """The agent of a group's run: `workflow:NAME` or `team:NAME`."""
+    name = _text_of(sent.workflow_name) or _text_of(sent.team_name) or ""
+    return fields.truncated(f"{kind}:{name}" if name else kind, MAX_LABEL_CHARS)
+
+
+def _group_start_facts(_sent: _Group, parent_key: str | None, _warnings: Warnings) -> Facts:
+    return Facts(effects=Effects(is_start=True, composite=True, parent_key=parent_key))
+
+
+def _group_end_facts(sent: _Group, parent_key: str | None, _warnings: Warnings) -> Facts:
+    reason = _text_of(sent.termination_reason)
+    terminated = bytes(sent.terminated) == b"true"
+    error = fields.summary(reason or "terminated") if terminated else None
+    return Facts(error=error, effects=some(Effects(parent_key=parent_key)))
+
+
 def _budget_facts(sent: _Budgeted, parent_key: str | None, warnings: Warnings) -> Facts:
-    figures = {"run_cost_usd": sent.run_cost_usd, "budget_usd": sent.budget_usd}
-    known = {
-        name: raw for name, raw in figures.items() if details.cost_nanos(raw, f"data.{name}", warnings) is not None
-    }
-    return Facts(
-        effects=Effects(parent_key=parent_key, metadata=_metadata(known), checkpoint=_leaves("budget_exceeded"))
-    )
+    cost = details.cost_nanos(sent.run_cost_usd, "data.run_cost_usd", warnings)
+    budget = details.cost_nanos(sent.budget_usd, "data.budget_usd", warnings)
+    figures = {"run_cost_usd": (sent.run_cost_usd, cost), "budget_usd": (sent.budget_usd, budget)}
+    known = {name: raw for name, (raw, nanos) in figures.items() if nanos is not None}
+    # The call that exhausted the budget is told of by nothing else.
+    report = None if cost is None else UsageReport(Usage(cost_nanos=cost), process_cost=True)
+    leaves = _leaves("budget_exceeded")
+    return Facts(effects=Effects(report=report, parent_key=parent_key, metadata=_metadata(known), checkpoint=leaves))
 
 
 def _warning_facts(sent: _Budgeted, parent_key: str | None, warnings: Warnings) -> Facts:
@@ -203,6 +237,14 @@ _KINDS: dict[str, _Kind] = {
     IDLE: _Kind(_NAMED, EventType.OTHER, _idle_facts),
     "command_acknowledged": _Kind(_decoder(_Acknowledged), EventType.COMMAND_ACKNOWLEDGED, _acknowledged_facts),
     RATE_LIMITED: _Kind(_decoder(_Limited), EventType.OTHER, _limited_facts),
+    **{
+        f"{group}_started": _Kind(_GROUP, EventType.RUN_STARTED, _group_start_facts, once=True, opens=True, group=group)
+        for group in ("workflow", "team")
+    },
+    **{
+        f"{group}_completed": _Kind(_GROUP, EventType.RUN_COMPLETED, _group_end_facts, once=True, group=group)
+        for group in ("workflow", "team")
+    },
 }
 
 
@@ -221,23 +263,24 @@ def draft_of(
     if name is None:
         raise fields.invalid_field("type", "is required")
     event_id = fields.optional_id(event.event_id, "event_id")
+    given = msgspec.Raw(fields.EMPTY_OBJECT) if bytes(event.data) == b"null" else event.data
     if name == "checkpoint":
-        draft = checkpoint_event.checkpoint_draft(event.data, None, settings, "data", warnings, event_id=event_id)
+        draft = checkpoint_event.checkpoint_draft(given, None, settings, "data", warnings, event_id=event_id)
         if event.occurred_at is None:
             return draft
         occurred_at, figures = details.timed(event.occurred_at, "occurred_at", draft.data, warnings)
         return msgspec.structs.replace(draft, data=figures, occurred_at=occurred_at)
     # Size and depth are checked before anything is decoded.
-    data = fields.one_line(event.data, "data", settings.max_depth, settings.max_event_bytes)
+    data = fields.one_line(given, "data", settings.max_depth, settings.max_event_bytes)
     occurred_at, data = details.timed(event.occurred_at, "occurred_at", data, warnings)
     kind = _KINDS.get(name)
     sent = fields.read(_NAMED if kind is None else kind.decoder, data, "data", warnings, _IDENTITY)
     agent = fields.optional_id(sent.agent_id, "data.agent_id")
     # With a thread, a heartbeat is an event of its run; without one only its agent is known.
     if name == "heartbeat" and not sent.thread_id:
-        return AgentHeartbeat(fields.text_id(agent, "data.agent_id"), occurred_at)
+        return AgentHeartbeat(agent or checkpoint_event.UNKNOWN_AGENT, occurred_at)
     parent = checkpoint_event.parent_key(sent.parent_trace_id, "data.parent_trace_id")
-    return Draft(
+    draft = Draft(
         _OTHER if kind is None else kind.type,
         _run_of(sent, kind is not None and kind.opens, runs),
         data,
@@ -248,6 +291,15 @@ def draft_of(
         agent,
         checkpoint_event.UNKNOWN_AGENT,
     )
+    return draft if kind is None or not kind.group else _of_group(draft, kind, sent, _foreign_facts(name, parent))
+
+
+def _of_group(draft: Draft, kind: _Kind, sent: _Group, inside: Facts) -> Draft:
+    """An event that begins or ends a group's run, or is a plain one inside the run of an agent."""
+    if kind.opens:
+        return msgspec.structs.replace(draft, agent=_group_name(sent, kind.group), inside=inside)
+    failed = EventType.RUN_FAILED if draft.facts.error is not None else draft.type
+    return msgspec.structs.replace(draft, type=failed, inside=inside)
 
 
 def _run_of(sent: _Named, reopen: bool, runs: Runs) -> RunRef:

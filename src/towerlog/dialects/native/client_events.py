@@ -16,13 +16,13 @@ from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
 from towerlog.dialects.details import ForeignId, Label
 from towerlog.dialects.fields import MAX_LABELS, NULL, Count, Duration, JsonObject, Warnings, facts_named
 from towerlog.dialects.native.reported import MAX_NAME_CHARS, ReportedEvent, Seq, Visible
-from towerlog.dialects.run_events import FAILED, ROWS, reason, success_of
+from towerlog.dialects.run_events import FAILED, ROWS, DeltaData, ModelCallData, reason, success_of, told_usage
 from towerlog.errors import Invalid, NotFound, TowerlogError
 from towerlog.model.event import Draft, EventType, History, RunByForeignId, RunRef
 from towerlog.model.facts import LATEST_STEP, NO_FACTS, CheckpointFacts, Effects, Facts, some
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN
 from towerlog.model.times import LATEST_MS
-from towerlog.model.usage import Usage, UsageReport
+from towerlog.model.usage import UsageReport
 
 NAME = "sdk"
 """The `source` of runs of these clients, and the prefix of their run keys in the store."""
@@ -72,10 +72,6 @@ class _Step(msgspec.Struct, frozen=True, gc=False):
     duration_ms: Duration | None = None
 
 
-class _Delta(msgspec.Struct, frozen=True, gc=False):
-    content: str | None = None
-
-
 class _ToolCall(msgspec.Struct, frozen=True, gc=False):
     tool: Label | None = None
     tool_call_id: ForeignId | None = None
@@ -84,17 +80,6 @@ class _ToolCall(msgspec.Struct, frozen=True, gc=False):
 class _ToolResult(_ToolCall, frozen=True, gc=False):
     success: bool | None = None
     error: msgspec.Raw = NULL
-    duration_ms: Duration | None = None
-
-
-class _ModelCall(msgspec.Struct, frozen=True, gc=False):
-    model: Label | None = None
-    input_tokens: Count | None = None
-    cached_input_tokens: Count | None = None
-    cache_write_tokens: Count | None = None
-    output_tokens: Count | None = None
-    reasoning_tokens: Count | None = None
-    cost_usd: msgspec.Raw = NULL
     duration_ms: Duration | None = None
 
 
@@ -198,7 +183,7 @@ def _step(sent: _Step, _data: bytes, where: str, warnings: Warnings) -> Facts:
     return NO_FACTS if sent.duration_ms is None else Facts(duration_ms=round(sent.duration_ms))
 
 
-def _delta(sent: _Delta, _data: bytes, where: str, warnings: Warnings) -> Facts:
+def _delta(sent: DeltaData, _data: bytes, where: str, warnings: Warnings) -> Facts:
     if sent.content is None:
         details.missing(warnings, f"{where}.content")
     return NO_FACTS
@@ -220,17 +205,10 @@ def _tool_result(sent: _ToolResult, data: bytes, where: str, warnings: Warnings)
     )
 
 
-def _model_call(sent: _ModelCall, _data: bytes, where: str, warnings: Warnings) -> Facts:
+def _model_call(sent: ModelCallData, _data: bytes, where: str, warnings: Warnings) -> Facts:
     if not sent.model:
         details.missing(warnings, f"{where}.model")
-    usage = Usage(
-        input_tokens=sent.input_tokens,
-        cached_input_tokens=sent.cached_input_tokens,
-        cache_write_tokens=sent.cache_write_tokens,
-        output_tokens=sent.output_tokens,
-        reasoning_tokens=sent.reasoning_tokens,
-        cost_nanos=details.cost_nanos(sent.cost_usd, f"{where}.cost_usd", warnings),
-    )
+    usage = told_usage(sent, where, warnings)
     return Facts(
         success=True,
         duration_ms=None if sent.duration_ms is None else round(sent.duration_ms),
@@ -288,10 +266,10 @@ KINDS: dict[EventType, _Kind] = {
     EventType.RUN_CANCELLED: _Kind(msgspec.json.Decoder(_Cancelled), _cancelled),
     EventType.BUDGET_WARNING: _Kind(_ANYTHING, _as_worker(EventType.BUDGET_WARNING)),
     EventType.BUDGET_EXCEEDED: _Kind(_ANYTHING, _as_worker(EventType.BUDGET_EXCEEDED)),
-    EventType.MESSAGE_DELTA: _Kind(msgspec.json.Decoder(_Delta), _delta),
+    EventType.MESSAGE_DELTA: _Kind(msgspec.json.Decoder(DeltaData), _delta),
     EventType.TOOL_CALL: _Kind(msgspec.json.Decoder(_ToolCall), _tool_call),
     EventType.TOOL_RESULT: _Kind(msgspec.json.Decoder(_ToolResult), _tool_result),
-    EventType.MODEL_CALL: _Kind(msgspec.json.Decoder(_ModelCall), _model_call),
+    EventType.MODEL_CALL: _Kind(msgspec.json.Decoder(ModelCallData), _model_call),
     EventType.STEP: _Kind(msgspec.json.Decoder(_Step), _step),
     EventType.COMMAND_ACKNOWLEDGED: _Kind(msgspec.json.Decoder(_Acknowledged), _acknowledged),
     EventType.OTHER: _Kind(msgspec.json.Decoder(_Other), _other),

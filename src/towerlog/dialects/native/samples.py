@@ -81,6 +81,15 @@ RUN: Json = {
     "cache_hit_rate": None,
     "credits_used": 3,
     "usage": USAGE,
+    "usage_flags": [],
+    "tree": {
+        "runs": 2,
+        "total_input_tokens": 1024,
+        "total_output_tokens": 90,
+        "total_tokens": 1114,
+        "total_cost_usd": 0.0034,
+        "complete": True,
+    },
     "error": None,
     "question": None,
     "question_id": None,
@@ -110,6 +119,7 @@ QUEUED: Json = RUN | {
     "total_cost_usd": None,
     "credits_used": None,
     "usage": dict.fromkeys(USAGE),
+    "tree": None,
     "attempt": 0,
     "liveness": {"verdict": "alive", "process_at": None, "progress_at": None, "output_at": None},
     "lane": LEASE | {"state": "queued", "worker_id": None, "lease_epoch": 0}

@@ -16,13 +16,12 @@ from towerlog.dialects.run_json import (
     PersonaJson,
     RouteJson,
     RunDetail,
-    UsageView,
     lease_view,
     persona_view,
     route_view,
     run_detail,
-    usage_view,
 )
+from towerlog.dialects.usage_json import UsageView, usage_view
 from towerlog.model import persona as model
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView

@@ -15,7 +15,7 @@ from towerlog.engine.commands.runs import begin_run, needs_of_create
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.errors import Conflict, NotFound
-from towerlog.model.checkpoint import CheckpointRow
+from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow
 from towerlog.model.command import CreateRun, ForkRun, RetryRun
 from towerlog.model.event import Event, EventType, RunById
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
@@ -24,7 +24,6 @@ from towerlog.model.principal import Principal
 from towerlog.model.run import ForkedFrom, RunRow
 from towerlog.store.values import Kind
 
-AWAITS_APPROVAL = "waiting_for_approval"
 IN_PROGRESS = "in_progress"
 """A fork of a checkpoint that waits for a person does not wait: whoever forked it has decided."""
 
@@ -119,13 +118,14 @@ def _same_again(plan: Plan, row: RunRow, request: RunRequest) -> CreateRun:
 
 def _copy(plan: Plan, row: RunRow, source: CheckpointRow, event: Event | None) -> RunRow:
     """The fork's own checkpoint: whatever becomes of the one it was copied from, this one stays as it was."""
+    state = source.resume_state()
     facts = CheckpointFacts(
         step_index=source.step_index,
         status=IN_PROGRESS if source.status == AWAITS_APPROVAL else source.status,
-        node=source.node,
-        length=source.length,
-        metas=source.metas,
-        has_meta=source.has_meta,
+        node=state.node,
+        length=state.length,
+        metas=state.metas,
+        has_meta=state.has_meta,
         digest=source.digest,
     )
     data = b"{}" if event is None or source.initial else event.data

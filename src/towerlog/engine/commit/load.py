@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from towerlog.engine.commit.cache import Cache
+from towerlog.engine.commit.own_runs import own_run
 from towerlog.model.agent import AgentRow
 from towerlog.model.event import OpenRun, RunByForeignId, RunById, RunByTrace, RunRef
 from towerlog.model.lane import Lane
@@ -185,15 +186,18 @@ class Needs:
         """A run by what a sender calls it."""
         if type(ref) is OpenRun:
             thread = self.thread(org, ref.thread_id)
-            number = 0 if thread is None else open_run_of(thread)
-        else:
-            key = ref_key(org, ref)  # type: ignore[arg-type]  # OpenRun was taken out above
-            number = self.cache.refs.get(key, 0)
-            if not number:
-                if key not in self.known.asked[Kind.REF]:
-                    self._miss(NotLoaded(Kind.REF, key))
-                return None
-        return self.run_by_number(number) if number else None
+            return None if thread is None else self.own_run(thread)
+        key = ref_key(org, ref)  # type: ignore[arg-type]  # OpenRun was taken out above
+        number = self.cache.refs.get(key, 0)
+        if not number:
+            if key not in self.known.asked[Kind.REF]:
+                self._miss(NotLoaded(Kind.REF, key))
+            return None
+        return self.run_by_number(number)
+
+    def own_run(self, thread: ThreadRow) -> RunRow | None:
+        """The thread's own run."""
+        return own_run(thread, self.run_by_number, lambda ref: self.run(thread.org, ref))
 
     def run_by_number(self, number: int) -> RunRow | None:
         """A run."""
@@ -252,11 +256,6 @@ class Needs:
         """What a claim may take: as many lanes as this group may take out of the queue."""
         claimant = Claimant(org, agents, tuple(sorted(labels.items())), self.known.claim_limit)
         return self.want(Kind.CLAIMS, self.known.wider.get(claimant, claimant)) or []
-
-
-def open_run_of(thread: ThreadRow) -> int:
-    """The number of a thread's newest open run, else of its newest; 0 where it has none."""
-    return thread.open_runs[-1] if thread.open_runs else thread.newest_run
 
 
 async def load(unit: Unit, known: Known, steady_ms: int, asking: Iterable[Asking]) -> int:

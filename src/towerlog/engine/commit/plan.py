@@ -13,13 +13,14 @@ from typing import Any
 import msgspec
 
 from towerlog.ambient import Ids
-from towerlog.engine.commit.load import Known, NotLoaded, RefKey, open_run_of, parent_of, ref_key
+from towerlog.engine.commit.load import Known, NotLoaded, RefKey, parent_of, ref_key
+from towerlog.engine.commit.own_runs import own_run
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.commit.tally import Tallies
 from towerlog.model.agent import AgentRow
 from towerlog.model.chain import link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import PLAIN_TYPES, Event, EventType, OpenRun, RunRef
+from towerlog.model.event import PLAIN_TYPES, Event, EventType, NamedRun, OpenRun, RunRef
 from towerlog.model.facts import NO_FACTS, Effects, Facts, Origin
 from towerlog.model.lane import Lane
 from towerlog.model.principal import Counters, shard_key
@@ -47,7 +48,8 @@ class Plan:
         self.now = now_ms
         self.steady = steady_ms
         self.changes = Changes()
-        self.tallies = Tallies(now_ms, now_ms // usage_fold.HOUR_MS)
+        self.tallies = Tallies(now_ms)
+        self._hour = now_ms // usage_fold.HOUR_MS
         self._reactions = reactions
         self._run_states: dict[int, RunState] = {}
         self._refs: dict[RefKey, int] = {}
@@ -71,11 +73,24 @@ class Plan:
         """The run of a reference; None for none."""
         if type(ref) is OpenRun:
             thread = self.thread(org, ref.thread_id)
-            number = 0 if thread is None else open_run_of(thread)
-            return self.run_state_of(number) if number else None
+            row = None if thread is None else self.own_run(thread)
+            return None if row is None else self.run_state_of(row.run)
         key = ref_key(org, ref)  # type: ignore[arg-type]  # OpenRun was taken out above
         found = self._refs.get(key) or self.cache.refs.get(key) or self.known.run_number(key)
         return None if found is None else self.run_state_of(found)
+
+    def own_run(self, thread: ThreadRow) -> RunRow | None:
+        """The thread's own run."""
+
+        def find(ref: NamedRun) -> RunRow | None:
+            found = self.run_state(thread.org, ref)
+            return None if found is None else found.row
+
+        def row_of(number: int) -> RunRow | None:
+            found = self.run_state_of(number)
+            return None if found is None else found.row
+
+        return own_run(thread, row_of, find)
 
     def run_state_of(self, number: int) -> RunState | None:
         """A run by its number."""
@@ -105,9 +120,10 @@ class Plan:
     def row_of(self, run_state: RunState) -> RunRow:
         """The row with all that this group has done to it."""
         counts, row = run_state.counts, run_state.settled()
-        for agent, events in counts.items():
-            # Plain events have moved neither its model nor its status.
-            self.tallies.count(row.org, agent, row.model or "", row.status.value, events)
+        for (agent, hour), events in counts.items():
+            # Plain events have moved neither a model nor the status, and most runs that have them name no model.
+            model = row.model_of(agent) if row.shares else None
+            self.tallies.count((row.org, hour, agent, model or "", row.status.value), events)
         return row
 
     def name_run(self, org: int, ref: RunRef, run: int) -> None:
@@ -248,8 +264,8 @@ class Plan:
         parts: dict[str, Any] | None = None
         if not is_plain:
             row = self.row_of(run_state)
-            if effects is not None and effects.report is not None and not late:
-                parts = run_fold.parts_after(row, effects, name)
+            if effects is not None and effects.report is not None:
+                parts = run_fold.parts_after(row, effects, name, late=late)
                 facts = msgspec.structs.replace(facts, spent=usage_fold.added(row.usage, parts["usage"]))
         counters = self.changes.counters.get(org) or self.counters(org)
         counters.position = position = counters.position + 1
@@ -267,7 +283,8 @@ class Plan:
         if event_id is not None:
             run_state.ids[event_id] = event
         if is_plain:
-            run_state.take_plain(event, name)
+            # Most plain events tell no time of their own.
+            run_state.take_plain(event, name, self._hour if occurred_at is None else usage_fold.hour_of(event))
         else:
             self._fold(run_state, row, event, agent, parts)
         return event

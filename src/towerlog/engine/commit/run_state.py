@@ -31,8 +31,8 @@ class RunState(msgspec.Struct, eq=False):
     """The run's tool calls without a result."""
     ids: dict[str, Event] = {}
     """The events of this group that have an id, by it."""
-    counts: dict[str, int] = {}
-    """Agent → how many plain events of it `row` does not know of yet."""
+    counts: dict[tuple[str, int], int] = {}
+    """(agent, hour) → how many plain events of it `row` does not know of yet."""
     _last_plain: Event | None = None
     _deltas: bool = False
     _ledgers: dict[str, Ledger] | None = None
@@ -41,10 +41,11 @@ class RunState(msgspec.Struct, eq=False):
     """(client, number) that a row of numbers without a gap began with."""
     _last: int = 0
 
-    def take_plain(self, event: Event, agent: str) -> None:
-        """One plain event more."""
+    def take_plain(self, event: Event, agent: str, hour: int) -> None:
+        """One plain event more, of this hour since the epoch."""
         self._last_plain, self.seq, self.hash = event, event.seq, event.hash
-        self.counts[agent] = self.counts.get(agent, 0) + 1
+        counted = (agent, hour)
+        self.counts[counted] = self.counts.get(counted, 0) + 1
         kind = event.type
         if kind is _MESSAGE_DELTA:
             self._deltas = True

@@ -36,18 +36,16 @@ class Tallies(msgspec.Struct, eq=False):
     """Of one group, whose events all have the same time."""
 
     _now: int
-    _hour: int
-    """Since the epoch."""
     _agents: dict[tuple[int, str], _OfAgent] = {}
     _plain: dict[tuple[int, str], int] = {}
     """(org, agent) → its plain events."""
     _cells: dict[usage_fold.UsageKey, _OfCell] = {}
 
-    def count(self, org: int, agent: str, model: str, status: str, events: int) -> None:
-        """Plain events of an agent, in a run of this model and status."""
-        key = (org, agent)
-        self._plain[key] = self._plain.get(key, 0) + events
-        self._cell((org, self._hour, agent, model, status)).events += events
+    def count(self, key: usage_fold.UsageKey, events: int) -> None:
+        """Plain events of one cell."""
+        org, _, agent, _, _ = key
+        self._plain[org, agent] = self._plain.get((org, agent), 0) + events
+        self._cell(key).events += events
 
     def take(self, agent: AgentRow, before: RunRow | None, after: RunRow, event: Event) -> None:
         """An event that was folded by itself; `before` None: it begins its run."""

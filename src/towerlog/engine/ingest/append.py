@@ -19,6 +19,7 @@ from towerlog.engine.ingest.dedupe import (
     seen_before,
     starts_new_run,
     stored_before,
+    waits_without_history,
 )
 from towerlog.engine.ingest.needs import parent_ref
 from towerlog.errors import NotFound, UnknownBase
@@ -42,7 +43,8 @@ from towerlog.model.event import (
 from towerlog.model.facts import LATEST_STEP, NO_EFFECTS, Facts, Origin, some, with_effects
 from towerlog.model.outcome import Appended, PolledRun, Stored
 from towerlog.model.principal import Principal
-from towerlog.model.run import PARENT_RUN, TERMINAL, RunRow
+from towerlog.model.run import PARENT_RUN, PARENT_TRACE, TERMINAL, RunRow
+from towerlog.model.times import told_time
 from towerlog.projections.questions import asked_before
 
 Targets = dict[int, tuple[RunState | None, bool]]
@@ -139,6 +141,9 @@ def _place(
         has_others = type(ref) is OpenRun and has_older_runs(plan, org, ref.thread_id)
         target = targets[id(ref)] = (plan.run_state(org, ref), has_others)
     run_state, has_others = target
+    if draft.inside is not None and run_state is not None and is_of_agent(run_state.row):
+        draft = _replace(draft, type=EventType.OTHER, facts=draft.inside, natural_key=None, agent=None, inside=None)
+        natural_key = None
     is_plain = draft.facts.effects is None and draft.type in PLAIN_TYPES
     if run_state is None or not is_plain or run_state.row.status in TERMINAL:
         targets.clear()  # what a reference means may change: a run may begin or end
@@ -174,7 +179,13 @@ def _place(
             if isinstance(found, Stored):
                 return found
             event_id = found
+            draft = _with_held(plan, draft, run_state.row, agent.name)
     return _store(plan, principal, draft, dialect, run_state, agent, event_id)
+
+
+def is_of_agent(row: RunRow) -> bool:
+    """Whether an agent started this run, and not a workflow or a team."""
+    return not row.implicit and not row.composite
 
 
 def _at_latest_step(plan: Plan, draft: Draft, run_state: RunState | None) -> Draft:
@@ -205,7 +216,8 @@ def _store(
         facts = with_effects(facts, origin=origin)
     elif facts.effects is not None and _reports_an_end(draft):
         row = run_state.row
-        facts = _replace(facts, duration_ms=plan.now - (row.started_at or row.created_at))
+        start, end = row.span_to(plan.now, told_time(draft.occurred_at, plan.now))
+        facts = _replace(facts, duration_ms=end - (row.created_at if start is None else start))
     if draft.type in TOOL_TYPES:
         facts, data = paired(run_state, draft.type, facts, data)
     elif draft.type is EventType.RUN_WAITING:
@@ -275,14 +287,22 @@ def _origin_of(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> 
 
 
 def _resumed_from(plan: Plan, org: int, draft: Draft) -> str | None:
-    """The run that a start goes on from: the thread's newest, when that has ended."""
+    """The run that a start goes on from: the thread's own one, which a runner takes up whether or not it ended.
+
+    A child of a run of the same thread goes on from none.
+    """
     if draft.effects.origin is not None:
         return draft.effects.origin.resumed_from
-    if not isinstance(draft.run, RunByTrace) or not draft.run.reopen:
+    ref = draft.run
+    if not isinstance(ref, RunByTrace) or not ref.reopen:
         return None
-    thread = plan.thread(org, draft.run.thread_id)
-    newest = None if thread is None or not thread.newest_run else plan.run_by_number(thread.newest_run)
-    return newest.run_id if newest is not None and newest.is_terminal() else None
+    thread = plan.thread(org, ref.thread_id)
+    parent_key = draft.effects.parent_key or ""
+    parent = RunByTrace(ref.thread_id, parent_key.removeprefix(PARENT_TRACE))
+    if thread is None or (parent_key.startswith(PARENT_TRACE) and plan.run_state(org, parent) is not None):
+        return None
+    before = plan.own_run(thread)
+    return None if before is None else before.run_id
 
 
 def _resuming(draft: Draft, row: RunRow) -> Draft:
@@ -313,6 +333,18 @@ def _with_history(plan: Plan, org: int, draft: Draft) -> Draft:
     digest = hashlib.sha256(kept.node + kept.metas + msgspec.json.format(draft.data, indent=-1)).hexdigest()
     filled = _replace(facts, node=kept.node.hex(), length=kept.length, metas=kept.metas.hex(), digest=digest)
     return _replace(draft, facts=with_effects(draft.facts, checkpoint=filled), history=None)
+
+
+def _with_held(plan: Plan, draft: Draft, row: RunRow, agent: str) -> Draft:
+    """A wait for approval that came without a history keeps the newest one of its agent, to resume from."""
+    facts, share = draft.effects.checkpoint, row.shares.get(agent)
+    if facts is None or not waits_without_history(facts) or share is None or share.step_index < 0:
+        return draft
+    before = plan.checkpoint(row.run, agent, share.step_index)
+    if before is None or not before.resume_state().length:
+        return draft
+    held = _replace(facts, held=before.resume_state())
+    return _replace(draft, facts=with_effects(draft.facts, checkpoint=held))
 
 
 def _same_checkpoint(

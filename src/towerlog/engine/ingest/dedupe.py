@@ -8,6 +8,7 @@ import msgspec
 
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
+from towerlog.model.checkpoint import AWAITS_APPROVAL
 from towerlog.model.event import (
     NATURAL,
     TARGET_STATUS,
@@ -81,6 +82,11 @@ def run_of_repeat(plan: Plan, org: int, thread_id: str, event_id: str) -> RunSta
 def late_checkpoint_id(agent: str, facts: CheckpointFacts) -> str:
     """The natural key of a checkpoint that came after its run's end, and so left no row to compare a repeat with."""
     return f"{NATURAL}checkpoint{NATURAL}{agent}{NATURAL}{facts.step_index}{NATURAL}{facts.digest}"
+
+
+def waits_without_history(facts: CheckpointFacts) -> bool:
+    """Whether a checkpoint waits for approval and has no history of its own."""
+    return facts.status == AWAITS_APPROVAL and not facts.length and not facts.decision
 
 
 def seen_before(plan: Plan, run_state: RunState, draft: Draft, replayed: bool) -> Stored | Refusal | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.ingest.content import needs_of_history
-from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS
+from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, waits_without_history
 from towerlog.model.command import Append
 from towerlog.model.event import (
     NATURAL,
@@ -21,7 +21,7 @@ from towerlog.model.event import (
 )
 from towerlog.model.facts import LATEST_STEP, Effects
 from towerlog.model.principal import Principal
-from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, RunRow
+from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, RunRow
 from towerlog.store.values import Kind
 
 Rows = dict[int, RunRow | None]
@@ -92,10 +92,18 @@ def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> N
     if row is None or (row.is_terminal() and getattr(ref, "reopen", False)):
         thread_id = getattr(ref, "thread_id", "")
         thread = needs.thread(org, thread_id) if thread_id else None
-        if isinstance(ref, RunByTrace) and ref.reopen and thread is not None and thread.newest_run:
-            needs.run_by_number(thread.newest_run)
+        if isinstance(ref, RunByTrace) and ref.reopen and thread is not None:
+            needs.own_run(thread)
+            _needs_of_parent(needs, org, draft, ref.thread_id)
     if row is not None and _may_move(draft):
         needs.moves(row)
+
+
+def _needs_of_parent(needs: Needs, org: int, draft: Draft, thread_id: str) -> None:
+    """The parent that a run which begins may have in its thread."""
+    parent_key = draft.effects.parent_key or ""
+    if parent_key.startswith(PARENT_TRACE):
+        needs.run(org, RunByTrace(thread_id, parent_key.removeprefix(PARENT_TRACE)))
 
 
 def _may_move(draft: Draft) -> bool:
@@ -130,5 +138,8 @@ def _needs_of_effects(needs: Needs, org: int, draft: Draft, effects: Effects, ro
         if latest is None:
             return
         agent, step_index = latest
+    share = row.shares.get(agent)
+    if share is not None and share.step_index >= 0 and waits_without_history(checkpoint):
+        needs.want(Kind.CHECKPOINT, (row.run, agent, share.step_index))
     if not row.is_first_step(agent, step_index):
         needs.want(Kind.CHECKPOINT, (row.run, agent, step_index))

@@ -25,7 +25,7 @@ async def answer(
             if row is None:
                 raise NotFound("checkpoint")
             runs = await source.store.runs_by_number(principal.org, [row.run])
-            return await views.checkpoint_view(source.store, runs[row.run], row)
+            return await views.checkpoint_view(source.store, runs[row.run], row, resume=True)
         case q.ListApprovals(limit):
             return await _approvals(source, principal, limit)
         case q.ListCheckpoints(run_id, limit, after):

@@ -76,7 +76,9 @@ class Replies:
     async def _state(self, row: RunRow) -> CheckpointView | None:
         """The state to go on from."""
         latest = await self._store.checkpoint_latest_of_run(row.org, row.run)
-        return None if latest is None or latest.initial else await checkpoint_view(self._store, row, latest)
+        return (
+            None if latest is None or latest.initial else await checkpoint_view(self._store, row, latest, resume=True)
+        )
 
     async def _row(self, principal: Principal, ids: OutcomeIds) -> RunRow:
         number = ids.run or 0

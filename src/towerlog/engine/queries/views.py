@@ -11,9 +11,9 @@ from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
 from towerlog.model.lane import Lane
 from towerlog.model.liveness import Thresholds, liveness_of
-from towerlog.model.outcome import RunView
+from towerlog.model.outcome import RunView, TreeUsage
 from towerlog.model.principal import Principal
-from towerlog.model.run import RunRow
+from towerlog.model.run import RunRow, tree_usage
 from towerlog.store.base import Store
 
 _decode_metas = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -68,9 +68,16 @@ async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool
         lane=lane,
         result=result,
         input=given,
+        tree=await _tree_usage(store, row),
         children=children,
         liveness=liveness_of(row, beats, now.wall_ms, now.thresholds),
     )
+
+
+async def _tree_usage(store: Store, row: RunRow) -> TreeUsage:
+    below = await store.run_descendants(row.org, row, MAX_TREE_RUNS + 1)
+    counted = [row, *below[:MAX_TREE_RUNS]]
+    return TreeUsage(len(counted), tree_usage(counted), len(below) <= MAX_TREE_RUNS)
 
 
 async def _children(
@@ -94,14 +101,15 @@ def lane_view(principal: Principal, row: RunRow, lane: Lane, agent: AgentRow | N
     return RunView(row, principal.org_id, agent_id=None if agent is None else agent.agent_id, lane=lane)
 
 
-async def checkpoint_view(store: Store, run: RunRow, row: CheckpointRow) -> CheckpointView:
-    """A checkpoint with its history read back."""
+async def checkpoint_view(store: Store, run: RunRow, row: CheckpointRow, *, resume: bool = False) -> CheckpointView:
+    """A checkpoint with its history read back; `resume`: with the one that a runner goes on with."""
     events = await store.events_at(row.org, row.run, [row.seq])
     event = events.get(row.seq)
     figures = b"{}" if event is None or row.initial else event.data
-    messages = await store.history(row.org, bytes.fromhex(row.node), row.length) if row.node else []
-    parts = await store.metas(row.org, bytes.fromhex(row.metas)) if row.metas else []
-    metas = history_metas(parts) if row.has_meta else None
+    state = row.resume_state() if resume else row.state()
+    messages = await store.history(row.org, bytes.fromhex(state.node), state.length) if state.node else []
+    parts = await store.metas(row.org, bytes.fromhex(state.metas)) if state.metas else []
+    metas = history_metas(parts) if state.has_meta else None
     return CheckpointView(row, run.run_id, run.trace_id, figures, messages, metas)
 
 

@@ -126,6 +126,17 @@ class Question(Shape):
     question: str | None = None
 
 
+class TreeTotals(Shape):
+    """What a run and all runs below it have spent; `complete`: no run of them was left out."""
+
+    runs: int
+    total_input_tokens: int | None = None
+    total_output_tokens: int | None = None
+    total_tokens: int | None = None
+    total_cost_usd: float | None = None
+    complete: bool = True
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunInfo(Shape):
     """Everything about a run."""
@@ -162,6 +173,8 @@ class RunInfo(Shape):
     cache_hit_rate: float | None = None
     credits_used: int | None = None
     usage: Usage | None = field(default=None, metadata={"read": Usage.read})
+    usage_flags: tuple[str, ...] = field(default=(), metadata={"read": tuple})
+    tree: TreeTotals | None = field(default=None, metadata={"read": TreeTotals.read})
     error: str | None = None
     question: str | None = None
     question_id: int | None = None

@@ -7,30 +7,24 @@ to a recorder or to a worker's lane.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextvars import ContextVar, copy_context
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol
 
+from towerlog.sdk.record.current import activated, carry, current_run
 from towerlog.sdk.record.encoding import describe, name_text, one_line
 from towerlog.sdk.record.figures import BUCKETS, Fit, count, dollars, items, milliseconds, usage_of
 from towerlog.sdk.record.inbox import Inbox, RunCancelled
 from towerlog.sdk.record.question_keys import QuestionKeys
 from towerlog.sdk.record.spans import Step, ToolCall
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 __all__ = ["AsyncRun", "BaseRun", "Run", "RunCancelled", "Sink", "activated", "carry", "current_run"]
 
 CANCELLATIONS = (RunCancelled, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)
 """Exceptions that mean that the work was cancelled, not that it failed."""
-
-_current_run: ContextVar[BaseRun | None] = ContextVar("towerlog_run", default=None)
 
 
 class Sink(Protocol):
@@ -45,34 +39,6 @@ class Sink(Protocol):
 
     def expect(self, run: BaseRun, waiting: bool) -> None:
         """Whether a command of this run is waited for, so that it should come soon."""
-
-
-def current_run() -> BaseRun | None:
-    """The run that the calling code is part of, through awaits, tasks and `carry`; None outside of any."""
-    return _current_run.get()
-
-
-@contextlib.contextmanager
-def activated(run: BaseRun) -> Iterator[None]:
-    """Makes a run the current one inside a block."""
-    token = _current_run.set(run)
-    try:
-        yield
-    finally:
-        # A block may end in another context than it began in: then there is nothing to reset.
-        with contextlib.suppress(ValueError):
-            _current_run.reset(token)
-
-
-def carry(function: Callable[P, T]) -> Callable[P, T]:
-    """`function` as a part of the current run, to be called in another thread: `pool.submit(carry(f))`."""
-    context = copy_context()
-
-    def carried(*args: P.args, **kwargs: P.kwargs) -> T:
-        # A context can only be entered once at a time, and a pool may call this concurrently.
-        return context.copy().run(function, *args, **kwargs)
-
-    return carried
 
 
 class BaseRun:

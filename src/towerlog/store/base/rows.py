@@ -52,6 +52,10 @@ class RowStore(Protocol):
         """Direct children, oldest first."""
         ...
 
+    async def run_descendants(self, org: int, run: RunRow, limit: int) -> list[RunRow]:
+        """All runs below a run, ended or not, level by level, at most `limit`; never the run itself."""
+        ...
+
     async def thread(self, org: int, thread_id: str) -> ThreadRow | None:
         """One thread."""
         ...
@@ -79,7 +83,10 @@ class RowStore(Protocol):
         ...
 
     async def checkpoint_latest(self, org: int, thread_id: str) -> CheckpointRow | None:
-        """The thread's state to resume from: newest run first, highest step; written by an agent before initial."""
+        """The thread's state to resume from: newest run first, highest step; written by an agent before initial.
+
+        Runs that are children of another run of the thread are left out.
+        """
         ...
 
     async def checkpoint_latest_of_run(self, org: int, run: int) -> CheckpointRow | None:

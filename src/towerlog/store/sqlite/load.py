@@ -139,7 +139,8 @@ def _longest_list(db: apsw.Connection, org: int, prefixes: tuple[bytes, ...]) ->
 
 
 def _families(db: apsw.Connection, parents: list[Parent]) -> dict[Parent, list[RunRow]]:
-    return {parent: lookups.run_descendants(db, parent.org, parent, MAX_FAMILY) for parent in parents}
+    found = {parent: lookups.run_descendants(db, parent.org, parent, MAX_FAMILY) for parent in parents}
+    return {parent: [row for row in below if not row.is_terminal()] for parent, below in found.items()}
 
 
 def _claims(db: apsw.Connection, claimants: list[Claimant], now_ms: int) -> dict[Claimant, list[tuple[Lane, RunRow]]]:

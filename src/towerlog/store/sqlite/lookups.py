@@ -9,7 +9,7 @@ import apsw
 
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import Event, OpenRun, RunByForeignId, RunById, RunByTrace, RunRef
+from towerlog.model.event import Event, NamedRun, RunByForeignId, RunById, RunByTrace
 from towerlog.model.key import Key
 from towerlog.model.principal import Counters
 from towerlog.model.run import RunRow
@@ -26,7 +26,7 @@ def counters(db: apsw.Connection, org: int) -> Counters:
     return Counters()
 
 
-def runs_by_ref(db: apsw.Connection, wanted: Sequence[tuple[int, RunRef]]) -> list[RunRow | None]:
+def runs_by_ref(db: apsw.Connection, wanted: Sequence[tuple[int, NamedRun]]) -> list[RunRow | None]:
     """The run of each reference."""
     found: list[RunRow | None] = []
     for org, ref in wanted:
@@ -41,7 +41,7 @@ def runs_by_number(db: apsw.Connection, numbers: Sequence[int]) -> dict[int, Run
     return {row[0]: rows.decode_run(row[1]) for row in found}
 
 
-def _run_doc(db: apsw.Connection, org: int, ref: RunRef) -> bytes | None:
+def _run_doc(db: apsw.Connection, org: int, ref: NamedRun) -> bytes | None:
     match ref:
         case RunById(run_id):
             doc = one(db, "SELECT doc FROM run WHERE org = ? AND run_id = ?", (org, run_id))
@@ -55,25 +55,13 @@ def _run_doc(db: apsw.Connection, org: int, ref: RunRef) -> bytes | None:
         case RunByTrace(thread_id, trace_id, _):
             sql = "SELECT doc FROM run WHERE org = ? AND trace_id = ? AND thread_id = ? ORDER BY run DESC LIMIT 1"
             doc = one(db, sql, (org, trace_id, thread_id))
-        case OpenRun(thread_id, _):
-            doc = _open_run_doc(db, org, thread_id)
         case _:
             assert_never(ref)
     return None if doc is None else bytes(doc)
 
 
-def _open_run_doc(db: apsw.Connection, org: int, thread_id: str) -> bytes | None:
-    doc = one(db, "SELECT doc FROM thread WHERE org = ? AND thread_id = ?", (org, thread_id))
-    if doc is None:
-        return None
-    thread = rows.decode_thread(doc)
-    number = thread.open_runs[-1] if thread.open_runs else thread.newest_run
-    found: bytes | None = one(db, "SELECT doc FROM run WHERE run = ? AND org = ?", (number, org))
-    return found
-
-
 def run_descendants(db: apsw.Connection, org: int, run: RunRow | Parent, limit: int) -> list[RunRow]:
-    """Open runs below this one, level by level; a loop of parents ends where it closes."""
+    """Runs below this one, level by level; a loop of parents ends where it closes."""
     found: dict[int, RunRow] = {}
     level: Sequence[RunRow | Parent] = [run]
     while level and len(found) < limit:
@@ -81,7 +69,7 @@ def run_descendants(db: apsw.Connection, org: int, run: RunRow | Parent, limit: 
         fresh = [row for row in children if row.run not in found and row.run != run.run]
         found |= {row.run: row for row in fresh}
         level = fresh
-    return [row for row in found.values() if not row.is_terminal()]
+    return list(found.values())[:limit]
 
 
 def threads(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], ThreadRow]:

@@ -17,11 +17,12 @@ from towerlog.model.event import Event
 from towerlog.model.key import Key
 from towerlog.model.principal import Org, User, shard_bounds, shard_key
 from towerlog.model.question import RunFilter
-from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, TERMINAL, RunRow
+from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import UsageRow
 from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.connection import LOWER
+from towerlog.store.sqlite.descent import OF_A_CHILD, child_condition
 from towerlog.store.values import PAGE_BODY_BYTES, KeyFound, Parent
 
 MAX_SEARCH_MS = 1000
@@ -132,10 +133,10 @@ def _run_conditions(db: apsw.Connection, org: int, wanted: RunFilter) -> tuple[s
         where += f" AND status IN ({marks(len(wanted.statuses))})"
         values += wanted.statuses
     if wanted.since is not None:
-        where += " AND created_at >= ?"
+        where += " AND began_at >= ?"
         values.append(wanted.since)
     if wanted.until is not None:
-        where += " AND created_at < ?"
+        where += " AND began_at < ?"
         values.append(wanted.until)
     if wanted.parent_run_id is not None:
         parent = run(db, org, wanted.parent_run_id)
@@ -148,26 +149,6 @@ def _run_conditions(db: apsw.Connection, org: int, wanted: RunFilter) -> tuple[s
         where += " AND (" + " OR ".join(f"instr({lower}({field}), ?) > 0" for field in fields) + ")"
         values += [wanted.q.lower()] * len(fields)
     return where, values
-
-
-def child_condition(run_id: str, parent: RunRow | Parent | None) -> tuple[str, list[Any]]:
-    """A condition on `run` that holds for a parent's children, and its values.
-
-    A trace names its newest run in the child's own thread; only where there is none, its newest run elsewhere.
-    """
-    if parent is None:
-        return "parent_key = ?", [PARENT_RUN + run_id]
-    there = "SELECT 1 FROM run AS other WHERE other.org = run.org AND other.trace_id = ? AND other.run <> run.run"
-    condition = (
-        # The list of its names lets SQLite find them by index before it asks the rest.
-        "run.run <> ? AND parent_key IN (?, ?, ?) AND (parent_key <> ? OR thread_id = ?"
-        f" AND NOT EXISTS ({there} AND other.thread_id = run.thread_id AND other.run > ?)"
-        f" OR NOT EXISTS ({there} AND other.thread_id = run.thread_id) AND NOT EXISTS ({there} AND other.run > ?))"
-    )
-    by_trace = PARENT_TRACE + parent.trace_id
-    names = [PARENT_RUN + parent.run_id, PARENT_FOREIGN + (parent.foreign_id or ""), by_trace, by_trace]
-    newer = [parent.trace_id, parent.run]
-    return condition, [parent.run, *names, parent.thread_id, *newer, parent.trace_id, *newer]
 
 
 def runs_by_number(db: apsw.Connection, org: int, numbers: Sequence[int]) -> dict[int, RunRow]:
@@ -323,7 +304,8 @@ def usage(
 def checkpoint_latest(db: apsw.Connection, org: int, thread_id: str) -> CheckpointRow | None:
     """The state that a thread resumes from."""
     # One question for each kind: so the index gives the newest at once, however long the thread is.
-    sql = f"SELECT doc FROM checkpoint WHERE org = ? AND thread_id = ? AND initial = ? ORDER BY {_NEWEST} LIMIT 1"
+    found = f"SELECT doc FROM checkpoint WHERE org = ? AND thread_id = ? AND initial = ? AND NOT {OF_A_CHILD}"
+    sql = f"{found} ORDER BY {_NEWEST} LIMIT 1"
     for initial in (0, 1):
         doc = one(db, sql, (org, thread_id, initial))
         if doc is not None:

@@ -38,7 +38,7 @@ EVENT_COLUMNS = (
 )
 KEY_COLUMNS = "org, key_id, user_id, name, scopes, digest, hint, created_at, revoked_at"
 RUN_COLUMNS = (
-    "run, org, run_id, thread_id, trace_id, foreign_id, agent, status, model, persona_id, parent_key, created_at,"
+    "run, org, run_id, thread_id, trace_id, foreign_id, agent, status, model, persona_id, parent_key, began_at,"
     " cancel_requested_at, quiet, seen_at, doc"
 )
 LANE_COLUMNS = "run, org, state, agent, label_set, queue_position, queued_at, expires_at, doc"
@@ -147,7 +147,7 @@ def run_indexed(row: RunRow) -> Row:
         row.model,
         row.persona_id,
         row.parent_key,
-        row.created_at,
+        row.began_at(),
         row.cancel_requested_at,
         int(not row.silence_matters()),
         row.seen_at if row.is_silence_timed() else None,
@@ -179,6 +179,7 @@ _indexed_fields = attrgetter(
     "persona_id",
     "parent_key",
     "cancel_requested_at",
+    "start_told_at",
     # What the columns `quiet` and `seen_at` are made of.
     "seen_at",
     "silent_at",

@@ -72,6 +72,7 @@ class SqliteStore:
     runs_by_number = Ask(reads.runs_by_number)
     run_ids_of_parents = Ask(reads.run_ids_of_parents)
     run_children = Ask(reads.run_children)
+    run_descendants = Ask(lookups.run_descendants)
     thread = Ask(reads.thread)
     threads = Ask(reads.threads)
     agent = Ask(reads.agent)

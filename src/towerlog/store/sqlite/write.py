@@ -16,8 +16,8 @@ _EVENT = f"INSERT INTO event ({rows.EVENT_COLUMNS}) VALUES ({', '.join('?' * 14)
 _RUN_NEW = f"INSERT INTO run ({rows.RUN_COLUMNS}) VALUES ({', '.join('?' * 16)})"
 _RUN_MOVED = (
     "UPDATE run SET foreign_id = ?6, agent = ?7, status = ?8, model = ?9, persona_id = ?10, parent_key = ?11,"
-    " cancel_requested_at = ?13, quiet = ?14, seen_at = ?15, doc = ?16 WHERE run = ?1"
-    " AND org = ?2 AND run_id = ?3 AND thread_id = ?4 AND trace_id = ?5 AND created_at = ?12"
+    " began_at = ?12, cancel_requested_at = ?13, quiet = ?14, seen_at = ?15, doc = ?16 WHERE run = ?1"
+    " AND org = ?2 AND run_id = ?3 AND thread_id = ?4 AND trace_id = ?5"
 )
 _RUN_TOUCHED = "UPDATE run SET doc = ?2 WHERE run = ?1"
 _THREAD = (

@@ -90,7 +90,8 @@ CREATE TABLE run (
     model TEXT,
     persona_id TEXT,
     parent_key TEXT,
-    created_at INTEGER NOT NULL,
+    -- When it began, by its sender's clock where that told it.
+    began_at INTEGER NOT NULL,
     cancel_requested_at INTEGER,
     quiet INTEGER NOT NULL,
     seen_at INTEGER,
@@ -102,7 +103,7 @@ CREATE INDEX run_by_trace ON run (org, trace_id);
 CREATE INDEX run_by_foreign_id ON run (org, foreign_id) WHERE foreign_id IS NOT NULL;
 CREATE INDEX run_by_status ON run (org, status);
 CREATE INDEX run_by_agent ON run (org, agent);
-CREATE INDEX run_by_created_at ON run (org, created_at);
+CREATE INDEX run_by_began_at ON run (org, began_at);
 CREATE INDEX run_by_parent ON run (org, parent_key) WHERE parent_key IS NOT NULL;
 CREATE INDEX run_cancelling ON run (cancel_requested_at) WHERE status = 'cancelling';
 -- Runs that nothing but their own words keeps alive, by the minute of the last one.

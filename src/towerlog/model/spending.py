@@ -1,0 +1,139 @@
+"""What a run has spent: one algebra for all that is told of usage, whoever tells it and in whatever order.
+
+Two kinds of figures meet: increments (of one model call) and running totals (of an agent, of the run, of a process).
+For each bucket on its own the larger of the sum of the increments and the highest total counts. So no figure falls,
+none is counted twice, and one that is told alone moves only its own bucket.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, falls, highest, larger
+
+MAX_SHARES = 256
+"""Agents of a run whose running totals are remembered, those that told most lately. What the others have spent stays
+counted, but one of them that tells a running total again is counted from nothing."""
+
+TOTAL_DECREASED = "total_decreased"
+AGENTS_RETIRED = "agents_retired"
+USAGE_FLAGS = {
+    TOTAL_DECREASED: "A running total was lower than before. The highest one counts.",
+    AGENTS_RETIRED: f"More than {MAX_SHARES} agents told running totals. One that tells again after that many others"
+    " have is counted anew.",
+}
+"""What can be wrong with a run's figures, and what it means."""
+
+_replace = msgspec.structs.replace
+
+
+class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What one agent has told in a run."""
+
+    increments: Usage = NO_USAGE
+    """The sum of its increments."""
+    totals: Usage = NO_USAGE
+    """The highest of its running totals, bucket by bucket."""
+    model: str | None = None
+    """The model that it named last."""
+    step_index: int = -1
+    """The highest checkpoint so far; -1 for none."""
+    step_agent: str | None = None
+    """Name of the agent of that checkpoint, in the share of retired agents."""
+
+    def counted(self) -> Usage:
+        """What counts of it."""
+        return _whole(highest(self.increments, self.totals))
+
+
+class Spending(msgspec.Struct, frozen=True, gc=False):
+    """Everything that was told of one run's usage."""
+
+    shares: dict[str, AgentShare]
+    """By agent, the one that told last at the end."""
+    retired: AgentShare | None = None
+    """What agents that are no longer remembered have spent together: only ever added to."""
+    run_total: Usage = NO_USAGE
+    """The highest running totals of the whole run."""
+    process_cost: int | None = None
+    """The highest cost that a process told, in nano-dollars."""
+    flags: tuple[str, ...] = ()
+
+    def usage(self) -> Usage:
+        """What counts of all of it."""
+        told = NO_USAGE
+        for share in self.shares.values():
+            told = add(told, share.counted())
+        if self.retired is not None:
+            told = add(told, self.retired.counted())
+        if self.process_cost is not None:
+            told = _replace(told, cost_nanos=larger(told.cost_nanos, self.process_cost))
+        return _whole(highest(told, self.run_total))
+
+    def after(self, report: UsageReport, agent: str, step_index: int | None = None) -> Spending:
+        """With one report more; `step_index`: that of the checkpoint that carries it."""
+        usage, process_cost = report.usage, self.process_cost
+        share = self.shares.get(agent, AgentShare())
+        # Reports may overtake each other: an older step has lower totals, and that is no fall.
+        overtaken = step_index is not None and step_index < share.step_index
+        fell = False
+        if report.process_cost and usage.cost_nanos is not None:
+            fell = process_cost is not None and usage.cost_nanos < process_cost
+            process_cost = larger(process_cost, usage.cost_nanos)
+            usage = _replace(usage, cost_nanos=None)
+        if report.whole_run:
+            fell = fell or falls(self.run_total, usage)
+            changed = _replace(self, run_total=highest(self.run_total, usage), process_cost=process_cost)
+        else:
+            fell = fell or (report.kind != "delta" and falls(share.totals, _totals_of(report.kind, usage)))
+            share = _share_after(share, report.kind, usage)
+            changed = _replace(self.with_share(agent, share), process_cost=process_cost)
+        return changed.flagged(TOTAL_DECREASED) if fell and not overtaken else changed
+
+    def with_share(self, agent: str, share: AgentShare) -> Spending:
+        """With what an agent has told. Of too many agents the one that has told nothing for longest is retired."""
+        shares = {name: one for name, one in self.shares.items() if name != agent}
+        shares[agent] = share
+        changed = _replace(self, shares=shares)
+        if len(shares) <= MAX_SHARES:
+            return changed
+        oldest = next(iter(shares))
+        gone = shares.pop(oldest)
+        changed = _replace(changed, retired=_retired(self.retired or AgentShare(), oldest, gone))
+        return changed if gone.totals == NO_USAGE else changed.flagged(AGENTS_RETIRED)
+
+    def flagged(self, flag: str) -> Spending:
+        """With one flag more."""
+        return self if flag in self.flags else _replace(self, flags=tuple(sorted((*self.flags, flag))))
+
+
+def _share_after(share: AgentShare, kind: str, usage: Usage) -> AgentShare:
+    if kind == "delta":
+        return _replace(share, increments=add(share.increments, _whole(usage)))
+    increments = share.increments
+    if kind == "turn" and (usage.split_tokens() or 0) <= (usage.total_tokens or 0) - (share.totals.total_tokens or 0):
+        # The running total has grown by this call, or by more. A checkpoint that repeats the figures of its last call
+        # leaves it where it was, and totals exceed what they have grown by; only the first turn's are both.
+        increments = add(increments, _whole(_replace(usage, total_tokens=None, cost_nanos=None)))
+    return _replace(share, increments=increments, totals=highest(share.totals, _totals_of(kind, usage)))
+
+
+def _totals_of(kind: str, usage: Usage) -> Usage:
+    """The running totals in a report: of a turn's input and output only where they add up to the total."""
+    if kind == "turn" and usage.split_tokens() != usage.total_tokens:
+        return Usage(total_tokens=usage.total_tokens, cost_nanos=usage.cost_nanos)
+    return usage
+
+
+def _retired(together: AgentShare, agent: str, gone: AgentShare) -> AgentShare:
+    step, name = max((together.step_index, together.step_agent or ""), (gone.step_index, agent))
+    increments = add(together.increments, gone.counted())
+    return AgentShare(increments, step_index=step, step_agent=name if step >= 0 else None)
+
+
+def _whole(usage: Usage) -> Usage:
+    """With `total_tokens` at least the sum of the buckets: a bare total counts what it says beyond them."""
+    split = usage.split_tokens()
+    if split is None or (usage.total_tokens is not None and usage.total_tokens >= split):
+        return usage
+    return _replace(usage, total_tokens=split)

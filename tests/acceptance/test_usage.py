@@ -1,0 +1,189 @@
+"""Tokens and money over HTTP: told by increments, by totals, by halves, too late; every reader shows the same sums."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.acceptance.conftest import FreshServer, Unique
+from tests.support.readback import ReadBack
+from tests.support.senders import Json, checkpoint, push_activity, runner_event, save_batch, tell
+
+
+def call(back: ReadBack, agent: str, thread: str, **figures: Any) -> None:
+    """One model call of an agent, pushed into the open run of a thread."""
+    metadata = {"thread_id": thread, "model_name": figures.pop("model", "m"), **figures}
+    reply = push_activity(back.client, back.agent_id(agent), {"type": "inference_complete", "metadata": metadata})
+    assert reply.status_code == 200, reply.text
+
+
+def figures(row: Json) -> tuple[Any, ...]:
+    """Input, output, all tokens and cost of a run."""
+    names = ("total_input_tokens", "total_output_tokens")
+    return (*(row[name] for name in names), row["usage"]["total_tokens"], row["total_cost_usd"])
+
+
+def run_figures(back: ReadBack, thread: str) -> tuple[Any, ...]:
+    """Those of the only run of a thread."""
+    return figures(back.detail(back.run(thread)["run_id"]))
+
+
+def summaries(back: ReadBack, agent: str) -> list[str]:
+    """What an agent's feed shows of its model calls, without their durations."""
+    return [event["output_summary"].rpartition(",")[0] for event in back.activity(back.agent_id(agent))]
+
+
+def test_a_runner_that_tells_its_last_call_beside_a_running_total(back: ReadBack, unique: Unique) -> None:
+    thread, agent = unique("thread"), unique("agent")
+    seen = []
+    for step, (sent, told_in, told_out) in enumerate(((210, 200, 10), (210, 0, 0), (490, 260, 20))):
+        turn = {"tokens_used": sent, "input_tokens": told_in, "output_tokens": told_out, "agent_id": agent}
+        save_batch(back.client, checkpoint(thread, "r", step, **turn))
+        seen.append(run_figures(back, thread)[:3])
+    assert seen == [(200, 10, 210), (200, 10, 210), (460, 30, 490)]
+    assert summaries(back, agent) == ["200+10 tokens, $?", "260+20 tokens, $?"]
+
+
+def test_an_end_that_tells_only_its_cost_keeps_the_tokens(back: ReadBack, unique: Unique) -> None:
+    run, agent = unique("run"), unique("agent")
+    tell(back.client, "run_start", run, agent_name=agent)
+    call(back, agent, run, input_tokens=70, output_tokens=30)
+    tell(back.client, "run_end", run, {"cost_usd": 0.25}, agent_name=agent)
+    assert run_figures(back, run) == (70, 30, 100, 0.25)
+    assert summaries(back, agent) == ["70+30 tokens, $?", "0+0 tokens, $0.25"]
+
+
+def test_a_failed_run_has_a_cost(back: ReadBack, unique: Unique) -> None:
+    run, agent = unique("run"), unique("agent")
+    tell(back.client, "run_start", run, agent_name=agent)
+    tell(back.client, "error", run, {"error_type": "Timeout"})
+    spent = {"prompt_tokens": 900, "completion_tokens": 80, "cost_usd": 0.5, "model": "late-model"}
+    tell(back.client, "run_end", run, spent)
+    assert (back.run(run)["status"], *run_figures(back, run)) == ("failed", 900, 80, 980, 0.5)
+    assert summaries(back, agent) == ["900+80 tokens, $0.5"]
+
+
+def test_a_cost_of_the_process_is_no_sum_over_agents(back: ReadBack, unique: Unique) -> None:
+    thread = unique("thread")
+    for agent, cost in (("lead", 0.02), ("lead:scout", 0.05), ("lead", 0.06)):
+        save_batch(back.client, checkpoint(thread, "r", 1, agent_id=agent, run_cost_usd=cost))
+    assert run_figures(back, thread) == (None, None, None, 0.06)
+
+
+def test_what_exhausted_the_budget_is_counted(back: ReadBack, unique: Unique) -> None:
+    thread = unique("thread")
+    save_batch(back.client, checkpoint(thread, "r", 1, run_cost_usd=0.4))
+    save_batch(back.client, runner_event("thread_budget_exceeded", thread, "r", run_cost_usd=0.55, budget_usd=0.5))
+    assert run_figures(back, thread)[3] == 0.55
+
+
+def test_a_counter_that_falls_is_flagged(back: ReadBack, unique: Unique) -> None:
+    thread = unique("thread")
+    for step, tokens in ((1, 500), (2, 80)):
+        save_batch(back.client, checkpoint(thread, "r", step, input_tokens=tokens, output_tokens=1))
+    detail = back.detail(back.run(thread)["run_id"])
+    assert (figures(detail)[:3], detail["usage_flags"]) == ((500, 1, 501), ["total_decreased"])
+
+
+def test_a_tree_is_shown_beside_its_own_figures(back: ReadBack, unique: Unique) -> None:
+    """Tokens are added up; a cost that one process tells in several runs is one counter."""
+    thread = unique("thread")
+    main = {"tokens_used": 110, "input_tokens": 100, "output_tokens": 10, "run_cost_usd": 0.02}
+    save_batch(back.client, checkpoint(thread, "main", 1, **main))
+    sub = {"tokens_used": 44, "input_tokens": 40, "output_tokens": 4, "run_cost_usd": 0.03, "parent_trace_id": "main"}
+    save_batch(back.client, checkpoint(thread, "sub", 1, **sub))
+    save_batch(back.client, runner_event("thread_started", thread, "below", parent_trace_id="sub"))
+    [mother] = [row for row in back.runs(thread_id=thread) if row["total_input_tokens"] == 100]
+    expected = {
+        "runs": 3,
+        "total_input_tokens": 140,
+        "total_output_tokens": 14,
+        "total_tokens": 154,
+        "total_cost_usd": 0.03,
+        "complete": True,
+    }
+    for path in ("/v1/runs/", "/api/v1/runs/"):
+        detail = back.client.get(path + mother["run_id"]).json()
+        assert (figures(detail), detail["tree"]) == ((100, 10, 110, 0.02), expected)
+    listed = back.client.get("/api/v1/runs", params={"thread_id": thread}).json()["data"]
+    assert {run["tree"] for run in listed} == {None}
+
+
+def test_every_reader_shows_the_same_sums(fresh_server: FreshServer) -> None:
+    """Bare totals beside splits, increments beside totals, two agents of two models, ends that came too late."""
+    client = fresh_server().client()
+    back = ReadBack(client)
+    save_batch(client, checkpoint("t", "r", 1, agent_id="p", tokens_used=420, model="big"))
+    save_batch(client, checkpoint("t", "r", 1, agent_id="q", input_tokens=500, output_tokens=100, model="small"))
+    save_batch(client, checkpoint("t", "r", 2, agent_id="p", tokens_used=500, run_cost_usd=0.5))
+    tell(client, "run_start", "s", agent_name="p")
+    call(back, "p", "s", input_tokens=7, output_tokens=3, cost_usd=0.125, model="big")
+    tell(client, "run_end", "s", {"total_tokens": 1000, "model": "big"}, agent_name="p")
+    tell(client, "run_end", "s", {"total_tokens": 1200, "cost_usd": 1, "model": "big"}, agent_name="p")
+    runs = [back.detail(row["run_id"]) for row in back.runs()]
+    sums = {"input": 507, "output": 103, "total": 2300, "cost": 1.5}
+
+    def added(rows: list[Json], cost: str) -> dict[str, Any]:
+        usage = [row["usage"] for row in rows]
+        return {
+            "input": sum(one["input_tokens"] or 0 for one in usage),
+            "output": sum(one["output_tokens"] or 0 for one in usage),
+            "total": sum(one["total_tokens"] or 0 for one in usage),
+            "cost": sum(row[cost] or 0 for row in rows),
+        }
+
+    assert added(runs, "total_cost_usd") == sums
+    assert added(client.get("/api/v1/agents").json()["data"], "cost_usd") == sums
+    for by in ("hour", "agent", "model"):
+        assert added(client.get("/api/v1/usage", params={"by": by}).json()["data"], "cost_usd") == sums, by
+    models = {row["model"]: row["usage"]["total_tokens"] for row in client.get("/api/v1/usage?by=model").json()["data"]}
+    assert models == {None: None, "big": 1700, "small": 600}, "no agent's tokens stand under the model of another"
+
+
+# The sender's clock
+
+
+def test_an_imported_session_stands_in_its_own_day(back: ReadBack, unique: Unique) -> None:
+    thread, agent = unique("thread"), unique("agent")
+    turn = checkpoint(thread, "r", 1, agent_id=agent, input_tokens=10, output_tokens=1, run_cost_usd=0.5)
+    save_batch(
+        back.client,
+        {**runner_event("thread_started", thread, "r", agent_id=agent), "occurred_at": "2020-05-05T09:00:00Z"},
+        {**turn, "occurred_at": "2020-05-05T09:30:00Z"},
+        {**runner_event("thread_completed", thread, "r"), "occurred_at": "2020-05-05T11:00:00Z"},
+    )
+    day = {"since": "2020-05-05T00:00:00Z", "until": "2020-05-06T00:00:00Z"}
+    [row] = [row for row in back.runs(**day) if row["thread_id"] == thread]
+    assert (row["duration_ms"], row["completed_at"]) == (7_200_000, "2020-05-05T11:00:00.000Z")
+    assert back.detail(row["run_id"])["started_at"] == "2020-05-05T09:00:00.000Z"
+    usage = back.client.get("/api/v1/usage", params={"by": "hour", "agent": agent, **day}).json()["data"]
+    assert [(hour["hour"], hour["cost_usd"]) for hour in usage] == [
+        ("2020-05-05T09:00:00.000Z", 0.5),
+        ("2020-05-05T11:00:00.000Z", None),
+    ]
+
+
+@pytest.mark.parametrize("end", ["1999-12-31T23:00:00Z", "2020-05-05T08:59:00Z", None], ids=["absurd", "back", "none"])
+def test_a_span_is_never_negative(back: ReadBack, unique: Unique, end: str | None) -> None:
+    run = unique("run")
+    tell(back.client, "run_start", run, occurred_at="2020-05-05T09:00:00Z")
+    tell(back.client, "run_end", run, **({} if end is None else {"occurred_at": end}))
+    row = back.run(run)
+    assert 0 <= row["duration_ms"] < 60_000
+    assert row["completed_at"] >= row["created_at"]
+
+
+def test_an_id_that_no_sender_gave_is_shown_nowhere(back: ReadBack, unique: Unique) -> None:
+    """Starts and ends are kept under names of ours."""
+    run, thread = unique("run"), unique("thread")
+    tell(back.client, "run_start", run)
+    tell(back.client, "run_end", run, event_id="mine")
+    save_batch(back.client, runner_event("thread_error", thread, "r"), checkpoint(thread, "r", 1))
+    for name in (run, thread):
+        run_id = back.run(name)["run_id"]
+        shown = [back.client.get(f"/api/v1/runs/{run_id}/events").text]
+        shown.append(back.client.get(f"/v1/runs/{run_id}/events", params={"follow": "false"}).text)
+        assert not [text for text in shown if "\\u001f" in text or "\x1f" in text]
+    events = back.client.get(f"/api/v1/runs/{back.run(run)['run_id']}/events").json()["data"]
+    assert [event["event_id"] for event in events] == [None, "mine"]

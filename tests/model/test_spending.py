@@ -1,0 +1,262 @@
+"""What a run has spent: increments and running totals of any order add up to one truth that never falls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from towerlog.model.spending import (
+    AGENTS_RETIRED,
+    MAX_SHARES,
+    TOTAL_DECREASED,
+    USAGE_FLAGS,
+    AgentShare,
+    Spending,
+)
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport, falls, highest
+
+NOTHING = Spending({})
+SPLIT = Usage.__struct_fields__[:5]
+FIGURES = Usage.__struct_fields__
+
+figures = st.none() | st.integers(0, 60)
+usages = st.builds(Usage, *[figures] * 7)
+Told = tuple[UsageReport, str]
+told = st.tuples(
+    st.builds(UsageReport, usages, st.sampled_from(["total", "delta"]), st.booleans(), st.booleans()).filter(
+        lambda report: not (report.whole_run and report.kind == "delta")
+    ),
+    st.sampled_from("abc"),
+)
+
+
+def known(usage: Usage) -> dict[str, Any]:
+    """The figures that are known."""
+    return {name: getattr(usage, name) for name in FIGURES if getattr(usage, name) is not None}
+
+
+def after(*reports: Told) -> Spending:
+    """All that was told, in this order."""
+    spending = NOTHING
+    for report, agent in reports:
+        spending = spending.after(report, agent)
+    return spending
+
+
+def turn(input_tokens: int, output_tokens: int, total_tokens: int, **more: Any) -> UsageReport:
+    """A checkpoint's figures as a runner sends them."""
+    return UsageReport(
+        Usage(input_tokens=input_tokens, output_tokens=output_tokens, total_tokens=total_tokens), "turn", **more
+    )
+
+
+def turns(*given: tuple[int, int, int], spending: Spending = NOTHING) -> list[dict[str, Any]]:
+    """What is known after each turn of one agent."""
+    seen = []
+    for step, figures in enumerate(given):
+        spending = spending.after(turn(*figures), "a", step)
+        seen.append(known(spending.usage()))
+    return seen
+
+
+@given(st.lists(told, max_size=12))
+def test_the_larger_of_increments_and_totals_counts_bucket_by_bucket(reports: list[Told]) -> None:
+    """Against sums and maxima that are taken anew for each bucket, from the reports as they stand."""
+    usage = after(*reports).usage()
+    for name in (*SPLIT, "cost_nanos"):
+        by_agent: dict[str, list[int]] = {}
+        ours, of_run = 0, [0]
+        for agent in "abc":
+            mine = [(one, getattr(one.usage, name)) for one, who in reports if who == agent and not one.whole_run]
+            if name == "cost_nanos":
+                mine = [(one, figure) for one, figure in mine if not one.process_cost]
+            sums = sum(figure or 0 for one, figure in mine if one.kind == "delta")
+            by_agent[agent] = [sums, *(figure or 0 for one, figure in mine if one.kind == "total")]
+            ours += max(by_agent[agent])
+        of_run += [getattr(one.usage, name) or 0 for one, _ in reports if one.whole_run]
+        if name == "cost_nanos":
+            of_run += [one.usage.cost_nanos or 0 for one, _ in reports if one.process_cost]
+        assert (getattr(usage, name) or 0) == max(ours, *of_run), name
+
+
+@given(st.lists(told, max_size=12), st.randoms(use_true_random=False))
+def test_the_order_of_reports_changes_nothing(reports: list[Told], random: Any) -> None:
+    shuffled = list(reports)
+    random.shuffle(shuffled)
+    assert after(*reports).usage() == after(*shuffled).usage()
+
+
+@given(st.lists(told, max_size=12))
+def test_no_figure_falls_and_the_total_is_no_less_than_its_parts(reports: list[Told]) -> None:
+    spending = NOTHING
+    for report, agent in reports:
+        before, spending = spending.usage(), spending.after(report, agent)
+        now = spending.usage()
+        assert highest(before, now) == now
+        assert now.split_tokens() is None or (now.total_tokens or 0) >= (now.split_tokens() or 0)
+
+
+@given(st.lists(told, max_size=6), told)
+def test_a_partial_report_moves_no_other_bucket(reports: list[Told], one: Told) -> None:
+    before, now = after(*reports).usage(), after(*reports, one).usage()
+    for name in (*SPLIT, "cost_nanos"):
+        if getattr(one[0].usage, name) is None:
+            assert getattr(now, name) == getattr(before, name), name
+
+
+def test_a_bare_total_stands_beside_a_split() -> None:
+    """What one agent does not split is no less than what another splits."""
+    both = after(
+        (UsageReport(Usage(total_tokens=420)), "p"), (UsageReport(Usage(input_tokens=500, output_tokens=100)), "q")
+    )
+    assert known(both.usage()) == {"input_tokens": 500, "output_tokens": 100, "total_tokens": 1020}
+
+
+def test_a_bare_total_counts_what_it_says_beyond_the_split() -> None:
+    share = after((UsageReport(Usage(input_tokens=30, total_tokens=50)), "a"))
+    assert known(share.usage()) == {"input_tokens": 30, "total_tokens": 50}
+    split = after((UsageReport(Usage(total_tokens=50)), "a"), (UsageReport(Usage(30, output_tokens=20), "delta"), "b"))
+    assert known(split.usage()) == {"input_tokens": 30, "output_tokens": 20, "total_tokens": 100}
+
+
+def test_a_cost_alone_takes_no_token_away() -> None:
+    spending = after(
+        (UsageReport(Usage(input_tokens=1000, output_tokens=500), "delta"), "a"),
+        (UsageReport(Usage(cost_nanos=7), whole_run=True), "a"),
+    )
+    assert known(spending.usage()) == {
+        "input_tokens": 1000,
+        "output_tokens": 500,
+        "total_tokens": 1500,
+        "cost_nanos": 7,
+    }
+
+
+def test_a_cost_of_the_process_is_one_counter_whoever_tells_it() -> None:
+    costs = [(UsageReport(Usage(cost_nanos=cost), process_cost=True), agent) for cost, agent in ((20, "a"), (50, "b"))]
+    assert after(*costs, costs[0]).usage() == Usage(cost_nanos=50)
+
+
+def test_a_total_that_falls_moves_nothing_and_is_flagged() -> None:
+    high, low = UsageReport(Usage(input_tokens=10, cost_nanos=9)), UsageReport(Usage(input_tokens=4, cost_nanos=9))
+    spending = after((high, "a"), (low, "a"))
+    assert (spending.usage(), spending.flags) == (after((high, "a")).usage(), (TOTAL_DECREASED,))
+    assert after((high, "a"), (low, "b")).flags == ()
+    assert after((high, "a"), (UsageReport(low.usage, "delta"), "a")).flags == ()
+    for whole in (UsageReport(high.usage, whole_run=True), UsageReport(high.usage, process_cost=True)):
+        fallen = msgspec.structs.replace(whole, usage=Usage(input_tokens=10, cost_nanos=8))
+        assert after((whole, "a"), (fallen, "a")).flags == (TOTAL_DECREASED,)
+    assert set(USAGE_FLAGS) == {TOTAL_DECREASED, AGENTS_RETIRED}
+
+
+def test_an_older_step_that_was_overtaken_is_no_fall() -> None:
+    newer, older = UsageReport(Usage(input_tokens=10)), UsageReport(Usage(input_tokens=4))
+    spending = NOTHING.with_share("a", AgentShare(step_index=5)).after(newer, "a", 5)
+    assert spending.after(older, "a", 4).flags == ()
+    assert spending.after(older, "a", 5).flags == (TOTAL_DECREASED,)
+
+
+def test_figures_of_the_last_call_add_up_beside_their_running_total() -> None:
+    """A runner that gives the figures of its last model call, and noughts after a tool."""
+    assert turns((1000, 50, 1050), (0, 0, 1050), (1300, 60, 2410)) == [
+        {"input_tokens": 1000, "output_tokens": 50, "total_tokens": 1050},
+        {"input_tokens": 1000, "output_tokens": 50, "total_tokens": 1050},
+        {"input_tokens": 2300, "output_tokens": 110, "total_tokens": 2410},
+    ]
+
+
+def test_running_totals_of_each_turn_replace_each_other() -> None:
+    """A runner whose input and output are running totals as well."""
+    assert turns((1000, 50, 1050), (1000, 50, 1050), (2300, 110, 2410))[-1] == {
+        "input_tokens": 2300,
+        "output_tokens": 110,
+        "total_tokens": 2410,
+    }
+
+
+def test_a_checkpoint_that_repeats_its_last_call_adds_nothing() -> None:
+    """At the end of a turn and of a sub-agent, under a step of its own."""
+    assert turns((400, 7, 407), (400, 7, 407), (600, 7, 1014), (600, 7, 1014), (600, 7, 1014))[-1] == {
+        "input_tokens": 1000,
+        "output_tokens": 14,
+        "total_tokens": 1014,
+    }
+
+
+def test_a_step_that_was_lost_is_unsplit() -> None:
+    assert turns((1000, 50, 1050), (1300, 60, 4000))[-1] == {
+        "input_tokens": 2300,
+        "output_tokens": 110,
+        "total_tokens": 4000,
+    }
+
+
+def test_a_step_that_is_told_again_is_counted_once() -> None:
+    spending = NOTHING.after(turn(10, 1, 11), "a", 0)
+    again = turn(20, 2, 33)
+    once = spending.after(again, "a", 1)
+    assert once.after(again, "a", 1) == once
+    assert known(once.usage()) == {"input_tokens": 30, "output_tokens": 3, "total_tokens": 33}
+
+
+@given(st.lists(st.tuples(st.integers(0, 90), st.integers(0, 90)), min_size=1, max_size=8), st.booleans())
+def test_either_kind_of_runner_is_understood(calls: list[tuple[int, int]], totals: bool) -> None:
+    """The same calls, told as running totals or each by itself, in order: no token more, no token less."""
+    given, sent, made = [], 0, [0, 0]
+    for inputs, outputs in calls:
+        made = [made[0] + inputs, made[1] + outputs]
+        sent += inputs + outputs
+        given.append((made[0], made[1], sent) if totals else (inputs, outputs, sent))
+    assert turns(*given)[-1]["total_tokens"] == sent
+
+
+def test_sums_are_kept_however_many_agents_there_are() -> None:
+    spending = NOTHING
+    for number in range(MAX_SHARES + 50):
+        spending = spending.after(UsageReport(Usage(input_tokens=10)), f"agent {number}")
+        spending = spending.after(UsageReport(Usage(input_tokens=1, cost_nanos=5), "delta"), f"agent {number}")
+    assert len(spending.shares) == MAX_SHARES
+    everything = 10 * (MAX_SHARES + 50)
+    assert known(spending.usage()) == {
+        "input_tokens": everything,
+        "total_tokens": everything,
+        "cost_nanos": 5 * (MAX_SHARES + 50),
+    }
+    assert spending.flags == (AGENTS_RETIRED,)
+
+
+def test_agents_that_only_add_are_retired_without_a_flag() -> None:
+    spending = NOTHING
+    for number in range(3 * MAX_SHARES):
+        report = UsageReport(Usage(input_tokens=1), "delta")
+        spending = spending.after(report, f"agent {number % (2 * MAX_SHARES)}")
+    assert (spending.usage().input_tokens, spending.flags) == (3 * MAX_SHARES, ())
+
+
+def test_the_agent_that_told_last_is_remembered_longest() -> None:
+    spending = NOTHING
+    for number in range(MAX_SHARES):
+        spending = spending.after(UsageReport(Usage(input_tokens=1)), f"agent {number}")
+    spending = spending.after(UsageReport(Usage(input_tokens=2)), "agent 0")
+    spending = spending.after(UsageReport(Usage(input_tokens=1)), "one more")
+    assert "agent 0" in spending.shares
+    assert "agent 1" not in spending.shares
+    assert spending.usage().input_tokens == MAX_SHARES + 2
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "fell"),
+    [
+        (NO_USAGE, Usage(1), False),
+        (Usage(2), NO_USAGE, False),
+        (Usage(2), Usage(2), False),
+        (Usage(2), Usage(1), True),
+        (Usage(2, cost_nanos=4), Usage(9, cost_nanos=3), True),
+    ],
+)
+def test_a_fall_is_one_figure_that_is_lower(left: Usage, right: Usage, fell: bool) -> None:
+    assert falls(left, right) is fell
