@@ -58,7 +58,7 @@ class LaneReply(msgspec.Struct):
     state: v.LaneWord
     phase: v.Phase | None
     worker_id: v.WorkerId | None
-    claimed_at: Annotated[str, v.said("When the run was claimed last.", "2026-04-02T10:00:01.500Z")] | None
+    claimed_at: Annotated[str, v.time("When the run was claimed last.")] | None
     lease_expires_at: v.LeaseEnd | None
     last_heartbeat: v.Heartbeat | None
     lease_epoch: v.LeaseEpoch
