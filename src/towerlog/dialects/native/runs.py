@@ -67,7 +67,10 @@ class PrefixQuery(msgspec.Struct, frozen=True):
     """`prefix` is the beginning of a run's id, with or without its dashes; without one, the oldest ids are listed."""
 
     schema_name: ClassVar[str] = "PrefixQuery"
-    prefix: Annotated[str, v.said("How the id begins.", "0196b2c4")] | None = None
+    prefix: (
+        Annotated[str, v.said("How the ids begin, with or without dashes; without it, the oldest ids.", "0196b2c4")]
+        | None
+    ) = None
 
 
 class EventsQuery(CursorQuery, frozen=True):
