@@ -47,7 +47,7 @@ class ReadBack:
         """The events of a run, oldest first, as its followers get them; seq must be dense."""
         reply = self.client.get(f"/v1/runs/{run_id}/events", params={"follow": "false"})
         assert reply.status_code == 200, reply.text
-        events = [frame.json for frame in parse_frames(reply.content) if frame.data is not None]
+        events = [one.json for one in parse_frames(reply.content) if one.data is not None and one.event != "end"]
         assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
         return events
 

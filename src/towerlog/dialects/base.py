@@ -128,7 +128,10 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 Warned = (
-    Annotated[list[FieldWarning], msgspec.Meta(description="Details that could not be used as they were sent.")]
+    Annotated[
+        list[FieldWarning],
+        msgspec.Meta(description="Details that were repaired, or kept and not used; absent if there are none."),
+    ]
     | msgspec.UnsetType
 )
 """Type of a reply's member `warnings`, which `with_warnings` adds where there are any."""

@@ -65,7 +65,7 @@ class _Failure(msgspec.Struct, gc=False):
     fatal: bool | None = None
 
 
-class DeltaData(msgspec.Struct, frozen=True, gc=False):
+class MessageDeltaData(msgspec.Struct, frozen=True, gc=False):
     """What is read of a piece of a message."""
 
     content: str | None = None
@@ -112,7 +112,7 @@ class _Answer(msgspec.Struct, gc=False):
 
 _PHASE = msgspec.json.Decoder(_Phase)
 _FAILURE = msgspec.json.Decoder(_Failure)
-_DELTA = msgspec.json.Decoder(DeltaData)
+_DELTA = msgspec.json.Decoder(MessageDeltaData)
 _TOOL = msgspec.json.Decoder(_Tool)
 _MODEL_CALL = msgspec.json.Decoder(ModelCallData)
 _QUESTION = msgspec.json.Decoder(_Question)

@@ -238,8 +238,10 @@ class FieldWarning(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_def
     """The place of its event in the batch; None for the request itself and for a request of one event."""
     field: Annotated[str, msgspec.Meta(examples=["payload.duration_ms"])]
     """Its path within the event, as in `payload.duration_ms`."""
-    message: Annotated[str, msgspec.Meta(examples=["must be a number"])]
-    """Why it could not be used."""
+    message: Annotated[
+        str, msgspec.Meta(examples=["payload.duration_ms: must be a number; it is kept as it was sent and not used"])
+    ]
+    """Which field it is and what became of it, for people."""
 
 
 NATURAL = "\x1f"

@@ -143,7 +143,7 @@ def test_a_heartbeat_outside_a_thread_only_touches_its_agent() -> None:
     )
     assert touch == AgentHeartbeat("a", 1000)
     for data in (b"{}", b"null", b'{"agent_id":""}'):
-        assert draft_of(event("heartbeat", data), DialectSettings(), {}) == AgentHeartbeat("unknown")
+        assert draft_of(event("heartbeat", data), DialectSettings(), {}, []) == AgentHeartbeat("unknown")
 
 
 @pytest.mark.parametrize("group", ["workflow", "team"])

@@ -289,7 +289,7 @@ def test_a_detail_that_cannot_be_used_costs_no_event(kind: str, name: str, wrong
     [
         ("checkpoint", "step_index", [ABSENT, None, -1, "one", 1.5]),
         ("checkpoint", "history", [ABSENT, {}, "x", 1]),
-        ("checkpoint", "history_meta", [{}, [1], "x"]),
+        ("checkpoint", "history_meta", [{}, 1, "x"]),
         ("other", "name", [ABSENT, None, 1, "", "x" * 201]),
     ],
 )

@@ -105,7 +105,9 @@ class ClaimReply(msgspec.Struct, omit_defaults=True):
         ]
         | None
     )
-    is_child: Annotated[bool, v.said("It was started by another run.", False)] = False
+    is_child: Annotated[
+        bool, v.said("Another run started it: what its thread has said before is not its own.", False)
+    ] = False
 
 
 class LanesReply(msgspec.Struct):

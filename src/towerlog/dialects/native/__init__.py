@@ -8,11 +8,11 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.dialects.base import Dialect
-from towerlog.dialects.native import agents, events, keys, lanes, personas, runs, steering, threads, usage
+from towerlog.dialects.native import agents, events, keys, lanes, personas, runs, steering, usage
 from towerlog.dialects.native.problems import explain
 from towerlog.dialects.native.samples import SAMPLES
 
-_PARTS = (agents, lanes, usage, runs, threads, steering, events, personas, keys)
+_PARTS = (agents, lanes, usage, runs, steering, events, personas, keys)
 
 NATIVE = Dialect(
     name="native",

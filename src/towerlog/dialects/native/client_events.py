@@ -16,7 +16,7 @@ from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
 from towerlog.dialects.details import ForeignId, Label
 from towerlog.dialects.fields import MAX_LABELS, NULL, Count, Duration, JsonObject, Warnings, facts_named
 from towerlog.dialects.native.reported import MAX_NAME_CHARS, ReportedEvent, Seq, Visible
-from towerlog.dialects.run_events import FAILED, ROWS, DeltaData, ModelCallData, reason, success_of, told_usage
+from towerlog.dialects.run_events import FAILED, ROWS, MessageDeltaData, ModelCallData, reason, success_of, told_usage
 from towerlog.errors import Invalid, NotFound, TowerlogError
 from towerlog.model.event import Draft, EventType, History, RunByForeignId, RunRef
 from towerlog.model.facts import LATEST_STEP, NO_FACTS, CheckpointFacts, Effects, Facts, some
@@ -183,7 +183,7 @@ def _step(sent: _Step, _data: bytes, where: str, warnings: Warnings) -> Facts:
     return NO_FACTS if sent.duration_ms is None else Facts(duration_ms=round(sent.duration_ms))
 
 
-def _delta(sent: DeltaData, _data: bytes, where: str, warnings: Warnings) -> Facts:
+def _delta(sent: MessageDeltaData, _data: bytes, where: str, warnings: Warnings) -> Facts:
     if sent.content is None:
         details.missing(warnings, f"{where}.content")
     return NO_FACTS
@@ -266,7 +266,7 @@ KINDS: dict[EventType, _Kind] = {
     EventType.RUN_CANCELLED: _Kind(msgspec.json.Decoder(_Cancelled), _cancelled),
     EventType.BUDGET_WARNING: _Kind(_ANYTHING, _as_worker(EventType.BUDGET_WARNING)),
     EventType.BUDGET_EXCEEDED: _Kind(_ANYTHING, _as_worker(EventType.BUDGET_EXCEEDED)),
-    EventType.MESSAGE_DELTA: _Kind(msgspec.json.Decoder(DeltaData), _delta),
+    EventType.MESSAGE_DELTA: _Kind(msgspec.json.Decoder(MessageDeltaData), _delta),
     EventType.TOOL_CALL: _Kind(msgspec.json.Decoder(_ToolCall), _tool_call),
     EventType.TOOL_RESULT: _Kind(msgspec.json.Decoder(_ToolResult), _tool_result),
     EventType.MODEL_CALL: _Kind(msgspec.json.Decoder(ModelCallData), _model_call),

@@ -1,4 +1,4 @@
-"""Native endpoints that read runs, their events and their checkpoints."""
+"""Native endpoints that read threads, and runs with their events and checkpoints."""
 
 from __future__ import annotations
 
@@ -25,15 +25,17 @@ from towerlog.dialects.run_json import STATUS_OF, RunDetail
 from towerlog.errors import NotFound
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
 from towerlog.model.event import EventType
-from towerlog.model.outcome import Page, RunView
+from towerlog.model.outcome import Page, RunView, ThreadView
 from towerlog.model.principal import Scope
 from towerlog.model.question import (
     FindRuns,
     GetCheckpoint,
     GetRun,
+    GetThread,
     ListCheckpoints,
     ListEvents,
     ListRuns,
+    ListThreads,
     RunFilter,
 )
 from towerlog.model.run import Status
@@ -65,7 +67,10 @@ class PrefixQuery(msgspec.Struct, frozen=True):
     """`prefix` is the beginning of a run's id, with or without its dashes; without one, the oldest ids are listed."""
 
     schema_name: ClassVar[str] = "PrefixQuery"
-    prefix: Annotated[str, v.said("How the id begins.", "0196b2c4")] | None = None
+    prefix: (
+        Annotated[str, v.said("How the ids begin, with or without dashes; without it, the oldest ids.", "0196b2c4")]
+        | None
+    ) = None
 
 
 class EventsQuery(CursorQuery, frozen=True):
@@ -189,6 +194,22 @@ def _encode_checkpoint(outcome: CheckpointView, command: object, call: Call) -> 
     return reply_json(shapes.state_of(outcome))
 
 
+def _decode_threads(call: Call) -> ListThreads:
+    return ListThreads(limit_of(call), read_cursor("threads", call.query.get("cursor")))
+
+
+def _encode_threads(outcome: Page, command: object, call: Call) -> Reply:
+    return page_reply("threads", outcome, shapes.thread_of)
+
+
+def _decode_thread(call: Call) -> GetThread:
+    return GetThread(path_id(call.path["thread_id"], "thread"))
+
+
+def _encode_thread(outcome: ThreadView, command: object, call: Call) -> Reply:
+    return reply_json(shapes.thread_of(outcome.row))
+
+
 ENDPOINTS = (
     Endpoint(
         "GET", "/api/v1/runs", "list_runs", "Runs, newest first.", READ, _decode_runs, _encode_runs,
@@ -219,5 +240,13 @@ ENDPOINTS = (
         "A checkpoint with its history; its id is the step, or step:agent.", READ,
         _decode_checkpoint, _encode_checkpoint, reply=shapes.CheckpointState,
     ),
+    Endpoint(
+        "GET", "/api/v1/threads", "list_threads", "Threads, newest first.", READ, _decode_threads, _encode_threads,
+        query=CursorQuery, reply=Listing[shapes.Thread],
+    ),
+    Endpoint(
+        "GET", "/api/v1/threads/{thread_id}", "get_thread", "A thread.", READ, _decode_thread, _encode_thread,
+        reply=shapes.Thread,
+    ),
 )  # fmt: skip
-"""The endpoints that read runs."""
+"""The endpoints that read runs and threads."""

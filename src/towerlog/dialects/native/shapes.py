@@ -90,7 +90,7 @@ class LoggedEvent(msgspec.Struct, frozen=True, gc=False):
         Annotated[
             str,
             v.said(
-                "SHA-256 over the event and the hash of the one before it in the run, in hex.",
+                "SHA-256 of the run's log up to this event, in hexadecimal digits; null in quarantine.",
                 "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
             ),
         ]

@@ -126,6 +126,7 @@ class Question(Shape):
     question: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
 class TreeTotals(Shape):
     """What a run and all runs below it have spent; `complete`: no run of them was left out."""
 
