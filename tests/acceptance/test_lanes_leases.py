@@ -51,7 +51,7 @@ def test_after_three_attempts_the_run_is_lost(client, unique) -> None:
     assert types.count("lane.claimed") == 3
     assert types[-1] in {"run.failed", "run.lost"}
     refused(client.post(f"/api/agents/runs/{run_id}/claim", json={"worker_id": "fourth"}), 409, "RUN_ENDED")
-    assert client.get(f"/v1/runs/{run_id}/events", params={"after_seq": len(types)}).status_code == 204
+    assert client.get(f"/v1/runs/{run_id}/events", headers={"Last-Event-ID": str(len(types))}).status_code == 204
     assert run_id in client.get("/api/agents/runs", params={"state": "failed"}).text
 
 
