@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from towerlog.sdk.api.async_client import AsyncClient as AsyncClient
     from towerlog.sdk.api.client import Client as Client
+    from towerlog.sdk.record.current import carry as carry
+    from towerlog.sdk.record.current import current_run as current_run
     from towerlog.sdk.record.decorators import agent as agent
     from towerlog.sdk.record.decorators import tool as tool
     from towerlog.sdk.record.default import default_recorder as default_recorder
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from towerlog.sdk.record.recorder import Recorder as Recorder
     from towerlog.sdk.record.run import AsyncRun as AsyncRun
     from towerlog.sdk.record.run import Run as Run
-    from towerlog.sdk.record.run import carry as carry
-    from towerlog.sdk.record.run import current_run as current_run
     from towerlog.sdk.wire.errors import ApiError as ApiError
     from towerlog.sdk.wire.errors import Unreachable as Unreachable
     from towerlog.sdk.work.app import App as App
@@ -38,8 +38,8 @@ _HOMES = {
     "RunCancelled": "record.inbox",
     "Unreachable": "wire.errors",
     "agent": "record.decorators",
-    "carry": "record.run",
-    "current_run": "record.run",
+    "carry": "record.current",
+    "current_run": "record.current",
     "default_recorder": "record.default",
     "flush": "record.default",
     "record_run": "record.default",

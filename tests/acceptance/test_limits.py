@@ -160,9 +160,7 @@ def test_a_hostile_body_is_answered(client, ids, name) -> None:
     assert client.get("/healthz").status_code == 200
 
 
-@pytest.mark.parametrize(
-    "name", ["half", "not-utf-8", "nan", "infinity", "deep-lists", "unclosed-depth", "raw-control"]
-)
+@pytest.mark.parametrize("name", ["half", "not-utf-8", "deep-lists", "unclosed-depth", "raw-control"])
 def test_what_is_no_json_is_refused_in_the_dialects_form(client, ids, name) -> None:
     wrong = []
     for path in [path for path in POSTS if not path.startswith(WITHOUT_A_BODY)]:
@@ -293,7 +291,7 @@ def test_depth_is_limited_where_the_page_says(client, unique) -> None:
 
 def test_an_event_over_its_limit_is_refused_and_its_neighbours_are_not(client, unique) -> None:
     thread = unique("thread")
-    large = snapshot(thread, "tr", 1, [{"role": "user", "content": "x" * EVENT_LIMIT}])
+    large = {"type": "workflow_step", "data": {"thread_id": thread, "trace_id": "tr", "text": "x" * EVENT_LIMIT}}
     reply = send_batch(client, started(thread, "tr"), large, snapshot(thread, "tr", 2, []))
     assert reply.status_code == 200, reply.text
     assert reply.json()["saved"] == 2
@@ -324,14 +322,16 @@ def test_numbers_in_a_payload_come_back_as_they_were(client, unique, number) -> 
 
 @pytest.mark.parametrize("value", ["-1", "9007199254740993", "1e400", "1.5", '"7"', "true", "NaN"])
 @pytest.mark.parametrize("field", ["prompt_tokens", "completion_tokens", "cost_usd"])
-def test_a_figure_that_is_absurd_is_refused_by_name(client, unique, field, value) -> None:
+def test_a_figure_that_is_absurd_is_named_and_not_counted(client, unique, field, value) -> None:
     sdk_run = unique("sdk")
     step(client, sdk_run, "run_start", agent_name="a")
     body = f'{{"event_type": "run_end", "sdk_run_id": "{sdk_run}", "payload": {{"{field}": {value}}}}}'
-    reply = send(client, "/api/ingest", body.encode())
-    if (field, value) == ("cost_usd", "1.5"):
-        ok(reply)
-    else:
-        assert reply.status_code in {400, 422}, reply.text
-        assert field in reply.text or value in {"NaN", "1e400"}
-        assert ReadBack(client).status(sdk_run) == "running"
+    reply = ok(send(client, "/api/ingest", body.encode()))
+    shown = {"prompt_tokens": "total_input_tokens", "completion_tokens": "total_output_tokens"}
+    run = ok(client.get(f"/api/v1/runs/{newest_run_of(client, sdk_run)}"))
+    assert run["status"] == "completed"
+    # A string of digits is that number, and so are dollars with a fraction.
+    counted = {'"7"': 7, "1.5": 1.5 if field == "cost_usd" else None}.get(value)
+    assert run[shown.get(field, "total_cost_usd")] == counted
+    named = [warning["field"] for warning in reply.get("warnings", [])]
+    assert named == ([] if counted is not None else [f"payload.{field}"])

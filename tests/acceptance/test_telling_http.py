@@ -249,7 +249,7 @@ HELL: dict[str, bytes] = {
     "infinity": b'{"payload": -Infinity}',
     "huge exponent": b'{"payload": 1e999999999}',
     "huge number": b'{"payload": ' + b"9" * 100_000 + b"}",
-    "lone surrogate": b'{"sdk_run_id": "\\ud800", "event_type": "step", "payload": {}}',
+    "lone surrogate": b'{"sdk_run_id": "\\ud800", "payload": {}}',  # the half is repaired; a name is missing
     "raw newline": b'{"a": "\n"}',
     "comment": b'{"a": 1 /* no */}',
     "trailing comma": b'{"a": 1,}',
@@ -337,10 +337,7 @@ def test_an_idempotency_key_belongs_to_its_organisation(
 
 
 def test_a_refused_request_may_be_mended_under_its_key(client: httpx2.Client, unique: Unique) -> None:
-    headers, run = {"Idempotency-Key": unique("key")}, unique("run")
-    refused = client.post(
-        INGEST_PATH, json=sdk_event("step", run, {"cost_usd": 1}, occurred_at="never"), headers=headers
-    )
-    again = client.post(INGEST_PATH, json=sdk_event("step", run, {"cost_usd": 1}, occurred_at="never"), headers=headers)
+    headers, nameless = {"Idempotency-Key": unique("key")}, sdk_event("", unique("run"), {"cost_usd": 1})
+    refused, again = (client.post(INGEST_PATH, json=nameless, headers=headers) for _ in range(2))
     assert (refused.status_code, again.status_code) == (422, 422)
     assert refused.json() == again.json()

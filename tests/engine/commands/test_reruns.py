@@ -67,7 +67,8 @@ async def test_a_retry_is_the_same_again_and_linked(rig: Rig) -> None:
     assert view.agent_id is not None
     assert view.created_by_name == "admin"
     [first, again] = [(await rig.events(run_id))[0].data for run_id in (source, row.run_id)]
-    assert again == first == view.input
+    assert again == first
+    assert view.input == b'{"q": "\\u00fc", "n": 1.50}', "as its caller gave it"
     claimed = await claim(rig, row.run_id, labels={"gpu": "yes"}, agents=("writer-agent",))
     assert (claimed.input, claimed.checkpoint) == (b'{"q": "\\u00fc", "n": 1.50}', None)
     assert await verify_org(rig.store, rig.org) == 0

@@ -22,8 +22,9 @@ from tests.support.wait import wait_until_async
 from towerlog.integrations.pydantic_ai import record
 from towerlog.sdk.integrations.pydantic_ai import adapt, model_of
 from towerlog.sdk.integrations.pydantic_ai_reports import Reporter
+from towerlog.sdk.record.current import activated, current_run
 from towerlog.sdk.record.recorder import Recorder
-from towerlog.sdk.record.run import AsyncRun, BaseRun, activated, current_run
+from towerlog.sdk.record.run import AsyncRun, BaseRun
 from towerlog.sdk.work.app import App
 
 models.ALLOW_MODEL_REQUESTS = False

@@ -9,8 +9,9 @@ import pytest
 
 from tests.sdk.support.sinks import ListSink
 from towerlog.sdk.record import decorators
+from towerlog.sdk.record.current import activated, current_run
 from towerlog.sdk.record.decorators import agent, tool
-from towerlog.sdk.record.run import BaseRun, Run, activated, current_run
+from towerlog.sdk.record.run import BaseRun, Run
 
 
 class Runs:

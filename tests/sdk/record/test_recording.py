@@ -7,9 +7,10 @@ import asyncio
 import pytest
 
 from tests.sdk.support.ingest_server import Ingest
+from towerlog.sdk.record.current import current_run
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.recording import run_key_of
-from towerlog.sdk.record.run import AsyncRun, Run, RunCancelled, current_run
+from towerlog.sdk.record.run import AsyncRun, Run, RunCancelled
 
 
 def test_a_block_is_a_run(recorder: Recorder, ingest: Ingest) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from tests.sdk.support.sinks import ListSink
 from tests.support.wait import wait_until, wait_until_async
-from towerlog.sdk.record.run import AsyncRun, Run, RunCancelled, activated, carry, current_run
+from towerlog.sdk.record.current import activated, carry, current_run
+from towerlog.sdk.record.run import AsyncRun, Run, RunCancelled
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.sdk.support.sinks import ListSink
-from towerlog.sdk.record.run import Run, current_run
+from towerlog.sdk.record.current import current_run
+from towerlog.sdk.record.run import Run
 from towerlog.sdk.work.agent_threads import AgentResult, AgentThreads, Work
 from towerlog.sdk.work.app import Agent
 

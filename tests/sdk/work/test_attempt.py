@@ -12,7 +12,7 @@ import pytest
 
 from tests.sdk.support.lane_server import LaneServer
 from tests.support.wait import wait_until_async
-from towerlog.sdk.record.run import current_run
+from towerlog.sdk.record.current import current_run
 from towerlog.sdk.wire.async_http import AsyncHttp
 from towerlog.sdk.work.agent_threads import AgentThreads
 from towerlog.sdk.work.app import App

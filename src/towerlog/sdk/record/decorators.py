@@ -11,9 +11,10 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
+from towerlog.sdk.record.current import activated, current_run
 from towerlog.sdk.record.default import default_recorder
 from towerlog.sdk.record.recorder import Recorder
-from towerlog.sdk.record.run import AsyncRun, BaseRun, Run, activated, current_run
+from towerlog.sdk.record.run import AsyncRun, BaseRun, Run
 from towerlog.sdk.record.spans import ToolCall
 
 P = ParamSpec("P")

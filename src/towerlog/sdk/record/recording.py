@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
+from towerlog.sdk.record.current import activated, current_run
 from towerlog.sdk.record.encoding import name_text, plain
 from towerlog.sdk.record.figures import Fit, mapping, thread_of
 from towerlog.sdk.record.figures import labels as labels_of
-from towerlog.sdk.record.run import AsyncRun, BaseRun, Run, Sink, activated, current_run
+from towerlog.sdk.record.run import AsyncRun, BaseRun, Run, Sink
 from towerlog.sdk.wire.ids import uuid7
 
 AnyRun = TypeVar("AnyRun", bound=BaseRun)

@@ -14,14 +14,11 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, Protocol
 
-from towerlog.sdk.record.current import activated, carry, current_run
 from towerlog.sdk.record.encoding import describe, name_text, one_line
 from towerlog.sdk.record.figures import BUCKETS, Fit, count, dollars, items, milliseconds, usage_of
 from towerlog.sdk.record.inbox import Inbox, RunCancelled
 from towerlog.sdk.record.question_keys import QuestionKeys
 from towerlog.sdk.record.spans import Step, ToolCall
-
-__all__ = ["AsyncRun", "BaseRun", "Run", "RunCancelled", "Sink", "activated", "carry", "current_run"]
 
 CANCELLATIONS = (RunCancelled, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)
 """Exceptions that mean that the work was cancelled, not that it failed."""

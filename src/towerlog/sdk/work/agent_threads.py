@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from towerlog.sdk.record.run import BaseRun, activated
+from towerlog.sdk.record.current import activated
+from towerlog.sdk.record.run import BaseRun
 from towerlog.sdk.work.app import Agent
 
 

@@ -12,7 +12,8 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from towerlog.sdk.record.run import AsyncRun, BaseRun, Run, RunCancelled
+from towerlog.sdk.record.inbox import RunCancelled
+from towerlog.sdk.record.run import AsyncRun, BaseRun, Run
 from towerlog.sdk.wire.errors import ApiError, Unreachable
 from towerlog.sdk.work.agent_threads import AgentResult, AgentThreads, Work
 from towerlog.sdk.work.app import Agent
