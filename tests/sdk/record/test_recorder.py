@@ -94,7 +94,7 @@ def test_what_a_program_could_not_deliver_is_sent_by_the_next(
     url = held_port.url
     process = started(url, tmp_path, 50, 0.0 if end is None else 0.05)
     if end is not None:
-        wait_until(lambda: list(tmp_path.glob("spool/*/*/*.ndjson")), "the spool")
+        wait_until(lambda: any(file.stat().st_size for file in tmp_path.glob("spool/*/*/*.ndjson")), "the spool")
         process.send_signal(end)
     process.communicate(timeout=60)
     ingest = Ingest(held_port.number)
