@@ -166,11 +166,12 @@ def _waiting(sent: _Waiting, _data: bytes, where: str, warnings: Warnings) -> Fa
     return Facts(question=fields.summary(sent.question, MAX_QUESTION_CHARS), effects=effects)
 
 
-def _withdrawn(sent: _Withdrawn, _data: bytes, where: str, _warnings: Warnings) -> Facts:
+def _withdrawn(sent: _Withdrawn, _data: bytes, where: str, warnings: Warnings) -> Facts:
+    """Without an id or a key the oldest open question is meant, as of a worker."""
     key = _question_key(sent.question_key, where)
     if key is None and sent.question_id is None:
-        raise fields.invalid_field(f"{where}.question_key", "is required, or question_id")
-    return Facts(effects=Effects(question_id=sent.question_id, question_key=key))
+        details.missing(warnings, f"{where}.question_key")
+    return Facts(effects=some(Effects(question_id=sent.question_id, question_key=key)))
 
 
 def _question_key(text: str | None, where: str) -> str | None:
