@@ -149,6 +149,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("engine.follow.channel", "RING_FRAMES", "newest frames of a followed run"),
         ("engine.follow.channel", "RING_BYTES", "bytes of those frames"),
         ("asgi.guard.tickets", "MAX_TICKETS", "stream tickets that were given out and not used"),
+        ("asgi.guard.tickets", "MAX_TICKETS_OF_KEY", "the same of one key"),
         ("engine.follow.claims", "SETS_COMPARED", "sets of labels compared for the oldest waiting claim"),
         ("engine.follow.channel", "MAX_CHUNK_BYTES", "bytes that a follower takes at a time, and one frame more"),
         ("engine.commit.cache", "CACHED_ROWS", "rows of each kind that the writer remembers"),

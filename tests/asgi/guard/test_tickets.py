@@ -27,6 +27,21 @@ def test_there_are_never_more_than_the_bound(box: Tickets, monkeypatch: pytest.M
     assert box.give(b"k", LIFETIME_MS), "the first has run out"
 
 
+def test_one_key_cannot_take_all_of_them(box: Tickets, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tickets, "MAX_TICKETS_OF_KEY", 2)
+    given = [box.give(b"k", at) for at in range(2)]
+    with pytest.raises(Overloaded):
+        box.give(b"k", 2)
+    assert box.give(b"other", 2)
+    assert box.take(given[0], 2) == b"k"
+    assert box.take(given[0], 2) is None, "used up: it counts once"
+    assert box.give(b"k", 2)
+    with pytest.raises(Overloaded):
+        box.give(b"k", 2)
+    assert box.give(b"k", LIFETIME_MS + 1), "the one of time 1 has run out"
+    assert box.take("unknown", 0) is None
+
+
 def test_each_is_another(box: Tickets) -> None:
     given = {box.give(b"k", 0) for _ in range(100)}
     assert len(given) == 100
