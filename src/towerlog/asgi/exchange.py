@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from towerlog.asgi.guard.ledger import Account
 from towerlog.asgi.replies import Headers, Message
 from towerlog.asgi.routes import NO_PARAMETERS, Route
 from towerlog.dialects.base import Call, Endpoint
@@ -35,12 +36,14 @@ class Exchange(msgspec.Struct, eq=False):
     route: Route | None = None
     path: Mapping[str, str] = NO_PARAMETERS
     principal: Principal | None = None
+    account: Account | None = None
+    """The shares that count for its key; there once that is known."""
     extra: Headers = ()
     """Headers that its reply must carry, whatever the reply is."""
     over: RateLimited | None = None
     """The limit that it is over, and passes only as a heartbeat."""
     held_bytes: int = 0
-    """Bytes of its body that count against the bound of all bodies in flight."""
+    """Bytes of its body that are counted in its account."""
     body: bytes | None = None
     """The body's text: decompressed, checked."""
     call: Call | None = None

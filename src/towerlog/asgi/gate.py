@@ -68,7 +68,9 @@ class Gate:
         self._limiters = components.limiters
         self._addresses = components.addresses
         self._heartbeats = components.heartbeats
-        self._admission = components.admission
+        self._ledger = components.ledger
+        self._accounts = components.ledger.accounts
+        self._process = components.ledger.process
         self._bodies = components.bodies
         self._enlist = components.engine.enlist
         self._meters = components.meters
@@ -88,7 +90,8 @@ class Gate:
     def begin(self, scope: Message, sent: bytes | None) -> Exchange:
         """A new request, with its trace id; `sent` is its body where that came whole."""
         clock, traces = self._clock, self._traces
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        # Our own connection has looked at the headers as well, and hands down what it has made of them.
+        headers: dict[bytes, bytes] = scope["given"] if "given" in scope else dict(scope["headers"])
         traceparent = headers.get(b"traceparent")
         trace_id = traces.ready.pop() if traceparent is None and traces.ready else traces.of(traceparent)
         return Exchange(scope, clock.steady_ms(), clock.now_ms(), sent, headers, trace_id)
@@ -142,6 +145,11 @@ class Gate:
             principal = exchange.principal = self._recall(exchange.headers, exchange.now_ms)
             if principal is None:
                 return Missing.KEY
+        if exchange.account is None:
+            account = exchange.account = self._accounts.get(principal.key_id) or self._ledger.account(principal)
+            known = exchange.scope.get("known")
+            if known is not None:
+                known(account)
         assert exchange.route is not None
         if exchange.route.scopes.isdisjoint(principal.scopes):
             raise Forbidden
@@ -166,25 +174,25 @@ class Gate:
         return None
 
     def admit(self, exchange: Exchange) -> Missing | None:
-        """Finds room for the body that is declared; it stays admitted until `release`."""
-        headers, sent, bodies = exchange.headers, exchange.sent, self._bodies
-        length = headers.get(b"content-length")
-        if sent and length == b"%d" % len(sent) and len(sent) <= bodies.max_bytes:
-            declared = len(sent)
-        else:
-            declared = 0 if length is None else bodies.declared_length(headers)
-        if not declared and b"transfer-encoding" not in headers:
-            exchange.sent = b""
-            return None
-        self._take_room(exchange, declared)
+        """Finds room for what has come of the body; it stays counted until `release`."""
+        sent = exchange.sent
+        if sent is None:
+            headers = exchange.headers
+            if not self._bodies.declared_length(headers) and b"transfer-encoding" not in headers:
+                sent = exchange.sent = b""
+        self.take_room(exchange, len(sent or b""))
         return None
 
-    def _take_room(self, exchange: Exchange, wanted: int) -> None:
-        """Room for a body of so many bytes in all; it may have some already."""
-        admission, more = self._admission, wanted - exchange.held_bytes
-        if more > admission.free_bytes:
-            admission.overdraw(more)
-        admission.free_bytes -= more
+    def take_room(self, exchange: Exchange, wanted: int) -> None:
+        """Room for a body of so many bytes in all; it may have some already. Raises Overloaded."""
+        account, more = exchange.account, wanted - exchange.held_bytes
+        assert account is not None
+        key, organisation, process = account.key, account.organisation, self._process
+        if more > key.free_bytes or more > organisation.free_bytes or more > process.free_bytes:
+            self._ledger.check_room(account.shares, more, exchange.held_bytes)
+        key.free_bytes -= more
+        organisation.free_bytes -= more
+        process.free_bytes -= more
         exchange.held_bytes = wanted
 
     def read(self, exchange: Exchange) -> Missing | None:
@@ -207,7 +215,7 @@ class Gate:
             exchange.body = body
         exchange.sent = None
         if len(body) > exchange.held_bytes:
-            self._take_room(exchange, len(body))
+            self.take_room(exchange, len(body))
         return None
 
     def decode(self, exchange: Exchange) -> Missing | None:
@@ -276,7 +284,7 @@ class Gate:
         """The reply to an outcome."""
         route = exchange.route
         if route is not None and route.limited and type(outcome) in HOLDER_OUTCOMES:
-            self._heartbeats.note(outcome, exchange.now_ms)
+            self._heartbeats.note(outcome, exchange.now_ms, is_counted=exchange.over is not None)
         if isinstance(outcome, Replayed):
             return Reply(outcome.status, outcome.body)
         return self._encode(exchange, outcome)
@@ -312,8 +320,11 @@ class Gate:
 
     def release(self, exchange: Exchange) -> None:
         """Gives back the room that the body was admitted to. May be called again."""
-        if exchange.held_bytes:
-            self._admission.free_bytes += exchange.held_bytes
+        held, account = exchange.held_bytes, exchange.account
+        if held and account is not None:
+            account.key.free_bytes += held
+            account.organisation.free_bytes += held
+            self._process.free_bytes += held
             exchange.held_bytes = 0
 
     def count(self, exchange: Exchange, status: int) -> None:

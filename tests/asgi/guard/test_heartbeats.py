@@ -42,10 +42,17 @@ def test_a_holder_passes_six_times_a_lease() -> None:
     known.note(claimed("w"), 0)
     for n in range(PER_LEASE):
         assert known.allows(report("w"), n)
-        known.note(reported("w"), n)
+        known.note(reported("w"), n, is_counted=True)
     assert not known.allows(report("w"), PER_LEASE)
     assert not known.allows(report("w"), LEASE_MS - 1)
     assert known.allows(report("w"), LEASE_MS), "the first is a lease ago"
+
+
+def test_reports_that_are_refused_count_too() -> None:
+    """Whoever holds a lease may not send bad reports without end, past the limit."""
+    known = Heartbeats()
+    known.note(claimed("w"), 0)
+    assert [known.allows(report("w"), n) for n in range(PER_LEASE + 2)] == [True] * PER_LEASE + [False] * 2
 
 
 def test_who_has_reported_a_hundred_times_does_not_pass() -> None:

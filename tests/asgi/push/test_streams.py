@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,8 +14,8 @@ from tests.asgi.conversation import HandClock, Listening
 from tests.support.factories import run_row
 from tests.support.wait import wait_until_async
 from towerlog.ambient import SystemIds
-from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator
+from towerlog.asgi.guard.ledger import PlaceKind, ShareLedger
 from towerlog.asgi.guard.tickets import Tickets
 from towerlog.asgi.push.sink import Cause, StreamEnd
 from towerlog.asgi.push.sse import SseSink, stream_head
@@ -58,7 +58,7 @@ class House:
     clock: HandClock
     keys: Keys
     auth: Authenticator
-    admission: Admission
+    ledger: ShareLedger
     streams: Streams
     hub: Hub
     principal: Principal
@@ -71,12 +71,16 @@ class House:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             head = stream_head("a" * 32, "e1", ())
             sink = SseSink(scope, receive, send, head, STYLE)
-            await self.streams.open(follower, sink, self.principal).run()
+            await self.streams.open(follower, sink, self.principal, self.place()).run()
 
         return Listening(app, {"extensions": extensions} if extensions else {})
 
+    def place(self) -> Callable[[], None]:
+        """A place among all streams."""
+        return self.ledger.take_place([self.ledger.process], PlaceKind.STREAM)
+
     async def follow(self) -> Follower:
-        """A follower of the run, admitted."""
+        """A follower of the run."""
 
         async def page(after: int, limit: int) -> list[Event]:
             return [self.event(seq) for seq in range(after + 1, self.last_seq + 1)][:limit]
@@ -88,9 +92,7 @@ class House:
             return {}
 
         source = Source(page, ended, rows, "e1")
-        follower = await self.hub.follow((RUN, OPEN.run), STYLE, source, 0, True)
-        self.admission.take_stream()
-        return follower
+        return await self.hub.follow((RUN, OPEN.run), STYLE, source, 0, True)
 
     def event(self, seq: int) -> Event:
         return Event(1, seq, OPEN.run, seq, EventType.STEP, 0, b"{}")
@@ -106,15 +108,15 @@ class House:
 
     @property
     def is_empty(self) -> bool:
-        return len(self.streams) == 0 and self.admission.streams == 0 and self.hub.followers == 0
+        return len(self.streams) == 0 and self.ledger.process.places[PlaceKind.STREAM] == 0 and self.hub.followers == 0
 
 
 @pytest.fixture
 async def house(clock: HandClock) -> House:
     keys = Keys()
-    auth, admission = Authenticator(keys, clock, Tickets(SystemIds(clock))), Admission(1000, 100)
+    auth, ledger = Authenticator(keys, clock, Tickets(SystemIds(clock))), ShareLedger(1000, {PlaceKind.STREAM: 100}, {})
     principal = await auth.authenticate({b"authorization": b"Bearer k"}, clock.ms)
-    return House(clock, keys, auth, admission, Streams(auth, admission, clock.ms), Hub(), principal)
+    return House(clock, keys, auth, ledger, Streams(auth, clock.ms), Hub(), principal)
 
 
 async def test_what_is_there_comes_first_then_what_happens(house: House) -> None:
@@ -245,7 +247,7 @@ class Notes:
 @pytest.mark.parametrize("cause", Cause)
 async def test_a_stream_asks_the_same_of_any_transport(house: House, cause: Cause) -> None:
     notes = Notes()
-    stream = house.streams.open(await house.follow(), notes, house.principal)
+    stream = house.streams.open(await house.follow(), notes, house.principal, house.place())
     task = asyncio.create_task(stream.run())
     await wait_until_async(lambda: "start" in notes.said, "the start")
     house.tick(SILENCE_MS)
@@ -267,7 +269,7 @@ async def test_a_stream_asks_the_same_of_any_transport(house: House, cause: Caus
 
 async def test_a_transport_whose_reader_left_is_told_to_finish(house: House) -> None:
     notes = Notes()
-    task = asyncio.create_task(house.streams.open(await house.follow(), notes, house.principal).run())
+    task = asyncio.create_task(house.streams.open(await house.follow(), notes, house.principal, house.place()).run())
     await wait_until_async(lambda: "start" in notes.said, "the start")
     notes.left.set()
     await asyncio.wait_for(task, 5)

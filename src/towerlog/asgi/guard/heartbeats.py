@@ -25,6 +25,11 @@ class _Holder:
         self.lease_ms = 0
         self.times: list[int] = []
 
+    def add(self, now_ms: int) -> None:
+        """It has come."""
+        self.times.append(now_ms)
+        del self.times[:-PER_LEASE]
+
 
 class Heartbeats:
     """The newest reports of known holders."""
@@ -33,27 +38,32 @@ class Heartbeats:
         """Knows nobody yet."""
         self._holders: dict[tuple[str, str], _Holder] = {}
 
-    def note(self, outcome: Outcome, now_ms: int) -> None:
-        """Learns from an outcome who holds what, and that it has just reported."""
+    def note(self, outcome: Outcome, now_ms: int, *, is_counted: bool = False) -> None:
+        """Learns from an outcome who holds what, and that it has just reported; `is_counted`: as `allows` knows."""
         match outcome:
             case Reported(view=view, lane=lane):
                 holder = self._holder(view.row.run_id, lane)
-                if holder is not None:
-                    holder.times.append(now_ms)
-                    del holder.times[:-PER_LEASE]
+                if holder is not None and not is_counted:
+                    holder.add(now_ms)
             case Claimed(view=view, lane=lane):
                 self._holder(view.row.run_id, lane)
             case _:
                 pass
 
     def allows(self, command: Command, now_ms: int) -> bool:
-        """Whether this command is a heartbeat of a known holder that has come fewer than six times in a lease."""
+        """Whether this command is a heartbeat of a known holder that has come fewer than six times in a lease.
+
+        Counts it if so, whatever will become of it: reports that are refused are no way past the limit.
+        """
         if not isinstance(command, Report):
             return False
         holder = self._holders.get((command.run_id, command.worker_id))
         if holder is None:
             return False
-        return sum(time > now_ms - holder.lease_ms for time in holder.times) < PER_LEASE
+        if sum(time > now_ms - holder.lease_ms for time in holder.times) >= PER_LEASE:
+            return False
+        holder.add(now_ms)
+        return True
 
     def _holder(self, run_id: str, lane: Lane) -> _Holder | None:
         if lane.worker_id is None:

@@ -7,9 +7,8 @@ looks after all of them. A reader that takes nothing for thirty seconds is cut o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
-from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.push.sink import COMPLETE, REVOKED, Cause, Sink, StreamEnd
 from towerlog.engine.follow.follower import Follower
@@ -31,6 +30,7 @@ class Stream:
     __slots__ = (
         "_end",
         "_follower",
+        "_give_back",
         "_principal",
         "_sink",
         "_streams",
@@ -42,12 +42,19 @@ class Stream:
     )
 
     def __init__(
-        self, streams: Streams, follower: Follower, sink: Sink, principal: Principal, patience_ms: int
+        self,
+        streams: Streams,
+        follower: Follower,
+        sink: Sink,
+        principal: Principal,
+        patience_ms: int,
+        give_back: Callable[[], None],
     ) -> None:
         self._streams = streams
         self._follower = follower
         self._sink = sink
         self._principal = principal
+        self._give_back = give_back
         self._end = COMPLETE
         self._task: asyncio.Task[None] | None = None
         self.is_ping_due = False
@@ -77,6 +84,7 @@ class Stream:
             listener.cancel()
             self._follower.close()
             self._streams.end(self, self._principal)
+            self._give_back()
 
     def end_with(self, end: StreamEnd) -> None:
         """Ends the stream from our side: the chunk under way is sent, then `end`."""
@@ -128,25 +136,24 @@ class Stream:
 class Streams:
     """All open streams."""
 
-    def __init__(self, auth: Authenticator, admission: Admission, now_ms: int) -> None:
+    def __init__(self, auth: Authenticator, now_ms: int) -> None:
         """`now_ms` is the steady time; from here on `tick` tells it."""
         self.now_ms = now_ms
         self.opened = 0
         self.cut_off = 0
         self.is_closing = False
         self._auth = auth
-        self._admission = admission
         self._open: set[Stream] = set()
 
     def __len__(self) -> int:
         """How many are open."""
         return len(self._open)
 
-    def open(self, follower: Follower, sink: Sink, principal: Principal) -> Stream:
-        """A stream that has a place in `Admission`, to be run at once."""
+    def open(self, follower: Follower, sink: Sink, principal: Principal, give_back: Callable[[], None]) -> Stream:
+        """A stream, to be run at once; at its end it gives back its place among all."""
         self.opened += 1
         patience_ms = SILENCE_MS - self.opened % 2 * SPREAD_MS
-        return Stream(self, follower, sink, principal, patience_ms)
+        return Stream(self, follower, sink, principal, patience_ms, give_back)
 
     def begin(self, stream: Stream, principal: Principal) -> None:
         """Takes a stream in."""
@@ -159,7 +166,6 @@ class Streams:
         """Lets a stream go."""
         self._open.discard(stream)
         self._auth.unwatch(principal, stream.revoke)
-        self._admission.give_stream()
 
     def close(self) -> None:
         """Ends all streams in an orderly way, each with its own time to come back."""
