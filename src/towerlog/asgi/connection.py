@@ -295,8 +295,9 @@ class Connection(Phases):
         self._start_task(turn, exchange)
 
     def _start_task(self, turn: Turn, exchange: Exchange | None) -> None:
-        task = self._loop.create_task(turn.run(self._app, exchange))
+        task = self._loop.create_task(turn.serve(self._app, exchange))
         self._state.tasks.add(task)
+        task.add_done_callback(turn.served)
         task.add_done_callback(self._state.tasks.discard)
 
     def respond(self, turn: Turn, status: int, head: list[tuple[bytes, bytes]], body: bytes) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import http
 import socket
 import struct
+from collections.abc import Coroutine
 from typing import Any, Protocol
 
 import msgspec
@@ -131,8 +132,8 @@ class Turn(msgspec.Struct, eq=False):
 
     # Its conversation, with a task that serves it
 
-    async def run(self, app: Any, exchange: Any) -> None:
-        """Has the application serve it; `exchange` is what it knows of it. Lends it what ASGI has no word for."""
+    def serve(self, app: Any, exchange: Any) -> Coroutine[Any, Any, None]:
+        """The application's work for it, to be a task; `exchange` is what it knows of it. What it lends ASGI lacks."""
         self.scope["extensions"] = {
             "towerlog.abort": self.link.transport.abort,
             "towerlog.break_off": self.break_off,
@@ -140,18 +141,20 @@ class Turn(msgspec.Struct, eq=False):
             "towerlog.body": self.whole_body,
             "towerlog.exchange": exchange,
         }
-        try:
-            await app(self.scope, self.receive, self.send)
-        except Exception:
-            _log.exception("the application failed")
-        finally:
-            # Without this, each request would leave a reference cycle.
-            del self.scope["extensions"]
-            if not (self.is_complete or self.is_gone):
-                if self.is_started:
-                    self.break_off()
-                else:
-                    self.link.respond(self, 500, [(b"content-length", b"0")], b"")
+        work: Coroutine[Any, Any, None] = app(self.scope, self.receive, self.send)
+        return work
+
+    def served(self, task: asyncio.Task[None]) -> None:
+        """The task has ended; where there is no whole reply, that is made up for."""
+        # Without this, each request would leave a reference cycle.
+        del self.scope["extensions"]
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("the application failed", exc_info=task.exception())
+        if not (self.is_complete or self.is_gone):
+            if self.is_started:
+                self.break_off()
+            else:
+                self.link.respond(self, 500, [(b"content-length", b"0")], b"")
 
     def reply_whole(self, status: int, head: list[tuple[bytes, bytes]], body: bytes) -> bool:
         """Sends a reply whose length is known, in one write instead of two messages; False where that cannot be."""
