@@ -1,8 +1,7 @@
 """One HTTP/1.1 connection: what comes in, who is served, and what is answered on it.
 
-What comes passes the phases of `http1/phases.py`, each with a deadline and a size. A request whose body came whole is
-handed to the application before there is a task for it. uvicorn accepts connections and ends the process; what it and
-httptools must offer for that is used here alone, and `http1/fitness.py` says whether it is there.
+What comes passes the phases of `http1/phases.py`. A request whose body came whole is handed to the application before
+there is a task for it. What uvicorn and httptools must offer is used here; `http1/fitness.py` says whether it is there.
 """
 
 from __future__ import annotations
@@ -152,7 +151,7 @@ class Connection(Phases):
             self._refuse(400, "Too much came with the request's body that is no part of it.")
             return
         try:
-            turn.count(self._visit)
+            turn.note_body(self._visit)
         except Overloaded as refusal:
             turn.fail(refusal)
         if len(turn.body) > phases.MAX_WAITING_BODY_BYTES:
@@ -271,6 +270,8 @@ class Connection(Phases):
         self._phase, self._due = _REPLY, math.inf
         if turn.waiter is not None:
             turn.hear()
+        if self._is_read_paused and not self._waiting:
+            self._resume_reading()
         if not turn.keep_alive:
             self._is_deaf = True
 

@@ -155,6 +155,19 @@ async def test_a_body_that_comes_in_time_is_read(port: int) -> None:
     writer.close()
 
 
+async def test_a_body_of_many_packets_is_read_as_it_comes(port: int) -> None:
+    """More of it than is read before anybody asks, so that it must be asked for again and again."""
+    reader, writer = await connected(port)
+    for size in (3_000_000, 100_000, 3_000_000, 64_000, 200_000):
+        writer.write(POST + b"Content-Length: %d\r\n\r\n" % size)
+        for at in range(0, size, 1_000_000):
+            writer.write(b"x" * min(size - at, 1_000_000))
+            await writer.drain()
+        text = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n%d" % size), 60)
+        assert statuses(text) == [200]
+    writer.close()
+
+
 async def test_a_body_and_the_beginning_of_the_next_head_come_in_one_packet(port: int) -> None:
     body = b"x" * 200_000
     reader, writer = await connected(port)

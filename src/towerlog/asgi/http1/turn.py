@@ -106,13 +106,14 @@ class Turn(msgspec.Struct, eq=False):
         self.uncount()
         return body
 
-    def count(self, visit: Visit) -> None:
-        """Counts what has come of the body and waits to be taken, as it comes. Raises Overloaded."""
+    def note_body(self, visit: Visit) -> None:
+        """Counts what has come of the body, as it comes, and tells whoever waits for it. Raises Overloaded."""
         grown = len(self.body) - self.held_bytes
         if grown > 0:
             self.shares = self.shares or visit.shares
             visit.ledger.take_bytes(self.shares, grown, self.held_bytes)
             self.held_bytes += grown
+            self.hear()
 
     def fail(self, fault: Exception) -> None:
         """Its body will never be whole: whoever reads it is told why."""
