@@ -176,7 +176,7 @@ def test_it_ends_with_ctrl_c_and_takes_everything_with_it(tmp_path) -> None:
     assert processes_naming(own.url, str(tmp_path)) == [], "a child outlived the demo"
 
 
-@pytest.mark.parametrize("moment", ["starting", "its first agents", "ready"])
+@pytest.mark.parametrize("moment", ["starting", pytest.param("its first agents", marks=pytest.mark.slow), "ready"])
 def test_it_ends_with_sigterm_at_any_moment_and_leaves_nothing_behind(tmp_path, moment) -> None:
     words = {"starting": "starting the server", "its first agents": "listens on", "ready": "Ctrl-C ends it."}[moment]
     printed, folder = tmp_path / "printed", tmp_path / "temporary"
