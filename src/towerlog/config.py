@@ -167,7 +167,8 @@ def existing_database(settings: Settings) -> Path:
     """The database's path. Raises FileNotFoundError where there is none: to look must not make one."""
     path = database_path(settings)
     if not path.exists():
-        raise FileNotFoundError(errno.ENOENT, "there is no store here; is this the right data folder?", str(path))
+        words = "no store here; name the data folder with --data-dir or TOWERLOG_DATA_DIR"
+        raise FileNotFoundError(errno.ENOENT, words, str(path))
     return path
 
 

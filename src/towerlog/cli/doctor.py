@@ -74,7 +74,11 @@ def doctor(settings: Settings, url: str | None, as_json: bool) -> None:
     findings: list[Finding] = []
     with progress("checking", len(CHECKS)) as done:
         for number, check in enumerate(CHECKS, 1):
-            findings += check(settings, url)
+            try:
+                findings += check(settings, url)
+            except OSError as error:
+                # A folder that this user may not look into, above all: the other checks still tell something.
+                findings.append(Finding(check.__name__.removeprefix("check_"), "wrong", words_of(error)))
             done(number)
     is_well = all(found.verdict != "wrong" for found in findings)
     fields = {
@@ -101,7 +105,7 @@ def show_findings(findings: Sequence[Finding]) -> None:
 
 def check_settings(settings: Settings, _url: str | None) -> Iterator[Finding]:
     """They could be read, or this would not run; some deserve a warning."""
-    yield Finding("settings", "ok", f"data in {settings.data_dir}, server at {local_url(settings)}")
+    yield Finding("settings", "ok", f"data folder {settings.data_dir}, local server {local_url(settings)}")
     if settings.host not in ("127.0.0.1", "::1", "localhost") and not settings.allowed_hosts:
         yield Finding("settings", "warn", f"listens on {settings.host} and accepts any host name: see allowed_hosts")
     if os.environ.get("TOWERLOG_URL") and not os.environ.get("TOWERLOG_API_KEY"):
@@ -111,7 +115,7 @@ def check_settings(settings: Settings, _url: str | None) -> Iterator[Finding]:
 
 def _unknown() -> Iterator[Finding]:
     for variable in unknown_variables():
-        yield Finding("settings", "warn", f"{variable} is set, but is no setting")
+        yield Finding("settings", "warn", f"{variable} is set, but there is no such setting")
 
 
 def check_store(settings: Settings, _url: str | None) -> Iterator[Finding]:
