@@ -244,8 +244,8 @@ def check_runs(settings: Settings, url: str | None) -> Iterator[Finding]:
         Finding(
             "runs",
             "warn",
-            f"{counted(len(ages), 'run')} of {agent} in the queue, the oldest for {duration(max(ages))}: is a worker "
-            "for it running? See `towerlog queue` and `towerlog workers`",
+            f"{counted(len(ages), 'run')} of {agent} in the queue, the oldest for {duration(max(ages))}: no worker "
+            "serves it, or too few. See `towerlog queue` and `towerlog workers`",
         )
         for agent, ages in sorted(waiting.items())
         if max(ages) > LONG_QUEUED_MS
@@ -254,10 +254,10 @@ def check_runs(settings: Settings, url: str | None) -> Iterator[Finding]:
         words = f"{counted(lost, 'run')} lost in the last 24 hours: `towerlog runs ls --status lost --since 24h`"
         findings.append(Finding("runs", "warn", words, {"runs_lost": lost}))
     if silent:
-        words = f"{counted(silent, 'run')} running without a sign of life: `towerlog runs ls --status running`"
+        words = f"{counted(silent, 'run')} running but silent: `towerlog runs ls --status running`"
         findings.append(Finding("runs", "warn", words, {"runs_silent": silent}))
     yield from findings or [
-        Finding("runs", "ok", "none waits for a worker for long, none was lost in the last 24 hours")
+        Finding("runs", "ok", "no run has been queued for long, none was lost in the last 24 hours")
     ]
 
 

@@ -33,11 +33,11 @@ CONFIGURATION = 78
 
 MEANINGS: dict[int, str] = {
     OK: "done",
-    FOUND_WRONG: "a check failed, the server refused the request, or something that was named does not exist or is not "
-    "the only one; standard error has the details",
+    FOUND_WRONG: "a check failed, the server refused the request, or an id matches no object or several; standard error "
+    "has the details",
     USAGE: "the command line is wrong",
-    UNAVAILABLE: "the store or the server cannot be reached, the store or the address is in use by another process, or "
-    "packages that the command needs are not installed",
+    UNAVAILABLE: "the store or the server cannot be reached or opened, the store or the address is in use by another "
+    "process, or packages that the command needs are not installed",
     STORAGE_FAILED: "the storage failed",
     BUSY: "the server is overloaded; try again",
     NO_PERMISSION: "the key is missing, not valid, or may not do this",
