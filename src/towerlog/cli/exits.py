@@ -33,8 +33,8 @@ CONFIGURATION = 78
 
 MEANINGS: dict[int, str] = {
     OK: "done",
-    FOUND_WRONG: "a check failed, the server refused the request, or an id matches no object or several; standard error "
-    "has the details",
+    FOUND_WRONG: "a check failed, the server refused the request, or an id matches no object or several; standard "
+    "error has the details",
     USAGE: "the command line is wrong",
     UNAVAILABLE: "the store or the server cannot be reached or opened, the store or the address is in use by another "
     "process, or packages that the command needs are not installed",
