@@ -222,7 +222,7 @@ def _checked(settings: Settings) -> Settings:
         raise BadSetting(f"log_level: must be one of {', '.join(LOG_LEVELS)}")
     for origin in filter(None, (origin.strip() for origin in settings.cors_origins.split(","))):
         if origin != "*" and not _ORIGIN.fullmatch(origin):
-            raise BadSetting(f"cors_origins: {origin!r} is no origin; write scheme://host or scheme://host:port")
+            raise BadSetting(f"cors_origins: {origin!r} is not an origin; write scheme://host or scheme://host:port")
     for name, (lowest, highest) in BOUNDS.items():
         if not lowest <= getattr(settings, name) <= highest:
             raise BadSetting(f"{name}: must be between {lowest} and {highest}")

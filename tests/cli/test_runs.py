@@ -86,6 +86,17 @@ def test_a_run_is_shown_with_what_is_known_of_it(server) -> None:
     assert told_json(server, "runs", "show", run_id)["children"][0]["run_id"] == child
 
 
+def test_what_the_runs_below_have_spent_is_shown_beside_the_runs_own(server) -> None:
+    name = unique("told")
+    told(server, "run_start", name)
+    told(server, "run_end", name, prompt_tokens=1000, completion_tokens=5, cost_usd=0.5)
+    run_id = run_id_of(server, name)
+    assert "with runs below" not in "\n".join(lines(server, "runs", "show", run_id))
+    queued(server, unique("thread"), parent_run_id=run_id)
+    shown = lines(server, "runs", "show", run_id)
+    assert "with runs below  2 runs, 1,000 in, 5 out, $0.5000" in shown
+
+
 def test_delivery_cancel_and_liveness_are_shown_when_they_are_known() -> None:
     client = {"client_id": "c", "received": 3, "highest": 9, "missing": [[2, 4], [6, 6]], "dropped": 17}
     known = {
@@ -148,6 +159,10 @@ def test_a_run_is_created_forked_and_its_checkpoints_are_listed(server) -> None:
     assert child.stdout.startswith("Queued run ")
     assert asking(server, "runs", "create", thread, "--input-json", "[1]").exit_code == exits.USAGE
     assert asking(server, "runs", "create", thread, "--label", "gpu").exit_code == exits.USAGE
+    slashed = asking(server, "runs", "create", "feature/login")
+    assert slashed.exit_code == exits.USAGE
+    assert "a thread's name has no '/'" in slashed.stderr
+    assert asking(server, "runs", "ls", "--since", "yesterday").exit_code == exits.USAGE
     checkpoint(server, thread + "-c", trace, "completed", 3)
     [run] = told_json(server, "runs", "ls", "--thread", thread + "-c")["data"]
     head, row = lines(server, "runs", "checkpoints", run["run_id"])

@@ -44,7 +44,7 @@ def server(tmp_path_factory) -> Iterator[Server]:
             one.client().post(f"/v1/threads/{unique('thread')}/runs", json={"agent": LONG, "labels": {"gpu": "1"}})
             for _ in range(2)
         ]
-        claimed = {"worker_id": "w" * 150, "lease_seconds": 60}
+        claimed = {"worker_id": "w" * 150, "lease_seconds": 3600}
         held = one.client().post(f"/api/agents/runs/{made[0].json()['run_id']}/claim", json=claimed)
         assert held.status_code == 200, held.text
         checkpoint(one, unique("thread"), unique("trace"), "waiting_for_approval", 1)

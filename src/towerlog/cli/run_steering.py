@@ -43,13 +43,20 @@ def _object(_context: click.Context, option: click.Parameter, text: str | None) 
     return found
 
 
+def _thread(_context: click.Context, _argument: click.Parameter, given: str) -> str:
+    """A thread's name, which is a part of a path."""
+    if "/" in given:
+        raise click.BadParameter(f"a thread's name has no '/', and this one has: {given!r}")
+    return given
+
+
 def _text(given: str) -> str:
     return sys.stdin.read() if given == "-" else given
 
 
 @click.command("create")
 @with_client
-@click.argument("thread_id", metavar="THREAD")
+@click.argument("thread_id", metavar="THREAD", callback=_thread)
 @click.option("--agent", help="The agent to run; default: any worker may claim the run.")
 @click.option("--input", "text", help="The input, as text; - reads standard input.")
 @click.option("--input-json", callback=_object, help="The input, as a JSON object.")

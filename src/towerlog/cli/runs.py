@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from towerlog.cli.connect import with_client
-from towerlog.cli.formatting import duration, money, number, since_option, until_option
+from towerlog.cli.formatting import counted, duration, money, number, since_option, until_option
 from towerlog.cli.groups import Group
 from towerlog.cli.output import answer, say, show_fields
 from towerlog.cli.run_ids import with_run
@@ -18,7 +18,7 @@ from towerlog.cli.tables import Column, View, moment, show_table, with_view
 from towerlog.cli.tail import show_tail
 from towerlog.cli.untrusted import json_line
 from towerlog.sdk.api.client import Client
-from towerlog.sdk.api.shapes import DeliveryInfo, Liveness, RunInfo
+from towerlog.sdk.api.shapes import DeliveryInfo, Liveness, RunInfo, TreeTotals
 
 COLUMNS = (
     Column("RUN ID", "id"),
@@ -123,6 +123,7 @@ def _show(run: RunInfo, utc: bool) -> None:
             ("tokens in", number(run.total_input_tokens)),
             ("tokens out", number(run.total_output_tokens)),
             ("cost", money(run.total_cost_usd)),
+            ("with runs below", _tree(run.tree)),
             *((f"question {one.question_id}", one.question or "") for one in run.questions),
             ("error", run.error if run.cancel is None or run.error != run.cancel.reason else None),
             *_cancel(run, at),
@@ -137,6 +138,16 @@ def _show(run: RunInfo, utc: bool) -> None:
         say("runs below")
         for child in run.children:
             _show_branch(child, 1)
+
+
+def _tree(tree: TreeTotals | None) -> str | None:
+    """What the run and all runs below it have spent, where there are any."""
+    if tree is None or tree.runs < 2:
+        return None
+    tokens = ((tree.total_input_tokens, "in"), (tree.total_output_tokens, "out"))
+    words = [counted(tree.runs, "run") if tree.complete else f"more than {counted(tree.runs, 'run')}"]
+    words += [f"{number(count)} {way}" for count, way in tokens if count is not None]
+    return ", ".join([*words, money(tree.total_cost_usd)]).removesuffix(", ")
 
 
 def _show_branch(run: RunInfo, depth: int) -> None:
