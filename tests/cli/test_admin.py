@@ -134,7 +134,7 @@ def test_a_list_in_a_pipe_cuts_no_id(store) -> None:
         (["keys", "list", "--org", "nobody"], 1, "'nobody'"),
         (["keys", "revoke", NOBODY], 1, "no key whose id begins with"),
         (["keys", "revoke", "0"], 1, "more than one key id"),
-        (["orgs", "create", "default"], 1, "'default' already"),
+        (["orgs", "create", "default"], 1, "'default' exists already"),
         (["orgs", "create", ""], 2, "1 to 200"),
     ],
 )
