@@ -20,6 +20,7 @@ from towerlog.model.run import (
     TRANSITIONS,
     RunRow,
     Status,
+    awaited,
 )
 from towerlog.model.spending import AgentShare, Spending
 from towerlog.projections import commands, questions
@@ -300,8 +301,9 @@ def _status_asked(row: RunRow, target: Status | None) -> Status | None:
 
 def _status_open(row: RunRow, changes: dict[str, Any]) -> Status:
     """Of a run that works: it waits while a question or an approval is open, whatever else its agent does."""
-    is_open = changes.get("questions", row.questions) or changes.get("awaits_approval", row.awaits_approval)
-    return Status.WAITING if is_open else Status.RUNNING
+    questions = changes.get("questions", row.questions)
+    is_open = awaited(questions, changes.get("asking_epoch", row.asking_epoch))
+    return Status.WAITING if is_open or changes.get("awaits_approval", row.awaits_approval) else Status.RUNNING
 
 
 def _status_once_acknowledged(row: RunRow, event: Event, changes: dict[str, Any]) -> Status | None:

@@ -157,6 +157,30 @@ async def test_a_release_keeps_the_questions_open(rig: Rig) -> None:
     assert (claimed.view.row.status, claimed.view.row.questions) == (Status.RUNNING, ())
 
 
+async def test_an_answer_without_a_name_is_for_the_attempt_that_is_under_way(rig: Rig) -> None:
+    run_id = await lost(rig, question("attempt 1: pay?", "k1"))
+    await rig.do(Claim("w2", LEASE_MS))
+    await rig.do(Report(run_id, "w2", [question("attempt 2: pay?", "k2", run=RunById(run_id))]))
+    left, waited_for = (one.question_id for one in (await rig.run(run_id)).questions)
+    changed = await rig.do(GiveInput(run_id, "yes"))
+    assert await contents(rig, run_id) == [("input", "yes", waited_for)]
+    assert changed.row.status is Status.RUNNING, "nobody waits for what the lost attempt has asked"
+    changed = await rig.do(GiveInput(run_id, "early", left))
+    assert (changed.row.status, changed.row.questions) == (Status.RUNNING, ())
+
+
+async def test_what_a_lost_attempt_has_asked_is_waited_for_again_once_it_is_asked_again(rig: Rig) -> None:
+    run_id = await lost(rig, question("one?", "k1"), question("two?", "k2"))
+    await rig.do(Claim("w2", LEASE_MS))
+    await rig.do(Report(run_id, "w2", [question("two?", "k2", run=RunById(run_id))]))
+    first, second = (one.question_id for one in (await rig.run(run_id)).questions)
+    assert (await rig.do(GiveInput(run_id, "2"))).row.status is Status.RUNNING
+    await rig.do(Report(run_id, "w2", [question("one?", "k1", run=RunById(run_id))]))
+    assert (await rig.run(run_id)).status is Status.WAITING
+    await rig.do(GiveInput(run_id, "1"))
+    assert await contents(rig, run_id) == [("input", "2", second), ("input", "1", first)]
+
+
 async def test_nothing_is_answered_where_an_end_is_near(rig: Rig) -> None:
     run_id = await asking(rig, "one?")
     await rig.append(draft(E.RUN_CANCEL_REQUESTED, traced("x")))

@@ -81,8 +81,8 @@ def _meant(row: RunRow, question_id: int | None) -> OpenQuestion | None:
         if question is None:
             raise _closed(row, question_id)
         return question
-    if row.questions:
-        return row.questions[0]
+    if (awaited := row.awaited()) is not None:
+        return awaited
     if row.awaits_approval:
         raise AwaitsApproval(_how_to_decide(row))
     untaken = [pending.question_id for pending in row.pending if pending.type == "input"]
