@@ -196,6 +196,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     idle: bool = False
     """The agent reported that it has nothing to do until it gets a message."""
     pending: tuple[Pending, ...] = ()
+    pause_taken: Pending | None = None
+    """The pause that its agent has acknowledged and nobody has ended: the next attempt is told of it again."""
     open_tools: tuple[tuple[str, str], ...] = ()
     """(tool, tool_call_id) of calls without a result, newest last."""
     late_events: int = 0

@@ -287,6 +287,8 @@ def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         target = _status_open(row, changes)
     if target in TRANSITIONS[row.status] or reports_recovery(row, event.type, event.effects):
         changes["status"] = target
+        if target is Status.RUNNING:
+            changes["pause_taken"] = None
         if target is Status.RUNNING and row.started_at is None:
             changes.setdefault("started_at", event.recorded_at)
         # No status may follow an end, so an empty row of the table marks one.
@@ -328,7 +330,7 @@ def _fold_end(event: Event, changes: dict[str, Any]) -> None:
     changes["ended_seq"] = event.seq
     changes["error"] = event.facts.error
     changes["forced"] = event.effects.forced
-    changes |= {"pending": (), "open_tools": (), "questions": (), "awaits_approval": False}
+    changes |= {"pending": (), "open_tools": (), "questions": (), "awaits_approval": False, "pause_taken": None}
 
 
 def merge_objects(left: msgspec.Raw, right: msgspec.Raw) -> msgspec.Raw:

@@ -14,11 +14,8 @@ from towerlog.model.principal import Principal
 from towerlog.model.run import MAX_INPUTS, OpenQuestion, RunRow, Status
 from towerlog.model.times import format_ms
 
-STEER_ACTIONS = {
-    "pause": (EventType.RUN_PAUSE_REQUESTED, Status.PAUSED),
-    "resume": (EventType.RUN_RESUME_REQUESTED, Status.RUNNING),
-}
-"""An action: the event that asks for it, and where the run is when it has come about."""
+STEER_ACTIONS = {"pause": EventType.RUN_PAUSE_REQUESTED, "resume": EventType.RUN_RESUME_REQUESTED}
+"""An action: the event that asks for it."""
 
 
 def needs_of_steer(needs: Needs, principal: Principal, command: SteerRun) -> None:
@@ -34,9 +31,11 @@ def steer_run(plan: Plan, principal: Principal, command: SteerRun) -> Steered:
     row = run_of(plan, principal, command.run_id)
     if row.is_terminal() or row.status is Status.CANCELLING:
         raise RunNotActive(f"The run is not active: {row.status}.")
-    kind, target = STEER_ACTIONS[command.action]
+    kind = STEER_ACTIONS[command.action]
     requested = [pending.type for pending in row.pending if pending.type in STEER_ACTIONS]
-    is_so = row.status is target if command.action == "pause" else row.status is not Status.PAUSED
+    # A run that lost its worker in a pause is still paused: the next one is told.
+    paused = row.status is Status.PAUSED or (row.status is Status.QUEUED and row.pause_taken is not None)
+    is_so = paused == (command.action == "pause")
     if requested == [command.action] or (not requested and is_so):
         return Steered(row)
     members = {"requested_by": principal.user_id} | ({"reason": command.reason} if command.reason else {})
