@@ -107,10 +107,10 @@ def test_a_paused_run_is_paused_in_the_hands_of_the_next_worker(control, start, 
     control.until(run_id, "queued")
     start("--lease-seconds", "60")
     control.until(run_id, "paused")
-    claimed = control.events(run_id, "lane.claimed")[-1]["seq"]
-    assert [event for event in control.events(run_id, "message.delta") if event["seq"] > claimed] == []
+    assert len(control.events(run_id, "lane.claimed")) == 2
+    assert control.events(run_id, "message.delta") == []
     assert control.client.post(f"/api/v1/runs/{run_id}:resume").status_code == 200
-    wait_until(lambda: control.events(run_id, "message.delta")[-1]["seq"] > claimed, "the agent to go on")
+    wait_until(lambda: control.events(run_id, "message.delta"), "the agent to go on")
 
 
 @pytest.mark.parametrize("status", [502, 504])

@@ -85,9 +85,18 @@ def create_run(
     "--question", "question_id", type=int, metavar="ID", help="The question that is answered; else the oldest."
 )
 def answer_run(client: Client, run_id: str, text: str, question_id: int | None, as_json: bool) -> None:
-    """Answers a question of a run, or sends a message to one that asks nothing. TEXT - reads standard input."""
-    client.give_input(run_id, _text(text), question_id=question_id)
+    """Answers a question of a run. TEXT - reads standard input."""
+    client.give_input(run_id, _text(text), question_id=question_id, kind="input")
     answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(f"Answer sent to run {run_id}."))
+
+
+@click.command("message")
+@with_run
+@click.argument("text")
+def message_run(client: Client, run_id: str, text: str, as_json: bool) -> None:
+    """Writes to a run that is under way. It answers no question. TEXT - reads standard input."""
+    client.give_input(run_id, _text(text), kind="message")
+    answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(f"Message sent to run {run_id}."))
 
 
 @click.command("cancel")
@@ -151,6 +160,7 @@ def _queued(run: RunInfo, as_json: bool) -> None:
 COMMANDS = (
     create_run,
     answer_run,
+    message_run,
     cancel_run,
     pause_run,
     resume_run,

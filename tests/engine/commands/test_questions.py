@@ -11,6 +11,7 @@ import pytest
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
 from towerlog.engine.audit import verify_org
+from towerlog.engine.commands.steering import SECOND_ANSWER_MS
 from towerlog.errors import AwaitsApproval, Conflict, QuestionClosed, RunNotActive
 from towerlog.model.command import Claim, ClaimRun, CreateRun, GiveInput, Release, Report
 from towerlog.model.event import EventType as E
@@ -99,6 +100,40 @@ async def test_input_to_a_run_that_asked_nothing_is_a_message(rig: Rig) -> None:
     assert (await rig.run(run_id)).status is Status.WAITING, "a message answers nothing"
     await rig.do(GiveInput(run_id, "yes"))
     assert [kind for kind, *_ in await contents(rig, run_id)] == ["message", "input"]
+
+
+async def taken(rig: Rig, run_id: str) -> None:
+    """The agent acknowledges the oldest answer that waits for it."""
+    command_id = (await rig.run(run_id)).pending[0].command_id
+    await rig.append(draft(E.COMMAND_ACKNOWLEDGED, RunById(run_id), facts=Facts(effects=Effects(command_id=command_id))))
+
+
+@pytest.mark.parametrize("how", ["answered", "withdrawn"])
+async def test_who_comes_second_has_not_written_a_message(rig: Rig, how: str) -> None:
+    run_id = await asking(rig, "one?")
+    if how == "answered":
+        await rig.do(GiveInput(run_id, "yes"))
+        await taken(rig, run_id)
+    else:
+        await rig.append(draft(E.RUN_QUESTION_WITHDRAWN, traced("x")))
+    rig.clock.advance(SECOND_ANSWER_MS - 1)
+    with pytest.raises(QuestionClosed, match=f"{how}.*towerlog runs message"):
+        await rig.do(GiveInput(run_id, "no"))
+    await rig.do(GiveInput(run_id, "a message", type="message"))
+    rig.clock.advance(1)
+    await rig.do(GiveInput(run_id, "later"))
+    assert await contents(rig, run_id) == [("message", "a message", None), ("message", "later", None)]
+
+
+async def test_what_is_said_to_be_an_answer_is_none_where_nothing_is_asked(rig: Rig) -> None:
+    run_id = await asking(rig)
+    with pytest.raises(QuestionClosed, match="asks nothing"):
+        await rig.do(GiveInput(run_id, "yes", type="input"))
+    await rig.append(question("one?", run=traced("x")))
+    await rig.do(GiveInput(run_id, "by the way", type="message"))
+    assert (await rig.run(run_id)).status is Status.WAITING
+    await rig.do(GiveInput(run_id, "yes", type="input"))
+    assert await contents(rig, run_id) == [("message", "by the way", None), ("input", "yes", 2)]
 
 
 async def test_unread_messages_leave_room_for_answers(rig: Rig) -> None:
