@@ -174,10 +174,20 @@ MUTANTS = (
     Mutant(
         "a question is lost with its worker",
         steering._meant,
-        "if row.questions:",
-        "if row.questions and row.status != 'queued':",
+        "if (awaited := row.awaited()) is not None:",
+        "if (awaited := row.awaited()) is not None and row.status != 'queued':",
     ),
-    Mutant("an answer goes to the oldest question", steering._meant, "if question_id is not None:", "if False:"),
+    Mutant(
+        "an answer goes to the oldest question", steering._meant, "if command.question_id is not None:", "if False:"
+    ),
+    Mutant(
+        "who answers second writes a message",
+        steering._just_closed,
+        "0 <= now_ms - newest.closed_at < SECOND_ANSWER_MS",
+        "False",
+    ),
+    Mutant("what a lost attempt has asked is waited for", questions._ask, 'changes["asking_epoch"] = epoch', "pass"),
+    Mutant("a pause is lost with its worker", command_fold.fold, "if row.pause_taken is not None:", "if False:"),
     Mutant("the second answer is taken too", questions._close, "one.question_id != closed.question_id", "True"),
     Mutant("what is asked again is another question", questions.asked_before, "if key is None:", "if True:"),
     Mutant(

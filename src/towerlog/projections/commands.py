@@ -47,7 +47,7 @@ def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         pending = _unacknowledged(row, effects)
         if pending is not row.pending:
             changes["pending"] = pending
-            changes |= {"pause_taken": one for one in row.pending if one.type == "pause" and one not in pending}
+            changes["pause_taken"] = _pause_taken(row, pending)
             if any(one.type == "cancel" for one in row.pending) and all(one.type != "cancel" for one in pending):
                 changes["cancel_acknowledged_at"] = event.recorded_at
 
@@ -63,6 +63,12 @@ def _with_request(row: RunRow, event: Event, changes: dict[str, Any]) -> tuple[P
     question = None if question_id is None else row.question(question_id)
     key = None if question is None else question.key
     return (*kept, Pending(event.seq, kind, content, question_id=question_id, question_key=key))[-MAX_PENDING:]
+
+
+def _pause_taken(row: RunRow, pending: tuple[Pending, ...]) -> Pending | None:
+    """The pause that stands, once no more than `pending` waits for the agent."""
+    taken = (one for one in row.pending if one.type == "pause" and one not in pending)
+    return next(taken, row.pause_taken)
 
 
 def _unacknowledged(row: RunRow, effects: Effects) -> tuple[Pending, ...]:

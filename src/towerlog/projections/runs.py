@@ -285,10 +285,10 @@ def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         changes["awaits_approval"] = target is Status.WAITING
     if target in (Status.RUNNING, Status.WAITING):
         target = _status_open(row, changes)
+    if target is Status.RUNNING:
+        changes["pause_taken"] = None
     if target in TRANSITIONS[row.status] or reports_recovery(row, event.type, event.effects):
         changes["status"] = target
-        if target is Status.RUNNING:
-            changes["pause_taken"] = None
         if target is Status.RUNNING and row.started_at is None:
             changes.setdefault("started_at", event.recorded_at)
         # No status may follow an end, so an empty row of the table marks one.

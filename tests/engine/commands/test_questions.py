@@ -104,8 +104,8 @@ async def test_input_to_a_run_that_asked_nothing_is_a_message(rig: Rig) -> None:
 
 async def taken(rig: Rig, run_id: str) -> None:
     """The agent acknowledges the oldest answer that waits for it."""
-    command_id = (await rig.run(run_id)).pending[0].command_id
-    await rig.append(draft(E.COMMAND_ACKNOWLEDGED, RunById(run_id), facts=Facts(effects=Effects(command_id=command_id))))
+    facts = Facts(effects=Effects(command_id=(await rig.run(run_id)).pending[0].command_id))
+    await rig.append(draft(E.COMMAND_ACKNOWLEDGED, RunById(run_id), facts=facts))
 
 
 @pytest.mark.parametrize("how", ["answered", "withdrawn"])
