@@ -297,10 +297,13 @@ LAWS: Mapping[str, tuple[str, ...]] = {
         "what is being cancelled is paused",
         "a pause is asked for again and again",
         "a pause that was taken pauses nothing",
+        "a pause is lost with its worker",
     ),
     "an answer reaches its own question, once": (
         "an answer goes to the oldest question",
         "the second answer is taken too",
+        "who answers second writes a message",
+        "what a lost attempt has asked is waited for",
         "a question is lost with its worker",
         "what is asked again is another question",
         "an answer that was taken is the answer of the next attempt",

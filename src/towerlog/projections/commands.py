@@ -41,8 +41,9 @@ def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
             changes["cancel_delivered_at"] = event.recorded_at
     elif effects.lane is not None and effects.lane.epoch > row.lease_epoch:
         if row.pause_taken is not None:
-            # The attempt that has taken it is over, and no person has asked for more than this pause.
-            changes |= {"pending": (_replace(row.pause_taken, delivered=False), *row.pending), "pause_taken": None}
+            # The attempt that has taken it is over: this claim makes the command anew, with a receipt of its own.
+            again = _replace(row.pause_taken, command_id=event.seq, delivered=False)
+            changes |= {"pending": (again, *row.pending), "pause_taken": None}
     else:
         pending = _unacknowledged(row, effects)
         if pending is not row.pending:
