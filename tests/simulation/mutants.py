@@ -198,7 +198,7 @@ MUTANTS = (
     ),
     Mutant("a withdrawn question keeps its answer", questions._withdraw, 'if one.type != "input"', "if True"),
     Mutant("a withdrawal closes the oldest question", questions._named, "if key is not None:", "if False:"),
-    Mutant("one answer ends every wait", run_fold._status_open, "Status.WAITING if is_open else", ""),
+    Mutant("one answer ends every wait", run_fold._status_open, "is_open or ", ""),
     Mutant(
         "a claim forgets the questions",
         run_fold._fold_status,
