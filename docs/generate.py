@@ -212,6 +212,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
     "What a run and a list may hold": [
         ("model.lane", "MAX_ATTEMPTS", "attempts before a run is lost"),
         ("model.run", "MAX_INPUTS", "messages, and answers, that wait for a run's agent"),
+        (
+            "engine.commands.steering",
+            "SECOND_ANSWER_MS",
+            "milliseconds after a question was closed in which an input that names none is taken for another answer",
+        ),
         ("model.run", "MAX_PENDING", "commands that wait for a run's agent"),
         ("model.run", "MAX_QUESTIONS", "open questions of a run; past it the oldest is forgotten"),
         ("model.run", "MAX_CLOSED_QUESTIONS", "closed questions of a run whose answer's author is remembered"),

@@ -192,6 +192,14 @@ def test_a_wrong_input_is_named(content) -> None:
     refused("content", give, {})
 
 
+def test_an_input_says_whether_it_is_an_answer() -> None:
+    assert give({"content": "yes", "type": "input", "question_id": 4}) == GiveInput(RUN, "yes", 4, "input")
+    assert give({"content": "hi", "type": "message"}) == GiveInput(RUN, "hi", None, "message")
+    assert give({"content": "hi", "type": None}) == GiveInput(RUN, "hi")
+    refused("type", give, {"content": "hi", "type": "answer"})
+    refused("question_id", give, {"content": "hi", "type": "message", "question_id": 4})
+
+
 def follow(query: dict[str, str], seen: bytes = b"") -> FollowRun:
     headers = {b"last-event-id": seen} if seen else {}
     return requests.decode_follow(call(path={"run_id": RUN}, query=query, headers=headers))
