@@ -17,7 +17,7 @@ import msgspec
 from towerlog.asgi.faults import Rejection
 from towerlog.asgi.query_strings import TICKET, parse_query
 from towerlog.dialects.base import Dialect, Endpoint, Reply
-from towerlog.dialects.fields import invalid_field, percent_decode
+from towerlog.dialects.fields import MAX_SHOWN_CHARS, invalid_field, percent_decode
 from towerlog.errors import Malformed, NotFound, TowerlogError
 from towerlog.model.principal import Principal, Scope
 
@@ -26,7 +26,6 @@ NO_PARAMETERS: Mapping[str, str] = {}
 MAX_REMEMBERED_PATHS = 4096
 """Paths with parameters whose route is remembered; with more, all are forgotten at once."""
 MAX_REMEMBERED_BYTES = 256
-MAX_SHOWN_CHARS = 100
 _ENCODED_COLON = re.compile(rb"%3[aA]")
 
 
