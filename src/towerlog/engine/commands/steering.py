@@ -10,9 +10,10 @@ from towerlog.model.command import GiveInput, SteerRun
 from towerlog.model.event import EventType, RunById
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.outcome import RunChanged, Steered
-from towerlog.model.principal import Principal
-from towerlog.model.run import MAX_INPUTS, OpenQuestion, RunRow, Status
+from towerlog.model.principal import Principal, User
+from towerlog.model.run import MAX_INPUTS, ClosedQuestion, OpenQuestion, RunRow, Status
 from towerlog.model.times import format_ms
+from towerlog.store.values import Kind
 
 STEER_ACTIONS = {
     "pause": (EventType.RUN_PAUSE_REQUESTED, Status.PAUSED),
@@ -45,11 +46,15 @@ def steer_run(plan: Plan, principal: Principal, command: SteerRun) -> Steered:
 
 
 def needs_of_input(needs: Needs, principal: Principal, command: GiveInput) -> None:
-    """The run, and what moves when it goes on."""
+    """The run, and what moves when it goes on; who has answered its question already."""
     needs.counters(principal.org)
     row = needs.run(principal.org, RunById(command.run_id))
-    if row is not None:
-        needs.moves(row)
+    if row is None:
+        return
+    needs.moves(row)
+    closed = None if command.question_id is None else _closed_question(row, command.question_id)
+    if closed is not None and closed.by is not None:
+        needs.want(Kind.USER, (principal.org, closed.by))
 
 
 def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChanged:
@@ -61,7 +66,7 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
     row = run_of(plan, principal, command.run_id)
     if row.is_terminal() or row.status is Status.CANCELLING:
         raise RunNotActive(f"The run takes no input: {row.status}.")
-    question = _meant(row, command.question_id)
+    question = _meant(plan, row, command.question_id)
     kind = "message" if question is None else "input"
     if sum(pending.type == kind for pending in row.pending) >= MAX_INPUTS:
         raise Conflict(f"The run has {MAX_INPUTS} {kind}s that its agent has not taken yet.")
@@ -74,12 +79,12 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
     return RunChanged(plan.note(row, EventType.RUN_INPUT, members, facts, by=CONTROL), changed=True)
 
 
-def _meant(row: RunRow, question_id: int | None) -> OpenQuestion | None:
+def _meant(plan: Plan, row: RunRow, question_id: int | None) -> OpenQuestion | None:
     """The open question that an input answers, None for a message. Raises what refuses the input."""
     if question_id is not None:
         question = row.question(question_id)
         if question is None:
-            raise _closed(row, question_id)
+            raise _closed(plan, row, question_id)
         return question
     if row.questions:
         return row.questions[0]
@@ -88,15 +93,19 @@ def _meant(row: RunRow, question_id: int | None) -> OpenQuestion | None:
     untaken = [pending.question_id for pending in row.pending if pending.type == "input"]
     if untaken:
         # Whoever answers twice, or second, means the question that was there a moment ago.
-        raise _closed(row, untaken[-1] or 0)
+        raise _closed(plan, row, untaken[-1] or 0)
     if row.status is not Status.RUNNING:
         raise RunNotActive(f"The run takes no input: {row.status}.")
     return None
 
 
-def _closed(row: RunRow, question_id: int) -> QuestionClosed:
+def _closed_question(row: RunRow, question_id: int) -> ClosedQuestion | None:
+    return next((one for one in row.closed_questions if one.question_id == question_id), None)
+
+
+def _closed(plan: Plan, row: RunRow, question_id: int) -> QuestionClosed:
     """Who was first, and when."""
-    found = next((one for one in row.closed_questions if one.question_id == question_id), None)
+    found = _closed_question(row, question_id)
     if found is None:
         open_ids = ", ".join(str(one.question_id) for one in row.questions) or "none"
         return QuestionClosed(f"The run has no open question {question_id}; open questions: {open_ids}.")
@@ -105,8 +114,13 @@ def _closed(row: RunRow, question_id: int) -> QuestionClosed:
         return QuestionClosed(
             f"Question {question_id} was withdrawn by its agent at {when}: nobody waits for an answer."
         )
-    details = {"answered_at": when} | ({"answered_by": found.by} if found.by else {})
-    who = f"by {found.by} " if found.by else ""
+    details, who = {"answered_at": when}, ""
+    if found.by is not None:
+        # A user's id in our own events, which is of use to programs; in an agent's the name that it gave.
+        user: User | None = plan.loaded(Kind.USER, (row.org, found.by))
+        name = found.by if user is None else user.name
+        details |= {"answered_by": name} | ({} if user is None else {"answered_by_user_id": user.user_id})
+        who = f"by {name} "
     return QuestionClosed(
         f"Question {question_id} was answered {who}at {when}; the first answer counts.", details=details
     )
