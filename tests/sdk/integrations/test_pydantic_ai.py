@@ -279,10 +279,12 @@ def answering(agent: Agent[Any, Any], *answers: str) -> tuple[Any, Told]:
         return asyncio.run(adapt(agent)(run)), told
 
 
-def test_a_tool_that_needs_approval_is_a_question_and_goes_on_with_its_answer() -> None:
+@pytest.mark.parametrize("yes", ["yes", "Yes.", " OK! "])
+def test_a_tool_that_needs_approval_is_a_question_and_goes_on_with_its_answer(yes: str) -> None:
     calls: list[str] = []
-    result, told = answering(careful_agent(calls), "yes", "not that one")
-    assert told.questions == ['Approve delete(path="a")?', 'Approve delete(path="b")?']
+    result, told = answering(careful_agent(calls), yes, "not that one")
+    how = "Answer yes, or say why not."
+    assert told.questions == [f'Approve delete(path="a")? {how}', f'Approve delete(path="b")? {how}']
     assert calls == ["a"]
     assert "deleted a" in result
     assert "not that one" in result

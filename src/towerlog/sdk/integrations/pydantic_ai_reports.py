@@ -221,8 +221,8 @@ def questions(run: AsyncRun) -> HandleDeferredToolCalls[Any]:
     async def ask(_: RunContext[Any], requests: DeferredToolRequests) -> DeferredToolResults:
         results = DeferredToolResults()
         for call in requests.approvals:
-            answer = str(await run.ask(f"Approve {_in_words(call)}?")).strip()
-            approved = answer.lower() in YES
+            answer = str(await run.ask(f"Approve {_in_words(call)}? Answer yes, or say why not.")).strip()
+            approved = answer.lower().rstrip(" .!") in YES
             results.approvals[call.tool_call_id] = True if approved else ToolDenied(answer or ToolDenied().message)
         for call in requests.calls:
             results.calls[call.tool_call_id] = await run.ask(f"Result of {_in_words(call)}?")
