@@ -212,6 +212,7 @@ def test_an_unknown_member_of_a_request_is_named(client: httpx2.Client, unique: 
         (f"/api/v1/runs/{run_id}:retry", {"input": "x"}),
         (f"/api/v1/runs/{run_id}:fork", {"step_index": 1, "step": 1}),
         ("/api/v1/agents", {"name": "a", "colour": "red"}),
+        ("/approvals/trace/1/approve", {"agent": "a"}),
     ):
         reply = client.post(path, json=body)
         assert reply.status_code == 422
