@@ -73,13 +73,15 @@ class PageRoute(msgspec.Struct, frozen=True):
 class Route:
     """One method of one path, ready to be served."""
 
-    __slots__ = ("_query", "body", "dialect", "endpoint", "is_stream", "limited", "page", "scopes")
+    __slots__ = ("_query", "body", "dialect", "endpoint", "is_stream", "limited", "page", "public", "scopes")
 
     def __init__(self, dialect: Dialect, endpoint: Endpoint | None, page: PageRoute | None) -> None:
         """Exactly one of `endpoint` and `page` is given; `dialect` explains what goes wrong."""
         self.dialect = dialect
         self.endpoint = endpoint
         self.page = page
+        self.public = page is not None and page.public
+        """True when it answers anybody. No property: every request asks for it."""
         self.scopes = self.declared.scopes
         self.limited = endpoint is not None and endpoint.limited and dialect.limit is not None
         self.body: BodyKind = "json" if endpoint is None else endpoint.body
@@ -105,11 +107,6 @@ class Route:
             known = ", ".join(sorted(self._query)) or "none"
             raise invalid_field(name[:MAX_SHOWN_CHARS], f"is no query parameter of this endpoint; it takes {known}")
         return query
-
-    @property
-    def public(self) -> bool:
-        """True when it answers anybody."""
-        return self.page is not None and self.page.public
 
 
 def _names_of(query: Any) -> frozenset[str]:
