@@ -401,10 +401,10 @@ def routes() -> str:
         name = f"`{dialect.name}`" if dialect in DIALECTS else "The native API"
         texts.append(f"## {name}\n\n" + table(("Method", "Path", "Any of these scopes", ""), rows))
     pages = [
-        (page.method, f"`{page.path}`", "none" if page.public else "any", page.summary.rstrip("."))
+        (page.method, f"`{page.path}`", _scopes(page.scopes) if page.scopes else "none", page.summary.rstrip("."))
         for page in Pages(metrics_public=False).routes()
     ]
-    texts.append("## Pages\n\n" + table(("Method", "Path", "Scope", ""), pages))
+    texts.append("## Pages\n\n" + table(("Method", "Path", "Any of these scopes", ""), pages))
     return "\n\n".join(texts)
 
 

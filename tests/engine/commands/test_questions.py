@@ -71,8 +71,20 @@ async def test_the_first_answer_wins_and_the_second_is_told_who_and_when(rig: Ri
     with pytest.raises(QuestionClosed) as refused:
         await rig.do(GiveInput(run_id, "late", 2))
     details = refused.value.details
-    assert details["answered_by"] == rig.principal.user_id
-    assert details["answered_at"] in refused.value.message
+    assert details["answered_by_user_id"] == rig.principal.user_id
+    assert details["answered_by"] == "admin"
+    for words in (outcomes[1].message, refused.value.message):
+        assert f"was answered by admin at {details['answered_at']}" in words
+
+
+async def test_whom_an_agent_names_goes_by_that_name(rig: Rig) -> None:
+    run_id = await asking(rig, "one?")
+    answered = draft(E.RUN_INPUT, traced("x"), {"responded_by": "the night shift"}, facts=Facts(effects=Effects()))
+    await rig.append(answered)
+    with pytest.raises(QuestionClosed) as refused:
+        await rig.do(GiveInput(run_id, "late", 2))
+    assert refused.value.details["answered_by"] == "the night shift"
+    assert "answered_by_user_id" not in refused.value.details
 
 
 async def test_an_answer_to_a_closed_question_never_reaches_the_next(rig: Rig) -> None:

@@ -10,9 +10,10 @@ from towerlog.model.command import GiveInput, SteerRun
 from towerlog.model.event import EventType, RunById
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.outcome import RunChanged, Steered
-from towerlog.model.principal import Principal
-from towerlog.model.run import MAX_INPUTS, OpenQuestion, RunRow, Status
+from towerlog.model.principal import Principal, User
+from towerlog.model.run import MAX_INPUTS, ClosedQuestion, OpenQuestion, RunRow, Status
 from towerlog.model.times import format_ms
+from towerlog.store.values import Kind
 
 STEER_ACTIONS = {"pause": EventType.RUN_PAUSE_REQUESTED, "resume": EventType.RUN_RESUME_REQUESTED}
 """An action: the event that asks for it."""
@@ -50,11 +51,18 @@ def steer_run(plan: Plan, principal: Principal, command: SteerRun) -> Steered:
 
 
 def needs_of_input(needs: Needs, principal: Principal, command: GiveInput) -> None:
-    """The run, and what moves when it goes on."""
+    """The run, and what moves when it goes on; who has answered its question already."""
     needs.counters(principal.org)
     row = needs.run(principal.org, RunById(command.run_id))
-    if row is not None:
-        needs.moves(row)
+    if row is None:
+        return
+    needs.moves(row)
+    if command.question_id is not None:
+        closed = _closed_question(row, command.question_id)
+    else:
+        closed = row.closed_questions[-1] if row.closed_questions else None
+    if closed is not None and closed.by is not None:
+        needs.want(Kind.USER, (principal.org, closed.by))
 
 
 def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChanged:
@@ -66,7 +74,7 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
     row = run_of(plan, principal, command.run_id)
     if row.is_terminal() or row.status is Status.CANCELLING:
         raise RunNotActive(f"The run is {row.status} and takes no input.")
-    question = _meant(row, command, plan.now)
+    question = _meant(plan, row, command)
     kind = "message" if question is None else "input"
     if sum(pending.type == kind for pending in row.pending) >= MAX_INPUTS:
         raise Conflict(f"The run has {MAX_INPUTS} {kind}s that its agent has not taken yet.")
@@ -79,7 +87,7 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
     return RunChanged(plan.note(row, EventType.RUN_INPUT, members, facts, by=CONTROL), changed=True)
 
 
-def _meant(row: RunRow, command: GiveInput, now_ms: int) -> OpenQuestion | None:
+def _meant(plan: Plan, row: RunRow, command: GiveInput) -> OpenQuestion | None:
     """The open question that an input answers, None for a message. Raises what refuses the input."""
     if command.type == "message":
         if row.status not in WRITTEN_TO:
@@ -88,15 +96,15 @@ def _meant(row: RunRow, command: GiveInput, now_ms: int) -> OpenQuestion | None:
     if command.question_id is not None:
         question = row.question(command.question_id)
         if question is None:
-            raise _closed(row, command.question_id)
+            raise _closed(plan, row, command.question_id)
         return question
     if (awaited := row.awaited()) is not None:
         return awaited
     if row.awaits_approval:
         raise AwaitsApproval(_how_to_decide(row))
-    just_closed = _just_closed(row, now_ms)
+    just_closed = _just_closed(row, plan.now)
     if just_closed is not None:
-        raise _closed(row, just_closed, AS_MESSAGE)
+        raise _closed(plan, row, just_closed, AS_MESSAGE)
     if command.type is not None:
         raise QuestionClosed(f"The run asks nothing. {AS_MESSAGE}")
     if row.status is not Status.RUNNING:
@@ -118,10 +126,14 @@ def _just_closed(row: RunRow, now_ms: int) -> int | None:
     return newest.question_id if newest is not None and is_recent else None
 
 
-def _closed(row: RunRow, question_id: int, hint: str = "") -> QuestionClosed:
+def _closed_question(row: RunRow, question_id: int) -> ClosedQuestion | None:
+    return next((one for one in row.closed_questions if one.question_id == question_id), None)
+
+
+def _closed(plan: Plan, row: RunRow, question_id: int, hint: str = "") -> QuestionClosed:
     """Who was first, and when."""
     hint = hint and f" {hint}"
-    found = next((one for one in row.closed_questions if one.question_id == question_id), None)
+    found = _closed_question(row, question_id)
     if found is None:
         open_ids = ", ".join(str(one.question_id) for one in row.questions) or "none"
         return QuestionClosed(f"The run has no open question {question_id}; open questions: {open_ids}.")
@@ -130,8 +142,13 @@ def _closed(row: RunRow, question_id: int, hint: str = "") -> QuestionClosed:
         return QuestionClosed(
             f"Question {question_id} was withdrawn by its agent at {when}: nobody waits for an answer.{hint}"
         )
-    details = {"answered_at": when} | ({"answered_by": found.by} if found.by else {})
-    who = f"by {found.by} " if found.by else ""
+    details, who = {"answered_at": when}, ""
+    if found.by is not None:
+        # A user's id in our own events, which is of use to programs; in an agent's the name that it gave.
+        user: User | None = plan.loaded(Kind.USER, (row.org, found.by))
+        name = found.by if user is None else user.name
+        details |= {"answered_by": name} | ({} if user is None else {"answered_by_user_id": user.user_id})
+        who = f"by {name} "
     return QuestionClosed(
         f"Question {question_id} was answered {who}at {when}; the first answer counts.{hint}", details=details
     )
