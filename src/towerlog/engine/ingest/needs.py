@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from towerlog.engine.commit.load import Needs
+from towerlog.engine.commit.own_runs import process_of
 from towerlog.engine.ingest.content import needs_of_history
 from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, waits_without_history
 from towerlog.model.command import Append
@@ -125,6 +126,8 @@ def _needs_of_effects(needs: Needs, org: int, draft: Draft, effects: Effects, ro
     parent = None if ref is None else needs.run(org, ref)
     if parent is not None and not getattr(draft.run, "names_thread", True):
         needs.thread(org, parent.thread_id)
+    if tells_process_cost(draft, row):
+        _needs_of_process(needs, org, draft, row)
     checkpoint = effects.checkpoint
     if checkpoint is None:
         return
@@ -143,3 +146,22 @@ def _needs_of_effects(needs: Needs, org: int, draft: Draft, effects: Effects, ro
         needs.want(Kind.CHECKPOINT, (row.run, agent, share.step_index))
     if not row.is_first_step(agent, step_index):
         needs.want(Kind.CHECKPOINT, (row.run, agent, step_index))
+
+
+def tells_process_cost(draft: Draft, row: RunRow | None) -> bool:
+    """Whether a draft tells a cost of a run that has told, or tells with it, a running total of its process."""
+    report = draft.effects.report
+    if report is None or report.usage.cost_nanos is None:
+        return False
+    return report.process_cost or (row is not None and row.process_cost is not None)
+
+
+def _needs_of_process(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> None:
+    """The thread, which remembers what was counted of a process, and the runs above that name it."""
+    thread_id = getattr(draft.run, "thread_id", "") if row is None else row.thread_id
+    if thread_id:
+        needs.thread(org, thread_id)
+    if row is not None:
+        process_of(row, row.parent_key or draft.effects.parent_key, lambda ref: needs.run(org, ref))
+    elif thread_id:
+        _needs_of_parent(needs, org, draft, thread_id)
