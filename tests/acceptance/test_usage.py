@@ -189,6 +189,22 @@ def test_an_id_that_no_sender_gave_is_shown_nowhere(back: ReadBack, unique: Uniq
     assert [event["event_id"] for event in events] == [None, "mine"]
 
 
+def test_a_prompt_that_includes_cached_tokens_adds_none(back: ReadBack, unique: Unique) -> None:
+    """An SDK reports its calls with what came from a cache; at the end it tells the whole prompt, as providers do."""
+    run, agent = unique("run"), unique("agent")
+    created = back.client.post(f"/v1/threads/{run}/runs", json={"agent": agent}).json()
+    claimed = {"worker_id": "w", "agents": [agent], "lease_seconds": 60}
+    assert back.client.post("/api/agents/runs/claim", json=claimed).status_code == 200
+    told = {"model": "m", "input_tokens": 86, "cached_input_tokens": 1920, "output_tokens": 300}
+    report = {"worker_id": "w", "events": [{"type": "model.call", "payload": told}]}
+    assert back.client.post(f"/api/agents/runs/{created['run_id']}/events", json=report).status_code == 200
+    whole = {"input_tokens": 2006, "output_tokens": 300, "tokens_used": 2306, "agent_id": agent}
+    trace = back.detail(created["run_id"])["trace_id"]
+    save_batch(back.client, checkpoint(run, trace, 1, **whole))
+    assert run_figures(back, run)[:3] == (2006, 300, 2306)
+    assert back.detail(created["run_id"])["cache_hit_rate"] == pytest.approx(1920 / 2006)
+
+
 def sub_agent(trace: str, agent: str, cost: float, **data: Any) -> Json:
     """What a sub-agent tells in the thread of its main run: the cost of the whole process so far."""
     return {"trace_id": trace, "agent_id": agent, "run_cost_usd": cost, **data}
