@@ -244,3 +244,20 @@ def test_runs_of_two_processes_in_a_thread_are_counted_apart(fresh_server: Fresh
     save_batch(client, checkpoint("elsewhere", "one", 1, run_cost_usd=1))
     [total] = client.get("/api/v1/usage", params={"by": "hour"}).json()["data"]
     assert total["cost_usd"] == 1.8
+
+
+def test_an_imported_session_stands_in_its_own_hour(back: ReadBack, unique: Unique) -> None:
+    """Sums of the last days do not have it, and say which days they are of."""
+    thread, agent = unique("thread"), unique("agent")
+    old = {**checkpoint(thread, "r", 1, agent_id=agent, run_cost_usd=0.5), "occurred_at": "2025-03-05T10:20:00Z"}
+    save_batch(back.client, old)
+    asked = {"by": "hour", "agent": agent}
+    recent = back.client.get("/api/v1/usage", params=asked).json()
+    assert recent["data"] == []
+    assert "2025-03-05T11" < recent["since"] < recent["until"]
+    then = back.client.get(
+        "/api/v1/usage", params={**asked, "since": "2025-03-05T10:00:00Z", "until": "2025-03-05T12:00:00Z"}
+    )
+    found = then.json()
+    assert [(row["hour"], row["cost_usd"]) for row in found["data"]] == [("2025-03-05T10:00:00.000Z", 0.5)]
+    assert found["since"] == "2025-03-05T10:00:00.000Z"
