@@ -220,7 +220,7 @@ def _store(
         row = run_state.row
         start, end = row.span_to(plan.now, told_time(draft.occurred_at, plan.now))
         facts = _replace(facts, duration_ms=end - (row.created_at if start is None else start))
-    if tells_process_cost(draft, run_state.row):
+    if facts.effects is not None and tells_process_cost(draft, run_state.row):
         facts = _of_process(plan, run_state.row, facts)
     if draft.type in TOOL_TYPES:
         facts, data = paired(run_state, draft.type, facts, data)
