@@ -176,7 +176,7 @@ def run(settings: Settings, announce: Callable[[Started], None]) -> int:
     """
     set_up_logging(settings.log_level)
     for variable in unknown_variables():
-        _log.warning("a variable of the environment is no setting", variable=variable)
+        _log.warning("unknown environment variable ignored", variable=variable)
     raise_descriptor_limit(settings.max_streams + _DESCRIPTORS_BESIDE_STREAMS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings, announce))

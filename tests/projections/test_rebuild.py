@@ -7,6 +7,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import Phase, given, settings
 
 from tests.support.rig import Rig, open_rig
@@ -20,13 +21,14 @@ from towerlog.projections import runs as run_fold
 from towerlog.store.values import Rows
 
 
-def test_rebuild_equals_incremental(tmp_path: Path) -> None:
+@pytest.mark.parametrize("examples", [50, pytest.param(300, marks=pytest.mark.slow)])
+def test_rebuild_equals_incremental(tmp_path: Path, examples: int) -> None:
     """Whatever is sent in whatever order, with the writer's cache or without it."""
     names = map("org {}".format, itertools.count())
 
     with asyncio.Runner() as runner:
         # Not shrunk: a story is short enough to read, and shrinking one takes minutes.
-        @settings(max_examples=150, phases=[Phase.explicit, Phase.generate])
+        @settings(max_examples=examples, phases=[Phase.explicit, Phase.generate])
         @given(stories)
         def holds(story: list[tuple[str, Any]]) -> None:
             runner.run(check_story(rig, next(names), story))

@@ -101,7 +101,7 @@ class Route:
         if self._query is not None and not self._query.issuperset(query):
             name = next(name for name in query if name not in self._query)
             known = ", ".join(sorted(self._query)) or "none"
-            raise invalid_field(name[:MAX_SHOWN_CHARS], f"is no query parameter of this endpoint; it takes {known}")
+            raise invalid_field(name[:MAX_SHOWN_CHARS], f"is not a query parameter of this endpoint; it takes {known}")
         return query
 
     @property

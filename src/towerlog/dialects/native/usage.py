@@ -37,7 +37,7 @@ class UsageListing(Listing[shapes.UsageTotal], frozen=True):
 def _decode_usage(call: Call) -> GetUsage:
     by = call.query.get("by") or "hour"
     if by not in ("hour", "agent", "model"):
-        raise invalid_field("by", "must be of hour, agent, model")
+        raise invalid_field("by", "must be one of hour, agent, model")
     return GetUsage(
         by=by,
         limit=limit_of(call),

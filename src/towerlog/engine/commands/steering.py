@@ -60,7 +60,7 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
     """
     row = run_of(plan, principal, command.run_id)
     if row.is_terminal() or row.status is Status.CANCELLING:
-        raise RunNotActive(f"The run takes no input: {row.status}.")
+        raise RunNotActive(f"The run is {row.status} and takes no input.")
     question = _meant(row, command.question_id)
     kind = "message" if question is None else "input"
     if sum(pending.type == kind for pending in row.pending) >= MAX_INPUTS:
@@ -90,7 +90,7 @@ def _meant(row: RunRow, question_id: int | None) -> OpenQuestion | None:
         # Whoever answers twice, or second, means the question that was there a moment ago.
         raise _closed(row, untaken[-1] or 0)
     if row.status is not Status.RUNNING:
-        raise RunNotActive(f"The run takes no input: {row.status}.")
+        raise RunNotActive(f"The run is {row.status} and takes no input.")
     return None
 
 
