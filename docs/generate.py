@@ -228,6 +228,12 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "MAX_RANGES",
             "ranges of numbers that are kept of a client",
         ),
+        ("model.thread", "MAX_PROCESSES", "processes of a thread whose counted cost is remembered"),
+        (
+            "engine.reactions.sub_agents",
+            "MAX_ENDED_BELOW",
+            "open runs of a thread that are looked at when one of its runs ends",
+        ),
         ("model.run", "MAX_OPEN_RUNS", "open runs that a thread remembers"),
         ("model.run", "MAX_THREAD_QUEUE", "runs of a thread that wait for workers or are held by them"),
         ("engine.queries.lanes", "MAX_LANES", "lanes that are looked at for a list of the queue"),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from towerlog.model.ledger import Ledger
-from towerlog.model.spending import AgentShare, Spending
+from towerlog.model.spending import NO_SIDES, AgentShare, Sides, Spending
 from towerlog.model.usage import NO_USAGE, Usage, add, add_known, larger
 
 
@@ -155,11 +155,12 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     usage: Usage = NO_USAGE
     """What `spending` adds up to."""
     run_total: Usage = NO_USAGE
+    run_sides: Sides = NO_SIDES
     process_cost: int | None = None
     shares: dict[str, AgentShare] = {}
     retired: AgentShare | None = None
     usage_flags: tuple[str, ...] = ()
-    """Words of `USAGE_FLAGS`. The five of these are the members of `Spending`."""
+    """Words of `USAGE_FLAGS`. The six of these are the members of `Spending`."""
     error: str | None = None
     questions: tuple[OpenQuestion, ...] = ()
     """Open ones, oldest first. They outlive their worker: the next claim finds them open."""
@@ -234,7 +235,7 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     def spending(self) -> Spending:
         """All that was told of its usage."""
-        return Spending(self.shares, self.retired, self.run_total, self.process_cost, self.usage_flags)
+        return Spending(self.shares, self.retired, self.run_total, self.run_sides, self.process_cost, self.usage_flags)
 
     def model_of(self, agent: str | None) -> str | None:
         """The model of an agent: what it named itself, else what was named before the run's agent was known."""

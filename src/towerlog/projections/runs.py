@@ -238,6 +238,7 @@ def parts_after(row: RunRow, effects: Effects, agent: str | None, *, late: bool 
         "shares": after.shares,
         "retired": after.retired,
         "run_total": after.run_total,
+        "run_sides": after.run_sides,
         "process_cost": after.process_cost,
         "usage_flags": after.flags,
         "usage": row.usage if effects.report is None else after.usage(),
