@@ -34,6 +34,7 @@ from towerlog.errors import Forbidden, Internal, Malformed, TowerlogError
 from towerlog.model.command import Append, Command, Report
 from towerlog.model.event import FieldWarning
 from towerlog.model.outcome import Outcome, Replayed
+from towerlog.model.principal import Principal
 
 _JSON_TYPE = (b"content-type", JSON.encode())
 _BODILESS = frozenset({204, 304})
@@ -51,7 +52,7 @@ class Missing(enum.Enum):
     TEXT = enum.auto()
     """What is in a compressed body that is too large to be opened on the event loop."""
     PAGE = enum.auto()
-    """The answer of a page, which checks for itself who asks."""
+    """The answer of a page: of one that answers anybody, at once; of any other, when it has its caller and its body."""
 
 
 class Gate:
@@ -136,7 +137,7 @@ class Gate:
             elif route is None:
                 route, exchange.path = self._table.find(scope["method"], scope["raw_path"])
             exchange.route = route
-        return Missing.PAGE if route.page is not None else None
+        return Missing.PAGE if route.public else None
 
     def identify(self, exchange: Exchange) -> Missing | None:
         """Whose key it is, and whether the key has one of the route's scopes."""
@@ -145,15 +146,18 @@ class Gate:
             principal = exchange.principal = self._recall(exchange.headers, exchange.now_ms)
             if principal is None:
                 return Missing.KEY
-        if exchange.account is None:
-            account = exchange.account = self._accounts.get(principal.key_id) or self._ledger.account(principal)
-            known = exchange.scope.get("known")
-            if known is not None:
-                known(account)
+        self.open_account(exchange, principal)
         assert exchange.route is not None
         if exchange.route.scopes.isdisjoint(principal.scopes):
             raise Forbidden
         return None
+
+    def open_account(self, exchange: Exchange, principal: Principal) -> None:
+        """From here on the request counts for its key, and so does its connection. Raises Overloaded."""
+        account = exchange.account = self._accounts.get(principal.key_id) or self._ledger.account(principal)
+        known = exchange.scope.get("known")
+        if known is not None:
+            known(account)
 
     def limit(self, exchange: Exchange) -> Missing | None:
         """Counts against the dialect's limit. Over it, only what may be a heartbeat goes on, to be decoded first."""
@@ -203,8 +207,7 @@ class Gate:
                 return Missing.BODY
             body, headers, bodies = exchange.sent, exchange.headers, self._bodies
             assert exchange.route is not None
-            assert exchange.route.endpoint is not None
-            kind = exchange.route.endpoint.body
+            kind = exchange.route.body
             is_plain = b"content-encoding" not in headers and headers.get(b"content-type") in PLAIN_TYPES
             # Nearly all bodies: JSON as it is. What is not at once seen to be fit is looked at more closely.
             if not is_plain or not body.isascii() or len(body) > bodies.max_bytes or kind == "binary":
@@ -222,8 +225,9 @@ class Gate:
         """Has the dialect say what is asked for."""
         principal, body, route = exchange.principal, exchange.body, exchange.route
         assert route is not None
-        assert route.endpoint is not None
         endpoint = route.endpoint
+        if endpoint is None:
+            return Missing.PAGE
         assert principal is not None
         assert body is not None
         text, now_ms = exchange.scope["query_string"], exchange.wall_ms
