@@ -18,7 +18,7 @@ from towerlog.asgi.gate import Gate, Missing, head_of
 from towerlog.asgi.guard.auth import has_credential
 from towerlog.asgi.guard.ledger import PlaceKind
 from towerlog.asgi.push.sse import SseSink, stream_head
-from towerlog.asgi.push.streams import Stream, Streams
+from towerlog.asgi.push.streams import Stream, StreamPlace, Streams
 from towerlog.asgi.query_strings import TICKET, parse_query
 from towerlog.asgi.replies import NO_EXTENSIONS, Message, Receive, Send, send_reply
 from towerlog.asgi.routes import PageVisit
@@ -191,7 +191,7 @@ class Service:
             give_back()
             return _NO_CONTENT if is_over else _head_only(head)
         sink = SseSink(exchange.scope, receive, send, head, style)
-        return self._streams.open(follower, sink, principal, give_back)
+        return self._streams.open(follower, sink, principal, StreamPlace(give_back, exchange.account.turns))
 
 
 async def _disconnect(receive: Receive) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -17,9 +17,10 @@ from towerlog.ambient import SystemIds
 from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.guard.ledger import PlaceKind, ShareLedger
 from towerlog.asgi.guard.tickets import Tickets
+from towerlog.asgi.push import streams as streams_module
 from towerlog.asgi.push.sink import Cause, StreamEnd
 from towerlog.asgi.push.sse import SseSink, stream_head
-from towerlog.asgi.push.streams import SILENCE_MS, SLOW_MS, SPREAD_MS, Streams
+from towerlog.asgi.push.streams import SILENCE_MS, SLOW_MS, SPREAD_MS, StreamPlace, Streams
 from towerlog.dialects.base import FrameStyle
 from towerlog.engine.follow.follower import Follower, Source
 from towerlog.engine.follow.hub import Hub
@@ -63,6 +64,7 @@ class House:
     hub: Hub
     principal: Principal
     last_seq: int = 0
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
     async def open(self, extensions: dict[str, Any] | None = None) -> Listening:
         """A reader at the beginning of the run."""
@@ -75,9 +77,9 @@ class House:
 
         return Listening(app, {"extensions": extensions} if extensions else {})
 
-    def place(self) -> Callable[[], None]:
+    def place(self) -> StreamPlace:
         """A place among all streams."""
-        return self.ledger.take_place([self.ledger.process], PlaceKind.STREAM)
+        return StreamPlace(self.ledger.take_place([self.ledger.process], PlaceKind.STREAM), self.turns)
 
     async def follow(self) -> Follower:
         """A follower of the run."""
@@ -339,3 +341,28 @@ async def test_a_hundred_readers_come_and_go(house: House) -> None:
     await asyncio.wait([stream.task for stream in streams])
     await wait_until_async(lambda: house.is_empty, "everything to be given back")
     assert {stream.body.count(b"data: 1\n\n") for stream in streams[1::2]} == {1}
+
+
+async def test_a_large_frame_is_held_in_a_turn_and_comes_whole_to_all(house: House, monkeypatch: Any) -> None:
+    """Who takes nothing has the turn; the others of its key wait, and read the frame again when it has gone."""
+    monkeypatch.setattr(streams_module, "MAX_CHUNK_BYTES", 4)
+    readers = [await house.open()]
+    await readers[0].until(b"retry")
+    readers[0].is_stuck = True
+    house.say()
+    await wait_until_async(house.turns.locked, "the first to have the turn")
+    house.say()
+    readers += [await house.open(), await house.open()]
+    for reader in readers[1:]:
+        await reader.until(b"retry")
+    await wait_until_async(lambda: len(house.turns._waiters or ()) == 2, "the others to wait")
+    assert [reader.body for reader in readers[1:]] == [b"retry: 1\n"] * 2
+    house.tick(SLOW_MS + 1)
+    for reader in readers[1:]:
+        await reader.until(b"data: 1\n\ndata: 2\n\n")
+        reader.leave()
+    readers[0].leave()
+    for reader in readers:
+        await reader.task
+    assert house.is_empty
+    assert not house.turns.locked()

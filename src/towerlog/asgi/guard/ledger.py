@@ -24,6 +24,8 @@ MAX_ACCOUNTS = 10_000
 """Keys whose accounts are kept while they hold nothing."""
 MAX_IDLE_SHARES = 1000
 """Addresses and organisations that are kept while they hold nothing."""
+MAX_LARGE_FRAMES_OF_KEY = 4
+"""Frames larger than a chunk that are held at a time for readers of one key."""
 ADDRESS_PART, KEY_PART, ORGANISATION_PART = (1, 4), (1, 2), (3, 4)
 """What part of the process's bytes, connections and long polls one of them may hold."""
 
@@ -72,13 +74,15 @@ class Share:
 class Account:
     """The shares that count for one key."""
 
-    __slots__ = ("key", "opener", "organisation", "shares")
+    __slots__ = ("key", "opener", "organisation", "shares", "turns")
 
     def __init__(self, key: Share, organisation: Share, process: Share) -> None:
         """`shares` are all three."""
         self.key = key
         self.organisation = organisation
         self.shares = (key, organisation, process)
+        self.turns = asyncio.Semaphore(MAX_LARGE_FRAMES_OF_KEY)
+        """For large frames of this key's streams."""
         self.opener = asyncio.Lock()
         """Held while a compressed body of this key is opened: one at a time."""
 
