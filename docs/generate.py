@@ -166,6 +166,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("asgi.guard.tickets", "MAX_TICKETS_OF_KEY", "the same of one key"),
         ("engine.follow.claims", "SETS_COMPARED", "sets of labels compared for the oldest waiting claim"),
         ("engine.follow.channel", "MAX_CHUNK_BYTES", "bytes that a follower takes at a time, or one larger frame"),
+        ("engine.follow.hub", "MAX_PAGES", "pages of the store that followers have in hand at a time"),
         ("asgi.push.streams", "MAX_LARGE_FRAMES", "such frames held at a time until their readers have taken them"),
         ("asgi.guard.ledger", "MAX_LARGE_FRAMES_OF_KEY", "the same of one key"),
         ("engine.commit.cache", "CACHED_ROWS", "rows of each kind that the writer remembers"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from typing import Annotated, Any
 
@@ -70,6 +71,18 @@ def test_a_wrong_field_is_named(body: bytes, field: str, why: str) -> None:
     error = wrong(body)
     assert (error.field, error.details) == (field, {field: why})
     assert error.message == f"{field}: {why}"
+
+
+class Refused(enum.Enum):
+    A = "a"
+
+
+def test_a_refusal_does_not_repeat_a_value_that_is_long() -> None:
+    """msgspec names the value that is none of an enumeration, however long it is."""
+    with pytest.raises(Invalid) as caught:
+        fields.decode(msgspec.json.Decoder(dict[str, Refused]), json.dumps({"a": "y" * 100_000}).encode(), "body")
+    assert len(caught.value.message) < 400
+    assert caught.value.field == "body"
 
 
 def test_fields_are_named_below_the_prefix() -> None:

@@ -35,6 +35,8 @@ Warnings = list[FieldWarning]
 """What was found in one event; a function that reads a detail adds what it could not use."""
 NOTHING_STRICT: frozenset[str] = frozenset()
 NULL = msgspec.Raw(b"null")
+MAX_REASON_CHARS = 300
+"""What is wrong with a field, as far as it is told."""
 MAX_SHOWN_CHARS = 100
 """Of an unknown name in the refusal of it."""
 _RAW = msgspec.json.Decoder(msgspec.Raw)
@@ -122,6 +124,9 @@ def invalid(message: str, prefix: str = "", type_: Any = None) -> Invalid:
     """
     found = _AT.match(message)
     what, where = (found["what"], found["where"]) if found else (message, "$")
+    if len(what) > MAX_REASON_CHARS:
+        # It repeats a value of the sender's, which may be as long as a body.
+        what = f"{what[:MAX_REASON_CHARS]} …"
     path = where.removeprefix("key in ").lstrip("$").replace("[...]", "").replace("[", ".").replace("]", "").strip(".")
     missing = _MISSING.match(what)
     if missing:

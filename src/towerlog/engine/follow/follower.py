@@ -41,6 +41,7 @@ class Follower:
         "_end",
         "_has_told_end",
         "_leave",
+        "_pages",
         "_preface",
         "_source",
         "_stopped",
@@ -51,9 +52,19 @@ class Follower:
         "live",
     )
 
-    def __init__(self, leave: Leave, channel: Channel, source: Source, cursor: int, live: bool, preface: bytes) -> None:
+    def __init__(
+        self,
+        leave: Leave,
+        pages: asyncio.Semaphore,
+        channel: Channel,
+        source: Source,
+        cursor: int,
+        live: bool,
+        preface: bytes,
+    ) -> None:
         """Made by `Hub.follow`. `live` False: ends at what is there. `preface` is sent before anything else."""
         self._leave = leave
+        self._pages = pages
         self._preface = preface
         self._channel = channel
         self._source = source
@@ -114,7 +125,8 @@ class Follower:
     async def _catch_up(self) -> bytes:
         """What is new, b"" for nothing: by pages of the store until one has a frame or the ring reaches back."""
         while True:
-            before, (self.cursor, chunk) = self.cursor, await self._from_store()
+            async with self._pages:
+                before, (self.cursor, chunk) = self.cursor, await self._from_store()
             if chunk or self.cursor == before:
                 return chunk
             found = self._from_ring()
