@@ -124,9 +124,8 @@ def invalid(message: str, prefix: str = "", type_: Any = None) -> Invalid:
     """
     found = _AT.match(message)
     what, where = (found["what"], found["where"]) if found else (message, "$")
-    if len(what) > MAX_REASON_CHARS:
-        # It repeats a value of the sender's, which may be as long as a body.
-        what = f"{what[:MAX_REASON_CHARS]} …"
+    # It may repeat a value of the sender's that is as long as a body.
+    what = what if len(what) <= MAX_REASON_CHARS else f"{what[:MAX_REASON_CHARS]} …"
     path = where.removeprefix("key in ").lstrip("$").replace("[...]", "").replace("[", ".").replace("]", "").strip(".")
     missing = _MISSING.match(what)
     if missing:

@@ -282,10 +282,10 @@ async def test_who_takes_nothing_of_a_reply_is_cut_off(served: tuple[App, int], 
 async def test_who_takes_a_reply_slowly_gets_it_all(port: int) -> None:
     reader, writer = await connected(port)
     writer.write(GET.replace(b"small", b"large"))
-    found = 0
-    for _ in range(8):
+    found, began = 0, asyncio.get_running_loop().time()
+    for step in range(1, 9):
         found += len(await asyncio.wait_for(reader.readexactly(400_000), 60))
-        await asyncio.sleep(0.2)
+        await wait_until_async(lambda due=began + step * 0.2: asyncio.get_running_loop().time() > due, "its next step")
     found += len(await asyncio.wait_for(reader.readuntil(b"x" * 1000), 60))
     assert found > 3_000_000
     writer.close()
