@@ -28,12 +28,12 @@ from towerlog.asgi.pages.preflight import PREFLIGHT
 from towerlog.asgi.query_strings import NO_QUERY
 from towerlog.asgi.replies import Headers, Message
 from towerlog.asgi.routes import Route
-from towerlog.dialects.base import JSON, Call, Endpoint, Reply, with_warnings
+from towerlog.dialects.base import JSON, Call, Endpoint, Reply, foreign_warnings, with_warnings
 from towerlog.dialects.repair import Repaired, repair
 from towerlog.errors import Forbidden, Internal, Malformed, TowerlogError
 from towerlog.model.command import Append, Command, Report
 from towerlog.model.event import FieldWarning
-from towerlog.model.outcome import Outcome, Replayed
+from towerlog.model.outcome import Appended, Outcome, Replayed
 from towerlog.model.principal import Scope
 
 _JSON_TYPE = (b"content-type", JSON.encode())
@@ -293,7 +293,10 @@ class Gate:
         assert route is not None
         assert route.endpoint is not None
         reply = route.endpoint.encode(outcome, exchange.command, exchange.call)
-        return with_warnings(reply, exchange.warnings) if exchange.warnings else reply
+        warnings = exchange.warnings
+        if type(outcome) is Appended and outcome.has_foreign and isinstance(exchange.command, Append):
+            warnings += foreign_warnings(outcome, exchange.command)
+        return with_warnings(reply, warnings) if warnings else reply
 
     def refusal(self, exchange: Exchange, fault: BaseException) -> Reply:
         """What went wrong, in the words of the dialect that was spoken to; what nobody foresaw is logged."""

@@ -58,6 +58,8 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     """Those of the command's `polled` runs that exist."""
     has_news: bool = False
     """A command of them is carried for the first time: the reply must not be held back."""
+    has_foreign: bool = False
+    """Some of the results are `foreign`."""
 
 
 class TreeUsage(msgspec.Struct, frozen=True, gc=False):

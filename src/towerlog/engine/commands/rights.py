@@ -11,10 +11,10 @@ import msgspec
 
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
-from towerlog.model.event import PLAIN_TYPES, TARGET_STATUS, Draft, EventType
+from towerlog.model.event import PLAIN_TYPES, Draft, EventType
 from towerlog.model.facts import NO_EFFECTS, Effects, some
 from towerlog.model.key import Key
-from towerlog.model.lane import QueueState
+from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow, Status
 from towerlog.store.values import Kind
@@ -63,7 +63,7 @@ def makes_reporter(row: RunRow, draft: Draft) -> bool:
         return row.implicit and draft.effects.is_start
     if not row.has_lane:
         return True
-    return row.status is Status.QUEUED and not row.lease_epoch and draft.type in TARGET_STATUS
+    return row.status is Status.QUEUED and not row.lease_epoch and changes_state(draft)
 
 
 def needs_of_telling(needs: Needs, principal: Principal, row: RunRow) -> None:
@@ -77,15 +77,20 @@ def needs_of_telling(needs: Needs, principal: Principal, row: RunRow) -> None:
 def may_be_told(plan: Plan, principal: Principal, row: RunRow) -> bool:
     """Whether a caller may be told the commands to a run: as the key that holds it, else as the one that reports it.
 
-    A run in the queue is nobody's. Of a key that was revoked the keys of the same user take the place, so that a
-    program goes on under a new key.
+    Of a reporting key that was revoked the keys of the same user take the place, so that a program goes on under a new
+    one.
     """
-    lane = plan.lane(row.run) if row.has_lane else None
+    key_id = told_key(row, plan.lane(row.run) if row.has_lane else None)
+    if key_id is None or key_id == principal.key_id:
+        return key_id is not None
+    return key_id == row.reporter_key and is_revoked(plan, principal, key_id)
+
+
+def told_key(row: RunRow, lane: Lane | None) -> str | None:
+    """Id of the key that the commands to a run are for. None: a run in the queue is nobody's."""
     if lane is not None and lane.state is not QueueState.DONE:
-        return lane.state is QueueState.HELD and lane.key_id == principal.key_id
-    if row.reporter_key in (None, principal.key_id):
-        return row.reporter_key is not None
-    return is_revoked(plan, principal, row.reporter_key)
+        return lane.key_id if lane.state is QueueState.HELD else None
+    return row.reporter_key
 
 
 def is_revoked(plan: Plan, principal: Principal, key_id: str | None) -> bool:

@@ -60,18 +60,18 @@ def append_items(plan: Plan, principal: Principal, command: Append) -> Appended:
     org, dialect = principal.org, command.dialect
     agent = None if command.agent_id is None else agent_by_id(plan, org, command.agent_id)
     results = place_items(plan, principal, command.items, dialect, agent)
-    has_news = False
+    has_news, has_foreign = False, any(type(result) is Stored and result.foreign for result in results)
     if command.shows_commands:
         for result in results:
             if type(result) is Stored and result.commands:
                 results, has_news = with_receipts(plan, principal, results, dialect)
                 break
     if not command.polled:
-        return Appended(results, has_news=has_news)
+        return Appended(results, (), has_news, has_foreign)
     polled = polled_runs(plan, principal, command.polled)
     has_news = has_news or any(one.row.has_undelivered() for one in polled)
     told = tuple([_replace(one, row=mark_delivered(plan, one.row, dialect)) for one in polled])
-    return Appended(results, told, has_news)
+    return Appended(results, told, has_news, has_foreign)
 
 
 def place_items(
