@@ -40,8 +40,8 @@ def changes_state(draft: Draft) -> bool:
 
 
 def is_foreign(plan: Plan, principal: Principal, row: RunRow, draft: Draft) -> bool:
-    """Whether a draft would change a run that another key holds."""
-    if not row.has_lane or not changes_state(draft):
+    """Whether a draft would change a run that another key holds. `row` has a lane."""
+    if not changes_state(draft):
         return False
     lane = plan.lane(row.run)
     return lane is not None and lane.state is QueueState.HELD and lane.key_id != principal.key_id

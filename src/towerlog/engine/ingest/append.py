@@ -60,12 +60,13 @@ def append_items(plan: Plan, principal: Principal, command: Append) -> Appended:
     org, dialect = principal.org, command.dialect
     agent = None if command.agent_id is None else agent_by_id(plan, org, command.agent_id)
     results = place_items(plan, principal, command.items, dialect, agent)
-    has_news, has_foreign = False, any(type(result) is Stored and result.foreign for result in results)
-    if command.shows_commands:
-        for result in results:
-            if type(result) is Stored and result.commands:
-                results, has_news = with_receipts(plan, principal, results, dialect)
-                break
+    has_news = has_commands = has_foreign = False
+    for result in results:
+        if type(result) is Stored:
+            has_commands = has_commands or bool(result.commands)
+            has_foreign = has_foreign or result.foreign
+    if has_commands and command.shows_commands:
+        results, has_news = with_receipts(plan, principal, results, dialect)
     if not command.polled:
         return Appended(results, (), has_news, has_foreign)
     polled = polled_runs(plan, principal, command.polled)
@@ -156,7 +157,7 @@ def _place(
         seen = seen_before(plan, run_state, draft, replayed)
         if seen is not None:
             return seen
-    if run_state is not None and is_foreign(plan, principal, run_state.row, draft):
+    if run_state is not None and run_state.row.has_lane and is_foreign(plan, principal, run_state.row, draft):
         draft, natural_key = as_foreign(draft), None
     if event_id is None and natural_key is not None:
         stored_id = NATURAL + natural_key
@@ -214,7 +215,8 @@ def _store(
         row = run_state.row
         start, end = row.span_to(plan.now, told_time(draft.occurred_at, plan.now))
         facts = _replace(facts, duration_ms=end - (row.created_at if start is None else start))
-    if makes_reporter(run_state.row, draft):
+    # What has no effects says nothing new of a run that somebody reports: that is most of all events.
+    if (facts.effects is not None or run_state.row.reporter_key is None) and makes_reporter(run_state.row, draft):
         facts = with_effects(facts, reporter_key=principal.key_id)
     if draft.type in TOOL_TYPES:
         facts, data = paired(run_state, draft.type, facts, data)
