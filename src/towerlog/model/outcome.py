@@ -132,7 +132,11 @@ class Taken(msgspec.Struct, frozen=True, gc=False):
 
 
 class Claimed(msgspec.Struct, frozen=True, gc=False):
-    """A run under its lease, with what the worker needs. `checkpoint`: the state to continue from."""
+    """A run under its lease, with what the worker needs.
+
+    `checkpoint`: the state to continue from; `thread_history`: where there is none, the messages that the thread's
+    earlier runs left.
+    """
 
     view: RunView
     lane: Lane
@@ -141,6 +145,7 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
     checkpoint: CheckpointView | None = None
     persona: Persona | None = None
     route: ProviderRoute | None = None
+    thread_history: list[bytes] = []
 
 
 class NothingToClaim(msgspec.Struct, frozen=True, gc=False):

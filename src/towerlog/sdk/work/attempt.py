@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 from towerlog.sdk.record.inbox import RunCancelled
@@ -67,11 +66,11 @@ class Attempt:
         claimed: dict[str, Any],
         threads: AgentThreads,
         api: LaneApi,
-        history: Sequence[Any] = (),
     ) -> None:
-        """Starts nothing yet. `claimed` is the reply to the claim, `history` what the thread's earlier runs left."""
+        """Starts nothing yet. `claimed` is the reply to the claim."""
         kind = AsyncRun if agent.is_async else HeldRun
         resume = claimed.get("checkpoint")
+        history = claimed.get("thread_history", ())
         known = history if resume is None else resume.get("history")
         if known:
             lane.outbox.resumes(known)
