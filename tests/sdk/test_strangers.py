@@ -222,6 +222,12 @@ def test_a_call_ends_in_its_time_with_all_its_retries(half: str) -> None:
         with pytest.raises(ApiError):
             ask(half, talker.url, 0.5, busy)
         assert 1 < len(talker.requests) < 500
+    patient = Retries(attempts=1000, longest_told_s=60)
+    with talking(*[reply(503, b"{}", {"Retry-After": "30"})] * 2) as talker:
+        began = time.monotonic()
+        with pytest.raises(ApiError):
+            ask(half, talker.url, 0.5, patient)
+        assert time.monotonic() - began < 30, "a pause that ends after the call's time is not begun"
     with talking(*[reply(503), HANG] * 100) as talker:
         with pytest.raises(Unreachable, match="too long"):
             ask(half, talker.url, 0.5, busy)
@@ -242,9 +248,6 @@ NONSENSE: dict[str, bytes] = {
         200, json.dumps({name: [1] for name in ("run_id", "status", "thread_id", "usage", "lease")}).encode()
     ),
     "a strange pause": reply(503, b"{}", {"Retry-After": "Mon, 1 Jan 99999999999999 00:00:00 GMT"}),
-    "a negative length": OK + b"Content-Length: -7\r\n\r\n" + CLOSE,
-    "an endless length": OK + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n" + CLOSE,
-    "a chunk with a sign": OK + b"Transfer-Encoding: chunked\r\n\r\n+5\r\nhello\r\n0\r\n\r\n" + CLOSE,
     "no status": b"HTTP/1.1 x\r\n\r\n" + CLOSE,
 }
 
@@ -259,12 +262,34 @@ def test_what_leaves_the_sdk_is_an_error_of_its_own(half: str, what: str) -> Non
 @HALVES
 @pytest.mark.parametrize(
     "data",
-    [DEEP, b'{"seq": "one"}', b'{"seq": {}, "type": 1}', b'{"seq": [], "type": "step", "data": 1}', b"[]", b"\xff\xfe"],
-    ids=["deep", "text", "object", "list", "no object", "bytes"],
+    [
+        DEEP,
+        b'{"seq": "one", "type": "step", "data": {}, "created_at": "x"}',
+        b'{"seq": null, "type": "step", "data": {}, "created_at": "x"}',
+        b'{"seq": {}, "type": 1}',
+        b'{"seq": [], "type": "step", "data": 1}',
+        b"[]",
+        b"\xff\xfe",
+    ],
+    ids=["deep", "text", "null", "object", "list", "no object", "bytes"],
 )
 def test_a_frame_that_cannot_be_read_is_an_error_of_its_own(half: str, data: bytes) -> None:
     with talking(stream(frame(1), b"id: 2\ndata: " + data + b"\n\n")) as talker, pytest.raises(SdkError):
         follow(half, talker.url)
+
+
+LENGTHS: dict[str, bytes] = {
+    "a negative length": OK + b"Content-Length: -7\r\n\r\n" + CLOSE,
+    "an endless length": OK + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n" + CLOSE,
+    "a chunk with a sign": OK + b"Transfer-Encoding: chunked\r\n\r\n+5\r\nhello\r\n0\r\n\r\n" + CLOSE,
+}
+
+
+@HALVES
+@pytest.mark.parametrize("what", LENGTHS)
+def test_a_length_is_digits_and_nothing_else(half: str, what: str) -> None:
+    with talking(LENGTHS[what]) as talker, pytest.raises(Unreachable, match="not HTTP"):
+        request(half, talker.url)
 
 
 @HALVES
