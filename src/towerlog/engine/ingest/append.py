@@ -9,6 +9,7 @@ import msgspec
 
 from towerlog.engine.commands.receipts import mark_delivered, with_receipts
 from towerlog.engine.commands.rights import as_foreign, is_foreign, makes_reporter, may_be_told
+from towerlog.engine.commit.own_runs import process_of
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
@@ -22,7 +23,7 @@ from towerlog.engine.ingest.dedupe import (
     stored_before,
     waits_without_history,
 )
-from towerlog.engine.ingest.needs import parent_ref
+from towerlog.engine.ingest.needs import parent_ref, tells_process_cost
 from towerlog.errors import NotFound, UnknownBase
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
@@ -35,6 +36,7 @@ from towerlog.model.event import (
     Draft,
     EventType,
     Item,
+    NamedRun,
     OpenRun,
     Refusal,
     RunByForeignId,
@@ -218,6 +220,8 @@ def _store(
     # What has no effects says nothing new of a run that somebody reports: that is most of all events.
     if (facts.effects is not None or run_state.row.reporter_key is None) and makes_reporter(run_state.row, draft):
         facts = with_effects(facts, reporter_key=principal.key_id)
+    if facts.effects is not None and tells_process_cost(draft, run_state.row):
+        facts = _of_process(plan, run_state.row, facts)
     if draft.type in TOOL_TYPES:
         facts, data = paired(run_state, draft.type, facts, data)
     elif draft.type is EventType.RUN_WAITING:
@@ -240,6 +244,20 @@ def _reports_an_end(draft: Draft) -> bool:
     """An end with its usage, without saying how long the run took."""
     is_end = TARGET_STATUS.get(draft.type) in TERMINAL
     return is_end and draft.effects.report is not None and draft.facts.duration_ms is None
+
+
+def _of_process(plan: Plan, row: RunRow, facts: Facts) -> Facts:
+    """The facts of an event that tells a cost, with the name of the process whose counter it belongs to."""
+
+    def find(ref: NamedRun) -> RunRow | None:
+        found = plan.run_state(row.org, ref)
+        return None if found is None else found.row
+
+    effects = facts.effects or NO_EFFECTS
+    if effects.report is None:
+        return facts
+    process = process_of(row, row.parent_key or effects.parent_key, find)
+    return with_effects(facts, report=_replace(effects.report, process=process))
 
 
 def paired(run_state: RunState, kind: EventType, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
