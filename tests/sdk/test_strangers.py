@@ -387,10 +387,16 @@ def test_a_recorder_goes_on_whatever_it_is_answered(tmp_path: Path) -> None:
         recorder = Recorder(talker.url, KEY, spool_dir=tmp_path / "spool", longest_pause_seconds=0.01)
         with recorder.record_run(run_key="r") as run:
             run.step("one")
-            asking = threading.Thread(target=lambda: run.ask("who?", timeout=5), daemon=True)
+
+            def ask_somebody() -> None:
+                with pytest.raises(TimeoutError):
+                    run.ask("who?", timeout=3)
+
+            asking = threading.Thread(target=ask_somebody, daemon=True)
             asking.start()
             wait_until(lambda: len(talker.requests) >= len(nonsense) + 6, "the recorder to go on")
             assert {"towerlog-sender", "towerlog-listener"} <= alive()
+            asking.join(30)
         recorder.close(0.1)
 
 
