@@ -28,16 +28,19 @@ from towerlog.asgi.pages.preflight import PREFLIGHT
 from towerlog.asgi.query_strings import NO_QUERY
 from towerlog.asgi.replies import Headers, Message
 from towerlog.asgi.routes import Route
-from towerlog.dialects.base import JSON, Call, Endpoint, Reply, with_warnings
+from towerlog.dialects.base import JSON, Call, Endpoint, Reply, foreign_warnings, with_warnings
 from towerlog.dialects.repair import Repaired, repair
 from towerlog.errors import Forbidden, Internal, Malformed, TowerlogError
 from towerlog.model.command import Append, Command, Report
 from towerlog.model.event import FieldWarning
-from towerlog.model.outcome import Outcome, Replayed
-from towerlog.model.principal import Principal
+from towerlog.model.outcome import Appended, Outcome, Replayed
+from towerlog.model.principal import Principal, Scope
 
 _JSON_TYPE = (b"content-type", JSON.encode())
 _BODILESS = frozenset({204, 304})
+_FOR_THEIR_SENDER = frozenset({Scope.INGEST, Scope.WORKER})
+"""Scopes of requests whose replies may carry what is for the caller's key alone, leases and commands: another key
+that repeats one has a request of its own."""
 
 _log = structlog.get_logger("towerlog.gate")
 
@@ -248,13 +251,15 @@ class Gate:
         unused: tuple[FieldWarning, ...] = getattr(command, "warnings", ())
         if unused:
             exchange.warnings += unused
-        if exchange.over is not None and not self._heartbeats.allows(command, exchange.now_ms):
+        if exchange.over is not None and not self._heartbeats.allows(principal.key_id, command, exchange.now_ms):
             raise exchange.over
         exchange.command, exchange.body = command, None
         call = exchange.call = Call(principal, path, query, headers, b"", settings, trace_id, now_ms)
         key = headers.get(b"idempotency-key")
         if key is not None and exchange.scope["method"] == "POST":
             name = f"POST {exchange.scope['raw_path'].decode('latin-1')}"
+            if not route.scopes.isdisjoint(_FOR_THEIR_SENDER):
+                name = f"{name} {principal.key_id}"
 
             def encode(outcome: Any) -> Reply:
                 return self._encode(exchange, outcome)
@@ -299,7 +304,10 @@ class Gate:
         assert route is not None
         assert route.endpoint is not None
         reply = route.endpoint.encode(outcome, exchange.command, exchange.call)
-        return with_warnings(reply, exchange.warnings) if exchange.warnings else reply
+        warnings = exchange.warnings
+        if type(outcome) is Appended and outcome.has_foreign and isinstance(exchange.command, Append):
+            warnings += foreign_warnings(outcome, exchange.command)
+        return with_warnings(reply, warnings) if warnings else reply
 
     def refusal(self, exchange: Exchange, fault: BaseException) -> Reply:
         """What went wrong, in the words of the dialect that was spoken to; what nobody foresaw is logged."""

@@ -231,7 +231,8 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 def _decode_event(call: Call) -> Append:
     warnings: Warnings = []
     try:
-        return Append(NAME, [_draft(call, warnings)], warnings=tuple(warnings))
+        draft = _draft(call, warnings)
+        return Append(NAME, [draft], warnings=tuple(warnings), type_field="event_type", is_batch=False)
     except Invalid as error:
         raise _every_wrong_field(call.body, error) from None
 

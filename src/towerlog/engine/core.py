@@ -215,7 +215,7 @@ class Engine:
                 run = (await self._reads.run_of(principal, command.run_id)).run
             if run is not None:  # a claim that found nothing may be told so again
                 lane = await self._store.lane(principal.org, run)
-                if not lanes.may_repeat(command.worker_id, known.lease_epoch, lane):
+                if not lanes.may_repeat(principal, command.worker_id, known.lease_epoch, lane):
                     raise LeaseLost
         if known.status or idempotency is None:
             return o.Replayed(known.status, known.body)

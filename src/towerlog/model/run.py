@@ -145,6 +145,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     forked_from: ForkedFrom | None = None
     created_by: str | None = None
     """A user id."""
+    reporter_key: str | None = None
+    """Id of the API key that reports it; None for a run that was made for workers and is theirs."""
     started_at: int | None = None
     start_told_at: int | None = None
     """When its sender says that it began: of its start, or of its first event while no start has come."""

@@ -206,6 +206,8 @@ def _fold_effects(
         changes["parent_key"] = effects.parent_key
     if effects.is_start:
         changes["implicit"] = False
+    if effects.reporter_key is not None:
+        changes["reporter_key"] = effects.reporter_key
     if effects.composite:
         changes["composite"] = True
     if effects.metadata is not msgspec.UNSET:

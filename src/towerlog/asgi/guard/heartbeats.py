@@ -17,7 +17,7 @@ HOLDER_OUTCOMES = frozenset({Reported, Claimed})
 
 
 class _Holder:
-    """One worker's hold on one run."""
+    """One worker's hold on one run, under its key."""
 
     __slots__ = ("lease_ms", "times")
 
@@ -36,7 +36,8 @@ class Heartbeats:
 
     def __init__(self) -> None:
         """Knows nobody yet."""
-        self._holders: dict[tuple[str, str], _Holder] = {}
+        self._holders: dict[tuple[str, str, str], _Holder] = {}
+        """(run id, worker id, key id) → what it has reported lately."""
 
     def note(self, outcome: Outcome, now_ms: int, *, is_counted: bool = False) -> None:
         """Learns from an outcome who holds what, and that it has just reported; `is_counted`: as `allows` knows."""
@@ -50,14 +51,14 @@ class Heartbeats:
             case _:
                 pass
 
-    def allows(self, command: Command, now_ms: int) -> bool:
+    def allows(self, key_id: str, command: Command, now_ms: int) -> bool:
         """Whether this command is a heartbeat of a known holder that has come fewer than six times in a lease.
 
         Counts it if so, whatever will become of it: reports that are refused are no way past the limit.
         """
         if not isinstance(command, Report):
             return False
-        holder = self._holders.get((command.run_id, command.worker_id))
+        holder = self._holders.get((command.run_id, command.worker_id, key_id))
         if holder is None:
             return False
         if sum(time > now_ms - holder.lease_ms for time in holder.times) >= PER_LEASE:
@@ -66,10 +67,11 @@ class Heartbeats:
         return True
 
     def _holder(self, run_id: str, lane: Lane) -> _Holder | None:
-        if lane.worker_id is None:
+        if lane.worker_id is None or lane.key_id is None:
             return None
-        holder = self._holders.pop((run_id, lane.worker_id), None) or _Holder()
-        self._holders[run_id, lane.worker_id] = holder
+        name = (run_id, lane.worker_id, lane.key_id)
+        holder = self._holders.pop(name, None) or _Holder()
+        self._holders[name] = holder
         holder.lease_ms = lane.lease_ms
         if len(self._holders) > MAX_HOLDERS:
             del self._holders[next(iter(self._holders))]

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from towerlog.engine.commands.rights import as_foreign
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
 from towerlog.model.checkpoint import AWAITS_APPROVAL
@@ -107,11 +108,14 @@ def seen_before(plan: Plan, run_state: RunState, draft: Draft, replayed: bool) -
 
 def stored_before(event: Event, row: RunRow, agent: str | None = None) -> Stored:
     """The answer to a repeat: the place that the first one got."""
-    return Stored(event.position, event.seq, row.run_id, agent or row.agent, True, event.late, row.pending)
+    name, foreign = agent or row.agent, event.facts.foreign
+    return Stored(event.position, event.seq, row.run_id, name, True, event.late, row.pending, foreign)
 
 
 def same_content(event: Event, draft: Draft) -> bool:
     """Whether a stored event is what the draft would be: type and body, whatever the spelling of the JSON."""
+    if event.facts.foreign:
+        draft = as_foreign(draft)  # a repeat is answered as the first was, whoever holds the run by now
     if event.type is not draft.type or event.facts.name != draft.facts.name:
         return False
     if event.data == draft.data:
@@ -123,6 +127,20 @@ def same_content(event: Event, draft: Draft) -> bool:
         ours.pop("question_id", None)
         theirs.pop("question_id", None)
     return _same_value(ours, theirs) and _same_state(event.facts, draft.facts)
+
+
+def same_end(event: Event, draft: Draft) -> bool:
+    """Whether an end is the one that its run has ended with: the same type and the same result, null being none."""
+    if event.type is not draft.type:
+        return False
+    if event.data == draft.data:
+        return True
+    ours, theirs = _without_nulls(event.data), _without_nulls(draft.data)
+    return _same_value(ours, theirs)
+
+
+def _without_nulls(text: bytes) -> dict[str, object]:
+    return {name: value for name, value in _plain(text).items() if value is not None}
 
 
 def _same_value(ours: Any, theirs: Any) -> bool:
