@@ -22,12 +22,13 @@ from towerlog.asgi.guard.cors import Cors
 from towerlog.asgi.guard.heartbeats import Heartbeats
 from towerlog.asgi.guard.hosts import hosts_of
 from towerlog.asgi.guard.limits import Limiter
+from towerlog.asgi.guard.loop_watch import LoopWatch
 from towerlog.asgi.guard.tickets import Tickets
 from towerlog.asgi.guard.trace_ids import TraceIds
 from towerlog.asgi.pages import Pages
 from towerlog.asgi.pages.health import Phase
 from towerlog.asgi.pages.meters import Meters
-from towerlog.asgi.pages.metrics import EngineCollector, Metrics, TransportCollector
+from towerlog.asgi.pages.metrics import EngineCollector, LoopCollector, Metrics, TransportCollector
 from towerlog.asgi.push.streams import Streams
 from towerlog.asgi.replies import Message, Receive, Send
 from towerlog.asgi.routes import RouteTable
@@ -106,6 +107,7 @@ class App:
         self._service: Service | None = None
         self._node: OpenNode | None = None
         self._ticker: Ticker | None = None
+        self._loop_watch = LoopWatch()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Any ASGI conversation."""
@@ -130,9 +132,11 @@ class App:
         self._service = Service(gate, components, streams, node.store.epoch)
         self._ticker = Ticker(self._clock, streams.tick, components.bodies.tick, components.auth.tick)
         self._ticker.start()
+        self._loop_watch.start()
         metrics = Metrics(
             TransportCollector(components.meters, streams, components.admission, components.limiters),
             EngineCollector(node.engine.figures),
+            LoopCollector(self._loop_watch),
         )
         self.pages.static.attach(self.table, self._config.public_url.rstrip("/"))
         self.pages.metrics.attach(components.auth, metrics, node.store.stock, self._clock)
@@ -156,6 +160,7 @@ class App:
     async def stop(self) -> None:
         """Closes everything, the engine last."""
         self.drain()
+        self._loop_watch.stop()
         if self._ticker is not None:
             await self._ticker.stop()
         if self._node is not None:
