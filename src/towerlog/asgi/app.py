@@ -19,6 +19,7 @@ from towerlog.asgi.guard.addresses import Addresses
 from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.guard.cors import Cors
+from towerlog.asgi.guard.decoding import Decoding
 from towerlog.asgi.guard.heartbeats import Heartbeats
 from towerlog.asgi.guard.hosts import hosts_of
 from towerlog.asgi.guard.limits import Limiter
@@ -108,6 +109,7 @@ class App:
         self._node: OpenNode | None = None
         self._ticker: Ticker | None = None
         self._loop_watch = LoopWatch()
+        self._decoding = Decoding()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Any ASGI conversation."""
@@ -166,6 +168,7 @@ class App:
         if self._node is not None:
             await self._node.stop()
             self._node = None
+        self._decoding.close()
 
     def _assemble(self, node: OpenNode) -> Components:
         config, clock = self._config, self._clock
@@ -176,6 +179,7 @@ class App:
             auth=Authenticator(node.store, clock, Tickets(self._ids)),
             cors=Cors(config.cors_origins),
             bodies=Bodies(clock, admission, config.max_body_bytes),
+            decoding=self._decoding,
             admission=admission,
             limiters=self._limiters(),
             addresses=Addresses(config.trusted_proxies),

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from towerlog.ambient import Clock
 from towerlog.asgi.faults import Rejection
 from towerlog.asgi.guard.admission import Admission
+from towerlog.asgi.guard.decoding import DECODED_AT_ONCE_BYTES
 from towerlog.asgi.inflate import inflate
 from towerlog.asgi.replies import Receive
 from towerlog.dialects.base import BODY_TYPES, BodyKind
@@ -53,12 +54,18 @@ class Bodies:
             if len(sent) >= _ASIDE_BYTES:
                 return None
             sent = inflate(sent, encoding, self.max_bytes)
+        elif len(sent) > DECODED_AT_ONCE_BYTES and kind != "binary" and not sent.isascii():
+            return None
         return _checked_text(sent, kind)
 
     async def opened_aside(self, sent: bytes, headers: Mapping[bytes, bytes], kind: BodyKind) -> bytes:
-        """The same for a compressed body that would hold up the event loop. Raises like `opened`."""
-        encoding = headers[b"content-encoding"]
-        return _checked_text(await asyncio.to_thread(inflate, sent, encoding, self.max_bytes), kind)
+        """The same for a body that would hold up the event loop. Raises like `opened`."""
+        encoding = headers.get(b"content-encoding", b"identity")
+
+        def opened() -> bytes:
+            return _checked_text(inflate(sent, encoding, self.max_bytes), kind)
+
+        return await asyncio.to_thread(opened)
 
     def declared_length(self, headers: Mapping[bytes, bytes]) -> int:
         """What `Content-Length` says, 0 where it is absent. Raises TooLarge before a byte of it is read."""

@@ -10,10 +10,10 @@ nothing logged, nothing built twice.
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import structlog
 
 from towerlog.asgi.access_log import log_request
@@ -28,10 +28,9 @@ from towerlog.asgi.pages.preflight import PREFLIGHT
 from towerlog.asgi.query_strings import NO_QUERY
 from towerlog.asgi.replies import Headers, Message
 from towerlog.asgi.routes import Route
-from towerlog.dialects.base import JSON, Call, Endpoint, Reply, with_warnings
-from towerlog.dialects.repair import Repaired, repair
-from towerlog.errors import Forbidden, Internal, Malformed, TowerlogError
-from towerlog.model.command import Append, Command, Report
+from towerlog.dialects.base import JSON, Call, Reply, with_warnings
+from towerlog.errors import Forbidden, Internal, TowerlogError
+from towerlog.model.command import Append, Report
 from towerlog.model.event import FieldWarning
 from towerlog.model.outcome import Outcome, Replayed
 
@@ -50,6 +49,8 @@ class Missing(enum.Enum):
     """The rest of the body."""
     TEXT = enum.auto()
     """What is in a compressed body that is too large to be opened on the event loop."""
+    COMMAND = enum.auto()
+    """What a body says that is too long to be decoded on the event loop."""
     PAGE = enum.auto()
     """The answer of a page, which checks for itself who asks."""
 
@@ -70,6 +71,7 @@ class Gate:
         self._heartbeats = components.heartbeats
         self._admission = components.admission
         self._bodies = components.bodies
+        self._decoding = components.decoding
         self._enlist = components.engine.enlist
         self._meters = components.meters
         self._traces = components.traces
@@ -221,25 +223,26 @@ class Gate:
         text, now_ms = exchange.scope["query_string"], exchange.wall_ms
         query = route.query_of(text) if text else NO_QUERY
         path, headers, settings, trace_id = exchange.path, exchange.headers, self._settings, exchange.trace_id
-        call = Call(principal, path, query, headers, body, settings, trace_id, now_ms)
-        try:
+        decoded = exchange.decoded
+        if decoded is None:
+            call = Call(principal, path, query, headers, body, settings, trace_id, now_ms)
             try:
-                command = endpoint.decode(call)
-            except Malformed as error:
-                repaired = None if endpoint.body == "binary" else repair(body)
-                if repaired is None:
-                    raise
-                command = self._decode_again(endpoint, call, repaired, error)
-                exchange.warnings = repaired.warnings
-        except TowerlogError as error:
-            raise exchange.over or error from None
+                decoded = self._decoding.at_once(endpoint, call)
+            except TowerlogError as error:
+                raise exchange.over or error from None
+            if decoded is None:
+                exchange.call = call
+                return Missing.COMMAND
+        elif isinstance(decoded, TowerlogError):
+            raise exchange.over or decoded
+        command, exchange.warnings = decoded.command, decoded.warnings
         unused: tuple[FieldWarning, ...] = getattr(command, "warnings", ())
         if unused:
             exchange.warnings += unused
         if exchange.over is not None and not self._heartbeats.allows(command, exchange.now_ms):
             raise exchange.over
         exchange.command, exchange.body = command, None
-        call = exchange.call = Call(principal, path, query, headers, b"", settings, trace_id, now_ms)
+        exchange.call = Call(principal, path, query, headers, b"", settings, trace_id, now_ms)
         key = headers.get(b"idempotency-key")
         if key is not None and exchange.scope["method"] == "POST":
             name = f"POST {exchange.scope['raw_path'].decode('latin-1')}"
@@ -247,15 +250,10 @@ class Gate:
             def encode(outcome: Any) -> Reply:
                 return self._encode(exchange, outcome)
 
-            exchange.repeat = idempotency(name, key, body, encode, endpoint.replay)
+            digest = decoded.digest or hashlib.sha256(body).digest()
+            exchange.repeat = idempotency(name, key, digest, encode, endpoint.replay)
+        exchange.decoded = None
         return None
-
-    def _decode_again(self, endpoint: Endpoint, call: Call, repaired: Repaired, first: Malformed) -> Command:
-        # Where the repaired body is no JSON either, the first error names the place in what was sent.
-        try:
-            return endpoint.decode(msgspec.structs.replace(call, body=repaired.body))
-        except Malformed:
-            raise first from None
 
     def enlist(self, exchange: Exchange, respond: Respond) -> bool:
         """Hands telemetry to the writer, to be answered from its commit; False where the reply has to be awaited.

@@ -41,6 +41,7 @@ class Service:
         self._engine = components.engine
         self._auth = components.auth
         self._bodies: Bodies = components.bodies
+        self._decoding = components.decoding
         self._admission = components.admission
         self._addresses = components.addresses
         self._streams = streams
@@ -80,6 +81,9 @@ class Service:
                     assert exchange.sent is not None
                     kind = exchange.endpoint.body
                     exchange.body = await self._bodies.opened_aside(exchange.sent, exchange.headers, kind)
+                case Missing.COMMAND:
+                    assert exchange.call is not None
+                    exchange.decoded = await self._decoding.aside(exchange.endpoint, exchange.call)
         principal = exchange.principal
         assert principal is not None
         if isinstance(exchange.command, FollowRun | FollowAgent):

@@ -37,7 +37,6 @@ MAX_KEPT_BYTES = 8192
 
 _ABSENT = msgspec.Raw(b"")
 _LEAP_SECOND = re.compile(r"(?P<minute>[Tt ]\d\d:?\d\d:?)60(?=\D|$)", re.ASCII)
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def cost_nanos(raw: msgspec.Raw, field: str, warnings: Warnings) -> int | None:
@@ -118,9 +117,9 @@ def kept(data: bytes, name: str, value: Any, warnings: Warnings) -> bytes:
             )
         )
         return data
-    members = _MEMBERS.decode(data)
+    members = fields.members_of(data)
     before = bytes(members.pop(INVALID, _ABSENT))
-    others = _MEMBERS.decode(before) if before[:1] == b"{" else {}
+    others = fields.members_of(before) if before[:1] == b"{" else {}
     return fields.flat(msgspec.json.encode({INVALID: {**others, name: msgspec.Raw(text)}, **members}))
 
 

@@ -1,0 +1,87 @@
+"""Decoding of bodies: at once where that is short, else beside the event loop, one body at a time.
+
+A thread of its own, and only one: two that decode would take the interpreter from each other and both from the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from towerlog.dialects.base import Call, Endpoint
+from towerlog.dialects.repair import Repaired, repair
+from towerlog.dialects.structure import check_parts
+from towerlog.errors import Malformed, TowerlogError
+from towerlog.model.command import Command
+from towerlog.model.event import FieldWarning
+
+DECODED_AT_ONCE_BYTES = 256 * 1024
+"""Longer bodies are decoded in the thread. The batches of our SDK are no longer than this."""
+REPAIRED_AT_ONCE_BYTES = 8 * 1024
+"""Longer bodies that have to be repaired are decoded and repaired in the thread."""
+
+
+class Decoded(msgspec.Struct, frozen=True):
+    """What a body says."""
+
+    command: Command
+    digest: bytes
+    """SHA-256 of the body as it was sent; empty for a body that was decoded at once."""
+    warnings: tuple[FieldWarning, ...] = ()
+    """What was repaired."""
+
+
+class Decoding:
+    """Decodes the bodies of all requests."""
+
+    def __init__(self) -> None:
+        """The thread starts with the first body that needs it."""
+        self._thread = ThreadPoolExecutor(1, "towerlog-decode")
+
+    def at_once(self, endpoint: Endpoint, call: Call) -> Decoded | None:
+        """None: it is for `aside`. Raises what the decoder of the endpoint raises."""
+        size = len(call.body)
+        if size > DECODED_AT_ONCE_BYTES:
+            return None
+        try:
+            return Decoded(endpoint.decode(call), b"")
+        except Malformed as error:
+            if endpoint.body == "binary":
+                raise
+            return None if size > REPAIRED_AT_ONCE_BYTES else _repaired(endpoint, call, error, b"")
+
+    async def aside(self, endpoint: Endpoint, call: Call) -> Decoded | TowerlogError:
+        """The same in the thread; what it is refused with is returned."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, _decoded, endpoint, call)
+
+    def close(self) -> None:
+        """Waits for what is under way."""
+        self._thread.shutdown()
+
+
+def _decoded(endpoint: Endpoint, call: Call) -> Decoded | TowerlogError:
+    digest = hashlib.sha256(call.body).digest()
+    try:
+        if endpoint.body == "binary":
+            return Decoded(endpoint.decode(call), digest)
+        check_parts(call.body)
+        try:
+            return Decoded(endpoint.decode(call), digest)
+        except Malformed as error:
+            return _repaired(endpoint, call, error, digest)
+    except TowerlogError as error:
+        return error
+
+
+def _repaired(endpoint: Endpoint, call: Call, first: Malformed, digest: bytes) -> Decoded:
+    """What the body says once it is repaired. Where it is no JSON either, the first error names the place."""
+    repaired: Repaired | None = repair(call.body)
+    if repaired is None:
+        raise first
+    try:
+        return Decoded(endpoint.decode(msgspec.structs.replace(call, body=repaired.body)), digest, repaired.warnings)
+    except Malformed:
+        raise first from None
