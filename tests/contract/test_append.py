@@ -31,6 +31,7 @@ from towerlog.store.values import (
     Quarantined,
     RunChange,
     StoredReply,
+    UsageSpan,
 )
 
 APPENDERS = 12
@@ -151,7 +152,7 @@ async def rows_found(store: Store, org: int) -> dict[str, bool]:
             "runs": await store.run(org, run_row(2, org=org).run_id) is not None,
             "threads": await store.thread(org, "new") is not None,
             "agents": await store.agent(org, "agent-id") is not None,
-            "usage": bool(await store.usage(org, 0, 10, None, None)),
+            "usage": bool(await store.usage_by(org, "hour", UsageSpan(0, 10), 10)),
             "checkpoints": bool(await store.approvals(org, 10)),
             "lanes": await store.lane(org, run) is not None,
             "messages and nodes": bool(await store.history(org, b"n" * 16, 1)),

@@ -34,6 +34,7 @@ from towerlog.store.values import (
     Quarantined,
     RunChange,
     StoredReply,
+    UsageSpan,
 )
 
 EVENTS = 23
@@ -282,7 +283,7 @@ async def test_a_row_of_another_organisation_is_absent(store: Store, org: int, o
         "agent": await store.agent(org, f"agent-id-{other}"),
         "agents": await store.agents(org, 10, None, None),
         "agent by name": await store.agents(org, 10, None, "agent"),
-        "usage": await store.usage(org, 0, 2**40, None, None),
+        "usage": await store.usage_by(org, "hour", UsageSpan(0, 2**40), 10),
         "checkpoint latest": await store.checkpoint_latest(org, thread),
         "checkpoint of run": await store.checkpoint_latest_of_run(org, run),
         "checkpoints": await store.checkpoints(org, run, 10, None),

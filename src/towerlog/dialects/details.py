@@ -17,6 +17,7 @@ from towerlog.dialects import fields
 from towerlog.dialects.fields import Warnings
 from towerlog.errors import Invalid, TooLarge, TowerlogError
 from towerlog.model.event import FieldWarning, Item, Refusal
+from towerlog.model.run import MAX_METADATA_BYTES
 from towerlog.model.times import parse_ms
 
 E = TypeVar("E")
@@ -76,6 +77,14 @@ def _of_leap_second(value: str) -> int | None:
         return parse_ms(in_minute) + 1000 if in_minute != value else None
     except ValueError:
         return None
+
+
+def metadata(raw: msgspec.Raw, field: str, warnings: Warnings) -> msgspec.Raw | msgspec.UnsetType:
+    """What a run's row takes of an object of metadata; unset, with a warning, for one that is too large for it."""
+    if len(bytes(raw)) <= MAX_METADATA_BYTES:
+        return raw
+    fields.unused(warnings, field, f"is larger than {MAX_METADATA_BYTES} bytes")
+    return msgspec.UNSET
 
 
 def optional_id(value: str | None, field: str, warnings: Warnings) -> str | None:

@@ -13,6 +13,7 @@ import msgspec
 from towerlog.model.event import Event, EventType
 from towerlog.model.run import (
     MAX_CLOSED_QUESTIONS,
+    MAX_QUESTION_CHARS,
     MAX_QUESTIONS,
     ClosedQuestion,
     OpenQuestion,
@@ -62,7 +63,17 @@ def _ask(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     key = event.effects.question_key
     if asked_before(row, key) is None:
         asked = OpenQuestion(event.seq, event.recorded_at, event.facts.question, key)
-        changes["questions"] = (*row.questions, asked)[-MAX_QUESTIONS:]
+        changes["questions"] = _newest((*row.questions, asked)[-MAX_QUESTIONS:])
+
+
+def _newest(asked: tuple[OpenQuestion, ...]) -> tuple[OpenQuestion, ...]:
+    """Those whose texts have at most MAX_QUESTION_CHARS characters together, the last one in any case."""
+    room = MAX_QUESTION_CHARS
+    for index in range(len(asked) - 1, 0, -1):
+        room -= len(asked[index].text or "") + len(asked[index].key or "")
+        if room < 0:
+            return asked[index + 1 :]
+    return asked
 
 
 def _answer(row: RunRow, event: Event, changes: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ a reply kept for its key. Plain values; what a store does with them is in `base`
 from __future__ import annotations
 
 import enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,8 +20,17 @@ from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import UsageRow
 
+T = TypeVar("T")
+
 PAGE_BODY_BYTES = 4 * 1024 * 1024
-"""A page of events ends early once their bodies have reached this size."""
+"""A page ends early once its events' bodies, or its rows as they are stored, have reached this size."""
+
+
+class Found(list[T]):
+    """The rows of a page, in order."""
+
+    cut = False
+    """True: it ended early, for its size, and more may follow."""
 
 
 class KeyFound(msgspec.Struct, frozen=True):
@@ -103,7 +112,9 @@ class Kind(enum.StrEnum):
     LANE = "lane"
     """A run's number (`Lane`)."""
     EVENT_ID = "event_id"
-    """(run, event id) (`Event`)."""
+    """(run, event id) (`Event`, without its data)."""
+    SAME = "same"
+    """`Repeat` (True: its event says the same JSON as the text)."""
     EVENT = "event"
     """(run, seq) (`Event`)."""
     STARTED = "started"
@@ -142,6 +153,16 @@ class Parent(NamedTuple):
     thread_id: str
     trace_id: str
     foreign_id: str
+
+
+class Repeat(NamedTuple):
+    """What came again under an event's id: a short text, spelled in another way than the stored one."""
+
+    run: int
+    event_id: str
+    text: bytes
+    added: tuple[str, ...]
+    """Members that are the server's word, and are not compared."""
 
 
 class Claimant(NamedTuple):
@@ -184,6 +205,18 @@ class ReplyBody(msgspec.Struct, frozen=True, gc=False):
     name: str
     status: int
     body: bytes
+
+
+class UsageSpan(msgspec.Struct, frozen=True):
+    """Which roll-up cells are added up."""
+
+    since_hour: int
+    until_hour: int
+    """The first after the span."""
+    agent: str | None = None
+    model: str | None = None
+    after: int | str | None = None
+    """The hour, agent or model of the last sum before these."""
 
 
 class RunChange(msgspec.Struct, gc=False):

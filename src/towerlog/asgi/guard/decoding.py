@@ -14,6 +14,7 @@ import msgspec
 from towerlog.dialects.base import Call, Endpoint
 from towerlog.dialects.repair import Repaired, repair
 from towerlog.dialects.structure import check_parts
+from towerlog.engine.ingest.prepare import prepared
 from towerlog.errors import Malformed, TowerlogError
 from towerlog.model.command import Command
 from towerlog.model.event import FieldWarning
@@ -63,17 +64,21 @@ class Decoding:
 
 
 def _decoded(endpoint: Endpoint, call: Call) -> Decoded | TowerlogError:
-    digest = hashlib.sha256(call.body).digest()
     try:
-        if endpoint.body == "binary":
-            return Decoded(endpoint.decode(call), digest)
-        check_parts(call.body)
-        try:
-            return Decoded(endpoint.decode(call), digest)
-        except Malformed as error:
-            return _repaired(endpoint, call, error, digest)
+        decoded = _read(endpoint, call, hashlib.sha256(call.body).digest())
     except TowerlogError as error:
         return error
+    return msgspec.structs.replace(decoded, command=prepared(decoded.command, call.principal.org))
+
+
+def _read(endpoint: Endpoint, call: Call, digest: bytes) -> Decoded:
+    if endpoint.body == "binary":
+        return Decoded(endpoint.decode(call), digest)
+    check_parts(call.body)
+    try:
+        return Decoded(endpoint.decode(call), digest)
+    except Malformed as error:
+        return _repaired(endpoint, call, error, digest)
 
 
 def _repaired(endpoint: Endpoint, call: Call, first: Malformed, digest: bytes) -> Decoded:

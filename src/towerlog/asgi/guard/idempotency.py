@@ -16,7 +16,8 @@ MAX_IDEMPOTENCY_KEY_BYTES = 255
 
 
 def idempotency(route: str, key: bytes, digest: bytes, encode: Callable[[Any], Reply], replay: bool) -> Idempotency:
-    """`digest` is that of the body; `encode` makes the reply of an outcome; without `replay` the reply that is kept leaves a secret out.
+    """`digest` is that of the body. `encode` makes the reply of an outcome; without `replay` the reply that is kept
+    leaves a secret out.
 
     Raises Invalid.
     """

@@ -135,10 +135,11 @@ def _metadata(sent: _Started, where: str, warnings: Warnings) -> msgspec.Raw | m
         text = b"null"
     is_object = text[:1] == b"{"
     if not sent.labels:
-        return sent.metadata if is_object else msgspec.UNSET
+        return details.metadata(sent.metadata, f"{where}.metadata", warnings) if is_object else msgspec.UNSET
     members = fields.members_of(text, f"{where}.metadata") if is_object else {}
     # A member `labels` of the client's own metadata takes precedence.
-    return msgspec.Raw(msgspec.json.encode({"labels": sent.labels, **members}))
+    merged = msgspec.Raw(msgspec.json.encode({"labels": sent.labels, **members}))
+    return details.metadata(merged, f"{where}.metadata", warnings)
 
 
 def _ends(status: str) -> Effects:

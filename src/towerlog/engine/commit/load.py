@@ -13,7 +13,7 @@ from typing import Any
 from towerlog.engine.commit.cache import Cache
 from towerlog.engine.commit.own_runs import own_run
 from towerlog.model.agent import AgentRow
-from towerlog.model.event import OpenRun, RunByForeignId, RunById, RunByTrace, RunRef
+from towerlog.model.event import Event, OpenRun, RunByForeignId, RunById, RunByTrace, RunRef
 from towerlog.model.lane import Lane
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
@@ -227,10 +227,12 @@ class Needs:
         found: Lane | None = self.cache.lanes.get(run) or self.want(Kind.LANE, run)
         return found
 
-    def event_id(self, run: int, event_id: str) -> None:
-        """Whether a run has an event under this id."""
-        if not self.known.is_new_id(run, event_id):
-            self.want(Kind.EVENT_ID, (run, event_id))
+    def event_id(self, run: int, event_id: str) -> Event | None:
+        """The event that a run has under this id."""
+        if self.known.is_new_id(run, event_id):
+            return None
+        found: Event | None = self.want(Kind.EVENT_ID, (run, event_id))
+        return found
 
     def notes(self, row: RunRow) -> None:
         """An event of ours in this run: its agent."""

@@ -7,7 +7,7 @@ a plan that comes to nothing is dropped, and nothing else need be.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from towerlog.engine.commit.own_runs import own_run
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.commit.tally import Tallies
 from towerlog.model.agent import AgentRow
-from towerlog.model.chain import link, pack_numbers
+from towerlog.model.chain import in_chain, link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import PLAIN_TYPES, Event, EventType, NamedRun, OpenRun, RunRef
 from towerlog.model.facts import NO_FACTS, Effects, Facts, Origin
@@ -30,7 +30,7 @@ from towerlog.model.times import FUTURE_TOLERANCE_MS
 from towerlog.projections import checkpoints as checkpoint_fold
 from towerlog.projections import runs as run_fold
 from towerlog.projections import usage as usage_fold
-from towerlog.store.values import Changes, Claimant, HistoryNode, Kind, MetaList, RunChange
+from towerlog.store.values import Changes, Claimant, HistoryNode, Kind, Message, MetaList, RunChange
 
 encode_facts = msgspec.json.Encoder().encode
 Reaction = Callable[["Plan", "RunRow | None", RunRow, Event], None]
@@ -252,8 +252,13 @@ class Plan:
         facts: Facts = NO_FACTS,
         occurred_at: int | None = None,
         event_id: str | None = None,
+        content: bytes = b"",
+        chained: bytes = b"",
     ) -> Event:
-        """Gives an event its place, folds it into every projection, and keeps all of it."""
+        """Gives an event its place, folds it into every projection, and keeps all of it.
+
+        `content`: the digest of an event with an id. `chained`: what `in_chain` gives of its data, if that is known.
+        """
         row, effects, now = run_state.row, facts.effects, self.now
         org, run, late, name = row.org, row.run, row.status in TERMINAL, agent.name
         if late and effects is not None:
@@ -274,10 +279,10 @@ class Plan:
         seq, number = run_state.seq + 1, agent.agent
         occurred = -1 if occurred_at is None else occurred_at
         numbers = pack_numbers(org, position, run, seq, now, occurred, number, late, future)
-        digest = link(run_state.hash, numbers, kind, dialect, event_id, facts_json, data)
+        digest = link(run_state.hash, numbers, kind, dialect, event_id, facts_json, chained or in_chain(data))
         event = Event(
             org, position, run, seq, kind, now, data, facts, facts_json, dialect,
-            occurred_at, event_id, number, late, future, digest,
+            occurred_at, event_id, number, late, future, digest, content,
         )  # fmt: skip
         self.changes.events.append(event)
         if event_id is not None:
@@ -333,10 +338,13 @@ class Plan:
         """Changes a lane."""
         self.changes.lanes[lane.run] = lane
 
-    def keep_node(self, node: HistoryNode, key: bytes, length: int) -> None:
-        """Adds a node of a history, the last of so many; `key` is what the cache knows it by."""
-        self.changes.nodes.append(node)
-        self.content[key] = length
+    def keep_nodes(
+        self, nodes: list[HistoryNode], messages: list[Message], lengths: Iterable[tuple[bytes, int]]
+    ) -> None:
+        """Adds nodes of a history with their messages; `lengths`: what the cache knows each by, the last of so many."""
+        self.changes.nodes += nodes
+        self.changes.messages += messages
+        self.content.update(lengths)
 
     def keep_metas(self, metas: MetaList, key: bytes, length: int) -> None:
         """Adds a list of so many metas; `key` is what the cache knows it by."""

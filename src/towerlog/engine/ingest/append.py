@@ -24,7 +24,9 @@ from towerlog.engine.ingest.dedupe import (
 from towerlog.engine.ingest.needs import parent_ref
 from towerlog.errors import NotFound, UnknownBase
 from towerlog.model.agent import AgentRow
+from towerlog.model.chain import LONG_DATA_BYTES
 from towerlog.model.command import Append
+from towerlog.model.content import content_digest
 from towerlog.model.event import (
     NATURAL,
     PLAIN_TYPES,
@@ -218,6 +220,10 @@ def _store(
         row = run_state.row
         start, end = row.span_to(plan.now, told_time(draft.occurred_at, plan.now))
         facts = _replace(facts, duration_ms=end - (row.created_at if start is None else start))
+    content, chained = b"", draft.chained
+    if event_id is not None:
+        # Of what was sent: what is put into it here is no content.
+        content = draft.content or content_digest(data)
     if draft.type in TOOL_TYPES:
         facts, data = paired(run_state, draft.type, facts, data)
     elif draft.type is EventType.RUN_WAITING:
@@ -231,6 +237,8 @@ def _store(
         facts=facts,
         occurred_at=draft.occurred_at,
         event_id=event_id,
+        content=content,
+        chained=chained if data is draft.data else b"",
     )
     row = run_state.row
     return Stored(event.position, event.seq, row.run_id, agent.name, False, event.late, row.pending)
@@ -261,9 +269,14 @@ def asked(run_state: RunState, facts: Facts, data: bytes) -> tuple[Facts, bytes]
     known = asked_before(run_state.row, (facts.effects or NO_EFFECTS).question_key)
     if known is not None:
         facts = with_effects(facts, question_id=known)
-    members = _decode_members(data)
+    question_id = b"%d" % (run_state.seq + 1 if known is None else known)
     # A question id is the server's word: what the sender calls so says nothing.
-    members["question_id"] = msgspec.Raw(b"%d" % (run_state.seq + 1 if known is None else known))
+    if len(data) > LONG_DATA_BYTES:
+        # Of two members of one name the last counts.
+        comma = b"" if data[1:].lstrip() == b"}" else b","
+        return facts, data[:-1] + comma + b'"question_id":%s}' % question_id
+    members = _decode_members(data)
+    members["question_id"] = msgspec.Raw(question_id)
     return facts, msgspec.json.encode(members)
 
 
@@ -330,7 +343,8 @@ def _with_history(plan: Plan, org: int, draft: Draft) -> Draft:
     if facts is None or facts.decision:
         return draft
     kept = StoredHistory(b"", 0, b"") if draft.history is None else keep_history(plan, org, draft.history)
-    digest = hashlib.sha256(kept.node + kept.metas + msgspec.json.format(draft.data, indent=-1)).hexdigest()
+    figures = draft.content or msgspec.json.format(draft.data, indent=-1)
+    digest = hashlib.sha256(kept.node + kept.metas + figures).hexdigest()
     filled = _replace(facts, node=kept.node.hex(), length=kept.length, metas=kept.metas.hex(), digest=digest)
     return _replace(draft, facts=with_effects(draft.facts, checkpoint=filled), history=None)
 

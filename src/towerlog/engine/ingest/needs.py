@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.ingest.content import needs_of_history
-from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, waits_without_history
+from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, respelled, waits_without_history
 from towerlog.model.command import Append
 from towerlog.model.event import (
     NATURAL,
@@ -63,13 +63,13 @@ def needs_of_draft(needs: Needs, org: int, draft: Draft, rows: Rows, names_agent
         needs.agent(org, draft.agent or (row and row.agent) or draft.agent_default)
     if row is not None:
         if event_id is not None:
-            needs.event_id(row.run, event_id)
+            _needs_of_id(needs, row.run, event_id, draft)
         if draft.natural_key is not None:
-            needs.event_id(row.run, NATURAL + draft.natural_key)
+            _needs_of_id(needs, row.run, NATURAL + draft.natural_key, draft)
         if row.pending:
             needs.notes(row)
     if event_id is not None and type(draft.run) is OpenRun:
-        _needs_of_repeat(needs, org, draft.run.thread_id, event_id)
+        _needs_of_repeat(needs, org, draft, draft.run.thread_id, event_id)
     effects = draft.facts.effects
     if row is not None and effects is None and draft.type in PLAIN_TYPES:
         return
@@ -78,12 +78,20 @@ def needs_of_draft(needs: Needs, org: int, draft: Draft, rows: Rows, names_agent
         _needs_of_effects(needs, org, draft, effects, row)
 
 
-def _needs_of_repeat(needs: Needs, org: int, thread_id: str, event_id: str) -> None:
+def _needs_of_id(needs: Needs, run: int, event_id: str, draft: Draft) -> None:
+    """Whether a run has an event under the draft's id; where it has, whether the two say the same."""
+    event = needs.event_id(run, event_id)
+    repeat = None if event is None else respelled(event, draft)
+    if repeat is not None:
+        needs.want(Kind.SAME, repeat)
+
+
+def _needs_of_repeat(needs: Needs, org: int, draft: Draft, thread_id: str, event_id: str) -> None:
     """The runs of a thread that a repeat may belong to."""
     thread = needs.thread(org, thread_id)
     if thread is not None and thread.run_count > 1:
         for stored in needs.want(Kind.THREAD_RUNS, (org, thread_id, REMEMBERED_RUNS)) or ():
-            needs.event_id(stored.run, event_id)
+            _needs_of_id(needs, stored.run, event_id, draft)
 
 
 def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> None:

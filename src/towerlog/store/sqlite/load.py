@@ -21,7 +21,7 @@ from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.store.sqlite import lookups, personas, queue, reads
-from towerlog.store.values import MAX_FAMILY, Claimant, Kind, Loaded, Parent, StoredReply, Wanted
+from towerlog.store.values import MAX_FAMILY, Claimant, Kind, Loaded, Parent, Repeat, StoredReply, Wanted
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -85,6 +85,10 @@ def _agent_ids(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[i
 
 def _event_ids(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], Event]:
     return lookups.events_by_id(db, keys)
+
+
+def _same(db: apsw.Connection, keys: list[Repeat]) -> dict[Repeat, bool]:
+    return _each(keys, lambda key: lookups.says_the_same(db, key))
 
 
 def _events(db: apsw.Connection, keys: list[tuple[int, int]]) -> dict[tuple[int, int], Event]:
@@ -178,6 +182,7 @@ _ANSWERS: dict[Kind, Callable[[apsw.Connection, list[Any]], dict[Any, Any]]] = {
     Kind.AGENT_ID: _agent_ids,
     Kind.LANE: _lanes,
     Kind.EVENT_ID: _event_ids,
+    Kind.SAME: _same,
     Kind.EVENT: _events,
     Kind.STARTED: _started,
     Kind.CHECKPOINT: _checkpoints,

@@ -18,11 +18,11 @@ from towerlog.ambient import Clock, Ids
 from towerlog.errors import StorageFailed
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
-from towerlog.store.sqlite import audit, load, lookups, queue, reads, write
+from towerlog.store.sqlite import audit, load, lookups, queue, reads, totals, write
 from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import personas as registered
 from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where
-from towerlog.store.values import Changes
+from towerlog.store.values import Changes, Found
 
 READERS = 3
 IDLE_TRUNCATE_SECONDS = 2.0
@@ -78,7 +78,7 @@ class SqliteStore:
     agent = Ask(reads.agent)
     agents = Ask(reads.agents)
     agents_named = Ask(reads.agents_named)
-    usage = Ask(reads.usage)
+    usage_by = Ask(totals.usage_by)
     checkpoint_latest = Ask(reads.checkpoint_latest)
     checkpoint_latest_of_run = Ask(reads.checkpoint_latest_of_run)
     checkpoints = Ask(reads.checkpoints)
@@ -151,7 +151,7 @@ class SqliteStore:
             if written is not None and written.done() and not written.cancelled() and written.exception() is None:
                 self._note_commit()
 
-    async def runs(self, org: int, wanted: RunFilter, limit: int, before: int | None) -> list[RunRow]:
+    async def runs(self, org: int, wanted: RunFilter, limit: int, before: int | None) -> Found[RunRow]:
         """Runs, newest first. No entry of the table: a search is bounded by the clock, which this store has."""
         if wanted.q:
             steady_ms = self._clock.steady_ms

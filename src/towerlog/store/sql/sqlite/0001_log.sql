@@ -71,7 +71,9 @@ CREATE TABLE event (
     -- What describes the event, and under `effects` what the folds act on: hashed as it stands here.
     facts BLOB,
     data BLOB NOT NULL,
-    hash BLOB NOT NULL
+    hash BLOB NOT NULL,
+    -- Of an event with an id: the digest by which a repeat is known without reading its data.
+    content BLOB
 );
 CREATE UNIQUE INDEX event_by_seq ON event (run, seq);
 CREATE UNIQUE INDEX event_by_id ON event (run, event_id) WHERE event_id IS NOT NULL;

@@ -1,0 +1,54 @@
+"""The content of an event's body: the digest by which a repeat is known, and when two texts say the same JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+SPELLED_BYTES = 4096
+"""A body that is no longer may be repeated in another spelling; of a longer one only the blanks between its tokens may
+differ."""
+DIGEST_BYTES = 16
+
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def content_digest(text: bytes) -> bytes:
+    """A digest of a JSON text; blanks between the tokens of a text longer than SPELLED_BYTES make no difference."""
+    compact = text if len(text) <= SPELLED_BYTES else msgspec.json.format(text, indent=-1)
+    return blake2b(compact, digest_size=DIGEST_BYTES).digest()
+
+
+def same_json(stored: bytes, sent: bytes, added: Collection[str] = ()) -> bool:
+    """Whether two objects say the same, however they are spelled. `added`: members that are the server's word in the
+    stored one, and count in neither."""
+    ours, theirs = _plain(stored), _plain(sent)
+    for name in added:
+        ours.pop(name, None)
+        theirs.pop(name, None)
+    return _same_value(ours, theirs)
+
+
+def _same_value(ours: Any, theirs: Any) -> bool:
+    """Equal as JSON: Python's own `==` takes `true` for 1."""
+    if isinstance(ours, bool) or isinstance(theirs, bool):
+        return ours is theirs
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return ours.keys() == theirs.keys() and all(_same_value(ours[name], theirs[name]) for name in ours)
+    if isinstance(ours, list) and isinstance(theirs, list):
+        return len(ours) == len(theirs) and all(map(_same_value, ours, theirs))
+    return bool(ours == theirs)
+
+
+def _plain(text: bytes) -> dict[str, object]:
+    """A body's members; a value that JSON readers disagree about (a huge number) is compared by its text."""
+    plain: dict[str, object] = {}
+    for name, value in _decode_members(text).items():
+        try:
+            plain[name] = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            plain[name] = bytes(value)
+    return plain
