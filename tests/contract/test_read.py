@@ -26,6 +26,7 @@ from towerlog.store.base import Store
 from towerlog.store.values import (
     Changes,
     Claimant,
+    Family,
     HistoryNode,
     Kind,
     Message,
@@ -312,7 +313,9 @@ async def test_a_row_of_another_organisation_is_absent(store: Store, org: int, o
         found = await looked_up(unit, Kind.REF, *((one, ref) for one in (org, other) for ref in refs))
         assert found == {(other, ref): theirs for ref in refs}
         planned: dict[Kind, Any] = {
-            Kind.FAMILY: Parent(theirs.run, org, theirs.run_id, theirs.thread_id, theirs.trace_id, "steps:x"),
+            Kind.FAMILY: Family(
+                Parent(theirs.run, org, theirs.run_id, theirs.thread_id, theirs.trace_id, "steps:x"), True
+            ),
             Kind.THREAD: (org, thread),
             Kind.THREAD_RUNS: (org, thread, 10),
             Kind.AGENT: (org, "agent"),

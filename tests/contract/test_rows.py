@@ -27,7 +27,7 @@ from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import MAX_SUM, Usage, UsageReport, UsageRow
 from towerlog.store.base import Store
-from towerlog.store.values import Changes, Kind, Parent, RunChange, UsageSpan
+from towerlog.store.values import Changes, Family, Kind, Parent, RunChange, UsageSpan
 
 
 async def commit(store: Store, changes: Changes) -> None:
@@ -197,8 +197,9 @@ async def test_descendants_come_level_by_level_and_loops_end(store: Store, org: 
     await commit(store, Changes(runs=rows, counters={org: Counters(0, 4, 0)}))
     async with store.begin() as unit:
         parents = [Parent(row.run, org, row.run_id, row.thread_id, row.trace_id, "") for row in (looped, child)]
-        found = await looked_up(unit, Kind.FAMILY, *parents)
-    assert [found[one] for one in parents] == [[child, grandchild], []]
+        families = [Family(parent, False) for parent in parents]
+        found = await looked_up(unit, Kind.FAMILY, *families)
+    assert [found[one] for one in families] == [[child, grandchild], []]
     assert await store.run_children(org, looped, 100) == [child, ended]
     unknown = [run_row(8, org=org, parent_key="trace:none"), run_row(9, org=org, parent_key="run:none")]
     parent_ids = await store.run_ids_of_parents(org, [child, grandchild, run_row(7, org=org), *unknown])

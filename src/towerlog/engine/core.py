@@ -31,6 +31,7 @@ from towerlog.engine.timers.leases import ExpiredLeases
 from towerlog.engine.timers.loop import Timer
 from towerlog.engine.timers.replies import OldReplies
 from towerlog.engine.timers.silence import SilentRuns
+from towerlog.engine.timers.spreads import SpreadingCancels
 from towerlog.errors import LeaseLost, StorageFailed
 from towerlog.model import command as c
 from towerlog.model import outcome as o
@@ -124,6 +125,7 @@ class Engine:
         self._timer = Timer(
             (
                 ExpiredLeases(self._writer.upkeep),
+                SpreadingCancels(self._writer.upkeep),
                 OverdueCancels(self._writer.upkeep, cancel_deadline_ms),
                 SilentRuns(clock, self._writer.upkeep, settings.thresholds),
                 OldReplies(store, clock),

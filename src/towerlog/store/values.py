@@ -130,7 +130,8 @@ class Kind(enum.StrEnum):
     CHAIN = "chain"
     """(org, key of a node) (how many messages the history has that ends in it)."""
     FAMILY = "family"
-    """`Parent` (list of `RunRow`: open runs below it, children before grandchildren)."""
+    """`Family` (`Found` of `RunRow`: open runs below it, at most MAX_FAMILY, children before grandchildren; cut where
+    there are more)."""
     CLAIMS = "claims"
     """`Claimant` (list of (`Lane`, `RunRow`): queued lanes that it may take, the lowest place first, then held ones
     that ran out)."""
@@ -153,6 +154,14 @@ class Parent(NamedTuple):
     thread_id: str
     trace_id: str
     foreign_id: str
+
+
+class Family(NamedTuple):
+    """Open runs below a run."""
+
+    parent: Parent
+    cancelling: bool
+    """Those that are being cancelled as well."""
 
 
 class Repeat(NamedTuple):
@@ -178,8 +187,21 @@ Wanted = dict[Kind, list[Any]]
 """Keys by kind, ascending: a store that locks rows locks them in this order."""
 Loaded = dict[Kind, dict[Any, Any]]
 """Values by kind and key; what there is not is left out."""
-MAX_FAMILY = 10_000
-"""Descendants of a run that are found at once."""
+MAX_FAMILY = 200
+"""Open descendants of a run that one commit may change."""
+MAX_DESCENDANTS = 10_000
+"""Descendants of a run that are looked through for open ones."""
+
+
+class Spread(msgspec.Struct, frozen=True, gc=False):
+    """The cancel of a run that has not reached all runs below it yet."""
+
+    run: int
+    org: int
+    reason: str | None = None
+    user_id: str | None = None
+    forced: bool = False
+    """Ends what is below, and does not ask."""
 
 
 class StoredReply(msgspec.Struct, frozen=True, gc=False):
@@ -242,6 +264,8 @@ class Changes(msgspec.Struct):
     messages: list[Message] = []
     nodes: list[HistoryNode] = []
     metas: list[MetaList] = []
+    spreads: dict[int, Spread | None] = {}
+    """By the number of the cancelled run; None: it has reached all of them."""
     quarantined: list[Quarantined] = []
     replies: list[StoredReply] = []
     reply_bodies: list[ReplyBody] = []

@@ -42,7 +42,7 @@ def needs_of_claim(needs: Needs, principal: Principal, command: Claim) -> None:
 
 def _needs_of_taking(needs: Needs, lane: Lane, row: RunRow) -> None:
     if lane.state is QueueState.HELD:  # it ran out: the run may have to end
-        needs.ends_below(row)
+        needs.ends(row)
     needs.notes(row)
 
 
@@ -81,7 +81,7 @@ def needs_of_lane(needs: Needs, principal: Principal, command: ClaimRun | Releas
     needs.moves(row)
     lane = needs.lane(row.run) if row.has_lane else None
     if lane is not None and (lane.state is QueueState.HELD or row.status is Status.CANCELLING):
-        needs.ends_below(row)
+        needs.ends(row)
 
 
 def claim_run(plan: Plan, principal: Principal, command: ClaimRun) -> Taken:

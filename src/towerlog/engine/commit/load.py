@@ -15,10 +15,10 @@ from towerlog.engine.commit.own_runs import own_run
 from towerlog.model.agent import AgentRow
 from towerlog.model.event import Event, OpenRun, RunByForeignId, RunById, RunByTrace, RunRef
 from towerlog.model.lane import Lane
-from towerlog.model.run import RunRow
+from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.store.base import Unit
-from towerlog.store.values import Claimant, Kind, Loaded, Parent
+from towerlog.store.values import Claimant, Family, Kind, Loaded, Parent
 
 RefKey = tuple[int, str, str]
 Asking = tuple[Callable[..., None], *tuple[Any, ...]]
@@ -248,11 +248,18 @@ class Needs:
         for number in () if thread is None else thread.lane_runs[:2]:
             self.lane(number)
 
-    def ends_below(self, row: RunRow) -> None:
-        """The same of the run and of all that is open below it."""
+    def ends_below(self, row: RunRow, cancelling: bool = False) -> None:
+        """The same of the run and of what one step may end below it; `cancelling`: of those being cancelled as well."""
         self.moves(row)
-        for child in self.want(Kind.FAMILY, parent_of(row)) or ():
+        for child in self.want(Kind.FAMILY, Family(parent_of(row), cancelling)) or ():
             self.moves(child)
+
+    def ends(self, row: RunRow) -> None:
+        """The same of a run that may end, and where it is being cancelled, of what is below it."""
+        if row.status is Status.CANCELLING:
+            self.ends_below(row)
+        else:
+            self.moves(row)
 
     def claims(self, org: int, agents: tuple[str, ...] | None, labels: dict[str, str]) -> list[tuple[Lane, RunRow]]:
         """What a claim may take: as many lanes as this group may take out of the queue."""

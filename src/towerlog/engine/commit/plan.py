@@ -30,7 +30,7 @@ from towerlog.model.times import FUTURE_TOLERANCE_MS
 from towerlog.projections import checkpoints as checkpoint_fold
 from towerlog.projections import runs as run_fold
 from towerlog.projections import usage as usage_fold
-from towerlog.store.values import Changes, Claimant, HistoryNode, Kind, Message, MetaList, RunChange
+from towerlog.store.values import Changes, Claimant, Family, Found, HistoryNode, Kind, Message, MetaList, RunChange
 
 encode_facts = msgspec.json.Encoder().encode
 Reaction = Callable[["Plan", "RunRow | None", RunRow, Event], None]
@@ -221,9 +221,10 @@ class Plan:
         wider = self.known.wider[asked] = claimant._replace(limit=2 * claimant.limit)
         raise NotLoaded(Kind.CLAIMS, wider)
 
-    def stored_family(self, row: RunRow) -> list[RunRow]:
-        """Open runs below this one as they are stored, as this group has left each of them."""
-        return [self.now_of(child) for child in self.known.get(Kind.FAMILY, parent_of(row))]
+    def stored_family(self, row: RunRow, cancelling: bool) -> Found[RunRow]:
+        """Open runs below this one as they are stored: as many as one step may end. See `Family`."""
+        found: Found[RunRow] = self.known.get(Kind.FAMILY, Family(parent_of(row), cancelling))
+        return found
 
     def is_new(self, run: int) -> bool:
         """Whether the run begins in this group."""

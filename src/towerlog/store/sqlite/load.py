@@ -20,8 +20,8 @@ from towerlog.model.principal import Counters, shard_org
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
-from towerlog.store.sqlite import lookups, personas, queue, reads
-from towerlog.store.values import MAX_FAMILY, Claimant, Kind, Loaded, Parent, Repeat, StoredReply, Wanted
+from towerlog.store.sqlite import descent, lookups, personas, queue, reads
+from towerlog.store.values import Claimant, Family, Found, Kind, Loaded, Repeat, StoredReply, Wanted
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -142,9 +142,8 @@ def _longest_list(db: apsw.Connection, org: int, prefixes: tuple[bytes, ...]) ->
     return next((index + 1 for index in range(len(prefixes) - 1, -1, -1) if prefixes[index] in stored), 0)
 
 
-def _families(db: apsw.Connection, parents: list[Parent]) -> dict[Parent, list[RunRow]]:
-    found = {parent: lookups.run_descendants(db, parent.org, parent, MAX_FAMILY) for parent in parents}
-    return {parent: [row for row in below if not row.is_terminal()] for parent, below in found.items()}
+def _families(db: apsw.Connection, families: list[Family]) -> dict[Family, Found[RunRow]]:
+    return {family: descent.open_below(db, family) for family in families}
 
 
 def _claims(db: apsw.Connection, claimants: list[Claimant], now_ms: int) -> dict[Claimant, list[tuple[Lane, RunRow]]]:

@@ -16,8 +16,8 @@ from towerlog.model.principal import Counters
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.store.sqlite import rows
-from towerlog.store.sqlite.reads import marks, one, run_children
-from towerlog.store.values import Parent, Repeat, StoredReply
+from towerlog.store.sqlite.reads import marks, one
+from towerlog.store.values import Repeat, StoredReply
 
 MAX_COMPARED_BYTES = 2 * SPELLED_BYTES
 """A stored body that is longer is none of a repeat that may be spelled in another way."""
@@ -62,18 +62,6 @@ def _run_doc(db: apsw.Connection, org: int, ref: NamedRun) -> bytes | None:
         case _:
             assert_never(ref)
     return None if doc is None else bytes(doc)
-
-
-def run_descendants(db: apsw.Connection, org: int, run: RunRow | Parent, limit: int) -> list[RunRow]:
-    """Runs below this one, level by level; a loop of parents ends where it closes."""
-    found: dict[int, RunRow] = {}
-    level: Sequence[RunRow | Parent] = [run]
-    while level and len(found) < limit:
-        children = [child for row in level for child in run_children(db, org, row, limit - len(found))]
-        fresh = [row for row in children if row.run not in found and row.run != run.run]
-        found |= {row.run: row for row in fresh}
-        level = fresh
-    return list(found.values())[:limit]
 
 
 def threads(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], ThreadRow]:

@@ -21,7 +21,7 @@ from towerlog.model.principal import SHARD_BITS, Org, Scope
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow
-from towerlog.store.values import PAGE_BODY_BYTES, Found, Quarantined, RunChange
+from towerlog.store.values import PAGE_BODY_BYTES, Found, Quarantined, RunChange, Spread
 
 Row = tuple[Any, ...]
 T = TypeVar("T")
@@ -57,6 +57,7 @@ decode_lane = msgspec.json.Decoder(Lane).decode
 decode_checkpoint = msgspec.json.Decoder(CheckpointRow).decode
 decode_persona = msgspec.json.Decoder(Persona).decode
 decode_route = msgspec.json.Decoder(ProviderRoute).decode
+decode_spread = msgspec.json.Decoder(Spread).decode
 decode_quarantined = msgspec.json.Decoder(Quarantined).decode
 _decode_facts = msgspec.json.Decoder(Facts).decode
 
@@ -307,6 +308,11 @@ def checkpoint_row(row: CheckpointRow) -> Row:
         row.position,
         _encode(row),
     )
+
+
+def spread_row(spread: Spread) -> Row:
+    """(run, org, doc)."""
+    return (spread.run, spread.org, _encode(spread))
 
 
 def quarantine_row(item: Quarantined) -> Row:

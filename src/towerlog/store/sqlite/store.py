@@ -18,7 +18,7 @@ from towerlog.ambient import Clock, Ids
 from towerlog.errors import StorageFailed
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
-from towerlog.store.sqlite import audit, load, lookups, queue, reads, totals, write
+from towerlog.store.sqlite import audit, descent, load, lookups, queue, reads, totals, write
 from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import personas as registered
 from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where
@@ -35,6 +35,7 @@ class SqliteUnit:
     lanes_expired = Ask(queue.lanes_expired, Where.WRITER)
     runs_cancelling = Ask(lookups.runs_cancelling, Where.WRITER)
     runs_silent = Ask(lookups.runs_silent, Where.WRITER)
+    spreads = Ask(descent.spreads, Where.WRITER)
 
     def __init__(self, store: SqliteStore) -> None:
         """One at a time: the store's lock is held."""
@@ -72,7 +73,7 @@ class SqliteStore:
     runs_by_number = Ask(reads.runs_by_number)
     run_ids_of_parents = Ask(reads.run_ids_of_parents)
     run_children = Ask(reads.run_children)
-    run_descendants = Ask(lookups.run_descendants)
+    run_descendants = Ask(descent.run_descendants)
     thread = Ask(reads.thread)
     threads = Ask(reads.threads)
     agent = Ask(reads.agent)

@@ -68,6 +68,8 @@ _QUARANTINE = (
     "INSERT OR IGNORE INTO quarantine (run, name, doc) SELECT ?1, ?2, ?3"
     f" WHERE (SELECT count(*) FROM quarantine WHERE run = ?1) < {MAX_QUARANTINED}"
 )
+_SPREAD = "INSERT OR REPLACE INTO cancel_spread (run, org, doc) VALUES (?, ?, ?)"
+_SPREAD_OVER = "DELETE FROM cancel_spread WHERE run = ?"
 _REPLY = f"INSERT OR REPLACE INTO reply ({rows.REPLY_COLUMNS}) VALUES ({', '.join('?' * 9)})"
 _REPLY_BODY = "UPDATE reply SET status = ?, body = ? WHERE org = ? AND name = ? AND status = 0"
 # Not "or replace": a digest that is there already belongs to somebody else's key, which must not go.
@@ -126,6 +128,8 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
         renewed, moved = rows.lane_rows(changes.lanes.values(), changes.renewed)
         db.executemany(_LANE_RENEWED, renewed)
         db.executemany(_LANE, moved)
+    for run, spread in changes.spreads.items():
+        db.execute(*((_SPREAD_OVER, (run,)) if spread is None else (_SPREAD, rows.spread_row(spread))))
     if changes.quarantined:
         db.executemany(_QUARANTINE, map(rows.quarantine_row, changes.quarantined))
     if changes.replies:

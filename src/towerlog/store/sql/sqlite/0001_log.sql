@@ -192,6 +192,12 @@ CREATE TABLE meta_list (
 CREATE UNIQUE INDEX meta_list_by_key ON meta_list (org, key);
 
 -- State that is no projection.
+-- Cancels that have not reached all runs below theirs yet: a step takes a few, so a large family takes several commits.
+CREATE TABLE cancel_spread (
+    run INTEGER PRIMARY KEY,
+    org INTEGER NOT NULL,
+    doc BLOB NOT NULL
+);
 CREATE TABLE lane (
     run INTEGER PRIMARY KEY,
     org INTEGER NOT NULL,
