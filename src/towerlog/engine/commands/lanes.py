@@ -12,6 +12,7 @@ from towerlog.engine.commands.cancel import force_end, run_of
 from towerlog.engine.commands.receipts import mark_delivered
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.submission import Steps
 from towerlog.engine.ingest.append import place_items
 from towerlog.engine.ingest.needs import needs_of_draft, needs_of_items
 from towerlog.engine.queries.views import lane_view
@@ -192,7 +193,7 @@ def needs_of_report(needs: Needs, principal: Principal, command: Report) -> None
         needs_of_items(needs, principal.org, command.items)
 
 
-def report(plan: Plan, principal: Principal, command: Report) -> Reported | TowerlogError:
+def report(plan: Plan, principal: Principal, command: Report) -> Steps[Reported | TowerlogError]:
     """Renews, then appends. A loser's items are kept beside the run; the error comes after that is durable."""
     row = run_of(plan, principal, command.run_id)
     lane = _held_lane(plan, row, command.worker_id, command.lease_epoch)
@@ -202,7 +203,7 @@ def report(plan: Plan, principal: Principal, command: Report) -> Reported | Towe
         lane = _replace(_renewed(plan, lane, command.lease_ms), reported=True)
         lane, row = _phase(plan, lane, row, command)
         plan.put_lane(lane)
-    results = place_items(plan, principal, command.items, command.dialect)
+    results = yield from place_items(plan, principal, command.items, command.dialect)
     row = plan.now_of(row)
     has_news = row.has_undelivered()
     row = mark_delivered(plan, row, LANES)
@@ -307,7 +308,7 @@ def needs_of_finish(needs: Needs, principal: Principal, command: Finish) -> None
         needs_of_draft(needs, principal.org, command.draft, {})
 
 
-def finish(plan: Plan, principal: Principal, command: Finish) -> Reported | TowerlogError:
+def finish(plan: Plan, principal: Principal, command: Finish) -> Steps[Reported | TowerlogError]:
     """Ends a run as its holder. The same end asked for again by the same worker is answered the same."""
     row = run_of(plan, principal, command.run_id)
     lane = _held_lane(plan, row, command.worker_id, command.lease_epoch)
@@ -319,7 +320,7 @@ def finish(plan: Plan, principal: Principal, command: Finish) -> Reported | Towe
         if row.status is not wanted:
             raise RunEnded(f"The run has ended: {row.status}.")
         return _reported(plan, principal, row, lane)
-    place_items(plan, principal, [command.draft], command.dialect)
+    yield from place_items(plan, principal, [command.draft], command.dialect)
     return _reported(plan, principal, plan.now_of(row), plan.lane(row.run) or lane)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from towerlog.engine.commit.cache import Cache
+from towerlog.engine.commit.cache import Cache, RowMap
 from towerlog.engine.commit.own_runs import own_run
 from towerlog.model.agent import AgentRow
 from towerlog.model.event import Event, OpenRun, RunByForeignId, RunById, RunByTrace, RunRef
@@ -76,7 +76,7 @@ class Known:
         """Claims for which that was too few, and how they were asked for again."""
         self.notes: dict[Any, Any] = {}
         """What the needs have worked out and placing wants again."""
-        self._cached: dict[Kind, dict[Any, Any]] = {
+        self._cached: dict[Kind, RowMap[Any, Any]] = {
             Kind.COUNTERS: cache.counters,
             Kind.RUN: cache.runs,
             Kind.THREAD: cache.threads,
@@ -127,7 +127,7 @@ class Known:
     def _take(self, kind: Kind, found: dict[Any, Any]) -> None:
         cache = self.cache
         if kind in self._cached:
-            self._cached[kind].update(found)
+            self._cached[kind].put_all(found.items())
         elif kind is Kind.REF:
             for key, row in found.items():
                 cache.refs[key] = row.run
@@ -144,11 +144,11 @@ class Known:
         """Rows that came with an answer answer other questions as well."""
         cache = self.cache
         if kind in (Kind.FAMILY, Kind.THREAD_RUNS):
-            cache.runs.update((row.run, row) for rows in found.values() for row in rows)
+            cache.runs.put_all((row.run, row) for rows in found.values() for row in rows)
         elif kind is Kind.CLAIMS:
             for pairs in found.values():
-                cache.lanes.update((lane.run, lane) for lane, _ in pairs)
-                cache.runs.update((row.run, row) for _, row in pairs)
+                cache.lanes.put_all((lane.run, lane) for lane, _ in pairs)
+                cache.runs.put_all((row.run, row) for _, row in pairs)
         elif kind is Kind.DECISION:
             rows = {(row.run, row.agent, row.step_index): row for found_rows in found.values() for row in found_rows}
             self.values[Kind.CHECKPOINT].update(rows)

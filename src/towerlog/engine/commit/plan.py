@@ -370,16 +370,16 @@ class Plan:
     def keep(self) -> None:
         """The changes are on disk: the cache may know them."""
         cache, changes = self.cache, self.changes
-        cache.counters.update(changes.counters)
+        cache.counters.put_all(changes.counters.items())
         for number, change in changes.runs.items():
             cache.runs[number] = change.after
             if change.before is None:
                 cache.knows_ids(number)
         cache.refs.update(self._refs)
-        cache.threads.update(changes.threads)
+        cache.threads.put_all(changes.threads.items())
         for row in changes.agents.values():
             cache.agents[(row.org, row.name)] = row
-        cache.lanes.update(changes.lanes)
+        cache.lanes.put_all(changes.lanes.items())
         cache.nodes.update(self.content)
         for number, run_state in self._run_states.items():
             cache.note_ids(number, run_state.ids)

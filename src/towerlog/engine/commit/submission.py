@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import structlog
 
-from towerlog.model.command import Idempotency, Write
+from towerlog.errors import TowerlogError
+from towerlog.model.command import Append, CreateRun, Finish, Idempotency, Report, Write
+from towerlog.model.event import Draft
+from towerlog.model.outcome import Placed, Replayed
 from towerlog.model.principal import Principal
 
 log = structlog.get_logger("towerlog.writer")
+T = TypeVar("T")
+
+
+Steps = Generator[None, None, T]
+"""Placing of a long command: it yields where the event loop may go on with something else, and returns the outcome."""
 
 
 class Waiter(Protocol):
@@ -39,6 +48,23 @@ class Submission(msgspec.Struct, eq=False):
     waiter: Waiter
     idempotency: Idempotency | None = None
     items: int = 1
+    size: int = 0
+    """Bytes of its events."""
+
+
+def measured(command: Write) -> tuple[int, int]:
+    """How many items a command has, and how many bytes of events."""
+    if isinstance(command, Append | Report):
+        items = command.items
+        return len(items), sum([_bytes_of(item) for item in items if type(item) is Draft])
+    if isinstance(command, CreateRun):
+        return 1, len(command.input or b"") + len(command.metadata or b"")
+    return 1, len(command.draft.data) if isinstance(command, Finish) else 0
+
+
+def _bytes_of(draft: Draft) -> int:
+    history = draft.history
+    return len(draft.data) if history is None else len(draft.data) + sum(map(len, history.messages))
 
 
 def name_of(idempotency: Idempotency) -> str:
@@ -50,3 +76,22 @@ def note_defect(event: str, **fields: object) -> None:
     """Logs the exception under way. What broke the command may break its description too; that ends nothing."""
     with suppress(Exception):
         log.exception(event, **fields)
+
+
+def answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) -> None:
+    """Tells its waiter, if that still waits."""
+    try:
+        if submission.waiter.done():
+            return
+        if isinstance(outcome, TowerlogError):
+            submission.waiter.set_exception(outcome)
+        else:
+            submission.waiter.set_result(outcome)
+    except Exception:  # one that cannot be told must neither keep the others waiting nor have them carried out again
+        note_defect("answer_failed", command=type(submission.command).__name__)
+
+
+def fail(group: list[Submission], error: TowerlogError) -> None:
+    """Tells all of them the same."""
+    for submission in group:
+        answer(submission, error)

@@ -10,6 +10,7 @@ import msgspec
 from towerlog.engine.commands.receipts import mark_delivered, with_receipts
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
+from towerlog.engine.commit.submission import Steps
 from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
 from towerlog.engine.ingest.dedupe import (
     has_older_runs,
@@ -49,6 +50,8 @@ from towerlog.model.run import PARENT_RUN, PARENT_TRACE, TERMINAL, RunRow
 from towerlog.model.times import told_time
 from towerlog.projections.questions import asked_before
 
+ITEMS_AT_ONCE = 8
+"""Of one request, before the event loop may go on with something else: an item may cost a millisecond."""
 Targets = dict[int, tuple[RunState | None, bool]]
 """By the identity of a reference: its run, and whether its thread has older ones. Drafts of one run share theirs."""
 _replace = msgspec.structs.replace
@@ -56,11 +59,11 @@ _replace = msgspec.structs.replace
 _TOOL_RESULT = EventType.TOOL_RESULT
 
 
-def append_items(plan: Plan, principal: Principal, command: Append) -> Appended:
+def append_items(plan: Plan, principal: Principal, command: Append) -> Steps[Appended]:
     """Stores what can be stored; one result per item, in order. Raises NotFound for an unknown `agent_id`."""
     org, dialect = principal.org, command.dialect
     agent = None if command.agent_id is None else agent_by_id(plan, org, command.agent_id)
-    results = place_items(plan, principal, command.items, dialect, agent)
+    results = yield from place_items(plan, principal, command.items, dialect, agent)
     has_news = False
     if command.shows_commands:
         for result in results:
@@ -85,12 +88,14 @@ def _shown(plan: Plan, org: int, results: list[Stored | Refusal]) -> list[RunRow
 
 def place_items(
     plan: Plan, principal: Principal, items: list[Item], dialect: str, agent: AgentRow | None = None
-) -> list[Stored | Refusal]:
+) -> Steps[list[Stored | Refusal]]:
     """The items of a request, each by itself; `agent`: all of them are this agent's."""
     results: list[Stored | Refusal] = []
     org = principal.org
     targets: Targets = {}
     for index, item in enumerate(items):
+        if index and not index % ITEMS_AT_ONCE:
+            yield
         if type(item) is not Draft:
             results.append(_place_other(plan, principal, item))
             continue

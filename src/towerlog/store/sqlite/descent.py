@@ -14,7 +14,7 @@ from towerlog.store.values import MAX_DESCENDANTS, MAX_FAMILY, Family, Found, Pa
 
 PARENTS_AT_ONCE = 200
 """Runs of which one question asks whether any of them has children."""
-_LEAN = "run, org, run_id, thread_id, trace_id, foreign_id, status"
+_LEAN = "run, run_id, thread_id, trace_id, foreign_id, status"
 
 
 def child_condition(run_id: str, parent: RunRow | Parent | None) -> tuple[str, list[Any]]:
@@ -86,13 +86,12 @@ def _below(db: apsw.Connection, org: int, top: RunRow | Parent) -> Iterator[tupl
         below: list[Parent] = []
         for parent in _with_children(db, org, level):
             condition, values = child_condition(parent.run_id, parent)
-            for row in db.execute(
-                f"SELECT {_LEAN} FROM run WHERE org = ? AND {condition} ORDER BY run", (org, *values)
-            ):
-                if row[0] not in seen and len(seen) <= MAX_DESCENDANTS:
-                    seen.add(row[0])
-                    below.append(Parent(*row[:5], row[5] or ""))
-                    yield below[-1], row[6]
+            sql = f"SELECT {_LEAN} FROM run WHERE org = ? AND {condition} ORDER BY run"
+            for number, run_id, thread_id, trace_id, foreign_id, status in db.execute(sql, (org, *values)):
+                if number not in seen and len(seen) <= MAX_DESCENDANTS:
+                    seen.add(number)
+                    below.append(Parent(number, org, run_id, thread_id, trace_id, foreign_id or ""))
+                    yield below[-1], status
         level = below
 
 
