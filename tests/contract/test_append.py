@@ -288,7 +288,11 @@ async def test_what_is_quarantined_is_kept_once_and_never_without_a_bound(store:
     ]
     async with store.begin() as unit:
         await unit.commit(changes)
-    assert [kept.data for _, kept in await store.quarantined(org, row.run, 10, 0)] == [b"{}", b"[]"]
+    kept = await store.quarantined(org, row.run, 10, 0)
+    assert [(number, one.data) for number, one in kept] == [(1, b"{}"), (2, b"[]")]
+    async with store.begin() as unit:
+        await unit.commit(Changes(quarantined=[Quarantined(org, row.run + 1, 5, "w", 1, "step", None, b"{}")]))
+    assert [number for number, _ in await store.quarantined(org, row.run + 1, 10, 0)] == [1], "the run's own numbers"
     flood = [msgspec.structs.replace(item, event_id=str(n)) for n in range(MAX_QUARANTINED + 5)]
     async with store.begin() as unit:
         await unit.commit(Changes(quarantined=flood))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from towerlog.model.content import SPELLED_BYTES, content_digest, same_json
+from towerlog.model.content import SPELLED_BYTES, content_digest, same_json, without_blanks
 
 SAME = [
     (b'{"a":1,"b":2}', b'{"b":2,"a":1}'),
@@ -38,6 +38,13 @@ def test_content_does(ours: bytes, theirs: bytes) -> None:
 def test_what_the_server_has_added_is_no_content() -> None:
     assert same_json(b'{"question_id":7,"x":1}', b'{"x":1,"question_id":9}', ("question_id",))
     assert not same_json(b'{"question_id":7,"x":1}', b'{"x":1}')
+
+
+def test_a_text_is_short_without_its_blanks() -> None:
+    assert without_blanks(b"{ }") == b"{ }"
+    assert without_blanks(b"{" + b" " * SPELLED_BYTES + b"}") == b"{}"
+    assert without_blanks(b"{" + b" " * (4 * SPELLED_BYTES) + b"}") is None
+    assert without_blanks(b'{"a":"' + b"x" * SPELLED_BYTES + b'"}') is None
 
 
 def test_blanks_between_the_tokens_of_a_long_body_make_no_difference() -> None:

@@ -234,7 +234,11 @@ class Gate:
                 exchange.call = call
                 return Missing.COMMAND
         elif isinstance(decoded, TowerlogError):
-            raise exchange.over or decoded
+            exchange.decoded = exchange.call = None
+            try:
+                raise exchange.over or decoded
+            finally:
+                del decoded  # else the error would hold this frame, and the frame the error
         command, exchange.warnings = decoded.command, decoded.warnings
         unused: tuple[FieldWarning, ...] = getattr(command, "warnings", ())
         if unused:

@@ -129,13 +129,18 @@ def written_to(path: Path | None) -> Iterator[IO[str]]:
     if path.exists():
         raise FileExistsError(17, "the file exists already", str(path))
     try:
-        with partial.open("x", encoding="utf-8", newline="") as out:
+        with open(partial, "x", encoding="utf-8", newline="", opener=_private) as out:
             yield out
             out.flush()
             os.fsync(out.fileno())
         os.link(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _private(path: str, flags: int) -> int:
+    """A file of what agents said is for its owner alone."""
+    return os.open(path, flags, 0o600)
 
 
 def writer(form: str, columns: Sequence[str], out: IO[str]) -> Callable[[Mapping[str, Any]], None]:

@@ -22,6 +22,14 @@ def content_digest(text: bytes) -> bytes:
     return blake2b(compact, digest_size=DIGEST_BYTES).digest()
 
 
+def without_blanks(text: bytes) -> bytes | None:
+    """A text that is short, perhaps only without the blanks between its tokens; None for one that is not."""
+    if len(text) <= SPELLED_BYTES:
+        return text
+    compact = msgspec.json.format(text, indent=-1) if len(text) <= 4 * SPELLED_BYTES else text
+    return compact if len(compact) <= SPELLED_BYTES else None
+
+
 def same_json(stored: bytes, sent: bytes, added: Collection[str] = ()) -> bool:
     """Whether two objects say the same, however they are spelled. `added`: members that are the server's word in the
     stored one, and count in neither."""

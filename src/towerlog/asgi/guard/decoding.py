@@ -67,7 +67,9 @@ def _decoded(endpoint: Endpoint, call: Call) -> Decoded | TowerlogError:
     try:
         decoded = _read(endpoint, call, hashlib.sha256(call.body).digest())
     except TowerlogError as error:
-        return error
+        # Its frames hold the body, and what it is kept in would hold them.
+        error.__context__ = None
+        return error.with_traceback(None)
     return msgspec.structs.replace(decoded, command=prepared(decoded.command, call.principal.org))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
 from towerlog.model.checkpoint import AWAITS_APPROVAL
-from towerlog.model.content import SPELLED_BYTES, content_digest
+from towerlog.model.content import content_digest, without_blanks
 from towerlog.model.event import (
     NATURAL,
     TARGET_STATUS,
@@ -129,14 +129,17 @@ def content_of(draft: Draft) -> bytes:
 
 def respelled(event: Event, draft: Draft) -> Repeat | None:
     """What is to be compared of a draft under the id of a stored event; None where its digest says all."""
-    if event.event_id is None or len(draft.data) > SPELLED_BYTES or event.content == content_of(draft):
+    if event.event_id is None or event.content == content_of(draft):
+        return None
+    text = without_blanks(draft.data)
+    if text is None:
         return None
     added: tuple[str, ...] = ()
     if draft.type is EventType.RUN_WAITING:
         added = ("question_id",)
     elif _is_named_here(draft) and b'"tool_call_id"' not in draft.data:
         added = ("tool_call_id",)
-    return Repeat(event.run, event.event_id, draft.data, added)
+    return Repeat(event.run, event.event_id, text, added)
 
 
 def _is_named_here(draft: Draft) -> bool:
