@@ -231,6 +231,23 @@ async def test_a_later_attempt_goes_on_from_the_state_of_the_lost_one(rig: Rig) 
     assert again.lane.attempt == 2
 
 
+async def test_a_claim_without_a_state_brings_what_the_thread_has_said_before(rig: Rig) -> None:
+    state = Facts(effects=Effects(checkpoint=CheckpointFacts(3, "completed")))
+    first = await rig.do(c.CreateRun("t", agent="a"))
+    await rig.do(c.Claim("w", LEASE_MS))
+    history = History([b'{"content":"hi"}'], None)
+    item = draft(E.CHECKPOINT, RunById(first.run_id), {"step_index": 3}, agent="a", facts=state, history=history)
+    await rig.do(c.Report(first.run_id, "w", [item]))
+    assert (await rig.do(c.ClaimRun(first.run_id, "w", LEASE_MS))).thread_history == [], "it has a state of its own"
+    await rig.do(c.Finish(first.run_id, "w", draft(E.RUN_COMPLETED, RunById(first.run_id))))
+    told = []
+    for command in (c.CreateRun("t"), c.CreateRun("t", parent_run_id=first.run_id), c.CreateRun("other")):
+        run = await rig.do(command)
+        told.append((await rig.do(c.ClaimRun(run.run_id, "w", LEASE_MS))).thread_history)
+        await rig.do(c.Finish(run.run_id, "w", draft(E.RUN_COMPLETED, RunById(run.run_id))))
+    assert told == [[b'{"content":"hi"}'], [], []], "the next run; a child; another thread"
+
+
 async def test_a_claim_that_waits_misses_no_run_that_is_made_in_its_own_group(rig: Rig) -> None:
     groups = rig.engine.figures()["groups"]
     made = rig.do(c.CreateRun("t", input=b'"hi"'))

@@ -128,7 +128,11 @@ class Taken(msgspec.Struct, frozen=True, gc=False):
 
 
 class Claimed(msgspec.Struct, frozen=True, gc=False):
-    """A run under its lease, with what the worker needs. `checkpoint`: the state to continue from."""
+    """A run under its lease, with what the worker needs.
+
+    `checkpoint`: the state to continue from; `thread_history`: where there is none, the messages that the thread's
+    earlier runs left.
+    """
 
     view: RunView
     lane: Lane
@@ -137,6 +141,7 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
     checkpoint: CheckpointView | None = None
     persona: Persona | None = None
     route: ProviderRoute | None = None
+    thread_history: list[bytes] = []
 
 
 class NothingToClaim(msgspec.Struct, frozen=True, gc=False):
@@ -180,6 +185,8 @@ class Page(msgspec.Struct, frozen=True, gc=False):
         | list[ProviderRoute]
     )
     next: str | None = None
+    span: tuple[int, int] | None = None
+    """Of sums over a time: from when to before when, in wall ms."""
 
 
 class ApprovalView(msgspec.Struct, frozen=True, gc=False):

@@ -122,6 +122,11 @@ def test_a_claim_brings_what_its_worker_needs() -> None:
     assert (found["input"], found["persona"], found["route"], found["checkpoint"]) == ("count", None, None, None)
 
 
+def test_a_claim_brings_what_the_thread_has_said_before() -> None:
+    claimed = Claimed(view(), lane(), thread_history=[b'{"role": "user"}'])
+    assert json.loads(replies.encode_claimed(claimed, None, call()).body)["thread_history"] == [{"role": "user"}]
+
+
 def test_nothing_to_claim_is_204() -> None:
     reply = replies.encode_claimed(NothingToClaim(), None, call())
     assert (reply.status, reply.body) == (204, b"")

@@ -88,7 +88,7 @@ class ReportReply(msgspec.Struct, omit_defaults=True):
 
 
 class ClaimReply(msgspec.Struct, omit_defaults=True):
-    """A run under its lease, with what its worker needs. `is_child`: what its thread has said before is not its own."""
+    """A run under its lease, with what its worker needs."""
 
     ok: v.Ok
     run: Annotated[LaneReply, v.said("The run, now held by this worker.")]
@@ -105,9 +105,13 @@ class ClaimReply(msgspec.Struct, omit_defaults=True):
         ]
         | None
     )
-    is_child: Annotated[
-        bool, v.said("Another run started it: what its thread has said before is not its own.", False)
-    ] = False
+    thread_history: Annotated[
+        list[msgspec.Raw],
+        v.said(
+            "Without a checkpoint: the messages that earlier runs left in the thread, oldest first; a child has none.",
+            [{"role": "user", "content": "Two towers."}],
+        ),
+    ] = []
 
 
 class LanesReply(msgspec.Struct):
@@ -203,7 +207,7 @@ def encode_claimed(outcome: Claimed | NothingToClaim, command: object, call: Cal
         persona=None if outcome.persona is None else persona_view(outcome.persona),
         route=None if outcome.route is None else route_view(outcome.route),
         checkpoint=None if outcome.checkpoint is None else _checkpoint(outcome.checkpoint),
-        is_child=view.row.parent_key is not None,
+        thread_history=[msgspec.Raw(message) for message in outcome.thread_history],
     )
     return reply_json(reply)
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from towerlog.engine.commands.run_request import request_of
 from towerlog.engine.commit.replies import OutcomeIds, results_of
 from towerlog.engine.queries.reads import Reads
-from towerlog.engine.queries.views import checkpoint_view, lane_view
+from towerlog.engine.queries.views import checkpoint_view, lane_view, messages_of
 from towerlog.errors import NotFound
 from towerlog.model import outcome as o
 from towerlog.model.checkpoint import CheckpointView
@@ -71,7 +71,9 @@ class Replies:
         persona = None if row.persona_id is None else await store.persona(org, *split_persona_id(row.persona_id))
         route = None if row.route_id is None else await store.route(org, row.route_id)
         state = await self._state(row)
-        return o.Claimed(view, lane, None if request is None else request.input_text(), state, persona, route)
+        text = None if request is None else request.input_text()
+        earlier = await self._thread_history(row) if state is None else []
+        return o.Claimed(view, lane, text, state, persona, route, earlier)
 
     async def _state(self, row: RunRow) -> CheckpointView | None:
         """The state to go on from."""
@@ -79,6 +81,13 @@ class Replies:
         return (
             None if latest is None or latest.initial else await checkpoint_view(self._store, row, latest, resume=True)
         )
+
+    async def _thread_history(self, row: RunRow) -> list[bytes]:
+        """What the thread's earlier runs left. Its parent's conversation does not belong to a child."""
+        if not row.thread_id or row.parent_key is not None:
+            return []
+        latest = await self._store.checkpoint_latest(row.org, row.thread_id)
+        return [] if latest is None else await messages_of(self._store, latest, latest.resume_state())
 
     async def _row(self, principal: Principal, ids: OutcomeIds) -> RunRow:
         number = ids.run or 0

@@ -28,7 +28,8 @@ async def answer(source: QueryContext, principal: Principal, wanted: GetUsage) -
     span = UsageSpan(since, until, wanted.agent, wanted.model, after)
     rows = await source.store.usage_by(principal.org, wanted.by, span, wanted.limit + 1)
     page = rows[: wanted.limit]
-    return Page(page, _key_of(page[-1], wanted.by) if len(rows) > wanted.limit else None)
+    more = _key_of(page[-1], wanted.by) if len(rows) > wanted.limit else None
+    return Page(page, more, (since * HOUR_MS, until * HOUR_MS))
 
 
 def _hour_of(key: str) -> int:

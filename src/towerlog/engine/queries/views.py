@@ -8,7 +8,7 @@ import msgspec
 
 from towerlog.engine.queries.bodies import input_and_result
 from towerlog.model.agent import AgentRow
-from towerlog.model.checkpoint import CheckpointRow, CheckpointView
+from towerlog.model.checkpoint import CheckpointRow, CheckpointView, StoredState
 from towerlog.model.lane import Lane
 from towerlog.model.liveness import Thresholds, liveness_of
 from towerlog.model.outcome import RunView, TreeUsage
@@ -128,10 +128,15 @@ async def checkpoint_view(store: Store, run: RunRow, row: CheckpointRow, *, resu
     event = events.get(row.seq)
     figures = b"{}" if event is None or row.initial else event.data
     state = row.resume_state() if resume else row.state()
-    messages = await store.history(row.org, bytes.fromhex(state.node), state.length) if state.node else []
+    messages = await messages_of(store, row, state)
     parts = await store.metas(row.org, bytes.fromhex(state.metas)) if state.metas else []
     metas = history_metas(parts) if state.has_meta else None
     return CheckpointView(row, run.run_id, run.trace_id, figures, messages, metas)
+
+
+async def messages_of(store: Store, row: CheckpointRow, state: StoredState) -> list[bytes]:
+    """The messages of one of a checkpoint's states, the oldest first."""
+    return await store.history(row.org, bytes.fromhex(state.node), state.length) if state.node else []
 
 
 def history_metas(parts: Sequence[bytes]) -> list[bytes]:

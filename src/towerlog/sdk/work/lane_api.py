@@ -20,8 +20,8 @@ WORKERS = "/api/agents/workers"
 SLACK_S = 10.0
 """How much longer than the requested wait a reply may take."""
 
-HISTORY_S = 60.0
-"""How long the history of a thread may take, which can be large."""
+CLAIM_SLACK_S = 60.0
+"""The same for a claim, whose reply may hold a whole conversation."""
 
 Json = dict[str, Any]
 
@@ -53,24 +53,18 @@ class LaneApi:
     async def claim(self, agents: Sequence[str], labels: Mapping[str, str], wait_seconds: int) -> Json | None:
         """Claims a run; None if there is none. Raises ApiError, Unreachable."""
         body = {**self._mine(), "agents": list(agents), "labels": dict(labels), "wait_seconds": wait_seconds}
-        reply = await self._post(CLAIM, json_bytes(body), wait_seconds + SLACK_S)
+        reply = await self._post(CLAIM, json_bytes(body), wait_seconds + CLAIM_SLACK_S)
         return None if reply.status == 204 else object_of(reply)
 
     async def claim_again(self, run_id: str) -> Json:
         """Claims a run that this worker holds already, which renews its lease. Raises ApiError, Unreachable."""
-        return object_of(await self._post(f"/api/agents/runs/{run_id}/claim", json_bytes(self._mine()), SLACK_S))
+        return object_of(await self._post(f"/api/agents/runs/{run_id}/claim", json_bytes(self._mine()), CLAIM_SLACK_S))
 
     async def held(self) -> list[str]:
         """The runs that this worker holds by the server's records. Raises ApiError, Unreachable."""
         reply = await self._http.request("GET", f"{WORKERS}?worker_id={quote(self._worker_id)}", timeout_s=SLACK_S)
         found = object_of(reply).get("data", [])
         return [run_id for worker in found if worker["worker_id"] == self._worker_id for run_id in worker["runs"]]
-
-    async def history(self, thread_id: str) -> list[Any]:
-        """The messages of a thread's last checkpoint; none if it has none. Raises ApiError, Unreachable."""
-        path = f"/v1/runners/threads/{quote(thread_id, safe='')}/latest"
-        reply = await self._http.request("GET", path, timeout_s=HISTORY_S)
-        return [] if reply.status == 404 else list(object_of(reply).get("history") or ())
 
     async def report(self, holder: Holder, events: Sequence[bytes], wait_seconds: int, timeout_s: float) -> Json:
         """Renews the lease and sends encoded events. Raises ApiError, Unreachable."""

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import socket
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -175,27 +174,7 @@ class Worker:
             await self._api.release(holder)
         elif await lane.confirm():
             _log.info("run %s: agent %s starts", holder.run_id, agent.name)
-            history = await self._history(claimed)
-            await Attempt(agent, lane, claimed, threads, self._api, history).carry_out(self._handing_back)
-
-    async def _history(self, claimed: Json) -> list[Any]:
-        """What earlier runs of the thread have left. A run that is resumed has it in its checkpoint, and to a child
-        its parent's conversation does not belong.
-        """
-        thread_id = claimed["run"].get("thread_id")
-        if claimed.get("checkpoint") is not None or claimed.get("is_child") or not thread_id:
-            return []
-        pause = Backoff(MAX_CLAIM_PAUSE_S)
-        ends_at = time.monotonic() + self._lease_seconds / 2
-        while True:
-            try:
-                return await self._api.history(thread_id)
-            except (ApiError, Unreachable) as error:
-                # With half the lease gone the run is begun without: its agent may not need any.
-                if time.monotonic() >= ends_at or (isinstance(error, ApiError) and not error.is_temporary):
-                    _log.warning("run %s: the thread's history cannot be read: %s", claimed["run"]["id"], error)
-                    return []
-                await asyncio.sleep(pause.next_s())
+            await Attempt(agent, lane, claimed, threads, self._api).carry_out(self._handing_back)
 
     def _holder_of(self, claimed: Json) -> Holder:
         epoch = claimed["run"]["lease_epoch"]
