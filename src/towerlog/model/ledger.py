@@ -113,8 +113,10 @@ def within_all(ledgers: Mapping[str, Ledger], client_id: str) -> Ledger:
     return _bounded(ledger, FEW_RANGES)
 
 
-def _bounded(ledger: Ledger, most: int = MAX_RANGES) -> Ledger:
-    """Keeps both lists within `most`: from the first range that is too many on, everything above is forgotten."""
+def _bounded(ledger: Ledger, few: int | None = None) -> Ledger:
+    """Keeps both lists within `MAX_RANGES`, or as few: from the first range that is too many on, everything above is
+    forgotten."""
+    most = MAX_RANGES if few is None else few
     cuts = [ranges[most][0] for ranges in (ledger.received, ledger.dropped) if len(ranges) > most]
     if not cuts:
         return ledger

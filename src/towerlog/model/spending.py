@@ -17,7 +17,7 @@ MAX_SHARES = 256
 """Agents of a run whose running totals are remembered, those that told most lately. What the others have spent stays
 counted, but one of them that tells a running total again is counted from nothing."""
 
-MAX_SHARES_BYTES = 16 * 1024
+MAX_SHARES_BYTES = 28 * 1024
 """Of what is remembered of all of them, as JSON."""
 FEW_SHARES = 16
 """So few fit in any case, with names of the usual length: their size is not looked at."""

@@ -75,12 +75,16 @@ def _ask(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
 
 def _newest(asked: tuple[OpenQuestion, ...]) -> tuple[OpenQuestion, ...]:
     """Those whose texts have at most MAX_QUESTION_CHARS characters together, the last one in any case."""
-    room = MAX_QUESTION_CHARS
-    for index in range(len(asked) - 1, 0, -1):
-        room -= len(asked[index].text or "") + len(asked[index].key or "")
+    room = MAX_QUESTION_CHARS - _chars_of(asked[-1])
+    for index in range(len(asked) - 2, -1, -1):
+        room -= _chars_of(asked[index])
         if room < 0:
             return asked[index + 1 :]
     return asked
+
+
+def _chars_of(one: OpenQuestion) -> int:
+    return len(one.text or "") + len(one.key or "")
 
 
 def _answer(row: RunRow, event: Event, changes: dict[str, Any]) -> None:

@@ -14,9 +14,9 @@ from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
-from towerlog.store.sqlite import audit, queue, reads
+from towerlog.store.sqlite import audit, queue, reads, totals
 from towerlog.store.sqlite.write import write_changes
-from towerlog.store.values import Changes, HistoryNode, Message, RunChange
+from towerlog.store.values import Changes, HistoryNode, Message, RunChange, UsageSpan
 
 ROW = run_row()
 BOTH = (Status.FAILED, Status.LOST)
@@ -49,10 +49,13 @@ IN_ORDER: dict[str, tuple[Question, str]] = {
     "feed": (lambda db: reads.feed(db, 1, 5, 10, 3), "event_by_feed (feed=? AND rowid>?)"),
     "feed-newest": (lambda db: reads.feed(db, 1, 5, 10, None), "event_by_feed (feed=?)"),
     "log": (lambda db: reads.log(db, 1, 0, 10), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
-    "quarantined": (lambda db: queue.quarantined(db, 1, 1, 10, 0), "quarantine_by_run (run=? AND rowid>?)"),
+    "quarantined": (lambda db: queue.quarantined(db, 1, 1, 10, 0), "quarantine_by_run (run=? AND number>?)"),
     "agents": (lambda db: reads.agents(db, 1, 10, None, None), "agent_by_name (org=? AND name>?)"),
     "agents-by-name": (lambda db: reads.agents(db, 1, 10, None, "a"), "agent_by_name (org=? AND name=?)"),
-    "usage": (lambda db: reads.usage(db, 1, 0, 5, None, None), "PRIMARY KEY (org=? AND hour>? AND hour<?)"),
+    "usage": (
+        lambda db: totals.usage_by(db, 1, "hour", UsageSpan(0, 5), 10),
+        "PRIMARY KEY (org=? AND hour>? AND hour<?)",
+    ),
     "approvals": (lambda db: reads.approvals(db, 1, 10), "checkpoint_waiting (org=?)"),
     "messages": (lambda db: audit.content(db, 1, "messages", 0, 10), "INTEGER PRIMARY KEY (rowid>?)"),
     "nodes": (lambda db: audit.content(db, 1, "nodes", 0, 10), "INTEGER PRIMARY KEY (rowid>?)"),
