@@ -257,7 +257,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("model.run", "MAX_THREAD_QUEUE", "runs of a thread that wait for workers or are held by them"),
         ("engine.queries.lanes", "MAX_LANES", "lanes that are looked at for a list of the queue"),
         ("engine.queries.lanes", "MAX_LANES_HELD", "held lanes that are looked at for a list of workers"),
-        ("store.values", "MAX_FAMILY", "open runs below one that are cancelled in one commit; the others follow in steps"),
+        ("store.values", "MAX_FAMILY", "open runs below one that one commit cancels; the others follow"),
         ("store.values", "MAX_DESCENDANTS", "runs below one that are looked through for open ones"),
         ("store.values", "PAGE_BODY_BYTES", "bytes of stored rows or of events' bodies in a page, and one more"),
         ("engine.queries.views", "MAX_TREE_RUNS", "runs below one that are shown with it"),

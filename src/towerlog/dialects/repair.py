@@ -43,7 +43,7 @@ _LONE = re.compile(
 _BACKSLASH, _QUOTE = b"\x00\x00", b"\x01\x01"
 _HIGH = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _WORD_END = re.compile(rb"(?<![-A-Za-z\\])[-A-Za-z]+\Z")
-_LONGEST_WORD = max(map(len, _BARE_WORDS))
+_MAX_WORD_BYTES = max(map(len, _BARE_WORDS))
 _ESCAPE_BYTES = 6
 _BACKSLASH_BYTE = 92
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -152,7 +152,7 @@ def _end_of(piece: bytes) -> int:
         if piece[start] == _BACKSLASH_BYTE and (start + 1 - len(piece[: start + 1].rstrip(b"\\"))) % 2:
             # The second half of a pair stays with the first.
             return start - _ESCAPE_BYTES if _HIGH.fullmatch(piece, start - _ESCAPE_BYTES, start) else start
-    word = _WORD_END.search(piece, len(piece) - _LONGEST_WORD)
+    word = _WORD_END.search(piece, len(piece) - _MAX_WORD_BYTES)
     return len(piece) if word is None else word.start()
 
 

@@ -114,7 +114,7 @@ class Kind(enum.StrEnum):
     EVENT_ID = "event_id"
     """(run, event id) (`Event`, without its data)."""
     SAME = "same"
-    """`Repeat` (True: its event says the same JSON as the text)."""
+    """`Respelled` (True: its event says the same JSON as the text)."""
     EVENT = "event"
     """(run, seq) (`Event`)."""
     STARTED = "started"
@@ -166,7 +166,7 @@ class Family(NamedTuple):
     """Those that are being cancelled as well."""
 
 
-class Repeat(NamedTuple):
+class Respelled(NamedTuple):
     """What came again under an event's id: a short text, spelled in another way than the stored one."""
 
     run: int

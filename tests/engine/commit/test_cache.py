@@ -13,8 +13,8 @@ from towerlog.engine.commit.cache import (
     CACHED_IDS,
     CACHED_NODES,
     CACHED_ROWS,
+    DEFAULT_ROW_BYTES,
     MAX_IDS_OF_RUN,
-    USUAL_BYTES,
     Cache,
 )
 from towerlog.model.lane import Lane, QueueState
@@ -123,10 +123,10 @@ def test_the_bytes_of_rows_that_change_or_go_are_given_back() -> None:
     cache = Cache()
     asked = Pending(1, "input", "x" * 5000)
     cache.runs[1] = run_row(1, pending=(asked,), shares={"a": AgentShare()}, open_tools=(("t", "i" * 900),))
-    assert cache.runs.held_bytes > USUAL_BYTES + 5000
+    assert cache.runs.held_bytes > DEFAULT_ROW_BYTES + 5000
     cache.runs[1] = run_row(1)
-    assert cache.runs.held_bytes == USUAL_BYTES
+    assert cache.runs.held_bytes == DEFAULT_ROW_BYTES
     cache.lanes[1] = Lane(1, 1, QueueState.QUEUED, "a", 0, {"k": "v" * 200})
-    assert cache.lanes.held_bytes > USUAL_BYTES + 200
+    assert cache.lanes.held_bytes > DEFAULT_ROW_BYTES + 200
     del cache.lanes[1]
     assert cache.lanes.held_bytes == 0

@@ -26,33 +26,29 @@ class LoopWatch:
         """The longest block so far."""
         self.over = 0
         """How many blocks were longer than MAX_BLOCK_MS."""
-        self._clock: ProcessorClock | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._due_ns = self._spent_ns = self._waited_ns = 0
+        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begins; needs a running event loop."""
-        self._clock = ProcessorClock()
-        self._expect(self._clock)
+        self._task = asyncio.get_running_loop().create_task(self._beat(), name="loop-watch")
 
     def stop(self) -> None:
         """Ends; may be called twice."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._clock is not None:
-            self._clock.close()
-            self._clock = None
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
 
-    def _expect(self, clock: ProcessorClock) -> None:
-        self._spent_ns, self._waited_ns = clock.spent_ns(), clock.waited_ns()
-        self._due_ns = clock.steady_ns() + int(BEAT_S * 1e9)
-        self._timer = asyncio.get_running_loop().call_later(BEAT_S, self._beat, clock)
-
-    def _beat(self, clock: ProcessorClock) -> None:
-        late_ns = clock.steady_ns() - self._due_ns - (clock.waited_ns() - self._waited_ns)
-        # A process that did nothing has blocked nothing, however late its beat is.
-        block_ms = min(late_ns, clock.spent_ns() - self._spent_ns) / 1e6
-        self.longest_ms = max(self.longest_ms, block_ms)
-        self.over += block_ms > MAX_BLOCK_MS
-        self._expect(clock)
+    async def _beat(self) -> None:
+        clock = ProcessorClock()
+        try:
+            while True:
+                spent_ns, waited_ns = clock.spent_ns(), clock.waited_ns()
+                due_ns = clock.steady_ns() + int(BEAT_S * 1e9)
+                await asyncio.sleep(BEAT_S)
+                late_ns = clock.steady_ns() - due_ns - (clock.waited_ns() - waited_ns)
+                # A process that did nothing has blocked nothing, however late its beat is.
+                block_ms = min(late_ns, clock.spent_ns() - spent_ns) / 1e6
+                self.longest_ms = max(self.longest_ms, block_ms)
+                self.over += block_ms > MAX_BLOCK_MS
+        finally:
+            clock.close()

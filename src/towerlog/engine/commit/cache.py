@@ -21,7 +21,7 @@ CACHED_NODES = 65_536
 CACHED_IDS = 200_000
 """A map that has grown past its bound loses its older half, between two groups. Of rows there are so many, and so many
 bytes, of each kind."""
-USUAL_BYTES = 1024
+DEFAULT_ROW_BYTES = 1024
 """What a row takes if it holds no long lists or texts."""
 
 
@@ -64,7 +64,7 @@ class RowMap(dict[K, V]):
     @property
     def held_bytes(self) -> int:
         """What all of them take, about."""
-        return len(self) * USUAL_BYTES + self._sum
+        return len(self) * DEFAULT_ROW_BYTES + self._sum
 
 
 def _of_run(row: RunRow) -> int:
@@ -145,3 +145,8 @@ class Cache:
 def _drop_older_half(rows: dict[Any, Any]) -> None:
     for key in list(islice(rows, len(rows) // 2)):
         del rows[key]
+
+
+def org_mark(org: int) -> bytes:
+    """What stands before the name of a history's prefix, so that the cache knows those of all organisations apart."""
+    return org.to_bytes(4, "big")

@@ -398,8 +398,3 @@ class Plan:
         for number, run_state in self._run_states.items():
             cache.note_ids(number, run_state.ids)
         cache.trim()
-
-
-def org_mark(org: int) -> bytes:
-    """What stands before the name of a history's prefix, so that the cache knows those of all organisations apart."""
-    return org.to_bytes(4, "big")

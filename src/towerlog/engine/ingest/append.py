@@ -12,6 +12,7 @@ from towerlog.engine.commit.own_runs import process_of
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.commit.submission import Steps
+from towerlog.engine.ingest.added import asked, paired
 from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
 from towerlog.engine.ingest.dedupe import (
     has_older_runs,
@@ -26,7 +27,6 @@ from towerlog.engine.ingest.dedupe import (
 from towerlog.engine.ingest.needs import parent_ref, tells_process_cost
 from towerlog.errors import NotFound, UnknownBase
 from towerlog.model.agent import AgentRow
-from towerlog.model.chain import LONG_DATA_BYTES
 from towerlog.model.command import Append
 from towerlog.model.content import content_digest
 from towerlog.model.event import (
@@ -50,7 +50,6 @@ from towerlog.model.outcome import Appended, PolledRun, Stored
 from towerlog.model.principal import Principal
 from towerlog.model.run import PARENT_RUN, PARENT_TRACE, TERMINAL, RunRow
 from towerlog.model.times import told_time
-from towerlog.projections.questions import asked_before
 
 ITEMS_AT_ONCE = 8
 """Of one request, before the event loop may go on with something else: an item may cost a millisecond."""
@@ -271,39 +270,6 @@ def _of_process(plan: Plan, row: RunRow, facts: Facts) -> Facts:
         return facts
     process = process_of(row, row.parent_key or effects.parent_key, find)
     return with_effects(facts, report=_replace(effects.report, process=process))
-
-
-def paired(run_state: RunState, kind: EventType, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
-    """A tool call's and its result's shared id: the sender's, else one made here."""
-    if facts.tool_call_id is not None:
-        return facts, data
-    call_id = f"call-{run_state.seq + 1}"
-    if run_state.open_tools and kind is _TOOL_RESULT:
-        call_id = next((known for tool, known in run_state.open_tools if tool == (facts.tool or "")), call_id)
-    if b'"tool_call_id"' not in data:
-        head = b'{"tool_call_id":' + msgspec.json.encode(call_id)
-        rest = data[1:].lstrip()
-        data = head + (b"" if rest.startswith(b"}") else b",") + rest
-    return _replace(facts, tool_call_id=call_id), data
-
-
-def asked(run_state: RunState, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
-    """A question with its id, which is its place in the run; of one that is asked again, the place that it had."""
-    known = asked_before(run_state.row, (facts.effects or NO_EFFECTS).question_key)
-    if known is not None:
-        facts = with_effects(facts, question_id=known)
-    question_id = b"%d" % (run_state.seq + 1 if known is None else known)
-    # A question id is the server's word: what the sender calls so says nothing.
-    if len(data) > LONG_DATA_BYTES:
-        # Of two members of one name the last counts.
-        comma = b"" if data[1:].lstrip() == b"}" else b","
-        return facts, data[:-1] + comma + b'"question_id":%s}' % question_id
-    members = _decode_members(data)
-    members["question_id"] = msgspec.Raw(question_id)
-    return facts, msgspec.json.encode(members)
-
-
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def _origin_of(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> Origin:

@@ -14,8 +14,9 @@ from typing import assert_never
 
 import msgspec
 
+from towerlog.engine.commit.cache import org_mark
 from towerlog.engine.commit.load import Known, Needs
-from towerlog.engine.commit.plan import Plan, org_mark
+from towerlog.engine.commit.plan import Plan
 from towerlog.model.event import History, HistoryBase
 from towerlog.store.values import Content, HistoryNode, Kind, Message, MetaList
 

@@ -21,7 +21,7 @@ from towerlog.model.event import (
 from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.outcome import Stored
 from towerlog.model.run import TERMINAL, RunRow
-from towerlog.store.values import Kind, Repeat
+from towerlog.store.values import Kind, Respelled
 
 REMEMBERED_RUNS = 8
 """How many of a thread's newest runs a repeat without a run id is looked for in."""
@@ -127,7 +127,7 @@ def content_of(draft: Draft) -> bytes:
     return draft.content or content_digest(draft.data)
 
 
-def respelled(event: Event, draft: Draft) -> Repeat | None:
+def respelled(event: Event, draft: Draft) -> Respelled | None:
     """What is to be compared of a draft under the id of a stored event; None where its digest says all."""
     if event.event_id is None or event.content == content_of(draft):
         return None
@@ -139,7 +139,7 @@ def respelled(event: Event, draft: Draft) -> Repeat | None:
         added = ("question_id",)
     elif _is_named_here(draft) and b'"tool_call_id"' not in draft.data:
         added = ("tool_call_id",)
-    return Repeat(event.run, event.event_id, text, added)
+    return Respelled(event.run, event.event_id, text, added)
 
 
 def _is_named_here(draft: Draft) -> bool:

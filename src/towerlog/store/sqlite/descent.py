@@ -57,6 +57,33 @@ OF_A_CHILD = (
 """Whether a checkpoint is that of a run with a parent in the same thread: its state is not the thread's own."""
 
 
+def run_ids_of_parents(db: apsw.Connection, org: int, children: Sequence[RunRow]) -> dict[int, str]:
+    """Parents' run ids by the numbers of their children."""
+    by_id = "SELECT run_id FROM run WHERE org = ? AND run_id = ? AND run <> ?"
+    by_foreign_id = "SELECT run_id FROM run WHERE org = ? AND foreign_id = ? AND run <> ? ORDER BY run DESC LIMIT 1"
+    of_trace = "SELECT run_id FROM run WHERE org = ? AND trace_id = ? AND run <> ?"
+    by_trace = f"{of_trace} ORDER BY thread_id = ? DESC, run DESC LIMIT 1"
+    found: dict[int, str] = {}
+    for child in children:
+        kind, _, value = (child.parent_key or "").partition(":")
+        if kind == "run":
+            run_id = _one(db, by_id, (org, value, child.run))
+        elif kind == "foreign":
+            run_id = _one(db, by_foreign_id, (org, value, child.run))
+        else:
+            run_id = _one(db, by_trace, (org, value, child.run, child.thread_id)) if value else None
+        if run_id is not None:
+            found[child.run] = run_id
+    return found
+
+
+def run_children(db: apsw.Connection, org: int, run: RunRow | Parent, limit: int) -> Found[RunRow]:
+    """Direct children, oldest first; a run is no child of its own."""
+    condition, values = child_condition(run.run_id, run)
+    sql = f"SELECT doc FROM run WHERE org = ? AND {condition} ORDER BY run LIMIT ?"
+    return rows.up_to_a_page(db.execute(sql, (org, *values, limit)), lambda row: rows.decode_run(row[0]))
+
+
 def run_descendants(db: apsw.Connection, org: int, run: RunRow | Parent, limit: int) -> list[RunRow]:
     """Runs below this one, level by level; a loop of parents ends where it closes."""
     return _rows(db, [parent.run for parent, _ in islice(_below(db, org, run), limit)])
@@ -116,3 +143,8 @@ def _rows(db: apsw.Connection, numbers: Sequence[int]) -> list[RunRow]:
     """Whole rows, in this order."""
     sql = "SELECT doc FROM run WHERE run = ?"
     return [rows.decode_run(doc) for number in numbers for (doc,) in db.execute(sql, (number,))]
+
+
+def _one(db: apsw.Connection, sql: str, values: Sequence[Any]) -> Any:
+    """The first column of the first row, None when there is none."""
+    return db.execute(sql, tuple(values)).get

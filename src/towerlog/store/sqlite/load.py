@@ -21,7 +21,7 @@ from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.store.sqlite import descent, lookups, personas, queue, reads
-from towerlog.store.values import Claimant, Family, Found, Kind, Loaded, Repeat, StoredReply, Wanted
+from towerlog.store.values import Claimant, Family, Found, Kind, Loaded, Respelled, StoredReply, Wanted
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -87,7 +87,7 @@ def _event_ids(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[i
     return lookups.events_by_id(db, keys)
 
 
-def _same(db: apsw.Connection, keys: list[Repeat]) -> dict[Repeat, bool]:
+def _same(db: apsw.Connection, keys: list[Respelled]) -> dict[Respelled, bool]:
     return _each(keys, lambda key: lookups.says_the_same(db, key))
 
 

@@ -17,7 +17,7 @@ from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.reads import marks, one
-from towerlog.store.values import Repeat, StoredReply
+from towerlog.store.values import Respelled, StoredReply
 
 MAX_COMPARED_BYTES = 2 * SPELLED_BYTES
 """A stored body that is longer is none of a repeat that may be spelled in another way."""
@@ -87,7 +87,7 @@ def events_by_id(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict
     return found
 
 
-def says_the_same(db: apsw.Connection, repeat: Repeat) -> bool | None:
+def says_the_same(db: apsw.Connection, repeat: Respelled) -> bool | None:
     """True when the event of this id says the same JSON as the text; None when it does not."""
     sql = "SELECT flags, data FROM event WHERE run = ? AND event_id = ? AND length(data) <= ?"
     for flags, data in db.execute(sql, (repeat.run, repeat.event_id, MAX_COMPARED_BYTES)):

@@ -18,7 +18,7 @@ from towerlog.ambient import Clock, Ids
 from towerlog.errors import StorageFailed
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
-from towerlog.store.sqlite import audit, descent, load, lookups, queue, reads, totals, write
+from towerlog.store.sqlite import audit, descent, load, lookups, queue, reads, write
 from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import personas as registered
 from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where
@@ -71,15 +71,15 @@ class SqliteStore:
     run = Ask(reads.run)
     run_ids_beginning = Ask(reads.run_ids_beginning)
     runs_by_number = Ask(reads.runs_by_number)
-    run_ids_of_parents = Ask(reads.run_ids_of_parents)
-    run_children = Ask(reads.run_children)
+    run_ids_of_parents = Ask(descent.run_ids_of_parents)
+    run_children = Ask(descent.run_children)
     run_descendants = Ask(descent.run_descendants)
     thread = Ask(reads.thread)
     threads = Ask(reads.threads)
     agent = Ask(reads.agent)
     agents = Ask(reads.agents)
     agents_named = Ask(reads.agents_named)
-    usage_by = Ask(totals.usage_by)
+    usage_by = Ask(reads.usage_by)
     checkpoint_latest = Ask(reads.checkpoint_latest)
     checkpoint_latest_of_run = Ask(reads.checkpoint_latest_of_run)
     checkpoints = Ask(reads.checkpoints)
