@@ -121,7 +121,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("asgi.connection", "MAX_HEAD_BYTES", "bytes of a request's head"),
         ("dialects.structure", "MAX_PARTS", "commas and opening brackets of a body of more than a mebibyte"),
         ("dialects.structure", "MAX_MEMBERS", "members of an object that is read member by member"),
-        ("model.content", "SPELLED_BYTES", "bytes of an event that may be repeated under its id in another spelling"),
+        ("model.chain", "SPELLED_BYTES", "bytes of an event that may be repeated under its id in another spelling"),
         ("asgi.inflate", "MAX_RATIO", "times that a body may grow when it is decompressed, past the first mebibyte"),
     ],
     "How long things may take": [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from towerlog.model.content import SPELLED_BYTES, content_digest, same_json, without_blanks
+from towerlog.model.chain import SPELLED_BYTES, content_digest
+from towerlog.model.content import same_json, without_blanks
 
 SAME = [
     (b'{"a":1,"b":2}', b'{"b":2,"a":1}'),

@@ -22,14 +22,15 @@ from towerlog.asgi.components import Components
 from towerlog.asgi.exchange import Exchange, Respond
 from towerlog.asgi.faults import Rejection, explain
 from towerlog.asgi.guard.addresses import counted_as
+from towerlog.asgi.guard.decoding import DECODED_AT_ONCE_BYTES, Decoded
 from towerlog.asgi.guard.heartbeats import HOLDER_OUTCOMES
 from towerlog.asgi.guard.idempotency import idempotency
 from towerlog.asgi.pages.preflight import PREFLIGHT
 from towerlog.asgi.query_strings import NO_QUERY
 from towerlog.asgi.replies import Headers, Message
 from towerlog.asgi.routes import Route
-from towerlog.dialects.base import JSON, Call, Reply, with_warnings
-from towerlog.errors import Forbidden, Internal, TowerlogError
+from towerlog.dialects.base import JSON, Call, Endpoint, Reply, with_warnings
+from towerlog.errors import Forbidden, Internal, Malformed, TowerlogError
 from towerlog.model.command import Append, Report
 from towerlog.model.event import FieldWarning
 from towerlog.model.outcome import Outcome, Replayed
@@ -226,10 +227,7 @@ class Gate:
         decoded = exchange.decoded
         if decoded is None:
             call = Call(principal, path, query, headers, body, settings, trace_id, now_ms)
-            try:
-                decoded = self._decoding.at_once(endpoint, call)
-            except TowerlogError as error:
-                raise exchange.over or error from None
+            decoded = self._decoded_at_once(exchange, endpoint, call)
             if decoded is None:
                 exchange.call = call
                 return Missing.COMMAND
@@ -258,6 +256,18 @@ class Gate:
             exchange.repeat = idempotency(name, key, digest, encode, endpoint.replay)
         exchange.decoded = None
         return None
+
+    def _decoded_at_once(self, exchange: Exchange, endpoint: Endpoint, call: Call) -> Decoded | None:
+        """What a short body says; None where it is for the thread."""
+        if len(call.body) > DECODED_AT_ONCE_BYTES:
+            return None
+        try:
+            try:
+                return Decoded(endpoint.decode(call), b"")
+            except Malformed as error:
+                return self._decoding.repaired_at_once(endpoint, call, error)
+        except TowerlogError as error:
+            raise exchange.over or error from None
 
     def enlist(self, exchange: Exchange, respond: Respond) -> bool:
         """Hands telemetry to the writer, to be answered from its commit; False where the reply has to be awaited.

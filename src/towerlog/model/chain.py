@@ -1,14 +1,21 @@
-"""The hash chain of a run: the SHA-256 of each event covers the hash before it, so a change breaks the chain."""
+"""Digests of events. The hash chain of a run: the SHA-256 of each event covers the hash before it, so a change breaks
+the chain. The digest of a body: a repeat under the same id is known by it."""
 
 from __future__ import annotations
 
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from struct import Struct
+
+import msgspec
 
 from towerlog.model.event import Event, EventType
 
 LONG_DATA_BYTES = 16 * 1024
 """Longer data stands in the chain by its own SHA-256, which can be made before the event has its place."""
+SPELLED_BYTES = 4096
+"""A body that is no longer may be repeated in another spelling; of a longer one only the blanks between its tokens may
+differ."""
+DIGEST_BYTES = 16
 pack_numbers = Struct(">qqqqqqqBB").pack
 """(org, position, run, seq, recorded_at, occurred_at or -1, agent, late, future) → the bytes that are hashed."""
 
@@ -47,3 +54,9 @@ def link(
     """
     texts = "\0".join((kind, dialect, event_id or "", "")).encode()
     return sha256(b"".join((previous, numbers, texts, facts_json, b"\0", data))).digest()
+
+
+def content_digest(text: bytes) -> bytes:
+    """A digest of a JSON text; blanks between the tokens of a text longer than SPELLED_BYTES make no difference."""
+    compact = text if len(text) <= SPELLED_BYTES else msgspec.json.format(text, indent=-1)
+    return blake2b(compact, digest_size=DIGEST_BYTES).digest()

@@ -1,25 +1,15 @@
-"""The content of an event's body: the digest by which a repeat is known, and when two texts say the same JSON."""
+"""The content of a short body: when two texts say the same JSON, however they are spelled."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
-SPELLED_BYTES = 4096
-"""A body that is no longer may be repeated in another spelling; of a longer one only the blanks between its tokens may
-differ."""
-DIGEST_BYTES = 16
+from towerlog.model.chain import SPELLED_BYTES
 
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-def content_digest(text: bytes) -> bytes:
-    """A digest of a JSON text; blanks between the tokens of a text longer than SPELLED_BYTES make no difference."""
-    compact = text if len(text) <= SPELLED_BYTES else msgspec.json.format(text, indent=-1)
-    return blake2b(compact, digest_size=DIGEST_BYTES).digest()
 
 
 def without_blanks(text: bytes) -> bytes | None:

@@ -10,7 +10,7 @@ import pytest
 from tests.support.factories import draft, event, run_row, traced
 from tests.support.rig import Rig
 from towerlog.engine.ingest.dedupe import same_content, starts_new_run
-from towerlog.model.content import SPELLED_BYTES, content_digest
+from towerlog.model.chain import SPELLED_BYTES, content_digest
 from towerlog.model.event import Draft, EventType, Refusal, RunByTrace
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.outcome import Stored

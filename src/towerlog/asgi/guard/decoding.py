@@ -42,20 +42,14 @@ class Decoding:
         """The thread starts with the first body that needs it."""
         self._thread = ThreadPoolExecutor(1, "towerlog-decode")
 
-    def at_once(self, endpoint: Endpoint, call: Call) -> Decoded | None:
-        """None: it is for `aside`. Raises what the decoder of the endpoint raises."""
-        size = len(call.body)
-        if size > DECODED_AT_ONCE_BYTES:
-            return None
-        try:
-            return Decoded(endpoint.decode(call), b"")
-        except Malformed as error:
-            if endpoint.body == "binary":
-                raise
-            return None if size > REPAIRED_AT_ONCE_BYTES else _repaired(endpoint, call, error, b"")
+    def repaired_at_once(self, endpoint: Endpoint, call: Call, first: Malformed) -> Decoded | None:
+        """What a short body says that was no JSON; None: it is for `aside`. Raises what the decoder raises."""
+        if endpoint.body == "binary":
+            raise first
+        return None if len(call.body) > REPAIRED_AT_ONCE_BYTES else _repaired(endpoint, call, first, b"")
 
     async def aside(self, endpoint: Endpoint, call: Call) -> Decoded | TowerlogError:
-        """The same in the thread; what it is refused with is returned."""
+        """What a long body says, decoded in the thread; what it is refused with is returned."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, _decoded, endpoint, call)
 
     def close(self) -> None:

@@ -25,25 +25,23 @@ class WaitingBodies:
 
     def __init__(self, most: int) -> None:
         """At most so many."""
-        self._bodies: deque[ReplyBody] = deque(maxlen=most)
+        self.waiting: deque[ReplyBody] = deque(maxlen=most)
+        """Oldest first."""
         self._size = 0
-
-    def __len__(self) -> int:
-        return len(self._bodies)
 
     def add(self, body: ReplyBody) -> None:
         """One more."""
-        if len(self._bodies) == self._bodies.maxlen:
-            self._size -= len(self._bodies[0].body)
-        self._bodies.append(body)
+        if len(self.waiting) == self.waiting.maxlen:
+            self._size -= len(self.waiting[0].body)
+        self.waiting.append(body)
         self._size += len(body.body)
         while self._size > MAX_WAITING_BYTES:
-            self._size -= len(self._bodies.popleft().body)
+            self._size -= len(self.waiting.popleft().body)
 
     def take(self) -> list[ReplyBody]:
         """All of them; none is left."""
-        taken = list(self._bodies)
-        self._bodies.clear()
+        taken = list(self.waiting)
+        self.waiting.clear()
         self._size = 0
         return taken
 

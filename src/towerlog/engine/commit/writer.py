@@ -182,10 +182,10 @@ class Writer:
         return found
 
     async def _loop(self) -> None:
-        while self._open or self._queue or self._bodies:
+        while self._open or self._queue or self._bodies.waiting:
             await self._wake.wait()
             self._wake.clear()
-            while self._queue or self._bodies:
+            while self._queue or self._bodies.waiting:
                 await self._gather()
                 group = self._take()
                 try:
@@ -243,7 +243,8 @@ class Writer:
     async def _write(self, group: list[Submission]) -> None:
         async with self._store.begin() as unit:
             plan, outcomes = await self._place_group(unit, group)
-            plan.changes.reply_bodies.extend(self._bodies.take())
+            if self._bodies.waiting:
+                plan.changes.reply_bodies.extend(self._bodies.take())
             try:
                 await self._commit(unit, plan)
             except StorageFailed as error:

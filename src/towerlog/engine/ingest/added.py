@@ -1,4 +1,4 @@
-"""What the server adds to the data of an event: the id of a tool call that came without one, the id of a question."""
+"""What the server adds to the data of a question: its id."""
 
 from __future__ import annotations
 
@@ -6,26 +6,11 @@ import msgspec
 
 from towerlog.engine.commit.run_state import RunState
 from towerlog.model.chain import LONG_DATA_BYTES
-from towerlog.model.event import EventType
 from towerlog.model.facts import NO_EFFECTS, Facts, with_effects
 from towerlog.projections.questions import asked_before
 
 _replace = msgspec.structs.replace
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-def paired(run_state: RunState, kind: EventType, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
-    """A tool call's and its result's shared id: the sender's, else one made here."""
-    if facts.tool_call_id is not None:
-        return facts, data
-    call_id = f"call-{run_state.seq + 1}"
-    if run_state.open_tools and kind is EventType.TOOL_RESULT:
-        call_id = next((known for tool, known in run_state.open_tools if tool == (facts.tool or "")), call_id)
-    if b'"tool_call_id"' not in data:
-        head = b'{"tool_call_id":' + msgspec.json.encode(call_id)
-        rest = data[1:].lstrip()
-        data = head + (b"" if rest.startswith(b"}") else b",") + rest
-    return _replace(facts, tool_call_id=call_id), data
 
 
 def asked(run_state: RunState, facts: Facts, data: bytes) -> tuple[Facts, bytes]:

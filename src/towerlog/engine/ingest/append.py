@@ -12,7 +12,7 @@ from towerlog.engine.commit.own_runs import process_of
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.commit.submission import Steps
-from towerlog.engine.ingest.added import asked, paired
+from towerlog.engine.ingest.added import asked
 from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
 from towerlog.engine.ingest.dedupe import (
     has_older_runs,
@@ -27,8 +27,8 @@ from towerlog.engine.ingest.dedupe import (
 from towerlog.engine.ingest.needs import parent_ref, tells_process_cost
 from towerlog.errors import NotFound, UnknownBase
 from towerlog.model.agent import AgentRow
+from towerlog.model.chain import content_digest
 from towerlog.model.command import Append
-from towerlog.model.content import content_digest
 from towerlog.model.event import (
     NATURAL,
     PLAIN_TYPES,
@@ -270,6 +270,20 @@ def _of_process(plan: Plan, row: RunRow, facts: Facts) -> Facts:
         return facts
     process = process_of(row, row.parent_key or effects.parent_key, find)
     return with_effects(facts, report=_replace(effects.report, process=process))
+
+
+def paired(run_state: RunState, kind: EventType, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
+    """A tool call's and its result's shared id: the sender's, else one made here."""
+    if facts.tool_call_id is not None:
+        return facts, data
+    call_id = f"call-{run_state.seq + 1}"
+    if run_state.open_tools and kind is _TOOL_RESULT:
+        call_id = next((known for tool, known in run_state.open_tools if tool == (facts.tool or "")), call_id)
+    if b'"tool_call_id"' not in data:
+        head = b'{"tool_call_id":' + msgspec.json.encode(call_id)
+        rest = data[1:].lstrip()
+        data = head + (b"" if rest.startswith(b"}") else b",") + rest
+    return _replace(facts, tool_call_id=call_id), data
 
 
 def _origin_of(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> Origin:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
+from towerlog.model.chain import content_digest
 from towerlog.model.checkpoint import AWAITS_APPROVAL
-from towerlog.model.content import content_digest, without_blanks
+from towerlog.model.content import without_blanks
 from towerlog.model.event import (
     NATURAL,
     TARGET_STATUS,

@@ -8,9 +8,8 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.engine.ingest.content import named
-from towerlog.model.chain import LONG_DATA_BYTES, in_chain
+from towerlog.model.chain import LONG_DATA_BYTES, content_digest, in_chain
 from towerlog.model.command import Append, Command, Report
-from towerlog.model.content import content_digest
 from towerlog.model.event import Draft, Item
 
 _replace = msgspec.structs.replace

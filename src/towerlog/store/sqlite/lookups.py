@@ -8,8 +8,9 @@ from typing import assert_never
 import apsw
 
 from towerlog.model.agent import AgentRow
+from towerlog.model.chain import SPELLED_BYTES
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.content import SPELLED_BYTES, same_json
+from towerlog.model.content import same_json
 from towerlog.model.event import Event, NamedRun, RunByForeignId, RunById, RunByTrace
 from towerlog.model.key import Key
 from towerlog.model.principal import Counters
