@@ -279,7 +279,7 @@ class Gate:
             return False
         assert principal is not None
         assert route is not None
-        self._enlist(principal, command, route.dialect.name, _Answer(self, exchange, respond))
+        self._enlist(principal, command, route.dialect.name, _Answer(self, exchange, respond), exchange.held_bytes)
         return True
 
     # The way out

@@ -137,7 +137,7 @@ class Service:
         if exchange.repeat is not None or not isinstance(command, Append | Report):
             return await self._executed(exchange, principal)
         stored: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        engine.enlist(principal, command, dialect, stored)
+        engine.enlist(principal, command, dialect, stored, exchange.held_bytes)
         exchange.command = command = msgspec.structs.replace(command, items=[])
         outcome = await stored
         self._gate.release(exchange)

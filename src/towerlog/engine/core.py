@@ -125,7 +125,7 @@ class Engine:
             max_queue=settings.max_queue,
             on_fatal=on_fatal,
         )
-        self.enlist: Callable[[Principal, c.Append | c.Report, str, Waiter], None] = self._writer.enlist
+        self.enlist: Callable[[Principal, c.Append | c.Report, str, Waiter, int], None] = self._writer.enlist
         """Carries out telemetry; the waiter is told what came of it. Raises what refuses it at once."""
         cancel_deadline_ms = settings.cancel_deadline_seconds * 1000
         self._timer = Timer(

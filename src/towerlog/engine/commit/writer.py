@@ -124,10 +124,10 @@ class Writer:
         self._wake.set()
         return future
 
-    def enlist(self, principal: Principal, command: Append | Report, dialect: str, waiter: Waiter) -> None:
-        """Queues telemetry; `waiter` is told. Raises like `submit`."""
+    def enlist(self, principal: Principal, command: Append | Report, dialect: str, waiter: Waiter, size: int) -> None:
+        """Queues telemetry of so many bytes; `waiter` is told. Raises like `submit`."""
         self._check_room()
-        self._queue.append(Submission(principal, command, dialect, waiter, None, *measured(command)))
+        self._queue.append(Submission(principal, command, dialect, waiter, None, len(command.items), size))
         self._wake.set()
 
     def _check_room(self) -> None:
@@ -298,13 +298,14 @@ class Writer:
 
     async def _in_steps(self, placing: Steps[T]) -> T:
         """Places, and lets the event loop go on with something else in between."""
-        until = self._clock.steady_ms() + STEP_MS
+        until = 0
         try:
             while True:
                 next(placing)
-                if self._clock.steady_ms() >= until:
+                now_ms = self._clock.steady_ms()
+                if until and now_ms >= until:
                     await asyncio.sleep(0)
-                    until = self._clock.steady_ms() + STEP_MS
+                until = until if now_ms < until else now_ms + STEP_MS
         except StopIteration as done:
             result: T = done.value
             return result
