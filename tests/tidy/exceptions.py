@@ -32,7 +32,7 @@ NOT_FROZEN: Mapping[str, str] = {
     "Packer": "makes its contexts at their first use; one transaction or one question has it",
     "RunState": "a run's state while one group is placed, owned by its plan",
     "Tallies": "counted up while a unit of work is planned, and owned by the planner alone",
-    "_Turn": "counts how often its group was placed, and who broke",
+    "Turn": "counts how often its group was placed, and who broke",
     "Counters": "counted up while a unit of work is planned, and owned by the planner alone",
     "EventResult": "an item of a reply, made and encoded at once",
     "FeedEvent": "an item of a reply, made and encoded at once",

@@ -14,7 +14,8 @@ from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Reaction
 from towerlog.engine.commit.replies import decode_ids
 from towerlog.engine.commit.submission import Waiter
-from towerlog.engine.commit.writer import Verb, Writer
+from towerlog.engine.commit.turn import Verb
+from towerlog.engine.commit.writer import Writer
 from towerlog.engine.follow.follower import Follower
 from towerlog.engine.follow.hub import Hub
 from towerlog.engine.follow.opening import follow_agent, follow_run

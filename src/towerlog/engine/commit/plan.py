@@ -18,9 +18,9 @@ from towerlog.engine.commit.own_runs import own_run
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.commit.tally import Tallies
 from towerlog.model.agent import AgentRow
-from towerlog.model.chain import in_chain, link, pack_numbers
+from towerlog.model.chain import content_digest, in_chain, link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import PLAIN_TYPES, Event, EventType, NamedRun, OpenRun, RunRef
+from towerlog.model.event import PLAIN_TYPES, Draft, Event, EventType, NamedRun, OpenRun, RunRef
 from towerlog.model.facts import NO_FACTS, Effects, Facts, Origin
 from towerlog.model.lane import Lane
 from towerlog.model.principal import Counters, shard_key
@@ -255,13 +255,9 @@ class Plan:
         facts: Facts = NO_FACTS,
         occurred_at: int | None = None,
         event_id: str | None = None,
-        content: bytes = b"",
-        chained: bytes = b"",
+        told: Draft | None = None,
     ) -> Event:
-        """Gives an event its place, folds it into every projection, and keeps all of it.
-
-        `content`: the digest of an event with an id. `chained`: what `in_chain` gives of its data, if that is known.
-        """
+        """Gives an event its place, folds it into every projection, and keeps all of it. `told`: what it is made of."""
         row, effects, now = run_state.row, facts.effects, self.now
         org, run, late, name = row.org, row.run, row.status in TERMINAL, agent.name
         if late and effects is not None:
@@ -282,6 +278,8 @@ class Plan:
         seq, number = run_state.seq + 1, agent.agent
         occurred = -1 if occurred_at is None else occurred_at
         numbers = pack_numbers(org, position, run, seq, now, occurred, number, late, future)
+        content = b"" if told is None or event_id is None else told.content or content_digest(told.data)
+        chained = told.chained if told is not None and data is told.data else b""
         digest = link(run_state.hash, numbers, kind, dialect, event_id, facts_json, chained or in_chain(data))
         event = Event(
             org, position, run, seq, kind, now, data, facts, facts_json, dialect,

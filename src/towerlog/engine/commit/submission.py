@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 import structlog
 
-from towerlog.errors import TowerlogError
+from towerlog.engine.commit.load import Needs
 from towerlog.model.command import Append, CreateRun, Finish, Idempotency, Report, Write
 from towerlog.model.event import Draft
-from towerlog.model.outcome import Placed, Replayed
 from towerlog.model.principal import Principal
+from towerlog.store.values import Kind
 
 log = structlog.get_logger("towerlog.writer")
 T = TypeVar("T")
@@ -78,20 +78,8 @@ def note_defect(event: str, **fields: object) -> None:
         log.exception(event, **fields)
 
 
-def answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) -> None:
-    """Tells its waiter, if that still waits."""
-    try:
-        if submission.waiter.done():
-            return
-        if isinstance(outcome, TowerlogError):
-            submission.waiter.set_exception(outcome)
-        else:
-            submission.waiter.set_result(outcome)
-    except Exception:  # one that cannot be told must neither keep the others waiting nor have them carried out again
-        note_defect("answer_failed", command=type(submission.command).__name__)
-
-
-def fail(group: list[Submission], error: TowerlogError) -> None:
-    """Tells all of them the same."""
-    for submission in group:
-        answer(submission, error)
+def needs_with_reply(needs: Needs, needs_of: Callable[..., None], submission: Submission) -> None:
+    """What a command with an Idempotency-Key needs: also the reply that was kept."""
+    if submission.idempotency is not None:
+        needs.want(Kind.REPLY, (submission.principal.org, name_of(submission.idempotency)))
+    needs_of(needs, submission.principal, submission.command)

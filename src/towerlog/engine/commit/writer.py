@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from typing import Any, NamedTuple, TypeVar
-
-import msgspec
+from typing import Any, TypeVar
 
 from towerlog.ambient import Clock, Ids
 from towerlog.engine.commit.cache import Cache
@@ -19,7 +17,16 @@ from towerlog.engine.commit.drawn import DrawnIds
 from towerlog.engine.commit.load import Asking, Known, Needs, NotLoaded, fetch, load
 from towerlog.engine.commit.plan import Plan, Reaction
 from towerlog.engine.commit.replies import WaitingBodies, encode_ids
-from towerlog.engine.commit.submission import Steps, Submission, Waiter, answer, fail, measured, name_of, note_defect
+from towerlog.engine.commit.submission import (
+    Steps,
+    Submission,
+    Waiter,
+    measured,
+    name_of,
+    needs_with_reply,
+    note_defect,
+)
+from towerlog.engine.commit.turn import Turn, Verb
 from towerlog.errors import IdempotencyMismatch, InProgress, Internal, Overloaded, StorageFailed, TowerlogError
 from towerlog.model.command import Append, Claim, ClaimRun, Idempotency, Report, Write
 from towerlog.model.outcome import NothingToClaim, Placed, Replayed, Taken
@@ -31,12 +38,10 @@ from towerlog.wake.base import Commit
 MAX_GROUP_COMMANDS = 512
 MAX_GROUP_ITEMS = 1024
 MAX_GROUP_BYTES = 4 * 1024 * 1024
-"""Of one commit; a command that is larger makes one alone."""
 MAX_GATHER_TURNS = 8
 STEP_MS = 10
 """How long placing goes on before the event loop gets a turn."""
 COMMANDS_AT_ONCE = 8
-"""Commands between two looks at the clock."""
 MAX_RELOADS = 64
 """How often a group is placed anew: what is asked for then has not been loaded by anything."""
 RETRY_AFTER_SECONDS = 1
@@ -44,13 +49,6 @@ RETRY_AFTER_SECONDS = 1
 Found = TypeVar("Found")
 T = TypeVar("T")
 Outcomes = list[Placed | Replayed | TowerlogError]
-
-
-class Verb(NamedTuple):
-    """How a command is carried out: what it needs, and what it changes once that is loaded."""
-
-    needs: Callable[[Needs, Principal, Any], None]
-    place: Callable[[Plan, Principal, Any], Placed | TowerlogError | Steps[Placed | TowerlogError]]
 
 
 class Writer:
@@ -198,14 +196,14 @@ class Writer:
     async def _write_singly(self, group: list[Submission], error: Exception) -> None:
         """After a defect that spoiled a whole group: each command alone, so that only the one at fault fails."""
         if len(group) <= 1 or isinstance(error, StorageFailed):
-            fail(group, error if isinstance(error, TowerlogError) else Internal())
+            _fail(group, error if isinstance(error, TowerlogError) else Internal())
             return
         for submission in group:
             try:
                 await self._write([submission])
             except Exception as own:  # as in the loop
                 note_defect("command_failed", command=type(submission.command).__name__)
-                fail([submission], own if isinstance(own, TowerlogError) else Internal())
+                _fail([submission], own if isinstance(own, TowerlogError) else Internal())
 
     async def _gather(self) -> None:
         """Lets what is on its way in join the group: a commit costs about the same for one command as for many.
@@ -233,12 +231,12 @@ class Writer:
             items += submission.items
         return group
 
-    def _turn(self) -> _Turn:
+    def _turn(self) -> Turn:
         """For a new group: the time is read once."""
         if not self._store.exclusive:
             self._cache = Cache()
         now_ms, steady_ms = self._clock.now_ms(), self._clock.steady_ms()
-        return _Turn(Known(self._cache), now_ms, steady_ms, DrawnIds(self._ids))
+        return Turn(Known(self._cache), now_ms, steady_ms, DrawnIds(self._ids))
 
     async def _write(self, group: list[Submission]) -> None:
         async with self._store.begin() as unit:
@@ -248,12 +246,12 @@ class Writer:
             try:
                 await self._commit(unit, plan)
             except StorageFailed as error:
-                fail(group, error)
+                _fail(group, error)
                 return
         self.groups += bool(group)
         self.commands += len(group)
         for submission, outcome in zip(group, outcomes, strict=True):
-            answer(submission, outcome)
+            _answer(submission, outcome)
 
     async def _commit(self, unit: Unit, plan: Plan) -> None:
         plan.settle()
@@ -310,13 +308,13 @@ class Writer:
             result: T = done.value
             return result
 
-    async def _load_missed(self, unit: Unit, turn: _Turn, missing: list[NotLoaded]) -> None:
+    async def _load_missed(self, unit: Unit, turn: Turn, missing: list[NotLoaded]) -> None:
         wanted: dict[Kind, list[Any]] = {}
         for one in missing:
             wanted.setdefault(one.kind, []).append(one.key)
         await fetch(unit, turn.known, turn.steady_ms, wanted)
 
-    def _missed(self, turn: _Turn, missing: list[NotLoaded]) -> list[NotLoaded]:
+    def _missed(self, turn: Turn, missing: list[NotLoaded]) -> list[NotLoaded]:
         self.reloads += 1
         turn.rounds += 1
         if turn.rounds > MAX_RELOADS:
@@ -327,10 +325,10 @@ class Writer:
         needs_of = self._verbs[type(submission.command)].needs
         if submission.idempotency is None:
             return (needs_of, submission.principal, submission.command)
-        return (_needs_with_reply, needs_of, submission)
+        return (needs_with_reply, needs_of, submission)
 
     def _place_all(
-        self, turn: _Turn, plan: Plan, group: list[Submission]
+        self, turn: Turn, plan: Plan, group: list[Submission]
     ) -> Steps[tuple[Outcomes, list[NotLoaded], bool]]:
         """The outcomes; what was not loaded, of all commands at once; whether a command broke, and all is void."""
         broken = turn.broken
@@ -379,23 +377,24 @@ class Writer:
         return outcome
 
 
-class _Turn(msgspec.Struct, eq=False):
-    """The placing of one group, however often: what is known, its time, its names, and who broke."""
-
-    known: Known
-    now_ms: int
-    steady_ms: int
-    ids: DrawnIds
-    broken: dict[Submission, TowerlogError] = {}
-    rounds: int = 0
-
-
-def _needs_with_reply(needs: Needs, needs_of: Callable[..., None], submission: Submission) -> None:
-    """What a command with an Idempotency-Key needs: also the reply that was kept."""
-    if submission.idempotency is not None:
-        needs.want(Kind.REPLY, (submission.principal.org, name_of(submission.idempotency)))
-    needs_of(needs, submission.principal, submission.command)
-
-
 def _replayed(known: StoredReply) -> Replayed:
     return Replayed(known.status, known.body, known.run, known.lease_epoch, known.ids)
+
+
+def _answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) -> None:
+    """Tells its waiter, if that still waits."""
+    try:
+        if submission.waiter.done():
+            return
+        if isinstance(outcome, TowerlogError):
+            submission.waiter.set_exception(outcome)
+        else:
+            submission.waiter.set_result(outcome)
+    except Exception:  # one that cannot be told must neither keep the others waiting nor have them carried out again
+        note_defect("answer_failed", command=type(submission.command).__name__)
+
+
+def _fail(group: list[Submission], error: TowerlogError) -> None:
+    """Tells all of them the same."""
+    for submission in group:
+        _answer(submission, error)

@@ -27,7 +27,6 @@ from towerlog.engine.ingest.dedupe import (
 from towerlog.engine.ingest.needs import parent_ref, tells_process_cost
 from towerlog.errors import NotFound, UnknownBase
 from towerlog.model.agent import AgentRow
-from towerlog.model.chain import content_digest
 from towerlog.model.command import Append
 from towerlog.model.event import (
     NATURAL,
@@ -228,10 +227,6 @@ def _store(
         facts = _replace(facts, duration_ms=end - (row.created_at if start is None else start))
     if facts.effects is not None and tells_process_cost(draft, run_state.row):
         facts = _of_process(plan, run_state.row, facts)
-    content, chained = b"", draft.chained
-    if event_id is not None:
-        # Of what was sent: what is put into it here is no content.
-        content = draft.content or content_digest(data)
     if draft.type in TOOL_TYPES:
         facts, data = paired(run_state, draft.type, facts, data)
     elif draft.type is EventType.RUN_WAITING:
@@ -245,8 +240,7 @@ def _store(
         facts=facts,
         occurred_at=draft.occurred_at,
         event_id=event_id,
-        content=content,
-        chained=chained if data is draft.data else b"",
+        told=draft,
     )
     row = run_state.row
     return Stored(event.position, event.seq, row.run_id, agent.name, False, event.late, row.pending)

@@ -14,6 +14,7 @@ from towerlog.model.event import (
     TARGET_STATUS,
     AgentHeartbeat,
     Draft,
+    Event,
     EventType,
     Item,
     OpenRun,
@@ -65,9 +66,13 @@ def needs_of_draft(needs: Needs, org: int, draft: Draft, rows: Rows, names_agent
         needs.agent(org, draft.agent or (row and row.agent) or draft.agent_default)
     if row is not None:
         if event_id is not None:
-            _needs_of_id(needs, row.run, event_id, draft)
+            known = needs.event_id(row.run, event_id)
+            if known is not None:
+                _compare(needs, known, draft)
         if draft.natural_key is not None:
-            _needs_of_id(needs, row.run, NATURAL + draft.natural_key, draft)
+            known = needs.event_id(row.run, NATURAL + draft.natural_key)
+            if known is not None:
+                _compare(needs, known, draft)
         if row.pending:
             needs.notes(row)
     if event_id is not None and type(draft.run) is OpenRun:
@@ -80,10 +85,9 @@ def needs_of_draft(needs: Needs, org: int, draft: Draft, rows: Rows, names_agent
         _needs_of_effects(needs, org, draft, effects, row)
 
 
-def _needs_of_id(needs: Needs, run: int, event_id: str, draft: Draft) -> None:
-    """Whether a run has an event under the draft's id; where it has, whether the two say the same."""
-    event = needs.event_id(run, event_id)
-    repeat = None if event is None else respelled(event, draft)
+def _compare(needs: Needs, known: Event, draft: Draft) -> None:
+    """Whether a stored event and the draft under its id say the same."""
+    repeat = respelled(known, draft)
     if repeat is not None:
         needs.want(Kind.SAME, repeat)
 
@@ -93,7 +97,9 @@ def _needs_of_repeat(needs: Needs, org: int, draft: Draft, thread_id: str, event
     thread = needs.thread(org, thread_id)
     if thread is not None and thread.run_count > 1:
         for stored in needs.want(Kind.THREAD_RUNS, (org, thread_id, REMEMBERED_RUNS)) or ():
-            _needs_of_id(needs, stored.run, event_id, draft)
+            known = needs.event_id(stored.run, event_id)
+            if known is not None:
+                _compare(needs, known, draft)
 
 
 def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> None:
