@@ -196,5 +196,5 @@ def test_it_must_be_said_what_is_wanted(server, arguments) -> None:
 
 def test_a_refused_time_has_words(server) -> None:
     done = asking(server, "export", "--since", "soon")
-    assert done.exit_code == exits.FOUND_WRONG
+    assert done.exit_code == exits.USAGE
     assert "since" in done.stderr
