@@ -163,6 +163,7 @@ def test_a_file_is_new_and_whole(server, tmp_path: Path) -> None:
     run_id = run_id_of(server, reported(server))
     file = tmp_path / "run.ndjson"
     said = told_json(server, "export", run_id, "-o", str(file))
+    assert file.stat().st_mode & 0o777 == 0o600, "what agents said is for its owner alone"
     assert said == {"ok": True, "file": str(file), "runs": 1, "events": 3}
     assert len(file.read_text().splitlines()) == 3
     again = asking(server, "export", run_id, "-o", str(file))

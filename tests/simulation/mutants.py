@@ -146,7 +146,12 @@ MUTANTS = (
         "queued = row.status is Status.QUEUED",
         "queued = False",
     ),
-    Mutant("a cancel leaves the children", cancel.cancel_tree, "descendants(plan, row)", "()"),
+    Mutant(
+        "a cancel leaves the children",
+        cancel.cancel_tree,
+        "descendants(plan, row, Spread(row.run, row.org, reason, user_id))",
+        "()",
+    ),
     Mutant(
         "a blocked lane is claimable",
         runs._queue,
@@ -180,9 +185,19 @@ MUTANTS = (
         "plan.steady - since",
         "plan.now - since",
     ),
-    Mutant("a kill leaves the children", cancel.kill_run, "in descendants(plan, row)", "in ()"),
+    Mutant(
+        "a kill leaves the children",
+        cancel.kill_run,
+        "force_cancelled(plan, child, reason, principal.user_id)",
+        "pass",
+    ),
     Mutant("a kill asks first", cancel.kill_run, "Steered(force_cancelled", "Steered(cancel_one"),
-    Mutant("a child born since is left behind", cancel.force_end, "descendants(plan, row)", "()"),
+    Mutant(
+        "a child born since is left behind",
+        cancel.force_end,
+        "descendants(plan, row, Spread(row.run, row.org, ORPHANED))",
+        "()",
+    ),
     Mutant(
         "what is being cancelled is paused",
         steering.steer_run,

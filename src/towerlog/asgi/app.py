@@ -19,16 +19,18 @@ from towerlog.asgi.guard.addresses import Addresses
 from towerlog.asgi.guard.arrivals import Arrivals
 from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.guard.cors import Cors
+from towerlog.asgi.guard.decoding import Decoding
 from towerlog.asgi.guard.heartbeats import Heartbeats
 from towerlog.asgi.guard.hosts import hosts_of
 from towerlog.asgi.guard.ledger import MAX_POLLS, PlaceKind, ShareLedger
 from towerlog.asgi.guard.limits import Limiter
+from towerlog.asgi.guard.loop_watch import LoopWatch
 from towerlog.asgi.guard.tickets import Tickets
 from towerlog.asgi.guard.trace_ids import TraceIds
 from towerlog.asgi.pages import Pages
 from towerlog.asgi.pages.health import Phase
 from towerlog.asgi.pages.meters import Meters
-from towerlog.asgi.pages.metrics import EngineCollector, Metrics, TransportCollector
+from towerlog.asgi.pages.metrics import EngineCollector, LoopCollector, Metrics, TransportCollector
 from towerlog.asgi.push.streams import Streams
 from towerlog.asgi.replies import Message, Receive, Send
 from towerlog.asgi.routes import RouteTable
@@ -114,6 +116,8 @@ class App:
         self._service: Service | None = None
         self._node: OpenNode | None = None
         self._ticker: Ticker | None = None
+        self._loop_watch = LoopWatch()
+        self._decoding = Decoding()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Any ASGI conversation."""
@@ -138,9 +142,11 @@ class App:
         self._service = Service(gate, components, streams, node.store.epoch)
         self._ticker = Ticker(self._clock, streams.tick, components.auth.tick, components.ledger.tick)
         self._ticker.start()
+        self._loop_watch.start()
         metrics = Metrics(
             TransportCollector(components.meters, streams, self.arrivals, components.limiters),
             EngineCollector(node.engine.figures),
+            LoopCollector(self._loop_watch),
         )
         self.pages.static.attach(self.table, self._config.public_url.rstrip("/"))
         self.pages.metrics.attach(components.auth, metrics, node.store.stock, self._clock)
@@ -164,11 +170,13 @@ class App:
     async def stop(self) -> None:
         """Closes everything, the engine last."""
         self.drain()
+        self._loop_watch.stop()
         if self._ticker is not None:
             await self._ticker.stop()
         if self._node is not None:
             await self._node.stop()
             self._node = None
+        self._decoding.close()
 
     def _assemble(self, node: OpenNode) -> Components:
         config, clock = self._config, self._clock
@@ -178,6 +186,7 @@ class App:
             auth=Authenticator(node.store, clock, Tickets(self._ids)),
             cors=Cors(config.cors_origins),
             bodies=Bodies(config.max_body_bytes),
+            decoding=self._decoding,
             ledger=self.arrivals.ledger,
             limiters=self._limiters(),
             addresses=self.arrivals.addresses,

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from towerlog.asgi.faults import Rejection
+from towerlog.asgi.guard.decoding import DECODED_AT_ONCE_BYTES
 from towerlog.asgi.inflate import inflate
 from towerlog.asgi.replies import Receive
 from towerlog.dialects.base import BODY_TYPES, BodyKind
@@ -52,17 +53,20 @@ class Bodies:
                 sent = inflate(sent, encoding, min(self.max_bytes, MAX_OPENED_ON_LOOP_BYTES))
             except TooLarge:
                 return None
+        elif len(sent) > DECODED_AT_ONCE_BYTES and kind != "binary" and not sent.isascii():
+            return None
         return _checked_text(sent, kind)
 
     async def opened_aside(
         self, sent: bytes, headers: Mapping[bytes, bytes], kind: BodyKind, opener: asyncio.Lock
     ) -> bytes:
-        """The same for a compressed body that would hold up the event loop; `opener` is its key's, which has one turn
-        at a time. Raises like `opened`.
+        """The same for a body that would hold up the event loop; `opener` is its key's, which has one turn at a time.
+        Raises like `opened`.
         """
+        encoding = headers.get(b"content-encoding", b"identity")
 
         def work() -> bytes:
-            return _checked_text(inflate(sent, headers[b"content-encoding"], self.max_bytes), kind)
+            return _checked_text(inflate(sent, encoding, self.max_bytes), kind)
 
         async with opener, self._openers:
             return await asyncio.to_thread(work)

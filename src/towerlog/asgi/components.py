@@ -11,6 +11,7 @@ from towerlog.asgi.bodies import Bodies
 from towerlog.asgi.guard.addresses import Addresses
 from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.guard.cors import Cors
+from towerlog.asgi.guard.decoding import Decoding
 from towerlog.asgi.guard.heartbeats import Heartbeats
 from towerlog.asgi.guard.hosts import Hosts
 from towerlog.asgi.guard.ledger import ShareLedger
@@ -29,6 +30,7 @@ class Components(msgspec.Struct, frozen=True):
     engine: Engine
     auth: Authenticator
     bodies: Bodies
+    decoding: Decoding
     ledger: ShareLedger
     limiters: Mapping[str, Limiter]
     """By dialect; a dialect without one is not limited."""

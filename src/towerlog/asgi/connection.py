@@ -21,8 +21,8 @@ from towerlog.asgi.exchange import Exchange, Respond
 from towerlog.asgi.faults import Rejection
 from towerlog.asgi.guard.arrivals import Arrivals
 from towerlog.asgi.http1 import heads, phases
+from towerlog.asgi.http1.pending import STATUS_LINES, PendingRequest, plain_refusal
 from towerlog.asgi.http1.phases import ConnectionPhase, Phases
-from towerlog.asgi.http1.turn import STATUS_LINES, Turn, plain_refusal
 from towerlog.errors import Malformed, Overloaded
 
 _STEP_BYTES = 64 * 1024
@@ -56,9 +56,9 @@ class Connection(Phases):
         self._fed = 0
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._receiving: Turn | None = None
-        self._serving: Turn | None = None
-        self._waiting: deque[Turn] = deque(maxlen=phases.MAX_PIPELINED)
+        self._receiving: PendingRequest | None = None
+        self._serving: PendingRequest | None = None
+        self._waiting: deque[PendingRequest] = deque(maxlen=phases.MAX_PIPELINED)
         self._is_fresh = False
         """Whoever is served came with what is being read: there may be more of it."""
 
@@ -84,11 +84,11 @@ class Connection(Phases):
         """There is nobody to answer any more."""
         self._state.connections.discard(self)
         self._is_deaf = True
-        for turn in (self._serving, self._receiving, *self._waiting):
-            if turn is not None:
-                turn.is_gone = turn.is_gone or not turn.is_complete
-                turn.uncount()
-                turn.hear()
+        for request in (self._serving, self._receiving, *self._waiting):
+            if request is not None:
+                request.is_gone = request.is_gone or not request.is_complete
+                request.uncount()
+                request.hear()
         self._waiting.clear()
         self.resume_writing()
         self._disarm()
@@ -109,8 +109,8 @@ class Connection(Phases):
             self._serve()
 
     def _read(self, data: bytes) -> None:
-        turn = self._receiving
-        before = 0 if turn is None else turn.received_bytes
+        request = self._receiving
+        before = 0 if request is None else request.received_bytes
         self._fed = size = len(data)
         try:
             self._parser.feed_data(data)
@@ -129,7 +129,7 @@ class Connection(Phases):
         if self._phase is _HEAD:
             self._watch_head(size)
         elif self._phase is _BODY:
-            self._watch_body(size, before if self._receiving is turn else 0)
+            self._watch_body(size, before if self._receiving is request else 0)
 
     def _watch_head(self, size: int) -> None:
         """A head that is not whole."""
@@ -142,19 +142,19 @@ class Connection(Phases):
 
     def _watch_body(self, size: int, before: int) -> None:
         """A body that is not whole, `before` bytes of which had come before this packet."""
-        turn = self._receiving
-        assert turn is not None
-        if turn is self._serving and self._due == math.inf:
+        request = self._receiving
+        assert request is not None
+        if request is self._serving and self._due == math.inf:
             self._await(_BODY, phases.BODY_DEADLINE_S)
-        self._count = 0 if turn.received_bytes > before else self._count + size
+        self._count = 0 if request.received_bytes > before else self._count + size
         if self._count > phases.MAX_IDLE_BODY_BYTES:
             self._refuse(400, "Too much came with the request's body that is no part of it.")
             return
         try:
-            turn.note_body(self._visit)
+            request.note_body(self._visit)
         except Overloaded as refusal:
-            turn.fail(refusal)
-        if len(turn.body) > phases.MAX_WAITING_BODY_BYTES:
+            request.fail(refusal)
+        if len(request.body) > phases.MAX_WAITING_BODY_BYTES:
             self._pause_reading()
 
     def shutdown(self) -> None:
@@ -227,12 +227,12 @@ class Connection(Phases):
             self._begin_visit(scope)
         if not self._visit.is_known or self._visit.is_proxied:
             scope["known"] = self._visit.admit
-        turn = Turn(self, scope, not is_old and parser.should_keep_alive(), is_old, b"expect" in given)
-        self._receiving, self._phase, self._due = turn, _BODY, math.inf
+        request = PendingRequest(self, scope, not is_old and parser.should_keep_alive(), is_old, b"expect" in given)
+        self._receiving, self._phase, self._due = request, _BODY, math.inf
         if self._serving is None:
-            self._serving, self._is_fresh = turn, True
+            self._serving, self._is_fresh = request, True
         else:
-            self._waiting.append(turn)
+            self._waiting.append(request)
             self._pause_reading()
 
     def _begin_visit(self, scope: Any) -> None:
@@ -250,29 +250,29 @@ class Connection(Phases):
 
     def on_body(self, body: bytes) -> None:
         """A part of a body."""
-        turn = self._receiving
-        assert turn is not None
-        turn.received_bytes += len(body)
-        if turn.fault is not None:
+        request = self._receiving
+        assert request is not None
+        request.received_bytes += len(body)
+        if request.fault is not None:
             return
-        if not turn.body:
-            turn.body = body
-        elif isinstance(turn.body, bytearray):
-            turn.body += body
+        if not request.body:
+            request.body = body
+        elif isinstance(request.body, bytearray):
+            request.body += body
         else:
-            turn.body = bytearray(turn.body) + body
+            request.body = bytearray(request.body) + body
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        turn, self._receiving = self._receiving, None
-        assert turn is not None
-        turn.is_whole = True
+        request, self._receiving = self._receiving, None
+        assert request is not None
+        request.is_whole = True
         self._phase, self._due = _REPLY, math.inf
-        if turn.waiter is not None:
-            turn.hear()
+        if request.waiter is not None:
+            request.hear()
         if self._is_read_paused and not self._waiting:
             self._resume_reading()
-        if not turn.keep_alive:
+        if not request.keep_alive:
             self._is_deaf = True
 
     # Who is served
@@ -283,61 +283,61 @@ class Connection(Phases):
         Who does not read replies gets a task, which waits for room: otherwise replies would pile up without bound.
         """
         self._is_fresh = False
-        turn, take = self._serving, self._take
-        assert turn is not None
+        request, take = self._serving, self._take
+        assert request is not None
         exchange = None
-        if turn.is_whole and take is not None and not self.is_write_paused:
-            body, turn.body, turn.is_told = bytes(turn.body), b"", True
-            if turn.held_bytes:
-                turn.uncount()
-            exchange = take(turn.scope, body, partial(self.respond, turn))
+        if request.is_whole and take is not None and not self.is_write_paused:
+            body, request.body, request.is_told = bytes(request.body), b"", True
+            if request.held_bytes:
+                request.uncount()
+            exchange = take(request.scope, body, partial(self.respond, request))
             if exchange is None:
                 return
-        self._start_task(turn, exchange)
+        self._start_task(request, exchange)
 
-    def _start_task(self, turn: Turn, exchange: Exchange | None) -> None:
-        task = self._loop.create_task(turn.serve(self._app, exchange))
+    def _start_task(self, request: PendingRequest, exchange: Exchange | None) -> None:
+        task = self._loop.create_task(request.serve(self._app, exchange))
         self._state.tasks.add(task)
-        task.add_done_callback(turn.served)
+        task.add_done_callback(request.served)
         task.add_done_callback(self._state.tasks.discard)
 
-    def respond(self, turn: Turn, status: int, head: list[tuple[bytes, bytes]], body: bytes) -> None:
+    def respond(self, request: PendingRequest, status: int, head: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Sends a whole reply now, whether or not there is room. What its sender did not wait for is dropped."""
-        if turn.is_gone or turn.is_started:
+        if request.is_gone or request.is_started:
             return
-        parts = self.head_of(turn, status, head)
-        parts += (b"\r\n", b"" if turn.scope["method"] == "HEAD" else body)
+        parts = self.head_of(request, status, head)
+        parts += (b"\r\n", b"" if request.scope["method"] == "HEAD" else body)
         self.transport.write(b"".join(parts))
-        self.replied(turn)
+        self.replied(request)
 
-    def head_of(self, turn: Turn, status: int, head: list[tuple[bytes, bytes]]) -> list[bytes]:
+    def head_of(self, request: PendingRequest, status: int, head: list[tuple[bytes, bytes]]) -> list[bytes]:
         """The parts of a reply's head, its last line end not among them. The reply has begun.
 
         The names and values in `head` are ours, or were checked when they came: they are not searched for line ends.
         """
-        turn.is_started = True
-        if not turn.is_whole:
+        request.is_started = True
+        if not request.is_whole:
             # Nobody will read the rest of its body.
-            turn.keep_alive = False
+            request.keep_alive = False
             self._stop_listening()
         parts = [STATUS_LINES[status]]
         for name, value in (*self._state.default_headers, *head):
             parts += (name, b": ", value, b"\r\n")
-        if not turn.keep_alive:
+        if not request.keep_alive:
             parts.append(b"connection: close\r\n")
         return parts
 
-    def replied(self, turn: Turn) -> None:
+    def replied(self, request: PendingRequest) -> None:
         """The reply is whole: the next request, the farewell, or the wait for another."""
-        turn.is_complete = True
-        if turn.waiter is not None:
-            turn.hear()
+        request.is_complete = True
+        if request.waiter is not None:
+            request.hear()
         self._state.total_requests += 1
         self._serving = None
         if self._visit.is_proxied:
             self._visit.end()
-        if not turn.keep_alive:
-            (self.close if turn.is_whole and self._farewell is None else self._linger)()
+        if not request.keep_alive:
+            (self.close if request.is_whole and self._farewell is None else self._linger)()
         elif self._waiting:
             self._serve_next()
         elif self._farewell is not None:
@@ -357,11 +357,11 @@ class Connection(Phases):
             if self._phase is _BODY:
                 self._await(_BODY, phases.BODY_DEADLINE_S)
 
-    def want_body(self, turn: Turn) -> None:
+    def want_body(self, request: PendingRequest) -> None:
         """Reads on; the sender may wait to be asked for its body."""
-        if turn is self._receiving and not self.transport.is_closing():
-            if turn.expects and not turn.received_bytes:
-                turn.expects = False
+        if request is self._receiving and not self.transport.is_closing():
+            if request.expects and not request.received_bytes:
+                request.expects = False
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._resume_reading()
 
@@ -369,21 +369,21 @@ class Connection(Phases):
 
     def _refuse(self, status: int, message: str, retry_after: int | None = None) -> None:
         """What comes is no request. Those before it get their replies first."""
-        turn, self._receiving = self._receiving, None
+        request, self._receiving = self._receiving, None
         self._stop_listening()
         self._farewell = plain_refusal(status, message, retry_after)
-        if turn is not None:
+        if request is not None:
             # It will never be whole, so nobody has done anything for it.
-            turn.is_gone = True
-            turn.uncount()
-            turn.hear()
-            if turn is self._serving:
+            request.is_gone = True
+            request.uncount()
+            request.hear()
+            if request is self._serving:
                 self._serving, self._is_fresh = None, False
-                if turn.is_started:
+                if request.is_started:
                     self.close()
                     return
             else:
-                self._waiting.remove(turn)
+                self._waiting.remove(request)
         if self._serving is None:
             self._linger()
 

@@ -10,10 +10,10 @@ nothing logged, nothing built twice.
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import structlog
 
 from towerlog.asgi.access_log import log_request
@@ -22,6 +22,7 @@ from towerlog.asgi.components import Components
 from towerlog.asgi.exchange import Exchange, Respond
 from towerlog.asgi.faults import Rejection, explain
 from towerlog.asgi.guard.addresses import counted_as
+from towerlog.asgi.guard.decoding import DECODED_AT_ONCE_BYTES, Decoded
 from towerlog.asgi.guard.heartbeats import HOLDER_OUTCOMES
 from towerlog.asgi.guard.idempotency import idempotency
 from towerlog.asgi.pages.preflight import PREFLIGHT
@@ -29,9 +30,8 @@ from towerlog.asgi.query_strings import NO_QUERY
 from towerlog.asgi.replies import Headers, Message
 from towerlog.asgi.routes import Route
 from towerlog.dialects.base import JSON, Call, Endpoint, Reply, foreign_warnings, with_warnings
-from towerlog.dialects.repair import Repaired, repair
 from towerlog.errors import Forbidden, Internal, Malformed, TowerlogError
-from towerlog.model.command import Append, Command, Report
+from towerlog.model.command import Append, Report
 from towerlog.model.event import FieldWarning
 from towerlog.model.outcome import Appended, Outcome, Replayed
 from towerlog.model.principal import Principal, Scope
@@ -54,6 +54,8 @@ class Missing(enum.Enum):
     """The rest of the body."""
     TEXT = enum.auto()
     """What is in a compressed body that is too large to be opened on the event loop."""
+    COMMAND = enum.auto()
+    """What a body says that is too long to be decoded on the event loop."""
     PAGE = enum.auto()
     """The answer of a page: of one that answers anybody, at once; of any other, when it has its caller and its body."""
 
@@ -76,6 +78,7 @@ class Gate:
         self._accounts = components.ledger.accounts
         self._process = components.ledger.process
         self._bodies = components.bodies
+        self._decoding = components.decoding
         self._enlist = components.engine.enlist
         self._meters = components.meters
         self._traces = components.traces
@@ -236,25 +239,27 @@ class Gate:
         text, now_ms = exchange.scope["query_string"], exchange.wall_ms
         query = route.query_of(text) if text else NO_QUERY
         path, headers, settings, trace_id = exchange.path, exchange.headers, self._settings, exchange.trace_id
-        call = Call(principal, path, query, headers, body, settings, trace_id, now_ms)
-        try:
+        decoded = exchange.decoded
+        if decoded is None:
+            call = Call(principal, path, query, headers, body, settings, trace_id, now_ms)
+            decoded = self._decoded_at_once(exchange, endpoint, call)
+            if decoded is None:
+                exchange.call = call
+                return Missing.COMMAND
+        elif isinstance(decoded, TowerlogError):
+            exchange.decoded = exchange.call = None
             try:
-                command = endpoint.decode(call)
-            except Malformed as error:
-                repaired = None if endpoint.body == "binary" else repair(body)
-                if repaired is None:
-                    raise
-                command = self._decode_again(endpoint, call, repaired, error)
-                exchange.warnings = repaired.warnings
-        except TowerlogError as error:
-            raise exchange.over or error from None
+                raise exchange.over or decoded
+            finally:
+                del decoded  # else the error would hold this frame, and the frame the error
+        command, exchange.warnings = decoded.command, decoded.warnings
         unused: tuple[FieldWarning, ...] = getattr(command, "warnings", ())
         if unused:
             exchange.warnings += unused
         if exchange.over is not None and not self._heartbeats.allows(principal.key_id, command, exchange.now_ms):
             raise exchange.over
         exchange.command, exchange.body = command, None
-        call = exchange.call = Call(principal, path, query, headers, b"", settings, trace_id, now_ms)
+        exchange.call = Call(principal, path, query, headers, b"", settings, trace_id, now_ms)
         key = headers.get(b"idempotency-key")
         if key is not None and exchange.scope["method"] == "POST":
             name = f"POST {exchange.scope['raw_path'].decode('latin-1')}"
@@ -264,15 +269,22 @@ class Gate:
             def encode(outcome: Any) -> Reply:
                 return self._encode(exchange, outcome)
 
-            exchange.repeat = idempotency(name, key, body, encode, endpoint.replay)
+            digest = decoded.digest or hashlib.sha256(body).digest()
+            exchange.repeat = idempotency(name, key, digest, encode, endpoint.replay)
+        exchange.decoded = None
         return None
 
-    def _decode_again(self, endpoint: Endpoint, call: Call, repaired: Repaired, first: Malformed) -> Command:
-        # Where the repaired body is no JSON either, the first error names the place in what was sent.
+    def _decoded_at_once(self, exchange: Exchange, endpoint: Endpoint, call: Call) -> Decoded | None:
+        """What a short body says; None where it is for the thread."""
+        if len(call.body) > DECODED_AT_ONCE_BYTES:
+            return None
         try:
-            return endpoint.decode(msgspec.structs.replace(call, body=repaired.body))
-        except Malformed:
-            raise first from None
+            try:
+                return Decoded(endpoint.decode(call), b"")
+            except Malformed as error:
+                return self._decoding.repaired_at_once(endpoint, call, error)
+        except TowerlogError as error:
+            raise exchange.over or error from None
 
     def enlist(self, exchange: Exchange, respond: Respond) -> bool:
         """Hands telemetry to the writer, to be answered from its commit; False where the reply has to be awaited.
@@ -284,7 +296,7 @@ class Gate:
             return False
         assert principal is not None
         assert route is not None
-        self._enlist(principal, command, route.dialect.name, _Answer(self, exchange, respond))
+        self._enlist(principal, command, route.dialect.name, _Answer(self, exchange, respond), exchange.held_bytes)
         return True
 
     # The way out

@@ -41,6 +41,7 @@ class Service:
         self._engine = components.engine
         self._auth = components.auth
         self._bodies: Bodies = components.bodies
+        self._decoding = components.decoding
         self._ledger = components.ledger
         self._addresses = components.addresses
         self._streams = streams
@@ -82,6 +83,9 @@ class Service:
                     assert exchange.route is not None
                     sent, headers, opener = exchange.sent, exchange.headers, exchange.account.opener
                     exchange.body = await self._bodies.opened_aside(sent, headers, exchange.route.body, opener)
+                case Missing.COMMAND:
+                    assert exchange.call is not None
+                    exchange.decoded = await self._decoding.aside(exchange.endpoint, exchange.call)
         principal = exchange.principal
         assert principal is not None
         if isinstance(exchange.command, FollowRun | FollowAgent):
@@ -134,7 +138,7 @@ class Service:
         if exchange.repeat is not None or not isinstance(command, Append | Report):
             return await self._executed(exchange, principal)
         stored: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        engine.enlist(principal, command, dialect, stored)
+        engine.enlist(principal, command, dialect, stored, exchange.held_bytes)
         exchange.command = command = msgspec.structs.replace(command, items=[])
         outcome = await stored
         self._gate.release(exchange)

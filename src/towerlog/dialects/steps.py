@@ -225,7 +225,6 @@ _KINDS: dict[str, _Kind] = {
 _EVENT = msgspec.json.Decoder(SdkEvent)
 _OPTIONAL_TEXT = msgspec.json.Decoder(str | None)
 _RAW = msgspec.json.Decoder(msgspec.Raw)
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def _decode_event(call: Call) -> Append:
@@ -280,7 +279,7 @@ def _with_short_previews(sent: _ToolCall, data: bytes) -> bytes:
     short = {
         name: msgspec.Raw(msgspec.json.encode(fields.truncated(text, MAX_PREVIEW_CHARS))) for name, text in long.items()
     }
-    return msgspec.json.encode({**_MEMBERS.decode(data), **short})
+    return msgspec.json.encode({**fields.members_of(data, "payload"), **short})
 
 
 # What is wrong
@@ -312,7 +311,7 @@ _CHECKS: tuple[tuple[str, msgspec.json.Decoder[Any], Callable[[Any, str], object
 def _every_wrong_field(body: bytes, first: Invalid) -> Invalid:
     """All wrong fields of the envelope; if it has none, the wrong field of the payload that was found first."""
     try:
-        members = fields.decode(_MEMBERS, body)
+        members = fields.members_of(body)
     except TowerlogError:
         return first
     wrong: dict[str, str] = {}

@@ -55,6 +55,7 @@ class CreateRun(msgspec.Struct, frozen=True, gc=False):
     metadata: bytes | None = None
     """JSON text of an object."""
     labels: dict[str, str] = {}
+    warnings: tuple[FieldWarning, ...] = ()
 
 
 class CreateThread(msgspec.Struct, frozen=True, gc=False):

@@ -14,6 +14,7 @@ from towerlog.asgi.guard.arrivals import Arrivals
 from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.guard.ledger import PlaceKind
 from towerlog.asgi.guard.limits import Limiter
+from towerlog.asgi.guard.loop_watch import MAX_BLOCK_MS, LoopWatch
 from towerlog.asgi.pages.meters import BUCKETS_MS, Meters
 from towerlog.asgi.push.streams import Streams
 from towerlog.asgi.routes import PageRoute, PageVisit
@@ -96,6 +97,20 @@ class EngineCollector(Collector):
         yield CounterMetricFamily("towerlog_commits", "Groups of commands committed.", figures["groups"])
         yield GaugeMetricFamily("towerlog_commit_queue", "Commands that wait for the next commit.", figures["queue"])
         yield GaugeMetricFamily("towerlog_followers", "Readers of the log.", figures["followers"])
+
+
+class LoopCollector(Collector):
+    """How long the event loop was blocked."""
+
+    def __init__(self, watch: LoopWatch) -> None:
+        """`watch` measures."""
+        self._watch = watch
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        over, longest_s = self._watch.over, self._watch.longest_ms / 1000
+        yield CounterMetricFamily("towerlog_loop_blocks", f"Blocks of the loop over {MAX_BLOCK_MS} ms.", over)
+        yield GaugeMetricFamily("towerlog_loop_longest_block_seconds", "The longest block since the start.", longest_s)
 
 
 class StockCollector(Collector):

@@ -13,6 +13,7 @@ from towerlog.engine.commands.receipts import mark_delivered
 from towerlog.engine.commands.rights import is_revoked
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.submission import Steps
 from towerlog.engine.ingest.append import place_items
 from towerlog.engine.ingest.dedupe import same_end
 from towerlog.engine.ingest.needs import needs_of_draft, needs_of_items
@@ -44,7 +45,7 @@ def needs_of_claim(needs: Needs, principal: Principal, command: Claim) -> None:
 
 def _needs_of_taking(needs: Needs, lane: Lane, row: RunRow) -> None:
     if lane.state is QueueState.HELD:  # it ran out: the run may have to end
-        needs.ends_below(row)
+        needs.ends(row)
     needs.notes(row)
 
 
@@ -83,7 +84,7 @@ def needs_of_lane(needs: Needs, principal: Principal, command: ClaimRun | Releas
     needs.moves(row)
     lane = needs.lane(row.run) if row.has_lane else None
     if lane is not None and (lane.state is QueueState.HELD or row.status is Status.CANCELLING):
-        needs.ends_below(row)
+        needs.ends(row)
         if lane.key_id not in (None, principal.key_id):
             needs.want(Kind.KEY, (principal.org, lane.key_id))
 
@@ -207,7 +208,7 @@ def needs_of_report(needs: Needs, principal: Principal, command: Report) -> None
             needs.want(Kind.EVENT, (row.run, row.ended_seq))
 
 
-def report(plan: Plan, principal: Principal, command: Report) -> Reported | TowerlogError:
+def report(plan: Plan, principal: Principal, command: Report) -> Steps[Reported | TowerlogError]:
     """Renews, then appends. A loser's items are kept beside the run; the error comes after that is durable.
 
     So is a result that comes after an end which was another one.
@@ -223,7 +224,7 @@ def report(plan: Plan, principal: Principal, command: Report) -> Reported | Towe
         lane = _replace(_renewed(plan, lane, command.lease_ms), reported=True)
         lane, row = _phase(plan, lane, row, command)
         plan.put_lane(lane)
-    results = place_items(plan, principal, command.items, command.dialect)
+    results = yield from place_items(plan, principal, command.items, command.dialect)
     row = plan.now_of(row)
     has_news = row.has_undelivered()
     row = mark_delivered(plan, row, LANES)
@@ -351,7 +352,7 @@ def needs_of_finish(needs: Needs, principal: Principal, command: Finish) -> None
             needs.want(Kind.EVENT, (row.run, row.ended_seq))
 
 
-def finish(plan: Plan, principal: Principal, command: Finish) -> Reported | TowerlogError:
+def finish(plan: Plan, principal: Principal, command: Finish) -> Steps[Reported | TowerlogError]:
     """Ends a run as its holder. The same end asked for again by the same worker is answered the same.
 
     A result that nobody will see in the run is never answered as if it had been taken: it is kept beside the run.
@@ -365,7 +366,7 @@ def finish(plan: Plan, principal: Principal, command: Finish) -> Reported | Towe
         if not _is_known(plan, row, command.draft):
             return _quarantine(plan, row, command, [command.draft], _ended(row))
         return _reported(plan, principal, row, lane)
-    place_items(plan, principal, [command.draft], command.dialect)
+    yield from place_items(plan, principal, [command.draft], command.dialect)
     return _reported(plan, principal, plan.now_of(row), plan.lane(row.run) or lane)
 
 

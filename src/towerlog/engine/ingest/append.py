@@ -12,6 +12,8 @@ from towerlog.engine.commands.rights import as_foreign, is_foreign, makes_report
 from towerlog.engine.commit.own_runs import process_of
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
+from towerlog.engine.commit.submission import Steps
+from towerlog.engine.ingest.added import asked
 from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
 from towerlog.engine.ingest.dedupe import (
     has_older_runs,
@@ -48,8 +50,9 @@ from towerlog.model.outcome import Appended, PolledRun, Stored
 from towerlog.model.principal import Principal
 from towerlog.model.run import PARENT_RUN, PARENT_TRACE, TERMINAL, RunRow
 from towerlog.model.times import told_time
-from towerlog.projections.questions import asked_before
 
+ITEMS_AT_ONCE = 8
+"""Of one request, before the event loop may go on with something else: an item may cost a millisecond."""
 Targets = dict[int, tuple[RunState | None, bool]]
 """By the identity of a reference: its run, and whether its thread has older ones. Drafts of one run share theirs."""
 _replace = msgspec.structs.replace
@@ -57,11 +60,11 @@ _replace = msgspec.structs.replace
 _TOOL_RESULT = EventType.TOOL_RESULT
 
 
-def append_items(plan: Plan, principal: Principal, command: Append) -> Appended:
+def append_items(plan: Plan, principal: Principal, command: Append) -> Steps[Appended]:
     """Stores what can be stored; one result per item, in order. Raises NotFound for an unknown `agent_id`."""
     org, dialect = principal.org, command.dialect
     agent = None if command.agent_id is None else agent_by_id(plan, org, command.agent_id)
-    results = place_items(plan, principal, command.items, dialect, agent)
+    results = yield from place_items(plan, principal, command.items, dialect, agent)
     has_news = has_commands = has_foreign = False
     for result in results:
         if type(result) is Stored:
@@ -79,12 +82,14 @@ def append_items(plan: Plan, principal: Principal, command: Append) -> Appended:
 
 def place_items(
     plan: Plan, principal: Principal, items: list[Item], dialect: str, agent: AgentRow | None = None
-) -> list[Stored | Refusal]:
+) -> Steps[list[Stored | Refusal]]:
     """The items of a request, each by itself; `agent`: all of them are this agent's."""
     results: list[Stored | Refusal] = []
     org = principal.org
     targets: Targets = {}
     for index, item in enumerate(items):
+        if index and not index % ITEMS_AT_ONCE:
+            yield
         if type(item) is not Draft:
             results.append(_place_other(plan, principal, item))
             continue
@@ -235,6 +240,7 @@ def _store(
         facts=facts,
         occurred_at=draft.occurred_at,
         event_id=event_id,
+        told=draft,
     )
     row = run_state.row
     return Stored(event.position, event.seq, row.run_id, agent.name, False, event.late, row.pending, facts.foreign)
@@ -272,20 +278,6 @@ def paired(run_state: RunState, kind: EventType, facts: Facts, data: bytes) -> t
         rest = data[1:].lstrip()
         data = head + (b"" if rest.startswith(b"}") else b",") + rest
     return _replace(facts, tool_call_id=call_id), data
-
-
-def asked(run_state: RunState, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
-    """A question with its id, which is its place in the run; of one that is asked again, the place that it had."""
-    known = asked_before(run_state.row, (facts.effects or NO_EFFECTS).question_key)
-    if known is not None:
-        facts = with_effects(facts, question_id=known)
-    members = _decode_members(data)
-    # A question id is the server's word: what the sender calls so says nothing.
-    members["question_id"] = msgspec.Raw(b"%d" % (run_state.seq + 1 if known is None else known))
-    return facts, msgspec.json.encode(members)
-
-
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def _origin_of(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> Origin:
@@ -348,7 +340,8 @@ def _with_history(plan: Plan, org: int, draft: Draft) -> Draft:
     if facts is None or facts.decision:
         return draft
     kept = StoredHistory(b"", 0, b"") if draft.history is None else keep_history(plan, org, draft.history)
-    digest = hashlib.sha256(kept.node + kept.metas + msgspec.json.format(draft.data, indent=-1)).hexdigest()
+    figures = draft.content or msgspec.json.format(draft.data, indent=-1)
+    digest = hashlib.sha256(kept.node + kept.metas + figures).hexdigest()
     filled = _replace(facts, node=kept.node.hex(), length=kept.length, metas=kept.metas.hex(), digest=digest)
     return _replace(draft, facts=with_effects(draft.facts, checkpoint=filled), history=None)
 

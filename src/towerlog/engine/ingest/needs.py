@@ -6,7 +6,7 @@ from towerlog.engine.commands.rights import needs_of_change, needs_of_telling
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.own_runs import parent_within, process_of
 from towerlog.engine.ingest.content import needs_of_history
-from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, waits_without_history
+from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, respelled, waits_without_history
 from towerlog.engine.reactions.sub_agents import MAX_ENDED_BELOW, is_sub_agent
 from towerlog.model.command import Append
 from towerlog.model.event import (
@@ -15,6 +15,7 @@ from towerlog.model.event import (
     TARGET_STATUS,
     AgentHeartbeat,
     Draft,
+    Event,
     EventType,
     Item,
     OpenRun,
@@ -68,14 +69,18 @@ def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows,
         needs.agent(org, draft.agent or (row and row.agent) or draft.agent_default)
     if row is not None:
         if event_id is not None:
-            needs.event_id(row.run, event_id)
+            known = needs.event_id(row.run, event_id)
+            if known is not None:
+                _compare(needs, known, draft)
         if draft.natural_key is not None:
-            needs.event_id(row.run, NATURAL + draft.natural_key)
+            known = needs.event_id(row.run, NATURAL + draft.natural_key)
+            if known is not None:
+                _compare(needs, known, draft)
         if row.pending:
             needs.notes(row)
             needs_of_telling(needs, principal, row)
     if event_id is not None and type(draft.run) is OpenRun:
-        _needs_of_repeat(needs, org, draft.run.thread_id, event_id)
+        _needs_of_repeat(needs, org, draft, draft.run.thread_id, event_id)
     effects = draft.facts.effects
     if row is not None and effects is None and draft.type in PLAIN_TYPES:
         return
@@ -86,12 +91,21 @@ def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows,
         _needs_of_effects(needs, org, draft, effects, row)
 
 
-def _needs_of_repeat(needs: Needs, org: int, thread_id: str, event_id: str) -> None:
+def _compare(needs: Needs, known: Event, draft: Draft) -> None:
+    """Whether a stored event and the draft under its id say the same."""
+    repeat = respelled(known, draft)
+    if repeat is not None:
+        needs.want(Kind.SAME, repeat)
+
+
+def _needs_of_repeat(needs: Needs, org: int, draft: Draft, thread_id: str, event_id: str) -> None:
     """The runs of a thread that a repeat may belong to."""
     thread = needs.thread(org, thread_id)
     if thread is not None and thread.run_count > 1:
         for stored in needs.want(Kind.THREAD_RUNS, (org, thread_id, REMEMBERED_RUNS)) or ():
-            needs.event_id(stored.run, event_id)
+            known = needs.event_id(stored.run, event_id)
+            if known is not None:
+                _compare(needs, known, draft)
 
 
 def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> None:

@@ -19,6 +19,8 @@ _replace = msgspec.structs.replace
 MAX_LANES = 1000
 MAX_LANES_HELD = 5000
 """How many of the queue, and how many held ones, are looked at for a list."""
+LANES_AT_ONCE = 100
+"""Of them, whose rows are in memory together."""
 
 
 async def answer(source: QueryContext, principal: Principal, command: q.ListLanes | q.ListWorkers) -> o.Outcome:
@@ -54,16 +56,20 @@ def _shown(principal: Principal, row: RunRow, lane: Lane) -> tuple[RunRow, Lane]
 
 
 async def _workers(source: QueryContext, principal: Principal, held: list[Lane], limit: int) -> list[o.WorkerView]:
-    runs = await source.store.runs_by_number(principal.org, [lane.run for lane in held]) if held else {}
+    run_ids: dict[int, str] = {}
+    for start in range(0, len(held), LANES_AT_ONCE):
+        numbers = [lane.run for lane in held[start : start + LANES_AT_ONCE]]
+        runs = await source.store.runs_by_number(principal.org, numbers)
+        run_ids |= {number: row.run_id for number, row in runs.items()}
     by_worker: dict[str, list[Lane]] = {}
     for lane in held:
-        if lane.state is QueueState.HELD and lane.run in runs:
+        if lane.state is QueueState.HELD and lane.run in run_ids:
             by_worker.setdefault(lane.worker_id or "", []).append(lane)
     return [
         o.WorkerView(
             worker,
             max((lane.last_heartbeat or 0 for lane in lanes), default=None),
-            tuple(runs[lane.run].run_id for lane in lanes),
+            tuple(run_ids[lane.run] for lane in lanes),
         )
         for worker, lanes in sorted(by_worker.items())
     ][:limit]

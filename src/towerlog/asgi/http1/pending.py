@@ -30,24 +30,24 @@ _log = structlog.get_logger("towerlog.connection")
 
 
 class Link(Protocol):
-    """What a turn needs of its connection."""
+    """What a request needs of its connection."""
 
     transport: asyncio.Transport
     is_write_paused: bool
 
-    def head_of(self, turn: Turn, status: int, head: list[tuple[bytes, bytes]]) -> list[bytes]:
+    def head_of(self, request: PendingRequest, status: int, head: list[tuple[bytes, bytes]]) -> list[bytes]:
         """The parts of a reply's head, its last line end not among them. The reply has begun."""
         ...
 
-    def respond(self, turn: Turn, status: int, head: list[tuple[bytes, bytes]], body: bytes) -> None:
+    def respond(self, request: PendingRequest, status: int, head: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Sends a whole reply now."""
         ...
 
-    def want_body(self, turn: Turn) -> None:
+    def want_body(self, request: PendingRequest) -> None:
         """Reads on; the sender may wait to be asked for its body."""
         ...
 
-    def replied(self, turn: Turn) -> None:
+    def replied(self, request: PendingRequest) -> None:
         """The reply is whole."""
         ...
 
@@ -60,7 +60,7 @@ class Link(Protocol):
         ...
 
 
-class Turn(msgspec.Struct, eq=False):
+class PendingRequest(msgspec.Struct, eq=False):
     """One request in hand. Its connection fills it in."""
 
     link: Link
