@@ -234,8 +234,7 @@ class Gate:
         endpoint = route.endpoint
         if endpoint is None:
             return Missing.PAGE
-        assert principal is not None
-        assert body is not None
+        assert principal is not None and body is not None
         text, now_ms = exchange.scope["query_string"], exchange.wall_ms
         query = route.query_of(text) if text else NO_QUERY
         path, headers, settings, trace_id = exchange.path, exchange.headers, self._settings, exchange.trace_id
