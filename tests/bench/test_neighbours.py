@@ -1,4 +1,4 @@
-"""A well-behaved organisation beside hostile callers: nothing of its own is lost, and the server's memory is bounded."""
+"""A well-behaved organisation beside hostile callers: it loses nothing, and the memory of the server is bounded."""
 
 from pathlib import Path
 

@@ -153,6 +153,6 @@ def test_a_place_in_the_depths_is_named_by_what_it_lies_in() -> None:
 
 def test_what_would_take_too_long_is_not_repaired() -> None:
     assert repair(b"[" + b"NaN," * (MAX_SUSPECTS + 1) + b"1]") is None
-    assert repair(b'["' + b"\\ud83d" * (MAX_SUSPECTS + 1) + b'"]') is None
+    assert repair(b'["' + b"\\ud83d" * (MAX_SUSPECTS + 1000) + b'"]') is None
     assert repair(b"[" + b'"",' * (MAX_QUOTES // 2 + 1) + b"NaN]") is None
     assert repair(b'["' + b"\\ud7ff" * (MAX_SUSPECTS // 2) + b'\\ud83d"]') is not None

@@ -234,7 +234,8 @@ class Gate:
         endpoint = route.endpoint
         if endpoint is None:
             return Missing.PAGE
-        assert principal is not None and body is not None
+        assert principal is not None
+        assert body is not None
         text, now_ms = exchange.scope["query_string"], exchange.wall_ms
         query = route.query_of(text) if text else NO_QUERY
         path, headers, settings, trace_id = exchange.path, exchange.headers, self._settings, exchange.trace_id
@@ -261,9 +262,8 @@ class Gate:
         exchange.call = Call(principal, path, query, headers, b"", settings, trace_id, now_ms)
         key = headers.get(b"idempotency-key")
         if key is not None and exchange.scope["method"] == "POST":
-            name = f"POST {exchange.scope['raw_path'].decode('latin-1')}"
-            if not route.scopes.isdisjoint(_FOR_THEIR_SENDER):
-                name = f"{name} {principal.key_id}"
+            sender = "" if route.scopes.isdisjoint(_FOR_THEIR_SENDER) else f" {principal.key_id}"
+            name = f"POST {exchange.scope['raw_path'].decode('latin-1')}{sender}"
 
             def encode(outcome: Any) -> Reply:
                 return self._encode(exchange, outcome)
