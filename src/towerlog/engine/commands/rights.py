@@ -26,8 +26,8 @@ _replace = msgspec.structs.replace
 
 
 def needs_of_change(needs: Needs, row: RunRow, draft: Draft) -> None:
-    """Whether the run is held, where the draft would change it."""
-    if row.has_lane and (changes_state(draft) or may_be_named(row)):
+    """Whether the run is held, where the draft would change it. `row` has a lane."""
+    if changes_state(draft) or may_be_named(row):
         needs.lane(row.run)
 
 

@@ -79,7 +79,8 @@ def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows,
         if row.pending:
             needs.notes(row)
             needs_of_telling(needs, principal, row)
-        needs_of_change(needs, row, draft)
+        if row.has_lane:
+            needs_of_change(needs, row, draft)
     if event_id is not None and type(draft.run) is OpenRun:
         _needs_of_repeat(needs, org, draft, draft.run.thread_id, event_id)
     effects = draft.facts.effects
