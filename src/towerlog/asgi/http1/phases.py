@@ -137,6 +137,7 @@ class Phases(asyncio.Protocol):
             self._arm()
         else:
             self._cut()
+            self._visit.hold_reply(0)
 
     def resume_writing(self) -> None:
         """It has taken it. Called by the transport."""
