@@ -1,5 +1,6 @@
 """What every test shares: the event loop that async tests run on, and how hard hypothesis looks."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,18 @@ settings.register_profile(
 )
 settings.register_profile("explore", max_examples=2_000, deadline=None, print_blob=True)
 settings.load_profile("repeatable")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """What is collected stays until the end: to look through it again and again costs seconds in every process."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
