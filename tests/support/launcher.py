@@ -2,7 +2,7 @@
 
 A process of the tests has one launcher beside it: an interpreter that has imported all that `towerlog serve` needs,
 has one thread and no connection, and forks for each start. What is forked runs the program's own entry with the
-arguments, the environment, the folder and the output that it was given, in a session of its own, and ends as an
+arguments, the environment, the folder and the files that it was given, in a session of its own, and ends as an
 interpreter does. What an interpreter or a loader reads only as it starts (`PYTHONPATH`, `LD_PRELOAD`) comes too late
 for it: whoever sets such a thing starts the program itself.
 """
@@ -22,7 +22,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 ROOT = Path(__file__).parents[2]
 MAX_REQUEST_BYTES = 1 << 17
@@ -71,13 +70,18 @@ class Launched:
         self.send_signal(signal.SIGKILL)
 
 
-def launch(arguments: Sequence[str], env: Mapping[str, str], output: BinaryIO) -> Launched:
-    """Starts `towerlog ARGUMENTS` with this environment alone; what it prints goes to the file."""
+def launch(arguments: Sequence[str], env: Mapping[str, str], output: int, given: int | None = None) -> Launched:
+    """Starts `towerlog ARGUMENTS` with this environment alone.
+
+    `output`: the descriptor that all it prints goes to. `given`: the one that it reads; without it there is nothing to
+    be read.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     request = json.dumps([list(arguments), dict(env), os.getcwd()]).encode()
     assert len(request) < MAX_REQUEST_BYTES, "too much for one message"
     with theirs:
-        socket.send_fds(_launcher(), [request], [theirs.fileno(), output.fileno()])
+        descriptors = [theirs.fileno(), output, *([] if given is None else [given])]
+        socket.send_fds(_launcher(), [request], descriptors)
     return Launched(ours)
 
 
@@ -119,27 +123,28 @@ class _Children:
                 if key.fileobj is not self._asked:
                     self._report_end(int(key.fd))
                     continue
-                request, descriptors, _, _ = socket.recv_fds(self._asked, MAX_REQUEST_BYTES, 2)
+                request, descriptors, _, _ = socket.recv_fds(self._asked, MAX_REQUEST_BYTES, 3)
                 if not request:
                     self._end_all()
                     return None
                 if (arguments := self._start(request, *descriptors)) is not None:
                     return arguments
 
-    def _start(self, request: bytes, telling: int, output: int) -> list[str] | None:
+    def _start(self, request: bytes, telling: int, *files: int) -> list[str] | None:
         pid = os.fork()
         told = socket.socket(fileno=telling)
         if pid == 0:
             told.close()
-            return self._become(request, output)
-        os.close(output)
+            return self._become(request, *files)
+        for file in files:
+            os.close(file)
         told.send(str(pid).encode())
         watching = os.pidfd_open(pid)
         self._watched.register(watching, selectors.EVENT_READ)
         self._running[watching] = (pid, told)
         return None
 
-    def _become(self, request: bytes, output: int) -> list[str]:
+    def _become(self, request: bytes, output: int, given: int | None = None) -> list[str]:
         """Nothing of the launcher's is left but what it has imported."""
         arguments, env, folder = json.loads(request)
         self._watched.close()
@@ -151,9 +156,11 @@ class _Children:
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(env)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        os.close(output)
+        for file, places in ((given, (0,)), (output, (1, 2))):
+            if file is not None:
+                for place in places:
+                    os.dup2(file, place)
+                os.close(file)
         return list(arguments)
 
     def _report_end(self, watching: int) -> None:
@@ -174,7 +181,7 @@ class _Children:
 
 def main() -> None:
     """The launcher; in what it has forked, the program."""
-    for name in ("towerlog.cli.main", "towerlog.cli.serve"):
+    for name in ("towerlog.cli.main", "towerlog.cli.serve", "towerlog.cli.tables", "towerlog.sdk.api.client"):
         importlib.import_module(name)
     arguments = _Children(socket.socket(fileno=int(sys.argv[1]))).next_start()
     if arguments is not None:

@@ -80,7 +80,7 @@ class Server:
                     command, stdout=log, stderr=subprocess.STDOUT, env=self._env, start_new_session=True
                 )
             else:
-                self.process = launch(arguments, self._env, log)
+                self.process = launch(arguments, self._env, log.fileno())
         self._wait_until_ready(self.process)
         return self
 

@@ -21,7 +21,7 @@ DEADLINE_S = 60.0
 def told(path: Path, *arguments: str, **env: str) -> tuple[int, str]:
     """The exit code of a command and what it has printed."""
     with path.open("wb") as output:
-        started = launch(arguments, clean_environment(env), output)
+        started = launch(arguments, clean_environment(env), output.fileno())
         return started.wait(DEADLINE_S), path.read_text()
 
 
@@ -29,7 +29,7 @@ def serving(path: Path, port: int) -> Launched:
     """A server that says that it listens."""
     arguments = ["serve", "--port", str(port), "--data-dir", str(path.with_suffix(".data"))]
     with path.open("wb") as output:
-        started = launch(arguments, clean_environment({}), output)
+        started = launch(arguments, clean_environment({}), output.fileno())
     wait_until(lambda: "listens on" in path.read_text(), "the server to listen")
     return started
 
