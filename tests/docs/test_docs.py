@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -15,10 +12,8 @@ from types import ModuleType
 import pytest
 
 from tests.clients.tools import program
-from tests.support.curl import REFUSALS_FAIL, put_on_path
-from tests.support.demo import Demo
-from tests.support.pages import blocks, save_files, tour, wrong, wrong_of
-from tests.support.server import ADMIN_KEY, NO_LIMITS, Server, executable
+from tests.support.pages import blocks, environment, run_python, save_files, wrong
+from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
@@ -54,16 +49,6 @@ def served(tmp_path: Path) -> Iterator[dict[str, str]]:
         yield environment(tmp_path, server.base_url, ADMIN_KEY, TOWERLOG_DATA_DIR=str(server.data_dir))
     finally:
         server.close()
-
-
-def environment(folder: Path, url: str, key: str, **more: str) -> dict[str, str]:
-    """The variables that pages speak of, and the programs that they call."""
-    tools = folder / "tools"
-    tools.mkdir()
-    put_on_path(tools)
-    path = f"{tools}:{Path(executable()).parent}:{os.environ['PATH']}"
-    known = {"TOWERLOG_URL": url, "TOWERLOG_API_KEY": key, "XDG_STATE_HOME": str(folder / "state")}
-    return {"PATH": path, REFUSALS_FAIL: "1", **known, **more}
 
 
 @pytest.mark.parametrize("page", with_blocks("console"), ids=name_of)
@@ -106,35 +91,6 @@ def served_files(text: str) -> set[str]:
     return {
         block.text for block in blocks(text, "python") if block.text.startswith(tuple(f"# {n}.py\n" for n in served))
     }
-
-
-def run_python(page: Path, env: dict[str, str], without: AbstractSet[str] = frozenset()) -> None:
-    for block in blocks(page.read_text(), "python"):
-        if block.text in without:
-            continue
-        done = subprocess.run(
-            [sys.executable, "-c", block.text],
-            env={**os.environ, **env},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, f"{name_of(page)}:{block.line}\n{done.stderr}"
-
-
-def test_the_tour_of_the_readme_comes_out_as_it_says(tmp_path) -> None:
-    demo, page = Demo(tmp_path), ROOT / "README.md"
-    try:
-        demo.commands()
-        env = environment(tmp_path, demo.url, demo.key)
-        steps = tour(page.read_text(), "Five minutes")
-        found = wrong_of(name_of(page), steps, tmp_path, env)
-        run_python(page, env)
-    finally:
-        demo.stop()
-    assert len(steps) >= 6
-    assert not found, "\n\n".join(found)
 
 
 def test_the_generated_parts_are_up_to_date(generate) -> None:
