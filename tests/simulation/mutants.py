@@ -275,9 +275,9 @@ MUTANTS = (
 
 LAWS: Mapping[str, tuple[str, ...]] = {
     "a run has one holder at a time": (
+        "a stranger may report",
         "expiry is not checked at a claim",
         "the epoch is not compared",
-        "a stranger may report",
         "another key may report",
         "another key renews the claim",
         "a revoked key keeps its runs",
@@ -311,8 +311,8 @@ LAWS: Mapping[str, tuple[str, ...]] = {
         "a release keeps the run's attempt",
     ),
     "attempts are counted and have a bound": (
-        "one attempt too many",
         "attempts are not counted",
+        "one attempt too many",
         "a release costs an attempt",
     ),
     "a lease lasts as long as it was given for": (
