@@ -16,6 +16,7 @@ gives the default statuses, and each dialect turns an error into its own form.
     ├── IdempotencyMismatch
     ├── TooLarge · RateLimited · Overloaded · StorageFailed
     └── Internal
+        └── Damaged          what is stored is not what was written; names the place
 
 Beside the family stand what keeps a store from being opened: `StoreLocked` and `SchemaMismatch`. No client sees them.
 """
@@ -195,6 +196,12 @@ class Internal(TowerlogError):
     """The server failed unexpectedly."""
 
     code = "internal"
+
+
+class Damaged(Internal):
+    """What is stored of this was damaged; the server's operator has to restore a backup."""
+
+    code = "damaged"
 
 
 class StoreLocked(Exception):

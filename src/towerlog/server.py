@@ -34,9 +34,9 @@ from towerlog.errors import StorageFailed
 from towerlog.model.liveness import Thresholds
 from towerlog.store.base import Identities, Store
 from towerlog.store.owner import keep_folder_private
-from towerlog.store.sqlite.backup import copy_database, discard, publish
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
 from towerlog.store.sqlite.store import open_reader, open_store
+from towerlog.store.sqlite.upkeep.backup import copy_database, discard, publish
 from towerlog.wake.local import LocalWake
 
 STORAGE_FAILED = 70

@@ -14,7 +14,7 @@ from towerlog.model.event import RunByForeignId, RunById
 from towerlog.model.principal import Counters
 from towerlog.model.run import Status
 from towerlog.model.thread import ThreadRow
-from towerlog.store.sqlite import lookups, queue
+from towerlog.store.sqlite import events, lookups, queue
 from towerlog.store.sqlite.write import write_changes
 from towerlog.store.values import Changes, RunChange
 
@@ -32,7 +32,7 @@ BY_INDEX: dict[str, tuple[Question, str]] = {
     "descendants": (lambda db: lookups.run_descendants(db, 1, ROW, 10), "run_by_parent (org=? AND parent_key=?)"),
     "threads": (lambda db: lookups.threads(db, [(1, "t")]), "PRIMARY KEY (org=? AND thread_id=?)"),
     "agents": (lambda db: lookups.agents_by_name(db, [(1, "a")]), "agent_by_name (org=? AND name=?)"),
-    "events": (lambda db: lookups.events_by_id(db, [(1, "e")]), "event_by_id (run=? AND event_id=?)"),
+    "events": (lambda db: events.events_by_id(db, [(1, "e")]), "event_by_id (run=? AND event_id=?)"),
     "checkpoint": (lambda db: lookups.checkpoint(db, 1, "a", 1), "(run=? AND agent=? AND step_index=?)"),
     "checkpoints-of-trace": (lambda db: lookups.checkpoints_waiting(db, 1, "x", 1), "run_by_trace (org=?"),
     "nodes": (lambda db: lookups.nodes_known(db, 1, [b"k"]), "COVERING INDEX node_by_key (org=? AND key=?)"),

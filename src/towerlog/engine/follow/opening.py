@@ -9,7 +9,7 @@ from towerlog.engine.follow.subjects import AGENT, RUN
 from towerlog.engine.queries.events import position_of
 from towerlog.engine.queries.reads import Reads
 from towerlog.errors import NotFound
-from towerlog.model.event import Event
+from towerlog.model.event import DamagedEvent, Found
 from towerlog.model.principal import Principal
 from towerlog.model.question import FollowAgent, FollowRun
 from towerlog.model.run import RunRow
@@ -27,10 +27,14 @@ async def follow_run(
         current = await reads.run_of(principal, command.run_id)
         return current if current.is_terminal() else None
 
-    async def page(after: int, limit: int) -> list[Event]:
-        return await store.events(org, run, after, limit)
+    async def page(after: int, limit: int) -> list[Found]:
+        return await store.events(org, run, after, limit, None, row.last_seq)
 
-    source = Source(page, ended, lambda runs: store.runs_by_number(org, runs), store.epoch)
+    async def unreadable(after: int) -> list[Found]:
+        last = (await reads.run_of(principal, command.run_id)).last_seq
+        return _lost(store, DamagedEvent(org, 0, run, last, after + 1, "cannot be read")) if last > after else []
+
+    source = Source(page, ended, lambda runs: store.runs_by_number(org, runs), unreadable, store.epoch)
     # A cursor past the end waits from the end; one of another log is told so and gets everything.
     after, preface = min(command.after_seq, row.last_seq), b""
     if command.epoch not in (None, store.epoch):
@@ -55,11 +59,20 @@ async def follow_agent(
     async def ended() -> RunRow | None:
         return None
 
-    async def page(after: int, limit: int) -> list[Event]:
+    async def page(after: int, limit: int) -> list[Found]:
         return await store.feed(org, number, limit, after)
 
-    source = Source(page, ended, lambda runs: store.runs_by_number(org, runs), store.epoch)
+    async def unreadable(after: int) -> list[Found]:
+        last = await store.feed_start(org, number, 1) or 0
+        return _lost(store, DamagedEvent(org, last, 0, 0, 0, "cannot be read")) if last > after else []
+
+    source = Source(page, ended, lambda runs: store.runs_by_number(org, runs), unreadable, store.epoch)
     return await hub.follow((AGENT, number), style, source, after, True, preface)
+
+
+def _lost(store: Store, event: DamagedEvent) -> list[Found]:
+    store.damages.note(event)
+    return [event]
 
 
 async def _tail_start(store: Store, org: int, agent: int, tail: int) -> int:

@@ -10,6 +10,7 @@ from towerlog.errors import NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.checkpoint import CheckpointView
+from towerlog.model.event import sound
 from towerlog.model.principal import Principal
 
 
@@ -55,7 +56,7 @@ async def _approvals(source: QueryContext, principal: Principal, limit: int) -> 
     runs = await source.store.runs_by_number(principal.org, [row.run for row in rows]) if rows else {}
     found = []
     for row in rows:
-        events = await source.store.events_at(principal.org, row.run, [row.seq])
-        figures = events[row.seq].data if row.seq in events else b"{}"
-        found.append(o.ApprovalView(row, runs[row.run].trace_id, figures))
+        run = runs[row.run]
+        event = sound((await source.store.events_at(principal.org, row.run, [row.seq])).get(row.seq), run.run_id)
+        found.append(o.ApprovalView(row, run.trace_id, b"{}" if event is None else event.data))
     return o.Page(found)

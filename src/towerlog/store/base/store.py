@@ -21,6 +21,7 @@ from towerlog.store.base.identities import IdentityStore
 from towerlog.store.base.lanes import LaneStore
 from towerlog.store.base.log import LogStore
 from towerlog.store.base.rows import RowStore
+from towerlog.store.damage import Damages
 from towerlog.store.values import Changes, Loaded, Stock, Wanted
 
 
@@ -63,6 +64,8 @@ class Store(LogStore, RowStore, ContentStore, LaneStore, IdentityStore, AuditSto
     name: str
     exclusive: bool
     """True when no other process writes runs: rows may then be cached between units."""
+    damages: Damages
+    """What has been read and was damaged, and which reads have failed."""
     epoch: str
     """Names this log; a restored or recreated one has another."""
 
@@ -79,5 +82,5 @@ class Store(LogStore, RowStore, ContentStore, LaneStore, IdentityStore, AuditSto
         ...
 
     async def ping(self) -> None:
-        """Raises StorageFailed unless the store answers."""
+        """Reads real pages. Raises StorageFailed unless it can, or where reads have failed again and again."""
         ...

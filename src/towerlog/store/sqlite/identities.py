@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import apsw
 import msgspec
@@ -18,6 +17,7 @@ import msgspec
 from towerlog.errors import SchemaMismatch, StorageFailed, StoreLocked
 from towerlog.model.key import Key
 from towerlog.model.principal import Org, User
+from towerlog.store.lock import WriterLock
 from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import lookups, reads
 from towerlog.store.sqlite import write as writes
@@ -31,7 +31,7 @@ SETTLE_PAUSE_S = 0.05
 class SqliteIdentities:
     """Reads and writes of organisations, users and keys. Made by `open_identities`; storage errors: StorageFailed."""
 
-    def __init__(self, connection: apsw.Connection, lock: IO[str] | None) -> None:
+    def __init__(self, connection: apsw.Connection, lock: WriterLock | None) -> None:
         """`lock` is the writer's place, where this process holds it."""
         self._db = connection
         self._lock = lock
@@ -130,7 +130,7 @@ def _is_ready(path: Path) -> bool:
             db.close()
 
 
-def _made(path: Path, lock: IO[str], fresh_epoch: str) -> SqliteIdentities:
+def _made(path: Path, lock: WriterLock, fresh_epoch: str) -> SqliteIdentities:
     try:
         with _storage_errors():
             db = files.open_connection(path)

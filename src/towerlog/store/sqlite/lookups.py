@@ -9,7 +9,7 @@ import apsw
 
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import Event, NamedRun, RunByForeignId, RunById, RunByTrace
+from towerlog.model.event import NamedRun, RunByForeignId, RunById, RunByTrace
 from towerlog.model.key import Key
 from towerlog.model.principal import Counters
 from towerlog.model.run import RunRow
@@ -82,16 +82,6 @@ def agents_by_name(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> di
     """Agents by (org, name)."""
     found = ((key, one(db, "SELECT doc FROM agent WHERE org = ? AND name = ?", key)) for key in wanted)
     return {key: rows.decode_agent(doc) for key, doc in found if doc is not None}
-
-
-def events_by_id(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Event]:
-    """Events by (run, event id)."""
-    sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE run = ? AND event_id = ?"
-    found: dict[tuple[int, str], Event] = {}
-    for key in wanted:
-        for row in db.execute(sql, key):
-            found[key] = rows.event_value(row)
-    return found
 
 
 def checkpoint(db: apsw.Connection, run: int, agent: str, step_index: int) -> CheckpointRow | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+import struct
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -11,8 +12,17 @@ import msgspec
 import zstandard
 
 from towerlog.model.agent import AgentRow
+from towerlog.model.chain import chain_hash
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import FEED_TYPES_ALWAYS, FEED_TYPES_WHEN_SPENT, Event, EventType, has_feed_place
+from towerlog.model.event import (
+    FEED_TYPES_ALWAYS,
+    FEED_TYPES_WHEN_SPENT,
+    DamagedEvent,
+    Event,
+    EventType,
+    Found,
+    has_feed_place,
+)
 from towerlog.model.facts import NO_FACTS, Facts
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
@@ -34,8 +44,13 @@ LABEL_DIGITS = 12
 LATE, FUTURE, PACKED = 1, 2, 4
 
 EVENT_COLUMNS = (
-    "key, run, seq, type, recorded_at, occurred_at, dialect, event_id, agent, feed, flags, facts, data, hash"
+    "key, run, seq, type, recorded_at, occurred_at, dialect, event_id, agent, feed, flags, hash, facts, data"
 )
+CHECKED_COLUMNS = (
+    f"{EVENT_COLUMNS}, (SELECT before.hash FROM event AS before WHERE before.run = event.run"
+    " AND before.seq = event.seq - 1)"
+)
+"""An event, and what its own hash covers beside it: the hash before it in its run."""
 KEY_COLUMNS = "org, key_id, user_id, name, scopes, digest, hint, created_at, revoked_at"
 RUN_COLUMNS = (
     "run, org, run_id, thread_id, trace_id, foreign_id, agent, status, model, persona_id, parent_key, began_at,"
@@ -104,15 +119,15 @@ def event_row(event: Event, packer: Packer) -> Row:
         event.agent,
         event.agent if event.agent and is_shown else None,
         flags,
+        event.hash,
         event.facts_json or None,
         data,
-        event.hash,
     )
 
 
-def event_value(row: Row) -> Event:
-    """An event from EVENT_COLUMNS."""
-    (key, run, seq, kind, recorded_at, occurred_at, dialect, event_id, agent, _, flags, facts, data, digest) = row
+def event_value(row: Sequence[Any]) -> Event:
+    """An event from EVENT_COLUMNS, unchecked."""
+    (key, run, seq, kind, recorded_at, occurred_at, dialect, event_id, agent, _, flags, digest, facts, data) = row
     return Event(
         org=key >> 40,
         position=key & _ORG_MASK,
@@ -131,6 +146,28 @@ def event_value(row: Row) -> Event:
         future=bool(flags & FUTURE),
         hash=digest,
     )
+
+
+def found_event(row: Row) -> Found:
+    """An event from CHECKED_COLUMNS, if it is what was written.
+
+    The first that is left of a run, behind events that were trimmed, has no hash before it and cannot be checked.
+    """
+    *columns, before = row
+    key, run, seq = row[:3]
+    try:
+        event = event_value(columns)
+        if chain_hash(before or b"", event) == event.hash or (before is None and seq > 1):
+            return event
+        reason = "its hash does not fit"
+    except (msgspec.MsgspecError, ValueError, TypeError, KeyError, AttributeError, struct.error) as error:
+        reason = f"cannot be read: {type(error).__name__}: {error}"
+    return damaged_event(key, run, seq, reason)
+
+
+def damaged_event(key: int, run: int, seq: int, reason: str) -> DamagedEvent:
+    """What stands for an event that is not what was written."""
+    return DamagedEvent(key >> SHARD_BITS, key & _ORG_MASK, run, seq, seq, reason)
 
 
 def run_indexed(row: RunRow) -> Row:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import IO
 
 import apsw
 
@@ -18,10 +18,14 @@ from towerlog.ambient import Clock, Ids
 from towerlog.errors import StorageFailed
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
-from towerlog.store.sqlite import audit, load, lookups, queue, reads, write
+from towerlog.store.damage import Damages
+from towerlog.store.lock import WriterLock
 from towerlog.store.sqlite import connection as files
+from towerlog.store.sqlite import content, load, lookups, queue, reads, write
+from towerlog.store.sqlite import events as logged
 from towerlog.store.sqlite import personas as registered
 from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where
+from towerlog.store.sqlite.upkeep import audit
 from towerlog.store.values import Changes
 
 READERS = 3
@@ -60,11 +64,11 @@ class SqliteStore:
     name = "sqlite"
     exclusive = True
 
-    events = Ask(reads.events)
-    events_at = Ask(reads.events_at)
-    feed = Ask(reads.feed)
-    feed_start = Ask(reads.feed_start)
-    log = Ask(reads.log)
+    events = Ask(logged.events)
+    events_at = Ask(logged.events_at)
+    feed = Ask(logged.feed)
+    feed_start = Ask(logged.feed_start)
+    log = Ask(logged.log)
     run_trim = Ask(write.trim_run, Where.BETWEEN_UNITS)
 
     run = Ask(reads.run)
@@ -85,8 +89,8 @@ class SqliteStore:
     approvals = Ask(reads.approvals)
     replies_drop = Ask(write.drop_old_replies, Where.BETWEEN_UNITS)
 
-    history = Ask(reads.history)
-    metas = Ask(reads.metas)
+    history = Ask(content.history)
+    metas = Ask(content.metas)
 
     lane = Ask(queue.lane)
     lanes = Ask(queue.lanes)
@@ -107,14 +111,21 @@ class SqliteStore:
     routes = Ask(registered.routes)
 
     rows = Ask(audit.all_rows)
-    content = Ask(audit.content)
+    content = Ask(audit.content_page)
     stock = Ask(audit.stock)
-    ping = Ask(reads.ping)
 
     def __init__(
-        self, path: Path, clock: Clock, lock: IO[str] | None, writer: Pool, epoch: str, gauge: files.WalGauge
+        self,
+        path: Path,
+        clock: Clock,
+        lock: WriterLock | None,
+        writer: Pool,
+        epoch: str,
+        gauge: files.WalGauge,
+        damages: Damages,
     ) -> None:
         """Everything is open already."""
+        self.damages = damages
         self.path = path
         self.epoch = epoch
         self.writer = writer
@@ -124,9 +135,13 @@ class SqliteStore:
         self.failed: StorageFailed | None = None
         """What a checkpoint beside the writer failed with."""
         self._unit_lock = asyncio.Lock()
-        readers = Pool(READERS, lambda: files.open_connection(path, read_only=True), "towerlog-read")
-        keys = Pool(1, lambda: files.open_connection(path, read_only=True), "towerlog-keys")
-        self._checkpointer = Pool(1, lambda: files.open_connection(path), "towerlog-wal")
+
+        def reader() -> apsw.Connection:
+            return files.open_connection(path, read_only=True, damages=damages)
+
+        readers = Pool(READERS, reader, "towerlog-read", damages)
+        keys = Pool(1, reader, "towerlog-keys", damages)
+        self._checkpointer = Pool(1, lambda: files.open_connection(path), "towerlog-wal", damages)
         self._pools = (readers, keys, self._checkpointer, writer)
         self._pool_of: dict[Where, Pool | Locked] = {
             Where.READERS: readers,
@@ -157,6 +172,12 @@ class SqliteStore:
             steady_ms = self._clock.steady_ms
             return await self.pool(Where.READERS).call(reads.runs_searched, org, wanted, limit, before, steady_ms)
         return await self.pool(Where.READERS).call(reads.runs, org, wanted, limit, before)
+
+    async def ping(self) -> None:
+        """Reads real pages. Raises StorageFailed where that fails, or where reads have failed again and again."""
+        await self.pool(Where.READERS).call(reads.ping)
+        if self.damages.is_failing():
+            raise StorageFailed("reads of the store have failed again and again")
 
     def _note_commit(self) -> None:
         """After a commit: keeps the WAL within its bounds, beside the writer as far as possible."""
@@ -207,13 +228,13 @@ async def open_store(path: Path, clock: Clock, ids: Ids) -> SqliteStore:
     """
     files.check_library()
     lock = files.prepare_files(path)
-    gauge = files.WalGauge()
-    writer = Pool(1, lambda: gauge.watch(files.open_connection(path)), "towerlog-write")
+    gauge, damages = files.WalGauge(), Damages(clock.steady_ms)
+    writer = Pool(1, lambda: gauge.watch(files.open_connection(path, damages=damages)), "towerlog-write", damages)
     try:
         await writer.call(files.migrate)
         epoch = await writer.call(files.ensure_epoch, f"e{ids.token(8)}")
         await writer.call(write.refresh_leases, clock.steady_ms())
-        return SqliteStore(path, clock, lock, writer, epoch, gauge)
+        return SqliteStore(path, clock, lock, writer, epoch, gauge, damages)
     except BaseException:
         writer.close()
         lock.close()
@@ -226,7 +247,9 @@ async def open_reader(path: Path, clock: Clock) -> SqliteStore:
     Raises SchemaMismatch for a schema of another version, StorageFailed where there is no database.
     """
     files.check_library()
-    reader = Pool(1, lambda: files.open_connection(path, read_only=True), "towerlog-read-only")
+    damages = Damages(clock.steady_ms, is_logged=False)
+    opener = partial(files.open_connection, path, read_only=True, damages=damages)
+    reader = Pool(1, opener, "towerlog-read-only", damages)
     await reader.call(files.check_schema)
     epoch = await reader.call(files.read_epoch)
-    return SqliteStore(path, clock, None, reader, epoch, files.WalGauge())
+    return SqliteStore(path, clock, None, reader, epoch, files.WalGauge(), damages)

@@ -68,10 +68,11 @@ CREATE TABLE event (
     agent INTEGER NOT NULL,
     feed INTEGER,
     flags INTEGER NOT NULL,
+    -- Before what may be long: the event after this one is checked with it.
+    hash BLOB NOT NULL,
     -- What describes the event, and under `effects` what the folds act on: hashed as it stands here.
     facts BLOB,
-    data BLOB NOT NULL,
-    hash BLOB NOT NULL
+    data BLOB NOT NULL
 );
 CREATE UNIQUE INDEX event_by_seq ON event (run, seq);
 CREATE UNIQUE INDEX event_by_id ON event (run, event_id) WHERE event_id IS NOT NULL;

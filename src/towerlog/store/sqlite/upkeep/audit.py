@@ -159,7 +159,7 @@ def _feed_faults(db: apsw.Connection, org: int) -> list[str]:
     return [f"position {row[0] - lowest}: its place in its agent's feed is wrong" for row in found]
 
 
-def content(db: apsw.Connection, org: int, kind: str, after: int, limit: int) -> list[tuple[int, Content]]:
+def content_page(db: apsw.Connection, org: int, kind: str, after: int, limit: int) -> list[tuple[int, Content]]:
     """A page of the content store."""
     table, columns, value = _CONTENT[kind]
     # The unary plus keeps SQLite on the primary key: by its index each page would read and sort everything.

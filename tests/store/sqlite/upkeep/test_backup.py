@@ -11,9 +11,9 @@ import pytest
 from tests.support.factories import event, identity, run_changes, run_row
 from tests.support.fakes import FakeClock, SeededIds
 from towerlog.errors import SchemaMismatch, StorageFailed
-from towerlog.store.sqlite import backup
-from towerlog.store.sqlite.backup import copy_database, discard, publish
 from towerlog.store.sqlite.store import SqliteStore, open_store
+from towerlog.store.sqlite.upkeep import backup
+from towerlog.store.sqlite.upkeep.backup import copy_database, discard, publish
 
 
 def unheard(done: int, total: int) -> None:
