@@ -18,7 +18,8 @@ gives the default statuses, and each dialect turns an error into its own form.
     └── Internal
         └── Damaged          what is stored is not what was written; names the place
 
-Beside the family stand what keeps a store from being opened: `StoreLocked` and `SchemaMismatch`. No client sees them.
+Beside the family stand what keeps a store from being opened: `StoreLocked`, `StoreTorn` and `SchemaMismatch`. No client
+sees them.
 """
 
 from __future__ import annotations
@@ -206,6 +207,10 @@ class Damaged(Internal):
 
 class StoreLocked(Exception):
     """Another process has this store open for writing."""
+
+
+class StoreTorn(Exception):
+    """The files of this store do not belong together: one is missing, empty, or another store's."""
 
 
 class SchemaMismatch(Exception):

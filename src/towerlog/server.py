@@ -13,7 +13,7 @@ import logging
 import resource
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -31,12 +31,14 @@ from towerlog.dialects.base import DialectSettings
 from towerlog.engine.bootstrap import OrgMinted, first_start
 from towerlog.engine.core import Engine, EngineSettings
 from towerlog.errors import StorageFailed
+from towerlog.model.event import COPY
 from towerlog.model.liveness import Thresholds
 from towerlog.store.base import Identities, Store
 from towerlog.store.owner import keep_folder_private
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
 from towerlog.store.sqlite.store import open_reader, open_store
 from towerlog.store.sqlite.upkeep.backup import copy_database, discard, publish
+from towerlog.store.sqlite.upkeep.place import Place, held_place
 from towerlog.wake.local import LocalWake
 
 STORAGE_FAILED = 70
@@ -376,6 +378,20 @@ class Copy(msgspec.Struct, frozen=True):
 
 def copied(settings: Settings, target: Path, ids: Ids, progress: Callable[[int, int], None]) -> Copy:
     """A copy of the store beside `target`. Raises FileNotFoundError, FileExistsError and what copying raises."""
-    partial = copy_database(existing_database(settings), target, f"e{ids.token(8)}", progress)
+    partial = copy_database(existing_database(settings), target, f"{COPY}{ids.token(8)}", progress)
     own = dataclasses.replace(settings, database_url=f"sqlite:///{partial}")
     return Copy(own, partial, target)
+
+
+def copied_to(
+    place: Place, settings: Settings, source: Path, ids: Ids, is_alone: bool, progress: Callable[[int, int], None]
+) -> Copy:
+    """A copy of the database in a file, made to be put in a place. Raises what `Place.copy` raises."""
+    partial = place.copy(source, f"{COPY}{ids.token(8)}", is_alone, progress)
+    return Copy(dataclasses.replace(settings, database_url=f"sqlite:///{partial}"), partial, place.path)
+
+
+def place_of(settings: Settings) -> AbstractContextManager[Place]:
+    """The place of the settings' store, held as its writer's. Raises StoreLocked, OSError."""
+    keep_data_private(settings)
+    return held_place(database_path(settings))

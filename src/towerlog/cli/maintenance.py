@@ -1,4 +1,4 @@
-"""`towerlog verify`, `rebuild` and `backup`: check the store, rebuild its projections, copy it."""
+"""`towerlog verify`, `rebuild`, `backup`, `restore`: check the store, rebuild it, copy it, put a copy there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from towerlog.config import Settings
 from towerlog.engine.audit import rebuild_org, verify_org
 from towerlog.errors import TowerlogError
 from towerlog.model.principal import Org
-from towerlog.server import copied, opened_for_reading, opened_for_writing
+from towerlog.model.times import format_ms
+from towerlog.server import copied, copied_to, opened_for_reading, opened_for_writing, place_of
 from towerlog.store.base import Store
 from towerlog.store.values import Kind
 
@@ -87,7 +88,7 @@ def backup(settings: Settings, file: Path, as_json: bool) -> None:
     """Writes a copy of the store to FILE, which must not exist. Works while the server runs.
 
     The copy is the store as it is at the time of the call. It is checked before it gets its name: by SQLite's integrity
-    check, then as `verify` does. To restore, replace towerlog.db with it while no server runs.
+    check, then as `verify` does. To restore it: `towerlog restore`.
     """
     findings = Findings()
     clock = SystemClock()
@@ -105,6 +106,42 @@ def backup(settings: Settings, file: Path, as_json: bool) -> None:
         copy.discard()
     fields = {"ok": True, "file": str(file), "bytes": size_bytes, "events": events}
     answer(as_json, fields, lambda: say(f"{file}: {size_bytes} bytes, {counted(events, 'event')}, checked."))
+
+
+@click.command()
+@with_settings()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--without-wal", is_flag=True, help="Take FILE although the -wal that belongs to it is lost.")
+@as_json
+def restore(settings: Settings, file: Path, without_wal: bool, as_json: bool) -> None:
+    """Puts the store in FILE, a backup, in the place of the one in the data folder. Stop the server first.
+
+    FILE is copied, with the -wal beside it if there is one, and the copy is checked as `backup` does before anything is
+    moved. What was in the data folder is moved aside, with its -wal, and kept. The restored log has a new epoch, so
+    that followers which have seen more are told.
+    """
+    findings = Findings()
+    clock = SystemClock()
+    ids = SystemIds(clock)
+    with place_of(settings) as place:
+        with progress("copying") as pages:
+            copy = copied_to(place, settings, file, ids, without_wal, lambda done, _: pages(done))
+        try:
+            reading = opened_for_reading(copy.settings, clock)
+            events = run_over(reading, lambda store: verify_store(store, findings))
+            if findings.count:
+                findings.show()
+                note(f"towerlog: {file} is not valid; nothing was changed.")
+                raise SystemExit(FOUND_WRONG)
+            aside, size_bytes = place.fill(copy.partial, f"before-{format_ms(clock.now_ms()).translate(_IN_A_NAME)}")
+        finally:
+            copy.discard()
+    fields = {"ok": True, "bytes": size_bytes, "events": events, "moved_to": None if aside is None else str(aside)}
+    moved = "" if aside is None else f" What was there before is {aside}."
+    answer(as_json, fields, lambda: say(f"Restored {counted(events, 'event')}, checked.{moved}"))
+
+
+_IN_A_NAME = str.maketrans("", "", "-:.")
 
 
 def run_over(opened: AbstractAsyncContextManager[Store], act: Callable[[Store], Awaitable[T]]) -> T:

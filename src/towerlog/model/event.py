@@ -343,6 +343,15 @@ def sound(found: Found | None, run_id: str | None) -> Event | None:
     return found
 
 
+COPY = "r"
+"""Begins the epoch of a log that was copied, by a backup or a restore: it goes on otherwise than the first one."""
+
+
+def is_copy(epoch: str) -> bool:
+    """Whether a log is not the first of its store, so that a bare seq may be of another one."""
+    return epoch.startswith(COPY)
+
+
 def cursor_text(epoch: str, position: int) -> str:
     """The cursor of a feed, opaque to clients: the epoch of the log and a position in it."""
     return f"{epoch}-{position}"

@@ -12,8 +12,11 @@ import os
 from pathlib import Path
 from typing import IO
 
-from towerlog.errors import StoreLocked
+from towerlog.errors import StoreLocked, StoreTorn
 from towerlog.store import owner
+
+EMPTY = "{path} is empty (0 bytes): a copy that broke off? Restore a backup, or remove it to begin anew."
+_NEW = "new\n"
 
 
 class WriterLock:
@@ -24,6 +27,10 @@ class WriterLock:
         self._beside = beside
         self._database = database
 
+    def note_made(self) -> None:
+        """The database has its schema: from now on an empty file at its place is not one that is being made."""
+        _write(self._beside, "")
+
     def close(self) -> None:
         """Gives the place back.
 
@@ -33,13 +40,23 @@ class WriterLock:
         self._beside.close()
 
 
-def take_writer_place(path: Path) -> WriterLock:
-    """The place of the one that writes this database, which is made empty where there is none. Raises StoreLocked."""
+def take_writer_place(path: Path, *, is_empty_well: bool = False) -> WriterLock:
+    """The place of the one that writes this database, which is made empty where there is none.
+
+    `is_empty_well`: what is there will be replaced. Raises StoreLocked; StoreTorn for an empty file that nobody has
+    begun to make a database of.
+    """
     beside = _lock_beside(path)
     try:
+        was_new = _NEW in _said(beside)
         if not path.exists():
+            _write(beside, _NEW)
             path.touch(mode=owner.FILE_MODE)
             owner.give_to_owner(path)
+        elif not path.stat().st_size and not was_new and not is_empty_well:
+            raise StoreTorn(EMPTY.format(path=path))
+        else:
+            _write(beside, _NEW if was_new else "")
         return WriterLock(beside, _lock_database(path))
     except BaseException:
         beside.close()
@@ -55,10 +72,19 @@ def _lock_beside(path: Path) -> IO[str]:
     except OSError:
         handle.close()
         raise StoreLocked(f"{path} is in use by another towerlog process") from None
-    handle.truncate(0)
-    handle.write(f"{os.getpid()}\n")
-    handle.flush()
     return handle
+
+
+def _said(beside: IO[str]) -> str:
+    beside.seek(0)
+    return beside.read()
+
+
+def _write(beside: IO[str], more: str) -> None:
+    """Who holds the place, and whether the database is being made."""
+    beside.truncate(0)
+    beside.write(f"{os.getpid()}\n{more}")
+    beside.flush()
 
 
 def _lock_database(path: Path) -> int:

@@ -89,7 +89,9 @@ def test_the_files_are_for_their_owner_alone(tmp_path: Path) -> None:
 def test_the_epoch_is_given_once_and_replaced_on_purpose_alone(db: apsw.Connection) -> None:
     assert connections.ensure_epoch(db, "e1") == "e1"
     assert connections.ensure_epoch(db, "e2") == "e1"
-    connections.replace_epoch(db, "e3")
+    assert connections.read_copied(db) is None
+    connections.make_a_copy(db, "e3")
+    assert connections.read_copied(db) == {}
     assert connections.read_epoch(db) == "e3"
 
 

@@ -37,7 +37,7 @@ async def follow_run(
     source = Source(page, ended, lambda runs: store.runs_by_number(org, runs), unreadable, store.epoch)
     # A cursor past the end waits from the end; one of another log is told so and gets everything.
     after, preface = min(command.after_seq, row.last_seq), b""
-    if command.epoch not in (None, store.epoch):
+    if command.epoch not in (None, store.epoch) or await _is_of_earlier_log(store, row, command):
         after, preface = 0, style.other_log
     return await hub.follow((RUN, run), style, source, after, command.follow, preface)
 
@@ -68,6 +68,23 @@ async def follow_agent(
 
     source = Source(page, ended, lambda runs: store.runs_by_number(org, runs), unreadable, store.epoch)
     return await hub.follow((AGENT, number), style, source, after, True, preface)
+
+
+async def _is_of_earlier_log(store: Store, row: RunRow, command: FollowRun) -> bool:
+    """Whether a bare seq was given out by the log that this one is a copy of, for an event that was not copied.
+
+    A copy names itself in the ids of its frames, so that a bare one is of the first log. Up to where that was copied
+    both have the same events; a seq behind it that somebody has typed means this log, if the run has come that far.
+    """
+    copied = store.copied_positions
+    if copied is None or command.epoch is not None or not command.after_seq:
+        return False
+    if command.after_seq > row.last_seq:
+        return True
+    if not command.is_reconnect:
+        return False
+    found = (await store.events_at(row.org, row.run, [command.after_seq])).get(command.after_seq)
+    return found is None or found.position > copied.get(row.org, 0)
 
 
 def _lost(store: Store, event: DamagedEvent) -> list[Found]:

@@ -9,7 +9,7 @@ Laws:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -66,6 +66,8 @@ class Store(LogStore, RowStore, ContentStore, LaneStore, IdentityStore, AuditSto
     """True when no other process writes runs: rows may then be cached between units."""
     damages: Damages
     """What has been read and was damaged, and which reads have failed."""
+    copied_positions: Mapping[int, int] | None
+    """Organisation → the position up to which this log is the one that it was first copied from; None for no copy."""
     epoch: str
     """Names this log; a restored or recreated one has another."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import apsw
+import msgspec
 
 from towerlog.errors import SchemaMismatch, StorageFailed
 from towerlog.store import owner
@@ -143,9 +144,19 @@ def read_epoch(connection: apsw.Connection) -> str:
     return str(connection.execute("SELECT value FROM meta WHERE name = 'epoch'").get)
 
 
-def replace_epoch(connection: apsw.Connection, fresh: str) -> None:
-    """Gives the log a new name: what was restored is another log than the one that went on."""
-    connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (fresh,))
+def make_a_copy(connection: apsw.Connection, fresh: str) -> None:
+    """Gives the log a new name, and notes where it was copied: what was restored is another log than what went on."""
+    positions = {str(org): position for org, position in connection.execute("SELECT org, position FROM org")}
+    text = msgspec.json.encode(positions).decode()
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?), ('log', 'copy - whole')", (fresh,))
+    # Of a copy of a copy the first counts: a bare seq was given out by the first log alone.
+    connection.execute("INSERT OR IGNORE INTO meta VALUES ('copied', ?)", (text,))
+
+
+def read_copied(connection: apsw.Connection) -> dict[int, int] | None:
+    """Organisation → the position at which the log was first copied; None for one that is no copy."""
+    found = connection.execute("SELECT value FROM meta WHERE name = 'copied'").get
+    return None if found is None else msgspec.json.decode(str(found), type=dict[int, int])
 
 
 class WalGauge:

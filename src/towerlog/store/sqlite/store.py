@@ -7,7 +7,7 @@ without a lock. Readers see committed rows only and never hold a transaction ope
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -25,11 +25,12 @@ from towerlog.store.sqlite import content, load, lookups, queue, reads, write
 from towerlog.store.sqlite import events as logged
 from towerlog.store.sqlite import personas as registered
 from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where
-from towerlog.store.sqlite.upkeep import audit
+from towerlog.store.sqlite.upkeep import audit, whole
 from towerlog.store.values import Changes
 
 READERS = 3
 IDLE_TRUNCATE_SECONDS = 2.0
+LOG_NAME_CHARS = 8
 
 
 class SqliteUnit:
@@ -118,16 +119,19 @@ class SqliteStore:
         self,
         path: Path,
         clock: Clock,
+        ids: Ids | None,
         lock: WriterLock | None,
         writer: Pool,
-        epoch: str,
+        log: tuple[str, dict[int, int] | None],
         gauge: files.WalGauge,
         damages: Damages,
     ) -> None:
-        """Everything is open already."""
+        """Everything is open already. `ids` and `lock`: of the one writer."""
         self.damages = damages
+        self._ids = ids
         self.path = path
-        self.epoch = epoch
+        self.epoch = log[0]
+        self.copied_positions: Mapping[int, int] | None = log[1]
         self.writer = writer
         self._clock = clock
         self._lock_file = lock
@@ -198,13 +202,20 @@ class SqliteStore:
             self._gauge.note_moved(moved)
             if truncate or self._gauge.written_bytes > files.WAL_RESET_BYTES:
                 # What came meanwhile, in the writer's thread: now nothing is left and the WAL starts anew.
-                mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if truncate else apsw.SQLITE_CHECKPOINT_PASSIVE
-                await self.writer.call(files.checkpoint, mode)
+                if truncate:
+                    await self.writer.call(whole.settle_log)
+                    await self._begin_log()
+                else:
+                    await self.writer.call(files.checkpoint)
         except StorageFailed as error:
             # Found out in the background; the next commit must not build on it.
             self.failed = error
         finally:
             self._checkpoint_task = None
+
+    async def _begin_log(self) -> None:
+        assert self._ids is not None
+        await self.writer.call(whole.begin_log, self._ids.token(LOG_NAME_CHARS))
 
     async def close(self) -> None:
         """Finishes what is under way and lets go of the files."""
@@ -214,7 +225,7 @@ class SqliteStore:
             await self._checkpoint_task
         async with self._unit_lock:
             if self._lock_file is not None:
-                await self.writer.call(files.checkpoint, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                await self.writer.call(whole.settle_log)
             for pool in self._pools:
                 pool.close()
             if self._lock_file is not None:
@@ -224,17 +235,22 @@ class SqliteStore:
 async def open_store(path: Path, clock: Clock, ids: Ids) -> SqliteStore:
     """Opens (or makes) the database at `path` as its one writer.
 
-    Raises StoreLocked when another process writes it, SchemaMismatch for a newer schema, StorageFailed otherwise.
+    Raises StoreLocked when another process writes it, SchemaMismatch for a newer schema, StoreTorn for files
+    that do not belong together, StorageFailed otherwise.
     """
     files.check_library()
+    whole.check_whole(path)
     lock = files.prepare_files(path)
     gauge, damages = files.WalGauge(), Damages(clock.steady_ms)
     writer = Pool(1, lambda: gauge.watch(files.open_connection(path, damages=damages)), "towerlog-write", damages)
     try:
         await writer.call(files.migrate)
+        lock.note_made()
         epoch = await writer.call(files.ensure_epoch, f"e{ids.token(8)}")
+        copied = await writer.call(files.read_copied)
+        await writer.call(whole.begin_log, ids.token(LOG_NAME_CHARS))
         await writer.call(write.refresh_leases, clock.steady_ms())
-        return SqliteStore(path, clock, lock, writer, epoch, gauge, damages)
+        return SqliteStore(path, clock, ids, lock, writer, (epoch, copied), gauge, damages)
     except BaseException:
         writer.close()
         lock.close()
@@ -247,9 +263,11 @@ async def open_reader(path: Path, clock: Clock) -> SqliteStore:
     Raises SchemaMismatch for a schema of another version, StorageFailed where there is no database.
     """
     files.check_library()
+    whole.check_whole(path)
     damages = Damages(clock.steady_ms, is_logged=False)
     opener = partial(files.open_connection, path, read_only=True, damages=damages)
     reader = Pool(1, opener, "towerlog-read-only", damages)
     await reader.call(files.check_schema)
     epoch = await reader.call(files.read_epoch)
-    return SqliteStore(path, clock, None, reader, epoch, files.WalGauge(), damages)
+    copied = await reader.call(files.read_copied)
+    return SqliteStore(path, clock, None, None, reader, (epoch, copied), files.WalGauge(), damages)

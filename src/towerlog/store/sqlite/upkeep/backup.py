@@ -47,6 +47,21 @@ def copy_database(source: Path, target: Path, fresh_epoch: str, progress: Progre
     return partial
 
 
+def set_aside(path: Path, name: str) -> Path:
+    """Moves a store's files, all of them, out of the way of another one; the database's new path. For its one writer.
+
+    The database goes first: where this breaks off, a log without a database is left, which nobody opens.
+    """
+    aside = path.with_name(f"{path.name}.{name}")
+    refuse_to_overwrite(aside)
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        found = path.with_name(path.name + suffix)
+        if os.path.lexists(found):
+            found.rename(aside.with_name(aside.name + suffix))
+    _sync(path.parent)
+    return aside
+
+
 def publish(partial: Path, target: Path) -> int:
     """Puts a finished copy in its place, durably; its size in bytes. Raises FileExistsError, OSError."""
     refuse_to_overwrite(target)
@@ -92,7 +107,7 @@ def _make_it_another_log(partial: Path, fresh_epoch: str) -> None:
         # One file that needs no neighbour; a server that opens it turns the write-ahead log on again.
         db.pragma("journal_mode", "delete")
         db.pragma("synchronous", "full")
-        files.replace_epoch(db, fresh_epoch)
+        files.make_a_copy(db, fresh_epoch)
         found = [str(row[0]) for row in db.execute("PRAGMA integrity_check(5)")]
     finally:
         db.close()
