@@ -41,8 +41,6 @@ from towerlog.store.sqlite.upkeep.backup import copy_database, discard, publish
 from towerlog.store.sqlite.upkeep.place import Place, held_place
 from towerlog.wake.local import LocalWake
 
-STORAGE_FAILED = 70
-"""Exit code of a process whose storage failed. After a restart by its supervisor, the open checks what is on disk."""
 DRAIN_SECONDS = 7
 """How long requests in flight may take after SIGTERM. With the rest of the shutdown it is less than ten seconds."""
 BACKLOG = 2048
@@ -178,7 +176,7 @@ def run(settings: Settings, announce: Callable[[Started], None]) -> int:
     """
     set_up_logging(settings.log_level)
     for variable in unknown_variables():
-        _log.warning("a variable of the environment is no setting", variable=variable)
+        _log.warning("unknown environment variable ignored", variable=variable)
     raise_descriptor_limit(settings.max_streams + _DESCRIPTORS_BESIDE_STREAMS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings, announce))
@@ -218,7 +216,7 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
         await app.stop()
     finally:
         listener.close()
-    return STORAGE_FAILED if failed else 0
+    return StorageFailed.exit_code if failed else 0
 
 
 class _Server(uvicorn.Server):

@@ -151,7 +151,7 @@ def test_where_nothing_is_nothing_is_made(tmp_path, name) -> None:
     target = [str(tmp_path / "copy.db")] if name == "backup" else []
     done = towerlog(name, *target, "--data-dir", str(tmp_path / "none"))
     assert done.exit_code == 69
-    assert "there is no store here" in done.stderr
+    assert "no store here" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,6 +7,7 @@ copy gets a new epoch: a cursor of the old log gets a gap, never wrong events.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable
@@ -86,7 +87,7 @@ def discard(partial: Path) -> None:
 def refuse_to_overwrite(target: Path) -> None:
     """Raises FileExistsError when there is anything at this path, be it a link to nowhere."""
     if os.path.lexists(target):
-        raise FileExistsError(17, "there is something already", str(target))
+        raise FileExistsError(errno.EEXIST, "this file exists already; choose another name", str(target))
 
 
 def _copy_pages(source: Path, partial: Path, progress: Progress) -> None:
