@@ -20,7 +20,7 @@ from towerlog.engine.commit.tally import Tallies
 from towerlog.model.agent import AgentRow
 from towerlog.model.chain import link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import PLAIN_TYPES, Event, EventType, NamedRun, OpenRun, RunRef, sound
+from towerlog.model.event import PLAIN_TYPES, DamagedEvent, Event, EventType, Found, NamedRun, OpenRun, RunRef, sound
 from towerlog.model.facts import NO_FACTS, Effects, Facts, Origin
 from towerlog.model.lane import Lane
 from towerlog.model.principal import Counters, shard_key
@@ -194,8 +194,9 @@ class Plan:
 
     def stored_event(self, kind: Kind, run: int, key: Any) -> Event | None:
         """What was loaded of a run under a kind whose values are events. Raises Damaged."""
-        run_state = self.run_state_of(run)
-        return sound(self.known.get(kind, key), None if run_state is None else run_state.row.run_id)
+        found: Found | None = self.known.get(kind, key)
+        run_state = self.run_state_of(run) if isinstance(found, DamagedEvent) else None
+        return sound(found, None if run_state is None else run_state.row.run_id)
 
     def checkpoint(self, run: int, agent: str, step_index: int) -> CheckpointRow | None:
         """A checkpoint row, with this group's changes."""
