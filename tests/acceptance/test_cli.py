@@ -87,8 +87,9 @@ def fed_and_running(fed) -> Server:
 
 
 def database_of(data_dir: Path) -> Path:
-    """The one SQLite file in a data folder."""
-    found = [path for path in data_dir.rglob("*") if path.is_file() and path.read_bytes()[:15] == b"SQLite format 3"]
+    """The one SQLite file in a data folder, beside those that a rebuild has moved away."""
+    files = [path for path in data_dir.rglob("*") if path.is_file() and ".before-" not in path.name]
+    found = [path for path in files if path.read_bytes()[:15] == b"SQLite format 3"]
     assert len(found) == 1, found
     return found[0]
 

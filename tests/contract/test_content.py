@@ -11,7 +11,7 @@ import pytest
 from tests.support.fakes import START_MS
 from tests.support.lookups import looked_up
 from towerlog.errors import Damaged
-from towerlog.model.content import message_name, metas_name, prefix_names
+from towerlog.model.names import message_name, metas_name, prefix_names
 from towerlog.store.base import Store
 from towerlog.store.values import Changes, HistoryNode, Kind, Message, MetaList, StoredReply
 

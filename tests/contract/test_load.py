@@ -14,7 +14,7 @@ from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import shard_key
 from towerlog.model.thread import ThreadRow
 from towerlog.store.base import Store
-from towerlog.store.values import Changes, Claimant, HistoryNode, Kind, Parent, ReplyBody, StoredReply
+from towerlog.store.values import Changes, Claimant, Family, HistoryNode, Kind, Parent, ReplyBody, StoredReply
 
 NOW_MS = 100
 
@@ -91,7 +91,8 @@ async def test_a_family_a_prefix_and_a_reply(store: Store, org: int, other: int)
     changes = await fill(store, org)
     first, second = (change.after for change in changes.runs.values())
     parent = Parent(first.run, org, first.run_id, first.thread_id, first.trace_id, first.foreign_id or "")
-    assert await asked(store, Kind.FAMILY, parent) == {parent: [second]}
+    family = Family(parent, False)
+    assert await asked(store, Kind.FAMILY, family) == {family: [second]}
     prefixes = tuple(bytes([n]) * 16 for n in range(5))
     assert await asked(store, Kind.NODES, (org, prefixes), (other, prefixes)) == {
         (org, prefixes): 3,

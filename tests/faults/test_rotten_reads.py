@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import apsw
 import httpx2
 import pytest
 
@@ -86,9 +88,21 @@ def test_one_damaged_event_is_named_everywhere_and_hides_no_other(path: Path, se
     assert client.get("/readyz").status_code == 200, "one event of many is no reason to serve nobody"
 
 
-def test_a_repeat_of_a_damaged_event_is_refused_and_its_neighbours_are_not(path: Path, serve: Serve) -> None:
-    """Whether it is one, nobody can tell any more: it is neither stored twice nor told that it was stored."""
+def test_a_repeat_of_a_damaged_event_is_known_by_its_digest(path: Path, serve: Serve) -> None:
+    """Its sender has the body, and learns that it was stored: nothing of what is damaged is shown or compared."""
     change_body(path)
+    client = serve().client()
+    for seq in (BAD - 1, BAD, BAD + 1):
+        body = {"tool_name": "t", "arguments": {"mark": mark(seq), "text": "x" * 400}}
+        reply = ingest(client, sdk_event("tool_call", RUN, body, agent_name=AGENT, event_id=event_id(seq)))
+        assert reply.status_code == 200, reply.text
+    page = client.get(f"/api/v1/runs/{run_id_of(client)}/events", params={"limit": 500, "after_seq": BAD}).json()
+    assert page["data"][-1]["seq"] == LAST, "and it is stored once"
+
+
+def test_an_id_whose_event_cannot_be_read_is_refused_alone(path: Path, serve: Serve) -> None:
+    with closing(apsw.Connection(str(path))) as db:
+        db.execute("UPDATE event SET type = 'tool.cull' WHERE event_id = ?", (event_id(BAD),))
     client = serve().client()
     for seq, status in ((BAD - 1, 200), (BAD, 500), (BAD + 1, 200)):
         body = {"tool_name": "t", "arguments": {"mark": mark(seq), "text": "x" * 400}}

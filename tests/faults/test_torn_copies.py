@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import apsw
 import httpx2
 import pytest
 
@@ -179,3 +180,16 @@ def test_after_a_restore_a_bare_cursor_of_the_lost_events_gets_a_gap(path: Path,
 
 def test_a_copy_of_the_fixture_is_whole(filled: Path, tmp_path: Path) -> None:
     assert answered("verify", "--data-dir", copy_of(filled, tmp_path / "copy").parent)["ok"] is True
+
+
+def test_a_power_cut_while_the_log_begins_anew_is_no_torn_copy(killed, tmp_path) -> None:
+    """All that the log had is in the database; of the new one only the header has reached the disk."""
+    path = lay(tmp_path / "cut", killed)
+    db = apsw.Connection(str(path))
+    db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    content = bytearray(path.with_name("towerlog.db-wal").read_bytes())
+    moved = path.read_bytes()
+    db.close()
+    content[16:24] = b"\x01" * 8  # other salts: no frame behind it belongs to it
+    again = lay(tmp_path / "again", {"": moved, "-wal": bytes(content)})
+    assert answered("verify", "--database-url", f"sqlite:///{again}")["ok"] is True

@@ -1,26 +1,55 @@
-"""Names of content: of a message by its text, of a prefix and of a meta list by all that is in it, in order."""
+"""What counts as the same body again."""
 
 from __future__ import annotations
 
-import hashlib
-
-import msgspec
 import pytest
 
-from towerlog.model.content import NAME_BYTES, message_name, metas_name, prefix_names
+from towerlog.model.chain import SPELLED_BYTES, content_digest
+from towerlog.model.content import same_json, without_blanks
+
+SAME = [
+    (b'{"a":1,"b":2}', b'{"b":2,"a":1}'),
+    (b'{"a":"\\u00e9"}', '{"a":"é"}'.encode()),
+    (b'{"a": [ 1, {} ]}', b'{"a":[1,{}]}'),
+    (b'{"a":1e400}', b'{"a":1e400}'),
+    (b'{"a":0.10}', b'{"a":0.1}'),
+    (b'{"a":1.0}', b'{"a":1}'),
+]
+OTHER = [
+    (b'{"a":1}', b'{"a":2}'),
+    (b'{"a":1}', b'{"a":1,"b":null}'),
+    (b'{"a":1}', b'{"a":"1"}'),
+    (b'{"a":1}', b'{"a":true}'),
+    (b'{"a":[0]}', b'{"a":[false]}'),
+    (b'{"a":1e400}', b'{"a":1e401}'),
+    (b'{"a":[1,2]}', b'{"a":[2,1]}'),
+]
 
 
-def test_a_name_covers_everything_before_it() -> None:
-    assert message_name(b"a") == hashlib.sha256(b"a").digest()[:NAME_BYTES]
-    one, two = prefix_names([b"a", b"b", b"c"]), prefix_names([b"x", b"b", b"c"])
-    assert not set(one) & set(two)
-    assert prefix_names([b"b", b"c"], one[0]) == one[1:]
+@pytest.mark.parametrize(("ours", "theirs"), SAME)
+def test_spelling_makes_no_difference(ours: bytes, theirs: bytes) -> None:
+    assert same_json(ours, theirs)
 
 
-def test_a_meta_list_has_the_name_of_the_whole_however_it_is_cut() -> None:
-    assert metas_name(b"[2,3]", metas_name(b"[1]")) == metas_name(b"[1, 2,3]")
-    assert metas_name(b"[1]") != prefix_names([b"1"])[0], "it is no history"
-    with pytest.raises(IndexError):
-        metas_name(b"[]")
-    with pytest.raises(msgspec.DecodeError):
-        metas_name(b"[")
+@pytest.mark.parametrize(("ours", "theirs"), OTHER)
+def test_content_does(ours: bytes, theirs: bytes) -> None:
+    assert not same_json(ours, theirs)
+
+
+def test_what_the_server_has_added_is_no_content() -> None:
+    assert same_json(b'{"question_id":7,"x":1}', b'{"x":1,"question_id":9}', ("question_id",))
+    assert not same_json(b'{"question_id":7,"x":1}', b'{"x":1}')
+
+
+def test_a_text_is_short_without_its_blanks() -> None:
+    assert without_blanks(b"{ }") == b"{ }"
+    assert without_blanks(b"{" + b" " * SPELLED_BYTES + b"}") == b"{}"
+    assert without_blanks(b"{" + b" " * (4 * SPELLED_BYTES) + b"}") is None
+    assert without_blanks(b'{"a":"' + b"x" * SPELLED_BYTES + b'"}') is None
+
+
+def test_blanks_between_the_tokens_of_a_long_body_make_no_difference() -> None:
+    value = b'"' + b"x" * SPELLED_BYTES + b'"'
+    assert content_digest(b'{"a":%s}' % value) == content_digest(b'{ "a" : %s }' % value)
+    assert content_digest(b'{"a":%s}' % value) != content_digest(b'{"a":"x%s}' % value[1:])
+    assert content_digest(b'{"a":1}') != content_digest(b'{"a": 1}')

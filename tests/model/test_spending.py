@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from towerlog.model import spending as spending_module
 from towerlog.model.spending import (
     AGENTS_RETIRED,
     MAX_SHARES,
+    MAX_SHARES_BYTES,
     TOTAL_DECREASED,
     USAGE_FLAGS,
     AgentShare,
@@ -214,6 +216,25 @@ def test_either_kind_of_runner_is_understood(calls: list[tuple[int, int]], total
     assert turns(*given)[-1]["total_tokens"] == sent
 
 
+@pytest.fixture
+def by_number_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents are retired for their number, not for their size."""
+    monkeypatch.setattr(spending_module, "MAX_SHARES_BYTES", 1 << 30)
+
+
+def test_agents_are_retired_for_the_size_of_what_is_remembered() -> None:
+    spending = NOTHING
+    for number in range(200):
+        report = UsageReport(Usage(input_tokens=10**12, cost_nanos=10**15))
+        spending = spending.after(report, f"agent {number} " + "n" * 180)
+        assert len(msgspec.json.encode(spending.shares)) <= MAX_SHARES_BYTES
+    assert "agent 199 " + "n" * 180 in spending.shares
+    assert len(spending.shares) < 200
+    assert spending.usage().input_tokens == 200 * 10**12
+    assert spending.flags == (AGENTS_RETIRED,)
+
+
+@pytest.mark.usefixtures("by_number_alone")
 def test_sums_are_kept_however_many_agents_there_are() -> None:
     spending = NOTHING
     for number in range(MAX_SHARES + 50):
@@ -229,6 +250,7 @@ def test_sums_are_kept_however_many_agents_there_are() -> None:
     assert spending.flags == (AGENTS_RETIRED,)
 
 
+@pytest.mark.usefixtures("by_number_alone")
 def test_agents_that_only_add_are_retired_without_a_flag() -> None:
     spending = NOTHING
     for number in range(3 * MAX_SHARES):
@@ -237,6 +259,7 @@ def test_agents_that_only_add_are_retired_without_a_flag() -> None:
     assert (spending.usage().input_tokens, spending.flags) == (3 * MAX_SHARES, ())
 
 
+@pytest.mark.usefixtures("by_number_alone")
 def test_the_agent_that_told_last_is_remembered_longest() -> None:
     spending = NOTHING
     for number in range(MAX_SHARES):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import msgspec
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.support.factories import event, run_row
-from tests.support.stories import usages
 from towerlog.model.run import RunRow, Status
 from towerlog.model.spending import AgentShare
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow
@@ -69,20 +66,3 @@ def test_a_cell_adds_what_was_spent() -> None:
     cell = usage.fold(cell, KEY, rows[1], rows[2], ONE)
     assert cell == UsageRow(*KEY, 3, 1, 0, Usage(input_tokens=4))
     assert cell.usage.output_tokens is None
-
-
-@given(st.lists(usages, min_size=1, max_size=8), st.data())
-def test_cells_merge_to_what_one_cell_would_have_been(totals: list[Usage], data: st.DataObject) -> None:
-    """A unit's increments, added to what is stored, are what a rebuild folds in one go."""
-    rows = [run_row(usage=total) for total in totals]
-    befores = [None, *rows[:-1]]
-    cut = data.draw(st.integers(0, len(rows)))
-    whole: UsageRow | None = None
-    halves: list[UsageRow | None] = [None, None]
-    for index, (before, row) in enumerate(zip(befores, rows, strict=True)):
-        whole = usage.fold(whole, KEY, before, row, ONE)
-        half = int(index >= cut)
-        halves[half] = usage.fold(halves[half], KEY, before, row, ONE)
-    left, right = halves
-    merged = usage.merge(left, right) if left is not None and right is not None else left or right
-    assert merged == whole

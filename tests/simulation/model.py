@@ -55,6 +55,8 @@ class Run:
     lane: str = "blocked"
     status: str = "queued"
     worker: str | None = None
+    key: str | None = None
+    """The API key of the lease, or of the last one."""
     released_by: str | None = None
     epoch: int = 0
     attempt: int = 0
@@ -73,6 +75,8 @@ class Run:
     spent: int = 0
     kept: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    """Those of `kept` that came from a key which did not hold the run, and would have changed it."""
 
     @property
     def ended(self) -> bool:
@@ -109,9 +113,15 @@ class Run:
         for wish in self.pending:
             wish.delivered = True
 
-    def held_by(self, worker: str, epoch: int | None) -> bool:
-        """Only the holder may speak; after the end, only who held it then."""
-        return self.lane in ("held", "done") and self.worker == worker and epoch in (None, self.epoch)
+    def held_by(self, worker: str, epoch: int | None, key: str) -> bool:
+        """Only the holder may speak, under its own key; after the end, only who held it then."""
+        return (
+            self.lane in ("held", "done") and (self.worker, self.key) == (worker, key) and epoch in (None, self.epoch)
+        )
+
+    def tells(self, key: str) -> bool:
+        """What is wanted of a run is for the key that holds it."""
+        return self.lane == "held" and self.key == key
 
 
 class Model:
@@ -119,6 +129,7 @@ class Model:
 
     def __init__(self, wall_ms: Callable[[], int]) -> None:
         self.runs: dict[str, Run] = {}
+        self.revoked: set[str] = set()
         self._wall_ms = wall_ms
         self._places = 0
 
@@ -145,54 +156,59 @@ class Model:
         ]
         return [run_id for _, run_id in (*sorted(queued), *sorted(ran_out))]
 
-    def claim(self, candidates: list[str], worker: str, lease_ms: int, now: int) -> str | None:
+    def claim(self, candidates: list[str], worker: str, key: str, lease_ms: int, now: int) -> str | None:
         """The run that must be handed out, out of those that were claimable when the group began."""
         for run_id in candidates:
             run = self.runs[run_id]
             if (run.lane == "queued" or (run.lane == "held" and run.deadline <= now)) and self._take(
-                run, worker, lease_ms, now
+                run, worker, key, lease_ms, now
             ):
                 return run_id
         return None
 
-    def claim_run(self, run_id: str, worker: str, lease_ms: int, now: int) -> str:
+    def claim_run(self, run_id: str, worker: str, key: str, lease_ms: int, now: int) -> str:
         run = self.runs[run_id]
         if run.ended:
             return "run_ended"
         if run.lane in ("done", "blocked"):
             return "already_claimed"
         if run.lane == "held" and run.deadline > now:
-            if run.worker != worker:
+            if run.worker != worker or (run.key != key and run.key not in self.revoked):
                 return "already_claimed"
+            run.key = key
             run.lease_ms, run.deadline = lease_ms, now + lease_ms
             run.begin_attempt()
             run.deliver()
             return "ok"
-        return "ok" if self._take(run, worker, lease_ms, now) else "run_ended"
+        return "ok" if self._take(run, worker, key, lease_ms, now) else "run_ended"
 
     def report(
-        self, run_id: str, worker: str, epoch: int | None, lease_ms: int | None, items: list[Sent], now: int
+        self, run_id: str, worker: str, key: str, epoch: int | None, lease_ms: int | None, items: list[Sent], now: int
     ) -> str:
         run = self.runs[run_id]
-        if not run.held_by(worker, epoch):
+        is_held = run.held_by(worker, epoch, key)
+        ends = [item for item in items if run.ended and item.status in ENDS]
+        is_other_end = any(not is_held or item.marker not in run.kept for item in ends)
+        if is_other_end or not is_held:
             run.refused += [item.marker for item in items]
-            return "lease_lost"
+            return "run_ended" if is_other_end else "lease_lost"
         if run.lane == "held":
             run.deadline = now + (lease_ms or run.lease_ms)
             run.lease_ms = lease_ms or run.lease_ms
-        self.append(run_id, items)
+        self.append(run_id, key, items)
         return "ok"
 
-    def append(self, run_id: str, items: list[Sent]) -> None:
-        """Events whose reply carries what is wanted."""
-        self.tell(run_id, items)
-        self.runs[run_id].deliver()
+    def append(self, run_id: str, key: str, items: list[Sent]) -> None:
+        """Events whose reply carries what is wanted, if that is for this key."""
+        self.tell(run_id, key, items)
+        if self.runs[run_id].tells(key):
+            self.runs[run_id].deliver()
 
-    def release(self, run_id: str, worker: str, epoch: int | None, now: int) -> str:
+    def release(self, run_id: str, worker: str, key: str, epoch: int | None, now: int) -> str:
         run = self.runs[run_id]
-        if run.lane == "queued" and run.released_by == worker:
+        if run.lane == "queued" and (run.released_by, run.key) == (worker, key):
             return "ok"
-        if not run.held_by(worker, epoch):
+        if not run.held_by(worker, epoch, key):
             return "lease_lost"
         if run.lane == "done":
             return "run_ended"
@@ -205,14 +221,13 @@ class Model:
         run.queue_position = self._next_position()
         return "ok"
 
-    def finish(self, run_id: str, worker: str, epoch: int | None, item: Sent) -> str:
+    def finish(self, run_id: str, worker: str, key: str, epoch: int | None, item: Sent) -> str:
         run = self.runs[run_id]
-        if not run.held_by(worker, epoch):
+        if not run.held_by(worker, epoch, key) or (run.ended and item.marker not in run.kept):
             run.refused.append(item.marker)
             return "run_ended" if run.ended else "lease_lost"
-        if run.ended:
-            return "ok" if run.status == item.status else "run_ended"
-        self.tell(run_id, [item])
+        if not run.ended:
+            self.tell(run_id, key, [item])
         return "ok"
 
     def cancel(self, run_id: str) -> str:
@@ -294,8 +309,9 @@ class Model:
             run.pending = [wish for wish in run.pending if wish.kind != "input" or wish.key != item.key]
         self._close(run, found)
 
-    def tell(self, run_id: str, items: list[Sent]) -> None:
-        """Events that are accepted; the same again adds nothing, and after the end only what was spent counts."""
+    def tell(self, run_id: str, key: str, items: list[Sent]) -> None:
+        """Events that are accepted; the same again adds nothing, and after the end only what was spent counts. So does
+        what a stranger says of a held run."""
         run = self.runs[run_id]
         for item in items:
             if item.marker in run.kept:
@@ -303,6 +319,9 @@ class Model:
             run.kept.append(item.marker)
             run.spent += item.spent
             if run.ended:
+                continue
+            if run.lane == "held" and run.key != key and (item.status is not None or item.takes is not None):
+                run.foreign.append(item.marker)
                 continue
             is_known = self._is_asked_again(run, item)
             taken = next((wish for wish in run.pending if wish.kind == item.takes), None)
@@ -363,12 +382,13 @@ class Model:
         elif action == "resume" and run.status == "paused":
             run.goes_on()
 
-    def _take(self, run: Run, worker: str, lease_ms: int, now: int) -> bool:
+    def _take(self, run: Run, worker: str, key: str, lease_ms: int, now: int) -> bool:
         if run.lane == "held":
             self._expire(run)
         if run.lane != "queued":
             return False
-        run.lane, run.worker, run.released_by, run.attempt = "held", worker, None, run.attempt + 1
+        run.lane, run.worker, run.key, run.released_by = "held", worker, key, None
+        run.attempt += 1
         run.begin_attempt()
         run.goes_on()
         run.lease_ms, run.deadline = lease_ms, now + lease_ms

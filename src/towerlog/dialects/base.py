@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from towerlog.errors import TowerlogError
-from towerlog.model.command import Command
+from towerlog.model.command import Append, Command
 from towerlog.model.event import DamagedEvent, Event, FieldWarning
+from towerlog.model.outcome import Appended, Stored
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.run import RunRow
 
@@ -250,6 +251,17 @@ def with_warnings(reply: Reply, warnings: tuple[FieldWarning, ...]) -> Reply:
     members = b'"warnings":' + msgspec.json.encode(warnings) + b"}"
     own = reply.body[:-1]
     return msgspec.structs.replace(reply, body=own + (b"" if own == b"{" else b",") + members)
+
+
+def foreign_warnings(outcome: Appended, command: Append) -> tuple[FieldWarning, ...]:
+    """One for each event that would have changed a run which another key holds."""
+    field = command.type_field
+    message = f"{field}: another API key holds this run; the event is stored as foreign and changes nothing"
+    return tuple(
+        FieldWarning(index=index if command.is_batch else None, field=field, message=message)
+        for index, result in enumerate(outcome.results)
+        if isinstance(result, Stored) and result.foreign
+    )
 
 
 def status_of(error: TowerlogError) -> int:

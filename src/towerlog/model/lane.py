@@ -44,6 +44,8 @@ class Lane(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Order in the queue: the position of the event that queued it. A time would change order with the wall clock."""
     worker_id: str | None = None
     """The holder; of a lane that is done, the last one."""
+    key_id: str | None = None
+    """The API key that the holder claimed it with; of a lane that was released or is done, that of its last holder."""
     released_by: str | None = None
     """Worker that released it last, so that a repeated release gets the same answer."""
     epoch: int = 0
@@ -71,6 +73,13 @@ class Lane(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
             and before.queue_position == self.queue_position
             and before.queued_at == self.queued_at
         )
+
+    def belongs_to(self, worker_id: str, epoch: int | None, key_id: str) -> bool:
+        """Whether a lease of this lane, running or over, is that of this worker under this key.
+
+        `epoch` None: of whichever claim. A worker's name is no secret, so without its key it proves nothing.
+        """
+        return self.worker_id == worker_id and self.key_id == key_id and epoch in (None, self.epoch)
 
     def is_held(self, now_ms: int) -> bool:
         """True while a lease runs. An expired one may be claimed at once; the sweep that requeues it may come later."""

@@ -145,6 +145,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     forked_from: ForkedFrom | None = None
     created_by: str | None = None
     """A user id."""
+    reporter_key: str | None = None
+    """Id of the API key that reports it; None for a run that was made for workers and is theirs."""
     started_at: int | None = None
     start_told_at: int | None = None
     """When its sender says that it began: of its start, or of its first event while no start has come."""
@@ -212,6 +214,10 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     def is_terminal(self) -> bool:
         """True once an end has been committed."""
         return self.status in TERMINAL
+
+    def pending_bytes(self) -> int:
+        """How long the texts of its pending commands are together."""
+        return sum(len((command.content or "").encode()) for command in self.pending)
 
     def has_undelivered(self) -> bool:
         """Whether a command is pending that no reply has carried yet."""
@@ -312,6 +318,13 @@ MAX_PENDING = 2 * MAX_INPUTS + 2
 """There is always room for a cancel, and for a pause or a resume, beside messages and answers."""
 MAX_QUESTIONS = 64
 MAX_CLOSED_QUESTIONS = 32
+MAX_METADATA_BYTES = 16 * 1024
+"""Of a run's row. What does not fit stays in its event."""
+MAX_PENDING_BYTES = 64 * 1024
+"""Of the texts of all commands that wait for a run's agent; then more inputs are refused."""
+MAX_QUESTION_CHARS = 4 * 1024
+MAX_OPEN_TOOL_CHARS = 4 * 1024
+"""Of all open questions, and of the names and ids of all open tool calls: past them the oldest are forgotten."""
 MAX_OPEN_RUNS = 1024
 MAX_THREAD_QUEUE = 1000
 """Bounds of the lists inside a row. Past them the oldest entry is removed; further runs in the queue of a thread are

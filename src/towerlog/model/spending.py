@@ -17,6 +17,11 @@ MAX_SHARES = 256
 """Agents of a run whose running totals are remembered, those that told most lately. What the others have spent stays
 counted, but one of them that tells a running total again is counted from nothing."""
 
+MAX_SHARES_BYTES = 28 * 1024
+"""Of what is remembered of all of them, as JSON."""
+FEW_SHARES = 16
+"""So few fit in any case, with names of the usual length: their size is not looked at."""
+
 TOTAL_DECREASED = "total_decreased"
 AGENTS_RETIRED = "agents_retired"
 USAGE_FLAGS = {
@@ -27,6 +32,7 @@ USAGE_FLAGS = {
 """What can be wrong with a run's figures, and what it means."""
 
 _replace = msgspec.structs.replace
+_encode = msgspec.json.Encoder().encode
 
 
 class Sides(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -112,12 +118,13 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
         shares = {name: one for name, one in self.shares.items() if name != agent}
         shares[agent] = share
         changed = _replace(self, shares=shares)
-        if len(shares) <= MAX_SHARES:
-            return changed
-        oldest = next(iter(shares))
-        gone = shares.pop(oldest)
-        changed = _replace(changed, retired=_retired(self.retired or AgentShare(), oldest, gone))
-        return changed if gone.totals == NO_USAGE else changed.flagged(AGENTS_RETIRED)
+        while len(shares) > MAX_SHARES or (len(shares) > FEW_SHARES and len(_encode(shares)) > MAX_SHARES_BYTES):
+            oldest = next(iter(shares))
+            gone = shares.pop(oldest)
+            changed = _replace(changed, retired=_retired(changed.retired or AgentShare(), oldest, gone))
+            if gone.totals != NO_USAGE:
+                changed = changed.flagged(AGENTS_RETIRED)
+        return changed
 
     def flagged(self, flag: str) -> Spending:
         """With one flag more."""

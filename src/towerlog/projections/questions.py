@@ -13,6 +13,7 @@ import msgspec
 from towerlog.model.event import Event, EventType
 from towerlog.model.run import (
     MAX_CLOSED_QUESTIONS,
+    MAX_QUESTION_CHARS,
     MAX_QUESTIONS,
     ClosedQuestion,
     OpenQuestion,
@@ -65,11 +66,25 @@ def _ask(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     known = asked_before(row, key)
     if known is None:
         asked = OpenQuestion(event.seq, event.recorded_at, event.facts.question, key, epoch)
-        changes["questions"] = (*row.questions, asked)[-MAX_QUESTIONS:]
+        changes["questions"] = _newest((*row.questions, asked)[-MAX_QUESTIONS:])
     elif epoch:
         changes["questions"] = tuple(
             _replace(one, epoch=epoch) if one.question_id == known else one for one in row.questions
         )
+
+
+def _newest(asked: tuple[OpenQuestion, ...]) -> tuple[OpenQuestion, ...]:
+    """Those whose texts have at most MAX_QUESTION_CHARS characters together, the last one in any case."""
+    room = MAX_QUESTION_CHARS - _chars_of(asked[-1])
+    for index in range(len(asked) - 2, -1, -1):
+        room -= _chars_of(asked[index])
+        if room < 0:
+            return asked[index + 1 :]
+    return asked
+
+
+def _chars_of(one: OpenQuestion) -> int:
+    return len(one.text or "") + len(one.key or "")
 
 
 def _answer(row: RunRow, event: Event, changes: dict[str, Any]) -> None:

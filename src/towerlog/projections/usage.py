@@ -59,18 +59,3 @@ def fold(cell: UsageRow | None, key: UsageKey, before: RunRow | None, after: Run
         cell.runs_ended + ended,
         cell.usage if usage is NO_USAGE else add(cell.usage, usage),
     )
-
-
-def merge(left: UsageRow, right: UsageRow) -> UsageRow:
-    """The sum of two cells of the same key."""
-    return UsageRow(
-        left.org,
-        left.hour,
-        left.agent,
-        left.model,
-        left.status,
-        left.events + right.events,
-        left.runs_started + right.runs_started,
-        left.runs_ended + right.runs_ended,
-        add(left.usage, right.usage),
-    )

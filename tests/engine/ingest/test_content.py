@@ -19,9 +19,9 @@ from towerlog.engine.audit import verify_org
 from towerlog.engine.ingest.content import own_name
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.command import Append
-from towerlog.model.content import NAME_BYTES, message_name, prefix_names
 from towerlog.model.event import Draft, EventType, History, HistoryBase, Refusal
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
+from towerlog.model.names import NAME_BYTES, message_name, prefix_names
 from towerlog.model.outcome import Stored
 from towerlog.model.question import GetCheckpoint, LatestCheckpoint
 from towerlog.store.sqlite import load

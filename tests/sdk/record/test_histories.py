@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from towerlog.model.content import message_name, prefix_names
+from towerlog.model.names import message_name, prefix_names
 from towerlog.sdk.record.histories import MAX_WHOLE_DEPTH, Conversation, NotWhole, whole_text
 
 

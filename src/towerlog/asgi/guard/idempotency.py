@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +15,9 @@ from towerlog.model.outcome import KeyMinted
 MAX_IDEMPOTENCY_KEY_BYTES = 255
 
 
-def idempotency(route: str, key: bytes, body: bytes, encode: Callable[[Any], Reply], replay: bool) -> Idempotency:
-    """`encode` makes the reply of an outcome; without `replay` the reply that is kept leaves a secret out.
+def idempotency(route: str, key: bytes, digest: bytes, encode: Callable[[Any], Reply], replay: bool) -> Idempotency:
+    """`digest` is that of the body. `encode` makes the reply of an outcome; without `replay` the reply that is kept
+    leaves a secret out.
 
     Raises Invalid.
     """
@@ -28,7 +28,7 @@ def idempotency(route: str, key: bytes, body: bytes, encode: Callable[[Any], Rep
         reply = encode(outcome)
         return reply.status, reply.body
 
-    return Idempotency(route, checked_key(key), hashlib.sha256(body).digest(), kept)
+    return Idempotency(route, checked_key(key), digest, kept)
 
 
 def checked_key(key: bytes) -> str:

@@ -175,6 +175,7 @@ EVENT: Json = {
     "occurred_at": AFTER,
     "recorded_at": AFTER,
     "late": False,
+    "foreign": False,
     "future": False,
     "hash": "7d1f0a3c5e9b2846d0c4a8f16e3b97520f8d6c4ab1e25937860dfc4e1a7b3958",
 }

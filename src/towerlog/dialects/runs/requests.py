@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from towerlog import errors
-from towerlog.dialects import base
+from towerlog.dialects import base, details
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import DEFAULT_PAGE, Call
 from towerlog.dialects.fields import (
@@ -20,6 +20,7 @@ from towerlog.dialects.fields import (
     MAX_SEQ,
     NULL,
     JsonObject,
+    Warnings,
     bounded_text,
     decode,
     invalid_field,
@@ -157,6 +158,8 @@ def decode_create(call: Call) -> CreateRun:
     thread_id = path_id(call.path["thread_id"], "thread")
     body = decode(_RUN_BODY, call.body) if call.body.strip() else RunBody()
     parent = optional_id(body.parent_run_id, "parent_run_id")
+    warnings: Warnings = []
+    metadata = _metadata(body.metadata, call.settings, warnings)
     return CreateRun(
         thread_id=thread_id,
         agent=bounded_text(body.agent, "agent"),
@@ -164,8 +167,9 @@ def decode_create(call: Call) -> CreateRun:
         route_id=bounded_text(body.route_id, "route_id"),
         parent_run_id=None if parent is None else _run_id(parent, "parent_run_id"),
         input=_input(body.input, call.settings),
-        metadata=_metadata(body.metadata, call.settings),
+        metadata=metadata,
         labels=_labels(body.labels),
+        warnings=tuple(warnings),
     )
 
 
@@ -183,9 +187,11 @@ def _input(raw: msgspec.Raw, settings: base.DialectSettings) -> bytes | None:
     return text
 
 
-def _metadata(raw: msgspec.Raw, settings: base.DialectSettings) -> bytes | None:
+def _metadata(raw: msgspec.Raw, settings: base.DialectSettings, warnings: Warnings) -> bytes | None:
+    """All of it: what a run's row cannot take stays in the event of its creation."""
     if bytes(raw) == b"null":
         return None
+    details.metadata(raw, "metadata", warnings)
     return one_line(raw, "metadata", settings.max_depth, settings.max_event_bytes)
 
 

@@ -9,12 +9,12 @@ import msgspec
 
 from towerlog.engine.follow.channel import MAX_CHUNK_BYTES, Channel
 from towerlog.errors import StorageFailed
-from towerlog.model.event import DamagedEvent, Found
+from towerlog.model.event import DamagedEvent, Logged
 from towerlog.model.run import RunRow
 
 PAGE_EVENTS = 500
 
-Page = Callable[[int, int], Awaitable[list[Found]]]
+Page = Callable[[int, int], Awaitable[list[Logged]]]
 """(after, limit) → events in order, from the store."""
 
 
@@ -26,7 +26,7 @@ class Source(msgspec.Struct, frozen=True):
     """The row of the run, where it has ended; None while more may come. Asked once, after subscribing."""
     rows: Callable[[Sequence[int]], Awaitable[Mapping[int, RunRow]]]
     """Run numbers → their rows as they are now; asked only for a style that needs them."""
-    unreadable: Callable[[int], Awaitable[list[Found]]]
+    unreadable: Callable[[int], Awaitable[list[Logged]]]
     """What stands for all that there is now after a cursor, where the store cannot even tell what there is."""
     epoch: str
 
@@ -35,7 +35,7 @@ Leave = Callable[[Channel, "Follower"], None]
 """Takes a follower out of its channel."""
 
 
-def _begins(found: Found, cursor_of: Callable[[Found], int]) -> int:
+def _begins(found: Logged, cursor_of: Callable[[Logged], int]) -> int:
     """The first place that an event takes, or that a stretch without events does."""
     return found.first_seq if isinstance(found, DamagedEvent) else cursor_of(found)
 
@@ -45,9 +45,11 @@ class Follower:
 
     __slots__ = (
         "_channel",
+        "_cursor_before",
         "_end",
         "_has_told_end",
         "_leave",
+        "_pages",
         "_preface",
         "_source",
         "_stopped",
@@ -58,9 +60,19 @@ class Follower:
         "live",
     )
 
-    def __init__(self, leave: Leave, channel: Channel, source: Source, cursor: int, live: bool, preface: bytes) -> None:
+    def __init__(
+        self,
+        leave: Leave,
+        pages: asyncio.Semaphore,
+        channel: Channel,
+        source: Source,
+        cursor: int,
+        live: bool,
+        preface: bytes,
+    ) -> None:
         """Made by `Hub.follow`. `live` False: ends at what is there. `preface` is sent before anything else."""
         self._leave = leave
+        self._pages = pages
         self._preface = preface
         self._channel = channel
         self._source = source
@@ -70,13 +82,18 @@ class Follower:
         self._end: RunRow | None = None
         """The run's row, where it had ended before this follower came."""
         self._has_told_end = False
-        self.cursor = cursor
+        self.cursor = self._cursor_before = cursor
         self.live = live
         self.finished = False
         """True when nothing is there and nothing will come. Known once it was made."""
 
+    def put_back(self) -> None:
+        """What was read last is read again by the next read: it was too large to be kept until its reader has room."""
+        self.cursor = self._cursor_before
+
     async def read(self) -> bytes | None:
         """Whole frames; b"" when woken without news; None at the stream's end."""
+        self._cursor_before = self.cursor
         if self._preface and not self._stopped:
             preface, self._preface = self._preface, b""
             return preface
@@ -116,7 +133,8 @@ class Follower:
     async def _catch_up(self) -> bytes:
         """What is new, b"" for nothing: by pages of the store until one has a frame or the ring reaches back."""
         while True:
-            before, (self.cursor, chunk) = self.cursor, await self._from_store()
+            async with self._pages:
+                before, (self.cursor, chunk) = self.cursor, await self._from_store()
             if chunk or self.cursor == before:
                 return chunk
             found = self._from_ring()
@@ -141,15 +159,16 @@ class Follower:
         for event in events:
             row = rows.get(event.run)
             if isinstance(event, DamagedEvent):
-                taken.append(style.damaged(event, None if row is None else row.run_id))
+                frame = style.damaged(event, None if row is None else row.run_id)
             else:
-                taken.append(style.frame(event, source.epoch, row if style.with_row else None) or b"")
-            cursor, size = cursor_of(event), size + len(taken[-1])
-            if size > MAX_CHUNK_BYTES:
+                frame = style.frame(event, source.epoch, row if style.with_row else None) or b""
+            if size and size + len(frame) > MAX_CHUNK_BYTES:
                 break
+            taken.append(frame)
+            cursor, size = cursor_of(event), size + len(frame)
         return cursor, b"".join(taken)
 
-    async def _page(self, cursor: int) -> list[Found]:
+    async def _page(self, cursor: int) -> list[Logged]:
         """A page of the store. Where it cannot be read, what stands for it: the next try would meet the same."""
         try:
             return await self._source.page(cursor, PAGE_EVENTS)

@@ -9,7 +9,7 @@ from towerlog.engine.follow.subjects import AGENT, RUN
 from towerlog.engine.queries.events import position_of
 from towerlog.engine.queries.reads import Reads
 from towerlog.errors import NotFound
-from towerlog.model.event import DamagedEvent, Found
+from towerlog.model.event import DamagedEvent, Logged
 from towerlog.model.principal import Principal
 from towerlog.model.question import FollowAgent, FollowRun
 from towerlog.model.run import RunRow
@@ -27,10 +27,10 @@ async def follow_run(
         current = await reads.run_of(principal, command.run_id)
         return current if current.is_terminal() else None
 
-    async def page(after: int, limit: int) -> list[Found]:
+    async def page(after: int, limit: int) -> list[Logged]:
         return await store.events(org, run, after, limit, None, row.last_seq)
 
-    async def unreadable(after: int) -> list[Found]:
+    async def unreadable(after: int) -> list[Logged]:
         last = (await reads.run_of(principal, command.run_id)).last_seq
         return _lost(store, DamagedEvent(org, 0, run, last, after + 1, "cannot be read")) if last > after else []
 
@@ -59,10 +59,10 @@ async def follow_agent(
     async def ended() -> RunRow | None:
         return None
 
-    async def page(after: int, limit: int) -> list[Found]:
+    async def page(after: int, limit: int) -> list[Logged]:
         return await store.feed(org, number, limit, after)
 
-    async def unreadable(after: int) -> list[Found]:
+    async def unreadable(after: int) -> list[Logged]:
         last = await store.feed_start(org, number, 1) or 0
         return _lost(store, DamagedEvent(org, last, 0, 0, 0, "cannot be read")) if last > after else []
 
@@ -87,7 +87,7 @@ async def _is_of_earlier_log(store: Store, row: RunRow, command: FollowRun) -> b
     return found is None or found.position > copied.get(row.org, 0)
 
 
-def _lost(store: Store, event: DamagedEvent) -> list[Found]:
+def _lost(store: Store, event: DamagedEvent) -> list[Logged]:
     store.damages.note(event)
     return [event]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from towerlog.engine.commands.rights import needs_of_change, needs_of_telling
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.own_runs import parent_within, process_of
 from towerlog.engine.ingest.content import needs_of_history
-from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, waits_without_history
+from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, respelled, waits_without_history
 from towerlog.engine.reactions.sub_agents import MAX_ENDED_BELOW, is_sub_agent
 from towerlog.model.command import Append
 from towerlog.model.event import (
@@ -14,6 +15,7 @@ from towerlog.model.event import (
     TARGET_STATUS,
     AgentHeartbeat,
     Draft,
+    Event,
     EventType,
     Item,
     OpenRun,
@@ -37,26 +39,28 @@ def needs_of_append(needs: Needs, principal: Principal, command: Append) -> None
         needs.counters(org)
     if command.agent_id is not None:
         needs.agent_by_id(org, command.agent_id)
-    needs_of_items(needs, org, command.items, names_agents=command.agent_id is None)
+    needs_of_items(needs, principal, command.items, names_agents=command.agent_id is None)
     for ref in command.polled:
         row = needs.run(org, ref)
-        if row is not None and row.pending:
-            needs.notes(row)
+        if row is not None:
+            needs_of_telling(needs, principal, row)
+            if row.pending:
+                needs.notes(row)
 
 
-def needs_of_items(needs: Needs, org: int, items: list[Item], *, names_agents: bool = True) -> None:
+def needs_of_items(needs: Needs, principal: Principal, items: list[Item], *, names_agents: bool = True) -> None:
     """The items of a request; `names_agents`: whose each is, is found by itself."""
     rows: Rows = {}
     for item in items:
         if type(item) is Draft:
-            needs_of_draft(needs, org, item, rows, names_agents)
+            needs_of_draft(needs, principal, item, rows, names_agents)
         elif type(item) is AgentHeartbeat:
-            needs.agent(org, item.agent)
+            needs.agent(principal.org, item.agent)
 
 
-def needs_of_draft(needs: Needs, org: int, draft: Draft, rows: Rows, names_agents: bool = True) -> None:
+def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows, names_agents: bool = True) -> None:
     """One draft; `rows` is shared by the drafts of a request."""
-    ref = draft.run
+    org, ref = principal.org, draft.run
     if id(ref) not in rows:
         rows[id(ref)] = needs.run(org, ref)
     row = rows[id(ref)]
@@ -65,27 +69,43 @@ def needs_of_draft(needs: Needs, org: int, draft: Draft, rows: Rows, names_agent
         needs.agent(org, draft.agent or (row and row.agent) or draft.agent_default)
     if row is not None:
         if event_id is not None:
-            needs.event_id(row.run, event_id)
+            known = needs.event_id(row.run, event_id)
+            if known is not None:
+                _compare(needs, known, draft)
         if draft.natural_key is not None:
-            needs.event_id(row.run, NATURAL + draft.natural_key)
+            known = needs.event_id(row.run, NATURAL + draft.natural_key)
+            if known is not None:
+                _compare(needs, known, draft)
         if row.pending:
             needs.notes(row)
+            needs_of_telling(needs, principal, row)
     if event_id is not None and type(draft.run) is OpenRun:
-        _needs_of_repeat(needs, org, draft.run.thread_id, event_id)
+        _needs_of_repeat(needs, org, draft, draft.run.thread_id, event_id)
     effects = draft.facts.effects
     if row is not None and effects is None and draft.type in PLAIN_TYPES:
         return
+    if row is not None:
+        needs_of_change(needs, row, draft)
     _needs_of_run(needs, org, draft, row)
     if effects is not None:
         _needs_of_effects(needs, org, draft, effects, row)
 
 
-def _needs_of_repeat(needs: Needs, org: int, thread_id: str, event_id: str) -> None:
+def _compare(needs: Needs, known: Event, draft: Draft) -> None:
+    """Whether a stored event and the draft under its id say the same."""
+    repeat = respelled(known, draft)
+    if repeat is not None:
+        needs.want(Kind.SAME, repeat)
+
+
+def _needs_of_repeat(needs: Needs, org: int, draft: Draft, thread_id: str, event_id: str) -> None:
     """The runs of a thread that a repeat may belong to."""
     thread = needs.thread(org, thread_id)
     if thread is not None and thread.run_count > 1:
         for stored in needs.want(Kind.THREAD_RUNS, (org, thread_id, REMEMBERED_RUNS)) or ():
-            needs.event_id(stored.run, event_id)
+            known = needs.event_id(stored.run, event_id)
+            if known is not None:
+                _compare(needs, known, draft)
 
 
 def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import assert_never
 
 from towerlog.engine.queries import views
-from towerlog.engine.queries.context import QueryContext
+from towerlog.engine.queries.context import QueryContext, page_of
 from towerlog.errors import NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import sound
 from towerlog.model.principal import Principal
+from towerlog.store.values import PAGE_BODY_BYTES
 
 
 async def answer(
@@ -32,8 +33,8 @@ async def answer(
         case q.ListCheckpoints(run_id, limit, after):
             run = await source.run_of(principal, run_id)
             rows = await source.store.checkpoints(principal.org, run.run, limit + 1, after)
-            page = rows[:limit]
-            return o.Page(page, f"{page[-1].step_index}:{page[-1].agent}" if len(rows) > limit else None)
+            page, more = page_of(rows, limit)
+            return o.Page(page, f"{page[-1].step_index}:{page[-1].agent}" if more else None)
         case q.GetCheckpoint():
             return await _checkpoint(source, principal, command)
         case _:
@@ -54,9 +55,14 @@ async def _checkpoint(source: QueryContext, principal: Principal, command: q.Get
 async def _approvals(source: QueryContext, principal: Principal, limit: int) -> o.Page:
     rows = await source.store.approvals(principal.org, limit)
     runs = await source.store.runs_by_number(principal.org, [row.run for row in rows]) if rows else {}
-    found = []
+    found: list[o.ApprovalView] = []
+    size = 0
     for row in rows:
         run = runs[row.run]
         event = sound((await source.store.events_at(principal.org, row.run, [row.seq])).get(row.seq), run.run_id)
-        found.append(o.ApprovalView(row, run.trace_id, b"{}" if event is None else event.data))
+        figures = b"{}" if event is None else event.data
+        size += len(figures)
+        if found and size > PAGE_BODY_BYTES:
+            break  # oldest first: the others are seen when these are decided
+        found.append(o.ApprovalView(row, run.trace_id, figures))
     return o.Page(found)

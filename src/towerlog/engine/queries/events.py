@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from towerlog.engine.queries.context import QueryContext
+from towerlog.engine.queries.context import QueryContext, page_of
 from towerlog.errors import Invalid, NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
-from towerlog.model.event import DamagedEvent, Event, EventType, Found
+from towerlog.model.event import DamagedEvent, Event, EventType, Logged
 from towerlog.model.principal import Principal
-from towerlog.store.values import PAGE_BODY_BYTES, Quarantined
+from towerlog.store.values import Quarantined
 
 
 async def answer(source: QueryContext, principal: Principal, command: q.ListEvents) -> o.Page:
@@ -18,22 +18,21 @@ async def answer(source: QueryContext, principal: Principal, command: q.ListEven
     run = await source.run_of(principal, command.run_id)
     limit = command.limit
     if command.quarantined:
-        kept = await source.store.quarantined(principal.org, run.run, limit + 1, command.after_seq)
-        found: list[Found] = [_as_event(number, item) for number, item in kept]
+        items = await source.store.quarantined(principal.org, run.run, limit + 1, command.after_seq)
+        kept, more = page_of(items, limit)
+        page = [_as_event(number, item) for number, item in kept]
     else:
-        found = await source.store.events(
-            principal.org, run.run, command.after_seq, limit + 1, command.types, run.last_seq
-        )
-    whole, damaged = _until_damaged(found)
-    if damaged is not None and not whole:
-        raise damaged.error(run.run_id)
-    page = whole[:limit]
-    size = sum(len(event.data) for event in page)
-    more = damaged is not None or len(whole) > limit or size >= PAGE_BODY_BYTES
+        after, last = command.after_seq, run.last_seq
+        found = await source.store.events(run.org, run.run, after, limit + 1, command.types, last)
+        several, more = page_of(found, limit)
+        page, damaged = _until_damaged(several)
+        if damaged is not None and not page:
+            raise damaged.error(run.run_id)
+        more = more or damaged is not None
     return o.Page(page, str(page[-1].seq) if more else None)
 
 
-def _until_damaged(found: Sequence[Found]) -> tuple[list[Event], DamagedEvent | None]:
+def _until_damaged(found: Sequence[Logged]) -> tuple[list[Event], DamagedEvent | None]:
     """The events before the first damaged one, and that."""
     whole: list[Event] = []
     for one in found:

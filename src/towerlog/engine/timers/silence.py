@@ -21,7 +21,7 @@ from towerlog.model.run import RunRow
 from towerlog.model.times import format_ms
 from towerlog.store.base import Unit
 
-SWEEP_ROWS = 500
+SWEEP_ROWS = 100
 """Rows to one commit; a sweep goes on until nothing is due."""
 JUMP_MS = 5000
 """Ahead of the steady clock by more than this between two sweeps, the wall clock was set."""

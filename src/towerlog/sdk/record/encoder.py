@@ -156,7 +156,7 @@ def place_of(line: bytes) -> tuple[str, int, bool]:
         data = event.get("data") or {}
         notice = event.get("type") == "other" and isinstance(data, dict) and data.get("name") == LOSS_NOTICE
         return str(event["run_key"]), int(event["client_seq"]), notice
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return "", 0, False
 
 

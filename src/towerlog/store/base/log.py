@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from towerlog.model.event import Event, Found
+from towerlog.model.event import Event, Logged
+from towerlog.store.values import Found
 
 
 class LogStore(Protocol):
@@ -29,7 +30,7 @@ class LogStore(Protocol):
         limit: int,
         types: Sequence[str] | None = None,
         known_last: int = 0,
-    ) -> list[Found]:
+    ) -> Found[Logged]:
         """A run's events after a seq, in order; fewer than `limit` when their bodies fill `PAGE_BODY_BYTES` before.
 
         `known_last`: the run has had so many events, and those up to there that are not found are damaged. Without
@@ -37,11 +38,11 @@ class LogStore(Protocol):
         """
         ...
 
-    async def events_at(self, org: int, run: int, seqs: Sequence[int]) -> dict[int, Found]:
+    async def events_at(self, org: int, run: int, seqs: Sequence[int]) -> dict[int, Logged]:
         """Some events of a run by their seqs."""
         ...
 
-    async def feed(self, org: int, agent: int, limit: int, after: int | None) -> list[Found]:
+    async def feed(self, org: int, agent: int, limit: int, after: int | None) -> Found[Logged]:
         """An agent's feed, oldest first: after a position, or (None) the newest."""
         ...
 
@@ -49,7 +50,7 @@ class LogStore(Protocol):
         """The position of the oldest of a feed's newest `tail` events, without reading them; None for an empty feed."""
         ...
 
-    async def log(self, org: int, after: int, limit: int) -> list[Event]:
+    async def log(self, org: int, after: int, limit: int) -> Found[Event]:
         """The organisation's whole log after a position, in order; paged like `events`."""
         ...
 

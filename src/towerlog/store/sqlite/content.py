@@ -6,7 +6,7 @@ import apsw
 import msgspec
 
 from towerlog.errors import Damaged
-from towerlog.model.content import message_name, metas_name, prefix_names
+from towerlog.model.names import message_name, metas_name, prefix_names
 from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.connection import damages_of
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import apsw
 
-from towerlog.model.event import DamagedEvent, Event, Found
-from towerlog.model.principal import shard_bounds, shard_key, shard_org
+from towerlog.model.event import DamagedEvent, Event, Logged
+from towerlog.model.principal import shard_bounds, shard_key
 from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.connection import damages_of
 from towerlog.store.sqlite.reads import MAX_INTEGER, marks
 from towerlog.store.sqlite.reads import one as first
-from towerlog.store.values import PAGE_BODY_BYTES
+from towerlog.store.values import PAGE_BODY_BYTES, Found
 
 UNREADABLE = (apsw.CorruptError, apsw.IOError, UnicodeDecodeError)
 """What a row raises that a disk has damaged; other rows of the same table may be whole."""
@@ -32,13 +32,13 @@ def events(
     limit: int,
     types: Sequence[str] | None = None,
     known_last: int = 0,
-) -> list[Found]:
+) -> Found[Logged]:
     """A run's events in order. `known_last`: the run has had so many, and those that are not there were lost."""
     wanted = "" if types is None else f" AND type IN ({marks(len(types))})"
     sql = f"SELECT {rows.CHECKED_COLUMNS} FROM event WHERE run = ? AND seq > ?{wanted} ORDER BY seq LIMIT ?"
     keys = "SELECT key, run, seq FROM event WHERE run = ? AND seq > ? ORDER BY seq"
 
-    def behind(seq: int) -> Iterator[Found]:
+    def behind(seq: int) -> Iterator[Logged]:
         place = (run, min(seq, MAX_INTEGER))
         return _found(db, sql, (*place, *(types or ()), limit), keys, place)
 
@@ -49,7 +49,7 @@ def events(
     return _up_to_a_page(db, org, found, limit)
 
 
-def events_at(db: apsw.Connection, org: int, run: int, seqs: Sequence[int]) -> dict[int, Found]:
+def events_at(db: apsw.Connection, org: int, run: int, seqs: Sequence[int]) -> dict[int, Logged]:
     """Some events of a run."""
     where, values = f"run = ? AND seq IN ({marks(len(seqs))})", (run, *seqs)
     sql = f"SELECT {rows.CHECKED_COLUMNS} FROM event WHERE {where}"
@@ -57,7 +57,7 @@ def events_at(db: apsw.Connection, org: int, run: int, seqs: Sequence[int]) -> d
     return {one.seq: one for one in _up_to_a_page(db, org, found, len(seqs))}
 
 
-def feed(db: apsw.Connection, org: int, agent: int, limit: int, after: int | None) -> list[Found]:
+def feed(db: apsw.Connection, org: int, agent: int, limit: int, after: int | None) -> Found[Logged]:
     """An agent's feed, oldest first."""
     newest_first = after is None
     where = "feed = ? ORDER BY key DESC" if newest_first else "feed = ? AND key > ? ORDER BY key"
@@ -65,36 +65,28 @@ def feed(db: apsw.Connection, org: int, agent: int, limit: int, after: int | Non
     sql = f"SELECT {rows.CHECKED_COLUMNS} FROM event WHERE {where} LIMIT ?"
     found = _found(db, sql, (*values, limit), f"SELECT key, 0, 0 FROM event WHERE {where}", values)
     page = _up_to_a_page(db, org, found, limit)
-    return page[::-1] if newest_first else page
+    if newest_first:
+        page.reverse()
+    return page
 
 
-def log(db: apsw.Connection, org: int, after: int, limit: int) -> list[Event]:
+def log(db: apsw.Connection, org: int, after: int, limit: int) -> Found[Event]:
     """An organisation's log, as it is stored: whoever audits it holds it against its hashes."""
     sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE key > ? AND key <= ? ORDER BY key LIMIT ?"
-    page: list[Event] = []
+    page: Found[Event] = Found()
     size = 0
     for row in db.execute(sql, (_event_key(org, after), shard_bounds(org)[1], limit)):
         page.append(rows.event_value(row))
         size += len(page[-1].data)
         if size >= PAGE_BODY_BYTES:
+            page.cut = True
             break
     return page
 
 
-def events_by_id(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Found]:
-    """Events by (run, event id)."""
-    sql = f"SELECT {rows.CHECKED_COLUMNS} FROM event WHERE run = ? AND event_id = ?"
-    keys = "SELECT key, 0, 0 FROM event WHERE run = ? AND event_id = ?"
-    found: dict[tuple[int, str], Found] = {}
-    for key in wanted:
-        for one in _up_to_a_page(db, shard_org(key[0]), _found(db, sql, key, keys, key), 1):
-            found[key] = one
-    return found
-
-
 def _found(
     db: apsw.Connection, sql: str, values: Sequence[Any], keys: str, key_values: Sequence[Any]
-) -> Iterator[Found]:
+) -> Iterator[Logged]:
     """The events of a result, each held against its hash. Where the result breaks off, the rest of them one by one.
 
     `keys` gives (key, run, seq) of the same events, or of more, in the same order; 0 for what its index does not tell.
@@ -113,7 +105,7 @@ def _found(
             yield from _one(db, key, run, seq)
 
 
-def _one(db: apsw.Connection, key: int, run: int, seq: int) -> Iterator[Found]:
+def _one(db: apsw.Connection, key: int, run: int, seq: int) -> Iterator[Logged]:
     """One event by its key, if there is one; damaged where its row, or the one before it, cannot be read."""
     try:
         for row in db.execute(f"SELECT {rows.CHECKED_COLUMNS} FROM event WHERE key = ?", (key,)):
@@ -146,8 +138,8 @@ def _with_holes(
     after_seq: int,
     limit: int,
     known_last: int,
-    behind: Callable[[int], Iterator[Found]],
-) -> Iterator[Found]:
+    behind: Callable[[int], Iterator[Logged]],
+) -> Iterator[Logged]:
     """A run's events after a seq, and in its place what is missing among them and after them.
 
     What is missing before the first that is left was trimmed.
@@ -190,9 +182,9 @@ def _has_event(db: apsw.Connection, run: int, seq: int) -> bool:
     return first(db, "SELECT 1 FROM event WHERE run = ? AND seq = ?", (run, seq)) is not None
 
 
-def _up_to_a_page(db: apsw.Connection, org: int, found: Iterable[Found], limit: int) -> list[Found]:
+def _up_to_a_page(db: apsw.Connection, org: int, found: Iterable[Logged], limit: int) -> Found[Logged]:
     """So many of them, or fewer whose bodies fill a page; at least one where there is one."""
-    page: list[Found] = []
+    page: Found[Logged] = Found()
     size = 0
     for one in islice(found, limit):
         if isinstance(one, DamagedEvent):
@@ -204,6 +196,7 @@ def _up_to_a_page(db: apsw.Connection, org: int, found: Iterable[Found], limit: 
             size += len(one.data)
         page.append(one)
         if size >= PAGE_BODY_BYTES:
+            page.cut = True
             break
     return page
 

@@ -12,7 +12,7 @@ import apsw
 
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import EventType, Found
+from towerlog.model.event import EventType, Logged
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.persona import Persona, ProviderRoute
@@ -20,8 +20,8 @@ from towerlog.model.principal import Counters, User, shard_org
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
-from towerlog.store.sqlite import events, lookups, personas, queue, reads
-from towerlog.store.values import MAX_FAMILY, Claimant, Kind, Loaded, Parent, StoredReply, Wanted
+from towerlog.store.sqlite import descent, events, lookups, personas, queue, reads
+from towerlog.store.values import Claimant, Family, Found, Kind, Loaded, Respelled, StoredReply, Wanted
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -83,15 +83,19 @@ def _agent_ids(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[i
     return _each(keys, lambda key: reads.agent(db, *key))
 
 
-def _event_ids(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], Found]:
-    return events.events_by_id(db, keys)
+def _event_ids(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], Logged]:
+    return lookups.events_by_id(db, keys)
 
 
-def _events(db: apsw.Connection, keys: list[tuple[int, int]]) -> dict[tuple[int, int], Found]:
+def _same(db: apsw.Connection, keys: list[Respelled]) -> dict[Respelled, bool]:
+    return _each(keys, lambda key: lookups.says_the_same(db, key))
+
+
+def _events(db: apsw.Connection, keys: list[tuple[int, int]]) -> dict[tuple[int, int], Logged]:
     return _each(keys, lambda key: events.events_at(db, shard_org(key[0]), key[0], [key[1]]).get(key[1]))
 
 
-def _started(db: apsw.Connection, runs: list[int]) -> dict[int, Found]:
+def _started(db: apsw.Connection, runs: list[int]) -> dict[int, Logged]:
     kinds = [EventType.RUN_STARTED]
     return {run: found[0] for run in runs if (found := events.events(db, shard_org(run), run, 0, 1, kinds))}
 
@@ -138,9 +142,8 @@ def _longest_list(db: apsw.Connection, org: int, prefixes: tuple[bytes, ...]) ->
     return next((index + 1 for index in range(len(prefixes) - 1, -1, -1) if prefixes[index] in stored), 0)
 
 
-def _families(db: apsw.Connection, parents: list[Parent]) -> dict[Parent, list[RunRow]]:
-    found = {parent: lookups.run_descendants(db, parent.org, parent, MAX_FAMILY) for parent in parents}
-    return {parent: [row for row in below if not row.is_terminal()] for parent, below in found.items()}
+def _families(db: apsw.Connection, families: list[Family]) -> dict[Family, Found[RunRow]]:
+    return {family: descent.open_below(db, family) for family in families}
 
 
 def _claims(db: apsw.Connection, claimants: list[Claimant], now_ms: int) -> dict[Claimant, list[tuple[Lane, RunRow]]]:
@@ -182,6 +185,7 @@ _ANSWERS: dict[Kind, Callable[[apsw.Connection, list[Any]], dict[Any, Any]]] = {
     Kind.AGENT_ID: _agent_ids,
     Kind.LANE: _lanes,
     Kind.EVENT_ID: _event_ids,
+    Kind.SAME: _same,
     Kind.EVENT: _events,
     Kind.STARTED: _started,
     Kind.CHECKPOINT: _checkpoints,

@@ -6,7 +6,7 @@ import hashlib
 import struct
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import zstandard
@@ -20,7 +20,7 @@ from towerlog.model.event import (
     DamagedEvent,
     Event,
     EventType,
-    Found,
+    Logged,
     has_feed_place,
 )
 from towerlog.model.facts import NO_FACTS, Facts
@@ -31,9 +31,10 @@ from towerlog.model.principal import SHARD_BITS, Org, Scope
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow
-from towerlog.store.values import Quarantined, RunChange
+from towerlog.store.values import PAGE_BODY_BYTES, Found, Quarantined, RunChange, Spread
 
 Row = tuple[Any, ...]
+T = TypeVar("T")
 
 PACK_EVENTS_ABOVE = 2048
 PACK_MESSAGES_ABOVE = 512
@@ -42,9 +43,13 @@ PACK_MESSAGES_ABOVE = 512
 LABEL_DIGITS = 12
 
 LATE, FUTURE, PACKED = 1, 2, 4
+UNDECODABLE = (
+    msgspec.MsgspecError, zstandard.ZstdError, ValueError, TypeError, KeyError, AttributeError, struct.error,
+)  # fmt: skip
+"""What a row that was changed raises when it is decoded."""
 
 EVENT_COLUMNS = (
-    "key, run, seq, type, recorded_at, occurred_at, dialect, event_id, agent, feed, flags, hash, facts, data"
+    "key, run, seq, type, recorded_at, occurred_at, dialect, event_id, agent, feed, flags, hash, facts, data, content"
 )
 CHECKED_COLUMNS = (
     f"{EVENT_COLUMNS}, (SELECT before.hash FROM event AS before WHERE before.run = event.run"
@@ -71,8 +76,22 @@ decode_lane = msgspec.json.Decoder(Lane).decode
 decode_checkpoint = msgspec.json.Decoder(CheckpointRow).decode
 decode_persona = msgspec.json.Decoder(Persona).decode
 decode_route = msgspec.json.Decoder(ProviderRoute).decode
+decode_spread = msgspec.json.Decoder(Spread).decode
 decode_quarantined = msgspec.json.Decoder(Quarantined).decode
 _decode_facts = msgspec.json.Decoder(Facts).decode
+
+
+def up_to_a_page(found: Iterable[Row], value: Callable[[Row], T]) -> Found[T]:
+    """The values of rows that end in their doc, until the docs fill a page; at least one where there is one."""
+    page: Found[T] = Found()
+    size = 0
+    for row in found:
+        page.append(value(row))
+        size += len(row[-1])
+        if size >= PAGE_BODY_BYTES:
+            page.cut = True
+            break
+    return page
 
 
 class Packer(msgspec.Struct, eq=False):
@@ -101,6 +120,11 @@ class Packer(msgspec.Struct, eq=False):
             raise ValueError(f"a compressed body is damaged: {error}") from error
 
 
+def unpacked_bytes(body: bytes) -> int:
+    """How long a packed body is when it is unpacked."""
+    return int(zstandard.frame_content_size(body))
+
+
 def event_row(event: Event, packer: Packer) -> Row:
     """Values for EVENT_COLUMNS."""
     data, flags, kind = event.data, LATE * event.late | FUTURE * event.future, event.type
@@ -122,12 +146,15 @@ def event_row(event: Event, packer: Packer) -> Row:
         event.hash,
         event.facts_json or None,
         data,
+        event.content or None,
     )
 
 
 def event_value(row: Sequence[Any]) -> Event:
     """An event from EVENT_COLUMNS, unchecked."""
-    (key, run, seq, kind, recorded_at, occurred_at, dialect, event_id, agent, _, flags, digest, facts, data) = row
+    key, run, seq, kind, recorded_at, occurred_at, dialect, event_id, agent, _, flags, digest, facts, data, content = (
+        row
+    )
     return Event(
         org=key >> 40,
         position=key & _ORG_MASK,
@@ -145,10 +172,11 @@ def event_value(row: Sequence[Any]) -> Event:
         late=bool(flags & LATE),
         future=bool(flags & FUTURE),
         hash=digest,
+        content=content or b"",
     )
 
 
-def found_event(row: Row) -> Found:
+def found_event(row: Row) -> Logged:
     """An event from CHECKED_COLUMNS, if it is what was written.
 
     The first that is left of a run, behind events that were trimmed, has no hash before it and cannot be checked.
@@ -160,7 +188,7 @@ def found_event(row: Row) -> Found:
         if chain_hash(before or b"", event) == event.hash or (before is None and seq > 1):
             return event
         reason = "its hash does not fit"
-    except (msgspec.MsgspecError, ValueError, TypeError, KeyError, AttributeError, struct.error) as error:
+    except UNDECODABLE as error:
         reason = f"cannot be read: {type(error).__name__}: {error}"
     return damaged_event(key, run, seq, reason)
 
@@ -307,6 +335,11 @@ def checkpoint_row(row: CheckpointRow) -> Row:
         row.position,
         _encode(row),
     )
+
+
+def spread_row(spread: Spread) -> Row:
+    """(run, org, doc)."""
+    return (spread.run, spread.org, _encode(spread))
 
 
 def quarantine_row(item: Quarantined) -> Row:

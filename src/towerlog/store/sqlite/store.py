@@ -21,16 +21,15 @@ from towerlog.model.run import RunRow
 from towerlog.store.damage import Damages
 from towerlog.store.lock import WriterLock
 from towerlog.store.sqlite import connection as files
-from towerlog.store.sqlite import content, load, lookups, queue, reads, write
+from towerlog.store.sqlite import content, descent, load, lookups, queue, reads, write
 from towerlog.store.sqlite import events as logged
 from towerlog.store.sqlite import personas as registered
 from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where
 from towerlog.store.sqlite.upkeep import audit, indexes, whole
-from towerlog.store.values import Changes
+from towerlog.store.values import Changes, Found
 
 READERS = 3
 IDLE_TRUNCATE_SECONDS = 2.0
-LOG_NAME_CHARS = 8
 
 
 class SqliteUnit:
@@ -40,6 +39,7 @@ class SqliteUnit:
     lanes_expired = Ask(queue.lanes_expired, Where.WRITER)
     runs_cancelling = Ask(lookups.runs_cancelling, Where.WRITER)
     runs_silent = Ask(lookups.runs_silent, Where.WRITER)
+    spreads = Ask(descent.spreads, Where.WRITER)
 
     def __init__(self, store: SqliteStore) -> None:
         """One at a time: the store's lock is held."""
@@ -75,15 +75,15 @@ class SqliteStore:
     run = Ask(reads.run)
     run_ids_beginning = Ask(reads.run_ids_beginning)
     runs_by_number = Ask(reads.runs_by_number)
-    run_ids_of_parents = Ask(reads.run_ids_of_parents)
-    run_children = Ask(reads.run_children)
-    run_descendants = Ask(lookups.run_descendants)
+    run_ids_of_parents = Ask(descent.run_ids_of_parents)
+    run_children = Ask(descent.run_children)
+    run_descendants = Ask(descent.run_descendants)
     thread = Ask(reads.thread)
     threads = Ask(reads.threads)
     agent = Ask(reads.agent)
     agents = Ask(reads.agents)
     agents_named = Ask(reads.agents_named)
-    usage = Ask(reads.usage)
+    usage_by = Ask(reads.usage_by)
     checkpoint_latest = Ask(reads.checkpoint_latest)
     checkpoint_latest_of_run = Ask(reads.checkpoint_latest_of_run)
     checkpoints = Ask(reads.checkpoints)
@@ -120,16 +120,17 @@ class SqliteStore:
         self,
         path: Path,
         clock: Clock,
-        ids: Ids | None,
+        opened_as: str,
         lock: WriterLock | None,
         writer: Pool,
         log: tuple[str, dict[int, int] | None],
         gauge: files.WalGauge,
         damages: Damages,
     ) -> None:
-        """Everything is open already. `ids` and `lock`: of the one writer."""
+        """Everything is open already. `opened_as` names this opening; `lock`: the one writer's."""
         self.damages = damages
-        self._ids = ids
+        self._opened_as = opened_as
+        self._logs_begun = 0
         self.path = path
         self.epoch = log[0]
         self.copied_positions: Mapping[int, int] | None = log[1]
@@ -171,7 +172,7 @@ class SqliteStore:
             if written is not None and written.done() and not written.cancelled() and written.exception() is None:
                 self._note_commit()
 
-    async def runs(self, org: int, wanted: RunFilter, limit: int, before: int | None) -> list[RunRow]:
+    async def runs(self, org: int, wanted: RunFilter, limit: int, before: int | None) -> Found[RunRow]:
         """Runs, newest first. No entry of the table: a search is bounded by the clock, which this store has."""
         if wanted.q:
             steady_ms = self._clock.steady_ms
@@ -215,8 +216,8 @@ class SqliteStore:
             self._checkpoint_task = None
 
     async def _begin_log(self) -> None:
-        assert self._ids is not None
-        await self.writer.call(whole.begin_log, self._ids.token(LOG_NAME_CHARS))
+        self._logs_begun += 1
+        await self.writer.call(whole.begin_log, f"{self._opened_as}.{self._logs_begun}")
 
     async def close(self) -> None:
         """Finishes what is under way and lets go of the files."""
@@ -246,12 +247,13 @@ async def open_store(path: Path, clock: Clock, ids: Ids) -> SqliteStore:
     writer = Pool(1, lambda: gauge.watch(files.open_connection(path, damages=damages)), "towerlog-write", damages)
     try:
         await writer.call(files.migrate)
+        token = ids.token(8)
         lock.note_made()
-        epoch = await writer.call(files.ensure_epoch, f"e{ids.token(8)}")
+        epoch = await writer.call(files.ensure_epoch, f"e{token}")
         copied = await writer.call(files.read_copied)
-        await writer.call(whole.begin_log, ids.token(LOG_NAME_CHARS))
+        await writer.call(whole.begin_log, f"{token}.0")
         await writer.call(write.refresh_leases, clock.steady_ms())
-        return SqliteStore(path, clock, ids, lock, writer, (epoch, copied), gauge, damages)
+        return SqliteStore(path, clock, token, lock, writer, (epoch, copied), gauge, damages)
     except BaseException:
         writer.close()
         lock.close()
@@ -271,4 +273,4 @@ async def open_reader(path: Path, clock: Clock) -> SqliteStore:
     await reader.call(files.check_schema)
     epoch = await reader.call(files.read_epoch)
     copied = await reader.call(files.read_copied)
-    return SqliteStore(path, clock, None, None, reader, (epoch, copied), files.WalGauge(), damages)
+    return SqliteStore(path, clock, "", None, reader, (epoch, copied), files.WalGauge(), damages)

@@ -17,16 +17,8 @@ from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite.upkeep.backup import Progress, discard, partial_beside
 
 BATCH_ROWS = 500
-_NUMBERED = {
-    "org": "org", "persona": "number", "provider_route": "number", "event": "key", "agent": "agent",
-    "message": "message", "node": "node", "meta_list": "meta_list", "lane": "run", "quarantine": "number",
-    "reply": "rowid",
-}  # fmt: skip
-"""Table → its number, by which it is read on behind what cannot be read."""
-_NAMED = {
-    "meta": "name", "user": "org, user_id", "api_key": "org, key_id", "thread": "org, thread_id",
-}  # fmt: skip
-"""Table that is ordered by names → those, by which it is read from either end."""
+MADE_ANEW = frozenset({"migration", "run", "usage", "checkpoint"})
+"""Tables that are not copied: the fresh schema has the first, and the others are folded from the log."""
 _FROM_INDEXES = (
     "INSERT OR IGNORE INTO agent SELECT name.agent, name.org, id.agent_id, name.name, x'' FROM"
     " (SELECT agent, org, name FROM old.agent INDEXED BY agent_by_name) AS name JOIN"
@@ -61,8 +53,8 @@ def _copied(source: Path, partial: Path, progress: Progress) -> list[str]:
     try:
         files.migrate(into)
         done = 0
-        for table in (*_NUMBERED, *_NAMED):
-            rows = _numbered(old, table, lost) if table in _NUMBERED else _named(old, table, lost)
+        for table, names in _tables(into):
+            rows = _named(old, table, names, lost) if names else _numbered(old, table, lost)
             verb = "INSERT" if table == "event" else "INSERT OR IGNORE"
             with into:
                 for row in rows:
@@ -78,6 +70,17 @@ def _copied(source: Path, partial: Path, progress: Progress) -> list[str]:
     return lost
 
 
+def _tables(fresh: apsw.Connection) -> list[tuple[str, str]]:
+    """Each table that is copied, and the columns that order it where it has no numbers of its own."""
+    found: list[tuple[str, str]] = []
+    for _, table, kind, _, has_names, _ in fresh.execute("PRAGMA main.table_list"):
+        if kind == "table" and not str(table).startswith("sqlite_") and table not in MADE_ANEW:
+            columns = list(fresh.execute(f"PRAGMA table_info({table})")) if has_names else []
+            keys = sorted((column[5], str(column[1])) for column in columns if column[5])
+            found.append((str(table), ", ".join(name for _, name in keys)))
+    return found
+
+
 def _from_indexes(into: apsw.Connection, source: Path) -> None:
     into.execute("ATTACH ? AS old", (str(source),))
     for sql in _FROM_INDEXES:
@@ -90,11 +93,11 @@ def _from_indexes(into: apsw.Connection, source: Path) -> None:
 
 def _numbered(old: apsw.Connection, table: str, lost: list[str]) -> Iterator[tuple[Any, ...]]:
     """A table's rows by number; behind a row that cannot be read, the next ones that can."""
-    number, last, step = _NUMBERED[table], -1, 0
+    last, step = -1, 0
     highest = 1 << 62
     while last + step < highest:
         try:
-            sql = f"SELECT {number}, * FROM {table} NOT INDEXED WHERE {number} > ? ORDER BY {number}"
+            sql = f"SELECT rowid, * FROM {table} NOT INDEXED WHERE rowid > ? ORDER BY rowid"
             for found, *row in old.execute(sql, (last + step,)):
                 last, step = found, 0
                 yield tuple(row)
@@ -105,9 +108,8 @@ def _numbered(old: apsw.Connection, table: str, lost: list[str]) -> Iterator[tup
             step = step * 2 or 1
 
 
-def _named(old: apsw.Connection, table: str, lost: list[str]) -> Iterator[tuple[Any, ...]]:
+def _named(old: apsw.Connection, table: str, order: str, lost: list[str]) -> Iterator[tuple[Any, ...]]:
     """A table's rows by name, from both ends where one cannot be read; some may come twice."""
-    order = _NAMED[table]
     try:
         yield from old.execute(f"SELECT * FROM {table} ORDER BY {order}")
         return

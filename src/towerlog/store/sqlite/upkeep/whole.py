@@ -8,7 +8,6 @@ another database, is found when it is opened and not years later.
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
 import apsw
@@ -16,9 +15,9 @@ import apsw
 from towerlog.errors import StoreTorn
 from towerlog.store.sqlite import connection as files
 
-_HEADER = struct.Struct(">IIIIII")
-_FRAME_AT = 32
-_MAGIC = (0x377F0682, 0x377F0683)
+HEADER_BYTES = 32
+_MAGIC = b"\x37\x7f\x06"
+"""Of any write-ahead log of SQLite; the next byte is the order of bytes in its checksums."""
 LOOKS = 3
 """A reader beside a server may look between two of its steps; what is torn is so each time."""
 NEW_LOG = "new"
@@ -30,6 +29,8 @@ def begin_log(db: apsw.Connection, name: str) -> None:
     before, _, _ = _marks(_mark(db))
     _write(db, f"{name} {before} open")
     files.checkpoint(db)
+    # All of it is in the database now, so that the next commit begins the log anew: with its name.
+    _write(db, f"{name} {before} open")
 
 
 def settle_log(db: apsw.Connection) -> None:
@@ -71,7 +72,7 @@ def _check(path: Path) -> None:
     if mark is None:
         return
     name, _, state = _marks(mark)
-    if not _has_frames(log):
+    if not _has_header(log):
         if state == "open":
             raise StoreTorn(
                 f"{path} was copied without the {path.name}-wal that belongs to it: what was stored last is not there."
@@ -87,15 +88,12 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _has_frames(log: Path) -> bool:
-    """Whether a log has anything in it: a frame behind its header that belongs to it."""
-    if _size(log) < _FRAME_AT + _HEADER.size:
+def _has_header(log: Path) -> bool:
+    """Whether a log was begun. It need not have frames: those that it had may all be in the database."""
+    if _size(log) < HEADER_BYTES:
         return False
     with log.open("rb") as file:
-        head = file.read(_FRAME_AT + _HEADER.size)
-    magic, _, _, _, *salts = _HEADER.unpack_from(head)
-    _, _, *frame_salts = struct.unpack_from(">IIII", head, _FRAME_AT)
-    return magic in _MAGIC and salts == frame_salts
+        return file.read(len(_MAGIC)) == _MAGIC
 
 
 def _mark_of_database(path: Path) -> str | None:
