@@ -38,7 +38,7 @@ from towerlog.store.base import Identities, Store
 from towerlog.store.owner import keep_folder_private
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
 from towerlog.store.sqlite.store import open_reader, open_store
-from towerlog.store.sqlite.upkeep.backup import copy_database, discard, publish
+from towerlog.store.sqlite.upkeep.backup import Copy, copy_database
 from towerlog.store.sqlite.upkeep.place import Place, held_place
 from towerlog.wake.local import LocalWake
 
@@ -366,46 +366,21 @@ async def opened_for_writing(settings: Settings, clock: Clock, ids: Ids) -> Asyn
         await store.close()
 
 
-class Copy(msgspec.Struct, frozen=True):
-    """A finished copy of the store under a temporary name."""
-
-    settings: Settings
-    """The settings with which the copy can be opened."""
-    partial: Path
-    target: Path
-
-    def publish(self) -> int:
-        """Gives it its final name, synced to disk; its size in bytes. Raises FileExistsError, OSError."""
-        return publish(self.partial, self.target)
-
-    def discard(self) -> None:
-        """Removes it, unless it was published."""
-        discard(self.partial)
-
-
 def copied(settings: Settings, target: Path, ids: Ids, progress: Callable[[int, int], None]) -> Copy:
     """A copy of the store beside `target`. Raises FileNotFoundError, FileExistsError and what copying raises."""
-    partial = copy_database(existing_database(settings), target, f"{COPY}{ids.token(8)}", progress)
-    return _copy_at(settings, partial, target)
+    return Copy(copy_database(existing_database(settings), target, copy_epoch(ids), progress), target)
 
 
-def _copy_at(settings: Settings, partial: Path, target: Path) -> Copy:
-    return Copy(dataclasses.replace(settings, database_url=f"sqlite:///{partial}"), partial, target)
-
-
-def copied_to(
-    place: Place, settings: Settings, source: Path, ids: Ids, is_alone: bool, progress: Callable[[int, int], None]
-) -> Copy:
-    """A copy of the database in a file, made to be put in a place. Raises what `Place.copy` raises."""
-    return _copy_at(settings, place.copy(source, f"{COPY}{ids.token(8)}", is_alone, progress), place.path)
-
-
-def salvaged(place: Place, settings: Settings, progress: Callable[[int, int], None]) -> tuple[Copy, list[str]]:
-    """A fresh store with all that no rebuild can make, and what of the old one was lost. Raises as `Place.salvage`."""
-    partial, lost = place.salvage(progress)
-    return _copy_at(settings, partial, place.path), lost
+def copy_epoch(ids: Ids) -> str:
+    """A name for a log that is a copy of another one."""
+    return f"{COPY}{ids.token(8)}"
 
 
 def place_of(settings: Settings) -> AbstractContextManager[Place]:
     """The place of the settings' store, held as its writer's. Raises StoreLocked, OSError."""
     return held_place(database_path(settings))
+
+
+def settings_of(settings: Settings, copy: Copy) -> Settings:
+    """The settings with which a copy can be opened."""
+    return dataclasses.replace(settings, database_url=f"sqlite:///{copy.partial}")

@@ -20,7 +20,7 @@ from towerlog.engine.audit import rebuild_org, verify_org
 from towerlog.errors import StorageFailed
 from towerlog.model.principal import Org
 from towerlog.model.times import format_ms
-from towerlog.server import copied, copied_to, opened_for_reading, opened_for_writing, place_of, salvaged
+from towerlog.server import copied, copy_epoch, opened_for_reading, opened_for_writing, place_of, settings_of
 from towerlog.store.base import Store
 from towerlog.store.values import Kind
 
@@ -86,10 +86,10 @@ def rebuild(settings: Settings, as_json: bool) -> None:
     existing_database(settings)
     with place_of(settings) as place:
         with progress("copying") as rows:
-            copy, lost = salvaged(place, settings, lambda done, _: rows(done))
+            copy, lost = place.salvage(lambda done, _: rows(done))
         try:
-            events = run_over(opened_for_writing(copy.settings, clock, SystemIds(clock)), rebuild_store)
-            aside, _ = place.fill(copy.partial, f"before-{format_ms(clock.now_ms()).translate(_IN_A_NAME)}")
+            events = run_over(opened_for_writing(settings_of(settings, copy), clock, SystemIds(clock)), rebuild_store)
+            aside, _ = place.fill(copy, f"before-{format_ms(clock.now_ms()).translate(_IN_A_NAME)}")
         finally:
             copy.discard()
     for one in lost:
@@ -113,7 +113,7 @@ def backup(settings: Settings, file: Path, as_json: bool) -> None:
     with progress("copying") as pages:
         copy = copied(settings, file, SystemIds(clock), lambda done, _: pages(done))
     try:
-        reading = opened_for_reading(copy.settings, clock)
+        reading = opened_for_reading(settings_of(settings, copy), clock)
         events = run_over(reading, lambda store: verify_store(store, findings))
         if findings.count:
             findings.show()
@@ -143,15 +143,15 @@ def restore(settings: Settings, file: Path, without_wal: bool, as_json: bool) ->
     ids = SystemIds(clock)
     with place_of(settings) as place:
         with progress("copying") as pages:
-            copy = copied_to(place, settings, file, ids, without_wal, lambda done, _: pages(done))
+            copy = place.copy(file, copy_epoch(ids), without_wal, lambda done, _: pages(done))
         try:
-            reading = opened_for_reading(copy.settings, clock)
+            reading = opened_for_reading(settings_of(settings, copy), clock)
             events = run_over(reading, lambda store: verify_store(store, findings))
             if findings.count:
                 findings.show()
                 note(f"towerlog: {file} is not valid; nothing was changed.")
                 raise SystemExit(FOUND_WRONG)
-            aside, size_bytes = place.fill(copy.partial, f"before-{format_ms(clock.now_ms()).translate(_IN_A_NAME)}")
+            aside, size_bytes = place.fill(copy, f"before-{format_ms(clock.now_ms()).translate(_IN_A_NAME)}")
         finally:
             copy.discard()
     fields = {"ok": True, "bytes": size_bytes, "events": events, "moved_to": None if aside is None else str(aside)}

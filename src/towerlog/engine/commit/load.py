@@ -96,6 +96,14 @@ class Known:
             raise NotLoaded(kind, key)
         return found
 
+    def event(self, kind: Kind, run: int, key: Any) -> Event | None:
+        """What the store has under a kind whose values are events of a run. Raises NotLoaded, Damaged."""
+        found: Logged | None = self.get(kind, key)
+        if isinstance(found, DamagedEvent):
+            row: RunRow | None = self.get(Kind.RUN, run)
+            raise found.error(None if row is None else row.run_id)
+        return found
+
     def run_number(self, key: RefKey) -> int | None:
         """The number of the run that a reference means; None for none. Raises NotLoaded."""
         number = self.cache.refs.get(key)

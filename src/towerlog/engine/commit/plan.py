@@ -20,18 +20,7 @@ from towerlog.engine.commit.tally import Tallies
 from towerlog.model.agent import AgentRow
 from towerlog.model.chain import content_digest, in_chain, link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import (
-    PLAIN_TYPES,
-    DamagedEvent,
-    Draft,
-    Event,
-    EventType,
-    Logged,
-    NamedRun,
-    OpenRun,
-    RunRef,
-    sound,
-)
+from towerlog.model.event import PLAIN_TYPES, Draft, Event, EventType, NamedRun, OpenRun, RunRef
 from towerlog.model.facts import NO_FACTS, Effects, Facts, Origin
 from towerlog.model.lane import Lane
 from towerlog.model.principal import Counters, shard_key
@@ -194,20 +183,14 @@ class Plan:
         found = None if run_state is None else run_state.ids.get(event_id)
         if found is not None or self.is_new(run) or self.known.is_new_id(run, event_id):
             return found
-        return self.stored_event(Kind.EVENT_ID, run, (run, event_id))
+        return self.known.event(Kind.EVENT_ID, run, (run, event_id))
 
     def event_at(self, run: int, seq: int) -> Event | None:
         """An event of a run by its seq; None for one that was trimmed away. Raises Damaged."""
         run_state = self._run_states.get(run)
         if run_state is not None and (run_state.before is None or seq > run_state.before.last_seq):
             return next((event for event in self.changes.events if event.run == run and event.seq == seq), None)
-        return self.stored_event(Kind.EVENT, run, (run, seq))
-
-    def stored_event(self, kind: Kind, run: int, key: Any) -> Event | None:
-        """What was loaded of a run under a kind whose values are events. Raises Damaged."""
-        found: Logged | None = self.known.get(kind, key)
-        run_state = self.run_state_of(run) if isinstance(found, DamagedEvent) else None
-        return sound(found, None if run_state is None else run_state.row.run_id)
+        return self.known.event(Kind.EVENT, run, (run, seq))
 
     def checkpoint(self, run: int, agent: str, step_index: int) -> CheckpointRow | None:
         """A checkpoint row, with this group's changes."""

@@ -7,7 +7,7 @@ import msgspec
 
 from towerlog.errors import Damaged
 from towerlog.model.names import message_name, metas_name, prefix_names
-from towerlog.store.sqlite import rows
+from towerlog.store.packing import Packer
 from towerlog.store.sqlite.connection import damages_of
 
 _UNREADABLE = (apsw.CorruptError, msgspec.MsgspecError, ValueError, TypeError, IndexError)
@@ -31,7 +31,7 @@ def _history(db: apsw.Connection, org: int, node: bytes, length: int) -> list[by
         " SELECT walk.parent, walk.message, message.body, message.packed FROM walk"
         " CROSS JOIN message ON message.org = ?1 AND message.key = walk.message ORDER BY depth"
     )
-    unpack, name = rows.Packer().unpack, node
+    unpack, name = Packer().unpack, node
     messages: list[bytes] = []
     for parent, key, stored, packed in db.execute(sql, (org, node, length)):
         body = unpack(stored) if packed else stored
@@ -52,7 +52,7 @@ def metas(db: apsw.Connection, org: int, key: bytes) -> list[bytes]:
     try:
         while key:
             parent, packed, stored = next(iter(db.execute(sql, (org, key))), (None, 0, b""))
-            body = rows.Packer().unpack(stored) if packed else stored
+            body = Packer().unpack(stored) if packed else stored
             if parent is None or metas_name(body, parent) != key:
                 raise _damaged(db, org, first, "a part of the metas was changed, or is not there")
             parts.append(body)

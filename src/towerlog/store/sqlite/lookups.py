@@ -16,6 +16,7 @@ from towerlog.model.key import Key
 from towerlog.model.principal import Counters
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
+from towerlog.store.packing import Packer, unpacked_bytes
 from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.connection import damages_of
 from towerlog.store.sqlite.reads import marks, one
@@ -106,9 +107,9 @@ def says_the_same(db: apsw.Connection, repeat: Respelled) -> bool | None:
     sql = "SELECT flags, data FROM event WHERE run = ? AND event_id = ? AND length(data) <= ?"
     for flags, data in db.execute(sql, (repeat.run, repeat.event_id, MAX_COMPARED_BYTES)):
         try:
-            if flags & rows.PACKED and rows.unpacked_bytes(data) > MAX_COMPARED_BYTES:
+            if flags & rows.PACKED and unpacked_bytes(data) > MAX_COMPARED_BYTES:
                 return None
-            text = rows.Packer().unpack(data) if flags & rows.PACKED else data
+            text = Packer().unpack(data) if flags & rows.PACKED else data
             return same_json(text, repeat.text, repeat.added) or None
         except rows.UNDECODABLE:
             return None

@@ -9,7 +9,6 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 import msgspec
-import zstandard
 
 from towerlog.model.agent import AgentRow
 from towerlog.model.chain import chain_hash
@@ -31,6 +30,7 @@ from towerlog.model.principal import SHARD_BITS, Org, Scope
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow
+from towerlog.store.packing import Packer, PackingError
 from towerlog.store.values import PAGE_BODY_BYTES, Found, Quarantined, RunChange, Spread
 
 Row = tuple[Any, ...]
@@ -44,7 +44,7 @@ LABEL_DIGITS = 12
 
 LATE, FUTURE, PACKED = 1, 2, 4
 UNDECODABLE = (
-    msgspec.MsgspecError, zstandard.ZstdError, ValueError, TypeError, KeyError, AttributeError, struct.error,
+    msgspec.MsgspecError, PackingError, ValueError, TypeError, KeyError, AttributeError, struct.error,
 )  # fmt: skip
 """What a row that was changed raises when it is decoded."""
 
@@ -92,37 +92,6 @@ def up_to_a_page(found: Iterable[Row], value: Callable[[Row], T]) -> Found[T]:
             page.cut = True
             break
     return page
-
-
-class Packer(msgspec.Struct, eq=False):
-    """Compresses and restores the bodies of one transaction or one question.
-
-    To make a context of zstd takes longer than to compress a message with it, and threads must not share one.
-    """
-
-    # Contexts are made at their first use: most transactions and questions need none.
-    _compress: Callable[[bytes], bytes] | None = None
-    _decompress: Callable[[bytes], bytes] | None = None
-
-    def pack(self, body: bytes) -> bytes:
-        """Compressed bytes; the frame holds its own decoded size."""
-        if self._compress is None:
-            self._compress = zstandard.ZstdCompressor(level=3).compress
-        return self._compress(body)
-
-    def unpack(self, body: bytes) -> bytes:
-        """What `pack` was given. Raises ValueError for anything else."""
-        if self._decompress is None:
-            self._decompress = zstandard.ZstdDecompressor().decompress
-        try:
-            return self._decompress(body)
-        except zstandard.ZstdError as error:
-            raise ValueError(f"a compressed body is damaged: {error}") from error
-
-
-def unpacked_bytes(body: bytes) -> int:
-    """How long a packed body is when it is unpacked."""
-    return int(zstandard.frame_content_size(body))
 
 
 def event_row(event: Event, packer: Packer) -> Row:

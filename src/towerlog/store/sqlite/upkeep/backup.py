@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import apsw
+import msgspec
 
 from towerlog.errors import StorageFailed
 from towerlog.store.owner import give_to_owner
@@ -24,6 +25,21 @@ STEP_PAGES = 256
 
 Progress = Callable[[int, int], None]
 """Told how many pages are copied, and of how many."""
+
+
+class Copy(msgspec.Struct, frozen=True):
+    """A finished database under a temporary name."""
+
+    partial: Path
+    target: Path
+
+    def publish(self) -> int:
+        """Gives it its final name, synced to disk; its size in bytes. Raises FileExistsError, OSError."""
+        return publish(self.partial, self.target)
+
+    def discard(self) -> None:
+        """Removes it, unless it was published."""
+        discard(self.partial)
 
 
 def copy_database(source: Path, target: Path, fresh_epoch: str, progress: Progress) -> Path:

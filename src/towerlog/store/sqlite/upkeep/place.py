@@ -10,7 +10,7 @@ import msgspec
 
 from towerlog.store.lock import take_writer_place
 from towerlog.store.owner import FOLDER_MODE
-from towerlog.store.sqlite.upkeep.backup import Progress, copy_database, publish, set_aside
+from towerlog.store.sqlite.upkeep.backup import Copy, Progress, copy_database, set_aside
 from towerlog.store.sqlite.upkeep.salvage import salvage
 from towerlog.store.sqlite.upkeep.whole import check_whole
 
@@ -20,30 +20,32 @@ class Place(msgspec.Struct, frozen=True):
 
     path: Path
 
-    def copy(self, source: Path, fresh_epoch: str, is_alone: bool, progress: Progress) -> Path:
+    def copy(self, source: Path, fresh_epoch: str, is_alone: bool, progress: Progress) -> Copy:
         """A copy of a database, beside the place. `is_alone`: without the log that it may miss.
 
         Raises StoreTorn, and what `copy_database` raises.
         """
         if not is_alone:
             check_whole(source)
-        return copy_database(source, self.path.with_name(f"{self.path.name}.restored"), fresh_epoch, progress)
+        target = self.path.with_name(f"{self.path.name}.restored")
+        return Copy(copy_database(source, target, fresh_epoch, progress), self.path)
 
-    def salvage(self, progress: Progress) -> tuple[Path, list[str]]:
+    def salvage(self, progress: Progress) -> tuple[Copy, list[str]]:
         """All that no rebuild can make of what is there, in a fresh database; and what could not be read.
 
         Raises StoreTorn, and what `salvage` raises.
         """
         check_whole(self.path)
-        return salvage(self.path, self.path, progress)
+        partial, lost = salvage(self.path, self.path, progress)
+        return Copy(partial, self.path), lost
 
-    def fill(self, partial: Path, name: str) -> tuple[Path | None, int]:
+    def fill(self, copy: Copy, name: str) -> tuple[Path | None, int]:
         """Moves away what is there, with all that lies beside it, and puts the copy there; (where to, bytes)."""
         aside: Path | None = set_aside(self.path, name)
         if aside is not None and not aside.stat().st_size:
             aside.unlink()
             aside = None
-        return aside, publish(partial, self.path)
+        return aside, copy.publish()
 
 
 @contextmanager
