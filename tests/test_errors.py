@@ -21,6 +21,7 @@ CODES = {
     "lease_lost": False,
     "malformed": False,
     "not_found": False,
+    "method_not_allowed": False,
     "not_waiting": False,
     "awaits_approval": False,
     "question_closed": False,

@@ -8,7 +8,7 @@ gives the default statuses, and each dialect turns an error into its own form.
     ├── Invalid              a field is wrong; names the field
     │   ├── IdReused
     │   └── UnknownBase
-    ├── Unauthenticated · Forbidden · NotFound
+    ├── Unauthenticated · Forbidden · NotFound · MethodNotAllowed
     ├── Conflict
     │   ├── ThreadBusy · RunNotActive · RunEnded · LeaseLost · AlreadyClaimed
     │   ├── NotWaiting · AwaitsApproval · QuestionClosed
@@ -95,6 +95,12 @@ class NotFound(TowerlogError):
         """`kind` is the noun that was looked for: `run`, `thread`, `agent`, `checkpoint`, `route`, `key`."""
         self.kind = kind
         super().__init__(message or f"There is no such {kind}.")
+
+
+class MethodNotAllowed(TowerlogError):
+    """This path does not take this method."""
+
+    code = "method_not_allowed"
 
 
 class Conflict(TowerlogError):

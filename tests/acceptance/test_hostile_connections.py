@@ -204,3 +204,39 @@ def test_an_ambiguous_request_is_refused(server: Server, name: str) -> None:
         sender.sendall(heads[name])
         sender.settimeout(20)
         assert sender.recv(65536).startswith(b"HTTP/1.1 400 ")
+
+
+def test_pages_that_one_key_does_not_read_take_nothing_from_others(fresh_server) -> None:
+    """More than the server may have in hand, asked for at once."""
+    server = fresh_server()
+    _, hostile = server.make_org("hostile")
+    sender = server.client(hostile)
+    for _ in range(2):
+        step(sender, "large", "step", {"node_name": "n", "text": "x" * 3 * MIB})
+    [run] = sender.get("/v1/runs").json()
+    page = f"GET /api/v1/runs/{run['run_id']}/events?limit=1000 HTTP/1.1\r\n".encode() + HOST
+    _, neighbour = server.make_org("neighbour")
+    beside = server.client(neighbour)
+    step(beside, "beside", "step")
+    with crowd(server, 32) as readers:
+        for reader in readers:
+            reader.sendall(page + f"Authorization: Bearer {hostile}\r\n\r\n".encode())
+
+        def is_one_cut_beside_me() -> bool:
+            step(beside, "beside", "step")  # never refused
+            assert metric(beside, "towerlog_bytes_in_flight") <= 48 * MIB
+            return metric(beside, "towerlog_readers_cut_total") > 0
+
+        wait_until(is_one_cut_beside_me, "the first that is cut")
+
+
+def test_a_body_in_chunks_of_a_byte_is_given_up(server: Server) -> None:
+    key = server.make_key("ingest").encode()
+    with crowd(server, 1) as [sender]:
+        sender.sendall(NO_KEY + b"Authorization: Bearer " + key + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+        sent = 0
+        while sent < 40 * MIB and try_to_send(sender, b"1\r\n \r\n" * 8000):
+            sent += 48_000
+        assert sent < 20 * MIB
+        sender.settimeout(10)
+        assert sender.recv(100).startswith(b"HTTP/1.1 400")

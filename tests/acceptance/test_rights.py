@@ -157,6 +157,20 @@ def test_telemetry_of_a_stranger_counts(held) -> None:
     assert not any(event["foreign"] for event in held.events())
 
 
+@pytest.mark.parametrize("event_type", ["step", "run_start"])
+def test_a_stranger_does_not_name_the_agent_of_a_held_run(client, server, unique, event_type) -> None:
+    run_id = create_run(client, unique("thread"))["run_id"]
+    holder, stranger = (server.client(server.make_key("worker", "ingest")) for _ in range(2))
+    claim(holder, run_id, "w")
+    before = detail(client, run_id)["agent_id"]
+    told = step(stranger, run_id, event_type, agent_name="not-yours")
+    assert ["foreign" in one["message"] for one in told["warnings"]] == [True]
+    assert detail(client, run_id)["agent_id"] == before
+    step(holder, run_id, event_type, agent_name="mine")
+    assert detail(client, run_id)["agent_id"] != before
+    assert log_of(client, run_id)[-2]["type"] == ("step" if event_type == "step" else "other")
+
+
 def test_what_a_strangers_end_has_cost_counts(held) -> None:
     step(held.stranger, held.run_id, "run_end", {"prompt_tokens": 30, "completion_tokens": 12})
     row = detail(held.client, held.run_id)

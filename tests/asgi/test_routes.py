@@ -129,6 +129,7 @@ def test_another_method_is_a_405_that_says_which(method: str, path: str, allowed
     with pytest.raises(Rejection) as caught:
         table(*RUNS).find(method, path.encode())
     assert caught.value.status == 405
+    assert caught.value.error.code == "method_not_allowed"
     assert caught.value.headers == ((b"allow", allowed),)
 
 

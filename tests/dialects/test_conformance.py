@@ -43,6 +43,7 @@ STATUSES: dict[type[TowerlogError], set[int]] = {
     errors.Unauthenticated: {401},
     errors.Forbidden: {403},
     errors.NotFound: {404},
+    errors.MethodNotAllowed: {405},
     errors.Conflict: {409},
     errors.IdempotencyMismatch: {422},
     errors.TooLarge: {413},

@@ -146,7 +146,7 @@ class Connection(Phases):
         assert request is not None
         if request is self._serving and self._due == math.inf:
             self._await(_BODY, phases.BODY_DEADLINE_S)
-        self._count = 0 if request.received_bytes > before else self._count + size
+        self._count += max(0, size - 2 * (request.received_bytes - before))
         if self._count > phases.MAX_IDLE_BODY_BYTES:
             self._refuse(400, "Too much came with the request's body that is no part of it.")
             return

@@ -1,7 +1,7 @@
 """Refusals on their way out: every error leaves in the words of the dialect that was spoken to.
 
 The table of error codes and HTTP statuses is `dialects.base.STATUSES`; here are the few statuses that only a
-transport knows (405, 408, 414, 415, 421) and the headers that belong to a refusal, whoever worded it.
+transport knows (408, 414, 415, 421) and the headers that belong to a refusal, whoever worded it.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from towerlog.asgi.faults import Rejection
 from towerlog.asgi.query_strings import TICKET, parse_query
 from towerlog.dialects.base import BodyKind, Dialect, Endpoint, Reply
 from towerlog.dialects.fields import MAX_SHOWN_CHARS, invalid_field, percent_decode
-from towerlog.errors import Malformed, NotFound, TowerlogError
+from towerlog.errors import Malformed, MethodNotAllowed, NotFound, TowerlogError
 from towerlog.model.principal import Principal, Scope
 
 MAX_PATH_BYTES = 8192
@@ -306,5 +306,5 @@ def _ambiguous(what: str) -> Rejection:
 
 def _method_refused(method: str, methods: Mapping[str, Route]) -> Rejection:
     allowed = ", ".join(sorted({*methods, *(["HEAD"] if "GET" in methods else [])}))
-    error = NotFound("method", f"This path does not take {method[:20]}; it takes {allowed}.")
+    error = MethodNotAllowed(f"This path does not take {method[:20]}; it takes {allowed}.")
     return Rejection(405, error, ((b"allow", allowed.encode("ascii")),))

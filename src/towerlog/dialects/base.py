@@ -28,6 +28,7 @@ STATUSES: dict[str, int] = {
     "unauthenticated": 401,
     "forbidden": 403,
     "not_found": 404,
+    "method_not_allowed": 405,
     "conflict": 409,
     "idempotency_mismatch": 422,
     "too_large": 413,

@@ -145,7 +145,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     client_dropped: tuple[int, int] | None = None
     """First and last of the numbers that the client reports as dropped; they will not arrive."""
     foreign: bool = False
-    """Reports a change of a held run, and came from a key that does not hold it: it is kept as `other` under `name`."""
+    """Would change a held run, and came from a key that does not hold it. What reports the change is kept as `other`
+    under `name`; what only names an agent for the run keeps its type, and the run its agent."""
     effects: Effects | None = None
     """None where the type alone says what the event moves."""
 

@@ -105,7 +105,7 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
         _fold_life(row, event, changes)
     elif event.type is _SILENT:
         changes["silent_at"] = event.recorded_at
-    if names_agent(row, agent):
+    if not event.facts.foreign and names_agent(row, agent):
         changes["agent"] = agent
     if event.type in TOOL_TYPES:
         changes["open_tools"] = tools_after(row.open_tools, event)
@@ -166,7 +166,12 @@ def names_agent(row: RunRow, agent: str | None) -> bool:
     """Whether this event is the first to name a real agent for its run."""
     if agent is None or row.agent == agent:
         return False
-    return row.agent is None or (row.agent in PLACEHOLDER_AGENTS and agent not in PLACEHOLDER_AGENTS)
+    return row.agent is None or (may_be_named(row) and agent not in PLACEHOLDER_AGENTS)
+
+
+def may_be_named(row: RunRow) -> bool:
+    """Whether no event has named a real agent for its run yet."""
+    return row.agent is None or row.agent in PLACEHOLDER_AGENTS
 
 
 def seen_after(row: RunRow, recorded_at: int) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from towerlog.asgi.guard import ledger as ledgers
+from towerlog.asgi.guard.addresses import Addresses
+from towerlog.asgi.guard.arrivals import Arrivals
 from towerlog.asgi.guard.ledger import PlaceKind, ShareLedger
 from towerlog.errors import Overloaded
 from towerlog.model.principal import Principal, Scope
@@ -120,3 +122,18 @@ def test_those_who_were_refused_together_do_not_come_back_together() -> None:
             ledger.take_place(shares, PlaceKind.STREAM)
         waits.add(caught.value.retry_after)
     assert waits == {1, 2, 3}
+
+
+def test_replies_to_callers_without_a_key_have_a_part_and_no_more() -> None:
+    """Whoever finds no room has to be cut off; one reader alone always has room."""
+    arrivals = Arrivals(ShareLedger(1000, {}, {}), Addresses())
+    visits = [arrivals.visit((f"192.0.2.{number}", 1)) for number in range(6)]
+    for visit in visits:
+        visit.enter()
+    assert visits[0].hold_reply(900)
+    assert visits[0].hold_reply(100)
+    assert [visit.hold_reply(100) for visit in visits[1:]] == [True, True, True, True, False]
+    for visit in visits:
+        visit.leave()
+    assert arrivals.ledger.unknown.is_idle
+    assert arrivals.ledger.process.is_idle

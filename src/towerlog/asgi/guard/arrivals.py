@@ -97,13 +97,19 @@ class Visit:
         self._leave_share()
         self._leave_share, self.shares, self.is_known = _nothing, (self.ledger.process,), False
 
-    def hold_reply(self, count: int) -> None:
-        """So many bytes of replies wait for their reader: they are counted, and refused to nobody."""
+    def hold_reply(self, count: int) -> bool:
+        """Counts so many bytes of replies that wait for their reader; whether there is room for them.
+
+        They are here already: where there is no room, their reader has to be cut off. One reader alone always has room.
+        """
         for share in self._reply_shares:
             share.free_bytes += self._reply_bytes
-        self._reply_bytes, self._reply_shares = count, self.shares
+        ledger = self.ledger
+        self._reply_bytes = count
+        self._reply_shares = self.shares if self.is_known else (*self.shares, ledger.unknown)
         for share in self._reply_shares:
             share.free_bytes -= count
+        return not count or all(share.free_bytes >= 0 or share.held_bytes <= count for share in self._reply_shares)
 
     def leave(self) -> None:
         """Gives everything back."""

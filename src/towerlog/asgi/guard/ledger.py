@@ -28,6 +28,8 @@ MAX_LARGE_FRAMES_OF_KEY = 4
 """Frames larger than a chunk that are held at a time for readers of one key."""
 ADDRESS_PART, KEY_PART, ORGANISATION_PART = (1, 4), (1, 2), (3, 4)
 """What part of the process's bytes, connections and long polls one of them may hold."""
+UNKNOWN_PART = (1, 2)
+"""What part of the process's bytes may wait in replies to callers without a key, all of them together."""
 
 
 class PlaceKind(enum.Enum):
@@ -93,6 +95,8 @@ class ShareLedger:
     def __init__(self, max_bytes: int, places: dict[PlaceKind, int], own: dict[str, dict[PlaceKind, int]]) -> None:
         """`places`: of the process; `own`: what settings say of one `address`, `key` or `organisation`."""
         self.process = Share(Bounds("server", max_bytes, places))
+        self.unknown = Share(Bounds("part for callers without a key", _part(max_bytes, UNKNOWN_PART), {}))
+        """All replies that callers who have shown no good key leave waiting, from however many addresses."""
         self.accounts: dict[str, Account] = {}
         """By key id, the youngest last."""
         self.refused = 0

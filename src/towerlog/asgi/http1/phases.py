@@ -17,7 +17,8 @@ from towerlog.asgi.guard.arrivals import Visit
 HEAD_DEADLINE_S = 10.0
 BODY_DEADLINE_S = 30.0
 MAX_IDLE_BODY_BYTES = 64 * 1024
-"""What may come of a body without a byte of it: trailers, and whatever else a chunk may bring."""
+"""What may come of a body beyond as much as there is of it: trailers, and whatever else a chunk may bring, the lines of
+tiny chunks among them, which cost far more than they bring."""
 MAX_WAITING_BODY_BYTES = 64 * 1024
 """What is read of a body before anybody asks for it, and one packet."""
 MAX_PIPELINED = 4
@@ -132,8 +133,11 @@ class Phases(asyncio.Protocol):
         self.is_write_paused = True
         self._unsent = self._unsent_bytes()
         self._stall_due = self._loop.time() + SLOW_READER_S
-        self._visit.hold_reply(self.transport.get_write_buffer_size())
-        self._arm()
+        if self._visit.hold_reply(self.transport.get_write_buffer_size()):
+            self._arm()
+        else:
+            self._cut()
+            self._visit.hold_reply(0)
 
     def resume_writing(self) -> None:
         """It has taken it. Called by the transport."""

@@ -17,6 +17,7 @@ from towerlog.model.key import Key
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow, Status
+from towerlog.projections.runs import may_be_named, names_agent
 from towerlog.store.values import Kind
 
 TELEMETRY = PLAIN_TYPES | {EventType.MODEL_CALL, EventType.BUDGET_WARNING}
@@ -25,8 +26,8 @@ _replace = msgspec.structs.replace
 
 
 def needs_of_change(needs: Needs, row: RunRow, draft: Draft) -> None:
-    """Whether the run is held, where the draft would change it."""
-    if row.has_lane and changes_state(draft):
+    """Whether the run is held, where the draft would change it. `row` has a lane."""
+    if changes_state(draft) or may_be_named(row):
         needs.lane(row.run)
 
 
@@ -39,9 +40,9 @@ def changes_state(draft: Draft) -> bool:
     return _replace(effects, report=None, model=None, beat=False, rate_limited=False) != NO_EFFECTS
 
 
-def is_foreign(plan: Plan, principal: Principal, row: RunRow, draft: Draft) -> bool:
-    """Whether a draft would change a run that another key holds. `row` has a lane."""
-    if not changes_state(draft):
+def is_foreign(plan: Plan, principal: Principal, row: RunRow, draft: Draft, agent: str | None) -> bool:
+    """Whether a draft of this agent would change a run that another key holds. `row` has a lane."""
+    if not (changes_state(draft) or names_agent(row, agent)):
         return False
     lane = plan.lane(row.run)
     return lane is not None and lane.state is QueueState.HELD and lane.key_id != principal.key_id
@@ -49,7 +50,12 @@ def is_foreign(plan: Plan, principal: Principal, row: RunRow, draft: Draft) -> b
 
 def as_foreign(draft: Draft) -> Draft:
     """The draft as it is kept: an event that changes nothing, under the name that it came with. What it has cost
-    counts, as with all telemetry."""
+    counts, as with all telemetry.
+
+    Telemetry stays what it is, and does not name the run's agent.
+    """
+    if not changes_state(draft):
+        return _replace(draft, facts=_replace(draft.facts, foreign=True))
     effects = draft.effects
     told = some(Effects(report=effects.report, model=effects.model))
     facts = _replace(draft.facts, name=draft.facts.name or draft.type.value, foreign=True, effects=told)

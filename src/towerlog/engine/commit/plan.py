@@ -262,7 +262,7 @@ class Plan:
             late = not run_fold.reports_recovery(row, kind, effects)
         is_plain = effects is None and kind in PLAIN_TYPES and not late
         if is_plain and row.agent != name:
-            is_plain = not run_fold.names_agent(row, name)
+            is_plain = facts.foreign or not run_fold.names_agent(row, name)
         parts: dict[str, Any] | None = None
         if not is_plain:
             row = self.row_of(run_state)

@@ -168,8 +168,10 @@ def _place(
         seen = seen_before(plan, run_state, draft, replayed)
         if seen is not None:
             return seen
-    if run_state is not None and run_state.row.has_lane and is_foreign(plan, principal, run_state.row, draft):
-        draft, natural_key = as_foreign(draft), None
+    if run_state is not None and run_state.row.has_lane:
+        named = draft.agent if agent is None else agent.name
+        if is_foreign(plan, principal, run_state.row, draft, named):
+            draft, natural_key = as_foreign(draft), None
     if event_id is None and natural_key is not None:
         stored_id = NATURAL + natural_key
         known = run_state is not None and plan.event_by_id(run_state.row.run, stored_id) is not None

@@ -79,13 +79,13 @@ def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows,
         if row.pending:
             needs.notes(row)
             needs_of_telling(needs, principal, row)
+        if row.has_lane:
+            needs_of_change(needs, row, draft)
     if event_id is not None and type(draft.run) is OpenRun:
         _needs_of_repeat(needs, org, draft, draft.run.thread_id, event_id)
     effects = draft.facts.effects
     if row is not None and effects is None and draft.type in PLAIN_TYPES:
         return
-    if row is not None:
-        needs_of_change(needs, row, draft)
     _needs_of_run(needs, org, draft, row)
     if effects is not None:
         _needs_of_effects(needs, org, draft, effects, row)
