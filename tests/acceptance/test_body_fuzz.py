@@ -178,12 +178,9 @@ GOOD: dict[str, tuple[str, Make, Any]] = {
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
     """An admin of a server of its own: what is sent here claims and ends whatever it hits."""
-    server = Server(tmp_path_factory.mktemp("fuzzed") / "data", NO_LIMITS)
-    try:
-        yield server.start().client(timeout=REPLY_DEADLINE_S)
+    with Server(tmp_path_factory.mktemp("fuzzed") / "data", NO_LIMITS) as server:
+        yield server.client(timeout=REPLY_DEADLINE_S)
         server.stop()
-    finally:
-        server.close()
 
 
 class Sender:

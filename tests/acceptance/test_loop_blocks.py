@@ -27,12 +27,9 @@ HOUR_MS = 3_600_000
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of these tests alone: its figures are theirs."""
-    server = Server(tmp_path_factory.mktemp("blocks") / "data", NO_LIMITS)
-    try:
-        yield server.start()
+    with Server(tmp_path_factory.mktemp("blocks") / "data", NO_LIMITS) as server:
+        yield server
         server.stop()
-    finally:
-        server.close()
 
 
 @pytest.fixture(scope="module")

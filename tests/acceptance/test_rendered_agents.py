@@ -27,12 +27,9 @@ STARTING_S = 300.0
 
 @pytest.fixture(scope="module")
 def tower(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("tower") / "data", NO_LIMITS)
-    try:
-        yield server.start()
+    with Server(tmp_path_factory.mktemp("tower") / "data", NO_LIMITS) as server:
+        yield server
         server.stop()
-    finally:
-        server.close()
 
 
 @pytest.fixture(scope="module")

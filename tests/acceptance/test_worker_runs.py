@@ -20,11 +20,8 @@ Start = Callable[..., WorkerProcess]
 def steered(tmp_path_factory) -> Iterator[Server]:
     """One server for this module's workers."""
     settings = {**NO_LIMITS, "TOWERLOG_CANCEL_DEADLINE_SECONDS": str(CANCEL_DEADLINE_S)}
-    one = Server(tmp_path_factory.mktemp("steered") / "data", settings)
-    try:
-        yield one.start()
-    finally:
-        one.close()
+    with Server(tmp_path_factory.mktemp("steered") / "data", settings) as one:
+        yield one
 
 
 @pytest.fixture
@@ -87,8 +84,9 @@ def test_a_run_is_paused_and_goes_on_where_it_was(control, start, agent) -> None
     lease = control.until(run_id, "paused")["lane"]["lease_expires_at"]
     wait_until(lambda: control.detail(run_id)["lane"]["lease_expires_at"] > lease, "the pause to keep the lease")
     steer(control, run_id, "resume")
-    control.until(run_id, "running")
-    resumed = control.events(run_id, "run.resumed")[0]["seq"]
+    # The acknowledgement alone makes it `running`; the agent's own word comes after it.
+    resumed = wait_until(lambda: control.events(run_id, "run.resumed"), "the agent to resume")[0]["seq"]
+    assert control.detail(run_id)["status"] == "running"
     wait_until(lambda: control.events(run_id, "message.delta")[-1]["seq"] > resumed, "the agent to go on")
     told = control.events(run_id, *{kind for kind, _ in STORY})
     assert [(event["type"], event["data"].get("type")) for event in told] == STORY

@@ -12,12 +12,12 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from tests.asgi.listening import listening
 from tests.support.wait import wait_until_async
 from towerlog.asgi.connection import Connection
 from towerlog.asgi.http1 import heads, phases
 from towerlog.asgi.http1.fitness import _ProbeApp, _ProbeTransport, check_server
 from towerlog.errors import UnfitServer
-from towerlog.server import listen
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 
@@ -47,14 +47,8 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     """A server with a short patience."""
     monkeypatch.setattr(phases, "HEAD_DEADLINE_S", 0.3)
     monkeypatch.setattr(heads, "MAX_HEAD_BYTES", 2000)
-    config = uvicorn.Config(app, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False)
-    server, listener = uvicorn.Server(config), listen("127.0.0.1", 0)
-    task = asyncio.create_task(server._serve([listener]))
-    await wait_until_async(lambda: server.started, "the server")
-    yield listener.getsockname()[1]
-    server.should_exit = True
-    await task
-    listener.close()
+    async with listening(app) as number:
+        yield number
 
 
 async def reply_to(port: int, *pieces: bytes) -> bytes:
@@ -201,16 +195,8 @@ def post(path: str, body: bytes, *head: str) -> bytes:
 async def taker() -> AsyncIterator[tuple[Taker, int]]:
     """A server whose application takes requests directly, and its port."""
     made = Taker()
-    config = uvicorn.Config(
-        made, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False, proxy_headers=False
-    )
-    server, listener = uvicorn.Server(config), listen("127.0.0.1", 0)
-    task = asyncio.create_task(server._serve([listener]))
-    await wait_until_async(lambda: server.started, "the server")
-    yield made, listener.getsockname()[1]
-    server.should_exit = True
-    await task
-    listener.close()
+    async with listening(made) as number:
+        yield made, number
 
 
 async def test_what_came_together_is_answered_in_its_order(taker: tuple[Taker, int]) -> None:

@@ -27,11 +27,8 @@ NOBODY = "00000000-0000-7000-8000-000000000000"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Server]:
-    one = Server(tmp_path_factory.mktemp("server") / "data", NO_LIMITS)
-    try:
-        yield one.start()
-    finally:
-        one.close()
+    with Server(tmp_path_factory.mktemp("server") / "data", NO_LIMITS) as one:
+        yield one
 
 
 def test_a_run_is_written_event_by_event(server) -> None:

@@ -17,11 +17,8 @@ NOBODY = "00000000-0000-7000-8000-000000000000"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Server]:
-    one = Server(tmp_path_factory.mktemp("server") / "data", NO_LIMITS)
-    try:
-        yield one.start()
-    finally:
-        one.close()
+    with Server(tmp_path_factory.mktemp("server") / "data", NO_LIMITS) as one:
+        yield one
 
 
 @pytest.fixture

@@ -34,11 +34,8 @@ ROW = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Server]:
-    one = Server(tmp_path_factory.mktemp("server") / "data", NO_LIMITS)
-    try:
-        yield one.start()
-    finally:
-        one.close()
+    with Server(tmp_path_factory.mktemp("server") / "data", NO_LIMITS) as one:
+        yield one
 
 
 def queued(server: Server, thread: str, **members: object) -> str:

@@ -14,7 +14,9 @@ MIB = 2**20
 
 def metric(server: Server, name: str) -> float:
     """One figure of `/metrics` without labels."""
-    text = server.client().get("/metrics").text
+    # A connection for each look would soon be as many as one address may have.
+    with server.client() as client:
+        text = client.get("/metrics").text
     found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
     assert found is not None, f"no {name} in /metrics"
     return float(found[1])

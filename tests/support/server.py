@@ -53,6 +53,17 @@ class Server:
         self._env = clean_environment(env or {})
         self._clients: list[httpx2.Client] = []
 
+    def __enter__(self) -> Server:
+        """Started; closed at the end."""
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def start(self) -> Server:
         """Start the process and wait for `GET /readyz` to say 200; fail with its log otherwise."""
         assert self.process is None, "the server is already running"

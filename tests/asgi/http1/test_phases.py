@@ -9,17 +9,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import uvicorn
 
+from tests.asgi.listening import listening
 from tests.support.wait import wait_until_async
-from towerlog.asgi.connection import Connection
 from towerlog.asgi.faults import Rejection
 from towerlog.asgi.guard.addresses import Addresses
 from towerlog.asgi.guard.arrivals import Arrivals
 from towerlog.asgi.guard.ledger import PlaceKind, ShareLedger
 from towerlog.asgi.http1 import phases
 from towerlog.model.principal import Principal
-from towerlog.server import listen
 
 LARGE = b"x" * 16_000_000
 POST = b"POST /echo HTTP/1.1\r\nHost: localhost\r\n"
@@ -73,14 +71,8 @@ async def served(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[App, in
     monkeypatch.setattr(phases, "SLOW_READER_S", 0.5)
     monkeypatch.setattr(phases, "LINGER_S", 0.5)
     app = App()
-    config = uvicorn.Config(app, http=Connection, ws="none", lifespan="off", log_config=None, proxy_headers=False)
-    server, listener = uvicorn.Server(config), listen("127.0.0.1", 0)
-    task = asyncio.create_task(server._serve([listener]))
-    await wait_until_async(lambda: server.started, "the server")
-    yield app, listener.getsockname()[1]
-    server.should_exit = True
-    await task
-    listener.close()
+    async with listening(app) as number:
+        yield app, number
     assert app.arrivals.ledger.process.is_idle, "everything was given back"
 
 

@@ -24,11 +24,8 @@ EAGER = Retries(attempts=4, first_s=0.001, longest_s=0.001)
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Server]:
-    one = Server(tmp_path_factory.mktemp("server") / "data", NO_LIMITS)
-    try:
-        yield one.start()
-    finally:
-        one.close()
+    with Server(tmp_path_factory.mktemp("server") / "data", NO_LIMITS) as one:
+        yield one
 
 
 async def test_a_run_is_queued_listed_followed_and_ended(server) -> None:

@@ -294,6 +294,11 @@ DEAF = Recorder("http://127.0.0.1:9", KEY, spool_dir="/dev/null/nowhere", memory
 """Nobody listens, and its disk takes nothing."""
 
 
+def test_a_run_whose_first_event_is_not_delivered_has_no_id() -> None:
+    with DEAF.record_run(run_key="unheard") as run:
+        assert (run.run_id, run.url) == (None, None)
+
+
 def test_a_wrong_construction_says_so() -> None:
     with pytest.raises(ValueError, match="overflow"):
         Recorder(overflow="some")  # type: ignore[arg-type]

@@ -19,11 +19,8 @@ DEADLINE_S = 60
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Server]:
-    one = Server(tmp_path_factory.mktemp("server") / "data", NO_LIMITS)
-    try:
-        yield one.start()
-    finally:
-        one.close()
+    with Server(tmp_path_factory.mktemp("server") / "data", NO_LIMITS) as one:
+        yield one
 
 
 def environment(url: str, folder: Path) -> dict[str, str]:

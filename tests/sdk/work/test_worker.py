@@ -24,11 +24,8 @@ Start = Callable[..., WorkerProcess]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Server]:
     settings = {"TOWERLOG_CANCEL_DEADLINE_SECONDS": str(CANCEL_DEADLINE_S), "TOWERLOG_MAX_EVENT_BYTES": "1000000"}
-    one = Server(tmp_path_factory.mktemp("server") / "data", {**NO_LIMITS, **settings})
-    try:
-        yield one.start()
-    finally:
-        one.close()
+    with Server(tmp_path_factory.mktemp("server") / "data", {**NO_LIMITS, **settings}) as one:
+        yield one
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import fcntl
 import math
 import struct
 import termios
+from abc import ABC, abstractmethod
 
 from towerlog.asgi.guard.arrivals import Visit
 
@@ -50,7 +51,7 @@ class ConnectionPhase(enum.Enum):
     """That it takes the rest of what was written."""
 
 
-class Phases(asyncio.Protocol):
+class Phases(asyncio.Protocol, ABC):
     """The phases of one connection."""
 
     __slots__ = (
@@ -227,11 +228,13 @@ class Phases(asyncio.Protocol):
             case ConnectionPhase.REPLY:
                 pass
 
+    @abstractmethod
     def _head_overdue(self) -> None:
-        raise NotImplementedError
+        """The head has not come in time."""
 
+    @abstractmethod
     def _body_overdue(self) -> None:
-        raise NotImplementedError
+        """The body has not come in time."""
 
     def _pause_reading(self) -> None:
         if not self._is_read_paused:

@@ -100,7 +100,7 @@ def needs_of_history(needs: Needs, org: int, history: History) -> None:
     if base is not None and org_mark(org) + base.node not in cached:
         needs.want(Kind.CHAIN, (org, base.node))
     for kind, prefixes in ((Kind.NODES, names.nodes), (Kind.METAS, names.metas)):
-        if prefixes.keys and not any(key in cached for key in prefixes.keys):
+        if prefixes.keys and cached.keys().isdisjoint(prefixes.keys):
             needs.want(kind, (org, prefixes.names))
 
 
@@ -139,9 +139,10 @@ def _keep_metas(plan: Plan, org: int, metas: list[bytes], prefixes: _Prefixes) -
 
 def _known_length(plan: Plan, kind: Kind, org: int, prefixes: _Prefixes) -> int:
     """How long the longest prefix is that is stored or about to be."""
-    cached, about = plan.cache.nodes, plan.content
-    for length in range(len(prefixes.keys), 0, -1):
-        key = prefixes.keys[length - 1]
-        if key in about or key in cached:
-            return length
+    cached, about, keys = plan.cache.nodes, plan.content, prefixes.keys
+    # A long history of which nothing is known would be gone through here, one by one.
+    if not (about.keys().isdisjoint(keys) and cached.keys().isdisjoint(keys)):
+        for length in range(len(keys), 0, -1):
+            if keys[length - 1] in about or keys[length - 1] in cached:
+                return length
     return (plan.loaded(kind, (org, prefixes.names)) or 0) if prefixes.names else 0

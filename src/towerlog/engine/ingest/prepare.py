@@ -1,4 +1,4 @@
-"""What of telemetry can be worked out before its turn comes: digests of long bodies, the names of a long history.
+"""What of telemetry can be worked out before its turn comes: digests of bodies, the names of a long history.
 
 The writer works out for itself what was not prepared; a long body is prepared in the thread that has decoded it.
 """
@@ -25,8 +25,12 @@ def prepared(command: Command, org: int) -> Command:
 def _prepared(item: Item, org: int) -> Item:
     if not isinstance(item, Draft):
         return item
-    if len(item.data) > LONG_DATA_BYTES:
-        item = _replace(item, content=content_digest(item.data), chained=in_chain(item.data))
+    is_long = len(item.data) > LONG_DATA_BYTES
+    # A short body has many drafts where it comes here at all: their digests together are long work, too.
+    if is_long or item.event_id is not None:
+        item = _replace(item, content=content_digest(item.data))
+    if is_long:
+        item = _replace(item, chained=in_chain(item.data))
     if item.history is not None:
         item = _replace(item, history=named(org, item.history))
     return item
