@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.order import longest_first
 from tests.support.ports import HeldPort
+from tests.support.shares import import_own_share_first
 
 # The default repeats the same examples on every machine, so that a red test is red for everyone.
 # To look for new ones: make test ARGS=--hypothesis-profile=explore
@@ -23,6 +24,7 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """What is collected stays until the end: to look through it again and again costs seconds in every process."""
     gc.disable()
     try:
+        import_own_share_first(session.config)
         return (yield)
     finally:
         gc.collect()
