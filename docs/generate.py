@@ -312,7 +312,7 @@ ROOMS: dict[str, str] = {
     "engine/timers": "What time does by itself: leases, cancels, silence, old replies; one service a file.",
     "asgi": "Transport: a connection, the gate, the route table, bodies and replies.",
     "asgi/guard": "What a request is held against: key, host, address, rate, room.",
-    "asgi/http1": "What a connection is made of: the phases and their timer, a request in hand, checks of a head.",
+    "asgi/http1": "What a connection is made of: the phases and their timer, the requests in hand, checks of a head.",
     "asgi/pages": "What is served beside the APIs: health, metrics, OpenAPI, the dashboard's files.",
     "asgi/push": "Streams: a follower pumped into a sink.",
     "sdk": "The client in the user's process. Needs nothing but the standard library and `errors`.",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,25 +17,20 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from towerlog.asgi.exchange import Exchange, Respond
-from towerlog.asgi.faults import Rejection
 from towerlog.asgi.guard.arrivals import Arrivals
 from towerlog.asgi.http1 import heads, phases
 from towerlog.asgi.http1.pending import STATUS_LINES, PendingRequest, plain_refusal
-from towerlog.asgi.http1.phases import ConnectionPhase, Phases
-from towerlog.errors import Malformed, Overloaded
+from towerlog.asgi.http1.phases import ConnectionPhase
+from towerlog.asgi.http1.pipeline import Pipeline
+from towerlog.errors import Overloaded
 
-_STEP_BYTES = 64 * 1024
-"""What is parsed at a time, so that what a head may hold is seen to be too much before all of it is kept."""
 _HEAD, _BODY, _REPLY, _IDLE = ConnectionPhase.HEAD, ConnectionPhase.BODY, ConnectionPhase.REPLY, ConnectionPhase.IDLE
 
 
-class Connection(Phases):
+class Connection(Pipeline):
     """One connection. The parser calls its `on_…`, the event loop the rest."""
 
-    __slots__ = (
-        "_app", "_fed", "_headers", "_is_fresh", "_parser", "_receiving", "_serving", "_state", "_take",
-        "_url", "_waiting",
-    )  # fmt: skip
+    __slots__ = ("_app", "_fed", "_headers", "_parser", "_state", "_take", "_url")
 
     def __init__(
         self,
@@ -56,11 +50,6 @@ class Connection(Phases):
         self._fed = 0
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._receiving: PendingRequest | None = None
-        self._serving: PendingRequest | None = None
-        self._waiting: deque[PendingRequest] = deque(maxlen=phases.MAX_PIPELINED)
-        self._is_fresh = False
-        """Whoever is served came with what is being read: there may be more of it."""
 
     # The event loop calls
 
@@ -84,12 +73,7 @@ class Connection(Phases):
         """There is nobody to answer any more."""
         self._state.connections.discard(self)
         self._is_deaf = True
-        for request in (self._serving, self._receiving, *self._waiting):
-            if request is not None:
-                request.is_gone = request.is_gone or not request.is_complete
-                request.uncount()
-                request.hear()
-        self._waiting.clear()
+        self._lose()
         self.resume_writing()
         self._disarm()
         self._visit.leave()
@@ -99,12 +83,12 @@ class Connection(Phases):
         """Reads on, serves what came whole, and watches what did not."""
         if self._is_deaf:
             self._drop(len(data))
-        elif len(data) <= _STEP_BYTES:
+        elif len(data) <= phases.STEP_BYTES:
             self._read(data)
         else:
-            for at in range(0, len(data), _STEP_BYTES):
+            for at in range(0, len(data), phases.STEP_BYTES):
                 if not self._is_deaf:
-                    self._read(data[at : at + _STEP_BYTES])
+                    self._read(data[at : at + phases.STEP_BYTES])
         if self._is_fresh:
             self._serve()
 
@@ -130,41 +114,6 @@ class Connection(Phases):
             self._watch_head(size)
         elif self._phase is _BODY:
             self._watch_body(size, before if self._receiving is request else 0)
-
-    def _watch_head(self, size: int) -> None:
-        """A head that is not whole."""
-        self._count += size
-        if self._due == math.inf:
-            self._await(_HEAD, phases.HEAD_DEADLINE_S)
-        # With it a body may have come: how large the head is exactly is seen at its end.
-        if self._count > heads.MAX_HEAD_BYTES + _STEP_BYTES:
-            self._refuse(400, heads.TOO_LARGE)
-
-    def _watch_body(self, size: int, before: int) -> None:
-        """A body that is not whole, `before` bytes of which had come before this packet."""
-        request = self._receiving
-        assert request is not None
-        if request is self._serving and self._due == math.inf:
-            self._await(_BODY, phases.BODY_DEADLINE_S)
-        self._count += max(0, size - 2 * (request.received_bytes - before))
-        if self._count > phases.MAX_IDLE_BODY_BYTES:
-            self._refuse(400, "Too much came with the request's body that is no part of it.")
-            return
-        try:
-            request.note_body(self._visit)
-        except Overloaded as refusal:
-            request.fail(refusal)
-        if len(request.body) > phases.MAX_WAITING_BODY_BYTES:
-            self._pause_reading()
-
-    def shutdown(self) -> None:
-        """The server ends: what is in hand is the last. Called by the server."""
-        newest = self._waiting[-1] if self._waiting else self._serving
-        if newest is None:
-            self.close()
-        else:
-            newest.keep_alive = False
-            self._is_deaf = self._is_deaf or newest.is_whole
 
     # The parser calls
 
@@ -347,53 +296,6 @@ class Connection(Phases):
             self._due = self._idle_since + min(self._keep_alive_s, phases.SLOW_READER_S)
             if self._fires_at > self._due:
                 self._arm()
-
-    def _serve_next(self) -> None:
-        """What waited behind a reply is served by a task, so that no depth of them nests."""
-        self._serving = self._waiting.popleft()
-        self._start_task(self._serving, None)
-        if not self._waiting and not self._is_deaf:
-            self._resume_reading()
-            if self._phase is _BODY:
-                self._await(_BODY, phases.BODY_DEADLINE_S)
-
-    def want_body(self, request: PendingRequest) -> None:
-        """Reads on; the sender may wait to be asked for its body."""
-        if request is self._receiving and not self.transport.is_closing():
-            if request.expects and not request.received_bytes:
-                request.expects = False
-                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self._resume_reading()
-
-    # How it ends
-
-    def _refuse(self, status: int, message: str, retry_after: int | None = None) -> None:
-        """What comes is no request. Those before it get their replies first."""
-        request, self._receiving = self._receiving, None
-        self._stop_listening()
-        self._farewell = plain_refusal(status, message, retry_after)
-        if request is not None:
-            # It will never be whole, so nobody has done anything for it.
-            request.is_gone = True
-            request.uncount()
-            request.hear()
-            if request is self._serving:
-                self._serving, self._is_fresh = None, False
-                if request.is_started:
-                    self.close()
-                    return
-            else:
-                self._waiting.remove(request)
-        if self._serving is None:
-            self._linger()
-
-    def _head_overdue(self) -> None:
-        self._refuse(400, "The request's head took too long.")
-
-    def _body_overdue(self) -> None:
-        assert self._receiving is not None
-        error = Malformed(f"The body was not there after {phases.BODY_DEADLINE_S:g} s.")
-        self._receiving.fail(Rejection(408, error))
 
 
 class _Refused(Exception):

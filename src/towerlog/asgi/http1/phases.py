@@ -1,6 +1,6 @@
 """The phases of a connection and its one timer: how long and how large what comes may be, and how long who reads.
 
-It watches; what is served and what is refused is the connection's (`asgi/connection.py`).
+It watches; what is refused is said in `pipeline.py`, what is served in `asgi/connection.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from towerlog.asgi.guard.arrivals import Visit
 
 HEAD_DEADLINE_S = 10.0
 BODY_DEADLINE_S = 30.0
+STEP_BYTES = 64 * 1024
+"""What is parsed at a time, so that what a head may hold is seen to be too much before all of it is kept."""
 MAX_IDLE_BODY_BYTES = 64 * 1024
 """What may come of a body beyond as much as there is of it: trailers, and whatever else a chunk may bring, the lines of
 tiny chunks among them, which cost far more than they bring."""
