@@ -235,7 +235,7 @@ class Connection(Pipeline):
         request, take = self._serving, self._take
         assert request is not None
         exchange = None
-        if request.is_whole and take is not None and not self.is_write_paused:
+        if request.is_whole and request.fault is None and take is not None and not self.is_write_paused:
             body, request.body, request.is_told = bytes(request.body), b"", True
             if request.held_bytes:
                 request.uncount()

@@ -129,7 +129,7 @@ class PendingRequest(msgspec.Struct, eq=False):
 
     def whole_body(self) -> bytes | None:
         """Takes out the whole body where it has come already; None where it has to be waited for."""
-        return self.take_body() if self.is_whole and not self.is_gone else None
+        return self.take_body() if self.is_whole and not self.is_gone and self.fault is None else None
 
     # Its conversation, with a task that serves it
 
