@@ -90,7 +90,11 @@ class Connection(Pipeline):
                 if not self._is_deaf:
                     self._read(data[at : at + phases.STEP_BYTES])
         if self._is_fresh:
-            self._serve()
+            if self.is_write_paused:
+                assert self._serving is not None
+                self._count_body(self._serving)
+            else:
+                self._serve()
 
     def _read(self, data: bytes) -> None:
         request = self._receiving
@@ -219,6 +223,8 @@ class Connection(Pipeline):
         self._phase, self._due = _REPLY, math.inf
         if request.waiter is not None:
             request.hear()
+        if request is not self._serving:
+            self._count_body(request)
         if self._is_read_paused and not self._waiting:
             self._resume_reading()
         if not request.keep_alive:
@@ -227,15 +233,12 @@ class Connection(Pipeline):
     # Who is served
 
     def _serve(self) -> None:
-        """Lets the application take a request that is all here; has a task serve what it leaves, and any other.
-
-        Who does not read replies gets a task, which waits for room: otherwise replies would pile up without bound.
-        """
+        """Lets the application take a request that is all here; has a task serve what it leaves, and any other."""
         self._is_fresh = False
         request, take = self._serving, self._take
         assert request is not None
         exchange = None
-        if request.is_whole and request.fault is None and take is not None and not self.is_write_paused:
+        if request.is_whole and request.fault is None and take is not None:
             body, request.body, request.is_told = bytes(request.body), b"", True
             if request.held_bytes:
                 request.uncount()

@@ -31,7 +31,12 @@ class Pipeline(Phases):
         self._serving: PendingRequest | None = None
         self._waiting: deque[PendingRequest] = deque(maxlen=phases.MAX_PIPELINED)
         self._is_fresh = False
-        """Whoever is served came with what is being read: there may be more of it."""
+        """Whoever is served has not begun: there may be more of it in what is being read, or its reader has still to
+        take the reply before it."""
+
+    @abstractmethod
+    def _serve(self) -> None:
+        """Lets the application take a request that is all here, or has a task serve it."""
 
     @abstractmethod
     def _start_task(self, request: PendingRequest, exchange: Exchange | None) -> None:
@@ -54,6 +59,7 @@ class Pipeline(Phases):
                 request.uncount()
                 request.hear()
         self._waiting.clear()
+        self._is_fresh = False
 
     # What comes
 
@@ -76,12 +82,16 @@ class Pipeline(Phases):
         if self._count > phases.MAX_IDLE_BODY_BYTES:
             self._refuse(400, "Too much came with the request's body that is no part of it.")
             return
+        self._count_body(request)
+        if len(request.body) > phases.MAX_WAITING_BODY_BYTES:
+            self._pause_reading()
+
+    def _count_body(self, request: PendingRequest) -> None:
+        """Counts what has come of a body that nobody has taken yet; where there is no room, it is given up."""
         try:
             request.note_body(self._visit)
         except Overloaded as refusal:
             request.fail(refusal)
-        if len(request.body) > phases.MAX_WAITING_BODY_BYTES:
-            self._pause_reading()
 
     def want_body(self, request: PendingRequest) -> None:
         """Reads on; the sender may wait to be asked for its body."""
@@ -92,13 +102,23 @@ class Pipeline(Phases):
             self._resume_reading()
 
     def _serve_next(self) -> None:
-        """What waited behind a reply is served by a task, so that no depth of them nests."""
+        """What waited behind a reply is served by a task, so that no depth of them nests; and not before there is room
+        for another reply: what is built for a reader who takes nothing would be kept, and is counted nowhere."""
         self._serving = self._waiting.popleft()
-        self._start_task(self._serving, None)
+        if self.is_write_paused:
+            self._is_fresh = True
+        else:
+            self._start_task(self._serving, None)
         if not self._waiting and not self._is_deaf:
             self._resume_reading()
             if self._phase is ConnectionPhase.BODY:
                 self._await(ConnectionPhase.BODY, phases.BODY_DEADLINE_S)
+
+    def resume_writing(self) -> None:
+        """The reader has taken what there was: the next may begin. Called by the transport."""
+        super().resume_writing()
+        if self._is_fresh:
+            self._serve()
 
     # How it ends
 
