@@ -56,6 +56,8 @@ class Connection(Pipeline):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begins to wait for the first head, where there is a place for the connection."""
         self.transport = transport
+        # Whatever is written and not taken at once pauses: then it is counted, and its reader is watched.
+        transport.set_write_buffer_limits(0)
         self._state.connections.add(self)  # type: ignore[arg-type]
         arrivals: Arrivals = getattr(self._app, "arrivals", None) or Arrivals.unbounded()
         peer = transport.get_extra_info("peername")
@@ -259,7 +261,9 @@ class Connection(Pipeline):
             return
         parts = self.head_of(request, status, head)
         parts += (b"\r\n", b"" if request.scope["method"] == "HEAD" else body)
-        self.transport.write(b"".join(parts))
+        text = b"".join(parts)
+        self.given_bytes = len(text)
+        self.transport.write(text)
         self.replied(request)
 
     def head_of(self, request: PendingRequest, status: int, head: list[tuple[bytes, bytes]]) -> list[bytes]:
@@ -295,8 +299,7 @@ class Connection(Pipeline):
         elif self._farewell is not None:
             self._linger()
         elif self._phase is _REPLY:
-            self._phase, self._idle_since = _IDLE, self._loop.time()
-            self._due = self._idle_since + min(self._keep_alive_s, phases.SLOW_READER_S)
+            self._phase, self._due = _IDLE, self._loop.time() + self._keep_alive_s
             if self._fires_at > self._due:
                 self._arm()
 

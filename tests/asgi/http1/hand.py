@@ -15,11 +15,10 @@ from towerlog.asgi.guard.arrivals import Arrivals
 from towerlog.asgi.guard.ledger import PlaceKind, ShareLedger
 
 HERE = ("127.0.0.1", 50_000)
-HIGH_WATER_BYTES = 64 * 1024
 
 
 class HandTransport(asyncio.Transport):
-    """Keeps what is written; the reader takes all of it at once, or nothing while it is `slow`."""
+    """Keeps what is written; the reader takes all of it at once, or while it is `slow` only what it is told to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,19 +29,25 @@ class HandTransport(asyncio.Transport):
         self.is_reading = True
         self.has_ended = False
         self._is_paused = False
+        self._high_bytes = 65_536
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high is not None
+        self._high_bytes = high
 
     def write(self, data: Any) -> None:
         self.unread += bytes(data)
         if not self.is_slow:
             self.taken, self.unread = self.taken + self.unread, b""
-        elif len(self.unread) > HIGH_WATER_BYTES and not self._is_paused:
+        elif len(self.unread) > self._high_bytes and not self._is_paused:
             self._is_paused = True
             self.link.pause_writing()
 
-    def take(self) -> None:
-        """The reader takes all that there is now."""
-        self.taken, self.unread = self.taken + self.unread, b""
-        if self._is_paused:
+    def take(self, count: int | None = None) -> None:
+        """The reader takes so much of what there is now; all of it unless told."""
+        count = len(self.unread) if count is None else count
+        self.taken, self.unread = self.taken + self.unread[:count], self.unread[count:]
+        if self._is_paused and len(self.unread) <= self._high_bytes // 4:
             self._is_paused = False
             self.link.resume_writing()
 

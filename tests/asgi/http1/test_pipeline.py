@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.asgi.http1.hand import HIGH_WATER_BYTES, Taking, get, linked, post
+from tests.asgi.http1.hand import Taking, get, linked, post
 from tests.support.wait import wait_until_async
 
 
@@ -38,21 +38,26 @@ async def test_nothing_is_done_for_a_request_while_the_reply_before_it_is_unread
     link, transport = linked(app)
     transport.is_slow = True
     link.data_received(get("/later") + get(way) * 3)
-    large = b"x" * (HIGH_WATER_BYTES + 1)
+    large = b"x" * 70_000
     app.open[0](200, [(b"content-length", b"%d" % len(large))], large)
     await settled()
     assert app.done == []
+    transport.is_slow = False
     transport.take()
     await wait_until_async(lambda: len(app.done) == 3, "the others")
     app.done.clear()
     # The same for one that comes only now, and for its body.
-    transport.take()
+    transport.is_slow = True
     link.data_received(get("/later"))
+    await wait_until_async(lambda: len(app.open) == 2, "its turn")
     app.open[1](200, [(b"content-length", b"%d" % len(large))], large)
     link.data_received(post(way, b"y" * 1000))
     await settled()
     assert app.done == []
     assert app.ledger.process.held_bytes == len(transport.unread) + 1000
+    transport.take(60_000)
+    assert app.ledger.process.held_bytes > 70_000, "it is kept whole until its last byte is taken"
+    assert app.done == []
     transport.take()
     await wait_until_async(lambda: bool(app.done), "the last")
     assert app.done == [(way, b"y" * 1000)]

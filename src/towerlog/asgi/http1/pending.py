@@ -34,6 +34,7 @@ class Link(Protocol):
 
     transport: asyncio.Transport
     is_write_paused: bool
+    given_bytes: int
 
     def head_of(self, request: PendingRequest, status: int, head: list[tuple[bytes, bytes]]) -> list[bytes]:
         """The parts of a reply's head, its last line end not among them. The reply has begun."""
@@ -195,6 +196,7 @@ class PendingRequest(msgspec.Struct, eq=False):
             self.is_chunked = True
             parts.append(b"transfer-encoding: chunked\r\n")
         parts.append(b"\r\n")
+        self.link.given_bytes = 0
         self.link.transport.write(b"".join(parts))
 
     def _go_on(self, body: bytes, is_more: bool) -> None:
@@ -210,7 +212,7 @@ class PendingRequest(msgspec.Struct, eq=False):
             self.link.replied(self)
 
     def _write(self, body: bytes, is_more: bool) -> None:
-        transport = self.link.transport
+        transport, self.link.given_bytes = self.link.transport, len(body)
         if not self.is_chunked:
             transport.write(body)
             return

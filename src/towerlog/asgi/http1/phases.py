@@ -62,7 +62,6 @@ class Phases(asyncio.Protocol, ABC):
         "_due",
         "_farewell",
         "_fires_at",
-        "_idle_since",
         "_is_deaf",
         "_is_read_paused",
         "_keep_alive_s",
@@ -72,6 +71,7 @@ class Phases(asyncio.Protocol, ABC):
         "_timer",
         "_unsent",
         "_visit",
+        "given_bytes",
         "is_write_paused",
         "transport",
     )
@@ -80,6 +80,9 @@ class Phases(asyncio.Protocol, ABC):
         """`keep_alive_s`: how long it may stay open between two requests."""
         self.transport: asyncio.Transport
         self.is_write_paused = False
+        """Something that was written has not left this process."""
+        self.given_bytes = 0
+        """The length of what is being written. It stays in memory whole until the last byte of it has left."""
         self._visit: Visit
         self._loop = loop
         self._keep_alive_s = keep_alive_s
@@ -93,7 +96,6 @@ class Phases(asyncio.Protocol, ABC):
         """When whoever reads has to have taken something."""
         self._unsent = 0
         """What it had not taken when that was set."""
-        self._idle_since = 0.0
         self._count = 0
         """Bytes that came in this phase, of those that are counted in it."""
         self._is_read_paused = False
@@ -118,6 +120,7 @@ class Phases(asyncio.Protocol, ABC):
         if not self.transport.is_closing():
             self._stop_listening()
             if self._farewell:
+                self.given_bytes = len(self._farewell)
                 self.transport.write(self._farewell)
             self.transport.write_eof()
             self._resume_reading()
@@ -132,24 +135,26 @@ class Phases(asyncio.Protocol, ABC):
     # Who reads
 
     def pause_writing(self) -> None:
-        """There is more for the reader than it takes. Called by the transport."""
+        """There is more for the reader than it takes. Called by the transport, from within the write."""
         self.is_write_paused = True
         self._unsent = self._unsent_bytes()
         self._stall_due = self._loop.time() + SLOW_READER_S
-        if self._visit.hold_reply(self.transport.get_write_buffer_size()):
+        if self._visit.hold_reply(max(self.given_bytes, self.transport.get_write_buffer_size())):
             self._arm()
         else:
             self._cut()
             self._visit.hold_reply(0)
 
     def resume_writing(self) -> None:
-        """It has taken it. Called by the transport."""
+        """It has taken all of it. Called by the transport."""
         self.is_write_paused = False
         self._stall_due = math.inf
         self._visit.hold_reply(0)
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
+        if self._phase is ConnectionPhase.IDLE:
+            self._await(ConnectionPhase.IDLE, self._keep_alive_s)
 
     async def drain(self) -> None:
         """Returns when there is room for more, or nobody to take it."""
@@ -210,6 +215,7 @@ class Phases(asyncio.Protocol, ABC):
         self._arm()
 
     def _overdue(self) -> None:
+        """The phase has taken too long. Whoever has still to take what was written is judged by what it takes."""
         self._due = math.inf
         match self._phase:
             case ConnectionPhase.HEAD:
@@ -217,16 +223,13 @@ class Phases(asyncio.Protocol, ABC):
             case ConnectionPhase.BODY:
                 self._body_overdue()
             case ConnectionPhase.IDLE:
-                if self.transport.get_write_buffer_size():
-                    self._cut()
-                elif self._loop.time() + _GRAIN_S < self._idle_since + self._keep_alive_s:
-                    self._due = self._idle_since + self._keep_alive_s
-                else:
+                if not self.is_write_paused:
                     self.close()
             case ConnectionPhase.LINGER:
                 self.close()
             case ConnectionPhase.CLOSING:
-                self._cut()
+                if not self.is_write_paused:
+                    self._cut()
             case ConnectionPhase.REPLY:
                 pass
 

@@ -98,6 +98,7 @@ class Pipeline(Phases):
         if request is self._receiving and not self.transport.is_closing():
             if request.expects and not request.received_bytes:
                 request.expects = False
+                self.given_bytes = 0
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._resume_reading()
 
