@@ -39,6 +39,7 @@ class Visit:
 
     __slots__ = (
         "_arrivals",
+        "_is_over",
         "_leave",
         "_leave_share",
         "_reply_bytes",
@@ -61,6 +62,7 @@ class Visit:
         """In which shares the bytes that it has in hand are counted."""
         self._leave: Callable[[], None] = _nothing
         self._leave_share: Callable[[], None] = _nothing
+        self._is_over = False
         self._reply_bytes = 0
         self._reply_shares: tuple[Share, ...] = ()
 
@@ -87,7 +89,12 @@ class Visit:
         self.shares = (share, ledger.process)
 
     def admit(self, account: Account) -> None:
-        """Its request has shown a good key: from now on it counts for that. Raises Overloaded."""
+        """Its request has shown a good key: from now on it counts for that. Raises Overloaded.
+
+        That may be said for each of its requests, and after it has left: a key that was looked up is known late.
+        """
+        if self._is_over or self.shares is account.shares:
+            return
         leave = self.ledger.take_place((account.key, account.organisation), PlaceKind.CONNECTION)
         self._leave_share()
         self._leave_share, self.shares, self.is_known = leave, account.shares, True
@@ -112,7 +119,8 @@ class Visit:
         return not count or all(share.free_bytes >= 0 or share.held_bytes <= count for share in self._reply_shares)
 
     def leave(self) -> None:
-        """Gives everything back."""
+        """Gives everything back, for good."""
+        self._is_over = True
         self.hold_reply(0)
         self._leave_share()
         self._leave()
