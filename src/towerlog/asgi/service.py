@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -149,15 +150,17 @@ class Service:
         assert exchange.account is not None
         give_back = self._ledger.take_place(exchange.account.shares, PlaceKind.POLL)
         loop = asyncio.get_running_loop()
-        work, left = loop.create_task(self._polled(exchange, principal)), loop.create_task(_disconnect(receive))
         revoked: asyncio.Future[None] = loop.create_future()
+        tasks: list[asyncio.Task[Any]] = []
 
         def stop() -> None:
             if not revoked.done():
                 revoked.set_result(None)
 
-        self._auth.watch(principal, stop)
         try:
+            self._auth.watch(principal, stop)
+            work, left = loop.create_task(self._polled(exchange, principal)), loop.create_task(_disconnect(receive))
+            tasks += work, left
             await asyncio.wait((work, left, revoked), return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
@@ -165,7 +168,7 @@ class Service:
         finally:
             give_back()
             self._auth.unwatch(principal, stop)
-            for task in (work, left):
+            for task in tasks:
                 task.cancel()
 
     async def _stream(
