@@ -250,6 +250,8 @@ class Connection(Pipeline):
         self._start_task(request, exchange)
 
     def _start_task(self, request: PendingRequest, exchange: Exchange | None) -> None:
+        if request is self._receiving:
+            self._expect(_BODY, phases.BODY_DEADLINE_S)
         task = self._loop.create_task(request.serve(self._app, exchange))
         self._state.tasks.add(task)
         task.add_done_callback(request.served)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.asgi.http1.hand import Taking, get, linked, post
 from tests.support.wait import wait_until_async
+from towerlog.asgi.http1 import phases
 
 
 @pytest.mark.parametrize("before", [b"", get("/later")], ids=["alone", "behind another"])
@@ -93,3 +94,71 @@ async def settled() -> None:
     """Until all that is ready now has been done, and what that has made ready."""
     for _ in range(10):
         await asyncio.sleep(0)
+
+
+# Deadlines
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phases, "HEAD_DEADLINE_S", 0.05)
+    monkeypatch.setattr(phases, "BODY_DEADLINE_S", 0.05)
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize("cut", [10, -5], ids=["in its head", "in its body"])
+async def test_what_is_not_read_while_others_are_served_is_not_late(cut: int) -> None:
+    """Two requests are answered late; the third came in two packets, of which the second is not read meanwhile."""
+    app = Taking()
+    link, transport = linked(app)
+    last = post("/do", b"y" * 10)
+    link.data_received(get("/later") + get("/task") + last[:cut])
+    assert not transport.is_reading
+    await passed(0.2)
+    assert not transport.taken
+    app.open[0](200, [(b"content-length", b"0")], b"")
+    await wait_until_async(lambda: transport.is_reading, "its turn")
+    link.data_received(last[cut:])
+    await wait_until_async(lambda: len(app.done) == 2, "both")
+    assert app.done == [("/task", b""), ("/do", b"y" * 10)]
+    assert transport.statuses == [200, 200, 200]
+    link.connection_lost(None)
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize(("cut", "status"), [(10, 400), (-5, 503)], ids=["in its head", "in its body"])
+async def test_from_its_turn_on_it_can_be_late(cut: int, status: int) -> None:
+    app = Taking()
+    link, transport = linked(app)
+    link.data_received(get("/later") + get("/task") + post("/do", b"y" * 10)[:cut])
+    app.open[0](200, [(b"content-length", b"0")], b"")
+    await wait_until_async(lambda: len(transport.statuses) == 3, "a refusal")
+    assert transport.statuses == [200, 200, status]
+    link.connection_lost(None)
+    assert app.ledger.process.is_idle
+
+
+@pytest.mark.usefixtures("_impatient")
+async def test_the_time_of_a_body_stands_still_while_nothing_is_read_and_does_not_begin_anew() -> None:
+    app = Taking()
+    link, transport = linked(app)
+    link.data_received(get("/later") + get("/do"))
+    body = post("/task", b"y" * 1_000_000)
+    app.open[0](200, [(b"content-length", b"0")], b"")
+    await wait_until_async(lambda: transport.is_reading, "its turn")
+    sent = 0
+    while len(transport.statuses) < 3 and sent < 500_000:
+        # As soon as what has come is asked for, so much that reading is paused again.
+        if transport.is_reading:
+            link.data_received(body[sent : sent + 70_000])
+            sent += 70_000
+        await passed(0.02)
+    assert transport.statuses == [200, 200, 503]
+    link.connection_lost(None)
+
+
+async def passed(seconds: float) -> None:
+    """Until so much time of the loop has passed."""
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + seconds
+    await wait_until_async(lambda: loop.time() >= ends_at, "the time")

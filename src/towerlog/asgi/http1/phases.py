@@ -53,6 +53,9 @@ class ConnectionPhase(enum.Enum):
     """That it takes the rest of what was written."""
 
 
+_EXPECTING = frozenset({ConnectionPhase.HEAD, ConnectionPhase.BODY})
+
+
 class Phases(asyncio.Protocol, ABC):
     """The phases of one connection."""
 
@@ -65,6 +68,7 @@ class Phases(asyncio.Protocol, ABC):
         "_is_deaf",
         "_is_read_paused",
         "_keep_alive_s",
+        "_left_s",
         "_loop",
         "_phase",
         "_stall_due",
@@ -99,6 +103,8 @@ class Phases(asyncio.Protocol, ABC):
         self._count = 0
         """Bytes that came in this phase, of those that are counted in it."""
         self._is_read_paused = False
+        self._left_s = math.inf
+        """How much of the phase's time was left when reading was paused."""
         self._farewell: bytes | None = None
         """What the last request is refused with, once those before it have their replies."""
         self._is_deaf = False
@@ -241,12 +247,23 @@ class Phases(asyncio.Protocol, ABC):
     def _body_overdue(self) -> None:
         """The body has not come in time."""
 
+    def _expect(self, phase: ConnectionPhase, seconds: float) -> None:
+        """The rest of a head or a body has to come within so much time in which we read."""
+        if self._is_read_paused:
+            self._left_s = seconds
+        else:
+            self._await(phase, seconds)
+
     def _pause_reading(self) -> None:
+        """What is not read cannot be late: its time stands still."""
         if not self._is_read_paused:
             self._is_read_paused = True
+            self._left_s, self._due = self._due - self._loop.time(), math.inf
             self.transport.pause_reading()
 
     def _resume_reading(self) -> None:
         if self._is_read_paused:
             self._is_read_paused = False
+            if self._phase in _EXPECTING and self._left_s < math.inf:
+                self._await(self._phase, self._left_s)
             self.transport.resume_reading()

@@ -67,7 +67,7 @@ class Pipeline(Phases):
         """A head that is not whole."""
         self._count += size
         if self._due == math.inf:
-            self._await(ConnectionPhase.HEAD, phases.HEAD_DEADLINE_S)
+            self._expect(ConnectionPhase.HEAD, phases.HEAD_DEADLINE_S)
         # With it a body may have come: how large the head is exactly is seen at its end.
         if self._count > heads.MAX_HEAD_BYTES + phases.STEP_BYTES:
             self._refuse(400, heads.TOO_LARGE)
@@ -76,8 +76,6 @@ class Pipeline(Phases):
         """A body that is not whole, `before` bytes of which had come before this packet."""
         request = self._receiving
         assert request is not None
-        if request is self._serving and self._due == math.inf:
-            self._await(ConnectionPhase.BODY, phases.BODY_DEADLINE_S)
         self._count += max(0, size - 2 * (request.received_bytes - before))
         if self._count > phases.MAX_IDLE_BODY_BYTES:
             self._refuse(400, "Too much came with the request's body that is no part of it.")
@@ -112,8 +110,6 @@ class Pipeline(Phases):
             self._start_task(self._serving, None)
         if not self._waiting and not self._is_deaf:
             self._resume_reading()
-            if self._phase is ConnectionPhase.BODY:
-                self._await(ConnectionPhase.BODY, phases.BODY_DEADLINE_S)
 
     def resume_writing(self) -> None:
         """The reader has taken what there was: the next may begin. Called by the transport."""
