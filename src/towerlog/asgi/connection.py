@@ -119,7 +119,9 @@ class Connection(Pipeline):
         if self._phase is _HEAD:
             self._watch_head(size)
         elif self._phase is _BODY:
-            self._watch_body(size, before if self._receiving is request else 0)
+            # Where its head has ended only in this packet, what else was in that is not the body's to answer for.
+            new = self._receiving is not request
+            self._watch_body(0 if new else size, 0 if new else before)
 
     # The parser calls
 
@@ -183,7 +185,7 @@ class Connection(Pipeline):
         if not self._visit.is_known or self._visit.is_proxied:
             scope["known"] = self._visit.admit
         request = PendingRequest(self, scope, not is_old and parser.should_keep_alive(), is_old, b"expect" in given)
-        self._receiving, self._phase, self._due = request, _BODY, math.inf
+        self._receiving, self._phase, self._due, self._count = request, _BODY, math.inf, 0
         if self._serving is None:
             self._serving, self._is_fresh = request, True
         else:

@@ -162,3 +162,30 @@ async def passed(seconds: float) -> None:
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + seconds
     await wait_until_async(lambda: loop.time() >= ends_at, "the time")
+
+
+# Sizes
+
+
+@pytest.mark.parametrize("shift", range(-80, 80, 5))
+async def test_where_packets_end_does_not_matter(shift: int) -> None:
+    """A good request after a large body, cut at every place around the end of its head, with as many bytes before it
+    as are parsed at a time; its chunks bring as much that is no body as they may.
+    """
+    step = phases.STEP_BYTES
+    large = b"x" * 70_000
+    lines = b"1\r\ny\r\n" * 5000
+    head = b"POST /do HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for body, rest in ((post("/do", b"y" * 10), b""), (head, lines + b"0\r\n\r\n")):
+        app = Taking(4_000_000)
+        link, transport = linked(app)
+        whole = post("/do", large) + body
+        cut = len(whole) - len(head) // 2 + shift
+        link.data_received(whole[: max(0, cut - step)])
+        link.data_received(whole[max(0, cut - step) : cut])
+        link.data_received(whole[cut:])
+        for at in range(0, len(rest), 500):
+            link.data_received(rest[at : at + 500])
+        await wait_until_async(lambda link=transport: len(link.statuses) == 2, "both replies")
+        assert transport.statuses == [200, 200]
+        link.connection_lost(None)
