@@ -184,7 +184,8 @@ class Connection(Pipeline):
             self._begin_visit(scope)
         if not self._visit.is_known or self._visit.is_proxied:
             scope["known"] = self._visit.admit
-        request = PendingRequest(self, scope, not is_old and parser.should_keep_alive(), is_old, b"expect" in given)
+        keep_alive = not is_old and parser.should_keep_alive()
+        request = PendingRequest(self, self._visit, scope, keep_alive, is_old, b"expect" in given)
         self._receiving, self._phase, self._due, self._count = request, _BODY, math.inf, 0
         if self._serving is None:
             self._serving, self._is_fresh = request, True

@@ -162,3 +162,21 @@ def test_a_connection_has_one_place_whatever_its_requests_show() -> None:
     visit.leave()
     assert second.key.is_idle
     assert ledger.process.is_idle
+
+
+def test_what_is_sent_without_a_key_has_a_part_and_no_more_from_however_many_addresses() -> None:
+    arrivals = Arrivals(made(1000), Addresses())
+    ledger = arrivals.ledger
+    visits = [arrivals.visit((f"192.0.2.{number}", 1)) for number in range(4)]
+    for visit in visits:
+        visit.enter()
+    with visits[0].hold_body(250), visits[1].hold_body(250):
+        with pytest.raises(Overloaded, match="part for callers without a key"), visits[2].hold_body(1):
+            pass
+        visits[3].admit(ledger.account(principal("a")))
+        with visits[3].hold_body(500):
+            assert ledger.process.free_bytes == 0
+    for visit in visits:
+        visit.leave()
+    assert ledger.unknown.is_idle
+    assert ledger.process.is_idle

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from tests.asgi.http1.hand import Taking, get, linked, post
+from tests.asgi.conversation import ADMIN_KEY
+from tests.asgi.http1.hand import HERE, Taking, get, linked, post
 from tests.support.wait import wait_until_async
+from towerlog.asgi.app import App
 from towerlog.asgi.http1 import phases
 
 
@@ -88,6 +91,33 @@ async def test_bodies_that_wait_for_their_turn_are_counted() -> None:
     await wait_until_async(lambda: len(app.done) == 3, "all of them")
     link.connection_lost(None)
     assert app.ledger.process.is_idle
+
+
+async def test_a_body_is_counted_while_its_key_is_looked_up(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For its address and for those without a key; then for its key."""
+    assert app._service is not None
+    go_on, seen, real = asyncio.Event(), [], app._service._auth.authenticate
+
+    async def slow(*given: Any) -> Any:
+        seen.append(app.arrivals.ledger.process.held_bytes)
+        await go_on.wait()
+        return await real(*given)
+
+    monkeypatch.setattr(app._service._auth, "authenticate", slow)
+    link, transport = linked(app)
+    body = b'{"event_type":"step","sdk_run_id":"r","payload":{"x":"%b"}}' % (b"y" * 20_000)
+    key = f"Authorization: Bearer {ADMIN_KEY}\r\nContent-Type: application/json\r\n".encode()
+    link.data_received(post("/api/ingest", body).replace(b"Host:", key + b"Host:"))
+    await wait_until_async(lambda: bool(seen), "the look-up")
+    ledger = app.arrivals.ledger
+    assert seen == [len(body)]
+    assert [share.held_bytes for share in (ledger.address(HERE[0]), ledger.unknown)] == [len(body)] * 2
+    go_on.set()
+    await wait_until_async(lambda: transport.statuses == [200], "its reply")
+    [account] = ledger.accounts.values()
+    assert not any(share.held_bytes for share in (ledger.address(HERE[0]), ledger.unknown, *account.shares))
+    link.connection_lost(None)
+    assert ledger.process.is_idle
 
 
 async def settled() -> None:

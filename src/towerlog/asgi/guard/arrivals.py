@@ -7,7 +7,8 @@ for the address that the proxy names, as if that had connected by itself.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from towerlog.asgi.guard.addresses import Addresses, counted_as
 from towerlog.asgi.guard.ledger import Account, PlaceKind, Share, ShareLedger
@@ -69,8 +70,8 @@ class Visit:
     def enter(self) -> None:
         """Takes its place. Raises Overloaded."""
         ledger = self.ledger
-        self.shares = (ledger.process,)
-        self._leave = ledger.take_place(self.shares, PlaceKind.CONNECTION)
+        self.shares = (ledger.unknown, ledger.process)
+        self._leave = ledger.take_place((ledger.process,), PlaceKind.CONNECTION)
         if not self.is_proxied:
             try:
                 self._stand_in(self._arrivals.addresses.of({"client": self.peer, "headers": ()}))
@@ -86,7 +87,7 @@ class Visit:
         ledger = self.ledger
         share = ledger.address(counted_as(address))
         self._leave_share = ledger.take_place((share,), PlaceKind.CONNECTION)
-        self.shares = (share, ledger.process)
+        self.shares = (share, ledger.unknown, ledger.process)
 
     def admit(self, account: Account) -> None:
         """Its request has shown a good key: from now on it counts for that. Raises Overloaded.
@@ -102,7 +103,7 @@ class Visit:
     def end(self) -> None:
         """The request of somebody behind a proxy has its reply; the next may be another's."""
         self._leave_share()
-        self._leave_share, self.shares, self.is_known = _nothing, (self.ledger.process,), False
+        self._leave_share, self.shares, self.is_known = _nothing, (self.ledger.unknown, self.ledger.process), False
 
     def hold_reply(self, count: int) -> bool:
         """Counts so many bytes of replies that wait for their reader; whether there is room for them.
@@ -111,12 +112,20 @@ class Visit:
         """
         for share in self._reply_shares:
             share.free_bytes += self._reply_bytes
-        ledger = self.ledger
-        self._reply_bytes = count
-        self._reply_shares = self.shares if self.is_known else (*self.shares, ledger.unknown)
+        self._reply_bytes, self._reply_shares = count, self.shares
         for share in self._reply_shares:
             share.free_bytes -= count
         return not count or all(share.free_bytes >= 0 or share.held_bytes <= count for share in self._reply_shares)
+
+    @contextmanager
+    def hold_body(self, count: int) -> Iterator[None]:
+        """Counts so many bytes of a body, which have come and are in the count of no key yet. Raises Overloaded."""
+        shares = self.shares
+        self.ledger.take_bytes(shares, count)
+        try:
+            yield
+        finally:
+            self.ledger.give_bytes(shares, count)
 
     def leave(self) -> None:
         """Gives everything back, for good."""

@@ -65,6 +65,7 @@ class PendingRequest(msgspec.Struct, eq=False):
     """One request in hand. Its connection fills it in."""
 
     link: Link
+    visit: Visit
     scope: Message
     keep_alive: bool
     """Whether its connection may serve another request after it."""
@@ -107,12 +108,12 @@ class PendingRequest(msgspec.Struct, eq=False):
         self.uncount()
         return body
 
-    def note_body(self, visit: Visit) -> None:
+    def note_body(self) -> None:
         """Counts what has come of the body, as it comes, and tells whoever waits for it. Raises Overloaded."""
         grown = len(self.body) - self.held_bytes
         if grown > 0:
-            self.shares = self.shares or visit.shares
-            visit.ledger.take_bytes(self.shares, grown, self.held_bytes)
+            self.shares = self.shares or self.visit.shares
+            self.visit.ledger.take_bytes(self.shares, grown, self.held_bytes)
             self.held_bytes += grown
             self.hear()
 
@@ -141,6 +142,7 @@ class PendingRequest(msgspec.Struct, eq=False):
             "towerlog.break_off": self.break_off,
             "towerlog.reply": self.reply_whole,
             "towerlog.body": self.whole_body,
+            "towerlog.hold": self.visit.hold_body,
             "towerlog.exchange": exchange,
         }
         work: Coroutine[Any, Any, None] = app(self.scope, self.receive, self.send)

@@ -87,7 +87,7 @@ class Pipeline(Phases):
     def _count_body(self, request: PendingRequest) -> None:
         """Counts what has come of a body that nobody has taken yet; where there is no room, it is given up."""
         try:
-            request.note_body(self._visit)
+            request.note_body()
         except Overloaded as refusal:
             request.fail(refusal)
 
