@@ -63,14 +63,27 @@ async def length_of(receive: Any) -> tuple[int, bytes]:
             return 200, b"%d" % total
 
 
-@pytest.fixture
-async def served(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[App, int]]:
+class TakingApp(App):
+    """Takes what came whole: answers it at once, but leaves `/large` and `/known` to a task, as the product may."""
+
+    def take(self, scope: Any, body: bytes, respond: Any) -> Any:
+        path = scope["path"]
+        if path in {"/large", "/known"}:
+            return "goes on"
+        self.served.append(path)
+        status, text = {"/echo": (200, b"%d" % len(body)), "/refuse": (401, b"no")}.get(path, (200, b"small"))
+        respond(status, [(b"content-length", b"%d" % len(text))], text)
+        return None
+
+
+@pytest.fixture(params=[App, TakingApp], ids=["by tasks", "taken"])
+async def served(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[App, int]]:
     """A server that is quick to lose patience, and its port."""
     for name, patience in {"HEAD": 0.5, "BODY": 0.5}.items():
         monkeypatch.setattr(phases, f"{name}_DEADLINE_S", patience)
     monkeypatch.setattr(phases, "SLOW_READER_S", 0.5)
     monkeypatch.setattr(phases, "LINGER_S", 0.5)
-    app = App()
+    app = request.param()
     async with listening(app) as number:
         yield app, number
     assert app.arrivals.ledger.process.is_idle, "everything was given back"
