@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 from towerlog.asgi.exchange import Exchange, Respond
 from towerlog.asgi.guard.arrivals import Arrivals
 from towerlog.asgi.http1 import heads, phases
+from towerlog.asgi.http1.pace import BODY_PART_BYTES, COUNTED_FROM
 from towerlog.asgi.http1.pending import STATUS_LINES, PendingRequest, plain_refusal
 from towerlog.asgi.http1.phases import ConnectionPhase
 from towerlog.asgi.http1.pipeline import Pipeline
@@ -61,6 +62,7 @@ class Connection(Pipeline):
         self._state.connections.add(self)  # type: ignore[arg-type]
         arrivals: Arrivals = getattr(self._app, "arrivals", None) or Arrivals.unbounded()
         peer = transport.get_extra_info("peername")
+        self._pace = arrivals.pace
         self._visit = arrivals.visit(peer if isinstance(peer, tuple) else None)
         try:
             self._visit.enter()
@@ -92,10 +94,14 @@ class Connection(Pipeline):
                 if not self._is_deaf:
                     self._read(data[at : at + phases.STEP_BYTES])
         if self._is_fresh:
-            if self.is_write_paused:
-                assert self._serving is not None
-                self._count_body(self._serving)
+            request, pace = self._serving, self._pace
+            assert request is not None
+            if self.is_write_paused or pace.left <= 0:
+                self._hold(request)
             else:
+                pace.left -= 1 + len(request.body) // BODY_PART_BYTES
+                if pace.left < COUNTED_FROM:
+                    pace.note(self._loop)
                 self._serve()
 
     def _read(self, data: bytes) -> None:

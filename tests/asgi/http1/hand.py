@@ -87,8 +87,8 @@ class Taking:
     `/later` is answered when the test calls what is in `open`; `/task` is left to a task.
     """
 
-    def __init__(self, max_bytes: int = 400_000) -> None:
-        self.ledger = ShareLedger(max_bytes, {PlaceKind.CONNECTION: 100}, {})
+    def __init__(self, max_bytes: int = 400_000, connections: int = 100) -> None:
+        self.ledger = ShareLedger(max_bytes, {PlaceKind.CONNECTION: connections}, {})
         self.arrivals = Arrivals(self.ledger, Addresses())
         self.done: list[tuple[str, bytes]] = []
         """What the application has done: path, body."""

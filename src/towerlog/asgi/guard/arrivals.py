@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from towerlog.asgi.guard.addresses import Addresses, counted_as
 from towerlog.asgi.guard.ledger import Account, PlaceKind, Share, ShareLedger
+from towerlog.asgi.http1.pace import Pace
 from towerlog.asgi.replies import Message
 
 
@@ -22,6 +23,7 @@ class Arrivals:
         """`addresses` knows the proxies that are trusted."""
         self.ledger = ledger
         self.addresses = addresses
+        self.pace = Pace()
         self.readers_cut = 0
         """Connections that were cut off because their replies were not taken."""
 

@@ -14,6 +14,7 @@ from collections import deque
 from towerlog.asgi.exchange import Exchange
 from towerlog.asgi.faults import Rejection
 from towerlog.asgi.http1 import heads, phases
+from towerlog.asgi.http1.pace import BODY_PART_BYTES, COUNTED_FROM, Pace
 from towerlog.asgi.http1.pending import PendingRequest, plain_refusal
 from towerlog.asgi.http1.phases import ConnectionPhase, Phases
 from towerlog.errors import Malformed, Overloaded
@@ -22,7 +23,7 @@ from towerlog.errors import Malformed, Overloaded
 class Pipeline(Phases):
     """The requests of one connection."""
 
-    __slots__ = ("_is_fresh", "_receiving", "_serving", "_waiting")
+    __slots__ = ("_is_fresh", "_pace", "_receiving", "_serving", "_waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, keep_alive_s: float) -> None:
         """None yet."""
@@ -32,7 +33,8 @@ class Pipeline(Phases):
         self._waiting: deque[PendingRequest] = deque(maxlen=phases.MAX_PIPELINED)
         self._is_fresh = False
         """Whoever is served has not begun: there may be more of it in what is being read, or its reader has still to
-        take the reply before it."""
+        take the reply before it, or too much has begun in this turn of the event loop."""
+        self._pace: Pace
 
     @abstractmethod
     def _serve(self) -> None:
@@ -60,6 +62,7 @@ class Pipeline(Phases):
                 request.hear()
         self._waiting.clear()
         self._is_fresh = False
+        self._pace.leave(self)
 
     # What comes
 
@@ -106,7 +109,11 @@ class Pipeline(Phases):
         self._serving = self._waiting.popleft()
         if self.is_write_paused:
             self._is_fresh = True
+        elif self._pace.left <= 0:
+            self._is_fresh = True
+            self._pace.wait(self)
         else:
+            self._spend(self._serving)
             self._start_task(self._serving, None)
         if not self._waiting and not self._is_deaf:
             self._resume_reading()
@@ -114,8 +121,29 @@ class Pipeline(Phases):
     def resume_writing(self) -> None:
         """The reader has taken what there was: the next may begin. Called by the transport."""
         super().resume_writing()
-        if self._is_fresh:
-            self._serve()
+        self.begin()
+
+    def _hold(self, request: PendingRequest) -> None:
+        """The reader is behind, or too much has begun in this turn of the event loop: it begins later."""
+        self._count_body(request)
+        if not self.is_write_paused:
+            self._pace.wait(self)
+
+    def begin(self) -> None:
+        """Serves the request that has waited for its turn, if it still does."""
+        request = self._serving
+        if not self._is_fresh or self.is_write_paused:
+            return
+        assert request is not None
+        self._spend(request)
+        self._serve()
+
+    def _spend(self, request: PendingRequest) -> None:
+        """It begins in this turn of the event loop."""
+        pace = self._pace
+        pace.left -= 1 + len(request.body) // BODY_PART_BYTES
+        if pace.left < COUNTED_FROM:
+            pace.note(self._loop)
 
     # How it ends
 
