@@ -122,7 +122,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("asgi.http1.heads", "MAX_HEADERS", "headers of a request"),
         ("asgi.guard.auth", "MAX_CREDENTIAL_BYTES", "bytes of the header that a key stands in"),
         ("asgi.http1.phases", "MAX_IDLE_BODY_BYTES", "bytes of trailers, and of what else comes with a body unasked"),
-        ("asgi.http1.pace", "MAX_BEGUN", "requests begun in a turn of the event loop, over all connections"),
+        ("asgi.guard.pace", "MAX_BEGUN", "requests begun in a turn of the event loop, over all connections"),
         ("asgi.http1.phases", "MAX_PIPELINED", "requests that wait on a connection behind the one that is served"),
         ("dialects.structure", "MAX_PARTS", "commas and opening brackets of a body of more than a mebibyte"),
         ("dialects.structure", "MAX_MEMBERS", "members of an object that is read member by member"),

@@ -18,8 +18,8 @@ from uvicorn.server import ServerState
 
 from towerlog.asgi.exchange import Exchange, Respond
 from towerlog.asgi.guard.arrivals import Arrivals
+from towerlog.asgi.guard.pace import BODY_PART_BYTES, COUNTED_FROM
 from towerlog.asgi.http1 import heads, phases
-from towerlog.asgi.http1.pace import BODY_PART_BYTES, COUNTED_FROM
 from towerlog.asgi.http1.pending import STATUS_LINES, PendingRequest, plain_refusal
 from towerlog.asgi.http1.phases import ConnectionPhase
 from towerlog.asgi.http1.pipeline import Pipeline

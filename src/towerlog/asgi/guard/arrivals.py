@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from towerlog.asgi.guard.addresses import Addresses, counted_as
 from towerlog.asgi.guard.ledger import Account, PlaceKind, Share, ShareLedger
-from towerlog.asgi.http1.pace import Pace
+from towerlog.asgi.guard.pace import Pace
 from towerlog.asgi.replies import Message
 
 

@@ -13,8 +13,8 @@ from collections import deque
 
 from towerlog.asgi.exchange import Exchange
 from towerlog.asgi.faults import Rejection
+from towerlog.asgi.guard.pace import BODY_PART_BYTES, COUNTED_FROM, Pace
 from towerlog.asgi.http1 import heads, phases
-from towerlog.asgi.http1.pace import BODY_PART_BYTES, COUNTED_FROM, Pace
 from towerlog.asgi.http1.pending import PendingRequest, plain_refusal
 from towerlog.asgi.http1.phases import ConnectionPhase, Phases
 from towerlog.errors import Malformed, Overloaded

@@ -8,7 +8,7 @@ import pytest
 import uvloop
 
 from tests.asgi.http1.hand import Taking, get, linked, post
-from towerlog.asgi.http1.pace import BODY_PART_BYTES, MAX_BEGUN
+from towerlog.asgi.guard.pace import BODY_PART_BYTES, MAX_BEGUN
 
 COUNT = MAX_BEGUN * 5 // 2
 
