@@ -83,7 +83,12 @@ MUTANTS = (
         "_replace(effects, report=None",
         "_replace(effects, acknowledges=None, report=None",
     ),
-    Mutant("a stranger's word is not flagged", rights.as_foreign, "foreign=True", "foreign=False"),
+    Mutant(
+        "a stranger's word is not flagged",
+        rights.as_foreign,
+        "foreign=True, effects=told",
+        "foreign=False, effects=told",
+    ),
     Mutant("a stranger's costs are dropped", rights.as_foreign, "report=effects.report, ", ""),
     Mutant(
         "a stranger may not tell of the work", rights.changes_state, "return draft.type not in TELEMETRY", "return True"

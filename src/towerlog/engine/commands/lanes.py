@@ -52,7 +52,7 @@ def _needs_of_taking(needs: Needs, lane: Lane, row: RunRow) -> None:
 def claim(plan: Plan, principal: Principal, command: Claim) -> Taken | NothingToClaim:
     """The oldest matching run whose lane is free, now held by this worker."""
     # What this group has changed is not stored yet: the store offers it again.
-    claimant = plan.claimant(principal.org, command.agents, command.labels)
+    claimant = plan.known.claimant(principal.org, command.agents, command.labels)
     offered = plan.loaded(Kind.CLAIMS, claimant) or []
     for stored, _ in offered:
         lane = plan.lane(stored.run) or stored
@@ -62,7 +62,7 @@ def claim(plan: Plan, principal: Principal, command: Claim) -> Taken | NothingTo
         if held is not None:
             return _told(plan, held)
     if len(offered) == claimant.limit:
-        plan.want_more(claimant)
+        plan.known.want_more(claimant)
     return NothingToClaim()
 
 

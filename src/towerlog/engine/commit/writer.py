@@ -21,6 +21,8 @@ from towerlog.engine.commit.submission import (
     Steps,
     Submission,
     Waiter,
+    answer,
+    fail,
     measured,
     name_of,
     needs_with_reply,
@@ -172,6 +174,7 @@ class Writer:
                 plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions)
                 try:
                     place(plan, found)
+                    plan.finish()
                     break
                 except NotLoaded as one:
                     missing = self._missed(turn, [one])
@@ -196,14 +199,14 @@ class Writer:
     async def _write_singly(self, group: list[Submission], error: Exception) -> None:
         """After a defect that spoiled a whole group: each command alone, so that only the one at fault fails."""
         if len(group) <= 1 or isinstance(error, StorageFailed):
-            _fail(group, error if isinstance(error, TowerlogError) else Internal())
+            fail(group, error if isinstance(error, TowerlogError) else Internal())
             return
         for submission in group:
             try:
                 await self._write([submission])
             except Exception as own:  # as in the loop
                 note_defect("command_failed", command=type(submission.command).__name__)
-                _fail([submission], own if isinstance(own, TowerlogError) else Internal())
+                fail([submission], own if isinstance(own, TowerlogError) else Internal())
 
     async def _gather(self) -> None:
         """Lets what is on its way in join the group: a commit costs about the same for one command as for many.
@@ -246,12 +249,12 @@ class Writer:
             try:
                 await self._commit(unit, plan)
             except StorageFailed as error:
-                _fail(group, error)
+                fail(group, error)
                 return
         self.groups += bool(group)
         self.commands += len(group)
         for submission, outcome in zip(group, outcomes, strict=True):
-            _answer(submission, outcome)
+            answer(submission, outcome)
 
     async def _commit(self, unit: Unit, plan: Plan) -> None:
         plan.settle()
@@ -319,7 +322,7 @@ class Writer:
         turn.rounds += 1
         if turn.rounds > MAX_RELOADS:
             raise missing[0]
-        return list({(one.kind, one.key): one for one in missing}.values())
+        return list({(one.kind, one.key): one for first in missing for one in first.all}.values())
 
     def _asking(self, submission: Submission) -> Asking:
         needs_of = self._verbs[type(submission.command)].needs
@@ -356,8 +359,15 @@ class Writer:
         return outcomes, missing, False
 
     def _placed(self, plan: Plan, submission: Submission) -> Steps[Placed | TowerlogError]:
-        outcome = self._verbs[type(submission.command)].place(plan, submission.principal, submission.command)
-        return (yield from outcome) if isinstance(outcome, Generator) else outcome
+        try:
+            outcome = self._verbs[type(submission.command)].place(plan, submission.principal, submission.command)
+            if isinstance(outcome, Generator):
+                outcome = yield from outcome
+        except TowerlogError:
+            plan.finish()  # what a command has ended before it was refused stays ended
+            raise
+        plan.finish()
+        return outcome
 
     def _place_one(
         self, plan: Plan, submission: Submission, wanted: Idempotency
@@ -379,22 +389,3 @@ class Writer:
 
 def _replayed(known: StoredReply) -> Replayed:
     return Replayed(known.status, known.body, known.run, known.lease_epoch, known.ids)
-
-
-def _answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) -> None:
-    """Tells its waiter, if that still waits."""
-    try:
-        if submission.waiter.done():
-            return
-        if isinstance(outcome, TowerlogError):
-            submission.waiter.set_exception(outcome)
-        else:
-            submission.waiter.set_result(outcome)
-    except Exception:  # one that cannot be told must neither keep the others waiting nor have them carried out again
-        note_defect("answer_failed", command=type(submission.command).__name__)
-
-
-def _fail(group: list[Submission], error: TowerlogError) -> None:
-    """Tells all of them the same."""
-    for submission in group:
-        _answer(submission, error)

@@ -95,6 +95,7 @@ def place_items(
             continue
         replayed = item.natural_key is not None and is_replayed(plan, org, items, index)
         results.append(_place(plan, principal, item, dialect, agent, targets, replayed))
+        plan.finish()
     return results
 
 
