@@ -53,7 +53,8 @@ class Plan:
         self.tallies = Tallies(now_ms)
         self._hour = now_ms // usage_fold.HOUR_MS
         self._reactions = reactions
-        self._postponed: dict[Callable[[Plan, list[RunRow]], None], list[RunRow]] = {}
+        self.postponed: dict[Callable[[Plan, list[RunRow]], None], list[RunRow]] = {}
+        """What `finish` will carry out."""
         self._run_states: dict[int, RunState] = {}
         self._refs: dict[RefKey, int] = {}
         self._agents: dict[tuple[int, str], AgentRow] = {}
@@ -334,12 +335,12 @@ class Plan:
 
     def postpone(self, action: Callable[[Plan, list[RunRow]], None], row: RunRow) -> None:
         """Has an action carried out by `finish`, once for all rows that it was postponed with."""
-        self._postponed.setdefault(action, []).append(row)
+        self.postponed.setdefault(action, []).append(row)
 
     def finish(self) -> None:
         """What was postponed: at the end of each item, and of each command."""
-        while self._postponed:
-            action, rows = self._postponed.popitem()
+        while self.postponed:
+            action, rows = self.postponed.popitem()
             action(self, rows)
 
     def put_thread(self, row: ThreadRow) -> ThreadRow:

@@ -10,12 +10,11 @@ import msgspec
 import structlog
 
 from towerlog.engine.commit.load import Needs
-from towerlog.errors import TowerlogError
 from towerlog.model.command import Append, CreateRun, Finish, Idempotency, Report, Write
 from towerlog.model.event import Draft
-from towerlog.model.outcome import Placed, Replayed
+from towerlog.model.outcome import Replayed
 from towerlog.model.principal import Principal
-from towerlog.store.values import Kind
+from towerlog.store.values import Kind, StoredReply
 
 log = structlog.get_logger("towerlog.writer")
 T = TypeVar("T")
@@ -87,20 +86,6 @@ def needs_with_reply(needs: Needs, needs_of: Callable[..., None], submission: Su
     needs_of(needs, submission.principal, submission.command)
 
 
-def answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) -> None:
-    """Tells its waiter, if that still waits."""
-    try:
-        if submission.waiter.done():
-            return
-        if isinstance(outcome, TowerlogError):
-            submission.waiter.set_exception(outcome)
-        else:
-            submission.waiter.set_result(outcome)
-    except Exception:  # one that cannot be told must neither keep the others waiting nor have them carried out again
-        note_defect("answer_failed", command=type(submission.command).__name__)
-
-
-def fail(group: list[Submission], error: TowerlogError) -> None:
-    """Tells all of them the same."""
-    for submission in group:
-        answer(submission, error)
+def replayed(known: StoredReply) -> Replayed:
+    """The outcome of a command that was answered before."""
+    return Replayed(known.status, known.body, known.run, known.lease_epoch, known.ids)

@@ -9,24 +9,23 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from towerlog.ambient import Clock, Ids
 from towerlog.engine.commit.cache import Cache
 from towerlog.engine.commit.drawn import DrawnIds
-from towerlog.engine.commit.load import Asking, Known, Needs, NotLoaded, fetch, load
+from towerlog.engine.commit.load import Asking, Known, Needs, NotLoaded, load, load_missed
 from towerlog.engine.commit.plan import Plan, Reaction
 from towerlog.engine.commit.replies import WaitingBodies, encode_ids
 from towerlog.engine.commit.submission import (
     Steps,
     Submission,
     Waiter,
-    answer,
-    fail,
     measured,
     name_of,
     needs_with_reply,
     note_defect,
+    replayed,
 )
 from towerlog.engine.commit.turn import Turn, Verb
 from towerlog.errors import IdempotencyMismatch, InProgress, Internal, Overloaded, StorageFailed, TowerlogError
@@ -169,7 +168,7 @@ class Writer:
             missing: list[NotLoaded] = []
             while True:
                 if missing:
-                    await self._load_missed(unit, turn, missing)
+                    await load_missed(unit, turn.known, turn.steady_ms, missing)
                 await load(unit, turn.known, turn.steady_ms, [(needs_of, found)])
                 plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions)
                 try:
@@ -199,14 +198,14 @@ class Writer:
     async def _write_singly(self, group: list[Submission], error: Exception) -> None:
         """After a defect that spoiled a whole group: each command alone, so that only the one at fault fails."""
         if len(group) <= 1 or isinstance(error, StorageFailed):
-            fail(group, error if isinstance(error, TowerlogError) else Internal())
+            _fail(group, error if isinstance(error, TowerlogError) else Internal())
             return
         for submission in group:
             try:
                 await self._write([submission])
             except Exception as own:  # as in the loop
                 note_defect("command_failed", command=type(submission.command).__name__)
-                fail([submission], own if isinstance(own, TowerlogError) else Internal())
+                _fail([submission], own if isinstance(own, TowerlogError) else Internal())
 
     async def _gather(self) -> None:
         """Lets what is on its way in join the group: a commit costs about the same for one command as for many.
@@ -249,12 +248,12 @@ class Writer:
             try:
                 await self._commit(unit, plan)
             except StorageFailed as error:
-                fail(group, error)
+                _fail(group, error)
                 return
         self.groups += bool(group)
         self.commands += len(group)
         for submission, outcome in zip(group, outcomes, strict=True):
-            answer(submission, outcome)
+            _answer(submission, outcome)
 
     async def _commit(self, unit: Unit, plan: Plan) -> None:
         plan.settle()
@@ -286,7 +285,7 @@ class Writer:
         missing: list[NotLoaded] = []
         while True:
             if missing:
-                await self._load_missed(unit, turn, missing)
+                await load_missed(unit, turn.known, turn.steady_ms, missing)
             await load(unit, turn.known, turn.steady_ms, asking)
             plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions)
             outcomes, missing, is_broken = await self._in_steps(self._place_all(turn, plan, group))
@@ -310,12 +309,6 @@ class Writer:
         except StopIteration as done:
             result: T = done.value
             return result
-
-    async def _load_missed(self, unit: Unit, turn: Turn, missing: list[NotLoaded]) -> None:
-        wanted: dict[Kind, list[Any]] = {}
-        for one in missing:
-            wanted.setdefault(one.kind, []).append(one.key)
-        await fetch(unit, turn.known, turn.steady_ms, wanted)
 
     def _missed(self, turn: Turn, missing: list[NotLoaded]) -> list[NotLoaded]:
         self.reloads += 1
@@ -366,7 +359,8 @@ class Writer:
         except TowerlogError:
             plan.finish()  # what a command has ended before it was refused stays ended
             raise
-        plan.finish()
+        if plan.postponed:
+            plan.finish()
         return outcome
 
     def _place_one(
@@ -376,7 +370,7 @@ class Writer:
         org, name = submission.principal.org, name_of(wanted)
         known: StoredReply | None = plan.loaded(Kind.REPLY, (org, name))
         if known is not None:
-            return _replayed(known) if known.digest == wanted.digest else IdempotencyMismatch()
+            return replayed(known) if known.digest == wanted.digest else IdempotencyMismatch()
         command = submission.command
         outcome = yield from self._placed(plan, submission)
         still_waiting = isinstance(outcome, NothingToClaim) and getattr(command, "wait_ms", 0) > 0
@@ -387,5 +381,20 @@ class Writer:
         return outcome
 
 
-def _replayed(known: StoredReply) -> Replayed:
-    return Replayed(known.status, known.body, known.run, known.lease_epoch, known.ids)
+def _answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) -> None:
+    """Tells its waiter, if that still waits."""
+    try:
+        if submission.waiter.done():
+            return
+        if isinstance(outcome, TowerlogError):
+            submission.waiter.set_exception(outcome)
+        else:
+            submission.waiter.set_result(outcome)
+    except Exception:  # one that cannot be told must neither keep the others waiting nor have them carried out again
+        note_defect("answer_failed", command=type(submission.command).__name__)
+
+
+def _fail(group: list[Submission], error: TowerlogError) -> None:
+    """Tells all of them the same."""
+    for submission in group:
+        _answer(submission, error)
