@@ -28,7 +28,7 @@ from towerlog.model.command import (
     SteerRun,
     Write,
 )
-from towerlog.model.event import Draft, EventType, History, Item, OpenRun, RunByForeignId, RunById
+from towerlog.model.event import Draft, EventType, History, HistoryBase, Item, OpenRun, RunByForeignId, RunById
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.key import Key
 from towerlog.model.outcome import Appended, Reported, Stored
@@ -480,7 +480,7 @@ async def test_a_result_after_somebody_else_ended_the_run_is_kept_beside_it(rig:
     for command in (Finish(run_id, "w", draft_of, 1), Report(run_id, "w", [draft_of], lease_epoch=1)):
         assert await ended_with(rig, command) == "run_ended"
     [(_, kept)] = await rig.store.quarantined(rig.org, (await rig.run(run_id)).run, 10, 0)
-    assert kept.data == b'{"result":42}'
+    assert (kept.data, kept.key_id) == (b'{"result":42}', "mine")
 
 
 async def test_a_run_without_a_result_is_ended_twice_without_one(rig: Rig) -> None:
@@ -488,3 +488,18 @@ async def test_a_run_without_a_result_is_ended_twice_without_one(rig: Rig) -> No
     shipped = Report(run_id, "w", [Draft(E.RUN_COMPLETED, RunById(run_id), b"{}", Facts(name="ship_complete"))])
     completed = Finish(run_id, "w", Draft(E.RUN_COMPLETED, RunById(run_id), b'{"result":null}'))
     assert [await ended_with(rig, one) for one in (shipped, completed)] == ["ok", "ok"]
+
+
+async def test_a_late_state_is_kept_with_what_it_goes_on_from(rig: Rig) -> None:
+    """Its sender sent only the messages after those that are stored."""
+    run_id = await held(rig)
+    history = History([b'{"role":"user"}'], None, HistoryBase(b"\x01" * 16, 3))
+    facts = Facts(effects=Effects(checkpoint=CheckpointFacts(7, "in_progress")))
+    late = Draft(E.CHECKPOINT, RunById(run_id), b'{"step_index":7}', facts, history=history)
+    assert await ended_with(rig, Report(run_id, "w", [late]), "other") == "lease_lost"
+    [(_, kept)] = await rig.store.quarantined(rig.org, (await rig.run(run_id)).run, 10, 0)
+    assert msgspec.json.decode(kept.data) == {
+        "step_index": 7,
+        "history": [{"role": "user"}],
+        "base": {"node": "01" * 16, "length": 3},
+    }
