@@ -271,6 +271,8 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "MAX_ENDED_BELOW",
             "open runs of a thread that are looked at when one of its runs ends",
         ),
+        ("store.values", "MAX_QUARANTINED", "items of a run that are kept in quarantine, of each key"),
+        ("store.values", "MAX_QUARANTINED_BYTES", "bytes of those"),
         ("model.run", "MAX_OPEN_RUNS", "open runs that a thread remembers"),
         ("model.run", "MAX_THREAD_QUEUE", "runs of a thread that wait for workers or are held by them"),
         ("engine.queries.lanes", "MAX_LANES", "lanes that are looked at for a list of the queue"),

@@ -89,6 +89,12 @@ MUTANTS = (
         "foreign=True, effects=told",
         "foreign=False, effects=told",
     ),
+    Mutant(
+        "what waits for the next worker is taken",
+        rights.is_foreign,
+        "return changes and lane.epoch > 0 and",
+        "return False and",
+    ),
     Mutant("a stranger's costs are dropped", rights.as_foreign, "report=effects.report, ", ""),
     Mutant(
         "a stranger may not tell of the work", rights.changes_state, "return draft.type not in TELEMETRY", "return True"
@@ -292,6 +298,7 @@ LAWS: Mapping[str, tuple[str, ...]] = {
         "a stranger's word counts",
         "a stranger's acknowledgement counts",
         "a stranger's word is not flagged",
+        "what waits for the next worker is taken",
         "a stranger's costs are dropped",
         "a stranger may not tell of the work",
     ),
