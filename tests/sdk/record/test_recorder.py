@@ -171,11 +171,8 @@ def test_a_lock_that_another_thread_holds_at_the_fork_does_not_bind_the_child(re
             if child == 0:
                 # Ends the child of a lock that is never released.
                 signal.alarm(20)
-                if held == "default":
-                    code = int(default.recorder is None)
-                else:
-                    code = int(not run._questions.key_of("who?"))
-                os._exit(code)
+                made = default.recorder if held == "default" else run._questions.key_of("who?")
+                os._exit(0 if made else 3)
             assert os.waitpid(child, 0)[1] == 0
 
 
