@@ -25,7 +25,8 @@ class DefaultRecorder:
 
     def after_fork(self) -> None:
         """In the child of a fork: makes a new lock; a thread that holds the old one exists only in the parent."""
-        self._lock = threading.Lock()
+        # Re-entrant: a signal handler or garbage collection may report while this thread holds it.
+        self._lock = threading.RLock()
 
     @property
     def recorder(self) -> Recorder:
