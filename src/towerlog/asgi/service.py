@@ -195,7 +195,8 @@ class Service:
             give_back()
             return _NO_CONTENT if is_over else _head_only(head)
         sink = SseSink(exchange.scope, receive, send, head, style)
-        return self._streams.open(follower, sink, principal, StreamPlace(give_back, exchange.account.turns))
+        turns = tuple(share.turns for share in exchange.account.shares)
+        return self._streams.open(follower, sink, principal, StreamPlace(give_back, turns))
 
 
 async def _disconnect(receive: Receive) -> None:

@@ -7,18 +7,18 @@ looks after all of them. A reader that takes nothing for thirty seconds is cut o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from towerlog.asgi.guard.auth import Authenticator
+from towerlog.asgi.guard.turns import Turns
 from towerlog.asgi.push.sink import COMPLETE, REVOKED, Cause, Sink, StreamEnd
 from towerlog.engine.follow.channel import MAX_CHUNK_BYTES
 from towerlog.engine.follow.follower import Follower
 from towerlog.model.principal import Principal
 
-MAX_LARGE_FRAMES = 16
-"""Frames larger than a chunk that are held at a time for their readers; each key has turns of its own beside."""
 SILENCE_MS = 15_000
 SLOW_MS = 30_000
 SPREAD_MS = 1000
@@ -33,16 +33,18 @@ class StreamPlace(msgspec.Struct, frozen=True):
     """A stream's place among those of its key, its organisation and the process."""
 
     give_back: Callable[[], None]
-    turns: asyncio.Semaphore
-    """Of its key, for large frames."""
+    turns: tuple[Turns, ...]
+    """For frames larger than a chunk: of its key, its organisation and the process. They are taken in this order."""
 
 
 class Stream:
     """One open stream. Made by `Streams.open`; `run` it to its end."""
 
     __slots__ = (
+        "_call",
         "_end",
         "_follower",
+        "_is_over",
         "_place",
         "_principal",
         "_sink",
@@ -69,6 +71,10 @@ class Stream:
         self._principal = principal
         self._place = place
         self._end = COMPLETE
+        self._is_over = False
+        """Whether it is to send nothing more."""
+        self._call: asyncio.Future[None] | None = None
+        """What calls it while it waits for a turn: a ping that is due, or its end."""
         self._task: asyncio.Task[None] | None = None
         self.is_ping_due = False
         self.patience_ms = patience_ms
@@ -102,7 +108,7 @@ class Stream:
     def end_with(self, end: StreamEnd) -> None:
         """Ends the stream from our side: the chunk under way is sent, then `end`."""
         self._end = end
-        self._follower.stop()
+        self._stop()
 
     def revoke(self) -> None:
         """The key is no longer good."""
@@ -112,10 +118,11 @@ class Stream:
         """Has a ping sent, unless something else goes out first."""
         self.is_ping_due = True
         self._follower.wake()
+        self._wake_in_line()
 
     def cut(self) -> None:
         """Ends a send that does not end."""
-        self._follower.stop()
+        self._stop()
         if self._task is not None:
             self._task.cancel()
 
@@ -125,7 +132,7 @@ class Stream:
             chunk = await read()
             if chunk:
                 if len(chunk) > MAX_CHUNK_BYTES:
-                    if self._place.turns.locked() or streams.turns.locked():
+                    if any(turns.are_taken for turns in self._place.turns):
                         self._follower.put_back()
                         chunk = None
                     await self._send_large(chunk)
@@ -146,11 +153,38 @@ class Stream:
 
         Otherwise every reader that takes nothing would keep one in memory.
         """
-        async with self._place.turns, self._streams.turns:
+        with contextlib.ExitStack() as held:
+            for turns in self._place.turns:
+                turn = turns.ask()
+                held.callback(turns.end, turn)
+                if not turn.done() and not await self._in_line(turn):
+                    return
             chunk = await self._follower.read() if chunk is None else chunk
             for at in range(0, len(chunk or b""), MAX_CHUNK_BYTES):
                 assert chunk is not None
                 await self._timed(self._sink.send(chunk[at : at + MAX_CHUNK_BYTES]))
+
+    async def _in_line(self, turn: asyncio.Future[None]) -> bool:
+        """Waits for a turn, and pings meanwhile; False where the stream comes to its end before."""
+        loop = asyncio.get_running_loop()
+        while not turn.done() and not self._is_over:
+            if self.is_ping_due:
+                self.is_ping_due = False
+                await self._timed(self._sink.ping())
+                continue
+            self._call = loop.create_future()
+            await asyncio.wait((turn, self._call), return_when=asyncio.FIRST_COMPLETED)
+        self._call = None
+        return not self._is_over
+
+    def _wake_in_line(self) -> None:
+        if self._call is not None and not self._call.done():
+            self._call.set_result(None)
+
+    def _stop(self) -> None:
+        self._is_over = True
+        self._follower.stop()
+        self._wake_in_line()
 
     async def _timed(self, sending: Awaitable[None]) -> None:
         self.sending_since = self.quiet_since = self._streams.now_ms
@@ -160,7 +194,7 @@ class Stream:
     def _left(self, listener: asyncio.Task[None]) -> None:
         if not listener.cancelled():
             listener.exception()
-        self._follower.stop()
+        self._stop()
 
 
 class Streams:
@@ -172,7 +206,6 @@ class Streams:
         self.opened = 0
         self.cut_off = 0
         self.is_closing = False
-        self.turns = asyncio.Semaphore(MAX_LARGE_FRAMES)
         self._auth = auth
         self._open: set[Stream] = set()
 
