@@ -171,7 +171,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("asgi.guard.ledger", "MAX_POLLS", "long polls of the process"),
         ("asgi.guard.ledger", "MAX_ACCOUNTS", "keys whose shares are remembered while they hold nothing"),
         ("asgi.guard.ledger", "MAX_IDLE_SHARES", "addresses and organisations of which the same is true"),
-        ("asgi.bodies", "MAX_OPENED", "compressed bodies opened at a time beside the event loop, one of each key"),
+        (
+            "asgi.bodies",
+            "MAX_OPENED",
+            "compressed bodies opened at a time beside the loop, one of each organisation",
+        ),
         ("asgi.bodies", "MAX_PACKED_ON_LOOP_BYTES", "bytes of a compressed body that is opened on the event loop"),
         ("asgi.bodies", "MAX_OPENED_ON_LOOP_BYTES", "bytes that come out of it there"),
         ("asgi.guard.tickets", "MAX_TICKETS", "stream tickets that were given out and not used"),

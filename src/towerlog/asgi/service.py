@@ -81,11 +81,14 @@ class Service:
                     assert exchange.sent is not None
                     assert exchange.account is not None
                     assert exchange.route is not None
-                    sent, headers, opener = exchange.sent, exchange.headers, exchange.account.opener
-                    exchange.body = await self._bodies.opened_aside(sent, headers, exchange.route.body, opener)
+                    sent, headers, kind = exchange.sent, exchange.headers, exchange.route.body
+                    async with exchange.account.organisation.aside:
+                        exchange.body = await self._bodies.opened_aside(sent, headers, kind)
                 case Missing.COMMAND:
                     assert exchange.call is not None
-                    exchange.decoded = await self._decoding.aside(exchange.endpoint, exchange.call)
+                    assert exchange.account is not None
+                    async with exchange.account.organisation.aside:
+                        exchange.decoded = await self._decoding.aside(exchange.endpoint, exchange.call)
         principal = exchange.principal
         assert principal is not None
         if isinstance(exchange.command, FollowRun | FollowAgent):

@@ -58,7 +58,7 @@ class Bounds(msgspec.Struct, frozen=True):
 class Share:
     """What one address, key or organisation, or the process, holds now."""
 
-    __slots__ = ("bounds", "free_bytes", "places", "turns")
+    __slots__ = ("aside", "bounds", "free_bytes", "places", "turns")
 
     def __init__(self, bounds: Bounds) -> None:
         """Holds nothing."""
@@ -66,6 +66,9 @@ class Share:
         self.free_bytes = bounds.byte_count
         """What may still be taken; below zero while one body that is larger than the share is alone in it."""
         self.places = dict.fromkeys(PlaceKind, 0)
+        self.aside = asyncio.Lock()
+        """Held while a body is opened or decoded beside the event loop: one at a time of each organisation, so that
+        a crowd of them from one delays another organisation's by one. The body counts here: the share is kept."""
         self.turns = Turns(bounds.large_frames)
         """For frames larger than a chunk. Their streams have a place here, so the share is kept meanwhile."""
 
@@ -83,15 +86,13 @@ class Share:
 class Account:
     """The shares that count for one key."""
 
-    __slots__ = ("key", "opener", "organisation", "shares")
+    __slots__ = ("key", "organisation", "shares")
 
     def __init__(self, key: Share, organisation: Share, process: Share) -> None:
         """`shares` are all three."""
         self.key = key
         self.organisation = organisation
         self.shares = (key, organisation, process)
-        self.opener = asyncio.Lock()
-        """Held while a compressed body of this key is opened: one at a time."""
 
 
 class ShareLedger:
