@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from uuid import uuid4
 
 import httpx2
@@ -21,13 +22,14 @@ def test_bodies_to_be_repaired_do_not_delay_another_organisation(
     text = b'["' + b"\\ud800" * halves + b'"]'
     body = b'{"event_type":"step","sdk_run_id":"%s","payload":{"x":%s}}' % (uuid4().hex.encode(), text)
 
-    def send() -> None:
-        with server.client(timeout=300) as client:
-            ok(client.post("/api/ingest", content=body, headers={"Content-Type": "application/json"}))
+    def send(client: httpx2.Client) -> None:
+        ok(client.post("/api/ingest", content=body, headers={"Content-Type": "application/json"}))
 
     step(other_org, f"before-{uuid4().hex}", "step", {"node_name": "n"})
-    with ThreadPoolExecutor(crowd) as threads:
-        sent = [threads.submit(send) for _ in range(crowd)]
+    with ExitStack() as stack:
+        clients = [stack.enter_context(server.client(timeout=300)) for _ in range(crowd)]
+        threads = stack.enter_context(ThreadPoolExecutor(crowd))
+        sent = [threads.submit(send, client) for client in clients]
         wait_until(lambda: metric(server, "towerlog_bytes_in_flight") > (crowd - 3) * len(body), "them to be there")
         step(other_org, f"beside-{uuid4().hex}", "step", {"node_name": "n", "text": "x" * (MIB // 3)})
         waiting = sum(not one.done() for one in sent)
