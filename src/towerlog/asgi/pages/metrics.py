@@ -109,8 +109,12 @@ class LoopCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All families."""
         over, longest_s = self._watch.over, self._watch.longest_ms / 1000
-        yield CounterMetricFamily("towerlog_loop_blocks", f"Blocks of the loop over {MAX_BLOCK_MS} ms.", over)
-        yield GaugeMetricFamily("towerlog_loop_longest_block_seconds", "The longest block since the start.", longest_s)
+        blocks = (
+            f"Blocks of the event loop of over {MAX_BLOCK_MS} ms of processor time; waiting for a disk is not seen."
+        )
+        yield CounterMetricFamily("towerlog_loop_blocks", blocks, over)
+        longest = "The longest block since the start, in processor time."
+        yield GaugeMetricFamily("towerlog_loop_longest_block_seconds", longest, longest_s)
 
 
 class StockCollector(Collector):
