@@ -161,8 +161,9 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "What is held in memory": [
         ("asgi.guard.decoding", "DECODED_AT_ONCE_BYTES", "bytes of a body that is decoded at once and not in a thread"),
-        ("engine.commit.writer", "MAX_GROUP_COMMANDS", "commands in one commit"),
-        ("engine.commit.writer", "MAX_GROUP_BYTES", "bytes of events in one commit, unless one command has more"),
+        ("engine.commit.queue", "MAX_GROUP_COMMANDS", "commands in one commit"),
+        ("engine.commit.queue", "MAX_GROUP_WORK", "work of one commit in plain events, unless one command has more"),
+        ("engine.commit.queue", "MAX_GROUP_BYTES", "bytes of events in one commit, unless one command has more"),
         ("engine.commit.replies", "MAX_WAITING_BYTES", "bytes of replies that wait to be stored for a repeat"),
         ("engine.follow.channel", "RING_FRAMES", "newest frames of a followed run"),
         ("engine.follow.channel", "RING_BYTES", "bytes of those frames"),
