@@ -134,6 +134,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("asgi.http1.phases", "BODY_DEADLINE_S", "seconds for a request's body"),
         ("asgi.http1.phases", "SLOW_READER_S", "seconds after which a reader who takes nothing is cut off"),
         ("asgi.http1.phases", "LINGER_S", "seconds in which what comes after the last reply is read and dropped"),
+        ("asgi.push.streams", "HELD_MS", "milliseconds without progress after which a large frame is let go"),
         ("asgi.push.streams", "SLOW_MS", "milliseconds without progress after which a stream's reader is cut off"),
         ("asgi.push.streams", "SILENCE_MS", "milliseconds of silence before a stream pings"),
         ("asgi.guard.tickets", "LIFETIME_MS", "milliseconds for which a stream ticket is good"),

@@ -21,7 +21,7 @@ from towerlog.asgi.guard.turns import Turns
 from towerlog.asgi.push import streams as streams_module
 from towerlog.asgi.push.sink import Cause, StreamEnd
 from towerlog.asgi.push.sse import SseSink, stream_head
-from towerlog.asgi.push.streams import SILENCE_MS, SLOW_MS, SPREAD_MS, StreamPlace, Streams
+from towerlog.asgi.push.streams import HELD_MS, SILENCE_MS, SLOW_MS, SPREAD_MS, StreamPlace, Streams
 from towerlog.dialects.base import FrameStyle
 from towerlog.engine.follow.follower import Follower, Source
 from towerlog.engine.follow.hub import Hub
@@ -401,6 +401,65 @@ async def test_a_stream_in_line_for_a_turn_pings_and_ends(house: House, monkeypa
     assert house.turns.waiting == 0
     house.turns.end(turn)
     assert not house.turns.are_taken, "what it left is free for others"
+
+
+async def test_a_large_frame_that_nobody_takes_is_let_go_and_read_again(house: House, monkeypatch: Any) -> None:
+    """In the middle as well: it goes on where it was, and gives its turn to others meanwhile."""
+    monkeypatch.setattr(streams_module, "MAX_CHUNK_BYTES", 4)
+    house.tick()
+    slow = await house.open()
+    await slow.until(b"retry")
+    [held] = house.streams._open
+    slow.is_stuck = True
+    house.say()
+    for sent in (4, 8):
+        await wait_until_async(lambda: held.sending_since and held._large is not None, "it to hold the frame")
+        other = await house.open()
+        await wait_until_async(lambda: house.turns.waiting == 1, "the other to wait")
+        house.tick(HELD_MS)
+        assert held._large is not None, "not yet"
+        house.tick(1)
+        assert held._large is None
+        await other.until(b"data: 1\n\n")
+        other.leave()
+        await other.task
+        assert not house.turns.are_taken
+        slow.free(stays_stuck=True)
+        await wait_until_async(lambda count=sent: len(slow.body) == len(b"retry: 1\n") + count, "it to go on")
+    slow.free()
+    await slow.until(b"data: 1\n\n")
+    house.say()
+    await slow.until(b"data: 2\n\n")
+    assert slow.body == b"retry: 1\ndata: 1\n\ndata: 2\n\n", "nothing twice"
+    slow.leave()
+    await slow.task
+    assert house.is_empty
+
+
+@pytest.mark.parametrize("why", ["it is another", "its key is revoked"])
+async def test_half_a_frame_is_never_followed_by_something_else(house: House, monkeypatch: Any, why: str) -> None:
+    monkeypatch.setattr(streams_module, "MAX_CHUNK_BYTES", 4)
+    aborted: list[bool] = []
+    house.tick()
+    reader = await house.open({"towerlog.abort": lambda: aborted.append(True)})
+    await reader.until(b"retry")
+    reader.is_stuck = True
+    house.say()
+    [stream] = house.streams._open
+    await wait_until_async(lambda: stream._large is not None and stream.sending_since, "it to hold the frame")
+    house.tick(HELD_MS + 1)
+    assert stream._large is None
+    if why == "it is another":
+        monkeypatch.setattr(House, "event", lambda *_: Event(1, 1, OPEN.run, 71, EventType.STEP, 0, b"{}"))
+        house.hub._channels[(RUN, OPEN.run), "test"].forget()
+    else:
+        stream.revoke()
+    reader.free()
+    await asyncio.wait_for(reader.task, 60)
+    assert aborted == [True]
+    assert not reader.is_whole
+    assert reader.body == b"retry: 1\ndata"
+    assert house.is_empty
 
 
 async def test_a_large_frame_takes_a_turn_of_each_of_its_shares(house: House, monkeypatch: Any) -> None:

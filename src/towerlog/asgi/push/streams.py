@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import zlib
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -21,6 +22,8 @@ from towerlog.model.principal import Principal
 
 SILENCE_MS = 15_000
 SLOW_MS = 30_000
+HELD_MS = 2000
+"""Who does not go on taking a large frame for so long lets it go; it is read again when there is room for more."""
 SPREAD_MS = 1000
 """Every other stream breaks its silence so much earlier, so that those that began together do not ping together."""
 _SLICES = 20
@@ -45,11 +48,13 @@ class Stream:
         "_end",
         "_follower",
         "_is_over",
+        "_large",
         "_place",
         "_principal",
         "_sink",
         "_streams",
         "_task",
+        "_turns",
         "is_ping_due",
         "patience_ms",
         "quiet_since",
@@ -73,6 +78,10 @@ class Stream:
         self._end = COMPLETE
         self._is_over = False
         """Whether it is to send nothing more."""
+        self._large: bytes | None = None
+        """A frame larger than a chunk, while its reader takes it."""
+        self._turns = contextlib.ExitStack()
+        """The turns in which it is held."""
         self._call: asyncio.Future[None] | None = None
         """What calls it while it waits for a turn: a ping that is due, or its end."""
         self._task: asyncio.Task[None] | None = None
@@ -126,16 +135,21 @@ class Stream:
         if self._task is not None:
             self._task.cancel()
 
+    def let_go(self) -> None:
+        """Lets a large frame go that its reader does not go on taking."""
+        if self._large is not None:
+            self._large = None
+            self._follower.put_back()
+            self._turns.close()
+
     async def _pump(self) -> None:
         read, send, streams = self._follower.read, self._sink.send, self._streams
         while True:
             chunk = await read()
             if chunk:
                 if len(chunk) > MAX_CHUNK_BYTES:
-                    if any(turns.are_taken for turns in self._place.turns):
-                        self._follower.put_back()
-                        chunk = None
-                    await self._send_large(chunk)
+                    self._large, chunk = chunk, None
+                    await self._send_large()
                     continue
                 self.is_ping_due = False
                 # As in _timed, but without its call: a thousand followers of one run come through here for every frame.
@@ -148,21 +162,48 @@ class Stream:
                 self.is_ping_due = False
                 await self._timed(self._sink.ping())
 
-    async def _send_large(self, chunk: bytes | None) -> None:
-        """A frame that is larger than a chunk is held only in a turn. None: it is read when its turn has come.
+    async def _send_large(self) -> None:
+        """Sends a frame that is larger than a chunk. It is held only in turns, and only while its reader takes it.
 
         Otherwise every reader that takes nothing would keep one in memory.
         """
-        with contextlib.ExitStack() as held:
-            for turns in self._place.turns:
-                turn = turns.ask()
-                held.callback(turns.end, turn)
-                if not turn.done() and not await self._in_line(turn):
-                    return
-            chunk = await self._follower.read() if chunk is None else chunk
-            for at in range(0, len(chunk or b""), MAX_CHUNK_BYTES):
-                assert chunk is not None
-                await self._timed(self._sink.send(chunk[at : at + MAX_CHUNK_BYTES]))
+        sent = check = 0
+        try:
+            while await self._holds_large(sent, check):
+                while self._large is not None:
+                    piece = self._large[sent : sent + MAX_CHUNK_BYTES]
+                    sent, check = sent + len(piece), zlib.crc32(piece, check)
+                    if sent == len(self._large):
+                        # From here on there is nothing to be read again.
+                        self._large = None
+                        self._turns.close()
+                        await self._timed(self._sink.send(piece))
+                        return
+                    await self._timed(self._sink.send(piece))
+        finally:
+            self._large = None
+            self._turns.close()
+        if sent:
+            # Half a frame is sent, and the rest will not follow: nothing that is said behind it could be understood.
+            self.cut()
+            await asyncio.sleep(0)
+
+    async def _holds_large(self, sent: int, check: int) -> bool:
+        """Takes the turns for a large frame, and reads it again where it was let go meanwhile.
+
+        False where there is none any more that begins with the `sent` bytes of this checksum.
+        """
+        if any(turns.are_taken for turns in self._place.turns):
+            self.let_go()
+        for turns in self._place.turns:
+            turn = turns.ask()
+            self._turns.callback(turns.end, turn)
+            if not turn.done() and not await self._in_line(turn):
+                return False
+        if self._large is None:
+            self._large = await self._follower.read()
+        # A frame may also tell of its run, which has moved on since.
+        return bool(self._large) and zlib.crc32(memoryview(self._large or b"")[:sent]) == check
 
     async def _in_line(self, turn: asyncio.Future[None]) -> bool:
         """Waits for a turn, and pings meanwhile; False where the stream comes to its end before."""
@@ -244,9 +285,12 @@ class Streams:
         silent: list[Stream] = []
         for stream in list(self._open):
             if stream.sending_since:
-                if now_ms - stream.sending_since > SLOW_MS:
+                taken_ms = now_ms - stream.sending_since
+                if taken_ms > SLOW_MS:
                     self.cut_off += 1
                     stream.cut()
+                elif taken_ms > HELD_MS:
+                    stream.let_go()
             elif now_ms - stream.quiet_since >= stream.patience_ms:
                 silent.append(stream)
         self._ping(silent)
