@@ -13,7 +13,7 @@ from typing import Any
 from towerlog.engine.commit.cache import Cache, RowMap
 from towerlog.engine.commit.own_runs import own_run
 from towerlog.model.agent import AgentRow
-from towerlog.model.event import Event, OpenRun, RunByForeignId, RunById, RunByTrace, RunRef
+from towerlog.model.event import DamagedEvent, Event, Logged, OpenRun, RunByForeignId, RunById, RunByTrace, RunRef
 from towerlog.model.lane import Lane
 from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
@@ -94,6 +94,14 @@ class Known:
         found = self.values[kind].get(key) if cached is None else cached.get(key)
         if found is None and key not in self.asked[kind]:
             raise NotLoaded(kind, key)
+        return found
+
+    def event(self, kind: Kind, run: int, key: Any) -> Event | None:
+        """What the store has under a kind whose values are events of a run. Raises NotLoaded, Damaged."""
+        found: Logged | None = self.get(kind, key)
+        if isinstance(found, DamagedEvent):
+            row: RunRow | None = self.get(Kind.RUN, run)
+            raise found.error(None if row is None else row.run_id)
         return found
 
     def run_number(self, key: RefKey) -> int | None:
@@ -228,11 +236,11 @@ class Needs:
         return found
 
     def event_id(self, run: int, event_id: str) -> Event | None:
-        """The event that a run has under this id."""
+        """The event that a run has under this id; None also where it is damaged, which placing refuses."""
         if self.known.is_new_id(run, event_id):
             return None
-        found: Event | None = self.want(Kind.EVENT_ID, (run, event_id))
-        return found
+        found: Logged | None = self.want(Kind.EVENT_ID, (run, event_id))
+        return None if isinstance(found, DamagedEvent) else found
 
     def notes(self, row: RunRow) -> None:
         """An event of ours in this run: its agent."""

@@ -178,21 +178,19 @@ class Plan:
         return known is None or hash(event_id) in known or event_id in run_state.ids
 
     def event_by_id(self, run: int, event_id: str) -> Event | None:
-        """The event that this run has under an id."""
+        """The event that this run has under an id. Raises Damaged."""
         run_state = self._run_states.get(run)
         found = None if run_state is None else run_state.ids.get(event_id)
         if found is not None or self.is_new(run) or self.known.is_new_id(run, event_id):
             return found
-        stored: Event | None = self.known.get(Kind.EVENT_ID, (run, event_id))
-        return stored
+        return self.known.event(Kind.EVENT_ID, run, (run, event_id))
 
     def event_at(self, run: int, seq: int) -> Event | None:
-        """An event of a run by its seq; None for one that was trimmed away."""
+        """An event of a run by its seq; None for one that was trimmed away. Raises Damaged."""
         run_state = self._run_states.get(run)
         if run_state is not None and (run_state.before is None or seq > run_state.before.last_seq):
             return next((event for event in self.changes.events if event.run == run and event.seq == seq), None)
-        stored: Event | None = self.known.get(Kind.EVENT, (run, seq))
-        return stored
+        return self.known.event(Kind.EVENT, run, (run, seq))
 
     def checkpoint(self, run: int, agent: str, step_index: int) -> CheckpointRow | None:
         """A checkpoint row, with this group's changes."""

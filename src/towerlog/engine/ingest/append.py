@@ -26,7 +26,7 @@ from towerlog.engine.ingest.dedupe import (
     waits_without_history,
 )
 from towerlog.engine.ingest.needs import parent_ref, tells_process_cost
-from towerlog.errors import NotFound, UnknownBase
+from towerlog.errors import Damaged, NotFound, UnknownBase
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
 from towerlog.model.event import (
@@ -94,8 +94,12 @@ def place_items(
         if type(item) is not Draft:
             results.append(_place_other(plan, principal, item))
             continue
-        replayed = item.natural_key is not None and is_replayed(plan, org, items, index)
-        results.append(_place(plan, principal, item, dialect, agent, targets, replayed))
+        try:
+            replayed = item.natural_key is not None and is_replayed(plan, org, items, index)
+            results.append(_place(plan, principal, item, dialect, agent, targets, replayed))
+        except Damaged as error:
+            # What it may be a repeat of cannot be read, and so it cannot be told from news.
+            results.append(Refusal(error.code, error.message))
     return results
 
 

@@ -9,6 +9,7 @@ from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.principal import Org, User
 from towerlog.model.usage import MAX_SUM
+from towerlog.store.packing import Packer
 from towerlog.store.sqlite import rows
 from towerlog.store.values import MAX_QUARANTINED, Changes
 
@@ -91,7 +92,7 @@ _USER = "INSERT INTO user (org, user_id, name, email, created_at) VALUES (?, ?, 
 def write_changes(db: apsw.Connection, changes: Changes) -> None:
     """All of it in one transaction; rolls back and raises apsw.Error when any of it fails."""
     # Made before the transaction begins.
-    packer = rows.Packer()
+    packer = Packer()
     events = [rows.event_row(event, packer) for event in changes.events]
     runs = rows.run_rows(changes.runs.values())
     agents = list(map(rows.agent_row, changes.agents.values()))
@@ -112,7 +113,7 @@ def write_changes(db: apsw.Connection, changes: Changes) -> None:
         raise
 
 
-def _write_content(db: apsw.Connection, changes: Changes, packer: rows.Packer) -> None:
+def _write_content(db: apsw.Connection, changes: Changes, packer: Packer) -> None:
     if changes.messages:
         db.executemany(_MESSAGE, ((m.org, m.key, *_packed(m.body, packer)) for m in changes.messages))
     if changes.nodes:
@@ -121,7 +122,7 @@ def _write_content(db: apsw.Connection, changes: Changes, packer: rows.Packer) -
         db.executemany(_METAS, ((m.org, m.key, m.parent, *_packed(m.body, packer)) for m in changes.metas))
 
 
-def _packed(body: bytes, packer: rows.Packer) -> tuple[int, bytes]:
+def _packed(body: bytes, packer: Packer) -> tuple[int, bytes]:
     packed = len(body) > rows.PACK_MESSAGES_ABOVE
     return int(packed), packer.pack(body) if packed else body
 
