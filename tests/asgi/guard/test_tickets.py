@@ -6,7 +6,7 @@ import pytest
 
 from towerlog.ambient import SystemClock, SystemIds
 from towerlog.asgi.guard import tickets
-from towerlog.asgi.guard.tickets import LIFETIME_MS, MIN_LEFT_MS, Repeat, Ticket, Tickets
+from towerlog.asgi.guard.tickets import LIFETIME_MS, MIN_LEFT_MS, GivenTicket, Repeat, Tickets
 from towerlog.errors import IdempotencyMismatch, Overloaded
 
 
@@ -53,7 +53,7 @@ def test_each_is_another(box: Tickets) -> None:
 def test_a_repeated_request_gets_its_ticket_until_that_is_used_or_over(box: Tickets) -> None:
     once = Repeat("a", b"body")
     first = box.give(b"k", 0, once).text
-    assert box.give(b"k", 1, once) == Ticket(first, LIFETIME_MS - 1)
+    assert box.give(b"k", 1, once) == GivenTicket(first, LIFETIME_MS - 1)
     assert box.give(b"k", 1, Repeat("b", b"body")).text != first
     assert box.give(b"other", 1, once).text != first, "an Idempotency-Key is the caller's own"
     with pytest.raises(IdempotencyMismatch):
@@ -71,11 +71,11 @@ def test_a_repeated_request_gets_its_ticket_until_that_is_used_or_over(box: Tick
 def test_a_repeated_request_gets_no_ticket_that_runs_out_on_the_way(box: Tickets, at: int) -> None:
     once = Repeat("a", b"body")
     first = box.give(b"k", 0, once).text
-    assert box.give(b"k", LIFETIME_MS - MIN_LEFT_MS, once) == Ticket(first, MIN_LEFT_MS)
+    assert box.give(b"k", LIFETIME_MS - MIN_LEFT_MS, once) == GivenTicket(first, MIN_LEFT_MS)
     later = box.give(b"k", at, once)
     assert later.text != first
     assert later.left_ms == LIFETIME_MS
-    assert box.give(b"k", at + 1, once) == Ticket(later.text, LIFETIME_MS - 1)
+    assert box.give(b"k", at + 1, once) == GivenTicket(later.text, LIFETIME_MS - 1)
     assert box.take(later.text, at + LIFETIME_MS - 1) == b"k"
 
 

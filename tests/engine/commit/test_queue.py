@@ -47,9 +47,9 @@ def test_commands_of_one_organisation_keep_their_order() -> None:
     sent = [command(1) for _ in range(MAX_GROUP_COMMANDS + 5)]
     queue = filled(*sent)
     assert queue.take() == sent[:MAX_GROUP_COMMANDS]
-    assert len(queue) == 5
+    assert queue.count == 5
     assert queue.take() == sent[MAX_GROUP_COMMANDS:]
-    assert len(queue) == 0
+    assert queue.count == 0
 
 
 def test_a_group_ends_with_the_work_or_the_bytes_that_it_may_have() -> None:
@@ -108,7 +108,7 @@ async def test_what_nobody_waits_for_takes_no_turn() -> None:
     gone.cancel()
     queue = filled(command(1, HEAVY, waiter=gone), command(1), command(2))
     assert orgs_of(queue.take()) == [2, 1]
-    assert len(queue) == 0
+    assert queue.count == 0
     assert filled(command(1, waiter=gone)).take() == []
 
 
@@ -140,7 +140,7 @@ def test_who_was_there_is_forgotten_once_it_does_not_matter(monkeypatch: pytest.
         queue.add(command(org, 10))
         assert orgs_of(queue.take() + queue.take()) == [org, 0]
     assert len(queue._ends) <= 11
-    while len(queue):
+    while queue.count:
         queue.take()
     assert not queue._ends
 

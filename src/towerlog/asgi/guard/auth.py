@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from towerlog.ambient import Clock
-from towerlog.asgi.guard.tickets import Repeat, Ticket, Tickets
+from towerlog.asgi.guard.tickets import GivenTicket, Repeat, Tickets
 from towerlog.errors import StorageFailed, Unauthenticated
 from towerlog.model.principal import Principal
 from towerlog.store.base import Store
@@ -68,7 +68,7 @@ class Authenticator:
             raise Unauthenticated
         return await self._principal(digest)
 
-    def ticket_for(self, principal: Principal, repeat: Repeat | None = None) -> Ticket:
+    def ticket_for(self, principal: Principal, repeat: Repeat | None = None) -> GivenTicket:
         """A stream ticket for a caller who has just been known by its key. Raises Overloaded, IdempotencyMismatch.
 
         It is good from now on, however long the body took to come that asked for it.

@@ -32,7 +32,7 @@ class Repeat(msgspec.Struct, frozen=True):
     body_digest: bytes
 
 
-class Ticket(msgspec.Struct, frozen=True):
+class GivenTicket(msgspec.Struct, frozen=True):
     """What a caller is given."""
 
     text: str
@@ -63,7 +63,7 @@ class Tickets:
         self._repeats: dict[tuple[bytes, str], _Given] = {}
         """Those whose request had an `Idempotency-Key`, by the digest of the key and by that."""
 
-    def give(self, key_digest: bytes, now_ms: int, repeat: Repeat | None = None) -> Ticket:
+    def give(self, key_digest: bytes, now_ms: int, repeat: Repeat | None = None) -> GivenTicket:
         """A new ticket for a key; for a repeated request the one that it was given, unless that was used meanwhile
         or is about to run out.
 
@@ -75,7 +75,7 @@ class Tickets:
             if known.repeat != repeat:
                 raise IdempotencyMismatch
             if known.due_ms - now_ms >= MIN_LEFT_MS:
-                return Ticket(known.text, known.due_ms - now_ms)
+                return GivenTicket(known.text, known.due_ms - now_ms)
             self._drop(_digest(known.text))
         _check_room("This key", self._of_key.get(key_digest, {}), MAX_TICKETS_OF_KEY, now_ms)
         _check_room("The server", self._given, MAX_TICKETS, now_ms)
@@ -85,7 +85,7 @@ class Tickets:
         self._given[digest] = self._of_key.setdefault(key_digest, {})[digest] = made
         if repeat is not None:
             self._repeats[key_digest, repeat.key] = made
-        return Ticket(text, LIFETIME_MS)
+        return GivenTicket(text, LIFETIME_MS)
 
     def take(self, text: str, now_ms: int) -> bytes | None:
         """The digest of the key that a ticket stands for; the ticket is used up. None: it is not good."""

@@ -45,15 +45,12 @@ class CommandQueue:
         self._ends: dict[int, int] = {}
         """Where the last command of an organisation ended that has none now."""
         self._number = 0
-        self._count = 0
-
-    def __len__(self) -> int:
+        self.count = 0
         """How many wait."""
-        return self._count
 
     def check_room(self, org: int) -> None:
         """Raises Overloaded where one more of this organisation is too many."""
-        if self._count >= self._max_commands:
+        if self.count >= self._max_commands:
             raise Overloaded(retry_after=RETRY_AFTER_SECONDS)
         line = self._lines.get(org)
         if line is not None and len(line) >= self._max_of_one:
@@ -69,7 +66,7 @@ class CommandQueue:
             self._number += 1
             heappush(self._next, (max(self._begun, self._ends.pop(org, 0)), self._number, org))
         line.append(submission)
-        self._count += 1
+        self.count += 1
 
     def take(self) -> list[Submission]:
         """The next group, empty where nobody waits any more for what was queued."""
@@ -89,7 +86,7 @@ class CommandQueue:
                     break
                 group.append(submission)
             line.popleft()
-            self._count -= 1
+            self.count -= 1
             self._begun = begins
             if line:
                 self._number += 1

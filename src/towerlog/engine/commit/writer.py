@@ -101,7 +101,7 @@ class Writer:
     @property
     def waiting(self) -> int:
         """How many commands wait for the next group."""
-        return len(self._queue)
+        return self._queue.count
 
     def submit(
         self, principal: Principal, command: Write, dialect: str, idempotency: Idempotency | None
@@ -175,10 +175,10 @@ class Writer:
         return found
 
     async def _loop(self) -> None:
-        while self._open or self._queue or self._bodies.waiting:
+        while self._open or self._queue.count or self._bodies.waiting:
             await self._wake.wait()
             self._wake.clear()
-            while self._queue or self._bodies.waiting:
+            while self._queue.count or self._bodies.waiting:
                 await self._gather()
                 group = self._queue.take()
                 try:
@@ -206,9 +206,9 @@ class Writer:
         It ends when a turn of the event loop brings nothing more, so a command that is alone waits for one turn.
         """
         for _ in range(MAX_GATHER_TURNS):
-            waiting = len(self._queue)
+            waiting = self._queue.count
             await asyncio.sleep(0)
-            if len(self._queue) == waiting or waiting >= MAX_GROUP_COMMANDS:
+            if self._queue.count == waiting or waiting >= MAX_GROUP_COMMANDS:
                 return
 
     def _turn(self) -> Turn:
