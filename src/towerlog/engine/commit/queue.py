@@ -58,8 +58,10 @@ class CommandQueue:
             raise Overloaded(f"{text} Nothing was stored.", retry_after=RETRY_AFTER_SECONDS)
 
     def add(self, submission: Submission) -> None:
-        """One more; there must be room for it."""
+        """One more, whose work is told here. Raises Overloaded."""
         org = submission.principal.org
+        self.check_room(org)
+        submission.work = submission.work or work_of(submission.command)
         line = self._lines.get(org)
         if line is None:
             line = self._lines[org] = deque(maxlen=self._max_commands)

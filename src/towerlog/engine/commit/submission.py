@@ -47,8 +47,8 @@ class Submission(msgspec.Struct, eq=False):
     dialect: str
     waiter: Waiter
     idempotency: Idempotency | None = None
-    work: int = 1
-    """Of placing and writing it, in plain events."""
+    work: int = 0
+    """Of placing and writing it, in plain events; 0 until it is queued."""
     size: int = 0
     """Bytes of its events."""
 

@@ -15,7 +15,7 @@ from towerlog.engine.commit.cache import Cache
 from towerlog.engine.commit.drawn import DrawnIds
 from towerlog.engine.commit.load import Asking, Known, Needs, NotLoaded, fetch, load
 from towerlog.engine.commit.plan import Plan, Reaction
-from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, RETRY_AFTER_SECONDS, CommandQueue, work_of
+from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, RETRY_AFTER_SECONDS, CommandQueue
 from towerlog.engine.commit.replies import WaitingBodies, encode_ids
 from towerlog.engine.commit.submission import (
     Steps,
@@ -107,9 +107,10 @@ class Writer:
         self, principal: Principal, command: Write, dialect: str, idempotency: Idempotency | None
     ) -> asyncio.Future[Placed | Replayed]:
         """Queues a command. Raises Overloaded when full, InProgress for an Idempotency-Key that is being answered."""
-        self._check_room(principal.org)
+        self._check_open()
+        self._queue.check_room(principal.org)
         future: asyncio.Future[Placed | Replayed] = asyncio.get_running_loop().create_future()
-        submission = Submission(principal, command, dialect, future, idempotency, work_of(command), measured(command))
+        submission = Submission(principal, command, dialect, future, idempotency, 0, measured(command))
         if idempotency is not None:
             self._enter(future, submission, idempotency)
         self._queue.add(submission)
@@ -118,16 +119,15 @@ class Writer:
 
     def enlist(self, principal: Principal, command: Append | Report, dialect: str, waiter: Waiter, size: int) -> None:
         """Queues telemetry of so many bytes; `waiter` is told. Raises like `submit`."""
-        self._check_room(principal.org)
-        self._queue.add(Submission(principal, command, dialect, waiter, None, work_of(command), size))
+        self._check_open()
+        self._queue.add(Submission(principal, command, dialect, waiter, None, 0, size))
         self._wake.set()
 
-    def _check_room(self, org: int) -> None:
+    def _check_open(self) -> None:
         if self._broken is not None:
             raise StorageFailed(self._broken.message, retry_after=RETRY_AFTER_SECONDS)
         if not self._open:
             raise Overloaded(retry_after=RETRY_AFTER_SECONDS)
-        self._queue.check_room(org)
 
     def _enter(
         self, future: asyncio.Future[Placed | Replayed], submission: Submission, idempotency: Idempotency
