@@ -79,7 +79,9 @@ def test_metadata_past_its_bound_stays_in_the_event(own: Server, sender: httpx2.
 def test_metadata_that_does_not_fit_any_more_leaves_what_is_there(own: Server, sender: httpx2.Client) -> None:
     for n in range(3):
         told = {f"part {n}": "x" * 7000}
-        post(sender, "/api/v1/events", batch(event(f"e{n}", "r", "run.started", n + 1, metadata=told)))
+        reply = post(sender, "/api/v1/events", batch(event(f"e{n}", "r", "run.started", n + 1, metadata=told)))
+        found = [(one["index"], one["field"]) for one in ok(reply).get("warnings", [])]
+        assert found == ([(0, "data.metadata")] if n == 2 else [])
     [[row]] = pages(sender, "/api/v1/runs")
     assert sorted(row["metadata"]) == ["part 0", "part 1"]
 

@@ -192,8 +192,9 @@ def test_followers_that_read_nothing_keep_no_large_events(server: Server, client
         for reader, run_id in zip(readers[2:], ids[2:], strict=True):
             follow(reader, run_id)
         wait_until(lambda: metric(client, "towerlog_streams_open") >= len(ids), "all of them")
-        # Of 38 readers' 114 MiB, and as much again while it is written, a few frames are held: in turns of the key.
-        assert server.resident_bytes() - before < len(ids) * MIB
+        # A few frames are held at a time, in turns of the key, and let go when nobody goes on taking them.
+        enough = len(ids) * MIB // 2
+        wait_until(lambda: server.resident_bytes() - before < enough, "no more than 512 KiB for each of them")
     wait_until(lambda: metric(client, "towerlog_streams_open") == 0, "their end")
 
 

@@ -19,6 +19,7 @@ from tests.acceptance.feeds import ok
 from tests.support.figures import MIB, no_block
 from tests.support.server import NO_LIMITS, Server
 from tests.support.wait import wait_until
+from towerlog.dialects.structure import MAX_STRING_BYTES
 
 TIMEOUT_S = 120
 HOUR_MS = 3_600_000
@@ -120,12 +121,19 @@ PLACES = {
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("size", [MIB // 4, pytest.param(4 * MIB - 4096, marks=pytest.mark.slow), 15 * MIB])
 def test_a_hostile_body(own: Server, sender: httpx2.Client, place: str, shape: str, size: int) -> None:
-    if size > MIB and shape == "escapes":
-        size = 4 * MIB  # one string: a single call of the decoder, which nothing can cut into pieces
     path, around = PLACES[place]
     with no_block(own, f"{shape} as {place}"):
         reply = post(sender, path, around % SHAPES[shape](size))
     assert reply.status_code < 500, reply.text
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_string_as_long_as_may_be(own: Server, sender: httpx2.Client, place: str) -> None:
+    """A single call of the decoder, which nothing can cut into pieces."""
+    path, around = PLACES[place]
+    with no_block(own, f"a string as {place}"):
+        reply = post(sender, path, around % shapes(MAX_STRING_BYTES)["escapes"])
+    assert "has a string of more than" not in reply.text
 
 
 def test_a_history_of_as_many_messages_as_may_be(own: Server, sender: httpx2.Client) -> None:

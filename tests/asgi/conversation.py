@@ -121,6 +121,12 @@ class Listening:
         """The client goes away."""
         self._left.set()
 
+    def free(self, *, stays_stuck: bool = False) -> None:
+        """A client that was stuck takes what it was sent, and no more where it `stays_stuck`."""
+        self.is_stuck = stays_stuck
+        self._freed.set()
+        self._freed = asyncio.Event()
+
     async def until(self, text: bytes, count: int = 1) -> None:
         """Waits until this has come so many times."""
         await wait_until_async(lambda: self.body.count(text) >= count, f"{text!r} in {self.body!r}")

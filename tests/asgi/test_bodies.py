@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.wait import wait_until_async
-from towerlog.asgi.bodies import MAX_OPENED, Bodies, Disconnected, check_type, check_utf8
+from towerlog.asgi.bodies import Bodies, Disconnected, check_type, check_utf8
 from towerlog.asgi.faults import Rejection
 from towerlog.errors import Malformed, Overloaded, TooLarge
 
@@ -176,23 +176,10 @@ async def test_what_takes_long_to_open_is_opened_beside_the_loop(text: bytes) ->
     large, headers = Bodies(4 << 20), {b"content-encoding": b"gzip"}
     packed = gzip.compress(text)
     assert large.opened(packed, headers, "json") is None
-    assert await large.opened_aside(packed, headers, "json", asyncio.Lock()) == text
+    assert await large.opened_aside(packed, headers, "json") == text
     with pytest.raises(Malformed):
-        await large.opened_aside(gzip.compress(b"\xff"), headers, "json", asyncio.Lock())
+        await large.opened_aside(gzip.compress(b"\xff"), headers, "json")
     assert large.opened(gzip.compress(text[:1000]), headers, "json") == text[:1000]
-
-
-async def test_one_key_has_one_body_opened_at_a_time() -> None:
-    """So that a crowd of them from one leaves threads for the others."""
-    large, headers, opener = Bodies(4 << 20), {b"content-encoding": b"gzip"}, asyncio.Lock()
-    packed = gzip.compress(b"x" * 1_000_000)
-    await opener.acquire()
-    waits = asyncio.create_task(large.opened_aside(packed, headers, "json", opener))
-    for _ in range(MAX_OPENED * 2):
-        assert len(await large.opened_aside(packed, headers, "json", asyncio.Lock())) == 1_000_000
-    assert not waits.done()
-    opener.release()
-    assert len(await waits) == 1_000_000
 
 
 @pytest.mark.parametrize("body", [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"a\xe2\x82"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import json
 import re
 import tracemalloc
@@ -40,6 +41,24 @@ async def test_a_request_goes_all_the_way(say: Any) -> None:
     assert reply.headers["content-length"] == str(len(reply.body))
     assert re.fullmatch(r"[0-9a-f]{32}", reply.headers["x-trace-id"])
     assert [row["thread_id"] for row in (await say("GET", "/v1/runs")).json] == ["r"]
+
+
+@pytest.mark.parametrize("is_packed", [False, True], ids=["to be repaired", "compressed"])
+async def test_an_organisation_has_one_body_in_work_beside_the_loop(app: App, say: Any, is_packed: bool) -> None:
+    letters = hashlib.shake_128(b"x").hexdigest(20_000)
+    body = json.dumps(sdk_event(payload={"x": letters, "y": float("nan")})).encode()
+    packed = {"Content-Encoding": "gzip"} if is_packed else {}
+    await say("GET", "/v1/runs")
+    [account] = app.arrivals.ledger.accounts.values()
+    async with account.organisation.aside:
+        waits = asyncio.create_task(
+            say("POST", "/api/ingest", body=gzip.compress(body) if is_packed else body, headers=packed)
+        )
+        await wait_until_async(lambda: account.organisation.aside._waiters, "it to wait")
+        assert (await say("POST", "/api/ingest", value=sdk_event())).status == 200, "a short one does not"
+        assert not waits.done()
+    assert (await waits).status == 200
+    assert not account.organisation.aside.locked()
 
 
 async def test_a_callers_trace_is_in_the_head_and_in_the_error(say: Any) -> None:

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towerlog.dialects import fields, structure
-from towerlog.dialects.structure import MAX_MEMBERS, MAX_PARTS, check_depth, check_length, check_parts, pieces_of
+from towerlog.dialects.structure import (
+    MAX_MEMBERS,
+    MAX_PARTS,
+    MAX_STRING_BYTES,
+    check_depth,
+    check_length,
+    check_parts,
+    check_strings,
+    pieces_of,
+)
 from towerlog.errors import Invalid
 
 VALUE = ['\\"[[{' * 3, "\\" * 17, {"a,b": [1, 2, [3, {"c": "]"}]]}, 'x"y', []] * 5
@@ -49,6 +58,27 @@ def test_a_body_of_too_many_parts_is_refused_unread(item: bytes) -> None:
 
 def test_a_body_that_is_long_and_not_made_of_parts_passes() -> None:
     check_parts(b'{"a":"' + b"x" * (16 << 20) + b'"}')
+
+
+@pytest.mark.parametrize("letter", ["x", "\\n", '\\"', "\\\\", "é"])
+@pytest.mark.parametrize("around", ["%s", '{"a":%s}', '["\\"", "a", %s, "b"]', '{"a":"b", %s: "\\\\"}'])
+def test_a_string_is_measured_as_it_was_sent(letter: str, around: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(structure, "MAX_STRING_BYTES", 60)
+    before, after = around.encode().split(b"%s")
+    one = letter.encode()
+    for longest in range(2, 30):
+        monkeypatch.setattr(pieces_of, "__defaults__", (longest,))
+        fits = b'"' + one * (60 // len(one)) + b'"'
+        check_strings(before + fits + after + b" " * 100)
+        with pytest.raises(Invalid, match="body: has a string of more than 60 bytes"):
+            check_strings(before + fits[:-1] + one + b'"' + after)
+
+
+def test_many_strings_and_blanks_are_no_long_string() -> None:
+    check_strings(b" " * (MAX_STRING_BYTES + 1))
+    check_strings(b'["' + b'x","' * MAX_STRING_BYTES + b'"]')
+    with pytest.raises(Invalid):
+        check_strings(b'"' + b"x" * (MAX_STRING_BYTES + 1))
 
 
 def test_members_are_counted_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "towerlog"
 
-TIMERS = ("server.py", "asgi/ticker.py", "engine/timers/", "asgi/guard/loop_watch.py")
+TIMERS = ("server.py", "asgi/ticker.py", "engine/timers/", "asgi/process/loop_watch.py")
 """Where the coroutines are that a timer resumes, whether or not a request is there."""
 
 TRACES = 15

@@ -24,7 +24,7 @@ from towerlog.asgi.guard.heartbeats import Heartbeats
 from towerlog.asgi.guard.hosts import hosts_of
 from towerlog.asgi.guard.ledger import MAX_POLLS, PlaceKind, ShareLedger
 from towerlog.asgi.guard.limits import Limiter
-from towerlog.asgi.guard.loop_watch import LoopWatch
+from towerlog.asgi.process.loop_watch import LoopWatch
 from towerlog.asgi.guard.tickets import Tickets
 from towerlog.asgi.guard.trace_ids import TraceIds
 from towerlog.asgi.pages import Pages

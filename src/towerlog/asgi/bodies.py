@@ -19,7 +19,7 @@ MAX_PACKED_ON_LOOP_BYTES = 16 * 1024
 MAX_OPENED_ON_LOOP_BYTES = 256 * 1024
 """A compressed body that is larger, before or after it is opened, is opened beside the event loop."""
 MAX_OPENED = 4
-"""Compressed bodies that are opened at a time beside it, one of each key."""
+"""Compressed bodies that are opened at a time beside it; each organisation has one, by its share in the ledger."""
 PLAIN_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 
 
@@ -57,18 +57,14 @@ class Bodies:
             return None
         return _checked_text(sent, kind)
 
-    async def opened_aside(
-        self, sent: bytes, headers: Mapping[bytes, bytes], kind: BodyKind, opener: asyncio.Lock
-    ) -> bytes:
-        """The same for a body that would hold up the event loop; `opener` is its key's, which has one turn at a time.
-        Raises like `opened`.
-        """
+    async def opened_aside(self, sent: bytes, headers: Mapping[bytes, bytes], kind: BodyKind) -> bytes:
+        """The same for a body that would hold up the event loop. Raises like `opened`."""
         encoding = headers.get(b"content-encoding", b"identity")
 
         def work() -> bytes:
             return _checked_text(inflate(sent, encoding, self.max_bytes), kind)
 
-        async with opener, self._openers:
+        async with self._openers:
             return await asyncio.to_thread(work)
 
     def declared_length(self, headers: Mapping[bytes, bytes]) -> int:

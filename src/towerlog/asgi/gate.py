@@ -29,7 +29,7 @@ from towerlog.asgi.pages.preflight import PREFLIGHT
 from towerlog.asgi.query_strings import NO_QUERY
 from towerlog.asgi.replies import Headers, Message
 from towerlog.asgi.routes import Route
-from towerlog.dialects.base import JSON, Call, Endpoint, Reply, foreign_warnings, with_warnings
+from towerlog.dialects.base import JSON, Call, Endpoint, Reply, stored_warnings, with_warnings
 from towerlog.errors import Forbidden, Internal, Malformed, TowerlogError
 from towerlog.model.command import Append, Report
 from towerlog.model.event import FieldWarning
@@ -316,8 +316,8 @@ class Gate:
         assert route.endpoint is not None
         reply = route.endpoint.encode(outcome, exchange.command, exchange.call)
         warnings = exchange.warnings
-        if type(outcome) is Appended and outcome.has_foreign and isinstance(exchange.command, Append):
-            warnings += foreign_warnings(outcome, exchange.command)
+        if type(outcome) is Appended and outcome.has_warnings and isinstance(exchange.command, Append):
+            warnings += stored_warnings(outcome, exchange.command)
         return with_warnings(reply, warnings) if warnings else reply
 
     def refusal(self, exchange: Exchange, fault: BaseException) -> Reply:

@@ -84,11 +84,14 @@ class Service:
                     assert exchange.sent is not None
                     assert exchange.account is not None
                     assert exchange.route is not None
-                    sent, headers, opener = exchange.sent, exchange.headers, exchange.account.opener
-                    exchange.body = await self._bodies.opened_aside(sent, headers, exchange.route.body, opener)
+                    sent, headers, kind = exchange.sent, exchange.headers, exchange.route.body
+                    async with exchange.account.organisation.aside:
+                        exchange.body = await self._bodies.opened_aside(sent, headers, kind)
                 case Missing.COMMAND:
                     assert exchange.call is not None
-                    exchange.decoded = await self._decoding.aside(exchange.endpoint, exchange.call)
+                    assert exchange.account is not None
+                    async with exchange.account.organisation.aside:
+                        exchange.decoded = await self._decoding.aside(exchange.endpoint, exchange.call)
         principal = exchange.principal
         assert principal is not None
         if isinstance(exchange.command, FollowRun | FollowAgent):
@@ -200,7 +203,8 @@ class Service:
             give_back()
             return _NO_CONTENT if is_over else _head_only(head)
         sink = SseSink(exchange.scope, receive, send, head, style)
-        return self._streams.open(follower, sink, principal, StreamPlace(give_back, exchange.account.turns))
+        turns = tuple(share.turns for share in exchange.account.shares)
+        return self._streams.open(follower, sink, principal, StreamPlace(give_back, turns))
 
 
 def _held(exchange: Exchange) -> AbstractContextManager[None]:

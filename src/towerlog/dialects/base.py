@@ -17,7 +17,7 @@ from towerlog.model.command import Append, Command
 from towerlog.model.event import DamagedEvent, Event, FieldWarning
 from towerlog.model.outcome import Appended, Stored
 from towerlog.model.principal import Principal, Scope
-from towerlog.model.run import RunRow
+from towerlog.model.run import MAX_METADATA_BYTES, RunRow
 
 JSON = "application/json"
 PLAIN_TEXT = "text/plain; charset=utf-8"
@@ -254,18 +254,28 @@ def with_warnings(reply: Reply, warnings: tuple[FieldWarning, ...]) -> Reply:
     return msgspec.structs.replace(reply, body=own + (b"" if own == b"{" else b",") + members)
 
 
-def foreign_warnings(outcome: Appended, command: Append) -> tuple[FieldWarning, ...]:
-    """One for each event that would have changed a run which is for another key, or for the next worker."""
-    field = command.type_field
-    message = (
-        f"{field}: another API key holds this run, or it waits for its next worker; "
-        "the event is stored as foreign and changes nothing"
-    )
-    return tuple(
-        FieldWarning(index=index if command.is_batch else None, field=field, message=message)
-        for index, result in enumerate(outcome.results)
-        if isinstance(result, Stored) and result.foreign
-    )
+_METADATA = "data.metadata"
+"""Of an event that reports of a run, in the dialects that have it."""
+
+
+def stored_warnings(outcome: Appended, command: Append) -> tuple[FieldWarning, ...]:
+    """What became of stored events: one for each that would have changed a run which is for another key, or for the
+    next worker, and for each whose metadata did not fit into its run's any more."""
+    found: list[FieldWarning] = []
+    for number, result in enumerate(outcome.results):
+        if not isinstance(result, Stored):
+            continue
+        index, field = number if command.is_batch else None, command.type_field
+        if result.foreign:
+            message = (
+                f"{field}: another API key holds this run, or it waits for its next worker; "
+                "the event is stored as foreign and changes nothing"
+            )
+            found.append(FieldWarning(index=index, field=field, message=message))
+        if result.metadata_unused:
+            message = f"{_METADATA}: does not fit into the {MAX_METADATA_BYTES} bytes that the run has for it; not used"
+            found.append(FieldWarning(index=index, field=_METADATA, message=message))
+    return tuple(found)
 
 
 def status_of(error: TowerlogError) -> int:

@@ -41,6 +41,8 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     """The pending commands of its run; of a reply to a sender that neither reports nor holds it, none."""
     foreign: bool = False
     """It would change a run that another key holds: it is stored and changes nothing."""
+    metadata_unused: bool = False
+    """Its metadata did not fit into its run's any more; the event alone has it. A repeat does not say so again."""
 
 
 class PolledRun(msgspec.Struct, frozen=True, gc=False):
@@ -58,8 +60,8 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     """Those of the command's `polled` runs that exist."""
     has_news: bool = False
     """A command of them is carried for the first time: the reply must not be held back."""
-    has_foreign: bool = False
-    """Some of the results are `foreign`."""
+    has_warnings: bool = False
+    """Some of the results are `foreign` or `metadata_unused`."""
 
 
 class TreeUsage(msgspec.Struct, frozen=True, gc=False):

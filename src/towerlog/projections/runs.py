@@ -370,6 +370,12 @@ def metadata_after(row: RunRow, told: msgspec.Raw, *, late: bool = False) -> msg
     return merged if len(bytes(merged)) <= MAX_METADATA_BYTES else row.metadata
 
 
+def metadata_fits(row: RunRow, effects: Effects) -> bool:
+    """Whether the run's row has room for what an event tells of its metadata, if it tells any."""
+    told = effects.metadata
+    return told is msgspec.UNSET or metadata_after(row, told, late=row.is_terminal()) is not row.metadata
+
+
 def merge_objects(left: msgspec.Raw, right: msgspec.Raw) -> msgspec.Raw:
     """One JSON object with the members of both; those of the right one take precedence."""
     merged = _decode_object(left) | _decode_object(right)

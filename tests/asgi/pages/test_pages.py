@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.asgi.conversation import ask
+from tests.asgi.conversation import HandClock, ask
 from towerlog.asgi.app import App
+from towerlog.asgi.guard import tickets
 from towerlog.errors import StorageFailed
 
 STRANGER = ("203.0.113.9", 1)
@@ -100,3 +101,28 @@ async def test_the_guide_names_every_endpoint(app: App) -> None:
     for dialect in app.table.dialects:
         for endpoint in dialect.endpoints:
             assert f"`{endpoint.method} {endpoint.path}`" in text
+
+
+async def test_a_repeated_request_is_told_how_long_its_ticket_is_still_good(say: Any, clock: HandClock) -> None:
+    once = {"Idempotency-Key": "a"}
+    first = (await say("POST", "/api/v1/stream-tickets", headers=once)).json
+    assert first["expires_in_seconds"] == 60
+    clock.move(38.5)
+    assert (await say("POST", "/api/v1/stream-tickets", headers=once)).json == first | {"expires_in_seconds": 21}
+    clock.move(21)
+    other = (await say("POST", "/api/v1/stream-tickets", headers=once)).json
+    assert other["expires_in_seconds"] == 60
+    assert other["ticket"] != first["ticket"]
+
+
+async def test_a_key_with_too_many_tickets_is_told_so_and_when_to_come_back(
+    say: Any, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tickets, "MAX_TICKETS_OF_KEY", 1)
+    assert (await say("POST", "/api/v1/stream-tickets")).status == 201
+    clock.move(12.5)
+    refused = await say("POST", "/api/v1/stream-tickets")
+    assert (refused.status, refused.headers["retry-after"]) == (503, "48")
+    assert "This key has as many stream tickets" in refused.json["detail"]
+    clock.move(48)
+    assert (await say("POST", "/api/v1/stream-tickets")).status == 201

@@ -17,10 +17,11 @@ from towerlog.ambient import SystemIds
 from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.guard.ledger import PlaceKind, ShareLedger
 from towerlog.asgi.guard.tickets import Tickets
+from towerlog.asgi.guard.turns import Turns
 from towerlog.asgi.push import streams as streams_module
 from towerlog.asgi.push.sink import Cause, StreamEnd
 from towerlog.asgi.push.sse import SseSink, stream_head
-from towerlog.asgi.push.streams import SILENCE_MS, SLOW_MS, SPREAD_MS, StreamPlace, Streams
+from towerlog.asgi.push.streams import HELD_MS, SILENCE_MS, SLOW_MS, SPREAD_MS, StreamPlace, Streams
 from towerlog.dialects.base import FrameStyle
 from towerlog.engine.follow.follower import Follower, Source
 from towerlog.engine.follow.hub import Hub
@@ -64,7 +65,7 @@ class House:
     hub: Hub
     principal: Principal
     last_seq: int = 0
-    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    turns: Turns = field(default_factory=lambda: Turns(1))
 
     async def open(self, extensions: dict[str, Any] | None = None) -> Listening:
         """A reader at the beginning of the run."""
@@ -79,7 +80,7 @@ class House:
 
     def place(self) -> StreamPlace:
         """A place among all streams."""
-        return StreamPlace(self.ledger.take_place([self.ledger.process], PlaceKind.STREAM), self.turns)
+        return StreamPlace(self.ledger.take_place([self.ledger.process], PlaceKind.STREAM), (self.turns,))
 
     async def follow(self) -> Follower:
         """A follower of the run."""
@@ -353,12 +354,12 @@ async def test_a_large_frame_is_held_in_a_turn_and_comes_whole_to_all(house: Hou
     await readers[0].until(b"retry")
     readers[0].is_stuck = True
     house.say()
-    await wait_until_async(house.turns.locked, "the first to have the turn")
+    await wait_until_async(lambda: house.turns.are_taken, "the first to have the turn")
     house.say()
     readers += [await house.open(), await house.open()]
     for reader in readers[1:]:
         await reader.until(b"retry")
-    await wait_until_async(lambda: len(house.turns._waiters or ()) == 2, "the others to wait")
+    await wait_until_async(lambda: house.turns.waiting == 2, "the others to wait")
     assert [reader.body for reader in readers[1:]] == [b"retry: 1\n"] * 2
     house.tick(SLOW_MS + 1)
     for reader in readers[1:]:
@@ -368,4 +369,120 @@ async def test_a_large_frame_is_held_in_a_turn_and_comes_whole_to_all(house: Hou
     for reader in readers:
         await reader.task
     assert house.is_empty
-    assert not house.turns.locked()
+    assert not house.turns.are_taken
+
+
+@pytest.mark.parametrize("why", ["its reader leaves", "its key is revoked", "the server goes down", "it is cut"])
+async def test_a_stream_in_line_for_a_turn_pings_and_ends(house: House, monkeypatch: Any, why: str) -> None:
+    monkeypatch.setattr(streams_module, "MAX_CHUNK_BYTES", 4)
+    turn = house.turns.ask()
+    house.say()
+    notes = Notes()
+    stream = house.streams.open(await house.follow(), notes, house.principal, house.place())
+    task = asyncio.create_task(stream.run())
+    await wait_until_async(lambda: house.turns.waiting == 1, "the stream to wait")
+    for pings in (1, 2):
+        house.tick(SILENCE_MS)
+        await wait_until_async(lambda count=pings: notes.said == ["start", *["ping"] * count], "a ping")
+    assert house.turns.waiting == 1, "it has kept its place in the line"
+    if why == "its reader leaves":
+        notes.left.set()
+    elif why == "its key is revoked":
+        house.keys.revoked_at = 1
+        await house.auth.tick(house.clock.ms + 4000)
+    elif why == "the server goes down":
+        house.streams.close()
+    else:
+        stream.cut()
+    await asyncio.wait_for(task, 60)
+    assert notes.said[3:] == [
+        {"its key is revoked": Cause.REVOKED, "the server goes down": Cause.CLOSING, "it is cut": "abort"}.get(
+            why, Cause.COMPLETE
+        )
+    ]
+    assert house.is_empty
+    assert house.turns.waiting == 0
+    house.turns.end(turn)
+    assert not house.turns.are_taken, "what it left is free for others"
+
+
+async def test_a_large_frame_that_nobody_takes_is_let_go_and_read_again(house: House, monkeypatch: Any) -> None:
+    """In the middle as well: it goes on where it was, and gives its turn to others meanwhile."""
+    monkeypatch.setattr(streams_module, "MAX_CHUNK_BYTES", 4)
+    house.tick()
+    slow = await house.open()
+    await slow.until(b"retry")
+    [held] = house.streams._open
+    slow.is_stuck = True
+    house.say()
+    for sent in (4, 8):
+        await wait_until_async(lambda: held.sending_since and held._large is not None, "it to hold the frame")
+        other = await house.open()
+        await wait_until_async(lambda: house.turns.waiting == 1, "the other to wait")
+        house.tick(HELD_MS)
+        assert held._large is not None, "not yet"
+        house.tick(1)
+        assert held._large is None
+        await other.until(b"data: 1\n\n")
+        other.leave()
+        await other.task
+        assert not house.turns.are_taken
+        slow.free(stays_stuck=True)
+        await wait_until_async(lambda count=sent: len(slow.body) == len(b"retry: 1\n") + count, "it to go on")
+    slow.free()
+    await slow.until(b"data: 1\n\n")
+    house.say()
+    await slow.until(b"data: 2\n\n")
+    assert slow.body == b"retry: 1\ndata: 1\n\ndata: 2\n\n", "nothing twice"
+    slow.leave()
+    await slow.task
+    assert house.is_empty
+
+
+@pytest.mark.parametrize("why", ["it is another", "its key is revoked"])
+async def test_half_a_frame_is_never_followed_by_something_else(house: House, monkeypatch: Any, why: str) -> None:
+    monkeypatch.setattr(streams_module, "MAX_CHUNK_BYTES", 4)
+    aborted: list[bool] = []
+    house.tick()
+    reader = await house.open({"towerlog.abort": lambda: aborted.append(True)})
+    await reader.until(b"retry")
+    reader.is_stuck = True
+    house.say()
+    [stream] = house.streams._open
+    await wait_until_async(lambda: stream._large is not None and stream.sending_since, "it to hold the frame")
+    house.tick(HELD_MS + 1)
+    assert stream._large is None
+    if why == "it is another":
+        monkeypatch.setattr(House, "event", lambda *_: Event(1, 1, OPEN.run, 71, EventType.STEP, 0, b"{}"))
+        house.hub._channels[(RUN, OPEN.run), "test"].forget()
+    else:
+        stream.revoke()
+    reader.free()
+    await asyncio.wait_for(reader.task, 60)
+    assert aborted == [True]
+    assert not reader.is_whole
+    assert reader.body == b"retry: 1\ndata"
+    assert house.is_empty
+
+
+async def test_a_large_frame_takes_a_turn_of_each_of_its_shares(house: House, monkeypatch: Any) -> None:
+    """Who waits for a turn of its organisation has none of the process's."""
+    monkeypatch.setattr(streams_module, "MAX_CHUNK_BYTES", 4)
+    key, organisation, process = Turns(2), Turns(1), Turns(2)
+    give_back, notes = house.place().give_back, [Notes(), Notes()]
+    monkeypatch.setattr(House, "place", lambda _: StreamPlace(give_back, (key, organisation, process)))
+    taken = organisation.ask()
+    house.say()
+    tasks = [
+        asyncio.create_task(house.streams.open(await house.follow(), one, house.principal, house.place()).run())
+        for one in notes
+    ]
+    await wait_until_async(lambda: organisation.waiting == 2, "both to wait")
+    assert key.are_taken
+    assert not process.are_taken
+    organisation.end(taken)
+    for one in notes:
+        await wait_until_async(lambda one=one: b"".join(one.said[1:]) == b"data: 1\n\n", "the frame")
+        one.left.set()
+    await asyncio.wait(tasks)
+    assert [one.are_taken for one in (key, organisation, process)] == [False] * 3

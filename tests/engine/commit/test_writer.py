@@ -10,12 +10,13 @@ import apsw
 import msgspec
 import pytest
 
-from tests.support.factories import draft, traced
+from tests.support.factories import draft, facts_of, traced
 from tests.support.fakes import FakeClock, SeededIds
 from tests.support.lookups import looked_up
 from tests.support.rig import Rig, open_rig
+from tests.support.wait import wait_until_async
 from towerlog.engine.audit import verify_org
-from towerlog.engine.commit.writer import MAX_GROUP_COMMANDS
+from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS
 from towerlog.engine.core import EngineSettings
 from towerlog.errors import IdempotencyMismatch, InProgress, Internal, Overloaded, StorageFailed
 from towerlog.model.command import Append, Claim, CreateRun, Idempotency, RegisterAgent
@@ -77,7 +78,25 @@ async def test_a_group_is_bounded(tmp_path: Path) -> None:
         await all_at_once(rig, *(steps("x") for _ in range(MAX_GROUP_COMMANDS + 10)))
         assert commits == [MAX_GROUP_COMMANDS, 10]
         await all_at_once(rig, *(steps("x", 500) for _ in range(4)))
-        assert commits[2:] == [1500, 500]
+        assert commits[2:] == [1000, 1000]
+
+
+def starts(name: str, count: int) -> Append:
+    """A command that begins so many runs."""
+    return Append("steps", [draft(run=traced(f"{name}{n}"), facts=facts_of(is_start=True)) for n in range(count)])
+
+
+async def test_batches_that_are_much_work_let_others_come_between(rig: Rig) -> None:
+    """Six batches wait when another organisation's step comes: it waits for the commit under way and no other."""
+    other = await rig.make_org("other")
+    commits = count_commits(rig)
+    batches = [asyncio.ensure_future(rig.do(starts(f"b{n}", 500))) for n in range(6)]
+    for done in (1, 2):
+        await wait_until_async(lambda done=done: len(commits) >= 2 * done - 1, "a batch to be committed")
+        await rig.do(steps("x"), principal=other)
+        assert len(commits) <= 2 * done + 1
+    await asyncio.gather(*batches)
+    assert sorted(commits) == [1, 1, *[500] * 6]
 
 
 async def test_commands_of_several_organisations_share_a_group_and_nothing_else(rig: Rig) -> None:
@@ -286,12 +305,18 @@ async def test_after_a_fault_of_the_disk_nothing_is_written_any_more(rig: Rig) -
 
 
 async def test_a_full_queue_refuses_and_stores_nothing(tmp_path: Path) -> None:
-    async with open_rig(tmp_path, settings=EngineSettings(max_queue=5)) as rig:
-        answers = await all_at_once(rig, *(steps(f"t{n}") for n in range(9)))
+    async with open_rig(tmp_path, settings=EngineSettings(max_queue=8)) as rig:
+        other = await rig.make_org("other")
+        answers = await asyncio.gather(
+            *(rig.do(steps(f"t{n}")) for n in range(9)),
+            *(rig.do(steps(f"t{n}"), principal=other) for n in range(3)),
+            return_exceptions=True,
+        )
         refused = [answer for answer in answers if isinstance(answer, Overloaded)]
-        assert len(refused) == 4
+        assert len(refused) == 3 + 1
         assert all(error.retry_after for error in refused)
-        assert len(await rig.log()) == 5
+        assert len(await rig.log()) == 6, "an organisation leaves room for others"
+        assert len(await rig.log(other.org)) == 2
         assert rig.engine.figures()["queue"] == 0
         await rig.do(steps("again"))
 

@@ -70,9 +70,20 @@ async def test_pages_without_a_frame_are_passed_over(rig: Rig, monkeypatch: pyte
     follower.close()
 
 
-def channel_of(count: int, size: int = 10) -> Channel:
+class Waiting:
+    """A follower that reads nothing."""
+
+    def wake(self) -> None:
+        """Is not heard."""
+
+    def stop(self) -> None:
+        """Is not heard."""
+
+
+def channel_of(count: int, size: int = 10, followers: int = 1) -> Channel:
     """A channel with so many frames of that size, seq 1, 2, 3 …"""
     channel = Channel((RUN, 1), style("plain", lambda *_: b"x" * size), "e")
+    channel.followers.update(Waiting() for _ in range(followers))
     for seq in range(1, count + 1):
         channel.publish(event(seq, seq), {})
     return channel
@@ -89,7 +100,7 @@ def test_a_ring_holds_so_many_frames_and_knows_where_it_begins() -> None:
 
 def test_a_ring_holds_so_many_bytes() -> None:
     size = RING_BYTES // 10
-    channel = channel_of(25, size)
+    channel = channel_of(25, size, followers=2)
     assert sum(len(frame) for _, frame in channel.frames) <= RING_BYTES
     assert len(channel.frames) == 10
     assert channel.after(14) is None
@@ -97,8 +108,19 @@ def test_a_ring_holds_so_many_bytes() -> None:
 
 
 def test_a_frame_larger_than_the_ring_is_held_alone() -> None:
-    channel = channel_of(3, RING_BYTES + 1)
+    channel = channel_of(3, RING_BYTES + 1, followers=17)
     assert [cursor for cursor, _ in channel.frames] == [3]
+
+
+@pytest.mark.parametrize("followers", [1, 2, 3])
+@pytest.mark.parametrize("chunks", [1, 2, 3])
+def test_a_frame_is_kept_where_it_is_no_more_than_a_chunk_for_each_follower(followers: int, chunks: int) -> None:
+    """Readers that take nothing would keep one each; a crowd at one run shares it."""
+    channel = channel_of(1, MAX_CHUNK_BYTES * chunks, followers)
+    assert bool(channel.frames) == (chunks <= followers)
+    assert channel.after(1) == (1, b""), "who has it waits for more"
+    assert (channel.after(0) is None) == (chunks > followers), "who has not reads the store"
+    assert channel.size <= MAX_CHUNK_BYTES * followers
 
 
 def test_a_chunk_is_bounded_and_nothing_is_left_out() -> None:

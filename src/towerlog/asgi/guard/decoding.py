@@ -13,7 +13,7 @@ import msgspec
 
 from towerlog.dialects.base import Call, Endpoint
 from towerlog.dialects.repair import Repaired, repair
-from towerlog.dialects.structure import check_parts
+from towerlog.dialects.structure import check_parts, check_strings
 from towerlog.engine.ingest.prepare import prepared
 from towerlog.errors import Malformed, TowerlogError
 from towerlog.model.command import Command
@@ -71,6 +71,7 @@ def _read(endpoint: Endpoint, call: Call, digest: bytes) -> Decoded:
     if endpoint.body == "binary":
         return Decoded(endpoint.decode(call), digest)
     check_parts(call.body)
+    check_strings(call.body)
     try:
         return Decoded(endpoint.decode(call), digest)
     except Malformed as error:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from towerlog.asgi.guard.turns import Turns
 from towerlog.errors import Overloaded
 from towerlog.model.principal import Principal
 
@@ -24,8 +25,10 @@ MAX_ACCOUNTS = 10_000
 """Keys whose accounts are kept while they hold nothing."""
 MAX_IDLE_SHARES = 1000
 """Addresses and organisations that are kept while they hold nothing."""
-MAX_LARGE_FRAMES_OF_KEY = 4
-"""Frames larger than a chunk that are held at a time for readers of one key."""
+MAX_LARGE_FRAMES = 16
+"""Frames larger than a chunk that are held at a time for their readers."""
+MAX_LARGE_FRAMES_OF_ORGANISATION, MAX_LARGE_FRAMES_OF_KEY = 8, 4
+"""The same for the readers of one."""
 ADDRESS_PART, KEY_PART, ORGANISATION_PART = (1, 4), (1, 2), (3, 4)
 """What part of the process's bytes, connections and long polls one of them may hold."""
 UNKNOWN_PART = (1, 2)
@@ -48,12 +51,14 @@ class Bounds(msgspec.Struct, frozen=True):
     byte_count: int
     places: dict[PlaceKind, int]
     """A kind that is absent has no bound of its own here."""
+    large_frames: int = MAX_LARGE_FRAMES
+    """How many are held at a time."""
 
 
 class Share:
     """What one address, key or organisation, or the process, holds now."""
 
-    __slots__ = ("bounds", "free_bytes", "places")
+    __slots__ = ("aside", "bounds", "free_bytes", "places", "turns")
 
     def __init__(self, bounds: Bounds) -> None:
         """Holds nothing."""
@@ -61,6 +66,11 @@ class Share:
         self.free_bytes = bounds.byte_count
         """What may still be taken; below zero while one body that is larger than the share is alone in it."""
         self.places = dict.fromkeys(PlaceKind, 0)
+        self.aside = asyncio.Lock()
+        """Held while a body is opened or decoded beside the event loop: one at a time of each organisation, so that
+        a crowd of them from one delays another organisation's by one. The body counts here: the share is kept."""
+        self.turns = Turns(bounds.large_frames)
+        """For frames larger than a chunk. Their streams have a place here, so the share is kept meanwhile."""
 
     @property
     def held_bytes(self) -> int:
@@ -76,17 +86,13 @@ class Share:
 class Account:
     """The shares that count for one key."""
 
-    __slots__ = ("key", "opener", "organisation", "shares", "turns")
+    __slots__ = ("key", "organisation", "shares")
 
     def __init__(self, key: Share, organisation: Share, process: Share) -> None:
         """`shares` are all three."""
         self.key = key
         self.organisation = organisation
         self.shares = (key, organisation, process)
-        self.turns = asyncio.Semaphore(MAX_LARGE_FRAMES_OF_KEY)
-        """For large frames of this key's streams."""
-        self.opener = asyncio.Lock()
-        """Held while a compressed body of this key is opened: one at a time."""
 
 
 class ShareLedger:
@@ -101,8 +107,14 @@ class ShareLedger:
         """By key id, the youngest last."""
         self.refused = 0
         parts = {"address": ADDRESS_PART, "key": KEY_PART, "organisation": ORGANISATION_PART}
+        frames = {"key": MAX_LARGE_FRAMES_OF_KEY, "organisation": MAX_LARGE_FRAMES_OF_ORGANISATION}
         self._bounds = {
-            holder: Bounds(holder, _part(max_bytes, part), _parts(places, part) | own.get(holder, {}))
+            holder: Bounds(
+                holder,
+                _part(max_bytes, part),
+                _parts(places, part) | own.get(holder, {}),
+                frames.get(holder, MAX_LARGE_FRAMES),
+            )
             for holder, part in parts.items()
         }
         self._named: dict[tuple[str, str], Share] = {}

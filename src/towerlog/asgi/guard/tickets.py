@@ -8,7 +8,7 @@ with an `Idempotency-Key` has its text kept as well, for as long as it is good.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections.abc import Mapping
 
 import msgspec
 
@@ -16,10 +16,12 @@ from towerlog.ambient import Ids
 from towerlog.errors import IdempotencyMismatch, Overloaded
 
 LIFETIME_MS = 60_000
-MAX_TICKETS_OF_KEY = 1000
-"""The same of one key, so that none takes the place of all others."""
+MIN_LEFT_MS = 1000
+"""A repeated request gets the same ticket while that is good for so long, then a new one."""
 MAX_TICKETS = 100_000
 """Tickets that were given out and not used; with more, new ones are refused until the oldest have run out."""
+MAX_TICKETS_OF_KEY = 1000
+"""The same of one key, so that none takes the place of all others."""
 _CHARS = 40
 
 
@@ -28,6 +30,14 @@ class Repeat(msgspec.Struct, frozen=True):
 
     key: str
     body_digest: bytes
+
+
+class GivenTicket(msgspec.Struct, frozen=True):
+    """What a caller is given."""
+
+    text: str
+    left_ms: int
+    """How long it is good for."""
 
 
 class _Given(msgspec.Struct, frozen=True):
@@ -48,13 +58,14 @@ class Tickets:
         self._ids = ids
         self._given: dict[bytes, _Given] = {}
         """By their digests; the oldest first."""
-        self._of_key: Counter[bytes] = Counter()
-        """How many of them each key has."""
+        self._of_key: dict[bytes, dict[bytes, _Given]] = {}
+        """The same of each key that has any."""
         self._repeats: dict[tuple[bytes, str], _Given] = {}
         """Those whose request had an `Idempotency-Key`, by the digest of the key and by that."""
 
-    def give(self, key_digest: bytes, now_ms: int, repeat: Repeat | None = None) -> str:
-        """A new ticket for a key; for a repeated request the one that it was given, unless that was used meanwhile.
+    def give(self, key_digest: bytes, now_ms: int, repeat: Repeat | None = None) -> GivenTicket:
+        """A new ticket for a key; for a repeated request the one that it was given, unless that was used meanwhile
+        or is about to run out.
 
         Raises Overloaded, IdempotencyMismatch.
         """
@@ -63,16 +74,18 @@ class Tickets:
         if known is not None:
             if known.repeat != repeat:
                 raise IdempotencyMismatch
-            return known.text
-        if len(self._given) >= MAX_TICKETS or self._of_key[key_digest] >= MAX_TICKETS_OF_KEY:
-            raise Overloaded
+            if known.due_ms - now_ms >= MIN_LEFT_MS:
+                return GivenTicket(known.text, known.due_ms - now_ms)
+            self._drop(_digest(known.text))
+        _check_room("This key", self._of_key.get(key_digest, {}), MAX_TICKETS_OF_KEY, now_ms)
+        _check_room("The server", self._given, MAX_TICKETS, now_ms)
         text = self._ids.token(_CHARS)
         made = _Given(now_ms + LIFETIME_MS, key_digest, repeat, "" if repeat is None else text)
-        self._given[_digest(text)] = made
-        self._of_key[key_digest] += 1
+        digest = _digest(text)
+        self._given[digest] = self._of_key.setdefault(key_digest, {})[digest] = made
         if repeat is not None:
             self._repeats[key_digest, repeat.key] = made
-        return text
+        return GivenTicket(text, LIFETIME_MS)
 
     def take(self, text: str, now_ms: int) -> bytes | None:
         """The digest of the key that a ticket stands for; the ticket is used up. None: it is not good."""
@@ -82,8 +95,9 @@ class Tickets:
     def _drop(self, ticket: bytes) -> _Given | None:
         found = self._given.pop(ticket, None)
         if found is not None:
-            self._of_key[found.key_digest] -= 1
-            if not self._of_key[found.key_digest]:
+            of_key = self._of_key[found.key_digest]
+            del of_key[ticket]
+            if not of_key:
                 del self._of_key[found.key_digest]
             if found.repeat is not None:
                 del self._repeats[found.key_digest, found.repeat.key]
@@ -96,6 +110,14 @@ class Tickets:
             if now_ms < self._given[oldest].due_ms:
                 return
             self._drop(oldest)
+
+
+def _check_room(holder: str, given: Mapping[bytes, _Given], bound: int, now_ms: int) -> None:
+    """Raises Overloaded until the oldest of them has run out."""
+    if len(given) >= bound:
+        left_ms = next(iter(given.values())).due_ms - now_ms
+        text = f"{holder} has as many stream tickets that were not used as it may have ({bound})."
+        raise Overloaded(text, retry_after=-(-left_ms // 1000))
 
 
 def _digest(text: str) -> bytes:

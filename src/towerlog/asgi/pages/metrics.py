@@ -14,7 +14,7 @@ from towerlog.asgi.guard.arrivals import Arrivals
 from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.guard.ledger import PlaceKind
 from towerlog.asgi.guard.limits import Limiter
-from towerlog.asgi.guard.loop_watch import MAX_BLOCK_MS, LoopWatch
+from towerlog.asgi.process.loop_watch import MAX_BLOCK_MS, LoopWatch
 from towerlog.asgi.pages.meters import BUCKETS_MS, Meters
 from towerlog.asgi.push.streams import Streams
 from towerlog.asgi.routes import PageRoute, PageVisit
@@ -113,8 +113,12 @@ class LoopCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All families."""
         over, longest_s = self._watch.over, self._watch.longest_ms / 1000
-        yield CounterMetricFamily("towerlog_loop_blocks", f"Blocks of the loop over {MAX_BLOCK_MS} ms.", over)
-        yield GaugeMetricFamily("towerlog_loop_longest_block_seconds", "The longest block since the start.", longest_s)
+        blocks = (
+            f"Blocks of the event loop of over {MAX_BLOCK_MS} ms of processor time; waiting for a disk is not seen."
+        )
+        yield CounterMetricFamily("towerlog_loop_blocks", blocks, over)
+        longest = "The longest block since the start, in processor time."
+        yield GaugeMetricFamily("towerlog_loop_longest_block_seconds", longest, longest_s)
 
 
 class StockCollector(Collector):

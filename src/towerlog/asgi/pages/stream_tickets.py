@@ -9,7 +9,7 @@ import msgspec
 
 from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.guard.idempotency import checked_key
-from towerlog.asgi.guard.tickets import LIFETIME_MS, Repeat
+from towerlog.asgi.guard.tickets import Repeat
 from towerlog.asgi.routes import PageRoute, PageVisit
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Reply, reply_json, scopes
@@ -74,5 +74,5 @@ class TicketsPage:
             decode(_BODY, visit.body)
         key = visit.headers.get(b"idempotency-key")
         repeat = None if key is None else Repeat(checked_key(key), hashlib.sha256(visit.body).digest())
-        ticket = self._auth.ticket_for(visit.principal, visit.now_ms, repeat)
-        return reply_json(StreamTicket(ticket, LIFETIME_MS // 1000), 201, _NO_STORE)
+        given = self._auth.ticket_for(visit.principal, repeat)
+        return reply_json(StreamTicket(given.text, given.left_ms // 1000), 201, _NO_STORE)

@@ -7,20 +7,23 @@ looks after all of them. A reader that takes nothing for thirty seconds is cut o
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import zlib
 from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from towerlog.asgi.guard.auth import Authenticator
+from towerlog.asgi.guard.turns import Turns
 from towerlog.asgi.push.sink import COMPLETE, REVOKED, Cause, Sink, StreamEnd
 from towerlog.engine.follow.channel import MAX_CHUNK_BYTES
 from towerlog.engine.follow.follower import Follower
 from towerlog.model.principal import Principal
 
-MAX_LARGE_FRAMES = 16
-"""Frames larger than a chunk that are held at a time for their readers; each key has turns of its own beside."""
 SILENCE_MS = 15_000
 SLOW_MS = 30_000
+HELD_MS = 2000
+"""Who does not go on taking a large frame for so long lets it go; it is read again when there is room for more."""
 SPREAD_MS = 1000
 """Every other stream breaks its silence so much earlier, so that those that began together do not ping together."""
 _SLICES = 20
@@ -33,21 +36,25 @@ class StreamPlace(msgspec.Struct, frozen=True):
     """A stream's place among those of its key, its organisation and the process."""
 
     give_back: Callable[[], None]
-    turns: asyncio.Semaphore
-    """Of its key, for large frames."""
+    turns: tuple[Turns, ...]
+    """For frames larger than a chunk: of its key, its organisation and the process. They are taken in this order."""
 
 
 class Stream:
     """One open stream. Made by `Streams.open`; `run` it to its end."""
 
     __slots__ = (
+        "_call",
         "_end",
         "_follower",
+        "_is_over",
+        "_large",
         "_place",
         "_principal",
         "_sink",
         "_streams",
         "_task",
+        "_turns",
         "is_ping_due",
         "patience_ms",
         "quiet_since",
@@ -69,6 +76,14 @@ class Stream:
         self._principal = principal
         self._place = place
         self._end = COMPLETE
+        self._is_over = False
+        """Whether it is to send nothing more."""
+        self._large: bytes | None = None
+        """A frame larger than a chunk, while its reader takes it."""
+        self._turns = contextlib.ExitStack()
+        """The turns in which it is held."""
+        self._call: asyncio.Future[None] | None = None
+        """What calls it while it waits for a turn: a ping that is due, or its end."""
         self._task: asyncio.Task[None] | None = None
         self.is_ping_due = False
         self.patience_ms = patience_ms
@@ -102,7 +117,7 @@ class Stream:
     def end_with(self, end: StreamEnd) -> None:
         """Ends the stream from our side: the chunk under way is sent, then `end`."""
         self._end = end
-        self._follower.stop()
+        self._stop()
 
     def revoke(self) -> None:
         """The key is no longer good."""
@@ -112,12 +127,20 @@ class Stream:
         """Has a ping sent, unless something else goes out first."""
         self.is_ping_due = True
         self._follower.wake()
+        self._wake_in_line()
 
     def cut(self) -> None:
         """Ends a send that does not end."""
-        self._follower.stop()
+        self._stop()
         if self._task is not None:
             self._task.cancel()
+
+    def let_go(self) -> None:
+        """Lets a large frame go that its reader does not go on taking."""
+        if self._large is not None:
+            self._large = None
+            self._follower.put_back()
+            self._turns.close()
 
     async def _pump(self) -> None:
         read, send, streams = self._follower.read, self._sink.send, self._streams
@@ -125,10 +148,8 @@ class Stream:
             chunk = await read()
             if chunk:
                 if len(chunk) > MAX_CHUNK_BYTES:
-                    if self._place.turns.locked() or streams.turns.locked():
-                        self._follower.put_back()
-                        chunk = None
-                    await self._send_large(chunk)
+                    self._large, chunk = chunk, None
+                    await self._send_large()
                     continue
                 self.is_ping_due = False
                 # As in _timed, but without its call: a thousand followers of one run come through here for every frame.
@@ -141,16 +162,70 @@ class Stream:
                 self.is_ping_due = False
                 await self._timed(self._sink.ping())
 
-    async def _send_large(self, chunk: bytes | None) -> None:
-        """A frame that is larger than a chunk is held only in a turn. None: it is read when its turn has come.
+    async def _send_large(self) -> None:
+        """Sends a frame that is larger than a chunk. It is held only in turns, and only while its reader takes it.
 
         Otherwise every reader that takes nothing would keep one in memory.
         """
-        async with self._place.turns, self._streams.turns:
-            chunk = await self._follower.read() if chunk is None else chunk
-            for at in range(0, len(chunk or b""), MAX_CHUNK_BYTES):
-                assert chunk is not None
-                await self._timed(self._sink.send(chunk[at : at + MAX_CHUNK_BYTES]))
+        sent = check = 0
+        try:
+            while await self._holds_large(sent, check):
+                while self._large is not None:
+                    piece = self._large[sent : sent + MAX_CHUNK_BYTES]
+                    sent, check = sent + len(piece), zlib.crc32(piece, check)
+                    if sent == len(self._large):
+                        # From here on there is nothing to be read again.
+                        self._large = None
+                        self._turns.close()
+                        await self._timed(self._sink.send(piece))
+                        return
+                    await self._timed(self._sink.send(piece))
+        finally:
+            self._large = None
+            self._turns.close()
+        if sent:
+            # Half a frame is sent, and the rest will not follow: nothing that is said behind it could be understood.
+            self.cut()
+            await asyncio.sleep(0)
+
+    async def _holds_large(self, sent: int, check: int) -> bool:
+        """Takes the turns for a large frame, and reads it again where it was let go meanwhile.
+
+        False where there is none any more that begins with the `sent` bytes of this checksum.
+        """
+        if any(turns.are_taken for turns in self._place.turns):
+            self.let_go()
+        for turns in self._place.turns:
+            turn = turns.ask()
+            self._turns.callback(turns.end, turn)
+            if not turn.done() and not await self._in_line(turn):
+                return False
+        if self._large is None:
+            self._large = await self._follower.read()
+        # A frame may also tell of its run, which has moved on since.
+        return bool(self._large) and zlib.crc32(memoryview(self._large or b"")[:sent]) == check
+
+    async def _in_line(self, turn: asyncio.Future[None]) -> bool:
+        """Waits for a turn, and pings meanwhile; False where the stream comes to its end before."""
+        loop = asyncio.get_running_loop()
+        while not turn.done() and not self._is_over:
+            if self.is_ping_due:
+                self.is_ping_due = False
+                await self._timed(self._sink.ping())
+                continue
+            self._call = loop.create_future()
+            await asyncio.wait((turn, self._call), return_when=asyncio.FIRST_COMPLETED)
+        self._call = None
+        return not self._is_over
+
+    def _wake_in_line(self) -> None:
+        if self._call is not None and not self._call.done():
+            self._call.set_result(None)
+
+    def _stop(self) -> None:
+        self._is_over = True
+        self._follower.stop()
+        self._wake_in_line()
 
     async def _timed(self, sending: Awaitable[None]) -> None:
         self.sending_since = self.quiet_since = self._streams.now_ms
@@ -160,7 +235,7 @@ class Stream:
     def _left(self, listener: asyncio.Task[None]) -> None:
         if not listener.cancelled():
             listener.exception()
-        self._follower.stop()
+        self._stop()
 
 
 class Streams:
@@ -172,7 +247,6 @@ class Streams:
         self.opened = 0
         self.cut_off = 0
         self.is_closing = False
-        self.turns = asyncio.Semaphore(MAX_LARGE_FRAMES)
         self._auth = auth
         self._open: set[Stream] = set()
 
@@ -211,9 +285,12 @@ class Streams:
         silent: list[Stream] = []
         for stream in list(self._open):
             if stream.sending_since:
-                if now_ms - stream.sending_since > SLOW_MS:
+                taken_ms = now_ms - stream.sending_since
+                if taken_ms > SLOW_MS:
                     self.cut_off += 1
                     stream.cut()
+                elif taken_ms > HELD_MS:
+                    stream.let_go()
             elif now_ms - stream.quiet_since >= stream.patience_ms:
                 silent.append(stream)
         self._ping(silent)

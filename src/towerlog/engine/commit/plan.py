@@ -15,8 +15,7 @@ import msgspec
 from towerlog.ambient import Ids
 from towerlog.engine.commit.load import Known, NotLoaded, RefKey, parent_of, ref_key
 from towerlog.engine.commit.own_runs import own_run
-from towerlog.engine.commit.run_state import RunState
-from towerlog.engine.commit.tally import Tallies
+from towerlog.engine.commit.run_state import RunState, Tallies
 from towerlog.model.agent import AgentRow
 from towerlog.model.chain import content_digest, in_chain, link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow

@@ -48,19 +48,19 @@ class Submission(msgspec.Struct, eq=False):
     dialect: str
     waiter: Waiter
     idempotency: Idempotency | None = None
-    items: int = 1
+    work: int = 0
+    """Of placing and writing it, in plain events; 0 until it is queued."""
     size: int = 0
     """Bytes of its events."""
 
 
-def measured(command: Write) -> tuple[int, int]:
-    """How many items a command has, and how many bytes of events."""
+def measured(command: Write) -> int:
+    """How many bytes of events a command has."""
     if isinstance(command, Append | Report):
-        items = command.items
-        return len(items), sum([_bytes_of(item) for item in items if type(item) is Draft])
+        return sum([_bytes_of(item) for item in command.items if type(item) is Draft])
     if isinstance(command, CreateRun):
-        return 1, len(command.input or b"") + len(command.metadata or b"")
-    return 1, len(command.draft.data) if isinstance(command, Finish) else 0
+        return len(command.input or b"") + len(command.metadata or b"")
+    return len(command.draft.data) if isinstance(command, Finish) else 0
 
 
 def _bytes_of(draft: Draft) -> int:

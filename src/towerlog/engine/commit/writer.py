@@ -7,7 +7,6 @@ the plan and places the others again. A failed commit fails its whole group and 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import TypeVar
 
@@ -16,6 +15,7 @@ from towerlog.engine.commit.cache import Cache
 from towerlog.engine.commit.drawn import DrawnIds
 from towerlog.engine.commit.load import Asking, Known, Needs, NotLoaded, load, load_missed
 from towerlog.engine.commit.plan import Plan, Reaction
+from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, RETRY_AFTER_SECONDS, CommandQueue
 from towerlog.engine.commit.replies import WaitingBodies, encode_ids
 from towerlog.engine.commit.submission import (
     Steps,
@@ -36,16 +36,12 @@ from towerlog.store.base import Store, Unit
 from towerlog.store.values import NO_CHANGES, Kind, ReplyBody, StoredReply
 from towerlog.wake.base import Commit
 
-MAX_GROUP_COMMANDS = 512
-MAX_GROUP_ITEMS = 1024
-MAX_GROUP_BYTES = 4 * 1024 * 1024
 MAX_GATHER_TURNS = 8
 STEP_MS = 10
 """How long placing goes on before the event loop gets a turn."""
 COMMANDS_AT_ONCE = 8
 MAX_RELOADS = 64
 """How often a group is placed anew: what is asked for then has not been loaded by anything."""
-RETRY_AFTER_SECONDS = 1
 
 Found = TypeVar("Found")
 T = TypeVar("T")
@@ -77,10 +73,9 @@ class Writer:
         self._verbs = verbs
         self._committed = committed
         self._reactions = reactions
-        self._max_queue = max_queue
         self._on_fatal = on_fatal
         self._cache = Cache()
-        self._queue: deque[Submission] = deque(maxlen=max_queue)
+        self._queue = CommandQueue(max_queue)
         self._bodies = WaitingBodies(max_queue)
         self._in_flight: dict[tuple[int, str], bytes] = {}
         self._wake = asyncio.Event()
@@ -107,32 +102,32 @@ class Writer:
     @property
     def waiting(self) -> int:
         """How many commands wait for the next group."""
-        return len(self._queue)
+        return self._queue.count
 
     def submit(
         self, principal: Principal, command: Write, dialect: str, idempotency: Idempotency | None
     ) -> asyncio.Future[Placed | Replayed]:
         """Queues a command. Raises Overloaded when full, InProgress for an Idempotency-Key that is being answered."""
-        self._check_room()
+        self._check_open()
+        self._queue.check_room(principal.org)
         future: asyncio.Future[Placed | Replayed] = asyncio.get_running_loop().create_future()
-        items, size = measured(command)
-        submission = Submission(principal, command, dialect, future, idempotency, items, size)
+        submission = Submission(principal, command, dialect, future, idempotency, 0, measured(command))
         if idempotency is not None:
             self._enter(future, submission, idempotency)
-        self._queue.append(submission)
+        self._queue.add(submission)
         self._wake.set()
         return future
 
     def enlist(self, principal: Principal, command: Append | Report, dialect: str, waiter: Waiter, size: int) -> None:
         """Queues telemetry of so many bytes; `waiter` is told. Raises like `submit`."""
-        self._check_room()
-        self._queue.append(Submission(principal, command, dialect, waiter, None, len(command.items), size))
+        self._check_open()
+        self._queue.add(Submission(principal, command, dialect, waiter, None, 0, size))
         self._wake.set()
 
-    def _check_room(self) -> None:
+    def _check_open(self) -> None:
         if self._broken is not None:
             raise StorageFailed(self._broken.message, retry_after=RETRY_AFTER_SECONDS)
-        if not self._open or len(self._queue) >= self._max_queue:
+        if not self._open:
             raise Overloaded(retry_after=RETRY_AFTER_SECONDS)
 
     def _enter(
@@ -182,12 +177,12 @@ class Writer:
         return found
 
     async def _loop(self) -> None:
-        while self._open or self._queue or self._bodies.waiting:
+        while self._open or self._queue.count or self._bodies.waiting:
             await self._wake.wait()
             self._wake.clear()
-            while self._queue or self._bodies.waiting:
+            while self._queue.count or self._bodies.waiting:
                 await self._gather()
-                group = self._take()
+                group = self._queue.take()
                 try:
                     await self._write(group)
                 except Exception as error:  # the writer must outlive any defect in a group
@@ -213,25 +208,10 @@ class Writer:
         It ends when a turn of the event loop brings nothing more, so a command that is alone waits for one turn.
         """
         for _ in range(MAX_GATHER_TURNS):
-            waiting = len(self._queue)
+            waiting = self._queue.count
             await asyncio.sleep(0)
-            if len(self._queue) == waiting or waiting >= MAX_GROUP_COMMANDS:
+            if self._queue.count == waiting or waiting >= MAX_GROUP_COMMANDS:
                 return
-
-    def _take(self) -> list[Submission]:
-        group: list[Submission] = []
-        items = size = 0
-        while self._queue and len(group) < MAX_GROUP_COMMANDS and items < MAX_GROUP_ITEMS:
-            size += self._queue[0].size
-            if group and size > MAX_GROUP_BYTES:
-                break
-            submission = self._queue.popleft()
-            waiter = submission.waiter
-            if isinstance(waiter, asyncio.Future) and waiter.cancelled():
-                continue  # nobody waits for it any more
-            group.append(submission)
-            items += submission.items
-        return group
 
     def _turn(self) -> Turn:
         """For a new group: the time is read once."""

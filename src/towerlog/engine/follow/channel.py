@@ -99,6 +99,11 @@ class Channel:
             log.exception("frame_failed", style=style.name, position=event.position)
             self._lose()
             return
+        if len(frame) > MAX_CHUNK_BYTES * max(1, len(self.followers)):
+            # For so few, who may take nothing, it is not kept: each reads it from the store when there is room for it.
+            self.forget()
+            self._covered = cursor
+            return
         while self.frames and (len(self.frames) == RING_FRAMES or self._bytes + len(frame) > RING_BYTES):
             self._covered, dropped = self.frames.popleft()
             self._bytes -= len(dropped)

@@ -52,6 +52,7 @@ from towerlog.model.outcome import Appended, PolledRun, Stored
 from towerlog.model.principal import Principal
 from towerlog.model.run import PARENT_RUN, PARENT_TRACE, TERMINAL, RunRow
 from towerlog.model.times import told_time
+from towerlog.projections.runs import metadata_fits
 
 ITEMS_AT_ONCE = 8
 """Of one request, before the event loop may go on with something else: an item may cost a millisecond."""
@@ -67,19 +68,19 @@ def append_items(plan: Plan, principal: Principal, command: Append) -> Steps[App
     org, dialect = principal.org, command.dialect
     agent = None if command.agent_id is None else agent_by_id(plan, org, command.agent_id)
     results = yield from place_items(plan, principal, command.items, dialect, agent)
-    has_news = has_commands = has_foreign = False
+    has_news = has_commands = has_warnings = False
     for result in results:
         if type(result) is Stored:
             has_commands = has_commands or bool(result.commands)
-            has_foreign = has_foreign or result.foreign
+            has_warnings = has_warnings or result.foreign or result.metadata_unused
     if has_commands and command.shows_commands:
         results, has_news = with_receipts(plan, principal, results, dialect)
     if not command.polled:
-        return Appended(results, (), has_news, has_foreign)
+        return Appended(results, (), has_news, has_warnings)
     polled = polled_runs(plan, principal, command.polled)
     has_news = has_news or any(one.row.has_undelivered() for one in polled)
     told = tuple([_replace(one, row=mark_delivered(plan, one.row, dialect)) for one in polled])
-    return Appended(results, told, has_news, has_foreign)
+    return Appended(results, told, has_news, has_warnings)
 
 
 def place_items(
@@ -223,6 +224,7 @@ def _store(
     event_id: str | None,
 ) -> Stored:
     facts, data = draft.facts, draft.data
+    is_unused = run_state is not None and facts.effects is not None and not metadata_fits(run_state.row, facts.effects)
     if run_state is None:
         origin = _origin_of(plan, principal, draft, dialect)
         run_state = plan.begin_run(principal.org, origin, draft.type)
@@ -253,7 +255,8 @@ def _store(
         told=draft,
     )
     row = run_state.row
-    return Stored(event.position, event.seq, row.run_id, agent.name, False, event.late, row.pending, facts.foreign)
+    place = event.position, event.seq
+    return Stored(*place, row.run_id, agent.name, False, event.late, row.pending, facts.foreign, is_unused)
 
 
 def _reports_an_end(draft: Draft) -> bool:

@@ -120,8 +120,8 @@ class Replies:
         polled = tuple([o.PolledRun(ref, await self._shown(principal, rows[n])) for ref, n in pairs if n in rows])
         # Whether the first reply arrived is not known, so nothing of this one may be held back.
         results = results_of(ids)
-        has_foreign = any(isinstance(one, o.Stored) and one.foreign for one in results)
-        return o.Appended(results, polled, any(one.row.pending for one in polled), has_foreign)
+        has_warnings = any(isinstance(one, o.Stored) and (one.foreign or one.metadata_unused) for one in results)
+        return o.Appended(results, polled, any(one.row.pending for one in polled), has_warnings)
 
     async def _shown(self, principal: Principal, row: RunRow) -> RunRow:
         """A run as it is by now: its commands may be another key's since the first reply."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import msgspec
 
 from towerlog.ambient import ProcessorClock
-from towerlog.asgi.guard.loop_watch import BEAT_S, MAX_BLOCK_MS, LoopWatch
+from towerlog.asgi.process.loop_watch import BEAT_S, MAX_BLOCK_MS, LoopWatch
+from towerlog.asgi.pages.metrics import LoopCollector
 
 SPENT_NS = 3 * MAX_BLOCK_MS * 1_000_000
 
@@ -60,6 +62,18 @@ async def test_a_loop_that_waits_is_not_blocked() -> None:
     watch.stop()
     watch.stop()
     assert watch.over == 0
+
+
+async def test_a_call_that_waits_on_the_loop_is_not_seen_and_the_metrics_say_so() -> None:
+    watch = LoopWatch()
+    watch.start()
+    await watched(3)
+    threading.Event().wait(3 * MAX_BLOCK_MS / 1000)
+    await watched(3)
+    watch.stop()
+    assert watch.over == 0
+    texts = {one.name: one.documentation for one in LoopCollector(watch).collect()}
+    assert "waiting for a disk is not seen" in texts["towerlog_loop_blocks"]
 
 
 def test_processor_time_is_told_apart_from_waiting() -> None:

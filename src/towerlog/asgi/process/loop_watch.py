@@ -3,6 +3,10 @@
 A beat is due every few milliseconds; how late it comes is how long the loop was blocked. Of that, the time in which
 the machine gave this process no processor does not count: it is no work of ours. Work of another thread that holds
 the interpreter's lock counts: the loop stands still for it as well.
+
+Blocks are measured in processor time of this process. A call that waits for the disk or the network on the loop spends
+none and is not seen: from here it cannot be told from a machine that woke the process late, and counting both would
+count every busy machine. Nothing on the loop may wait in that way; the store's threads do.
 """
 
 from __future__ import annotations

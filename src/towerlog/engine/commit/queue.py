@@ -1,0 +1,115 @@
+"""The queue to the writer: commands of one organisation in the order in which they came, the organisations by shares.
+
+A group is bounded by the work of placing and writing it, because who waits behind it waits for all of it. A command
+that is more work than that by itself is a group by itself. Whose command comes next is start-time fair queueing
+(Goyal, Vin, Cheng, 1996): who has had less work done goes first, and who comes after a pause has nothing saved up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from heapq import heappop, heappush, heapreplace
+
+from towerlog.engine.commit.submission import Submission
+from towerlog.errors import Overloaded
+from towerlog.model.command import Append, Report, Write
+from towerlog.model.event import Draft
+
+MAX_GROUP_COMMANDS = 512
+MAX_GROUP_BYTES = 4 * 1024 * 1024
+MAX_GROUP_WORK = 1024
+"""Work of one group, unless one command is more: plain events, of which a thousand take about 50 ms."""
+WORK_OF_CHANGE = 4
+"""Whatever moves a row takes several times as long as a plain event: a start of a run begins its row and its thread."""
+ORGANISATION_PART = (3, 4)
+"""What part of the queue one organisation may have."""
+MAX_REMEMBERED = 1000
+"""Organisations without a command whose last work is kept while it may not matter any more."""
+RETRY_AFTER_SECONDS = 1
+
+
+class CommandQueue:
+    """Commands that wait for the next group."""
+
+    def __init__(self, max_commands: int) -> None:
+        """Empty; it takes so many."""
+        self._max_commands = max_commands
+        self._max_of_one = max(1, max_commands * ORGANISATION_PART[0] // ORGANISATION_PART[1])
+        self._lines: dict[int, deque[Submission]] = {}
+        """By organisation, of those that have any."""
+        self._next: list[tuple[int, int, int]] = []
+        """A heap with each of them: where its next command begins in work done, a number for equals, which it is."""
+        self._begun = 0
+        """Where the command began that was taken last."""
+        self._ends: dict[int, int] = {}
+        """Where the last command of an organisation ended that has none now."""
+        self._number = 0
+        self.count = 0
+        """How many wait."""
+
+    def check_room(self, org: int) -> None:
+        """Raises Overloaded where one more of this organisation is too many."""
+        if self.count >= self._max_commands:
+            raise Overloaded(retry_after=RETRY_AFTER_SECONDS)
+        line = self._lines.get(org)
+        if line is not None and len(line) >= self._max_of_one:
+            text = f"This organisation has as many commands waiting as it may have ({self._max_of_one})."
+            raise Overloaded(f"{text} Nothing was stored.", retry_after=RETRY_AFTER_SECONDS)
+
+    def add(self, submission: Submission) -> None:
+        """One more, whose work is told here. Raises Overloaded."""
+        org = submission.principal.org
+        self.check_room(org)
+        submission.work = submission.work or work_of(submission.command)
+        line = self._lines.get(org)
+        if line is None:
+            line = self._lines[org] = deque(maxlen=self._max_commands)
+            self._number += 1
+            heappush(self._next, (max(self._begun, self._ends.pop(org, 0)), self._number, org))
+        line.append(submission)
+        self.count += 1
+
+    def take(self) -> list[Submission]:
+        """The next group, empty where nobody waits any more for what was queued."""
+        group: list[Submission] = []
+        work = size = 0
+        while self._next and len(group) < MAX_GROUP_COMMANDS:
+            begins, _, org = self._next[0]
+            line = self._lines[org]
+            submission = line[0]
+            waiter = submission.waiter
+            own = 0
+            if not isinstance(waiter, asyncio.Future) or not waiter.cancelled():
+                own = submission.work
+                work += own
+                size += submission.size
+                if group and (work > MAX_GROUP_WORK or size > MAX_GROUP_BYTES):
+                    break
+                group.append(submission)
+            line.popleft()
+            self.count -= 1
+            self._begun = begins
+            if line:
+                self._number += 1
+                heapreplace(self._next, (begins + own, self._number, org))
+            else:
+                heappop(self._next)
+                del self._lines[org]
+                self._ends[org] = begins + own
+        if not self._next:
+            # Nobody waits: nobody has anything before anybody.
+            self._ends.clear()
+        elif len(self._ends) > MAX_REMEMBERED:
+            self._ends = {org: end for org, end in self._ends.items() if end > self._begun}
+        return group
+
+
+def work_of(command: Write) -> int:
+    """How much work a command is, in plain events."""
+    if not isinstance(command, Append | Report):
+        return WORK_OF_CHANGE
+    work = 0
+    for item in command.items:
+        work += 1 if type(item) is not Draft or item.facts.effects is None else WORK_OF_CHANGE
+    return work

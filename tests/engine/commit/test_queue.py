@@ -1,0 +1,153 @@
+"""The queue to the writer: order within an organisation, turns among them by work, bounds of a group and of a share."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.support.factories import draft, facts_of
+from towerlog.engine.commit import queue as queue_module
+from towerlog.engine.commit.queue import (
+    MAX_GROUP_BYTES,
+    MAX_GROUP_COMMANDS,
+    MAX_GROUP_WORK,
+    WORK_OF_CHANGE,
+    CommandQueue,
+    work_of,
+)
+from towerlog.engine.commit.submission import Submission
+from towerlog.errors import Overloaded
+from towerlog.model.command import Append, CreateRun
+from towerlog.model.event import AgentHeartbeat, Refusal
+from towerlog.model.principal import Principal
+
+HEAVY = MAX_GROUP_WORK * 2
+
+
+def command(org: int, work: int = 1, size: int = 0, waiter: Any = None) -> Submission:
+    """A command of an organisation that is so much work."""
+    who = Principal(org, f"o{org}", "u", "k", frozenset())
+    return Submission(who, CreateRun("t"), "steps", waiter, None, work, size)
+
+
+def filled(*submissions: Submission) -> CommandQueue:
+    queue = CommandQueue(10_000)
+    for one in submissions:
+        queue.add(one)
+    return queue
+
+
+def orgs_of(group: list[Submission]) -> list[int]:
+    return [one.principal.org for one in group]
+
+
+def test_commands_of_one_organisation_keep_their_order() -> None:
+    sent = [command(1) for _ in range(MAX_GROUP_COMMANDS + 5)]
+    queue = filled(*sent)
+    assert queue.take() == sent[:MAX_GROUP_COMMANDS]
+    assert queue.count == 5
+    assert queue.take() == sent[MAX_GROUP_COMMANDS:]
+    assert queue.count == 0
+
+
+def test_a_group_ends_with_the_work_or_the_bytes_that_it_may_have() -> None:
+    queue = filled(*(command(1, MAX_GROUP_WORK // 2) for _ in range(3)))
+    assert [len(queue.take()) for _ in range(2)] == [2, 1]
+    queue = filled(*(command(1, size=MAX_GROUP_BYTES // 2) for _ in range(3)))
+    assert [len(queue.take()) for _ in range(2)] == [2, 1]
+
+
+def test_what_is_more_than_a_group_is_a_group_by_itself() -> None:
+    queue = filled(command(1, HEAVY), command(1), command(1, HEAVY), command(1, size=MAX_GROUP_BYTES + 1))
+    assert [len(queue.take()) for _ in range(4)] == [1, 1, 1, 1]
+
+
+def test_a_small_command_waits_for_no_more_than_the_group_under_way() -> None:
+    """However many heavy ones of another organisation are before it, and however often it comes back."""
+    queue = filled(*(command(1, HEAVY) for _ in range(6)))
+    taken = []
+    for _ in range(5):
+        taken += orgs_of(queue.take())
+        queue.add(command(2))
+        taken += orgs_of(queue.take())
+    assert taken == [1, 2] * 5
+
+
+def test_nobody_is_kept_waiting_by_one_who_always_comes_back() -> None:
+    """By work, both have the same."""
+    queue = filled(*(command(1, 100) for _ in range(200)))
+    work = {1: 0, 2: 0}
+    queue.add(command(2, HEAVY))
+    for _ in range(20):
+        for one in queue.take():
+            work[one.principal.org] += one.work
+            if one.principal.org == 2:
+                queue.add(command(2, HEAVY))
+    assert abs(work[1] - work[2]) <= HEAVY + MAX_GROUP_WORK
+
+
+def test_a_pause_saves_nothing_up() -> None:
+    queue = filled(*(command(1, 1000) for _ in range(50)))
+    for _ in range(20):
+        queue.take()
+    for _ in range(50):
+        queue.add(command(2, 1000))
+    taken = [org for _ in range(20) for org in orgs_of(queue.take())]
+    assert taken.count(1) == taken.count(2) == 10
+
+
+def test_organisations_of_equal_work_go_one_after_the_other() -> None:
+    queue = filled(*(command(org) for _ in range(3) for org in (3, 1, 2)))
+    assert orgs_of(queue.take()) == [3, 1, 2] * 3
+
+
+async def test_what_nobody_waits_for_takes_no_turn() -> None:
+    gone: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    gone.cancel()
+    queue = filled(command(1, HEAVY, waiter=gone), command(1), command(2))
+    assert orgs_of(queue.take()) == [2, 1]
+    assert queue.count == 0
+    assert filled(command(1, waiter=gone)).take() == []
+
+
+def test_one_organisation_leaves_room_in_the_queue_for_the_others() -> None:
+    queue = CommandQueue(8)
+    for _ in range(6):
+        queue.check_room(1)
+        queue.add(command(1))
+    with pytest.raises(Overloaded, match=r"This organisation .* \(6\)") as refused:
+        queue.check_room(1)
+    assert refused.value.retry_after
+    for _ in range(2):
+        queue.check_room(2)
+        queue.add(command(2))
+    for org in (1, 2, 3):
+        with pytest.raises(Overloaded):
+            queue.check_room(org)
+    queue.take()
+    queue.check_room(1)
+    tiny = CommandQueue(1)
+    tiny.check_room(1)
+
+
+def test_who_was_there_is_forgotten_once_it_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "MAX_REMEMBERED", 10)
+    queue = filled(*(command(0, HEAVY) for _ in range(600)))
+    queue.take()
+    for org in range(1, 500):
+        queue.add(command(org, 10))
+        assert orgs_of(queue.take() + queue.take()) == [org, 0]
+    assert len(queue._ends) <= 11
+    while queue.count:
+        queue.take()
+    assert not queue._ends
+
+
+def test_work_is_told_by_what_moves() -> None:
+    plain, start = draft(), draft(facts=facts_of(is_start=True))
+    assert work_of(Append("steps", [plain, plain])) == 2
+    assert work_of(Append("steps", [plain, start])) == 1 + WORK_OF_CHANGE
+    assert work_of(Append("steps", [AgentHeartbeat("a"), Refusal("c", "m", "f")])) == 2
+    assert work_of(CreateRun("t")) == WORK_OF_CHANGE
