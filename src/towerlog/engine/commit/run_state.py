@@ -6,6 +6,7 @@ forward here, and folded into the row at once when somebody wants it or the grou
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ _MESSAGE_DELTA = EventType.MESSAGE_DELTA
 
 
 class RunState(msgspec.Struct, eq=False):
-    """A run of this group. Made as `RunState(before, row, row.last_seq, row.last_hash, row.open_tools)`."""
+    """A run of this group. Made as `RunState(before, row, row.last_seq, row.last_hash, row.open_tools, known_ids)`."""
 
     before: RunRow | None
     """The run's row in the store, None for one that begins here."""
@@ -29,6 +30,8 @@ class RunState(msgspec.Struct, eq=False):
     hash: bytes
     open_tools: tuple[tuple[str, str], ...]
     """The run's tool calls without a result."""
+    known_ids: Set[int] | None = None
+    """Hashes of the ids that its stored events have; None where they are not all known."""
     ids: dict[str, Event] = {}
     """The events of this group that have an id, by it."""
     counts: dict[tuple[str, int], int] = {}
@@ -40,6 +43,10 @@ class RunState(msgspec.Struct, eq=False):
     _first: tuple[str, int] | None = None
     """(client, number) that a row of numbers without a gap began with."""
     _last: int = 0
+
+    def may_have(self, event_id: str) -> bool:
+        """Whether the run may have an event under this id: False for most ids, at once."""
+        return self.known_ids is None or event_id in self.ids or hash(event_id) in self.known_ids
 
     def take_plain(self, event: Event, agent: str, hour: int) -> None:
         """One plain event more, of this hour since the epoch."""

@@ -16,6 +16,7 @@ from towerlog.engine.commit.submission import Steps
 from towerlog.engine.ingest.added import asked
 from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
 from towerlog.engine.ingest.dedupe import (
+    content_of,
     has_older_runs,
     is_replayed,
     late_checkpoint_id,
@@ -28,6 +29,7 @@ from towerlog.engine.ingest.dedupe import (
 from towerlog.engine.ingest.needs import parent_ref, tells_process_cost
 from towerlog.errors import NotFound, UnknownBase
 from towerlog.model.agent import AgentRow
+from towerlog.model.chain import LONG_DATA_BYTES
 from towerlog.model.command import Append
 from towerlog.model.event import (
     NATURAL,
@@ -138,16 +140,15 @@ def _place(
 ) -> Stored | Refusal:
     """Stores one draft. `replayed`: the request as a whole was seen before."""
     org, event_id, natural_key, ref = principal.org, draft.event_id, draft.natural_key, draft.run
-    target = targets.get(id(ref))
+    effects, target = draft.facts.effects, targets.get(id(ref))
     if target is None:
         has_others = type(ref) is OpenRun and has_older_runs(plan, org, ref.thread_id)
         target = targets[id(ref)] = (plan.run_state(org, ref), has_others)
     run_state, has_others = target
     if draft.inside is not None and run_state is not None and is_of_agent(run_state.row):
         draft = _replace(draft, type=EventType.OTHER, facts=draft.inside, natural_key=None, agent=None, inside=None)
-        natural_key = None
-    is_plain = draft.facts.effects is None and draft.type in PLAIN_TYPES
-    if run_state is None or not is_plain or run_state.row.status in TERMINAL:
+        natural_key, effects = None, draft.facts.effects
+    if run_state is None or effects is not None or draft.type not in PLAIN_TYPES or run_state.row.status in TERMINAL:
         targets.clear()  # what a reference means may change: a run may begin or end
     if has_others and event_id is not None and type(ref) is OpenRun:
         run_state = run_of_repeat(plan, org, ref.thread_id, event_id) or run_state
@@ -156,18 +157,17 @@ def _place(
     history = draft.history
     if history is not None and history.base is not None and not has_base(plan, org, history.base):
         return Refusal(UnknownBase.code, str(UnknownBase()), "data.base")
-    if draft.facts.effects is not None or draft.history is not None:
+    if effects is not None or history is not None:
         draft = _completed(plan, org, draft)
-    if run_state is not None and (
-        natural_key is not None or (event_id is not None and plan.may_have(run_state, event_id))
-    ):
-        seen = seen_before(plan, run_state, draft, replayed)
-        if seen is not None:
-            return seen
-    if run_state is not None and run_state.row.has_lane:
-        named = draft.agent if agent is None else agent.name
-        if is_foreign(plan, principal, run_state.row, draft, named):
-            draft, natural_key = as_foreign(draft), None
+    if run_state is not None:
+        if natural_key is not None or (event_id is not None and run_state.may_have(event_id)):
+            seen = seen_before(plan, run_state, draft, replayed)
+            if seen is not None:
+                return seen
+        if run_state.row.has_lane:
+            named = draft.agent if agent is None else agent.name
+            if is_foreign(plan, principal, run_state.row, draft, named):
+                draft, natural_key = as_foreign(draft), None
     if event_id is None and natural_key is not None:
         stored_id = NATURAL + natural_key
         known = run_state is not None and plan.event_by_id(run_state.row.run, stored_id) is not None
@@ -342,7 +342,9 @@ def _with_history(plan: Plan, org: int, draft: Draft) -> Draft:
     if facts is None or facts.decision:
         return draft
     kept = StoredHistory(b"", 0, b"") if draft.history is None else keep_history(plan, org, draft.history)
-    figures = draft.content or msgspec.json.format(draft.data, indent=-1)
+    # By its length alone, so that it makes no difference whether a digest was made before.
+    is_long = len(draft.data) > LONG_DATA_BYTES
+    figures = content_of(draft) if is_long else msgspec.json.format(draft.data, indent=-1)
     digest = hashlib.sha256(kept.node + kept.metas + figures).hexdigest()
     filled = _replace(facts, node=kept.node.hex(), length=kept.length, metas=kept.metas.hex(), digest=digest)
     return _replace(draft, facts=with_effects(draft.facts, checkpoint=filled), history=None)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import assert_never
 
 import apsw
+import msgspec
 
 from towerlog.model.agent import AgentRow
-from towerlog.model.chain import SPELLED_BYTES
+from towerlog.model.chain import SPELLED_BYTES, content_digest
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.content import same_json
 from towerlog.model.event import Event, NamedRun, RunByForeignId, RunById, RunByTrace
@@ -78,13 +79,19 @@ def agents_by_name(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> di
 
 
 def events_by_id(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Event]:
-    """Events by (run, event id), without their data: whether it is a repeat is known by the digest."""
-    columns = rows.EVENT_COLUMNS.replace("flags", f"flags & ~{rows.PACKED}").replace("data", "x''")
+    """Events by (run, event id), without their data: whether it is a repeat is known by the digest.
+
+    Where none is stored the data is short, and its digest is made here.
+    """
+    columns = rows.EVENT_COLUMNS.replace("flags", f"iif(content IS NULL, flags, flags & ~{rows.PACKED})")
+    columns = columns.replace("data", "iif(content IS NULL, data, x'')")
     sql = f"SELECT {columns} FROM event WHERE run = ? AND event_id = ?"
     found: dict[tuple[int, str], Event] = {}
     for key in wanted:
         for row in db.execute(sql, key):
-            found[key] = rows.event_value(row)
+            event = rows.event_value(row)
+            content = event.content or content_digest(event.data)
+            found[key] = msgspec.structs.replace(event, content=content, data=b"")
     return found
 
 

@@ -73,7 +73,7 @@ CREATE TABLE event (
     facts BLOB,
     data BLOB NOT NULL,
     hash BLOB NOT NULL,
-    -- Of an event with an id: the digest by which a repeat is known without reading its data.
+    -- Of an event with an id and long data: the digest by which a repeat is known without reading it.
     content BLOB
 );
 CREATE UNIQUE INDEX event_by_seq ON event (run, seq);
