@@ -52,9 +52,8 @@ class Plan:
         self.changes = Changes()
         self.tallies = Tallies(now_ms)
         self._reactions = reactions
-        self._facts: Facts = NO_FACTS
-        self._facts_json = b""
-        """Of the event before, with their text; no facts have none."""
+        self._encoded: tuple[Facts, bytes] = (NO_FACTS, b"")
+        """The facts of the event before, and their text."""
         self._run_states: dict[int, RunState] = {}
         self._refs: dict[RefKey, int] = {}
         self._agents: dict[tuple[int, str], AgentRow] = {}
@@ -273,9 +272,9 @@ class Plan:
         counters = self.changes.counters.get(org) or self.counters(org)
         counters.position = position = counters.position + 1
         future = occurred_at is not None and occurred_at > now + FUTURE_TOLERANCE_MS
-        if facts is not self._facts:  # events of one kind that say nothing more share their facts
-            self._facts, self._facts_json = facts, b"" if facts is NO_FACTS else encode_facts(facts)
-        facts_json = self._facts_json
+        if facts is not self._encoded[0]:  # events of one kind that say nothing more share their facts
+            self._encoded = (facts, b"" if facts is NO_FACTS else encode_facts(facts))
+        facts_json = self._encoded[1]
         seq, number = run_state.seq + 1, agent.agent
         occurred = -1 if occurred_at is None else occurred_at
         numbers = pack_numbers(org, position, run, seq, now, occurred, number, late, future)
@@ -292,7 +291,7 @@ class Plan:
         if event_id is not None:
             run_state.ids[event_id] = event
         if is_plain:
-            told_at = told_time(occurred_at, now)
+            told_at = None if occurred_at is None else told_time(occurred_at, now)
             run_state.take_plain(event, name, (now if told_at is None else told_at) // usage_fold.HOUR_MS)
         else:
             self._fold(run_state, row, event, agent, parts)

@@ -44,10 +44,6 @@ class RunState(msgspec.Struct, eq=False):
     """(client, number) that a row of numbers without a gap began with."""
     _last: int = 0
 
-    def may_have(self, event_id: str) -> bool:
-        """Whether the run may have an event under this id: False for most ids, at once."""
-        return self.known_ids is None or event_id in self.ids or hash(event_id) in self.known_ids
-
     def take_plain(self, event: Event, agent: str, hour: int) -> None:
         """One plain event more, of this hour since the epoch."""
         self._last_plain, self.seq, self.hash = event, event.seq, event.hash

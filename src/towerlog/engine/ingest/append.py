@@ -160,7 +160,9 @@ def _place(
     if effects is not None or history is not None:
         draft = _completed(plan, org, draft)
     if run_state is not None:
-        if natural_key is not None or (event_id is not None and run_state.may_have(event_id)):
+        known_ids = run_state.known_ids  # most ids are seen at once to be new
+        is_new = known_ids is not None and event_id not in run_state.ids and hash(event_id) not in known_ids
+        if natural_key is not None or (event_id is not None and not is_new):
             seen = seen_before(plan, run_state, draft, replayed)
             if seen is not None:
                 return seen
