@@ -11,6 +11,7 @@ from towerlog.errors import Invalid, NotFound, Overloaded, TowerlogError
 CODES = {
     "already_claimed": False,
     "conflict": False,
+    "damaged": False,
     "error": False,
     "forbidden": False,
     "id_reused": False,

@@ -16,8 +16,10 @@ gives the default statuses, and each dialect turns an error into its own form.
     ├── IdempotencyMismatch
     ├── TooLarge · RateLimited · Overloaded · StorageFailed
     └── Internal
+        └── Damaged          what is stored is not what was written; names the place
 
-Beside the family stand what keeps a store from being opened: `StoreLocked` and `SchemaMismatch`. No client sees them.
+Beside the family stand what keeps a store from being opened: `StoreLocked`, `StoreTorn` and `SchemaMismatch`. No client
+sees them.
 """
 
 from __future__ import annotations
@@ -205,8 +207,18 @@ class Internal(TowerlogError):
     code = "internal"
 
 
+class Damaged(Internal):
+    """What is stored of this was damaged; the server's operator has to restore a backup."""
+
+    code = "damaged"
+
+
 class StoreLocked(Exception):
     """Another process has this store open for writing."""
+
+
+class StoreTorn(Exception):
+    """The files of this store do not belong together: one is missing, empty, or another store's."""
 
 
 class SchemaMismatch(Exception):

@@ -13,7 +13,7 @@ import logging
 import resource
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -32,12 +32,14 @@ from towerlog.dialects.base import DialectSettings
 from towerlog.engine.bootstrap import OrgMinted, first_start
 from towerlog.engine.core import Engine, EngineSettings
 from towerlog.errors import StorageFailed
+from towerlog.model.event import COPY
 from towerlog.model.liveness import Thresholds
 from towerlog.store.base import Identities, Store
 from towerlog.store.owner import keep_folder_private
-from towerlog.store.sqlite.backup import copy_database, discard, publish
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
 from towerlog.store.sqlite.store import open_reader, open_store
+from towerlog.store.sqlite.upkeep.backup import Copy, copy_database
+from towerlog.store.sqlite.upkeep.place import Place, held_place
 from towerlog.wake.local import LocalWake
 
 DRAIN_SECONDS = 7
@@ -292,10 +294,7 @@ def max_connections(settings: Settings) -> int:
 
 
 def raise_descriptor_limit(wanted: int) -> None:
-    """Raises the limit of open files to `wanted`, or as far as the machine allows.
-
-    A lower limit is no error: the operator may have set it, and streams past it are refused.
-    """
+    """Raises the limit of open files to `wanted`, or as far as the machine allows; streams past that are refused."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < enough:
@@ -359,10 +358,7 @@ async def opened_for_reading(settings: Settings, clock: Clock) -> AsyncIterator[
 
 @asynccontextmanager
 async def opened_for_writing(settings: Settings, clock: Clock, ids: Ids) -> AsyncIterator[Store]:
-    """The store for writing, with its server stopped.
-
-    Raises FileNotFoundError, StoreLocked, SchemaMismatch, StorageFailed.
-    """
+    """The store for writing, with its server stopped. Raises FileNotFoundError and what `open_store` raises."""
     store = await open_store(existing_database(settings), clock, ids)
     try:
         yield store
@@ -370,25 +366,21 @@ async def opened_for_writing(settings: Settings, clock: Clock, ids: Ids) -> Asyn
         await store.close()
 
 
-class Copy(msgspec.Struct, frozen=True):
-    """A finished copy of the store under a temporary name."""
-
-    settings: Settings
-    """The settings with which the copy can be opened."""
-    partial: Path
-    target: Path
-
-    def publish(self) -> int:
-        """Gives it its final name, synced to disk; its size in bytes. Raises FileExistsError, OSError."""
-        return publish(self.partial, self.target)
-
-    def discard(self) -> None:
-        """Removes it, unless it was published."""
-        discard(self.partial)
-
-
 def copied(settings: Settings, target: Path, ids: Ids, progress: Callable[[int, int], None]) -> Copy:
     """A copy of the store beside `target`. Raises FileNotFoundError, FileExistsError and what copying raises."""
-    partial = copy_database(existing_database(settings), target, f"e{ids.token(8)}", progress)
-    own = dataclasses.replace(settings, database_url=f"sqlite:///{partial}")
-    return Copy(own, partial, target)
+    return Copy(copy_database(existing_database(settings), target, copy_epoch(ids), progress), target)
+
+
+def copy_epoch(ids: Ids) -> str:
+    """A name for a log that is a copy of another one."""
+    return f"{COPY}{ids.token(8)}"
+
+
+def place_of(settings: Settings) -> AbstractContextManager[Place]:
+    """The place of the settings' store, held as its writer's. Raises StoreLocked, OSError."""
+    return held_place(database_path(settings))
+
+
+def settings_of(settings: Settings, copy: Copy) -> Settings:
+    """The settings with which a copy can be opened."""
+    return dataclasses.replace(settings, database_url=f"sqlite:///{copy.partial}")

@@ -124,7 +124,9 @@ def test_a_rebuild_mends_what_the_log_can_tell(path) -> None:
     change(path, "DELETE FROM usage")
     change(path, "UPDATE run SET doc = replace(doc, '\"last_seq\":60', '\"last_seq\":59')")
     assert towerlog("verify", *url(path)).exit_code == 1
-    assert answered("rebuild", *url(path)) == {"ok": True, "events": EVENTS}
+    made = answered("rebuild", *url(path))
+    assert (made["ok"], made["events"], made["lost"]) == (True, EVENTS, [])
+    assert Path(made["moved_to"]).name.startswith("towerlog.db.before-")
     assert answered("verify", *url(path))["ok"] is True
 
 

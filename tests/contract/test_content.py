@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
 
 from tests.support.fakes import START_MS
 from tests.support.lookups import looked_up
+from towerlog.errors import Damaged
+from towerlog.model.names import message_name, metas_name, prefix_names
 from towerlog.store.base import Store
 from towerlog.store.values import Changes, HistoryNode, Kind, Message, MetaList, StoredReply
 
@@ -19,9 +25,11 @@ TEXTS = [
 ]
 
 
-def name(*parts: bytes) -> bytes:
-    """Sixteen bytes that stand for these."""
-    return hashlib.sha256(b"|".join(parts)).digest()[:16]
+@asynccontextmanager
+async def refused() -> AsyncIterator[None]:
+    """What is not what was written is not handed out."""
+    with pytest.raises(Damaged):
+        yield
 
 
 def history(org: int, texts: list[bytes]) -> Changes:
@@ -29,9 +37,10 @@ def history(org: int, texts: list[bytes]) -> Changes:
     changes = Changes()
     parent = b""
     for text in texts:
-        key = name(parent, text)
-        changes.messages.append(Message(org, name(text), text))
-        changes.nodes.append(HistoryNode(org, key, parent, name(text)))
+        name = message_name(text)
+        key = prefix_names([name], parent)[-1]
+        changes.messages.append(Message(org, name, text))
+        changes.nodes.append(HistoryNode(org, key, parent, name))
         parent = key
     return changes
 
@@ -49,15 +58,43 @@ async def test_a_history_is_read_back_as_it_was_sent(store: Store, org: int) -> 
 
 async def test_a_meta_list_is_read_back_part_by_part(store: Store, org: int, other: int) -> None:
     long = b'["' + b"abcdefghij" * 200 + b'"]'
-    parts = [MetaList(org, b"1", b"", b"[1,null]"), MetaList(org, b"2", b"1", long)]
-    await commit(store, Changes(metas=parts))
-    assert await store.metas(org, b"2") == [b"[1,null]", long]
-    assert await store.metas(org, b"1") == [b"[1,null]"]
-    assert await store.metas(other, b"2") == []
+    one = metas_name(b"[1,null]")
+    two = metas_name(long, one)
+    await commit(store, Changes(metas=[MetaList(org, one, b"", b"[1,null]"), MetaList(org, two, one, long)]))
+    assert await store.metas(org, two) == [b"[1,null]", long]
+    assert await store.metas(org, one) == [b"[1,null]"]
+    async with refused():
+        await store.metas(other, two)
     async with store.begin() as unit:
-        ours, theirs = (org, (b"1", b"3")), (other, (b"1",))
+        ours, theirs = (org, (one, b"3")), (other, (one,))
         assert await looked_up(unit, Kind.METAS, ours, theirs) == {ours: 1, theirs: 0}
-        assert await looked_up(unit, Kind.METAS, longest := (org, (b"0", b"2", b"3"))) == {longest: 2}
+        assert await looked_up(unit, Kind.METAS, longest := (org, (b"0", two, b"3"))) == {longest: 2}
+
+
+async def test_what_is_not_what_was_written_is_not_handed_out(store: Store, org: int) -> None:
+    kept = history(org, TEXTS[:3])
+    kept.messages[1] = msgspec.structs.replace(kept.messages[1], body=b'{"other":1}')
+    await commit(store, kept)
+    assert await store.history(org, kept.nodes[0].key, 1) == TEXTS[:1]
+    for length in (2, 3):
+        async with refused():
+            await store.history(org, kept.nodes[length - 1].key, length)
+    before = store.damages.found
+    rotten = MetaList(org, metas_name(b"[1]"), b"", b"[2]")
+    await commit(store, Changes(metas=[rotten]))
+    async with refused():
+        await store.metas(org, rotten.key)
+    assert store.damages.found == before + 1
+
+
+async def test_a_part_that_is_missing_is_not_left_out(store: Store, org: int) -> None:
+    kept = history(org, TEXTS[:3])
+    last = kept.nodes[-1].key
+    del kept.nodes[0]
+    await commit(store, kept)
+    assert await store.history(org, last, 2) == TEXTS[1:3], "no deeper than was asked"
+    async with refused():
+        await store.history(org, last, 3)
 
 
 async def test_every_prefix_is_a_history(store: Store, org: int) -> None:
@@ -97,7 +134,8 @@ async def test_the_nodes_that_are_known_are_counted(store: Store, org: int, othe
 async def test_organisations_share_no_content(store: Store, org: int, other: int) -> None:
     kept = history(org, TEXTS[:3])
     await commit(store, kept)
-    assert await store.history(other, kept.nodes[-1].key, 3) == []
+    async with refused():
+        await store.history(other, kept.nodes[-1].key, 3)
     await commit(store, history(other, TEXTS[:3]))
     assert await store.history(other, kept.nodes[-1].key, 3) == TEXTS[:3]
 

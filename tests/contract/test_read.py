@@ -16,6 +16,7 @@ from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import EventType, RunByForeignId, RunById, RunByTrace
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane, QueueState
+from towerlog.model.names import message_name, metas_name, prefix_names
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.principal import Counters, shard_key
 from towerlog.model.question import RunFilter
@@ -289,8 +290,6 @@ async def test_a_row_of_another_organisation_is_absent(store: Store, org: int, o
         "checkpoint of run": await store.checkpoint_latest_of_run(org, run),
         "checkpoints": await store.checkpoints(org, run, 10, None),
         "approvals": await store.approvals(org, 10),
-        "history": await store.history(org, b"n" * 16, 1),
-        "metas": await store.metas(org, b"l" * 16),
         "lane": await store.lane(org, run),
         "lanes": await store.lanes(org, 10),
         "lanes held": await store.lanes_held(org, 10),
@@ -350,9 +349,10 @@ async def fill_whole(store: Store, org: int) -> RunRow:
     changes.personas = [Persona(org, "persona", "1", "agent", 5)]
     changes.routes = [ProviderRoute(org, "route", 1, "p", "m", 5)]
     changes.lanes = {row.run: Lane(row.run, org, QueueState.QUEUED, "agent", 5)}
-    changes.messages = [Message(org, b"m" * 16, b"{}")]
-    changes.metas = [MetaList(org, b"l" * 16, b"", b"[{}]")]
-    changes.nodes = [HistoryNode(org, b"n" * 16, b"", b"m" * 16)]
+    message = message_name(b"{}")
+    changes.messages = [Message(org, message, b"{}")]
+    changes.metas = [MetaList(org, metas_name(b"[{}]"), b"", b"[{}]")]
+    changes.nodes = [HistoryNode(org, prefix_names([message])[0], b"", message)]
     changes.quarantined = [Quarantined(org, row.run, 5, "w", 1, "step", None, b"{}")]
     changes.replies = [StoredReply(org, "route\nkey", b"d", 200, b"{}", 5)]
     await commit(store, changes)

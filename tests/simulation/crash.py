@@ -15,9 +15,12 @@ from typing import TypeVar
 
 import apsw
 
+from towerlog.store.sqlite.connection import PAGE_BYTES
 from towerlog.store.sqlite.store import SqliteStore
 
 T = TypeVar("T")
+WAL_HEADER_BYTES = 32
+FRAME_BYTES = 24 + PAGE_BYTES
 
 
 class Moment(enum.IntEnum):
@@ -72,9 +75,13 @@ def _copy_at_commit(db: apsw.Connection, source: Path, target: Path) -> None:
 
 
 def wal_size(folder: Path) -> int:
-    """Bytes in the WAL of the database in this folder."""
+    """Bytes that are in use of the WAL of the database in this folder: its file keeps its size when it begins anew."""
     wal = folder / "towerlog.db-wal"
-    return wal.stat().st_size if wal.exists() else 0
+    content = wal.read_bytes() if wal.exists() else b""
+    salts, end = content[16:24], min(WAL_HEADER_BYTES, len(content))
+    while content[end + 8 : end + 16] == salts and end + FRAME_BYTES <= len(content):
+        end += FRAME_BYTES
+    return end
 
 
 def copy_files(source: Path, target: Path) -> None:

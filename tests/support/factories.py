@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from tests.support.fakes import START_MS
+from towerlog.model.chain import chain_hash
 from towerlog.model.event import Draft, Event, EventType, OpenRun, RunByTrace, RunRef
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.key import Key
@@ -50,9 +51,25 @@ def run_row(run: int = 1, *, org: int = 1, **fields: Any) -> RunRow:
     return RunRow(run=shard_key(org, run), org=org, **{**known, **fields})
 
 
-def run_changes(row: RunRow, events: list[Event], *, before: RunRow | None = None, **fields: Any) -> Changes:
-    """What an append to one run writes: its events, its row, and the organisation's numbers."""
+def chained(events: list[Event], previous: bytes = b"") -> list[Event]:
+    """The events with their hashes; `previous` is that of the event before the first of them."""
+    last: dict[int, bytes] = {}
+    found = []
+    for one in events:
+        digest = last[one.run] = chain_hash(last.get(one.run, previous), one)
+        found.append(msgspec.structs.replace(one, hash=digest))
+    return found
+
+
+def run_changes(
+    row: RunRow, events: list[Event], *, before: RunRow | None = None, previous: bytes = b"", **fields: Any
+) -> Changes:
+    """What an append to one run writes: its events, its row, and the organisation's numbers.
+
+    `previous`: the hash of the run's event before these.
+    """
     last = max(one.position for one in events)
+    events = chained(events, previous)
     numbers = {row.org: Counters(last, row.run & ((1 << 40) - 1), 0)}
     return Changes(events=events, runs={row.run: RunChange(before, row)}, **{"counters": numbers, **fields})
 

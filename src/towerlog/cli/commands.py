@@ -50,6 +50,12 @@ COMMANDS: dict[str, Command] = {
         "Rebuilds the projections from the log: runs, threads, agents, usage, checkpoints.",
     ),
     "queue": Command("work", "queue", CLI, "The queue: runs that wait for a worker, and those that one holds."),
+    "restore": Command(
+        "maintenance",
+        "restore",
+        SERVER,
+        "Puts the store in FILE, a backup, in the place of the one in the data folder.",
+    ),
     "runs": Command("runs", "runs", CLI, "Runs: list, show, watch, create, answer, cancel, and run again."),
     "serve": Command("serve", "serve", SERVER, "Runs the server until SIGTERM or Ctrl-C."),
     "spool": Command("spool", "spool", CLI, "Undelivered events on this machine: list, send or delete them."),

@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 from towerlog.cli.commands import NotInstalled
 from towerlog.cli.untrusted import visible
 from towerlog.config import BadSetting
-from towerlog.errors import SchemaMismatch, StorageFailed, StoreLocked, TowerlogError, UnfitServer
+from towerlog.errors import SchemaMismatch, StorageFailed, StoreLocked, StoreTorn, TowerlogError, UnfitServer
 from towerlog.sdk.wire.errors import ApiError, SdkError
 
 P = ParamSpec("P")
@@ -41,7 +41,8 @@ MEANINGS: dict[int, str] = {
     STORAGE_FAILED: "the storage failed",
     BUSY: "the server is overloaded; try again",
     NO_PERMISSION: "the key is missing, not valid, or may not do this",
-    CONFIGURATION: "a setting is wrong, or the database has a schema that this version cannot work with",
+    CONFIGURATION: "a setting is wrong, the database has a schema that this version cannot work with, or the "
+    "files of the store do not belong together",
 }
 """For `--help` and the docs. The numbers from 69 on are those of sysexits.h."""
 
@@ -69,7 +70,7 @@ def exit_code_of(error: Exception) -> int | None:
             return UNAVAILABLE
         case NoKey():
             return NO_PERMISSION
-        case SchemaMismatch() | BadSetting() | UnfitServer():
+        case SchemaMismatch() | StoreTorn() | BadSetting() | UnfitServer():
             return CONFIGURATION
         case TowerlogError():
             return FOUND_WRONG

@@ -1,4 +1,4 @@
-"""`towerlog verify`, `rebuild` and `backup`: check the store, rebuild its projections, copy it."""
+"""`towerlog verify`, `rebuild`, `backup`, `restore`: check the store, rebuild it, copy it, put a copy there."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from towerlog.cli.exits import FOUND_WRONG
 from towerlog.cli.formatting import counted
 from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import answer, note, progress, say
-from towerlog.config import Settings
+from towerlog.config import Settings, existing_database
 from towerlog.engine.audit import rebuild_org, verify_org
-from towerlog.errors import TowerlogError
+from towerlog.errors import StorageFailed
 from towerlog.model.principal import Org
-from towerlog.server import copied, opened_for_reading, opened_for_writing
+from towerlog.model.times import format_ms
+from towerlog.server import copied, copy_epoch, opened_for_reading, opened_for_writing, place_of, settings_of
 from towerlog.store.base import Store
 from towerlog.store.values import Kind
 
 T = TypeVar("T")
+_IN_A_NAME = str.maketrans("", "", "-:.")
 MAX_SHOWN = 50
 """Differences that are printed; the rest is counted."""
 
@@ -57,7 +59,8 @@ def verify(settings: Settings, as_json: bool) -> None:
     """Checks the log and compares the projections with it.
 
     Positions must rise, every run's seq must be dense, its hash chain must hold, and the projections must be what a
-    rebuild would make. Works while the server runs. Exits with 1 when anything differs.
+    rebuild would make. The database's own structures must be whole, and every index must say what its table
+    says. Works while the server runs. Exits with 1 when anything differs.
     """
     findings = Findings()
     events = run_over(opened_for_reading(settings, SystemClock()), lambda store: verify_store(store, findings))
@@ -73,10 +76,26 @@ def verify(settings: Settings, as_json: bool) -> None:
 @with_settings()
 @as_json
 def rebuild(settings: Settings, as_json: bool) -> None:
-    """Rebuilds the projections from the log: runs, threads, agents, usage, checkpoints. Stop the server first."""
+    """Rebuilds the projections from the log: runs, threads, agents, usage, checkpoints. Stop the server first.
+
+    The log and all that is not made from it are copied into a new file, which takes the place of the old one when all
+    of it is there; so it works whatever else is damaged, and needs as much room again. The old file is kept. Refused
+    where the log itself is damaged.
+    """
     clock = SystemClock()
-    events = run_over(opened_for_writing(settings, clock, SystemIds(clock)), rebuild_store)
-    answer(as_json, {"ok": True, "events": events}, lambda: say(f"Rebuilt from {counted(events, 'event')}."))
+    existing_database(settings)
+    with place_of(settings) as place:
+        with progress("copying") as rows:
+            copy, lost = place.salvage(lambda done, _: rows(done))
+        try:
+            events = run_over(opened_for_writing(settings_of(settings, copy), clock, SystemIds(clock)), rebuild_store)
+            aside, _ = place.fill(copy, f"before-{format_ms(clock.now_ms()).translate(_IN_A_NAME)}")
+        finally:
+            copy.discard()
+    for one in lost:
+        note(f"lost: {one}")
+    fields = {"ok": True, "events": events, "lost": lost, "moved_to": str(aside)}
+    answer(as_json, fields, lambda: say(f"Rebuilt from {counted(events, 'event')}. What was there before is {aside}."))
 
 
 @click.command()
@@ -87,14 +106,14 @@ def backup(settings: Settings, file: Path, as_json: bool) -> None:
     """Writes a copy of the store to FILE, which must not exist. Works while the server runs.
 
     The copy is the store as it is at the time of the call. It is checked before it gets its name: by SQLite's integrity
-    check, then as `verify` does. To restore, replace towerlog.db with it while no server runs.
+    check, then as `verify` does. To restore it: `towerlog restore`.
     """
     findings = Findings()
     clock = SystemClock()
     with progress("copying") as pages:
         copy = copied(settings, file, SystemIds(clock), lambda done, _: pages(done))
     try:
-        reading = opened_for_reading(copy.settings, clock)
+        reading = opened_for_reading(settings_of(settings, copy), clock)
         events = run_over(reading, lambda store: verify_store(store, findings))
         if findings.count:
             findings.show()
@@ -105,6 +124,39 @@ def backup(settings: Settings, file: Path, as_json: bool) -> None:
         copy.discard()
     fields = {"ok": True, "file": str(file), "bytes": size_bytes, "events": events}
     answer(as_json, fields, lambda: say(f"{file}: {size_bytes} bytes, {counted(events, 'event')}, checked."))
+
+
+@click.command()
+@with_settings()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--without-wal", is_flag=True, help="Take FILE although the -wal that belongs to it is lost.")
+@as_json
+def restore(settings: Settings, file: Path, without_wal: bool, as_json: bool) -> None:
+    """Puts the store in FILE, a backup, in the place of the one in the data folder. Stop the server first.
+
+    FILE is copied, with the -wal beside it if there is one, and the copy is checked as `backup` does before anything is
+    moved. What was in the data folder is moved aside, with its -wal, and kept. The restored log has a new epoch, so
+    that followers which have seen more are told.
+    """
+    findings = Findings()
+    clock = SystemClock()
+    ids = SystemIds(clock)
+    with place_of(settings) as place:
+        with progress("copying") as pages:
+            copy = place.copy(file, copy_epoch(ids), without_wal, lambda done, _: pages(done))
+        try:
+            reading = opened_for_reading(settings_of(settings, copy), clock)
+            events = run_over(reading, lambda store: verify_store(store, findings))
+            if findings.count:
+                findings.show()
+                note(f"towerlog: {file} is not valid; nothing was changed.")
+                raise SystemExit(FOUND_WRONG)
+            aside, size_bytes = place.fill(copy, f"before-{format_ms(clock.now_ms()).translate(_IN_A_NAME)}")
+        finally:
+            copy.discard()
+    fields = {"ok": True, "bytes": size_bytes, "events": events, "moved_to": None if aside is None else str(aside)}
+    moved = "" if aside is None else f" What was there before is {aside}."
+    answer(as_json, fields, lambda: say(f"Restored {counted(events, 'event')}, checked.{moved}"))
 
 
 def run_over(opened: AbstractAsyncContextManager[Store], act: Callable[[Store], Awaitable[T]]) -> T:
@@ -120,7 +172,14 @@ def run_over(opened: AbstractAsyncContextManager[Store], act: Callable[[Store], 
 async def verify_store(store: Store, findings: Findings) -> int:
     """Verifies every organisation; how many events could be read."""
     events = 0
-    for org in await store.orgs():
+    for fault in await store.structure_faults():
+        findings.report(fault)
+    try:
+        orgs = await store.orgs()
+    except StorageFailed as error:
+        findings.report(f"the organisations cannot be read: {error}")
+        return events
+    for org in orgs:
         with progress(org.name, await _last_position(store, org.org)) as done:
             events += await _verify_org(store, org, findings, done)
     return events
@@ -139,8 +198,6 @@ async def _verify_org(store: Store, org: Org, findings: Findings, done: Callable
 
     try:
         await verify_org(store, org.org, report, note_read)
-    except TowerlogError:
-        raise
     except Exception as error:
         # A corrupt row can raise anything; that it cannot be read is a finding, not a defect of this program.
         report(f"stored data cannot be read: {type(error).__name__}: {error}")

@@ -14,7 +14,7 @@ import msgspec
 
 from towerlog.errors import TowerlogError
 from towerlog.model.command import Append, Command
-from towerlog.model.event import Event, FieldWarning
+from towerlog.model.event import DamagedEvent, Event, FieldWarning
 from towerlog.model.outcome import Appended, Stored
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.run import RunRow
@@ -36,6 +36,7 @@ STATUSES: dict[str, int] = {
     "overloaded": 503,
     "storage_failed": 503,
     "internal": 500,
+    "damaged": 500,
 }
 """Error code → HTTP status, unless a dialect's page says otherwise. A subclass without an entry has its parent's."""
 MAX_LABEL_CHARS = 200
@@ -102,6 +103,23 @@ def gap_frame(requested: int, oldest: int) -> bytes:
     return b"event: gap\ndata: " + text.encode() + b"\n\n"
 
 
+def damaged_frame(found: DamagedEvent, run_id: str | None) -> bytes:
+    """Tells a reader of a run that events are damaged in the store and are left out. Carries no id."""
+    requested, oldest = found.first_seq - 1, found.seq + 1
+    hole = b'"requested":%d,"oldest_seq":%d,"missing":%d,' % (requested, oldest, oldest - requested - 1)
+    return b"event: gap\ndata: {" + hole + _damaged_members(found, run_id) + b"}\n\n"
+
+
+def damaged_in_feed(found: DamagedEvent, run_id: str | None) -> bytes:
+    """The same for a reader of several runs, who counts by position."""
+    return b"event: gap\ndata: {" + _damaged_members(found, run_id) + b"}\n\n"
+
+
+def _damaged_members(found: DamagedEvent, run_id: str | None) -> bytes:
+    place = b'"run_id":%s,"seq":%d' % (msgspec.json.encode(run_id), found.seq)
+    return b'"reason":"damaged in the store",' + (place if found.run else b'"position":%d' % found.position)
+
+
 OTHER_LOG = b'event: gap\ndata: {"reason":"the cursor is of another log"}\n\n'
 """Tells a reader that what it saw before is not what follows here."""
 
@@ -126,6 +144,8 @@ class FrameStyle(msgspec.Struct, frozen=True):
     """True: `frame` needs the run's row. What is read back then costs one look-up of rows a page."""
     gap: Callable[[int, int], bytes] = gap_frame
     """(requested, oldest left) → a frame that tells of a hole in a run's events."""
+    damaged: Callable[[DamagedEvent, str | None], bytes] = damaged_frame
+    """(what is damaged, its run's id where that is known) → a frame that stands in its place."""
     other_log: bytes = OTHER_LOG
     """Sent first to a reader whose cursor is of another log."""
 
@@ -235,9 +255,12 @@ def with_warnings(reply: Reply, warnings: tuple[FieldWarning, ...]) -> Reply:
 
 
 def foreign_warnings(outcome: Appended, command: Append) -> tuple[FieldWarning, ...]:
-    """One for each event that would have changed a run which another key holds."""
+    """One for each event that would have changed a run which is for another key, or for the next worker."""
     field = command.type_field
-    message = f"{field}: another API key holds this run; the event is stored as foreign and changes nothing"
+    message = (
+        f"{field}: another API key holds this run, or it waits for its next worker; "
+        "the event is stored as foreign and changes nothing"
+    )
     return tuple(
         FieldWarning(index=index if command.is_batch else None, field=field, message=message)
         for index, result in enumerate(outcome.results)

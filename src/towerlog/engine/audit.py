@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from towerlog.engine.ingest.content import own_name
-from towerlog.errors import StorageFailed
+from towerlog.errors import Damaged, StorageFailed
 from towerlog.model.agent import AgentRow
 from towerlog.model.chain import chain_hash
 from towerlog.model.checkpoint import CheckpointRow
@@ -27,7 +27,7 @@ from towerlog.projections import runs as run_fold
 from towerlog.projections import threads as thread_fold
 from towerlog.projections import usage as usage_fold
 from towerlog.store.base import Store
-from towerlog.store.values import Changes, Content, MetaList, Rows, RunChange
+from towerlog.store.values import Changes, Content, Rows, RunChange
 
 PAGE_EVENTS = 1000
 Report = Callable[[str], None]
@@ -42,6 +42,8 @@ class Refold:
         """Identities (agents, threads) are given; everything counted in them begins at nothing."""
         self._report = report
         self.differences = 0
+        self.log_faults: list[str] = []
+        """Differences of the log itself."""
         self.events = 0
         """Events that could be read."""
         self.runs: dict[int, RunRow] = {}
@@ -57,6 +59,11 @@ class Refold:
         self.differences += 1
         self._report(what)
 
+    def lack(self, what: str) -> None:
+        """Notes one difference of the log itself, which no rebuild can mend."""
+        self.log_faults.append(what)
+        self.differ(what)
+
     def run_name(self, number: int, first: Event | None = None) -> str:
         """A run by the id that people look it up by; `first`: an event that may be its first, not folded yet."""
         row, origin = self.runs.get(number), None if first is None else first.effects.origin
@@ -69,7 +76,7 @@ class Refold:
         before = self.runs.get(event.run)
         self._check(event)
         if before is None and event.effects.origin is None:
-            self.differ(f"position {event.position}: its run has no beginning in the log")
+            self.lack(f"position {event.position}: its run has no beginning in the log")
             return
         agent = self.agents.get(event.agent)
         name = None if agent is None else agent.name
@@ -104,16 +111,14 @@ class Refold:
 
     def _check(self, event: Event) -> None:
         if event.position <= self._last_position:
-            self.differ(f"position {event.position} does not rise")
+            self.lack(f"position {event.position} does not rise")
         self._last_position = event.position
         seq, previous = self._chain.get(event.run, (0, b""))
         if event.seq != seq + 1:
-            self.differ(
-                f"position {event.position}: seq {event.seq} follows {seq} in {self.run_name(event.run, event)}"
-            )
+            self.lack(f"position {event.position}: seq {event.seq} follows {seq} in {self.run_name(event.run, event)}")
         elif chain_hash(previous, event) != event.hash:
             place = f"seq {event.seq} of {self.run_name(event.run, event)}"
-            self.differ(
+            self.lack(
                 f"position {event.position}: its hash does not fit: this event ({place}) or one before it was changed"
             )
         self._chain[event.run] = (event.seq, event.hash)
@@ -133,7 +138,7 @@ async def refold_org(store: Store, org: int, report: Report, progress: Progress)
             continue
         events = [event for event in events if event.position <= last]
         if not events:
-            refold.differ(f"the log ends at position {after}, {last} was given out")
+            refold.lack(f"the log ends at position {after}, {last} was given out")
             break
         for event in events:
             refold.take(event)
@@ -150,7 +155,7 @@ async def _page(store: Store, refold: Refold, org: int, after: int) -> list[Even
             return await store.log(org, after, limit)
         except (StorageFailed, msgspec.MsgspecError, ValueError, TypeError, KeyError) as error:
             rotten = str(error)  # the text alone: the error would hold the reader's question open
-    refold.differ(f"position {after + 1} cannot be read: {rotten}")
+    refold.lack(f"position {after + 1} cannot be read: {rotten}")
     return None
 
 
@@ -231,23 +236,26 @@ async def _check_history(store: Store, refold: Refold, row: CheckpointRow) -> No
     """The messages and metas that a checkpoint points at must be there, to the last."""
     what = _checkpoint_name(refold, row)
     try:
-        messages = await store.history(row.org, bytes.fromhex(row.node), row.length) if row.node else []
-        if len(messages) != row.length:
-            refold.differ(f"{what}: {len(messages)} of {row.length} messages are there")
-        key = bytes.fromhex(row.metas)
-        parts = await store.metas(row.org, key) if key else []
-    except ValueError as error:
+        if row.node:
+            await store.history(row.org, bytes.fromhex(row.node), row.length)
+    except (Damaged, StorageFailed, ValueError) as error:
         refold.differ(f"{what}: its history cannot be read: {error}")
-        return
-    # Joined, the parts are the whole list; one that is missing, first or last, gives it another name.
-    whole = b"[" + b",".join(part[1:-1] for part in parts) + b"]"
-    if key and not _has_its_key(MetaList(row.org, key, b"", whole)):
-        refold.differ(f"{what}: its metas are not all there")
+    try:
+        if row.metas:
+            await store.metas(row.org, bytes.fromhex(row.metas))
+    except (Damaged, StorageFailed, ValueError) as error:
+        refold.differ(f"{what}: its metas are not all there: {error}")
 
 
 async def rebuild_org(store: Store, org: int, progress: Progress = lambda _: None) -> int:
-    """Writes every projection anew from the log; returns how many events were folded. Nobody else may write."""
+    """Writes every projection anew from the log; returns how many events were folded. Nobody else may write.
+
+    Raises Damaged where the log is not whole: what is folded from it would be wrong for good.
+    """
     refold, _ = await refold_org(store, org, lambda _: None, progress)
+    if refold.log_faults:
+        more = f", and {len(refold.log_faults) - 1} more" if len(refold.log_faults) > 1 else ""
+        raise Damaged(f"The log is not whole ({refold.log_faults[0]}{more}): restore a backup.")
     changes = Changes(
         runs={row.run: RunChange(None, row) for row in refold.runs.values()},
         threads={(org, row.thread_id): row for row in refold.threads.values()},

@@ -166,6 +166,8 @@ class Engine:
             "reloads": self._writer.reloads,
             "queue": self._writer.waiting,
             "followers": self._hub.followers,
+            "damaged": self._store.damages.found,
+            "read_failures": self._store.damages.failures,
         }
 
     async def execute(

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from towerlog.errors import Damaged
 from towerlog.model.facts import NO_EFFECTS, NO_FACTS, Effects, Facts
 from towerlog.model.run import Status
 from towerlog.model.times import told_time
@@ -254,6 +255,11 @@ NATURAL = "\x1f"
 """Begins the stored id of an event without an id of its sender's, which holds no control character."""
 
 
+def foreign_id(key_id: str, event_id: str) -> str:
+    """What a foreign event is kept under: the ids of a run that is held are its holder's, whoever used them first."""
+    return f"{NATURAL}{key_id}{NATURAL}{event_id}"
+
+
 class Event(msgspec.Struct, frozen=True, gc=False):
     """An event as the log returns it."""
 
@@ -289,7 +295,10 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     @property
     def sent_id(self) -> str | None:
         """The id that its sender gave it; None where it is stored under a natural key."""
-        return None if self.event_id is None or self.event_id.startswith(NATURAL) else self.event_id
+        told = self.event_id
+        if told is not None and self.facts.foreign and told.startswith(NATURAL):
+            told = told.split(NATURAL, 2)[2]
+        return None if told is None or told.startswith(NATURAL) else told
 
     @property
     def effects(self) -> Effects:
@@ -311,6 +320,49 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         Most of all events are plain; many of them are folded at once.
         """
         return self.type in PLAIN_TYPES and self.facts.effects is None and not self.late
+
+
+class DamagedEvent(msgspec.Struct, frozen=True, gc=False):
+    """Stands where events of the log cannot be handed out: they are not what was written, or not there at all.
+
+    One event, or (`first_seq` below `seq`) a stretch of a run in which nothing is left.
+    """
+
+    org: int
+    position: int
+    """0 where nothing tells it."""
+    run: int
+    """0 where nothing tells it; then `seq` tells nothing either."""
+    seq: int
+    """The last one that is damaged."""
+    first_seq: int
+    reason: str
+
+    def error(self, run_id: str | None) -> Damaged:
+        """What whoever asked for it is told; `run_id` where it is known."""
+        if not self.run:
+            which = f"The event at position {self.position} is"
+        elif self.seq == self.first_seq:
+            which = f"Event {self.seq} of run {run_id} is"
+        else:
+            which = f"Events {self.first_seq} to {self.seq} of run {run_id} are"
+        return Damaged(f"{which} damaged in the store. What comes after it can be read: ask for it with after_seq.")
+
+
+Logged = Event | DamagedEvent
+"""What a reader of the log is given."""
+
+
+def sound(found: Logged | None, run_id: str | None) -> Event | None:
+    """The event, if there is one. Raises Damaged, which names it, where it is not what was written."""
+    if isinstance(found, DamagedEvent):
+        raise found.error(run_id)
+    return found
+
+
+COPY = "r"
+"""Begins the epoch of a log that was copied, by a backup or a restore: it goes on otherwise than the first one,
+so that a bare seq may be of another log."""
 
 
 def cursor_text(epoch: str, position: int) -> str:

@@ -226,12 +226,24 @@ class LaneCounts(msgspec.Struct, frozen=True, gc=False):
     now: int
 
 
+class DamagedPlace(msgspec.Struct, frozen=True, gc=False):
+    """An event that cannot be shown, since it is damaged in the store. `run_id` is None where nothing tells it."""
+
+    run_id: str | None
+    position: int
+    seq: int
+
+
 class FeedPage(msgspec.Struct, frozen=True, gc=False):
     """Events of an agent's feed, oldest first, with the log's epoch for cursors."""
 
     agent: AgentRow
     events: list[Event]
     epoch: str
+    last: int | None
+    """The position that the page reaches to; None for an empty one."""
+    damaged: tuple[DamagedPlace, ...] = ()
+    """What belongs into this page and is damaged."""
 
 
 class KeyMinted(msgspec.Struct, frozen=True, gc=False):

@@ -25,7 +25,7 @@ from towerlog.dialects.base import FrameStyle
 from towerlog.engine.follow.follower import Follower, Source
 from towerlog.engine.follow.hub import Hub
 from towerlog.engine.follow.subjects import RUN
-from towerlog.model.event import Event, EventType
+from towerlog.model.event import Event, EventType, Logged
 from towerlog.model.key import Key
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.run import RunRow, Status
@@ -84,7 +84,7 @@ class House:
     async def follow(self) -> Follower:
         """A follower of the run."""
 
-        async def page(after: int, limit: int) -> list[Event]:
+        async def page(after: int, limit: int) -> list[Logged]:
             return [self.event(seq) for seq in range(after + 1, self.last_seq + 1)][:limit]
 
         async def ended() -> RunRow | None:
@@ -93,7 +93,10 @@ class House:
         async def rows(runs: Sequence[int]) -> dict[int, RunRow]:
             return {}
 
-        source = Source(page, ended, rows, "e1")
+        async def unreadable(after: int) -> list[Logged]:
+            return []
+
+        source = Source(page, ended, rows, unreadable, "e1")
         return await self.hub.follow((RUN, OPEN.run), STYLE, source, 0, True)
 
     def event(self, seq: int) -> Event:

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
 from towerlog.engine.audit import verify_org
-from towerlog.engine.ingest.content import KEY_BYTES, name_of, own_name, prefix_names
+from towerlog.engine.ingest.content import own_name
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, History, HistoryBase, Refusal
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
+from towerlog.model.names import NAME_BYTES, message_name, prefix_names
 from towerlog.model.outcome import Stored
 from towerlog.model.question import GetCheckpoint, LatestCheckpoint
 from towerlog.store.sqlite import load
@@ -159,7 +160,7 @@ async def check_turns(
 
 def continued(step: int, sent: list[bytes], known: list[bytes], length: int | None = None) -> Draft:
     """A checkpoint that sends only what comes after the messages that are known."""
-    base = HistoryBase(prefix_names(map(name_of, known))[-1], len(known) if length is None else length)
+    base = HistoryBase(prefix_names(map(message_name, known))[-1], len(known) if length is None else length)
     whole = state(step, [])
     return msgspec.structs.replace(whole, history=History(sent, None, base))
 
@@ -280,7 +281,7 @@ async def test_a_known_prefix_is_found_however_it_is_asked_for(
 
 
 def test_names_are_of_content_and_of_what_went_before() -> None:
-    assert name_of(b"a") == hashlib.sha256(b"a").digest()[:KEY_BYTES]
+    assert message_name(b"a") == hashlib.sha256(b"a").digest()[:NAME_BYTES]
     one, two = prefix_names([b"a", b"b"]), prefix_names([b"a", b"c"])
     assert one[0] == two[0]
     assert one[1] != two[1]
@@ -289,8 +290,8 @@ def test_names_are_of_content_and_of_what_went_before() -> None:
 
 
 def test_content_gives_itself_its_name() -> None:
-    names = prefix_names([name_of(b"a"), name_of(b"b")])
-    assert own_name(Message(1, b"", b"a")) == name_of(b"a")
-    assert own_name(HistoryNode(1, b"", names[0], name_of(b"b"))) == names[1]
+    names = prefix_names([message_name(b"a"), message_name(b"b")])
+    assert own_name(Message(1, b"", b"a")) == message_name(b"a")
+    assert own_name(HistoryNode(1, b"", names[0], message_name(b"b"))) == names[1]
     metas = prefix_names([b"meta:1", b'meta:{"x":2}', b"meta:3"])
     assert own_name(MetaList(1, b"", metas[0], b'[{"x":2},3]')) == metas[2]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from towerlog.engine.ingest.content import name_of, prefix_names
+from towerlog.model.names import message_name, prefix_names
 from towerlog.sdk.record.histories import MAX_WHOLE_DEPTH, Conversation, NotWhole, whole_text
 
 
@@ -47,7 +47,7 @@ def test_a_history_is_a_list_of_messages(history: object) -> None:
 def test_beginnings_have_the_names_that_the_server_gives_them() -> None:
     told = Conversation.of([{"role": "user", "content": "é \n / 😀"}, {"n": 1.5}, "text"])
     assert told.texts[0] == '{"role":"user","content":"é \\n / 😀"}'.encode()
-    assert told.names == prefix_names(map(name_of, told.texts))
+    assert told.names == prefix_names(map(message_name, told.texts))
 
 
 @pytest.mark.parametrize(

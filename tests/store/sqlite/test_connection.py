@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,10 +14,10 @@ from tests.support.factories import event, identity, run_changes, run_row
 from tests.support.fakes import FakeClock, SeededIds
 from tests.support.wait import wait_until_async
 from towerlog.ambient import Clock, SystemClock
-from towerlog.errors import StorageFailed, StoreLocked
+from towerlog.errors import StorageFailed
 from towerlog.store import sqlite
 from towerlog.store.sqlite import connection as connections
-from towerlog.store.sqlite.connection import lock_folder, migrate, open_connection, prepare_files
+from towerlog.store.sqlite.connection import migrate, open_connection, prepare_files
 from towerlog.store.sqlite.store import SqliteStore, open_store
 
 KIB = 1024
@@ -111,35 +109,12 @@ def test_the_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     lock.close()
 
 
-def test_a_second_writer_is_refused(path: Path) -> None:
-    lock = lock_folder(path)
-    for _ in range(2):
-        with pytest.raises(StoreLocked, match=r"towerlog\.db is in use"):
-            lock_folder(path)
-    assert path.with_name("towerlog.db.lock").read_text() == f"{os.getpid()}\n", "who holds it can be read"
-    lock.close()
-    lock_folder(path).close()
-
-
-def test_the_place_of_a_writer_that_was_killed_is_free(path: Path) -> None:
-    holder = subprocess.Popen(
-        [sys.executable, "-m", "tests.store.lock_holder", str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(StoreLocked):
-            lock_folder(path)
-    finally:
-        holder.kill()
-        holder.communicate(timeout=60)
-    lock_folder(path).close()
-
-
 def test_the_epoch_is_given_once_and_replaced_on_purpose_alone(db: apsw.Connection) -> None:
     assert connections.ensure_epoch(db, "e1") == "e1"
     assert connections.ensure_epoch(db, "e2") == "e1"
-    connections.replace_epoch(db, "e3")
+    assert connections.read_copied(db) is None
+    connections.make_a_copy(db, "e3")
+    assert connections.read_copied(db) == {}
     assert connections.read_epoch(db) == "e3"
 
 
@@ -225,7 +200,7 @@ async def test_the_wal_is_emptied_when_nobody_writes(path: Path, monkeypatch: py
     monkeypatch.setattr(sqlite.store, "IDLE_TRUNCATE_SECONDS", 0.1)
     async with opened(path, SystemClock()) as store:
         assert (await fill(store, units=3, events_each=5, event_bytes=500))[-1] > 0
-        await wait_until_async(lambda: wal_bytes(path) == 0, "the WAL to be emptied")
+        await wait_until_async(lambda: wal_bytes(path) <= 2 * 17 * KIB, "the WAL to be emptied but for its name")
 
 
 async def test_a_checkpoint_that_failed_stops_the_commits(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.store.plans import plans_of
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.store.sqlite import personas as registry
-from towerlog.store.sqlite.audit import all_rows
+from towerlog.store.sqlite.upkeep.audit import all_rows
 from towerlog.store.sqlite.write import write_changes
 from towerlog.store.values import Changes
 

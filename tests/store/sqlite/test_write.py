@@ -17,8 +17,9 @@ from towerlog.model.principal import Counters
 from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow
-from towerlog.store.sqlite import audit, queue, reads
+from towerlog.store.sqlite import events, queue, reads
 from towerlog.store.sqlite import write as writes
+from towerlog.store.sqlite.upkeep import audit
 from towerlog.store.sqlite.write import write_changes
 from towerlog.store.values import Changes, HistoryNode, Message, MetaList, Quarantined, RunChange, StoredReply
 
@@ -136,7 +137,7 @@ def test_bodies_packed_in_one_transaction_are_read_back_each_by_itself(db: apsw.
     bodies = [b'{"n":"' + b"%d" % n * 3000 + b'"}' for n in range(5)]
     told = [msgspec.structs.replace(event(n + 1, n + 1), data=body) for n, body in enumerate(bodies)]
     write_changes(db, run_changes(ROW, told))
-    assert [one.data for one in reads.events(db, org, ROW.run, 0, 10)] == bodies
+    assert [one.data for one in events.events(db, org, ROW.run, 0, 10)] == bodies
     assert all(db.execute("SELECT flags & 4 AND length(data) < 100 FROM event ORDER BY key").get)
 
 

@@ -11,7 +11,8 @@ MAX_AGE_S = 600
 _METHODS = b"GET, HEAD, POST, DELETE"
 _ASKED = b"authorization, content-type, idempotency-key, last-event-id, traceparent, x-api-key, x-lease-epoch"
 _SHOWN = (
-    b"link, retry-after, x-cursor, x-log-epoch, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-trace-id"
+    b"link, retry-after, x-cursor, x-damaged, x-log-epoch,"
+    b" x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-trace-id"
 )
 _VARY = (b"vary", b"origin")
 

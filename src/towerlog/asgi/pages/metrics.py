@@ -87,7 +87,7 @@ class EngineCollector(Collector):
     """The engine's own counts."""
 
     def __init__(self, figures: Callable[[], Mapping[str, int]]) -> None:
-        """`figures` gives `commands`, `groups`, `queue` and `followers` as they are now."""
+        """`figures` gives `commands`, `groups`, `queue`, `followers`, `damaged` and `read_failures` as they are now."""
         self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
@@ -97,6 +97,10 @@ class EngineCollector(Collector):
         yield CounterMetricFamily("towerlog_commits", "Groups of commands committed.", figures["groups"])
         yield GaugeMetricFamily("towerlog_commit_queue", "Commands that wait for the next commit.", figures["queue"])
         yield GaugeMetricFamily("towerlog_followers", "Readers of the log.", figures["followers"])
+        damaged = "Events and contents that were read and are damaged in the store."
+        yield CounterMetricFamily("towerlog_damaged_reads", damaged, figures["damaged"])
+        failed = "Reads of the store that failed with an I/O error or on damaged pages."
+        yield CounterMetricFamily("towerlog_read_failures", failed, figures["read_failures"])
 
 
 class LoopCollector(Collector):

@@ -6,6 +6,7 @@ What is pushed has the form of what is read. `feed.py` decides what may be shown
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Annotated, Literal
 
 import msgspec
@@ -27,6 +28,7 @@ from towerlog.dialects.base import (
     FrameStyle,
     Reply,
     Warned,
+    damaged_in_feed,
     error_headers,
     reply_json,
     scopes,
@@ -45,6 +47,8 @@ from towerlog.model.question import FollowAgent, Tail
 
 __all__ = ["DIALECT", "STATUS_OF", "STATUS_WORDS"]
 
+MAX_DAMAGED_NAMED = 20
+"""Damaged events that are named beside a page."""
 DEFAULT_TAIL = 100
 MAX_TAIL = 5000
 _NUMBER = re.compile(r"[+-]?[0-9]{1,64}")
@@ -122,8 +126,12 @@ def _tail(text: str) -> int:
 def _encode_feed(outcome: FeedPage, command: object, call: Call) -> Reply:
     shown = [feed_event(event, outcome.epoch) for event in outcome.events]
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    if outcome.events:
-        headers = ((b"x-cursor", cursor_text(outcome.epoch, outcome.events[-1].position).encode()),)
+    if outcome.last is not None:
+        headers = ((b"x-cursor", cursor_text(outcome.epoch, outcome.last).encode()),)
+    if outcome.damaged:
+        # The form of the array is the dialect's, and has no word for it.
+        named = (f"{one.run_id}#{one.seq}" if one.run_id else f"@{one.position}" for one in outcome.damaged)
+        headers += ((b"x-damaged", " ".join(islice(named, MAX_DAMAGED_NAMED)).encode()),)
     return reply_json([event for event in shown if event is not None], headers=headers)
 
 
@@ -131,6 +139,7 @@ STREAM = FrameStyle(
     name="activity",
     frame=frame,
     prologue=b": ping\n",
+    damaged=damaged_in_feed,
     closing=b"event: end\ndata: stream closed\n\n",
 )
 

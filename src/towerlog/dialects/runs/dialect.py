@@ -30,7 +30,7 @@ from towerlog.dialects.fields import NULL
 from towerlog.dialects.run_json import STATUS_OF, STATUS_WORDS
 from towerlog.dialects.runs import requests
 from towerlog.errors import TowerlogError
-from towerlog.model.event import Event, EventType
+from towerlog.model.event import COPY, Event, EventType
 from towerlog.model.outcome import Page, RunChanged, RunCreated, RunView, ThreadView
 from towerlog.model.principal import Scope
 from towerlog.model.run import RunRow
@@ -175,7 +175,10 @@ _DELTA = msgspec.json.Decoder(_Delta)
 
 
 def frame(event: Event, epoch: str, row: RunRow | None = None) -> bytes:
-    """One server-sent event. `id` is the seq; without an `event:` line a browser's `onmessage` gets all of them."""
+    """One server-sent event. Without an `event:` line a browser's `onmessage` gets all of them.
+
+    `id` is the seq, behind the epoch in a log that was copied: it goes on otherwise than the one before it.
+    """
     assert row is not None
     seq, run_id, event_id = event.seq, row.run_id.encode(), _event_id(event, row)
     # `data` is one line of JSON text, so it cannot break the frame.
@@ -184,7 +187,8 @@ def frame(event: Event, epoch: str, row: RunRow | None = None) -> bytes:
     at = format_ms(event.recorded_at).encode()
     named = (seq, _TYPE_TEXT[event.type], data, at, event_id, run_id, at, delta)
     text = b'{"seq":%d,"type":"%s","data":%s,"created_at":"%s","event_id":%s,"run_id":"%s","ts":"%s"%s}' % named
-    return b"id: %d\ndata: %s\n\n" % (seq, text if text.isascii() else ascii_json(text))
+    cursor = (f"{epoch}-{seq}" if epoch[:1] == COPY else str(seq)).encode()
+    return b"id: %s\ndata: %s\n\n" % (cursor, text if text.isascii() else ascii_json(text))
 
 
 def _event_id(event: Event, row: RunRow) -> bytes:

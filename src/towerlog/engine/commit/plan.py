@@ -32,7 +32,7 @@ from towerlog.projections import checkpoints as checkpoint_fold
 from towerlog.projections import runs as run_fold
 from towerlog.projections import threads as thread_fold
 from towerlog.projections import usage as usage_fold
-from towerlog.store.values import Changes, Claimant, Family, Found, HistoryNode, Kind, Message, MetaList, RunChange
+from towerlog.store.values import Changes, Family, Found, HistoryNode, Kind, Message, MetaList, RunChange
 
 encode_facts = msgspec.json.Encoder().encode
 Reaction = Callable[["Plan", "RunRow | None", RunRow, Event], None]
@@ -54,6 +54,8 @@ class Plan:
         self._reactions = reactions
         self._encoded: tuple[Facts, bytes] = (NO_FACTS, b"")
         """The facts of the event before, and their text."""
+        self.postponed: dict[Callable[[Plan, list[RunRow]], None], list[RunRow]] = {}
+        """What `finish` will carry out."""
         self._run_states: dict[int, RunState] = {}
         self._refs: dict[RefKey, int] = {}
         self._agents: dict[tuple[int, str], AgentRow] = {}
@@ -175,21 +177,19 @@ class Plan:
         return found
 
     def event_by_id(self, run: int, event_id: str) -> Event | None:
-        """The event that this run has under an id."""
+        """The event that this run has under an id. Raises Damaged."""
         run_state = self._run_states.get(run)
         found = None if run_state is None else run_state.ids.get(event_id)
         if found is not None or self.is_new(run) or self.known.is_new_id(run, event_id):
             return found
-        stored: Event | None = self.known.get(Kind.EVENT_ID, (run, event_id))
-        return stored
+        return self.known.event(Kind.EVENT_ID, run, (run, event_id))
 
     def event_at(self, run: int, seq: int) -> Event | None:
-        """An event of a run by its seq; None for one that was trimmed away."""
+        """An event of a run by its seq; None for one that was trimmed away. Raises Damaged."""
         run_state = self._run_states.get(run)
         if run_state is not None and (run_state.before is None or seq > run_state.before.last_seq):
             return next((event for event in self.changes.events if event.run == run and event.seq == seq), None)
-        stored: Event | None = self.known.get(Kind.EVENT, (run, seq))
-        return stored
+        return self.known.event(Kind.EVENT, run, (run, seq))
 
     def checkpoint(self, run: int, agent: str, step_index: int) -> CheckpointRow | None:
         """A checkpoint row, with this group's changes."""
@@ -208,17 +208,6 @@ class Plan:
     def loaded(self, kind: Kind, key: Any) -> Any:
         """What the store has under a key of a kind that this group does not change."""
         return self.known.get(kind, key)
-
-    def claimant(self, org: int, agents: tuple[str, ...] | None, labels: dict[str, str]) -> Claimant:
-        """The question for what a claim may take, as it was asked for this group."""
-        asked = Claimant(org, agents, tuple(sorted(labels.items())), self.known.claim_limit)
-        return self.known.wider.get(asked, asked)
-
-    def want_more(self, claimant: Claimant) -> None:
-        """All that was offered is taken, and the store may have more. Raises NotLoaded."""
-        asked = claimant._replace(limit=self.known.claim_limit)
-        wider = self.known.wider[asked] = claimant._replace(limit=2 * claimant.limit)
-        raise NotLoaded(Kind.CLAIMS, wider)
 
     def stored_family(self, row: RunRow, cancelling: bool) -> Found[RunRow]:
         """Open runs below this one as they are stored: as many as one step may end. See `Family`."""
@@ -343,6 +332,16 @@ class Plan:
         agent = self.agent(row.org, row.agent or "default")
         self.append(run_state, agent, kind, msgspec.json.encode(members), dialect=by, facts=facts)
         return self.row_of(run_state)
+
+    def postpone(self, action: Callable[[Plan, list[RunRow]], None], row: RunRow) -> None:
+        """Has an action carried out by `finish`, once for all rows that it was postponed with."""
+        self.postponed.setdefault(action, []).append(row)
+
+    def finish(self) -> None:
+        """What was postponed: at the end of each item, and of each command."""
+        while self.postponed:
+            action, rows = self.postponed.popitem()
+            action(self, rows)
 
     def put_thread(self, row: ThreadRow) -> ThreadRow:
         """Changes a thread."""

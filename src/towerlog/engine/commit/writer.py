@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from towerlog.ambient import Clock, Ids
 from towerlog.engine.commit.cache import Cache
 from towerlog.engine.commit.drawn import DrawnIds
-from towerlog.engine.commit.load import Asking, Known, Needs, NotLoaded, fetch, load
+from towerlog.engine.commit.load import Asking, Known, Needs, NotLoaded, load, load_missed
 from towerlog.engine.commit.plan import Plan, Reaction
 from towerlog.engine.commit.replies import WaitingBodies, encode_ids
 from towerlog.engine.commit.submission import (
@@ -25,6 +25,7 @@ from towerlog.engine.commit.submission import (
     name_of,
     needs_with_reply,
     note_defect,
+    replayed,
 )
 from towerlog.engine.commit.turn import Turn, Verb
 from towerlog.errors import IdempotencyMismatch, InProgress, Internal, Overloaded, StorageFailed, TowerlogError
@@ -167,11 +168,12 @@ class Writer:
             missing: list[NotLoaded] = []
             while True:
                 if missing:
-                    await self._load_missed(unit, turn, missing)
+                    await load_missed(unit, turn.known, turn.steady_ms, missing)
                 await load(unit, turn.known, turn.steady_ms, [(needs_of, found)])
                 plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions)
                 try:
                     place(plan, found)
+                    plan.finish()
                     break
                 except NotLoaded as one:
                     missing = self._missed(turn, [one])
@@ -283,7 +285,7 @@ class Writer:
         missing: list[NotLoaded] = []
         while True:
             if missing:
-                await self._load_missed(unit, turn, missing)
+                await load_missed(unit, turn.known, turn.steady_ms, missing)
             await load(unit, turn.known, turn.steady_ms, asking)
             plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions)
             outcomes, missing, is_broken = await self._in_steps(self._place_all(turn, plan, group))
@@ -308,18 +310,12 @@ class Writer:
             result: T = done.value
             return result
 
-    async def _load_missed(self, unit: Unit, turn: Turn, missing: list[NotLoaded]) -> None:
-        wanted: dict[Kind, list[Any]] = {}
-        for one in missing:
-            wanted.setdefault(one.kind, []).append(one.key)
-        await fetch(unit, turn.known, turn.steady_ms, wanted)
-
     def _missed(self, turn: Turn, missing: list[NotLoaded]) -> list[NotLoaded]:
         self.reloads += 1
         turn.rounds += 1
         if turn.rounds > MAX_RELOADS:
             raise missing[0]
-        return list({(one.kind, one.key): one for one in missing}.values())
+        return list({(one.kind, one.key): one for first in missing for one in first.all}.values())
 
     def _asking(self, submission: Submission) -> Asking:
         needs_of = self._verbs[type(submission.command)].needs
@@ -356,8 +352,16 @@ class Writer:
         return outcomes, missing, False
 
     def _placed(self, plan: Plan, submission: Submission) -> Steps[Placed | TowerlogError]:
-        outcome = self._verbs[type(submission.command)].place(plan, submission.principal, submission.command)
-        return (yield from outcome) if isinstance(outcome, Generator) else outcome
+        try:
+            outcome = self._verbs[type(submission.command)].place(plan, submission.principal, submission.command)
+            if isinstance(outcome, Generator):
+                outcome = yield from outcome
+        except TowerlogError:
+            plan.finish()  # what a command has ended before it was refused stays ended
+            raise
+        if plan.postponed:
+            plan.finish()
+        return outcome
 
     def _place_one(
         self, plan: Plan, submission: Submission, wanted: Idempotency
@@ -366,7 +370,7 @@ class Writer:
         org, name = submission.principal.org, name_of(wanted)
         known: StoredReply | None = plan.loaded(Kind.REPLY, (org, name))
         if known is not None:
-            return _replayed(known) if known.digest == wanted.digest else IdempotencyMismatch()
+            return replayed(known) if known.digest == wanted.digest else IdempotencyMismatch()
         command = submission.command
         outcome = yield from self._placed(plan, submission)
         still_waiting = isinstance(outcome, NothingToClaim) and getattr(command, "wait_ms", 0) > 0
@@ -375,10 +379,6 @@ class Writer:
             ids = encode_ids(outcome)
             plan.changes.replies.append(StoredReply(org, name, wanted.digest, 0, b"", plan.now, run, epoch, ids))
         return outcome
-
-
-def _replayed(known: StoredReply) -> Replayed:
-    return Replayed(known.status, known.body, known.run, known.lease_epoch, known.ids)
 
 
 def _answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) -> None:

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import msgspec
 
 from towerlog.engine.follow.channel import MAX_CHUNK_BYTES, Channel
-from towerlog.model.event import Event
+from towerlog.errors import StorageFailed
+from towerlog.model.event import DamagedEvent, Logged
 from towerlog.model.run import RunRow
 
 PAGE_EVENTS = 500
 
-Page = Callable[[int, int], Awaitable[list[Event]]]
+Page = Callable[[int, int], Awaitable[list[Logged]]]
 """(after, limit) → events in order, from the store."""
 
 
@@ -25,11 +26,18 @@ class Source(msgspec.Struct, frozen=True):
     """The row of the run, where it has ended; None while more may come. Asked once, after subscribing."""
     rows: Callable[[Sequence[int]], Awaitable[Mapping[int, RunRow]]]
     """Run numbers → their rows as they are now; asked only for a style that needs them."""
+    unreadable: Callable[[int], Awaitable[list[Logged]]]
+    """What stands for all that there is now after a cursor, where the store cannot even tell what there is."""
     epoch: str
 
 
 Leave = Callable[[Channel, "Follower"], None]
 """Takes a follower out of its channel."""
+
+
+def _begins(found: Logged, cursor_of: Callable[[Logged], int]) -> int:
+    """The first place that an event takes, or that a stretch without events does."""
+    return found.first_seq if isinstance(found, DamagedEvent) else cursor_of(found)
 
 
 class Follower:
@@ -137,23 +145,37 @@ class Follower:
         """A page of the log; (cursor, b"") at its end."""
         source, channel, cursor = self._source, self._channel, self.cursor
         style, cursor_of = channel.style, channel.cursor_of
-        events = await source.page(cursor, PAGE_EVENTS)
+        events = await self._page(cursor)
         taken: list[bytes] = []
         size = 0
         if channel.is_dense:
-            if events and cursor_of(events[0]) > cursor + 1:
-                taken.append(style.gap(cursor, cursor_of(events[0])))
+            if events and _begins(events[0], cursor_of) > cursor + 1:
+                taken.append(style.gap(cursor, _begins(events[0], cursor_of)))
             if not events and self._end is not None and cursor < self._end.last_seq:
                 # All that was left of an ended run is gone too: say so instead of ending as if there had been nothing.
                 return self._end.last_seq, style.gap(cursor, self._end.last_seq + 1)
-        rows = await source.rows(list({event.run for event in events})) if style.with_row and events else {}
+        named = {event.run for event in events if style.with_row or isinstance(event, DamagedEvent)}
+        rows = await source.rows(list(named)) if named else {}
         for event in events:
-            frame = style.frame(event, source.epoch, rows.get(event.run)) or b""
+            row = rows.get(event.run)
+            if isinstance(event, DamagedEvent):
+                frame = style.damaged(event, None if row is None else row.run_id)
+            else:
+                frame = style.frame(event, source.epoch, row if style.with_row else None) or b""
             if size and size + len(frame) > MAX_CHUNK_BYTES:
                 break
             taken.append(frame)
             cursor, size = cursor_of(event), size + len(frame)
         return cursor, b"".join(taken)
+
+    async def _page(self, cursor: int) -> list[Logged]:
+        """A page of the store. Where it cannot be read, what stands for it: the next try would meet the same."""
+        try:
+            return await self._source.page(cursor, PAGE_EVENTS)
+        except StorageFailed as error:
+            if not error.fatal:
+                raise
+            return await self._source.unreadable(cursor)
 
     async def _wait(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()

@@ -9,7 +9,7 @@ from towerlog.engine.follow.subjects import AGENT, RUN
 from towerlog.engine.queries.events import position_of
 from towerlog.engine.queries.reads import Reads
 from towerlog.errors import NotFound
-from towerlog.model.event import Event
+from towerlog.model.event import DamagedEvent, Logged
 from towerlog.model.principal import Principal
 from towerlog.model.question import FollowAgent, FollowRun
 from towerlog.model.run import RunRow
@@ -27,13 +27,17 @@ async def follow_run(
         current = await reads.run_of(principal, command.run_id)
         return current if current.is_terminal() else None
 
-    async def page(after: int, limit: int) -> list[Event]:
-        return await store.events(org, run, after, limit)
+    async def page(after: int, limit: int) -> list[Logged]:
+        return await store.events(org, run, after, limit, None, row.last_seq)
 
-    source = Source(page, ended, lambda runs: store.runs_by_number(org, runs), store.epoch)
+    async def unreadable(after: int) -> list[Logged]:
+        last = (await reads.run_of(principal, command.run_id)).last_seq
+        return _lost(store, DamagedEvent(org, 0, run, last, after + 1, "cannot be read")) if last > after else []
+
+    source = Source(page, ended, lambda runs: store.runs_by_number(org, runs), unreadable, store.epoch)
     # A cursor past the end waits from the end; one of another log is told so and gets everything.
     after, preface = min(command.after_seq, row.last_seq), b""
-    if command.epoch not in (None, store.epoch):
+    if command.epoch not in (None, store.epoch) or await _is_of_earlier_log(store, row, command):
         after, preface = 0, style.other_log
     return await hub.follow((RUN, run), style, source, after, command.follow, preface)
 
@@ -55,11 +59,37 @@ async def follow_agent(
     async def ended() -> RunRow | None:
         return None
 
-    async def page(after: int, limit: int) -> list[Event]:
+    async def page(after: int, limit: int) -> list[Logged]:
         return await store.feed(org, number, limit, after)
 
-    source = Source(page, ended, lambda runs: store.runs_by_number(org, runs), store.epoch)
+    async def unreadable(after: int) -> list[Logged]:
+        last = await store.feed_start(org, number, 1) or 0
+        return _lost(store, DamagedEvent(org, last, 0, 0, 0, "cannot be read")) if last > after else []
+
+    source = Source(page, ended, lambda runs: store.runs_by_number(org, runs), unreadable, store.epoch)
     return await hub.follow((AGENT, number), style, source, after, True, preface)
+
+
+async def _is_of_earlier_log(store: Store, row: RunRow, command: FollowRun) -> bool:
+    """Whether a bare seq was given out by the log that this one is a copy of, for an event that was not copied.
+
+    A copy names itself in the ids of its frames, so that a bare one is of the first log. Up to where that was copied
+    both have the same events; a seq behind it that somebody has typed means this log, if the run has come that far.
+    """
+    copied = store.copied_positions
+    if copied is None or command.epoch is not None or not command.after_seq:
+        return False
+    if command.after_seq > row.last_seq:
+        return True
+    if not command.is_reconnect:
+        return False
+    found = (await store.events_at(row.org, row.run, [command.after_seq])).get(command.after_seq)
+    return found is None or found.position > copied.get(row.org, 0)
+
+
+def _lost(store: Store, event: DamagedEvent) -> list[Logged]:
+    store.damages.note(event)
+    return [event]
 
 
 async def _tail_start(store: Store, org: int, agent: int, tail: int) -> int:

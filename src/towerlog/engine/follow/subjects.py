@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 
-from towerlog.model.event import Event, has_feed_place
+from towerlog.model.event import Event, Logged, has_feed_place
 
 Subject = tuple[str, int]
 """(what it is, its number)"""
 
 RUN, AGENT = "run", "agent"
 
-CURSORS: Mapping[str, Callable[[Event], int]] = {RUN: attrgetter("seq"), AGENT: attrgetter("position")}
+CURSORS: Mapping[str, Callable[[Logged], int]] = {RUN: attrgetter("seq"), AGENT: attrgetter("position")}
 """By what a reader of such a subject counts."""
 
 DENSE = frozenset({RUN})

@@ -16,20 +16,20 @@ from towerlog.engine.commit.submission import Steps
 from towerlog.engine.ingest.added import asked
 from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
 from towerlog.engine.ingest.dedupe import (
-    content_of,
+    beside,
+    figures_of,
     has_older_runs,
     is_replayed,
     late_checkpoint_id,
     run_of_repeat,
-    seen_before,
     starts_new_run,
     stored_before,
+    told_before,
     waits_without_history,
 )
 from towerlog.engine.ingest.needs import parent_ref, tells_process_cost
-from towerlog.errors import NotFound, UnknownBase
+from towerlog.errors import Damaged, NotFound, UnknownBase
 from towerlog.model.agent import AgentRow
-from towerlog.model.chain import LONG_DATA_BYTES
 from towerlog.model.command import Append
 from towerlog.model.event import (
     NATURAL,
@@ -95,8 +95,14 @@ def place_items(
         if type(item) is not Draft:
             results.append(_place_other(plan, principal, item))
             continue
-        replayed = item.natural_key is not None and is_replayed(plan, org, items, index)
-        results.append(_place(plan, principal, item, dialect, agent, targets, replayed))
+        try:
+            replayed = item.natural_key is not None and is_replayed(plan, org, items, index)
+            results.append(_place(plan, principal, item, dialect, agent, targets, replayed))
+        except Damaged as error:
+            # What it may be a repeat of cannot be read, and so it cannot be told from news.
+            results.append(Refusal(error.code, error.message))
+        if plan.postponed:
+            plan.finish()
     return results
 
 
@@ -151,25 +157,25 @@ def _place(
     if run_state is None or effects is not None or draft.type not in PLAIN_TYPES or run_state.row.status in TERMINAL:
         targets.clear()  # what a reference means may change: a run may begin or end
     if has_others and event_id is not None and type(ref) is OpenRun:
-        run_state = run_of_repeat(plan, org, ref.thread_id, event_id) or run_state
+        run_state = run_of_repeat(plan, principal, ref.thread_id, draft) or run_state
     if run_state is None and type(ref) is RunById:
         return Refusal("not_found", "There is no such run.", "run_id")
-    history = draft.history
-    if history is not None and history.base is not None and not has_base(plan, org, history.base):
+    if draft.history is not None and draft.history.base is not None and not has_base(plan, org, draft.history.base):
         return Refusal(UnknownBase.code, str(UnknownBase()), "data.base")
-    if effects is not None or history is not None:
+    if effects is not None or draft.history is not None:
         draft = _completed(plan, org, draft)
     if run_state is not None:
-        known_ids = run_state.known_ids  # most ids are seen at once to be new
+        has_lane, known_ids = run_state.row.has_lane, run_state.known_ids
         is_new = known_ids is not None and event_id not in run_state.ids and hash(event_id) not in known_ids
-        if natural_key is not None or (event_id is not None and not is_new):
-            seen = seen_before(plan, run_state, draft, replayed)
+        if natural_key is not None or (event_id is not None and (has_lane or not is_new)):
+            seen = told_before(plan, principal, run_state, draft, replayed)
             if seen is not None:
                 return seen
-        if run_state.row.has_lane:
-            named = draft.agent if agent is None else agent.name
-            if is_foreign(plan, principal, run_state.row, draft, named):
-                draft, natural_key = as_foreign(draft), None
+        if has_lane and is_foreign(plan, principal, run_state.row, draft, draft.agent if agent is None else agent.name):
+            kept = beside(plan, principal, run_state.row, draft)
+            if isinstance(kept, Stored):
+                return kept
+            draft, event_id, natural_key = as_foreign(draft), kept, None
     if event_id is None and natural_key is not None:
         stored_id = NATURAL + natural_key
         known = run_state is not None and plan.event_by_id(run_state.row.run, stored_id) is not None
@@ -344,10 +350,7 @@ def _with_history(plan: Plan, org: int, draft: Draft) -> Draft:
     if facts is None or facts.decision:
         return draft
     kept = StoredHistory(b"", 0, b"") if draft.history is None else keep_history(plan, org, draft.history)
-    # By its length alone, so that it makes no difference whether a digest was made before.
-    is_long = len(draft.data) > LONG_DATA_BYTES
-    figures = content_of(draft) if is_long else msgspec.json.format(draft.data, indent=-1)
-    digest = hashlib.sha256(kept.node + kept.metas + figures).hexdigest()
+    digest = hashlib.sha256(kept.node + kept.metas + figures_of(draft)).hexdigest()
     filled = _replace(facts, node=kept.node.hex(), length=kept.length, metas=kept.metas.hex(), digest=digest)
     return _replace(draft, facts=with_effects(draft.facts, checkpoint=filled), history=None)
 

@@ -8,8 +8,6 @@ messages are kept in the same way, but a turn at a time: see `MetaList`.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from typing import assert_never
 
 import msgspec
@@ -18,12 +16,8 @@ from towerlog.engine.commit.cache import org_mark
 from towerlog.engine.commit.load import Known, Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.model.event import History, HistoryBase
+from towerlog.model.names import META, message_name, metas_name, prefix_names
 from towerlog.store.values import Content, HistoryNode, Kind, Message, MetaList
-
-KEY_BYTES = 16
-_META = b"meta:"
-"""Keeps the names of meta lists apart from those of histories."""
-_decode_metas = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class StoredHistory(msgspec.Struct, frozen=True):
@@ -34,32 +28,17 @@ class StoredHistory(msgspec.Struct, frozen=True):
     metas: bytes
 
 
-def name_of(body: bytes) -> bytes:
-    """The name of a message."""
-    return hashlib.sha256(body).digest()[:KEY_BYTES]
-
-
 def own_name(content: Content) -> bytes:
     """The name that content gives itself; another one stored beside it tells that the content was changed."""
     match content:
         case Message():
-            return name_of(content.body)
+            return message_name(content.body)
         case HistoryNode():
             return prefix_names([content.message], content.parent)[-1]
         case MetaList():
-            metas = [_META + bytes(meta) for meta in _decode_metas(content.body)]
-            return prefix_names(metas, content.parent)[-1]
+            return metas_name(content.body, content.parent)
         case _:
             assert_never(content)
-
-
-def prefix_names(names: Iterable[bytes], parent: bytes = b"") -> list[bytes]:
-    """The name of every prefix of a list that goes on from `parent`, from the names (or texts) of its members."""
-    prefixes: list[bytes] = []
-    for name in names:
-        parent = hashlib.sha256(parent + name).digest()[:KEY_BYTES]
-        prefixes.append(parent)
-    return prefixes
 
 
 class _Prefixes(msgspec.Struct, frozen=True):
@@ -89,8 +68,8 @@ def _names_of(known: Known, org: int, history: History) -> _Names:
 
 
 def _named(org: int, history: History) -> _Names:
-    messages = [name_of(body) for body in history.messages]
-    metas = [_META + meta for meta in history.meta or ()]
+    messages = [message_name(body) for body in history.messages]
+    metas = [META + meta for meta in history.meta or ()]
     node = b"" if history.base is None else history.base.node
     return _Names(messages, _prefixes(org, messages, node), _prefixes(org, metas))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.model.event import Event, EventType
+from towerlog.model.event import Event, EventType, sound
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store
 
@@ -18,14 +18,14 @@ _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 async def input_and_result(store: Store, row: RunRow) -> tuple[bytes | None, bytes | None]:
-    """JSON text of both, None for what there is not."""
+    """JSON text of both, None for what there is not. Raises Damaged."""
     found = await store.events_at(row.org, row.run, [1, *([row.ended_seq] if row.ended_seq else [])])
-    start: Event | None = found.get(1)
+    start = sound(found.get(1), row.run_id)
     if start is not None and start.type not in _STARTS:
         # Other events overtook the start.
         starts = await store.events(row.org, row.run, 0, 1, [EventType.RUN_STARTED])
-        start = starts[0] if starts else None
-    end = found.get(row.ended_seq or 0)
+        start = sound(starts[0] if starts else None, row.run_id)
+    end = sound(found.get(row.ended_seq or 0), row.run_id)
     return None if start is None else _given(_decode(start.data).get("input", _NULL)), None if end is None else _result(
         end
     )

@@ -10,6 +10,7 @@ from towerlog.errors import NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.checkpoint import CheckpointView
+from towerlog.model.event import sound
 from towerlog.model.principal import Principal
 from towerlog.store.values import PAGE_BODY_BYTES
 
@@ -57,10 +58,11 @@ async def _approvals(source: QueryContext, principal: Principal, limit: int) -> 
     found: list[o.ApprovalView] = []
     size = 0
     for row in rows:
-        events = await source.store.events_at(principal.org, row.run, [row.seq])
-        figures = events[row.seq].data if row.seq in events else b"{}"
+        run = runs[row.run]
+        event = sound((await source.store.events_at(principal.org, row.run, [row.seq])).get(row.seq), run.run_id)
+        figures = b"{}" if event is None else event.data
         size += len(figures)
         if found and size > PAGE_BODY_BYTES:
             break  # oldest first: the others are seen when these are decided
-        found.append(o.ApprovalView(row, runs[row.run].trace_id, figures))
+        found.append(o.ApprovalView(row, run.trace_id, figures))
     return o.Page(found)

@@ -13,10 +13,11 @@ from towerlog.engine.commands.rights import told_key
 from towerlog.engine.commands.run_request import request_of
 from towerlog.engine.commit.replies import OutcomeIds, results_of
 from towerlog.engine.queries.reads import Reads
-from towerlog.engine.queries.views import checkpoint_view, lane_view, messages_of
+from towerlog.engine.queries.views import checkpoint_view, lane_view, messages_of, of_checkpoint
 from towerlog.errors import NotFound
 from towerlog.model import outcome as o
-from towerlog.model.checkpoint import CheckpointView
+from towerlog.model.checkpoint import CheckpointRow, CheckpointView
+from towerlog.model.event import sound
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.persona import split_persona_id
@@ -70,7 +71,7 @@ class Replies:
         store, org = self._store, row.org
         agents = await store.agents_named(org, [row.agent or "default"])
         view = lane_view(principal, row, lane, agents.get(row.agent or "default"))
-        request = request_of((await store.events_at(org, row.run, [1])).get(1))
+        request = request_of(sound((await store.events_at(org, row.run, [1])).get(1), row.run_id))
         persona = None if row.persona_id is None else await store.persona(org, *split_persona_id(row.persona_id))
         route = None if row.route_id is None else await store.route(org, row.route_id)
         state = await self._state(row)
@@ -90,7 +91,14 @@ class Replies:
         if not row.thread_id or row.parent_key is not None:
             return []
         latest = await self._store.checkpoint_latest(row.org, row.thread_id)
-        return [] if latest is None else await messages_of(self._store, latest, latest.resume_state())
+        if latest is None:
+            return []
+        with of_checkpoint(latest, await self._run_id(latest)):
+            return await messages_of(self._store, latest, latest.resume_state())
+
+    async def _run_id(self, row: CheckpointRow) -> str:
+        runs = await self._store.runs_by_number(row.org, [row.run])
+        return runs[row.run].run_id if row.run in runs else f"number {row.run}"
 
     async def _row(self, principal: Principal, ids: OutcomeIds) -> RunRow:
         number = ids.run or 0

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import msgspec
 
 from towerlog.engine.queries.bodies import input_and_result
+from towerlog.errors import Damaged
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView, StoredState
+from towerlog.model.event import sound
 from towerlog.model.lane import Lane
 from towerlog.model.liveness import Thresholds, liveness_of
 from towerlog.model.outcome import RunView, TreeUsage
@@ -123,15 +126,26 @@ def lane_view(principal: Principal, row: RunRow, lane: Lane, agent: AgentRow | N
 
 
 async def checkpoint_view(store: Store, run: RunRow, row: CheckpointRow, *, resume: bool = False) -> CheckpointView:
-    """A checkpoint with its history read back; `resume`: with the one that a runner goes on with."""
+    """A checkpoint with its history read back; `resume`: with the one that a runner goes on with. Raises Damaged."""
     events = await store.events_at(row.org, row.run, [row.seq])
-    event = events.get(row.seq)
+    event = sound(events.get(row.seq), run.run_id)
     figures = b"{}" if event is None or row.initial else event.data
     state = row.resume_state() if resume else row.state()
-    messages = await messages_of(store, row, state)
-    parts = await store.metas(row.org, bytes.fromhex(state.metas)) if state.metas else []
+    with of_checkpoint(row, run.run_id):
+        messages = await messages_of(store, row, state)
+        parts = await store.metas(row.org, bytes.fromhex(state.metas)) if state.metas else []
     metas = history_metas(parts) if state.has_meta else None
     return CheckpointView(row, run.run_id, run.trace_id, figures, messages, metas)
+
+
+@contextmanager
+def of_checkpoint(row: CheckpointRow, run_id: str) -> Iterator[None]:
+    """Damaged content that is met inside is named by the checkpoint that points at it."""
+    try:
+        yield
+    except Damaged as error:
+        place = f"checkpoint {row.step_index} of agent {row.agent} (event {row.seq} of run {run_id})"
+        raise Damaged(f"{error.message} It is that of {place}.") from error
 
 
 async def messages_of(store: Store, row: CheckpointRow, state: StoredState) -> list[bytes]:

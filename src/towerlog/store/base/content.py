@@ -16,9 +16,12 @@ class ContentStore(Protocol):
     """Reads of content."""
 
     async def history(self, org: int, node: bytes, length: int) -> list[bytes]:
-        """The messages of the history that ends in this node; `length` bounds the walk."""
+        """The messages of the history that ends in this node, as many as `length`.
+
+        Raises Damaged where one of them, or of what holds them together, is not what was written.
+        """
         ...
 
     async def metas(self, org: int, key: bytes) -> list[bytes]:
-        """The bodies of a meta list, first to last."""
+        """The bodies of a meta list, first to last. Raises Damaged where one of them is not what was written."""
         ...

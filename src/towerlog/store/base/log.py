@@ -5,6 +5,8 @@ Laws:
 * **Positions rise by commit order** inside an organisation; **seq is dense** in a run. Both are given by the engine
   from what the counters and the run's row showed it, and the store refuses a second event at the same place.
 * **An event id appends once** per run, for the run's life.
+* **What is read is what was written.** Where an event is not, or is not there at all, a `DamagedEvent` stands in its
+  place, and `damages` has counted it. Only `log` gives what is stored, as it is: it is for audits.
 * A trim takes events away from a run's beginning; what is left keeps its seq and its position.
 """
 
@@ -13,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from towerlog.model.event import Event
+from towerlog.model.event import Event, Logged
 from towerlog.store.values import Found
 
 
@@ -21,16 +23,26 @@ class LogStore(Protocol):
     """Reads of the log, and its trim."""
 
     async def events(
-        self, org: int, run: int, after_seq: int, limit: int, types: Sequence[str] | None = None
-    ) -> Found[Event]:
-        """A run's events after a seq, in order; fewer than `limit` when their bodies fill `PAGE_BODY_BYTES` before."""
+        self,
+        org: int,
+        run: int,
+        after_seq: int,
+        limit: int,
+        types: Sequence[str] | None = None,
+        known_last: int = 0,
+    ) -> Found[Logged]:
+        """A run's events after a seq, in order; fewer than `limit` when their bodies fill `PAGE_BODY_BYTES` before.
+
+        `known_last`: the run has had so many events, and those up to there that are not found are damaged. Without
+        `types` alone; where nothing is left up to `after_seq`, what follows it was trimmed as well.
+        """
         ...
 
-    async def events_at(self, org: int, run: int, seqs: Sequence[int]) -> dict[int, Event]:
+    async def events_at(self, org: int, run: int, seqs: Sequence[int]) -> dict[int, Logged]:
         """Some events of a run by their seqs."""
         ...
 
-    async def feed(self, org: int, agent: int, limit: int, after: int | None) -> Found[Event]:
+    async def feed(self, org: int, agent: int, limit: int, after: int | None) -> Found[Logged]:
         """An agent's feed, oldest first: after a position, or (None) the newest."""
         ...
 

@@ -9,7 +9,7 @@ Laws:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from towerlog.store.base.identities import IdentityStore
 from towerlog.store.base.lanes import LaneStore
 from towerlog.store.base.log import LogStore
 from towerlog.store.base.rows import RowStore
+from towerlog.store.damage import Damages
 from towerlog.store.values import Changes, Loaded, Spread, Stock, Wanted
 
 
@@ -67,6 +68,10 @@ class Store(LogStore, RowStore, ContentStore, LaneStore, IdentityStore, AuditSto
     name: str
     exclusive: bool
     """True when no other process writes runs: rows may then be cached between units."""
+    damages: Damages
+    """What has been read and was damaged, and which reads have failed."""
+    copied_positions: Mapping[int, int] | None
+    """Organisation → the position up to which this log is the one that it was first copied from; None for no copy."""
     epoch: str
     """Names this log; a restored or recreated one has another."""
 
@@ -83,5 +88,5 @@ class Store(LogStore, RowStore, ContentStore, LaneStore, IdentityStore, AuditSto
         ...
 
     async def ping(self) -> None:
-        """Raises StorageFailed unless the store answers."""
+        """Reads real pages. Raises StorageFailed unless it can, or where reads have failed again and again."""
         ...

@@ -7,15 +7,16 @@ thread, so that the WAL can start anew and stays bounded.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from pathlib import Path
-from typing import IO
 
 import apsw
+import msgspec
 
-from towerlog.errors import SchemaMismatch, StorageFailed, StoreLocked
+from towerlog.errors import SchemaMismatch, StorageFailed
 from towerlog.store import owner
+from towerlog.store.damage import Damages
+from towerlog.store.lock import WriterLock, take_writer_place
 from towerlog.store.migrate import Migration, apply_migrations, load_migrations, plan_migrations
 
 PAGE_BYTES = 16384
@@ -30,7 +31,19 @@ MIN_SQLITE = (3, 51, 3)
 """Older ones can corrupt a WAL that is reset while it is read."""
 
 
-def open_connection(path: Path, *, read_only: bool = False) -> apsw.Connection:
+class StoreConnection(apsw.Connection):
+    """A connection that knows whom to tell of damage."""
+
+    damages: Damages
+
+
+def damages_of(connection: apsw.Connection) -> Damages:
+    """Whom to tell of damage that is found through this connection."""
+    assert isinstance(connection, StoreConnection)
+    return connection.damages
+
+
+def open_connection(path: Path, *, read_only: bool = False, damages: Damages | None = None) -> apsw.Connection:
     """A connection set up by the rules: WAL, full sync, foreign writers waited for.
 
     Raises StorageFailed; PermissionError where this user may not open the file; SchemaMismatch where it would change a
@@ -38,7 +51,8 @@ def open_connection(path: Path, *, read_only: bool = False) -> apsw.Connection:
     """
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     try:
-        connection = apsw.Connection(str(path), flags=flags, statementcachesize=200)
+        connection = StoreConnection(str(path), flags=flags, statementcachesize=200)
+        connection.damages = damages or Damages(lambda: 0, is_logged=False)
         connection.set_busy_timeout(BUSY_MS)
         if read_only:
             connection.pragma("query_only", True)
@@ -82,31 +96,12 @@ def check_library() -> None:
         raise StorageFailed(f"SQLite {apsw.sqlite_lib_version()} is too old: 3.51.3 or newer is needed")
 
 
-def prepare_files(path: Path) -> IO[str]:
+def prepare_files(path: Path) -> WriterLock:
     """The folder and an empty file, both for the owner alone, and the one writer's lock."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=owner.FOLDER_MODE)
-    lock = lock_folder(path)
-    if not path.exists():
-        path.touch(mode=owner.FILE_MODE)
-        owner.give_to_owner(path)
+    lock = take_writer_place(path)
     owner.keep_private(path)
     return lock
-
-
-def lock_folder(path: Path) -> IO[str]:
-    """Takes the one writer's place beside the database; held until the file is closed. Raises StoreLocked."""
-    file = path.with_name(path.name + ".lock")
-    handle = open(file, "a+")  # noqa: SIM115 - held for the life of the store
-    try:
-        owner.give_to_owner(file)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        handle.close()
-        raise StoreLocked(f"{path} is in use by another towerlog process") from None
-    handle.truncate(0)
-    handle.write(f"{os.getpid()}\n")
-    handle.flush()
-    return handle
 
 
 def migrate(connection: apsw.Connection) -> int:
@@ -157,9 +152,19 @@ def read_epoch(connection: apsw.Connection) -> str:
     return str(connection.execute("SELECT value FROM meta WHERE name = 'epoch'").get)
 
 
-def replace_epoch(connection: apsw.Connection, fresh: str) -> None:
-    """Gives the log a new name: what was restored is another log than the one that went on."""
-    connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (fresh,))
+def make_a_copy(connection: apsw.Connection, fresh: str) -> None:
+    """Gives the log a new name, and notes where it was copied: what was restored is another log than what went on."""
+    positions = {str(org): position for org, position in connection.execute("SELECT org, position FROM org")}
+    text = msgspec.json.encode(positions).decode()
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?), ('log', 'copy - whole')", (fresh,))
+    # Of a copy of a copy the first counts: a bare seq was given out by the first log alone.
+    connection.execute("INSERT OR IGNORE INTO meta VALUES ('copied', ?)", (text,))
+
+
+def read_copied(connection: apsw.Connection) -> dict[int, int] | None:
+    """Organisation → the position at which the log was first copied; None for one that is no copy."""
+    found = connection.execute("SELECT value FROM meta WHERE name = 'copied'").get
+    return None if found is None else msgspec.json.decode(str(found), type=dict[int, int])
 
 
 class WalGauge:

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import apsw
 import msgspec
@@ -18,9 +17,11 @@ import msgspec
 from towerlog.errors import SchemaMismatch, StorageFailed, StoreLocked
 from towerlog.model.key import Key
 from towerlog.model.principal import Org, User
+from towerlog.store.lock import WriterLock
 from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import lookups, reads
 from towerlog.store.sqlite import write as writes
+from towerlog.store.sqlite.upkeep import whole
 
 KEYS_PAGE = 500
 SETTLE_TRIES = 100
@@ -31,7 +32,7 @@ SETTLE_PAUSE_S = 0.05
 class SqliteIdentities:
     """Reads and writes of organisations, users and keys. Made by `open_identities`; storage errors: StorageFailed."""
 
-    def __init__(self, connection: apsw.Connection, lock: IO[str] | None) -> None:
+    def __init__(self, connection: apsw.Connection, lock: WriterLock | None) -> None:
         """`lock` is the writer's place, where this process holds it."""
         self._db = connection
         self._lock = lock
@@ -43,6 +44,9 @@ class SqliteIdentities:
 
     def close(self) -> None:
         """Lets go of the file and of the writer's place."""
+        if whole.needs_log(self._db):
+            # Nobody but the store's writer may empty its log, also when that was killed and this is the last to close.
+            self._db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self._db.close()
         if self._lock is not None:
             self._lock.close()
@@ -102,6 +106,7 @@ async def open_identities(path: Path, fresh_epoch: str) -> SqliteIdentities:
     Raises StoreLocked when another process holds it and does not get it ready, SchemaMismatch for a newer schema.
     """
     files.check_library()
+    whole.check_whole(path)
     for _ in range(SETTLE_TRIES):
         if _is_ready(path):
             return SqliteIdentities(files.open_connection(path), None)
@@ -130,12 +135,13 @@ def _is_ready(path: Path) -> bool:
             db.close()
 
 
-def _made(path: Path, lock: IO[str], fresh_epoch: str) -> SqliteIdentities:
+def _made(path: Path, lock: WriterLock, fresh_epoch: str) -> SqliteIdentities:
     try:
         with _storage_errors():
             db = files.open_connection(path)
             files.migrate(db)
             files.ensure_epoch(db, fresh_epoch)
+            lock.note_made()
         return SqliteIdentities(db, lock)
     except BaseException:
         lock.close()

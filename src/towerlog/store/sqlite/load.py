@@ -12,7 +12,7 @@ import apsw
 
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import Event, EventType
+from towerlog.model.event import EventType, Logged
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.persona import Persona, ProviderRoute
@@ -20,7 +20,7 @@ from towerlog.model.principal import Counters, User, shard_org
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
-from towerlog.store.sqlite import descent, lookups, personas, queue, reads
+from towerlog.store.sqlite import descent, events, lookups, personas, queue, reads
 from towerlog.store.values import Claimant, Family, Found, Kind, Loaded, Respelled, StoredReply, Wanted
 
 K = TypeVar("K")
@@ -83,7 +83,7 @@ def _agent_ids(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[i
     return _each(keys, lambda key: reads.agent(db, *key))
 
 
-def _event_ids(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], Event]:
+def _event_ids(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], Logged]:
     return lookups.events_by_id(db, keys)
 
 
@@ -91,13 +91,13 @@ def _same(db: apsw.Connection, keys: list[Respelled]) -> dict[Respelled, bool]:
     return _each(keys, lambda key: lookups.says_the_same(db, key))
 
 
-def _events(db: apsw.Connection, keys: list[tuple[int, int]]) -> dict[tuple[int, int], Event]:
-    return _each(keys, lambda key: reads.events_at(db, shard_org(key[0]), key[0], [key[1]]).get(key[1]))
+def _events(db: apsw.Connection, keys: list[tuple[int, int]]) -> dict[tuple[int, int], Logged]:
+    return _each(keys, lambda key: events.events_at(db, shard_org(key[0]), key[0], [key[1]]).get(key[1]))
 
 
-def _started(db: apsw.Connection, runs: list[int]) -> dict[int, Event]:
+def _started(db: apsw.Connection, runs: list[int]) -> dict[int, Logged]:
     kinds = [EventType.RUN_STARTED]
-    return {run: found[0] for run in runs if (found := reads.events(db, shard_org(run), run, 0, 1, kinds))}
+    return {run: found[0] for run in runs if (found := events.events(db, shard_org(run), run, 0, 1, kinds))}
 
 
 def _checkpoints(db: apsw.Connection, keys: list[tuple[int, str, int]]) -> dict[tuple[int, str, int], CheckpointRow]:

@@ -12,12 +12,14 @@ from towerlog.model.agent import AgentRow
 from towerlog.model.chain import SPELLED_BYTES, content_digest
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.content import same_json
-from towerlog.model.event import Event, NamedRun, RunByForeignId, RunById, RunByTrace
+from towerlog.model.event import Logged, NamedRun, RunByForeignId, RunById, RunByTrace
 from towerlog.model.key import Key
 from towerlog.model.principal import Counters
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
+from towerlog.store.packing import Packer, unpacked_bytes
 from towerlog.store.sqlite import rows
+from towerlog.store.sqlite.connection import damages_of
 from towerlog.store.sqlite.reads import marks, one
 from towerlog.store.values import Respelled, StoredReply
 
@@ -78,31 +80,43 @@ def agents_by_name(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> di
     return {key: rows.decode_agent(doc) for key, doc in found if doc is not None}
 
 
-def events_by_id(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Event]:
+def events_by_id(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Logged]:
     """Events by (run, event id), without their data: whether it is a repeat is known by the digest.
 
-    Where none is stored the data is short, and its digest is made here.
+    What is not read cannot be held against its hash: nothing of such an event is shown but its place.
+    Where no digest is stored the data is short, and it is made here.
     """
     columns = rows.EVENT_COLUMNS.replace("flags", f"iif(content IS NULL, flags, flags & ~{rows.PACKED})")
     columns = columns.replace("data", "iif(content IS NULL, data, x'')")
     sql = f"SELECT {columns} FROM event WHERE run = ? AND event_id = ?"
-    found: dict[tuple[int, str], Event] = {}
+    found: dict[tuple[int, str], Logged] = {}
     for key in wanted:
         for row in db.execute(sql, key):
-            event = rows.event_value(row)
-            content = event.content or content_digest(event.data)
-            found[key] = msgspec.structs.replace(event, content=content, data=b"")
+            found[key] = _readable(db, row)
     return found
 
 
+def _readable(db: apsw.Connection, row: rows.Row) -> Logged:
+    try:
+        event = rows.event_value(row)
+        return msgspec.structs.replace(event, content=event.content or content_digest(event.data), data=b"")
+    except rows.UNDECODABLE as error:
+        damaged = rows.damaged_event(row[0], row[1], row[2], f"cannot be read: {error}")
+        damages_of(db).note(damaged)
+        return damaged
+
+
 def says_the_same(db: apsw.Connection, repeat: Respelled) -> bool | None:
-    """True when the event of this id says the same JSON as the text; None when it does not."""
+    """True when the event of this id says the same JSON as the text; None when it does not, or cannot be read."""
     sql = "SELECT flags, data FROM event WHERE run = ? AND event_id = ? AND length(data) <= ?"
     for flags, data in db.execute(sql, (repeat.run, repeat.event_id, MAX_COMPARED_BYTES)):
-        if flags & rows.PACKED and rows.unpacked_bytes(data) > MAX_COMPARED_BYTES:
+        try:
+            if flags & rows.PACKED and unpacked_bytes(data) > MAX_COMPARED_BYTES:
+                return None
+            text = Packer().unpack(data) if flags & rows.PACKED else data
+            return same_json(text, repeat.text, repeat.added) or None
+        except rows.UNDECODABLE:
             return None
-        text = rows.Packer().unpack(data) if flags & rows.PACKED else data
-        return same_json(text, repeat.text, repeat.added) or None
     return None
 
 

@@ -16,6 +16,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 import apsw
 
 from towerlog.errors import StorageFailed
+from towerlog.store.damage import Damages
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,7 +27,9 @@ T_ask = TypeVar("T_ask")
 class Pool:
     """A pool of threads, each with its own connection."""
 
-    def __init__(self, count: int, opener: Callable[[], apsw.Connection], name: str) -> None:
+    def __init__(self, count: int, opener: Callable[[], apsw.Connection], name: str, damages: Damages) -> None:
+        """`damages` is told when the disk or SQLite fails a question."""
+        self._damages = damages
         self._local = threading.local()
         self._opener = opener
         self._opened: list[apsw.Connection] = []
@@ -49,7 +52,10 @@ class Pool:
             try:
                 return question(self.connection(), *args, **kwargs)
             except apsw.Error as error:
-                raise _failed(error) from error
+                failed = _failed(error)
+                if failed.fatal:
+                    self._damages.note_failure(error)
+                raise failed from error
 
         return asyncio.get_running_loop().run_in_executor(self._threads, ask)
 

@@ -14,9 +14,8 @@ import msgspec
 from towerlog.errors import Invalid
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import Event
 from towerlog.model.key import Key
-from towerlog.model.principal import Org, User, shard_bounds, shard_key
+from towerlog.model.principal import Org, User, shard_bounds
 from towerlog.model.question import RunFilter
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.thread import ThreadRow
@@ -24,7 +23,7 @@ from towerlog.model.usage import MAX_SUM, Usage, UsageRow
 from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.connection import LOWER
 from towerlog.store.sqlite.descent import OF_A_CHILD, child_condition
-from towerlog.store.values import PAGE_BODY_BYTES, Found, KeyFound, UsageSpan
+from towerlog.store.values import Found, KeyFound, UsageSpan
 
 MAX_SEARCH_MS = 1000
 """A search that needs longer would keep one of the few readers from everybody else's questions."""
@@ -53,8 +52,11 @@ def marks(count: int) -> str:
 
 
 def ping(db: apsw.Connection) -> None:
-    """Asks for nothing but an answer."""
-    one(db, "SELECT 1", ())
+    """Reads real pages, from the file and not from memory: what every question needs, and the newest event."""
+    db.release_memory()
+    newest = one(db, "SELECT max(key) FROM event", ())
+    one(db, "SELECT hash FROM event WHERE key = ?", (newest,))
+    one(db, "SELECT value FROM meta WHERE name = 'epoch'", ())
 
 
 def orgs(db: apsw.Connection) -> list[Org]:
@@ -184,74 +186,6 @@ def threads(db: apsw.Connection, org: int, limit: int, before: str | None) -> Fo
     return rows.up_to_a_page(found, lambda row: rows.decode_thread(row[0]))
 
 
-def events(
-    db: apsw.Connection, org: int, run: int, after_seq: int, limit: int, types: Sequence[str] | None = None
-) -> Found[Event]:
-    """A run's events in order."""
-    sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE run = ? AND seq > ?"
-    values: list[Any] = [run, min(after_seq, MAX_INTEGER)]
-    if types is not None:
-        sql += f" AND type IN ({marks(len(types))})"
-        values += types
-    return _of_org(org, _up_to_a_page(db.execute(sql + " ORDER BY seq LIMIT ?", (*values, limit))))
-
-
-def events_at(db: apsw.Connection, org: int, run: int, seqs: Sequence[int]) -> dict[int, Event]:
-    """Some events of a run."""
-    sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE run = ? AND seq IN ({marks(len(seqs))})"
-    found = [rows.event_value(row) for row in db.execute(sql, (run, *seqs))]
-    return {event.seq: event for event in found if event.org == org}
-
-
-def feed(db: apsw.Connection, org: int, agent: int, limit: int, after: int | None) -> Found[Event]:
-    """An agent's feed, oldest first."""
-    if after is None:
-        sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE feed = ? ORDER BY key DESC LIMIT ?"
-        newest = _of_org(org, _up_to_a_page(db.execute(sql, (agent, limit))))
-        newest.reverse()
-        return newest
-    sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE feed = ? AND key > ? ORDER BY key LIMIT ?"
-    return _of_org(org, _up_to_a_page(db.execute(sql, (agent, _event_key(org, after), limit))))
-
-
-def log(db: apsw.Connection, org: int, after: int, limit: int) -> Found[Event]:
-    """An organisation's log."""
-    sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE key > ? AND key <= ? ORDER BY key LIMIT ?"
-    values = (_event_key(org, after), shard_bounds(org)[1], limit)
-    return _up_to_a_page(db.execute(sql, values))
-
-
-def _up_to_a_page(found: Iterable[rows.Row]) -> Found[Event]:
-    """The events of a result until their bodies fill a page; at least one where there is one."""
-    page: Found[Event] = Found()
-    size = 0
-    for row in found:
-        page.append(rows.event_value(row))
-        size += len(page[-1].data)
-        if size >= PAGE_BODY_BYTES:
-            page.cut = True
-            break
-    return page
-
-
-def _of_org(org: int, found: Found[Event]) -> Found[Event]:
-    # Callers take the number of a run or an agent from a row of the same organisation; this is the second wall.
-    if all(event.org == org for event in found):
-        return found
-    return Found()
-
-
-def feed_start(db: apsw.Connection, org: int, agent: int, tail: int) -> int | None:
-    """The position of the oldest of the newest `tail` events of a feed; None for an empty feed."""
-    sql = "SELECT min(key) FROM (SELECT key FROM event WHERE feed = ? ORDER BY key DESC LIMIT ?)"
-    key = one(db, sql, (agent, tail))
-    return None if key is None else key - shard_bounds(org)[0]
-
-
-def _event_key(org: int, position: int) -> int:
-    return shard_key(org, min(position, (1 << 40) - 1))
-
-
 def agent(db: apsw.Connection, org: int, agent_id: str) -> AgentRow | None:
     """An agent by UUID."""
     doc = one(db, "SELECT doc FROM agent WHERE org = ? AND agent_id = ?", (org, agent_id))
@@ -348,31 +282,3 @@ def approvals(db: apsw.Connection, org: int, limit: int) -> Found[CheckpointRow]
     )
     found = db.execute(sql, (org, *TERMINAL, limit))
     return rows.up_to_a_page(found, lambda row: rows.decode_checkpoint(row[0]))
-
-
-def history(db: apsw.Connection, org: int, node: bytes, length: int) -> list[bytes]:
-    """Walks a history from its last node to its first message."""
-    sql = (
-        "WITH RECURSIVE walk(parent, message, depth) AS ("
-        " SELECT parent, message, 1 FROM node WHERE org = ?1 AND key = ?2"
-        " UNION ALL SELECT node.parent, node.message, depth + 1 FROM walk"
-        " JOIN node ON node.org = ?1 AND node.key = walk.parent WHERE depth < ?3)"
-        # A plain join would begin with the messages, and read all that the organisation has.
-        " SELECT message.body, message.packed FROM walk"
-        " CROSS JOIN message ON message.org = ?1 AND message.key = walk.message ORDER BY depth DESC"
-    )
-    unpack = rows.Packer().unpack
-    return [unpack(row[0]) if row[1] else row[0] for row in db.execute(sql, (org, node, length))]
-
-
-def metas(db: apsw.Connection, org: int, key: bytes) -> list[bytes]:
-    """Walks a meta list from its last part to its first."""
-    parts: list[bytes] = []
-    sql = "SELECT parent, packed, body FROM meta_list WHERE org = ? AND key = ?"
-    while key:
-        found = list(db.execute(sql, (org, key)))
-        if not found:
-            break
-        key, packed, body = found[0]
-        parts.append(rows.Packer().unpack(body) if packed else body)
-    return parts[::-1]

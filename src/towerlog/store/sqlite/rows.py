@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+import struct
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, TypeVar
 
 import msgspec
-import zstandard
 
 from towerlog.model.agent import AgentRow
+from towerlog.model.chain import chain_hash
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import FEED_TYPES_ALWAYS, FEED_TYPES_WHEN_SPENT, Event, EventType, has_feed_place
+from towerlog.model.event import (
+    FEED_TYPES_ALWAYS,
+    FEED_TYPES_WHEN_SPENT,
+    DamagedEvent,
+    Event,
+    EventType,
+    Logged,
+    has_feed_place,
+)
 from towerlog.model.facts import NO_FACTS, Facts
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
@@ -21,6 +30,7 @@ from towerlog.model.principal import SHARD_BITS, Org, Scope
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow
+from towerlog.store.packing import Packer, PackingError
 from towerlog.store.values import PAGE_BODY_BYTES, Found, Quarantined, RunChange, Spread
 
 Row = tuple[Any, ...]
@@ -33,10 +43,19 @@ PACK_MESSAGES_ABOVE = 512
 LABEL_DIGITS = 12
 
 LATE, FUTURE, PACKED = 1, 2, 4
+UNDECODABLE = (
+    msgspec.MsgspecError, PackingError, ValueError, TypeError, KeyError, AttributeError, struct.error,
+)  # fmt: skip
+"""What a row that was changed raises when it is decoded."""
 
 EVENT_COLUMNS = (
-    "key, run, seq, type, recorded_at, occurred_at, dialect, event_id, agent, feed, flags, facts, data, hash, content"
+    "key, run, seq, type, recorded_at, occurred_at, dialect, event_id, agent, feed, flags, hash, facts, data, content"
 )
+CHECKED_COLUMNS = (
+    f"{EVENT_COLUMNS}, (SELECT before.hash FROM event AS before WHERE before.run = event.run"
+    " AND before.seq = event.seq - 1)"
+)
+"""An event, and what its own hash covers beside it: the hash before it in its run."""
 KEY_COLUMNS = "org, key_id, user_id, name, scopes, digest, hint, created_at, revoked_at"
 RUN_COLUMNS = (
     "run, org, run_id, thread_id, trace_id, foreign_id, agent, status, model, persona_id, parent_key, began_at,"
@@ -75,37 +94,6 @@ def up_to_a_page(found: Iterable[Row], value: Callable[[Row], T]) -> Found[T]:
     return page
 
 
-class Packer(msgspec.Struct, eq=False):
-    """Compresses and restores the bodies of one transaction or one question.
-
-    To make a context of zstd takes longer than to compress a message with it, and threads must not share one.
-    """
-
-    # Contexts are made at their first use: most transactions and questions need none.
-    _compress: Callable[[bytes], bytes] | None = None
-    _decompress: Callable[[bytes], bytes] | None = None
-
-    def pack(self, body: bytes) -> bytes:
-        """Compressed bytes; the frame holds its own decoded size."""
-        if self._compress is None:
-            self._compress = zstandard.ZstdCompressor(level=3).compress
-        return self._compress(body)
-
-    def unpack(self, body: bytes) -> bytes:
-        """What `pack` was given. Raises ValueError for anything else."""
-        if self._decompress is None:
-            self._decompress = zstandard.ZstdDecompressor().decompress
-        try:
-            return self._decompress(body)
-        except zstandard.ZstdError as error:
-            raise ValueError(f"a compressed body is damaged: {error}") from error
-
-
-def unpacked_bytes(body: bytes) -> int:
-    """How long a packed body is when it is unpacked."""
-    return int(zstandard.frame_content_size(body))
-
-
 def event_row(event: Event, packer: Packer) -> Row:
     """Values for EVENT_COLUMNS."""
     data, flags, kind = event.data, LATE * event.late | FUTURE * event.future, event.type
@@ -124,32 +112,18 @@ def event_row(event: Event, packer: Packer) -> Row:
         event.agent,
         event.agent if event.agent and is_shown else None,
         flags,
+        event.hash,
         event.facts_json or None,
         data,
-        event.hash,
         event.content or None,
     )
 
 
-def event_value(row: Row) -> Event:
-    """An event from EVENT_COLUMNS."""
-    (
-        key,
-        run,
-        seq,
-        kind,
-        recorded_at,
-        occurred_at,
-        dialect,
-        event_id,
-        agent,
-        _,
-        flags,
-        facts,
-        data,
-        digest,
-        content,
-    ) = row
+def event_value(row: Sequence[Any]) -> Event:
+    """An event from EVENT_COLUMNS, unchecked."""
+    key, run, seq, kind, recorded_at, occurred_at, dialect, event_id, agent, _, flags, digest, facts, data, content = (
+        row
+    )
     return Event(
         org=key >> 40,
         position=key & _ORG_MASK,
@@ -169,6 +143,28 @@ def event_value(row: Row) -> Event:
         hash=digest,
         content=content or b"",
     )
+
+
+def found_event(row: Row) -> Logged:
+    """An event from CHECKED_COLUMNS, if it is what was written.
+
+    The first that is left of a run, behind events that were trimmed, has no hash before it and cannot be checked.
+    """
+    *columns, before = row
+    key, run, seq = row[:3]
+    try:
+        event = event_value(columns)
+        if chain_hash(before or b"", event) == event.hash or (before is None and seq > 1):
+            return event
+        reason = "its hash does not fit"
+    except UNDECODABLE as error:
+        reason = f"cannot be read: {type(error).__name__}: {error}"
+    return damaged_event(key, run, seq, reason)
+
+
+def damaged_event(key: int, run: int, seq: int, reason: str) -> DamagedEvent:
+    """What stands for an event that is not what was written."""
+    return DamagedEvent(key >> SHARD_BITS, key & _ORG_MASK, run, seq, seq, reason)
 
 
 def run_indexed(row: RunRow) -> Row:
@@ -316,10 +312,10 @@ def spread_row(spread: Spread) -> Row:
 
 
 def quarantine_row(item: Quarantined) -> Row:
-    """(run, name, doc): the name is the same for what is sent again."""
+    """(run, name, key_id, doc): the name is the same for what is sent again."""
     sent = (item.worker_id, item.lease_epoch, item.type, item.name, item.event_id)
     name = hashlib.sha256(_encode(sent) + item.data).digest()[:16]
-    return (item.run, name, _encode(item))
+    return (item.run, name, item.key_id, _encode(item))
 
 
 def usage_rows(cells: Iterable[UsageRow]) -> tuple[list[Row], list[Row]]:

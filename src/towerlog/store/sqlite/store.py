@@ -7,10 +7,10 @@ without a lock. Readers see committed rows only and never hold a transaction ope
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import IO
 
 import apsw
 
@@ -18,10 +18,14 @@ from towerlog.ambient import Clock, Ids
 from towerlog.errors import StorageFailed
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
-from towerlog.store.sqlite import audit, descent, load, lookups, queue, reads, write
+from towerlog.store.damage import Damages
+from towerlog.store.lock import WriterLock
 from towerlog.store.sqlite import connection as files
+from towerlog.store.sqlite import content, descent, load, lookups, queue, reads, write
+from towerlog.store.sqlite import events as logged
 from towerlog.store.sqlite import personas as registered
 from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where
+from towerlog.store.sqlite.upkeep import audit, indexes, whole
 from towerlog.store.values import Changes, Found
 
 READERS = 3
@@ -61,11 +65,11 @@ class SqliteStore:
     name = "sqlite"
     exclusive = True
 
-    events = Ask(reads.events)
-    events_at = Ask(reads.events_at)
-    feed = Ask(reads.feed)
-    feed_start = Ask(reads.feed_start)
-    log = Ask(reads.log)
+    events = Ask(logged.events)
+    events_at = Ask(logged.events_at)
+    feed = Ask(logged.feed)
+    feed_start = Ask(logged.feed_start)
+    log = Ask(logged.log)
     run_trim = Ask(write.trim_run, Where.BETWEEN_UNITS)
 
     run = Ask(reads.run)
@@ -86,8 +90,8 @@ class SqliteStore:
     approvals = Ask(reads.approvals)
     replies_drop = Ask(write.drop_old_replies, Where.BETWEEN_UNITS)
 
-    history = Ask(reads.history)
-    metas = Ask(reads.metas)
+    history = Ask(content.history)
+    metas = Ask(content.metas)
 
     lane = Ask(queue.lane)
     lanes = Ask(queue.lanes)
@@ -108,16 +112,28 @@ class SqliteStore:
     routes = Ask(registered.routes)
 
     rows = Ask(audit.all_rows)
-    content = Ask(audit.content)
+    structure_faults = Ask(indexes.structure_faults)
+    content = Ask(audit.content_page)
     stock = Ask(audit.stock)
-    ping = Ask(reads.ping)
 
     def __init__(
-        self, path: Path, clock: Clock, lock: IO[str] | None, writer: Pool, epoch: str, gauge: files.WalGauge
+        self,
+        path: Path,
+        clock: Clock,
+        opened_as: str,
+        lock: WriterLock | None,
+        writer: Pool,
+        log: tuple[str, dict[int, int] | None],
+        gauge: files.WalGauge,
+        damages: Damages,
     ) -> None:
-        """Everything is open already."""
+        """Everything is open already. `opened_as` names this opening; `lock`: the one writer's."""
+        self.damages = damages
+        self._opened_as = opened_as
+        self._logs_begun = 0
         self.path = path
-        self.epoch = epoch
+        self.epoch = log[0]
+        self.copied_positions: Mapping[int, int] | None = log[1]
         self.writer = writer
         self._clock = clock
         self._lock_file = lock
@@ -125,9 +141,13 @@ class SqliteStore:
         self.failed: StorageFailed | None = None
         """What a checkpoint beside the writer failed with."""
         self._unit_lock = asyncio.Lock()
-        readers = Pool(READERS, lambda: files.open_connection(path, read_only=True), "towerlog-read")
-        keys = Pool(1, lambda: files.open_connection(path, read_only=True), "towerlog-keys")
-        self._checkpointer = Pool(1, lambda: files.open_connection(path), "towerlog-wal")
+
+        def reader() -> apsw.Connection:
+            return files.open_connection(path, read_only=True, damages=damages)
+
+        readers = Pool(READERS, reader, "towerlog-read", damages)
+        keys = Pool(1, reader, "towerlog-keys", damages)
+        self._checkpointer = Pool(1, lambda: files.open_connection(path), "towerlog-wal", damages)
         self._pools = (readers, keys, self._checkpointer, writer)
         self._pool_of: dict[Where, Pool | Locked] = {
             Where.READERS: readers,
@@ -159,6 +179,12 @@ class SqliteStore:
             return await self.pool(Where.READERS).call(reads.runs_searched, org, wanted, limit, before, steady_ms)
         return await self.pool(Where.READERS).call(reads.runs, org, wanted, limit, before)
 
+    async def ping(self) -> None:
+        """Reads real pages. Raises StorageFailed where that fails, or where reads have failed again and again."""
+        await self.pool(Where.READERS).call(reads.ping)
+        if self.damages.is_failing():
+            raise StorageFailed("reads of the store have failed again and again")
+
     def _note_commit(self) -> None:
         """After a commit: keeps the WAL within its bounds, beside the writer as far as possible."""
         if self._checkpoint_task is None and self._gauge.unmoved_bytes > files.WAL_CHECKPOINT_BYTES:
@@ -178,13 +204,20 @@ class SqliteStore:
             self._gauge.note_moved(moved)
             if truncate or self._gauge.written_bytes > files.WAL_RESET_BYTES:
                 # What came meanwhile, in the writer's thread: now nothing is left and the WAL starts anew.
-                mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if truncate else apsw.SQLITE_CHECKPOINT_PASSIVE
-                await self.writer.call(files.checkpoint, mode)
+                if truncate:
+                    await self.writer.call(whole.settle_log)
+                    await self._begin_log()
+                else:
+                    await self.writer.call(files.checkpoint)
         except StorageFailed as error:
             # Found out in the background; the next commit must not build on it.
             self.failed = error
         finally:
             self._checkpoint_task = None
+
+    async def _begin_log(self) -> None:
+        self._logs_begun += 1
+        await self.writer.call(whole.begin_log, f"{self._opened_as}.{self._logs_begun}")
 
     async def close(self) -> None:
         """Finishes what is under way and lets go of the files."""
@@ -194,7 +227,7 @@ class SqliteStore:
             await self._checkpoint_task
         async with self._unit_lock:
             if self._lock_file is not None:
-                await self.writer.call(files.checkpoint, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                await self.writer.call(whole.settle_log)
             for pool in self._pools:
                 pool.close()
             if self._lock_file is not None:
@@ -204,17 +237,23 @@ class SqliteStore:
 async def open_store(path: Path, clock: Clock, ids: Ids) -> SqliteStore:
     """Opens (or makes) the database at `path` as its one writer.
 
-    Raises StoreLocked when another process writes it, SchemaMismatch for a newer schema, StorageFailed otherwise.
+    Raises StoreLocked when another process writes it, SchemaMismatch for a newer schema, StoreTorn for files
+    that do not belong together, StorageFailed otherwise.
     """
     files.check_library()
+    whole.check_whole(path)
     lock = files.prepare_files(path)
-    gauge = files.WalGauge()
-    writer = Pool(1, lambda: gauge.watch(files.open_connection(path)), "towerlog-write")
+    gauge, damages = files.WalGauge(), Damages(clock.steady_ms)
+    writer = Pool(1, lambda: gauge.watch(files.open_connection(path, damages=damages)), "towerlog-write", damages)
     try:
         await writer.call(files.migrate)
-        epoch = await writer.call(files.ensure_epoch, f"e{ids.token(8)}")
+        token = ids.token(8)
+        lock.note_made()
+        epoch = await writer.call(files.ensure_epoch, f"e{token}")
+        copied = await writer.call(files.read_copied)
+        await writer.call(whole.begin_log, f"{token}.0")
         await writer.call(write.refresh_leases, clock.steady_ms())
-        return SqliteStore(path, clock, lock, writer, epoch, gauge)
+        return SqliteStore(path, clock, token, lock, writer, (epoch, copied), gauge, damages)
     except BaseException:
         writer.close()
         lock.close()
@@ -227,7 +266,11 @@ async def open_reader(path: Path, clock: Clock) -> SqliteStore:
     Raises SchemaMismatch for a schema of another version, StorageFailed where there is no database.
     """
     files.check_library()
-    reader = Pool(1, lambda: files.open_connection(path, read_only=True), "towerlog-read-only")
+    whole.check_whole(path)
+    damages = Damages(clock.steady_ms, is_logged=False)
+    opener = partial(files.open_connection, path, read_only=True, damages=damages)
+    reader = Pool(1, opener, "towerlog-read-only", damages)
     await reader.call(files.check_schema)
     epoch = await reader.call(files.read_epoch)
-    return SqliteStore(path, clock, None, reader, epoch, files.WalGauge())
+    copied = await reader.call(files.read_copied)
+    return SqliteStore(path, clock, "", None, reader, (epoch, copied), files.WalGauge(), damages)

@@ -9,8 +9,9 @@ from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.principal import Org, User
 from towerlog.model.usage import MAX_SUM
+from towerlog.store.packing import Packer
 from towerlog.store.sqlite import rows
-from towerlog.store.values import MAX_QUARANTINED, Changes
+from towerlog.store.values import MAX_QUARANTINED, MAX_QUARANTINED_BYTES, Changes
 
 _EVENT = f"INSERT INTO event ({rows.EVENT_COLUMNS}) VALUES ({', '.join('?' * 15)})"
 _RUN_NEW = f"INSERT INTO run ({rows.RUN_COLUMNS}) VALUES ({', '.join('?' * 16)})"
@@ -71,9 +72,10 @@ _NODE = "INSERT OR IGNORE INTO node (org, key, parent, message) VALUES (?, ?, ?,
 _METAS = "INSERT OR IGNORE INTO meta_list (org, key, parent, packed, body) VALUES (?, ?, ?, ?, ?)"
 # A worker that does not hear its 409 sends the same again: kept once, and never more than a bound of one run.
 _QUARANTINE = (
-    "INSERT OR IGNORE INTO quarantine (number, run, name, doc)"
-    " SELECT coalesce(max(number), 0) + 1, ?1, ?2, ?3 FROM quarantine WHERE run = ?1"
-    f" HAVING count(*) < {MAX_QUARANTINED}"
+    "INSERT OR IGNORE INTO quarantine (number, run, name, key_id, doc)"
+    " SELECT coalesce(max(number), 0) + 1, ?1, ?2, ?3, ?4 FROM quarantine WHERE run = ?1"
+    f" HAVING count(*) FILTER (WHERE key_id = ?3) < {MAX_QUARANTINED}"
+    f" AND total(length(doc)) FILTER (WHERE key_id = ?3) < {MAX_QUARANTINED_BYTES}"
 )
 _SPREAD = "INSERT OR REPLACE INTO cancel_spread (run, org, doc) VALUES (?, ?, ?)"
 _SPREAD_OVER = "DELETE FROM cancel_spread WHERE run = ?"
@@ -91,7 +93,7 @@ _USER = "INSERT INTO user (org, user_id, name, email, created_at) VALUES (?, ?, 
 def write_changes(db: apsw.Connection, changes: Changes) -> None:
     """All of it in one transaction; rolls back and raises apsw.Error when any of it fails."""
     # Made before the transaction begins.
-    packer = rows.Packer()
+    packer = Packer()
     events = [rows.event_row(event, packer) for event in changes.events]
     runs = rows.run_rows(changes.runs.values())
     agents = list(map(rows.agent_row, changes.agents.values()))
@@ -112,7 +114,7 @@ def write_changes(db: apsw.Connection, changes: Changes) -> None:
         raise
 
 
-def _write_content(db: apsw.Connection, changes: Changes, packer: rows.Packer) -> None:
+def _write_content(db: apsw.Connection, changes: Changes, packer: Packer) -> None:
     if changes.messages:
         db.executemany(_MESSAGE, ((m.org, m.key, *_packed(m.body, packer)) for m in changes.messages))
     if changes.nodes:
@@ -121,7 +123,7 @@ def _write_content(db: apsw.Connection, changes: Changes, packer: rows.Packer) -
         db.executemany(_METAS, ((m.org, m.key, m.parent, *_packed(m.body, packer)) for m in changes.metas))
 
 
-def _packed(body: bytes, packer: rows.Packer) -> tuple[int, bytes]:
+def _packed(body: bytes, packer: Packer) -> tuple[int, bytes]:
     packed = len(body) > rows.PACK_MESSAGES_ABOVE
     return int(packed), packer.pack(body) if packed else body
 

@@ -69,10 +69,11 @@ CREATE TABLE event (
     agent INTEGER NOT NULL,
     feed INTEGER,
     flags INTEGER NOT NULL,
+    -- Before what may be long: the event after this one is checked with it.
+    hash BLOB NOT NULL,
     -- What describes the event, and under `effects` what the folds act on: hashed as it stands here.
     facts BLOB,
     data BLOB NOT NULL,
-    hash BLOB NOT NULL,
     -- Of an event with an id and long data: the digest by which a repeat is known without reading it.
     content BLOB
 );
@@ -223,6 +224,7 @@ CREATE TABLE quarantine (
     number INTEGER NOT NULL,
     run INTEGER NOT NULL,
     name BLOB NOT NULL,
+    key_id TEXT NOT NULL,
     doc BLOB NOT NULL
 );
 CREATE UNIQUE INDEX quarantine_by_run ON quarantine (run, number);

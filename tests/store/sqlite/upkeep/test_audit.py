@@ -15,8 +15,8 @@ from towerlog.model.principal import Counters, shard_key
 from towerlog.model.run import Status
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import Usage, UsageRow
-from towerlog.store.sqlite import audit
-from towerlog.store.sqlite.audit import all_rows, content
+from towerlog.store.sqlite.upkeep import audit
+from towerlog.store.sqlite.upkeep.audit import all_rows, content_page
 from towerlog.store.sqlite.write import write_changes
 from towerlog.store.values import Changes, HistoryNode, Message, MetaList, Rows
 
@@ -161,12 +161,12 @@ def test_content_comes_in_pages_and_as_it_was_given(db: apsw.Connection, org: in
     assert packed == 3, "the long ones are stored compressed"
     for kind, given in (("messages", messages), ("nodes", nodes), ("metas", metas)):
         found, after = [], 0
-        while page := content(db, org, kind, after, 2):
+        while page := content_page(db, org, kind, after, 2):
             assert len(page) <= 2
             found += [item for _, item in page]
             after = page[-1][0]
         assert found == given
-        assert content(db, other, kind, 0, 10) == []
+        assert content_page(db, other, kind, 0, 10) == []
 
 
 @pytest.mark.parametrize(("counter", "taken"), [("position", 3), ("runs", 1), ("agents", 1)])

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import apsw
+import msgspec
 
 from towerlog.errors import StorageFailed
 from towerlog.store.owner import give_to_owner
@@ -26,6 +27,21 @@ Progress = Callable[[int, int], None]
 """Told how many pages are copied, and of how many."""
 
 
+class Copy(msgspec.Struct, frozen=True):
+    """A finished database under a temporary name."""
+
+    partial: Path
+    target: Path
+
+    def publish(self) -> int:
+        """Gives it its final name, synced to disk; its size in bytes. Raises FileExistsError, OSError."""
+        return publish(self.partial, self.target)
+
+    def discard(self) -> None:
+        """Removes it, unless it was published."""
+        discard(self.partial)
+
+
 def copy_database(source: Path, target: Path, fresh_epoch: str, progress: Progress) -> Path:
     """A sound copy of the store at `source`, under a name of its own in the folder of `target`.
 
@@ -33,9 +49,7 @@ def copy_database(source: Path, target: Path, fresh_epoch: str, progress: Progre
     Raises FileExistsError when there is something at `target`, OSError, SchemaMismatch, StorageFailed.
     """
     refuse_to_overwrite(target)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
-    os.close(handle)
-    partial = Path(name)
+    partial = partial_beside(target)
     try:
         _copy_pages(source, partial, progress)
         _make_it_another_log(partial, fresh_epoch)
@@ -46,6 +60,28 @@ def copy_database(source: Path, target: Path, fresh_epoch: str, progress: Progre
         discard(partial)
         raise
     return partial
+
+
+def partial_beside(target: Path) -> Path:
+    """An empty file of a name of its own in the folder of `target`. Raises OSError."""
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+    os.close(handle)
+    return Path(name)
+
+
+def set_aside(path: Path, name: str) -> Path:
+    """Moves a store's files, all of them, out of the way of another one; the database's new path. For its one writer.
+
+    The database goes first: where this breaks off, a log without a database is left, which nobody opens.
+    """
+    aside = path.with_name(f"{path.name}.{name}")
+    refuse_to_overwrite(aside)
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        found = path.with_name(path.name + suffix)
+        if os.path.lexists(found):
+            found.rename(aside.with_name(aside.name + suffix))
+    _sync(path.parent)
+    return aside
 
 
 def publish(partial: Path, target: Path) -> int:
@@ -60,7 +96,7 @@ def publish(partial: Path, target: Path) -> int:
 
 def discard(partial: Path) -> None:
     """Removes a copy that is not to be kept, and what SQLite put beside it."""
-    for suffix in ("", "-journal", "-wal", "-shm"):
+    for suffix in ("", "-journal", "-wal", "-shm", ".lock"):
         partial.with_name(partial.name + suffix).unlink(missing_ok=True)
 
 
@@ -93,7 +129,7 @@ def _make_it_another_log(partial: Path, fresh_epoch: str) -> None:
         # One file that needs no neighbour; a server that opens it turns the write-ahead log on again.
         db.pragma("journal_mode", "delete")
         db.pragma("synchronous", "full")
-        files.replace_epoch(db, fresh_epoch)
+        files.make_a_copy(db, fresh_epoch)
         found = [str(row[0]) for row in db.execute("PRAGMA integrity_check(5)")]
     finally:
         db.close()

@@ -15,6 +15,7 @@ from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import shard_bounds
 from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.model.thread import ThreadRow
+from towerlog.store.packing import Packer
 from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.reads import marks, one
 from towerlog.store.values import Content, HistoryNode, Message, MetaList, Rows, Stock
@@ -177,7 +178,7 @@ def _feed_faults(db: apsw.Connection, org: int) -> list[str]:
     return [f"position {row[0] - lowest}: its place in its agent's feed is wrong" for row in found]
 
 
-def content(db: apsw.Connection, org: int, kind: str, after: int, limit: int) -> list[tuple[int, Content]]:
+def content_page(db: apsw.Connection, org: int, kind: str, after: int, limit: int) -> list[tuple[int, Content]]:
     """A page of the content store."""
     table, columns, value = _CONTENT[kind]
     # The unary plus keeps SQLite on the primary key: by its index each page would read and sort everything.
@@ -202,7 +203,7 @@ def _metas(org: int, row: rows.Row) -> MetaList:
 def _unpacked(packed: int, body: bytes) -> bytes:
     """The text; what cannot be unpacked is handed out as it is, and then does not fit its name."""
     try:
-        return rows.Packer().unpack(body) if packed else body
+        return Packer().unpack(body) if packed else body
     except ValueError:
         return body
 

@@ -1,0 +1,195 @@
+"""Files that do not belong together are found at the start, in words; and a restore leaves none of them behind."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import apsw
+import httpx2
+import pytest
+
+from tests.cli.commands import answered, towerlog
+from tests.faults.conftest import Serve
+from tests.faults.rotten import AGENT, LAST, copy_of
+from tests.faults.test_rotten_reads import frames_of, run_id_of
+from tests.support.senders import ingest, sdk_event
+from tests.support.server import NO_LIMITS, Server
+
+TORN = 78
+
+
+def files_of(path: Path) -> dict[str, bytes]:
+    """The files of a store whose server was killed, as they lie there."""
+    return {name: path.with_name(path.name + name).read_bytes() for name in ("", "-wal")}
+
+
+def lay(folder: Path, files: dict[str, bytes]) -> Path:
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / f"towerlog.db{name}").write_bytes(content)
+    return folder / "towerlog.db"
+
+
+def steps(client: httpx2.Client, run: str, count: int) -> None:
+    for _ in range(count):
+        ingest(client, sdk_event("step", run, {}, agent_name="other"))
+
+
+@pytest.fixture
+def killed(path: Path) -> dict[str, bytes]:
+    """The files of a server that was killed with something in its log."""
+    server = Server(path.parent, NO_LIMITS)
+    try:
+        server.start()
+        steps(server.client(), "late", 3)
+        server.kill()
+    finally:
+        server.close()
+    return files_of(path)
+
+
+def refused(path: Path, *words: str) -> None:
+    """What every command that opens the store says of it; nothing is made or changed by saying it."""
+    before = sorted(file.name for file in path.parent.iterdir())
+    url = ("--database-url", f"sqlite:///{path}")
+    for command in (("verify", *url), ("serve", "--port", "0", *url), ("keys", "ls", *url)):
+        done = towerlog(*command)
+        assert done.exit_code == TORN, (command, done.output)
+        for word in words:
+            assert word in done.stderr, done.stderr
+    left = {file.name for file in path.parent.iterdir()} - {f"{path.name}.lock", f"{path.name}-shm"}
+    assert sorted(left) == before
+
+
+def test_files_as_a_killed_server_leaves_them_are_whole(killed, tmp_path) -> None:
+    path = lay(tmp_path / "whole", killed)
+    assert answered("verify", "--database-url", f"sqlite:///{path}")["ok"] is True
+    # A command that is the last to close them empties nothing that only the server may.
+    answered("keys", "ls", "--database-url", f"sqlite:///{path}")
+    assert answered("verify", "--database-url", f"sqlite:///{path}")["ok"] is True
+    server = Server(path.parent, NO_LIMITS)
+    try:
+        server.start()
+        server.restart()
+        server.stop()
+    finally:
+        server.close()
+    assert not path.with_name("towerlog.db-wal").exists(), "an orderly stop leaves one file"
+    assert answered("verify", "--database-url", f"sqlite:///{path}")["ok"] is True
+
+
+def test_a_database_without_its_log_is_refused(killed, tmp_path) -> None:
+    refused(lay(tmp_path / "torn", {"": killed[""]}), "copied without the towerlog.db-wal", "towerlog restore")
+    refused(lay(tmp_path / "emptied", {"": killed[""], "-wal": b""}), "copied without the towerlog.db-wal")
+
+
+def test_a_log_without_its_database_is_refused(killed, tmp_path) -> None:
+    path = lay(tmp_path / "torn", {"-wal": killed["-wal"]})
+    done = towerlog("serve", "--port", "0", "--database-url", f"sqlite:///{path}")
+    assert done.exit_code == TORN
+    assert "towerlog.db is not" in done.stderr
+    assert not path.exists(), "no new store is begun there"
+
+
+def test_the_log_of_another_database_is_refused(killed, filled, tmp_path) -> None:
+    path = lay(tmp_path / "mixed", {"": filled.read_bytes(), "-wal": killed["-wal"]})
+    # It is the log of a copy of this very database, but one that began later.
+    other = Server(tmp_path / "other", NO_LIMITS)
+    try:
+        other.start()
+        steps(other.client(), "theirs", 2)
+        other.kill()
+    finally:
+        other.close()
+    path.with_name("towerlog.db-wal").write_bytes((tmp_path / "other" / "towerlog.db-wal").read_bytes())
+    refused(path, "belongs to another database", "towerlog restore")
+
+
+def test_an_empty_file_is_refused(tmp_path) -> None:
+    path = lay(tmp_path / "empty", {"": b""})
+    done = towerlog("serve", "--port", "0", "--database-url", f"sqlite:///{path}")
+    assert done.exit_code == TORN
+    assert "is empty (0 bytes)" in done.stderr
+
+
+def test_a_restore_takes_the_old_files_away_and_keeps_them(filled, killed, tmp_path) -> None:
+    path = lay(tmp_path / "place", killed)
+    backup = tmp_path / "monday.db"
+    shutil.copyfile(filled, backup)
+    made = answered("restore", backup, "--data-dir", path.parent)
+    moved = Path(made["moved_to"])
+    assert files_of(moved) == killed, "what was there is kept, the log with it"
+    assert not path.with_name("towerlog.db-wal").exists()
+    assert answered("verify", "--data-dir", path.parent)["events"] == made["events"]
+    assert answered("verify", "--database-url", f"sqlite:///{moved}")["events"] == made["events"] + 3
+
+
+def test_a_restore_changes_nothing_unless_it_can_be_done(filled, killed, tmp_path) -> None:
+    path = lay(tmp_path / "place", killed)
+    torn = lay(tmp_path / "torn", {"": killed[""]})
+    done = towerlog("restore", torn, "--data-dir", path.parent)
+    assert done.exit_code == TORN
+    assert "copied without" in done.stderr
+    assert files_of(path) == killed
+    # Where there is nothing better: what the database says of itself is checked all the same.
+    assert answered("restore", torn, "--without-wal", "--data-dir", path.parent)["ok"] is True
+
+
+def test_a_restore_needs_the_server_to_be_stopped(filled, path, serve) -> None:
+    serve()
+    done = towerlog("restore", filled, "--data-dir", path.parent)
+    assert done.exit_code == 69
+    assert "in use" in done.stderr
+
+
+def test_after_a_restore_a_bare_cursor_of_the_lost_events_gets_a_gap(path: Path, serve: Serve, tmp_path: Path) -> None:
+    """A browser sends back the id of the last frame; that of a run is its seq alone in a log that was never copied."""
+    server = serve()
+    client = server.client()
+    steps(client, "open", 4)
+    open_run = str(client.get("/api/v1/runs", params={"agent": "other"}).json()["data"][0]["run_id"])
+    [first, *_] = frames_of(client, f"/v1/runs/{open_run}/events")
+    assert first.id == "1"
+    backup = tmp_path / "monday.db"
+    answered("backup", backup, "--data-dir", path.parent)
+    steps(client, "open", 3)
+    server.stop()
+    answered("restore", backup, "--data-dir", path.parent)
+    client = server.start().client()
+    steps(client, "open", 5)
+
+    def read(run: str, cursor: str) -> list[str | None]:
+        reply = client.get(f"/v1/runs/{run}/events?follow=false", headers={"Last-Event-ID": cursor})
+        assert reply.status_code == 200, reply.text
+        return [line.removeprefix("id: ") for line in reply.text.splitlines() if line.startswith(("id:", "event: gap"))]
+
+    epoch = client.get(f"/v1/runs/{open_run}/events?follow=false").headers["x-log-epoch"]
+    everything = [f"{epoch}-{seq}" for seq in range(1, 10)]
+    assert read(open_run, "7") == ["event: gap", *everything], "event 7 is another one here"
+    assert read(open_run, "4") == everything[4:], "up to the backup both logs are the same"
+    assert read(open_run, f"{epoch}-7") == everything[7:]
+    assert read(run_id_of(client), str(LAST - 1)) == [f"{epoch}-{LAST}"]
+    typed = client.get(f"/v1/runs/{open_run}/events?follow=false&after_seq=7")
+    assert "event: gap" not in typed.text
+    past = client.get(f"/v1/runs/{open_run}/events?follow=false&after_seq=70")
+    assert "event: gap" in past.text
+    assert client.get("/api/v1/agents").status_code == 200
+    assert AGENT
+
+
+def test_a_copy_of_the_fixture_is_whole(filled: Path, tmp_path: Path) -> None:
+    assert answered("verify", "--data-dir", copy_of(filled, tmp_path / "copy").parent)["ok"] is True
+
+
+def test_a_power_cut_while_the_log_begins_anew_is_no_torn_copy(killed, tmp_path) -> None:
+    """All that the log had is in the database; of the new one only the header has reached the disk."""
+    path = lay(tmp_path / "cut", killed)
+    db = apsw.Connection(str(path))
+    db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    content = bytearray(path.with_name("towerlog.db-wal").read_bytes())
+    moved = path.read_bytes()
+    db.close()
+    content[16:24] = b"\x01" * 8  # other salts: no frame behind it belongs to it
+    again = lay(tmp_path / "again", {"": moved, "-wal": bytes(content)})
+    assert answered("verify", "--database-url", f"sqlite:///{again}")["ok"] is True
