@@ -5,6 +5,7 @@ A part of a body that nobody looks into stays bytes (`msgspec.Raw`), so that it 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
@@ -169,6 +170,8 @@ _EFFECTS_OF = {HEARTBEAT: Effects(beat=True), IDLE: Effects(idle=True), RATE_LIM
 """Names that mean the same in every dialect in which a sender may name its events as it likes."""
 
 
+# Senders have few names for their events. Equal ones share their facts, which are then encoded once for several.
+@functools.lru_cache(maxsize=1024)
 def facts_named(name: str) -> Facts:
     """The facts of an event of which only its sender's own name is known."""
     return Facts(name=name, effects=_EFFECTS_OF.get(name))

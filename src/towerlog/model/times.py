@@ -48,11 +48,10 @@ def _second_ms(text: str) -> int:
 
 def parse_ms(text: str) -> int:
     """Milliseconds of an ISO 8601 time; one without an offset is UTC. Raises ValueError for anything else."""
-    if text[10:11] == "T" and text[-1:] == "Z":
-        # The usual form: `_second_ms` has most likely parsed its seconds before, and checks their digits if not.
-        fraction = _FRACTIONS.get(text[19:])
-        if fraction is not None:
-            return _second_ms(text[:19]) + fraction
+    # The usual form: `_second_ms` has most likely parsed its seconds before, and checks their digits if not.
+    fraction = _FRACTIONS.get(text[19:])
+    if fraction is not None and text[10] == "T":
+        return _second_ms(text[:19]) + fraction
     if not _FORM.fullmatch(text):
         raise ValueError("not an ISO 8601 date and time such as 2026-04-02T10:00:00Z")
     try:

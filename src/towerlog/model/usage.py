@@ -39,11 +39,17 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     def all_input_tokens(self) -> int | None:
         """Uncached, cached and cache-writing input together: what providers bill as input."""
+        if self.cached_input_tokens is None and self.cache_write_tokens is None:
+            return self.input_tokens  # most senders tell no more
         return add_known(self.input_tokens, self.cached_input_tokens, self.cache_write_tokens)
 
     def all_output_tokens(self) -> int | None:
         """Visible output and reasoning together."""
-        return add_known(self.output_tokens, self.reasoning_tokens)
+        return (
+            self.output_tokens
+            if self.reasoning_tokens is None
+            else add_known(self.output_tokens, self.reasoning_tokens)
+        )
 
     def split_tokens(self) -> int | None:
         """Input and output together: all tokens of which it is known what they were."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.calls import tried
 from towerlog.dialects.base import DialectSettings
-from towerlog.dialects.checkpoints.events import RunnerEvent, draft_of
+from towerlog.dialects.checkpoints.events import Places, RunnerEvent, draft_of
 from towerlog.dialects.fields import facts_named
 from towerlog.errors import Invalid, TooLarge, TowerlogError
 from towerlog.model.event import AgentHeartbeat, Draft, EventType, FieldWarning, OpenRun, RunByTrace
@@ -40,7 +40,7 @@ def event(kind: str, data: Any = None, **fields: Any) -> RunnerEvent:
 
 def draft(kind: str, data: Any = None, **fields: Any) -> Draft:
     """The draft of an event that has one."""
-    found = draft_of(event(kind, data, **fields), DialectSettings(), {}, [])
+    found = draft_of(event(kind, data, **fields), DialectSettings(), Places(), [])
     assert isinstance(found, Draft)
     return found
 
@@ -143,7 +143,7 @@ def test_a_heartbeat_outside_a_thread_only_touches_its_agent() -> None:
     )
     assert touch == AgentHeartbeat("a", 1000)
     for data in (b"{}", b"null", b'{"agent_id":""}'):
-        assert draft_of(event("heartbeat", data), DialectSettings(), {}, []) == AgentHeartbeat("unknown")
+        assert draft_of(event("heartbeat", data), DialectSettings(), Places(), []) == AgentHeartbeat("unknown")
 
 
 @pytest.mark.parametrize("group", ["workflow", "team"])
@@ -221,7 +221,7 @@ def test_a_wrong_field_is_named(kind: str, field: str, value: Any) -> None:
 @pytest.mark.parametrize(("kind", "field", "value"), DETAILS, ids=lambda value: str(value)[:20])
 def test_a_detail_that_cannot_be_used_costs_no_event(kind: str, field: str, value: Any) -> None:
     warnings: list[FieldWarning] = []
-    found = draft_of(event(kind, {field: value}), DialectSettings(), {}, warnings)
+    found = draft_of(event(kind, {field: value}), DialectSettings(), Places(), warnings)
     assert isinstance(found, Draft)
     assert json.loads(found.data) == {**IDS, field: value}
     assert [warning.field for warning in warnings] == [f"data.{field}"]
@@ -243,13 +243,13 @@ def test_a_detail_that_cannot_be_used_costs_no_event(kind: str, field: str, valu
 )
 def test_a_wrong_envelope_is_named(fields: dict[str, Any], field: str) -> None:
     with pytest.raises(Invalid) as caught:
-        draft_of(event(**{"kind": "thread_started", **fields}), DialectSettings(), {}, [])
+        draft_of(event(**{"kind": "thread_started", **fields}), DialectSettings(), Places(), [])
     assert caught.value.field == field
 
 
 def test_a_large_event_is_too_large() -> None:
     with pytest.raises(TooLarge, match=r"^data: is larger than 1000 bytes"):
-        draft_of(event("note", {"text": "x" * 1000}), DialectSettings(max_event_bytes=1000), {}, [])
+        draft_of(event("note", {"text": "x" * 1000}), DialectSettings(max_event_bytes=1000), Places(), [])
 
 
 KINDS = ["thread_started", "thread_completed", "thread_error", "thread_budget_exceeded", "budget_warning", "heartbeat"]
@@ -257,7 +257,7 @@ KINDS = ["thread_started", "thread_completed", "thread_error", "thread_budget_ex
 
 @given(st.sampled_from([*KINDS, "thread_rate_limited", "x"]), st.dictionaries(st.text(), JSON))
 def test_any_object_is_kept_whole_or_refused_by_a_field(kind: str, data: dict[str, Any]) -> None:
-    found = tried(lambda: draft_of(event(kind, {**data, "thread_id": "t"}), DialectSettings(), {}, []))
+    found = tried(lambda: draft_of(event(kind, {**data, "thread_id": "t"}), DialectSettings(), Places(), []))
     if isinstance(found, TowerlogError):
         assert found.field is not None
         assert found.field.removeprefix("data.") in data

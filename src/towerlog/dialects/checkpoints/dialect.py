@@ -15,7 +15,7 @@ from towerlog import errors
 from towerlog.dialects import base, checkpoint_event, details, fields
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Dialect, Endpoint, Reply, Warned, reply_json
-from towerlog.dialects.checkpoints.events import RunnerEvent, Runs, draft_of
+from towerlog.dialects.checkpoints.events import Places, RunnerEvent, draft_of
 from towerlog.dialects.fields import NULL, Warnings
 from towerlog.dialects.structure import check_length
 from towerlog.errors import Invalid, NotFound, TowerlogError
@@ -153,11 +153,11 @@ _ENVELOPE = msgspec.json.Decoder(_Envelope)
 
 
 def _decode_events(call: Call) -> Append:
-    runs: Runs = {}
+    places = Places()
     warnings: Warnings = []
 
     def item(event: RunnerEvent, _index: int, found: Warnings) -> Item:
-        return draft_of(event, call.settings, runs, found)
+        return draft_of(event, call.settings, places, found)
 
     items = details.items_of(_events(call.body), item, warnings)
     return Append(NAME, items, warnings=tuple(warnings))
@@ -166,9 +166,10 @@ def _decode_events(call: Call) -> Append:
 def _events(body: bytes) -> Iterable[RunnerEvent | Refusal]:
     """The events of a batch: decoded in one pass, or one by one if one of them is wrong.
 
-    More `data` than a batch may have events is a flood or a very deep batch: neither is decoded without a look.
+    More `data` than a batch may have events is a flood or a very deep batch: neither is decoded without a look. Each
+    stands in an object, and brackets are counted in half the time.
     """
-    if body.count(b'"data"') <= 4 * MAX_EVENTS:
+    if body.count(b"{") <= 4 * MAX_EVENTS or body.count(b'"data"') <= 4 * MAX_EVENTS:
         try:
             return _BATCH.decode(body).events
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

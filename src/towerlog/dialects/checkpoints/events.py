@@ -6,7 +6,7 @@ A new type of event is a line in `_KINDS`. Only the fields that are named here a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -248,12 +248,25 @@ _KINDS: dict[str, _Kind] = {
 }
 
 
-Runs = dict[tuple[str | None, str | None, bool], RunRef]
-"""The runs that a batch has named so far, by (thread, trace, whether the event opens a new one)."""
+class _Place(NamedTuple):
+    """Whose event it is, checked."""
+
+    run: RunRef
+    agent: str | None
+    parent: str | None
+
+
+class Places(msgspec.Struct, frozen=True, gc=False):
+    """What a batch has named so far: most of its events name the same few."""
+
+    runs: dict[tuple[str | None, str | None, bool], RunRef] = {}
+    """By (thread, trace, whether the event opens a new one)."""
+    places: dict[tuple[str | None, str | None, str | None, str | None, bool], _Place] = {}
+    """By (thread, trace, the parent's trace, agent, whether the event opens a new run)."""
 
 
 def draft_of(
-    event: RunnerEvent, settings: base.DialectSettings, runs: Runs, warnings: Warnings
+    event: RunnerEvent, settings: base.DialectSettings, places: Places, warnings: Warnings
 ) -> Draft | AgentHeartbeat:
     """The draft or heartbeat of an event. Errors name fields relative to the event, as in `data.thread_id`.
 
@@ -275,14 +288,19 @@ def draft_of(
     occurred_at, data = details.timed(event.occurred_at, "occurred_at", data, warnings)
     kind = _KINDS.get(name)
     sent = fields.read(_NAMED if kind is None else kind.decoder, data, "data", warnings, _IDENTITY)
-    agent = fields.optional_id(sent.agent_id, "data.agent_id")
     # With a thread, a heartbeat is an event of its run; without one only its agent is known.
     if name == "heartbeat" and not sent.thread_id:
+        agent = fields.optional_id(sent.agent_id, "data.agent_id")
         return AgentHeartbeat(agent or checkpoint_event.UNKNOWN_AGENT, occurred_at)
-    parent = checkpoint_event.parent_key(sent.parent_trace_id, "data.parent_trace_id")
+    opens = kind is not None and kind.opens
+    named = (sent.thread_id, sent.trace_id, sent.parent_trace_id, sent.agent_id, opens)
+    place = places.places.get(named)
+    if place is None:
+        place = places.places[named] = _place_of(sent, opens, places)
+    run, agent, parent = place
     draft = Draft(
         _OTHER if kind is None else kind.type,
-        _run_of(sent, kind is not None and kind.opens, runs),
+        run,
         data,
         _foreign_facts(name, parent) if kind is None else kind.facts(sent, parent, warnings),
         occurred_at,
@@ -302,12 +320,13 @@ def _of_group(draft: Draft, kind: _Kind, sent: _Group, inside: Facts) -> Draft:
     return msgspec.structs.replace(draft, type=failed, inside=inside)
 
 
-def _run_of(sent: _Named, reopen: bool, runs: Runs) -> RunRef:
-    """The run that an event names; checked once in a batch."""
+def _place_of(sent: _Named, reopen: bool, places: Places) -> _Place:
+    agent = fields.optional_id(sent.agent_id, "data.agent_id")
+    parent = checkpoint_event.parent_key(sent.parent_trace_id, "data.parent_trace_id")
     named = (sent.thread_id, sent.trace_id, reopen)
-    run = runs.get(named)
+    run = places.runs.get(named)
     if run is None:
         thread_id = fields.text_id(sent.thread_id, "data.thread_id")
         trace_id = fields.optional_id(sent.trace_id, "data.trace_id")
-        run = runs[named] = checkpoint_event.run_ref(thread_id, trace_id, reopen=reopen)
-    return run
+        run = places.runs[named] = checkpoint_event.run_ref(thread_id, trace_id, reopen=reopen)
+    return _Place(run, agent, parent)

@@ -17,7 +17,7 @@ from towerlog.engine.commit.load import Known, NotLoaded, RefKey, parent_of, ref
 from towerlog.engine.commit.own_runs import own_run
 from towerlog.engine.commit.run_state import RunState, Tallies
 from towerlog.model.agent import AgentRow
-from towerlog.model.chain import content_digest, in_chain, link, pack_numbers
+from towerlog.model.chain import SPELLED_BYTES, content_digest, in_chain, link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import PLAIN_TYPES, Draft, Event, EventType, NamedRun, OpenRun, RunRef
 from towerlog.model.facts import NO_FACTS, Effects, Facts, Origin
@@ -25,7 +25,7 @@ from towerlog.model.lane import Lane
 from towerlog.model.principal import Counters, shard_key
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.thread import ThreadRow
-from towerlog.model.times import FUTURE_TOLERANCE_MS
+from towerlog.model.times import FUTURE_TOLERANCE_MS, told_time
 from towerlog.model.usage import Usage, UsageReport
 from towerlog.projections import checkpoints as checkpoint_fold
 from towerlog.projections import runs as run_fold
@@ -50,8 +50,9 @@ class Plan:
         self.steady = steady_ms
         self.changes = Changes()
         self.tallies = Tallies(now_ms)
-        self._hour = now_ms // usage_fold.HOUR_MS
         self._reactions = reactions
+        self._encoded: tuple[Facts, bytes] = (NO_FACTS, b"")
+        """The facts of the event before, and their text."""
         self.postponed: dict[Callable[[Plan, list[RunRow]], None], list[RunRow]] = {}
         """What `finish` will carry out."""
         self._run_states: dict[int, RunState] = {}
@@ -101,7 +102,8 @@ class Plan:
         if found is None:
             row = self.cache.runs.get(number) or self.known.get(Kind.RUN, number)
             if row is not None:
-                found = RunState(row, row, row.last_seq, row.last_hash, row.open_tools)
+                known = self.cache.event_ids.get(number)
+                found = RunState(row, row, row.last_seq, row.last_hash, row.open_tools, known)
                 self._run_states[number] = found
         return found
 
@@ -173,11 +175,6 @@ class Plan:
             found = self.known.get(Kind.LANE, run)
         return found
 
-    def may_have(self, run_state: RunState, event_id: str) -> bool:
-        """Whether the run may have an event under this id: False for most ids, at once."""
-        known = self.cache.event_ids.get(run_state.row.run)
-        return known is None or hash(event_id) in known or event_id in run_state.ids
-
     def event_by_id(self, run: int, event_id: str) -> Event | None:
         """The event that this run has under an id. Raises Damaged."""
         run_state = self._run_states.get(run)
@@ -229,7 +226,8 @@ class Plan:
         counters.runs += 1
         number = shard_key(org, counters.runs)
         row = run_fold.row_of_origin(org, number, origin, kind, self.now)
-        run_state = self._run_states[number] = RunState(None, row, row.last_seq, row.last_hash, row.open_tools)
+        run_state = RunState(None, row, row.last_seq, row.last_hash, row.open_tools, frozenset())
+        self._run_states[number] = run_state
         return run_state
 
     def append(
@@ -262,12 +260,16 @@ class Plan:
         counters = self.changes.counters.get(org) or self.counters(org)
         counters.position = position = counters.position + 1
         future = occurred_at is not None and occurred_at > now + FUTURE_TOLERANCE_MS
-        facts_json = b"" if facts is NO_FACTS else encode_facts(facts)
+        if facts is not self._encoded[0]:  # events of one kind that say nothing more share their facts
+            self._encoded = (facts, b"" if facts is NO_FACTS else encode_facts(facts))
+        facts_json = self._encoded[1]
         seq, number = run_state.seq + 1, agent.agent
         occurred = -1 if occurred_at is None else occurred_at
         numbers = pack_numbers(org, position, run, seq, now, occurred, number, late, future)
-        content = b"" if told is None or event_id is None else told.content or content_digest(told.data)
-        chained = told.chained if told is not None and data is told.data else b""
+        content = chained = b""
+        if told is not None and len(told.data) > SPELLED_BYTES:
+            content = b"" if event_id is None else told.content or content_digest(told.data)
+            chained = told.chained if data is told.data else b""
         digest = link(run_state.hash, numbers, kind, dialect, event_id, facts_json, chained or in_chain(data))
         event = Event(
             org, position, run, seq, kind, now, data, facts, facts_json, dialect,
@@ -277,8 +279,8 @@ class Plan:
         if event_id is not None:
             run_state.ids[event_id] = event
         if is_plain:
-            # Most plain events tell no time of their own.
-            run_state.take_plain(event, name, self._hour if occurred_at is None else usage_fold.hour_of(event))
+            told_at = None if occurred_at is None else told_time(occurred_at, now)
+            run_state.take_plain(event, name, (now if told_at is None else told_at) // usage_fold.HOUR_MS)
         else:
             self._fold(run_state, row, event, agent, parts)
         return event

@@ -7,7 +7,7 @@ and to the roll-up cells is counted as they are placed, and folded once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import msgspec
@@ -27,7 +27,7 @@ _MESSAGE_DELTA = EventType.MESSAGE_DELTA
 
 
 class RunState(msgspec.Struct, eq=False):
-    """A run of this group. Made as `RunState(before, row, row.last_seq, row.last_hash, row.open_tools)`."""
+    """A run of this group. Made as `RunState(before, row, row.last_seq, row.last_hash, row.open_tools, known_ids)`."""
 
     before: RunRow | None
     """The run's row in the store, None for one that begins here."""
@@ -36,6 +36,8 @@ class RunState(msgspec.Struct, eq=False):
     hash: bytes
     open_tools: tuple[tuple[str, str], ...]
     """The run's tool calls without a result."""
+    known_ids: Set[int] | None = None
+    """Hashes of the ids that its stored events have; None where they are not all known."""
     ids: dict[str, Event] = {}
     """The events of this group that have an id, by it."""
     counts: dict[tuple[str, int], int] = {}

@@ -147,16 +147,15 @@ def _place(
 ) -> Stored | Refusal:
     """Stores one draft. `replayed`: the request as a whole was seen before."""
     org, event_id, natural_key, ref = principal.org, draft.event_id, draft.natural_key, draft.run
-    target = targets.get(id(ref))
+    effects, target = draft.facts.effects, targets.get(id(ref))
     if target is None:
         has_others = type(ref) is OpenRun and has_older_runs(plan, org, ref.thread_id)
         target = targets[id(ref)] = (plan.run_state(org, ref), has_others)
     run_state, has_others = target
     if draft.inside is not None and run_state is not None and is_of_agent(run_state.row):
         draft = _replace(draft, type=EventType.OTHER, facts=draft.inside, natural_key=None, agent=None, inside=None)
-        natural_key = None
-    is_plain = draft.facts.effects is None and draft.type in PLAIN_TYPES
-    if run_state is None or not is_plain or run_state.row.status in TERMINAL:
+        natural_key, effects = None, draft.facts.effects
+    if run_state is None or effects is not None or draft.type not in PLAIN_TYPES or run_state.row.status in TERMINAL:
         targets.clear()  # what a reference means may change: a run may begin or end
     if has_others and event_id is not None and type(ref) is OpenRun:
         run_state = run_of_repeat(plan, principal, ref.thread_id, draft) or run_state
@@ -164,11 +163,12 @@ def _place(
         return Refusal("not_found", "There is no such run.", "run_id")
     if draft.history is not None and draft.history.base is not None and not has_base(plan, org, draft.history.base):
         return Refusal(UnknownBase.code, str(UnknownBase()), "data.base")
-    if draft.facts.effects is not None or draft.history is not None:
+    if effects is not None or draft.history is not None:
         draft = _completed(plan, org, draft)
     if run_state is not None:
-        has_lane = run_state.row.has_lane
-        if natural_key is not None or (event_id is not None and (has_lane or plan.may_have(run_state, event_id))):
+        has_lane, known_ids = run_state.row.has_lane, run_state.known_ids
+        is_new = known_ids is not None and event_id not in run_state.ids and hash(event_id) not in known_ids
+        if natural_key is not None or (event_id is not None and (has_lane or not is_new)):
             seen = told_before(plan, principal, run_state, draft, replayed)
             if seen is not None:
                 return seen

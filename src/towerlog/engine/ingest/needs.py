@@ -61,14 +61,15 @@ def needs_of_items(needs: Needs, principal: Principal, items: list[Item], *, nam
 def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows, names_agents: bool = True) -> None:
     """One draft; `rows` is shared by the drafts of a request."""
     org, ref = principal.org, draft.run
-    if id(ref) not in rows:
-        rows[id(ref)] = needs.run(org, ref)
-    row = rows[id(ref)]
-    event_id = draft.event_id
+    key, event_id = id(ref), draft.event_id
+    is_known = key in rows
+    if not is_known:
+        rows[key] = needs.run(org, ref)
+    row = rows[key]
     if names_agents:
         needs.agent(org, draft.agent or (row and row.agent) or draft.agent_default)
     if row is not None:
-        if event_id is not None:
+        if event_id is not None and not needs.known.is_new_id(row.run, event_id):
             known = needs.event_id(row.run, event_id)
             if known is not None:
                 _compare(needs, known, draft)
@@ -82,10 +83,11 @@ def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows,
         if row.has_lane:
             needs_of_change(needs, row, draft)
             _needs_of_foreign(needs, principal, draft, row)
-    if event_id is not None and type(draft.run) is OpenRun:
-        _needs_of_repeat(needs, principal, draft, draft.run.thread_id, event_id)
+        if event_id is not None and type(ref) is OpenRun:
+            _needs_of_repeat(needs, principal, draft, ref.thread_id, event_id)
     effects = draft.facts.effects
-    if row is not None and effects is None and draft.type in PLAIN_TYPES:
+    # Where a run begins, its reference says what is needed, and so the first draft has asked for all of it.
+    if effects is None and draft.type in PLAIN_TYPES and (row is not None or is_known):
         return
     _needs_of_run(needs, org, draft, row)
     if effects is not None:
