@@ -37,7 +37,7 @@ class Doomed(server.Engine):
     async def start(self):
         await super().start()
         import asyncio
-        asyncio.get_running_loop().call_later(0.3, self._writer._on_fatal, StorageFailed("the disk is gone"))
+        asyncio.get_running_loop().call_later(0.3, self._store.trouble.end, StorageFailed("the disk is gone"))
 
 if "--doomed" in sys.argv:
     server.Engine = Doomed

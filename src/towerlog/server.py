@@ -10,8 +10,11 @@ import contextlib
 import dataclasses
 import gc
 import logging
+import os
 import resource
 import socket
+import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
@@ -44,7 +47,11 @@ from towerlog.wake.local import LocalWake
 STORAGE_FAILED = 70
 """Exit code of a process whose storage failed. After a restart by its supervisor, the open checks what is on disk."""
 DRAIN_SECONDS = 7
-"""How long requests in flight may take after SIGTERM. With the rest of the shutdown it is less than ten seconds."""
+"""How long requests in flight may take after SIGTERM."""
+STOP_SECONDS = 9.0
+"""How long the whole of the shutdown may take: supervisors that are impatient kill after ten seconds."""
+LAST_WORDS_SECONDS = 0.25
+"""How long waiting callers have to be told that the storage has failed."""
 BACKLOG = 2048
 """Connections that the kernel holds until they are accepted: a crowd that reconnects at the same moment."""
 GC_YOUNG_OBJECTS = 20_000
@@ -96,11 +103,11 @@ class Node:
         """
         settings, clock, ids = self._settings, self._clock, self._ids
         keep_data_private(settings)
-        store = self._store = await open_store(database_path(settings), clock, ids)
+        store = self._store = await open_store(database_path(settings), clock, ids, self._on_fatal)
         try:
             self.minted = await first_start(store, clock, ids, settings.bootstrap_key)
             bounds = engine_settings(settings)
-            self._engine = Engine(store, LocalWake(), clock, ids, bounds, self._on_fatal)
+            self._engine = Engine(store, LocalWake(), clock, ids, bounds)
             await self._engine.start()
         except BaseException:
             await store.close()
@@ -187,14 +194,12 @@ def run(settings: Settings, announce: Callable[[Started], None]) -> int:
 async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int:
     clock = ServerClock()
     failed: list[StorageFailed] = []
-    served: list[_Server] = []
 
     def on_fatal(error: StorageFailed) -> None:
-        _log.error("the storage failed; the process ends", error=error.message)
+        # No orderly end: every step of one may write, and what the disk has taken is known only after a restart.
         failed.append(error)
         app.fail()
-        for server in served:
-            server.should_exit = True
+        end_in(LAST_WORDS_SECONDS, STORAGE_FAILED, "the process ends, with the files as they are")
 
     app, node = build(settings, clock, SystemIds(clock), on_fatal)
     listener = listen(settings.host, settings.port)
@@ -212,8 +217,8 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
             app,
             settings.keep_alive_seconds,
             lambda: announce(Started(url_of(settings, listener), settings.data_dir, admin_key)),
+            lambda: end_in(STOP_SECONDS, 0, "the stop takes too long; what was acknowledged is on disk"),
         )
-        served.append(server)
         await server.serve([listener])
         await app.stop()
     finally:
@@ -221,10 +226,34 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
     return STORAGE_FAILED if failed else 0
 
 
+def end_in(seconds: float, code: int, why: str) -> None:
+    """Ends the process after so long, whatever hangs: neither Python nor SQLite gets to tidy up.
+
+    For the cases in which nothing is lost by that: what was acknowledged is on disk, and the next start reads the log.
+    """
+
+    def end() -> None:
+        _log.warning(why, exit_code=code)
+        with contextlib.suppress(OSError, ValueError):  # a pipe whose reader has gone must not keep it from ending
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
 class _Server(uvicorn.Server):
     """uvicorn, but streams are ended in an orderly way before connections are closed, and SIGTERM exits with 0."""
 
-    def __init__(self, app: App, keep_alive_seconds: int, when_listening: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: App,
+        keep_alive_seconds: int,
+        when_listening: Callable[[], None],
+        when_stopping: Callable[[], None],
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -243,6 +272,7 @@ class _Server(uvicorn.Server):
         )
         self._towerlog = app
         self._when_listening = when_listening
+        self._when_stopping = when_stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -254,6 +284,8 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal begins an orderly shutdown, the second ends the process at once."""
+        if not self.should_exit:
+            self._when_stopping()
         self.force_exit = self.should_exit
         self.should_exit = True
 

@@ -59,7 +59,6 @@ class Writer:
         reactions: tuple[Reaction, ...],
         *,
         max_queue: int,
-        on_fatal: Callable[[StorageFailed], None],
     ) -> None:
         """`verbs` has every command; `committed` is told of each commit once it is durable.
 
@@ -72,7 +71,6 @@ class Writer:
         self._committed = committed
         self._reactions = reactions
         self._max_queue = max_queue
-        self._on_fatal = on_fatal
         self._cache = Cache()
         self._queue: deque[Submission] = deque(maxlen=max_queue)
         self._bodies: deque[ReplyBody] = deque(maxlen=max_queue)
@@ -80,7 +78,6 @@ class Writer:
         self._in_flight: dict[tuple[int, str], bytes] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._broken: StorageFailed | None = None
         self._open = False
         self.groups = 0
         self.commands = 0
@@ -125,8 +122,7 @@ class Writer:
         self._wake.set()
 
     def _check_room(self) -> None:
-        if self._broken is not None:
-            raise StorageFailed(self._broken.message, retry_after=RETRY_AFTER_SECONDS)
+        self._store.trouble.check()
         if not self._open or len(self._queue) >= self._max_queue:
             raise Overloaded(retry_after=RETRY_AFTER_SECONDS)
 
@@ -155,7 +151,7 @@ class Writer:
 
         `find` is told the steady time. Gives what was found; None when nothing is written any more.
         """
-        if self._broken is not None or not self._open:
+        if self._store.trouble.final is not None or not self._open:
             return None
         async with self._store.begin() as unit:
             found = await find(unit, self._clock.steady_ms())
@@ -252,14 +248,7 @@ class Writer:
         if changes == NO_CHANGES:
             self._cache.trim()  # what was only looked up is in it as well
             return
-        try:
-            await unit.commit(changes)
-        except StorageFailed as error:
-            if error.fatal:
-                # What a failing disk has told is on disk is known only after a restart: never write on.
-                self._broken = error
-                self._on_fatal(error)
-            raise
+        await unit.commit(changes)
         try:
             plan.keep()
             self._committed(Commit(changes.events, changes.runs, changes.lanes))

@@ -22,6 +22,7 @@ from towerlog.store.base.lanes import LaneStore
 from towerlog.store.base.log import LogStore
 from towerlog.store.base.rows import RowStore
 from towerlog.store.damage import Damages
+from towerlog.store.trouble import Trouble
 from towerlog.store.values import Changes, Loaded, Stock, Wanted
 
 
@@ -66,6 +67,8 @@ class Store(LogStore, RowStore, ContentStore, LaneStore, IdentityStore, AuditSto
     """True when no other process writes runs: rows may then be cached between units."""
     damages: Damages
     """What has been read and was damaged, and which reads have failed."""
+    trouble: Trouble
+    """Whether it may still be written: both the writer and whoever stops it look here before each act."""
     copied_positions: Mapping[int, int] | None
     """Organisation → the position up to which this log is the one that it was first copied from; None for no copy."""
     epoch: str

@@ -6,6 +6,7 @@ thread, so that the WAL can start anew and stays bounded.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import apsw
@@ -23,6 +24,7 @@ WAL_CHECKPOINT_BYTES = 16 * 1024 * 1024
 WAL_RESET_BYTES = 64 * 1024 * 1024
 """Past this the writer itself finishes the checkpoint, so that the WAL starts anew."""
 BUSY_MS = 10_000
+_PIECE_BYTES = 1024 * 1024
 LOWER = "lower_any_script"
 """SQLite's own `lower` knows ASCII alone."""
 MIN_SQLITE = (3, 51, 3)
@@ -92,8 +94,29 @@ def prepare_files(path: Path) -> WriterLock:
     """The folder and an empty file, both for the owner alone, and the one writer's lock."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=owner.FOLDER_MODE)
     lock = take_writer_place(path)
-    owner.keep_private(path)
+    try:
+        owner.keep_private(path)
+        write_again(path.with_name(path.name + "-wal"))
+    except BaseException:
+        lock.close()
+        raise
     return lock
+
+
+def write_again(log: Path) -> None:
+    """Writes a log that an earlier process has left once more, over itself, and syncs it.
+
+    A sync that failed there may have marked pages as written that never came to the disk: they are read from memory as
+    if they were there, no later sync writes them, and all that is appended behind them would be lost with the next
+    power cut. Written again they must be synced, or the start fails. Raises OSError.
+    """
+    if not log.exists() or not log.stat().st_size:
+        return
+    with log.open("r+b", buffering=0) as file:
+        at = 0
+        while piece := os.pread(file.fileno(), _PIECE_BYTES, at):
+            at += os.pwrite(file.fileno(), piece, at)
+        os.fdatasync(file.fileno())
 
 
 def migrate(connection: apsw.Connection) -> int:

@@ -7,7 +7,7 @@ without a lock. Readers see committed rows only and never hold a transaction ope
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -24,12 +24,15 @@ from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import content, load, lookups, queue, reads, write
 from towerlog.store.sqlite import events as logged
 from towerlog.store.sqlite import personas as registered
-from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where
+from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where, Writing
 from towerlog.store.sqlite.upkeep import audit, whole
+from towerlog.store.trouble import Trouble
 from towerlog.store.values import Changes
 
 READERS = 3
 IDLE_TRUNCATE_SECONDS = 2.0
+RETRY_CHECKPOINT_SECONDS = 1.0
+"""After one that failed, by a full disk above all: with no writes, nothing else would try again."""
 LOG_NAME_CHARS = 8
 
 
@@ -53,9 +56,9 @@ class SqliteUnit:
 
     def commit(self, changes: Changes) -> asyncio.Future[None]:
         """One transaction. The caller going away does not stop it half-way: the thread runs on to its end."""
-        if self._store.failed is not None:
-            raise self._store.failed
+        self._store.trouble.check()
         self.written = self._store.writer.submit(write.write_changes, changes)
+        self.written.add_done_callback(self._store.note_written)
         return self.written
 
 
@@ -125,9 +128,11 @@ class SqliteStore:
         log: tuple[str, dict[int, int] | None],
         gauge: files.WalGauge,
         damages: Damages,
+        trouble: Trouble,
     ) -> None:
         """Everything is open already. `ids` and `lock`: of the one writer."""
         self.damages = damages
+        self.trouble = trouble
         self._ids = ids
         self.path = path
         self.epoch = log[0]
@@ -136,16 +141,14 @@ class SqliteStore:
         self._clock = clock
         self._lock_file = lock
         self._gauge = gauge
-        self.failed: StorageFailed | None = None
-        """What a checkpoint beside the writer failed with."""
         self._unit_lock = asyncio.Lock()
 
         def reader() -> apsw.Connection:
             return files.open_connection(path, read_only=True, damages=damages)
 
-        readers = Pool(READERS, reader, "towerlog-read", damages)
-        keys = Pool(1, reader, "towerlog-keys", damages)
-        self._checkpointer = Pool(1, lambda: files.open_connection(path), "towerlog-wal", damages)
+        readers = Pool(READERS, reader, "towerlog-read", damages, trouble)
+        keys = Pool(1, reader, "towerlog-keys", damages, trouble)
+        self._checkpointer = Writing(1, lambda: files.open_connection(path), "towerlog-wal", damages, trouble)
         self._pools = (readers, keys, self._checkpointer, writer)
         self._pool_of: dict[Where, Pool | Locked] = {
             Where.READERS: readers,
@@ -183,13 +186,22 @@ class SqliteStore:
         if self.damages.is_failing():
             raise StorageFailed("reads of the store have failed again and again")
 
+    def note_written(self, written: asyncio.Future[None]) -> None:
+        """A commit has ended. One that failed on the disk or on damaged pages leaves nothing to go on from."""
+        error = None if written.cancelled() else written.exception()
+        if isinstance(error, StorageFailed) and error.fatal:
+            self.trouble.end(error)
+
     def _note_commit(self) -> None:
         """After a commit: keeps the WAL within its bounds, beside the writer as far as possible."""
         if self._checkpoint_task is None and self._gauge.unmoved_bytes > files.WAL_CHECKPOINT_BYTES:
             self._checkpoint_task = asyncio.create_task(self._checkpoint())
+        self._checkpoint_in(IDLE_TRUNCATE_SECONDS)
+
+    def _checkpoint_in(self, seconds: float) -> None:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
-        self._idle_timer = asyncio.get_running_loop().call_later(IDLE_TRUNCATE_SECONDS, self._when_idle)
+        self._idle_timer = asyncio.get_running_loop().call_later(seconds, self._when_idle)
 
     def _when_idle(self) -> None:
         self._idle_timer = None
@@ -207,9 +219,14 @@ class SqliteStore:
                     await self._begin_log()
                 else:
                     await self.writer.call(files.checkpoint)
+            self.trouble.note_checkpoint(None)
         except StorageFailed as error:
-            # Found out in the background; the next commit must not build on it.
-            self.failed = error
+            # It has changed nothing that counts: what it would have moved is still in the log.
+            self.trouble.note_checkpoint(error)
+            if error.fatal:
+                self.trouble.end(error)
+            else:
+                self._checkpoint_in(RETRY_CHECKPOINT_SECONDS)
         finally:
             self._checkpoint_task = None
 
@@ -218,23 +235,35 @@ class SqliteStore:
         await self.writer.call(whole.begin_log, self._ids.token(LOG_NAME_CHARS))
 
     async def close(self) -> None:
-        """Finishes what is under way and lets go of the files."""
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
+        """Finishes what is under way and lets go of the files.
+
+        The log is emptied, unless that fails: the next start reads it then, and nothing is lost.
+        """
         if self._checkpoint_task is not None:
             await self._checkpoint_task
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         async with self._unit_lock:
-            if self._lock_file is not None:
-                await self.writer.call(whole.settle_log)
+            if self._lock_file is not None and self.trouble.final is None:
+                await self._settle()
             for pool in self._pools:
                 pool.close()
             if self._lock_file is not None:
                 self._lock_file.close()
 
+    async def _settle(self) -> None:
+        try:
+            await self.writer.call(whole.settle_log)
+        except StorageFailed as error:
+            self.trouble.note_checkpoint(error)
 
-async def open_store(path: Path, clock: Clock, ids: Ids) -> SqliteStore:
+
+async def open_store(
+    path: Path, clock: Clock, ids: Ids, on_fatal: Callable[[StorageFailed], None] = lambda error: None
+) -> SqliteStore:
     """Opens (or makes) the database at `path` as its one writer.
 
+    `on_fatal` is called once, on the event loop, when the store must not be written any more.
     Raises StoreLocked when another process writes it, SchemaMismatch for a newer schema, StoreTorn for files
     that do not belong together, StorageFailed otherwise.
     """
@@ -242,7 +271,10 @@ async def open_store(path: Path, clock: Clock, ids: Ids) -> SqliteStore:
     whole.check_whole(path)
     lock = files.prepare_files(path)
     gauge, damages = files.WalGauge(), Damages(clock.steady_ms)
-    writer = Pool(1, lambda: gauge.watch(files.open_connection(path, damages=damages)), "towerlog-write", damages)
+    loop = asyncio.get_running_loop()
+    trouble = Trouble(lambda error: _told_on(loop, on_fatal, error))
+    opener = partial(files.open_connection, path, damages=damages)
+    writer = Writing(1, lambda: gauge.watch(opener()), "towerlog-write", damages, trouble)
     try:
         await writer.call(files.migrate)
         lock.note_made()
@@ -250,7 +282,7 @@ async def open_store(path: Path, clock: Clock, ids: Ids) -> SqliteStore:
         copied = await writer.call(files.read_copied)
         await writer.call(whole.begin_log, ids.token(LOG_NAME_CHARS))
         await writer.call(write.refresh_leases, clock.steady_ms())
-        return SqliteStore(path, clock, ids, lock, writer, (epoch, copied), gauge, damages)
+        return SqliteStore(path, clock, ids, lock, writer, (epoch, copied), gauge, damages, trouble)
     except BaseException:
         writer.close()
         lock.close()
@@ -264,10 +296,16 @@ async def open_reader(path: Path, clock: Clock) -> SqliteStore:
     """
     files.check_library()
     whole.check_whole(path)
-    damages = Damages(clock.steady_ms, is_logged=False)
+    damages, trouble = Damages(clock.steady_ms, is_logged=False), Trouble()
     opener = partial(files.open_connection, path, read_only=True, damages=damages)
-    reader = Pool(1, opener, "towerlog-read-only", damages)
+    reader = Pool(1, opener, "towerlog-read-only", damages, trouble)
     await reader.call(files.check_schema)
     epoch = await reader.call(files.read_epoch)
     copied = await reader.call(files.read_copied)
-    return SqliteStore(path, clock, None, None, reader, (epoch, copied), files.WalGauge(), damages)
+    return SqliteStore(path, clock, None, None, reader, (epoch, copied), files.WalGauge(), damages, trouble)
+
+
+def _told_on(loop: asyncio.AbstractEventLoop, on_fatal: Callable[[StorageFailed], None], error: StorageFailed) -> None:
+    """Tells it on the event loop, from whichever thread; nobody is left to be told once the loop is closed."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(on_fatal, error)
