@@ -212,6 +212,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
     "What a run and a list may hold": [
         ("model.lane", "MAX_ATTEMPTS", "attempts before a run is lost"),
         ("model.run", "MAX_INPUTS", "messages, and answers, that wait for a run's agent"),
+        (
+            "engine.commands.steering",
+            "SECOND_ANSWER_MS",
+            "milliseconds after a question was closed in which an input that names none is taken for another answer",
+        ),
         ("model.run", "MAX_PENDING", "commands that wait for a run's agent"),
         ("model.run", "MAX_QUESTIONS", "open questions of a run; past it the oldest is forgotten"),
         ("model.run", "MAX_CLOSED_QUESTIONS", "closed questions of a run whose answer's author is remembered"),
@@ -222,6 +227,12 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "model.ledger",
             "MAX_RANGES",
             "ranges of numbers that are kept of a client",
+        ),
+        ("model.thread", "MAX_PROCESSES", "processes of a thread whose counted cost is remembered"),
+        (
+            "engine.reactions.sub_agents",
+            "MAX_ENDED_BELOW",
+            "open runs of a thread that are looked at when one of its runs ends",
         ),
         ("model.run", "MAX_OPEN_RUNS", "open runs that a thread remembers"),
         ("model.run", "MAX_THREAD_QUEUE", "runs of a thread that wait for workers or are held by them"),
@@ -397,10 +408,10 @@ def routes() -> str:
         name = f"`{dialect.name}`" if dialect in DIALECTS else "The native API"
         texts.append(f"## {name}\n\n" + table(("Method", "Path", "Any of these scopes", ""), rows))
     pages = [
-        (page.method, f"`{page.path}`", "none" if page.public else "any", page.summary.rstrip("."))
+        (page.method, f"`{page.path}`", _scopes(page.scopes) if page.scopes else "none", page.summary.rstrip("."))
         for page in Pages(metrics_public=False).routes()
     ]
-    texts.append("## Pages\n\n" + table(("Method", "Path", "Scope", ""), pages))
+    texts.append("## Pages\n\n" + table(("Method", "Path", "Any of these scopes", ""), pages))
     return "\n\n".join(texts)
 
 

@@ -104,7 +104,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", help="keep the data here; default: a temporary folder that is removed")
     parser.add_argument("--port", type=int, default=0, help=f"default: {DEFAULT_PORT}, or a free one when it is taken")
-    parser.add_argument("--seconds", type=float, help="end after so long; default: at Ctrl-C")
+    parser.add_argument("--seconds", type=float, help="end after this many seconds; default: at Ctrl-C")
     return parser.parse_args()
 
 
@@ -126,17 +126,17 @@ def demonstrate(folder: Path, arguments: argparse.Namespace, children: list[subp
         children.append(start_agent(name, Wire(url, made["key"]), folder))
     tell("waiting for their first runs")
     runs = first_runs(wire)
-    tell("queueing two runs, which a worker takes up and which then ask a question")
+    tell("queueing two runs that will ask a question")
     waiting = waiting_runs(wire)
     tell("ready")
-    print("\n".join(where_to_look(wire, runs, waiting)), flush=True)
+    print("\n".join(where_to_look(wire, folder, runs, waiting)), flush=True)
     ends_at = time.monotonic() + (arguments.seconds or float("inf"))
     while time.monotonic() < ends_at:
         STOP.check()
         if server.poll() is not None:
-            raise Ended(f"The server has ended. Its last words:\n{last_words(folder)}")
+            raise Ended(f"The server has ended. The end of its output:\n{last_words(folder)}")
         if any(child.poll() is not None for child in children):
-            raise Ended("An agent has ended; what it said stands above.")
+            raise Ended("An agent has ended; its output is above.")
         time.sleep(POLL_S)
     return 0
 
@@ -200,7 +200,7 @@ def first_runs(wire: Wire) -> dict[str, Json]:
         found = {run["source"]: run for run in wire.get("/api/v1/runs?limit=50")["data"]}
         if set(found) >= BEGUN_BY:
             return found
-    raise Ended("The agents did not begin.")
+    raise Ended(f"The agents reported nothing within {FIRST_RUNS_S:.0f} seconds.")
 
 
 def waiting_runs(wire: Wire) -> list[str]:
@@ -209,7 +209,7 @@ def waiting_runs(wire: Wire) -> list[str]:
     for _ in tries(WAITING_RUNS_S):
         if all(wire.get(f"/v1/runs/{run['run_id']}")["status"] == "waiting_for_input" for run in made):
             return [run["run_id"] for run in made]
-    raise Ended("The worker did not take up what was asked for.")
+    raise Ended(f"The worker claimed no run within {WAITING_RUNS_S:.0f} seconds.")
 
 
 def create(wire: Wire, thread_id: str, asked: Json) -> Json:
@@ -228,58 +228,65 @@ def tries(seconds: float) -> Iterator[None]:
         time.sleep(POLL_S)
 
 
-def where_to_look(wire: Wire, runs: dict[str, Json], waiting: list[str]) -> list[str]:
-    """Addresses and commands, with everything filled in."""
-    lines = {**looks(wire, runs), **orders(wire, waiting)}
-    head = [
+def where_to_look(wire: Wire, folder: Path, runs: dict[str, Json], waiting: list[str]) -> list[str]:
+    """What to type in another terminal: the variables first, then commands that work as they stand."""
+    variables = {
+        "TOWERLOG_URL": wire.url,
+        "TOWERLOG_API_KEY": wire.key,
+        "TOWERLOG_DATA_DIR": str(folder.resolve()),
+        "PATH": f'"{Path(TOWERLOG).parent}:$PATH"',
+    }
+    lines = {**looks(wire, runs), **orders(waiting)}
+    return [
         "",
-        f"Towerlog listens on {wire.url}",
-        f"  API pages    {wire.url}/docs",
-        f"  admin key    {wire.key}",
+        f"Towerlog listens on {wire.url}. Its API is described at {wire.url}/docs",
         "",
-        "For another terminal, so that `towerlog runs ls` and all other commands work there:",
-        f'  export TOWERLOG_URL={wire.url} TOWERLOG_API_KEY={wire.key} PATH="{Path(TOWERLOG).parent}:$PATH"',
+        "In another terminal, copy this first:",
         "",
-        "Agents feed it through five dialects, towerlog worker, the SDK and towerlog exec. Look:",
+        *(f"  export {name}={value}" for name, value in variables.items()),
+        "",
+        "Then any of these:",
+        *(f"\n  # {title}\n  {line}" for title, line in lines.items()),
+        "",
+        "Ctrl-C ends it.",
+        "",
     ]
-    return [*head, *(f"\n  # {title}\n  {line}" for title, line in lines.items()), "", "Ctrl-C ends it.", ""]
+
+
+CURL = """curl -sS -H "Authorization: Bearer $TOWERLOG_API_KEY\""""
+SEND = f"{CURL} -H 'Content-Type: application/json'"
 
 
 def looks(wire: Wire, runs: dict[str, Json]) -> dict[str, str]:
     """Title → command, of those that only read."""
-    agents = {agent["name"]: agent["agent_id"] for agent in wire.get("/api/v1/agents")["data"]}
     survey, counted = runs["checkpoints"], runs["runs"]
-    curl = f"curl -sS -H 'Authorization: Bearer {wire.key}'"
-    watched = f"{wire.url}/v1/runs/{survey['run_id']}/events"
-    resumed = f"{wire.url}/v1/runners/threads/{survey['thread_id']}/latest"
+    resumed = f"/v1/runners/threads/{survey['thread_id']}/latest"
     return {
-        "the newest runs, whoever reports them": f"{curl} '{wire.url}/v1/runs?limit=5'",
-        "one run live, as it goes on (Ctrl-C ends it)": f"{curl} -N '{watched}'",
-        "what one agent does, live, without its content": (
-            f"{curl} -N '{wire.url}/agents/{agents['inspector']}/events?tail=20&follow=true'"
-        ),
-        "the state that a thread would resume from": f"{curl} '{resumed}'",
-        "what towerlog exec has reported": f"{curl} '{wire.url}/v1/runs?agent=housekeeper&limit=3'",
-        "the run that a worker counts words for": f"{curl} '{wire.url}/v1/runs/{counted['run_id']}'",
-        "which worker holds what": f"{curl} '{wire.url}/api/agents/workers'",
-        "tokens and money by agent": f"{curl} '{wire.url}/api/v1/usage?by=agent'",
+        "the newest runs of all agents": "towerlog runs ls --limit 5",
+        "the agents, and what they have spent": "towerlog agents ls",
+        "one run live; Ctrl-C stops watching": f"towerlog runs tail {survey['run_id']}",
+        "one agent live, without the content of its events": "towerlog agents events inspector --follow",
+        "everything about a run": f"towerlog runs show {counted['run_id']}",
+        "which worker holds which runs, and what is queued": "towerlog workers; towerlog queue",
+        "tokens and cost by agent": "towerlog usage",
+        "the keys of this demo's agents": "towerlog keys ls",
+        "the newest runs over HTTP": f'{CURL} "$TOWERLOG_URL/v1/runs?limit=5"',
+        "the state from which a thread would resume, over HTTP": f'{CURL} "$TOWERLOG_URL{resumed}"',
     }
 
 
-def orders(wire: Wire, waiting: list[str]) -> dict[str, str]:
+def orders(waiting: list[str]) -> dict[str, str]:
     """Title → command, of those by which something is done."""
     to_answer, to_cancel = waiting
-    send = f"curl -sS -H 'Authorization: Bearer {wire.key}' -H 'Content-Type: application/json'"
-    tail = f"TOWERLOG_URL={wire.url} TOWERLOG_API_KEY={wire.key} {TOWERLOG} runs tail"
     return {
-        "create a run; towerlog worker claims it within moments": (
-            f'{send} \'{wire.url}/v1/threads/mine/runs\' -d \'{{"agent": "counter", "input": "docs/guides"}}\''
+        "create a run; a worker claims it at once": (
+            "towerlog runs create mine --agent counter --input docs/guides --id"
         ),
-        "a run that waits for an answer, on your terminal until its end (Ctrl-C lets go of it)": f"{tail} {to_answer}",
-        "answer it": f"{send} '{wire.url}/v1/runs/{to_answer}/input' -d '{{\"content\": \"yes\"}}'",
-        "cancel another one; its agent stops by itself": f"{send} -X POST '{wire.url}/v1/runs/{to_cancel}:cancel'",
-        "tell of a run of your own": (
-            f"{send} '{wire.url}/api/ingest'"
+        "watch a run that waits for an answer, up to its end": f"towerlog runs tail {to_answer}",
+        "answer it, in a third terminal": f"towerlog runs answer {to_answer} yes",
+        "cancel another one": f"towerlog runs cancel {to_cancel} --reason 'not needed'",
+        "report a run of your own over HTTP": (
+            f'{SEND} "$TOWERLOG_URL/api/ingest"'
             ' -d \'{"event_type": "run_start", "sdk_run_id": "my-first-run", "agent_name": "me", "payload": {}}\''
         ),
     }

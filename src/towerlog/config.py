@@ -167,7 +167,8 @@ def existing_database(settings: Settings) -> Path:
     """The database's path. Raises FileNotFoundError where there is none: to look must not make one."""
     path = database_path(settings)
     if not path.exists():
-        raise FileNotFoundError(errno.ENOENT, "there is no store here; is this the right data folder?", str(path))
+        words = "no store here; name the data folder with --data-dir or TOWERLOG_DATA_DIR"
+        raise FileNotFoundError(errno.ENOENT, words, str(path))
     return path
 
 
@@ -221,7 +222,7 @@ def _checked(settings: Settings) -> Settings:
         raise BadSetting(f"log_level: must be one of {', '.join(LOG_LEVELS)}")
     for origin in filter(None, (origin.strip() for origin in settings.cors_origins.split(","))):
         if origin != "*" and not _ORIGIN.fullmatch(origin):
-            raise BadSetting(f"cors_origins: {origin!r} is no origin; write scheme://host or scheme://host:port")
+            raise BadSetting(f"cors_origins: {origin!r} is not an origin; write scheme://host or scheme://host:port")
     for name, (lowest, highest) in BOUNDS.items():
         if not lowest <= getattr(settings, name) <= highest:
             raise BadSetting(f"{name}: must be between {lowest} and {highest}")

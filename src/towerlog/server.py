@@ -44,8 +44,6 @@ from towerlog.store.sqlite.upkeep.backup import copy_database, discard, publish
 from towerlog.store.sqlite.upkeep.place import Place, held_place
 from towerlog.wake.local import LocalWake
 
-STORAGE_FAILED = 70
-"""Exit code of a process whose storage failed. After a restart by its supervisor, the open checks what is on disk."""
 DRAIN_SECONDS = 7
 """How long requests in flight may take after SIGTERM."""
 STOP_SECONDS = 9.0
@@ -185,7 +183,7 @@ def run(settings: Settings, announce: Callable[[Started], None]) -> int:
     """
     set_up_logging(settings.log_level)
     for variable in unknown_variables():
-        _log.warning("a variable of the environment is no setting", variable=variable)
+        _log.warning("unknown environment variable ignored", variable=variable)
     raise_descriptor_limit(settings.max_streams + _DESCRIPTORS_BESIDE_STREAMS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings, announce))
@@ -223,7 +221,7 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
         await app.stop()
     finally:
         listener.close()
-    return STORAGE_FAILED if failed else 0
+    return StorageFailed.exit_code if failed else 0
 
 
 def end_in(seconds: float, code: int, why: str) -> None:
@@ -313,10 +311,7 @@ def url_of(settings: Settings, listener: socket.socket) -> str:
 
 
 def raise_descriptor_limit(wanted: int) -> None:
-    """Raises the limit of open files to `wanted`, or as far as the machine allows.
-
-    A lower limit is no error: the operator may have set it, and streams past it are refused.
-    """
+    """Raises the limit of open files to `wanted`, or as far as the machine allows; streams past that are refused."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < enough:
@@ -380,10 +375,7 @@ async def opened_for_reading(settings: Settings, clock: Clock) -> AsyncIterator[
 
 @asynccontextmanager
 async def opened_for_writing(settings: Settings, clock: Clock, ids: Ids) -> AsyncIterator[Store]:
-    """The store for writing, with its server stopped.
-
-    Raises FileNotFoundError, StoreLocked, SchemaMismatch, StorageFailed.
-    """
+    """The store for writing, with its server stopped. Raises FileNotFoundError and what `open_store` raises."""
     store = await open_store(existing_database(settings), clock, ids)
     try:
         yield store
@@ -411,19 +403,26 @@ class Copy(msgspec.Struct, frozen=True):
 def copied(settings: Settings, target: Path, ids: Ids, progress: Callable[[int, int], None]) -> Copy:
     """A copy of the store beside `target`. Raises FileNotFoundError, FileExistsError and what copying raises."""
     partial = copy_database(existing_database(settings), target, f"{COPY}{ids.token(8)}", progress)
-    own = dataclasses.replace(settings, database_url=f"sqlite:///{partial}")
-    return Copy(own, partial, target)
+    return _copy_at(settings, partial, target)
+
+
+def _copy_at(settings: Settings, partial: Path, target: Path) -> Copy:
+    return Copy(dataclasses.replace(settings, database_url=f"sqlite:///{partial}"), partial, target)
 
 
 def copied_to(
     place: Place, settings: Settings, source: Path, ids: Ids, is_alone: bool, progress: Callable[[int, int], None]
 ) -> Copy:
     """A copy of the database in a file, made to be put in a place. Raises what `Place.copy` raises."""
-    partial = place.copy(source, f"{COPY}{ids.token(8)}", is_alone, progress)
-    return Copy(dataclasses.replace(settings, database_url=f"sqlite:///{partial}"), partial, place.path)
+    return _copy_at(settings, place.copy(source, f"{COPY}{ids.token(8)}", is_alone, progress), place.path)
+
+
+def salvaged(place: Place, settings: Settings, progress: Callable[[int, int], None]) -> tuple[Copy, list[str]]:
+    """A fresh store with all that no rebuild can make, and what of the old one was lost. Raises as `Place.salvage`."""
+    partial, lost = place.salvage(progress)
+    return _copy_at(settings, partial, place.path), lost
 
 
 def place_of(settings: Settings) -> AbstractContextManager[Place]:
     """The place of the settings' store, held as its writer's. Raises StoreLocked, OSError."""
-    keep_data_private(settings)
     return held_place(database_path(settings))

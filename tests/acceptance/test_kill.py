@@ -197,13 +197,9 @@ def kill_loop(server: Server, seed: int, times: int) -> None:
     assert server.cli_inside("verify").returncode == 0
 
 
-def test_ten_kills_lose_nothing(fresh_server) -> None:
-    kill_loop(fresh_server(), seed=10, times=10)
-
-
-@pytest.mark.slow
-def test_fifty_kills_lose_nothing(fresh_server) -> None:
-    kill_loop(fresh_server(), seed=50, times=50)
+@pytest.mark.parametrize("times", [4, pytest.param(50, marks=pytest.mark.slow)])
+def test_kills_lose_nothing(fresh_server, times: int) -> None:
+    kill_loop(fresh_server(), seed=times, times=times)
 
 
 def test_a_kill_right_after_each_ack_loses_nothing(fresh_server) -> None:

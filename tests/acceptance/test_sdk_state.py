@@ -86,12 +86,13 @@ def test_a_checkpoint_that_cannot_be_sent_whole_leaves_the_older_one(server: Ser
     assert (client["dropped"], client["missing"]) == (2, [])
 
 
-def test_a_conversation_of_fifty_megabytes_is_a_small_request_each_turn(
-    server: Server, recorder: Recorder, sent_bytes: list[int]
+@pytest.mark.parametrize("megabytes", [9, pytest.param(51, marks=pytest.mark.slow)])
+def test_a_large_conversation_is_a_small_request_each_turn(
+    server: Server, recorder: Recorder, sent_bytes: list[int], megabytes: int
 ) -> None:
     history: list[Any] = []
     with recorder.record_run(agent="a", thread="large") as run:
-        for turn in range(17):
+        for turn in range(megabytes // 3):
             history.append({"role": "user", "content": f"{turn}" + "p" * (3 * MIB)})
             run.checkpoint(history)
             assert recorder.flush(60)

@@ -134,7 +134,7 @@ def test_a_list_in_a_pipe_cuts_no_id(store) -> None:
         (["keys", "list", "--org", "nobody"], 1, "'nobody'"),
         (["keys", "revoke", NOBODY], 1, "no key whose id begins with"),
         (["keys", "revoke", "0"], 1, "more than one key id"),
-        (["orgs", "create", "default"], 1, "'default' already"),
+        (["orgs", "create", "default"], 1, "'default' exists already"),
         (["orgs", "create", ""], 2, "1 to 200"),
     ],
 )
@@ -159,5 +159,5 @@ def test_what_cannot_be_is_refused_in_words(store, arguments, code, words) -> No
 def test_nothing_makes_a_store_unasked(data, tmp_path, arguments) -> None:
     done = towerlog(*arguments, *data)
     assert (done.exit_code, done.stdout) == (69, "")
-    assert "there is no store here" in done.stderr
+    assert "no store here" in done.stderr
     assert not (tmp_path / "data").exists()

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.support.server import clean_environment
+from tests.cli.terminal import on_terminal
+from tests.support.server import clean_environment, executable
 from towerlog.cli import commands, exits
 from towerlog.cli.commands import CLI, COMMANDS, SERVER, NotInstalled
 from towerlog.cli.main import main
@@ -43,6 +44,15 @@ def test_the_table_says_what_the_command_says(name: str) -> None:
     assert command is not None
     assert command.name == name
     assert command.get_short_help_str(1000) == COMMANDS[name].help
+
+
+@pytest.mark.parametrize("name", ["", *sorted(COMMANDS)])
+def test_the_help_of_a_command_fits_a_narrow_terminal_and_is_whole(name: str) -> None:
+    env = clean_environment({})
+    code, lines = on_terminal(80, [executable(), *name.split(), "--help"], env)
+    assert code == 0
+    assert not [line for line in lines if len(line) > 80]
+    assert not [line for line in lines if line.endswith("...") and not line.startswith("Usage")]
 
 
 def test_the_list_of_commands_loads_none_of_them() -> None:

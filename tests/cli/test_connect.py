@@ -147,7 +147,7 @@ def test_a_server_is_reached_from_its_own_machine(host, url) -> None:
         ({"TOWERLOG_URL": "http://127.0.0.1:9"}, 77, "TOWERLOG_API_KEY"),
         ({"TOWERLOG_URL": "nowhere", "TOWERLOG_API_KEY": KEY}, 78, "http://"),
         ({"TOWERLOG_URL": "http://127.0.0.1:1", "TOWERLOG_API_KEY": KEY}, 69, "refused"),
-        ({}, 69, "there is no store"),
+        ({}, 69, "no store here"),
     ],
 )
 def test_without_a_server_a_command_ends_in_words(tmp_path: Path, env, code, words) -> None:

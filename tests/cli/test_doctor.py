@@ -42,6 +42,14 @@ def checked(*arguments: str | Path, code: int = 0, **env: str) -> tuple[dict[str
     return verdicts, said
 
 
+def test_a_check_that_cannot_look_is_wrong_and_the_others_go_on(tmp_path) -> None:
+    too_long = tmp_path / ("x" * 300)
+    verdicts, said = checked("--data-dir", too_long, code=exits.FOUND_WRONG, TOWERLOG_PORT="9")
+    assert verdicts["store"] == "wrong"
+    assert {"settings", "store", "disk", "durability", "server"} <= set(verdicts)
+    assert any("File name too long" in one["message"] for one in said["checks"])
+
+
 def test_all_is_well_beside_a_running_server(tmp_path) -> None:
     server = Server(tmp_path / "data", NO_LIMITS)
     try:
@@ -126,7 +134,7 @@ def test_a_folder_that_cannot_be_written_is_wrong(tmp_path, monkeypatch) -> None
     monkeypatch.setattr(measure.tempfile, "mkdtemp", refuse)
     [found] = check_durability(Settings(data_dir=str(tmp_path)), None)
     assert found.verdict == "wrong"
-    assert "Permission denied" in found.message
+    assert "permission denied" in found.message
 
 
 def test_an_open_address_is_worth_a_word(tmp_path, held_port) -> None:
@@ -158,7 +166,7 @@ def test_runs_that_nobody_serves_and_runs_that_were_lost_are_seen(tmp_path, monk
 
 
 def test_a_setting_that_does_not_exist_is_told(tmp_path) -> None:
-    [found] = [one for one in check_settings_with(tmp_path, TOWERLOG_PROT="1") if "is no setting" in one["message"]]
+    [found] = [one for one in check_settings_with(tmp_path, TOWERLOG_PROT="1") if "no such setting" in one["message"]]
     assert found["verdict"] == "warn"
     assert "TOWERLOG_PROT (did you mean TOWERLOG_PORT?)" in found["message"]
 

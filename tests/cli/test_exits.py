@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import pwd
+
 import pytest
 
 from towerlog.cli import exits
@@ -12,9 +16,9 @@ from towerlog.sdk.wire.errors import ApiError, Unreachable
 CASES = [
     (StoreLocked("in use"), exits.UNAVAILABLE, "in use"),
     (
-        FileNotFoundError(2, "there is no store here", "/x/towerlog.db"),
+        FileNotFoundError(2, "no store here", "/x/towerlog.db"),
         exits.UNAVAILABLE,
-        "/x/towerlog.db: there is no",
+        "/x/towerlog.db: no store",
     ),
     (OSError(98, "cannot listen on h:1: Address already in use"), exits.UNAVAILABLE, "cannot listen on h:1"),
     (StorageFailed("the disk is gone"), exits.STORAGE_FAILED, "the disk is gone"),
@@ -28,6 +32,7 @@ CASES = [
     (ApiError(403, "forbidden", "No scope."), exits.NO_PERMISSION, "No scope."),
     (ApiError(404, "not_found", "No run."), exits.FOUND_WRONG, "No run."),
     (ApiError(422, "invalid", "Wrong.", {"a": "a: is wrong"}), exits.FOUND_WRONG, "Wrong.; a: is wrong"),
+    (ApiError(422, "invalid", "a: is wrong", {"a": "is wrong"}), exits.FOUND_WRONG, "a: is wrong\n"),
     (ApiError(429, "rate_limited", "Slowly."), exits.BUSY, "Slowly."),
     (ApiError(503, "overloaded", "Busy."), exits.BUSY, "Busy."),
     (ApiError(500, "internal", "A defect."), exits.UNAVAILABLE, "A defect."),
@@ -50,6 +55,18 @@ def test_a_foreseen_error_ends_in_words(capsys, error, code, words) -> None:
     assert printed.out == ""
     assert printed.err.startswith(f"towerlog: {words}")
     assert printed.err.count("\n") == 1
+
+
+def test_what_is_denied_is_told_with_its_owner(tmp_path) -> None:
+    file = tmp_path / "towerlog.db"
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    denied = PermissionError(errno.EACCES, "Permission denied", str(file))
+    assert exits.words_of(denied) == (
+        f"{file}: permission denied; {tmp_path} belongs to {me}, and this command runs as {me}"
+    )
+    file.touch()
+    assert f"; {file} belongs to {me}" in exits.words_of(denied)
+    assert exits.exit_code_of(denied) == exits.UNAVAILABLE
 
 
 def test_an_unforeseen_error_keeps_its_traceback() -> None:
@@ -77,4 +94,6 @@ def test_what_a_command_returns_passes() -> None:
 
 def test_every_code_is_explained() -> None:
     assert {code for _, code, _ in CASES} < set(exits.MEANINGS)
-    assert all(f"{code:>2}  {meaning}" in exits.exit_codes() for code, meaning in exits.MEANINGS.items())
+    table = exits.exit_codes()
+    assert all(f"{code} {meaning}" in " ".join(table.split()) for code, meaning in exits.MEANINGS.items())
+    assert max(map(len, table.splitlines())) < 80

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,7 @@ from tests.support.server import NO_LIMITS, Server
 from towerlog.cli import exits
 from towerlog.cli.export import EVENT_COLUMNS, RUN_COLUMNS
 
+STRANGER = 54_321
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
 
@@ -49,6 +52,18 @@ def test_all_runs_since_a_time_are_written_over_all_pages(server, monkeypatch) -
     assert [json.loads(line)["run_id"] for line in done.stdout.splitlines()] == runs[::-1]
     assert done.stderr == "5 events of 5 runs.\n"
     assert asking(server, "export", "--since", "0s", "--thread", thread).stdout == ""
+
+
+def test_a_file_is_for_the_owner_of_its_folder_alone(server, tmp_path) -> None:
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    if os.geteuid() == 0:
+        os.chown(folder, STRANGER, STRANGER)
+    run_id = run_id_of(server, reported(server))
+    lines(server, "export", run_id, "-o", str(folder / "run.ndjson"))
+    found = (folder / "run.ndjson").stat()
+    assert stat.S_IMODE(found.st_mode) == 0o600
+    assert found.st_uid == folder.stat().st_uid
 
 
 def test_csv_can_be_read_back(server) -> None:
@@ -152,7 +167,7 @@ def test_a_file_is_new_and_whole(server, tmp_path: Path) -> None:
     assert len(file.read_text().splitlines()) == 3
     again = asking(server, "export", run_id, "-o", str(file))
     assert again.exit_code == exits.UNAVAILABLE
-    assert "the file exists already" in again.stderr
+    assert "this file exists already" in again.stderr
     assert [one.name for one in tmp_path.iterdir()] == ["run.ndjson"]
 
 

@@ -65,7 +65,9 @@ def test_an_agent_is_found_by_its_name_too(server) -> None:
     agent_id = server.client().post("/api/v1/agents", json={"name": name}).json()["agent_id"]
     pushed(server, agent_id, "file_read")
     assert len(lines(server, "agents", "events", name)) == 1
-    assert asking(server, "agents", "events", unique("nobody")).exit_code == exits.FOUND_WRONG
+    refused = asking(server, "agents", "events", "nobody of that name")
+    assert refused.exit_code == exits.FOUND_WRONG
+    assert "no agent named 'nobody of that name'" in refused.stderr
     assert asking(server, "agents", "events", NOBODY).exit_code == exits.FOUND_WRONG
 
 

@@ -50,7 +50,9 @@ def test_so_long_ago_is_a_point_in_time(text, seconds) -> None:
     assert format_ms(before) <= said <= format_ms(after)
 
 
-def test_anything_else_is_for_the_server_to_judge() -> None:
+def test_anything_else_is_a_time_or_refused_with_both_forms() -> None:
     assert point("2026-01-01T00:00:00Z") == "2026-01-01T00:00:00Z"
-    assert point("soon") == "soon"
     assert point(None) is None
+    for wrong in ("soon", "24", "2026-13-01T00:00:00Z", ""):
+        with pytest.raises(click.BadParameter, match=r"neither a time such as .* nor an age such as 90m"):
+            point(wrong)

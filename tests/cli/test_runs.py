@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.commands import towerlog
 from tests.cli.serving import asking, lines, process, told_json
+from tests.cli.terminal import seen
 from tests.sdk.served import checkpoint, reported, run_id_of, told, unique
 from tests.sdk.talker import reply, talking
 from tests.support.server import NO_LIMITS, Server
@@ -85,6 +86,17 @@ def test_a_run_is_shown_with_what_is_known_of_it(server) -> None:
     assert told_json(server, "runs", "show", run_id)["children"][0]["run_id"] == child
 
 
+def test_what_the_runs_below_have_spent_is_shown_beside_the_runs_own(server) -> None:
+    name = unique("told")
+    told(server, "run_start", name)
+    told(server, "run_end", name, prompt_tokens=1000, completion_tokens=5, cost_usd=0.5)
+    run_id = run_id_of(server, name)
+    assert "with runs below" not in "\n".join(lines(server, "runs", "show", run_id))
+    queued(server, unique("thread"), parent_run_id=run_id)
+    shown = lines(server, "runs", "show", run_id)
+    assert "with runs below  2 runs, 1,000 in, 5 out, $0.5000" in shown
+
+
 def test_delivery_cancel_and_liveness_are_shown_when_they_are_known() -> None:
     client = {"client_id": "c", "received": 3, "highest": 9, "missing": [[2, 4], [6, 6]], "dropped": 17}
     known = {
@@ -97,8 +109,10 @@ def test_delivery_cancel_and_liveness_are_shown_when_they_are_known() -> None:
         done = towerlog("runs", "show", NOBODY, TOWERLOG_URL=talker.url, TOWERLOG_API_KEY="k")
     assert "running (stalled)" in done.stdout
     assert "missing 2–4, 6–6; 17 dropped by the sender" in done.stdout
-    assert "requested 1, delivered 2\n" in done.stdout
-    assert "process 4, progress 3\n" in done.stdout
+    shown = dict(re.split(r"  +", line, maxsplit=1) for line in done.stdout.splitlines())
+    assert (shown["cancel requested"], shown["cancel delivered"]) == ("1", "2")
+    assert "cancel acknowledged" not in shown
+    assert (shown["last sign of life"], shown["last progress"]) == ("4", "3")
 
 
 def test_an_unknown_delivery_is_not_called_complete() -> None:
@@ -130,7 +144,8 @@ def test_the_reason_of_a_cancel_reaches_the_agent_and_the_reader(server) -> None
     event = {"event_type": "step", "sdk_run_id": name, "payload": {}}
     [command] = server.client().post("/api/ingest", json=event).json()["commands"]
     assert (command["type"], command["content"]) == ("cancel", "too dear")
-    assert "; reason: too dear" in "\n".join(lines(server, "runs", "show", run_id))
+    shown = [line.split() for line in lines(server, "runs", "show", run_id)]
+    assert ["cancel", "reason", "too", "dear"] in shown
     told(server, "run_end", name)
     assert "[run.cancel_requested] too dear" in untimed(server, "runs", "tail", run_id)
 
@@ -144,6 +159,10 @@ def test_a_run_is_created_forked_and_its_checkpoints_are_listed(server) -> None:
     assert child.stdout.startswith("Queued run ")
     assert asking(server, "runs", "create", thread, "--input-json", "[1]").exit_code == exits.USAGE
     assert asking(server, "runs", "create", thread, "--label", "gpu").exit_code == exits.USAGE
+    slashed = asking(server, "runs", "create", "feature/login")
+    assert slashed.exit_code == exits.USAGE
+    assert "a thread's name has no '/'" in slashed.stderr
+    assert asking(server, "runs", "ls", "--since", "yesterday").exit_code == exits.USAGE
     checkpoint(server, thread + "-c", trace, "completed", 3)
     [run] = told_json(server, "runs", "ls", "--thread", thread + "-c")["data"]
     head, row = lines(server, "runs", "checkpoints", run["run_id"])
@@ -179,11 +198,75 @@ def test_input_is_taken_from_the_line_or_from_standard_input(server) -> None:
     name = unique("told")
     told(server, "run_start", name)
     run_id = run_id_of(server, name)
-    assert told_json(server, "runs", "input", run_id, "one")["ok"] is True
-    sent = asking(server, "runs", "input", run_id, "-", stdin="two\nlines")
-    assert (sent.exit_code, sent.stdout) == (0, f"Answer sent to run {run_id}.\n")
-    events = server.client().get(f"/api/v1/runs/{run_id}/events?type=run.message").json()["data"]
-    assert [event["data"]["content"] for event in events] == ["one", "two\nlines"]
+    assert told_json(server, "runs", "message", run_id, "one")["ok"] is True
+    sent = asking(server, "runs", "message", run_id, "-", stdin="two\nlines")
+    assert (sent.exit_code, sent.stdout) == (0, f"Message sent to run {run_id}.\n")
+    told(server, "human_input_requested", name)
+    for verb in ("answer", "input"):
+        sent = asking(server, "runs", verb, run_id, "-", stdin="three\n")
+        if verb == "answer":
+            assert (sent.exit_code, sent.stdout) == (0, f"Answer sent to run {run_id}.\n")
+    assert sent.exit_code == exits.FOUND_WRONG, "it is answered"
+    assert "the first answer counts" in sent.stderr
+    told_types = "run.message,run.input"
+    events = server.client().get(f"/api/v1/runs/{run_id}/events?type={told_types}").json()["data"]
+    assert [event["data"]["content"] for event in events] == ["one", "two\nlines", "three\n"]
+
+
+def test_an_answer_never_becomes_a_message(server) -> None:
+    name = unique("told")
+    told(server, "run_start", name)
+    run_id = run_id_of(server, name)
+    sent = asking(server, "runs", "answer", run_id, "yes")
+    assert sent.exit_code == exits.FOUND_WRONG
+    assert "asks nothing" in sent.stderr
+    assert "towerlog runs message" in sent.stderr
+
+
+def test_an_answer_names_the_question_that_was_open_and_says_which_others_are(server) -> None:
+    key = unique("key")
+    told_ones = [("run.started", {})]
+    told_ones += [
+        ("run.waiting_for_input", {"question": one, "question_key": one.replace(" ", "-")})
+        for one in ("Delete the test database?", "Delete the real one?")
+    ]
+    events = [
+        {"event_id": f"{key}-{seq}", "client_seq": seq, "run_key": key, "type": type_, "data": data}
+        for seq, (type_, data) in enumerate(told_ones, 1)
+    ]
+    sent = server.client().post("/api/v1/events", json={"client_id": key, "events": events})
+    run_id = str(sent.json()["results"][0]["run_id"])
+    first = asking(server, "runs", "answer", run_id, "yes")
+    assert (first.exit_code, first.stdout) == (0, f"Answer sent to run {run_id}.\n")
+    assert first.stderr == "Question 3 is still open: Delete the real one?\n"
+    taken = asking(server, "runs", "answer", run_id, "no", "--question", "2")
+    assert taken.exit_code == exits.FOUND_WRONG
+    assert "Question 2 was answered by" in taken.stderr
+    assert taken.stderr.count("answered_by") == 0
+    steering = server.client().post("/api/v1/keys", json={"name": "steers", "scopes": ["control"]}).json()["key"]
+    blind = asking(server, "runs", "answer", run_id, "no", TOWERLOG_API_KEY=steering)
+    assert (blind.exit_code, blind.stdout) == (0, f"Answer sent to run {run_id}.\n")
+    assert untimed(server, "runs", "tail", run_id, "--until-question")[-1] == (
+        "[run.waiting_for_input] Delete the test database? (question 2)"
+    )
+
+
+def test_times_of_a_run_are_those_of_this_machine_on_a_terminal(server) -> None:
+    run_id = queued(server, unique("thread"))
+    whole = next(line for line in lines(server, "runs", "show", run_id) if line.startswith("created"))
+    assert re.fullmatch(r"created +\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", whole)
+    local = next(line for line in seen(server, 80, "runs", "show", run_id) if line.startswith("created"))
+    assert re.fullmatch(r"created +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}", local)
+    utc = next(line for line in seen(server, 80, "runs", "show", run_id, "--utc") if line.startswith("created"))
+    assert utc.replace(" ", "") == whole.replace(" ", "").replace("T", "")
+
+
+def test_a_run_that_waits_for_its_thread_says_so(server) -> None:
+    thread = unique("thread")
+    first, second = queued(server, thread), queued(server, thread)
+    assert "waits for" not in "\n".join(lines(server, "runs", "show", first))
+    assert "waits for  the earlier runs of its thread" in lines(server, "runs", "show", second)
+    assert lines(server, "queue", "ls")[-1] == "A blocked run waits until the earlier runs of its thread have ended."
 
 
 def test_a_retry_is_asked_for_as_agreed() -> None:

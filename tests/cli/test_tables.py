@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -43,7 +44,7 @@ def server(tmp_path_factory) -> Iterator[Server]:
             one.client().post(f"/v1/threads/{unique('thread')}/runs", json={"agent": LONG, "labels": {"gpu": "1"}})
             for _ in range(2)
         ]
-        claimed = {"worker_id": "w" * 150, "lease_seconds": 60}
+        claimed = {"worker_id": "w" * 150, "lease_seconds": 3600}
         held = one.client().post(f"/api/agents/runs/{made[0].json()['run_id']}/claim", json=claimed)
         assert held.status_code == 200, held.text
         checkpoint(one, unique("thread"), unique("trace"), "waiting_for_approval", 1)
@@ -86,6 +87,21 @@ def test_times_are_told_from_now_or_in_utc(server) -> None:
     utc = seen(server, 140, "runs", "ls", "--utc")
     assert all("Z" in row for row in utc[1:])
     assert not any(" ago" in row for row in utc)
+
+
+def test_hours_are_named_by_their_beginning(server) -> None:
+    [row] = seen(server, 80, "usage", "--by", "hour", "--utc")[1:]
+    [whole] = lines(server, "usage", "--by", "hour")[1:]
+    assert row[:17] == whole[:16].replace("T", " ") + "Z"
+    [local] = seen(server, 80, "usage", "--by", "hour")[1:]
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d  ", local)
+
+
+def test_ids_in_a_list_are_as_short_as_those_in_a_column(server) -> None:
+    [row] = seen(server, 80, "workers", "ls")[1:]
+    short = row.split()[-1]
+    assert 8 <= len(short) <= 18
+    assert seen(server, 80, "runs", "show", short)
 
 
 def test_wide_shows_whole_ids_and_every_column(server) -> None:

@@ -50,6 +50,8 @@ def test_a_line_is_not_ended_twice(capsys) -> None:
         ("step", {"name": "plan", "phase": "end", "duration_ms": 20}, "[step] plan end 20 ms"),
         ("step", {"foreign": True}, '[step] {"foreign": true}'),
         ("run.waiting_for_input", {"question": "Publish?"}, "[run.waiting_for_input] Publish?"),
+        ("run.waiting_for_input", {"question_id": 4}, "[run.waiting_for_input] (question 4)"),
+        ("run.input", {"content": "yes", "question_id": 4}, "[run.input] yes (question 4)"),
         ("run.cancel_requested", {"requested_by": "u"}, "[run.cancel_requested]"),
         ("run.cancel_requested", {"reason": "enough"}, "[run.cancel_requested] enough"),
         ("command.delivered", {"command_id": 3, "type": "cancel"}, "[command.delivered] cancel"),

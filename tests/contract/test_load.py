@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tests.support.factories import event, run_changes, run_row
+from tests.support.factories import event, identity, run_changes, run_row
 from tests.support.lookups import looked_up
 from towerlog.model.agent import AgentRow
 from towerlog.model.event import EventType, RunByForeignId, RunById, RunByTrace
@@ -112,3 +112,9 @@ async def test_a_reply_is_stored_once_behind_its_ids(store: Store, org: int, oth
             await unit.commit(Changes(reply_bodies=[ReplyBody(org, kept.name, 201, body)]))
     whole = msgspec.structs.replace(kept, status=201, body=b"first")
     assert await asked(store, Kind.REPLY, key) == {key: whole}
+
+
+async def test_a_user_is_found_in_their_own_organisation(store: Store, org: int, other: int) -> None:
+    _, ours, _ = identity(1)
+    found = await asked(store, Kind.USER, (org, ours.user_id), (other, ours.user_id), (org, "the night shift"))
+    assert found == {(org, ours.user_id): msgspec.structs.replace(ours, org=org)}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 
 from tests.support.curl import put_on_path
 from tests.support.demo import ROOT, Demo
+from tests.support.server import clean_environment
 from tests.support.wait import wait_until
 
 LIVE_S = 120.0
@@ -96,46 +96,67 @@ def test_towerlog_exec_tells_how_each_command_ended(demo) -> None:
     assert all(event["data"]["result"]["stdout_bytes"] > 0 for event in results), results
 
 
+WATCHING = ("runs tail", "--follow")
+"""What a printed line has in it that goes on until its run ends or somebody stops it."""
+
+
 def test_every_printed_line_works_as_it_stands(demo, tmp_path) -> None:
     put_on_path(tmp_path)
-    environment: dict[str, str] = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     commands = demo.commands()
-    assert len(commands) >= 12
-    shown = tmp_path / "shown"
-    with shown.open("wb") as out:
-        tail = subprocess.Popen(["bash", "-c", f"exec env {demo.tail()}"], stdout=out, stderr=out, env=environment)
-    try:
-        wait_until(lambda: b"more files" in shown.read_bytes(), "the tail to show what is asked", deadline_s=LIVE_S)
+    assert len(commands) >= 14
+    assert not [line for line in commands if demo.key in line or demo.url in line]
+    survey, waiting = (line for line in commands if "runs tail" in line)
+    [feed] = [line for line in commands if "--follow" in line]
+    with watched(demo, waiting, tmp_path) as (tail, shown):
+        wait_until(lambda: "more files" in shown.read_text(), "the tail to show what is asked", deadline_s=LIVE_S)
         for command in commands:
-            if " -N " in command:
-                assert "data: {" in first_frame(command, environment), command
-            else:
-                run_line(command, environment)
+            if not any(words in command for words in WATCHING):
+                run_line(demo, command, tmp_path)
         wait_until(lambda: tail.poll() is not None, "the tail's end with its run", deadline_s=LIVE_S)
+        assert tail.returncode == 0, shown.read_text()
+        assert "run.completed" in shown.read_text()
+    for line in (survey, feed):
+        with watched(demo, line, tmp_path) as (_, shown):
+            wait_until(lambda shown=shown: shown.read_text().strip(), f"an event of {line}", deadline_s=LIVE_S)
+
+
+@contextlib.contextmanager
+def watched(demo: Demo, command: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A printed line that goes on, in a shell that has the exports, and the file into which it prints."""
+    shown = folder / "shown"
+    with shown.open("wb") as out:
+        script = f"{demo.exports()}\nexec {command}"
+        process = subprocess.Popen(["bash", "-c", script], stdout=out, stderr=out, env=path_with(folder))
+    try:
+        yield process, shown
     finally:
-        tail.kill()
-        tail.wait()
-    assert tail.returncode == 0, shown.read_text()
-    assert "run.completed" in shown.read_text()
+        process.kill()
+        process.wait()
 
 
-def run_line(command: str, environment: dict[str, str]) -> str:
+def path_with(folder: Path) -> dict[str, str]:
+    """An environment with this folder's programs, and no variable of ours but those that the demo prints."""
+    return {**clean_environment({}), "PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def run_line(demo: Demo, command: str, folder: Path) -> str:
     """What a printed line answers; a refusal is a failure."""
     strict = command.replace("curl -sS", "curl -sS -f", 1)
-    done = subprocess.run(strict, shell=True, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    script = f"set -e\n{demo.exports()}\n{strict}"
+    shell = ["bash", "-c", script]
+    done = subprocess.run(shell, env=path_with(folder), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-    assert done.stdout.startswith(("{", "[")), command
-    return done.stdout
+    assert done.stdout.strip(), command
+    return done.stdout.strip()
 
 
 def test_what_is_created_is_claimed_and_what_is_cancelled_stops_by_itself(demo, tmp_path) -> None:
     put_on_path(tmp_path)
-    environment: dict[str, str] = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    (create,) = [command for command in demo.commands() if "/v1/threads/mine/runs" in command]
-    (cancel,) = [command for command in demo.commands() if ":cancel" in command]
-    created = json.loads(run_line(create, environment))["run_id"]
-    run_line(cancel, environment)
-    cancelled = cancel.rpartition("/runs/")[2].partition(":")[0]
+    (create,) = [command for command in demo.commands() if "runs create" in command]
+    (cancel,) = [command for command in demo.commands() if "runs cancel" in command]
+    created = run_line(demo, create, tmp_path)
+    run_line(demo, cancel, tmp_path)
+    cancelled = cancel.split()[3]
     with demo.client() as client:
 
         def run_of(run_id: str) -> Json:
@@ -148,24 +169,6 @@ def test_what_is_created_is_claimed_and_what_is_cancelled_stops_by_itself(demo, 
         assert not run_of(cancelled)["forced"], "its agent did not stop by itself"
 
 
-def first_frame(command: str, environment: dict[str, str]) -> str:
-    """What a streaming command prints until its first event is there."""
-    with subprocess.Popen(shlex.split(command), env=environment, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        os.set_blocking(process.stdout.fileno(), False)
-        printed: list[bytes] = []
-
-        def got_one() -> bool:
-            printed.append(process.stdout.read() or b"")
-            return b"data: {" in b"".join(printed)
-
-        try:
-            wait_until(got_one, f"a frame of {command}", deadline_s=LIVE_S)
-        finally:
-            process.kill()
-    return b"".join(printed).decode()
-
-
 def test_it_ends_with_ctrl_c_and_takes_everything_with_it(tmp_path) -> None:
     own = Demo(tmp_path)
     own.commands()
@@ -176,7 +179,7 @@ def test_it_ends_with_ctrl_c_and_takes_everything_with_it(tmp_path) -> None:
     assert processes_naming(own.url, str(tmp_path)) == [], "a child outlived the demo"
 
 
-@pytest.mark.parametrize("moment", ["starting", "its first agents", "ready"])
+@pytest.mark.parametrize("moment", ["starting", pytest.param("its first agents", marks=pytest.mark.slow), "ready"])
 def test_it_ends_with_sigterm_at_any_moment_and_leaves_nothing_behind(tmp_path, moment) -> None:
     words = {"starting": "starting the server", "its first agents": "listens on", "ready": "Ctrl-C ends it."}[moment]
     printed, folder = tmp_path / "printed", tmp_path / "temporary"

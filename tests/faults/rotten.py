@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import apsw
+import pytest
 
 from tests.support.senders import checkpoint, ingest, runner_event, save_batch, sdk_event
 from tests.support.server import Server
@@ -108,3 +109,18 @@ def found_at(content: bytes | bytearray, sought: bytes) -> Iterator[int]:
 
 def _page_start(at: int) -> int:
     return at - at % PAGE_BYTES
+
+
+BAD_INDEXES = (
+    "event_by_seq",
+    pytest.param("event_by_id", marks=pytest.mark.slow),
+    pytest.param("event_by_feed", marks=pytest.mark.slow),
+    "run",
+    pytest.param("run_by_id", marks=pytest.mark.slow),
+    pytest.param("usage", marks=pytest.mark.slow),
+    pytest.param("checkpoint", marks=pytest.mark.slow),
+    "agent",
+    pytest.param("agent_by_name", marks=pytest.mark.slow),
+    pytest.param("thread", marks=pytest.mark.slow),
+)
+"""Tables that are made from the log, and indexes: what a rebuild makes anew."""

@@ -174,10 +174,20 @@ MUTANTS = (
     Mutant(
         "a question is lost with its worker",
         steering._meant,
-        "if row.questions:",
-        "if row.questions and row.status != 'queued':",
+        "if (awaited := row.awaited()) is not None:",
+        "if (awaited := row.awaited()) is not None and row.status != 'queued':",
     ),
-    Mutant("an answer goes to the oldest question", steering._meant, "if question_id is not None:", "if False:"),
+    Mutant(
+        "an answer goes to the oldest question", steering._meant, "if command.question_id is not None:", "if False:"
+    ),
+    Mutant(
+        "who answers second writes a message",
+        steering._just_closed,
+        "0 <= now_ms - newest.closed_at < SECOND_ANSWER_MS",
+        "False",
+    ),
+    Mutant("what a lost attempt has asked is waited for", questions._ask, 'changes["asking_epoch"] = epoch', "pass"),
+    Mutant("a pause is lost with its worker", command_fold.fold, "if row.pause_taken is not None:", "if False:"),
     Mutant("the second answer is taken too", questions._close, "one.question_id != closed.question_id", "True"),
     Mutant("what is asked again is another question", questions.asked_before, "if key is None:", "if True:"),
     Mutant(
@@ -188,7 +198,7 @@ MUTANTS = (
     ),
     Mutant("a withdrawn question keeps its answer", questions._withdraw, 'if one.type != "input"', "if True"),
     Mutant("a withdrawal closes the oldest question", questions._named, "if key is not None:", "if False:"),
-    Mutant("one answer ends every wait", run_fold._status_open, "Status.WAITING if is_open else", ""),
+    Mutant("one answer ends every wait", run_fold._status_open, "is_open or ", ""),
     Mutant(
         "a claim forgets the questions",
         run_fold._fold_status,
@@ -287,10 +297,13 @@ LAWS: Mapping[str, tuple[str, ...]] = {
         "what is being cancelled is paused",
         "a pause is asked for again and again",
         "a pause that was taken pauses nothing",
+        "a pause is lost with its worker",
     ),
     "an answer reaches its own question, once": (
         "an answer goes to the oldest question",
         "the second answer is taken too",
+        "who answers second writes a message",
+        "what a lost attempt has asked is waited for",
         "a question is lost with its worker",
         "what is asked again is another question",
         "an answer that was taken is the answer of the next attempt",

@@ -14,9 +14,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
+import pytest
 
 from tests.simulation.laws import check_laws
 from tests.simulation.telemetry import Reporting
@@ -28,6 +29,17 @@ from towerlog.store.base import Store
 
 LEASE_SEEDS = 300
 TELEMETRY_SEEDS = 120
+SEEDS_A_TEST = 20
+QUICK_TESTS = 3
+"""Of the tests that go through all seeds, one of so many is in the quick tier."""
+
+
+def batches(count: int) -> list[Any]:
+    """The first seeds of the tests that go through `count` seeds together, as parameters: most are marked slow."""
+    return [
+        pytest.param(first, marks=pytest.mark.slow if number % QUICK_TESTS else ())
+        for number, first in enumerate(range(0, count, SEEDS_A_TEST))
+    ]
 
 
 class Template(msgspec.Struct, frozen=True):

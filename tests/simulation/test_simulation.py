@@ -13,10 +13,9 @@ import pytest
 
 from tests.simulation.hashes import golden, lines
 from tests.simulation.mutants import LAWS, MUTANTS, Mutant, tiers
-from tests.simulation.seeds import LEASE_SEEDS, Template, live_leases, open_template
+from tests.simulation.seeds import LEASE_SEEDS, SEEDS_A_TEST, Template, batches, live_leases, open_template
 from tests.simulation.world import Wrong
 
-SEEDS_A_TEST = 20
 SEEDS_FOR_A_MUTANT = 100
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +26,7 @@ def template() -> Iterator[Template]:
         yield made
 
 
-@pytest.mark.parametrize("first", range(0, LEASE_SEEDS, SEEDS_A_TEST))
+@pytest.mark.parametrize("first", batches(LEASE_SEEDS))
 def test_no_law_is_broken_and_every_log_is_as_before(template: Template, first: int) -> None:
     seeds = range(first, first + SEEDS_A_TEST)
     known = golden("leases")

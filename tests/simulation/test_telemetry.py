@@ -9,7 +9,7 @@ import pytest
 
 from tests.simulation.hashes import golden, lines
 from tests.simulation.mutants import Mutant, tiers
-from tests.simulation.seeds import TELEMETRY_SEEDS, Template, live_telemetry, open_template
+from tests.simulation.seeds import SEEDS_A_TEST, TELEMETRY_SEEDS, Template, batches, live_telemetry, open_template
 from tests.simulation.world import Wrong
 from towerlog.engine.commands import receipts
 from towerlog.engine.ingest import dedupe
@@ -17,7 +17,6 @@ from towerlog.engine.timers import cancels, silence
 from towerlog.model import ledger
 from towerlog.projections import runs
 
-SEEDS_A_TEST = 20
 SEEDS_FOR_A_MUTANT = 60
 
 
@@ -27,7 +26,7 @@ def template() -> Iterator[Template]:
         yield made
 
 
-@pytest.mark.parametrize("first", range(0, TELEMETRY_SEEDS, SEEDS_A_TEST))
+@pytest.mark.parametrize("first", batches(TELEMETRY_SEEDS))
 def test_reports_are_kept_once_and_every_log_is_as_before(template: Template, first: int) -> None:
     seeds = range(first, first + SEEDS_A_TEST)
     known = golden("telemetry")

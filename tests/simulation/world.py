@@ -72,7 +72,7 @@ class World:
         self.chance = random.Random(seed)
         self.clock = FakeClock()
         self.ids = SeededIds(seed)
-        self.model = Model()
+        self.model = Model(self.clock.now_ms)
         self.told: list[str] = []
         self.org = org[0]
         self._folder = folder
@@ -483,7 +483,7 @@ class World:
             lane = await self._store.lane(self.org, row.run)
             assert lane is not None
             held = (run.lane, run.worker, run.epoch, run.attempt)
-            ours = (run.status, *held, run.attempt, run.spent, run.told, [marker for marker, _ in run.questions])
+            ours = (run.status, *held, run.attempt, run.spent, run.told, [marker for marker, *_ in run.questions])
             theirs = (row.status, lane.state, lane.worker_id, lane.epoch, lane.attempt, row.attempt)
             pending = [(command.type, command.delivered) for command in row.pending]
             asked = {one.question_id: one.text or "" for one in row.questions}

@@ -12,7 +12,7 @@ import apsw
 import pytest
 
 from tests.support.fakes import FakeClock, SeededIds
-from towerlog.errors import StoreLocked
+from towerlog.errors import StoreLocked, StoreTorn
 from towerlog.store.lock import take_writer_place
 from towerlog.store.sqlite.store import open_store
 
@@ -35,7 +35,18 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "towerlog.db"
 
 
+def test_an_empty_file_is_only_taken_where_a_database_was_being_made(path: Path) -> None:
+    take_writer_place(path).close()  # and killed before it had a schema
+    lock = take_writer_place(path)
+    lock.note_made()
+    lock.close()
+    with pytest.raises(StoreTorn, match="0 bytes"):
+        take_writer_place(path)
+    take_writer_place(path, is_empty_well=True).close()
+
+
 def test_a_second_writer_is_refused(path: Path) -> None:
+    path.write_bytes(b"a database")
     lock = take_writer_place(path)
     for _ in range(2):
         with pytest.raises(StoreLocked, match=r"towerlog\.db is in use"):
@@ -61,6 +72,7 @@ def test_the_place_of_a_writer_that_was_killed_is_free(path: Path) -> None:
 
 
 def test_another_path_to_the_same_file_is_refused(path: Path, tmp_path: Path) -> None:
+    path.write_bytes(b"a database")
     lock = take_writer_place(path)
     elsewhere = tmp_path / "elsewhere" / "other.db"
     elsewhere.parent.mkdir()

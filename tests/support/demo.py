@@ -49,19 +49,18 @@ class Demo:
         return (self.folder / "data" / "demo.key").read_text()
 
     def commands(self) -> list[str]:
-        """The curl lines, once all are there."""
+        """The commands that it prints, once all are there."""
 
         def complete() -> bool:
             assert self.process.poll() is None, self.text
             return "Ctrl-C ends it." in self.text
 
         wait_until(complete, "the demo to say where to look", deadline_s=START_S)
-        return re.findall(r"^ +(curl .+)$", self.text, re.MULTILINE)
+        return re.findall(r"^  ((?:curl|towerlog) .+)$", self.text, re.MULTILINE)
 
-    def tail(self) -> str:
-        """The printed line that shows a run on the terminal."""
-        (line,) = re.findall(r"^ +(TOWERLOG_URL=.+ runs tail .+)$", self.text, re.MULTILINE)
-        return str(line)
+    def exports(self) -> str:
+        """The lines that it prints for another terminal."""
+        return "\n".join(re.findall(r"^  (export .+)$", self.text, re.MULTILINE))
 
     def client(self) -> httpx2.Client:
         """A client of its server."""

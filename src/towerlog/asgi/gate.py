@@ -51,7 +51,7 @@ class Missing(enum.Enum):
     TEXT = enum.auto()
     """What is in a compressed body that is too large to be opened on the event loop."""
     PAGE = enum.auto()
-    """The answer of a page, which checks for itself who asks."""
+    """The answer of a page: of one that answers anybody, at once; of any other, when it has its caller and its body."""
 
 
 class Gate:
@@ -133,7 +133,7 @@ class Gate:
             elif route is None:
                 route, exchange.path = self._table.find(scope["method"], scope["raw_path"])
             exchange.route = route
-        return Missing.PAGE if route.page is not None else None
+        return Missing.PAGE if route.public else None
 
     def identify(self, exchange: Exchange) -> Missing | None:
         """Whose key it is, and whether the key has one of the route's scopes."""
@@ -195,8 +195,7 @@ class Gate:
                 return Missing.BODY
             body, headers, bodies = exchange.sent, exchange.headers, self._bodies
             assert exchange.route is not None
-            assert exchange.route.endpoint is not None
-            kind = exchange.route.endpoint.body
+            kind = exchange.route.body
             is_plain = b"content-encoding" not in headers and headers.get(b"content-type") in PLAIN_TYPES
             # Nearly all bodies: JSON as it is. What is not at once seen to be fit is looked at more closely.
             if not is_plain or not body.isascii() or len(body) > bodies.max_bytes or kind == "binary":
@@ -214,8 +213,9 @@ class Gate:
         """Has the dialect say what is asked for."""
         principal, body, route = exchange.principal, exchange.body, exchange.route
         assert route is not None
-        assert route.endpoint is not None
         endpoint = route.endpoint
+        if endpoint is None:
+            return Missing.PAGE
         assert principal is not None
         assert body is not None
         text, now_ms = exchange.scope["query_string"], exchange.wall_ms

@@ -23,7 +23,7 @@ from towerlog.asgi.query_strings import TICKET, parse_query
 from towerlog.asgi.replies import NO_EXTENSIONS, Message, Receive, Send, send_reply
 from towerlog.asgi.routes import PageVisit
 from towerlog.dialects.base import Reply
-from towerlog.errors import Forbidden, Internal, Unauthenticated
+from towerlog.errors import Internal, Unauthenticated
 from towerlog.model.command import Append, Report
 from towerlog.model.outcome import Outcome
 from towerlog.model.principal import Principal
@@ -78,7 +78,8 @@ class Service:
                     exchange.sent = await self._bodies.collect(receive, exchange.held_bytes)
                 case Missing.TEXT:
                     assert exchange.sent is not None
-                    kind = exchange.endpoint.body
+                    assert exchange.route is not None
+                    kind = exchange.route.body
                     exchange.body = await self._bodies.opened_aside(exchange.sent, exchange.headers, kind)
         principal = exchange.principal
         assert principal is not None
@@ -93,7 +94,8 @@ class Service:
     async def _principal(self, exchange: Exchange) -> Principal:
         """Who asks: by the key in the headers; of a stream without one, by the ticket in the URL."""
         headers, now_ms = exchange.headers, exchange.now_ms
-        if exchange.endpoint.stream is not None and not has_credential(headers):
+        assert exchange.route is not None
+        if exchange.route.is_stream and not has_credential(headers):
             ticket = parse_query(exchange.scope["query_string"]).get(TICKET)
             if ticket is not None:
                 return await self._auth.by_ticket(ticket, now_ms)
@@ -108,23 +110,18 @@ class Service:
 
     async def _page(self, exchange: Exchange) -> Reply:
         """Answers with a page."""
-        assert exchange.route is not None
-        page = exchange.route.page
-        assert page is not None
-        principal = None
-        if not page.public:
-            principal = await self._auth.authenticate(exchange.headers, exchange.now_ms)
-            if page.scopes.isdisjoint(principal.scopes):
-                raise Forbidden
-        scope = exchange.scope
-        return await page.answer(
+        route, scope = exchange.route, exchange.scope
+        assert route is not None
+        assert route.page is not None
+        return await route.page.answer(
             PageVisit(
                 headers=exchange.headers,
-                query=parse_query(scope["query_string"]),
+                query=route.query_of(scope["query_string"]),
                 is_local=self._addresses.is_local(scope),
                 now_ms=exchange.now_ms,
-                principal=principal,
+                principal=exchange.principal,
                 path=exchange.path,
+                body=exchange.body or b"",
             )
         )
 

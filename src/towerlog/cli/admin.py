@@ -187,7 +187,7 @@ def with_identities(settings: Settings, act: Callable[[Identities], Awaitable[T]
     if init is None:
         existing_database(settings)
     elif not init and not database_path(settings).exists():
-        words = "there is no store here; `towerlog serve` creates one, or this command with --init"
+        words = "no store here; `towerlog serve` creates one, and so does this command with --init"
         raise FileNotFoundError(errno.ENOENT, words, str(database_path(settings)))
 
     async def run() -> T:

@@ -66,7 +66,7 @@ COMMANDS: dict[str, Command] = {
         "worker",
         "worker",
         CLI,
-        "Serves the agents of an App: claims runs and carries them out, until SIGTERM or Ctrl-C.",
+        "Claims runs and calls the agents of an App for them, until SIGTERM or Ctrl-C.",
     ),
     "workers": Command("work", "workers", CLI, "Workers: list them, with the runs that they hold."),
 }

@@ -101,7 +101,11 @@ def local_key(settings: Settings, local: LocalKey = COMMANDS) -> str:
 
     Raises FileNotFoundError where there is no store, NotInstalled where the packages for it are missing.
     """
-    file = existing_database(settings).parent / local.file
+    try:
+        file = existing_database(settings).parent / local.file
+    except FileNotFoundError as error:
+        words = f"{error.strerror}, or set TOWERLOG_URL and TOWERLOG_API_KEY"
+        raise FileNotFoundError(error.errno, words, error.filename) from None
     # Neither module is needed with a key of the environment; only to make one opens the store.
     read_key = load("key_file", SERVER, "the key of the data folder").read_key
     try:

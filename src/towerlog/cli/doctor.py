@@ -74,7 +74,11 @@ def doctor(settings: Settings, url: str | None, as_json: bool) -> None:
     findings: list[Finding] = []
     with progress("checking", len(CHECKS)) as done:
         for number, check in enumerate(CHECKS, 1):
-            findings += check(settings, url)
+            try:
+                findings += check(settings, url)
+            except OSError as error:
+                # A folder that this user may not look into, above all: the other checks still tell something.
+                findings.append(Finding(check.__name__.removeprefix("check_"), "wrong", words_of(error)))
             done(number)
     is_well = all(found.verdict != "wrong" for found in findings)
     fields = {
@@ -101,7 +105,7 @@ def show_findings(findings: Sequence[Finding]) -> None:
 
 def check_settings(settings: Settings, _url: str | None) -> Iterator[Finding]:
     """They could be read, or this would not run; some deserve a warning."""
-    yield Finding("settings", "ok", f"data in {settings.data_dir}, server at {local_url(settings)}")
+    yield Finding("settings", "ok", f"data folder {settings.data_dir}, local server {local_url(settings)}")
     if settings.host not in ("127.0.0.1", "::1", "localhost") and not settings.allowed_hosts:
         yield Finding("settings", "warn", f"listens on {settings.host} and accepts any host name: see allowed_hosts")
     if os.environ.get("TOWERLOG_URL") and not os.environ.get("TOWERLOG_API_KEY"):
@@ -111,7 +115,7 @@ def check_settings(settings: Settings, _url: str | None) -> Iterator[Finding]:
 
 def _unknown() -> Iterator[Finding]:
     for variable in unknown_variables():
-        yield Finding("settings", "warn", f"{variable} is set, but is no setting")
+        yield Finding("settings", "warn", f"{variable} is set, but there is no such setting")
 
 
 def check_store(settings: Settings, _url: str | None) -> Iterator[Finding]:
@@ -240,8 +244,8 @@ def check_runs(settings: Settings, url: str | None) -> Iterator[Finding]:
         Finding(
             "runs",
             "warn",
-            f"{counted(len(ages), 'run')} of {agent} in the queue, the oldest for {duration(max(ages))}: is a worker "
-            "for it running? See `towerlog queue` and `towerlog workers`",
+            f"{counted(len(ages), 'run')} of {agent} in the queue, the oldest for {duration(max(ages))}: no worker "
+            "serves it, or too few. See `towerlog queue` and `towerlog workers`",
         )
         for agent, ages in sorted(waiting.items())
         if max(ages) > LONG_QUEUED_MS
@@ -250,10 +254,10 @@ def check_runs(settings: Settings, url: str | None) -> Iterator[Finding]:
         words = f"{counted(lost, 'run')} lost in the last 24 hours: `towerlog runs ls --status lost --since 24h`"
         findings.append(Finding("runs", "warn", words, {"runs_lost": lost}))
     if silent:
-        words = f"{counted(silent, 'run')} running without a sign of life: `towerlog runs ls --status running`"
+        words = f"{counted(silent, 'run')} running but silent: `towerlog runs ls --status running`"
         findings.append(Finding("runs", "warn", words, {"runs_silent": silent}))
     yield from findings or [
-        Finding("runs", "ok", "none waits for a worker for long, none was lost in the last 24 hours")
+        Finding("runs", "ok", "no run has been queued for long, none was lost in the last 24 hours")
     ]
 
 

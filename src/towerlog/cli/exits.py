@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import sys
+import textwrap
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from towerlog.cli.commands import NotInstalled
@@ -16,22 +20,24 @@ from towerlog.sdk.wire.errors import ApiError, SdkError
 P = ParamSpec("P")
 T = TypeVar("T")
 
+MAX_LINE_CHARS = 78
+"""Of the table in `--help`, whose lines are not wrapped."""
 OK = 0
 FOUND_WRONG = 1
 USAGE = 2
 UNAVAILABLE = 69
-STORAGE_FAILED = 70
+STORAGE_FAILED = StorageFailed.exit_code
 BUSY = 75
 NO_PERMISSION = 77
 CONFIGURATION = 78
 
 MEANINGS: dict[int, str] = {
     OK: "done",
-    FOUND_WRONG: "a check failed, the server refused the request, or something that was named does not exist or is not "
-    "the only one; standard error has the details",
+    FOUND_WRONG: "a check failed, the server refused the request, or an id matches no object or several; standard "
+    "error has the details",
     USAGE: "the command line is wrong",
-    UNAVAILABLE: "the store or the server cannot be reached, the store or the address is in use by another process, or "
-    "packages that the command needs are not installed",
+    UNAVAILABLE: "the store or the server cannot be reached or opened, the store or the address is in use by another "
+    "process, or packages that the command needs are not installed",
     STORAGE_FAILED: "the storage failed",
     BUSY: "the server is overloaded; try again",
     NO_PERMISSION: "the key is missing, not valid, or may not do this",
@@ -46,8 +52,11 @@ class NoKey(BadSetting):
 
 
 def exit_codes() -> str:
-    """The table as lines of text."""
-    return "\n".join(f"  {code:>2}  {meaning}" for code, meaning in MEANINGS.items())
+    """The table as lines of text, none longer than a narrow terminal."""
+    return "\n".join(
+        textwrap.fill(meaning, MAX_LINE_CHARS, initial_indent=f"  {code:>2}  ", subsequent_indent=" " * 6)
+        for code, meaning in MEANINGS.items()
+    )
 
 
 def exit_code_of(error: Exception) -> int | None:
@@ -88,11 +97,28 @@ def _code_of_refusal(error: ApiError) -> int:
 
 def words_of(error: Exception) -> str:
     """The error for a person: what is wrong, and with what."""
+    if isinstance(error, PermissionError) and error.filename is not None:
+        return f"{error.filename}: permission denied; {_whose(Path(str(error.filename)))}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     if isinstance(error, ApiError) and error.details:
-        return "; ".join(dict.fromkeys((error.message, *error.details.values())))
+        # Most messages quote their first detail.
+        told = [detail for detail in dict.fromkeys(error.details.values()) if detail not in error.message]
+        return "; ".join((error.message, *told))
     return str(error)
+
+
+def _whose(path: Path) -> str:
+    """Who may do what was denied, by the nearest thing on the way to this path that can be looked at."""
+    found = next(one for one in (path, *path.absolute().parents) if os.access(one, os.F_OK))
+    return f"{found} belongs to {_user(found.stat().st_uid)}, and this command runs as {_user(os.geteuid())}"
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
 
 
 def explained(command: Callable[P, T]) -> Callable[P, T]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from towerlog.cli.untrusted import json_line, visible
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.endpoints import PAGE
 from towerlog.sdk.api.shapes import RunInfo
+from towerlog.store.owner import FILE_MODE, give_to_owner
 
 EVENT_COLUMNS = (
     "run_id",
@@ -85,8 +87,9 @@ def export(
 
     Give a RUN_ID, or a time since which the runs were created; those are written newest first. Every number is written
     as it was sent, and `hash` closes the chain of a run's log. In CSV, a cell that a spreadsheet would take for a
-    formula begins with an apostrophe. The file gets its name only when it is complete. The number of lines is printed
-    at the end; on standard error if they go to standard output.
+    formula begins with an apostrophe. The file gets its name only when it is complete, and only its owner can read it;
+    one that root writes belongs to the owner of its folder. The number of lines is printed at the end; on standard
+    error if they go to standard output.
     """
     if (run_id is None) == (filters["since"] is None):
         raise click.UsageError("Give either a RUN_ID or --since.")
@@ -127,15 +130,21 @@ def written_to(path: Path | None) -> Iterator[IO[str]]:
         return
     partial = path.with_name(f"{path.name}.part")
     if path.exists():
-        raise FileExistsError(17, "the file exists already", str(path))
+        raise FileExistsError(errno.EEXIST, "this file exists already; choose another name", str(path))
     try:
-        with partial.open("x", encoding="utf-8", newline="") as out:
+        with open(partial, "x", encoding="utf-8", newline="", opener=_for_its_owner) as out:
             yield out
             out.flush()
             os.fsync(out.fileno())
+        give_to_owner(partial)
         os.link(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    """Opens a file that nobody else may read: what agents and people have said is in it."""
+    return os.open(path, flags, FILE_MODE)
 
 
 def writer(form: str, columns: Sequence[str], out: IO[str]) -> Callable[[Mapping[str, Any]], None]:

@@ -15,6 +15,7 @@ from towerlog.cli.run_ids import ID_CHARS, only_one
 from towerlog.cli.tables import Column, View, show_table, with_view
 from towerlog.cli.tail import INTERRUPTED, words_of_gap
 from towerlog.cli.untrusted import json_line, visible
+from towerlog.errors import NotFound
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.fleet_shapes import AgentEvent, AgentInfo, Approval
 from towerlog.sdk.api.shapes import Gap
@@ -104,8 +105,10 @@ def _agent_id(client: Client, agent: str) -> str:
         return found.agent_id
     if len(agent) == ID_CHARS:
         return agent
-    ids = (one.agent_id for one in client.list_agents())
-    return only_one(agent, tuple(one for one in ids if one.startswith(agent.lower())), "agent")
+    ids = tuple(one.agent_id for one in client.list_agents() if one.agent_id.startswith(agent.lower()))
+    if not ids:
+        raise NotFound("agent", f"There is no agent named {agent!r}, and none whose id begins with it.")
+    return only_one(agent, ids, "agent")
 
 
 def _show_feed(events: Iterable[AgentEvent | Gap], as_json: bool) -> None:

@@ -7,9 +7,10 @@ import re
 import click
 
 from towerlog.ambient import SystemClock
-from towerlog.model.times import format_ms
+from towerlog.model.times import format_ms, parse_ms
 
 _AGO = re.compile(r"([0-9]{1,6})([smhdw])")
+TIME_FORMS = "a time such as 2026-04-02T10:00:00Z nor an age such as 90m, 24h or 7d"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -71,6 +72,10 @@ def point_in_time(_context: click.Context, _option: click.Parameter, text: str |
         return None
     found = _AGO.fullmatch(text.strip())
     if found is None:
+        try:
+            parse_ms(text)
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is neither {TIME_FORMS}") from None
         return text
     return format_ms(max(SystemClock().now_ms() - int(found[1]) * _SECONDS[found[2]] * 1000, 0))
 

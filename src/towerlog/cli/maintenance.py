@@ -15,16 +15,17 @@ from towerlog.cli.exits import FOUND_WRONG
 from towerlog.cli.formatting import counted
 from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import answer, note, progress, say
-from towerlog.config import Settings
+from towerlog.config import Settings, existing_database
 from towerlog.engine.audit import rebuild_org, verify_org
-from towerlog.errors import TowerlogError
+from towerlog.errors import StorageFailed
 from towerlog.model.principal import Org
 from towerlog.model.times import format_ms
-from towerlog.server import copied, copied_to, opened_for_reading, opened_for_writing, place_of
+from towerlog.server import copied, copied_to, opened_for_reading, opened_for_writing, place_of, salvaged
 from towerlog.store.base import Store
 from towerlog.store.values import Kind
 
 T = TypeVar("T")
+_IN_A_NAME = str.maketrans("", "", "-:.")
 MAX_SHOWN = 50
 """Differences that are printed; the rest is counted."""
 
@@ -58,7 +59,8 @@ def verify(settings: Settings, as_json: bool) -> None:
     """Checks the log and compares the projections with it.
 
     Positions must rise, every run's seq must be dense, its hash chain must hold, and the projections must be what a
-    rebuild would make. Works while the server runs. Exits with 1 when anything differs.
+    rebuild would make. The database's own structures must be whole, and every index must say what its table
+    says. Works while the server runs. Exits with 1 when anything differs.
     """
     findings = Findings()
     events = run_over(opened_for_reading(settings, SystemClock()), lambda store: verify_store(store, findings))
@@ -74,10 +76,26 @@ def verify(settings: Settings, as_json: bool) -> None:
 @with_settings()
 @as_json
 def rebuild(settings: Settings, as_json: bool) -> None:
-    """Rebuilds the projections from the log: runs, threads, agents, usage, checkpoints. Stop the server first."""
+    """Rebuilds the projections from the log: runs, threads, agents, usage, checkpoints. Stop the server first.
+
+    The log and all that is not made from it are copied into a new file, which takes the place of the old one when all
+    of it is there; so it works whatever else is damaged, and needs as much room again. The old file is kept. Refused
+    where the log itself is damaged.
+    """
     clock = SystemClock()
-    events = run_over(opened_for_writing(settings, clock, SystemIds(clock)), rebuild_store)
-    answer(as_json, {"ok": True, "events": events}, lambda: say(f"Rebuilt from {counted(events, 'event')}."))
+    existing_database(settings)
+    with place_of(settings) as place:
+        with progress("copying") as rows:
+            copy, lost = salvaged(place, settings, lambda done, _: rows(done))
+        try:
+            events = run_over(opened_for_writing(copy.settings, clock, SystemIds(clock)), rebuild_store)
+            aside, _ = place.fill(copy.partial, f"before-{format_ms(clock.now_ms()).translate(_IN_A_NAME)}")
+        finally:
+            copy.discard()
+    for one in lost:
+        note(f"lost: {one}")
+    fields = {"ok": True, "events": events, "lost": lost, "moved_to": str(aside)}
+    answer(as_json, fields, lambda: say(f"Rebuilt from {counted(events, 'event')}. What was there before is {aside}."))
 
 
 @click.command()
@@ -141,9 +159,6 @@ def restore(settings: Settings, file: Path, without_wal: bool, as_json: bool) ->
     answer(as_json, fields, lambda: say(f"Restored {counted(events, 'event')}, checked.{moved}"))
 
 
-_IN_A_NAME = str.maketrans("", "", "-:.")
-
-
 def run_over(opened: AbstractAsyncContextManager[Store], act: Callable[[Store], Awaitable[T]]) -> T:
     """Opens the store, acts, closes it."""
 
@@ -157,7 +172,14 @@ def run_over(opened: AbstractAsyncContextManager[Store], act: Callable[[Store], 
 async def verify_store(store: Store, findings: Findings) -> int:
     """Verifies every organisation; how many events could be read."""
     events = 0
-    for org in await store.orgs():
+    for fault in await store.structure_faults():
+        findings.report(fault)
+    try:
+        orgs = await store.orgs()
+    except StorageFailed as error:
+        findings.report(f"the organisations cannot be read: {error}")
+        return events
+    for org in orgs:
         with progress(org.name, await _last_position(store, org.org)) as done:
             events += await _verify_org(store, org, findings, done)
     return events
@@ -176,8 +198,6 @@ async def _verify_org(store: Store, org: Org, findings: Findings, done: Callable
 
     try:
         await verify_org(store, org.org, report, note_read)
-    except TowerlogError:
-        raise
     except Exception as error:
         # A corrupt row can raise anything; that it cannot be read is a finding, not a defect of this program.
         report(f"stored data cannot be read: {type(error).__name__}: {error}")

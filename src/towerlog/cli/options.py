@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import tomllib
 from collections.abc import Callable
 from functools import wraps
@@ -10,7 +11,7 @@ from typing import Any
 
 import click
 
-from towerlog.cli.exits import explained
+from towerlog.cli.exits import MAX_LINE_CHARS, explained
 from towerlog.config import MEANINGS, BadSetting, Settings, load_settings
 
 as_json = click.option(
@@ -71,5 +72,6 @@ def settings_table() -> str:
     for name, meaning in MEANINGS.items():
         default = getattr(defaults, name)
         shown = f" [{str(default).lower() if isinstance(default, bool) else default}]" if default != "" else ""
-        lines.append(f"  TOWERLOG_{name.upper()}{shown}\n      {meaning}")
+        said = textwrap.fill(meaning, MAX_LINE_CHARS, initial_indent=" " * 6, subsequent_indent=" " * 6)
+        lines.append(f"  TOWERLOG_{name.upper()}{shown}\n{said}")
     return "\n".join(lines)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from towerlog.cli.connect import with_client
-from towerlog.cli.output import answer, say
+from towerlog.cli.output import answer, note, say
 from towerlog.cli.run_ids import full_run_id, with_run
 from towerlog.sdk.api.client import Client
-from towerlog.sdk.api.shapes import RunInfo
+from towerlog.sdk.api.shapes import Question, RunInfo
+from towerlog.sdk.wire.errors import ApiError
 
+FORBIDDEN = 403
 REASON_HELP = "Why; recorded in the log, where the agent and every reader see it."
 
 
@@ -40,20 +43,27 @@ def _object(_context: click.Context, option: click.Parameter, text: str | None) 
     return found
 
 
+def _thread(_context: click.Context, _argument: click.Parameter, given: str) -> str:
+    """A thread's name, which is a part of a path."""
+    if "/" in given:
+        raise click.BadParameter(f"a thread's name has no '/', and this one has: {given!r}")
+    return given
+
+
 def _text(given: str) -> str:
     return sys.stdin.read() if given == "-" else given
 
 
 @click.command("create")
 @with_client
-@click.argument("thread_id", metavar="THREAD")
-@click.option("--agent", help="The agent that is to do it; default: any worker may claim the run.")
-@click.option("--input", "text", help="What it is to do, as text; - reads standard input.")
-@click.option("--input-json", callback=_object, help="The same as a JSON object.")
+@click.argument("thread_id", metavar="THREAD", callback=_thread)
+@click.option("--agent", help="The agent to run; default: any worker may claim the run.")
+@click.option("--input", "text", help="The input, as text; - reads standard input.")
+@click.option("--input-json", callback=_object, help="The input, as a JSON object.")
 @click.option("--persona", "persona_id", help="A persona, KEY or KEY@VERSION.")
 @click.option("--route", "route_id", help="A route to a model.")
-@click.option("--parent", "parent", help="The run that this one belongs to.")
-@click.option("--id", "only_id", is_flag=True, help="Print the run's id alone, for a script.")
+@click.option("--parent", "parent", help="The parent run; cancelling it cancels this one.")
+@click.option("--id", "only_id", is_flag=True, help="Print only the run's id, for a script.")
 @click.option(
     "--label", "labels", multiple=True, metavar="K=V", callback=_pairs, help="Only for workers with this label."
 )
@@ -81,13 +91,38 @@ def create_run(
 @click.command("answer")
 @with_run
 @click.argument("text")
-@click.option(
-    "--question", "question_id", type=int, metavar="ID", help="The question that is answered; else the oldest."
-)
+@click.option("--question", "question_id", type=int, metavar="ID", help="The question to answer; default: the oldest.")
 def answer_run(client: Client, run_id: str, text: str, question_id: int | None, as_json: bool) -> None:
-    """Answers a question of a run, or sends a message to one that asks nothing. TEXT - reads standard input."""
-    client.give_input(run_id, _text(text), question_id=question_id)
+    """Answers a question of a run. TEXT - reads standard input."""
+    content = _text(text)
+    open_ones = _open_questions(client, run_id)
+    if question_id is None and open_ones:
+        # By its id, so that a question that somebody else answers meanwhile does not pass this answer on to the next.
+        question_id = open_ones[0].question_id
+    client.give_input(run_id, content, question_id=question_id, kind="input")
     answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(f"Answer sent to run {run_id}."))
+    for one in open_ones:
+        if one.question_id != question_id and not as_json:
+            note(f"Question {one.question_id} is still open: {one.question or ''}")
+
+
+def _open_questions(client: Client, run_id: str) -> Sequence[Question]:
+    """The open questions of a run, oldest first; none where the key may steer runs and not read them."""
+    try:
+        return client.get_run(run_id, with_children=False).questions
+    except ApiError as error:
+        if error.status != FORBIDDEN:
+            raise
+        return ()
+
+
+@click.command("message")
+@with_run
+@click.argument("text")
+def message_run(client: Client, run_id: str, text: str, as_json: bool) -> None:
+    """Writes to a run that is under way. It answers no question. TEXT - reads standard input."""
+    client.give_input(run_id, _text(text), kind="message")
+    answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(f"Message sent to run {run_id}."))
 
 
 @click.command("cancel")
@@ -151,6 +186,7 @@ def _queued(run: RunInfo, as_json: bool) -> None:
 COMMANDS = (
     create_run,
     answer_run,
+    message_run,
     cancel_run,
     pause_run,
     resume_run,

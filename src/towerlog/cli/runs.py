@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
 import click
 
 from towerlog.cli.connect import with_client
-from towerlog.cli.formatting import duration, money, number, since_option, until_option
+from towerlog.cli.formatting import counted, duration, money, number, since_option, until_option
 from towerlog.cli.groups import Group
 from towerlog.cli.output import answer, say, show_fields
 from towerlog.cli.run_ids import with_run
 from towerlog.cli.run_steering import COMMANDS
-from towerlog.cli.tables import Column, View, show_table, with_view
+from towerlog.cli.tables import Column, View, moment, show_table, with_view
 from towerlog.cli.tail import show_tail
 from towerlog.cli.untrusted import json_line
 from towerlog.sdk.api.client import Client
-from towerlog.sdk.api.shapes import DeliveryInfo, Liveness, RunInfo
+from towerlog.sdk.api.shapes import DeliveryInfo, Liveness, RunInfo, TreeTotals
 
 COLUMNS = (
     Column("RUN ID", "id"),
@@ -38,6 +39,9 @@ CHECKPOINT_COLUMNS = (
     Column("CREATED", "time", rank=1),
     Column("UPDATED", "time", rank=2),
 )
+Shown = Callable[[str | None], str | None]
+"""A time as it is shown."""
+LAST_SEEN = {"sign of life": "process", "progress": "progress", "output": "output"}
 CANCEL_STAGES = ("requested", "delivered", "acknowledged", "stopped", "forced")
 
 
@@ -85,13 +89,17 @@ def _status(run: RunInfo) -> str:
 
 @runs.command("show")
 @with_run
-def show_run(client: Client, run_id: str, as_json: bool) -> None:
+@click.option("--utc", is_flag=True, help="Show times in UTC, as they are in a pipe.")
+def show_run(client: Client, run_id: str, utc: bool, as_json: bool) -> None:
     """Shows everything about a run, and the runs below it."""
     run = client.get_run(run_id)
-    answer(as_json, dict(run.raw), lambda: _show(run))
+    answer(as_json, dict(run.raw), lambda: _show(run, utc))
 
 
-def _show(run: RunInfo) -> None:
+def _show(run: RunInfo, utc: bool) -> None:
+    def at(text: str | None) -> str | None:
+        return moment(text, utc) if text else None
+
     show_fields(
         [
             ("run", run.run_id),
@@ -102,22 +110,24 @@ def _show(run: RunInfo) -> None:
             ("persona", run.persona_id),
             ("route", run.route_id),
             ("model", run.model),
-            ("created", run.created_at),
-            ("started", run.started_at),
-            ("ended", run.ended_at),
+            ("created", at(run.created_at)),
+            ("started", at(run.started_at)),
+            ("ended", at(run.ended_at)),
             ("took", duration(run.duration_ms)),
             ("attempt", run.attempt if run.attempt > 1 else None),
             ("worker", run.lane.worker_id if run.lane else None),
+            ("waits for", "the earlier runs of its thread" if run.lane and run.lane.state == "blocked" else None),
             ("phase", run.phase),
             ("events", f"{run.last_seq}" + (f", {run.late_events} late" if run.late_events else "")),
             ("delivery", _delivery(run.delivery)),
             ("tokens in", number(run.total_input_tokens)),
             ("tokens out", number(run.total_output_tokens)),
             ("cost", money(run.total_cost_usd)),
+            ("with runs below", _tree(run.tree)),
             *((f"question {one.question_id}", one.question or "") for one in run.questions),
-            ("error", run.error),
-            ("cancel", _cancel(run)),
-            ("last heard", _heard(run.liveness)),
+            ("error", run.error if run.cancel is None or run.error != run.cancel.reason else None),
+            *_cancel(run, at),
+            *_heard(run.liveness, at),
             ("resumed from", run.resumed_from),
             ("retry of", run.retry_of),
             ("input", _json(run.input)),
@@ -128,6 +138,16 @@ def _show(run: RunInfo) -> None:
         say("runs below")
         for child in run.children:
             _show_branch(child, 1)
+
+
+def _tree(tree: TreeTotals | None) -> str | None:
+    """What the run and all runs below it have spent, where there are any."""
+    if tree is None or tree.runs < 2:
+        return None
+    tokens = ((tree.total_input_tokens, "in"), (tree.total_output_tokens, "out"))
+    words = [counted(tree.runs, "run") if tree.complete else f"more than {counted(tree.runs, 'run')}"]
+    words += [f"{number(count)} {way}" for count, way in tokens if count is not None]
+    return ", ".join([*words, money(tree.total_cost_usd)]).removesuffix(", ")
 
 
 def _show_branch(run: RunInfo, depth: int) -> None:
@@ -153,21 +173,19 @@ def _delivery(delivery: DeliveryInfo | None) -> str | None:
     return "; ".join(said) or "incomplete"
 
 
-def _heard(liveness: Liveness | None) -> str | None:
+def _heard(liveness: Liveness | None, at: Shown) -> list[tuple[str, str | None]]:
     """The three liveness times of a run that has not ended."""
     if liveness is None or liveness.verdict is None:
-        return None
-    clocks = {name: getattr(liveness, f"{name}_at") for name in ("process", "progress", "output")}
-    return ", ".join(f"{name} {at}" for name, at in clocks.items() if at) or None
+        return []
+    return [(f"last {name}", at(getattr(liveness, f"{clock}_at"))) for name, clock in LAST_SEEN.items()]
 
 
-def _cancel(run: RunInfo) -> str | None:
-    """The stages that it has come through."""
+def _cancel(run: RunInfo, at: Shown) -> list[tuple[str, str | None]]:
+    """The stages that a cancel has come through, and why it was requested."""
     if run.cancel is None:
-        return None
-    known = run.cancel.raw
-    stages = ", ".join(f"{stage} {known[f'{stage}_at']}" for stage in CANCEL_STAGES if known.get(f"{stage}_at"))
-    return f"{stages}; reason: {run.cancel.reason}" if run.cancel.reason else stages
+        return []
+    stages = [(f"cancel {stage}", at(run.cancel.raw.get(f"{stage}_at"))) for stage in CANCEL_STAGES]
+    return [*stages, ("cancel reason", run.cancel.reason)]
 
 
 @runs.command("tail")

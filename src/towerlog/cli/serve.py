@@ -18,8 +18,8 @@ from towerlog.config import Settings, database_path
 from towerlog.server import Started, run
 
 EPILOG = f"""\b
-Settings, as variables of the environment; each also as TOWERLOG_NAME_FILE, which names a file with the value, and
-in lower case without the prefix in the file of --config:
+Settings, as environment variables. TOWERLOG_NAME_FILE names a file that holds
+the value; the file of --config has them in lower case, without the prefix:
 {settings_table()}
 
 \b

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from towerlog.cli.connect import COMMANDS, server_of
+from towerlog.cli.groups import Group
 from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import answer, say
 from towerlog.cli.tables import Column, show_table
@@ -30,7 +31,7 @@ _spool_dir = click.option(
 _yes = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
-@click.group()
+@click.group(cls=Group)
 def spool() -> None:
     """Undelivered events on this machine: list, send or delete them."""
 

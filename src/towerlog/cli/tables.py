@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import click
@@ -23,7 +24,9 @@ from towerlog.model.times import format_ms, parse_ms
 GAP = 2
 SHORT_ID_CHARS = 13
 """Characters of a shortened id: all of its time, so that only ids of the same millisecond need more."""
-Kind = Literal["text", "id", "time", "number"]
+Kind = Literal["text", "id", "ids", "time", "hour", "number"]
+"""`ids` are several in a cell, `hour` an hour that is named by its beginning."""
+IDS_BETWEEN = ", "
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def fitted(columns: Sequence[Column], widths: list[int], empty: Sequence[int], r
     leaving = [place for place in leaving if place in empty] + [place for place in leaving if place not in empty]
     while True:
         excess = sum(widths[place] for place in shown) + GAP * (len(shown) - 1) - room
-        texts = [place for place in shown if columns[place].kind == "text"]
+        texts = [place for place in shown if columns[place].kind in ("text", "ids")]
         slack = sum(max(widths[place] - columns[place].least, 0) for place in texts)
         if excess <= 0 or not leaving or (excess <= slack and leaving[0] not in empty):
             _cut(columns, widths, texts, excess)
@@ -126,6 +129,10 @@ def _column(column: Column, texts: list[str], view: View, is_narrow: bool) -> li
     texts = [visible(text) for text in texts]
     if column.kind == "id" and is_narrow:
         return shortened(texts)
+    if column.kind == "ids" and is_narrow:
+        return _shortened_lists(texts)
+    if column.kind == "hour" and is_narrow:
+        return [_hour(text, view.utc) for text in texts]
     if column.kind == "time" and is_narrow:
         return [_time(text, view.utc) for text in texts]
     return texts
@@ -136,6 +143,32 @@ def _time(text: str, utc: bool) -> str:
         return ""
     time_ms = parse_ms(text)
     return format_ms(time_ms)[:19].replace("T", " ") + "Z" if utc else ago(SystemClock().now_ms() - time_ms)
+
+
+def moment(text: str, utc: bool) -> str:
+    """A point in time: on a terminal in this machine's zone, or in UTC if asked for; in a pipe as the API gives it."""
+    if screen_width() is None:
+        return text
+    found = datetime.fromtimestamp(parse_ms(text) / 1000, UTC)
+    shown, zone = (found, "Z") if utc else (found.astimezone(), "")
+    return f"{shown:%Y-%m-%d %H:%M:%S}.{found.microsecond // 1000:03}{zone}"
+
+
+def _hour(text: str, utc: bool) -> str:
+    """The date and the hour, in this machine's zone or in UTC."""
+    try:
+        found = datetime.fromtimestamp(parse_ms(text) / 1000, UTC)
+    except ValueError:
+        # A row that belongs to no hour.
+        return text
+    return f"{found:%Y-%m-%d %H:%M}Z" if utc else f"{found.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _shortened_lists(cells: Sequence[str]) -> list[str]:
+    """Cells of several ids each, all of them shortened to one length."""
+    lists = [cell.split(IDS_BETWEEN) if cell else [] for cell in cells]
+    short = iter(shortened([one for ids in lists for one in ids]))
+    return [IDS_BETWEEN.join(next(short) for _ in ids) for ids in lists]
 
 
 def shortened(ids: Sequence[str]) -> list[str]:

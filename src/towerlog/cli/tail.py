@@ -182,6 +182,20 @@ def _member(*names: str) -> Callable[[Mapping[str, Any]], str]:
     return words
 
 
+def _question(data: Mapping[str, Any]) -> str:
+    return " ".join(word for word in (_short(data.get("question")), _which(data)) if word)
+
+
+def _answer(data: Mapping[str, Any]) -> str:
+    return " ".join(word for word in (_short(data.get("content")), _which(data)) if word)
+
+
+def _which(data: Mapping[str, Any]) -> str:
+    """Which question it is: a run may have several open, and `runs answer --question` names one."""
+    question_id = data.get("question_id")
+    return f"(question {question_id})" if isinstance(question_id, int) else ""
+
+
 def _short(value: Any) -> str:
     """A value, shortened; text without quotes."""
     if value is None:
@@ -195,8 +209,8 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "tool.result": _tool_result,
     "model.call": _model_call,
     "step": _step,
-    "run.waiting_for_input": _member("question"),
-    "run.input": _member("content"),
+    "run.waiting_for_input": _question,
+    "run.input": _answer,
     "run.message": _member("content"),
     "run.question_withdrawn": _member("reason"),
     "run.completed": _member("result"),

@@ -10,7 +10,7 @@ from towerlog.cli.connect import with_client
 from towerlog.cli.formatting import money, number, since_option, until_option
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say
-from towerlog.cli.tables import Column, View, show_table, with_view
+from towerlog.cli.tables import IDS_BETWEEN, SHORT_ID_CHARS, Column, View, show_table, with_view
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.fleet_shapes import LaneInfo, UsageTotal
 
@@ -18,7 +18,7 @@ WORKER_COLUMNS = (
     Column("WORKER ID"),
     Column("RUNS", "number"),
     Column("LAST HEARTBEAT", "time"),
-    Column("RUN IDS", rank=1),
+    Column("RUN IDS", "ids", rank=1, least=SHORT_ID_CHARS),
 )
 QUEUE_COLUMNS = (
     Column("RUN ID", "id"),
@@ -30,6 +30,7 @@ QUEUE_COLUMNS = (
     Column("WORKER", rank=1),
     Column("LABELS", rank=4),
 )
+BLOCKED = "blocked"
 USAGE_FIGURES = (
     Column("RUNS", "number"),
     Column("ENDED", "number", rank=5),
@@ -54,7 +55,9 @@ def workers() -> None:
 def list_workers(client: Client, view: View, as_json: bool) -> None:
     """Lists the workers that hold runs."""
     found = client.list_workers()
-    rows = [(one.worker_id, number(len(one.run_ids)), one.last_heartbeat_at, ", ".join(one.run_ids)) for one in found]
+    rows = [
+        (one.worker_id, number(len(one.run_ids)), one.last_heartbeat_at, IDS_BETWEEN.join(one.run_ids)) for one in found
+    ]
     answer(
         as_json,
         {"data": [one.raw for one in found]},
@@ -82,6 +85,8 @@ def list_queue(client: Client, state: str | None, view: View, as_json: bool) -> 
         show_table(QUEUE_COLUMNS, rows, empty="The queue is empty.", view=view)
         if rows:
             say(f"{found.queued} queued, {found.held} held.")
+        if any(lane.lease.state == BLOCKED for lane in found.data):
+            say("A blocked run waits until the earlier runs of its thread have ended.")
 
     answer(as_json, dict(found.raw), words)
 
@@ -110,12 +115,13 @@ def usage(client: Client, by: str, limit: int, view: View, as_json: bool, **filt
     Without --since: of the last 7 days.
     """
     found = list(islice(client.list_usage(by, **filters), limit))
-    columns = (Column(by.upper(), "time" if by == "hour" else "text"), *USAGE_FIGURES)
+    columns = (Column(by.upper(), "hour" if by == "hour" else "text"), *USAGE_FIGURES)
     rows = [(getattr(one, by) or "(none)", *_figures(one)) for one in found]
+    empty = "No usage in this time." if filters["since"] else "No usage in the last 7 days; --since looks further back."
     answer(
         as_json,
         {"data": [one.raw for one in found]},
-        lambda: show_table(columns, rows, empty="No usage in this time.", view=view),
+        lambda: show_table(columns, rows, empty=empty, view=view),
     )
 
 

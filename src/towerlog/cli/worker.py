@@ -36,7 +36,7 @@ from towerlog.sdk.work.worker import Worker
     type=click.IntRange(1, 3600),
     default=60,
     show_default=True,
-    help="How long a claim lasts without a renewal.",
+    help="How long a claim lasts without a renewal. The server's own minimum is 60 by default.",
 )
 @click.option(
     "--drain-seconds",
@@ -48,7 +48,7 @@ from towerlog.sdk.work.worker import Worker
 @click.option("--url", help="The server's address; default: TOWERLOG_URL, else the address in the settings.")
 @with_settings()
 def worker(settings: Settings, target: str, labels: tuple[str, ...], url: str | None, **numbers: Any) -> None:
-    """Serves the agents of an App: claims runs and carries them out, until SIGTERM or Ctrl-C.
+    """Claims runs and calls the agents of an App for them, until SIGTERM or Ctrl-C.
 
     The key comes from TOWERLOG_API_KEY and needs the scope `worker`; for a server on this machine, a key of the data
     folder is used without it. The first SIGTERM starts the drain: no more runs are claimed, running agents get
@@ -125,10 +125,10 @@ def read_labels(given: tuple[str, ...]) -> dict[str, str]:
 def execute(agent: str, thread: str | None, hide_arguments: bool, command: tuple[str, ...]) -> None:
     """Runs a command and reports it as a run.
 
-    Reported are its start, end, exit code and duration, and how many bytes it printed. Its input and output pass
-    through unchanged and are not stored. It runs whether or not the server can be reached; events that cannot be
-    delivered are sent by the next program that reports from this machine. The server and the key come from
-    TOWERLOG_URL and TOWERLOG_API_KEY; the key needs the scope `ingest`.
+    The run has the command's start, end, exit code, duration, and the number of bytes that it printed. Input and output
+    pass through unchanged and are not stored. The command runs whether or not the server can be reached; undelivered
+    events are sent by the next program on this machine that reports to the same URL with the same key. The server and
+    the key come from TOWERLOG_URL and TOWERLOG_API_KEY; the key needs the scope `ingest`.
     """
     finished = execution.execute(command, default_recorder, agent=agent, thread=thread, hide_arguments=hide_arguments)
     if finished.error is not None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from json.encoder import encode_basestring_ascii
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -78,6 +79,20 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     content_type: str = JSON
     headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def ascii_json(text: bytes) -> bytes:
+    """JSON text without line ends, every character beyond ASCII escaped: the same value in other bytes.
+
+    A stream's content type names no charset, since clients compare the whole of it. So `requests` reads a stream as
+    ISO-8859-1, and it and httpx end a line at U+0085 and U+2028 when they iterate over lines of text.
+    """
+    if text.isascii():
+        return text
+    # The encoder works on a string's content: it would also escape backslashes, quotes, and tabs between tokens.
+    # Meanwhile NUL stands for the backslash: JSON text cannot hold one. All steps run in C.
+    escaped = encode_basestring_ascii(text.decode().replace("\\", "\0").replace("\t", " "))[1:-1]
+    return escaped.replace('\\"', '"').replace("\\u0000", "\\").encode("ascii")
 
 
 def gap_frame(requested: int, oldest: int) -> bytes:

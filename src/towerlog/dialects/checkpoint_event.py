@@ -180,7 +180,7 @@ def _report(sent: _Snapshot, prefix: str, warnings: Warnings) -> UsageReport | N
         total_tokens=sent.tokens_used,
         cost_nanos=cost,
     )
-    return UsageReport(usage, "total" if None in tokens else "turn", process_cost=cost is not None)
+    return UsageReport(usage, "total" if None in tokens else "turn", process_cost=cost is not None, inclusive=True)
 
 
 def _base(members: dict[str, msgspec.Raw], prefix: str) -> HistoryBase | None:

@@ -16,7 +16,7 @@ import msgspec
 
 from towerlog import errors
 from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, DialectSettings
-from towerlog.dialects.members import read_singly
+from towerlog.dialects.members import names_at, read_singly
 from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
 from towerlog.model.event import FieldWarning, Refusal
 from towerlog.model.facts import Effects, Facts
@@ -35,6 +35,8 @@ Warnings = list[FieldWarning]
 """What was found in one event; a function that reads a detail adds what it could not use."""
 NOTHING_STRICT: frozenset[str] = frozenset()
 NULL = msgspec.Raw(b"null")
+MAX_SHOWN_CHARS = 100
+"""Of an unknown name in the refusal of it."""
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 EMPTY_OBJECT = b"{}"
 
@@ -67,7 +69,7 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, prefix: 
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise invalid(str(error), prefix) from None
+        raise invalid(str(error), prefix, decoder.type) from None
     except UnicodeDecodeError:
         raise Malformed("The body is not valid UTF-8.", field=prefix or None) from None
     except msgspec.DecodeError as error:
@@ -113,8 +115,11 @@ def unused(warnings: Warnings, field: str, why: str) -> None:
     warnings.append(FieldWarning(field=field, message=f"{field}: {why}; it is kept as it was sent and not used"))
 
 
-def invalid(message: str, prefix: str = "") -> Invalid:
-    """An `Invalid` from msgspec's message: ``Expected `int`, got `str` - at `$.a[0].b` `` names the field `a.0.b`."""
+def invalid(message: str, prefix: str = "", type_: Any = None) -> Invalid:
+    """An `Invalid` from msgspec's message: ``Expected `int`, got `str` - at `$.a[0].b` `` names the field `a.0.b`.
+
+    `type_` is the body's: of a member that is unknown the message says which there are.
+    """
     found = _AT.match(message)
     what, where = (found["what"], found["where"]) if found else (message, "$")
     path = where.removeprefix("key in ").lstrip("$").replace("[...]", "").replace("[", ".").replace("]", "").strip(".")
@@ -124,8 +129,8 @@ def invalid(message: str, prefix: str = "") -> Invalid:
         what = "is required"
     unknown = _UNKNOWN.match(what)
     if unknown:
-        path = f"{path}.{unknown['name']}".strip(".")
-        what = "is unknown"
+        what = f"is no member of {path or 'this body'}; it takes {', '.join(names_at(type_, path)) or 'none'}"
+        path = f"{path}.{unknown['name'][:MAX_SHOWN_CHARS]}".strip(".")
     field = ".".join(part for part in (prefix, path) if part) or "body"
     return Invalid(f"{field}: {what}", details={field: what}, field=field)
 

@@ -197,7 +197,7 @@ def _report(sent: _End, warnings: Warnings) -> UsageReport | None:
         total_tokens=sent.total_tokens,
         cost_nanos=details.cost_nanos(sent.cost_usd, "payload.cost_usd", warnings),
     )
-    return None if usage == NO_USAGE else UsageReport(usage, whole_run=True)
+    return None if usage == NO_USAGE else UsageReport(usage, whole_run=True, inclusive=True)
 
 
 class _Kind(msgspec.Struct, frozen=True):

@@ -42,6 +42,8 @@ class Refold:
         """Identities (agents, threads) are given; everything counted in them begins at nothing."""
         self._report = report
         self.differences = 0
+        self.log_faults: list[str] = []
+        """Differences of the log itself."""
         self.events = 0
         """Events that could be read."""
         self.runs: dict[int, RunRow] = {}
@@ -57,6 +59,11 @@ class Refold:
         self.differences += 1
         self._report(what)
 
+    def lack(self, what: str) -> None:
+        """Notes one difference of the log itself, which no rebuild can mend."""
+        self.log_faults.append(what)
+        self.differ(what)
+
     def run_name(self, number: int, first: Event | None = None) -> str:
         """A run by the id that people look it up by; `first`: an event that may be its first, not folded yet."""
         row, origin = self.runs.get(number), None if first is None else first.effects.origin
@@ -69,21 +76,28 @@ class Refold:
         before = self.runs.get(event.run)
         self._check(event)
         if before is None and event.effects.origin is None:
-            self.differ(f"position {event.position}: its run has no beginning in the log")
+            self.lack(f"position {event.position}: its run has no beginning in the log")
             return
         agent = self.agents.get(event.agent)
         name = None if agent is None else agent.name
         base = run_fold.begin(event) if before is None else before
         after = self.runs[event.run] = run_fold.fold(base, event, name)
         key = usage_fold.key_of(after, event, name)
-        self.usage[key] = usage_fold.fold(self.usage.get(key), key, before, after)
+        self.usage[key] = usage_fold.fold(self.usage.get(key), key, before, after, event)
         if agent is not None:
             self.agents[agent.agent] = agent_fold.fold(agent, before, after, event)
         if event.effects.checkpoint is not None and not event.late:
             self._take_checkpoint(event, after, name or "unknown")
-        if before is None or before.status is not after.status:
-            thread = self.threads.get(after.thread_id) or ThreadRow(event.org, after.thread_id, event.recorded_at)
-            self.threads[after.thread_id] = thread_fold.fold(thread, before, after, event)
+        self._take_thread(event, before, base, after)
+
+    def _take_thread(self, event: Event, before: RunRow | None, base: RunRow, after: RunRow) -> None:
+        moves = before is None or before.status is not after.status
+        report = event.effects.report
+        if not moves and (report is None or report.process is None):
+            return
+        thread = self.threads.get(after.thread_id) or ThreadRow(event.org, after.thread_id, event.recorded_at)
+        thread = thread_fold.count_cost(thread, base, event)
+        self.threads[after.thread_id] = thread_fold.fold(thread, before, after, event) if moves else thread
 
     def _take_checkpoint(self, event: Event, after: RunRow, agent: str) -> None:
         facts = event.effects.checkpoint
@@ -97,16 +111,14 @@ class Refold:
 
     def _check(self, event: Event) -> None:
         if event.position <= self._last_position:
-            self.differ(f"position {event.position} does not rise")
+            self.lack(f"position {event.position} does not rise")
         self._last_position = event.position
         seq, previous = self._chain.get(event.run, (0, b""))
         if event.seq != seq + 1:
-            self.differ(
-                f"position {event.position}: seq {event.seq} follows {seq} in {self.run_name(event.run, event)}"
-            )
+            self.lack(f"position {event.position}: seq {event.seq} follows {seq} in {self.run_name(event.run, event)}")
         elif chain_hash(previous, event) != event.hash:
             place = f"seq {event.seq} of {self.run_name(event.run, event)}"
-            self.differ(
+            self.lack(
                 f"position {event.position}: its hash does not fit: this event ({place}) or one before it was changed"
             )
         self._chain[event.run] = (event.seq, event.hash)
@@ -126,7 +138,7 @@ async def refold_org(store: Store, org: int, report: Report, progress: Progress)
             continue
         events = [event for event in events if event.position <= last]
         if not events:
-            refold.differ(f"the log ends at position {after}, {last} was given out")
+            refold.lack(f"the log ends at position {after}, {last} was given out")
             break
         for event in events:
             refold.take(event)
@@ -143,7 +155,7 @@ async def _page(store: Store, refold: Refold, org: int, after: int) -> list[Even
             return await store.log(org, after, limit)
         except (StorageFailed, msgspec.MsgspecError, ValueError, TypeError, KeyError) as error:
             rotten = str(error)  # the text alone: the error would hold the reader's question open
-    refold.differ(f"position {after + 1} cannot be read: {rotten}")
+    refold.lack(f"position {after + 1} cannot be read: {rotten}")
     return None
 
 
@@ -236,8 +248,14 @@ async def _check_history(store: Store, refold: Refold, row: CheckpointRow) -> No
 
 
 async def rebuild_org(store: Store, org: int, progress: Progress = lambda _: None) -> int:
-    """Writes every projection anew from the log; returns how many events were folded. Nobody else may write."""
+    """Writes every projection anew from the log; returns how many events were folded. Nobody else may write.
+
+    Raises Damaged where the log is not whole: what is folded from it would be wrong for good.
+    """
     refold, _ = await refold_org(store, org, lambda _: None, progress)
+    if refold.log_faults:
+        more = f", and {len(refold.log_faults) - 1} more" if len(refold.log_faults) > 1 else ""
+        raise Damaged(f"The log is not whole ({refold.log_faults[0]}{more}): restore a backup.")
     changes = Changes(
         runs={row.run: RunChange(None, row) for row in refold.runs.values()},
         threads={(org, row.thread_id): row for row in refold.threads.values()},

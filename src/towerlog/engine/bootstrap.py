@@ -25,7 +25,7 @@ DEFAULT_ORG = "default"
 async def create_org(store: Organisations, clock: Clock, ids: Ids, name: str, key_text: str | None = None) -> OrgMinted:
     """An organisation with an admin user and an admin key. Raises Conflict for a name that is taken."""
     if any(org.name == name for org in await store.orgs()):
-        raise Conflict(f"There is an organisation {name!r} already.")
+        raise Conflict(f"An organisation {name!r} exists already.")
     now = clock.now_ms()
     org = Org(0, ids.uuid(), name, now)
     user = User(0, ids.uuid(), "admin", None, now)

@@ -25,7 +25,7 @@ from towerlog.engine.ingest.needs import needs_of_append
 from towerlog.engine.queries.reads import Reads
 from towerlog.engine.queries.replies import Replies
 from towerlog.engine.reactions import lanes as lane_reactions
-from towerlog.engine.reactions import threads
+from towerlog.engine.reactions import sub_agents, threads
 from towerlog.engine.timers.cancels import OverdueCancels
 from towerlog.engine.timers.leases import ExpiredLeases
 from towerlog.engine.timers.loop import Timer
@@ -50,7 +50,13 @@ class EngineSettings(msgspec.Struct, frozen=True):
     thresholds: Thresholds = DEFAULT_THRESHOLDS
 
 
-REACTIONS: tuple[Reaction, ...] = (threads.follow_runs, lane_reactions.close_lane, lane_reactions.free_next)
+REACTIONS: tuple[Reaction, ...] = (
+    threads.follow_runs,
+    lane_reactions.close_lane,
+    lane_reactions.free_next,
+    # After the thread was folded: of its open runs, those are looked at that are left.
+    sub_agents.end_below,
+)
 """What follows from a change of a run's status, in this order."""
 
 

@@ -7,7 +7,7 @@ in `model/question.py`, the commands about personas and routes in `model/persona
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -103,12 +103,18 @@ class Deliver(msgspec.Struct, frozen=True, gc=False):
     """The dialect of the reply."""
 
 
+InputType = Literal["input", "message"]
+"""An answer or a message, by the words for the command that the agent gets."""
+
+
 class GiveInput(msgspec.Struct, frozen=True, gc=False):
-    """Answer a question of a run: the one that is named, else its oldest open one. Without any it is a message."""
+    """Answer a question of a run, the one that is named or the oldest that it waits for; or write to it."""
 
     run_id: str
     content: str
     question_id: int | None = None
+    type: InputType | None = None
+    """What is meant; None: an answer where the run waits for one, else a message."""
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):

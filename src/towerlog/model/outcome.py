@@ -185,6 +185,8 @@ class Page(msgspec.Struct, frozen=True, gc=False):
         | list[ProviderRoute]
     )
     next: str | None = None
+    span: tuple[int, int] | None = None
+    """Of sums over a time: from when to before when, in wall ms."""
 
 
 class ApprovalView(msgspec.Struct, frozen=True, gc=False):

@@ -20,6 +20,7 @@ from towerlog.model.run import (
     TRANSITIONS,
     RunRow,
     Status,
+    awaited,
 )
 from towerlog.model.spending import AgentShare, Spending
 from towerlog.projections import commands, questions
@@ -237,6 +238,7 @@ def parts_after(row: RunRow, effects: Effects, agent: str | None, *, late: bool 
         "shares": after.shares,
         "retired": after.retired,
         "run_total": after.run_total,
+        "run_sides": after.run_sides,
         "process_cost": after.process_cost,
         "usage_flags": after.flags,
         "usage": row.usage if effects.report is None else after.usage(),
@@ -284,6 +286,8 @@ def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         changes["awaits_approval"] = target is Status.WAITING
     if target in (Status.RUNNING, Status.WAITING):
         target = _status_open(row, changes)
+    if target is Status.RUNNING:
+        changes["pause_taken"] = None
     if target in TRANSITIONS[row.status] or reports_recovery(row, event.type, event.effects):
         changes["status"] = target
         if target is Status.RUNNING and row.started_at is None:
@@ -300,8 +304,9 @@ def _status_asked(row: RunRow, target: Status | None) -> Status | None:
 
 def _status_open(row: RunRow, changes: dict[str, Any]) -> Status:
     """Of a run that works: it waits while a question or an approval is open, whatever else its agent does."""
-    is_open = changes.get("questions", row.questions) or changes.get("awaits_approval", row.awaits_approval)
-    return Status.WAITING if is_open else Status.RUNNING
+    questions = changes.get("questions", row.questions)
+    is_open = awaited(questions, changes.get("asking_epoch", row.asking_epoch))
+    return Status.WAITING if is_open or changes.get("awaits_approval", row.awaits_approval) else Status.RUNNING
 
 
 def _status_once_acknowledged(row: RunRow, event: Event, changes: dict[str, Any]) -> Status | None:
@@ -326,7 +331,7 @@ def _fold_end(event: Event, changes: dict[str, Any]) -> None:
     changes["ended_seq"] = event.seq
     changes["error"] = event.facts.error
     changes["forced"] = event.effects.forced
-    changes |= {"pending": (), "open_tools": (), "questions": (), "awaits_approval": False}
+    changes |= {"pending": (), "open_tools": (), "questions": (), "awaits_approval": False, "pause_taken": None}
 
 
 def merge_objects(left: msgspec.Raw, right: msgspec.Raw) -> msgspec.Raw:

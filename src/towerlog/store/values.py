@@ -129,6 +129,8 @@ class Kind(enum.StrEnum):
     """(org, route id) (`ProviderRoute`, the newest version)."""
     KEY = "key"
     """(org, key id) (`Key`)."""
+    USER = "user"
+    """(org, user id) (`User`)."""
     REPLY = "reply"
     """(org, name) (`StoredReply`)."""
 

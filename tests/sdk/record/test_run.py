@@ -71,6 +71,13 @@ def test_how_an_exception_ends_a_run(run: Run, sink: ListSink, error: BaseExcept
     assert (sink.types[0], sink.data[0]) == ends
 
 
+@pytest.mark.parametrize("content", ["no longer needed", None])
+def test_a_cancelled_run_ends_with_the_reason_of_whoever_cancelled_it(run: Run, sink: ListSink, content) -> None:
+    run.deliver({"command_id": 1, "type": "cancel", "content": content})
+    run.end_with(asyncio.CancelledError())
+    assert (sink.types[-1], sink.data[-1]) == ("run.cancelled", {"reason": content} if content else {})
+
+
 def test_the_first_end_is_the_end(run: Run, sink: ListSink) -> None:
     run.complete({"ok": 1})
     run.fail("late")

@@ -81,6 +81,22 @@ async def test_an_end_that_is_refused_becomes_a_failure(tmp_path) -> None:
         assert "rejected" in last(server)[1]["error"]
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(None, "agent a completed after "), (ValueError("x"), "agent a failed after ")],
+    ids=["completed", "failed"],
+)
+async def test_the_log_says_how_an_agent_has_ended(tmp_path, caplog, error, words) -> None:
+    async def work(run: Any) -> None:
+        if error:
+            raise error
+
+    with caplog.at_level("INFO", "towerlog.worker"):
+        async with attempt(tmp_path, work) as (_, task, _):
+            await asyncio.wait_for(task, 60)
+    assert [one for one in caplog.messages if one.startswith("run r: " + words)]
+
+
 async def test_an_agent_that_cancels_itself_has_failed(tmp_path) -> None:
     async def work(run: Any) -> None:
         raise asyncio.CancelledError

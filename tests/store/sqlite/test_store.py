@@ -13,7 +13,7 @@ import pytest
 from tests.support.fakes import FakeClock, SeededIds
 from towerlog.errors import StorageFailed
 from towerlog.store.base import Store, Unit
-from towerlog.store.damage import Damages
+from towerlog.store.damage import FAILURES_NOT_READY, Damages
 from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where
 from towerlog.store.sqlite.store import SqliteStore, SqliteUnit, open_store
 from towerlog.store.trouble import Trouble
@@ -99,3 +99,20 @@ async def test_an_error_of_sqlite_leaves_as_ours_and_says_whether_the_disk_is_at
             assert caught.value.fatal is fatal
     finally:
         pool.close()
+
+
+async def test_a_disk_that_fails_reads_again_and_again_is_not_ready(tmp_path: Path) -> None:
+    def fail(db: apsw.Connection) -> None:
+        raise apsw.IOError("disk I/O error")
+
+    store = await open_store(tmp_path / "towerlog.db", FakeClock(), SeededIds())
+    try:
+        for _ in range(FAILURES_NOT_READY):
+            await store.ping()
+            with pytest.raises(StorageFailed):
+                await store.pool(Where.READERS).call(fail)
+        assert store.damages.failures == FAILURES_NOT_READY
+        with pytest.raises(StorageFailed, match="again and again"):
+            await store.ping()
+    finally:
+        await store.close()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from towerlog.ambient import Clock
-from towerlog.asgi.guard.tickets import Tickets
+from towerlog.asgi.guard.tickets import Repeat, Tickets
 from towerlog.errors import StorageFailed, Unauthenticated
 from towerlog.model.principal import Principal
 from towerlog.store.base import Store
@@ -71,9 +71,9 @@ class Authenticator:
             raise Unauthenticated
         return await self._principal(digest)
 
-    def ticket_for(self, principal: Principal, now_ms: int) -> str:
-        """A stream ticket for a caller who has just been known by its key. Raises Overloaded."""
-        return self._tickets.give(self._digests[principal.key_id], now_ms)
+    def ticket_for(self, principal: Principal, now_ms: int, repeat: Repeat | None = None) -> str:
+        """A stream ticket for a caller who has just been known by its key. Raises Overloaded, IdempotencyMismatch."""
+        return self._tickets.give(self._digests[principal.key_id], now_ms, repeat)
 
     def watch(self, principal: Principal, stop: Callable[[], None]) -> None:
         """Calls `stop` when the key has been revoked, at most `RECHECK_MS` and a tick later."""

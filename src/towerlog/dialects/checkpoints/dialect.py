@@ -119,7 +119,7 @@ class ApprovalsQuery(msgspec.Struct, frozen=True):
     )
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Optional body of an approval: the agent, if several wait at one step, and a reason."""
 
     agent_id: (

@@ -297,7 +297,7 @@ def _all_wrong(type_: type[msgspec.Struct], body: bytes, first: Invalid, lenient
             details |= _wrong(field, members[field.encode_name])
         elif field.required:
             details[field.encode_name] = "is required"
-    return Invalid(first.message, field=first.field, details=details or first.details)
+    return Invalid(first.message, field=first.field, details=first.details | details)
 
 
 def _wrong(field: msgspec.structs.FieldInfo, value: msgspec.Raw) -> dict[str, str]:

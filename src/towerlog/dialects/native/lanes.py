@@ -57,7 +57,7 @@ class Lanes(msgspec.Struct, frozen=True):
 def _decode_lanes(call: Call) -> ListLanes:
     state = call.query.get("state") or None
     if state is not None and state not in LANE_STATES:
-        raise invalid_field("state", "must be of " + ", ".join(LANE_STATES))
+        raise invalid_field("state", "must be one of " + ", ".join(LANE_STATES))
     return ListLanes(_whole_limit(call))
 
 

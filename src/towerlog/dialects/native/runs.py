@@ -115,7 +115,7 @@ def _words(text: str | None, known: frozenset[str], field: str) -> tuple[str, ..
         return None
     words = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
     if not known.issuperset(words):
-        raise invalid_field(field, "must be of " + ", ".join(sorted(known)))
+        raise invalid_field(field, "must be one of " + ", ".join(sorted(known)))
     return words
 
 

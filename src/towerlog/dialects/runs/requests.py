@@ -32,7 +32,7 @@ from towerlog.dialects.fields import (
     time_ms_of,
 )
 from towerlog.dialects.run_json import STATUS_OF
-from towerlog.model.command import CancelRun, CreateRun, CreateThread, GiveInput
+from towerlog.model.command import CancelRun, CreateRun, CreateThread, GiveInput, InputType
 from towerlog.model.question import FollowRun, GetRun, GetThread, ListRuns, ListThreadRuns, ListThreads, RunFilter
 
 MAX_INPUT_BYTES = 32_768
@@ -80,13 +80,25 @@ class ThreadBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 class InputBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """An answer, or a message for a run that asks nothing. `question_id`: which question, else the oldest open one."""
+    """An answer, or a message for a run that asks nothing. `question_id`: which question, else the oldest open one.
+    `type`: which of the two it is, for those who know."""
 
     content: v.Content
     question_id: (
         Annotated[
             Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)],
             v.said("The question that this answers; without it, the oldest open one.", 4),
+        ]
+        | None
+    ) = None
+    type: (
+        Annotated[
+            InputType,
+            v.said(
+                "`input`: an answer, and nothing else. `message`: no answer, even while a question is open. "
+                "Without it, an answer where the run waits for one, else a message.",
+                "input",
+            ),
         ]
         | None
     ) = None
@@ -243,7 +255,9 @@ def decode_input(call: Call) -> GiveInput:
     # Characters first: a text with too many needs no encoding to be refused.
     if len(content) > MAX_INPUT_BYTES or len(content.encode()) > MAX_INPUT_BYTES:
         raise invalid_field("content", f"is longer than {MAX_INPUT_BYTES} bytes")
-    return GiveInput(run_id, content, body.question_id)
+    if body.type == "message" and body.question_id is not None:
+        raise invalid_field("question_id", "a message answers no question")
+    return GiveInput(run_id, content, body.question_id, body.type)
 
 
 def decode_follow(call: Call) -> FollowRun:

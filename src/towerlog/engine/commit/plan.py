@@ -27,8 +27,10 @@ from towerlog.model.principal import Counters, shard_key
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.times import FUTURE_TOLERANCE_MS
+from towerlog.model.usage import Usage, UsageReport
 from towerlog.projections import checkpoints as checkpoint_fold
 from towerlog.projections import runs as run_fold
+from towerlog.projections import threads as thread_fold
 from towerlog.projections import usage as usage_fold
 from towerlog.store.values import Changes, Claimant, HistoryNode, Kind, MetaList, RunChange
 
@@ -274,7 +276,7 @@ class Plan:
             row = self.row_of(run_state)
             if effects is not None and effects.report is not None:
                 parts = run_fold.parts_after(row, effects, name, late=late)
-                facts = msgspec.structs.replace(facts, spent=usage_fold.added(row.usage, parts["usage"]))
+                facts = msgspec.structs.replace(facts, spent=self._spent(row, effects.report, parts["usage"]))
         counters = self.changes.counters.get(org) or self.counters(org)
         counters.position = position = counters.position + 1
         future = occurred_at is not None and occurred_at > now + FUTURE_TOLERANCE_MS
@@ -297,6 +299,13 @@ class Plan:
             self._fold(run_state, row, event, agent, parts)
         return event
 
+    def _spent(self, row: RunRow, report: UsageReport, after: Usage) -> Usage:
+        """What a report adds to the roll-ups; `row`: its run before it, `after`: its run's totals then."""
+        spent = usage_fold.added(row.usage, after)
+        if report.process is None:
+            return spent
+        return thread_fold.newly_counted(self.thread_made(row.org, row.thread_id), report.process, row, spent, after)
+
     def _fold(
         self, run_state: RunState, row: RunRow, event: Event, agent: AgentRow, parts: dict[str, Any] | None
     ) -> None:
@@ -305,6 +314,11 @@ class Plan:
         run_state.take(after)
         self.tallies.take(agent, before, after, event)
         effects = event.facts.effects
+        if effects is not None and effects.report is not None and effects.report.process is not None:
+            thread = self.thread_made(row.org, row.thread_id)
+            counted = thread_fold.count_cost(thread, row, event)
+            if counted is not thread:
+                self.put_thread(counted)
         if effects is not None and effects.checkpoint is not None and not event.late:
             self._fold_checkpoint(event, effects, after, agent.name)
         if before is None or before.status is not after.status:

@@ -8,6 +8,7 @@ from typing import assert_never
 import msgspec
 
 from towerlog.engine.commands.receipts import mark_delivered, with_receipts
+from towerlog.engine.commit.own_runs import process_of
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
@@ -21,7 +22,7 @@ from towerlog.engine.ingest.dedupe import (
     stored_before,
     waits_without_history,
 )
-from towerlog.engine.ingest.needs import parent_ref
+from towerlog.engine.ingest.needs import parent_ref, tells_process_cost
 from towerlog.errors import Damaged, NotFound, UnknownBase
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
@@ -34,6 +35,7 @@ from towerlog.model.event import (
     Draft,
     EventType,
     Item,
+    NamedRun,
     OpenRun,
     Refusal,
     RunByForeignId,
@@ -222,6 +224,8 @@ def _store(
         row = run_state.row
         start, end = row.span_to(plan.now, told_time(draft.occurred_at, plan.now))
         facts = _replace(facts, duration_ms=end - (row.created_at if start is None else start))
+    if facts.effects is not None and tells_process_cost(draft, run_state.row):
+        facts = _of_process(plan, run_state.row, facts)
     if draft.type in TOOL_TYPES:
         facts, data = paired(run_state, draft.type, facts, data)
     elif draft.type is EventType.RUN_WAITING:
@@ -244,6 +248,20 @@ def _reports_an_end(draft: Draft) -> bool:
     """An end with its usage, without saying how long the run took."""
     is_end = TARGET_STATUS.get(draft.type) in TERMINAL
     return is_end and draft.effects.report is not None and draft.facts.duration_ms is None
+
+
+def _of_process(plan: Plan, row: RunRow, facts: Facts) -> Facts:
+    """The facts of an event that tells a cost, with the name of the process whose counter it belongs to."""
+
+    def find(ref: NamedRun) -> RunRow | None:
+        found = plan.run_state(row.org, ref)
+        return None if found is None else found.row
+
+    effects = facts.effects or NO_EFFECTS
+    if effects.report is None:
+        return facts
+    process = process_of(row, row.parent_key or effects.parent_key, find)
+    return with_effects(facts, report=_replace(effects.report, process=process))
 
 
 def paired(run_state: RunState, kind: EventType, facts: Facts, data: bytes) -> tuple[Facts, bytes]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from towerlog.engine.commit.load import Needs
+from towerlog.engine.commit.own_runs import parent_within, process_of
 from towerlog.engine.ingest.content import needs_of_history
 from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, waits_without_history
+from towerlog.engine.reactions.sub_agents import MAX_ENDED_BELOW, is_sub_agent
 from towerlog.model.command import Append
 from towerlog.model.event import (
     NATURAL,
@@ -21,7 +23,7 @@ from towerlog.model.event import (
 )
 from towerlog.model.facts import LATEST_STEP, Effects
 from towerlog.model.principal import Principal
-from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, RunRow
+from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, TERMINAL, RunRow
 from towerlog.store.values import Kind
 
 Rows = dict[int, RunRow | None]
@@ -97,6 +99,8 @@ def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> N
             _needs_of_parent(needs, org, draft, ref.thread_id)
     if row is not None and _may_move(draft):
         needs.moves(row)
+        if TARGET_STATUS.get(draft.type) in TERMINAL and row.latest_step() is not None:
+            _needs_of_sub_agents(needs, row)
 
 
 def _needs_of_parent(needs: Needs, org: int, draft: Draft, thread_id: str) -> None:
@@ -104,6 +108,19 @@ def _needs_of_parent(needs: Needs, org: int, draft: Draft, thread_id: str) -> No
     parent_key = draft.effects.parent_key or ""
     if parent_key.startswith(PARENT_TRACE):
         needs.run(org, RunByTrace(thread_id, parent_key.removeprefix(PARENT_TRACE)))
+
+
+def _needs_of_sub_agents(needs: Needs, row: RunRow) -> None:
+    """The runs that may end with this one: each with what an end moves, and what its last checkpoint says."""
+    thread = needs.thread(row.org, row.thread_id)
+    for number in () if thread is None else thread.open_runs[-MAX_ENDED_BELOW:]:
+        below = needs.run_by_number(number)
+        latest = None if below is None else below.latest_step()
+        if below is None or latest is None or below.run == row.run or not is_sub_agent(below):
+            continue
+        needs.moves(below)
+        needs.want(Kind.CHECKPOINT, (below.run, *latest))
+        parent_within(below, lambda ref: needs.run(row.org, ref))
 
 
 def _may_move(draft: Draft) -> bool:
@@ -125,6 +142,8 @@ def _needs_of_effects(needs: Needs, org: int, draft: Draft, effects: Effects, ro
     parent = None if ref is None else needs.run(org, ref)
     if parent is not None and not getattr(draft.run, "names_thread", True):
         needs.thread(org, parent.thread_id)
+    if tells_process_cost(draft, row):
+        _needs_of_process(needs, org, draft, row)
     checkpoint = effects.checkpoint
     if checkpoint is None:
         return
@@ -143,3 +162,22 @@ def _needs_of_effects(needs: Needs, org: int, draft: Draft, effects: Effects, ro
         needs.want(Kind.CHECKPOINT, (row.run, agent, share.step_index))
     if not row.is_first_step(agent, step_index):
         needs.want(Kind.CHECKPOINT, (row.run, agent, step_index))
+
+
+def tells_process_cost(draft: Draft, row: RunRow | None) -> bool:
+    """Whether a draft tells a cost of a run that has told, or tells with it, a running total of its process."""
+    report = draft.effects.report
+    if report is None or report.usage.cost_nanos is None:
+        return False
+    return report.process_cost or (row is not None and row.process_cost is not None)
+
+
+def _needs_of_process(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> None:
+    """The thread, which remembers what was counted of a process, and the runs above that name it."""
+    thread_id = getattr(draft.run, "thread_id", "") if row is None else row.thread_id
+    if thread_id:
+        needs.thread(org, thread_id)
+    if row is not None:
+        process_of(row, row.parent_key or draft.effects.parent_key, lambda ref: needs.run(org, ref))
+    elif thread_id:
+        _needs_of_parent(needs, org, draft, thread_id)

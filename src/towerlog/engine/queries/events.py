@@ -66,7 +66,7 @@ def position_of(cursor: str, epoch: str) -> int | None:
     """The position of a feed cursor; None for a cursor of another log. Raises Invalid for what is no cursor."""
     log, _, digits = cursor.rpartition("-")
     if not digits.isascii() or not digits.isdigit() or len(digits) > 15:
-        raise Invalid("after: is no cursor of this feed", field="after")
+        raise Invalid("after: is not a cursor of this feed", field="after")
     return int(digits) if log in (epoch, "") else None
 
 

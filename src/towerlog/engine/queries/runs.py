@@ -37,5 +37,5 @@ async def _before(source: QueryContext, principal: Principal, run_id: str | None
         return None
     row = await source.store.run(principal.org, run_id)
     if row is None:
-        raise Invalid("before: is no run's id", field="before")
+        raise Invalid("before: is not the id of a run", field="before")
     return row.run

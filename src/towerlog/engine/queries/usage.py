@@ -29,7 +29,8 @@ async def answer(source: QueryContext, principal: Principal, wanted: GetUsage) -
         groups[name] = merge(groups[name], plain) if name in groups else plain
     names = [name for name in sorted(groups) if wanted.after is None or name > wanted.after]
     page = names[: wanted.limit]
-    return Page([groups[name] for name in page], page[-1] if len(names) > wanted.limit else None)
+    more = page[-1] if len(names) > wanted.limit else None
+    return Page([groups[name] for name in page], more, (since * HOUR_MS, until * HOUR_MS))
 
 
 def _group(cell: UsageRow, by: str) -> tuple[str, UsageRow]:

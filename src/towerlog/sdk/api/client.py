@@ -8,7 +8,7 @@ the server recognises a repetition. A refusal is an `ApiError`; no usable reply 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from towerlog.sdk.api import endpoints, shapes
 from towerlog.sdk.api import fleet_shapes as fleet
@@ -140,11 +140,18 @@ class Client:
         self._send(endpoints.cancel_run(run_id, reason))
 
     def give_input(
-        self, run_id: str, content: str, *, question_id: int | None = None, idempotency_key: str | None = None
+        self,
+        run_id: str,
+        content: str,
+        *,
+        question_id: int | None = None,
+        kind: Literal["input", "message"] | None = None,
+        idempotency_key: str | None = None,
     ) -> None:
-        """Answers a question of the run, by default its oldest open one; a running run that asks nothing gets a
-        message. A question that is answered already is an ApiError 409, which says who was first."""
-        self._send(endpoints.give_input(run_id, content, question_id), idempotency_key)
+        """Answers a question of the run, by default the oldest that it waits for; a running run that asks nothing gets
+        a message. `kind`: only the one or only the other. A question that is answered already is an ApiError 409,
+        which says who was first."""
+        self._send(endpoints.give_input(run_id, content, question_id, kind), idempotency_key)
 
     def pause_run(self, run_id: str, reason: str | None = None) -> shapes.RunInfo:
         """Requests a pause; the run is paused once its agent confirms it."""

@@ -87,9 +87,9 @@ def cancel_run(run_id: str, reason: str | None) -> ApiRequest[None]:
     return api_request("POST", "/v1/runs/{run_id}:cancel", _done, given(reason=reason), run_id=run_id)
 
 
-def give_input(run_id: str, content: str, question_id: int | None) -> ApiRequest[None]:
+def give_input(run_id: str, content: str, question_id: int | None, kind: str | None) -> ApiRequest[None]:
     """An answer, or a message."""
-    body = given(content=content, question_id=question_id)
+    body = given(content=content, question_id=question_id, type=kind)
     return api_request("POST", "/v1/runs/{run_id}/input", _done, body, run_id=run_id)
 
 

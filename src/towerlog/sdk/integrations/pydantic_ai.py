@@ -155,7 +155,7 @@ def _beginning(run: AsyncRun) -> dict[str, Any]:
     try:
         history = parts.ModelMessagesTypeAdapter.validate_python(run.history)
     except ValidationError:
-        _log.warning("run %s: the thread's history is not one of pydantic-ai; the agent begins anew", run.run_id)
+        _log.warning("run %s: the thread's history is not one of pydantic-ai; the agent starts without it", run.run_id)
         history = []
     return {"user_prompt": prompt, "message_history": history or None}
 

@@ -50,7 +50,7 @@ class Fit:
 def count(value: Any) -> int:
     """A whole number from 0 on: also a float or a text that is one, and the integers of other libraries."""
     if isinstance(value, bool):
-        raise TypeError("a truth value is no number")
+        raise TypeError("a boolean is not a number")
     if isinstance(value, str):
         value = value.strip()
         found = int(value) if value.isascii() and value.isdigit() else float(value)
@@ -64,7 +64,7 @@ def count(value: Any) -> int:
 def dollars(value: Any) -> float:
     """An amount of money in dollars from 0 on, from any number or its text."""
     if isinstance(value, bool):
-        raise TypeError("a truth value is no number")
+        raise TypeError("a boolean is not a number")
     found = float(str(value))
     if not 0 <= found <= MAX_DOLLARS:
         raise ValueError("not an amount")
@@ -74,7 +74,7 @@ def dollars(value: Any) -> float:
 def milliseconds(value: Any) -> float | int:
     """A duration in milliseconds from 0 on, from a number, its text or a timedelta."""
     if isinstance(value, bool):
-        raise TypeError("a truth value is no number")
+        raise TypeError("a boolean is not a number")
     found = value / timedelta(milliseconds=1) if isinstance(value, timedelta) else float(value)
     if not (math.isfinite(found) and 0 <= found <= MAX_COUNT):
         raise ValueError("not a duration")

@@ -23,7 +23,7 @@ Command = Mapping[str, Any]
 
 
 CANCELLED = "cancelled"
-"""The reason of a cancel for which none was given."""
+"""What `RunCancelled` says where nobody gave a reason."""
 
 
 class RunCancelled(Exception):
@@ -35,7 +35,8 @@ class Inbox:
 
     def __init__(self, acknowledge: Callable[[Command], None]) -> None:
         self._acknowledge = acknowledge
-        self._reason = CANCELLED
+        self.reason: str | None = None
+        """Why the run is being cancelled, in the words of whoever requested it; None where they gave none."""
         self._lock = threading.Lock()
         self._seen: deque[object] = deque(maxlen=MAX_REMEMBERED)
         self._answers: dict[str, Command] = {}
@@ -160,12 +161,13 @@ class Inbox:
             _settle(future, None)
 
     def _cancellation(self) -> RunCancelled:
-        return RunCancelled(self._reason)
+        return RunCancelled(self.reason or CANCELLED)
 
     def _cancel(self, command: Command) -> None:
         with self._lock:
             self.cancelled = True
-            self._reason = str(command.get("content") or CANCELLED)
+            content = command.get("content")
+            self.reason = str(content) if content else None
             waiting = [*self._asking.values(), *([self._paused] if self._paused else [])]
             self._asking.clear()
             self._paused = None

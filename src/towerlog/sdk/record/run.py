@@ -195,7 +195,8 @@ class BaseRun:
     def end_with(self, error: BaseException) -> None:
         """Reports the end of the run by an exception: cancelled, completed by `sys.exit(0)`, or else failed."""
         if isinstance(error, CANCELLATIONS):
-            self.give_up(describe(error))
+            # The exception only carried the cancel to this place: the reason is that of the person who requested it.
+            self.give_up(self._inbox.reason if self.cancelled else describe(error))
         elif isinstance(error, SystemExit) and not error.code:
             self.complete()
         else:

@@ -92,6 +92,7 @@ class Attempt:
         self._api = api
         self._loop = asyncio.get_running_loop()
         self._outcome: asyncio.Future[AgentResult] = self._loop.create_future()
+        self._began_at = self._loop.time()
 
     async def carry_out(self, hand_back: asyncio.Event) -> None:
         """Returns when the run has ended, is lost, or was released because `hand_back` was set."""
@@ -136,22 +137,28 @@ class Attempt:
         if outcome is None or (handing_back and not self.run.cancelled and _was_interrupted(outcome)):
             await self._give_back()
             return
-        self._tell_end(outcome)
+        ended = self._tell_end(outcome)
         if await self._lane.drained() and self._lane.refused & LANE_ENDS:
             # The end itself was rejected, for its size perhaps; the run must not stay open because of that.
             self._lane.outbox.put({"type": "run.failed", "data": {"error": "the server rejected the run's result"}})
             await self._lane.drained()
+            ended = "failed: the server rejected its result"
+        seconds = self._loop.time() - self._began_at
+        _log.info("run %s: agent %s %s after %.1f s", self._lane.holder.run_id, self._agent.name, ended, seconds)
 
-    def _tell_end(self, outcome: AgentResult) -> None:
+    def _tell_end(self, outcome: AgentResult) -> str:
+        """Reports how the agent has ended, and says it in a word for the log."""
         if outcome.error is None:
             self.run.complete(outcome.value)
-        elif _was_interrupted(outcome) and not self.run.cancelled:
+            return "completed"
+        if _was_interrupted(outcome) and not self.run.cancelled:
             self.run.fail("the agent was cancelled, but nobody cancelled the run")
-        else:
-            if not _was_interrupted(outcome):
-                # The run has one line about it; the agent's author needs the traceback.
-                _log.warning("run %s: %s failed", self._lane.holder.run_id, self._agent.name, exc_info=outcome.error)
-            self.run.end_with(outcome.error)
+            return "failed: it was cancelled, but nobody cancelled the run"
+        if not _was_interrupted(outcome):
+            # The run has one line about it; the agent's author needs the traceback.
+            _log.warning("run %s: %s failed", self._lane.holder.run_id, self._agent.name, exc_info=outcome.error)
+        self.run.end_with(outcome.error)
+        return "cancelled" if _was_interrupted(outcome) else "failed"
 
     async def _give_back(self) -> None:
         """Reports the work so far and releases the run for another worker."""

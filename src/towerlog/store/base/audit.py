@@ -14,6 +14,10 @@ from towerlog.store.values import Content, Rows
 class AuditStore(Protocol):
     """Reads for an audit and a rebuild."""
 
+    async def structure_faults(self) -> list[str]:
+        """What is wrong below the rows: files, indexes that disagree with their tables, what is there twice."""
+        ...
+
     async def rows(self, org: int) -> Rows:
         """Every projection row, as of one moment."""
         ...

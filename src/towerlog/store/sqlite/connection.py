@@ -6,6 +6,7 @@ thread, so that the WAL can start anew and stays bounded.
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def damages_of(connection: apsw.Connection) -> Damages:
 def open_connection(path: Path, *, read_only: bool = False, damages: Damages | None = None) -> apsw.Connection:
     """A connection set up by the rules: WAL, full sync, foreign writers waited for.
 
-    Raises StorageFailed; SchemaMismatch where it would change a database that is not ours.
+    Raises StorageFailed; PermissionError where this user may not open the file; SchemaMismatch where it would change a
+    database that is not ours.
     """
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     try:
@@ -66,6 +68,11 @@ def open_connection(path: Path, *, read_only: bool = False, damages: Damages | N
         connection.pragma("temp_store", "memory")
         connection.create_scalar_function(LOWER, _lower, 1, deterministic=True)
         return connection
+    except apsw.CantOpenError as error:
+        if path.exists() and not os.access(path, os.R_OK if read_only else os.R_OK | os.W_OK):
+            # SQLite has no words for it. A restored file that root has put here is the usual case.
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from error
+        raise StorageFailed(f"cannot open {path.name}: {error}") from error
     except apsw.Error as error:
         raise StorageFailed(f"cannot open {path.name}: {error}") from error
 

@@ -16,7 +16,7 @@ from towerlog.model.event import EventType, Found
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.persona import Persona, ProviderRoute
-from towerlog.model.principal import Counters, shard_org
+from towerlog.model.principal import Counters, User, shard_org
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
@@ -164,6 +164,10 @@ def _keys(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, s
     return _each(keys, lambda key: lookups.key(db, *key))
 
 
+def _users(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], User]:
+    return _each(keys, lambda key: reads.users(db, key[0], [key[1]]).get(key[1]))
+
+
 def _replies(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], StoredReply]:
     return _each(keys, lambda key: lookups.reply(db, *key))
 
@@ -189,5 +193,6 @@ _ANSWERS: dict[Kind, Callable[[apsw.Connection, list[Any]], dict[Any, Any]]] = {
     Kind.PERSONA: _personas,
     Kind.ROUTE: _routes,
     Kind.KEY: _keys,
+    Kind.USER: _users,
     Kind.REPLY: _replies,
 }

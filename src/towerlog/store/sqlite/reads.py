@@ -46,7 +46,7 @@ def ping(db: apsw.Connection) -> None:
     """Reads real pages, from the file and not from memory: what every question needs, and the newest event."""
     db.release_memory()
     newest = one(db, "SELECT max(key) FROM event", ())
-    one(db, "SELECT hash, data FROM event WHERE key = ?", (newest,))
+    one(db, "SELECT hash FROM event WHERE key = ?", (newest,))
     one(db, "SELECT value FROM meta WHERE name = 'epoch'", ())
 
 

@@ -25,7 +25,7 @@ from towerlog.store.sqlite import content, load, lookups, queue, reads, write
 from towerlog.store.sqlite import events as logged
 from towerlog.store.sqlite import personas as registered
 from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where, Writing
-from towerlog.store.sqlite.upkeep import audit, whole
+from towerlog.store.sqlite.upkeep import audit, indexes, whole
 from towerlog.store.trouble import Trouble
 from towerlog.store.values import Changes
 
@@ -115,6 +115,7 @@ class SqliteStore:
     routes = Ask(registered.routes)
 
     rows = Ask(audit.all_rows)
+    structure_faults = Ask(indexes.structure_faults)
     content = Ask(audit.content_page)
     stock = Ask(audit.stock)
 

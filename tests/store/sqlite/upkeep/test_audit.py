@@ -71,7 +71,21 @@ def test_a_column_that_says_something_else_than_its_row_is_found(
 
 def test_a_run_under_another_number_is_found(sound: apsw.Connection) -> None:
     sound.execute("UPDATE run SET run = run + 1")
-    assert all_rows(sound, 1).faults == [f"run {RUN.run + 1}: its columns do not say what the row says"]
+    assert all_rows(sound, 1).faults == [f"run {RUN.run_id}: its columns do not say what the row says"]
+
+
+NAMES = {
+    "run": RUN.run_id,
+    "thread": THREAD.thread_id,
+    "agent": AGENT.name,
+    "checkpoint": f"of run {RUN.run_id}, agent ",
+}
+
+
+@pytest.mark.parametrize("table", NAMES)
+def test_what_is_wrong_is_named_as_people_look_it_up(sound: apsw.Connection, table: str) -> None:
+    sound.execute(f"UPDATE {table} SET doc = x'7b'")
+    assert all_rows(sound, 1).faults[0].startswith(f"{table} {NAMES[table]}")
 
 
 @pytest.mark.parametrize("doc", [b"\x00rotten", b"{}", b'{"run":"no"}', b"\xff\xfe", b"", 5], ids=repr)
@@ -181,17 +195,17 @@ def laned(sound: apsw.Connection) -> apsw.Connection:
 def test_a_lane_whose_columns_say_something_else_is_found(laned: apsw.Connection, column: str) -> None:
     assert all_rows(laned, 1).faults == []
     laned.execute(f"UPDATE lane SET {column} = '77'")
-    assert all_rows(laned, 1).faults == [f"lane {LANE.run}: its columns do not say what the row says"]
+    assert all_rows(laned, 1).faults == [f"lane of run {LANED.run_id}: its columns do not say what the row says"]
 
 
 def test_a_lane_that_does_not_go_with_its_run_is_found(laned: apsw.Connection) -> None:
     ended = msgspec.structs.replace(LANED, status=Status.LOST)
     write_changes(laned, run_changes(ended, [event(5, 2, run=2)], before=LANED, counters={1: Counters(5, 9, 9)}))
-    assert all_rows(laned, 1).faults == [f"lane {LANE.run}: is held, its run has ended"]
+    assert all_rows(laned, 1).faults == [f"lane of run {LANED.run_id}: is held, its run has ended"]
     laned.execute("DELETE FROM lane")
-    assert all_rows(laned, 1).faults == [f"run {LANE.run}: was made for workers, and has no lane"]
+    assert all_rows(laned, 1).faults == [f"run {LANED.run_id}: was made for workers, and has no lane"]
     write_changes(laned, Changes(lanes={RUN.run: msgspec.structs.replace(LANE, run=RUN.run)}))
-    assert f"lane {RUN.run}: there is no run that was made for workers" in all_rows(laned, 1).faults
+    assert f"lane of run {RUN.run_id}: there is no run that was made for workers" in all_rows(laned, 1).faults
 
 
 @pytest.mark.parametrize(

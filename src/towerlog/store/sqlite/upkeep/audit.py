@@ -40,13 +40,19 @@ def all_rows(db: apsw.Connection, org: int) -> Rows:
 def _all_rows(db: apsw.Connection, org: int) -> Rows:
     faults = _feed_faults(db, org)
 
+    def of_run(given: list[Any]) -> str:
+        return f"of {_run_name(db, given[0])}"
+
+    def step(given: list[Any]) -> str:
+        return f"{of_run(given)}, agent {given[1]}, step {given[2]}"
+
     def read(
         table: str,
         columns: str,
         decode: Callable[[bytes], T],
         values: Callable[[T], rows.Row],
         heal: Callable[[T | None, list[Any]], T | None] = lambda row, _: row,
-        at: int = 0,
+        name: Callable[[list[Any]], object] = lambda given: given[1],
     ) -> list[T]:
         found = []
         for *given, doc in db.execute(f"SELECT {columns}, doc FROM {table} WHERE org = ?", (org,)):
@@ -54,28 +60,38 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
             if row is not None and tuple(given) != values(row)[: len(given)]:
                 fault = "its columns do not say what the row says"
             if fault:
-                faults.append(f"{table} {given[at]}: {fault}")
+                faults.append(f"{table} {name(given)}: {fault}")
                 row = heal(row, given)
             if row is not None:
                 found.append(row)
         return found
 
     # A lane is state: it is held against its own columns and against its run.
-    lanes = read("lane", _LANE, rows.decode_lane, rows.lane_row)
+    lanes = read("lane", _LANE, rows.decode_lane, rows.lane_row, name=of_run)
     # What people have registered is folded from nothing: it can only be held against its own columns.
-    read("persona", "org, persona_key, version", rows.decode_persona, rows.persona_row, at=1)
-    read("provider_route", "org, route_id, version", rows.decode_route, rows.route_row, at=1)
-    runs = read("run", _RUN, rows.decode_run, rows.run_indexed)
-    faults += _lane_faults(runs, lanes) + _key_faults(db, org) + _counter_faults(db, org)
+    read("persona", "org, persona_key, version", rows.decode_persona, rows.persona_row)
+    read("provider_route", "org, route_id, version", rows.decode_route, rows.route_row)
+    runs = read("run", _RUN, rows.decode_run, rows.run_indexed, name=lambda given: given[2])
+    faults += _lane_faults(db, runs, lanes) + _key_faults(db, org) + _counter_faults(db, org)
     return Rows(
         position=one(db, "SELECT position FROM org WHERE org = ?", (org,)) or 0,
         runs=runs,
-        threads=read("thread", "org, thread_id, created_at", rows.decode_thread, rows.thread_row, _same_thread, at=1),
-        agents=read("agent", "agent, org, agent_id, name", rows.decode_agent, rows.agent_row, _same_agent),
+        threads=read("thread", "org, thread_id, created_at", rows.decode_thread, rows.thread_row, _same_thread),
+        agents=read("agent", "agent, org, agent_id, name", rows.decode_agent, rows.agent_row, _same_agent, _last),
         usage=usage(db, org, 0, MAX_HOUR, None, None),
-        checkpoints=read("checkpoint", _CHECKPOINT, rows.decode_checkpoint, rows.checkpoint_row),
+        checkpoints=read("checkpoint", _CHECKPOINT, rows.decode_checkpoint, rows.checkpoint_row, name=step),
         faults=faults,
     )
+
+
+def _last(given: list[Any]) -> object:
+    return given[-1]
+
+
+def _run_name(db: apsw.Connection, run: int) -> str:
+    """A run by the id that people look it up by; by its number where no row has it."""
+    run_id = one(db, "SELECT run_id FROM run WHERE run = ?", (run,))
+    return f"a run that is not there (number {run})" if run_id is None else f"run {run_id}"
 
 
 def _decoded(decode: Callable[[bytes], T], doc: bytes) -> tuple[T | None, str]:
@@ -102,17 +118,19 @@ def _same_thread(row: ThreadRow | None, given: list[Any]) -> ThreadRow:
     return msgspec.structs.replace(row, org=org, thread_id=thread_id, created_at=created_at)
 
 
-def _lane_faults(runs: list[RunRow], lanes: list[Lane]) -> list[str]:
+def _lane_faults(db: apsw.Connection, runs: list[RunRow], lanes: list[Lane]) -> list[str]:
     """Runs for workers without a lane, lanes without a run, and lanes of ended runs that are not done."""
     made = {row.run: row for row in runs if row.has_lane}
     known = {lane.run for lane in lanes}
-    faults = [f"run {run}: was made for workers, and has no lane" for run in made if run not in known]
+    faults = [
+        f"run {row.run_id}: was made for workers, and has no lane" for run, row in made.items() if run not in known
+    ]
     for lane in lanes:
         row = made.get(lane.run)
         if row is None:
-            faults.append(f"lane {lane.run}: there is no run that was made for workers")
+            faults.append(f"lane of {_run_name(db, lane.run)}: there is no run that was made for workers")
         elif row.is_terminal() and lane.state is not QueueState.DONE:
-            faults.append(f"lane {lane.run}: is {lane.state}, its run has ended")
+            faults.append(f"lane of run {row.run_id}: is {lane.state}, its run has ended")
     return faults
 
 

@@ -7,6 +7,7 @@ copy gets a new epoch: a cursor of the old log gets a gap, never wrong events.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable
@@ -32,9 +33,7 @@ def copy_database(source: Path, target: Path, fresh_epoch: str, progress: Progre
     Raises FileExistsError when there is something at `target`, OSError, SchemaMismatch, StorageFailed.
     """
     refuse_to_overwrite(target)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
-    os.close(handle)
-    partial = Path(name)
+    partial = partial_beside(target)
     try:
         _copy_pages(source, partial, progress)
         _make_it_another_log(partial, fresh_epoch)
@@ -45,6 +44,13 @@ def copy_database(source: Path, target: Path, fresh_epoch: str, progress: Progre
         discard(partial)
         raise
     return partial
+
+
+def partial_beside(target: Path) -> Path:
+    """An empty file of a name of its own in the folder of `target`. Raises OSError."""
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+    os.close(handle)
+    return Path(name)
 
 
 def set_aside(path: Path, name: str) -> Path:
@@ -74,14 +80,14 @@ def publish(partial: Path, target: Path) -> int:
 
 def discard(partial: Path) -> None:
     """Removes a copy that is not to be kept, and what SQLite put beside it."""
-    for suffix in ("", "-journal", "-wal", "-shm"):
+    for suffix in ("", "-journal", "-wal", "-shm", ".lock"):
         partial.with_name(partial.name + suffix).unlink(missing_ok=True)
 
 
 def refuse_to_overwrite(target: Path) -> None:
     """Raises FileExistsError when there is anything at this path, be it a link to nowhere."""
     if os.path.lexists(target):
-        raise FileExistsError(17, "there is something already", str(target))
+        raise FileExistsError(errno.EEXIST, "this file exists already; choose another name", str(target))
 
 
 def _copy_pages(source: Path, partial: Path, progress: Progress) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from towerlog.store.lock import take_writer_place
 from towerlog.store.owner import FOLDER_MODE
 from towerlog.store.sqlite.upkeep.backup import Progress, copy_database, publish, set_aside
+from towerlog.store.sqlite.upkeep.salvage import salvage
 from towerlog.store.sqlite.upkeep.whole import check_whole
 
 
@@ -27,6 +28,14 @@ class Place(msgspec.Struct, frozen=True):
         if not is_alone:
             check_whole(source)
         return copy_database(source, self.path.with_name(f"{self.path.name}.restored"), fresh_epoch, progress)
+
+    def salvage(self, progress: Progress) -> tuple[Path, list[str]]:
+        """All that no rebuild can make of what is there, in a fresh database; and what could not be read.
+
+        Raises StoreTorn, and what `salvage` raises.
+        """
+        check_whole(self.path)
+        return salvage(self.path, self.path, progress)
 
     def fill(self, partial: Path, name: str) -> tuple[Path | None, int]:
         """Moves away what is there, with all that lies beside it, and puts the copy there; (where to, bytes)."""

@@ -1,0 +1,123 @@
+"""Whether SQLite's own structures are whole: pages, indexes against their tables, what may stand there only once.
+
+An index that disagrees with its table hides rows from whoever looks them up: an event id could be stored twice. Rows
+are named as people look them up, as far as the row can still be read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import apsw
+
+from towerlog.model.principal import SHARD_BITS
+from towerlog.store.migrate import load_migrations
+
+MAX_STRUCTURE_FAULTS = 100
+"""Faults of SQLite's structures that are named; a page that is gone has one for each of its rows."""
+_ROW = re.compile(r"row (\d+) missing from index (\w+)|non-unique entry in index (\w+)")
+_NUMBER_MASK = (1 << SHARD_BITS) - 1
+_UNIQUE = {
+    # By the table alone: the index that should have refused the second one may be what is damaged.
+    "event id": (
+        "SELECT +run, +event_id, count(*), max(seq) FROM event NOT INDEXED WHERE event_id IS NOT NULL"
+        " GROUP BY +run, +event_id HAVING count(*) > 1"
+    ),
+    "foreign id": (
+        "SELECT +org, +foreign_id, count(*), max(run) FROM run NOT INDEXED WHERE foreign_id IS NOT NULL"
+        " GROUP BY +org, +foreign_id HAVING count(*) > 1"
+    ),
+}
+
+
+def structure_faults(db: apsw.Connection) -> list[str]:
+    """What is wrong with the database below its rows; empty for nothing. Reads all of it."""
+    faults = [_named(db, str(found)) for found in _integrity(db) if found != "ok"]
+    faults += _schema_faults(db)
+    # Where the unique index of event ids is as its table, that proves it; to sort all of them takes long.
+    for noun, sql in _UNIQUE.items():
+        if faults or noun != "event id":
+            faults += _repeated(db, noun, sql)
+    return faults
+
+
+def _integrity(db: apsw.Connection) -> Iterator[str]:
+    try:
+        for (found,) in db.execute(f"PRAGMA integrity_check({MAX_STRUCTURE_FAULTS})"):
+            yield from str(found).split("\n")
+    except apsw.Error as error:
+        yield f"the check of the database broke off: {error}"
+
+
+def _named(db: apsw.Connection, found: str) -> str:
+    """SQLite's words, with the row that they are about named for people."""
+    row = _ROW.search(found)
+    if row is None or row[1] is None or not row[2].startswith(("event_", "run_")):
+        return f"the database file: {found}"
+    place = _place_of_row(db, row[2].partition("_")[0], int(row[1]))
+    return f"{place}: is missing from the index {row[2]}, so that it is not found by it"
+
+
+def _place_of_row(db: apsw.Connection, table: str, ordinal: int) -> str:
+    """A row by how many come before it in its table, which is how SQLite names it."""
+    number = {"event": "key", "run": "run"}[table]
+    try:
+        sql = f"SELECT {number} FROM {table} NOT INDEXED ORDER BY {number} LIMIT 1 OFFSET ?"
+        key = int(str(db.execute(sql, (ordinal - 1,)).get))
+    except (apsw.Error, ValueError):
+        return f"row {ordinal} of {table}"
+    return _place_of_event(db, key) if table == "event" else _place_of_run(db, key)
+
+
+def _place_of_event(db: apsw.Connection, key: int) -> str:
+    try:
+        for run, seq in db.execute("SELECT run, seq FROM event NOT INDEXED WHERE key = ?", (key,)):
+            return f"position {key & _NUMBER_MASK}: seq {seq} of {_place_of_run(db, run)}"
+    except apsw.Error:
+        return f"position {key & _NUMBER_MASK}: an event that cannot be read"
+    return f"position {key & _NUMBER_MASK}"
+
+
+def _place_of_run(db: apsw.Connection, run: int) -> str:
+    try:
+        for (run_id,) in db.execute("SELECT run_id FROM run NOT INDEXED WHERE run = ?", (run,)):
+            return f"run {run_id}"
+    except apsw.Error:
+        return f"run number {run & _NUMBER_MASK}, whose row cannot be read"
+    return f"run number {run & _NUMBER_MASK}"
+
+
+def _schema_faults(db: apsw.Connection) -> list[str]:
+    """Tables and indexes that are not as the migrations make them."""
+    model = apsw.Connection(":memory:")
+    try:
+        for migration in load_migrations("sqlite"):
+            model.execute(migration.sql)
+        wanted = _schema(model)
+    finally:
+        model.close()
+    found = _schema(db)
+    return [
+        f"the database file: {name} is {'missing' if name not in found else 'not as this version makes it'}"
+        for name, sql in wanted.items()
+        if found.get(name) != sql
+    ]
+
+
+def _schema(db: apsw.Connection) -> dict[str, str]:
+    sql = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
+    return {str(name): str(text) for name, text in db.execute(sql)}
+
+
+def _repeated(db: apsw.Connection, noun: str, sql: str) -> list[str]:
+    try:
+        found = list(db.execute(f"{sql} LIMIT {MAX_STRUCTURE_FAULTS}"))
+    except apsw.Error as error:
+        return [f"the database file: whether each {noun} is there once cannot be told: {error}"]
+    faults = []
+    for owner, text, count, last in found:
+        where = _place_of_run(db, owner) if noun == "event id" else f"organisation {owner}"
+        which = f"seq {last}" if noun == "event id" else _place_of_run(db, last)
+        faults.append(f"{where}: the {noun} {text!r} is there {count} times, last as {which}")
+    return faults

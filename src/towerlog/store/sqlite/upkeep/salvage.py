@@ -1,0 +1,120 @@
+"""A fresh database with all that no rebuild can make: the log, identities, content, lanes, whatever else is damaged.
+
+Tables are read without their indexes; around pages that cannot be read, the rest is read from both ends. Projections
+are not copied: whoever calls folds them anew. Agents and threads are, for what no event says of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from towerlog.errors import StorageFailed
+from towerlog.store.sqlite import connection as files
+from towerlog.store.sqlite.upkeep.backup import Progress, discard, partial_beside
+
+BATCH_ROWS = 500
+_NUMBERED = {
+    "org": "org", "persona": "number", "provider_route": "number", "event": "key", "agent": "agent",
+    "message": "message", "node": "node", "meta_list": "meta_list", "lane": "run", "quarantine": "number",
+    "reply": "rowid",
+}  # fmt: skip
+"""Table → its number, by which it is read on behind what cannot be read."""
+_NAMED = {
+    "meta": "name", "user": "org, user_id", "api_key": "org, key_id", "thread": "org, thread_id",
+}  # fmt: skip
+"""Table that is ordered by names → those, by which it is read from either end."""
+_FROM_INDEXES = (
+    "INSERT OR IGNORE INTO agent SELECT name.agent, name.org, id.agent_id, name.name, x'' FROM"
+    " (SELECT agent, org, name FROM old.agent INDEXED BY agent_by_name) AS name JOIN"
+    " (SELECT agent, agent_id FROM old.agent INDEXED BY agent_by_id) AS id USING (agent)",
+    "INSERT OR IGNORE INTO thread SELECT org, thread_id, created_at, x'' FROM old.thread INDEXED BY"
+    " thread_by_created_at",
+)
+"""What names agents and threads stands in their indexes too; the rest of such a row is folded anew."""
+_READ_ERRORS = (apsw.CorruptError, apsw.IOError, UnicodeDecodeError)
+
+
+def salvage(source: Path, target: Path, progress: Progress) -> tuple[Path, list[str]]:
+    """The fresh database, under a name of its own beside `target`; and what of the old one could not be read.
+
+    Raises OSError, StorageFailed.
+    """
+    partial = partial_beside(target)
+    try:
+        return partial, _copied(source, partial, progress)
+    except apsw.Error as error:
+        discard(partial)
+        raise StorageFailed(f"the store cannot be read: {type(error).__name__}: {error}") from error
+    except BaseException:
+        discard(partial)
+        raise
+
+
+def _copied(source: Path, partial: Path, progress: Progress) -> list[str]:
+    lost: list[str] = []
+    into = files.open_connection(partial)
+    old = files.open_connection(source, read_only=True)
+    try:
+        files.migrate(into)
+        done = 0
+        for table in (*_NUMBERED, *_NAMED):
+            rows = _numbered(old, table, lost) if table in _NUMBERED else _named(old, table, lost)
+            verb = "INSERT" if table == "event" else "INSERT OR IGNORE"
+            with into:
+                for row in rows:
+                    into.execute(f"{verb} INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+                    done += 1
+                    if done % BATCH_ROWS == 0:
+                        progress(done, 0)
+        into.execute("DELETE FROM meta WHERE name = 'log'")
+        _from_indexes(into, source)
+    finally:
+        old.close()
+        into.close()
+    return lost
+
+
+def _from_indexes(into: apsw.Connection, source: Path) -> None:
+    into.execute("ATTACH ? AS old", (str(source),))
+    for sql in _FROM_INDEXES:
+        try:
+            into.execute(sql)
+        except apsw.Error:
+            continue  # the table itself was read as far as it could be, and what is missing is in `lost`
+    into.execute("DETACH old")
+
+
+def _numbered(old: apsw.Connection, table: str, lost: list[str]) -> Iterator[tuple[Any, ...]]:
+    """A table's rows by number; behind a row that cannot be read, the next ones that can."""
+    number, last, step = _NUMBERED[table], -1, 0
+    highest = 1 << 62
+    while last + step < highest:
+        try:
+            sql = f"SELECT {number}, * FROM {table} NOT INDEXED WHERE {number} > ? ORDER BY {number}"
+            for found, *row in old.execute(sql, (last + step,)):
+                last, step = found, 0
+                yield tuple(row)
+            return
+        except _READ_ERRORS as error:
+            if not step:
+                lost.append(f"{table}: rows behind number {last} cannot be read: {error}")
+            step = step * 2 or 1
+
+
+def _named(old: apsw.Connection, table: str, lost: list[str]) -> Iterator[tuple[Any, ...]]:
+    """A table's rows by name, from both ends where one cannot be read; some may come twice."""
+    order = _NAMED[table]
+    try:
+        yield from old.execute(f"SELECT * FROM {table} ORDER BY {order}")
+        return
+    except _READ_ERRORS as error:
+        lost.append(f"{table}: some rows cannot be read: {error}")
+    backwards = ", ".join(f"{column} DESC" for column in order.split(", "))
+    try:
+        yield from old.execute(f"SELECT * FROM {table} ORDER BY {backwards}")
+    except _READ_ERRORS:
+        return

@@ -1,0 +1,87 @@
+"""Damage below the rows is found and named, and a rebuild works as long as the log is whole."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from tests.cli.commands import answered, towerlog
+from tests.faults.conftest import Serve
+from tests.faults.rotten import AGENT, BAD_INDEXES, INDEX_LEAF, LAST, RUN, change_bytes, event_id, mark, ruin_pages_of
+from tests.faults.test_rotten_reads import frames_of, run_id_of
+from tests.support.senders import ingest, sdk_event
+
+BAD = 40
+EVENTS = LAST + 2
+
+
+def complaints(path: Path) -> list[str]:
+    done = towerlog("verify", "--data-dir", path.parent, "--json")
+    assert done.exit_code == 1, done.output
+    shown: list[str] = json.loads(done.stdout)["shown"]
+    return shown
+
+
+def is_whole(path: Path) -> bool:
+    return bool(answered("verify", "--data-dir", path.parent)["ok"])
+
+
+def test_an_index_row_that_was_flipped_is_found_and_its_event_named(path: Path) -> None:
+    change_bytes(path, event_id(BAD).encode(), event_id(BAD).replace("id", "ID").encode(), page_kind=INDEX_LEAF)
+    found = complaints(path)
+    assert any(f"seq {BAD} of run " in one and "missing from the index event_by_id" in one for one in found), found
+
+
+def test_an_event_that_a_flipped_index_let_in_twice_is_found(path: Path, serve: Serve) -> None:
+    change_bytes(path, event_id(BAD).encode(), event_id(BAD).replace("id", "ID").encode(), page_kind=INDEX_LEAF)
+    server = serve()
+    client = server.client()
+    body = {"tool_name": "t", "arguments": {"mark": mark(BAD), "text": "x" * 400}}
+    told = ingest(client, sdk_event("tool_call", RUN, body, agent_name=AGENT, event_id=event_id(BAD)))
+    assert told.status_code == 200
+    run_id = run_id_of(client)
+    server.stop()
+    found = complaints(path)
+    assert any(f"run {run_id}: the event id '{event_id(BAD)}' is there 2 times" in one for one in found), found
+
+
+def test_a_foreign_id_that_two_runs_have_is_found(path: Path) -> None:
+    with closing(apsw.Connection(str(path))) as db:
+        db.execute("UPDATE run SET foreign_id = 'steps:same'")
+    assert any("the foreign id 'steps:same' is there 2 times" in one for one in complaints(path))
+
+
+def test_an_index_that_is_not_there_is_found(path: Path) -> None:
+    with closing(apsw.Connection(str(path))) as db:
+        db.execute("DROP INDEX event_by_id")
+    assert any("event_by_id is missing" in one for one in complaints(path))
+
+
+@pytest.mark.parametrize("name", BAD_INDEXES)
+def test_a_rebuild_works_whatever_else_is_damaged(path: Path, serve: Serve, name: str) -> None:
+    assert is_whole(path)
+    ruin_pages_of(path, name)
+    assert complaints(path)
+    made = answered("rebuild", "--data-dir", path.parent)
+    assert made["events"] == EVENTS
+    assert Path(made["moved_to"]).exists(), "the damaged file is kept"
+    assert is_whole(path), "nothing is left to mend"
+    client = serve().client()
+    frames = frames_of(client, f"/v1/runs/{run_id_of(client)}/events")
+    assert len(frames) == LAST + 1
+
+
+def test_a_rebuild_of_a_damaged_log_is_refused_and_changes_nothing(path: Path) -> None:
+    change_bytes(path, mark(BAD).encode(), mark(BAD).replace("mark", "murk").encode())
+    before = path.read_bytes()
+    done = towerlog("rebuild", "--data-dir", path.parent)
+    assert done.exit_code == 1
+    assert f"seq {BAD} of run" in done.stderr
+    assert path.read_bytes() == before
+    left: list[Any] = [file.name for file in path.parent.iterdir() if "partial" in file.name or "before" in file.name]
+    assert left == []
