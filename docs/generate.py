@@ -274,6 +274,7 @@ ROOMS: dict[str, str] = {
     "asgi": "Transport: a connection, the gate, the route table, bodies and replies.",
     "asgi/guard": "What a request is held against: key, host, address, rate, room.",
     "asgi/pages": "What is served beside the APIs: health, metrics, OpenAPI, the dashboard's files.",
+    "asgi/process": "The process around the server: its log, and its end when an orderly one takes too long.",
     "asgi/push": "Streams: a follower pumped into a sink.",
     "sdk": "The client in the user's process. Needs nothing but the standard library and `errors`.",
     "sdk/api": "A method for each endpoint of the native API, blocking and asynchronous; following.",

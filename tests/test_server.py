@@ -194,7 +194,7 @@ def test_the_log_is_json_in_lines(serve: Serve) -> None:
     lines = [json.loads(line) for line in process.said().splitlines()]
     (failed,) = [line for line in lines if line.get("error") == "the disk is gone"]
     assert failed["level"] == "error"
-    assert failed["logger"] == "towerlog.server"
+    assert failed["logger"] == "towerlog.store"
     assert failed["timestamp"].endswith("Z")
 
 

@@ -9,12 +9,8 @@ import asyncio
 import contextlib
 import dataclasses
 import gc
-import logging
-import os
 import resource
 import socket
-import sys
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
@@ -28,6 +24,8 @@ import uvloop
 from towerlog.ambient import Clock, Ids, ServerClock, SystemIds
 from towerlog.asgi.app import App, Config
 from towerlog.asgi.connection import Connection, check_server
+from towerlog.asgi.process.ending import end_in
+from towerlog.asgi.process.logs import set_up_logging
 from towerlog.config import Settings, database_path, existing_database, unknown_variables
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import DialectSettings
@@ -47,7 +45,7 @@ from towerlog.wake.local import LocalWake
 DRAIN_SECONDS = 7
 """How long requests in flight may take after SIGTERM."""
 STOP_SECONDS = 9.0
-"""How long the whole of the shutdown may take: supervisors that are impatient kill after ten seconds."""
+"""How long the whole of the shutdown may take: impatient supervisors kill after ten seconds."""
 LAST_WORDS_SECONDS = 0.25
 """How long waiting callers have to be told that the storage has failed."""
 BACKLOG = 2048
@@ -197,7 +195,7 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
         # No orderly end: every step of one may write, and what the disk has taken is known only after a restart.
         failed.append(error)
         app.fail()
-        end_in(LAST_WORDS_SECONDS, STORAGE_FAILED, "the process ends, with the files as they are")
+        end_in(LAST_WORDS_SECONDS, StorageFailed.exit_code, "the process ends, with the files as they are")
 
     app, node = build(settings, clock, SystemIds(clock), on_fatal)
     listener = listen(settings.host, settings.port)
@@ -222,24 +220,6 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
     finally:
         listener.close()
     return StorageFailed.exit_code if failed else 0
-
-
-def end_in(seconds: float, code: int, why: str) -> None:
-    """Ends the process after so long, whatever hangs: neither Python nor SQLite gets to tidy up.
-
-    For the cases in which nothing is lost by that: what was acknowledged is on disk, and the next start reads the log.
-    """
-
-    def end() -> None:
-        _log.warning(why, exit_code=code)
-        with contextlib.suppress(OSError, ValueError):  # a pipe whose reader has gone must not keep it from ending
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
 
 
 class _Server(uvicorn.Server):
@@ -317,34 +297,6 @@ def raise_descriptor_limit(wanted: int) -> None:
     if soft != resource.RLIM_INFINITY and soft < enough:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
-
-
-def set_up_logging(level: str) -> None:
-    """Logs as one JSON object per line on standard error, ASCII only; also for warnings of libraries."""
-    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
-    shared: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-    )
-    render: list[structlog.typing.Processor] = [
-        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        structlog.processors.JSONRenderer(),
-    ]
-    handler = logging.StreamHandler()
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=render, foreign_pre_chain=shared))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
-    logging.getLogger("towerlog").setLevel(number)
-    # It warns of every malformed request, and nobody may be able to fill the log by sending those.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
 async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[Identities, OrgMinted | None]:
