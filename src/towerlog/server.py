@@ -99,7 +99,8 @@ class Node:
         """
         settings, clock, ids = self._settings, self._clock, self._ids
         keep_data_private(settings)
-        store = self._store = await open_store(database_path(settings), clock, ids, self._on_fatal)
+        path, guard_mib = database_path(settings), settings.disk_guard_mib
+        store = self._store = await open_store(path, clock, ids, self._on_fatal, guard_mib)
         try:
             self.minted = await first_start(store, clock, ids, settings.bootstrap_key)
             bounds = engine_settings(settings)
@@ -271,14 +272,13 @@ class _Server(uvicorn.Server):
 def listen(host: str, port: int) -> socket.socket:
     """A socket bound to the address, before anything else is opened. Raises OSError when it is in use."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(found)
-    except OSError:
+        listener.bind(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4])
+    except OSError as error:
         listener.close()
-        raise
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
     return listener
 
 

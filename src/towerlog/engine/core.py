@@ -161,6 +161,8 @@ class Engine:
             "reloads": self._writer.reloads,
             "queue": self._writer.waiting,
             "followers": self._hub.followers,
+            "disk_free_bytes": self._store.space.free_bytes,
+            "disk_guard_bytes": self._store.space.guard_bytes,
             "failed_checkpoints": self._store.trouble.failed_checkpoints,
             "damaged": self._store.damages.found,
             "read_failures": self._store.damages.failures,

@@ -20,8 +20,16 @@ from towerlog.engine.commit.load import Asking, Known, Needs, NotLoaded, fetch, 
 from towerlog.engine.commit.plan import Plan, Reaction
 from towerlog.engine.commit.replies import encode_ids
 from towerlog.engine.commit.submission import Submission, Waiter, name_of, note_defect
-from towerlog.errors import IdempotencyMismatch, InProgress, Internal, Overloaded, StorageFailed, TowerlogError
-from towerlog.model.command import Append, Claim, ClaimRun, Idempotency, Report, Write
+from towerlog.errors import (
+    DiskFull,
+    IdempotencyMismatch,
+    InProgress,
+    Internal,
+    Overloaded,
+    StorageFailed,
+    TowerlogError,
+)
+from towerlog.model.command import Append, Claim, ClaimRun, Idempotency, Report, RevokeKey, Write
 from towerlog.model.outcome import NothingToClaim, Placed, Replayed, Taken
 from towerlog.model.principal import Principal
 from towerlog.store.base import Store, Unit
@@ -34,6 +42,9 @@ MAX_GATHER_TURNS = 8
 MAX_RELOADS = 64
 """How often a group is placed anew: what is asked for then has not been loaded by anything."""
 RETRY_AFTER_SECONDS = 1
+RETRY_ON_FULL_DISK_SECONDS = 5
+ON_A_FULL_DISK = (RevokeKey,)
+"""Commands that are carried out on what the guard has kept free: little, and not to be put off."""
 
 Found = TypeVar("Found")
 Outcomes = list[Placed | Replayed | TowerlogError]
@@ -105,7 +116,7 @@ class Writer:
         self, principal: Principal, command: Write, dialect: str, idempotency: Idempotency | None
     ) -> asyncio.Future[Placed | Replayed]:
         """Queues a command. Raises Overloaded when full, InProgress for an Idempotency-Key that is being answered."""
-        self._check_room()
+        self._check_room(command)
         future: asyncio.Future[Placed | Replayed] = asyncio.get_running_loop().create_future()
         items = len(command.items) if isinstance(command, Append | Report) else 1
         submission = Submission(principal, command, dialect, future, idempotency, items)
@@ -117,12 +128,14 @@ class Writer:
 
     def enlist(self, principal: Principal, command: Append | Report, dialect: str, waiter: Waiter) -> None:
         """Queues telemetry; `waiter` is told. Raises like `submit`."""
-        self._check_room()
+        self._check_room(command)
         self._queue.append(Submission(principal, command, dialect, waiter, None, len(command.items)))
         self._wake.set()
 
-    def _check_room(self) -> None:
+    def _check_room(self, command: Write) -> None:
         self._store.trouble.check()
+        if self._store.space.is_low() and not isinstance(command, ON_A_FULL_DISK):
+            raise DiskFull(retry_after=RETRY_ON_FULL_DISK_SECONDS)
         if not self._open or len(self._queue) >= self._max_queue:
             raise Overloaded(retry_after=RETRY_AFTER_SECONDS)
 
@@ -149,9 +162,10 @@ class Writer:
     ) -> Found | None:
         """Commits something of the engine's own, between two groups: finds it, loads what it needs, places it.
 
-        `find` is told the steady time. Gives what was found; None when nothing is written any more.
+        `find` is told the steady time. Gives what was found; None when nothing is written now.
         """
-        if self._store.trouble.final is not None or not self._open:
+        # While the disk is full nobody is heard: what would be held against a run for that is left.
+        if self._store.trouble.final is not None or self._store.space.is_low() or not self._open:
             return None
         async with self._store.begin() as unit:
             found = await find(unit, self._clock.steady_ms())
@@ -180,6 +194,8 @@ class Writer:
                 group = self._take()
                 try:
                     await self._write(group)
+                except Overloaded as error:
+                    _fail(group, error)
                 except Exception as error:  # the writer must outlive any defect in a group
                     note_defect("group_failed", commands=len(group))
                     await self._write_singly(group, error)

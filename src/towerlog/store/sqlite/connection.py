@@ -18,12 +18,16 @@ from towerlog.store import owner
 from towerlog.store.damage import Damages
 from towerlog.store.lock import WriterLock, take_writer_place
 from towerlog.store.migrate import Migration, apply_migrations, load_migrations, plan_migrations
+from towerlog.store.sqlite.upkeep.failures import storage_failed
 
 PAGE_BYTES = 16384
 WAL_CHECKPOINT_BYTES = 16 * 1024 * 1024
 """Past this a checkpoint runs beside the writer."""
 WAL_RESET_BYTES = 64 * 1024 * 1024
 """Past this the writer itself finishes the checkpoint, so that the WAL starts anew."""
+WAL_HELD_BYTES = 160 * 1024 * 1024
+"""Past this, where a reader keeps the WAL from starting anew, writes wait for him: with one more group and what is not
+in one it stays below 256 MiB."""
 BUSY_MS = 10_000
 _PIECE_BYTES = 1024 * 1024
 LOWER = "lower_any_script"
@@ -51,6 +55,7 @@ def open_connection(path: Path, *, read_only: bool = False, damages: Damages | N
     database that is not ours.
     """
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    connection: StoreConnection | None = None
     try:
         connection = StoreConnection(str(path), flags=flags, statementcachesize=200)
         connection.damages = damages or Damages(lambda: 0, is_logged=False)
@@ -72,9 +77,17 @@ def open_connection(path: Path, *, read_only: bool = False, damages: Damages | N
         if path.exists() and not os.access(path, os.R_OK if read_only else os.R_OK | os.W_OK):
             # SQLite has no words for it. A restored file that root has put here is the usual case.
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from error
-        raise StorageFailed(f"cannot open {path.name}: {error}") from error
+        raise _cannot_open(path, error, connection) from error
     except apsw.Error as error:
-        raise StorageFailed(f"cannot open {path.name}: {error}") from error
+        raise _cannot_open(path, error, connection) from error
+
+
+def _cannot_open(path: Path, error: apsw.Error, connection: apsw.Connection | None) -> StorageFailed:
+    """In words; with the cause that SQLite leaves out, where the file system does not let anybody write."""
+    words = storage_failed(error, connection).message
+    if isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError) and os.statvfs(path.parent).f_flag & os.ST_RDONLY:
+        words = "its file system is read-only"
+    return StorageFailed(f"cannot open {path}: {words}")
 
 
 def _refuse_foreign(connection: apsw.Connection) -> None:
@@ -121,9 +134,12 @@ def write_again(log: Path) -> None:
         return
     with log.open("r+b", buffering=0) as file:
         at = 0
-        while piece := os.pread(file.fileno(), _PIECE_BYTES, at):
-            at += os.pwrite(file.fileno(), piece, at)
-        os.fdatasync(file.fileno())
+        try:
+            while piece := os.pread(file.fileno(), _PIECE_BYTES, at):
+                at += os.pwrite(file.fileno(), piece, at)
+            os.fdatasync(file.fileno())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(log)) from error
 
 
 def migrate(connection: apsw.Connection) -> int:
@@ -219,6 +235,10 @@ class WalGauge:
         self._moved = max(pages, 0)
         self.unmoved_bytes = max(self._pages - self._moved, 0) * PAGE_BYTES
 
+    def start_anew(self) -> None:
+        """The next commit begins the log from its start."""
+        self._pages = self._moved = self.unmoved_bytes = 0
+
     @property
     def written_bytes(self) -> int:
         """The log since it last started anew."""
@@ -226,8 +246,14 @@ class WalGauge:
 
 
 def checkpoint(connection: apsw.Connection, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> tuple[int, int]:
-    """Moves the WAL into the database; (pages in the WAL, pages moved). Waits for nobody in passive mode."""
+    """Moves the WAL into the database; (pages in the WAL, pages moved), or (-1, 0) where somebody is in the way.
+
+    Waits for nobody: a backup that reads for a minute must not hold the writer's thread up.
+    """
+    connection.set_busy_timeout(0)
     try:
         return connection.wal_checkpoint(mode=mode)
     except apsw.BusyError:
         return (-1, 0)
+    finally:
+        connection.set_busy_timeout(BUSY_MS)

@@ -15,11 +15,12 @@ from pathlib import Path
 import apsw
 
 from towerlog.ambient import Clock, Ids
-from towerlog.errors import StorageFailed
+from towerlog.errors import Overloaded, StorageFailed
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.store.damage import Damages
 from towerlog.store.lock import WriterLock
+from towerlog.store.space import Space
 from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import content, load, lookups, queue, reads, write
 from towerlog.store.sqlite import events as logged
@@ -31,6 +32,10 @@ from towerlog.store.values import Changes
 
 READERS = 3
 IDLE_TRUNCATE_SECONDS = 2.0
+HELD_TRIES = 20
+HELD_PAUSE_SECONDS = 0.05
+"""How often, and how long apart, a log that somebody reads from is tried to start anew; then a group is refused."""
+HELD = "A long read, such as a backup, keeps the write-ahead log from starting anew; try again."
 RETRY_CHECKPOINT_SECONDS = 1.0
 """After one that failed, by a full disk above all: with no writes, nothing else would try again."""
 LOG_NAME_CHARS = 8
@@ -130,10 +135,12 @@ class SqliteStore:
         gauge: files.WalGauge,
         damages: Damages,
         trouble: Trouble,
+        space: Space,
     ) -> None:
         """Everything is open already. `ids` and `lock`: of the one writer."""
         self.damages = damages
         self.trouble = trouble
+        self.space = space
         self._ids = ids
         self.path = path
         self.epoch = log[0]
@@ -168,6 +175,8 @@ class SqliteStore:
     async def begin(self) -> AsyncIterator[SqliteUnit]:
         """A unit of work; a second one waits."""
         async with self._unit_lock:
+            if self._gauge.written_bytes > files.WAL_HELD_BYTES:
+                await self._start_log_anew()
             unit = SqliteUnit(self)
             yield unit
             written = unit.written
@@ -187,11 +196,32 @@ class SqliteStore:
         if self.damages.is_failing():
             raise StorageFailed("reads of the store have failed again and again")
 
+    def obstacle(self) -> str | None:
+        """What is in the way of writes."""
+        if self.trouble.final is not None:
+            return "storage_failed"
+        if self.space.is_low():
+            return "disk_full"
+        return None if self.trouble.checkpoint is None else "checkpoint_failed"
+
     def note_written(self, written: asyncio.Future[None]) -> None:
         """A commit has ended. One that failed on the disk or on damaged pages leaves nothing to go on from."""
         error = None if written.cancelled() else written.exception()
         if isinstance(error, StorageFailed) and error.fatal:
             self.trouble.end(error)
+
+    async def _start_log_anew(self) -> None:
+        """Back-pressure, where the log has grown past its bound: nothing is written before it can start anew.
+
+        It cannot while somebody, a backup above all, still reads from it. Raises Overloaded after `HELD_TRIES` looks.
+        """
+        for _ in range(HELD_TRIES):
+            pages, _ = await self.writer.call(files.checkpoint, apsw.SQLITE_CHECKPOINT_RESTART)
+            if pages >= 0:
+                self._gauge.start_anew()
+                return
+            await asyncio.sleep(HELD_PAUSE_SECONDS)
+        raise Overloaded(HELD, retry_after=1)
 
     def _note_commit(self) -> None:
         """After a commit: keeps the WAL within its bounds, beside the writer as far as possible."""
@@ -260,11 +290,16 @@ class SqliteStore:
 
 
 async def open_store(
-    path: Path, clock: Clock, ids: Ids, on_fatal: Callable[[StorageFailed], None] = lambda error: None
+    path: Path,
+    clock: Clock,
+    ids: Ids,
+    on_fatal: Callable[[StorageFailed], None] = lambda error: None,
+    guard_mib: int = 0,
 ) -> SqliteStore:
     """Opens (or makes) the database at `path` as its one writer.
 
-    `on_fatal` is called once, on the event loop, when the store must not be written any more.
+    `on_fatal` is called once, on the event loop, when the store must not be written any more. `guard_mib`: what writes
+    leave free on the disk, see `Space`.
     Raises StoreLocked when another process writes it, SchemaMismatch for a newer schema, StoreTorn for files
     that do not belong together, StorageFailed otherwise.
     """
@@ -274,6 +309,7 @@ async def open_store(
     gauge, damages = files.WalGauge(), Damages(clock.steady_ms)
     loop = asyncio.get_running_loop()
     trouble = Trouble(lambda error: _told_on(loop, on_fatal, error))
+    space = Space(path.parent, clock.steady_ms, guard_mib)
     opener = partial(files.open_connection, path, damages=damages)
     writer = Writing(1, lambda: gauge.watch(opener()), "towerlog-write", damages, trouble)
     try:
@@ -283,7 +319,7 @@ async def open_store(
         copied = await writer.call(files.read_copied)
         await writer.call(whole.begin_log, ids.token(LOG_NAME_CHARS))
         await writer.call(write.refresh_leases, clock.steady_ms())
-        return SqliteStore(path, clock, ids, lock, writer, (epoch, copied), gauge, damages, trouble)
+        return SqliteStore(path, clock, ids, lock, writer, (epoch, copied), gauge, damages, trouble, space)
     except BaseException:
         writer.close()
         lock.close()
@@ -298,12 +334,13 @@ async def open_reader(path: Path, clock: Clock) -> SqliteStore:
     files.check_library()
     whole.check_whole(path)
     damages, trouble = Damages(clock.steady_ms, is_logged=False), Trouble()
+    space = Space(path.parent, clock.steady_ms)
     opener = partial(files.open_connection, path, read_only=True, damages=damages)
     reader = Pool(1, opener, "towerlog-read-only", damages, trouble)
     await reader.call(files.check_schema)
     epoch = await reader.call(files.read_epoch)
     copied = await reader.call(files.read_copied)
-    return SqliteStore(path, clock, None, None, reader, (epoch, copied), files.WalGauge(), damages, trouble)
+    return SqliteStore(path, clock, None, None, reader, (epoch, copied), files.WalGauge(), damages, trouble, space)
 
 
 def _told_on(loop: asyncio.AbstractEventLoop, on_fatal: Callable[[StorageFailed], None], error: StorageFailed) -> None:
