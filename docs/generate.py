@@ -143,6 +143,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "milliseconds of a search through runs by `q`",
         ),
         ("server", "DRAIN_SECONDS", "seconds that requests in flight get at the end"),
+        ("server", "STOP_SECONDS", "seconds from SIGTERM to the end of the process"),
     ],
     "What is held in memory": [
         ("engine.commit.writer", "MAX_GROUP_COMMANDS", "commands in one commit"),
@@ -163,6 +164,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "callers whose rate is counted; the one not seen for longest is forgotten first",
         ),
         ("asgi.guard.auth", "MAX_REMEMBERED", "keys that are remembered"),
+        ("store.sqlite.connection", "WAL_HELD_BYTES", "bytes of the write-ahead log while a reader keeps it"),
     ],
     "What a client asks and waits for": [
         ("sdk.wire.address", "MAX_RESPONSE_BYTES", "bytes of a reply, and of a line of a stream"),

@@ -18,7 +18,8 @@ import httpx2
 
 from tests.support.senders import ingest, sdk_event
 from tests.support.server import NO_LIMITS, Server, wait_for_exit
-from towerlog.errors import StorageFailed
+from towerlog.errors import StorageFailed, StoreTorn
+from towerlog.store.sqlite.upkeep.whole import check_whole
 
 SOURCE = Path(__file__).with_name("disk.c")
 CHANGES = Path(__file__).with_name("changed")
@@ -220,12 +221,13 @@ def _apply(image: bytearray, one: Done) -> None:
 def event_ids(path: Path) -> set[str]:
     """The ids of all events of a sound database. Raises StorageFailed for one that is not sound."""
     try:
+        check_whole(path)  # as each start does
         with closing(apsw.Connection(str(path))) as db:
             said = [str(row[0]) for row in db.execute("PRAGMA integrity_check(3)")]
             if said != ["ok"]:
                 raise StorageFailed("; ".join(said))
             return {str(row[0]) for row in db.execute("SELECT event_id FROM event WHERE event_id IS NOT NULL")}
-    except apsw.Error as error:
+    except (apsw.Error, StoreTorn) as error:
         raise StorageFailed(f"{type(error).__name__}: {error}") from error
 
 

@@ -6,11 +6,13 @@ Each law is also held against the defects that it must find, planted in the serv
 from __future__ import annotations
 
 import random
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.faults.disk import LOG, Faulty, FaultyServer, Load, calls, event_ids, lost_in_a_cut, lost_in_cuts
+from tests.support.senders import ingest, sdk_event
 from tests.support.wait import wait_until
 from towerlog.errors import StorageFailed
 
@@ -105,15 +107,74 @@ def test_a_failure_that_is_passed_over_is_found(faulty: Faulty, tmp_path: Path, 
 def test_what_a_failed_sync_has_lost_is_on_disk_before_a_restart_builds_on_it(
     faulty: Faulty, tmp_path: Path, defect: str, loses: bool
 ) -> None:
-    server = faulty(*filter(None, [defect]))
-    broken(server, "sync .db-wal EIO 0 1")
-    server.fail()
-    server.start()
+    """The group that failed is in the log as a process reads it, and nowhere else: a start must not rely on it."""
+    server = faulty("hurried", *filter(None, [defect]))
     with Load(server) as load:
         wait_until(lambda: len(load.acked) > ENOUGH, "the load to be on")
-        server.kill()
-    lost = lost_in_a_cut(server.record, load.acked, server.moment(), tmp_path / "cut", random.Random(1), "none")
+    settled = server.moment()
+    wait_until(lambda: emptied_after(server, settled), "the log to be emptied")
+    server.fail("sync .db-wal EIO 1 1")  # after the header's, that of the group
+    assert ingest(server.client(), sdk_event("step", "new", {"text": "x" * 200_000}, agent_name="b")).status_code == 503
+    assert server.ended() == 70
+    began = server.moment()
+    server.fail()
+    server.start()
+    server.kill()
+    done = calls(server.record)
+    moments = [one.ends_at for one in done if one.ends_at > began for _ in range(4)]
+    lost = lost_in_cuts(done, load.acked, moments, tmp_path / "cuts", random.Random(1))
     assert bool(lost) is loses
+
+
+POINTS = [
+    "write .db-wal KILL 0 1",
+    "write .db-wal KILL 1 1",
+    "write .db-wal KILL 2 1",
+    "write .db-wal KILL 17 1",
+    "write .db-wal KILL 60 1",
+    "sync .db-wal KILL 0 1",
+    "sync .db-wal KILL 1 1",
+    "sync .db-wal KILL 5 1",
+    "write .db KILL 0 1",
+    "write .db KILL 1 1",
+    "write .db KILL 9 1",
+    "write .db KILL 40 1",
+    "sync .db KILL 0 1",
+    "sync .db KILL 1 1",
+    "truncate .db-wal KILL 0 1",
+    "truncate .db-wal KILL 1 1",
+]
+"""Calls before which the process is killed: in a commit, in a checkpoint, and where the log begins anew."""
+
+
+@pytest.mark.parametrize("rule", [POINTS[1], *(slow(point) for point in POINTS if point != POINTS[1])])
+@pytest.mark.parametrize("is_new", [True, slow(False)], ids=["a-new-log", "a-long-log"])
+def test_a_kill_before_a_call_costs_nothing(faulty: Faulty, rule: str, is_new: bool) -> None:
+    server = faulty("hurried")
+    with Load(server) as load:
+        wait_until(lambda: len(load.acked) > ENOUGH, "the load to be on")
+        if not is_new:
+            server.fail(rule)
+            assert server.ended() == -signal.SIGKILL
+    if is_new:
+        settled = server.moment()
+        wait_until(lambda: emptied_after(server, settled), "the log to be emptied")
+        server.fail(rule)
+        with Load(server):
+            wait_until(lambda: server._running().poll() is not None, "the kill")
+        assert server.ended() == -signal.SIGKILL
+    server.fail()
+    server.start()
+    server.stop()
+    assert set(load.acked) <= event_ids(server.data_dir / "towerlog.db")
+    assert server.cli_inside("verify").returncode == 0
+
+
+def emptied_after(server: FaultyServer, moment: int) -> bool:
+    """Whether the log was cut to nothing, and begun anew."""
+    late = [one for one in calls(server.record) if one.ends_at > moment]
+    cut = [number for number, one in enumerate(late) if one.kind == "t" and one.name == LOG]
+    return bool(cut) and any(one.kind == "s" and one.name == LOG for one in late[cut[0] :])
 
 
 @pytest.mark.parametrize("cuts", [300, slow(2000)])
@@ -132,7 +193,7 @@ def lost_by_cuts(server: FaultyServer, folder: Path, cuts: int) -> int:
     """What power cuts at so many moments of a load cost, each on its own."""
     folder.mkdir()
     with Load(server) as load:
-        wait_until(lambda: len(load.acked) > 2 * ENOUGH, "the load to be on")
+        wait_until(lambda: len(load.acked) > ENOUGH, "the load to be on")
         server.kill()
     rng = random.Random(cuts)
     done = calls(server.record)

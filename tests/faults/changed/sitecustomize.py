@@ -22,12 +22,12 @@ def hurried() -> None:
 
 
 def short_log() -> None:
-    """A log that holds writes up after 4 MiB."""
+    """A log that holds writes up after 2 MiB."""
     from towerlog.store.sqlite import connection
 
     connection.WAL_CHECKPOINT_BYTES = 256 * 1024
     connection.WAL_RESET_BYTES = 1024 * 1024
-    connection.WAL_HELD_BYTES = 4 * 1024 * 1024
+    connection.WAL_HELD_BYTES = 2 * 1024 * 1024
 
 
 def log_without_a_bound() -> None:

@@ -72,7 +72,7 @@ def _check(path: Path) -> None:
         return
     name, _, state = _marks(mark)
     if not _has_frames(log):
-        if state == "open":
+        if state == "open" and not _is_begun(log):
             raise StoreTorn(
                 f"{path} was copied without the {path.name}-wal that belongs to it: what was stored last is not there."
                 f" {_ADVICE}, or put that file beside it."
@@ -85,6 +85,17 @@ def _check(path: Path) -> None:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
+
+
+def _is_begun(log: Path) -> bool:
+    """Whether a log has its header, though no frame: it starts anew once the database has all that was in it.
+
+    So a process leaves it that ends, or whose disk fails, between the header and the first frame.
+    """
+    if _size(log) < _FRAME_AT:
+        return False
+    with log.open("rb") as file:
+        return int.from_bytes(file.read(4), "big") in _MAGIC
 
 
 def _has_frames(log: Path) -> bool:
