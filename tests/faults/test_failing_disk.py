@@ -142,7 +142,6 @@ POINTS = [
     "sync .db KILL 0 1",
     "sync .db KILL 1 1",
     "truncate .db-wal KILL 0 1",
-    "truncate .db-wal KILL 1 1",
 ]
 """Calls before which the process is killed: in a commit, in a checkpoint, and where the log begins anew."""
 
