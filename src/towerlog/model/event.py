@@ -344,12 +344,8 @@ def sound(found: Found | None, run_id: str | None) -> Event | None:
 
 
 COPY = "r"
-"""Begins the epoch of a log that was copied, by a backup or a restore: it goes on otherwise than the first one."""
-
-
-def is_copy(epoch: str) -> bool:
-    """Whether a log is not the first of its store, so that a bare seq may be of another one."""
-    return epoch.startswith(COPY)
+"""Begins the epoch of a log that was copied, by a backup or a restore: it goes on otherwise than the first one,
+so that a bare seq may be of another log."""
 
 
 def cursor_text(epoch: str, position: int) -> str:

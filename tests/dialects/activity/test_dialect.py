@@ -16,7 +16,7 @@ from towerlog.dialects.base import DialectSettings
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, OpenRun, Refusal, RunById, cursor_text
-from towerlog.model.outcome import Appended, FeedPage, Stored
+from towerlog.model.outcome import Appended, DamagedPlace, FeedPage, Stored
 from towerlog.model.question import FollowAgent, Tail
 from towerlog.model.usage import Usage, UsageReport
 
@@ -348,10 +348,13 @@ def test_follow_makes_it_a_stream() -> None:
 def test_the_array_leaves_out_what_has_no_place() -> None:
     events = [event(EventType.MESSAGE_DELTA, {"content": "x"}, position=8), event(EventType.TOOL_CALL, position=9)]
     agent = AgentRow(1, 1, AGENT, "a", NOW)
-    reply = FEED.encode(FeedPage(agent, events, "epoch"), None, call())
+    reply = FEED.encode(FeedPage(agent, events, "epoch", 9), None, call())
     assert [shown["type"] for shown in json.loads(reply.body)] == ["command_start"]
     assert (b"x-cursor", cursor_text("epoch", 9).encode()) in reply.headers
-    assert FEED.encode(FeedPage(agent, [], "epoch"), None, call()).headers == ()
+    lost = (DamagedPlace("r", 7, 3), DamagedPlace(None, 10, 0))
+    damaged = FEED.encode(FeedPage(agent, events, "epoch", 10, lost), None, call())
+    assert dict(damaged.headers) == {b"x-cursor": b"epoch-10", b"x-damaged": b"r#3 @10"}
+    assert FEED.encode(FeedPage(agent, [], "epoch", None), None, call()).headers == ()
 
 
 def test_refusals_have_the_dialects_form() -> None:

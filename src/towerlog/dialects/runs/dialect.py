@@ -30,7 +30,7 @@ from towerlog.dialects.fields import NULL
 from towerlog.dialects.run_json import STATUS_OF, STATUS_WORDS
 from towerlog.dialects.runs import requests
 from towerlog.errors import TowerlogError
-from towerlog.model.event import Event, EventType, is_copy
+from towerlog.model.event import COPY, Event, EventType
 from towerlog.model.outcome import Page, RunChanged, RunCreated, RunView, ThreadView
 from towerlog.model.principal import Scope
 from towerlog.model.run import RunRow
@@ -187,7 +187,7 @@ def frame(event: Event, epoch: str, row: RunRow | None = None) -> bytes:
     at = format_ms(event.recorded_at).encode()
     named = (seq, _TYPE_TEXT[event.type], data, at, event_id, run_id, at, delta)
     text = b'{"seq":%d,"type":"%s","data":%s,"created_at":"%s","event_id":%s,"run_id":"%s","ts":"%s"%s}' % named
-    cursor = (f"{epoch}-{seq}" if is_copy(epoch) else str(seq)).encode()
+    cursor = (f"{epoch}-{seq}" if epoch[:1] == COPY else str(seq)).encode()
     return b"id: %s\ndata: %s\n\n" % (cursor, text if text.isascii() else ascii_json(text))
 
 

@@ -95,7 +95,7 @@ def _request_of(plan: Plan, row: RunRow) -> RunRequest | None:
     if row.implicit and row.started_at is None:
         return None  # no start was ever told: a search for it would read all that the run has, with the writer waiting
     here = (event for event in plan.changes.events if event.run == row.run and event.type is EventType.RUN_STARTED)
-    first: Event | None = None if plan.is_new(row.run) else plan.first_start(row.run)
+    first: Event | None = None if plan.is_new(row.run) else plan.stored_event(Kind.STARTED, row.run, row.run)
     first = first or next(here, None)
     if first is None:
         return None

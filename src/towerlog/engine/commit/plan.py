@@ -20,7 +20,7 @@ from towerlog.engine.commit.tally import Tallies
 from towerlog.model.agent import AgentRow
 from towerlog.model.chain import link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import PLAIN_TYPES, Event, EventType, Found, NamedRun, OpenRun, RunRef, sound
+from towerlog.model.event import PLAIN_TYPES, DamagedEvent, Event, EventType, Found, NamedRun, OpenRun, RunRef, sound
 from towerlog.model.facts import NO_FACTS, Effects, Facts, Origin
 from towerlog.model.lane import Lane
 from towerlog.model.principal import Counters, shard_key
@@ -183,23 +183,19 @@ class Plan:
         found = None if run_state is None else run_state.ids.get(event_id)
         if found is not None or self.is_new(run) or self.known.is_new_id(run, event_id):
             return found
-        return self._sound(run, self.known.get(Kind.EVENT_ID, (run, event_id)))
+        return self.stored_event(Kind.EVENT_ID, run, (run, event_id))
 
     def event_at(self, run: int, seq: int) -> Event | None:
         """An event of a run by its seq; None for one that was trimmed away. Raises Damaged."""
         run_state = self._run_states.get(run)
         if run_state is not None and (run_state.before is None or seq > run_state.before.last_seq):
             return next((event for event in self.changes.events if event.run == run and event.seq == seq), None)
-        return self._sound(run, self.known.get(Kind.EVENT, (run, seq)))
+        return self.stored_event(Kind.EVENT, run, (run, seq))
 
-    def first_start(self, run: int) -> Event | None:
-        """The stored event that first reported the run's start. Raises Damaged."""
-        return self._sound(run, self.known.get(Kind.STARTED, run))
-
-    def _sound(self, run: int, found: Found | None) -> Event | None:
-        if found is None:
-            return None
-        run_state = self.run_state_of(run)
+    def stored_event(self, kind: Kind, run: int, key: Any) -> Event | None:
+        """What was loaded of a run under a kind whose values are events. Raises Damaged."""
+        found: Found | None = self.known.get(kind, key)
+        run_state = self.run_state_of(run) if isinstance(found, DamagedEvent) else None
         return sound(found, None if run_state is None else run_state.row.run_id)
 
     def checkpoint(self, run: int, agent: str, step_index: int) -> CheckpointRow | None:
