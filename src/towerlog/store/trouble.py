@@ -42,12 +42,11 @@ class Trouble:
         _log.error("the storage failed; nothing more is written", error=error.message)
         self._when_final(error)
 
-    def check(self) -> None:
-        """Raises StorageFailed when nothing more may be written."""
-        if self.final is not None:
-            refused = StorageFailed(self.final.message, retry_after=1)
-            refused.fatal = True
-            raise refused
+    def refusal(self, final: StorageFailed) -> StorageFailed:
+        """What `final`, once it is set, refuses everything with. Whoever writes looks at that first."""
+        refused = StorageFailed(final.message, retry_after=1)
+        refused.fatal = True
+        return refused
 
     def note_checkpoint(self, error: StorageFailed | None) -> None:
         """How a checkpoint has ended. One that failed is tried again; logged at the first failure and at its end."""

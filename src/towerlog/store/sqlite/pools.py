@@ -93,10 +93,13 @@ class Writing(Pool):
         """As `Pool.submit`. Raises StorageFailed after the first final failure, at once or when awaited."""
 
         def ask(connection: apsw.Connection) -> T:
-            self._trouble.check()  # here, not before: what was queued behind the failure must not run either
+            # Here, not before: what was queued behind the failure must not run either.
+            if (failed := self._trouble.final) is not None:
+                raise self._trouble.refusal(failed)
             answer = question(connection, *args, **kwargs)
             # A sync that failed beside this one may have taken the pages of this one with it.
-            self._trouble.check()
+            if (failed := self._trouble.final) is not None:
+                raise self._trouble.refusal(failed)
             return answer
 
         return super().submit(ask)

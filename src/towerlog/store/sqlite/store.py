@@ -61,7 +61,8 @@ class SqliteUnit:
 
     def commit(self, changes: Changes) -> asyncio.Future[None]:
         """One transaction. The caller going away does not stop it half-way: the thread runs on to its end."""
-        self._store.trouble.check()
+        if (failed := self._store.trouble.final) is not None:
+            raise self._store.trouble.refusal(failed)
         self.written = self._store.writer.submit(write.write_changes, changes)
         self.written.add_done_callback(self._store.note_written)
         return self.written
