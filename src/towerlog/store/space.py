@@ -29,11 +29,13 @@ class Space:
         self._looked_at: int | None = None
         self._free_bytes = 0
         self._guard_bytes = 0
+        self.was_low = False
+        """What the last look has found: the engine's timer looks each second, which no single write need do."""
 
     def is_low(self) -> bool:
         """True while writes are refused."""
         self._look()
-        return self._free_bytes < self._guard_bytes
+        return self.was_low
 
     @property
     def free_bytes(self) -> int:
@@ -56,9 +58,11 @@ class Space:
             found = os.statvfs(self._folder)
         except OSError:
             self._free_bytes = 0
+            self.was_low = self._guard_mib != 0
             return
         self._free_bytes = found.f_bavail * found.f_frsize
         self._guard_bytes = guard_bytes(self._guard_mib, found.f_blocks * found.f_frsize)
+        self.was_low = self._free_bytes < self._guard_bytes
 
 
 def guard_bytes(guard_mib: int, disk_bytes: int) -> int:

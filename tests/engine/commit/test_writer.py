@@ -14,6 +14,7 @@ from tests.support.factories import draft, traced
 from tests.support.fakes import FakeClock, SeededIds
 from tests.support.lookups import looked_up
 from tests.support.rig import Rig, open_rig
+from tests.support.wait import wait_until_async
 from towerlog.engine.audit import verify_org
 from towerlog.engine.commit.writer import MAX_GROUP_COMMANDS
 from towerlog.engine.core import EngineSettings
@@ -274,6 +275,7 @@ async def test_after_a_fault_of_the_disk_nothing_is_written_any_more(rig: Rig) -
     for _ in range(2):
         with pytest.raises(StorageFailed):
             await rig.do(steps("x"))
+    await wait_until_async(lambda: rig.fatal, "the failure to be told")
     assert len(rig.fatal) == 1
     with pytest.raises(StorageFailed):
         await rig.store.writer.call(lambda db: db.set_commit_hook(None))

@@ -135,7 +135,7 @@ class Writer:
     def _check_room(self, command: Write) -> None:
         if (failed := self._store.trouble.final) is not None:
             raise self._store.trouble.refusal(failed)
-        if self._store.space.is_low() and not isinstance(command, ON_A_FULL_DISK):
+        if self._store.space.was_low and not isinstance(command, ON_A_FULL_DISK):
             raise DiskFull(retry_after=RETRY_ON_FULL_DISK_SECONDS)
         if not self._open or len(self._queue) >= self._max_queue:
             raise Overloaded(retry_after=RETRY_AFTER_SECONDS)

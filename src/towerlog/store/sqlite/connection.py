@@ -217,6 +217,8 @@ class WalGauge:
         self._moved = 0
         self.unmoved_bytes = 0
         """What a checkpoint would have to move."""
+        self.written_bytes = 0
+        """The log since it last started anew."""
 
     def watch(self, connection: apsw.Connection) -> apsw.Connection:
         """Follows a writer's commits."""
@@ -227,6 +229,7 @@ class WalGauge:
         if pages < self._pages:
             self._moved = 0  # the log has started anew
         self._pages = pages
+        self.written_bytes = pages * PAGE_BYTES
         self.unmoved_bytes = max(pages - self._moved, 0) * PAGE_BYTES
         return apsw.SQLITE_OK
 
@@ -237,12 +240,7 @@ class WalGauge:
 
     def start_anew(self) -> None:
         """The next commit begins the log from its start."""
-        self._pages = self._moved = self.unmoved_bytes = 0
-
-    @property
-    def written_bytes(self) -> int:
-        """The log since it last started anew."""
-        return self._pages * PAGE_BYTES
+        self._pages = self._moved = self.unmoved_bytes = self.written_bytes = 0
 
 
 def checkpoint(connection: apsw.Connection, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> tuple[int, int]:

@@ -28,6 +28,8 @@ T_ask = TypeVar("T_ask")
 class Pool:
     """A pool of threads, each with its own connection."""
 
+    writes = False
+
     def __init__(
         self, count: int, opener: Callable[[], apsw.Connection], name: str, damages: Damages, trouble: Trouble
     ) -> None:
@@ -50,13 +52,19 @@ class Pool:
     def submit(
         self, question: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> asyncio.Future[T]:
-        """Begins to ask a question in one of the threads. Storage errors leave as StorageFailed."""
+        """Begins to ask a question in one of the threads. Storage errors leave as StorageFailed.
+
+        Where the threads write, it fails after the first final failure.
+        """
 
         def ask() -> T:
             connection: apsw.Connection | None = None
+            # Here, not before: what was queued behind the failure must not run either.
+            if self.writes and self._trouble.final is not None:
+                raise self._trouble.refusal(self._trouble.final)
             try:
                 connection = self.connection()
-                return question(connection, *args, **kwargs)
+                answer = question(connection, *args, **kwargs)
             except apsw.Error as error:
                 failed = storage_failed(error, connection)
                 if failed.fatal:
@@ -65,6 +73,10 @@ class Pool:
                     # In this thread, so that whatever waits for it finds the flag set.
                     self._trouble.end(failed)
                 raise failed from error
+            # A sync that failed beside this one may have taken the pages of this one with it.
+            if self.writes and self._trouble.final is not None:
+                raise self._trouble.refusal(self._trouble.final)
+            return answer
 
         return asyncio.get_running_loop().run_in_executor(self._threads, ask)
 
@@ -87,22 +99,7 @@ class Pool:
 class Writing(Pool):
     """A pool whose threads write: once a write has failed for good, it does nothing more."""
 
-    def submit(
-        self, question: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> asyncio.Future[T]:
-        """As `Pool.submit`. Raises StorageFailed after the first final failure, at once or when awaited."""
-
-        def ask(connection: apsw.Connection) -> T:
-            # Here, not before: what was queued behind the failure must not run either.
-            if (failed := self._trouble.final) is not None:
-                raise self._trouble.refusal(failed)
-            answer = question(connection, *args, **kwargs)
-            # A sync that failed beside this one may have taken the pages of this one with it.
-            if (failed := self._trouble.final) is not None:
-                raise self._trouble.refusal(failed)
-            return answer
-
-        return super().submit(ask)
+    writes = True
 
 
 class Locked:

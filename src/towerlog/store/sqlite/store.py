@@ -64,7 +64,6 @@ class SqliteUnit:
         if (failed := self._store.trouble.final) is not None:
             raise self._store.trouble.refusal(failed)
         self.written = self._store.writer.submit(write.write_changes, changes)
-        self.written.add_done_callback(self._store.note_written)
         return self.written
 
 
@@ -179,10 +178,17 @@ class SqliteStore:
             if self._gauge.written_bytes > files.WAL_HELD_BYTES:
                 await self._start_log_anew()
             unit = SqliteUnit(self)
-            yield unit
-            written = unit.written
-            if written is not None and written.done() and not written.cancelled() and written.exception() is None:
-                self._note_commit()
+            try:
+                yield unit
+            finally:
+                written = unit.written
+                if written is not None and written.done() and not written.cancelled():
+                    failure = written.exception()
+                    if failure is None:
+                        self._note_commit()
+                    elif isinstance(failure, StorageFailed) and failure.fatal:
+                        # On the disk or on damaged pages: there is nothing to go on from.
+                        self.trouble.end(failure)
 
     async def runs(self, org: int, wanted: RunFilter, limit: int, before: int | None) -> list[RunRow]:
         """Runs, newest first. No entry of the table: a search is bounded by the clock, which this store has."""
@@ -204,12 +210,6 @@ class SqliteStore:
         if self.space.is_low():
             return "disk_full"
         return None if self.trouble.checkpoint is None else "checkpoint_failed"
-
-    def note_written(self, written: asyncio.Future[None]) -> None:
-        """A commit has ended. One that failed on the disk or on damaged pages leaves nothing to go on from."""
-        error = None if written.cancelled() else written.exception()
-        if isinstance(error, StorageFailed) and error.fatal:
-            self.trouble.end(error)
 
     async def _start_log_anew(self) -> None:
         """Back-pressure, where the log has grown past its bound: nothing is written before it can start anew.
