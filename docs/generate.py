@@ -158,6 +158,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("engine.commit.writer", "STEP_MS", "milliseconds of placing events before others get a turn"),
         ("server", "DRAIN_SECONDS", "seconds that requests in flight get at the end"),
+        ("server", "STOP_SECONDS", "seconds from SIGTERM to the end of the process"),
     ],
     "What is held in memory": [
         ("asgi.guard.decoding", "DECODED_AT_ONCE_BYTES", "bytes of a body that is decoded at once and not in a thread"),
@@ -193,6 +194,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "callers whose rate is counted; the one not seen for longest is forgotten first",
         ),
         ("asgi.guard.auth", "MAX_REMEMBERED", "keys that are remembered"),
+        ("store.sqlite.connection", "WAL_HELD_BYTES", "bytes of the write-ahead log while a reader keeps it"),
     ],
     "What a client asks and waits for": [
         ("sdk.wire.address", "MAX_RESPONSE_BYTES", "bytes of a reply, and of a line of a stream"),
@@ -315,6 +317,7 @@ ROOMS: dict[str, str] = {
     "asgi/guard": "What a request is held against: key, host, address, rate, room.",
     "asgi/http1": "What a connection is made of: the phases and their timer, a request in hand, checks of a head.",
     "asgi/pages": "What is served beside the APIs: health, metrics, OpenAPI, the dashboard's files.",
+    "asgi/process": "The process around the server: its log, and its end when an orderly one takes too long.",
     "asgi/push": "Streams: a follower pumped into a sink.",
     "sdk": "The client in the user's process. Needs nothing but the standard library and `errors`.",
     "sdk/api": "A method for each endpoint of the native API, blocking and asynchronous; following.",

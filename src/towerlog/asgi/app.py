@@ -151,7 +151,7 @@ class App:
         self.pages.static.attach(self.table, self._config.public_url.rstrip("/"))
         self.pages.metrics.attach(components.auth, metrics, node.store.stock, self._clock)
         self.pages.tickets.attach(components.auth)
-        self.pages.health.attach(node.store.ping)
+        self.pages.health.attach(node.store.ping, node.store.obstacle)
         self.pages.health.phase = Phase.READY
 
     def drain(self) -> None:

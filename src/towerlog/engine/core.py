@@ -33,7 +33,7 @@ from towerlog.engine.timers.loop import Timer
 from towerlog.engine.timers.replies import OldReplies
 from towerlog.engine.timers.silence import SilentRuns
 from towerlog.engine.timers.spreads import SpreadingCancels
-from towerlog.errors import LeaseLost, StorageFailed
+from towerlog.errors import LeaseLost
 from towerlog.model import command as c
 from towerlog.model import outcome as o
 from towerlog.model import question as q
@@ -102,9 +102,8 @@ class Engine:
         clock: Clock,
         ids: Ids,
         settings: EngineSettings | None = None,
-        on_fatal: Callable[[StorageFailed], None] = lambda error: None,
     ) -> None:
-        """`wake` is told of every commit. `on_fatal` is told when the store must not be written any more."""
+        """`wake` is told of every commit."""
         settings = settings or EngineSettings()
         self._store = store
         self._clock = clock
@@ -124,7 +123,6 @@ class Engine:
             wake.committed,
             REACTIONS,
             max_queue=settings.max_queue,
-            on_fatal=on_fatal,
         )
         self.enlist: Callable[[Principal, c.Append | c.Report, str, Waiter, int], None] = self._writer.enlist
         """Carries out telemetry; the waiter is told what came of it. Raises what refuses it at once."""
@@ -166,6 +164,9 @@ class Engine:
             "reloads": self._writer.reloads,
             "queue": self._writer.waiting,
             "followers": self._hub.followers,
+            "disk_free_bytes": self._store.space.free_bytes,
+            "disk_guard_bytes": self._store.space.guard_bytes,
+            "failed_checkpoints": self._store.trouble.failed_checkpoints,
             "damaged": self._store.damages.found,
             "read_failures": self._store.damages.failures,
         }

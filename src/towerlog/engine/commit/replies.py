@@ -14,7 +14,7 @@ import msgspec
 from towerlog.model import outcome as o
 from towerlog.model.event import Refusal, RunByForeignId
 from towerlog.model.key import Key
-from towerlog.store.values import ReplyBody
+from towerlog.store.values import ReplyBody, StoredReply
 
 MAX_WAITING_BYTES = 8 * 1024 * 1024
 """Of replies that wait to be stored."""
@@ -44,6 +44,11 @@ class WaitingBodies:
         self.waiting.clear()
         self._size = 0
         return taken
+
+
+def replayed(known: StoredReply) -> o.Replayed:
+    """The outcome of a repeat."""
+    return o.Replayed(known.status, known.body, known.run, known.lease_epoch, known.ids)
 
 
 class Item(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -8,12 +8,15 @@ from typing import Any, NamedTuple
 import msgspec
 
 from towerlog.engine.commit.drawn import DrawnIds
-from towerlog.engine.commit.load import Known, Needs
+from towerlog.engine.commit.load import Known, Needs, NotLoaded
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.submission import Steps, Submission
 from towerlog.errors import TowerlogError
 from towerlog.model.outcome import Placed
 from towerlog.model.principal import Principal
+
+MAX_RELOADS = 64
+"""How often a group is placed anew: what is asked for then has not been loaded by anything."""
 
 
 class Verb(NamedTuple):
@@ -32,3 +35,10 @@ class Turn(msgspec.Struct, eq=False):
     ids: DrawnIds
     broken: dict[Submission, TowerlogError] = {}
     rounds: int = 0
+
+    def missed(self, missing: list[NotLoaded]) -> list[NotLoaded]:
+        """What has to be loaded, each once. Raises the first of it when loading has not helped `MAX_RELOADS` times."""
+        self.rounds += 1
+        if self.rounds > MAX_RELOADS:
+            raise missing[0]
+        return list({(one.kind, one.key): one for one in missing}.values())

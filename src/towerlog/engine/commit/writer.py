@@ -16,7 +16,7 @@ from towerlog.engine.commit.cache import Cache
 from towerlog.engine.commit.drawn import DrawnIds
 from towerlog.engine.commit.load import Asking, Known, Needs, NotLoaded, fetch, load
 from towerlog.engine.commit.plan import Plan, Reaction
-from towerlog.engine.commit.replies import WaitingBodies, encode_ids
+from towerlog.engine.commit.replies import WaitingBodies, encode_ids, replayed
 from towerlog.engine.commit.submission import (
     Steps,
     Submission,
@@ -27,8 +27,16 @@ from towerlog.engine.commit.submission import (
     note_defect,
 )
 from towerlog.engine.commit.turn import Turn, Verb
-from towerlog.errors import IdempotencyMismatch, InProgress, Internal, Overloaded, StorageFailed, TowerlogError
-from towerlog.model.command import Append, Claim, ClaimRun, Idempotency, Report, Write
+from towerlog.errors import (
+    DiskFull,
+    IdempotencyMismatch,
+    InProgress,
+    Internal,
+    Overloaded,
+    StorageFailed,
+    TowerlogError,
+)
+from towerlog.model.command import Append, Claim, ClaimRun, Idempotency, Report, RevokeKey, Write
 from towerlog.model.outcome import NothingToClaim, Placed, Replayed, Taken
 from towerlog.model.principal import Principal
 from towerlog.store.base import Store, Unit
@@ -42,9 +50,10 @@ MAX_GATHER_TURNS = 8
 STEP_MS = 10
 """How long placing goes on before the event loop gets a turn."""
 COMMANDS_AT_ONCE = 8
-MAX_RELOADS = 64
-"""How often a group is placed anew: what is asked for then has not been loaded by anything."""
 RETRY_AFTER_SECONDS = 1
+RETRY_ON_FULL_DISK_SECONDS = 5
+ON_A_FULL_DISK = (RevokeKey,)
+"""Commands that are carried out on what the guard has kept free: little, and not to be put off."""
 
 Found = TypeVar("Found")
 T = TypeVar("T")
@@ -64,7 +73,6 @@ class Writer:
         reactions: tuple[Reaction, ...],
         *,
         max_queue: int,
-        on_fatal: Callable[[StorageFailed], None],
     ) -> None:
         """`verbs` has every command; `committed` is told of each commit once it is durable.
 
@@ -77,14 +85,12 @@ class Writer:
         self._committed = committed
         self._reactions = reactions
         self._max_queue = max_queue
-        self._on_fatal = on_fatal
         self._cache = Cache()
         self._queue: deque[Submission] = deque(maxlen=max_queue)
         self._bodies = WaitingBodies(max_queue)
         self._in_flight: dict[tuple[int, str], bytes] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._broken: StorageFailed | None = None
         self._open = False
         self.groups = 0
         self.commands = 0
@@ -112,7 +118,7 @@ class Writer:
         self, principal: Principal, command: Write, dialect: str, idempotency: Idempotency | None
     ) -> asyncio.Future[Placed | Replayed]:
         """Queues a command. Raises Overloaded when full, InProgress for an Idempotency-Key that is being answered."""
-        self._check_room()
+        self._check_room(command)
         future: asyncio.Future[Placed | Replayed] = asyncio.get_running_loop().create_future()
         items, size = measured(command)
         submission = Submission(principal, command, dialect, future, idempotency, items, size)
@@ -124,13 +130,15 @@ class Writer:
 
     def enlist(self, principal: Principal, command: Append | Report, dialect: str, waiter: Waiter, size: int) -> None:
         """Queues telemetry of so many bytes; `waiter` is told. Raises like `submit`."""
-        self._check_room()
+        self._check_room(command)
         self._queue.append(Submission(principal, command, dialect, waiter, None, len(command.items), size))
         self._wake.set()
 
-    def _check_room(self) -> None:
-        if self._broken is not None:
-            raise StorageFailed(self._broken.message, retry_after=RETRY_AFTER_SECONDS)
+    def _check_room(self, command: Write) -> None:
+        if (failed := self._store.trouble.final) is not None:
+            raise self._store.trouble.refusal(failed)
+        if self._store.space.was_low and not isinstance(command, ON_A_FULL_DISK):
+            raise DiskFull(retry_after=RETRY_ON_FULL_DISK_SECONDS)
         if not self._open or len(self._queue) >= self._max_queue:
             raise Overloaded(retry_after=RETRY_AFTER_SECONDS)
 
@@ -157,9 +165,10 @@ class Writer:
     ) -> Found | None:
         """Commits something of the engine's own, between two groups: finds it, loads what it needs, places it.
 
-        `find` is told the steady time. Gives what was found; None when nothing is written any more.
+        `find` is told the steady time. Gives what was found; None when nothing is written now.
         """
-        if self._broken is not None or not self._open:
+        # While the disk is full nobody is heard: what would be held against a run for that is left.
+        if self._store.trouble.final is not None or self._store.space.is_low() or not self._open:
             return None
         async with self._store.begin() as unit:
             found = await find(unit, self._clock.steady_ms())
@@ -188,6 +197,8 @@ class Writer:
                 group = self._take()
                 try:
                     await self._write(group)
+                except Overloaded as error:
+                    _fail(group, error)
                 except Exception as error:  # the writer must outlive any defect in a group
                     note_defect("group_failed", commands=len(group))
                     await self._write_singly(group, error)
@@ -259,14 +270,7 @@ class Writer:
         if changes == NO_CHANGES:
             self._cache.trim()  # what was only looked up is in it as well
             return
-        try:
-            await unit.commit(changes)
-        except StorageFailed as error:
-            if error.fatal:
-                # What a failing disk has told is on disk is known only after a restart: never write on.
-                self._broken = error
-                self._on_fatal(error)
-            raise
+        await unit.commit(changes)
         try:
             plan.keep()
             self._committed(Commit(changes.events, changes.runs, changes.lanes))
@@ -316,10 +320,7 @@ class Writer:
 
     def _missed(self, turn: Turn, missing: list[NotLoaded]) -> list[NotLoaded]:
         self.reloads += 1
-        turn.rounds += 1
-        if turn.rounds > MAX_RELOADS:
-            raise missing[0]
-        return list({(one.kind, one.key): one for one in missing}.values())
+        return turn.missed(missing)
 
     def _asking(self, submission: Submission) -> Asking:
         needs_of = self._verbs[type(submission.command)].needs
@@ -366,7 +367,7 @@ class Writer:
         org, name = submission.principal.org, name_of(wanted)
         known: StoredReply | None = plan.loaded(Kind.REPLY, (org, name))
         if known is not None:
-            return _replayed(known) if known.digest == wanted.digest else IdempotencyMismatch()
+            return replayed(known) if known.digest == wanted.digest else IdempotencyMismatch()
         command = submission.command
         outcome = yield from self._placed(plan, submission)
         still_waiting = isinstance(outcome, NothingToClaim) and getattr(command, "wait_ms", 0) > 0
@@ -375,10 +376,6 @@ class Writer:
             ids = encode_ids(outcome)
             plan.changes.replies.append(StoredReply(org, name, wanted.digest, 0, b"", plan.now, run, epoch, ids))
         return outcome
-
-
-def _replayed(known: StoredReply) -> Replayed:
-    return Replayed(known.status, known.body, known.run, known.lease_epoch, known.ids)
 
 
 def _answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) -> None:

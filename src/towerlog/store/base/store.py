@@ -22,6 +22,8 @@ from towerlog.store.base.lanes import LaneStore
 from towerlog.store.base.log import LogStore
 from towerlog.store.base.rows import RowStore
 from towerlog.store.damage import Damages
+from towerlog.store.space import Space
+from towerlog.store.trouble import Trouble
 from towerlog.store.values import Changes, Loaded, Spread, Stock, Wanted
 
 
@@ -70,6 +72,10 @@ class Store(LogStore, RowStore, ContentStore, LaneStore, IdentityStore, AuditSto
     """True when no other process writes runs: rows may then be cached between units."""
     damages: Damages
     """What has been read and was damaged, and which reads have failed."""
+    trouble: Trouble
+    """Whether it may still be written: both the writer and whoever stops it look here before each act."""
+    space: Space
+    """The room on its disk: writes are refused while it is too little, what makes room is not."""
     copied_positions: Mapping[int, int] | None
     """Organisation → the position up to which this log is the one that it was first copied from; None for no copy."""
     epoch: str
@@ -89,4 +95,8 @@ class Store(LogStore, RowStore, ContentStore, LaneStore, IdentityStore, AuditSto
 
     async def ping(self) -> None:
         """Reads real pages. Raises StorageFailed unless it can, or where reads have failed again and again."""
+        ...
+
+    def obstacle(self) -> str | None:
+        """What is in the way of writes, in one word: `storage_failed`, `disk_full`, `checkpoint_failed`; or None."""
         ...
