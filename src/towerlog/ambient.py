@@ -28,6 +28,10 @@ class Clock(Protocol):
         """
         ...
 
+    def stood_still_ms(self) -> int:
+        """How much time the steady clock has left out so far because the process stood still."""
+        ...
+
 
 class Ids(Protocol):
     """A source of new ids."""
@@ -56,12 +60,17 @@ class SystemClock:
         """Anchored monotonic time in ms."""
         return self._anchor_ms + time.monotonic_ns() // 1_000_000
 
+    def stood_still_ms(self) -> int:
+        """None: this clock leaves nothing out."""
+        return 0
+
 
 class ServerClock(SystemClock):
     """The clocks of a process that reads the steady one all the time, at least once a second.
 
-    When it has not been read for longer than MAX_UNREAD_MS, the process stood still (SIGSTOP, a frozen machine). Nobody
-    was heard meanwhile, however often they called, so that time ends no lease: the steady clock leaves it out.
+    When the thread that made it, which runs the event loop, has not read it for longer than MAX_UNREAD_MS, the process
+    stood still (SIGSTOP, a frozen machine) or its loop did. Nobody was heard meanwhile, however often they called, so
+    the steady clock leaves that time out.
     """
 
     MAX_UNREAD_MS = 2000
@@ -72,11 +81,21 @@ class ServerClock(SystemClock):
         self._lock = threading.Lock()
         self._read_ms = super().steady_ms()
         self._left_out_ms = 0
+        self._thread = threading.get_ident()
+
+    def stood_still_ms(self) -> int:
+        """All standstills together, in ms."""
+        return self._left_out_ms
 
     def steady_ms(self) -> int:
-        """Anchored monotonic time in ms, without standstills. From any thread."""
+        """Anchored monotonic time in ms, without standstills.
+
+        From any thread; one beside the loop is told of a standstill of the loop only once the loop has noticed it.
+        """
         with self._lock:
             now_ms = super().steady_ms() - self._left_out_ms
+            if threading.get_ident() != self._thread:
+                return now_ms
             unread_ms = now_ms - self._read_ms
             if unread_ms > self.MAX_UNREAD_MS:
                 self._left_out_ms += unread_ms

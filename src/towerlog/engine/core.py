@@ -10,6 +10,7 @@ import msgspec
 from towerlog.ambient import Clock, Ids
 from towerlog.dialects.base import FrameStyle
 from towerlog.engine.commands import approvals, cancel, keys, lanes, personas, receipts, reruns, runs, steering
+from towerlog.engine.commit.hearing import Hearing
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Reaction
 from towerlog.engine.commit.replies import decode_ids
@@ -99,8 +100,8 @@ class Engine:
         """`wake` is told of every commit. `on_fatal` is told when the store must not be written any more."""
         settings = settings or EngineSettings()
         self._store = store
-        self._clock = clock
-        self._reads = Reads(store, clock, settings.thresholds)
+        self._hearing = Hearing(clock)
+        self._reads = Reads(store, clock, self._hearing, settings.thresholds)
         self._hub = Hub()
         self._wake = wake
         self._polls = Polls()
@@ -110,7 +111,7 @@ class Engine:
         self._replies = Replies(store, self._reads)
         self._writer = Writer(
             store,
-            clock,
+            self._hearing,
             ids,
             VERBS,
             wake.committed,
@@ -125,8 +126,8 @@ class Engine:
             (
                 ExpiredLeases(self._writer.upkeep),
                 OverdueCancels(self._writer.upkeep, cancel_deadline_ms),
-                SilentRuns(clock, self._writer.upkeep, settings.thresholds),
-                OldReplies(store, clock),
+                SilentRuns(self._hearing, self._writer.upkeep, settings.thresholds),
+                OldReplies(store, self._hearing),
             )
         )
         self._timer_task: asyncio.Task[None] | None = None

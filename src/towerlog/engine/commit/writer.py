@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from towerlog.ambient import Clock, Ids
+from towerlog.ambient import Ids
 from towerlog.engine.commit.cache import Cache
 from towerlog.engine.commit.drawn import DrawnIds
+from towerlog.engine.commit.hearing import Hearing
 from towerlog.engine.commit.load import Asking, Known, Needs, NotLoaded, fetch, load
 from towerlog.engine.commit.plan import Plan, Reaction
 from towerlog.engine.commit.replies import encode_ids
@@ -52,7 +54,7 @@ class Writer:
     def __init__(
         self,
         store: Store,
-        clock: Clock,
+        hearing: Hearing,
         ids: Ids,
         verbs: Mapping[type[Write], Verb],
         committed: Callable[[Commit], None],
@@ -66,7 +68,7 @@ class Writer:
         `reactions` follow from each change of a run's status, in this order.
         """
         self._store = store
-        self._clock = clock
+        self._hearing = hearing
         self._ids = ids
         self._verbs = verbs
         self._committed = committed
@@ -153,12 +155,15 @@ class Writer:
     ) -> Found | None:
         """Commits something of the engine's own, between two groups: finds it, loads what it needs, places it.
 
-        `find` is told the steady time. Gives what was found; None when nothing is written any more.
+        `find` is told the time in which the server could hear. Gives what was found; None when nothing is written any more.
         """
         if self._broken is not None or not self._open:
             return None
-        async with self._store.begin() as unit:
-            found = await find(unit, self._clock.steady_ms())
+        async with self._unit() as unit:
+            if self._hearing.is_out:
+                # Nobody else may come to write: this finds out whether it is possible again.
+                await self._try_to_write(unit)
+            found = await find(unit, self._hearing.now().heard_ms)
             turn = self._turn()
             missing: list[NotLoaded] = []
             while True:
@@ -174,6 +179,20 @@ class Writer:
                     turn.ids.again()
             await self._commit(unit, plan)
         return found
+
+    @asynccontextmanager
+    async def _unit(self) -> AsyncIterator[Unit]:
+        """A unit of work. What it takes too long is no time in which the server could hear."""
+        async with self._store.begin() as unit:
+            self._hearing.begin_commit()
+            try:
+                yield unit
+            finally:
+                self._hearing.end_commit()
+
+    async def _try_to_write(self, unit: Unit) -> None:
+        await unit.try_to_write()
+        self._hearing.go_on()
 
     async def _loop(self) -> None:
         while self._open or self._queue or self._bodies:
@@ -228,11 +247,11 @@ class Writer:
         """For a new group: the time is read once."""
         if not self._store.exclusive:
             self._cache = Cache()
-        now_ms, steady_ms = self._clock.now_ms(), self._clock.steady_ms()
+        now_ms, steady_ms = self._hearing.now()
         return _Turn(Known(self._cache), now_ms, steady_ms, DrawnIds(self._ids))
 
     async def _write(self, group: list[Submission]) -> None:
-        async with self._store.begin() as unit:
+        async with self._unit() as unit:
             plan, outcomes = await self._place_group(unit, group)
             plan.changes.reply_bodies.extend(self._bodies)
             self._bodies.clear()
@@ -255,11 +274,13 @@ class Writer:
         try:
             await unit.commit(changes)
         except StorageFailed as error:
+            self._hearing.stop()
             if error.fatal:
                 # What a failing disk has told is on disk is known only after a restart: never write on.
                 self._broken = error
                 self._on_fatal(error)
             raise
+        self._hearing.go_on()
         try:
             plan.keep()
             self._committed(Commit(changes.events, changes.runs, changes.lanes))
@@ -343,7 +364,7 @@ class Writer:
         if not isinstance(outcome, TowerlogError) and not still_waiting:
             run, epoch = (outcome.row.run, outcome.lane.epoch) if isinstance(outcome, Taken) else (None, None)
             ids = encode_ids(outcome)
-            plan.changes.replies.append(StoredReply(org, name, wanted.digest, 0, b"", plan.now, run, epoch, ids))
+            plan.changes.replies.append(StoredReply(org, name, wanted.digest, 0, b"", plan.steady, run, epoch, ids))
         return outcome
 
 

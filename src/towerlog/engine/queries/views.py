@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from towerlog.engine.commit.hearing import Hearing
 from towerlog.engine.queries.bodies import input_and_result
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView, StoredState
@@ -24,9 +25,9 @@ MAX_TREE_DEPTH = 20
 
 
 class Now(msgspec.Struct, frozen=True):
-    """When something is looked at, and how long a run may be silent by then."""
+    """How long the server has listened, and how long a run may be silent."""
 
-    wall_ms: int
+    hearing: Hearing
     thresholds: Thresholds
 
 
@@ -49,7 +50,7 @@ async def run_views(store: Store, principal: Principal, rows: Sequence[RunRow], 
                 created_by_name=None if user is None else user.name,
                 created_by_email=None if user is None else user.email,
                 parent_run_id=parents.get(row.run),
-                liveness=liveness_of(row, beats, now.wall_ms, now.thresholds),
+                liveness=liveness_of(row, beats, now.hearing.elapsed_ms, now.thresholds),
             )
         )
     return views
@@ -70,7 +71,7 @@ async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool
         input=given,
         tree=await _tree_usage(store, row),
         children=children,
-        liveness=liveness_of(row, beats, now.wall_ms, now.thresholds),
+        liveness=liveness_of(row, beats, now.hearing.elapsed_ms, now.thresholds),
     )
 
 
@@ -91,7 +92,7 @@ async def _children(
     views = []
     for child in fresh:
         below = await _children(store, principal, child, seen, depth - 1, now)
-        liveness = liveness_of(child, [], now.wall_ms, now.thresholds)
+        liveness = liveness_of(child, [], now.hearing.elapsed_ms, now.thresholds)
         views.append(RunView(child, principal.org_id, parent_run_id=row.run_id, children=below, liveness=liveness))
     return tuple(views)
 
