@@ -29,6 +29,7 @@ class Effort:
     queued_runs: int
     idle_workers: int
     sdk_calls: int
+    neighbours_seconds: float
 
 
 # Idle followers are watched beyond one ping, which comes every 15 s.
@@ -48,6 +49,7 @@ FULL = Effort(
     queued_runs=2_000,
     idle_workers=1_000,
     sdk_calls=2_000,
+    neighbours_seconds=60.0,
 )
 QUICK = Effort(
     rounds=1,
@@ -65,6 +67,7 @@ QUICK = Effort(
     queued_runs=200,
     idle_workers=200,
     sdk_calls=500,
+    neighbours_seconds=10.0,
 )
 
 

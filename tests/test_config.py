@@ -10,6 +10,7 @@ import pytest
 
 from towerlog.config import MEANINGS, BadSetting, Settings, database_path, load_settings, unknown_variables
 
+GOOD_KEY = "0123456789abcdefghijklmnopqrstuvwxyzABCD"
 NOWHERE = {"HOME": "/home/somebody"}
 
 
@@ -44,11 +45,11 @@ def test_a_variable_that_is_no_setting_is_found() -> None:
 
 def test_a_secret_can_come_from_a_file_that_the_environment_names(tmp_path: Path) -> None:
     secret = tmp_path / "key"
-    secret.write_text("k" * 40 + "\n")
+    secret.write_text(GOOD_KEY + "\n")
     environ = {**NOWHERE, "TOWERLOG_BOOTSTRAP_KEY_FILE": str(secret)}
-    assert load_settings(environ=environ).bootstrap_key == "k" * 40
-    environ["TOWERLOG_BOOTSTRAP_KEY"] = "d" * 40
-    assert load_settings(environ=environ).bootstrap_key == "d" * 40, "what is said directly counts"
+    assert load_settings(environ=environ).bootstrap_key == GOOD_KEY
+    environ["TOWERLOG_BOOTSTRAP_KEY"] = GOOD_KEY[::-1]
+    assert load_settings(environ=environ).bootstrap_key == GOOD_KEY[::-1], "what is said directly counts"
 
 
 @pytest.mark.parametrize(("text", "value"), [("1", True), ("true", True), ("0", False), ("false", False)])
@@ -67,7 +68,10 @@ def test_an_empty_variable_says_nothing() -> None:
         ("port", "65536"),
         ("port", "-1"),
         ("bootstrap_key", "short"),
-        ("bootstrap_key", "k" * 201),
+        ("bootstrap_key", GOOD_KEY * 6),
+        ("bootstrap_key", "k" * 40),
+        ("bootstrap_key", "password1password1password1password1"),
+        ("bootstrap_key", "0123456789abcdef" * 3),
         ("database_url", "postgres://localhost/towerlog"),
         ("steps_rate_per_minute", "-1"),
         ("lanes_rate_per_minute", "-1"),
@@ -94,8 +98,8 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_setting(name: str, value: s
     [
         ("port", "0"),
         ("port", "65535"),
-        ("bootstrap_key", "k" * 32),
-        ("bootstrap_key", "k" * 200),
+        ("bootstrap_key", GOOD_KEY[:32]),
+        ("bootstrap_key", (GOOD_KEY + GOOD_KEY[::-1]) * 2 + GOOD_KEY[:40]),
         ("steps_rate_per_minute", "0"),
         ("lanes_min_lease_seconds", "1"),
         ("lanes_min_lease_seconds", "3600"),

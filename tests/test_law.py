@@ -113,6 +113,7 @@ CONTRACTS: list[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_t
 
 LAWFUL_IMPORTS = {
     "asgi/connection.py": "import uvicorn",
+    "asgi/http1/fitness.py": "import uvicorn",
     "store/sqlite.py": "import apsw",
     "server.py": "from towerlog import config\nfrom towerlog.store import sqlite",
     "cli/serve.py": "from towerlog import config, server",

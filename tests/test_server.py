@@ -43,7 +43,7 @@ if "--doomed" in sys.argv:
     server.Engine = Doomed
 sys.exit(server.run(load_settings({"port": 0, "data_dir": sys.argv[1]}), announce))
 """
-KEY = "adm_" + "k" * 40
+KEY = "adm_" + "0123456789abcdefghijklmnopqrstuvwxyzKEYS"
 
 
 class Process:

@@ -4,7 +4,21 @@ from collections.abc import Callable
 
 from bench.context import Context
 from bench.figures import Row
-from bench.scenarios import batch, claims, disk, fanout, idle, idle_workers, million, runs, screen, sdk, single, start
+from bench.scenarios import (
+    batch,
+    claims,
+    disk,
+    fanout,
+    idle,
+    idle_workers,
+    million,
+    neighbours,
+    runs,
+    screen,
+    sdk,
+    single,
+    start,
+)
 
 Scenario = Callable[[Context], list[Row]]
 
@@ -20,6 +34,7 @@ SCENARIOS: dict[str, Scenario] = {
     idle_workers.NAME: idle_workers.measure,
     runs.NAME: runs.measure,
     sdk.NAME: sdk.measure,
+    neighbours.NAME: neighbours.measure,
     million.NAME: million.measure,
 }
 # What `--floor-only` has any use for.

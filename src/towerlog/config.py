@@ -39,6 +39,9 @@ class Settings:
     max_in_flight_bytes: int = 64 * 1024 * 1024
     max_queue: int = 2048
     max_streams: int = 12_000
+    max_streams_per_key: int = 100
+    max_streams_per_org: int = 1000
+    max_connections_per_address: int = 256
     keep_alive_seconds: int = 75
     credits_per_dollar: int = 1000
     cors_origins: str = ""
@@ -69,6 +72,9 @@ MEANINGS: dict[str, str] = {
     "max_in_flight_bytes": "Bytes of all request bodies being handled at a time; past it requests get 503.",
     "max_queue": "Commands that may wait for the writer; past it requests get 503.",
     "max_streams": "Event streams open at a time; past it requests get 503.",
+    "max_streams_per_key": "The same of one key.",
+    "max_streams_per_org": "The same of one organisation.",
+    "max_connections_per_address": "Connections from one address at a time that have not shown a good key yet.",
     "keep_alive_seconds": "Seconds until an idle connection is closed; longer than proxies keep theirs (mostly 60).",
     "credits_per_dollar": "Credits per dollar for `credits_used` in the runs dialect, rounded up.",
     "cors_origins": "Origins, comma-separated, whose pages may call this server, as https://app.example.com; * = any.",
@@ -97,10 +103,15 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "max_in_flight_bytes": (1024, 1 << 40),
     "max_queue": (1, 1_000_000),
     "max_streams": (0, 1_000_000),
+    "max_streams_per_key": (0, 1_000_000),
+    "max_streams_per_org": (0, 1_000_000),
+    "max_connections_per_address": (1, 1_000_000),
     "keep_alive_seconds": (1, 86_400),
     "credits_per_dollar": (0, 1_000_000_000),
 }
 """Smallest and largest value of each number, both included."""
+MIN_KEY_VARIETY = 10
+"""Different characters of a bootstrap key; 64 random hexadecimal digits nearly always have more."""
 PREFIX = "TOWERLOG_"
 
 _DEFAULTS = Settings()
@@ -216,6 +227,11 @@ def _read_secret(variable: str, path: str) -> str:
 def _checked(settings: Settings) -> Settings:
     if settings.bootstrap_key and not 32 <= len(settings.bootstrap_key) <= 200:
         raise BadSetting("bootstrap_key: must have 32 to 200 characters")
+    if settings.bootstrap_key and _is_guessable(settings.bootstrap_key):
+        raise BadSetting(
+            f"bootstrap_key: must have {MIN_KEY_VARIETY} different characters and not repeat itself; "
+            "take one from `openssl rand -hex 32`"
+        )
     if settings.database_url and not settings.database_url.startswith("sqlite:///"):
         raise BadSetting("database_url: only sqlite:///PATH is known")
     if settings.log_level not in LOG_LEVELS:
@@ -227,6 +243,11 @@ def _checked(settings: Settings) -> Settings:
         if not lowest <= getattr(settings, name) <= highest:
             raise BadSetting(f"{name}: must be between {lowest} and {highest}")
     return settings
+
+
+def _is_guessable(key: str) -> bool:
+    """Whether it is of few characters, or the same few over and over. No check finds every bad key."""
+    return len(set(key)) < MIN_KEY_VARIETY or key in (key * 2)[1:-1]
 
 
 def _with_folder(settings: Settings, environ: Mapping[str, str]) -> Settings:

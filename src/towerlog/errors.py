@@ -189,6 +189,8 @@ class StorageFailed(TowerlogError):
     retryable = True
     fatal = False
     """True when nothing more may be written in this process: only a restart shows what is on disk."""
+    exit_code: ClassVar[int] = 70
+    """Of a process that ends because of it. After a restart by its supervisor, the open checks what is on disk."""
 
 
 class Internal(TowerlogError):

@@ -24,7 +24,8 @@ import uvloop
 
 from towerlog.ambient import Clock, Ids, ServerClock, SystemIds
 from towerlog.asgi.app import App, Config
-from towerlog.asgi.connection import Connection, check_server
+from towerlog.asgi.connection import Connection
+from towerlog.asgi.http1.fitness import check_server
 from towerlog.config import Settings, database_path, existing_database, unknown_variables
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import DialectSettings
@@ -39,8 +40,6 @@ from towerlog.store.sqlite.identities import open_identities as open_sqlite_iden
 from towerlog.store.sqlite.store import open_reader, open_store
 from towerlog.wake.local import LocalWake
 
-STORAGE_FAILED = 70
-"""Exit code of a process whose storage failed. After a restart by its supervisor, the open checks what is on disk."""
 DRAIN_SECONDS = 7
 """How long requests in flight may take after SIGTERM. With the rest of the shutdown it is less than ten seconds."""
 BACKLOG = 2048
@@ -48,6 +47,8 @@ BACKLOG = 2048
 GC_YOUNG_OBJECTS = 20_000
 """New objects between two runs of the cycle collector."""
 _DESCRIPTORS_BESIDE_STREAMS = 1000
+_DESCRIPTORS_OF_STORE = 100
+"""Files of the store and of the process itself, kept free of connections."""
 
 _log = structlog.get_logger("towerlog.server")
 
@@ -155,6 +156,10 @@ def transport_config(settings: Settings) -> Config:
         max_body_bytes=settings.max_body_bytes,
         max_in_flight_bytes=settings.max_in_flight_bytes,
         max_streams=settings.max_streams,
+        max_streams_per_key=settings.max_streams_per_key,
+        max_streams_per_org=settings.max_streams_per_org,
+        max_connections=max_connections(settings),
+        max_connections_per_address=settings.max_connections_per_address,
         rates={
             "steps_rate_per_minute": settings.steps_rate_per_minute,
             "lanes_rate_per_minute": settings.lanes_rate_per_minute,
@@ -197,7 +202,7 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
     app, node = build(settings, clock, SystemIds(clock), on_fatal)
     listener = listen(settings.host, settings.port)
     try:
-        await check_server()
+        await check_server(Connection)
         await app.start()
         # What exists now lives as long as the process: the collector need not look at it again.
         gc.collect()
@@ -216,7 +221,7 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
         await app.stop()
     finally:
         listener.close()
-    return STORAGE_FAILED if failed else 0
+    return StorageFailed.exit_code if failed else 0
 
 
 class _Server(uvicorn.Server):
@@ -276,6 +281,14 @@ def url_of(settings: Settings, listener: socket.socket) -> str:
         return settings.public_url.rstrip("/")
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http://{host}:{listener.getsockname()[1]}"
+
+
+def max_connections(settings: Settings) -> int:
+    """Connections that may be open at a time: as many as there are descriptors for, beside those of the store."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.max_streams + _DESCRIPTORS_BESIDE_STREAMS
+    found = wanted if soft == resource.RLIM_INFINITY else min(wanted, soft)
+    return max(found - _DESCRIPTORS_OF_STORE, 1)
 
 
 def raise_descriptor_limit(wanted: int) -> None:

@@ -102,7 +102,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     },
     **{("GET", f"/api/v1/{noun}/{{}}"): _route(Kind.OBJECT, "read") for noun in ["agents", "runs", "threads"]},
     ("GET", "/api/v1/whoami"): _route(Kind.SELF, "ingest read control worker admin"),
-    ("POST", "/api/v1/stream-tickets"): _route(Kind.SELF, "read"),
+    ("POST", "/api/v1/stream-tickets"): _route(Kind.SELF, "read", {}),
     ("POST", "/api/v1/agents"): _route(Kind.NAME, "ingest control admin", {"name": "shared-agent"}),
     ("POST", "/api/v1/events"): _route(Kind.NAME, "ingest", _CLIENT_BATCH),
     ("POST", "/api/v1/runs/{}:report"): _route(Kind.OBJECT, "worker", _RUN_REPORT),

@@ -44,10 +44,33 @@ def test_an_end_without_a_trace_is_that_of_the_main_run(
     assert back.state(thread)["trace_id"] == "main"
     save_batch(client, runner_event("thread_completed", thread))
     statuses = {trace: run_of_trace(back, thread, trace)["status"] for trace in ("main", "sub", "below")}
-    assert statuses == {"main": "completed", "sub": "running", "below": "running"}
+    assert statuses == {"main": "completed", "sub": "completed", "below": "completed"}, "sub-agents tell no end"
     save_batch(client, runner_event("thread_error", thread, error="again"))
-    assert run_of_trace(back, thread, "main")["late_events"] == 1, "an open sub-agent is not the thread's own run"
-    assert run_of_trace(back, thread, "sub")["status"] == "running"
+    assert run_of_trace(back, thread, "main")["late_events"] == 1, "a sub-agent is not the thread's own run"
+
+
+def test_a_sub_agent_ends_as_its_last_checkpoint_says_and_a_run_that_tells_its_end_goes_on(
+    client: httpx2.Client, back: ReadBack, unique: Unique
+) -> None:
+    thread = unique("thread")
+    below = {"parent_trace_id": "main"}
+    save_batch(
+        client,
+        runner_event("thread_started", thread, "main"),
+        runner_event("thread_started", thread, "peer", **below),
+        checkpoint(thread, "peer", 1, **below),
+        checkpoint(thread, "broken", 1, status="error", **below),
+        checkpoint(thread, "busy", 1, **below),
+        checkpoint(thread, "another", 1, parent_trace_id="unknown"),
+        runner_event("thread_error", thread, "main", error="out of memory"),
+    )
+    seen = {name: run_of_trace(back, thread, name) for name in ("main", "peer", "broken", "busy", "another")}
+    statuses = {name: row["status"] for name, row in seen.items()}
+    assert statuses == {"main": "failed", "peer": "running", "broken": "failed", "busy": "failed", "another": "running"}
+    assert seen["busy"]["error"] == "the run above it has ended"
+    save_batch(client, checkpoint(thread, "busy", 2, tokens_used=9, **below))
+    late = run_of_trace(back, thread, "busy")
+    assert (late["status"], late["usage"]["total_tokens"]) == ("failed", 9), "what it spent counts still"
 
 
 def test_a_run_whose_parent_is_elsewhere_is_its_threads_own(

@@ -212,10 +212,11 @@ def test_an_unknown_member_of_a_request_is_named(client: httpx2.Client, unique: 
         (f"/api/v1/runs/{run_id}:retry", {"input": "x"}),
         (f"/api/v1/runs/{run_id}:fork", {"step_index": 1, "step": 1}),
         ("/api/v1/agents", {"name": "a", "colour": "red"}),
+        ("/approvals/trace/1/approve", {"agent": "a"}),
     ):
         reply = client.post(path, json=body)
         assert reply.status_code == 422
-        assert f"{list(body)[-1]}: is unknown" in reply.text
+        assert f"{list(body)[-1]}: is no member of this body; it takes " in reply.text
 
 
 @pytest.mark.parametrize("dots", [".", ".."])

@@ -13,8 +13,7 @@ from tests.acceptance.routes import ROUTES
 from tests.support.readback import ReadBack
 from tests.support.senders import save_batch
 
-POSTS = sorted({path for method, path in ROUTES if method == "POST"} - {"/v1/runs/{}:{}", "/api/v1/stream-tickets"})
-"""All but the ticket's, which reads no body: each request has a ticket of its own."""
+POSTS = sorted({path for method, path in ROUTES if method == "POST"} - {"/v1/runs/{}:{}"})
 
 
 def target(client: httpx2.Client, unique: Any, path: str) -> str:

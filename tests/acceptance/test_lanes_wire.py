@@ -379,7 +379,7 @@ def test_no_key_a_bad_key_and_a_key_without_the_scope(server, scoped, held) -> N
             told = refused(server.client(key).post(path, json=body), 401, "UNAUTHENTICATED")
             assert told["relinkGithub"] is False
         refused(scoped("ingest", "read", "control").post(path, json=body), 403, "FORBIDDEN")
-    ok(scoped("worker").post(f"/api/agents/runs/{run_id}/events", json={"worker_id": worker}))
+    refused(scoped("worker").post(f"/api/agents/runs/{run_id}/events", json={"worker_id": worker}), 409, "LEASE_LOST")
 
 
 def test_a_report_on_an_ended_run_does_not_change_its_end(client, held) -> None:

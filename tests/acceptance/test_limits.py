@@ -15,7 +15,6 @@ from tests.acceptance.feeds import claim, create_run, log_of, newest_run_of, ok,
 from tests.acceptance.routes import ROUTES, form_problem
 from tests.support.readback import ReadBack
 from tests.support.senders import save_batch, send_batch
-from tests.support.server import Server
 
 MIB = 2**20
 BODY_LIMIT = 16 * MIB
@@ -24,8 +23,7 @@ DEPTH_LIMIT = 128
 ANSWER_WITHIN_S = 60
 WITHOUT_A_BODY = ("/approvals", "/v1/runs/{}:cancel")
 
-POSTS = sorted({path for method, path in ROUTES if method == "POST"} - {"/v1/runs/{}:{}", "/api/v1/stream-tickets"})
-"""All but the ticket's, which reads no body: each request has a ticket of its own."""
+POSTS = sorted({path for method, path in ROUTES if method == "POST"} - {"/v1/runs/{}:{}"})
 
 
 def nested(depth: int, opening: str = "[", closing: str = "]") -> str:
@@ -232,18 +230,11 @@ def packed_bombs() -> dict[str, bytes]:
     return bombs(256 * MIB)
 
 
-def resident_bytes(server: Server) -> int:
-    """What the server's process holds in memory now."""
-    assert server.process is not None
-    with open(f"/proc/{server.process.pid}/status") as lines:
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
-
-
 @pytest.mark.parametrize("name", ["gzip", "gzip-members", "zstd", "zstd-sized"])
 def test_a_compressed_bomb_is_413_and_costs_no_memory(server, client, ids, name, packed_bombs) -> None:
     bomb = packed_bombs[name]
     assert len(bomb) < MIB
-    before = resident_bytes(server)
+    before = server.resident_bytes()
     coding = name.split("-")[0]
     # A reader of gzip may stop at the first member and refuse the rest as no gzip.
     good = {400, 413, 422} if name == "gzip-members" else {413}
@@ -251,7 +242,7 @@ def test_a_compressed_bomb_is_413_and_costs_no_memory(server, client, ids, name,
     assert {
         path: code for path, code in codes.items() if code not in good and not path.startswith(WITHOUT_A_BODY)
     } == {}
-    assert resident_bytes(server) - before < 96 * MIB
+    assert server.resident_bytes() - before < 96 * MIB
 
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])

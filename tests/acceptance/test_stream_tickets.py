@@ -60,3 +60,28 @@ def test_the_key_goes_before_the_ticket_which_stays_good(server, client, anonymo
     assert client.get(f"/v1/runs/{run_id}/events?follow=false&ticket={ticket}").status_code == 200
     assert anonymous.get(f"/v1/runs/{run_id}/events?follow=false&ticket={ticket}").status_code == 200
     assert ticket not in server.log
+
+
+def test_what_it_does_not_take_is_refused_and_not_passed_over(client, unique) -> None:
+    path = "/api/v1/stream-tickets"
+    assert client.post(path, json={}).status_code == 201
+    for refused in (
+        client.post(path, json={"run_id": "x"}),
+        client.post(f"{path}?run_id=x"),
+        client.get("/api/v1/whoami?run_id=x"),
+    ):
+        assert refused.status_code == 422, refused.text
+        assert "run_id" in refused.json()["errors"]
+        assert "takes none" in refused.json()["detail"]
+    assert client.post(path, content=b"[]", headers={"Content-Type": "application/json"}).status_code == 422
+    assert client.post(path, content=b"{", headers={"Content-Type": "application/json"}).status_code == 400
+    assert client.post(path, headers={"Idempotency-Key": "x" * 256}).status_code == 422
+
+
+def test_a_retry_gets_the_ticket_whose_reply_was_lost(client, anonymous, unique) -> None:
+    run_id = create_run(client, unique("thread"))["run_id"]
+    path, key = "/api/v1/stream-tickets", {"Idempotency-Key": unique("key")}
+    [ticket] = {client.post(path, headers=key).json()["ticket"] for _ in range(2)}
+    stream = f"/v1/runs/{run_id}/events?follow=false&ticket={ticket}"
+    assert anonymous.get(stream).status_code == 200
+    assert client.post(path, headers=key).json()["ticket"] != ticket, "one that was used is good for nothing"

@@ -187,3 +187,77 @@ def test_an_id_that_no_sender_gave_is_shown_nowhere(back: ReadBack, unique: Uniq
         assert not [text for text in shown if "\\u001f" in text or "\x1f" in text]
     events = back.client.get(f"/api/v1/runs/{back.run(run)['run_id']}/events").json()["data"]
     assert [event["event_id"] for event in events] == [None, "mine"]
+
+
+def test_a_prompt_that_includes_cached_tokens_adds_none(back: ReadBack, unique: Unique) -> None:
+    """An SDK reports its calls with what came from a cache; at the end it tells the whole prompt, as providers do."""
+    run, agent = unique("run"), unique("agent")
+    created = back.client.post(f"/v1/threads/{run}/runs", json={"agent": agent}).json()
+    claimed = {"worker_id": "w", "agents": [agent], "lease_seconds": 60}
+    assert back.client.post("/api/agents/runs/claim", json=claimed).status_code == 200
+    told = {"model": "m", "input_tokens": 86, "cached_input_tokens": 1920, "output_tokens": 300}
+    report = {"worker_id": "w", "events": [{"type": "model.call", "payload": told}]}
+    assert back.client.post(f"/api/agents/runs/{created['run_id']}/events", json=report).status_code == 200
+    whole = {"input_tokens": 2006, "output_tokens": 300, "tokens_used": 2306, "agent_id": agent}
+    trace = back.detail(created["run_id"])["trace_id"]
+    save_batch(back.client, checkpoint(run, trace, 1, **whole))
+    assert run_figures(back, run)[:3] == (2006, 300, 2306)
+    assert back.detail(created["run_id"])["cache_hit_rate"] == pytest.approx(1920 / 2006)
+
+
+def sub_agent(trace: str, agent: str, cost: float, **data: Any) -> Json:
+    """What a sub-agent tells in the thread of its main run: the cost of the whole process so far."""
+    return {"trace_id": trace, "agent_id": agent, "run_cost_usd": cost, **data}
+
+
+@pytest.mark.parametrize("order", ["the main run first", "a sub-agent first"])
+def test_the_cost_of_a_process_is_counted_once_for_all_its_runs(fresh_server: FreshServer, order: str) -> None:
+    """A main run, a sub-agent that asks one of its own, and another one, all of one process."""
+    client = fresh_server().client()
+    back = ReadBack(client)
+    told = [
+        sub_agent("main", "lead", 0.04, model="big"),
+        sub_agent("scout", "lead:scout", 0.05, parent_trace_id="main"),
+        sub_agent("below", "lead:scout:below", 0.07, parent_trace_id="scout"),
+        sub_agent("clerk", "lead:clerk", 0.075, parent_trace_id="main"),
+        sub_agent("main", "lead", 0.08, model="big"),
+    ]
+    if order == "a sub-agent first":
+        told = [told[1], told[0], *told[2:]]
+    for step, data in enumerate(told):
+        save_batch(client, checkpoint("t", data.pop("trace_id"), step, **data))
+    cells = client.get("/api/v1/usage", params={"by": "agent"}).json()["data"]
+    assert round(sum(cell["cost_usd"] for cell in cells), 9) == 0.08
+    assert round(sum(row["cost_usd"] for row in back.agents()), 9) == 0.08
+    if order == "the main run first":
+        costs = {row["name"]: row["cost_usd"] for row in back.agents()}
+        assert costs == {"lead": 0.045, "lead:scout": 0.01, "lead:scout:below": 0.02, "lead:clerk": 0.005}
+    main = max(back.runs(), key=lambda row: row["total_cost_usd"])
+    assert (main["total_cost_usd"], back.detail(main["run_id"])["tree"]["total_cost_usd"]) == (0.08, 0.08)
+
+
+def test_runs_of_two_processes_in_a_thread_are_counted_apart(fresh_server: FreshServer) -> None:
+    """A runner that was started again counts from nothing, and so does a sub-agent of its own."""
+    client = fresh_server().client()
+    for step, (trace, parent, cost) in enumerate((("one", None, 0.5), ("two", None, 0.1), ("sub", "two", 0.3))):
+        save_batch(client, checkpoint("t", trace, step, run_cost_usd=cost, parent_trace_id=parent))
+    save_batch(client, checkpoint("elsewhere", "one", 1, run_cost_usd=1))
+    [total] = client.get("/api/v1/usage", params={"by": "hour"}).json()["data"]
+    assert total["cost_usd"] == 1.8
+
+
+def test_an_imported_session_stands_in_its_own_hour(back: ReadBack, unique: Unique) -> None:
+    """Sums of the last days do not have it, and say which days they are of."""
+    thread, agent = unique("thread"), unique("agent")
+    old = {**checkpoint(thread, "r", 1, agent_id=agent, run_cost_usd=0.5), "occurred_at": "2025-03-05T10:20:00Z"}
+    save_batch(back.client, old)
+    asked = {"by": "hour", "agent": agent}
+    recent = back.client.get("/api/v1/usage", params=asked).json()
+    assert recent["data"] == []
+    assert "2025-03-05T11" < recent["since"] < recent["until"]
+    then = back.client.get(
+        "/api/v1/usage", params={**asked, "since": "2025-03-05T10:00:00Z", "until": "2025-03-05T12:00:00Z"}
+    )
+    found = then.json()
+    assert [(row["hour"], row["cost_usd"]) for row in found["data"]] == [("2025-03-05T10:00:00.000Z", 0.5)]
+    assert found["since"] == "2025-03-05T10:00:00.000Z"

@@ -94,6 +94,25 @@ def test_what_is_asked_of_a_queued_run_reaches_its_worker(control, start) -> Non
     control.until(run_id, "paused")
 
 
+@pytest.mark.parametrize("how", ["killed", "drained"])
+def test_a_paused_run_is_paused_in_the_hands_of_the_next_worker(control, start, how) -> None:
+    run_id = control.create("t", "pausing")
+    assert control.client.post(f"/api/v1/runs/{run_id}:pause").status_code == 200
+    worker = start("--lease-seconds", "1", "--drain-seconds", "0")
+    control.until(run_id, "paused")
+    if how == "killed":
+        worker.kill()
+    else:
+        worker.stop()
+    control.until(run_id, "queued")
+    start("--lease-seconds", "60")
+    control.until(run_id, "paused")
+    assert len(control.events(run_id, "lane.claimed")) == 2
+    assert control.events(run_id, "message.delta") == []
+    assert control.client.post(f"/api/v1/runs/{run_id}:resume").status_code == 200
+    wait_until(lambda: control.events(run_id, "message.delta"), "the agent to go on")
+
+
 @pytest.mark.parametrize("status", [502, 504])
 def test_a_claim_that_a_proxy_fails_to_answer_is_looked_up_and_not_waited_out(control, server, start, status) -> None:
     run_id = control.create("t", "asking-sync")

@@ -101,4 +101,4 @@ def decodes(app: App, method: str, path: str) -> list[Any]:
 def in_flight(app: App) -> int:
     """Bytes of bodies that are admitted now."""
     assert app._gate is not None
-    return app._gate._admission.bytes_in_flight
+    return app.arrivals.ledger.process.held_bytes

@@ -10,11 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.asgi.conversation import HandClock
 from tests.support.wait import wait_until_async
-from towerlog.asgi.bodies import DEADLINE_MS, Bodies, Disconnected, check_type, check_utf8
+from towerlog.asgi.bodies import MAX_OPENED, Bodies, Disconnected, check_type, check_utf8
 from towerlog.asgi.faults import Rejection
-from towerlog.asgi.guard.admission import Admission
 from towerlog.errors import Malformed, Overloaded, TooLarge
 
 
@@ -37,36 +35,49 @@ def pieces(*parts: bytes) -> Sender:
     return Sender({"type": "http.request", "body": part, "more_body": at < last} for at, part in enumerate(parts))
 
 
-@pytest.fixture
-def admission() -> Admission:
-    return Admission(1000, 1)
+class Room:
+    """What was asked for, and a bound to it."""
+
+    def __init__(self, bound: int = 1000) -> None:
+        self.bound = bound
+        self.taken: list[int] = []
+
+    def __call__(self, wanted: int) -> None:
+        if wanted > self.bound:
+            raise Overloaded
+        self.taken.append(wanted)
 
 
 @pytest.fixture
-def bodies(clock: HandClock, admission: Admission) -> Bodies:
-    return Bodies(clock, admission, 100)
+def room() -> Room:
+    return Room()
+
+
+@pytest.fixture
+def bodies() -> Bodies:
+    return Bodies(100)
 
 
 @pytest.mark.parametrize("parts", [(b'{"a":1}',), (b'{"a"', b":1}"), (b"", b'{"a":1}', b"")])
-async def test_a_body_comes_whole_or_in_pieces(bodies: Bodies, admission: Admission, parts: tuple[bytes, ...]) -> None:
-    assert await bodies.collect(pieces(*parts), 0) == b'{"a":1}'
-    assert admission.bytes_in_flight == 0
+async def test_a_body_comes_whole_or_in_pieces(bodies: Bodies, room: Room, parts: tuple[bytes, ...]) -> None:
+    """It is counted as it comes."""
+    assert await bodies.collect(pieces(*parts), room) == b'{"a":1}'
+    assert room.taken == [len(b"".join(parts[: at + 1])) for at in range(len(parts))]
 
 
 async def test_nothing_is_nothing_whatever_its_type(bodies: Bodies) -> None:
     headers = {b"content-type": b"application/x-www-form-urlencoded", b"content-encoding": b"gzip"}
-    assert bodies.opened(await bodies.collect(pieces(b""), 0), headers, "json") == b""
+    assert bodies.opened(await bodies.collect(pieces(b""), Room()), headers, "json") == b""
 
 
-async def test_the_limit_holds_while_reading(bodies: Bodies, admission: Admission) -> None:
-    assert len(await bodies.collect(pieces(b"x" * 60, b"x" * 40), 0)) == 100
+async def test_the_limit_holds_while_reading(bodies: Bodies, room: Room) -> None:
+    assert len(await bodies.collect(pieces(b"x" * 60, b"x" * 40), room)) == 100
     sender = pieces(*[b"x" * 60] * 10)
     with pytest.raises(TooLarge):
-        await bodies.collect(sender, 0)
+        await bodies.collect(sender, room)
     assert sender.asked == 2, "the rest is not read"
     with pytest.raises(TooLarge):
-        await bodies.collect(pieces(b"x" * 101), 0)
-    assert admission.bytes_in_flight == 0
+        await bodies.collect(pieces(b"x" * 101), room)
 
 
 def test_a_length_that_is_too_large_is_refused_before_reading(bodies: Bodies) -> None:
@@ -79,12 +90,11 @@ def test_a_length_that_is_too_large_is_refused_before_reading(bodies: Bodies) ->
             bodies.declared_length({b"content-length": wrong})
 
 
-async def test_pieces_of_unknown_length_need_room(clock: HandClock) -> None:
-    admission = Admission(50, 1)
-    admission.take_bytes(1)
+async def test_pieces_need_room(bodies: Bodies) -> None:
+    sender = pieces(b"x" * 30, b"x" * 30, b"x")
     with pytest.raises(Overloaded):
-        await Bodies(clock, admission, 100).collect(pieces(b"x" * 60, b"y"), 0)
-    assert admission.bytes_in_flight == 1
+        await bodies.collect(sender, Room(50))
+    assert sender.asked == 2, "the rest is not read"
 
 
 async def test_a_sender_that_leaves_is_not_answered(bodies: Bodies) -> None:
@@ -93,26 +103,21 @@ async def test_a_sender_that_leaves_is_not_answered(bodies: Bodies) -> None:
         Sender([*pieces(b"x", b"").messages[:1], {"type": "http.disconnect"}]),
     ):
         with pytest.raises(Disconnected):
-            await bodies.collect(sender, 0)
+            await bodies.collect(sender, Room())
 
 
-@pytest.mark.parametrize("before", [0, 1], ids=["nothing yet", "in the middle"])
-async def test_a_slow_sender_is_given_up(bodies: Bodies, clock: HandClock, before: int) -> None:
-    sender = Sender([{"type": "http.request", "body": b"{", "more_body": True}][:before])
-    reading = asyncio.create_task(bodies.collect(sender, 0))
-    await wait_until_async(lambda: sender.asked > before, "the reading to wait")
-    bodies.tick(clock.steady_ms() + DEADLINE_MS - 1)
-    await asyncio.sleep(0)
-    assert not reading.done()
-    bodies.tick(clock.steady_ms() + DEADLINE_MS)
-    with pytest.raises(Rejection, match="30 s") as caught:
-        await reading
-    assert caught.value.status == 408
+async def test_what_the_connection_says_of_its_sender_is_the_refusal(bodies: Bodies) -> None:
+    late = Rejection(408, Malformed("The body was not there after 30 s."))
+    for before in (0, 1):
+        said = [{"type": "http.request", "body": b"{", "more_body": True}][:before]
+        with pytest.raises(Rejection) as caught:
+            await bodies.collect(Sender([*said, {"type": "http.disconnect", "fault": late}]), Room())
+        assert caught.value is late
 
 
 async def test_a_cancellation_from_elsewhere_stays_one(bodies: Bodies) -> None:
     sender = Sender([])
-    reading = asyncio.create_task(bodies.collect(sender, 0))
+    reading = asyncio.create_task(bodies.collect(sender, Room()))
     await wait_until_async(lambda: sender.asked, "the reading to wait")
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -159,16 +164,35 @@ def test_a_binary_body_need_not_be_text(bodies: Bodies) -> None:
             check_type(other, "binary")
 
 
-async def test_what_takes_long_to_open_is_opened_beside_the_loop(clock: HandClock, admission: Admission) -> None:
-    large = Bodies(clock, admission, 4 << 20)
-    text = bytes(range(32, 127)) * 10_000
-    noise = gzip.compress(bytes(hashlib.shake_128(b"x").hexdigest(70_000), "ascii") + text)
-    headers = {b"content-encoding": b"gzip"}
-    assert len(noise) > 64 * 1024
-    assert large.opened(noise, headers, "json") is None
-    assert (await large.opened_aside(noise, headers, "json")).endswith(text)
+@pytest.mark.parametrize(
+    "text",
+    [
+        bytes(hashlib.shake_128(b"x").hexdigest(20_000), "ascii"),
+        bytes(range(32, 127)) * 10_000,
+    ],
+    ids=["large as it is sent", "large once it is opened"],
+)
+async def test_what_takes_long_to_open_is_opened_beside_the_loop(text: bytes) -> None:
+    large, headers = Bodies(4 << 20), {b"content-encoding": b"gzip"}
+    packed = gzip.compress(text)
+    assert large.opened(packed, headers, "json") is None
+    assert await large.opened_aside(packed, headers, "json", asyncio.Lock()) == text
     with pytest.raises(Malformed):
-        await large.opened_aside(gzip.compress(b"\xff"), headers, "json")
+        await large.opened_aside(gzip.compress(b"\xff"), headers, "json", asyncio.Lock())
+    assert large.opened(gzip.compress(text[:1000]), headers, "json") == text[:1000]
+
+
+async def test_one_key_has_one_body_opened_at_a_time() -> None:
+    """So that a crowd of them from one leaves threads for the others."""
+    large, headers, opener = Bodies(4 << 20), {b"content-encoding": b"gzip"}, asyncio.Lock()
+    packed = gzip.compress(b"x" * 1_000_000)
+    await opener.acquire()
+    waits = asyncio.create_task(large.opened_aside(packed, headers, "json", opener))
+    for _ in range(MAX_OPENED * 2):
+        assert len(await large.opened_aside(packed, headers, "json", asyncio.Lock())) == 1_000_000
+    assert not waits.done()
+    opener.release()
+    assert len(await waits) == 1_000_000
 
 
 @pytest.mark.parametrize("body", [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"a\xe2\x82"])

@@ -156,8 +156,8 @@ async def test_over_the_limit_nothing_is_decoded(make: Make, way: str) -> None:
 async def test_without_room_nothing_is_decoded(make: Make, way: str) -> None:
     app = await make()
     counted = decodes(app, "POST", INGEST)
-    assert app._gate is not None
-    app._gate._admission.take_bytes(64 * 1024 * 1024)
+    ledger = app.arrivals.ledger
+    ledger.take_bytes((ledger.process,), 64 * 1024 * 1024)
     for _ in range(20):
         refused = await WAYS[way](app, request("POST", INGEST, text(STEP)), text(STEP))
         assert (refused.status, "retry-after" in refused.headers) == (503, True)
@@ -200,8 +200,8 @@ async def test_a_scope_is_asked_for_before_limit_and_room(make: Make) -> None:
     app = await make()
     made = (await ask(app, "POST", "/api/v1/keys", value={"name": "k", "scopes": ["read"]})).json
     assert (await ask(app, "GET", "/v1/runs", key=made["key"])).status == 200
-    assert app._gate is not None
-    app._gate._admission.take_bytes(64 * 1024 * 1024)
+    ledger = app.arrivals.ledger
+    ledger.take_bytes((ledger.process,), 64 * 1024 * 1024)
     scope = request("POST", INGEST, text(STEP), Authorization=f"Bearer {made['key']}")
     answer = await taken(app, scope, text(STEP))
     assert answer is not None

@@ -163,6 +163,7 @@ def test_a_file_is_new_and_whole(server, tmp_path: Path) -> None:
     run_id = run_id_of(server, reported(server))
     file = tmp_path / "run.ndjson"
     said = told_json(server, "export", run_id, "-o", str(file))
+    assert file.stat().st_mode & 0o777 == 0o600, "what agents said is for its owner alone"
     assert said == {"ok": True, "file": str(file), "runs": 1, "events": 3}
     assert len(file.read_text().splitlines()) == 3
     again = asking(server, "export", run_id, "-o", str(file))
@@ -195,5 +196,5 @@ def test_it_must_be_said_what_is_wanted(server, arguments) -> None:
 
 def test_a_refused_time_has_words(server) -> None:
     done = asking(server, "export", "--since", "soon")
-    assert done.exit_code == exits.FOUND_WRONG
+    assert done.exit_code == exits.USAGE
     assert "since" in done.stderr

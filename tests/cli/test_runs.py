@@ -198,11 +198,29 @@ def test_input_is_taken_from_the_line_or_from_standard_input(server) -> None:
     name = unique("told")
     told(server, "run_start", name)
     run_id = run_id_of(server, name)
-    assert told_json(server, "runs", "input", run_id, "one")["ok"] is True
-    sent = asking(server, "runs", "input", run_id, "-", stdin="two\nlines")
+    assert told_json(server, "runs", "message", run_id, "one")["ok"] is True
+    sent = asking(server, "runs", "message", run_id, "-", stdin="two\nlines")
     assert (sent.exit_code, sent.stdout) == (0, f"Message sent to run {run_id}.\n")
-    events = server.client().get(f"/api/v1/runs/{run_id}/events?type=run.message").json()["data"]
-    assert [event["data"]["content"] for event in events] == ["one", "two\nlines"]
+    told(server, "human_input_requested", name)
+    for verb in ("answer", "input"):
+        sent = asking(server, "runs", verb, run_id, "-", stdin="three\n")
+        if verb == "answer":
+            assert (sent.exit_code, sent.stdout) == (0, f"Answer sent to run {run_id}.\n")
+    assert sent.exit_code == exits.FOUND_WRONG, "it is answered"
+    assert "the first answer counts" in sent.stderr
+    told_types = "run.message,run.input"
+    events = server.client().get(f"/api/v1/runs/{run_id}/events?type={told_types}").json()["data"]
+    assert [event["data"]["content"] for event in events] == ["one", "two\nlines", "three\n"]
+
+
+def test_an_answer_never_becomes_a_message(server) -> None:
+    name = unique("told")
+    told(server, "run_start", name)
+    run_id = run_id_of(server, name)
+    sent = asking(server, "runs", "answer", run_id, "yes")
+    assert sent.exit_code == exits.FOUND_WRONG
+    assert "asks nothing" in sent.stderr
+    assert "towerlog runs message" in sent.stderr
 
 
 def test_an_answer_names_the_question_that_was_open_and_says_which_others_are(server) -> None:
@@ -227,7 +245,7 @@ def test_an_answer_names_the_question_that_was_open_and_says_which_others_are(se
     assert taken.stderr.count("answered_by") == 0
     steering = server.client().post("/api/v1/keys", json={"name": "steers", "scopes": ["control"]}).json()["key"]
     blind = asking(server, "runs", "answer", run_id, "no", TOWERLOG_API_KEY=steering)
-    assert (blind.exit_code, blind.stdout) == (0, f"Input sent to run {run_id}.\n")
+    assert (blind.exit_code, blind.stdout) == (0, f"Answer sent to run {run_id}.\n")
     assert untimed(server, "runs", "tail", run_id, "--until-question")[-1] == (
         "[run.waiting_for_input] Delete the test database? (question 2)"
     )

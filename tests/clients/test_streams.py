@@ -1,13 +1,14 @@
 """A run's stream as clients of others read it: each event once, an end that is one, a shutdown that is none.
 
-curl and httpx-sse are in the quick tier; npm's `eventsource` and `@microsoft/fetch-event-source`, Chromium and nginx in
-the slow one. `tools.py` says where they come from.
+curl and clients of Python are in the quick tier; npm's `eventsource` and `@microsoft/fetch-event-source`, Chromium and
+nginx in the slow one. `tools.py` says where they come from.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import httpx
 import httpx_sse
 import pytest
+import requests
+import sseclient
 
 from tests.acceptance.feeds import complete, create_run, held_run, report
 from tests.clients.proxy import nginx_before
@@ -129,6 +132,48 @@ def test_httpx_sse_can_tell_a_shutdown_from_an_end(fresh_server) -> None:
         server.stop()
         with pytest.raises(httpx.RemoteProtocolError):
             next(events)
+
+
+def asked(url: str) -> requests.Response:
+    session = requests.Session()
+    session.trust_env = False
+    return session.get(url, headers=HEADERS, stream=True, timeout=60)
+
+
+def lines_of_requests(url: str) -> Iterable[str]:
+    with asked(url) as reply:
+        yield from reply.iter_lines(decode_unicode=True)
+
+
+def text_of_requests(url: str) -> Iterable[str]:
+    return asked(url).text.splitlines()
+
+
+def lines_of_httpx(url: str) -> Iterable[str]:
+    with httpx.stream("GET", url, headers=HEADERS, trust_env=False, timeout=60) as reply:
+        yield from reply.iter_lines()
+
+
+def lines_of_sseclient(url: str) -> Iterable[str]:
+    with asked(url) as reply:
+        for event in sseclient.SSEClient(reply).events():
+            yield f"data: {event.data}"
+
+
+@pytest.mark.parametrize("lines", [lines_of_requests, text_of_requests, lines_of_httpx, lines_of_sseclient])
+def test_text_of_any_script_is_read_whole(fresh_server, lines: Callable[[str], Iterable[str]]) -> None:
+    server: Server = fresh_server()
+    client = server.client()
+    text = 'naïve Å … хорошо 中文 😀 \u0085 \u2028 \\ "quoted"'
+    run_id = held_run(client, "t", "w")
+    piece = json.dumps({"content": text}, ensure_ascii=False)
+    body = f'{{"worker_id":"w","events":[{{"type":"message.delta","payload":{piece}}}]}}'.encode()
+    sent = client.post(f"/api/agents/runs/{run_id}/events", content=body, headers={"Content-Type": "application/json"})
+    assert sent.status_code == 200, sent.text
+    complete(client, run_id, "w")
+    found = lines(f"{server.base_url}/v1/runs/{run_id}/events")
+    events = [json.loads(line.removeprefix("data: ")) for line in found if line.startswith("data: ")]
+    assert [one["data"]["content"] for one in events if one.get("type") == "message.delta"] == [text]
 
 
 @pytest.fixture(params=["direct", "nginx"])

@@ -31,6 +31,7 @@ from towerlog.store.values import (
     Quarantined,
     RunChange,
     StoredReply,
+    UsageSpan,
 )
 
 APPENDERS = 12
@@ -151,7 +152,7 @@ async def rows_found(store: Store, org: int) -> dict[str, bool]:
             "runs": await store.run(org, run_row(2, org=org).run_id) is not None,
             "threads": await store.thread(org, "new") is not None,
             "agents": await store.agent(org, "agent-id") is not None,
-            "usage": bool(await store.usage(org, 0, 10, None, None)),
+            "usage": bool(await store.usage_by(org, "hour", UsageSpan(0, 10), 10)),
             "checkpoints": bool(await store.approvals(org, 10)),
             "lanes": await store.lane(org, run) is not None,
             "messages and nodes": bool(await store.history(org, b"n" * 16, 1)),
@@ -287,7 +288,11 @@ async def test_what_is_quarantined_is_kept_once_and_never_without_a_bound(store:
     ]
     async with store.begin() as unit:
         await unit.commit(changes)
-    assert [kept.data for _, kept in await store.quarantined(org, row.run, 10, 0)] == [b"{}", b"[]"]
+    kept = await store.quarantined(org, row.run, 10, 0)
+    assert [(number, one.data) for number, one in kept] == [(1, b"{}"), (2, b"[]")]
+    async with store.begin() as unit:
+        await unit.commit(Changes(quarantined=[Quarantined(org, row.run + 1, 5, "w", 1, "step", None, b"{}")]))
+    assert [number for number, _ in await store.quarantined(org, row.run + 1, 10, 0)] == [1], "the run's own numbers"
     flood = [msgspec.structs.replace(item, event_id=str(n)) for n in range(MAX_QUARANTINED + 5)]
     async with store.begin() as unit:
         await unit.commit(Changes(quarantined=flood))

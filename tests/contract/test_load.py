@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tests.support.factories import event, run_changes, run_row
+from tests.support.factories import event, identity, run_changes, run_row
 from tests.support.lookups import looked_up
 from towerlog.model.agent import AgentRow
 from towerlog.model.event import EventType, RunByForeignId, RunById, RunByTrace
@@ -14,7 +14,7 @@ from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import shard_key
 from towerlog.model.thread import ThreadRow
 from towerlog.store.base import Store
-from towerlog.store.values import Changes, Claimant, HistoryNode, Kind, Parent, ReplyBody, StoredReply
+from towerlog.store.values import Changes, Claimant, Family, HistoryNode, Kind, Parent, ReplyBody, StoredReply
 
 NOW_MS = 100
 
@@ -91,7 +91,8 @@ async def test_a_family_a_prefix_and_a_reply(store: Store, org: int, other: int)
     changes = await fill(store, org)
     first, second = (change.after for change in changes.runs.values())
     parent = Parent(first.run, org, first.run_id, first.thread_id, first.trace_id, first.foreign_id or "")
-    assert await asked(store, Kind.FAMILY, parent) == {parent: [second]}
+    family = Family(parent, False)
+    assert await asked(store, Kind.FAMILY, family) == {family: [second]}
     prefixes = tuple(bytes([n]) * 16 for n in range(5))
     assert await asked(store, Kind.NODES, (org, prefixes), (other, prefixes)) == {
         (org, prefixes): 3,
@@ -112,3 +113,9 @@ async def test_a_reply_is_stored_once_behind_its_ids(store: Store, org: int, oth
             await unit.commit(Changes(reply_bodies=[ReplyBody(org, kept.name, 201, body)]))
     whole = msgspec.structs.replace(kept, status=201, body=b"first")
     assert await asked(store, Kind.REPLY, key) == {key: whole}
+
+
+async def test_a_user_is_found_in_their_own_organisation(store: Store, org: int, other: int) -> None:
+    _, ours, _ = identity(1)
+    found = await asked(store, Kind.USER, (org, ours.user_id), (other, ours.user_id), (org, "the night shift"))
+    assert found == {(org, ours.user_id): msgspec.structs.replace(ours, org=org)}

@@ -26,6 +26,7 @@ from towerlog.store.base import Store
 from towerlog.store.values import (
     Changes,
     Claimant,
+    Family,
     HistoryNode,
     Kind,
     Message,
@@ -34,6 +35,7 @@ from towerlog.store.values import (
     Quarantined,
     RunChange,
     StoredReply,
+    UsageSpan,
 )
 
 EVENTS = 23
@@ -282,7 +284,7 @@ async def test_a_row_of_another_organisation_is_absent(store: Store, org: int, o
         "agent": await store.agent(org, f"agent-id-{other}"),
         "agents": await store.agents(org, 10, None, None),
         "agent by name": await store.agents(org, 10, None, "agent"),
-        "usage": await store.usage(org, 0, 2**40, None, None),
+        "usage": await store.usage_by(org, "hour", UsageSpan(0, 2**40), 10),
         "checkpoint latest": await store.checkpoint_latest(org, thread),
         "checkpoint of run": await store.checkpoint_latest_of_run(org, run),
         "checkpoints": await store.checkpoints(org, run, 10, None),
@@ -311,7 +313,9 @@ async def test_a_row_of_another_organisation_is_absent(store: Store, org: int, o
         found = await looked_up(unit, Kind.REF, *((one, ref) for one in (org, other) for ref in refs))
         assert found == {(other, ref): theirs for ref in refs}
         planned: dict[Kind, Any] = {
-            Kind.FAMILY: Parent(theirs.run, org, theirs.run_id, theirs.thread_id, theirs.trace_id, "steps:x"),
+            Kind.FAMILY: Family(
+                Parent(theirs.run, org, theirs.run_id, theirs.thread_id, theirs.trace_id, "steps:x"), True
+            ),
             Kind.THREAD: (org, thread),
             Kind.THREAD_RUNS: (org, thread, 10),
             Kind.AGENT: (org, "agent"),

@@ -89,6 +89,16 @@ async def test_pages_go_from_the_newest_to_the_first(store: Store, org: int, oth
         assert [plain(one) for one in found] == wanted
 
 
+async def test_numbers_count_what_an_organisation_has_made_itself(store: Store, org: int, other: int) -> None:
+    """A cursor shows them, and must not tell how much others make."""
+    for version in (1, 2, 3):
+        await put(store, persona(other, str(version)), route(other, version))
+    await put(store, persona(org, "1"), route(org, 1))
+    await put(store, persona(org, "2"), route(org, 2))
+    assert [one.number for one in await store.personas(org, 10, None)] == [2, 1]
+    assert [one.number for one in await store.routes(org, 10, None)] == [2, 1]
+
+
 async def test_a_version_is_there_once_or_nothing_of_the_unit_is(store: Store, org: int) -> None:
     await put(store, persona(org, "1"), route(org, 1))
     with pytest.raises(StorageFailed):

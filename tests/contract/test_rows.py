@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -24,9 +25,9 @@ from towerlog.model.principal import Counters, Principal, Scope, shard_key
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
-from towerlog.model.usage import Usage, UsageReport, UsageRow
+from towerlog.model.usage import MAX_SUM, Usage, UsageReport, UsageRow
 from towerlog.store.base import Store
-from towerlog.store.values import Changes, Kind, Parent, RunChange
+from towerlog.store.values import Changes, Family, Kind, Parent, RunChange, UsageSpan
 
 
 async def commit(store: Store, changes: Changes) -> None:
@@ -103,7 +104,7 @@ async def test_usage_increments_add_up_and_unknown_stays_unknown(store: Store, o
     )
     for increment in increments:
         await commit(store, Changes(usage={key: increment}))
-    [cell] = await store.usage(org, 0, 10, None, None)
+    [cell] = (await store.rows(org)).usage
     assert cell == UsageRow(*key, 4, 1, 1, Usage(input_tokens=7, cost_nanos=2))
     assert cell.usage.output_tokens is None
 
@@ -111,9 +112,38 @@ async def test_usage_increments_add_up_and_unknown_stays_unknown(store: Store, o
 async def test_usage_hours_begin_inclusive_and_end_exclusive(store: Store, org: int) -> None:
     cells = [UsageRow(org, hour, agent, "m", "running", 1) for hour in (5, 6, 7) for agent in ("a", "b")]
     await commit(store, Changes(usage={(org, c.hour, c.agent, c.model, c.status): c for c in cells}))
-    assert await store.usage(org, 5, 7, None, None) == cells[:4]
-    assert await store.usage(org, 6, 8, "b", None) == [cells[3], cells[5]]
-    assert await store.usage(org, 6, 8, "b", "other") == []
+
+    async def hours(since: int, until: int, **fields: Any) -> list[tuple[int, int]]:
+        found = await store.usage_by(org, "hour", UsageSpan(since, until, **fields), 10)
+        return [(total.hour, total.events) for total in found]
+
+    assert await hours(5, 7) == [(5, 2), (6, 2)]
+    assert await hours(6, 8, agent="b") == [(6, 1), (7, 1)]
+    assert await hours(6, 8, agent="b", model="other") == []
+    assert await hours(5, 8, after=5) == [(6, 2), (7, 2)]
+
+
+async def test_usage_is_added_up_by_hour_agent_or_model(store: Store, org: int) -> None:
+    figures = [Usage(cost_nanos=MAX_SUM), Usage(cost_nanos=MAX_SUM, input_tokens=3), Usage(output_tokens=-(2**40))]
+    keys = [(5, "a", "m"), (5, "b", "n"), (6, "a", "n")]
+    cells = {
+        (org, *key, status): UsageRow(org, *key, status, 2, 1, 0, usage)
+        for key, usage in zip(keys, figures, strict=True)
+        for status in ("running", "failed")
+    }
+    await commit(store, Changes(usage=cells))
+    found = {by: await store.usage_by(org, by, UsageSpan(0, 10), 10) for by in ("hour", "agent", "model")}
+    low = Usage(output_tokens=-(2**41))
+    assert found["hour"] == [
+        UsageRow(org, 5, "", "", "", 8, 4, 0, Usage(cost_nanos=MAX_SUM, input_tokens=6)),
+        UsageRow(org, 6, "", "", "", 4, 2, 0, low),
+    ]
+    assert found["agent"] == [
+        UsageRow(org, 0, "a", "", "", 8, 4, 0, msgspec.structs.replace(low, cost_nanos=MAX_SUM)),
+        UsageRow(org, 0, "b", "", "", 4, 2, 0, Usage(cost_nanos=MAX_SUM, input_tokens=6)),
+    ]
+    assert [(total.model, total.events) for total in found["model"]] == [("m", 4), ("n", 8)]
+    assert await store.usage_by(org, "model", UsageSpan(0, 10, after="m"), 1) == [found["model"][1]]
 
 
 def _checkpoint(org: int, run: int, step: int, **fields: object) -> CheckpointRow:
@@ -167,8 +197,9 @@ async def test_descendants_come_level_by_level_and_loops_end(store: Store, org: 
     await commit(store, Changes(runs=rows, counters={org: Counters(0, 4, 0)}))
     async with store.begin() as unit:
         parents = [Parent(row.run, org, row.run_id, row.thread_id, row.trace_id, "") for row in (looped, child)]
-        found = await looked_up(unit, Kind.FAMILY, *parents)
-    assert [found[one] for one in parents] == [[child, grandchild], []]
+        families = [Family(parent, False) for parent in parents]
+        found = await looked_up(unit, Kind.FAMILY, *families)
+    assert [found[one] for one in families] == [[child, grandchild], []]
     assert await store.run_children(org, looped, 100) == [child, ended]
     unknown = [run_row(8, org=org, parent_key="trace:none"), run_row(9, org=org, parent_key="run:none")]
     parent_ids = await store.run_ids_of_parents(org, [child, grandchild, run_row(7, org=org), *unknown])

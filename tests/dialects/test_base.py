@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.support.calls import body_of
 from towerlog import errors
-from towerlog.dialects.base import STATUSES, error_headers, reply_json, scopes, status_of
+from towerlog.dialects.base import STATUSES, ascii_json, error_headers, reply_json, scopes, status_of
 from towerlog.errors import TowerlogError
 from towerlog.model.principal import Scope
 
@@ -70,3 +72,21 @@ def test_the_wait_is_the_errors_own_where_it_has_one() -> None:
 def test_only_a_401_says_how_to_authenticate() -> None:
     assert error_headers(errors.Unauthenticated(), 401) == ((b"www-authenticate", b"Bearer"),)
     assert error_headers(errors.Forbidden(), 403) == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":"plain","b":[1e400,-0.0]}',
+        '{"\u00c5":"na\u00efve \u2026 \u4e2d\u6587 \U0001f600"}',
+        '{"a":"x\u0085y\u2028z\u2029","b":"\u007f"}',
+        '{\t"a" :\t"\u00e9 \\" \\\\ \\u0000 \\u00e9 \\t \\/ \\\\u0000"}',
+    ],
+)
+def test_json_is_the_same_in_ascii(text: str) -> None:
+    made = ascii_json(text.encode())
+    assert made.isascii()
+    assert json.loads(made) == json.loads(text)
+    assert len(made.decode().splitlines()) == 1
+    if text.isascii():
+        assert made == text.encode(), "what a sender wrote in ASCII is left as it was sent"

@@ -71,7 +71,7 @@ def test_the_seeds_checkpoint() -> None:
     assert found.effects.model == "claude-sonnet-4-6"
     assert found.effects.parent_key is None
     usage = Usage(input_tokens=310, output_tokens=110, total_tokens=420, cost_nanos=2_310_000)
-    assert found.effects.report == UsageReport(usage, "turn", process_cost=True)
+    assert found.effects.report == UsageReport(usage, "turn", process_cost=True, inclusive=True)
     assert found.effects.checkpoint == CheckpointFacts(3, "in_progress", length=2, has_meta=True)
     assert (found.natural_key, found.event_id, found.occurred_at) == (None, None, None)
 
@@ -145,14 +145,14 @@ def test_a_run_that_is_known_needs_no_thread_and_keeps_its_agent() -> None:
     ("figures", "report"),
     [
         ({}, None),
-        ({"tokens_used": 7}, UsageReport(Usage(total_tokens=7))),
-        ({"tokens_used": 7, "input_tokens": 0}, UsageReport(Usage(input_tokens=0, total_tokens=7))),
+        ({"tokens_used": 7}, UsageReport(Usage(total_tokens=7), inclusive=True)),
+        ({"tokens_used": 7, "input_tokens": 0}, UsageReport(Usage(input_tokens=0, total_tokens=7), inclusive=True)),
         (
             {"tokens_used": 7, "input_tokens": 3, "output_tokens": 1},
-            UsageReport(Usage(input_tokens=3, output_tokens=1, total_tokens=7), "turn"),
+            UsageReport(Usage(input_tokens=3, output_tokens=1, total_tokens=7), "turn", inclusive=True),
         ),
-        ({"output_tokens": 2}, UsageReport(Usage(output_tokens=2))),
-        ({"run_cost_usd": 0}, UsageReport(Usage(cost_nanos=0), process_cost=True)),
+        ({"output_tokens": 2}, UsageReport(Usage(output_tokens=2), inclusive=True)),
+        ({"run_cost_usd": 0}, UsageReport(Usage(cost_nanos=0), process_cost=True, inclusive=True)),
         ({"tokens_used": None, "run_cost_usd": None}, None),
     ],
 )

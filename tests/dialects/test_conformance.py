@@ -140,8 +140,8 @@ SPENT = Usage(input_tokens=1, output_tokens=2, cost_nanos=3)
 FACTS = [
     Facts(),
     Facts(
-        name="a name",
-        tool="t",
+        name="a næme",
+        tool="t\u2028ö\u0085",
         tool_call_id="c",
         success=False,
         duration_ms=1,
@@ -158,7 +158,8 @@ FACTS = [
 @pytest.mark.parametrize("type_", list(EventType))
 def test_every_event_has_a_frame_or_no_place(stream, source, type_) -> None:
     for facts in FACTS:
-        one: Event = event(type_, {"content": "x\ny", "type": "command_start"}, facts, dialect=source)
+        data = '{"content":"x\\ny \u00c5\u0085\u2028 \U0001f600","type":"command_start"}'.encode()
+        one: Event = event(type_, data, facts, dialect=source)
         found = stream.frame(one, "e1", run_row())
         if found is None:
             assert stream.name != "runs", "a run's stream leaves nothing out"
@@ -167,6 +168,7 @@ def test_every_event_has_a_frame_or_no_place(stream, source, type_) -> None:
         lines = found[:-2].split(b"\n")
         assert [line.split(b": ")[0] for line in lines] == [b"id", b"data"]
         assert isinstance(json.loads(lines[1].removeprefix(b"data: ")), dict)
+        assert found.isascii(), "clients guess the charset of a stream, and some take U+0085 for a line end"
 
 
 def test_both_streams_are_there() -> None:

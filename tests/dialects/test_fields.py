@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from tests.support.calls import tried
 from towerlog import errors
 from towerlog.dialects import fields
 from towerlog.dialects.fields import Count, Duration, JsonObject
+from towerlog.dialects.structure import check_depth, check_length
 from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
 from towerlog.model.event import Refusal
 
@@ -70,6 +72,18 @@ def test_a_wrong_field_is_named(body: bytes, field: str, why: str) -> None:
     error = wrong(body)
     assert (error.field, error.details) == (field, {field: why})
     assert error.message == f"{field}: {why}"
+
+
+class Refused(enum.Enum):
+    A = "a"
+
+
+def test_a_refusal_does_not_repeat_a_value_that_is_long() -> None:
+    """msgspec names the value that is none of an enumeration, however long it is."""
+    with pytest.raises(Invalid) as caught:
+        fields.decode(msgspec.json.Decoder(dict[str, Refused]), json.dumps({"a": "y" * 100_000}).encode(), "body")
+    assert len(caught.value.message) < 400
+    assert caught.value.field == "body"
 
 
 def test_fields_are_named_below_the_prefix() -> None:
@@ -151,25 +165,25 @@ def depth_of(value: Any) -> int:
 def test_depth_is_counted_outside_of_strings(value: Any, deepest: int) -> None:
     text = json.dumps(value, ensure_ascii=False).encode()
     if depth_of(value) <= deepest:
-        fields.check_depth(text, "data", deepest)
+        check_depth(text, "data", deepest)
     else:
         with pytest.raises(Invalid, match=f"nested deeper than {deepest} levels"):
-            fields.check_depth(text, "data", deepest)
+            check_depth(text, "data", deepest)
 
 
 def test_brackets_in_strings_are_no_depth() -> None:
     tricky = [{"a": "[" * 500 + '"\\'}, '\\"[[[{{{', "\\", "]]]"]
-    fields.check_depth(json.dumps(tricky).encode(), "data", 2)
+    check_depth(json.dumps(tricky).encode(), "data", 2)
 
 
 @given(st.lists(JSON, max_size=12), st.integers(1, 12))
 def test_items_are_counted_without_being_read(value: list[Any], longest: int) -> None:
     text = json.dumps(value, ensure_ascii=False).encode()
     if len(value) <= longest:
-        fields.check_length(text, "events", longest)
+        check_length(text, "events", longest)
     else:
         with pytest.raises(Invalid, match=f"events: has more than {longest} items"):
-            fields.check_length(text, "events", longest)
+            check_length(text, "events", longest)
 
 
 @pytest.mark.parametrize("value", ["a", "проект", "a b", "...", ".a", "日本語🙂", "x" * 200, "a\u00a0b"])

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from towerlog.dialects import repair as repair_module
 from towerlog.dialects.repair import MAX_NAMED, MAX_QUOTES, MAX_SUSPECTS, MORE, repair
 
 TEXTS = st.text(st.characters() | st.sampled_from('\\"{}[],: NaInfinty\ud83d\ude00\udbff\udc00'), max_size=12)
@@ -61,6 +62,27 @@ def test_a_document_is_repaired_value_for_value_and_left_alone_elsewhere(value: 
         assert repaired is not None
         assert json.loads(repaired.body) == plain(value)
         assert repaired.warnings
+
+
+@pytest.mark.parametrize("longest", range(24, 40))
+def test_no_piece_of_a_long_text_ends_in_the_middle_of_anything(longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = [
+        math.nan,
+        "\ud83d",
+        "\ud83d\ude00" * 9,
+        "\\" * 31,
+        '"NaN' * 7,
+        {"\udbff": -math.inf},
+        "\n" * 20,
+        math.inf,
+    ] * 9
+    text = json.dumps(value).encode()
+    whole = repair(text)
+    monkeypatch.setattr(repair_module, "PIECE_BYTES", longest)
+    assert repair(text) == whole
+    assert whole is not None
+    assert json.loads(whole.body) == plain(value)
+    assert len(whole.warnings) == 45
 
 
 @given(st.binary(max_size=60) | st.text('{}[]",:\\udD83NaInfty-\x00\x01').map(str.encode))
@@ -131,6 +153,6 @@ def test_a_place_in_the_depths_is_named_by_what_it_lies_in() -> None:
 
 def test_what_would_take_too_long_is_not_repaired() -> None:
     assert repair(b"[" + b"NaN," * (MAX_SUSPECTS + 1) + b"1]") is None
-    assert repair(b'["' + b"\\ud83d" * (MAX_SUSPECTS + 1) + b'"]') is None
+    assert repair(b'["' + b"\\ud83d" * (MAX_SUSPECTS + 1000) + b'"]') is None
     assert repair(b"[" + b'"",' * (MAX_QUOTES // 2 + 1) + b"NaN]") is None
     assert repair(b'["' + b"\\ud7ff" * (MAX_SUSPECTS // 2) + b'\\ud83d"]') is not None

@@ -164,7 +164,9 @@ def test_the_seeds_run_end() -> None:
     found = draft("run_end", {"output": {"answer": "It is 12°C and cloudy."}, **usage})
     assert (found.type, found.natural_key) == (EventType.RUN_COMPLETED, "run_end")
     total = Usage(input_tokens=150, output_tokens=45, total_tokens=195, cost_nanos=2_300_000)
-    assert found.facts == Facts(effects=Effects(model="gpt-4", report=UsageReport(total, whole_run=True)))
+    assert found.facts == Facts(
+        effects=Effects(model="gpt-4", report=UsageReport(total, whole_run=True, inclusive=True))
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ def test_the_seeds_run_end() -> None:
 )
 def test_what_was_not_told_is_unknown(figures: dict[str, Any], usage: Usage | None) -> None:
     report = draft("run_end", figures).effects.report
-    assert report == (None if usage is None else UsageReport(usage, whole_run=True))
+    assert report == (None if usage is None else UsageReport(usage, whole_run=True, inclusive=True))
 
 
 def test_only_true_recovers() -> None:
@@ -307,7 +309,9 @@ def test_a_detail_that_cannot_be_used_costs_no_event(event_type: str, field: str
 
 def test_whole_numbers_and_money_may_be_written_otherwise() -> None:
     report = draft("run_end", {"prompt_tokens": 150.0, "completion_tokens": "45", "cost_usd": "0.0023"}).effects.report
-    assert report == UsageReport(Usage(input_tokens=150, output_tokens=45, cost_nanos=2_300_000), whole_run=True)
+    assert report == UsageReport(
+        Usage(input_tokens=150, output_tokens=45, cost_nanos=2_300_000), whole_run=True, inclusive=True
+    )
 
 
 def test_every_wrong_field_is_named_at_once() -> None:

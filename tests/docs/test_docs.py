@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 
+from tests.clients.tools import program
 from tests.support.curl import REFUSALS_FAIL, put_on_path
 from tests.support.demo import Demo
 from tests.support.pages import blocks, save_files, tour, wrong, wrong_of
@@ -80,6 +81,22 @@ WITHOUT_CONSOLE = [page for page in with_blocks("python") if page not in with_bl
 @pytest.mark.parametrize("page", WITHOUT_CONSOLE, ids=name_of)
 def test_the_python_blocks_of_a_page_run(page, served) -> None:
     run_python(page, served)
+
+
+SHELL_OF = sorted((ROOT / "docs" / "dialects").glob("*.md"))
+REFUSED = r"^HTTP (400|404|405|415|422)"
+
+
+@pytest.mark.parametrize("page", SHELL_OF, ids=name_of)
+def test_the_shell_blocks_of_a_dialect_are_well_formed_requests(page, tmp_path, served) -> None:
+    """Some are refused by the state of a run, as their page says: none for a path, a parameter or a body."""
+    script = "\n".join(block.text for block in blocks(page.read_text(), "sh"))
+    shown = f"curl() {{ {program('curl')} -w '%{{stderr}}HTTP %{{http_code}} %{{url}}\\n' \"$@\"; }}\n{script}"
+    done = subprocess.run(
+        ["bash", "-c", shown], cwd=tmp_path, env=served, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert "HTTP 20" in done.stderr
+    assert not re.findall(REFUSED, done.stderr, re.MULTILINE), done.stderr + done.stdout
 
 
 def run_python(page: Path, env: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towerlog.model import ledger as ledgers
-from towerlog.model.ledger import MAX_RANGES, Ledger, Ranges
+from towerlog.model.ledger import FEW_RANGES, MAX_ALL_RANGES, MAX_RANGES, Ledger, Ranges, within_all
 
 NUMBERS = st.integers(1, 40)
 SPANS = st.tuples(NUMBERS, st.integers(0, 12)).map(lambda pair: (pair[0], pair[0] + pair[1]))
@@ -113,3 +113,15 @@ def test_the_real_bound() -> None:
     for number in range(2, 2 * MAX_RANGES + 1, 2):
         healed = healed.with_received(number)
     assert (healed.missing(), healed.is_complete(), healed.is_truncated()) == ((), False, True)
+
+
+def test_all_clients_of_a_run_share_one_bound() -> None:
+    full = told(*range(1, 2 * MAX_RANGES, 2))
+    others = {f"c{number}": full for number in range(MAX_ALL_RANGES // MAX_RANGES)}
+    small = told(*range(1, 2 * FEW_RANGES, 2))
+    assert within_all({**others, "small": small}, "small") is small
+    one_more = told(*range(1, 2 * FEW_RANGES + 2, 2))
+    assert within_all({"alone": one_more}, "alone") is one_more
+    cut = within_all({**others, "late": one_more}, "late")
+    assert (len(cut.received), cut.is_truncated()) == (FEW_RANGES, True)
+    assert cut.received_count() == one_more.received_count()

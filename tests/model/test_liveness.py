@@ -54,7 +54,9 @@ def test_a_heartbeat_that_is_no_event_shows_that_the_process_is_there_but_saves_
     assert verdict(row(process_at=NOW - 300), NOW) is Verdict.LOST
     assert liveness_of(quiet, [None, NOW - 10, NOW - 20], lambda at: NOW - at, LIMITS).process_at == NOW - 10
     born_later = run_row(created_at=NOW - 50)
-    assert liveness_of(born_later, [NOW - 60], lambda at: NOW - at, LIMITS).process_at is None, "that heartbeat was not this run's"
+    assert liveness_of(born_later, [NOW - 60], lambda at: NOW - at, LIMITS).process_at is None, (
+        "that heartbeat was not this run's"
+    )
 
 
 @pytest.mark.parametrize("status", sorted(set(Status) - TERMINAL - {Status.RUNNING, Status.CANCELLING}))

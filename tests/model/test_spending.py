@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from towerlog.model import spending as spending_module
 from towerlog.model.spending import (
     AGENTS_RETIRED,
     MAX_SHARES,
+    MAX_SHARES_BYTES,
     TOTAL_DECREASED,
     USAGE_FLAGS,
     AgentShare,
@@ -214,6 +216,25 @@ def test_either_kind_of_runner_is_understood(calls: list[tuple[int, int]], total
     assert turns(*given)[-1]["total_tokens"] == sent
 
 
+@pytest.fixture
+def by_number_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents are retired for their number, not for their size."""
+    monkeypatch.setattr(spending_module, "MAX_SHARES_BYTES", 1 << 30)
+
+
+def test_agents_are_retired_for_the_size_of_what_is_remembered() -> None:
+    spending = NOTHING
+    for number in range(200):
+        report = UsageReport(Usage(input_tokens=10**12, cost_nanos=10**15))
+        spending = spending.after(report, f"agent {number} " + "n" * 180)
+        assert len(msgspec.json.encode(spending.shares)) <= MAX_SHARES_BYTES
+    assert "agent 199 " + "n" * 180 in spending.shares
+    assert len(spending.shares) < 200
+    assert spending.usage().input_tokens == 200 * 10**12
+    assert spending.flags == (AGENTS_RETIRED,)
+
+
+@pytest.mark.usefixtures("by_number_alone")
 def test_sums_are_kept_however_many_agents_there_are() -> None:
     spending = NOTHING
     for number in range(MAX_SHARES + 50):
@@ -229,6 +250,7 @@ def test_sums_are_kept_however_many_agents_there_are() -> None:
     assert spending.flags == (AGENTS_RETIRED,)
 
 
+@pytest.mark.usefixtures("by_number_alone")
 def test_agents_that_only_add_are_retired_without_a_flag() -> None:
     spending = NOTHING
     for number in range(3 * MAX_SHARES):
@@ -237,6 +259,7 @@ def test_agents_that_only_add_are_retired_without_a_flag() -> None:
     assert (spending.usage().input_tokens, spending.flags) == (3 * MAX_SHARES, ())
 
 
+@pytest.mark.usefixtures("by_number_alone")
 def test_the_agent_that_told_last_is_remembered_longest() -> None:
     spending = NOTHING
     for number in range(MAX_SHARES):
@@ -260,3 +283,55 @@ def test_the_agent_that_told_last_is_remembered_longest() -> None:
 )
 def test_a_fall_is_one_figure_that_is_lower(left: Usage, right: Usage, fell: bool) -> None:
     assert falls(left, right) is fell
+
+
+# Totals without a split beside increments with one
+
+increments = st.builds(UsageReport, st.builds(Usage, *[figures] * 5), st.just("delta"))
+wholes = st.builds(
+    UsageReport,
+    st.builds(lambda i, o: Usage(input_tokens=i, output_tokens=o), figures, figures),
+    inclusive=st.just(True),
+)
+
+
+@given(st.lists(increments | wholes, max_size=10), st.booleans())
+def test_tokens_told_as_input_and_as_cached_count_once_in_any_order(reports: list[UsageReport], of_run: bool) -> None:
+    reports = [msgspec.structs.replace(one, whole_run=one.inclusive and of_run) for one in reports]
+    spending, sums, tops = NOTHING, [0, 0], [0, 0]
+    for one in reports:
+        before, spending = spending.usage(), spending.after(one, "a")
+        now, sides = spending.usage(), (one.usage.all_input_tokens() or 0, one.usage.all_output_tokens() or 0)
+        for side in (0, 1):
+            sums[side] += 0 if one.inclusive else sides[side]
+            tops[side] = max(tops[side], sides[side] if one.inclusive else 0)
+        told = (now.all_input_tokens() or 0, now.all_output_tokens() or 0)
+        assert told == (max(sums[0], tops[0]), max(sums[1], tops[1]))
+        assert highest(before, now) == now, "no figure falls"
+
+
+def test_a_prompt_that_includes_what_was_cached() -> None:
+    call = UsageReport(Usage(86, 1920, None, 250, 50), "delta")
+    end = UsageReport(Usage(input_tokens=2006, output_tokens=300, total_tokens=2306), whole_run=True, inclusive=True)
+    split = {"input_tokens": 86, "cached_input_tokens": 1920, "output_tokens": 250, "reasoning_tokens": 50}
+    assert known(after((call, "a"), (end, "a")).usage()) == {**split, "total_tokens": 2306}
+    late = after((end, "a"), (call, "a"))
+    assert (late.usage().all_input_tokens(), late.usage().all_output_tokens()) == (2006, 300)
+    assert late.usage().total_tokens == 2306, "a split that comes too late takes nothing back"
+    assert after((call, "a"), (end, "a"), (end, "a")).flags == ()
+    lower = msgspec.structs.replace(end, usage=Usage(input_tokens=2000, output_tokens=300))
+    assert after((end, "a"), (lower, "a")).flags == (TOTAL_DECREASED,)
+
+
+def test_calls_told_one_by_one_and_beside_a_running_total_count_once() -> None:
+    """A gateway tells each call of an agent, and so does the agent's runner in its checkpoints."""
+    calls = [(2006, 300, 2306), (0, 0, 2306), (1000, 94, 3400)]
+    told: list[Told] = [
+        (UsageReport(Usage(86, 1920, None, 300), "delta"), "a"),
+        (UsageReport(Usage(1000, output_tokens=94), "delta"), "a"),
+        *((turn(*call, inclusive=True), "a") for call in calls),
+    ]
+    expected = {"input_tokens": 1086, "cached_input_tokens": 1920, "output_tokens": 394, "total_tokens": 3400}
+    assert known(after(*told).usage()) == expected
+    mixed = [told[2], told[0], told[3], told[1], told[4]]
+    assert after(*mixed).usage().all_tokens() == 3400

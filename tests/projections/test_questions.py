@@ -9,7 +9,7 @@ import pytest
 from tests.support.factories import event, facts_of, run_row
 from tests.support.fakes import START_MS
 from towerlog.model.event import EventType as E
-from towerlog.model.run import MAX_CLOSED_QUESTIONS, MAX_QUESTIONS, ClosedQuestion, RunRow, Status
+from towerlog.model.run import MAX_CLOSED_QUESTIONS, MAX_QUESTION_CHARS, MAX_QUESTIONS, ClosedQuestion, RunRow, Status
 from towerlog.projections import runs as run_fold
 from towerlog.projections.questions import asked_before
 
@@ -137,3 +137,11 @@ def test_questions_are_bounded() -> None:
     for question_id in open_ids(row):
         row = told(row, E.RUN_QUESTION_WITHDRAWN, question_id=question_id)
     assert len(row.closed_questions) == MAX_CLOSED_QUESTIONS
+
+
+def test_long_questions_push_the_oldest_out_and_the_newest_always_stays() -> None:
+    row = run_row()
+    for number in range(4):
+        row = asked(row, f"{number}" + "q" * 1999)
+    assert open_ids(row) == [3, 4], "two of them fill the room"
+    assert open_ids(asked(row, "q" * (2 * MAX_QUESTION_CHARS))) == [5]

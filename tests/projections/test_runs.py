@@ -15,6 +15,8 @@ from tests.support.stories import FACTS, reports
 from towerlog.model.event import NOT_FROM_AGENT, QUESTION_TYPES, TARGET_STATUS, Event, EventType
 from towerlog.model.facts import NO_EFFECTS, NO_FACTS, CheckpointFacts, Effects, Facts, LaneFacts, Origin
 from towerlog.model.run import (
+    MAX_METADATA_BYTES,
+    MAX_OPEN_TOOL_CHARS,
     MAX_OPEN_TOOLS,
     MAX_PENDING,
     SEEN_GRAIN_MS,
@@ -226,6 +228,26 @@ def test_the_newest_model_and_the_first_parent_count() -> None:
     row = told(run_row(), model="m1", parent_key="trace:1")
     row = told(row, model="m2", parent_key="trace:2")
     assert (row.model, row.parent_key) == ("m2", "trace:1")
+
+
+def test_metadata_that_is_too_long_leaves_the_row_as_it_was() -> None:
+    row = told(run_row(), metadata=msgspec.Raw(b'{"a":1}'))
+    long = msgspec.Raw(b'{"b":"' + b"x" * MAX_METADATA_BYTES + b'"}')
+    assert told(row, metadata=long).metadata is row.metadata
+    half = msgspec.Raw(b'{"c":"' + b"x" * (MAX_METADATA_BYTES * 2 // 3) + b'"}')
+    other = msgspec.Raw(bytes(half).replace(b'"c"', b'"d"'))
+    both = told(told(row, metadata=half), metadata=other)
+    assert sorted(msgspec.json.decode(both.metadata)) == ["a", "c"]
+    ended = msgspec.structs.replace(row, status=Status.COMPLETED)
+    assert told(ended, E.RUN_STARTED, metadata=long, is_start=True).metadata is row.metadata
+
+
+def test_open_calls_with_long_ids_push_the_oldest_out() -> None:
+    row = run_row()
+    for number in range(5):
+        row = told(row, E.TOOL_CALL, tool="sh", tool_call_id=f"{number}" + "i" * 1500)
+    assert [call_id[0] for _, call_id in row.open_tools] == ["3", "4"]
+    assert told(row, E.TOOL_CALL, tool="sh", tool_call_id="i" * (2 * MAX_OPEN_TOOL_CHARS)).open_tools == ()
 
 
 def test_metadata_is_merged_and_the_newest_wins() -> None:

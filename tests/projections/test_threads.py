@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 
 from tests.support.factories import event, run_row
 from tests.support.fakes import START_MS
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.principal import shard_key
 from towerlog.model.run import MAX_OPEN_RUNS, RunRow, Status
-from towerlog.model.thread import ThreadRow
+from towerlog.model.thread import MAX_PROCESSES, ThreadRow
+from towerlog.model.usage import Usage, UsageReport
+from towerlog.projections import runs as run_fold
 from towerlog.projections import threads
 
 THREAD = ThreadRow(1, "t", 5, title="A title", policy="reject")
@@ -92,3 +95,45 @@ def test_a_thread_is_the_sum_of_its_runs(acts: list[tuple[bool, bool]]) -> None:
     assert row.open_runs == tuple(run.run for run in still_open)
     assert row.lane_runs == tuple(run.run for run in still_open if run.has_lane)
     assert (row.run_count, row.newest_run) == (len(runs), max((run.run for run in runs.values()), default=0))
+
+
+told_costs = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 90)), max_size=10)
+
+
+@given(told_costs)
+def test_a_process_is_counted_once_whichever_of_its_runs_tell_it(told: list[tuple[str, int]]) -> None:
+    thread, runs, counted = ThreadRow(1, "t", 0), dict.fromkeys("abc", run_row()), 0
+    for run, cost in told:
+        thread, runs[run], added = tell_cost(thread, "p", runs[run], cost)
+        counted += added
+    assert counted == max((cost for _, cost in told), default=0)
+
+
+def test_a_process_beyond_the_bound_is_counted_on_from_its_run() -> None:
+    thread = ThreadRow(1, "t", 0)
+    thread, first, added = tell_cost(thread, "first", run_row(), 40)
+    for number in range(MAX_PROCESSES):
+        thread, _, added = tell_cost(thread, f"p{number}", run_row(), 7)
+        assert added == 7
+    assert (len(thread.process_costs), "first" in thread.process_costs) == (MAX_PROCESSES, False)
+    assert tell_cost(thread, "first", first, 50)[2] == 10
+
+
+def test_what_a_run_has_counted_before_it_told_a_process_is_not_counted_again() -> None:
+    alone = run_row(usage=Usage(cost_nanos=30))
+    thread, _, added = tell_cost(ThreadRow(1, "t", 0), "p", alone, 50)
+    assert (added, thread.process_costs) == (20, {"p": 50})
+
+
+def test_a_cost_that_adds_nothing_leaves_the_row_as_it_was() -> None:
+    thread, run, _ = tell_cost(ThreadRow(1, "t", 0), "p", run_row(), 40)
+    assert tell_cost(thread, "p", run, 40)[0] is thread
+
+
+def tell_cost(row: ThreadRow, process: str, before: RunRow, cost: int) -> tuple[ThreadRow, RunRow, int]:
+    """The thread and the run after the run has told a cost of its process, and what the roll-ups count."""
+    report = UsageReport(Usage(cost_nanos=cost), process_cost=True, process=process)
+    parts = run_fold.parts_after(before, Effects(report=report), "a")
+    spent = threads.newly_counted(row, process, before, Usage(), parts["usage"])
+    told = event(1, 1, facts=Facts(spent=spent, effects=Effects(report=report)))
+    return threads.count_cost(row, before, told), msgspec.structs.replace(before, **parts), spent.cost_nanos or 0

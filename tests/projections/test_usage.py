@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import msgspec
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.support.factories import event, run_row
-from tests.support.stories import usages
 from towerlog.model.run import RunRow, Status
 from towerlog.model.spending import AgentShare
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow
 from towerlog.projections import usage
 
 KEY = (1, 7, "a", "m", "running")
+ONE = event(1, 1)
+"""An event that says nothing of usage."""
 
 
 def test_the_cell_of_an_event_is_where_its_run_stands_now() -> None:
@@ -47,40 +46,23 @@ def test_nothing_is_spent_where_nothing_changed_wherever_the_row_comes_from() ->
 
 def test_beginnings_and_ends_are_counted_in_the_cell_of_their_event() -> None:
     running, ended = run_row(), run_row(status=Status.COMPLETED)
-    cell = usage.fold(None, KEY, None, running)
+    cell = usage.fold(None, KEY, None, running, ONE)
     assert cell == UsageRow(*KEY, 1, 1, 0)
-    cell = usage.fold(cell, KEY, running, ended)
+    cell = usage.fold(cell, KEY, running, ended, ONE)
     assert cell == UsageRow(*KEY, 2, 1, 1)
-    assert usage.fold(cell, KEY, ended, ended) == UsageRow(*KEY, 3, 1, 1), "late ones end nothing"
-    assert usage.fold(None, KEY, None, ended) == UsageRow(*KEY, 1, 1, 1)
+    assert usage.fold(cell, KEY, ended, ended, ONE) == UsageRow(*KEY, 3, 1, 1), "late ones end nothing"
+    assert usage.fold(None, KEY, None, ended, ONE) == UsageRow(*KEY, 1, 1, 1)
 
 
 def test_a_run_that_recovers_ends_once() -> None:
     failed, completed = run_row(status=Status.FAILED), run_row(status=Status.COMPLETED)
-    assert usage.fold(None, KEY, failed, completed).runs_ended == 0
+    assert usage.fold(None, KEY, failed, completed, ONE).runs_ended == 0
 
 
 def test_a_cell_adds_what_was_spent() -> None:
     rows = [run_row(usage=Usage(input_tokens=n)) for n in (1, 4, 4)]
-    cell = usage.fold(None, KEY, None, rows[0])
-    cell = usage.fold(cell, KEY, rows[0], rows[1])
-    cell = usage.fold(cell, KEY, rows[1], rows[2])
+    cell = usage.fold(None, KEY, None, rows[0], ONE)
+    cell = usage.fold(cell, KEY, rows[0], rows[1], ONE)
+    cell = usage.fold(cell, KEY, rows[1], rows[2], ONE)
     assert cell == UsageRow(*KEY, 3, 1, 0, Usage(input_tokens=4))
     assert cell.usage.output_tokens is None
-
-
-@given(st.lists(usages, min_size=1, max_size=8), st.data())
-def test_cells_merge_to_what_one_cell_would_have_been(totals: list[Usage], data: st.DataObject) -> None:
-    """A unit's increments, added to what is stored, are what a rebuild folds in one go."""
-    rows = [run_row(usage=total) for total in totals]
-    befores = [None, *rows[:-1]]
-    cut = data.draw(st.integers(0, len(rows)))
-    whole: UsageRow | None = None
-    halves: list[UsageRow | None] = [None, None]
-    for index, (before, row) in enumerate(zip(befores, rows, strict=True)):
-        whole = usage.fold(whole, KEY, before, row)
-        half = int(index >= cut)
-        halves[half] = usage.fold(halves[half], KEY, before, row)
-    left, right = halves
-    merged = usage.merge(left, right) if left is not None and right is not None else left or right
-    assert merged == whole

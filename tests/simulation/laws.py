@@ -9,6 +9,7 @@ import msgspec
 from tests.simulation.world import ANY, World
 from towerlog.engine.audit import verify_org
 from towerlog.model.event import TARGET_STATUS, Event, EventType
+from towerlog.model.facts import NO_EFFECTS
 from towerlog.model.lane import MAX_ATTEMPTS
 from towerlog.model.question import RunFilter
 from towerlog.model.run import TERMINAL, RunRow, Status
@@ -36,6 +37,7 @@ async def check_laws(world: World) -> None:
         check_end(events)
         check_commands(row, events)
         check_questions(events)
+        check_foreign(world, row, events)
         await check_markers(world, row, events)
 
 
@@ -70,13 +72,19 @@ def check_end(events: list[Event]) -> None:
 
 
 def check_commands(row: RunRow, events: list[Event]) -> None:
-    """A command is delivered at most once, after it was asked for; a cancel's stages come in their order."""
+    """A command is delivered at most once, after it was asked for; a cancel's stages come in their order.
+
+    A claim asks once more for a pause that the attempt before had taken.
+    """
     asked = {event.seq: event.effects.requests for event in events if event.effects.requests is not None}
+    first_pause = min((seq for seq, kind in asked.items() if kind == "pause"), default=None)
+    claimed = [event.seq for event in events if event.type is EventType.LANE_CLAIMED]
+    asked_again = [seq for seq in claimed if first_pause is not None and seq > first_pause]
     delivered = [event for event in events if event.type is EventType.COMMAND_DELIVERED]
     assert len({event.effects.delivers for event in delivered}) == len(delivered), "delivered twice"
     for event in delivered:
         command = event.effects.delivers or 0
-        assert command in asked, "delivered what nobody asked for"
+        assert command in asked or command in asked_again, "delivered what nobody asked for"
         assert command < event.seq, "delivered before it was asked for"
         assert not event.late, "delivered after the end"
     assert list(asked.values()).count("cancel") <= 1, "asked for its end twice"
@@ -112,6 +120,15 @@ def check_questions(events: list[Event]) -> None:
             assert question_id not in closed, "answered twice"
             assert meant in (texts[question_id], ANY), "the answer to one question reached another"
             closed.add(question_id)
+
+
+def check_foreign(world: World, row: RunRow, events: list[Event]) -> None:
+    """What a stranger said of a held run is kept in a form that no fold acts on; nothing else is flagged."""
+    foreign = [event for event in events if event.facts.foreign]
+    assert [_decode(event.data).marker for event in foreign] == world.model.runs[row.run_id].foreign, "flags"
+    for event in foreign:
+        told = msgspec.structs.replace(event.effects, report=None, model=None)
+        assert (event.type, told) == (EventType.OTHER, NO_EFFECTS), "a stranger's word has an effect"
 
 
 async def check_markers(world: World, row: RunRow, events: list[Event]) -> None:

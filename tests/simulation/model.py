@@ -6,11 +6,13 @@ that answer was right, and changes itself the way the promise says. `now` is ste
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 ATTEMPTS = 3
 CANCEL_DEADLINE_MS = 30_000
 MAX_INPUTS = 15
+SECOND_ANSWER_MS = 5_000
 ENDS = frozenset({"completed", "failed", "cancelled", "lost"})
 
 
@@ -53,6 +55,8 @@ class Run:
     lane: str = "blocked"
     status: str = "queued"
     worker: str | None = None
+    key: str | None = None
+    """The API key of the lease, or of the last one."""
     released_by: str | None = None
     epoch: int = 0
     attempt: int = 0
@@ -61,11 +65,18 @@ class Run:
     cancel_seen: int | None = None
     pending: list[Wish] = field(default_factory=list)
     """Oldest first."""
-    questions: list[tuple[str, str | None]] = field(default_factory=list)
-    """(marker, key) of the open ones, oldest first. They outlive their worker."""
+    pause_taken: bool = False
+    """The agent has taken a pause that nobody has ended; the next attempt is told of it again."""
+    questions: list[tuple[str, str | None, int]] = field(default_factory=list)
+    """(marker, key, epoch of who asked it last) of the open ones, oldest first. They outlive their worker."""
+    asking_epoch: int = 0
+    closed_at: int | None = None
+    """Wall time at which its newest closed question was closed."""
     spent: int = 0
     kept: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    """Those of `kept` that came from a key which did not hold the run, and would have changed it."""
 
     @property
     def ended(self) -> bool:
@@ -77,9 +88,21 @@ class Run:
         return [(wish.kind, wish.delivered) for wish in self.pending]
 
     @property
-    def works(self) -> str:
-        """The status of a run that goes on: it waits while a question is open."""
-        return "waiting_for_input" if self.questions else "running"
+    def awaited(self) -> list[tuple[str, str | None, int]]:
+        """The questions of the last attempt that has asked any."""
+        return [one for one in self.questions if one[2] == self.asking_epoch]
+
+    def goes_on(self) -> None:
+        """A run that goes on waits while a question is open; one that runs is not paused."""
+        self.status = "waiting_for_input" if self.awaited else "running"
+        self.pause_taken = self.pause_taken and self.status != "running"
+
+    def begin_attempt(self) -> None:
+        """A new epoch; it is told of the pause that the one before had taken."""
+        self.epoch += 1
+        if self.pause_taken:
+            self.pending.insert(0, Wish("pause"))
+            self.pause_taken = False
 
     def requeue(self) -> None:
         """Back to the queue; its questions stay open."""
@@ -90,16 +113,24 @@ class Run:
         for wish in self.pending:
             wish.delivered = True
 
-    def held_by(self, worker: str, epoch: int | None) -> bool:
-        """Only the holder may speak; after the end, only who held it then."""
-        return self.lane in ("held", "done") and self.worker == worker and epoch in (None, self.epoch)
+    def held_by(self, worker: str, epoch: int | None, key: str) -> bool:
+        """Only the holder may speak, under its own key; after the end, only who held it then."""
+        return (
+            self.lane in ("held", "done") and (self.worker, self.key) == (worker, key) and epoch in (None, self.epoch)
+        )
+
+    def tells(self, key: str) -> bool:
+        """What is wanted of a run is for the key that holds it."""
+        return self.lane == "held" and self.key == key
 
 
 class Model:
     """All runs by id. Methods answer `ok` or the code of the error that must come."""
 
-    def __init__(self) -> None:
+    def __init__(self, wall_ms: Callable[[], int]) -> None:
         self.runs: dict[str, Run] = {}
+        self.revoked: set[str] = set()
+        self._wall_ms = wall_ms
         self._places = 0
 
     def _next_position(self) -> int:
@@ -125,53 +156,59 @@ class Model:
         ]
         return [run_id for _, run_id in (*sorted(queued), *sorted(ran_out))]
 
-    def claim(self, candidates: list[str], worker: str, lease_ms: int, now: int) -> str | None:
+    def claim(self, candidates: list[str], worker: str, key: str, lease_ms: int, now: int) -> str | None:
         """The run that must be handed out, out of those that were claimable when the group began."""
         for run_id in candidates:
             run = self.runs[run_id]
             if (run.lane == "queued" or (run.lane == "held" and run.deadline <= now)) and self._take(
-                run, worker, lease_ms, now
+                run, worker, key, lease_ms, now
             ):
                 return run_id
         return None
 
-    def claim_run(self, run_id: str, worker: str, lease_ms: int, now: int) -> str:
+    def claim_run(self, run_id: str, worker: str, key: str, lease_ms: int, now: int) -> str:
         run = self.runs[run_id]
         if run.ended:
             return "run_ended"
         if run.lane in ("done", "blocked"):
             return "already_claimed"
         if run.lane == "held" and run.deadline > now:
-            if run.worker != worker:
+            if run.worker != worker or (run.key != key and run.key not in self.revoked):
                 return "already_claimed"
-            run.lease_ms, run.deadline, run.epoch = lease_ms, now + lease_ms, run.epoch + 1
+            run.key = key
+            run.lease_ms, run.deadline = lease_ms, now + lease_ms
+            run.begin_attempt()
             run.deliver()
             return "ok"
-        return "ok" if self._take(run, worker, lease_ms, now) else "run_ended"
+        return "ok" if self._take(run, worker, key, lease_ms, now) else "run_ended"
 
     def report(
-        self, run_id: str, worker: str, epoch: int | None, lease_ms: int | None, items: list[Sent], now: int
+        self, run_id: str, worker: str, key: str, epoch: int | None, lease_ms: int | None, items: list[Sent], now: int
     ) -> str:
         run = self.runs[run_id]
-        if not run.held_by(worker, epoch):
+        is_held = run.held_by(worker, epoch, key)
+        ends = [item for item in items if run.ended and item.status in ENDS]
+        is_other_end = any(not is_held or item.marker not in run.kept for item in ends)
+        if is_other_end or not is_held:
             run.refused += [item.marker for item in items]
-            return "lease_lost"
+            return "run_ended" if is_other_end else "lease_lost"
         if run.lane == "held":
             run.deadline = now + (lease_ms or run.lease_ms)
             run.lease_ms = lease_ms or run.lease_ms
-        self.append(run_id, items)
+        self.append(run_id, key, items)
         return "ok"
 
-    def append(self, run_id: str, items: list[Sent]) -> None:
-        """Events whose reply carries what is wanted."""
-        self.tell(run_id, items)
-        self.runs[run_id].deliver()
+    def append(self, run_id: str, key: str, items: list[Sent]) -> None:
+        """Events whose reply carries what is wanted, if that is for this key."""
+        self.tell(run_id, key, items)
+        if self.runs[run_id].tells(key):
+            self.runs[run_id].deliver()
 
-    def release(self, run_id: str, worker: str, epoch: int | None, now: int) -> str:
+    def release(self, run_id: str, worker: str, key: str, epoch: int | None, now: int) -> str:
         run = self.runs[run_id]
-        if run.lane == "queued" and run.released_by == worker:
+        if run.lane == "queued" and (run.released_by, run.key) == (worker, key):
             return "ok"
-        if not run.held_by(worker, epoch):
+        if not run.held_by(worker, epoch, key):
             return "lease_lost"
         if run.lane == "done":
             return "run_ended"
@@ -184,14 +221,13 @@ class Model:
         run.queue_position = self._next_position()
         return "ok"
 
-    def finish(self, run_id: str, worker: str, epoch: int | None, item: Sent) -> str:
+    def finish(self, run_id: str, worker: str, key: str, epoch: int | None, item: Sent) -> str:
         run = self.runs[run_id]
-        if not run.held_by(worker, epoch):
+        if not run.held_by(worker, epoch, key) or (run.ended and item.marker not in run.kept):
             run.refused.append(item.marker)
             return "run_ended" if run.ended else "lease_lost"
-        if run.ended:
-            return "ok" if run.status == item.status else "run_ended"
-        self.tell(run_id, [item])
+        if not run.ended:
+            self.tell(run_id, key, [item])
         return "ok"
 
     def cancel(self, run_id: str) -> str:
@@ -217,18 +253,24 @@ class Model:
         if run.ended or run.status == "cancelling":
             return "run_not_active"
         standing = [wish.kind for wish in run.pending if wish.kind in ("pause", "resume")]
-        is_so = (run.status == "paused") == (action == "pause")
+        paused = run.status == "paused" or (run.status == "queued" and run.pause_taken)
+        is_so = paused == (action == "pause")
         if standing != [action] and (standing or not is_so):
+            run.pause_taken = False
             run.pending = [wish for wish in run.pending if wish.kind not in standing] + [Wish(action)]
         return "ok"
 
     def input(self, run_id: str, marker: str | None = None) -> str:
-        """An answer to the question of this marker, or to the oldest; without any open one it is a message."""
+        """An answer to the question of this marker, or to the oldest that is waited for; without any it is a message,
+        but not so soon after one was closed."""
         run = self.runs[run_id]
         if run.ended or run.status == "cancelling":
             return "run_not_active"
-        meant = [one for one in run.questions if marker in (None, one[0])][:1]
-        if not meant and (marker is not None or any(wish.kind == "input" for wish in run.pending)):
+        meant = [one for one in run.questions if one[0] == marker] if marker is not None else run.awaited[:1]
+        is_second = any(wish.kind == "input" for wish in run.pending) or (
+            run.closed_at is not None and 0 <= self._wall_ms() - run.closed_at < SECOND_ANSWER_MS
+        )
+        if not meant and (marker is not None or is_second):
             return "question_closed"
         if not meant and run.status != "running":
             return "run_not_active"
@@ -239,26 +281,37 @@ class Model:
         self._close(run, meant)
         return "ok"
 
-    @staticmethod
-    def _close(run: Run, closed: list[tuple[str, str | None]]) -> None:
+    def _close(self, run: Run, closed: list[tuple[str, str | None, int]]) -> None:
         run.questions = [one for one in run.questions if one not in closed]
-        run.status = run.works if run.status == "waiting_for_input" else run.status
+        run.closed_at = self._wall_ms() if closed else run.closed_at
+        if run.status == "waiting_for_input":
+            run.goes_on()
+
+    def _ask(self, run: Run, item: Sent, is_known: bool) -> None:
+        run.asking_epoch = run.epoch
+        if is_known:
+            run.questions = [
+                (marker, key, run.epoch if key == item.key else epoch) for marker, key, epoch in run.questions
+            ]
+        else:
+            run.questions.append((item.marker, item.key, run.epoch))
 
     @staticmethod
     def _is_asked_again(run: Run, item: Sent) -> bool:
         """The same key again is the same question: open still, or answered and not taken yet."""
-        keys = [key for _, key in run.questions] + [wish.key for wish in run.pending if wish.kind == "input"]
+        keys = [key for _, key, _ in run.questions] + [wish.key for wish in run.pending if wish.kind == "input"]
         return item.key is not None and item.key in keys
 
     def _withdraw(self, run: Run, item: Sent) -> None:
         """With the question goes an answer that is on its way."""
-        found = [one for one in run.questions if item.key in (None, one[1])][:1]
+        found = [one for one in run.questions if one[1] == item.key][:1] if item.key is not None else run.awaited[:1]
         if item.key is not None:
             run.pending = [wish for wish in run.pending if wish.kind != "input" or wish.key != item.key]
         self._close(run, found)
 
-    def tell(self, run_id: str, items: list[Sent]) -> None:
-        """Events that are accepted; the same again adds nothing, and after the end only what was spent counts."""
+    def tell(self, run_id: str, key: str, items: list[Sent]) -> None:
+        """Events that are accepted; the same again adds nothing, and after the end only what was spent counts. So does
+        what a stranger says of a held run."""
         run = self.runs[run_id]
         for item in items:
             if item.marker in run.kept:
@@ -267,20 +320,28 @@ class Model:
             run.spent += item.spent
             if run.ended:
                 continue
+            if run.lane == "held" and run.key != key and (item.status is not None or item.takes is not None):
+                run.foreign.append(item.marker)
+                continue
             is_known = self._is_asked_again(run, item)
             taken = next((wish for wish in run.pending if wish.kind == item.takes), None)
+            run.pause_taken = run.pause_taken and item.takes != "resume"
             if taken is not None:
                 run.pending.remove(taken)
+                run.pause_taken = run.pause_taken or taken.kind == "pause"
                 if item.acknowledges_alone and run.status not in ("cancelling", "queued"):
                     self._come_about(run, taken.kind)
-            if item.status == "waiting_for_input" and not is_known:
-                run.questions.append((item.marker, item.key))
+            if item.status == "waiting_for_input":
+                self._ask(run, item, is_known)
             if item.status == "withdrawn":
                 self._withdraw(run, item)
             elif item.status in ENDS:
                 self._end(run, item.status)
             elif item.status is not None and run.status not in ("cancelling", "queued"):
-                run.status = "paused" if item.status == "paused" else run.works
+                if item.status == "paused":
+                    run.status = "paused"
+                else:
+                    run.goes_on()
 
     # what time does
 
@@ -319,15 +380,17 @@ class Model:
         if action == "pause":
             run.status = "paused"
         elif action == "resume" and run.status == "paused":
-            run.status = run.works
+            run.goes_on()
 
-    def _take(self, run: Run, worker: str, lease_ms: int, now: int) -> bool:
+    def _take(self, run: Run, worker: str, key: str, lease_ms: int, now: int) -> bool:
         if run.lane == "held":
             self._expire(run)
         if run.lane != "queued":
             return False
-        run.lane, run.status, run.worker, run.released_by = "held", run.works, worker, None
-        run.epoch, run.attempt = run.epoch + 1, run.attempt + 1
+        run.lane, run.worker, run.key, run.released_by = "held", worker, key, None
+        run.attempt += 1
+        run.begin_attempt()
+        run.goes_on()
         run.lease_ms, run.deadline = lease_ms, now + lease_ms
         run.deliver()
         return True
@@ -348,7 +411,7 @@ class Model:
             run.pending.append(Wish("cancel"))
 
     def _end(self, run: Run, status: str, *, keep_worker: bool = True) -> None:
-        run.status, run.lane, run.pending, run.questions = status, "done", [], []
+        run.status, run.lane, run.pending, run.questions, run.pause_taken = status, "done", [], [], False
         run.worker = run.worker if keep_worker else None
         waiting = [other for other in self.runs.values() if other.thread == run.thread and not other.ended]
         if waiting and waiting[0].lane == "blocked":

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from towerlog.engine.commands import cancel, lanes, receipts, runs, steering
+from towerlog.engine.commands import cancel, lanes, receipts, rights, runs, steering
 from towerlog.engine.commit import plan, writer
 from towerlog.engine.ingest import append, dedupe
 from towerlog.engine.reactions import lanes as reactions
@@ -64,13 +64,41 @@ def tiers(laws: Mapping[str, tuple[str, ...]], mutants: Iterable[Mutant]) -> lis
 
 
 MUTANTS = (
-    Mutant("the epoch is not compared", lanes._held_lane, "epoch is not None and epoch != lane.epoch", "False"),
-    Mutant("a stranger may report", lanes._held_lane, "lane.worker_id != worker_id or ", ""),
+    Mutant("the epoch is not compared", lane.Lane.belongs_to, "epoch in (None, self.epoch)", "True"),
+    Mutant("a stranger may report", lane.Lane.belongs_to, "self.worker_id == worker_id and ", ""),
+    Mutant("another key may report", lane.Lane.belongs_to, "self.key_id == key_id and ", ""),
+    Mutant("another key renews the claim", lanes._has_key, "lane.key_id == principal.key_id or", "True or"),
+    Mutant("a revoked key keeps its runs", lanes._has_key, " or is_revoked(plan, principal, lane.key_id)", ""),
+    Mutant("another key repeats the release", lanes.release, "lane.key_id != principal.key_id", "False"),
     Mutant(
         "a report is accepted after the loss",
         lanes._held_lane,
-        "lane.worker_id != worker_id or lane.state in (QueueState.QUEUED, QueueState.BLOCKED)",
-        "False",
+        "return lane if lane.belongs_to(command.worker_id, command.lease_epoch, principal.key_id) else None",
+        "return lane",
+    ),
+    Mutant("a stranger's word counts", rights.is_foreign, "lane.key_id != principal.key_id", "False"),
+    Mutant(
+        "a stranger's acknowledgement counts",
+        rights.changes_state,
+        "_replace(effects, report=None",
+        "_replace(effects, acknowledges=None, report=None",
+    ),
+    Mutant("a stranger's word is not flagged", rights.as_foreign, "foreign=True", "foreign=False"),
+    Mutant("a stranger's costs are dropped", rights.as_foreign, "report=effects.report, ", ""),
+    Mutant(
+        "a stranger may not tell of the work", rights.changes_state, "return draft.type not in TELEMETRY", "return True"
+    ),
+    Mutant("whoever asks is told", rights.may_be_told, "if key_id is None or key_id == principal.key_id:", "if True:"),
+    Mutant(
+        "whoever asks of a run in the queue is told",
+        rights.told_key,
+        "lane.key_id if lane.state is QueueState.HELD else None",
+        "lane.key_id",
+    ),
+    Mutant("a result after the end is thrown away", lanes._is_known, "return end is not None and", "return True or"),
+    Mutant("a result told twice is an error", lanes._is_known, "return True  #", "return False  #"),
+    Mutant(
+        "a late result of a report is not refused", lanes.report, "if row.is_terminal() else []", "if False else []"
     ),
     Mutant("expiry is not checked at a claim", lanes.claim_run, "if lane.is_held(plan.steady):", "if False:"),
     Mutant("the epoch does not rise", lanes._take, "epoch=lane.epoch + 1", "epoch=max(lane.epoch, 1)"),
@@ -89,7 +117,7 @@ MUTANTS = (
     Mutant(
         "a release by a stranger is accepted",
         lanes.release,
-        "if isinstance(held, LeaseLost):",
+        "if held is None:",
         "if not (held := lane):",
     ),
     Mutant("a release costs an attempt", lanes.release, "attempt=held.attempt - 1", "attempt=held.attempt"),
@@ -107,8 +135,8 @@ MUTANTS = (
     Mutant(
         "what a loser sent is folded",
         lanes.report,
-        "if isinstance(lane, LeaseLost):",
-        "if not (lane := plan.lane(row.run)):",
+        "    if lane is None:",
+        "    if not (lane := plan.lane(row.run)):",
     ),
     Mutant("a forced cancel leaves the holder", cancel.force_cancelled, "worker_id=None, ", ""),
     Mutant("a forced cancel leaves the lane", cancel.force_cancelled, "if lane is not None:", "if False:"),
@@ -118,7 +146,12 @@ MUTANTS = (
         "queued = row.status is Status.QUEUED",
         "queued = False",
     ),
-    Mutant("a cancel leaves the children", cancel.cancel_tree, "descendants(plan, row)", "()"),
+    Mutant(
+        "a cancel leaves the children",
+        cancel.cancel_tree,
+        "descendants(plan, row, Spread(row.run, row.org, reason, user_id))",
+        "()",
+    ),
     Mutant(
         "a blocked lane is claimable",
         runs._queue,
@@ -152,9 +185,19 @@ MUTANTS = (
         "plan.steady - since",
         "plan.now - since",
     ),
-    Mutant("a kill leaves the children", cancel.kill_run, "in descendants(plan, row)", "in ()"),
+    Mutant(
+        "a kill leaves the children",
+        cancel.kill_run,
+        "force_cancelled(plan, child, reason, principal.user_id)",
+        "pass",
+    ),
     Mutant("a kill asks first", cancel.kill_run, "Steered(force_cancelled", "Steered(cancel_one"),
-    Mutant("a child born since is left behind", cancel.force_end, "descendants(plan, row)", "()"),
+    Mutant(
+        "a child born since is left behind",
+        cancel.force_end,
+        "descendants(plan, row, Spread(row.run, row.org, ORPHANED))",
+        "()",
+    ),
     Mutant(
         "what is being cancelled is paused",
         steering.steer_run,
@@ -174,10 +217,20 @@ MUTANTS = (
     Mutant(
         "a question is lost with its worker",
         steering._meant,
-        "if row.questions:",
-        "if row.questions and row.status != 'queued':",
+        "if (awaited := row.awaited()) is not None:",
+        "if (awaited := row.awaited()) is not None and row.status != 'queued':",
     ),
-    Mutant("an answer goes to the oldest question", steering._meant, "if question_id is not None:", "if False:"),
+    Mutant(
+        "an answer goes to the oldest question", steering._meant, "if command.question_id is not None:", "if False:"
+    ),
+    Mutant(
+        "who answers second writes a message",
+        steering._just_closed,
+        "0 <= now_ms - newest.closed_at < SECOND_ANSWER_MS",
+        "False",
+    ),
+    Mutant("what a lost attempt has asked is waited for", questions._ask, 'changes["asking_epoch"] = epoch', "pass"),
+    Mutant("a pause is lost with its worker", command_fold.fold, "if row.pause_taken is not None:", "if False:"),
     Mutant("the second answer is taken too", questions._close, "one.question_id != closed.question_id", "True"),
     Mutant("what is asked again is another question", questions.asked_before, "if key is None:", "if True:"),
     Mutant(
@@ -188,7 +241,7 @@ MUTANTS = (
     ),
     Mutant("a withdrawn question keeps its answer", questions._withdraw, 'if one.type != "input"', "if True"),
     Mutant("a withdrawal closes the oldest question", questions._named, "if key is not None:", "if False:"),
-    Mutant("one answer ends every wait", run_fold._status_open, "Status.WAITING if is_open else", ""),
+    Mutant("one answer ends every wait", run_fold._status_open, "is_open or ", ""),
     Mutant(
         "a claim forgets the questions",
         run_fold._fold_status,
@@ -202,8 +255,8 @@ MUTANTS = (
     Mutant(
         "a batch repeats what it acknowledges",
         receipts.with_receipts,
-        "commands=row.pending",
-        "commands=result.commands",
+        "(result, commands=commands)",
+        "(result)",
     ),
     Mutant("what was given back is anybody's", run_fold._stays_queued, "row.lease_epoch > 0", "row.attempt > 0"),
     Mutant("a restart keeps the old deadlines", write._refreshed, "now_ms + lane.lease_ms", "lane.expires_at"),
@@ -220,11 +273,31 @@ LAWS: Mapping[str, tuple[str, ...]] = {
         "expiry is not checked at a claim",
         "the epoch is not compared",
         "a stranger may report",
+        "another key may report",
+        "another key renews the claim",
+        "a revoked key keeps its runs",
+        "another key repeats the release",
         "a report is accepted after the loss",
         "a release by a stranger is accepted",
         "what was given back is anybody's",
         "the loser keeps his name on the lane",
         "a lease ends before its time",
+    ),
+    "a held run changes by its holder's word alone": (
+        "a stranger's word counts",
+        "a stranger's acknowledgement counts",
+        "a stranger's word is not flagged",
+        "a stranger's costs are dropped",
+        "a stranger may not tell of the work",
+    ),
+    "what is wanted is told to the key that holds the run": (
+        "whoever asks is told",
+        "whoever asks of a run in the queue is told",
+    ),
+    "a result is taken once, and never thrown away": (
+        "a result after the end is thrown away",
+        "a result told twice is an error",
+        "a late result of a report is not refused",
     ),
     "claims are numbered without a gap": (
         "the epoch does not rise",
@@ -287,10 +360,13 @@ LAWS: Mapping[str, tuple[str, ...]] = {
         "what is being cancelled is paused",
         "a pause is asked for again and again",
         "a pause that was taken pauses nothing",
+        "a pause is lost with its worker",
     ),
     "an answer reaches its own question, once": (
         "an answer goes to the oldest question",
         "the second answer is taken too",
+        "who answers second writes a message",
+        "what a lost attempt has asked is waited for",
         "a question is lost with its worker",
         "what is asked again is another question",
         "an answer that was taken is the answer of the next attempt",

@@ -34,6 +34,8 @@ from towerlog.store.sqlite.store import SqliteStore
 
 E = EventType
 SENDERS = ("s1", "s2", "s3")
+API_KEYS = ("key 1", "key 1", "key 2")
+"""What batches are sent under; which one, is not up to who said what is in them."""
 CANCEL_DEADLINE_MS = 30_000
 THRESHOLDS = Thresholds(stalled_ms=900_000, silent_ms=900_000, lost_ms=7_200_000)
 HOUR_MS = 3_600_000
@@ -98,13 +100,21 @@ class Known:
     heard_at: int = 0
     silent: bool = False
     """Was noted so."""
+    api_key: str = ""
+    """The key that reports it, and is told what is wanted of it."""
+    implicit: bool = True
+    """Nobody has told its start yet."""
 
     @property
     def ended(self) -> bool:
         return self.status not in (Status.RUNNING, Status.CANCELLING)
 
-    def take(self, said: Said, now: int) -> None:
-        """One event that is news."""
+    def take(self, said: Said, now: int, api_key: str) -> None:
+        """One event that is news, sent under a key."""
+        begins = said.kind is E.RUN_STARTED and self.implicit
+        if not self.kept or (begins and not self.ended):
+            self.api_key = api_key
+        self.implicit = self.implicit and not begins
         self.kept.add(said.name)
         self.received.setdefault(said.client, set()).add(said.number)
         if said.gave_up is not None:
@@ -119,9 +129,9 @@ class Known:
         if said.kind in ENDS:
             self.status, self.cancel = ENDS[said.kind], None
 
-    def deliver(self) -> None:
-        """A reply has carried what is wanted."""
-        if self.cancel is not None:
+    def deliver(self, api_key: str) -> None:
+        """A reply to this key has carried what is wanted, if that is for it."""
+        if self.cancel is not None and self.api_key == api_key:
             self.stages[1] = True
 
 
@@ -130,6 +140,8 @@ class Reporting:
 
     def __init__(self, seed: int, folder: Path, org: tuple[int, str]) -> None:
         self.chance = random.Random(seed)
+        self._key_chance = random.Random(f"keys of {seed}")
+        """By itself, so that what is sent and when does not depend on it."""
         self.clock = FakeClock()
         self.ids = SeededIds(seed)
         self.told: list[str] = []
@@ -138,7 +150,7 @@ class Reporting:
         self.passed_ms = 0
         """What the clock on everybody's wall cannot know: how much time has really passed."""
         self._up_since = 0
-        self._who = Principal(org[0], org[1], "user", "key", frozenset(Scope))
+        self._who = {key: Principal(org[0], org[1], "user", key, frozenset(Scope)) for key in (*API_KEYS, "person")}
         self._folder, self._dumps = folder, 0
         self._numbers: dict[tuple[str, str], int] = {}
         self._boxes: dict[str, list[Said]] = {sender: [] for sender in SENDERS}
@@ -214,11 +226,16 @@ class Reporting:
     async def _send(self) -> None:
         """Several senders at once, so that they share a group."""
         batches = [batch for batch in (self._batch() for _ in range(self.chance.choice((1, 2, 3)))) if batch]
-        self.told.append("send " + " | ".join(",".join(said.name for said in batch) for batch in batches))
-        sent = (self._engine.execute(self._who, command_of(batch)) for batch in batches)
-        for batch, answer in zip(batches, await asyncio.gather(*sent, return_exceptions=True), strict=True):
+        keys = [self._key_chance.choice(API_KEYS) for _ in batches]
+        names = (",".join(said.name for said in batch) for batch in batches)
+        self.told.append("send " + " | ".join(f"{name} by {key}" for name, key in zip(names, keys, strict=True)))
+        sent = (
+            self._engine.execute(self._who[key], command_of(batch)) for batch, key in zip(batches, keys, strict=True)
+        )
+        answers = await asyncio.gather(*sent, return_exceptions=True)
+        for batch, key, answer in zip(batches, keys, answers, strict=True):
             assert isinstance(answer, Appended), repr(answer)
-            self._stored(batch, answer)
+            self._stored(batch, answer, key)
             if self.chance.random() < 0.7:
                 self._acknowledged(batch)  # else the reply was lost, and all of it is told again
 
@@ -227,8 +244,8 @@ class Reporting:
         for sender, box in self._boxes.items():
             self._boxes[sender] = [said for said in box if said not in batch]
 
-    def _stored(self, batch: list[Said], answer: Appended | None) -> None:
-        """What a batch makes of the runs; its answer must say the same."""
+    def _stored(self, batch: list[Said], answer: Appended | None, api_key: str) -> None:
+        """What a batch that was sent under a key makes of the runs; its answer must say the same."""
         for index, said in enumerate(batch):
             result = None if answer is None else answer.results[index]
             assert result is None or isinstance(result, Stored), repr(result)
@@ -240,10 +257,19 @@ class Reporting:
                 assert result.run_id == run.run_id, f"{said.name} went into another run"
                 assert result.duplicate == (said.name in run.kept), f"{said.name}: duplicate is {result.duplicate}"
             if said.name not in run.kept:
-                run.take(said, self.passed_ms)
+                run.take(said, self.passed_ms, api_key)
         for key in {said.key for said in batch}:
-            self.runs[key].deliver()
-        for one in () if answer is None else answer.polled:
+            self.runs[key].deliver(api_key)
+        if answer is not None:
+            self._is_told(batch, answer, api_key)
+
+    def _is_told(self, batch: list[Said], answer: Appended, api_key: str) -> None:
+        """A reply carries what is wanted of the runs that its sender's key reports, and of no other."""
+        mine = {said.key for said in batch if self.runs[said.key].api_key == api_key}
+        assert {one.ref.foreign_id.removeprefix("sdk:") for one in answer.polled} == mine, "other runs are told of"
+        for said, result in zip(batch, answer.results, strict=True):
+            assert not isinstance(result, Stored) or not result.commands or said.key in mine, "told to a stranger"
+        for one in answer.polled:
             told = [pending.command_id for pending in one.row.pending]
             wanted = self.runs[one.ref.foreign_id.removeprefix("sdk:")].cancel
             assert told == ([] if wanted is None else [wanted]), "other commands are told than wanted"
@@ -256,9 +282,9 @@ class Reporting:
         self.told.append(f"cancel {key}")
         if run.ended and run.status is not Status.CANCELLED:
             with pytest.raises(RunNotActive):
-                await self._engine.execute(self._who, CancelRun(run.run_id))
+                await self._engine.execute(self._who["person"], CancelRun(run.run_id))
             return
-        await self._engine.execute(self._who, CancelRun(run.run_id))
+        await self._engine.execute(self._who["person"], CancelRun(run.run_id))
         if run.status is Status.RUNNING:
             row = await self._row(run)
             run.status, run.cancel, run.stages[0] = Status.CANCELLING, row.last_seq, True
@@ -294,7 +320,7 @@ class Reporting:
         if not batch:
             return
         self.told.append("crash in " + ",".join(said.name for said in batch))
-        moment = Moment(self.chance.randrange(4))
+        moment, api_key = Moment(self.chance.randrange(4)), self._key_chance.choice(API_KEYS)
         lost, self._dumps = self._folder, self._dumps + 1
         self._folder = lost.parent / f"{lost.name.split('+')[0]}+{self._dumps}"
         torn_percent = self._dumps * 37 % 100
@@ -303,7 +329,7 @@ class Reporting:
             self._store,
             lost,
             self._folder,
-            lambda: self._engine.execute(self._who, command_of(batch)),
+            lambda: self._engine.execute(self._who[api_key], command_of(batch)),
             torn_percent,
         )
         await self.close()
@@ -314,10 +340,10 @@ class Reporting:
         assert there in (set(), {moment is Moment.AFTER}), f"lost at {moment.name}, and the news are there: {there}"
         # Of a batch without news nothing can be seen but that its reply was on record; it is told again either way.
         if there != {False}:
-            self._stored(batch, None)
-        answered = await self._engine.execute(self._who, command_of(batch))
+            self._stored(batch, None, api_key)
+        answered = await self._engine.execute(self._who[api_key], command_of(batch))
         assert isinstance(answered, Appended)
-        self._stored(batch, answered)
+        self._stored(batch, answered, api_key)
         self._acknowledged(batch)
 
     async def _sweep(self) -> None:

@@ -11,7 +11,7 @@ from tests.simulation.hashes import golden, lines
 from tests.simulation.mutants import Mutant, tiers
 from tests.simulation.seeds import SEEDS_A_TEST, TELEMETRY_SEEDS, Template, batches, live_telemetry, open_template
 from tests.simulation.world import Wrong
-from towerlog.engine.commands import receipts
+from towerlog.engine.commands import receipts, rights
 from towerlog.engine.ingest import dedupe
 from towerlog.engine.timers import cancels, silence
 from towerlog.model import ledger
@@ -45,6 +45,17 @@ MUTANTS = (
     Mutant("a repeat is news", dedupe.seen_before, "if event is None:", "if True:"),
     Mutant("no cancel is forced", cancels.OverdueCancels._force_cancel, "< self._deadline_ms", "< 10**15"),
     Mutant("an end is not the last word", runs.fold, "if event.late:", "if False:"),
+    Mutant(
+        "whoever reports is told",
+        rights.may_be_told,
+        "and is_revoked(plan, principal, key_id)",
+        "",
+    ),
+    Mutant(
+        "who was heard first is told for ever", rights.makes_reporter, "return row.implicit and", "return False and"
+    ),
+    Mutant("whoever says that it starts is told", rights.makes_reporter, "return row.implicit and", "return"),
+    Mutant("what is wanted is told in a batch", receipts.with_receipts, "and may_be_told(plan, principal, row)", ""),
 )
 
 
@@ -60,6 +71,12 @@ LAWS = {
     ),
     "silence ends, by a word or by giving up": ("nobody is given up", "a word does not end a silence"),
     "what is wanted is delivered and on record": ("a delivery is not on record",),
+    "what is wanted is told to the key that reports the run": (
+        "whoever reports is told",
+        "who was heard first is told for ever",
+        "whoever says that it starts is told",
+        "what is wanted is told in a batch",
+    ),
     "the same again adds nothing": ("a repeat is news",),
     "a cancel that is not heeded is forced": ("no cancel is forced",),
     "what comes after the end changes nothing": ("an end is not the last word",),

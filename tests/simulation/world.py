@@ -19,6 +19,7 @@ import msgspec
 from tests.simulation.crash import Moment, lose
 from tests.simulation.model import CANCEL_DEADLINE_MS, Model, Sent
 from tests.support.backends import SqliteBackend
+from tests.support.factories import identity
 from tests.support.fakes import FakeClock, SeededIds
 from tests.support.rig import QuietEngine
 from towerlog.engine.core import EngineSettings
@@ -27,13 +28,15 @@ from towerlog.model import command as c
 from towerlog.model import question as q
 from towerlog.model.event import Draft, EventType, RunById
 from towerlog.model.facts import Effects, Facts, some
-from towerlog.model.outcome import Appended, Claimed, NothingToClaim, Replayed, Reported, RunCreated, Stored
+from towerlog.model.outcome import Appended, Claimed, KeyMinted, NothingToClaim, Replayed, Reported, RunCreated, Stored
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.run import Pending
 from towerlog.model.usage import Usage, UsageReport
 from towerlog.store.sqlite.store import SqliteStore
 
 WORKERS = ("w1", "w2", "w3")
+TEAMS = {"w1": "a", "w2": "b", "w3": "b"}
+"""Worker → who runs it. Each has one API key at a time, which it shares with what else it runs."""
 THREADS = ("t1", "t2", "t3", "t4")
 LEASES_MS = (60_000, 120_000)
 PAUSES_MS = (0, 1_000, 10_000, 31_000, 45_000, 61_000, 100_000, 125_000)
@@ -61,6 +64,8 @@ class Act:
     said: str
     command: c.Write
     check: Check
+    key: str = "people"
+    """What it is sent under."""
     idempotency: c.Idempotency | None = None
 
 
@@ -72,11 +77,13 @@ class World:
         self.chance = random.Random(seed)
         self.clock = FakeClock()
         self.ids = SeededIds(seed)
-        self.model = Model()
+        self.model = Model(self.clock.now_ms)
         self.told: list[str] = []
         self.org = org[0]
         self._folder = folder
-        self._who = Principal(org[0], org[1], "user", "key", frozenset(Scope))
+        self._people = Principal(org[0], org[1], identity(1)[1].user_id, "people", frozenset(Scope))
+        self._keys: dict[str, str] = {}
+        """Team → its key."""
         self._store: SqliteStore
         self._engine: QuietEngine
         self._claims: dict[str, list[tuple[str, int]]] = {worker: [] for worker in WORKERS}
@@ -95,6 +102,7 @@ class World:
                 self._restart: 2,
                 self._crash: 3,
                 self._question: 4,
+                self._rotate: 2,
             }
         )
         self._pauses = self._moods(dict.fromkeys(PAUSES_MS, 1))
@@ -139,6 +147,8 @@ class World:
 
     async def live(self) -> None:
         """All steps, then the end of every run."""
+        for team in dict.fromkeys(TEAMS.values()):
+            await self._give_key(team)
         for _ in range(STEPS):
             before = len(self.told)
             while len(self.told) == before:
@@ -161,6 +171,29 @@ class World:
         self.told.append(f"the wall clock jumps by {by_ms} ms")
         self.clock.jump(by_ms)
 
+    async def _give_key(self, team: str) -> None:
+        made = await self._engine.execute(self._people, c.CreateKey(team, (Scope.INGEST, Scope.WORKER)))
+        assert isinstance(made, KeyMinted)
+        self._keys[team] = made.key.key_id
+
+    async def _rotate(self) -> None:
+        """A key is revoked and replaced; what was sent under the old one may still be on its way."""
+        team = self.chance.choice(sorted(self._keys))
+        self.told.append(f"{team} gets a new key")
+        old = self._keys[team]
+        await self._give_key(team)
+        await self._engine.execute(self._people, c.RevokeKey(old))
+        self.model.revoked.add(old)
+
+    def _as(self, key: str) -> Principal:
+        return msgspec.structs.replace(self._people, key_id=key)
+
+    def _key_of(self, worker: str) -> str:
+        """The key that a worker's request comes under: its own, or seldom somebody else's."""
+        if self.chance.random() < 0.12:
+            return self.chance.choice(["people", *sorted(self._keys.values()), *sorted(self.model.revoked)])
+        return self._keys[TEAMS[worker]]
+
     async def _sweep(self) -> None:
         self.told.append("sweep")
         await self._engine.sweep()
@@ -181,7 +214,7 @@ class World:
         run_id = self._any_run()
         if run_id is None:
             return
-        items = [self._item() for _ in range(3)]
+        items, key = [self._item() for _ in range(3)], self._any_key()
         command = c.Append("steps", [self._draft(run_id, item) for item in items])
         moment = Moment(self.chance.randrange(4))
         lost, self._dumps = self._folder, self._dumps + 1
@@ -192,7 +225,7 @@ class World:
             self._store,
             lost,
             self._folder,
-            lambda: self._engine.execute(self._who, command, "steps"),
+            lambda: self._engine.execute(self._as(key), command, "steps"),
             torn_percent,
         )
         await self.close()
@@ -206,8 +239,11 @@ class World:
         # The sender, who got no answer, sends it all again.
         self.told.append(f"crash while {[item.marker for item in items]} are told to {run_id[-4:]}")
         if there[0]:
-            self.model.append(run_id, items)
-        await self._do([self._append_act(run_id, items)])
+            self.model.append(run_id, key, items)
+        await self._do([self._append_act(run_id, key, items)])
+
+    def _any_key(self) -> str:
+        return self.chance.choice(["people", *sorted(self._keys.values()) * 2])
 
     # acts
 
@@ -228,16 +264,16 @@ class World:
             return
         run_id = self.chance.choice(held)
         run = self.model.runs[run_id]
-        worker, epoch = run.worker or "", run.epoch
+        worker, key, epoch = run.worker or "", run.key or "", run.epoch
         if self.chance.random() < 0.5:
             for action in ("pause", "resume"):
                 await self._do([self._steer_act(run_id, action)])
-        await self._do([self._report_act(worker, run_id, epoch, [self._item("waiting_for_input")])])
+        await self._do([self._report_act(worker, key, run_id, epoch, [self._item("waiting_for_input")])])
         if self.chance.random() < 0.3:
             await self._do([self._input_act(run_id)])
-            await self._do([self._report_act(worker, run_id, epoch, [self._item("withdrawn")])])
+            await self._do([self._report_act(worker, key, run_id, epoch, [self._item("withdrawn")])])
         elif self.chance.random() < 0.5:
-            await self._do([self._report_act(worker, run_id, epoch, [self._item(None, ("resume",))])])
+            await self._do([self._report_act(worker, key, run_id, epoch, [self._item(None, ("resume",))])])
         else:
             self.clock.advance(run.lease_ms)
             await self._sweep()
@@ -249,7 +285,7 @@ class World:
         self._candidates = self.model.claimable(self.clock.steady_ms())
         self.told.append(" | ".join(act.said for act in acts))
         sent: list[Coroutine[Any, Any, Any]] = [
-            self._engine.execute(self._who, act.command, "lanes", act.idempotency) for act in acts
+            self._engine.execute(self._as(act.key), act.command, "lanes", act.idempotency) for act in acts
         ]
         for act, answer in zip(acts, await asyncio.gather(*sent, return_exceptions=True), strict=True):
             if isinstance(answer, BaseException) and not isinstance(answer, TowerlogError):
@@ -287,13 +323,14 @@ class World:
             self.model.create(answer.run_id, thread, parent, self.clock.steady_ms())
 
         idempotency = c.Idempotency("POST /runs", key, key.encode(), lambda outcome: (200, outcome.run_id.encode()))
-        return Act(f"create in {thread}", c.CreateRun(thread, parent_run_id=parent), check, idempotency)
+        return Act(f"create in {thread}", c.CreateRun(thread, parent_run_id=parent), check, idempotency=idempotency)
 
     def _claim(self) -> Act:
         worker, lease_ms = self.chance.choice(WORKERS), self.chance.choice(LEASES_MS)
+        key = self._key_of(worker)
 
         def check(answer: Answer) -> None:
-            expected = self.model.claim(self._candidates, worker, lease_ms, self.clock.steady_ms())
+            expected = self.model.claim(self._candidates, worker, key, lease_ms, self.clock.steady_ms())
             if expected is None:
                 assert isinstance(answer, NothingToClaim), f"nothing was claimable, the answer is {answer!r}"
             else:
@@ -302,7 +339,7 @@ class World:
                 self._is_told(expected, answer.view.row.pending)
                 self._handed_out(expected, worker, answer)
 
-        return Act(f"{worker} claims for {lease_ms}", c.Claim(worker, lease_ms), check)
+        return Act(f"{worker} claims for {lease_ms} by {key[-4:]}", c.Claim(worker, lease_ms), check, key)
 
     def _is_told(self, run_id: str, commands: Sequence[Pending]) -> None:
         """A reply carries what is wanted, and that is noted."""
@@ -313,30 +350,35 @@ class World:
         run = self.model.runs[run_id]
         assert (answer.lane.epoch, answer.lane.attempt) == (run.epoch, run.attempt), "epoch or attempt"
         self._claims[worker].append((run_id, run.epoch))
+        assert answer.lane.key_id == run.key, "the lease is another key's"
 
     def _claim_run(self) -> Act | None:
         run_id = self._any_run()
         if run_id is None:
             return None
         worker, lease_ms = self.chance.choice(WORKERS), self.chance.choice(LEASES_MS)
+        key = self._key_of(worker)
 
         def check(answer: Answer) -> None:
-            expect(self.model.claim_run(run_id, worker, lease_ms, self.clock.steady_ms()), answer)
+            expect(self.model.claim_run(run_id, worker, key, lease_ms, self.clock.steady_ms()), answer)
             if isinstance(answer, Claimed):
                 self._handed_out(run_id, worker, answer)
                 self._is_told(run_id, answer.view.row.pending)
 
-        return Act(f"{worker} claims {run_id[-4:]}", c.ClaimRun(run_id, worker, lease_ms), check)
+        return Act(f"{worker} claims {run_id[-4:]} by {key[-4:]}", c.ClaimRun(run_id, worker, lease_ms), check, key)
 
-    def _memory(self) -> tuple[str, str, int | None] | None:
-        """A worker and a claim that it once had and may have lost long ago; old senders know no epoch."""
+    def _memory(self) -> tuple[str, str, str, int | None] | None:
+        """A worker, its key, and a claim that it once had and may have lost long ago; old senders know no epoch."""
         known = [worker for worker in WORKERS if self._claims[worker]]
         worker = self.chance.choice(known or WORKERS)
         if not known or self.chance.random() < 0.05:
             run_id = self._any_run()
-            return None if run_id is None else (worker, run_id, None)
+            return None if run_id is None else (worker, self._key_of(worker), run_id, None)
         run_id, epoch = self.chance.choice(self._claims[worker][-3:])
-        return worker, run_id, epoch if self.chance.random() < 0.8 else None
+        run = self.model.runs[run_id]
+        # A worker keeps the key that it claimed with until it is started anew.
+        key = run.key if run.worker == worker and run.key is not None and self.chance.random() < 0.8 else None
+        return worker, key or self._key_of(worker), run_id, epoch if self.chance.random() < 0.8 else None
 
     def _item(self, status: str | None = None, takes: tuple[str, ...] = ("input",)) -> Sent:
         self._markers += 1
@@ -363,47 +405,54 @@ class World:
         found = self._memory()
         if found is None:
             return None
-        worker, run_id, epoch = found
-        statuses = (None,) * 6 + ("running", *("waiting_for_input",) * 3, *("withdrawn",) * 3, "paused", "completed")
+        worker, key, run_id, epoch = found
+        statuses = (None,) * 6 + (
+            "running",
+            *("waiting_for_input",) * 3,
+            *("withdrawn",) * 3,
+            "paused",
+            *("completed",) * 2,
+        )
         wanted = tuple(wish.kind for wish in self.model.runs[run_id].pending)
         items = [self._item(self.chance.choice(statuses), wanted or WISHES) for _ in range(self.chance.randrange(3))]
-        return self._report_act(worker, run_id, epoch, items, self.chance.choice((None, None, *LEASES_MS)))
+        return self._report_act(worker, key, run_id, epoch, items, self.chance.choice((None, None, *LEASES_MS)))
 
     def _report_act(
-        self, worker: str, run_id: str, epoch: int | None, items: list[Sent], lease_ms: int | None = None
+        self, worker: str, key: str, run_id: str, epoch: int | None, items: list[Sent], lease_ms: int | None = None
     ) -> Act:
         def check(answer: Answer) -> None:
-            expect(self.model.report(run_id, worker, epoch, lease_ms, items, self.clock.steady_ms()), answer)
+            expect(self.model.report(run_id, worker, key, epoch, lease_ms, items, self.clock.steady_ms()), answer)
             if isinstance(answer, Reported):
                 self._is_told(run_id, answer.view.row.pending)
 
         drafts = [self._draft(run_id, item) for item in items]
         command = c.Report(run_id, worker, list(drafts), lease_ms, epoch)
-        return Act(f"{worker} reports {run_id[-4:]} as {epoch}: {items}", command, check)
+        return Act(f"{worker} reports {run_id[-4:]} as {epoch} by {key[-4:]}: {items}", command, check, key)
 
     def _release(self) -> Act | None:
         found = self._memory()
         if found is None:
             return None
-        worker, run_id, epoch = found
+        worker, key, run_id, epoch = found
 
         def check(answer: Answer) -> None:
-            expect(self.model.release(run_id, worker, epoch, self.clock.steady_ms()), answer)
+            expect(self.model.release(run_id, worker, key, epoch, self.clock.steady_ms()), answer)
 
-        return Act(f"{worker} releases {run_id[-4:]} as {epoch}", c.Release(run_id, worker, epoch), check)
+        said = f"{worker} releases {run_id[-4:]} as {epoch} by {key[-4:]}"
+        return Act(said, c.Release(run_id, worker, epoch), check, key)
 
     def _finish(self) -> Act | None:
         found = self._memory()
         return None if found is None else self._finish_act(*found)
 
-    def _finish_act(self, worker: str, run_id: str, epoch: int | None) -> Act:
+    def _finish_act(self, worker: str, key: str, run_id: str, epoch: int | None) -> Act:
         item = self._item(self.chance.choice(("completed", "failed")))
 
         def check(answer: Answer) -> None:
-            expect(self.model.finish(run_id, worker, epoch, item), answer)
+            expect(self.model.finish(run_id, worker, key, epoch, item), answer)
 
         command = c.Finish(run_id, worker, self._draft(run_id, item), epoch)
-        return Act(f"{worker} finishes {run_id[-4:]} as {epoch}: {item}", command, check)
+        return Act(f"{worker} finishes {run_id[-4:]} as {epoch} by {key[-4:]}: {item}", command, check, key)
 
     def _cancel(self) -> Act | None:
         run_id = self._any_run()
@@ -451,22 +500,27 @@ class World:
         if run_id is None:
             return None
         # Of a run that was never claimed this would make one that needs no worker: not what is looked at here.
-        running = ("running",) * 3 if self.model.runs[run_id].epoch else ()
-        return self._append_act(run_id, [self._item(self.chance.choice((None,) * 7 + ("failed", *running)))])
+        running = ("running",) * 3 + ("paused", "waiting_for_input") if self.model.runs[run_id].epoch else ()
+        wanted = tuple(wish.kind for wish in self.model.runs[run_id].pending) if running else ()
+        item = self._item(self.chance.choice((None,) * 7 + ("failed", *running)), wanted or ("input",))
+        return self._append_act(run_id, self._any_key(), [item])
 
-    def _append_act(self, run_id: str, items: list[Sent]) -> Act:
-        """Telemetry of somebody who needs no lease."""
+    def _append_act(self, run_id: str, key: str, items: list[Sent]) -> Act:
+        """Telemetry of somebody who names no worker."""
 
         def check(answer: Answer) -> None:
             expect("ok", answer)
             assert isinstance(answer, Appended)
-            self.model.append(run_id, items)
+            self.model.append(run_id, key, items)
             for result in answer.results:
                 assert isinstance(result, Stored), repr(result)
-                self._is_told(run_id, result.commands)
+                if self.model.runs[run_id].tells(key):
+                    self._is_told(run_id, result.commands)
+                else:
+                    assert result.commands == (), f"{run_id[-4:]}: a stranger is told {result.commands}"
 
         command = c.Append("steps", [self._draft(run_id, item) for item in items])
-        return Act(f"{run_id[-4:]} is told {items}", command, check)
+        return Act(f"{run_id[-4:]} is told {items} by {key[-4:]}", command, check, key)
 
     def _again(self) -> Act | None:
         """A request that was answered once is sent again, word for word."""
@@ -483,7 +537,7 @@ class World:
             lane = await self._store.lane(self.org, row.run)
             assert lane is not None
             held = (run.lane, run.worker, run.epoch, run.attempt)
-            ours = (run.status, *held, run.attempt, run.spent, run.told, [marker for marker, _ in run.questions])
+            ours = (run.status, *held, run.attempt, run.spent, run.told, [marker for marker, *_ in run.questions])
             theirs = (row.status, lane.state, lane.worker_id, lane.epoch, lane.attempt, row.attempt)
             pending = [(command.type, command.delivered) for command in row.pending]
             asked = {one.question_id: one.text or "" for one in row.questions}
@@ -502,8 +556,10 @@ class World:
             self.clock.advance(max(LEASES_MS))
             await self._sweep()
             await self._do([self._claim()])
-            held = [(run.worker, run_id, run.epoch) for run_id, run in self.model.runs.items() if run.lane == "held"]
-            await self._do([self._finish_act(worker or "", run_id, epoch) for worker, run_id, epoch in held])
+            held = [(run_id, run) for run_id, run in self.model.runs.items() if run.lane == "held"]
+            await self._do(
+                [self._finish_act(run.worker or "", run.key or "", run_id, run.epoch) for run_id, run in held]
+            )
         await self.compare()
         assert all(run.ended for run in self.model.runs.values()), "a run neither ends nor can be claimed"
 

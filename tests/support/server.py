@@ -148,6 +148,11 @@ class Server:
         made = self.cli_json("orgs", "create", name)
         return str(made["org_id"]), str(made["key"])
 
+    def resident_bytes(self) -> int:
+        """What the process holds in memory now."""
+        with open(f"/proc/{self._running().pid}/status") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
+
     @property
     def log(self) -> str:
         """All that the process has printed so far."""

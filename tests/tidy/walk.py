@@ -41,7 +41,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "towerlog"
 
-TIMERS = ("server.py", "asgi/ticker.py", "engine/timers/")
+TIMERS = ("server.py", "asgi/ticker.py", "engine/timers/", "asgi/guard/loop_watch.py")
 """Where the coroutines are that a timer resumes, whether or not a request is there."""
 
 TRACES = 15

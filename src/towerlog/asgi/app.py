@@ -16,18 +16,21 @@ from towerlog.asgi.components import Components
 from towerlog.asgi.exchange import Exchange, Respond
 from towerlog.asgi.gate import Gate
 from towerlog.asgi.guard.addresses import Addresses
-from towerlog.asgi.guard.admission import Admission
+from towerlog.asgi.guard.arrivals import Arrivals
 from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.guard.cors import Cors
+from towerlog.asgi.guard.decoding import Decoding
 from towerlog.asgi.guard.heartbeats import Heartbeats
 from towerlog.asgi.guard.hosts import hosts_of
+from towerlog.asgi.guard.ledger import MAX_POLLS, PlaceKind, ShareLedger
 from towerlog.asgi.guard.limits import Limiter
+from towerlog.asgi.guard.loop_watch import LoopWatch
 from towerlog.asgi.guard.tickets import Tickets
 from towerlog.asgi.guard.trace_ids import TraceIds
 from towerlog.asgi.pages import Pages
 from towerlog.asgi.pages.health import Phase
 from towerlog.asgi.pages.meters import Meters
-from towerlog.asgi.pages.metrics import EngineCollector, Metrics, TransportCollector
+from towerlog.asgi.pages.metrics import EngineCollector, LoopCollector, Metrics, TransportCollector
 from towerlog.asgi.push.streams import Streams
 from towerlog.asgi.replies import Message, Receive, Send
 from towerlog.asgi.routes import RouteTable
@@ -52,6 +55,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int = 16 * 1024 * 1024
     max_in_flight_bytes: int = 64 * 1024 * 1024
     max_streams: int = 12_000
+    max_streams_per_key: int = 100
+    max_streams_per_org: int = 1000
+    max_connections: int = 13_000
+    max_connections_per_address: int = 256
+    """Of those that have shown no good key."""
     rates: Mapping[str, int] = {}
     """Requests a minute by the name of the setting that a dialect's limit refers to; 0 or absent: no limit."""
     dialect: DialectSettings = DialectSettings()
@@ -98,6 +106,8 @@ class App:
         self.pages = Pages(metrics_public=config.metrics_public)
         self.table = RouteTable((*dialects, NATIVE), self.pages.routes(), NATIVE)
         self.streams: Streams | None = None
+        self.arrivals = Arrivals(_ledger_of(config), Addresses(config.trusted_proxies))
+        """Asked by each connection for its place."""
         self._start = start
         self._config = config
         self._clock = clock
@@ -106,6 +116,8 @@ class App:
         self._service: Service | None = None
         self._node: OpenNode | None = None
         self._ticker: Ticker | None = None
+        self._loop_watch = LoopWatch()
+        self._decoding = Decoding()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Any ASGI conversation."""
@@ -124,15 +136,17 @@ class App:
         """Opens everything. Raises what `start` raises."""
         node = self._node = await self._start()
         components = self._assemble(node)
-        streams = self.streams = Streams(components.auth, components.admission, self._clock.steady_ms())
+        streams = self.streams = Streams(components.auth, self._clock.steady_ms())
         gate = self._gate = Gate(components)
         self.take = gate.take
         self._service = Service(gate, components, streams, node.store.epoch)
-        self._ticker = Ticker(self._clock, streams.tick, components.bodies.tick, components.auth.tick)
+        self._ticker = Ticker(self._clock, streams.tick, components.auth.tick, components.ledger.tick)
         self._ticker.start()
+        self._loop_watch.start()
         metrics = Metrics(
-            TransportCollector(components.meters, streams, components.admission, components.limiters),
+            TransportCollector(components.meters, streams, self.arrivals, components.limiters),
             EngineCollector(node.engine.figures),
+            LoopCollector(self._loop_watch),
         )
         self.pages.static.attach(self.table, self._config.public_url.rstrip("/"))
         self.pages.metrics.attach(components.auth, metrics, node.store.stock, self._clock)
@@ -156,24 +170,26 @@ class App:
     async def stop(self) -> None:
         """Closes everything, the engine last."""
         self.drain()
+        self._loop_watch.stop()
         if self._ticker is not None:
             await self._ticker.stop()
         if self._node is not None:
             await self._node.stop()
             self._node = None
+        self._decoding.close()
 
     def _assemble(self, node: OpenNode) -> Components:
         config, clock = self._config, self._clock
-        admission = Admission(config.max_in_flight_bytes, config.max_streams)
         return Components(
             table=self.table,
             engine=node.engine,
             auth=Authenticator(node.store, clock, Tickets(self._ids)),
             cors=Cors(config.cors_origins),
-            bodies=Bodies(clock, admission, config.max_body_bytes),
-            admission=admission,
+            bodies=Bodies(config.max_body_bytes),
+            decoding=self._decoding,
+            ledger=self.arrivals.ledger,
             limiters=self._limiters(),
-            addresses=Addresses(config.trusted_proxies),
+            addresses=self.arrivals.addresses,
             hosts=hosts_of(config.host, config.public_url, config.allowed_hosts),
             heartbeats=Heartbeats(),
             meters=Meters(),
@@ -209,3 +225,18 @@ class App:
                 await self.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _ledger_of(config: Config) -> ShareLedger:
+    """The ledger with the bounds that the settings ask for."""
+    places = {
+        PlaceKind.CONNECTION: config.max_connections,
+        PlaceKind.STREAM: config.max_streams,
+        PlaceKind.POLL: MAX_POLLS,
+    }
+    own = {
+        "address": {PlaceKind.CONNECTION: config.max_connections_per_address},
+        "key": {PlaceKind.STREAM: config.max_streams_per_key},
+        "organisation": {PlaceKind.STREAM: config.max_streams_per_org},
+    }
+    return ShareLedger(config.max_in_flight_bytes, places, own)

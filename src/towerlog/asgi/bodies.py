@@ -1,4 +1,4 @@
-"""Request bodies: read within a limit and a deadline, decompressed, and checked for media type and UTF-8.
+"""Request bodies: read within a limit, decompressed, and checked for media type and UTF-8.
 
 The usual body is whole in the first message and costs next to nothing; the rest is for the unusual ones.
 """
@@ -6,20 +6,20 @@ The usual body is whole in the first message and costs next to nothing; the rest
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from towerlog.ambient import Clock
 from towerlog.asgi.faults import Rejection
-from towerlog.asgi.guard.admission import Admission
+from towerlog.asgi.guard.decoding import DECODED_AT_ONCE_BYTES
 from towerlog.asgi.inflate import inflate
 from towerlog.asgi.replies import Receive
 from towerlog.dialects.base import BODY_TYPES, BodyKind
 from towerlog.errors import Malformed, TooLarge
 
-DEADLINE_MS = 30_000
-"""How long a sender may take over one body."""
-_ASIDE_BYTES = 64 * 1024
-"""Compressed bodies from here on are opened beside the event loop."""
+MAX_PACKED_ON_LOOP_BYTES = 16 * 1024
+MAX_OPENED_ON_LOOP_BYTES = 256 * 1024
+"""A compressed body that is larger, before or after it is opened, is opened beside the event loop."""
+MAX_OPENED = 4
+"""Compressed bodies that are opened at a time beside it, one of each key."""
 PLAIN_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 
 
@@ -30,13 +30,10 @@ class Disconnected(Exception):
 class Bodies:
     """Reads the bodies of all requests."""
 
-    def __init__(self, clock: Clock, admission: Admission, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int) -> None:
         """`max_bytes` is the limit on the wire and, once more, on what comes out of a compressed body."""
-        self._clock = clock
-        self._admission = admission
         self.max_bytes = max_bytes
-        self._waiting: dict[asyncio.Task[None], int] = {}
-        self._overdue: set[asyncio.Task[None]] = set()
+        self._openers = asyncio.Semaphore(MAX_OPENED)
 
     def opened(self, sent: bytes, headers: Mapping[bytes, bytes], kind: BodyKind) -> bytes | None:
         """What was sent as the endpoint takes it; empty where nothing was. None: it is for `opened_aside`.
@@ -50,15 +47,29 @@ class Bodies:
         check_type(headers.get(b"content-type"), kind)
         encoding = headers.get(b"content-encoding")
         if encoding is not None:
-            if len(sent) >= _ASIDE_BYTES:
+            if len(sent) > MAX_PACKED_ON_LOOP_BYTES:
                 return None
-            sent = inflate(sent, encoding, self.max_bytes)
+            try:
+                sent = inflate(sent, encoding, min(self.max_bytes, MAX_OPENED_ON_LOOP_BYTES))
+            except TooLarge:
+                return None
+        elif len(sent) > DECODED_AT_ONCE_BYTES and kind != "binary" and not sent.isascii():
+            return None
         return _checked_text(sent, kind)
 
-    async def opened_aside(self, sent: bytes, headers: Mapping[bytes, bytes], kind: BodyKind) -> bytes:
-        """The same for a compressed body that would hold up the event loop. Raises like `opened`."""
-        encoding = headers[b"content-encoding"]
-        return _checked_text(await asyncio.to_thread(inflate, sent, encoding, self.max_bytes), kind)
+    async def opened_aside(
+        self, sent: bytes, headers: Mapping[bytes, bytes], kind: BodyKind, opener: asyncio.Lock
+    ) -> bytes:
+        """The same for a body that would hold up the event loop; `opener` is its key's, which has one turn at a time.
+        Raises like `opened`.
+        """
+        encoding = headers.get(b"content-encoding", b"identity")
+
+        def work() -> bytes:
+            return _checked_text(inflate(sent, encoding, self.max_bytes), kind)
+
+        async with opener, self._openers:
+            return await asyncio.to_thread(work)
 
     def declared_length(self, headers: Mapping[bytes, bytes]) -> int:
         """What `Content-Length` says, 0 where it is absent. Raises TooLarge before a byte of it is read."""
@@ -72,68 +83,26 @@ class Bodies:
             raise self._too_large()
         return length
 
-    def tick(self, now_ms: int) -> None:
-        """Ends the waiting for bodies that are overdue."""
-        for task, due in list(self._waiting.items()):
-            if due <= now_ms:
-                self._overdue.add(task)
-                task.cancel()
+    async def collect(self, receive: Receive, take_room: Callable[[int], None]) -> bytes:
+        """The whole body as it is sent. `take_room` counts what has come of it in all, and raises Overloaded.
 
-    async def collect(self, receive: Receive, declared: int) -> bytes:
-        """The whole body as it is sent. `declared` bytes have been admitted by the caller.
-
-        Raises TooLarge, Overloaded, Rejection (408) and Disconnected.
+        The deadline is the connection's. Raises TooLarge, Overloaded, Rejection (408) and Disconnected.
         """
-        task = asyncio.current_task()
-        assert task is not None
-        self._waiting[task] = self._clock.steady_ms() + DEADLINE_MS
-        try:
+        parts: list[bytes] = []
+        total = 0
+        while True:
             message = await receive()
-            if message.get("more_body"):
-                return await self._collect_more(receive, message.get("body", b""), declared)
-        except asyncio.CancelledError:
-            if task not in self._overdue:
-                raise
-            task.uncancel()
-            error = Malformed(f"The body was not there after {DEADLINE_MS // 1000} s.")
-            raise Rejection(408, error, ((b"connection", b"close"),)) from None
-        finally:
-            del self._waiting[task]
-            self._overdue.discard(task)
-        return self._checked(message)
-
-    async def _collect_more(self, receive: Receive, first: bytes, declared: int) -> bytes:
-        """A body in several messages; one whose length was not declared is admitted as it comes."""
-        parts = [first]
-        total = len(first)
-        admitted = declared
-        try:
-            while True:
-                if total > self.max_bytes:
-                    raise self._too_large()
-                if total > admitted:
-                    self._admission.take_bytes(total - admitted)
-                    admitted = total
-                message = await receive()
-                part = self._checked(message)
-                parts.append(part)
-                total += len(part)
-                if not message.get("more_body"):
-                    break
+            if message["type"] == "http.disconnect":
+                raise message.get("fault") or Disconnected
+            part: bytes = message.get("body", b"")
+            total += len(part)
             if total > self.max_bytes:
                 raise self._too_large()
-            return b"".join(parts)
-        finally:
-            self._admission.free_bytes += admitted - declared
-
-    def _checked(self, message: Mapping[str, object]) -> bytes:
-        if message["type"] == "http.disconnect":
-            raise Disconnected
-        body = message.get("body", b"")
-        assert isinstance(body, bytes)
-        if len(body) > self.max_bytes:
-            raise self._too_large()
-        return body
+            take_room(total)
+            if part:
+                parts.append(part)
+            if not message.get("more_body"):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"The body is larger than {self.max_bytes} bytes.")

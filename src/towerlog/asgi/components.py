@@ -9,11 +9,12 @@ import msgspec
 from towerlog.ambient import Clock
 from towerlog.asgi.bodies import Bodies
 from towerlog.asgi.guard.addresses import Addresses
-from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.guard.cors import Cors
+from towerlog.asgi.guard.decoding import Decoding
 from towerlog.asgi.guard.heartbeats import Heartbeats
 from towerlog.asgi.guard.hosts import Hosts
+from towerlog.asgi.guard.ledger import ShareLedger
 from towerlog.asgi.guard.limits import Limiter
 from towerlog.asgi.guard.trace_ids import TraceIds
 from towerlog.asgi.pages.meters import Meters
@@ -29,7 +30,8 @@ class Components(msgspec.Struct, frozen=True):
     engine: Engine
     auth: Authenticator
     bodies: Bodies
-    admission: Admission
+    decoding: Decoding
+    ledger: ShareLedger
     limiters: Mapping[str, Limiter]
     """By dialect; a dialect without one is not limited."""
     addresses: Addresses

@@ -1,271 +1,400 @@
-"""The server's HTTP/1.1 connection: a deadline and a bound for a request's head, and a direct way into the gate.
+"""One HTTP/1.1 connection: what comes in, who is served, and what is answered on it.
 
-Without the deadline a sender that drips one byte at a time holds a socket for ever. It hands every request whose body
-came whole to the application before there is a task for it, and lends a stream the means to drop a connection whose
-reader takes nothing. All that is used of uvicorn's private parts is used here; `check_server` says whether it is there.
+What comes passes the phases of `http1/phases.py`. A request whose body came whole is handed to the application before
+there is a task for it. What uvicorn and httptools must offer is used here; `http1/fitness.py` says whether it is there.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
+import math
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import uvicorn
-from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+import httptools
+from uvicorn import Config
 from uvicorn.server import ServerState
 
 from towerlog.asgi.exchange import Exchange, Respond
-from towerlog.errors import UnfitServer
+from towerlog.asgi.faults import Rejection
+from towerlog.asgi.guard.arrivals import Arrivals
+from towerlog.asgi.http1 import heads, phases
+from towerlog.asgi.http1.pending import STATUS_LINES, PendingRequest, plain_refusal
+from towerlog.asgi.http1.phases import ConnectionPhase, Phases
+from towerlog.errors import Malformed, Overloaded
 
-HEAD_DEADLINE_S = 10.0
-MAX_HEAD_BYTES = 64 * 1024
-_RESET = struct.pack("ii", 1, 0)
-"""As an option of a socket: closing it sends a reset."""
-_PROBE = b"POST /probe HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nprobe"
-
-
-def _reply_whole(cycle: RequestResponseCycle, status: int, head: list[tuple[bytes, bytes]], body: bytes) -> bool:
-    """Sends a reply whose length is known, in one write instead of two messages; False where that cannot be.
-
-    The names and values in `head` are ours, or were checked when they came: they are not searched again for line ends.
-    """
-    if cycle.disconnected or cycle.flow.write_paused or cycle.response_started:
-        return False
-    _respond(cycle, status, head, body)
-    return True
+_STEP_BYTES = 64 * 1024
+"""What is parsed at a time, so that what a head may hold is seen to be too much before all of it is kept."""
+_HEAD, _BODY, _REPLY, _IDLE = ConnectionPhase.HEAD, ConnectionPhase.BODY, ConnectionPhase.REPLY, ConnectionPhase.IDLE
 
 
-def _respond(cycle: RequestResponseCycle, status: int, head: list[tuple[bytes, bytes]], body: bytes) -> None:
-    """Sends a whole reply now, whether or not there is room. What its sender did not wait for is dropped."""
-    if cycle.disconnected or cycle.response_started:
-        return
-    parts = [STATUS_LINE[status]]
-    for name, value in (*cycle.default_headers, *head):
-        parts += (name, b": ", value, b"\r\n")
-    if not cycle.keep_alive:
-        parts.append(b"connection: close\r\n")
-    parts += (b"\r\n", b"" if cycle.scope["method"] == "HEAD" else body)
-    cycle.response_started = True
-    cycle.response_complete = True
-    cycle.transport.write(b"".join(parts))
-    cycle.message_event.set()
-    if not cycle.keep_alive:
-        cycle.transport.close()
-    cycle.on_response()
+class Connection(Phases):
+    """One connection. The parser calls its `on_…`, the event loop the rest."""
 
+    __slots__ = (
+        "_app", "_fed", "_headers", "_is_fresh", "_parser", "_receiving", "_serving", "_state", "_take",
+        "_url", "_waiting",
+    )  # fmt: skip
 
-def _break_off(cycle: RequestResponseCycle) -> None:
-    """Ends the connection after what was written, and the reply without its end."""
-    # For the server: whoever is disconnected needs no end of his reply.
-    cycle.disconnected = True
-    cycle.message_event.set()
-    if cycle.scope["http_version"] != "1.0":
-        cycle.transport.close()
-        return
-    # The end of such a reply is the end of its connection: only a reset says that more was to come.
-    found = cycle.transport.get_extra_info("socket")
-    if found is not None:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    cycle.transport.abort()
-
-
-def _unframed(cycle: RequestResponseCycle, app: ASGI3Application) -> ASGI3Application:
-    """For HTTP/1.0, which has no chunks: a reply of unknown length is sent as it is, up to the connection's end."""
-    cycle.chunked_encoding = False
-
-    async def send(message: Any) -> None:
-        if message["type"] == "http.response.body":
-            # The server holds the body against a declared length, of which there is none here.
-            cycle.expected_content_length = len(message.get("body", b""))
-        await cycle.send(message)
-
-    async def unframed(scope: Any, receive: Any, _: Any) -> None:
-        await app(scope, receive, send)
-
-    return unframed
-
-
-def _body_at_hand(cycle: RequestResponseCycle) -> bytes | None:
-    """Takes out the whole body where it has come already; None where it has to be waited for."""
-    if cycle.more_body or cycle.disconnected:
-        return None
-    body = bytes(cycle.body)
-    cycle.body = bytearray()
-    return body
-
-
-class Connection(HttpToolsProtocol):
-    """One connection. A head is under way from its first byte, and from the moment of connecting."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         """As the server makes it."""
-        super().__init__(*args, **kwargs)
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._head_bytes = 0
-        self._in_head = False
-        self._feeding = False
-        self._served: RequestResponseCycle | None = None
-        self._newest: tuple[RequestResponseCycle, ASGI3Application] | None = None
-        self._take: Callable[[Any, bytes, Respond], Exchange | None] | None = getattr(self.app, "take", None)
+        if not config.loaded:
+            config.load()
+        super().__init__(_loop or asyncio.get_running_loop(), config.timeout_keep_alive)
+        self._app: Any = config.loaded_app
+        self._take: Callable[[Any, bytes, Respond], Exchange | None] | None = getattr(self._app, "take", None)
+        self._state = server_state
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._fed = 0
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._receiving: PendingRequest | None = None
+        self._serving: PendingRequest | None = None
+        self._waiting: deque[PendingRequest] = deque(maxlen=phases.MAX_PIPELINED)
+        self._is_fresh = False
+        """Whoever is served came with what is being read: there may be more of it."""
+
+    # The event loop calls
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begins to wait for the first head."""
-        super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_DEADLINE_S, self._head_overdue)
+        """Begins to wait for the first head, where there is a place for the connection."""
+        self.transport = transport
+        self._state.connections.add(self)  # type: ignore[arg-type]
+        arrivals: Arrivals = getattr(self._app, "arrivals", None) or Arrivals.unbounded()
+        peer = transport.get_extra_info("peername")
+        self._visit = arrivals.visit(peer if isinstance(peer, tuple) else None)
+        try:
+            self._visit.enter()
+        except Overloaded as refusal:
+            self._is_deaf = True
+            transport.write(plain_refusal(503, refusal.message, refusal.retry_after))
+            self.close()
+            return
+        self._await(_HEAD, phases.HEAD_DEADLINE_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Waits for nothing any more."""
-        self._stop_waiting()
-        served = self._served
-        if served is not None and not served.response_complete:
-            # With another request behind it, it is not the one that the server would tell.
-            served.disconnected = True
-            served.message_event.set()
-        super().connection_lost(exc)
+        """There is nobody to answer any more."""
+        self._state.connections.discard(self)
+        self._is_deaf = True
+        for request in (self._serving, self._receiving, *self._waiting):
+            if request is not None:
+                request.is_gone = request.is_gone or not request.is_complete
+                request.uncount()
+                request.hear()
+        self._waiting.clear()
+        self.resume_writing()
+        self._disarm()
+        self._visit.leave()
+        self._parser = None
+
+    def data_received(self, data: bytes) -> None:
+        """Reads on, serves what came whole, and watches what did not."""
+        if self._is_deaf:
+            self._drop(len(data))
+        elif len(data) <= _STEP_BYTES:
+            self._read(data)
+        else:
+            for at in range(0, len(data), _STEP_BYTES):
+                if not self._is_deaf:
+                    self._read(data[at : at + _STEP_BYTES])
+        if self._is_fresh:
+            self._serve()
+
+    def _read(self, data: bytes) -> None:
+        request = self._receiving
+        before = 0 if request is None else request.received_bytes
+        self._fed = size = len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as stopped:
+            # The request is served as it is, and what comes after it is the next one: nothing is upgraded here.
+            rest = data[stopped.args[0] :]
+            if rest and not self._is_deaf:
+                self._read(rest)
+            return
+        except httptools.HttpParserError:
+            # Where this connection will not hear more, the parser was only stopped.
+            if not self._is_deaf:
+                self._refuse(400, "The request is not one of HTTP/1.1.")
+        if self._is_deaf:
+            return
+        if self._phase is _HEAD:
+            self._watch_head(size)
+        elif self._phase is _BODY:
+            self._watch_body(size, before if self._receiving is request else 0)
+
+    def _watch_head(self, size: int) -> None:
+        """A head that is not whole."""
+        self._count += size
+        if self._due == math.inf:
+            self._await(_HEAD, phases.HEAD_DEADLINE_S)
+        # With it a body may have come: how large the head is exactly is seen at its end.
+        if self._count > heads.MAX_HEAD_BYTES + _STEP_BYTES:
+            self._refuse(400, heads.TOO_LARGE)
+
+    def _watch_body(self, size: int, before: int) -> None:
+        """A body that is not whole, `before` bytes of which had come before this packet."""
+        request = self._receiving
+        assert request is not None
+        if request is self._serving and self._due == math.inf:
+            self._await(_BODY, phases.BODY_DEADLINE_S)
+        self._count = 0 if request.received_bytes > before else self._count + size
+        if self._count > phases.MAX_IDLE_BODY_BYTES:
+            self._refuse(400, "Too much came with the request's body that is no part of it.")
+            return
+        try:
+            request.note_body(self._visit)
+        except Overloaded as refusal:
+            request.fail(refusal)
+        if len(request.body) > phases.MAX_WAITING_BODY_BYTES:
+            self._pause_reading()
+
+    def shutdown(self) -> None:
+        """The server ends: what is in hand is the last. Called by the server."""
+        newest = self._waiting[-1] if self._waiting else self._serving
+        if newest is None:
+            self.close()
+        else:
+            newest.keep_alive = False
+            self._is_deaf = self._is_deaf or newest.is_whole
+
+    # The parser calls
 
     def on_message_begin(self) -> None:
         """A head begins."""
-        super().on_message_begin()
-        self._in_head = True
+        if len(self._waiting) >= phases.MAX_PIPELINED:
+            # Nothing is said of what nobody will look at: HTTP lets its sender send it again.
+            self._waiting[-1].keep_alive, self._farewell = False, b""
+            self._stop_listening()
+            raise _Refused
+        self._phase, self._due, self._count = _HEAD, math.inf, 0
+        self._url, self._headers = b"", []
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the target."""
+        self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header. The blanks around a value are no part of it (RFC 9110, 5.5); the parser leaves those after it."""
-        super().on_header(name, value.strip(b" \t"))
+        """One header. The blanks around a value are no part of it (RFC 9110, 5.5); the parser leaves those after it.
+
+        One after a body is a trailer, which nobody here reads.
+        """
+        if self._phase is _HEAD:
+            self._headers.append((name.lower(), value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
-        self._in_head = False
-        self._stop_waiting()
-        super().on_headers_complete()
-
-    def data_received(self, data: bytes) -> None:
-        """Serves what came whole; counts what belongs to a head that is not whole yet."""
-        self._feeding = True
-        super().data_received(data)
-        self._feeding = False
-        if self._newest is not None:
-            self._serve(*self._newest)
-        if not self._in_head:
-            return
-        self._head_bytes += len(data)
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse("The request's head is too large.")
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_DEADLINE_S, self._head_overdue)
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        """Called by uvicorn for each request. One whose body may still be in the bytes at hand waits for their end."""
-        if self._feeding and app is self.app:
-            self._newest = (cycle, app)
+        parser, headers, url = self._parser, self._headers, self._url
+        version, given = parser.get_http_version(), dict(headers)
+        raw_path, _, query = url.partition(b"?")
+        path = raw_path.decode("latin-1")
+        # Nearly all heads are seen to be good at once; the others are looked at more closely.
+        if (
+            version != "1.1"
+            or len(given) != len(headers)
+            or len(given) > heads.MAX_HEADERS
+            or b"host" not in given
+            or b"transfer-encoding" in given
+            or self._fed + self._count > heads.MAX_HEAD_BYTES
+            or heads.PLAIN_TARGET(url) is None
+        ):
+            try:
+                path, raw_path, query = heads.examined(version, url, headers)
+            except heads.BadHead as fault:
+                self._refuse(400, str(fault))
+                raise
+        scope = {
+            "type": "http",
+            "http_version": version,
+            "method": parser.get_method().decode("ascii"),
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": headers,
+            "given": given,
+            "client": self._visit.peer,
+        }
+        is_old = version == "1.0"
+        if self._visit.is_proxied:
+            self._begin_visit(scope)
+        if not self._visit.is_known or self._visit.is_proxied:
+            scope["known"] = self._visit.admit
+        request = PendingRequest(self, scope, not is_old and parser.should_keep_alive(), is_old, b"expect" in given)
+        self._receiving, self._phase, self._due = request, _BODY, math.inf
+        if self._serving is None:
+            self._serving, self._is_fresh = request, True
         else:
-            self._start_task(cycle, app, None)
+            self._waiting.append(request)
+            self._pause_reading()
 
-    def _serve(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+    def _begin_visit(self, scope: Any) -> None:
+        """A proxy's connection carries a request of somebody else, for whom it counts until the reply.
+
+        One that waits behind another is left out: no proxy sends any.
+        """
+        if self._serving is not None:
+            return
+        try:
+            self._visit.begin(scope)
+        except Overloaded as refusal:
+            self._refuse(503, refusal.message, refusal.retry_after)
+            raise _Refused from None
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body."""
+        request = self._receiving
+        assert request is not None
+        request.received_bytes += len(body)
+        if request.fault is not None:
+            return
+        if not request.body:
+            request.body = body
+        elif isinstance(request.body, bytearray):
+            request.body += body
+        else:
+            request.body = bytearray(request.body) + body
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        request, self._receiving = self._receiving, None
+        assert request is not None
+        request.is_whole = True
+        self._phase, self._due = _REPLY, math.inf
+        if request.waiter is not None:
+            request.hear()
+        if self._is_read_paused and not self._waiting:
+            self._resume_reading()
+        if not request.keep_alive:
+            self._is_deaf = True
+
+    # Who is served
+
+    def _serve(self) -> None:
         """Lets the application take a request that is all here; has a task serve what it leaves, and any other.
 
         Who does not read replies gets a task, which waits for room: otherwise replies would pile up without bound.
         """
-        self._newest = None
+        self._is_fresh = False
+        request, take = self._serving, self._take
+        assert request is not None
         exchange = None
-        if self._take is not None and not cycle.flow.write_paused:
-            body = _body_at_hand(cycle)
-            if body is not None:
-                self._served = cycle
-                exchange = self._take(cycle.scope, body, partial(_respond, cycle))
-                if exchange is None:
+        if request.is_whole and take is not None and not self.is_write_paused:
+            body, request.body, request.is_told = bytes(request.body), b"", True
+            if request.held_bytes:
+                request.uncount()
+            exchange = take(request.scope, body, partial(self.respond, request))
+            if exchange is None:
+                return
+        self._start_task(request, exchange)
+
+    def _start_task(self, request: PendingRequest, exchange: Exchange | None) -> None:
+        task = self._loop.create_task(request.serve(self._app, exchange))
+        self._state.tasks.add(task)
+        task.add_done_callback(request.served)
+        task.add_done_callback(self._state.tasks.discard)
+
+    def respond(self, request: PendingRequest, status: int, head: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Sends a whole reply now, whether or not there is room. What its sender did not wait for is dropped."""
+        if request.is_gone or request.is_started:
+            return
+        parts = self.head_of(request, status, head)
+        parts += (b"\r\n", b"" if request.scope["method"] == "HEAD" else body)
+        self.transport.write(b"".join(parts))
+        self.replied(request)
+
+    def head_of(self, request: PendingRequest, status: int, head: list[tuple[bytes, bytes]]) -> list[bytes]:
+        """The parts of a reply's head, its last line end not among them. The reply has begun.
+
+        The names and values in `head` are ours, or were checked when they came: they are not searched for line ends.
+        """
+        request.is_started = True
+        if not request.is_whole:
+            # Nobody will read the rest of its body.
+            request.keep_alive = False
+            self._stop_listening()
+        parts = [STATUS_LINES[status]]
+        for name, value in (*self._state.default_headers, *head):
+            parts += (name, b": ", value, b"\r\n")
+        if not request.keep_alive:
+            parts.append(b"connection: close\r\n")
+        return parts
+
+    def replied(self, request: PendingRequest) -> None:
+        """The reply is whole: the next request, the farewell, or the wait for another."""
+        request.is_complete = True
+        if request.waiter is not None:
+            request.hear()
+        self._state.total_requests += 1
+        self._serving = None
+        if self._visit.is_proxied:
+            self._visit.end()
+        if not request.keep_alive:
+            (self.close if request.is_whole and self._farewell is None else self._linger)()
+        elif self._waiting:
+            self._serve_next()
+        elif self._farewell is not None:
+            self._linger()
+        elif self._phase is _REPLY:
+            self._phase, self._idle_since = _IDLE, self._loop.time()
+            self._due = self._idle_since + min(self._keep_alive_s, phases.SLOW_READER_S)
+            if self._fires_at > self._due:
+                self._arm()
+
+    def _serve_next(self) -> None:
+        """What waited behind a reply is served by a task, so that no depth of them nests."""
+        self._serving = self._waiting.popleft()
+        self._start_task(self._serving, None)
+        if not self._waiting and not self._is_deaf:
+            self._resume_reading()
+            if self._phase is _BODY:
+                self._await(_BODY, phases.BODY_DEADLINE_S)
+
+    def want_body(self, request: PendingRequest) -> None:
+        """Reads on; the sender may wait to be asked for its body."""
+        if request is self._receiving and not self.transport.is_closing():
+            if request.expects and not request.received_bytes:
+                request.expects = False
+                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._resume_reading()
+
+    # How it ends
+
+    def _refuse(self, status: int, message: str, retry_after: int | None = None) -> None:
+        """What comes is no request. Those before it get their replies first."""
+        request, self._receiving = self._receiving, None
+        self._stop_listening()
+        self._farewell = plain_refusal(status, message, retry_after)
+        if request is not None:
+            # It will never be whole, so nobody has done anything for it.
+            request.is_gone = True
+            request.uncount()
+            request.hear()
+            if request is self._serving:
+                self._serving, self._is_fresh = None, False
+                if request.is_started:
+                    self.close()
                     return
-        self._start_task(cycle, app, exchange)
-
-    def _start_task(self, cycle: RequestResponseCycle, app: ASGI3Application, exchange: Exchange | None) -> None:
-        self._served = cycle
-        scope: Any = cycle.scope
-        scope["extensions"] = {
-            "towerlog.abort": self.transport.abort,
-            "towerlog.break_off": partial(_break_off, cycle),
-            "towerlog.reply": partial(_reply_whole, cycle),
-            "towerlog.body": partial(_body_at_hand, cycle),
-            "towerlog.exchange": exchange,
-        }
-        super()._start_asgi_task(cycle, app if scope["http_version"] != "1.0" else _unframed(cycle, app))
-
-    def _stop_waiting(self) -> None:
-        self._head_bytes = 0
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+            else:
+                self._waiting.remove(request)
+        if self._serving is None:
+            self._linger()
 
     def _head_overdue(self) -> None:
-        self._head_timer = None
-        self._refuse("The request's head took too long.")
+        self._refuse(400, "The request's head took too long.")
 
-    def _refuse(self, message: str) -> None:
-        self._stop_waiting()
-        if not self.transport.is_closing():
-            self.send_400_response(message)
-
-
-# Whether the server works as this module needs it
+    def _body_overdue(self) -> None:
+        assert self._receiving is not None
+        error = Malformed(f"The body was not there after {phases.BODY_DEADLINE_S:g} s.")
+        self._receiving.fail(Rejection(408, error))
 
 
-class _ProbeTransport(asyncio.Transport):
-    """A transport that goes nowhere and keeps what is written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self._closing = False
-
-    def write(self, data: Any) -> None:
-        self.written += bytes(data)
-
-    def is_closing(self) -> bool:
-        return self._closing
-
-    def close(self) -> None:
-        self._closing = True
-
-
-class _ProbeApp:
-    """An application that answers what it can take, and remembers that it could."""
-
-    def __init__(self) -> None:
-        self.taken: list[bytes] = []
-
-    def take(self, scope: Any, body: bytes, respond: Respond) -> None:
-        self.taken.append(body)
-        respond(204, [], b"")
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 503, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
-
-async def check_server(protocol: type[asyncio.Protocol] = Connection) -> None:
-    """Sends one request through a real connection of this class. Raises UnfitServer unless it is taken directly.
-
-    uvicorn's private parts may change with any version; without the hook, requests would be answered all the same, but
-    each of them by a task, and nobody would be told.
-    """
-    app, transport = _ProbeApp(), _ProbeTransport()
-    config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, access_log=False, proxy_headers=False)
-    state = ServerState()
-    try:
-        connection: Any = protocol(config=config, server_state=state, app_state={})  # type: ignore[call-arg]
-        connection.connection_made(transport)
-        connection.data_received(_PROBE)
-        taken = app.taken == [b"probe"] and transport.written.startswith(b"HTTP/1.1 204 ")
-        connection.connection_lost(None)
-        if state.tasks:
-            await asyncio.wait(state.tasks)
-    except (AttributeError, TypeError) as error:
-        raise UnfitServer(f"uvicorn {uvicorn.__version__} cannot be used: {error}") from error
-    if not taken:
-        raise UnfitServer(
-            f"uvicorn {uvicorn.__version__} cannot be used: requests do not come to the server directly; "
-            "install a version that towerlog names in its dependencies"
-        )
+class _Refused(Exception):
+    """Stops the parser."""

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from towerlog.asgi.guard.decoding import Decoded
+from towerlog.asgi.guard.ledger import Account
 from towerlog.asgi.replies import Headers, Message
 from towerlog.asgi.routes import NO_PARAMETERS, Route
 from towerlog.dialects.base import Call, Endpoint
-from towerlog.errors import RateLimited
+from towerlog.errors import RateLimited, TowerlogError
 from towerlog.model.command import Command, Idempotency
 from towerlog.model.event import FieldWarning
 from towerlog.model.principal import Principal
@@ -35,14 +37,18 @@ class Exchange(msgspec.Struct, eq=False):
     route: Route | None = None
     path: Mapping[str, str] = NO_PARAMETERS
     principal: Principal | None = None
+    account: Account | None = None
+    """The shares that count for its key; there once that is known."""
     extra: Headers = ()
     """Headers that its reply must carry, whatever the reply is."""
     over: RateLimited | None = None
     """The limit that it is over, and passes only as a heartbeat."""
     held_bytes: int = 0
-    """Bytes of its body that count against the bound of all bodies in flight."""
+    """Bytes of its body that are counted in its account."""
     body: bytes | None = None
     """The body's text: decompressed, checked."""
+    decoded: Decoded | TowerlogError | None = None
+    """What came of decoding the body beside the event loop, until the gate has taken note of it."""
     call: Call | None = None
     """What the encoder gets of the request: all but its body."""
     command: Command | None = None

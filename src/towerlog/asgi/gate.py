@@ -10,10 +10,10 @@ nothing logged, nothing built twice.
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import structlog
 
 from towerlog.asgi.access_log import log_request
@@ -22,21 +22,25 @@ from towerlog.asgi.components import Components
 from towerlog.asgi.exchange import Exchange, Respond
 from towerlog.asgi.faults import Rejection, explain
 from towerlog.asgi.guard.addresses import counted_as
+from towerlog.asgi.guard.decoding import DECODED_AT_ONCE_BYTES, Decoded
 from towerlog.asgi.guard.heartbeats import HOLDER_OUTCOMES
 from towerlog.asgi.guard.idempotency import idempotency
 from towerlog.asgi.pages.preflight import PREFLIGHT
 from towerlog.asgi.query_strings import NO_QUERY
 from towerlog.asgi.replies import Headers, Message
 from towerlog.asgi.routes import Route
-from towerlog.dialects.base import JSON, Call, Endpoint, Reply, with_warnings
-from towerlog.dialects.repair import Repaired, repair
+from towerlog.dialects.base import JSON, Call, Endpoint, Reply, foreign_warnings, with_warnings
 from towerlog.errors import Forbidden, Internal, Malformed, TowerlogError
-from towerlog.model.command import Append, Command, Report
+from towerlog.model.command import Append, Report
 from towerlog.model.event import FieldWarning
-from towerlog.model.outcome import Outcome, Replayed
+from towerlog.model.outcome import Appended, Outcome, Replayed
+from towerlog.model.principal import Principal, Scope
 
 _JSON_TYPE = (b"content-type", JSON.encode())
 _BODILESS = frozenset({204, 304})
+_FOR_THEIR_SENDER = frozenset({Scope.INGEST, Scope.WORKER})
+"""Scopes of requests whose replies may carry what is for the caller's key alone, leases and commands: another key
+that repeats one has a request of its own."""
 
 _log = structlog.get_logger("towerlog.gate")
 
@@ -50,8 +54,10 @@ class Missing(enum.Enum):
     """The rest of the body."""
     TEXT = enum.auto()
     """What is in a compressed body that is too large to be opened on the event loop."""
+    COMMAND = enum.auto()
+    """What a body says that is too long to be decoded on the event loop."""
     PAGE = enum.auto()
-    """The answer of a page, which checks for itself who asks."""
+    """The answer of a page: of one that answers anybody, at once; of any other, when it has its caller and its body."""
 
 
 class Gate:
@@ -68,8 +74,11 @@ class Gate:
         self._limiters = components.limiters
         self._addresses = components.addresses
         self._heartbeats = components.heartbeats
-        self._admission = components.admission
+        self._ledger = components.ledger
+        self._accounts = components.ledger.accounts
+        self._process = components.ledger.process
         self._bodies = components.bodies
+        self._decoding = components.decoding
         self._enlist = components.engine.enlist
         self._meters = components.meters
         self._traces = components.traces
@@ -88,7 +97,8 @@ class Gate:
     def begin(self, scope: Message, sent: bytes | None) -> Exchange:
         """A new request, with its trace id; `sent` is its body where that came whole."""
         clock, traces = self._clock, self._traces
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        # Our own connection has looked at the headers as well, and hands down what it has made of them.
+        headers: dict[bytes, bytes] = scope["given"] if "given" in scope else dict(scope["headers"])
         traceparent = headers.get(b"traceparent")
         trace_id = traces.ready.pop() if traceparent is None and traces.ready else traces.of(traceparent)
         return Exchange(scope, clock.steady_ms(), clock.now_ms(), sent, headers, trace_id)
@@ -133,7 +143,7 @@ class Gate:
             elif route is None:
                 route, exchange.path = self._table.find(scope["method"], scope["raw_path"])
             exchange.route = route
-        return Missing.PAGE if route.page is not None else None
+        return Missing.PAGE if route.public else None
 
     def identify(self, exchange: Exchange) -> Missing | None:
         """Whose key it is, and whether the key has one of the route's scopes."""
@@ -142,10 +152,18 @@ class Gate:
             principal = exchange.principal = self._recall(exchange.headers, exchange.now_ms)
             if principal is None:
                 return Missing.KEY
+        self.open_account(exchange, principal)
         assert exchange.route is not None
         if exchange.route.scopes.isdisjoint(principal.scopes):
             raise Forbidden
         return None
+
+    def open_account(self, exchange: Exchange, principal: Principal) -> None:
+        """From here on the request counts for its key, and so does its connection. Raises Overloaded."""
+        account = exchange.account = self._accounts.get(principal.key_id) or self._ledger.account(principal)
+        known = exchange.scope.get("known")
+        if known is not None:
+            known(account)
 
     def limit(self, exchange: Exchange) -> Missing | None:
         """Counts against the dialect's limit. Over it, only what may be a heartbeat goes on, to be decoded first."""
@@ -166,25 +184,25 @@ class Gate:
         return None
 
     def admit(self, exchange: Exchange) -> Missing | None:
-        """Finds room for the body that is declared; it stays admitted until `release`."""
-        headers, sent, bodies = exchange.headers, exchange.sent, self._bodies
-        length = headers.get(b"content-length")
-        if sent and length == b"%d" % len(sent) and len(sent) <= bodies.max_bytes:
-            declared = len(sent)
-        else:
-            declared = 0 if length is None else bodies.declared_length(headers)
-        if not declared and b"transfer-encoding" not in headers:
-            exchange.sent = b""
-            return None
-        self._take_room(exchange, declared)
+        """Finds room for what has come of the body; it stays counted until `release`."""
+        sent = exchange.sent
+        if sent is None:
+            headers = exchange.headers
+            if not self._bodies.declared_length(headers) and b"transfer-encoding" not in headers:
+                sent = exchange.sent = b""
+        self.take_room(exchange, len(sent or b""))
         return None
 
-    def _take_room(self, exchange: Exchange, wanted: int) -> None:
-        """Room for a body of so many bytes in all; it may have some already."""
-        admission, more = self._admission, wanted - exchange.held_bytes
-        if more > admission.free_bytes:
-            admission.overdraw(more)
-        admission.free_bytes -= more
+    def take_room(self, exchange: Exchange, wanted: int) -> None:
+        """Room for a body of so many bytes in all; it may have some already. Raises Overloaded."""
+        account, more = exchange.account, wanted - exchange.held_bytes
+        assert account is not None
+        key, organisation, process = account.key, account.organisation, self._process
+        if more > key.free_bytes or more > organisation.free_bytes or more > process.free_bytes:
+            self._ledger.check_room(account.shares, more, exchange.held_bytes)
+        key.free_bytes -= more
+        organisation.free_bytes -= more
+        process.free_bytes -= more
         exchange.held_bytes = wanted
 
     def read(self, exchange: Exchange) -> Missing | None:
@@ -195,8 +213,7 @@ class Gate:
                 return Missing.BODY
             body, headers, bodies = exchange.sent, exchange.headers, self._bodies
             assert exchange.route is not None
-            assert exchange.route.endpoint is not None
-            kind = exchange.route.endpoint.body
+            kind = exchange.route.body
             is_plain = b"content-encoding" not in headers and headers.get(b"content-type") in PLAIN_TYPES
             # Nearly all bodies: JSON as it is. What is not at once seen to be fit is looked at more closely.
             if not is_plain or not body.isascii() or len(body) > bodies.max_bytes or kind == "binary":
@@ -207,55 +224,66 @@ class Gate:
             exchange.body = body
         exchange.sent = None
         if len(body) > exchange.held_bytes:
-            self._take_room(exchange, len(body))
+            self.take_room(exchange, len(body))
         return None
 
     def decode(self, exchange: Exchange) -> Missing | None:
         """Has the dialect say what is asked for."""
         principal, body, route = exchange.principal, exchange.body, exchange.route
         assert route is not None
-        assert route.endpoint is not None
         endpoint = route.endpoint
+        if endpoint is None:
+            return Missing.PAGE
         assert principal is not None
         assert body is not None
         text, now_ms = exchange.scope["query_string"], exchange.wall_ms
         query = route.query_of(text) if text else NO_QUERY
         path, headers, settings, trace_id = exchange.path, exchange.headers, self._settings, exchange.trace_id
-        call = Call(principal, path, query, headers, body, settings, trace_id, now_ms)
-        try:
+        decoded = exchange.decoded
+        if decoded is None:
+            call = Call(principal, path, query, headers, body, settings, trace_id, now_ms)
+            decoded = self._decoded_at_once(exchange, endpoint, call)
+            if decoded is None:
+                exchange.call = call
+                return Missing.COMMAND
+        elif isinstance(decoded, TowerlogError):
+            exchange.decoded = exchange.call = None
             try:
-                command = endpoint.decode(call)
-            except Malformed as error:
-                repaired = None if endpoint.body == "binary" else repair(body)
-                if repaired is None:
-                    raise
-                command = self._decode_again(endpoint, call, repaired, error)
-                exchange.warnings = repaired.warnings
-        except TowerlogError as error:
-            raise exchange.over or error from None
+                raise exchange.over or decoded
+            finally:
+                del decoded  # else the error would hold this frame, and the frame the error
+        command, exchange.warnings = decoded.command, decoded.warnings
         unused: tuple[FieldWarning, ...] = getattr(command, "warnings", ())
         if unused:
             exchange.warnings += unused
-        if exchange.over is not None and not self._heartbeats.allows(command, exchange.now_ms):
+        if exchange.over is not None and not self._heartbeats.allows(principal.key_id, command, exchange.now_ms):
             raise exchange.over
         exchange.command, exchange.body = command, None
-        call = exchange.call = Call(principal, path, query, headers, b"", settings, trace_id, now_ms)
+        exchange.call = Call(principal, path, query, headers, b"", settings, trace_id, now_ms)
         key = headers.get(b"idempotency-key")
         if key is not None and exchange.scope["method"] == "POST":
-            name = f"POST {exchange.scope['raw_path'].decode('latin-1')}"
+            sender = "" if route.scopes.isdisjoint(_FOR_THEIR_SENDER) else f" {principal.key_id}"
+            name = f"POST {exchange.scope['raw_path'].decode('latin-1')}{sender}"
 
             def encode(outcome: Any) -> Reply:
                 return self._encode(exchange, outcome)
 
-            exchange.repeat = idempotency(name, key, body, encode, endpoint.replay)
+            digest = decoded.digest or hashlib.sha256(body).digest()
+            exchange.repeat = idempotency(name, key, digest, encode, endpoint.replay)
+        exchange.decoded = None
         return None
 
-    def _decode_again(self, endpoint: Endpoint, call: Call, repaired: Repaired, first: Malformed) -> Command:
-        # Where the repaired body is no JSON either, the first error names the place in what was sent.
+    def _decoded_at_once(self, exchange: Exchange, endpoint: Endpoint, call: Call) -> Decoded | None:
+        """What a short body says; None where it is for the thread."""
+        if len(call.body) > DECODED_AT_ONCE_BYTES:
+            return None
         try:
-            return endpoint.decode(msgspec.structs.replace(call, body=repaired.body))
-        except Malformed:
-            raise first from None
+            try:
+                return Decoded(endpoint.decode(call), b"")
+            except Malformed as error:
+                return self._decoding.repaired_at_once(endpoint, call, error)
+        except TowerlogError as error:
+            raise exchange.over or error from None
 
     def enlist(self, exchange: Exchange, respond: Respond) -> bool:
         """Hands telemetry to the writer, to be answered from its commit; False where the reply has to be awaited.
@@ -267,7 +295,7 @@ class Gate:
             return False
         assert principal is not None
         assert route is not None
-        self._enlist(principal, command, route.dialect.name, _Answer(self, exchange, respond))
+        self._enlist(principal, command, route.dialect.name, _Answer(self, exchange, respond), exchange.held_bytes)
         return True
 
     # The way out
@@ -276,7 +304,7 @@ class Gate:
         """The reply to an outcome."""
         route = exchange.route
         if route is not None and route.limited and type(outcome) in HOLDER_OUTCOMES:
-            self._heartbeats.note(outcome, exchange.now_ms)
+            self._heartbeats.note(outcome, exchange.now_ms, is_counted=exchange.over is not None)
         if isinstance(outcome, Replayed):
             return Reply(outcome.status, outcome.body)
         return self._encode(exchange, outcome)
@@ -287,7 +315,10 @@ class Gate:
         assert route is not None
         assert route.endpoint is not None
         reply = route.endpoint.encode(outcome, exchange.command, exchange.call)
-        return with_warnings(reply, exchange.warnings) if exchange.warnings else reply
+        warnings = exchange.warnings
+        if type(outcome) is Appended and outcome.has_foreign and isinstance(exchange.command, Append):
+            warnings += foreign_warnings(outcome, exchange.command)
+        return with_warnings(reply, warnings) if warnings else reply
 
     def refusal(self, exchange: Exchange, fault: BaseException) -> Reply:
         """What went wrong, in the words of the dialect that was spoken to; what nobody foresaw is logged."""
@@ -312,8 +343,11 @@ class Gate:
 
     def release(self, exchange: Exchange) -> None:
         """Gives back the room that the body was admitted to. May be called again."""
-        if exchange.held_bytes:
-            self._admission.free_bytes += exchange.held_bytes
+        held, account = exchange.held_bytes, exchange.account
+        if held and account is not None:
+            account.key.free_bytes += held
+            account.organisation.free_bytes += held
+            self._process.free_bytes += held
             exchange.held_bytes = 0
 
     def count(self, exchange: Exchange, status: int) -> None:

@@ -16,8 +16,8 @@ import msgspec
 
 from towerlog.asgi.faults import Rejection
 from towerlog.asgi.query_strings import TICKET, parse_query
-from towerlog.dialects.base import Dialect, Endpoint, Reply
-from towerlog.dialects.fields import invalid_field, percent_decode
+from towerlog.dialects.base import BodyKind, Dialect, Endpoint, Reply
+from towerlog.dialects.fields import MAX_SHOWN_CHARS, invalid_field, percent_decode
 from towerlog.errors import Malformed, NotFound, TowerlogError
 from towerlog.model.principal import Principal, Scope
 
@@ -26,7 +26,6 @@ NO_PARAMETERS: Mapping[str, str] = {}
 MAX_REMEMBERED_PATHS = 4096
 """Paths with parameters whose route is remembered; with more, all are forgotten at once."""
 MAX_REMEMBERED_BYTES = 256
-MAX_SHOWN_CHARS = 100
 _ENCODED_COLON = re.compile(rb"%3[aA]")
 
 
@@ -47,6 +46,8 @@ class PageVisit(msgspec.Struct, frozen=True):
     """Who asks, where the page is not public."""
     path: Mapping[str, str] = NO_PARAMETERS
     """The parameters of its path."""
+    body: bytes = b""
+    """JSON text, where the page is not public."""
 
 
 class PageRoute(msgspec.Struct, frozen=True):
@@ -59,31 +60,34 @@ class PageRoute(msgspec.Struct, frozen=True):
     answer: Callable[[PageVisit], Awaitable[Reply]]
     scopes: frozenset[Scope] = frozenset()
     public: bool = False
-    """Said aloud: answers anybody."""
+    """Said aloud: answers anybody, whatever is in the query and the body."""
     reply: Any = None
     reply_type: str = "application/json"
     reply_status: int = 200
     others: Mapping[int, str] = {}
     """Statuses beside it that have a body of the same type, and what they mean."""
     refuses: tuple[type[TowerlogError], ...] = ()
-    """What it may be refused with although it says that it answers anybody."""
+    """What it may be refused with beside what its scope can be refused for."""
 
 
 class Route:
     """One method of one path, ready to be served."""
 
-    __slots__ = ("_is_stream", "_query", "dialect", "endpoint", "limited", "page", "scopes")
+    __slots__ = ("_query", "body", "dialect", "endpoint", "is_stream", "limited", "page", "public", "scopes")
 
     def __init__(self, dialect: Dialect, endpoint: Endpoint | None, page: PageRoute | None) -> None:
         """Exactly one of `endpoint` and `page` is given; `dialect` explains what goes wrong."""
         self.dialect = dialect
         self.endpoint = endpoint
         self.page = page
+        self.public = page is not None and page.public
+        """True when it answers anybody. No property: every request asks for it."""
         self.scopes = self.declared.scopes
         self.limited = endpoint is not None and endpoint.limited and dialect.limit is not None
-        self._is_stream = endpoint is not None and endpoint.stream is not None
-        is_telemetry = endpoint is None or endpoint.ingests or Scope.INGEST in endpoint.scopes
-        self._query = None if endpoint is None or is_telemetry else _names_of(endpoint.query)
+        self.body: BodyKind = "json" if endpoint is None else endpoint.body
+        self.is_stream = endpoint is not None and endpoint.stream is not None
+        takes_any = self.public if endpoint is None else endpoint.ingests or Scope.INGEST in endpoint.scopes
+        self._query = None if takes_any else _names_of(None if endpoint is None else endpoint.query)
         """The query parameters that it takes; None: any, as telemetry's clients may send some that are not for us."""
 
     @property
@@ -96,18 +100,13 @@ class Route:
     def query_of(self, text: bytes) -> Mapping[str, str]:
         """The query's parameters. Raises Invalid for one that is not read here: a mistyped filter must not list all."""
         query = parse_query(text)
-        if TICKET in query and self._is_stream:
+        if TICKET in query and self.is_stream:
             query = {name: value for name, value in query.items() if name != TICKET}
         if self._query is not None and not self._query.issuperset(query):
             name = next(name for name in query if name not in self._query)
             known = ", ".join(sorted(self._query)) or "none"
             raise invalid_field(name[:MAX_SHOWN_CHARS], f"is not a query parameter of this endpoint; it takes {known}")
         return query
-
-    @property
-    def public(self) -> bool:
-        """True when it answers anybody."""
-        return self.page is not None and self.page.public
 
 
 def _names_of(query: Any) -> frozenset[str]:

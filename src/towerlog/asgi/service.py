@@ -7,8 +7,7 @@ hands back. The checks themselves are the gate's, in the gate's order.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from functools import partial
 
 import msgspec
 
@@ -17,13 +16,14 @@ from towerlog.asgi.components import Components
 from towerlog.asgi.exchange import Exchange
 from towerlog.asgi.gate import Gate, Missing, head_of
 from towerlog.asgi.guard.auth import has_credential
+from towerlog.asgi.guard.ledger import PlaceKind
 from towerlog.asgi.push.sse import SseSink, stream_head
-from towerlog.asgi.push.streams import Stream, Streams
+from towerlog.asgi.push.streams import Stream, StreamPlace, Streams
 from towerlog.asgi.query_strings import TICKET, parse_query
 from towerlog.asgi.replies import NO_EXTENSIONS, Message, Receive, Send, send_reply
 from towerlog.asgi.routes import PageVisit
 from towerlog.dialects.base import Reply
-from towerlog.errors import Forbidden, Internal, Unauthenticated
+from towerlog.errors import Internal, Unauthenticated
 from towerlog.model.command import Append, Report
 from towerlog.model.outcome import Outcome
 from towerlog.model.principal import Principal
@@ -41,7 +41,8 @@ class Service:
         self._engine = components.engine
         self._auth = components.auth
         self._bodies: Bodies = components.bodies
-        self._admission = components.admission
+        self._decoding = components.decoding
+        self._ledger = components.ledger
         self._addresses = components.addresses
         self._streams = streams
         self._epoch = epoch
@@ -75,17 +76,22 @@ class Service:
                 case Missing.KEY:
                     exchange.principal = await self._principal(exchange)
                 case Missing.BODY:
-                    exchange.sent = await self._bodies.collect(receive, exchange.held_bytes)
+                    exchange.sent = await self._bodies.collect(receive, partial(self._gate.take_room, exchange))
                 case Missing.TEXT:
                     assert exchange.sent is not None
-                    kind = exchange.endpoint.body
-                    exchange.body = await self._bodies.opened_aside(exchange.sent, exchange.headers, kind)
+                    assert exchange.account is not None
+                    assert exchange.route is not None
+                    sent, headers, opener = exchange.sent, exchange.headers, exchange.account.opener
+                    exchange.body = await self._bodies.opened_aside(sent, headers, exchange.route.body, opener)
+                case Missing.COMMAND:
+                    assert exchange.call is not None
+                    exchange.decoded = await self._decoding.aside(exchange.endpoint, exchange.call)
         principal = exchange.principal
         assert principal is not None
         if isinstance(exchange.command, FollowRun | FollowAgent):
             return await self._stream(exchange, principal, exchange.command, receive, send)
         if getattr(exchange.command, "wait_ms", 0):
-            outcome = await self._attended(principal, self._polled(exchange, principal), receive)
+            outcome = await self._attended(exchange, principal, receive)
         else:
             outcome = await self._executed(exchange, principal)
         return self._gate.reply(exchange, outcome)
@@ -93,7 +99,8 @@ class Service:
     async def _principal(self, exchange: Exchange) -> Principal:
         """Who asks: by the key in the headers; of a stream without one, by the ticket in the URL."""
         headers, now_ms = exchange.headers, exchange.now_ms
-        if exchange.endpoint.stream is not None and not has_credential(headers):
+        assert exchange.route is not None
+        if exchange.route.is_stream and not has_credential(headers):
             ticket = parse_query(exchange.scope["query_string"]).get(TICKET)
             if ticket is not None:
                 return await self._auth.by_ticket(ticket, now_ms)
@@ -108,23 +115,18 @@ class Service:
 
     async def _page(self, exchange: Exchange) -> Reply:
         """Answers with a page."""
-        assert exchange.route is not None
-        page = exchange.route.page
-        assert page is not None
-        principal = None
-        if not page.public:
-            principal = await self._auth.authenticate(exchange.headers, exchange.now_ms)
-            if page.scopes.isdisjoint(principal.scopes):
-                raise Forbidden
-        scope = exchange.scope
-        return await page.answer(
+        route, scope = exchange.route, exchange.scope
+        assert route is not None
+        assert route.page is not None
+        return await route.page.answer(
             PageVisit(
                 headers=exchange.headers,
-                query=parse_query(scope["query_string"]),
+                query=route.query_of(scope["query_string"]),
                 is_local=self._addresses.is_local(scope),
                 now_ms=exchange.now_ms,
-                principal=principal,
+                principal=exchange.principal,
                 path=exchange.path,
+                body=exchange.body or b"",
             )
         )
 
@@ -136,16 +138,18 @@ class Service:
         if exchange.repeat is not None or not isinstance(command, Append | Report):
             return await self._executed(exchange, principal)
         stored: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        engine.enlist(principal, command, dialect, stored)
+        engine.enlist(principal, command, dialect, stored, exchange.held_bytes)
         exchange.command = command = msgspec.structs.replace(command, items=[])
         outcome = await stored
         self._gate.release(exchange)
         return await engine.hold(principal, command, outcome, dialect)
 
-    async def _attended(self, principal: Principal, poll: Coroutine[Any, Any, Outcome], receive: Receive) -> Outcome:
-        """Ends a long poll early when its caller disconnects or its key is revoked."""
+    async def _attended(self, exchange: Exchange, principal: Principal, receive: Receive) -> Outcome:
+        """A long poll in its place among all. It ends early when its caller disconnects or its key is revoked."""
+        assert exchange.account is not None
+        give_back = self._ledger.take_place(exchange.account.shares, PlaceKind.POLL)
         loop = asyncio.get_running_loop()
-        work, left = loop.create_task(poll), loop.create_task(_disconnect(receive))
+        work, left = loop.create_task(self._polled(exchange, principal)), loop.create_task(_disconnect(receive))
         revoked: asyncio.Future[None] = loop.create_future()
 
         def stop() -> None:
@@ -159,6 +163,7 @@ class Service:
                 return work.result()
             raise Unauthenticated if revoked.done() else Disconnected
         finally:
+            give_back()
             self._auth.unwatch(principal, stop)
             for task in (work, left):
                 task.cancel()
@@ -172,24 +177,25 @@ class Service:
         send: Send,
     ) -> Reply | Stream:
         """Opens a stream in its place among all streams; one that has nothing left is a reply."""
-        style, admission = exchange.endpoint.stream, self._admission
+        style = exchange.endpoint.stream
         if style is None:
             raise Internal
-        admission.take_stream()
+        assert exchange.account is not None
+        give_back = self._ledger.take_place(exchange.account.shares, PlaceKind.STREAM)
         try:
             follower = await self._engine.follow(principal, command, style)
         except BaseException:
-            admission.give_stream()
+            give_back()
             raise
         head = stream_head(exchange.trace_id, self._epoch, exchange.extra)
         # 204 is how a browser is told not to connect again. Who asks for the first time gets the end itself.
         is_over = follower.finished and isinstance(command, FollowRun) and command.is_reconnect
         if is_over or exchange.scope["method"] == "HEAD":
             follower.close()
-            admission.give_stream()
+            give_back()
             return _NO_CONTENT if is_over else _head_only(head)
         sink = SseSink(exchange.scope, receive, send, head, style)
-        return self._streams.open(follower, sink, principal)
+        return self._streams.open(follower, sink, principal, StreamPlace(give_back, exchange.account.turns))
 
 
 async def _disconnect(receive: Receive) -> None:

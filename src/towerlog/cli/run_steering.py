@@ -93,28 +93,36 @@ def create_run(
 @click.argument("text")
 @click.option("--question", "question_id", type=int, metavar="ID", help="The question to answer; default: the oldest.")
 def answer_run(client: Client, run_id: str, text: str, question_id: int | None, as_json: bool) -> None:
-    """Answers a question of a run, or sends a message to one that asks nothing. TEXT - reads standard input."""
+    """Answers a question of a run. TEXT - reads standard input."""
     content = _text(text)
     open_ones = _open_questions(client, run_id)
     if question_id is None and open_ones:
         # By its id, so that a question that somebody else answers meanwhile does not pass this answer on to the next.
         question_id = open_ones[0].question_id
-    client.give_input(run_id, content, question_id=question_id)
-    what = "Input" if open_ones is None else "Message" if question_id is None else "Answer"
-    answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(f"{what} sent to run {run_id}."))
-    for one in open_ones or ():
+    client.give_input(run_id, content, question_id=question_id, kind="input")
+    answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(f"Answer sent to run {run_id}."))
+    for one in open_ones:
         if one.question_id != question_id and not as_json:
             note(f"Question {one.question_id} is still open: {one.question or ''}")
 
 
-def _open_questions(client: Client, run_id: str) -> Sequence[Question] | None:
-    """The open questions of a run, oldest first; None where the key may steer runs and not read them."""
+def _open_questions(client: Client, run_id: str) -> Sequence[Question]:
+    """The open questions of a run, oldest first; none where the key may steer runs and not read them."""
     try:
         return client.get_run(run_id, with_children=False).questions
     except ApiError as error:
         if error.status != FORBIDDEN:
             raise
-        return None
+        return ()
+
+
+@click.command("message")
+@with_run
+@click.argument("text")
+def message_run(client: Client, run_id: str, text: str, as_json: bool) -> None:
+    """Writes to a run that is under way. It answers no question. TEXT - reads standard input."""
+    client.give_input(run_id, _text(text), kind="message")
+    answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(f"Message sent to run {run_id}."))
 
 
 @click.command("cancel")
@@ -178,6 +186,7 @@ def _queued(run: RunInfo, as_json: bool) -> None:
 COMMANDS = (
     create_run,
     answer_run,
+    message_run,
     cancel_run,
     pause_run,
     resume_run,

@@ -117,10 +117,11 @@ def usage(client: Client, by: str, limit: int, view: View, as_json: bool, **filt
     found = list(islice(client.list_usage(by, **filters), limit))
     columns = (Column(by.upper(), "hour" if by == "hour" else "text"), *USAGE_FIGURES)
     rows = [(getattr(one, by) or "(none)", *_figures(one)) for one in found]
+    empty = "No usage in this time." if filters["since"] else "No usage in the last 7 days; --since looks further back."
     answer(
         as_json,
         {"data": [one.raw for one in found]},
-        lambda: show_table(columns, rows, empty="No usage in this time.", view=view),
+        lambda: show_table(columns, rows, empty=empty, view=view),
     )
 
 

@@ -7,13 +7,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from json.encoder import encode_basestring_ascii
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from towerlog.errors import TowerlogError
-from towerlog.model.command import Command
+from towerlog.model.command import Append, Command
 from towerlog.model.event import Event, FieldWarning
+from towerlog.model.outcome import Appended, Stored
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.run import RunRow
 
@@ -77,6 +79,20 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     content_type: str = JSON
     headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def ascii_json(text: bytes) -> bytes:
+    """JSON text without line ends, every character beyond ASCII escaped: the same value in other bytes.
+
+    A stream's content type names no charset, since clients compare the whole of it. So `requests` reads a stream as
+    ISO-8859-1, and it and httpx end a line at U+0085 and U+2028 when they iterate over lines of text.
+    """
+    if text.isascii():
+        return text
+    # The encoder works on a string's content: it would also escape backslashes, quotes, and tabs between tokens.
+    # Meanwhile NUL stands for the backslash: JSON text cannot hold one. All steps run in C.
+    escaped = encode_basestring_ascii(text.decode().replace("\\", "\0").replace("\t", " "))[1:-1]
+    return escaped.replace('\\"', '"').replace("\\u0000", "\\").encode("ascii")
 
 
 def gap_frame(requested: int, oldest: int) -> bytes:
@@ -215,6 +231,17 @@ def with_warnings(reply: Reply, warnings: tuple[FieldWarning, ...]) -> Reply:
     members = b'"warnings":' + msgspec.json.encode(warnings) + b"}"
     own = reply.body[:-1]
     return msgspec.structs.replace(reply, body=own + (b"" if own == b"{" else b",") + members)
+
+
+def foreign_warnings(outcome: Appended, command: Append) -> tuple[FieldWarning, ...]:
+    """One for each event that would have changed a run which another key holds."""
+    field = command.type_field
+    message = f"{field}: another API key holds this run; the event is stored as foreign and changes nothing"
+    return tuple(
+        FieldWarning(index=index if command.is_batch else None, field=field, message=message)
+        for index, result in enumerate(outcome.results)
+        if isinstance(result, Stored) and result.foreign
+    )
 
 
 def status_of(error: TowerlogError) -> int:

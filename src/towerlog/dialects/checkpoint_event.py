@@ -15,6 +15,7 @@ import msgspec
 from towerlog.dialects import base, details, fields
 from towerlog.dialects.details import Label
 from towerlog.dialects.fields import NULL, Count, Warnings
+from towerlog.dialects.structure import check_depth, check_length
 from towerlog.model.event import Draft, EventType, History, HistoryBase, OpenRun, RunByTrace, RunRef
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.run import PARENT_TRACE, Status
@@ -86,7 +87,6 @@ class _Base(msgspec.Struct, frozen=True, gc=False):
 _NODE = re.compile(r"[0-9a-f]{32}")
 _BASE = msgspec.json.Decoder(_Base | None)
 _SNAPSHOT = msgspec.json.Decoder(_Snapshot)
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -108,7 +108,7 @@ def checkpoint_draft(
     stored history that `history` goes on from.
     """
     text = fields.object_text(data, prefix, settings.max_body_bytes)
-    members = fields.decode(_MEMBERS, text, prefix)
+    members = fields.members_of(text, prefix)
     beginning = _base(members, prefix) if has_base else None
     history = _history(members, beginning, settings, prefix)
     figures = fields.one_line(msgspec.json.encode(members), prefix, settings.max_depth, settings.max_body_bytes)
@@ -180,7 +180,7 @@ def _report(sent: _Snapshot, prefix: str, warnings: Warnings) -> UsageReport | N
         total_tokens=sent.tokens_used,
         cost_nanos=cost,
     )
-    return UsageReport(usage, "total" if None in tokens else "turn", process_cost=cost is not None)
+    return UsageReport(usage, "total" if None in tokens else "turn", process_cost=cost is not None, inclusive=True)
 
 
 def _base(members: dict[str, msgspec.Raw], prefix: str) -> HistoryBase | None:
@@ -210,8 +210,8 @@ def _items(raw: msgspec.Raw, field: str, deepest: int) -> list[bytes] | None:
     text = _array(raw, field)
     if text is None:
         return None
-    fields.check_length(text, field, MAX_MESSAGES)
-    fields.check_depth(text, field, deepest, around=1)
+    check_length(text, field, MAX_MESSAGES)
+    check_depth(text, field, deepest, around=1)
     # All at once: the items of a compact array are compact.
     return [bytes(item) for item in _ITEMS.decode(msgspec.json.format(text, indent=-1))]
 

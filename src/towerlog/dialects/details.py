@@ -17,6 +17,7 @@ from towerlog.dialects import fields
 from towerlog.dialects.fields import Warnings
 from towerlog.errors import Invalid, TooLarge, TowerlogError
 from towerlog.model.event import FieldWarning, Item, Refusal
+from towerlog.model.run import MAX_METADATA_BYTES
 from towerlog.model.times import parse_ms
 
 E = TypeVar("E")
@@ -37,7 +38,6 @@ MAX_KEPT_BYTES = 8192
 
 _ABSENT = msgspec.Raw(b"")
 _LEAP_SECOND = re.compile(r"(?P<minute>[Tt ]\d\d:?\d\d:?)60(?=\D|$)", re.ASCII)
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def cost_nanos(raw: msgspec.Raw, field: str, warnings: Warnings) -> int | None:
@@ -79,6 +79,14 @@ def _of_leap_second(value: str) -> int | None:
         return None
 
 
+def metadata(raw: msgspec.Raw, field: str, warnings: Warnings) -> msgspec.Raw | msgspec.UnsetType:
+    """What a run's row takes of an object of metadata; unset, with a warning, for one that is too large for it."""
+    if len(bytes(raw)) <= MAX_METADATA_BYTES:
+        return raw
+    fields.unused(warnings, field, f"is larger than {MAX_METADATA_BYTES} bytes")
+    return msgspec.UNSET
+
+
 def optional_id(value: str | None, field: str, warnings: Warnings) -> str | None:
     """An id of ours that a payload may name; None for one that cannot be used."""
     if not value:
@@ -118,9 +126,9 @@ def kept(data: bytes, name: str, value: Any, warnings: Warnings) -> bytes:
             )
         )
         return data
-    members = _MEMBERS.decode(data)
+    members = fields.members_of(data)
     before = bytes(members.pop(INVALID, _ABSENT))
-    others = _MEMBERS.decode(before) if before[:1] == b"{" else {}
+    others = fields.members_of(before) if before[:1] == b"{" else {}
     return fields.flat(msgspec.json.encode({INVALID: {**others, name: msgspec.Raw(text)}, **members}))
 
 

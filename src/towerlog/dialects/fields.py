@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from itertools import accumulate, islice, repeat
-from operator import and_, eq
 from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote
 
@@ -16,7 +14,8 @@ import msgspec
 
 from towerlog import errors
 from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, DialectSettings
-from towerlog.dialects.members import read_singly
+from towerlog.dialects.members import names_at, read_singly
+from towerlog.dialects.structure import MAX_MEMBERS, check_depth, check_length
 from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
 from towerlog.model.event import FieldWarning, Refusal
 from towerlog.model.facts import Effects, Facts
@@ -35,7 +34,12 @@ Warnings = list[FieldWarning]
 """What was found in one event; a function that reads a detail adds what it could not use."""
 NOTHING_STRICT: frozenset[str] = frozenset()
 NULL = msgspec.Raw(b"null")
+MAX_REASON_CHARS = 300
+"""What is wrong with a field, as far as it is told."""
+MAX_SHOWN_CHARS = 100
+"""Of an unknown name in the refusal of it."""
 _RAW = msgspec.json.Decoder(msgspec.Raw)
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 EMPTY_OBJECT = b"{}"
 
 _AT = re.compile(r"^(?P<what>.*?) - at `(?P<where>(?:key in )?\$[^`]*)`$", re.DOTALL)
@@ -44,17 +48,6 @@ _DOTS = (".", "..")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>.*)`$", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UUID = re.compile(r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$")
-_NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'"[]{},')
-_PIECE_BYTES = 64 * 1024
-_STEP_OF = bytes(1 if byte in b"[{" else 255 if byte in b"]}" else 0 for byte in range(256))
-_IS_COMMA = bytes(int(byte == ord(",")) for byte in range(256))
-MAX_MARKS = 4_000_000
-"""Brackets and commas of one array; with more it is refused without counting its items to the end."""
-# Possessive (`*+`, `++`): without backtracking a hostile text costs no more than its length.
-_STRINGS = re.compile(rb'(?:"[^"]*+")++')
-_NOT_NESTING = bytes(byte for byte in range(256) if byte not in b'[]{}"')
-_STEPS = bytes.maketrans(b"[]{}", b"\x01\xff\x01\xff")
-"""What a bracket adds to the depth: +1, or -1 as a signed byte."""
 _ERRORS: dict[str, type[TowerlogError]] = {
     kind.code: kind
     for kind in vars(errors).values()
@@ -67,7 +60,7 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, prefix: 
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise invalid(str(error), prefix) from None
+        raise invalid(str(error), prefix, decoder.type) from None
     except UnicodeDecodeError:
         raise Malformed("The body is not valid UTF-8.", field=prefix or None) from None
     except msgspec.DecodeError as error:
@@ -108,15 +101,27 @@ def read(
     return made
 
 
+def members_of(text: bytes | msgspec.Raw, field: str = "") -> dict[str, msgspec.Raw]:
+    """The members of an object, each as it was sent. Raises like `decode`, and Invalid for more than MAX_MEMBERS."""
+    whole = bytes(text)
+    check_length(whole, field or "body", MAX_MEMBERS, "members")
+    return decode(_MEMBERS, whole, field)
+
+
 def unused(warnings: Warnings, field: str, why: str) -> None:
     """Notes that a detail could not be used, and why."""
     warnings.append(FieldWarning(field=field, message=f"{field}: {why}; it is kept as it was sent and not used"))
 
 
-def invalid(message: str, prefix: str = "") -> Invalid:
-    """An `Invalid` from msgspec's message: ``Expected `int`, got `str` - at `$.a[0].b` `` names the field `a.0.b`."""
+def invalid(message: str, prefix: str = "", type_: Any = None) -> Invalid:
+    """An `Invalid` from msgspec's message: ``Expected `int`, got `str` - at `$.a[0].b` `` names the field `a.0.b`.
+
+    `type_` is the body's: of a member that is unknown the message says which there are.
+    """
     found = _AT.match(message)
     what, where = (found["what"], found["where"]) if found else (message, "$")
+    # It may repeat a value of the sender's that is as long as a body.
+    what = what if len(what) <= MAX_REASON_CHARS else f"{what[:MAX_REASON_CHARS]} …"
     path = where.removeprefix("key in ").lstrip("$").replace("[...]", "").replace("[", ".").replace("]", "").strip(".")
     missing = _MISSING.match(what)
     if missing:
@@ -124,8 +129,8 @@ def invalid(message: str, prefix: str = "") -> Invalid:
         what = "is required"
     unknown = _UNKNOWN.match(what)
     if unknown:
-        path = f"{path}.{unknown['name']}".strip(".")
-        what = "is unknown"
+        what = f"is no member of {path or 'this body'}; it takes {', '.join(names_at(type_, path)) or 'none'}"
+        path = f"{path}.{unknown['name'][:MAX_SHOWN_CHARS]}".strip(".")
     field = ".".join(part for part in (prefix, path) if part) or "body"
     return Invalid(f"{field}: {what}", details={field: what}, field=field)
 
@@ -248,46 +253,6 @@ def flat(text: bytes) -> bytes:
     if 10 in text or 13 in text:
         return msgspec.json.format(text, indent=-1)
     return text
-
-
-def check_depth(text: bytes, field: str, deepest: int, around: int = 0) -> None:
-    """Refuses JSON nested deeper than `deepest`, not counting the levels `around` what the bound is for.
-
-    Cheap for the usual body, which has fewer brackets than that.
-    """
-    if text.count(b"{") + text.count(b"[") <= deepest:
-        return
-    # Without escaped quotes, every quote that is left begins or ends a string. All steps run in C.
-    bare = text.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_STEPS, _NOT_NESTING)
-    steps = memoryview(_STRINGS.sub(b"", bare)).cast("b")
-    if max(accumulate(steps), default=0) > deepest + around:
-        raise invalid_field(field, f"is nested deeper than {deepest} levels")
-
-
-def check_length(array: bytes, field: str, longest: int) -> None:
-    """Refuses the text of a JSON array of more than `longest` items, without decoding any of them.
-
-    Decoded, an array of tiny items takes many times the memory of its text.
-    """
-    if array.count(b",") < longest:
-        return
-    # Without escaped quotes every quote that is left begins or ends a string; without strings every bracket is one;
-    # then a comma at depth one ends an item. All steps run in C, one piece at a time, which bounds the memory.
-    marks = array.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NOT_STRUCTURE)
-    depth = items = looked_at = 0
-    inside = False
-    for start in range(0, len(marks), _PIECE_BYTES):
-        pieces = marks[start : start + _PIECE_BYTES].split(b'"')
-        bare = b"".join(pieces[1::2] if inside else pieces[::2])
-        inside ^= len(pieces) % 2 == 0
-        depths = list(accumulate(memoryview(bare.translate(_STEP_OF)).cast("b"), initial=depth))
-        depth = depths[-1]
-        items += sum(map(and_, map(eq, islice(depths, 1, None), repeat(1)), bare.translate(_IS_COMMA)))
-        if items >= longest:
-            raise invalid_field(field, f"has more than {longest} items")
-        looked_at += len(bare)
-        if looked_at > MAX_MARKS:
-            raise invalid_field(field, "is made of too many parts")
 
 
 def kind_of(text: bytes) -> str:

@@ -1,4 +1,4 @@
-"""An object read member by member, where it does not fit as a whole: which of its members do, and why others do not."""
+"""The members of an object that does not fit as a whole: which of them do, why others do not, which there could be."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
+import msgspec.inspect
 
 from towerlog.model.usage import MAX_NUMBER
 
@@ -66,6 +67,40 @@ def _members_of(type_: Any) -> tuple[msgspec.json.Decoder[Any], tuple[tuple[str,
     )
     members = tuple((info.name, info.encode_name, info.required, msgspec.json.Decoder(info.type)) for info in infos)
     return msgspec.json.Decoder(texts), members
+
+
+def names_at(type_: Any, path: str) -> tuple[str, ...]:
+    """The members that an object may have at a place below a type (`budget`, `items.0`); empty where none is named."""
+    found = [msgspec.inspect.type_info(type_)]
+    for step in filter(None, path.split(".")):
+        found = [inner for info in found for inner in _below(info, step)]
+    return tuple(sorted({name for info in found for name in _names_of(info)}))
+
+
+def _below(info: msgspec.inspect.Type, step: str) -> list[msgspec.inspect.Type]:
+    match info:
+        case msgspec.inspect.Metadata(type=inner):
+            return _below(inner, step)
+        case msgspec.inspect.UnionType(types=types):
+            return [inner for one in types for inner in _below(one, step)]
+        case msgspec.inspect.StructType(fields=fields):
+            return [field.type for field in fields if field.encode_name == step]
+        case msgspec.inspect.ListType(item_type=inner) | msgspec.inspect.DictType(value_type=inner):
+            return [inner]
+        case _:
+            return []
+
+
+def _names_of(info: msgspec.inspect.Type) -> list[str]:
+    match info:
+        case msgspec.inspect.Metadata(type=inner):
+            return _names_of(inner)
+        case msgspec.inspect.UnionType(types=types):
+            return [name for one in types for name in _names_of(one)]
+        case msgspec.inspect.StructType(fields=fields):
+            return [field.encode_name for field in fields]
+        case _:
+            return []
 
 
 def _value(member: msgspec.json.Decoder[Any], text: msgspec.Raw) -> Any:

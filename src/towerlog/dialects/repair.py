@@ -12,6 +12,7 @@ from itertools import islice
 
 import msgspec
 
+from towerlog.dialects.structure import PIECE_BYTES
 from towerlog.model.event import FieldWarning
 
 MAX_QUOTES = 1_000_000
@@ -40,8 +41,14 @@ _LONE = re.compile(
 )
 # Control characters cannot stand in JSON, so these stand for escapes whose bytes must not be read as others.
 _BACKSLASH, _QUOTE = b"\x00\x00", b"\x01\x01"
+_HIGH = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
+_WORD_END = re.compile(rb"(?<![-A-Za-z\\])[-A-Za-z]+\Z")
+_MAX_WORD_BYTES = max(map(len, _BARE_WORDS))
+_ESCAPE_BYTES = 6
+_BACKSLASH_BYTE = 92
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_SUSPECTS = (b"\\ud", b"\\uD", b"NaN", b"Infinity")
 
 
 class Repaired(msgspec.Struct, frozen=True):
@@ -55,25 +62,98 @@ def repair(body: bytes) -> Repaired | None:
     """The body repaired; None where there is nothing that is repaired here. It may still be no JSON."""
     text = body.removeprefix(_BOM)
     warnings = [FieldWarning(field="body", message=f"body: {BYTE_ORDER_MARK}")] if len(text) < len(body) else []
-    if b"\x00" in text or b"\x01" in text:
+    if b"\x00" in text or b"\x01" in text or _has_too_many_suspects(text):
         return None
-    # What is left of the backslashes begins an escape, and what is left of the quotes begins or ends a string.
-    text = text.replace(b"\\\\", _BACKSLASH).replace(b'\\"', _QUOTE)
-    if sum(map(text.count, (b"\\ud", b"\\uD", b"NaN", b"Infinity"))) > MAX_SUSPECTS:
+    has_words = b"NaN" in text or b"Infinity" in text
+    if has_words and text.count(b'"') > MAX_QUOTES:
         return None
     mark = _unused_mark(text)
-    numbers = _without_bare_words(text, mark)
-    if numbers is None:
-        return None
-    text, marked = numbers
-    half = mark + b"S"
-    repaired = _LONE.sub(rb"\\ufffd", text)
-    if text is not marked or repaired != text:
-        marked = _LONE.sub(rb"\\ufffd", _LONE.sub(half, marked, count=MAX_NAMED + 1))
-        warnings += _warnings_of(_restored(marked), mark)
-    if not warnings:
-        return None
-    return Repaired(_restored(repaired), tuple(warnings))
+    pass_ = _Pass(mark, has_words)
+    pieces = [pass_.over(piece) for piece in _whole_pieces(text)]
+    repaired = b"".join([plain for plain, _ in pieces])
+    if pass_.marks:
+        warnings += _warnings_of(b"".join([marked for _, marked in pieces]), mark)
+    return Repaired(repaired, tuple(warnings)) if warnings else None
+
+
+def _has_too_many_suspects(text: bytes) -> bool:
+    """Counted a piece at a time; one that lies in two pieces does not matter here."""
+    found = 0
+    for start in range(0, len(text), PIECE_BYTES):
+        found += sum([text.count(suspect, start, start + PIECE_BYTES) for suspect in _SUSPECTS])
+        if found > MAX_SUSPECTS:
+            return True
+    return False
+
+
+class _Pass:
+    """One pass over a text, a piece at a time: what is wrong is replaced, and marked in a text beside it."""
+
+    def __init__(self, mark: bytes, has_words: bool) -> None:
+        """`mark` is in none of the pieces; `has_words`: numbers that are no JSON are looked for."""
+        self._half, self._number = mark + b"S", mark + b"N"
+        self._has_words = has_words
+        self._inside = False
+        self.marks = 0
+
+    def over(self, piece: bytes) -> tuple[bytes, bytes]:
+        """The piece repaired, and marked."""
+        # What is left of the backslashes begins an escape, and what is left of the quotes begins or ends a string.
+        text = piece.replace(b"\\\\", _BACKSLASH).replace(b'\\"', _QUOTE)
+        plain, marked = self._without_bare_words(text) if self._has_words else (text, text)
+        if b"\\u" in text:
+            left = MAX_NAMED + 1 - self.marks
+            if left > 0:
+                marked, found = _LONE.subn(self._half, marked, count=left)
+                self.marks += found
+            marked, plain = _LONE.sub(rb"\\ufffd", marked), _LONE.sub(rb"\\ufffd", plain)
+        return _restored(plain), _restored(marked)
+
+    def _without_bare_words(self, text: bytes) -> tuple[bytes, bytes]:
+        """The text with null for each number that is no JSON; and with a string that holds the mark.
+
+        All steps run in C: what is between quotes is a string, and what is not is searched as one text.
+        """
+        pieces = text.split(b'"')
+        outside = 1 if self._inside else 0
+        self._inside ^= len(pieces) % 2 == 0
+        bare = b'"'.join(pieces[outside::2])
+        plain = marked = bare
+        for word in _BARE_WORDS:
+            found = marked.count(word)
+            if found:
+                marked = marked.replace(word, b"'" + self._number + b"'", max(MAX_NAMED + 1 - self.marks, 0))
+                marked = marked.replace(word, b"null")
+                plain = plain.replace(word, b"null")
+                self.marks += found
+        if plain == bare:
+            return text, text
+        pieces[outside::2] = plain.split(b'"')
+        repaired = b'"'.join(pieces)
+        pieces[outside::2] = marked.split(b'"')
+        return repaired, b'"'.join(pieces).replace(b"'" + self._number + b"'", b'"' + self._number + b'"')
+
+
+def _whole_pieces(text: bytes) -> Iterator[bytes]:
+    """The text in pieces, none of which ends inside of an escape, a pair of surrogates or a word."""
+    at = 0
+    while at < len(text):
+        piece = text[at : at + PIECE_BYTES]
+        if at + len(piece) < len(text):
+            piece = piece[: _end_of(piece)]
+        at += len(piece)
+        yield piece
+
+
+def _end_of(piece: bytes) -> int:
+    """Where a piece may end that begins with a whole escape or none, and that something follows."""
+    for start in range(len(piece) - 1, len(piece) - _ESCAPE_BYTES - 1, -1):
+        # In a run of backslashes each second one is what the one before it means.
+        if piece[start] == _BACKSLASH_BYTE and (start + 1 - len(piece[: start + 1].rstrip(b"\\"))) % 2:
+            # The second half of a pair stays with the first.
+            return start - _ESCAPE_BYTES if _HIGH.fullmatch(piece, start - _ESCAPE_BYTES, start) else start
+    word = _WORD_END.search(piece, len(piece) - _MAX_WORD_BYTES)
+    return len(piece) if word is None else word.start()
 
 
 def _unused_mark(text: bytes) -> bytes:
@@ -82,30 +162,6 @@ def _unused_mark(text: bytes) -> bytes:
     while mark in text:
         mark += b"x"
     return mark
-
-
-def _without_bare_words(text: bytes, mark: bytes) -> tuple[bytes, bytes] | None:
-    """The text with null for each number that is no JSON; and with a string that holds `mark`. None for too
-    many quotes.
-
-    All steps run in C: what is between quotes is a string, and what is not is searched as one text.
-    """
-    if b"NaN" not in text and b"Infinity" not in text:
-        return text, text
-    if text.count(b'"') > MAX_QUOTES:
-        return None
-    pieces = text.split(b'"')
-    bare = b'"'.join(pieces[::2])
-    plain = marked = bare
-    for word in _BARE_WORDS:
-        plain = plain.replace(word, b"null")
-        marked = marked.replace(word, b"'" + mark + b"N'", MAX_NAMED + 1).replace(word, b"null")
-    if plain == bare:
-        return text, text
-    pieces[::2] = plain.split(b'"')
-    repaired = b'"'.join(pieces)
-    pieces[::2] = marked.split(b'"')
-    return repaired, b'"'.join(pieces).replace(b"'" + mark + b"N'", b'"' + mark + b'N"')
 
 
 def _restored(text: bytes) -> bytes:

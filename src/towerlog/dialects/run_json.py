@@ -268,9 +268,9 @@ def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False)
         usage_flags=list(row.usage_flags),
         tree=tree_view(view.tree),
         error=row.error,
-        # The oldest open one: what an input without a question id answers.
-        question=row.questions[0].text if row.questions else None,
-        question_id=row.questions[0].question_id if row.questions else None,
+        # What an input without a question id answers.
+        question=None if (awaited := row.awaited()) is None else awaited.text,
+        question_id=None if awaited is None else awaited.question_id,
         questions=question_views(row),
         phase=row.phase,
         attempt=row.attempt,

@@ -197,7 +197,7 @@ def _report(sent: _End, warnings: Warnings) -> UsageReport | None:
         total_tokens=sent.total_tokens,
         cost_nanos=details.cost_nanos(sent.cost_usd, "payload.cost_usd", warnings),
     )
-    return None if usage == NO_USAGE else UsageReport(usage, whole_run=True)
+    return None if usage == NO_USAGE else UsageReport(usage, whole_run=True, inclusive=True)
 
 
 class _Kind(msgspec.Struct, frozen=True):
@@ -225,13 +225,13 @@ _KINDS: dict[str, _Kind] = {
 _EVENT = msgspec.json.Decoder(SdkEvent)
 _OPTIONAL_TEXT = msgspec.json.Decoder(str | None)
 _RAW = msgspec.json.Decoder(msgspec.Raw)
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def _decode_event(call: Call) -> Append:
     warnings: Warnings = []
     try:
-        return Append(NAME, [_draft(call, warnings)], warnings=tuple(warnings))
+        draft = _draft(call, warnings)
+        return Append(NAME, [draft], warnings=tuple(warnings), type_field="event_type", is_batch=False)
     except Invalid as error:
         raise _every_wrong_field(call.body, error) from None
 
@@ -279,7 +279,7 @@ def _with_short_previews(sent: _ToolCall, data: bytes) -> bytes:
     short = {
         name: msgspec.Raw(msgspec.json.encode(fields.truncated(text, MAX_PREVIEW_CHARS))) for name, text in long.items()
     }
-    return msgspec.json.encode({**_MEMBERS.decode(data), **short})
+    return msgspec.json.encode({**fields.members_of(data, "payload"), **short})
 
 
 # What is wrong
@@ -311,7 +311,7 @@ _CHECKS: tuple[tuple[str, msgspec.json.Decoder[Any], Callable[[Any, str], object
 def _every_wrong_field(body: bytes, first: Invalid) -> Invalid:
     """All wrong fields of the envelope; if it has none, the wrong field of the payload that was found first."""
     try:
-        members = fields.decode(_MEMBERS, body)
+        members = fields.members_of(body)
     except TowerlogError:
         return first
     wrong: dict[str, str] = {}

@@ -76,14 +76,21 @@ class Refold:
         base = run_fold.begin(event) if before is None else before
         after = self.runs[event.run] = run_fold.fold(base, event, name)
         key = usage_fold.key_of(after, event, name)
-        self.usage[key] = usage_fold.fold(self.usage.get(key), key, before, after)
+        self.usage[key] = usage_fold.fold(self.usage.get(key), key, before, after, event)
         if agent is not None:
             self.agents[agent.agent] = agent_fold.fold(agent, before, after, event)
         if event.effects.checkpoint is not None and not event.late:
             self._take_checkpoint(event, after, name or "unknown")
-        if before is None or before.status is not after.status:
-            thread = self.threads.get(after.thread_id) or ThreadRow(event.org, after.thread_id, event.recorded_at)
-            self.threads[after.thread_id] = thread_fold.fold(thread, before, after, event)
+        self._take_thread(event, before, base, after)
+
+    def _take_thread(self, event: Event, before: RunRow | None, base: RunRow, after: RunRow) -> None:
+        moves = before is None or before.status is not after.status
+        report = event.effects.report
+        if not moves and (report is None or report.process is None):
+            return
+        thread = self.threads.get(after.thread_id) or ThreadRow(event.org, after.thread_id, event.recorded_at)
+        thread = thread_fold.count_cost(thread, base, event)
+        self.threads[after.thread_id] = thread_fold.fold(thread, before, after, event) if moves else thread
 
     def _take_checkpoint(self, event: Event, after: RunRow, agent: str) -> None:
         facts = event.effects.checkpoint

@@ -15,7 +15,8 @@ from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Reaction
 from towerlog.engine.commit.replies import decode_ids
 from towerlog.engine.commit.submission import Waiter
-from towerlog.engine.commit.writer import Verb, Writer
+from towerlog.engine.commit.turn import Verb
+from towerlog.engine.commit.writer import Writer
 from towerlog.engine.follow.follower import Follower
 from towerlog.engine.follow.hub import Hub
 from towerlog.engine.follow.opening import follow_agent, follow_run
@@ -26,12 +27,13 @@ from towerlog.engine.ingest.needs import needs_of_append
 from towerlog.engine.queries.reads import Reads
 from towerlog.engine.queries.replies import Replies
 from towerlog.engine.reactions import lanes as lane_reactions
-from towerlog.engine.reactions import threads
+from towerlog.engine.reactions import sub_agents, threads
 from towerlog.engine.timers.cancels import OverdueCancels
 from towerlog.engine.timers.leases import ExpiredLeases
 from towerlog.engine.timers.loop import Timer
 from towerlog.engine.timers.replies import OldReplies
 from towerlog.engine.timers.silence import SilentRuns
+from towerlog.engine.timers.spreads import SpreadingCancels
 from towerlog.errors import LeaseLost, StorageFailed
 from towerlog.model import command as c
 from towerlog.model import outcome as o
@@ -51,7 +53,13 @@ class EngineSettings(msgspec.Struct, frozen=True):
     thresholds: Thresholds = DEFAULT_THRESHOLDS
 
 
-REACTIONS: tuple[Reaction, ...] = (threads.follow_runs, lane_reactions.close_lane, lane_reactions.free_next)
+REACTIONS: tuple[Reaction, ...] = (
+    threads.follow_runs,
+    lane_reactions.close_lane,
+    lane_reactions.free_next,
+    # After the thread was folded: of its open runs, those are looked at that are left.
+    sub_agents.end_below,
+)
 """What follows from a change of a run's status, in this order."""
 
 
@@ -119,12 +127,13 @@ class Engine:
             max_queue=settings.max_queue,
             on_fatal=on_fatal,
         )
-        self.enlist: Callable[[Principal, c.Append | c.Report, str, Waiter], None] = self._writer.enlist
+        self.enlist: Callable[[Principal, c.Append | c.Report, str, Waiter, int], None] = self._writer.enlist
         """Carries out telemetry; the waiter is told what came of it. Raises what refuses it at once."""
         cancel_deadline_ms = settings.cancel_deadline_seconds * 1000
         self._timer = Timer(
             (
                 ExpiredLeases(self._writer.upkeep),
+                SpreadingCancels(self._writer.upkeep),
                 OverdueCancels(self._writer.upkeep, cancel_deadline_ms),
                 SilentRuns(self._hearing, self._writer.upkeep, settings.thresholds),
                 OldReplies(store, self._hearing),
@@ -210,7 +219,7 @@ class Engine:
                 run = (await self._reads.run_of(principal, command.run_id)).run
             if run is not None:  # a claim that found nothing may be told so again
                 lane = await self._store.lane(principal.org, run)
-                if not lanes.may_repeat(command.worker_id, known.lease_epoch, lane):
+                if not lanes.may_repeat(principal, command.worker_id, known.lease_epoch, lane):
                     raise LeaseLost
         if known.status or idempotency is None:
             return o.Replayed(known.status, known.body)

@@ -1,18 +1,27 @@
-"""The hash chain of a run: the SHA-256 of each event covers the hash before it, so a change breaks the chain."""
+"""Digests of events. The hash chain of a run: the SHA-256 of each event covers the hash before it, so a change breaks
+the chain. The digest of a body: a repeat under the same id is known by it."""
 
 from __future__ import annotations
 
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from struct import Struct
+
+import msgspec
 
 from towerlog.model.event import Event, EventType
 
+LONG_DATA_BYTES = 16 * 1024
+"""Longer data stands in the chain by its own SHA-256, which can be made before the event has its place."""
+SPELLED_BYTES = 4096
+"""A body that is no longer may be repeated in another spelling; of a longer one only the blanks between its tokens may
+differ."""
+DIGEST_BYTES = 16
 pack_numbers = Struct(">qqqqqqqBB").pack
 """(org, position, run, seq, recorded_at, occurred_at or -1, agent, late, future) → the bytes that are hashed."""
 
 
 def chain_hash(previous: bytes, event: Event) -> bytes:
-    """SHA-256 of the previous hash, the event's numbers and marks, its texts, its facts and its data.
+    """SHA-256 of the previous hash, the event's numbers and marks, its texts, its facts and its data (`in_chain`).
 
     Numbers are packed big-endian (an absent `occurred_at` as -1). Texts follow with a zero byte after each, which no
     JSON text and no id contains, so that different events never give the same bytes.
@@ -22,7 +31,12 @@ def chain_hash(previous: bytes, event: Event) -> bytes:
         event.org, event.position, event.run, event.seq, event.recorded_at,
         occurred_at, event.agent, event.late, event.future,
     )  # fmt: skip
-    return link(previous, numbers, event.type, event.dialect, event.event_id, event.facts_json, event.data)
+    return link(previous, numbers, event.type, event.dialect, event.event_id, event.facts_json, in_chain(event.data))
+
+
+def in_chain(data: bytes) -> bytes:
+    """What an event's data is in the chain: itself, or where it is longer than LONG_DATA_BYTES, its SHA-256."""
+    return data if len(data) <= LONG_DATA_BYTES else sha256(data).digest()
 
 
 def link(
@@ -36,7 +50,13 @@ def link(
 ) -> bytes:
     """The hash of an event before the event is made, so that it is constructed once.
 
-    `numbers` are those of `pack_numbers`.
+    `numbers` are those of `pack_numbers`, `data` is what `in_chain` gives.
     """
     texts = "\0".join((kind, dialect, event_id or "", "")).encode()
     return sha256(b"".join((previous, numbers, texts, facts_json, b"\0", data))).digest()
+
+
+def content_digest(text: bytes) -> bytes:
+    """A digest of a JSON text; blanks between the tokens of a text longer than SPELLED_BYTES make no difference."""
+    compact = text if len(text) <= SPELLED_BYTES else msgspec.json.format(text, indent=-1)
+    return blake2b(compact, digest_size=DIGEST_BYTES).digest()

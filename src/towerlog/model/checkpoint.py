@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+from towerlog.model.run import Status
+
+END_STATUS: dict[str, Status] = {
+    "completed": Status.COMPLETED,
+    "error": Status.FAILED,
+    "budget_exceeded": Status.BUDGET_EXCEEDED,
+}
+"""Statuses of a checkpoint that its agent does not go on from → how its run has ended, where nothing else says so."""
 AWAITS_APPROVAL = "waiting_for_approval"
 """Status of a checkpoint whose pending tool calls a person has to decide about."""
 

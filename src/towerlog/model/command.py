@@ -7,7 +7,7 @@ in `model/question.py`, the commands about personas and routes in `model/persona
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -26,6 +26,7 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     `sent_ids`: for a reply that repeats them, the JSON text of each item's id as it was sent, None for one that cannot
     be repeated. The engine does not read them.
     `warnings`: what of the items could not be used, for the reply. The engine does not read them either.
+    `type_field`: what the dialect calls the type of an event. `is_batch`: False where a request is one event.
     """
 
     dialect: str
@@ -36,6 +37,8 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     shows_commands: bool = True
     sent_ids: tuple[bytes | None, ...] = ()
     warnings: tuple[FieldWarning, ...] = ()
+    type_field: str = "type"
+    is_batch: bool = True
 
 
 class CreateRun(msgspec.Struct, frozen=True, gc=False):
@@ -52,6 +55,7 @@ class CreateRun(msgspec.Struct, frozen=True, gc=False):
     metadata: bytes | None = None
     """JSON text of an object."""
     labels: dict[str, str] = {}
+    warnings: tuple[FieldWarning, ...] = ()
 
 
 class CreateThread(msgspec.Struct, frozen=True, gc=False):
@@ -103,12 +107,18 @@ class Deliver(msgspec.Struct, frozen=True, gc=False):
     """The dialect of the reply."""
 
 
+InputType = Literal["input", "message"]
+"""An answer or a message, by the words for the command that the agent gets."""
+
+
 class GiveInput(msgspec.Struct, frozen=True, gc=False):
-    """Answer a question of a run: the one that is named, else its oldest open one. Without any it is a message."""
+    """Answer a question of a run, the one that is named or the oldest that it waits for; or write to it."""
 
     run_id: str
     content: str
     question_id: int | None = None
+    type: InputType | None = None
+    """What is meant; None: an answer where the run waits for one, else a message."""
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):

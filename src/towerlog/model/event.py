@@ -7,7 +7,7 @@ What the folds need of it is in `Facts`, so that a fold never parses a body.
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -184,6 +184,8 @@ class History(msgspec.Struct, frozen=True, gc=False):
     meta: list[bytes] | None
     """Of the whole history, the base included; None when the sender gave none."""
     base: HistoryBase | None = None
+    named: Any = None
+    """The names of its messages and prefixes, where the engine has worked them out already."""
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
@@ -204,6 +206,10 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     agent_default: str = "default"
     """The agent's name when neither the event nor its run names one."""
     history: History | None = None
+    content: bytes = b""
+    """What `content_digest` gives of `data`; empty where it has not been worked out yet."""
+    chained: bytes = b""
+    """What `in_chain` gives of `data`, the same."""
     inside: Facts | None = None
     """Of what begins or ends a workflow or a team: the facts of the plain event that it is inside an agent's run."""
 
@@ -276,6 +282,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """`occurred_at` was more than `FUTURE_TOLERANCE_MS` ahead of the server's clock."""
     hash: bytes = b""
     """SHA-256 over the run's previous hash and this event."""
+    content: bytes = b""
+    """Of an event with an id: what `content_digest` gives of its data as it was sent. A repeat has the same."""
 
     @property
     def sent_id(self) -> str | None:

@@ -114,6 +114,8 @@ class Effects(
     rate_limited: bool = False
     """A model provider has slowed its agent down."""
     origin: Origin | None = None
+    reporter_key: str | None = None
+    """Id of the API key that reports the run from here on: of its first event, and of its start."""
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     """A JSON object merged into the run's metadata. Unset, not None: msgspec decodes no union of Raw with None."""
 
@@ -142,6 +144,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Its number among the events of that client in this run: 1, 2, 3 … without a gap."""
     client_dropped: tuple[int, int] | None = None
     """First and last of the numbers that the client reports as dropped; they will not arrive."""
+    foreign: bool = False
+    """Reports a change of a held run, and came from a key that does not hold it: it is kept as `other` under `name`."""
     effects: Effects | None = None
     """None where the type alone says what the event moves."""
 

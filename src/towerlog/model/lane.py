@@ -30,7 +30,7 @@ class QueueState(enum.StrEnum):
 
 
 class Lane(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """The lease of one run. `expires_at`, `queued_at` … are ms of the steady clock."""
+    """The lease of one run. `expires_at`, `queued_at` … are ms in which the server could hear."""
 
     run: int
     org: int
@@ -44,6 +44,8 @@ class Lane(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Order in the queue: the position of the event that queued it. A time would change order with the wall clock."""
     worker_id: str | None = None
     """The holder; of a lane that is done, the last one."""
+    key_id: str | None = None
+    """The API key that the holder claimed it with; of a lane that was released or is done, that of its last holder."""
     released_by: str | None = None
     """Worker that released it last, so that a repeated release gets the same answer."""
     epoch: int = 0
@@ -70,6 +72,23 @@ class Lane(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
             and before.state is self.state
             and before.queue_position == self.queue_position
             and before.queued_at == self.queued_at
+        )
+
+    def belongs_to(self, worker_id: str, epoch: int | None, key_id: str) -> bool:
+        """Whether a lease of this lane, running or over, is that of this worker under this key.
+
+        `epoch` None: of whichever claim. A worker's name is no secret, so without its key it proves nothing.
+        """
+        return self.worker_id == worker_id and self.key_id == key_id and epoch in (None, self.epoch)
+
+    def on_wall(self, offset_ms: int) -> Lane:
+        """As it is shown: its times by the wall clock as that is set now, `offset_ms` ahead of the clock of leases."""
+        return msgspec.structs.replace(
+            self,
+            queued_at=self.queued_at + offset_ms,
+            claimed_at=None if self.claimed_at is None else self.claimed_at + offset_ms,
+            expires_at=None if self.expires_at is None else self.expires_at + offset_ms,
+            last_heartbeat=None if self.last_heartbeat is None else self.last_heartbeat + offset_ms,
         )
 
     def is_held(self, now_ms: int) -> bool:

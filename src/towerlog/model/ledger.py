@@ -7,12 +7,19 @@ nothing is known any more. A number above the horizon is never reported as missi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 MAX_CLIENTS = 64
 """Clients of a run whose numbers are counted."""
 MAX_RANGES = 128
 """Ranges of received numbers, and as many of dropped ones, that are kept of a client."""
+
+MAX_ALL_RANGES = 256
+"""Ranges that are kept of all clients of a run together; past it, those of the client that opens another hole are cut
+to FEW_RANGES."""
+FEW_RANGES = 4
 
 Range = tuple[int, int]
 """From and to, both included."""
@@ -81,6 +88,10 @@ class Ledger(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         """How many numbers have arrived; above the horizon every event counts."""
         return _size(self.received) + self.beyond
 
+    def range_count(self) -> int:
+        """How many ranges it holds."""
+        return len(self.received) + len(self.dropped)
+
     def dropped_count(self) -> int:
         """How many numbers the client has dropped, as far as is known."""
         return _size(self.dropped)
@@ -94,9 +105,19 @@ class Ledger(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return not self.is_truncated() and not self.dropped and not self.missing()
 
 
-def _bounded(ledger: Ledger) -> Ledger:
-    """Keeps both lists within `MAX_RANGES`: from the first range that is too many on, everything above is forgotten."""
-    cuts = [ranges[MAX_RANGES][0] for ranges in (ledger.received, ledger.dropped) if len(ranges) > MAX_RANGES]
+def within_all(ledgers: Mapping[str, Ledger], client_id: str) -> Ledger:
+    """The ledger of a client that an event was counted in, cut where all ledgers together hold too many ranges."""
+    ledger = ledgers[client_id]
+    if ledger.range_count() <= FEW_RANGES or sum(one.range_count() for one in ledgers.values()) <= MAX_ALL_RANGES:
+        return ledger
+    return _bounded(ledger, FEW_RANGES)
+
+
+def _bounded(ledger: Ledger, few: int | None = None) -> Ledger:
+    """Keeps both lists within `MAX_RANGES`, or as few: from the first range that is too many on, everything above is
+    forgotten."""
+    most = MAX_RANGES if few is None else few
+    cuts = [ranges[most][0] for ranges in (ledger.received, ledger.dropped) if len(ranges) > most]
     if not cuts:
         return ledger
     horizon = min(cuts) - 1

@@ -38,7 +38,9 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     duplicate: bool = False
     late: bool = False
     commands: tuple[Pending, ...] = ()
-    """The pending commands of its run."""
+    """The pending commands of its run; of a reply to a sender that neither reports nor holds it, none."""
+    foreign: bool = False
+    """It would change a run that another key holds: it is stored and changes nothing."""
 
 
 class PolledRun(msgspec.Struct, frozen=True, gc=False):
@@ -56,6 +58,8 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     """Those of the command's `polled` runs that exist."""
     has_news: bool = False
     """A command of them is carried for the first time: the reply must not be held back."""
+    has_foreign: bool = False
+    """Some of the results are `foreign`."""
 
 
 class TreeUsage(msgspec.Struct, frozen=True, gc=False):
@@ -185,6 +189,8 @@ class Page(msgspec.Struct, frozen=True, gc=False):
         | list[ProviderRoute]
     )
     next: str | None = None
+    span: tuple[int, int] | None = None
+    """Of sums over a time: from when to before when, in wall ms."""
 
 
 class ApprovalView(msgspec.Struct, frozen=True, gc=False):

@@ -45,6 +45,10 @@ class Principal(msgspec.Struct, frozen=True):
     key_id: str
     scopes: frozenset[Scope]
 
+    def may_read(self) -> bool:
+        """Whether it may see what is not its own."""
+        return not self.scopes.isdisjoint((Scope.READ, Scope.ADMIN))
+
 
 class Org(msgspec.Struct, frozen=True):
     """An organisation: one log, one set of keys."""

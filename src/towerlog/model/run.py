@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from towerlog.model.ledger import Ledger
-from towerlog.model.spending import AgentShare, Spending
+from towerlog.model.spending import NO_SIDES, AgentShare, Sides, Spending
 from towerlog.model.usage import NO_USAGE, Usage, add, add_known, larger
 
 
@@ -80,6 +80,17 @@ class OpenQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     text: str | None = None
     key: str | None = None
     """What its agent calls it. The same key again, from a later attempt, is the same question."""
+    epoch: int = 0
+    """Lease epoch of the attempt that has asked it last; 0 for a run without a worker."""
+
+
+def awaited(questions: tuple[OpenQuestion, ...], asking_epoch: int) -> tuple[OpenQuestion, ...]:
+    """Those of the open questions whose agent waits: of the last attempt that has asked anything.
+
+    What an earlier one has left open may be asked again, and can be answered by its id until then; but this attempt
+    may have gone another way, and then nobody takes the answer.
+    """
+    return tuple(one for one in questions if one.epoch == asking_epoch)
 
 
 class ClosedQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -134,6 +145,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     forked_from: ForkedFrom | None = None
     created_by: str | None = None
     """A user id."""
+    reporter_key: str | None = None
+    """Id of the API key that reports it; None for a run that was made for workers and is theirs."""
     started_at: int | None = None
     start_told_at: int | None = None
     """When its sender says that it began: of its start, or of its first event while no start has come."""
@@ -144,14 +157,17 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     usage: Usage = NO_USAGE
     """What `spending` adds up to."""
     run_total: Usage = NO_USAGE
+    run_sides: Sides = NO_SIDES
     process_cost: int | None = None
     shares: dict[str, AgentShare] = {}
     retired: AgentShare | None = None
     usage_flags: tuple[str, ...] = ()
-    """Words of `USAGE_FLAGS`. The five of these are the members of `Spending`."""
+    """Words of `USAGE_FLAGS`. The six of these are the members of `Spending`."""
     error: str | None = None
     questions: tuple[OpenQuestion, ...] = ()
     """Open ones, oldest first. They outlive their worker: the next claim finds them open."""
+    asking_epoch: int = 0
+    """Lease epoch of the last attempt that has asked anything."""
     closed_questions: tuple[ClosedQuestion, ...] = ()
     """The last MAX_CLOSED_QUESTIONS, oldest first: whoever answers too late is told who was first."""
     awaits_approval: bool = False
@@ -183,6 +199,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     idle: bool = False
     """The agent reported that it has nothing to do until it gets a message."""
     pending: tuple[Pending, ...] = ()
+    pause_taken: Pending | None = None
+    """The pause that its agent has acknowledged and nobody has ended: the next attempt is told of it again."""
     open_tools: tuple[tuple[str, str], ...] = ()
     """(tool, tool_call_id) of calls without a result, newest last."""
     late_events: int = 0
@@ -197,9 +215,17 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         """True once an end has been committed."""
         return self.status in TERMINAL
 
+    def pending_bytes(self) -> int:
+        """How long the texts of its pending commands are together."""
+        return sum(len((command.content or "").encode()) for command in self.pending)
+
     def has_undelivered(self) -> bool:
         """Whether a command is pending that no reply has carried yet."""
         return any(not command.delivered for command in self.pending)
+
+    def awaited(self) -> OpenQuestion | None:
+        """The oldest question that somebody waits for: what an answer without a name is an answer to."""
+        return next(iter(awaited(self.questions, self.asking_epoch)), None)
 
     def question(self, question_id: int) -> OpenQuestion | None:
         """The open question of this id."""
@@ -215,7 +241,7 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     def spending(self) -> Spending:
         """All that was told of its usage."""
-        return Spending(self.shares, self.retired, self.run_total, self.process_cost, self.usage_flags)
+        return Spending(self.shares, self.retired, self.run_total, self.run_sides, self.process_cost, self.usage_flags)
 
     def model_of(self, agent: str | None) -> str | None:
         """The model of an agent: what it named itself, else what was named before the run's agent was known."""
@@ -292,6 +318,13 @@ MAX_PENDING = 2 * MAX_INPUTS + 2
 """There is always room for a cancel, and for a pause or a resume, beside messages and answers."""
 MAX_QUESTIONS = 64
 MAX_CLOSED_QUESTIONS = 32
+MAX_METADATA_BYTES = 16 * 1024
+"""Of a run's row. What does not fit stays in its event."""
+MAX_PENDING_BYTES = 64 * 1024
+"""Of the texts of all commands that wait for a run's agent; then more inputs are refused."""
+MAX_QUESTION_CHARS = 4 * 1024
+MAX_OPEN_TOOL_CHARS = 4 * 1024
+"""Of all open questions, and of the names and ids of all open tool calls: past them the oldest are forgotten."""
 MAX_OPEN_RUNS = 1024
 MAX_THREAD_QUEUE = 1000
 """Bounds of the lists inside a row. Past them the oldest entry is removed; further runs in the queue of a thread are

@@ -7,13 +7,20 @@ none is counted twice, and one that is told alone moves only its own bucket.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
-from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, falls, highest, larger
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, add_known, falls, highest, larger
 
 MAX_SHARES = 256
 """Agents of a run whose running totals are remembered, those that told most lately. What the others have spent stays
 counted, but one of them that tells a running total again is counted from nothing."""
+
+MAX_SHARES_BYTES = 28 * 1024
+"""Of what is remembered of all of them, as JSON."""
+FEW_SHARES = 16
+"""So few fit in any case, with names of the usual length: their size is not looked at."""
 
 TOTAL_DECREASED = "total_decreased"
 AGENTS_RETIRED = "agents_retired"
@@ -25,6 +32,18 @@ USAGE_FLAGS = {
 """What can be wrong with a run's figures, and what it means."""
 
 _replace = msgspec.structs.replace
+_encode = msgspec.json.Encoder().encode
+
+
+class Sides(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """The highest running totals of senders who tell input and output without a split: cached tokens and reasoning are
+    inside them."""
+
+    input: int | None = None
+    output: int | None = None
+
+
+NO_SIDES = Sides()
 
 
 class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -34,6 +53,9 @@ class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The sum of its increments."""
     totals: Usage = NO_USAGE
     """The highest of its running totals, bucket by bucket."""
+    sides: Sides = NO_SIDES
+    turns: Usage = NO_USAGE
+    """The sum of the calls that it has told beside a running total: such a sum is one itself."""
     model: str | None = None
     """The model that it named last."""
     step_index: int = -1
@@ -43,7 +65,7 @@ class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     def counted(self) -> Usage:
         """What counts of it."""
-        return _whole(highest(self.increments, self.totals))
+        return _whole(_together(self.increments, self.totals, self.sides))
 
 
 class Spending(msgspec.Struct, frozen=True, gc=False):
@@ -55,6 +77,7 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
     """What agents that are no longer remembered have spent together: only ever added to."""
     run_total: Usage = NO_USAGE
     """The highest running totals of the whole run."""
+    run_sides: Sides = NO_SIDES
     process_cost: int | None = None
     """The highest cost that a process told, in nano-dollars."""
     flags: tuple[str, ...] = ()
@@ -68,7 +91,7 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
             told = add(told, self.retired.counted())
         if self.process_cost is not None:
             told = _replace(told, cost_nanos=larger(told.cost_nanos, self.process_cost))
-        return _whole(highest(told, self.run_total))
+        return _whole(_together(told, self.run_total, self.run_sides))
 
     def after(self, report: UsageReport, agent: str, step_index: int | None = None) -> Spending:
         """With one report more; `step_index`: that of the checkpoint that carries it."""
@@ -82,12 +105,12 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
             process_cost = larger(process_cost, usage.cost_nanos)
             usage = _replace(usage, cost_nanos=None)
         if report.whole_run:
-            fell = fell or falls(self.run_total, usage)
-            changed = _replace(self, run_total=highest(self.run_total, usage), process_cost=process_cost)
+            total, sides, falling = _after_total(self.run_total, self.run_sides, usage, self.usage, report.inclusive)
+            changed = _replace(self, run_total=total, run_sides=sides, process_cost=process_cost)
         else:
-            fell = fell or (report.kind != "delta" and falls(share.totals, _totals_of(report.kind, usage)))
-            share = _share_after(share, report.kind, usage)
+            share, falling = _share_after(share, report, usage)
             changed = _replace(self.with_share(agent, share), process_cost=process_cost)
+        fell = fell or falling
         return changed.flagged(TOTAL_DECREASED) if fell and not overtaken else changed
 
     def with_share(self, agent: str, share: AgentShare) -> Spending:
@@ -95,27 +118,79 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
         shares = {name: one for name, one in self.shares.items() if name != agent}
         shares[agent] = share
         changed = _replace(self, shares=shares)
-        if len(shares) <= MAX_SHARES:
-            return changed
-        oldest = next(iter(shares))
-        gone = shares.pop(oldest)
-        changed = _replace(changed, retired=_retired(self.retired or AgentShare(), oldest, gone))
-        return changed if gone.totals == NO_USAGE else changed.flagged(AGENTS_RETIRED)
+        while len(shares) > MAX_SHARES or (len(shares) > FEW_SHARES and len(_encode(shares)) > MAX_SHARES_BYTES):
+            oldest = next(iter(shares))
+            gone = shares.pop(oldest)
+            changed = _replace(changed, retired=_retired(changed.retired or AgentShare(), oldest, gone))
+            if gone.totals != NO_USAGE:
+                changed = changed.flagged(AGENTS_RETIRED)
+        return changed
 
     def flagged(self, flag: str) -> Spending:
         """With one flag more."""
         return self if flag in self.flags else _replace(self, flags=tuple(sorted((*self.flags, flag))))
 
 
-def _share_after(share: AgentShare, kind: str, usage: Usage) -> AgentShare:
+def _after_total(
+    known: Usage, sides: Sides, told: Usage, counted: Callable[[], Usage], inclusive: bool
+) -> tuple[Usage, Sides, bool]:
+    """The highest totals after one more, and whether it was below what was known. `counted`: what counts so far."""
+    if not inclusive or (told.input_tokens is None and told.output_tokens is None):
+        return highest(known, told), sides, falls(known, told)
+    bare = _replace(told, input_tokens=None, output_tokens=None)
+    newer = Sides(larger(sides.input, told.input_tokens), larger(sides.output, told.output_tokens))
+    fell = falls(known, bare) or (sides.input or 0) > (told.input_tokens or newer.input or 0)
+    fell = fell or (sides.output or 0) > (told.output_tokens or newer.output or 0)
+    so_far = counted()
+    split = _replace(
+        told,
+        input_tokens=_without(told.input_tokens, so_far.cached_input_tokens, so_far.cache_write_tokens),
+        output_tokens=_without(told.output_tokens, so_far.reasoning_tokens),
+    )
+    return highest(known, split), newer, fell
+
+
+def _without(whole: int | None, *parts: int | None) -> int | None:
+    return None if whole is None else max(0, whole - (add_known(*parts) or 0))
+
+
+def _together(increments: Usage, totals: Usage, sides: Sides) -> Usage:
+    """The larger figure of each bucket; tokens that one sender tells as input and another as cached count once."""
+    found = highest(increments, totals)
+    if sides is NO_SIDES or sides == NO_SIDES:
+        return found
+    if sides.input is not None and totals.cached_input_tokens is None and totals.cache_write_tokens is None:
+        spare = max(sides.input, increments.all_input_tokens() or 0) - (found.input_tokens or 0)
+        written = _at_most(found.cache_write_tokens, spare)
+        found = _replace(
+            found,
+            cache_write_tokens=written,
+            cached_input_tokens=_at_most(found.cached_input_tokens, spare - (written or 0)),
+        )
+    if sides.output is not None and totals.reasoning_tokens is None:
+        spare = max(sides.output, increments.all_output_tokens() or 0) - (found.output_tokens or 0)
+        found = _replace(found, reasoning_tokens=_at_most(found.reasoning_tokens, spare))
+    return found
+
+
+def _at_most(figure: int | None, bound: int) -> int | None:
+    return None if figure is None else max(0, min(figure, bound))
+
+
+def _share_after(share: AgentShare, report: UsageReport, usage: Usage) -> tuple[AgentShare, bool]:
+    """What an agent has told after one report more, and whether a running total fell."""
+    kind = report.kind
     if kind == "delta":
-        return _replace(share, increments=add(share.increments, _whole(usage)))
-    increments = share.increments
+        return _replace(share, increments=add(share.increments, _whole(usage))), False
+    turns, told = share.turns, _totals_of(kind, usage)
     if kind == "turn" and (usage.split_tokens() or 0) <= (usage.total_tokens or 0) - (share.totals.total_tokens or 0):
         # The running total has grown by this call, or by more. A checkpoint that repeats the figures of its last call
         # leaves it where it was, and totals exceed what they have grown by; only the first turn's are both.
-        increments = add(increments, _whole(_replace(usage, total_tokens=None, cost_nanos=None)))
-    return _replace(share, increments=increments, totals=highest(share.totals, _totals_of(kind, usage)))
+        turns = add(turns, _replace(usage, total_tokens=None, cost_nanos=None))
+    totals, sides, fell = _after_total(share.totals, share.sides, told, share.counted, report.inclusive)
+    if turns != share.turns:
+        totals, sides, _ = _after_total(totals, sides, turns, share.counted, report.inclusive)
+    return _replace(share, turns=turns, totals=totals, sides=sides), fell
 
 
 def _totals_of(kind: str, usage: Usage) -> Usage:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+MAX_PROCESSES = 32
+"""Processes of a thread whose counted cost is remembered. One that tells its cost after that many others have is
+counted on from what the run in question has counted."""
+
 
 class ThreadRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A thread as folded from the first and the terminal events of its runs."""
@@ -24,3 +28,6 @@ class ThreadRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     updated_at: int = 0
     policy: str = "enqueue"
     """What happens to a run that is created while one is open: `enqueue`, `reject` or `cancel_previous`."""
+    process_costs: dict[str, int] = {}
+    """Process (`UsageReport.process`) → nano-dollars that the roll-ups have counted of it, the one told last at the
+    end."""

@@ -75,6 +75,12 @@ class UsageReport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The running totals are of the whole run, not of one agent in it."""
     process_cost: bool = False
     """The cost is a running total of the reporting process: one counter for all agents in it, in this run and below."""
+    process: str | None = None
+    """Which process that is, by the trace of the run at the top of those in the thread that it carries out. Worked out
+    when the event is placed, for each cost of a run that has told such a total."""
+    inclusive: bool = False
+    """Of running totals: the input includes what was read from a cache and written to it, the output the reasoning,
+    since the sender's form has no members for them."""
 
 
 def add_known(*figures: int | None) -> int | None:

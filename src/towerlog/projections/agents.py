@@ -8,14 +8,14 @@ from towerlog.model.agent import AgentRow
 from towerlog.model.event import Event, EventType
 from towerlog.model.run import RunRow
 from towerlog.model.usage import Usage, add
-from towerlog.projections.usage import spent
+from towerlog.projections.usage import counted
 
 
 def fold(row: AgentRow, before: RunRow | None, now: RunRow, event: Event) -> AgentRow:
     """The row after one of the agent's events, given its run before and after."""
     failed = event.type is EventType.RUN_FAILED and not event.late
     beat_at = event.recorded_at if event.effects.beat else None
-    usage = add(row.usage, spent(before, now))
+    usage = add(row.usage, counted(before, now, event))
     return after(row, 1, before is None, failed, usage, event.recorded_at, beat_at)
 
 

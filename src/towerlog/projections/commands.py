@@ -29,6 +29,8 @@ OPPOSITES = {"pause": "resume", "resume": "pause"}
 def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     """Commands that an event with effects made, delivered, acknowledged; for a cancel also the time of each."""
     effects = event.effects
+    if "resume" in (effects.requests, effects.acknowledges) or effects.requests == "pause":
+        changes["pause_taken"] = None
     if effects.requests is not None:
         changes["pending"] = _with_request(row, event, changes)
     elif effects.delivers is not None:
@@ -37,10 +39,16 @@ def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         )
         if any(one.command_id == effects.delivers and one.type == "cancel" for one in row.pending):
             changes["cancel_delivered_at"] = event.recorded_at
+    elif effects.lane is not None and effects.lane.epoch > row.lease_epoch:
+        if row.pause_taken is not None:
+            # The attempt that has taken it is over: this claim makes the command anew, with a receipt of its own.
+            again = _replace(row.pause_taken, command_id=event.seq, delivered=False)
+            changes |= {"pending": (again, *row.pending), "pause_taken": None}
     else:
         pending = _unacknowledged(row, effects)
         if pending is not row.pending:
             changes["pending"] = pending
+            changes["pause_taken"] = _pause_taken(row, pending)
             if any(one.type == "cancel" for one in row.pending) and all(one.type != "cancel" for one in pending):
                 changes["cancel_acknowledged_at"] = event.recorded_at
 
@@ -56,6 +64,12 @@ def _with_request(row: RunRow, event: Event, changes: dict[str, Any]) -> tuple[P
     question = None if question_id is None else row.question(question_id)
     key = None if question is None else question.key
     return (*kept, Pending(event.seq, kind, content, question_id=question_id, question_key=key))[-MAX_PENDING:]
+
+
+def _pause_taken(row: RunRow, pending: tuple[Pending, ...]) -> Pending | None:
+    """The pause that stands, once no more than `pending` waits for the agent."""
+    taken = (one for one in row.pending if one.type == "pause" and one not in pending)
+    return next(taken, row.pause_taken)
 
 
 def _unacknowledged(row: RunRow, effects: Effects) -> tuple[Pending, ...]:

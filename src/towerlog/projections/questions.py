@@ -13,6 +13,7 @@ import msgspec
 from towerlog.model.event import Event, EventType
 from towerlog.model.run import (
     MAX_CLOSED_QUESTIONS,
+    MAX_QUESTION_CHARS,
     MAX_QUESTIONS,
     ClosedQuestion,
     OpenQuestion,
@@ -29,6 +30,7 @@ class _AnswerData(msgspec.Struct, frozen=True):
 
 
 _decode_answer = msgspec.json.Decoder(_AnswerData).decode
+_replace = msgspec.structs.replace
 _decode_text = msgspec.json.Decoder(str).decode
 MAX_NAME_CHARS = 200
 
@@ -59,10 +61,30 @@ def asked_before(row: RunRow, key: str | None) -> int | None:
 
 
 def _ask(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
-    key = event.effects.question_key
-    if asked_before(row, key) is None:
-        asked = OpenQuestion(event.seq, event.recorded_at, event.facts.question, key)
-        changes["questions"] = (*row.questions, asked)[-MAX_QUESTIONS:]
+    key, epoch = event.effects.question_key, row.lease_epoch
+    changes["asking_epoch"] = epoch
+    known = asked_before(row, key)
+    if known is None:
+        asked = OpenQuestion(event.seq, event.recorded_at, event.facts.question, key, epoch)
+        changes["questions"] = _newest((*row.questions, asked)[-MAX_QUESTIONS:])
+    elif epoch:
+        changes["questions"] = tuple(
+            _replace(one, epoch=epoch) if one.question_id == known else one for one in row.questions
+        )
+
+
+def _newest(asked: tuple[OpenQuestion, ...]) -> tuple[OpenQuestion, ...]:
+    """Those whose texts have at most MAX_QUESTION_CHARS characters together, the last one in any case."""
+    room = MAX_QUESTION_CHARS - _chars_of(asked[-1])
+    for index in range(len(asked) - 2, -1, -1):
+        room -= _chars_of(asked[index])
+        if room < 0:
+            return asked[index + 1 :]
+    return asked
+
+
+def _chars_of(one: OpenQuestion) -> int:
+    return len(one.text or "") + len(one.key or "")
 
 
 def _answer(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
@@ -94,12 +116,12 @@ def _withdraw(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
 
 
 def _named(row: RunRow, question_id: int | None, key: str | None) -> OpenQuestion | None:
-    """The open question of this id or key; the oldest one where neither is given."""
+    """The open question of this id or key; the oldest that is waited for where neither is given."""
     if question_id is not None:
         return row.question(question_id)
     if key is not None:
         return next((one for one in row.questions if one.key == key), None)
-    return row.questions[0] if row.questions else None
+    return row.awaited()
 
 
 def _close(row: RunRow, changes: dict[str, Any], closed: ClosedQuestion) -> None:

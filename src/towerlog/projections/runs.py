@@ -12,14 +12,17 @@ import msgspec
 
 from towerlog.model.event import NOT_FROM_AGENT, QUESTION_TYPES, TARGET_STATUS, TOOL_TYPES, Event, EventType
 from towerlog.model.facts import Effects, Origin
-from towerlog.model.ledger import MAX_CLIENTS, Ledger
+from towerlog.model.ledger import MAX_CLIENTS, Ledger, within_all
 from towerlog.model.run import (
+    MAX_METADATA_BYTES,
+    MAX_OPEN_TOOL_CHARS,
     MAX_OPEN_TOOLS,
     PLACEHOLDER_AGENTS,
     SEEN_GRAIN_MS,
     TRANSITIONS,
     RunRow,
     Status,
+    awaited,
 )
 from towerlog.model.spending import AgentShare, Spending
 from towerlog.projections import commands, questions
@@ -31,6 +34,8 @@ _CANCEL_REQUESTED, _ACKNOWLEDGED = EventType.RUN_CANCEL_REQUESTED, EventType.COM
 _MESSAGE_DELTA, _TOOL_CALL = EventType.MESSAGE_DELTA, EventType.TOOL_CALL
 
 
+FEW_TOOLS, FEW_CHARS = 8, 200
+"""So few calls with ids that are no longer fit in any case: nothing has to be added up. Others came one by one."""
 STATUS_ONCE_ACKNOWLEDGED = {"pause": Status.PAUSED, "resume": Status.RUNNING}
 """The status that an acknowledged command gives its run."""
 
@@ -146,7 +151,9 @@ def number_changes(row: RunRow, event: Event) -> dict[str, Any]:
     ledger = ledger.with_received(facts.client_seq)
     if facts.client_dropped is not None:
         ledger = ledger.with_dropped(*facts.client_dropped)
-    return {"clients": {**row.clients, client_id: ledger}}
+    ledgers = {**row.clients, client_id: ledger}
+    ledgers[client_id] = within_all(ledgers, client_id)
+    return {"clients": ledgers}
 
 
 def ledger_of(ledgers: dict[str, Ledger], client_id: str) -> Ledger | None:
@@ -191,7 +198,7 @@ def _fill(row: RunRow, effects: Effects, agent: str | None, changes: dict[str, A
     found = {"model": effects.model, "parent_key": effects.parent_key}
     changes |= {name: value for name, value in found.items() if getattr(row, name) is None and value is not None}
     if effects.metadata is not msgspec.UNSET:
-        changes["metadata"] = merge_objects(effects.metadata, row.metadata)
+        changes["metadata"] = metadata_after(row, effects.metadata, late=True)
     changes |= {"implicit": False, "composite": effects.composite}
 
 
@@ -205,10 +212,12 @@ def _fold_effects(
         changes["parent_key"] = effects.parent_key
     if effects.is_start:
         changes["implicit"] = False
+    if effects.reporter_key is not None:
+        changes["reporter_key"] = effects.reporter_key
     if effects.composite:
         changes["composite"] = True
     if effects.metadata is not msgspec.UNSET:
-        changes["metadata"] = merge_objects(row.metadata, effects.metadata)
+        changes["metadata"] = metadata_after(row, effects.metadata)
     if effects.rate_limited:
         changes["rate_limited"] = row.rate_limited + 1
     if effects.lane is not None:
@@ -237,6 +246,7 @@ def parts_after(row: RunRow, effects: Effects, agent: str | None, *, late: bool 
         "shares": after.shares,
         "retired": after.retired,
         "run_total": after.run_total,
+        "run_sides": after.run_sides,
         "process_cost": after.process_cost,
         "usage_flags": after.flags,
         "usage": row.usage if effects.report is None else after.usage(),
@@ -263,10 +273,22 @@ def tools_after(open_tools: tuple[tuple[str, str], ...], event: Event) -> tuple[
     call_id = event.facts.tool_call_id or ""
     if event.type is _TOOL_CALL:
         # The oldest are most likely calls whose result was never sent.
-        return (*open_tools, (event.facts.tool or "", call_id))[-MAX_OPEN_TOOLS:]
+        return _newest_tools((*open_tools, (event.facts.tool or "", call_id))[-MAX_OPEN_TOOLS:])
     if not open_tools:
         return ()
     return tuple(call for call in open_tools if call[1] != call_id)
+
+
+def _newest_tools(calls: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Those whose names and ids have at most MAX_OPEN_TOOL_CHARS characters together."""
+    if len(calls) <= FEW_TOOLS and len(calls[-1][1]) <= FEW_CHARS:
+        return calls
+    room = MAX_OPEN_TOOL_CHARS
+    for index in range(len(calls) - 1, -1, -1):
+        room -= len(calls[index][0]) + len(calls[index][1])
+        if room < 0:
+            return calls[index + 1 :]
+    return calls
 
 
 def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
@@ -284,6 +306,8 @@ def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         changes["awaits_approval"] = target is Status.WAITING
     if target in (Status.RUNNING, Status.WAITING):
         target = _status_open(row, changes)
+    if target is Status.RUNNING:
+        changes["pause_taken"] = None
     if target in TRANSITIONS[row.status] or reports_recovery(row, event.type, event.effects):
         changes["status"] = target
         if target is Status.RUNNING and row.started_at is None:
@@ -300,8 +324,9 @@ def _status_asked(row: RunRow, target: Status | None) -> Status | None:
 
 def _status_open(row: RunRow, changes: dict[str, Any]) -> Status:
     """Of a run that works: it waits while a question or an approval is open, whatever else its agent does."""
-    is_open = changes.get("questions", row.questions) or changes.get("awaits_approval", row.awaits_approval)
-    return Status.WAITING if is_open else Status.RUNNING
+    questions = changes.get("questions", row.questions)
+    is_open = awaited(questions, changes.get("asking_epoch", row.asking_epoch))
+    return Status.WAITING if is_open or changes.get("awaits_approval", row.awaits_approval) else Status.RUNNING
 
 
 def _status_once_acknowledged(row: RunRow, event: Event, changes: dict[str, Any]) -> Status | None:
@@ -326,7 +351,18 @@ def _fold_end(event: Event, changes: dict[str, Any]) -> None:
     changes["ended_seq"] = event.seq
     changes["error"] = event.facts.error
     changes["forced"] = event.effects.forced
-    changes |= {"pending": (), "open_tools": (), "questions": (), "awaits_approval": False}
+    changes |= {"pending": (), "open_tools": (), "questions": (), "awaits_approval": False, "pause_taken": None}
+
+
+def metadata_after(row: RunRow, told: msgspec.Raw, *, late: bool = False) -> msgspec.Raw:
+    """The run's metadata with what an event tells; as it was, where both together are longer than MAX_METADATA_BYTES.
+
+    What is told late fills in what was missing, else it takes precedence.
+    """
+    if len(bytes(told)) > MAX_METADATA_BYTES:
+        return row.metadata
+    merged = merge_objects(told, row.metadata) if late else merge_objects(row.metadata, told)
+    return merged if len(bytes(merged)) <= MAX_METADATA_BYTES else row.metadata
 
 
 def merge_objects(left: msgspec.Raw, right: msgspec.Raw) -> msgspec.Raw:

@@ -1,4 +1,7 @@
-"""The fold of a thread: its open runs and its newest one. Only the first and the terminal event of a run change it."""
+"""The fold of a thread: its open runs, its newest one, and what was counted of the costs of its processes.
+
+Of a run only the first and the terminal event change it, and those that tell a cost of its process.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import msgspec
 
 from towerlog.model.event import Event
 from towerlog.model.run import MAX_OPEN_RUNS, RunRow
-from towerlog.model.thread import ThreadRow
+from towerlog.model.thread import MAX_PROCESSES, ThreadRow
+from towerlog.model.usage import Usage
 
 
 def fold(row: ThreadRow, before: RunRow | None, after: RunRow, event: Event) -> ThreadRow:
@@ -35,6 +39,37 @@ def fold(row: ThreadRow, before: RunRow | None, after: RunRow, event: Event) -> 
         lane_runs=lane_runs,
         updated_at=event.recorded_at,
     )
+
+
+def newly_counted(row: ThreadRow, process: str, before: RunRow, spent: Usage, after: Usage) -> Usage:
+    """What an event adds to the roll-ups: `spent`, but of the cost only what no run of the process has told before.
+
+    `spent`: what it adds to its run's own totals, which are `after` then.
+    """
+    truth = max(row.process_costs.get(process, 0), after.cost_nanos or 0)
+    return msgspec.structs.replace(spent, cost_nanos=max(0, truth - _counted(row, process, before)))
+
+
+def count_cost(row: ThreadRow, before: RunRow, event: Event) -> ThreadRow:
+    """The row after an event that told a cost of a process; `before`: the event's run."""
+    report, spent = event.effects.report, event.facts.spent
+    if report is None or report.process is None or spent is None:
+        return row
+    costs = {process: cost for process, cost in row.process_costs.items() if process != report.process}
+    costs[report.process] = _counted(row, report.process, before) + (spent.cost_nanos or 0)
+    if len(costs) > MAX_PROCESSES:
+        del costs[next(iter(costs))]
+    # The same object: the plan writes only rows that have changed.
+    same = [*costs.items()] == [*row.process_costs.items()]
+    return row if same else msgspec.structs.replace(row, process_costs=costs)
+
+
+def _counted(row: ThreadRow, process: str, before: RunRow) -> int:
+    """What was counted of a process so far: of all its runs, and of this one before it told any cost of a process."""
+    known, own = row.process_costs.get(process), before.usage.cost_nanos or 0
+    if known is None:
+        return own
+    return known + own if before.process_cost is None else known
 
 
 def unfolded(row: ThreadRow) -> ThreadRow:

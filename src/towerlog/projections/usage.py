@@ -18,6 +18,15 @@ def spent(before: RunRow | None, after: RunRow) -> Usage:
     return after.usage if before is None else added(before.usage, after.usage)
 
 
+def counted(before: RunRow | None, after: RunRow, event: Event) -> Usage:
+    """What an event adds to the roll-ups: what was worked out when it was placed, if it told of usage."""
+    told = event.facts.spent
+    if told is None:
+        return spent(before, after)
+    # By value too: an event that was read back from the log must add the same as one that was just placed.
+    return NO_USAGE if told == NO_USAGE else told
+
+
 def added(before: Usage, after: Usage) -> Usage:
     """What was added to totals."""
     # By value too: a row that was read back from the store must give the same as one that was just folded.
@@ -36,11 +45,11 @@ def hour_of(event: Event) -> int:
     return event.happened_at() // HOUR_MS
 
 
-def fold(cell: UsageRow | None, key: UsageKey, before: RunRow | None, after: RunRow) -> UsageRow:
+def fold(cell: UsageRow | None, key: UsageKey, before: RunRow | None, after: RunRow, event: Event) -> UsageRow:
     """The cell with one more event; `cell` is None for the first."""
     began = before is None
     ended = after.is_terminal() and (before is None or not before.is_terminal())
-    usage = spent(before, after)
+    usage = counted(before, after, event)
     if cell is None:
         return UsageRow(*key, 1, int(began), int(ended), usage)
     return UsageRow(
@@ -49,19 +58,4 @@ def fold(cell: UsageRow | None, key: UsageKey, before: RunRow | None, after: Run
         cell.runs_started + began,
         cell.runs_ended + ended,
         cell.usage if usage is NO_USAGE else add(cell.usage, usage),
-    )
-
-
-def merge(left: UsageRow, right: UsageRow) -> UsageRow:
-    """The sum of two cells of the same key."""
-    return UsageRow(
-        left.org,
-        left.hour,
-        left.agent,
-        left.model,
-        left.status,
-        left.events + right.events,
-        left.runs_started + right.runs_started,
-        left.runs_ended + right.runs_ended,
-        add(left.usage, right.usage),
     )

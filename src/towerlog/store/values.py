@@ -5,7 +5,7 @@ a reply kept for its key. Plain values; what a store does with them is in `base`
 from __future__ import annotations
 
 import enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,8 +20,17 @@ from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import UsageRow
 
+T = TypeVar("T")
+
 PAGE_BODY_BYTES = 4 * 1024 * 1024
-"""A page of events ends early once their bodies have reached this size."""
+"""A page ends early once its events' bodies, or its rows as they are stored, have reached this size."""
+
+
+class Found(list[T]):
+    """The rows of a page, in order."""
+
+    cut = False
+    """True: it ended early, for its size, and more may follow."""
 
 
 class KeyFound(msgspec.Struct, frozen=True):
@@ -103,7 +112,9 @@ class Kind(enum.StrEnum):
     LANE = "lane"
     """A run's number (`Lane`)."""
     EVENT_ID = "event_id"
-    """(run, event id) (`Event`)."""
+    """(run, event id) (`Event`, without its data)."""
+    SAME = "same"
+    """`Respelled` (True: its event says the same JSON as the text)."""
     EVENT = "event"
     """(run, seq) (`Event`)."""
     STARTED = "started"
@@ -119,7 +130,8 @@ class Kind(enum.StrEnum):
     CHAIN = "chain"
     """(org, key of a node) (how many messages the history has that ends in it)."""
     FAMILY = "family"
-    """`Parent` (list of `RunRow`: open runs below it, children before grandchildren)."""
+    """`Family` (`Found` of `RunRow`: open runs below it, at most MAX_FAMILY, children before grandchildren; cut where
+    there are more)."""
     CLAIMS = "claims"
     """`Claimant` (list of (`Lane`, `RunRow`): queued lanes that it may take, the lowest place first, then held ones
     that ran out)."""
@@ -129,6 +141,8 @@ class Kind(enum.StrEnum):
     """(org, route id) (`ProviderRoute`, the newest version)."""
     KEY = "key"
     """(org, key id) (`Key`)."""
+    USER = "user"
+    """(org, user id) (`User`)."""
     REPLY = "reply"
     """(org, name) (`StoredReply`)."""
 
@@ -144,6 +158,24 @@ class Parent(NamedTuple):
     foreign_id: str
 
 
+class Family(NamedTuple):
+    """Open runs below a run."""
+
+    parent: Parent
+    cancelling: bool
+    """Those that are being cancelled as well."""
+
+
+class Respelled(NamedTuple):
+    """What came again under an event's id: a short text, spelled in another way than the stored one."""
+
+    run: int
+    event_id: str
+    text: bytes
+    added: tuple[str, ...]
+    """Members that are the server's word, and are not compared."""
+
+
 class Claimant(NamedTuple):
     """Whose claim it is about: which agents it serves (None: any), its labels in order, and how many lanes at most."""
 
@@ -157,8 +189,21 @@ Wanted = dict[Kind, list[Any]]
 """Keys by kind, ascending: a store that locks rows locks them in this order."""
 Loaded = dict[Kind, dict[Any, Any]]
 """Values by kind and key; what there is not is left out."""
-MAX_FAMILY = 10_000
-"""Descendants of a run that are found at once."""
+MAX_FAMILY = 200
+"""Open descendants of a run that one commit may change."""
+MAX_DESCENDANTS = 10_000
+"""Descendants of a run that are looked through for open ones."""
+
+
+class Spread(msgspec.Struct, frozen=True, gc=False):
+    """The cancel of a run that has not reached all runs below it yet."""
+
+    run: int
+    org: int
+    reason: str | None = None
+    user_id: str | None = None
+    forced: bool = False
+    """Ends what is below, and does not ask."""
 
 
 class StoredReply(msgspec.Struct, frozen=True, gc=False):
@@ -186,6 +231,18 @@ class ReplyBody(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
+class UsageSpan(msgspec.Struct, frozen=True):
+    """Which roll-up cells are added up."""
+
+    since_hour: int
+    until_hour: int
+    """The first after the span."""
+    agent: str | None = None
+    model: str | None = None
+    after: int | str | None = None
+    """The hour, agent or model of the last sum before these."""
+
+
 class RunChange(msgspec.Struct, gc=False):
     """A run row before and after a unit; `before` None: the row is new."""
 
@@ -209,6 +266,8 @@ class Changes(msgspec.Struct):
     messages: list[Message] = []
     nodes: list[HistoryNode] = []
     metas: list[MetaList] = []
+    spreads: dict[int, Spread | None] = {}
+    """By the number of the cancelled run; None: it has reached all of them."""
     quarantined: list[Quarantined] = []
     replies: list[StoredReply] = []
     reply_bodies: list[ReplyBody] = []

@@ -212,3 +212,21 @@ async def test_a_stream_that_a_ticket_opened_ends_with_its_key(
     keys.put(TEXT, revoked_at=1)
     await door.tick(clock.ms + auth.RECHECK_MS)
     assert stopped == [True]
+
+
+async def test_one_key_takes_one_place_however_it_is_spelled(door: Authenticator, keys: Keys) -> None:
+    """What is remembered is a digest: no caller fills the memory with blanks around one good key."""
+    for blanks in range(1, 500):
+        spelled = {b"authorization": b"Bearer" + b" " * blanks + TEXT.encode()}
+        if door.recall(spelled, 0) is None:
+            await door.authenticate(spelled, 0)
+    assert keys.asked == 1
+    assert len(door._known) == 1
+    assert all(len(known) == 32 for known in door._known)
+
+
+async def test_the_header_of_a_key_has_a_bound(door: Authenticator, keys: Keys) -> None:
+    with pytest.raises(Unauthenticated):
+        await door.authenticate({b"authorization": b"Bearer" + b" " * 60_000 + TEXT.encode()}, 0)
+    assert len(door._known) == 0
+    assert keys.asked == 1

@@ -20,12 +20,18 @@ LOCAL = ["localhost", "localhost:8700", "LOCALHOST:1", "127.0.0.1", "127.0.0.1:8
 FOREIGN = ["evil.example", "evil.example:8700", "localhost.evil.example", "127.0.0.1.nip.io", "", ":8700", "[::2]"]
 
 
-@pytest.mark.parametrize("bound", ["127.0.0.1", "localhost", "::1"])
+@pytest.mark.parametrize(
+    "bound", ["127.0.0.1", "localhost", "::1", "127.1", "127.0.0.2", "LOCALHOST", "0:0:0:0:0:0:0:1", "::ffff:127.0.0.1"]
+)
 def test_loopback_answers_to_local_names_alone(bound: str) -> None:
     hosts = hosts_of(bound, "", "")
     assert [name for name in LOCAL if not lets_in(hosts, name)] == []
     assert [name for name in FOREIGN if lets_in(hosts, name)] == []
     assert lets_in(hosts, None)
+
+
+def test_what_it_is_bound_to_is_one_of_its_names() -> None:
+    assert lets_in(hosts_of("127.0.0.2", "", ""), "127.0.0.2:8700")
 
 
 def test_the_public_address_is_one_of_ours() -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from towerlog.ambient import SystemClock, SystemIds
 from towerlog.asgi.guard import tickets
-from towerlog.asgi.guard.tickets import LIFETIME_MS, Tickets
-from towerlog.errors import Overloaded
+from towerlog.asgi.guard.tickets import LIFETIME_MS, Repeat, Tickets
+from towerlog.errors import IdempotencyMismatch, Overloaded
 
 
 @pytest.fixture
@@ -46,3 +46,26 @@ def test_each_is_another(box: Tickets) -> None:
     given = {box.give(b"k", 0) for _ in range(100)}
     assert len(given) == 100
     assert min(map(len, given)) >= 32
+
+
+def test_a_repeated_request_gets_its_ticket_until_that_is_used_or_over(box: Tickets) -> None:
+    once = Repeat("a", b"body")
+    first = box.give(b"k", 0, once)
+    assert box.give(b"k", 1, once) == first
+    assert box.give(b"k", 1, Repeat("b", b"body")) != first
+    assert box.give(b"other", 1, once) != first, "an Idempotency-Key is the caller's own"
+    with pytest.raises(IdempotencyMismatch):
+        box.give(b"k", 1, Repeat("a", b"another body"))
+    assert box.take(first, 1) == b"k"
+    second = box.give(b"k", 2, once)
+    assert second != first
+    assert box.give(b"k", LIFETIME_MS + 2, once) != second
+    assert box.take(second, LIFETIME_MS + 2) is None
+
+
+def test_repeats_take_no_place_of_their_own(box: Tickets, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tickets, "MAX_TICKETS_OF_KEY", 2)
+    given = [box.give(b"k", 0, Repeat(key, b"")) for key in "aabb"]
+    assert len(set(given)) == 2
+    with pytest.raises(Overloaded):
+        box.give(b"k", 0, Repeat("c", b""))

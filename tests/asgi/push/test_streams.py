@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,12 +14,13 @@ from tests.asgi.conversation import HandClock, Listening
 from tests.support.factories import run_row
 from tests.support.wait import wait_until_async
 from towerlog.ambient import SystemIds
-from towerlog.asgi.guard.admission import Admission
 from towerlog.asgi.guard.auth import Authenticator
+from towerlog.asgi.guard.ledger import PlaceKind, ShareLedger
 from towerlog.asgi.guard.tickets import Tickets
+from towerlog.asgi.push import streams as streams_module
 from towerlog.asgi.push.sink import Cause, StreamEnd
 from towerlog.asgi.push.sse import SseSink, stream_head
-from towerlog.asgi.push.streams import SILENCE_MS, SLOW_MS, SPREAD_MS, Streams
+from towerlog.asgi.push.streams import SILENCE_MS, SLOW_MS, SPREAD_MS, StreamPlace, Streams
 from towerlog.dialects.base import FrameStyle
 from towerlog.engine.follow.follower import Follower, Source
 from towerlog.engine.follow.hub import Hub
@@ -58,11 +59,12 @@ class House:
     clock: HandClock
     keys: Keys
     auth: Authenticator
-    admission: Admission
+    ledger: ShareLedger
     streams: Streams
     hub: Hub
     principal: Principal
     last_seq: int = 0
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
     async def open(self, extensions: dict[str, Any] | None = None) -> Listening:
         """A reader at the beginning of the run."""
@@ -71,12 +73,16 @@ class House:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             head = stream_head("a" * 32, "e1", ())
             sink = SseSink(scope, receive, send, head, STYLE)
-            await self.streams.open(follower, sink, self.principal).run()
+            await self.streams.open(follower, sink, self.principal, self.place()).run()
 
         return Listening(app, {"extensions": extensions} if extensions else {})
 
+    def place(self) -> StreamPlace:
+        """A place among all streams."""
+        return StreamPlace(self.ledger.take_place([self.ledger.process], PlaceKind.STREAM), self.turns)
+
     async def follow(self) -> Follower:
-        """A follower of the run, admitted."""
+        """A follower of the run."""
 
         async def page(after: int, limit: int) -> list[Event]:
             return [self.event(seq) for seq in range(after + 1, self.last_seq + 1)][:limit]
@@ -88,9 +94,7 @@ class House:
             return {}
 
         source = Source(page, ended, rows, "e1")
-        follower = await self.hub.follow((RUN, OPEN.run), STYLE, source, 0, True)
-        self.admission.take_stream()
-        return follower
+        return await self.hub.follow((RUN, OPEN.run), STYLE, source, 0, True)
 
     def event(self, seq: int) -> Event:
         return Event(1, seq, OPEN.run, seq, EventType.STEP, 0, b"{}")
@@ -106,15 +110,15 @@ class House:
 
     @property
     def is_empty(self) -> bool:
-        return len(self.streams) == 0 and self.admission.streams == 0 and self.hub.followers == 0
+        return len(self.streams) == 0 and self.ledger.process.places[PlaceKind.STREAM] == 0 and self.hub.followers == 0
 
 
 @pytest.fixture
 async def house(clock: HandClock) -> House:
     keys = Keys()
-    auth, admission = Authenticator(keys, clock, Tickets(SystemIds(clock))), Admission(1000, 100)
+    auth, ledger = Authenticator(keys, clock, Tickets(SystemIds(clock))), ShareLedger(1000, {PlaceKind.STREAM: 100}, {})
     principal = await auth.authenticate({b"authorization": b"Bearer k"}, clock.ms)
-    return House(clock, keys, auth, admission, Streams(auth, admission, clock.ms), Hub(), principal)
+    return House(clock, keys, auth, ledger, Streams(auth, clock.ms), Hub(), principal)
 
 
 async def test_what_is_there_comes_first_then_what_happens(house: House) -> None:
@@ -245,7 +249,7 @@ class Notes:
 @pytest.mark.parametrize("cause", Cause)
 async def test_a_stream_asks_the_same_of_any_transport(house: House, cause: Cause) -> None:
     notes = Notes()
-    stream = house.streams.open(await house.follow(), notes, house.principal)
+    stream = house.streams.open(await house.follow(), notes, house.principal, house.place())
     task = asyncio.create_task(stream.run())
     await wait_until_async(lambda: "start" in notes.said, "the start")
     house.tick(SILENCE_MS)
@@ -267,7 +271,7 @@ async def test_a_stream_asks_the_same_of_any_transport(house: House, cause: Caus
 
 async def test_a_transport_whose_reader_left_is_told_to_finish(house: House) -> None:
     notes = Notes()
-    task = asyncio.create_task(house.streams.open(await house.follow(), notes, house.principal).run())
+    task = asyncio.create_task(house.streams.open(await house.follow(), notes, house.principal, house.place()).run())
     await wait_until_async(lambda: "start" in notes.said, "the start")
     notes.left.set()
     await asyncio.wait_for(task, 5)
@@ -337,3 +341,28 @@ async def test_a_hundred_readers_come_and_go(house: House) -> None:
     await asyncio.wait([stream.task for stream in streams])
     await wait_until_async(lambda: house.is_empty, "everything to be given back")
     assert {stream.body.count(b"data: 1\n\n") for stream in streams[1::2]} == {1}
+
+
+async def test_a_large_frame_is_held_in_a_turn_and_comes_whole_to_all(house: House, monkeypatch: Any) -> None:
+    """Who takes nothing has the turn; the others of its key wait, and read the frame again when it has gone."""
+    monkeypatch.setattr(streams_module, "MAX_CHUNK_BYTES", 4)
+    readers = [await house.open()]
+    await readers[0].until(b"retry")
+    readers[0].is_stuck = True
+    house.say()
+    await wait_until_async(house.turns.locked, "the first to have the turn")
+    house.say()
+    readers += [await house.open(), await house.open()]
+    for reader in readers[1:]:
+        await reader.until(b"retry")
+    await wait_until_async(lambda: len(house.turns._waiters or ()) == 2, "the others to wait")
+    assert [reader.body for reader in readers[1:]] == [b"retry: 1\n"] * 2
+    house.tick(SLOW_MS + 1)
+    for reader in readers[1:]:
+        await reader.until(b"data: 1\n\ndata: 2\n\n")
+        reader.leave()
+    readers[0].leave()
+    for reader in readers:
+        await reader.task
+    assert house.is_empty
+    assert not house.turns.locked()

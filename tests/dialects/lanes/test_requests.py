@@ -213,8 +213,13 @@ def test_a_wrong_field_of_a_claim_is_named(field, value) -> None:
 
 
 @pytest.mark.parametrize("decode", [requests.decode_claim, requests.decode_claim_run, requests.decode_release])
-def test_an_unknown_member_is_named(decode) -> None:
-    assert details(decode, {"worker_id": "w", "agnets": ["a"]}) == {"agnets": "is unknown"}
+def test_an_unknown_member_is_named_with_those_that_there_are(decode) -> None:
+    [(field, why)] = details(decode, {"worker_id": "w", "agnets": ["a"]}).items()
+    assert field == "agnets"
+    assert why.startswith("is no member of this body; it takes ")
+    assert "worker_id" in why
+    also = details(decode, {"agnets": ["a"]})
+    assert also == {"agnets": why, "worker_id": "is required"}, "each wrong field has its line"
 
 
 def test_a_claim_of_one_run_and_its_release() -> None:

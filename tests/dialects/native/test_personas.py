@@ -22,6 +22,7 @@ WRONG_PERSONAS: list[tuple[str, Any]] = [
     *[("model_settings", value) for value in [[], "x", 7, True, {"a": "x" * 70_000}]],
     *[("tools", value) for value in ["x", {}, [""], ["a/b"], [7], ["x" * 201], ["x"] * 257]],
     *[("budget", value) for value in [7, "x", [1]]],
+    ("budget.euro", {"euro": 1}),
     *[("budget.usd", {"usd": value}) for value in ["1", -1, -0.5, True, [], 1e99]],
     *[("budget.tokens", {"tokens": value}) for value in ["1", -1, 1.5, True, 2**63]],
 ]

@@ -34,16 +34,17 @@ def test_all_of_a_new_run_is_optional(body) -> None:
     assert create(body) == CreateRun("t")
 
 
-def test_an_unknown_member_is_named() -> None:
-    for decode, body in (
-        (requests.decode_create, {"agnet": "a"}),
-        (requests.decode_cancel, {"resaon": "x"}),
-        (requests.decode_input, {"content": "yes", "contnet": "no"}),
-        (requests.decode_create_thread, {"titel": "t"}),
+def test_an_unknown_member_is_named_with_those_that_there_are() -> None:
+    created = "agent, input, labels, metadata, parent_run_id, persona_id, route_id"
+    for decode, body, known in (
+        (requests.decode_create, {"agnet": "a"}, created),
+        (requests.decode_cancel, {"resaon": "x"}, "reason"),
+        (requests.decode_input, {"content": "yes", "contnet": "no"}, "content, question_id, type"),
+        (requests.decode_create_thread, {"titel": "t"}, "policy, thread_id, title"),
     ):
         with pytest.raises(errors.Invalid) as found:
             decode(call(body, path={"thread_id": "t", "run_id": RUN}))
-        assert found.value.details == {list(body)[-1]: "is unknown"}
+        assert found.value.details == {list(body)[-1]: f"is no member of this body; it takes {known}"}
 
 
 def test_what_a_new_run_may_bring() -> None:
@@ -190,6 +191,14 @@ def test_an_input_is_kept_as_it_is() -> None:
 def test_a_wrong_input_is_named(content) -> None:
     refused("content", give, {"content": content})
     refused("content", give, {})
+
+
+def test_an_input_says_whether_it_is_an_answer() -> None:
+    assert give({"content": "yes", "type": "input", "question_id": 4}) == GiveInput(RUN, "yes", 4, "input")
+    assert give({"content": "hi", "type": "message"}) == GiveInput(RUN, "hi", None, "message")
+    assert give({"content": "hi", "type": None}) == GiveInput(RUN, "hi")
+    refused("type", give, {"content": "hi", "type": "answer"})
+    refused("question_id", give, {"content": "hi", "type": "message", "question_id": 4})
 
 
 def follow(query: dict[str, str], seen: bytes = b"") -> FollowRun:

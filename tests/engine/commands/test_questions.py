@@ -11,6 +11,7 @@ import pytest
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
 from towerlog.engine.audit import verify_org
+from towerlog.engine.commands.steering import SECOND_ANSWER_MS
 from towerlog.errors import AwaitsApproval, Conflict, QuestionClosed, RunNotActive
 from towerlog.model.command import Claim, ClaimRun, CreateRun, GiveInput, Release, Report
 from towerlog.model.event import EventType as E
@@ -70,8 +71,20 @@ async def test_the_first_answer_wins_and_the_second_is_told_who_and_when(rig: Ri
     with pytest.raises(QuestionClosed) as refused:
         await rig.do(GiveInput(run_id, "late", 2))
     details = refused.value.details
-    assert details["answered_by"] == rig.principal.user_id
-    assert details["answered_at"] in refused.value.message
+    assert details["answered_by_user_id"] == rig.principal.user_id
+    assert details["answered_by"] == "admin"
+    for words in (outcomes[1].message, refused.value.message):
+        assert f"was answered by admin at {details['answered_at']}" in words
+
+
+async def test_whom_an_agent_names_goes_by_that_name(rig: Rig) -> None:
+    run_id = await asking(rig, "one?")
+    answered = draft(E.RUN_INPUT, traced("x"), {"responded_by": "the night shift"}, facts=Facts(effects=Effects()))
+    await rig.append(answered)
+    with pytest.raises(QuestionClosed) as refused:
+        await rig.do(GiveInput(run_id, "late", 2))
+    assert refused.value.details["answered_by"] == "the night shift"
+    assert "answered_by_user_id" not in refused.value.details
 
 
 async def test_an_answer_to_a_closed_question_never_reaches_the_next(rig: Rig) -> None:
@@ -99,6 +112,40 @@ async def test_input_to_a_run_that_asked_nothing_is_a_message(rig: Rig) -> None:
     assert (await rig.run(run_id)).status is Status.WAITING, "a message answers nothing"
     await rig.do(GiveInput(run_id, "yes"))
     assert [kind for kind, *_ in await contents(rig, run_id)] == ["message", "input"]
+
+
+async def taken(rig: Rig, run_id: str) -> None:
+    """The agent acknowledges the oldest answer that waits for it."""
+    facts = Facts(effects=Effects(command_id=(await rig.run(run_id)).pending[0].command_id))
+    await rig.append(draft(E.COMMAND_ACKNOWLEDGED, RunById(run_id), facts=facts))
+
+
+@pytest.mark.parametrize("how", ["answered", "withdrawn"])
+async def test_who_comes_second_has_not_written_a_message(rig: Rig, how: str) -> None:
+    run_id = await asking(rig, "one?")
+    if how == "answered":
+        await rig.do(GiveInput(run_id, "yes"))
+        await taken(rig, run_id)
+    else:
+        await rig.append(draft(E.RUN_QUESTION_WITHDRAWN, traced("x")))
+    rig.clock.advance(SECOND_ANSWER_MS - 1)
+    with pytest.raises(QuestionClosed, match=f"{how}.*towerlog runs message"):
+        await rig.do(GiveInput(run_id, "no"))
+    await rig.do(GiveInput(run_id, "a message", type="message"))
+    rig.clock.advance(1)
+    await rig.do(GiveInput(run_id, "later"))
+    assert await contents(rig, run_id) == [("message", "a message", None), ("message", "later", None)]
+
+
+async def test_what_is_said_to_be_an_answer_is_none_where_nothing_is_asked(rig: Rig) -> None:
+    run_id = await asking(rig)
+    with pytest.raises(QuestionClosed, match="asks nothing"):
+        await rig.do(GiveInput(run_id, "yes", type="input"))
+    await rig.append(question("one?", run=traced("x")))
+    await rig.do(GiveInput(run_id, "by the way", type="message"))
+    assert (await rig.run(run_id)).status is Status.WAITING
+    await rig.do(GiveInput(run_id, "yes", type="input"))
+    assert await contents(rig, run_id) == [("message", "by the way", None), ("input", "yes", 2)]
 
 
 async def test_unread_messages_leave_room_for_answers(rig: Rig) -> None:
@@ -155,6 +202,30 @@ async def test_a_release_keeps_the_questions_open(rig: Rig) -> None:
     await rig.do(GiveInput(run_id, "yes"))
     claimed = await rig.do(ClaimRun(run_id, "w2", LEASE_MS))
     assert (claimed.view.row.status, claimed.view.row.questions) == (Status.RUNNING, ())
+
+
+async def test_an_answer_without_a_name_is_for_the_attempt_that_is_under_way(rig: Rig) -> None:
+    run_id = await lost(rig, question("attempt 1: pay?", "k1"))
+    await rig.do(Claim("w2", LEASE_MS))
+    await rig.do(Report(run_id, "w2", [question("attempt 2: pay?", "k2", run=RunById(run_id))]))
+    left, waited_for = (one.question_id for one in (await rig.run(run_id)).questions)
+    changed = await rig.do(GiveInput(run_id, "yes"))
+    assert await contents(rig, run_id) == [("input", "yes", waited_for)]
+    assert changed.row.status is Status.RUNNING, "nobody waits for what the lost attempt has asked"
+    changed = await rig.do(GiveInput(run_id, "early", left))
+    assert (changed.row.status, changed.row.questions) == (Status.RUNNING, ())
+
+
+async def test_what_a_lost_attempt_has_asked_is_waited_for_again_once_it_is_asked_again(rig: Rig) -> None:
+    run_id = await lost(rig, question("one?", "k1"), question("two?", "k2"))
+    await rig.do(Claim("w2", LEASE_MS))
+    await rig.do(Report(run_id, "w2", [question("two?", "k2", run=RunById(run_id))]))
+    first, second = (one.question_id for one in (await rig.run(run_id)).questions)
+    assert (await rig.do(GiveInput(run_id, "2"))).row.status is Status.RUNNING
+    await rig.do(Report(run_id, "w2", [question("one?", "k1", run=RunById(run_id))]))
+    assert (await rig.run(run_id)).status is Status.WAITING
+    await rig.do(GiveInput(run_id, "1"))
+    assert await contents(rig, run_id) == [("input", "2", second), ("input", "1", first)]
 
 
 async def test_nothing_is_answered_where_an_end_is_near(rig: Rig) -> None:

@@ -17,6 +17,7 @@ from towerlog.model.command import (
     Decide,
     GiveInput,
     RegisterAgent,
+    Release,
     Report,
     SteerRun,
 )
@@ -376,6 +377,57 @@ async def test_a_wish_takes_the_place_of_its_opposite(rig: Rig) -> None:
     assert await statuses(rig, run_id) == [Status.RUNNING], "nobody asks for that any more"
     await rig.do(SteerRun(run_id, "pause"))
     assert await pending_types(rig, run_id) == ["message", "pause"]
+
+
+async def paused_by_its_worker(rig: Rig, thread: str = "t") -> str:
+    """A run whose worker has taken a pause, and then given the run back."""
+    run_id = await create(rig, thread)
+    await rig.do(Claim("w", LEASE_MS))
+    await rig.do(SteerRun(run_id, "pause", "lunch"))
+    taken = draft(E.RUN_PAUSED, RunById(run_id), facts=Facts(effects=Effects(acknowledges="pause")))
+    await rig.do(Report(run_id, "w", [taken]))
+    assert (await statuses(rig, run_id), await pending_types(rig, run_id)) == ([Status.PAUSED], [])
+    await rig.do(Release(run_id, "w"))
+    return run_id
+
+
+async def test_a_pause_outlives_the_worker_that_has_taken_it(rig: Rig) -> None:
+    run_id = await paused_by_its_worker(rig)
+    count = len(await rig.events(run_id))
+    await rig.do(SteerRun(run_id, "pause"))
+    assert len(await rig.events(run_id)) == count, "it is paused already"
+    claimed = await rig.do(Claim("w2", LEASE_MS))
+    assert [(one.type, one.content) for one in claimed.view.row.pending] == [("pause", "lunch")]
+    kinds = [event.type for event in await rig.events(run_id)]
+    assert E.COMMAND_DELIVERED in kinds[len(kinds) - kinds[::-1].index(E.LANE_CLAIMED) :], "with a receipt of its own"
+    taken = draft(E.COMMAND_ACKNOWLEDGED, RunById(run_id), facts=Facts(effects=Effects(acknowledges="pause")))
+    await rig.do(Report(run_id, "w2", [taken]))
+    assert await statuses(rig, run_id) == [Status.PAUSED]
+    complaints: list[str] = []
+    assert await verify_org(rig.store, rig.org, complaints.append) == 0, complaints
+
+
+async def test_a_pause_that_was_ended_does_not_come_back_with_the_next_worker(rig: Rig) -> None:
+    run_id = await paused_by_its_worker(rig)
+    await rig.do(SteerRun(run_id, "resume"))
+    claimed = await rig.do(Claim("w2", LEASE_MS))
+    assert [one.type for one in claimed.view.row.pending] == ["resume"]
+    other = await paused_by_its_worker(rig, "other")
+    await rig.do(Claim("w2", LEASE_MS))
+    taken = draft(E.RUN_PAUSED, RunById(other), facts=Facts(effects=Effects(acknowledges="pause")))
+    await rig.do(Report(other, "w2", [taken]))
+    await rig.do(Report(other, "w2", [draft(E.RUN_RESUMED, RunById(other))]))
+    await rig.do(Release(other, "w2"))
+    claimed = await rig.do(Claim("w3", LEASE_MS))
+    assert claimed.view.row.pending == (), "its agent went on by itself"
+
+
+async def test_a_pause_that_nobody_asked_for_ends_with_its_worker(rig: Rig) -> None:
+    run_id = await create(rig)
+    await rig.do(Claim("w", LEASE_MS))
+    await rig.do(Report(run_id, "w", [draft(E.RUN_PAUSED, RunById(run_id))]))
+    await rig.do(Release(run_id, "w"))
+    assert (await rig.do(Claim("w2", LEASE_MS))).view.row.pending == ()
 
 
 async def test_what_has_ended_or_is_about_to_is_not_paused(rig: Rig) -> None:

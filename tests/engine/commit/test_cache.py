@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from tests.support.factories import draft, run_row, traced
 from tests.support.rig import Rig
 from towerlog.engine.audit import verify_org
 from towerlog.engine.commit import cache as cached
-from towerlog.engine.commit.cache import CACHED_IDS, CACHED_NODES, CACHED_ROWS, MAX_IDS_OF_RUN, Cache
+from towerlog.engine.commit.cache import (
+    CACHED_BYTES,
+    CACHED_IDS,
+    CACHED_NODES,
+    CACHED_ROWS,
+    DEFAULT_ROW_BYTES,
+    MAX_IDS_OF_RUN,
+    Cache,
+)
+from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Stored
+from towerlog.model.run import Pending
+from towerlog.model.spending import AgentShare
 
 
 def test_a_map_past_its_bound_loses_its_older_half() -> None:
@@ -93,3 +106,27 @@ async def test_a_cache_of_one_row_is_enough(rig: Rig) -> None:
     complaints: list[str] = []
     assert await verify_org(rig.store, rig.org, complaints.append) == 0, complaints
     assert [event.position for event in await rig.log()] == list(range(1, 13))
+
+
+def test_rows_are_bounded_in_bytes_as_well_as_in_number() -> None:
+    cache = Cache()
+    text = msgspec.Raw(b'{"a":"' + b"x" * 16_000 + b'"}')
+    for number in range(2 * CACHED_BYTES // 16_000):
+        cache.runs[number] = run_row(1, metadata=text)
+        cache.trim()
+        assert cache.runs.held_bytes <= CACHED_BYTES + 32_000
+    assert len(cache.runs) < CACHED_ROWS
+    assert max(cache.runs) == 2 * CACHED_BYTES // 16_000 - 1
+
+
+def test_the_bytes_of_rows_that_change_or_go_are_given_back() -> None:
+    cache = Cache()
+    asked = Pending(1, "input", "x" * 5000)
+    cache.runs[1] = run_row(1, pending=(asked,), shares={"a": AgentShare()}, open_tools=(("t", "i" * 900),))
+    assert cache.runs.held_bytes > DEFAULT_ROW_BYTES + 5000
+    cache.runs[1] = run_row(1)
+    assert cache.runs.held_bytes == DEFAULT_ROW_BYTES
+    cache.lanes[1] = Lane(1, 1, QueueState.QUEUED, "a", 0, {"k": "v" * 200})
+    assert cache.lanes.held_bytes > DEFAULT_ROW_BYTES + 200
+    del cache.lanes[1]
+    assert cache.lanes.held_bytes == 0

@@ -163,7 +163,7 @@ class Deaf:
 
 async def test_who_cannot_be_told_has_nothing_stored_twice(rig: Rig) -> None:
     """What is committed is committed once, for it and for all that shared its group."""
-    rig.engine.enlist(rig.principal, steps("deaf"), "steps", Deaf())
+    rig.engine.enlist(rig.principal, steps("deaf"), "steps", Deaf(), 0)
     answers = await all_at_once(rig, steps("a"), steps("b"))
     assert [answer.results[0].position for answer in answers] == [2, 3]
     assert len(await rig.log()) == 3

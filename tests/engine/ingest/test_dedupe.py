@@ -2,64 +2,100 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
 
 from tests.support.factories import draft, event, run_row, traced
+from tests.support.rig import Rig
 from towerlog.engine.ingest.dedupe import same_content, starts_new_run
-from towerlog.model.event import EventType, RunByTrace
+from towerlog.model.chain import SPELLED_BYTES, content_digest
+from towerlog.model.event import Draft, EventType, Refusal, RunByTrace
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
+from towerlog.model.outcome import Stored
 from towerlog.model.run import Status
 
 E = EventType
 
-SAME = [
-    (b'{"a":1,"b":2}', b'{"b":2,"a":1}'),
-    (b'{"a":"\\u00e9"}', '{"a":"é"}'.encode()),
-    (b'{"a": [ 1, {} ]}', b'{"a":[1,{}]}'),
-    (b'{"a":1e400}', b'{"a":1e400}'),
-    (b'{"a":0.10}', b'{"a":0.1}'),
-    (b'{"a":1.0}', b'{"a":1}'),
-]
-OTHER = [
-    (b'{"a":1}', b'{"a":2}'),
-    (b'{"a":1}', b'{"a":1,"b":null}'),
-    (b'{"a":1}', b'{"a":"1"}'),
-    (b'{"a":1}', b'{"a":true}'),
-    (b'{"a":[0]}', b'{"a":[false]}'),
-    (b'{"a":1e400}', b'{"a":1e401}'),
-    (b'{"a":[1,2]}', b'{"a":[2,1]}'),
-]
+
+async def again(rig: Rig, first: Draft, second: Draft) -> Stored | Refusal:
+    """What the second is answered with, once the first is stored."""
+    [stored] = await rig.append(first)
+    assert isinstance(stored, Stored)
+    [result] = await rig.append(second)
+    return result
 
 
-@pytest.mark.parametrize(("ours", "theirs"), SAME)
-def test_spelling_makes_no_difference(ours: bytes, theirs: bytes) -> None:
-    assert same_content(event(1, 1, data=ours), draft(data=theirs))
+def call(data: bytes, **more: Any) -> Draft:
+    return draft(E.TOOL_CALL, traced("x"), data=data, event_id="id", **more)
 
 
-@pytest.mark.parametrize(("ours", "theirs"), OTHER)
-def test_content_does(ours: bytes, theirs: bytes) -> None:
-    assert not same_content(event(1, 1, data=ours), draft(data=theirs))
+async def test_a_short_body_may_be_repeated_in_another_spelling(rig: Rig) -> None:
+    result = await again(rig, call(b'{"a":[1,2],"b":"\\u00e9"}'), call('{ "b": "é", "a": [1, 2.0] }'.encode()))
+    assert isinstance(result, Stored)
+    assert result.duplicate
 
 
-def test_type_and_name_are_content() -> None:
-    assert not same_content(event(1, 1, data=b"{}"), draft(E.TOOL_CALL, data=b"{}"))
-    assert not same_content(event(1, 1, data=b"{}"), draft(data=b"{}", facts=Facts(name="n")))
+async def test_many_repeats_of_one_request_are_compared_at_once(rig: Rig) -> None:
+    def batch(text: bytes) -> list[Draft]:
+        return [draft(E.STEP, traced("x"), data=text % n, event_id=f"id{n}") for n in range(200)]
+
+    await rig.append(*batch(b'{"n":%d}'))
+    rig.engine.forget()
+    results = await rig.append(*batch(b'{ "n": %d }'))
+    assert all(isinstance(one, Stored) and one.duplicate for one in results)
+    others = await rig.append(*batch(b'{ "n": %d, "m": 1 }'))
+    assert [one.code for one in others if isinstance(one, Refusal)] == ["id_reused"] * 200
 
 
-def test_an_id_that_was_made_here_is_no_content() -> None:
-    kept = event(1, 1, type=E.TOOL_CALL, data=b'{"tool_call_id":"call-1","x":1}')
-    assert same_content(kept, draft(E.TOOL_CALL, data=b'{"x":1}'))
-    assert not same_content(kept, draft(E.TOOL_CALL, data=b'{"x":1}', facts=Facts(tool_call_id="own")))
+async def test_a_long_body_is_known_by_its_digest_alone(rig: Rig) -> None:
+    """Nothing is read back of it: only blanks may differ."""
+    text = b'{"a":"' + b"x" * SPELLED_BYTES + b'","b":1}'
+    stored = await again(rig, call(text), call(text.replace(b',"b"', b' , "b"')))
+    assert isinstance(stored, Stored)
+    assert stored.duplicate
+    [other] = await rig.append(call(b'{"b":1,"a":"' + b"x" * SPELLED_BYTES + b'"}'))
+    assert isinstance(other, Refusal)
+    assert other.code == "id_reused"
 
 
-def test_the_state_of_a_checkpoint_is_content() -> None:
-    kept = event(1, 1, data=b"{}", facts=Facts(effects=Effects(checkpoint=CheckpointFacts(0, "idle", digest="d"))))
-    same = Facts(effects=Effects(checkpoint=CheckpointFacts(0, "idle", digest="d")))
-    assert same_content(kept, draft(data=b"{}", facts=same))
-    assert not same_content(
-        kept, draft(data=b"{}", facts=Facts(effects=Effects(checkpoint=CheckpointFacts(0, "idle", digest="e"))))
-    )
-    assert not same_content(kept, draft(data=b"{}"))
+@pytest.mark.parametrize("longer", [b"", b"x" * SPELLED_BYTES])
+async def test_an_id_that_was_made_here_is_no_content(rig: Rig, longer: bytes) -> None:
+    sent = b'{"x":"%s"}' % longer
+    result = await again(rig, call(sent), call(sent.replace(b":", b": ")))
+    assert isinstance(result, Stored)
+    assert result.duplicate
+    [other] = await rig.append(call(b'{"x":"y%s"}' % longer))
+    assert isinstance(other, Refusal)
+
+
+async def test_a_question_asked_again_is_the_same(rig: Rig) -> None:
+    def ask(data: bytes) -> Draft:
+        return draft(E.RUN_WAITING, traced("x"), data=data, event_id="q")
+
+    result = await again(rig, ask(b'{"question":"a?"}'), ask(b'{ "question": "a?" }'))
+    assert isinstance(result, Stored)
+    assert result.duplicate
+
+
+async def test_type_and_name_are_content(rig: Rig) -> None:
+    other = await again(rig, call(b"{}"), msgspec.structs.replace(call(b"{}"), type=E.STEP))
+    assert isinstance(other, Refusal)
+    [named] = await rig.append(call(b"{}", facts=Facts(name="n")))
+    assert isinstance(named, Refusal)
+
+
+def state(digest: str) -> Facts:
+    return Facts(effects=Effects(checkpoint=CheckpointFacts(0, "idle", digest=digest)))
+
+
+async def test_the_state_of_a_checkpoint_is_content() -> None:
+    kept = event(1, 1, data=b"{}", facts=state("d"), event_id="e", content=content_digest(b"{}"))
+    plan: Any = None
+    assert same_content(plan, kept, draft(data=b"{}", facts=state("d")))
+    assert not same_content(plan, kept, draft(data=b"{}", facts=state("e")))
+    assert not same_content(plan, kept, draft(data=b"{}"))
 
 
 def test_a_start_begins_anew_only_after_a_run_that_was_really_started_has_ended() -> None:

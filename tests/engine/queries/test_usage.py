@@ -147,3 +147,11 @@ async def test_unknown_figures_stay_unknown(rig: Rig) -> None:
 async def test_another_organisation_sees_nothing_of_it(spent: Rig) -> None:
     other = await spent.make_org("other")
     assert (await spent.do(GetUsage("agent", 100), principal=other)).rows == []
+
+
+async def test_a_page_says_which_time_was_added_up(spent: Rig) -> None:
+    """Without a beginning the sums are of seven days: what is older would otherwise be missing without a word."""
+    page = await spent.do(GetUsage("hour", 1))
+    assert page.span == ((HOUR + 3) * HOUR_MS - 7 * 24 * HOUR_MS, (HOUR + 3) * HOUR_MS)
+    page = await spent.do(GetUsage("hour", 9, since=5 * HOUR_MS + 1, until=7 * HOUR_MS + 1))
+    assert page.span == (5 * HOUR_MS, 8 * HOUR_MS)

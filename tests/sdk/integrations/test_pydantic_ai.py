@@ -13,7 +13,9 @@ from pydantic import BaseModel
 from pydantic_ai import Agent, ModelRetry, RunContext, models
 from pydantic_ai.exceptions import UnexpectedModelBehavior, UsageLimitExceeded
 from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
+from pydantic_ai.models.instrumented import InstrumentedModel
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.usage import RequestUsage
 
@@ -109,6 +111,46 @@ def test_text_tools_and_usage_are_told_in_order() -> None:
         assert data["output_tokens"] > 0
         assert data["duration_ms"] >= 0
     assert all(event["agent"] == "a" for event in told.events)
+
+
+class WholeModel(TestModel):
+    """Answers whole: its class has no stream of its own."""
+
+    request_stream = models.Model.request_stream
+
+
+def answers_whole(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+    asked.append(len(messages))
+    if len(messages) == 1:
+        return ModelResponse([TextPart("Let me see. "), ToolCallPart("weather", {"city": "Oslo"}, tool_call_id="c1")])
+    return ModelResponse([TextPart("It is cold.")])
+
+
+asked: list[int] = []
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        FunctionModel(answers_whole),
+        InstrumentedModel(FunctionModel(answers_whole)),
+        FallbackModel(FunctionModel(answers_whole), TestModel()),
+        WholeModel(custom_output_text="It is cold."),
+    ],
+    ids=["function", "wrapped", "fallback", "own-class"],
+)
+def test_a_model_that_cannot_stream_is_asked_for_the_whole(model: models.Model) -> None:
+    agent = weather_agent()
+    agent.model = model
+    asked.clear()
+    result, told = carried_out(agent)
+    assert result == "It is cold."
+    kinds = [event["type"] for event in told.events if event["type"] != "message.delta"]
+    assert kinds == [
+        "checkpoint", "model.call", "tool.call", "tool.result", "checkpoint", "model.call", "checkpoint",
+    ]  # fmt: skip
+    assert told.text.endswith("It is cold.")
+    assert len(asked) == len(set(asked)), "each request is made once"
 
 
 def test_a_lost_run_goes_on_from_its_checkpoint() -> None:
@@ -237,10 +279,12 @@ def answering(agent: Agent[Any, Any], *answers: str) -> tuple[Any, Told]:
         return asyncio.run(adapt(agent)(run)), told
 
 
-def test_a_tool_that_needs_approval_is_a_question_and_goes_on_with_its_answer() -> None:
+@pytest.mark.parametrize("yes", ["yes", "Yes.", " OK! "])
+def test_a_tool_that_needs_approval_is_a_question_and_goes_on_with_its_answer(yes: str) -> None:
     calls: list[str] = []
-    result, told = answering(careful_agent(calls), "yes", "not that one")
-    assert told.questions == ['Approve delete(path="a")?', 'Approve delete(path="b")?']
+    result, told = answering(careful_agent(calls), yes, "not that one")
+    how = "Answer yes, or say why not."
+    assert told.questions == [f'Approve delete(path="a")? {how}', f'Approve delete(path="b")? {how}']
     assert calls == ["a"]
     assert "deleted a" in result
     assert "not that one" in result

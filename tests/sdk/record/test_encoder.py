@@ -122,3 +122,19 @@ def test_what_changes_while_it_is_encoded_is_lost_and_nothing_raises(monkeypatch
     monkeypatch.setattr(module, "encode_event", lambda event: 1 / 0)
     assert told(encoder, "step", name="n") is None
     assert encoder.lost[0][0] == 1
+
+
+def test_state_that_json_cannot_express_names_what_was_converted() -> None:
+    found = state(EventEncoder("k"), {"role": "tool", "content": {1, 2}}, {"at": 1j}, state={"seed": 2j})
+    assert found["data"]["history"] == [{"role": "tool", "content": [1, 2]}, {"at": "1j"}]
+    assert found["data"]["towerlog_converted"] == {"history.1.at": "complex", "state.seed": "complex"}
+
+
+@pytest.mark.parametrize(("kind", "member"), [("run.started", "input"), ("run.completed", "result")])
+def test_input_and_result_name_what_was_converted(kind: str, member: str) -> None:
+    found = told(EventEncoder(), kind, **{member: {"price": 1j}, "other": 2j})
+    assert found["data"] == {
+        member: {"price": "1j"},
+        "other": "2j",
+        "towerlog_converted": {f"{member}.price": "complex", "other": "complex"},
+    }

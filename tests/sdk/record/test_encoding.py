@@ -6,6 +6,7 @@ import sys
 import threading
 from collections import UserDict
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from towerlog.sdk.record import encoding
 from towerlog.sdk.record.encoding import (
+    MAX_CONVERTED,
     MAX_DEPTH,
     MAX_EVENT_BYTES,
     MAX_REPR_CHARS,
@@ -86,8 +88,31 @@ def test_nan_and_the_infinities_are_null_and_their_neighbours_stay() -> None:
 
 def test_what_is_not_json_becomes_its_repr_capped() -> None:
     assert strictly(encode_event({"data": {"o": 1j, "long": b"x" * 10_000}})) == {
-        "data": {"o": "1j", "long": repr(b"x" * 10_000)[: MAX_REPR_CHARS - 1] + "…"}
+        "data": {
+            "o": "1j",
+            "long": repr(b"x" * 10_000)[: MAX_REPR_CHARS - 1] + "…",
+            "towerlog_converted": {"o": "complex", "long": "bytes"},
+        }
     }
+
+
+def test_what_was_converted_is_named_by_its_path() -> None:
+    given = {"at": [1, Decimal("19.99")], "deep": {(1, 2): math.nan}, "text": "as it is", 7: "number"}
+    data = strictly(encode_event({"type": "other", "data": given}))["data"]
+    assert (data["at"], data["deep"], data["text"]) == ([1, "Decimal('19.99')"], {"(1, 2)": None}, "as it is")
+    assert data["towerlog_converted"] == {"at.1": "Decimal", "deep.(1, 2)": "float"}
+    assert "towerlog_converted" not in strictly(encode_event({"data": {"plain": [1, "a", None, {}]}}))["data"]
+
+
+def test_no_more_than_a_few_conversions_are_named() -> None:
+    data = strictly(encode_event({"data": {"all": [1j] * 500}}))["data"]
+    assert (len(data["all"]), len(data["towerlog_converted"])) == (500, MAX_CONVERTED)
+
+
+def test_an_event_that_is_cut_names_what_was_converted_too() -> None:
+    data = strictly(encode_event({"type": "other", "data": {"o": 1j, "long": "x" * (MAX_EVENT_BYTES + 1)}}))["data"]
+    assert data["towerlog_converted"] == {"o": "complex"}
+    assert "towerlog_truncated" in data
 
 
 def test_what_cannot_be_looked_at_is_named() -> None:
@@ -110,7 +135,16 @@ def test_depth_is_capped() -> None:
 
 
 def test_keys_that_are_no_text_become_text() -> None:
-    assert strictly(encode_event({"data": {(1, 2): 3}})) == {"data": {"(1, 2)": 3}}
+    assert strictly(encode_event({"data": {(1, 2): 3}})) == {
+        "data": {"(1, 2)": 3, "towerlog_converted": {"(1, 2)": "tuple"}}
+    }
+
+
+def test_names_that_json_can_spell_are_spelled_as_it_does_on_either_way() -> None:
+    names = {7: 1, 1.5: 2, True: 3, None: 4}
+    assert strictly(encode_event({"data": names})) == {"data": {"7": 1, "1.5": 2, "true": 3, "null": 4}}
+    slow = strictly(encode_event({"data": {"names": names, "odd": 1j}}))["data"]
+    assert (slow["names"], slow["towerlog_converted"]) == ({"7": 1, "1.5": 2, "true": 3, "null": 4}, {"odd": "complex"})
 
 
 def test_what_utf_8_cannot_say_is_replaced() -> None:

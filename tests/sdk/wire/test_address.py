@@ -98,7 +98,7 @@ def test_lines_come_out_whole_however_they_are_cut(lines, data) -> None:
 
 
 def test_a_line_without_end_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr(address, "MAX_RESPONSE_BYTES", 10)
+    monkeypatch.setattr(address, "MAX_LINE_BYTES", 10)
     reader = address.Lines()
     assert reader.feed(b"x" * 10) == []
     with pytest.raises(BadAnswer):

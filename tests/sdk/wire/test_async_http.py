@@ -84,13 +84,12 @@ async def test_a_redirect_is_refused() -> None:
         await http.close()
 
 
-async def test_a_reply_past_the_cap_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr("towerlog.sdk.wire.async_http.MAX_RESPONSE_BYTES", 100)
+async def test_a_reply_past_the_cap_is_refused() -> None:
     with talking(reply(200, b"x" * 100), reply(200, b"x" * 101)) as talker:
         http = AsyncHttp(talker.url)
-        assert len((await http.request("GET", "/")).body) == 100
+        assert len((await http.request("GET", "/", bytes_max=100)).body) == 100
         with pytest.raises(BadAnswer, match="larger"):
-            await http.request("GET", "/")
+            await http.request("GET", "/", bytes_max=100)
 
 
 async def test_a_server_that_says_nothing_is_given_up() -> None:

@@ -87,13 +87,12 @@ def test_a_redirect_is_refused_and_the_key_goes_nowhere_else() -> None:
         assert other.connections == 0
 
 
-def test_a_reply_past_the_cap_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr("towerlog.sdk.wire.http.MAX_RESPONSE_BYTES", 100)
+def test_a_reply_past_the_cap_is_refused() -> None:
     with talking(reply(200, b"x" * 100), reply(200, b"x" * 101)) as talker:
         http = Http(talker.url)
-        assert len(http.request("GET", "/").body) == 100
+        assert len(http.request("GET", "/", bytes_max=100).body) == 100
         with pytest.raises(BadAnswer, match="larger"):
-            http.request("GET", "/")
+            http.request("GET", "/", bytes_max=100)
         http.close()
 
 

@@ -14,7 +14,7 @@ from towerlog.model.event import RunByForeignId, RunById
 from towerlog.model.principal import Counters
 from towerlog.model.run import Status
 from towerlog.model.thread import ThreadRow
-from towerlog.store.sqlite import lookups, queue
+from towerlog.store.sqlite import descent, lookups, queue
 from towerlog.store.sqlite.write import write_changes
 from towerlog.store.values import Changes, RunChange
 
@@ -29,7 +29,7 @@ BY_INDEX: dict[str, tuple[Question, str]] = {
         "run_by_foreign_id (org=? AND foreign_id=?)",
     ),
     "run-by-trace": (lambda db: lookups.runs_by_ref(db, [(1, traced("x", "t"))]), "run_by_trace (org=? AND trace_id"),
-    "descendants": (lambda db: lookups.run_descendants(db, 1, ROW, 10), "run_by_parent (org=? AND parent_key=?)"),
+    "descendants": (lambda db: descent.run_descendants(db, 1, ROW, 10), "run_by_parent (org=? AND parent_key=?)"),
     "threads": (lambda db: lookups.threads(db, [(1, "t")]), "PRIMARY KEY (org=? AND thread_id=?)"),
     "agents": (lambda db: lookups.agents_by_name(db, [(1, "a")]), "agent_by_name (org=? AND name=?)"),
     "events": (lambda db: lookups.events_by_id(db, [(1, "e")]), "event_by_id (run=? AND event_id=?)"),
@@ -91,14 +91,14 @@ def test_descendants_come_level_by_level(db: apsw.Connection, org: int) -> None:
     below_ended = run_row(5, parent_key=f"run:{ended.run_id}")
     rows = (top, other, child, ended, below, below_ended)
     write_changes(db, Changes(runs={row.run: RunChange(None, row) for row in rows}))
-    assert lookups.run_descendants(db, 1, top, 10) == [child, ended, below, below_ended]
-    assert lookups.run_descendants(db, 1, below, 10) == []
+    assert descent.run_descendants(db, 1, top, 10) == [child, ended, below, below_ended]
+    assert descent.run_descendants(db, 1, below, 10) == []
 
 
 def test_runs_that_are_each_others_parents_are_each_found_once(db: apsw.Connection, org: int) -> None:
     one, two = run_row(1, parent_key="trace:trace-2"), run_row(2, parent_key="trace:trace-1")
     write_changes(db, Changes(runs={row.run: RunChange(None, row) for row in (one, two)}))
-    assert lookups.run_descendants(db, 1, one, 10) == [two]
+    assert descent.run_descendants(db, 1, one, 10) == [two]
 
 
 def test_the_checkpoints_of_a_trace_come_newest_first(db: apsw.Connection, org: int) -> None:

@@ -18,8 +18,8 @@ BY_INDEX: dict[str, tuple[Callable[[apsw.Connection], object], str]] = {
     "persona": (lambda db: registry.persona(db, 1, "k", "1"), "persona_by_id (org=? AND persona_key=? AND version=?)"),
     "newest-persona": (lambda db: registry.persona(db, 1, "k", None), "persona_by_key (org=? AND persona_key=?)"),
     "route": (lambda db: registry.route(db, 1, "r"), "provider_route_by_id (org=? AND route_id=?)"),
-    "personas": (lambda db: registry.personas(db, 1, 5, None), "persona_by_org (org=? AND rowid<?)"),
-    "routes": (lambda db: registry.routes(db, 1, 5, 9), "provider_route_by_org (org=? AND rowid<?)"),
+    "personas": (lambda db: registry.personas(db, 1, 5, None), "persona_by_org (org=? AND number<?)"),
+    "routes": (lambda db: registry.routes(db, 1, 5, 9), "provider_route_by_org (org=? AND number<?)"),
 }
 
 

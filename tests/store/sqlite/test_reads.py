@@ -14,9 +14,9 @@ from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
-from towerlog.store.sqlite import audit, queue, reads
+from towerlog.store.sqlite import audit, descent, queue, reads
 from towerlog.store.sqlite.write import write_changes
-from towerlog.store.values import Changes, HistoryNode, Message, RunChange
+from towerlog.store.values import Changes, HistoryNode, Message, RunChange, UsageSpan
 
 ROW = run_row()
 BOTH = (Status.FAILED, Status.LOST)
@@ -49,10 +49,13 @@ IN_ORDER: dict[str, tuple[Question, str]] = {
     "feed": (lambda db: reads.feed(db, 1, 5, 10, 3), "event_by_feed (feed=? AND rowid>?)"),
     "feed-newest": (lambda db: reads.feed(db, 1, 5, 10, None), "event_by_feed (feed=?)"),
     "log": (lambda db: reads.log(db, 1, 0, 10), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
-    "quarantined": (lambda db: queue.quarantined(db, 1, 1, 10, 0), "quarantine_by_run (run=? AND rowid>?)"),
+    "quarantined": (lambda db: queue.quarantined(db, 1, 1, 10, 0), "quarantine_by_run (run=? AND number>?)"),
     "agents": (lambda db: reads.agents(db, 1, 10, None, None), "agent_by_name (org=? AND name>?)"),
     "agents-by-name": (lambda db: reads.agents(db, 1, 10, None, "a"), "agent_by_name (org=? AND name=?)"),
-    "usage": (lambda db: reads.usage(db, 1, 0, 5, None, None), "PRIMARY KEY (org=? AND hour>? AND hour<?)"),
+    "usage": (
+        lambda db: reads.usage_by(db, 1, "hour", UsageSpan(0, 5), 10),
+        "PRIMARY KEY (org=? AND hour>? AND hour<?)",
+    ),
     "approvals": (lambda db: reads.approvals(db, 1, 10), "checkpoint_waiting (org=?)"),
     "messages": (lambda db: audit.content(db, 1, "messages", 0, 10), "INTEGER PRIMARY KEY (rowid>?)"),
     "nodes": (lambda db: audit.content(db, 1, "nodes", 0, 10), "INTEGER PRIMARY KEY (rowid>?)"),
@@ -64,14 +67,14 @@ SORTED: dict[str, tuple[Question, str]] = {
     "runs-since": (runs(since=1), "COVERING INDEX run_by_began_at (org=? AND began_at>?)"),
     "runs-until": (runs(until=1), "COVERING INDEX run_by_began_at (org=? AND began_at<?)"),
     "runs-by-parent": (runs(parent_run_id=ROW.run_id), "run_by_parent (org=? AND parent_key=?"),
-    "children": (lambda db: reads.run_children(db, 1, ROW, 10), "run_by_parent (org=? AND parent_key=?)"),
-    "parents-by-trace": (lambda db: reads.run_ids_of_parents(db, 1, [child_of("trace:x")]), "run_by_trace (org=?"),
+    "children": (lambda db: descent.run_children(db, 1, ROW, 10), "run_by_parent (org=? AND parent_key=?)"),
+    "parents-by-trace": (lambda db: descent.run_ids_of_parents(db, 1, [child_of("trace:x")]), "run_by_trace (org=?"),
     "parents-by-id": (
-        lambda db: reads.run_ids_of_parents(db, 1, [child_of("run:x")]),
+        lambda db: descent.run_ids_of_parents(db, 1, [child_of("run:x")]),
         "run_by_id (org=? AND run_id=?)",
     ),
     "parents-by-name": (
-        lambda db: reads.run_ids_of_parents(db, 1, [child_of("foreign:x")]),
+        lambda db: descent.run_ids_of_parents(db, 1, [child_of("foreign:x")]),
         "run_by_foreign_id (org=?",
     ),
     "latest": (lambda db: reads.checkpoint_latest(db, 1, "t"), "(org=? AND thread_id=? AND initial=?)"),
@@ -165,7 +168,7 @@ def test_a_parent_by_trace_is_looked_for_in_the_childs_thread_first(db: apsw.Con
     unknown = [("trace:z", "t"), ("run:z", "t"), (f"run:{theirs.run_id}", "t")]
     asked = [child_of(name, thread, n) for n, (name, thread) in enumerate([*named, *unknown], start=50)]
     expected = {child.run: run_id for child, run_id in zip(asked, named.values(), strict=False)}
-    assert reads.run_ids_of_parents(db, org, asked) == expected
+    assert descent.run_ids_of_parents(db, org, asked) == expected
 
 
 def test_what_an_agent_wrote_comes_before_what_a_start_did(db: apsw.Connection, org: int) -> None:

@@ -17,7 +17,7 @@ from towerlog.model.principal import Counters
 from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow
-from towerlog.store.sqlite import queue, reads
+from towerlog.store.sqlite import audit, queue, reads
 from towerlog.store.sqlite import write as writes
 from towerlog.store.sqlite.write import write_changes
 from towerlog.store.values import Changes, HistoryNode, Message, MetaList, Quarantined, RunChange, StoredReply
@@ -115,7 +115,7 @@ def test_usage_is_added_and_unknown_stays_unknown(
     key = (1, 5, "a", "m", "running")
     for number, usage in enumerate((first, second), 1):
         write_changes(db, Changes(usage={key: UsageRow(*key, number, number * 10, number * 100, usage)}))
-    assert reads.usage(db, 1, 5, 6, None, None) == [UsageRow(*key, 3, 30, 300, total)]
+    assert audit.all_rows(db, 1).usage == [UsageRow(*key, 3, 30, 300, total)]
 
 
 @pytest.mark.parametrize("counts_first", [True, False], ids=["first", "last"])
@@ -126,10 +126,10 @@ def test_a_cell_that_only_counts_events_leaves_every_figure_as_it_is(
     figures, counts = UsageRow(*key, 2, 3, 4, Usage(*range(1, 8))), UsageRow(*key, 5, 0, 0)
     for cell in (counts, figures) if counts_first else (figures, counts):
         write_changes(db, Changes(usage={key: cell}))
-    assert reads.usage(db, 1, 5, 6, None, None) == [UsageRow(*key, 7, 3, 4, Usage(*range(1, 8)))]
+    assert audit.all_rows(db, 1).usage == [UsageRow(*key, 7, 3, 4, Usage(*range(1, 8)))]
     write_changes(db, Changes(usage={key: UsageRow(*key, 1, 0, 1)}))
     write_changes(db, Changes(usage={key: UsageRow(*key, 1, 1, 0)}))
-    assert reads.usage(db, 1, 5, 6, None, None) == [UsageRow(*key, 9, 4, 5, Usage(*range(1, 8)))]
+    assert audit.all_rows(db, 1).usage == [UsageRow(*key, 9, 4, 5, Usage(*range(1, 8)))]
 
 
 def test_bodies_packed_in_one_transaction_are_read_back_each_by_itself(db: apsw.Connection, org: int) -> None:

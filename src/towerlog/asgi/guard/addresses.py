@@ -29,26 +29,36 @@ class Addresses:
 
     def of(self, scope: Message) -> str:
         """The address of the right-most hop that is no trusted proxy; `unknown` where there is none."""
-        client = scope.get("client")
-        address = client[0] if client else UNKNOWN
-        if not self._trusted or not self._is_trusted(address):
-            return str(address)
-        for hop in reversed(forwarded_for(scope["headers"])):
-            if canonical(hop) is None:
-                break
-            address = hop
-            if not self._is_trusted(hop):
-                break
-        return str(address)
+        return self._trace(scope)[0]
 
     def is_local(self, scope: Message) -> bool:
-        """Whether the request certainly comes from this machine, and not through a proxy that nobody told us of."""
-        address = canonical(self.of(scope))
-        if address is None or not address.is_loopback:
+        """Whether the request certainly comes from this machine, and not through a proxy that nobody told us of.
+
+        A proxy that does not say for whom it asks, or not readably, may ask for anybody.
+        """
+        text, is_certain = self._trace(scope)
+        address = canonical(text)
+        if not is_certain or address is None or not address.is_loopback:
             return False
         return bool(self._trusted) or not any(name in _PROXY_HEADERS for name, _ in scope["headers"])
 
-    def _is_trusted(self, text: str) -> bool:
+    def _trace(self, scope: Message) -> tuple[str, bool]:
+        """The address, and whether it is certainly the one where the request began."""
+        client = scope.get("client")
+        address = str(client[0]) if client else UNKNOWN
+        if not self._trusted or not self.is_trusted(address):
+            return address, True
+        is_certain = False
+        for hop in reversed(forwarded_for(scope["headers"])):
+            if canonical(hop) is None:
+                return address, False
+            address, is_certain = hop, True
+            if not self.is_trusted(hop):
+                break
+        return address, is_certain
+
+    def is_trusted(self, text: str) -> bool:
+        """Whether this is the address of a proxy that is trusted."""
         address = canonical(text)
         return address is not None and any(_holds(network, address) for network in self._trusted)
 
@@ -57,9 +67,22 @@ _PROXY_HEADERS = frozenset({b"x-forwarded-for", b"forwarded", b"x-real-ip"})
 
 
 def forwarded_for(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
-    """All hops of all `X-Forwarded-For` headers, from left to right."""
+    """All hops of all `X-Forwarded-For` headers, from left to right, without the ports that some proxies write."""
     values = (value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for")
-    return [hop.strip() for value in values for hop in value.split(",")]
+    return [_without_port(hop.strip()) for value in values for hop in value.split(",")]
+
+
+def _without_port(hop: str) -> str:
+    """`192.0.2.1:1234`, `[2001:db8::1]:1234` and `[2001:db8::1]` as addresses; anything else as it is."""
+    if hop.startswith("["):
+        address, bracket, rest = hop[1:].partition("]")
+        return address if bracket and (not rest or _is_port(rest)) else hop
+    address, colon, port = hop.partition(":")
+    return address if colon and _is_port(f":{port}") else hop
+
+
+def _is_port(text: str) -> bool:
+    return text[:1] == ":" and text[1:].isascii() and text[1:].isdigit()
 
 
 @functools.lru_cache(maxsize=4096)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from towerlog.ambient import Clock
-from towerlog.asgi.guard.tickets import Tickets
+from towerlog.asgi.guard.tickets import Repeat, Tickets
 from towerlog.errors import StorageFailed, Unauthenticated
 from towerlog.model.principal import Principal
 from towerlog.store.base import Store
@@ -23,6 +23,8 @@ REMEMBERED_MS = 2000
 MAX_REMEMBERED = 10_000
 RECHECK_MS = 2000
 MAX_KEY_BYTES = 200
+MAX_CREDENTIAL_BYTES = 1024
+"""The header that a key stands in, blanks and all."""
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -37,32 +39,27 @@ class Authenticator:
         self._tickets = tickets
         self._clock = clock
         self._known: dict[bytes, tuple[int, Principal]] = {}
+        """By the digest of a key, however it was spelled: one key takes one place."""
         self._digests: dict[str, bytes] = {}
         self._watched: dict[str, _Watch] = {}
         self._rechecked_ms = 0
 
     def recall(self, headers: Mapping[bytes, bytes], now_ms: int) -> Principal | None:
         """The caller, when the same credential was good less than two seconds ago."""
-        credential = headers.get(b"authorization")
-        if credential is None:
-            credential = _from_api_key(headers)
-        known = self._known.get(credential)
+        known = self._known.get(_digest_of(headers))
         return known[1] if known is not None and known[0] > now_ms else None
 
     async def authenticate(self, headers: Mapping[bytes, bytes], now_ms: int) -> Principal:
         """The caller. Raises Unauthenticated, in the same words whatever is wrong, and StorageFailed."""
-        credential = headers.get(b"authorization")
-        if credential is None:
-            credential = _from_api_key(headers)
-        if not credential:
+        if not has_credential(headers):
             raise Unauthenticated
-        digest = hashlib.sha256(_key_of(credential)).digest()
+        digest = _digest_of(headers)
         try:
             principal = await self._principal(digest)
         except Unauthenticated:
-            self._known.pop(credential, None)
+            self._known.pop(digest, None)
             raise
-        return self._remember(credential, principal, now_ms)
+        return self._remember(digest, principal, now_ms)
 
     async def by_ticket(self, text: str, now_ms: int) -> Principal:
         """The caller that a stream ticket stands for; it is used up. Raises Unauthenticated, StorageFailed."""
@@ -71,9 +68,9 @@ class Authenticator:
             raise Unauthenticated
         return await self._principal(digest)
 
-    def ticket_for(self, principal: Principal, now_ms: int) -> str:
-        """A stream ticket for a caller who has just been known by its key. Raises Overloaded."""
-        return self._tickets.give(self._digests[principal.key_id], now_ms)
+    def ticket_for(self, principal: Principal, now_ms: int, repeat: Repeat | None = None) -> str:
+        """A stream ticket for a caller who has just been known by its key. Raises Overloaded, IdempotencyMismatch."""
+        return self._tickets.give(self._digests[principal.key_id], now_ms, repeat)
 
     def watch(self, principal: Principal, stop: Callable[[], None]) -> None:
         """Calls `stop` when the key has been revoked, at most `RECHECK_MS` and a tick later."""
@@ -114,11 +111,11 @@ class Authenticator:
         _shrink(self._digests)
         return _principal_of(found)
 
-    def _remember(self, credential: bytes, principal: Principal, now_ms: int) -> Principal:
-        known = self._known.pop(credential, None)
+    def _remember(self, digest: bytes, principal: Principal, now_ms: int) -> Principal:
+        known = self._known.pop(digest, None)
         if known is not None and known[1] == principal:
             principal = known[1]
-        self._known[credential] = (now_ms + REMEMBERED_MS, principal)
+        self._known[digest] = (now_ms + REMEMBERED_MS, principal)
         _shrink(self._known)
         return principal
 
@@ -144,18 +141,18 @@ def has_credential(headers: Mapping[bytes, bytes]) -> bool:
     return b"authorization" in headers or b"x-api-key" in headers
 
 
-def _from_api_key(headers: Mapping[bytes, bytes]) -> bytes:
-    key = headers.get(b"x-api-key")
-    return b"" if key is None else b"Bearer " + key
-
-
-def _key_of(credential: bytes) -> bytes:
-    """The key in `Bearer KEY`; what is not of that form gives bytes that no key has."""
-    scheme, _, key = credential.partition(b" ")
-    key = key.strip()
-    if scheme.lower() != b"bearer" or not key or len(key) > MAX_KEY_BYTES:
-        return b"\x00" + credential[:MAX_KEY_BYTES]
-    return key
+def _digest_of(headers: Mapping[bytes, bytes]) -> bytes:
+    """The digest of the key in `Authorization: Bearer KEY` or `X-API-Key`; of bytes that no key has, without one."""
+    key = headers.get(b"authorization")
+    if key is None:
+        key = headers.get(b"x-api-key", b"")
+    elif len(key) <= MAX_CREDENTIAL_BYTES and key[:7].lower() == b"bearer ":
+        key = key[7:].strip()
+    else:
+        key = b""
+    if not key or len(key) > MAX_KEY_BYTES:
+        key = b"\x00"
+    return hashlib.sha256(key).digest()
 
 
 def _principal_of(found: KeyFound) -> Principal:

@@ -17,7 +17,7 @@ HOLDER_OUTCOMES = frozenset({Reported, Claimed})
 
 
 class _Holder:
-    """One worker's hold on one run."""
+    """One worker's hold on one run, under its key."""
 
     __slots__ = ("lease_ms", "times")
 
@@ -25,41 +25,53 @@ class _Holder:
         self.lease_ms = 0
         self.times: list[int] = []
 
+    def add(self, now_ms: int) -> None:
+        """It has come."""
+        self.times.append(now_ms)
+        del self.times[:-PER_LEASE]
+
 
 class Heartbeats:
     """The newest reports of known holders."""
 
     def __init__(self) -> None:
         """Knows nobody yet."""
-        self._holders: dict[tuple[str, str], _Holder] = {}
+        self._holders: dict[tuple[str, str, str], _Holder] = {}
+        """(run id, worker id, key id) → what it has reported lately."""
 
-    def note(self, outcome: Outcome, now_ms: int) -> None:
-        """Learns from an outcome who holds what, and that it has just reported."""
+    def note(self, outcome: Outcome, now_ms: int, *, is_counted: bool = False) -> None:
+        """Learns from an outcome who holds what, and that it has just reported; `is_counted`: as `allows` knows."""
         match outcome:
             case Reported(view=view, lane=lane):
                 holder = self._holder(view.row.run_id, lane)
-                if holder is not None:
-                    holder.times.append(now_ms)
-                    del holder.times[:-PER_LEASE]
+                if holder is not None and not is_counted:
+                    holder.add(now_ms)
             case Claimed(view=view, lane=lane):
                 self._holder(view.row.run_id, lane)
             case _:
                 pass
 
-    def allows(self, command: Command, now_ms: int) -> bool:
-        """Whether this command is a heartbeat of a known holder that has come fewer than six times in a lease."""
+    def allows(self, key_id: str, command: Command, now_ms: int) -> bool:
+        """Whether this command is a heartbeat of a known holder that has come fewer than six times in a lease.
+
+        Counts it if so, whatever will become of it: reports that are refused are no way past the limit.
+        """
         if not isinstance(command, Report):
             return False
-        holder = self._holders.get((command.run_id, command.worker_id))
+        holder = self._holders.get((command.run_id, command.worker_id, key_id))
         if holder is None:
             return False
-        return sum(time > now_ms - holder.lease_ms for time in holder.times) < PER_LEASE
+        if sum(time > now_ms - holder.lease_ms for time in holder.times) >= PER_LEASE:
+            return False
+        holder.add(now_ms)
+        return True
 
     def _holder(self, run_id: str, lane: Lane) -> _Holder | None:
-        if lane.worker_id is None:
+        if lane.worker_id is None or lane.key_id is None:
             return None
-        holder = self._holders.pop((run_id, lane.worker_id), None) or _Holder()
-        self._holders[run_id, lane.worker_id] = holder
+        name = (run_id, lane.worker_id, lane.key_id)
+        holder = self._holders.pop(name, None) or _Holder()
+        self._holders[name] = holder
         holder.lease_ms = lane.lease_ms
         if len(self._holders) > MAX_HOLDERS:
             del self._holders[next(iter(self._holders))]

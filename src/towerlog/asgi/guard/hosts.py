@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from towerlog.asgi.faults import Rejection
+from towerlog.asgi.guard.addresses import canonical
 from towerlog.errors import Malformed
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Hosts:
@@ -33,10 +34,20 @@ class Hosts:
 
 
 def hosts_of(bound: str, public_url: str, allowed_hosts: str) -> Hosts:
-    """The allow-list that the settings ask for."""
+    """The allow-list that the settings ask for. Looks `bound` up, which may be any spelling of an address."""
     if allowed_hosts.strip():
         return Hosts(allowed_hosts.split(","))
-    if bound not in _LOOPBACK:
+    if not _is_loopback(bound):
         return Hosts(())
     public = urlsplit(public_url).hostname or ""
-    return Hosts((*LOCAL_NAMES, public))
+    return Hosts((*LOCAL_NAMES, f"[{bound}]" if ":" in bound else bound, public))
+
+
+def _is_loopback(bound: str) -> bool:
+    """Whether nobody but this machine reaches what is bound to it: `127.1`, `::ffff:127.0.0.1`, `localhost` …"""
+    try:
+        found = socket.getaddrinfo(bound, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    addresses = [canonical(str(one[4][0])) for one in found]
+    return all(address is not None and address.is_loopback for address in addresses)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -16,16 +15,12 @@ from towerlog.model.outcome import KeyMinted
 MAX_IDEMPOTENCY_KEY_BYTES = 255
 
 
-def idempotency(route: str, key: bytes, body: bytes, encode: Callable[[Any], Reply], replay: bool) -> Idempotency:
-    """`encode` makes the reply of an outcome; without `replay` the reply that is kept leaves a secret out.
+def idempotency(route: str, key: bytes, digest: bytes, encode: Callable[[Any], Reply], replay: bool) -> Idempotency:
+    """`digest` is that of the body. `encode` makes the reply of an outcome; without `replay` the reply that is kept
+    leaves a secret out.
 
     Raises Invalid.
     """
-    if not 1 <= len(key) <= MAX_IDEMPOTENCY_KEY_BYTES or not key.isascii() or not key.decode("ascii").isprintable():
-        raise Invalid(
-            f"Idempotency-Key must be 1 to {MAX_IDEMPOTENCY_KEY_BYTES} printable ASCII characters.",
-            field="Idempotency-Key",
-        )
 
     def kept(outcome: Any) -> tuple[int, bytes]:
         if not replay and isinstance(outcome, KeyMinted):
@@ -33,4 +28,14 @@ def idempotency(route: str, key: bytes, body: bytes, encode: Callable[[Any], Rep
         reply = encode(outcome)
         return reply.status, reply.body
 
-    return Idempotency(route, key.decode("ascii"), hashlib.sha256(body).digest(), kept)
+    return Idempotency(route, checked_key(key), digest, kept)
+
+
+def checked_key(key: bytes) -> str:
+    """The text of an `Idempotency-Key`. Raises Invalid."""
+    if not 1 <= len(key) <= MAX_IDEMPOTENCY_KEY_BYTES or not key.isascii() or not key.decode("ascii").isprintable():
+        raise Invalid(
+            f"Idempotency-Key must be 1 to {MAX_IDEMPOTENCY_KEY_BYTES} printable ASCII characters.",
+            field="Idempotency-Key",
+        )
+    return key.decode("ascii")

@@ -1,7 +1,8 @@
 """Stream tickets: what opens one stream, for a reader that can send no headers (a browser's `EventSource`).
 
 A ticket stands in a URL, which others log; so it is good for one stream only, has to be used within a minute, and is
-no key: it is kept in this process alone, as a digest beside the digest of the key that it stands for.
+no key: it is kept in this process alone, as a digest beside the digest of the key that it stands for. Only a request
+with an `Idempotency-Key` has its text kept as well, for as long as it is good.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 
+import msgspec
+
 from towerlog.ambient import Ids
-from towerlog.errors import Overloaded
+from towerlog.errors import IdempotencyMismatch, Overloaded
 
 LIFETIME_MS = 60_000
 MAX_TICKETS_OF_KEY = 1000
@@ -20,45 +23,77 @@ MAX_TICKETS = 100_000
 _CHARS = 40
 
 
+class Repeat(msgspec.Struct, frozen=True):
+    """By what a repeated request is known: its `Idempotency-Key`, and the digest of its body."""
+
+    key: str
+    body_digest: bytes
+
+
+class _Given(msgspec.Struct, frozen=True):
+    """A ticket that was given out and not used."""
+
+    due_ms: int
+    key_digest: bytes
+    repeat: Repeat | None
+    text: str
+    """Empty unless a repeated request has to get it."""
+
+
 class Tickets:
     """All tickets that were given out and not used."""
 
     def __init__(self, ids: Ids) -> None:
         """`ids` is asked for their text."""
         self._ids = ids
-        self._given: dict[bytes, tuple[int, bytes]] = {}
-        """Digest of a ticket → until when it is good, and the digest of its key; the oldest first."""
+        self._given: dict[bytes, _Given] = {}
+        """By their digests; the oldest first."""
         self._of_key: Counter[bytes] = Counter()
         """How many of them each key has."""
+        self._repeats: dict[tuple[bytes, str], _Given] = {}
+        """Those whose request had an `Idempotency-Key`, by the digest of the key and by that."""
 
-    def give(self, key_digest: bytes, now_ms: int) -> str:
-        """A new ticket for a key. Raises Overloaded."""
+    def give(self, key_digest: bytes, now_ms: int, repeat: Repeat | None = None) -> str:
+        """A new ticket for a key; for a repeated request the one that it was given, unless that was used meanwhile.
+
+        Raises Overloaded, IdempotencyMismatch.
+        """
         self._forget_old(now_ms)
+        known = None if repeat is None else self._repeats.get((key_digest, repeat.key))
+        if known is not None:
+            if known.repeat != repeat:
+                raise IdempotencyMismatch
+            return known.text
         if len(self._given) >= MAX_TICKETS or self._of_key[key_digest] >= MAX_TICKETS_OF_KEY:
             raise Overloaded
         text = self._ids.token(_CHARS)
-        self._given[_digest(text)] = (now_ms + LIFETIME_MS, key_digest)
+        made = _Given(now_ms + LIFETIME_MS, key_digest, repeat, "" if repeat is None else text)
+        self._given[_digest(text)] = made
         self._of_key[key_digest] += 1
+        if repeat is not None:
+            self._repeats[key_digest, repeat.key] = made
         return text
 
     def take(self, text: str, now_ms: int) -> bytes | None:
         """The digest of the key that a ticket stands for; the ticket is used up. None: it is not good."""
-        due, key_digest = self._drop(_digest(text))
-        return key_digest if now_ms < due else None
+        found = self._drop(_digest(text))
+        return found.key_digest if found is not None and now_ms < found.due_ms else None
 
-    def _drop(self, ticket: bytes) -> tuple[int, bytes]:
-        due, key_digest = self._given.pop(ticket, (0, b""))
-        if due:
-            self._of_key[key_digest] -= 1
-            if not self._of_key[key_digest]:
-                del self._of_key[key_digest]
-        return due, key_digest
+    def _drop(self, ticket: bytes) -> _Given | None:
+        found = self._given.pop(ticket, None)
+        if found is not None:
+            self._of_key[found.key_digest] -= 1
+            if not self._of_key[found.key_digest]:
+                del self._of_key[found.key_digest]
+            if found.repeat is not None:
+                del self._repeats[found.key_digest, found.repeat.key]
+        return found
 
     def _forget_old(self, now_ms: int) -> None:
         # All live equally long, so the oldest run out first.
         while self._given:
             oldest = next(iter(self._given))
-            if now_ms < self._given[oldest][0]:
+            if now_ms < self._given[oldest].due_ms:
                 return
             self._drop(oldest)
 

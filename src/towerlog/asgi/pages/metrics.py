@@ -10,9 +10,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from towerlog.ambient import Clock
-from towerlog.asgi.guard.admission import Admission
+from towerlog.asgi.guard.arrivals import Arrivals
 from towerlog.asgi.guard.auth import Authenticator
+from towerlog.asgi.guard.ledger import PlaceKind
 from towerlog.asgi.guard.limits import Limiter
+from towerlog.asgi.guard.loop_watch import MAX_BLOCK_MS, LoopWatch
 from towerlog.asgi.pages.meters import BUCKETS_MS, Meters
 from towerlog.asgi.push.streams import Streams
 from towerlog.asgi.routes import PageRoute, PageVisit
@@ -28,11 +30,11 @@ _NO_STORE = (b"cache-control", b"no-store")
 class TransportCollector(Collector):
     """Reads the counters when it is asked, so that counting costs the requests nothing more."""
 
-    def __init__(self, meters: Meters, streams: Streams, admission: Admission, limiters: Mapping[str, Limiter]) -> None:
+    def __init__(self, meters: Meters, streams: Streams, arrivals: Arrivals, limiters: Mapping[str, Limiter]) -> None:
         """All four are the transport's own."""
         self._meters = meters
         self._streams = streams
-        self._admission = admission
+        self._arrivals = arrivals
         self._limiters = limiters
 
     def collect(self) -> Iterator[Metric]:
@@ -43,9 +45,13 @@ class TransportCollector(Collector):
         for name, limiter in self._limiters.items():
             refused.add_metric([name], limiter.refused)
         yield refused
-        yield CounterMetricFamily("towerlog_overloaded", "Requests refused for want of room.", self._admission.refused)
+        yield CounterMetricFamily(
+            "towerlog_overloaded", "Requests refused for want of room.", self._arrivals.ledger.refused
+        )
         yield CounterMetricFamily("towerlog_streams_opened", "Streams opened.", self._streams.opened)
         yield CounterMetricFamily("towerlog_streams_cut", "Streams cut off for taking nothing.", self._streams.cut_off)
+        cut = self._arrivals.readers_cut
+        yield CounterMetricFamily("towerlog_readers_cut", "Connections cut off because nobody took the reply.", cut)
 
     def _requests(self) -> Iterator[Metric]:
         counted = CounterMetricFamily("towerlog_requests", "Requests answered.", labels=["dialect", "status"])
@@ -69,8 +75,12 @@ class TransportCollector(Collector):
 
     def _gauges(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("towerlog_streams_open", "Streams open now.", len(self._streams))
-        bytes_now = self._admission.bytes_in_flight
-        yield GaugeMetricFamily("towerlog_bytes_in_flight", "Bytes of bodies being worked on.", bytes_now)
+        process = self._arrivals.ledger.process
+        held = process.held_bytes
+        yield GaugeMetricFamily("towerlog_bytes_in_flight", "Bytes of bodies and of replies in hand.", held)
+        polls, connections = process.places[PlaceKind.POLL], process.places[PlaceKind.CONNECTION]
+        yield GaugeMetricFamily("towerlog_polls_open", "Long polls that wait now.", polls)
+        yield GaugeMetricFamily("towerlog_connections_open", "Connections open now.", connections)
 
 
 class EngineCollector(Collector):
@@ -87,6 +97,20 @@ class EngineCollector(Collector):
         yield CounterMetricFamily("towerlog_commits", "Groups of commands committed.", figures["groups"])
         yield GaugeMetricFamily("towerlog_commit_queue", "Commands that wait for the next commit.", figures["queue"])
         yield GaugeMetricFamily("towerlog_followers", "Readers of the log.", figures["followers"])
+
+
+class LoopCollector(Collector):
+    """How long the event loop was blocked."""
+
+    def __init__(self, watch: LoopWatch) -> None:
+        """`watch` measures."""
+        self._watch = watch
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        over, longest_s = self._watch.over, self._watch.longest_ms / 1000
+        yield CounterMetricFamily("towerlog_loop_blocks", f"Blocks of the loop over {MAX_BLOCK_MS} ms.", over)
+        yield GaugeMetricFamily("towerlog_loop_longest_block_seconds", "The longest block since the start.", longest_s)
 
 
 class StockCollector(Collector):

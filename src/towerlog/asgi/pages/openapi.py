@@ -106,13 +106,11 @@ class _Document:
             schema = self.schemas.of(known.get(f"{route.dialect.name}.{name}") or known[name])
             bounds = {"minLength": 1, "maxLength": 200} if schema.get("type") == "string" else {"minimum": 0}
             yield _parameter(name, "path", True, schema | bounds)
-        if endpoint is None:
-            return
-        if endpoint.query is not None:
+        if endpoint is not None and endpoint.query is not None:
             query = self.schemas.resolved(self.schemas.of(endpoint.query))
             for name, schema in query["properties"].items():
                 yield _parameter(name, "query", name in query["required"], schema)
-        if endpoint.stream is not None:
+        if route.is_stream:
             yield from _OF_STREAMS
         if declared.method == "POST":
             yield _IDEMPOTENCY_KEY

@@ -110,7 +110,7 @@ class Refusals:
 
 def _of_transport(route: Route) -> Iterator[int]:
     endpoint = route.endpoint
-    if endpoint is not None and endpoint.method == "POST":
+    if route.declared.method == "POST":
         yield from (408, 415)
     if endpoint is not None and (endpoint.query is not None or "{" in endpoint.path):
         yield 414

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated
 
 import msgspec
 
 from towerlog.asgi.guard.auth import Authenticator
-from towerlog.asgi.guard.tickets import LIFETIME_MS
+from towerlog.asgi.guard.idempotency import checked_key
+from towerlog.asgi.guard.tickets import LIFETIME_MS, Repeat
 from towerlog.asgi.routes import PageRoute, PageVisit
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Reply, reply_json, scopes
+from towerlog.dialects.fields import decode
+from towerlog.errors import IdempotencyMismatch, Invalid, Malformed, TooLarge
 from towerlog.model.principal import Scope
 
 _NO_STORE = ((b"cache-control", b"no-store"),)
@@ -28,8 +32,17 @@ class StreamTicket(msgspec.Struct, frozen=True):
     expires_in_seconds: Annotated[int, v.said("How soon the stream has to be opened.", 60)]
 
 
+class NoBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Nothing may be said: an empty object, for clients that send one with every POST."""
+
+
+_BODY = msgspec.json.Decoder(NoBody)
+
+
 class TicketsPage:
-    """`/api/v1/stream-tickets`. Nothing is stored, so a repeated request gets another ticket, whatever its key."""
+    """`/api/v1/stream-tickets`. Nothing is stored: a repeated request is known by its `Idempotency-Key`
+    for as long as its ticket is good.
+    """
 
     def __init__(self) -> None:
         """Until `attach` there is nobody who gives any."""
@@ -50,11 +63,16 @@ class TicketsPage:
             scopes(Scope.READ),
             reply=StreamTicket,
             reply_status=201,
+            refuses=(Malformed, Invalid, TooLarge, IdempotencyMismatch),
         )
 
     async def give(self, visit: PageVisit) -> Reply:
-        """A new ticket. Raises Overloaded."""
+        """A ticket. Raises Overloaded, IdempotencyMismatch, and Invalid or Malformed for what is in the body."""
         assert self._auth is not None
         assert visit.principal is not None
-        ticket = self._auth.ticket_for(visit.principal, visit.now_ms)
+        if visit.body.strip():
+            decode(_BODY, visit.body)
+        key = visit.headers.get(b"idempotency-key")
+        repeat = None if key is None else Repeat(checked_key(key), hashlib.sha256(visit.body).digest())
+        ticket = self._auth.ticket_for(visit.principal, visit.now_ms, repeat)
         return reply_json(StreamTicket(ticket, LIFETIME_MS // 1000), 201, _NO_STORE)

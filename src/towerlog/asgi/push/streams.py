@@ -7,14 +7,18 @@ looks after all of them. A reader that takes nothing for thirty seconds is cut o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
-from towerlog.asgi.guard.admission import Admission
+import msgspec
+
 from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.push.sink import COMPLETE, REVOKED, Cause, Sink, StreamEnd
+from towerlog.engine.follow.channel import MAX_CHUNK_BYTES
 from towerlog.engine.follow.follower import Follower
 from towerlog.model.principal import Principal
 
+MAX_LARGE_FRAMES = 16
+"""Frames larger than a chunk that are held at a time for their readers; each key has turns of its own beside."""
 SILENCE_MS = 15_000
 SLOW_MS = 30_000
 SPREAD_MS = 1000
@@ -25,12 +29,21 @@ _RETRY_MS = (1000, 8000)
 """What a stream tells its reader to wait when the server goes down: spread out, so that not all come back at once."""
 
 
+class StreamPlace(msgspec.Struct, frozen=True):
+    """A stream's place among those of its key, its organisation and the process."""
+
+    give_back: Callable[[], None]
+    turns: asyncio.Semaphore
+    """Of its key, for large frames."""
+
+
 class Stream:
     """One open stream. Made by `Streams.open`; `run` it to its end."""
 
     __slots__ = (
         "_end",
         "_follower",
+        "_place",
         "_principal",
         "_sink",
         "_streams",
@@ -42,12 +55,19 @@ class Stream:
     )
 
     def __init__(
-        self, streams: Streams, follower: Follower, sink: Sink, principal: Principal, patience_ms: int
+        self,
+        streams: Streams,
+        follower: Follower,
+        sink: Sink,
+        principal: Principal,
+        patience_ms: int,
+        place: StreamPlace,
     ) -> None:
         self._streams = streams
         self._follower = follower
         self._sink = sink
         self._principal = principal
+        self._place = place
         self._end = COMPLETE
         self._task: asyncio.Task[None] | None = None
         self.is_ping_due = False
@@ -77,6 +97,7 @@ class Stream:
             listener.cancel()
             self._follower.close()
             self._streams.end(self, self._principal)
+            self._place.give_back()
 
     def end_with(self, end: StreamEnd) -> None:
         """Ends the stream from our side: the chunk under way is sent, then `end`."""
@@ -103,6 +124,12 @@ class Stream:
         while True:
             chunk = await read()
             if chunk:
+                if len(chunk) > MAX_CHUNK_BYTES:
+                    if self._place.turns.locked() or streams.turns.locked():
+                        self._follower.put_back()
+                        chunk = None
+                    await self._send_large(chunk)
+                    continue
                 self.is_ping_due = False
                 # As in _timed, but without its call: a thousand followers of one run come through here for every frame.
                 self.sending_since = self.quiet_since = streams.now_ms
@@ -113,6 +140,17 @@ class Stream:
             elif self.is_ping_due:
                 self.is_ping_due = False
                 await self._timed(self._sink.ping())
+
+    async def _send_large(self, chunk: bytes | None) -> None:
+        """A frame that is larger than a chunk is held only in a turn. None: it is read when its turn has come.
+
+        Otherwise every reader that takes nothing would keep one in memory.
+        """
+        async with self._place.turns, self._streams.turns:
+            chunk = await self._follower.read() if chunk is None else chunk
+            for at in range(0, len(chunk or b""), MAX_CHUNK_BYTES):
+                assert chunk is not None
+                await self._timed(self._sink.send(chunk[at : at + MAX_CHUNK_BYTES]))
 
     async def _timed(self, sending: Awaitable[None]) -> None:
         self.sending_since = self.quiet_since = self._streams.now_ms
@@ -128,25 +166,25 @@ class Stream:
 class Streams:
     """All open streams."""
 
-    def __init__(self, auth: Authenticator, admission: Admission, now_ms: int) -> None:
+    def __init__(self, auth: Authenticator, now_ms: int) -> None:
         """`now_ms` is the steady time; from here on `tick` tells it."""
         self.now_ms = now_ms
         self.opened = 0
         self.cut_off = 0
         self.is_closing = False
+        self.turns = asyncio.Semaphore(MAX_LARGE_FRAMES)
         self._auth = auth
-        self._admission = admission
         self._open: set[Stream] = set()
 
     def __len__(self) -> int:
         """How many are open."""
         return len(self._open)
 
-    def open(self, follower: Follower, sink: Sink, principal: Principal) -> Stream:
-        """A stream that has a place in `Admission`, to be run at once."""
+    def open(self, follower: Follower, sink: Sink, principal: Principal, place: StreamPlace) -> Stream:
+        """A stream, to be run at once; at its end it gives back its place among all."""
         self.opened += 1
         patience_ms = SILENCE_MS - self.opened % 2 * SPREAD_MS
-        return Stream(self, follower, sink, principal, patience_ms)
+        return Stream(self, follower, sink, principal, patience_ms, place)
 
     def begin(self, stream: Stream, principal: Principal) -> None:
         """Takes a stream in."""
@@ -159,7 +197,6 @@ class Streams:
         """Lets a stream go."""
         self._open.discard(stream)
         self._auth.unwatch(principal, stream.revoke)
-        self._admission.give_stream()
 
     def close(self) -> None:
         """Ends all streams in an orderly way, each with its own time to come back."""

@@ -15,6 +15,7 @@ from typing import Any, get_args
 import msgspec
 
 from towerlog.dialects.activity.shapes import FeedEvent, SentEvent, Type
+from towerlog.dialects.base import ascii_json
 from towerlog.dialects.fields import decode_any, read, truncated
 from towerlog.model.event import TARGET_STATUS, Event, EventType, cursor_text, has_spent
 from towerlog.model.run import RunRow, Status
@@ -92,7 +93,8 @@ def frame(event: Event, epoch: str, row: RunRow | None = None) -> bytes | None:
     shown = feed_event(event, epoch)
     if shown is None:
         return None
-    return b"id: %s\ndata: %s\n\n" % (cursor_text(epoch, event.position).encode(), _ENCODER.encode(shown))
+    cursor = cursor_text(epoch, event.position).encode()
+    return b"id: %s\ndata: %s\n\n" % (cursor, ascii_json(_ENCODER.encode(shown)))
 
 
 def feed_event(event: Event, epoch: str) -> FeedEvent | None:

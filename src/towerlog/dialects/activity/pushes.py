@@ -24,11 +24,11 @@ from towerlog.dialects.fields import (
     NULL,
     Count,
     Warnings,
-    check_length,
     decode,
     facts_named,
     invalid_field,
     kind_of,
+    members_of,
     one_line,
     optional_id,
     path_uuid,
@@ -38,6 +38,7 @@ from towerlog.dialects.fields import (
     unused,
 )
 from towerlog.dialects.repair import repair
+from towerlog.dialects.structure import check_length
 from towerlog.errors import Malformed
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Item, OpenRun, RunById, RunRef
@@ -92,7 +93,6 @@ _RUN = frozenset({"run_id"})
 """What places an event strictly: the run that its metadata names."""
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NO_CALL_METADATA = _CallMetadata()
 
 
@@ -266,6 +266,6 @@ def _run(names: _Names, usual: RunRef, warnings: Warnings) -> RunRef:
 
 def _with_summary(data: bytes, summary: str) -> bytes:
     # Decoded and encoded again, so the member is replaced and not added a second time.
-    members = decode(_MEMBERS, data)
+    members = members_of(data)
     members["input_summary"] = msgspec.Raw(msgspec.json.encode(summary))
     return msgspec.json.encode(members)

@@ -17,6 +17,7 @@ from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Dialect, Endpoint, Reply, Warned, reply_json
 from towerlog.dialects.checkpoints.events import RunnerEvent, Runs, draft_of
 from towerlog.dialects.fields import NULL, Warnings
+from towerlog.dialects.structure import check_length
 from towerlog.errors import Invalid, NotFound, TowerlogError
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.command import Append, Decide
@@ -119,7 +120,7 @@ class ApprovalsQuery(msgspec.Struct, frozen=True):
     )
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Optional body of an approval: the agent, if several wait at one step, and a reason."""
 
     agent_id: (
@@ -180,7 +181,7 @@ def _raw_events(body: bytes) -> list[msgspec.Raw]:
     text = bytes(fields.decode(_ENVELOPE, body).events)
     if text[:1] != b"[":
         raise fields.invalid_field("events", f"Expected `array`, got {fields.kind_of(text)}")
-    fields.check_length(text, "events", MAX_EVENTS)
+    check_length(text, "events", MAX_EVENTS)
     return _LIST.decode(text)
 
 

@@ -17,11 +17,11 @@ from towerlog.dialects.fields import (
     EMPTY_OBJECT,
     NULL,
     Warnings,
-    check_length,
     decode,
     invalid,
     invalid_field,
     lease_ms_of,
+    members_of,
     object_text,
     one_line,
     optional_id,
@@ -41,6 +41,7 @@ from towerlog.dialects.lanes.bodies import (
     ReportBody,
 )
 from towerlog.dialects.run_events import FAILED, WorkerEvent, reason, worker_draft
+from towerlog.dialects.structure import check_length
 from towerlog.errors import Invalid
 from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report
 from towerlog.model.event import Draft, EventType, Item, Refusal, RunById
@@ -102,7 +103,6 @@ _OF_HOLDER = frozenset(HolderBody.__struct_fields__)
 _DETAILS = ("phase", "log_line")
 _ENVELOPE = frozenset(ReportBody.__struct_fields__) - set(_DETAILS)
 """What a report is checked for as a whole."""
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def decode_report(call: Call) -> Report:
@@ -267,7 +267,7 @@ def _ending(name: str, raw: msgspec.Raw, call: Call) -> bytes:
     """`{"result": …}`: a result may be any JSON, but the data of an event is an object. Unknown members are kept."""
     # Of a body that is too large for an event, no member is taken out.
     text = object_text(call.body.strip(), name, call.settings.max_event_bytes + _BESIDE_BYTES)
-    members = {key: member for key, member in _MEMBERS.decode(text).items() if key not in _OF_HOLDER}
+    members = {key: member for key, member in members_of(text).items() if key not in _OF_HOLDER}
     data = msgspec.json.encode({**members, name: raw})
     return one_line(data, name, call.settings.max_depth, call.settings.max_event_bytes)
 
@@ -285,7 +285,7 @@ def _read(decoder: msgspec.json.Decoder[B], body: bytes) -> B:
 
 def _all_wrong(type_: type[msgspec.Struct], body: bytes, first: Invalid, lenient: tuple[str, ...] = ()) -> Invalid:
     try:
-        members = decode(_MEMBERS, body)
+        members = members_of(body)
     except errors.TowerlogError:
         return first
     # msgspec stops at the first wrong field, so each is decoded again on its own.
@@ -297,7 +297,7 @@ def _all_wrong(type_: type[msgspec.Struct], body: bytes, first: Invalid, lenient
             details |= _wrong(field, members[field.encode_name])
         elif field.required:
             details[field.encode_name] = "is required"
-    return Invalid(first.message, field=first.field, details=details or first.details)
+    return Invalid(first.message, field=first.field, details=first.details | details)
 
 
 def _wrong(field: msgspec.structs.FieldInfo, value: msgspec.Raw) -> dict[str, str]:

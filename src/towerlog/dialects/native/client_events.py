@@ -135,10 +135,11 @@ def _metadata(sent: _Started, where: str, warnings: Warnings) -> msgspec.Raw | m
         text = b"null"
     is_object = text[:1] == b"{"
     if not sent.labels:
-        return sent.metadata if is_object else msgspec.UNSET
-    members = fields.decode(_MEMBERS, text, f"{where}.metadata") if is_object else {}
+        return details.metadata(sent.metadata, f"{where}.metadata", warnings) if is_object else msgspec.UNSET
+    members = fields.members_of(text, f"{where}.metadata") if is_object else {}
     # A member `labels` of the client's own metadata takes precedence.
-    return msgspec.Raw(msgspec.json.encode({"labels": sent.labels, **members}))
+    merged = msgspec.Raw(msgspec.json.encode({"labels": sent.labels, **members}))
+    return details.metadata(merged, f"{where}.metadata", warnings)
 
 
 def _ends(status: str) -> Effects:
@@ -228,7 +229,7 @@ def _other(sent: _Other, data: bytes, where: str, _warnings: Warnings) -> Facts:
     name = required_label(sent.name, f"{where}.name")
     if name != CLIENT_DROPPED:
         return facts_named(name)
-    payload = fields.decode(_MEMBERS, data, where).get("payload", NULL)
+    payload = fields.members_of(data, where).get("payload", NULL)
     dropped = fields.decode(_DROPPED, payload, f"{where}.payload")
     if dropped.to_seq < dropped.from_seq:
         raise fields.invalid_field(f"{where}.payload.to_seq", "must not be less than from_seq")
@@ -251,7 +252,6 @@ class _Kind(NamedTuple):
     facts: Callable[[Any, bytes, str, Warnings], Facts]
 
 
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _WITH_HISTORY = msgspec.json.Decoder(_WithHistory)
 _DROPPED = msgspec.json.Decoder(_Dropped)
 _ANYTHING = msgspec.json.Decoder(_Anything)

@@ -23,6 +23,7 @@ from towerlog.dialects.native.client_events import (
     visible,
 )
 from towerlog.dialects.native.reported import ClientEvent, ReportedEvent, Visible
+from towerlog.dialects.structure import check_length
 from towerlog.errors import Invalid, TowerlogError
 from towerlog.model.command import Append, Report
 from towerlog.model.event import Item, Refusal, RunByForeignId, RunById
@@ -144,7 +145,6 @@ _EVENTS = msgspec.json.Decoder(EventsBody)
 _REPORT = msgspec.json.Decoder(RunReportBody)
 _CLIENT_EVENT = msgspec.json.Decoder(ClientEvent)
 _REPORTED_EVENT = msgspec.json.Decoder(ReportedEvent)
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -284,18 +284,18 @@ def _repeated(event_id: bytes) -> bytes | None:
 
 
 def _count(body: bytes) -> None:
-    fields.check_length(bytes(fields.decode(_MEMBERS, body).get("events", NULL)), "events", MAX_EVENTS)
+    check_length(bytes(fields.members_of(body).get("events", NULL)), "events", MAX_EVENTS)
 
 
 def _read_singly(
     decoder: msgspec.json.Decoder[Any], one: msgspec.json.Decoder[E], body: bytes, first: Invalid
 ) -> tuple[Any, list[E | Refusal], list[bytes | None]]:
     """Collects the refusals of events. Raises what is wrong with the batch itself."""
-    members = fields.decode(_MEMBERS, body)
+    members = fields.members_of(body)
     text = bytes(members.get("events", NULL))
     if text[:1] != b"[":
         raise first
-    fields.check_length(text, "events", MAX_EVENTS)
+    check_length(text, "events", MAX_EVENTS)
     whole = fields.decode(decoder, msgspec.json.encode({**members, "events": []}))
     events: list[E | Refusal] = []
     sent_ids: list[bytes | None] = []

@@ -175,6 +175,7 @@ EVENT: Json = {
     "occurred_at": AFTER,
     "recorded_at": AFTER,
     "late": False,
+    "foreign": False,
     "future": False,
     "hash": "7d1f0a3c5e9b2846d0c4a8f16e3b97520f8d6c4ab1e25937860dfc4e1a7b3958",
 }
@@ -327,7 +328,7 @@ SAMPLES: dict[str, Sample] = {
     "get_agent": Sample(AGENT),
     "list_lanes": Sample(_list(LANE) | {"queued": 0, "held": 1, "oldest_queued_at": None}),
     "list_workers": Sample(_list(WORKER)),
-    "get_usage": Sample(_list(TOTAL)),
+    "get_usage": Sample(_list(TOTAL) | {"since": "2026-04-01T00:00:00.000Z", "until": "2026-04-08T00:00:00.000Z"}),
     "list_runs": Sample(_list(_in_list(RUN), after="cnVuczoxMDQy")),
     "find_runs": Sample(_list(RUN_ID)),
     "get_run": Sample(RUN | {"children": []}),

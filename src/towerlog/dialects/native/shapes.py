@@ -85,6 +85,13 @@ class LoggedEvent(msgspec.Struct, frozen=True, gc=False):
     occurred_at: v.OccurredAt | None
     recorded_at: Annotated[str, v.time("When it was stored.")]
     late: Annotated[bool, v.said("Stored after the run had ended.", False)]
+    foreign: Annotated[
+        bool,
+        v.said(
+            "Would have changed a run that another API key held: it is stored, under `name`, and changed nothing.",
+            False,
+        ),
+    ]
     future: Annotated[bool, v.said("`occurred_at` was more than five minutes ahead of the server's clock.", False)]
     hash: (
         Annotated[
@@ -262,6 +269,7 @@ def event_of(event: Event) -> LoggedEvent:
         occurred_at=format_optional_ms(event.occurred_at),
         recorded_at=format_ms(event.recorded_at),
         late=event.late,
+        foreign=event.facts.foreign,
         future=event.future,
         hash=event.hash.hex() or None,
     )

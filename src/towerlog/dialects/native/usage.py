@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.base import Call, Endpoint, Reply, scopes
+from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import bounded_text, invalid_field, time_ms_of
 from towerlog.dialects.native import shapes
-from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_cursor
+from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, read_cursor, write_cursor
 from towerlog.model.outcome import Page
 from towerlog.model.principal import Scope
 from towerlog.model.question import GetUsage
+from towerlog.model.times import format_ms
 
 READ = scopes(Scope.READ)
 
@@ -24,6 +25,13 @@ class UsageQuery(CursorQuery, frozen=True):
     until: v.Until | None = None
     agent: v.AgentName | None = None
     model: v.ModelName | None = None
+
+
+class UsageListing(Listing[shapes.UsageTotal], frozen=True):
+    """A page of sums, and the time that they are over."""
+
+    since: Annotated[str, v.said("The sums begin with this hour.", "2026-04-01T00:00:00.000Z", format="date-time")]
+    until: Annotated[str, v.said("The sums end before this hour.", "2026-04-08T00:00:00.000Z", format="date-time")]
 
 
 def _decode_usage(call: Call) -> GetUsage:
@@ -42,13 +50,17 @@ def _decode_usage(call: Call) -> GetUsage:
 
 
 def _encode_usage(outcome: Page, command: GetUsage, call: Call) -> Reply:
-    return page_reply(f"usage-{command.by}", outcome, lambda row: shapes.usage_of(row, command.by))
+    assert outcome.span is not None
+    since, until = outcome.span
+    rows = [shapes.usage_of(row, command.by) for row in outcome.rows]  # type: ignore[arg-type]  # GetUsage gives those
+    following = write_cursor(f"usage-{command.by}", outcome.next)
+    return reply_json(UsageListing(rows, following, format_ms(since), format_ms(until)))
 
 
 ENDPOINTS = (
     Endpoint(
         "GET", "/api/v1/usage", "get_usage", "Tokens, money and counts by hour, agent or model.", READ,
-        _decode_usage, _encode_usage, query=UsageQuery, reply=Listing[shapes.UsageTotal],
+        _decode_usage, _encode_usage, query=UsageQuery, reply=UsageListing,
     ),
 )  # fmt: skip
 """The endpoints of usage."""

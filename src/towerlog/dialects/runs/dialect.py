@@ -20,6 +20,7 @@ from towerlog.dialects.base import (
     FrameStyle,
     Reply,
     Warned,
+    ascii_json,
     error_headers,
     reply_json,
     scopes,
@@ -181,9 +182,9 @@ def frame(event: Event, epoch: str, row: RunRow | None = None) -> bytes:
     data = _named(event) if event.type is EventType.OTHER else event.data
     delta = _content_delta(event.data) if event.type is EventType.MESSAGE_DELTA else b""
     at = format_ms(event.recorded_at).encode()
-    return (
-        b'id: %d\ndata: {"seq":%d,"type":"%s","data":%s,"created_at":"%s","event_id":%s,"run_id":"%s","ts":"%s"%s}\n\n'
-    ) % (seq, seq, _TYPE_TEXT[event.type], data, at, event_id, run_id, at, delta)
+    named = (seq, _TYPE_TEXT[event.type], data, at, event_id, run_id, at, delta)
+    text = b'{"seq":%d,"type":"%s","data":%s,"created_at":"%s","event_id":%s,"run_id":"%s","ts":"%s"%s}' % named
+    return b"id: %d\ndata: %s\n\n" % (seq, text if text.isascii() else ascii_json(text))
 
 
 def _event_id(event: Event, row: RunRow) -> bytes:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from towerlog import errors
-from towerlog.dialects import base
+from towerlog.dialects import base, details
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import DEFAULT_PAGE, Call
 from towerlog.dialects.fields import (
@@ -20,6 +20,7 @@ from towerlog.dialects.fields import (
     MAX_SEQ,
     NULL,
     JsonObject,
+    Warnings,
     bounded_text,
     decode,
     invalid_field,
@@ -32,7 +33,7 @@ from towerlog.dialects.fields import (
     time_ms_of,
 )
 from towerlog.dialects.run_json import STATUS_OF
-from towerlog.model.command import CancelRun, CreateRun, CreateThread, GiveInput
+from towerlog.model.command import CancelRun, CreateRun, CreateThread, GiveInput, InputType
 from towerlog.model.question import FollowRun, GetRun, GetThread, ListRuns, ListThreadRuns, ListThreads, RunFilter
 
 MAX_INPUT_BYTES = 32_768
@@ -80,13 +81,25 @@ class ThreadBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 class InputBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """An answer, or a message for a run that asks nothing. `question_id`: which question, else the oldest open one."""
+    """An answer, or a message for a run that asks nothing. `question_id`: which question, else the oldest open one.
+    `type`: which of the two it is, for those who know."""
 
     content: v.Content
     question_id: (
         Annotated[
             Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)],
             v.said("The question that this answers; without it, the oldest open one.", 4),
+        ]
+        | None
+    ) = None
+    type: (
+        Annotated[
+            InputType,
+            v.said(
+                "`input`: an answer, and nothing else. `message`: no answer, even while a question is open. "
+                "Without it, an answer where the run waits for one, else a message.",
+                "input",
+            ),
         ]
         | None
     ) = None
@@ -145,6 +158,8 @@ def decode_create(call: Call) -> CreateRun:
     thread_id = path_id(call.path["thread_id"], "thread")
     body = decode(_RUN_BODY, call.body) if call.body.strip() else RunBody()
     parent = optional_id(body.parent_run_id, "parent_run_id")
+    warnings: Warnings = []
+    metadata = _metadata(body.metadata, call.settings, warnings)
     return CreateRun(
         thread_id=thread_id,
         agent=bounded_text(body.agent, "agent"),
@@ -152,8 +167,9 @@ def decode_create(call: Call) -> CreateRun:
         route_id=bounded_text(body.route_id, "route_id"),
         parent_run_id=None if parent is None else _run_id(parent, "parent_run_id"),
         input=_input(body.input, call.settings),
-        metadata=_metadata(body.metadata, call.settings),
+        metadata=metadata,
         labels=_labels(body.labels),
+        warnings=tuple(warnings),
     )
 
 
@@ -171,9 +187,11 @@ def _input(raw: msgspec.Raw, settings: base.DialectSettings) -> bytes | None:
     return text
 
 
-def _metadata(raw: msgspec.Raw, settings: base.DialectSettings) -> bytes | None:
+def _metadata(raw: msgspec.Raw, settings: base.DialectSettings, warnings: Warnings) -> bytes | None:
+    """All of it: what a run's row cannot take stays in the event of its creation."""
     if bytes(raw) == b"null":
         return None
+    details.metadata(raw, "metadata", warnings)
     return one_line(raw, "metadata", settings.max_depth, settings.max_event_bytes)
 
 
@@ -243,7 +261,9 @@ def decode_input(call: Call) -> GiveInput:
     # Characters first: a text with too many needs no encoding to be refused.
     if len(content) > MAX_INPUT_BYTES or len(content.encode()) > MAX_INPUT_BYTES:
         raise invalid_field("content", f"is longer than {MAX_INPUT_BYTES} bytes")
-    return GiveInput(run_id, content, body.question_id)
+    if body.type == "message" and body.question_id is not None:
+        raise invalid_field("question_id", "a message answers no question")
+    return GiveInput(run_id, content, body.question_id, body.type)
 
 
 def decode_follow(call: Call) -> FollowRun:

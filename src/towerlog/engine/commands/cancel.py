@@ -17,9 +17,11 @@ from towerlog.model.lane import QueueState
 from towerlog.model.outcome import RunChanged, Steered
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow, Status
+from towerlog.store.values import Spread
 
 CONTROL = "runs"
 """The dialect that control events are written under."""
+ORPHANED = "its parent was cancelled"
 KILLED = "killed"
 """The reason of who kills a run and gives none."""
 
@@ -37,7 +39,7 @@ def needs_of_cancel(needs: Needs, principal: Principal, command: CancelRun | Kil
     needs.counters(principal.org)
     row = needs.run(principal.org, RunById(command.run_id))
     if row is not None and not row.is_terminal():
-        needs.ends_below(row)
+        needs.ends_below(row, isinstance(command, KillRun))
 
 
 def cancel_run(plan: Plan, principal: Principal, command: CancelRun) -> RunChanged:
@@ -58,7 +60,7 @@ def kill_run(plan: Plan, principal: Principal, command: KillRun) -> Steered:
     if row.is_terminal():
         return Steered(row)
     reason = command.reason or KILLED
-    for child in descendants(plan, row):
+    for child in descendants(plan, row, Spread(row.run, row.org, reason, principal.user_id, forced=True)):
         force_cancelled(plan, child, reason, principal.user_id)
     return Steered(force_cancelled(plan, row, reason, principal.user_id))
 
@@ -72,7 +74,7 @@ def _cancellable(plan: Plan, principal: Principal, run_id: str) -> RunRow:
 
 def cancel_tree(plan: Plan, row: RunRow, user_id: str | None, reason: str | None) -> RunRow:
     """Asks for the end of a run and of everything open below it; the run afterwards."""
-    for child in descendants(plan, row):
+    for child in descendants(plan, row, Spread(row.run, row.org, reason, user_id)):
         cancel_one(plan, child, user_id, reason)
     return cancel_one(plan, row, user_id, reason)
 
@@ -88,9 +90,19 @@ def cancel_one(plan: Plan, row: RunRow, user_id: str | None, reason: str | None)
 
 def force_end(plan: Plan, row: RunRow, reason: str) -> RunRow:
     """The end of a run that did not answer its cancel; what was born below it since is asked to end as well."""
-    for child in descendants(plan, row):
-        cancel_one(plan, child, None, "its parent was cancelled")
+    for child in descendants(plan, row, Spread(row.run, row.org, ORPHANED)):
+        cancel_one(plan, child, None, ORPHANED)
     return force_cancelled(plan, row, reason)
+
+
+def spread(plan: Plan, row: RunRow, told: Spread) -> None:
+    """One more step of a cancel that has not reached all runs below its own."""
+    plan.changes.spreads[row.run] = None
+    for child in descendants(plan, row, told):
+        if told.forced:
+            force_cancelled(plan, child, told.reason or KILLED, told.user_id)
+        else:
+            cancel_one(plan, child, told.user_id, told.reason)
 
 
 def force_cancelled(plan: Plan, row: RunRow, reason: str, user_id: str | None = None) -> RunRow:
@@ -110,13 +122,18 @@ def _members(user_id: str | None, reason: str | None) -> dict[str, object]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def descendants(plan: Plan, row: RunRow) -> list[RunRow]:
-    """Open runs below this one, as this very group has left them: stored ones, and those it has just linked."""
+def descendants(plan: Plan, row: RunRow, told: Spread) -> list[RunRow]:
+    """Open runs below this one, as this very group has left them: stored ones, and those it has just linked.
+
+    At most as many as one step may end; where there are more, `told` is kept for the steps after it.
+    """
     family = {row.run: row}
     level = [row]
     while level:
-        found = [child for one in level for child in plan.stored_family(one)]
-        family |= {child.run: child for child in found}
+        stored = [plan.stored_family(one, told.forced) for one in level]
+        if any(found.cut for found in stored):
+            plan.changes.spreads[row.run] = told
+        family |= {child.run: plan.now_of(child) for found in stored for child in found}
         level = _linked_here(plan, family)
         family |= {child.run: child for child in level}
     return [child for child in family.values() if child.run != row.run and not child.is_terminal()]

@@ -1,4 +1,4 @@
-"""Leases: claim, renew, release, finish, expire. One holder (worker, epoch) at a time; the loser gets an error.
+"""Leases: claim, renew, release, finish, expire. One holder (key, worker, epoch) at a time; the loser gets an error.
 
 Expiry alone ends nothing: a run that ran out is claimable at once, and a report that comes before anybody claimed it
 (or the sweep took it) renews it still. Each claim raises the epoch, which fences whoever held it before.
@@ -10,19 +10,22 @@ import msgspec
 
 from towerlog.engine.commands.cancel import force_end, run_of
 from towerlog.engine.commands.receipts import mark_delivered
+from towerlog.engine.commands.rights import is_revoked
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.submission import Steps
 from towerlog.engine.ingest.append import place_items
+from towerlog.engine.ingest.dedupe import same_end
 from towerlog.engine.ingest.needs import needs_of_draft, needs_of_items
 from towerlog.engine.queries.views import lane_view
 from towerlog.errors import AlreadyClaimed, LeaseLost, RunEnded, TowerlogError
 from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report
-from towerlog.model.event import Draft, EventType, Item, RunById
+from towerlog.model.event import TARGET_STATUS, Draft, EventType, Item, RunById
 from towerlog.model.facts import Effects, Facts, LaneFacts
 from towerlog.model.lane import MAX_ATTEMPTS, Lane, QueueState
 from towerlog.model.outcome import NothingToClaim, Reported, Taken
 from towerlog.model.principal import Principal
-from towerlog.model.run import RunRow, Status
+from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.model.times import format_ms
 from towerlog.store.values import Kind, Quarantined
 
@@ -42,7 +45,7 @@ def needs_of_claim(needs: Needs, principal: Principal, command: Claim) -> None:
 
 def _needs_of_taking(needs: Needs, lane: Lane, row: RunRow) -> None:
     if lane.state is QueueState.HELD:  # it ran out: the run may have to end
-        needs.ends_below(row)
+        needs.ends(row)
     needs.notes(row)
 
 
@@ -55,7 +58,7 @@ def claim(plan: Plan, principal: Principal, command: Claim) -> Taken | NothingTo
         lane = plan.lane(stored.run) or stored
         if stored.run in plan.changes.lanes and not _is_free(plan, lane):
             continue
-        held = _take(plan, lane, command.worker_id, command.lease_ms)
+        held = _take(plan, principal, lane, command)
         if held is not None:
             return _told(plan, held)
     if len(offered) == claimant.limit:
@@ -81,34 +84,42 @@ def needs_of_lane(needs: Needs, principal: Principal, command: ClaimRun | Releas
     needs.moves(row)
     lane = needs.lane(row.run) if row.has_lane else None
     if lane is not None and (lane.state is QueueState.HELD or row.status is Status.CANCELLING):
-        needs.ends_below(row)
+        needs.ends(row)
+        if lane.key_id not in (None, principal.key_id):
+            needs.want(Kind.KEY, (principal.org, lane.key_id))
 
 
 def claim_run(plan: Plan, principal: Principal, command: ClaimRun) -> Taken:
     """This run. Raises AlreadyClaimed naming the deadline, RunEnded.
 
     The holder claiming again gets a new epoch: it may be a second process of the same name, and of two only one may go
-    on. Which attempt it is stays as it was.
+    on. Which attempt it is stays as it was. So does a worker whose key was revoked and replaced by another one.
     """
     row = run_of(plan, principal, command.run_id)
     if row.is_terminal():
-        raise RunEnded(f"The run has ended: {row.status}.")
+        raise _ended(row)
     lane = plan.lane(row.run) if row.has_lane else None
     if lane is None or lane.state in (QueueState.DONE, QueueState.BLOCKED):
         raise AlreadyClaimed("The run is not in the queue.")
     if lane.is_held(plan.steady):
-        if lane.worker_id == command.worker_id:
+        if lane.worker_id == command.worker_id and _has_key(plan, principal, lane):
             renewed = _renewed(plan, lane, command.lease_ms)
-            return _told(plan, _claimed(plan, _replace(renewed, epoch=lane.epoch + 1, reported=False), row))
-        until = format_ms(lane.expires_at or 0)
+            again = _replace(renewed, epoch=lane.epoch + 1, key_id=principal.key_id, reported=False)
+            return _told(plan, _claimed(plan, again, row))
+        until = format_ms(lane.on_wall(plan.now - plan.steady).expires_at or 0)
         raise AlreadyClaimed(f"The run is held until {until}.", details={"lease_expires_at": until})
-    held = _take(plan, lane, command.worker_id, command.lease_ms)
+    held = _take(plan, principal, lane, command)
     if held is None:
         raise RunEnded("The run was lost: it had no attempt left.")
     return _told(plan, held)
 
 
-def _take(plan: Plan, lane: Lane, worker_id: str, lease_ms: int) -> Taken | None:
+def _has_key(plan: Plan, principal: Principal, lane: Lane) -> bool:
+    """Whether a caller has the key of a lease, or its user has revoked that key."""
+    return lane.key_id == principal.key_id or is_revoked(plan, principal, lane.key_id)
+
+
+def _take(plan: Plan, principal: Principal, lane: Lane, command: Claim | ClaimRun) -> Taken | None:
     """Gives a free lane to a worker; None when the run had to end instead."""
     row = plan.run_by_number(lane.run)
     if row is None:
@@ -120,13 +131,14 @@ def _take(plan: Plan, lane: Lane, worker_id: str, lease_ms: int) -> Taken | None
     lane = _replace(
         lane,
         state=QueueState.HELD,
-        worker_id=worker_id,
+        worker_id=command.worker_id,
+        key_id=principal.key_id,
         released_by=None,
         epoch=lane.epoch + 1,
         attempt=lane.attempt + 1,
-        lease_ms=lease_ms,
+        lease_ms=command.lease_ms,
         claimed_at=plan.steady,
-        expires_at=plan.steady + lease_ms,
+        expires_at=plan.steady + command.lease_ms,
         last_heartbeat=plan.steady,
         reported=False,
         phase=None,
@@ -161,24 +173,26 @@ def _renewed(plan: Plan, lane: Lane, lease_ms: int | None) -> Lane:
     return lane
 
 
-def may_repeat(worker_id: str, epoch: int | None, lane: Lane | None) -> bool:
+def may_repeat(principal: Principal, worker_id: str, epoch: int | None, lane: Lane | None) -> bool:
     """Whether what a worker was answered under an Idempotency-Key still holds: not once its lease is gone.
 
     `epoch` is that of the lease which the answer granted; None for an answer that granted none.
     """
-    if lane is None or lane.worker_id != worker_id or epoch not in (None, lane.epoch):
+    if lane is None or lane.state not in (QueueState.HELD, QueueState.DONE):
         return False
-    return lane.state in (QueueState.HELD, QueueState.DONE)
+    return lane.belongs_to(worker_id, epoch, principal.key_id)
 
 
-def _held_lane(plan: Plan, row: RunRow, worker_id: str, epoch: int | None) -> Lane | LeaseLost:
+def _held_lane(plan: Plan, principal: Principal, row: RunRow, command: Report | Finish | Release) -> Lane | None:
     """The lane if this worker holds it, or held it when the run ended."""
     lane = plan.lane(row.run) if row.has_lane else None
-    if lane is None or lane.worker_id != worker_id or lane.state in (QueueState.QUEUED, QueueState.BLOCKED):
-        return LeaseLost()
-    if epoch is not None and epoch != lane.epoch:
-        return LeaseLost()
-    return lane
+    if lane is None or lane.state in (QueueState.QUEUED, QueueState.BLOCKED):
+        return None
+    return lane if lane.belongs_to(command.worker_id, command.lease_epoch, principal.key_id) else None
+
+
+def _ended(row: RunRow) -> RunEnded:
+    return RunEnded(f"The run has ended: {row.status}.")
 
 
 def needs_of_report(needs: Needs, principal: Principal, command: Report) -> None:
@@ -189,26 +203,49 @@ def needs_of_report(needs: Needs, principal: Principal, command: Report) -> None
         needs.notes(row)
         if row.has_lane:
             needs.lane(row.run)
-        needs_of_items(needs, principal.org, command.items)
+        needs_of_items(needs, principal, command.items)
+        if row.ended_seq is not None and any(map(_is_end, command.items)):
+            needs.want(Kind.EVENT, (row.run, row.ended_seq))
 
 
-def report(plan: Plan, principal: Principal, command: Report) -> Reported | TowerlogError:
-    """Renews, then appends. A loser's items are kept beside the run; the error comes after that is durable."""
+def report(plan: Plan, principal: Principal, command: Report) -> Steps[Reported | TowerlogError]:
+    """Renews, then appends. A loser's items are kept beside the run; the error comes after that is durable.
+
+    So is a result that comes after an end which was another one.
+    """
     row = run_of(plan, principal, command.run_id)
-    lane = _held_lane(plan, row, command.worker_id, command.lease_epoch)
-    if isinstance(lane, LeaseLost):
-        return _quarantine(plan, row, command, command.items, lane)
+    lane = _held_lane(plan, principal, row, command)
+    ends = [item for item in command.items if _is_end(item)] if row.is_terminal() else []
+    if any(lane is None or not _is_known(plan, row, end) for end in ends):
+        return _quarantine(plan, row, command, command.items, _ended(row))
+    if lane is None:
+        return _quarantine(plan, row, command, command.items, LeaseLost())
     if lane.state is QueueState.HELD:
         lane = _replace(_renewed(plan, lane, command.lease_ms), reported=True)
         lane, row = _phase(plan, lane, row, command)
         plan.put_lane(lane)
-    results = place_items(plan, principal, command.items, command.dialect)
+    results = yield from place_items(plan, principal, command.items, command.dialect)
     row = plan.now_of(row)
     has_news = row.has_undelivered()
     row = mark_delivered(plan, row, LANES)
     lane = plan.lane(row.run) or lane
+    lane = lane.on_wall(plan.now - plan.steady)
     view = lane_view(principal, row, lane, plan.agent(row.org, row.agent or "default"))
     return Reported(view, lane, results, has_news)
+
+
+def _is_end(item: Item) -> bool:
+    return type(item) is Draft and TARGET_STATUS.get(item.type) in TERMINAL
+
+
+def _is_known(plan: Plan, row: RunRow, item: Item) -> bool:
+    """Whether an end says what the run ended with, or was told before."""
+    if type(item) is not Draft:
+        return False
+    if item.event_id is not None and plan.event_by_id(row.run, item.event_id) is not None:
+        return True  # whether it is the same is looked at where repeats are
+    end = None if row.ended_seq is None else plan.event_at(row.run, row.ended_seq)
+    return end is not None and same_end(end, item)
 
 
 def _phase(plan: Plan, lane: Lane, row: RunRow, command: Report) -> tuple[Lane, RunRow]:
@@ -264,12 +301,14 @@ def release(plan: Plan, principal: Principal, command: Release) -> Reported:
     row = run_of(plan, principal, command.run_id)
     lane = plan.lane(row.run) if row.has_lane else None
     if lane is not None and lane.state is QueueState.QUEUED and lane.released_by == command.worker_id:
-        return _reported(plan, principal, row, lane)
-    held = _held_lane(plan, row, command.worker_id, command.lease_epoch)
-    if isinstance(held, LeaseLost):
-        raise held
+        if lane.key_id != principal.key_id:
+            raise LeaseLost
+        return _released(plan, principal, row, lane)
+    held = _held_lane(plan, principal, row, command)
+    if held is None:
+        raise LeaseLost
     if row.is_terminal() or held.state is QueueState.DONE:
-        raise RunEnded(f"The run has ended: {row.status}.")
+        raise _ended(row)
     if row.status is Status.CANCELLING:
         return _reported(plan, principal, force_end(plan, row, "released while cancelling"), _done(held))
     # A release is no failure: the attempt is given back.
@@ -287,10 +326,16 @@ def release(plan: Plan, principal: Principal, command: Release) -> Reported:
     marks = LaneFacts(command.worker_id, lane.epoch, lane.attempt)
     members: dict[str, object] = {"worker_id": command.worker_id, "lease_epoch": lane.epoch}
     row = plan.note(row, EventType.LANE_RELEASED, members, Facts(effects=Effects(lane=marks)), by=LANES)
-    return _reported(plan, principal, row, lane)
+    return _released(plan, principal, row, lane)
+
+
+def _released(plan: Plan, principal: Principal, row: RunRow, lane: Lane) -> Reported:
+    """What is wanted of the run from now on is for whoever claims it next."""
+    return _reported(plan, principal, _replace(row, pending=(), questions=()), lane)
 
 
 def _reported(plan: Plan, principal: Principal, row: RunRow, lane: Lane) -> Reported:
+    lane = lane.on_wall(plan.now - plan.steady)
     return Reported(lane_view(principal, row, lane, plan.agent(row.org, row.agent or "default")), lane)
 
 
@@ -304,22 +349,26 @@ def needs_of_finish(needs: Needs, principal: Principal, command: Finish) -> None
     row = needs.run(principal.org, RunById(command.run_id))
     if row is not None:
         needs.moves(row)
-        needs_of_draft(needs, principal.org, command.draft, {})
+        needs_of_draft(needs, principal, command.draft, {})
+        if row.ended_seq is not None:
+            needs.want(Kind.EVENT, (row.run, row.ended_seq))
 
 
-def finish(plan: Plan, principal: Principal, command: Finish) -> Reported | TowerlogError:
-    """Ends a run as its holder. The same end asked for again by the same worker is answered the same."""
+def finish(plan: Plan, principal: Principal, command: Finish) -> Steps[Reported | TowerlogError]:
+    """Ends a run as its holder. The same end asked for again by the same worker is answered the same.
+
+    A result that nobody will see in the run is never answered as if it had been taken: it is kept beside the run.
+    """
     row = run_of(plan, principal, command.run_id)
-    lane = _held_lane(plan, row, command.worker_id, command.lease_epoch)
-    if isinstance(lane, LeaseLost):
-        ended = RunEnded(f"The run has ended: {row.status}.") if row.is_terminal() else lane
-        return _quarantine(plan, row, command, [command.draft], ended)
+    lane = _held_lane(plan, principal, row, command)
+    if lane is None:
+        error = _ended(row) if row.is_terminal() else LeaseLost()
+        return _quarantine(plan, row, command, [command.draft], error)
     if row.is_terminal():
-        wanted = Status.COMPLETED if command.draft.type is EventType.RUN_COMPLETED else Status.FAILED
-        if row.status is not wanted:
-            raise RunEnded(f"The run has ended: {row.status}.")
+        if not _is_known(plan, row, command.draft):
+            return _quarantine(plan, row, command, [command.draft], _ended(row))
         return _reported(plan, principal, row, lane)
-    place_items(plan, principal, [command.draft], command.dialect)
+    yield from place_items(plan, principal, [command.draft], command.dialect)
     return _reported(plan, principal, plan.now_of(row), plan.lane(row.run) or lane)
 
 

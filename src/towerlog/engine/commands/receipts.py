@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from towerlog.engine.commands.rights import may_be_told, needs_of_telling
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.errors import NotFound
@@ -16,7 +17,7 @@ from towerlog.model.facts import Effects, Facts
 from towerlog.model.lane import QueueState
 from towerlog.model.outcome import Delivered, Stored
 from towerlog.model.principal import Principal
-from towerlog.model.run import RunRow
+from towerlog.model.run import Pending, RunRow
 
 
 def mark_delivered(plan: Plan, row: RunRow, dialect: str) -> RunRow:
@@ -29,29 +30,36 @@ def mark_delivered(plan: Plan, row: RunRow, dialect: str) -> RunRow:
     return row
 
 
-def with_receipts(plan: Plan, org: int, results: list[Stored | Refusal], dialect: str) -> list[Stored | Refusal]:
-    """The results of a batch with what is wanted of its runs by the end of it: no more than that is repeated."""
-    final: dict[str, RunRow] = {}
+def with_receipts(
+    plan: Plan, principal: Principal, results: list[Stored | Refusal], dialect: str
+) -> tuple[list[Stored | Refusal], bool]:
+    """The results of a batch with what is wanted of its runs by the end of it, no more than that is repeated, and
+    nothing of runs whose commands are for others; whether any of it is told for the first time."""
+    final: dict[str, tuple[Pending, ...]] = {}
     shown: list[Stored | Refusal] = []
+    has_news = False
     for result in results:
         if isinstance(result, Stored) and result.commands:
-            row = final.get(result.run_id) or plan.run(org, RunById(result.run_id))
-            if row is not None:
-                row = final[result.run_id] = mark_delivered(plan, row, dialect)
-                result = msgspec.structs.replace(result, commands=row.pending)
+            commands = final.get(result.run_id)
+            if commands is None:
+                row = plan.run(principal.org, RunById(result.run_id))
+                told = row if row is not None and may_be_told(plan, principal, row) else None
+                has_news = has_news or (told is not None and told.has_undelivered())
+                commands = () if told is None else mark_delivered(plan, told, dialect).pending
+                final[result.run_id] = commands
+            result = msgspec.structs.replace(result, commands=commands)
         shown.append(result)
-    return shown
+    return shown, has_news
 
 
 def needs_of_deliver(needs: Needs, principal: Principal, command: Deliver) -> None:
-    """The runs, and who holds them."""
+    """The runs, and whose they are."""
     for run_id in command.run_ids:
         row = needs.run(principal.org, RunById(run_id))
         if row is not None:
             needs.counters(principal.org)
             needs.notes(row)
-            if row.has_lane and command.worker_id is not None:
-                needs.lane(row.run)
+            needs_of_telling(needs, principal, row)
 
 
 def deliver(plan: Plan, principal: Principal, command: Deliver) -> Delivered:
@@ -61,13 +69,15 @@ def deliver(plan: Plan, principal: Principal, command: Deliver) -> Delivered:
         row = plan.run(principal.org, RunById(run_id))
         if row is None:
             raise NotFound("run")
-        if command.worker_id is None or _is_held_by(plan, row, command):
+        if _is_for(plan, principal, row, command):
             rows[run_id] = mark_delivered(plan, row, command.by)
     return Delivered(rows)
 
 
-def _is_held_by(plan: Plan, row: RunRow, command: Deliver) -> bool:
+def _is_for(plan: Plan, principal: Principal, row: RunRow, command: Deliver) -> bool:
+    if command.worker_id is None:
+        return may_be_told(plan, principal, row)
     lane = plan.lane(row.run) if row.has_lane else None
-    if lane is None or lane.worker_id != command.worker_id:
+    if lane is None or lane.state not in (QueueState.HELD, QueueState.DONE):
         return False
-    return command.lease_epoch in (None, lane.epoch) and lane.state in (QueueState.HELD, QueueState.DONE)
+    return lane.belongs_to(command.worker_id, command.lease_epoch, principal.key_id)

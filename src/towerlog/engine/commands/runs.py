@@ -16,7 +16,7 @@ from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import AgentView, RunCreated, ThreadView
 from towerlog.model.persona import Persona, split_persona_id
 from towerlog.model.principal import Principal
-from towerlog.model.run import MAX_THREAD_QUEUE, PARENT_RUN, ForkedFrom, RunRow
+from towerlog.model.run import MAX_METADATA_BYTES, MAX_THREAD_QUEUE, PARENT_RUN, ForkedFrom, RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.store.values import Kind
 
@@ -123,12 +123,13 @@ def _parent_key(plan: Plan, org: int, parent_run_id: str | None) -> str | None:
 def _queue(plan: Plan, principal: Principal, command: CreateRun, origin: Origin) -> RunRow:
     org = principal.org
     agent = plan.agent(org, command.agent or "default")
-    metadata = msgspec.UNSET if command.metadata is None else msgspec.Raw(command.metadata)
+    given = b"" if command.metadata is None else command.metadata
+    metadata = msgspec.Raw(given) if 0 < len(given) <= MAX_METADATA_BYTES else msgspec.UNSET
     members = {
         "persona_id": command.persona_id,
         "route_id": command.route_id,
         "input": None if command.input is None else msgspec.Raw(command.input),
-        "metadata": None if metadata is msgspec.UNSET else metadata,
+        "metadata": msgspec.Raw(given) if given else None,
         "labels": command.labels or None,
     }
     data = msgspec.json.encode({name: value for name, value in members.items() if value is not None})

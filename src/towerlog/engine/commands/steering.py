@@ -10,15 +10,19 @@ from towerlog.model.command import GiveInput, SteerRun
 from towerlog.model.event import EventType, RunById
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.outcome import RunChanged, Steered
-from towerlog.model.principal import Principal
-from towerlog.model.run import MAX_INPUTS, OpenQuestion, RunRow, Status
+from towerlog.model.principal import Principal, User
+from towerlog.model.run import MAX_INPUTS, MAX_PENDING_BYTES, ClosedQuestion, OpenQuestion, RunRow, Status
 from towerlog.model.times import format_ms
+from towerlog.store.values import Kind
 
-STEER_ACTIONS = {
-    "pause": (EventType.RUN_PAUSE_REQUESTED, Status.PAUSED),
-    "resume": (EventType.RUN_RESUME_REQUESTED, Status.RUNNING),
-}
-"""An action: the event that asks for it, and where the run is when it has come about."""
+STEER_ACTIONS = {"pause": EventType.RUN_PAUSE_REQUESTED, "resume": EventType.RUN_RESUME_REQUESTED}
+"""An action: the event that asks for it."""
+
+
+SECOND_ANSWER_MS = 5_000
+"""For so long after a question was closed, an input that names none is taken for another answer to it."""
+WRITTEN_TO = frozenset({Status.RUNNING, Status.WAITING})
+AS_MESSAGE = 'To write to the run all the same: "type": "message", or `towerlog runs message`.'
 
 
 def needs_of_steer(needs: Needs, principal: Principal, command: SteerRun) -> None:
@@ -34,9 +38,11 @@ def steer_run(plan: Plan, principal: Principal, command: SteerRun) -> Steered:
     row = run_of(plan, principal, command.run_id)
     if row.is_terminal() or row.status is Status.CANCELLING:
         raise RunNotActive(f"The run is not active: {row.status}.")
-    kind, target = STEER_ACTIONS[command.action]
+    kind = STEER_ACTIONS[command.action]
     requested = [pending.type for pending in row.pending if pending.type in STEER_ACTIONS]
-    is_so = row.status is target if command.action == "pause" else row.status is not Status.PAUSED
+    # A run that lost its worker in a pause is still paused: the next one is told.
+    paused = row.status is Status.PAUSED or (row.status is Status.QUEUED and row.pause_taken is not None)
+    is_so = paused == (command.action == "pause")
     if requested == [command.action] or (not requested and is_so):
         return Steered(row)
     members = {"requested_by": principal.user_id} | ({"reason": command.reason} if command.reason else {})
@@ -45,15 +51,22 @@ def steer_run(plan: Plan, principal: Principal, command: SteerRun) -> Steered:
 
 
 def needs_of_input(needs: Needs, principal: Principal, command: GiveInput) -> None:
-    """The run, and what moves when it goes on."""
+    """The run, and what moves when it goes on; who has answered its question already."""
     needs.counters(principal.org)
     row = needs.run(principal.org, RunById(command.run_id))
-    if row is not None:
-        needs.moves(row)
+    if row is None:
+        return
+    needs.moves(row)
+    if command.question_id is not None:
+        closed = _closed_question(row, command.question_id)
+    else:
+        closed = row.closed_questions[-1] if row.closed_questions else None
+    if closed is not None and closed.by is not None:
+        needs.want(Kind.USER, (principal.org, closed.by))
 
 
 def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChanged:
-    """Answers the question that is named, else the oldest open one; to a running run without one it is a message.
+    """Answers the question that is named, else the oldest one that is waited for; or writes to the run.
 
     Raises QuestionClosed naming who was first, AwaitsApproval, RunNotActive, Conflict when too many lie unread. A run
     that lost its worker keeps its questions, so it takes their answers too: the next claim delivers them.
@@ -61,10 +74,12 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
     row = run_of(plan, principal, command.run_id)
     if row.is_terminal() or row.status is Status.CANCELLING:
         raise RunNotActive(f"The run is {row.status} and takes no input.")
-    question = _meant(row, command.question_id)
+    question = _meant(plan, row, command)
     kind = "message" if question is None else "input"
     if sum(pending.type == kind for pending in row.pending) >= MAX_INPUTS:
         raise Conflict(f"The run has {MAX_INPUTS} {kind}s that its agent has not taken yet.")
+    if row.pending_bytes() + len(command.content.encode()) > MAX_PENDING_BYTES:
+        raise Conflict(f"The run has {MAX_PENDING_BYTES} bytes of commands that its agent has not taken yet.")
     members: dict[str, object] = {"content": command.content, "by": principal.user_id}
     if question is None:
         facts = Facts(effects=Effects(requests="message"))
@@ -74,41 +89,70 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
     return RunChanged(plan.note(row, EventType.RUN_INPUT, members, facts, by=CONTROL), changed=True)
 
 
-def _meant(row: RunRow, question_id: int | None) -> OpenQuestion | None:
+def _meant(plan: Plan, row: RunRow, command: GiveInput) -> OpenQuestion | None:
     """The open question that an input answers, None for a message. Raises what refuses the input."""
-    if question_id is not None:
-        question = row.question(question_id)
+    if command.type == "message":
+        if row.status not in WRITTEN_TO:
+            raise RunNotActive(f"The run is {row.status} and takes no message.")
+        return None
+    if command.question_id is not None:
+        question = row.question(command.question_id)
         if question is None:
-            raise _closed(row, question_id)
+            raise _closed(plan, row, command.question_id)
         return question
-    if row.questions:
-        return row.questions[0]
+    if (awaited := row.awaited()) is not None:
+        return awaited
     if row.awaits_approval:
         raise AwaitsApproval(_how_to_decide(row))
-    untaken = [pending.question_id for pending in row.pending if pending.type == "input"]
-    if untaken:
-        # Whoever answers twice, or second, means the question that was there a moment ago.
-        raise _closed(row, untaken[-1] or 0)
+    just_closed = _just_closed(row, plan.now)
+    if just_closed is not None:
+        raise _closed(plan, row, just_closed, AS_MESSAGE)
+    if command.type is not None:
+        raise QuestionClosed(f"The run asks nothing. {AS_MESSAGE}")
     if row.status is not Status.RUNNING:
         raise RunNotActive(f"The run is {row.status} and takes no input.")
     return None
 
 
-def _closed(row: RunRow, question_id: int) -> QuestionClosed:
+def _just_closed(row: RunRow, now_ms: int) -> int | None:
+    """The question that whoever names none most likely means: one that was there a moment ago.
+
+    Two people see the same question, or one clicks twice. The agent may have taken the first answer by then, but the
+    second is an answer all the same, and not a message.
+    """
+    untaken = [pending.question_id for pending in row.pending if pending.type == "input"]
+    if untaken:
+        return untaken[-1] or 0
+    newest = row.closed_questions[-1] if row.closed_questions else None
+    is_recent = newest is not None and 0 <= now_ms - newest.closed_at < SECOND_ANSWER_MS
+    return newest.question_id if newest is not None and is_recent else None
+
+
+def _closed_question(row: RunRow, question_id: int) -> ClosedQuestion | None:
+    return next((one for one in row.closed_questions if one.question_id == question_id), None)
+
+
+def _closed(plan: Plan, row: RunRow, question_id: int, hint: str = "") -> QuestionClosed:
     """Who was first, and when."""
-    found = next((one for one in row.closed_questions if one.question_id == question_id), None)
+    hint = hint and f" {hint}"
+    found = _closed_question(row, question_id)
     if found is None:
         open_ids = ", ".join(str(one.question_id) for one in row.questions) or "none"
         return QuestionClosed(f"The run has no open question {question_id}; open questions: {open_ids}.")
     when = format_ms(found.closed_at)
     if found.withdrawn:
         return QuestionClosed(
-            f"Question {question_id} was withdrawn by its agent at {when}: nobody waits for an answer."
+            f"Question {question_id} was withdrawn by its agent at {when}: nobody waits for an answer.{hint}"
         )
-    details = {"answered_at": when} | ({"answered_by": found.by} if found.by else {})
-    who = f"by {found.by} " if found.by else ""
+    details, who = {"answered_at": when}, ""
+    if found.by is not None:
+        # A user's id in our own events, which is of use to programs; in an agent's the name that it gave.
+        user: User | None = plan.loaded(Kind.USER, (row.org, found.by))
+        name = found.by if user is None else user.name
+        details |= {"answered_by": name} | ({} if user is None else {"answered_by_user_id": user.user_id})
+        who = f"by {name} "
     return QuestionClosed(
-        f"Question {question_id} was answered {who}at {when}; the first answer counts.", details=details
+        f"Question {question_id} was answered {who}at {when}; the first answer counts.{hint}", details=details
     )
 
 

@@ -8,10 +8,14 @@ Stamps of the wall clock are found on it again, whichever way that clock was set
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 from towerlog.ambient import Clock
+from towerlog.model.lane import Lane
+from towerlog.store.base import Store, Unit
 
 MAX_COMMIT_MS = 1000
 """So much of one commit counts as time in which the server could hear."""
@@ -45,7 +49,7 @@ class Hearing:
 
     def __init__(self, clock: Clock) -> None:
         """The server begins to hear now."""
-        self._clock = clock
+        self.clock = clock
         self._left_out_ms = 0
         self._stands_from: int | None = None
         """Steady ms since when the time stands still, in an outage and until its grace is over."""
@@ -63,8 +67,8 @@ class Hearing:
 
     def now(self) -> Reading:
         """Wall time, and the time in which the server could hear: like wall time at the start, and never going back."""
-        wall_ms, steady_ms = self._clock.now_ms(), self._clock.steady_ms()
-        still_ms = self._clock.stood_still_ms() - self._stood_still_ms
+        wall_ms, steady_ms = self.clock.now_ms(), self.clock.steady_ms()
+        still_ms = self.clock.stood_still_ms() - self._stood_still_ms
         if still_ms:
             self._stood_still_ms += still_ms
             if not self.is_out:
@@ -82,18 +86,26 @@ class Hearing:
             self._spans.append(_Span(heard_ms, offset_ms))
         return Reading(wall_ms, heard_ms)
 
-    def begin_commit(self) -> None:
-        """A commit begins; one at a time."""
-        self.now()
-        self._commit_began_at = self._clock.steady_ms()
+    @asynccontextmanager
+    async def unit(self, store: Store) -> AsyncIterator[Unit]:
+        """A unit of work, one at a time. What it takes too long is no time in which the server could hear."""
+        async with store.begin() as unit:
+            self.now()
+            began_at = self._commit_began_at = self.clock.steady_ms()
+            try:
+                yield unit
+            finally:
+                lasted_ms = self.clock.steady_ms() - began_at
+                self.now()
+                self._commit_began_at = None
+                if lasted_ms > MAX_COMMIT_MS and not self.is_out:
+                    self._note_outage(began_at + MAX_COMMIT_MS, lasted_ms)
 
-    def end_commit(self) -> None:
-        """It has ended, one way or another."""
-        began_at, steady_ms = self._commit_began_at, self._clock.steady_ms()
-        self.now()
-        self._commit_began_at = None
-        if began_at is not None and not self.is_out and steady_ms - began_at > MAX_COMMIT_MS:
-            self._note_outage(began_at + MAX_COMMIT_MS, steady_ms - began_at)
+    async def try_again(self, unit: Unit) -> None:
+        """In an outage finds out whether it is over: nobody else may come to write. Raises StorageFailed."""
+        if self.is_out:
+            await unit.try_to_write()
+            self.go_on()
 
     def stop(self) -> None:
         """Nothing can be stored any more, so nobody is heard until `go_on`."""
@@ -106,7 +118,7 @@ class Hearing:
     def go_on(self) -> None:
         """Something was stored."""
         if self.is_out and self._stands_from is not None:
-            self._note_outage(self._stands_from, self._clock.steady_ms() - self._stands_from)
+            self._note_outage(self._stands_from, self.clock.steady_ms() - self._stands_from)
 
     def elapsed_ms(self, stamp_ms: int) -> int:
         """For how long the server could have heard more since this stamp of the wall clock, as far as is known.
@@ -116,6 +128,15 @@ class Hearing:
         """
         now_ms = self.now().heard_ms
         return max(now_ms - max(self._heard_at(stamp_ms, now_ms), self._listening_since), 0)
+
+    @overload
+    def shown(self, lane: Lane) -> Lane: ...
+    @overload
+    def shown(self, lane: Lane | None) -> Lane | None: ...
+    def shown(self, lane: Lane | None) -> Lane | None:
+        """A lane with its times by the wall clock as that is set now."""
+        wall_ms, heard_ms = self.now()
+        return None if lane is None else lane.on_wall(wall_ms - heard_ms)
 
     def latest_stamp(self, elapsed_ms: int) -> int | None:
         """No stamp up to now that is later has `elapsed_ms` behind it; None when none at all has."""
@@ -139,7 +160,7 @@ class Hearing:
         """An outage is over; the time goes on after the grace. Both in steady ms."""
         if self._stands_from is None:
             self._stands_from = began_at
-        self._goes_on_at = self._clock.steady_ms() + GRACE_MS
+        self._goes_on_at = self.clock.steady_ms() + GRACE_MS
         if lasted_ms >= MIN_OUTAGE_MS:
             self._listening_since = self._told(self._stands_from)
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from towerlog.engine.commit.cache import Cache
+from towerlog.engine.commit.cache import Cache, RowMap
 from towerlog.engine.commit.own_runs import own_run
 from towerlog.model.agent import AgentRow
-from towerlog.model.event import OpenRun, RunByForeignId, RunById, RunByTrace, RunRef
+from towerlog.model.event import Event, OpenRun, RunByForeignId, RunById, RunByTrace, RunRef
 from towerlog.model.lane import Lane
-from towerlog.model.run import RunRow
+from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.store.base import Unit
-from towerlog.store.values import Claimant, Kind, Loaded, Parent
+from towerlog.store.values import Claimant, Family, Kind, Loaded, Parent
 
 RefKey = tuple[int, str, str]
 Asking = tuple[Callable[..., None], *tuple[Any, ...]]
@@ -76,7 +76,7 @@ class Known:
         """Claims for which that was too few, and how they were asked for again."""
         self.notes: dict[Any, Any] = {}
         """What the needs have worked out and placing wants again."""
-        self._cached: dict[Kind, dict[Any, Any]] = {
+        self._cached: dict[Kind, RowMap[Any, Any]] = {
             Kind.COUNTERS: cache.counters,
             Kind.RUN: cache.runs,
             Kind.THREAD: cache.threads,
@@ -127,7 +127,7 @@ class Known:
     def _take(self, kind: Kind, found: dict[Any, Any]) -> None:
         cache = self.cache
         if kind in self._cached:
-            self._cached[kind].update(found)
+            self._cached[kind].put_all(found.items())
         elif kind is Kind.REF:
             for key, row in found.items():
                 cache.refs[key] = row.run
@@ -144,11 +144,11 @@ class Known:
         """Rows that came with an answer answer other questions as well."""
         cache = self.cache
         if kind in (Kind.FAMILY, Kind.THREAD_RUNS):
-            cache.runs.update((row.run, row) for rows in found.values() for row in rows)
+            cache.runs.put_all((row.run, row) for rows in found.values() for row in rows)
         elif kind is Kind.CLAIMS:
             for pairs in found.values():
-                cache.lanes.update((lane.run, lane) for lane, _ in pairs)
-                cache.runs.update((row.run, row) for _, row in pairs)
+                cache.lanes.put_all((lane.run, lane) for lane, _ in pairs)
+                cache.runs.put_all((row.run, row) for _, row in pairs)
         elif kind is Kind.DECISION:
             rows = {(row.run, row.agent, row.step_index): row for found_rows in found.values() for row in found_rows}
             self.values[Kind.CHECKPOINT].update(rows)
@@ -227,10 +227,12 @@ class Needs:
         found: Lane | None = self.cache.lanes.get(run) or self.want(Kind.LANE, run)
         return found
 
-    def event_id(self, run: int, event_id: str) -> None:
-        """Whether a run has an event under this id."""
-        if not self.known.is_new_id(run, event_id):
-            self.want(Kind.EVENT_ID, (run, event_id))
+    def event_id(self, run: int, event_id: str) -> Event | None:
+        """The event that a run has under this id."""
+        if self.known.is_new_id(run, event_id):
+            return None
+        found: Event | None = self.want(Kind.EVENT_ID, (run, event_id))
+        return found
 
     def notes(self, row: RunRow) -> None:
         """An event of ours in this run: its agent."""
@@ -246,11 +248,18 @@ class Needs:
         for number in () if thread is None else thread.lane_runs[:2]:
             self.lane(number)
 
-    def ends_below(self, row: RunRow) -> None:
-        """The same of the run and of all that is open below it."""
+    def ends_below(self, row: RunRow, cancelling: bool = False) -> None:
+        """The same of the run and of what one step may end below it; `cancelling`: of those being cancelled as well."""
         self.moves(row)
-        for child in self.want(Kind.FAMILY, parent_of(row)) or ():
+        for child in self.want(Kind.FAMILY, Family(parent_of(row), cancelling)) or ():
             self.moves(child)
+
+    def ends(self, row: RunRow) -> None:
+        """The same of a run that may end, and where it is being cancelled, of what is below it."""
+        if row.status is Status.CANCELLING:
+            self.ends_below(row)
+        else:
+            self.moves(row)
 
     def claims(self, org: int, agents: tuple[str, ...] | None, labels: dict[str, str]) -> list[tuple[Lane, RunRow]]:
         """What a claim may take: as many lanes as this group may take out of the queue."""

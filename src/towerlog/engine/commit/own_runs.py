@@ -1,11 +1,14 @@
 """A thread's own run: its newest open one that is no child of another run of the thread, else its newest such one.
 
-Whether a run is such a child is looked up when it is asked for: either of the two may have arrived first.
+Whether a run is such a child is looked up when it is asked for: either of the two may have arrived first. So is the
+process that carries a run out: the same one carries out those above it in the thread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+
+import msgspec
 
 from towerlog.model.event import NamedRun, RunByForeignId, RunById, RunByTrace
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, RunRow
@@ -41,6 +44,24 @@ def parent_within(row: RunRow, find: Find) -> RunRow | None:
         return None
     parent = find(ref)
     return None if parent is None or parent.run == row.run or parent.thread_id != row.thread_id else parent
+
+
+def process_of(row: RunRow, parent_key: str | None, find: Find) -> str:
+    """The trace that names the process which carries out a run: that of the topmost run above it in its thread.
+
+    `parent_key`: the run's, or what its event says of it. A parent that nobody has heard of yet is known by its trace.
+    """
+    name, seen = row.trace_id, {row.trace_id}
+    for _ in range(MAX_CLIMB):
+        above = parent_within(msgspec.structs.replace(row, parent_key=parent_key), find)
+        if above is None:
+            is_trace = parent_key is not None and parent_key.startswith(PARENT_TRACE)
+            return (parent_key or "").removeprefix(PARENT_TRACE) if is_trace else name
+        if above.trace_id in seen:
+            return min(seen)  # a circle: any of its names will do, but the same for all of them
+        row, parent_key, name = above, above.parent_key, above.trace_id
+        seen.add(name)
+    return name
 
 
 def _roots(numbers: Iterable[int], row_of: RowOf, find: Find) -> Iterable[RunRow]:

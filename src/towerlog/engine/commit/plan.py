@@ -7,7 +7,7 @@ a plan that comes to nothing is dropped, and nothing else need be.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -18,19 +18,21 @@ from towerlog.engine.commit.own_runs import own_run
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.commit.tally import Tallies
 from towerlog.model.agent import AgentRow
-from towerlog.model.chain import link, pack_numbers
+from towerlog.model.chain import content_digest, in_chain, link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import PLAIN_TYPES, Event, EventType, NamedRun, OpenRun, RunRef
+from towerlog.model.event import PLAIN_TYPES, Draft, Event, EventType, NamedRun, OpenRun, RunRef
 from towerlog.model.facts import NO_FACTS, Effects, Facts, Origin
 from towerlog.model.lane import Lane
 from towerlog.model.principal import Counters, shard_key
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.times import FUTURE_TOLERANCE_MS
+from towerlog.model.usage import Usage, UsageReport
 from towerlog.projections import checkpoints as checkpoint_fold
 from towerlog.projections import runs as run_fold
+from towerlog.projections import threads as thread_fold
 from towerlog.projections import usage as usage_fold
-from towerlog.store.values import Changes, Claimant, HistoryNode, Kind, MetaList, RunChange
+from towerlog.store.values import Changes, Claimant, Family, Found, HistoryNode, Kind, Message, MetaList, RunChange
 
 encode_facts = msgspec.json.Encoder().encode
 Reaction = Callable[["Plan", "RunRow | None", RunRow, Event], None]
@@ -221,9 +223,10 @@ class Plan:
         wider = self.known.wider[asked] = claimant._replace(limit=2 * claimant.limit)
         raise NotLoaded(Kind.CLAIMS, wider)
 
-    def stored_family(self, row: RunRow) -> list[RunRow]:
-        """Open runs below this one as they are stored, as this group has left each of them."""
-        return [self.now_of(child) for child in self.known.get(Kind.FAMILY, parent_of(row))]
+    def stored_family(self, row: RunRow, cancelling: bool) -> Found[RunRow]:
+        """Open runs below this one as they are stored: as many as one step may end. See `Family`."""
+        found: Found[RunRow] = self.known.get(Kind.FAMILY, Family(parent_of(row), cancelling))
+        return found
 
     def is_new(self, run: int) -> bool:
         """Whether the run begins in this group."""
@@ -252,8 +255,9 @@ class Plan:
         facts: Facts = NO_FACTS,
         occurred_at: int | None = None,
         event_id: str | None = None,
+        told: Draft | None = None,
     ) -> Event:
-        """Gives an event its place, folds it into every projection, and keeps all of it."""
+        """Gives an event its place, folds it into every projection, and keeps all of it. `told`: what it is made of."""
         row, effects, now = run_state.row, facts.effects, self.now
         org, run, late, name = row.org, row.run, row.status in TERMINAL, agent.name
         if late and effects is not None:
@@ -266,7 +270,7 @@ class Plan:
             row = self.row_of(run_state)
             if effects is not None and effects.report is not None:
                 parts = run_fold.parts_after(row, effects, name, late=late)
-                facts = msgspec.structs.replace(facts, spent=usage_fold.added(row.usage, parts["usage"]))
+                facts = msgspec.structs.replace(facts, spent=self._spent(row, effects.report, parts["usage"]))
         counters = self.changes.counters.get(org) or self.counters(org)
         counters.position = position = counters.position + 1
         future = occurred_at is not None and occurred_at > now + FUTURE_TOLERANCE_MS
@@ -274,10 +278,12 @@ class Plan:
         seq, number = run_state.seq + 1, agent.agent
         occurred = -1 if occurred_at is None else occurred_at
         numbers = pack_numbers(org, position, run, seq, now, occurred, number, late, future)
-        digest = link(run_state.hash, numbers, kind, dialect, event_id, facts_json, data)
+        content = b"" if told is None or event_id is None else told.content or content_digest(told.data)
+        chained = told.chained if told is not None and data is told.data else b""
+        digest = link(run_state.hash, numbers, kind, dialect, event_id, facts_json, chained or in_chain(data))
         event = Event(
             org, position, run, seq, kind, now, data, facts, facts_json, dialect,
-            occurred_at, event_id, number, late, future, digest,
+            occurred_at, event_id, number, late, future, digest, content,
         )  # fmt: skip
         self.changes.events.append(event)
         if event_id is not None:
@@ -289,6 +295,13 @@ class Plan:
             self._fold(run_state, row, event, agent, parts)
         return event
 
+    def _spent(self, row: RunRow, report: UsageReport, after: Usage) -> Usage:
+        """What a report adds to the roll-ups; `row`: its run before it, `after`: its run's totals then."""
+        spent = usage_fold.added(row.usage, after)
+        if report.process is None:
+            return spent
+        return thread_fold.newly_counted(self.thread_made(row.org, row.thread_id), report.process, row, spent, after)
+
     def _fold(
         self, run_state: RunState, row: RunRow, event: Event, agent: AgentRow, parts: dict[str, Any] | None
     ) -> None:
@@ -297,6 +310,11 @@ class Plan:
         run_state.take(after)
         self.tallies.take(agent, before, after, event)
         effects = event.facts.effects
+        if effects is not None and effects.report is not None and effects.report.process is not None:
+            thread = self.thread_made(row.org, row.thread_id)
+            counted = thread_fold.count_cost(thread, row, event)
+            if counted is not thread:
+                self.put_thread(counted)
         if effects is not None and effects.checkpoint is not None and not event.late:
             self._fold_checkpoint(event, effects, after, agent.name)
         if before is None or before.status is not after.status:
@@ -333,10 +351,13 @@ class Plan:
         """Changes a lane."""
         self.changes.lanes[lane.run] = lane
 
-    def keep_node(self, node: HistoryNode, key: bytes, length: int) -> None:
-        """Adds a node of a history, the last of so many; `key` is what the cache knows it by."""
-        self.changes.nodes.append(node)
-        self.content[key] = length
+    def keep_nodes(
+        self, nodes: list[HistoryNode], messages: list[Message], lengths: Iterable[tuple[bytes, int]]
+    ) -> None:
+        """Adds nodes of a history with their messages; `lengths`: what the cache knows each by, the last of so many."""
+        self.changes.nodes += nodes
+        self.changes.messages += messages
+        self.content.update(lengths)
 
     def keep_metas(self, metas: MetaList, key: bytes, length: int) -> None:
         """Adds a list of so many metas; `key` is what the cache knows it by."""
@@ -361,22 +382,17 @@ class Plan:
     def keep(self) -> None:
         """The changes are on disk: the cache may know them."""
         cache, changes = self.cache, self.changes
-        cache.counters.update(changes.counters)
+        cache.counters.put_all(changes.counters.items())
         for number, change in changes.runs.items():
             cache.runs[number] = change.after
             if change.before is None:
                 cache.knows_ids(number)
         cache.refs.update(self._refs)
-        cache.threads.update(changes.threads)
+        cache.threads.put_all(changes.threads.items())
         for row in changes.agents.values():
             cache.agents[(row.org, row.name)] = row
-        cache.lanes.update(changes.lanes)
+        cache.lanes.put_all(changes.lanes.items())
         cache.nodes.update(self.content)
         for number, run_state in self._run_states.items():
             cache.note_ids(number, run_state.ids)
         cache.trim()
-
-
-def org_mark(org: int) -> bytes:
-    """What stands before the name of a history's prefix, so that the cache knows those of all organisations apart."""
-    return org.to_bytes(4, "big")

@@ -6,6 +6,7 @@ the process is lost there, a repeat is answered from the ids.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import assert_never
 
 import msgspec
@@ -13,6 +14,36 @@ import msgspec
 from towerlog.model import outcome as o
 from towerlog.model.event import Refusal, RunByForeignId
 from towerlog.model.key import Key
+from towerlog.store.values import ReplyBody
+
+MAX_WAITING_BYTES = 8 * 1024 * 1024
+"""Of replies that wait to be stored."""
+
+
+class WaitingBodies:
+    """Replies to be stored with the next group; past a bound the oldest is left to be made again of its ids."""
+
+    def __init__(self, most: int) -> None:
+        """At most so many."""
+        self.waiting: deque[ReplyBody] = deque(maxlen=most)
+        """Oldest first."""
+        self._size = 0
+
+    def add(self, body: ReplyBody) -> None:
+        """One more."""
+        if len(self.waiting) == self.waiting.maxlen:
+            self._size -= len(self.waiting[0].body)
+        self.waiting.append(body)
+        self._size += len(body.body)
+        while self._size > MAX_WAITING_BYTES:
+            self._size -= len(self.waiting.popleft().body)
+
+    def take(self) -> list[ReplyBody]:
+        """All of them; none is left."""
+        taken = list(self.waiting)
+        self.waiting.clear()
+        self._size = 0
+        return taken
 
 
 class Item(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

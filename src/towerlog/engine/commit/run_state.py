@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from towerlog.model.event import TOOL_TYPES, Event, EventType
-from towerlog.model.ledger import Ledger
+from towerlog.model.ledger import Ledger, within_all
 from towerlog.model.run import RunRow
 from towerlog.projections import runs as run_fold
 
@@ -92,6 +92,7 @@ class RunState(msgspec.Struct, eq=False):
             ledgers = self._close_numbers()
             if client_id in ledgers:
                 ledgers[client_id] = ledgers[client_id].with_dropped(*dropped)
+                ledgers[client_id] = within_all(ledgers, client_id)
 
     def _close_numbers(self) -> dict[str, Ledger]:
         """Brings the row of numbers that is under way into its client's ledger."""
@@ -103,5 +104,6 @@ class RunState(msgspec.Struct, eq=False):
                 self._uncounted = self._uncounted or not self.row.uncounted_clients
             else:
                 ledgers[client_id] = ledger.with_all_received(seq, self._last)
+                ledgers[client_id] = within_all(ledgers, client_id)
             self._ledgers, self._first = ledgers, None
         return ledgers

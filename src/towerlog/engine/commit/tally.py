@@ -50,8 +50,7 @@ class Tallies(msgspec.Struct, eq=False):
     def take(self, agent: AgentRow, before: RunRow | None, after: RunRow, event: Event) -> None:
         """An event that was folded by itself; `before` None: it begins its run."""
         ended = after.is_terminal() and (before is None or not before.is_terminal())
-        # What the plan has worked out for the event is the same figure.
-        spent = usage_fold.spent(before, after) if event.facts.spent is None else event.facts.spent
+        spent = usage_fold.counted(before, after, event)
         one = self._of(agent)
         one.events += 1
         one.runs += before is None

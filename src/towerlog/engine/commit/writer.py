@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, TypeVar
-
-import msgspec
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from typing import Any, TypeVar
 
 from towerlog.ambient import Ids
 from towerlog.engine.commit.cache import Cache
@@ -20,8 +17,17 @@ from towerlog.engine.commit.drawn import DrawnIds
 from towerlog.engine.commit.hearing import Hearing
 from towerlog.engine.commit.load import Asking, Known, Needs, NotLoaded, fetch, load
 from towerlog.engine.commit.plan import Plan, Reaction
-from towerlog.engine.commit.replies import encode_ids
-from towerlog.engine.commit.submission import Submission, Waiter, name_of, note_defect
+from towerlog.engine.commit.replies import WaitingBodies, encode_ids
+from towerlog.engine.commit.submission import (
+    Steps,
+    Submission,
+    Waiter,
+    measured,
+    name_of,
+    needs_with_reply,
+    note_defect,
+)
+from towerlog.engine.commit.turn import Turn, Verb
 from towerlog.errors import IdempotencyMismatch, InProgress, Internal, Overloaded, StorageFailed, TowerlogError
 from towerlog.model.command import Append, Claim, ClaimRun, Idempotency, Report, Write
 from towerlog.model.outcome import NothingToClaim, Placed, Replayed, Taken
@@ -32,20 +38,18 @@ from towerlog.wake.base import Commit
 
 MAX_GROUP_COMMANDS = 512
 MAX_GROUP_ITEMS = 1024
+MAX_GROUP_BYTES = 4 * 1024 * 1024
 MAX_GATHER_TURNS = 8
+STEP_MS = 10
+"""How long placing goes on before the event loop gets a turn."""
+COMMANDS_AT_ONCE = 8
 MAX_RELOADS = 64
 """How often a group is placed anew: what is asked for then has not been loaded by anything."""
 RETRY_AFTER_SECONDS = 1
 
 Found = TypeVar("Found")
+T = TypeVar("T")
 Outcomes = list[Placed | Replayed | TowerlogError]
-
-
-class Verb(NamedTuple):
-    """How a command is carried out: what it needs, and what it changes once that is loaded."""
-
-    needs: Callable[[Needs, Principal, Any], None]
-    place: Callable[[Plan, Principal, Any], Placed | TowerlogError]
 
 
 class Writer:
@@ -63,10 +67,7 @@ class Writer:
         max_queue: int,
         on_fatal: Callable[[StorageFailed], None],
     ) -> None:
-        """`verbs` has every command; `committed` is told of each commit once it is durable.
-
-        `reactions` follow from each change of a run's status, in this order.
-        """
+        """`committed` is told of each commit once it is durable; `reactions` follow from changes of a run's status."""
         self._store = store
         self._hearing = hearing
         self._ids = ids
@@ -77,8 +78,7 @@ class Writer:
         self._on_fatal = on_fatal
         self._cache = Cache()
         self._queue: deque[Submission] = deque(maxlen=max_queue)
-        self._bodies: deque[ReplyBody] = deque(maxlen=max_queue)
-        """Replies to be stored with the next group; past the bound the oldest is left to be made of its ids."""
+        self._bodies = WaitingBodies(max_queue)
         self._in_flight: dict[tuple[int, str], bytes] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -112,18 +112,18 @@ class Writer:
         """Queues a command. Raises Overloaded when full, InProgress for an Idempotency-Key that is being answered."""
         self._check_room()
         future: asyncio.Future[Placed | Replayed] = asyncio.get_running_loop().create_future()
-        items = len(command.items) if isinstance(command, Append | Report) else 1
-        submission = Submission(principal, command, dialect, future, idempotency, items)
+        items, size = measured(command)
+        submission = Submission(principal, command, dialect, future, idempotency, items, size)
         if idempotency is not None:
             self._enter(future, submission, idempotency)
         self._queue.append(submission)
         self._wake.set()
         return future
 
-    def enlist(self, principal: Principal, command: Append | Report, dialect: str, waiter: Waiter) -> None:
-        """Queues telemetry; `waiter` is told. Raises like `submit`."""
+    def enlist(self, principal: Principal, command: Append | Report, dialect: str, waiter: Waiter, size: int) -> None:
+        """Queues telemetry of so many bytes; `waiter` is told. Raises like `submit`."""
         self._check_room()
-        self._queue.append(Submission(principal, command, dialect, waiter, None, len(command.items)))
+        self._queue.append(Submission(principal, command, dialect, waiter, None, len(command.items), size))
         self._wake.set()
 
     def _check_room(self) -> None:
@@ -144,7 +144,7 @@ class Writer:
 
     def keep_body(self, principal: Principal, idempotency: Idempotency, status: int, body: bytes) -> None:
         """Stores the reply to a command that is durable already, with the next group; nobody waits for it."""
-        self._bodies.append(ReplyBody(principal.org, name_of(idempotency), status, body))
+        self._bodies.add(ReplyBody(principal.org, name_of(idempotency), status, body))
         self._wake.set()
 
     async def upkeep(
@@ -155,14 +155,12 @@ class Writer:
     ) -> Found | None:
         """Commits something of the engine's own, between two groups: finds it, loads what it needs, places it.
 
-        `find` is told the time in which the server could hear. Gives what was found; None when nothing is written any more.
+        `find` is told the time by `Hearing`. Gives what was found; None when nothing is written any more.
         """
         if self._broken is not None or not self._open:
             return None
-        async with self._unit() as unit:
-            if self._hearing.is_out:
-                # Nobody else may come to write: this finds out whether it is possible again.
-                await self._try_to_write(unit)
+        async with self._hearing.unit(self._store) as unit:
+            await self._hearing.try_again(unit)
             found = await find(unit, self._hearing.now().heard_ms)
             turn = self._turn()
             missing: list[NotLoaded] = []
@@ -180,25 +178,11 @@ class Writer:
             await self._commit(unit, plan)
         return found
 
-    @asynccontextmanager
-    async def _unit(self) -> AsyncIterator[Unit]:
-        """A unit of work. What it takes too long is no time in which the server could hear."""
-        async with self._store.begin() as unit:
-            self._hearing.begin_commit()
-            try:
-                yield unit
-            finally:
-                self._hearing.end_commit()
-
-    async def _try_to_write(self, unit: Unit) -> None:
-        await unit.try_to_write()
-        self._hearing.go_on()
-
     async def _loop(self) -> None:
-        while self._open or self._queue or self._bodies:
+        while self._open or self._queue or self._bodies.waiting:
             await self._wake.wait()
             self._wake.clear()
-            while self._queue or self._bodies:
+            while self._queue or self._bodies.waiting:
                 await self._gather()
                 group = self._take()
                 try:
@@ -233,8 +217,11 @@ class Writer:
 
     def _take(self) -> list[Submission]:
         group: list[Submission] = []
-        items = 0
+        items = size = 0
         while self._queue and len(group) < MAX_GROUP_COMMANDS and items < MAX_GROUP_ITEMS:
+            size += self._queue[0].size
+            if group and size > MAX_GROUP_BYTES:
+                break
             submission = self._queue.popleft()
             waiter = submission.waiter
             if isinstance(waiter, asyncio.Future) and waiter.cancelled():
@@ -243,18 +230,18 @@ class Writer:
             items += submission.items
         return group
 
-    def _turn(self) -> _Turn:
+    def _turn(self) -> Turn:
         """For a new group: the time is read once."""
         if not self._store.exclusive:
             self._cache = Cache()
-        now_ms, steady_ms = self._hearing.now()
-        return _Turn(Known(self._cache), now_ms, steady_ms, DrawnIds(self._ids))
+        now_ms, heard_ms = self._hearing.now()
+        return Turn(Known(self._cache), now_ms, heard_ms, DrawnIds(self._ids))
 
     async def _write(self, group: list[Submission]) -> None:
-        async with self._unit() as unit:
+        async with self._hearing.unit(self._store) as unit:
             plan, outcomes = await self._place_group(unit, group)
-            plan.changes.reply_bodies.extend(self._bodies)
-            self._bodies.clear()
+            if self._bodies.waiting:
+                plan.changes.reply_bodies.extend(self._bodies.take())
             try:
                 await self._commit(unit, plan)
             except StorageFailed as error:
@@ -300,7 +287,7 @@ class Writer:
                 await self._load_missed(unit, turn, missing)
             await load(unit, turn.known, turn.steady_ms, asking)
             plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions)
-            outcomes, missing, is_broken = self._place_all(turn, plan, group)
+            outcomes, missing, is_broken = await self._in_steps(self._place_all(turn, plan, group))
             if missing:
                 missing = self._missed(turn, missing)
             elif not is_broken:
@@ -308,13 +295,27 @@ class Writer:
             turn.ids.again()
             asking = [self._asking(one) for one in group if one not in turn.broken]
 
-    async def _load_missed(self, unit: Unit, turn: _Turn, missing: list[NotLoaded]) -> None:
+    async def _in_steps(self, placing: Steps[T]) -> T:
+        """Places, and lets the event loop go on with something else in between."""
+        until = 0
+        try:
+            while True:
+                next(placing)
+                now_ms = self._hearing.clock.steady_ms()
+                if until and now_ms >= until:
+                    await asyncio.sleep(0)
+                until = until if now_ms < until else now_ms + STEP_MS
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+    async def _load_missed(self, unit: Unit, turn: Turn, missing: list[NotLoaded]) -> None:
         wanted: dict[Kind, list[Any]] = {}
         for one in missing:
             wanted.setdefault(one.kind, []).append(one.key)
         await fetch(unit, turn.known, turn.steady_ms, wanted)
 
-    def _missed(self, turn: _Turn, missing: list[NotLoaded]) -> list[NotLoaded]:
+    def _missed(self, turn: Turn, missing: list[NotLoaded]) -> list[NotLoaded]:
         self.reloads += 1
         turn.rounds += 1
         if turn.rounds > MAX_RELOADS:
@@ -325,22 +326,25 @@ class Writer:
         needs_of = self._verbs[type(submission.command)].needs
         if submission.idempotency is None:
             return (needs_of, submission.principal, submission.command)
-        return (_needs_with_reply, needs_of, submission)
+        return (needs_with_reply, needs_of, submission)
 
-    def _place_all(self, turn: _Turn, plan: Plan, group: list[Submission]) -> tuple[Outcomes, list[NotLoaded], bool]:
+    def _place_all(
+        self, turn: Turn, plan: Plan, group: list[Submission]
+    ) -> Steps[tuple[Outcomes, list[NotLoaded], bool]]:
         """The outcomes; what was not loaded, of all commands at once; whether a command broke, and all is void."""
-        verbs, broken = self._verbs, turn.broken
+        broken = turn.broken
         outcomes: Outcomes = []
         missing: list[NotLoaded] = []
-        for submission in group:
+        for index, submission in enumerate(group):
+            if index and not index % COMMANDS_AT_ONCE:
+                yield
             try:
                 if broken and submission in broken:
                     outcomes.append(broken[submission])
                 elif submission.idempotency is None:
-                    command = submission.command
-                    outcomes.append(verbs[type(command)].place(plan, submission.principal, command))
+                    outcomes.append((yield from self._placed(plan, submission)))
                 else:
-                    outcomes.append(self._place_one(plan, submission, submission.idempotency))
+                    outcomes.append((yield from self._place_one(plan, submission, submission.idempotency)))
             except NotLoaded as one:
                 missing.append(one)
             except TowerlogError as error:
@@ -352,14 +356,20 @@ class Writer:
                 return outcomes, missing, True
         return outcomes, missing, False
 
-    def _place_one(self, plan: Plan, submission: Submission, wanted: Idempotency) -> Placed | Replayed | TowerlogError:
+    def _placed(self, plan: Plan, submission: Submission) -> Steps[Placed | TowerlogError]:
+        outcome = self._verbs[type(submission.command)].place(plan, submission.principal, submission.command)
+        return (yield from outcome) if isinstance(outcome, Generator) else outcome
+
+    def _place_one(
+        self, plan: Plan, submission: Submission, wanted: Idempotency
+    ) -> Steps[Placed | Replayed | TowerlogError]:
         """A command with an Idempotency-Key: a repeat of it is answered with the reply that was kept."""
         org, name = submission.principal.org, name_of(wanted)
         known: StoredReply | None = plan.loaded(Kind.REPLY, (org, name))
         if known is not None:
             return _replayed(known) if known.digest == wanted.digest else IdempotencyMismatch()
         command = submission.command
-        outcome = self._verbs[type(command)].place(plan, submission.principal, command)
+        outcome = yield from self._placed(plan, submission)
         still_waiting = isinstance(outcome, NothingToClaim) and getattr(command, "wait_ms", 0) > 0
         if not isinstance(outcome, TowerlogError) and not still_waiting:
             run, epoch = (outcome.row.run, outcome.lane.epoch) if isinstance(outcome, Taken) else (None, None)
@@ -368,22 +378,8 @@ class Writer:
         return outcome
 
 
-class _Turn(msgspec.Struct, eq=False):
-    """The placing of one group, however often: what is known, its time, its names, and who broke."""
-
-    known: Known
-    now_ms: int
-    steady_ms: int
-    ids: DrawnIds
-    broken: dict[Submission, TowerlogError] = {}
-    rounds: int = 0
-
-
-def _needs_with_reply(needs: Needs, needs_of: Callable[..., None], submission: Submission) -> None:
-    """What a command with an Idempotency-Key needs: also the reply that was kept."""
-    if submission.idempotency is not None:
-        needs.want(Kind.REPLY, (submission.principal.org, name_of(submission.idempotency)))
-    needs_of(needs, submission.principal, submission.command)
+def _replayed(known: StoredReply) -> Replayed:
+    return Replayed(known.status, known.body, known.run, known.lease_epoch, known.ids)
 
 
 def _answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) -> None:
@@ -403,7 +399,3 @@ def _fail(group: list[Submission], error: TowerlogError) -> None:
     """Tells all of them the same."""
     for submission in group:
         _answer(submission, error)
-
-
-def _replayed(known: StoredReply) -> Replayed:
-    return Replayed(known.status, known.body, known.run, known.lease_epoch, known.ids)

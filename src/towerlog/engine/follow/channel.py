@@ -25,7 +25,7 @@ RING_BYTES = 4 * 1024 * 1024
 
 
 MAX_CHUNK_BYTES = 256 * 1024
-"""A follower takes at most about this much at a time."""
+"""A follower takes at most this much at a time, or one frame that is larger."""
 
 
 MAX_SHARED_CHUNKS = 32
@@ -134,8 +134,8 @@ class Channel:
         taken: list[bytes] = []
         size = 0
         for position, frame in reversed(newer):
+            if taken and size + len(frame) > MAX_CHUNK_BYTES:
+                break
             taken.append(frame)
             cursor, size = position, size + len(frame)
-            if size > MAX_CHUNK_BYTES:
-                break
         return cursor, b"".join(taken)

@@ -37,9 +37,11 @@ class Follower:
 
     __slots__ = (
         "_channel",
+        "_cursor_before",
         "_end",
         "_has_told_end",
         "_leave",
+        "_pages",
         "_preface",
         "_source",
         "_stopped",
@@ -50,9 +52,19 @@ class Follower:
         "live",
     )
 
-    def __init__(self, leave: Leave, channel: Channel, source: Source, cursor: int, live: bool, preface: bytes) -> None:
+    def __init__(
+        self,
+        leave: Leave,
+        pages: asyncio.Semaphore,
+        channel: Channel,
+        source: Source,
+        cursor: int,
+        live: bool,
+        preface: bytes,
+    ) -> None:
         """Made by `Hub.follow`. `live` False: ends at what is there. `preface` is sent before anything else."""
         self._leave = leave
+        self._pages = pages
         self._preface = preface
         self._channel = channel
         self._source = source
@@ -62,13 +74,18 @@ class Follower:
         self._end: RunRow | None = None
         """The run's row, where it had ended before this follower came."""
         self._has_told_end = False
-        self.cursor = cursor
+        self.cursor = self._cursor_before = cursor
         self.live = live
         self.finished = False
         """True when nothing is there and nothing will come. Known once it was made."""
 
+    def put_back(self) -> None:
+        """What was read last is read again by the next read: it was too large to be kept until its reader has room."""
+        self.cursor = self._cursor_before
+
     async def read(self) -> bytes | None:
         """Whole frames; b"" when woken without news; None at the stream's end."""
+        self._cursor_before = self.cursor
         if self._preface and not self._stopped:
             preface, self._preface = self._preface, b""
             return preface
@@ -108,7 +125,8 @@ class Follower:
     async def _catch_up(self) -> bytes:
         """What is new, b"" for nothing: by pages of the store until one has a frame or the ring reaches back."""
         while True:
-            before, (self.cursor, chunk) = self.cursor, await self._from_store()
+            async with self._pages:
+                before, (self.cursor, chunk) = self.cursor, await self._from_store()
             if chunk or self.cursor == before:
                 return chunk
             found = self._from_ring()
@@ -130,10 +148,11 @@ class Follower:
                 return self._end.last_seq, style.gap(cursor, self._end.last_seq + 1)
         rows = await source.rows(list({event.run for event in events})) if style.with_row and events else {}
         for event in events:
-            taken.append(style.frame(event, source.epoch, rows.get(event.run)) or b"")
-            cursor, size = cursor_of(event), size + len(taken[-1])
-            if size > MAX_CHUNK_BYTES:
+            frame = style.frame(event, source.epoch, rows.get(event.run)) or b""
+            if size and size + len(frame) > MAX_CHUNK_BYTES:
                 break
+            taken.append(frame)
+            cursor, size = cursor_of(event), size + len(frame)
         return cursor, b"".join(taken)
 
     async def _wait(self) -> None:

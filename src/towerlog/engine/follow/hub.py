@@ -7,6 +7,8 @@ in pages.
 
 from __future__ import annotations
 
+import asyncio
+
 from towerlog.dialects.base import FrameStyle
 from towerlog.engine.follow.channel import Channel
 from towerlog.engine.follow.follower import Follower, Source
@@ -15,6 +17,8 @@ from towerlog.wake.base import Commit, Wake
 
 ALL_RINGS_BYTES = 64 * 1024 * 1024
 """All rings together; past it the largest are emptied, and their followers read the store."""
+MAX_PAGES = 4
+"""Pages of the store that followers have in hand at a time; each may hold events of mebibytes."""
 COUNT_RINGS_EVERY = 16
 """Commits between two looks at that sum."""
 
@@ -28,6 +32,7 @@ class Hub:
         """By subject and style."""
         self._by_subject: dict[Subject, list[Channel]] = {}
         self._published = 0
+        self._pages = asyncio.Semaphore(MAX_PAGES)
 
     @property
     def followers(self) -> int:
@@ -43,7 +48,7 @@ class Hub:
             channel = Channel(subject, style, source.epoch)
             self._channels[channel.key] = channel
             self._by_subject.setdefault(subject, []).append(channel)
-        follower = Follower(self.leave, channel, source, cursor, live, preface)
+        follower = Follower(self.leave, self._pages, channel, source, cursor, live, preface)
         channel.followers.add(follower)
         try:
             await follower.prepare()

@@ -89,9 +89,11 @@ class Waits:
         if outcome.has_news:
             return outcome
         rows = await self._until_command(principal.org, [one.row for one in outcome.polled], wait_ms)
-        pending = tuple(row.run_id for row in rows if row.has_undelivered())
+        # Also what was carried before: the run may have become another key's meanwhile, and then it is told nothing.
+        pending = tuple(row.run_id for row in rows if row.pending)
         told = await self._delivered(principal, Deliver(pending, by=dialect), dialect) if pending else {}
-        polled = [_replace(one, row=told.get(row.run_id, row)) for one, row in zip(outcome.polled, rows, strict=True)]
+        shown = [told.get(row.run_id) or _replace(row, pending=()) for row in rows]
+        polled = [_replace(one, row=row) for one, row in zip(outcome.polled, shown, strict=True)]
         return _replace(outcome, polled=tuple(polled))
 
     async def _delivered(self, principal: Principal, command: Deliver, dialect: str) -> Mapping[str, RunRow]:

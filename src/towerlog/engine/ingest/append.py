@@ -8,8 +8,12 @@ from typing import assert_never
 import msgspec
 
 from towerlog.engine.commands.receipts import mark_delivered, with_receipts
+from towerlog.engine.commands.rights import as_foreign, is_foreign, makes_reporter, may_be_told
+from towerlog.engine.commit.own_runs import process_of
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
+from towerlog.engine.commit.submission import Steps
+from towerlog.engine.ingest.added import asked
 from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
 from towerlog.engine.ingest.dedupe import (
     has_older_runs,
@@ -21,7 +25,7 @@ from towerlog.engine.ingest.dedupe import (
     stored_before,
     waits_without_history,
 )
-from towerlog.engine.ingest.needs import parent_ref
+from towerlog.engine.ingest.needs import parent_ref, tells_process_cost
 from towerlog.errors import NotFound, UnknownBase
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
@@ -34,6 +38,7 @@ from towerlog.model.event import (
     Draft,
     EventType,
     Item,
+    NamedRun,
     OpenRun,
     Refusal,
     RunByForeignId,
@@ -45,8 +50,9 @@ from towerlog.model.outcome import Appended, PolledRun, Stored
 from towerlog.model.principal import Principal
 from towerlog.model.run import PARENT_RUN, PARENT_TRACE, TERMINAL, RunRow
 from towerlog.model.times import told_time
-from towerlog.projections.questions import asked_before
 
+ITEMS_AT_ONCE = 8
+"""Of one request, before the event loop may go on with something else: an item may cost a millisecond."""
 Targets = dict[int, tuple[RunState | None, bool]]
 """By the identity of a reference: its run, and whether its thread has older ones. Drafts of one run share theirs."""
 _replace = msgspec.structs.replace
@@ -54,41 +60,36 @@ _replace = msgspec.structs.replace
 _TOOL_RESULT = EventType.TOOL_RESULT
 
 
-def append_items(plan: Plan, principal: Principal, command: Append) -> Appended:
+def append_items(plan: Plan, principal: Principal, command: Append) -> Steps[Appended]:
     """Stores what can be stored; one result per item, in order. Raises NotFound for an unknown `agent_id`."""
     org, dialect = principal.org, command.dialect
     agent = None if command.agent_id is None else agent_by_id(plan, org, command.agent_id)
-    results = place_items(plan, principal, command.items, dialect, agent)
-    has_news = False
-    if command.shows_commands:
-        for result in results:
-            if type(result) is Stored and result.commands:
-                has_news = any(row.has_undelivered() for row in _shown(plan, org, results))
-                results = with_receipts(plan, org, results, dialect)
-                break
+    results = yield from place_items(plan, principal, command.items, dialect, agent)
+    has_news = has_commands = has_foreign = False
+    for result in results:
+        if type(result) is Stored:
+            has_commands = has_commands or bool(result.commands)
+            has_foreign = has_foreign or result.foreign
+    if has_commands and command.shows_commands:
+        results, has_news = with_receipts(plan, principal, results, dialect)
     if not command.polled:
-        return Appended(results, has_news=has_news)
-    polled = polled_runs(plan, org, command.polled)
+        return Appended(results, (), has_news, has_foreign)
+    polled = polled_runs(plan, principal, command.polled)
     has_news = has_news or any(one.row.has_undelivered() for one in polled)
     told = tuple([_replace(one, row=mark_delivered(plan, one.row, dialect)) for one in polled])
-    return Appended(results, told, has_news)
-
-
-def _shown(plan: Plan, org: int, results: list[Stored | Refusal]) -> list[RunRow]:
-    """The runs whose commands stand in these results."""
-    run_ids = {result.run_id for result in results if isinstance(result, Stored) and result.commands}
-    rows = (plan.run(org, RunById(run_id)) for run_id in sorted(run_ids))
-    return [row for row in rows if row is not None]
+    return Appended(results, told, has_news, has_foreign)
 
 
 def place_items(
     plan: Plan, principal: Principal, items: list[Item], dialect: str, agent: AgentRow | None = None
-) -> list[Stored | Refusal]:
+) -> Steps[list[Stored | Refusal]]:
     """The items of a request, each by itself; `agent`: all of them are this agent's."""
     results: list[Stored | Refusal] = []
     org = principal.org
     targets: Targets = {}
     for index, item in enumerate(items):
+        if index and not index % ITEMS_AT_ONCE:
+            yield
         if type(item) is not Draft:
             results.append(_place_other(plan, principal, item))
             continue
@@ -111,10 +112,11 @@ def _place_other(plan: Plan, principal: Principal, item: Item) -> Stored | Refus
             assert_never(item)
 
 
-def polled_runs(plan: Plan, org: int, refs: tuple[RunByForeignId, ...]) -> tuple[PolledRun, ...]:
-    """Those of these runs that there are, as this group leaves them so far."""
-    rows = {ref: plan.run(org, ref) for ref in refs}
-    return tuple(PolledRun(ref, row) for ref, row in rows.items() if row is not None)
+def polled_runs(plan: Plan, principal: Principal, refs: tuple[RunByForeignId, ...]) -> tuple[PolledRun, ...]:
+    """Those of these runs that there are and whose commands are the caller's, as this group leaves them so far."""
+    rows = {ref: plan.run(principal.org, ref) for ref in refs}
+    found = ((ref, row) for ref, row in rows.items() if row is not None)
+    return tuple(PolledRun(ref, row) for ref, row in found if may_be_told(plan, principal, row))
 
 
 def agent_by_id(plan: Plan, org: int, agent_id: str) -> AgentRow:
@@ -162,6 +164,8 @@ def _place(
         seen = seen_before(plan, run_state, draft, replayed)
         if seen is not None:
             return seen
+    if run_state is not None and run_state.row.has_lane and is_foreign(plan, principal, run_state.row, draft):
+        draft, natural_key = as_foreign(draft), None
     if event_id is None and natural_key is not None:
         stored_id = NATURAL + natural_key
         known = run_state is not None and plan.event_by_id(run_state.row.run, stored_id) is not None
@@ -218,6 +222,11 @@ def _store(
         row = run_state.row
         start, end = row.span_to(plan.now, told_time(draft.occurred_at, plan.now))
         facts = _replace(facts, duration_ms=end - (row.created_at if start is None else start))
+    # What has no effects says nothing new of a run that somebody reports: that is most of all events.
+    if (facts.effects is not None or run_state.row.reporter_key is None) and makes_reporter(run_state.row, draft):
+        facts = with_effects(facts, reporter_key=principal.key_id)
+    if facts.effects is not None and tells_process_cost(draft, run_state.row):
+        facts = _of_process(plan, run_state.row, facts)
     if draft.type in TOOL_TYPES:
         facts, data = paired(run_state, draft.type, facts, data)
     elif draft.type is EventType.RUN_WAITING:
@@ -231,15 +240,30 @@ def _store(
         facts=facts,
         occurred_at=draft.occurred_at,
         event_id=event_id,
+        told=draft,
     )
     row = run_state.row
-    return Stored(event.position, event.seq, row.run_id, agent.name, False, event.late, row.pending)
+    return Stored(event.position, event.seq, row.run_id, agent.name, False, event.late, row.pending, facts.foreign)
 
 
 def _reports_an_end(draft: Draft) -> bool:
     """An end with its usage, without saying how long the run took."""
     is_end = TARGET_STATUS.get(draft.type) in TERMINAL
     return is_end and draft.effects.report is not None and draft.facts.duration_ms is None
+
+
+def _of_process(plan: Plan, row: RunRow, facts: Facts) -> Facts:
+    """The facts of an event that tells a cost, with the name of the process whose counter it belongs to."""
+
+    def find(ref: NamedRun) -> RunRow | None:
+        found = plan.run_state(row.org, ref)
+        return None if found is None else found.row
+
+    effects = facts.effects or NO_EFFECTS
+    if effects.report is None:
+        return facts
+    process = process_of(row, row.parent_key or effects.parent_key, find)
+    return with_effects(facts, report=_replace(effects.report, process=process))
 
 
 def paired(run_state: RunState, kind: EventType, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
@@ -254,20 +278,6 @@ def paired(run_state: RunState, kind: EventType, facts: Facts, data: bytes) -> t
         rest = data[1:].lstrip()
         data = head + (b"" if rest.startswith(b"}") else b",") + rest
     return _replace(facts, tool_call_id=call_id), data
-
-
-def asked(run_state: RunState, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
-    """A question with its id, which is its place in the run; of one that is asked again, the place that it had."""
-    known = asked_before(run_state.row, (facts.effects or NO_EFFECTS).question_key)
-    if known is not None:
-        facts = with_effects(facts, question_id=known)
-    members = _decode_members(data)
-    # A question id is the server's word: what the sender calls so says nothing.
-    members["question_id"] = msgspec.Raw(b"%d" % (run_state.seq + 1 if known is None else known))
-    return facts, msgspec.json.encode(members)
-
-
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def _origin_of(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> Origin:
@@ -330,7 +340,8 @@ def _with_history(plan: Plan, org: int, draft: Draft) -> Draft:
     if facts is None or facts.decision:
         return draft
     kept = StoredHistory(b"", 0, b"") if draft.history is None else keep_history(plan, org, draft.history)
-    digest = hashlib.sha256(kept.node + kept.metas + msgspec.json.format(draft.data, indent=-1)).hexdigest()
+    figures = draft.content or msgspec.json.format(draft.data, indent=-1)
+    digest = hashlib.sha256(kept.node + kept.metas + figures).hexdigest()
     filled = _replace(facts, node=kept.node.hex(), length=kept.length, metas=kept.metas.hex(), digest=digest)
     return _replace(draft, facts=with_effects(draft.facts, checkpoint=filled), history=None)
 

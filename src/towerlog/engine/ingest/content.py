@@ -14,8 +14,9 @@ from typing import assert_never
 
 import msgspec
 
+from towerlog.engine.commit.cache import org_mark
 from towerlog.engine.commit.load import Known, Needs
-from towerlog.engine.commit.plan import Plan, org_mark
+from towerlog.engine.commit.plan import Plan
 from towerlog.model.event import History, HistoryBase
 from towerlog.store.values import Content, HistoryNode, Kind, Message, MetaList
 
@@ -75,16 +76,38 @@ class _Names(msgspec.Struct, frozen=True):
     messages: list[bytes]
     nodes: _Prefixes
     metas: _Prefixes
+    node_rows: list[HistoryNode] = []
+    message_rows: list[Message] = []
+    """The rows of the nodes and the messages, where they were made before."""
 
 
 def _names_of(known: Known, org: int, history: History) -> _Names:
-    found: _Names | None = known.notes.get(id(history))  # it lives as long as its command
+    found: _Names | None = history.named or known.notes.get(id(history))  # it lives as long as its command
     if found is None:
-        messages = [name_of(body) for body in history.messages]
-        metas = [_META + meta for meta in history.meta or ()]
-        node = b"" if history.base is None else history.base.node
-        found = known.notes[id(history)] = _Names(messages, _prefixes(org, messages, node), _prefixes(org, metas))
+        found = known.notes[id(history)] = _named(org, history)
     return found
+
+
+def _named(org: int, history: History) -> _Names:
+    messages = [name_of(body) for body in history.messages]
+    metas = [_META + meta for meta in history.meta or ()]
+    node = b"" if history.base is None else history.base.node
+    return _Names(messages, _prefixes(org, messages, node), _prefixes(org, metas))
+
+
+def named(org: int, history: History) -> History:
+    """The history with its names and the rows of all its nodes and messages: worked out where nobody waits for it."""
+    names = _named(org, history)
+    count = range(len(names.messages))
+    rows = [_node_row(org, history, names, index) for index in count]
+    texts = [Message(org, names.messages[index], history.messages[index]) for index in count]
+    return msgspec.structs.replace(history, named=msgspec.structs.replace(names, node_rows=rows, message_rows=texts))
+
+
+def _node_row(org: int, history: History, names: _Names, index: int) -> HistoryNode:
+    nodes = names.nodes.names
+    before = nodes[index - 1] if index else b"" if history.base is None else history.base.node
+    return HistoryNode(org, nodes[index], before, names.messages[index])
 
 
 def _prefixes(org: int, members: list[bytes], parent: bytes = b"") -> _Prefixes:
@@ -115,10 +138,12 @@ def keep_history(plan: Plan, org: int, history: History) -> StoredHistory:
     nodes = names.nodes.names
     last, length = (b"", 0) if history.base is None else (history.base.node, history.base.length)
     known = _known_length(plan, Kind.NODES, org, names.nodes)
-    for index in range(known, len(nodes)):
-        node = HistoryNode(org, nodes[index], nodes[index - 1] if index else last, names.messages[index])
-        plan.keep_node(node, names.nodes.keys[index], length + index + 1)
-        plan.changes.messages.append(Message(org, names.messages[index], history.messages[index]))
+    new = range(known, len(nodes))
+    rows = names.node_rows[known:] or [_node_row(org, history, names, index) for index in new]
+    texts = names.message_rows[known:]
+    texts = texts or [Message(org, names.messages[index], history.messages[index]) for index in new]
+    lengths = range(length + known + 1, length + len(nodes) + 1)
+    plan.keep_nodes(rows, texts, zip(names.nodes.keys[known:], lengths, strict=True))
     metas = b"" if history.meta is None else _keep_metas(plan, org, history.meta, names.metas)
     return StoredHistory(nodes[-1] if nodes else last, length + len(history.messages), metas)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
-
+from towerlog.engine.commands.rights import as_foreign
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
+from towerlog.model.chain import content_digest
 from towerlog.model.checkpoint import AWAITS_APPROVAL
+from towerlog.model.content import same_json, without_blanks
 from towerlog.model.event import (
     NATURAL,
     TARGET_STATUS,
@@ -24,7 +23,7 @@ from towerlog.model.event import (
 from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.outcome import Stored
 from towerlog.model.run import TERMINAL, RunRow
-from towerlog.store.values import Kind
+from towerlog.store.values import Kind, Respelled
 
 REMEMBERED_RUNS = 8
 """How many of a thread's newest runs a repeat without a run id is looked for in."""
@@ -52,7 +51,7 @@ def is_replayed(plan: Plan, org: int, items: list[Item], index: int) -> bool:
     for item in items[index + 1 :]:
         if isinstance(item, Draft) and item.natural_key is not None and _ends(item, row):
             stored = plan.event_by_id(row.run, NATURAL + item.natural_key)
-            if stored is not None and same_content(stored, item):
+            if stored is not None and same_content(plan, stored, item):
                 return True
     return False
 
@@ -96,44 +95,69 @@ def seen_before(plan: Plan, run_state: RunState, draft: Draft, replayed: bool) -
         event = plan.event_by_id(row.run, draft.event_id)
         if event is None:
             return None
-        if same_content(event, draft):
+        if same_content(plan, event, draft):
             return stored_before(event, row)
         return Refusal("id_reused", f"event id {draft.event_id!r} was used before with another body", "event_id")
     event = plan.event_by_id(row.run, NATURAL + str(draft.natural_key))
-    if event is not None and same_content(event, draft) and (replayed or not starts_new_run(row, draft)):
+    if event is not None and same_content(plan, event, draft) and (replayed or not starts_new_run(row, draft)):
         return stored_before(event, row)
     return None
 
 
 def stored_before(event: Event, row: RunRow, agent: str | None = None) -> Stored:
     """The answer to a repeat: the place that the first one got."""
-    return Stored(event.position, event.seq, row.run_id, agent or row.agent, True, event.late, row.pending)
+    name, foreign = agent or row.agent, event.facts.foreign
+    return Stored(event.position, event.seq, row.run_id, name, True, event.late, row.pending, foreign)
 
 
-def same_content(event: Event, draft: Draft) -> bool:
-    """Whether a stored event is what the draft would be: type and body, whatever the spelling of the JSON."""
+def same_content(plan: Plan, event: Event, draft: Draft) -> bool:
+    """Whether a stored event is what the draft would be: type and body, in whichever spelling a short body is.
+
+    Of an event of this very group, which is not stored yet, the spelling counts.
+    """
+    if event.facts.foreign:
+        draft = as_foreign(draft)  # a repeat is answered as the first was, whoever holds the run by now
     if event.type is not draft.type or event.facts.name != draft.facts.name:
         return False
-    if event.data == draft.data:
-        return _same_state(event.facts, draft.facts)
-    ours, theirs = _plain(event.data), _plain(draft.data)
-    if _is_named_here(draft) and "tool_call_id" not in theirs:
-        ours.pop("tool_call_id", None)
+    if not _same_state(event.facts, draft.facts):
+        return False
+    if event.content == content_of(draft):
+        return True
+    repeat = respelled(event, draft)
+    return repeat is not None and not event.data and bool(plan.loaded(Kind.SAME, repeat))
+
+
+def content_of(draft: Draft) -> bytes:
+    """The digest of a draft's body."""
+    return draft.content or content_digest(draft.data)
+
+
+def respelled(event: Event, draft: Draft) -> Respelled | None:
+    """What is to be compared of a draft under the id of a stored event; None where its digest says all."""
+    if event.event_id is None or event.content == content_of(draft):
+        return None
+    text = without_blanks(draft.data)
+    if text is None:
+        return None
+    added: tuple[str, ...] = ()
     if draft.type is EventType.RUN_WAITING:
-        ours.pop("question_id", None)
-        theirs.pop("question_id", None)
-    return _same_value(ours, theirs) and _same_state(event.facts, draft.facts)
+        added = ("question_id",)
+    elif _is_named_here(draft) and b'"tool_call_id"' not in draft.data:
+        added = ("tool_call_id",)
+    return Respelled(event.run, event.event_id, text, added)
 
 
-def _same_value(ours: Any, theirs: Any) -> bool:
-    """Equal as JSON: Python's own `==` takes `true` for 1."""
-    if isinstance(ours, bool) or isinstance(theirs, bool):
-        return ours is theirs
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        return ours.keys() == theirs.keys() and all(_same_value(ours[name], theirs[name]) for name in ours)
-    if isinstance(ours, list) and isinstance(theirs, list):
-        return len(ours) == len(theirs) and all(map(_same_value, ours, theirs))
-    return bool(ours == theirs)
+def same_end(event: Event, draft: Draft) -> bool:
+    """Whether an end is the one that its run has ended with: the same type and the same result, null being none.
+
+    A long result has to be spelled as it was.
+    """
+    if event.type is not draft.type:
+        return False
+    if event.data == draft.data:
+        return True
+    ours, theirs = without_blanks(event.data), without_blanks(draft.data)
+    return ours is not None and theirs is not None and same_json(ours, theirs, with_nulls=False)
 
 
 def _is_named_here(draft: Draft) -> bool:
@@ -148,17 +172,3 @@ def _same_state(ours: Facts, theirs: Facts) -> bool:
 def _digest(facts: Facts) -> str | None:
     checkpoint = None if facts.effects is None else facts.effects.checkpoint
     return None if checkpoint is None or checkpoint.decision else checkpoint.digest
-
-
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-def _plain(text: bytes) -> dict[str, object]:
-    """A body's members; a value that JSON readers disagree about (a huge number) is compared by its text."""
-    plain: dict[str, object] = {}
-    for name, value in _decode_members(text).items():
-        try:
-            plain[name] = msgspec.json.decode(value)
-        except msgspec.DecodeError:
-            plain[name] = bytes(value)
-    return plain

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from towerlog.engine.commands.rights import needs_of_change, needs_of_telling
 from towerlog.engine.commit.load import Needs
+from towerlog.engine.commit.own_runs import parent_within, process_of
 from towerlog.engine.ingest.content import needs_of_history
-from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, waits_without_history
+from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, respelled, waits_without_history
+from towerlog.engine.reactions.sub_agents import MAX_ENDED_BELOW, is_sub_agent
 from towerlog.model.command import Append
 from towerlog.model.event import (
     NATURAL,
@@ -12,6 +15,7 @@ from towerlog.model.event import (
     TARGET_STATUS,
     AgentHeartbeat,
     Draft,
+    Event,
     EventType,
     Item,
     OpenRun,
@@ -21,7 +25,7 @@ from towerlog.model.event import (
 )
 from towerlog.model.facts import LATEST_STEP, Effects
 from towerlog.model.principal import Principal
-from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, RunRow
+from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, TERMINAL, RunRow
 from towerlog.store.values import Kind
 
 Rows = dict[int, RunRow | None]
@@ -35,26 +39,28 @@ def needs_of_append(needs: Needs, principal: Principal, command: Append) -> None
         needs.counters(org)
     if command.agent_id is not None:
         needs.agent_by_id(org, command.agent_id)
-    needs_of_items(needs, org, command.items, names_agents=command.agent_id is None)
+    needs_of_items(needs, principal, command.items, names_agents=command.agent_id is None)
     for ref in command.polled:
         row = needs.run(org, ref)
-        if row is not None and row.pending:
-            needs.notes(row)
+        if row is not None:
+            needs_of_telling(needs, principal, row)
+            if row.pending:
+                needs.notes(row)
 
 
-def needs_of_items(needs: Needs, org: int, items: list[Item], *, names_agents: bool = True) -> None:
+def needs_of_items(needs: Needs, principal: Principal, items: list[Item], *, names_agents: bool = True) -> None:
     """The items of a request; `names_agents`: whose each is, is found by itself."""
     rows: Rows = {}
     for item in items:
         if type(item) is Draft:
-            needs_of_draft(needs, org, item, rows, names_agents)
+            needs_of_draft(needs, principal, item, rows, names_agents)
         elif type(item) is AgentHeartbeat:
-            needs.agent(org, item.agent)
+            needs.agent(principal.org, item.agent)
 
 
-def needs_of_draft(needs: Needs, org: int, draft: Draft, rows: Rows, names_agents: bool = True) -> None:
+def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows, names_agents: bool = True) -> None:
     """One draft; `rows` is shared by the drafts of a request."""
-    ref = draft.run
+    org, ref = principal.org, draft.run
     if id(ref) not in rows:
         rows[id(ref)] = needs.run(org, ref)
     row = rows[id(ref)]
@@ -63,27 +69,43 @@ def needs_of_draft(needs: Needs, org: int, draft: Draft, rows: Rows, names_agent
         needs.agent(org, draft.agent or (row and row.agent) or draft.agent_default)
     if row is not None:
         if event_id is not None:
-            needs.event_id(row.run, event_id)
+            known = needs.event_id(row.run, event_id)
+            if known is not None:
+                _compare(needs, known, draft)
         if draft.natural_key is not None:
-            needs.event_id(row.run, NATURAL + draft.natural_key)
+            known = needs.event_id(row.run, NATURAL + draft.natural_key)
+            if known is not None:
+                _compare(needs, known, draft)
         if row.pending:
             needs.notes(row)
+            needs_of_telling(needs, principal, row)
     if event_id is not None and type(draft.run) is OpenRun:
-        _needs_of_repeat(needs, org, draft.run.thread_id, event_id)
+        _needs_of_repeat(needs, org, draft, draft.run.thread_id, event_id)
     effects = draft.facts.effects
     if row is not None and effects is None and draft.type in PLAIN_TYPES:
         return
+    if row is not None:
+        needs_of_change(needs, row, draft)
     _needs_of_run(needs, org, draft, row)
     if effects is not None:
         _needs_of_effects(needs, org, draft, effects, row)
 
 
-def _needs_of_repeat(needs: Needs, org: int, thread_id: str, event_id: str) -> None:
+def _compare(needs: Needs, known: Event, draft: Draft) -> None:
+    """Whether a stored event and the draft under its id say the same."""
+    repeat = respelled(known, draft)
+    if repeat is not None:
+        needs.want(Kind.SAME, repeat)
+
+
+def _needs_of_repeat(needs: Needs, org: int, draft: Draft, thread_id: str, event_id: str) -> None:
     """The runs of a thread that a repeat may belong to."""
     thread = needs.thread(org, thread_id)
     if thread is not None and thread.run_count > 1:
         for stored in needs.want(Kind.THREAD_RUNS, (org, thread_id, REMEMBERED_RUNS)) or ():
-            needs.event_id(stored.run, event_id)
+            known = needs.event_id(stored.run, event_id)
+            if known is not None:
+                _compare(needs, known, draft)
 
 
 def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> None:
@@ -97,6 +119,8 @@ def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> N
             _needs_of_parent(needs, org, draft, ref.thread_id)
     if row is not None and _may_move(draft):
         needs.moves(row)
+        if TARGET_STATUS.get(draft.type) in TERMINAL and row.latest_step() is not None:
+            _needs_of_sub_agents(needs, row)
 
 
 def _needs_of_parent(needs: Needs, org: int, draft: Draft, thread_id: str) -> None:
@@ -104,6 +128,19 @@ def _needs_of_parent(needs: Needs, org: int, draft: Draft, thread_id: str) -> No
     parent_key = draft.effects.parent_key or ""
     if parent_key.startswith(PARENT_TRACE):
         needs.run(org, RunByTrace(thread_id, parent_key.removeprefix(PARENT_TRACE)))
+
+
+def _needs_of_sub_agents(needs: Needs, row: RunRow) -> None:
+    """The runs that may end with this one: each with what an end moves, and what its last checkpoint says."""
+    thread = needs.thread(row.org, row.thread_id)
+    for number in () if thread is None else thread.open_runs[-MAX_ENDED_BELOW:]:
+        below = needs.run_by_number(number)
+        latest = None if below is None else below.latest_step()
+        if below is None or latest is None or below.run == row.run or not is_sub_agent(below):
+            continue
+        needs.moves(below)
+        needs.want(Kind.CHECKPOINT, (below.run, *latest))
+        parent_within(below, lambda ref: needs.run(row.org, ref))
 
 
 def _may_move(draft: Draft) -> bool:
@@ -125,6 +162,8 @@ def _needs_of_effects(needs: Needs, org: int, draft: Draft, effects: Effects, ro
     parent = None if ref is None else needs.run(org, ref)
     if parent is not None and not getattr(draft.run, "names_thread", True):
         needs.thread(org, parent.thread_id)
+    if tells_process_cost(draft, row):
+        _needs_of_process(needs, org, draft, row)
     checkpoint = effects.checkpoint
     if checkpoint is None:
         return
@@ -143,3 +182,22 @@ def _needs_of_effects(needs: Needs, org: int, draft: Draft, effects: Effects, ro
         needs.want(Kind.CHECKPOINT, (row.run, agent, share.step_index))
     if not row.is_first_step(agent, step_index):
         needs.want(Kind.CHECKPOINT, (row.run, agent, step_index))
+
+
+def tells_process_cost(draft: Draft, row: RunRow | None) -> bool:
+    """Whether a draft tells a cost of a run that has told, or tells with it, a running total of its process."""
+    report = draft.effects.report
+    if report is None or report.usage.cost_nanos is None:
+        return False
+    return report.process_cost or (row is not None and row.process_cost is not None)
+
+
+def _needs_of_process(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> None:
+    """The thread, which remembers what was counted of a process, and the runs above that name it."""
+    thread_id = getattr(draft.run, "thread_id", "") if row is None else row.thread_id
+    if thread_id:
+        needs.thread(org, thread_id)
+    if row is not None:
+        process_of(row, row.parent_key or draft.effects.parent_key, lambda ref: needs.run(org, ref))
+    elif thread_id:
+        _needs_of_parent(needs, org, draft, thread_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from towerlog.engine.queries.context import QueryContext
+from towerlog.engine.queries.context import QueryContext, page_of
 from towerlog.errors import NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
@@ -17,5 +17,5 @@ async def answer(source: QueryContext, principal: Principal, command: q.ListAgen
             raise NotFound("agent")
         return o.AgentView(row)
     rows = await source.store.agents(principal.org, command.limit + 1, command.after, command.name)
-    page = rows[: command.limit]
-    return o.Page(page, page[-1].name if len(rows) > command.limit else None)
+    page, more = page_of(rows, command.limit)
+    return o.Page(page, page[-1].name if more else None)

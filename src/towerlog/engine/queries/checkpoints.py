@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import assert_never
 
 from towerlog.engine.queries import views
-from towerlog.engine.queries.context import QueryContext
+from towerlog.engine.queries.context import QueryContext, page_of
 from towerlog.errors import NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.principal import Principal
+from towerlog.store.values import PAGE_BODY_BYTES
 
 
 async def answer(
@@ -31,8 +32,8 @@ async def answer(
         case q.ListCheckpoints(run_id, limit, after):
             run = await source.run_of(principal, run_id)
             rows = await source.store.checkpoints(principal.org, run.run, limit + 1, after)
-            page = rows[:limit]
-            return o.Page(page, f"{page[-1].step_index}:{page[-1].agent}" if len(rows) > limit else None)
+            page, more = page_of(rows, limit)
+            return o.Page(page, f"{page[-1].step_index}:{page[-1].agent}" if more else None)
         case q.GetCheckpoint():
             return await _checkpoint(source, principal, command)
         case _:
@@ -53,9 +54,13 @@ async def _checkpoint(source: QueryContext, principal: Principal, command: q.Get
 async def _approvals(source: QueryContext, principal: Principal, limit: int) -> o.Page:
     rows = await source.store.approvals(principal.org, limit)
     runs = await source.store.runs_by_number(principal.org, [row.run for row in rows]) if rows else {}
-    found = []
+    found: list[o.ApprovalView] = []
+    size = 0
     for row in rows:
         events = await source.store.events_at(principal.org, row.run, [row.seq])
         figures = events[row.seq].data if row.seq in events else b"{}"
+        size += len(figures)
+        if found and size > PAGE_BODY_BYTES:
+            break  # oldest first: the others are seen when these are decided
         found.append(o.ApprovalView(row, runs[row.run].trace_id, figures))
     return o.Page(found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from towerlog.ambient import Clock
 from towerlog.engine.commit.hearing import Hearing
 from towerlog.engine.queries import views
@@ -11,12 +13,22 @@ from towerlog.model.outcome import RunView
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store
+from towerlog.store.values import Found
+
+T = TypeVar("T")
+
+
+def page_of(found: Found[T], limit: int) -> tuple[list[T], bool]:
+    """The rows of a page, of which one more than `limit` was asked for, and whether more follow."""
+    return found[:limit], found.cut or len(found) > limit
 
 
 class QueryContext:
     """What every question is answered from. Every look-up is by organisation."""
 
-    def __init__(self, store: Store, clock: Clock, hearing: Hearing, thresholds: Thresholds = DEFAULT_THRESHOLDS) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, hearing: Hearing, thresholds: Thresholds = DEFAULT_THRESHOLDS
+    ) -> None:
         """`hearing` tells how long things have waited; `thresholds`, how long runs may be silent."""
         self.store = store
         self.clock = clock

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from towerlog.engine.queries.context import QueryContext
+from towerlog.engine.queries.context import QueryContext, page_of
 from towerlog.errors import Invalid, NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.event import Event, EventType
 from towerlog.model.principal import Principal
-from towerlog.store.values import PAGE_BODY_BYTES, Quarantined
+from towerlog.store.values import Quarantined
 
 
 async def answer(source: QueryContext, principal: Principal, command: q.ListEvents) -> o.Page:
@@ -16,12 +16,12 @@ async def answer(source: QueryContext, principal: Principal, command: q.ListEven
     run = await source.run_of(principal, command.run_id)
     limit = command.limit
     if command.quarantined:
-        kept = await source.store.quarantined(principal.org, run.run, limit + 1, command.after_seq)
-        events = [_as_event(number, item) for number, item in kept]
+        items = await source.store.quarantined(principal.org, run.run, limit + 1, command.after_seq)
+        kept, more = page_of(items, limit)
+        page = [_as_event(number, item) for number, item in kept]
     else:
-        events = await source.store.events(principal.org, run.run, command.after_seq, limit + 1, command.types)
-    page = events[:limit]
-    more = len(events) > limit or sum(len(event.data) for event in page) >= PAGE_BODY_BYTES
+        found = await source.store.events(principal.org, run.run, command.after_seq, limit + 1, command.types)
+        page, more = page_of(found, limit)
     return o.Page(page, str(page[-1].seq) if more else None)
 
 

@@ -1,6 +1,11 @@
-"""The queue, read back: what waits, what is held, and by whom."""
+"""The queue, read back: what waits, what is held, and by whom.
+
+A worker that may not read sees of others only that a run is held: not by whom, nor what people have told its agent.
+"""
 
 from __future__ import annotations
+
+import msgspec
 
 from towerlog.engine.queries import views
 from towerlog.engine.queries.context import QueryContext
@@ -8,42 +13,64 @@ from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import Principal
+from towerlog.model.run import RunRow
 
+_replace = msgspec.structs.replace
 MAX_LANES = 1000
 MAX_LANES_HELD = 5000
 """How many of the queue, and how many held ones, are looked at for a list."""
+LANES_AT_ONCE = 100
+"""Of them, whose rows are in memory together."""
 
 
 async def answer(source: QueryContext, principal: Principal, command: q.ListLanes | q.ListWorkers) -> o.Outcome:
     """The queue at a glance, or the workers that hold something of it."""
-    now = source.clock.steady_ms()
+    wall_ms, now = source.hearing.now()
     if isinstance(command, q.ListWorkers):
         lanes = await source.store.lanes_held(principal.org, MAX_LANES_HELD)
-        wanted = [lane for lane in lanes if lane.is_held(now) and command.worker_id in (None, lane.worker_id)]
+        wanted = [
+            lane.on_wall(wall_ms - now)
+            for lane in lanes
+            if lane.is_held(now) and command.worker_id in (None, lane.worker_id) and _may_see(principal, lane)
+        ]
         return o.Page(await _workers(source, principal, wanted, command.limit))
     lanes = await source.store.lanes(principal.org, MAX_LANES, command.statuses)
     runs = await source.store.runs_by_number(principal.org, [lane.run for lane in lanes]) if lanes else {}
     agents = await source.store.agents_named(principal.org, {row.agent or "" for row in runs.values()})
+    shown = [_shown(principal, runs[lane.run], lane.on_wall(wall_ms - now)) for lane in lanes if lane.run in runs]
     found = [
-        o.LaneView(views.lane_view(principal, runs[lane.run], lane, agents.get(runs[lane.run].agent or "")), lane)
-        for lane in lanes
-        if lane.run in runs
+        o.LaneView(views.lane_view(principal, row, lane, agents.get(row.agent or "")), lane) for row, lane in shown
     ]
     queued, held, oldest = await source.store.lane_counts(principal.org)
-    return o.LaneCounts(o.Page(found), queued, held, oldest, now)
+    oldest = None if oldest is None else oldest + wall_ms - now
+    return o.LaneCounts(o.Page(found), queued, held, oldest, wall_ms)
+
+
+def _may_see(principal: Principal, lane: Lane) -> bool:
+    return principal.may_read() or lane.key_id == principal.key_id
+
+
+def _shown(principal: Principal, row: RunRow, lane: Lane) -> tuple[RunRow, Lane]:
+    if _may_see(principal, lane):
+        return row, lane
+    return _replace(row, pending=(), questions=()), _replace(lane, worker_id=None)
 
 
 async def _workers(source: QueryContext, principal: Principal, held: list[Lane], limit: int) -> list[o.WorkerView]:
-    runs = await source.store.runs_by_number(principal.org, [lane.run for lane in held]) if held else {}
+    run_ids: dict[int, str] = {}
+    for start in range(0, len(held), LANES_AT_ONCE):
+        numbers = [lane.run for lane in held[start : start + LANES_AT_ONCE]]
+        runs = await source.store.runs_by_number(principal.org, numbers)
+        run_ids |= {number: row.run_id for number, row in runs.items()}
     by_worker: dict[str, list[Lane]] = {}
     for lane in held:
-        if lane.state is QueueState.HELD and lane.run in runs:
+        if lane.state is QueueState.HELD and lane.run in run_ids:
             by_worker.setdefault(lane.worker_id or "", []).append(lane)
     return [
         o.WorkerView(
             worker,
             max((lane.last_heartbeat or 0 for lane in lanes), default=None),
-            tuple(runs[lane.run].run_id for lane in lanes),
+            tuple(run_ids[lane.run] for lane in lanes),
         )
         for worker, lanes in sorted(by_worker.items())
     ][:limit]

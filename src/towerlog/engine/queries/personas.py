@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from towerlog.engine.queries.context import QueryContext
+from towerlog.engine.queries.context import QueryContext, page_of
 from towerlog.errors import NotFound
 from towerlog.model.outcome import Page, PersonaView, RouteView
 from towerlog.model.persona import GetPersona, GetRoute, ListPersonas, ListRoutes, split_persona_id
@@ -29,9 +29,11 @@ async def answer(
             return RouteView(route)
         case ListPersonas(limit, before):
             personas = await store.personas(org, limit + 1, before)
-            return Page(personas[:limit], str(personas[limit - 1].number) if len(personas) > limit else None)
+            page, more = page_of(personas, limit)
+            return Page(page, str(page[-1].number) if more else None)
         case ListRoutes(limit, before):
             routes = await store.routes(org, limit + 1, before)
-            return Page(routes[:limit], str(routes[limit - 1].number) if len(routes) > limit else None)
+            found, more = page_of(routes, limit)
+            return Page(found, str(found[-1].number) if more else None)
         case _:
             assert_never(command)

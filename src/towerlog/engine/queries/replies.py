@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
+from towerlog.engine.commands.rights import told_key
 from towerlog.engine.commands.run_request import request_of
 from towerlog.engine.commit.replies import OutcomeIds, results_of
 from towerlog.engine.queries.reads import Reads
@@ -66,6 +69,7 @@ class Replies:
         """A claim with all that its worker needs."""
         store, org = self._store, row.org
         agents = await store.agents_named(org, [row.agent or "default"])
+        lane = self._reads.hearing.shown(lane)
         view = lane_view(principal, row, lane, agents.get(row.agent or "default"))
         request = request_of((await store.events_at(org, row.run, [1])).get(1))
         persona = None if row.persona_id is None else await store.persona(org, *split_persona_id(row.persona_id))
@@ -106,9 +110,16 @@ class Replies:
     async def _appended(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         rows = await self._store.runs_by_number(principal.org, ids.polled_runs) if ids.polled_runs else {}
         pairs = zip(ids.polled, ids.polled_runs, strict=True)
-        polled = tuple(o.PolledRun(ref, rows[number]) for ref, number in pairs if number in rows)
+        polled = tuple([o.PolledRun(ref, await self._shown(principal, rows[n])) for ref, n in pairs if n in rows])
         # Whether the first reply arrived is not known, so nothing of this one may be held back.
-        return o.Appended(results_of(ids), polled, has_news=any(one.row.pending for one in polled))
+        results = results_of(ids)
+        has_foreign = any(isinstance(one, o.Stored) and one.foreign for one in results)
+        return o.Appended(results, polled, any(one.row.pending for one in polled), has_foreign)
+
+    async def _shown(self, principal: Principal, row: RunRow) -> RunRow:
+        """A run as it is by now: its commands may be another key's since the first reply."""
+        lane = await self._store.lane(row.org, row.run) if row.has_lane else None
+        return row if told_key(row, lane) == principal.key_id else msgspec.structs.replace(row, pending=())
 
     async def _run_created(self, _principal: Principal, ids: OutcomeIds) -> o.Placed:
         return o.RunCreated(ids.name, ids.trace_id)
@@ -134,6 +145,7 @@ class Replies:
     async def _reported(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         row, lane = await self._held(principal, ids)
         agents = await self._store.agents_named(row.org, [row.agent or "default"])
+        lane = self._reads.hearing.shown(lane)
         view = lane_view(principal, row, lane, agents.get(row.agent or "default"))
         return o.Reported(view, lane, results_of(ids), has_news=bool(row.pending))
 

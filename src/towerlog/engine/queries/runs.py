@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from towerlog.engine.queries import views
-from towerlog.engine.queries.context import QueryContext
+from towerlog.engine.queries.context import QueryContext, page_of
 from towerlog.errors import Invalid, NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.principal import Principal
+from towerlog.model.run import RunRow
 
 
 async def answer(
@@ -23,13 +24,25 @@ async def answer(
     if isinstance(command, q.ListThreadRuns):
         if await store.thread(principal.org, command.thread_id) is None:
             raise NotFound("thread")
-        wanted, before = q.RunFilter(thread_id=command.thread_id), None
-    else:
-        wanted, before = command.filter, await _before(source, principal, command.before)
-    rows = await store.runs(principal.org, wanted, command.limit + 1, before)
-    page = rows[: command.limit]
-    more = page[-1].run_id if len(rows) > command.limit else None
-    return o.Page(await views.run_views(store, principal, page, source.now()), more)
+        rows = await _all(source, principal, q.RunFilter(thread_id=command.thread_id), command.limit)
+        return o.Page(await views.run_views(store, principal, rows, source.now()))
+    before = await _before(source, principal, command.before)
+    found = await store.runs(principal.org, command.filter, command.limit + 1, before)
+    page, more = page_of(found, command.limit)
+    return o.Page(await views.run_views(store, principal, page, source.now()), page[-1].run_id if more else None)
+
+
+async def _all(source: QueryContext, principal: Principal, wanted: q.RunFilter, limit: int) -> list[RunRow]:
+    """So many runs, for a list that has no cursor and shows little of each."""
+    rows: list[RunRow] = []
+    before: int | None = None
+    while len(rows) < limit:
+        found = await source.store.runs(principal.org, wanted, limit - len(rows), before)
+        rows += found
+        if not found.cut:
+            break
+        before = found[-1].run
+    return rows
 
 
 async def _before(source: QueryContext, principal: Principal, run_id: str | None) -> int | None:

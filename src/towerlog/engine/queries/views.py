@@ -17,11 +17,15 @@ from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow, tree_usage
 from towerlog.store.base import Store
 
+_SHOWN_BYTES = 2048
+"""Of a descendant beside its metadata and its questions, about."""
 _decode_metas = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 MAX_TREE_RUNS = 500
 """A tree shows at most this many descendants."""
 MAX_TREE_DEPTH = 20
+MAX_TREE_BYTES = 4 * 1024 * 1024
+"""Of the metadata and questions of its descendants."""
 
 
 class Now(msgspec.Struct, frozen=True):
@@ -61,8 +65,8 @@ async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool
     view = (await run_views(store, principal, [row], now))[0]
     org = principal.org
     given, result = await input_and_result(store, row)
-    lane = await store.lane(org, row.run) if row.has_lane else None
-    children = await _children(store, principal, row, {row.run}, MAX_TREE_DEPTH, now) if tree else ()
+    lane = now.hearing.shown(await store.lane(org, row.run)) if row.has_lane else None
+    children = await _Tree(store, principal, row, now).below(row, MAX_TREE_DEPTH) if tree else ()
     beats = [view.liveness.process_at, None if lane is None else lane.last_heartbeat]
     return msgspec.structs.replace(
         view,
@@ -81,20 +85,37 @@ async def _tree_usage(store: Store, row: RunRow) -> TreeUsage:
     return TreeUsage(len(counted), tree_usage(counted), len(below) <= MAX_TREE_RUNS)
 
 
-async def _children(
-    store: Store, principal: Principal, row: RunRow, seen: set[int], depth: int, now: Now
-) -> tuple[RunView, ...]:
-    if depth == 0 or len(seen) >= MAX_TREE_RUNS:
-        return ()
-    found = await store.run_children(principal.org, row, MAX_TREE_RUNS - len(seen))
-    fresh = [child for child in found if child.run not in seen]
-    seen |= {child.run for child in fresh}
-    views = []
-    for child in fresh:
-        below = await _children(store, principal, child, seen, depth - 1, now)
-        liveness = liveness_of(child, [], now.hearing.elapsed_ms, now.thresholds)
-        views.append(RunView(child, principal.org_id, parent_run_id=row.run_id, children=below, liveness=liveness))
-    return tuple(views)
+class _Tree:
+    """What is shown below a run: at most so many descendants, and so many bytes of them."""
+
+    def __init__(self, store: Store, principal: Principal, root: RunRow, now: Now) -> None:
+        self._store, self._principal, self._now = store, principal, now
+        self._seen = {root.run}
+        self._room = MAX_TREE_BYTES
+
+    async def below(self, row: RunRow, depth: int) -> tuple[RunView, ...]:
+        """The children of a run, each with those below it."""
+        if depth == 0 or len(self._seen) >= MAX_TREE_RUNS or self._room <= 0:
+            return ()
+        org_id, now = self._principal.org_id, self._now
+        views = []
+        for child in await self._fresh(row):
+            below = await self.below(child, depth - 1)
+            liveness = liveness_of(child, [], now.hearing.elapsed_ms, now.thresholds)
+            views.append(RunView(child, org_id, parent_run_id=row.run_id, children=below, liveness=liveness))
+        return tuple(views)
+
+    async def _fresh(self, row: RunRow) -> list[RunRow]:
+        """Children that are not shown yet, as far as there is room."""
+        fresh: list[RunRow] = []
+        for child in await self._store.run_children(self._principal.org, row, MAX_TREE_RUNS - len(self._seen)):
+            if child.run not in self._seen and self._room > 0:
+                self._room -= (
+                    _SHOWN_BYTES + len(bytes(child.metadata)) + sum(len(q.text or "") for q in child.questions)
+                )
+                fresh.append(child)
+                self._seen.add(child.run)
+        return fresh
 
 
 def lane_view(principal: Principal, row: RunRow, lane: Lane, agent: AgentRow | None) -> RunView:

@@ -9,7 +9,7 @@ from towerlog.engine.timers.loop import Upkeep
 from towerlog.model.run import RunRow, Status
 from towerlog.store.base import Unit
 
-SWEEP_ROWS = 500
+SWEEP_ROWS = 100
 """Rows to one commit; a sweep goes on until nothing is due."""
 MAX_CANCELS = 65_536
 """Cancels whose deadlines run at a time; the next ones' begin as these end."""

@@ -9,7 +9,7 @@ from towerlog.engine.timers.loop import Upkeep
 from towerlog.model.lane import Lane, QueueState
 from towerlog.store.base import Unit
 
-SWEEP_ROWS = 500
+SWEEP_ROWS = 100
 """Rows to one commit; a sweep goes on until nothing is due."""
 
 
@@ -47,4 +47,4 @@ def _needs(needs: Needs, found: list[Lane]) -> None:
         needs.counters(lane.org)
         row = needs.run_by_number(lane.run)
         if row is not None:
-            needs.ends_below(row)
+            needs.ends(row)

@@ -1,4 +1,4 @@
-"""Replies kept for Idempotency-Keys: dropped after a day in which the server could hear, however the wall clock is set."""
+"""Replies kept for Idempotency-Keys: dropped after a day of time in which the server could hear."""
 
 from __future__ import annotations
 

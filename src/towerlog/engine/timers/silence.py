@@ -20,7 +20,7 @@ from towerlog.model.run import RunRow
 from towerlog.model.times import format_ms
 from towerlog.store.base import Unit
 
-SWEEP_ROWS = 500
+SWEEP_ROWS = 100
 """Rows to one commit; a sweep goes on until nothing is due."""
 MAX_STAMP = 2**62
 Act = Callable[[Plan, RunRow, int], None]

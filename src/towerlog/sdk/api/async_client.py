@@ -6,8 +6,10 @@ the server recognises a repetition. A refusal is an `ApiError`; no usable reply 
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 from towerlog.sdk.api import endpoints, shapes
 from towerlog.sdk.api import fleet_shapes as fleet
@@ -18,6 +20,7 @@ from towerlog.sdk.wire.address import TIMEOUT_S, server_of
 from towerlog.sdk.wire.async_connection import AsyncSignal
 from towerlog.sdk.wire.async_http import AsyncHttp
 from towerlog.sdk.wire.errors import ApiError, SdkError
+from towerlog.sdk.wire.refusals import understood
 from towerlog.sdk.wire.retries import Retries
 
 T = TypeVar("T")
@@ -33,7 +36,10 @@ class AsyncClient:
         timeout_s: float = TIMEOUT_S,
         retries: Retries | None = None,
     ) -> None:
-        """`url` and `api_key` default to TOWERLOG_URL and TOWERLOG_API_KEY. Raises ValueError for invalid ones."""
+        """`url` and `api_key` default to TOWERLOG_URL and TOWERLOG_API_KEY. Raises ValueError for invalid ones.
+
+        `timeout_s` is for a whole call with all its retries.
+        """
         url, api_key = server_of(url, api_key)
         self.http = AsyncHttp(url, api_key, timeout_s)
         self._timeout_s = timeout_s
@@ -53,17 +59,20 @@ class AsyncClient:
 
     async def _send(self, made: ApiRequest[T], idempotency_key: str | None = None) -> T:
         headers = headers_of(made, idempotency_key)
-        timeout_s = self._timeout_s + made.wait_s
+        ends_at = time.monotonic() + self._timeout_s + made.wait_s
         tried = 0
         while True:
+            left_s = max(ends_at - time.monotonic(), 0.0)
             try:
-                response = await self.http.request(made.method, made.path, made.body, headers, timeout_s)
-                return made.read(response)
+                response = await self.http.request(made.method, made.path, made.body, headers, left_s, made.bytes_max)
+                return understood(partial(made.read, response))
             except SdkError as error:
                 tried += 1
                 pause_s = self._retries.pause_s(tried, error)
-                # Closing the client ends the pause as well.
-                if pause_s is None or await self._closed.wait(pause_s):
+                # A pause that ends after the call's time is not begun. Closing the client ends it as well.
+                if pause_s is None or time.monotonic() + pause_s >= ends_at:
+                    raise
+                if await self._closed.wait(pause_s) or time.monotonic() >= ends_at:
                     raise
 
     async def _all(self, listing: Listing[T]) -> AsyncIterator[T]:
@@ -139,11 +148,18 @@ class AsyncClient:
         await self._send(endpoints.cancel_run(run_id, reason))
 
     async def give_input(
-        self, run_id: str, content: str, *, question_id: int | None = None, idempotency_key: str | None = None
+        self,
+        run_id: str,
+        content: str,
+        *,
+        question_id: int | None = None,
+        kind: Literal["input", "message"] | None = None,
+        idempotency_key: str | None = None,
     ) -> None:
-        """Answers a question of the run, by default its oldest open one; a running run that asks nothing gets a
-        message. A question that is answered already is an ApiError 409, which says who was first."""
-        await self._send(endpoints.give_input(run_id, content, question_id), idempotency_key)
+        """Answers a question of the run, by default the oldest that it waits for; a running run that asks nothing gets
+        a message. `kind`: only the one or only the other. A question that is answered already is an ApiError 409,
+        which says who was first."""
+        await self._send(endpoints.give_input(run_id, content, question_id, kind), idempotency_key)
 
     async def pause_run(self, run_id: str, reason: str | None = None) -> shapes.RunInfo:
         """Requests a pause; the run is paused once its agent confirms it."""

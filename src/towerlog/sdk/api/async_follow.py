@@ -6,6 +6,7 @@ For asyncio; `follow` is generated from this module. The position is kept in a `
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import TypeVar
 
 from towerlog.sdk.api.cursors import PATIENCE_S, Cursor, Reconnects
@@ -14,7 +15,7 @@ from towerlog.sdk.wire.address import Response
 from towerlog.sdk.wire.async_connection import AsyncSignal
 from towerlog.sdk.wire.async_http import AsyncHttp
 from towerlog.sdk.wire.errors import SdkError
-from towerlog.sdk.wire.refusals import refusal
+from towerlog.sdk.wire.refusals import refusal, understood
 from towerlog.sdk.wire.sse import FrameReader
 
 S = TypeVar("S", bound=Shape)
@@ -40,7 +41,7 @@ async def async_follow(
                 async for line in stream:
                     reconnects.received()
                     frame = reader.feed(line)
-                    if frame is not None and (news := cursor.take(frame)) is not None:
+                    if frame is not None and (news := understood(partial(cursor.take, frame))) is not None:
                         reconnects.progressed()
                         yield news
         except SdkError as error:

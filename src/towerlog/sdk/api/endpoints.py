@@ -10,7 +10,7 @@ from typing import Any
 
 from towerlog.sdk.api import fleet_shapes as fleet
 from towerlog.sdk.api import shapes
-from towerlog.sdk.api.requests import ApiRequest, Listing, api_request, given, held_back, linked, listing
+from towerlog.sdk.api.requests import ApiRequest, Listing, api_request, given, held_back, linked, listing, with_history
 from towerlog.sdk.api.shapes import Json
 from towerlog.sdk.wire.errors import BadAnswer
 
@@ -87,9 +87,9 @@ def cancel_run(run_id: str, reason: str | None) -> ApiRequest[None]:
     return api_request("POST", "/v1/runs/{run_id}:cancel", _done, given(reason=reason), run_id=run_id)
 
 
-def give_input(run_id: str, content: str, question_id: int | None) -> ApiRequest[None]:
+def give_input(run_id: str, content: str, question_id: int | None, kind: str | None) -> ApiRequest[None]:
     """An answer, or a message."""
-    body = given(content=content, question_id=question_id)
+    body = given(content=content, question_id=question_id, type=kind)
     return api_request("POST", "/v1/runs/{run_id}/input", _done, body, run_id=run_id)
 
 
@@ -138,7 +138,8 @@ def list_checkpoints(run_id: str) -> Listing[shapes.Checkpoint]:
 def get_checkpoint(run_id: str, checkpoint_id: str) -> ApiRequest[shapes.Checkpoint]:
     """A checkpoint with its history."""
     template = "/api/v1/runs/{run_id}/checkpoints/{checkpoint_id}"
-    return api_request("GET", template, shapes.Checkpoint.read, run_id=run_id, checkpoint_id=checkpoint_id)
+    made = api_request("GET", template, shapes.Checkpoint.read, run_id=run_id, checkpoint_id=checkpoint_id)
+    return with_history(made)
 
 
 # Events

@@ -7,6 +7,7 @@ For threads that may block. The position is kept in a `Cursor`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TypeVar
 
 from towerlog.sdk.api.cursors import PATIENCE_S, Cursor, Reconnects
@@ -15,7 +16,7 @@ from towerlog.sdk.wire.address import Response
 from towerlog.sdk.wire.connection import Signal
 from towerlog.sdk.wire.errors import SdkError
 from towerlog.sdk.wire.http import Http
-from towerlog.sdk.wire.refusals import refusal
+from towerlog.sdk.wire.refusals import refusal, understood
 from towerlog.sdk.wire.sse import FrameReader
 
 S = TypeVar("S", bound=Shape)
@@ -41,7 +42,7 @@ def follow(
                 for line in stream:
                     reconnects.received()
                     frame = reader.feed(line)
-                    if frame is not None and (news := cursor.take(frame)) is not None:
+                    if frame is not None and (news := understood(partial(cursor.take, frame))) is not None:
                         reconnects.progressed()
                         yield news
         except SdkError as error:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from towerlog.sdk.api import shapes
 from towerlog.sdk.api.shapes import Json
-from towerlog.sdk.wire.address import Response
+from towerlog.sdk.wire.address import MAX_HISTORY_BYTES, MAX_RESPONSE_BYTES, Response
 from towerlog.sdk.wire.errors import BadAnswer
 from towerlog.sdk.wire.event_batch import json_bytes
 from towerlog.sdk.wire.refusals import json_of
@@ -22,8 +21,6 @@ from towerlog.sdk.wire.refusals import json_of
 T = TypeVar("T")
 S = TypeVar("S", bound=shapes.Shape)
 Query = Mapping[str, object]
-
-_NEXT = re.compile(r'<([^>]*)>\s*;[^,]*rel="?next"?')
 
 
 @dataclass(frozen=True)
@@ -37,6 +34,7 @@ class ApiRequest(Generic[T]):
     repeatable: bool = False
     wait_s: float = 0.0
     """How long the server may delay its reply, in addition to the usual timeout."""
+    bytes_max: int = MAX_RESPONSE_BYTES
 
 
 @dataclass(frozen=True)
@@ -91,11 +89,24 @@ def linked(template: str, shape: type[S], query: Query, **ids: str) -> Listing[S
     """A list of the `runs` dialect: a bare array, the next page in `Link`."""
 
     def read(response: Response, _asked: Query) -> Page[S]:
-        found = _NEXT.search(response.headers.get("link", ""))
-        following = dict(parse_qsl(urlsplit(found[1]).query)) if found else None
+        target = next_link(response.headers.get("link", ""))
+        following = None if target is None else dict(parse_qsl(urlsplit(target).query))
         return Page(shapes.many(shape)(json_of(response)), following)
 
     return Listing(path_of(template, ids), query, read)
+
+
+def next_link(text: str) -> str | None:
+    """The target of `rel="next"` in a `Link` header: `<target>; name=value …`, several of them after commas.
+
+    Goes through the text once, whatever it is.
+    """
+    for part in text.split("<")[1:]:
+        target, found, rest = part.partition(">")
+        names = [name.replace(" ", "").replace('"', "") for name in rest.partition(",")[0].split(";")[1:]]
+        if found and "rel=next" in names:
+            return target
+    return None
 
 
 def headers_of(made: ApiRequest[Any], idempotency_key: str | None) -> dict[str, str]:
@@ -109,6 +120,11 @@ def headers_of(made: ApiRequest[Any], idempotency_key: str | None) -> dict[str, 
 def held_back(made: ApiRequest[T], wait_s: float) -> ApiRequest[T]:
     """A request whose reply may take longer, and whose events have ids by which a repetition is recognised."""
     return replace(made, wait_s=wait_s, repeatable=True)
+
+
+def with_history(made: ApiRequest[T]) -> ApiRequest[T]:
+    """A request whose reply brings a whole conversation."""
+    return replace(made, bytes_max=MAX_HISTORY_BYTES)
 
 
 def path_of(template: str, ids: Mapping[str, str]) -> str:

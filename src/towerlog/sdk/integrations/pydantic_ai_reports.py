@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import time
 from collections.abc import AsyncIterable
@@ -18,6 +19,10 @@ from pydantic_ai import Agent
 from pydantic_ai import messages as parts
 from pydantic_ai.capabilities import AbstractCapability, HandleDeferredToolCalls
 from pydantic_ai.exceptions import ApprovalRequired, CallDeferred
+from pydantic_ai.models import Model
+from pydantic_ai.models.fallback import FallbackModel
+from pydantic_ai.models.function import FunctionModel
+from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunContext, ToolDenied
 from pydantic_core import to_jsonable_python
 
@@ -37,6 +42,23 @@ def history_of(messages: list[parts.ModelMessage]) -> list[Any]:
     """Messages as plain JSON values, from which `ModelMessagesTypeAdapter` makes them again."""
     found: list[Any] = parts.ModelMessagesTypeAdapter.dump_python(messages, mode="json")
     return found
+
+
+def text_of(response: parts.ModelResponse) -> str:
+    """What a model has said, without its thoughts and its calls."""
+    return "".join(part.content for part in response.parts if isinstance(part, parts.TextPart))
+
+
+def can_stream(model: Model) -> bool:
+    """Whether a model can be asked for a stream. It need not: the library fails when it is asked all the same."""
+    if isinstance(model, WrapperModel):
+        return can_stream(model.wrapped)
+    if isinstance(model, FallbackModel):
+        return all(can_stream(one) for one in model.models)
+    if isinstance(model, FunctionModel):
+        return model.stream_function is not None
+    # The library wraps the method of every class, also where that has only inherited it.
+    return inspect.unwrap(type(model).request_stream) is not inspect.unwrap(Model.request_stream)
 
 
 class Reporter:
@@ -95,15 +117,11 @@ class NodeReports:
         self._reporter = Reporter(run)
 
     async def node(self, node: Any, running: Any) -> None:
-        """Streams a model request or tool calls; other nodes report nothing."""
+        """Streams a model request, where the model can, or tool calls; other nodes report nothing."""
         if Agent.is_model_request_node(node):
             self._run.checkpoint(history_of([*running.all_messages(), node.request]))
             await self._run.pause_point()
-            begun_at = time.monotonic()
-            stream: Any
-            async with node.stream(running.ctx) as stream:
-                await self._events(stream)
-                self._reporter.model_call(stream.response, begun_at)
+            await self._model_request(node, running.ctx)
         elif Agent.is_call_tools_node(node):
             try:
                 async with node.stream(running.ctx) as events:
@@ -111,6 +129,19 @@ class NodeReports:
             except BaseException as error:
                 self._reporter.broken_off(error)
                 raise
+
+    async def _model_request(self, node: Any, ctx: Any) -> None:
+        begun_at = time.monotonic()
+        if not can_stream(ctx.deps.model):
+            # The node keeps what it has come to: the request is not made again when the graph goes on.
+            response: parts.ModelResponse = (await node.run(ctx)).model_response
+            self._reporter.text(text_of(response))
+            self._reporter.model_call(response, begun_at)
+            return
+        stream: Any
+        async with node.stream(ctx) as stream:
+            await self._events(stream)
+            self._reporter.model_call(stream.response, begun_at)
 
     async def _events(self, events: AsyncIterable[Any]) -> None:
         async for event in events:
@@ -146,7 +177,7 @@ class CallReports(AbstractCapability[Any]):
         begun_at = time.monotonic()
         response: parts.ModelResponse = await handler(request_context)
         if self.checkpoints:
-            self._reporter.text("".join(part.content for part in response.parts if isinstance(part, parts.TextPart)))
+            self._reporter.text(text_of(response))
         self._reporter.model_call(response, begun_at)
         return response
 
@@ -190,8 +221,8 @@ def questions(run: AsyncRun) -> HandleDeferredToolCalls[Any]:
     async def ask(_: RunContext[Any], requests: DeferredToolRequests) -> DeferredToolResults:
         results = DeferredToolResults()
         for call in requests.approvals:
-            answer = str(await run.ask(f"Approve {_in_words(call)}?")).strip()
-            approved = answer.lower() in YES
+            answer = str(await run.ask(f"Approve {_in_words(call)}? Answer yes, or say why not.")).strip()
+            approved = answer.lower().rstrip(" .!") in YES
             results.approvals[call.tool_call_id] = True if approved else ToolDenied(answer or ToolDenied().message)
         for call in requests.calls:
             results.calls[call.tool_call_id] = await run.ask(f"Result of {_in_words(call)}?")

@@ -362,6 +362,12 @@ class Delivery:
             except (Unreachable, ValueError):
                 self._stopping.wait(backoff.next_s())
                 continue
+            except Exception as error:
+                # As for the sender: while somebody waits for a command, somebody has to listen.
+                _log.exception("listening for commands failed")
+                self._note(f"internal error: {type(error).__name__}: {error}")
+                self._stopping.wait(backoff.next_s())
+                continue
             if answer.disposition is Disposition.TAKEN:
                 backoff.reset()
                 self._command(answer.commands)

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from typing import Any
 
-from towerlog.sdk.record.encoding import MAX_EVENT_BYTES, describe, encode_event
+from towerlog.sdk.record.encoding import MAX_EVENT_BYTES, Converted, describe, encode_event, with_converted
 from towerlog.sdk.record.histories import Conversation, NotWhole, whole_text
 from towerlog.sdk.wire.ids import uuid7
 
@@ -104,10 +104,12 @@ class EventEncoder:
         return found if len(found) <= MAX_CHECKPOINT_BYTES else None
 
     def _checkpoint(self, event: dict[str, Any]) -> bytes | None:
-        data = dict(event.pop("data"))
+        data, converted = dict(event.pop("data")), Converted()
         try:
-            told = Conversation.of(data.pop("history", None))
-            members = whole_text(data)
+            told = Conversation.of(data.pop("history", None), converted)
+            members = whole_text(data, converted)
+            if converted:
+                members = whole_text(with_converted(data, converted))
         except NotWhole as error:
             return self._lost(f"a checkpoint cannot be sent whole: {error}")
         known = 0
@@ -129,9 +131,12 @@ class EventEncoder:
         data = dict(event["data"])
         value = data.pop(member)
         event["data"] = data
-        rest = encode_event(event)
         try:
-            text = whole_text(value)
+            converted = Converted()
+            text = whole_text(value, converted, member)
+            if converted:
+                event["data"] = with_converted(data, converted)
+            rest = encode_event(event)
             if len(rest) + len(text) + len(member) + 4 <= MAX_EVENT_BYTES:
                 return _with_member(rest, member, text)
             reason = f"{len(text)} bytes are too many to be sent whole"
@@ -151,7 +156,7 @@ def place_of(line: bytes) -> tuple[str, int, bool]:
         data = event.get("data") or {}
         notice = event.get("type") == "other" and isinstance(data, dict) and data.get("name") == LOSS_NOTICE
         return str(event["run_key"]), int(event["client_seq"]), notice
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return "", 0, False
 
 

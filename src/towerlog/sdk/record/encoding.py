@@ -2,7 +2,7 @@
 
 An event is encoded at the moment of the call, on the caller's thread, because the caller may change its arguments right
 after. Every part is capped: what must be whole is encoded by `histories`. What JSON cannot express becomes its `repr`;
-NaN and the infinities become null.
+NaN and the infinities become null. The event's data names what was converted so, under `CONVERTED`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,12 @@ NAMES_KEPT = 512
 CUTS_CHARS = (65_536, 4_096, 256)
 """The lengths to which strings of too large an event are cut: the first with which it fits."""
 MAX_INTEGER = 2**63 - 1
+CONVERTED = "towerlog_converted"
+"""Member of an event's data: path of a value that JSON cannot express → its type. The value stands there as text."""
+MAX_CONVERTED = 16
+"""Paths that are named; more are converted without being named."""
+Converted = dict[str, str]
+"""Path → type, of at most MAX_CONVERTED values."""
 
 
 def encode_event(event: Mapping[str, Any]) -> bytes:
@@ -32,28 +38,75 @@ def encode_event(event: Mapping[str, Any]) -> bytes:
     try:
         line = _ENCODER.encode(event).encode()
     except Exception:
-        # Not JSON somewhere inside: a key that is not text, NaN, a circle, a lone surrogate.
-        line = _encode_plain(plain(event))
+        # Not JSON somewhere inside: a value of another type, a key that is not text, NaN, a circle, a lone surrogate.
+        line = _encode_plain(_marked_plain(event))
     return line if len(line) <= MAX_EVENT_BYTES else _shortened(event, len(line))
 
 
-def plain(value: object, depth: int = MAX_DEPTH) -> Any:
-    """A copy of the value made of JSON types only, capped in depth and in members."""
+def plain(value: object, converted: Converted | None = None, path: str = "", depth: int = MAX_DEPTH) -> Any:
+    """A copy of the value made of JSON types only, capped in depth and in members.
+
+    `converted` gets what JSON cannot express, by its path below `path`.
+    """
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
         return fit_text(value)
-    if isinstance(value, int):
-        return int(value) if -MAX_INTEGER <= value <= MAX_INTEGER else _repr(value)
+    if isinstance(value, int) and -MAX_INTEGER <= value <= MAX_INTEGER:
+        return int(value)
     if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if depth <= 0:
-        return _repr(value)
-    if isinstance(value, Mapping):
-        return _attempt(value, lambda: {_key(k): plain(v, depth - 1) for k, v in islice(value.items(), MAX_ITEMS)})
-    if isinstance(value, list | tuple | set | frozenset):
-        return _attempt(value, lambda: [plain(item, depth - 1) for item in islice(value, MAX_ITEMS)])
+        if not math.isfinite(value):
+            name_converted(converted, path, value)
+            return None
+        return float(value)
+    if depth > 0 and isinstance(value, Mapping):
+        return _attempt(value, lambda: _plain_members(value, converted, path, depth - 1))
+    if depth > 0 and isinstance(value, list | tuple | set | frozenset):
+        return _attempt(value, lambda: _plain_items(value, converted, path, depth - 1))
+    name_converted(converted, path, value)
     return _repr(value)
+
+
+def _plain_members(value: Mapping[Any, Any], converted: Converted | None, path: str, depth: int) -> dict[str, Any]:
+    members = {}
+    for name, member in islice(value.items(), MAX_ITEMS):
+        key = key_text(name)
+        where = below(path, _repr(name) if key is None else key)
+        if key is None:
+            name_converted(converted, where, name)
+            key = _repr(name)
+        members[key] = plain(member, converted, where, depth)
+    return members
+
+
+def _plain_items(value: Iterable[Any], converted: Converted | None, path: str, depth: int) -> list[Any]:
+    return [plain(item, converted, below(path, index), depth) for index, item in enumerate(islice(value, MAX_ITEMS))]
+
+
+def below(path: str, name: object) -> str:
+    """The path of a member or an item."""
+    return f"{path}.{name}" if path else str(name)
+
+
+def name_converted(converted: Converted | None, path: str, value: object) -> None:
+    """Notes that a value, or a key, could not be sent as it is."""
+    if converted is not None and len(converted) < MAX_CONVERTED:
+        converted[fit_text(path[:MAX_NAME_CHARS])] = type(value).__name__
+
+
+def with_converted(data: Mapping[str, Any], converted: Converted) -> dict[str, Any]:
+    """An event's data that names what was converted, beside what it names already."""
+    before = data.get(CONVERTED)
+    return {**data, CONVERTED: {**(before if isinstance(before, Mapping) else {}), **converted}}
+
+
+def _marked_plain(event: Mapping[str, Any]) -> Any:
+    """A plain copy of an event whose data names what was converted in it."""
+    converted: Converted = {}
+    whole = plain(event, converted)
+    data = whole.get("data") if isinstance(whole, dict) else None
+    inside = {path.removeprefix("data."): kind for path, kind in converted.items() if path.startswith("data.")}
+    return {**whole, "data": with_converted(data, inside)} if inside and isinstance(data, dict) else whole
 
 
 def one_line(value: object, longest: int = 500) -> str:
@@ -89,15 +142,8 @@ def _name_text(value: object) -> str:
     return one_line(value if isinstance(value, str) else _repr(value), MAX_NAME_CHARS) or "unnamed"
 
 
-def _default(value: object) -> Any:
-    """Converts what the JSON encoder does not support."""
-    if isinstance(value, set | frozenset | Mapping):
-        return plain(value)
-    return _repr(value)
-
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_default)
-"""Made once: `json.dumps` with options would make one for each event."""
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+"""Made once: `json.dumps` with options would make one for each event. What it does not support is left to `plain`."""
 
 
 def _encode_plain(value: object) -> bytes:
@@ -116,8 +162,13 @@ def _attempt(value: object, make: Any) -> Any:
         return _repr(value)
 
 
-def _key(value: object) -> str:
-    return fit_text(value) if isinstance(value, str) else _repr(value)
+def key_text(name: object) -> str | None:
+    """A member's name as JSON has it, of whatever the standard encoder takes for one; None for anything else."""
+    if isinstance(name, str):
+        return fit_text(name)
+    if name is None or isinstance(name, bool):
+        return {None: "null", True: "true", False: "false"}[name]
+    return repr(name) if isinstance(name, int | float) and math.isfinite(name) else None
 
 
 def fit_text(value: str) -> str:
@@ -141,7 +192,7 @@ def _repr(value: object) -> str:
 
 def _shortened(event: Mapping[str, Any], full_bytes: int) -> bytes:
     """The event with long strings cut, or without everything large if that is not enough; marked in its data."""
-    whole = plain(event)
+    whole = _marked_plain(event)
     *longer, shortest = CUTS_CHARS
     # The shortest first: if the strings are not the reason, no time is spent on cutting them three times.
     least = _encode_plain(_marked(_cut(whole, shortest), full_bytes))

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from towerlog.sdk.record.encoding import describe, fit_text, whole_repr
+from towerlog.sdk.record.encoding import Converted, below, describe, fit_text, key_text, name_converted, whole_repr
 
 MAX_WHOLE_DEPTH = 128
 """Levels of a state; the server refuses deeper ones."""
@@ -26,23 +26,26 @@ class NotWhole(Exception):
     """A value that JSON cannot express without leaving something out."""
 
 
-def whole_text(value: object) -> bytes:
-    """JSON of a value, with nothing cut. What JSON cannot express becomes its whole `repr`. Raises NotWhole."""
+def whole_text(value: object, converted: Converted | None = None, path: str = "") -> bytes:
+    """JSON of a value, with nothing cut. What JSON cannot express becomes its whole `repr`. Raises NotWhole.
+
+    `converted` gets what became so, by its path below `path`.
+    """
     try:
         return _ENCODER.encode(value).encode()
     except Exception:
-        # A key that is not text, NaN, a lone surrogate; or a circle, which has no end.
-        return _plain_text(value)
+        # A value of another type, a key that is not text, NaN, a lone surrogate; or a circle, which has no end.
+        return _plain_text(value, converted, path)
 
 
-def _plain_text(value: object) -> bytes:
+def _plain_text(value: object, converted: Converted | None, path: str) -> bytes:
     try:
-        return _ENCODER.encode(_whole(value, MAX_WHOLE_DEPTH)).encode()
+        return _ENCODER.encode(_whole(value, converted, path, MAX_WHOLE_DEPTH)).encode()
     except Exception as error:
         raise NotWhole(describe(error)) from None
 
 
-def _whole(value: object, depth: int) -> Any:
+def _whole(value: object, converted: Converted | None, path: str, depth: int) -> Any:
     """A copy of the value made of JSON types only."""
     if value is None or value is True or value is False:
         return value
@@ -51,25 +54,33 @@ def _whole(value: object, depth: int) -> Any:
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
+        if not math.isfinite(value):
+            name_converted(converted, path, value)
+            return None
+        return float(value)
     if depth <= 0:
         raise NotWhole(f"nested deeper than {MAX_WHOLE_DEPTH} levels")
     if isinstance(value, Mapping):
-        return {_key(name): _whole(member, depth - 1) for name, member in value.items()}
+        members = {}
+        for name, member in value.items():
+            key = _key(name, converted, path)
+            members[key] = _whole(member, converted, below(path, key), depth - 1)
+        return members
     if isinstance(value, list | tuple | set | frozenset):
-        return [_whole(item, depth - 1) for item in value]
+        return [_whole(item, converted, below(path, index), depth - 1) for index, item in enumerate(value)]
+    name_converted(converted, path, value)
     return whole_repr(value)
 
 
-def _key(value: object) -> str:
-    return fit_text(value) if isinstance(value, str) else whole_repr(value)
+def _key(value: object, converted: Converted | None, path: str) -> str:
+    key = key_text(value)
+    if key is None:
+        key = whole_repr(value)
+        name_converted(converted, below(path, key), value)
+    return key
 
 
-def _default(value: object) -> Any:
-    return _whole(value, MAX_WHOLE_DEPTH)
-
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_default)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -80,13 +91,15 @@ class Conversation:
     names: list[bytes]
 
     @classmethod
-    def of(cls, history: object) -> Conversation:
-        """Raises NotWhole for what is no list of messages, or cannot be said in JSON."""
+    def of(cls, history: object, converted: Converted | None = None) -> Conversation:
+        """Raises NotWhole for what is no list of messages, or cannot be said in JSON. `converted`: as `whole_text`."""
         if history is None:
             history = ()
         if isinstance(history, str | bytes | Mapping) or not isinstance(history, Iterable):
             raise NotWhole(f"a history is a list of messages, not a {type(history).__name__}")
-        return cls.of_texts([whole_text(message) for message in history])
+        return cls.of_texts(
+            [whole_text(message, converted, f"history.{index}") for index, message in enumerate(history)]
+        )
 
     @classmethod
     def of_texts(cls, texts: list[bytes]) -> Conversation:

@@ -13,8 +13,13 @@ from urllib.parse import urlsplit
 from towerlog.sdk.wire.errors import BadAnswer
 
 LOCAL_URL = "http://127.0.0.1:8700"
-MAX_RESPONSE_BYTES = 256 * 1024 * 1024
-"""Largest body of a reply; also the longest line of a stream. A claim brings the whole history of a conversation."""
+MAX_EVENT_BYTES = 4 * 1024 * 1024
+"""The largest event that a server takes unless its operator says otherwise."""
+MAX_RESPONSE_BYTES = MAX_LINE_BYTES = 2 * MAX_EVENT_BYTES + 512 * 1024
+"""Largest body of a reply, and longest line and largest frame of a stream. A page of events goes on until it has 4 MiB,
+and a frame may repeat the text of its event; the rest is for what stands around them."""
+MAX_HISTORY_BYTES = 256 * 1024 * 1024
+"""Largest body of the few replies that bring the whole history of a conversation: a claim, a checkpoint."""
 TIMEOUT_S = 30.0
 """How long a request and its reply may take, unless the caller says otherwise."""
 SILENCE_S = 45.0
@@ -128,7 +133,8 @@ def read_retry_after(text: str | None) -> float | None:
     else:
         try:
             seconds = parsedate_to_datetime(text).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):
+            # The parser of dates was written for mail: what it makes of other text is not only a ValueError.
             return None
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
 
@@ -150,10 +156,13 @@ class Lines:
         # Only the new chunk can contain a line end: the rest was searched before.
         if b"\n" not in chunk:
             self._rest += chunk
-            if len(self._rest) > MAX_RESPONSE_BYTES:
-                raise BadAnswer("a line of the stream is too long")
+            self._check()
             return []
         first, *others = chunk.split(b"\n")
         whole = [bytes(self._rest) + first, *others[:-1]]
         self._rest = bytearray(others[-1])
         return [line.removesuffix(b"\r") for line in whole]
+
+    def _check(self) -> None:
+        if len(self._rest) > MAX_LINE_BYTES:
+            raise BadAnswer("a line of the stream is too long")

@@ -70,7 +70,8 @@ class AsyncStream:
             self.close()
 
     async def read(self) -> bytes:
-        """The whole body, for a reply that is not a stream."""
+        """The whole body, for a reply that is not a stream; as long as any other request may take."""
+        self._reply.ends_within(self._owner.timeout_s)
         try:
             return await self._reply.body()
         except (OSError, EOFError, ValueError) as error:
@@ -99,7 +100,7 @@ class AsyncHttp:
         """Opens no connection yet. Raises ValueError for an invalid URL or key."""
         self.address = read_url(url)
         self._api_key = checked_key(api_key)
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._tls = tls_context(self.address)
         self._begin(current_scope())
 
@@ -121,13 +122,14 @@ class AsyncHttp:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
+        bytes_max: int = MAX_RESPONSE_BYTES,
     ) -> Response:
         """One request and its reply, of any status. `timeout_s` is for the whole. Raises Unreachable."""
-        ends_at = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
+        ends_at = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
         message = self._prepared(method, path, body, headers)
         while True:
             connection, kept = await self._take(ends_at)
-            reply = _AsyncReply(connection, ends_at)
+            reply = _AsyncReply(connection, ends_at, bytes_max)
             try:
                 await connection.send(message, ends_at)
                 head = await reply.head(method)
@@ -150,7 +152,7 @@ class AsyncHttp:
         self, method: str, path: str, headers: Mapping[str, str] | None = None, silence_s: float = SILENCE_S
     ) -> AsyncStream:
         """Opens a streamed reply on its own connection. `silence_s` is how long nothing may arrive, in seconds."""
-        ends_at = time.monotonic() + self._timeout_s
+        ends_at = time.monotonic() + self.timeout_s
         message = self._prepared(method, path, None, headers)
         connection = await self._opened(ends_at)
         reply = _AsyncReply(connection, ends_at)
@@ -205,7 +207,8 @@ class AsyncHttp:
             closings = self._closings
         try:
             connection = await AsyncConnection.open(self.address, self._tls, ends_at)
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # A ValueError is a host name that no resolver takes.
             raise Unreachable(f"{self.address}: {words_of(error)}") from None
         with self._lock:
             is_wanted = closings == self._closings
@@ -242,12 +245,13 @@ class _AsyncReply:
     too large.
     """
 
-    def __init__(self, connection: AsyncConnection, ends_at: float) -> None:
+    def __init__(self, connection: AsyncConnection, ends_at: float, bytes_max: int = MAX_RESPONSE_BYTES) -> None:
         self.connection = connection
         self.silence_s: float | None = None
         """How long nothing may arrive; replaces the deadline of the whole reply."""
         self.has_begun = False
         self._ends_at = ends_at
+        self._bytes_max = bytes_max
         self._waiting = bytearray()
         self._head: Head | None = None
 
@@ -255,6 +259,10 @@ class _AsyncReply:
     def is_clean(self) -> bool:
         """Whether the connection can be used for another request: nothing is left to read or to send."""
         return not self._waiting and not self.connection.has_unsent
+
+    def ends_within(self, seconds: float) -> None:
+        """From now on the whole reply has so long, however often something of it arrives."""
+        self._ends_at, self.silence_s = time.monotonic() + seconds, None
 
     async def head(self, method: str) -> Head:
         """The head of the final reply; 1xx replies are skipped."""
@@ -269,8 +277,8 @@ class _AsyncReply:
         body = bytearray()
         async for piece in self.pieces():
             body += piece
-            if len(body) > MAX_RESPONSE_BYTES:
-                raise BadAnswer(f"the reply is larger than {MAX_RESPONSE_BYTES} bytes")
+            if len(body) > self._bytes_max:
+                raise BadAnswer(f"the reply is larger than {self._bytes_max} bytes")
         return bytes(body)
 
     async def pieces(self) -> AsyncIterator[bytes]:
@@ -285,8 +293,11 @@ class _AsyncReply:
                 yield piece
             await self._through(b"\r\n")
         # Trailer fields, up to an empty line.
-        while await self._through(b"\r\n") != b"\r\n":
-            pass
+        left = MAX_HEAD_BYTES
+        while (field := await self._through(b"\r\n")) != b"\r\n":
+            left -= len(field)
+            if left < 0:
+                raise BadAnswer("the reply's trailers are too long")
 
     async def _next(self, length: int | None) -> AsyncIterator[bytes]:
         """The next `length` bytes, in pieces; None: all to the end of the connection."""

@@ -12,10 +12,12 @@ import socket
 import ssl
 import threading
 import time
+from typing import Any
 
 from towerlog.sdk.wire.address import Address
 
 CHUNK_BYTES = 65_536
+SEND_BYTES = 262_144
 
 
 class Connection:
@@ -29,8 +31,8 @@ class Connection:
 
     @classmethod
     def open(cls, address: Address, tls: ssl.SSLContext | None, ends_at: float) -> Connection:
-        """Connects. Raises OSError."""
-        sock = socket.create_connection((address.host, address.port), timeout=_seconds_until(ends_at))
+        """Connects, to the first of the host's addresses that answers. Raises OSError."""
+        sock = _connected(address, ends_at)
         try:
             # A request is sent in one piece, so there is nothing to gain by delaying it.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -44,9 +46,12 @@ class Connection:
 
     def send(self, message: bytes, ends_at: float) -> None:
         """Sends all of it. A server may reply before it has read everything: see `has_unsent`."""
-        self._sock.settimeout(_seconds_until(ends_at))
+        left = memoryview(message)
         try:
-            self._sock.sendall(message)
+            # Piece by piece: `sendall` of a TLS socket allows its time for each piece anew.
+            while left:
+                self._sock.settimeout(_seconds_until(ends_at))
+                left = left[self._sock.send(left[:SEND_BYTES]) :]
         except (BrokenPipeError, ConnectionResetError):
             # A server that rejects a body may reply before it has read it: the reply is read anyway.
             self.has_unsent = True
@@ -109,6 +114,27 @@ def current_scope() -> object:
 
 def connections_closed() -> None:
     """Returns when the sockets of closed connections are closed: here they are closed at once."""
+
+
+def _connected(address: Address, ends_at: float) -> socket.socket:
+    """A socket. Not by `socket.create_connection`, which allows its time for each address of a host anew."""
+    failed = OSError("the host has no address")
+    for family, kind, protocol, _, target in socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM):
+        try:
+            return _connected_to(socket.socket(family, kind, protocol), target, ends_at)
+        except OSError as error:
+            failed = error
+    raise failed
+
+
+def _connected_to(sock: socket.socket, target: Any, ends_at: float) -> socket.socket:
+    try:
+        sock.settimeout(_seconds_until(ends_at))
+        sock.connect(target)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _seconds_until(ends_at: float) -> float:

@@ -71,7 +71,8 @@ class Stream:
             self.close()
 
     def read(self) -> bytes:
-        """The whole body, for a reply that is not a stream."""
+        """The whole body, for a reply that is not a stream; as long as any other request may take."""
+        self._reply.ends_within(self._owner.timeout_s)
         try:
             return self._reply.body()
         except (OSError, EOFError, ValueError) as error:
@@ -100,7 +101,7 @@ class Http:
         """Opens no connection yet. Raises ValueError for an invalid URL or key."""
         self.address = read_url(url)
         self._api_key = checked_key(api_key)
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._tls = tls_context(self.address)
         self._begin(current_scope())
 
@@ -122,13 +123,14 @@ class Http:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
+        bytes_max: int = MAX_RESPONSE_BYTES,
     ) -> Response:
         """One request and its reply, of any status. `timeout_s` is for the whole. Raises Unreachable."""
-        ends_at = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
+        ends_at = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
         message = self._prepared(method, path, body, headers)
         while True:
             connection, kept = self._take(ends_at)
-            reply = _Reply(connection, ends_at)
+            reply = _Reply(connection, ends_at, bytes_max)
             try:
                 connection.send(message, ends_at)
                 head = reply.head(method)
@@ -151,7 +153,7 @@ class Http:
         self, method: str, path: str, headers: Mapping[str, str] | None = None, silence_s: float = SILENCE_S
     ) -> Stream:
         """Opens a streamed reply on its own connection. `silence_s` is how long nothing may arrive, in seconds."""
-        ends_at = time.monotonic() + self._timeout_s
+        ends_at = time.monotonic() + self.timeout_s
         message = self._prepared(method, path, None, headers)
         connection = self._opened(ends_at)
         reply = _Reply(connection, ends_at)
@@ -206,7 +208,8 @@ class Http:
             closings = self._closings
         try:
             connection = Connection.open(self.address, self._tls, ends_at)
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # A ValueError is a host name that no resolver takes.
             raise Unreachable(f"{self.address}: {words_of(error)}") from None
         with self._lock:
             is_wanted = closings == self._closings
@@ -243,12 +246,13 @@ class _Reply:
     too large.
     """
 
-    def __init__(self, connection: Connection, ends_at: float) -> None:
+    def __init__(self, connection: Connection, ends_at: float, bytes_max: int = MAX_RESPONSE_BYTES) -> None:
         self.connection = connection
         self.silence_s: float | None = None
         """How long nothing may arrive; replaces the deadline of the whole reply."""
         self.has_begun = False
         self._ends_at = ends_at
+        self._bytes_max = bytes_max
         self._waiting = bytearray()
         self._head: Head | None = None
 
@@ -256,6 +260,10 @@ class _Reply:
     def is_clean(self) -> bool:
         """Whether the connection can be used for another request: nothing is left to read or to send."""
         return not self._waiting and not self.connection.has_unsent
+
+    def ends_within(self, seconds: float) -> None:
+        """From now on the whole reply has so long, however often something of it arrives."""
+        self._ends_at, self.silence_s = time.monotonic() + seconds, None
 
     def head(self, method: str) -> Head:
         """The head of the final reply; 1xx replies are skipped."""
@@ -270,8 +278,8 @@ class _Reply:
         body = bytearray()
         for piece in self.pieces():
             body += piece
-            if len(body) > MAX_RESPONSE_BYTES:
-                raise BadAnswer(f"the reply is larger than {MAX_RESPONSE_BYTES} bytes")
+            if len(body) > self._bytes_max:
+                raise BadAnswer(f"the reply is larger than {self._bytes_max} bytes")
         return bytes(body)
 
     def pieces(self) -> Iterator[bytes]:
@@ -286,8 +294,11 @@ class _Reply:
                 yield piece
             self._through(b"\r\n")
         # Trailer fields, up to an empty line.
-        while self._through(b"\r\n") != b"\r\n":
-            pass
+        left = MAX_HEAD_BYTES
+        while (field := self._through(b"\r\n")) != b"\r\n":
+            left -= len(field)
+            if left < 0:
+                raise BadAnswer("the reply's trailers are too long")
 
     def _next(self, length: int | None) -> Iterator[bytes]:
         """The next `length` bytes, in pieces; None: all to the end of the connection."""

@@ -14,6 +14,8 @@ MAX_HEAD_BYTES = 65_536
 """Largest head of a reply; also the longest line between the pieces of a body."""
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 """They change nothing, so that a request which may have been seen can be sent again."""
+MAX_NUMBER_DIGITS = 15
+"""Digits of a length: more than any body has."""
 CLOSED = "closed by its user"
 
 
@@ -47,14 +49,14 @@ def read_head(block: bytes, method: str) -> Head:
     version, _, rest = first.partition(" ")
     if not version.startswith("HTTP/1."):
         raise ValueError("not HTTP")
-    status = int(rest[:3])
+    status = _digits(rest[:3])
     headers: dict[str, str] = {}
     for line in lines:
         name, _, value = line.partition(":")
         headers[name.strip().lower()] = value.strip()
     connection = headers.get("connection", "").lower()
     chunked = "chunked" in headers.get("transfer-encoding", "").lower()
-    length: int | None = int(headers["content-length"]) if "content-length" in headers and not chunked else None
+    length: int | None = _digits(headers["content-length"]) if "content-length" in headers and not chunked else None
     if method == "HEAD" or status in (204, 304):
         chunked, length = False, 0
     will_close = "close" in connection or (length is None and not chunked)
@@ -65,10 +67,17 @@ def read_head(block: bytes, method: str) -> Head:
 
 def chunk_bytes(line: bytes) -> int:
     """The size of a chunk, from the line before it. Raises ValueError."""
-    size = int(line.partition(b";")[0], 16)
-    if size < 0:
-        raise ValueError("negative size of a chunk")
-    return size
+    text = line.partition(b";")[0].strip()
+    # Python's own reading of numbers takes signs, underscores and prefixes.
+    if not text.isalnum() or len(text) > MAX_NUMBER_DIGITS:
+        raise ValueError("not the size of a chunk")
+    return int(text, 16)
+
+
+def _digits(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > MAX_NUMBER_DIGITS:
+        raise ValueError("not a number")
+    return int(text)
 
 
 def words_of(error: Exception) -> str:

@@ -42,8 +42,11 @@ class Doubled(dict[str, Any]):
 
 
 def read(text: str | bytes) -> Any:
-    """The value of a JSON text. Raises ValueError for what is not JSON."""
-    return json.loads(text, parse_float=_float, parse_int=_int, parse_constant=_constant, object_pairs_hook=_object)
+    """The value of a JSON text. Raises ValueError for what is not JSON, or is nested too deep to be read."""
+    try:
+        return json.loads(text, parse_float=_float, parse_int=_int, parse_constant=_constant, object_pairs_hook=_object)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def write(value: object, *, compact: bool = False) -> str:

@@ -9,13 +9,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from towerlog.sdk.wire import json_text
 from towerlog.sdk.wire.address import Response
 from towerlog.sdk.wire.errors import ApiError, BadAnswer
+
+T = TypeVar("T")
 
 MAX_MESSAGE_CHARS = 2_000
 """Characters of a refusal's text that are kept: a proxy's page may have many."""
@@ -39,6 +40,14 @@ def object_of(response: Response) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BadAnswer(f"the server answered {response.status} with JSON that is not an object")
     return found
+
+
+def understood(read: Callable[[], T]) -> T:
+    """What a reader makes of a reply. Raises BadAnswer where the reply is not of the form that it takes."""
+    try:
+        return read()
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise BadAnswer(f"the server's reply has another form than was asked for ({type(error).__name__})") from None
 
 
 def accepted(response: Response) -> Response:
@@ -68,14 +77,14 @@ def refusal(response: Response) -> ApiError:
         str(code).lower(),
         str(message)[:MAX_MESSAGE_CHARS],
         known,
-        said.get("trace_id") or trace_id,
+        str(said.get("trace_id") or trace_id or "") or None,
         response.retry_after_s,
     )
 
 
 def _object_in(body: bytes) -> dict[str, Any] | None:
     try:
-        said = json.loads(body)
+        said = json_text.read(body)
     except ValueError:
         return None
     return said if isinstance(said, dict) else None

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from towerlog.sdk.record.backlog.spool import state_folder
+from towerlog.sdk.record.backlog.spool import private_folder, state_folder
 from towerlog.sdk.work.outbox import OutboxEvent
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -46,7 +46,7 @@ class DeadLetters:
             _log.warning("%d events of run %s not accepted (%s); kept in %s", len(lines), run_id, reason, self.path)
 
     def _append(self, text: bytes) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(self.path.parent)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         with os.fdopen(os.open(self.path, flags, 0o600), "ab") as file:
             if file.tell() + len(text) > MAX_FILE_BYTES:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from towerlog.sdk.wire.address import Response
+from towerlog.sdk.wire.address import MAX_HISTORY_BYTES, MAX_RESPONSE_BYTES, Response
 from towerlog.sdk.wire.async_http import AsyncHttp
+from towerlog.sdk.wire.errors import BadAnswer
 from towerlog.sdk.wire.event_batch import HEADERS, json_bytes, with_events
-from towerlog.sdk.wire.refusals import accepted, object_of
+from towerlog.sdk.wire.refusals import accepted, object_of, understood
 
 CLAIM = "/api/agents/runs/claim"
 WORKERS = "/api/agents/workers"
@@ -53,18 +54,24 @@ class LaneApi:
     async def claim(self, agents: Sequence[str], labels: Mapping[str, str], wait_seconds: int) -> Json | None:
         """Claims a run; None if there is none. Raises ApiError, Unreachable."""
         body = {**self._mine(), "agents": list(agents), "labels": dict(labels), "wait_seconds": wait_seconds}
-        reply = await self._post(CLAIM, json_bytes(body), wait_seconds + CLAIM_SLACK_S)
-        return None if reply.status == 204 else object_of(reply)
+        reply = await self._post(CLAIM, json_bytes(body), wait_seconds + CLAIM_SLACK_S, MAX_HISTORY_BYTES)
+        return None if reply.status == 204 else _claimed(reply)
 
     async def claim_again(self, run_id: str) -> Json:
         """Claims a run that this worker holds already, which renews its lease. Raises ApiError, Unreachable."""
-        return object_of(await self._post(f"/api/agents/runs/{run_id}/claim", json_bytes(self._mine()), CLAIM_SLACK_S))
+        path = f"/api/agents/runs/{run_id}/claim"
+        return _claimed(await self._post(path, json_bytes(self._mine()), CLAIM_SLACK_S, MAX_HISTORY_BYTES))
 
     async def held(self) -> list[str]:
         """The runs that this worker holds by the server's records. Raises ApiError, Unreachable."""
         reply = await self._http.request("GET", f"{WORKERS}?worker_id={quote(self._worker_id)}", timeout_s=SLACK_S)
         found = object_of(reply).get("data", [])
-        return [run_id for worker in found if worker["worker_id"] == self._worker_id for run_id in worker["runs"]]
+        mine = understood(
+            lambda: [run_id for worker in found if worker["worker_id"] == self._worker_id for run_id in worker["runs"]]
+        )
+        if not all(isinstance(run_id, str) for run_id in mine):
+            raise BadAnswer("the server's reply names runs by something else than text")
+        return mine
 
     async def report(self, holder: Holder, events: Sequence[bytes], wait_seconds: int, timeout_s: float) -> Json:
         """Renews the lease and sends encoded events. Raises ApiError, Unreachable."""
@@ -76,7 +83,7 @@ class LaneApi:
             "wait_seconds": wait_seconds,
         }
         body = with_events(members, events)
-        return object_of(await self._post(f"/api/v1/runs/{holder.run_id}:report", body, timeout_s))
+        return _reported(await self._post(f"/api/v1/runs/{holder.run_id}:report", body, timeout_s))
 
     async def release(self, holder: Holder) -> None:
         """Releases the run to the queue. Raises ApiError, Unreachable."""
@@ -86,5 +93,40 @@ class LaneApi:
     def _mine(self) -> Json:
         return {"worker_id": self._worker_id, "lease_seconds": self._lease_seconds}
 
-    async def _post(self, path: str, body: bytes, timeout_s: float) -> Response:
-        return accepted(await self._http.request("POST", path, body, HEADERS, timeout_s=timeout_s))
+    async def _post(self, path: str, body: bytes, timeout_s: float, bytes_max: int = MAX_RESPONSE_BYTES) -> Response:
+        return accepted(await self._http.request("POST", path, body, HEADERS, timeout_s, bytes_max))
+
+
+_CLAIMED: Mapping[str, type] = {
+    "persona": dict, "route": dict, "checkpoint": dict, "thread_history": list, "commands": list,
+    "thread_id": str, "role": str,
+}  # fmt: skip
+"""Members of a claim that a worker looks into."""
+
+
+def _claimed(reply: Response) -> Json:
+    """The reply to a claim, if it has what a worker cannot do without. Raises ApiError, BadAnswer."""
+    said = object_of(reply)
+    run = said.get("run")
+    if not isinstance(run, dict) or not isinstance(run.get("id"), str) or type(run.get("lease_epoch")) is not int:
+        raise BadAnswer("the server's reply to a claim names no run and no epoch")
+    known = {**said, **run}
+    for name, kind in _CLAIMED.items():
+        if known.get(name) is not None and not isinstance(known[name], kind):
+            raise BadAnswer(f"the server's reply to a claim has another {name} than a {kind.__name__}")
+    return said
+
+
+def _reported(reply: Response) -> Json:
+    """The reply to a report, each command of which has an id and a type. Raises ApiError, BadAnswer."""
+    said = object_of(reply)
+    results, commands = said.get("results", []), said.get("commands", [])
+    if not isinstance(results, list) or not all(isinstance(one, dict) for one in results):
+        raise BadAnswer("the server's reply to a report has other results than objects")
+    if not isinstance(commands, list) or not all(map(_is_command, commands)):
+        raise BadAnswer("the server's reply to a report has commands without an id or a type")
+    return said
+
+
+def _is_command(one: object) -> bool:
+    return isinstance(one, dict) and type(one.get("command_id")) is int and isinstance(one.get("type"), str)

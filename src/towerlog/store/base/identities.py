@@ -15,7 +15,7 @@ from typing import Protocol
 from towerlog.model.key import Key
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.principal import Org, User
-from towerlog.store.values import KeyFound
+from towerlog.store.values import Found, KeyFound
 
 
 class Organisations(Protocol):
@@ -89,7 +89,7 @@ class IdentityStore(Organisations, Protocol):
         """One version of a persona; None for the one that was made last."""
         ...
 
-    async def personas(self, org: int, limit: int, before: int | None) -> list[Persona]:
+    async def personas(self, org: int, limit: int, before: int | None) -> Found[Persona]:
         """Versions of personas below a number, newest first."""
         ...
 
@@ -97,6 +97,6 @@ class IdentityStore(Organisations, Protocol):
         """The newest version of a route."""
         ...
 
-    async def routes(self, org: int, limit: int, before: int | None) -> list[ProviderRoute]:
+    async def routes(self, org: int, limit: int, before: int | None) -> Found[ProviderRoute]:
         """Versions of routes below a number, newest first."""
         ...

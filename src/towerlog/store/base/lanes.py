@@ -18,7 +18,7 @@ from typing import Protocol
 
 from towerlog.model.lane import Lane
 from towerlog.model.run import Status
-from towerlog.store.values import Quarantined
+from towerlog.store.values import Found, Quarantined
 
 
 class LaneStore(Protocol):
@@ -40,6 +40,6 @@ class LaneStore(Protocol):
         """(queued, held, oldest queued_at)."""
         ...
 
-    async def quarantined(self, org: int, run: int, limit: int, after: int) -> list[tuple[int, Quarantined]]:
+    async def quarantined(self, org: int, run: int, limit: int, after: int) -> Found[tuple[int, Quarantined]]:
         """What was refused to workers without the lease, with a rising number each."""
         ...

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from towerlog.model.event import Event
+from towerlog.store.values import Found
 
 
 class LogStore(Protocol):
@@ -21,7 +22,7 @@ class LogStore(Protocol):
 
     async def events(
         self, org: int, run: int, after_seq: int, limit: int, types: Sequence[str] | None = None
-    ) -> list[Event]:
+    ) -> Found[Event]:
         """A run's events after a seq, in order; fewer than `limit` when their bodies fill `PAGE_BODY_BYTES` before."""
         ...
 
@@ -29,7 +30,7 @@ class LogStore(Protocol):
         """Some events of a run by their seqs."""
         ...
 
-    async def feed(self, org: int, agent: int, limit: int, after: int | None) -> list[Event]:
+    async def feed(self, org: int, agent: int, limit: int, after: int | None) -> Found[Event]:
         """An agent's feed, oldest first: after a position, or (None) the newest."""
         ...
 
@@ -37,7 +38,7 @@ class LogStore(Protocol):
         """The position of the oldest of a feed's newest `tail` events, without reading them; None for an empty feed."""
         ...
 
-    async def log(self, org: int, after: int, limit: int) -> list[Event]:
+    async def log(self, org: int, after: int, limit: int) -> Found[Event]:
         """The organisation's whole log after a position, in order; paged like `events`."""
         ...
 

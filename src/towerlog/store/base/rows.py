@@ -19,6 +19,7 @@ from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import UsageRow
+from towerlog.store.values import Found, UsageSpan
 
 
 class RowStore(Protocol):
@@ -32,7 +33,7 @@ class RowStore(Protocol):
         """The first `limit` run ids of this organisation that begin with `prefix`, in order."""
         ...
 
-    async def runs(self, org: int, wanted: RunFilter, limit: int, before: int | None) -> list[RunRow]:
+    async def runs(self, org: int, wanted: RunFilter, limit: int, before: int | None) -> Found[RunRow]:
         """Runs below number `before`, newest first. Raises Invalid for a search that takes too long."""
         ...
 
@@ -48,7 +49,7 @@ class RowStore(Protocol):
         """
         ...
 
-    async def run_children(self, org: int, run: RunRow, limit: int) -> list[RunRow]:
+    async def run_children(self, org: int, run: RunRow, limit: int) -> Found[RunRow]:
         """Direct children, oldest first."""
         ...
 
@@ -60,7 +61,7 @@ class RowStore(Protocol):
         """One thread."""
         ...
 
-    async def threads(self, org: int, limit: int, before: str | None) -> list[ThreadRow]:
+    async def threads(self, org: int, limit: int, before: str | None) -> Found[ThreadRow]:
         """Threads, newest first; `before` is a thread id."""
         ...
 
@@ -68,7 +69,7 @@ class RowStore(Protocol):
         """One agent by UUID."""
         ...
 
-    async def agents(self, org: int, limit: int, after: str | None, name: str | None) -> list[AgentRow]:
+    async def agents(self, org: int, limit: int, after: str | None, name: str | None) -> Found[AgentRow]:
         """Agents by name; `after` is a name."""
         ...
 
@@ -76,10 +77,11 @@ class RowStore(Protocol):
         """Agents by their names; absent ones are left out."""
         ...
 
-    async def usage(
-        self, org: int, since_hour: int, until_hour: int, agent: str | None, model: str | None
-    ) -> list[UsageRow]:
-        """Roll-up cells between two hours (the first inclusive, the second not)."""
+    async def usage_by(self, org: int, by: str, span: UsageSpan, limit: int) -> list[UsageRow]:
+        """The sums of roll-up cells by `hour`, `agent` or `model`, in the order of that.
+
+        What they are not grouped by is empty in them, as is the status.
+        """
         ...
 
     async def checkpoint_latest(self, org: int, thread_id: str) -> CheckpointRow | None:
@@ -93,11 +95,11 @@ class RowStore(Protocol):
         """The same for one run."""
         ...
 
-    async def checkpoints(self, org: int, run: int, limit: int, after: tuple[int, str] | None) -> list[CheckpointRow]:
+    async def checkpoints(self, org: int, run: int, limit: int, after: tuple[int, str] | None) -> Found[CheckpointRow]:
         """A run's checkpoints by (step, agent)."""
         ...
 
-    async def approvals(self, org: int, limit: int) -> list[CheckpointRow]:
+    async def approvals(self, org: int, limit: int) -> Found[CheckpointRow]:
         """Checkpoints of open runs that wait for approval, oldest first."""
         ...
 

@@ -21,7 +21,7 @@ from towerlog.store.base.identities import IdentityStore
 from towerlog.store.base.lanes import LaneStore
 from towerlog.store.base.log import LogStore
 from towerlog.store.base.rows import RowStore
-from towerlog.store.values import Changes, Loaded, Stock, Wanted
+from towerlog.store.values import Changes, Loaded, Spread, Stock, Wanted
 
 
 class Unit(Protocol):
@@ -40,6 +40,10 @@ class Unit(Protocol):
 
     async def runs_cancelling(self, after: tuple[int, int], limit: int) -> list[RunRow]:
         """Runs of any organisation that are being cancelled, by (wall ms of the request, run number)."""
+        ...
+
+    async def spreads(self, limit: int) -> list[Spread]:
+        """Cancels of any organisation that have not reached all runs below theirs."""
         ...
 
     async def runs_silent(self, noted: bool, before_ms: int, after: tuple[int, int], limit: int) -> list[RunRow]:

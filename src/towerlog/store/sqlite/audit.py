@@ -16,15 +16,15 @@ from towerlog.model.principal import shard_bounds
 from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.store.sqlite import rows
-from towerlog.store.sqlite.reads import marks, one, usage
+from towerlog.store.sqlite.reads import marks, one
 from towerlog.store.values import Content, HistoryNode, Message, MetaList, Rows, Stock
 
 T = TypeVar("T")
-MAX_HOUR = 2**62
 MAX_FAULTS = 50
 
 _RUN = rows.RUN_COLUMNS.removesuffix(", doc")
 _LANE = rows.LANE_COLUMNS.removesuffix(", doc")
+_CELLS = "SELECT * FROM usage WHERE org = ? ORDER BY hour, agent, model, status"
 _CHECKPOINT = "run, agent, step_index, org, thread_id, status, initial, position"
 
 
@@ -78,7 +78,7 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
         runs=runs,
         threads=read("thread", "org, thread_id, created_at", rows.decode_thread, rows.thread_row, _same_thread),
         agents=read("agent", "agent, org, agent_id, name", rows.decode_agent, rows.agent_row, _same_agent, _last),
-        usage=usage(db, org, 0, MAX_HOUR, None, None),
+        usage=[rows.usage_value(row) for row in db.execute(_CELLS, (org,))],
         checkpoints=read("checkpoint", _CHECKPOINT, rows.decode_checkpoint, rows.checkpoint_row, name=step),
         faults=faults,
     )

@@ -16,12 +16,12 @@ from towerlog.model.event import Event, EventType
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.persona import Persona, ProviderRoute
-from towerlog.model.principal import Counters, shard_org
+from towerlog.model.principal import Counters, User, shard_org
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
-from towerlog.store.sqlite import lookups, personas, queue, reads
-from towerlog.store.values import MAX_FAMILY, Claimant, Kind, Loaded, Parent, StoredReply, Wanted
+from towerlog.store.sqlite import descent, lookups, personas, queue, reads
+from towerlog.store.values import Claimant, Family, Found, Kind, Loaded, Respelled, StoredReply, Wanted
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -87,6 +87,10 @@ def _event_ids(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[i
     return lookups.events_by_id(db, keys)
 
 
+def _same(db: apsw.Connection, keys: list[Respelled]) -> dict[Respelled, bool]:
+    return _each(keys, lambda key: lookups.says_the_same(db, key))
+
+
 def _events(db: apsw.Connection, keys: list[tuple[int, int]]) -> dict[tuple[int, int], Event]:
     return _each(keys, lambda key: reads.events_at(db, shard_org(key[0]), key[0], [key[1]]).get(key[1]))
 
@@ -138,9 +142,8 @@ def _longest_list(db: apsw.Connection, org: int, prefixes: tuple[bytes, ...]) ->
     return next((index + 1 for index in range(len(prefixes) - 1, -1, -1) if prefixes[index] in stored), 0)
 
 
-def _families(db: apsw.Connection, parents: list[Parent]) -> dict[Parent, list[RunRow]]:
-    found = {parent: lookups.run_descendants(db, parent.org, parent, MAX_FAMILY) for parent in parents}
-    return {parent: [row for row in below if not row.is_terminal()] for parent, below in found.items()}
+def _families(db: apsw.Connection, families: list[Family]) -> dict[Family, Found[RunRow]]:
+    return {family: descent.open_below(db, family) for family in families}
 
 
 def _claims(db: apsw.Connection, claimants: list[Claimant], now_ms: int) -> dict[Claimant, list[tuple[Lane, RunRow]]]:
@@ -164,6 +167,10 @@ def _keys(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, s
     return _each(keys, lambda key: lookups.key(db, *key))
 
 
+def _users(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], User]:
+    return _each(keys, lambda key: reads.users(db, key[0], [key[1]]).get(key[1]))
+
+
 def _replies(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], StoredReply]:
     return _each(keys, lambda key: lookups.reply(db, *key))
 
@@ -178,6 +185,7 @@ _ANSWERS: dict[Kind, Callable[[apsw.Connection, list[Any]], dict[Any, Any]]] = {
     Kind.AGENT_ID: _agent_ids,
     Kind.LANE: _lanes,
     Kind.EVENT_ID: _event_ids,
+    Kind.SAME: _same,
     Kind.EVENT: _events,
     Kind.STARTED: _started,
     Kind.CHECKPOINT: _checkpoints,
@@ -189,5 +197,6 @@ _ANSWERS: dict[Kind, Callable[[apsw.Connection, list[Any]], dict[Any, Any]]] = {
     Kind.PERSONA: _personas,
     Kind.ROUTE: _routes,
     Kind.KEY: _keys,
+    Kind.USER: _users,
     Kind.REPLY: _replies,
 }

@@ -8,15 +8,20 @@ from typing import assert_never
 import apsw
 
 from towerlog.model.agent import AgentRow
+from towerlog.model.chain import SPELLED_BYTES
 from towerlog.model.checkpoint import CheckpointRow
+from towerlog.model.content import same_json
 from towerlog.model.event import Event, NamedRun, RunByForeignId, RunById, RunByTrace
 from towerlog.model.key import Key
 from towerlog.model.principal import Counters
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.store.sqlite import rows
-from towerlog.store.sqlite.reads import marks, one, run_children
-from towerlog.store.values import Parent, StoredReply
+from towerlog.store.sqlite.reads import marks, one
+from towerlog.store.values import Respelled, StoredReply
+
+MAX_COMPARED_BYTES = 2 * SPELLED_BYTES
+"""A stored body that is longer is none of a repeat that may be spelled in another way."""
 
 
 def counters(db: apsw.Connection, org: int) -> Counters:
@@ -60,18 +65,6 @@ def _run_doc(db: apsw.Connection, org: int, ref: NamedRun) -> bytes | None:
     return None if doc is None else bytes(doc)
 
 
-def run_descendants(db: apsw.Connection, org: int, run: RunRow | Parent, limit: int) -> list[RunRow]:
-    """Runs below this one, level by level; a loop of parents ends where it closes."""
-    found: dict[int, RunRow] = {}
-    level: Sequence[RunRow | Parent] = [run]
-    while level and len(found) < limit:
-        children = [child for row in level for child in run_children(db, org, row, limit - len(found))]
-        fresh = [row for row in children if row.run not in found and row.run != run.run]
-        found |= {row.run: row for row in fresh}
-        level = fresh
-    return list(found.values())[:limit]
-
-
 def threads(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], ThreadRow]:
     """Threads by (org, thread id)."""
     found = ((key, one(db, "SELECT doc FROM thread WHERE org = ? AND thread_id = ?", key)) for key in wanted)
@@ -85,13 +78,25 @@ def agents_by_name(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> di
 
 
 def events_by_id(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Event]:
-    """Events by (run, event id)."""
-    sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE run = ? AND event_id = ?"
+    """Events by (run, event id), without their data: whether it is a repeat is known by the digest."""
+    columns = rows.EVENT_COLUMNS.replace("flags", f"flags & ~{rows.PACKED}").replace("data", "x''")
+    sql = f"SELECT {columns} FROM event WHERE run = ? AND event_id = ?"
     found: dict[tuple[int, str], Event] = {}
     for key in wanted:
         for row in db.execute(sql, key):
             found[key] = rows.event_value(row)
     return found
+
+
+def says_the_same(db: apsw.Connection, repeat: Respelled) -> bool | None:
+    """True when the event of this id says the same JSON as the text; None when it does not."""
+    sql = "SELECT flags, data FROM event WHERE run = ? AND event_id = ? AND length(data) <= ?"
+    for flags, data in db.execute(sql, (repeat.run, repeat.event_id, MAX_COMPARED_BYTES)):
+        if flags & rows.PACKED and rows.unpacked_bytes(data) > MAX_COMPARED_BYTES:
+            return None
+        text = rows.Packer().unpack(data) if flags & rows.PACKED else data
+        return same_json(text, repeat.text, repeat.added) or None
+    return None
 
 
 def checkpoint(db: apsw.Connection, run: int, agent: str, step_index: int) -> CheckpointRow | None:

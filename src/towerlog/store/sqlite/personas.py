@@ -9,6 +9,7 @@ import apsw
 
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.store.sqlite import rows
+from towerlog.store.values import Found
 
 T = TypeVar("T")
 _MAX_NUMBER = 2**62
@@ -28,12 +29,12 @@ def route(db: apsw.Connection, org: int, route_id: str) -> ProviderRoute | None:
     return _first(db, sql, (org, route_id), rows.route_value)
 
 
-def personas(db: apsw.Connection, org: int, limit: int, before: int | None) -> list[Persona]:
+def personas(db: apsw.Connection, org: int, limit: int, before: int | None) -> Found[Persona]:
     """Versions of personas, newest first, below a number."""
     return _page(db, "persona", org, limit, before, rows.persona_value)
 
 
-def routes(db: apsw.Connection, org: int, limit: int, before: int | None) -> list[ProviderRoute]:
+def routes(db: apsw.Connection, org: int, limit: int, before: int | None) -> Found[ProviderRoute]:
     """Versions of routes, newest first, below a number."""
     return _page(db, "provider_route", org, limit, before, rows.route_value)
 
@@ -46,6 +47,7 @@ def _first(db: apsw.Connection, sql: str, values: tuple[Any, ...], value: Callab
 
 def _page(
     db: apsw.Connection, table: str, org: int, limit: int, before: int | None, value: Callable[[rows.Row], T]
-) -> list[T]:
+) -> Found[T]:
     sql = f"SELECT number, doc FROM {table} WHERE org = ? AND number < ? ORDER BY number DESC LIMIT ?"
-    return [value(row) for row in db.execute(sql, (org, _MAX_NUMBER if before is None else before, limit))]
+    found = db.execute(sql, (org, _MAX_NUMBER if before is None else before, limit))
+    return rows.up_to_a_page(found, value)

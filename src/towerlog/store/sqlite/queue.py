@@ -18,7 +18,7 @@ from towerlog.model.lane import Lane
 from towerlog.model.run import Status
 from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.reads import MAX_INTEGER, marks, one
-from towerlog.store.values import Quarantined
+from towerlog.store.values import Found, Quarantined
 
 _BEFORE_DIGITS, _BEHIND_DIGITS = "!", "~"
 """Sort before and behind every digit: behind a set but before those that begin like it, and behind all of those."""
@@ -135,12 +135,12 @@ def lane_counts(db: apsw.Connection, org: int) -> tuple[int, int, int | None]:
     return queued, held, oldest
 
 
-def quarantined(db: apsw.Connection, org: int, run: int, limit: int, after: int) -> list[tuple[int, Quarantined]]:
+def quarantined(db: apsw.Connection, org: int, run: int, limit: int, after: int) -> Found[tuple[int, Quarantined]]:
     """What was refused to workers without the lease."""
     sql = "SELECT number, doc FROM quarantine WHERE run = ? AND number > ? ORDER BY number LIMIT ?"
     found = db.execute(sql, (run, min(after, MAX_INTEGER), limit))
-    items = [(row[0], rows.decode_quarantined(row[1])) for row in found]
-    return [(number, item) for number, item in items if item.org == org]
+    items = rows.up_to_a_page(found, lambda row: (row[0], rows.decode_quarantined(row[1])))
+    return items if all(item.org == org for _, item in items) else Found()
 
 
 def lanes_of_runs(db: apsw.Connection, runs: Sequence[int]) -> dict[int, Lane]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import apsw
+import msgspec
 
 from towerlog.errors import Invalid
 from towerlog.model.agent import AgentRow
@@ -19,17 +20,25 @@ from towerlog.model.principal import Org, User, shard_bounds, shard_key
 from towerlog.model.question import RunFilter
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.thread import ThreadRow
-from towerlog.model.usage import UsageRow
+from towerlog.model.usage import MAX_SUM, Usage, UsageRow
 from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.connection import LOWER
 from towerlog.store.sqlite.descent import OF_A_CHILD, child_condition
-from towerlog.store.values import PAGE_BODY_BYTES, KeyFound, Parent
+from towerlog.store.values import PAGE_BODY_BYTES, Found, KeyFound, UsageSpan
 
 MAX_SEARCH_MS = 1000
 """A search that needs longer would keep one of the few readers from everybody else's questions."""
 SEARCH_CHECK_STEPS = 10_000
 """Instructions of SQLite's machine between two looks at the clock."""
 MAX_INTEGER = 2**62
+_HALF_BITS = 31
+"""A figure is added up in two halves: past 64 bits SQLite would refuse the sum."""
+_COUNTS = ("events", "runs_started", "runs_ended")
+_SUMS = ", ".join(
+    [f"sum({name})" for name in _COUNTS]
+    + [f"sum({name} >> {_HALF_BITS}), sum({name} & {(1 << _HALF_BITS) - 1})" for name in rows.USAGE_FIGURES]
+)
+_COLUMNS = {"hour": "hour", "agent": "agent", "model": "model"}
 _NEWEST = "run DESC, step_index DESC, position DESC"
 
 
@@ -93,7 +102,7 @@ def run_ids_beginning(db: apsw.Connection, org: int, prefix: str, limit: int) ->
     return [row[0] for row in db.execute(sql, (org, prefix, prefix + "g", limit))]
 
 
-def runs(db: apsw.Connection, org: int, wanted: RunFilter, limit: int, before: int | None) -> list[RunRow]:
+def runs(db: apsw.Connection, org: int, wanted: RunFilter, limit: int, before: int | None) -> Found[RunRow]:
     """Runs, newest first, below a number."""
     where, values = _run_conditions(db, org, wanted)
     lowest, highest = shard_bounds(org)
@@ -101,12 +110,12 @@ def runs(db: apsw.Connection, org: int, wanted: RunFilter, limit: int, before: i
     numbers = f"SELECT run FROM run WHERE run >= ? AND run < ?{where} ORDER BY run DESC LIMIT ?"
     sql = f"SELECT doc FROM run WHERE run IN ({numbers}) ORDER BY run DESC"
     top = highest if before is None else before
-    return [rows.decode_run(row[0]) for row in db.execute(sql, (lowest, top, *values, limit))]
+    return rows.up_to_a_page(db.execute(sql, (lowest, top, *values, limit)), lambda row: rows.decode_run(row[0]))
 
 
 def runs_searched(
     db: apsw.Connection, org: int, wanted: RunFilter, limit: int, before: int | None, steady_ms: Callable[[], int]
-) -> list[RunRow]:
+) -> Found[RunRow]:
     """As `runs`, for a search through names, which no index helps: given up after MAX_SEARCH_MS. Raises Invalid."""
     until = steady_ms() + MAX_SEARCH_MS
     db.set_progress_handler(lambda: steady_ms() > until, SEARCH_CHECK_STEPS)
@@ -157,40 +166,13 @@ def runs_by_number(db: apsw.Connection, org: int, numbers: Sequence[int]) -> dic
     return {row[0]: rows.decode_run(row[1]) for row in found}
 
 
-def run_ids_of_parents(db: apsw.Connection, org: int, children: Sequence[RunRow]) -> dict[int, str]:
-    """Parents' run ids by the numbers of their children."""
-    by_id = "SELECT run_id FROM run WHERE org = ? AND run_id = ? AND run <> ?"
-    by_foreign_id = "SELECT run_id FROM run WHERE org = ? AND foreign_id = ? AND run <> ? ORDER BY run DESC LIMIT 1"
-    of_trace = "SELECT run_id FROM run WHERE org = ? AND trace_id = ? AND run <> ?"
-    by_trace = f"{of_trace} ORDER BY thread_id = ? DESC, run DESC LIMIT 1"
-    found: dict[int, str] = {}
-    for child in children:
-        kind, _, value = (child.parent_key or "").partition(":")
-        if kind == "run":
-            run_id = one(db, by_id, (org, value, child.run))
-        elif kind == "foreign":
-            run_id = one(db, by_foreign_id, (org, value, child.run))
-        else:
-            run_id = one(db, by_trace, (org, value, child.run, child.thread_id)) if value else None
-        if run_id is not None:
-            found[child.run] = run_id
-    return found
-
-
-def run_children(db: apsw.Connection, org: int, run: RunRow | Parent, limit: int) -> list[RunRow]:
-    """Direct children, oldest first; a run is no child of its own."""
-    condition, values = child_condition(run.run_id, run)
-    sql = f"SELECT doc FROM run WHERE org = ? AND {condition} ORDER BY run LIMIT ?"
-    return [rows.decode_run(r[0]) for r in db.execute(sql, (org, *values, limit))]
-
-
 def thread(db: apsw.Connection, org: int, thread_id: str) -> ThreadRow | None:
     """A thread by id."""
     doc = one(db, "SELECT doc FROM thread WHERE org = ? AND thread_id = ?", (org, thread_id))
     return None if doc is None else rows.decode_thread(doc)
 
 
-def threads(db: apsw.Connection, org: int, limit: int, before: str | None) -> list[ThreadRow]:
+def threads(db: apsw.Connection, org: int, limit: int, before: str | None) -> Found[ThreadRow]:
     """Threads, newest first."""
     sql, values = "SELECT doc FROM thread WHERE org = ?", [org]
     if before is not None:
@@ -199,12 +181,12 @@ def threads(db: apsw.Connection, org: int, limit: int, before: str | None) -> li
         )
         values += [org, before]  # type: ignore[list-item]
     found = db.execute(sql + " ORDER BY created_at DESC, thread_id DESC LIMIT ?", (*values, limit))
-    return [rows.decode_thread(row[0]) for row in found]
+    return rows.up_to_a_page(found, lambda row: rows.decode_thread(row[0]))
 
 
 def events(
     db: apsw.Connection, org: int, run: int, after_seq: int, limit: int, types: Sequence[str] | None = None
-) -> list[Event]:
+) -> Found[Event]:
     """A run's events in order."""
     sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE run = ? AND seq > ?"
     values: list[Any] = [run, min(after_seq, MAX_INTEGER)]
@@ -218,40 +200,45 @@ def events_at(db: apsw.Connection, org: int, run: int, seqs: Sequence[int]) -> d
     """Some events of a run."""
     sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE run = ? AND seq IN ({marks(len(seqs))})"
     found = [rows.event_value(row) for row in db.execute(sql, (run, *seqs))]
-    return {event.seq: event for event in _of_org(org, found)}
+    return {event.seq: event for event in found if event.org == org}
 
 
-def feed(db: apsw.Connection, org: int, agent: int, limit: int, after: int | None) -> list[Event]:
+def feed(db: apsw.Connection, org: int, agent: int, limit: int, after: int | None) -> Found[Event]:
     """An agent's feed, oldest first."""
     if after is None:
         sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE feed = ? ORDER BY key DESC LIMIT ?"
-        return _of_org(org, _up_to_a_page(db.execute(sql, (agent, limit))))[::-1]
+        newest = _of_org(org, _up_to_a_page(db.execute(sql, (agent, limit))))
+        newest.reverse()
+        return newest
     sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE feed = ? AND key > ? ORDER BY key LIMIT ?"
     return _of_org(org, _up_to_a_page(db.execute(sql, (agent, _event_key(org, after), limit))))
 
 
-def log(db: apsw.Connection, org: int, after: int, limit: int) -> list[Event]:
+def log(db: apsw.Connection, org: int, after: int, limit: int) -> Found[Event]:
     """An organisation's log."""
     sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE key > ? AND key <= ? ORDER BY key LIMIT ?"
     values = (_event_key(org, after), shard_bounds(org)[1], limit)
     return _up_to_a_page(db.execute(sql, values))
 
 
-def _up_to_a_page(found: Iterable[rows.Row]) -> list[Event]:
+def _up_to_a_page(found: Iterable[rows.Row]) -> Found[Event]:
     """The events of a result until their bodies fill a page; at least one where there is one."""
-    page: list[Event] = []
+    page: Found[Event] = Found()
     size = 0
     for row in found:
         page.append(rows.event_value(row))
         size += len(page[-1].data)
         if size >= PAGE_BODY_BYTES:
+            page.cut = True
             break
     return page
 
 
-def _of_org(org: int, found: list[Event]) -> list[Event]:
+def _of_org(org: int, found: Found[Event]) -> Found[Event]:
     # Callers take the number of a run or an agent from a row of the same organisation; this is the second wall.
-    return [event for event in found if event.org == org]
+    if all(event.org == org for event in found):
+        return found
+    return Found()
 
 
 def feed_start(db: apsw.Connection, org: int, agent: int, tail: int) -> int | None:
@@ -278,27 +265,46 @@ def agents_named(db: apsw.Connection, org: int, names: Iterable[str]) -> dict[st
     return {name: rows.decode_agent(doc) for name, doc in found if doc is not None}
 
 
-def agents(db: apsw.Connection, org: int, limit: int, after: str | None, name: str | None) -> list[AgentRow]:
+def agents(db: apsw.Connection, org: int, limit: int, after: str | None, name: str | None) -> Found[AgentRow]:
     """Agents by name."""
     if name is not None:
         found = db.execute("SELECT doc FROM agent WHERE org = ? AND name = ?", (org, name))
     else:
         sql = "SELECT doc FROM agent WHERE org = ? AND name > ? ORDER BY name LIMIT ?"
         found = db.execute(sql, (org, after or "", limit))
-    return [rows.decode_agent(row[0]) for row in found]
+    return rows.up_to_a_page(found, lambda row: rows.decode_agent(row[0]))
 
 
-def usage(
-    db: apsw.Connection, org: int, since_hour: int, until_hour: int, agent: str | None, model: str | None
-) -> list[UsageRow]:
-    """Roll-up cells."""
-    sql = "SELECT * FROM usage WHERE org = ? AND hour >= ? AND hour < ?"
-    values: list[Any] = [org, since_hour, until_hour]
-    for column, value in (("agent", agent), ("model", model)):
-        if value is not None:
-            sql += f" AND {column} = ?"
-            values.append(value)
-    return [rows.usage_value(row) for row in db.execute(sql + " ORDER BY hour, agent, model, status", tuple(values))]
+def usage_by(db: apsw.Connection, org: int, by: str, span: UsageSpan, limit: int) -> list[UsageRow]:
+    """The sums of the cells of each hour, agent or model."""
+    column = _COLUMNS[by]
+    where = "org = ? AND hour >= ? AND hour < ?"
+    values: list[Any] = [org, span.since_hour, span.until_hour]
+    for name, wanted in (("agent", span.agent), ("model", span.model)):
+        if wanted is not None:
+            where += f" AND {name} = ?"
+            values.append(wanted)
+    if span.after is not None:
+        where += f" AND {column} > ?"
+        values.append(span.after)
+    sql = f"SELECT {column}, {_SUMS} FROM usage WHERE {where} GROUP BY {column} ORDER BY {column} LIMIT ?"
+    return [_total(org, by, row) for row in db.execute(sql, (*values, limit))]
+
+
+def _total(org: int, by: str, row: rows.Row) -> UsageRow:
+    group, *counts = row[:4]
+    halves = row[4:]
+    figures = [_figure(high, low) for high, low in zip(halves[::2], halves[1::2], strict=True)]
+    events, began, ended = counts
+    total = UsageRow(org, 0, "", "", "", events, began, ended, Usage(*figures))
+    return msgspec.structs.replace(total, **{by: group})
+
+
+def _figure(high: int | None, low: int | None) -> int | None:
+    """The whole sum, capped as sums are; None where no cell knew its figure."""
+    if high is None or low is None:
+        return None
+    return max(-MAX_SUM, min((high << _HALF_BITS) + low, MAX_SUM))
 
 
 def checkpoint_latest(db: apsw.Connection, org: int, thread_id: str) -> CheckpointRow | None:
@@ -322,24 +328,26 @@ def checkpoint_latest_of_run(db: apsw.Connection, org: int, run: int) -> Checkpo
 
 def checkpoints(
     db: apsw.Connection, org: int, run: int, limit: int, after: tuple[int, str] | None
-) -> list[CheckpointRow]:
+) -> Found[CheckpointRow]:
     """A run's checkpoints by step."""
     step, name = after or (-1, "")
     sql = (
         "SELECT doc FROM checkpoint WHERE run = ? AND +org = ? AND (step_index, agent) > (?, ?)"
         " ORDER BY step_index, agent LIMIT ?"
     )
-    return [rows.decode_checkpoint(row[0]) for row in db.execute(sql, (run, org, step, name, limit))]
+    found = db.execute(sql, (run, org, step, name, limit))
+    return rows.up_to_a_page(found, lambda row: rows.decode_checkpoint(row[0]))
 
 
-def approvals(db: apsw.Connection, org: int, limit: int) -> list[CheckpointRow]:
+def approvals(db: apsw.Connection, org: int, limit: int) -> Found[CheckpointRow]:
     """Checkpoints of open runs that wait, oldest first."""
     sql = (
         "SELECT checkpoint.doc FROM checkpoint JOIN run USING (run)"
         " WHERE checkpoint.org = ? AND checkpoint.status = 'waiting_for_approval'"
         f" AND run.status NOT IN ({marks(len(TERMINAL))}) ORDER BY checkpoint.position LIMIT ?"
     )
-    return [rows.decode_checkpoint(row[0]) for row in db.execute(sql, (org, *TERMINAL, limit))]
+    found = db.execute(sql, (org, *TERMINAL, limit))
+    return rows.up_to_a_page(found, lambda row: rows.decode_checkpoint(row[0]))
 
 
 def history(db: apsw.Connection, org: int, node: bytes, length: int) -> list[bytes]:

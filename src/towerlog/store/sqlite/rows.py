@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import zstandard
@@ -21,9 +21,10 @@ from towerlog.model.principal import SHARD_BITS, Org, Scope
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow
-from towerlog.store.values import Quarantined, RunChange
+from towerlog.store.values import PAGE_BODY_BYTES, Found, Quarantined, RunChange, Spread
 
 Row = tuple[Any, ...]
+T = TypeVar("T")
 
 PACK_EVENTS_ABOVE = 2048
 PACK_MESSAGES_ABOVE = 512
@@ -34,7 +35,7 @@ LABEL_DIGITS = 12
 LATE, FUTURE, PACKED = 1, 2, 4
 
 EVENT_COLUMNS = (
-    "key, run, seq, type, recorded_at, occurred_at, dialect, event_id, agent, feed, flags, facts, data, hash"
+    "key, run, seq, type, recorded_at, occurred_at, dialect, event_id, agent, feed, flags, facts, data, hash, content"
 )
 KEY_COLUMNS = "org, key_id, user_id, name, scopes, digest, hint, created_at, revoked_at"
 RUN_COLUMNS = (
@@ -56,8 +57,22 @@ decode_lane = msgspec.json.Decoder(Lane).decode
 decode_checkpoint = msgspec.json.Decoder(CheckpointRow).decode
 decode_persona = msgspec.json.Decoder(Persona).decode
 decode_route = msgspec.json.Decoder(ProviderRoute).decode
+decode_spread = msgspec.json.Decoder(Spread).decode
 decode_quarantined = msgspec.json.Decoder(Quarantined).decode
 _decode_facts = msgspec.json.Decoder(Facts).decode
+
+
+def up_to_a_page(found: Iterable[Row], value: Callable[[Row], T]) -> Found[T]:
+    """The values of rows that end in their doc, until the docs fill a page; at least one where there is one."""
+    page: Found[T] = Found()
+    size = 0
+    for row in found:
+        page.append(value(row))
+        size += len(row[-1])
+        if size >= PAGE_BODY_BYTES:
+            page.cut = True
+            break
+    return page
 
 
 class Packer(msgspec.Struct, eq=False):
@@ -86,6 +101,11 @@ class Packer(msgspec.Struct, eq=False):
             raise ValueError(f"a compressed body is damaged: {error}") from error
 
 
+def unpacked_bytes(body: bytes) -> int:
+    """How long a packed body is when it is unpacked."""
+    return int(zstandard.frame_content_size(body))
+
+
 def event_row(event: Event, packer: Packer) -> Row:
     """Values for EVENT_COLUMNS."""
     data, flags, kind = event.data, LATE * event.late | FUTURE * event.future, event.type
@@ -107,12 +127,29 @@ def event_row(event: Event, packer: Packer) -> Row:
         event.facts_json or None,
         data,
         event.hash,
+        event.content or None,
     )
 
 
 def event_value(row: Row) -> Event:
     """An event from EVENT_COLUMNS."""
-    (key, run, seq, kind, recorded_at, occurred_at, dialect, event_id, agent, _, flags, facts, data, digest) = row
+    (
+        key,
+        run,
+        seq,
+        kind,
+        recorded_at,
+        occurred_at,
+        dialect,
+        event_id,
+        agent,
+        _,
+        flags,
+        facts,
+        data,
+        digest,
+        content,
+    ) = row
     return Event(
         org=key >> 40,
         position=key & _ORG_MASK,
@@ -130,6 +167,7 @@ def event_value(row: Row) -> Event:
         late=bool(flags & LATE),
         future=bool(flags & FUTURE),
         hash=digest,
+        content=content or b"",
     )
 
 
@@ -270,6 +308,11 @@ def checkpoint_row(row: CheckpointRow) -> Row:
         row.position,
         _encode(row),
     )
+
+
+def spread_row(spread: Spread) -> Row:
+    """(run, org, doc)."""
+    return (spread.run, spread.org, _encode(spread))
 
 
 def quarantine_row(item: Quarantined) -> Row:

@@ -18,11 +18,11 @@ from towerlog.ambient import Clock, Ids
 from towerlog.errors import StorageFailed
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
-from towerlog.store.sqlite import audit, load, lookups, queue, reads, write
+from towerlog.store.sqlite import audit, descent, load, lookups, queue, reads, write
 from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import personas as registered
 from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where
-from towerlog.store.values import Changes
+from towerlog.store.values import Changes, Found
 
 READERS = 3
 IDLE_TRUNCATE_SECONDS = 2.0
@@ -36,6 +36,7 @@ class SqliteUnit:
     runs_cancelling = Ask(lookups.runs_cancelling, Where.WRITER)
     runs_silent = Ask(lookups.runs_silent, Where.WRITER)
     try_to_write = Ask(write.try_to_write, Where.WRITER)
+    spreads = Ask(descent.spreads, Where.WRITER)
 
     def __init__(self, store: SqliteStore) -> None:
         """One at a time: the store's lock is held."""
@@ -71,15 +72,15 @@ class SqliteStore:
     run = Ask(reads.run)
     run_ids_beginning = Ask(reads.run_ids_beginning)
     runs_by_number = Ask(reads.runs_by_number)
-    run_ids_of_parents = Ask(reads.run_ids_of_parents)
-    run_children = Ask(reads.run_children)
-    run_descendants = Ask(lookups.run_descendants)
+    run_ids_of_parents = Ask(descent.run_ids_of_parents)
+    run_children = Ask(descent.run_children)
+    run_descendants = Ask(descent.run_descendants)
     thread = Ask(reads.thread)
     threads = Ask(reads.threads)
     agent = Ask(reads.agent)
     agents = Ask(reads.agents)
     agents_named = Ask(reads.agents_named)
-    usage = Ask(reads.usage)
+    usage_by = Ask(reads.usage_by)
     checkpoint_latest = Ask(reads.checkpoint_latest)
     checkpoint_latest_of_run = Ask(reads.checkpoint_latest_of_run)
     checkpoints = Ask(reads.checkpoints)
@@ -152,7 +153,7 @@ class SqliteStore:
             if written is not None and written.done() and not written.cancelled() and written.exception() is None:
                 self._note_commit()
 
-    async def runs(self, org: int, wanted: RunFilter, limit: int, before: int | None) -> list[RunRow]:
+    async def runs(self, org: int, wanted: RunFilter, limit: int, before: int | None) -> Found[RunRow]:
         """Runs, newest first. No entry of the table: a search is bounded by the clock, which this store has."""
         if wanted.q:
             steady_ms = self._clock.steady_ms

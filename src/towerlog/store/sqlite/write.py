@@ -12,7 +12,7 @@ from towerlog.model.usage import MAX_SUM
 from towerlog.store.sqlite import rows
 from towerlog.store.values import MAX_QUARANTINED, Changes
 
-_EVENT = f"INSERT INTO event ({rows.EVENT_COLUMNS}) VALUES ({', '.join('?' * 14)})"
+_EVENT = f"INSERT INTO event ({rows.EVENT_COLUMNS}) VALUES ({', '.join('?' * 15)})"
 _RUN_NEW = f"INSERT INTO run ({rows.RUN_COLUMNS}) VALUES ({', '.join('?' * 16)})"
 _RUN_MOVED = (
     "UPDATE run SET foreign_id = ?6, agent = ?7, status = ?8, model = ?9, persona_id = ?10, parent_key = ?11,"
@@ -35,8 +35,14 @@ _LANE = (
 )
 # Most reports only renew: leave the indexes of the queue alone.
 _LANE_RENEWED = "UPDATE lane SET expires_at = ?2, doc = ?3 WHERE run = ?1"
-_PERSONA = "INSERT INTO persona (org, persona_key, version, doc) VALUES (?, ?, ?, ?)"
-_ROUTE = "INSERT INTO provider_route (org, route_id, version, doc) VALUES (?, ?, ?, ?)"
+_PERSONA = (
+    "INSERT INTO persona (number, org, persona_key, version, doc)"
+    " SELECT coalesce(max(number), 0) + 1, ?1, ?2, ?3, ?4 FROM persona WHERE org = ?1"
+)
+_ROUTE = (
+    "INSERT INTO provider_route (number, org, route_id, version, doc)"
+    " SELECT coalesce(max(number), 0) + 1, ?1, ?2, ?3, ?4 FROM provider_route WHERE org = ?1"
+)
 _CHECKPOINT = (
     "INSERT INTO checkpoint (run, agent, step_index, org, thread_id, status, initial, position, doc)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run, agent, step_index) DO UPDATE SET status = excluded.status,"
@@ -65,9 +71,12 @@ _NODE = "INSERT OR IGNORE INTO node (org, key, parent, message) VALUES (?, ?, ?,
 _METAS = "INSERT OR IGNORE INTO meta_list (org, key, parent, packed, body) VALUES (?, ?, ?, ?, ?)"
 # A worker that does not hear its 409 sends the same again: kept once, and never more than a bound of one run.
 _QUARANTINE = (
-    "INSERT OR IGNORE INTO quarantine (run, name, doc) SELECT ?1, ?2, ?3"
-    f" WHERE (SELECT count(*) FROM quarantine WHERE run = ?1) < {MAX_QUARANTINED}"
+    "INSERT OR IGNORE INTO quarantine (number, run, name, doc)"
+    " SELECT coalesce(max(number), 0) + 1, ?1, ?2, ?3 FROM quarantine WHERE run = ?1"
+    f" HAVING count(*) < {MAX_QUARANTINED}"
 )
+_SPREAD = "INSERT OR REPLACE INTO cancel_spread (run, org, doc) VALUES (?, ?, ?)"
+_SPREAD_OVER = "DELETE FROM cancel_spread WHERE run = ?"
 _REPLY = f"INSERT OR REPLACE INTO reply ({rows.REPLY_COLUMNS}) VALUES ({', '.join('?' * 9)})"
 _REPLY_BODY = "UPDATE reply SET status = ?, body = ? WHERE org = ? AND name = ? AND status = 0"
 # Not "or replace": a digest that is there already belongs to somebody else's key, which must not go.
@@ -126,6 +135,8 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
         renewed, moved = rows.lane_rows(changes.lanes.values(), changes.renewed)
         db.executemany(_LANE_RENEWED, renewed)
         db.executemany(_LANE, moved)
+    for run, spread in changes.spreads.items():
+        db.execute(*((_SPREAD_OVER, (run,)) if spread is None else (_SPREAD, rows.spread_row(spread))))
     if changes.quarantined:
         db.executemany(_QUARANTINE, map(rows.quarantine_row, changes.quarantined))
     if changes.replies:

@@ -10,6 +10,11 @@ import pytest
 from towerlog.sdk.record.backlog.spool import Overflow, Spool, grouped
 
 
+def line(text: str) -> bytes:
+    """A line that may be an event."""
+    return b'{"n":"%b"}' % text.encode()
+
+
 class Losses:
     def __init__(self) -> None:
         self.lines: list[bytes] = []
@@ -44,9 +49,9 @@ def test_nothing_is_made_before_it_is_needed(tmp_path: Path, lost: Losses) -> No
 
 def test_lines_come_back_in_their_order_and_their_files_go(tmp_path: Path, lost: Losses) -> None:
     spool = opened(tmp_path, "c1", lost)
-    lines = [f"{number:04}".encode() * 20 for number in range(100)]
-    for line in lines:
-        spool.append([line], None)
+    lines = [line(f"{number:04}" * 18) for number in range(100)]
+    for one in lines:
+        spool.append([one], None)
     assert len(list(tmp_path.glob("c1/*.ndjson"))) > 1
     assert (drained(spool), spool.waiting, lost.lines) == (lines, 0, [])
     spool.close()
@@ -55,42 +60,42 @@ def test_lines_come_back_in_their_order_and_their_files_go(tmp_path: Path, lost:
 
 def test_a_folder_whose_process_lives_is_left_alone(tmp_path: Path, lost: Losses) -> None:
     living, heir = opened(tmp_path, "c1", lost), opened(tmp_path, "c2", lost)
-    living.append([b"a"], None)
+    living.append([line("a")], None)
     assert heir.adopt() == 0
     living.close()
     assert heir.adopt() == 1
     chunk = heir.head(9, 9)
     assert chunk is not None
-    assert (chunk.segment.client_id, chunk.lines) == ("c1", [b"a"])
+    assert (chunk.segment.client_id, chunk.lines) == ("c1", [line("a")])
 
 
 def test_of_two_heirs_one_takes_it(tmp_path: Path, lost: Losses) -> None:
     gone = opened(tmp_path, "c1", lost)
-    gone.append([b"a"], None)
+    gone.append([line("a")], None)
     gone.close()
     heirs = [opened(tmp_path, "c2", lost), opened(tmp_path, "c3", lost)]
     assert sorted(heir.adopt() for heir in heirs) == [0, 1]
-    assert sorted(drained(heir) for heir in heirs) == [[], [b"a"]]
+    assert sorted(drained(heir) for heir in heirs) == [[], [line("a")]]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_others_left_comes_before_our_own_oldest_client_first(tmp_path: Path, lost: Losses) -> None:
     for name in ("c2", "c1"):
         gone = opened(tmp_path, name, lost)
-        gone.append([name.encode()], None)
+        gone.append([line(name)], None)
         gone.close()
     heir = opened(tmp_path, "c3", lost)
-    heir.append([b"own"], None)
+    heir.append([line("own")], None)
     assert heir.adopt() == 2
-    assert drained(heir) == [b"c1", b"c2", b"own"]
+    assert drained(heir) == [line("c1"), line("c2"), line("own")]
 
 
 @pytest.mark.parametrize("overflow", ["oldest", "newest"])
 def test_over_the_cap_the_right_ones_go_and_each_is_named(tmp_path: Path, lost: Losses, overflow: Overflow) -> None:
     spool = opened(tmp_path, "c1", lost, 1000, overflow)
-    lines = [f"{number:03}".encode() * 10 for number in range(100)]
-    for line in lines:
-        spool.append([line], None)
+    lines = [line(f"{number:03}" * 8) for number in range(100)]
+    for one in lines:
+        spool.append([one], None)
         assert spool.size <= 1000
     kept = drained(spool)
     assert sorted(kept + lost.lines) == lines
@@ -99,18 +104,18 @@ def test_over_the_cap_the_right_ones_go_and_each_is_named(tmp_path: Path, lost: 
 
 def test_what_is_on_its_way_is_not_dropped(tmp_path: Path, lost: Losses) -> None:
     spool = opened(tmp_path, "c1", lost, 1000)
-    spool.append([b"first" * 10], None)
+    spool.append([line("first" * 8)], None)
     chunk = spool.head(1, 1000)
     assert chunk is not None
     for _ in range(100):
-        spool.append([b"x" * 50], chunk.segment)
+        spool.append([line("x" * 42)], chunk.segment)
     assert chunk.lines[0] not in lost.lines
     assert lost.lines
 
 
 def test_a_file_that_has_gone_is_counted_as_lost(tmp_path: Path, lost: Losses) -> None:
     spool = opened(tmp_path, "c1", lost)
-    spool.append([b"a", b"b"], None)
+    spool.append([line("a"), line("b")], None)
     next(tmp_path.glob("c1/*.ndjson")).unlink()
     assert spool.head(9, 9) is None
     assert len(lost.lines) == 2
@@ -118,7 +123,7 @@ def test_a_file_that_has_gone_is_counted_as_lost(tmp_path: Path, lost: Losses) -
 
 def test_only_its_owner_can_look_into_a_folder(tmp_path: Path, lost: Losses) -> None:
     spool = opened(tmp_path, "c1", lost)
-    spool.append([b"a"], None)
+    spool.append([line("a")], None)
     assert (tmp_path / "c1").stat().st_mode & 0o777 == 0o700
     spool.close()
 

@@ -8,6 +8,13 @@ const make = (tag, text, className) => {
   return node;
 };
 
+// Text of the document, whose `code` stands between backticks.
+const prose = (tag, text) => {
+  const node = make(tag);
+  text.split("`").forEach((piece, index) => node.append(index % 2 ? make("code", piece) : piece));
+  return node;
+};
+
 const resolve = (doc, schema, seen = []) => {
   if (!schema || typeof schema !== "object") return schema;
   if (Array.isArray(schema)) return schema.map((item) => resolve(doc, item, seen));
@@ -52,7 +59,7 @@ const parameterTable = (parameters) => {
       make("td", parameter.in),
       make("td", kind(parameter.schema)),
       make("td", parameter.schema.default === undefined ? "" : JSON.stringify(parameter.schema.default)),
-      make("td", parameter.description),
+      prose("td", parameter.description),
     );
   }
   return table;
@@ -77,22 +84,20 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 const curl = (path, method, operation) => {
   const given = Object.fromEntries(operation.parameters.map((parameter) => [parameter.name, parameter.example]));
   const target = path.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(given[name]));
-  const parts = ["curl -sS"];
-  if (operation.responses["200"]?.content?.["text/event-stream"]) parts.push("-N");
-  if (!["get", "post"].includes(method)) parts.push(`-X ${method.toUpperCase()}`);
-  parts.push(`"$TOWERLOG_URL${target}"`);
-  if (operation["x-scopes"]) parts.push('-H "Authorization: Bearer $TOWERLOG_API_KEY"');
   const body = operation.requestBody?.content["application/json"];
+  const flags = ["curl", operation.responses["200"]?.content?.["text/event-stream"] ? "-sSN" : "-sS"];
+  if (method !== (body ? "post" : "get")) flags.push(`-X ${method.toUpperCase()}`);
+  const parts = [`${flags.join(" ")} "$TOWERLOG_URL${target}"`];
+  if (operation["x-scopes"]) parts.push('-H "Authorization: Bearer $TOWERLOG_API_KEY"');
   if (body) parts.push("-H 'Content-Type: application/json'", `-d ${quoted(JSON.stringify(body.example))}`);
-  else if (method === "post") parts.push("-X POST");
-  return parts.join(" ");
+  return parts.join(" \\\n  ");
 };
 
 const refusals = (doc, bad) => {
   const table = make("table");
   for (const [status, reference] of bad) {
     const row = table.appendChild(make("tr"));
-    row.append(make("td", status), make("td", doc.components.responses[reference.split("/").pop()].description));
+    row.append(make("td", status), prose("td", doc.components.responses[reference.split("/").pop()].description));
   }
   const box = make("details");
   box.append(make("summary", `Refusals: ${bad.map(([status]) => status).join(", ")}`), table);
@@ -106,7 +111,7 @@ const responses = (doc, operation, into) => {
       bad.push([status, response.$ref]);
       continue;
     }
-    into.append(make("h4", `${status}: ${response.description}`));
+    into.append(prose("h4", `${status}: ${response.description}`));
     for (const [type, media] of Object.entries(response.content ?? {})) {
       into.append(make("p", type, "words"), make("pre", outline(resolve(doc, media.schema))), ...example(media));
     }
@@ -114,13 +119,22 @@ const responses = (doc, operation, into) => {
   into.append(refusals(doc, bad));
 };
 
+// A path, which may go on in the next line after a slash.
+const pathOf = (text) => {
+  const node = make("span", undefined, "path");
+  for (const piece of text.split(/(?<=\/)/)) node.append(piece, make("wbr"));
+  return node;
+};
+
 const endpoint = (doc, path, method, operation) => {
   const box = make("details");
   box.id = operation.operationId;
   const title = box.appendChild(make("summary"));
-  title.append(make("span", method.toUpperCase(), "method"), make("span", path, "path"));
-  title.append(make("span", ` ${operation.summary}`, "words"));
-  const about = box.appendChild(make("p", `${operation.description} `));
+  title.append(make("span", method.toUpperCase(), "method"), pathOf(path));
+  title.append(make("span", operation.summary, "words"));
+  // The description begins with the summary, which stands in the line above.
+  const more = operation.description.replace(`${operation.summary}.`, "").trim();
+  const about = box.appendChild(prose("p", `${more} `));
   about.append(link("Link to this endpoint", `#${operation.operationId}`));
   box.append(make("pre", curl(path, method, operation)));
   if (operation.parameters.length) box.append(parameterTable(operation.parameters));
@@ -146,7 +160,9 @@ const draw = (doc) => {
     const section = main.appendChild(make("section"));
     const known = doc.tags.find((item) => item.name === tag);
     section.id = tag;
-    section.append(make("h2", known ? known.description : tag));
+    const title = known ? known.description : tag;
+    section.append(make("h2", title));
+    document.getElementById("groups").appendChild(make("li")).append(link(title.split(":")[0], `#${tag}`));
     if (known?.["x-guide"]) section.appendChild(make("p")).append(link("Guide", known["x-guide"]));
     section.append(...boxes);
   }
@@ -168,6 +184,8 @@ const filter = (text) => {
   for (const section of document.querySelectorAll("section")) {
     section.hidden = !section.querySelector(":scope > details:not([hidden])");
   }
+  state.textContent = "No endpoint has these words in its path or summary.";
+  state.hidden = document.querySelector("section:not([hidden])") !== null;
 };
 
 const state = document.getElementById("state");

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 READ_BYTES = 256 * 1024
+MAX_LINE_BYTES = 16 * 1024 * 1024
+"""The longest line that is read: a checkpoint that fills a request. A longer one was not written here."""
 SUFFIX = ".ndjson"
 
 
@@ -29,14 +31,14 @@ class Segment:
     @classmethod
     def load(cls, path: Path, client_id: str) -> Segment:
         """Opens a file of another process. An unfinished last line is cut off."""
-        size = waiting = 0
+        size = waiting = seen = 0
         with path.open("r+b") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    file.truncate(size)
-                    break
-                size += len(line)
-                waiting += 1
+            while piece := file.read(READ_BYTES):
+                waiting += piece.count(b"\n")
+                size = max(size, seen + piece.rfind(b"\n") + 1) if b"\n" in piece else size
+                seen += len(piece)
+            if size < seen:
+                file.truncate(size)
         return cls(path, client_id, size, waiting)
 
     def append(self, lines: Sequence[bytes]) -> None:
@@ -57,13 +59,18 @@ class Segment:
         self._unsynced = True
 
     def read(self, events_max: int, bytes_max: int) -> list[bytes]:
-        """The first lines that are not settled; at least one, whatever its length. Raises OSError."""
+        """The first lines that are not settled; at least one, whatever its length. Raises OSError.
+
+        Of a first line that is too long its beginning, longer than `MAX_LINE_BYTES`: nobody can use it.
+        """
         lines: list[bytes] = []
         room = bytes_max
         with self.path.open("rb", buffering=READ_BYTES) as file:
             file.seek(self.offset)
             while len(lines) < min(events_max, self.waiting):
-                line = file.readline()
+                line = file.readline(MAX_LINE_BYTES + 1)
+                if not lines and len(line) > MAX_LINE_BYTES:
+                    return [line]
                 if not line.endswith(b"\n") or (lines and len(line) > room):
                     break
                 room -= len(line)
@@ -74,6 +81,15 @@ class Segment:
         """Marks the first lines as done."""
         self.offset += sum(len(line) + 1 for line in lines)
         self.waiting -= len(lines)
+
+    def skip(self) -> None:
+        """Marks the first line as done, however long it is. Raises OSError."""
+        with self.path.open("rb", buffering=READ_BYTES) as file:
+            file.seek(self.offset)
+            while (piece := file.readline(READ_BYTES)) and not piece.endswith(b"\n"):
+                pass
+            self.offset = file.tell()
+        self.waiting -= 1
 
     def sync(self) -> None:
         """Syncs the file, so that it survives a power failure. Raises OSError."""

@@ -10,19 +10,24 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
-from towerlog.sdk.record.backlog.segments import SUFFIX, Segment
+from towerlog.sdk.record.backlog.segments import MAX_LINE_BYTES, SUFFIX, Segment
 
 SEGMENT_BYTES = 1024 * 1024
 SEGMENTS_MIN = 8
 """A small spool is cut into this many files at least, for what has to go for want of room goes by files."""
 GROUP_BYTES = 1024 * 1024
+SET_ASIDE = "set-aside.ndjson"
+"""The file beside the folders of a destination's clients with lines that are no events: damaged, or not ours."""
+MAX_SET_ASIDE_BYTES = 32 * 1024 * 1024
 
 _log = logging.getLogger("towerlog.sdk")
 
@@ -35,6 +40,13 @@ def state_folder() -> Path:
     """`towerlog` in the XDG state folder: files that a process leaves for the next one."""
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(state) / "towerlog"
+
+
+def private_folder(path: Path) -> None:
+    """Makes a folder, and above it what is not there yet, each for its owner alone. Raises OSError."""
+    missing = [one for one in (path, *path.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=0o700, exist_ok=True)
 
 
 def spool_root() -> Path:
@@ -77,7 +89,7 @@ class Folder:
 
     def segments(self) -> list[Segment]:
         """Its files, oldest first. Raises OSError."""
-        paths = sorted(self.path.glob(f"*{SUFFIX}"))
+        paths = sorted(path for path in self.path.glob(f"*{SUFFIX}") if path.is_file())
         return [Segment.load(path, self.client_id) for path in paths]
 
     def leave(self) -> None:
@@ -148,11 +160,17 @@ class Spool:
         return self.size + _size(lines) <= self._bytes_max
 
     def head(self, events_max: int, bytes_max: int) -> Chunk | None:
-        """The oldest lines; None when there are none. The lines of a file that cannot be read count as lost."""
+        """The oldest lines; None when there are none. The lines of a file that cannot be read count as lost.
+
+        So does a line that is no event: it is set aside, since it would keep all behind it from being sent.
+        """
         while self._segments:
             segment = self._segments[0]
-            if lines := self._read(segment, events_max, bytes_max):
-                return Chunk(segment, lines)
+            lines = self._read(segment, events_max, bytes_max)
+            if events := list(takewhile(is_event, lines)):
+                return Chunk(segment, events)
+            if lines and self._set_aside(segment, lines[0]):
+                continue
             waiting = segment.waiting
             self._remove(segment)
             if waiting > 0:
@@ -166,6 +184,24 @@ class Spool:
         except OSError:
             _log.exception("cannot read the spool file %s", segment.path)
             return []
+
+    def _set_aside(self, segment: Segment, line: bytes) -> bool:
+        """Keeps the first line of a file in a file for people, and goes on behind it; False if that cannot be done."""
+        try:
+            segment.skip()
+            private_folder(self._home)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            with os.fdopen(os.open(self._home / SET_ASIDE, flags, 0o600), "ab") as file:
+                if file.tell() + len(line) <= MAX_SET_ASIDE_BYTES:
+                    file.write(line[:MAX_LINE_BYTES] + b"\n")
+        except OSError:
+            _log.exception("cannot set a line of the spool file %s aside", segment.path)
+            return False
+        _log.warning("a line of %s is no event and is not sent; it is in %s", segment.path, self._home / SET_ASIDE)
+        if segment.waiting <= 0:
+            self._remove(segment)
+        self._lost(segment.client_id, [line], True)
+        return True
 
     def settle(self, segment: Segment, lines: Sequence[bytes]) -> None:
         """Marks the first lines of a file as done."""
@@ -219,7 +255,7 @@ class Spool:
             if self._overflow == "newest" or oldest is None:
                 return False
             # A file may have been truncated: the lines that can be read are the ones whose numbers are known.
-            lines = self._read(oldest, oldest.waiting, oldest.size)
+            lines = self._read(oldest, oldest.waiting, min(oldest.size, 2 * MAX_LINE_BYTES))
             lines += [b""] * (oldest.waiting - len(lines))
             self._remove(oldest)
             self._lost(oldest.client_id, lines, True)
@@ -242,7 +278,7 @@ class Spool:
     def _folder(self) -> Folder:
         while self._own is None:
             path = self._home / self._client_id
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(path)
             self._note(self._home)
             # Another process may have removed the empty folder in the meantime: try again.
             with contextlib.suppress(FileNotFoundError):
@@ -258,6 +294,16 @@ class Spool:
         if folder is not None and not any(s.client_id == segment.client_id for s in self._segments):
             del self._adopted[segment.client_id]
             folder.remove()
+
+
+def is_event(line: bytes) -> bool:
+    """Whether a line can be sent as an event: a JSON object of one line. What else stands in it the server judges."""
+    if len(line) > MAX_LINE_BYTES:
+        return False
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _size(lines: Iterable[bytes]) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from towerlog.sdk.record.backlog.destination import ABOUT, Destination
 from towerlog.sdk.record.backlog.segments import SUFFIX
-from towerlog.sdk.record.backlog.spool import Folder
+from towerlog.sdk.record.backlog.spool import Folder, private_folder
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def move_spool(folder: Path, root: Path, destination: Destination) -> int:
     target = destination.folder(root)
     moved = 0
     for client in _taken(folder):
-        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(target)
         destination.note(target)
         moved += sum(segment.waiting for segment in client.segments())
         client.path.rename(target / client.client_id)

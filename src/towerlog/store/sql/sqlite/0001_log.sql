@@ -35,26 +35,27 @@ CREATE TABLE api_key (
     PRIMARY KEY (org, key_id)
 ) WITHOUT ROWID;
 
--- Versions, which never change: the number tells which came first.
+-- Versions, which never change: the number tells which came first. It is the organisation's own, as are all numbers that
+-- a reply or a cursor may show: what others store must not be counted by them.
 CREATE TABLE persona (
-    number INTEGER PRIMARY KEY,
+    number INTEGER NOT NULL,
     org INTEGER NOT NULL,
     persona_key TEXT NOT NULL,
     version TEXT NOT NULL,
     doc BLOB NOT NULL
 );
 CREATE UNIQUE INDEX persona_by_id ON persona (org, persona_key, version);
-CREATE INDEX persona_by_key ON persona (org, persona_key);
-CREATE INDEX persona_by_org ON persona (org);
+CREATE INDEX persona_by_key ON persona (org, persona_key, number);
+CREATE UNIQUE INDEX persona_by_org ON persona (org, number);
 CREATE TABLE provider_route (
-    number INTEGER PRIMARY KEY,
+    number INTEGER NOT NULL,
     org INTEGER NOT NULL,
     route_id TEXT NOT NULL,
     version INTEGER NOT NULL,
     doc BLOB NOT NULL
 );
 CREATE UNIQUE INDEX provider_route_by_id ON provider_route (org, route_id, version);
-CREATE INDEX provider_route_by_org ON provider_route (org);
+CREATE UNIQUE INDEX provider_route_by_org ON provider_route (org, number);
 
 CREATE TABLE event (
     key INTEGER PRIMARY KEY,
@@ -71,7 +72,9 @@ CREATE TABLE event (
     -- What describes the event, and under `effects` what the folds act on: hashed as it stands here.
     facts BLOB,
     data BLOB NOT NULL,
-    hash BLOB NOT NULL
+    hash BLOB NOT NULL,
+    -- Of an event with an id: the digest by which a repeat is known without reading its data.
+    content BLOB
 );
 CREATE UNIQUE INDEX event_by_seq ON event (run, seq);
 CREATE UNIQUE INDEX event_by_id ON event (run, event_id) WHERE event_id IS NOT NULL;
@@ -190,6 +193,12 @@ CREATE TABLE meta_list (
 CREATE UNIQUE INDEX meta_list_by_key ON meta_list (org, key);
 
 -- State that is no projection.
+-- Cancels that have not reached all runs below theirs yet: a step takes a few, so a large family takes several commits.
+CREATE TABLE cancel_spread (
+    run INTEGER PRIMARY KEY,
+    org INTEGER NOT NULL,
+    doc BLOB NOT NULL
+);
 CREATE TABLE lane (
     run INTEGER PRIMARY KEY,
     org INTEGER NOT NULL,
@@ -210,12 +219,13 @@ CREATE INDEX lane_held ON lane (expires_at) WHERE state = 'held';
 CREATE INDEX lane_held_by_org ON lane (org, queue_position) WHERE state = 'held';
 
 CREATE TABLE quarantine (
-    number INTEGER PRIMARY KEY,
+    -- The run's own.
+    number INTEGER NOT NULL,
     run INTEGER NOT NULL,
     name BLOB NOT NULL,
     doc BLOB NOT NULL
 );
-CREATE INDEX quarantine_by_run ON quarantine (run);
+CREATE UNIQUE INDEX quarantine_by_run ON quarantine (run, number);
 CREATE UNIQUE INDEX quarantine_once ON quarantine (run, name);
 
 CREATE TABLE reply (

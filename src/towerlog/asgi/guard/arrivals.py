@@ -1,0 +1,120 @@
+"""Where connections come from, and in whose shares each of them stands: an address's, later a key's.
+
+A connection from a trusted proxy carries requests of many. It counts for the process alone; each request on it counts
+for the address that the proxy names, as if that had connected by itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from towerlog.asgi.guard.addresses import Addresses, counted_as
+from towerlog.asgi.guard.ledger import Account, PlaceKind, Share, ShareLedger
+from towerlog.asgi.replies import Message
+
+
+class Arrivals:
+    """All connections of a process."""
+
+    def __init__(self, ledger: ShareLedger, addresses: Addresses) -> None:
+        """`addresses` knows the proxies that are trusted."""
+        self.ledger = ledger
+        self.addresses = addresses
+        self.readers_cut = 0
+        """Connections that were cut off because their replies were not taken."""
+
+    @classmethod
+    def unbounded(cls) -> Arrivals:
+        """For an application that counts nothing."""
+        return cls(ShareLedger(sys.maxsize, {}, {}), Addresses())
+
+    def visit(self, peer: tuple[str, int] | None) -> Visit:
+        """A new connection. It has no place yet."""
+        return Visit(self, peer)
+
+
+class Visit:
+    """One connection, as the ledger sees it."""
+
+    __slots__ = (
+        "_arrivals",
+        "_leave",
+        "_leave_share",
+        "_reply_bytes",
+        "_reply_shares",
+        "is_known",
+        "is_proxied",
+        "ledger",
+        "peer",
+        "shares",
+    )
+
+    def __init__(self, arrivals: Arrivals, peer: tuple[str, int] | None) -> None:
+        self._arrivals = arrivals
+        self.ledger = arrivals.ledger
+        self.peer = peer
+        self.is_proxied = peer is not None and arrivals.addresses.is_trusted(peer[0])
+        self.is_known = False
+        """Whether its requests have shown a good key: then it counts for that."""
+        self.shares: tuple[Share, ...] = ()
+        """In which shares the bytes that it has in hand are counted."""
+        self._leave: Callable[[], None] = _nothing
+        self._leave_share: Callable[[], None] = _nothing
+        self._reply_bytes = 0
+        self._reply_shares: tuple[Share, ...] = ()
+
+    def enter(self) -> None:
+        """Takes its place. Raises Overloaded."""
+        ledger = self.ledger
+        self.shares = (ledger.process,)
+        self._leave = ledger.take_place(self.shares, PlaceKind.CONNECTION)
+        if not self.is_proxied:
+            try:
+                self._stand_in(self._arrivals.addresses.of({"client": self.peer, "headers": ()}))
+            except BaseException:
+                self._leave()
+                raise
+
+    def begin(self, scope: Message) -> None:
+        """A request of somebody behind a proxy begins. Raises Overloaded."""
+        self._stand_in(self._arrivals.addresses.of(scope))
+
+    def _stand_in(self, address: str) -> None:
+        ledger = self.ledger
+        share = ledger.address(counted_as(address))
+        self._leave_share = ledger.take_place((share,), PlaceKind.CONNECTION)
+        self.shares = (share, ledger.process)
+
+    def admit(self, account: Account) -> None:
+        """Its request has shown a good key: from now on it counts for that. Raises Overloaded."""
+        leave = self.ledger.take_place((account.key, account.organisation), PlaceKind.CONNECTION)
+        self._leave_share()
+        self._leave_share, self.shares, self.is_known = leave, account.shares, True
+
+    def end(self) -> None:
+        """The request of somebody behind a proxy has its reply; the next may be another's."""
+        self._leave_share()
+        self._leave_share, self.shares, self.is_known = _nothing, (self.ledger.process,), False
+
+    def hold_reply(self, count: int) -> None:
+        """So many bytes of replies wait for their reader: they are counted, and refused to nobody."""
+        for share in self._reply_shares:
+            share.free_bytes += self._reply_bytes
+        self._reply_bytes, self._reply_shares = count, self.shares
+        for share in self._reply_shares:
+            share.free_bytes -= count
+
+    def leave(self) -> None:
+        """Gives everything back."""
+        self.hold_reply(0)
+        self._leave_share()
+        self._leave()
+
+    def cut(self) -> None:
+        """It was cut off because its replies were not taken."""
+        self._arrivals.readers_cut += 1
+
+
+def _nothing() -> None:
+    """There is nothing to give back."""

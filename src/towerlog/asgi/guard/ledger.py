@@ -1,0 +1,188 @@
+"""The ledger: who holds how much of what all share. Bytes in hand, connections, streams and long polls.
+
+Before a key is known they count for the address that they come from, from then on for the key and its organisation, and
+always for the process. Each has a share, and no share but the process's is the whole: whoever uses up its own is
+refused, and the others notice nothing. Bytes count as they arrive, never as they are declared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from towerlog.errors import Overloaded
+from towerlog.model.principal import Principal
+
+RETRY_SECONDS = (1, 2, 3)
+"""Handed out in turn, so that those who were refused together do not come back together."""
+MAX_POLLS = 12_000
+"""Long polls of the process."""
+MAX_ACCOUNTS = 10_000
+"""Keys whose accounts are kept while they hold nothing."""
+MAX_IDLE_SHARES = 1000
+"""Addresses and organisations that are kept while they hold nothing."""
+MAX_LARGE_FRAMES_OF_KEY = 4
+"""Frames larger than a chunk that are held at a time for readers of one key."""
+ADDRESS_PART, KEY_PART, ORGANISATION_PART = (1, 4), (1, 2), (3, 4)
+"""What part of the process's bytes, connections and long polls one of them may hold."""
+
+
+class PlaceKind(enum.Enum):
+    """What is counted by the piece; the value is its name in a refusal."""
+
+    CONNECTION = "connections"
+    STREAM = "streams"
+    POLL = "long polls"
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """How much one holder of a share may hold."""
+
+    holder: str
+    """As a refusal names it."""
+    byte_count: int
+    places: dict[PlaceKind, int]
+    """A kind that is absent has no bound of its own here."""
+
+
+class Share:
+    """What one address, key or organisation, or the process, holds now."""
+
+    __slots__ = ("bounds", "free_bytes", "places")
+
+    def __init__(self, bounds: Bounds) -> None:
+        """Holds nothing."""
+        self.bounds = bounds
+        self.free_bytes = bounds.byte_count
+        """What may still be taken; below zero while one body that is larger than the share is alone in it."""
+        self.places = dict.fromkeys(PlaceKind, 0)
+
+    @property
+    def held_bytes(self) -> int:
+        """What is taken now."""
+        return self.bounds.byte_count - self.free_bytes
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it holds nothing."""
+        return not self.held_bytes and not any(self.places.values())
+
+
+class Account:
+    """The shares that count for one key."""
+
+    __slots__ = ("key", "opener", "organisation", "shares", "turns")
+
+    def __init__(self, key: Share, organisation: Share, process: Share) -> None:
+        """`shares` are all three."""
+        self.key = key
+        self.organisation = organisation
+        self.shares = (key, organisation, process)
+        self.turns = asyncio.Semaphore(MAX_LARGE_FRAMES_OF_KEY)
+        """For large frames of this key's streams."""
+        self.opener = asyncio.Lock()
+        """Held while a compressed body of this key is opened: one at a time."""
+
+
+class ShareLedger:
+    """All shares of a process."""
+
+    def __init__(self, max_bytes: int, places: dict[PlaceKind, int], own: dict[str, dict[PlaceKind, int]]) -> None:
+        """`places`: of the process; `own`: what settings say of one `address`, `key` or `organisation`."""
+        self.process = Share(Bounds("server", max_bytes, places))
+        self.accounts: dict[str, Account] = {}
+        """By key id, the youngest last."""
+        self.refused = 0
+        parts = {"address": ADDRESS_PART, "key": KEY_PART, "organisation": ORGANISATION_PART}
+        self._bounds = {
+            holder: Bounds(holder, _part(max_bytes, part), _parts(places, part) | own.get(holder, {}))
+            for holder, part in parts.items()
+        }
+        self._named: dict[tuple[str, str], Share] = {}
+
+    def account(self, principal: Principal) -> Account:
+        """The account of a key; made where there is none."""
+        account = self.accounts.get(principal.key_id)
+        if account is None:
+            if len(self.accounts) >= MAX_ACCOUNTS:
+                self._forget_idle()
+            organisation = self._share("organisation", principal.org_id)
+            account = Account(Share(self._bounds["key"]), organisation, self.process)
+            self.accounts[principal.key_id] = account
+        return account
+
+    def address(self, name: str) -> Share:
+        """The share of an address. Whoever takes from it first keeps it until it is given back."""
+        return self._share("address", name)
+
+    def check_room(self, shares: Sequence[Share], count: int, own: int = 0) -> None:
+        """Raises Overloaded where a share lacks room for so many bytes more.
+
+        Who has `own` bytes in it and is alone with them may go on: one body alone is always let in.
+        """
+        for share in shares:
+            if count > share.free_bytes and share.held_bytes > own:
+                text = f"This {share.bounds.holder} has as many bytes in hand as it may have"
+                raise self._overloaded(f"{text} ({share.bounds.byte_count}); nothing was stored.")
+
+    def take_bytes(self, shares: Sequence[Share], count: int, own: int = 0) -> None:
+        """Counts bytes that have come, beside `own` that were counted before. Raises Overloaded."""
+        self.check_room(shares, count, own)
+        for share in shares:
+            share.free_bytes -= count
+
+    @staticmethod
+    def give_bytes(shares: Sequence[Share], count: int) -> None:
+        """Takes a `take_bytes` back."""
+        for share in shares:
+            share.free_bytes += count
+
+    def take_place(self, shares: Sequence[Share], kind: PlaceKind) -> Callable[[], None]:
+        """A place in each of the shares; what is returned gives it back, once. Raises Overloaded."""
+        for share in shares:
+            bound = share.bounds.places.get(kind)
+            if bound is not None and share.places[kind] >= bound:
+                text = f"This {share.bounds.holder} has as many {kind.value} open as it may have ({bound})."
+                raise self._overloaded(text)
+        held = list(shares)
+        for share in held:
+            share.places[kind] += 1
+
+        def give() -> None:
+            for share in held:
+                share.places[kind] -= 1
+            held.clear()
+
+        return give
+
+    def tick(self, _: int) -> None:
+        """Forgets addresses and organisations that hold nothing, once there are many."""
+        if len(self._named) > MAX_IDLE_SHARES:
+            used = {account.organisation for account in self.accounts.values()}
+            self._named = {name: share for name, share in self._named.items() if share in used or not share.is_idle}
+
+    def _share(self, holder: str, name: str) -> Share:
+        share = self._named.get((holder, name))
+        if share is None:
+            share = self._named[holder, name] = Share(self._bounds[holder])
+        return share
+
+    def _forget_idle(self) -> None:
+        """Forgets the accounts that hold nothing; those that hold something are bounded by what they hold."""
+        for name in [name for name, account in self.accounts.items() if account.key.is_idle]:
+            del self.accounts[name]
+
+    def _overloaded(self, message: str) -> Overloaded:
+        self.refused += 1
+        return Overloaded(message, retry_after=RETRY_SECONDS[self.refused % len(RETRY_SECONDS)])
+
+
+def _part(whole: int, part: tuple[int, int]) -> int:
+    return max(1, whole * part[0] // part[1])
+
+
+def _parts(places: dict[PlaceKind, int], part: tuple[int, int]) -> dict[PlaceKind, int]:
+    return {kind: _part(count, part) for kind, count in places.items()}

@@ -1,0 +1,240 @@
+"""The phases of a connection and its one timer: how long and how large what comes may be, and how long who reads.
+
+It watches; what is served and what is refused is the connection's (`asgi/connection.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import fcntl
+import math
+import struct
+import termios
+
+from towerlog.asgi.guard.arrivals import Visit
+
+HEAD_DEADLINE_S = 10.0
+BODY_DEADLINE_S = 30.0
+MAX_IDLE_BODY_BYTES = 64 * 1024
+"""What may come of a body without a byte of it: trailers, and whatever else a chunk may bring."""
+MAX_WAITING_BODY_BYTES = 64 * 1024
+"""What is read of a body before anybody asks for it, and one packet."""
+MAX_PIPELINED = 4
+"""Requests that wait behind the one that is served."""
+SLOW_READER_S = 30.0
+MIN_TAKEN_BYTES = 16 * 1024
+"""What a reader has to take in that time, where more than that is there for it."""
+LINGER_S = 2.0
+MAX_LINGER_BYTES = 16 * 1024 * 1024
+"""What is read and dropped after the last reply, so that its sender gets to read it (RFC 9112, 9.6)."""
+_GRAIN_S = 0.002
+"""Timers may go off so much too early."""
+
+
+class ConnectionPhase(enum.Enum):
+    """What is awaited of the other side."""
+
+    HEAD = enum.auto()
+    """The rest of a head; of the first one, from connecting on."""
+    BODY = enum.auto()
+    """The rest of a body, with its trailers."""
+    REPLY = enum.auto()
+    """Nothing: replies are owed. What comes meanwhile is pipelined."""
+    IDLE = enum.auto()
+    """The next request, or none."""
+    LINGER = enum.auto()
+    """Nothing more is said; what still comes is dropped."""
+    CLOSING = enum.auto()
+    """That it takes the rest of what was written."""
+
+
+class Phases(asyncio.Protocol):
+    """The phases of one connection."""
+
+    __slots__ = (
+        "_count",
+        "_drained",
+        "_due",
+        "_farewell",
+        "_fires_at",
+        "_idle_since",
+        "_is_deaf",
+        "_is_read_paused",
+        "_keep_alive_s",
+        "_loop",
+        "_phase",
+        "_stall_due",
+        "_timer",
+        "_unsent",
+        "_visit",
+        "is_write_paused",
+        "transport",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, keep_alive_s: float) -> None:
+        """`keep_alive_s`: how long it may stay open between two requests."""
+        self.transport: asyncio.Transport
+        self.is_write_paused = False
+        self._visit: Visit
+        self._loop = loop
+        self._keep_alive_s = keep_alive_s
+        self._drained: asyncio.Future[None] | None = None
+        self._phase = ConnectionPhase.HEAD
+        self._timer: asyncio.TimerHandle | None = None
+        self._fires_at = math.inf
+        self._due = math.inf
+        """When the phase has taken too long."""
+        self._stall_due = math.inf
+        """When whoever reads has to have taken something."""
+        self._unsent = 0
+        """What it had not taken when that was set."""
+        self._idle_since = 0.0
+        self._count = 0
+        """Bytes that came in this phase, of those that are counted in it."""
+        self._is_read_paused = False
+        self._farewell: bytes | None = None
+        """What the last request is refused with, once those before it have their replies."""
+        self._is_deaf = False
+        """Nothing that comes is looked at any more: the last request is in hand, or was refused."""
+
+    # How it ends
+
+    def close(self) -> None:
+        """Ends the connection after what was written, if that is taken in time."""
+        self._is_deaf = True
+        self._await(ConnectionPhase.CLOSING, SLOW_READER_S)
+        self.transport.close()
+
+    def _stop_listening(self) -> None:
+        self._is_deaf, self._phase, self._due, self._count = True, ConnectionPhase.REPLY, math.inf, 0
+
+    def _linger(self) -> None:
+        """Ends it from our side, and waits for the other: a reset would take the last reply from its reader."""
+        if not self.transport.is_closing():
+            self._stop_listening()
+            if self._farewell:
+                self.transport.write(self._farewell)
+            self.transport.write_eof()
+            self._resume_reading()
+            self._await(ConnectionPhase.LINGER, LINGER_S)
+
+    def _drop(self, size: int) -> None:
+        """So much has come that nobody will look at."""
+        self._count += size
+        if self._count > MAX_LINGER_BYTES:
+            self.transport.abort()
+
+    # Who reads
+
+    def pause_writing(self) -> None:
+        """There is more for the reader than it takes. Called by the transport."""
+        self.is_write_paused = True
+        self._unsent = self._unsent_bytes()
+        self._stall_due = self._loop.time() + SLOW_READER_S
+        self._visit.hold_reply(self.transport.get_write_buffer_size())
+        self._arm()
+
+    def resume_writing(self) -> None:
+        """It has taken it. Called by the transport."""
+        self.is_write_paused = False
+        self._stall_due = math.inf
+        self._visit.hold_reply(0)
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    async def drain(self) -> None:
+        """Returns when there is room for more, or nobody to take it."""
+        while self.is_write_paused:
+            if self._drained is None:
+                self._drained = self._loop.create_future()
+            await asyncio.shield(self._drained)
+
+    def _judge_reader(self) -> None:
+        unsent = self._unsent_bytes()
+        if self._unsent - unsent < min(MIN_TAKEN_BYTES, self._unsent):
+            self._cut()
+        else:
+            self._unsent, self._stall_due = unsent, self._loop.time() + SLOW_READER_S
+
+    def _cut(self) -> None:
+        self._stall_due = math.inf
+        self._visit.cut()
+        self.transport.abort()
+
+    def _unsent_bytes(self) -> int:
+        """What the reader has not taken, of ours and of what the kernel holds for it."""
+        size = self.transport.get_write_buffer_size()
+        found = self.transport.get_extra_info("socket")
+        if found is not None:
+            size += struct.unpack("i", fcntl.ioctl(found.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+        return size
+
+    # The timer
+
+    def _await(self, phase: ConnectionPhase, seconds: float) -> None:
+        self._phase, self._due = phase, self._loop.time() + seconds
+        self._arm()
+
+    def _arm(self) -> None:
+        """Sees to it that the timer goes off when something is due. One that goes off too early only looks."""
+        due = min(self._due, self._stall_due)
+        if due == math.inf or self._fires_at <= due:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._fires_at = due
+        self._timer = self._loop.call_later(max(0.0, due - self._loop.time()), self._look)
+
+    def _disarm(self) -> None:
+        self._due = self._stall_due = self._fires_at = math.inf
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer, self._fires_at = None, math.inf
+        now = self._loop.time() + _GRAIN_S
+        if now >= self._stall_due:
+            self._judge_reader()
+        if now >= self._due:
+            self._overdue()
+        self._arm()
+
+    def _overdue(self) -> None:
+        self._due = math.inf
+        match self._phase:
+            case ConnectionPhase.HEAD:
+                self._head_overdue()
+            case ConnectionPhase.BODY:
+                self._body_overdue()
+            case ConnectionPhase.IDLE:
+                if self.transport.get_write_buffer_size():
+                    self._cut()
+                elif self._loop.time() + _GRAIN_S < self._idle_since + self._keep_alive_s:
+                    self._due = self._idle_since + self._keep_alive_s
+                else:
+                    self.close()
+            case ConnectionPhase.LINGER:
+                self.close()
+            case ConnectionPhase.CLOSING:
+                self._cut()
+            case ConnectionPhase.REPLY:
+                pass
+
+    def _head_overdue(self) -> None:
+        raise NotImplementedError
+
+    def _body_overdue(self) -> None:
+        raise NotImplementedError
+
+    def _pause_reading(self) -> None:
+        if not self._is_read_paused:
+            self._is_read_paused = True
+            self.transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._is_read_paused:
+            self._is_read_paused = False
+            self.transport.resume_reading()

@@ -1,0 +1,95 @@
+"""The structure of a JSON text, looked at before any of it is decoded: how deep, how many items, how many parts.
+
+Decoded, a text of many small parts takes many times its own memory, and one call of a decoder keeps the interpreter to
+itself until it is done. So bodies are bounded by parts first. A long text is looked at a piece at a time, each step of
+which runs in C: that bounds the memory, and lets the event loop go on between two pieces while a thread looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import accumulate, islice, repeat
+from operator import and_, eq
+
+from towerlog.errors import Invalid
+
+PIECE_BYTES = 64 * 1024
+MAX_PARTS = 1_000_000
+"""Commas and opening brackets of one body, those in strings included."""
+MAX_MEMBERS = 20_000
+"""Members of an object that is read member by member."""
+COUNTED_ABOVE_BYTES = 1024 * 1024
+"""A shorter body cannot have so many parts that they matter."""
+
+_PARTS = (b",", b"[", b"{")
+_NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'"[]{},')
+_STEP_OF = bytes(1 if byte in b"[{" else 255 if byte in b"]}" else 0 for byte in range(256))
+"""What a byte adds to the depth: +1, or -1 as a signed byte."""
+_IS_COMMA = bytes(int(byte == ord(",")) for byte in range(256))
+
+
+def check_parts(body: bytes) -> None:
+    """Refuses a body that is made of so many parts that decoding it would hold up everybody else."""
+    if len(body) <= COUNTED_ABOVE_BYTES:
+        return
+    parts = 0
+    for start in range(0, len(body), PIECE_BYTES):
+        end = start + PIECE_BYTES
+        parts += sum([body.count(part, start, end) for part in _PARTS])
+        if parts > MAX_PARTS:
+            raise _too_much("body", f"is made of more than {MAX_PARTS} parts; send it in several requests")
+
+
+def check_depth(text: bytes, field: str, deepest: int, around: int = 0) -> None:
+    """Refuses JSON nested deeper than `deepest`, not counting the levels `around` what the bound is for.
+
+    Cheap for the usual body, which has fewer brackets than that.
+    """
+    if text.count(b"{") + text.count(b"[") <= deepest:
+        return
+    for depths, _ in _depths(text):
+        if max(depths) > deepest + around:
+            raise _too_much(field, f"is nested deeper than {deepest} levels")
+
+
+def check_length(text: bytes, field: str, longest: int, what: str = "items") -> None:
+    """Refuses the text of a JSON array (or object) of more than `longest` items, without decoding any of them."""
+    if text.count(b",") < longest:
+        return
+    items = 0
+    for depths, bare in _depths(text):
+        # A comma at depth one ends an item.
+        items += sum(map(and_, map(eq, islice(depths, 1, None), repeat(1)), bare.translate(_IS_COMMA)))
+        if items >= longest:
+            raise _too_much(field, f"has more than {longest} {what}")
+
+
+def pieces_of(text: bytes, longest: int = PIECE_BYTES) -> Iterator[bytes]:
+    """The text in pieces, none of which ends behind the backslash of an escape."""
+    at = 0
+    while at < len(text):
+        end = at + longest
+        piece = text[at:end]
+        # Each piece begins with a whole escape or none, so an odd number of backslashes at its end is half of one.
+        if end < len(text) and (len(piece) - len(piece.rstrip(b"\\"))) % 2:
+            piece = piece[:-1]
+        at += len(piece)
+        yield piece
+
+
+def _depths(text: bytes) -> Iterator[tuple[list[int], bytes]]:
+    """Of each piece: the depth before its first mark and behind each, and the marks: brackets and commas."""
+    depth, inside = 0, False
+    for piece in pieces_of(text):
+        # Without escaped quotes every quote that is left begins or ends a string; without strings every bracket is one.
+        marks = piece.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NOT_STRUCTURE)
+        parts = marks.split(b'"')
+        bare = b"".join(parts[1::2] if inside else parts[::2])
+        inside ^= len(parts) % 2 == 0
+        depths = list(accumulate(memoryview(bare.translate(_STEP_OF)).cast("b"), initial=depth))
+        depth = depths[-1]
+        yield depths, bare
+
+
+def _too_much(field: str, why: str) -> Invalid:
+    return Invalid(f"{field}: {why}", field=field, details={field: why})

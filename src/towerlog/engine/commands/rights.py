@@ -1,0 +1,99 @@
+"""Rights inside an organisation: who may change a run, and who is told what people want of it.
+
+A held run is its holder's: the key of its lease changes its state and gets its commands. Any other run is the key's
+that reports it, as far as commands go; who reports on it is not looked at. Worker ids and run ids are no secrets, so
+neither is a right.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.engine.commit.load import Needs
+from towerlog.engine.commit.plan import Plan
+from towerlog.model.event import PLAIN_TYPES, Draft, EventType
+from towerlog.model.facts import NO_EFFECTS, Effects, some
+from towerlog.model.key import Key
+from towerlog.model.lane import Lane, QueueState
+from towerlog.model.principal import Principal
+from towerlog.model.run import RunRow, Status
+from towerlog.store.values import Kind
+
+TELEMETRY = PLAIN_TYPES | {EventType.MODEL_CALL, EventType.BUDGET_WARNING}
+"""Types that by themselves say only what happens in a run."""
+_replace = msgspec.structs.replace
+
+
+def needs_of_change(needs: Needs, row: RunRow, draft: Draft) -> None:
+    """Whether the run is held, where the draft would change it."""
+    if row.has_lane and changes_state(draft):
+        needs.lane(row.run)
+
+
+def changes_state(draft: Draft) -> bool:
+    """Whether a draft says more of its run than what happened in it and what that has cost: its end, a pause, a
+    question, an acknowledgement, a state to go on from."""
+    effects = draft.facts.effects
+    if draft.type not in TELEMETRY or effects is None:
+        return draft.type not in TELEMETRY
+    return _replace(effects, report=None, model=None, beat=False, rate_limited=False) != NO_EFFECTS
+
+
+def is_foreign(plan: Plan, principal: Principal, row: RunRow, draft: Draft) -> bool:
+    """Whether a draft would change a run that another key holds. `row` has a lane."""
+    if not changes_state(draft):
+        return False
+    lane = plan.lane(row.run)
+    return lane is not None and lane.state is QueueState.HELD and lane.key_id != principal.key_id
+
+
+def as_foreign(draft: Draft) -> Draft:
+    """The draft as it is kept: an event that changes nothing, under the name that it came with. What it has cost
+    counts, as with all telemetry."""
+    effects = draft.effects
+    told = some(Effects(report=effects.report, model=effects.model))
+    facts = _replace(draft.facts, name=draft.facts.name or draft.type.value, foreign=True, effects=told)
+    return _replace(draft, type=EventType.OTHER, facts=facts, natural_key=None, history=None, inside=None)
+
+
+def makes_reporter(row: RunRow, draft: Draft) -> bool:
+    """Whether a draft says who reports its run from now on: the first event, the start of a run that was only heard
+    of, or what takes a run out of the queue without a claim."""
+    if row.reporter_key is not None:
+        return row.implicit and draft.effects.is_start
+    if not row.has_lane:
+        return True
+    return row.status is Status.QUEUED and not row.lease_epoch and changes_state(draft)
+
+
+def needs_of_telling(needs: Needs, principal: Principal, row: RunRow) -> None:
+    """Who may be told what is wanted of a run: its lane, and the key that reports it if that is another one."""
+    if row.has_lane:
+        needs.lane(row.run)
+    if row.reporter_key not in (None, principal.key_id):
+        needs.want(Kind.KEY, (row.org, row.reporter_key))
+
+
+def may_be_told(plan: Plan, principal: Principal, row: RunRow) -> bool:
+    """Whether a caller may be told the commands to a run: as the key that holds it, else as the one that reports it.
+
+    Of a reporting key that was revoked the keys of the same user take the place, so that a program goes on under a new
+    one.
+    """
+    key_id = told_key(row, plan.lane(row.run) if row.has_lane else None)
+    if key_id is None or key_id == principal.key_id:
+        return key_id is not None
+    return key_id == row.reporter_key and is_revoked(plan, principal, key_id)
+
+
+def told_key(row: RunRow, lane: Lane | None) -> str | None:
+    """Id of the key that the commands to a run are for. None: a run in the queue is nobody's."""
+    if lane is not None and lane.state is not QueueState.DONE:
+        return lane.key_id if lane.state is QueueState.HELD else None
+    return row.reporter_key
+
+
+def is_revoked(plan: Plan, principal: Principal, key_id: str | None) -> bool:
+    """Whether a key was revoked whose user is the caller's."""
+    key: Key | None = None if key_id is None else plan.loaded(Kind.KEY, (principal.org, key_id))
+    return key is not None and key.revoked_at is not None and key.user_id == principal.user_id

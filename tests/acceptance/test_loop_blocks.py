@@ -1,0 +1,207 @@
+"""Nothing that one request says keeps the event loop from everybody else for longer than 50 ms.
+
+The server measures itself; see `tests/support/figures.py`. Each test is one kind of request that could.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.acceptance.feeds import ok
+from tests.support.figures import MIB, no_block
+from tests.support.server import NO_LIMITS, Server
+from tests.support.wait import wait_until
+
+TIMEOUT_S = 120
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of these tests alone: its figures are theirs."""
+    server = Server(tmp_path_factory.mktemp("blocks") / "data", NO_LIMITS)
+    try:
+        yield server.start()
+        server.stop()
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="module")
+def sender(own: Server) -> httpx2.Client:
+    return own.client(timeout=TIMEOUT_S)
+
+
+def post(client: httpx2.Client, path: str, body: bytes | dict[str, Any]) -> httpx2.Response:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return client.post(path, content=content, headers={"Content-Type": "application/json"})
+
+
+def batch(*events: dict[str, Any], client_id: str = "c") -> dict[str, Any]:
+    """A batch of the native API."""
+    return {"client_id": client_id, "events": list(events)}
+
+
+def event(event_id: str, run_key: str, kind: str, seq: int = 1, **data: Any) -> dict[str, Any]:
+    """An event of one."""
+    return {"event_id": event_id, "run_key": run_key, "client_seq": seq, "type": kind, "data": data}
+
+
+def results(reply: httpx2.Response) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = ok(reply)["results"]
+    return found
+
+
+# Repeats
+
+
+def test_a_repeat_of_a_large_event_with_one_blank_more(own: Server, sender: httpx2.Client) -> None:
+    body = json.dumps(batch(event("big", "big", "step", name="n", x=[[]] * 300_000, y="z" * 2_500_000))).encode()
+    with no_block(own, "the first"):
+        assert results(post(sender, "/api/v1/events", body))[0]["status"] == "stored"
+    with no_block(own, "its repeat"):
+        again = body.replace(b'"name"', b' "name"')
+        assert results(post(sender, "/api/v1/events", again))[0]["status"] == "duplicate"
+    with no_block(own, "another body"):
+        other = body.replace(b'"zz', b'"yz')
+        assert results(post(sender, "/api/v1/events", other))[0]["code"] == "id_reused"
+
+
+def test_many_short_repeats_in_another_spelling(own: Server, sender: httpx2.Client) -> None:
+    events = [event(f"short{n}", "short", "step", n + 1, name="n", x=[[]] * 900) for n in range(500)]
+    first = json.dumps(batch(*events)).encode()
+    results(post(sender, "/api/v1/events", first))
+    with no_block(own, "the repeats"):
+        again = results(post(sender, "/api/v1/events", first.replace(b"[]", b"[ ]")))
+    assert {one["status"] for one in again} == {"duplicate"}
+
+
+# Bodies
+
+
+def shapes(size: int) -> dict[str, bytes]:
+    """JSON values of about so many bytes that are costly to read, one way or another."""
+    return {
+        "numbers": b"[" + b"0," * (size // 2 - 1) + b"0]",
+        "empty arrays": b"[" + b"[]," * (size // 3 - 1) + b"0]",
+        "empty objects": b"[" + b"{}," * (size // 3 - 1) + b"0]",
+        "members": b"{" + b",".join(b'"k%d":0' % n for n in range(size // 12)) + b"}",
+        "not numbers": b"[" + b"NaN," * (size // 4 - 2) + b"0]",
+        "strings and no number": b"[" + b'"",' * (size // 3 - 3) + b"NaN]",
+        "half a surrogate among objects": b'["\\ud800",' + b'{"a":[]},' * (size // 9 - 2) + b"0]",
+        "halves of surrogates": b'"' + b"\\ud800" * (size // 6 - 2) + b'"',
+        "escapes": b'"' + b"\\n" * (size // 2 - 2) + b'"',
+    }
+
+
+PLACES = {
+    "a payload": ("/api/ingest", b'{"event_type":"step","sdk_run_id":"s","payload":{"x":%s}}'),
+    "events": ("/api/v1/events", b'{"client_id":"c","events":%s}'),
+    "metadata": (
+        "/api/v1/events",
+        b'{"client_id":"c","events":[{"event_id":"m","client_seq":1,"run_key":"m","type":"run.started",'
+        b'"data":{"metadata":{"m":%s}}}]}',
+    ),
+    "a history": (
+        "/internal/v1/runners/events",
+        b'{"org_id":"o","events":[{"type":"checkpoint","data":{"thread_id":"t","trace_id":"x","step_index":0,'
+        b'"history":%s}}]}',
+    ),
+    "an input": ("/v1/threads/hostile/runs", b'{"input":{"x":%s}}'),
+    "a body": ("/api/agents/runs/claim", b"%s"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("shape", shapes(100))
+@pytest.mark.parametrize("size", [MIB // 4, pytest.param(4 * MIB - 4096, marks=pytest.mark.slow), 15 * MIB])
+def test_a_hostile_body(own: Server, sender: httpx2.Client, place: str, shape: str, size: int) -> None:
+    if size > MIB and shape == "escapes":
+        size = 4 * MIB  # one string: a single call of the decoder, which nothing can cut into pieces
+    path, around = PLACES[place]
+    with no_block(own, f"{shape} as {place}"):
+        reply = post(sender, path, around % shapes(size)[shape])
+    assert reply.status_code < 500, reply.text
+
+
+def test_a_history_of_as_many_messages_as_may_be(own: Server, sender: httpx2.Client) -> None:
+    messages = json.dumps([{"role": "user", "content": f"message {n}"} for n in range(50_000)]).encode()
+    with no_block(own, "the history"):
+        reply = post(sender, PLACES["a history"][0], PLACES["a history"][1] % messages)
+    assert ok(reply)["saved"] == 1
+
+
+@pytest.mark.parametrize("kind", ["run.started", "model.call", "tool.call"])
+@pytest.mark.parametrize("of_runs", ["one run", "many runs"])
+def test_a_batch_of_events_that_each_move_something(
+    own: Server, sender: httpx2.Client, kind: str, of_runs: str
+) -> None:
+    data = {"model": "m", "input_tokens": 3, "tool": "t", "tool_call_id": "i" * 500, "metadata": {"a": 1}}
+    for first in range(2):
+        events = [
+            event(f"{kind}{of_runs}{first}{n}", f"{kind}{n if of_runs == 'many runs' else ''}", kind, n + 1, **data)
+            | {"agent": f"agent {n}"}
+            for n in range(500)
+        ]
+        with no_block(own, f"500 times {kind} in {of_runs}"):
+            post(sender, "/api/v1/events", batch(*events, client_id=f"c{first}"))
+
+
+# What lies there already
+
+
+@pytest.mark.parametrize("children", [1500, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_the_cancel_of_a_large_family(own: Server, sender: httpx2.Client, children: int) -> None:
+    top = f"top{children}"
+    run_id = results(post(sender, "/api/v1/events", batch(event(top, top, "run.started"))))[0]["run_id"]
+    for first in range(0, children, 500):
+        keys = [f"{top} {n}".replace(" ", "-") for n in range(first, first + 500)]
+        starts = [event(key, key, "run.started", parent_run_key=top) for key in keys]
+        assert {one["status"] for one in results(post(sender, "/api/v1/events", batch(*starts)))} == {"stored"}
+
+    def open_children() -> list[Any]:
+        query = {"parent_run_id": run_id, "status": "running", "limit": 1}
+        found: list[Any] = ok(sender.get("/api/v1/runs", params=query))["data"]
+        return found
+
+    assert open_children()
+    with no_block(own, f"the cancel of {children} children"):
+        ok(post(sender, f"/v1/runs/{run_id}:cancel", {"reason": "enough"}))
+        wait_until(lambda: not open_children(), "every child is being cancelled", deadline_s=TIMEOUT_S)
+
+
+def test_usage_over_very_many_cells(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data", NO_LIMITS)
+    try:
+        server.start()
+        step = {"event_type": "step", "sdk_run_id": "s", "payload": {}}
+        ok(post(server.client(), "/api/ingest", step))
+        server.stop()
+        hour = int(time.time()) * 1000 // HOUR_MS
+        cells = (
+            (1, hour - n // 1000, f"agent {n % 1000}", "m", "running", 1, 0, 0, 1, None, None, 2, None, 3, 4)
+            for n in range(150_000)
+        )
+        [database] = (tmp_path / "data").glob("*.db")
+        with sqlite3.connect(database) as db:
+            db.executemany(f"INSERT INTO usage VALUES ({', '.join('?' * 15)})", cells)
+        db.close()
+        server.start()
+        client = server.client(timeout=TIMEOUT_S)
+        for by in ("hour", "agent", "model"):
+            with no_block(server, f"usage by {by}"):
+                page = ok(client.get("/api/v1/usage", params={"by": by, "limit": 200}))
+            assert page["data"]
+        total = ok(client.get("/api/v1/usage", params={"by": "model"}))["data"]
+        assert [one["events"] for one in total if one["model"] == "m"] == [150_000]
+        server.stop()
+    finally:
+        server.close()

@@ -1,0 +1,99 @@
+"""Short bodies are decoded at once, long ones in the thread, and both give the same."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+import msgspec
+import pytest
+
+from tests.dialects.calls import call as call_of
+from towerlog.asgi.guard import decoding
+from towerlog.asgi.guard.decoding import DECODED_AT_ONCE_BYTES, REPAIRED_AT_ONCE_BYTES, Decoded, Decoding
+from towerlog.dialects.base import Call
+from towerlog.dialects.steps import DIALECT
+from towerlog.dialects.structure import MAX_PARTS
+from towerlog.errors import Invalid, Malformed, TowerlogError
+from towerlog.model.command import Append
+from towerlog.model.event import Draft
+
+[ENDPOINT] = DIALECT.endpoints
+
+
+def body(payload: bytes) -> bytes:
+    return b'{"event_type":"step","sdk_run_id":"r","payload":{"x":%s}}' % payload
+
+
+def text(length: int) -> bytes:
+    return b'"' + b"x" * length + b'"'
+
+
+def at_once(one: Decoding, call: Call) -> Decoded | None:
+    """As the gate does it."""
+    if len(call.body) > DECODED_AT_ONCE_BYTES:
+        return None
+    try:
+        return Decoded(ENDPOINT.decode(call), b"")
+    except Malformed as error:
+        return one.repaired_at_once(ENDPOINT, call, error)
+
+
+async def decoded(content: bytes) -> tuple[Decoded | None, Decoded | TowerlogError]:
+    """At once and in the thread."""
+    one, call = Decoding(), call_of(content)
+    try:
+        return at_once(one, call), await one.aside(ENDPOINT, call)
+    finally:
+        one.close()
+
+
+async def test_a_short_body_is_decoded_at_once_and_gives_the_same_in_the_thread() -> None:
+    whole, aside = await decoded(body(b"1"))
+    assert whole is not None
+    assert isinstance(aside, Decoded)
+    assert whole.command == aside.command
+
+
+@pytest.mark.parametrize(
+    "content",
+    [body(text(DECODED_AT_ONCE_BYTES)), body(b"[NaN," + text(REPAIRED_AT_ONCE_BYTES) + b"]")],
+    ids=["long", "to be repaired"],
+)
+async def test_a_long_body_is_left_to_the_thread(content: bytes) -> None:
+    whole, aside = await decoded(content)
+    assert whole is None
+    assert isinstance(aside, Decoded)
+    assert bool(aside.warnings) is (b"NaN" in content)
+
+
+async def test_long_data_comes_with_its_digests() -> None:
+    _, aside = await decoded(body(text(DECODED_AT_ONCE_BYTES)))
+    assert isinstance(aside, Decoded)
+    assert isinstance(aside.command, Append)
+    [draft] = aside.command.items
+    assert isinstance(draft, Draft)
+    assert len(draft.content) == 16
+    assert len(draft.chained) == 32
+
+
+async def test_what_is_refused_is_told_and_holds_nothing_of_the_body() -> None:
+    content = b'{"event_type":"step"' + b" " * DECODED_AT_ONCE_BYTES
+    before = sys.getrefcount(content)
+    gc.disable()
+    try:
+        _, aside = await decoded(content)
+        assert isinstance(aside, Malformed)
+        assert aside.__traceback__ is None
+        assert sys.getrefcount(content) == before
+    finally:
+        gc.enable()
+
+
+async def test_a_body_of_too_many_parts_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "prepared", None)
+    broken = msgspec.structs.replace(ENDPOINT, decode=lambda _call: pytest.fail("decoded"))
+    one = Decoding()
+    aside = await one.aside(broken, call_of(body(b"[" + b"0," * (MAX_PARTS + 9) + b"0]")))
+    one.close()
+    assert isinstance(aside, Invalid)

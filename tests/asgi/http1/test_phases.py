@@ -1,0 +1,359 @@
+"""The phases of a connection, spoken to through raw sockets: each has its time and its size, and then it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import uvicorn
+
+from tests.support.wait import wait_until_async
+from towerlog.asgi.connection import Connection
+from towerlog.asgi.faults import Rejection
+from towerlog.asgi.guard.addresses import Addresses
+from towerlog.asgi.guard.arrivals import Arrivals
+from towerlog.asgi.guard.ledger import PlaceKind, ShareLedger
+from towerlog.asgi.http1 import phases
+from towerlog.model.principal import Principal
+from towerlog.server import listen
+
+LARGE = b"x" * 16_000_000
+POST = b"POST /echo HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+GET = b"GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+class App:
+    """Answers `/echo` with the length of the body, `/refuse` without reading it, `/large` with a lot."""
+
+    def __init__(self) -> None:
+        ledger = ShareLedger(400_000, {PlaceKind.CONNECTION: 100}, {"address": {PlaceKind.CONNECTION: 8}})
+        self.arrivals = Arrivals(ledger, Addresses())
+        self.served: list[str] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.served.append(scope["path"])
+        status, body = 200, b"small"
+        if scope["path"] == "/echo":
+            status, body = await length_of(receive)
+        elif scope["path"] == "/large":
+            body = LARGE
+        elif scope["path"] == "/known":
+            scope["known"](self.arrivals.ledger.account(Principal(1, "o", "u", "k", frozenset())))
+        elif scope["path"] == "/refuse":
+            status, body = 401, b"no"
+        head = [(b"content-length", b"%d" % len(body))]
+        if not scope["extensions"]["towerlog.reply"](status, head, body):
+            await send({"type": "http.response.start", "status": status, "headers": head})
+            await send({"type": "http.response.body", "body": body})
+
+
+async def length_of(receive: Any) -> tuple[int, bytes]:
+    """The status and the body of the reply to a body."""
+    total = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            fault = message["fault"]
+            return (408, b"late") if isinstance(fault, Rejection) else (503, b"full")
+        total += len(message["body"])
+        if not message["more_body"]:
+            return 200, b"%d" % total
+
+
+@pytest.fixture
+async def served(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[App, int]]:
+    """A server that is quick to lose patience, and its port."""
+    for name, patience in {"HEAD": 0.5, "BODY": 0.5}.items():
+        monkeypatch.setattr(phases, f"{name}_DEADLINE_S", patience)
+    monkeypatch.setattr(phases, "SLOW_READER_S", 0.5)
+    monkeypatch.setattr(phases, "LINGER_S", 0.5)
+    app = App()
+    config = uvicorn.Config(app, http=Connection, ws="none", lifespan="off", log_config=None, proxy_headers=False)
+    server, listener = uvicorn.Server(config), listen("127.0.0.1", 0)
+    task = asyncio.create_task(server._serve([listener]))
+    await wait_until_async(lambda: server.started, "the server")
+    yield app, listener.getsockname()[1]
+    server.should_exit = True
+    await task
+    listener.close()
+    assert app.arrivals.ledger.process.is_idle, "everything was given back"
+
+
+@pytest.fixture
+def port(served: tuple[App, int]) -> int:
+    return served[1]
+
+
+async def connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", port)
+
+
+async def said(reader: asyncio.StreamReader) -> bytes:
+    """All that comes until the end; a reset is an end too."""
+    parts: list[bytes] = []
+    try:
+        while part := await asyncio.wait_for(reader.read(65536), 60):
+            parts.append(part)
+    except ConnectionResetError:
+        pass
+    return b"".join(parts)
+
+
+async def exchanged(port: int, *packets: bytes) -> bytes:
+    """What comes back until the server ends the connection."""
+    reader, writer = await connected(port)
+    for packet in packets:
+        writer.write(packet)
+        await writer.drain()
+    found = await said(reader)
+    writer.close()
+    return found
+
+
+async def pour(port: int, beginning: bytes, more: bytes, at_most: int) -> tuple[int, bytes]:
+    """(bytes that were taken, what came back): sends `more` over and over, until the server ends it or so much."""
+    reader, writer = await connected(port)
+    writer.write(beginning)
+    listening = asyncio.create_task(said(reader))
+    sent = 0
+    try:
+        while sent < at_most and not writer.is_closing():
+            writer.write(more)
+            await writer.drain()
+            sent += len(more)
+    except ConnectionError:
+        pass
+    found = await listening
+    writer.close()
+    return sent, found
+
+
+def statuses(text: bytes) -> list[int]:
+    return [int(found) for found in re.findall(rb"HTTP/1\.1 (\d+) ", text)]
+
+
+# Body
+
+
+async def test_a_body_that_drips_is_given_up_and_its_connection_ends(port: int) -> None:
+    text = await exchanged(port, POST + b"Content-Length: 10\r\n\r\n12345")
+    assert statuses(text) == [408]
+    assert b"connection: close\r\n" in text
+
+
+async def test_a_body_that_comes_in_time_is_read(port: int) -> None:
+    reader, writer = await connected(port)
+    for packet in (POST, b"Content-Length: 10\r\n\r\n", b"12345", b"67890"):
+        writer.write(packet)
+        await writer.drain()
+    assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n10"), 60)).startswith(b"HTTP/1.1 200")
+    writer.close()
+
+
+async def test_a_body_of_many_packets_is_read_as_it_comes(port: int) -> None:
+    """More of it than is read before anybody asks, so that it must be asked for again and again."""
+    reader, writer = await connected(port)
+    for size in (3_000_000, 100_000, 3_000_000, 64_000, 200_000):
+        writer.write(POST + b"Content-Length: %d\r\n\r\n" % size)
+        for at in range(0, size, 1_000_000):
+            writer.write(b"x" * min(size - at, 1_000_000))
+            await writer.drain()
+        text = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n%d" % size), 60)
+        assert statuses(text) == [200]
+    writer.close()
+
+
+async def test_a_body_and_the_beginning_of_the_next_head_come_in_one_packet(port: int) -> None:
+    body = b"x" * 200_000
+    reader, writer = await connected(port)
+    writer.write(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body + GET[:20])
+    await asyncio.wait_for(reader.readuntil(b"\r\n\r\n200000"), 60)
+    writer.write(GET[20:])
+    await asyncio.wait_for(reader.readuntil(b"\r\n\r\nsmall"), 60)
+    writer.close()
+
+
+async def test_bytes_count_as_they_come_and_not_as_they_are_declared(served: tuple[App, int]) -> None:
+    app, port = served
+    _, writer = await connected(port)
+    writer.write(POST + b"Content-Length: 390000\r\n\r\nx")
+    await wait_until_async(lambda: app.served == ["/echo"], "the request")
+    assert app.arrivals.ledger.process.held_bytes <= 1
+    assert statuses(await exchanged(port, GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))) == [200]
+    writer.close()
+
+
+async def test_what_an_address_may_hold_is_bounded(served: tuple[App, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of the whole, while nobody has asked for the body."""
+    app, port = served
+
+    read = length_of
+
+    async def waiting(receive: Any) -> tuple[int, bytes]:
+        await wait_until_async(lambda: app.arrivals.ledger.refused > 0, "a refusal")
+        return await read(receive)
+
+    monkeypatch.setattr(sys.modules[__name__], "length_of", waiting)
+    body = POST + b"Content-Length: 90000\r\n\r\n" + b"x" * 89_000
+    found = await asyncio.gather(exchanged(port, body), exchanged(port, body))
+    assert sorted(status for text in found for status in statuses(text)) == [408, 503]
+
+
+# Trailers
+
+
+@pytest.mark.parametrize(
+    ("ending", "more"),
+    [
+        (b"0\r\n", b"X-Trailer: " + b"y" * 1000 + b"\r\n"),
+        (b"0\r\n", b"z" * 1000),
+        (b"0\r\nX-Trailer: ", b"z" * 1000),
+        (b"1;", b"extension=" + b"z" * 1000),
+    ],
+    ids=["many", "a name without end", "a value without end", "a chunk's extension"],
+)
+async def test_what_comes_with_a_body_and_is_none_has_a_bound(port: int, ending: bytes, more: bytes) -> None:
+    sent, text = await pour(port, CHUNKED + b"1\r\nx\r\n" + ending, more, 100_000_000)
+    # What the kernels of both sides hold comes on top of the bound, and what is dropped while the connection ends.
+    assert sent < 50_000_000
+    assert statuses(text) in ([400], [])
+
+
+async def test_trailers_are_no_headers(port: int) -> None:
+    text = await exchanged(
+        port, CHUNKED + b"2\r\nxx\r\n0\r\nHost: evil.example\r\nAuthorization: Bearer x\r\n\r\n" + b"junk\r\n\r\n"
+    )
+    assert statuses(text) == [200, 400]
+
+
+# Pipeline
+
+
+async def test_four_requests_may_wait_and_no_more(served: tuple[App, int]) -> None:
+    app, port = served
+    text = await exchanged(port, GET * 9)
+    assert statuses(text) == [200] * (1 + phases.MAX_PIPELINED)
+    assert text.count(b"connection: close\r\n") == 1
+    assert len(app.served) == 1 + phases.MAX_PIPELINED
+
+
+async def test_what_waits_is_answered_in_order_and_the_connection_goes_on(port: int) -> None:
+    reader, writer = await connected(port)
+    for _ in range(3):
+        writer.write(GET + POST + b"Content-Length: 3\r\n\r\nabc" + GET)
+        text = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n3"), 60)
+        text += await asyncio.wait_for(reader.readuntil(b"small"), 60)
+        assert statuses(text) == [200] * 3
+    writer.close()
+
+
+async def test_a_pipelined_body_has_its_time_from_when_it_is_its_turn(served: tuple[App, int]) -> None:
+    """While it waits nothing is read of it, so that it cannot be late."""
+    app, port = served
+    reader, writer = await connected(port)
+    writer.write(POST + b"Content-Length: 2\r\n\r\n1")
+    await wait_until_async(lambda: len(app.served) == 1, "the first")
+    writer.write(b"2" + POST + b"Content-Length: 2\r\n\r\n1")
+    await asyncio.wait_for(reader.readuntil(b"\r\n\r\n2"), 60)
+    writer.write(b"2")
+    await asyncio.wait_for(reader.readuntil(b"\r\n\r\n2"), 60)
+    writer.close()
+
+
+# Reply
+
+
+@pytest.mark.parametrize("asked", [GET.replace(b"small", b"large"), GET.replace(b"small", b"large") * 5])
+async def test_who_takes_nothing_of_a_reply_is_cut_off(served: tuple[App, int], asked: bytes) -> None:
+    app, port = served
+    reader, writer = await connected(port)
+    reader._transport.pause_reading()  # type: ignore[attr-defined]
+    writer.write(asked)
+    await wait_until_async(lambda: app.arrivals.readers_cut == 1, "the cut")
+    await wait_until_async(lambda: app.arrivals.ledger.process.is_idle, "its end")
+    writer.transport.abort()
+
+
+async def test_who_takes_a_reply_slowly_gets_it_all(port: int) -> None:
+    reader, writer = await connected(port)
+    writer.write(GET.replace(b"small", b"large"))
+    found, began = 0, asyncio.get_running_loop().time()
+    for step in range(1, 9):
+        found += len(await asyncio.wait_for(reader.readexactly(400_000), 60))
+        await wait_until_async(lambda due=began + step * 0.2: asyncio.get_running_loop().time() > due, "its next step")
+    found += len(await asyncio.wait_for(reader.readuntil(b"x" * 1000), 60))
+    assert found > 3_000_000
+    writer.close()
+
+
+async def test_a_reply_that_waits_for_its_reader_is_counted(served: tuple[App, int]) -> None:
+    app, port = served
+    reader, writer = await connected(port)
+    reader._transport.pause_reading()  # type: ignore[attr-defined]
+    writer.write(GET.replace(b"small", b"large"))
+    await wait_until_async(lambda: app.arrivals.ledger.process.free_bytes < 0, "the count")
+    assert statuses(await exchanged(port, POST + b"Content-Length: 9\r\n\r\nx")) == [503]
+    writer.transport.abort()
+
+
+# Lingering
+
+
+async def test_after_a_reply_to_half_a_body_the_connection_ends_whatever_still_comes(port: int) -> None:
+    reader, writer = await connected(port)
+    writer.write(POST.replace(b"echo", b"refuse") + b"Content-Length: 1000000\r\n\r\nx")
+    text = await said(reader)
+    assert statuses(text) == [401]
+    assert b"connection: close\r\n" in text
+
+    async def is_refused() -> bool:
+        try:
+            writer.write(b"x")
+            await writer.drain()
+        except ConnectionError:
+            return True
+        return writer.is_closing()
+
+    await wait_until_async(is_refused, "the end of what it drips")
+
+
+async def test_the_sender_of_a_body_that_nobody_wants_gets_to_read_why(port: int) -> None:
+    """It sends all of it before it reads: a reset would take the reply from it."""
+    body = b"x" * 3_000_000
+    text = await exchanged(port, POST.replace(b"echo", b"refuse") + b"Content-Length: 3000000\r\n\r\n", body)
+    assert statuses(text) == [401]
+
+
+async def test_what_still_comes_after_the_last_reply_has_a_bound(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phases, "MAX_LINGER_BYTES", 1_000_000)
+    monkeypatch.setattr(phases, "LINGER_S", 60.0)
+    refused = POST.replace(b"echo", b"refuse") + b"Content-Length: 1000000000\r\n\r\n"
+    sent, text = await pour(port, refused, b"x" * 100_000, 100_000_000)
+    assert sent < 50_000_000
+    assert statuses(text) in ([401], [])
+
+
+# Connections
+
+
+async def test_an_address_has_so_many_connections_until_it_shows_a_key(served: tuple[App, int]) -> None:
+    app, port = served
+    held = [await connected(port) for _ in range(8)]
+    await wait_until_async(lambda: app.arrivals.ledger.process.places[PlaceKind.CONNECTION] == 8, "eight")
+    text = await exchanged(port)
+    assert statuses(text) == [503]
+    assert b"retry-after:" in text
+    assert b"This address has as many connections open as it may have (8)." in text
+    reader, writer = held[0]
+    writer.write(GET.replace(b"small", b"known"))
+    await asyncio.wait_for(reader.readuntil(b"small"), 60)
+    held.append(await connected(port))
+    held[-1][1].write(GET)
+    await asyncio.wait_for(held[-1][0].readuntil(b"small"), 60)
+    for _, writer in held:
+        writer.close()

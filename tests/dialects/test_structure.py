@@ -1,0 +1,67 @@
+"""The structure of a text is judged before any of it is decoded, a piece at a time."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from towerlog.dialects import fields, structure
+from towerlog.dialects.structure import MAX_MEMBERS, MAX_PARTS, check_depth, check_length, check_parts, pieces_of
+from towerlog.errors import Invalid
+
+VALUE = ['\\"[[{' * 3, "\\" * 17, {"a,b": [1, 2, [3, {"c": "]"}]]}, 'x"y', []] * 5
+
+
+@given(st.text('\\"ab[', max_size=60).map(str.encode), st.integers(2, 9))
+def test_pieces_are_the_text_and_none_ends_in_an_escape(text: bytes, longest: int) -> None:
+    pieces = list(pieces_of(text, longest))
+    assert b"".join(pieces) == text
+    assert all((len(piece) - len(piece.rstrip(b"\\"))) % 2 == 0 for piece in pieces[:-1])
+
+
+@pytest.mark.parametrize("longest", range(2, 30))
+def test_depth_and_length_are_the_same_however_a_text_is_cut(longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = json.dumps(VALUE).encode()
+    monkeypatch.setattr(pieces_of, "__defaults__", (longest,))
+    check_length(text, "events", len(VALUE))
+    check_depth(text, "data", 5)
+    with pytest.raises(Invalid, match=f"events: has more than {len(VALUE) - 1} items"):
+        check_length(text, "events", len(VALUE) - 1)
+    with pytest.raises(Invalid, match="nested deeper than 4 levels"):
+        check_depth(text, "data", 4)
+
+
+def array_of(parts: int, item: bytes) -> bytes:
+    return b"[" + b",".join([item] * parts) + b"]"
+
+
+@pytest.mark.parametrize("item", [b"0", b"[]", b"{}"])
+def test_a_body_of_too_many_parts_is_refused_unread(item: bytes) -> None:
+    of_each = 1 if item == b"0" else 2
+    check_parts(array_of(MAX_PARTS // of_each, item))
+    with pytest.raises(Invalid, match=f"body: is made of more than {MAX_PARTS} parts"):
+        check_parts(array_of(MAX_PARTS // of_each + 1, item))
+
+
+def test_a_body_that_is_long_and_not_made_of_parts_passes() -> None:
+    check_parts(b'{"a":"' + b"x" * (16 << 20) + b'"}')
+
+
+def test_members_are_counted_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def members(count: int) -> bytes:
+        return json.dumps({f"k{n}": [n, {}] for n in range(count)}).encode()
+
+    assert len(fields.members_of(members(MAX_MEMBERS), "data")) == MAX_MEMBERS
+    monkeypatch.setattr(fields, "_MEMBERS", None)
+    with pytest.raises(Invalid, match=f"data: has more than {MAX_MEMBERS} members"):
+        fields.members_of(members(MAX_MEMBERS + 1), "data")
+
+
+def test_many_commas_below_are_no_members() -> None:
+    value: dict[str, Any] = {"a": list(range(2 * MAX_MEMBERS))}
+    assert list(fields.members_of(json.dumps(value).encode())) == ["a"]
+    assert len(json.dumps(value)) > structure.PIECE_BYTES

@@ -1,0 +1,225 @@
+"""Time in which nobody could be heard is held against nobody: full disks, slow syncs, standstills, clocks that are set.
+
+Through a real engine on a real store; only the clock is a fake, and the disk fails or lags where the store commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from tests.support.factories import draft, traced
+from tests.support.rig import Rig, open_rig
+from towerlog.engine.commit import hearing
+from towerlog.engine.commit.hearing import GRACE_MS, MAX_COMMIT_MS, Hearing
+from towerlog.engine.timers.replies import REPLY_LIFE_MS
+from towerlog.errors import StorageFailed
+from towerlog.model.command import Claim, CreateRun, Report
+from towerlog.model.event import EventType
+from towerlog.model.facts import Effects, Facts
+from towerlog.model.lane import QueueState
+from towerlog.model.liveness import Verdict
+from towerlog.model.question import GetRun
+from towerlog.model.run import Status
+from towerlog.store.sqlite import write
+from towerlog.store.sqlite.pools import Ask, Where
+from towerlog.store.sqlite.store import SqliteUnit
+
+LEASE_MS = 60_000
+SILENT_MS, LOST_MS = 900_000, 86_400_000
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with open_rig(tmp_path) as made:
+        made.clock.advance(2 * LOST_MS)
+        yield made
+
+
+async def held(rig: Rig) -> str:
+    """A run that `w` has just claimed."""
+    run_id = str((await rig.do(CreateRun("t"))).run_id)
+    await rig.do(Claim("w", LEASE_MS))
+    return run_id
+
+
+async def is_held(rig: Rig, run_id: str) -> bool:
+    lane = await rig.store.lane(rig.org, (await rig.run(run_id)).run)
+    return lane is not None and lane.state is QueueState.HELD
+
+
+async def sweep(rig: Rig) -> None:
+    """One that may fail as the disk does: the timer goes on then."""
+    try:
+        await rig.engine.sweep()
+    except StorageFailed as error:
+        assert not error.fatal
+
+
+def hinder(patch: pytest.MonkeyPatch, before: Callable[[], None]) -> None:
+    """From now on this happens in the writing thread before anything is written."""
+
+    def commit(db: apsw.Connection, *changes: Any) -> None:
+        before()
+        write.write_changes(db, *changes)
+
+    def try_to_write(db: apsw.Connection) -> None:
+        before()
+        write.try_to_write(db)
+
+    patch.setattr(SqliteUnit, "commit", _commit_by(commit))
+    patch.setattr(SqliteUnit, "try_to_write", Ask(try_to_write, Where.WRITER))
+
+
+def _commit_by(commit: Callable[..., None]) -> Callable[..., Any]:
+    def submit(unit: SqliteUnit, changes: Any) -> Any:
+        unit.written = unit._store.writer.submit(commit, changes)
+        return unit.written
+
+    return submit
+
+
+def full() -> None:
+    raise apsw.FullError("database or disk is full")
+
+
+async def test_a_lease_outlasts_a_full_disk_and_ends_when_it_has_been_listened_for(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beats, gone = await held(rig), str((await rig.do(CreateRun("u"))).run_id)
+    await rig.do(Claim("x", LEASE_MS))
+    with monkeypatch.context() as patch:
+        hinder(patch, full)
+        for _ in range(20):
+            rig.clock.advance(LEASE_MS // 2)
+            with pytest.raises(StorageFailed):
+                await rig.do(Report(beats, "w", []))
+            await sweep(rig)
+    await sweep(rig)
+    await rig.engine.sweep()
+    assert await is_held(rig, beats)
+    await rig.do(Report(beats, "w", []))
+    rig.clock.advance(GRACE_MS + LEASE_MS - 1)
+    await rig.do(Report(beats, "w", []))
+    rig.clock.advance(LEASE_MS - 1)
+    await rig.engine.sweep()
+    assert (await is_held(rig, beats), await is_held(rig, gone)) == (True, False)
+
+
+async def test_a_server_to_which_nobody_writes_finds_out_that_its_disk_has_room_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = await held(rig)
+    with monkeypatch.context() as patch:
+        hinder(patch, full)
+        with pytest.raises(StorageFailed):
+            await rig.do(CreateRun("other"))
+        rig.clock.advance(10 * LEASE_MS)
+        await sweep(rig)
+    await rig.engine.sweep()
+    rig.clock.advance(GRACE_MS)
+    await rig.engine.sweep()
+    assert await is_held(rig, run_id)
+    rig.clock.advance(LEASE_MS)
+    await rig.engine.sweep()
+    assert not await is_held(rig, run_id)
+
+
+async def test_a_lease_outlasts_a_slow_sync(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = await held(rig)
+    with monkeypatch.context() as patch:
+        hinder(patch, lambda: rig.clock.advance(5 * LEASE_MS))
+        await rig.do(CreateRun("other"))
+    await rig.engine.sweep()
+    assert await is_held(rig, run_id)
+    rig.clock.advance(GRACE_MS + LEASE_MS - MAX_COMMIT_MS - 1)
+    await rig.engine.sweep()
+    assert await is_held(rig, run_id)
+    rig.clock.advance(1)
+    await rig.engine.sweep()
+    assert not await is_held(rig, run_id)
+
+
+@pytest.mark.parametrize("left_ms", [1, 5000])
+async def test_what_was_sent_during_a_standstill_is_heard_before_a_lease_ends(rig: Rig, left_ms: int) -> None:
+    run_id = await held(rig)
+    rig.clock.advance(LEASE_MS - left_ms)
+    await rig.engine.sweep()
+    rig.clock.stand_still(10 * LEASE_MS)
+    await rig.engine.sweep()
+    rig.clock.advance(GRACE_MS - 1)
+    await rig.engine.sweep()
+    assert await is_held(rig, run_id)
+    await rig.do(Report(run_id, "w", []))
+    rig.clock.advance(LEASE_MS)
+    await rig.engine.sweep()
+    assert await is_held(rig, run_id)
+    rig.clock.advance(1)
+    await rig.engine.sweep()
+    assert not await is_held(rig, run_id)
+
+
+async def start(rig: Rig) -> str:
+    """A run that only reports."""
+    facts = Facts(effects=Effects(is_start=True))
+    [told] = await rig.append(draft(EventType.RUN_STARTED, traced("x"), facts=facts))
+    return str(told.run_id)  # type: ignore[union-attr]
+
+
+async def test_after_a_long_outage_silence_is_counted_anew(rig: Rig) -> None:
+    run_id = await start(rig)
+    rig.clock.advance(LOST_MS - 1000)
+    await rig.engine.sweep()
+    rig.clock.stand_still(HOUR_MS)
+    await rig.engine.sweep()
+    rig.clock.advance(GRACE_MS + LOST_MS - 1)
+    await rig.engine.sweep()
+    assert (await rig.run(run_id)).status is Status.RUNNING
+    rig.clock.advance(1)
+    await rig.engine.sweep()
+    assert (await rig.run(run_id)).status is Status.LOST
+
+
+@pytest.mark.parametrize("by_ms", [-365 * LOST_MS, -HOUR_MS, -5000, 5000, HOUR_MS, 365 * LOST_MS])
+async def test_a_wall_clock_that_is_set_either_way_neither_hurries_nor_delays(rig: Rig, by_ms: int) -> None:
+    run_id = await start(rig)
+    rig.clock.advance(1000)
+    await rig.engine.sweep()
+    rig.clock.jump(by_ms)
+    rig.clock.advance(SILENT_MS - 1001)
+    await rig.engine.sweep()
+    verdict = (await rig.do(GetRun(run_id))).liveness.verdict
+    assert (verdict, (await rig.run(run_id)).silent_at) == (Verdict.ALIVE, None)
+    rig.clock.advance(1)
+    await rig.engine.sweep()
+    assert (await rig.do(GetRun(run_id))).liveness.verdict is Verdict.SILENT
+    assert (await rig.run(run_id)).silent_at is not None
+    rig.clock.advance(LOST_MS - SILENT_MS)
+    await rig.engine.sweep()
+    assert (await rig.run(run_id)).status is Status.LOST
+
+
+@pytest.mark.parametrize("by_ms", [-HOUR_MS, HOUR_MS, 2 * REPLY_LIFE_MS])
+async def test_lane_times_are_shown_by_the_wall_clock_as_it_is_set_now(rig: Rig, by_ms: int) -> None:
+    run_id = await held(rig)
+    rig.clock.jump(by_ms)
+    shown = (await rig.do(GetRun(run_id))).lane
+    assert (shown.claimed_at, shown.expires_at) == (rig.clock.now_ms(), rig.clock.now_ms() + LEASE_MS)
+    await rig.engine.sweep()
+    assert await is_held(rig, run_id)
+
+
+def test_the_time_never_goes_back(rig: Rig) -> None:
+    heard = Hearing(rig.clock)
+    told = [heard.now().heard_ms]
+    for step in (heard.stop, lambda: rig.clock.stand_still(9000), heard.go_on, heard.stop, heard.go_on):
+        step()
+        for by_ms in (0, 1, hearing.GRACE_MS // 2, hearing.GRACE_MS):
+            rig.clock.advance(by_ms)
+            told.append(heard.now().heard_ms)
+    assert told == sorted(told)

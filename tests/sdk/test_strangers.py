@@ -1,0 +1,484 @@
+"""The SDK among strangers: servers that send too much, too slowly or nonsense, and files that somebody has changed.
+
+Each server is real and hostile; both halves of the client are tried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import stat
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sdk.support.ingest_server import KEY, Ingest
+from tests.sdk.talker import CLOSE, HANG, frame, reply, stream, talking
+from tests.support.wait import wait_until
+from towerlog.sdk.api.async_client import AsyncClient
+from towerlog.sdk.api.client import Client
+from towerlog.sdk.api.requests import next_link
+from towerlog.sdk.record.backlog.destination import Destination
+from towerlog.sdk.record.backlog.spool import SET_ASIDE, Spool, private_folder
+from towerlog.sdk.record.recorder import Recorder
+from towerlog.sdk.wire.address import MAX_LINE_BYTES, read_retry_after
+from towerlog.sdk.wire.async_http import AsyncHttp
+from towerlog.sdk.wire.errors import ApiError, BadAnswer, SdkError, Unreachable
+from towerlog.sdk.wire.http import Http
+from towerlog.sdk.wire.retries import Retries
+from towerlog.sdk.work.lane_api import Holder, LaneApi
+
+DEEP = b"[" * 200_000
+ONCE = Retries(attempts=1)
+RUN_ID = "0196b2c4-5d1e-7c3a-9f10-2b7d4e8a1c55"
+
+
+class Flood:
+    """A server that answers each request with a head, and then with one piece again and again until it is cut off."""
+
+    def __init__(self, head: bytes, piece: bytes, pause_s: float = 0.0) -> None:
+        self.sent = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._head, self._piece, self._pause_s = head, piece, pause_s
+        self._over = threading.Event()
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while not self._over.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                connection.recv(65536)
+                connection.sendall(self._head)
+                while not self._over.wait(self._pause_s):
+                    connection.sendall(self._piece)
+                    self.sent += len(self._piece)
+
+    def close(self) -> None:
+        """Ends it."""
+        self._over.set()
+        # Wakes `accept`, which a close of its socket by another thread does not.
+        with contextlib.suppress(OSError):
+            socket.create_connection(self._listener.getsockname(), 1).close()
+        self._listener.close()
+        self._thread.join(10)
+
+
+@contextlib.contextmanager
+def flooding(head: bytes, piece: bytes, pause_s: float = 0.0) -> Iterator[Flood]:
+    flood = Flood(head, piece, pause_s)
+    try:
+        yield flood
+    finally:
+        flood.close()
+
+
+def by_asyncio(url: str, act: Callable[[AsyncHttp], Awaitable[Any]], timeout_s: float = 60.0) -> Any:
+    """What comes of a client of its own."""
+
+    async def acted() -> Any:
+        http = AsyncHttp(url, KEY, timeout_s)
+        try:
+            return await act(http)
+        finally:
+            await http.close()
+
+    return asyncio.run(acted())
+
+
+def request(half: str, url: str, timeout_s: float = 60.0, body: bytes | None = None) -> Any:
+    """One request of either half."""
+    method = "GET" if body is None else "POST"
+    if half == "asyncio":
+        return by_asyncio(url, lambda http: http.request(method, "/", body, timeout_s=timeout_s))
+    http = Http(url, KEY)
+    try:
+        return http.request(method, "/", body, timeout_s=timeout_s)
+    finally:
+        http.close()
+
+
+def refusal_of_stream(half: str, url: str, timeout_s: float) -> bytes:
+    """The body of what is no stream."""
+
+    async def read(http: AsyncHttp) -> bytes:
+        async with await http.stream("GET", "/") as opened:
+            return await opened.read()
+
+    if half == "asyncio":
+        return bytes(by_asyncio(url, read, timeout_s))
+    with Http(url, KEY, timeout_s).stream("GET", "/") as opened:
+        return opened.read()
+
+
+def lane(url: str, act: Callable[[LaneApi], Awaitable[Any]]) -> Any:
+    """What comes of a request of a worker."""
+    return by_asyncio(url, lambda http: act(LaneApi(http, "w", 60)))
+
+
+def ask(half: str, url: str, timeout_s: float = 60.0, retries: Retries = ONCE) -> Any:
+    """A run by its id, by the client of either half."""
+    if half == "blocking":
+        with Client(url, KEY, timeout_s, retries) as client:
+            return client.get_run(RUN_ID)
+
+    async def asked() -> Any:
+        async with AsyncClient(url, KEY, timeout_s, retries) as client:
+            return await client.get_run(RUN_ID)
+
+    return asyncio.run(asked())
+
+
+def follow(half: str, url: str) -> list[Any]:
+    """All events of a run, by the client of either half."""
+    if half == "blocking":
+        with Client(url, KEY, 10.0, ONCE) as client:
+            return list(client.follow(RUN_ID, patience_s=0))
+
+    async def followed() -> list[Any]:
+        async with AsyncClient(url, KEY, 10.0, ONCE) as client:
+            return [event async for event in client.follow(RUN_ID, patience_s=0)]
+
+    return asyncio.run(followed())
+
+
+HALVES = pytest.mark.parametrize("half", ["blocking", "asyncio"])
+OK = b"HTTP/1.1 200 OK\r\n"
+EVENTS = OK + b"Content-Type: text/event-stream\r\n\r\n"
+ENDLESS: dict[str, tuple[bytes, bytes]] = {
+    "head": (OK, b"X-More: " + b"x" * 1000 + b"\r\n"),
+    "body": (OK + b"\r\n", b"x" * 65536),
+    "chunks": (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"8000\r\n" + b"x" * 0x8000 + b"\r\n"),
+    "chunk extension": (OK + b"Transfer-Encoding: chunked\r\n\r\n1;", b"x" * 65536),
+    "trailers": (OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"x: " + b"y" * 1000 + b"\r\n"),
+    "refusal": (b"HTTP/1.1 500 X\r\n\r\n", b"x" * 65536),
+}
+
+
+@HALVES
+@pytest.mark.parametrize("what", ENDLESS)
+def test_a_reply_without_end_is_given_up(half: str, what: str) -> None:
+    with flooding(*ENDLESS[what]) as flood:
+        with pytest.raises(BadAnswer):
+            request(half, flood.url)
+        assert flood.sent < 2 * MAX_LINE_BYTES
+
+
+@HALVES
+@pytest.mark.parametrize(
+    "piece",
+    [b"data: " + b"x" * 65536, b"data: " + b"x" * 8000 + b"\n", b"data\n" * 8000],
+    ids=["line", "frame", "lines"],
+)
+def test_a_frame_without_end_is_given_up(half: str, piece: bytes) -> None:
+    with flooding(EVENTS, piece) as flood:
+        with pytest.raises(BadAnswer):
+            follow(half, flood.url)
+        assert flood.sent < 3 * MAX_LINE_BYTES
+
+
+@HALVES
+def test_a_reply_that_comes_drop_by_drop_ends_in_time(half: str) -> None:
+    with flooding(OK + b"\r\n", b"x", pause_s=0.02) as flood:
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match="too long"):
+            request(half, flood.url, timeout_s=0.5)
+        assert time.monotonic() - began >= 0.4
+        assert 0 < flood.sent < 100
+
+
+@HALVES
+def test_the_refusal_of_a_stream_that_comes_drop_by_drop_ends_in_time(half: str) -> None:
+    """The time of a stream is for silence, which this one never keeps."""
+    with flooding(b"HTTP/1.1 500 X\r\n\r\n", b"x", pause_s=0.02) as flood:
+        with pytest.raises(Unreachable, match="too long"):
+            refusal_of_stream(half, flood.url, 0.5)
+        assert flood.sent < 100
+
+
+@HALVES
+def test_a_server_that_reads_nothing_ends_in_time(half: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url, body = f"http://127.0.0.1:{deaf.getsockname()[1]}", b"x" * 50_000_000
+        with pytest.raises(Unreachable, match="too long"):
+            request(half, url, 0.3, body)
+
+
+@HALVES
+def test_a_call_ends_in_its_time_with_all_its_retries(half: str) -> None:
+    busy = Retries(attempts=1000, first_s=0.01, longest_s=0.01)
+    with talking(*[reply(503)] * 1000) as talker:
+        with pytest.raises(ApiError):
+            ask(half, talker.url, 0.5, busy)
+        assert 1 < len(talker.requests) < 500
+    patient = Retries(attempts=1000, longest_told_s=60)
+    with talking(*[reply(503, b"{}", {"Retry-After": "30"})] * 2) as talker:
+        began = time.monotonic()
+        with pytest.raises(ApiError):
+            ask(half, talker.url, 0.5, patient)
+        assert time.monotonic() - began < 30, "a pause that ends after the call's time is not begun"
+    with talking(*[reply(503), HANG] * 100) as talker:
+        with pytest.raises(Unreachable, match="too long"):
+            ask(half, talker.url, 0.5, busy)
+        assert len(talker.requests) == 2, "the second has what is left of the time"
+
+
+NONSENSE: dict[str, bytes] = {
+    "deep": reply(200, DEEP),
+    "deep in an object": reply(200, b'{"run_id":' + DEEP),
+    "deep refusal": reply(400, DEEP),
+    "refusal of another type": reply(
+        400, b'{"error": {"code": [1], "message": {"a": 1}, "details": [2]}, "trace_id": {}}'
+    ),
+    "a number": reply(200, b"7"),
+    "half a character": reply(200, b'{"run_id": "\xff"}'),
+    "a long number": reply(200, b'{"run_id": ' + b"9" * 10_000 + b"}"),
+    "other types": reply(
+        200, json.dumps({name: [1] for name in ("run_id", "status", "thread_id", "usage", "lease")}).encode()
+    ),
+    "a strange pause": reply(503, b"{}", {"Retry-After": "Mon, 1 Jan 99999999999999 00:00:00 GMT"}),
+    "no status": b"HTTP/1.1 x\r\n\r\n" + CLOSE,
+}
+
+
+@HALVES
+@pytest.mark.parametrize("what", NONSENSE)
+def test_what_leaves_the_sdk_is_an_error_of_its_own(half: str, what: str) -> None:
+    with talking(NONSENSE[what]) as talker, pytest.raises(SdkError):
+        ask(half, talker.url)
+
+
+@HALVES
+@pytest.mark.parametrize(
+    "data",
+    [
+        DEEP,
+        b'{"seq": "one", "type": "step", "data": {}, "created_at": "x"}',
+        b'{"seq": null, "type": "step", "data": {}, "created_at": "x"}',
+        b'{"seq": {}, "type": 1}',
+        b'{"seq": [], "type": "step", "data": 1}',
+        b"[]",
+        b"\xff\xfe",
+    ],
+    ids=["deep", "text", "null", "object", "list", "no object", "bytes"],
+)
+def test_a_frame_that_cannot_be_read_is_an_error_of_its_own(half: str, data: bytes) -> None:
+    with talking(stream(frame(1), b"id: 2\ndata: " + data + b"\n\n")) as talker, pytest.raises(SdkError):
+        follow(half, talker.url)
+
+
+LENGTHS: dict[str, bytes] = {
+    "a negative length": OK + b"Content-Length: -7\r\n\r\n" + CLOSE,
+    "an endless length": OK + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n" + CLOSE,
+    "a chunk with a sign": OK + b"Transfer-Encoding: chunked\r\n\r\n+5\r\nhello\r\n0\r\n\r\n" + CLOSE,
+}
+
+
+@HALVES
+@pytest.mark.parametrize("what", LENGTHS)
+def test_a_length_is_digits_and_nothing_else(half: str, what: str) -> None:
+    with talking(LENGTHS[what]) as talker, pytest.raises(Unreachable, match="not HTTP"):
+        request(half, talker.url)
+
+
+@HALVES
+def test_a_host_that_no_resolver_takes_is_unreachable(half: str) -> None:
+    with pytest.raises(Unreachable):
+        request(half, f"http://{'x' * 300}.invalid")
+
+
+def test_a_pause_that_no_calendar_has_is_none() -> None:
+    for text in ("Mon, 1 Jan 99999999999999 00:00:00 GMT", "x" * 100_000, "1 1 1 1 1 1", ",;:", "\x00"):
+        assert read_retry_after(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('</v1/runs?before=x&limit=2>; rel="next"', "/v1/runs?before=x&limit=2"),
+        ('</a?q=1,2>; rel="prev", </b>; title="t" ; rel=next', "/b"),
+        ("</a>;rel=next", "/a"),
+        ("</a>; rel=prev", None),
+        ("nothing", None),
+        ("<unfinished; rel=next", None),
+    ],
+)
+def test_the_next_page_is_found(text: str, found: str | None) -> None:
+    assert next_link(text) == found
+
+
+def test_a_link_header_is_read_in_one_pass() -> None:
+    """Four times the text must not take sixteen times as long; each way in which a pattern would go back is tried."""
+
+    def took(text: str) -> float:
+        began = time.process_time()
+        assert next_link(text) is None
+        return time.process_time() - began
+
+    for piece in ("<", "<a>;", "<a>; ;", "<>;rel=,", " ; "):
+        small = max(min(took(piece * 20_000) for _ in range(3)), 0.001)
+        assert min(took(piece * 80_000) for _ in range(3)) < 9 * small, piece
+
+
+# Threads that must not end
+
+
+HOLDER = Holder("r", "w", 1, "c")
+REPORTS: dict[str, bytes] = {
+    "deep": DEEP,
+    "no object": b"[]",
+    "results": b'{"results": {"a": 1}}',
+    "a result": b'{"results": [7]}',
+    "commands": b'{"commands": 7}',
+    "a command": b'{"commands": [{"command_id": [1], "type": "input"}]}',
+    "no id": b'{"commands": [{"type": "input"}]}',
+}
+
+
+@pytest.mark.parametrize("what", REPORTS)
+def test_a_report_is_answered_or_it_is_not(what: str) -> None:
+    with talking(reply(200, REPORTS[what])) as talker, pytest.raises(BadAnswer):
+        lane(talker.url, lambda api: api.report(HOLDER, [], 0, 10.0))
+
+
+RUN = {"id": "r", "lease_epoch": 1}
+CLAIMS: dict[str, Any] = {
+    "no run": {},
+    "a run of text": {"run": "r"},
+    "no epoch": {"run": {"id": "r"}},
+    "a number for a thread": {"run": {**RUN, "thread_id": 7}},
+    "a list for a persona": {"run": RUN, "persona": [1]},
+    "text for a history": {"run": RUN, "thread_history": "x"},
+}
+
+
+@pytest.mark.parametrize("what", CLAIMS)
+def test_a_claim_has_what_a_worker_needs(what: str) -> None:
+    with talking(reply(200, json.dumps(CLAIMS[what]).encode())) as talker, pytest.raises(BadAnswer):
+        lane(talker.url, lambda api: api.claim(["a"], {}, 0))
+
+
+@pytest.mark.parametrize("said", [b'{"data": 7}', b'{"data": [{"worker_id": "w", "runs": [7]}]}', b'{"data": ["w"]}'])
+def test_the_list_of_held_runs_is_one(said: bytes) -> None:
+    with talking(reply(200, said)) as talker, pytest.raises(BadAnswer):
+        lane(talker.url, lambda api: api.held())
+
+
+def alive() -> set[str]:
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith("towerlog-")}
+
+
+def test_a_recorder_goes_on_whatever_it_is_answered(tmp_path: Path) -> None:
+    """Everything that it was told while the server said nonsense is there afterwards; no thread has ended."""
+    results = b'{"results": [{"status": {}, "code": [], "run_id": 7}], "commands": [{"run_key": [], "type": 7}, 7]}'
+    nonsense = [DEEP, b"[]", b'{"results": 7}', b'{"results": [7]}', b'{"results": [], "commands": {}}']
+    with talking(*[reply(200, said) for said in nonsense], reply(500, DEEP), *[reply(200, results)] * 20) as talker:
+        recorder = Recorder(talker.url, KEY, spool_dir=tmp_path / "spool", longest_pause_seconds=0.01)
+        with recorder.record_run(run_key="r") as run:
+            run.step("one")
+
+            def ask_somebody() -> None:
+                with pytest.raises(TimeoutError):
+                    run.ask("who?", timeout=3)
+
+            asking = threading.Thread(target=ask_somebody, daemon=True)
+            asking.start()
+            wait_until(lambda: len(talker.requests) >= len(nonsense) + 6, "the recorder to go on")
+            assert {"towerlog-sender", "towerlog-listener"} <= alive()
+            asking.join(30)
+        recorder.close(0.1)
+
+
+# Files that somebody has changed
+
+
+def spooled(folder: Path, url: str, *lines: bytes) -> Path:
+    """The spool of a program that has ended, with these lines; the folder of its destination."""
+    home = Destination.of(url, KEY).folder(folder)
+    client = home / "0196b2c4-5d1e-7c3a-9f10-000000000001"
+    client.mkdir(parents=True)
+    (client / "00000001.ndjson").write_bytes(b"".join(line + b"\n" for line in lines))
+    return home
+
+
+def event(number: int) -> bytes:
+    members = {"event_id": f"e{number}", "client_seq": number, "run_key": "r", "type": "step", "data": {"name": "s"}}
+    return json.dumps(members).encode()
+
+
+DAMAGED: dict[str, bytes] = {
+    "no JSON": b"nonsense",
+    "cut": b'{"event_id": "e2", "clie',
+    "deep": b'{"a":' + DEEP,
+    "no object": b"[1]",
+    "empty": b"",
+    "more than one": b'{"a":1}],"client_id":"other","events":[{"b":2}',
+    "bytes": b"\xff\x00\xfe",
+    "too long": b'{"a":"' + b"x" * (17 * 1024 * 1024) + b'"}',
+}
+
+
+@pytest.fixture
+def ingest() -> Iterator[Ingest]:
+    server = Ingest()
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+def test_a_spool_line_that_cannot_be_sent_is_set_aside_and_the_rest_goes_on(
+    tmp_path: Path, ingest: Ingest, what: str
+) -> None:
+    home = spooled(tmp_path, ingest.url, event(1), DAMAGED[what], event(3), event(4))
+    recorder = Recorder(ingest.url, KEY, spool_dir=tmp_path)
+    assert recorder.drain(30)
+    assert sorted(one["event_id"] for one in ingest.of("r")) == ["e1", "e3", "e4"]
+    aside = home / SET_ASIDE
+    assert aside.read_bytes()[:100] == (DAMAGED[what] + b"\n")[:100]
+    assert stat.S_IMODE(aside.stat().st_mode) == 0o600
+    recorder.close()
+
+
+def test_a_line_that_the_server_refuses_alone_does_not_keep_the_rest(tmp_path: Path, ingest: Ingest) -> None:
+    spooled(tmp_path, ingest.url, event(1), b'{"event_id": "e2", "client_seq": 1e999, "run_key": "r"}', event(3))
+    ingest.poison = lambda one: one["event_id"] == "e2"
+    recorder = Recorder(ingest.url, KEY, spool_dir=tmp_path)
+    assert recorder.drain(30)
+    assert sorted(one["event_id"] for one in ingest.of("r")) == ["e1", "e3"]
+    recorder.close()
+
+
+def test_what_is_no_file_among_the_files_is_left_alone(tmp_path: Path, ingest: Ingest) -> None:
+    home = spooled(tmp_path, ingest.url, event(1))
+    [client] = [path for path in home.iterdir() if path.is_dir()]
+    (client / "00000000.ndjson").mkdir()
+    os.mkfifo(client / "00000002.ndjson")
+    recorder = Recorder(ingest.url, KEY, spool_dir=tmp_path)
+    assert recorder.drain(30)
+    assert [one["event_id"] for one in ingest.of("r")] == ["e1"]
+    recorder.close()
+
+
+def test_a_spool_and_all_that_is_made_above_it_is_for_its_owner_alone(tmp_path: Path) -> None:
+    home = tmp_path / "state" / "towerlog" / "spool" / "destination"
+    old = os.umask(0)
+    try:
+        spool = Spool(home, "client", 1_000_000, "oldest", lambda *_: None)
+        spool.append([event(1)], None)
+        private_folder(home)
+        spool.close()
+    finally:
+        os.umask(old)
+    made = [home / "client", home, *list(home.parents)[:3]]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in made] == [0o700] * 5

@@ -1,0 +1,43 @@
+"""What a running server says of itself: blocks of its event loop, and the memory that its process holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.server import Server
+
+MIB = 2**20
+
+
+def metric(server: Server, name: str) -> float:
+    """One figure of `/metrics` without labels."""
+    text = server.client().get("/metrics").text
+    found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
+    assert found is not None, f"no {name} in /metrics"
+    return float(found[1])
+
+
+@contextmanager
+def no_block(server: Server, what: str) -> Iterator[None]:
+    """Fails where anything that is done inside blocks the server's event loop for longer than it may.
+
+    The server measures itself (`asgi/guard/loop_watch.py`): time in which a busy machine gave it no processor does not
+    count, time in which one of its threads kept the interpreter from the loop does.
+    """
+    before = metric(server, "towerlog_loop_blocks_total")
+    yield
+    after = metric(server, "towerlog_loop_blocks_total")
+    longest_ms = 1000 * metric(server, "towerlog_loop_longest_block_seconds")
+    assert after == before, f"{what}: {after - before:.0f} blocks of the loop, the longest so far {longest_ms:.0f} ms"
+
+
+def resident_bytes(server: Server, field: str = "VmRSS") -> int:
+    """Memory that the process holds; `VmHWM`: the most that it has held."""
+    assert server.process is not None
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    found = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024
