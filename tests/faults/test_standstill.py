@@ -50,7 +50,7 @@ def test_a_heartbeat_that_waits_in_a_stopped_servers_socket_keeps_the_lease(serv
     run_id = held_run(client, "thread", "w", lease_seconds=LEASE_S)
     body = json.dumps({"worker_id": "w"}).encode()
     head = (
-        f"POST /api/agents/runs/{run_id}/report HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
+        f"POST /api/agents/runs/{run_id}/events HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
         f"Authorization: Bearer {ADMIN_KEY}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     assert server.process is not None

@@ -234,8 +234,7 @@ class Writer:
         """For a new group: the time is read once."""
         if not self._store.exclusive:
             self._cache = Cache()
-        now_ms, heard_ms = self._hearing.now()
-        return Turn(Known(self._cache), now_ms, heard_ms, DrawnIds(self._ids))
+        return Turn(Known(self._cache), *self._hearing.now(), DrawnIds(self._ids))
 
     async def _write(self, group: list[Submission]) -> None:
         async with self._hearing.unit(self._store) as unit:
