@@ -56,7 +56,7 @@ def detail(client: httpx2.Client, run_id: str) -> Json:
 def log_of(client: httpx2.Client, run_id: str, after_seq: int = 0) -> list[Json]:
     """`runs`: the events there are after a seq, read from the stream that does not follow."""
     query = {"follow": "false", "after_seq": after_seq}
-    ends_at, body = time.monotonic() + WHOLE_LOG_S, b""
+    ends_at, body = time.monotonic() + WHOLE_LOG_S, bytearray()
     with client.stream("GET", f"/v1/runs/{run_id}/events", params=query) as reply:
         for piece in reply.iter_bytes():
             assert time.monotonic() < ends_at, "a stream that does not follow has no end"
@@ -64,7 +64,7 @@ def log_of(client: httpx2.Client, run_id: str, after_seq: int = 0) -> list[Json]
     if reply.status_code == 204:
         return []
     assert reply.status_code == 200, body
-    return [frame.json for frame in parse_frames(body) if frame.data is not None and frame.event != "end"]
+    return [frame.json for frame in parse_frames(bytes(body)) if frame.data is not None and frame.event != "end"]
 
 
 def rest_of(stream: EventStream) -> list[Frame]:
