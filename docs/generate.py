@@ -187,7 +187,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("engine.commit.cache", "CACHED_NODES", "history nodes that the writer remembers"),
         ("engine.commit.cache", "CACHED_IDS", "event ids that the writer remembers"),
         ("engine.timers.cancels", "MAX_CANCELS", "cancels whose deadlines run at a time"),
-        ("engine.timers.silence", "MAX_JUMPS", "clock jumps that are kept, so that they do not count as silence"),
+        (
+            "ambient",
+            "MAX_SPANS",
+            "clock jumps and outages that are kept, so that they do not count as silence",
+        ),
         (
             "asgi.guard.limits",
             "MAX_WINDOWS",

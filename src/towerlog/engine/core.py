@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from towerlog.ambient import Clock, Ids
+from towerlog.ambient import Clock, Hearing, Ids
 from towerlog.dialects.base import FrameStyle
 from towerlog.engine.commands import approvals, cancel, keys, lanes, personas, receipts, reruns, runs, steering
 from towerlog.engine.commit.load import Needs
@@ -106,8 +106,8 @@ class Engine:
         """`wake` is told of every commit."""
         settings = settings or EngineSettings()
         self._store = store
-        self._clock = clock
-        self._reads = Reads(store, clock, settings.thresholds)
+        self._hearing = Hearing(clock)
+        self._reads = Reads(store, clock, self._hearing, settings.thresholds)
         self._hub = Hub()
         self._wake = wake
         self._polls = Polls()
@@ -117,7 +117,7 @@ class Engine:
         self._replies = Replies(store, self._reads)
         self._writer = Writer(
             store,
-            clock,
+            self._hearing,
             ids,
             VERBS,
             wake.committed,
@@ -132,8 +132,8 @@ class Engine:
                 ExpiredLeases(self._writer.upkeep),
                 SpreadingCancels(self._writer.upkeep),
                 OverdueCancels(self._writer.upkeep, cancel_deadline_ms),
-                SilentRuns(clock, self._writer.upkeep, settings.thresholds),
-                OldReplies(store, clock),
+                SilentRuns(self._hearing, self._writer.upkeep, settings.thresholds),
+                OldReplies(store, self._hearing),
             )
         )
         self._timer_task: asyncio.Task[None] | None = None

@@ -125,5 +125,12 @@ def log_taken_as_found() -> None:
     connection.write_again = lambda log: None
 
 
+def standstill_counts() -> None:
+    """A process that was stopped believes that it has listened meanwhile."""
+    from towerlog.ambient import ServerClock
+
+    ServerClock.MAX_UNREAD_MS = 10**15
+
+
 for name in filter(None, os.environ.get("FAULTY_CHANGES", "").split(",")):
     globals()[name]()

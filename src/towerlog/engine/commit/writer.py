@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from towerlog.ambient import Clock, Ids
+from towerlog.ambient import Hearing, Ids
 from towerlog.engine.commit.cache import Cache
 from towerlog.engine.commit.drawn import DrawnIds
-from towerlog.engine.commit.load import Asking, Known, Needs, NotLoaded, fetch, load
+from towerlog.engine.commit.load import Asking, Known, Needs, NotLoaded, load, load_missed
 from towerlog.engine.commit.plan import Plan, Reaction
-from towerlog.engine.commit.replies import WaitingBodies, encode_ids, replayed
+from towerlog.engine.commit.replies import InFlight, WaitingBodies
 from towerlog.engine.commit.submission import (
     Steps,
     Submission,
@@ -26,21 +26,13 @@ from towerlog.engine.commit.submission import (
     needs_with_reply,
     note_defect,
 )
-from towerlog.engine.commit.turn import Turn, Verb
-from towerlog.errors import (
-    DiskFull,
-    IdempotencyMismatch,
-    InProgress,
-    Internal,
-    Overloaded,
-    StorageFailed,
-    TowerlogError,
-)
+from towerlog.engine.commit.turn import Turn, Verb, place_once
+from towerlog.errors import DiskFull, Internal, Overloaded, StorageFailed, TowerlogError
 from towerlog.model.command import Append, Claim, ClaimRun, Idempotency, Report, RevokeKey, Write
-from towerlog.model.outcome import NothingToClaim, Placed, Replayed, Taken
+from towerlog.model.outcome import Placed, Replayed
 from towerlog.model.principal import Principal
 from towerlog.store.base import Store, Unit
-from towerlog.store.values import NO_CHANGES, Kind, ReplyBody, StoredReply
+from towerlog.store.values import NO_CHANGES, ReplyBody
 from towerlog.wake.base import Commit
 
 MAX_GROUP_COMMANDS = 512
@@ -66,7 +58,7 @@ class Writer:
     def __init__(
         self,
         store: Store,
-        clock: Clock,
+        hearing: Hearing,
         ids: Ids,
         verbs: Mapping[type[Write], Verb],
         committed: Callable[[Commit], None],
@@ -74,12 +66,9 @@ class Writer:
         *,
         max_queue: int,
     ) -> None:
-        """`verbs` has every command; `committed` is told of each commit once it is durable.
-
-        `reactions` follow from each change of a run's status, in this order.
-        """
+        """`committed` is told of each commit once it is durable; `reactions` follow from changes of a run's status."""
         self._store = store
-        self._clock = clock
+        self._hearing = hearing
         self._ids = ids
         self._verbs = verbs
         self._committed = committed
@@ -88,7 +77,7 @@ class Writer:
         self._cache = Cache()
         self._queue: deque[Submission] = deque(maxlen=max_queue)
         self._bodies = WaitingBodies(max_queue)
-        self._in_flight: dict[tuple[int, str], bytes] = {}
+        self._in_flight = InFlight()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._open = False
@@ -123,7 +112,7 @@ class Writer:
         items, size = measured(command)
         submission = Submission(principal, command, dialect, future, idempotency, items, size)
         if idempotency is not None:
-            self._enter(future, submission, idempotency)
+            self._in_flight.enter(future, principal, idempotency)
         self._queue.append(submission)
         self._wake.set()
         return future
@@ -138,19 +127,10 @@ class Writer:
         if (failed := self._store.trouble.final) is not None:
             raise self._store.trouble.refusal(failed)
         if self._store.space.was_low and not isinstance(command, ON_A_FULL_DISK):
+            self._hearing.stop()
             raise DiskFull(retry_after=RETRY_ON_FULL_DISK_SECONDS)
         if not self._open or len(self._queue) >= self._max_queue:
             raise Overloaded(retry_after=RETRY_AFTER_SECONDS)
-
-    def _enter(
-        self, future: asyncio.Future[Placed | Replayed], submission: Submission, idempotency: Idempotency
-    ) -> None:
-        name = (submission.principal.org, name_of(idempotency))
-        known = self._in_flight.get(name)
-        if known is not None:
-            raise InProgress(retry_after=1) if known == idempotency.digest else IdempotencyMismatch()
-        self._in_flight[name] = idempotency.digest
-        future.add_done_callback(lambda _: self._in_flight.pop(name, None))
 
     def keep_body(self, principal: Principal, idempotency: Idempotency, status: int, body: bytes) -> None:
         """Stores the reply to a command that is durable already, with the next group; nobody waits for it."""
@@ -165,28 +145,52 @@ class Writer:
     ) -> Found | None:
         """Commits something of the engine's own, between two groups: finds it, loads what it needs, places it.
 
-        `find` is told the steady time. Gives what was found; None when nothing is written now.
+        `find` is told the time by `Hearing`. Gives what was found; None when nothing is written now.
         """
-        # While the disk is full nobody is heard: what would be held against a run for that is left.
-        if self._store.trouble.final is not None or self._store.space.is_low() or not self._open:
+        if self._store.trouble.final is not None or not self._open:
             return None
-        async with self._store.begin() as unit:
-            found = await find(unit, self._clock.steady_ms())
-            turn = self._turn()
-            missing: list[NotLoaded] = []
-            while True:
-                if missing:
-                    await self._load_missed(unit, turn, missing)
-                await load(unit, turn.known, turn.steady_ms, [(needs_of, found)])
-                plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions)
-                try:
-                    place(plan, found)
-                    break
-                except NotLoaded as one:
-                    missing = self._missed(turn, [one])
-                    turn.ids.again()
-            await self._commit(unit, plan)
+        if self._store.space.is_low():
+            self._hearing.stop()
+            return None
+        try:
+            async with self._store.begin() as unit:
+                self._hearing.begin()
+                if self._hearing.is_out:  # nobody else may come to write, and find out that it is over
+                    await unit.try_to_write()
+                    self._hearing.go_on()
+                found = await find(unit, self._hearing.now().heard_ms)
+                plan = await self._place_own(unit, found, needs_of, place)
+                plan.settle()
+                if plan.changes != NO_CHANGES:
+                    await unit.commit(plan.changes)
+                self._publish(plan)
+        except StorageFailed:
+            self._hearing.stop()
+            raise
+        finally:
+            self._hearing.end()
         return found
+
+    async def _place_own(
+        self,
+        unit: Unit,
+        found: Found,
+        needs_of: Callable[[Needs, Found], None],
+        place: Callable[[Plan, Found], None],
+    ) -> Plan:
+        turn = self._turn()
+        missing: list[NotLoaded] = []
+        while True:
+            if missing:
+                await load_missed(unit, turn.known, turn.steady_ms, missing)
+            await load(unit, turn.known, turn.steady_ms, [(needs_of, found)])
+            plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions)
+            try:
+                place(plan, found)
+                return plan
+            except NotLoaded as one:
+                missing = self._missed(turn, [one])
+                turn.ids.again()
 
     async def _loop(self) -> None:
         while self._open or self._queue or self._bodies.waiting:
@@ -198,6 +202,7 @@ class Writer:
                 try:
                     await self._write(group)
                 except Overloaded as error:
+                    self._hearing.stop()
                     _fail(group, error)
                 except Exception as error:  # the writer must outlive any defect in a group
                     note_defect("group_failed", commands=len(group))
@@ -246,31 +251,38 @@ class Writer:
         """For a new group: the time is read once."""
         if not self._store.exclusive:
             self._cache = Cache()
-        now_ms, steady_ms = self._clock.now_ms(), self._clock.steady_ms()
-        return Turn(Known(self._cache), now_ms, steady_ms, DrawnIds(self._ids))
+        now_ms, heard_ms = self._hearing.begin()
+        return Turn(Known(self._cache), now_ms, heard_ms, DrawnIds(self._ids))
 
     async def _write(self, group: list[Submission]) -> None:
-        async with self._store.begin() as unit:
-            plan, outcomes = await self._place_group(unit, group)
-            if self._bodies.waiting:
-                plan.changes.reply_bodies.extend(self._bodies.take())
-            try:
-                await self._commit(unit, plan)
-            except StorageFailed as error:
-                _fail(group, error)
-                return
+        try:
+            async with self._store.begin() as unit:
+                plan, outcomes = await self._place_group(unit, group)
+                if self._bodies.waiting:
+                    plan.changes.reply_bodies.extend(self._bodies.take())
+                plan.settle()
+                try:
+                    if plan.changes != NO_CHANGES:
+                        await unit.commit(plan.changes)
+                except StorageFailed as error:
+                    self._hearing.stop()
+                    _fail(group, error)
+                    return
+                self._publish(plan)
+        finally:
+            self._hearing.end()
         self.groups += bool(group)
         self.commands += len(group)
         for submission, outcome in zip(group, outcomes, strict=True):
             _answer(submission, outcome)
 
-    async def _commit(self, unit: Unit, plan: Plan) -> None:
-        plan.settle()
+    def _publish(self, plan: Plan) -> None:
         changes = plan.changes
         if changes == NO_CHANGES:
             self._cache.trim()  # what was only looked up is in it as well
             return
-        await unit.commit(changes)
+        if self._hearing.is_out:
+            self._hearing.go_on()
         try:
             plan.keep()
             self._committed(Commit(changes.events, changes.runs, changes.lanes))
@@ -287,7 +299,7 @@ class Writer:
         missing: list[NotLoaded] = []
         while True:
             if missing:
-                await self._load_missed(unit, turn, missing)
+                await load_missed(unit, turn.known, turn.steady_ms, missing)
             await load(unit, turn.known, turn.steady_ms, asking)
             plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions)
             outcomes, missing, is_broken = await self._in_steps(self._place_all(turn, plan, group))
@@ -304,19 +316,13 @@ class Writer:
         try:
             while True:
                 next(placing)
-                now_ms = self._clock.steady_ms()
+                now_ms = self._hearing.clock.steady_ms()
                 if until and now_ms >= until:
                     await asyncio.sleep(0)
                 until = until if now_ms < until else now_ms + STEP_MS
         except StopIteration as done:
             result: T = done.value
             return result
-
-    async def _load_missed(self, unit: Unit, turn: Turn, missing: list[NotLoaded]) -> None:
-        wanted: dict[Kind, list[Any]] = {}
-        for one in missing:
-            wanted.setdefault(one.kind, []).append(one.key)
-        await fetch(unit, turn.known, turn.steady_ms, wanted)
 
     def _missed(self, turn: Turn, missing: list[NotLoaded]) -> list[NotLoaded]:
         self.reloads += 1
@@ -344,7 +350,13 @@ class Writer:
                 elif submission.idempotency is None:
                     outcomes.append((yield from self._placed(plan, submission)))
                 else:
-                    outcomes.append((yield from self._place_one(plan, submission, submission.idempotency)))
+                    outcomes.append(
+                        (
+                            yield from place_once(
+                                plan, submission, submission.idempotency, self._placed(plan, submission)
+                            )
+                        )
+                    )
             except NotLoaded as one:
                 missing.append(one)
             except TowerlogError as error:
@@ -359,23 +371,6 @@ class Writer:
     def _placed(self, plan: Plan, submission: Submission) -> Steps[Placed | TowerlogError]:
         outcome = self._verbs[type(submission.command)].place(plan, submission.principal, submission.command)
         return (yield from outcome) if isinstance(outcome, Generator) else outcome
-
-    def _place_one(
-        self, plan: Plan, submission: Submission, wanted: Idempotency
-    ) -> Steps[Placed | Replayed | TowerlogError]:
-        """A command with an Idempotency-Key: a repeat of it is answered with the reply that was kept."""
-        org, name = submission.principal.org, name_of(wanted)
-        known: StoredReply | None = plan.loaded(Kind.REPLY, (org, name))
-        if known is not None:
-            return replayed(known) if known.digest == wanted.digest else IdempotencyMismatch()
-        command = submission.command
-        outcome = yield from self._placed(plan, submission)
-        still_waiting = isinstance(outcome, NothingToClaim) and getattr(command, "wait_ms", 0) > 0
-        if not isinstance(outcome, TowerlogError) and not still_waiting:
-            run, epoch = (outcome.row.run, outcome.lane.epoch) if isinstance(outcome, Taken) else (None, None)
-            ids = encode_ids(outcome)
-            plan.changes.replies.append(StoredReply(org, name, wanted.digest, 0, b"", plan.now, run, epoch, ids))
-        return outcome
 
 
 def _answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) -> None:

@@ -33,7 +33,7 @@ class Unit(Protocol):
     async def load(self, wanted: Wanted, now_ms: int) -> Loaded:
         """All of it in one question. Every kind asked for is in the answer; keys and values are described at `Kind`.
 
-        `now_ms` (steady clock) tells which leases have run out.
+        `now_ms` (time in which the server could hear) tells which leases have run out.
         """
         ...
 
@@ -54,6 +54,10 @@ class Unit(Protocol):
 
         `noted`: those whose silence does not matter, or was noted; else the others.
         """
+        ...
+
+    async def try_to_write(self) -> None:
+        """Writes next to nothing, durably, to find out whether that is possible. Raises StorageFailed."""
         ...
 
     def commit(self, changes: Changes) -> Awaitable[None]:

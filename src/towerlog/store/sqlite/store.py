@@ -47,6 +47,7 @@ class SqliteUnit:
     lanes_expired = Ask(queue.lanes_expired, Where.WRITER)
     runs_cancelling = Ask(lookups.runs_cancelling, Where.WRITER)
     runs_silent = Ask(lookups.runs_silent, Where.WRITER)
+    try_to_write = Ask(write.try_to_write, Where.WRITER)
     spreads = Ask(descent.spreads, Where.WRITER)
 
     def __init__(self, store: SqliteStore) -> None:

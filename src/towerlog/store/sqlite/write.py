@@ -184,6 +184,11 @@ def _refreshed(lane: Lane, now_ms: int) -> Lane:
     return msgspec.structs.replace(lane, expires_at=now_ms + lane.lease_ms)
 
 
+def try_to_write(db: apsw.Connection) -> None:
+    """Changes a page and waits for its sync; what is written means nothing."""
+    db.execute("INSERT INTO meta VALUES ('tries', '1') ON CONFLICT (name) DO UPDATE SET value = value + 1")
+
+
 def drop_old_replies(db: apsw.Connection, before_ms: int) -> None:
     """Forgets the replies of Idempotency-Keys older than this."""
     db.execute("DELETE FROM reply WHERE created_at < ?", (before_ms,))
