@@ -511,6 +511,23 @@ def walk() -> str:
     return "\n".join([counts, "", *lines])
 
 
+def promises() -> str:
+    """What is promised, the tests that show it and the faults that they find: from the table of the tests."""
+    sys.path.insert(0, str(ROOT))
+    made = importlib.import_module("tests.faults.promises")
+    parts = []
+    for heading, rows in made.PROMISES.items():
+        shown = ([row.says, _tests(row.tests), "<br>".join(row.mutants) or "none"] for row in rows)
+        parts.append(f"## {heading}\n\n{table(['Promise', 'Shown by', 'Planted faults that are found'], shown)}")
+    said = "".join(f"- {page}: “{beginning.rstrip('.')} …”\n" for page, beginning in made.BY_REVIEW)
+    return "\n\n".join([*parts, f"## Said, and shown by no test\n\n{said}"])
+
+
+def _tests(names: Iterable[str]) -> str:
+    parted = (name.partition("::") for name in names)
+    return "<br>".join(f"`tests/{file}`: {name.removeprefix('test_').replace('_', ' ')}" for file, _, name in parted)
+
+
 def _first_sentence(file: str) -> str:
     """Of the docstring of a module of the package, on one line."""
     tree = ast.parse((PACKAGE / file).read_text("utf-8"))
@@ -531,6 +548,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "limits": limits,
     "rooms": rooms,
     "walk": walk,
+    "promises": promises,
 }
 
 

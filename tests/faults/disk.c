@@ -8,7 +8,7 @@
  * CALL is write, sync or truncate; SUFFIX ends the path; ERRNO is a name below, KILL (the process kills itself in place
  * of the call) or a number of milliseconds by which the call is late. The first SKIP calls succeed, the next TIMES fail
  * (-1: all). The file is read anew at each call; a rule that has changed counts from the beginning. `free - BYTES`
- * is what statvfs says is free.
+ * is what statvfs says is free; `forget /` lets every sync of the folder FAULTY_FOLDER, whose name is `/`, do nothing.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -30,9 +30,9 @@
 #define MAX_RULES 8
 #define MAX_TEXT 1024
 
-enum { WRITE = 'w', SYNC = 's', TRUNCATE = 't', UNLINK = 'u' };
+enum { WRITE = 'w', SYNC = 's', TRUNCATE = 't', UNLINK = 'u', RENAME = 'r' };
 
-struct head { /* little-endian; then `size` bytes of data for a write */
+struct head { /* little-endian; then `size` bytes: the data of a write, the new name of what is renamed */
     uint8_t kind, failed;
     uint16_t name_bytes;
     uint32_t size;
@@ -52,6 +52,7 @@ static ssize_t (*real_pwrite)(int, const void *, size_t, off64_t);
 static ssize_t (*real_write)(int, const void *, size_t);
 static int (*real_open)(const char *, int, ...);
 static int (*real_close)(int), (*real_fsync)(int), (*real_fdatasync)(int), (*real_unlink)(const char *);
+static int (*real_rename)(const char *, const char *);
 static int (*real_ftruncate)(int, off64_t), (*real_statvfs)(const char *, struct statvfs64 *);
 
 __attribute__((constructor)) static void begin(void) {
@@ -62,6 +63,7 @@ __attribute__((constructor)) static void begin(void) {
     real_fsync = dlsym(RTLD_NEXT, "fsync");
     real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
     real_unlink = dlsym(RTLD_NEXT, "unlink");
+    real_rename = dlsym(RTLD_NEXT, "rename");
     real_ftruncate = dlsym(RTLD_NEXT, "ftruncate64");
     real_statvfs = dlsym(RTLD_NEXT, "statvfs64");
     const char *path = getenv("FAULTY_RECORD");
@@ -69,7 +71,8 @@ __attribute__((constructor)) static void begin(void) {
 }
 
 static const char *watched(const char *path) {
-    const char *files = getenv("FAULTY_FILES");
+    const char *files = getenv("FAULTY_FILES"), *folder = getenv("FAULTY_FOLDER");
+    if (folder != NULL && path != NULL && strcmp(path, folder) == 0) return "/";
     if (files == NULL || path == NULL || strncmp(path, files, strlen(files)) != 0) return NULL;
     return path + strlen(files);
 }
@@ -206,6 +209,10 @@ static int synced(int fd, int (*real)(int)) {
     const char *name = name_of(fd);
     if (name == NULL) return real(fd);
     pthread_mutex_lock(&lock);
+    if (fault("forget", name) != 0) {
+        pthread_mutex_unlock(&lock);
+        return 0;
+    }
     int failure = fault("sync", name);
     int result = failure == 0 ? real(fd) : -1;
     note(SYNC, result != 0, name, 0, NULL, 0);
@@ -237,6 +244,17 @@ int unlink(const char *path) {
     if (name != NULL && result == 0) {
         pthread_mutex_lock(&lock);
         note(UNLINK, 0, name, 0, NULL, 0);
+        pthread_mutex_unlock(&lock);
+    }
+    return result;
+}
+
+int rename(const char *from, const char *to) {
+    const char *name = watched(from), *fresh = watched(to);
+    int result = real_rename(from, to);
+    if (name != NULL && fresh != NULL && result == 0) {
+        pthread_mutex_lock(&lock);
+        note(RENAME, 0, name, 0, fresh, strlen(fresh));
         pthread_mutex_unlock(&lock);
     }
     return result;

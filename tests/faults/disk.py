@@ -25,7 +25,7 @@ SOURCE = Path(__file__).with_name("disk.c")
 CHANGES = Path(__file__).with_name("changed")
 HEAD = struct.Struct("<BBHIQ")
 SECTOR_BYTES = 512
-DATABASE, LOG = ".db", ".db-wal"
+DATABASE, LOG, FOLDER = ".db", ".db-wal", "/"
 KEPT = (DATABASE, LOG, ".db-journal")
 """What a power cut is looked at for; the index of the log is made anew, and locks are nothing on disk."""
 EXIT_DEADLINE_S = 60.0
@@ -54,6 +54,7 @@ class FaultyServer(Server):
         environment = {
             "LD_PRELOAD": str(library),
             "FAULTY_FILES": str(data / "towerlog"),
+            "FAULTY_FOLDER": str(data),
             "FAULTY_RULES": str(self.rules),
             "FAULTY_RECORD": str(self.record),
             "FAULTY_CHANGES": ",".join(changes),
@@ -145,7 +146,7 @@ def calls(record: Path) -> list[Done]:
         kind, failed, name_bytes, size, offset = HEAD.unpack_from(content, at)
         name_at = at + HEAD.size
         data_at = name_at + name_bytes
-        at = data_at + (size if chr(kind) == "w" else 0)
+        at = data_at + (size if chr(kind) in "wr" else 0)
         if at > len(content):
             break
         name = content[name_at:data_at].decode()
@@ -159,16 +160,22 @@ class Disk:
     def __init__(self) -> None:
         self.files: dict[str, bytearray] = {}
         self.pending: dict[str, list[Done]] = {}
+        self.named: set[str] = set()
+        """Files whose names are on disk: a new one's is once the folder was synced."""
 
     def do(self, done: Done) -> None:
         """Takes a call. Of a sync that failed the pages count as written, and are not: they are gone."""
+        if done.name == FOLDER and not done.failed:
+            self.named |= self.files.keys()
         if done.name not in KEPT:
             return
         if done.kind == "u":
             self.files.pop(done.name, None)
             self.pending.pop(done.name, None)
+            self.named.discard(done.name)
         elif done.kind == "s":
             if not done.failed:
+                self.files.setdefault(done.name, bytearray())
                 for one in self.pending.get(done.name, []):
                     _apply(self.files.setdefault(done.name, bytearray()), one)
             self.pending[done.name] = []
@@ -179,8 +186,8 @@ class Disk:
     def after_a_cut(self, folder: Path, rng: random.Random, how: str) -> Path:
         """The files as a power cut leaves them; the database. `_survivors` says how much of what waited is there."""
         folder.mkdir(parents=True)
-        for name, content in self.files.items():
-            image = bytearray(content)
+        for name in self.named:
+            image = bytearray(self.files[name])
             for one in _survivors(self.pending.get(name, []), rng, how):
                 _apply(image, one)
             (folder / f"towerlog{name}").write_bytes(image)

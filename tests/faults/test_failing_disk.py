@@ -6,13 +6,27 @@ Each law is also held against the defects that it must find, planted in the serv
 from __future__ import annotations
 
 import random
+import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.faults.disk import LOG, Faulty, FaultyServer, Load, calls, event_ids, lost_in_a_cut, lost_in_cuts
+from tests.faults.disk import (
+    CHANGES,
+    FOLDER,
+    LOG,
+    Faulty,
+    FaultyServer,
+    Load,
+    calls,
+    event_ids,
+    lost_in_a_cut,
+    lost_in_cuts,
+)
 from tests.support.senders import ingest, sdk_event
+from tests.support.server import clean_environment, executable
 from tests.support.wait import wait_until
 from towerlog.errors import StorageFailed
 
@@ -186,6 +200,38 @@ def test_a_power_cut_at_any_moment_costs_nothing(faulty: Faulty, tmp_path: Path,
 def test_a_power_cut_finds_what_is_acknowledged_too_early(faulty: Faulty, tmp_path: Path, defect: str) -> None:
     server = faulty(defect)
     assert lost_by_cuts(server, tmp_path / "cuts", 60), "the rig does not see the defect"
+
+
+@pytest.mark.parametrize(("rules", "loses"), [((), False), (("forget / EIO 0 -1",), True)], ids=["as-it-is", "mutant"])
+def test_a_new_store_has_its_name_on_disk_before_anything_is_acknowledged(
+    faulty: Faulty, tmp_path: Path, rules: tuple[str, ...], loses: bool
+) -> None:
+    server = faulty()
+    server.stop()
+    shutil.rmtree(server.data_dir)
+    server.record.unlink()
+    server.fail(*rules)
+    server.start()
+    assert bool(lost_by_cuts(server, tmp_path / "cuts", 20)) is loses
+
+
+@pytest.mark.parametrize("defect", ["", "folder_not_synced"], ids=["as-it-is", "mutant"])
+def test_a_backup_is_synced_before_it_has_its_name_and_its_folder_after(
+    filled: Path, library: Path, tmp_path: Path, defect: str
+) -> None:
+    record, folder = tmp_path / "record", tmp_path / "copies"
+    folder.mkdir()
+    watched = {"FAULTY_FILES": f"{folder}/", "FAULTY_FOLDER": str(folder), "FAULTY_RECORD": str(record)}
+    changes = {"LD_PRELOAD": str(library), "PYTHONPATH": str(CHANGES), "FAULTY_CHANGES": defect}
+    command = [executable(), "backup", "--data-dir", str(filled.parent), str(folder / "copy.db")]
+    subprocess.run(command, env=clean_environment({**watched, **changes}), check=True, capture_output=True)
+    done = calls(record)
+    [named] = [number for number, one in enumerate(done) if one.kind == "r"]
+    assert done[named].data == b"copy.db"
+    of_copy = [one.kind for one in done[:named] if one.name == done[named].name]
+    assert (of_copy[-1], "w" in of_copy) == ("s", True)
+    is_synced = any(one.kind == "s" and one.name == FOLDER for one in done[named:])
+    assert is_synced is not bool(defect)
 
 
 def lost_by_cuts(server: FaultyServer, folder: Path, cuts: int) -> int:

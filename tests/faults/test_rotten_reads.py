@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from tests.faults.conftest import Serve
+from tests.faults.disk import CHANGES
 from tests.faults.rotten import (
     AGENT,
     INDEX_LEAF,
@@ -25,7 +26,7 @@ from tests.faults.rotten import (
 )
 from tests.support.readback import ReadBack
 from tests.support.senders import ingest, sdk_event
-from tests.support.server import Server
+from tests.support.server import NO_LIMITS, Server
 from tests.support.sse import Frame, parse_frames
 
 BAD = 40
@@ -86,6 +87,18 @@ def test_one_damaged_event_is_named_everywhere_and_hides_no_other(path: Path, se
     assert metric(server, "towerlog_damaged_reads_total") >= 4
     assert server.log.count("a stored event is damaged") == 1, "once, however often it is read"
     assert client.get("/readyz").status_code == 200, "one event of many is no reason to serve nobody"
+
+
+def test_reads_that_check_nothing_are_found(path: Path) -> None:
+    """The law above sees the defect that it is for: what was changed would be served with 200."""
+    change_body(path)
+    server = Server(path.parent, {**NO_LIMITS, "PYTHONPATH": str(CHANGES), "FAULTY_CHANGES": "hash_not_checked"})
+    try:
+        client = server.start().client()
+        page = client.get(f"/api/v1/runs/{run_id_of(client)}/events", params={"limit": 500}).json()
+        assert [event["seq"] for event in page["data"]] == list(range(1, LAST + 1))
+    finally:
+        server.close()
 
 
 def test_a_repeat_of_a_damaged_event_is_known_by_its_digest(path: Path, serve: Serve) -> None:
