@@ -53,7 +53,7 @@ def broken(server: FaultyServer, rule: str) -> Load:
     "rule",
     [
         "sync .db-wal EIO 0 1",
-        "sync .db EIO 0 1",
+        slow("sync .db EIO 0 1"),
         slow("sync .db-wal EIO 3 1"),
         slow("sync .db-wal EIO 20 1"),
         slow("sync .db EIO 1 1"),
@@ -97,11 +97,12 @@ def believed_after_a_failure(server: FaultyServer) -> int:
     ("defect", "rule"),
     [
         ("sync_retried", "sync .db-wal EIO 0 1"),
-        slow("sync_retried,hurried", "sync .db EIO 0 1"),
-        slow("error_swallowed", "sync .db-wal EIO 0 -1"),
-        slow("error_swallowed", "write .db-wal EIO 0 -1"),
+        ("sync_retried,hurried", "sync .db EIO 0 1"),
+        ("error_swallowed", "sync .db-wal EIO 0 -1"),
+        ("error_swallowed", "write .db-wal EIO 0 -1"),
     ],
 )
+@pytest.mark.slow
 def test_a_failure_that_is_passed_over_is_found(faulty: Faulty, tmp_path: Path, defect: str, rule: str) -> None:
     server = faulty(*defect.split(","))
     with Load(server) as load:
@@ -115,9 +116,8 @@ def test_a_failure_that_is_passed_over_is_found(faulty: Faulty, tmp_path: Path, 
     assert lost or believed_after_a_failure(server), "the rig does not see the defect"
 
 
-@pytest.mark.parametrize(
-    ("defect", "loses"), [slow("", False), slow("log_taken_as_found", True)], ids=["as-it-is", "mutant"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("defect", "loses"), [("", False), ("log_taken_as_found", True)], ids=["as-it-is", "mutant"])
 def test_what_a_failed_sync_has_lost_is_on_disk_before_a_restart_builds_on_it(
     faulty: Faulty, tmp_path: Path, defect: str, loses: bool
 ) -> None:
@@ -160,8 +160,9 @@ POINTS = [
 """Calls before which the process is killed: in a commit, in a checkpoint, and where the log begins anew."""
 
 
-@pytest.mark.parametrize("rule", [POINTS[1], *(slow(point) for point in POINTS if point != POINTS[1])])
-@pytest.mark.parametrize("is_new", [True, slow(False)], ids=["a-new-log", "a-long-log"])
+@pytest.mark.parametrize("rule", POINTS)
+@pytest.mark.parametrize("is_new", [True, False], ids=["a-new-log", "a-long-log"])
+@pytest.mark.slow
 def test_a_kill_before_a_call_costs_nothing(faulty: Faulty, rule: str, is_new: bool) -> None:
     server = faulty("hurried")
     with Load(server) as load:
@@ -196,13 +197,15 @@ def test_a_power_cut_at_any_moment_costs_nothing(faulty: Faulty, tmp_path: Path,
     assert not lost_by_cuts(server, tmp_path / "cuts", cuts)
 
 
-@pytest.mark.parametrize("defect", ["synchronous_normal", slow("synchronous_off"), slow("ack_before_commit")])
+@pytest.mark.parametrize("defect", ["synchronous_normal", "synchronous_off", "ack_before_commit"])
+@pytest.mark.slow
 def test_a_power_cut_finds_what_is_acknowledged_too_early(faulty: Faulty, tmp_path: Path, defect: str) -> None:
     server = faulty(defect)
     assert lost_by_cuts(server, tmp_path / "cuts", 60), "the rig does not see the defect"
 
 
 @pytest.mark.parametrize(("rules", "loses"), [((), False), (("forget / EIO 0 -1",), True)], ids=["as-it-is", "mutant"])
+@pytest.mark.slow
 def test_a_new_store_has_its_name_on_disk_before_anything_is_acknowledged(
     faulty: Faulty, tmp_path: Path, rules: tuple[str, ...], loses: bool
 ) -> None:
@@ -216,6 +219,7 @@ def test_a_new_store_has_its_name_on_disk_before_anything_is_acknowledged(
 
 
 @pytest.mark.parametrize("defect", ["", "folder_not_synced"], ids=["as-it-is", "mutant"])
+@pytest.mark.slow
 def test_a_backup_is_synced_before_it_has_its_name_and_its_folder_after(
     filled: Path, library: Path, tmp_path: Path, defect: str
 ) -> None:

@@ -91,6 +91,7 @@ def test_a_log_without_room_refuses_and_comes_back(faulty: Faulty, errno: str) -
     assert event_ids(server.data_dir / "towerlog.db") == {"before", "after"}
 
 
+@pytest.mark.slow
 def test_the_guard_refuses_writes_and_nothing_else(faulty: Faulty) -> None:
     server = faulty(TOWERLOG_DISK_GUARD_MIB="100")
     client = server.client()
@@ -112,6 +113,7 @@ def test_the_guard_refuses_writes_and_nothing_else(faulty: Faulty) -> None:
     wait_until(lambda: send(server, "after") == 200, "writes to come back")
 
 
+@pytest.mark.slow
 def test_a_stop_on_a_full_disk_is_an_orderly_one(faulty: Faulty) -> None:
     server = faulty()
     assert send(server, "kept") == 200
@@ -138,7 +140,8 @@ def test_a_stop_waits_for_no_sync_that_does_not_end(faulty: Faulty) -> None:
     assert "kept" in event_ids(server.data_dir / "towerlog.db")
 
 
-@pytest.mark.parametrize("again", [False, slow(True)], ids=["first", "again"])
+@pytest.mark.slow
+@pytest.mark.parametrize("again", [False, True], ids=["first", "again"])
 def test_a_start_on_a_full_disk_says_so(faulty: Faulty, again: bool) -> None:
     server = faulty()
     server.stop()
@@ -152,6 +155,7 @@ def test_a_start_on_a_full_disk_says_so(faulty: Faulty, again: bool) -> None:
     server.process = None
 
 
+@pytest.mark.slow
 def test_a_reader_that_stands_still_holds_writes_up_before_the_log_is_long(faulty: Faulty) -> None:
     server = faulty("short_log")
     log = server.data_dir / "towerlog.db-wal"

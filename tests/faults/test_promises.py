@@ -30,6 +30,7 @@ def functions(file: Path) -> set[str]:
     return {node.name for node in parsed(file).body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
+@cache
 def words(folder: Path) -> set[str]:
     """All texts in the sources of a folder, whole and between commas."""
     nodes = (node for file in sorted(folder.glob("*.py")) for node in ast.walk(parsed(file)) if file.stem != "promises")

@@ -56,9 +56,10 @@ def passed(seconds: float) -> None:
 
 @pytest.mark.parametrize(
     ("change", "is_heard"),
-    [("", True), pytest.param("standstill_counts", False, marks=pytest.mark.slow)],
+    [("", True), ("standstill_counts", False)],
     ids=["as-it-is", "mutant"],
 )
+@pytest.mark.slow
 def test_a_heartbeat_that_waits_in_a_stopped_servers_socket_keeps_the_lease(server: Server, is_heard: bool) -> None:
     client = server.client()
     run_id = held_run(client, "thread", "w", lease_seconds=LEASE_S)
@@ -81,6 +82,7 @@ def test_a_heartbeat_that_waits_in_a_stopped_servers_socket_keeps_the_lease(serv
 
 
 @pytest.mark.parametrize("by_s", [-365 * DAY_S, 365 * DAY_S])
+@pytest.mark.slow
 def test_a_real_clock_that_is_set_takes_no_lease_and_its_times_follow(
     server: Server, tmp_path: Path, by_s: int
 ) -> None:
