@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,7 +36,7 @@ enum { WRITE = 'w', SYNC = 's', TRUNCATE = 't', UNLINK = 'u', RENAME = 'r' };
 struct head { /* little-endian; then `size` bytes: the data of a write, the new name of what is renamed */
     uint8_t kind, failed;
     uint16_t name_bytes;
-    uint32_t size;
+    uint32_t size, thread;
     uint64_t at;
 } __attribute__((packed));
 
@@ -134,7 +135,7 @@ static int fault(const char *call, const char *name) {
 
 static void note(int kind, int failed, const char *name, uint64_t at, const void *data, size_t size) {
     if (record < 0) return;
-    struct head head = {kind, failed, strlen(name), size, at};
+    struct head head = {kind, failed, strlen(name), size, syscall(SYS_gettid), at};
     struct iovec parts[] = {{&head, sizeof head}, {(void *)name, head.name_bytes}, {(void *)data, data == NULL ? 0 : size}};
     if (writev(record, parts, 3) < 0) abort();
 }

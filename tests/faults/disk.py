@@ -23,7 +23,7 @@ from towerlog.store.sqlite.upkeep.whole import check_whole
 
 SOURCE = Path(__file__).with_name("disk.c")
 CHANGES = Path(__file__).with_name("changed")
-HEAD = struct.Struct("<BBHIQ")
+HEAD = struct.Struct("<BBHIIQ")
 SECTOR_BYTES = 512
 DATABASE, LOG, FOLDER = ".db", ".db-wal", "/"
 KEPT = (DATABASE, LOG, ".db-journal")
@@ -137,20 +137,21 @@ class Done:
     size: int
     data: bytes
     ends_at: int
+    thread: int = 0
 
 
 def calls(record: Path) -> list[Done]:
     """All calls, in their order; one that was being written down when the process ended is left out."""
     content, at, found = record.read_bytes(), 0, []
     while at + HEAD.size <= len(content):
-        kind, failed, name_bytes, size, offset = HEAD.unpack_from(content, at)
+        kind, failed, name_bytes, size, thread, offset = HEAD.unpack_from(content, at)
         name_at = at + HEAD.size
         data_at = name_at + name_bytes
         at = data_at + (size if chr(kind) in "wr" else 0)
         if at > len(content):
             break
         name = content[name_at:data_at].decode()
-        found.append(Done(chr(kind), bool(failed), name, offset, size, content[data_at:at], at))
+        found.append(Done(chr(kind), bool(failed), name, offset, size, content[data_at:at], at, thread))
     return found
 
 

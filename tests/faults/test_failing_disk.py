@@ -80,14 +80,19 @@ def test_the_first_failure_is_the_last(faulty: Faulty, tmp_path: Path, rule: str
 
 
 def believed_after_a_failure(server: FaultyServer) -> int:
-    """How often the process has synced a file, or cut or removed the log, after a sync of that file had failed."""
-    failed: set[str] = set()
+    """How often the process has synced a file, or cut or removed the log, after a sync of that file had failed.
+
+    What another thread was in the middle of comes to its end: one sync of the file, of a group that is then refused.
+    """
+    failed: dict[str, int] = {}
+    in_hand: set[tuple[str, int]] = set()
     count = 0
     for one in calls(server.record):
         if one.kind == "s" and one.failed:
-            failed.add(one.name)
-        elif one.kind == "s":
-            count += one.name in failed
+            failed.setdefault(one.name, one.thread)
+        elif one.kind == "s" and one.name in failed:
+            count += one.thread == failed[one.name] or (one.name, one.thread) in in_hand
+            in_hand.add((one.name, one.thread))
         elif one.kind in "tu":
             count += bool(failed) and one.name == LOG
     return count
