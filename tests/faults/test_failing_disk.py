@@ -79,6 +79,30 @@ def test_the_first_failure_is_the_last(faulty: Faulty, tmp_path: Path, rule: str
     assert set(load.acked) <= event_ids(server.data_dir / "towerlog.db"), "a restart costs acknowledged events"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("errno", "code"), [("EIO", 70), ("ENOSPC", 0)])
+def test_a_log_that_cannot_be_cut_is_final_unless_there_is_no_room(faulty: Faulty, errno: str, code: int) -> None:
+    server = faulty("hurried")
+    assert ingest(server.client(), sdk_event("step", "new", {"text": "x"}, event_id="kept", agent_name="b")).is_success
+    cut = server.moment()
+    server.fail(f"truncate .db-wal {errno} 0 -1")
+    assert ingest(server.client(), sdk_event("step", "new", {"text": "x"}, event_id="too", agent_name="b")).is_success
+    if code:
+        assert server.ended() == code
+    else:
+        wait_until(lambda: failed_after(server, cut), "the cut to fail")
+        server.stop()
+    server.fail()
+    server.start()
+    server.stop()
+    assert event_ids(server.data_dir / "towerlog.db") == {"kept", "too"}
+
+
+def failed_after(server: FaultyServer, moment: int) -> bool:
+    """Whether the log could not be cut since."""
+    return any(one.kind == "t" and one.failed and one.ends_at > moment for one in calls(server.record))
+
+
 def believed_after_a_failure(server: FaultyServer) -> int:
     """How often the process has synced a file, or cut or removed the log, after a sync of that file had failed.
 
