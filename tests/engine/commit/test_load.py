@@ -141,7 +141,7 @@ async def test_a_group_that_never_comes_to_an_end_fails(rig: Rig, monkeypatch: p
         """Loads nothing, whatever is asked for."""
 
     monkeypatch.setattr(writer, "load", nothing)
-    monkeypatch.setattr(writer, "fetch", nothing)
+    monkeypatch.setattr(writer, "load_missed", nothing)
     with pytest.raises(TowerlogError):
         await rig.append(draft())
     assert await rig.log() == []
