@@ -161,6 +161,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("engine.commit.writer", "STEP_MS", "milliseconds of placing events before others get a turn"),
         ("server", "DRAIN_SECONDS", "seconds that requests in flight get at the end"),
+        ("server", "STOP_SECONDS", "seconds from SIGTERM to the end of the process"),
     ],
     "What is held in memory": [
         ("asgi.guard.decoding", "DECODED_AT_ONCE_BYTES", "bytes of a body that is decoded at once and not in a thread"),
@@ -195,13 +196,18 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("engine.commit.cache", "CACHED_NODES", "history nodes that the writer remembers"),
         ("engine.commit.cache", "CACHED_IDS", "event ids that the writer remembers"),
         ("engine.timers.cancels", "MAX_CANCELS", "cancels whose deadlines run at a time"),
-        ("engine.timers.silence", "MAX_JUMPS", "clock jumps that are kept, so that they do not count as silence"),
+        (
+            "ambient",
+            "MAX_SPANS",
+            "clock jumps and outages that are kept, so that they do not count as silence",
+        ),
         (
             "asgi.guard.limits",
             "MAX_WINDOWS",
             "callers whose rate is counted; the one not seen for longest is forgotten first",
         ),
         ("asgi.guard.auth", "MAX_REMEMBERED", "keys that are remembered"),
+        ("store.sqlite.connection", "WAL_HELD_BYTES", "bytes of the write-ahead log while a reader keeps it"),
     ],
     "What a client asks and waits for": [
         ("sdk.wire.address", "MAX_RESPONSE_BYTES", "bytes of a reply, and of a line of a stream"),
@@ -337,10 +343,10 @@ ROOMS: dict[str, str] = {
     "engine/reactions": "What follows from an event: functions `(plan, before, after, event)`, in a list in `core`.",
     "engine/timers": "What time does by itself: leases, cancels, silence, old replies; one service a file.",
     "asgi": "Transport: a connection, the gate, the route table, bodies and replies.",
-    "asgi/process": "The process around the server: its log, how long its loop is held, its end when an orderly one takes too long.",
     "asgi/guard": "What a request is held against: key, host, address, rate, room.",
     "asgi/http1": "What a connection is made of: the phases and their timer, the requests in hand, checks of a head.",
     "asgi/pages": "What is served beside the APIs: health, metrics, OpenAPI, the dashboard's files.",
+    "asgi/process": "The process around the server: its log, its loop, and its end when an orderly one takes too long.",
     "asgi/push": "Streams: a follower pumped into a sink.",
     "sdk": "The client in the user's process. Needs nothing but the standard library and `errors`.",
     "sdk/api": "A method for each endpoint of the native API, blocking and asynchronous; following.",
@@ -530,6 +536,23 @@ def walk() -> str:
     return "\n".join([counts, "", *lines])
 
 
+def promises() -> str:
+    """What is promised, the tests that show it and the faults that they find: from the table of the tests."""
+    sys.path.insert(0, str(ROOT))
+    made = importlib.import_module("tests.faults.promises")
+    parts = []
+    for heading, rows in made.PROMISES.items():
+        shown = ([row.says, _tests(row.tests), "<br>".join(row.mutants) or "none"] for row in rows)
+        parts.append(f"## {heading}\n\n{table(['Promise', 'Shown by', 'Planted faults that are found'], shown)}")
+    said = "".join(f"- {page}: “{beginning.rstrip('.')} …”\n" for page, beginning in made.BY_REVIEW)
+    return "\n\n".join([*parts, f"## Said, and shown by no test\n\n{said}"])
+
+
+def _tests(names: Iterable[str]) -> str:
+    parted = (name.partition("::") for name in names)
+    return "<br>".join(f"`tests/{file}`: {name.removeprefix('test_').replace('_', ' ')}" for file, _, name in parted)
+
+
 def _first_sentence(file: str) -> str:
     """Of the docstring of a module of the package, on one line."""
     tree = ast.parse((PACKAGE / file).read_text("utf-8"))
@@ -550,6 +573,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "limits": limits,
     "rooms": rooms,
     "walk": walk,
+    "promises": promises,
 }
 
 

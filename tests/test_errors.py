@@ -30,6 +30,7 @@ CODES = {
     "run_ended": False,
     "run_not_active": False,
     "storage_failed": True,
+    "disk.full": True,
     "thread_busy": False,
     "too_large": False,
     "unauthenticated": False,

@@ -37,7 +37,7 @@ class Doomed(server.Engine):
     async def start(self):
         await super().start()
         import asyncio
-        asyncio.get_running_loop().call_later(0.3, self._writer._on_fatal, StorageFailed("the disk is gone"))
+        asyncio.get_running_loop().call_later(0.3, self._store.trouble.end, StorageFailed("the disk is gone"))
 
 if "--doomed" in sys.argv:
     server.Engine = Doomed
@@ -194,7 +194,7 @@ def test_the_log_is_json_in_lines(serve: Serve) -> None:
     lines = [json.loads(line) for line in process.said().splitlines()]
     (failed,) = [line for line in lines if line.get("error") == "the disk is gone"]
     assert failed["level"] == "error"
-    assert failed["logger"] == "towerlog.server"
+    assert failed["logger"] == "towerlog.store"
     assert failed["timestamp"].endswith("Z")
 
 

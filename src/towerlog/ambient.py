@@ -1,4 +1,4 @@
-"""The only door to time and randomness: `Clock` and `Ids`, handed down from the composition root.
+"""The only door to time and randomness: `Clock` and `Ids`, handed down from the composition root, and `Hearing`.
 
 Everything else takes them as arguments, so that a simulation can run the whole engine on a fake clock and seeded
 ids. Nothing else that reads the outside world may be added here.
@@ -9,9 +9,20 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Protocol
+from collections import deque
+from itertools import pairwise
+from typing import NamedTuple, Protocol
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyzABCDEFGHJKMNPQRSTVWXYZ"
+MAX_COMMIT_MS = 1000
+"""So much of one commit counts as time in which the server could hear."""
+GRACE_MS = 1000
+"""So long after an outage the time still stands: what was sent during it is heard first."""
+MIN_OUTAGE_MS = 5000
+"""Senders bridge what is shorter by trying again; after a longer one silence is counted anew."""
+JUMP_MS = 1000
+"""By more than this the wall clock was set; what is less is drift."""
+MAX_SPANS = 64
 
 
 class Clock(Protocol):
@@ -26,6 +37,10 @@ class Clock(Protocol):
 
         A server's does not count the time in which its process stood still (`ServerClock`).
         """
+        ...
+
+    def stood_still_ms(self) -> int:
+        """How much time the steady clock has left out so far because the process stood still."""
         ...
 
 
@@ -56,12 +71,17 @@ class SystemClock:
         """Anchored monotonic time in ms."""
         return self._anchor_ms + time.monotonic_ns() // 1_000_000
 
+    def stood_still_ms(self) -> int:
+        """None: this clock leaves nothing out."""
+        return 0
+
 
 class ServerClock(SystemClock):
     """The clocks of a process that reads the steady one all the time, at least once a second.
 
-    When it has not been read for longer than MAX_UNREAD_MS, the process stood still (SIGSTOP, a frozen machine). Nobody
-    was heard meanwhile, however often they called, so that time ends no lease: the steady clock leaves it out.
+    When the thread that made it, which runs the event loop, has not read it for longer than MAX_UNREAD_MS, the process
+    stood still (SIGSTOP, a frozen machine) or its loop did. Nobody was heard meanwhile, however often they called, so
+    the steady clock leaves that time out.
     """
 
     MAX_UNREAD_MS = 2000
@@ -72,17 +92,179 @@ class ServerClock(SystemClock):
         self._lock = threading.Lock()
         self._read_ms = super().steady_ms()
         self._left_out_ms = 0
+        self._thread = threading.get_ident()
+
+    def stood_still_ms(self) -> int:
+        """All standstills together, in ms."""
+        return self._left_out_ms
 
     def steady_ms(self) -> int:
-        """Anchored monotonic time in ms, without standstills. From any thread."""
+        """Anchored monotonic time in ms, without standstills.
+
+        From any thread; one beside the loop is told of a standstill of the loop only once the loop has noticed it.
+        """
         with self._lock:
             now_ms = super().steady_ms() - self._left_out_ms
+            if threading.get_ident() != self._thread:
+                return now_ms
             unread_ms = now_ms - self._read_ms
             if unread_ms > self.MAX_UNREAD_MS:
                 self._left_out_ms += unread_ms
                 now_ms = self._read_ms
             self._read_ms = now_ms
             return now_ms
+
+
+class Reading(NamedTuple):
+    """Both clocks at one moment."""
+
+    wall_ms: int
+    heard_ms: int
+
+
+class _Span(NamedTuple):
+    """A time in which the wall clock was not set and the server could hear."""
+
+    began_at: int
+    """In heard ms; it lasts until the next one begins."""
+    offset_ms: int
+    """Wall time less heard time."""
+
+
+class Hearing:
+    """The time in which the server could hear: leases, silences and deadlines of cancels are measured by it alone.
+
+    It stands still in an outage: while the process stands still, from when a commit takes too long until it has ended,
+    and from when one has failed until one succeeds. It goes on a little later, when what waited in sockets has been
+    heard. Stamps of the wall clock are found on it again, whichever way that clock was set since.
+    One for each engine; used by its event loop alone.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        """The server begins to hear now."""
+        self.clock = clock
+        self.is_out = False
+        """True from when nothing could be stored until something was."""
+        self._left_out_ms = 0
+        self._stands_from: int | None = None
+        """Steady ms since when the time stands still, in an outage and until its grace is over."""
+        self._goes_on_at: int | None = None
+        """Steady ms at which the grace ends; None in an outage that lasts."""
+        self._commit_began_at: int | None = None
+        self._stood_still_ms = clock.stood_still_ms()
+        self._told_ms = self._listening_since = clock.steady_ms()
+        self._spans = deque([_Span(self._told_ms, clock.now_ms() - self._told_ms)], maxlen=MAX_SPANS)
+
+    def now(self) -> Reading:
+        """Wall time, and the time in which the server could hear: like wall time at the start, and never going back."""
+        wall_ms, steady_ms = self.clock.now_ms(), self.clock.steady_ms()
+        still_ms = self.clock.stood_still_ms() - self._stood_still_ms
+        if still_ms:
+            self._stood_still_ms += still_ms
+            if not self.is_out:
+                self._note_outage(steady_ms, still_ms)
+        if self._goes_on_at is not None and self._stands_from is not None and steady_ms >= self._goes_on_at:
+            self._left_out_ms += self._goes_on_at - self._stands_from
+            self._stands_from = self._goes_on_at = None
+        if self._stands_from is not None:
+            return Reading(wall_ms, self._told(self._stands_from))
+        if self._commit_began_at is not None and steady_ms > self._commit_began_at + MAX_COMMIT_MS:
+            return Reading(wall_ms, self._told(self._commit_began_at + MAX_COMMIT_MS))
+        heard_ms = self._told(steady_ms)
+        offset_ms = wall_ms - heard_ms
+        if abs(offset_ms - self._spans[-1].offset_ms) > JUMP_MS:
+            self._spans.append(_Span(heard_ms, offset_ms))
+        return Reading(wall_ms, heard_ms)
+
+    def begin(self) -> Reading:
+        """A unit of work begins, one at a time. What it takes too long is no time in which the server could hear."""
+        reading = self.now()
+        if self._commit_began_at is None:
+            self._commit_began_at = self.clock.steady_ms()
+        return reading
+
+    def end(self) -> None:
+        """The unit of work has ended, well or not; to be called after each, also after one that has not begun."""
+        began_at = self._commit_began_at
+        lasted_ms = 0 if began_at is None else self.clock.steady_ms() - began_at
+        if began_at is not None and lasted_ms > MAX_COMMIT_MS:
+            self.now()
+            if not self.is_out:
+                self._note_outage(began_at + MAX_COMMIT_MS, lasted_ms)
+        self._commit_began_at = None
+
+    def stop(self) -> None:
+        """Nothing can be stored any more, so nobody is heard until `go_on`."""
+        if not self.is_out:
+            heard_ms = self.now().heard_ms
+            if self._stands_from is None:
+                self._stands_from = heard_ms + self._left_out_ms
+            self._goes_on_at = None
+            self.is_out = True
+
+    def go_on(self) -> None:
+        """Something was stored."""
+        if self.is_out and self._stands_from is not None:
+            self._note_outage(self._stands_from, self.clock.steady_ms() - self._stands_from)
+
+    def elapsed_ms(self, stamp_ms: int) -> int:
+        """For how long the server could have heard more since this stamp of the wall clock, as far as is known.
+
+        No longer than it has listened since its start and since its last long outage. Where the stamp may mean several
+        moments, the clock having been set back, it means the last: better late than to end a run that lives.
+        """
+        now_ms = self.now().heard_ms
+        return max(now_ms - max(self._heard_at(stamp_ms, now_ms), self._listening_since), 0)
+
+    def offset_ms(self) -> int:
+        """By how much the wall clock, as it is set now, is ahead of this time: for showing times of leases."""
+        wall_ms, heard_ms = self.now()
+        return wall_ms - heard_ms
+
+    def latest_stamp(self, elapsed_ms: int) -> int | None:
+        """No stamp up to now that is later has `elapsed_ms` behind it; None when none at all has."""
+        now_ms = self.now().heard_ms
+        at_ms = now_ms - elapsed_ms
+        if self._listening_since > at_ms:
+            return None
+        ends = [(span, min(end_ms, at_ms)) for span, end_ms in self._ended(now_ms) if span.began_at <= at_ms]
+        return max((end_ms + span.offset_ms for span, end_ms in ends), default=None)
+
+    def highest_stamp(self) -> int:
+        """Later than whatever this process has stamped; what is past it was stamped by a wrong clock before."""
+        now_ms = self.now().heard_ms
+        return max(end_ms + span.offset_ms for span, end_ms in self._ended(now_ms)) + 2 * JUMP_MS
+
+    def _told(self, steady_ms: int) -> int:
+        self._told_ms = max(self._told_ms, steady_ms - self._left_out_ms)
+        return self._told_ms
+
+    def _note_outage(self, began_at: int, lasted_ms: int) -> None:
+        """An outage is over; the time goes on after the grace. Both in steady ms."""
+        if self._stands_from is None:
+            self._stands_from = began_at
+        self._goes_on_at = self.clock.steady_ms() + GRACE_MS
+        self.is_out = False
+        if lasted_ms >= MIN_OUTAGE_MS:
+            self._listening_since = self._told(self._stands_from)
+
+    def _ended(self, now_ms: int) -> list[tuple[_Span, int]]:
+        """The spans with their ends, the oldest first."""
+        spans = list(self._spans)
+        return [(span, after.began_at) for span, after in pairwise(spans)] + [(spans[-1], now_ms)]
+
+    def _heard_at(self, stamp_ms: int, now_ms: int) -> int:
+        """When something was stamped, in heard ms; of what was stamped before all that is known, when that began."""
+        known = self._ended(now_ms)
+        for number in range(len(known) - 1, -1, -1):
+            span, end_ms = known[number]
+            at_ms = stamp_ms - span.offset_ms
+            if span.began_at - JUMP_MS <= at_ms <= end_ms + JUMP_MS:
+                return min(max(at_ms, span.began_at), end_ms)
+            before, ended_at = known[number - 1] if number else known[0]
+            if number and at_ms < span.began_at and stamp_ms - before.offset_ms > ended_at:
+                return span.began_at  # in what was leapt over: an outage, or the clock set ahead
+        return known[0][0].began_at
 
 
 class ProcessorClock:

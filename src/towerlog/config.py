@@ -37,6 +37,7 @@ class Settings:
     max_event_bytes: int = 4 * 1024 * 1024
     max_depth: int = 128
     max_in_flight_bytes: int = 64 * 1024 * 1024
+    disk_guard_mib: int = -1
     max_queue: int = 2048
     max_streams: int = 12_000
     max_streams_per_key: int = 100
@@ -70,6 +71,7 @@ MEANINGS: dict[str, str] = {
     "max_event_bytes": "Largest single event in bytes. A checkpoint may be as large as a body.",
     "max_depth": "Deepest nesting of JSON in a request.",
     "max_in_flight_bytes": "Bytes of all request bodies being handled at a time; past it requests get 503.",
+    "disk_guard_mib": "MiB of the disk that writes leave free, else 503; -1 = 256 MiB or 5 %, whichever is more.",
     "max_queue": "Commands that may wait for the writer; past it requests get 503.",
     "max_streams": "Event streams open at a time; past it requests get 503.",
     "max_streams_per_key": "The same of one key.",
@@ -101,6 +103,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "max_event_bytes": (1024, _ANY),
     "max_depth": (1, 512),
     "max_in_flight_bytes": (1024, 1 << 40),
+    "disk_guard_mib": (-1, _ANY),
     "max_queue": (1, 1_000_000),
     "max_streams": (0, 1_000_000),
     "max_streams_per_key": (0, 1_000_000),

@@ -14,7 +14,9 @@ gives the default statuses, and each dialect turns an error into its own form.
     │   ├── NotWaiting · AwaitsApproval · QuestionClosed
     │   └── InProgress
     ├── IdempotencyMismatch
-    ├── TooLarge · RateLimited · Overloaded · StorageFailed
+    ├── TooLarge · RateLimited · Overloaded
+    ├── StorageFailed
+    │   └── DiskFull         nothing was stored; reads go on
     └── Internal
         └── Damaged          what is stored is not what was written; names the place
 
@@ -199,6 +201,12 @@ class StorageFailed(TowerlogError):
     """True when nothing more may be written in this process: only a restart shows what is on disk."""
     exit_code: ClassVar[int] = 70
     """Of a process that ends because of it. After a restart by its supervisor, the open checks what is on disk."""
+
+
+class DiskFull(StorageFailed):
+    """There is too little room on the server's disk; nothing was stored."""
+
+    code = "disk.full"
 
 
 class Internal(TowerlogError):

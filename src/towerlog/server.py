@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import dataclasses
 import gc
-import logging
 import resource
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -26,6 +25,8 @@ from towerlog.ambient import Clock, Ids, ServerClock, SystemIds
 from towerlog.asgi.app import App, Config
 from towerlog.asgi.connection import Connection
 from towerlog.asgi.http1.fitness import check_server
+from towerlog.asgi.process.ending import end_in
+from towerlog.asgi.process.logs import set_up_logging
 from towerlog.config import Settings, database_path, existing_database, unknown_variables
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import DialectSettings
@@ -43,7 +44,11 @@ from towerlog.store.sqlite.upkeep.place import Place, held_place
 from towerlog.wake.local import LocalWake
 
 DRAIN_SECONDS = 7
-"""How long requests in flight may take after SIGTERM. With the rest of the shutdown it is less than ten seconds."""
+"""How long requests in flight may take after SIGTERM."""
+STOP_SECONDS = 9.0
+"""How long the whole of the shutdown may take: impatient supervisors kill after ten seconds."""
+LAST_WORDS_SECONDS = 0.25
+"""How long waiting callers have to be told that the storage has failed."""
 BACKLOG = 2048
 """Connections that the kernel holds until they are accepted: a crowd that reconnects at the same moment."""
 GC_YOUNG_OBJECTS = 20_000
@@ -97,11 +102,12 @@ class Node:
         """
         settings, clock, ids = self._settings, self._clock, self._ids
         keep_data_private(settings)
-        store = self._store = await open_store(database_path(settings), clock, ids)
+        path, guard_mib = database_path(settings), settings.disk_guard_mib
+        store = self._store = await open_store(path, clock, ids, self._on_fatal, guard_mib)
         try:
             self.minted = await first_start(store, clock, ids, settings.bootstrap_key)
             bounds = engine_settings(settings)
-            self._engine = Engine(store, LocalWake(), clock, ids, bounds, self._on_fatal)
+            self._engine = Engine(store, LocalWake(), clock, ids, bounds)
             await self._engine.start()
         except BaseException:
             await store.close()
@@ -192,14 +198,12 @@ def run(settings: Settings, announce: Callable[[Started], None]) -> int:
 async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int:
     clock = ServerClock()
     failed: list[StorageFailed] = []
-    served: list[_Server] = []
 
     def on_fatal(error: StorageFailed) -> None:
-        _log.error("the storage failed; the process ends", error=error.message)
+        # No orderly end: every step of one may write, and what the disk has taken is known only after a restart.
         failed.append(error)
         app.fail()
-        for server in served:
-            server.should_exit = True
+        end_in(LAST_WORDS_SECONDS, StorageFailed.exit_code, "the process ends, with the files as they are")
 
     app, node = build(settings, clock, SystemIds(clock), on_fatal)
     listener = listen(settings.host, settings.port)
@@ -217,8 +221,8 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
             app,
             settings.keep_alive_seconds,
             lambda: announce(Started(url_of(settings, listener), settings.data_dir, admin_key)),
+            lambda: end_in(STOP_SECONDS, 0, "the stop takes too long; what was acknowledged is on disk"),
         )
-        served.append(server)
         await server.serve([listener])
         await app.stop()
     finally:
@@ -229,7 +233,13 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
 class _Server(uvicorn.Server):
     """uvicorn, but streams are ended in an orderly way before connections are closed, and SIGTERM exits with 0."""
 
-    def __init__(self, app: App, keep_alive_seconds: int, when_listening: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: App,
+        keep_alive_seconds: int,
+        when_listening: Callable[[], None],
+        when_stopping: Callable[[], None],
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -248,6 +258,7 @@ class _Server(uvicorn.Server):
         )
         self._towerlog = app
         self._when_listening = when_listening
+        self._when_stopping = when_stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -259,6 +270,8 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal begins an orderly shutdown, the second ends the process at once."""
+        if not self.should_exit:
+            self._when_stopping()
         self.force_exit = self.should_exit
         self.should_exit = True
 
@@ -266,14 +279,13 @@ class _Server(uvicorn.Server):
 def listen(host: str, port: int) -> socket.socket:
     """A socket bound to the address, before anything else is opened. Raises OSError when it is in use."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(found)
-    except OSError:
+        listener.bind(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4])
+    except OSError as error:
         listener.close()
-        raise
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
     return listener
 
 
@@ -300,34 +312,6 @@ def raise_descriptor_limit(wanted: int) -> None:
     if soft != resource.RLIM_INFINITY and soft < enough:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
-
-
-def set_up_logging(level: str) -> None:
-    """Logs as one JSON object per line on standard error, ASCII only; also for warnings of libraries."""
-    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
-    shared: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-    )
-    render: list[structlog.typing.Processor] = [
-        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        structlog.processors.JSONRenderer(),
-    ]
-    handler = logging.StreamHandler()
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=render, foreign_pre_chain=shared))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
-    logging.getLogger("towerlog").setLevel(number)
-    # It warns of every malformed request, and nobody may be able to fill the log by sending those.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
 async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[Identities, OrgMinted | None]:

@@ -17,15 +17,15 @@ from tests.acceptance.routes import ROUTES
 from tests.acceptance.test_idempotency_keys import POSTS, same, target
 from tests.support.server import NO_LIMITS, Server
 
-NEVER_STORED = "Writer.keep_body = lambda *_: None"
-KILLED = "Writer.keep_body = lambda *_: os.kill(os.getpid(), signal.SIGKILL)"
+NEVER_STORED = "Intake.keep_body = lambda *_: None"
+KILLED = "Intake.keep_body = lambda *_: os.kill(os.getpid(), signal.SIGKILL)"
 
 
 def changed_server(folder: Path, change: str) -> Server:
-    """A server with one line of its writer changed."""
+    """A server with one line of its intake changed."""
     code = folder / "code"
     code.mkdir()
-    lines = ["import os, signal", "from towerlog.engine.commit.writer import Writer", change, ""]
+    lines = ["import os, signal", "from towerlog.engine.commit.queue import Intake", change, ""]
     (code / "sitecustomize.py").write_text("\n".join(lines))
     return Server(folder / "data", {**NO_LIMITS, "PYTHONPATH": str(code)})
 

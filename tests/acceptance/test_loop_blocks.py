@@ -132,7 +132,7 @@ def test_a_string_as_long_as_may_be(own: Server, sender: httpx2.Client, place: s
     """A single call of the decoder, which nothing can cut into pieces."""
     path, around = PLACES[place]
     with no_block(own, f"a string as {place}"):
-        reply = post(sender, path, around % shapes(MAX_STRING_BYTES)["escapes"])
+        reply = post(sender, path, around % SHAPES["escapes"](MAX_STRING_BYTES))
     assert "has a string of more than" not in reply.text
 
 

@@ -30,6 +30,9 @@ class HandClock:
     def steady_ms(self) -> int:
         return self.ms
 
+    def stood_still_ms(self) -> int:
+        return 0
+
     def move(self, seconds: float) -> None:
         """Forward by so many seconds."""
         self.ms += int(seconds * 1000)

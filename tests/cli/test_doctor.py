@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import sys
-from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,8 +20,6 @@ from towerlog import __version__
 from towerlog.cli import exits, measure
 from towerlog.cli.doctor import check_disk, check_durability
 from towerlog.config import Settings
-
-Usage = namedtuple("Usage", "total used free")
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +120,9 @@ def test_a_rotten_store_is_wrong(tmp_path, held_port) -> None:
 
 @pytest.mark.parametrize(("free", "verdict"), [(1 << 20, "wrong"), (500 << 20, "warn"), (50 << 30, "ok")])
 def test_a_full_disk_is_told_of_in_time(tmp_path, monkeypatch, free, verdict) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1, 1, free))
+    monkeypatch.setattr(
+        os, "statvfs", lambda path: SimpleNamespace(f_bavail=free >> 12, f_frsize=4096, f_blocks=1 << 20)
+    )
     [found] = check_disk(Settings(data_dir=str(tmp_path)), None)
     assert found.verdict == verdict
 

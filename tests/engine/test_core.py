@@ -79,14 +79,16 @@ async def test_what_only_reads_never_waits_for_the_writer(rig: Rig) -> None:
     assert rig.engine.figures()["groups"] == groups + 1
 
 
-NO_DAMAGE = {"damaged": 0, "read_failures": 0}
+NO_DAMAGE = {"damaged": 0, "read_failures": 0, "failed_checkpoints": 0, "disk_guard_bytes": 0}
 
 
 async def test_figures_count_what_was_done(rig: Rig) -> None:
     for _ in range(3):
         await rig.append(draft())
     await rig.do(q.ListThreads(1))
-    assert rig.engine.figures() == {"commands": 3, "groups": 3, "reloads": 0, "queue": 0, "followers": 0} | NO_DAMAGE
+    figures = dict(rig.engine.figures())
+    assert figures.pop("disk_free_bytes") > 0
+    assert figures == {"commands": 3, "groups": 3, "reloads": 0, "queue": 0, "followers": 0} | NO_DAMAGE
 
 
 # Claiming
@@ -382,9 +384,10 @@ async def test_an_engine_keeps_time_by_itself_from_start_to_stop(
         engine = Engine(rig.store, LocalWake(), rig.clock, rig.ids)
         await engine.start()
         number = (await rig.run(run_id)).run
-        rig.clock.advance(LEASE_MS)
 
         async def is_queued() -> bool:
+            # Again and again: what passes while a sweep commits is no time in which the server could hear.
+            rig.clock.advance(LEASE_MS)
             lane = await rig.store.lane(rig.org, number)
             return lane is not None and lane.state is QueueState.QUEUED
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.disk import Faulty, FaultyServer, build
 from tests.faults.rotten import copy_of, fill
 from tests.support.server import NO_LIMITS, Server
 
@@ -38,3 +39,22 @@ def serve(path: Path) -> Iterator[Serve]:
     server = Server(path.parent, NO_LIMITS)
     yield server.start
     server.close()
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture
+def faulty(library: Path, tmp_path: Path) -> Iterator[Faulty]:
+    made: list[FaultyServer] = []
+
+    def start(*changes: str, at: Path | None = None, **settings: str) -> FaultyServer:
+        made.append(FaultyServer(library, tmp_path / f"server{len(made)}", *changes, at=at, **settings))
+        made[-1].start()
+        return made[-1]
+
+    yield start
+    for server in made:
+        server.close()

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from tests.faults.conftest import Serve
+from tests.faults.disk import CHANGES
 from tests.faults.rotten import (
     AGENT,
     INDEX_LEAF,
@@ -25,7 +26,7 @@ from tests.faults.rotten import (
 )
 from tests.support.readback import ReadBack
 from tests.support.senders import ingest, sdk_event
-from tests.support.server import Server
+from tests.support.server import NO_LIMITS, Server
 from tests.support.sse import Frame, parse_frames
 
 BAD = 40
@@ -57,7 +58,7 @@ def change_id(path: Path) -> None:
     change_bytes(path, event_id(BAD).encode(), b"id-\xff\xff\xff\xff")
 
 
-@pytest.mark.parametrize("damage", [change_body, change_id])
+@pytest.mark.parametrize("damage", [change_body, pytest.param(change_id, marks=pytest.mark.slow)])
 def test_one_damaged_event_is_named_everywhere_and_hides_no_other(path: Path, serve: Serve, damage: Any) -> None:
     damage(path)
     server = serve()
@@ -88,6 +89,20 @@ def test_one_damaged_event_is_named_everywhere_and_hides_no_other(path: Path, se
     assert client.get("/readyz").status_code == 200, "one event of many is no reason to serve nobody"
 
 
+@pytest.mark.slow
+def test_reads_that_check_nothing_are_found(path: Path) -> None:
+    """The law above sees the defect that it is for: what was changed would be served with 200."""
+    change_body(path)
+    server = Server(path.parent, {**NO_LIMITS, "PYTHONPATH": str(CHANGES), "FAULTY_CHANGES": "hash_not_checked"})
+    try:
+        client = server.start().client()
+        page = client.get(f"/api/v1/runs/{run_id_of(client)}/events", params={"limit": 500}).json()
+        assert [event["seq"] for event in page["data"]] == list(range(1, LAST + 1))
+    finally:
+        server.close()
+
+
+@pytest.mark.slow
 def test_a_repeat_of_a_damaged_event_is_known_by_its_digest(path: Path, serve: Serve) -> None:
     """Its sender has the body, and learns that it was stored: nothing of what is damaged is shown or compared."""
     change_body(path)
@@ -100,6 +115,7 @@ def test_a_repeat_of_a_damaged_event_is_known_by_its_digest(path: Path, serve: S
     assert page["data"][-1]["seq"] == LAST, "and it is stored once"
 
 
+@pytest.mark.slow
 def test_an_id_whose_event_cannot_be_read_is_refused_alone(path: Path, serve: Serve) -> None:
     with closing(apsw.Connection(str(path))) as db:
         db.execute("UPDATE event SET type = 'tool.cull' WHERE event_id = ?", (event_id(BAD),))
@@ -111,6 +127,7 @@ def test_an_id_whose_event_cannot_be_read_is_refused_alone(path: Path, serve: Se
         assert status == 200 or f"Event {BAD} of run" in reply.text
 
 
+@pytest.mark.slow
 def test_a_page_that_is_gone_costs_what_lay_on_it(path: Path, serve: Serve) -> None:
     ruin_page(path, mark(BAD).encode())
     server = serve()
@@ -131,6 +148,7 @@ def test_a_page_that_is_gone_costs_what_lay_on_it(path: Path, serve: Serve) -> N
     assert client.get("/readyz").json() == {"status": "storage_failed"}
 
 
+@pytest.mark.slow
 def test_an_index_that_is_gone_ends_in_a_gap_and_not_in_a_loop(path: Path, serve: Serve) -> None:
     ruin_pages_of(path, "event_by_seq")
     client = serve().client()
@@ -141,6 +159,7 @@ def test_an_index_that_is_gone_ends_in_a_gap_and_not_in_a_loop(path: Path, serve
     assert end.event == "end"
 
 
+@pytest.mark.slow
 def test_an_index_row_that_was_flipped_hides_no_event(path: Path, serve: Serve) -> None:
     """The event stands under another run's number in the index: a hole, which is named."""
     # A row of event_by_seq: its header, the run (6 bytes), the seq (1 byte), the rowid (6 bytes).
@@ -162,6 +181,7 @@ def test_an_index_row_that_was_flipped_hides_no_event(path: Path, serve: Serve) 
     assert (page.status_code, page.json()["code"]) == (500, "damaged")
 
 
+@pytest.mark.slow
 def test_a_damaged_message_is_no_part_of_a_history(path: Path, serve: Serve) -> None:
     change_bytes(path, b"the only answer", b"the evil answer")
     client = serve().client()
@@ -171,6 +191,7 @@ def test_a_damaged_message_is_no_part_of_a_history(path: Path, serve: Serve) -> 
     assert "evil" not in reply.text
 
 
+@pytest.mark.slow
 def test_ready_means_that_real_pages_can_be_read(path: Path, serve: Serve) -> None:
     client = serve().client()
     assert client.get("/readyz").status_code == 200

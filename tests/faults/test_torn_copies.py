@@ -62,6 +62,7 @@ def refused(path: Path, *words: str) -> None:
     assert sorted(left) == before
 
 
+@pytest.mark.slow
 def test_files_as_a_killed_server_leaves_them_are_whole(killed, tmp_path) -> None:
     path = lay(tmp_path / "whole", killed)
     assert answered("verify", "--database-url", f"sqlite:///{path}")["ok"] is True
@@ -84,6 +85,7 @@ def test_a_database_without_its_log_is_refused(killed, tmp_path) -> None:
     refused(lay(tmp_path / "emptied", {"": killed[""], "-wal": b""}), "copied without the towerlog.db-wal")
 
 
+@pytest.mark.slow
 def test_a_log_without_its_database_is_refused(killed, tmp_path) -> None:
     path = lay(tmp_path / "torn", {"-wal": killed["-wal"]})
     done = towerlog("serve", "--port", "0", "--database-url", f"sqlite:///{path}")
@@ -92,6 +94,7 @@ def test_a_log_without_its_database_is_refused(killed, tmp_path) -> None:
     assert not path.exists(), "no new store is begun there"
 
 
+@pytest.mark.slow
 def test_the_log_of_another_database_is_refused(killed, filled, tmp_path) -> None:
     path = lay(tmp_path / "mixed", {"": filled.read_bytes(), "-wal": killed["-wal"]})
     # It is the log of a copy of this very database, but one that began later.
@@ -113,6 +116,7 @@ def test_an_empty_file_is_refused(tmp_path) -> None:
     assert "is empty (0 bytes)" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_restore_takes_the_old_files_away_and_keeps_them(filled, killed, tmp_path) -> None:
     path = lay(tmp_path / "place", killed)
     backup = tmp_path / "monday.db"
@@ -125,6 +129,7 @@ def test_a_restore_takes_the_old_files_away_and_keeps_them(filled, killed, tmp_p
     assert answered("verify", "--database-url", f"sqlite:///{moved}")["events"] == made["events"] + 3
 
 
+@pytest.mark.slow
 def test_a_restore_changes_nothing_unless_it_can_be_done(filled, killed, tmp_path) -> None:
     path = lay(tmp_path / "place", killed)
     torn = lay(tmp_path / "torn", {"": killed[""]})
@@ -136,6 +141,7 @@ def test_a_restore_changes_nothing_unless_it_can_be_done(filled, killed, tmp_pat
     assert answered("restore", torn, "--without-wal", "--data-dir", path.parent)["ok"] is True
 
 
+@pytest.mark.slow
 def test_a_restore_needs_the_server_to_be_stopped(filled, path, serve) -> None:
     serve()
     done = towerlog("restore", filled, "--data-dir", path.parent)
@@ -143,6 +149,7 @@ def test_a_restore_needs_the_server_to_be_stopped(filled, path, serve) -> None:
     assert "in use" in done.stderr
 
 
+@pytest.mark.slow
 def test_after_a_restore_a_bare_cursor_of_the_lost_events_gets_a_gap(path: Path, serve: Serve, tmp_path: Path) -> None:
     """A browser sends back the id of the last frame; that of a run is its seq alone in a log that was never copied."""
     server = serve()
@@ -182,6 +189,7 @@ def test_a_copy_of_the_fixture_is_whole(filled: Path, tmp_path: Path) -> None:
     assert answered("verify", "--data-dir", copy_of(filled, tmp_path / "copy").parent)["ok"] is True
 
 
+@pytest.mark.slow
 def test_a_power_cut_while_the_log_begins_anew_is_no_torn_copy(killed, tmp_path) -> None:
     """All that the log had is in the database; of the new one only the header has reached the disk."""
     path = lay(tmp_path / "cut", killed)

@@ -37,6 +37,7 @@ def test_an_index_row_that_was_flipped_is_found_and_its_event_named(path: Path) 
     assert any(f"seq {BAD} of run " in one and "missing from the index event_by_id" in one for one in found), found
 
 
+@pytest.mark.slow
 def test_an_event_that_a_flipped_index_let_in_twice_is_found(path: Path, serve: Serve) -> None:
     change_bytes(path, event_id(BAD).encode(), event_id(BAD).replace("id", "ID").encode(), page_kind=INDEX_LEAF)
     server = serve()
@@ -63,6 +64,7 @@ def test_an_index_that_is_not_there_is_found(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", BAD_INDEXES)
+@pytest.mark.slow
 def test_a_rebuild_works_whatever_else_is_damaged(path: Path, serve: Serve, name: str) -> None:
     assert is_whole(path)
     ruin_pages_of(path, name)

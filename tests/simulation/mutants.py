@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from towerlog.engine.commands import cancel, lanes, receipts, rights, runs, steering
-from towerlog.engine.commit import plan, writer
+from towerlog.engine.commit import plan, turn
 from towerlog.engine.ingest import append, dedupe
 from towerlog.engine.reactions import lanes as reactions
 from towerlog.engine.timers import cancels
@@ -183,7 +183,7 @@ MUTANTS = (
     Mutant("a cancel can be talked out of", run_fold._fold_status, "target in TRANSITIONS[row.status]", "True"),
     Mutant("a repeated event is stored again", append._place, "if seen is not None:", "if False:"),
     Mutant("a repeat under an id is news", dedupe.seen_before, "if event is None:", "if True:"),
-    Mutant("a repeated request is carried out again", writer.Writer._place_one, "if known is not None:", "if False:"),
+    Mutant("a repeated request is carried out again", turn.place_once, "if known is not None:", "if False:"),
     Mutant(
         "a lease ends before its time",
         lane.Lane.is_held,

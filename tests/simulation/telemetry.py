@@ -358,6 +358,7 @@ class Reporting:
             run.silent = row.silent_at is not None
             if row.status is Status.LOST and run.status is Status.RUNNING:
                 assert silence_ms >= THRESHOLDS.lost_ms, f"{key} is given up after {silence_ms} ms"
+                assert self.passed_ms - self._up_since >= THRESHOLDS.lost_ms, "given up by who had hardly listened"
                 run.status = Status.LOST
             if row.forced and run.status is Status.CANCELLING:
                 run.status, run.cancel = Status.CANCELLED, None

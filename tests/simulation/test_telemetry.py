@@ -11,6 +11,7 @@ from tests.simulation.hashes import golden, lines
 from tests.simulation.mutants import Mutant, tiers
 from tests.simulation.seeds import SEEDS_A_TEST, TELEMETRY_SEEDS, Template, batches, live_telemetry, open_template
 from tests.simulation.world import Wrong
+from towerlog.ambient import Hearing
 from towerlog.engine.commands import receipts, rights
 from towerlog.engine.ingest import dedupe
 from towerlog.engine.timers import cancels, silence
@@ -37,8 +38,8 @@ MUTANTS = (
     Mutant("late numbers are not counted", runs.fold, "if event.facts.client_id is not None:", "if not event.late:"),
     Mutant("what was given up is missing", ledger.Ledger.with_dropped, "dropped = _with(dropped, one)", "pass"),
     Mutant("what came after all stays dropped", ledger.Ledger.with_received, "if self.dropped else", "if False else"),
-    Mutant("a clock that was set is believed", silence.SilentRuns._note_jump, "> JUMP_MS", "> 10**15"),
-    Mutant("who was not there judges", silence.SilentRuns.sweep, "self._clock.steady_ms(), shorter", "10**15, shorter"),
+    Mutant("a clock that was set is believed", Hearing.now, "> JUMP_MS", "> 10**15"),
+    Mutant("who was not there judges", Hearing.latest_stamp, "if self._listening_since > at_ms:", "if False:"),
     Mutant("nobody is given up", silence.SilentRuns.sweep, "if lost_ms:", "if False:"),
     Mutant("a word does not end a silence", runs.fold_plain, "silent_at=None,", ""),
     Mutant("a delivery is not on record", receipts.mark_delivered, "if not command.delivered:", "if False:"),

@@ -10,6 +10,7 @@ from typing import Protocol
 import apsw
 
 from towerlog.ambient import Clock, Ids
+from towerlog.errors import StorageFailed
 from towerlog.store.base import Store
 from towerlog.store.sqlite.store import SqliteStore, open_store
 
@@ -44,9 +45,11 @@ class SqliteBackend:
         """A database that is not there yet."""
         return cls(str(folder / "towerlog.db"))
 
-    async def open(self, clock: Clock, ids: Ids) -> SqliteStore:
+    async def open(
+        self, clock: Clock, ids: Ids, on_fatal: Callable[[StorageFailed], None] = lambda error: None
+    ) -> SqliteStore:
         """Opens it, made when new."""
-        return await open_store(Path(self.location), clock, ids)
+        return await open_store(Path(self.location), clock, ids, on_fatal)
 
     def tables(self) -> dict[str, list[str]]:
         """Every table with its columns, of a database that nobody has open."""

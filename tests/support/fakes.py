@@ -14,11 +14,12 @@ _LETTERS = "0123456789abcdefghjkmnpqrstvwxyzABCDEFGHJKMNPQRSTVWXYZ"
 
 
 class FakeClock:
-    """Both readings begin at the same moment; `advance` moves both, `jump` the wall clock alone."""
+    """Both readings begin at the same moment; `advance` moves both, `jump` and `stand_still` the wall clock alone."""
 
     def __init__(self, start_ms: int = START_MS) -> None:
         self._wall_ms = start_ms
         self._steady_ms = start_ms
+        self._stood_still_ms = 0
 
     def now_ms(self) -> int:
         """The wall clock."""
@@ -33,6 +34,15 @@ class FakeClock:
         assert by_ms >= 0, "time does not run backwards; `jump` moves the wall clock"
         self._wall_ms += by_ms
         self._steady_ms += by_ms
+
+    def stood_still_ms(self) -> int:
+        """Of all `stand_still`."""
+        return self._stood_still_ms
+
+    def stand_still(self, by_ms: int) -> None:
+        """Time passes while the process does not run: only the wall clock goes on, and this clock has noticed it."""
+        self._wall_ms += by_ms
+        self._stood_still_ms += by_ms
 
     def jump(self, by_ms: int) -> None:
         """Somebody sets the wall clock."""

@@ -26,8 +26,8 @@ def metric(server: Server, name: str) -> float:
 def no_block(server: Server, what: str) -> Iterator[None]:
     """Fails where anything that is done inside blocks the server's event loop for longer than it may.
 
-    The server measures itself (`asgi/process/loop_watch.py`): time in which a busy machine gave it no processor does not
-    count, time in which one of its threads kept the interpreter from the loop does.
+    The server measures itself (`asgi/process/loop_watch.py`): time in which a busy machine gave it no processor does
+    not count, time in which one of its threads kept the interpreter from the loop does.
     """
     before = metric(server, "towerlog_loop_blocks_total")
     yield

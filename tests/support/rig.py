@@ -31,7 +31,7 @@ class QuietEngine(Engine):
     """The engine of one process without its timer."""
 
     def __init__(self, store: Store, clock: Clock, ids: Ids, *more: Any) -> None:
-        """With a wake of its own. `more`: settings, and who is told that the store failed."""
+        """With a wake of its own. `more`: settings."""
         super().__init__(store, LocalWake(), clock, ids, *more)
 
     async def start(self) -> None:
@@ -50,12 +50,19 @@ class QuietEngine(Engine):
 class Rig:
     """One store, one engine, one organisation; more of them on demand. Made by `open_rig`."""
 
-    def __init__(self, store: SqliteStore, clock: FakeClock, ids: SeededIds, settings: EngineSettings) -> None:
+    def __init__(
+        self,
+        store: SqliteStore,
+        clock: FakeClock,
+        ids: SeededIds,
+        settings: EngineSettings,
+        fatal: list[StorageFailed],
+    ) -> None:
         self.store = store
         self.clock = clock
         self.ids = ids
-        self.fatal: list[StorageFailed] = []
-        self.engine = QuietEngine(store, clock, ids, settings, self.fatal.append)
+        self.fatal = fatal
+        self.engine = QuietEngine(store, clock, ids, settings)
         self.principal = Principal(0, "", "", "", frozenset())
 
     @property
@@ -106,8 +113,9 @@ async def open_rig(
 ) -> AsyncIterator[Rig]:
     """A rig on the database in this folder; the first to open it makes the organisation `default`."""
     clock, ids = clock or FakeClock(), ids or SeededIds()
-    store = await SqliteBackend.fresh(folder).open(clock, ids)
-    rig = Rig(store, clock, ids, settings or EngineSettings())
+    fatal: list[StorageFailed] = []
+    store = await SqliteBackend.fresh(folder).open(clock, ids, fatal.append)
+    rig = Rig(store, clock, ids, settings or EngineSettings(), fatal)
     try:
         orgs = await store.orgs()
         if orgs:

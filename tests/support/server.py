@@ -202,7 +202,7 @@ def executable() -> str:
 def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """This process's environment without any of our settings, then the fixed admin key and `extra`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TOWERLOG_")}
-    return {**inherited, "TOWERLOG_BOOTSTRAP_KEY": ADMIN_KEY, **extra}
+    return {**inherited, "TOWERLOG_BOOTSTRAP_KEY": ADMIN_KEY, "TOWERLOG_DISK_GUARD_MIB": "16", **extra}
 
 
 def is_ready(client: httpx2.Client) -> bool:

@@ -24,13 +24,13 @@ from towerlog.asgi.guard.heartbeats import Heartbeats
 from towerlog.asgi.guard.hosts import hosts_of
 from towerlog.asgi.guard.ledger import MAX_POLLS, PlaceKind, ShareLedger
 from towerlog.asgi.guard.limits import Limiter
-from towerlog.asgi.process.loop_watch import LoopWatch
 from towerlog.asgi.guard.tickets import Tickets
 from towerlog.asgi.guard.trace_ids import TraceIds
 from towerlog.asgi.pages import Pages
 from towerlog.asgi.pages.health import Phase
 from towerlog.asgi.pages.meters import Meters
 from towerlog.asgi.pages.metrics import EngineCollector, LoopCollector, Metrics, TransportCollector
+from towerlog.asgi.process.loop_watch import LoopWatch
 from towerlog.asgi.push.streams import Streams
 from towerlog.asgi.replies import Message, Receive, Send
 from towerlog.asgi.routes import RouteTable
@@ -151,7 +151,7 @@ class App:
         self.pages.static.attach(self.table, self._config.public_url.rstrip("/"))
         self.pages.metrics.attach(components.auth, metrics, node.store.stock, self._clock)
         self.pages.tickets.attach(components.auth)
-        self.pages.health.attach(node.store.ping)
+        self.pages.health.attach(node.store.ping, node.store.obstacle)
         self.pages.health.phase = Phase.READY
 
     def drain(self) -> None:

@@ -34,9 +34,9 @@ from towerlog.sdk.wire.errors import ApiError, SdkError
 from towerlog.sdk.wire.http import Http
 from towerlog.sdk.wire.refusals import json_of
 from towerlog.server import opened_for_reading
+from towerlog.store.space import Space
 
 LITTLE_SPACE_BYTES = 1 << 30
-NO_SPACE_BYTES = 64 << 20
 SLOW_SYNC_MS = 50.0
 WRONG_CLOCK_S = 5.0
 ASK_S = 5.0
@@ -144,10 +144,12 @@ def check_store(settings: Settings, _url: str | None) -> Iterator[Finding]:
 def check_disk(settings: Settings, _url: str | None) -> Iterator[Finding]:
     """How much space is left where the store is."""
     folder = nearest(database_path(settings).absolute().parent)
-    free = shutil.disk_usage(folder).free
-    verdict = "wrong" if free < NO_SPACE_BYTES else "warn" if free < LITTLE_SPACE_BYTES else "ok"
-    said = f"{size(free)} free in {folder}" + ("" if verdict == "ok" else ": make room, or move the data folder")
-    yield Finding("disk", verdict, said, {"disk_free_bytes": free})
+    space = Space(folder, SystemClock().steady_ms, settings.disk_guard_mib)
+    free, guard = space.free_bytes, space.guard_bytes
+    verdict = "wrong" if space.is_low() else "warn" if free < guard + LITTLE_SPACE_BYTES else "ok"
+    said = f"{size(free)} free in {folder}; below {size(guard)} writes are refused"
+    said += "" if verdict == "ok" else ": make room, or move the data folder"
+    yield Finding("disk", verdict, said, {"disk_free_bytes": free, "disk_guard_bytes": guard})
 
 
 def check_durability(settings: Settings, _url: str | None) -> Iterator[Finding]:

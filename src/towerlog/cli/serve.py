@@ -44,13 +44,7 @@ def serve(settings: Settings) -> None:
     def announce(started: Started) -> None:
         greet(started, database_path(settings).absolute())
 
-    try:
-        raise SystemExit(run(settings, announce))
-    except OSError as error:
-        if error.filename is None:
-            message = f"cannot listen on {settings.host}:{settings.port}: {error.strerror}"
-            raise OSError(error.errno, message) from error
-        raise
+    raise SystemExit(run(settings, announce))
 
 
 def greet(started: Started, database: Path) -> None:

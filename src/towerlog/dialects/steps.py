@@ -242,6 +242,8 @@ def _draft(call: Call, warnings: Warnings) -> Draft:
     data = fields.one_line(event.payload, "payload", call.settings.max_depth, call.settings.max_event_bytes)
     kind = _KINDS[event.event_type]
     sent = fields.read(kind.decoder, data, "payload", warnings)
+    event_id = fields.optional_id(event.event_id, "event_id")
+    agent_name = fields.bounded_text(event.agent_name, "agent_name")
     event_type, facts = kind.facts(sent, warnings)
     # Only previews are cut: they are for people, and an SDK may put a whole output into one.
     # None of them is long in a short payload.
@@ -258,9 +260,9 @@ def _draft(call: Call, warnings: Warnings) -> Draft:
         data,
         facts,
         occurred_at,
-        fields.optional_id(event.event_id, "event_id"),
+        event_id,
         event.event_type if kind.once else None,
-        fields.bounded_text(event.agent_name, "agent_name"),
+        agent_name,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from towerlog.ambient import Clock, Ids
+from towerlog.ambient import Clock, Hearing, Ids
 from towerlog.dialects.base import FrameStyle
 from towerlog.engine.commands import approvals, cancel, keys, lanes, personas, receipts, reruns, runs, steering
 from towerlog.engine.commit.load import Needs
@@ -33,7 +33,7 @@ from towerlog.engine.timers.loop import Timer
 from towerlog.engine.timers.replies import OldReplies
 from towerlog.engine.timers.silence import SilentRuns
 from towerlog.engine.timers.spreads import SpreadingCancels
-from towerlog.errors import LeaseLost, StorageFailed
+from towerlog.errors import LeaseLost
 from towerlog.model import command as c
 from towerlog.model import outcome as o
 from towerlog.model import question as q
@@ -102,13 +102,12 @@ class Engine:
         clock: Clock,
         ids: Ids,
         settings: EngineSettings | None = None,
-        on_fatal: Callable[[StorageFailed], None] = lambda error: None,
     ) -> None:
-        """`wake` is told of every commit. `on_fatal` is told when the store must not be written any more."""
+        """`wake` is told of every commit."""
         settings = settings or EngineSettings()
         self._store = store
-        self._clock = clock
-        self._reads = Reads(store, clock, settings.thresholds)
+        self._hearing = Hearing(clock)
+        self._reads = Reads(store, clock, self._hearing, settings.thresholds)
         self._hub = Hub()
         self._wake = wake
         self._polls = Polls()
@@ -118,15 +117,14 @@ class Engine:
         self._replies = Replies(store, self._reads)
         self._writer = Writer(
             store,
-            clock,
+            self._hearing,
             ids,
             VERBS,
             wake.committed,
             REACTIONS,
             max_queue=settings.max_queue,
-            on_fatal=on_fatal,
         )
-        self.enlist: Callable[[Principal, c.Append | c.Report, str, Waiter, int], None] = self._writer.enlist
+        self.enlist: Callable[[Principal, c.Append | c.Report, str, Waiter, int], None] = self._writer.intake.enlist
         """Carries out telemetry; the waiter is told what came of it. Raises what refuses it at once."""
         cancel_deadline_ms = settings.cancel_deadline_seconds * 1000
         self._timer = Timer(
@@ -134,8 +132,8 @@ class Engine:
                 ExpiredLeases(self._writer.upkeep),
                 SpreadingCancels(self._writer.upkeep),
                 OverdueCancels(self._writer.upkeep, cancel_deadline_ms),
-                SilentRuns(clock, self._writer.upkeep, settings.thresholds),
-                OldReplies(store, clock),
+                SilentRuns(self._hearing, self._writer.upkeep, settings.thresholds),
+                OldReplies(store, self._hearing),
             )
         )
         self._timer_task: asyncio.Task[None] | None = None
@@ -164,8 +162,11 @@ class Engine:
             "commands": self._writer.commands,
             "groups": self._writer.groups,
             "reloads": self._writer.reloads,
-            "queue": self._writer.waiting,
+            "queue": self._writer.intake.queue.count,
             "followers": self._hub.followers,
+            "disk_free_bytes": self._store.space.free_bytes,
+            "disk_guard_bytes": self._store.space.guard_bytes,
+            "failed_checkpoints": self._store.trouble.failed_checkpoints,
             "damaged": self._store.damages.found,
             "read_failures": self._store.damages.failures,
         }
@@ -200,14 +201,14 @@ class Engine:
         self, principal: Principal, command: c.Write, dialect: str, idempotency: c.Idempotency | None
     ) -> o.Outcome:
         """Commits a command; then, beside the writer, makes its answer and has that kept for a repeat."""
-        placed = await self._writer.submit(principal, command, dialect, idempotency)
+        placed = await self._writer.intake.submit(principal, command, dialect, idempotency)
         if isinstance(placed, o.Replayed):
             return await self._repeated(principal, command, placed, idempotency)
         outcome = await self._replies.complete(principal, placed)
         still_waiting = isinstance(command, c.Claim) and command.wait_ms > 0 and isinstance(placed, o.NothingToClaim)
         if idempotency is not None and not still_waiting:
             status, body = idempotency.encode(outcome)
-            self._writer.keep_body(principal, idempotency, status, body)
+            self._writer.intake.keep_body(principal, idempotency, status, body)
         return outcome
 
     async def _repeated(
@@ -226,7 +227,7 @@ class Engine:
             return o.Replayed(known.status, known.body)
         # The process was lost before it had stored the reply, or the reply is on its way to the disk.
         status, body = idempotency.encode(await self._replies.again(principal, decode_ids(known.ids)))
-        self._writer.keep_body(principal, idempotency, status, body)
+        self._writer.intake.keep_body(principal, idempotency, status, body)
         return o.Replayed(status, body)
 
     async def follow(self, principal: Principal, command: q.Stream, style: FrameStyle) -> Follower:

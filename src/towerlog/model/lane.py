@@ -30,7 +30,7 @@ class QueueState(enum.StrEnum):
 
 
 class Lane(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """The lease of one run. `expires_at`, `queued_at` … are ms of the steady clock."""
+    """The lease of one run. `expires_at`, `queued_at` … are ms in which the server could hear."""
 
     run: int
     org: int
@@ -80,6 +80,16 @@ class Lane(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         `epoch` None: of whichever claim. A worker's name is no secret, so without its key it proves nothing.
         """
         return self.worker_id == worker_id and self.key_id == key_id and epoch in (None, self.epoch)
+
+    def on_wall(self, offset_ms: int) -> Lane:
+        """As it is shown: its times by the wall clock as that is set now, `offset_ms` ahead of the clock of leases."""
+        return msgspec.structs.replace(
+            self,
+            queued_at=self.queued_at + offset_ms,
+            claimed_at=None if self.claimed_at is None else self.claimed_at + offset_ms,
+            expires_at=None if self.expires_at is None else self.expires_at + offset_ms,
+            last_heartbeat=None if self.last_heartbeat is None else self.last_heartbeat + offset_ms,
+        )
 
     def is_held(self, now_ms: int) -> bool:
         """True while a lease runs. An expired one may be claimed at once; the sweep that requeues it may come later."""

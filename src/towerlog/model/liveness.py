@@ -6,6 +6,7 @@ A verdict changes nothing; only the events of `engine/timers` mark or end a run.
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 
 import msgspec
 
@@ -13,6 +14,10 @@ from towerlog.model.run import TERMINAL, RunRow, Status
 
 NO_REPORTS_EXPECTED = frozenset({Status.QUEUED, Status.WAITING, Status.PAUSED})
 """A run in one of these is not expected to report, so it stays `alive`."""
+
+
+Elapsed = Callable[[int], int]
+"""From a stamp of the wall clock to the ms in which the server could have heard more since."""
 
 
 class Verdict(enum.StrEnum):
@@ -47,34 +52,39 @@ class Liveness(msgspec.Struct, frozen=True, gc=False):
     """The last `message.delta`."""
 
 
-def liveness_of(row: RunRow, beats: list[int | None], now_ms: int, thresholds: Thresholds) -> Liveness:
-    """The clocks of a run and the verdict at `now_ms` (wall ms).
+def liveness_of(row: RunRow, beats: list[int | None], elapsed_ms: Elapsed, thresholds: Thresholds) -> Liveness:
+    """The clocks of a run and the verdict now; `elapsed_ms` tells how long the server has listened since a stamp.
 
     `beats`: times of heartbeats that are not events, of its agent or its worker.
     """
+
+    def age(at: int) -> tuple[int, int]:
+        """Stamps do not tell the order of things where the wall clock was set back between them."""
+        return elapsed_ms(at), -at
+
     # A heartbeat from before the run says nothing about the run.
-    after = [at for at in (row.process_at, *beats) if at is not None and at >= row.created_at]
-    process_at = max(after, default=None)
-    verdict = _verdict(row, process_at, now_ms, thresholds)
+    of_run = [at for at in beats if at is not None and age(at) <= age(row.created_at)]
+    process_at = min([*of_run, *([] if row.process_at is None else [row.process_at])], key=age, default=None)
+    verdict = _verdict(row, process_at, elapsed_ms, thresholds)
     return Liveness(verdict, process_at, row.progress_at, row.output_at)
 
 
-def _verdict(row: RunRow, process_at: int | None, now_ms: int, thresholds: Thresholds) -> Verdict | None:
+def _verdict(row: RunRow, process_at: int | None, elapsed_ms: Elapsed, thresholds: Thresholds) -> Verdict | None:
     if row.status in TERMINAL:
         return Verdict.LOST if row.status is Status.LOST else None
     if row.status in NO_REPORTS_EXPECTED or row.idle:
         return Verdict.ALIVE
     if row.is_silence_timed():
         # `lost` counts only what the run itself sent: an agent that is alive may have forgotten one of its runs.
-        if is_past(row.process_at or row.created_at, now_ms, thresholds.lost_ms):
+        if is_past(elapsed_ms(row.process_at or row.created_at), thresholds.lost_ms):
             return Verdict.LOST
-        if is_past(process_at or row.created_at, now_ms, thresholds.silent_ms):
+        if is_past(elapsed_ms(process_at or row.created_at), thresholds.silent_ms):
             return Verdict.SILENT
     # A run under a lease is never silent here: without reports its lease expires and it goes back to the queue.
-    stalled = is_past(row.progress_at or row.created_at, now_ms, thresholds.stalled_ms)
+    stalled = is_past(elapsed_ms(row.progress_at or row.created_at), thresholds.stalled_ms)
     return Verdict.STALLED if stalled else Verdict.ALIVE
 
 
-def is_past(since_ms: int, now_ms: int, threshold_ms: int) -> bool:
-    """Whether `threshold_ms` has passed since `since_ms`; never for a threshold of 0."""
-    return threshold_ms > 0 and now_ms - since_ms >= threshold_ms
+def is_past(elapsed_ms: int, threshold_ms: int) -> bool:
+    """Whether `threshold_ms` has passed; never for a threshold of 0."""
+    return 0 < threshold_ms <= elapsed_ms

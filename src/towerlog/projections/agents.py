@@ -1,14 +1,19 @@
-"""The fold of an agent: counters and totals over all its events, in whichever run."""
+"""The fold of an agent: counters and totals over all its events, in whichever run; and the tallies of a group.
+
+What the events of one commit add to agents and to roll-up cells is counted as they are placed, and folded once.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import msgspec
 
 from towerlog.model.agent import AgentRow
 from towerlog.model.event import Event, EventType
 from towerlog.model.run import RunRow
-from towerlog.model.usage import Usage, add
-from towerlog.projections.usage import counted
+from towerlog.model.usage import NO_USAGE, Usage, UsageRow, add
+from towerlog.projections.usage import UsageKey, counted, key_of
 
 
 def fold(row: AgentRow, before: RunRow | None, now: RunRow, event: Event) -> AgentRow:
@@ -42,3 +47,85 @@ def latest(known: int | None, at: int) -> int:
 def unfolded(row: AgentRow) -> AgentRow:
     """The row without what was folded from events: where a rebuild begins. Heartbeats are not events, so they stay."""
     return AgentRow(row.agent, row.org, row.agent_id, row.name, row.created_at, last_heartbeat_at=row.last_heartbeat_at)
+
+
+class _OfAgent(msgspec.Struct):
+    """Of one agent; `usage` is its total, not what was added: sums that reached their bound depend on the order."""
+
+    usage: Usage
+    events: int = 0
+    runs: int = 0
+    errors: int = 0
+    beat_at: int | None = None
+
+
+class _OfCell(msgspec.Struct):
+    events: int = 0
+    began: int = 0
+    ended: int = 0
+    usage: Usage = NO_USAGE
+
+
+class Tallies(msgspec.Struct, eq=False):
+    """Of one group, whose events all have the same time."""
+
+    _now: int
+    _agents: dict[tuple[int, str], _OfAgent] = {}
+    _plain: dict[tuple[int, str], int] = {}
+    """(org, agent) → its plain events."""
+    _cells: dict[UsageKey, _OfCell] = {}
+
+    def count(self, key: UsageKey, events: int) -> None:
+        """Plain events of one cell."""
+        org, _, agent, _, _ = key
+        self._plain[org, agent] = self._plain.get((org, agent), 0) + events
+        self._cell(key).events += events
+
+    def take(self, agent: AgentRow, before: RunRow | None, now: RunRow, event: Event) -> None:
+        """An event that was folded by itself; `before` None: it begins its run."""
+        ended = now.is_terminal() and (before is None or not before.is_terminal())
+        spent = counted(before, now, event)
+        one = self._of(agent)
+        one.events += 1
+        one.runs += before is None
+        one.errors += event.type is EventType.RUN_FAILED and not event.late
+        if event.effects.beat:
+            one.beat_at = event.recorded_at
+        cell = self._cell(key_of(now, event, agent.name))
+        cell.events += 1
+        cell.began += before is None
+        cell.ended += ended
+        if spent is not NO_USAGE:
+            one.usage, cell.usage = add(one.usage, spent), add(cell.usage, spent)
+
+    def beat(self, agent: AgentRow) -> None:
+        """A sign of life outside any run."""
+        self._of(agent).beat_at = self._now
+
+    def _of(self, agent: AgentRow) -> _OfAgent:
+        key = (agent.org, agent.name)
+        found = self._agents.get(key)
+        if found is None:
+            found = self._agents[key] = _OfAgent(agent.usage)
+        return found
+
+    def _cell(self, key: UsageKey) -> _OfCell:
+        found = self._cells.get(key)
+        if found is None:
+            found = self._cells[key] = _OfCell()
+        return found
+
+    def settled(
+        self, agents: Mapping[tuple[int, str], AgentRow]
+    ) -> tuple[dict[int, AgentRow], dict[UsageKey, UsageRow]]:
+        """The rows of agents and what is added to cells; `agents`: each as it was before, by organisation and name."""
+        rows: dict[int, AgentRow] = {}
+        for key in {**self._agents, **self._plain}:
+            row = agents[key]
+            one = self._agents.get(key) or _OfAgent(row.usage)
+            events = one.events + self._plain.get(key, 0)
+            seen_at = self._now if events else None
+            rows[row.agent] = after(row, events, one.runs, one.errors, one.usage, seen_at, one.beat_at)
+        return rows, {
+            key: UsageRow(*key, one.events, one.began, one.ended, one.usage) for key, one in self._cells.items()
+        }

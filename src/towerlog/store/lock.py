@@ -82,9 +82,12 @@ def _said(beside: IO[str]) -> str:
 
 def _write(beside: IO[str], more: str) -> None:
     """Who holds the place, and whether the database is being made."""
-    beside.truncate(0)
-    beside.write(f"{os.getpid()}\n{more}")
-    beside.flush()
+    try:
+        beside.truncate(0)
+        beside.write(f"{os.getpid()}\n{more}")
+        beside.flush()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, beside.name) from error
 
 
 def _lock_database(path: Path) -> int:

@@ -9,8 +9,8 @@ import time
 import msgspec
 
 from towerlog.ambient import ProcessorClock
-from towerlog.asgi.process.loop_watch import BEAT_S, MAX_BLOCK_MS, LoopWatch
 from towerlog.asgi.pages.metrics import LoopCollector
+from towerlog.asgi.process.loop_watch import BEAT_S, MAX_BLOCK_MS, LoopWatch
 
 SPENT_NS = 3 * MAX_BLOCK_MS * 1_000_000
 

@@ -18,7 +18,7 @@ from tests.support.wait import wait_until_async
 from towerlog.engine.audit import verify_org
 from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS
 from towerlog.engine.core import EngineSettings
-from towerlog.errors import IdempotencyMismatch, InProgress, Internal, Overloaded, StorageFailed
+from towerlog.errors import DiskFull, IdempotencyMismatch, InProgress, Internal, Overloaded, StorageFailed
 from towerlog.model.command import Append, Claim, CreateRun, Idempotency, RegisterAgent
 from towerlog.model.event import Draft, EventType, RunByTrace
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
@@ -247,7 +247,7 @@ async def test_a_full_disk_fails_the_group_leaves_nothing_and_passes(rig: Rig) -
     rows, log = await rig.store.rows(rig.org), await rig.log()
     await limit_pages(rig, 2)
     answers = await all_at_once(rig, steps("before", event_id="id"), large("new"), RegisterAgent("someone"))
-    assert [type(answer) for answer in answers] == [StorageFailed] * 3
+    assert [type(answer) for answer in answers] == [DiskFull] * 3
     assert all(answer.retry_after for answer in answers)
     assert await rig.log() == log
     assert msgspec.json.encode(await rig.store.rows(rig.org)) == msgspec.json.encode(rows)
@@ -293,10 +293,10 @@ async def test_after_a_fault_of_the_disk_nothing_is_written_any_more(rig: Rig) -
     for _ in range(2):
         with pytest.raises(StorageFailed):
             await rig.do(steps("x"))
+    await wait_until_async(lambda: rig.fatal, "the failure to be told")
     assert len(rig.fatal) == 1
-    await rig.store.writer.call(lambda db: db.set_commit_hook(None))
     with pytest.raises(StorageFailed):
-        await rig.do(steps("x"))
+        await rig.store.writer.call(lambda db: db.set_commit_hook(None))
     assert len(await rig.log()) == 1
     assert (await rig.do(GetRun((await rig.store.rows(rig.org)).runs[0].run_id))).row.last_seq == 1, "reading goes on"
 

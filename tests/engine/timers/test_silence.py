@@ -287,7 +287,7 @@ async def test_a_clock_that_is_set_back_and_then_far_ahead_ends_no_run(old: Rig)
     assert (await old.run(run_id)).status is Status.LOST
 
 
-async def test_a_server_that_was_away_listens_before_it_judges(tmp_path: Path) -> None:
+async def test_a_server_that_was_away_listens_for_a_whole_threshold_before_it_judges(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         run_id, gone = await start(rig), await start(rig, "gone")
         clock, ids = rig.clock, rig.ids
@@ -296,8 +296,12 @@ async def test_a_server_that_was_away_listens_before_it_judges(tmp_path: Path) -
     async with open_rig(tmp_path, clock=clock, ids=ids) as rig:
         await later(rig, 0)
         await later(rig, SILENT_MS - 1)
-        assert (await rig.run(run_id)).status is Status.RUNNING
+        assert (await noted(rig, gone), await verdict(rig, gone)) == (0, Verdict.ALIVE)
         await tell(rig)
+        await later(rig, 1)
+        assert (await noted(rig, run_id), await noted(rig, gone)) == (0, 1)
+        await later(rig, LOST_MS - SILENT_MS - 1)
+        assert (await rig.run(gone)).status is Status.RUNNING
         await later(rig, 1)
         assert [(await rig.run(one)).status for one in (run_id, gone)] == [Status.RUNNING, Status.LOST]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -203,19 +203,42 @@ async def test_the_wal_is_emptied_when_nobody_writes(path: Path, monkeypatch: py
         await wait_until_async(lambda: wal_bytes(path) <= 2 * 17 * KIB, "the WAL to be emptied but for its name")
 
 
-async def test_a_checkpoint_that_failed_stops_the_commits(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> tuple[int, int]:
-        raise apsw.IOError("the disk is gone")
+def failing(error: apsw.Error) -> Callable[..., tuple[int, int]]:
+    def checkpoint(*_: object) -> tuple[int, int]:
+        raise error
 
+    return checkpoint
+
+
+async def test_a_checkpoint_that_failed_on_the_disk_stops_the_commits(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with opened(path, FakeClock()) as store:
         with monkeypatch.context() as patched:
             patched.setattr(connections, "WAL_CHECKPOINT_BYTES", 0)
-            patched.setattr(connections, "checkpoint", broken)
+            patched.setattr(connections, "checkpoint", failing(apsw.IOError("the disk is gone")))
             await fill(store, units=1, events_each=1, event_bytes=100)
-            await wait_until_async(lambda: store.failed is not None, "the checkpoint to fail")
+            await wait_until_async(lambda: store.trouble.final is not None, "the checkpoint to fail")
         with pytest.raises(StorageFailed) as raised:
             await fill(store, units=1, events_each=1, event_bytes=100)
     assert raised.value.fatal
+
+
+@pytest.mark.parametrize("error", [apsw.FullError("full"), apsw.BusyError("busy")], ids=["full", "busy"])
+async def test_a_checkpoint_that_found_no_room_is_tried_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch, error: apsw.Error
+) -> None:
+    async with opened(path, FakeClock()) as store:
+        with monkeypatch.context() as patched:
+            patched.setattr(connections, "WAL_CHECKPOINT_BYTES", 0)
+            patched.setattr(connections, "checkpoint", failing(error))
+            await fill(store, units=1, events_each=1, event_bytes=100)
+            await wait_until_async(lambda: store.trouble.failed_checkpoints > 1, "the checkpoint to fail twice")
+            assert store.trouble.checkpoint is not None
+            async with store.begin() as unit:
+                await unit.commit(run_changes(run_row(last_seq=2), [event(2, 2)], before=run_row(last_seq=1)))
+        await wait_until_async(lambda: store.trouble.checkpoint is None, "the next one to succeed")
+        assert store.trouble.final is None
 
 
 async def test_closing_leaves_one_file(path: Path) -> None:

@@ -16,6 +16,7 @@ from towerlog.store.base import Store, Unit
 from towerlog.store.damage import FAILURES_NOT_READY, Damages
 from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where
 from towerlog.store.sqlite.store import SqliteStore, SqliteUnit, open_store
+from towerlog.store.trouble import Trouble
 
 
 def methods(contract: type) -> Iterator[str]:
@@ -90,7 +91,7 @@ async def test_an_error_of_sqlite_leaves_as_ours_and_says_whether_the_disk_is_at
     def fail(db: apsw.Connection, error: Exception) -> None:
         raise error
 
-    pool = Pool(1, lambda: apsw.Connection(str(tmp_path / "x.db")), "test", Damages(lambda: 0))
+    pool = Pool(1, lambda: apsw.Connection(str(tmp_path / "x.db")), "test", Damages(lambda: 0), Trouble())
     try:
         for error, fatal in ((apsw.BusyError("b"), False), (apsw.IOError("i"), True), (apsw.CorruptError("c"), True)):
             with pytest.raises(StorageFailed, match=type(error).__name__) as caught:

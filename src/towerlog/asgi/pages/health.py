@@ -38,10 +38,12 @@ class HealthPages:
         """Starting; until `attach` nobody can tell whether the store answers."""
         self.phase = Phase.STARTING
         self._ping: Callable[[], Awaitable[None]] | None = None
+        self._obstacle: Callable[[], str | None] = lambda: None
 
-    def attach(self, ping: Callable[[], Awaitable[None]]) -> None:
-        """`ping` raises StorageFailed unless the store answers."""
+    def attach(self, ping: Callable[[], Awaitable[None]], obstacle: Callable[[], str | None]) -> None:
+        """`ping` raises StorageFailed unless the store answers; `obstacle` names what is in the way of writes."""
         self._ping = ping
+        self._obstacle = obstacle
 
     def routes(self) -> tuple[PageRoute, ...]:
         """Both pages."""
@@ -69,6 +71,7 @@ class HealthPages:
         if self.phase is Phase.READY and self._ping is not None:
             try:
                 await self._ping()
+                status = self._obstacle() or status
             except StorageFailed:
                 status = "storage_failed"
         if status == Phase.READY.value:

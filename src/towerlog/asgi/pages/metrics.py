@@ -14,8 +14,8 @@ from towerlog.asgi.guard.arrivals import Arrivals
 from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.guard.ledger import PlaceKind
 from towerlog.asgi.guard.limits import Limiter
-from towerlog.asgi.process.loop_watch import MAX_BLOCK_MS, LoopWatch
 from towerlog.asgi.pages.meters import BUCKETS_MS, Meters
+from towerlog.asgi.process.loop_watch import MAX_BLOCK_MS, LoopWatch
 from towerlog.asgi.push.streams import Streams
 from towerlog.asgi.routes import PageRoute, PageVisit
 from towerlog.dialects.base import PLAIN_TEXT, Reply
@@ -87,7 +87,7 @@ class EngineCollector(Collector):
     """The engine's own counts."""
 
     def __init__(self, figures: Callable[[], Mapping[str, int]]) -> None:
-        """`figures` gives `commands`, `groups`, `queue`, `followers`, `damaged` and `read_failures` as they are now."""
+        """`figures` gives the counts of `Engine.figures` as they are now."""
         self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
@@ -97,6 +97,11 @@ class EngineCollector(Collector):
         yield CounterMetricFamily("towerlog_commits", "Groups of commands committed.", figures["groups"])
         yield GaugeMetricFamily("towerlog_commit_queue", "Commands that wait for the next commit.", figures["queue"])
         yield GaugeMetricFamily("towerlog_followers", "Readers of the log.", figures["followers"])
+        failed = "Checkpoints of the write-ahead log that failed."
+        yield CounterMetricFamily("towerlog_checkpoints_failed", failed, figures["failed_checkpoints"])
+        free, guard = figures["disk_free_bytes"], figures["disk_guard_bytes"]
+        yield GaugeMetricFamily("towerlog_disk_free_bytes", "Room on the disk of the store.", free)
+        yield GaugeMetricFamily("towerlog_disk_guard_bytes", "Below this much room writes are refused.", guard)
         damaged = "Events and contents that were read and are damaged in the store."
         yield CounterMetricFamily("towerlog_damaged_reads", damaged, figures["damaged"])
         failed = "Reads of the store that failed with an I/O error or on damaged pages."

@@ -43,6 +43,7 @@ _CODES: dict[type[TowerlogError], str] = {
     errors.NotFound: "NOT_FOUND",
     errors.Overloaded: "UNAVAILABLE",
     errors.StorageFailed: "UNAVAILABLE",
+    errors.DiskFull: "DISK_FULL",
 }
 """The dialect's codes of errors; an error that is not in it has its own code in capitals."""
 

@@ -15,7 +15,7 @@ import msgspec
 from towerlog.ambient import Ids
 from towerlog.engine.commit.load import Known, NotLoaded, RefKey, parent_of, ref_key
 from towerlog.engine.commit.own_runs import own_run
-from towerlog.engine.commit.run_state import RunState, Tallies
+from towerlog.engine.commit.run_state import RunState
 from towerlog.model.agent import AgentRow
 from towerlog.model.chain import SPELLED_BYTES, content_digest, in_chain, link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
@@ -31,6 +31,7 @@ from towerlog.projections import checkpoints as checkpoint_fold
 from towerlog.projections import runs as run_fold
 from towerlog.projections import threads as thread_fold
 from towerlog.projections import usage as usage_fold
+from towerlog.projections.agents import Tallies
 from towerlog.store.values import Changes, Family, Found, HistoryNode, Kind, Message, MetaList, RunChange
 
 encode_facts = msgspec.json.Encoder().encode
@@ -377,7 +378,8 @@ class Plan:
         if changes.lanes:
             stored = self.cache.lanes
             changes.renewed = {run for run, lane in changes.lanes.items() if lane.is_renewal_of(stored.get(run))}
-        self.tallies.settle(changes, self._agents)
+        agents, changes.usage = self.tallies.settled(self._agents)
+        changes.agents.update(agents)
 
     def keep(self) -> None:
         """The changes are on disk: the cache may know them."""

@@ -11,10 +11,16 @@ import asyncio
 from collections import deque
 from heapq import heappop, heappush, heapreplace
 
-from towerlog.engine.commit.submission import Submission
-from towerlog.errors import Overloaded
-from towerlog.model.command import Append, Report, Write
+from towerlog.ambient import Hearing
+from towerlog.engine.commit.replies import InFlight, WaitingBodies
+from towerlog.engine.commit.submission import Submission, Waiter, measured, name_of
+from towerlog.errors import DiskFull, Overloaded
+from towerlog.model.command import Append, Idempotency, Report, RevokeKey, Write
 from towerlog.model.event import Draft
+from towerlog.model.outcome import Placed, Replayed
+from towerlog.model.principal import Principal
+from towerlog.store.base import Store
+from towerlog.store.values import ReplyBody
 
 MAX_GROUP_COMMANDS = 512
 MAX_GROUP_BYTES = 4 * 1024 * 1024
@@ -27,6 +33,9 @@ ORGANISATION_PART = (3, 4)
 MAX_REMEMBERED = 1000
 """Organisations without a command whose last work is kept while it may not matter any more."""
 RETRY_AFTER_SECONDS = 1
+RETRY_ON_FULL_DISK_SECONDS = 5
+ON_A_FULL_DISK = (RevokeKey,)
+"""Commands that are carried out on what the guard has kept free: little, and not to be put off."""
 
 
 class CommandQueue:
@@ -103,6 +112,55 @@ class CommandQueue:
         elif len(self._ends) > MAX_REMEMBERED:
             self._ends = {org: end for org, end in self._ends.items() if end > self._begun}
         return group
+
+
+class Intake:
+    """Where commands come in: each is refused at once, or waits in the queue until the writer takes it."""
+
+    def __init__(self, store: Store, hearing: Hearing, max_queue: int) -> None:
+        """Closed; it takes so many commands."""
+        self._store = store
+        self._hearing = hearing
+        self._in_flight = InFlight()
+        self.queue = CommandQueue(max_queue)
+        self.bodies = WaitingBodies(max_queue)
+        self.is_open = False
+        self.wake = asyncio.Event()
+        """Set where something waits, and where the writer has to look whether this is still open."""
+
+    def submit(
+        self, principal: Principal, command: Write, dialect: str, idempotency: Idempotency | None
+    ) -> asyncio.Future[Placed | Replayed]:
+        """Queues a command. Raises Overloaded when full, InProgress for an Idempotency-Key that is being answered."""
+        self._check(command)
+        self.queue.check_room(principal.org)
+        future: asyncio.Future[Placed | Replayed] = asyncio.get_running_loop().create_future()
+        submission = Submission(principal, command, dialect, future, idempotency, 0, measured(command))
+        if idempotency is not None:
+            self._in_flight.enter(future, principal, idempotency)
+        self.queue.add(submission)
+        self.wake.set()
+        return future
+
+    def enlist(self, principal: Principal, command: Append | Report, dialect: str, waiter: Waiter, size: int) -> None:
+        """Queues telemetry of so many bytes; `waiter` is told. Raises like `submit`."""
+        self._check(command)
+        self.queue.add(Submission(principal, command, dialect, waiter, None, 0, size))
+        self.wake.set()
+
+    def keep_body(self, principal: Principal, idempotency: Idempotency, status: int, body: bytes) -> None:
+        """Stores the reply to a command that is durable already, with the next group; nobody waits for it."""
+        self.bodies.add(ReplyBody(principal.org, name_of(idempotency), status, body))
+        self.wake.set()
+
+    def _check(self, command: Write) -> None:
+        if (failed := self._store.trouble.final) is not None:
+            raise self._store.trouble.refusal(failed)
+        if self._store.space.was_low and not isinstance(command, ON_A_FULL_DISK):
+            self._hearing.stop()
+            raise DiskFull(retry_after=RETRY_ON_FULL_DISK_SECONDS)
+        if not self.is_open:
+            raise Overloaded(retry_after=RETRY_AFTER_SECONDS)
 
 
 def work_of(command: Write) -> int:

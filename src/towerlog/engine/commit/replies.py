@@ -6,15 +6,20 @@ the process is lost there, a repeat is answered from the ids.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from typing import assert_never
+from typing import Any, assert_never
 
 import msgspec
 
+from towerlog.engine.commit.submission import name_of
+from towerlog.errors import IdempotencyMismatch, InProgress
 from towerlog.model import outcome as o
+from towerlog.model.command import Idempotency
 from towerlog.model.event import Refusal, RunByForeignId
 from towerlog.model.key import Key
-from towerlog.store.values import ReplyBody
+from towerlog.model.principal import Principal
+from towerlog.store.values import ReplyBody, StoredReply
 
 MAX_WAITING_BYTES = 8 * 1024 * 1024
 """Of replies that wait to be stored."""
@@ -44,6 +49,29 @@ class WaitingBodies:
         self.waiting.clear()
         self._size = 0
         return taken
+
+
+class InFlight:
+    """Idempotency-Keys of commands that wait for their commit; as many as may wait."""
+
+    def __init__(self) -> None:
+        """None."""
+        self._digests: dict[tuple[int, str], bytes] = {}
+
+    def enter(self, waiter: asyncio.Future[Any], principal: Principal, idempotency: Idempotency) -> None:
+        """Until the waiter is told. Raises InProgress for a key that is being answered, IdempotencyMismatch where
+        that was for another body."""
+        name = (principal.org, name_of(idempotency))
+        known = self._digests.get(name)
+        if known is not None:
+            raise InProgress(retry_after=1) if known == idempotency.digest else IdempotencyMismatch()
+        self._digests[name] = idempotency.digest
+        waiter.add_done_callback(lambda _: self._digests.pop(name, None))
+
+
+def replayed(known: StoredReply) -> o.Replayed:
+    """The outcome of a repeat."""
+    return o.Replayed(known.status, known.body, known.run, known.lease_epoch, known.ids)
 
 
 class Item(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

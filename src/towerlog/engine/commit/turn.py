@@ -8,12 +8,18 @@ from typing import Any, NamedTuple
 import msgspec
 
 from towerlog.engine.commit.drawn import DrawnIds
-from towerlog.engine.commit.load import Known, Needs
+from towerlog.engine.commit.load import Known, Needs, NotLoaded
 from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.submission import Steps, Submission
-from towerlog.errors import TowerlogError
-from towerlog.model.outcome import Placed
+from towerlog.engine.commit.replies import encode_ids, replayed
+from towerlog.engine.commit.submission import Steps, Submission, name_of
+from towerlog.errors import IdempotencyMismatch, TowerlogError
+from towerlog.model.command import Idempotency
+from towerlog.model.outcome import NothingToClaim, Placed, Replayed, Taken
 from towerlog.model.principal import Principal
+from towerlog.store.values import Kind, StoredReply
+
+MAX_RELOADS = 64
+"""How often a group is placed anew: what is asked for then has not been loaded by anything."""
 
 
 class Verb(NamedTuple):
@@ -32,3 +38,28 @@ class Turn(msgspec.Struct, eq=False):
     ids: DrawnIds
     broken: dict[Submission, TowerlogError] = {}
     rounds: int = 0
+
+    def missed(self, missing: list[NotLoaded]) -> list[NotLoaded]:
+        """What has to be loaded, each once. Raises the first of it when loading has not helped `MAX_RELOADS` times."""
+        self.rounds += 1
+        if self.rounds > MAX_RELOADS:
+            raise missing[0]
+        return list({(one.kind, one.key): one for first in missing for one in first.all}.values())
+
+
+def place_once(
+    plan: Plan, submission: Submission, wanted: Idempotency, placing: Steps[Placed | TowerlogError]
+) -> Steps[Placed | Replayed | TowerlogError]:
+    """A command with an Idempotency-Key: a repeat of it is answered with the reply that was kept, and not placed."""
+    org, name = submission.principal.org, name_of(wanted)
+    known: StoredReply | None = plan.loaded(Kind.REPLY, (org, name))
+    if known is not None:
+        return replayed(known) if known.digest == wanted.digest else IdempotencyMismatch()
+    command = submission.command
+    outcome = yield from placing
+    still_waiting = isinstance(outcome, NothingToClaim) and getattr(command, "wait_ms", 0) > 0
+    if not isinstance(outcome, TowerlogError) and not still_waiting:
+        run, epoch = (outcome.row.run, outcome.lane.epoch) if isinstance(outcome, Taken) else (None, None)
+        ids = encode_ids(outcome)
+        plan.changes.replies.append(StoredReply(org, name, wanted.digest, 0, b"", plan.steady, run, epoch, ids))
+    return outcome

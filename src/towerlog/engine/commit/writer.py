@@ -10,38 +10,25 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import TypeVar
 
-from towerlog.ambient import Clock, Ids
+from towerlog.ambient import Hearing, Ids
 from towerlog.engine.commit.cache import Cache
 from towerlog.engine.commit.drawn import DrawnIds
 from towerlog.engine.commit.load import Asking, Known, Needs, NotLoaded, load, load_missed
 from towerlog.engine.commit.plan import Plan, Reaction
-from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, RETRY_AFTER_SECONDS, CommandQueue
-from towerlog.engine.commit.replies import WaitingBodies, encode_ids
-from towerlog.engine.commit.submission import (
-    Steps,
-    Submission,
-    Waiter,
-    measured,
-    name_of,
-    needs_with_reply,
-    note_defect,
-    replayed,
-)
-from towerlog.engine.commit.turn import Turn, Verb
-from towerlog.errors import IdempotencyMismatch, InProgress, Internal, Overloaded, StorageFailed, TowerlogError
-from towerlog.model.command import Append, Claim, ClaimRun, Idempotency, Report, Write
-from towerlog.model.outcome import NothingToClaim, Placed, Replayed, Taken
-from towerlog.model.principal import Principal
+from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake
+from towerlog.engine.commit.submission import Steps, Submission, needs_with_reply, note_defect
+from towerlog.engine.commit.turn import Turn, Verb, place_once
+from towerlog.errors import Internal, Overloaded, StorageFailed, TowerlogError
+from towerlog.model.command import Claim, ClaimRun, Write
+from towerlog.model.outcome import Placed, Replayed
 from towerlog.store.base import Store, Unit
-from towerlog.store.values import NO_CHANGES, Kind, ReplyBody, StoredReply
+from towerlog.store.values import NO_CHANGES
 from towerlog.wake.base import Commit
 
 MAX_GATHER_TURNS = 8
 STEP_MS = 10
 """How long placing goes on before the event loop gets a turn."""
 COMMANDS_AT_ONCE = 8
-MAX_RELOADS = 64
-"""How often a group is placed anew: what is asked for then has not been loaded by anything."""
 
 Found = TypeVar("Found")
 T = TypeVar("T")
@@ -49,39 +36,31 @@ Outcomes = list[Placed | Replayed | TowerlogError]
 
 
 class Writer:
-    """The one queue to the one log."""
+    """The one writer of the one log."""
 
     def __init__(
         self,
         store: Store,
-        clock: Clock,
+        hearing: Hearing,
         ids: Ids,
         verbs: Mapping[type[Write], Verb],
         committed: Callable[[Commit], None],
         reactions: tuple[Reaction, ...],
         *,
         max_queue: int,
-        on_fatal: Callable[[StorageFailed], None],
     ) -> None:
-        """`verbs` has every command; `committed` is told of each commit once it is durable.
-
-        `reactions` follow from each change of a run's status, in this order.
-        """
+        """`committed` is told of each commit once it is durable; `reactions` follow from changes of a run's status."""
         self._store = store
-        self._clock = clock
+        self._hearing = hearing
         self._ids = ids
         self._verbs = verbs
         self._committed = committed
         self._reactions = reactions
-        self._on_fatal = on_fatal
+        self.intake = Intake(store, hearing, max_queue)
+        self._queue = self.intake.queue
+        self._bodies = self.intake.bodies
         self._cache = Cache()
-        self._queue = CommandQueue(max_queue)
-        self._bodies = WaitingBodies(max_queue)
-        self._in_flight: dict[tuple[int, str], bytes] = {}
-        self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._broken: StorageFailed | None = None
-        self._open = False
         self.groups = 0
         self.commands = 0
         self.reloads = 0
@@ -89,61 +68,15 @@ class Writer:
 
     def start(self) -> None:
         """Begins to take commands."""
-        self._open = True
+        self.intake.is_open = True
         self._task = asyncio.create_task(self._loop(), name="towerlog-writer")
 
     async def stop(self) -> None:
         """Refuses what comes now, finishes what waits."""
-        self._open = False
-        self._wake.set()
+        self.intake.is_open = False
+        self.intake.wake.set()
         if self._task is not None:
             await self._task
-
-    @property
-    def waiting(self) -> int:
-        """How many commands wait for the next group."""
-        return self._queue.count
-
-    def submit(
-        self, principal: Principal, command: Write, dialect: str, idempotency: Idempotency | None
-    ) -> asyncio.Future[Placed | Replayed]:
-        """Queues a command. Raises Overloaded when full, InProgress for an Idempotency-Key that is being answered."""
-        self._check_open()
-        self._queue.check_room(principal.org)
-        future: asyncio.Future[Placed | Replayed] = asyncio.get_running_loop().create_future()
-        submission = Submission(principal, command, dialect, future, idempotency, 0, measured(command))
-        if idempotency is not None:
-            self._enter(future, submission, idempotency)
-        self._queue.add(submission)
-        self._wake.set()
-        return future
-
-    def enlist(self, principal: Principal, command: Append | Report, dialect: str, waiter: Waiter, size: int) -> None:
-        """Queues telemetry of so many bytes; `waiter` is told. Raises like `submit`."""
-        self._check_open()
-        self._queue.add(Submission(principal, command, dialect, waiter, None, 0, size))
-        self._wake.set()
-
-    def _check_open(self) -> None:
-        if self._broken is not None:
-            raise StorageFailed(self._broken.message, retry_after=RETRY_AFTER_SECONDS)
-        if not self._open:
-            raise Overloaded(retry_after=RETRY_AFTER_SECONDS)
-
-    def _enter(
-        self, future: asyncio.Future[Placed | Replayed], submission: Submission, idempotency: Idempotency
-    ) -> None:
-        name = (submission.principal.org, name_of(idempotency))
-        known = self._in_flight.get(name)
-        if known is not None:
-            raise InProgress(retry_after=1) if known == idempotency.digest else IdempotencyMismatch()
-        self._in_flight[name] = idempotency.digest
-        future.add_done_callback(lambda _: self._in_flight.pop(name, None))
-
-    def keep_body(self, principal: Principal, idempotency: Idempotency, status: int, body: bytes) -> None:
-        """Stores the reply to a command that is durable already, with the next group; nobody waits for it."""
-        self._bodies.add(ReplyBody(principal.org, name_of(idempotency), status, body))
-        self._wake.set()
 
     async def upkeep(
         self,
@@ -153,38 +86,66 @@ class Writer:
     ) -> Found | None:
         """Commits something of the engine's own, between two groups: finds it, loads what it needs, places it.
 
-        `find` is told the steady time. Gives what was found; None when nothing is written any more.
+        `find` is told the time by `Hearing`. Gives what was found; None when nothing is written now.
         """
-        if self._broken is not None or not self._open:
+        if self._store.trouble.final is not None or not self.intake.is_open:
             return None
-        async with self._store.begin() as unit:
-            found = await find(unit, self._clock.steady_ms())
-            turn = self._turn()
-            missing: list[NotLoaded] = []
-            while True:
-                if missing:
-                    await load_missed(unit, turn.known, turn.steady_ms, missing)
-                await load(unit, turn.known, turn.steady_ms, [(needs_of, found)])
-                plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions)
-                try:
-                    place(plan, found)
-                    plan.finish()
-                    break
-                except NotLoaded as one:
-                    missing = self._missed(turn, [one])
-                    turn.ids.again()
-            await self._commit(unit, plan)
+        if self._store.space.is_low():
+            self._hearing.stop()
+            return None
+        try:
+            async with self._store.begin() as unit:
+                self._hearing.begin()
+                if self._hearing.is_out:  # nobody else may come to write, and find out that it is over
+                    await unit.try_to_write()
+                    self._hearing.go_on()
+                found = await find(unit, self._hearing.now().heard_ms)
+                plan = await self._place_own(unit, found, needs_of, place)
+                plan.settle()
+                if plan.changes != NO_CHANGES:
+                    await unit.commit(plan.changes)
+                self._publish(plan)
+        except StorageFailed:
+            self._hearing.stop()
+            raise
+        finally:
+            self._hearing.end()
         return found
 
+    async def _place_own(
+        self,
+        unit: Unit,
+        found: Found,
+        needs_of: Callable[[Needs, Found], None],
+        place: Callable[[Plan, Found], None],
+    ) -> Plan:
+        turn = self._turn()
+        missing: list[NotLoaded] = []
+        while True:
+            if missing:
+                await load_missed(unit, turn.known, turn.steady_ms, missing)
+            await load(unit, turn.known, turn.steady_ms, [(needs_of, found)])
+            plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions)
+            try:
+                place(plan, found)
+                plan.finish()
+                return plan
+            except NotLoaded as one:
+                missing = self._missed(turn, [one])
+                turn.ids.again()
+
     async def _loop(self) -> None:
-        while self._open or self._queue.count or self._bodies.waiting:
-            await self._wake.wait()
-            self._wake.clear()
+        while self.intake.is_open or self._queue.count or self._bodies.waiting:
+            await self.intake.wake.wait()
+            self.intake.wake.clear()
             while self._queue.count or self._bodies.waiting:
                 await self._gather()
                 group = self._queue.take()
                 try:
                     await self._write(group)
+                except Overloaded as error:
+                    self._hearing.stop()
+                    _fail(group, error)
                 except Exception as error:  # the writer must outlive any defect in a group
                     note_defect("group_failed", commands=len(group))
                     await self._write_singly(group, error)
@@ -217,38 +178,38 @@ class Writer:
         """For a new group: the time is read once."""
         if not self._store.exclusive:
             self._cache = Cache()
-        now_ms, steady_ms = self._clock.now_ms(), self._clock.steady_ms()
-        return Turn(Known(self._cache), now_ms, steady_ms, DrawnIds(self._ids))
+        now_ms, heard_ms = self._hearing.begin()
+        return Turn(Known(self._cache), now_ms, heard_ms, DrawnIds(self._ids))
 
     async def _write(self, group: list[Submission]) -> None:
-        async with self._store.begin() as unit:
-            plan, outcomes = await self._place_group(unit, group)
-            if self._bodies.waiting:
-                plan.changes.reply_bodies.extend(self._bodies.take())
-            try:
-                await self._commit(unit, plan)
-            except StorageFailed as error:
-                _fail(group, error)
-                return
+        try:
+            async with self._store.begin() as unit:
+                plan, outcomes = await self._place_group(unit, group)
+                if self._bodies.waiting:
+                    plan.changes.reply_bodies.extend(self._bodies.take())
+                plan.settle()
+                try:
+                    if plan.changes != NO_CHANGES:
+                        await unit.commit(plan.changes)
+                except StorageFailed as error:
+                    self._hearing.stop()
+                    _fail(group, error)
+                    return
+                self._publish(plan)
+        finally:
+            self._hearing.end()
         self.groups += bool(group)
         self.commands += len(group)
         for submission, outcome in zip(group, outcomes, strict=True):
             _answer(submission, outcome)
 
-    async def _commit(self, unit: Unit, plan: Plan) -> None:
-        plan.settle()
+    def _publish(self, plan: Plan) -> None:
         changes = plan.changes
         if changes == NO_CHANGES:
             self._cache.trim()  # what was only looked up is in it as well
             return
-        try:
-            await unit.commit(changes)
-        except StorageFailed as error:
-            if error.fatal:
-                # What a failing disk has told is on disk is known only after a restart: never write on.
-                self._broken = error
-                self._on_fatal(error)
-            raise
+        if self._hearing.is_out:
+            self._hearing.go_on()
         try:
             plan.keep()
             self._committed(Commit(changes.events, changes.runs, changes.lanes))
@@ -282,7 +243,7 @@ class Writer:
         try:
             while True:
                 next(placing)
-                now_ms = self._clock.steady_ms()
+                now_ms = self._hearing.clock.steady_ms()
                 if until and now_ms >= until:
                     await asyncio.sleep(0)
                 until = until if now_ms < until else now_ms + STEP_MS
@@ -292,10 +253,7 @@ class Writer:
 
     def _missed(self, turn: Turn, missing: list[NotLoaded]) -> list[NotLoaded]:
         self.reloads += 1
-        turn.rounds += 1
-        if turn.rounds > MAX_RELOADS:
-            raise missing[0]
-        return list({(one.kind, one.key): one for first in missing for one in first.all}.values())
+        return turn.missed(missing)
 
     def _asking(self, submission: Submission) -> Asking:
         needs_of = self._verbs[type(submission.command)].needs
@@ -319,7 +277,13 @@ class Writer:
                 elif submission.idempotency is None:
                     outcomes.append((yield from self._placed(plan, submission)))
                 else:
-                    outcomes.append((yield from self._place_one(plan, submission, submission.idempotency)))
+                    outcomes.append(
+                        (
+                            yield from place_once(
+                                plan, submission, submission.idempotency, self._placed(plan, submission)
+                            )
+                        )
+                    )
             except NotLoaded as one:
                 missing.append(one)
             except TowerlogError as error:
@@ -341,23 +305,6 @@ class Writer:
             raise
         if plan.postponed:
             plan.finish()
-        return outcome
-
-    def _place_one(
-        self, plan: Plan, submission: Submission, wanted: Idempotency
-    ) -> Steps[Placed | Replayed | TowerlogError]:
-        """A command with an Idempotency-Key: a repeat of it is answered with the reply that was kept."""
-        org, name = submission.principal.org, name_of(wanted)
-        known: StoredReply | None = plan.loaded(Kind.REPLY, (org, name))
-        if known is not None:
-            return replayed(known) if known.digest == wanted.digest else IdempotencyMismatch()
-        command = submission.command
-        outcome = yield from self._placed(plan, submission)
-        still_waiting = isinstance(outcome, NothingToClaim) and getattr(command, "wait_ms", 0) > 0
-        if not isinstance(outcome, TowerlogError) and not still_waiting:
-            run, epoch = (outcome.row.run, outcome.lane.epoch) if isinstance(outcome, Taken) else (None, None)
-            ids = encode_ids(outcome)
-            plan.changes.replies.append(StoredReply(org, name, wanted.digest, 0, b"", plan.now, run, epoch, ids))
         return outcome
 
 

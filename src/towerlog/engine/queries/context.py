@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from towerlog.ambient import Clock
+from towerlog.ambient import Clock, Hearing
 from towerlog.engine.queries import views
 from towerlog.errors import NotFound
 from towerlog.model.liveness import DEFAULT_THRESHOLDS, Thresholds
@@ -25,10 +25,13 @@ def page_of(found: Found[T], limit: int) -> tuple[list[T], bool]:
 class QueryContext:
     """What every question is answered from. Every look-up is by organisation."""
 
-    def __init__(self, store: Store, clock: Clock, thresholds: Thresholds = DEFAULT_THRESHOLDS) -> None:
-        """`clock` tells how long things have waited; `thresholds`, how long runs may be silent."""
+    def __init__(
+        self, store: Store, clock: Clock, hearing: Hearing, thresholds: Thresholds = DEFAULT_THRESHOLDS
+    ) -> None:
+        """`hearing` tells how long things have waited; `thresholds`, how long runs may be silent."""
         self.store = store
         self.clock = clock
+        self.hearing = hearing
         self._thresholds = thresholds
 
     async def run_of(self, principal: Principal, run_id: str) -> RunRow:
@@ -44,4 +47,4 @@ class QueryContext:
 
     def now(self) -> views.Now:
         """When something is looked at."""
-        return views.Now(self.clock.now_ms(), self._thresholds)
+        return views.Now(self.hearing, self._thresholds)

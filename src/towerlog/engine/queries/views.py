@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import msgspec
 
+from towerlog.ambient import Hearing
 from towerlog.engine.queries.bodies import input_and_result
 from towerlog.errors import Damaged
 from towerlog.model.agent import AgentRow
@@ -31,9 +32,9 @@ MAX_TREE_BYTES = 4 * 1024 * 1024
 
 
 class Now(msgspec.Struct, frozen=True):
-    """When something is looked at, and how long a run may be silent by then."""
+    """How long the server has listened, and how long a run may be silent."""
 
-    wall_ms: int
+    hearing: Hearing
     thresholds: Thresholds
 
 
@@ -56,7 +57,7 @@ async def run_views(store: Store, principal: Principal, rows: Sequence[RunRow], 
                 created_by_name=None if user is None else user.name,
                 created_by_email=None if user is None else user.email,
                 parent_run_id=parents.get(row.run),
-                liveness=liveness_of(row, beats, now.wall_ms, now.thresholds),
+                liveness=liveness_of(row, beats, now.hearing.elapsed_ms, now.thresholds),
             )
         )
     return views
@@ -68,6 +69,7 @@ async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool
     org = principal.org
     given, result = await input_and_result(store, row)
     lane = await store.lane(org, row.run) if row.has_lane else None
+    lane = None if lane is None else lane.on_wall(now.hearing.offset_ms())
     children = await _Tree(store, principal, row, now).below(row, MAX_TREE_DEPTH) if tree else ()
     beats = [view.liveness.process_at, None if lane is None else lane.last_heartbeat]
     return msgspec.structs.replace(
@@ -77,7 +79,7 @@ async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool
         input=given,
         tree=await _tree_usage(store, row),
         children=children,
-        liveness=liveness_of(row, beats, now.wall_ms, now.thresholds),
+        liveness=liveness_of(row, beats, now.hearing.elapsed_ms, now.thresholds),
     )
 
 
@@ -103,7 +105,7 @@ class _Tree:
         views = []
         for child in await self._fresh(row):
             below = await self.below(child, depth - 1)
-            liveness = liveness_of(child, [], now.wall_ms, now.thresholds)
+            liveness = liveness_of(child, [], now.hearing.elapsed_ms, now.thresholds)
             views.append(RunView(child, org_id, parent_run_id=row.run_id, children=below, liveness=liveness))
         return tuple(views)
 

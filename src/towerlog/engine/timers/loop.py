@@ -10,7 +10,7 @@ import structlog
 
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
-from towerlog.errors import StorageFailed
+from towerlog.errors import Overloaded, StorageFailed
 from towerlog.store.base import Unit
 
 SWEEP_SECONDS = 1.0
@@ -29,7 +29,7 @@ class Upkeep(Protocol):
         place: Callable[[Plan, Found], None],
         /,
     ) -> Found | None:
-        """`find` is told the steady time. Gives what was found; None when nothing is written any more."""
+        """`find` is told the steady time. Gives what was found; None when nothing is written now."""
         ...
 
 
@@ -73,7 +73,7 @@ async def _look(service: TimedService) -> None:
     """One sweep. What fails in one service keeps no other from its work."""
     try:
         await service.sweep()
-    except StorageFailed as error:
+    except (StorageFailed, Overloaded) as error:
         log.warning("sweep_failed", service=type(service).__name__, error=error.message)
     except Exception:  # a defect in one sweep must not end all later ones
         log.exception("sweep_failed", service=type(service).__name__)

@@ -1,54 +1,43 @@
 """Silent runs among those that only report: long silence is noted, longer silence ends a run as lost.
 
-Clock jumps and server downtime never count as an agent's silence: a wall clock that jumped ahead is subtracted, and
-nothing is ended until the server has been up for as long as the shorter threshold.
+Only time in which the server could hear counts as an agent's silence (`Hearing`): neither what a wall clock was set by,
+nor an outage. After a start and after a long outage a run is judged once the server has listened for a whole threshold.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
-from towerlog.ambient import Clock
+from towerlog.ambient import Hearing
 from towerlog.engine.commands.cancel import CONTROL
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.timers.loop import Upkeep
 from towerlog.model.event import EventType
 from towerlog.model.facts import Facts
-from towerlog.model.liveness import Thresholds, is_past
+from towerlog.model.liveness import Thresholds
 from towerlog.model.run import RunRow
 from towerlog.model.times import format_ms
 from towerlog.store.base import Unit
 
 SWEEP_ROWS = 100
 """Rows to one commit; a sweep goes on until nothing is due."""
-JUMP_MS = 5000
-"""Ahead of the steady clock by more than this between two sweeps, the wall clock was set."""
-MAX_JUMPS = 64
+MAX_STAMP = 2**62
 Act = Callable[[Plan, RunRow, int], None]
 
 
 class SilentRuns:
     """Finds the silent runs of every organisation."""
 
-    def __init__(self, clock: Clock, upkeep: Upkeep, thresholds: Thresholds) -> None:
+    def __init__(self, hearing: Hearing, upkeep: Upkeep, thresholds: Thresholds) -> None:
         """`upkeep` commits between two groups."""
-        self._clock = clock
+        self._hearing = hearing
         self._upkeep = upkeep
         self._thresholds = thresholds
-        self._began_at = clock.steady_ms()
-        self._offset_ms = clock.now_ms() - clock.steady_ms()
-        self._jumps: deque[tuple[int, int]] = deque(maxlen=MAX_JUMPS)
-        """(wall ms before a jump ahead, how far it went), oldest first."""
 
     async def sweep(self) -> None:
         """Looks once at everything that is past a threshold."""
-        self._note_jump()
         silent_ms, lost_ms = self._thresholds.silent_ms, self._thresholds.lost_ms
-        shorter = min((ms for ms in (silent_ms, lost_ms) if ms), default=0)
-        if not is_past(self._began_at, self._clock.steady_ms(), shorter):
-            return
         if lost_ms:
             await self._look(True, lost_ms, _end_as_lost)
             await self._look(False, lost_ms, _end_as_lost)
@@ -56,42 +45,34 @@ class SilentRuns:
             await self._look(False, silent_ms, _note_silence)
 
     async def _look(self, noted: bool, threshold_ms: int, act: Act) -> None:
-        """Pages through the runs that may be past a threshold. `noted`: those whose silence means nothing new."""
-        after: tuple[int, int] | None = (-1, 0)
+        """Looks at the runs that may be past a threshold. `noted`: those whose silence means nothing new."""
+        latest = self._hearing.latest_stamp(threshold_ms)
+        if latest is not None:
+            await self._page((-1, 0), latest, noted, threshold_ms, act)
+            # Stamped before this start, by a clock that was ahead: this process cannot have heard them.
+            await self._page((self._hearing.highest_stamp(), 0), MAX_STAMP, noted, threshold_ms, act)
+
+    async def _page(self, first: tuple[int, int], latest: int, noted: bool, threshold_ms: int, act: Act) -> None:
+        """Pages through the runs that were heard last between two stamps."""
+        after: tuple[int, int] | None = first
         while after is not None:
             start = after
 
-            async def find(unit: Unit, _steady_ms: int, start: tuple[int, int] = start) -> list[RunRow]:
-                return await unit.runs_silent(noted, self._clock.now_ms() - threshold_ms, start, SWEEP_ROWS)
+            async def find(unit: Unit, _heard_ms: int, start: tuple[int, int] = start) -> list[RunRow]:
+                return await unit.runs_silent(noted, latest, start, SWEEP_ROWS)
 
             def place(plan: Plan, found: list[RunRow]) -> None:
                 for stored in found:
                     row = plan.run_by_number(stored.run)
-                    silence_ms = 0 if row is None else self._silence_ms(row, plan.now)
-                    if row is not None and row.is_silence_timed() and silence_ms >= threshold_ms:
+                    if row is None or not row.is_silence_timed():
+                        continue
+                    silence_ms = self._hearing.elapsed_ms(row.process_at or row.created_at)
+                    if silence_ms >= threshold_ms:
                         act(plan, row, silence_ms)
 
             found = await self._upkeep(find, _needs, place)
             is_full = found is not None and len(found) == SWEEP_ROWS
             after = (found[-1].seen_at, found[-1].run) if found is not None and is_full else None
-
-    def _note_jump(self) -> None:
-        """Remembers by how much the wall clock went ahead since the last sweep."""
-        steady = self._clock.steady_ms()
-        offset_ms = self._clock.now_ms() - steady
-        if offset_ms - self._offset_ms > JUMP_MS:
-            self._jumps.append((steady + self._offset_ms, offset_ms - self._offset_ms))
-        self._offset_ms = offset_ms
-
-    def _silence_ms(self, row: RunRow, now_ms: int) -> int:
-        """How long nothing was heard of a run, without the time that only the wall clock has seen pass.
-
-        A word may lie inside of what a jump leapt over, when the clock had been set back since: what is behind the
-        word counts as leapt over all the same. Better late than to end a run that lives.
-        """
-        since = row.process_at or row.created_at
-        leapt_ms = (wall_ms + by_ms - max(since, wall_ms) for wall_ms, by_ms in self._jumps)
-        return now_ms - since - sum(max(ms, 0) for ms in leapt_ms)
 
 
 def _needs(needs: Needs, found: list[RunRow]) -> None:

@@ -22,6 +22,8 @@ from towerlog.store.base.lanes import LaneStore
 from towerlog.store.base.log import LogStore
 from towerlog.store.base.rows import RowStore
 from towerlog.store.damage import Damages
+from towerlog.store.space import Space
+from towerlog.store.trouble import Trouble
 from towerlog.store.values import Changes, Loaded, Spread, Stock, Wanted
 
 
@@ -31,7 +33,7 @@ class Unit(Protocol):
     async def load(self, wanted: Wanted, now_ms: int) -> Loaded:
         """All of it in one question. Every kind asked for is in the answer; keys and values are described at `Kind`.
 
-        `now_ms` (steady clock) tells which leases have run out.
+        `now_ms` (time in which the server could hear) tells which leases have run out.
         """
         ...
 
@@ -54,6 +56,10 @@ class Unit(Protocol):
         """
         ...
 
+    async def try_to_write(self) -> None:
+        """Writes next to nothing, durably, to find out whether that is possible. Raises StorageFailed."""
+        ...
+
     def commit(self, changes: Changes) -> Awaitable[None]:
         """Writes all of it durably, in one transaction; to be awaited before the unit ends, once.
 
@@ -70,6 +76,10 @@ class Store(LogStore, RowStore, ContentStore, LaneStore, IdentityStore, AuditSto
     """True when no other process writes runs: rows may then be cached between units."""
     damages: Damages
     """What has been read and was damaged, and which reads have failed."""
+    trouble: Trouble
+    """Whether it may still be written: both the writer and whoever stops it look here before each act."""
+    space: Space
+    """The room on its disk: writes are refused while it is too little, what makes room is not."""
     copied_positions: Mapping[int, int] | None
     """Organisation → the position up to which this log is the one that it was first copied from; None for no copy."""
     epoch: str
@@ -89,4 +99,8 @@ class Store(LogStore, RowStore, ContentStore, LaneStore, IdentityStore, AuditSto
 
     async def ping(self) -> None:
         """Reads real pages. Raises StorageFailed unless it can, or where reads have failed again and again."""
+        ...
+
+    def obstacle(self) -> str | None:
+        """What is in the way of writes, in one word: `storage_failed`, `disk_full`, `checkpoint_failed`; or None."""
         ...

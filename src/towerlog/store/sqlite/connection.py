@@ -18,13 +18,18 @@ from towerlog.store import owner
 from towerlog.store.damage import Damages
 from towerlog.store.lock import WriterLock, take_writer_place
 from towerlog.store.migrate import Migration, apply_migrations, load_migrations, plan_migrations
+from towerlog.store.sqlite.upkeep.failures import storage_failed
 
 PAGE_BYTES = 16384
 WAL_CHECKPOINT_BYTES = 16 * 1024 * 1024
 """Past this a checkpoint runs beside the writer."""
 WAL_RESET_BYTES = 64 * 1024 * 1024
 """Past this the writer itself finishes the checkpoint, so that the WAL starts anew."""
+WAL_HELD_BYTES = 160 * 1024 * 1024
+"""Past this, where a reader keeps the WAL from starting anew, writes wait for him: with one more group and what is not
+in one it stays below 256 MiB."""
 BUSY_MS = 10_000
+_PIECE_BYTES = 1024 * 1024
 LOWER = "lower_any_script"
 """SQLite's own `lower` knows ASCII alone."""
 MIN_SQLITE = (3, 51, 3)
@@ -50,6 +55,7 @@ def open_connection(path: Path, *, read_only: bool = False, damages: Damages | N
     database that is not ours.
     """
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    connection: StoreConnection | None = None
     try:
         connection = StoreConnection(str(path), flags=flags, statementcachesize=200)
         connection.damages = damages or Damages(lambda: 0, is_logged=False)
@@ -71,9 +77,17 @@ def open_connection(path: Path, *, read_only: bool = False, damages: Damages | N
         if path.exists() and not os.access(path, os.R_OK if read_only else os.R_OK | os.W_OK):
             # SQLite has no words for it. A restored file that root has put here is the usual case.
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from error
-        raise StorageFailed(f"cannot open {path.name}: {error}") from error
+        raise _cannot_open(path, error, connection) from error
     except apsw.Error as error:
-        raise StorageFailed(f"cannot open {path.name}: {error}") from error
+        raise _cannot_open(path, error, connection) from error
+
+
+def _cannot_open(path: Path, error: apsw.Error, connection: apsw.Connection | None) -> StorageFailed:
+    """In words; with the cause that SQLite leaves out, where the file system does not let anybody write."""
+    words = storage_failed(error, connection).message
+    if isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError) and os.statvfs(path.parent).f_flag & os.ST_RDONLY:
+        words = "its file system is read-only"
+    return StorageFailed(f"cannot open {path}: {words}")
 
 
 def _refuse_foreign(connection: apsw.Connection) -> None:
@@ -100,8 +114,32 @@ def prepare_files(path: Path) -> WriterLock:
     """The folder and an empty file, both for the owner alone, and the one writer's lock."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=owner.FOLDER_MODE)
     lock = take_writer_place(path)
-    owner.keep_private(path)
+    try:
+        owner.keep_private(path)
+        write_again(path.with_name(path.name + "-wal"))
+    except BaseException:
+        lock.close()
+        raise
     return lock
+
+
+def write_again(log: Path) -> None:
+    """Writes a log that an earlier process has left once more, over itself, and syncs it.
+
+    A sync that failed there may have marked pages as written that never came to the disk: they are read from memory as
+    if they were there, no later sync writes them, and all that is appended behind them would be lost with the next
+    power cut. Written again they must be synced, or the start fails. Raises OSError.
+    """
+    if not log.exists() or not log.stat().st_size:
+        return
+    with log.open("r+b", buffering=0) as file:
+        at = 0
+        try:
+            while piece := os.pread(file.fileno(), _PIECE_BYTES, at):
+                at += os.pwrite(file.fileno(), piece, at)
+            os.fdatasync(file.fileno())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(log)) from error
 
 
 def migrate(connection: apsw.Connection) -> int:
@@ -179,6 +217,8 @@ class WalGauge:
         self._moved = 0
         self.unmoved_bytes = 0
         """What a checkpoint would have to move."""
+        self.written_bytes = 0
+        """The log since it last started anew."""
 
     def watch(self, connection: apsw.Connection) -> apsw.Connection:
         """Follows a writer's commits."""
@@ -189,6 +229,7 @@ class WalGauge:
         if pages < self._pages:
             self._moved = 0  # the log has started anew
         self._pages = pages
+        self.written_bytes = pages * PAGE_BYTES
         self.unmoved_bytes = max(pages - self._moved, 0) * PAGE_BYTES
         return apsw.SQLITE_OK
 
@@ -197,15 +238,20 @@ class WalGauge:
         self._moved = max(pages, 0)
         self.unmoved_bytes = max(self._pages - self._moved, 0) * PAGE_BYTES
 
-    @property
-    def written_bytes(self) -> int:
-        """The log since it last started anew."""
-        return self._pages * PAGE_BYTES
+    def start_anew(self) -> None:
+        """The next commit begins the log from its start."""
+        self._pages = self._moved = self.unmoved_bytes = self.written_bytes = 0
 
 
 def checkpoint(connection: apsw.Connection, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> tuple[int, int]:
-    """Moves the WAL into the database; (pages in the WAL, pages moved). Waits for nobody in passive mode."""
+    """Moves the WAL into the database; (pages in the WAL, pages moved), or (-1, 0) where somebody is in the way.
+
+    Waits for nobody: a backup that reads for a minute must not hold the writer's thread up.
+    """
+    connection.set_busy_timeout(0)
     try:
         return connection.wal_checkpoint(mode=mode)
     except apsw.BusyError:
         return (-1, 0)
+    finally:
+        connection.set_busy_timeout(BUSY_MS)

@@ -14,7 +14,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from towerlog.errors import SchemaMismatch, StorageFailed, StoreLocked
+from towerlog.errors import SchemaMismatch, StoreLocked
 from towerlog.model.key import Key
 from towerlog.model.principal import Org, User
 from towerlog.store.lock import WriterLock
@@ -22,6 +22,7 @@ from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import lookups, reads
 from towerlog.store.sqlite import write as writes
 from towerlog.store.sqlite.upkeep import whole
+from towerlog.store.sqlite.upkeep.failures import storage_failed
 
 KEYS_PAGE = 500
 SETTLE_TRIES = 100
@@ -155,4 +156,4 @@ def _storage_errors() -> Iterator[None]:
     except apsw.BusyError as error:
         raise StoreLocked("the store is busy: another process holds its write lock") from error
     except apsw.Error as error:
-        raise StorageFailed(f"{type(error).__name__}: {error}") from error
+        raise storage_failed(error, None) from error

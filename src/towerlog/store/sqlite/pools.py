@@ -15,8 +15,9 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 
 import apsw
 
-from towerlog.errors import StorageFailed
 from towerlog.store.damage import Damages
+from towerlog.store.sqlite.upkeep.failures import is_final, storage_failed
+from towerlog.store.trouble import Trouble
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,9 +28,14 @@ T_ask = TypeVar("T_ask")
 class Pool:
     """A pool of threads, each with its own connection."""
 
-    def __init__(self, count: int, opener: Callable[[], apsw.Connection], name: str, damages: Damages) -> None:
-        """`damages` is told when the disk or SQLite fails a question."""
+    writes = False
+
+    def __init__(
+        self, count: int, opener: Callable[[], apsw.Connection], name: str, damages: Damages, trouble: Trouble
+    ) -> None:
+        """`damages` is told when the disk or SQLite fails a question, `trouble` when it fails a write for good."""
         self._damages = damages
+        self._trouble = trouble
         self._local = threading.local()
         self._opener = opener
         self._opened: list[apsw.Connection] = []
@@ -46,16 +52,31 @@ class Pool:
     def submit(
         self, question: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> asyncio.Future[T]:
-        """Begins to ask a question in one of the threads. Storage errors leave as StorageFailed."""
+        """Begins to ask a question in one of the threads. Storage errors leave as StorageFailed.
+
+        Where the threads write, it fails after the first final failure.
+        """
 
         def ask() -> T:
+            connection: apsw.Connection | None = None
+            # Here, not before: what was queued behind the failure must not run either.
+            if self.writes and self._trouble.final is not None:
+                raise self._trouble.refusal(self._trouble.final)
             try:
-                return question(self.connection(), *args, **kwargs)
+                connection = self.connection()
+                answer = question(connection, *args, **kwargs)
             except apsw.Error as error:
-                failed = _failed(error)
+                failed = storage_failed(error, connection)
                 if failed.fatal:
                     self._damages.note_failure(error)
+                if is_final(error, 0 if connection is None else connection.system_errno):
+                    # In this thread, so that whatever waits for it finds the flag set.
+                    self._trouble.end(failed)
                 raise failed from error
+            # A sync that failed beside this one may have taken the pages of this one with it.
+            if self.writes and self._trouble.final is not None:
+                raise self._trouble.refusal(self._trouble.final)
+            return answer
 
         return asyncio.get_running_loop().run_in_executor(self._threads, ask)
 
@@ -69,13 +90,16 @@ class Pool:
         """Waits for what runs, then closes every connection."""
         self._threads.shutdown(wait=True)
         for connection in self._opened:
+            if self._trouble.final is not None:
+                # Else whoever closes last checkpoints by itself: what a sync has lost would be moved all the same.
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             connection.close()
 
 
-def _failed(error: apsw.Error) -> StorageFailed:
-    failed = StorageFailed(f"{type(error).__name__}: {error}", retry_after=1)
-    failed.fatal = isinstance(error, apsw.IOError | apsw.CorruptError | apsw.NotADBError)
-    return failed
+class Writing(Pool):
+    """A pool whose threads write: once a write has failed for good, it does nothing more."""
+
+    writes = True
 
 
 class Locked:

@@ -7,7 +7,7 @@ without a lock. Readers see committed rows only and never hold a transaction ope
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -15,21 +15,29 @@ from pathlib import Path
 import apsw
 
 from towerlog.ambient import Clock, Ids
-from towerlog.errors import StorageFailed
+from towerlog.errors import Overloaded, StorageFailed
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.store.damage import Damages
 from towerlog.store.lock import WriterLock
+from towerlog.store.space import Space
 from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import content, descent, load, lookups, queue, reads, write
 from towerlog.store.sqlite import events as logged
 from towerlog.store.sqlite import personas as registered
-from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where
+from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where, Writing
 from towerlog.store.sqlite.upkeep import audit, indexes, whole
+from towerlog.store.trouble import Trouble
 from towerlog.store.values import Changes, Found
 
 READERS = 3
 IDLE_TRUNCATE_SECONDS = 2.0
+HELD_TRIES = 20
+HELD_PAUSE_SECONDS = 0.05
+"""How often, and how long apart, a log that somebody reads from is tried to start anew; then a group is refused."""
+HELD = "A long read, such as a backup, keeps the write-ahead log from starting anew; try again."
+RETRY_CHECKPOINT_SECONDS = 1.0
+"""After one that failed, by a full disk above all: with no writes, nothing else would try again."""
 
 
 class SqliteUnit:
@@ -39,6 +47,7 @@ class SqliteUnit:
     lanes_expired = Ask(queue.lanes_expired, Where.WRITER)
     runs_cancelling = Ask(lookups.runs_cancelling, Where.WRITER)
     runs_silent = Ask(lookups.runs_silent, Where.WRITER)
+    try_to_write = Ask(write.try_to_write, Where.WRITER)
     spreads = Ask(descent.spreads, Where.WRITER)
 
     def __init__(self, store: SqliteStore) -> None:
@@ -53,8 +62,8 @@ class SqliteUnit:
 
     def commit(self, changes: Changes) -> asyncio.Future[None]:
         """One transaction. The caller going away does not stop it half-way: the thread runs on to its end."""
-        if self._store.failed is not None:
-            raise self._store.failed
+        if (failed := self._store.trouble.final) is not None:
+            raise self._store.trouble.refusal(failed)
         self.written = self._store.writer.submit(write.write_changes, changes)
         return self.written
 
@@ -126,9 +135,13 @@ class SqliteStore:
         log: tuple[str, dict[int, int] | None],
         gauge: files.WalGauge,
         damages: Damages,
+        trouble: Trouble,
+        space: Space,
     ) -> None:
         """Everything is open already. `opened_as` names this opening; `lock`: the one writer's."""
         self.damages = damages
+        self.trouble = trouble
+        self.space = space
         self._opened_as = opened_as
         self._logs_begun = 0
         self.path = path
@@ -138,16 +151,14 @@ class SqliteStore:
         self._clock = clock
         self._lock_file = lock
         self._gauge = gauge
-        self.failed: StorageFailed | None = None
-        """What a checkpoint beside the writer failed with."""
         self._unit_lock = asyncio.Lock()
 
         def reader() -> apsw.Connection:
             return files.open_connection(path, read_only=True, damages=damages)
 
-        readers = Pool(READERS, reader, "towerlog-read", damages)
-        keys = Pool(1, reader, "towerlog-keys", damages)
-        self._checkpointer = Pool(1, lambda: files.open_connection(path), "towerlog-wal", damages)
+        readers = Pool(READERS, reader, "towerlog-read", damages, trouble)
+        keys = Pool(1, reader, "towerlog-keys", damages, trouble)
+        self._checkpointer = Writing(1, lambda: files.open_connection(path), "towerlog-wal", damages, trouble)
         self._pools = (readers, keys, self._checkpointer, writer)
         self._pool_of: dict[Where, Pool | Locked] = {
             Where.READERS: readers,
@@ -166,11 +177,20 @@ class SqliteStore:
     async def begin(self) -> AsyncIterator[SqliteUnit]:
         """A unit of work; a second one waits."""
         async with self._unit_lock:
+            if self._gauge.written_bytes > files.WAL_HELD_BYTES:
+                await self._start_log_anew()
             unit = SqliteUnit(self)
-            yield unit
-            written = unit.written
-            if written is not None and written.done() and not written.cancelled() and written.exception() is None:
-                self._note_commit()
+            try:
+                yield unit
+            finally:
+                written = unit.written
+                if written is not None and written.done() and not written.cancelled():
+                    failure = written.exception()
+                    if failure is None:
+                        self._note_commit()
+                    elif isinstance(failure, StorageFailed) and failure.fatal:
+                        # On the disk or on damaged pages: there is nothing to go on from.
+                        self.trouble.end(failure)
 
     async def runs(self, org: int, wanted: RunFilter, limit: int, before: int | None) -> Found[RunRow]:
         """Runs, newest first. No entry of the table: a search is bounded by the clock, which this store has."""
@@ -185,13 +205,37 @@ class SqliteStore:
         if self.damages.is_failing():
             raise StorageFailed("reads of the store have failed again and again")
 
+    def obstacle(self) -> str | None:
+        """What is in the way of writes."""
+        if self.trouble.final is not None:
+            return "storage_failed"
+        if self.space.is_low():
+            return "disk_full"
+        return None if self.trouble.checkpoint is None else "checkpoint_failed"
+
+    async def _start_log_anew(self) -> None:
+        """Back-pressure, where the log has grown past its bound: nothing is written before it can start anew.
+
+        It cannot while somebody, a backup above all, still reads from it. Raises Overloaded after `HELD_TRIES` looks.
+        """
+        for _ in range(HELD_TRIES):
+            pages, _ = await self.writer.call(files.checkpoint, apsw.SQLITE_CHECKPOINT_RESTART)
+            if pages >= 0:
+                self._gauge.start_anew()
+                return
+            await asyncio.sleep(HELD_PAUSE_SECONDS)
+        raise Overloaded(HELD, retry_after=1)
+
     def _note_commit(self) -> None:
         """After a commit: keeps the WAL within its bounds, beside the writer as far as possible."""
         if self._checkpoint_task is None and self._gauge.unmoved_bytes > files.WAL_CHECKPOINT_BYTES:
             self._checkpoint_task = asyncio.create_task(self._checkpoint())
+        self._checkpoint_in(IDLE_TRUNCATE_SECONDS)
+
+    def _checkpoint_in(self, seconds: float) -> None:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
-        self._idle_timer = asyncio.get_running_loop().call_later(IDLE_TRUNCATE_SECONDS, self._when_idle)
+        self._idle_timer = asyncio.get_running_loop().call_later(seconds, self._when_idle)
 
     def _when_idle(self) -> None:
         self._idle_timer = None
@@ -209,9 +253,14 @@ class SqliteStore:
                     await self._begin_log()
                 else:
                     await self.writer.call(files.checkpoint)
+            self.trouble.note_checkpoint(None)
         except StorageFailed as error:
-            # Found out in the background; the next commit must not build on it.
-            self.failed = error
+            # It has changed nothing that counts: what it would have moved is still in the log.
+            self.trouble.note_checkpoint(error)
+            if error.fatal:
+                self.trouble.end(error)
+            else:
+                self._checkpoint_in(RETRY_CHECKPOINT_SECONDS)
         finally:
             self._checkpoint_task = None
 
@@ -220,23 +269,40 @@ class SqliteStore:
         await self.writer.call(whole.begin_log, f"{self._opened_as}.{self._logs_begun}")
 
     async def close(self) -> None:
-        """Finishes what is under way and lets go of the files."""
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
+        """Finishes what is under way and lets go of the files.
+
+        The log is emptied, unless that fails: the next start reads it then, and nothing is lost.
+        """
         if self._checkpoint_task is not None:
             await self._checkpoint_task
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         async with self._unit_lock:
-            if self._lock_file is not None:
-                await self.writer.call(whole.settle_log)
+            if self._lock_file is not None and self.trouble.final is None:
+                await self._settle()
             for pool in self._pools:
                 pool.close()
             if self._lock_file is not None:
                 self._lock_file.close()
 
+    async def _settle(self) -> None:
+        try:
+            await self.writer.call(whole.settle_log)
+        except StorageFailed as error:
+            self.trouble.note_checkpoint(error)
 
-async def open_store(path: Path, clock: Clock, ids: Ids) -> SqliteStore:
+
+async def open_store(
+    path: Path,
+    clock: Clock,
+    ids: Ids,
+    on_fatal: Callable[[StorageFailed], None] = lambda error: None,
+    guard_mib: int = 0,
+) -> SqliteStore:
     """Opens (or makes) the database at `path` as its one writer.
 
+    `on_fatal` is called once, on the event loop, when the store must not be written any more. `guard_mib`: what writes
+    leave free on the disk, see `Space`.
     Raises StoreLocked when another process writes it, SchemaMismatch for a newer schema, StoreTorn for files
     that do not belong together, StorageFailed otherwise.
     """
@@ -244,7 +310,11 @@ async def open_store(path: Path, clock: Clock, ids: Ids) -> SqliteStore:
     whole.check_whole(path)
     lock = files.prepare_files(path)
     gauge, damages = files.WalGauge(), Damages(clock.steady_ms)
-    writer = Pool(1, lambda: gauge.watch(files.open_connection(path, damages=damages)), "towerlog-write", damages)
+    loop = asyncio.get_running_loop()
+    trouble = Trouble(lambda error: _told_on(loop, on_fatal, error))
+    space = Space(path.parent, clock.steady_ms, guard_mib)
+    opener = partial(files.open_connection, path, damages=damages)
+    writer = Writing(1, lambda: gauge.watch(opener()), "towerlog-write", damages, trouble)
     try:
         await writer.call(files.migrate)
         token = ids.token(8)
@@ -253,7 +323,7 @@ async def open_store(path: Path, clock: Clock, ids: Ids) -> SqliteStore:
         copied = await writer.call(files.read_copied)
         await writer.call(whole.begin_log, f"{token}.0")
         await writer.call(write.refresh_leases, clock.steady_ms())
-        return SqliteStore(path, clock, token, lock, writer, (epoch, copied), gauge, damages)
+        return SqliteStore(path, clock, token, lock, writer, (epoch, copied), gauge, damages, trouble, space)
     except BaseException:
         writer.close()
         lock.close()
@@ -267,10 +337,17 @@ async def open_reader(path: Path, clock: Clock) -> SqliteStore:
     """
     files.check_library()
     whole.check_whole(path)
-    damages = Damages(clock.steady_ms, is_logged=False)
+    damages, trouble = Damages(clock.steady_ms, is_logged=False), Trouble()
+    space = Space(path.parent, clock.steady_ms)
     opener = partial(files.open_connection, path, read_only=True, damages=damages)
-    reader = Pool(1, opener, "towerlog-read-only", damages)
+    reader = Pool(1, opener, "towerlog-read-only", damages, trouble)
     await reader.call(files.check_schema)
     epoch = await reader.call(files.read_epoch)
     copied = await reader.call(files.read_copied)
-    return SqliteStore(path, clock, "", None, reader, (epoch, copied), files.WalGauge(), damages)
+    return SqliteStore(path, clock, "", None, reader, (epoch, copied), files.WalGauge(), damages, trouble, space)
+
+
+def _told_on(loop: asyncio.AbstractEventLoop, on_fatal: Callable[[StorageFailed], None], error: StorageFailed) -> None:
+    """Tells it on the event loop, from whichever thread; nobody is left to be told once the loop is closed."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(on_fatal, error)

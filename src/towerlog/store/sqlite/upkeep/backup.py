@@ -19,6 +19,7 @@ import msgspec
 from towerlog.errors import StorageFailed
 from towerlog.store.owner import give_to_owner
 from towerlog.store.sqlite import connection as files
+from towerlog.store.sqlite.upkeep.failures import storage_failed
 
 STEP_PAGES = 256
 """Pages copied between two words of progress: 4 MiB."""
@@ -55,7 +56,7 @@ def copy_database(source: Path, target: Path, fresh_epoch: str, progress: Progre
         _make_it_another_log(partial, fresh_epoch)
     except apsw.Error as error:
         discard(partial)
-        raise StorageFailed(f"{type(error).__name__}: {error}") from error
+        raise storage_failed(error, None) from error
     except BaseException:
         discard(partial)
         raise

@@ -1,0 +1,70 @@
+"""How much room is left on the disk of a store, and whether that is too little for more writes.
+
+Writes stop while there still is some: a full disk fails whatever comes next, also the checkpoint and the delete that
+would make room.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+GUARD_MIB = 256
+GUARD_SHARE = 20
+"""What is left free unless a setting says otherwise: so many MiB or one part in so many, whichever is more."""
+AUTOMATIC = -1
+LOOK_EACH_MS = 100
+MIB = 1024 * 1024
+
+
+class Space:
+    """Asks the file system at most once in `LOOK_EACH_MS`."""
+
+    def __init__(self, folder: Path, steady_ms: Callable[[], int], guard_mib: int = 0) -> None:
+        """`guard_mib`: what writes leave free, in MiB; 0 for no guard, `AUTOMATIC` for the bounds above."""
+        self._folder = folder
+        self._steady_ms = steady_ms
+        self._guard_mib = guard_mib
+        self._looked_at: int | None = None
+        self._free_bytes = 0
+        self._guard_bytes = 0
+        self.was_low = False
+        """What the last look has found: the engine's timer looks each second, which no single write need do."""
+
+    def is_low(self) -> bool:
+        """True while writes are refused."""
+        self._look()
+        return self.was_low
+
+    @property
+    def free_bytes(self) -> int:
+        """What the server's user may still write; 0 where the file system does not tell."""
+        self._look()
+        return self._free_bytes
+
+    @property
+    def guard_bytes(self) -> int:
+        """What writes leave free."""
+        self._look()
+        return self._guard_bytes
+
+    def _look(self) -> None:
+        now_ms = self._steady_ms()
+        if self._looked_at is not None and now_ms - self._looked_at < LOOK_EACH_MS:
+            return
+        self._looked_at = now_ms
+        try:
+            found = os.statvfs(self._folder)
+        except OSError:
+            self._free_bytes = 0
+            self.was_low = self._guard_mib != 0
+            return
+        self._free_bytes = found.f_bavail * found.f_frsize
+        self._guard_bytes = guard_bytes(self._guard_mib, found.f_blocks * found.f_frsize)
+        self.was_low = self._free_bytes < self._guard_bytes
+
+
+def guard_bytes(guard_mib: int, disk_bytes: int) -> int:
+    """What writes leave free of a disk of this size."""
+    return max(GUARD_MIB * MIB, disk_bytes // GUARD_SHARE) if guard_mib == AUTOMATIC else guard_mib * MIB

@@ -1,0 +1,74 @@
+"""What an error of SQLite means: in words, whether it passes, and whether it is final.
+
+SQLite reports most of them as "disk I/O error". The cause is the errno of the call that failed, and which call it was:
+a full disk passes, a sync that failed does not, whatever its errno.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import apsw
+
+from towerlog.errors import DiskFull, StorageFailed
+
+FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""No room on the disk, in the quota, or below the limit of a file's size: they pass when there is room again."""
+_SYNCS = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
+_WRITES = _SYNCS | {apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_TRUNCATE}
+_CALLS = {
+    apsw.SQLITE_IOERR_FSYNC: "a sync to disk failed",
+    apsw.SQLITE_IOERR_DIR_FSYNC: "a sync of the data folder failed",
+    apsw.SQLITE_IOERR_WRITE: "a write to disk failed",
+    apsw.SQLITE_IOERR_TRUNCATE: "a file could not be cut to its size",
+    apsw.SQLITE_IOERR_READ: "a read from disk failed",
+    apsw.SQLITE_IOERR_SHORT_READ: "a file is shorter than it should be",
+    apsw.SQLITE_IOERR_SHMSIZE: "the index of the write-ahead log could not grow",
+    apsw.SQLITE_IOERR_SHMMAP: "the index of the write-ahead log could not be mapped",
+}
+
+
+def storage_failed(error: apsw.Error, db: apsw.Connection | None) -> StorageFailed:
+    """The error as ours. `db`: the connection that it came from, which knows the errno of the call that failed."""
+    cause = 0 if db is None else db.system_errno
+    extended = _extended(error)
+    if is_full(error, cause):
+        return DiskFull(f"{_no_room(cause)}; nothing was stored", retry_after=1)
+    failed = StorageFailed(_words(error, extended, cause), retry_after=1)
+    failed.fatal = isinstance(error, apsw.IOError | apsw.CorruptError | apsw.NotADBError)
+    return failed
+
+
+def is_full(error: apsw.Error, cause: int) -> bool:
+    """Whether there was no room. A sync that says so has lost what it was to write, and is no such case."""
+    if _extended(error) in _SYNCS:
+        return False
+    return isinstance(error, apsw.FullError) or (isinstance(error, apsw.IOError) and cause in FULL_ERRNOS)
+
+
+def is_final(error: apsw.Error, cause: int) -> bool:
+    """Whether the disk has failed a write or a sync: what is on it is known only after a restart."""
+    return _extended(error) in _WRITES and not is_full(error, cause)
+
+
+def _extended(error: apsw.Error) -> int:
+    return int(getattr(error, "extendedresult", 0) or 0)
+
+
+def _no_room(cause: int) -> str:
+    if cause == errno.EDQUOT:
+        return "the quota of the disk is used up"
+    if cause == errno.EFBIG:
+        return "the largest size that a file may have is reached"
+    return "the disk is full"
+
+
+def _words(error: apsw.Error, extended: int, cause: int) -> str:
+    if isinstance(error, apsw.ReadOnlyError):
+        return "the database cannot be written: the file system or the file is read-only"
+    said = _CALLS.get(extended, f"{type(error).__name__}: {error}")
+    if isinstance(error, apsw.CantOpenError):
+        said = "a file of the database cannot be opened"
+    has_cause = isinstance(error, apsw.IOError | apsw.CantOpenError) and cause
+    return f"{said}: {os.strerror(cause)}" if has_cause else said

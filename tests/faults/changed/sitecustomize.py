@@ -1,0 +1,151 @@
+"""Changes to the program under test, by the names in FAULTY_CHANGES: a shorter wait, or a defect that a test must find.
+
+Python imports this module by itself in the process of the server, whose PYTHONPATH names this folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+
+def hurried() -> None:
+    """Checkpoints that would wait for a full log or an idle moment come at once."""
+    from towerlog.store.sqlite import connection, store
+
+    connection.WAL_CHECKPOINT_BYTES = 256 * 1024
+    store.IDLE_TRUNCATE_SECONDS = 0.2
+
+
+def short_log() -> None:
+    """A log that holds writes up after 2 MiB."""
+    from towerlog.store.sqlite import connection
+
+    connection.WAL_CHECKPOINT_BYTES = 256 * 1024
+    connection.WAL_RESET_BYTES = 1024 * 1024
+    connection.WAL_HELD_BYTES = 2 * 1024 * 1024
+
+
+def log_without_a_bound() -> None:
+    """Nothing holds writes up."""
+    from towerlog.store.sqlite import connection
+
+    short_log()
+    connection.WAL_HELD_BYTES = 1 << 60
+
+
+def synchronous_off() -> None:
+    """Nothing is ever synced."""
+    _synchronous("off")
+
+
+def synchronous_normal() -> None:
+    """The log is synced by checkpoints alone."""
+    _synchronous("normal")
+
+
+def _synchronous(how: str) -> None:
+    from towerlog.store.sqlite import connection
+
+    before = connection.open_connection
+
+    def open_connection(path: Path, **more: Any) -> apsw.Connection:
+        opened = before(path, **more)
+        opened.pragma("synchronous", how)
+        return opened
+
+    connection.open_connection = open_connection
+
+
+def ack_before_commit() -> None:
+    """A sender is answered while its commit is under way."""
+    from towerlog.store.sqlite.store import SqliteUnit, write
+
+    def commit(self: SqliteUnit, changes: Any) -> Any:
+        self.written = self._store.writer.submit(write.write_changes, changes)
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+    SqliteUnit.commit = commit  # type: ignore[method-assign]
+
+
+def error_swallowed() -> None:
+    """What a commit fails with is told to nobody."""
+    from towerlog.store.sqlite import write
+
+    before = write.write_changes
+
+    def write_changes(db: apsw.Connection, changes: Any) -> None:
+        try:
+            before(db, changes)
+        except apsw.Error:
+            return
+
+    write.write_changes = write_changes
+
+
+def sync_retried() -> None:
+    """A sync that failed counts as any other failure: what it was for is tried again."""
+    from towerlog.store.sqlite import pools
+
+    before = pools.storage_failed
+
+    def storage_failed(error: apsw.Error, db: apsw.Connection | None) -> Any:
+        failed = before(error, db)
+        failed.fatal = False
+        return failed
+
+    pools.storage_failed = storage_failed
+    pools.is_final = lambda error, cause: False
+
+
+def checkpoint_remembered() -> None:
+    """Any checkpoint that failed is held against all later commits."""
+    from towerlog.store.trouble import Trouble
+
+    before = Trouble.note_checkpoint
+
+    def note_checkpoint(self: Trouble, error: Any) -> None:
+        before(self, error)
+        if error is not None:
+            self.final = error
+
+    Trouble.note_checkpoint = note_checkpoint  # type: ignore[method-assign]
+
+
+def log_taken_as_found() -> None:
+    """A start builds on the log that it reads, whether or not that is on disk."""
+    from towerlog.store.sqlite import connection
+
+    connection.write_again = lambda log: None
+
+
+def folder_not_synced() -> None:
+    """A finished copy gets its name, and whether that is on disk is left to chance."""
+    from towerlog.store.sqlite.upkeep import backup
+
+    before = backup._sync
+    backup._sync = lambda path: None if path.is_dir() else before(path)
+
+
+def hash_not_checked() -> None:
+    """What is read is served, whether or not it is what was written."""
+    from towerlog.store.sqlite import rows
+
+    rows.found_event = lambda row: rows.event_value(row[:-1])
+
+
+def standstill_counts() -> None:
+    """A process that was stopped believes that it has listened meanwhile."""
+    from towerlog.ambient import ServerClock
+
+    ServerClock.MAX_UNREAD_MS = 10**15
+
+
+for name in filter(None, os.environ.get("FAULTY_CHANGES", "").split(",")):
+    globals()[name]()

@@ -1,0 +1,286 @@
+"""A disk that fails is never called a success: the first sync or write that fails ends the process, and loses nothing.
+
+Each law is also held against the defects that it must find, planted in the server's process (`changed`).
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.faults.disk import (
+    CHANGES,
+    FOLDER,
+    LOG,
+    Faulty,
+    FaultyServer,
+    Load,
+    calls,
+    event_ids,
+    lost_in_a_cut,
+    lost_in_cuts,
+)
+from tests.support.senders import ingest, sdk_event
+from tests.support.server import clean_environment, executable
+from tests.support.wait import wait_until
+from towerlog.errors import StorageFailed
+
+ENOUGH = 30
+"""Acknowledged events before a fault: more than one group, and some from every sender."""
+
+
+def slow(*values: object) -> object:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+def broken(server: FaultyServer, rule: str) -> Load:
+    """Loads the server until this fault has ended it; nothing but 200 and 503 was ever answered."""
+    with Load(server) as load:
+        wait_until(lambda: len(load.acked) > ENOUGH, "the load to be on")
+        server.fail(rule)
+        code = server.ended()
+    assert code == 70, server.log
+    assert set(load.refused) <= {503}
+    return load
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "sync .db-wal EIO 0 1",
+        slow("sync .db EIO 0 1"),
+        slow("sync .db-wal EIO 3 1"),
+        slow("sync .db-wal EIO 20 1"),
+        slow("sync .db EIO 1 1"),
+        slow("sync .db-wal ENOSPC 0 1"),
+        slow("sync .db EDQUOT 0 1"),
+        slow("write .db-wal EIO 0 1"),
+        slow("write .db-wal EIO 7 1"),
+        slow("write .db EIO 0 1"),
+        slow("write .db EIO 3 -1"),
+    ],
+)
+def test_the_first_failure_is_the_last(faulty: Faulty, tmp_path: Path, rule: str) -> None:
+    server = faulty("hurried")
+    load = broken(server, rule)
+    assert not believed_after_a_failure(server)
+    rng = random.Random(1)
+    for how in ("none", "prefix", "some", "torn"):
+        lost = lost_in_a_cut(server.record, load.acked, server.moment(), tmp_path / how, rng, how)
+        assert not lost, f"a power cut after the failure costs {lost} of {len(load.acked)} ({how})"
+    server.fail()
+    server.start()
+    server.stop()
+    assert set(load.acked) <= event_ids(server.data_dir / "towerlog.db"), "a restart costs acknowledged events"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("errno", "code"), [("EIO", 70), ("ENOSPC", 0)])
+def test_a_log_that_cannot_be_cut_is_final_unless_there_is_no_room(faulty: Faulty, errno: str, code: int) -> None:
+    server = faulty("hurried")
+    assert ingest(server.client(), sdk_event("step", "new", {"text": "x"}, event_id="kept", agent_name="b")).is_success
+    cut = server.moment()
+    server.fail(f"truncate .db-wal {errno} 0 -1")
+    assert ingest(server.client(), sdk_event("step", "new", {"text": "x"}, event_id="too", agent_name="b")).is_success
+    if code:
+        assert server.ended() == code
+    else:
+        wait_until(lambda: failed_after(server, cut), "the cut to fail")
+        server.stop()
+    server.fail()
+    server.start()
+    server.stop()
+    assert event_ids(server.data_dir / "towerlog.db") == {"kept", "too"}
+
+
+def failed_after(server: FaultyServer, moment: int) -> bool:
+    """Whether the log could not be cut since."""
+    return any(one.kind == "t" and one.failed and one.ends_at > moment for one in calls(server.record))
+
+
+def believed_after_a_failure(server: FaultyServer) -> int:
+    """How often the process has synced a file, or cut or removed the log, after a sync of that file had failed.
+
+    What another thread was in the middle of comes to its end: one sync of the file, of a group that is then refused.
+    """
+    failed: dict[str, int] = {}
+    in_hand: set[tuple[str, int]] = set()
+    count = 0
+    for one in calls(server.record):
+        if one.kind == "s" and one.failed:
+            failed.setdefault(one.name, one.thread)
+        elif one.kind == "s" and one.name in failed:
+            count += one.thread == failed[one.name] or (one.name, one.thread) in in_hand
+            in_hand.add((one.name, one.thread))
+        elif one.kind in "tu":
+            count += bool(failed) and one.name == LOG
+    return count
+
+
+@pytest.mark.parametrize(
+    ("defect", "rule"),
+    [
+        ("sync_retried", "sync .db-wal EIO 0 1"),
+        ("sync_retried,hurried", "sync .db EIO 0 1"),
+        ("error_swallowed", "sync .db-wal EIO 0 -1"),
+        ("error_swallowed", "write .db-wal EIO 0 -1"),
+    ],
+)
+@pytest.mark.slow
+def test_a_failure_that_is_passed_over_is_found(faulty: Faulty, tmp_path: Path, defect: str, rule: str) -> None:
+    server = faulty(*defect.split(","))
+    with Load(server) as load:
+        wait_until(lambda: len(load.acked) > ENOUGH, "the load to be on")
+        server.fail(rule)
+        before = len(load.acked)
+        wait_until(lambda: len(load.acked) > before + 20 or server._running().poll() is not None, "more to be taken")
+        if server._running().poll() is None:
+            server.kill()
+    lost = lost_in_a_cut(server.record, load.acked, server.moment(), tmp_path / "cut", random.Random(1), "none")
+    assert lost or believed_after_a_failure(server), "the rig does not see the defect"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("defect", "loses"), [("", False), ("log_taken_as_found", True)], ids=["as-it-is", "mutant"])
+def test_what_a_failed_sync_has_lost_is_on_disk_before_a_restart_builds_on_it(
+    faulty: Faulty, tmp_path: Path, defect: str, loses: bool
+) -> None:
+    """The group that failed is in the log as a process reads it, and nowhere else: a start must not rely on it."""
+    server = faulty("hurried", *filter(None, [defect]))
+    with Load(server) as load:
+        wait_until(lambda: len(load.acked) > ENOUGH, "the load to be on")
+    settled = server.moment()
+    wait_until(lambda: emptied_after(server, settled), "the log to be emptied")
+    server.fail("sync .db-wal EIO 1 1")  # after the header's, that of the group
+    assert ingest(server.client(), sdk_event("step", "new", {"text": "x" * 200_000}, agent_name="b")).status_code == 503
+    assert server.ended() == 70
+    began = server.moment()
+    server.fail()
+    server.start()
+    server.kill()
+    done = calls(server.record)
+    moments = [one.ends_at for one in done if one.ends_at > began for _ in range(4)]
+    lost = lost_in_cuts(done, load.acked, moments, tmp_path / "cuts", random.Random(1))
+    assert bool(lost) is loses
+
+
+POINTS = [
+    "write .db-wal KILL 0 1",
+    "write .db-wal KILL 1 1",
+    "write .db-wal KILL 2 1",
+    "write .db-wal KILL 17 1",
+    "write .db-wal KILL 60 1",
+    "sync .db-wal KILL 0 1",
+    "sync .db-wal KILL 1 1",
+    "sync .db-wal KILL 5 1",
+    "write .db KILL 0 1",
+    "write .db KILL 1 1",
+    "write .db KILL 9 1",
+    "write .db KILL 40 1",
+    "sync .db KILL 0 1",
+    "sync .db KILL 1 1",
+    "truncate .db-wal KILL 0 1",
+]
+"""Calls before which the process is killed: in a commit, in a checkpoint, and where the log begins anew."""
+
+
+@pytest.mark.parametrize("rule", POINTS)
+@pytest.mark.parametrize("is_new", [True, False], ids=["a-new-log", "a-long-log"])
+@pytest.mark.slow
+def test_a_kill_before_a_call_costs_nothing(faulty: Faulty, rule: str, is_new: bool) -> None:
+    server = faulty("hurried")
+    with Load(server) as load:
+        wait_until(lambda: len(load.acked) > ENOUGH, "the load to be on")
+        if not is_new:
+            server.fail(rule)
+            assert server.ended() == -signal.SIGKILL
+    if is_new:
+        settled = server.moment()
+        wait_until(lambda: emptied_after(server, settled), "the log to be emptied")
+        server.fail(rule)
+        with Load(server):
+            wait_until(lambda: server._running().poll() is not None, "the kill")
+        assert server.ended() == -signal.SIGKILL
+    server.fail()
+    server.start()
+    server.stop()
+    assert set(load.acked) <= event_ids(server.data_dir / "towerlog.db")
+    assert server.cli_inside("verify").returncode == 0
+
+
+def emptied_after(server: FaultyServer, moment: int) -> bool:
+    """Whether the log was cut to nothing, and begun anew."""
+    late = [one for one in calls(server.record) if one.ends_at > moment]
+    cut = [number for number, one in enumerate(late) if one.kind == "t" and one.name == LOG]
+    return bool(cut) and any(one.kind == "s" and one.name == LOG for one in late[cut[0] :])
+
+
+@pytest.mark.parametrize("cuts", [300, slow(2000)])
+def test_a_power_cut_at_any_moment_costs_nothing(faulty: Faulty, tmp_path: Path, cuts: int) -> None:
+    server = faulty("hurried")
+    assert not lost_by_cuts(server, tmp_path / "cuts", cuts)
+
+
+@pytest.mark.parametrize("defect", ["synchronous_normal", "synchronous_off", "ack_before_commit"])
+@pytest.mark.slow
+def test_a_power_cut_finds_what_is_acknowledged_too_early(faulty: Faulty, tmp_path: Path, defect: str) -> None:
+    server = faulty(defect)
+    assert lost_by_cuts(server, tmp_path / "cuts", 60), "the rig does not see the defect"
+
+
+@pytest.mark.parametrize(("rules", "loses"), [((), False), (("forget / EIO 0 -1",), True)], ids=["as-it-is", "mutant"])
+@pytest.mark.slow
+def test_a_new_store_has_its_name_on_disk_before_anything_is_acknowledged(
+    faulty: Faulty, tmp_path: Path, rules: tuple[str, ...], loses: bool
+) -> None:
+    server = faulty()
+    server.stop()
+    shutil.rmtree(server.data_dir)
+    server.record.unlink()
+    server.fail(*rules)
+    server.start()
+    assert bool(lost_by_cuts(server, tmp_path / "cuts", 20)) is loses
+
+
+@pytest.mark.parametrize("defect", ["", "folder_not_synced"], ids=["as-it-is", "mutant"])
+@pytest.mark.slow
+def test_a_backup_is_synced_before_it_has_its_name_and_its_folder_after(
+    filled: Path, library: Path, tmp_path: Path, defect: str
+) -> None:
+    record, folder = tmp_path / "record", tmp_path / "copies"
+    folder.mkdir()
+    watched = {"FAULTY_FILES": f"{folder}/", "FAULTY_FOLDER": str(folder), "FAULTY_RECORD": str(record)}
+    changes = {"LD_PRELOAD": str(library), "PYTHONPATH": str(CHANGES), "FAULTY_CHANGES": defect}
+    command = [executable(), "backup", "--data-dir", str(filled.parent), str(folder / "copy.db")]
+    subprocess.run(command, env=clean_environment({**watched, **changes}), check=True, capture_output=True)
+    done = calls(record)
+    [named] = [number for number, one in enumerate(done) if one.kind == "r"]
+    assert done[named].data == b"copy.db"
+    of_copy = [one.kind for one in done[:named] if one.name == done[named].name]
+    assert (of_copy[-1], "w" in of_copy) == ("s", True)
+    is_synced = any(one.kind == "s" and one.name == FOLDER for one in done[named:])
+    assert is_synced is not bool(defect)
+
+
+def lost_by_cuts(server: FaultyServer, folder: Path, cuts: int) -> int:
+    """What power cuts at so many moments of a load cost, each on its own."""
+    folder.mkdir()
+    with Load(server) as load:
+        wait_until(lambda: len(load.acked) > ENOUGH, "the load to be on")
+        server.kill()
+    rng = random.Random(cuts)
+    done = calls(server.record)
+    # Right after each acknowledgement is the moment that counts, and after any call there may be one.
+    moments = rng.choices([*load.acked.values()], k=cuts // 2) + [one.ends_at for one in rng.choices(done, k=cuts // 2)]
+    return lost_in_cuts(done, load.acked, moments, folder, rng)
+
+
+def test_an_image_that_is_not_sound_counts_as_lost(tmp_path: Path) -> None:
+    (tmp_path / "towerlog.db").write_bytes(b"SQLite format 3\0" + b"\xa5" * 40_000)
+    with pytest.raises(StorageFailed):
+        event_ids(tmp_path / "towerlog.db")

@@ -1,0 +1,238 @@
+"""A full disk stops writes and nothing else, and they come back by themselves; a stop on it is an orderly one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import apsw
+import pytest
+
+from tests.faults.disk import Faulty, FaultyServer, Load, event_ids
+from tests.support.senders import ingest, sdk_event
+from tests.support.wait import wait_until
+
+ALL_FULL = ("write .db ENOSPC 0 -1", "write .db-wal ENOSPC 0 -1", "write .db-shm ENOSPC 0 -1")
+MIB = 1024 * 1024
+DISK = "towerlog_disk"
+
+
+def slow(*values: object) -> object:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+def send(server: FaultyServer, event_id: str) -> int:
+    """The status."""
+    return ingest(
+        server.client(), sdk_event("step", "run", {"text": "x"}, event_id=event_id, agent_name="a")
+    ).status_code
+
+
+def assert_full(server: FaultyServer) -> None:
+    """Writes are refused, and why."""
+    assert send(server, "refused") == 503
+    reply = server.client().post("/v1/threads/t/runs")
+    assert (reply.status_code, "disk.full" in reply.text) == (503, True), reply.text
+    assert reply.headers["Retry-After"]
+
+
+def ready(server: FaultyServer) -> str:
+    return str(server.client(None).get("/readyz").json()["status"])
+
+
+def more(load: Load) -> None:
+    """Waits until more has been acknowledged than now."""
+    seen = len(load.acked)
+    wait_until(lambda: len(load.acked) > seen + 10, "more to be taken")
+
+
+@pytest.mark.parametrize("rule", ["write .db ENOSPC 0 -1", slow("write .db EDQUOT 0 -1"), slow("write .db EFBIG 0 -1")])
+def test_a_checkpoint_without_room_passes_and_is_told(faulty: Faulty, rule: str) -> None:
+    server = faulty("hurried")
+    with Load(server) as load:
+        more(load)
+        server.fail(rule)
+        wait_until(lambda: ready(server) == "checkpoint_failed", "the checkpoint to fail")
+        assert "towerlog_checkpoints_failed_total 0.0" not in server.client(None).get("/metrics").text
+        more(load)
+        server.fail()
+        wait_until(lambda: ready(server) == "ready", "the next checkpoint")
+        more(load)
+        assert not load.refused
+    server.stop()
+    assert set(load.acked) <= event_ids(server.data_dir / "towerlog.db")
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_is_held_against_all_commits_is_found(faulty: Faulty) -> None:
+    server = faulty("hurried", "checkpoint_remembered")
+    with Load(server) as load:
+        more(load)
+        server.fail("write .db ENOSPC 0 -1")
+        wait_until(lambda: 503 in load.refused, "writes to be refused")
+        server.fail()
+        refused = len(load.refused)
+        wait_until(lambda: len(load.refused) > refused + 100, "more to be refused, though there is room")
+
+
+@pytest.mark.parametrize("errno", ["EDQUOT", slow("ENOSPC"), slow("EFBIG")])
+def test_a_log_without_room_refuses_and_comes_back(faulty: Faulty, errno: str) -> None:
+    server = faulty()
+    assert send(server, "before") == 200
+    server.fail(f"write .db-wal {errno} 0 -1")
+    assert_full(server)
+    assert server.client().get("/v1/runs").status_code == 200
+    server.fail()
+    assert send(server, "after") == 200
+    server.stop()
+    assert event_ids(server.data_dir / "towerlog.db") == {"before", "after"}
+
+
+@pytest.mark.slow
+def test_the_guard_refuses_writes_and_nothing_else(faulty: Faulty) -> None:
+    server = faulty(TOWERLOG_DISK_GUARD_MIB="100")
+    client = server.client()
+    assert send(server, "before") == 200
+    key = server.create_key("ingest")
+    server.fail(f"free - {99 * MIB}")
+    wait_until(lambda: ready(server) == "disk_full", "the guard to see it")
+    assert_full(server)
+    assert client.get("/v1/runs").status_code == 200
+    lines = client.get("/metrics").text.splitlines()
+    assert {name: float(figure) for name, figure in (line.split() for line in lines if line.startswith(DISK))} == {
+        "towerlog_disk_free_bytes": 99.0 * MIB,
+        "towerlog_disk_guard_bytes": 100.0 * MIB,
+    }
+    assert client.delete(f"/api/v1/keys/{key['key_id']}").status_code < 300, "what makes nothing larger goes on"
+    doctor = server.cli("doctor", "--json")
+    assert '"check":"disk","verdict":"wrong"' in doctor.stdout.replace(" ", ""), doctor.stdout
+    server.fail(f"free - {101 * MIB}")
+    wait_until(lambda: send(server, "after") == 200, "writes to come back")
+
+
+@pytest.mark.slow
+def test_a_stop_on_a_full_disk_is_an_orderly_one(faulty: Faulty) -> None:
+    server = faulty()
+    assert send(server, "kept") == 200
+    server.fail(*ALL_FULL)
+    assert send(server, "refused") == 503
+    server.stop()
+    assert "Traceback" not in server.log
+    server.fail()
+    server.start()
+    server.stop()
+    assert event_ids(server.data_dir / "towerlog.db") == {"kept"}
+
+
+@pytest.mark.slow
+def test_a_stop_waits_for_no_sync_that_does_not_end(faulty: Faulty) -> None:
+    server = faulty()
+    assert send(server, "kept") == 200
+    # A sync takes longer than `Server.stop` waits: without a deadline of its own the server would be killed there.
+    server.fail("sync .db 300000 0 -1", "sync .db-wal 300000 0 -1")
+    server.stop()
+    server.fail()
+    server.start()
+    server.stop()
+    assert "kept" in event_ids(server.data_dir / "towerlog.db")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("again", [False, True], ids=["first", "again"])
+def test_a_start_on_a_full_disk_says_so(faulty: Faulty, again: bool) -> None:
+    server = faulty()
+    server.stop()
+    if not again:
+        shutil.rmtree(server.data_dir)
+    server.fail(*ALL_FULL)
+    with pytest.raises(AssertionError, match=r"disk is full|No space left on device") as raised:
+        server.start()
+    assert "cannot listen" not in str(raised.value)
+    assert "not an error" not in str(raised.value)
+    server.process = None
+
+
+@pytest.mark.slow
+def test_a_reader_that_stands_still_holds_writes_up_before_the_log_is_long(faulty: Faulty) -> None:
+    server = faulty("short_log")
+    log = server.data_dir / "towerlog.db-wal"
+    with Load(server, event_bytes=100_000) as load:
+        more(load)
+        with standing_reader(server):
+            wait_until(lambda: 503 in load.refused, "writes to be held up")
+            held = log.stat().st_size
+            refused = len(load.refused)
+            wait_until(lambda: len(load.refused) > refused + 1, "more to be held up")
+            assert log.stat().st_size < held + MIB < 8 * MIB
+        more(load)
+    server.stop()
+
+
+@pytest.mark.slow
+def test_a_log_without_a_bound_is_found(faulty: Faulty) -> None:
+    server = faulty("log_without_a_bound")
+    log = server.data_dir / "towerlog.db-wal"
+    with Load(server, event_bytes=100_000) as load:
+        more(load)
+        with standing_reader(server):
+            wait_until(lambda: log.stat().st_size > 8 * MIB, "the log to grow")
+        assert not load.refused
+
+
+@contextmanager
+def standing_reader(server: FaultyServer) -> Iterator[None]:
+    """A transaction that reads, and is not ended."""
+    with closing(apsw.Connection(str(server.data_dir / "towerlog.db"), flags=apsw.SQLITE_OPEN_READONLY)) as db:
+        db.execute("BEGIN")
+        assert db.execute("SELECT count(*) FROM event").get
+        yield
+
+
+@contextmanager
+def small_disk(folder: Path, mib: int) -> Iterator[bool]:
+    """A disk of its own at this folder, where this user may mount one; whether there is."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=0700", "tmpfs", str(folder)]
+    is_mounted = shutil.which("mount") is not None and subprocess.run(command, capture_output=True).returncode == 0
+    try:
+        yield is_mounted
+    finally:
+        if is_mounted:
+            subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_twenty_rounds_of_a_disk_that_fills_lose_nothing(faulty: Faulty, tmp_path: Path) -> None:
+    """On a disk of its own where this user may mount one; else the calls fail as they would on it."""
+    with small_disk(tmp_path / "small", 48) as is_mounted:
+        server = faulty("hurried", at=tmp_path / "small" if is_mounted else None, TOWERLOG_DISK_GUARD_MIB="0")
+        process = server.process
+        with Load(server) as load:
+            for _ in range(20):
+                more(load)
+                if is_mounted:
+                    fill(tmp_path / "small" / "filler")
+                else:
+                    server.fail(*ALL_FULL)
+                refused = len(load.refused)
+                wait_until(lambda refused=refused: len(load.refused) > refused, "a write to be refused")
+                assert server.client().get("/v1/runs").status_code == 200
+                server.fail()
+                (tmp_path / "small" / "filler").unlink(missing_ok=True)
+        assert server.process is process
+        server.stop()
+        assert set(load.acked) <= event_ids(server.data_dir / "towerlog.db")
+
+
+def fill(file: Path) -> None:
+    """Takes all the room that is left."""
+    with file.open("wb", buffering=0) as filler:
+        piece = bytes(64 * 1024)
+        while piece:
+            try:
+                filler.write(piece)
+            except OSError:
+                piece = piece[: len(piece) // 2]

@@ -1,0 +1,87 @@
+"""The table of promises cannot lie: what it names is there, and what README and SECURITY promise is in it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.faults.promises import BY_REVIEW, NO_PROMISE, PROMISES, README, SECURITY, Promise
+from tests.faults.test_unheard_time import MUTANTS
+
+TESTS = Path(__file__).parents[1]
+ROOT = TESTS.parent
+ROWS = [row for rows in PROMISES.values() for row in rows]
+HELPS = frozenset({"hurried", "short_log"})
+"""Changes of the program that are no defect: they bring about sooner what a test waits for."""
+STRONG = re.compile(r"\b(durable|on disk|within \d+ seconds|which events are missing|never)\b")
+"""Words by which a sentence of README promises something."""
+
+
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text("utf-8"))
+
+
+def functions(file: Path) -> set[str]:
+    return {node.name for node in parsed(file).body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+@cache
+def words(folder: Path) -> set[str]:
+    """All texts in the sources of a folder, whole and between commas."""
+    nodes = (node for file in sorted(folder.glob("*.py")) for node in ast.walk(parsed(file)) if file.stem != "promises")
+    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return texts | {part for text in texts for part in text.split(",")}
+
+
+def sentences(page: str) -> list[str]:
+    """Of running text, without its bold beginnings."""
+    text = (ROOT / page).read_text("utf-8")
+    if page == SECURITY:
+        text = text[text.index("## What is in place") : text.index("## What is up to you")]
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    paragraphs = [" ".join(part.split()) for part in text.split("\n\n") if part.strip() and part[0] not in "#|!"]
+    found = [one for part in paragraphs for one in re.split(r"(?<=[.]) (?=[A-Z`])", re.sub(r"^\*\*.+?\*\* ", "", part))]
+    return [one for one in found if one]
+
+
+QUOTED = [quote for row in ROWS for quote in row.quotes]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.says for row in ROWS])
+def test_the_tests_and_the_mutants_of_a_promise_are_there(row: Promise) -> None:
+    assert row.tests
+    for test in row.tests:
+        file, _, name = test.partition("::")
+        assert name in functions(TESTS / file), f"{test} is not there"
+    folders = {(TESTS / test.partition("::")[0]).parent for test in row.tests}
+    known = set().union(*map(words, folders))
+    assert set(row.mutants) <= known, f"no test of {row.says!r} names {set(row.mutants) - known}"
+
+
+def test_every_defect_that_is_planted_among_the_faults_has_its_promise() -> None:
+    planted = {name for name in functions(TESTS / "faults" / "changed" / "sitecustomize.py") if name[0] != "_"}
+    planted |= {mutant.name for mutant, _ in MUTANTS}
+    assert planted - HELPS == {name for row in ROWS for name in row.mutants} & planted
+
+
+@pytest.mark.parametrize(("page", "beginning"), sorted({*QUOTED, *BY_REVIEW}))
+def test_what_a_row_quotes_is_said(page: str, beginning: str) -> None:
+    text = " ".join((ROOT / page).read_text("utf-8").split())
+    assert text.count(beginning) == 1, f"{page} does not say (once): {beginning}"
+
+
+def test_each_sentence_of_security_has_a_row() -> None:
+    known = tuple(beginning for page, beginning in [*QUOTED, *BY_REVIEW] if page == SECURITY) + NO_PROMISE
+    assert [one for one in sentences(SECURITY) if not one.startswith(known)] == []
+
+
+def test_each_sentence_of_readme_that_promises_has_a_row() -> None:
+    known = [beginning for page, beginning in QUOTED if page == README]
+    promising = [one for one in sentences(README) if STRONG.search(one)]
+    assert len(promising) >= 3
+    assert [one for one in promising if not any(beginning in one for beginning in known)] == []

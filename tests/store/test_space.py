@@ -1,0 +1,56 @@
+"""The room on a disk: how much writes leave free, and that the file system is not asked for each of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.support.fakes import FakeClock
+from towerlog.store.space import AUTOMATIC, LOOK_EACH_MS, MIB, Space, guard_bytes
+
+
+@pytest.mark.parametrize(
+    ("guard_mib", "disk_mib", "expected_mib"),
+    [(AUTOMATIC, 1000, 256), (AUTOMATIC, 100_000, 5000), (7, 100_000, 7), (0, 100_000, 0)],
+)
+def test_a_setting_counts_alone_and_else_the_larger_bound(guard_mib: int, disk_mib: int, expected_mib: int) -> None:
+    assert guard_bytes(guard_mib, disk_mib * MIB) == expected_mib * MIB
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How much is free, by each look at the disk; the last of `answers` is the next one."""
+    looks: list[int] = []
+
+    def statvfs(path: Path) -> SimpleNamespace:
+        looks.append(1)
+        return SimpleNamespace(f_bavail=10 * MIB >> 12, f_frsize=4096, f_blocks=1000 * MIB >> 12)
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    return looks
+
+
+def test_it_is_low_below_the_guard(asked: list[int], tmp_path: Path) -> None:
+    clock = FakeClock()
+    assert Space(tmp_path, clock.steady_ms, 11).is_low()
+    assert not Space(tmp_path, clock.steady_ms, 10).is_low()
+    assert Space(tmp_path, clock.steady_ms, AUTOMATIC).is_low()
+
+
+def test_the_disk_is_not_asked_for_each_write(asked: list[int], tmp_path: Path) -> None:
+    clock = FakeClock()
+    space = Space(tmp_path, clock.steady_ms, 1)
+    for _ in range(100):
+        space.is_low()
+    assert len(asked) == 1
+    clock.advance(LOOK_EACH_MS)
+    assert not space.is_low()
+    assert len(asked) == 2
+
+
+def test_a_folder_that_is_gone_has_no_room(tmp_path: Path) -> None:
+    space = Space(tmp_path / "gone", FakeClock().steady_ms, 1)
+    assert space.free_bytes == 0

@@ -1,0 +1,30 @@
+"""A failure that is final is told once and refuses everything after it; one that passes is forgotten when it has."""
+
+from __future__ import annotations
+
+from towerlog.errors import StorageFailed
+from towerlog.store.trouble import Trouble
+
+
+def test_the_first_final_failure_is_told_once_and_stays() -> None:
+    told: list[StorageFailed] = []
+    trouble = Trouble(told.append)
+    assert trouble.final is None
+    first = StorageFailed("the first")
+    trouble.end(first)
+    trouble.end(StorageFailed("the second"))
+    assert told == [first]
+    assert trouble.final is first
+    refused = [trouble.refusal(first) for _ in range(2)]
+    assert [(one.message, one.fatal) for one in refused] == [("the first", True)] * 2
+    assert refused[0] is not refused[1], "each caller has an error of its own"
+
+
+def test_a_checkpoint_that_failed_stops_nothing() -> None:
+    trouble = Trouble()
+    trouble.note_checkpoint(StorageFailed("no room"))
+    trouble.note_checkpoint(StorageFailed("no room"))
+    assert trouble.final is None
+    assert trouble.checkpoint is not None
+    trouble.note_checkpoint(None)
+    assert (trouble.checkpoint, trouble.failed_checkpoints) == (None, 2)
