@@ -168,9 +168,9 @@ def _place(
     if run_state is not None:
         has_lane, known_ids = run_state.row.has_lane, run_state.known_ids
         is_new = known_ids is not None and event_id not in run_state.ids and hash(event_id) not in known_ids
-        if natural_key is not None or (event_id is not None and not (is_new and (is_plain or not has_lane))):
-            if (seen := told_before(plan, principal, run_state, draft, replayed)) is not None:
-                return seen
+        may_repeat = natural_key is not None or (event_id is not None and not (is_new and (is_plain or not has_lane)))
+        if may_repeat and (seen := told_before(plan, principal, run_state, draft, replayed)) is not None:
+            return seen
         if has_lane and is_foreign(plan, principal, run_state.row, draft, draft.agent if agent is None else agent.name):
             kept = beside(plan, principal, run_state.row, draft)
             if isinstance(kept, Stored):
