@@ -289,8 +289,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     hash: bytes = b""
     """SHA-256 over the run's previous hash and this event."""
     content: bytes = b""
-    """Of an event with an id and with data longer than `SPELLED_BYTES`: what `content_digest` gives of its data as it
-    was sent. A repeat has the same; one of shorter data is compared with the data itself."""
+    """Of an event with an id: what `content_digest` gives of its data as it was sent. A repeat has the same."""
 
     @property
     def sent_id(self) -> str | None:

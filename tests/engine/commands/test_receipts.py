@@ -191,7 +191,7 @@ async def test_a_long_poll_whose_report_is_stored_does_not_fail_for_a_command(
     poll = asyncio.create_task(rig.do(Report(run_id, "w", [], wait_ms=60_000)))
     await asyncio.to_thread(wait_until, lambda: bool(rig.engine._polls), "a poll that waits")
     await rig.do(CancelRun(run_id))
-    monkeypatch.setattr(rig.engine._writer, "_max_queue", 0)
+    monkeypatch.setattr(rig.engine._writer.intake.queue, "_max_commands", 0)
     answer = await asyncio.wait_for(poll, 30)
     assert answer.view.row.pending == ()
     monkeypatch.undo()

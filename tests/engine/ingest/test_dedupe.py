@@ -72,19 +72,6 @@ async def test_an_id_that_was_made_here_is_no_content(rig: Rig, longer: bytes) -
     assert isinstance(other, Refusal)
 
 
-async def test_a_repeat_in_the_same_request_is_known_in_whichever_spelling(rig: Rig) -> None:
-    texts = (b'{"x":1}', b'{"x":1}', b'{ "x": 1 }', b'{"x":2}')
-    first, same, spelled, other = await rig.append(*map(call, texts))
-    assert isinstance(first, Stored)
-    assert not first.duplicate
-    for repeat in (same, spelled):
-        assert isinstance(repeat, Stored)
-        assert repeat.duplicate
-        assert repeat.seq == first.seq
-    assert isinstance(other, Refusal)
-    assert other.code == "id_reused"
-
-
 async def test_a_question_asked_again_is_the_same(rig: Rig) -> None:
     def ask(data: bytes) -> Draft:
         return draft(E.RUN_WAITING, traced("x"), data=data, event_id="q")

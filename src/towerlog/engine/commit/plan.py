@@ -17,7 +17,7 @@ from towerlog.engine.commit.load import Known, NotLoaded, RefKey, parent_of, ref
 from towerlog.engine.commit.own_runs import own_run
 from towerlog.engine.commit.run_state import RunState
 from towerlog.model.agent import AgentRow
-from towerlog.model.chain import SPELLED_BYTES, content_digest, in_chain, link, pack_numbers
+from towerlog.model.chain import content_digest, in_chain, link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import PLAIN_TYPES, Draft, Event, EventType, NamedRun, OpenRun, RunRef
 from towerlog.model.facts import NO_FACTS, Effects, Facts, Origin
@@ -267,10 +267,8 @@ class Plan:
         seq, number = run_state.seq + 1, agent.agent
         occurred = -1 if occurred_at is None else occurred_at
         numbers = pack_numbers(org, position, run, seq, now, occurred, number, late, future)
-        content = chained = b""
-        if told is not None and len(told.data) > SPELLED_BYTES:
-            content = b"" if event_id is None else told.content or content_digest(told.data)
-            chained = told.chained if data is told.data else b""
+        content = b"" if told is None or event_id is None else told.content or content_digest(told.data)
+        chained = told.chained if told is not None and data is told.data else b""
         digest = link(run_state.hash, numbers, kind, dialect, event_id, facts_json, chained or in_chain(data))
         event = Event(
             org, position, run, seq, kind, now, data, facts, facts_json, dialect,

@@ -155,7 +155,8 @@ def _place(
     if draft.inside is not None and run_state is not None and is_of_agent(run_state.row):
         draft = _replace(draft, type=EventType.OTHER, facts=draft.inside, natural_key=None, agent=None, inside=None)
         natural_key, effects = None, draft.facts.effects
-    if run_state is None or effects is not None or draft.type not in PLAIN_TYPES or run_state.row.status in TERMINAL:
+    is_plain = effects is None and draft.type in PLAIN_TYPES
+    if run_state is None or not is_plain or run_state.row.status in TERMINAL:
         targets.clear()  # what a reference means may change: a run may begin or end
     if has_others and event_id is not None and type(ref) is OpenRun:
         run_state = run_of_repeat(plan, principal, ref.thread_id, draft) or run_state
@@ -168,10 +169,9 @@ def _place(
     if run_state is not None:
         has_lane, known_ids = run_state.row.has_lane, run_state.known_ids
         is_new = known_ids is not None and event_id not in run_state.ids and hash(event_id) not in known_ids
-        if natural_key is not None or (event_id is not None and (has_lane or not is_new)):
-            seen = told_before(plan, principal, run_state, draft, replayed)
-            if seen is not None:
-                return seen
+        may_repeat = natural_key is not None or (event_id is not None and not (is_new and (is_plain or not has_lane)))
+        if may_repeat and (seen := told_before(plan, principal, run_state, draft, replayed)) is not None:
+            return seen
         if has_lane and is_foreign(plan, principal, run_state.row, draft, draft.agent if agent is None else agent.name):
             kept = beside(plan, principal, run_state.row, draft)
             if isinstance(kept, Stored):

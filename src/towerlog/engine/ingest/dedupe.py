@@ -154,26 +154,20 @@ def stored_before(event: Event, row: RunRow, agent: str | None = None) -> Stored
 
 
 def same_content(plan: Plan, event: Event, draft: Draft) -> bool:
-    """Whether a stored event is what the draft would be: type and body, in whichever spelling a short body is."""
+    """Whether a stored event is what the draft would be: type and body, in whichever spelling a short body is.
+
+    Of an event of this very group, which is not stored yet, the spelling counts.
+    """
     if event.facts.foreign:
         draft = as_foreign(draft)  # a repeat is answered as the first was, whoever holds the run by now
     if event.type is not draft.type or event.facts.name != draft.facts.name:
         return False
     if not _same_state(event.facts, draft.facts):
         return False
-    if digest_of(event) == content_of(draft):
+    if event.content == content_of(draft):
         return True
     repeat = respelled(event, draft)
-    if repeat is None:
-        return False
-    if event.data:  # of this very group
-        return same_json(event.data, repeat.text, repeat.added)
-    return bool(plan.loaded(Kind.SAME, repeat))
-
-
-def digest_of(event: Event) -> bytes:
-    """The digest of an event's body: of a long one as it was sent, of another as it is kept."""
-    return event.content or content_digest(event.data)
+    return repeat is not None and not event.data and bool(plan.loaded(Kind.SAME, repeat))
 
 
 def content_of(draft: Draft) -> bytes:
@@ -189,7 +183,7 @@ def figures_of(draft: Draft) -> bytes:
 
 def respelled(event: Event, draft: Draft) -> Respelled | None:
     """What is to be compared of a draft under the id of a stored event; None where its digest says all."""
-    if event.event_id is None or digest_of(event) == content_of(draft):
+    if event.event_id is None or event.content == content_of(draft):
         return None
     text = without_blanks(draft.data)
     if text is None:

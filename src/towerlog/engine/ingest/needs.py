@@ -61,7 +61,8 @@ def needs_of_items(needs: Needs, principal: Principal, items: list[Item], *, nam
 def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows, names_agents: bool = True) -> None:
     """One draft; `rows` is shared by the drafts of a request."""
     org, ref = principal.org, draft.run
-    key, event_id = id(ref), draft.event_id
+    key, event_id, effects = id(ref), draft.event_id, draft.facts.effects
+    is_plain = effects is None and draft.type in PLAIN_TYPES
     is_known = key in rows
     if not is_known:
         rows[key] = needs.run(org, ref)
@@ -82,12 +83,12 @@ def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows,
             needs_of_telling(needs, principal, row)
         if row.has_lane:
             needs_of_change(needs, row, draft)
-            _needs_of_foreign(needs, principal, draft, row)
+            if not is_plain:
+                _needs_of_foreign(needs, principal, draft, row)
         if event_id is not None and type(ref) is OpenRun:
             _needs_of_repeat(needs, principal, draft, ref.thread_id, event_id)
-    effects = draft.facts.effects
     # Where a run begins, its reference says what is needed, and so the first draft has asked for all of it.
-    if effects is None and draft.type in PLAIN_TYPES and (row is not None or is_known):
+    if is_plain and (row is not None or is_known):
         return
     _needs_of_run(needs, org, draft, row)
     if effects is not None:

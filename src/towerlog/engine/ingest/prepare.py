@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.engine.ingest.content import named
-from towerlog.model.chain import LONG_DATA_BYTES, SPELLED_BYTES, content_digest, in_chain
+from towerlog.model.chain import LONG_DATA_BYTES, content_digest, in_chain
 from towerlog.model.command import Append, Command, Report
 from towerlog.model.event import Draft, Item
 
@@ -26,7 +26,8 @@ def _prepared(item: Item, org: int) -> Item:
     if not isinstance(item, Draft):
         return item
     is_long = len(item.data) > LONG_DATA_BYTES
-    if is_long or (item.event_id is not None and len(item.data) > SPELLED_BYTES):
+    # A short body has many drafts where it comes here at all: their digests together are long work, too.
+    if is_long or item.event_id is not None:
         item = _replace(item, content=content_digest(item.data))
     if is_long:
         item = _replace(item, chained=in_chain(item.data))

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import assert_never
 
 import apsw
-import msgspec
 
 from towerlog.model.agent import AgentRow
-from towerlog.model.chain import SPELLED_BYTES, content_digest
+from towerlog.model.chain import SPELLED_BYTES
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.content import same_json
 from towerlog.model.event import Logged, NamedRun, RunByForeignId, RunById, RunByTrace
@@ -84,10 +83,8 @@ def events_by_id(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict
     """Events by (run, event id), without their data: whether it is a repeat is known by the digest.
 
     What is not read cannot be held against its hash: nothing of such an event is shown but its place.
-    Where no digest is stored the data is short, and it is made here.
     """
-    columns = rows.EVENT_COLUMNS.replace("flags", f"iif(content IS NULL, flags, flags & ~{rows.PACKED})")
-    columns = columns.replace("data", "iif(content IS NULL, data, x'')")
+    columns = rows.EVENT_COLUMNS.replace("flags", f"flags & ~{rows.PACKED}").replace("data", "x''")
     sql = f"SELECT {columns} FROM event WHERE run = ? AND event_id = ?"
     found: dict[tuple[int, str], Logged] = {}
     for key in wanted:
@@ -98,8 +95,7 @@ def events_by_id(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict
 
 def _readable(db: apsw.Connection, row: rows.Row) -> Logged:
     try:
-        event = rows.event_value(row)
-        return msgspec.structs.replace(event, content=event.content or content_digest(event.data), data=b"")
+        return rows.event_value(row)
     except rows.UNDECODABLE as error:
         damaged = rows.damaged_event(row[0], row[1], row[2], f"cannot be read: {error}")
         damages_of(db).note(damaged)

@@ -74,7 +74,7 @@ CREATE TABLE event (
     -- What describes the event, and under `effects` what the folds act on: hashed as it stands here.
     facts BLOB,
     data BLOB NOT NULL,
-    -- Of an event with an id and long data: the digest by which a repeat is known without reading it.
+    -- Of an event with an id: the digest by which a repeat is known without reading its data.
     content BLOB
 );
 CREATE UNIQUE INDEX event_by_seq ON event (run, seq);
