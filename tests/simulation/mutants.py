@@ -181,7 +181,7 @@ MUTANTS = (
     ),
     Mutant("a late report is folded", run_fold.fold, "if event.late:", "if False:"),
     Mutant("a cancel can be talked out of", run_fold._fold_status, "target in TRANSITIONS[row.status]", "True"),
-    Mutant("a repeated event is stored again", append._place, "if seen is not None:", "if False:"),
+    Mutant("a repeated event is stored again", append._place, "if may_repeat and (seen :=", "if False and (seen :="),
     Mutant("a repeat under an id is news", dedupe.seen_before, "if event is None:", "if True:"),
     Mutant("a repeated request is carried out again", turn.place_once, "if known is not None:", "if False:"),
     Mutant(

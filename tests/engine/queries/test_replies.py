@@ -182,7 +182,7 @@ def without_secrets(outcome: Any) -> Any:
 
 async def test_every_outcome_can_be_made_again_of_its_ids(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Word for word, but for the text of a new key."""
-    monkeypatch.setattr(rig.engine._writer, "keep_body", lambda *_: None)
+    monkeypatch.setattr(rig.engine._writer.intake, "keep_body", lambda *_: None)
     run_id = (await rig.do(CreateRun("t", input=b'"go"'))).run_id
     asks = Facts(effects=Effects(checkpoint=CheckpointFacts(1, "waiting_for_approval")))
     await rig.append(Draft(EventType.CHECKPOINT, RunByTrace("d", "y"), b"{}", asks))
