@@ -29,7 +29,7 @@ class Promise(NamedTuple):
 
     says: str
     tests: tuple[str, ...]
-    """`FILE::FUNCTION`, below `tests`."""
+    """`FILE::FUNCTION` or `FOLDER::FUNCTION`, below `tests`."""
     mutants: tuple[str, ...] = ()
     """Planted faults by name: functions of `changed/sitecustomize.py`, `Mutant`s, or ids of the tests' own."""
     quotes: tuple[tuple[str, str], ...] = ()
@@ -439,8 +439,8 @@ SENDERS = (
             "sdk/test_strangers.py::test_a_spool_line_that_cannot_be_sent_is_set_aside_and_the_rest_goes_on",
             "sdk/test_strangers.py::test_a_spool_and_all_that_is_made_above_it_is_for_its_owner_alone",
             "sdk/record/backlog/test_destination.py::test_the_note_in_a_spool_holds_no_secret",
-            "sdk/work/test_dead_letters.py::test_each_event_is_a_line_with_its_reason",
-            "sdk/work/test_execute.py::test_arguments_can_be_kept_back",
+            "sdk/work::test_each_event_is_a_line_with_its_reason",
+            "sdk/work::test_arguments_can_be_kept_back",
         ),
         (),
         of(

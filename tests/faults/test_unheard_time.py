@@ -16,7 +16,7 @@ import pytest
 from tests.simulation.mutants import Mutant
 from tests.support.factories import draft, traced
 from tests.support.fakes import FakeClock
-from tests.support.rig import Rig, open_rig
+from tests.support.rig import Rig, at_rest, open_rig
 from towerlog.ambient import GRACE_MS, MAX_COMMIT_MS, Hearing
 from towerlog.engine.commit.writer import Writer
 from towerlog.engine.timers.replies import REPLY_LIFE_MS, REPLY_SWEEP_MS, OldReplies
@@ -283,10 +283,12 @@ async def test_a_reply_is_kept_for_a_day_whatever_the_wall_clock_is_set_to(rig: 
         return await rig.do(RegisterAgent("a"), idempotency=keyed)
 
     await again()
+    await at_rest(rig.store)
     rig.clock.jump(by_ms)
     rig.clock.advance(REPLY_SWEEP_MS + 1)
     await rig.engine.sweep()
     assert isinstance(await again(), Replayed)
+    await at_rest(rig.store)
     rig.clock.advance(REPLY_LIFE_MS)
     await rig.engine.sweep()
     assert not isinstance(await again(), Replayed)
@@ -348,7 +350,7 @@ MUTANTS: tuple[tuple[Mutant, Law], ...] = (
         Mutant(
             "a lease's end is shown as it is kept",
             Lane.on_wall,
-            "else self.expires_at + offset_ms",
+            "else wall_of(self.expires_at)",
             "else self.expires_at",
         ),
         lambda rig, _: test_lane_times_are_shown_by_the_wall_clock_as_it_is_set_now(rig, HOUR_MS),

@@ -22,7 +22,7 @@ from towerlog.model.chain import content_digest, in_chain, link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import PLAIN_TYPES, Draft, Event, EventType, NamedRun, OpenRun, RunRef
 from towerlog.model.facts import NO_FACTS, Effects, Facts, Origin
-from towerlog.model.lane import Lane
+from towerlog.model.lane import Lane, WallOf
 from towerlog.model.principal import Counters, shard_key
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.thread import ThreadRow
@@ -42,13 +42,16 @@ Reaction = Callable[["Plan", "RunRow | None", RunRow, Event], None]
 class Plan:
     """The changes of one group, growing."""
 
-    def __init__(self, known: Known, now_ms: int, steady_ms: int, ids: Ids, reactions: tuple[Reaction, ...]) -> None:
-        """A group has one time: of the wall clock and of the steady one."""
+    def __init__(
+        self, known: Known, now_ms: int, steady_ms: int, ids: Ids, reactions: tuple[Reaction, ...], wall_of: WallOf
+    ) -> None:
+        """A group has one time: of the wall clock, and of the clock of leases, whose moments `wall_of` shows."""
         self.known = known
         self.cache = known.cache
         self.ids = ids
         self.now = now_ms
         self.steady = steady_ms
+        self.wall_of = wall_of
         self.changes = Changes()
         self.tallies = Tallies(now_ms)
         self._hour = now_ms // usage_fold.HOUR_MS
