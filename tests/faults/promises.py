@@ -230,11 +230,12 @@ ORDER = (
         of(DEPLOY, "After a restart, and after an outage of 5 seconds or more"),
     ),
     Promise(
-        "A wall clock that is set, ahead or back, ends no lease, judges no run and drops no reply.",
+        "A wall clock that is set, ahead or back, ends no lease, judges no run, drops no reply and orders no list.",
         (
             f"{UNHEARD}::test_a_wall_clock_that_is_set_either_way_ends_no_run_early_and_keeps_none_for_ever",
             f"{UNHEARD}::test_what_is_heard_after_the_clock_was_set_counts_from_then",
             f"{UNHEARD}::test_a_reply_is_kept_for_a_day_whatever_the_wall_clock_is_set_to",
+            f"{UNHEARD}::test_what_came_last_is_listed_first_whatever_the_wall_clock_is_set_to",
             f"{STILL}::test_a_real_clock_that_is_set_takes_no_lease_and_its_times_follow",
         ),
         (
@@ -242,6 +243,7 @@ ORDER = (
             "a clock set back is believed",
             "a lease's end is shown as it is kept",
             "replies grow old by the wall",
+            "threads are listed by the clock",
         ),
         of(DEPLOY, "The machine's clock may be set, ahead or back, while the server runs."),
     ),
