@@ -1,5 +1,6 @@
 """What every test shares: the event loop that async tests run on, and how hard hypothesis looks."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.order import longest_first
 from tests.support.ports import HeldPort
+from tests.support.shares import import_own_share_first
 
 # The default repeats the same examples on every machine, so that a red test is red for everyone.
 # To look for new ones: make test ARGS=--hypothesis-profile=explore
@@ -15,6 +17,19 @@ settings.register_profile(
 )
 settings.register_profile("explore", max_examples=2_000, deadline=None, print_blob=True)
 settings.load_profile("repeatable")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """What is collected stays until the end: to look through it again and again costs seconds in every process."""
+    gc.disable()
+    try:
+        import_own_share_first(session.config)
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

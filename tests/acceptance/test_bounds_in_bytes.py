@@ -126,19 +126,48 @@ def test_what_waits_for_an_agent_is_bounded_in_bytes(own: Server, sender: httpx2
     assert stored_rows(own)[0] <= 64 * 1024 + 4096
 
 
-def test_every_list_ends_a_page_by_its_size(own: Server, sender: httpx2.Client) -> None:
+def large_runs(sender: httpx2.Client, count: int) -> str:
+    """Runs of a thread whose rows are nearly as large as a row may be: metadata, and what waits for their agents."""
     told = {"x": "y" * 16_000}
-    for first in range(0, 400, 100):
-        starts = [
-            event(f"e{n}", f"r{n}", "run.started", metadata=told) | {"thread": "t"} for n in range(first, first + 100)
-        ]
-        ok(post(sender, "/api/v1/events", batch(*starts)))
-    found = pages(sender, "/api/v1/runs", limit=200)
-    assert len(found[0]) > 200 - 1 or len(found) > 2
-    ids = [row["run_id"] for page in found for row in page]
-    assert len(ids) == len(set(ids)) == 400
-    assert len(found[0]) * 16_000 <= PAGE_BYTES + 32_000
-    assert len(ok(sender.get("/v1/threads/t/runs", params={"limit": 200}))) == 200, "a list without pages is whole"
+    starts = [event(f"e{n}", f"r{n}", "run.started", metadata=told) | {"thread": "t"} for n in range(count)]
+    for stored in results(post(sender, "/api/v1/events", batch(*starts))):
+        for _ in range(2):
+            ok(sender.post(f"/v1/runs/{stored['run_id']}/input", json={"content": "x" * 22_000}))
+    return "/api/v1/runs"
+
+
+def large_events(sender: httpx2.Client, count: int) -> str:
+    events = [event(f"e{n}", "r", "step", n + 1, name="n", text=f"{n} " + "y" * 60_000) for n in range(count)]
+    stored = results(post(sender, "/api/v1/events", batch(*events)))
+    return f"/api/v1/runs/{stored[0]['run_id']}/events"
+
+
+def large_personas(sender: httpx2.Client, count: int) -> str:
+    for n in range(count):
+        persona = {"persona_key": f"p{n}", "version": "1", "agent": "a", "instructions": f"{n} " + "y" * 60_000}
+        ok(post(sender, "/api/v1/personas", persona), 201)
+    return "/api/v1/personas"
+
+
+@pytest.mark.parametrize("make", [large_runs, large_events, large_personas])
+def test_a_list_ends_a_page_by_its_size(
+    own: Server, sender: httpx2.Client, make: Callable[[httpx2.Client, int], str]
+) -> None:
+    path = make(sender, 100)
+    found = pages(sender, path, limit=200)
+    assert len(found) == 2
+    assert PAGE_BYTES // ROW_BYTES <= len(found[0]) < 100
+    whole = [json.dumps(row) for page in found for row in page]
+    assert len(whole) == len(set(whole)) == 100
+
+
+def test_a_list_without_pages_is_whole(own: Server, sender: httpx2.Client) -> None:
+    large_runs(sender, 100)
+    assert len(ok(sender.get("/v1/threads/t/runs", params={"limit": 200}))) == 100
+    first = sender.get("/v1/runs", params={"limit": 200})
+    rest = sender.get(first.links["next"]["url"])
+    assert len(ok(first)) < 100, "this one has pages"
+    assert len({row["run_id"] for row in ok(first) + ok(rest)}) == 100
 
 
 def test_what_a_lost_worker_sends_is_paged_by_its_size(own: Server, sender: httpx2.Client) -> None:

@@ -86,6 +86,30 @@ def test_requests_behind_a_reply_that_nobody_reads_cost_little(fresh_server, cou
     assert client.get("/healthz").status_code == 200
 
 
+def test_pages_behind_a_page_that_nobody_reads_are_not_built(fresh_server) -> None:
+    """Bytes of its own for each reader, of which the kernel takes some: the share of the key bounds the others."""
+    server = fresh_server(TOWERLOG_MAX_CONNECTIONS_PER_ADDRESS="2000")
+    _, neighbour = server.make_org("neighbour")
+    client, beside = server.client(timeout=120), server.client(neighbour, timeout=120)
+    pages = []
+    for one in (client, beside):
+        step(one, "large", "step", {"node_name": "n", "text": "x" * MIB})
+        [run] = one.get("/v1/runs").json()
+        pages.append(f"/api/v1/runs/{run['run_id']}/events")
+    page = f"GET {pages[0]} HTTP/1.1\r\n".encode() + HOST + f"Authorization: Bearer {ADMIN_KEY}\r\n\r\n".encode()
+    assert len(beside.get(pages[1]).content) > MIB
+    before = server.resident_bytes()
+    with crowd(server, 200) as senders:
+        for sender in senders:
+            try_to_send(sender, page * 9)
+        # Pages are read in turn: with the last of these, everybody has had theirs who takes them.
+        for _ in range(9):
+            assert len(beside.get(pages[1]).content) > MIB
+        assert metric(client, "towerlog_bytes_in_flight") <= 34 * MIB
+        assert server.resident_bytes() - before < 80 * MIB
+    assert client.get("/healthz").status_code == 200
+
+
 def test_bodies_that_are_only_declared_take_nothing_from_others(server: Server, scoped, other_org) -> None:
     key = server.make_key("read")
     head = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,19 +84,18 @@ def test_many_short_repeats_in_another_spelling(own: Server, sender: httpx2.Clie
 # Bodies
 
 
-def shapes(size: int) -> dict[str, bytes]:
-    """JSON values of about so many bytes that are costly to read, one way or another."""
-    return {
-        "numbers": b"[" + b"0," * (size // 2 - 1) + b"0]",
-        "empty arrays": b"[" + b"[]," * (size // 3 - 1) + b"0]",
-        "empty objects": b"[" + b"{}," * (size // 3 - 1) + b"0]",
-        "members": b"{" + b",".join(b'"k%d":0' % n for n in range(size // 12)) + b"}",
-        "not numbers": b"[" + b"NaN," * (size // 4 - 2) + b"0]",
-        "strings and no number": b"[" + b'"",' * (size // 3 - 3) + b"NaN]",
-        "half a surrogate among objects": b'["\\ud800",' + b'{"a":[]},' * (size // 9 - 2) + b"0]",
-        "halves of surrogates": b'"' + b"\\ud800" * (size // 6 - 2) + b'"',
-        "escapes": b'"' + b"\\n" * (size // 2 - 2) + b'"',
-    }
+SHAPES: dict[str, Callable[[int], bytes]] = {
+    "numbers": lambda size: b"[" + b"0," * (size // 2 - 1) + b"0]",
+    "empty arrays": lambda size: b"[" + b"[]," * (size // 3 - 1) + b"0]",
+    "empty objects": lambda size: b"[" + b"{}," * (size // 3 - 1) + b"0]",
+    "members": lambda size: b"{" + b",".join(b'"k%d":0' % n for n in range(size // 12)) + b"}",
+    "not numbers": lambda size: b"[" + b"NaN," * (size // 4 - 2) + b"0]",
+    "strings and no number": lambda size: b"[" + b'"",' * (size // 3 - 3) + b"NaN]",
+    "half a surrogate among objects": lambda size: b'["\\ud800",' + b'{"a":[]},' * (size // 9 - 2) + b"0]",
+    "halves of surrogates": lambda size: b'"' + b"\\ud800" * (size // 6 - 2) + b'"',
+    "escapes": lambda size: b'"' + b"\\n" * (size // 2 - 2) + b'"',
+}
+"""JSON values of about so many bytes that are costly to read, one way or another."""
 
 
 PLACES = {
@@ -118,14 +117,14 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("shape", shapes(100))
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("size", [MIB // 4, pytest.param(4 * MIB - 4096, marks=pytest.mark.slow), 15 * MIB])
 def test_a_hostile_body(own: Server, sender: httpx2.Client, place: str, shape: str, size: int) -> None:
     if size > MIB and shape == "escapes":
         size = 4 * MIB  # one string: a single call of the decoder, which nothing can cut into pieces
     path, around = PLACES[place]
     with no_block(own, f"{shape} as {place}"):
-        reply = post(sender, path, around % shapes(size)[shape])
+        reply = post(sender, path, around % SHAPES[shape](size))
     assert reply.status_code < 500, reply.text
 
 

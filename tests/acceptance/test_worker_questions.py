@@ -46,8 +46,12 @@ def start(server, key, tmp_path) -> Iterator[Start]:
 
 def asked(control: Control, run_id: str, question: str) -> int:
     """Waits until the run's oldest open question is this one; its id."""
-    wait_until(lambda: control.detail(run_id)["question"] == question, f"the question {question!r}")
-    return int(control.detail(run_id)["question_id"])
+
+    def question_id() -> int | None:
+        run = control.detail(run_id)
+        return run["question_id"] if run["question"] == question else None
+
+    return wait_until(question_id, f"the question {question!r}") or 0
 
 
 def answered(control: Control, run_id: str, content: str, question_id: int) -> int:

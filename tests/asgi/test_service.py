@@ -321,3 +321,13 @@ async def test_a_long_poll_keeps_neither_its_body_nor_its_events_in_memory(app: 
         await asyncio.wait_for(poll.task, 10)
         assert [one["status"] for one in poll.answer.json["results"]] == ["stored"]
         assert [one["type"] for one in poll.answer.json["commands"]] == ["cancel"]
+
+
+async def test_a_long_poll_that_cannot_be_watched_gives_its_place_back(app: App, say: Any) -> None:
+    """As after so many other keys that its own is no longer at hand."""
+    assert (await say("GET", "/v1/runs")).status == 200
+    assert app._service is not None
+    app._service._auth._digests.clear()
+    claim = await say("POST", "/api/agents/runs/claim", value={"worker_id": "w", "wait_seconds": 30})
+    assert claim.status == 500
+    assert app.arrivals.ledger.process.is_idle

@@ -8,19 +8,20 @@ import os
 import pty
 import re
 import struct
-import subprocess
 import termios
 
-from tests.support.server import ADMIN_KEY, Server, clean_environment, executable
+from tests.support.launcher import launch
+from tests.support.server import ADMIN_KEY, Server, clean_environment
 
+END_DEADLINE_S = 60.0
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
-def on_terminal(width: int, arguments: list[str], env: dict[str, str], timeout_s: float = 60) -> tuple[int, list[str]]:
-    """The exit code of a program, and the lines that it has written on the terminal, without their colours."""
+def on_terminal(width: int, *arguments: str, **env: str) -> tuple[int, list[str]]:
+    """The exit code of `towerlog ARGUMENTS`, and the lines that it has written on a terminal, without their colours."""
     terminal, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    running = subprocess.Popen(arguments, stdin=child, stdout=child, stderr=child, env={**env, "TERM": "xterm"})
+    running = launch(arguments, {**clean_environment(env), "TERM": "xterm"}, child, child)
     os.close(child)
     shown = b""
     # The terminal of a child that has gone says so with an error.
@@ -28,14 +29,13 @@ def on_terminal(width: int, arguments: list[str], env: dict[str, str], timeout_s
         while found := os.read(terminal, 65536):
             shown += found
     os.close(terminal)
-    code = running.wait(timeout_s)
+    code = running.wait(END_DEADLINE_S)
     text = _ESCAPES.sub("", shown.decode())
     return code, text.replace("\r\n", "\n").splitlines()
 
 
 def seen(server: Server, width: int, *arguments: str) -> list[str]:
     """What a command that asks this server, and must succeed, shows on a terminal of this width."""
-    env = clean_environment({"TOWERLOG_URL": server.base_url, "TOWERLOG_API_KEY": ADMIN_KEY})
-    code, lines = on_terminal(width, [executable(), *arguments], env)
+    code, lines = on_terminal(width, *arguments, TOWERLOG_URL=server.base_url, TOWERLOG_API_KEY=ADMIN_KEY)
     assert code == 0, lines
     return lines

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from tests.cli.terminal import on_terminal
-from tests.support.server import clean_environment, executable
+from tests.support.server import clean_environment
 from towerlog.cli import commands, exits
 from towerlog.cli.commands import CLI, COMMANDS, SERVER, NotInstalled
 from towerlog.cli.main import main
@@ -48,8 +48,7 @@ def test_the_table_says_what_the_command_says(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", *sorted(COMMANDS)])
 def test_the_help_of_a_command_fits_a_narrow_terminal_and_is_whole(name: str) -> None:
-    env = clean_environment({})
-    code, lines = on_terminal(80, [executable(), *name.split(), "--help"], env)
+    code, lines = on_terminal(80, *name.split(), "--help")
     assert code == 0
     assert not [line for line in lines if len(line) > 80]
     assert not [line for line in lines if line.endswith("...") and not line.startswith("Usage")]

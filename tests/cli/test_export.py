@@ -19,7 +19,7 @@ from tests.sdk.served import reported, run_id_of, told, unique
 from tests.sdk.talker import reply, talking
 from tests.support.server import NO_LIMITS, Server
 from towerlog.cli import exits
-from towerlog.cli.export import EVENT_COLUMNS, RUN_COLUMNS
+from towerlog.cli.export import EVENT_COLUMNS, RUN_COLUMNS, written_to
 
 STRANGER = 54_321
 NOBODY = "00000000-0000-7000-8000-000000000000"
@@ -135,7 +135,7 @@ def test_runs_can_be_written_too(server) -> None:
     assert (run["run_id"], run["usage"]["input_tokens"]) == (run_id, run["total_input_tokens"])
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "  =1+1", "\uff1d1+1", "\uff20x"])
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "  =1+1", "\u00a0=1+1", "\u3000+1", "\uff1d1+1", "\uff20x"])
 def test_no_cell_is_a_formula(name) -> None:
     run = {
         "run_id": "r",
@@ -167,6 +167,16 @@ def test_a_file_is_new_and_whole(server, tmp_path: Path) -> None:
     assert again.exit_code == exits.UNAVAILABLE
     assert "this file exists already" in again.stderr
     assert [one.name for one in tmp_path.iterdir()] == ["run.ndjson"]
+
+
+def test_a_file_that_another_export_is_writing_is_left_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.ndjson"
+    with written_to(path) as out:
+        out.write("whole\n")
+        with pytest.raises(FileExistsError), written_to(path):
+            pass
+    assert path.read_text() == "whole\n"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_what_broke_off_gets_no_name(tmp_path) -> None:

@@ -26,6 +26,11 @@ def test_durations(milliseconds, words) -> None:
     assert formatting.duration(milliseconds) == words
 
 
+def test_a_duration_that_no_number_is_is_unknown() -> None:
+    """As `1e400` in somebody's event."""
+    assert formatting.duration(float("inf")) == ""
+
+
 def test_unknown_money_is_not_nought() -> None:
     assert [formatting.money(dollars) for dollars in (None, 0, 0.0012, 12.345)] == ["", "$0.00", "$0.0012", "$12.35"]
 

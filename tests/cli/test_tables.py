@@ -134,6 +134,14 @@ def test_a_table_in_a_pipe_is_as_wide_as_it_has_to_be(capsys) -> None:
     assert "[bold]m\\x1b[2J" in found[2]
 
 
+@pytest.mark.parametrize("text", ["soon", "2026", "+1", "99999-01-01T00:00:00Z"])
+def test_a_time_that_is_none_is_shown_as_it_is(capsys, monkeypatch, text) -> None:
+    monkeypatch.setattr(tables, "screen_width", lambda: 80)
+    show_table([Column("A", "time"), Column("B", "hour")], [(text, text)], empty="")
+    assert capsys.readouterr().out.splitlines()[1].split() == [text, text]
+    assert tables.moment(text, utc=True) == text
+
+
 def test_an_empty_table_says_so(capsys) -> None:
     show_table((Column("A"),), [], empty="None.")
     assert capsys.readouterr().out == "None.\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -9,7 +11,7 @@ from click.testing import CliRunner
 from tests.support.server import NO_LIMITS, Server
 from towerlog.cli import exits
 from towerlog.cli.main import main
-from towerlog.cli.worker import load_app, read_labels
+from towerlog.cli.worker import VisibleFormatter, load_app, read_labels
 from towerlog.config import BadSetting
 from towerlog.sdk.work.app import App
 
@@ -50,6 +52,11 @@ def test_a_module_that_misses_another_shows_its_own_error(folder) -> None:
 def test_a_target_has_two_parts(folder, target) -> None:
     with pytest.raises(click.UsageError):
         load_app(target)
+
+
+def test_a_line_of_the_log_cannot_control_the_terminal() -> None:
+    record = logging.LogRecord("towerlog.worker", logging.INFO, "x.py", 1, "run %s: \x1b[2J", ("\u202er\ud800",), None)
+    assert VisibleFormatter("%(levelname)s %(message)s").format(record) == "INFO run \\u202er\\ud800: \\x1b[2J"
 
 
 def test_labels_are_names_and_values() -> None:

@@ -25,6 +25,7 @@ from towerlog.model.usage import Usage, UsageRow
 from towerlog.store.base import Store
 from towerlog.store.values import (
     MAX_QUARANTINED,
+    MAX_QUARANTINED_BYTES,
     Changes,
     HistoryNode,
     Kind,
@@ -312,3 +313,23 @@ async def test_what_is_quarantined_is_kept_once_and_never_without_a_bound(store:
     async with store.begin() as unit:
         await unit.commit(Changes(quarantined=flood))
     assert len(await store.quarantined(org, row.run, 2 * MAX_QUARANTINED, 0)) == MAX_QUARANTINED
+    result = msgspec.structs.replace(item, key_id="another", data=b'{"result":1}')
+    async with store.begin() as unit:
+        await unit.commit(Changes(quarantined=[result]))
+    [(_, kept_last)] = await store.quarantined(org, row.run, 10, MAX_QUARANTINED)
+    assert kept_last == result, "one key does not take the room of another"
+
+
+async def test_what_is_quarantined_has_a_bound_in_bytes(store: Store, org: int) -> None:
+    row, size = run_row(1, org=org), MAX_QUARANTINED_BYTES // 8
+    changes = run_changes(row, [event(1, 1, org=org)])
+    changes.quarantined = [
+        Quarantined(org, row.run, 5, "w", 1, "step", None, b'"%d%s"' % (n, b"x" * size)) for n in range(12)
+    ]
+    async with store.begin() as unit:
+        await unit.commit(changes)
+    kept: list[int] = []
+    while more := await store.quarantined(org, row.run, 100, kept[-1] if kept else 0):
+        kept += [number for number, _ in more]
+    # As it is stored, which may take more than it was.
+    assert 4 <= len(kept) <= 8, "and what is beyond it is left out"

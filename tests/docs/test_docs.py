@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -14,10 +12,8 @@ from types import ModuleType
 import pytest
 
 from tests.clients.tools import program
-from tests.support.curl import REFUSALS_FAIL, put_on_path
-from tests.support.demo import Demo
-from tests.support.pages import blocks, save_files, tour, wrong, wrong_of
-from tests.support.server import ADMIN_KEY, NO_LIMITS, Server, executable
+from tests.support.pages import blocks, environment, run_python, save_files, wrong
+from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
@@ -55,21 +51,11 @@ def served(tmp_path: Path) -> Iterator[dict[str, str]]:
         server.close()
 
 
-def environment(folder: Path, url: str, key: str, **more: str) -> dict[str, str]:
-    """The variables that pages speak of, and the programs that they call."""
-    tools = folder / "tools"
-    tools.mkdir()
-    put_on_path(tools)
-    path = f"{tools}:{Path(executable()).parent}:{os.environ['PATH']}"
-    known = {"TOWERLOG_URL": url, "TOWERLOG_API_KEY": key, "XDG_STATE_HOME": str(folder / "state")}
-    return {"PATH": path, REFUSALS_FAIL: "1", **known, **more}
-
-
 @pytest.mark.parametrize("page", with_blocks("console"), ids=name_of)
 def test_the_console_blocks_of_a_page_come_out_as_it_says(page, tmp_path, served) -> None:
     text = page.read_text()
     # What a page's Python does belongs to its story: it comes between its console blocks.
-    run_python(page, served)
+    run_python(page, served, without=served_files(text))
     save_files(text, tmp_path)
     found = wrong(name_of(page), text, tmp_path, served)
     assert not found, "\n\n".join(found)
@@ -99,31 +85,12 @@ def test_the_shell_blocks_of_a_dialect_are_well_formed_requests(page, tmp_path, 
     assert not re.findall(REFUSED, done.stderr, re.MULTILINE), done.stderr + done.stdout
 
 
-def run_python(page: Path, env: dict[str, str]) -> None:
-    for block in blocks(page.read_text(), "python"):
-        done = subprocess.run(
-            [sys.executable, "-c", block.text],
-            env={**os.environ, **env},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, f"{name_of(page)}:{block.line}\n{done.stderr}"
-
-
-def test_the_tour_of_the_readme_comes_out_as_it_says(tmp_path) -> None:
-    demo, page = Demo(tmp_path), ROOT / "README.md"
-    try:
-        demo.commands()
-        env = environment(tmp_path, demo.url, demo.key)
-        steps = tour(page.read_text(), "Five minutes")
-        found = wrong_of(name_of(page), steps, tmp_path, env)
-        run_python(page, env)
-    finally:
-        demo.stop()
-    assert len(steps) >= 6
-    assert not found, "\n\n".join(found)
+def served_files(text: str) -> set[str]:
+    """The Python blocks of a page that its console blocks serve, as `towerlog worker --app NAME:app`."""
+    served = re.findall(r"--app (\w+):", "".join(block.text for block in blocks(text, "console")))
+    return {
+        block.text for block in blocks(text, "python") if block.text.startswith(tuple(f"# {n}.py\n" for n in served))
+    }
 
 
 def test_the_generated_parts_are_up_to_date(generate) -> None:

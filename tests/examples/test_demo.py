@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.curl import put_on_path
 from tests.support.demo import ROOT, Demo
+from tests.support.pages import environment, run_python, tour, wrong_of
 from tests.support.server import clean_environment
 from tests.support.wait import wait_until
 
@@ -169,6 +170,17 @@ def test_what_is_created_is_claimed_and_what_is_cancelled_stops_by_itself(demo, 
         assert not run_of(cancelled)["forced"], "its agent did not stop by itself"
 
 
+def test_the_tour_of_the_readme_comes_out_as_it_says(demo, tmp_path) -> None:
+    demo.commands()
+    page = ROOT / "README.md"
+    env = environment(tmp_path, demo.url, demo.key)
+    steps = tour(page.read_text(), "Five minutes")
+    found = wrong_of(page.name, steps, tmp_path, env)
+    run_python(page, env)
+    assert len(steps) >= 6
+    assert not found, "\n\n".join(found)
+
+
 def test_it_ends_with_ctrl_c_and_takes_everything_with_it(tmp_path) -> None:
     own = Demo(tmp_path)
     own.commands()
@@ -179,7 +191,9 @@ def test_it_ends_with_ctrl_c_and_takes_everything_with_it(tmp_path) -> None:
     assert processes_naming(own.url, str(tmp_path)) == [], "a child outlived the demo"
 
 
-@pytest.mark.parametrize("moment", ["starting", pytest.param("its first agents", marks=pytest.mark.slow), "ready"])
+@pytest.mark.parametrize(
+    "moment", ["starting", *(pytest.param(later, marks=pytest.mark.slow) for later in ("its first agents", "ready"))]
+)
 def test_it_ends_with_sigterm_at_any_moment_and_leaves_nothing_behind(tmp_path, moment) -> None:
     words = {"starting": "starting the server", "its first agents": "listens on", "ready": "Ctrl-C ends it."}[moment]
     printed, folder = tmp_path / "printed", tmp_path / "temporary"

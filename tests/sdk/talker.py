@@ -24,9 +24,12 @@ class Talker:
         self.replies: deque[bytes | None] = deque(replies, maxlen=1000)
         self.requests: list[tuple[str, bytes]] = []
         """The heads and bodies of all requests."""
+        self.pause_s = 0.0
+        """How long each reply takes."""
         self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = []
+        self._over = threading.Event()
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -53,7 +56,7 @@ class Talker:
                     head, _, waiting = waiting.partition(b"\r\n\r\n")
                     waiting = self._with_body(connection, head.decode("latin-1"), waiting)
                     reply = self.replies.popleft() if self.replies else None
-                    if reply is None:
+                    if reply is None or self._over.wait(self.pause_s):
                         return
                     connection.sendall(reply.removesuffix(CLOSE).removesuffix(HANG))
                     if reply.endswith(CLOSE):
@@ -73,6 +76,7 @@ class Talker:
 
     def close(self) -> None:
         """Ends everything."""
+        self._over.set()
         self._listener.close()
         for one in self._sockets:
             one.close()

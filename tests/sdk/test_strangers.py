@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import socket
 import stat
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -278,9 +280,80 @@ def test_a_frame_that_cannot_be_read_is_an_error_of_its_own(half: str, data: byt
         follow(half, talker.url)
 
 
+def follow_twice(half: str, url: str, agent: bool) -> list[Any]:
+    """What a follower gets over two connections: the second one says where the first one was."""
+    if half == "blocking":
+        with Client(url, KEY, 10.0, ONCE) as client:
+            return list(islice(client.follow_agent("a") if agent else client.follow(RUN_ID), 2))
+
+    async def followed() -> list[Any]:
+        async with AsyncClient(url, KEY, 10.0, ONCE) as client:
+            events = client.follow_agent("a") if agent else client.follow(RUN_ID)
+            return [event async for event in events]
+
+    return asyncio.run(followed())
+
+
+PLACES = {"a control character": "\x01", "no ascii": "\xe9", "very much": "x" * 60_000}
+
+
+@HALVES
+@pytest.mark.parametrize("what", PLACES)
+def test_a_place_in_a_stream_that_cannot_be_said_again_is_an_error_of_its_own(half: str, what: str) -> None:
+    place = PLACES[what]
+    with talking(stream(frame(1), headers={"X-Log-Epoch": place}), stream(frame(2))) as talker:
+        with pytest.raises(SdkError):
+            follow_twice(half, talker.url, agent=False)
+        assert len(talker.requests) == 1
+    told = b'id: %b\ndata: {"id": "e", "timestamp": "x", "type": "step"}\n\n' % place.encode()
+    with talking(stream(told, whole=False), stream(told, whole=False)) as talker:
+        with pytest.raises(SdkError):
+            follow_twice(half, talker.url, agent=True)
+        assert len(talker.requests) == 1
+
+
+def listed(half: str, url: str) -> list[Any]:
+    """All runs, by the client of either half."""
+    if half == "blocking":
+        with Client(url, KEY, 10.0, ONCE) as client:
+            return list(client.list_runs())
+
+    async def asked() -> list[Any]:
+        async with AsyncClient(url, KEY, 10.0, ONCE) as client:
+            return [run async for run in client.list_runs()]
+
+    return asyncio.run(asked())
+
+
+@HALVES
+def test_the_next_page_is_asked_for_by_what_the_server_named(half: str) -> None:
+    page = b'{"data": [], "next": %b}'
+    with talking(reply(200, page % b'"\\ud800"'), reply(200, page % b"null")) as talker:
+        assert listed(half, talker.url) == []
+        assert len(talker.requests) == 2
+    for strange in (b"7", b"{}", b"[1]", b"true"):
+        with talking(reply(200, page % strange)) as talker, pytest.raises(BadAnswer):
+            listed(half, talker.url)
+    with talking(*[reply(200, page % b'"again"')] * 100) as talker:
+        with pytest.raises(BadAnswer):
+            listed(half, talker.url)
+        assert len(talker.requests) == 2, "a list whose next page is the same page has no end"
+
+
+@HALVES
+def test_a_run_is_looked_for_in_the_time_of_one_call(half: str) -> None:
+    """A key may be a part of very many others."""
+    pages = [reply(200, b'{"data": [], "next": "%d"}' % number) for number in range(900)]
+    with talking(reply(404), *pages) as talker:
+        talker.pause_s = 0.01
+        with pytest.raises(Unreachable, match="too long"):
+            ask(half, talker.url, 0.5)
+
+
 LENGTHS: dict[str, bytes] = {
     "a negative length": OK + b"Content-Length: -7\r\n\r\n" + CLOSE,
     "an endless length": OK + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n" + CLOSE,
+    "a chunk with a prefix": OK + b"Transfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n" + CLOSE,
     "a chunk with a sign": OK + b"Transfer-Encoding: chunked\r\n\r\n+5\r\nhello\r\n0\r\n\r\n" + CLOSE,
 }
 
@@ -296,6 +369,32 @@ def test_a_length_is_digits_and_nothing_else(half: str, what: str) -> None:
 def test_a_host_that_no_resolver_takes_is_unreachable(half: str) -> None:
     with pytest.raises(Unreachable):
         request(half, f"http://{'x' * 300}.invalid")
+
+
+def test_a_resolver_that_does_not_answer_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocking client; asyncio looks names up in a thread of its own."""
+    over, asked = threading.Event(), threading.Event()
+    known = socket.getaddrinfo
+
+    def silent(host: Any, *arguments: Any, flags: int = 0, **named: Any) -> Any:
+        if not flags & socket.AI_NUMERICHOST:
+            asked.set()
+            assert over.wait(60)
+        return known(host, *arguments, flags=flags, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    try:
+        with pytest.raises(Unreachable, match="too long"):
+            request("blocking", "http://towerlog.invalid", timeout_s=0.3)
+        assert asked.is_set()
+        assert not over.is_set()
+    finally:
+        over.set()
+
+
+def test_a_program_may_wait_for_ever() -> None:
+    with talking(reply(200, b"{}")) as talker:
+        assert request("blocking", talker.url, timeout_s=math.inf).status == 200
 
 
 def test_a_pause_that_no_calendar_has_is_none() -> None:
@@ -360,6 +459,8 @@ CLAIMS: dict[str, Any] = {
     "a number for a thread": {"run": {**RUN, "thread_id": 7}},
     "a list for a persona": {"run": RUN, "persona": [1]},
     "text for a history": {"run": RUN, "thread_history": "x"},
+    "an empty id": {"run": {"id": "", "lease_epoch": 1}},
+    "a list for an agent": {"run": RUN, "persona": {"agent": [1]}},
 }
 
 
@@ -369,10 +470,42 @@ def test_a_claim_has_what_a_worker_needs(what: str) -> None:
         lane(talker.url, lambda api: api.claim(["a"], {}, 0))
 
 
-@pytest.mark.parametrize("said", [b'{"data": 7}', b'{"data": [{"worker_id": "w", "runs": [7]}]}', b'{"data": ["w"]}'])
+@pytest.mark.parametrize(
+    "said",
+    [
+        b'{"data": 7}',
+        b'{"data": [{"worker_id": "w", "runs": [7]}]}',
+        b'{"data": ["w"]}',
+        b'{"data": [{"worker_id": "w", "runs": [""]}]}',
+    ],
+)
 def test_the_list_of_held_runs_is_one(said: bytes) -> None:
     with talking(reply(200, said)) as talker, pytest.raises(BadAnswer):
         lane(talker.url, lambda api: api.held())
+
+
+def test_the_id_of_a_run_is_any_text() -> None:
+    with talking(*[reply(200, json.dumps({"run": {**RUN, "id": "a\n/b?"}}).encode())] * 3) as talker:
+        lane(talker.url, lambda api: api.claim_again("a\n/b?"))
+        lane(talker.url, lambda api: api.report(Holder("\ud800/..", "w", 1, "c"), [], 0, 10.0))
+        lane(talker.url, lambda api: api.release(Holder("a b", "w", 1, "c")))
+        paths = [head.split(" ")[1] for head, _ in talker.requests]
+    assert paths == [
+        "/api/agents/runs/a%0A%2Fb%3F/claim",
+        "/api/v1/runs/%3F%2F..:report",
+        "/api/agents/runs/a%20b/release",
+    ]
+
+
+def test_a_refusal_is_told_on_one_line_that_controls_nothing() -> None:
+    said = {"error": {"message": "a\x1b[2J\nb\u202ec\ud800", "code": "X\x07", "details": {"f\r": "\x9b"}}}
+    bodies = (json.dumps(said).encode(), b"<html>\x1b[2J\n" + b"x" * 100_000)
+    for body in bodies:
+        with talking(reply(400, body)) as talker, pytest.raises(ApiError) as caught:
+            lane(talker.url, lambda api: api.release(HOLDER))
+        error = caught.value
+        assert all(text.isprintable() for text in (str(error), error.code, *error.details, *error.details.values()))
+        assert len(str(error)) < 3000
 
 
 def alive() -> set[str]:

@@ -89,9 +89,13 @@ class Control:
         return found
 
     def until(self, run_id: str, status: str, deadline_s: float = 15.0) -> dict[str, Any]:
-        """Waits for a status; the run."""
-        wait_until(lambda: self.detail(run_id)["status"] == status, f"{run_id} to be {status}", deadline_s=deadline_s)
-        return self.detail(run_id)
+        """Waits for a status; the run as it was then: it may already be another."""
+
+        def reached() -> dict[str, Any] | None:
+            found = self.detail(run_id)
+            return found if found["status"] == status else None
+
+        return wait_until(reached, f"{run_id} to be {status}", deadline_s=deadline_s) or {}
 
     def events(self, run_id: str, *types: str) -> list[dict[str, Any]]:
         """The log of a run, or its events of some types."""

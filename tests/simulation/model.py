@@ -119,6 +119,14 @@ class Run:
             self.lane in ("held", "done") and (self.worker, self.key) == (worker, key) and epoch in (None, self.epoch)
         )
 
+    def is_foreign(self, item: Sent, key: str) -> bool:
+        """A held run changes by its holder's word. Of one that is back in the queue nobody takes what is wanted, and
+        nobody asks: that is for the next worker."""
+        if self.lane == "held":
+            return self.key != key and (item.status is not None or item.takes is not None)
+        asks = item.takes is not None or item.status in ("waiting_for_input", "withdrawn")
+        return asks and self.lane != "done" and self.epoch > 0
+
     def tells(self, key: str) -> bool:
         """What is wanted of a run is for the key that holds it."""
         return self.lane == "held" and self.key == key
@@ -311,7 +319,7 @@ class Model:
 
     def tell(self, run_id: str, key: str, items: list[Sent]) -> None:
         """Events that are accepted; the same again adds nothing, and after the end only what was spent counts. So does
-        what a stranger says of a held run."""
+        what a stranger says."""
         run = self.runs[run_id]
         for item in items:
             if item.marker in run.kept:
@@ -320,7 +328,7 @@ class Model:
             run.spent += item.spent
             if run.ended:
                 continue
-            if run.lane == "held" and run.key != key and (item.status is not None or item.takes is not None):
+            if run.is_foreign(item, key):
                 run.foreign.append(item.marker)
                 continue
             is_known = self._is_asked_again(run, item)

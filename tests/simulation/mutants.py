@@ -83,7 +83,18 @@ MUTANTS = (
         "_replace(effects, report=None",
         "_replace(effects, acknowledges=None, report=None",
     ),
-    Mutant("a stranger's word is not flagged", rights.as_foreign, "foreign=True", "foreign=False"),
+    Mutant(
+        "a stranger's word is not flagged",
+        rights.as_foreign,
+        "foreign=True, effects=told",
+        "foreign=False, effects=told",
+    ),
+    Mutant(
+        "what waits for the next worker is taken",
+        rights.is_foreign,
+        "return changes and lane.epoch > 0 and",
+        "return False and",
+    ),
     Mutant("a stranger's costs are dropped", rights.as_foreign, "report=effects.report, ", ""),
     Mutant(
         "a stranger may not tell of the work", rights.changes_state, "return draft.type not in TELEMETRY", "return True"
@@ -270,9 +281,9 @@ MUTANTS = (
 
 LAWS: Mapping[str, tuple[str, ...]] = {
     "a run has one holder at a time": (
+        "a stranger may report",
         "expiry is not checked at a claim",
         "the epoch is not compared",
-        "a stranger may report",
         "another key may report",
         "another key renews the claim",
         "a revoked key keeps its runs",
@@ -287,6 +298,7 @@ LAWS: Mapping[str, tuple[str, ...]] = {
         "a stranger's word counts",
         "a stranger's acknowledgement counts",
         "a stranger's word is not flagged",
+        "what waits for the next worker is taken",
         "a stranger's costs are dropped",
         "a stranger may not tell of the work",
     ),
@@ -306,8 +318,8 @@ LAWS: Mapping[str, tuple[str, ...]] = {
         "a release keeps the run's attempt",
     ),
     "attempts are counted and have a bound": (
-        "one attempt too many",
         "attempts are not counted",
+        "one attempt too many",
         "a release costs an attempt",
     ),
     "a lease lasts as long as it was given for": (

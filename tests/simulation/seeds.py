@@ -30,7 +30,7 @@ from towerlog.store.base import Store
 LEASE_SEEDS = 300
 TELEMETRY_SEEDS = 120
 SEEDS_A_TEST = 20
-QUICK_TESTS = 3
+QUICK_TESTS = 6
 """Of the tests that go through all seeds, one of so many is in the quick tier."""
 
 

@@ -49,6 +49,12 @@ def test_the_same_seed_gives_the_same_log_in_another_process() -> None:
     assert told == [[golden("leases")[3], golden("telemetry")[3]]] * 2
 
 
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "_"))
+def test_every_mutant_can_be_planted(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of them are planted in the slow tier alone; what they change is looked for here as well."""
+    mutant.plant(monkeypatch)
+
+
 @pytest.mark.parametrize("mutant", tiers(LAWS, MUTANTS))
 def test_no_mutant_lives(template: Template, mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant.plant(monkeypatch)

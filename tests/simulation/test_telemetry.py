@@ -85,6 +85,12 @@ LAWS = {
 """Law → the mutants that break it; the quick tier plants the first of each, the slow tier all."""
 
 
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "_"))
+def test_every_mutant_can_be_planted(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of them are planted in the slow tier alone; what they change is looked for here as well."""
+    mutant.plant(monkeypatch)
+
+
 @pytest.mark.parametrize("mutant", tiers(LAWS, MUTANTS))
 def test_no_mutant_lives(template: Template, mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant.plant(monkeypatch)

@@ -233,7 +233,7 @@ class World:
         await self._reopen()
         row = await self._store.run(self.org, run_id)
         assert row is not None
-        stored = {event.event_id for event in await self._store.events(self.org, row.run, 0, 1000)}
+        stored = {event.sent_id for event in await self._store.events(self.org, row.run, 0, 1000)}
         there = [item.marker in stored for item in items]
         assert len(set(there)) == 1, "half a batch survived"
         assert there[0] == (moment is Moment.AFTER), f"lost at {moment.name}, and the batch is there: {there[0]}"

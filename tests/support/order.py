@@ -10,25 +10,31 @@ ROOT = Path(__file__).parents[2]
 
 LONGEST = (
     "tests/docs/test_docs.py",
-    "tests/simulation/test_simulation.py",
-    "tests/acceptance/test_body_fuzz.py",
-    "tests/simulation/test_telemetry.py",
-    "tests/acceptance/test_openapi_fuzz.py",
-    "tests/acceptance/test_limits.py",
+    "tests/acceptance/test_loop_blocks.py",
     "tests/test_law.py",
-    "tests/projections/test_rebuild.py",
-    "tests/acceptance/test_streams.py",
-    "tests/acceptance/test_worker_runs.py",
-    "tests/acceptance/test_telling_http.py",
-    "tests/acceptance/test_kill.py",
+    "tests/simulation/test_simulation.py",
     "tests/examples/test_demo.py",
+    # In parts: as one text it would look like a path of one machine.
+    str(Path("tests", "sdk", "work", "test_worker.py")),
+    "tests/acceptance/test_limits.py",
+    "tests/acceptance/test_bounds_in_bytes.py",
+    "tests/acceptance/test_telling_http.py",
+    "tests/acceptance/test_body_fuzz.py",
+    "tests/acceptance/test_openapi_fuzz.py",
+    "tests/acceptance/test_worker_runs.py",
     "tests/acceptance/test_cli.py",
-    "tests/acceptance/test_lanes_leases.py",
-    "tests/acceptance/test_sdk_reporting.py",
-    "tests/tidy/test_walk.py",
+    "tests/acceptance/test_streams.py",
     "tests/test_server.py",
+    "tests/acceptance/test_kill.py",
+    "tests/acceptance/test_sdk_reporting.py",
+    "tests/acceptance/test_lanes_leases.py",
+    "tests/acceptance/test_hostile_connections.py",
+    "tests/tidy/test_tree.py",
+    "tests/simulation/test_telemetry.py",
+    "tests/projections/test_rebuild.py",
+    "tests/bench/test_neighbours.py",
 )
-"""Files that take more than about ten seconds, longest first. All others follow in their usual order."""
+"""Files that take more than a few seconds, longest first. All others follow in their usual order."""
 
 
 def longest_first(items: list[pytest.Item]) -> None:

@@ -9,9 +9,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.support.curl import REFUSALS_FAIL, put_on_path
+from tests.support.server import executable
 
 BLOCK = re.compile(r"^```([a-z]+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SESSION_S = 300
@@ -107,6 +111,32 @@ def wrong_of(page: str, given: list[Command], folder: Path, env: Mapping[str, st
         elif command.expected is not None and not matches(command.expected, printed):
             found.append(f"{page}:{command.line}: the page says\n{command.expected}\nand it was\n{printed}")
     return found
+
+
+def run_python(page: Path, env: dict[str, str], without: Set[str] = frozenset()) -> None:
+    """Runs the Python blocks of a page, each as a program of its own, but for some."""
+    for block in blocks(page.read_text(), "python"):
+        if block.text in without:
+            continue
+        done = subprocess.run(
+            [sys.executable, "-c", block.text],
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, f"{page.name}:{block.line}\n{done.stderr}"
+
+
+def environment(folder: Path, url: str, key: str, **more: str) -> dict[str, str]:
+    """The variables that pages speak of, and the programs that they call."""
+    tools = folder / "tools"
+    tools.mkdir()
+    put_on_path(tools)
+    path = f"{tools}:{Path(executable()).parent}:{os.environ['PATH']}"
+    known = {"TOWERLOG_URL": url, "TOWERLOG_API_KEY": key, "XDG_STATE_HOME": str(folder / "state")}
+    return {"PATH": path, REFUSALS_FAIL: "1", **known, **more}
 
 
 def matches(expected: str, printed: str) -> bool:

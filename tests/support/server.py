@@ -1,4 +1,4 @@
-"""One real server for a test: a `towerlog serve` subprocess over a data folder of its own.
+"""One real server for a test: a `towerlog serve` process over a data folder of its own.
 
 Owns starting, waiting until ready, stopping, killing and the command line beside the running server.
 It knows nothing of the dialects: what is sent and what must come back is said by the tests.
@@ -20,6 +20,7 @@ from typing import Any
 import httpx2
 from click.testing import CliRunner, Result
 
+from tests.support.launcher import Launched, launch
 from tests.support.ports import HeldPort
 from towerlog.cli import main
 
@@ -32,6 +33,9 @@ NO_LIMITS: Mapping[str, str] = {
     "TOWERLOG_LANES_MIN_LEASE_SECONDS": "1",
 }
 """Settings of a server that many tests share: nobody is throttled by what a neighbour sent."""
+
+READ_BY_THE_INTERPRETER = ("PYTHON", "LD_")
+"""How the names of variables begin that count only as an interpreter starts."""
 
 READY_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 30.0
@@ -49,7 +53,8 @@ class Server:
         self.port = self._held.number
         self.base_url = self._held.url
         self.log_path = data_dir.parent / f"{data_dir.name}.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Launched | None = None
+        self._starts_interpreter = any(name.startswith(READ_BY_THE_INTERPRETER) for name in env or {})
         self._env = clean_environment(env or {})
         self._clients: list[httpx2.Client] = []
 
@@ -69,13 +74,17 @@ class Server:
         assert self.process is None, "the server is already running"
         arguments = ["serve", "--host", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.data_dir)]
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [executable(), *arguments], stdout=log, stderr=subprocess.STDOUT, env=self._env, start_new_session=True
-            )
+            if self._starts_interpreter:
+                command = [executable(), *arguments]
+                self.process = subprocess.Popen(
+                    command, stdout=log, stderr=subprocess.STDOUT, env=self._env, start_new_session=True
+                )
+            else:
+                self.process = launch(arguments, self._env, log.fileno())
         self._wait_until_ready(self.process)
         return self
 
-    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+    def _wait_until_ready(self, process: subprocess.Popen[bytes] | Launched) -> None:
         deadline = time.monotonic() + READY_DEADLINE_S
         with httpx2.Client(base_url=self.base_url, timeout=2.0, trust_env=False, verify=False) as client:
             while time.monotonic() < deadline:
@@ -169,7 +178,7 @@ class Server:
         """All that the process has printed so far."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> subprocess.Popen[bytes] | Launched:
         assert self.process is not None, "the server is not running"
         return self.process
 
@@ -204,7 +213,7 @@ def is_ready(client: httpx2.Client) -> bool:
         return False
 
 
-def wait_for_exit(process: subprocess.Popen[bytes], deadline_s: float) -> bool:
+def wait_for_exit(process: subprocess.Popen[bytes] | Launched, deadline_s: float) -> bool:
     """Wait at most `deadline_s` for the process to end; say whether it has."""
     try:
         process.wait(deadline_s)

@@ -22,6 +22,7 @@ times and the most frequent trace is the walk.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import os
@@ -248,6 +249,7 @@ def serve_and_trace() -> dict[str, Walk]:
     return caller.walks
 
 
+@functools.cache
 def traced(name: str) -> Walk:
     """The walk `alone` or `followed`, from a process of its own. Raises RuntimeError when its server fails."""
     command = [sys.executable, "-m", "tests.tidy.walk", name, "--calls"]

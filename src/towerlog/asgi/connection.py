@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,25 +17,21 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from towerlog.asgi.exchange import Exchange, Respond
-from towerlog.asgi.faults import Rejection
 from towerlog.asgi.guard.arrivals import Arrivals
+from towerlog.asgi.guard.pace import BODY_PART_BYTES, COUNTED_FROM
 from towerlog.asgi.http1 import heads, phases
 from towerlog.asgi.http1.pending import STATUS_LINES, PendingRequest, plain_refusal
-from towerlog.asgi.http1.phases import ConnectionPhase, Phases
-from towerlog.errors import Malformed, Overloaded
+from towerlog.asgi.http1.phases import ConnectionPhase
+from towerlog.asgi.http1.pipeline import Pipeline
+from towerlog.errors import Overloaded
 
-_STEP_BYTES = 64 * 1024
-"""What is parsed at a time, so that what a head may hold is seen to be too much before all of it is kept."""
 _HEAD, _BODY, _REPLY, _IDLE = ConnectionPhase.HEAD, ConnectionPhase.BODY, ConnectionPhase.REPLY, ConnectionPhase.IDLE
 
 
-class Connection(Phases):
+class Connection(Pipeline):
     """One connection. The parser calls its `on_…`, the event loop the rest."""
 
-    __slots__ = (
-        "_app", "_fed", "_headers", "_is_fresh", "_parser", "_receiving", "_serving", "_state", "_take",
-        "_url", "_waiting",
-    )  # fmt: skip
+    __slots__ = ("_app", "_fed", "_headers", "_parser", "_state", "_take", "_url")
 
     def __init__(
         self,
@@ -56,20 +51,18 @@ class Connection(Phases):
         self._fed = 0
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._receiving: PendingRequest | None = None
-        self._serving: PendingRequest | None = None
-        self._waiting: deque[PendingRequest] = deque(maxlen=phases.MAX_PIPELINED)
-        self._is_fresh = False
-        """Whoever is served came with what is being read: there may be more of it."""
 
     # The event loop calls
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begins to wait for the first head, where there is a place for the connection."""
         self.transport = transport
+        # Whatever is written and not taken at once pauses: then it is counted, and its reader is watched.
+        transport.set_write_buffer_limits(0)
         self._state.connections.add(self)  # type: ignore[arg-type]
         arrivals: Arrivals = getattr(self._app, "arrivals", None) or Arrivals.unbounded()
         peer = transport.get_extra_info("peername")
+        self._pace = arrivals.pace
         self._visit = arrivals.visit(peer if isinstance(peer, tuple) else None)
         try:
             self._visit.enter()
@@ -84,12 +77,7 @@ class Connection(Phases):
         """There is nobody to answer any more."""
         self._state.connections.discard(self)
         self._is_deaf = True
-        for request in (self._serving, self._receiving, *self._waiting):
-            if request is not None:
-                request.is_gone = request.is_gone or not request.is_complete
-                request.uncount()
-                request.hear()
-        self._waiting.clear()
+        self._lose()
         self.resume_writing()
         self._disarm()
         self._visit.leave()
@@ -99,14 +87,22 @@ class Connection(Phases):
         """Reads on, serves what came whole, and watches what did not."""
         if self._is_deaf:
             self._drop(len(data))
-        elif len(data) <= _STEP_BYTES:
+        elif len(data) <= phases.STEP_BYTES:
             self._read(data)
         else:
-            for at in range(0, len(data), _STEP_BYTES):
+            for at in range(0, len(data), phases.STEP_BYTES):
                 if not self._is_deaf:
-                    self._read(data[at : at + _STEP_BYTES])
+                    self._read(data[at : at + phases.STEP_BYTES])
         if self._is_fresh:
-            self._serve()
+            request, pace = self._serving, self._pace
+            assert request is not None
+            if self.is_write_paused or pace.left <= 0:
+                self._hold(request)
+            else:
+                pace.left -= 1 + len(request.body) // BODY_PART_BYTES
+                if pace.left < COUNTED_FROM:
+                    pace.note(self._loop)
+                self._serve()
 
     def _read(self, data: bytes) -> None:
         request = self._receiving
@@ -129,42 +125,9 @@ class Connection(Phases):
         if self._phase is _HEAD:
             self._watch_head(size)
         elif self._phase is _BODY:
-            self._watch_body(size, before if self._receiving is request else 0)
-
-    def _watch_head(self, size: int) -> None:
-        """A head that is not whole."""
-        self._count += size
-        if self._due == math.inf:
-            self._await(_HEAD, phases.HEAD_DEADLINE_S)
-        # With it a body may have come: how large the head is exactly is seen at its end.
-        if self._count > heads.MAX_HEAD_BYTES + _STEP_BYTES:
-            self._refuse(400, heads.TOO_LARGE)
-
-    def _watch_body(self, size: int, before: int) -> None:
-        """A body that is not whole, `before` bytes of which had come before this packet."""
-        request = self._receiving
-        assert request is not None
-        if request is self._serving and self._due == math.inf:
-            self._await(_BODY, phases.BODY_DEADLINE_S)
-        self._count += max(0, size - 2 * (request.received_bytes - before))
-        if self._count > phases.MAX_IDLE_BODY_BYTES:
-            self._refuse(400, "Too much came with the request's body that is no part of it.")
-            return
-        try:
-            request.note_body(self._visit)
-        except Overloaded as refusal:
-            request.fail(refusal)
-        if len(request.body) > phases.MAX_WAITING_BODY_BYTES:
-            self._pause_reading()
-
-    def shutdown(self) -> None:
-        """The server ends: what is in hand is the last. Called by the server."""
-        newest = self._waiting[-1] if self._waiting else self._serving
-        if newest is None:
-            self.close()
-        else:
-            newest.keep_alive = False
-            self._is_deaf = self._is_deaf or newest.is_whole
+            # Where its head has ended only in this packet, what else was in that is not the body's to answer for.
+            new = self._receiving is not request
+            self._watch_body(0 if new else size, 0 if new else before)
 
     # The parser calls
 
@@ -227,8 +190,9 @@ class Connection(Phases):
             self._begin_visit(scope)
         if not self._visit.is_known or self._visit.is_proxied:
             scope["known"] = self._visit.admit
-        request = PendingRequest(self, scope, not is_old and parser.should_keep_alive(), is_old, b"expect" in given)
-        self._receiving, self._phase, self._due = request, _BODY, math.inf
+        keep_alive = not is_old and parser.should_keep_alive()
+        request = PendingRequest(self, self._visit, scope, keep_alive, is_old, b"expect" in given)
+        self._receiving, self._phase, self._due, self._count = request, _BODY, math.inf, 0
         if self._serving is None:
             self._serving, self._is_fresh = request, True
         else:
@@ -270,6 +234,8 @@ class Connection(Phases):
         self._phase, self._due = _REPLY, math.inf
         if request.waiter is not None:
             request.hear()
+        if request is not self._serving:
+            self._count_body(request)
         if self._is_read_paused and not self._waiting:
             self._resume_reading()
         if not request.keep_alive:
@@ -278,15 +244,12 @@ class Connection(Phases):
     # Who is served
 
     def _serve(self) -> None:
-        """Lets the application take a request that is all here; has a task serve what it leaves, and any other.
-
-        Who does not read replies gets a task, which waits for room: otherwise replies would pile up without bound.
-        """
+        """Lets the application take a request that is all here; has a task serve what it leaves, and any other."""
         self._is_fresh = False
         request, take = self._serving, self._take
         assert request is not None
         exchange = None
-        if request.is_whole and take is not None and not self.is_write_paused:
+        if request.is_whole and request.fault is None and take is not None:
             body, request.body, request.is_told = bytes(request.body), b"", True
             if request.held_bytes:
                 request.uncount()
@@ -296,6 +259,8 @@ class Connection(Phases):
         self._start_task(request, exchange)
 
     def _start_task(self, request: PendingRequest, exchange: Exchange | None) -> None:
+        if request is self._receiving:
+            self._expect(_BODY, phases.BODY_DEADLINE_S)
         task = self._loop.create_task(request.serve(self._app, exchange))
         self._state.tasks.add(task)
         task.add_done_callback(request.served)
@@ -307,7 +272,9 @@ class Connection(Phases):
             return
         parts = self.head_of(request, status, head)
         parts += (b"\r\n", b"" if request.scope["method"] == "HEAD" else body)
-        self.transport.write(b"".join(parts))
+        text = b"".join(parts)
+        self.given_bytes = len(text)
+        self.transport.write(text)
         self.replied(request)
 
     def head_of(self, request: PendingRequest, status: int, head: list[tuple[bytes, bytes]]) -> list[bytes]:
@@ -343,57 +310,9 @@ class Connection(Phases):
         elif self._farewell is not None:
             self._linger()
         elif self._phase is _REPLY:
-            self._phase, self._idle_since = _IDLE, self._loop.time()
-            self._due = self._idle_since + min(self._keep_alive_s, phases.SLOW_READER_S)
+            self._phase, self._due = _IDLE, self._loop.time() + self._keep_alive_s
             if self._fires_at > self._due:
                 self._arm()
-
-    def _serve_next(self) -> None:
-        """What waited behind a reply is served by a task, so that no depth of them nests."""
-        self._serving = self._waiting.popleft()
-        self._start_task(self._serving, None)
-        if not self._waiting and not self._is_deaf:
-            self._resume_reading()
-            if self._phase is _BODY:
-                self._await(_BODY, phases.BODY_DEADLINE_S)
-
-    def want_body(self, request: PendingRequest) -> None:
-        """Reads on; the sender may wait to be asked for its body."""
-        if request is self._receiving and not self.transport.is_closing():
-            if request.expects and not request.received_bytes:
-                request.expects = False
-                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self._resume_reading()
-
-    # How it ends
-
-    def _refuse(self, status: int, message: str, retry_after: int | None = None) -> None:
-        """What comes is no request. Those before it get their replies first."""
-        request, self._receiving = self._receiving, None
-        self._stop_listening()
-        self._farewell = plain_refusal(status, message, retry_after)
-        if request is not None:
-            # It will never be whole, so nobody has done anything for it.
-            request.is_gone = True
-            request.uncount()
-            request.hear()
-            if request is self._serving:
-                self._serving, self._is_fresh = None, False
-                if request.is_started:
-                    self.close()
-                    return
-            else:
-                self._waiting.remove(request)
-        if self._serving is None:
-            self._linger()
-
-    def _head_overdue(self) -> None:
-        self._refuse(400, "The request's head took too long.")
-
-    def _body_overdue(self) -> None:
-        assert self._receiving is not None
-        error = Malformed(f"The body was not there after {phases.BODY_DEADLINE_S:g} s.")
-        self._receiving.fail(Rejection(408, error))
 
 
 class _Refused(Exception):

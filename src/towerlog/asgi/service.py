@@ -7,7 +7,9 @@ hands back. The checks themselves are the gate's, in the gate's order.
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -74,7 +76,8 @@ class Service:
                 case Missing.PAGE:
                     return await self._page(exchange)
                 case Missing.KEY:
-                    exchange.principal = await self._principal(exchange)
+                    with _held(exchange):
+                        exchange.principal = await self._principal(exchange)
                 case Missing.BODY:
                     exchange.sent = await self._bodies.collect(receive, partial(self._gate.take_room, exchange))
                 case Missing.TEXT:
@@ -149,15 +152,17 @@ class Service:
         assert exchange.account is not None
         give_back = self._ledger.take_place(exchange.account.shares, PlaceKind.POLL)
         loop = asyncio.get_running_loop()
-        work, left = loop.create_task(self._polled(exchange, principal)), loop.create_task(_disconnect(receive))
         revoked: asyncio.Future[None] = loop.create_future()
+        tasks: list[asyncio.Task[Any]] = []
 
         def stop() -> None:
             if not revoked.done():
                 revoked.set_result(None)
 
-        self._auth.watch(principal, stop)
         try:
+            self._auth.watch(principal, stop)
+            work, left = loop.create_task(self._polled(exchange, principal)), loop.create_task(_disconnect(receive))
+            tasks += work, left
             await asyncio.wait((work, left, revoked), return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
@@ -165,7 +170,7 @@ class Service:
         finally:
             give_back()
             self._auth.unwatch(principal, stop)
-            for task in (work, left):
+            for task in tasks:
                 task.cancel()
 
     async def _stream(
@@ -196,6 +201,15 @@ class Service:
             return _NO_CONTENT if is_over else _head_only(head)
         sink = SseSink(exchange.scope, receive, send, head, style)
         return self._streams.open(follower, sink, principal, StreamPlace(give_back, exchange.account.turns))
+
+
+def _held(exchange: Exchange) -> AbstractContextManager[None]:
+    """What has come of its body counts for its connection until it counts for its key. Raises Overloaded."""
+    hold = exchange.scope.get("extensions", NO_EXTENSIONS).get("towerlog.hold")
+    if hold is None or not exchange.sent:
+        return nullcontext()
+    held: AbstractContextManager[None] = hold(len(exchange.sent))
+    return held
 
 
 async def _disconnect(receive: Receive) -> None:

@@ -131,15 +131,16 @@ def written_to(path: Path | None) -> Iterator[IO[str]]:
     partial = path.with_name(f"{path.name}.part")
     if path.exists():
         raise FileExistsError(errno.EEXIST, "this file exists already; choose another name", str(path))
-    try:
-        with open(partial, "x", encoding="utf-8", newline="", opener=_for_its_owner) as out:
+    # Removed only by whoever has made it: one that exists already is another export's.
+    with open(partial, "x", encoding="utf-8", newline="", opener=_for_its_owner) as out:
+        try:
             yield out
             out.flush()
             os.fsync(out.fileno())
-        give_to_owner(partial)
-        os.link(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+            give_to_owner(partial)
+            os.link(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _for_its_owner(path: str, flags: int) -> int:
@@ -166,4 +167,5 @@ def _cell(name: str, value: object) -> str:
     if value is None and name != "data":
         return ""
     text = visible(value) if isinstance(value, str) and name != "data" else json_line(value, compact=True)
-    return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text
+    # Blanks of every alphabet: a spreadsheet may drop them before it looks for a formula.
+    return f"'{text}" if text.strip().startswith(FORMULA) else text

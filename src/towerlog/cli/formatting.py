@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import click
@@ -15,8 +16,8 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def duration(milliseconds: float | None) -> str:
-    """A duration in at most two units."""
-    if milliseconds is None:
+    """A duration in at most two units; empty where it is unknown, or larger than any number."""
+    if milliseconds is None or not math.isfinite(milliseconds):
         return ""
     seconds = milliseconds / 1000
     if seconds < 60:

@@ -139,28 +139,37 @@ def _column(column: Column, texts: list[str], view: View, is_narrow: bool) -> li
 
 
 def _time(text: str, utc: bool) -> str:
-    if not text:
-        return ""
-    time_ms = parse_ms(text)
+    time_ms = time_in(text)
+    if time_ms is None:
+        return text
     return format_ms(time_ms)[:19].replace("T", " ") + "Z" if utc else ago(SystemClock().now_ms() - time_ms)
+
+
+def time_in(text: str) -> int | None:
+    """A point in time in milliseconds since 1970; None for a text that is none, which is shown as it is."""
+    try:
+        return parse_ms(text)
+    except ValueError:
+        return None
 
 
 def moment(text: str, utc: bool) -> str:
     """A point in time: on a terminal in this machine's zone, or in UTC if asked for; in a pipe as the API gives it."""
-    if screen_width() is None:
+    time_ms = time_in(text)
+    if screen_width() is None or time_ms is None:
         return text
-    found = datetime.fromtimestamp(parse_ms(text) / 1000, UTC)
+    found = datetime.fromtimestamp(time_ms / 1000, UTC)
     shown, zone = (found, "Z") if utc else (found.astimezone(), "")
     return f"{shown:%Y-%m-%d %H:%M:%S}.{found.microsecond // 1000:03}{zone}"
 
 
 def _hour(text: str, utc: bool) -> str:
     """The date and the hour, in this machine's zone or in UTC."""
-    try:
-        found = datetime.fromtimestamp(parse_ms(text) / 1000, UTC)
-    except ValueError:
+    time_ms = time_in(text)
+    if time_ms is None:
         # A row that belongs to no hour.
         return text
+    found = datetime.fromtimestamp(time_ms / 1000, UTC)
     return f"{found:%Y-%m-%d %H:%M}Z" if utc else f"{found.astimezone():%Y-%m-%d %H:%M}"
 
 

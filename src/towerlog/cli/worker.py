@@ -17,6 +17,7 @@ from towerlog.cli.connect import WORKERS, local_key_explained, server_of
 from towerlog.cli.exits import exit_codes
 from towerlog.cli.options import with_settings
 from towerlog.cli.output import note
+from towerlog.cli.untrusted import visible_text
 from towerlog.config import BadSetting, Settings
 from towerlog.sdk.record.default import default_recorder
 from towerlog.sdk.wire.async_http import AsyncHttp
@@ -54,13 +55,28 @@ def worker(settings: Settings, target: str, labels: tuple[str, ...], url: str | 
     folder is used without it. The first SIGTERM starts the drain: no more runs are claimed, running agents get
     --drain-seconds, then their runs go back to the queue. A second SIGTERM ends the wait.
     """
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_the_terminal()
     address, key = server_of(settings, url, WORKERS)
     # The runs that agents begin themselves are reported to the same server.
     os.environ.update(TOWERLOG_URL=address, TOWERLOG_API_KEY=key)
     app = load_app(target)
     with local_key_explained(settings, WORKERS):
         asyncio.run(_work(app, address, key, labels=read_labels(labels), **numbers))
+
+
+class VisibleFormatter(logging.Formatter):
+    """Lines of the log with control characters as escapes: ids and errors in them come from servers and agents."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and below it a traceback if there is one."""
+        return visible_text(super().format(record))
+
+
+def log_to_the_terminal() -> None:
+    """The log of a worker goes to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(VisibleFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 async def _work(app: App, url: str, key: str, **options: Any) -> None:

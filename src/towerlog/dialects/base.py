@@ -255,9 +255,12 @@ def with_warnings(reply: Reply, warnings: tuple[FieldWarning, ...]) -> Reply:
 
 
 def foreign_warnings(outcome: Appended, command: Append) -> tuple[FieldWarning, ...]:
-    """One for each event that would have changed a run which another key holds."""
+    """One for each event that would have changed a run which is for another key, or for the next worker."""
     field = command.type_field
-    message = f"{field}: another API key holds this run; the event is stored as foreign and changes nothing"
+    message = (
+        f"{field}: another API key holds this run, or it waits for its next worker; "
+        "the event is stored as foreign and changes nothing"
+    )
     return tuple(
         FieldWarning(index=index if command.is_batch else None, field=field, message=message)
         for index, result in enumerate(outcome.results)

@@ -255,6 +255,11 @@ NATURAL = "\x1f"
 """Begins the stored id of an event without an id of its sender's, which holds no control character."""
 
 
+def foreign_id(key_id: str, event_id: str) -> str:
+    """What a foreign event is kept under: the ids of a run that is held are its holder's, whoever used them first."""
+    return f"{NATURAL}{key_id}{NATURAL}{event_id}"
+
+
 class Event(msgspec.Struct, frozen=True, gc=False):
     """An event as the log returns it."""
 
@@ -289,7 +294,10 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     @property
     def sent_id(self) -> str | None:
         """The id that its sender gave it; None where it is stored under a natural key."""
-        return None if self.event_id is None or self.event_id.startswith(NATURAL) else self.event_id
+        told = self.event_id
+        if told is not None and self.facts.foreign and told.startswith(NATURAL):
+            told = told.split(NATURAL, 2)[2]
+        return None if told is None or told.startswith(NATURAL) else told
 
     @property
     def effects(self) -> Effects:

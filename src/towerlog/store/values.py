@@ -86,10 +86,14 @@ class Quarantined(msgspec.Struct, frozen=True, gc=False):
     data: bytes
     event_id: str | None = None
     dialect: str = ""
+    key_id: str = ""
+    """The API key that it was sent with."""
 
 
 MAX_QUARANTINED = 1000
-"""Items kept of one run: enough to see what a lost worker did, and no place to fill a disk from."""
+MAX_QUARANTINED_BYTES = 16 * 1024 * 1024
+"""Items kept of one run and key, and their bytes, as far as one item goes beyond them: enough to see what a lost worker
+did, and no place to fill a disk from. For each key on its own, so that nobody takes the room for another's result."""
 
 
 class Kind(enum.StrEnum):

@@ -137,3 +137,46 @@ def test_replies_to_callers_without_a_key_have_a_part_and_no_more() -> None:
         visit.leave()
     assert arrivals.ledger.unknown.is_idle
     assert arrivals.ledger.process.is_idle
+
+
+def test_a_key_that_is_known_too_late_takes_no_place() -> None:
+    """Its caller hung up while it was looked up."""
+    arrivals = Arrivals(made(), Addresses())
+    visit, account = arrivals.visit(("192.0.2.1", 1)), arrivals.ledger.account(principal("a"))
+    visit.enter()
+    visit.leave()
+    visit.admit(account)
+    assert account.key.is_idle
+    assert account.organisation.is_idle
+
+
+def test_a_connection_has_one_place_whatever_its_requests_show() -> None:
+    """Pipelined requests are each told to say whose they are, before the first has said it."""
+    arrivals = Arrivals(made(key={PlaceKind.CONNECTION: 1}), Addresses())
+    ledger = arrivals.ledger
+    visit, first, second = arrivals.visit(("192.0.2.1", 1)), *(ledger.account(principal(key)) for key in "ab")
+    visit.enter()
+    for account in (first, first, second, second):
+        visit.admit(account)
+    assert (first.key.places[PlaceKind.CONNECTION], second.key.places[PlaceKind.CONNECTION]) == (0, 1)
+    visit.leave()
+    assert second.key.is_idle
+    assert ledger.process.is_idle
+
+
+def test_what_is_sent_without_a_key_has_a_part_and_no_more_from_however_many_addresses() -> None:
+    arrivals = Arrivals(made(1000), Addresses())
+    ledger = arrivals.ledger
+    visits = [arrivals.visit((f"192.0.2.{number}", 1)) for number in range(4)]
+    for visit in visits:
+        visit.enter()
+    with visits[0].hold_body(250), visits[1].hold_body(250):
+        with pytest.raises(Overloaded, match="part for callers without a key"), visits[2].hold_body(1):
+            pass
+        visits[3].admit(ledger.account(principal("a")))
+        with visits[3].hold_body(500):
+            assert ledger.process.free_bytes == 0
+    for visit in visits:
+        visit.leave()
+    assert ledger.unknown.is_idle
+    assert ledger.process.is_idle

@@ -28,7 +28,7 @@ from towerlog.model.command import (
     SteerRun,
     Write,
 )
-from towerlog.model.event import Draft, EventType, History, Item, OpenRun, RunByForeignId, RunById
+from towerlog.model.event import Draft, EventType, History, HistoryBase, Item, OpenRun, RunByForeignId, RunById
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.key import Key
 from towerlog.model.outcome import Appended, Reported, Stored
@@ -215,14 +215,74 @@ async def test_a_strangers_word_about_a_held_run_is_kept_and_changes_nothing(rig
     assert await rig.store.checkpoints(rig.org, after.run, 10, None) == []
     complaints: list[str] = []
     assert await verify_org(rig.store, rig.org, complaints.append) == 0, complaints
-    # The same again, and from whom it would have counted, is answered as it was.
-    for key_id in ("other", "mine"):
-        [again] = await tell(rig, key_id, forged)
+    # The same again is answered as it was; from whom it counts, it counts.
+    for repeat in (forged, forged):
+        [again] = await tell(rig, "other", repeat)
         assert (again.seq, again.duplicate, again.foreign) == (kept.seq, True, True)
-    # The holder's own counts, although a stranger has said the same before under the same natural key.
-    own = msgspec.structs.replace(forged, event_id=None)
-    [counted] = await tell(rig, "mine", own)
+    [counted] = await tell(rig, "mine", forged)
     assert (counted.foreign, counted.duplicate) == (False, False)
+
+
+async def test_a_strangers_id_does_not_stand_in_for_the_holders(rig: Rig) -> None:
+    """Whoever was first to use the id of the end: the run ends when its holder says so."""
+    run_id = await held(rig)
+    end = draft(E.RUN_COMPLETED, RunById(run_id), event_id="end")
+    [kept] = await tell(rig, "other", end)
+    assert (await rig.events(run_id))[-1].sent_id == "end", "readers are shown what its sender called it"
+    report = await rig.do(Report(run_id, "w", [end], lease_epoch=1), principal=under(rig, "mine"))
+    assert [(one.duplicate, one.foreign) for one in report.results] == [(False, False)]
+    assert (await rig.run(run_id)).status is Status.COMPLETED
+    for key_id, first in (("other", kept), ("mine", report.results[0])):
+        [again] = await tell(rig, key_id, end)
+        assert (again.seq, again.duplicate, again.foreign) == (first.seq, True, first.foreign)
+
+
+async def test_a_strangers_word_without_an_id_is_kept_once(rig: Rig) -> None:
+    run_id = await held(rig)
+    end = draft(E.RUN_COMPLETED, RunById(run_id), natural_key="run_end")
+    told = [(await tell(rig, key_id, end))[0] for key_id in ("other", "other", "third")]
+    assert [(one.duplicate, one.foreign) for one in told] == [(False, True), (True, True), (False, True)]
+    other = draft(E.RUN_COMPLETED, RunById(run_id), {"n": 2}, natural_key="run_end")
+    later = await rig.events(run_id)
+    assert [event.sent_id for event in later if event.facts.foreign] == [None, None]
+    assert not (await tell(rig, "other", other))[0].duplicate, "something else is no repeat"
+    rig.clock.advance(LEASE_MS)
+    await rig.do(ClaimRun(run_id, "w2", LEASE_MS), principal=under(rig, "other"))
+    [ended] = await tell(rig, "other", end)
+    assert (ended.duplicate, ended.foreign) == (False, False), "as its holder it says so for the first time"
+    assert (await rig.run(run_id)).status is Status.COMPLETED
+
+
+async def test_a_strangers_word_about_the_threads_run_is_repeated_about_the_same_run(rig: Rig) -> None:
+    """The thread has another open run by the time that the repeat comes."""
+    run_id = await held(rig)
+    end = draft(E.RUN_COMPLETED, OpenRun("t"), event_id="end")
+    [kept] = await tell(rig, "other", end)
+    await rig.do(finish(run_id, "w", epoch=1), principal=under(rig, "mine"))
+    [next_run] = await tell(rig, "other", draft(E.RUN_STARTED, traced("next", "t")))
+    [again] = await tell(rig, "other", end)
+    assert (again.run_id, again.seq, again.duplicate) == (run_id, kept.seq, True)
+    assert (await rig.run(next_run.run_id)).status is Status.RUNNING
+
+
+@pytest.mark.parametrize("said", ["pause", "answer taken", "withdrawal", "acknowledgement", "question"])
+@pytest.mark.parametrize("key_id", ["other", "mine"])
+async def test_nobody_takes_what_is_meant_for_the_next_worker(rig: Rig, said: str, key_id: str) -> None:
+    """The run is back in the queue, with an answer that its next worker waits for."""
+    run_id = await held(rig)
+    asked = draft(E.RUN_WAITING, RunById(run_id), facts=Facts(question="who?", effects=Effects(question_key="k1")))
+    await tell(rig, "mine", asked)
+    await rig.do(Release(run_id, "w", 1), principal=under(rig, "mine"))
+    await rig.do(GiveInput(run_id, "me"))
+    await rig.do(SteerRun(run_id, "pause"))
+    before = await rig.run(run_id)
+    kind, facts = CHANGES[said]
+    [kept] = await tell(rig, key_id, draft(kind, RunById(run_id), facts=facts))
+    assert kept.foreign
+    after = await rig.run(run_id)
+    assert (after.pending, after.questions) == (before.pending, before.questions)
+    claimed = await rig.do(ClaimRun(run_id, "w2", LEASE_MS), principal=under(rig, "third"))
+    assert [one.type for one in claimed.view.row.pending] == ["input", "pause"]
 
 
 async def test_a_repeat_of_the_holders_word_is_answered_as_the_first_was_whoever_holds_the_run(rig: Rig) -> None:
@@ -349,6 +409,16 @@ async def test_a_run_that_was_only_heard_of_is_its_starters(rig: Rig) -> None:
     assert (await rig.run(begun.run_id)).reporter_key == "mine"
 
 
+async def test_who_has_asked_keeps_a_run_that_was_only_heard_of(rig: Rig) -> None:
+    """Its start was lost: whoever tells one under its name is not told the answer."""
+    ref = RunByForeignId("sdk:a", "t")
+    [begun] = await tell(rig, "mine", draft(E.RUN_WAITING, ref, facts=Facts(question="the code?")))
+    await tell(rig, "other", draft(E.RUN_STARTED, ref, facts=Facts(effects=Effects(is_start=True))))
+    await rig.do(GiveInput(begun.run_id, "0000"))
+    step = draft(E.STEP, ref)
+    assert [len(told.commands) for key in ("other", "mine") for told in await tell(rig, key, step)] == [0, 1]
+
+
 async def test_who_works_on_a_queued_run_without_a_claim_is_told(rig: Rig) -> None:
     run_id = await create(rig)
     await tell(rig, "mine", draft(E.RUN_STARTED, RunById(run_id)))
@@ -410,7 +480,7 @@ async def test_a_result_after_somebody_else_ended_the_run_is_kept_beside_it(rig:
     for command in (Finish(run_id, "w", draft_of, 1), Report(run_id, "w", [draft_of], lease_epoch=1)):
         assert await ended_with(rig, command) == "run_ended"
     [(_, kept)] = await rig.store.quarantined(rig.org, (await rig.run(run_id)).run, 10, 0)
-    assert kept.data == b'{"result":42}'
+    assert (kept.data, kept.key_id) == (b'{"result":42}', "mine")
 
 
 async def test_a_run_without_a_result_is_ended_twice_without_one(rig: Rig) -> None:
@@ -418,3 +488,18 @@ async def test_a_run_without_a_result_is_ended_twice_without_one(rig: Rig) -> No
     shipped = Report(run_id, "w", [Draft(E.RUN_COMPLETED, RunById(run_id), b"{}", Facts(name="ship_complete"))])
     completed = Finish(run_id, "w", Draft(E.RUN_COMPLETED, RunById(run_id), b'{"result":null}'))
     assert [await ended_with(rig, one) for one in (shipped, completed)] == ["ok", "ok"]
+
+
+async def test_a_late_state_is_kept_with_what_it_goes_on_from(rig: Rig) -> None:
+    """Its sender sent only the messages after those that are stored."""
+    run_id = await held(rig)
+    history = History([b'{"role":"user"}'], None, HistoryBase(b"\x01" * 16, 3))
+    facts = Facts(effects=Effects(checkpoint=CheckpointFacts(7, "in_progress")))
+    late = Draft(E.CHECKPOINT, RunById(run_id), b'{"step_index":7}', facts, history=history)
+    assert await ended_with(rig, Report(run_id, "w", [late]), "other") == "lease_lost"
+    [(_, kept)] = await rig.store.quarantined(rig.org, (await rig.run(run_id)).run, 10, 0)
+    assert msgspec.json.decode(kept.data) == {
+        "step_index": 7,
+        "history": [{"role": "user"}],
+        "base": {"node": "01" * 16, "length": 3},
+    }

@@ -10,8 +10,10 @@ import pytest
 from tests.support.factories import draft, event, run_row, traced
 from tests.support.rig import Rig
 from towerlog.engine.ingest.dedupe import same_content, starts_new_run
-from towerlog.model.chain import SPELLED_BYTES, content_digest
-from towerlog.model.event import Draft, EventType, Refusal, RunByTrace
+from towerlog.engine.ingest.prepare import prepared
+from towerlog.model.chain import LONG_DATA_BYTES, SPELLED_BYTES, content_digest
+from towerlog.model.command import Append
+from towerlog.model.event import Draft, EventType, History, Refusal, RunByTrace
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.outcome import Stored
 from towerlog.model.run import Status
@@ -96,6 +98,19 @@ async def test_the_state_of_a_checkpoint_is_content() -> None:
     assert same_content(plan, kept, draft(data=b"{}", facts=state("d")))
     assert not same_content(plan, kept, draft(data=b"{}", facts=state("e")))
     assert not same_content(plan, kept, draft(data=b"{}"))
+
+
+@pytest.mark.parametrize("figures", [{"a": 1}, {"a": "x" * SPELLED_BYTES}, {"a": "x" * LONG_DATA_BYTES}])
+@pytest.mark.parametrize("event_id", ["c", None])
+async def test_a_checkpoint_is_the_same_wherever_it_was_prepared(rig: Rig, event_id: str | None, figures: Any) -> None:
+    """First in a body that is decoded beside the event loop, then in one that is not."""
+    facts = Facts(effects=Effects(checkpoint=CheckpointFacts(1, "in_progress")))
+    history = History([b'{"role":"user"}'], None)
+    told = draft(E.CHECKPOINT, traced("x"), figures, facts=facts, event_id=event_id, history=history)
+    first = (await rig.do(prepared(Append("checkpoints", [told]), rig.org))).results[0]
+    [again] = await rig.append(told)
+    assert isinstance(again, Stored)
+    assert (again.seq, again.duplicate) == (first.seq, True)
 
 
 def test_a_start_begins_anew_only_after_a_run_that_was_really_started_has_ended() -> None:

@@ -308,6 +308,23 @@ async def test_a_sweep_that_fails_does_not_end_the_sweeping(
     await asyncio.wait_for(running, 60)
 
 
+async def test_a_service_that_fails_keeps_no_other_from_its_work(rig: Rig) -> None:
+    async def broken(*_parts: Any) -> Any:
+        raise KeyError("a defect")
+
+    keeper = Timer((ExpiredLeases(broken), ExpiredLeases(rig.engine._writer.upkeep)))
+    run_id = await held_run(rig)
+    rig.clock.advance(LEASE_MS)
+    running = asyncio.create_task(keeper.run())
+
+    async def is_queued() -> bool:
+        return await lane_state(rig, run_id) is QueueState.QUEUED
+
+    await wait_until_async(is_queued, "the sweep of the second service")
+    keeper.stop()
+    await asyncio.wait_for(running, 60)
+
+
 async def test_a_stop_does_not_wait_for_the_next_sweep(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "SWEEP_SECONDS", 3600)
     keeper = Timer((ExpiredLeases(rig.engine._writer.upkeep),))

@@ -103,6 +103,28 @@ def test_what_was_meant_for_another_server_reaches_none(ingest: Ingest, tmp_path
     assert len(list(tmp_path.glob("towerlog/spool/*/*/*.ndjson"))) == len(wrongs)
 
 
+def test_what_reports_while_the_recorder_is_being_made_does_not_wait_for_itself(tmp_path: Path) -> None:
+    """A handler of signals, or of a log, runs in the thread that it interrupts."""
+    code = """
+import logging, threading, towerlog
+from towerlog.sdk.record import default
+
+class Reports(logging.Handler):
+    def emit(self, record):
+        logging.getLogger("towerlog.sdk").removeHandler(self)
+        towerlog.record_run()
+
+logging.getLogger("towerlog.sdk").addHandler(Reports())
+made = threading.Thread(target=default.default_recorder, daemon=True)
+made.start()
+made.join(30)
+print(made.is_alive())
+"""
+    # Without a key the recorder logs that nothing will be delivered, while it is made.
+    done = run(code, TOWERLOG_URL="http://127.0.0.1:9", XDG_STATE_HOME=str(tmp_path))
+    assert done.stdout.split() == ["False"], done.stderr
+
+
 def test_a_program_that_ends_at_once_delivers_all_the_same(ingest: Ingest, tmp_path: Path) -> None:
     code = REPORTS.replace("print(", "#")
     done = run(code, TOWERLOG_URL=ingest.url, TOWERLOG_API_KEY=KEY, XDG_STATE_HOME=str(tmp_path))

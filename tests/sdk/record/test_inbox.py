@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from towerlog.sdk.record.inbox import Inbox, RunCancelled
+from towerlog.sdk.record.inbox import MAX_ANSWERS, Inbox, RunCancelled
 
 
 @pytest.fixture
@@ -43,6 +43,13 @@ def test_an_answer_that_came_early_waits_for_its_question(inbox: Inbox, acknowle
     assert acknowledged == []
     assert inbox.answer("b").result(0) == "yes"
     assert acknowledged == [1]
+
+
+def test_answers_that_nobody_asks_for_are_kept_within_a_bound(inbox: Inbox) -> None:
+    for number in range(3 * MAX_ANSWERS):
+        inbox.take(answer(number, f"q{number}"))
+    found = [inbox.answer(f"q{number}").done() for number in range(3 * MAX_ANSWERS)]
+    assert found == [False] * (2 * MAX_ANSWERS) + [True] * MAX_ANSWERS
 
 
 def test_a_repeated_command_acts_once(inbox: Inbox, acknowledged: list[object]) -> None:

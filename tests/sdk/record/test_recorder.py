@@ -20,6 +20,7 @@ from tests.sdk.record.test_encoding import ANYTHING
 from tests.sdk.support.ingest_server import KEY, Ingest
 from tests.support.ports import HeldPort
 from tests.support.wait import wait_until
+from towerlog.sdk.record.default import DefaultRecorder
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import Run
 
@@ -158,6 +159,53 @@ def test_a_fork_while_another_thread_reports_does_not_hang(ingest: Ingest, recor
     finally:
         stop.set()
         thread.join()
+
+
+@pytest.mark.parametrize("held", ["default", "questions"])
+def test_a_lock_that_another_thread_holds_at_the_fork_does_not_bind_the_child(recorder: Recorder, held: str) -> None:
+    default = DefaultRecorder()
+    with recorder.record_run() as run:
+        lock = default._lock if held == "default" else run._questions._lock
+        with lock:
+            child = os.fork()
+            if child == 0:
+                # Ends the child of a lock that is never released.
+                signal.alarm(20)
+                made = default.recorder if held == "default" else run._questions.key_of("who?")
+                os._exit(0 if made else 3)
+            assert os.waitpid(child, 0)[1] == 0
+
+
+def test_runs_that_begin_and_end_meanwhile_do_not_disturb_the_sender(
+    ingest: Ingest, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The sender looks at all runs for each batch, while other threads add to them."""
+    kept = [recorder.record_run().open(Run) for _ in range(500)]
+    stop = threading.Event()
+
+    def begin() -> None:
+        while not stop.is_set():
+            with recorder.record_run():
+                pass
+
+    threads = [threading.Thread(target=begin) for _ in range(2)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        seen = len(ingest.requests)
+        wait_until(lambda: len(ingest.requests) > seen + 25 or "delivery failed" in caplog.text, "some batches")
+    finally:
+        stop.set()
+        sys.setswitchinterval(interval)
+        for thread in threads:
+            thread.join()
+    for run in kept:
+        run.complete()
+    assert recorder.flush(60)
+    assert "delivery failed" not in caplog.text
+    assert recorder.status().last_error is None
 
 
 def test_eight_organisations_in_one_process_never_mix(recorder_of: Make) -> None:

@@ -36,6 +36,19 @@ def test_a_member_that_stands_twice_stands_twice_again() -> None:
     assert json_text.write(found) == '{"d": {"a": 1, "b": 2, "a": 3}}'
 
 
+def test_what_can_be_read_can_be_written_however_deep_it_is() -> None:
+    depth = 10
+    while True:
+        text = f'{{"a": [1e400, {"[" * depth}{"]" * depth}]}}'
+        try:
+            value = json_text.read(text)
+        except ValueError:
+            break
+        assert json_text.write(value) == text
+        depth += 10
+    assert depth > 300
+
+
 def test_such_values_survive_being_copied() -> None:
     found = json_text.read('[1e400, {"a": 1, "a": 2}]')
     for other in (copy.deepcopy(found), pickle.loads(pickle.dumps(found))):

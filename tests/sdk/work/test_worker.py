@@ -14,7 +14,8 @@ from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 from tests.support.sse import EventStream
 from tests.support.wait import wait_until
 
-CANCEL_DEADLINE_S = 2
+CANCEL_DEADLINE_S = 5
+"""After this a cancel is forced: what obeys must have done so before, on a busy machine too."""
 LEASE_S = 3600
 PROMPT_S = LEASE_S / 3 / 10
 """A tenth of what it takes where a command has to wait for the next renewal of the lease."""

@@ -7,10 +7,12 @@ for the address that the proxy names, as if that had connected by itself.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from towerlog.asgi.guard.addresses import Addresses, counted_as
 from towerlog.asgi.guard.ledger import Account, PlaceKind, Share, ShareLedger
+from towerlog.asgi.guard.pace import Pace
 from towerlog.asgi.replies import Message
 
 
@@ -21,6 +23,7 @@ class Arrivals:
         """`addresses` knows the proxies that are trusted."""
         self.ledger = ledger
         self.addresses = addresses
+        self.pace = Pace()
         self.readers_cut = 0
         """Connections that were cut off because their replies were not taken."""
 
@@ -39,6 +42,7 @@ class Visit:
 
     __slots__ = (
         "_arrivals",
+        "_is_over",
         "_leave",
         "_leave_share",
         "_reply_bytes",
@@ -61,14 +65,15 @@ class Visit:
         """In which shares the bytes that it has in hand are counted."""
         self._leave: Callable[[], None] = _nothing
         self._leave_share: Callable[[], None] = _nothing
+        self._is_over = False
         self._reply_bytes = 0
         self._reply_shares: tuple[Share, ...] = ()
 
     def enter(self) -> None:
         """Takes its place. Raises Overloaded."""
         ledger = self.ledger
-        self.shares = (ledger.process,)
-        self._leave = ledger.take_place(self.shares, PlaceKind.CONNECTION)
+        self.shares = (ledger.unknown, ledger.process)
+        self._leave = ledger.take_place((ledger.process,), PlaceKind.CONNECTION)
         if not self.is_proxied:
             try:
                 self._stand_in(self._arrivals.addresses.of({"client": self.peer, "headers": ()}))
@@ -84,10 +89,15 @@ class Visit:
         ledger = self.ledger
         share = ledger.address(counted_as(address))
         self._leave_share = ledger.take_place((share,), PlaceKind.CONNECTION)
-        self.shares = (share, ledger.process)
+        self.shares = (share, ledger.unknown, ledger.process)
 
     def admit(self, account: Account) -> None:
-        """Its request has shown a good key: from now on it counts for that. Raises Overloaded."""
+        """Its request has shown a good key: from now on it counts for that. Raises Overloaded.
+
+        That may be said for each of its requests, and after it has left: a key that was looked up is known late.
+        """
+        if self._is_over or self.shares is account.shares:
+            return
         leave = self.ledger.take_place((account.key, account.organisation), PlaceKind.CONNECTION)
         self._leave_share()
         self._leave_share, self.shares, self.is_known = leave, account.shares, True
@@ -95,7 +105,7 @@ class Visit:
     def end(self) -> None:
         """The request of somebody behind a proxy has its reply; the next may be another's."""
         self._leave_share()
-        self._leave_share, self.shares, self.is_known = _nothing, (self.ledger.process,), False
+        self._leave_share, self.shares, self.is_known = _nothing, (self.ledger.unknown, self.ledger.process), False
 
     def hold_reply(self, count: int) -> bool:
         """Counts so many bytes of replies that wait for their reader; whether there is room for them.
@@ -104,15 +114,24 @@ class Visit:
         """
         for share in self._reply_shares:
             share.free_bytes += self._reply_bytes
-        ledger = self.ledger
-        self._reply_bytes = count
-        self._reply_shares = self.shares if self.is_known else (*self.shares, ledger.unknown)
+        self._reply_bytes, self._reply_shares = count, self.shares
         for share in self._reply_shares:
             share.free_bytes -= count
         return not count or all(share.free_bytes >= 0 or share.held_bytes <= count for share in self._reply_shares)
 
+    @contextmanager
+    def hold_body(self, count: int) -> Iterator[None]:
+        """Counts so many bytes of a body, which have come and are in the count of no key yet. Raises Overloaded."""
+        shares = self.shares
+        self.ledger.take_bytes(shares, count)
+        try:
+            yield
+        finally:
+            self.ledger.give_bytes(shares, count)
+
     def leave(self) -> None:
-        """Gives everything back."""
+        """Gives everything back, for good."""
+        self._is_over = True
         self.hold_reply(0)
         self._leave_share()
         self._leave()

@@ -29,7 +29,7 @@ MAX_LARGE_FRAMES_OF_KEY = 4
 ADDRESS_PART, KEY_PART, ORGANISATION_PART = (1, 4), (1, 2), (3, 4)
 """What part of the process's bytes, connections and long polls one of them may hold."""
 UNKNOWN_PART = (1, 2)
-"""What part of the process's bytes may wait in replies to callers without a key, all of them together."""
+"""What part of the process's bytes callers without a key may have in hand, bodies and replies, all of them together."""
 
 
 class PlaceKind(enum.Enum):
@@ -96,7 +96,7 @@ class ShareLedger:
         """`places`: of the process; `own`: what settings say of one `address`, `key` or `organisation`."""
         self.process = Share(Bounds("server", max_bytes, places))
         self.unknown = Share(Bounds("part for callers without a key", _part(max_bytes, UNKNOWN_PART), {}))
-        """All replies that callers who have shown no good key leave waiting, from however many addresses."""
+        """All that callers who have shown no good key send and leave waiting, from however many addresses."""
         self.accounts: dict[str, Account] = {}
         """By key id, the youngest last."""
         self.refused = 0

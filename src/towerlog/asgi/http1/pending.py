@@ -34,6 +34,7 @@ class Link(Protocol):
 
     transport: asyncio.Transport
     is_write_paused: bool
+    given_bytes: int
 
     def head_of(self, request: PendingRequest, status: int, head: list[tuple[bytes, bytes]]) -> list[bytes]:
         """The parts of a reply's head, its last line end not among them. The reply has begun."""
@@ -64,6 +65,7 @@ class PendingRequest(msgspec.Struct, eq=False):
     """One request in hand. Its connection fills it in."""
 
     link: Link
+    visit: Visit
     scope: Message
     keep_alive: bool
     """Whether its connection may serve another request after it."""
@@ -106,12 +108,12 @@ class PendingRequest(msgspec.Struct, eq=False):
         self.uncount()
         return body
 
-    def note_body(self, visit: Visit) -> None:
+    def note_body(self) -> None:
         """Counts what has come of the body, as it comes, and tells whoever waits for it. Raises Overloaded."""
         grown = len(self.body) - self.held_bytes
         if grown > 0:
-            self.shares = self.shares or visit.shares
-            visit.ledger.take_bytes(self.shares, grown, self.held_bytes)
+            self.shares = self.shares or self.visit.shares
+            self.visit.ledger.take_bytes(self.shares, grown, self.held_bytes)
             self.held_bytes += grown
             self.hear()
 
@@ -129,7 +131,7 @@ class PendingRequest(msgspec.Struct, eq=False):
 
     def whole_body(self) -> bytes | None:
         """Takes out the whole body where it has come already; None where it has to be waited for."""
-        return self.take_body() if self.is_whole and not self.is_gone else None
+        return self.take_body() if self.is_whole and not self.is_gone and self.fault is None else None
 
     # Its conversation, with a task that serves it
 
@@ -140,6 +142,7 @@ class PendingRequest(msgspec.Struct, eq=False):
             "towerlog.break_off": self.break_off,
             "towerlog.reply": self.reply_whole,
             "towerlog.body": self.whole_body,
+            "towerlog.hold": self.visit.hold_body,
             "towerlog.exchange": exchange,
         }
         work: Coroutine[Any, Any, None] = app(self.scope, self.receive, self.send)
@@ -195,6 +198,7 @@ class PendingRequest(msgspec.Struct, eq=False):
             self.is_chunked = True
             parts.append(b"transfer-encoding: chunked\r\n")
         parts.append(b"\r\n")
+        self.link.given_bytes = 0
         self.link.transport.write(b"".join(parts))
 
     def _go_on(self, body: bytes, is_more: bool) -> None:
@@ -210,7 +214,7 @@ class PendingRequest(msgspec.Struct, eq=False):
             self.link.replied(self)
 
     def _write(self, body: bytes, is_more: bool) -> None:
-        transport = self.link.transport
+        transport, self.link.given_bytes = self.link.transport, len(body)
         if not self.is_chunked:
             transport.write(body)
             return

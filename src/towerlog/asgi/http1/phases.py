@@ -1,6 +1,6 @@
 """The phases of a connection and its one timer: how long and how large what comes may be, and how long who reads.
 
-It watches; what is served and what is refused is the connection's (`asgi/connection.py`).
+It watches; what is refused is said in `pipeline.py`, what is served in `asgi/connection.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from towerlog.asgi.guard.arrivals import Visit
 
 HEAD_DEADLINE_S = 10.0
 BODY_DEADLINE_S = 30.0
+STEP_BYTES = 64 * 1024
+"""What is parsed at a time, so that what a head may hold is seen to be too much before all of it is kept."""
 MAX_IDLE_BODY_BYTES = 64 * 1024
 """What may come of a body beyond as much as there is of it: trailers, and whatever else a chunk may bring, the lines of
 tiny chunks among them, which cost far more than they bring."""
@@ -51,6 +53,9 @@ class ConnectionPhase(enum.Enum):
     """That it takes the rest of what was written."""
 
 
+_EXPECTING = frozenset({ConnectionPhase.HEAD, ConnectionPhase.BODY})
+
+
 class Phases(asyncio.Protocol, ABC):
     """The phases of one connection."""
 
@@ -60,16 +65,17 @@ class Phases(asyncio.Protocol, ABC):
         "_due",
         "_farewell",
         "_fires_at",
-        "_idle_since",
         "_is_deaf",
         "_is_read_paused",
         "_keep_alive_s",
+        "_left_s",
         "_loop",
         "_phase",
         "_stall_due",
         "_timer",
         "_unsent",
         "_visit",
+        "given_bytes",
         "is_write_paused",
         "transport",
     )
@@ -78,6 +84,9 @@ class Phases(asyncio.Protocol, ABC):
         """`keep_alive_s`: how long it may stay open between two requests."""
         self.transport: asyncio.Transport
         self.is_write_paused = False
+        """Something that was written has not left this process."""
+        self.given_bytes = 0
+        """The length of what is being written. It stays in memory whole until the last byte of it has left."""
         self._visit: Visit
         self._loop = loop
         self._keep_alive_s = keep_alive_s
@@ -91,10 +100,11 @@ class Phases(asyncio.Protocol, ABC):
         """When whoever reads has to have taken something."""
         self._unsent = 0
         """What it had not taken when that was set."""
-        self._idle_since = 0.0
         self._count = 0
         """Bytes that came in this phase, of those that are counted in it."""
         self._is_read_paused = False
+        self._left_s = math.inf
+        """How much of the phase's time was left when reading was paused."""
         self._farewell: bytes | None = None
         """What the last request is refused with, once those before it have their replies."""
         self._is_deaf = False
@@ -116,6 +126,7 @@ class Phases(asyncio.Protocol, ABC):
         if not self.transport.is_closing():
             self._stop_listening()
             if self._farewell:
+                self.given_bytes = len(self._farewell)
                 self.transport.write(self._farewell)
             self.transport.write_eof()
             self._resume_reading()
@@ -130,24 +141,26 @@ class Phases(asyncio.Protocol, ABC):
     # Who reads
 
     def pause_writing(self) -> None:
-        """There is more for the reader than it takes. Called by the transport."""
+        """There is more for the reader than it takes. Called by the transport, from within the write."""
         self.is_write_paused = True
         self._unsent = self._unsent_bytes()
         self._stall_due = self._loop.time() + SLOW_READER_S
-        if self._visit.hold_reply(self.transport.get_write_buffer_size()):
+        if self._visit.hold_reply(max(self.given_bytes, self.transport.get_write_buffer_size())):
             self._arm()
         else:
             self._cut()
             self._visit.hold_reply(0)
 
     def resume_writing(self) -> None:
-        """It has taken it. Called by the transport."""
+        """It has taken all of it. Called by the transport."""
         self.is_write_paused = False
         self._stall_due = math.inf
         self._visit.hold_reply(0)
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
+        if self._phase is ConnectionPhase.IDLE:
+            self._await(ConnectionPhase.IDLE, self._keep_alive_s)
 
     async def drain(self) -> None:
         """Returns when there is room for more, or nobody to take it."""
@@ -208,6 +221,7 @@ class Phases(asyncio.Protocol, ABC):
         self._arm()
 
     def _overdue(self) -> None:
+        """The phase has taken too long. Whoever has still to take what was written is judged by what it takes."""
         self._due = math.inf
         match self._phase:
             case ConnectionPhase.HEAD:
@@ -215,16 +229,13 @@ class Phases(asyncio.Protocol, ABC):
             case ConnectionPhase.BODY:
                 self._body_overdue()
             case ConnectionPhase.IDLE:
-                if self.transport.get_write_buffer_size():
-                    self._cut()
-                elif self._loop.time() + _GRAIN_S < self._idle_since + self._keep_alive_s:
-                    self._due = self._idle_since + self._keep_alive_s
-                else:
+                if not self.is_write_paused:
                     self.close()
             case ConnectionPhase.LINGER:
                 self.close()
             case ConnectionPhase.CLOSING:
-                self._cut()
+                if not self.is_write_paused:
+                    self._cut()
             case ConnectionPhase.REPLY:
                 pass
 
@@ -236,12 +247,23 @@ class Phases(asyncio.Protocol, ABC):
     def _body_overdue(self) -> None:
         """The body has not come in time."""
 
+    def _expect(self, phase: ConnectionPhase, seconds: float) -> None:
+        """The rest of a head or a body has to come within so much time in which we read."""
+        if self._is_read_paused:
+            self._left_s = seconds
+        else:
+            self._await(phase, seconds)
+
     def _pause_reading(self) -> None:
+        """What is not read cannot be late: its time stands still."""
         if not self._is_read_paused:
             self._is_read_paused = True
+            self._left_s, self._due = self._due - self._loop.time(), math.inf
             self.transport.pause_reading()
 
     def _resume_reading(self) -> None:
         if self._is_read_paused:
             self._is_read_paused = False
+            if self._phase in _EXPECTING and self._left_s < math.inf:
+                self._await(self._phase, self._left_s)
             self.transport.resume_reading()

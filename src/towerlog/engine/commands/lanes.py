@@ -52,7 +52,7 @@ def _needs_of_taking(needs: Needs, lane: Lane, row: RunRow) -> None:
 def claim(plan: Plan, principal: Principal, command: Claim) -> Taken | NothingToClaim:
     """The oldest matching run whose lane is free, now held by this worker."""
     # What this group has changed is not stored yet: the store offers it again.
-    claimant = plan.claimant(principal.org, command.agents, command.labels)
+    claimant = plan.known.claimant(principal.org, command.agents, command.labels)
     offered = plan.loaded(Kind.CLAIMS, claimant) or []
     for stored, _ in offered:
         lane = plan.lane(stored.run) or stored
@@ -62,7 +62,7 @@ def claim(plan: Plan, principal: Principal, command: Claim) -> Taken | NothingTo
         if held is not None:
             return _told(plan, held)
     if len(offered) == claimant.limit:
-        plan.want_more(claimant)
+        plan.known.want_more(claimant)
     return NothingToClaim()
 
 
@@ -217,9 +217,9 @@ def report(plan: Plan, principal: Principal, command: Report) -> Steps[Reported 
     lane = _held_lane(plan, principal, row, command)
     ends = [item for item in command.items if _is_end(item)] if row.is_terminal() else []
     if any(lane is None or not _is_known(plan, row, end) for end in ends):
-        return _quarantine(plan, row, command, command.items, _ended(row))
+        return _quarantine(plan, principal, row, command, command.items, _ended(row))
     if lane is None:
-        return _quarantine(plan, row, command, command.items, LeaseLost())
+        return _quarantine(plan, principal, row, command, command.items, LeaseLost())
     if lane.state is QueueState.HELD:
         lane = _replace(_renewed(plan, lane, command.lease_ms), reported=True)
         lane, row = _phase(plan, lane, row, command)
@@ -264,7 +264,7 @@ def _phase(plan: Plan, lane: Lane, row: RunRow, command: Report) -> tuple[Lane, 
 
 
 def _quarantine(
-    plan: Plan, row: RunRow, command: Report | Finish, items: list[Item], error: TowerlogError
+    plan: Plan, principal: Principal, row: RunRow, command: Report | Finish, items: list[Item], error: TowerlogError
 ) -> TowerlogError:
     drafts = [item for item in items if isinstance(item, Draft)]
     for draft in drafts:
@@ -280,6 +280,7 @@ def _quarantine(
                 _with_history(draft),
                 draft.event_id,
                 command.dialect,
+                principal.key_id,
             )
         )
     return error
@@ -289,7 +290,9 @@ def _with_history(draft: Draft) -> bytes:
     """The body as it was sent: a checkpoint's history, which goes its own way, put back in."""
     if draft.history is None:
         return draft.data
-    members = {"history": [msgspec.Raw(message) for message in draft.history.messages]}
+    members: dict[str, object] = {"history": [msgspec.Raw(message) for message in draft.history.messages]}
+    if draft.history.base is not None:
+        members["base"] = {"node": draft.history.base.node.hex(), "length": draft.history.base.length}
     if draft.history.meta is not None:
         members["history_meta"] = [msgspec.Raw(meta) for meta in draft.history.meta]
     rest = draft.data[1:].lstrip()
@@ -363,10 +366,10 @@ def finish(plan: Plan, principal: Principal, command: Finish) -> Steps[Reported 
     lane = _held_lane(plan, principal, row, command)
     if lane is None:
         error = _ended(row) if row.is_terminal() else LeaseLost()
-        return _quarantine(plan, row, command, [command.draft], error)
+        return _quarantine(plan, principal, row, command, [command.draft], error)
     if row.is_terminal():
         if not _is_known(plan, row, command.draft):
-            return _quarantine(plan, row, command, [command.draft], _ended(row))
+            return _quarantine(plan, principal, row, command, [command.draft], _ended(row))
         return _reported(plan, principal, row, lane)
     yield from place_items(plan, principal, [command.draft], command.dialect)
     return _reported(plan, principal, plan.now_of(row), plan.lane(row.run) or lane)

@@ -11,7 +11,7 @@ import msgspec
 
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
-from towerlog.model.event import PLAIN_TYPES, Draft, EventType
+from towerlog.model.event import NATURAL, PLAIN_TYPES, QUESTION_TYPES, Draft, EventType, foreign_id
 from towerlog.model.facts import NO_EFFECTS, Effects, some
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane, QueueState
@@ -41,11 +41,32 @@ def changes_state(draft: Draft) -> bool:
 
 
 def is_foreign(plan: Plan, principal: Principal, row: RunRow, draft: Draft, agent: str | None) -> bool:
-    """Whether a draft of this agent would change a run that another key holds. `row` has a lane."""
-    if not (changes_state(draft) or names_agent(row, agent)):
+    """Whether a draft of this agent would change a run that another key holds, or take what is meant for the next
+    worker of one that is back in the queue. `row` has a lane."""
+    changes = changes_state(draft)
+    if not (changes or names_agent(row, agent)):
         return False
     lane = plan.lane(row.run)
-    return lane is not None and lane.state is QueueState.HELD and lane.key_id != principal.key_id
+    if lane is None or lane.state is QueueState.DONE:
+        return False
+    if lane.state is QueueState.HELD:
+        return lane.key_id != principal.key_id
+    return changes and lane.epoch > 0 and _is_to_its_worker(draft)
+
+
+def _is_to_its_worker(draft: Draft) -> bool:
+    """Whether a draft asks, or takes what people have answered or want: nobody does so for a run in the queue."""
+    effects = draft.effects
+    takes = effects.command_id is not None or effects.acknowledges is not None
+    return takes or draft.type in QUESTION_TYPES or draft.type is EventType.COMMAND_ACKNOWLEDGED
+
+
+def kept_as(principal: Principal, draft: Draft) -> str | None:
+    """The id that a draft has if it is foreign and would change its run's state; None for one without an id."""
+    event_id = draft.event_id
+    if event_id is None and draft.natural_key is not None:
+        event_id = NATURAL + draft.natural_key
+    return None if event_id is None or not changes_state(draft) else foreign_id(principal.key_id, event_id)
 
 
 def as_foreign(draft: Draft) -> Draft:
@@ -66,7 +87,9 @@ def makes_reporter(row: RunRow, draft: Draft) -> bool:
     """Whether a draft says who reports its run from now on: the first event, the start of a run that was only heard
     of, or what takes a run out of the queue without a claim."""
     if row.reporter_key is not None:
-        return row.implicit and draft.effects.is_start
+        # Who has asked something waits for the answer, and keeps the run.
+        has_asked = bool(row.questions or row.closed_questions)
+        return row.implicit and draft.effects.is_start and not has_asked
     if not row.has_lane:
         return True
     return row.status is Status.QUEUED and not row.lease_epoch and changes_state(draft)

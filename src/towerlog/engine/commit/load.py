@@ -8,7 +8,7 @@ up: what was not foreseen is raised as `NotLoaded`, loaded, and the group is pla
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from towerlog.engine.commit.cache import Cache, RowMap
 from towerlog.engine.commit.own_runs import own_run
@@ -20,6 +20,7 @@ from towerlog.model.thread import ThreadRow
 from towerlog.store.base import Unit
 from towerlog.store.values import Claimant, Family, Kind, Loaded, Parent
 
+T = TypeVar("T")
 RefKey = tuple[int, str, str]
 Asking = tuple[Callable[..., None], *tuple[Any, ...]]
 """Who says what it needs: a function that is called with the `Needs`, and what else it is called with."""
@@ -37,6 +38,24 @@ class NotLoaded(Exception):
         super().__init__(kind, key)
         self.kind = kind
         self.key = key
+        self.all: list[NotLoaded] = [self]
+        """Itself, and what else was missing: see `together`."""
+
+
+def together(asked: Iterable[Callable[[], T]]) -> list[T]:
+    """What each of these gives. Raises NotLoaded for all that is missing, so that it is loaded in one turn."""
+    found: list[T] = []
+    missing: list[NotLoaded] = []
+    for ask in asked:
+        try:
+            found.append(ask())
+        except NotLoaded as one:
+            missing += one.all
+    if missing:
+        first = NotLoaded(missing[0].kind, missing[0].key)
+        first.all = missing
+        raise first
+    return found
 
 
 def ref_key(org: int, ref: RunById | RunByForeignId | RunByTrace) -> RefKey:
@@ -125,6 +144,17 @@ class Known:
             return True
         key = (run, event_id)
         return key in self.asked[Kind.EVENT_ID] and key not in self.values[Kind.EVENT_ID]
+
+    def claimant(self, org: int, agents: tuple[str, ...] | None, labels: dict[str, str]) -> Claimant:
+        """The question for what a claim may take, as it was asked for this group."""
+        asked = Claimant(org, agents, tuple(sorted(labels.items())), self.claim_limit)
+        return self.wider.get(asked, asked)
+
+    def want_more(self, claimant: Claimant) -> None:
+        """All that was offered is taken, and the store may have more. Raises NotLoaded."""
+        asked = claimant._replace(limit=self.claim_limit)
+        wider = self.wider[asked] = claimant._replace(limit=2 * claimant.limit)
+        raise NotLoaded(Kind.CLAIMS, wider)
 
     def absorb(self, wanted: dict[Kind, list[Any]], found: Loaded) -> None:
         """Takes in what was loaded."""
@@ -271,8 +301,7 @@ class Needs:
 
     def claims(self, org: int, agents: tuple[str, ...] | None, labels: dict[str, str]) -> list[tuple[Lane, RunRow]]:
         """What a claim may take: as many lanes as this group may take out of the queue."""
-        claimant = Claimant(org, agents, tuple(sorted(labels.items())), self.known.claim_limit)
-        return self.want(Kind.CLAIMS, self.known.wider.get(claimant, claimant)) or []
+        return self.want(Kind.CLAIMS, self.known.claimant(org, agents, labels)) or []
 
 
 async def load(unit: Unit, known: Known, steady_ms: int, asking: Iterable[Asking]) -> int:
@@ -299,14 +328,6 @@ def _order(key: Any) -> Any:
     return tuple((part is not None, part) for part in key) if isinstance(key, tuple) else key
 
 
-async def load_missed(unit: Unit, known: Known, steady_ms: int, missing: list[NotLoaded]) -> None:
-    """What placing has asked for and was not there."""
-    wanted: dict[Kind, list[Any]] = {}
-    for one in missing:
-        wanted.setdefault(one.kind, []).append(one.key)
-    await fetch(unit, known, steady_ms, wanted)
-
-
 async def fetch(unit: Unit, known: Known, steady_ms: int, wanted: dict[Kind, list[Any]]) -> None:
     """One question to the store."""
     refs = wanted.get(Kind.REF)
@@ -317,3 +338,11 @@ async def fetch(unit: Unit, known: Known, steady_ms: int, wanted: dict[Kind, lis
     found = await unit.load({**wanted, Kind.REF: list(by_ref)}, steady_ms)
     found[Kind.REF] = {by_ref[asked]: row for asked, row in found.get(Kind.REF, {}).items()}
     known.absorb(wanted, found)
+
+
+async def load_missed(unit: Unit, known: Known, steady_ms: int, missing: Iterable[NotLoaded]) -> None:
+    """What placing asked for, in one question."""
+    wanted: dict[Kind, list[Any]] = {}
+    for one in missing:
+        wanted.setdefault(one.kind, []).append(one.key)
+    await fetch(unit, known, steady_ms, wanted)

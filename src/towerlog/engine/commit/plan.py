@@ -32,7 +32,7 @@ from towerlog.projections import checkpoints as checkpoint_fold
 from towerlog.projections import runs as run_fold
 from towerlog.projections import threads as thread_fold
 from towerlog.projections import usage as usage_fold
-from towerlog.store.values import Changes, Claimant, Family, Found, HistoryNode, Kind, Message, MetaList, RunChange
+from towerlog.store.values import Changes, Family, Found, HistoryNode, Kind, Message, MetaList, RunChange
 
 encode_facts = msgspec.json.Encoder().encode
 Reaction = Callable[["Plan", "RunRow | None", RunRow, Event], None]
@@ -56,6 +56,8 @@ class Plan:
         self.tallies = Tallies(now_ms)
         self._hour = now_ms // usage_fold.HOUR_MS
         self._reactions = reactions
+        self.postponed: dict[Callable[[Plan, list[RunRow]], None], list[RunRow]] = {}
+        """What `finish` will carry out."""
         self._run_states: dict[int, RunState] = {}
         self._refs: dict[RefKey, int] = {}
         self._agents: dict[tuple[int, str], AgentRow] = {}
@@ -213,17 +215,6 @@ class Plan:
         """What the store has under a key of a kind that this group does not change."""
         return self.known.get(kind, key)
 
-    def claimant(self, org: int, agents: tuple[str, ...] | None, labels: dict[str, str]) -> Claimant:
-        """The question for what a claim may take, as it was asked for this group."""
-        asked = Claimant(org, agents, tuple(sorted(labels.items())), self.known.claim_limit)
-        return self.known.wider.get(asked, asked)
-
-    def want_more(self, claimant: Claimant) -> None:
-        """All that was offered is taken, and the store may have more. Raises NotLoaded."""
-        asked = claimant._replace(limit=self.known.claim_limit)
-        wider = self.known.wider[asked] = claimant._replace(limit=2 * claimant.limit)
-        raise NotLoaded(Kind.CLAIMS, wider)
-
     def stored_family(self, row: RunRow, cancelling: bool) -> Found[RunRow]:
         """Open runs below this one as they are stored: as many as one step may end. See `Family`."""
         found: Found[RunRow] = self.known.get(Kind.FAMILY, Family(parent_of(row), cancelling))
@@ -342,6 +333,16 @@ class Plan:
         agent = self.agent(row.org, row.agent or "default")
         self.append(run_state, agent, kind, msgspec.json.encode(members), dialect=by, facts=facts)
         return self.row_of(run_state)
+
+    def postpone(self, action: Callable[[Plan, list[RunRow]], None], row: RunRow) -> None:
+        """Has an action carried out by `finish`, once for all rows that it was postponed with."""
+        self.postponed.setdefault(action, []).append(row)
+
+    def finish(self) -> None:
+        """What was postponed: at the end of each item, and of each command."""
+        while self.postponed:
+            action, rows = self.postponed.popitem()
+            action(self, rows)
 
     def put_thread(self, row: ThreadRow) -> ThreadRow:
         """Changes a thread."""

@@ -12,8 +12,9 @@ import structlog
 from towerlog.engine.commit.load import Needs
 from towerlog.model.command import Append, CreateRun, Finish, Idempotency, Report, Write
 from towerlog.model.event import Draft
+from towerlog.model.outcome import Replayed
 from towerlog.model.principal import Principal
-from towerlog.store.values import Kind
+from towerlog.store.values import Kind, StoredReply
 
 log = structlog.get_logger("towerlog.writer")
 T = TypeVar("T")
@@ -83,3 +84,8 @@ def needs_with_reply(needs: Needs, needs_of: Callable[..., None], submission: Su
     if submission.idempotency is not None:
         needs.want(Kind.REPLY, (submission.principal.org, name_of(submission.idempotency)))
     needs_of(needs, submission.principal, submission.command)
+
+
+def replayed(known: StoredReply) -> Replayed:
+    """The outcome of a command that was answered before."""
+    return Replayed(known.status, known.body, known.run, known.lease_epoch, known.ids)

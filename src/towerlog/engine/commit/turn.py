@@ -10,8 +10,8 @@ import msgspec
 from towerlog.engine.commit.drawn import DrawnIds
 from towerlog.engine.commit.load import Known, Needs, NotLoaded
 from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.replies import encode_ids, replayed
-from towerlog.engine.commit.submission import Steps, Submission, name_of
+from towerlog.engine.commit.replies import encode_ids
+from towerlog.engine.commit.submission import Steps, Submission, name_of, replayed
 from towerlog.errors import IdempotencyMismatch, TowerlogError
 from towerlog.model.command import Idempotency
 from towerlog.model.outcome import NothingToClaim, Placed, Replayed, Taken
@@ -44,7 +44,7 @@ class Turn(msgspec.Struct, eq=False):
         self.rounds += 1
         if self.rounds > MAX_RELOADS:
             raise missing[0]
-        return list({(one.kind, one.key): one for one in missing}.values())
+        return list({(one.kind, one.key): one for first in missing for one in first.all}.values())
 
 
 def place_once(

@@ -172,11 +172,7 @@ class Writer:
         return found
 
     async def _place_own(
-        self,
-        unit: Unit,
-        found: Found,
-        needs_of: Callable[[Needs, Found], None],
-        place: Callable[[Plan, Found], None],
+        self, unit: Unit, found: Found, needs_of: Callable[[Needs, Found], None], place: Callable[[Plan, Found], None]
     ) -> Plan:
         turn = self._turn()
         missing: list[NotLoaded] = []
@@ -187,6 +183,7 @@ class Writer:
             plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions, self._hearing.wall_of)
             try:
                 place(plan, found)
+                plan.finish()
                 return plan
             except NotLoaded as one:
                 missing = self._missed(turn, [one])
@@ -369,8 +366,16 @@ class Writer:
         return outcomes, missing, False
 
     def _placed(self, plan: Plan, submission: Submission) -> Steps[Placed | TowerlogError]:
-        outcome = self._verbs[type(submission.command)].place(plan, submission.principal, submission.command)
-        return (yield from outcome) if isinstance(outcome, Generator) else outcome
+        try:
+            outcome = self._verbs[type(submission.command)].place(plan, submission.principal, submission.command)
+            if isinstance(outcome, Generator):
+                outcome = yield from outcome
+        except TowerlogError:
+            plan.finish()  # what a command has ended before it was refused stays ended
+            raise
+        if plan.postponed:
+            plan.finish()
+        return outcome
 
 
 def _answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) -> None:

@@ -16,13 +16,15 @@ from towerlog.engine.commit.submission import Steps
 from towerlog.engine.ingest.added import asked
 from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
 from towerlog.engine.ingest.dedupe import (
+    beside,
+    figures_of,
     has_older_runs,
     is_replayed,
     late_checkpoint_id,
     run_of_repeat,
-    seen_before,
     starts_new_run,
     stored_before,
+    told_before,
     waits_without_history,
 )
 from towerlog.engine.ingest.needs import parent_ref, tells_process_cost
@@ -99,6 +101,8 @@ def place_items(
         except Damaged as error:
             # What it may be a repeat of cannot be read, and so it cannot be told from news.
             results.append(Refusal(error.code, error.message))
+        if plan.postponed:
+            plan.finish()
     return results
 
 
@@ -154,24 +158,24 @@ def _place(
     if run_state is None or not is_plain or run_state.row.status in TERMINAL:
         targets.clear()  # what a reference means may change: a run may begin or end
     if has_others and event_id is not None and type(ref) is OpenRun:
-        run_state = run_of_repeat(plan, org, ref.thread_id, event_id) or run_state
+        run_state = run_of_repeat(plan, principal, ref.thread_id, draft) or run_state
     if run_state is None and type(ref) is RunById:
         return Refusal("not_found", "There is no such run.", "run_id")
-    history = draft.history
-    if history is not None and history.base is not None and not has_base(plan, org, history.base):
+    if draft.history is not None and draft.history.base is not None and not has_base(plan, org, draft.history.base):
         return Refusal(UnknownBase.code, str(UnknownBase()), "data.base")
     if draft.facts.effects is not None or draft.history is not None:
         draft = _completed(plan, org, draft)
-    if run_state is not None and (
-        natural_key is not None or (event_id is not None and plan.may_have(run_state, event_id))
-    ):
-        seen = seen_before(plan, run_state, draft, replayed)
-        if seen is not None:
-            return seen
-    if run_state is not None and run_state.row.has_lane:
-        named = draft.agent if agent is None else agent.name
-        if is_foreign(plan, principal, run_state.row, draft, named):
-            draft, natural_key = as_foreign(draft), None
+    if run_state is not None:
+        has_lane = run_state.row.has_lane
+        if natural_key is not None or (event_id is not None and (has_lane or plan.may_have(run_state, event_id))):
+            seen = told_before(plan, principal, run_state, draft, replayed)
+            if seen is not None:
+                return seen
+        if has_lane and is_foreign(plan, principal, run_state.row, draft, draft.agent if agent is None else agent.name):
+            kept = beside(plan, principal, run_state.row, draft)
+            if isinstance(kept, Stored):
+                return kept
+            draft, event_id, natural_key = as_foreign(draft), kept, None
     if event_id is None and natural_key is not None:
         stored_id = NATURAL + natural_key
         known = run_state is not None and plan.event_by_id(run_state.row.run, stored_id) is not None
@@ -346,8 +350,7 @@ def _with_history(plan: Plan, org: int, draft: Draft) -> Draft:
     if facts is None or facts.decision:
         return draft
     kept = StoredHistory(b"", 0, b"") if draft.history is None else keep_history(plan, org, draft.history)
-    figures = draft.content or msgspec.json.format(draft.data, indent=-1)
-    digest = hashlib.sha256(kept.node + kept.metas + figures).hexdigest()
+    digest = hashlib.sha256(kept.node + kept.metas + figures_of(draft)).hexdigest()
     filled = _replace(facts, node=kept.node.hex(), length=kept.length, metas=kept.metas.hex(), digest=digest)
     return _replace(draft, facts=with_effects(draft.facts, checkpoint=filled), history=None)
 

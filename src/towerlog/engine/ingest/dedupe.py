@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from towerlog.engine.commands.rights import as_foreign
+import msgspec
+
+from towerlog.engine.commands.rights import as_foreign, kept_as
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
 from towerlog.model.chain import content_digest
@@ -22,6 +24,7 @@ from towerlog.model.event import (
 )
 from towerlog.model.facts import CheckpointFacts, Facts
 from towerlog.model.outcome import Stored
+from towerlog.model.principal import Principal
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.store.values import Kind, Respelled
 
@@ -67,13 +70,14 @@ def has_older_runs(plan: Plan, org: int, thread_id: str) -> bool:
     return thread is not None and thread.run_count > 1
 
 
-def run_of_repeat(plan: Plan, org: int, thread_id: str, event_id: str) -> RunState | None:
-    """The run of a thread that has an event under this id already.
+def run_of_repeat(plan: Plan, principal: Principal, thread_id: str, draft: Draft) -> RunState | None:
+    """The run of a thread that has an event under a draft's id already.
 
     "The thread's open run" is another one by the time a repeat comes: the repeat still belongs to the first.
     """
-    for stored in plan.loaded(Kind.THREAD_RUNS, (org, thread_id, REMEMBERED_RUNS)):
-        if plan.event_by_id(stored.run, event_id) is not None:
+    for stored in plan.loaded(Kind.THREAD_RUNS, (principal.org, thread_id, REMEMBERED_RUNS)):
+        ids = (draft.event_id, kept_as(principal, draft) if stored.has_lane else None)
+        if any(one is not None and plan.event_by_id(stored.run, one) is not None for one in ids):
             return plan.run_state_of(stored.run)
     return None
 
@@ -88,6 +92,30 @@ def waits_without_history(facts: CheckpointFacts) -> bool:
     return facts.status == AWAITS_APPROVAL and not facts.length and not facts.decision
 
 
+def told_before(
+    plan: Plan, principal: Principal, run_state: RunState, draft: Draft, replayed: bool
+) -> Stored | Refusal | None:
+    """What a repeat is answered with; None for news."""
+    event_id = draft.event_id
+    if event_id is not None and run_state.row.has_lane:
+        seen = seen_as_foreign(plan, principal, run_state.row, draft)
+        if seen is not None:
+            return seen
+    return seen_before(plan, run_state, draft, replayed)
+
+
+def beside(plan: Plan, principal: Principal, row: RunRow, draft: Draft) -> Stored | str | None:
+    """What a foreign draft is kept under: telemetry under its own id, a change beside those of the run's holder. Of one
+    that happens once, and was told before, the first."""
+    kept_id = kept_as(principal, draft)
+    if kept_id is None:
+        return draft.event_id
+    seen = None if draft.event_id is not None else seen_as_foreign(plan, principal, row, draft)
+    if isinstance(seen, Stored):
+        return seen
+    return None if plan.event_by_id(row.run, kept_id) is not None else kept_id
+
+
 def seen_before(plan: Plan, run_state: RunState, draft: Draft, replayed: bool) -> Stored | Refusal | None:
     """What a repeat is answered with; None for news."""
     row = run_state.row
@@ -97,11 +125,26 @@ def seen_before(plan: Plan, run_state: RunState, draft: Draft, replayed: bool) -
             return None
         if same_content(plan, event, draft):
             return stored_before(event, row)
-        return Refusal("id_reused", f"event id {draft.event_id!r} was used before with another body", "event_id")
+        return _reused(draft.event_id)
     event = plan.event_by_id(row.run, NATURAL + str(draft.natural_key))
     if event is not None and same_content(plan, event, draft) and (replayed or not starts_new_run(row, draft)):
         return stored_before(event, row)
     return None
+
+
+def seen_as_foreign(plan: Plan, principal: Principal, row: RunRow, draft: Draft) -> Stored | Refusal | None:
+    """What is answered to who has told the same before, when it was foreign; None for news. `row` has a lane."""
+    kept_id = kept_as(principal, draft)
+    event = None if kept_id is None else plan.event_by_id(row.run, kept_id)
+    if event is None:
+        return None
+    if same_content(plan, event, draft):
+        return stored_before(event, row)
+    return None if draft.event_id is None else _reused(draft.event_id)
+
+
+def _reused(event_id: str) -> Refusal:
+    return Refusal("id_reused", f"event id {event_id!r} was used before with another body", "event_id")
 
 
 def stored_before(event: Event, row: RunRow, agent: str | None = None) -> Stored:
@@ -130,6 +173,12 @@ def same_content(plan: Plan, event: Event, draft: Draft) -> bool:
 def content_of(draft: Draft) -> bytes:
     """The digest of a draft's body."""
     return draft.content or content_digest(draft.data)
+
+
+def figures_of(draft: Draft) -> bytes:
+    """What stands for the figures of a checkpoint in the digest of its state: the same wherever it was prepared."""
+    short = without_blanks(draft.data)
+    return content_of(draft) if short is None else msgspec.json.format(short, indent=-1)
 
 
 def respelled(event: Event, draft: Draft) -> Respelled | None:

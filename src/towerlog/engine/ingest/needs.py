@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from towerlog.engine.commands.rights import needs_of_change, needs_of_telling
+from towerlog.engine.commands.rights import as_foreign, kept_as, needs_of_change, needs_of_telling
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.own_runs import parent_within, process_of
 from towerlog.engine.ingest.content import needs_of_history
@@ -81,8 +81,9 @@ def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows,
             needs_of_telling(needs, principal, row)
         if row.has_lane:
             needs_of_change(needs, row, draft)
+            _needs_of_foreign(needs, principal, draft, row)
     if event_id is not None and type(draft.run) is OpenRun:
-        _needs_of_repeat(needs, org, draft, draft.run.thread_id, event_id)
+        _needs_of_repeat(needs, principal, draft, draft.run.thread_id, event_id)
     effects = draft.facts.effects
     if row is not None and effects is None and draft.type in PLAIN_TYPES:
         return
@@ -98,14 +99,25 @@ def _compare(needs: Needs, known: Event, draft: Draft) -> None:
         needs.want(Kind.SAME, repeat)
 
 
-def _needs_of_repeat(needs: Needs, org: int, draft: Draft, thread_id: str, event_id: str) -> None:
+def _needs_of_foreign(needs: Needs, principal: Principal, draft: Draft, row: RunRow) -> None:
+    """What this key has told already that was foreign. `row` has a lane."""
+    kept_id = kept_as(principal, draft)
+    known = None if kept_id is None else needs.event_id(row.run, kept_id)
+    if known is not None:
+        _compare(needs, known, as_foreign(draft))
+
+
+def _needs_of_repeat(needs: Needs, principal: Principal, draft: Draft, thread_id: str, event_id: str) -> None:
     """The runs of a thread that a repeat may belong to."""
+    org = principal.org
     thread = needs.thread(org, thread_id)
     if thread is not None and thread.run_count > 1:
         for stored in needs.want(Kind.THREAD_RUNS, (org, thread_id, REMEMBERED_RUNS)) or ():
             known = needs.event_id(stored.run, event_id)
             if known is not None:
                 _compare(needs, known, draft)
+            if stored.has_lane:
+                _needs_of_foreign(needs, principal, draft, stored)
 
 
 def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> None:

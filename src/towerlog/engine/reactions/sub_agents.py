@@ -6,15 +6,19 @@ A run that told its beginning tells its end too, and is left alone.
 
 from __future__ import annotations
 
+from functools import partial
+
+from towerlog.engine.commit.load import together
 from towerlog.engine.commit.own_runs import MAX_CLIMB, parent_within
 from towerlog.engine.commit.plan import Plan
-from towerlog.model.checkpoint import END_STATUS
+from towerlog.model.checkpoint import END_STATUS, CheckpointRow
 from towerlog.model.event import Event, EventType, NamedRun
 from towerlog.model.facts import Facts
 from towerlog.model.run import RunRow, Status
+from towerlog.model.thread import ThreadRow
 
 MAX_ENDED_BELOW = 256
-"""Open runs of a thread, the newest ones, that are looked at when one of its runs ends."""
+"""Open runs of a thread, the newest ones, that are looked at together when runs of it have ended."""
 REASON = "the run above it has ended"
 
 _ENDS: dict[Status, EventType] = {
@@ -27,14 +31,32 @@ _ENDS: dict[Status, EventType] = {
 
 
 def end_below(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:
-    """Ends the sub-agents below a run that has just ended, each as its last checkpoint says, else as that run."""
-    if not after.is_terminal() or (before is not None and before.is_terminal()) or after.latest_step() is None:
-        return
-    thread = plan.thread_made(after.org, after.thread_id)
-    for number in thread.open_runs[-MAX_ENDED_BELOW:]:
-        row = plan.run_by_number(number)
-        if row is not None and is_sub_agent(row) and _stands_below(plan, row, after):
-            _end(plan, row, after.status)
+    """The sub-agents below a run that has just ended are to end, each as its last checkpoint says, else as that run."""
+    if after.is_terminal() and (before is None or not before.is_terminal()) and after.latest_step() is not None:
+        plan.postpone(_end_sub_agents, after)
+
+
+def _end_sub_agents(plan: Plan, ended: list[RunRow]) -> None:
+    """Ends what is below any of these. Each thread is looked through once, however many of its runs have ended."""
+    for org, thread_id in dict.fromkeys((row.org, row.thread_id) for row in ended):
+        tops = {row.run: row.status for row in ended}
+        thread = plan.thread_made(org, thread_id)
+        while _end_newest(plan, thread, tops) and len(thread.open_runs) > MAX_ENDED_BELOW:
+            thread = plan.thread_made(org, thread_id)  # older ones have come within sight
+
+
+def _end_newest(plan: Plan, thread: ThreadRow, tops: dict[int, Status]) -> int:
+    """Ends those of the newest open runs of a thread that stand below one of `tops`, which they join; how many."""
+    rows = together(partial(plan.run_by_number, number) for number in thread.open_runs[-MAX_ENDED_BELOW:])
+    subs = [row for row in rows if row is not None and is_sub_agent(row)]
+    tops_of = together(partial(_nearest, plan, row, tops) for row in subs)
+    below = [row for row, top in zip(subs, tops_of, strict=True) if top is not None]
+    together(partial(_last_of, plan, row) for row in below)
+    for row in below:
+        top = _nearest(plan, row, tops)  # again: it may have ended here
+        if top is not None:
+            tops[row.run] = _end(plan, row, tops[top])
+    return len(below)
 
 
 def is_sub_agent(row: RunRow) -> bool:
@@ -43,21 +65,31 @@ def is_sub_agent(row: RunRow) -> bool:
     return is_told and row.parent_key is not None and not row.is_terminal()
 
 
-def _stands_below(plan: Plan, row: RunRow, top: RunRow) -> bool:
+def _nearest(plan: Plan, row: RunRow, tops: dict[int, Status]) -> int | None:
+    """The number of the nearest run above this one, in its thread, that is among `tops`."""
+
     def find(ref: NamedRun) -> RunRow | None:
-        return plan.run(top.org, ref)
+        return plan.run(row.org, ref)
 
+    below = row
     for _ in range(MAX_CLIMB):
-        above = parent_within(row, find)
-        if above is None or above.run == top.run:
-            return above is not None
-        row = above
-    return False
+        above = parent_within(below, find)
+        if above is None or above.run in tops:
+            return None if above is None else above.run
+        below = above
+    return None
 
 
-def _end(plan: Plan, row: RunRow, status: Status) -> None:
+def _last_of(plan: Plan, row: RunRow) -> CheckpointRow | None:
+    """Its last checkpoint. Also its agent is known then."""
     latest = row.latest_step()
-    checkpoint = None if latest is None else plan.checkpoint(row.run, *latest)
+    found = None if latest is None else plan.checkpoint(row.run, *latest)
+    plan.agent(row.org, row.agent or "default")
+    return found
+
+
+def _end(plan: Plan, row: RunRow, status: Status) -> Status:
+    checkpoint = _last_of(plan, row)
     status = status if checkpoint is None else END_STATUS.get(checkpoint.status, status)
     error = None if status is Status.COMPLETED else REASON
-    plan.note(row, _ENDS[status], {"reason": REASON}, Facts(error=error), by=row.source)
+    return plan.note(row, _ENDS[status], {"reason": REASON}, Facts(error=error), by=row.source).status

@@ -52,12 +52,8 @@ class Timer:
     async def run(self) -> None:
         """Sweeps until stopped. A failing store is the writer's to report; the sweeps go on."""
         while not self._stopping.is_set():
-            try:
-                await self.sweep()
-            except (StorageFailed, Overloaded) as error:
-                log.warning("sweep_failed", error=error.message)
-            except Exception:  # a defect in one sweep must not end all later ones
-                log.exception("sweep_failed")
+            for service in self._services:
+                await _look(service)
             try:
                 await asyncio.wait_for(self._stopping.wait(), SWEEP_SECONDS)
             except TimeoutError:
@@ -71,3 +67,13 @@ class Timer:
         """One sweep of each."""
         for service in self._services:
             await service.sweep()
+
+
+async def _look(service: TimedService) -> None:
+    """One sweep. What fails in one service keeps no other from its work."""
+    try:
+        await service.sweep()
+    except (StorageFailed, Overloaded) as error:
+        log.warning("sweep_failed", service=type(service).__name__, error=error.message)
+    except Exception:  # a defect in one sweep must not end all later ones
+        log.exception("sweep_failed", service=type(service).__name__)

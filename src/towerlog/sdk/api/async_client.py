@@ -57,9 +57,11 @@ class AsyncClient:
         self._closed.set()
         await self.http.close()
 
-    async def _send(self, made: ApiRequest[T], idempotency_key: str | None = None) -> T:
+    async def _send(self, made: ApiRequest[T], idempotency_key: str | None = None, ends_at: float | None = None) -> T:
+        """The result of a request with its retries. `ends_at`: of the longer call that it is a part of."""
         headers = headers_of(made, idempotency_key)
-        ends_at = time.monotonic() + self._timeout_s + made.wait_s
+        if ends_at is None:
+            ends_at = time.monotonic() + self._timeout_s + made.wait_s
         tried = 0
         while True:
             left_s = max(ends_at - time.monotonic(), 0.0)
@@ -75,10 +77,10 @@ class AsyncClient:
                 if await self._closed.wait(pause_s) or time.monotonic() >= ends_at:
                     raise
 
-    async def _all(self, listing: Listing[T]) -> AsyncIterator[T]:
+    async def _all(self, listing: Listing[T], ends_at: float | None = None) -> AsyncIterator[T]:
         made: ApiRequest[Any] | None = listing.first()
         while made is not None:
-            page = await self._send(made)
+            page = await self._send(made, ends_at=ends_at)
             for row in page.rows:
                 yield row
             made = listing.at(page.next_query) if page.next_query else None
@@ -101,16 +103,17 @@ class AsyncClient:
 
     async def get_run(self, run_id: str, *, with_children: bool = True) -> shapes.RunInfo:
         """A run by its id or its `run_key`, by default with its descendants."""
+        ends_at = time.monotonic() + self._timeout_s
         try:
-            return await self._send(endpoints.get_run(run_id, with_children))
+            return await self._send(endpoints.get_run(run_id, with_children), ends_at=ends_at)
         except ApiError as error:
             # A key may have a slash, which no path can.
             if error.status not in (400, 404):
                 raise
             foreign_id = f"{endpoints.KEY_PREFIX}{run_id}"
-            async for found in self.list_runs(q=foreign_id):
+            async for found in self._all(endpoints.list_runs(q=foreign_id), ends_at):
                 if found.foreign_id == foreign_id:
-                    return await self._send(endpoints.get_run(found.run_id, with_children))
+                    return await self._send(endpoints.get_run(found.run_id, with_children), ends_at=ends_at)
             raise
 
     async def find_runs(self, prefix: str) -> tuple[str, ...]:

@@ -27,6 +27,8 @@ FIRST_CONTACT_S = 5.0
 ACCEPT = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
 FIRST_PAUSE_S = 0.1
 MAX_PAUSE_S = 2.0
+MAX_CURSOR_CHARS = 1000
+"""Of what a server names a place in a stream by, and gets back when the stream goes on."""
 
 
 class Cursor(Generic[S]):
@@ -62,7 +64,7 @@ class Cursor(Generic[S]):
         return gap
 
     def _event(self, frame: Frame, event: S) -> S | None:
-        self._last_id = frame.frame_id or self._last_id
+        self._last_id = _sendable(frame.frame_id) or self._last_id
         return event
 
 
@@ -83,7 +85,7 @@ class RunCursor(Cursor[RunEvent]):
     def connected(self, status: int, headers: Mapping[str, str]) -> None:
         """Learns the log's name."""
         super().connected(status, headers)
-        self._next_epoch = headers.get("x-log-epoch") or self._epoch
+        self._next_epoch = _sendable(headers.get("x-log-epoch")) or self._epoch
         if self._epoch is None or self._next_epoch == self._epoch:
             self._epoch = self._next_epoch
 
@@ -154,6 +156,13 @@ class Reconnects:
     def pause_s(self) -> float:
         """How long to wait before the next connection."""
         return self._backoff.next_s()
+
+
+def _sendable(text: str | None) -> str | None:
+    """What a server named, if it can be sent back to it in a header. Raises BadAnswer."""
+    if text is not None and not (text.isascii() and text.isprintable() and len(text) <= MAX_CURSOR_CHARS):
+        raise BadAnswer("the server names a place in the stream by something that no header can hold")
+    return text
 
 
 def _object(frame: Frame) -> object:

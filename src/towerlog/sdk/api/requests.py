@@ -79,6 +79,8 @@ def listing(template: str, shape: type[S], query: Query, **ids: str) -> Listing[
         if not isinstance(body, dict):
             raise BadAnswer("the server's reply is not a page of a list")
         following = body.get("next")
+        if following is not None and (not isinstance(following, str) or following == asked.get("cursor")):
+            raise BadAnswer("the server's reply names no next page of the list")
         # The cursor replaces the start of the first page.
         return Page(shapes.many(shape)(body.get("data")), {**asked, "cursor": following} if following else None)
 
@@ -128,18 +130,21 @@ def with_history(made: ApiRequest[T]) -> ApiRequest[T]:
 
 
 def path_of(template: str, ids: Mapping[str, str]) -> str:
-    """The template with its ids, each percent-encoded. Raises ValueError for an empty one."""
+    """The template with its ids, each percent-encoded. Raises ValueError for an empty one.
+
+    Half a character, as a command line may hold, becomes a question mark: nothing has such an id.
+    """
     for name, value in ids.items():
         if not value:
             raise ValueError(f"{name} must not be empty")
-        template = template.replace("{" + name + "}", quote(value, safe=""))
+        template = template.replace("{" + name + "}", quote(value, safe="", errors="replace"))
     return template
 
 
 def with_query(path: str, query: Query) -> str:
     """The path with the query's members that are not None; booleans as in JSON, lists comma-separated."""
     known = {name: _word(value) for name, value in query.items() if value is not None}
-    return f"{path}?{urlencode(known)}" if known else path
+    return f"{path}?{urlencode(known, errors='replace')}" if known else path
 
 
 def _word(value: object) -> str:

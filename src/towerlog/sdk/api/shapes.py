@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar
 
+from towerlog.sdk.api.annotations import anything, checks_of
 from towerlog.sdk.wire.errors import BadAnswer
 
 S = TypeVar("S", bound="Shape")
@@ -24,18 +25,33 @@ class Shape:
 
     @classmethod
     def read(cls: type[S], raw: object) -> S:
-        """Raises BadAnswer if it is not an object, or lacks a required member."""
+        """Raises BadAnswer if it is not an object, lacks a required member, or has one of another type.
+
+        A member that is null where its field may not be is as good as not there.
+        """
         if not isinstance(raw, dict):
             raise BadAnswer(f"the server's reply is not a {cls.__name__}")
+        shape: Any = cls
+        checks = checks_of(shape)
         values: dict[str, Any] = {"raw": raw}
         for known in fields(cls):
-            if known.name in raw and known.name != "raw":
-                convert = known.metadata.get("read")
-                value = raw[known.name]
-                values[known.name] = value if convert is None or value is None else convert(value)
-            elif known.name != "raw" and known.default is MISSING:
-                raise BadAnswer(f"the server's reply lacks {known.name!r}, so it is not a {cls.__name__}")
+            name = known.name
+            if name == "raw":
+                continue
+            value, check = raw.get(name), checks.get(name, anything)
+            if value is not None:
+                values[name] = known.metadata.get("read", _as_it_is)(value)
+                if not check(values[name]):
+                    raise BadAnswer(f"the server's reply has another {name!r} than a {cls.__name__} has")
+            elif name in raw and check(None):
+                values[name] = None
+            elif known.default is MISSING:
+                raise BadAnswer(f"the server's reply lacks {name!r}, so it is not a {cls.__name__}")
         return cls(**values)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def many(shape: type[S]) -> Callable[[object], tuple[S, ...]]:
@@ -47,6 +63,12 @@ def many(shape: type[S]) -> Callable[[object], tuple[S, ...]]:
         return tuple(shape.read(item) for item in raw)
 
     return read
+
+
+def _texts(raw: object) -> tuple[Any, ...]:
+    if not isinstance(raw, list):
+        raise BadAnswer("the server's reply is not a list of texts")
+    return tuple(raw)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +196,7 @@ class RunInfo(Shape):
     cache_hit_rate: float | None = None
     credits_used: int | None = None
     usage: Usage | None = field(default=None, metadata={"read": Usage.read})
-    usage_flags: tuple[str, ...] = field(default=(), metadata={"read": tuple})
+    usage_flags: tuple[str, ...] = field(default=(), metadata={"read": _texts})
     tree: TreeTotals | None = field(default=None, metadata={"read": TreeTotals.read})
     error: str | None = None
     question: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -18,8 +19,14 @@ class DefaultRecorder:
     """Makes the recorder when it is first needed."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._recorder: Recorder | None = None
+        self.after_fork()
+        os.register_at_fork(after_in_child=self.after_fork)
+
+    def after_fork(self) -> None:
+        """In the child of a fork: makes a new lock; a thread that holds the old one exists only in the parent."""
+        # Re-entrant: a signal handler or garbage collection may report while this thread holds it.
+        self._lock = threading.RLock()
 
     @property
     def recorder(self) -> Recorder:

@@ -28,6 +28,7 @@ from towerlog.sdk.wire.event_batch import (
     Transport,
     send_batch,
 )
+from towerlog.sdk.wire.refusals import printable
 from towerlog.sdk.wire.retries import Backoff
 
 LINGER_S = 0.2
@@ -332,6 +333,7 @@ class Delivery:
         self._stopping.wait(self._backoff.next_s(wanted_s))
 
     def _note(self, message: str) -> None:
+        message = printable(message)
         # Once, until a request succeeds or there is another problem.
         self.last_error = message
         if self._logged != message:

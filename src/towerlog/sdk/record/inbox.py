@@ -17,6 +17,9 @@ MAX_REMEMBERED = 1000
 """Command ids of a run that are remembered, to recognise repetitions."""
 MAX_MESSAGES = 100
 """Messages that are kept until the agent reads them; the server sends fewer."""
+MAX_ANSWERS = 100
+"""Answers that are kept until their question is asked, and pending commands that a server has at a time; it has
+fewer."""
 MAX_CALLBACKS = 100
 
 Command = Mapping[str, Any]
@@ -40,7 +43,7 @@ class Inbox:
         self._lock = threading.Lock()
         self._seen: deque[object] = deque(maxlen=MAX_REMEMBERED)
         self._answers: dict[str, Command] = {}
-        """Key of a question that has not been asked in this attempt yet → its answer. The server bounds them."""
+        """Key of a question that has not been asked in this attempt yet → its answer."""
         self._asking: dict[str, Future[Any]] = {}
         self._messages: deque[Command] = deque(maxlen=MAX_MESSAGES)
         self._pause: Command | None = None
@@ -145,6 +148,9 @@ class Inbox:
             if future is None:
                 # Given to an earlier attempt's question: this one may ask it again.
                 self._answers[key] = command
+                if len(self._answers) > MAX_ANSWERS:
+                    # No server of ours has so many: what says so wants to fill the memory.
+                    del self._answers[next(iter(self._answers))]
                 return
         # The acknowledgement first, so that it precedes whatever the answer leads to.
         self._acknowledge(command)

@@ -18,11 +18,15 @@ class QuestionKeys:
 
     def __init__(self) -> None:
         """At the beginning, before any checkpoint."""
-        self._lock = threading.Lock()
+        self.after_fork()
         self._step_index = 0
         # As many as were asked; never cleared, since a step index may come twice.
         self._counts: dict[str, int] = {}
         self._moved = False
+
+    def after_fork(self) -> None:
+        """In the child of a fork: makes a new lock; a thread that holds the old one exists only in the parent."""
+        self._lock = threading.Lock()
 
     def resumed(self, step_index: int) -> None:
         """The agent has looked at the checkpoint of an earlier attempt, so it goes on from there.

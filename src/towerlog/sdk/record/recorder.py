@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from towerlog.sdk.record.backlog.buffer import Backlog
 from towerlog.sdk.record.backlog.destination import Destination
@@ -40,6 +40,8 @@ EXIT_S = 2.0
 """How long the program's exit waits for the delivery; what is left is spooled for the next program."""
 
 _log = logging.getLogger("towerlog.sdk")
+
+Held = TypeVar("Held")
 
 
 @dataclass(frozen=True)
@@ -293,12 +295,12 @@ class Recorder:
 
     def _going_on(self) -> list[str]:
         """The keys of the runs that have not ended."""
-        return [run_key for run_key, run in list(self._runs.items()) if not run.ended]
+        return [run.run_key for run in _living(self._runs) if run.run_key is not None and not run.ended]
 
     def _beat(self) -> None:
         """Sends a heartbeat for each run without an event for `BEAT_S`."""
-        for run_key, run in list(self._runs.items()):
-            sink = self._sinks.get(run_key)
+        for run in _living(self._runs):
+            sink = self._sinks.get(run.run_key or "")
             if sink is not None and not run.ended and sink.quiet_s >= BEAT_S:
                 run.beat()
 
@@ -308,7 +310,7 @@ class Recorder:
             run.deliver(command)
 
     def _nameless(self) -> bool:
-        return any(run.run_id is None for run in list(self._runs.values()))
+        return any(run.run_id is None for run in _living(self._runs))
 
     def _named(self, run_key: str, run_id: str) -> None:
         run = self._runs.get(run_key)
@@ -334,9 +336,9 @@ class Recorder:
     def after_fork(self) -> None:
         """In the child of a fork: becomes a new client with its own threads; undelivered events stay the parent's."""
         parents = self.state
-        for run in list(self._runs.values()):
+        for run in _living(self._runs):
             run.after_fork()
-        for sink in list(self._sinks.values()):
+        for sink in _living(self._sinks):
             sink.after_fork()
         self.state = self._opened()
         parents.backlog.abandon()
@@ -347,6 +349,11 @@ class Recorder:
         if delivery.reachable and self._destination.why_not is None:
             delivery.flush(self._exit_s)
         delivery.stop(0.2)
+
+
+def _living(values: weakref.WeakValueDictionary[str, Held]) -> list[Held]:
+    """The values that still exist. The program's threads add others meanwhile: to iterate over them would raise."""
+    return [value for reference in values.valuerefs() if (value := reference()) is not None]
 
 
 def _forked(weak: weakref.ref[Recorder]) -> None:

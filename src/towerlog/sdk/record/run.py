@@ -264,6 +264,7 @@ class BaseRun:
     def after_fork(self) -> None:
         """In the child of a fork: makes a new lock; a thread that holds the old one exists only in the parent."""
         self._inbox.after_fork()
+        self._questions.after_fork()
 
     def _acknowledge(self, command: Mapping[str, Any]) -> None:
         self.tell("command.acknowledged", {"command_id": command.get("command_id"), "type": command.get("type")})

@@ -12,12 +12,18 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from towerlog.sdk.wire.address import Address
 
 CHUNK_BYTES = 65_536
 SEND_BYTES = 262_144
+Target = tuple[socket.AddressFamily, socket.SocketKind, int, Any]
+"""Family, kind, protocol and address of a socket."""
+MAX_WAIT_S = 1_000_000.0
+"""The longest single wait, 11 days: the system takes no longer ones, and a program may say that it has for ever."""
 
 
 class Connection:
@@ -119,12 +125,42 @@ def connections_closed() -> None:
 def _connected(address: Address, ends_at: float) -> socket.socket:
     """A socket. Not by `socket.create_connection`, which allows its time for each address of a host anew."""
     failed = OSError("the host has no address")
-    for family, kind, protocol, _, target in socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM):
+    for family, kind, protocol, target in _looked_up(address, ends_at):
         try:
             return _connected_to(socket.socket(family, kind, protocol), target, ends_at)
         except OSError as error:
             failed = error
     raise failed
+
+
+def _looked_up(address: Address, ends_at: float) -> list[Target]:
+    """The addresses of a host. Raises OSError, ValueError for a name that no resolver takes."""
+    # What is an address already needs no resolver.
+    with contextlib.suppress(OSError):
+        return _targets(address, socket.AI_NUMERICHOST)
+    found: Future[list[Target]] = Future()
+
+    def look_up() -> None:
+        try:
+            found.set_result(_targets(address))
+        except (OSError, ValueError) as error:
+            found.set_exception(error)
+
+    _begun(look_up)
+    return found.result(_seconds_until(ends_at))
+
+
+def _targets(address: Address, flags: int = 0) -> list[Target]:
+    rows = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=flags)
+    return [(family, kind, protocol, target) for family, kind, protocol, _, target in rows]
+
+
+def _begun(work: Callable[[], None]) -> None:
+    """Runs it in a thread, since a resolver takes as long as it likes; here, where the program ends and has no more."""
+    try:
+        threading.Thread(target=work, name="towerlog-resolver", daemon=True).start()
+    except RuntimeError:
+        work()
 
 
 def _connected_to(sock: socket.socket, target: Any, ends_at: float) -> socket.socket:
@@ -142,4 +178,4 @@ def _seconds_until(ends_at: float) -> float:
     seconds = ends_at - time.monotonic()
     if seconds <= 0:
         raise TimeoutError("the time is up")
-    return seconds
+    return min(seconds, MAX_WAIT_S)

@@ -16,6 +16,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD"})
 """They change nothing, so that a request which may have been seen can be sent again."""
 MAX_NUMBER_DIGITS = 15
 """Digits of a length: more than any body has."""
+HEX_DIGITS = b"0123456789abcdefABCDEF"
 CLOSED = "closed by its user"
 
 
@@ -69,7 +70,7 @@ def chunk_bytes(line: bytes) -> int:
     """The size of a chunk, from the line before it. Raises ValueError."""
     text = line.partition(b";")[0].strip()
     # Python's own reading of numbers takes signs, underscores and prefixes.
-    if not text.isalnum() or len(text) > MAX_NUMBER_DIGITS:
+    if not text or len(text) > MAX_NUMBER_DIGITS or text.translate(None, HEX_DIGITS):
         raise ValueError("not the size of a chunk")
     return int(text, 16)
 

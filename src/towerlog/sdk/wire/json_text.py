@@ -8,6 +8,7 @@ which is a float besides, or a `Doubled`, which is a dict.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 MAX_PLAIN_DIGITS = 300
@@ -50,20 +51,43 @@ def read(text: str | bytes) -> Any:
 
 
 def write(value: object, *, compact: bool = False) -> str:
-    """The JSON text of a value, with the numbers and members that `read` has found. `compact`: without blanks."""
+    """The JSON text of a value, with the numbers and members that `read` has found. `compact`: without blanks.
+
+    Keeps its own stack: what `read` can read may be nested deeper than Python calls functions.
+    """
     comma, colon = (",", ":") if compact else (", ", ": ")
-
-    def text(one: object) -> str:
-        if isinstance(one, Figure):
-            return one.text
-        if isinstance(one, dict):
+    done: list[str] = []
+    # What is still to be written, the next one last; texts stand there as they are.
+    left: list[object] = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, _Verbatim | Figure):
+            done.append(one.text)
+        elif isinstance(one, dict):
             pairs = one.pairs if isinstance(one, Doubled) else one.items()
-            return "{" + comma.join(f"{_text(str(name))}{colon}{text(inner)}" for name, inner in pairs) + "}"
-        if isinstance(one, list | tuple):
-            return "[" + comma.join(map(text, one)) + "]"
-        return _text(one)
+            inside = [(f"{_text(str(name))}{colon}", inner) for name, inner in pairs]
+            left += _reversed("{", inside, comma, "}")
+        elif isinstance(one, list | tuple):
+            left += _reversed("[", [("", inner) for inner in one], comma, "]")
+        else:
+            done.append(_text(one))
+    return "".join(done)
 
-    return text(value)
+
+@dataclass(frozen=True, slots=True)
+class _Verbatim:
+    """A piece of the text."""
+
+    text: str
+
+
+def _reversed(begin: str, inside: list[tuple[str, object]], comma: str, end: str) -> list[object]:
+    """The pieces and values of a container, the last one first."""
+    pieces: list[object] = [_Verbatim(end)]
+    for number in range(len(inside) - 1, -1, -1):
+        head, inner = inside[number]
+        pieces += (inner, _Verbatim(f"{comma if number else begin}{head}"))
+    return pieces if inside else [_Verbatim(begin + end)]
 
 
 def _text(value: object) -> str:

@@ -62,7 +62,7 @@ def refusal(response: Response) -> ApiError:
     said = _object_in(response.body)
     trace_id = response.headers.get("x-trace-id")
     if said is None:
-        text = " ".join(response.body[:MAX_MESSAGE_CHARS].decode("utf-8", "replace").split())
+        text = printable(response.body[:MAX_MESSAGE_CHARS].decode("utf-8", "replace"))
         return ApiError(response.status, NO_CODE, text or NO_REASON, None, trace_id, response.retry_after_s)
     error = said.get("error")
     # A gateway nests everything in an object `error`; in other dialects it is text.
@@ -71,15 +71,30 @@ def refusal(response: Response) -> ApiError:
     code = inner.get("code") or text_of_error or NO_CODE
     message = inner.get("message") or inner.get("detail") or text_of_error or NO_REASON
     details = inner.get("details") or inner.get("errors") or inner.get("fieldErrors")
-    known = {str(name): str(what) for name, what in details.items()} if isinstance(details, dict) else None
+    known = (
+        {printable(str(name)): printable(str(what)) for name, what in details.items()}
+        if isinstance(details, dict)
+        else None
+    )
     return ApiError(
         response.status,
-        str(code).lower(),
-        str(message)[:MAX_MESSAGE_CHARS],
+        printable(str(code).lower()),
+        printable(str(message)),
         known,
-        str(said.get("trace_id") or trace_id or "") or None,
+        printable(str(said.get("trace_id") or trace_id or "")) or None,
         response.retry_after_s,
     )
+
+
+def printable(text: str) -> str:
+    """A server's words on one line without what could control a terminal or pretend to be a line of a log, shortened.
+
+    Errors end up in logs and on terminals that nobody of the SDK knows.
+    """
+    text = text[:MAX_MESSAGE_CHARS]
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(text.split())
 
 
 def _object_in(body: bytes) -> dict[str, Any] | None:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
+from towerlog.sdk.record.inbox import MAX_ANSWERS, MAX_REMEMBERED
 from towerlog.sdk.wire.errors import ApiError, Unreachable
 from towerlog.sdk.wire.event_batch import UNKNOWN_BASE
+from towerlog.sdk.wire.refusals import printable
 from towerlog.sdk.wire.retries import Backoff
 from towerlog.sdk.work.dead_letters import DeadLetters
 from towerlog.sdk.work.lane_api import SLACK_S, Holder, LaneApi
@@ -46,12 +49,12 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._progress = asyncio.Event()
-        self._told: set[int] = set()
+        self._told: deque[int] = deque(maxlen=MAX_REMEMBERED)
         self._again: list[OutboxEvent] = []
         """Checkpoints to be sent again, for the server does not know what they go on from."""
         self._on_command: Callable[[Json], None] | None = None
         self._early: list[Json] = []
-        """Commands that came before there was anybody to take them. The server bounds them."""
+        """Commands that came before there was anybody to take them."""
         self._missed = False
         """The last report failed: what its reply would have carried is asked for without waiting."""
 
@@ -217,10 +220,11 @@ class Lane:
         """Hands on the commands that are new, and keeps them while there is nobody to take them."""
         if self._on_command is None:
             known = {command["command_id"] for command in self._early}
-            self._early += [command for command in commands if command["command_id"] not in known]
+            new = [command for command in commands if command["command_id"] not in known]
+            self._early += new[: MAX_ANSWERS - len(self._early)]
             return False
         fresh = [command for command in commands if command["command_id"] not in self._told]
-        self._told.update(command["command_id"] for command in fresh)
+        self._told.extend(command["command_id"] for command in fresh)
         for command in fresh:
             self._on_command(command)
         return bool(fresh)
@@ -234,7 +238,7 @@ class Lane:
             if older is not None:
                 self._again.append(older)
             else:
-                self._refuse(event, str(result.get("code")), str(result.get("message") or "refused"))
+                self._refuse(event, str(result.get("code")), printable(str(result.get("message") or "refused")))
 
     def _refuse(self, event: OutboxEvent, code: str, words: str) -> None:
         self.refused.add(event.type)

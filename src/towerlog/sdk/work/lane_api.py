@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
+from towerlog.sdk.api.requests import path_of, with_query
 from towerlog.sdk.wire.address import MAX_HISTORY_BYTES, MAX_RESPONSE_BYTES, Response
 from towerlog.sdk.wire.async_http import AsyncHttp
 from towerlog.sdk.wire.errors import BadAnswer
@@ -59,17 +59,17 @@ class LaneApi:
 
     async def claim_again(self, run_id: str) -> Json:
         """Claims a run that this worker holds already, which renews its lease. Raises ApiError, Unreachable."""
-        path = f"/api/agents/runs/{run_id}/claim"
+        path = path_of("/api/agents/runs/{run_id}/claim", {"run_id": run_id})
         return _claimed(await self._post(path, json_bytes(self._mine()), CLAIM_SLACK_S, MAX_HISTORY_BYTES))
 
     async def held(self) -> list[str]:
         """The runs that this worker holds by the server's records. Raises ApiError, Unreachable."""
-        reply = await self._http.request("GET", f"{WORKERS}?worker_id={quote(self._worker_id)}", timeout_s=SLACK_S)
+        reply = await self._http.request("GET", with_query(WORKERS, {"worker_id": self._worker_id}), timeout_s=SLACK_S)
         found = object_of(reply).get("data", [])
         mine = understood(
             lambda: [run_id for worker in found if worker["worker_id"] == self._worker_id for run_id in worker["runs"]]
         )
-        if not all(isinstance(run_id, str) for run_id in mine):
+        if not all(map(_is_id, mine)):
             raise BadAnswer("the server's reply names runs by something else than text")
         return mine
 
@@ -83,12 +83,14 @@ class LaneApi:
             "wait_seconds": wait_seconds,
         }
         body = with_events(members, events)
-        return _reported(await self._post(f"/api/v1/runs/{holder.run_id}:report", body, timeout_s))
+        path = path_of("/api/v1/runs/{run_id}:report", {"run_id": holder.run_id})
+        return _reported(await self._post(path, body, timeout_s))
 
     async def release(self, holder: Holder) -> None:
         """Releases the run to the queue. Raises ApiError, Unreachable."""
         body = {"worker_id": holder.worker_id, "lease_epoch": holder.lease_epoch}
-        await self._post(f"/api/agents/runs/{holder.run_id}/release", json_bytes(body), SLACK_S)
+        path = path_of("/api/agents/runs/{run_id}/release", {"run_id": holder.run_id})
+        await self._post(path, json_bytes(body), SLACK_S)
 
     def _mine(self) -> Json:
         return {"worker_id": self._worker_id, "lease_seconds": self._lease_seconds}
@@ -108,12 +110,15 @@ def _claimed(reply: Response) -> Json:
     """The reply to a claim, if it has what a worker cannot do without. Raises ApiError, BadAnswer."""
     said = object_of(reply)
     run = said.get("run")
-    if not isinstance(run, dict) or not isinstance(run.get("id"), str) or type(run.get("lease_epoch")) is not int:
+    if not isinstance(run, dict) or not _is_id(run.get("id")) or type(run.get("lease_epoch")) is not int:
         raise BadAnswer("the server's reply to a claim names no run and no epoch")
     known = {**said, **run}
     for name, kind in _CLAIMED.items():
         if known.get(name) is not None and not isinstance(known[name], kind):
             raise BadAnswer(f"the server's reply to a claim has another {name} than a {kind.__name__}")
+    agent = (said.get("persona") or {}).get("agent")
+    if agent is not None and not isinstance(agent, str):
+        raise BadAnswer("the server's reply to a claim names the agent by something else than text")
     return said
 
 
@@ -126,6 +131,10 @@ def _reported(reply: Response) -> Json:
     if not isinstance(commands, list) or not all(map(_is_command, commands)):
         raise BadAnswer("the server's reply to a report has commands without an id or a type")
     return said
+
+
+def _is_id(one: object) -> bool:
+    return isinstance(one, str) and one != ""
 
 
 def _is_command(one: object) -> bool:

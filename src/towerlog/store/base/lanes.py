@@ -6,7 +6,8 @@ Laws:
 * **Oldest first.** Of the lanes that a worker may take (`Kind.CLAIMS`), it is given the queued one with the lowest
   place, else such a held one that ran out. Lanes that do not fit cost nothing by their number, only by how many
   different sets of labels they ask for.
-* What is quarantined is kept once however often it is sent, and at most `MAX_QUARANTINED` items of a run.
+* What is quarantined is kept once however often it is sent, and at most `MAX_QUARANTINED` items of
+  a run and key, and about `MAX_QUARANTINED_BYTES` of them.
 * Deadlines of leases are on the steady clock; opening a store gives each held lane one full new length, so that a
   restart makes a lease longer by at most itself and never shorter.
 """

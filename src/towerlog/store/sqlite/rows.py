@@ -312,10 +312,10 @@ def spread_row(spread: Spread) -> Row:
 
 
 def quarantine_row(item: Quarantined) -> Row:
-    """(run, name, doc): the name is the same for what is sent again."""
+    """(run, name, key_id, doc): the name is the same for what is sent again."""
     sent = (item.worker_id, item.lease_epoch, item.type, item.name, item.event_id)
     name = hashlib.sha256(_encode(sent) + item.data).digest()[:16]
-    return (item.run, name, _encode(item))
+    return (item.run, name, item.key_id, _encode(item))
 
 
 def usage_rows(cells: Iterable[UsageRow]) -> tuple[list[Row], list[Row]]:

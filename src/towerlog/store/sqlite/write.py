@@ -11,7 +11,7 @@ from towerlog.model.principal import Org, User
 from towerlog.model.usage import MAX_SUM
 from towerlog.store.packing import Packer
 from towerlog.store.sqlite import rows
-from towerlog.store.values import MAX_QUARANTINED, Changes
+from towerlog.store.values import MAX_QUARANTINED, MAX_QUARANTINED_BYTES, Changes
 
 _EVENT = f"INSERT INTO event ({rows.EVENT_COLUMNS}) VALUES ({', '.join('?' * 15)})"
 _RUN_NEW = f"INSERT INTO run ({rows.RUN_COLUMNS}) VALUES ({', '.join('?' * 16)})"
@@ -73,9 +73,10 @@ _NODE = "INSERT OR IGNORE INTO node (org, key, parent, message) VALUES (?, ?, ?,
 _METAS = "INSERT OR IGNORE INTO meta_list (org, key, parent, packed, body) VALUES (?, ?, ?, ?, ?)"
 # A worker that does not hear its 409 sends the same again: kept once, and never more than a bound of one run.
 _QUARANTINE = (
-    "INSERT OR IGNORE INTO quarantine (number, run, name, doc)"
-    " SELECT coalesce(max(number), 0) + 1, ?1, ?2, ?3 FROM quarantine WHERE run = ?1"
-    f" HAVING count(*) < {MAX_QUARANTINED}"
+    "INSERT OR IGNORE INTO quarantine (number, run, name, key_id, doc)"
+    " SELECT coalesce(max(number), 0) + 1, ?1, ?2, ?3, ?4 FROM quarantine WHERE run = ?1"
+    f" HAVING count(*) FILTER (WHERE key_id = ?3) < {MAX_QUARANTINED}"
+    f" AND total(length(doc)) FILTER (WHERE key_id = ?3) < {MAX_QUARANTINED_BYTES}"
 )
 _SPREAD = "INSERT OR REPLACE INTO cancel_spread (run, org, doc) VALUES (?, ?, ?)"
 _SPREAD_OVER = "DELETE FROM cancel_spread WHERE run = ?"

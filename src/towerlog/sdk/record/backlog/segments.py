@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 READ_BYTES = 256 * 1024
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -25,18 +26,16 @@ class Segment:
         self.size = size
         self.waiting = waiting
         self.offset = 0
+        self.damaged = False
+        """Whether lines of it were found that are no events."""
         self._file: int | None = None
         self._unsynced = False
 
     @classmethod
     def load(cls, path: Path, client_id: str) -> Segment:
         """Opens a file of another process. An unfinished last line is cut off."""
-        size = waiting = seen = 0
         with path.open("r+b") as file:
-            while piece := file.read(READ_BYTES):
-                waiting += piece.count(b"\n")
-                size = max(size, seen + piece.rfind(b"\n") + 1) if b"\n" in piece else size
-                seen += len(piece)
+            size, waiting, seen = measured(file)
             if size < seen:
                 file.truncate(size)
         return cls(path, client_id, size, waiting)
@@ -44,7 +43,7 @@ class Segment:
     def append(self, lines: Sequence[bytes]) -> None:
         """Appends all of the lines, or none: raises OSError."""
         if self._file is None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
             self._file = os.open(self.path, flags, 0o600)
         text = memoryview(b"".join([line + b"\n" for line in lines]))
         written = 0
@@ -82,8 +81,11 @@ class Segment:
         self.offset += sum(len(line) + 1 for line in lines)
         self.waiting -= len(lines)
 
-    def skip(self) -> None:
-        """Marks the first line as done, however long it is. Raises OSError."""
+    def skip(self, lines: Sequence[bytes]) -> None:
+        """Marks the first lines, as `read` gave them, as done, however long they are. Raises OSError."""
+        if len(lines[0]) <= MAX_LINE_BYTES:
+            self.settle(lines)
+            return
         with self.path.open("rb", buffering=READ_BYTES) as file:
             file.seek(self.offset)
             while (piece := file.readline(READ_BYTES)) and not piece.endswith(b"\n"):
@@ -107,3 +109,13 @@ class Segment:
         """Closes and removes the file."""
         self.close()
         self.path.unlink(missing_ok=True)
+
+
+def measured(file: BinaryIO) -> tuple[int, int, int]:
+    """Bytes up to the last line's end, lines that are whole, and all bytes. Never holds more than a piece of it."""
+    size = lines = seen = 0
+    while piece := file.read(READ_BYTES):
+        lines += piece.count(b"\n")
+        size = seen + piece.rfind(b"\n") + 1 if b"\n" in piece else size
+        seen += len(piece)
+    return size, lines, seen

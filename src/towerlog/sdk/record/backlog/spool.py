@@ -68,12 +68,14 @@ class Folder:
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
         self.client_id = path.name
+        self.unreadable = False
+        """Whether it has files that could not be read: they stay where they are."""
         self._lock = lock
 
     @classmethod
     def take(cls, path: Path) -> Folder | None:
         """Locks the folder; None if another process holds it. Raises OSError."""
-        lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The previous holder may have removed the file between the two calls: then this lock means nothing.
@@ -88,9 +90,15 @@ class Folder:
         return None
 
     def segments(self) -> list[Segment]:
-        """Its files, oldest first. Raises OSError."""
-        paths = sorted(path for path in self.path.glob(f"*{SUFFIX}") if path.is_file())
-        return [Segment.load(path, self.client_id) for path in paths]
+        """Its files, oldest first. One that cannot be read is logged and left out."""
+        found = []
+        for path in segment_paths(self.path):
+            try:
+                found.append(Segment.load(path, self.client_id))
+            except OSError:
+                _log.exception("cannot read the spool file %s", path)
+                self.unreadable = True
+        return found
 
     def leave(self) -> None:
         """Releases the lock; another process may take the folder over."""
@@ -169,7 +177,7 @@ class Spool:
             lines = self._read(segment, events_max, bytes_max)
             if events := list(takewhile(is_event, lines)):
                 return Chunk(segment, events)
-            if lines and self._set_aside(segment, lines[0]):
+            if lines and self._set_aside(segment, list(takewhile(lambda line: not is_event(line), lines))):
                 continue
             waiting = segment.waiting
             self._remove(segment)
@@ -185,23 +193,38 @@ class Spool:
             _log.exception("cannot read the spool file %s", segment.path)
             return []
 
-    def _set_aside(self, segment: Segment, line: bytes) -> bool:
-        """Keeps the first line of a file in a file for people, and goes on behind it; False if that cannot be done."""
+    def _set_aside(self, segment: Segment, lines: Sequence[bytes]) -> bool:
+        """Goes on behind the first lines of a file and keeps them for people; False if the file cannot be read."""
         try:
-            segment.skip()
-            private_folder(self._home)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            with os.fdopen(os.open(self._home / SET_ASIDE, flags, 0o600), "ab") as file:
-                if file.tell() + len(line) <= MAX_SET_ASIDE_BYTES:
-                    file.write(line[:MAX_LINE_BYTES] + b"\n")
+            segment.skip(lines)
         except OSError:
-            _log.exception("cannot set a line of the spool file %s aside", segment.path)
+            _log.exception("cannot read the spool file %s", segment.path)
             return False
-        _log.warning("a line of %s is no event and is not sent; it is in %s", segment.path, self._home / SET_ASIDE)
+        if not segment.damaged:
+            # Once for a file: all of its lines may be of another kind.
+            segment.damaged = True
+            _log.warning("lines of %s are no events and are not sent; see %s", segment.path, self._home / SET_ASIDE)
+        try:
+            self._keep(lines)
+        except OSError:
+            # A full disk must not keep the lines behind them from being sent.
+            _log.exception("cannot set lines of the spool file %s aside", segment.path)
         if segment.waiting <= 0:
             self._remove(segment)
-        self._lost(segment.client_id, [line], True)
+        self._lost(segment.client_id, lines, True)
         return True
+
+    def _keep(self, lines: Sequence[bytes]) -> None:
+        """Adds lines to the file for people, within its bound. Raises OSError."""
+        private_folder(self._home)
+        # Not to wait for the reader of a pipe, nor to write where a link points.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        with os.fdopen(os.open(self._home / SET_ASIDE, flags, 0o600), "ab") as file:
+            room = MAX_SET_ASIDE_BYTES - file.tell()
+            for line in lines:
+                room -= len(line) + 1
+                if room >= 0:
+                    file.write(line[:MAX_LINE_BYTES] + b"\n")
 
     def settle(self, segment: Segment, lines: Sequence[bytes]) -> None:
         """Marks the first lines of a file as done."""
@@ -210,24 +233,36 @@ class Spool:
             self._remove(segment)
 
     def adopt(self) -> int:
-        """Takes over the folders of processes that have ended; the number of events found. Raises OSError."""
+        """Takes over the folders of processes that have ended; the number of events found.
+
+        Raises OSError if a folder cannot be taken over, after all others were.
+        """
         found = 0
-        own = len([s for s in self._segments if s.client_id == self._client_id])
+        failed: OSError | None = None
         for path in _folders(self._home):
             if path.name == self._client_id or path.name in self._adopted:
                 continue
-            folder = Folder.take(path)
-            if folder is None:
+            try:
+                folder = Folder.take(path)
+            except OSError as error:
+                failed = error
                 continue
-            segments = folder.segments()
-            if not segments:
-                folder.remove()
-                continue
-            self._adopted[folder.client_id] = folder
-            place = len(self._segments) - own
-            self._segments[place:place] = segments
-            found += sum(segment.waiting for segment in segments)
+            if folder is not None:
+                found += self._take_over(folder)
+        if failed is not None:
+            raise failed
         return found
+
+    def _take_over(self, folder: Folder) -> int:
+        """Puts the files of a folder before our own; the number of events in them."""
+        segments = folder.segments()
+        if not segments and not folder.unreadable:
+            folder.remove()
+            return 0
+        self._adopted[folder.client_id] = folder
+        place = len([one for one in self._segments if one.client_id != self._client_id])
+        self._segments[place:place] = segments
+        return sum(segment.waiting for segment in segments)
 
     def sync(self) -> None:
         """Syncs the files, so that they survive a power failure. Raises OSError."""
@@ -291,7 +326,9 @@ class Spool:
         self._segments.remove(segment)
         segment.remove()
         folder = self._adopted.get(segment.client_id)
-        if folder is not None and not any(s.client_id == segment.client_id for s in self._segments):
+        if folder is None or folder.unreadable:
+            return
+        if not any(s.client_id == segment.client_id for s in self._segments):
             del self._adopted[segment.client_id]
             folder.remove()
 
@@ -324,9 +361,14 @@ def grouped(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield group
 
 
+def segment_paths(folder: Path) -> list[Path]:
+    """The files of a client's folder, oldest first: no links, which lead elsewhere, and no pipes."""
+    return sorted(path for path in folder.glob(f"*{SUFFIX}") if path.is_file() and not path.is_symlink())
+
+
 def _folders(home: Path) -> list[Path]:
     """The folders of all clients, oldest first: their names are ids that sort by time."""
     try:
-        return sorted(path for path in home.iterdir() if path.is_dir())
+        return sorted(path for path in home.iterdir() if path.is_dir() and not path.is_symlink())
     except FileNotFoundError:
         return []

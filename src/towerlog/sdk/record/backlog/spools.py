@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from towerlog.sdk.record.backlog.destination import ABOUT, Destination
-from towerlog.sdk.record.backlog.segments import SUFFIX
-from towerlog.sdk.record.backlog.spool import Folder, private_folder
+from towerlog.sdk.record.backlog.segments import measured
+from towerlog.sdk.record.backlog.spool import Folder, private_folder, segment_paths
+
+MAX_ABOUT_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def drop_spool(folder: Path) -> int:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink()) if root.is_dir() else []
 
 
 def _taken(folder: Path) -> Iterator[Folder]:
@@ -86,21 +89,46 @@ def _taken(folder: Path) -> Iterator[Folder]:
 
 
 def _info(folder: Path) -> SpoolInfo:
-    about: dict[str, str | None] = {}
-    with contextlib.suppress(OSError, ValueError):
-        about = dict(json.loads((folder / ABOUT).read_text()))
-    free = {client.client_id for client in _taken(folder)}
+    about = _about(folder)
     events = held = size = 0
     oldest: int | None = None
-    for path in sorted(folder.glob(f"*/*{SUFFIX}")):
-        # A program may deliver and remove a file meanwhile.
-        with contextlib.suppress(FileNotFoundError):
-            text, begun_ms = path.read_bytes(), path.stat().st_mtime_ns // 1_000_000
-            lines = text.count(b"\n")
-            events, size = events + lines, size + len(text)
-            held += 0 if path.parent.name in free else lines
-            oldest = begun_ms if oldest is None else min(oldest, begun_ms)
+    for client in _folders(folder):
+        is_free = _is_free(client)
+        for path in segment_paths(client):
+            # A program may deliver and remove a file meanwhile.
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                begun_ms = os.fstat(file.fileno()).st_mtime_ns // 1_000_000
+                _, lines, whole = measured(file)
+                events, size = events + lines, size + whole
+                held += 0 if is_free else lines
+                oldest = begun_ms if oldest is None else min(oldest, begun_ms)
     return SpoolInfo(folder.name, about.get("url"), about.get("key"), about.get("why_not"), events, held, size, oldest)
+
+
+def _about(folder: Path) -> dict[str, str]:
+    """What the file of a spool says of its destination; nothing if it is damaged, or not ours."""
+    try:
+        with open(folder / ABOUT, "rb", opener=_opened_file) as file:
+            said = json.loads(file.read(MAX_ABOUT_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return {name: text for name, text in said.items() if isinstance(text, str)} if isinstance(said, dict) else {}
+
+
+def _opened_file(path: str, flags: int) -> int:
+    """Opens a file, without waiting if it is a pipe, nor going where a link points."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _is_free(client: Path) -> bool:
+    """Whether the program whose folder this is has ended; False also where that cannot be found out."""
+    try:
+        folder = Folder.take(client)
+    except OSError:
+        return False
+    if folder is not None:
+        folder.leave()
+    return folder is not None
 
 
 def _tidy(folder: Path) -> None:

@@ -227,6 +227,7 @@ CREATE TABLE quarantine (
     number INTEGER NOT NULL,
     run INTEGER NOT NULL,
     name BLOB NOT NULL,
+    key_id TEXT NOT NULL,
     doc BLOB NOT NULL
 );
 CREATE UNIQUE INDEX quarantine_by_run ON quarantine (run, number);

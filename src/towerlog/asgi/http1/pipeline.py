@@ -1,0 +1,176 @@
+"""The requests in hand on one connection, in their order: received, served, or waiting behind the one that is served.
+
+What the parser and the application say of them is the connection's (`asgi/connection.py`), and so is all that nearly
+every request comes through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from abc import abstractmethod
+from collections import deque
+
+from towerlog.asgi.exchange import Exchange
+from towerlog.asgi.faults import Rejection
+from towerlog.asgi.guard.pace import BODY_PART_BYTES, COUNTED_FROM, Pace
+from towerlog.asgi.http1 import heads, phases
+from towerlog.asgi.http1.pending import PendingRequest, plain_refusal
+from towerlog.asgi.http1.phases import ConnectionPhase, Phases
+from towerlog.errors import Malformed, Overloaded
+
+
+class Pipeline(Phases):
+    """The requests of one connection."""
+
+    __slots__ = ("_is_fresh", "_pace", "_receiving", "_serving", "_waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, keep_alive_s: float) -> None:
+        """None yet."""
+        super().__init__(loop, keep_alive_s)
+        self._receiving: PendingRequest | None = None
+        self._serving: PendingRequest | None = None
+        self._waiting: deque[PendingRequest] = deque(maxlen=phases.MAX_PIPELINED)
+        self._is_fresh = False
+        """Whoever is served has not begun: there may be more of it in what is being read, or its reader has still to
+        take the reply before it, or too much has begun in this turn of the event loop."""
+        self._pace: Pace
+
+    @abstractmethod
+    def _serve(self) -> None:
+        """Lets the application take a request that is all here, or has a task serve it."""
+
+    @abstractmethod
+    def _start_task(self, request: PendingRequest, exchange: Exchange | None) -> None:
+        """Has the application serve it, from where `exchange` stands or from the beginning."""
+
+    def shutdown(self) -> None:
+        """The server ends: what is in hand is the last. Called by the server."""
+        newest = self._waiting[-1] if self._waiting else self._serving
+        if newest is None:
+            self.close()
+        else:
+            newest.keep_alive = False
+            self._is_deaf = self._is_deaf or newest.is_whole
+
+    def _lose(self) -> None:
+        """There is nobody to answer any more."""
+        for request in (self._serving, self._receiving, *self._waiting):
+            if request is not None:
+                request.is_gone = request.is_gone or not request.is_complete
+                request.uncount()
+                request.hear()
+        self._waiting.clear()
+        self._is_fresh = False
+        self._pace.leave(self)
+
+    # What comes
+
+    def _watch_head(self, size: int) -> None:
+        """A head that is not whole."""
+        self._count += size
+        if self._due == math.inf:
+            self._expect(ConnectionPhase.HEAD, phases.HEAD_DEADLINE_S)
+        # With it a body may have come: how large the head is exactly is seen at its end.
+        if self._count > heads.MAX_HEAD_BYTES + phases.STEP_BYTES:
+            self._refuse(400, heads.TOO_LARGE)
+
+    def _watch_body(self, size: int, before: int) -> None:
+        """A body that is not whole, `before` bytes of which had come before this packet."""
+        request = self._receiving
+        assert request is not None
+        self._count += max(0, size - 2 * (request.received_bytes - before))
+        if self._count > phases.MAX_IDLE_BODY_BYTES:
+            self._refuse(400, "Too much came with the request's body that is no part of it.")
+            return
+        self._count_body(request)
+        if len(request.body) > phases.MAX_WAITING_BODY_BYTES:
+            self._pause_reading()
+
+    def _count_body(self, request: PendingRequest) -> None:
+        """Counts what has come of a body that nobody has taken yet; where there is no room, it is given up."""
+        try:
+            request.note_body()
+        except Overloaded as refusal:
+            request.fail(refusal)
+
+    def want_body(self, request: PendingRequest) -> None:
+        """Reads on; the sender may wait to be asked for its body."""
+        if request is self._receiving and not self.transport.is_closing():
+            if request.expects and not request.received_bytes:
+                request.expects = False
+                self.given_bytes = 0
+                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._resume_reading()
+
+    def _serve_next(self) -> None:
+        """What waited behind a reply is served by a task, so that no depth of them nests; and not before there is room
+        for another reply: what is built for a reader who takes nothing would be kept, and is counted nowhere."""
+        self._serving = self._waiting.popleft()
+        if self.is_write_paused:
+            self._is_fresh = True
+        elif self._pace.left <= 0:
+            self._is_fresh = True
+            self._pace.wait(self)
+        else:
+            self._spend(self._serving)
+            self._start_task(self._serving, None)
+        if not self._waiting and not self._is_deaf:
+            self._resume_reading()
+
+    def resume_writing(self) -> None:
+        """The reader has taken what there was: the next may begin. Called by the transport."""
+        super().resume_writing()
+        self.begin()
+
+    def _hold(self, request: PendingRequest) -> None:
+        """The reader is behind, or too much has begun in this turn of the event loop: it begins later."""
+        self._count_body(request)
+        if not self.is_write_paused:
+            self._pace.wait(self)
+
+    def begin(self) -> None:
+        """Serves the request that has waited for its turn, if it still does."""
+        request = self._serving
+        if not self._is_fresh or self.is_write_paused:
+            return
+        assert request is not None
+        self._spend(request)
+        self._serve()
+
+    def _spend(self, request: PendingRequest) -> None:
+        """It begins in this turn of the event loop."""
+        pace = self._pace
+        pace.left -= 1 + len(request.body) // BODY_PART_BYTES
+        if pace.left < COUNTED_FROM:
+            pace.note(self._loop)
+
+    # How it ends
+
+    def _refuse(self, status: int, message: str, retry_after: int | None = None) -> None:
+        """What comes is no request. Those before it get their replies first."""
+        request, self._receiving = self._receiving, None
+        self._stop_listening()
+        self._farewell = plain_refusal(status, message, retry_after)
+        if request is not None:
+            # It will never be whole, so nobody has done anything for it.
+            request.is_gone = True
+            request.uncount()
+            request.hear()
+            if request is self._serving:
+                self._serving, self._is_fresh = None, False
+                if request.is_started:
+                    self.close()
+                    return
+            else:
+                self._waiting.remove(request)
+        if self._serving is None:
+            self._linger()
+
+    def _head_overdue(self) -> None:
+        self._refuse(400, "The request's head took too long.")
+
+    def _body_overdue(self) -> None:
+        assert self._receiving is not None
+        error = Malformed(f"The body was not there after {phases.BODY_DEADLINE_S:g} s.")
+        self._receiving.fail(Rejection(408, error))
