@@ -11,7 +11,7 @@ import pytest
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
 from towerlog.engine.audit import verify_org
-from towerlog.engine.commit.writer import MAX_RELOADS
+from towerlog.engine.commit.turn import MAX_RELOADS
 from towerlog.engine.core import EngineSettings
 from towerlog.engine.reactions.sub_agents import MAX_ENDED_BELOW
 from towerlog.model.command import Append, CancelRun, ClaimRun, CreateRun, KillRun
