@@ -216,10 +216,14 @@ class Hearing:
         now_ms = self.now().heard_ms
         return max(now_ms - max(self._heard_at(stamp_ms, now_ms), self._listening_since), 0)
 
-    def offset_ms(self) -> int:
-        """By how much the wall clock, as it is set now, is ahead of this time: for showing times of leases."""
-        wall_ms, heard_ms = self.now()
-        return wall_ms - heard_ms
+    def wall_of(self, heard_ms: int) -> int:
+        """A moment by the wall clock as that was set then, or is set now for one to come: for showing times of leases.
+
+        The same moment is told the same each time, unless it is to come and the clock is set or an outage puts it off.
+        """
+        self.now()
+        span = next((span for span in reversed(self._spans) if span.began_at <= heard_ms), self._spans[0])
+        return heard_ms + span.offset_ms
 
     def latest_stamp(self, elapsed_ms: int) -> int | None:
         """No stamp up to now that is later has `elapsed_ms` behind it; None when none at all has."""

@@ -29,7 +29,7 @@ class Promise(NamedTuple):
 
     says: str
     tests: tuple[str, ...]
-    """`FILE::FUNCTION`, below `tests`."""
+    """`FILE::FUNCTION` or `FOLDER::FUNCTION`, below `tests`."""
     mutants: tuple[str, ...] = ()
     """Planted faults by name: functions of `changed/sitecustomize.py`, `Mutant`s, or ids of the tests' own."""
     quotes: tuple[tuple[str, str], ...] = ()
@@ -230,11 +230,12 @@ ORDER = (
         of(DEPLOY, "After a restart, and after an outage of 5 seconds or more"),
     ),
     Promise(
-        "A wall clock that is set, ahead or back, ends no lease, judges no run and drops no reply.",
+        "A wall clock that is set, ahead or back, ends no lease, judges no run, drops no reply and orders no list.",
         (
             f"{UNHEARD}::test_a_wall_clock_that_is_set_either_way_ends_no_run_early_and_keeps_none_for_ever",
             f"{UNHEARD}::test_what_is_heard_after_the_clock_was_set_counts_from_then",
             f"{UNHEARD}::test_a_reply_is_kept_for_a_day_whatever_the_wall_clock_is_set_to",
+            f"{UNHEARD}::test_what_came_last_is_listed_first_whatever_the_wall_clock_is_set_to",
             f"{STILL}::test_a_real_clock_that_is_set_takes_no_lease_and_its_times_follow",
         ),
         (
@@ -242,6 +243,7 @@ ORDER = (
             "a clock set back is believed",
             "a lease's end is shown as it is kept",
             "replies grow old by the wall",
+            "threads are listed by the clock",
         ),
         of(DEPLOY, "The machine's clock may be set, ahead or back, while the server runs."),
     ),
@@ -394,10 +396,10 @@ BOUNDS = (
         "Rows, pages, caches and commits are bounded in bytes, and no request blocks the loop for long.",
         (
             "acceptance/test_bounds_in_bytes.py::test_a_row_is_bounded_whatever_is_told_of_its_run",
-            "acceptance/test_bounds_in_bytes.py::test_every_list_ends_a_page_by_its_size",
+            "acceptance/test_bounds_in_bytes.py::test_a_list_ends_a_page_by_its_size",
             f"{BLOCKS}::test_a_hostile_body",
             f"{BLOCKS}::test_the_cancel_of_a_large_family",
-            "asgi/guard/test_loop_watch.py::test_work_on_the_loop_is_a_block",
+            "asgi/process/test_loop_watch.py::test_work_on_the_loop_is_a_block",
         ),
         (),
         of(
@@ -426,9 +428,17 @@ SENDERS = (
             "sdk/wire/test_http.py::test_a_redirect_is_refused_and_the_key_goes_nowhere_else",
             "sdk/test_strangers.py::test_a_reply_without_end_is_given_up",
             "sdk/test_strangers.py::test_what_leaves_the_sdk_is_an_error_of_its_own",
+            "sdk/test_strangers.py::test_a_refusal_is_told_on_one_line_that_controls_nothing",
+            "sdk/api/test_annotations.py::test_every_field_of_a_type_is_checked",
         ),
         (),
-        of(SECURITY, "It sends its key to the configured address alone", "Replies, lines and frames are bounded"),
+        of(
+            SECURITY,
+            "It sends its key to the configured address alone",
+            "Replies, lines and frames are bounded",
+            "What cannot be read, down",
+            "A server's words reach logs",
+        ),
     ),
     Promise(
         "An outage costs the SDK nothing and its program no exception; what it keeps is its owner's alone.",
@@ -437,16 +447,18 @@ SENDERS = (
             "sdk/record/test_recorder.py::test_no_argument_makes_it_raise",
             "sdk/record/test_recorder.py::test_a_killed_program_loses_nothing_that_had_left_its_memory",
             "sdk/test_strangers.py::test_a_spool_line_that_cannot_be_sent_is_set_aside_and_the_rest_goes_on",
+            "sdk/test_strange_files.py::test_a_link_among_the_files_is_left_alone",
+            "sdk/test_strange_files.py::test_listing_spools_waits_for_no_pipe_and_takes_no_lock_that_is_none",
             "sdk/test_strangers.py::test_a_spool_and_all_that_is_made_above_it_is_for_its_owner_alone",
             "sdk/record/backlog/test_destination.py::test_the_note_in_a_spool_holds_no_secret",
-            "sdk/work/test_dead_letters.py::test_each_event_is_a_line_with_its_reason",
-            "sdk/work/test_execute.py::test_arguments_can_be_kept_back",
+            "sdk/work::test_each_event_is_a_line_with_its_reason",
+            "sdk/work::test_arguments_can_be_kept_back",
         ),
         (),
         of(
             SECURITY,
-            "A line of the spool that is no event",
-            "What it cannot deliver yet",
+            "Events that cannot be delivered yet",
+            "Links and pipes in these folders",
             "A worker keeps what it could not report",
             "Neither holds a key.",
             "`towerlog exec` tells a command's arguments",

@@ -16,20 +16,23 @@ import pytest
 from tests.simulation.mutants import Mutant
 from tests.support.factories import draft, traced
 from tests.support.fakes import FakeClock
-from tests.support.rig import Rig, open_rig
+from tests.support.rig import Rig, at_rest, open_rig
 from towerlog.ambient import GRACE_MS, MAX_COMMIT_MS, Hearing
+from towerlog.engine.audit import rebuild_org
+from towerlog.engine.commit.queue import Intake
 from towerlog.engine.commit.writer import Writer
 from towerlog.engine.timers.replies import REPLY_LIFE_MS, REPLY_SWEEP_MS, OldReplies
 from towerlog.errors import DiskFull, Overloaded, StorageFailed
-from towerlog.model.command import Claim, CreateRun, Idempotency, RegisterAgent, Report
+from towerlog.model.command import Claim, CreateKey, CreateRun, CreateThread, Idempotency, RegisterAgent, Report
 from towerlog.model.event import EventType
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.liveness import Verdict
 from towerlog.model.outcome import Replayed
-from towerlog.model.question import GetRun
+from towerlog.model.principal import Scope
+from towerlog.model.question import GetRun, ListKeys, ListThreads
 from towerlog.model.run import Status
-from towerlog.store.sqlite import connection, store, write
+from towerlog.store.sqlite import connection, reads, store, write
 from towerlog.store.sqlite.pools import Ask, Where
 from towerlog.store.sqlite.store import SqliteUnit
 
@@ -283,13 +286,31 @@ async def test_a_reply_is_kept_for_a_day_whatever_the_wall_clock_is_set_to(rig: 
         return await rig.do(RegisterAgent("a"), idempotency=keyed)
 
     await again()
+    await at_rest(rig.store)
     rig.clock.jump(by_ms)
     rig.clock.advance(REPLY_SWEEP_MS + 1)
     await rig.engine.sweep()
     assert isinstance(await again(), Replayed)
+    await at_rest(rig.store)
     rig.clock.advance(REPLY_LIFE_MS)
     await rig.engine.sweep()
     assert not isinstance(await again(), Replayed)
+
+
+async def test_what_came_last_is_listed_first_whatever_the_wall_clock_is_set_to(rig: Rig) -> None:
+    names = [f"t{number}" for number in (3, 1, 2, 0)]
+    for name in names:
+        await rig.do(CreateThread(name))
+        await rig.do(CreateKey(name, (Scope.READ,)))
+        rig.clock.jump(-HOUR_MS)
+    newest_first = names[::-1]
+    threads = [row.thread_id for row in (await rig.do(ListThreads(4))).rows]
+    keys = [row.name for row in (await rig.do(ListKeys(4))).rows]
+    assert (threads, keys) == (newest_first, newest_first)
+    behind = (await rig.do(ListThreads(4, before=newest_first[1]))).rows
+    assert [row.thread_id for row in behind] == newest_first[2:]
+    await rebuild_org(rig.store, rig.org)
+    assert [row.thread_id for row in (await rig.do(ListThreads(4))).rows] == newest_first
 
 
 def test_the_time_never_goes_back() -> None:
@@ -348,7 +369,7 @@ MUTANTS: tuple[tuple[Mutant, Law], ...] = (
         Mutant(
             "a lease's end is shown as it is kept",
             Lane.on_wall,
-            "else self.expires_at + offset_ms",
+            "else wall_of(self.expires_at)",
             "else self.expires_at",
         ),
         lambda rig, _: test_lane_times_are_shown_by_the_wall_clock_as_it_is_set_now(rig, HOUR_MS),
@@ -358,7 +379,7 @@ MUTANTS: tuple[tuple[Mutant, Law], ...] = (
         lambda rig, patch: test_a_lease_outlasts_the_guard_of_the_disk(rig, patch, False),
     ),
     (
-        Mutant("whom the guard refuses is judged", Writer._check_room, "self._hearing.stop()", "pass"),
+        Mutant("whom the guard refuses is judged", Intake._check, "self._hearing.stop()", "pass"),
         lambda rig, patch: test_a_lease_outlasts_the_guard_of_the_disk(rig, patch, True),
     ),
     (
@@ -373,6 +394,10 @@ MUTANTS: tuple[tuple[Mutant, Law], ...] = (
             "replies_drop(self._hearing.now().wall_ms -",
         ),
         lambda rig, _: test_a_reply_is_kept_for_a_day_whatever_the_wall_clock_is_set_to(rig, 2 * REPLY_LIFE_MS),
+    ),
+    (
+        Mutant("threads are listed by the clock", reads.threads, "ORDER BY number", "ORDER BY created_at"),
+        lambda rig, _: test_what_came_last_is_listed_first_whatever_the_wall_clock_is_set_to(rig),
     ),
     (
         Mutant("the time goes back", Hearing._told, "max(self._told_ms, steady_ms - self._left_out_ms)", "steady_ms"),

@@ -18,7 +18,7 @@ import pytest
 from tests.simulation.crash import Moment, lose
 from tests.support.backends import SqliteBackend
 from tests.support.fakes import FakeClock, SeededIds
-from tests.support.rig import QuietEngine
+from tests.support.rig import QuietEngine, at_rest
 from towerlog.engine.audit import verify_org
 from towerlog.engine.core import EngineSettings
 from towerlog.errors import RunNotActive
@@ -292,12 +292,13 @@ class Reporting:
     async def _pass_time(self) -> None:
         by_ms = self.chance.choice((1000, 20_000, 31_000, 60_000, 900_000, 1_800_000, 2 * HOUR_MS))
         self.told.append(f"{by_ms} ms pass")
-        self._advance(by_ms)
+        await self._advance(by_ms)
         for _ in range(2):
             await self._sweep()
-            self._advance(1000)
+            await self._advance(1000)
 
-    def _advance(self, by_ms: int) -> None:
+    async def _advance(self, by_ms: int) -> None:
+        await at_rest(self._store)
         self.clock.advance(by_ms)
         self.passed_ms += by_ms
 
@@ -368,9 +369,9 @@ class Reporting:
         self.told.append("silence")
         behind_ms = max(0, self.passed_ms - (self.clock.now_ms() - FakeClock().now_ms()))
         for _ in range(2):
-            self._advance(behind_ms + 40 * HOUR_MS * STEPS)
+            await self._advance(behind_ms + 40 * HOUR_MS * STEPS)
             await self._sweep()
-            self._advance(CANCEL_DEADLINE_MS)
+            await self._advance(CANCEL_DEADLINE_MS)
             await self._sweep()
         await self.compare()
         still = [key for key, run in self.runs.items() if not run.ended]

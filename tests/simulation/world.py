@@ -21,7 +21,7 @@ from tests.simulation.model import CANCEL_DEADLINE_MS, Model, Sent
 from tests.support.backends import SqliteBackend
 from tests.support.factories import identity
 from tests.support.fakes import FakeClock, SeededIds
-from tests.support.rig import QuietEngine
+from tests.support.rig import QuietEngine, at_rest
 from towerlog.engine.core import EngineSettings
 from towerlog.errors import TowerlogError
 from towerlog.model import command as c
@@ -164,6 +164,7 @@ class World:
     async def _pass_time(self) -> None:
         pause_ms = self.chance.choices(list(self._pauses), list(self._pauses.values()))[0]
         self.told.append(f"{pause_ms} ms pass")
+        await at_rest(self._store)
         self.clock.advance(pause_ms)
 
     async def _jump(self) -> None:
@@ -275,6 +276,7 @@ class World:
         elif self.chance.random() < 0.5:
             await self._do([self._report_act(worker, key, run_id, epoch, [self._item(None, ("resume",))])])
         else:
+            await at_rest(self._store)
             self.clock.advance(run.lease_ms)
             await self._sweep()
             for _ in range(2):
@@ -553,6 +555,7 @@ class World:
         for _ in range(4 * self._max_runs):
             if all(run.ended for run in self.model.runs.values()):
                 break
+            await at_rest(self._store)
             self.clock.advance(max(LEASES_MS))
             await self._sweep()
             await self._do([self._claim()])

@@ -103,6 +103,12 @@ class Rig:
         return await self.store.events(self.org, row.run, 0, 1_000_000)
 
 
+async def at_rest(store: Store) -> None:
+    """Waits until no commit is under way: to a fake clock that moves meanwhile, it would have taken that long."""
+    async with store.begin():
+        return
+
+
 @asynccontextmanager
 async def open_rig(
     folder: Path,

@@ -7,7 +7,7 @@ people need to see later (claims, losses, releases, phases) is recorded as an ev
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -27,6 +27,10 @@ class QueueState(enum.StrEnum):
     QUEUED = "queued"
     HELD = "held"
     DONE = "done"
+
+
+WallOf = Callable[[int], int]
+"""From a moment of the clock of leases to that of the wall clock."""
 
 
 class Lane(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -81,14 +85,14 @@ class Lane(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         """
         return self.worker_id == worker_id and self.key_id == key_id and epoch in (None, self.epoch)
 
-    def on_wall(self, offset_ms: int) -> Lane:
-        """As it is shown: its times by the wall clock as that is set now, `offset_ms` ahead of the clock of leases."""
+    def on_wall(self, wall_of: WallOf) -> Lane:
+        """As it is shown: its times by the wall clock, which `wall_of` tells from the clock of leases."""
         return msgspec.structs.replace(
             self,
-            queued_at=self.queued_at + offset_ms,
-            claimed_at=None if self.claimed_at is None else self.claimed_at + offset_ms,
-            expires_at=None if self.expires_at is None else self.expires_at + offset_ms,
-            last_heartbeat=None if self.last_heartbeat is None else self.last_heartbeat + offset_ms,
+            queued_at=wall_of(self.queued_at),
+            claimed_at=None if self.claimed_at is None else wall_of(self.claimed_at),
+            expires_at=None if self.expires_at is None else wall_of(self.expires_at),
+            last_heartbeat=None if self.last_heartbeat is None else wall_of(self.last_heartbeat),
         )
 
     def is_held(self, now_ms: int) -> bool:

@@ -115,17 +115,18 @@ class Tallies(msgspec.Struct, eq=False):
             found = self._cells[key] = _OfCell()
         return found
 
-    def settled(
-        self, agents: Mapping[tuple[int, str], AgentRow]
-    ) -> tuple[dict[int, AgentRow], dict[UsageKey, UsageRow]]:
-        """The rows of agents and what is added to cells; `agents`: each as it was before, by organisation and name."""
-        rows: dict[int, AgentRow] = {}
+    def settle(
+        self,
+        agents: Mapping[tuple[int, str], AgentRow],
+        rows: dict[int, AgentRow],
+        cells: dict[UsageKey, UsageRow],
+    ) -> None:
+        """Puts into `rows` and `cells` what comes of it; `agents`: each as it was before, by organisation and name."""
         for key in {**self._agents, **self._plain}:
             row = agents[key]
             one = self._agents.get(key) or _OfAgent(row.usage)
             events = one.events + self._plain.get(key, 0)
             seen_at = self._now if events else None
             rows[row.agent] = after(row, events, one.runs, one.errors, one.usage, seen_at, one.beat_at)
-        return rows, {
-            key: UsageRow(*key, one.events, one.began, one.ended, one.usage) for key, one in self._cells.items()
-        }
+        for cell_key, cell in self._cells.items():
+            cells[cell_key] = UsageRow(*cell_key, cell.events, cell.began, cell.ended, cell.usage)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.factories import draft
-from tests.support.rig import Rig
+from tests.support.rig import Rig, at_rest
 from tests.support.wait import wait_until_async
 from towerlog.engine.timers import cancels, leases, loop
 from towerlog.engine.timers.cancels import OverdueCancels
@@ -241,9 +241,11 @@ async def test_a_reply_is_kept_for_a_day_and_then_forgotten(rig: Rig) -> None:
     await again()
     for _ in range(24):
         assert await again() == Replayed(200, b"first")
+        await at_rest(rig.store)
         rig.clock.advance(REPLY_LIFE_MS // 24)
         await rig.engine.sweep()
     assert await again() == Replayed(200, b"first"), "a day is not over before it is over"
+    await at_rest(rig.store)
     rig.clock.advance(REPLY_SWEEP_MS + 1)
     await rig.engine.sweep()
     assert not isinstance(await again(), Replayed)

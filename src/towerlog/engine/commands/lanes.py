@@ -106,7 +106,7 @@ def claim_run(plan: Plan, principal: Principal, command: ClaimRun) -> Taken:
             renewed = _renewed(plan, lane, command.lease_ms)
             again = _replace(renewed, epoch=lane.epoch + 1, key_id=principal.key_id, reported=False)
             return _told(plan, _claimed(plan, again, row))
-        until = format_ms(lane.on_wall(plan.now - plan.steady).expires_at or 0)
+        until = format_ms(lane.on_wall(plan.wall_of).expires_at or 0)
         raise AlreadyClaimed(f"The run is held until {until}.", details={"lease_expires_at": until})
     held = _take(plan, principal, lane, command)
     if held is None:
@@ -229,7 +229,7 @@ def report(plan: Plan, principal: Principal, command: Report) -> Steps[Reported 
     has_news = row.has_undelivered()
     row = mark_delivered(plan, row, LANES)
     lane = plan.lane(row.run) or lane
-    lane = lane.on_wall(plan.now - plan.steady)
+    lane = lane.on_wall(plan.wall_of)
     view = lane_view(principal, row, lane, plan.agent(row.org, row.agent or "default"))
     return Reported(view, lane, results, has_news)
 
@@ -338,7 +338,7 @@ def _released(plan: Plan, principal: Principal, row: RunRow, lane: Lane) -> Repo
 
 
 def _reported(plan: Plan, principal: Principal, row: RunRow, lane: Lane) -> Reported:
-    lane = lane.on_wall(plan.now - plan.steady)
+    lane = lane.on_wall(plan.wall_of)
     return Reported(lane_view(principal, row, lane, plan.agent(row.org, row.agent or "default")), lane)
 
 

@@ -328,14 +328,6 @@ def _order(key: Any) -> Any:
     return tuple((part is not None, part) for part in key) if isinstance(key, tuple) else key
 
 
-async def load_missed(unit: Unit, known: Known, steady_ms: int, missing: list[NotLoaded]) -> None:
-    """What placing has asked for and was not there."""
-    wanted: dict[Kind, list[Any]] = {}
-    for one in missing:
-        wanted.setdefault(one.kind, []).append(one.key)
-    await fetch(unit, known, steady_ms, wanted)
-
-
 async def fetch(unit: Unit, known: Known, steady_ms: int, wanted: dict[Kind, list[Any]]) -> None:
     """One question to the store."""
     refs = wanted.get(Kind.REF)
@@ -346,3 +338,11 @@ async def fetch(unit: Unit, known: Known, steady_ms: int, wanted: dict[Kind, lis
     found = await unit.load({**wanted, Kind.REF: list(by_ref)}, steady_ms)
     found[Kind.REF] = {by_ref[asked]: row for asked, row in found.get(Kind.REF, {}).items()}
     known.absorb(wanted, found)
+
+
+async def load_missed(unit: Unit, known: Known, steady_ms: int, missing: Iterable[NotLoaded]) -> None:
+    """What placing asked for, in one question."""
+    wanted: dict[Kind, list[Any]] = {}
+    for one in missing:
+        wanted.setdefault(one.kind, []).append(one.key)
+    await fetch(unit, known, steady_ms, wanted)

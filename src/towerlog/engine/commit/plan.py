@@ -21,7 +21,7 @@ from towerlog.model.chain import content_digest, in_chain, link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import PLAIN_TYPES, Draft, Event, EventType, NamedRun, OpenRun, RunRef
 from towerlog.model.facts import NO_FACTS, Effects, Facts, Origin
-from towerlog.model.lane import Lane
+from towerlog.model.lane import Lane, WallOf
 from towerlog.model.principal import Counters, shard_key
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.thread import ThreadRow
@@ -42,18 +42,21 @@ Reaction = Callable[["Plan", "RunRow | None", RunRow, Event], None]
 class Plan:
     """The changes of one group, growing."""
 
-    def __init__(self, known: Known, now_ms: int, steady_ms: int, ids: Ids, reactions: tuple[Reaction, ...]) -> None:
-        """A group has one time: of the wall clock and of the steady one."""
+    def __init__(
+        self, known: Known, now_ms: int, steady_ms: int, ids: Ids, reactions: tuple[Reaction, ...], wall_of: WallOf
+    ) -> None:
+        """A group has one time: of the wall clock, and of the clock of leases, whose moments `wall_of` shows."""
         self.known = known
         self.cache = known.cache
         self.ids = ids
         self.now = now_ms
         self.steady = steady_ms
+        self.wall_of = wall_of
         self.changes = Changes()
         self.tallies = Tallies(now_ms)
         self._reactions = reactions
         self._encoded: tuple[Facts, bytes] = (NO_FACTS, b"")
-        """The facts of the event before, and their text."""
+        """Of the event before."""
         self.postponed: dict[Callable[[Plan, list[RunRow]], None], list[RunRow]] = {}
         """What `finish` will carry out."""
         self._run_states: dict[int, RunState] = {}
@@ -374,10 +377,9 @@ class Plan:
             if found == (self.cache.counters.get(org) or self.known.get(Kind.COUNTERS, org)):
                 del changes.counters[org]
         if changes.lanes:
-            stored = self.cache.lanes
-            changes.renewed = {run for run, lane in changes.lanes.items() if lane.is_renewal_of(stored.get(run))}
-        agents, changes.usage = self.tallies.settled(self._agents)
-        changes.agents.update(agents)
+            kept = self.cache.lanes
+            changes.renewed = {run for run, lane in changes.lanes.items() if lane.is_renewal_of(kept.get(run))}
+        self.tallies.settle(self._agents, changes.agents, changes.usage)
 
     def keep(self) -> None:
         """The changes are on disk: the cache may know them."""

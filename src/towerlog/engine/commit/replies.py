@@ -19,7 +19,7 @@ from towerlog.model.command import Idempotency
 from towerlog.model.event import Refusal, RunByForeignId
 from towerlog.model.key import Key
 from towerlog.model.principal import Principal
-from towerlog.store.values import ReplyBody, StoredReply
+from towerlog.store.values import ReplyBody
 
 MAX_WAITING_BYTES = 8 * 1024 * 1024
 """Of replies that wait to be stored."""
@@ -67,11 +67,6 @@ class InFlight:
             raise InProgress(retry_after=1) if known == idempotency.digest else IdempotencyMismatch()
         self._digests[name] = idempotency.digest
         waiter.add_done_callback(lambda _: self._digests.pop(name, None))
-
-
-def replayed(known: StoredReply) -> o.Replayed:
-    """The outcome of a repeat."""
-    return o.Replayed(known.status, known.body, known.run, known.lease_epoch, known.ids)
 
 
 class Item(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -10,7 +10,7 @@ import msgspec
 from towerlog.engine.commit.drawn import DrawnIds
 from towerlog.engine.commit.load import Known, Needs, NotLoaded
 from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.replies import encode_ids, replayed
+from towerlog.engine.commit.replies import encode_ids
 from towerlog.engine.commit.submission import Steps, Submission, name_of
 from towerlog.errors import IdempotencyMismatch, TowerlogError
 from towerlog.model.command import Idempotency
@@ -54,7 +54,9 @@ def place_once(
     org, name = submission.principal.org, name_of(wanted)
     known: StoredReply | None = plan.loaded(Kind.REPLY, (org, name))
     if known is not None:
-        return replayed(known) if known.digest == wanted.digest else IdempotencyMismatch()
+        if known.digest != wanted.digest:
+            return IdempotencyMismatch()
+        return Replayed(known.status, known.body, known.run, known.lease_epoch, known.ids)
     command = submission.command
     outcome = yield from placing
     still_waiting = isinstance(outcome, NothingToClaim) and getattr(command, "wait_ms", 0) > 0

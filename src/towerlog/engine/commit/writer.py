@@ -125,7 +125,7 @@ class Writer:
             if missing:
                 await load_missed(unit, turn.known, turn.steady_ms, missing)
             await load(unit, turn.known, turn.steady_ms, [(needs_of, found)])
-            plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions)
+            plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions, self._hearing.wall_of)
             try:
                 place(plan, found)
                 plan.finish()
@@ -228,7 +228,7 @@ class Writer:
             if missing:
                 await load_missed(unit, turn.known, turn.steady_ms, missing)
             await load(unit, turn.known, turn.steady_ms, asking)
-            plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions)
+            plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions, self._hearing.wall_of)
             outcomes, missing, is_broken = await self._in_steps(self._place_all(turn, plan, group))
             if missing:
                 missing = self._missed(turn, missing)

@@ -26,10 +26,11 @@ LANES_AT_ONCE = 100
 async def answer(source: QueryContext, principal: Principal, command: q.ListLanes | q.ListWorkers) -> o.Outcome:
     """The queue at a glance, or the workers that hold something of it."""
     wall_ms, now = source.hearing.now()
+    wall_of = source.hearing.wall_of
     if isinstance(command, q.ListWorkers):
         lanes = await source.store.lanes_held(principal.org, MAX_LANES_HELD)
         wanted = [
-            lane.on_wall(wall_ms - now)
+            lane.on_wall(wall_of)
             for lane in lanes
             if lane.is_held(now) and command.worker_id in (None, lane.worker_id) and _may_see(principal, lane)
         ]
@@ -37,12 +38,12 @@ async def answer(source: QueryContext, principal: Principal, command: q.ListLane
     lanes = await source.store.lanes(principal.org, MAX_LANES, command.statuses)
     runs = await source.store.runs_by_number(principal.org, [lane.run for lane in lanes]) if lanes else {}
     agents = await source.store.agents_named(principal.org, {row.agent or "" for row in runs.values()})
-    shown = [_shown(principal, runs[lane.run], lane.on_wall(wall_ms - now)) for lane in lanes if lane.run in runs]
+    shown = [_shown(principal, runs[lane.run], lane.on_wall(wall_of)) for lane in lanes if lane.run in runs]
     found = [
         o.LaneView(views.lane_view(principal, row, lane, agents.get(row.agent or "")), lane) for row, lane in shown
     ]
     queued, held, oldest = await source.store.lane_counts(principal.org)
-    oldest = None if oldest is None else oldest + wall_ms - now
+    oldest = None if oldest is None else wall_of(oldest)
     return o.LaneCounts(o.Page(found), queued, held, oldest, wall_ms)
 
 

@@ -70,7 +70,7 @@ class Replies:
         """A claim with all that its worker needs."""
         store, org = self._store, row.org
         agents = await store.agents_named(org, [row.agent or "default"])
-        lane = lane.on_wall(self._reads.hearing.offset_ms())
+        lane = lane.on_wall(self._reads.hearing.wall_of)
         view = lane_view(principal, row, lane, agents.get(row.agent or "default"))
         request = request_of(sound((await store.events_at(org, row.run, [1])).get(1), row.run_id))
         persona = None if row.persona_id is None else await store.persona(org, *split_persona_id(row.persona_id))
@@ -153,7 +153,7 @@ class Replies:
     async def _reported(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         row, lane = await self._held(principal, ids)
         agents = await self._store.agents_named(row.org, [row.agent or "default"])
-        lane = lane.on_wall(self._reads.hearing.offset_ms())
+        lane = lane.on_wall(self._reads.hearing.wall_of)
         view = lane_view(principal, row, lane, agents.get(row.agent or "default"))
         return o.Reported(view, lane, results_of(ids), has_news=bool(row.pending))
 

@@ -69,7 +69,7 @@ async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool
     org = principal.org
     given, result = await input_and_result(store, row)
     lane = await store.lane(org, row.run) if row.has_lane else None
-    lane = None if lane is None else lane.on_wall(now.hearing.offset_ms())
+    lane = None if lane is None else lane.on_wall(now.hearing.wall_of)
     children = await _Tree(store, principal, row, now).below(row, MAX_TREE_DEPTH) if tree else ()
     beats = [view.liveness.process_at, None if lane is None else lane.last_heartbeat]
     return msgspec.structs.replace(

@@ -74,13 +74,13 @@ def key_by_digest(db: apsw.Connection, digest: bytes) -> KeyFound | None:
 
 
 def keys(db: apsw.Connection, org: int, limit: int, before: str | None) -> list[Key]:
-    """Keys, newest first."""
+    """Keys, the last that was made first."""
     sql = f"SELECT {rows.KEY_COLUMNS} FROM api_key WHERE org = ?"
     values: list[Any] = [org]
     if before is not None:
-        sql += " AND (created_at, key_id) < (SELECT created_at, key_id FROM api_key WHERE org = ? AND key_id = ?)"
+        sql += " AND number < (SELECT number FROM api_key WHERE org = ? AND key_id = ?)"
         values += [org, before]
-    found = db.execute(sql + " ORDER BY created_at DESC, key_id DESC LIMIT ?", (*values, limit))
+    found = db.execute(sql + " ORDER BY number DESC LIMIT ?", (*values, limit))
     return [rows.key_value(row) for row in found]
 
 
@@ -175,14 +175,12 @@ def thread(db: apsw.Connection, org: int, thread_id: str) -> ThreadRow | None:
 
 
 def threads(db: apsw.Connection, org: int, limit: int, before: str | None) -> Found[ThreadRow]:
-    """Threads, newest first."""
+    """Threads, the last that was made first."""
     sql, values = "SELECT doc FROM thread WHERE org = ?", [org]
     if before is not None:
-        sql += (
-            " AND (created_at, thread_id) < (SELECT created_at, thread_id FROM thread WHERE org = ? AND thread_id = ?)"
-        )
+        sql += " AND number < (SELECT number FROM thread WHERE org = ? AND thread_id = ?)"
         values += [org, before]  # type: ignore[list-item]
-    found = db.execute(sql + " ORDER BY created_at DESC, thread_id DESC LIMIT ?", (*values, limit))
+    found = db.execute(sql + " ORDER BY number DESC LIMIT ?", (*values, limit))
     return rows.up_to_a_page(found, lambda row: rows.decode_thread(row[0]))
 
 

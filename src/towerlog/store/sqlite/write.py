@@ -22,7 +22,8 @@ _RUN_MOVED = (
 )
 _RUN_TOUCHED = "UPDATE run SET doc = ?2 WHERE run = ?1"
 _THREAD = (
-    "INSERT INTO thread (org, thread_id, created_at, doc) VALUES (?, ?, ?, ?)"
+    "INSERT INTO thread (org, thread_id, created_at, number, doc)"
+    " VALUES (?1, ?2, ?3, (SELECT ifnull(max(number), 0) + 1 FROM thread WHERE org = ?1), ?4)"
     " ON CONFLICT (org, thread_id) DO UPDATE SET doc = excluded.doc"
 )
 _AGENT = (
@@ -83,7 +84,8 @@ _REPLY = f"INSERT OR REPLACE INTO reply ({rows.REPLY_COLUMNS}) VALUES ({', '.joi
 _REPLY_BODY = "UPDATE reply SET status = ?, body = ? WHERE org = ? AND name = ? AND status = 0"
 # Not "or replace": a digest that is there already belongs to somebody else's key, which must not go.
 _KEY = (
-    f"INSERT INTO api_key ({rows.KEY_COLUMNS}) VALUES ({', '.join('?' * 9)}) ON CONFLICT (org, key_id)"
+    f"INSERT INTO api_key ({rows.KEY_COLUMNS}, number) VALUES ({', '.join('?' * 9)},"
+    " (SELECT ifnull(max(number), 0) + 1 FROM api_key WHERE org = ?1)) ON CONFLICT (org, key_id)"
     " DO UPDATE SET name = excluded.name, scopes = excluded.scopes, revoked_at = excluded.revoked_at"
 )
 _COUNTERS = "UPDATE org SET position = ?, runs = ?, agents = ? WHERE org = ?"

@@ -32,6 +32,7 @@ CREATE TABLE api_key (
     hint TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     revoked_at INTEGER,
+    number INTEGER NOT NULL,
     PRIMARY KEY (org, key_id)
 ) WITHOUT ROWID;
 
@@ -117,10 +118,12 @@ CREATE TABLE thread (
     org INTEGER NOT NULL,
     thread_id TEXT NOT NULL,
     created_at INTEGER NOT NULL,
+    number INTEGER NOT NULL,
     doc BLOB NOT NULL,
     PRIMARY KEY (org, thread_id)
 ) WITHOUT ROWID;
-CREATE INDEX thread_by_created_at ON thread (org, created_at);
+-- Which came first: a clock that is set does not tell. The time is here for a table that cannot be read any more.
+CREATE INDEX thread_by_number ON thread (org, number, created_at);
 
 CREATE TABLE agent (
     agent INTEGER PRIMARY KEY,

@@ -27,6 +27,8 @@ _RUN = rows.RUN_COLUMNS.removesuffix(", doc")
 _LANE = rows.LANE_COLUMNS.removesuffix(", doc")
 _CELLS = "SELECT * FROM usage WHERE org = ? ORDER BY hour, agent, model, status"
 _CHECKPOINT = "run, agent, step_index, org, thread_id, status, initial, position"
+_AS_MADE = " ORDER BY number"
+"""So that a rebuild, which writes them anew, numbers them as they were."""
 
 
 def all_rows(db: apsw.Connection, org: int) -> Rows:
@@ -54,9 +56,10 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
         values: Callable[[T], rows.Row],
         heal: Callable[[T | None, list[Any]], T | None] = lambda row, _: row,
         name: Callable[[list[Any]], object] = lambda given: given[1],
+        order: str = "",
     ) -> list[T]:
         found = []
-        for *given, doc in db.execute(f"SELECT {columns}, doc FROM {table} WHERE org = ?", (org,)):
+        for *given, doc in db.execute(f"SELECT {columns}, doc FROM {table} WHERE org = ?{order}", (org,)):
             row, fault = _decoded(decode, doc)
             if row is not None and tuple(given) != values(row)[: len(given)]:
                 fault = "its columns do not say what the row says"
@@ -77,7 +80,9 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
     return Rows(
         position=one(db, "SELECT position FROM org WHERE org = ?", (org,)) or 0,
         runs=runs,
-        threads=read("thread", "org, thread_id, created_at", rows.decode_thread, rows.thread_row, _same_thread),
+        threads=read(
+            "thread", "org, thread_id, created_at", rows.decode_thread, rows.thread_row, _same_thread, order=_AS_MADE
+        ),
         agents=read("agent", "agent, org, agent_id, name", rows.decode_agent, rows.agent_row, _same_agent, _last),
         usage=[rows.usage_value(row) for row in db.execute(_CELLS, (org,))],
         checkpoints=read("checkpoint", _CHECKPOINT, rows.decode_checkpoint, rows.checkpoint_row, name=step),

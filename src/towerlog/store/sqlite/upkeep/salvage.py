@@ -23,8 +23,8 @@ _FROM_INDEXES = (
     "INSERT OR IGNORE INTO agent SELECT name.agent, name.org, id.agent_id, name.name, x'' FROM"
     " (SELECT agent, org, name FROM old.agent INDEXED BY agent_by_name) AS name JOIN"
     " (SELECT agent, agent_id FROM old.agent INDEXED BY agent_by_id) AS id USING (agent)",
-    "INSERT OR IGNORE INTO thread SELECT org, thread_id, created_at, x'' FROM old.thread INDEXED BY"
-    " thread_by_created_at",
+    "INSERT OR IGNORE INTO thread SELECT org, thread_id, created_at, number, x'' FROM old.thread INDEXED BY"
+    " thread_by_number",
 )
 """What names agents and threads stands in their indexes too; the rest of such a row is folded anew."""
 _READ_ERRORS = (apsw.CorruptError, apsw.IOError, UnicodeDecodeError)
