@@ -41,9 +41,12 @@ def target(client: httpx2.Client, unique: Any, path: str) -> str:
 
 
 def same(first: httpx2.Response, again: httpx2.Response) -> bool:
-    """Whether two replies say the same; but the text of a new key is shown once and never kept."""
+    """Whether two replies say the same; but the text of a new key is shown once, and a ticket grows old."""
     if first.url.path == "/api/v1/keys":
         return bool(first.json() | {"key": None} == again.json() | {"key": None})
+    if first.url.path == "/api/v1/stream-tickets":
+        left, fewer = (reply.json()["expires_in_seconds"] for reply in (first, again))
+        return bool(first.json()["ticket"] == again.json()["ticket"] and 0 < fewer <= left)
     return (first.status_code, first.text) == (again.status_code, again.text)
 
 

@@ -20,7 +20,7 @@ from towerlog.dialects.structure import (
     check_strings,
     pieces_of,
 )
-from towerlog.errors import Invalid
+from towerlog.errors import Invalid, TooLarge
 
 VALUE = ['\\"[[{' * 3, "\\" * 17, {"a,b": [1, 2, [3, {"c": "]"}]]}, 'x"y', []] * 5
 
@@ -70,14 +70,14 @@ def test_a_string_is_measured_as_it_was_sent(letter: str, around: str, monkeypat
         monkeypatch.setattr(pieces_of, "__defaults__", (longest,))
         fits = b'"' + one * (60 // len(one)) + b'"'
         check_strings(before + fits + after + b" " * 100)
-        with pytest.raises(Invalid, match="body: has a string of more than 60 bytes"):
+        with pytest.raises(TooLarge, match="body: has a string of more than 60 bytes"):
             check_strings(before + fits[:-1] + one + b'"' + after)
 
 
 def test_many_strings_and_blanks_are_no_long_string() -> None:
     check_strings(b" " * (MAX_STRING_BYTES + 1))
     check_strings(b'["' + b'x","' * MAX_STRING_BYTES + b'"]')
-    with pytest.raises(Invalid):
+    with pytest.raises(TooLarge):
         check_strings(b'"' + b"x" * (MAX_STRING_BYTES + 1))
 
 

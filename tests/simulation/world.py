@@ -258,7 +258,8 @@ class World:
             await self._do(acts)
 
     async def _question(self) -> None:
-        """A worker asks a person; then it gives up, is told to go on although it waits, or is not heard of any more."""
+        """A worker asks a person, or two things at once, of which one is answered by name; then it gives up, is told to
+        go on although it waits, or is not heard of any more."""
         now = self.clock.steady_ms()
         held = [run_id for run_id, run in self.model.runs.items() if run.lane == "held" and run.deadline > now]
         if not held:
@@ -269,7 +270,10 @@ class World:
         if self.chance.random() < 0.5:
             for action in ("pause", "resume"):
                 await self._do([self._steer_act(run_id, action)])
-        await self._do([self._report_act(worker, key, run_id, epoch, [self._item("waiting_for_input")])])
+        asked = [self._item("waiting_for_input") for _ in range(self.chance.choice((1, 1, 2)))]
+        await self._do([self._report_act(worker, key, run_id, epoch, asked)])
+        if len(asked) > 1:
+            await self._do([self._input_act(run_id, named=True)])
         if self.chance.random() < 0.3:
             await self._do([self._input_act(run_id)])
             await self._do([self._report_act(worker, key, run_id, epoch, [self._item("withdrawn")])])

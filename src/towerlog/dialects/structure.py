@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import accumulate, islice, repeat
 from operator import and_, eq
 
-from towerlog.errors import Invalid
+from towerlog.errors import Invalid, TooLarge
 
 PIECE_BYTES = 64 * 1024
 MAX_PARTS = 1_000_000
@@ -51,7 +51,7 @@ def check_strings(body: bytes) -> None:
         text = piece.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
         first = text.find(b'"')
         if inside and length + (len(text) if first < 0 else first) > MAX_STRING_BYTES:
-            raise _too_much("body", f"has a string of more than {MAX_STRING_BYTES} bytes")
+            raise TooLarge(f"body: has a string of more than {MAX_STRING_BYTES} bytes", field="body")
         if first < 0:
             length += len(text)
         else:

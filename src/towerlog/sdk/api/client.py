@@ -39,8 +39,7 @@ class Client:
     ) -> None:
         """`url` and `api_key` default to TOWERLOG_URL and TOWERLOG_API_KEY. Raises ValueError for invalid ones.
 
-        `timeout_s` is for a whole call with all its retries. What a blocking client cannot end is a look-up of the
-        server's name: the system's resolver does that in its own time. An address instead of a name needs none.
+        `timeout_s` is for a whole call with all its retries.
         """
         url, api_key = server_of(url, api_key)
         self.http = Http(url, api_key, timeout_s)

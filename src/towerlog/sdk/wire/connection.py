@@ -123,11 +123,7 @@ def connections_closed() -> None:
 
 
 def _connected(address: Address, ends_at: float) -> socket.socket:
-    """A socket. Not by `socket.create_connection`, which allows its time for each address of a host anew.
-
-    The look-up of the host's name is not bounded: nothing ends `getaddrinfo`, and a thread for each, left behind when
-    it is given up, would be one more for every call while a resolver does not answer.
-    """
+    """A socket. Not by `socket.create_connection`, which allows its time for each address of a host anew."""
     failed = OSError("the host has no address")
     for family, kind, protocol, target in _looked_up(address, ends_at):
         try:
