@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from tests.support.factories import draft, traced
-from tests.support.rig import Rig, open_rig
+from tests.support.rig import Rig, at_rest, open_rig
 from tests.support.wait import wait_until_async
 from towerlog.dialects.base import FrameStyle
 from towerlog.engine.core import VERBS, Engine
@@ -43,6 +43,7 @@ async def begin(rig: Rig, command: Any, **named: Any) -> asyncio.Task[Any]:
     await wait_until_async(lambda: task.done() or len(waiters(rig)) > before, "the long poll to wait")
     # Entered; now until it has looked and found nothing.
     await wait_until_async(lambda: task.done() or rig.engine.figures()["queue"] == 0, "its first look")
+    await at_rest(rig.store)
     return task
 
 

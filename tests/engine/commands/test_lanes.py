@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.factories import draft, traced
 from tests.support.fakes import FakeClock, SeededIds
-from tests.support.rig import Rig, open_rig
+from tests.support.rig import Rig, at_rest, open_rig
 from towerlog.errors import AlreadyClaimed, LeaseLost, NotFound, RunEnded
 from towerlog.model.command import CancelRun, Claim, ClaimRun, CreateRun, Finish, Idempotency, Release, Report
 from towerlog.model.event import Draft, EventType, History, RunById
@@ -437,6 +437,7 @@ async def test_no_success_is_told_again_once_the_lease_is_gone(rig: Rig, number:
     await rig.do(command, idempotency=keyed("x"))
     if taken_by == "cancel":
         await rig.do(CancelRun(run_id))
+    await at_rest(rig.store)
     rig.clock.advance(LEASE_MS)
     if taken_by == "worker":
         await claim(rig, "other")
@@ -452,6 +453,7 @@ async def test_a_claim_is_told_again_while_its_own_lease_holds(rig: Rig) -> None
     command = Claim("w", LEASE_MS)
     assert isinstance(await rig.do(command, idempotency=keyed("claim")), Claimed)
     assert await rig.do(command, idempotency=keyed("claim")) == Replayed(200, b"Claimed")
+    await at_rest(rig.store)
     rig.clock.advance(LEASE_MS)
     await rig.engine.sweep()
     with pytest.raises(LeaseLost):

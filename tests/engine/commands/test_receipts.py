@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.support.factories import draft, traced
-from tests.support.rig import Rig, open_rig
+from tests.support.rig import Rig, at_rest, open_rig
 from tests.support.wait import wait_until
 from towerlog.engine.audit import verify_org
 from towerlog.errors import NotFound
@@ -140,6 +140,7 @@ async def test_a_long_poll_of_who_lost_the_run_meanwhile_carries_nothing(rig: Ri
     run_id = await held(rig)
     poll = asyncio.create_task(rig.do(Report(run_id, "w", [], wait_ms=60_000)))
     await asyncio.to_thread(wait_until, lambda: bool(rig.engine._polls), "a poll that waits")
+    await at_rest(rig.store)
     rig.clock.advance(LEASE_MS)
     await rig.do(Claim("w2", LEASE_MS))
     await rig.do(CancelRun(run_id))

@@ -13,7 +13,7 @@ import pytest
 from tests.support.factories import draft, facts_of, traced
 from tests.support.fakes import FakeClock, SeededIds
 from tests.support.lookups import looked_up
-from tests.support.rig import Rig, open_rig
+from tests.support.rig import Rig, at_rest, open_rig
 from tests.support.wait import wait_until_async
 from towerlog.engine.audit import verify_org
 from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS
@@ -401,6 +401,7 @@ async def test_a_reply_commits_with_what_it_speaks_of(rig: Rig) -> None:
 async def test_keys_are_forgotten_after_a_day(rig: Rig) -> None:
     await rig.do(CreateRun("t"), idempotency=key("k", "body"))
     for hours, kind in ((23, Replayed), (2, RunCreated)):
+        await at_rest(rig.store)
         rig.clock.advance(hours * 3_600_000)
         await rig.engine.sweep()
         assert isinstance(await rig.do(CreateRun("t"), idempotency=key("k", "body")), kind)
