@@ -153,7 +153,7 @@ class Hearing:
         self._commit_began_at: int | None = None
         self._stood_still_ms = clock.stood_still_ms()
         self._told_ms = self._listening_since = clock.steady_ms()
-        self._spans = deque([_Span(self._told_ms, clock.now_ms() - self._told_ms)], maxlen=MAX_SPANS)
+        self._spans = deque([_Span(self._told_ms, clock.now_ms() - self._told_ms)])
 
     def now(self) -> Reading:
         """Wall time, and the time in which the server could hear: like wall time at the start, and never going back."""
@@ -173,8 +173,15 @@ class Hearing:
         heard_ms = self._told(steady_ms)
         offset_ms = wall_ms - heard_ms
         if abs(offset_ms - self._spans[-1].offset_ms) > JUMP_MS:
-            self._spans.append(_Span(heard_ms, offset_ms))
+            self._begin_span(_Span(heard_ms, offset_ms))
         return Reading(wall_ms, heard_ms)
+
+    def _begin_span(self, span: _Span) -> None:
+        """Past the bound the two oldest become one, which takes its stamps for later than they were, never earlier."""
+        if len(self._spans) == MAX_SPANS:
+            first, second = self._spans.popleft(), self._spans.popleft()
+            self._spans.appendleft(_Span(first.began_at, min(first.offset_ms, second.offset_ms)))
+        self._spans.append(span)
 
     def begin(self) -> Reading:
         """A unit of work begins, one at a time. What it takes too long is no time in which the server could hear."""

@@ -17,7 +17,7 @@ from tests.simulation.mutants import Mutant
 from tests.support.factories import draft, traced
 from tests.support.fakes import FakeClock
 from tests.support.rig import Rig, at_rest, open_rig
-from towerlog.ambient import GRACE_MS, MAX_COMMIT_MS, Hearing
+from towerlog.ambient import GRACE_MS, MAX_COMMIT_MS, MAX_SPANS, Hearing
 from towerlog.engine.audit import rebuild_org
 from towerlog.engine.commit.queue import Intake
 from towerlog.engine.commit.writer import Writer
@@ -323,6 +323,22 @@ def test_the_time_never_goes_back() -> None:
             clock.advance(by_ms)
             told.append(heard.now().heard_ms)
     assert told == sorted(told)
+
+
+def test_many_short_outages_hide_no_silence() -> None:
+    """Older than the spans that are kept apart is judged too late by the outages, and still judged."""
+    clock = FakeClock()
+    heard = Hearing(clock)
+    began = clock.now_ms()
+    for _ in range(MAX_SPANS * 4):
+        clock.advance(20 * 60_000)
+        heard.begin()
+        clock.advance(2 * MAX_COMMIT_MS)
+        heard.end()
+    outages_ms = MAX_SPANS * 4 * (MAX_COMMIT_MS + GRACE_MS)
+    told_ms = clock.now_ms() - began
+    assert told_ms - 2 * outages_ms <= heard.elapsed_ms(began) <= told_ms
+    assert (heard.latest_stamp(told_ms - 2 * outages_ms) or 0) >= began
 
 
 Law = Callable[[Rig, pytest.MonkeyPatch], Awaitable[None]]

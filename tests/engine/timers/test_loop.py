@@ -10,6 +10,7 @@ import pytest
 from tests.support.factories import draft
 from tests.support.rig import Rig, at_rest
 from tests.support.wait import wait_until_async
+from towerlog.ambient import GRACE_MS
 from towerlog.engine.timers import cancels, leases, loop
 from towerlog.engine.timers.cancels import OverdueCancels
 from towerlog.engine.timers.leases import ExpiredLeases
@@ -199,6 +200,21 @@ async def test_whoever_sets_the_wall_clock_neither_hurries_nor_delays_a_cancel(r
     await rig.engine.sweep()
     assert (await rig.run(run_id)).status is Status.CANCELLING
     rig.clock.advance(1)
+    await rig.engine.sweep()
+    assert (await rig.run(run_id)).status is Status.CANCELLED
+
+
+async def test_a_deadline_runs_on_behind_a_sweep_that_could_not_write(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = await cancelling_run(rig)
+    await rig.engine.sweep()
+    rig.clock.advance(CANCEL_MS - 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.store.space, "is_low", lambda: True)
+        await rig.engine.sweep()
+    await rig.engine.sweep()
+    rig.clock.advance(GRACE_MS + 1)
     await rig.engine.sweep()
     assert (await rig.run(run_id)).status is Status.CANCELLED
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from towerlog.store.base import Store, Unit
 from towerlog.store.damage import FAILURES_NOT_READY, Damages
 from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where
 from towerlog.store.sqlite.store import SqliteStore, SqliteUnit, open_store
+from towerlog.store.sqlite.upkeep import whole
 from towerlog.store.trouble import Trouble
 
 
@@ -116,3 +118,37 @@ async def test_a_disk_that_fails_reads_again_and_again_is_not_ready(tmp_path: Pa
             await store.ping()
     finally:
         await store.close()
+
+
+async def test_no_commit_comes_between_the_end_of_a_log_and_the_name_of_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would stand in a log without a name: a copy of the database alone would not be noticed as torn."""
+    store = await open_store(tmp_path / "towerlog.db", FakeClock(), SeededIds())
+    told: list[str] = []
+    event_loop = asyncio.get_running_loop()
+    settle, begin = whole.settle_log, whole.begin_log
+
+    def settled(db: apsw.Connection) -> None:
+        settle(db)
+        told.append("settled")
+        queued = threading.Event()
+
+        def other() -> None:
+            store.writer.submit(lambda _: told.append("commit"))
+            queued.set()
+
+        event_loop.call_soon_threadsafe(other)
+        assert queued.wait(30)
+
+    def begun(db: apsw.Connection, name: str) -> None:
+        begin(db, name)
+        told.append("begun")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(whole, "settle_log", settled)
+        patch.setattr(whole, "begin_log", begun)
+        await store._checkpoint(truncate=True)
+        await store.writer.call(lambda _: None)
+    await store.close()
+    assert told == ["settled", "begun", "commit"]

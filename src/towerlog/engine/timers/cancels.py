@@ -35,7 +35,8 @@ class OverdueCancels:
         while found is not None and len(found) == SWEEP_ROWS:
             self._after = (found[-1].cancel_requested_at or 0, found[-1].run)
             found = await self._page()
-        self._since = self._waiting
+        if found is not None:  # else nothing may be written now, and what is known stays known
+            self._since = self._waiting
 
     async def _page(self) -> list[RunRow] | None:
         return await self._upkeep(self._find, self._needs, self._force)

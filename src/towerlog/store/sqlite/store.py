@@ -218,6 +218,8 @@ class SqliteStore:
 
         It cannot while somebody, a backup above all, still reads from it. Raises Overloaded after `HELD_TRIES` looks.
         """
+        if self._checkpoint_task is not None:  # which keeps it as well, and ends by itself
+            await asyncio.wait({self._checkpoint_task}, timeout=HELD_TRIES * HELD_PAUSE_SECONDS)
         for _ in range(HELD_TRIES):
             pages, _ = await self.writer.call(files.checkpoint, apsw.SQLITE_CHECKPOINT_RESTART)
             if pages >= 0:
@@ -241,6 +243,8 @@ class SqliteStore:
         self._idle_timer = None
         if self._checkpoint_task is None:
             self._checkpoint_task = asyncio.create_task(self._checkpoint(truncate=True))
+        else:
+            self._checkpoint_in(IDLE_TRUNCATE_SECONDS)
 
     async def _checkpoint(self, truncate: bool = False) -> None:
         try:
@@ -249,8 +253,8 @@ class SqliteStore:
             if truncate or self._gauge.written_bytes > files.WAL_RESET_BYTES:
                 # What came meanwhile, in the writer's thread: now nothing is left and the WAL starts anew.
                 if truncate:
-                    await self.writer.call(whole.settle_log)
-                    await self._begin_log()
+                    self._logs_begun += 1
+                    await self.writer.call(whole.renew_log, f"{self._opened_as}.{self._logs_begun}")
                 else:
                     await self.writer.call(files.checkpoint)
             self.trouble.note_checkpoint(None)
@@ -263,10 +267,6 @@ class SqliteStore:
                 self._checkpoint_in(RETRY_CHECKPOINT_SECONDS)
         finally:
             self._checkpoint_task = None
-
-    async def _begin_log(self) -> None:
-        self._logs_begun += 1
-        await self.writer.call(whole.begin_log, f"{self._opened_as}.{self._logs_begun}")
 
     async def close(self) -> None:
         """Finishes what is under way and lets go of the files.

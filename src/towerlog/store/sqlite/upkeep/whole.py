@@ -40,6 +40,12 @@ def settle_log(db: apsw.Connection) -> None:
     files.checkpoint(db, apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
 
+def renew_log(db: apsw.Connection, name: str) -> None:
+    """Empties the log and names the next one, with no commit of anybody else in between."""
+    settle_log(db)
+    begin_log(db, name)
+
+
 def needs_log(db: apsw.Connection) -> bool:
     """Whether the database says that the log beside it may not be missing."""
     return _marks(_mark(db))[2] == "open"
