@@ -465,6 +465,30 @@ async def test_half_a_frame_is_never_followed_by_something_else(house: House, mo
     assert house.is_empty
 
 
+async def test_no_ping_comes_into_a_frame_that_waits_for_a_turn_half_sent(house: House, monkeypatch: Any) -> None:
+    monkeypatch.setattr(streams_module, "MAX_CHUNK_BYTES", 4)
+    house.tick()
+    reader = await house.open()
+    await reader.until(b"retry")
+    reader.is_stuck = True
+    house.say()
+    [stream] = house.streams._open
+    await wait_until_async(lambda: stream._large is not None and stream.sending_since, "it to hold the frame")
+    house.tick(HELD_MS + 1)
+    turn = house.turns.ask()
+    assert turn.done()
+    reader.free()
+    await wait_until_async(lambda: house.turns.waiting == 1, "it to wait for the rest")
+    stream.ping()
+    await wait_until_async(lambda: not stream.is_ping_due, "the ping to be seen to")
+    house.turns.end(turn)
+    await reader.until(b"data: 1\n\n")
+    assert reader.body == b"retry: 1\ndata: 1\n\n"
+    reader.leave()
+    await reader.task
+    assert house.is_empty
+
+
 async def test_a_large_frame_takes_a_turn_of_each_of_its_shares(house: House, monkeypatch: Any) -> None:
     """Who waits for a turn of its organisation has none of the process's."""
     monkeypatch.setattr(streams_module, "MAX_CHUNK_BYTES", 4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,10 +17,10 @@ from towerlog.engine.commit.queue import (
     CommandQueue,
     work_of,
 )
-from towerlog.engine.commit.submission import Submission
+from towerlog.engine.commit.submission import Submission, Waiter
 from towerlog.errors import Overloaded
-from towerlog.model.command import Append, CreateRun
-from towerlog.model.event import AgentHeartbeat, Refusal
+from towerlog.model.command import Append, CreateRun, Report
+from towerlog.model.event import AgentHeartbeat, Refusal, RunByForeignId
 from towerlog.model.principal import Principal
 
 HEAVY = MAX_GROUP_WORK * 2
@@ -151,3 +151,32 @@ def test_work_is_told_by_what_moves() -> None:
     assert work_of(Append("steps", [plain, start])) == 1 + WORK_OF_CHANGE
     assert work_of(Append("steps", [AgentHeartbeat("a"), Refusal("c", "m", "f")])) == 2
     assert work_of(CreateRun("t")) == WORK_OF_CHANGE
+    assert work_of(Report("r", "w", [plain])) == WORK_OF_CHANGE + 1
+    assert work_of(Append("steps", [], polled=(RunByForeignId("a", "a"),) * 100)) == 100
+
+
+def empty(org: int, size: int = 0) -> Submission:
+    who = Principal(org, f"o{org}", "u", "k", frozenset())
+    return Submission(who, Append("steps", []), "steps", cast(Waiter, None), None, 0, size)
+
+
+def test_commands_without_an_event_do_not_go_before_all_others() -> None:
+    queue = filled(*(empty(1) for _ in range(MAX_GROUP_COMMANDS * 3)))
+    served = 0
+    for _ in range(10):
+        queue.add(command(2))
+        group = queue.take()
+        served += orgs_of(group).count(2)
+        for _ in group:
+            queue.add(empty(1))
+    assert served == 10
+
+
+def test_large_events_are_as_much_work_as_the_small_ones_that_they_keep_waiting() -> None:
+    queue = filled(*(empty(1, MAX_GROUP_BYTES) for _ in range(12)))
+    taken = []
+    for _ in range(10):
+        queue.add(command(2, MAX_GROUP_WORK // 2))
+        taken += orgs_of(queue.take())
+        queue.add(empty(1, MAX_GROUP_BYTES))
+    assert taken.count(2) >= 5

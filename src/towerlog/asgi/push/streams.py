@@ -198,20 +198,26 @@ class Stream:
         for turns in self._place.turns:
             turn = turns.ask()
             self._turns.callback(turns.end, turn)
-            if not turn.done() and not await self._in_line(turn):
+            if not turn.done() and not await self._in_line(turn, is_inside=sent > 0):
                 return False
         if self._large is None:
             self._large = await self._follower.read()
         # A frame may also tell of its run, which has moved on since.
         return bool(self._large) and zlib.crc32(memoryview(self._large or b"")[:sent]) == check
 
-    async def _in_line(self, turn: asyncio.Future[None]) -> bool:
-        """Waits for a turn, and pings meanwhile; False where the stream comes to its end before."""
+    async def _in_line(self, turn: asyncio.Future[None], *, is_inside: bool) -> bool:
+        """Waits for a turn, and pings meanwhile; False where the stream comes to its end before.
+
+        `is_inside`: half a frame is sent. A ping would become a part of it.
+        """
         loop = asyncio.get_running_loop()
         while not turn.done() and not self._is_over:
             if self.is_ping_due:
                 self.is_ping_due = False
-                await self._timed(self._sink.ping())
+                if is_inside:
+                    self.quiet_since = self._streams.now_ms
+                else:
+                    await self._timed(self._sink.ping())
                 continue
             self._call = loop.create_future()
             await asyncio.wait((turn, self._call), return_when=asyncio.FIRST_COMPLETED)

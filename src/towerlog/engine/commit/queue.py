@@ -28,6 +28,8 @@ MAX_GROUP_WORK = 1024
 """Work of one group, unless one command is more: plain events, of which a thousand take about 50 ms."""
 WORK_OF_CHANGE = 4
 """Whatever moves a row takes several times as long as a plain event: a start of a run begins its row and its thread."""
+BYTES_OF_WORK = MAX_GROUP_BYTES // MAX_GROUP_WORK
+"""So many bytes are as much work as a plain event: a group is bounded by both."""
 ORGANISATION_PART = (3, 4)
 """What part of the queue one organisation may have."""
 MAX_REMEMBERED = 1000
@@ -70,7 +72,7 @@ class CommandQueue:
         """One more, whose work is told here. Raises Overloaded."""
         org = submission.principal.org
         self.check_room(org)
-        submission.work = submission.work or work_of(submission.command)
+        submission.work = submission.work or work_of(submission.command) + submission.size // BYTES_OF_WORK
         line = self._lines.get(org)
         if line is None:
             line = self._lines[org] = deque(maxlen=self._max_commands)
@@ -164,10 +166,11 @@ class Intake:
 
 
 def work_of(command: Write) -> int:
-    """How much work a command is, in plain events."""
+    """How much work a command is, in plain events; never none, since whoever costs nothing would always be next."""
     if not isinstance(command, Append | Report):
         return WORK_OF_CHANGE
-    work = 0
+    # A report moves its lane, and runs that are asked after are looked up.
+    work = WORK_OF_CHANGE if isinstance(command, Report) else len(command.polled)
     for item in command.items:
         work += 1 if type(item) is not Draft or item.facts.effects is None else WORK_OF_CHANGE
-    return work
+    return max(1, work)
