@@ -153,7 +153,7 @@ class Hearing:
         self._commit_began_at: int | None = None
         self._stood_still_ms = clock.stood_still_ms()
         self._told_ms = self._listening_since = clock.steady_ms()
-        self._spans = deque([_Span(self._told_ms, clock.now_ms() - self._told_ms)])
+        self._spans = deque([_Span(self._told_ms, clock.now_ms() - self._told_ms)], maxlen=MAX_SPANS)
 
     def now(self) -> Reading:
         """Wall time, and the time in which the server could hear: like wall time at the start, and never going back."""

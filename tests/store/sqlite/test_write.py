@@ -88,6 +88,22 @@ def test_what_python_refuses_rolls_back_as_well(db: apsw.Connection, org: int) -
     assert whole(db) == before
 
 
+def test_the_quarantine_of_a_run_is_looked_through_once_for_each_of_its_keys(db: apsw.Connection, org: int) -> None:
+    asked: list[str] = []
+    sent = [
+        Quarantined(org, run, 1, key, 1, "step", None, b"%d" % number, key_id=key)
+        for number in range(50)
+        for run in (ROW.run, ROW.run + 1)
+        for key in ("a", "b")
+    ]
+    db.exec_trace = lambda _cursor, sql, _values: asked.append(sql) is None
+    write_changes(db, Changes(quarantined=sent))
+    db.exec_trace = None
+    assert sum(sql.startswith("SELECT") for sql in asked) == 4
+    numbers = [row[0] for row in db.execute("SELECT number FROM quarantine WHERE run = ? ORDER BY number", (ROW.run,))]
+    assert numbers == list(range(1, 101))
+
+
 def test_a_second_event_at_the_same_place_is_refused(db: apsw.Connection, org: int) -> None:
     write_changes(db, everything())
     before = whole(db)

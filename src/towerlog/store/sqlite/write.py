@@ -11,7 +11,7 @@ from towerlog.model.principal import Org, User
 from towerlog.model.usage import MAX_SUM
 from towerlog.store.packing import Packer
 from towerlog.store.sqlite import rows
-from towerlog.store.values import MAX_QUARANTINED, MAX_QUARANTINED_BYTES, Changes
+from towerlog.store.values import MAX_QUARANTINED, MAX_QUARANTINED_BYTES, Changes, Quarantined
 
 _EVENT = f"INSERT INTO event ({rows.EVENT_COLUMNS}) VALUES ({', '.join('?' * 15)})"
 _RUN_NEW = f"INSERT INTO run ({rows.RUN_COLUMNS}) VALUES ({', '.join('?' * 16)})"
@@ -71,12 +71,11 @@ _PREPARED = (_EVENT, _RUN_NEW, _RUN_MOVED, _RUN_TOUCHED, _AGENT, _USAGE_COUNT, _
 _MESSAGE = "INSERT OR IGNORE INTO message (org, key, packed, body) VALUES (?, ?, ?, ?)"
 _NODE = "INSERT OR IGNORE INTO node (org, key, parent, message) VALUES (?, ?, ?, ?)"
 _METAS = "INSERT OR IGNORE INTO meta_list (org, key, parent, packed, body) VALUES (?, ?, ?, ?, ?)"
-# A worker that does not hear its 409 sends the same again: kept once, and never more than a bound of one run.
-_QUARANTINE = (
-    "INSERT OR IGNORE INTO quarantine (number, run, name, key_id, doc)"
-    " SELECT coalesce(max(number), 0) + 1, ?1, ?2, ?3, ?4 FROM quarantine WHERE run = ?1"
-    f" HAVING count(*) FILTER (WHERE key_id = ?3) < {MAX_QUARANTINED}"
-    f" AND total(length(doc)) FILTER (WHERE key_id = ?3) < {MAX_QUARANTINED_BYTES}"
+# A worker that does not hear its 409 sends the same again: kept once, and never more than a bound of one run and key.
+_QUARANTINE = "INSERT OR IGNORE INTO quarantine (number, run, name, key_id, doc) VALUES (?, ?, ?, ?, ?)"
+_QUARANTINED = (
+    "SELECT coalesce(max(number), 0), count(*) FILTER (WHERE key_id = ?2),"
+    " total(length(doc)) FILTER (WHERE key_id = ?2) FROM quarantine WHERE run = ?1"
 )
 _SPREAD = "INSERT OR REPLACE INTO cancel_spread (run, org, doc) VALUES (?, ?, ?)"
 _SPREAD_OVER = "DELETE FROM cancel_spread WHERE run = ?"
@@ -141,7 +140,7 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
     for run, spread in changes.spreads.items():
         db.execute(*((_SPREAD_OVER, (run,)) if spread is None else (_SPREAD, rows.spread_row(spread))))
     if changes.quarantined:
-        db.executemany(_QUARANTINE, map(rows.quarantine_row, changes.quarantined))
+        _write_quarantined(db, changes.quarantined)
     if changes.replies:
         db.executemany(_REPLY, map(msgspec.structs.astuple, changes.replies))
     if changes.reply_bodies:
@@ -155,6 +154,24 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
     if changes.counters:
         counted = ((c.position, c.runs, c.agents, org) for org, c in changes.counters.items())
         db.executemany(_COUNTERS, counted)
+
+
+def _write_quarantined(db: apsw.Connection, quarantined: list[Quarantined]) -> None:
+    """What there is room for. The rows of a run are looked through once for each of its keys, and not for each item."""
+    rooms: dict[tuple[int, str], tuple[int, float]] = {}
+    numbers: dict[int, int] = {}
+    for item in quarantined:
+        run, name, key_id, doc = rows.quarantine_row(item)
+        if (run, key_id) not in rooms:
+            numbers[run], count, size = db.execute(_QUARANTINED, (run, key_id)).get
+            rooms[run, key_id] = (count, size)
+        count, size = rooms[run, key_id]
+        if count >= MAX_QUARANTINED or size >= MAX_QUARANTINED_BYTES:
+            continue
+        db.execute(_QUARANTINE, (numbers[run] + 1, run, name, key_id, doc))
+        if db.changes():
+            numbers[run] += 1
+            rooms[run, key_id] = (count + 1, size + len(doc))
 
 
 def write_org(db: apsw.Connection, org: Org, user: User, key: Key) -> Org:
