@@ -12,7 +12,7 @@ import pytest
 LINES = 20
 SILENCE_S = 30.0
 """The longest time between two lines while tests end: what begins first takes long and has few tests."""
-REFERENCE = {"not slow": "the quick tier takes about 6 minutes", "": "both tiers take about 15 minutes"}
+REFERENCE = {"not slow": "the quick tier takes about 7 minutes", "": "both tiers take about 15 minutes"}
 """Expression of `-m` → how long the whole of it takes on two cores."""
 
 
