@@ -126,6 +126,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("asgi.http1.phases", "MAX_PIPELINED", "requests that wait on a connection behind the one that is served"),
         ("dialects.structure", "MAX_PARTS", "commas and opening brackets of a body of more than a mebibyte"),
         ("dialects.structure", "MAX_STRING_BYTES", "bytes of one string in a body"),
+        ("dialects.structure", "MAX_ESCAPES", "backslashes of one string in a body"),
         ("dialects.structure", "MAX_MEMBERS", "members of an object that is read member by member"),
         ("model.chain", "SPELLED_BYTES", "bytes of an event that may be repeated under its id in another spelling"),
         ("asgi.inflate", "MAX_RATIO", "times that a body may grow when it is decompressed, past the first mebibyte"),

@@ -19,7 +19,7 @@ from tests.acceptance.feeds import ok
 from tests.support.figures import MIB, no_block
 from tests.support.server import NO_LIMITS, Server
 from tests.support.wait import wait_until
-from towerlog.dialects.structure import MAX_STRING_BYTES
+from towerlog.dialects.structure import MAX_ESCAPES, MAX_STRING_BYTES
 
 TIMEOUT_S = 120
 HOUR_MS = 3_600_000
@@ -131,8 +131,9 @@ def test_a_hostile_body(own: Server, sender: httpx2.Client, place: str, shape: s
 def test_a_string_as_long_as_may_be(own: Server, sender: httpx2.Client, place: str) -> None:
     """A single call of the decoder, which nothing can cut into pieces."""
     path, around = PLACES[place]
+    costliest = b'"' + (b"\\n" * MAX_ESCAPES).ljust(MAX_STRING_BYTES - 2, b"x") + b'"'
     with no_block(own, f"a string as {place}"):
-        reply = post(sender, path, around % SHAPES["escapes"](MAX_STRING_BYTES))
+        reply = post(sender, path, around % costliest)
     assert "has a string of more than" not in reply.text
 
 

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from towerlog.dialects import fields, structure
 from towerlog.dialects.structure import (
+    MAX_ESCAPES,
     MAX_MEMBERS,
     MAX_PARTS,
     MAX_STRING_BYTES,
+    PIECE_BYTES,
     check_depth,
     check_length,
     check_parts,
@@ -72,6 +74,13 @@ def test_a_string_is_measured_as_it_was_sent(letter: str, around: str, monkeypat
         check_strings(before + fits + after + b" " * 100)
         with pytest.raises(TooLarge, match="body: has a string of more than 60 bytes"):
             check_strings(before + fits[:-1] + one + b'"' + after)
+
+
+def test_escapes_of_one_string_are_counted() -> None:
+    check_strings(b'["' + b"\\n" * MAX_ESCAPES + b'"]')
+    check_strings(b"[" + b'"' + b"\\n" * (MAX_ESCAPES // 2) + b'","' + b"\\n" * MAX_ESCAPES + b'"]')
+    with pytest.raises(TooLarge, match="more than 2100000 escapes"):
+        check_strings(b'["' + b"\\n" * (MAX_ESCAPES + PIECE_BYTES) + b'"]')
 
 
 def test_many_strings_and_blanks_are_no_long_string() -> None:
