@@ -93,9 +93,9 @@ class Writer:
         if self._store.space.is_low():
             self._hearing.stop()
             return None
+        self._hearing.begin()
         try:
             async with self._store.begin() as unit:
-                self._hearing.begin()
                 if self._hearing.is_out:  # nobody else may come to write, and find out that it is over
                     await unit.try_to_write()
                     self._hearing.go_on()
@@ -105,7 +105,7 @@ class Writer:
                 if plan.changes != NO_CHANGES:
                     await unit.commit(plan.changes)
                 self._publish(plan)
-        except StorageFailed:
+        except (StorageFailed, Overloaded):
             self._hearing.stop()
             raise
         finally:
@@ -143,9 +143,6 @@ class Writer:
                 group = self._queue.take()
                 try:
                     await self._write(group)
-                except Overloaded as error:
-                    self._hearing.stop()
-                    _fail(group, error)
                 except Exception as error:  # the writer must outlive any defect in a group
                     note_defect("group_failed", commands=len(group))
                     await self._write_singly(group, error)
@@ -153,7 +150,7 @@ class Writer:
 
     async def _write_singly(self, group: list[Submission], error: Exception) -> None:
         """After a defect that spoiled a whole group: each command alone, so that only the one at fault fails."""
-        if len(group) <= 1 or isinstance(error, StorageFailed):
+        if len(group) <= 1:
             _fail(group, error if isinstance(error, TowerlogError) else Internal())
             return
         for submission in group:
@@ -178,24 +175,24 @@ class Writer:
         """For a new group: the time is read once."""
         if not self._store.exclusive:
             self._cache = Cache()
-        now_ms, heard_ms = self._hearing.begin()
+        now_ms, heard_ms = self._hearing.now()
         return Turn(Known(self._cache), now_ms, heard_ms, DrawnIds(self._ids))
 
     async def _write(self, group: list[Submission]) -> None:
+        self._hearing.begin()
         try:
             async with self._store.begin() as unit:
                 plan, outcomes = await self._place_group(unit, group)
                 if self._bodies.waiting:
                     plan.changes.reply_bodies.extend(self._bodies.take())
                 plan.settle()
-                try:
-                    if plan.changes != NO_CHANGES:
-                        await unit.commit(plan.changes)
-                except StorageFailed as error:
-                    self._hearing.stop()
-                    _fail(group, error)
-                    return
+                if plan.changes != NO_CHANGES:
+                    await unit.commit(plan.changes)
                 self._publish(plan)
+        except (StorageFailed, Overloaded) as error:
+            self._hearing.stop()
+            _fail(group, error)
+            return
         finally:
             self._hearing.end()
         self.groups += bool(group)
