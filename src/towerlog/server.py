@@ -11,8 +11,8 @@ import dataclasses
 import gc
 import resource
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -36,7 +36,9 @@ from towerlog.errors import StorageFailed
 from towerlog.model.event import COPY
 from towerlog.model.liveness import Thresholds
 from towerlog.store.base import Identities, Store
+from towerlog.store.lock import is_written
 from towerlog.store.owner import keep_folder_private
+from towerlog.store.space import check_room
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
 from towerlog.store.sqlite.store import open_reader, open_store
 from towerlog.store.sqlite.upkeep.backup import Copy, copy_database
@@ -353,6 +355,30 @@ async def opened_for_writing(settings: Settings, clock: Clock, ids: Ids) -> Asyn
 def copied(settings: Settings, target: Path, ids: Ids, progress: Callable[[int, int], None]) -> Copy:
     """A copy of the store beside `target`. Raises FileNotFoundError, FileExistsError and what copying raises."""
     return Copy(copy_database(existing_database(settings), target, copy_epoch(ids), progress), target)
+
+
+@contextmanager
+def read_at_length(
+    settings: Settings, folder: Path | None, ids: Ids, progress: Callable[[int, int], None]
+) -> Iterator[tuple[Settings, list[str]]]:
+    """Settings for reading all of the store at one moment, and what of it cannot be read, in words.
+
+    Beside a server that writes they are those of a copy, made in `folder` or beside the database and removed in the
+    end: who reads for long in the store itself keeps its write-ahead log from starting anew. Raises FileNotFoundError,
+    DiskFull where the copy would take room that writes leave free, and what copying raises.
+    """
+    path = existing_database(settings)
+    if not is_written(path):
+        yield settings, []
+        return
+    target = (folder or path.parent) / f"{path.name}.verify"
+    check_room(target.parent, path, settings.disk_guard_mib)
+    lost: list[str] = []
+    copy = Copy(copy_database(path, target, copy_epoch(ids), progress, lost), target)
+    try:
+        yield settings_of(settings, copy), lost
+    finally:
+        copy.discard()
 
 
 def copy_epoch(ids: Ids) -> str:

@@ -63,6 +63,20 @@ def take_writer_place(path: Path, *, is_empty_well: bool = False) -> WriterLock:
         raise
 
 
+def is_written(path: Path) -> bool:
+    """Whether a process holds the writer's place of this database now. Changes nothing."""
+    try:
+        handle = open(path.with_name(path.name + ".lock"))  # noqa: SIM115 - closed below
+    except FileNotFoundError:
+        return False
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def _lock_beside(path: Path) -> IO[str]:
     file = path.with_name(path.name + ".lock")
     handle = open(file, "a+")  # noqa: SIM115 - held for the life of the store

@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from towerlog.errors import DiskFull
+
 GUARD_MIB = 256
 GUARD_SHARE = 20
 """What is left free unless a setting says otherwise: so many MiB or one part in so many, whichever is more."""
@@ -68,3 +70,13 @@ class Space:
 def guard_bytes(guard_mib: int, disk_bytes: int) -> int:
     """What writes leave free of a disk of this size."""
     return max(GUARD_MIB * MIB, disk_bytes // GUARD_SHARE) if guard_mib == AUTOMATIC else guard_mib * MIB
+
+
+def check_room(folder: Path, database: Path, guard_mib: int) -> None:
+    """Raises DiskFull, in words, where a copy of this database in this folder would take what writes leave free."""
+    found = os.statvfs(folder)
+    free = found.f_bavail * found.f_frsize - guard_bytes(guard_mib, found.f_blocks * found.f_frsize)
+    log = database.with_name(database.name + "-wal")
+    needed = sum(file.stat().st_size for file in (database, log) if file.exists())
+    if needed > free:
+        raise DiskFull(f"there is no room for a copy in {folder}: it needs {needed} bytes, {max(free, 0)} are to spare")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,50 @@ def standstill_counts() -> None:
     from towerlog.ambient import ServerClock
 
     ServerClock.MAX_UNREAD_MS = 10**15
+
+
+def killed() -> None:
+    """The process kills itself at the point FAULTY_POINT, see `points`."""
+    from points import plant
+
+    plant(os.environ["FAULTY_POINT"])
+
+
+def one_snapshot() -> None:
+    """A copy that keeps its first snapshot to its end."""
+    from towerlog.store.sqlite.upkeep import pages
+
+    before = pages._begin
+    pages._begin = lambda db: None if db.in_transaction else before(db)
+    pages._let_go = lambda db: None
+
+
+def log_passed_over() -> None:
+    """A copy that knows nothing of what is committed while it is made."""
+    from towerlog.store.sqlite.upkeep import pages
+
+    pages._Log.fresh = lambda self, put: 0  # type: ignore[method-assign]
+
+
+def verified_in_place() -> None:
+    """What is read for long is read in the store itself, also beside a server."""
+    from towerlog import server
+
+    server.is_written = lambda path: False
+
+
+def slow_reader() -> None:
+    """Whoever reads all rows takes five seconds for it, as he would for a large store."""
+    from towerlog.store.sqlite.upkeep import audit
+
+    before = audit._all_rows
+
+    def all_rows(db: apsw.Connection, org: int) -> Any:
+        rows = before(db, org)
+        time.sleep(5)
+        return rows
+
+    audit._all_rows = all_rows
 
 
 for name in filter(None, os.environ.get("FAULTY_CHANGES", "").split(",")):

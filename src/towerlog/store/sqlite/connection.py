@@ -123,6 +123,11 @@ def prepare_files(path: Path) -> WriterLock:
     return lock
 
 
+def log_of(path: Path) -> Path:
+    """The write-ahead log of a database."""
+    return path.with_name(path.name + "-wal")
+
+
 def write_again(log: Path) -> None:
     """Writes a log that an earlier process has left once more, over itself, and syncs it.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -20,12 +19,7 @@ from towerlog.errors import StorageFailed
 from towerlog.store.owner import give_to_owner
 from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite.upkeep.failures import storage_failed
-
-STEP_PAGES = 256
-"""Pages copied between two words of progress: 4 MiB."""
-
-Progress = Callable[[int, int], None]
-"""Told how many pages are copied, and of how many."""
+from towerlog.store.sqlite.upkeep.pages import Progress, copy_pages
 
 
 class Copy(msgspec.Struct, frozen=True):
@@ -43,17 +37,22 @@ class Copy(msgspec.Struct, frozen=True):
         discard(self.partial)
 
 
-def copy_database(source: Path, target: Path, fresh_epoch: str, progress: Progress) -> Path:
+def copy_database(
+    source: Path, target: Path, fresh_epoch: str, progress: Progress, lost: list[str] | None = None
+) -> Path:
     """A sound copy of the store at `source`, under a name of its own in the folder of `target`.
 
-    It is the store of one moment, that of the call: all that had been committed by then, nothing that came later.
+    It is the store of one moment: all that had been committed at the call is in it, and of what came meanwhile, in its
+    order, a part. With `lost` the copy is not proved, and what cannot be read of the store is told there, in words.
     Raises FileExistsError when there is something at `target`, OSError, SchemaMismatch, StorageFailed.
     """
     refuse_to_overwrite(target)
     partial = partial_beside(target)
     try:
-        _copy_pages(source, partial, progress)
+        _copy_pages(source, partial, progress, lost)
         _make_it_another_log(partial, fresh_epoch)
+        if lost is None:
+            _prove(partial)
     except apsw.Error as error:
         discard(partial)
         raise storage_failed(error, None) from error
@@ -107,21 +106,19 @@ def refuse_to_overwrite(target: Path) -> None:
         raise FileExistsError(errno.EEXIST, "this file exists already; choose another name", str(target))
 
 
-def _copy_pages(source: Path, partial: Path, progress: Progress) -> None:
-    from_db = files.open_connection(source, read_only=True)
-    into_db = apsw.Connection(str(partial))
+def _copy_pages(source: Path, partial: Path, progress: Progress, lost: list[str] | None) -> None:
+    def unreadable(page: int, error: apsw.Error) -> None:
+        if lost is None:
+            raise error
+        lost.append(f"the database file: page {page} cannot be read: {error}")
+
+    handle = os.open(partial, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        files.check_schema(from_db)
-        # The open transaction holds the moment: without it every commit of the server would start the copy anew.
-        with from_db:
-            from_db.execute("SELECT count(*) FROM meta").get  # noqa: B018 - a transaction begins with its first read
-            with into_db.backup("main", from_db, "main") as copying:
-                while not copying.done:
-                    copying.step(STEP_PAGES)
-                    progress(copying.page_count - copying.remaining, copying.page_count)
+        copy_pages(source, handle, progress, unreadable)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, error.filename or str(partial)) from error
     finally:
-        into_db.close()
-        from_db.close()
+        os.close(handle)
 
 
 def _make_it_another_log(partial: Path, fresh_epoch: str) -> None:
@@ -131,6 +128,14 @@ def _make_it_another_log(partial: Path, fresh_epoch: str) -> None:
         db.pragma("journal_mode", "delete")
         db.pragma("synchronous", "full")
         files.make_a_copy(db, fresh_epoch)
+    finally:
+        db.close()
+
+
+def _prove(partial: Path) -> None:
+    """Raises StorageFailed where SQLite finds anything wrong."""
+    db = apsw.Connection(str(partial))
+    try:
         found = [str(row[0]) for row in db.execute("PRAGMA integrity_check(5)")]
     finally:
         db.close()
