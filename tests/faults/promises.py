@@ -77,6 +77,7 @@ DURABLE = (
         (
             f"{DISK}::test_the_first_failure_is_the_last",
             f"{CALLS}::test_each_error_of_each_call_passes_or_is_final",
+            f"{CALLS}::test_what_takes_one_for_the_other_is_found",
             f"{DISK}::test_a_failure_that_is_passed_over_is_found",
             f"{DISK}::test_what_a_failed_sync_has_lost_is_on_disk_before_a_restart_builds_on_it",
         ),
@@ -92,9 +93,10 @@ DURABLE = (
             f"{FULL}::test_twenty_rounds_of_a_disk_that_fills_lose_nothing",
             f"{FULL}::test_a_start_on_a_full_disk_says_so",
             f"{CALLS}::test_each_error_of_each_call_passes_or_is_final",
+            f"{CALLS}::test_what_takes_one_for_the_other_is_found",
             f"{CALLS}::test_a_start_that_cannot_open_a_file_says_so_and_costs_nothing",
         ),
-        ("checkpoint_remembered",),
+        ("checkpoint_remembered", "no_room_is_final"),
         of(LIMITS, "No restart is needed once there is room.", "A write that finds no room"),
     ),
     Promise(

@@ -37,7 +37,28 @@ QUICK = {("write", LOG, "EDQUOT"), ("sync", LOG, "ENOSPC"), ("open", DATABASE, "
     [pytest.param(*row, marks=() if row in QUICK else pytest.mark.slow, id=" ".join(row)) for row in TABLE],
 )
 def test_each_error_of_each_call_passes_or_is_final(faulty: Faulty, call: str, file: str, error: str) -> None:
-    server = faulty("hurried")
+    hold(faulty("hurried"), call, file, error)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("defect", "call", "file", "error"),
+    [
+        ("sync_retried", "sync", DATABASE, "EDQUOT"),
+        ("sync_retried", "sync", LOG, "EIO"),
+        ("no_room_is_final", "write", LOG, "ENOSPC"),
+        ("no_room_is_final", "truncate", LOG, "EFBIG"),
+        ("checkpoint_remembered", "open", DATABASE, "EIO"),
+    ],
+)
+def test_what_takes_one_for_the_other_is_found(faulty: Faulty, defect: str, call: str, file: str, error: str) -> None:
+    server = faulty("hurried", defect)
+    with pytest.raises(AssertionError):
+        hold(server, call, file, error)
+
+
+def hold(server: FaultyServer, call: str, file: str, error: str) -> None:
+    """Holds the law of one row against a server."""
     process = server.process
     if call != "open":
         # What is opened late is opened for the first checkpoint, and would be before.

@@ -104,11 +104,13 @@ def _load(killed: Killed) -> None:
 
 
 def _held_load(killed: Killed) -> None:
-    """Under a load, while somebody has kept the log from starting anew."""
-    with Load(killed.server, event_bytes=100_000) as load, standing_reader(killed.server):
-        wait_until(lambda: 503 in load.refused, "writes to be held up")
+    """When somebody who has kept the log from starting anew lets it go."""
+    with Load(killed.server, event_bytes=100_000) as load:
+        with standing_reader(killed.server):
+            wait_until(lambda: 503 in load.refused, "writes to be held up")
+            killed.arm()
+        wait_until(killed.is_dead, "the kill")
     killed.acked |= set(load.acked)
-    killed.load_to_the_end()
 
 
 def _idle(killed: Killed) -> None:

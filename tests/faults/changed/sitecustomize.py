@@ -105,6 +105,13 @@ def sync_retried() -> None:
     pools.is_final = lambda error, cause: False
 
 
+def no_room_is_final() -> None:
+    """A disk without room counts as one that has failed."""
+    from towerlog.store.sqlite.upkeep import failures
+
+    failures.is_full = lambda error, cause: False
+
+
 def checkpoint_remembered() -> None:
     """Any checkpoint that failed is held against all later commits."""
     from towerlog.store.trouble import Trouble
