@@ -207,11 +207,13 @@ class Hearing:
             self._spans.appendleft(_Span(first.began_at, min(first.offset_ms, second.offset_ms)))
         self._spans.append(span)
 
-    def begin(self) -> None:
+    def begin(self) -> Reading:
         """An act of writing begins, and its wait for the place to write. Some overlap: one waits for the other."""
+        reading = self.now()
         self._acts += 1
         if self._act_began_at is None:
             self._act_began_at = self.clock.steady_ms()
+        return reading
 
     def end(self) -> None:
         """An act has ended, well unless `stop` was called; others that are under way count from now."""

@@ -368,9 +368,8 @@ def read_at_length(
 ) -> Iterator[tuple[Settings, list[str]]]:
     """Settings for reading all of the store at one moment, and what of it cannot be read, in words.
 
-    Beside a server that writes they are those of a copy, made in `folder` or beside the database and removed in the
-    end: who reads for long in the store itself keeps its write-ahead log from starting anew. Raises FileNotFoundError,
-    DiskFull where the copy would take room that writes leave free, and what copying raises.
+    Beside a server they are those of a copy, made in `folder` or beside the database and removed in the end: a long
+    read of the store itself keeps its log from starting anew. Raises FileNotFoundError, DiskFull, what copying raises.
     """
     path = existing_database(settings)
     if not is_written(path):

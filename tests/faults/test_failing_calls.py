@@ -9,11 +9,12 @@ import pytest
 from tests.faults.disk import DATABASE, LOG, Faulty, FaultyServer, Load, calls, event_ids
 from tests.support.senders import ingest, sdk_event
 from tests.support.wait import wait_until
+from towerlog.store.sqlite.connection import PAGE_BYTES
 
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EFBIG")
 NO_ROOM = frozenset(ERRORS) - {"EIO"}
 ENOUGH = 30
-HALF_PAGE = 8192
+HALF_PAGE = PAGE_BYTES // 2
 KINDS = {"write": "w", "fdatasync": "s", "fsync": "s", "truncate": "t", "open": "o"}
 """Call → its letter in the record."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -186,14 +185,17 @@ def verified_in_place() -> None:
 
 
 def slow_reader() -> None:
-    """Whoever reads all rows takes five seconds for it, as he would for a large store."""
+    """Who reads all rows keeps his snapshot until the log was written to for five seconds, as with a large store."""
     from towerlog.store.sqlite.upkeep import audit
 
     before = audit._all_rows
 
     def all_rows(db: apsw.Connection, org: int) -> Any:
         rows = before(db, org)
-        time.sleep(5)
+        log = Path(f"{db.filename}-wal")
+        began_at = log.stat().st_mtime_ns
+        while log.stat().st_mtime_ns < began_at + 5 * 10**9:
+            log.read_bytes()
         return rows
 
     audit._all_rows = all_rows

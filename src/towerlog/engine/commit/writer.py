@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import TypeVar
 
-from towerlog.ambient import Hearing, Ids
+from towerlog.ambient import Hearing, Ids, Reading
 from towerlog.engine.commit.cache import Cache
 from towerlog.engine.commit.drawn import DrawnIds
 from towerlog.engine.commit.load import Asking, Known, Needs, NotLoaded, load, load_missed
@@ -119,7 +119,7 @@ class Writer:
         needs_of: Callable[[Needs, Found], None],
         place: Callable[[Plan, Found], None],
     ) -> Plan:
-        turn = self._turn()
+        turn = self._turn(*self._hearing.now())
         missing: list[NotLoaded] = []
         while True:
             if missing:
@@ -171,18 +171,17 @@ class Writer:
             if self._queue.count == waiting or waiting >= MAX_GROUP_COMMANDS:
                 return
 
-    def _turn(self) -> Turn:
-        """For a new group: the time is read once."""
+    def _turn(self, now_ms: int, heard_ms: int) -> Turn:
+        """For a new group, whose time is read once."""
         if not self._store.exclusive:
             self._cache = Cache()
-        now_ms, heard_ms = self._hearing.now()
         return Turn(Known(self._cache), now_ms, heard_ms, DrawnIds(self._ids))
 
     async def _write(self, group: list[Submission]) -> None:
-        self._hearing.begin()
+        began = self._hearing.begin()
         try:
             async with self._store.begin() as unit:
-                plan, outcomes = await self._place_group(unit, group)
+                plan, outcomes = await self._place_group(unit, group, began)
                 if self._bodies.waiting:
                     plan.changes.reply_bodies.extend(self._bodies.take())
                 plan.settle()
@@ -214,11 +213,14 @@ class Writer:
             self._cache = Cache()
             note_defect("publishing_failed", events=len(changes.events))
 
-    async def _place_group(self, unit: Unit, group: list[Submission]) -> tuple[Plan, Outcomes]:
-        """Loads what the group needs and places it, again with what was missed until nothing is."""
+    async def _place_group(self, unit: Unit, group: list[Submission], began: Reading) -> tuple[Plan, Outcomes]:
+        """Loads what the group needs and places it, again with what was missed until nothing is.
+
+        Its time is that at which it was taken: during a long wait for the place to write nobody's time runs out.
+        """
         asking = [self._asking(one) for one in group]
         claims = [one for one in group if isinstance(one.command, Claim | ClaimRun)]
-        turn = self._turn()
+        turn = self._turn(*began)
         turn.known.claim_limit = max(1, len(claims))
         missing: list[NotLoaded] = []
         while True:

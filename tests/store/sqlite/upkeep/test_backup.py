@@ -11,6 +11,7 @@ import pytest
 from tests.support.factories import event, identity, run_changes, run_row
 from tests.support.fakes import FakeClock, SeededIds
 from towerlog.errors import SchemaMismatch, StorageFailed
+from towerlog.store.sqlite.connection import PAGE_BYTES
 from towerlog.store.sqlite.store import SqliteStore, open_store
 from towerlog.store.sqlite.upkeep import pages
 from towerlog.store.sqlite.upkeep.backup import copy_database, discard, publish
@@ -130,7 +131,7 @@ async def test_a_copy_that_sqlite_cannot_read_whole_is_refused(store, tmp_path, 
     await store.writer.call(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").get)
     broken = tmp_path / "broken.db"
     content = bytearray(store.path.read_bytes())
-    for page in range(20 * 16384, len(content), 16384):
+    for page in range(20 * PAGE_BYTES, len(content), PAGE_BYTES):
         content[page : page + 4000] = b"\xa5" * 4000
     broken.write_bytes(content)
     before = sorted(path.name for path in tmp_path.iterdir())

@@ -10,7 +10,8 @@ import msgspec
 
 from towerlog.store.lock import take_writer_place
 from towerlog.store.owner import FOLDER_MODE
-from towerlog.store.sqlite.upkeep.backup import Copy, Progress, copy_database, set_aside
+from towerlog.store.sqlite.upkeep.backup import Copy, copy_database, set_aside
+from towerlog.store.sqlite.upkeep.pages import Progress
 from towerlog.store.sqlite.upkeep.salvage import salvage
 from towerlog.store.sqlite.upkeep.whole import check_whole
 
