@@ -168,7 +168,7 @@ class Hearing:
         self._over: tuple[int, int] | None = None
         """Steady ms between which the time stands for an outage that is over, until its grace is."""
         self._stood_still_ms = clock.stood_still_ms()
-        self._told_ms = self._began_at = self._listening_since = self._goes_until = clock.steady_ms()
+        self._told_ms = self._listening_since = self._goes_until = clock.steady_ms()
         self._spans = deque([_Span(self._told_ms, clock.now_ms() - self._told_ms)], maxlen=MAX_SPANS)
 
     def now(self) -> Reading:
@@ -260,7 +260,7 @@ class Hearing:
         it means the last: better late than to end a run that lives.
         """
         now_ms = self.now().heard_ms
-        since = max(self._heard_at(stamp_ms, now_ms), self._began_at)
+        since = self._heard_at(stamp_ms, now_ms)
         return max(now_ms - max(since, self._listening_since), (now_ms - since) // 2, 0)
 
     def wall_of(self, heard_ms: int) -> int:
@@ -278,8 +278,6 @@ class Hearing:
         at_ms = now_ms - elapsed_ms
         if self._listening_since > at_ms:
             at_ms = now_ms - 2 * elapsed_ms
-        if self._began_at > at_ms:
-            return None
         ends = [(span, min(end_ms, at_ms)) for span, end_ms in self._ended(now_ms) if span.began_at <= at_ms]
         return max((end_ms + span.offset_ms for span, end_ms in ends), default=None)
 
