@@ -48,6 +48,13 @@ STORED = (
         "",
     ),
     Fault(
+        "a stop has no deadline of its own",
+        "faults/test_full_disk.py::test_a_stop_waits_for_no_sync_that_does_not_end",
+        "towerlog.server",
+        "        if not self.should_exit:\n            self._when_stopping()\n",
+        "",
+    ),
+    Fault(
         "verify looks at places alone",
         "acceptance/test_cli.py::test_verify_finds_one_changed_letter_in_the_log",
         "towerlog.engine.audit",
@@ -127,6 +134,13 @@ ACCESS = (
         "towerlog.asgi.gate",
         "return Missing.PAGE if route.public else None",
         "return Missing.PAGE if route.page is not None else None",
+    ),
+    Fault(
+        "metrics are for nobody without a key",
+        "acceptance/test_keys_and_orgs.py::test_what_needs_no_key",
+        "towerlog.asgi.pages.metrics",
+        "if not visit.is_local and not self._is_public:",
+        "if not self._is_public:",
     ),
     Fault(
         "whoever has a key may see the metrics",
@@ -213,6 +227,13 @@ ACCESS = (
         "if not principal.scopes:",
     ),
     Fault(
+        "a scope without a name is passed over",
+        "acceptance/test_keys_and_orgs.py::test_a_key_that_cannot_be_is_refused_in_words",
+        "towerlog.cli.admin",
+        'wanted = [part.strip() for part in text.split(",")]',
+        'wanted = [part.strip() for part in text.split(",") if part.strip()]',
+    ),
+    Fault(
         "the log tells the first key as well",
         "acceptance/test_keys_and_orgs.py::test_a_server_without_a_bootstrap_key_prints_one_once",
         "towerlog.server",
@@ -281,6 +302,13 @@ ACCESS = (
         "towerlog.cli.tail",
         'self._write(visible_text(str(data.get("content", ""))))',
         'self._write(str(data.get("content", "")))',
+    ),
+    Fault(
+        "the times of the log are local",
+        "test_server.py::test_the_log_is_json_in_lines",
+        "towerlog.asgi.process.logs",
+        'structlog.processors.TimeStamper(fmt="iso", utc=True)',
+        'structlog.processors.TimeStamper(fmt="iso", utc=False)',
     ),
     Fault(
         "log lines hold what terminals obey",
