@@ -543,15 +543,16 @@ def walk() -> str:
 
 
 def promises() -> str:
-    """What is promised, the tests that show it and the faults that they find: from the table of the tests."""
+    """What is promised, the tests that show it and the faults that they find: from the tables of the tests."""
     sys.path.insert(0, str(ROOT))
     made = importlib.import_module("tests.faults.promises")
     parts = []
     for heading, rows in made.PROMISES.items():
-        shown = ([row.says, _tests(row.tests), "<br>".join(row.mutants) or "none"] for row in rows)
+        shown = ([row.says, _tests(row.tests), "<br>".join(row.faults)] for row in rows)
         parts.append(f"## {heading}\n\n{table(['Promise', 'Shown by', 'Planted faults that are found'], shown)}")
-    said = "".join(f"- {page}: “{beginning.rstrip('.')} …”\n" for page, beginning in made.BY_REVIEW)
-    return "\n\n".join([*parts, f"## Said, and shown by no test\n\n{said}"])
+    planted = ([one.name, f"`{one.module}`", _tests([one.test.partition("[")[0]])] for one in made.FAULTS)
+    parts.append(f"## Where faults are planted\n\n{table(['Fault', 'In', 'Found by'], planted)}")
+    return "\n\n".join(parts)
 
 
 def _tests(names: Iterable[str]) -> str:
