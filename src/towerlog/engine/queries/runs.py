@@ -45,7 +45,7 @@ async def _all(source: QueryContext, principal: Principal, wanted: q.RunFilter, 
     return rows
 
 
-async def _before(source: QueryContext, principal: Principal, command: ListRuns) -> int | None:
+async def _before(source: QueryContext, principal: Principal, command: q.ListRuns) -> int | None:
     run_id, given_as = command.before, command.given_as
     if run_id is None:
         return None
