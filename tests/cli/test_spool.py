@@ -109,8 +109,10 @@ def test_what_cannot_be_taken_over_is_named_and_the_command_fails(
 
 def test_the_spool_of_another_user_is_not_sent(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_key = unique("run")
+    left_behind(tmp_path, run_key, Destination.of("http://127.0.0.1:9", ADMIN_KEY))
+    [there] = tmp_path.iterdir()
     destination = Destination.of(server.base_url, ADMIN_KEY)
-    left_behind(tmp_path, run_key, destination)
+    there.rename(destination.folder(tmp_path))
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     done = asking(server, "spool", "adopt", destination.spool_id, "--yes", "--spool-dir", str(tmp_path))
     assert done.exit_code == 1, done.output
