@@ -57,7 +57,9 @@ def own_folder(path: Path) -> None:
     Raises OSError: a stranger's would be read by the stranger, and its events are the stranger's.
     """
     found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+    if not (stat.S_ISDIR(found.st_mode) or stat.S_ISLNK(found.st_mode)):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    if stat.S_ISLNK(found.st_mode) or found.st_uid != os.geteuid():
         raise PermissionError(errno.EPERM, "a spool must be a folder of the user that writes it", str(path))
     if stat.S_IMODE(found.st_mode) & 0o077:
         _log.warning("other users could read the spool %s; from now on its owner alone may", path)
