@@ -337,7 +337,7 @@ ROOMS: dict[str, str] = {
     "store": "Values between engine and backends; migrations; whose the files are; `sql/<backend>/NNNN_name.sql`.",
     "store/base": "The contract of a backend in narrow protocols. Its docstrings are the law.",
     "store/sqlite": "The embedded backend: one writing thread, reading threads beside it.",
-    "store/sqlite/upkeep": "What an operator does to the files: audit them, copy them, put a copy in their place.",
+    "store/sqlite/upkeep": "The files as a whole: what a start does to them, audits, copies, a copy in their place.",
     "wake": "One call after each commit, on which everything hangs that waits for news.",
     "engine": "`core` only routes commands and questions to the rooms below.",
     "engine/commands": "One verb a file: what a command does to a plan.",

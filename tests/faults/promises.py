@@ -11,6 +11,7 @@ from tests.faults.planted import FAULTS
 README, SECURITY = "README.md", "SECURITY.md"
 DEPLOY, LIMITS, BACKUP = "docs/operate/deploy.md", "docs/operate/limits.md", "docs/operate/backup.md"
 DISK, FULL, READS = "faults/test_failing_disk.py", "faults/test_full_disk.py", "faults/test_rotten_reads.py"
+STARTS, REPLACING = "faults/test_starts.py", "faults/test_replacing.py"
 TORN, VERIFY = "faults/test_torn_copies.py", "faults/test_verify_and_rebuild.py"
 UNHEARD, STILL = "faults/test_unheard_time.py", "faults/test_standstill.py"
 SEEDS, TELEMETRY = "simulation/test_simulation.py", "simulation/test_telemetry.py"
@@ -76,8 +77,9 @@ DURABLE = (
         (
             f"{DISK}::test_a_new_store_has_its_name_on_disk_before_anything_is_acknowledged",
             f"{DISK}::test_a_backup_is_synced_before_it_has_its_name_and_its_folder_after",
+            f"{STARTS}::test_a_new_store_whose_folder_cannot_be_synced_is_not_begun",
         ),
-        ("forget / EIO 0 -1", "folder_not_synced"),
+        ("forget / EIO 0 -1", "folder_not_synced", "folder_sync_ignored"),
     ),
     Promise(
         "The first write or sync that fails is the last: 503, exit code 70 at once, the files left as they are.",
@@ -85,8 +87,10 @@ DURABLE = (
             f"{DISK}::test_the_first_failure_is_the_last",
             f"{DISK}::test_a_failure_that_is_passed_over_is_found",
             f"{DISK}::test_what_a_failed_sync_has_lost_is_on_disk_before_a_restart_builds_on_it",
+            f"{STARTS}::test_a_command_appends_nothing_to_what_a_failed_sync_has_lost",
+            f"{STARTS}::test_no_log_is_written_again_while_another_process_writes_to_it",
         ),
-        ("sync_retried", "error_swallowed", "log_taken_as_found"),
+        ("sync_retried", "error_swallowed", "log_taken_as_found", "command_takes_no_place", "log_written_unlocked"),
         of(LIMITS, "A write or a sync that fails for another reason is final"),
     ),
     Promise(
@@ -97,6 +101,8 @@ DURABLE = (
             f"{FULL}::test_a_log_without_room_refuses_and_comes_back",
             f"{FULL}::test_twenty_rounds_of_a_disk_that_fills_lose_nothing",
             f"{FULL}::test_a_start_on_a_full_disk_says_so",
+            f"{FULL}::test_a_command_on_a_full_disk_says_so",
+            f"{FULL}::test_a_command_on_a_read_only_disk_says_so",
         ),
         ("checkpoint_remembered",),
         of(LIMITS, "No restart is needed once there is room."),
@@ -163,6 +169,16 @@ WHOLE = (
             f"{TORN}::test_a_restore_takes_the_old_files_away_and_keeps_them",
             f"{TORN}::test_after_a_restore_a_bare_cursor_of_the_lost_events_gets_a_gap",
         ),
+    ),
+    Promise(
+        "A restore or rebuild that is killed at any call leaves the old store or the new one, never none.",
+        (
+            f"{REPLACING}::test_killed_at_any_call_the_old_store_or_the_new_one_is_there",
+            f"{REPLACING}::test_each_step_of_a_replacement_is_on_disk_before_the_next",
+            f"{REPLACING}::test_a_place_that_is_emptied_first_is_found",
+        ),
+        ("place_emptied_first", "folder_not_synced"),
+        of(BACKUP, "If the command is killed, or the power fails,"),
     ),
     Promise(
         "A backup that is taken under load can be served.",
