@@ -37,13 +37,12 @@ from towerlog.errors import StorageFailed
 from towerlog.model.event import COPY
 from towerlog.model.liveness import Thresholds
 from towerlog.store.base import Identities, Store
-from towerlog.store.lock import is_written
 from towerlog.store.owner import keep_folder_private
-from towerlog.store.space import check_room
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
 from towerlog.store.sqlite.store import open_reader, open_store
-from towerlog.store.sqlite.upkeep.backup import Copy, copy_database
+from towerlog.store.sqlite.upkeep.backup import Copy, copy_beside_writer, copy_database
 from towerlog.store.sqlite.upkeep.place import Place, held_place
+from towerlog.store.sqlite.upkeep.whole import check_whole
 from towerlog.wake.local import LocalWake
 
 DRAIN_SECONDS = 7
@@ -322,12 +321,13 @@ def raise_descriptor_limit(wanted: int) -> None:
 
 
 async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[Identities, OrgMinted | None]:
-    """The organisations and keys of the store, beside a running server or before its first start.
+    """The organisations and keys of the store, beside a running server or as its writer.
 
-    With them the first organisation, when this has made it. Raises StoreLocked, SchemaMismatch, StorageFailed.
+    With them the first organisation, when this has made it. Raises StoreLocked, SchemaMismatch, StoreTorn,
+    StorageFailed, OSError.
     """
     keep_data_private(settings)
-    identities = await open_sqlite_identities(database_path(settings), f"e{ids.token(8)}")
+    identities = await open_sqlite_identities(database_path(settings), ids.token(8))
     try:
         if not identities.is_alone:
             return identities, None
@@ -358,8 +358,10 @@ async def opened_for_writing(settings: Settings, clock: Clock, ids: Ids) -> Asyn
 
 
 def copied(settings: Settings, target: Path, ids: Ids, progress: Callable[[int, int], None]) -> Copy:
-    """A copy of the store beside `target`. Raises FileNotFoundError, FileExistsError and what copying raises."""
-    return Copy(copy_database(existing_database(settings), target, copy_epoch(ids), progress), target)
+    """A copy of the store beside `target`. Raises FileNotFoundError, StoreTorn and what copying raises."""
+    source = existing_database(settings)
+    check_whole(source)
+    return Copy(copy_database(source, target, copy_epoch(ids), progress), target)
 
 
 @contextmanager
@@ -368,21 +370,16 @@ def read_at_length(
 ) -> Iterator[tuple[Settings, list[str]]]:
     """Settings for reading all of the store at one moment, and what of it cannot be read, in words.
 
-    Beside a server they are those of a copy, made in `folder` or beside the database and removed in the end: a long
-    read of the store itself keeps its log from starting anew. Raises FileNotFoundError, DiskFull, what copying raises.
+    Beside a server they are those of a copy, see `copy_beside_writer`, which is removed in the end.
     """
-    path = existing_database(settings)
-    if not is_written(path):
-        yield settings, []
-        return
-    target = (folder or path.parent) / f"{path.name}.verify"
-    check_room(target.parent, path, settings.disk_guard_mib)
-    lost: list[str] = []
-    copy = Copy(copy_database(path, target, copy_epoch(ids), progress, lost), target)
+    path, lost = existing_database(settings), list[str]()
+    place = folder or path.parent
+    copy = copy_beside_writer(path, place, copy_epoch(ids), settings.disk_guard_mib, progress, lost)
     try:
-        yield settings_of(settings, copy), lost
+        yield settings if copy is None else settings_of(settings, copy), lost
     finally:
-        copy.discard()
+        if copy is not None:
+            copy.discard()
 
 
 def copy_epoch(ids: Ids) -> str:
@@ -391,7 +388,7 @@ def copy_epoch(ids: Ids) -> str:
 
 
 def place_of(settings: Settings) -> AbstractContextManager[Place]:
-    """The place of the settings' store, held as its writer's. Raises StoreLocked, OSError."""
+    """The place of the settings' store, held as its writer's. Raises what `held_place` raises."""
     return held_place(database_path(settings))
 
 

@@ -64,10 +64,11 @@ def test_a_copy_takes_nothing_of_what_writes_leave_free(
     database = tmp_path / "towerlog.db"
     with database.open("wb") as file:
         file.truncate(2 * MIB)
+    log = tmp_path / "towerlog.db-wal"
     if log_bytes:
-        database.with_name("towerlog.db-wal").write_bytes(bytes(log_bytes))
+        log.write_bytes(bytes(log_bytes))
     if is_room:
-        check_room(tmp_path, database, guard_mib)
+        check_room(tmp_path, (database, log), guard_mib)
     else:
         with pytest.raises(DiskFull, match="no room for a copy"):
-            check_room(tmp_path, database, guard_mib)
+            check_room(tmp_path, (database, log), guard_mib)

@@ -16,10 +16,13 @@ import apsw
 import msgspec
 
 from towerlog.errors import StorageFailed
+from towerlog.store.lock import may_write_beside
 from towerlog.store.owner import give_to_owner
+from towerlog.store.space import check_room
 from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite.upkeep.failures import storage_failed
 from towerlog.store.sqlite.upkeep.pages import Progress, copy_pages
+from towerlog.store.sync import sync
 
 
 class Copy(msgspec.Struct, frozen=True):
@@ -29,7 +32,7 @@ class Copy(msgspec.Struct, frozen=True):
     target: Path
 
     def publish(self) -> int:
-        """Gives it its final name, synced to disk; its size in bytes. Raises FileExistsError, OSError."""
+        """Gives it its final name, synced to disk; its size in bytes. Raises what `publish` raises."""
         return publish(self.partial, self.target)
 
     def discard(self) -> None:
@@ -62,6 +65,21 @@ def copy_database(
     return partial
 
 
+def copy_beside_writer(
+    path: Path, folder: Path, fresh_epoch: str, guard_mib: int, progress: Progress, lost: list[str]
+) -> Copy | None:
+    """A copy in this folder to be read at length in place of the store, which a server writes; None where none does.
+
+    Whoever reads for long in the store itself keeps its write-ahead log from starting anew. Raises DiskFull where the
+    copy would take what writes leave free (`guard_mib`, see `Space`), and what `copy_database` raises with `lost`.
+    """
+    if not may_write_beside(files.log_of(path)):
+        return None
+    check_room(folder, (path, files.log_of(path)), guard_mib)
+    target = folder / f"{path.name}.verify"
+    return Copy(copy_database(path, target, fresh_epoch, progress, lost), target)
+
+
 def partial_beside(target: Path) -> Path:
     """An empty file of a name of its own in the folder of `target`. Raises OSError."""
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
@@ -69,28 +87,13 @@ def partial_beside(target: Path) -> Path:
     return Path(name)
 
 
-def set_aside(path: Path, name: str) -> Path:
-    """Moves a store's files, all of them, out of the way of another one; the database's new path. For its one writer.
-
-    The database goes first: where this breaks off, a log without a database is left, which nobody opens.
-    """
-    aside = path.with_name(f"{path.name}.{name}")
-    refuse_to_overwrite(aside)
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        found = path.with_name(path.name + suffix)
-        if os.path.lexists(found):
-            found.rename(aside.with_name(aside.name + suffix))
-    _sync(path.parent)
-    return aside
-
-
 def publish(partial: Path, target: Path) -> int:
-    """Puts a finished copy in its place, durably; its size in bytes. Raises FileExistsError, OSError."""
+    """Puts a finished copy in its place, durably; its size in bytes. Raises FileExistsError, OSError, StorageFailed."""
     refuse_to_overwrite(target)
     give_to_owner(partial)
-    _sync(partial)
+    sync(partial)
     partial.rename(target)
-    _sync(target.parent)
+    sync(target.parent)
     return target.stat().st_size
 
 
@@ -141,11 +144,3 @@ def _prove(partial: Path) -> None:
         db.close()
     if found != ["ok"]:
         raise StorageFailed(f"the copy is not sound: {'; '.join(found)}")
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
