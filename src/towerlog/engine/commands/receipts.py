@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.commands.rights import may_be_told, needs_of_telling
+from towerlog.engine.commands.rights import may_be_told, needs_of_telling_all
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.steps import Steps
 from towerlog.errors import NotFound
 from towerlog.model.command import Deliver
 from towerlog.model.event import EventType, Refusal, RunById
@@ -32,7 +33,7 @@ def mark_delivered(plan: Plan, row: RunRow, dialect: str) -> RunRow:
 
 def with_receipts(
     plan: Plan, principal: Principal, results: list[Stored | Refusal], dialect: str
-) -> tuple[list[Stored | Refusal], bool]:
+) -> Steps[tuple[list[Stored | Refusal], bool]]:
     """The results of a batch with what is wanted of its runs by the end of it, no more than that is repeated, and
     nothing of runs whose commands are for others; whether any of it is told for the first time."""
     final: dict[str, tuple[Pending, ...]] = {}
@@ -42,6 +43,7 @@ def with_receipts(
         if isinstance(result, Stored) and result.commands:
             commands = final.get(result.run_id)
             if commands is None:
+                yield
                 row = plan.run(principal.org, RunById(result.run_id))
                 told = row if row is not None and may_be_told(plan, principal, row) else None
                 has_news = has_news or (told is not None and told.has_undelivered())
@@ -52,17 +54,13 @@ def with_receipts(
     return shown, has_news
 
 
-def needs_of_deliver(needs: Needs, principal: Principal, command: Deliver) -> None:
+def needs_of_deliver(needs: Needs, principal: Principal, command: Deliver) -> Steps[None]:
     """The runs, and whose they are."""
-    for run_id in command.run_ids:
-        row = needs.run(principal.org, RunById(run_id))
-        if row is not None:
-            needs.counters(principal.org)
-            needs.notes(row)
-            needs_of_telling(needs, principal, row)
+    needs.counters(principal.org)
+    return needs_of_telling_all(needs, principal, map(RunById, command.run_ids))
 
 
-def deliver(plan: Plan, principal: Principal, command: Deliver) -> Delivered:
+def deliver(plan: Plan, principal: Principal, command: Deliver) -> Steps[Delivered]:
     """What a reply that was held back may carry. Raises NotFound for a run that is not there."""
     rows: dict[str, RunRow] = {}
     for run_id in command.run_ids:
@@ -71,6 +69,7 @@ def deliver(plan: Plan, principal: Principal, command: Deliver) -> Delivered:
             raise NotFound("run")
         if _is_for(plan, principal, row, command):
             rows[run_id] = mark_delivered(plan, row, command.by)
+        yield
     return Delivered(rows)
 
 

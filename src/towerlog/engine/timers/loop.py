@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import structlog
 
-from towerlog.engine.commit.load import Needs
+from towerlog.engine.commit.load import Needs, Told
+from towerlog.engine.commit.missing import Missing
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.steps import Steps
 from towerlog.errors import Overloaded, StorageFailed
 from towerlog.store.base import Unit
 
 SWEEP_SECONDS = 1.0
 Found = TypeVar("Found")
+Row = TypeVar("Row")
 
 log = structlog.get_logger("towerlog.upkeep")
 
@@ -25,12 +28,27 @@ class Upkeep(Protocol):
     async def __call__(
         self,
         find: Callable[[Unit, int], Awaitable[Found]],
-        needs_of: Callable[[Needs, Found], None],
-        place: Callable[[Plan, Found], None],
+        needs_of: Callable[[Needs, Found], Told],
+        place: Callable[[Plan, Found], Steps[None]],
         /,
     ) -> Found | None:
         """`find` is told the steady time. Gives what was found; None when nothing is written now."""
         ...
+
+
+def one_by_one(plan: Plan, rows: Sequence[Row], act: Callable[[Plan, Row], Steps[None]]) -> Steps[int]:
+    """Acts on each of these, with what follows from it, as far as one commit goes; on how many of them."""
+    missing = Missing()
+    for number, row in enumerate(rows):
+        if number and plan.is_full():
+            missing.check()
+            return number
+        with missing:
+            yield from act(plan, row)
+            yield from plan.postponed.finish(plan)
+        yield
+    missing.check()
+    return len(rows)
 
 
 class TimedService(Protocol):
