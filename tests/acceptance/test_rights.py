@@ -98,7 +98,7 @@ WORDS: dict[str, Callable[[Held], tuple[str, Json]]] = {
 """Every way to say that something is to change in a run, by dialect and type."""
 
 
-@pytest.mark.parametrize("path", ["/api/agents/runs/{}/events", "/api/v1/runs/{}/report"])
+@pytest.mark.parametrize("path", ["/api/agents/runs/{}/events", "/api/v1/runs/{}:report"])
 def test_a_report_is_told_what_of_it_was_foreign_when_it_came_first(client, server, unique, path) -> None:
     """It was told before its sender held the run, and is a repeat now: nothing came of it."""
     run_id = create_run(client, unique("thread"))["run_id"]
@@ -108,7 +108,7 @@ def test_a_report_is_told_what_of_it_was_foreign_when_it_came_first(client, serv
     [warning] = ok(worker.post("/api/v1/events", json=batch))["warnings"]
     claim(worker, run_id, "w")
     events = [{"type": "run.paused", "id": "e1", "payload": {}}] if "agents" in path else [item]
-    reply = ok(worker.post(path.format(run_id), json={"worker_id": "w", "client_id": "c", "events": events}))
+    reply = ok(worker.post(path.format(run_id), json={"worker_id": "w", "lease_epoch": 1, "events": events}))
     assert reply["warnings"] == [warning]
     assert detail(client, run_id)["status"] == "running"
 

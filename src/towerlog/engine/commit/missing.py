@@ -1,13 +1,13 @@
-"""What placing lacked: `NotLoaded` for one thing, `Missing` for what several pieces of placing lacked.
+"""What placing lacked, of one piece or gathered over several.
 
-A group is placed anew each time that something has to be loaded. What its pieces lack is gathered and loaded in one
-turn, so how often that happens depends on how far one look-up leads to the next, and not on how many pieces there are.
+Once a piece has lacked something the plan is void, and the group is placed anew when that is loaded. What its pieces
+lack is gathered and loaded in one turn, so how often that happens depends on how far one look-up leads to the next, and
+not on how many pieces there are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Any, TypeVar
 
 from towerlog.engine.commit.steps import Steps
@@ -32,52 +32,49 @@ class NotLoaded(Exception):
         """Itself, and what else was missing."""
 
 
-class Missing:
-    """Around each of several pieces (`with missing:`), then `check`. Once a piece has lacked something the plan is
-    void, and the pieces after it are only tried for what they lack too."""
+def note(missing: list[NotLoaded], one: NotLoaded) -> None:
+    """One piece of several lacks something; those after it are tried for what they lack too. Raises NotLoaded where so
+    much is missing already that it is to be loaded now."""
+    missing += one.all
+    if len(missing) >= MAX_MISSING:
+        raise all_in_one(missing)
 
-    def __init__(self) -> None:
-        """Nothing so far."""
-        self._all: list[NotLoaded] = []
 
-    def __enter__(self) -> None:
-        """Before one piece. Raises NotLoaded where so much is missing already that it is to be loaded now."""
-        if len(self._all) >= MAX_MISSING:
-            self.check()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
-        """After it: whether what it raised is dealt with."""
-        if isinstance(error, NotLoaded):
-            self._all += error.all
-            return True
-        # It may be what was not loaded that broke it.
-        return bool(self._all) and isinstance(error, Exception)
-
-    def check(self) -> None:
-        """Raises NotLoaded for all that was missing."""
-        if self._all:
-            first = NotLoaded(self._all[0].kind, self._all[0].key)
-            first.all = self._all
-            raise first
+def all_in_one(missing: list[NotLoaded]) -> NotLoaded:
+    """What is to be raised when all pieces were tried: all that was missing."""
+    first = NotLoaded(missing[0].kind, missing[0].key)
+    first.all = missing
+    return first
 
 
 def together(asked: Iterable[Callable[[], T]]) -> Steps[list[T]]:
     """What each of these look-ups gives. Raises NotLoaded for all that is missing."""
-    missing, found = Missing(), []
+    missing: list[NotLoaded] = []
+    found: list[T] = []
     for index, ask in enumerate(asked):
         if index and not index % ASKED_AT_ONCE:
             yield
-        with missing:
+        try:
             found.append(ask())
-    missing.check()
+        except NotLoaded as one:
+            note(missing, one)
+    if missing:
+        raise all_in_one(missing)
     return found
 
 
 def all_of(pieces: Iterable[Steps[T]]) -> Steps[list[T]]:
-    """The same of pieces that are long themselves."""
-    missing, found = Missing(), []
+    """The same of pieces that are long themselves, and change the plan."""
+    missing: list[NotLoaded] = []
+    found: list[T] = []
     for piece in pieces:
-        with missing:
+        try:
             found.append((yield from piece))
-    missing.check()
+        except NotLoaded as one:
+            note(missing, one)
+        except Exception:
+            if not missing:  # else it may be what was not loaded that broke it
+                raise
+    if missing:
+        raise all_in_one(missing)
     return found

@@ -16,8 +16,8 @@ from towerlog.ambient import Ids
 from towerlog.engine.commit.load import Known, RefKey, parent_of, ref_key
 from towerlog.engine.commit.missing import NotLoaded
 from towerlog.engine.commit.own_runs import own_run
-from towerlog.engine.commit.postponed import Postponed
 from towerlog.engine.commit.run_state import RunState
+from towerlog.engine.commit.steps import Steps
 from towerlog.model.agent import AgentRow
 from towerlog.model.chain import content_digest, in_chain, link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
@@ -63,7 +63,8 @@ class Plan:
         self._reactions = reactions
         self._encoded: tuple[Facts, bytes] = (NO_FACTS, b"")
         """Of the event before."""
-        self.postponed: Postponed[Plan] = Postponed()
+        self.postponed: dict[Callable[[Plan, list[RunRow]], Steps[None]], list[RunRow]] = {}
+        """See `postponed`."""
         self._run_states: dict[int, RunState] = {}
         self._refs: dict[RefKey, int] = {}
         self._agents: dict[tuple[int, str], AgentRow] = {}

@@ -16,6 +16,7 @@ from towerlog.engine.commit.drawn import DrawnIds
 from towerlog.engine.commit.load import Asking, Known, Needs, Told, load, load_missed
 from towerlog.engine.commit.missing import MAX_MISSING, NotLoaded
 from towerlog.engine.commit.plan import Plan, Reaction
+from towerlog.engine.commit.postponed import finish
 from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake
 from towerlog.engine.commit.steps import Steps
 from towerlog.engine.commit.submission import Submission, needs_with_reply, note_defect
@@ -130,7 +131,7 @@ class Writer:
             plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions, self._hearing.wall_of)
             try:
                 await self._in_steps(place(plan, found))
-                await self._in_steps(plan.postponed.finish(plan))
+                await self._in_steps(finish(plan))
                 return plan
             except NotLoaded as one:
                 missing = self._missed(turn, [one])
@@ -209,7 +210,8 @@ class Writer:
             else:
                 self.commands += 1
                 _answer(submission, outcome)
-        self._queue.put_back(left)
+        if left:
+            self._queue.put_back(left)
 
     def _publish(self, plan: Plan) -> None:
         changes = plan.changes
@@ -314,10 +316,10 @@ class Writer:
             if isinstance(outcome, Generator):
                 outcome = yield from outcome
         except TowerlogError:
-            yield from plan.postponed.finish(plan)  # what a command has ended before it was refused stays ended
+            yield from finish(plan)  # what a command has ended before it was refused stays ended
             raise
         if plan.postponed:
-            yield from plan.postponed.finish(plan)
+            yield from finish(plan)
         return outcome
 
 

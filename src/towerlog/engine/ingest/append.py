@@ -9,9 +9,10 @@ import msgspec
 
 from towerlog.engine.commands.receipts import mark_delivered, with_receipts
 from towerlog.engine.commands.rights import as_foreign, is_foreign, makes_reporter, may_be_told
-from towerlog.engine.commit.missing import Missing
+from towerlog.engine.commit.missing import NotLoaded, all_in_one, note
 from towerlog.engine.commit.own_runs import process_of
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.postponed import finish
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.commit.steps import Steps
 from towerlog.engine.commit.turn import PlanFull
@@ -94,17 +95,16 @@ def place_items(
     """The items of a request, each by itself; `agent`: all of them are this agent's. Raises PlanFull."""
     results: list[Stored | Refusal] = []
     targets: Targets = {}
-    missing = Missing()
+    missing: list[NotLoaded] = []
     for index, item in enumerate(items):
         if index and plan.is_full():
-            missing.check()
-            raise PlanFull(results)
+            break
         if index and not index % ITEMS_AT_ONCE:
             yield
         if type(item) is not Draft:
             results.append(_place_other(plan, principal, item))
             continue
-        with missing:
+        try:
             try:
                 replayed = item.natural_key is not None and is_replayed(plan, principal, items, index)
                 results.append(_place(plan, principal, item, dialect, agent, targets, replayed))
@@ -112,8 +112,16 @@ def place_items(
                 # What it may be a repeat of cannot be read, and so it cannot be told from news.
                 results.append(Refusal(error.code, error.message))
             if plan.postponed:
-                yield from plan.postponed.finish(plan)
-    missing.check()
+                yield from finish(plan)
+        except NotLoaded as one:
+            note(missing, one)
+        except Exception:
+            if not missing:  # else it may be what was not loaded that broke it
+                raise
+    if missing:
+        raise all_in_one(missing)
+    if len(results) < len(items):
+        raise PlanFull(results)
     return results
 
 
@@ -177,10 +185,11 @@ def _place(
             return seen
     if run_state is not None and run_state.row.status in TERMINAL and starts_new_run(run_state.row, draft):
         draft, run_state = _resuming(draft, run_state.row), None
-    kept_id = kept_under(plan, principal, run_state, draft)
+    kept_id, with_lane = event_id, run_state.row if run_state is not None and run_state.row.has_lane else None
+    if natural_key is not None or with_lane is not None:
+        kept_id = kept_under(plan, principal, run_state, draft)
     name = draft.agent if agent is None else agent.name
-    row = None if run_state is None else run_state.row
-    if row is not None and row.has_lane and is_foreign(plan, principal, row, draft, name):
+    if with_lane is not None and is_foreign(plan, principal, with_lane, draft, name):
         draft = as_foreign(draft)
     if agent is None:
         agent = plan.agent(org, draft.agent or (run_state and run_state.row.agent) or draft.agent_default)

@@ -11,6 +11,7 @@ from functools import partial
 from towerlog.engine.commit.missing import all_of, together
 from towerlog.engine.commit.own_runs import MAX_CLIMB, parent_within
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.postponed import postpone
 from towerlog.engine.commit.steps import Steps
 from towerlog.model.checkpoint import END_STATUS, CheckpointRow
 from towerlog.model.event import Event, EventType, NamedRun
@@ -33,7 +34,7 @@ _ENDS: dict[Status, EventType] = {
 def end_below(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:
     """The sub-agents below a run that has just ended are to end, each as its last checkpoint says, else as that run."""
     if after.is_terminal() and (before is None or not before.is_terminal()) and after.latest_step() is not None:
-        plan.postponed.add(_end_sub_agents, after)
+        postpone(plan, _end_sub_agents, after)
 
 
 def _end_sub_agents(plan: Plan, ended: list[RunRow]) -> Steps[None]:

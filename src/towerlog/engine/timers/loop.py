@@ -9,8 +9,9 @@ from typing import Protocol, TypeVar
 import structlog
 
 from towerlog.engine.commit.load import Needs, Told
-from towerlog.engine.commit.missing import Missing
+from towerlog.engine.commit.missing import NotLoaded, all_in_one, note
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.postponed import finish
 from towerlog.engine.commit.steps import Steps
 from towerlog.errors import Overloaded, StorageFailed
 from towerlog.store.base import Unit
@@ -38,17 +39,24 @@ class Upkeep(Protocol):
 
 def one_by_one(plan: Plan, rows: Sequence[Row], act: Callable[[Plan, Row], Steps[None]]) -> Steps[int]:
     """Acts on each of these, with what follows from it, as far as one commit goes; on how many of them."""
-    missing = Missing()
-    for number, row in enumerate(rows):
-        if number and plan.is_full():
-            missing.check()
-            return number
-        with missing:
+    missing: list[NotLoaded] = []
+    done = 0
+    for row in rows:
+        if done and plan.is_full():
+            break
+        try:
             yield from act(plan, row)
-            yield from plan.postponed.finish(plan)
+            yield from finish(plan)
+        except NotLoaded as one:
+            note(missing, one)
+        except Exception:
+            if not missing:  # else it may be what was not loaded that broke it
+                raise
+        done += 1
         yield
-    missing.check()
-    return len(rows)
+    if missing:
+        raise all_in_one(missing)
+    return done
 
 
 class TimedService(Protocol):
