@@ -58,6 +58,9 @@ def together(asked: Iterable[Callable[[], T]]) -> Steps[list[T]]:
             found.append(ask())
         except NotLoaded as one:
             note(missing, one)
+        except Exception:
+            if not missing:  # else it may be what was not loaded that broke it
+                raise
     if missing:
         raise all_in_one(missing)
     return found
