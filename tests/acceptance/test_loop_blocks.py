@@ -243,23 +243,6 @@ def test_a_run_to_which_a_whole_queue_gives_way(own: Server, sender: httpx2.Clie
     assert [one["status"] for one in found].count("queued") == 1
 
 
-def test_a_poll_of_many_runs_to_each_of_which_there_is_much_to_say(own: Server, sender: httpx2.Client) -> None:
-    keys = [f"told{number}" for number in range(500)]
-    starts = [event(key, key, "run.started") for key in keys]
-    runs = {one["run_id"] for one in results(post(sender, "/api/v1/events", batch(*starts)))}
-    for run_id in sorted(runs):
-        for _ in range(2):
-            ok(post(sender, f"/v1/runs/{run_id}/input", {"content": "go on"}))
-    steps = [event(f"step {key}".replace(" ", "-"), key, "step", 2) for key in keys]
-    with no_block(own, "a batch that is told 1,000 messages"):
-        told = ok(post(sender, "/api/v1/events", batch(*steps)))["commands"]
-    assert len(told) == 1000
-    with no_block(own, "a poll that waits and is told them again"):
-        polled = batch(*[one | {"event_id": f"again-{one['event_id']}", "client_seq": 3} for one in steps])
-        again = ok(post(sender, "/api/v1/events", polled | {"wait_seconds": 1}))["commands"]
-    assert len(again) == 1000
-
-
 def test_usage_over_very_many_cells(tmp_path: Path) -> None:
     server = Server(tmp_path / "data", NO_LIMITS)
     try:

@@ -272,8 +272,8 @@ MUTANTS = (
     Mutant(
         "a batch repeats what it acknowledges",
         receipts.with_receipts,
-        "(result, commands=commands)",
-        "(result)",
+        "(one, commands=final[one.run_id][0])",
+        "(one)",
     ),
     Mutant("what was given back is anybody's", run_fold._stays_queued, "row.lease_epoch > 0", "row.attempt > 0"),
     Mutant("a restart keeps the old deadlines", write._refreshed, "now_ms + lane.lease_ms", "lane.expires_at"),
