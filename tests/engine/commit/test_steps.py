@@ -26,8 +26,8 @@ from towerlog.model.liveness import Thresholds
 
 E = EventType
 MANY = 150
-MOST_EVENTS = 40
-MOST_NAMES = 900
+MAX_EVENTS = 40
+MAX_NAMES = 900
 """Of one step: events that are appended, names that are asked for."""
 
 
@@ -169,5 +169,5 @@ async def test_nothing_is_done_in_one_piece(
     await do(*what)
     assert done["events"] >= MANY * 0.9
     assert in_steps["events"] == done["events"]
-    assert most["events"] <= MOST_EVENTS, "events in one step"
-    assert most["names"] <= MOST_NAMES, "names in one step"
+    assert most["events"] <= MAX_EVENTS, "events in one step"
+    assert most["names"] <= MAX_NAMES, "names in one step"
