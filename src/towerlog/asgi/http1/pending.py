@@ -21,7 +21,7 @@ from towerlog.asgi.replies import Message
 
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
 _BODILESS = frozenset({204, 304})
-_JOINED_BYTES = 16 * 1024
+JOINED_BYTES = 16 * 1024
 """Parts of a reply up to here are copied into one write; of a larger one all its readers share the same bytes."""
 _RESET = struct.pack("ii", 1, 0)
 """As an option of a socket: closing it sends a reset."""
@@ -221,7 +221,7 @@ class PendingRequest(msgspec.Struct, eq=False):
         begin, end = b"%x\r\n" % len(body) if body else b"", b"\r\n" if body else b""
         if not is_more:
             end += b"0\r\n\r\n"
-        if len(body) > _JOINED_BYTES:
+        if len(body) > JOINED_BYTES:
             transport.writelines((begin, body, end))
         else:
             transport.write(b"".join((begin, body, end)))
