@@ -186,8 +186,8 @@ class Pouring(Taking):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         while not self.arrivals.ledger.process.is_idle:
-            await send({"type": "http.response.body", "body": b"x" * 1000, "more_body": True})
             self.sent += 1
+            await send({"type": "http.response.body", "body": b"x" * 1000, "more_body": True})
 
 
 def test_streams_whose_readers_have_room_at_once_go_on_in_turns() -> None:

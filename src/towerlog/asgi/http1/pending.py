@@ -178,7 +178,10 @@ class PendingRequest(msgspec.Struct, eq=False):
         return {"type": "http.disconnect", "fault": self.fault}
 
     async def send(self, message: Message) -> None:
-        """The next part of the reply, when there is room for it; nothing where there is nobody to answer."""
+        """The next part of the reply, when there is room for it; nothing where there is nobody to answer.
+
+        Returns when there is room for another: else whoever sends would hold that as well, and nobody could count it.
+        """
         if self.link.is_write_paused and not self.is_gone:
             await self.link.drain()
         if self.is_gone:
@@ -187,6 +190,9 @@ class PendingRequest(msgspec.Struct, eq=False):
             self._begin(message["status"], message["headers"])
         else:
             self._go_on(message.get("body", b""), message.get("more_body", False))
+        del message
+        if self.link.is_write_paused and not self.is_gone and not self.is_complete:
+            await self.link.drain()
 
     def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         if self.is_started:
