@@ -5,9 +5,10 @@
 //
 // Every message of the stream must hold the marker exactly once: a tilde directly followed by a
 // double quote, as at the end of a JSON string. It should also hold "ts":N, the sender's
-// CLOCK_MONOTONIC in microseconds. The bytes of all followers are searched for the marker; the
-// lag, arrival minus "ts", is taken on every 20th follower. What comes in the same packet as the
-// head of the reply is not counted, so messages should only be sent once all are connected.
+// CLOCK_MONOTONIC in microseconds; a "ts" that is no number is passed over. The bytes of all
+// followers are searched for the marker; the lag, arrival minus "ts", is taken on every 20th
+// follower. What comes in the same packet as the head of the reply is not counted, so messages
+// should only be sent once all are connected.
 //
 // "READY n connect_secs s" goes to stderr when every follower has its reply's head; from then on
 // the program listens for SECONDS and prints one line of JSON. Only loopback is accepted.
@@ -106,7 +107,7 @@ static void read_head(follower *f, ssize_t n) {
     }
     if (!memmem(f->head, f->head_len, "\r\n\r\n", 4)) return;
     if (strncmp(f->head + 9, "200", 3) && strncmp(f->head + 9, "101", 3)) {
-        fprintf(stderr, "bad answer %.80s\n", f->head);
+        fprintf(stderr, "bad answer %.300s\n", f->head);
         exit(1);
     }
     f->head_done = 1;
@@ -135,6 +136,10 @@ static void count_markers(follower *f, const char *start, const char *end, uint6
 static void sample_lags(const char *start, const char *end, uint64_t now) {
     const char *at = start;
     while ((at = memmem(at, end - at, "\"ts\":", 5)) && end - at > TIMESTAMP_BYTES) {
+        if (at[5] < '0' || at[5] > '9') { // a time in words, which the frame has besides
+            at += 5;
+            continue;
+        }
         uint64_t sent = strtoull(at + 5, 0, 10);
         if (state.lag_count == state.lag_capacity) {
             state.lag_capacity *= 2;

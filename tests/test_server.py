@@ -22,7 +22,7 @@ from towerlog.config import Settings
 from towerlog.engine.core import EngineSettings
 from towerlog.errors import StoreLocked
 from towerlog.model.liveness import Thresholds
-from towerlog.server import engine_settings, listen, transport_config, url_of
+from towerlog.server import SWITCH_SECONDS, engine_settings, listen, transport_config, url_of
 
 PROGRAM = """
 import json, sys
@@ -31,7 +31,8 @@ from towerlog.config import load_settings
 from towerlog.errors import StorageFailed
 
 def announce(started):
-    print(json.dumps({"url": started.url, "admin_key": started.admin_key}), flush=True)
+    told = {"url": started.url, "admin_key": started.admin_key, "switch_seconds": sys.getswitchinterval()}
+    print(json.dumps(told), flush=True)
 
 class Doomed(server.Engine):
     async def start(self):
@@ -127,6 +128,11 @@ def test_an_idle_connection_is_closed_after_the_setting(serve: Serve) -> None:
         idle_since = time.monotonic()
         assert raw.recv(1) == b""
         assert time.monotonic() - idle_since > 1.5
+
+
+def test_no_thread_keeps_the_interpreter_for_long(serve: Serve) -> None:
+    told = serve().started()
+    assert told["switch_seconds"] == pytest.approx(SWITCH_SECONDS), "commits wait for decoders, statement by statement"
 
 
 def test_a_bootstrap_key_is_not_repeated(serve: Serve) -> None:

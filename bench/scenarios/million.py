@@ -120,8 +120,9 @@ def in_page(reply: Reply) -> int:
 
 
 def in_stream(reply: Reply) -> int:
-    """Frames with data in an SSE body."""
-    return (b"\n" + reply.body).count(b"\ndata: ")
+    """Events in an SSE body; a control frame, such as the one of the end, has a name and is none."""
+    body = b"\n" + reply.body
+    return body.count(b"\ndata: ") - body.count(b"\nevent: ")
 
 
 def read_many(client: Client, paths: list[str], expected: int, count_of: Callable[[Reply], int]) -> Reads:

@@ -11,6 +11,7 @@ import dataclasses
 import gc
 import resource
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
@@ -56,6 +57,9 @@ BACKLOG = 2048
 """Connections that the kernel holds until they are accepted: a crowd that reconnects at the same moment."""
 GC_YOUNG_OBJECTS = 20_000
 """New objects between two runs of the cycle collector."""
+SWITCH_SECONDS = 0.0005
+"""How long a thread keeps the interpreter that another waits for. A commit gives it back and takes it again for every
+statement, so beside a thread that decodes a large body each statement waits for so long."""
 _DESCRIPTORS_BESIDE_STREAMS = 1000
 _DESCRIPTORS_OF_STORE = 100
 """Files of the store and of the process itself, kept free of connections."""
@@ -195,6 +199,7 @@ def run(settings: Settings, announce: Callable[[Started], None]) -> int:
     for variable in unknown_variables():
         _log.warning("unknown environment variable ignored", variable=variable)
     raise_descriptor_limit(settings.max_streams + _DESCRIPTORS_BESIDE_STREAMS)
+    sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings, announce))
 

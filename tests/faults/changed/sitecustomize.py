@@ -1,6 +1,7 @@
 """Changes to the program under test, by the names in FAULTY_CHANGES: a shorter wait, or a defect that a test must find.
 
-Python imports this module by itself in the process of the server, whose PYTHONPATH names this folder.
+Python imports this module by itself in each process whose PYTHONPATH names this folder. What takes more than a piece of
+source in place of another is a function here; the rest is in `replacing.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+from replacing import replace_on_import
 
 
 def hurried() -> None:
@@ -147,5 +149,6 @@ def standstill_counts() -> None:
     ServerClock.MAX_UNREAD_MS = 10**15
 
 
+replace_on_import()
 for name in filter(None, os.environ.get("FAULTY_CHANGES", "").split(",")):
     globals()[name]()
