@@ -116,7 +116,7 @@ class App:
         self._service: Service | None = None
         self._node: OpenNode | None = None
         self._ticker: Ticker | None = None
-        self._loop_watch = LoopWatch(self.arrivals.pace, self.arrivals.ledger.is_idle)
+        self._loop_watch = LoopWatch(self.arrivals.ledger.is_idle, self.arrivals.pace.rest)
         self._decoding = Decoding()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -141,7 +141,7 @@ class App:
         self.take = gate.take
         self._service = Service(gate, components, streams, node.store.epoch)
         watch = self._loop_watch
-        node.engine.before_sweep = watch.stir
+        node.engine.before_sweep = self.arrivals.pace.when_busy = watch.stir
         self._ticker = Ticker(
             self._clock, lambda _: watch.stir(), streams.tick, components.auth.tick, components.ledger.tick
         )

@@ -36,7 +36,7 @@ async def watched(beats: int) -> None:
 
 
 async def test_work_on_the_loop_is_a_block() -> None:
-    watch = LoopWatch(Pace(), lambda: False)
+    watch = LoopWatch(lambda: False, Pace().rest)
     watch.start()
     await watched(3)
     burn()
@@ -54,7 +54,7 @@ async def test_a_thread_that_keeps_the_interpreter_to_itself_is_a_block() -> Non
         while time.thread_time_ns() < until:
             msgspec.json.decode(text)
 
-    watch = LoopWatch(Pace(), lambda: False)
+    watch = LoopWatch(lambda: False, Pace().rest)
     watch.start()
     await asyncio.to_thread(decode)
     await watched(3)
@@ -63,7 +63,7 @@ async def test_a_thread_that_keeps_the_interpreter_to_itself_is_a_block() -> Non
 
 
 async def test_a_loop_that_waits_is_not_blocked() -> None:
-    watch = LoopWatch(Pace(), lambda: False)
+    watch = LoopWatch(lambda: False, Pace().rest)
     watch.start()
     await watched(20)
     watch.stop()
@@ -72,7 +72,7 @@ async def test_a_loop_that_waits_is_not_blocked() -> None:
 
 
 async def test_a_call_that_waits_on_the_loop_is_not_seen_and_the_metrics_say_so() -> None:
-    watch = LoopWatch(Pace(), lambda: False)
+    watch = LoopWatch(lambda: False, Pace().rest)
     watch.start()
     await watched(3)
     threading.Event().wait(3 * MAX_BLOCK_MS / 1000)
@@ -93,7 +93,8 @@ class Burning(Taking):
 
 async def test_work_after_a_rest_is_watched_from_its_first_packet_on() -> None:
     app = Burning()
-    watch = LoopWatch(app.arrivals.pace, app.ledger.is_idle)
+    watch = LoopWatch(app.ledger.is_idle, app.arrivals.pace.rest)
+    app.arrivals.pace.when_busy = watch.stir
     watch.start()
     link, transport = linked(app)
     for number in range(1, 4):
@@ -111,7 +112,8 @@ async def test_work_after_a_rest_is_watched_from_its_first_packet_on() -> None:
 @pytest.mark.parametrize("work", ["a task", "a timer"])
 async def test_other_work_after_a_rest_is_watched_too(work: str) -> None:
     pace = Pace()
-    watch = LoopWatch(pace, lambda: True)
+    watch = LoopWatch(lambda: True, pace.rest)
+    pace.when_busy = watch.stir
     watch.start()
     await wait_until_async(lambda: watch.rests, "a rest")
     if work == "a task":
@@ -125,7 +127,7 @@ async def test_other_work_after_a_rest_is_watched_too(work: str) -> None:
 
 async def test_while_something_is_in_hand_it_does_not_rest() -> None:
     app = Taking()
-    watch = LoopWatch(app.arrivals.pace, app.ledger.is_idle)
+    watch = LoopWatch(app.ledger.is_idle, app.arrivals.pace.rest)
     app.ledger.take_bytes((app.ledger.process,), 1)
     read = app.ledger.process.reads.ask()
     watch.start()

@@ -191,7 +191,7 @@ class PendingRequest(msgspec.Struct, eq=False):
         else:
             self._go_on(message.get("body", b""), message.get("more_body", False))
         del message
-        if self.link.is_write_paused and not self.is_gone and not self.is_complete:
+        if self.link.is_write_paused and not self.is_complete:
             await self.link.drain()
 
     def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:

@@ -18,7 +18,6 @@ import asyncio
 from collections.abc import Callable
 
 from towerlog.ambient import ProcessorClock
-from towerlog.asgi.guard.pace import Pace
 
 BEAT_S = 0.01
 """Between two beats; a block may be longer by so much than it is measured."""
@@ -35,17 +34,20 @@ QUIET_NS = 1_000_000
 class LoopWatch:
     """Measures the loop that it was started on."""
 
-    def __init__(self, pace: Pace, is_idle: Callable[[], bool]) -> None:
-        """Not started. `is_idle` says whether nothing is in hand that may go on by itself, such as a commit."""
+    def __init__(self, is_idle: Callable[[], bool], when_resting: Callable[[], None]) -> None:
+        """Not started. `is_idle` says whether nothing is in hand that may go on by itself, such as a commit.
+
+        `when_resting` is called when it begins to rest: from then on, work has to begin with `stir`.
+        """
         self.longest_ms = 0.0
         """The longest block so far."""
         self.over = 0
         """How many blocks were longer than MAX_BLOCK_MS."""
-        self._pace = pace
         self._is_idle = is_idle
+        self._when_resting = when_resting
         self._clock: ProcessorClock | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
         self._due_ns = self._spent_ns = self._waited_ns = 0
         """When the next beat is due, and what the processor had done before it."""
         self._quiet_beats = 0
@@ -53,19 +55,18 @@ class LoopWatch:
     @property
     def rests(self) -> bool:
         """Whether no beat is due."""
-        return self._timer is None
+        return self._task is None
 
     def start(self) -> None:
         """Begins; needs a running event loop."""
         self._loop, self._clock = asyncio.get_running_loop(), ProcessorClock()
-        self._pace.when_busy = self.stir
         self.stir()
 
     def stop(self) -> None:
         """Ends; may be called twice."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
         if self._clock is not None:
             self._clock.close()
             self._clock = None
@@ -73,26 +74,27 @@ class LoopWatch:
     def stir(self) -> None:
         """Work begins. From here on it is seen how long that takes."""
         self._quiet_beats = 0
-        if self._timer is None and self._clock is not None and self._loop is not None:
+        if self._task is None and self._clock is not None and self._loop is not None:
+            # From now on, and not from when the task begins: the work may be done before that.
             self._look(self._clock)
-            self._timer = self._loop.call_later(BEAT_S, self._beat)
+            self._task = self._loop.create_task(self._beats(self._clock), name="loop-watch")
 
-    def _beat(self) -> None:
-        assert self._loop is not None
-        assert self._clock is not None
+    async def _beats(self, clock: ProcessorClock) -> None:
+        while self._quiet_beats < REST_AFTER_BEATS or not self._is_idle():
+            await asyncio.sleep(BEAT_S)
+            self._beat(clock)
+        self._task = None
+        self._when_resting()
+
+    def _beat(self, clock: ProcessorClock) -> None:
         due_ns, spent_ns, waited_ns = self._due_ns, self._spent_ns, self._waited_ns
-        late_ns = self._look(self._clock) - due_ns - (self._waited_ns - waited_ns)
+        late_ns = self._look(clock) - due_ns - (self._waited_ns - waited_ns)
         done_ns = self._spent_ns - spent_ns
         # A process that did nothing has blocked nothing, however late its beat is.
         block_ms = min(late_ns, done_ns) / 1e6
         self.longest_ms = max(self.longest_ms, block_ms)
         self.over += block_ms > MAX_BLOCK_MS
         self._quiet_beats = self._quiet_beats + 1 if done_ns < QUIET_NS else 0
-        if self._quiet_beats >= REST_AFTER_BEATS and self._is_idle():
-            self._timer = None
-            self._pace.rest()
-        else:
-            self._timer = self._loop.call_later(BEAT_S, self._beat)
 
     def _look(self, clock: ProcessorClock) -> int:
         """Reads the clocks for the beat to come; the time now, in ns."""
