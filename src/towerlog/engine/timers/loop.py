@@ -70,14 +70,16 @@ class TimedService(Protocol):
 class Timer:
     """Runs its services one after the other."""
 
-    def __init__(self, services: tuple[TimedService, ...]) -> None:
-        """In this order."""
+    def __init__(self, services: tuple[TimedService, ...], before_sweep: Callable[[], None] = lambda: None) -> None:
+        """In this order. `before_sweep` is called before each round of them."""
         self._services = services
+        self._before_sweep = before_sweep
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Sweeps until stopped. A failing store is the writer's to report; the sweeps go on."""
         while not self._stopping.is_set():
+            self._before_sweep()
             for service in self._services:
                 await _look(service)
             try:
