@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import TypeVar
 
-from towerlog.ambient import Hearing, Ids
+from towerlog.ambient import Hearing, Ids, Reading
 from towerlog.engine.commit.cache import Cache
 from towerlog.engine.commit.drawn import DrawnIds
 from towerlog.engine.commit.load import Asking, Known, Needs, Told, load, load_missed
@@ -96,9 +96,9 @@ class Writer:
         if self._store.space.is_low():
             self._hearing.stop()
             return None
+        self._hearing.begin()
         try:
             async with self._store.begin() as unit:
-                self._hearing.begin()
                 if self._hearing.is_out:  # nobody else may come to write, and find out that it is over
                     await unit.try_to_write()
                     self._hearing.go_on()
@@ -108,7 +108,7 @@ class Writer:
                 if plan.changes != NO_CHANGES:
                     await unit.commit(plan.changes)
                 self._publish(plan)
-        except StorageFailed:
+        except (StorageFailed, Overloaded):
             self._hearing.stop()
             raise
         finally:
@@ -122,7 +122,7 @@ class Writer:
         needs_of: Callable[[Needs, Found], Told],
         place: Callable[[Plan, Found], Steps[None]],
     ) -> Plan:
-        turn = self._turn()
+        turn = self._turn(*self._hearing.now())
         missing: list[NotLoaded] = []
         while True:
             if missing:
@@ -146,9 +146,6 @@ class Writer:
                 group = self._queue.take()
                 try:
                     await self._write(group)
-                except Overloaded as error:
-                    self._hearing.stop()
-                    _fail(group, error)
                 except Exception as error:  # the writer must outlive any defect in a group
                     note_defect("group_failed", commands=len(group))
                     await self._write_singly(group, error)
@@ -156,7 +153,7 @@ class Writer:
 
     async def _write_singly(self, group: list[Submission], error: Exception) -> None:
         """After a defect that spoiled a whole group: each command alone, so that only the one at fault fails."""
-        if len(group) <= 1 or isinstance(error, StorageFailed):
+        if len(group) <= 1:
             _fail(group, error if isinstance(error, TowerlogError) else Internal())
             return
         for submission in group:
@@ -177,28 +174,27 @@ class Writer:
             if self._queue.count == waiting or waiting >= MAX_GROUP_COMMANDS:
                 return
 
-    def _turn(self) -> Turn:
-        """For a new group: the time is read once."""
+    def _turn(self, now_ms: int, heard_ms: int) -> Turn:
+        """For a new group, whose time is read once."""
         if not self._store.exclusive:
             self._cache = Cache()
-        now_ms, heard_ms = self._hearing.begin()
         return Turn(Known(self._cache), now_ms, heard_ms, DrawnIds(self._ids))
 
     async def _write(self, group: list[Submission]) -> None:
+        began = self._hearing.begin()
         try:
             async with self._store.begin() as unit:
-                plan, outcomes = await self._place_group(unit, group)
+                plan, outcomes = await self._place_group(unit, group, began)
                 if self._bodies.waiting:
                     plan.changes.reply_bodies.extend(self._bodies.take())
                 plan.settle()
-                try:
-                    if plan.changes != NO_CHANGES:
-                        await unit.commit(plan.changes)
-                except StorageFailed as error:
-                    self._hearing.stop()
-                    _fail(group, error)
-                    return
+                if plan.changes != NO_CHANGES:
+                    await unit.commit(plan.changes)
                 self._publish(plan)
+        except (StorageFailed, Overloaded) as error:
+            self._hearing.stop()
+            _fail(group, error)
+            return
         finally:
             self._hearing.end()
         self.groups += bool(group)
@@ -227,11 +223,14 @@ class Writer:
             self._cache = Cache()
             note_defect("publishing_failed", events=len(changes.events))
 
-    async def _place_group(self, unit: Unit, group: list[Submission]) -> tuple[Plan, Outcomes]:
-        """Loads what the group needs and places it, again with what was missed until nothing is."""
+    async def _place_group(self, unit: Unit, group: list[Submission], began: Reading) -> tuple[Plan, Outcomes]:
+        """Loads what the group needs and places it, again with what was missed until nothing is.
+
+        Its time is that at which it was taken: during a long wait for the place to write nobody's time runs out.
+        """
         asking = [self._asking(one) for one in group]
         claims = [one for one in group if isinstance(one.command, Claim | ClaimRun)]
-        turn = self._turn()
+        turn = self._turn(*began)
         turn.known.claim_limit = max(1, len(claims))
         missing: list[NotLoaded] = []
         while True:
