@@ -310,6 +310,8 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("store.values", "MAX_DESCENDANTS", "runs below one that are looked through for open ones"),
         ("store.values", "PAGE_BODY_BYTES", "bytes of stored rows or of events' bodies in a page, and one more"),
         ("engine.queries.views", "MAX_TREE_RUNS", "runs below one that are shown with it"),
+        ("store.values", "MAX_OWN_STATES", "own runs of a thread among which its latest state is looked for"),
+        ("store.values", "MAX_STATES", "the same of all its runs, and of its open ones"),
         ("engine.queries.views", "MAX_TREE_BYTES", "bytes of those, about"),
         ("dialects.base", "MAX_PAGE", "rows of a page of `runs`"),
         ("dialects.activity.dialect", "MAX_TAIL", "newest events of an agent"),
