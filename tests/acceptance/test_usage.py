@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx2
 import pytest
 
 from tests.acceptance.conftest import FreshServer, Unique
@@ -261,3 +262,50 @@ def test_an_imported_session_stands_in_its_own_hour(back: ReadBack, unique: Uniq
     found = then.json()
     assert [(row["hour"], row["cost_usd"]) for row in found["data"]] == [("2025-03-05T10:00:00.000Z", 0.5)]
     assert found["since"] == "2025-03-05T10:00:00.000Z"
+
+
+Told = tuple[str, str, float]
+"""Trace, agent, and the cost of its process so far."""
+ONE_PROCESS: dict[str, list[list[Told]]] = {
+    "a new trace a call": [[("a", "lead", 0.01)], [("b", "lead", 0.02)], [("c", "lead", 0.03)]],
+    "a run that went on": [[("a", "lead", 0.01), ("a", "lead", 0.02)], [("b", "lead", 0.025), ("b", "lead", 0.03)]],
+    "nothing spent in between": [[("a", "lead", 0.03)], [("b", "lead", 0.03)]],
+}
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["ended", "left open"])
+@pytest.mark.parametrize("told", ONE_PROCESS.values(), ids=ONE_PROCESS)
+def test_a_process_that_goes_on_in_a_new_run_is_one_counter(
+    fresh_server: FreshServer, told: list[list[Told]], ends: bool
+) -> None:
+    client = fresh_server().client()
+    for run in told:
+        for step, (trace, agent, cost) in enumerate(run):
+            save_batch(client, checkpoint("t", trace, step, agent_id=agent, run_cost_usd=cost, model="m"))
+        if ends:
+            save_batch(client, runner_event("thread_completed", "t", run[0][0]))
+    assert process_totals(client) == {"lead": 0.03}
+
+
+def test_runs_side_by_side_of_one_process_share_its_counter(fresh_server: FreshServer) -> None:
+    """An older run that tells again what a newer one has counted adds nothing, and what is lower is no new process."""
+    client = fresh_server().client()
+    for step, (trace, cost) in enumerate((("a", 0.5), ("b", 0.6), ("a", 0.55), ("b", 0.6), ("a", 0.7), ("c", 0.7))):
+        save_batch(client, checkpoint("t", trace, step, agent_id="lead", run_cost_usd=cost))
+    assert process_totals(client) == {"lead": 0.7}
+
+
+def test_another_agent_or_a_lower_counter_is_another_process(fresh_server: FreshServer) -> None:
+    client = fresh_server().client()
+    told = (("a", "lead", 0.5), ("b", "peer", 0.6), ("c", "peer", 0.7), ("d", "lead", 0.1), ("e", "lead", 0.15))
+    for step, (trace, agent, cost) in enumerate(told):
+        save_batch(client, checkpoint("t", trace, step, agent_id=agent, run_cost_usd=cost))
+    assert process_totals(client) == {"lead": 0.65, "peer": 0.7}
+
+
+def process_totals(client: httpx2.Client) -> dict[str, float]:
+    """Dollars by agent, as the roll-ups have them; the rows of the agents must agree."""
+    cells = client.get("/api/v1/usage", params={"by": "agent"}).json()["data"]
+    costs = {cell["agent"]: cell["cost_usd"] for cell in cells}
+    assert {row["name"]: row["cost_usd"] for row in ReadBack(client).agents()} == costs
+    return costs

@@ -163,6 +163,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     retired: AgentShare | None = None
     usage_flags: tuple[str, ...] = ()
     """Words of `USAGE_FLAGS`. The six of these are the members of `Spending`."""
+    process: str | None = None
+    """The process whose cost it told last (`UsageReport.process`)."""
     error: str | None = None
     questions: tuple[OpenQuestion, ...] = ()
     """Open ones, oldest first. They outlive their worker: the next claim finds them open."""

@@ -253,6 +253,7 @@ def parts_after(row: RunRow, effects: Effects, agent: str | None, *, late: bool 
         "run_total": after.run_total,
         "run_sides": after.run_sides,
         "process_cost": after.process_cost,
+        "process": row.process if effects.report is None else effects.report.process or row.process,
         "usage_flags": after.flags,
         "usage": row.usage if effects.report is None else after.usage(),
     }

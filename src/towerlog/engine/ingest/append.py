@@ -9,7 +9,7 @@ import msgspec
 
 from towerlog.engine.commands.receipts import mark_delivered, with_receipts
 from towerlog.engine.commands.rights import as_foreign, is_foreign, makes_reporter, may_be_told
-from towerlog.engine.commit.own_runs import process_of
+from towerlog.engine.commit.own_runs import process_of, top_of
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.commit.submission import Steps
@@ -238,7 +238,7 @@ def _store(
     if (facts.effects is not None or run_state.row.reporter_key is None) and makes_reporter(run_state.row, draft):
         facts = with_effects(facts, reporter_key=principal.key_id)
     if facts.effects is not None and tells_process_cost(draft, run_state.row):
-        facts = _of_process(plan, run_state.row, facts)
+        facts = _of_process(plan, principal, run_state.row, facts, agent.name)
     if draft.type in TOOL_TYPES:
         facts, data = paired(run_state, draft.type, facts, data)
     elif draft.type is EventType.RUN_WAITING:
@@ -265,7 +265,7 @@ def _reports_an_end(draft: Draft) -> bool:
     return is_end and draft.effects.report is not None and draft.facts.duration_ms is None
 
 
-def _of_process(plan: Plan, row: RunRow, facts: Facts) -> Facts:
+def _of_process(plan: Plan, principal: Principal, row: RunRow, facts: Facts, agent: str) -> Facts:
     """The facts of an event that tells a cost, with the name of the process whose counter it belongs to."""
 
     def find(ref: NamedRun) -> RunRow | None:
@@ -273,10 +273,14 @@ def _of_process(plan: Plan, row: RunRow, facts: Facts) -> Facts:
         return None if found is None else found.row
 
     effects = facts.effects or NO_EFFECTS
-    if effects.report is None:
+    report = effects.report
+    if report is None:
         return facts
-    process = process_of(row, row.parent_key or effects.parent_key, find)
-    return with_effects(facts, report=_replace(effects.report, process=process))
+    row = row if row.agent is not None else _replace(row, agent=agent)
+    trace, top = top_of(row, row.parent_key or effects.parent_key, find)
+    costs = plan.thread_made(row.org, row.thread_id).process_costs
+    process = process_of(row, trace, top, principal.key_id, costs, report.usage.cost_nanos or 0)
+    return with_effects(facts, report=_replace(report, process=process))
 
 
 def paired(run_state: RunState, kind: EventType, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
