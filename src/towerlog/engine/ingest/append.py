@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import assert_never
 
 import msgspec
@@ -14,10 +13,9 @@ from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.commit.submission import Steps
 from towerlog.engine.ingest.added import asked
-from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
+from towerlog.engine.ingest.content import has_base
 from towerlog.engine.ingest.dedupe import (
     beside,
-    figures_of,
     has_older_runs,
     is_replayed,
     late_checkpoint_id,
@@ -26,6 +24,7 @@ from towerlog.engine.ingest.dedupe import (
     stored_before,
     told_before,
     waits_without_history,
+    with_history,
 )
 from towerlog.engine.ingest.needs import parent_ref, tells_process_cost
 from towerlog.errors import Damaged, NotFound, UnknownBase
@@ -347,19 +346,8 @@ def _completed(plan: Plan, org: int, draft: Draft) -> Draft:
         if isinstance(draft.run, RunByForeignId) and not draft.run.names_thread:
             draft = _replace(draft, run=RunByForeignId(draft.run.foreign_id, parent.thread_id))
     if draft.history is not None or draft.effects.checkpoint is not None:
-        draft = _with_history(plan, org, draft)
+        draft = with_history(plan, org, draft)
     return draft
-
-
-def _with_history(plan: Plan, org: int, draft: Draft) -> Draft:
-    """The draft with its history kept, its node and its digest filled in."""
-    facts = draft.effects.checkpoint
-    if facts is None or facts.decision:
-        return draft
-    kept = StoredHistory(b"", 0, b"") if draft.history is None else keep_history(plan, org, draft.history)
-    digest = hashlib.sha256(kept.node + kept.metas + figures_of(draft)).hexdigest()
-    filled = _replace(facts, node=kept.node.hex(), length=kept.length, metas=kept.metas.hex(), digest=digest)
-    return _replace(draft, facts=with_effects(draft.facts, checkpoint=filled), history=None)
 
 
 def _with_held(plan: Plan, draft: Draft, row: RunRow, agent: str) -> Draft:
