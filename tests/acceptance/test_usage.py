@@ -309,3 +309,29 @@ def process_totals(client: httpx2.Client) -> dict[str, float]:
     costs = {cell["agent"]: cell["cost_usd"] for cell in cells}
     assert {row["name"]: row["cost_usd"] for row in ReadBack(client).agents()} == costs
     return costs
+
+
+def by_model(client: httpx2.Client, agent: str) -> dict[str | None, tuple[Any, Any]]:
+    """Input tokens and dollars of an agent, by model."""
+    rows = client.get("/api/v1/usage", params={"by": "model", "agent": agent}).json()["data"]
+    return {row["model"]: (row["usage"]["input_tokens"], row["cost_usd"]) for row in rows}
+
+
+def test_what_is_told_of_several_models_stands_under_none_of_them(back: ReadBack, unique: Unique) -> None:
+    run, agent = unique("run"), unique("agent")
+    tell(back.client, "run_start", run, agent_name=agent)
+    call(back, agent, run, model="big", input_tokens=1000, output_tokens=100)
+    call(back, agent, run, model="small", input_tokens=10, output_tokens=1)
+    tell(back.client, "run_end", run, {"prompt_tokens": 1500, "completion_tokens": 200, "cost_usd": 0.5})
+    assert by_model(back.client, agent) == {None: (490, 0.5), "big": (1000, None), "small": (10, None)}
+    assert summaries(back, agent)[-1] == "490+99 tokens, $0.5"
+
+
+def test_the_cost_of_a_process_stands_under_the_only_model_of_its_agent(back: ReadBack, unique: Unique) -> None:
+    for models, under in ((("m",), "m"), (("m", "m"), "m"), (("m", "n"), None), (("n", "m", "m"), None)):
+        thread, agent = unique("thread"), unique("agent")
+        save_batch(back.client, runner_event("thread_started", thread, "t", agent_id=agent))
+        for model in models:
+            call(back, agent, thread, model=model, input_tokens=5)
+        save_batch(back.client, checkpoint(thread, "t", 1, agent_id=agent, run_cost_usd=0.25))
+        assert by_model(back.client, agent)[under][1] == 0.25

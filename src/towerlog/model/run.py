@@ -246,11 +246,13 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return Spending(self.shares, self.retired, self.run_total, self.run_sides, self.process_cost, self.usage_flags)
 
     def model_of(self, agent: str | None) -> str | None:
-        """The model of an agent: what it named itself, else what was named before the run's agent was known."""
+        """The model of what an agent tells without one: that which it has named, else what was named before the run's
+        agent was known. None where it has named several: a total or a cost may be of all of them.
+        """
         for name in (agent, *sorted(PLACEHOLDER_AGENTS)):
             share = None if name is None else self.shares.get(name)
             if share is not None and share.model is not None:
-                return share.model
+                return None if share.several_models else share.model
         return None
 
     def latest_step(self) -> tuple[str, int] | None:

@@ -270,7 +270,7 @@ def _spending_after(spending: Spending, effects: Effects, agent: str, late: bool
     if checkpoint is not None and not late and checkpoint.step_index > share.step_index:
         share = _replace(share, step_index=checkpoint.step_index)
     if model is not None and model != share.model:
-        share = _replace(share, model=model)
+        share = _replace(share, model=model, several_models=share.several_models or share.model is not None)
     return spending if share == spending.shares.get(agent, AgentShare()) else spending.with_share(agent, share)
 
 

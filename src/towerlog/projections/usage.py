@@ -34,10 +34,11 @@ def added(before: Usage, after: Usage) -> Usage:
 
 
 def key_of(after: RunRow, event: Event, agent: str | None) -> UsageKey:
-    """The key of the cell that an event adds to. The status is the run's after it, the model that of the event's agent:
-    what one agent spends never stands under the model of another.
+    """The key of the cell that an event adds to. The status is the run's after it, the model what the event says, else
+    that of its agent: what one agent spends never stands under the model of another.
     """
-    return (event.org, hour_of(event), agent or "", after.model_of(agent) or "", after.status.value)
+    model = event.effects.model or after.model_of(agent)
+    return (event.org, hour_of(event), agent or "", model or "", after.status.value)
 
 
 def hour_of(event: Event) -> int:
