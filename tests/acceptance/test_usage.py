@@ -335,3 +335,33 @@ def test_the_cost_of_a_process_stands_under_the_only_model_of_its_agent(back: Re
             call(back, agent, thread, model=model, input_tokens=5)
         save_batch(back.client, checkpoint(thread, "t", 1, agent_id=agent, run_cost_usd=0.25))
         assert by_model(back.client, agent)[under][1] == 0.25
+
+
+def test_who_told_no_cost_spent_an_unknown_one(back: ReadBack, unique: Unique) -> None:
+    thread, lead, scout = unique("thread"), unique("lead"), unique("scout")
+    save_batch(back.client, checkpoint(thread, "t", 1, agent_id=lead, run_cost_usd=0.5))
+    save_batch(back.client, checkpoint(thread, "t", 1, agent_id=scout, tokens_used=7))
+    costs = {row["name"]: row["cost_usd"] for row in back.agents() if row["name"] in (lead, scout)}
+    assert costs == {lead: 0.5, scout: None}
+    assert {by_model(back.client, agent)[None][1] for agent in (lead, scout)} == {0.5, None}
+
+
+def test_a_model_that_was_only_tried_is_not_the_runs(back: ReadBack, unique: Unique) -> None:
+    run, agent = unique("run"), unique("agent")
+    calls = (("used", None, 1000), ("tried", "rate_limited", None), ("broken", "error", None))
+    events = [
+        {
+            "event_id": f"{run}-{at}",
+            "client_seq": at,
+            "run_key": run,
+            "agent": agent,
+            "type": "model.call",
+            "data": {"model": model, "status": status, "input_tokens": tokens},
+        }
+        for at, (model, status, tokens) in enumerate(calls, 1)
+    ]
+    reply = back.client.post("/api/v1/events", json={"client_id": run, "events": events})
+    assert reply.status_code == 200, reply.text
+    assert back.run(run)["model"] == "used"
+    shown = [(event["type"], event["metadata"]["model_name"]) for event in back.activity(back.agent_id(agent))]
+    assert shown == [("inference_complete", "used"), ("inference_rate_limited", "tried"), ("inference_error", "broken")]

@@ -288,7 +288,9 @@ def paired(run_state: RunState, kind: EventType, facts: Facts, data: bytes) -> t
         return facts, data
     call_id = f"call-{run_state.seq + 1}"
     if run_state.open_tools and kind is _TOOL_RESULT:
-        call_id = next((known for tool, known in run_state.open_tools if tool == (facts.tool or "")), call_id)
+        # The newest: the result of an older one may have been lost.
+        found = (known for tool, known in reversed(run_state.open_tools) if tool == (facts.tool or ""))
+        call_id = next(found, call_id)
     if b'"tool_call_id"' not in data:
         head = b'{"tool_call_id":' + msgspec.json.encode(call_id)
         rest = data[1:].lstrip()
