@@ -169,6 +169,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     retired: AgentShare | None = None
     usage_flags: tuple[str, ...] = ()
     """Words of `USAGE_FLAGS`. The six of these are the members of `Spending`."""
+    process: str | None = None
+    """The process whose cost it told last (`UsageReport.process`)."""
     error: str | None = None
     questions: tuple[OpenQuestion, ...] = ()
     """Open ones, oldest first. They outlive their worker: the next claim finds them open."""
@@ -250,11 +252,13 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return Spending(self.shares, self.retired, self.run_total, self.run_sides, self.process_cost, self.usage_flags)
 
     def model_of(self, agent: str | None) -> str | None:
-        """The model of an agent: what it named itself, else what was named before the run's agent was known."""
+        """The model of what an agent tells without one: that which it has named, else what was named before the run's
+        agent was known. None where it has named several: a total or a cost may be of all of them.
+        """
         for name in (agent, *sorted(PLACEHOLDER_AGENTS)):
             share = None if name is None else self.shares.get(name)
             if share is not None and share.model is not None:
-                return share.model
+                return None if share.several_models else share.model
         return None
 
     def latest_step(self) -> tuple[str, int] | None:

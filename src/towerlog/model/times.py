@@ -22,7 +22,7 @@ def told_time(occurred_at: int | None, recorded_at: int) -> int | None:
 
 _FRACTIONS = {"Z": 0, **{f".{ms:03d}Z": ms for ms in range(1000)}}
 """What the usual form has after its seconds, as milliseconds."""
-_FORM = re.compile(r"\d{4}-?\d\d-?\d\d[Tt ]\d\d:?\d\d(:?\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d(:?\d\d)?)?", re.ASCII)
+_FORM = re.compile(r"\d{4}-?\d\d-?\d\d[Tt ]\d\d:?\d\d(:?\d\d([.,]\d{1,60})?)?([Zz]|[+-]\d\d(:?\d\d)?)?", re.ASCII)
 
 
 MAX_KNOWN_SECONDS = 1024

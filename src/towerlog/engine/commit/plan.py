@@ -295,7 +295,7 @@ class Plan:
 
     def _spent(self, row: RunRow, report: UsageReport, after: Usage) -> Usage:
         """What a report adds to the roll-ups; `row`: its run before it, `after`: its run's totals then."""
-        spent = usage_fold.added(row.usage, after)
+        spent = usage_fold.told(report, row.usage, after)
         if report.process is None:
             return spent
         return thread_fold.newly_counted(self.thread_made(row.org, row.thread_id), report.process, row, spent, after)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import assert_never
 
 import msgspec
@@ -10,16 +9,15 @@ import msgspec
 from towerlog.engine.commands.receipts import mark_delivered, with_receipts
 from towerlog.engine.commands.rights import as_foreign, is_foreign, makes_reporter, may_be_told
 from towerlog.engine.commit.missing import NotLoaded, all_in_one, note
-from towerlog.engine.commit.own_runs import process_of
+from towerlog.engine.commit.own_runs import process_of, top_of
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.postponed import finish
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.commit.steps import Steps
 from towerlog.engine.commit.turn import PlanFull
 from towerlog.engine.ingest.added import asked
-from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
+from towerlog.engine.ingest.content import has_base
 from towerlog.engine.ingest.dedupe import (
-    figures_of,
     has_older_runs,
     is_replayed,
     kept_under,
@@ -29,6 +27,7 @@ from towerlog.engine.ingest.dedupe import (
     stored_before,
     told_before,
     waits_without_history,
+    with_history,
 )
 from towerlog.engine.ingest.needs import parent_ref, tells_process_cost
 from towerlog.errors import Damaged, NotFound, UnknownBase
@@ -244,7 +243,7 @@ def _store(
     if (facts.effects is not None or run_state.row.reporter_key is None) and makes_reporter(run_state.row, draft):
         facts = with_effects(facts, reporter_key=principal.key_id)
     if facts.effects is not None and tells_process_cost(draft, run_state.row):
-        facts = _of_process(plan, run_state.row, facts)
+        facts = _of_process(plan, principal, run_state.row, facts, agent.name)
     if draft.type in TOOL_TYPES:
         facts, data = paired(run_state, draft.type, facts, data)
     elif draft.type is EventType.RUN_WAITING:
@@ -271,7 +270,7 @@ def _reports_an_end(draft: Draft) -> bool:
     return is_end and draft.effects.report is not None and draft.facts.duration_ms is None
 
 
-def _of_process(plan: Plan, row: RunRow, facts: Facts) -> Facts:
+def _of_process(plan: Plan, principal: Principal, row: RunRow, facts: Facts, agent: str) -> Facts:
     """The facts of an event that tells a cost, with the name of the process whose counter it belongs to."""
 
     def find(ref: NamedRun) -> RunRow | None:
@@ -279,10 +278,14 @@ def _of_process(plan: Plan, row: RunRow, facts: Facts) -> Facts:
         return None if found is None else found.row
 
     effects = facts.effects or NO_EFFECTS
-    if effects.report is None:
+    report = effects.report
+    if report is None:
         return facts
-    process = process_of(row, row.parent_key or effects.parent_key, find)
-    return with_effects(facts, report=_replace(effects.report, process=process))
+    row = row if row.agent is not None else _replace(row, agent=agent)
+    trace, top = top_of(row, row.parent_key or effects.parent_key, find)
+    costs = plan.thread_made(row.org, row.thread_id).process_costs
+    process = process_of(row, trace, top, principal.key_id, costs, report.usage.cost_nanos or 0)
+    return with_effects(facts, report=_replace(report, process=process))
 
 
 def paired(run_state: RunState, kind: EventType, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
@@ -291,7 +294,9 @@ def paired(run_state: RunState, kind: EventType, facts: Facts, data: bytes) -> t
         return facts, data
     call_id = f"call-{run_state.seq + 1}"
     if run_state.open_tools and kind is _TOOL_RESULT:
-        call_id = next((known for tool, known in run_state.open_tools if tool == (facts.tool or "")), call_id)
+        # The newest: the result of an older one may have been lost.
+        found = (known for tool, known in reversed(run_state.open_tools) if tool == (facts.tool or ""))
+        call_id = next(found, call_id)
     if b'"tool_call_id"' not in data:
         head = b'{"tool_call_id":' + msgspec.json.encode(call_id)
         rest = data[1:].lstrip()
@@ -349,19 +354,8 @@ def _completed(plan: Plan, org: int, draft: Draft) -> Draft:
         if isinstance(draft.run, RunByForeignId) and not draft.run.names_thread:
             draft = _replace(draft, run=RunByForeignId(draft.run.foreign_id, parent.thread_id))
     if draft.history is not None or draft.effects.checkpoint is not None:
-        draft = _with_history(plan, org, draft)
+        draft = with_history(plan, org, draft)
     return draft
-
-
-def _with_history(plan: Plan, org: int, draft: Draft) -> Draft:
-    """The draft with its history kept, its node and its digest filled in."""
-    facts = draft.effects.checkpoint
-    if facts is None or facts.decision:
-        return draft
-    kept = StoredHistory(b"", 0, b"") if draft.history is None else keep_history(plan, org, draft.history)
-    digest = hashlib.sha256(kept.node + kept.metas + figures_of(draft)).hexdigest()
-    filled = _replace(facts, node=kept.node.hex(), length=kept.length, metas=kept.metas.hex(), digest=digest)
-    return _replace(draft, facts=with_effects(draft.facts, checkpoint=filled), history=None)
 
 
 def _with_held(plan: Plan, draft: Draft, row: RunRow, agent: str) -> Draft:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 
 from towerlog.engine.commands.rights import as_foreign, has_own_ids, own_id, told_id
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
+from towerlog.engine.ingest.content import StoredHistory, keep_history
 from towerlog.model.chain import content_digest
 from towerlog.model.checkpoint import AWAITS_APPROVAL
 from towerlog.model.content import same_json, without_blanks
@@ -23,7 +26,7 @@ from towerlog.model.event import (
     RunByTrace,
     id_of_key,
 )
-from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.facts import CheckpointFacts, Facts, with_effects
 from towerlog.model.outcome import Stored
 from towerlog.model.principal import Principal
 from towerlog.model.run import TERMINAL, RunRow
@@ -41,7 +44,8 @@ def starts_new_run(row: RunRow, draft: Draft) -> bool:
 
 
 def is_replayed(plan: Plan, principal: Principal, items: list[Item], index: int) -> bool:
-    """Whether a start belongs to a whole batch sent again: its run has ended, and that very end follows in the batch.
+    """Whether a start belongs to a whole batch sent again: its run has ended, that very end follows in the batch, and
+    what stands between them was told as well.
 
     Otherwise a start for an ended run begins a new one.
     """
@@ -52,12 +56,12 @@ def is_replayed(plan: Plan, principal: Principal, items: list[Item], index: int)
     if run_state is None or not run_state.row.is_terminal():
         return False
     row = run_state.row
-    for item in items[index + 1 :]:
+    for at, item in enumerate(items[index + 1 :], index + 1):
         if isinstance(item, Draft) and item.natural_key is not None and _ends(item, row):
             ids = (NATURAL + item.natural_key, *_own_ids(principal, row, item))
             stored = [plan.event_by_id(row.run, one) for one in ids]
             if any(one is not None and same_content(plan, one, item) for one in stored):
-                return True
+                return not _has_news(plan, principal, row, items[index + 1 : at])
     return False
 
 
@@ -65,6 +69,33 @@ def _own_ids(principal: Principal, row: RunRow, draft: Draft) -> tuple[str, ...]
     """Under which of its sender's own ids a draft may be stored."""
     own = own_id(principal, draft) if row.has_lane else None
     return () if own is None else (own,)
+
+
+def _has_news(plan: Plan, principal: Principal, row: RunRow, items: list[Item]) -> bool:
+    """Whether some items of a batch tell of a run what it has not: a state, or an event under an id of its own.
+
+    An event without an id is stored each time that it is sent, so it says nothing of a repetition.
+    """
+    states: dict[tuple[str, int], Draft] = {}
+    for item in items:
+        found = plan.run_state(row.org, item.run) if isinstance(item, Draft) else None
+        if not isinstance(item, Draft) or found is None or found.row.run != row.run:
+            continue
+        facts = item.effects.checkpoint
+        if item.event_id is not None:
+            ids = (item.event_id, *_own_ids(principal, row, item))
+            if all(plan.event_by_id(row.run, one) is None for one in ids):
+                return True
+        elif facts is not None and item.type is EventType.CHECKPOINT:
+            # What a batch says last of a step is what is left of it.
+            states[(item.agent or row.agent or item.agent_default, facts.step_index)] = item
+    return any(_is_new_state(plan, row, agent, step, draft) for (agent, step), draft in states.items())
+
+
+def _is_new_state(plan: Plan, row: RunRow, agent: str, step: int, draft: Draft) -> bool:
+    known = None if row.is_first_step(agent, step) else plan.checkpoint(row.run, agent, step)
+    told = with_history(plan, row.org, draft).effects.checkpoint
+    return known is None or told is None or known.digest != told.digest
 
 
 def _ends(draft: Draft, row: RunRow) -> bool:
@@ -88,6 +119,19 @@ def run_of_repeat(plan: Plan, principal: Principal, thread_id: str, draft: Draft
         if any(plan.event_by_id(stored.run, one) is not None for one in ids):
             return plan.run_state_of(stored.run)
     return None
+
+
+def with_history(plan: Plan, org: int, draft: Draft) -> Draft:
+    """The draft of a checkpoint with its history kept, its node and its digest filled in."""
+    facts = draft.effects.checkpoint
+    if facts is None or facts.decision:
+        return draft
+    kept = StoredHistory(b"", 0, b"") if draft.history is None else keep_history(plan, org, draft.history)
+    digest = hashlib.sha256(kept.node + kept.metas + figures_of(draft)).hexdigest()
+    filled = msgspec.structs.replace(
+        facts, node=kept.node.hex(), length=kept.length, metas=kept.metas.hex(), digest=digest
+    )
+    return msgspec.structs.replace(draft, facts=with_effects(draft.facts, checkpoint=filled), history=None)
 
 
 def late_checkpoint_id(agent: str, facts: CheckpointFacts) -> str:

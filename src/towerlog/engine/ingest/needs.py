@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from towerlog.engine.commands.rights import as_foreign, needs_of_change, needs_of_telling, needs_of_telling_all, own_id
 from towerlog.engine.commit.load import Needs, Told
-from towerlog.engine.commit.own_runs import parent_within, process_of
+from towerlog.engine.commit.own_runs import parent_within, top_of
 from towerlog.engine.commit.steps import Steps
 from towerlog.engine.ingest.content import needs_of_history
 from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, respelled, waits_without_history
@@ -249,6 +249,6 @@ def _needs_of_process(needs: Needs, org: int, draft: Draft, row: RunRow | None) 
     if thread_id:
         needs.thread(org, thread_id)
     if row is not None:
-        process_of(row, row.parent_key or draft.effects.parent_key, lambda ref: needs.run(org, ref))
+        top_of(row, row.parent_key or draft.effects.parent_key, lambda ref: needs.run(org, ref))
     elif thread_id:
         _needs_of_parent(needs, org, draft, thread_id)
