@@ -89,6 +89,11 @@ def test_threads() -> None:
     assert b"/v1/threads?before=t" in reply("threads.list", Page([row], next="t")).headers[0][1]
 
 
+def of_frame(found: bytes) -> Any:
+    """What a frame says of its event."""
+    return json.loads(found.split(b"\n")[0].removeprefix(b"data: "))
+
+
 def test_a_frame_byte_for_byte() -> None:
     found = frame(event(EventType.TOOL_CALL, b'{ "x" : 1e400, "x": 2 }', seq=12), "e1", ROW)
     assert found == (
@@ -103,7 +108,7 @@ def test_a_frame_byte_for_byte() -> None:
     [('it\'s "mine"', 'it\'s "mine"'), ("\x1frun_end", f"{ROW.run_id}:3"), (None, f"{ROW.run_id}:3")],
 )
 def test_an_event_goes_by_its_senders_id_or_by_its_place(event_id, shown) -> None:
-    found = json.loads(frame(event(EventType.STEP, {}, event_id=event_id), "e1", ROW).split(b"\n")[0].removeprefix(b"data: "))
+    found = of_frame(frame(event(EventType.STEP, {}, event_id=event_id), "e1", ROW))
     assert found["event_id"] == shown
 
 
@@ -112,7 +117,7 @@ def test_an_event_goes_by_its_senders_id_or_by_its_place(event_id, shown) -> Non
     [({"content": 'a "b"'}, 'a "b"'), ({"content": ""}, ""), ({"content": 5}, None), ({}, None)],
 )
 def test_a_delta_repeats_its_text_beside_its_data(data, delta) -> None:
-    found = json.loads(frame(event(EventType.MESSAGE_DELTA, data), "e1", ROW).split(b"\n")[0].removeprefix(b"data: "))
+    found = of_frame(frame(event(EventType.MESSAGE_DELTA, data), "e1", ROW))
     assert found.get("content_delta") == delta
     assert found["data"] == data
 
@@ -127,10 +132,10 @@ def test_what_has_no_type_here_goes_by_its_own_name() -> None:
     name = 'stage\n"done"'
     found = frame(event(EventType.OTHER, {"stage": "plan"}, Facts(name=name)), "e1", ROW)
     assert found.count(b"\n") == 3
-    data = json.loads(found.split(b"\n")[0].removeprefix(b"data: "))["data"]
+    data = of_frame(found)["data"]
     assert data == {"name": name, "payload": {"stage": "plan"}}
     report = frame(event(EventType.LANE_REPORT, {"phase": "p"}, Facts(name="heartbeat")), "e1", ROW)
-    assert json.loads(report.split(b"\n")[0].removeprefix(b"data: "))["data"] == {"phase": "p"}
+    assert of_frame(report)["data"] == {"phase": "p"}
 
 
 def test_the_stream_begins_with_retry_and_a_ping() -> None:

@@ -17,7 +17,7 @@ from towerlog.model.command import Claim, ClaimRun, CreateRun, GiveInput, Releas
 from towerlog.model.event import EventType as E
 from towerlog.model.event import RunById
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
-from towerlog.model.run import MAX_INPUTS, Status
+from towerlog.model.run import MAX_INPUTS, MAX_QUESTIONS, Status
 
 LEASE_MS = 60_000
 
@@ -43,6 +43,16 @@ async def test_a_question_is_named_by_its_place_also_in_its_data(rig: Rig) -> No
     found = [msgspec.json.decode(event.data) for event in await rig.events(run_id) if event.type is E.RUN_WAITING]
     assert [one["question_id"] for one in found] == [2, 3]
     assert [one.question_id for one in (await rig.run(run_id)).questions] == [2, 3]
+
+
+async def test_one_question_too_many_is_refused_and_the_others_can_be_answered(rig: Rig) -> None:
+    run_id = await asking(rig, *[f"{number}?" for number in range(MAX_QUESTIONS)])
+    before = (await rig.run(run_id)).last_seq
+    [refused] = await rig.append(question("one more?", "k", run=traced("x")))
+    assert (refused.code, (await rig.run(run_id)).last_seq) == ("too_many_questions", before)
+    await rig.do(GiveInput(run_id, "yes", (await rig.run(run_id)).questions[0].question_id))
+    [stored] = await rig.append(question("one more?", "k", run=traced("x")))
+    assert stored.seq == before + 2
 
 
 async def test_what_the_sender_calls_a_question_id_says_nothing(rig: Rig) -> None:

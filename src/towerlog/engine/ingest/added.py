@@ -1,16 +1,28 @@
-"""What the server adds to the data of a question: its id."""
+"""Questions as they come in: whether there is room for one more, and what the server adds to its data: its id."""
 
 from __future__ import annotations
 
 import msgspec
 
 from towerlog.engine.commit.run_state import RunState
+from towerlog.errors import TooManyQuestions
 from towerlog.model.chain import LONG_DATA_BYTES
+from towerlog.model.event import Draft, EventType, Refusal
 from towerlog.model.facts import NO_EFFECTS, Facts, with_effects
-from towerlog.projections.questions import asked_before
+from towerlog.model.run import MAX_QUESTIONS
+from towerlog.projections.questions import asked_before, has_room
 
 _replace = msgspec.structs.replace
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def one_too_many(run_state: RunState, draft: Draft) -> Refusal | None:
+    """What refuses a question that nobody could answer, since its run has as many open ones as it may have."""
+    row = run_state.row
+    if draft.type is not EventType.RUN_WAITING or row.is_terminal() or has_room(row, draft.effects.question_key):
+        return None
+    words = f"The run has {MAX_QUESTIONS} open questions; wait for an answer, or withdraw one."
+    return Refusal(TooManyQuestions.code, words, "type")
 
 
 def asked(run_state: RunState, facts: Facts, data: bytes) -> tuple[Facts, bytes]:

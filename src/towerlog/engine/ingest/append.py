@@ -13,7 +13,7 @@ from towerlog.engine.commit.own_runs import process_of
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.commit.submission import Steps
-from towerlog.engine.ingest.added import asked
+from towerlog.engine.ingest.added import asked, one_too_many
 from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
 from towerlog.engine.ingest.dedupe import (
     beside,
@@ -177,6 +177,8 @@ def _place(
             if isinstance(kept, Stored):
                 return kept
             draft, event_id, natural_key = as_foreign(draft), kept, None
+        if not is_plain and (refused := one_too_many(run_state, draft)) is not None:
+            return refused
     if event_id is None and natural_key is not None:
         stored_id = NATURAL + natural_key
         known = run_state is not None and plan.event_by_id(run_state.row.run, stored_id) is not None
