@@ -40,6 +40,8 @@ class Lane:
         """Belongs to the running event loop; the outbox may be fed from any thread."""
         self.holder = holder
         self.lost = asyncio.Event()
+        self.doubted = False
+        """Lost by the worker's own clock: nobody at the server has said so, and it may count the lease otherwise."""
         self.outbox = Outbox(self._wake)
         self.refused: set[str] = set()
         """Types of events that the server rejected."""
@@ -98,6 +100,7 @@ class Lane:
                 await self._refused(error, pause)
             else:
                 return True
+        self.doubted = not self.lost.is_set()
         return False
 
     async def drained(self) -> bool:
@@ -123,7 +126,8 @@ class Lane:
         while not self.lost.is_set():
             # Each renewal moves the end; a process that was suspended may find it passed.
             await asyncio.sleep(self._clock.left_s)
-            if not self._clock.left_s:
+            if not self._clock.left_s and not self.lost.is_set():
+                self.doubted = True
                 self.lose("the lease expired")
 
     async def _listen(self) -> None:
