@@ -101,6 +101,7 @@ class ClosedQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     by: str | None = None
     """A user id, or the name that the agent gave; None when unknown, or withdrawn."""
     withdrawn: bool = False
+    """Its agent stopped waiting. With `by`: the answer had been given, but was not taken."""
 
 
 class ForkedFrom(msgspec.Struct, frozen=True, gc=False):

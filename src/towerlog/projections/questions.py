@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from towerlog.model.event import Event, EventType
+from towerlog.model.facts import Effects
 from towerlog.model.run import (
     MAX_CLOSED_QUESTIONS,
     MAX_QUESTION_CHARS,
@@ -128,15 +129,28 @@ def _withdraw(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     """An answer that is on its way to the agent is for nobody now: it must not be kept for another question."""
     effects = event.effects
     found = _named(row, effects.question_id, effects.question_key)
-    question_id = effects.question_id if found is None else found.question_id
-    key = effects.question_key
-    changes["pending"] = tuple(
-        one
-        for one in changes.get("pending", row.pending)
-        if one.type != "input" or (one.question_id != question_id and (key is None or one.question_key != key))
-    )
+    untaken = answers_withdrawn(row, effects)
+    changes["pending"] = tuple(one for one in changes.get("pending", row.pending) if one not in untaken)
     if found is not None:
         _close(row, changes, ClosedQuestion(found.question_id, event.recorded_at, withdrawn=True))
+    elif untaken:
+        # Who comes second must not be told that the first answer counts.
+        gone = {one.question_id for one in untaken}
+        changes["closed_questions"] = tuple(
+            _replace(one, withdrawn=True) if one.question_id in gone else one for one in row.closed_questions
+        )
+
+
+def answers_withdrawn(row: RunRow, effects: Effects) -> tuple[Pending, ...]:
+    """The answers that wait for the agent and that a withdrawal makes nobody's."""
+    found = _named(row, effects.question_id, effects.question_key)
+    question_id = effects.question_id if found is None else found.question_id
+    key = effects.question_key
+    return tuple(
+        one
+        for one in row.pending
+        if one.type == "input" and (one.question_id == question_id or (key is not None and one.question_key == key))
+    )
 
 
 def _named(row: RunRow, question_id: int | None, key: str | None) -> OpenQuestion | None:

@@ -113,6 +113,26 @@ async def test_an_answer_to_a_closed_question_never_reaches_the_next(rig: Rig) -
     assert await contents(rig, run_id) == []
 
 
+@pytest.mark.parametrize("key", [None, "k"])
+async def test_an_answer_that_came_before_the_withdrawal_is_on_record_as_not_taken(rig: Rig, key: str | None) -> None:
+    [asked] = await rig.append(question("one?", "k", run=traced("x")))
+    await rig.do(GiveInput(asked.run_id, "yes", asked.seq))
+    [answer] = (await rig.run(asked.run_id)).pending
+    named = Effects(question_key="k") if key else Effects(question_id=asked.seq)
+    await rig.append(draft(E.RUN_QUESTION_WITHDRAWN, traced("x"), facts=Facts(effects=named)))
+    assert await contents(rig, asked.run_id) == []
+    last = (await rig.events(asked.run_id))[-1]
+    assert (last.type, msgspec.json.decode(last.data)) == (
+        E.COMMAND_ACKNOWLEDGED,
+        {"command_id": answer.command_id, "type": "input", "question_id": asked.seq, "taken": False},
+    )
+    with pytest.raises(QuestionClosed, match="nobody has taken the answer"):
+        await rig.do(GiveInput(asked.run_id, "no", asked.seq))
+    [again] = await rig.append(draft(E.RUN_QUESTION_WITHDRAWN, traced("x"), facts=Facts(effects=named)))
+    assert again.seq == last.seq + 1, "once"
+    assert (await rig.run(asked.run_id)).last_seq == again.seq
+
+
 async def test_input_to_a_run_that_asked_nothing_is_a_message(rig: Rig) -> None:
     run_id = await asking(rig)
     changed = await rig.do(GiveInput(run_id, "by the way"))

@@ -13,7 +13,7 @@ from towerlog.engine.commit.own_runs import process_of
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.commit.submission import Steps
-from towerlog.engine.ingest.added import asked, one_too_many
+from towerlog.engine.ingest.added import asked, one_too_many, tell_untaken
 from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
 from towerlog.engine.ingest.dedupe import (
     beside,
@@ -245,6 +245,7 @@ def _store(
         facts, data = paired(run_state, draft.type, facts, data)
     elif draft.type is EventType.RUN_WAITING:
         facts, data = asked(run_state, facts, data)
+    before = run_state.row
     event = plan.append(
         run_state,
         agent,
@@ -258,6 +259,9 @@ def _store(
     )
     row = run_state.row
     place = event.position, event.seq
+    if draft.type is EventType.RUN_QUESTION_WITHDRAWN and not event.late:
+        tell_untaken(plan, before, event.effects, dialect)
+        row = run_state.row
     return Stored(*place, row.run_id, agent.name, False, event.late, row.pending, facts.foreign, is_unused)
 
 
