@@ -98,7 +98,7 @@ def _with_room(questions: tuple[OpenQuestion, ...], epoch: int) -> tuple[OpenQue
 def _shortened(questions: tuple[OpenQuestion, ...]) -> tuple[OpenQuestion, ...]:
     """All of them, with at most MAX_QUESTION_CHARS characters of text together: the longest lose their ends."""
     lengths = sorted(len(one.text or "") for one in questions)
-    room = MAX_QUESTION_CHARS
+    room = share = MAX_QUESTION_CHARS
     if sum(lengths) <= room:
         return questions
     for index, length in enumerate(lengths):

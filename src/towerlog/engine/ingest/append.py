@@ -180,9 +180,7 @@ def _place(
         if not is_plain and (refused := one_too_many(run_state, draft)) is not None:
             return refused
     if event_id is None and natural_key is not None:
-        stored_id = NATURAL + natural_key
-        known = run_state is not None and plan.event_by_id(run_state.row.run, stored_id) is not None
-        event_id = None if known else stored_id
+        event_id = _natural_id(plan, run_state, natural_key)
     if run_state is not None and run_state.row.status in TERMINAL and starts_new_run(run_state.row, draft):
         draft, run_state = _resuming(draft, run_state.row), None
         if draft.event_id is None and natural_key is not None:
@@ -198,6 +196,12 @@ def _place(
             event_id = found
             draft = _with_held(plan, draft, run_state.row, agent.name)
     return _store(plan, principal, draft, dialect, run_state, agent, event_id)
+
+
+def _natural_id(plan: Plan, run_state: RunState | None, key: str) -> str | None:
+    """The id of a draft that has only a natural key; None if that is taken."""
+    known = run_state is not None and plan.event_by_id(run_state.row.run, NATURAL + key) is not None
+    return None if known else NATURAL + key
 
 
 def is_of_agent(row: RunRow) -> bool:
