@@ -12,8 +12,8 @@ import time
 from collections import deque
 from typing import Any
 
-from towerlog.sdk.record.encoding import MAX_EVENT_BYTES, Converted, describe, encode_event, with_converted
 from towerlog.sdk.record.histories import Conversation, NotWhole, whole_text
+from towerlog.sdk.record.values.encoding import MAX_EVENT_BYTES, Converted, describe, encode_event, with_converted
 from towerlog.sdk.wire.ids import uuid7
 
 MAX_CHECKPOINT_BYTES = 16 * 1024 * 1024 - 64 * 1024
