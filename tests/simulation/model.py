@@ -69,8 +69,9 @@ class Run:
     """Oldest first."""
     pause_taken: bool = False
     """The agent has taken a pause that nobody has ended; the next attempt is told of it again."""
-    questions: list[tuple[str, str | None, int]] = field(default_factory=list)
-    """(marker, key, epoch of who asked it last) of the open ones, oldest first. They outlive their worker."""
+    questions: list[tuple[str, str | None, int, str]] = field(default_factory=list)
+    """(marker, key, epoch of who asked it last, what is asked now) of the open ones, oldest first. They outlive their
+    worker."""
     asking_epoch: int = 0
     closed_at: int | None = None
     """Wall time at which its newest closed question was closed."""
@@ -294,7 +295,7 @@ class Model:
         self._close(run, meant)
         return "ok"
 
-    def _close(self, run: Run, closed: list[tuple[str, str | None, int]]) -> None:
+    def _close(self, run: Run, closed: list[tuple[str, str | None, int, str]]) -> None:
         run.questions = [one for one in run.questions if one not in closed]
         run.closed_at = self._wall_ms() if closed else run.closed_at
         if run.status == "waiting_for_input":
@@ -304,15 +305,15 @@ class Model:
         run.asking_epoch = run.epoch
         if is_known:
             run.questions = [
-                (marker, key, run.epoch if key == item.key else epoch) for marker, key, epoch in run.questions
+                (one[0], one[1], run.epoch, item.marker) if one[1] == item.key else one for one in run.questions
             ]
         else:
-            run.questions.append((item.marker, item.key, run.epoch))
+            run.questions.append((item.marker, item.key, run.epoch, item.marker))
 
     @staticmethod
     def _is_asked_again(run: Run, item: Sent) -> bool:
         """The same key again is the same question: open still, or answered and not taken yet."""
-        keys = [key for _, key, _ in run.questions] + [wish.key for wish in run.pending if wish.kind == "input"]
+        keys = [one[1] for one in run.questions] + [wish.key for wish in run.pending if wish.kind == "input"]
         return item.key is not None and item.key in keys
 
     def _withdraw(self, run: Run, item: Sent) -> None:

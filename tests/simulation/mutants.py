@@ -256,7 +256,7 @@ MUTANTS = (
         "if one.question_key == key",
         "if one.question_id",
     ),
-    Mutant("a withdrawn question keeps its answer", questions._withdraw, 'if one.type != "input"', "if True"),
+    Mutant("a withdrawn question keeps its answer", questions.answers_withdrawn, 'one.type == "input"', "False"),
     Mutant("a withdrawal closes the oldest question", questions._named, "if key is not None:", "if False:"),
     Mutant("one answer ends every wait", run_fold._status_open, "is_open or ", ""),
     Mutant(

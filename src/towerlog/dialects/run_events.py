@@ -290,6 +290,8 @@ def _key(text: str | None) -> str | None:
 
 def _read_acknowledged(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
     command_id = read(_ANSWER, data, where, warnings).command_id
+    if command_id is None:
+        details.missing(warnings, f"{where}.command_id")
     facts = NO_FACTS if command_id is None else Facts(effects=Effects(command_id=command_id))
     return EventType.COMMAND_ACKNOWLEDGED, facts
 

@@ -106,6 +106,7 @@ class ClosedQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     by: str | None = None
     """A user id, or the name that the agent gave; None when unknown, or withdrawn."""
     withdrawn: bool = False
+    """Its agent stopped waiting. With `by`: the answer had been given, but was not taken."""
 
 
 class ForkedFrom(msgspec.Struct, frozen=True, gc=False):
@@ -327,14 +328,16 @@ MAX_INPUTS = 15
 MAX_PENDING = 2 * MAX_INPUTS + 2
 """There is always room for a cancel, and for a pause or a resume, beside messages and answers."""
 MAX_QUESTIONS = 64
+"""Open questions of one attempt; one more is refused, so that its agent does not wait for what cannot come."""
 MAX_CLOSED_QUESTIONS = 32
 MAX_METADATA_BYTES = 16 * 1024
 """Of a run's row. What does not fit stays in its event."""
 MAX_PENDING_BYTES = 64 * 1024
 """Of the texts of all commands that wait for a run's agent; then more inputs are refused."""
 MAX_QUESTION_CHARS = 4 * 1024
+"""Of the texts of all open questions: past it the row has the beginnings of the longest. Their events are whole."""
 MAX_OPEN_TOOL_CHARS = 4 * 1024
-"""Of all open questions, and of the names and ids of all open tool calls: past them the oldest are forgotten."""
+"""Of the names and ids of all open tool calls: past it the oldest are forgotten. Nobody waits for them here."""
 MAX_OPEN_RUNS = 1024
 MAX_THREAD_QUEUE = 1000
 """Bounds of the lists inside a row. Past them the oldest entry is removed; further runs in the queue of a thread are

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from towerlog.sdk.record.inbox import MAX_ANSWERS, Inbox, RunCancelled
+from towerlog.sdk.record.inbox import MAX_ANSWERS, Inbox, QuestionRefused, RunCancelled, refusal_of
 
 
 @pytest.fixture
@@ -50,6 +50,19 @@ def test_answers_that_nobody_asks_for_are_kept_within_a_bound(inbox: Inbox) -> N
         inbox.take(answer(number, f"q{number}"))
     found = [inbox.answer(f"q{number}").done() for number in range(3 * MAX_ANSWERS)]
     assert found == [False] * (2 * MAX_ANSWERS) + [True] * MAX_ANSWERS
+
+
+@pytest.mark.parametrize("is_early", [False, True])
+def test_whoever_asked_what_was_refused_is_told(inbox: Inbox, acknowledged: list[object], is_early: bool) -> None:
+    line = b'{"type":"run.waiting_for_input","data":{"question":"Really?","question_key":"a"}}'
+    refused = refusal_of(line, "too many")
+    assert refused is not None
+    future = None if is_early else inbox.answer("a")
+    inbox.take(refused)
+    with pytest.raises(QuestionRefused, match="too many"):
+        (inbox.answer("a") if future is None else future).result(0)
+    assert acknowledged == []
+    assert refusal_of(b'{"type":"step","data":{"name":"run.waiting_for_input"}}', "no") is None
 
 
 def test_a_repeated_command_acts_once(inbox: Inbox, acknowledged: list[object]) -> None:

@@ -94,7 +94,7 @@ def frame(event: Event, epoch: str, row: RunRow | None = None) -> bytes | None:
     if shown is None:
         return None
     cursor = cursor_text(epoch, event.position).encode()
-    return b"id: %s\ndata: %s\n\n" % (cursor, ascii_json(_ENCODER.encode(shown)))
+    return b"data: %s\nid: %s\n\n" % (ascii_json(_ENCODER.encode(shown)), cursor)
 
 
 def feed_event(event: Event, epoch: str) -> FeedEvent | None:

@@ -142,6 +142,11 @@ def _closed(plan: Plan, row: RunRow, question_id: int, hint: str = "") -> Questi
         open_ids = ", ".join(str(one.question_id) for one in row.questions) or "none"
         return QuestionClosed(f"The run has no open question {question_id}; open questions: {open_ids}.")
     when = format_ms(found.closed_at)
+    if found.withdrawn and found.by is not None:
+        return QuestionClosed(
+            f"Question {question_id} was answered at {when}, but its agent had stopped waiting: nobody has taken the "
+            f"answer.{hint}"
+        )
     if found.withdrawn:
         return QuestionClosed(
             f"Question {question_id} was withdrawn by its agent at {when}: nobody waits for an answer.{hint}"

@@ -15,7 +15,7 @@ from towerlog.engine.commit.postponed import finish
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.commit.steps import Steps
 from towerlog.engine.commit.turn import PlanFull
-from towerlog.engine.ingest.added import asked
+from towerlog.engine.ingest.added import asked, one_too_many, tell_untaken
 from towerlog.engine.ingest.content import has_base
 from towerlog.engine.ingest.dedupe import (
     has_older_runs,
@@ -190,6 +190,8 @@ def _place(
     name = draft.agent if agent is None else agent.name
     if with_lane is not None and is_foreign(plan, principal, with_lane, draft, name):
         draft = as_foreign(draft)
+    if run_state is not None and not is_plain and (refused := one_too_many(run_state, draft)) is not None:
+        return refused
     if agent is None:
         agent = plan.agent(org, draft.agent or (run_state and run_state.row.agent) or draft.agent_default)
     if draft.facts.effects is not None and draft.facts.effects.checkpoint is not None:
@@ -248,6 +250,7 @@ def _store(
         facts, data = paired(run_state, draft.type, facts, data)
     elif draft.type is EventType.RUN_WAITING:
         facts, data = asked(run_state, facts, data)
+    before = run_state.row
     event = plan.append(
         run_state,
         agent,
@@ -261,6 +264,9 @@ def _store(
     )
     row = run_state.row
     place = event.position, event.seq
+    if draft.type is EventType.RUN_QUESTION_WITHDRAWN and not event.late:
+        tell_untaken(plan, before, event.effects, dialect)
+        row = run_state.row
     return Stored(*place, row.run_id, agent.name, False, event.late, row.pending, facts.foreign, is_unused)
 
 

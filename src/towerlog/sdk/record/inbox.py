@@ -7,6 +7,7 @@ key of its question until that is asked; it can reach no other.
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -33,6 +34,22 @@ class RunCancelled(Exception):
     """The run was cancelled; its text is the reason, where the person gave one."""
 
 
+class QuestionRefused(Exception):
+    """The server has not stored a question, so that nobody can answer it; its text is the server's reason."""
+
+
+def refusal_of(line: bytes, words: str) -> dict[str, Any] | None:
+    """What tells the asker that the server refused an encoded event, if that is a question; None if it is not."""
+    if b'"run.waiting_for_input"' not in line:
+        return None
+    event = json.loads(line)
+    if event.get("type") != "run.waiting_for_input":
+        return None
+    key = event["data"].get("question_key")
+    refused = {"type": "refused", "command_id": f"refused:{key}", "question_key": key, "content": words}
+    return refused | ({"run_key": event["run_key"]} if "run_key" in event else {})
+
+
 class Inbox:
     """The commands of one run."""
 
@@ -45,6 +62,8 @@ class Inbox:
         self._answers: dict[str, Command] = {}
         """Key of a question that has not been asked in this attempt yet → its answer."""
         self._asking: dict[str, Future[Any]] = {}
+        self._refusals: dict[str, Command] = {}
+        """Key of a question that was refused before its `ask` began to wait → why. At most one for each asker."""
         self._messages: deque[Command] = deque(maxlen=MAX_MESSAGES)
         self._pause: Command | None = None
         self._paused: Future[Any] | None = None
@@ -76,6 +95,8 @@ class Inbox:
                     self._pause = command
             case "resume":
                 self._resumed(command)
+            case "refused":  # a word of this side: see `refusal_of`
+                self._refused(command)
             case _:
                 return
 
@@ -100,12 +121,14 @@ class Inbox:
         """The answer to the question of this key; acknowledged when it arrives."""
         future: Future[Any] = Future()
         with self._lock:
-            command = self._answers.pop(key, None)
-            if command is None and self.cancelled:
+            command, refused = self._answers.pop(key, None), self._refusals.pop(key, None)
+            if refused is not None:
+                future.set_exception(_refusal(refused))
+            elif command is None and self.cancelled:
                 future.set_exception(self._cancellation())
             elif command is None:
                 self._asking[key] = future
-        if command is not None:
+        if command is not None and refused is None:
             self._acknowledge(command)
             future.set_result(command.get("content"))
         return future
@@ -156,6 +179,17 @@ class Inbox:
         self._acknowledge(command)
         _settle(future, command.get("content"))
 
+    def _refused(self, command: Command) -> None:
+        key = str(command.get("question_key"))
+        with self._lock:
+            future = self._asking.pop(key, None)
+            if future is None:
+                # Its `ask` has told it, and will wait in a moment.
+                self._refusals[key] = command
+        if future is not None:
+            with contextlib.suppress(InvalidStateError):
+                future.set_exception(_refusal(command))
+
     def _resumed(self, command: Command) -> None:
         with self._lock:
             pending, self._pause = self._pause, None
@@ -185,6 +219,10 @@ class Inbox:
                 future.set_exception(self._cancellation())
         for callback in callbacks:
             callback()
+
+
+def _refusal(command: Command) -> QuestionRefused:
+    return QuestionRefused(str(command.get("content")))
 
 
 def _settle(future: Future[Any], value: object) -> None:

@@ -94,6 +94,11 @@ class Attempt:
         self._outcome: asyncio.Future[AgentResult] = self._loop.create_future()
         self._began_at = self._loop.time()
 
+    @property
+    def has_stopped(self) -> bool:
+        """Whether the agent's code has returned."""
+        return self._outcome.done()
+
     async def carry_out(self, hand_back: asyncio.Event) -> None:
         """Returns when the run has ended, is lost, or was released because `hand_back` was set."""
         async with self._lane.held(self.run.deliver):
