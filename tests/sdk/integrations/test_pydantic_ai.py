@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 from pydantic_ai import Agent, ModelRetry, RunContext, models
+from pydantic_ai.capabilities import HandleDeferredToolCalls, RequestInput
 from pydantic_ai.exceptions import UnexpectedModelBehavior, UsageLimitExceeded
 from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 from pydantic_ai.models.instrumented import InstrumentedModel
 from pydantic_ai.models.test import TestModel
+from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults
 from pydantic_ai.usage import RequestUsage
 
 from tests.sdk.support.ingest_server import Ingest
@@ -290,6 +292,26 @@ def test_a_tool_that_needs_approval_is_a_question_and_goes_on_with_its_answer(ye
     assert "not that one" in result
     assert sorted(data["tool_call_id"] for data in told.of("tool.call")) == ["c1", "c2"]
     assert {data["tool_call_id"]: data["success"] for data in told.of("tool.result")} == {"c1": True, "c2": False}
+
+
+@pytest.mark.parametrize("kind", [HandleDeferredToolCalls, RequestInput])
+def test_what_a_handler_of_the_agent_decides_is_no_question(kind) -> None:
+    calls: list[str] = []
+
+    def approve(ctx: object, requests: DeferredToolRequests, *token: str) -> DeferredToolResults:
+        return requests.build_results(approve_all=True)
+
+    result, told = answering(careful_agent(calls, capabilities=[kind(approve)]))
+    assert (sorted(calls), told.questions) == (["a", "b"], [])
+    assert "deleted b" in result
+
+
+def test_a_worker_asks_also_for_an_agent_that_may_return_its_requests() -> None:
+    """Nobody would take them there."""
+    calls: list[str] = []
+    result, told = answering(careful_agent(calls, output_type=[str, DeferredToolRequests]), "yes", "yes")
+    assert (len(told.questions), sorted(calls)) == (2, ["a", "b"])
+    assert "deleted a" in result
 
 
 def test_cost_cache_and_reasoning_are_told() -> None:

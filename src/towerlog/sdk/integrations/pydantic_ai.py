@@ -30,8 +30,8 @@ from pydantic_core import to_jsonable_python
 from towerlog.sdk.integrations.pydantic_ai_reports import (
     CallReports,
     NodeReports,
+    Questions,
     history_of,
-    questions,
     report_inner_agents,
     reporting,
 )
@@ -57,7 +57,7 @@ def adapt(agent: Agent[Any, Any]) -> Callable[[AsyncRun], Awaitable[Any]]:
                 model_settings=persona.get("model_settings"),
                 usage_limits=limits_of(persona.get("budget")),
                 deps=run if _wants_run(agent) else None,
-                capabilities=[questions(run)],
+                capabilities=[Questions(run)],
             ) as running:
                 reports = NodeReports(run)
                 async for node in running:
@@ -97,9 +97,13 @@ class _RecordedAgent(WrapperAgent[Any, Any]):
         told = None if user_prompt is None else to_jsonable_python(user_prompt, fallback=repr)
         async with recorder.record_run(name, options.get("conversation_id"), told) as run:
             given = tuple(options.pop("capabilities", None) or ())
-            capabilities = (*given, CallReports(run, checkpoints=True), questions(run))
+            questions = Questions(run, program_decides=options.get("deferred_tool_results") is not None)
+            capabilities = (*given, CallReports(run, checkpoints=True), questions)
             with _reported(run):
                 async with self.wrapped.iter(user_prompt, capabilities=capabilities, **options) as running:
+                    # The agent's output type or that of this call: only the library knows which of them holds.
+                    if running.ctx.deps.output_schema.allows_deferred_tools:
+                        questions.program_decides = True
                     yield running
                 run.checkpoint(history_of(running.all_messages()))
             if running.result is not None:

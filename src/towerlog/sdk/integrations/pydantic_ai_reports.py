@@ -17,7 +17,13 @@ from typing import Any
 
 from pydantic_ai import Agent
 from pydantic_ai import messages as parts
-from pydantic_ai.capabilities import AbstractCapability, HandleDeferredToolCalls
+from pydantic_ai.capabilities import (
+    AbstractCapability,
+    CapabilityOrdering,
+    Hooks,
+    RequestInput,
+    WrapperCapability,
+)
 from pydantic_ai.exceptions import ApprovalRequired, CallDeferred
 from pydantic_ai.models import Model
 from pydantic_ai.models.fallback import FallbackModel
@@ -211,24 +217,51 @@ class CallReports(AbstractCapability[Any]):
         return result
 
 
-def questions(run: AsyncRun) -> HandleDeferredToolCalls[Any]:
-    """Tool calls that wait for a person become questions of the run, one after another.
+@dataclass
+class Questions(AbstractCapability[Any]):
+    """Tool calls that wait for a person, and that nobody else decides on, become questions of the run.
 
     An approval is a yes; anything else denies the call, with the answer as the reason. A call that is carried out
     elsewhere gets the answer as its result.
     """
 
-    async def ask(_: RunContext[Any], requests: DeferredToolRequests) -> DeferredToolResults:
+    run: AsyncRun
+    program_decides: bool | None = None
+    """Whether the program that calls the agent decides, so that nothing is asked here. None: it never does, as in a
+    worker, where only what handlers of the agent leave open is asked."""
+
+    def get_ordering(self) -> CapabilityOrdering:
+        """The last of all: handlers of the agent or of its caller decide first."""
+        return CapabilityOrdering(position="innermost", wrapped_by=[RequestInput])
+
+    async def handle_deferred_tool_calls(
+        self, ctx: RunContext[Any], *, requests: DeferredToolRequests
+    ) -> DeferredToolResults | None:
+        """The answers of people; None where the program decides."""
+        if self.program_decides or (self.program_decides is not None and self._has_handler(ctx)):
+            return None
         results = DeferredToolResults()
         for call in requests.approvals:
-            answer = str(await run.ask(f"Approve {_in_words(call)}? Answer yes, or say why not.")).strip()
+            answer = str(await self.run.ask(f"Approve {_in_words(call)}? Answer yes, or say why not.")).strip()
             approved = answer.lower().rstrip(" .!") in YES
             results.approvals[call.tool_call_id] = True if approved else ToolDenied(answer or ToolDenied().message)
         for call in requests.calls:
-            results.calls[call.tool_call_id] = await run.ask(f"Result of {_in_words(call)}?")
+            results.calls[call.tool_call_id] = await self.run.ask(f"Result of {_in_words(call)}?")
         return results
 
-    return HandleDeferredToolCalls(handler=ask)
+    def _has_handler(self, ctx: RunContext[Any]) -> bool:
+        """Whether the run has a handler of the program's own, whatever that has left open."""
+        others: list[AbstractCapability[Any]] = []
+        if ctx.root_capability is not None:
+            ctx.root_capability.apply(others.append)
+        return any(_handles(other) for other in others if other is not self)
+
+
+def _handles(capability: AbstractCapability[Any]) -> bool:
+    # These two have the method for what is inside them: the one is visited itself, of the other nothing can be known.
+    if isinstance(capability, WrapperCapability | Hooks):
+        return False
+    return type(capability).handle_deferred_tool_calls is not AbstractCapability.handle_deferred_tool_calls
 
 
 def _in_words(call: parts.ToolCallPart) -> str:
@@ -252,7 +285,7 @@ def report_inner_agents() -> None:
     def iter_reported(self: Agent[Any, Any], *args: Any, **options: Any) -> Any:
         run = reporting.get()
         given = tuple(options.get("capabilities") or ())
-        if run is not None and not any(isinstance(one, CallReports | HandleDeferredToolCalls) for one in given):
+        if run is not None and not any(isinstance(one, CallReports | Questions) for one in given):
             options["capabilities"] = (*given, CallReports(inside(run, self.name)))
         return begin(self, *args, **options)
 
