@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from pydantic_ai import Agent, models
+from pydantic_ai import Agent, CancellationToken, models
 from pydantic_ai.capabilities import HandleDeferredToolCalls, RequestInput
-from pydantic_ai.exceptions import ApprovalRequired, CallDeferred
+from pydantic_ai.exceptions import ApprovalRequired, CallDeferred, RunTimedOut
+from pydantic_ai.exceptions import RunCancelled as LibraryRunCancelled
+from pydantic_ai.messages import ModelMessage, ModelResponse, ToolCallPart
+from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunContext, ToolDenied
 
 from tests.sdk.support.ingest_server import Event, Ingest
 from tests.support.wait import wait_until_async
 from towerlog.integrations.pydantic_ai import record
+from towerlog.sdk.record import delivery
 from towerlog.sdk.record.recorder import Recorder
 
 models.ALLOW_MODEL_REQUESTS = False
@@ -153,3 +159,135 @@ def test_an_inner_agent_with_a_handler_of_its_own_is_reported(ingest: Ingest, re
     asyncio.run(within(record(outer, recorder=recorder).run("go")))
     (told,) = told_by(ingest, recorder)
     assert [event["agent"] for event in told if event["type"] == "tool.call"] == ["outer", "careful"]
+
+
+class Busy:
+    """An agent that calls its tool for ever, and says when it is in it."""
+
+    def __init__(self, recorder: Recorder, ingest: Ingest, *, sync: bool = False, slow_model: bool = False) -> None:
+        self.calls = 0
+        self.inside = threading.Event()
+        self.goes_on = threading.Event()
+        self._ingest = ingest
+        self._slow_model = slow_model
+        agent: Agent[Any, Any] = Agent(FunctionModel(self._answer, stream_function=self._stream), name="busy")
+        agent.tool_plain(self._sync_work if sync else self._work, name="work")
+        self.agent = record(agent, recorder=recorder)
+
+    async def _answer(self, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        await self._think()
+        return ModelResponse([ToolCallPart("work", {})])
+
+    async def _stream(self, messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[Any]:
+        await self._think()
+        yield {0: DeltaToolCall("work", "{}", tool_call_id=f"c{len(messages)}")}
+
+    async def _think(self) -> None:
+        if self._slow_model:
+            self.inside.set()
+            await asyncio.Event().wait()
+
+    async def _work(self) -> str:
+        self.calls += 1
+        self.inside.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    def _sync_work(self) -> str:
+        self.calls += 1
+        self.inside.set()
+        assert self.goes_on.wait(DEADLINE_S)
+        return "done"
+
+    async def until_inside(self) -> str:
+        """The run's key, once the agent is in its tool or its model."""
+        await wait_until_async(self.inside.is_set, "the agent to be busy")
+        return str((await wait_until_async(self._ingest.run_keys, "the run"))[0])
+
+
+@pytest.mark.parametrize("how", ["run", "run_stream_events", "run_stream", "iter"])
+@pytest.mark.parametrize("where", ["tool", "model", "thread"])
+def test_a_cancel_stops_a_recorded_agent(where, how, ingest, recorder, monkeypatch) -> None:
+    monkeypatch.setattr(delivery, "POLL_EVERY_S", 0.1)
+    busy = Busy(recorder, ingest, sync=where == "thread", slow_model=where == "model")
+
+    async def program() -> None:
+        if how == "run":
+            await busy.agent.run("go")
+        elif how == "iter":
+            async with busy.agent.iter("go") as running:
+                async for _ in running:
+                    pass
+        elif how == "run_stream":
+            async with busy.agent.run_stream("go") as streamed:
+                await streamed.get_output()
+        else:
+            async with busy.agent.run_stream_events("go") as events:
+                async for _ in events:
+                    pass
+
+    async def main() -> LibraryRunCancelled:
+        task = asyncio.ensure_future(program())
+        key = await busy.until_inside()
+        ingest.command(key, "cancel", "it costs too much")
+        await wait_until_async(lambda: events_of(ingest, "command.acknowledged"), "the receipt")
+        busy.goes_on.set()
+        with pytest.raises(LibraryRunCancelled) as cancelled:
+            await within(task)
+        return cancelled.value
+
+    cancelled = asyncio.run(main())
+    assert cancelled.all_messages(), "the program can go on from there"
+    (told,) = told_by(ingest, recorder)
+    assert (told[-1]["type"], told[-1]["data"]) == ("run.cancelled", {"reason": "it costs too much"})
+    assert kinds(told).count("command.acknowledged") == 1
+    assert busy.calls <= 1 or how != "run"
+    assert ingest.pending == []
+
+
+@pytest.mark.parametrize("end", ["resume", "cancel"])
+def test_a_recorded_agent_pauses_before_its_next_model_call(end, ingest, recorder, monkeypatch) -> None:
+    monkeypatch.setattr(delivery, "POLL_EVERY_S", 0.1)
+    busy = Busy(recorder, ingest, sync=True)
+
+    async def main() -> None:
+        task = asyncio.ensure_future(busy.agent.run("go"))
+        key = await busy.until_inside()
+        ingest.command(key, "pause")
+        await wait_until_async(lambda: ingest.requests[-1]["runs"], "a poll")
+        heard = len(ingest.requests)
+        await wait_until_async(lambda: len(ingest.requests) > heard + 1, "the pause to be delivered")
+        assert not events_of(ingest, "command.acknowledged"), "nothing has paused yet"
+        busy.goes_on.set()
+        await wait_until_async(lambda: events_of(ingest, "run.paused"), "the pause")
+        before = busy.calls
+        if end == "resume":
+            ingest.command(key, "resume")
+            await wait_until_async(lambda: busy.calls > before, "the agent to go on")
+        ingest.command(key, "cancel", "enough")
+        with pytest.raises(LibraryRunCancelled):
+            await within(task)
+        assert end == "resume" or busy.calls == before
+
+    asyncio.run(main())
+    (told,) = told_by(ingest, recorder)
+    assert (told[-1]["type"], told[-1]["data"]) == ("run.cancelled", {"reason": "enough"})
+    assert ("run.resumed" in kinds(told)) is (end == "resume")
+
+
+def test_an_agent_that_its_program_cancels_is_a_cancelled_run(ingest: Ingest, recorder: Recorder) -> None:
+    busy = Busy(recorder, ingest)
+    token = CancellationToken()
+
+    async def main() -> None:
+        task = asyncio.ensure_future(busy.agent.run("go", cancellation_token=token))
+        await busy.until_inside()
+        token.cancel()
+        with pytest.raises(LibraryRunCancelled):
+            await within(task)
+        with pytest.raises(RunTimedOut):
+            await within(busy.agent.run("go", timeout=0.05))
+
+    asyncio.run(main())
+    first, second = told_by(ingest, recorder)
+    assert (first[-1]["type"], second[-1]["type"]) == ("run.cancelled", "run.failed")

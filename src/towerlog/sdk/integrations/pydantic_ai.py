@@ -21,6 +21,8 @@ from pydantic import ValidationError
 from pydantic_ai import Agent
 from pydantic_ai import messages as parts
 from pydantic_ai.agent import WrapperAgent
+from pydantic_ai.exceptions import RunCancelled as LibraryRunCancelled
+from pydantic_ai.exceptions import RunTimedOut
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.providers import Provider, infer_provider_class
 from pydantic_ai.toolsets import AbstractToolset, CombinedToolset
@@ -36,6 +38,7 @@ from towerlog.sdk.integrations.pydantic_ai_reports import (
     reporting,
 )
 from towerlog.sdk.record.default import default_recorder
+from towerlog.sdk.record.inbox import RunCancelled
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import AsyncRun, BaseRun
 
@@ -98,16 +101,40 @@ class _RecordedAgent(WrapperAgent[Any, Any]):
         async with recorder.record_run(name, options.get("conversation_id"), told) as run:
             given = tuple(options.pop("capabilities", None) or ())
             questions = Questions(run, program_decides=options.get("deferred_tool_results") is not None)
-            capabilities = (*given, CallReports(run, checkpoints=True), questions)
-            with _reported(run):
+            capabilities = (*given, CallReports(run, pauses=run), questions)
+            begun: list[Any] = []
+            with _cancels_as_the_library(run, begun), _reported(run):
                 async with self.wrapped.iter(user_prompt, capabilities=capabilities, **options) as running:
+                    begun.append(running)
                     # The agent's output type or that of this call: only the library knows which of them holds.
                     if running.ctx.deps.output_schema.allows_deferred_tools:
                         questions.program_decides = True
+                    run.on_cancel(running.cancel)
                     yield running
                 run.checkpoint(history_of(running.all_messages()))
-            if running.result is not None:
+            if running.result is None:
+                run.give_up("its consumer stopped early")
+            else:
                 run.result = to_jsonable_python(running.result.output, fallback=repr)
+
+
+@contextlib.contextmanager
+def _cancels_as_the_library(run: BaseRun, begun: list[Any]) -> Iterator[None]:
+    """Ends a cancelled run as cancelled, and raises what the library's users know: its RunCancelled.
+
+    `begun` gets the agent's run when there is one.
+    """
+    try:
+        yield
+    except RunTimedOut:
+        raise
+    except LibraryRunCancelled as error:
+        run.end_with(RunCancelled(str(error)))
+        raise
+    except RunCancelled as error:
+        # Where the agent waits, in a pause or a question, this may be faster than the library's own.
+        run.end_with(error)
+        raise LibraryRunCancelled(str(error), messages=[m for one in begun for m in one.all_messages()]) from error
 
 
 @contextlib.contextmanager

@@ -170,19 +170,20 @@ class CallReports(AbstractCapability[Any]):
     """Reports model calls and tools of an agent that runs inside another agent's tool, or without a worker."""
 
     run: BaseRun
-    checkpoints: bool = False
-    """Whether the messages before each model request are reported: for the outermost agent of a run."""
+    pauses: AsyncRun | None = None
+    """The run, for its outermost agent: that one reports its messages before each model request, and pauses there."""
 
     def __post_init__(self) -> None:
         self._reporter = Reporter(self.run)
 
     async def wrap_model_request(self, ctx: RunContext[Any], *, request_context: Any, handler: Any) -> Any:
         """Reports the call, and the text of its response."""
-        if self.checkpoints:
+        if self.pauses is not None:
             self.run.checkpoint(history_of(list(ctx.messages)))
+            await self.pauses.pause_point()
         begun_at = time.monotonic()
         response: parts.ModelResponse = await handler(request_context)
-        if self.checkpoints:
+        if self.pauses is not None:
             self._reporter.text(text_of(response))
         self._reporter.model_call(response, begun_at)
         return response
