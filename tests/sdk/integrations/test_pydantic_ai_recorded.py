@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -291,3 +292,67 @@ def test_an_agent_that_its_program_cancels_is_a_cancelled_run(ingest: Ingest, re
     asyncio.run(main())
     first, second = told_by(ingest, recorder)
     assert (first[-1]["type"], second[-1]["type"]) == ("run.cancelled", "run.failed")
+
+
+def test_a_recorded_agent_takes_tools_and_settings_as_the_agent_does(ingest: Ingest, recorder: Recorder) -> None:
+    agent = record(Agent(TestModel(), name="grown"), recorder=recorder)
+
+    @agent.tool_plain
+    def look(at: str) -> str:
+        return f"{at} seen"
+
+    @agent.tool
+    def count(ctx: RunContext[Any]) -> int:
+        return len(ctx.messages)
+
+    @agent.instructions
+    def brief() -> str:
+        return "Be brief."
+
+    agent.model = TestModel(custom_output_text="done")
+    result = asyncio.run(within(copy.copy(agent).run("go")))
+    assert result.output == "done"
+    assert result.all_messages()[0].instructions == "Be brief."
+    (told,) = told_by(ingest, recorder)
+    assert sorted(event["data"]["tool"] for event in told if event["type"] == "tool.call") == ["count", "look"]
+    assert agent.to_web.args == (agent,), "what is served over the web is recorded too"  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        _ = agent.no_such_thing  # type: ignore[attr-defined]
+
+
+async def stream_left_early(agent: Agent[Any, Any]) -> None:
+    async with agent.run_stream("go") as streamed:
+        async for _ in streamed.stream_text(delta=True):
+            break
+
+
+async def events_left_early(agent: Agent[Any, Any]) -> None:
+    async with agent.run_stream_events("go") as events:
+        async for _ in events:
+            break
+
+
+async def nodes_left_early(agent: Agent[Any, Any]) -> None:
+    async with agent.iter("go") as running:
+        async for _ in running:
+            break
+
+
+@pytest.mark.parametrize("consume", [stream_left_early, events_left_early, nodes_left_early])
+def test_an_agent_whose_consumer_stops_early_is_a_cancelled_run(consume, ingest: Ingest, recorder: Recorder) -> None:
+    asyncio.run(within(consume(record(Agent(TestModel(), name="left"), recorder=recorder))))
+    (told,) = told_by(ingest, recorder)
+    assert told[-1]["type"] == "run.cancelled"
+    assert told[-1]["data"]["reason"]
+
+
+def test_a_stream_that_is_read_to_its_end_is_a_completed_run(ingest: Ingest, recorder: Recorder) -> None:
+    agent = record(Agent(TestModel(custom_output_text="one two"), name="read"), recorder=recorder)
+
+    async def read() -> str:
+        async with agent.run_stream("go") as streamed:
+            return "".join([piece async for piece in streamed.stream_text(delta=True)])
+
+    assert asyncio.run(within(read())) == "one two"
+    (told,) = told_by(ingest, recorder)
+    assert (told[-1]["type"], told[-1]["data"]) == ("run.completed", {"result": "one two"})

@@ -10,6 +10,7 @@ question of the run. Persona and route change the agent only for the run. The ag
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -91,6 +92,24 @@ class _RecordedAgent(WrapperAgent[Any, Any]):
         super().__init__(wrapped)
         self._recorder = recorder
         self._reported_name = name
+
+    def __getattr__(self, name: str) -> Any:
+        """What the library gives only to its own class: `tool`, `instructions`, `output_validator` and others."""
+        if name == "wrapped":
+            # Not set yet, as while it is copied: to look there would not end.
+            raise AttributeError(name)
+        if name == "to_web":
+            # The one of these that runs the agent.
+            serve: Any = Agent.to_web
+            return functools.partial(serve, self)
+        return getattr(self.wrapped, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """What is set is the agent's own, but for what this class keeps."""
+        if name in ("wrapped", "_recorder", "_reported_name"):
+            super().__setattr__(name, value)
+        else:
+            setattr(self.wrapped, name, value)
 
     @contextlib.asynccontextmanager
     async def iter(self, user_prompt: Any = None, **options: Any) -> AsyncIterator[Any]:
