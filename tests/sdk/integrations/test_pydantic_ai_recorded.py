@@ -43,6 +43,10 @@ def events_of(ingest: Ingest, kind: str) -> list[Event]:
     return [event for key in ingest.run_keys() for event in ingest.of(key) if event["type"] == kind]
 
 
+def ids_of(events: list[Event], kind: str) -> list[str]:
+    return [event["data"]["tool_call_id"] for event in events if event["type"] == kind]
+
+
 async def within(work: Any) -> Any:
     return await asyncio.wait_for(work, DEADLINE_S)
 
@@ -113,6 +117,12 @@ def test_a_program_that_takes_the_requests_decides(made, of_call, good, ingest: 
     assert first[-1]["type"] == second[-1]["type"] == "run.completed"
     assert len(first[-1]["data"]["result"]["approvals"] + first[-1]["data"]["result"]["calls"]) == 1
     assert second[-1]["data"]["result"] == outcome.output
+    for told in (first, second):
+        assert ids_of(told, "tool.call") == ids_of(told, "tool.result"), "each call has its end"
+    assert len(ids_of(second, "tool.call")) == 1
+    assert [event["data"]["success"] for event in second if event["type"] == "tool.result"] == [
+        good or made is outside_agent
+    ]
 
 
 @pytest.mark.parametrize("of_call", [False, True], ids=["the agent's", "the call's"])
@@ -135,17 +145,27 @@ def test_what_a_handler_leaves_open_is_as_without_the_recording(ingest: Ingest, 
         assert isinstance(asyncio.run(within(one.run("go"))).output, DeferredToolRequests)
 
 
-def test_where_nobody_decides_a_person_is_asked(ingest: Ingest, recorder: Recorder) -> None:
-    agent = record(deleting_agent(), recorder=recorder)
+@pytest.mark.parametrize("made", [deleting_agent, asking_agent])
+def test_where_nobody_decides_a_person_is_asked(made, ingest: Ingest, recorder: Recorder) -> None:
+    agent = record(made(), recorder=recorder)
+    waited_s = 0.5
 
     async def program() -> Any:
         running = asyncio.ensure_future(agent.run("go"))
         (question,) = await wait_until_async(lambda: events_of(ingest, "run.waiting_for_input"), "the question")
         key = question["run_key"]
+        # A person thinks for a while, which is not the tool's time.
+        await asyncio.wait({running}, timeout=waited_s)
         ingest.command(key, "input", "yes", question["data"]["question_key"])
         return await running
 
     assert "deleted" in asyncio.run(within(program())).output
+    (told,) = told_by(ingest, recorder)
+    [result] = [event["data"] for event in told if event["type"] == "tool.result"]
+    assert (result["success"], ids_of(told, "tool.call")) == (True, ids_of(told, "tool.result"))
+    asked, answered = kinds(told).index("run.waiting_for_input"), kinds(told).index("command.acknowledged")
+    assert told[answered]["time"] - told[asked]["time"] > result["duration_ms"]
+    assert kinds(told).index("tool.call") > answered or made is asking_agent
 
 
 def test_an_inner_agent_with_a_handler_of_its_own_is_reported(ingest: Ingest, recorder: Recorder) -> None:

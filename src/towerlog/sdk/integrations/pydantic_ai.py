@@ -61,7 +61,7 @@ def adapt(agent: Agent[Any, Any]) -> Callable[[AsyncRun], Awaitable[Any]]:
                 model_settings=persona.get("model_settings"),
                 usage_limits=limits_of(persona.get("budget")),
                 deps=run if _wants_run(agent) else None,
-                capabilities=[Questions(run)],
+                capabilities=[CallReports(run, pauses=run, tools_only=True), Questions(run)],
             ) as running:
                 reports = NodeReports(run)
                 async for node in running:
@@ -120,7 +120,8 @@ class _RecordedAgent(WrapperAgent[Any, Any]):
         async with recorder.record_run(name, options.get("conversation_id"), told) as run:
             given = tuple(options.pop("capabilities", None) or ())
             questions = Questions(run, program_decides=options.get("deferred_tool_results") is not None)
-            capabilities = (*given, CallReports(run, pauses=run), questions)
+            calls = CallReports(run, pauses=run)
+            capabilities = (*given, calls, questions)
             begun: list[Any] = []
             with _cancels_as_the_library(run, begun), _reported(run):
                 async with self.wrapped.iter(user_prompt, capabilities=capabilities, **options) as running:
@@ -130,6 +131,7 @@ class _RecordedAgent(WrapperAgent[Any, Any]):
                         questions.program_decides = True
                     run.on_cancel(running.cancel)
                     yield running
+                calls.ends()
                 run.checkpoint(history_of(running.all_messages()))
             if running.result is None:
                 run.give_up("its consumer stopped early")
