@@ -232,13 +232,17 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "BEAT_S",
             "seconds after which a recorder gives a sign of life for a run that says nothing",
         ),
-        ("sdk.record.encoding", "MAX_EVENT_BYTES", "bytes of an event; a larger one is cut"),
+        ("sdk.record.values.encoding", "MAX_EVENT_BYTES", "bytes of an event; a larger one is cut"),
         ("sdk.record.encoder", "MAX_CHECKPOINT_BYTES", "bytes of a checkpoint; a larger one is not sent, and counted"),
         ("sdk.record.encoder", "MAX_RESENT_BYTES", "bytes of a history that is sent whole with each checkpoint"),
         ("sdk.record.encoder", "MAX_BASES", "checkpoints back to which one is looked for that the server knows"),
         ("sdk.record.histories", "MAX_WHOLE_DEPTH", "levels of a state that is sent whole"),
-        ("sdk.record.encoding", "MAX_DEPTH", "levels of a value that is not plain JSON"),
-        ("sdk.record.encoding", "NAMES_KEPT", "names of steps, tools and models that are remembered as they are sent"),
+        ("sdk.record.values.encoding", "MAX_DEPTH", "levels of a value that is not plain JSON"),
+        (
+            "sdk.record.values.encoding",
+            "NAMES_KEPT",
+            "names of steps, tools and models that are remembered as they are sent",
+        ),
         ("sdk.wire.ids", "TAILS_AT_ONCE", "ids that randomness is fetched for at a time"),
         (
             "sdk.record.recorder",
@@ -333,7 +337,7 @@ ROOMS: dict[str, str] = {
     "store": "Values between engine and backends; migrations; whose the files are; `sql/<backend>/NNNN_name.sql`.",
     "store/base": "The contract of a backend in narrow protocols. Its docstrings are the law.",
     "store/sqlite": "The embedded backend: one writing thread, reading threads beside it.",
-    "store/sqlite/upkeep": "What an operator does to the files: audit them, copy them, put a copy in their place.",
+    "store/sqlite/upkeep": "The files as a whole: what a start does to them, audits, copies, a copy in their place.",
     "wake": "One call after each commit, on which everything hangs that waits for news.",
     "engine": "`core` only routes commands and questions to the rooms below.",
     "engine/commands": "One verb a file: what a command does to a plan.",
@@ -354,6 +358,7 @@ ROOMS: dict[str, str] = {
     "sdk/integrations": "Adapters to agent frameworks, each with its own dependency.",
     "sdk/record": "Recording: runs, spans, decorators, the encoder of events, the thread that delivers.",
     "sdk/record/backlog": "What waits to be delivered: memory, spool, notices of loss.",
+    "sdk/record/values": "What a program passes, made fit for the wire: values, names, figures, a provider's usage.",
     "sdk/wire": "HTTP, retries and refusals; what every other room of the SDK sends through.",
     "sdk/work": "Workers: claim a run, renew its lease, carry it out, hand in its outcome.",
     "cli": "Commands, one file each, imported when called.",
@@ -538,15 +543,16 @@ def walk() -> str:
 
 
 def promises() -> str:
-    """What is promised, the tests that show it and the faults that they find: from the table of the tests."""
+    """What is promised, the tests that show it and the faults that they find: from the tables of the tests."""
     sys.path.insert(0, str(ROOT))
     made = importlib.import_module("tests.faults.promises")
     parts = []
     for heading, rows in made.PROMISES.items():
-        shown = ([row.says, _tests(row.tests), "<br>".join(row.mutants) or "none"] for row in rows)
+        shown = ([row.says, _tests(row.tests), "<br>".join(row.faults)] for row in rows)
         parts.append(f"## {heading}\n\n{table(['Promise', 'Shown by', 'Planted faults that are found'], shown)}")
-    said = "".join(f"- {page}: “{beginning.rstrip('.')} …”\n" for page, beginning in made.BY_REVIEW)
-    return "\n\n".join([*parts, f"## Said, and shown by no test\n\n{said}"])
+    planted = ([one.name, f"`{one.module}`", _tests([one.test.partition("[")[0]])] for one in made.FAULTS)
+    parts.append(f"## Where faults are planted\n\n{table(['Fault', 'In', 'Found by'], planted)}")
+    return "\n\n".join(parts)
 
 
 def _tests(names: Iterable[str]) -> str:

@@ -42,6 +42,7 @@ from towerlog.store.sqlite.identities import open_identities as open_sqlite_iden
 from towerlog.store.sqlite.store import open_reader, open_store
 from towerlog.store.sqlite.upkeep.backup import Copy, copy_database
 from towerlog.store.sqlite.upkeep.place import Place, held_place
+from towerlog.store.sqlite.upkeep.whole import check_whole
 from towerlog.wake.local import LocalWake
 
 DRAIN_SECONDS = 7
@@ -320,12 +321,13 @@ def raise_descriptor_limit(wanted: int) -> None:
 
 
 async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[Identities, OrgMinted | None]:
-    """The organisations and keys of the store, beside a running server or before its first start.
+    """The organisations and keys of the store, beside a running server or as its writer.
 
-    With them the first organisation, when this has made it. Raises StoreLocked, SchemaMismatch, StorageFailed.
+    With them the first organisation, when this has made it. Raises StoreLocked, SchemaMismatch, StoreTorn,
+    StorageFailed, OSError.
     """
     keep_data_private(settings)
-    identities = await open_sqlite_identities(database_path(settings), f"e{ids.token(8)}")
+    identities = await open_sqlite_identities(database_path(settings), ids.token(8))
     try:
         if not identities.is_alone:
             return identities, None
@@ -356,8 +358,10 @@ async def opened_for_writing(settings: Settings, clock: Clock, ids: Ids) -> Asyn
 
 
 def copied(settings: Settings, target: Path, ids: Ids, progress: Callable[[int, int], None]) -> Copy:
-    """A copy of the store beside `target`. Raises FileNotFoundError, FileExistsError and what copying raises."""
-    return Copy(copy_database(existing_database(settings), target, copy_epoch(ids), progress), target)
+    """A copy of the store beside `target`. Raises FileNotFoundError, StoreTorn and what copying raises."""
+    source = existing_database(settings)
+    check_whole(source)
+    return Copy(copy_database(source, target, copy_epoch(ids), progress), target)
 
 
 def copy_epoch(ids: Ids) -> str:
@@ -366,7 +370,7 @@ def copy_epoch(ids: Ids) -> str:
 
 
 def place_of(settings: Settings) -> AbstractContextManager[Place]:
-    """The place of the settings' store, held as its writer's. Raises StoreLocked, OSError."""
+    """The place of the settings' store, held as its writer's. Raises what `held_place` raises."""
     return held_place(database_path(settings))
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
+from towerlog.cli.main import main
 from towerlog.cli.options import settings_table, with_settings
 from towerlog.config import MEANINGS, Settings
 
@@ -70,3 +73,23 @@ def test_the_table_names_every_setting() -> None:
     table = settings_table()
     words = " ".join(table.split())
     assert all(f"TOWERLOG_{name.upper()}" in words and meaning in words for name, meaning in MEANINGS.items())
+
+
+def parameters(command: click.Command, context: click.Context, path: str = "") -> Iterator[tuple[str, str]]:
+    """(command, option or argument) of it and of all commands below it."""
+    yield from ((path, name) for one in command.params for name in (*one.opts, *one.secondary_opts))
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from parameters(below, click.Context(below, parent=context), f"{path} {name}".strip())
+
+
+def test_no_command_takes_a_key() -> None:
+    """What stands on a command line is seen by everybody on the machine, and kept in the history of the shell."""
+    taken = list(parameters(main, click.Context(main)))
+    assert ("serve", "--port") in taken
+    assert ("runs tail", "--url") in taken
+    secret = {"key", "keys", "token", "secret", "password", "credential", "bearer"}
+    found = [one for one in taken if secret & set(re.split("[-_]", one[1]))]
+    assert found == [("keys revoke", "key_id")], "its id is no secret"

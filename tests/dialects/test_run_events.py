@@ -189,6 +189,8 @@ def test_a_model_call_is_an_increment() -> None:
     facts = told("model.call", payload).facts
     assert facts.effects.report == UsageReport(Usage(1, 2, 3, 4, 5, None, 100), "delta")
     assert (facts.effects.model, facts.duration_ms, facts.success, facts.name) == ("gpt-4", 740, True, None)
+    bare = told("model.call", {"output_tokens": 4, "total_tokens": 9}).facts
+    assert bare.effects.report == UsageReport(Usage(output_tokens=4, total_tokens=9), "delta")
     failed = told("model.call", {"status": "rate_limited"}).facts
     assert (failed.success, failed.name) == (False, "inference_rate_limited")
     assert told("model.call").effects.report == UsageReport(Usage(), "delta")

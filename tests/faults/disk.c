@@ -5,8 +5,9 @@
  *
  *     CALL SUFFIX ERRNO SKIP TIMES      e.g.  sync .db-wal EIO 0 1
  *
- * CALL is write, sync or truncate; SUFFIX ends the path; ERRNO is a name below, KILL (the process kills itself in place
- * of the call) or a number of milliseconds by which the call is late. The first SKIP calls succeed, the next TIMES fail
+ * CALL is write, sync, truncate, unlink, rename or link; SUFFIX ends the path, of the last two that which is there; ERRNO
+ * is a name below, KILL (the process kills itself in place of the call), STOP (it stops before the call until it is told
+ * to go on) or a number of milliseconds by which the call is late. The first SKIP calls succeed, the next TIMES fail
  * (-1: all). The file is read anew at each call; a rule that has changed counts from the beginning. `free - BYTES`
  * is what statvfs says is free; `forget /` lets every sync of the folder FAULTY_FOLDER, whose name is `/`, do nothing.
  */
@@ -31,9 +32,9 @@
 #define MAX_RULES 8
 #define MAX_TEXT 1024
 
-enum { WRITE = 'w', SYNC = 's', TRUNCATE = 't', UNLINK = 'u', RENAME = 'r' };
+enum { WRITE = 'w', SYNC = 's', TRUNCATE = 't', UNLINK = 'u', RENAME = 'r', LINK = 'l' };
 
-struct head { /* little-endian; then `size` bytes: the data of a write, the new name of what is renamed */
+struct head { /* little-endian; then `size` bytes: the data of a write, the new name of what is renamed or linked */
     uint8_t kind, failed;
     uint16_t name_bytes;
     uint32_t size, thread;
@@ -53,7 +54,7 @@ static ssize_t (*real_pwrite)(int, const void *, size_t, off64_t);
 static ssize_t (*real_write)(int, const void *, size_t);
 static int (*real_open)(const char *, int, ...);
 static int (*real_close)(int), (*real_fsync)(int), (*real_fdatasync)(int), (*real_unlink)(const char *);
-static int (*real_rename)(const char *, const char *);
+static int (*real_rename)(const char *, const char *), (*real_link)(const char *, const char *);
 static int (*real_ftruncate)(int, off64_t), (*real_statvfs)(const char *, struct statvfs64 *);
 
 __attribute__((constructor)) static void begin(void) {
@@ -65,6 +66,7 @@ __attribute__((constructor)) static void begin(void) {
     real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
     real_unlink = dlsym(RTLD_NEXT, "unlink");
     real_rename = dlsym(RTLD_NEXT, "rename");
+    real_link = dlsym(RTLD_NEXT, "link");
     real_ftruncate = dlsym(RTLD_NEXT, "ftruncate64");
     real_statvfs = dlsym(RTLD_NEXT, "statvfs64");
     const char *path = getenv("FAULTY_RECORD");
@@ -124,6 +126,7 @@ static int fault(const char *call, const char *name) {
         if (rule->times == 0) continue;
         if (rule->times > 0) rule->times--;
         if (strcmp(rule->what, "KILL") == 0) kill(getpid(), SIGKILL);
+        if (strcmp(rule->what, "STOP") == 0) kill(getpid(), SIGSTOP);
         int failure = errno_of(rule->what);
         if (failure != 0) return failure;
         long late_ms = atol(rule->what);
@@ -239,27 +242,25 @@ int ftruncate64(int fd, off64_t size) {
 
 int ftruncate(int fd, off_t size) { return ftruncate64(fd, size); }
 
-int unlink(const char *path) {
-    const char *name = watched(path);
-    int result = real_unlink(path);
-    if (name != NULL && result == 0) {
-        pthread_mutex_lock(&lock);
-        note(UNLINK, 0, name, 0, NULL, 0);
-        pthread_mutex_unlock(&lock);
-    }
+/* What was done to a name, once it was done; `fresh` is the second one. */
+static int named(int kind, const char *call, const char *from, const char *to, int (*real)(const char *, const char *)) {
+    const char *name = watched(from), *fresh = watched(to);
+    if (name == NULL) return real(from, to);
+    pthread_mutex_lock(&lock);
+    int failure = fault(call, name);
+    int result = failure == 0 ? real(from, to) : -1;
+    if (failure == 0) failure = errno;
+    if (result == 0) note(kind, 0, name, 0, fresh, fresh == NULL ? 0 : strlen(fresh));
+    pthread_mutex_unlock(&lock);
+    errno = failure;
     return result;
 }
 
-int rename(const char *from, const char *to) {
-    const char *name = watched(from), *fresh = watched(to);
-    int result = real_rename(from, to);
-    if (name != NULL && fresh != NULL && result == 0) {
-        pthread_mutex_lock(&lock);
-        note(RENAME, 0, name, 0, fresh, strlen(fresh));
-        pthread_mutex_unlock(&lock);
-    }
-    return result;
-}
+static int removed(const char *path, const char *none) { return real_unlink(path); }
+
+int unlink(const char *path) { return named(UNLINK, "unlink", path, NULL, removed); }
+int rename(const char *from, const char *to) { return named(RENAME, "rename", from, to, real_rename); }
+int link(const char *from, const char *to) { return named(LINK, "link", from, to, real_link); }
 
 static int told(const char *path, struct statvfs64 *found) {
     int result = real_statvfs(path, found);

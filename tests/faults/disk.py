@@ -147,7 +147,7 @@ def calls(record: Path) -> list[Done]:
         kind, failed, name_bytes, size, thread, offset = HEAD.unpack_from(content, at)
         name_at = at + HEAD.size
         data_at = name_at + name_bytes
-        at = data_at + (size if chr(kind) in "wr" else 0)
+        at = data_at + (size if chr(kind) in "wrl" else 0)
         if at > len(content):
             break
         name = content[name_at:data_at].decode()

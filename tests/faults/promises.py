@@ -6,9 +6,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tests.faults.planted import FAULTS
+
 README, SECURITY = "README.md", "SECURITY.md"
 DEPLOY, LIMITS, BACKUP = "docs/operate/deploy.md", "docs/operate/limits.md", "docs/operate/backup.md"
 DISK, FULL, READS = "faults/test_failing_disk.py", "faults/test_full_disk.py", "faults/test_rotten_reads.py"
+STARTS, REPLACING = "faults/test_starts.py", "faults/test_replacing.py"
 TORN, VERIFY = "faults/test_torn_copies.py", "faults/test_verify_and_rebuild.py"
 UNHEARD, STILL = "faults/test_unheard_time.py", "faults/test_standstill.py"
 SEEDS, TELEMETRY = "simulation/test_simulation.py", "simulation/test_telemetry.py"
@@ -31,9 +34,16 @@ class Promise(NamedTuple):
     tests: tuple[str, ...]
     """`FILE::FUNCTION` or `FOLDER::FUNCTION`, below `tests`."""
     mutants: tuple[str, ...] = ()
-    """Planted faults by name: functions of `changed/sitecustomize.py`, `Mutant`s, or ids of the tests' own."""
+    """Faults that its tests plant themselves: functions of `changed/sitecustomize.py`, `Mutant`s, or ids of their own.
+    Those of `planted.py` come by their tests."""
     quotes: tuple[tuple[str, str], ...] = ()
     """(page, beginning of a sentence there) that promise this."""
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """All planted faults that its tests find, by name."""
+        planted = (fault.name for fault in FAULTS if fault.test.partition("[")[0] in self.tests)
+        return (*self.mutants, *planted)
 
 
 def of(page: str, *beginnings: str) -> tuple[tuple[str, str], ...]:
@@ -67,8 +77,9 @@ DURABLE = (
         (
             f"{DISK}::test_a_new_store_has_its_name_on_disk_before_anything_is_acknowledged",
             f"{DISK}::test_a_backup_is_synced_before_it_has_its_name_and_its_folder_after",
+            f"{STARTS}::test_a_new_store_whose_folder_cannot_be_synced_is_not_begun",
         ),
-        ("forget / EIO 0 -1", "folder_not_synced"),
+        ("forget / EIO 0 -1", "folder_not_synced", "folder_sync_ignored"),
     ),
     Promise(
         "The first write or sync that fails is the last: 503, exit code 70 at once, the files left as they are.",
@@ -76,8 +87,10 @@ DURABLE = (
             f"{DISK}::test_the_first_failure_is_the_last",
             f"{DISK}::test_a_failure_that_is_passed_over_is_found",
             f"{DISK}::test_what_a_failed_sync_has_lost_is_on_disk_before_a_restart_builds_on_it",
+            f"{STARTS}::test_a_command_appends_nothing_to_what_a_failed_sync_has_lost",
+            f"{STARTS}::test_no_log_is_written_again_while_another_process_writes_to_it",
         ),
-        ("sync_retried", "error_swallowed", "log_taken_as_found"),
+        ("sync_retried", "error_swallowed", "log_taken_as_found", "command_takes_no_place", "log_written_unlocked"),
         of(LIMITS, "A write or a sync that fails for another reason is final"),
     ),
     Promise(
@@ -88,6 +101,8 @@ DURABLE = (
             f"{FULL}::test_a_log_without_room_refuses_and_comes_back",
             f"{FULL}::test_twenty_rounds_of_a_disk_that_fills_lose_nothing",
             f"{FULL}::test_a_start_on_a_full_disk_says_so",
+            f"{FULL}::test_a_command_on_a_full_disk_says_so",
+            f"{FULL}::test_a_command_on_a_read_only_disk_says_so",
         ),
         ("checkpoint_remembered",),
         of(LIMITS, "No restart is needed once there is room."),
@@ -154,6 +169,16 @@ WHOLE = (
             f"{TORN}::test_a_restore_takes_the_old_files_away_and_keeps_them",
             f"{TORN}::test_after_a_restore_a_bare_cursor_of_the_lost_events_gets_a_gap",
         ),
+    ),
+    Promise(
+        "A restore or rebuild that is killed at any call leaves the old store or the new one, never none.",
+        (
+            f"{REPLACING}::test_killed_at_any_call_the_old_store_or_the_new_one_is_there",
+            f"{REPLACING}::test_each_step_of_a_replacement_is_on_disk_before_the_next",
+            f"{REPLACING}::test_a_place_that_is_emptied_first_is_found",
+        ),
+        ("place_emptied_first", "folder_not_synced"),
+        of(BACKUP, "If the command is killed, or the power fails,"),
     ),
     Promise(
         "A backup that is taken under load can be served.",
@@ -275,6 +300,8 @@ ACCESS = (
         "A revocation reaches open streams within five seconds.",
         (
             f"{KEYS}::test_a_revocation_is_honoured_open_streams_included",
+            "asgi/guard/test_auth.py::test_a_caller_is_remembered_for_two_seconds",
+            "asgi/guard/test_auth.py::test_a_revoked_keys_streams_are_stopped_and_no_others",
             "asgi/guard/test_auth.py::test_open_streams_are_asked_for_once_a_key_every_two_seconds",
         ),
         (),
@@ -307,20 +334,29 @@ ACCESS = (
         ),
     ),
     Promise(
-        "Secrets of providers are named and not stored.",
-        ("dialects/native/test_personas.py::test_a_wrong_field_of_a_route_is_named_and_never_shown",),
+        "Secrets of providers are named and neither stored nor read.",
+        (
+            "dialects/native/test_personas.py::test_a_wrong_field_of_a_route_is_named_and_never_shown",
+            "acceptance/test_provider_keys.py::test_the_server_reads_no_variable_that_a_route_names",
+        ),
         (),
-        of(SECURITY, "A provider route names the environment variable"),
+        of(SECURITY, "A provider route names the environment variable", "The server never reads that variable"),
     ),
     Promise(
-        "The command line's own key is its owner's alone and goes to no other server.",
+        "The command line's own key is its owner's alone and goes to no other server; none is given as an argument.",
         (
             "cli/test_connect.py::test_the_local_key_is_made_once_and_is_its_owners_alone",
             "cli/test_connect.py::test_the_local_key_goes_to_no_other_address",
             "cli/test_connect.py::test_a_key_that_others_could_read_is_not_used",
+            "cli/test_options.py::test_no_command_takes_a_key",
         ),
         (),
-        of(SECURITY, "Without `TOWERLOG_API_KEY`, commands", "It is sent to the local server"),
+        of(
+            SECURITY,
+            "Without `TOWERLOG_API_KEY`, commands",
+            "It is sent to the local server",
+            "There is no flag for a key.",
+        ),
     ),
     Promise(
         "Text of agents cannot talk to a terminal, and log lines cannot be forged.",
@@ -329,6 +365,7 @@ ACCESS = (
             "cli/test_tail.py::test_a_delta_cannot_talk_to_the_terminal",
             "test_server.py::test_the_log_is_json_in_lines",
             "asgi/process/test_logs.py::test_each_line_is_an_object",
+            "asgi/process/test_logs.py::test_nothing_that_is_told_makes_a_line_or_moves_a_cursor",
             "cli/test_serve.py::test_a_key_is_kept_out_of_the_journal",
         ),
         (),
@@ -352,11 +389,22 @@ BOUNDS = (
             "acceptance/test_openapi_fuzz.py::test_no_request_breaks_the_server",
             "acceptance/test_body_fuzz.py::test_a_body_that_is_spoilt_in_one_place_is_taken_or_refused",
             "acceptance/test_limits.py::test_a_compressed_bomb_is_413_and_costs_no_memory",
+            "asgi/test_inflate.py::test_a_bomb_dies_before_it_swells",
             "acceptance/test_limits.py::test_depth_is_limited_where_the_page_says",
             "acceptance/test_steps_wire.py::test_every_wrong_field_is_named_at_once",
         ),
         (),
         of(SECURITY, "Limits are checked before work is done", "What is malformed is answered"),
+    ),
+    Promise(
+        "What is sent is data: nothing but JSON is parsed, nothing is evaluated, and SQL is parameterised.",
+        (
+            "asgi/test_sent_data.py::test_a_body_that_is_not_json_is_not_read",
+            "asgi/test_sent_data.py::test_no_statement_holds_what_was_sent",
+            "tidy/test_tree.py::test_source",
+        ),
+        (),
+        of(SECURITY, "Nothing but JSON is parsed"),
     ),
     Promise(
         "Limits of rate are exact and cannot be dodged.",
@@ -476,13 +524,6 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
     "Senders": SENDERS,
 }
 """Heading → rows."""
-
-BY_REVIEW = (
-    (SECURITY, "Nothing but JSON is parsed"),
-    (SECURITY, "The key is read where the worker runs."),
-    (SECURITY, "There is no flag for a key."),
-)
-"""What is promised and no test shows."""
 
 NO_PROMISE = ("The figures are in [Limits]",)
 """Sentences of SECURITY, "What is in place", that promise nothing by themselves."""

@@ -13,9 +13,20 @@ import pytest
 
 from tests.faults.disk import Faulty, FaultyServer, Load, event_ids
 from tests.support.senders import ingest, sdk_event
+from tests.support.server import clean_environment, executable
 from tests.support.wait import wait_until
 
 ALL_FULL = ("write .db ENOSPC 0 -1", "write .db-wal ENOSPC 0 -1", "write .db-shm ENOSPC 0 -1")
+COPY = "copy.db"
+COMMANDS = (
+    ("verify",),
+    ("backup", COPY),
+    ("rebuild",),
+    ("keys", "ls"),
+    ("keys", "create", "--init", "--name", "n", "--scopes", "read"),
+)
+READ_ONLY = 'mount -t tmpfs tmpfs "$1" && cp -a "$0"/. "$1" && mount -o remount,ro "$1" && shift && exec "$@"'
+"""In a shell of its own: what is in a folder, seen on a disk that cannot be written, by the command behind it."""
 MIB = 1024 * 1024
 DISK = "towerlog_disk"
 
@@ -180,6 +191,51 @@ def test_a_log_without_a_bound_is_found(faulty: Faulty) -> None:
         with standing_reader(server):
             wait_until(lambda: log.stat().st_size > 8 * MIB, "the log to grow")
         assert not load.refused
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_command_on_a_full_disk_says_so(faulty: Faulty, tmp_path: Path, command: tuple[str, ...]) -> None:
+    server = faulty()
+    server.stop()
+    server.fail(*ALL_FULL)
+    done = server.cli(*(str(tmp_path / one) if one == COPY else one for one in command))
+    assert done.returncode in (69, 70), done.stderr
+    assert_said(done, "disk is full", "No space left on device")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [("serve", "--port", "0"), *COMMANDS], ids=" ".join)
+@pytest.mark.parametrize("is_first", [True, False], ids=["first", "again"])
+def test_a_command_on_a_read_only_disk_says_so(
+    filled: Path, tmp_path: Path, is_first: bool, command: tuple[str, ...]
+) -> None:
+    source, place = tmp_path / "source", tmp_path / "place"
+    for folder in (source, place):
+        folder.mkdir()
+    if not is_first:
+        shutil.copy(filled, source)
+    arguments = [str(tmp_path / one) if one == COPY else one for one in command]
+    inside = ["unshare", "--map-root-user", "--mount", "sh", "-c", READ_ONLY, str(source), str(place)]
+    done = subprocess.run(
+        [*inside, executable(), *arguments, "--data-dir", str(place)],
+        env=clean_environment({}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (69, 70), done.stderr
+    if is_first and command[0] != "serve" and "--init" not in command:
+        assert_said(done, "no store here")
+    else:
+        assert_said(done, "read-only", "Read-only file system")
+
+
+def assert_said(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """In one line, and in words."""
+    assert any(one in done.stderr for one in words), done.stderr
+    assert "not an error" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
 @contextmanager

@@ -80,6 +80,24 @@ def test_files_as_a_killed_server_leaves_them_are_whole(killed, tmp_path) -> Non
     assert answered("verify", "--database-url", f"sqlite:///{path}")["ok"] is True
 
 
+def test_a_start_that_is_refused_takes_nothing_from_the_log(killed, tmp_path) -> None:
+    path = lay(tmp_path / "newer", killed)
+
+    def change(sql: str) -> None:
+        db = apsw.Connection(str(path))
+        db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        db.execute(sql)
+        db.close()
+
+    change("INSERT INTO migration VALUES (99, 'later', 'x')")
+    for command in (("serve", "--port", "0"), ("keys", "ls")):
+        done = towerlog(*command, "--database-url", f"sqlite:///{path}")
+        assert done.exit_code == TORN, done.output
+        assert "newer version" in done.stderr
+    change("DELETE FROM migration WHERE number = 99")
+    assert answered("verify", "--database-url", f"sqlite:///{path}")["ok"] is True
+
+
 def test_a_database_without_its_log_is_refused(killed, tmp_path) -> None:
     refused(lay(tmp_path / "torn", {"": killed[""]}), "copied without the towerlog.db-wal", "towerlog restore")
     refused(lay(tmp_path / "emptied", {"": killed[""], "-wal": b""}), "copied without the towerlog.db-wal")

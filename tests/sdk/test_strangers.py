@@ -540,7 +540,7 @@ def spooled(folder: Path, url: str, *lines: bytes) -> Path:
     """The spool of a program that has ended, with these lines; the folder of its destination."""
     home = Destination.of(url, KEY).folder(folder)
     client = home / "0196b2c4-5d1e-7c3a-9f10-000000000001"
-    client.mkdir(parents=True)
+    private_folder(client)
     (client / "00000001.ndjson").write_bytes(b"".join(line + b"\n" for line in lines))
     return home
 

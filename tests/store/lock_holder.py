@@ -8,10 +8,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from towerlog.store.sqlite.connection import prepare_files
+from towerlog.store.lock import take_writer_place
 
 if __name__ == "__main__":
-    lock = prepare_files(Path(sys.argv[1]))
+    lock = take_writer_place(Path(sys.argv[1]))
+    lock.take_database()
     sys.stdout.write("held\n")
     sys.stdout.flush()
     sys.stdin.read()

@@ -1,8 +1,9 @@
-"""One writer to a database, under whatever path; and SQLite's own locks are not disturbed by ours."""
+"""One writer to a database, under whatever path, and who may write beside it; SQLite's own locks are not disturbed."""
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import pytest
 
 from tests.support.fakes import FakeClock, SeededIds
 from towerlog.errors import StoreLocked, StoreTorn
-from towerlog.store.lock import take_writer_place
+from towerlog.store import lock as module
+from towerlog.store.lock import WriterLock, make_folder, may_write_beside, take_writer_place
 from towerlog.store.sqlite.store import open_store
 
 SHARED_BYTES = (0x40000002, 510)
@@ -35,25 +37,38 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "towerlog.db"
 
 
-def test_an_empty_file_is_only_taken_where_a_database_was_being_made(path: Path) -> None:
-    take_writer_place(path).close()  # and killed before it had a schema
+def taken(path: Path) -> WriterLock:
+    """The place with its database, as a writer takes it."""
     lock = take_writer_place(path)
+    try:
+        lock.take_database()
+    except BaseException:
+        lock.close()
+        raise
+    return lock
+
+
+def test_an_empty_file_is_only_taken_where_a_database_was_being_made(path: Path) -> None:
+    taken(path).close()  # and killed before it had a schema
+    lock = taken(path)
     lock.note_made()
     lock.close()
     with pytest.raises(StoreTorn, match="0 bytes"):
-        take_writer_place(path)
-    take_writer_place(path, is_empty_well=True).close()
+        taken(path)
+    lock = take_writer_place(path)
+    lock.lock_database()  # to be replaced
+    lock.close()
 
 
 def test_a_second_writer_is_refused(path: Path) -> None:
     path.write_bytes(b"a database")
-    lock = take_writer_place(path)
+    lock = taken(path)
     for _ in range(2):
         with pytest.raises(StoreLocked, match=r"towerlog\.db is in use"):
-            take_writer_place(path)
+            taken(path)
     assert path.with_name("towerlog.db.lock").read_text() == f"{os.getpid()}\n", "who holds it can be read"
     lock.close()
-    take_writer_place(path).close()
+    taken(path).close()
 
 
 def test_the_place_of_a_writer_that_was_killed_is_free(path: Path) -> None:
@@ -64,26 +79,59 @@ def test_the_place_of_a_writer_that_was_killed_is_free(path: Path) -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(StoreLocked):
-            take_writer_place(path)
+            taken(path)
     finally:
         holder.kill()
         holder.communicate(timeout=60)
-    take_writer_place(path).close()
+    taken(path).close()
 
 
 def test_another_path_to_the_same_file_is_refused(path: Path, tmp_path: Path) -> None:
     path.write_bytes(b"a database")
-    lock = take_writer_place(path)
+    lock = taken(path)
     elsewhere = tmp_path / "elsewhere" / "other.db"
     elsewhere.parent.mkdir()
     elsewhere.hardlink_to(path)
     with pytest.raises(StoreLocked, match="under another path"):
-        take_writer_place(elsewhere)
+        taken(elsewhere)
     path.with_name("towerlog.db.lock").unlink()
     with pytest.raises(StoreLocked, match=r"towerlog\.db is in use"):
-        take_writer_place(path)
+        taken(path)
     lock.close()
-    take_writer_place(elsewhere).close()
+    taken(elsewhere).close()
+
+
+def test_others_may_write_beside_a_writer_that_lets_them_and_lives(path: Path) -> None:
+    log = path.with_name("towerlog.db-wal")
+    assert not may_write_beside(log)
+    lock = taken(path)
+    log.touch()
+    assert not may_write_beside(log), "it is not ready"
+    asking = os.open(log, os.O_RDONLY)
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    assert not may_write_beside(log), "one that asks is no writer"
+    with pytest.raises(StoreLocked, match="looks at"):
+        lock.let_others_write(log)
+    os.close(asking)
+    lock.let_others_write(log)
+    assert may_write_beside(log)
+    lock.close()
+    assert not may_write_beside(log)
+
+
+@pytest.mark.parametrize("deep", [1, 3])
+def test_the_names_on_the_way_to_a_new_database_are_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deep: int
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(module, "sync", synced.append)
+    path = tmp_path.joinpath(*(["deep"] * deep), "towerlog.db")
+    make_folder(path)
+    assert set(synced) == set(path.parents[1 : len(path.relative_to(tmp_path).parts)])
+    synced.clear()
+    path.touch()
+    make_folder(path)
+    assert synced == []
 
 
 async def test_the_locks_of_sqlite_are_not_disturbed(path: Path, tmp_path: Path) -> None:
@@ -93,7 +141,7 @@ async def test_the_locks_of_sqlite_are_not_disturbed(path: Path, tmp_path: Path)
         link = tmp_path / "link.db"
         link.hardlink_to(path)
         with pytest.raises(StoreLocked):
-            take_writer_place(link)
+            taken(link)
         await store.ping()
         command = [sys.executable, "-c", TRY_EXCLUSIVE, str(path)]
         await asyncio.to_thread(subprocess.run, command, check=True)
@@ -107,4 +155,4 @@ async def test_the_locks_of_sqlite_are_not_disturbed(path: Path, tmp_path: Path)
         await store.ping()
     finally:
         await store.close()
-    take_writer_place(path).close()
+    taken(path).close()

@@ -152,4 +152,10 @@ async def test_what_is_refused_is_let_go_of(path: Path, monkeypatch: pytest.Monk
     for _ in range(2):
         with pytest.raises(SchemaMismatch):
             await open_store(path, FakeClock(), SeededIds())
-    assert sorted(os.listdir(path.parent)) == ["towerlog.db", "towerlog.db.lock"], "its connection is still open"
+    assert not opened_files(path), "its files are still open"
+
+
+def opened_files(path: Path) -> list[str]:
+    """Which files of this database the process has open."""
+    found = [os.path.realpath(one) for one in Path("/proc/self/fd").iterdir()]
+    return [one for one in found if one.startswith(str(path))]

@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 LONGEST = (
+    "tests/faults/test_planted.py",
     "tests/docs/test_docs.py",
     "tests/acceptance/test_loop_blocks.py",
     "tests/test_law.py",

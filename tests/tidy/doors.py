@@ -20,6 +20,8 @@ _AMBIENT_NAMES = frozenset(
         *("loop.time", "get_running_loop().time", "get_event_loop().time"),
     }
 )
+_EVALUATING = frozenset({"eval", "exec", "compile", "__import__"})
+_RUNNING_FORMATS = frozenset({"pickle", "marshal", "shelve", "dill", "cloudpickle", "yaml", "xml", "lxml", "plistlib"})
 _CONTAINERS = frozenset({"list", "dict", "set", "bytearray", "deque", "defaultdict", "OrderedDict", "Counter"})
 _CHANGES = frozenset(
     {"append", "add", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "setdefault", "update"}
@@ -74,6 +76,17 @@ def environment_use(source: Source) -> Iterator[str]:
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Attribute) and dotted(node) in doors:
             yield source.at(node, f"reads `{dotted(node)}`; {advice}")
+
+
+def evaluation(source: Source) -> Iterator[str]:
+    """Anything by which data could become a program: evaluation, and formats whose readers call what they name."""
+    advice = "data stays data: read it as JSON, or as a value of a type"
+    for statement, name in _imported(source):
+        if name.partition(".")[0] in _RUNNING_FORMATS:
+            yield source.at(statement, f"imports `{name}`; {advice}")
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _EVALUATING:
+            yield source.at(node, f"calls `{node.func.id}`; {advice}")
 
 
 def printing(source: Source) -> Iterator[str]:

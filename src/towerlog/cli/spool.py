@@ -11,15 +11,16 @@ from typing import Any
 import click
 
 from towerlog.cli.connect import COMMANDS, server_of
+from towerlog.cli.exits import FOUND_WRONG
 from towerlog.cli.groups import Group
 from towerlog.cli.options import as_json, with_settings
-from towerlog.cli.output import answer, say
+from towerlog.cli.output import answer, note, say
 from towerlog.cli.tables import Column, show_table
 from towerlog.config import BadSetting, Settings
 from towerlog.model.times import format_ms
 from towerlog.sdk.record.backlog.destination import Destination
 from towerlog.sdk.record.backlog.spool import spool_root
-from towerlog.sdk.record.backlog.spools import SpoolInfo, drop_spool, find_spool, list_spools, move_spool
+from towerlog.sdk.record.backlog.spools import SpoolInfo, drop_spool, find_spool, left_behind, list_spools, move_spool
 from towerlog.sdk.record.recorder import Recorder
 
 DELIVERY_S = 60.0
@@ -87,7 +88,7 @@ def _row(one: SpoolInfo) -> tuple[str, ...]:
 def adopt(settings: Settings, root: Path, spool_id: str, url: str | None, yes: bool, as_json: bool) -> None:
     """Sends the events of a spool to the server and organisation of this command's URL and key.
 
-    Events of programs that are still running stay with them.
+    Events of programs that are still running stay with them. Exits with 1 where any other stays undelivered.
     """
     folder = _found(root, spool_id)
     try:
@@ -95,12 +96,14 @@ def adopt(settings: Settings, root: Path, spool_id: str, url: str | None, yes: b
     except ValueError as error:
         raise BadSetting(str(error)) from None
     _confirm(yes, f"Send the events of spool {folder.name} to {destination.url}?")
-    moved = folder.name != destination.spool_id and move_spool(folder, root, destination)
+    home = destination.folder(root)
+    moved = 0 if folder == home else move_spool(folder, root, destination)
     recorder = Recorder(destination=destination, spool_dir=root)
     delivered = recorder.drain(DELIVERY_S)
     status = recorder.status()
     recorder.close(0.0)
-    fields = {"moved": int(moved), "delivered": status.acknowledged, "dropped": status.dropped}
+    left = [line for one in sorted({folder, home}) for line in left_behind(one)]
+    fields = {"moved": moved, "delivered": status.acknowledged, "dropped": status.dropped, "left": left}
 
     def words() -> None:
         say(f"Events delivered: {status.acknowledged}.")
@@ -110,8 +113,7 @@ def adopt(settings: Settings, root: Path, spool_id: str, url: str | None, yes: b
             say(f"Not delivered: {status.last_error or 'no reply in time'}. The rest is kept for this URL and key.")
 
     answer(as_json, fields, words)
-    if not delivered:
-        raise SystemExit(1)
+    _end(left, is_done=delivered)
 
 
 @spool.command("drop")
@@ -119,11 +121,24 @@ def adopt(settings: Settings, root: Path, spool_id: str, url: str | None, yes: b
 @click.argument("spool_id")
 @_yes
 def drop(settings: Settings, root: Path, spool_id: str, yes: bool, as_json: bool) -> None:
-    """Deletes the events of a spool. Those of programs that are still running stay."""
+    """Deletes the events of a spool.
+
+    Those of programs that are still running stay. Exits with 1 where any other does.
+    """
     folder = _found(root, spool_id)
     _confirm(yes, f"Delete the undelivered events of spool {folder.name}?")
     dropped = drop_spool(folder)
-    answer(as_json, {"dropped": dropped}, lambda: say(f"Events deleted: {dropped}."))
+    left = left_behind(folder)
+    answer(as_json, {"dropped": dropped, "left": left}, lambda: say(f"Events deleted: {dropped}."))
+    _end(left)
+
+
+def _end(left: list[str], *, is_done: bool = True) -> None:
+    """Names what was left behind, and exits with 1 for that and for what is not done."""
+    for place in left:
+        note(f"Left behind: {place}")
+    if left or not is_done:
+        raise SystemExit(FOUND_WRONG)
 
 
 def _found(root: Path, spool_id: str) -> Path:

@@ -90,6 +90,7 @@ class ModelCallData(msgspec.Struct, frozen=True, gc=False):
     cache_write_tokens: Count | None = None
     output_tokens: Count | None = None
     reasoning_tokens: Count | None = None
+    total_tokens: Count | None = None
     cost_usd: msgspec.Raw = NULL
     duration_ms: Duration | None = None
     status: str | None = None
@@ -239,13 +240,17 @@ def success_of(success: bool | None, error: msgspec.Raw) -> bool | None:
 
 
 def told_usage(sent: ModelCallData, where: str, warnings: Warnings) -> Usage:
-    """Tokens and money of a model call. The buckets are disjoint: `input_tokens` excludes tokens of a cache."""
+    """Tokens and money of a model call. The buckets are disjoint: `input_tokens` excludes tokens of a cache.
+
+    A total beyond them counts too: nobody knows what those tokens were.
+    """
     return Usage(
         input_tokens=sent.input_tokens,
         cached_input_tokens=sent.cached_input_tokens,
         cache_write_tokens=sent.cache_write_tokens,
         output_tokens=sent.output_tokens,
         reasoning_tokens=sent.reasoning_tokens,
+        total_tokens=sent.total_tokens,
         cost_nanos=details.cost_nanos(sent.cost_usd, f"{where}.cost_usd", warnings),
     )
 

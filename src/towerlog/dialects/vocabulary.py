@@ -29,6 +29,11 @@ def run_id(description: str) -> Meta:
     return said(description, "0196b2c4-5d1e-7c3a-9f10-2b7d4e8a1c54", format="uuid")
 
 
+def limit(largest: int) -> Meta:
+    """How many rows a list may have; whoever reads it refuses more than `largest`."""
+    return said("The most rows to return.", 50, minimum=1, maximum=largest)
+
+
 def free_object(description: str, example: Any) -> Meta:
     """An object whose members are the sender's own, or null."""
     return said(description, example, type=["object", "null"], additionalProperties=True)
@@ -160,7 +165,6 @@ StepIndex = Annotated[int, said("The step that the checkpoint was taken after.",
 LeaseEpoch = Annotated[int, said("Rises with each claim of the run; a holder with an older one has lost it.", 1)]
 Attempt = Annotated[int, said("How often the run was claimed.", 1)]
 Index = Annotated[int, said("The item's place in the batch, from 0.", 1)]
-Limit = Annotated[int, said("The most rows to return.", 50)]
 Ok = Annotated[bool, said("The request was carried out.", True)]
 
 IN_PATHS: dict[str, Any] = {

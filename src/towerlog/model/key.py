@@ -18,7 +18,6 @@ SECRET_LENGTH = 32
 RANDOM_LENGTH = PUBLIC_LENGTH + SECRET_LENGTH
 """How many random characters `make_key` needs."""
 CHECKSUM_LENGTH = 6
-HINT_LENGTH = 16
 KINDS = ("live", "ro", "lane", "adm")
 """`live` for senders and readers, `ro` for reading only, `lane` for workers, `adm` for administrators."""
 
@@ -53,7 +52,7 @@ def hint_of(text: str) -> str:
 
     The hint of our own form holds no character of the 32 secret ones.
     """
-    return text[:HINT_LENGTH] if is_intact(text) else text[:4]
+    return text[: -SECRET_LENGTH - CHECKSUM_LENGTH] if is_intact(text) else text[:4]
 
 
 def _checksum(body: str) -> str:

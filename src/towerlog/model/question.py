@@ -32,6 +32,8 @@ class ListRuns(msgspec.Struct, frozen=True, gc=False):
     filter: RunFilter
     limit: int
     before: str | None = None
+    given_as: str = "before"
+    """What its sender calls that, for the refusal."""
 
 
 class GetRun(msgspec.Struct, frozen=True, gc=False):

@@ -1,8 +1,9 @@
-"""The one writer's place: a lock on the file beside the database, and one on the database itself.
+"""The one writer's place: locks on the file beside the database, on the database itself, and on the log beside it.
 
-The first says who holds it and refuses before anything is opened; the second holds also under another path to the same
-file, or when somebody has removed the first. Both are locks of an open file (`flock`), which SQLite's own, of a
-process, neither see nor disturb.
+The first says who holds the place and refuses before anything is opened; the second holds also under another path to
+the same file, or when somebody has removed the first. The third is taken last, by a writer beside which others may
+write. All are locks of an open file (`flock`), which SQLite's own, of a process, neither see nor disturb, and which end
+with the process whatever ends it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import IO
 
 from towerlog.errors import StoreLocked, StoreTorn
 from towerlog.store import owner
+from towerlog.store.sync import sync, sync_opened
 
 EMPTY = "{path} is empty (0 bytes): a copy that broke off? Restore a backup, or remove it to begin anew."
 _NEW = "new\n"
@@ -22,45 +24,118 @@ _NEW = "new\n"
 class WriterLock:
     """Held until it is closed. Close it after every connection to the database: see `close`."""
 
-    def __init__(self, beside: IO[str], database: int) -> None:
-        """The open lock file, and a descriptor of the database."""
+    def __init__(self, path: Path, beside: IO[str], folder: int) -> None:
+        """`path` of the database; the open lock file; a descriptor of the folder."""
+        self.path = path
         self._beside = beside
-        self._database = database
+        self._folder = folder
+        self._others: list[int] = []
+        self._is_new = _NEW in _said(beside)
+        _write(beside, _NEW if self._is_new else "")
+
+    def take_database(self) -> None:
+        """Locks the database, which is made empty where there is none.
+
+        Raises StoreLocked; StoreTorn for an empty file that nobody has begun to make a database of.
+        """
+        path = self.path
+        if not path.exists():
+            _write(self._beside, _NEW)
+            path.touch(mode=owner.FILE_MODE)
+            owner.give_to_owner(path)
+        elif not path.stat().st_size and not self._is_new:
+            raise StoreTorn(EMPTY.format(path=path))
+        self.lock_database()
+
+    def lock_database(self) -> None:
+        """Locks the database that is there, whatever it is. Raises StoreLocked."""
+        descriptor = _opened(self.path)
+        # Not closed where it is locked: were it this process that has the file open as well, SQLite's locks on it would
+        # be gone.
+        _lock(descriptor, f"{self.path} is in use by another towerlog process, perhaps under another path")
+        self._others.append(descriptor)
 
     def note_made(self) -> None:
         """The database has its schema: from now on an empty file at its place is not one that is being made."""
         _write(self._beside, "")
+
+    def let_others_write(self, log: Path) -> None:
+        """From now on `may_write_beside` says so to other processes. `log`: the file that they write to.
+
+        Raises StoreLocked where one of them asks at this moment.
+        """
+        descriptor = _opened(log)
+        try:
+            _lock(descriptor, f"another towerlog process looks at {log}")
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._others.append(descriptor)
+
+    def sync_folder(self) -> None:
+        """Syncs the folder of the database: the names in it are on disk.
+
+        The descriptor is older than what was made there, so that the kernel also tells it of a sync that has failed
+        since. Raises StorageFailed, which is final.
+        """
+        sync_opened(self._folder, self.path.parent)
 
     def close(self) -> None:
         """Gives the place back.
 
         The locks that SQLite has on a file end when the process closes any descriptor of it, so none may be in use.
         """
-        os.close(self._database)
+        for descriptor in (*self._others, self._folder):
+            os.close(descriptor)
+        self._others.clear()
         self._beside.close()
 
 
-def take_writer_place(path: Path, *, is_empty_well: bool = False) -> WriterLock:
-    """The place of the one that writes this database, which is made empty where there is none.
-
-    `is_empty_well`: what is there will be replaced. Raises StoreLocked; StoreTorn for an empty file that nobody has
-    begun to make a database of.
-    """
-    beside = _lock_beside(path)
+def take_writer_place(path: Path) -> WriterLock:
+    """The place of the one that writes the database at this path, whatever lies there. Raises StoreLocked, OSError."""
+    folder = _opened(path.parent)
     try:
-        was_new = _NEW in _said(beside)
-        if not path.exists():
-            _write(beside, _NEW)
-            path.touch(mode=owner.FILE_MODE)
-            owner.give_to_owner(path)
-        elif not path.stat().st_size and not was_new and not is_empty_well:
-            raise StoreTorn(EMPTY.format(path=path))
-        else:
-            _write(beside, _NEW if was_new else "")
-        return WriterLock(beside, _lock_database(path))
+        beside = _lock_beside(path)
+        try:
+            return WriterLock(path, beside, folder)
+        except BaseException:
+            beside.close()
+            raise
     except BaseException:
-        beside.close()
+        os.close(folder)
         raise
+
+
+def may_write_beside(log: Path) -> bool:
+    """Whether a process holds the writer's place that lets others write beside it, now."""
+    try:
+        descriptor = _opened(log)
+    except FileNotFoundError:
+        return False
+    try:
+        # Shared: two that ask must not take each other for the writer.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def make_folder(path: Path) -> None:
+    """Makes the folder of a database and what is missing above it, for its owner alone.
+
+    Where there is no database yet, the names on the way to it are synced. Raises OSError, StorageFailed.
+    """
+    folder = path.parent
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True, mode=owner.FOLDER_MODE)
+    if path.exists():
+        return
+    for one in (folder, *missing):
+        # A mount point, and a name in a folder that this user may not read, were there before.
+        if one.stat().st_dev == one.parent.stat().st_dev and os.access(one.parent, os.R_OK):
+            sync(one.parent)
 
 
 def _lock_beside(path: Path) -> IO[str]:
@@ -90,11 +165,12 @@ def _write(beside: IO[str], more: str) -> None:
         raise OSError(error.errno, error.strerror, beside.name) from error
 
 
-def _lock_database(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDONLY)
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _lock(descriptor: int, refusal: str) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        # Not closed: were it this process that has the file open as well, SQLite's locks on it would be gone.
-        raise StoreLocked(f"{path} is in use by another towerlog process, perhaps under another path") from None
-    return descriptor
+        raise StoreLocked(refusal) from None

@@ -32,9 +32,12 @@ class App:
         ledger = ShareLedger(400_000, {PlaceKind.CONNECTION: 100}, {"address": {PlaceKind.CONNECTION: 8}})
         self.arrivals = Arrivals(ledger, Addresses())
         self.served: list[str] = []
+        self.headers: list[tuple[bytes, bytes]] = []
+        """Of the request that came last, as they are now."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.served.append(scope["path"])
+        self.headers = scope["headers"]
         status, body = 200, b"small"
         if scope["path"] == "/echo":
             status, body = await length_of(receive)
@@ -71,6 +74,7 @@ class TakingApp(App):
         if path in {"/large", "/known"}:
             return "goes on"
         self.served.append(path)
+        self.headers = scope["headers"]
         status, text = {"/echo": (200, b"%d" % len(body)), "/refuse": (401, b"no")}.get(path, (200, b"small"))
         respond(status, [(b"content-length", b"%d" % len(text))], text)
         return None
@@ -146,7 +150,14 @@ def statuses(text: bytes) -> list[int]:
 
 
 async def test_a_body_that_drips_is_given_up_and_its_connection_ends(port: int) -> None:
-    text = await exchanged(port, POST + b"Content-Length: 10\r\n\r\n12345")
+    reader, writer = await connected(port)
+    writer.write(POST + b"Content-Length: 100\r\n\r\n")
+    listening = asyncio.create_task(said(reader))
+    # A byte at a time, at a pace that would take ten times as long as a body may.
+    while not (await asyncio.wait({listening}, timeout=phases.BODY_DEADLINE_S / 10))[0]:
+        writer.write(b"x")
+    text = await listening
+    writer.close()
     assert statuses(text) == [408]
     assert b"connection: close\r\n" in text
 
@@ -229,11 +240,13 @@ async def test_what_comes_with_a_body_and_is_none_has_a_bound(port: int, ending:
     assert statuses(text) in ([400], [])
 
 
-async def test_trailers_are_no_headers(port: int) -> None:
+async def test_trailers_are_no_headers(served: tuple[App, int]) -> None:
+    app, port = served
     text = await exchanged(
         port, CHUNKED + b"2\r\nxx\r\n0\r\nHost: evil.example\r\nAuthorization: Bearer x\r\n\r\n" + b"junk\r\n\r\n"
     )
     assert statuses(text) == [200, 400]
+    assert app.headers == [(b"host", b"localhost"), (b"transfer-encoding", b"chunked")]
 
 
 # Pipeline

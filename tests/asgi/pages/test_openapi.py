@@ -243,3 +243,16 @@ async def test_a_success_is_described_by_what_it_returns(document: dict[str, Any
     assert described["/v1/threads/{thread_id}/runs", "201"].startswith("Created. ")
     assert all(len(text.split()) >= 2 and text.endswith(".") for text in described.values()), described
     assert len(set(described.values())) > len(described) / 3, "most replies have words of their own"
+
+
+async def test_a_number_in_a_query_has_its_bounds(document: dict[str, Any]) -> None:
+    found = {}
+    for method, path, operation in operations(document):
+        for parameter in operation.get("parameters", ()):
+            schema = parameter["schema"]
+            if parameter["in"] == "query" and schema.get("type") == "integer":
+                found[method, path, parameter["name"]] = (schema.get("minimum"), schema.get("maximum"))
+    assert found["get", "/v1/runs", "limit"] == (1, 200)
+    assert found["get", "/api/v1/runs/{run_id}/events", "limit"] == (1, 1000)
+    # `tail` alone is brought within its bounds.
+    assert [at for at, (least, _) in found.items() if least is None and at[2] != "tail"] == []

@@ -1,6 +1,7 @@
 """Changes to the program under test, by the names in FAULTY_CHANGES: a shorter wait, or a defect that a test must find.
 
-Python imports this module by itself in the process of the server, whose PYTHONPATH names this folder.
+Python imports this module by itself in each process whose PYTHONPATH names this folder. What takes more than a piece of
+source in place of another is a function here; the rest is in `replacing.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+from replacing import replace_on_import
 
 
 def hurried() -> None:
@@ -122,15 +124,59 @@ def log_taken_as_found() -> None:
     """A start builds on the log that it reads, whether or not that is on disk."""
     from towerlog.store.sqlite import connection
 
-    connection.write_again = lambda log: None
+    connection.write_again = lambda connection, log: None
+
+
+def log_written_unlocked() -> None:
+    """A start writes the log that it finds once more, whoever else writes to it."""
+    from towerlog.store.sqlite import connection
+
+    before = connection.write_again
+
+    class Unlocked:
+        def execute(self, sql: str) -> None:
+            """Nothing."""
+
+    def write_again(connection: apsw.Connection, log: Path) -> None:
+        connection.execute("BEGIN IMMEDIATE; ROLLBACK")
+        before(Unlocked(), log)
+
+    connection.write_again = write_again
+
+
+def command_takes_no_place() -> None:
+    """A command writes beside the server, whether or not there is one."""
+    from towerlog.store.sqlite import connection, identities
+
+    identities._place_or_connection = connection.open_connection
+
+
+def folder_sync_ignored() -> None:
+    """Whether the names of a new store are on disk is left to SQLite, which says nothing where it fails."""
+    from towerlog.store import lock
+
+    lock.sync = lambda path: None
+    lock.sync_opened = lambda descriptor, path: None
+
+
+def place_emptied_first() -> None:
+    """A restore moves the old store away, and then puts the new one there."""
+    from towerlog.store.sqlite.upkeep import replacement
+
+    def replace(path: Path, partial: Path, aside: Path) -> None:
+        for side in ("", "-wal", "-shm"):
+            path.with_name(path.name + side).rename(aside.with_name(aside.name + side))
+        partial.rename(path)
+
+    replacement.replace = replace
 
 
 def folder_not_synced() -> None:
     """A finished copy gets its name, and whether that is on disk is left to chance."""
-    from towerlog.store.sqlite.upkeep import backup
+    from towerlog.store.sqlite.upkeep import backup, replacement
 
-    before = backup._sync
-    backup._sync = lambda path: None if path.is_dir() else before(path)
+    before = backup.sync
+    backup.sync = replacement.sync = lambda path: None if path.is_dir() else before(path)
 
 
 def hash_not_checked() -> None:
@@ -147,5 +193,6 @@ def standstill_counts() -> None:
     ServerClock.MAX_UNREAD_MS = 10**15
 
 
+replace_on_import()
 for name in filter(None, os.environ.get("FAULTY_CHANGES", "").split(",")):
     globals()[name]()

@@ -7,7 +7,7 @@ import pytest
 
 from towerlog.sdk.record import encoder as module
 from towerlog.sdk.record.encoder import MAX_CHECKPOINT_BYTES, MAX_RESENT_BYTES, EventEncoder
-from towerlog.sdk.record.encoding import MAX_EVENT_BYTES
+from towerlog.sdk.record.values.encoding import MAX_EVENT_BYTES
 
 LARGE = "x" * (MAX_RESENT_BYTES + 1)
 

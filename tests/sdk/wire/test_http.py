@@ -79,7 +79,7 @@ def test_half_an_answer_is_none(said) -> None:
 
 
 def test_a_redirect_is_refused_and_the_key_goes_nowhere_else() -> None:
-    with talking() as other, talking(reply(302, b"", {"Location": f"{other.url}/"})) as talker:
+    with talking(reply()) as other, talking(reply(302, b"", {"Location": f"{other.url}/"})) as talker:
         http = Http(talker.url, KEY)
         with pytest.raises(BadAnswer, match="redirect"):
             http.request("GET", "/")

@@ -17,8 +17,9 @@ from towerlog.ambient import Clock, SystemClock
 from towerlog.errors import StorageFailed
 from towerlog.store import sqlite
 from towerlog.store.sqlite import connection as connections
-from towerlog.store.sqlite.connection import migrate, open_connection, prepare_files
+from towerlog.store.sqlite.connection import migrate, open_connection
 from towerlog.store.sqlite.store import SqliteStore, open_store
+from towerlog.store.sqlite.upkeep import start
 
 KIB = 1024
 STRANGER = 54_321
@@ -101,7 +102,8 @@ def test_the_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "down" / "towerlog.db"
     before = os.umask(0)
     try:
-        lock = prepare_files(path)
+        lock = start.take_place(path)
+        start.prepare(lock)
     finally:
         os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o600

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import apsw
@@ -16,6 +17,7 @@ from towerlog.model.key import Key
 from towerlog.store.sqlite import identities as module
 from towerlog.store.sqlite.identities import SqliteIdentities, open_identities
 from towerlog.store.sqlite.store import open_store
+from towerlog.store.sqlite.upkeep import start
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 
 async def made(path: Path, number: int = 1, name: str = "ours") -> SqliteIdentities:
     """An open store with one organisation."""
-    identities = await open_identities(path, "e1")
+    identities = await open_identities(path, "1")
     await identities.org_create(*identity(number, name=name))
     return identities
 
@@ -34,33 +36,67 @@ def key(number: int, org: int) -> Key:
     return msgspec.structs.replace(identity(number)[2], org=org, name=f"key {number}")
 
 
-async def test_the_first_use_makes_the_store_and_keeps_others_out(path) -> None:
-    identities = await open_identities(path, "e1")
+async def test_the_first_use_makes_the_store_and_keeps_others_out(path, monkeypatch) -> None:
+    monkeypatch.setattr(start, "TURNS", 2)
+    identities = await open_identities(path, "1")
     assert identities.is_alone
     assert await identities.orgs() == []
     with pytest.raises(StoreLocked):
         await open_store(path, FakeClock(), SeededIds())
     identities.close()
+    assert sorted(os.listdir(path.parent)) == ["towerlog.db", "towerlog.db.lock"], "its log is empty again"
     assert path.stat().st_mode & 0o777 == 0o600
     store = await open_store(path, FakeClock(), SeededIds())
     assert store.epoch == "e1"
     await store.close()
 
 
-async def test_a_store_that_is_there_is_opened_without_the_writers_place(path) -> None:
+async def test_a_command_takes_the_writers_place_unless_a_server_has_it(path) -> None:
     (await made(path)).close()
-    identities = await open_identities(path, "e2")
-    assert not identities.is_alone
-    store = await open_store(path, FakeClock(), SeededIds())
-    assert store.epoch == "e1"
-    await store.close()
+    identities = await open_identities(path, "2")
+    assert identities.is_alone
+    serving = asyncio.create_task(open_store(path, FakeClock(), SeededIds()))
+    await asyncio.sleep(0)
+    assert not serving.done(), "a server waits until the command is done"
     identities.close()
+    store = await asyncio.wait_for(serving, 60)
+    assert store.epoch == "e1"
+    identities = await open_identities(path, "3")
+    assert not identities.is_alone
+    identities.close()
+    await store.close()
+
+
+async def test_a_second_server_does_not_wait(path, monkeypatch) -> None:
+    monkeypatch.setattr(start, "TURN_PAUSE_S", 1e6)
+    store = await open_store(path, FakeClock(), SeededIds())
+    with pytest.raises(StoreLocked, match="in use by another"):
+        await open_store(path, FakeClock(), SeededIds())
+    await store.close()
+
+
+async def test_nothing_is_written_beside_a_server_that_has_ended_meanwhile(path, monkeypatch) -> None:
+    """It would be appended to a log that nobody has made whole."""
+    store = await open_store(path, FakeClock(), SeededIds())
+    await store.org_create(*identity(1, name="ours"))
+    asked: list[bool] = []
+
+    def may_write_beside(log: Path) -> bool:
+        asked.append(not asked)
+        return asked[-1]
+
+    monkeypatch.setattr(module, "may_write_beside", may_write_beside)
+    monkeypatch.setattr(start, "TURNS", 0)
+    with pytest.raises(StoreLocked):
+        await open_identities(path, "2")
+    assert asked == [True, False], "asked once more with the log open"
+    await store.close()
 
 
 async def test_what_is_written_beside_the_writer_is_seen_by_it(path) -> None:
     store = await open_store(path, FakeClock(), SeededIds())
     await store.org_create(*identity(1, name="ours"))
-    identities = await open_identities(path, "e2")
+    identities = await open_identities(path, "2")
     other = await identities.org_create(*identity(2, name="theirs"))
     mine = key(3, other.org)
     identities.key_put(mine)
@@ -78,7 +114,14 @@ async def test_what_is_written_beside_the_writer_is_seen_by_it(path) -> None:
 
 async def test_the_first_user_is_the_one_that_the_organisation_was_made_with(path) -> None:
     identities = await made(path)
-    assert identities.first_user(1).user_id == identity(1)[1].user_id
+    first = identity(1)[1]
+    identities.close()
+    db = apsw.Connection(str(path))
+    # Made later, by a clock that was set back.
+    db.execute("INSERT INTO user VALUES (1, '0', 'later', NULL, ?, 2)", (first.created_at - 1,))
+    db.close()
+    identities = await open_identities(path, "2")
+    assert identities.first_user(1).user_id == first.user_id
     identities.close()
 
 
@@ -105,23 +148,22 @@ async def test_a_revocation_keeps_its_first_time_and_its_organisation(path) -> N
 
 
 async def test_one_who_comes_while_the_store_is_being_made_waits_for_it(path) -> None:
-    first = await open_identities(path, "e1")
-    second = asyncio.create_task(open_identities(path, "e2"))
+    first = await open_identities(path, "1")
+    second = asyncio.create_task(open_identities(path, "2"))
     await asyncio.sleep(0)
     assert not second.done()
     await first.org_create(*identity(1, name="ours"))
+    first.close()
     found = await asyncio.wait_for(second, 60)
     assert [org.name for org in await found.orgs()] == ["ours"]
-    assert not found.is_alone
     found.close()
-    first.close()
 
 
 async def test_one_who_never_gets_it_is_told(path, monkeypatch) -> None:
-    monkeypatch.setattr(module, "SETTLE_TRIES", 2)
-    holder = await open_identities(path, "e1")
+    monkeypatch.setattr(start, "TURNS", 2)
+    holder = await open_identities(path, "1")
     with pytest.raises(StoreLocked, match="held by another"):
-        await open_identities(path, "e2")
+        await open_identities(path, "2")
     holder.close()
 
 
@@ -132,14 +174,14 @@ async def test_a_newer_schema_is_refused_and_the_place_is_given_back(path) -> No
     db.close()
     for _ in range(2):
         with pytest.raises(SchemaMismatch, match="newer version"):
-            await open_identities(path, "e2")
+            await open_identities(path, "2")
 
 
 async def test_a_file_that_is_no_database_is_a_storage_failure(path) -> None:
     path.parent.mkdir()
     path.write_text("these are my notes\n" * 100)
     with pytest.raises(StorageFailed):
-        await open_identities(path, "e1")
+        await open_identities(path, "1")
     assert path.read_text().startswith("these are my notes")
 
 

@@ -115,9 +115,7 @@ class Approval(msgspec.Struct, frozen=True):
 class ApprovalsQuery(msgspec.Struct, frozen=True):
     """The most approvals to list."""
 
-    limit: Annotated[Annotated[int, msgspec.Meta(ge=1, le=MAX_APPROVALS)], v.said("The most rows to return.", 50)] = (
-        MAX_APPROVALS
-    )
+    limit: Annotated[int, v.limit(MAX_APPROVALS)] = MAX_APPROVALS
 
 
 class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.base import DEFAULT_PAGE
+from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE
 from towerlog.dialects.details import LogLine, Phase
 from towerlog.dialects.fields import MAX_LABELS, NULL, Count
 
@@ -123,11 +123,11 @@ class LanesQuery(msgspec.Struct):
     """Lanes of one state, or all."""
 
     state: Annotated[str, v.said("Only runs in this state: `queued` or `held`.", "queued")] | None = None
-    limit: v.Limit = DEFAULT_PAGE
+    limit: Annotated[int, v.limit(MAX_PAGE)] = DEFAULT_PAGE
 
 
 class WorkersQuery(msgspec.Struct):
     """The most workers to list; `worker_id`: only that one."""
 
-    limit: v.Limit = DEFAULT_PAGE
+    limit: Annotated[int, v.limit(MAX_PAGE)] = DEFAULT_PAGE
     worker_id: v.WorkerId | None = None

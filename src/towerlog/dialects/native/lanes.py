@@ -27,14 +27,14 @@ class LaneListQuery(msgspec.Struct, frozen=True):
 
     schema_name: ClassVar[str] = "LanesQuery"
     state: Annotated[Literal["queued", "held"], v.said("Only runs in this state.", "queued")] | None = None
-    limit: v.Limit = WHOLE_LIST
+    limit: Annotated[int, v.limit(WHOLE_LIST)] = WHOLE_LIST
 
 
 class WorkerListQuery(msgspec.Struct, frozen=True):
     """The most workers to list; `worker_id`: only that one."""
 
     schema_name: ClassVar[str] = "WorkersQuery"
-    limit: v.Limit = WHOLE_LIST
+    limit: Annotated[int, v.limit(WHOLE_LIST)] = WHOLE_LIST
     worker_id: v.WorkerId | None = None
 
 

@@ -35,7 +35,7 @@ class CursorQuery(msgspec.Struct, frozen=True):
     """Which page."""
 
     schema_name: ClassVar[str] = "PageQuery"
-    limit: v.Limit = DEFAULT_LIMIT
+    limit: Annotated[int, v.limit(MAX_LIMIT)] = DEFAULT_LIMIT
     cursor: v.Cursor | None = None
 
 

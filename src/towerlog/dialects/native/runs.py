@@ -12,6 +12,7 @@ from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import MAX_SEQ, bounded_text, invalid_field, path_id, path_uuid, query_int, time_ms_of
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.lists import (
+    DEFAULT_LIMIT,
     MAX_EVENT_LIMIT,
     CursorQuery,
     Listing,
@@ -79,7 +80,8 @@ class EventsQuery(CursorQuery, frozen=True):
     `type` takes several, comma-separated; `quarantined` shows what was refused to a worker without the lease.
     """
 
-    after_seq: Annotated[int, v.said("Begin after this event.", 3)] = 0
+    limit: Annotated[int, v.limit(MAX_EVENT_LIMIT)] = DEFAULT_LIMIT
+    after_seq: Annotated[int, v.said("Begin after this event.", 3, minimum=0)] = 0
     type: Annotated[str, v.said("Only events of these types, comma-separated.", "step,tool.call")] | None = None
     quarantined: Annotated[
         Literal["true", "false"], v.said("`true`: what was refused to a worker that had lost the lease.", "false")
@@ -101,7 +103,7 @@ def _decode_runs(call: Call) -> ListRuns:
         until=time_ms_of(query.get("until"), "until"),
         **named,
     )
-    return ListRuns(wanted, limit_of(call), read_cursor("runs", query.get("cursor")))
+    return ListRuns(wanted, limit_of(call), read_cursor("runs", query.get("cursor")), "cursor")
 
 
 def _statuses(text: str | None) -> tuple[Status, ...] | None:

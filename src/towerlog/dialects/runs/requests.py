@@ -14,7 +14,7 @@ import msgspec
 from towerlog import errors
 from towerlog.dialects import base, details
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.base import DEFAULT_PAGE, Call
+from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call
 from towerlog.dialects.fields import (
     MAX_LABELS,
     MAX_SEQ,
@@ -114,7 +114,7 @@ class CancelBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 class RunsQuery(msgspec.Struct):
     """Filters; all of them apply."""
 
-    limit: v.Limit = DEFAULT_PAGE
+    limit: Annotated[int, v.limit(MAX_PAGE)] = DEFAULT_PAGE
     before: Annotated[str, v.run_id("The `run_id` of the last row of the page before.")] | None = None
     status: Annotated[str, v.said("Only runs of this status.", "running")] | None = None
     agent: v.AgentName | None = None
@@ -130,20 +130,20 @@ class RunsQuery(msgspec.Struct):
 class PageQuery(msgspec.Struct):
     """A page of a list."""
 
-    limit: v.Limit = DEFAULT_PAGE
+    limit: Annotated[int, v.limit(MAX_PAGE)] = DEFAULT_PAGE
     before: Annotated[str, v.said("The `thread_id` of the last row of the page before.", "towers")] | None = None
 
 
 class LimitQuery(msgspec.Struct):
     """The most rows to list."""
 
-    limit: v.Limit = DEFAULT_PAGE
+    limit: Annotated[int, v.limit(MAX_PAGE)] = DEFAULT_PAGE
 
 
 class StreamQuery(msgspec.Struct):
     """Where a stream begins, and whether it follows the run."""
 
-    after_seq: Annotated[int, v.said("Begin after this event. `Last-Event-ID` wins over it.", 3)] = 0
+    after_seq: Annotated[int, v.said("Begin after this event. `Last-Event-ID` wins over it.", 3, minimum=0)] = 0
     follow: Annotated[Literal["true", "false"], v.said("`false`: what is there, then the end.", "true")] = "true"
 
 

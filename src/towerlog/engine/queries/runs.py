@@ -26,7 +26,7 @@ async def answer(
             raise NotFound("thread")
         rows = await _all(source, principal, q.RunFilter(thread_id=command.thread_id), command.limit)
         return o.Page(await views.run_views(store, principal, rows, source.now()))
-    before = await _before(source, principal, command.before)
+    before = await _before(source, principal, command)
     found = await store.runs(principal.org, command.filter, command.limit + 1, before)
     page, more = page_of(found, command.limit)
     return o.Page(await views.run_views(store, principal, page, source.now()), page[-1].run_id if more else None)
@@ -45,10 +45,11 @@ async def _all(source: QueryContext, principal: Principal, wanted: q.RunFilter, 
     return rows
 
 
-async def _before(source: QueryContext, principal: Principal, run_id: str | None) -> int | None:
+async def _before(source: QueryContext, principal: Principal, command: q.ListRuns) -> int | None:
+    run_id, given_as = command.before, command.given_as
     if run_id is None:
         return None
     row = await source.store.run(principal.org, run_id)
     if row is None:
-        raise Invalid("before: is not the id of a run", field="before")
+        raise Invalid(f"{given_as}: leads to no run that is there", field=given_as)
     return row.run

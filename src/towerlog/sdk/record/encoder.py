@@ -13,7 +13,8 @@ import time
 from collections import deque
 from typing import Any
 
-from towerlog.sdk.record.encoding import (
+from towerlog.sdk.record.histories import Conversation, NotWhole, whole_text
+from towerlog.sdk.record.values.encoding import (
     MAX_CONVERTED,
     MAX_EVENT_BYTES,
     Converted,
@@ -21,7 +22,6 @@ from towerlog.sdk.record.encoding import (
     encode_event,
     with_converted,
 )
-from towerlog.sdk.record.histories import Conversation, NotWhole, whole_text
 from towerlog.sdk.wire.ids import uuid7
 
 MAX_CHECKPOINT_BYTES = 16 * 1024 * 1024 - 64 * 1024

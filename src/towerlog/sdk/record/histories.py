@@ -15,7 +15,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from towerlog.sdk.record.encoding import Converted, below, describe, fit_text, key_text, name_converted, whole_repr
+from towerlog.sdk.record.values.encoding import (
+    Converted,
+    below,
+    describe,
+    fit_text,
+    key_text,
+    name_converted,
+    whole_repr,
+)
 
 MAX_WHOLE_DEPTH = 128
 """Levels of a state; the server refuses deeper ones."""

@@ -6,7 +6,6 @@ environment.
 
 from __future__ import annotations
 
-import atexit
 import functools
 import logging
 import os
@@ -25,6 +24,7 @@ from towerlog.sdk.record.backlog.losses import Losses, Range
 from towerlog.sdk.record.backlog.spool import Overflow, spool_root
 from towerlog.sdk.record.delivery import Delivery
 from towerlog.sdk.record.encoder import EventEncoder, place_of
+from towerlog.sdk.record.process_exit import ProcessExit
 from towerlog.sdk.record.recording import Recording, run_key_of
 from towerlog.sdk.record.run import BaseRun
 from towerlog.sdk.wire.address import TIMEOUT_S
@@ -191,8 +191,7 @@ class Recorder:
         self.state = self._opened()
         weak = weakref.ref(self)
         os.register_at_fork(after_in_child=functools.partial(_forked, weak))
-        self._at_exit = functools.partial(_left, weak)
-        atexit.register(self._at_exit)
+        self._exit = ProcessExit(functools.partial(_left, weak))
 
     def __repr__(self) -> str:
         return f"Recorder({self.url!r})"
@@ -243,7 +242,7 @@ class Recorder:
 
     def close(self, timeout: float = EXIT_S) -> bool:
         """Delivers what it can in this time, spools the rest, and ends the threads. Returns what `flush` does."""
-        atexit.unregister(self._at_exit)
+        self._exit.disarm()
         delivered = self.flush(timeout)
         self.state.delivery.stop(1.0)
         self.state.backlog.close()
@@ -342,6 +341,7 @@ class Recorder:
             sink.after_fork()
         self.state = self._opened()
         parents.backlog.abandon()
+        self._exit.arm()
 
     def leave(self) -> None:
         """At the program's exit: delivers for a moment, spools the rest."""

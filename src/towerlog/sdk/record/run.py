@@ -14,11 +14,12 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, Protocol
 
-from towerlog.sdk.record.encoding import describe, name_text, one_line
-from towerlog.sdk.record.figures import BUCKETS, Fit, count, dollars, items, milliseconds, usage_of
 from towerlog.sdk.record.inbox import Inbox, RunCancelled
 from towerlog.sdk.record.question_keys import QuestionKeys
 from towerlog.sdk.record.spans import Step, ToolCall
+from towerlog.sdk.record.values.encoding import describe, name_text, one_line
+from towerlog.sdk.record.values.figures import Fit, count, dollars, items, milliseconds
+from towerlog.sdk.record.values.provider_usage import BUCKETS, TOTAL, usage_of
 
 CANCELLATIONS = (RunCancelled, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)
 """Exceptions that mean that the work was cancelled, not that it failed."""
@@ -136,8 +137,9 @@ class BaseRun:
     ) -> None:
         """The usage of one model call. Unknown values are None, which is not the same as 0.
 
-        `usage` is what the provider gives: the object or the mapping of OpenAI, Anthropic, Gemini, Bedrock or
-        pydantic-ai; which of its figures are inside which others is known. The single figures override it. They are
+        `usage` is what the provider or the framework gives, an object or a mapping: of OpenAI, Anthropic, Gemini,
+        Bedrock, Ollama, LiteLLM, pydantic-ai, LangChain, Vercel's AI SDK or Codex; which of its figures are inside
+        which others is known, and checked against its total. The single figures override it. They are
         buckets that share no token: `input_tokens` is without what was read from a cache (`cached_input_tokens`) or
         written to one (`cache_write_tokens`), `output_tokens` is without `reasoning_tokens`. The totals of a run that
         readers see are sums of these. What is not a number from 0 on is kept under `towerlog_invalid`.
@@ -146,6 +148,9 @@ class BaseRun:
         fit.take("usage", usage, usage_of)
         buckets = fit.data.pop("usage", {})
         given = (input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
+        if any(value is not None for value in given):
+            # It was the total of other figures.
+            buckets.pop(TOTAL, None)
         for name, value in zip(BUCKETS, given, strict=True):
             fit.take(name, value, count)
         fit.take("cost_usd", cost_usd, dollars)

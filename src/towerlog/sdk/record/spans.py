@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Protocol
 
-from towerlog.sdk.record.encoding import describe, name_text
+from towerlog.sdk.record.values.encoding import describe, name_text
 from towerlog.sdk.wire.ids import uuid7
 
 

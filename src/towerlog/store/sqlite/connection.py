@@ -1,4 +1,4 @@
-"""The SQLite files: opening with the right pragmas, one writer per folder, migrations, checkpoints of the WAL.
+"""The SQLite files: opening with the right pragmas, migrations, the size of the WAL and its checkpoints.
 
 WAL rule: the bulk of a checkpoint runs beside the writer; only the rest that came meanwhile runs in the writer's own
 thread, so that the WAL can start anew and stays bounded.
@@ -14,9 +14,7 @@ import apsw
 import msgspec
 
 from towerlog.errors import SchemaMismatch, StorageFailed
-from towerlog.store import owner
 from towerlog.store.damage import Damages
-from towerlog.store.lock import WriterLock, take_writer_place
 from towerlog.store.migrate import Migration, apply_migrations, load_migrations, plan_migrations
 from towerlog.store.sqlite.upkeep.failures import storage_failed
 
@@ -63,6 +61,9 @@ def open_connection(path: Path, *, read_only: bool = False, damages: Damages | N
         if read_only:
             connection.pragma("query_only", True)
         else:
+            # Else whoever closes last moves the log into the database and removes it, whatever has become of either.
+            # The writer does so where it means to: see `settle_log`.
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             _refuse_foreign(connection)
             connection.pragma("page_size", PAGE_BYTES)
             connection.pragma("journal_mode", "wal")
@@ -110,36 +111,33 @@ def check_library() -> None:
         raise StorageFailed(f"SQLite {apsw.sqlite_lib_version()} is too old: 3.51.3 or newer is needed")
 
 
-def prepare_files(path: Path) -> WriterLock:
-    """The folder and an empty file, both for the owner alone, and the one writer's lock."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=owner.FOLDER_MODE)
-    lock = take_writer_place(path)
-    try:
-        owner.keep_private(path)
-        write_again(path.with_name(path.name + "-wal"))
-    except BaseException:
-        lock.close()
-        raise
-    return lock
+def log_of(path: Path) -> Path:
+    """The write-ahead log of a database."""
+    return path.with_name(path.name + "-wal")
 
 
-def write_again(log: Path) -> None:
-    """Writes a log that an earlier process has left once more, over itself, and syncs it.
+def write_again(connection: apsw.Connection, log: Path) -> None:
+    """Writes the log that is there once more, over itself, and syncs it. Nobody else writes meanwhile.
 
-    A sync that failed there may have marked pages as written that never came to the disk: they are read from memory as
-    if they were there, no later sync writes them, and all that is appended behind them would be lost with the next
-    power cut. Written again they must be synced, or the start fails. Raises OSError.
+    A sync that failed in an earlier process may have marked pages as written that never came to the disk: they are read
+    from memory as if they were there, no later sync writes them, and all that is appended behind them would be lost
+    with the next power cut. Written again they must be synced, or the start fails. Raises apsw.Error, StorageFailed.
     """
-    if not log.exists() or not log.stat().st_size:
-        return
-    with log.open("r+b", buffering=0) as file:
-        at = 0
-        try:
+    # A command that began beside the writer before this one may still commit. It does so under SQLite's write lock, as
+    # does all else that changes the log; who reads it meanwhile reads the same bytes.
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        with log.open("r+b", buffering=0) as file:
+            at = 0
             while piece := os.pread(file.fileno(), _PIECE_BYTES, at):
                 at += os.pwrite(file.fileno(), piece, at)
             os.fdatasync(file.fileno())
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(log)) from error
+    except OSError as error:
+        failed = StorageFailed(f"{log} cannot be written again: {error.strerror}")
+        failed.fatal = True
+        raise failed from error
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def migrate(connection: apsw.Connection) -> int:

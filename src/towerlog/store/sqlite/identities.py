@@ -1,14 +1,15 @@
-"""Organisations and keys of an SQLite store, beside the process that writes its runs.
+"""Organisations and keys of an SQLite store, for a command.
 
-The writer's place is taken only where there is something to make or to migrate, and then until `close`. Otherwise this
-is a second connection: SQLite lets it wait for its turn. Must not write anything but `org`, `user` and `api_key`.
+Where the writer's place is free, the command takes it, does what any writer does first, and keeps it until `close`.
+Beside a running server this is a second connection: SQLite lets it wait for its turn. Must not write anything but
+`org`, `user` and `api_key`.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -17,17 +18,14 @@ import msgspec
 from towerlog.errors import SchemaMismatch, StoreLocked
 from towerlog.model.key import Key
 from towerlog.model.principal import Org, User
-from towerlog.store.lock import WriterLock
+from towerlog.store.lock import WriterLock, may_write_beside
 from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import lookups, reads
 from towerlog.store.sqlite import write as writes
-from towerlog.store.sqlite.upkeep import whole
-from towerlog.store.sqlite.upkeep.failures import storage_failed
+from towerlog.store.sqlite.upkeep import start, whole
+from towerlog.store.sqlite.upkeep.failures import is_final, storage_failed
 
 KEYS_PAGE = 500
-SETTLE_TRIES = 100
-SETTLE_PAUSE_S = 0.05
-"""How often, and how long apart, to look again while another process is making the store."""
 
 
 class SqliteIdentities:
@@ -37,6 +35,7 @@ class SqliteIdentities:
         """`lock` is the writer's place, where this process holds it."""
         self._db = connection
         self._lock = lock
+        self._has_failed = False
 
     @property
     def is_alone(self) -> bool:
@@ -44,37 +43,43 @@ class SqliteIdentities:
         return self._lock is not None
 
     def close(self) -> None:
-        """Lets go of the file and of the writer's place."""
-        if whole.needs_log(self._db):
-            # Nobody but the store's writer may empty its log, also when that was killed and this is the last to close.
-            self._db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-        self._db.close()
-        if self._lock is not None:
-            self._lock.close()
+        """Lets go of the file and of the writer's place. Raises StorageFailed."""
+        try:
+            if self._lock is not None and not self._has_failed:
+                with self._storage_errors():
+                    whole.settle_log(self._db)
+        finally:
+            self._db.close()
+            if self._lock is not None:
+                self._lock.close()
+
+    def begin(self, token: str) -> None:
+        """What a writer does first."""
+        assert self._lock is not None
+        with self._storage_errors():
+            start.begin(self._db, self._lock, token)
 
     async def orgs(self) -> list[Org]:
         """All organisations, oldest first."""
-        with _storage_errors():
+        with self._storage_errors():
             return reads.orgs(self._db)
 
     async def org_create(self, org: Org, user: User, key: Key) -> Org:
         """A new organisation with its first user and key; its number is given here."""
-        with _storage_errors():
+        with self._storage_errors():
             return writes.write_org(self._db, org, user, key)
 
     def first_user(self, org: int) -> User:
         """The user that the organisation was made with."""
-        sql = (
-            "SELECT org, user_id, name, email, created_at FROM user WHERE org = ? ORDER BY created_at, user_id LIMIT 1"
-        )
-        with _storage_errors():
+        sql = "SELECT org, user_id, name, email, created_at FROM user WHERE org = ? ORDER BY number LIMIT 1"
+        with self._storage_errors():
             return User(*next(iter(self._db.execute(sql, (org,)))))
 
     def keys(self, org: int) -> Iterator[Key]:
         """All keys of an organisation, newest first, a page at a time."""
         before: str | None = None
         while True:
-            with _storage_errors():
+            with self._storage_errors():
                 page = reads.keys(self._db, org, KEYS_PAGE, before)
             yield from page
             if len(page) < KEYS_PAGE:
@@ -83,12 +88,12 @@ class SqliteIdentities:
 
     def key_put(self, key: Key) -> None:
         """Writes a new key."""
-        with _storage_errors():
+        with self._storage_errors():
             writes.write_key(self._db, key)
 
     def key_revoke(self, org: int, key_id: str, now_ms: int) -> Key | None:
         """The key, revoked now or before; None when this organisation has no such key."""
-        with _storage_errors():
+        with self._storage_errors():
             # Immediate: a transaction that begins with reading could not wait for its turn to write.
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -100,60 +105,74 @@ class SqliteIdentities:
                 self._db.execute("COMMIT")
         return key
 
+    @contextmanager
+    def _storage_errors(self) -> Iterator[None]:
+        """Storage errors as ours. One that is final is noted: nothing more is written here, not at the close either."""
+        try:
+            yield
+        except apsw.BusyError as error:
+            raise StoreLocked("the store is busy: another process holds its write lock") from error
+        except apsw.Error as error:
+            self._has_failed = self._has_failed or is_final(error, self._db.system_errno)
+            raise storage_failed(error, self._db) from error
 
-async def open_identities(path: Path, fresh_epoch: str) -> SqliteIdentities:
-    """Opens the database at `path`; makes or migrates it when it needs that and nobody else holds it.
 
-    Raises StoreLocked when another process holds it and does not get it ready, SchemaMismatch for a newer schema.
+async def open_identities(path: Path, token: str) -> SqliteIdentities:
+    """Opens the database at `path`, beside its server or as its writer; then it is made or migrated if need be.
+
+    `token` names this opening. Raises StoreLocked when another process holds it and does not get it ready, and what
+    the start of a writer raises: SchemaMismatch for a newer schema, StoreTorn, StorageFailed, OSError.
     """
     files.check_library()
-    whole.check_whole(path)
-    for _ in range(SETTLE_TRIES):
-        if _is_ready(path):
-            return SqliteIdentities(files.open_connection(path), None)
-        try:
-            lock = files.prepare_files(path)
-        except StoreLocked:
-            # Its holder has just begun: the schema and the first organisation are there in a moment.
-            await asyncio.sleep(SETTLE_PAUSE_S)
-            continue
-        return _made(path, lock, fresh_epoch)
-    raise StoreLocked(f"{path} is held by another towerlog process, of another version or not ready yet")
+    found = await start.in_turn(partial(_place_or_connection, path))
+    return _as_writer(found, token) if isinstance(found, WriterLock) else SqliteIdentities(found, None)
 
 
-def _is_ready(path: Path) -> bool:
-    """Whether the schema is this version's and the first organisation is there."""
-    if not path.exists() or not path.stat().st_size:
-        return False
-    with _storage_errors():
-        db = files.open_connection(path, read_only=True)
-        try:
-            files.check_schema(db)
-            return bool(reads.orgs(db))
-        except SchemaMismatch:
-            return False
-        finally:
-            db.close()
-
-
-def _made(path: Path, lock: WriterLock, fresh_epoch: str) -> SqliteIdentities:
+def _place_or_connection(path: Path) -> WriterLock | apsw.Connection:
+    """The writer's place, else a connection beside its holder. Raises StoreLocked for one that is not ready."""
     try:
-        with _storage_errors():
-            db = files.open_connection(path)
-            files.migrate(db)
-            files.ensure_epoch(db, fresh_epoch)
-            lock.note_made()
-        return SqliteIdentities(db, lock)
+        return start.take_place(path)
+    except StoreLocked:
+        beside = _beside_server(path)
+        if beside is None:
+            words = f"{path} is held by another towerlog process, of another version or not ready yet"
+            raise StoreLocked(words) from None
+        return beside
+
+
+def _beside_server(path: Path) -> apsw.Connection | None:
+    """A connection beside a server that has done what a writer does first, and made the first organisation."""
+    log = files.log_of(path)
+    if not may_write_beside(log):
+        return None
+    db = files.open_connection(path)
+    try:
+        files.check_schema(db)
+        # Asked once more: this connection sees the log as the server does only if that was there before it. Where it
+        # was not, the log may hold what has never come to the disk, and nothing may be written behind that.
+        if reads.orgs(db) and may_write_beside(log):
+            return db
+    except SchemaMismatch:
+        pass  # the schema of another version, which its server serves
+    except apsw.Error as error:
+        db.close()
+        raise storage_failed(error, db) from error
+    db.close()
+    return None
+
+
+def _as_writer(lock: WriterLock, token: str) -> SqliteIdentities:
+    start.prepare(lock)
+    try:
+        db = files.open_connection(lock.path)
     except BaseException:
         lock.close()
         raise
-
-
-@contextmanager
-def _storage_errors() -> Iterator[None]:
+    identities = SqliteIdentities(db, lock)
     try:
-        yield
-    except apsw.BusyError as error:
-        raise StoreLocked("the store is busy: another process holds its write lock") from error
-    except apsw.Error as error:
-        raise storage_failed(error, None) from error
+        identities.begin(token)
+    except BaseException:
+        db.close()
+        lock.close()
+        raise
+    return identities

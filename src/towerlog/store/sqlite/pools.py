@@ -15,6 +15,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 
 import apsw
 
+from towerlog.errors import StorageFailed
 from towerlog.store.damage import Damages
 from towerlog.store.sqlite.upkeep.failures import is_final, storage_failed
 from towerlog.store.trouble import Trouble
@@ -73,6 +74,10 @@ class Pool:
                     # In this thread, so that whatever waits for it finds the flag set.
                     self._trouble.end(failed)
                 raise failed from error
+            except StorageFailed as failed:
+                if failed.fatal and self.writes:
+                    self._trouble.end(failed)
+                raise
             # A sync that failed beside this one may have taken the pages of this one with it.
             if self.writes and self._trouble.final is not None:
                 raise self._trouble.refusal(self._trouble.final)
@@ -90,9 +95,6 @@ class Pool:
         """Waits for what runs, then closes every connection."""
         self._threads.shutdown(wait=True)
         for connection in self._opened:
-            if self._trouble.final is not None:
-                # Else whoever closes last checkpoints by itself: what a sync has lost would be moved all the same.
-                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             connection.close()
 
 

@@ -13,20 +13,21 @@ from functools import partial
 from pathlib import Path
 
 import apsw
+import structlog
 
 from towerlog.ambient import Clock, Ids
 from towerlog.errors import Overloaded, StorageFailed
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.store.damage import Damages
-from towerlog.store.lock import WriterLock
+from towerlog.store.lock import WriterLock, may_write_beside
 from towerlog.store.space import Space
 from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import content, descent, load, lookups, queue, reads, write
 from towerlog.store.sqlite import events as logged
 from towerlog.store.sqlite import personas as registered
 from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where, Writing
-from towerlog.store.sqlite.upkeep import audit, indexes, whole
+from towerlog.store.sqlite.upkeep import audit, indexes, start, whole
 from towerlog.store.trouble import Trouble
 from towerlog.store.values import Changes, Found
 
@@ -38,6 +39,8 @@ HELD_PAUSE_SECONDS = 0.05
 HELD = "A long read, such as a backup, keeps the write-ahead log from starting anew; try again."
 RETRY_CHECKPOINT_SECONDS = 1.0
 """After one that failed, by a full disk above all: with no writes, nothing else would try again."""
+
+_log = structlog.get_logger("towerlog.store")
 
 
 class SqliteUnit:
@@ -307,8 +310,11 @@ async def open_store(
     that do not belong together, StorageFailed otherwise.
     """
     files.check_library()
-    whole.check_whole(path)
-    lock = files.prepare_files(path)
+    log = files.log_of(path)
+    # A command holds the place for a moment; a server, which lets others write beside it, holds it for good.
+    lock = await start.in_turn(partial(start.take_place, path), partial(may_write_beside, log))
+    if start.prepare(lock):
+        _log.warning("a restore or rebuild that had broken off was finished", database=str(path))
     gauge, damages = files.WalGauge(), Damages(clock.steady_ms)
     loop = asyncio.get_running_loop()
     trouble = Trouble(lambda error: _told_on(loop, on_fatal, error))
@@ -316,13 +322,11 @@ async def open_store(
     opener = partial(files.open_connection, path, damages=damages)
     writer = Writing(1, lambda: gauge.watch(opener()), "towerlog-write", damages, trouble)
     try:
-        await writer.call(files.migrate)
         token = ids.token(8)
-        lock.note_made()
-        epoch = await writer.call(files.ensure_epoch, f"e{token}")
+        epoch = await writer.call(start.begin, lock, token)
         copied = await writer.call(files.read_copied)
-        await writer.call(whole.begin_log, f"{token}.0")
         await writer.call(write.refresh_leases, clock.steady_ms())
+        await start.in_turn(partial(lock.let_others_write, log))
         return SqliteStore(path, clock, token, lock, writer, (epoch, copied), gauge, damages, trouble, space)
     except BaseException:
         writer.close()

@@ -88,7 +88,10 @@ _KEY = (
     " DO UPDATE SET name = excluded.name, scopes = excluded.scopes, revoked_at = excluded.revoked_at"
 )
 _COUNTERS = "UPDATE org SET position = ?, runs = ?, agents = ? WHERE org = ?"
-_USER = "INSERT INTO user (org, user_id, name, email, created_at) VALUES (?, ?, ?, ?, ?)"
+_USER = (
+    "INSERT INTO user (org, user_id, name, email, created_at, number) VALUES (?, ?, ?, ?, ?,"
+    " (SELECT ifnull(max(number), 0) + 1 FROM user WHERE org = ?1))"
+)
 
 
 def write_changes(db: apsw.Connection, changes: Changes) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from towerlog.sdk.record.backlog.buffer import Backlog
 from towerlog.sdk.record.backlog.losses import Losses
-from towerlog.sdk.record.encoding import encode_event
+from towerlog.sdk.record.values.encoding import encode_event
 
 FAR_NS = 10**15
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,6 +69,41 @@ def test_a_folder_whose_process_lives_is_left_alone(tmp_path: Path, lost: Losses
     chunk = heir.head(9, 9)
     assert chunk is not None
     assert (chunk.segment.client_id, chunk.lines) == ("c1", [line("a")])
+
+
+def test_a_spool_that_others_could_read_is_taken_from_them(
+    tmp_path: Path, lost: Losses, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    home.chmod(0o755)
+    spool = opened(home, "c1", lost)
+    spool.append([line("a")], None)
+    spool.close()
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert f"other users could read the spool {home}" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["of-another-user", "link"])
+def test_a_spool_of_somebody_else_is_neither_written_nor_sent(
+    tmp_path: Path, lost: Losses, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    there = opened(tmp_path / "there", "c1", lost)
+    there.append([line("theirs")], None)
+    there.close()
+    home = tmp_path / "there"
+    if kind == "link":
+        home = tmp_path / "home"
+        home.symlink_to(tmp_path / "there")
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    spool = opened(home, "c2", lost)
+    with pytest.raises(PermissionError, match="a spool must be a folder of the user"):
+        spool.adopt()
+    with pytest.raises(PermissionError):
+        spool.append([line("ours")], None)
+    assert spool.waiting == 0
+    assert list(home.rglob("*.ndjson")) == [home / "c1" / "00000001.ndjson"]
 
 
 def test_of_two_heirs_one_takes_it(tmp_path: Path, lost: Losses) -> None:

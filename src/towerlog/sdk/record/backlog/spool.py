@@ -9,10 +9,12 @@ continues in another process keeps its order. Not safe for threads: its owner ho
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -47,6 +49,21 @@ def private_folder(path: Path) -> None:
     missing = [one for one in (path, *path.parents) if not one.exists()]
     for one in reversed(missing):
         one.mkdir(mode=0o700, exist_ok=True)
+
+
+def own_folder(path: Path) -> None:
+    """Takes a folder that is there from everybody but its owner, who must be this user.
+
+    Raises OSError: a stranger's would be read by the stranger, and its events are the stranger's.
+    """
+    found = path.lstat()
+    if not (stat.S_ISDIR(found.st_mode) or stat.S_ISLNK(found.st_mode)):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    if stat.S_ISLNK(found.st_mode) or found.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "a spool must be a folder of the user that writes it", str(path))
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        _log.warning("other users could read the spool %s; from now on its owner alone may", path)
+        path.chmod(0o700)
 
 
 def spool_root() -> Path:
@@ -217,6 +234,7 @@ class Spool:
     def _keep(self, lines: Sequence[bytes]) -> None:
         """Adds lines to the file for people, within its bound. Raises OSError."""
         private_folder(self._home)
+        own_folder(self._home)
         # Not to wait for the reader of a pipe, nor to write where a link points.
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         with os.fdopen(os.open(self._home / SET_ASIDE, flags, 0o600), "ab") as file:
@@ -239,7 +257,10 @@ class Spool:
         """
         found = 0
         failed: OSError | None = None
-        for path in _folders(self._home):
+        paths = _folders(self._home)
+        if paths:
+            own_folder(self._home)
+        for path in paths:
             if path.name == self._client_id or path.name in self._adopted:
                 continue
             try:
@@ -313,6 +334,8 @@ class Spool:
     def _folder(self) -> Folder:
         while self._own is None:
             path = self._home / self._client_id
+            private_folder(self._home)
+            own_folder(self._home)
             private_folder(path)
             self._note(self._home)
             # Another process may have removed the empty folder in the meantime: try again.

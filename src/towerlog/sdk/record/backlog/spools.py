@@ -11,7 +11,7 @@ from pathlib import Path
 
 from towerlog.sdk.record.backlog.destination import ABOUT, Destination
 from towerlog.sdk.record.backlog.segments import measured
-from towerlog.sdk.record.backlog.spool import Folder, private_folder, segment_paths
+from towerlog.sdk.record.backlog.spool import Folder, own_folder, private_folder, segment_paths
 
 MAX_ABOUT_BYTES = 16 * 1024
 
@@ -48,11 +48,15 @@ def find_spool(root: Path, spool_id: str) -> Path:
 
 
 def move_spool(folder: Path, root: Path, destination: Destination) -> int:
-    """Moves the events of ended programs into a destination's spool; how many. Raises OSError."""
+    """Moves the events of ended programs into a destination's spool; how many. What cannot be taken over stays.
+
+    Raises OSError.
+    """
     target = destination.folder(root)
     moved = 0
-    for client in _taken(folder):
+    for client in _taken(folder, []):
         private_folder(target)
+        own_folder(target)
         destination.note(target)
         moved += sum(segment.waiting for segment in client.segments())
         client.path.rename(target / client.client_id)
@@ -61,26 +65,48 @@ def move_spool(folder: Path, root: Path, destination: Destination) -> int:
 
 
 def drop_spool(folder: Path) -> int:
-    """Deletes the events of ended programs; how many. Raises OSError."""
+    """Deletes the events of ended programs; how many. What cannot be taken over stays. Raises OSError."""
     dropped = 0
-    for client in _taken(folder):
+    for client in _taken(folder, []):
         for segment in client.segments():
             dropped += segment.waiting
             segment.remove()
-        (client.path / "lock").unlink(missing_ok=True)
-        client.path.rmdir()
+        if not client.unreadable:
+            (client.path / "lock").unlink(missing_ok=True)
+            client.path.rmdir()
     _tidy(folder)
     return dropped
+
+
+def left_behind(folder: Path) -> list[str]:
+    """What of a spool cannot be taken over, though no program holds it: a line for each place, with the reason."""
+    if not folder.exists():
+        return []
+    failed: list[OSError] = []
+    unreadable: list[str] = []
+    try:
+        own_folder(folder)
+        for client in _taken(folder, failed):
+            client.segments()
+            if client.unreadable:
+                unreadable.append(f"{client.path}: has a file that cannot be read")
+    except OSError as error:
+        failed.append(error)
+    return [f"{error.filename or folder}: {error.strerror}" for error in failed] + unreadable
 
 
 def _folders(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink()) if root.is_dir() else []
 
 
-def _taken(folder: Path) -> Iterator[Folder]:
-    """The folders of programs that have ended, each locked while it is looked at."""
+def _taken(folder: Path, failed: list[OSError]) -> Iterator[Folder]:
+    """The folders of programs that have ended, each locked while it is looked at; in `failed` why others cannot be."""
     for path in _folders(folder):
-        client = Folder.take(path)
+        try:
+            client = Folder.take(path)
+        except OSError as error:
+            failed.append(error)
+            continue
         if client is not None:
             try:
                 yield client

@@ -19,6 +19,8 @@ CREATE TABLE user (
     name TEXT NOT NULL,
     email TEXT,
     created_at INTEGER NOT NULL,
+    -- Which came first: neither a clock that is set nor an id made by it tells.
+    number INTEGER NOT NULL,
     PRIMARY KEY (org, user_id)
 ) WITHOUT ROWID;
 

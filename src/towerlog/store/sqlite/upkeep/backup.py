@@ -20,6 +20,7 @@ from towerlog.errors import StorageFailed
 from towerlog.store.owner import give_to_owner
 from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite.upkeep.failures import storage_failed
+from towerlog.store.sync import sync
 
 STEP_PAGES = 256
 """Pages copied between two words of progress: 4 MiB."""
@@ -35,7 +36,7 @@ class Copy(msgspec.Struct, frozen=True):
     target: Path
 
     def publish(self) -> int:
-        """Gives it its final name, synced to disk; its size in bytes. Raises FileExistsError, OSError."""
+        """Gives it its final name, synced to disk; its size in bytes. Raises what `publish` raises."""
         return publish(self.partial, self.target)
 
     def discard(self) -> None:
@@ -70,28 +71,13 @@ def partial_beside(target: Path) -> Path:
     return Path(name)
 
 
-def set_aside(path: Path, name: str) -> Path:
-    """Moves a store's files, all of them, out of the way of another one; the database's new path. For its one writer.
-
-    The database goes first: where this breaks off, a log without a database is left, which nobody opens.
-    """
-    aside = path.with_name(f"{path.name}.{name}")
-    refuse_to_overwrite(aside)
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        found = path.with_name(path.name + suffix)
-        if os.path.lexists(found):
-            found.rename(aside.with_name(aside.name + suffix))
-    _sync(path.parent)
-    return aside
-
-
 def publish(partial: Path, target: Path) -> int:
-    """Puts a finished copy in its place, durably; its size in bytes. Raises FileExistsError, OSError."""
+    """Puts a finished copy in its place, durably; its size in bytes. Raises FileExistsError, OSError, StorageFailed."""
     refuse_to_overwrite(target)
     give_to_owner(partial)
-    _sync(partial)
+    sync(partial)
     partial.rename(target)
-    _sync(target.parent)
+    sync(target.parent)
     return target.stat().st_size
 
 
@@ -136,11 +122,3 @@ def _make_it_another_log(partial: Path, fresh_epoch: str) -> None:
         db.close()
     if found != ["ok"]:
         raise StorageFailed(f"the copy is not sound: {'; '.join(found)}")
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

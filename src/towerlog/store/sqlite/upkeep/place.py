@@ -8,9 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from towerlog.store.lock import take_writer_place
-from towerlog.store.owner import FOLDER_MODE
-from towerlog.store.sqlite.upkeep.backup import Copy, Progress, copy_database, set_aside
+from towerlog.store.lock import make_folder, take_writer_place
+from towerlog.store.sqlite.connection import log_of
+from towerlog.store.sqlite.upkeep import replacement
+from towerlog.store.sqlite.upkeep.backup import Copy, Progress, copy_database
 from towerlog.store.sqlite.upkeep.salvage import salvage
 from towerlog.store.sqlite.upkeep.whole import check_whole
 
@@ -40,20 +41,25 @@ class Place(msgspec.Struct, frozen=True):
         return Copy(partial, self.path), lost
 
     def fill(self, copy: Copy, name: str) -> tuple[Path | None, int]:
-        """Moves away what is there, with all that lies beside it, and puts the copy there; (where to, bytes)."""
-        aside: Path | None = set_aside(self.path, name)
-        if aside is not None and not aside.stat().st_size:
-            aside.unlink()
-            aside = None
-        return aside, copy.publish()
+        """Puts the copy there, and keeps what is there with all that belongs to it; (where, bytes of the copy).
+
+        Raises what `replacement.replace` raises.
+        """
+        had_one = any(one.exists() and one.stat().st_size for one in (self.path, log_of(self.path)))
+        aside = self.path.with_name(f"{self.path.name}.{name}")
+        replacement.replace(self.path, copy.partial, aside)
+        return aside if had_one else None, self.path.stat().st_size
 
 
 @contextmanager
 def held_place(path: Path) -> Iterator[Place]:
-    """The writer's place, whatever lies there. Raises StoreLocked, OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
-    lock = take_writer_place(path, is_empty_well=True)
+    """The writer's place, whatever lies there. Raises StoreLocked, OSError, StorageFailed."""
+    make_folder(path)
+    lock = take_writer_place(path)
     try:
+        replacement.finish(path)
+        if path.exists():
+            lock.lock_database()
         yield Place(path)
     finally:
         lock.close()

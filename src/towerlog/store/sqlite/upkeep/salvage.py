@@ -49,6 +49,8 @@ def salvage(source: Path, target: Path, progress: Progress) -> tuple[Path, list[
 def _copied(source: Path, partial: Path, progress: Progress) -> list[str]:
     lost: list[str] = []
     into = files.open_connection(partial)
+    # Nobody else's file: once it is closed all of it is in the database.
+    into.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
     old = files.open_connection(source, read_only=True)
     try:
         files.migrate(into)

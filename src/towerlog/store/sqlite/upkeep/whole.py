@@ -14,6 +14,7 @@ import apsw
 
 from towerlog.errors import StoreTorn
 from towerlog.store.sqlite import connection as files
+from towerlog.store.sqlite.upkeep.replacement import is_unfinished
 
 HEADER_BYTES = 32
 _MAGIC = b"\x37\x7f\x06"
@@ -27,6 +28,7 @@ _ADVICE = "Restore a backup with `towerlog restore`"
 def begin_log(db: apsw.Connection, name: str) -> None:
     """Names the log that is written from now on, in it and in the database."""
     before, _, _ = _marks(_mark(db))
+    db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     _write(db, f"{name} {before} open")
     files.checkpoint(db)
     # All of it is in the database now, so that the next commit begins the log anew: with its name.
@@ -34,21 +36,20 @@ def begin_log(db: apsw.Connection, name: str) -> None:
 
 
 def settle_log(db: apsw.Connection) -> None:
-    """Empties the log: the database is whole without it, and says so. Not where a reader keeps it."""
+    """Empties the log: the database is whole without it, and says so. Not where a reader keeps it.
+
+    Whoever closes this connection last may remove the log.
+    """
     name, before, _ = _marks(_mark(db))
     _write(db, f"{name} {before} whole")
     files.checkpoint(db, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
 
 
 def renew_log(db: apsw.Connection, name: str) -> None:
     """Empties the log and names the next one, with no commit of anybody else in between."""
     settle_log(db)
     begin_log(db, name)
-
-
-def needs_log(db: apsw.Connection) -> bool:
-    """Whether the database says that the log beside it may not be missing."""
-    return _marks(_mark(db))[2] == "open"
 
 
 def check_whole(path: Path) -> None:
@@ -64,16 +65,19 @@ def check_whole(path: Path) -> None:
 
 
 def _check(path: Path) -> None:
-    log = path.with_name(path.name + "-wal")
-    if not path.exists():
+    log = files.log_of(path)
+    if is_unfinished(path):
+        raise StoreTorn(
+            f"{path} is being replaced: `towerlog restore` or `rebuild` broke off. The next start of the server goes on"
+            " with it."
+        )
+    if not _size(path):
         if _size(log):
             raise StoreTorn(
                 f"{log} is there and {path.name} is not: the database was moved away, or putting one there broke off."
                 f" {_ADVICE}, or put {path.name} back."
             )
-        return
-    if not _size(path):
-        return  # one that is being made, or `take_writer_place` refuses it
+        return  # nothing yet, one that is being made, or `take_database` refuses it
     mark = _mark_of_database(path)
     if mark is None:
         return

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from pydantic_ai.messages import ModelRequest
 
 from towerlog.sdk.record.encoder import EventEncoder
-from towerlog.sdk.record.encoding import MAX_OBJECTS, Converted, encode_event, plain
+from towerlog.sdk.record.values.encoding import MAX_OBJECTS, Converted, encode_event, plain
 
 
 class City(BaseModel):

@@ -252,8 +252,13 @@ def key_text(name: object) -> str | None:
 
 
 def fit_text(value: str) -> str:
-    """The text, with characters that UTF-8 cannot encode replaced."""
-    return str.__str__(value).encode("utf-8", "replace").decode()
+    """The text, with U+FFFD for each half of a character, which UTF-8 cannot encode; two halves that fit are one."""
+    text = str.__str__(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 def whole_repr(value: object) -> str:

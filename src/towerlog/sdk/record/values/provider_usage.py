@@ -1,0 +1,236 @@
+"""What providers and frameworks say that one model call has used, in buckets that share no token.
+
+The buckets: input that was neither read from nor written to a cache, input read from a cache, input written to it,
+output that is seen, and reasoning. Others count otherwise: in some forms the input includes what was cached, in others
+it does not, and one library gives the figures of several providers under the same names. So each form has a usual
+meaning, and where a total is told beside the figures, that meaning counts which adds up to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from towerlog.sdk.record.values.figures import count
+
+BUCKETS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+TOTAL = "total_tokens"
+
+Tokens = int | None
+
+
+class Form(NamedTuple):
+    """One form of usage: the names of its members, of which the first that is not None counts. A dot leads inside."""
+
+    marks: tuple[str, ...]
+    """Members, one of which shows the form."""
+    input: tuple[str, ...]
+    output: tuple[str, ...]
+    cached: tuple[str, ...] = ()
+    written: tuple[str, ...] = ()
+    reasoning: tuple[str, ...] = ()
+    total: tuple[str, ...] = ()
+    beside_input: tuple[str, ...] = ()
+    """Further input, which the input does not include."""
+    is_cache_inside: bool = True
+    """Whether the input includes what was read from a cache and written to it."""
+    is_reasoning_inside: bool = True
+    """Whether the output includes the reasoning."""
+
+
+FORMS = (
+    Form(  # Gemini: the thoughts are beside the candidates, and what tools have brought is beside the prompt
+        ("prompt_token_count", "promptTokenCount"),
+        ("prompt_token_count", "promptTokenCount"),
+        ("candidates_token_count", "candidatesTokenCount", "response_token_count", "responseTokenCount"),
+        ("cached_content_token_count", "cachedContentTokenCount"),
+        reasoning=("thoughts_token_count", "thoughtsTokenCount"),
+        total=("total_token_count", "totalTokenCount"),
+        beside_input=("tool_use_prompt_token_count", "toolUsePromptTokenCount"),
+        is_reasoning_inside=False,
+    ),
+    Form(("prompt_eval_count", "eval_count"), ("prompt_eval_count",), ("eval_count",)),  # Ollama
+    Form(  # OpenAI's chat completions, and those who take their names: DeepSeek, LiteLLM, OpenRouter
+        ("prompt_tokens", "completion_tokens"),
+        ("prompt_tokens",),
+        ("completion_tokens",),
+        ("prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens"),
+        (
+            "prompt_tokens_details.cache_write_tokens",
+            "prompt_tokens_details.cache_creation_tokens",
+            "cache_creation_input_tokens",
+        ),
+        ("completion_tokens_details.reasoning_tokens",),
+        ("total_tokens",),
+    ),
+    Form(  # pydantic-ai
+        ("cache_read_tokens",),
+        ("input_tokens",),
+        ("output_tokens",),
+        ("cache_read_tokens",),
+        ("cache_write_tokens",),
+        ("details.reasoning_tokens", "details.thoughts_tokens"),
+        ("total_tokens",),
+    ),
+    Form(  # OpenAI's responses
+        ("input_tokens_details", "output_tokens_details"),
+        ("input_tokens",),
+        ("output_tokens",),
+        ("input_tokens_details.cached_tokens",),
+        ("input_tokens_details.cache_write_tokens", "input_tokens_details.cache_creation_tokens"),
+        ("output_tokens_details.reasoning_tokens",),
+        ("total_tokens",),
+    ),
+    Form(  # LangChain
+        ("input_token_details", "output_token_details"),
+        ("input_tokens",),
+        ("output_tokens",),
+        ("input_token_details.cache_read",),
+        ("input_token_details.cache_creation",),
+        ("output_token_details.reasoning",),
+        ("total_tokens",),
+    ),
+    Form(  # Vercel's AI SDK from 6 on
+        ("inputTokenDetails", "outputTokenDetails"),
+        ("inputTokens",),
+        ("outputTokens",),
+        ("inputTokenDetails.cacheReadTokens", "cachedInputTokens"),
+        ("inputTokenDetails.cacheWriteTokens",),
+        ("outputTokenDetails.reasoningTokens", "reasoningTokens"),
+        ("totalTokens",),
+    ),
+    Form(  # Vercel's AI SDK 5, Codex over JSON-RPC
+        ("cachedInputTokens", "reasoningTokens", "reasoningOutputTokens"),
+        ("inputTokens",),
+        ("outputTokens",),
+        ("cachedInputTokens",),
+        reasoning=("reasoningTokens", "reasoningOutputTokens"),
+        total=("totalTokens",),
+    ),
+    Form(  # Bedrock, whose total is told with and without what was cached
+        ("inputTokens", "outputTokens"),
+        ("inputTokens",),
+        ("outputTokens",),
+        ("cacheReadInputTokens",),
+        ("cacheWriteInputTokens",),
+        is_cache_inside=False,
+    ),
+    Form(  # Codex in its session files
+        ("reasoning_output_tokens",),
+        ("input_tokens",),
+        ("output_tokens",),
+        ("cached_input_tokens",),
+        reasoning=("reasoning_output_tokens",),
+        total=("total_tokens",),
+    ),
+    Form(  # Anthropic, and the names of this SDK
+        ("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens"),
+        ("input_tokens",),
+        ("output_tokens",),
+        ("cached_input_tokens", "cache_read_input_tokens"),
+        ("cache_write_tokens", "cache_creation_input_tokens"),
+        ("reasoning_tokens",),
+        ("total_tokens",),
+        is_cache_inside=False,
+        is_reasoning_inside=False,
+    ),
+    Form(("total_tokens", "totalTokens"), (), (), total=("total_tokens", "totalTokens")),
+)
+
+
+def usage_of(usage: object) -> dict[str, int]:
+    """What a provider says of one call, in buckets that share no token, and the total where it says more.
+
+    Taken are mappings and objects with attributes. Raises ValueError if they say nothing known.
+    """
+    read = _Reader(usage)
+    for form in FORMS:
+        if any(read.has(mark) for mark in form.marks):
+            known = _in_buckets(form, read)
+            if known:
+                return known
+    raise ValueError("no usage of a known form")
+
+
+class _Reader:
+    """Reads members of a mapping or attributes of an object."""
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def has(self, name: str) -> bool:
+        """Whether it has this member, whatever its value."""
+        return name in self._value if isinstance(self._value, Mapping) else hasattr(self._value, name)
+
+    def get(self, path: str) -> Any:
+        """What stands at this path; None where nothing does."""
+        found: Any = self._value
+        for name in path.split("."):
+            found = found.get(name) if isinstance(found, Mapping) else getattr(found, name, None)
+        return found
+
+    def count(self, paths: tuple[str, ...]) -> Tokens:
+        """The first of these that is not None, as a number of tokens."""
+        found = next((found for path in paths if (found := self.get(path)) is not None), None)
+        return None if found is None else count(found)
+
+
+class _Split(NamedTuple):
+    """The buckets, in their order."""
+
+    input: Tokens
+    cached: Tokens
+    written: Tokens
+    output: Tokens
+    reasoning: Tokens
+
+    def total(self) -> int:
+        """All tokens in them."""
+        return sum(tokens or 0 for tokens in self)
+
+
+def _in_buckets(form: Form, read: _Reader) -> dict[str, int]:
+    total = read.count(form.total)
+    split = _meant(list(_meanings(form, read)), total)
+    known = {bucket: tokens for bucket, tokens in zip(BUCKETS, split, strict=True) if tokens is not None}
+    if total is not None and (total > split.total() or not known):
+        known[TOTAL] = total
+    return known
+
+
+def _meanings(form: Form, read: _Reader) -> Iterator[_Split]:
+    """What the figures may mean, the usual meaning first; the last counts no token that the wholes do not include."""
+    whole, output, beside = read.count(form.input), read.count(form.output), read.count(form.beside_input)
+    cached, written, reasoning = read.count(form.cached), read.count(form.written), read.count(form.reasoning)
+    for cache_inside in (form.is_cache_inside, not form.is_cache_inside):
+        for reasoning_inside in (form.is_reasoning_inside, not form.is_reasoning_inside):
+            fresh = _apart(whole, cached, written) if cache_inside else whole
+            seen = _apart(output, reasoning) if reasoning_inside else output
+            yield _Split(_with(fresh, beside), cached, written, seen, reasoning)
+    written = _at_most(written, whole)
+    cached = _at_most(cached, None if whole is None else whole - (written or 0))
+    reasoning = _at_most(reasoning, output)
+    fresh, seen = _apart(whole, cached, written), _apart(output, reasoning)
+    yield _Split(_with(fresh, beside), cached, written, seen, reasoning)
+
+
+def _meant(meanings: list[_Split], total: Tokens) -> _Split:
+    """The first that adds up to the total; else the first that does not exceed it."""
+    if total is None:
+        return meanings[0]
+    exact = next((split for split in meanings if split.total() == total), None)
+    return exact or next((split for split in meanings if split.total() <= total), meanings[-1])
+
+
+def _with(tokens: Tokens, beside: Tokens) -> Tokens:
+    return tokens if beside is None else (tokens or 0) + beside
+
+
+def _at_most(tokens: Tokens, whole: Tokens) -> Tokens:
+    return tokens if tokens is None or whole is None else min(tokens, whole)
+
+
+def _apart(whole: Tokens, *parts: Tokens) -> Tokens:
+    """What is left of a sum without its parts. Parts that are more than the sum were not inside it."""
+    known = sum(part for part in parts if part is not None)
+    return whole if whole is None or known > whole else whole - known

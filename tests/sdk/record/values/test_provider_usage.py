@@ -1,0 +1,197 @@
+"""What providers say of a call: no token is counted twice, and none more than the total says."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.sdk.support.sinks import told
+from towerlog.sdk.record.values.provider_usage import BUCKETS, FORMS, Form, usage_of
+
+OPENAI_CHAT = {
+    "prompt_tokens": 2006,
+    "completion_tokens": 300,
+    "total_tokens": 2306,
+    "prompt_tokens_details": {"cached_tokens": 1920},
+    "completion_tokens_details": {"reasoning_tokens": 50},
+}
+OPENAI_RESPONSES = {
+    "input_tokens": 2006,
+    "input_tokens_details": {"cached_tokens": 1920},
+    "output_tokens": 300,
+    "output_tokens_details": {"reasoning_tokens": 50},
+}
+ANTHROPIC = {
+    "input_tokens": 86,
+    "cache_read_input_tokens": 1920,
+    "cache_creation_input_tokens": 12,
+    "output_tokens": 300,
+}
+GEMINI = {
+    "promptTokenCount": 2000,
+    "cachedContentTokenCount": 1920,
+    "toolUsePromptTokenCount": 6,
+    "candidatesTokenCount": 250,
+    "thoughtsTokenCount": 50,
+}
+PYDANTIC_AI = {
+    "input_tokens": 2018,
+    "cache_read_tokens": 1920,
+    "cache_write_tokens": 12,
+    "output_tokens": 300,
+    "details": {"reasoning_tokens": 50},
+}
+BEDROCK = {"inputTokens": 86, "cacheReadInputTokens": 1920, "outputTokens": 300}
+LANGCHAIN = {
+    "input_tokens": 2018,
+    "output_tokens": 300,
+    "total_tokens": 2318,
+    "input_token_details": {"cache_read": 1920, "cache_creation": 12},
+    "output_token_details": {"reasoning": 50},
+}
+LITELLM = {
+    "prompt_tokens": 2018,
+    "completion_tokens": 300,
+    "total_tokens": 2318,
+    "prompt_tokens_details": {"cached_tokens": 1920},
+    "cache_read_input_tokens": 1920,
+    "cache_creation_input_tokens": 12,
+}
+OPENROUTER = {
+    "prompt_tokens": 2018,
+    "completion_tokens": 300,
+    "prompt_tokens_details": {"cached_tokens": 1920, "cache_write_tokens": 12},
+}
+CODEX = {
+    "input_tokens": 2006,
+    "cached_input_tokens": 1920,
+    "output_tokens": 300,
+    "reasoning_output_tokens": 50,
+    "total_tokens": 2306,
+}
+CODEX_RPC = {
+    "inputTokens": 2006,
+    "cachedInputTokens": 1920,
+    "outputTokens": 300,
+    "reasoningOutputTokens": 50,
+    "totalTokens": 2306,
+}
+VERCEL_6 = {
+    "inputTokens": 2018,
+    "inputTokenDetails": {"noCacheTokens": 86, "cacheReadTokens": 1920, "cacheWriteTokens": 12},
+    "outputTokens": 300,
+    "outputTokenDetails": {"textTokens": 250, "reasoningTokens": 50},
+    "totalTokens": 2318,
+}
+SHAPES = [
+    (OPENAI_CHAT, (86, 1920, None, 250, 50)),
+    (OPENAI_RESPONSES, (86, 1920, None, 250, 50)),
+    (ANTHROPIC, (86, 1920, 12, 300, None)),
+    (GEMINI, (86, 1920, None, 250, 50)),
+    (PYDANTIC_AI, (86, 1920, 12, 250, 50)),
+    (BEDROCK, (86, 1920, None, 300, None)),
+    ({"prompt_tokens": 10, "completion_tokens": 2}, (10, None, None, 2, None)),
+    ({"prompt_tokens": 10, "completion_tokens": 2, "prompt_tokens_details": None}, (10, None, None, 2, None)),
+    ({"input_tokens": 10, "output_tokens": 2}, (10, None, None, 2, None)),
+    ({"prompt_eval_count": 10, "eval_count": 2}, (10, None, None, 2, None)),
+    (LANGCHAIN, (86, 1920, 12, 250, 50)),
+    (LITELLM, (86, 1920, 12, 300, None)),
+    (OPENROUTER, (86, 1920, 12, 300, None)),
+    (CODEX, (86, 1920, None, 250, 50)),
+    (CODEX_RPC, (86, 1920, None, 250, 50)),
+    (VERCEL_6, (86, 1920, 12, 250, 50)),
+    # A total that is told says what is inside what.
+    (
+        {"input_tokens": 100, "cached_input_tokens": 40, "output_tokens": 10, "total_tokens": 110},
+        (60, 40, None, 10, None),
+    ),
+    (
+        {"input_tokens": 60, "cached_input_tokens": 40, "output_tokens": 10, "total_tokens": 110},
+        (60, 40, None, 10, None),
+    ),
+    ({"input_tokens": 9, "output_tokens": 8, "reasoning_tokens": 3, "total_tokens": 17}, (9, None, None, 5, 3)),
+    # Of a provider whose input is without what was cached, under the names of a library.
+    (
+        {"inputTokens": 60, "cachedInputTokens": 40, "outputTokens": 10, "totalTokens": 110},
+        (60, 40, None, 10, None),
+    ),
+    # More was cached than there was prompt: no more is counted than the total.
+    (
+        {"promptTokenCount": 100, "cachedContentTokenCount": 120, "candidatesTokenCount": 10, "totalTokenCount": 110},
+        (0, 100, None, 10, None),
+    ),
+    # From a proxy that puts another provider's figures under these names: the cached ones were not inside.
+    ({"prompt_tokens": 86, "prompt_tokens_details": {"cached_tokens": 1920}}, (86, 1920, None, None, None)),
+]
+
+
+def as_object(value: Any) -> Any:
+    """The same as an object with attributes, as the libraries give it."""
+    if not isinstance(value, dict):
+        return value
+    return SimpleNamespace(**{name: as_object(member) for name, member in value.items()})
+
+
+@pytest.mark.parametrize("form", [dict, as_object], ids=["mapping", "object"])
+@pytest.mark.parametrize(("usage", "expected"), SHAPES)
+def test_the_usage_of_a_provider_is_taken_apart(usage: Any, expected: tuple[Any, ...], form: Any) -> None:
+    known = {bucket: tokens for bucket, tokens in zip(BUCKETS, expected, strict=True) if tokens is not None}
+    assert usage_of(form(usage)) == known
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
+def test_every_token_of_a_provider_is_in_one_bucket(prompt: int, cached: int, completion: int, reasoning: int) -> None:
+    cached, reasoning = min(cached, prompt), min(reasoning, completion)
+    chat = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "prompt_tokens_details": {"cached_tokens": cached},
+        "completion_tokens_details": {"reasoning_tokens": reasoning},
+    }
+    assert sum(usage_of(chat).values()) == prompt + completion
+
+
+@pytest.mark.parametrize("usage", [7, "text", {}, {"total": 3}, [], {"prompt_tokens": -4}], ids=repr)
+def test_usage_of_no_known_shape_is_kept_aside(usage: object) -> None:
+    run, events = told()
+    run.model_call("m", usage=usage, output_tokens=3)
+    (event,) = events
+    assert event["data"]["output_tokens"] == 3
+    assert list(event["data"]["towerlog_invalid"]) == ["usage"]
+
+
+def test_single_figures_override_a_providers_usage() -> None:
+    run, events = told()
+    run.model_call("m", usage=OPENAI_CHAT, output_tokens=1)
+    assert [events[0]["data"][bucket] for bucket in ("input_tokens", "output_tokens")] == [86, 1]
+
+
+def test_a_total_beyond_the_figures_is_told_too() -> None:
+    assert usage_of({"total_tokens": 500}) == {"total_tokens": 500}
+    assert usage_of({"input_tokens": 10, "total_tokens": 500}) == {"input_tokens": 10, "total_tokens": 500}
+    run, events = told()
+    run.model_call("m", usage={"input_tokens": 10, "total_tokens": 500}, output_tokens=900)
+    assert "total_tokens" not in events[0]["data"], "it was the total of other figures"
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.marks[0])
+@given(data=st.data())
+def test_never_more_is_counted_than_the_total(form: Form, data: st.DataObject) -> None:
+    counts = st.integers(0, 100)
+    usage: dict[str, Any] = {}
+    for names in (form.input, form.output, form.cached, form.written, form.reasoning, form.beside_input):
+        for path in names[:1]:
+            *around, name = path.split(".")
+            members = usage
+            for outer in around:
+                members = members.setdefault(outer, {})
+            members[name] = data.draw(counts)
+    if not form.total:
+        return
+    least = sum(usage.get(names[0], 0) for names in (form.input, form.output, form.beside_input) if names)
+    total = usage[form.total[0]] = least + data.draw(counts)
+    assert sum(usage_of(usage).get(bucket, 0) for bucket in BUCKETS) <= total
