@@ -15,9 +15,11 @@ from typing import NamedTuple, Protocol
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyzABCDEFGHJKMNPQRSTVWXYZ"
 MAX_COMMIT_MS = 1000
-"""So much of one commit counts as time in which the server could hear."""
+"""So much of one act of writing counts as time in which the server could hear."""
 GRACE_MS = 1000
 """So long after an outage the time still stands: what was sent during it is heard first."""
+MIN_HEARD_MS = 1000
+"""So long the time goes on between two outages, however close they are: whoever is there gets through in between."""
 MIN_OUTAGE_MS = 5000
 """Senders bridge what is shorter by trying again; after a longer one silence is counted anew."""
 JUMP_MS = 1000
@@ -81,7 +83,8 @@ class ServerClock(SystemClock):
 
     When the thread that made it, which runs the event loop, has not read it for longer than MAX_UNREAD_MS, the process
     stood still (SIGSTOP, a frozen machine) or its loop did. Nobody was heard meanwhile, however often they called, so
-    the steady clock leaves that time out.
+    the steady clock leaves that time out. Of standstills that follow one another at once, MIN_HEARD_MS of each counts:
+    between them somebody could be heard.
     """
 
     MAX_UNREAD_MS = 2000
@@ -92,6 +95,8 @@ class ServerClock(SystemClock):
         self._lock = threading.Lock()
         self._read_ms = super().steady_ms()
         self._left_out_ms = 0
+        self._goes_until_ms = self._read_ms
+        """No time is left out before."""
         self._thread = threading.get_ident()
 
     def stood_still_ms(self) -> int:
@@ -109,8 +114,10 @@ class ServerClock(SystemClock):
                 return now_ms
             unread_ms = now_ms - self._read_ms
             if unread_ms > self.MAX_UNREAD_MS:
-                self._left_out_ms += unread_ms
-                now_ms = self._read_ms
+                stood_still_ms = max(now_ms - max(self._read_ms, self._goes_until_ms), 0)
+                self._left_out_ms += stood_still_ms
+                now_ms -= stood_still_ms
+                self._goes_until_ms = now_ms + MIN_HEARD_MS
             self._read_ms = now_ms
             return now_ms
 
@@ -134,9 +141,16 @@ class _Span(NamedTuple):
 class Hearing:
     """The time in which the server could hear: leases, silences and deadlines of cancels are measured by it alone.
 
-    It stands still in an outage: while the process stands still, from when a commit takes too long until it has ended,
-    and from when one has failed until one succeeds. It goes on a little later, when what waited in sockets has been
-    heard. Stamps of the wall clock are found on it again, whichever way that clock was set since.
+    The law: time is left out only while nobody could be heard; and who could be heard now and then is judged.
+
+    * It stands still in an outage: while the process stands still, from MAX_COMMIT_MS after an act of writing began
+      until that has ended, and from when one has failed until one succeeds.
+    * It goes on GRACE_MS after an outage, when what waited in sockets has been heard; at once after an act that took
+      less than MIN_OUTAGE_MS and succeeded, because what waited for that is in the next one.
+    * Once it goes on, it does so for MIN_HEARD_MS, whatever happens meanwhile. So a disk that is slow, or fails every
+      other write, keeps nobody for ever: from one outage to the next a second counts.
+
+    Stamps of the wall clock are found on it again, whichever way that clock was set since.
     One for each engine; used by its event loop alone.
     """
 
@@ -146,35 +160,45 @@ class Hearing:
         self.is_out = False
         """True from when nothing could be stored until something was."""
         self._left_out_ms = 0
-        self._stands_from: int | None = None
-        """Steady ms since when the time stands still, in an outage and until its grace is over."""
-        self._goes_on_at: int | None = None
-        """Steady ms at which the grace ends; None in an outage that lasts."""
-        self._commit_began_at: int | None = None
+        self._out_from = 0
+        """Steady ms since when nothing can be stored, where `is_out`."""
+        self._acts = 0
+        self._act_began_at: int | None = None
+        """Steady ms at which the act under way began that has waited longest since the last one ended."""
+        self._over: tuple[int, int] | None = None
+        """Steady ms between which the time stands for an outage that is over, until its grace is."""
         self._stood_still_ms = clock.stood_still_ms()
-        self._told_ms = self._listening_since = clock.steady_ms()
+        self._told_ms = self._listening_since = self._goes_until = clock.steady_ms()
         self._spans = deque([_Span(self._told_ms, clock.now_ms() - self._told_ms)], maxlen=MAX_SPANS)
 
     def now(self) -> Reading:
         """Wall time, and the time in which the server could hear: like wall time at the start, and never going back."""
         wall_ms, steady_ms = self.clock.now_ms(), self.clock.steady_ms()
+        if self._over is not None and steady_ms >= self._over[1]:
+            self._left_out_ms += self._over[1] - self._over[0]
+            self._over = None
         still_ms = self.clock.stood_still_ms() - self._stood_still_ms
         if still_ms:
             self._stood_still_ms += still_ms
             if not self.is_out:
-                self._note_outage(steady_ms, still_ms)
-        if self._goes_on_at is not None and self._stands_from is not None and steady_ms >= self._goes_on_at:
-            self._left_out_ms += self._goes_on_at - self._stands_from
-            self._stands_from = self._goes_on_at = None
-        if self._stands_from is not None:
-            return Reading(wall_ms, self._told(self._stands_from))
-        if self._commit_began_at is not None and steady_ms > self._commit_began_at + MAX_COMMIT_MS:
-            return Reading(wall_ms, self._told(self._commit_began_at + MAX_COMMIT_MS))
+                self._end_outage(steady_ms, still_ms, GRACE_MS)
+        stands_from = self._stands_from()
+        if stands_from is not None and stands_from <= steady_ms:
+            return Reading(wall_ms, self._told(stands_from))
         heard_ms = self._told(steady_ms)
         offset_ms = wall_ms - heard_ms
         if abs(offset_ms - self._spans[-1].offset_ms) > JUMP_MS:
             self._begin_span(_Span(heard_ms, offset_ms))
         return Reading(wall_ms, heard_ms)
+
+    def _stands_from(self) -> int | None:
+        """Steady ms from which the time stands, unless what is under way ends before; None when nothing is."""
+        if self._over is not None:
+            return self._over[0]
+        began = [self._out_from] if self.is_out else []
+        if self._act_began_at is not None:
+            began.append(self._act_began_at + MAX_COMMIT_MS)
+        return max(min(began), self._goes_until) if began else None
 
     def _begin_span(self, span: _Span) -> None:
         """Past the bound the two oldest become one, which takes its stamps for later than they were, never earlier."""
@@ -184,44 +208,60 @@ class Hearing:
         self._spans.append(span)
 
     def begin(self) -> Reading:
-        """A unit of work begins, one at a time. What it takes too long is no time in which the server could hear."""
+        """An act of writing begins, and its wait for the place to write. Some overlap: one waits for the other."""
         reading = self.now()
-        if self._commit_began_at is None:
-            self._commit_began_at = self.clock.steady_ms()
+        self._acts += 1
+        if self._act_began_at is None:
+            self._act_began_at = self.clock.steady_ms()
         return reading
 
     def end(self) -> None:
-        """The unit of work has ended, well or not; to be called after each, also after one that has not begun."""
-        began_at = self._commit_began_at
-        lasted_ms = 0 if began_at is None else self.clock.steady_ms() - began_at
-        if began_at is not None and lasted_ms > MAX_COMMIT_MS:
-            self.now()
-            if not self.is_out:
-                self._note_outage(began_at + MAX_COMMIT_MS, lasted_ms)
-        self._commit_began_at = None
+        """An act has ended, well unless `stop` was called; others that are under way count from now."""
+        self.now()
+        steady_ms, began_at = self.clock.steady_ms(), self._act_began_at
+        self._acts -= 1
+        self._act_began_at = steady_ms if self._acts else None
+        if began_at is not None and not self.is_out and steady_ms > began_at + MAX_COMMIT_MS:
+            lasted_ms = steady_ms - began_at
+            self._end_outage(began_at + MAX_COMMIT_MS, lasted_ms, GRACE_MS if lasted_ms >= MIN_OUTAGE_MS else 0)
 
     def stop(self) -> None:
         """Nothing can be stored any more, so nobody is heard until `go_on`."""
         if not self.is_out:
-            heard_ms = self.now().heard_ms
-            if self._stands_from is None:
-                self._stands_from = heard_ms + self._left_out_ms
-            self._goes_on_at = None
+            self.now()
+            self._out_from = self.clock.steady_ms()
+            if self._act_began_at is not None:
+                self._out_from = min(self._out_from, self._act_began_at + MAX_COMMIT_MS)
             self.is_out = True
 
     def go_on(self) -> None:
         """Something was stored."""
-        if self.is_out and self._stands_from is not None:
-            self._note_outage(self._stands_from, self.clock.steady_ms() - self._stands_from)
+        if self.is_out:
+            self.now()
+            self.is_out = False
+            self._end_outage(self._out_from, self.clock.steady_ms() - self._out_from, GRACE_MS)
+
+    def _end_outage(self, began_at: int, lasted_ms: int, grace_ms: int) -> None:
+        """Leaves out an outage that is over, and its grace: what of it lies where the time may stand. In steady ms."""
+        steady_ms = self.clock.steady_ms()
+        began_at = max(began_at, self._goes_until)
+        if lasted_ms >= MIN_OUTAGE_MS:
+            self._listening_since = self._told(self._over[0] if self._over is not None else min(began_at, steady_ms))
+        if began_at <= steady_ms:
+            self._over = (began_at, steady_ms + grace_ms)
+            self._goes_until = steady_ms + grace_ms + MIN_HEARD_MS
 
     def elapsed_ms(self, stamp_ms: int) -> int:
         """For how long the server could have heard more since this stamp of the wall clock, as far as is known.
 
-        No longer than it has listened since its start and since its last long outage. Where the stamp may mean several
-        moments, the clock having been set back, it means the last: better late than to end a run that lives.
+        No longer than it has listened since its start and since its last long outage, in which somebody's only word of
+        that while may have been lost; or half of the time since the stamp, where that is more, so that outages which
+        come again and again hide no silence. Where the stamp may mean several moments, the clock having been set back,
+        it means the last: better late than to end a run that lives.
         """
         now_ms = self.now().heard_ms
-        return max(now_ms - max(self._heard_at(stamp_ms, now_ms), self._listening_since), 0)
+        since = self._heard_at(stamp_ms, now_ms)
+        return max(now_ms - max(since, self._listening_since), (now_ms - since) // 2, 0)
 
     def wall_of(self, heard_ms: int) -> int:
         """A moment by the wall clock as that was set then, or is set now for one to come: for showing times of leases.
@@ -237,7 +277,7 @@ class Hearing:
         now_ms = self.now().heard_ms
         at_ms = now_ms - elapsed_ms
         if self._listening_since > at_ms:
-            return None
+            at_ms = now_ms - 2 * elapsed_ms
         ends = [(span, min(end_ms, at_ms)) for span, end_ms in self._ended(now_ms) if span.began_at <= at_ms]
         return max((end_ms + span.offset_ms for span, end_ms in ends), default=None)
 
@@ -249,15 +289,6 @@ class Hearing:
     def _told(self, steady_ms: int) -> int:
         self._told_ms = max(self._told_ms, steady_ms - self._left_out_ms)
         return self._told_ms
-
-    def _note_outage(self, began_at: int, lasted_ms: int) -> None:
-        """An outage is over; the time goes on after the grace. Both in steady ms."""
-        if self._stands_from is None:
-            self._stands_from = began_at
-        self._goes_on_at = self.clock.steady_ms() + GRACE_MS
-        self.is_out = False
-        if lasted_ms >= MIN_OUTAGE_MS:
-            self._listening_since = self._told(self._stands_from)
 
     def _ended(self, now_ms: int) -> list[tuple[_Span, int]]:
         """The spans with their ends, the oldest first."""

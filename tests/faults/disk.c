@@ -5,11 +5,14 @@
  *
  *     CALL SUFFIX ERRNO SKIP TIMES      e.g.  sync .db-wal EIO 0 1
  *
- * CALL is write, sync, truncate, unlink, rename or link; SUFFIX ends the path, of the last two that which is there; ERRNO
- * is a name below, KILL (the process kills itself in place of the call), STOP (it stops before the call until it is told
- * to go on) or a number of milliseconds by which the call is late. The first SKIP calls succeed, the next TIMES fail
+ * CALL is open, write, fsync, fdatasync, sync (both of them), truncate, unlink, rename or link; of the write-ahead log
+ * also header (the log begins), head (what stands before a page) and page, all of them writes; SUFFIX ends the path, of
+ * rename and link that which is there; ERRNO is a name below, KILL (the process kills itself in place of the call), STOP
+ * (it stops before the call until it is told to go on), HALF (only half of a write is done, and that is no error) or a
+ * number of milliseconds by which the call is late. The first SKIP calls succeed, the next TIMES fail
  * (-1: all). The file is read anew at each call; a rule that has changed counts from the beginning. `free - BYTES`
  * is what statvfs says is free; `forget /` lets every sync of the folder FAULTY_FOLDER, whose name is `/`, do nothing.
+ * A call that failed is in the record without its data.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -31,8 +34,10 @@
 #define MAX_FDS 4096
 #define MAX_RULES 8
 #define MAX_TEXT 1024
+#define LOG_HEADER 32
+#define FRAME_HEAD 24
 
-enum { WRITE = 'w', SYNC = 's', TRUNCATE = 't', UNLINK = 'u', RENAME = 'r', LINK = 'l' };
+enum { WRITE = 'w', SYNC = 's', TRUNCATE = 't', OPEN = 'o', UNLINK = 'u', RENAME = 'r', LINK = 'l' };
 
 struct head { /* little-endian; then `size` bytes: the data of a write, the new name of what is renamed or linked */
     uint8_t kind, failed;
@@ -116,17 +121,26 @@ static int errno_of(const char *what) {
     return 0;
 }
 
-/* The errno with which this call is to fail; 0 when it is to be done. The lock is held. */
+static int is_of(const struct rule *rule, const char *call) {
+    if (strcmp(rule->call, "sync") == 0) return strstr(call, "sync") != NULL;
+    if (strcmp(rule->call, "write") == 0) return strcmp(call, "header") == 0 || strcmp(call, "head") == 0 || strcmp(call, "page") == 0;
+    return strcmp(rule->call, call) == 0;
+}
+
+static const char *part(size_t size) { return size == LOG_HEADER ? "header" : size == FRAME_HEAD ? "head" : "page"; }
+
+/* The errno with which this call is to fail, -1 when half of it is to be done, 0 when all. The lock is held. */
 static int fault(const char *call, const char *name) {
     read_rules();
     for (int at = 0; at < rule_count; at++) {
         struct rule *rule = &rules[at];
-        if (strcmp(rule->call, call) != 0 || !ends_with(name, rule->suffix)) continue;
+        if (!is_of(rule, call) || !ends_with(name, rule->suffix)) continue;
         if (rule->skip > 0) { rule->skip--; continue; }
         if (rule->times == 0) continue;
         if (rule->times > 0) rule->times--;
         if (strcmp(rule->what, "KILL") == 0) kill(getpid(), SIGKILL);
         if (strcmp(rule->what, "STOP") == 0) kill(getpid(), SIGSTOP);
+        if (strcmp(rule->what, "HALF") == 0) return -1;
         int failure = errno_of(rule->what);
         if (failure != 0) return failure;
         long late_ms = atol(rule->what);
@@ -153,12 +167,27 @@ static int opened(int fd, const char *path) {
     return fd;
 }
 
+static int open_unless_failed(const char *path, int flags, int mode) {
+    const char *name = watched(path);
+    if (name != NULL) {
+        pthread_mutex_lock(&lock);
+        int failure = fault("open", name);
+        if (failure != 0) note(OPEN, 1, name, 0, NULL, 0);
+        pthread_mutex_unlock(&lock);
+        if (failure != 0) {
+            errno = failure;
+            return -1;
+        }
+    }
+    return opened(real_open(path, flags, mode), path);
+}
+
 int open64(const char *path, int flags, ...) {
     va_list more;
     va_start(more, flags);
     int mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(more, int) : 0;
     va_end(more);
-    return opened(real_open(path, flags, mode), path);
+    return open_unless_failed(path, flags, mode);
 }
 
 int open(const char *path, int flags, ...) {
@@ -166,7 +195,7 @@ int open(const char *path, int flags, ...) {
     va_start(more, flags);
     int mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(more, int) : 0;
     va_end(more);
-    return opened(real_open(path, flags, mode), path);
+    return open_unless_failed(path, flags, mode);
 }
 
 int close(int fd) {
@@ -184,11 +213,14 @@ ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) {
     if (name == NULL) return real_pwrite(fd, data, size, at);
     pthread_mutex_lock(&lock);
     ssize_t done = -1;
-    int failure = fault("write", name);
-    if (failure == 0) {
-        done = real_pwrite(fd, data, size, at);
-        failure = errno;
+    int failure = fault(part(size), name);
+    if (failure <= 0) {
+        done = real_pwrite(fd, data, failure < 0 && size > 1 ? size / 2 : size, at);
+        int of_call = errno;
         if (done > 0) note(WRITE, 0, name, at, data, done);
+        failure = of_call;
+    } else {
+        note(WRITE, 1, name, at, NULL, 0);
     }
     pthread_mutex_unlock(&lock);
     errno = failure;
@@ -202,14 +234,14 @@ ssize_t write(int fd, const void *data, size_t size) {
     const char *name = name_of(fd);
     if (name == NULL) return real_write(fd, data, size);
     pthread_mutex_lock(&lock);
-    int failure = fault("write", name);
+    int failure = fault(part(size), name);
     pthread_mutex_unlock(&lock);
-    if (failure == 0) return real_write(fd, data, size);
+    if (failure <= 0) return real_write(fd, data, failure < 0 && size > 1 ? size / 2 : size);
     errno = failure;
     return -1;
 }
 
-static int synced(int fd, int (*real)(int)) {
+static int synced(int fd, const char *call, int (*real)(int)) {
     const char *name = name_of(fd);
     if (name == NULL) return real(fd);
     pthread_mutex_lock(&lock);
@@ -217,7 +249,7 @@ static int synced(int fd, int (*real)(int)) {
         pthread_mutex_unlock(&lock);
         return 0;
     }
-    int failure = fault("sync", name);
+    int failure = fault(call, name);
     int result = failure == 0 ? real(fd) : -1;
     note(SYNC, result != 0, name, 0, NULL, 0);
     pthread_mutex_unlock(&lock);
@@ -225,8 +257,8 @@ static int synced(int fd, int (*real)(int)) {
     return result;
 }
 
-int fsync(int fd) { return synced(fd, real_fsync); }
-int fdatasync(int fd) { return synced(fd, real_fdatasync); }
+int fsync(int fd) { return synced(fd, "fsync", real_fsync); }
+int fdatasync(int fd) { return synced(fd, "fdatasync", real_fdatasync); }
 
 int ftruncate64(int fd, off64_t size) {
     const char *name = name_of(fd);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import struct
@@ -89,6 +90,8 @@ class Load:
     server: FaultyServer
     senders: int = 3
     event_bytes: int = 300
+    is_noise: bool = False
+    """Else what is sent packs well."""
     acked: dict[str, int] = field(default_factory=dict)
     """Event id → the moment of its acknowledgement."""
     refused: list[int] = field(default_factory=list)
@@ -113,9 +116,8 @@ class Load:
         client = self.server.client()
         while not self._stop.is_set():
             event_id = str(uuid.uuid4())
-            event = sdk_event(
-                "step", f"run-{number}", {"text": "x" * self.event_bytes}, event_id=event_id, agent_name="a"
-            )
+            text = os.urandom(self.event_bytes // 2).hex() if self.is_noise else "x" * self.event_bytes
+            event = sdk_event("step", f"run-{number}", {"text": text}, event_id=event_id, agent_name="a")
             try:
                 reply = ingest(client, event)
             except httpx2.TransportError:

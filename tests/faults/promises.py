@@ -13,6 +13,7 @@ DEPLOY, LIMITS, BACKUP = "docs/operate/deploy.md", "docs/operate/limits.md", "do
 DISK, FULL, READS = "faults/test_failing_disk.py", "faults/test_full_disk.py", "faults/test_rotten_reads.py"
 STARTS, REPLACING = "faults/test_starts.py", "faults/test_replacing.py"
 TORN, VERIFY = "faults/test_torn_copies.py", "faults/test_verify_and_rebuild.py"
+CALLS, KILLS, LONG = "faults/test_failing_calls.py", "faults/test_placed_kills.py", "faults/test_long_readers.py"
 UNHEARD, STILL = "faults/test_unheard_time.py", "faults/test_standstill.py"
 SEEDS, TELEMETRY = "simulation/test_simulation.py", "simulation/test_telemetry.py"
 RIGHTS, TENANCY, KEYS = (
@@ -57,7 +58,8 @@ DURABLE = (
         (
             "acceptance/test_kill.py::test_kills_lose_nothing",
             "acceptance/test_kill.py::test_a_kill_right_after_each_ack_loses_nothing",
-            f"{DISK}::test_a_kill_before_a_call_costs_nothing",
+            f"{KILLS}::test_a_kill_at_each_point_costs_nothing",
+            f"{KILLS}::test_a_kill_finds_what_is_acknowledged_before_its_commit",
         ),
         ("ack_before_commit",),
         of(README, "A reply means that the event is on disk.") + of(DEPLOY, "Both are safe, and so is `kill -9`"),
@@ -85,6 +87,8 @@ DURABLE = (
         "The first write or sync that fails is the last: 503, exit code 70 at once, the files left as they are.",
         (
             f"{DISK}::test_the_first_failure_is_the_last",
+            f"{CALLS}::test_each_error_of_each_call_passes_or_is_final",
+            f"{CALLS}::test_what_takes_one_for_the_other_is_found",
             f"{DISK}::test_a_failure_that_is_passed_over_is_found",
             f"{DISK}::test_what_a_failed_sync_has_lost_is_on_disk_before_a_restart_builds_on_it",
             f"{STARTS}::test_a_command_appends_nothing_to_what_a_failed_sync_has_lost",
@@ -101,11 +105,14 @@ DURABLE = (
             f"{FULL}::test_a_log_without_room_refuses_and_comes_back",
             f"{FULL}::test_twenty_rounds_of_a_disk_that_fills_lose_nothing",
             f"{FULL}::test_a_start_on_a_full_disk_says_so",
+            f"{CALLS}::test_each_error_of_each_call_passes_or_is_final",
+            f"{CALLS}::test_what_takes_one_for_the_other_is_found",
+            f"{CALLS}::test_a_start_that_cannot_open_a_file_says_so_and_costs_nothing",
             f"{FULL}::test_a_command_on_a_full_disk_says_so",
             f"{FULL}::test_a_command_on_a_read_only_disk_says_so",
         ),
-        ("checkpoint_remembered",),
-        of(LIMITS, "No restart is needed once there is room."),
+        ("checkpoint_remembered", "no_room_is_final"),
+        of(LIMITS, "No restart is needed once there is room.", "A write that finds no room"),
     ),
     Promise(
         "Below the guard writes are refused before the disk is full; reads and deletes go on.",
@@ -124,7 +131,17 @@ DURABLE = (
             "store/sqlite/test_connection.py::test_the_wal_stays_bounded_under_a_load_of_writing",
         ),
         ("log_without_a_bound",),
-        of(LIMITS, "At 160 MiB writes get 503 until it can"),
+        of(LIMITS, "At 160 MiB writes wait for up to a second"),
+    ),
+    Promise(
+        "A backup and a verify beside a running server hold no write up, and let the log start anew.",
+        (
+            f"{LONG}::test_a_slow_reader_beside_a_load_refuses_no_write",
+            "store/sqlite/upkeep/test_pages.py::test_the_log_starts_anew_while_a_copy_is_made",
+        ),
+        ("one_snapshot", "verified_in_place"),
+        of(LIMITS, "`towerlog backup` and `towerlog verify` read in steps")
+        + of(BACKUP, "It works while the server runs, and holds none of its writes up"),
     ),
     Promise(
         "SIGTERM ends the process in ten seconds and in order, also on a full disk and with syncs that do not end.",
@@ -184,8 +201,12 @@ WHOLE = (
         "A backup that is taken under load can be served.",
         (
             "acceptance/test_cli.py::test_a_backup_taken_beside_the_running_server_can_be_served",
-            "store/sqlite/upkeep/test_backup.py::test_a_copy_is_the_store_of_the_moment_of_the_call",
+            "store/sqlite/upkeep/test_backup.py::test_a_copy_is_the_store_of_one_moment_after_the_call",
+            "store/sqlite/upkeep/test_pages.py::test_a_copy_is_what_one_commit_has_left",
+            f"{LONG}::test_a_copy_that_passes_the_log_over_is_refused",
         ),
+        ("log_passed_over",),
+        of(BACKUP, "The copy is the store of one moment"),
     ),
 )
 
@@ -229,6 +250,7 @@ ORDER = (
             f"{UNHEARD}::test_a_lease_outlasts_the_guard_of_the_disk",
             f"{UNHEARD}::test_a_lease_outlasts_a_reader_that_holds_the_log",
             f"{UNHEARD}::test_a_lease_outlasts_a_slow_sync",
+            f"{UNHEARD}::test_a_wait_for_the_place_to_write_is_an_outage_as_well",
             f"{STILL}::test_a_heartbeat_that_waits_in_a_stopped_servers_socket_keeps_the_lease",
         ),
         (
@@ -240,10 +262,26 @@ ORDER = (
             "a slow sync counts",
             "what waits in sockets comes too late",
             "a standstill is not noticed",
-            "the time goes back",
+            "a wait for the place to write counts",
+            "what was left out counts after all",
             "standstill_counts",
         ),
         of(DEPLOY, "A worker or an agent is not judged by time in which the server could not hear it."),
+    ),
+    Promise(
+        "Outages that come again and again keep no dead worker's lease for ever, and hide no silence.",
+        (
+            f"{UNHEARD}::test_outages_that_come_again_and_again_keep_nobody_for_ever_and_cost_nobody_a_lease",
+            f"{UNHEARD}::test_long_outages_that_come_again_and_again_hide_no_silence",
+            f"{UNHEARD}::test_of_standstills_that_follow_one_another_a_second_counts",
+            f"{UNHEARD}::test_each_law_finds_its_mutant",
+        ),
+        (
+            "nothing counts between two outages",
+            "each slow write has its grace",
+            "long outages hide a silence",
+        ),
+        of(DEPLOY, "Only time in which nobody could be heard is left out."),
     ),
     Promise(
         "After a start or a long outage a run is given up only after as long a listening as the threshold.",
@@ -448,11 +486,14 @@ BOUNDS = (
             f"{BLOCKS}::test_a_hostile_body",
             f"{BLOCKS}::test_the_cancel_of_a_large_family",
             "asgi/process/test_loop_watch.py::test_work_on_the_loop_is_a_block",
+            "asgi/guard/test_pace.py::test_bodies_whose_last_bytes_come_at_once_are_decoded_in_turns",
+            f"{HOSTILE}::test_pages_behind_a_page_that_nobody_reads_are_not_built",
         ),
         (),
         of(
             SECURITY,
             "Rows, pages, caches and commits are bounded",
+            "Packets, bodies and replies of many connections",
             "No single request keeps the server from others",
             "Tests on a running server hold it to that",
         ),

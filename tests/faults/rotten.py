@@ -13,8 +13,8 @@ import pytest
 
 from tests.support.senders import checkpoint, ingest, runner_event, save_batch, sdk_event
 from tests.support.server import Server
+from towerlog.store.sqlite.connection import PAGE_BYTES
 
-PAGE_BYTES = 16384
 TABLE_LEAF, INDEX_LEAF = 0x0D, 0x0A
 STEPS = 120
 """Events of the run between its start and its end: several pages of the table."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 
@@ -168,55 +167,6 @@ def test_what_a_failed_sync_has_lost_is_on_disk_before_a_restart_builds_on_it(
     moments = [one.ends_at for one in done if one.ends_at > began for _ in range(4)]
     lost = lost_in_cuts(done, load.acked, moments, tmp_path / "cuts", random.Random(1))
     assert bool(lost) is loses
-
-
-POINTS = [
-    "write .db-wal KILL 0 1",
-    "write .db-wal KILL 1 1",
-    "write .db-wal KILL 2 1",
-    "write .db-wal KILL 17 1",
-    "write .db-wal KILL 60 1",
-    "sync .db-wal KILL 0 1",
-    "sync .db-wal KILL 1 1",
-    "sync .db-wal KILL 5 1",
-    "write .db KILL 0 1",
-    "write .db KILL 1 1",
-    "write .db KILL 9 1",
-    "write .db KILL 40 1",
-    "sync .db KILL 0 1",
-    "sync .db KILL 1 1",
-    "truncate .db-wal KILL 0 1",
-]
-"""Calls before which the process is killed: in a commit, in a checkpoint, and where the log begins anew."""
-
-
-@pytest.mark.parametrize("rule", POINTS)
-@pytest.mark.parametrize("is_new", [True, False], ids=["a-new-log", "a-long-log"])
-@pytest.mark.slow
-def test_a_kill_before_a_call_costs_nothing(faulty: Faulty, rule: str, is_new: bool) -> None:
-    server = faulty("hurried")
-    with Load(server) as load:
-        wait_until(lambda: len(load.acked) > ENOUGH, "the load to be on")
-        if not is_new:
-            killed_by(server, rule)
-    if is_new:
-        settled = server.moment()
-        wait_until(lambda: emptied_after(server, settled), "the log to be emptied")
-        with Load(server):
-            killed_by(server, rule)
-    assert server.ended() == -signal.SIGKILL
-    server.fail()
-    server.start()
-    server.stop()
-    assert set(load.acked) <= event_ids(server.data_dir / "towerlog.db")
-    assert server.cli_inside("verify").returncode == 0
-
-
-def killed_by(server: FaultyServer, rule: str) -> None:
-    """Sets the rule under load, and waits for the kill; but a log is cut only when nobody writes any more."""
-    server.fail(rule)
-    if not rule.startswith("truncate"):
-        wait_until(lambda: server._running().poll() is not None, "the kill")
 
 
 def emptied_after(server: FaultyServer, moment: int) -> bool:

@@ -16,8 +16,8 @@ from tests.faults.test_unheard_time import MUTANTS
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
 ROWS = [row for rows in PROMISES.values() for row in rows]
-HELPS = frozenset({"hurried", "short_log"})
-"""Changes of the program that are no defect: they bring about sooner what a test waits for."""
+HELPS = frozenset({"hurried", "short_log", "slow_reader", "killed"})
+"""Changes of the program that are no defect: they bring about sooner, or at a chosen moment, what a test waits for."""
 STRONG = re.compile(r"\b(durable|on disk|within \d+ seconds|which events are missing|never)\b")
 """Words by which a sentence of README promises something."""
 

@@ -6,6 +6,7 @@ Through a real engine on a real store; only the clock is a fake, and the disk fa
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tests.simulation.mutants import Mutant
 from tests.support.factories import draft, traced
 from tests.support.fakes import FakeClock
 from tests.support.rig import Rig, at_rest, open_rig
-from towerlog.ambient import GRACE_MS, MAX_COMMIT_MS, MAX_SPANS, Hearing
+from towerlog.ambient import GRACE_MS, MAX_COMMIT_MS, MAX_SPANS, MIN_HEARD_MS, MIN_OUTAGE_MS, Hearing, ServerClock
 from towerlog.engine.audit import rebuild_org
 from towerlog.engine.commit.queue import Intake
 from towerlog.engine.commit.writer import Writer
@@ -335,17 +336,156 @@ def test_many_short_outages_hide_no_silence() -> None:
         heard.begin()
         clock.advance(2 * MAX_COMMIT_MS)
         heard.end()
-    outages_ms = MAX_SPANS * 4 * (MAX_COMMIT_MS + GRACE_MS)
+    outages_ms = MAX_SPANS * 4 * MAX_COMMIT_MS
     told_ms = clock.now_ms() - began
     assert told_ms - 2 * outages_ms <= heard.elapsed_ms(began) <= told_ms
     assert (heard.latest_stamp(told_ms - 2 * outages_ms) or 0) >= began
 
 
+OUTAGES = {
+    "commits of 1.1 s": (1100, None),
+    "commits of 1.9 s": (1900, None),
+    "commits of 4.9 s": (4900, None),
+    "commits of 5.1 s": (5100, None),
+    "commits of a minute": (60_000, None),
+    "every other write fails at once": (0, 250),
+    "every other write fails after a while": (300, 600),
+    "every other write fails after a minute": (60_000, 1),
+    "stopped again and again": (None, 250),
+    "stopped again and again, with a second between": (None, 1100),
+}
+"""What comes again and again → (how long a write takes, None for a stopped process; how long after a failure or a stop
+until the next one), in ms."""
+SHORT_LEASE_MS = 10_000
+AT_MOST = 3
+"""So many times its length a lease may last where outages are short; at most an outage a second of it otherwise."""
+
+
+async def outage(rig: Rig, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """One of them; something is stored after it or in it."""
+    lasts_ms, then_ms = OUTAGES[kind]
+    if lasts_ms is None:
+        rig.clock.stand_still(9000)
+        await sweep(rig)
+    else:
+
+        def late() -> None:
+            rig.clock.advance(lasts_ms)
+            if then_ms is not None:
+                full()
+
+        with monkeypatch.context() as patch:
+            hinder(patch, late)
+            with contextlib.suppress(StorageFailed):
+                await rig.do(RegisterAgent(rig.ids.token(8)))
+    rig.clock.advance(then_ms or 0)
+    await rig.do(RegisterAgent(rig.ids.token(8)))
+    await sweep(rig)
+
+
+@pytest.mark.parametrize("kind", OUTAGES)
+async def test_outages_that_come_again_and_again_keep_nobody_for_ever_and_cost_nobody_a_lease(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Between two of them a heartbeat gets through: who sends one is kept, who sends none is lost."""
+    beats, gone = str((await rig.do(CreateRun("t"))).run_id), str((await rig.do(CreateRun("u"))).run_id)
+    for worker in ("w", "x"):
+        await rig.do(Claim(worker, SHORT_LEASE_MS))
+    began, count = rig.clock.steady_ms(), 0
+    while await is_held(rig, gone):
+        await outage(rig, monkeypatch, kind)
+        await rig.do(Report(beats, "w", []))
+        count += 1
+        is_late = rig.clock.steady_ms() - began > AT_MOST * SHORT_LEASE_MS
+        assert not (is_late and count > SHORT_LEASE_MS // MIN_HEARD_MS + 1), "nobody is left, and the lease goes on"
+    assert await is_held(rig, beats)
+    assert rig.clock.steady_ms() - began >= SHORT_LEASE_MS
+
+
+@pytest.mark.parametrize("lasts_ms", [MIN_OUTAGE_MS, HOUR_MS])
+async def test_long_outages_that_come_again_and_again_hide_no_silence(rig: Rig, lasts_ms: int) -> None:
+    """Each may have swallowed the only word of its while; after twice the threshold there was none."""
+    run_id = await start(rig)
+    heard_ms = 0
+    while heard_ms + SILENT_MS // 2 < 2 * SILENT_MS:
+        rig.clock.stand_still(lasts_ms)
+        await rig.engine.sweep()
+        rig.clock.advance(SILENT_MS // 2)
+        heard_ms += SILENT_MS // 2 - GRACE_MS
+        await rig.engine.sweep()
+        assert (await rig.run(run_id)).silent_at is None
+    rig.clock.advance(2 * SILENT_MS - heard_ms)
+    await rig.engine.sweep()
+    assert (await rig.run(run_id)).silent_at is not None
+
+
+async def test_a_wait_for_the_place_to_write_is_an_outage_as_well(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that starts anew on a slow disk holds up the sweep and the heartbeats alike."""
+    run_id = await held(rig)
+
+    async def slowly(_: Any) -> None:
+        rig.clock.advance(5 * LEASE_MS)
+        monkeypatch.undo()
+
+    monkeypatch.setattr(connection, "WAL_HELD_BYTES", -1)
+    monkeypatch.setattr(store.SqliteStore, "_start_log_anew", slowly)
+    await rig.engine.sweep()
+    assert await is_held(rig, run_id)
+    rig.clock.advance(GRACE_MS + LEASE_MS)
+    await rig.engine.sweep()
+    assert not await is_held(rig, run_id)
+
+
+def test_a_short_outage_leaves_out_no_more_than_it_took() -> None:
+    clock = FakeClock()
+    heard = Hearing(clock)
+    began = heard.now().heard_ms
+    for _ in range(10):
+        heard.begin()
+        clock.advance(MAX_COMMIT_MS + 100)
+        heard.end()
+    assert heard.now().heard_ms == began + 10 * MAX_COMMIT_MS
+
+
+def test_of_acts_that_overlap_each_counts_from_the_end_of_the_one_before() -> None:
+    clock = FakeClock()
+    heard = Hearing(clock)
+    began = heard.now().heard_ms
+    heard.begin()
+    for _ in range(10):
+        heard.begin()
+        clock.advance(2 * MAX_COMMIT_MS)
+        heard.end()
+    heard.end()
+    assert heard.now().heard_ms == began + 10 * MAX_COMMIT_MS
+
+
+def test_of_standstills_that_follow_one_another_a_second_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    steady_ms = 5000
+    monkeypatch.setattr(time, "monotonic_ns", lambda: steady_ms * 1_000_000)
+    clock = ServerClock()
+    began = clock.steady_ms()
+    for _ in range(10):
+        steady_ms += ServerClock.MAX_UNREAD_MS + 100
+        clock.steady_ms()
+    assert clock.steady_ms() == began + 9 * MIN_HEARD_MS
+    steady_ms += MIN_HEARD_MS
+    before = clock.steady_ms()
+    steady_ms += HOUR_MS
+    assert clock.steady_ms() == before, "one that comes alone is left out"
+
+
+REPEATED = test_outages_that_come_again_and_again_keep_nobody_for_ever_and_cost_nobody_a_lease
 Law = Callable[[Rig, pytest.MonkeyPatch], Awaitable[None]]
 
 
-async def never_back(_: Rig, __: pytest.MonkeyPatch) -> None:
-    test_the_time_never_goes_back()
+def plainly(law: Callable[[], None]) -> Law:
+    """A law that needs no rig."""
+
+    async def hold(_: Rig, __: pytest.MonkeyPatch) -> None:
+        law()
+
+    return hold
 
 
 MUTANTS: tuple[tuple[Mutant, Law], ...] = (
@@ -358,11 +498,16 @@ MUTANTS: tuple[tuple[Mutant, Law], ...] = (
         test_a_server_to_which_nobody_writes_finds_out_that_its_disk_has_room_again,
     ),
     (
-        Mutant("a slow sync counts", Hearing.end, "and lasted_ms > MAX_COMMIT_MS", "and False"),
+        Mutant("a slow sync counts", Hearing.end, "steady_ms > began_at + MAX_COMMIT_MS", "False"),
         test_a_lease_outlasts_a_slow_sync,
     ),
     (
-        Mutant("what waits in sockets comes too late", Hearing._note_outage, "+ GRACE_MS", "+ 0"),
+        Mutant(
+            "what waits in sockets comes too late",
+            Hearing._end_outage,
+            "(began_at, steady_ms + grace_ms)",
+            "(began_at, steady_ms)",
+        ),
         lambda rig, _: test_what_was_sent_during_a_standstill_is_heard_before_a_lease_ends(rig, 1),
     ),
     (
@@ -370,7 +515,7 @@ MUTANTS: tuple[tuple[Mutant, Law], ...] = (
         lambda rig, _: test_what_was_sent_during_a_standstill_is_heard_before_a_lease_ends(rig, 1),
     ),
     (
-        Mutant("listening goes on through an outage", Hearing._note_outage, "lasted_ms >= MIN_OUTAGE_MS", "False"),
+        Mutant("listening goes on through an outage", Hearing._end_outage, "lasted_ms >= MIN_OUTAGE_MS", "False"),
         lambda rig, _: test_after_a_long_outage_silence_is_counted_anew(rig),
     ),
     (
@@ -399,7 +544,7 @@ MUTANTS: tuple[tuple[Mutant, Law], ...] = (
         lambda rig, patch: test_a_lease_outlasts_the_guard_of_the_disk(rig, patch, True),
     ),
     (
-        Mutant("whom a held log refuses is judged", Writer._loop, "self._hearing.stop()", "pass"),
+        Mutant("whom a held log refuses is judged", Writer._write, "self._hearing.stop()", "pass"),
         test_a_lease_outlasts_a_reader_that_holds_the_log,
     ),
     (
@@ -416,8 +561,26 @@ MUTANTS: tuple[tuple[Mutant, Law], ...] = (
         lambda rig, _: test_what_came_last_is_listed_first_whatever_the_wall_clock_is_set_to(rig),
     ),
     (
-        Mutant("the time goes back", Hearing._told, "max(self._told_ms, steady_ms - self._left_out_ms)", "steady_ms"),
-        never_back,
+        Mutant("nothing counts between two outages", Hearing._end_outage, "grace_ms + MIN_HEARD_MS", "grace_ms"),
+        lambda rig, patch: REPEATED(rig, patch, "commits of 5.1 s"),
+    ),
+    (
+        Mutant(
+            "each slow write has its grace", Hearing.end, "GRACE_MS if lasted_ms >= MIN_OUTAGE_MS else 0", "GRACE_MS"
+        ),
+        plainly(test_a_short_outage_leaves_out_no_more_than_it_took),
+    ),
+    (
+        Mutant("long outages hide a silence", Hearing.elapsed_ms, "(now_ms - since) // 2", "0"),
+        lambda rig, _: test_long_outages_that_come_again_and_again_hide_no_silence(rig, HOUR_MS),
+    ),
+    (
+        Mutant("a wait for the place to write counts", Hearing.begin, "self._act_began_at is None", "False"),
+        test_a_wait_for_the_place_to_write_is_an_outage_as_well,
+    ),
+    (
+        Mutant("what was left out counts after all", Hearing._told, "steady_ms - self._left_out_ms", "steady_ms"),
+        test_a_lease_outlasts_a_slow_sync,
     ),
 )
 """What each law of this file must find."""

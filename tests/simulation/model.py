@@ -13,6 +13,8 @@ ATTEMPTS = 3
 CANCEL_DEADLINE_MS = 30_000
 MAX_INPUTS = 15
 SECOND_ANSWER_MS = 5_000
+PEOPLE = "people"
+"""The key that runs are created with."""
 ENDS = frozenset({"completed", "failed", "cancelled", "lost"})
 
 
@@ -120,12 +122,15 @@ class Run:
         )
 
     def is_foreign(self, item: Sent, key: str) -> bool:
-        """A held run changes by its holder's word. Of one that is back in the queue nobody takes what is wanted, and
-        nobody asks: that is for the next worker."""
-        if self.lane == "held":
-            return self.key != key and (item.status is not None or item.takes is not None)
+        """A held run changes by its holder's word, one in the queue by that of who made it. Of one that is back in the
+        queue nobody takes what is wanted, and nobody asks: that is for the next worker."""
+        if self.lane == "done":
+            return False
+        changes = item.status is not None or item.takes is not None
+        if key != (self.key if self.lane == "held" else PEOPLE):
+            return changes
         asks = item.takes is not None or item.status in ("waiting_for_input", "withdrawn")
-        return asks and self.lane != "done" and self.epoch > 0
+        return asks and self.lane != "held" and self.epoch > 0
 
     def tells(self, key: str) -> bool:
         """What is wanted of a run is for the key that holds it."""

@@ -39,7 +39,7 @@ MUTANTS = (
     Mutant("what was given up is missing", ledger.Ledger.with_dropped, "dropped = _with(dropped, one)", "pass"),
     Mutant("what came after all stays dropped", ledger.Ledger.with_received, "if self.dropped else", "if False else"),
     Mutant("a clock that was set is believed", Hearing.now, "> JUMP_MS", "> 10**15"),
-    Mutant("who was not there judges", Hearing.latest_stamp, "if self._listening_since > at_ms:", "if False:"),
+    Mutant("who was not there judges", Hearing.__init__, "[_Span(self._told_ms,", "[_Span(0,"),
     Mutant("nobody is given up", silence.SilentRuns.sweep, "if lost_ms:", "if False:"),
     Mutant("a word does not end a silence", runs.fold_plain, "silent_at=None,", ""),
     Mutant("a delivery is not on record", receipts.mark_delivered, "if not command.delivered:", "if False:"),
@@ -56,7 +56,7 @@ MUTANTS = (
         "who was heard first is told for ever", rights.makes_reporter, "return row.implicit and", "return False and"
     ),
     Mutant("whoever says that it starts is told", rights.makes_reporter, "return row.implicit and", "return"),
-    Mutant("what is wanted is told in a batch", receipts.with_receipts, "and may_be_told(plan, principal, row)", ""),
+    Mutant("what is wanted is told in a batch", receipts._told_of, " or not may_be_told(plan, principal, row)", ""),
 )
 
 

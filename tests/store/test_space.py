@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.fakes import FakeClock
-from towerlog.store.space import AUTOMATIC, LOOK_EACH_MS, MIB, Space, guard_bytes
+from towerlog.errors import DiskFull
+from towerlog.store.space import AUTOMATIC, LOOK_EACH_MS, MIB, Space, check_room, guard_bytes
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,20 @@ def test_the_disk_is_not_asked_for_each_write(asked: list[int], tmp_path: Path) 
 def test_a_folder_that_is_gone_has_no_room(tmp_path: Path) -> None:
     space = Space(tmp_path / "gone", FakeClock().steady_ms, 1)
     assert space.free_bytes == 0
+
+
+@pytest.mark.parametrize(("guard_mib", "log_bytes", "is_room"), [(8, 0, True), (9, 0, False), (8, 1, False)])
+def test_a_copy_takes_nothing_of_what_writes_leave_free(
+    asked: list[int], tmp_path: Path, guard_mib: int, log_bytes: int, is_room: bool
+) -> None:
+    database = tmp_path / "towerlog.db"
+    with database.open("wb") as file:
+        file.truncate(2 * MIB)
+    log = tmp_path / "towerlog.db-wal"
+    if log_bytes:
+        log.write_bytes(bytes(log_bytes))
+    if is_room:
+        check_room(tmp_path, (database, log), guard_mib)
+    else:
+        with pytest.raises(DiskFull, match="no room for a copy"):
+            check_room(tmp_path, (database, log), guard_mib)

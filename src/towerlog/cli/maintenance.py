@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +20,15 @@ from towerlog.engine.audit import rebuild_org, verify_org
 from towerlog.errors import StorageFailed
 from towerlog.model.principal import Org
 from towerlog.model.times import format_ms
-from towerlog.server import copied, copy_epoch, opened_for_reading, opened_for_writing, place_of, settings_of
+from towerlog.server import (
+    copied,
+    copy_epoch,
+    opened_for_reading,
+    opened_for_writing,
+    place_of,
+    read_at_length,
+    settings_of,
+)
 from towerlog.store.base import Store
 from towerlog.store.values import Kind
 
@@ -54,16 +62,30 @@ class Findings:
 
 @click.command()
 @with_settings()
+@click.option(
+    "--copy-in",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Where the copy is made while a server runs, if not beside the database.",
+)
 @as_json
-def verify(settings: Settings, as_json: bool) -> None:
+def verify(settings: Settings, copy_in: Path | None, as_json: bool) -> None:
     """Checks the log and compares the projections with it.
 
     Positions must rise, every run's seq must be dense, its hash chain must hold, and the projections must be what a
     rebuild would make. The database's own structures must be whole, and every index must say what its table
-    says. Works while the server runs. Exits with 1 when anything differs.
+    says. While a server runs, a copy of the store is checked, which is removed in the end: there must be room for it.
+    Exits with 1 when anything differs.
     """
     findings = Findings()
-    events = run_over(opened_for_reading(settings, SystemClock()), lambda store: verify_store(store, findings))
+    clock = SystemClock()
+    with ExitStack() as reading:
+        with progress("copying") as pages:
+            made = read_at_length(settings, copy_in, SystemIds(clock), lambda done, _: pages(done))
+            readable, lost = reading.enter_context(made)
+        for one in lost:
+            findings.report(one)
+        events = run_over(opened_for_reading(readable, clock), lambda store: verify_store(store, findings))
     findings.show()
     fields = {"ok": not findings.count, "events": events, "differences": findings.count, "shown": findings.shown}
     verdict = counted(findings.count, "difference") if findings.count else "no difference"
@@ -105,8 +127,8 @@ def rebuild(settings: Settings, as_json: bool) -> None:
 def backup(settings: Settings, file: Path, as_json: bool) -> None:
     """Writes a copy of the store to FILE, which must not exist. Works while the server runs.
 
-    The copy is the store as it is at the time of the call. It is checked before it gets its name: by SQLite's integrity
-    check, then as `verify` does. To restore it: `towerlog restore`.
+    The copy is the store of one moment, with all that was stored before the call. It is checked before it gets its
+    name: by SQLite's integrity check, then as `verify` does. To restore it: `towerlog restore`.
     """
     findings = Findings()
     clock = SystemClock()

@@ -170,10 +170,15 @@ _EFFECTS_OF = {HEARTBEAT: Effects(beat=True), IDLE: Effects(idle=True), RATE_LIM
 """Names that mean the same in every dialect in which a sender may name its events as it likes."""
 
 
+MAX_KNOWN_NAMES = 1024
+"""Names of events that are remembered. Every dialect refuses a name of more than MAX_LABEL_CHARS characters first, so
+that together they are at most about a mebibyte."""
+
+
 # Senders have few names for their events. Equal ones share their facts, which are then encoded once for several.
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=MAX_KNOWN_NAMES)
 def facts_named(name: str) -> Facts:
-    """The facts of an event of which only its sender's own name is known."""
+    """The facts of an event of which only its sender's own name is known, of at most MAX_LABEL_CHARS characters."""
     return Facts(name=name, effects=_EFFECTS_OF.get(name))
 
 

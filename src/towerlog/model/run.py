@@ -84,6 +84,11 @@ class OpenQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Lease epoch of the attempt that has asked it last; 0 for a run without a worker."""
 
 
+def text_bytes(text: str) -> int:
+    """How many bytes a text takes as a JSON string without its quotation marks: a control character takes six."""
+    return len(msgspec.json.encode(text)) - 2
+
+
 def awaited(questions: tuple[OpenQuestion, ...], asking_epoch: int) -> tuple[OpenQuestion, ...]:
     """Those of the open questions whose agent waits: of the last attempt that has asked anything.
 
@@ -146,7 +151,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     created_by: str | None = None
     """A user id."""
     reporter_key: str | None = None
-    """Id of the API key that reports it; None for a run that was made for workers and is theirs."""
+    """Id of the API key that reports it. Of a run that was made for workers the one that created it: while it is in the
+    queue, no other may take it out of there without a claim."""
     started_at: int | None = None
     start_told_at: int | None = None
     """When its sender says that it began: of its start, or of its first event while no start has come."""
@@ -216,8 +222,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return self.status in TERMINAL
 
     def pending_bytes(self) -> int:
-        """How long the texts of its pending commands are together."""
-        return sum(len((command.content or "").encode()) for command in self.pending)
+        """How long the texts of its pending commands are together, as they stand in the row."""
+        return sum([text_bytes(command.content) for command in self.pending if command.content is not None])
 
     def has_undelivered(self) -> bool:
         """Whether a command is pending that no reply has carried yet."""

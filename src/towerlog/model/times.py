@@ -25,8 +25,12 @@ _FRACTIONS = {"Z": 0, **{f".{ms:03d}Z": ms for ms in range(1000)}}
 _FORM = re.compile(r"\d{4}-?\d\d-?\d\d[Tt ]\d\d:?\d\d(:?\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d(:?\d\d)?)?", re.ASCII)
 
 
+MAX_KNOWN_SECONDS = 1024
+"""Seconds that are remembered, each way, with their text of 19 characters."""
+
+
 # Events come in bursts: most times to be written or read share their second with the one before.
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=MAX_KNOWN_SECONDS)
 def _second_text(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
@@ -41,7 +45,7 @@ def format_optional_ms(time_ms: int | None) -> str | None:
     return None if time_ms is None else format_ms(time_ms)
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=MAX_KNOWN_SECONDS)
 def _second_ms(text: str) -> int:
     return parse_ms(text)
 

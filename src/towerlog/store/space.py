@@ -7,8 +7,10 @@ would make room.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from towerlog.errors import DiskFull
 
 GUARD_MIB = 256
 GUARD_SHARE = 20
@@ -68,3 +70,12 @@ class Space:
 def guard_bytes(guard_mib: int, disk_bytes: int) -> int:
     """What writes leave free of a disk of this size."""
     return max(GUARD_MIB * MIB, disk_bytes // GUARD_SHARE) if guard_mib == AUTOMATIC else guard_mib * MIB
+
+
+def check_room(folder: Path, files: Iterable[Path], guard_mib: int) -> None:
+    """Raises DiskFull, in words, where copies of these files in this folder would take what writes leave free."""
+    found = os.statvfs(folder)
+    free = found.f_bavail * found.f_frsize - guard_bytes(guard_mib, found.f_blocks * found.f_frsize)
+    needed = sum(file.stat().st_size for file in files if file.exists())
+    if needed > free:
+        raise DiskFull(f"there is no room for a copy in {folder}: it needs {needed} bytes, {max(free, 0)} are to spare")

@@ -17,7 +17,7 @@ from towerlog.model.command import Claim, ClaimRun, CreateRun, GiveInput, Releas
 from towerlog.model.event import EventType as E
 from towerlog.model.event import RunById
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
-from towerlog.model.run import MAX_INPUTS, Status
+from towerlog.model.run import MAX_INPUTS, MAX_PENDING_BYTES, Status
 
 LEASE_MS = 60_000
 
@@ -157,6 +157,20 @@ async def test_unread_messages_leave_room_for_answers(rig: Rig) -> None:
     await rig.append(question("one?", run=traced("x")))
     await rig.do(GiveInput(run_id, "yes"))
     assert len(await contents(rig, run_id)) == MAX_INPUTS + 1
+
+
+@pytest.mark.parametrize("character", ["x", "\x01", '"', "ü", "🗼"])
+async def test_what_waits_for_an_agent_is_measured_as_it_is_stored(rig: Rig, character: str) -> None:
+    """A control character, of one byte, takes six of the row."""
+    run_id = await asking(rig)
+    text = character * (20_000 // len(msgspec.json.encode(character)))
+    given = [rig.do(GiveInput(run_id, text)) for _ in range(MAX_INPUTS)]
+    refused = [one for one in await asyncio.gather(*given, return_exceptions=True) if isinstance(one, Conflict)]
+    assert refused
+    assert str(MAX_PENDING_BYTES) in str(refused[0])
+    pending = (await rig.run(run_id)).pending
+    held_bytes = sum(len(msgspec.json.encode(one.content)) for one in pending)
+    assert MAX_PENDING_BYTES - 25_000 < held_bytes <= MAX_PENDING_BYTES + 2 * len(pending)
 
 
 async def test_an_input_is_no_approval_and_is_told_how_to_decide(rig: Rig) -> None:

@@ -106,6 +106,13 @@ def sync_retried() -> None:
     pools.is_final = lambda error, cause: False
 
 
+def no_room_is_final() -> None:
+    """A disk without room counts as one that has failed."""
+    from towerlog.store.sqlite.upkeep import failures
+
+    failures.is_full = lambda error, cause: False
+
+
 def checkpoint_remembered() -> None:
     """Any checkpoint that failed is held against all later commits."""
     from towerlog.store.trouble import Trouble
@@ -191,6 +198,53 @@ def standstill_counts() -> None:
     from towerlog.ambient import ServerClock
 
     ServerClock.MAX_UNREAD_MS = 10**15
+
+
+def killed() -> None:
+    """The process kills itself at the point FAULTY_POINT, see `points`."""
+    from points import plant
+
+    plant(os.environ["FAULTY_POINT"])
+
+
+def one_snapshot() -> None:
+    """A copy that keeps its first snapshot to its end."""
+    from towerlog.store.sqlite.upkeep import pages
+
+    before = pages._begin
+    pages._begin = lambda db: None if db.in_transaction else before(db)
+    pages._let_go = lambda db: None
+
+
+def log_passed_over() -> None:
+    """A copy that knows nothing of what is committed while it is made."""
+    from towerlog.store.sqlite.upkeep import pages
+
+    pages._Log.fresh = lambda self, put: 0  # type: ignore[method-assign]
+
+
+def verified_in_place() -> None:
+    """What is read for long is read in the store itself, also beside a server."""
+    from towerlog.store.sqlite.upkeep import backup
+
+    backup.may_write_beside = lambda log: False
+
+
+def slow_reader() -> None:
+    """Who reads all rows keeps his snapshot until the log was written to for five seconds, as with a large store."""
+    from towerlog.store.sqlite.upkeep import audit
+
+    before = audit._all_rows
+
+    def all_rows(db: apsw.Connection, org: int) -> Any:
+        rows = before(db, org)
+        log = Path(f"{db.filename}-wal")
+        began_at = log.stat().st_mtime_ns
+        while log.stat().st_mtime_ns < began_at + 5 * 10**9:
+            log.read_bytes()
+        return rows
+
+    audit._all_rows = all_rows
 
 
 replace_on_import()

@@ -37,10 +37,10 @@ def pragmas(db: apsw.Connection, *names: str) -> list[object]:
 
 def test_a_writing_connection_is_durable(db: apsw.Connection, path: Path) -> None:
     told = pragmas(db, "journal_mode", "synchronous", "page_size", "wal_autocheckpoint", "journal_size_limit")
-    assert told == ["wal", 2, 16384, 0, 64 * KIB * KIB]
+    assert told == ["wal", 2, connections.PAGE_BYTES, 0, 64 * KIB * KIB]
     assert pragmas(db, "busy_timeout", "cache_size", "temp_store", "query_only") == [10_000, -65536, 2, 0]
     header = path.read_bytes()[:100]
-    assert int.from_bytes(header[16:18], "big") == 16384, "the page size of the file itself"
+    assert int.from_bytes(header[16:18], "big") == connections.PAGE_BYTES, "the page size of the file itself"
 
 
 @pytest.mark.parametrize("read_only", [False, True])

@@ -193,8 +193,12 @@ def _tool(event: Event, epoch: str, type_: str) -> FeedEvent:
     )
 
 
+MAX_KNOWN_TOOLS = 1024
+"""Names of tools whose kind is remembered, each of at most MAX_LABEL_CHARS characters."""
+
+
 # Agents use few tools, and each feed line needs the kind of one.
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=MAX_KNOWN_TOOLS)
 def _tool_kind(name: str) -> str:
     words = {word.lower() for word in _WORD.findall(name)}
     if words & _SHELL:

@@ -10,14 +10,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import TypeVar
 
-from towerlog.ambient import Hearing, Ids
+from towerlog.ambient import Hearing, Ids, Reading
 from towerlog.engine.commit.cache import Cache
 from towerlog.engine.commit.drawn import DrawnIds
-from towerlog.engine.commit.load import Asking, Known, Needs, NotLoaded, load, load_missed
+from towerlog.engine.commit.load import Asking, Known, Needs, Told, load, load_missed
+from towerlog.engine.commit.missing import MAX_MISSING, NotLoaded
 from towerlog.engine.commit.plan import Plan, Reaction
+from towerlog.engine.commit.postponed import finish
 from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake
-from towerlog.engine.commit.submission import Steps, Submission, needs_with_reply, note_defect
-from towerlog.engine.commit.turn import Turn, Verb, place_once
+from towerlog.engine.commit.steps import Steps
+from towerlog.engine.commit.submission import Submission, needs_with_reply, note_defect
+from towerlog.engine.commit.turn import PlanFull, Turn, Verb, place_once
 from towerlog.errors import Internal, Overloaded, StorageFailed, TowerlogError
 from towerlog.model.command import Claim, ClaimRun, Write
 from towerlog.model.outcome import Placed, Replayed
@@ -32,7 +35,7 @@ COMMANDS_AT_ONCE = 8
 
 Found = TypeVar("Found")
 T = TypeVar("T")
-Outcomes = list[Placed | Replayed | TowerlogError]
+Outcomes = list[Placed | Replayed | TowerlogError | PlanFull]
 
 
 class Writer:
@@ -81,8 +84,8 @@ class Writer:
     async def upkeep(
         self,
         find: Callable[[Unit, int], Awaitable[Found]],
-        needs_of: Callable[[Needs, Found], None],
-        place: Callable[[Plan, Found], None],
+        needs_of: Callable[[Needs, Found], Told],
+        place: Callable[[Plan, Found], Steps[None]],
     ) -> Found | None:
         """Commits something of the engine's own, between two groups: finds it, loads what it needs, places it.
 
@@ -93,9 +96,9 @@ class Writer:
         if self._store.space.is_low():
             self._hearing.stop()
             return None
+        self._hearing.begin()
         try:
             async with self._store.begin() as unit:
-                self._hearing.begin()
                 if self._hearing.is_out:  # nobody else may come to write, and find out that it is over
                     await unit.try_to_write()
                     self._hearing.go_on()
@@ -105,7 +108,7 @@ class Writer:
                 if plan.changes != NO_CHANGES:
                     await unit.commit(plan.changes)
                 self._publish(plan)
-        except StorageFailed:
+        except (StorageFailed, Overloaded):
             self._hearing.stop()
             raise
         finally:
@@ -116,19 +119,19 @@ class Writer:
         self,
         unit: Unit,
         found: Found,
-        needs_of: Callable[[Needs, Found], None],
-        place: Callable[[Plan, Found], None],
+        needs_of: Callable[[Needs, Found], Told],
+        place: Callable[[Plan, Found], Steps[None]],
     ) -> Plan:
-        turn = self._turn()
+        turn = self._turn(*self._hearing.now())
         missing: list[NotLoaded] = []
         while True:
             if missing:
                 await load_missed(unit, turn.known, turn.steady_ms, missing)
-            await load(unit, turn.known, turn.steady_ms, [(needs_of, found)])
+            await load(unit, turn.known, turn.steady_ms, [(needs_of, found)], self._in_steps)
             plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions, self._hearing.wall_of)
             try:
-                place(plan, found)
-                plan.finish()
+                await self._in_steps(place(plan, found))
+                await self._in_steps(finish(plan))
                 return plan
             except NotLoaded as one:
                 missing = self._missed(turn, [one])
@@ -143,9 +146,6 @@ class Writer:
                 group = self._queue.take()
                 try:
                     await self._write(group)
-                except Overloaded as error:
-                    self._hearing.stop()
-                    _fail(group, error)
                 except Exception as error:  # the writer must outlive any defect in a group
                     note_defect("group_failed", commands=len(group))
                     await self._write_singly(group, error)
@@ -153,7 +153,7 @@ class Writer:
 
     async def _write_singly(self, group: list[Submission], error: Exception) -> None:
         """After a defect that spoiled a whole group: each command alone, so that only the one at fault fails."""
-        if len(group) <= 1 or isinstance(error, StorageFailed):
+        if len(group) <= 1:
             _fail(group, error if isinstance(error, TowerlogError) else Internal())
             return
         for submission in group:
@@ -174,34 +174,40 @@ class Writer:
             if self._queue.count == waiting or waiting >= MAX_GROUP_COMMANDS:
                 return
 
-    def _turn(self) -> Turn:
-        """For a new group: the time is read once."""
+    def _turn(self, now_ms: int, heard_ms: int) -> Turn:
+        """For a new group, whose time is read once."""
         if not self._store.exclusive:
             self._cache = Cache()
-        now_ms, heard_ms = self._hearing.begin()
         return Turn(Known(self._cache), now_ms, heard_ms, DrawnIds(self._ids))
 
     async def _write(self, group: list[Submission]) -> None:
+        began = self._hearing.begin()
         try:
             async with self._store.begin() as unit:
-                plan, outcomes = await self._place_group(unit, group)
+                plan, outcomes = await self._place_group(unit, group, began)
                 if self._bodies.waiting:
                     plan.changes.reply_bodies.extend(self._bodies.take())
                 plan.settle()
-                try:
-                    if plan.changes != NO_CHANGES:
-                        await unit.commit(plan.changes)
-                except StorageFailed as error:
-                    self._hearing.stop()
-                    _fail(group, error)
-                    return
+                if plan.changes != NO_CHANGES:
+                    await unit.commit(plan.changes)
                 self._publish(plan)
+        except (StorageFailed, Overloaded) as error:
+            self._hearing.stop()
+            _fail(group, error)
+            return
         finally:
             self._hearing.end()
         self.groups += bool(group)
-        self.commands += len(group)
-        for submission, outcome in zip(group, outcomes, strict=True):
-            _answer(submission, outcome)
+        left = group[len(outcomes) :]
+        for submission, outcome in zip(group, outcomes, strict=False):
+            if isinstance(outcome, PlanFull):
+                submission.command = outcome.rest_of(submission.command)
+                left.insert(0, submission)
+            else:
+                self.commands += 1
+                _answer(submission, outcome)
+        if left:
+            self._queue.put_back(left)
 
     def _publish(self, plan: Plan) -> None:
         changes = plan.changes
@@ -217,17 +223,20 @@ class Writer:
             self._cache = Cache()
             note_defect("publishing_failed", events=len(changes.events))
 
-    async def _place_group(self, unit: Unit, group: list[Submission]) -> tuple[Plan, Outcomes]:
-        """Loads what the group needs and places it, again with what was missed until nothing is."""
+    async def _place_group(self, unit: Unit, group: list[Submission], began: Reading) -> tuple[Plan, Outcomes]:
+        """Loads what the group needs and places it, again with what was missed until nothing is.
+
+        Its time is that at which it was taken: during a long wait for the place to write nobody's time runs out.
+        """
         asking = [self._asking(one) for one in group]
         claims = [one for one in group if isinstance(one.command, Claim | ClaimRun)]
-        turn = self._turn()
+        turn = self._turn(*began)
         turn.known.claim_limit = max(1, len(claims))
         missing: list[NotLoaded] = []
         while True:
             if missing:
                 await load_missed(unit, turn.known, turn.steady_ms, missing)
-            await load(unit, turn.known, turn.steady_ms, asking)
+            await load(unit, turn.known, turn.steady_ms, asking, self._in_steps)
             plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions, self._hearing.wall_of)
             outcomes, missing, is_broken = await self._in_steps(self._place_all(turn, plan, group))
             if missing:
@@ -264,11 +273,14 @@ class Writer:
     def _place_all(
         self, turn: Turn, plan: Plan, group: list[Submission]
     ) -> Steps[tuple[Outcomes, list[NotLoaded], bool]]:
-        """The outcomes; what was not loaded, of all commands at once; whether a command broke, and all is void."""
+        """The outcomes, as far as the plan goes before it is full; what was not loaded, of all commands at once;
+        whether a command broke, and all is void."""
         broken = turn.broken
         outcomes: Outcomes = []
         missing: list[NotLoaded] = []
         for index, submission in enumerate(group):
+            if index and plan.is_full():
+                break
             if index and not index % COMMANDS_AT_ONCE:
                 yield
             try:
@@ -286,7 +298,9 @@ class Writer:
                     )
             except NotLoaded as one:
                 missing.append(one)
-            except TowerlogError as error:
+                if sum(len(each.all) for each in missing) >= MAX_MISSING:
+                    break
+            except (TowerlogError, PlanFull) as error:
                 outcomes.append(error)
             except Exception:
                 if not missing:  # else it may be what was not loaded that broke it
@@ -301,10 +315,10 @@ class Writer:
             if isinstance(outcome, Generator):
                 outcome = yield from outcome
         except TowerlogError:
-            plan.finish()  # what a command has ended before it was refused stays ended
+            yield from finish(plan)  # what a command has ended before it was refused stays ended
             raise
         if plan.postponed:
-            plan.finish()
+            yield from finish(plan)
         return outcome
 
 

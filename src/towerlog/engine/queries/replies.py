@@ -121,8 +121,7 @@ class Replies:
         polled = tuple([o.PolledRun(ref, await self._shown(principal, rows[n])) for ref, n in pairs if n in rows])
         # Whether the first reply arrived is not known, so nothing of this one may be held back.
         results = results_of(ids)
-        has_warnings = any(isinstance(one, o.Stored) and (one.foreign or one.metadata_unused) for one in results)
-        return o.Appended(results, polled, any(one.row.pending for one in polled), has_warnings)
+        return o.Appended(results, polled, any(one.row.pending for one in polled), o.has_warnings(results))
 
     async def _shown(self, principal: Principal, row: RunRow) -> RunRow:
         """A run as it is by now: its commands may be another key's since the first reply."""
@@ -155,7 +154,8 @@ class Replies:
         agents = await self._store.agents_named(row.org, [row.agent or "default"])
         lane = lane.on_wall(self._reads.hearing.wall_of)
         view = lane_view(principal, row, lane, agents.get(row.agent or "default"))
-        return o.Reported(view, lane, results_of(ids), has_news=bool(row.pending))
+        results = results_of(ids)
+        return o.Reported(view, lane, results, bool(row.pending), o.has_warnings(results))
 
     async def _decided(self, _principal: Principal, ids: OutcomeIds) -> o.Placed:
         return o.Decided(ids.trace_id, ids.step_index, ids.status)

@@ -103,6 +103,7 @@ class RowStore(Protocol):
         """Checkpoints of open runs that wait for approval, oldest first."""
         ...
 
-    async def replies_drop(self, before_ms: int) -> None:
-        """Forgets the replies of Idempotency-Keys older than this."""
+    async def replies_drop(self, before_ms: int, limit: int) -> int:
+        """Forgets replies of Idempotency-Keys that are older than this, at most so many; how many. Meanwhile no unit is
+        open, so whoever has many to drop does so in several calls."""
         ...

@@ -18,7 +18,9 @@ from towerlog.store.damage import Damages
 from towerlog.store.migrate import Migration, apply_migrations, load_migrations, plan_migrations
 from towerlog.store.sqlite.upkeep.failures import storage_failed
 
-PAGE_BYTES = 16384
+PAGE_BYTES = 8192
+"""A page that is changed is written to the log whole. With 16 KiB a small group would write twice as much, and a batch
+a third more, for the same processor time; with 4 KiB half, for more of it in each look-up."""
 WAL_CHECKPOINT_BYTES = 16 * 1024 * 1024
 """Past this a checkpoint runs beside the writer."""
 WAL_RESET_BYTES = 64 * 1024 * 1024

@@ -11,8 +11,9 @@ import pytest
 from tests.support.factories import event, identity, run_changes, run_row
 from tests.support.fakes import FakeClock, SeededIds
 from towerlog.errors import SchemaMismatch, StorageFailed
+from towerlog.store.sqlite.connection import PAGE_BYTES
 from towerlog.store.sqlite.store import SqliteStore, open_store
-from towerlog.store.sqlite.upkeep import backup
+from towerlog.store.sqlite.upkeep import pages
 from towerlog.store.sqlite.upkeep.backup import copy_database, discard, publish
 
 
@@ -61,8 +62,8 @@ async def test_a_copy_has_every_row_and_a_new_epoch(store, tmp_path) -> None:
     assert ("epoch", "e-new") not in rows_of(store.path, "meta")
 
 
-async def test_a_copy_is_the_store_of_the_moment_of_the_call(store, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(backup, "STEP_PAGES", 1)
+async def test_a_copy_is_the_store_of_one_moment_after_the_call(store, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(pages, "STEP_PAGES", 1)
     await append(store, 2, 500, size=400)
     before = rows_of(store.path, "event")
     writer = apsw.Connection(str(store.path))
@@ -71,13 +72,15 @@ async def test_a_copy_is_the_store_of_the_moment_of_the_call(store, tmp_path, mo
     def write_more(done: int, total: int) -> None:
         heard.append((done, total))
         if len(heard) == 3:
-            writer.execute("UPDATE run SET status = 'failed'")
-            writer.execute("DELETE FROM event WHERE seq > 3")
+            with writer:
+                writer.execute("UPDATE run SET status = 'failed'")
+                writer.execute("DELETE FROM event WHERE seq > 3")
 
     partial = copy_database(store.path, tmp_path / "copy.db", "e-new", write_more)
     writer.close()
-    assert rows_of(partial, "event") == before
-    assert {row[7] for row in rows_of(partial, "run")} == {"running"}
+    assert 0 < len(rows_of(partial, "event")) < len(before)
+    assert rows_of(partial, "event") == rows_of(store.path, "event")
+    assert {row[7] for row in rows_of(partial, "run")} == {"failed"}
     assert [done for done, _ in heard] == sorted({done for done, _ in heard}), "the copy began anew"
     assert heard[-1][0] == heard[-1][1] > 10
 
@@ -128,7 +131,7 @@ async def test_a_copy_that_sqlite_cannot_read_whole_is_refused(store, tmp_path, 
     await store.writer.call(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").get)
     broken = tmp_path / "broken.db"
     content = bytearray(store.path.read_bytes())
-    for page in range(20 * 16384, len(content), 16384):
+    for page in range(20 * PAGE_BYTES, len(content), PAGE_BYTES):
         content[page : page + 4000] = b"\xa5" * 4000
     broken.write_bytes(content)
     before = sorted(path.name for path in tmp_path.iterdir())

@@ -10,23 +10,19 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import apsw
 import msgspec
 
 from towerlog.errors import StorageFailed
+from towerlog.store.lock import may_write_beside
 from towerlog.store.owner import give_to_owner
+from towerlog.store.space import check_room
 from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite.upkeep.failures import storage_failed
+from towerlog.store.sqlite.upkeep.pages import Progress, copy_pages
 from towerlog.store.sync import sync
-
-STEP_PAGES = 256
-"""Pages copied between two words of progress: 4 MiB."""
-
-Progress = Callable[[int, int], None]
-"""Told how many pages are copied, and of how many."""
 
 
 class Copy(msgspec.Struct, frozen=True):
@@ -44,17 +40,22 @@ class Copy(msgspec.Struct, frozen=True):
         discard(self.partial)
 
 
-def copy_database(source: Path, target: Path, fresh_epoch: str, progress: Progress) -> Path:
+def copy_database(
+    source: Path, target: Path, fresh_epoch: str, progress: Progress, lost: list[str] | None = None
+) -> Path:
     """A sound copy of the store at `source`, under a name of its own in the folder of `target`.
 
-    It is the store of one moment, that of the call: all that had been committed by then, nothing that came later.
+    It is the store of one moment: all that had been committed at the call is in it, and of what came meanwhile, in its
+    order, a part. With `lost` the copy is not proved, and what cannot be read of the store is told there, in words.
     Raises FileExistsError when there is something at `target`, OSError, SchemaMismatch, StorageFailed.
     """
     refuse_to_overwrite(target)
     partial = partial_beside(target)
     try:
-        _copy_pages(source, partial, progress)
+        _copy_pages(source, partial, progress, lost)
         _make_it_another_log(partial, fresh_epoch)
+        if lost is None:
+            _prove(partial)
     except apsw.Error as error:
         discard(partial)
         raise storage_failed(error, None) from error
@@ -62,6 +63,21 @@ def copy_database(source: Path, target: Path, fresh_epoch: str, progress: Progre
         discard(partial)
         raise
     return partial
+
+
+def copy_beside_writer(
+    path: Path, folder: Path, fresh_epoch: str, guard_mib: int, progress: Progress, lost: list[str]
+) -> Copy | None:
+    """A copy in this folder to be read at length in place of the store, which a server writes; None where none does.
+
+    Whoever reads for long in the store itself keeps its write-ahead log from starting anew. Raises DiskFull where the
+    copy would take what writes leave free (`guard_mib`, see `Space`), and what `copy_database` raises with `lost`.
+    """
+    if not may_write_beside(files.log_of(path)):
+        return None
+    check_room(folder, (path, files.log_of(path)), guard_mib)
+    target = folder / f"{path.name}.verify"
+    return Copy(copy_database(path, target, fresh_epoch, progress, lost), target)
 
 
 def partial_beside(target: Path) -> Path:
@@ -93,21 +109,19 @@ def refuse_to_overwrite(target: Path) -> None:
         raise FileExistsError(errno.EEXIST, "this file exists already; choose another name", str(target))
 
 
-def _copy_pages(source: Path, partial: Path, progress: Progress) -> None:
-    from_db = files.open_connection(source, read_only=True)
-    into_db = apsw.Connection(str(partial))
+def _copy_pages(source: Path, partial: Path, progress: Progress, lost: list[str] | None) -> None:
+    def unreadable(page: int, error: apsw.Error) -> None:
+        if lost is None:
+            raise error
+        lost.append(f"the database file: page {page} cannot be read: {error}")
+
+    handle = os.open(partial, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        files.check_schema(from_db)
-        # The open transaction holds the moment: without it every commit of the server would start the copy anew.
-        with from_db:
-            from_db.execute("SELECT count(*) FROM meta").get  # noqa: B018 - a transaction begins with its first read
-            with into_db.backup("main", from_db, "main") as copying:
-                while not copying.done:
-                    copying.step(STEP_PAGES)
-                    progress(copying.page_count - copying.remaining, copying.page_count)
+        copy_pages(source, handle, progress, unreadable)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, error.filename or str(partial)) from error
     finally:
-        into_db.close()
-        from_db.close()
+        os.close(handle)
 
 
 def _make_it_another_log(partial: Path, fresh_epoch: str) -> None:
@@ -117,6 +131,14 @@ def _make_it_another_log(partial: Path, fresh_epoch: str) -> None:
         db.pragma("journal_mode", "delete")
         db.pragma("synchronous", "full")
         files.make_a_copy(db, fresh_epoch)
+    finally:
+        db.close()
+
+
+def _prove(partial: Path) -> None:
+    """Raises StorageFailed where SQLite finds anything wrong."""
+    db = apsw.Connection(str(partial))
+    try:
         found = [str(row[0]) for row in db.execute("PRAGMA integrity_check(5)")]
     finally:
         db.close()

@@ -11,7 +11,8 @@ import msgspec
 from towerlog.store.lock import make_folder, take_writer_place
 from towerlog.store.sqlite.connection import log_of
 from towerlog.store.sqlite.upkeep import replacement
-from towerlog.store.sqlite.upkeep.backup import Copy, Progress, copy_database
+from towerlog.store.sqlite.upkeep.backup import Copy, copy_database
+from towerlog.store.sqlite.upkeep.pages import Progress
 from towerlog.store.sqlite.upkeep.salvage import salvage
 from towerlog.store.sqlite.upkeep.whole import check_whole
 

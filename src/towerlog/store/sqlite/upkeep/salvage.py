@@ -14,7 +14,8 @@ import apsw
 
 from towerlog.errors import StorageFailed
 from towerlog.store.sqlite import connection as files
-from towerlog.store.sqlite.upkeep.backup import Progress, discard, partial_beside
+from towerlog.store.sqlite.upkeep.backup import discard, partial_beside
+from towerlog.store.sqlite.upkeep.pages import Progress
 
 BATCH_ROWS = 500
 MADE_ANEW = frozenset({"migration", "run", "usage", "checkpoint"})
