@@ -140,10 +140,17 @@ async def test_every_dialect_shows_the_stages_of_a_cancel(say: Any, clock: HandC
 
 
 async def test_the_stages_of_a_cancel_are_by_the_servers_clock(say: Any, clock: HandClock) -> None:
-    """The agent's own is behind."""
+    """The agent's own is a minute behind."""
+    began_ms = clock.ms - 60_000
 
     async def send(number: int, kind: str) -> str:
-        event = {"event_id": f"e{number}", "client_seq": number, "run_key": "late", "type": kind, "time": 1000 * number}
+        event = {
+            "event_id": f"e{number}",
+            "client_seq": number,
+            "run_key": "late",
+            "type": kind,
+            "time": began_ms + number,
+        }
         reply = await say("POST", "/api/v1/events", value={"client_id": "c", "events": [event | {"data": {}}]})
         assert reply.json["results"][0]["status"] == "stored", reply.body
         return str(reply.json["results"][0]["run_id"])
