@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -85,6 +85,31 @@ def test_a_cancel_wakes_all_that_wait_and_calls_back_once(inbox: Inbox, acknowle
     assert (calls, acknowledged, inbox.cancelled) == (["before", "after"], [1], True)
     with pytest.raises(RunCancelled):
         inbox.check()
+
+
+def checked(inbox: Inbox) -> None:
+    with pytest.raises(RunCancelled):
+        inbox.check()
+
+
+NOTICING: list[Callable[[Inbox], object]] = [
+    lambda inbox: inbox.notices_cancel(),
+    checked,
+    lambda inbox: inbox.on_cancel(lambda: None),
+    lambda inbox: inbox.answer("a"),
+]
+
+
+@pytest.mark.parametrize("notice", NOTICING, ids=["flag", "check", "callback", "question"])
+def test_a_cancel_is_acknowledged_when_the_program_learns_of_it(
+    inbox: Inbox, acknowledged: list[object], notice: Callable[[Inbox], object]
+) -> None:
+    for _ in range(2):
+        inbox.take(wish(1, "cancel"))
+        assert acknowledged == []
+    for _ in range(2):
+        notice(inbox)
+        assert acknowledged == [1]
 
 
 @pytest.mark.parametrize(("sent", "words"), [({"content": "too dear"}, "too dear"), ({}, "cancelled")])

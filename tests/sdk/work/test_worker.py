@@ -154,11 +154,14 @@ def test_a_cancel_that_is_ignored_is_forced_at_the_deadline(control, thread, sta
     asked_at = time.monotonic()
     control.cancel(run_id)
     # Until the deadline the run shows what it is: neither ended nor untouched.
-    wait_until(lambda: control.events(run_id, "command.acknowledged"), "the worker to take the cancel")
+    wait_until(lambda: control.events(run_id, "command.delivered"), "the worker to take the cancel")
     assert control.detail(run_id)["status"] == "cancelling"
     detail = control.until(run_id, "cancelled")
     assert time.monotonic() - asked_at >= CANCEL_DEADLINE_S - 0.1
     assert detail["forced"] is True
+    # The async agent was interrupted; nothing could tell the sync one, which never looks.
+    taken = [event["data"]["type"] for event in control.events(run_id, "command.acknowledged")]
+    assert taken == (["cancel"] if agent == "deaf" else [])
     wait_until(lambda: "lease lost" in worker.log, "the worker to learn of it")
     wait_until(lambda: "agent has not stopped" in worker.log, "the worker to say that its agent is still there")
     # Its slot is free for others.

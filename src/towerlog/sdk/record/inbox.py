@@ -1,7 +1,7 @@
 """Commands of the server for a run: cancel, input, message, pause, resume. Delivered by one thread, awaited by others.
 
-A command takes effect once, however often the server repeats it, and is acknowledged then. An answer is kept under the
-key of its question until that is asked; it can reach no other.
+A command takes effect once, however often the server repeats it, and is acknowledged then: a cancel when the program
+learns of it. An answer is kept under the key of its question until that is asked; it can reach no other.
 """
 
 from __future__ import annotations
@@ -68,7 +68,17 @@ class Inbox:
         self._pause: Command | None = None
         self._paused: Future[Any] | None = None
         self._callbacks: deque[Callable[[], None]] = deque(maxlen=MAX_CALLBACKS)
+        self._unnoticed: Command | None = None
+        """A cancel of which the program has not learnt yet."""
         self.cancelled = False
+
+    def notices_cancel(self) -> bool:
+        """Whether there was a cancel, for code of the program: it is acknowledged then, as the program knows."""
+        with self._lock:
+            command, self._unnoticed = self._unnoticed, None
+        if command is not None:
+            self._acknowledge(command)
+        return self.cancelled
 
     @property
     def pausing(self) -> bool:
@@ -106,7 +116,7 @@ class Inbox:
 
     def check(self) -> None:
         """Raises RunCancelled after a cancel."""
-        if self.cancelled:
+        if self.notices_cancel():
             raise self._cancellation()
 
     def on_cancel(self, callback: Callable[[], None]) -> None:
@@ -115,6 +125,7 @@ class Inbox:
             if not self.cancelled:
                 self._callbacks.append(callback)
                 return
+        self.notices_cancel()
         callback()
 
     def answer(self, key: str) -> Future[Any]:
@@ -131,6 +142,8 @@ class Inbox:
         if command is not None and refused is None:
             self._acknowledge(command)
             future.set_result(command.get("content"))
+        elif future.done():
+            self.notices_cancel()
         return future
 
     def withdraw(self, key: str) -> bool:
@@ -206,6 +219,7 @@ class Inbox:
     def _cancel(self, command: Command) -> None:
         with self._lock:
             self.cancelled = True
+            self._unnoticed = command
             content = command.get("content")
             self.reason = str(content) if content else None
             waiting = [*self._asking.values(), *([self._paused] if self._paused else [])]
@@ -213,7 +227,9 @@ class Inbox:
             self._paused = None
             callbacks = [*self._callbacks]
             self._callbacks.clear()
-        self._acknowledge(command)
+        if waiting or callbacks:
+            # They are told at once. Other code learns of it where it looks, and may never look.
+            self.notices_cancel()
         for future in waiting:
             with contextlib.suppress(InvalidStateError):
                 future.set_exception(self._cancellation())

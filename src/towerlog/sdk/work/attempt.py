@@ -103,7 +103,9 @@ class Attempt:
         """Returns when the run has ended, is lost, or was released because `hand_back` was set."""
         async with self._lane.held(self.run.deliver):
             work = self._threads.begin(self._agent, self.run, self._ended)
-            self.run.on_cancel(work.interrupt)
+            if self._agent.is_async:
+                # A sync agent cannot be interrupted: it learns of a cancel where it looks.
+                self.run.on_cancel(work.interrupt)
             await self._until(self._lane.lost, hand_back)
             if not self._outcome.done():
                 await self._interrupt(work)
