@@ -25,6 +25,7 @@ CODES = {
     "not_waiting": False,
     "awaits_approval": False,
     "question_closed": False,
+    "too_many_questions": False,
     "overloaded": True,
     "rate_limited": True,
     "run_ended": False,

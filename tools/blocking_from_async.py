@@ -31,6 +31,7 @@ FILES: Mapping[str, str] = {
 NAMES: Mapping[str, str] = {
     "AsyncClient": "Client",
     "AsyncConnection": "Connection",
+    "AsyncHost": "Host",
     "AsyncHttp": "Http",
     "AsyncIterator": "Iterator",
     "AsyncSignal": "Signal",

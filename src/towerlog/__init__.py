@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from towerlog.sdk.record.default import flush as flush
     from towerlog.sdk.record.default import record_run as record_run
     from towerlog.sdk.record.default import status as status
+    from towerlog.sdk.record.inbox import QuestionRefused as QuestionRefused
     from towerlog.sdk.record.inbox import RunCancelled as RunCancelled
     from towerlog.sdk.record.recorder import Recorder as Recorder
     from towerlog.sdk.record.run import AsyncRun as AsyncRun
@@ -33,6 +34,7 @@ _HOMES = {
     "AsyncClient": "api.async_client",
     "AsyncRun": "record.run",
     "Client": "api.client",
+    "QuestionRefused": "record.inbox",
     "Recorder": "record.recorder",
     "Run": "record.run",
     "RunCancelled": "record.inbox",

@@ -11,7 +11,7 @@ gives the default statuses, and each dialect turns an error into its own form.
     ├── Unauthenticated · Forbidden · NotFound · MethodNotAllowed
     ├── Conflict
     │   ├── ThreadBusy · RunNotActive · RunEnded · LeaseLost · AlreadyClaimed
-    │   ├── NotWaiting · AwaitsApproval · QuestionClosed
+    │   ├── NotWaiting · AwaitsApproval · QuestionClosed · TooManyQuestions
     │   └── InProgress
     ├── IdempotencyMismatch
     ├── TooLarge · RateLimited · Overloaded
@@ -151,6 +151,12 @@ class AwaitsApproval(Conflict):
     """The run waits for an approval, which an input does not give."""
 
     code = "awaits_approval"
+
+
+class TooManyQuestions(Conflict):
+    """The run has as many open questions as one may have; this one was not stored, so nobody can answer it."""
+
+    code = "too_many_questions"
 
 
 class QuestionClosed(Conflict):

@@ -26,6 +26,7 @@ from towerlog.ambient import Clock, Ids, ServerClock, SystemIds
 from towerlog.asgi.app import App, Config
 from towerlog.asgi.connection import Connection
 from towerlog.asgi.http1.fitness import check_server
+from towerlog.asgi.process.allocator import set_up_allocator
 from towerlog.asgi.process.ending import end_in
 from towerlog.asgi.process.logs import set_up_logging
 from towerlog.config import Settings, database_path, existing_database, unknown_variables
@@ -51,6 +52,8 @@ STOP_SECONDS = 9.0
 """How long the whole of the shutdown may take: impatient supervisors kill after ten seconds."""
 LAST_WORDS_SECONDS = 0.25
 """How long waiting callers have to be told that the storage has failed."""
+DATE_SECONDS = 1.0
+"""After so long the `Date` of replies is made anew."""
 BACKLOG = 2048
 """Connections that the kernel holds until they are accepted: a crowd that reconnects at the same moment."""
 GC_YOUNG_OBJECTS = 20_000
@@ -193,6 +196,7 @@ def run(settings: Settings, announce: Callable[[Started], None]) -> int:
     Raises what opening the store raises, OSError when the address is taken, UnfitServer for the wrong uvicorn.
     """
     set_up_logging(settings.log_level)
+    set_up_allocator()
     for variable in unknown_variables():
         _log.warning("unknown environment variable ignored", variable=variable)
     raise_descriptor_limit(settings.max_streams + _DESCRIPTORS_BESIDE_STREAMS)
@@ -265,6 +269,14 @@ class _Server(uvicorn.Server):
         self._towerlog = app
         self._when_listening = when_listening
         self._when_stopping = when_stopping
+        self._loop = asyncio.get_running_loop()
+        self._is_over = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """As uvicorn's, which looks ten times a second whether it is to end: this one is told."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._is_over.wait(), DATE_SECONDS)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -280,6 +292,8 @@ class _Server(uvicorn.Server):
             self._when_stopping()
         self.force_exit = self.should_exit
         self.should_exit = True
+        # A signal comes between any two steps of the loop, and may find it asleep.
+        self._loop.call_soon_threadsafe(self._is_over.set)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -41,6 +41,35 @@ def test_a_whole_batch_sent_again_adds_nothing(client: httpx2.Client, back: Read
     assert back.types(thread) == ["run.started", "checkpoint", "run.completed"], "a retry is no second run"
 
 
+def a_turn(thread: str, trace: str, *texts: str, start: str = "thread_started") -> list[Json]:
+    """A turn of a chat in one batch: it starts, says what its state is at each step, and ends."""
+    kind = start.removesuffix("_started")
+    states = [checkpoint(thread, trace, 0, tokens_used=100, history=[{"content": text}]) for text in texts]
+    return [runner_event(start, thread, trace), *states, runner_event(f"{kind}_completed", thread, trace)]
+
+
+@pytest.mark.parametrize("start", ["thread_started", "workflow_started", "team_started"])
+def test_a_turn_that_says_something_new_is_a_run_of_its_own(
+    client: httpx2.Client, back: ReadBack, unique: Unique, start: str
+) -> None:
+    thread, trace = unique("thread"), unique("trace")
+    for texts in (("one",), ("two",), ("two", "three"), ("three",)):
+        save_batch(client, *a_turn(thread, trace, *texts, start=start))
+    runs = back.runs(thread_id=thread)
+    assert [row["status"] for row in runs] == ["completed"] * 3, "what is left of the last two turns is the same"
+    assert {back.detail(row["run_id"])["usage"]["total_tokens"] for row in runs} == {100}
+
+
+def test_a_turn_under_ids_of_its_own_is_news_and_under_the_same_a_repeat(
+    client: httpx2.Client, back: ReadBack, unique: Unique
+) -> None:
+    thread, trace = unique("thread"), unique("trace")
+    for name in ("one", "one", "two", "two"):
+        start, state, end = a_turn(thread, trace, "same")
+        save_batch(client, start, {**state, "event_id": name}, end)
+    assert len(back.runs(thread_id=thread)) == 2
+
+
 def test_a_second_end_is_late_and_changes_nothing(client: httpx2.Client, back: ReadBack, unique: Unique) -> None:
     thread, trace = unique("thread"), unique("trace")
     save_batch(client, runner_event("thread_completed", thread, trace, tokens_used=1, model="m-1"))

@@ -17,9 +17,11 @@ import pytest
 
 from tests.acceptance.feeds import ok
 from tests.support.figures import MIB, no_block
+from tests.support.senders import checkpoint, runner_event
 from tests.support.server import NO_LIMITS, Server
 from tests.support.wait import wait_until
 from towerlog.dialects.structure import MAX_ESCAPES, MAX_STRING_BYTES
+from towerlog.model.run import MAX_OPEN_RUNS
 
 TIMEOUT_S = 120
 HOUR_MS = 3_600_000
@@ -181,6 +183,64 @@ def test_the_cancel_of_a_large_family(own: Server, sender: httpx2.Client, childr
     with no_block(own, f"the cancel of {children} children"):
         ok(post(sender, f"/v1/runs/{run_id}:cancel", {"reason": "enough"}))
         wait_until(lambda: not open_children(), "every child is being cancelled", deadline_s=TIMEOUT_S)
+
+
+RUNNERS = "/v1/runners/events"
+OPEN = MAX_OPEN_RUNS - 1
+
+
+def with_sub_agents(sender: httpx2.Client, thread: str, count: int) -> None:
+    """A run that a runner has begun, with so many sub-agents that are told of by their states alone."""
+    events = [runner_event("thread_started", thread, "top"), checkpoint(thread, "top", 1)]
+    events += [checkpoint(thread, f"sub{number}", 1, parent_trace_id="top") for number in range(count)]
+    for first in range(0, len(events), 500):
+        some = events[first : first + 500]
+        assert ok(post(sender, RUNNERS, {"events": some})) == {"saved": len(some)}
+
+
+def open_runs(sender: httpx2.Client, *threads: str) -> list[Any]:
+    """A run of each of these threads that is open, where there is one."""
+    query = {"status": "running", "limit": 1}
+    pages = [ok(sender.get("/v1/runs", params=query | {"thread_id": thread})) for thread in threads]
+    return [one for page in pages for one in page]
+
+
+def test_an_end_with_as_many_sub_agents_as_may_be(own: Server, sender: httpx2.Client) -> None:
+    with_sub_agents(sender, "large", OPEN)
+    with no_block(own, f"the end of {OPEN} sub-agents"):
+        ok(post(sender, RUNNERS, {"events": [runner_event("thread_completed", "large", "top")]}))
+    assert not open_runs(sender, "large")
+
+
+@pytest.mark.parametrize("count", [6, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_batch_of_ends_that_each_end_very_many(own: Server, sender: httpx2.Client, count: int) -> None:
+    """They are more than one commit should have, and the batch is answered when all of them have ended."""
+    threads = [f"many{count}-{number}" for number in range(count)]
+    for thread in threads:
+        with_sub_agents(sender, thread, OPEN)
+    ends = [runner_event("thread_completed", thread, "top") for thread in threads]
+    with no_block(own, f"{count} times {OPEN} ends"):
+        assert ok(post(sender, RUNNERS, {"events": ends})) == {"saved": count}
+        assert not open_runs(sender, *threads)
+
+
+def test_the_kill_of_a_run_with_as_many_sub_agents_as_may_be(own: Server, sender: httpx2.Client) -> None:
+    with_sub_agents(sender, "killed", OPEN)
+    [child] = open_runs(sender, "killed")
+    run_id = ok(sender.get(f"/api/v1/runs/{child['run_id']}"))["parent_run_id"]
+    with no_block(own, "the kill"):
+        ok(post(sender, f"/api/v1/runs/{run_id}:kill", {}))
+        wait_until(lambda: not open_runs(sender, "killed"), "all of them have ended", deadline_s=TIMEOUT_S)
+
+
+def test_a_run_to_which_a_whole_queue_gives_way(own: Server, sender: httpx2.Client) -> None:
+    for _ in range(400):
+        ok(post(sender, "/v1/threads/queue/runs", {}), 201)
+    ok(post(sender, "/v1/threads", {"thread_id": "queue", "policy": "cancel_previous"}))
+    with no_block(own, "400 runs give way"):
+        ok(post(sender, "/v1/threads/queue/runs", {}), 201)
+    found = ok(sender.get("/v1/threads/queue/runs", params={"limit": 200}))
+    assert [one["status"] for one in found].count("queued") == 1
 
 
 def test_usage_over_very_many_cells(tmp_path: Path) -> None:

@@ -98,6 +98,21 @@ WORDS: dict[str, Callable[[Held], tuple[str, Json]]] = {
 """Every way to say that something is to change in a run, by dialect and type."""
 
 
+@pytest.mark.parametrize("path", ["/api/agents/runs/{}/events", "/api/v1/runs/{}:report"])
+def test_a_report_is_told_what_of_it_was_foreign_when_it_came_first(client, server, unique, path) -> None:
+    """It was told before its sender held the run, and is a repeat now: nothing came of it."""
+    run_id = create_run(client, unique("thread"))["run_id"]
+    worker = server.client(server.make_key("worker", "ingest"))
+    item = {"event_id": "e1", "client_seq": 1, "type": "run.paused", "data": {}}
+    batch = {"client_id": "c", "events": [item | {"run_key": run_id}]}
+    [warning] = ok(worker.post("/api/v1/events", json=batch))["warnings"]
+    claim(worker, run_id, "w")
+    events = [{"type": "run.paused", "id": "e1", "payload": {}}] if "agents" in path else [item]
+    reply = ok(worker.post(path.format(run_id), json={"worker_id": "w", "lease_epoch": 1, "events": events}))
+    assert reply["warnings"] == [warning]
+    assert detail(client, run_id)["status"] == "running"
+
+
 @pytest.mark.parametrize("word", WORDS)
 def test_a_strangers_word_is_stored_and_changes_nothing(held, word) -> None:
     client, run_id = held.client, held.run_id

@@ -62,7 +62,8 @@ def test_the_bytes_of_a_stream(client, ended_run) -> None:
     assert reply.headers["X-Accel-Buffering"] == "no"
     assert "no-cache" in reply.headers["Cache-Control"]
     lines = reply.text.split("\n")
-    assert lines[:3] == ["retry: 1000", ": ping", "id: 1"], "an empty line is an event to some readers"
+    assert lines[:2] == ["retry: 1000", ": ping"], "an empty line is an event to some readers"
+    assert [lines[2][:9], lines[3]] == ['data: {"s', "id: 1"], "some readers take a cursor as soon as its line has come"
     assert "\r" not in reply.text
     assert [line for line in lines if line.startswith("event:")] == ["event: end"]
     assert all(line == "" or line.split(":")[0] in {"", "id", "data", "retry", "event"} for line in lines)

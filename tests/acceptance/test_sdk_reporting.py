@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 from tests.support.wait import wait_until
+from towerlog.sdk.record.inbox import QuestionRefused
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import Run, RunCancelled
 
@@ -76,6 +78,34 @@ def test_an_answer_reaches_the_run_that_asked(server: Server, recorder: Recorder
     assert answers == ["yes"]
     assert recorder.flush(20)
     assert shown(server, recorder, "asker")["status"] == "completed"
+
+
+def test_whoever_asks_too_much_is_told_and_the_others_get_their_answers(server: Server, recorder: Recorder) -> None:
+    count = 66
+
+    async def ask() -> list[Any]:
+        async with recorder.record_run(agent="asker") as run:
+            asked = [run.ask(f"{number}: May I?\n" + "+ a line of a long text\n" * 100) for number in range(count)]
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.extend(asyncio.run(ask())), daemon=True)
+    thread.start()
+    run_id = wait_until(lambda: waiting(server), "the questions")
+    client = server.client()
+
+    def still_open() -> list[int]:
+        questions = client.get(f"/v1/runs/{run_id}").json()["questions"]
+        return [one["question_id"] for one in questions]
+
+    wait_until(lambda: len(still_open()) == 64, "all that are stored")
+    while thread.is_alive():
+        for question_id in still_open():
+            given = client.post(f"/v1/runs/{run_id}/input", json={"content": "yes", "question_id": question_id})
+            assert given.status_code in (200, 409), given.text
+        thread.join(0.05)
+    assert found.count("yes") == 64
+    assert [type(one) for one in found if one != "yes"] == [QuestionRefused] * 2
 
 
 def waiting(server: Server) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx2
 import pytest
 
 from tests.acceptance.conftest import FreshServer, Unique
@@ -261,3 +262,106 @@ def test_an_imported_session_stands_in_its_own_hour(back: ReadBack, unique: Uniq
     found = then.json()
     assert [(row["hour"], row["cost_usd"]) for row in found["data"]] == [("2025-03-05T10:00:00.000Z", 0.5)]
     assert found["since"] == "2025-03-05T10:00:00.000Z"
+
+
+Told = tuple[str, str, float]
+"""Trace, agent, and the cost of its process so far."""
+ONE_PROCESS: dict[str, list[list[Told]]] = {
+    "a new trace a call": [[("a", "lead", 0.01)], [("b", "lead", 0.02)], [("c", "lead", 0.03)]],
+    "a run that went on": [[("a", "lead", 0.01), ("a", "lead", 0.02)], [("b", "lead", 0.025), ("b", "lead", 0.03)]],
+    "nothing spent in between": [[("a", "lead", 0.03)], [("b", "lead", 0.03)]],
+}
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["ended", "left open"])
+@pytest.mark.parametrize("told", ONE_PROCESS.values(), ids=ONE_PROCESS)
+def test_a_process_that_goes_on_in_a_new_run_is_one_counter(
+    fresh_server: FreshServer, told: list[list[Told]], ends: bool
+) -> None:
+    client = fresh_server().client()
+    for run in told:
+        for step, (trace, agent, cost) in enumerate(run):
+            save_batch(client, checkpoint("t", trace, step, agent_id=agent, run_cost_usd=cost, model="m"))
+        if ends:
+            save_batch(client, runner_event("thread_completed", "t", run[0][0]))
+    assert process_totals(client) == {"lead": 0.03}
+
+
+def test_runs_side_by_side_of_one_process_share_its_counter(fresh_server: FreshServer) -> None:
+    """An older run that tells again what a newer one has counted adds nothing, and what is lower is no new process."""
+    client = fresh_server().client()
+    for step, (trace, cost) in enumerate((("a", 0.5), ("b", 0.6), ("a", 0.55), ("b", 0.6), ("a", 0.7), ("c", 0.7))):
+        save_batch(client, checkpoint("t", trace, step, agent_id="lead", run_cost_usd=cost))
+    assert process_totals(client) == {"lead": 0.7}
+
+
+def test_another_agent_or_a_lower_counter_is_another_process(fresh_server: FreshServer) -> None:
+    client = fresh_server().client()
+    told = (("a", "lead", 0.5), ("b", "peer", 0.6), ("c", "peer", 0.7), ("d", "lead", 0.1), ("e", "lead", 0.15))
+    for step, (trace, agent, cost) in enumerate(told):
+        save_batch(client, checkpoint("t", trace, step, agent_id=agent, run_cost_usd=cost))
+    assert process_totals(client) == {"lead": 0.65, "peer": 0.7}
+
+
+def process_totals(client: httpx2.Client) -> dict[str, float]:
+    """Dollars by agent, as the roll-ups have them; the rows of the agents must agree."""
+    cells = client.get("/api/v1/usage", params={"by": "agent"}).json()["data"]
+    costs = {cell["agent"]: cell["cost_usd"] for cell in cells}
+    assert {row["name"]: row["cost_usd"] for row in ReadBack(client).agents()} == costs
+    return costs
+
+
+def by_model(client: httpx2.Client, agent: str) -> dict[str | None, tuple[Any, Any]]:
+    """Input tokens and dollars of an agent, by model."""
+    rows = client.get("/api/v1/usage", params={"by": "model", "agent": agent}).json()["data"]
+    return {row["model"]: (row["usage"]["input_tokens"], row["cost_usd"]) for row in rows}
+
+
+def test_what_is_told_of_several_models_stands_under_none_of_them(back: ReadBack, unique: Unique) -> None:
+    run, agent = unique("run"), unique("agent")
+    tell(back.client, "run_start", run, agent_name=agent)
+    call(back, agent, run, model="big", input_tokens=1000, output_tokens=100)
+    call(back, agent, run, model="small", input_tokens=10, output_tokens=1)
+    tell(back.client, "run_end", run, {"prompt_tokens": 1500, "completion_tokens": 200, "cost_usd": 0.5})
+    assert by_model(back.client, agent) == {None: (490, 0.5), "big": (1000, None), "small": (10, None)}
+    assert summaries(back, agent)[-1] == "490+99 tokens, $0.5"
+
+
+def test_the_cost_of_a_process_stands_under_the_only_model_of_its_agent(back: ReadBack, unique: Unique) -> None:
+    for models, under in ((("m",), "m"), (("m", "m"), "m"), (("m", "n"), None), (("n", "m", "m"), None)):
+        thread, agent = unique("thread"), unique("agent")
+        save_batch(back.client, runner_event("thread_started", thread, "t", agent_id=agent))
+        for model in models:
+            call(back, agent, thread, model=model, input_tokens=5)
+        save_batch(back.client, checkpoint(thread, "t", 1, agent_id=agent, run_cost_usd=0.25))
+        assert by_model(back.client, agent)[under][1] == 0.25
+
+
+def test_who_told_no_cost_spent_an_unknown_one(back: ReadBack, unique: Unique) -> None:
+    thread, lead, scout = unique("thread"), unique("lead"), unique("scout")
+    save_batch(back.client, checkpoint(thread, "t", 1, agent_id=lead, run_cost_usd=0.5))
+    save_batch(back.client, checkpoint(thread, "t", 1, agent_id=scout, tokens_used=7))
+    costs = {row["name"]: row["cost_usd"] for row in back.agents() if row["name"] in (lead, scout)}
+    assert costs == {lead: 0.5, scout: None}
+    assert {by_model(back.client, agent)[None][1] for agent in (lead, scout)} == {0.5, None}
+
+
+def test_a_model_that_was_only_tried_is_not_the_runs(back: ReadBack, unique: Unique) -> None:
+    run, agent = unique("run"), unique("agent")
+    calls = (("used", None, 1000), ("tried", "rate_limited", None), ("broken", "error", None))
+    events = [
+        {
+            "event_id": f"{run}-{at}",
+            "client_seq": at,
+            "run_key": run,
+            "agent": agent,
+            "type": "model.call",
+            "data": {"model": model, "status": status, "input_tokens": tokens},
+        }
+        for at, (model, status, tokens) in enumerate(calls, 1)
+    ]
+    reply = back.client.post("/api/v1/events", json={"client_id": run, "events": events})
+    assert reply.status_code == 200, reply.text
+    assert back.run(run)["model"] == "used"
+    shown = [(event["type"], event["metadata"]["model_name"]) for event in back.activity(back.agent_id(agent))]
+    assert shown == [("inference_complete", "used"), ("inference_rate_limited", "tried"), ("inference_error", "broken")]

@@ -1,4 +1,4 @@
-"""Query strings: decoded once, bounded, the last value wins."""
+"""Query strings: decoded once, bounded; the last of several values wins where several may come."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from towerlog.asgi.faults import Rejection
 from towerlog.asgi.query_strings import MAX_FIELDS, parse_query
-from towerlog.errors import Malformed
+from towerlog.errors import Invalid, Malformed
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,13 @@ from towerlog.errors import Malformed
 )
 def test_fields_are_read(text: bytes, expected: dict[str, str]) -> None:
     assert dict(parse_query(text)) == expected
+
+
+def test_a_name_that_may_come_once_is_refused_when_it_comes_twice() -> None:
+    assert parse_query(b"a=1&b=1", once=True) == {"a": "1", "b": "1"}
+    with pytest.raises(Invalid) as caught:
+        parse_query(b"a=1&b=2&b=3", once=True)
+    assert caught.value.details == {"b": "is given more than once"}
 
 
 def test_what_is_too_much_is_refused() -> None:

@@ -19,6 +19,7 @@ from tests.asgi.conversation import ADMIN_KEY, HERE, HandClock, Listening, ask, 
 from tests.support.wait import wait_until_async
 from towerlog.ambient import SystemIds
 from towerlog.asgi.app import App
+from towerlog.asgi.guard.ledger import MAX_READS_OF_ONE
 from towerlog.config import Settings
 from towerlog.errors import Unauthenticated
 from towerlog.server import build
@@ -60,6 +61,48 @@ async def test_an_organisation_has_one_body_in_work_beside_the_loop(app: App, sa
         assert not waits.done()
     assert (await waits).status == 200
     assert not account.organisation.aside.locked()
+
+
+async def test_an_organisation_has_so_many_answers_in_work_and_leaves_one_to_the_others(
+    app: App, say: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is in work until it is written: what is made of a page takes several times its bytes."""
+    assert app._service is not None
+    go_on, begun, real = asyncio.Event(), list[Any](), app._service._engine.execute
+
+    async def slow(*given: Any) -> Any:
+        begun.append(given)
+        await go_on.wait()
+        return await real(*given)
+
+    await say("GET", "/v1/runs")
+    monkeypatch.setattr(app._service._engine, "execute", slow)
+    [account] = app.arrivals.ledger.accounts.values()
+    asked = [asyncio.create_task(say("GET", "/v1/runs")) for _ in range(MAX_READS_OF_ONE + 2)]
+    await wait_until_async(lambda: account.key.reads.waiting == 2, "the last two to wait")
+    assert len(begun) == MAX_READS_OF_ONE
+    assert not app.arrivals.ledger.process.reads.are_taken
+    asked[-1].cancel()
+    await asyncio.wait(asked[-1:])
+    assert account.key.reads.waiting == 1, "who gives up leaves the line"
+    go_on.set()
+    assert [(await one).status for one in asked[:-1]] == [200] * (MAX_READS_OF_ONE + 1)
+    assert not any(share.reads.are_taken for share in account.shares)
+
+
+async def test_no_answer_is_made_for_a_key_whose_answers_are_not_taken(app: App, say: Any) -> None:
+    await say("GET", "/v1/runs")
+    ledger = app.arrivals.ledger
+    [account] = ledger.accounts.values()
+    reader = app.arrivals.visit(HERE)
+    reader.enter()
+    reader.admit(account)
+    assert reader.hold_reply(account.key.bounds.reply_bytes + 1)
+    refused = await say("GET", "/v1/runs")
+    assert (refused.status, "retry-after" in refused.headers) == (503, True)
+    assert (await say("POST", "/api/ingest", value=sdk_event())).status == 200, "what is sent is taken"
+    reader.leave()
+    assert (await say("GET", "/v1/runs")).status == 200
 
 
 async def test_a_callers_trace_is_in_the_head_and_in_the_error(say: Any) -> None:

@@ -69,6 +69,15 @@ def test_what_is_denied_is_told_with_its_owner(tmp_path) -> None:
     assert exits.exit_code_of(denied) == exits.UNAVAILABLE
 
 
+def test_a_detail_that_blames_no_field_is_told_with_its_name() -> None:
+    refused = ApiError(
+        409, "question_closed", "Answered by alice.", {"answered_by": "alice", "answered_by_user_id": "7"}
+    )
+    assert exits.words_of(refused) == "Answered by alice. (409 question_closed); answered_by_user_id: 7"
+    wrong = ApiError(422, "validation_failed", "limit: too many", {"limit": "too many", "before": "no cursor"})
+    assert exits.words_of(wrong) == "limit: too many; no cursor"
+
+
 def test_an_unforeseen_error_keeps_its_traceback() -> None:
     @exits.explained
     def command() -> None:

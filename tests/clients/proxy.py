@@ -1,10 +1,15 @@
-"""A real nginx before a server, with nothing set that has to do with streams: its defaults, as most people have it."""
+"""What stands between a server and its clients: a real nginx, and a wire that breaks once.
+
+Of nginx nothing is set that has to do with streams: its defaults, as most people have it.
+"""
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.clients.tools import program
@@ -46,3 +51,56 @@ def nginx_before(upstream: int, folder: Path) -> Iterator[str]:
         if process.stderr:
             process.stderr.close()
         held.close()
+
+
+@contextmanager
+def wire_that_breaks(upstream: int, mark: bytes) -> Iterator[str]:
+    """The address of a wire to a local port whose first connection breaks as soon as it has carried the mark back."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    ends: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def accept() -> None:
+        last = mark
+        with suppress(OSError):  # the test is over
+            while True:
+                client = listener.accept()[0]
+                there = socket.create_connection(("127.0.0.1", upstream))
+                ends.extend((client, there))
+                for way in ((client, there, b""), (there, client, last)):
+                    threads.append(threading.Thread(target=_carry, args=way))
+                    threads[-1].start()
+                last = b""
+
+    threads.append(threading.Thread(target=accept))
+    threads[0].start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        threads[0].join(30)
+        for each in ends:
+            _end(each)
+        for thread in threads:
+            thread.join(30)
+        for each in (listener, *ends):
+            each.close()
+
+
+def _carry(source: socket.socket, target: socket.socket, mark: bytes) -> None:
+    """Carries bytes until one side ends, or up to a mark, and then ends both."""
+    carried = b""
+    with suppress(OSError):  # the other thread has ended both
+        while piece := source.recv(65536):
+            carried = carried + piece if mark else b""
+            if mark and mark in carried:
+                target.sendall(piece[: len(piece) - len(carried) + carried.index(mark) + len(mark)])
+                break
+            target.sendall(piece)
+    _end(source)
+    _end(target)
+
+
+def _end(one: socket.socket) -> None:
+    with suppress(OSError):  # it has ended by itself
+        one.shutdown(socket.SHUT_RDWR)

@@ -20,7 +20,7 @@ import requests
 import sseclient
 
 from tests.acceptance.feeds import complete, create_run, held_run, report
-from tests.clients.proxy import nginx_before
+from tests.clients.proxy import nginx_before, wire_that_breaks
 from tests.clients.sightings import Sightings, chromium, npm_client, page_server
 from tests.clients.tools import program
 from tests.support.server import ADMIN_KEY, Server
@@ -246,6 +246,22 @@ def test_a_client_of_npm_goes_on_after_a_restart(fresh_server, library: str) -> 
         assert seen.until("end") == [{"status": "completed", "last_seq": 7}]
         assert seen.of("seq") == list(range(1, 8))
         assert seen.of("opened").count(200) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_client_of_npm_gets_the_event_inside_which_its_connection_broke(fresh_server, library: str) -> None:
+    server: Server = fresh_server()
+    run_id = held_run(server.client(), "t", "w")
+    told(server.client(), run_id)
+    complete(server.client(), run_id, "w")
+    with (
+        wire_that_breaks(server.port, b'"seq":5,"type":"message.d') as url,
+        npm_client(library, f"{url}/v1/runs/{run_id}/events", ADMIN_KEY) as seen,
+    ):
+        assert seen.until("end") == [{"status": "completed", "last_seq": 7}]
+        assert seen.of("seq") == list(range(1, 8))
+        assert seen.of("opened") == [200, 200]
 
 
 @pytest.mark.slow

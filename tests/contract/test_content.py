@@ -147,6 +147,6 @@ async def test_replies_are_kept_until_they_are_dropped(store: Store, org: int, o
     async with store.begin() as unit:
         keys = [(org, old.name), (other, old.name), (org, "POST /a\nother")]
         assert await looked_up(unit, Kind.REPLY, *keys) == {keys[0]: old}
-    await store.replies_drop(START_MS + 1)
+    assert [await store.replies_drop(START_MS + 1, 1) for _ in range(2)] == [1, 0]
     async with store.begin() as unit:
         assert await looked_up(unit, Kind.REPLY, (org, old.name), (org, new.name)) == {(org, new.name): new}

@@ -27,7 +27,7 @@ from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import MAX_SUM, Usage, UsageReport, UsageRow
 from towerlog.store.base import Store
-from towerlog.store.values import Changes, Family, Kind, Parent, RunChange, UsageSpan
+from towerlog.store.values import MAX_STATES, Changes, Family, Kind, Parent, RunChange, UsageSpan
 
 
 async def commit(store: Store, changes: Changes) -> None:
@@ -151,24 +151,54 @@ def _checkpoint(org: int, run: int, step: int, **fields: object) -> CheckpointRo
     return msgspec.structs.replace(row, **fields)
 
 
-async def test_the_latest_state_is_of_the_newest_run_at_its_highest_step(store: Store, org: int) -> None:
-    first, second, third = (shard_key(org, n) for n in (1, 2, 3))
+async def test_the_state_of_a_run_is_its_highest_step(store: Store, org: int) -> None:
+    run, empty = shard_key(org, 1), shard_key(org, 2)
     rows = [
-        _checkpoint(org, first, 9),
-        _checkpoint(org, second, 0),
-        _checkpoint(org, second, 3),
-        _checkpoint(org, second, 3, agent="b", position=77),
-        _checkpoint(org, third, 0, initial=True, position=99),
-        _checkpoint(org, third, 0, thread_id="elsewhere", agent="z", position=100),
+        _checkpoint(org, run, 0, initial=True, position=99),
+        _checkpoint(org, run, 3),
+        _checkpoint(org, run, 3, agent="b", position=77),
+        _checkpoint(org, empty, 0, initial=True, agent="c"),
     ]
-    assert await store.checkpoint_latest(org, "t") is None
+    assert await store.checkpoint_latest_of_run(org, run) is None
     await commit(store, Changes(checkpoints={(row.run, row.agent, row.step_index): row for row in rows}))
-    assert await store.checkpoint_latest(org, "t") == rows[3]
-    assert await store.checkpoint_latest_of_run(org, second) == rows[3]
-    assert await store.checkpoint_latest_of_run(org, first) == rows[0]
-    only = msgspec.structs.replace(rows[4], thread_id="only", agent="c")
-    await commit(store, Changes(checkpoints={(only.run, only.agent, only.step_index): only}))
-    assert await store.checkpoint_latest(org, "only") == only, "an initial one counts where there is no other"
+    assert await store.checkpoint_latest_of_run(org, run) == rows[2]
+    assert await store.checkpoint_latest_of_run(org, empty) == rows[3], "an initial one counts where there is no other"
+    assert await store.checkpoints_at(org, [(run, "b", 3), (run, "b", 4), (run, "a", 3)]) == [rows[2], rows[1]]
+
+
+async def test_the_runs_of_a_thread_that_have_a_state_are_found(store: Store, org: int) -> None:
+    """The newest, and the open ones behind them; children are marked, and never crowd out all others."""
+    own = run_row(2, org=org, thread_id="t", trace_id="own", status=Status.COMPLETED)
+    opened = run_row(1, org=org, thread_id="t", trace_id="open")
+    many = [
+        run_row(n, org=org, thread_id="t", trace_id=f"c{n}", parent_key="trace:own", status=Status.COMPLETED)
+        for n in range(3, 3 + 2 * MAX_STATES)
+    ]
+    started = run_row(999, org=org, thread_id="t", trace_id="own")
+    elsewhere = run_row(1000, org=org, thread_id="elsewhere", trace_id="own")
+    rows = [own, opened, *many, started, elsewhere]
+    states = [_checkpoint(org, row.run, 1, thread_id=row.thread_id, initial=row is started) for row in rows]
+    thread = ThreadRow(org, "t", 5, open_runs=(opened.run, started.run))
+    await commit(
+        store,
+        Changes(
+            runs={row.run: RunChange(None, row) for row in rows},
+            threads={(org, "t"): thread},
+            checkpoints={(row.run, row.agent, row.step_index): row for row in states},
+            counters={org: Counters(0, 1000, 0)},
+        ),
+    )
+    found = await store.thread_states(org, "t", False)
+    assert [state.row.run for state in found] == sorted([state.row.run for state in found], reverse=True)
+    marked = {state.row.run: state.is_child for state in found}
+    assert (marked[own.run], marked[opened.run], marked[many[-1].run]) == (False, False, True)
+    assert started.run not in marked
+    assert [state.row for state in await store.thread_states(org, "t", True)] == [started]
+    assert await store.thread_states(org, "none", False) == []
+    assert await store.run_of_trace(org, "t", "own") == own, "one that only began gives way"
+    assert await store.run_of_trace(org, "t", "c5") == many[2]
+    assert await store.run_of_trace(org, "elsewhere", "own") == elsewhere
+    assert await store.run_of_trace(org, "elsewhere", "c5") is None
 
 
 async def test_what_waits_for_approval_is_listed_oldest_first(store: Store, org: int) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
+import tracemalloc
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -11,10 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.dialects.calls import AGENT, RUN, call, endpoint
 from tests.support.calls import tried
 from towerlog import errors
-from towerlog.dialects import fields
+from towerlog.dialects import DIALECTS, fields
+from towerlog.dialects.base import MAX_LABEL_CHARS
 from towerlog.dialects.fields import Count, Duration, JsonObject
+from towerlog.dialects.native import NATIVE
 from towerlog.dialects.structure import check_depth, check_length
 from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
 from towerlog.model.event import Refusal
@@ -324,3 +330,51 @@ def test_one_line_finds_the_same_depth_whatever_the_shape(value: dict[str, Any],
     found = tried(lambda: fields.one_line(text, "data", deepest))
     said = found.message if isinstance(found, TowerlogError) else None
     assert said == (f"data: is nested deeper than {deepest} levels" if depth_of(value) > deepest else None)
+
+
+NAMING: dict[str, tuple[str, dict[str, str], Callable[[str], dict[str, Any]]]] = {
+    "checkpoints": (
+        "checkpoints.events",
+        {},
+        lambda name: {"org_id": "o", "events": [{"type": name, "data": {"thread_id": "t"}}]},
+    ),
+    "activity": ("activity.push", {"id": AGENT}, lambda name: {"type": name}),
+    "lanes": ("lanes.report", {"id": RUN}, lambda name: {"worker_id": "w", "events": [{"type": name}]}),
+    "native": (
+        "tell_events",
+        {},
+        lambda name: {
+            "client_id": "c",
+            "events": [{"event_id": "e", "client_seq": 1, "run_key": "r", "type": "other", "data": {"name": name}}],
+        },
+    ),
+}
+"""Dialect → a request with an event that has a name of its sender's own."""
+
+
+@pytest.mark.parametrize("dialect", NAMING)
+def test_the_names_that_are_remembered_have_a_length_in_every_dialect(dialect: str) -> None:
+    spoken = {one.name: one for one in (*DIALECTS, NATIVE)}[dialect]
+    name, path, body_of = NAMING[dialect]
+
+    def remembered(count: int) -> int:
+        before = fields.facts_named.cache_info().misses
+        with contextlib.suppress(TowerlogError):
+            endpoint(spoken, name).decode(call(body_of("\N{FIRE}" * count), path=path))
+        return fields.facts_named.cache_info().misses - before
+
+    fields.facts_named.cache_clear()
+    assert [remembered(count) for count in (MAX_LABEL_CHARS, MAX_LABEL_CHARS + 1, 1_000_000)] == [1, 0, 0]
+
+
+def test_all_names_that_are_remembered_take_little_memory() -> None:
+    fields.facts_named.cache_clear()
+    tracemalloc.start()
+    try:
+        for n in range(2 * fields.MAX_KNOWN_NAMES):
+            fields.facts_named(f"{n:06} " + "\N{FIRE}" * (MAX_LABEL_CHARS - 7))
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held_bytes < 3 * 2**19
+    fields.facts_named.cache_clear()

@@ -99,6 +99,11 @@ def test_no_bytes_break_it(text: bytes) -> None:
         (b'{"a":"\\uDE00\\uD83D"}', b'{"a":"\\ufffd\\ufffd"}', [(None, "a")]),
         (b'{"a":"\\ud83d\\ud83d\\ude00\\ude00"}', b'{"a":"\\ufffd\\ud83d\\ude00\\ufffd"}', [(None, "a")]),
         (b'{"\\ud83d":{"b":1}}', b'{"\\ufffd":{"b":1}}', [(None, "\ufffd")]),
+        (
+            b'{"x\\ud83d":{"b":"y\\udc00","c":[NaN]}}',
+            b'{"x\\ufffd":{"b":"y\\ufffd","c":[null]}}',
+            [(None, f"x\ufffd{below}") for below in ("", ".b", ".c.0")],
+        ),
         (b'{"a":[1, NaN,-Infinity ,Infinity]}', b'{"a":[1, null,null ,null]}', [(None, f"a.{n}") for n in (1, 2, 3)]),
         (
             b'{"worker_id":"w","events":[{"type":"a"},{"type":"b","payload":{"x":{"y":NaN}}}]}',

@@ -245,6 +245,7 @@ def test_a_question_and_its_answer() -> None:
     assert told("command.acknowledged", {"command_id": 9}).facts == Facts(effects=Effects(command_id=9))
     assert told("run.paused").facts == Facts(effects=Effects(acknowledges="pause"))
     assert warned("payload.command_id", "command.acknowledged", {"command_id": "x"}).facts == Facts()
+    assert warned("payload.command_id", "command.acknowledged", {}).facts == Facts(), "it acknowledges nothing"
 
 
 def test_a_checkpoint_is_read_as_the_runners_send_it() -> None:

@@ -15,14 +15,13 @@ from towerlog.dialects.structure import (
     MAX_MEMBERS,
     MAX_PARTS,
     MAX_STRING_BYTES,
-    PIECE_BYTES,
     check_depth,
     check_length,
     check_parts,
-    check_strings,
+    long_strings,
     pieces_of,
 )
-from towerlog.errors import Invalid, TooLarge
+from towerlog.errors import Invalid
 
 VALUE = ['\\"[[{' * 3, "\\" * 17, {"a,b": [1, 2, [3, {"c": "]"}]]}, 'x"y', []] * 5
 
@@ -63,31 +62,37 @@ def test_a_body_that_is_long_and_not_made_of_parts_passes() -> None:
 
 
 @pytest.mark.parametrize("letter", ["x", "\\n", '\\"', "\\\\", "é"])
-@pytest.mark.parametrize("around", ["%s", '{"a":%s}', '["\\"", "a", %s, "b"]', '{"a":"b", %s: "\\\\"}'])
+@pytest.mark.parametrize("around", ["%s", '{"a":%s}', '["\\"", "a", %s, "b"]', '{"a":"b", %s: "\\\\"}', "[%s,%s]"])
 def test_a_string_is_measured_as_it_was_sent(letter: str, around: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(structure, "MAX_STRING_BYTES", 60)
-    before, after = around.encode().split(b"%s")
+    monkeypatch.setattr(structure, "MAX_ESCAPES", 60)
     one = letter.encode()
+    fits = b'"' + one * (60 // len(one)) + b'"'
+    longer = fits[:-1] + one + b'"'
     for longest in range(2, 30):
         monkeypatch.setattr(pieces_of, "__defaults__", (longest,))
-        fits = b'"' + one * (60 // len(one)) + b'"'
-        check_strings(before + fits + after + b" " * 100)
-        with pytest.raises(TooLarge, match="body: has a string of more than 60 bytes"):
-            check_strings(before + fits[:-1] + one + b'"' + after)
+        assert long_strings(around.encode().replace(b"%s", fits) + b" " * 100) == []
+        body = around.encode().replace(b"%s", longer)
+        found = long_strings(body)
+        assert [body[start:end] for start, end in found] == [longer] * around.count("%s")
 
 
 def test_escapes_of_one_string_are_counted() -> None:
-    check_strings(b'["' + b"\\n" * MAX_ESCAPES + b'"]')
-    check_strings(b"[" + b'"' + b"\\n" * (MAX_ESCAPES // 2) + b'","' + b"\\n" * MAX_ESCAPES + b'"]')
-    with pytest.raises(TooLarge, match="more than 2100000 escapes"):
-        check_strings(b'["' + b"\\n" * (MAX_ESCAPES + PIECE_BYTES) + b'"]')
+    assert long_strings(b'["' + b"\\n" * MAX_ESCAPES + b'"]') == []
+    assert long_strings(b"[" + b'"' + b"\\n" * (MAX_ESCAPES // 2) + b'","' + b"\\n" * MAX_ESCAPES + b'"]') == []
+    more = b'"' + b"\\n" * (MAX_ESCAPES + 1) + b'"'
+    assert long_strings(b"[1," + more + b"]") == [(3, 3 + len(more))]
 
 
 def test_many_strings_and_blanks_are_no_long_string() -> None:
-    check_strings(b" " * (MAX_STRING_BYTES + 1))
-    check_strings(b'["' + b'x","' * MAX_STRING_BYTES + b'"]')
-    with pytest.raises(TooLarge):
-        check_strings(b'"' + b"x" * (MAX_STRING_BYTES + 1))
+    assert long_strings(b" " * (MAX_STRING_BYTES + 1)) == []
+    assert long_strings(b'["' + b'x","' * MAX_STRING_BYTES + b'"]') == []
+
+
+def test_a_string_that_is_not_closed_goes_to_the_end() -> None:
+    body = b'["' + b"x" * (MAX_STRING_BYTES + 9)
+    [(start, end)] = long_strings(body)
+    assert (start, body[end:]) == (1, b"")
 
 
 def test_members_are_counted_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support.factories import event, facts_of, run_row
@@ -11,7 +12,7 @@ from tests.support.fakes import START_MS
 from towerlog.model.event import EventType as E
 from towerlog.model.run import MAX_CLOSED_QUESTIONS, MAX_QUESTION_CHARS, MAX_QUESTIONS, ClosedQuestion, RunRow, Status
 from towerlog.projections import runs as run_fold
-from towerlog.projections.questions import asked_before
+from towerlog.projections.questions import asked_before, has_room
 
 
 def told(row: RunRow, kind: E, data: bytes = b"{}", **facts: Any) -> RunRow:
@@ -129,19 +130,50 @@ def test_an_end_leaves_no_question(kind: E) -> None:
     assert (row.questions, row.awaits_approval) == ((), False)
 
 
-def test_questions_are_bounded() -> None:
+def test_as_many_questions_as_may_be_open_stay_open() -> None:
     row = run_row()
-    for number in range(MAX_QUESTIONS + 1):
+    for number in range(MAX_QUESTIONS):
+        assert has_room(row, None)
+        row = asked(row, f"{number}?" * 1000, f"k{number}")
+    assert open_ids(row) == list(range(1, MAX_QUESTIONS + 1))
+    assert sum(len(one.text or "") for one in row.questions) <= MAX_QUESTION_CHARS
+    assert [(one.text or "")[:3] for one in row.questions] == [
+        f"{number}?{number}"[:3] for number in range(MAX_QUESTIONS)
+    ]
+    assert (has_room(row, None), has_room(row, "other"), has_room(row, "k0")) == (False, False, True)
+
+
+def test_what_only_an_earlier_attempt_has_asked_makes_room() -> None:
+    row = run_row(lease_epoch=1)
+    for number in range(MAX_QUESTIONS):
+        row = asked(row, str(number), f"k{number}")
+    row = msgspec.structs.replace(row, lease_epoch=2)
+    row = asked(row, "0", "k0")
+    assert has_room(row, "new")
+    row = asked(row, "new", "new")
+    assert open_ids(row) == [1, *range(3, MAX_QUESTIONS + 1), row.last_seq], "2 is the oldest that nobody waits for"
+
+
+def test_the_answers_of_closed_questions_are_bounded() -> None:
+    row = run_row()
+    for number in range(MAX_QUESTIONS):
         row = asked(row, str(number))
-    assert open_ids(row) == list(range(2, MAX_QUESTIONS + 2))
     for question_id in open_ids(row):
         row = told(row, E.RUN_QUESTION_WITHDRAWN, question_id=question_id)
     assert len(row.closed_questions) == MAX_CLOSED_QUESTIONS
 
 
-def test_long_questions_push_the_oldest_out_and_the_newest_always_stays() -> None:
-    row = run_row()
+def test_long_questions_are_shortened_and_short_ones_are_not() -> None:
+    row = asked(run_row(), "short?")
     for number in range(4):
         row = asked(row, f"{number}" + "q" * 1999)
-    assert open_ids(row) == [3, 4], "two of them fill the room"
-    assert open_ids(asked(row, "q" * (2 * MAX_QUESTION_CHARS))) == [5]
+    texts = [one.text or "" for one in row.questions]
+    assert (texts[0], open_ids(row)) == ("short?", [1, 2, 3, 4, 5])
+    assert {len(text) for text in texts[1:]} == {(MAX_QUESTION_CHARS - len("short?")) // 4}
+    assert all(text.endswith("q…") for text in texts[1:])
+
+
+def test_what_is_asked_again_is_shown_in_the_words_of_now() -> None:
+    row = asked(asked(run_row(), "Delete a?", "k"), "Delete b?", "k")
+    assert [(one.question_id, one.text) for one in row.questions] == [(1, "Delete b?")]
+    assert asked(row, "", "k").questions == row.questions, "without words it stays as it was"

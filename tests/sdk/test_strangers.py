@@ -371,25 +371,54 @@ def test_a_host_that_no_resolver_takes_is_unreachable(half: str) -> None:
         request(half, f"http://{'x' * 300}.invalid")
 
 
-def test_a_resolver_that_does_not_answer_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The blocking client; asyncio looks names up in a thread of its own."""
-    over, asked = threading.Event(), threading.Event()
-    known = socket.getaddrinfo
+class SilentResolver:
+    """Answers no look-up of a name until it is let go. Looks up what is an address, as the system does."""
 
-    def silent(host: Any, *arguments: Any, flags: int = 0, **named: Any) -> Any:
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        self.asked: list[str] = []
+        self._known = socket.getaddrinfo
+
+    def __call__(self, host: str, *arguments: Any, flags: int = 0, **named: Any) -> Any:
         if not flags & socket.AI_NUMERICHOST:
-            asked.set()
-            assert over.wait(60)
-        return known(host, *arguments, flags=flags, **named)
+            self.asked.append(host)
+            assert self.over.wait(60)
+            host = "127.0.0.1"
+        return self._known(host, *arguments, flags=flags, **named)
 
-    monkeypatch.setattr(socket, "getaddrinfo", silent)
-    try:
-        with pytest.raises(Unreachable, match="too long"):
-            request("blocking", "http://towerlog.invalid", timeout_s=0.3)
-        assert asked.is_set()
-        assert not over.is_set()
-    finally:
-        over.set()
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[SilentResolver]:
+    made = SilentResolver()
+    monkeypatch.setattr(socket, "getaddrinfo", made)
+    yield made
+    made.over.set()
+
+
+def test_a_resolver_that_does_not_answer_ends_in_time(resolver: SilentResolver) -> None:
+    """The blocking client; asyncio looks names up in a thread of its own."""
+    with pytest.raises(Unreachable, match="too long"):
+        request("blocking", "http://towerlog.invalid", timeout_s=0.3)
+    assert resolver.asked
+    assert not resolver.over.is_set()
+
+
+def test_a_client_has_one_thread_with_a_resolver_however_often_it_tries(resolver: SilentResolver) -> None:
+    def waiting() -> list[threading.Thread]:
+        return [one for one in threading.enumerate() if one.name == "towerlog-resolver"]
+
+    with talking(*[reply()] * 2) as talker:
+        wait_until(lambda: not waiting(), "the end of those before")
+        client = Http(talker.url.replace("127.0.0.1", "towerlog.invalid"), timeout_s=0.05)
+        for _ in range(5):
+            with pytest.raises(Unreachable, match="too long"):
+                client.request("GET", "/")
+        assert len(waiting()) == len(resolver.asked) == 1
+        resolver.over.set()
+        wait_until(lambda: not waiting(), "its end")
+        assert client.request("GET", "/", timeout_s=30).status == 200
+        assert len(resolver.asked) == 2, "what was looked up is not kept"
+        client.close()
 
 
 def test_a_program_may_wait_for_ever() -> None:

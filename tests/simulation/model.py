@@ -13,6 +13,8 @@ ATTEMPTS = 3
 CANCEL_DEADLINE_MS = 30_000
 MAX_INPUTS = 15
 SECOND_ANSWER_MS = 5_000
+PEOPLE = "people"
+"""The key that runs are created with."""
 ENDS = frozenset({"completed", "failed", "cancelled", "lost"})
 
 
@@ -67,8 +69,9 @@ class Run:
     """Oldest first."""
     pause_taken: bool = False
     """The agent has taken a pause that nobody has ended; the next attempt is told of it again."""
-    questions: list[tuple[str, str | None, int]] = field(default_factory=list)
-    """(marker, key, epoch of who asked it last) of the open ones, oldest first. They outlive their worker."""
+    questions: list[tuple[str, str | None, int, str]] = field(default_factory=list)
+    """(marker, key, epoch of who asked it last, what is asked now) of the open ones, oldest first. They outlive their
+    worker."""
     asking_epoch: int = 0
     closed_at: int | None = None
     """Wall time at which its newest closed question was closed."""
@@ -120,12 +123,15 @@ class Run:
         )
 
     def is_foreign(self, item: Sent, key: str) -> bool:
-        """A held run changes by its holder's word. Of one that is back in the queue nobody takes what is wanted, and
-        nobody asks: that is for the next worker."""
-        if self.lane == "held":
-            return self.key != key and (item.status is not None or item.takes is not None)
+        """A held run changes by its holder's word, one in the queue by that of who made it. Of one that is back in the
+        queue nobody takes what is wanted, and nobody asks: that is for the next worker."""
+        if self.lane == "done":
+            return False
+        changes = item.status is not None or item.takes is not None
+        if key != (self.key if self.lane == "held" else PEOPLE):
+            return changes
         asks = item.takes is not None or item.status in ("waiting_for_input", "withdrawn")
-        return asks and self.lane != "done" and self.epoch > 0
+        return asks and self.lane != "held" and self.epoch > 0
 
     def tells(self, key: str) -> bool:
         """What is wanted of a run is for the key that holds it."""
@@ -289,7 +295,7 @@ class Model:
         self._close(run, meant)
         return "ok"
 
-    def _close(self, run: Run, closed: list[tuple[str, str | None, int]]) -> None:
+    def _close(self, run: Run, closed: list[tuple[str, str | None, int, str]]) -> None:
         run.questions = [one for one in run.questions if one not in closed]
         run.closed_at = self._wall_ms() if closed else run.closed_at
         if run.status == "waiting_for_input":
@@ -299,15 +305,15 @@ class Model:
         run.asking_epoch = run.epoch
         if is_known:
             run.questions = [
-                (marker, key, run.epoch if key == item.key else epoch) for marker, key, epoch in run.questions
+                (one[0], one[1], run.epoch, item.marker) if one[1] == item.key else one for one in run.questions
             ]
         else:
-            run.questions.append((item.marker, item.key, run.epoch))
+            run.questions.append((item.marker, item.key, run.epoch, item.marker))
 
     @staticmethod
     def _is_asked_again(run: Run, item: Sent) -> bool:
         """The same key again is the same question: open still, or answered and not taken yet."""
-        keys = [key for _, key, _ in run.questions] + [wish.key for wish in run.pending if wish.kind == "input"]
+        keys = [one[1] for one in run.questions] + [wish.key for wish in run.pending if wish.kind == "input"]
         return item.key is not None and item.key in keys
 
     def _withdraw(self, run: Run, item: Sent) -> None:

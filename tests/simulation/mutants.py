@@ -78,6 +78,12 @@ MUTANTS = (
     ),
     Mutant("a stranger's word counts", rights.is_foreign, "lane.key_id != principal.key_id", "False"),
     Mutant(
+        "a stranger takes a run out of the queue",
+        rights.is_foreign,
+        "if not _is_of(plan, principal, row.reporter_key):",
+        "if False:",
+    ),
+    Mutant(
         "a stranger's acknowledgement counts",
         rights.changes_state,
         "_replace(effects, report=None",
@@ -160,8 +166,8 @@ MUTANTS = (
     Mutant(
         "a cancel leaves the children",
         cancel.cancel_tree,
-        "descendants(plan, row, Spread(row.run, row.org, reason, user_id))",
-        "()",
+        "yield from _tell_below(plan, row, Spread(row.run, row.org, reason, user_id))",
+        "yield",
     ),
     Mutant(
         "a blocked lane is claimable",
@@ -199,15 +205,15 @@ MUTANTS = (
     Mutant(
         "a kill leaves the children",
         cancel.kill_run,
-        "force_cancelled(plan, child, reason, principal.user_id)",
-        "pass",
+        "yield from _tell_below(plan, row, Spread(row.run, row.org, reason, principal.user_id, forced=True))",
+        "yield",
     ),
     Mutant("a kill asks first", cancel.kill_run, "Steered(force_cancelled", "Steered(cancel_one"),
     Mutant(
         "a child born since is left behind",
         cancel.force_end,
-        "descendants(plan, row, Spread(row.run, row.org, ORPHANED))",
-        "()",
+        "yield from _tell_below(plan, row, Spread(row.run, row.org, ORPHANED))",
+        "yield",
     ),
     Mutant(
         "what is being cancelled is paused",
@@ -250,7 +256,7 @@ MUTANTS = (
         "if one.question_key == key",
         "if one.question_id",
     ),
-    Mutant("a withdrawn question keeps its answer", questions._withdraw, 'if one.type != "input"', "if True"),
+    Mutant("a withdrawn question keeps its answer", questions.answers_withdrawn, 'one.type == "input"', "False"),
     Mutant("a withdrawal closes the oldest question", questions._named, "if key is not None:", "if False:"),
     Mutant("one answer ends every wait", run_fold._status_open, "is_open or ", ""),
     Mutant(
@@ -266,8 +272,8 @@ MUTANTS = (
     Mutant(
         "a batch repeats what it acknowledges",
         receipts.with_receipts,
-        "(result, commands=commands)",
-        "(result)",
+        "(one, commands=final[one.run_id][0])",
+        "(one)",
     ),
     Mutant("what was given back is anybody's", run_fold._stays_queued, "row.lease_epoch > 0", "row.attempt > 0"),
     Mutant("a restart keeps the old deadlines", write._refreshed, "now_ms + lane.lease_ms", "lane.expires_at"),
@@ -296,6 +302,7 @@ LAWS: Mapping[str, tuple[str, ...]] = {
     ),
     "a held run changes by its holder's word alone": (
         "a stranger's word counts",
+        "a stranger takes a run out of the queue",
         "a stranger's acknowledgement counts",
         "a stranger's word is not flagged",
         "what waits for the next worker is taken",

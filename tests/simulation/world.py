@@ -543,13 +543,14 @@ class World:
             lane = await self._store.lane(self.org, row.run)
             assert lane is not None
             held = (run.lane, run.worker, run.epoch, run.attempt)
-            ours = (run.status, *held, run.attempt, run.spent, run.told, [marker for marker, *_ in run.questions])
+            ours = (run.status, *held, run.attempt, run.spent, run.told, [text for *_, text in run.questions])
             theirs = (row.status, lane.state, lane.worker_id, lane.epoch, lane.attempt, row.attempt)
             pending = [(command.type, command.delivered) for command in row.pending]
-            asked = {one.question_id: one.text or "" for one in row.questions}
-            self._seen.setdefault(run_id, {}).update(asked)
-            found = (*theirs, row.usage.input_tokens or 0, pending, list(asked.values()))
+            asked = [one.text or "" for one in row.questions]
+            found = (*theirs, row.usage.input_tokens or 0, pending, asked)
             assert found == ours, f"{run_id[-4:]} should be {ours}, is {found}"
+            markers = zip([one.question_id for one in row.questions], [one[0] for one in run.questions], strict=True)
+            self._seen.setdefault(run_id, {}).update(markers)
             if run.lane == "held":
                 assert lane.expires_at == run.deadline, f"the deadline of {run_id[-4:]}"
 

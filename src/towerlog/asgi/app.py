@@ -116,7 +116,7 @@ class App:
         self._service: Service | None = None
         self._node: OpenNode | None = None
         self._ticker: Ticker | None = None
-        self._loop_watch = LoopWatch()
+        self._loop_watch = LoopWatch(self.arrivals.ledger.is_idle, self.arrivals.pace.rest)
         self._decoding = Decoding()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -140,13 +140,17 @@ class App:
         gate = self._gate = Gate(components)
         self.take = gate.take
         self._service = Service(gate, components, streams, node.store.epoch)
-        self._ticker = Ticker(self._clock, streams.tick, components.auth.tick, components.ledger.tick)
+        watch = self._loop_watch
+        node.engine.before_sweep = self.arrivals.pace.when_busy = watch.stir
+        self._ticker = Ticker(
+            self._clock, lambda _: watch.stir(), streams.tick, components.auth.tick, components.ledger.tick
+        )
         self._ticker.start()
-        self._loop_watch.start()
+        watch.start()
         metrics = Metrics(
             TransportCollector(components.meters, streams, self.arrivals, components.limiters),
             EngineCollector(node.engine.figures),
-            LoopCollector(self._loop_watch),
+            LoopCollector(watch),
         )
         self.pages.static.attach(self.table, self._config.public_url.rstrip("/"))
         self.pages.metrics.attach(components.auth, metrics, node.store.stock, self._clock)
@@ -188,6 +192,7 @@ class App:
             bodies=Bodies(config.max_body_bytes),
             decoding=self._decoding,
             ledger=self.arrivals.ledger,
+            pace=self.arrivals.pace,
             limiters=self._limiters(),
             addresses=self.arrivals.addresses,
             hosts=hosts_of(config.host, config.public_url, config.allowed_hosts),

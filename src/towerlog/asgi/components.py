@@ -16,6 +16,7 @@ from towerlog.asgi.guard.heartbeats import Heartbeats
 from towerlog.asgi.guard.hosts import Hosts
 from towerlog.asgi.guard.ledger import ShareLedger
 from towerlog.asgi.guard.limits import Limiter
+from towerlog.asgi.guard.pace import Pace
 from towerlog.asgi.guard.trace_ids import TraceIds
 from towerlog.asgi.pages.meters import Meters
 from towerlog.asgi.routes import RouteTable
@@ -32,6 +33,7 @@ class Components(msgspec.Struct, frozen=True):
     bodies: Bodies
     decoding: Decoding
     ledger: ShareLedger
+    pace: Pace
     limiters: Mapping[str, Limiter]
     """By dialect; a dialect without one is not limited."""
     addresses: Addresses

@@ -20,8 +20,8 @@ from towerlog.asgi.exchange import Exchange, Respond
 from towerlog.asgi.guard.arrivals import Arrivals
 from towerlog.asgi.guard.pace import BODY_PART_BYTES, COUNTED_FROM
 from towerlog.asgi.http1 import heads, phases
-from towerlog.asgi.http1.pending import STATUS_LINES, PendingRequest, plain_refusal
-from towerlog.asgi.http1.phases import ConnectionPhase
+from towerlog.asgi.http1.pending import JOINED_BYTES, STATUS_LINES, PendingRequest, plain_refusal
+from towerlog.asgi.http1.phases import ConnectionPhase, Phases
 from towerlog.asgi.http1.pipeline import Pipeline
 from towerlog.errors import Overloaded
 
@@ -77,31 +77,35 @@ class Connection(Pipeline):
         """There is nobody to answer any more."""
         self._state.connections.discard(self)
         self._is_deaf = True
+        Phases.resume_writing(self)
         self._lose()
-        self.resume_writing()
         self._disarm()
         self._visit.leave()
         self._parser = None
 
     def data_received(self, data: bytes) -> None:
-        """Reads on, serves what came whole, and watches what did not."""
+        """Reads on, serves what came whole, and watches what did not; later, where too much came in this turn."""
+        pace = self._pace
         if self._is_deaf:
             self._drop(len(data))
-        elif len(data) <= phases.STEP_BYTES:
+            return
+        if pace.left <= 0:
+            self._keep(data)
+            return
+        pace.left -= 1 + len(data) // BODY_PART_BYTES
+        if pace.left < COUNTED_FROM:
+            pace.note(self._loop)
+        if len(data) <= phases.STEP_BYTES:
             self._read(data)
         else:
             for at in range(0, len(data), phases.STEP_BYTES):
                 if not self._is_deaf:
                     self._read(data[at : at + phases.STEP_BYTES])
         if self._is_fresh:
-            request, pace = self._serving, self._pace
-            assert request is not None
-            if self.is_write_paused or pace.left <= 0:
-                self._hold(request)
+            if self.is_write_paused:
+                assert self._serving is not None
+                self._count_body(self._serving)
             else:
-                pace.left -= 1 + len(request.body) // BODY_PART_BYTES
-                if pace.left < COUNTED_FROM:
-                    pace.note(self._loop)
                 self._serve()
 
     def _read(self, data: bytes) -> None:
@@ -151,6 +155,9 @@ class Connection(Pipeline):
         One after a body is a trailer, which nobody here reads.
         """
         if self._phase is _HEAD:
+            if len(self._headers) == heads.MAX_HEADERS:
+                self._refuse(400, heads.TOO_MANY)
+                raise _Refused
             self._headers.append((name.lower(), value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
@@ -163,7 +170,6 @@ class Connection(Pipeline):
         if (
             version != "1.1"
             or len(given) != len(headers)
-            or len(given) > heads.MAX_HEADERS
             or b"host" not in given
             or b"transfer-encoding" in given
             or self._fed + self._count > heads.MAX_HEAD_BYTES
@@ -271,10 +277,17 @@ class Connection(Pipeline):
         if request.is_gone or request.is_started:
             return
         parts = self.head_of(request, status, head)
-        parts += (b"\r\n", b"" if request.scope["method"] == "HEAD" else body)
-        text = b"".join(parts)
-        self.given_bytes = len(text)
-        self.transport.write(text)
+        parts.append(b"\r\n")
+        rest = b"" if request.scope["method"] == "HEAD" else body
+        if len(rest) > JOINED_BYTES:
+            text = b"".join(parts)
+            self.given_bytes = len(text) + len(rest)
+            self.transport.writelines((text, rest))
+        else:
+            parts.append(rest)
+            text = b"".join(parts)
+            self.given_bytes = len(text)
+            self.transport.write(text)
         self.replied(request)
 
     def head_of(self, request: PendingRequest, status: int, head: list[tuple[bytes, bytes]]) -> list[bytes]:

@@ -33,7 +33,7 @@ from towerlog.dialects.base import JSON, Call, Endpoint, Reply, stored_warnings,
 from towerlog.errors import Forbidden, Internal, Malformed, TowerlogError
 from towerlog.model.command import Append, Report
 from towerlog.model.event import FieldWarning
-from towerlog.model.outcome import Appended, Outcome, Replayed
+from towerlog.model.outcome import Appended, Outcome, Replayed, Reported
 from towerlog.model.principal import Principal, Scope
 
 _JSON_TYPE = (b"content-type", JSON.encode())
@@ -315,9 +315,9 @@ class Gate:
         assert route is not None
         assert route.endpoint is not None
         reply = route.endpoint.encode(outcome, exchange.command, exchange.call)
-        warnings = exchange.warnings
-        if type(outcome) is Appended and outcome.has_warnings and isinstance(exchange.command, Append):
-            warnings += stored_warnings(outcome, exchange.command)
+        warnings, command = exchange.warnings, exchange.command
+        if type(outcome) in (Appended, Reported) and outcome.has_warnings and isinstance(command, Append | Report):
+            warnings += stored_warnings(outcome, command)
         return with_warnings(reply, warnings) if warnings else reply
 
     def refusal(self, exchange: Exchange, fault: BaseException) -> Reply:

@@ -98,8 +98,9 @@ class Route:
         return found
 
     def query_of(self, text: bytes) -> Mapping[str, str]:
-        """The query's parameters. Raises Invalid for one that is not read here: a mistyped filter must not list all."""
-        query = parse_query(text)
+        """The query's parameters. Raises Invalid for one that is not read here, for a mistyped filter must not list
+        all, and for one that comes twice."""
+        query = parse_query(text, once=self._query is not None)
         if TICKET in query and self.is_stream:
             query = {name: value for name, value in query.items() if name != TICKET}
         if self._query is not None and not self._query.issuperset(query):

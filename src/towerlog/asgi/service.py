@@ -7,7 +7,7 @@ hands back. The checks themselves are the gate's, in the gate's order.
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,8 @@ from towerlog.asgi.components import Components
 from towerlog.asgi.exchange import Exchange
 from towerlog.asgi.gate import Gate, Missing, head_of
 from towerlog.asgi.guard.auth import has_credential
-from towerlog.asgi.guard.ledger import PlaceKind
+from towerlog.asgi.guard.decoding import DECODED_AT_ONCE_BYTES
+from towerlog.asgi.guard.ledger import Account, PlaceKind
 from towerlog.asgi.push.sse import SseSink, stream_head
 from towerlog.asgi.push.streams import Stream, StreamPlace, Streams
 from towerlog.asgi.query_strings import TICKET, parse_query
@@ -29,7 +30,7 @@ from towerlog.errors import Internal, Unauthenticated
 from towerlog.model.command import Append, Report
 from towerlog.model.outcome import Outcome
 from towerlog.model.principal import Principal
-from towerlog.model.question import FollowAgent, FollowRun
+from towerlog.model.question import FollowAgent, FollowRun, Read
 
 _NO_CONTENT = Reply(204, b"")
 
@@ -45,6 +46,7 @@ class Service:
         self._bodies: Bodies = components.bodies
         self._decoding = components.decoding
         self._ledger = components.ledger
+        self._pace = components.pace
         self._addresses = components.addresses
         self._streams = streams
         self._epoch = epoch
@@ -56,30 +58,34 @@ class Service:
         if exchange is None:
             at_hand = extensions.get("towerlog.body")
             exchange = gate.begin(scope, None if at_hand is None else at_hand())
-        try:
-            reply = await self._reply(exchange, receive, send)
-        except Disconnected:
+        with ExitStack() as turns:
+            try:
+                reply = await self._reply(exchange, receive, send, turns)
+            except Disconnected:
+                return None
+            except Exception as fault:
+                reply = gate.refusal(exchange, fault)
+            finally:
+                gate.release(exchange)
+            gate.count(exchange, 200 if isinstance(reply, Stream) else reply.status)
+            if isinstance(reply, Stream):
+                return reply
+            await send_reply(scope, send, reply, head_of(reply, exchange.trace_id, exchange.extra))
             return None
-        except Exception as fault:
-            reply = gate.refusal(exchange, fault)
-        finally:
-            gate.release(exchange)
-        gate.count(exchange, 200 if isinstance(reply, Stream) else reply.status)
-        if isinstance(reply, Stream):
-            return reply
-        await send_reply(scope, send, reply, head_of(reply, exchange.trace_id, exchange.extra))
-        return None
 
-    async def _reply(self, exchange: Exchange, receive: Receive, send: Send) -> Reply | Stream:
+    async def _reply(self, exchange: Exchange, receive: Receive, send: Send, turns: ExitStack) -> Reply | Stream:
         while (missing := self._gate.advance(exchange)) is not None:
             match missing:
                 case Missing.PAGE:
                     return await self._page(exchange)
                 case Missing.KEY:
                     with _held(exchange):
-                        exchange.principal = await self._principal(exchange)
+                        principal = exchange.principal = await self._principal(exchange)
+                        await self._turn(exchange, self._ledger.account(principal))
                 case Missing.BODY:
+                    assert exchange.account is not None
                     exchange.sent = await self._bodies.collect(receive, partial(self._gate.take_room, exchange))
+                    await self._turn(exchange, exchange.account)
                 case Missing.TEXT:
                     assert exchange.sent is not None
                     assert exchange.account is not None
@@ -92,15 +98,37 @@ class Service:
                     assert exchange.account is not None
                     async with exchange.account.organisation.aside:
                         exchange.decoded = await self._decoding.aside(exchange.endpoint, exchange.call)
-        principal = exchange.principal
-        assert principal is not None
+        asker = exchange.principal
+        assert asker is not None
         if isinstance(exchange.command, FollowRun | FollowAgent):
-            return await self._stream(exchange, principal, exchange.command, receive, send)
+            return await self._stream(exchange, asker, exchange.command, receive, send)
         if getattr(exchange.command, "wait_ms", 0):
-            outcome = await self._attended(exchange, principal, receive)
+            outcome = await self._attended(exchange, asker, receive)
+            assert exchange.account is not None
+            await self._turn(exchange, exchange.account)
         else:
-            outcome = await self._executed(exchange, principal)
+            if isinstance(exchange.command, Read):
+                await self._read_turns(exchange, turns)
+            outcome = await self._executed(exchange, asker)
         return self._gate.reply(exchange, outcome)
+
+    async def _read_turns(self, exchange: Exchange, turns: ExitStack) -> None:
+        """Waits until its answer may be made. Raises Overloaded where those before it are not taken."""
+        assert exchange.account is not None
+        shares = exchange.account.shares
+        for share in shares:
+            turn = share.reads.ask()
+            turns.callback(share.reads.end, turn)
+            if not turn.done():
+                # Not awaited itself: where this task is cancelled, it has to leave the line as one that has not begun.
+                await asyncio.wait((turn,))
+        self._ledger.check_replies(shares)
+
+    async def _turn(self, exchange: Exchange, account: Account) -> None:
+        """What was waited for may have come for many at once: each goes on in its turn of the event loop."""
+        size = len(exchange.sent or b"")
+        # What is longer is decoded beside the loop.
+        await self._pace.turn(size if size <= DECODED_AT_ONCE_BYTES else 0, account.organisation)
 
     async def _principal(self, exchange: Exchange) -> Principal:
         """Who asks: by the key in the headers; of a stream without one, by the ticket in the URL."""

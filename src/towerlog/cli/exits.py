@@ -103,8 +103,11 @@ def words_of(error: Exception) -> str:
         return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     if isinstance(error, ApiError) and error.details:
         # Most messages quote their first detail.
-        told = [detail for detail in dict.fromkeys(error.details.values()) if detail not in error.message]
-        return "; ".join((error.message, *told))
+        new = {name: detail for name, detail in error.details.items() if detail not in error.message}
+        if error.blames_content:
+            return "; ".join((error.message, *dict.fromkeys(new.values())))
+        # What is no fault of a field, an id or a time, says little without its name.
+        return "; ".join((str(error), *(f"{name}: {detail}" for name, detail in new.items())))
     return str(error)
 
 

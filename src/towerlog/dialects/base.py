@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from towerlog.errors import TowerlogError
-from towerlog.model.command import Append, Command
+from towerlog.model.command import Append, Command, Report
 from towerlog.model.event import DamagedEvent, Event, FieldWarning
-from towerlog.model.outcome import Appended, Stored
+from towerlog.model.outcome import Appended, Reported, Stored
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.run import MAX_METADATA_BYTES, RunRow
 
@@ -258,18 +258,19 @@ _METADATA = "data.metadata"
 """Of an event that reports of a run, in the dialects that have it."""
 
 
-def stored_warnings(outcome: Appended, command: Append) -> tuple[FieldWarning, ...]:
+def stored_warnings(outcome: Appended | Reported, command: Append | Report) -> tuple[FieldWarning, ...]:
     """What became of stored events: one for each that would have changed a run which is for another key, or for the
     next worker, and for each whose metadata did not fit into its run's any more."""
     found: list[FieldWarning] = []
+    is_batch, field = (command.is_batch, command.type_field) if isinstance(command, Append) else (True, "type")
     for number, result in enumerate(outcome.results):
         if not isinstance(result, Stored):
             continue
-        index, field = number if command.is_batch else None, command.type_field
+        index = number if is_batch else None
         if result.foreign:
             message = (
-                f"{field}: another API key holds this run, or it waits for its next worker; "
-                "the event is stored as foreign and changes nothing"
+                f"{field}: another API key holds this run or has put it into the queue, or it waits for its next "
+                "worker; the event is stored as foreign and changes nothing"
             )
             found.append(FieldWarning(index=index, field=field, message=message))
         if result.metadata_unused:

@@ -15,7 +15,7 @@ import msgspec
 
 from towerlog import errors
 from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, DialectSettings
-from towerlog.dialects.members import names_at, read_singly
+from towerlog.dialects.members import fits_only_as_number, names_at, read_singly, whole_number
 from towerlog.dialects.structure import MAX_MEMBERS, check_depth, check_length
 from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
 from towerlog.model.event import FieldWarning, Refusal
@@ -69,6 +69,27 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, prefix: 
     # msgspec's own limit of nesting, which is far above ours.
     except RecursionError:
         raise Invalid("Nested too deeply.", field=prefix or "body") from None
+
+
+def decode_body(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """As `decode`, but a whole number may be written as a float or as a string of digits, as in an event."""
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return decode(decoder, with_whole_numbers(decoder.type, body))
+
+
+def with_whole_numbers(type_: Any, body: bytes) -> bytes:
+    """The body with each whole number as its member wants it. Raises like `decode`."""
+    members = members_of(body)
+    changed = False
+    for info in msgspec.structs.fields(type_):
+        text = members.get(info.encode_name)
+        number = None if text is None else whole_number(bytes(text))
+        if number is not None and fits_only_as_number(info.type, text, number):
+            members[info.encode_name] = msgspec.Raw(b"%d" % number)
+            changed = True
+    return msgspec.json.encode(members) if changed else body
 
 
 def read(
@@ -170,10 +191,15 @@ _EFFECTS_OF = {HEARTBEAT: Effects(beat=True), IDLE: Effects(idle=True), RATE_LIM
 """Names that mean the same in every dialect in which a sender may name its events as it likes."""
 
 
+MAX_KNOWN_NAMES = 1024
+"""Names of events that are remembered. Every dialect refuses a name of more than MAX_LABEL_CHARS characters first, so
+that together they are at most about a mebibyte."""
+
+
 # Senders have few names for their events. Equal ones share their facts, which are then encoded once for several.
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=MAX_KNOWN_NAMES)
 def facts_named(name: str) -> Facts:
-    """The facts of an event of which only its sender's own name is known."""
+    """The facts of an event of which only its sender's own name is known, of at most MAX_LABEL_CHARS characters."""
     return Facts(name=name, effects=_EFFECTS_OF.get(name))
 
 

@@ -118,6 +118,19 @@ def _value(member: msgspec.json.Decoder[Any], text: msgspec.Raw) -> Any:
         raise
 
 
+def fits_only_as_number(type_: Any, text: msgspec.Raw | None, number: int) -> bool:
+    """Whether a member of this type takes the number, but not the text that stands for it."""
+    try:
+        msgspec.json.decode(text or b"null", type=type_)
+    except msgspec.ValidationError:
+        try:
+            msgspec.convert(number, type_)
+        except msgspec.ValidationError:
+            return False
+        return True
+    return False
+
+
 def whole_number(text: bytes) -> int | None:
     """The whole number that a JSON text stands for: `150.0`, `"150"`. None for any other."""
     found = _NUMBER.fullmatch(text)

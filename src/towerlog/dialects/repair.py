@@ -187,8 +187,8 @@ def _places(text: bytes, mark: bytes, path: Path) -> Iterator[tuple[Path, str]]:
     inside = False
     for name, member in _members(text, path):
         if isinstance(name, str) and named in name:
-            inside = True
-            yield (*path, name.replace(named + "S", "\ufffd")), SURROGATE
+            inside, name = True, name.replace(named + "S", "\ufffd")
+            yield (*path, name), SURROGATE
         if mark in member:
             inside = True
             yield from _places(member, mark, (*path, name))

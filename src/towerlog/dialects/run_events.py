@@ -44,7 +44,7 @@ FAILED = "failed"
 _NONE = msgspec.Raw(b"")
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
 _OTHER = EventType.OTHER
-_CALL_TYPES = frozenset({"error", "rate_limited", "budget_exceeded", "client_disconnect"})
+CALL_STATUSES = frozenset({"error", "rate_limited", "budget_exceeded", "client_disconnect"})
 
 
 class WorkerEvent(msgspec.Struct, gc=False):
@@ -255,15 +255,19 @@ def told_usage(sent: ModelCallData, where: str, warnings: Warnings) -> Usage:
     )
 
 
-def _read_model_call(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
-    sent = read(_MODEL_CALL, data, where, warnings)
+def model_call_facts(sent: ModelCallData, where: str, warnings: Warnings) -> Facts:
+    """The facts of a model call; a `status` of CALL_STATUSES says that it has not succeeded."""
     usage = told_usage(sent, where, warnings)
-    return EventType.MODEL_CALL, Facts(
-        name=f"inference_{sent.status}" if sent.status in _CALL_TYPES else None,
-        success=sent.status not in _CALL_TYPES,
+    return Facts(
+        name=f"inference_{sent.status}" if sent.status in CALL_STATUSES else None,
+        success=sent.status not in CALL_STATUSES,
         duration_ms=None if sent.duration_ms is None else round(sent.duration_ms),
         effects=Effects(report=UsageReport(usage, "delta"), model=sent.model or None),
     )
+
+
+def _read_model_call(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
+    return EventType.MODEL_CALL, model_call_facts(read(_MODEL_CALL, data, where, warnings), where, warnings)
 
 
 def _read_waiting(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
@@ -286,6 +290,8 @@ def _key(text: str | None) -> str | None:
 
 def _read_acknowledged(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
     command_id = read(_ANSWER, data, where, warnings).command_id
+    if command_id is None:
+        details.missing(warnings, f"{where}.command_id")
     facts = NO_FACTS if command_id is None else Facts(effects=Effects(command_id=command_id))
     return EventType.COMMAND_ACKNOWLEDGED, facts
 

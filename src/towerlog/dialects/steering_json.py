@@ -39,7 +39,8 @@ def cancel_view(row: RunRow) -> CancelView | None:
     """How far a cancel has come; None when none was requested."""
     if row.cancel_requested_at is None:
         return None
-    ended_at = format_optional_ms(row.span()[1])
+    # By the server's clock like the other stages, and not by the sender's, as the run's own end is shown.
+    ended_at = format_optional_ms(row.ended_at)
     return CancelView(
         requested_at=format_ms(row.cancel_requested_at),
         delivered_at=format_optional_ms(row.cancel_delivered_at),

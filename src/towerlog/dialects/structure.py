@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import accumulate, islice, repeat
 from operator import and_, eq
 
-from towerlog.errors import Invalid, TooLarge
+from towerlog.errors import Invalid
 
 PIECE_BYTES = 64 * 1024
 MAX_PARTS = 1_000_000
@@ -41,29 +41,39 @@ def check_parts(body: bytes) -> None:
         end = start + PIECE_BYTES
         parts += sum([body.count(part, start, end) for part in _PARTS])
         if parts > MAX_PARTS:
-            raise _too_much("body", f"is made of more than {MAX_PARTS} parts; send it in several requests")
+            raise _too_much("body", f"is made of more than {MAX_PARTS} parts; send its events in several requests")
 
 
-def check_strings(body: bytes) -> None:
-    """Refuses a body with a string so long, or of so many escapes, that decoding it would hold up everybody else."""
+def long_strings(body: bytes) -> list[tuple[int, int]]:
+    """Where strings begin and end, quotes included, that are so long, or of so many escapes, that decoding one of them
+    would hold up everybody else. One that is not closed goes to the end of the body.
+    """
     if len(body) <= min(MAX_STRING_BYTES, MAX_ESCAPES):
-        return
-    inside, length, escapes = False, 0, 0
+        return []
+    found: list[tuple[int, int]] = []
+    inside, at, start, escapes = False, 0, 0, 0
+
+    def close(end: int) -> None:
+        if end - start - 2 > MAX_STRING_BYTES or escapes > MAX_ESCAPES:
+            found.append((start, end))
+
     for piece in pieces_of(body):
         text = piece.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
         first = text.find(b'"')
-        if inside and length + (len(text) if first < 0 else first) > MAX_STRING_BYTES:
-            raise TooLarge(f"body: has a string of more than {MAX_STRING_BYTES} bytes", field="body")
-        escapes += piece.count(b"\\")
-        if escapes > MAX_ESCAPES and inside and first < 0:
-            raise TooLarge(f"body: has a string of more than {MAX_ESCAPES} escapes", field="body")
-        if first < 0:
-            length += len(text)
-        else:
-            escapes = 0
-            # A string that lies within a piece is no long one: what matters is the one that goes on.
-            inside ^= text.count(b'"') % 2 == 1
-            length = len(text) - text.rfind(b'"') - 1
+        if inside:
+            escapes += piece.count(b"\\", 0, len(piece) if first < 0 else first)
+            if first >= 0:
+                close(at + first + 1)
+        # A string that lies within a piece is no long one: what matters is the one that goes on.
+        if first >= 0 and inside ^ (text.count(b'"') % 2 == 1):
+            last = text.rfind(b'"')
+            inside, start, escapes = True, at + last, piece.count(b"\\", last)
+        elif first >= 0:
+            inside = False
+        at += len(piece)
+    if inside:
+        close(at + 1)
+    return found
 
 
 def check_depth(text: bytes, field: str, deepest: int, around: int = 0) -> None:

@@ -134,8 +134,11 @@ class Engine:
                 OverdueCancels(self._writer.upkeep, cancel_deadline_ms),
                 SilentRuns(self._hearing, self._writer.upkeep, settings.thresholds),
                 OldReplies(store, self._hearing),
-            )
+            ),
+            lambda: self.before_sweep(),
         )
+        self.before_sweep: Callable[[], None] = lambda: None
+        """Called by the timer whenever it begins to look at what time has brought about."""
         self._timer_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

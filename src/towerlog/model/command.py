@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from towerlog.model.event import Draft, FieldWarning, Item, RunByForeignId
+from towerlog.model.event import Draft, FieldWarning, Item, Refusal, RunByForeignId
+from towerlog.model.outcome import Stored
 from towerlog.model.persona import CreatePersona, CreateRoute
 from towerlog.model.principal import Scope
 from towerlog.model.question import Read, Stream
@@ -39,6 +40,8 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     warnings: tuple[FieldWarning, ...] = ()
     type_field: str = "type"
     is_batch: bool = True
+    placed: tuple[Stored | Refusal, ...] = ()
+    """What came of the items before these, which a commit before has taken: see `PlanFull`."""
 
 
 class CreateRun(msgspec.Struct, frozen=True, gc=False):
@@ -157,6 +160,8 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     dialect: str = ""
     """What the items were said in."""
     warnings: tuple[FieldWarning, ...] = ()
+    placed: tuple[Stored | Refusal, ...] = ()
+    """As in `Append`."""
 
 
 class Release(msgspec.Struct, frozen=True, gc=False):

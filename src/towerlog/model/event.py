@@ -255,9 +255,13 @@ NATURAL = "\x1f"
 """Begins the stored id of an event without an id of its sender's, which holds no control character."""
 
 
-def foreign_id(key_id: str, event_id: str) -> str:
-    """What a foreign event is kept under: the ids of a run that is held are its holder's, whoever used them first."""
-    return f"{NATURAL}{key_id}{NATURAL}{event_id}"
+OF_KEY = "\x1e"
+"""Begins the stored id of an event that has its id among those of its sender's key."""
+
+
+def id_of_key(key_id: str, event_id: str) -> str:
+    """What is kept under an id of a key: the ids of a run that is held are its holder's, whoever used them first."""
+    return f"{OF_KEY}{key_id}{OF_KEY}{event_id}"
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -279,7 +283,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     dialect: str = ""
     occurred_at: int | None = None
     event_id: str | None = None
-    """What it is kept under; `sender_id` is what readers are shown."""
+    """What it is kept under; `sent_id` is what readers are shown."""
     agent: int = 0
     """The agent's number, 0 for none."""
     late: bool = False
@@ -295,8 +299,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     def sent_id(self) -> str | None:
         """The id that its sender gave it; None where it is stored under a natural key."""
         told = self.event_id
-        if told is not None and self.facts.foreign and told.startswith(NATURAL):
-            told = told.split(NATURAL, 2)[2]
+        if told is not None and told.startswith(OF_KEY):
+            told = told.split(OF_KEY, 2)[2]
         return None if told is None or told.startswith(NATURAL) else told
 
     @property

@@ -115,7 +115,7 @@ class Effects(
     """A model provider has slowed its agent down."""
     origin: Origin | None = None
     reporter_key: str | None = None
-    """Id of the API key that reports the run from here on: of its first event, and of its start."""
+    """Id of the API key that reports the run from here on: of its first event, and of its start; of who created it."""
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     """A JSON object merged into the run's metadata. Unset, not None: msgspec decodes no union of Raw with None."""
 
@@ -145,7 +145,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     client_dropped: tuple[int, int] | None = None
     """First and last of the numbers that the client reports as dropped; they will not arrive."""
     foreign: bool = False
-    """Would change a held run, and came from a key that does not hold it. What reports the change is kept as `other`
+    """Would change a run that another key holds, or has put into the queue. What reports the change is kept as `other`
     under `name`; what only names an agent for the run keeps its type, and the run its agent."""
     effects: Effects | None = None
     """None where the type alone says what the event moves."""

@@ -64,6 +64,11 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     """Some of the results are `foreign` or `metadata_unused`."""
 
 
+def has_warnings(results: list[Stored | Refusal]) -> bool:
+    """Whether the sender is to be told more of any of them than that it is stored."""
+    return any(isinstance(one, Stored) and (one.foreign or one.metadata_unused) for one in results)
+
+
 class TreeUsage(msgspec.Struct, frozen=True, gc=False):
     """What a run and all runs below it have spent."""
 
@@ -162,6 +167,8 @@ class Reported(msgspec.Struct, frozen=True, gc=False):
     results: list[Stored | Refusal] = []
     has_news: bool = False
     """A command is carried for the first time: the reply must not be held back."""
+    has_warnings: bool = False
+    """As in `Appended`."""
 
 
 class Decided(msgspec.Struct, frozen=True, gc=False):

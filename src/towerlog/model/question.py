@@ -71,9 +71,13 @@ class ListThreadRuns(msgspec.Struct, frozen=True, gc=False):
 
 
 class LatestCheckpoint(msgspec.Struct, frozen=True, gc=False):
-    """The state that a thread resumes from."""
+    """The state that a thread resumes from, or that of one of its runs."""
 
     thread_id: str
+    trace_id: str | None = None
+    """The run's; None for that of the thread's own runs which was stored last."""
+    agent: str | None = None
+    """Whose checkpoint, where several agents report into the run; None for the newest."""
 
 
 class ListApprovals(msgspec.Struct, frozen=True, gc=False):

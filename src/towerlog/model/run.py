@@ -84,6 +84,11 @@ class OpenQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Lease epoch of the attempt that has asked it last; 0 for a run without a worker."""
 
 
+def text_bytes(text: str) -> int:
+    """How many bytes a text takes as a JSON string without its quotation marks: a control character takes six."""
+    return len(msgspec.json.encode(text)) - 2
+
+
 def awaited(questions: tuple[OpenQuestion, ...], asking_epoch: int) -> tuple[OpenQuestion, ...]:
     """Those of the open questions whose agent waits: of the last attempt that has asked anything.
 
@@ -101,6 +106,7 @@ class ClosedQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     by: str | None = None
     """A user id, or the name that the agent gave; None when unknown, or withdrawn."""
     withdrawn: bool = False
+    """Its agent stopped waiting. With `by`: the answer had been given, but was not taken."""
 
 
 class ForkedFrom(msgspec.Struct, frozen=True, gc=False):
@@ -146,7 +152,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     created_by: str | None = None
     """A user id."""
     reporter_key: str | None = None
-    """Id of the API key that reports it; None for a run that was made for workers and is theirs."""
+    """Id of the API key that reports it. Of a run that was made for workers the one that created it: while it is in the
+    queue, no other may take it out of there without a claim."""
     started_at: int | None = None
     start_told_at: int | None = None
     """When its sender says that it began: of its start, or of its first event while no start has come."""
@@ -163,6 +170,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     retired: AgentShare | None = None
     usage_flags: tuple[str, ...] = ()
     """Words of `USAGE_FLAGS`. The six of these are the members of `Spending`."""
+    process: str | None = None
+    """The process whose cost it told last (`UsageReport.process`)."""
     error: str | None = None
     questions: tuple[OpenQuestion, ...] = ()
     """Open ones, oldest first. They outlive their worker: the next claim finds them open."""
@@ -216,8 +225,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return self.status in TERMINAL
 
     def pending_bytes(self) -> int:
-        """How long the texts of its pending commands are together."""
-        return sum(len((command.content or "").encode()) for command in self.pending)
+        """How long the texts of its pending commands are together, as they stand in the row."""
+        return sum([text_bytes(command.content) for command in self.pending if command.content is not None])
 
     def has_undelivered(self) -> bool:
         """Whether a command is pending that no reply has carried yet."""
@@ -244,11 +253,13 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return Spending(self.shares, self.retired, self.run_total, self.run_sides, self.process_cost, self.usage_flags)
 
     def model_of(self, agent: str | None) -> str | None:
-        """The model of an agent: what it named itself, else what was named before the run's agent was known."""
+        """The model of what an agent tells without one: that which it has named, else what was named before the run's
+        agent was known. None where it has named several: a total or a cost may be of all of them.
+        """
         for name in (agent, *sorted(PLACEHOLDER_AGENTS)):
             share = None if name is None else self.shares.get(name)
             if share is not None and share.model is not None:
-                return share.model
+                return None if share.several_models else share.model
         return None
 
     def latest_step(self) -> tuple[str, int] | None:
@@ -317,14 +328,16 @@ MAX_INPUTS = 15
 MAX_PENDING = 2 * MAX_INPUTS + 2
 """There is always room for a cancel, and for a pause or a resume, beside messages and answers."""
 MAX_QUESTIONS = 64
+"""Open questions of one attempt; one more is refused, so that its agent does not wait for what cannot come."""
 MAX_CLOSED_QUESTIONS = 32
 MAX_METADATA_BYTES = 16 * 1024
 """Of a run's row. What does not fit stays in its event."""
 MAX_PENDING_BYTES = 64 * 1024
 """Of the texts of all commands that wait for a run's agent; then more inputs are refused."""
 MAX_QUESTION_CHARS = 4 * 1024
+"""Of the texts of all open questions: past it the row has the beginnings of the longest. Their events are whole."""
 MAX_OPEN_TOOL_CHARS = 4 * 1024
-"""Of all open questions, and of the names and ids of all open tool calls: past them the oldest are forgotten."""
+"""Of the names and ids of all open tool calls: past it the oldest are forgotten. Nobody waits for them here."""
 MAX_OPEN_RUNS = 1024
 MAX_THREAD_QUEUE = 1000
 """Bounds of the lists inside a row. Past them the oldest entry is removed; further runs in the queue of a thread are

@@ -58,6 +58,8 @@ class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The sum of the calls that it has told beside a running total: such a sum is one itself."""
     model: str | None = None
     """The model that it named last."""
+    several_models: bool = False
+    """It has named another one before."""
     step_index: int = -1
     """The highest checkpoint so far; -1 for none."""
     step_agent: str | None = None

@@ -22,11 +22,15 @@ def told_time(occurred_at: int | None, recorded_at: int) -> int | None:
 
 _FRACTIONS = {"Z": 0, **{f".{ms:03d}Z": ms for ms in range(1000)}}
 """What the usual form has after its seconds, as milliseconds."""
-_FORM = re.compile(r"\d{4}-?\d\d-?\d\d[Tt ]\d\d:?\d\d(:?\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d(:?\d\d)?)?", re.ASCII)
+_FORM = re.compile(r"\d{4}-?\d\d-?\d\d[Tt ]\d\d:?\d\d(:?\d\d([.,]\d{1,60})?)?([Zz]|[+-]\d\d(:?\d\d)?)?", re.ASCII)
+
+
+MAX_KNOWN_SECONDS = 1024
+"""Seconds that are remembered, each way, with their text of 19 characters."""
 
 
 # Events come in bursts: most times to be written or read share their second with the one before.
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=MAX_KNOWN_SECONDS)
 def _second_text(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
@@ -41,7 +45,7 @@ def format_optional_ms(time_ms: int | None) -> str | None:
     return None if time_ms is None else format_ms(time_ms)
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=MAX_KNOWN_SECONDS)
 def _second_ms(text: str) -> int:
     return parse_ms(text)
 

@@ -82,8 +82,9 @@ class UsageReport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     process_cost: bool = False
     """The cost is a running total of the reporting process: one counter for all agents in it, in this run and below."""
     process: str | None = None
-    """Which process that is, by the trace of the run at the top of those in the thread that it carries out. Worked out
-    when the event is placed, for each cost of a run that has told such a total."""
+    """Which process that is: the trace of the first run that it is known by, the topmost of those in the thread that it
+    carries out, and a mark of who tells it. Worked out when the event is placed, for each cost of a run that has told
+    such a total."""
     inclusive: bool = False
     """Of running totals: the input includes what was read from a cache and written to it, the output the reasoning,
     since the sender's form has no members for them."""

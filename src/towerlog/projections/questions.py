@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from towerlog.model.event import Event, EventType
+from towerlog.model.facts import Effects
 from towerlog.model.run import (
     MAX_CLOSED_QUESTIONS,
     MAX_QUESTION_CHARS,
@@ -60,31 +61,55 @@ def asked_before(row: RunRow, key: str | None) -> int | None:
     return next((one.question_id for one in row.questions if one.key == key), taken[0] if taken else None)
 
 
+def has_room(row: RunRow, key: str | None) -> bool:
+    """Whether a question of this key can be asked: the attempt has fewer than MAX_QUESTIONS open, or has this one.
+
+    What earlier attempts have left open takes no room from it: nobody waits for those answers.
+    """
+    if len(row.questions) < MAX_QUESTIONS or asked_before(row, key) is not None:
+        return True
+    return sum(one.epoch == row.lease_epoch for one in row.questions) < MAX_QUESTIONS
+
+
 def _ask(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
-    key, epoch = event.effects.question_key, row.lease_epoch
+    key, epoch, text = event.effects.question_key, row.lease_epoch, event.facts.question
     changes["asking_epoch"] = epoch
     known = asked_before(row, key)
     if known is None:
-        asked = OpenQuestion(event.seq, event.recorded_at, event.facts.question, key, epoch)
-        changes["questions"] = _newest((*row.questions, asked)[-MAX_QUESTIONS:])
-    elif epoch:
-        changes["questions"] = tuple(
-            _replace(one, epoch=epoch) if one.question_id == known else one for one in row.questions
+        asked = OpenQuestion(event.seq, event.recorded_at, text, key, epoch)
+        questions = (*_with_room(row.questions, epoch), asked)
+    else:
+        # Who answers has to read what is asked now, in whichever words.
+        questions = tuple(
+            _replace(one, epoch=epoch, text=text or one.text) if one.question_id == known else one
+            for one in row.questions
         )
+    changes["questions"] = _shortened(questions)
 
 
-def _newest(asked: tuple[OpenQuestion, ...]) -> tuple[OpenQuestion, ...]:
-    """Those whose texts have at most MAX_QUESTION_CHARS characters together, the last one in any case."""
-    room = MAX_QUESTION_CHARS - _chars_of(asked[-1])
-    for index in range(len(asked) - 2, -1, -1):
-        room -= _chars_of(asked[index])
-        if room < 0:
-            return asked[index + 1 :]
-    return asked
+def _with_room(questions: tuple[OpenQuestion, ...], epoch: int) -> tuple[OpenQuestion, ...]:
+    """Room for one more: without the oldest that only an earlier attempt has asked, if there are MAX_QUESTIONS."""
+    if len(questions) < MAX_QUESTIONS:
+        return questions
+    left = next((index for index, one in enumerate(questions) if one.epoch != epoch), 0)
+    return questions[:left] + questions[left + 1 :]
 
 
-def _chars_of(one: OpenQuestion) -> int:
-    return len(one.text or "") + len(one.key or "")
+def _shortened(questions: tuple[OpenQuestion, ...]) -> tuple[OpenQuestion, ...]:
+    """All of them, with at most MAX_QUESTION_CHARS characters of text together: the longest lose their ends."""
+    lengths = sorted(len(one.text or "") for one in questions)
+    room = share = MAX_QUESTION_CHARS
+    if sum(lengths) <= room:
+        return questions
+    for index, length in enumerate(lengths):
+        share = room // (len(lengths) - index)
+        if length > share:
+            break
+        room -= length
+    return tuple(
+        _replace(one, text=one.text[: share - 1] + "…") if one.text and len(one.text) > share else one
+        for one in questions
+    )
 
 
 def _answer(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
@@ -104,15 +129,28 @@ def _withdraw(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     """An answer that is on its way to the agent is for nobody now: it must not be kept for another question."""
     effects = event.effects
     found = _named(row, effects.question_id, effects.question_key)
-    question_id = effects.question_id if found is None else found.question_id
-    key = effects.question_key
-    changes["pending"] = tuple(
-        one
-        for one in changes.get("pending", row.pending)
-        if one.type != "input" or (one.question_id != question_id and (key is None or one.question_key != key))
-    )
+    untaken = answers_withdrawn(row, effects)
+    changes["pending"] = tuple(one for one in changes.get("pending", row.pending) if one not in untaken)
     if found is not None:
         _close(row, changes, ClosedQuestion(found.question_id, event.recorded_at, withdrawn=True))
+    elif untaken:
+        # Who comes second must not be told that the first answer counts.
+        gone = {one.question_id for one in untaken}
+        changes["closed_questions"] = tuple(
+            _replace(one, withdrawn=True) if one.question_id in gone else one for one in row.closed_questions
+        )
+
+
+def answers_withdrawn(row: RunRow, effects: Effects) -> tuple[Pending, ...]:
+    """The answers that wait for the agent and that a withdrawal makes nobody's."""
+    found = _named(row, effects.question_id, effects.question_key)
+    question_id = effects.question_id if found is None else found.question_id
+    key = effects.question_key
+    return tuple(
+        one
+        for one in row.pending
+        if one.type == "input" and (one.question_id == question_id or (key is not None and one.question_key == key))
+    )
 
 
 def _named(row: RunRow, question_id: int | None, key: str | None) -> OpenQuestion | None:

@@ -211,7 +211,7 @@ def _fold_effects(
     row: RunRow, event: Event, agent: str | None, changes: dict[str, Any], shares: dict[str, Any] | None
 ) -> None:
     effects = event.effects
-    if effects.model is not None:
+    if effects.model is not None and (row.model is None or not _failed_at_once(event)):
         changes["model"] = effects.model
     if effects.parent_key is not None and row.parent_key is None:
         changes["parent_key"] = effects.parent_key
@@ -229,6 +229,13 @@ def _fold_effects(
         _fold_lane(effects, changes)
     if effects.checkpoint is not None or effects.report is not None or effects.model is not None:
         changes |= parts_after(row, effects, agent) if shares is None else shares
+
+
+def _failed_at_once(event: Event) -> bool:
+    """Whether this is a call that has used nothing: a model that was only tried does not become the run's."""
+    report = event.effects.report
+    is_call = event.type is EventType.MODEL_CALL and event.facts.success is False and report is not None
+    return is_call and not any(msgspec.structs.astuple(report.usage) if report is not None else ())
 
 
 def _fold_lane(effects: Effects, changes: dict[str, Any]) -> None:
@@ -253,6 +260,7 @@ def parts_after(row: RunRow, effects: Effects, agent: str | None, *, late: bool 
         "run_total": after.run_total,
         "run_sides": after.run_sides,
         "process_cost": after.process_cost,
+        "process": row.process if effects.report is None else effects.report.process or row.process,
         "usage_flags": after.flags,
         "usage": row.usage if effects.report is None else after.usage(),
     }
@@ -269,7 +277,7 @@ def _spending_after(spending: Spending, effects: Effects, agent: str, late: bool
     if checkpoint is not None and not late and checkpoint.step_index > share.step_index:
         share = _replace(share, step_index=checkpoint.step_index)
     if model is not None and model != share.model:
-        share = _replace(share, model=model)
+        share = _replace(share, model=model, several_models=share.several_models or share.model is not None)
     return spending if share == spending.shares.get(agent, AgentShare()) else spending.with_share(agent, share)
 
 

@@ -5,9 +5,11 @@ Totals are read from these cells and never counted from events.
 
 from __future__ import annotations
 
+import msgspec
+
 from towerlog.model.event import Event
 from towerlog.model.run import RunRow
-from towerlog.model.usage import NO_USAGE, Usage, UsageRow, add, subtract
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport, UsageRow, add, subtract
 
 HOUR_MS = 3_600_000
 UsageKey = tuple[int, int, str, str, str]
@@ -33,11 +35,19 @@ def added(before: Usage, after: Usage) -> Usage:
     return NO_USAGE if before is after or before == after else subtract(after, before)
 
 
+def told(report: UsageReport, before: Usage, after: Usage) -> Usage:
+    """What a report added to totals. Who told no cost spent an unknown one, and not 0."""
+    found = added(before, after)
+    is_unknown = found.cost_nanos == 0 and report.usage.cost_nanos is None
+    return msgspec.structs.replace(found, cost_nanos=None) if is_unknown else found
+
+
 def key_of(after: RunRow, event: Event, agent: str | None) -> UsageKey:
-    """The key of the cell that an event adds to. The status is the run's after it, the model that of the event's agent:
-    what one agent spends never stands under the model of another.
+    """The key of the cell that an event adds to. The status is the run's after it, the model what the event says, else
+    that of its agent: what one agent spends never stands under the model of another.
     """
-    return (event.org, hour_of(event), agent or "", after.model_of(agent) or "", after.status.value)
+    model = event.effects.model or after.model_of(agent)
+    return (event.org, hour_of(event), agent or "", model or "", after.status.value)
 
 
 def hour_of(event: Event) -> int:

@@ -25,12 +25,25 @@ T = TypeVar("T")
 PAGE_BODY_BYTES = 4 * 1024 * 1024
 """A page ends early once its events' bodies, or its rows as they are stored, have reached this size."""
 
+MAX_OWN_STATES = 16
+"""Of the runs that a thread may resume from, the newest that are looked at beside the open ones."""
+MAX_STATES = 64
+"""The same of all its runs, children included; and so many of its open ones."""
+
 
 class Found(list[T]):
     """The rows of a page, in order."""
 
     cut = False
     """True: it ended early, for its size, and more may follow."""
+
+
+class RunWithState(NamedTuple):
+    """A run of a thread that has a checkpoint."""
+
+    row: RunRow
+    is_child: bool
+    """Its parent is a run of the same thread."""
 
 
 class KeyFound(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -94,3 +95,18 @@ def test_a_whole_ipv6_network_is_counted_as_one(text: str, counted: str) -> None
 )
 def test_local_is_what_certainly_comes_from_here(given: dict[str, Any], trusted: str, expected: bool) -> None:
     assert Addresses(trusted).is_local(given) is expected
+
+
+def test_what_is_too_long_for_an_address_is_none_and_is_not_remembered() -> None:
+    """Behind a proxy strangers choose the text: a zone may be of any length."""
+    behind = Addresses("10.0.0.1")
+    tracemalloc.start()
+    try:
+        for n in range(200):
+            for kind in ("fe80::1%", "nonsense"):
+                assert behind.of(scope("10.0.0.1", f"{kind}{n}{'x' * 20_000}")) == "10.0.0.1"
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held_bytes < 2**20
+    assert behind.of(scope("10.0.0.1", "fe80::1%eth0123456789ab")) == "fe80::1%eth0123456789ab"

@@ -132,7 +132,7 @@ def test_replies_to_callers_without_a_key_have_a_part_and_no_more() -> None:
         visit.enter()
     assert visits[0].hold_reply(900)
     assert visits[0].hold_reply(100)
-    assert [visit.hold_reply(100) for visit in visits[1:]] == [True, True, True, True, False]
+    assert [visit.hold_reply(100) for visit in visits[1:]] == [True, False, False, False, False]
     for visit in visits:
         visit.leave()
     assert arrivals.ledger.unknown.is_idle
@@ -180,3 +180,27 @@ def test_what_is_sent_without_a_key_has_a_part_and_no_more_from_however_many_add
         visit.leave()
     assert ledger.unknown.is_idle
     assert ledger.process.is_idle
+
+
+def test_replies_that_wait_have_half_of_a_share_and_then_no_more_are_made() -> None:
+    ledger = made(1000)
+    arrivals, account = Arrivals(ledger, Addresses()), ledger.account(principal("a"))
+    visits = [arrivals.visit(("192.0.2.1", 1)) for _ in range(4)]
+    for visit in visits:
+        visit.enter()
+        visit.admit(account)
+    assert visits[0].hold_reply(900), "one alone always has room"
+    with pytest.raises(Overloaded, match="This key has as many bytes of replies unread"):
+        ledger.check_replies(account.shares)
+    assert visits[0].hold_reply(150)
+    ledger.check_replies(account.shares)
+    assert visits[1].hold_reply(100)
+    ledger.check_replies(account.shares)
+    assert not visits[2].hold_reply(10), "a quarter of all is half of the key's"
+    ledger.take_bytes(account.shares, 240)
+    assert visits[2].hold_reply(0)
+    assert ledger.process.held_bytes == 490, "bodies have the other half"
+    for visit in visits:
+        visit.leave()
+    ledger.check_replies(account.shares)
+    assert ledger.process.reply_bytes == 0

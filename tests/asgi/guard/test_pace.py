@@ -1,16 +1,54 @@
-"""The pace: so much is begun in one turn of the event loop and no more, in the order in which it came."""
+"""The pace: so much is begun in one turn of the event loop and no more, by whose it is and in the order that it came.
+
+Whatever a connection waits for can come for many at the same time: a head, the end of a body, a key that was looked up,
+room for more of a reply.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from itertools import pairwise
+from typing import Any
 
 import pytest
 import uvloop
 
-from tests.asgi.http1.hand import Taking, get, linked, post
-from towerlog.asgi.guard.pace import BODY_PART_BYTES, MAX_BEGUN
+from tests.asgi.arrivals import decodes, warm
+from tests.asgi.conversation import ADMIN_KEY
+from tests.asgi.http1.hand import HandTransport, Taking, get, linked, post
+from tests.support.wait import wait_until_async
+from towerlog.asgi.app import App
+from towerlog.asgi.connection import Connection
+from towerlog.asgi.guard.pace import BODY_PART_BYTES, COUNTED_FROM, MAX_BEGUN, Pace
 
 COUNT = MAX_BEGUN * 5 // 2
+KEY = f"Authorization: Bearer {ADMIN_KEY}\r\nContent-Type: application/json\r\n".encode()
+
+
+def in_uvloop(work: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(work, 60))
+
+
+async def turns(done: Callable[[], int], wanted: int) -> list[int]:
+    """How much is done in each turn of the loop, until all is; what was done before the first is left out."""
+    seen = [done()]
+    while seen[-1] < wanted:
+        await asyncio.sleep(0)
+        seen.append(done())
+    return [after - before for before, after in pairwise(seen)]
+
+
+async def settled() -> None:
+    """Until all that is ready has been done, and what that has made ready."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def leave(links: list[Connection]) -> None:
+    for link in links:
+        link.connection_lost(None)
 
 
 @pytest.mark.parametrize("kind", ["taken", "by a task", "with a body"])
@@ -23,20 +61,15 @@ def test_what_comes_at_once_is_begun_in_turns(kind: str) -> None:
         for number, link in enumerate(links):
             name = f"{path}?{number}"
             link.data_received(post(name, b"y" * BODY_PART_BYTES * 3) if weight > 1 else get(name))
-        begun = [len(app.scopes)]
-        while len(app.scopes) < COUNT:
-            await asyncio.sleep(0)
-            begun.append(len(app.scopes))
-        steps = [after - before for before, after in zip([0, *begun], begun, strict=False)]
-        assert max(steps) == steps[0] == -(-MAX_BEGUN // weight)
+        at_once = len(app.scopes)
+        steps = await turns(lambda: len(app.scopes), COUNT)
+        assert max(steps) == at_once == -(-MAX_BEGUN // weight)
         assert [int(scope["query_string"]) for scope in app.scopes] == list(range(COUNT))
-        for link in links:
-            link.connection_lost(None)
+        leave(links)
         await asyncio.sleep(0)
         assert app.ledger.process.is_idle
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(asyncio.wait_for(run(), 60))
+    in_uvloop(run())
 
 
 def test_who_hangs_up_in_the_line_is_not_served() -> None:
@@ -45,13 +78,229 @@ def test_who_hangs_up_in_the_line_is_not_served() -> None:
         links = [linked(app)[0] for _ in range(COUNT)]
         for link in links:
             link.data_received(get("/do"))
-        for link in links[MAX_BEGUN:]:
-            link.connection_lost(None)
-        for _ in range(5):
-            await asyncio.sleep(0)
+        leave(links[MAX_BEGUN:])
+        await settled()
         assert len(app.done) == MAX_BEGUN
-        for link in links[:MAX_BEGUN]:
-            link.connection_lost(None)
+        leave(links[:MAX_BEGUN])
+        assert app.ledger.process.is_idle
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(asyncio.wait_for(run(), 60))
+    in_uvloop(run())
+
+
+# The ends of bodies
+
+
+def ingest(number: int, size: int) -> bytes:
+    body = b'{"event_type":"step","sdk_run_id":"r%d","payload":{"x":"%b"}}' % (number, b"y" * size)
+    return post("/api/ingest", body).replace(b"Host:", KEY + b"Host:")
+
+
+async def test_bodies_whose_last_bytes_come_at_once_are_decoded_in_turns(app: App) -> None:
+    await warm(app)
+    decoded, made = decodes(app, "POST", "/api/ingest"), [linked(app) for _ in range(190)]
+    wholes = [ingest(number, 2 * BODY_PART_BYTES) for number in range(len(made))]
+    for cut in (slice(None, 1000), slice(1000, -1)):
+        for (link, _), whole in zip(made, wholes, strict=True):
+            link.data_received(whole[cut])
+            await settled()
+    assert not decoded
+    for (link, _), whole in zip(made, wholes, strict=True):
+        link.data_received(whole[-1:])
+    # Each is three: itself, and two parts of its body.
+    assert max(await turns(lambda: len(decoded), len(made))) <= MAX_BEGUN // 3 + 1
+    await wait_until_async(lambda: all(transport.statuses == [200] for _, transport in made), "the replies")
+    leave([link for link, _ in made])
+    assert app.arrivals.ledger.process.is_idle
+
+
+async def test_bodies_whose_keys_are_known_at_once_are_decoded_in_turns(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert app._service is not None
+    go_on, real = asyncio.Event(), app._service._auth.authenticate
+
+    async def slow(*given: Any) -> Any:
+        found = await real(*given)
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(app._service._auth, "authenticate", slow)
+    monkeypatch.setattr(app._service._auth, "recall", lambda *_: None)
+    monkeypatch.setattr(app._gate, "_recall", lambda *_: None)
+    decoded, made = decodes(app, "POST", "/api/ingest"), [linked(app) for _ in range(190)]
+    for number, (link, _) in enumerate(made):
+        link.data_received(ingest(number, 2 * BODY_PART_BYTES))
+        await settled()
+    go_on.set()
+    assert max(await turns(lambda: len(decoded), len(made))) <= MAX_BEGUN // 3 + 1
+    leave([link for link, _ in made])
+
+
+# Readers
+
+
+def unread(app: Any, count: int) -> list[tuple[Connection, HandTransport]]:
+    """Connections with a reply that waits for its reader."""
+    made = [linked(app) for _ in range(count)]
+    for link, transport in made:
+        transport.is_slow = True
+        link.data_received(get("/later"))
+    return made
+
+
+def test_requests_whose_readers_have_room_at_once_begin_in_turns() -> None:
+    async def run() -> None:
+        app = Taking(100_000_000, connections=10_000)
+        made = unread(app, MAX_BEGUN)
+        await settled()
+        made += unread(app, MAX_BEGUN)
+        await settled()
+        for respond in app.open:
+            respond(200, [(b"content-length", b"9999")], b"x" * 9_999)
+        for number in range(2):
+            for link, _ in made[number * MAX_BEGUN : (number + 1) * MAX_BEGUN]:
+                link.data_received(get("/do"))
+            await settled()
+        assert not app.done
+        for _, transport in made:
+            transport.is_slow = False
+            transport.take()
+        at_once = len(app.done)
+        assert max([at_once, *await turns(lambda: len(app.done), len(made))]) <= MAX_BEGUN
+        leave([link for link, _ in made])
+        assert app.ledger.process.is_idle
+
+    in_uvloop(run())
+
+
+class Pouring(Taking):
+    """Sends pieces without an end."""
+
+    def __init__(self) -> None:
+        super().__init__(100_000_000, connections=10_000)
+        self.sent = 0
+
+    def take(self, scope: Any, body: bytes, respond: Any) -> Any:
+        return body
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while not self.arrivals.ledger.process.is_idle:
+            self.sent += 1
+            await send({"type": "http.response.body", "body": b"x" * 1000, "more_body": True})
+
+
+def test_streams_whose_readers_have_room_at_once_go_on_in_turns() -> None:
+    async def run() -> None:
+        app = Pouring()
+        made: list[tuple[Connection, HandTransport]] = []
+        while len(made) < COUNT:
+            made.append(linked(app))
+            made[-1][1].is_slow = True
+            made[-1][1].set_write_buffer_limits(0)
+            made[-1][0].data_received(get("/"))
+            await settled()
+        before = app.sent
+        for _, transport in made:
+            transport.take()
+        assert max(await turns(lambda: app.sent - before, COUNT)) <= MAX_BEGUN
+        leave([link for link, _ in made])
+        await settled()
+        assert app.ledger.process.is_idle
+
+    in_uvloop(run())
+
+
+# Packets
+
+
+def test_packets_that_come_at_once_are_read_in_turns_and_counted_meanwhile() -> None:
+    async def run() -> None:
+        app = Taking(100_000_000, connections=10_000)
+        made = [linked(app) for _ in range(COUNT // 5)]
+        packet = b"y" * BODY_PART_BYTES * 4
+        for link, transport in made:
+            link.data_received(post("/task", packet * 3)[: -3 * len(packet)])
+            await settled()
+            assert transport.is_reading
+        for link, _ in made:
+            link.data_received(packet)
+        held, received = app.ledger.process.held_bytes, lambda: sum(link._receiving.received_bytes for link, _ in made)
+        assert held == len(made) * len(packet), "whether it was looked at or not"
+        at_once = received() // len(packet)
+        assert COUNTED_FROM // 5 <= at_once <= MAX_BEGUN // 5
+        assert [transport.is_reading for _, transport in made] == [n < at_once for n in range(len(made))]
+        steps = await turns(received, held)
+        assert max(steps) <= len(packet) * MAX_BEGUN // 5
+        await settled()
+        assert all(transport.is_reading for _, transport in made)
+        leave([link for link, _ in made])
+        await settled()
+        assert app.ledger.process.is_idle
+
+    in_uvloop(run())
+
+
+def test_a_packet_for_which_there_is_no_room_is_refused() -> None:
+    async def run() -> None:
+        app = Taking(400_000, connections=1000)
+        made = [linked(app) for _ in range(MAX_BEGUN)]
+        for link, _ in made:
+            link.data_received(get("/later"))
+        late = [linked(app) for _ in range(8)]
+        for link, _ in late:
+            link.data_received(post("/do", b"y" * 30_000))
+        await settled()
+        # A quarter of all is its address's.
+        assert sorted(transport.statuses for _, transport in late) == [[200]] * 3 + [[503]] * 5
+        leave([link for link, _ in made + late])
+        assert app.ledger.process.is_idle
+
+    in_uvloop(run())
+
+
+# Whose turn it is
+
+
+class Waiting:
+    """Work that somebody waits with."""
+
+    def __init__(self, begun: list[Any], name: Any, pace: Pace) -> None:
+        self.begun, self.name, self.pace = begun, name, pace
+
+    def begin(self) -> None:
+        self.pace.spend(asyncio.get_running_loop(), 0)
+        self.begun.append(self.name)
+
+
+def test_a_crowd_puts_off_its_own_and_nobody_else() -> None:
+    async def run() -> None:
+        pace, begun = Pace(), list[Any]()
+        pace.spend(asyncio.get_running_loop(), MAX_BEGUN * BODY_PART_BYTES)
+        for number in range(10 * MAX_BEGUN):
+            pace.wait(Waiting(begun, number, pace), "the crowd")
+        for number in range(3):
+            pace.wait(Waiting(begun, f"neighbour {number}", pace), f"neighbour {number}")
+        task = asyncio.create_task(pace.turn(0, "a task"))
+        await asyncio.sleep(0)
+        assert begun[:4] == [0, "neighbour 0", "neighbour 1", "neighbour 2"]
+        assert len(begun) <= MAX_BEGUN
+        await asyncio.wait_for(task, 60)
+        assert len(begun) <= 4 * MAX_BEGUN
+        await turns(lambda: len(begun), 10 * MAX_BEGUN + 3)
+        assert [one for one in begun if isinstance(one, int)] == list(range(10 * MAX_BEGUN))
+
+    in_uvloop(run())
+
+
+async def test_a_task_that_gives_up_leaves_the_line() -> None:
+    pace = Pace()
+    pace.spend(asyncio.get_running_loop(), MAX_BEGUN * BODY_PART_BYTES)
+    waiting = [pace.turn(0, whose) for whose in ("one", "one", "another")]
+    for one in waiting:
+        one.send(None)
+    assert len(pace._whose) == 3
+    for one in waiting:
+        one.close()
+    assert not pace._lines
+    assert not pace._whose

@@ -26,7 +26,7 @@ GET = b"GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 class App:
-    """Answers `/echo` with the length of the body, `/refuse` without reading it, `/large` with a lot."""
+    """Answers `/echo` with the length of the body, `/refuse` without reading it, `/large` and `/stream` with a lot."""
 
     def __init__(self) -> None:
         ledger = ShareLedger(400_000, {PlaceKind.CONNECTION: 100}, {"address": {PlaceKind.CONNECTION: 8}})
@@ -43,6 +43,12 @@ class App:
             status, body = await length_of(receive)
         elif scope["path"] == "/large":
             body = LARGE
+        elif scope["path"] == "/stream":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for _ in range(100):
+                await send({"type": "http.response.body", "body": LARGE[:100_000], "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+            return
         elif scope["path"] == "/known":
             scope["known"](self.arrivals.ledger.account(Principal(1, "o", "u", "k", frozenset())))
         elif scope["path"] == "/refuse":
@@ -71,7 +77,7 @@ class TakingApp(App):
 
     def take(self, scope: Any, body: bytes, respond: Any) -> Any:
         path = scope["path"]
-        if path in {"/large", "/known"}:
+        if path in {"/large", "/stream", "/known"}:
             return "goes on"
         self.served.append(path)
         self.headers = scope["headers"]
@@ -286,12 +292,13 @@ async def test_a_pipelined_body_has_its_time_from_when_it_is_its_turn(served: tu
 # Reply
 
 
-@pytest.mark.parametrize("asked", [GET.replace(b"small", b"large"), GET.replace(b"small", b"large") * 5])
-async def test_who_takes_nothing_of_a_reply_is_cut_off(served: tuple[App, int], asked: bytes) -> None:
+@pytest.mark.parametrize("asked", [GET.replace(b"small", path) for path in (b"large", b"stream")])
+@pytest.mark.parametrize("count", [1, 5])
+async def test_who_takes_nothing_of_a_reply_is_cut_off(served: tuple[App, int], asked: bytes, count: int) -> None:
     app, port = served
     reader, writer = await connected(port)
     reader._transport.pause_reading()  # type: ignore[attr-defined]
-    writer.write(asked)
+    writer.write(asked * count)
     await wait_until_async(lambda: app.arrivals.readers_cut == 1, "the cut")
     await wait_until_async(lambda: app.arrivals.ledger.process.is_idle, "its end")
     writer.transport.abort()

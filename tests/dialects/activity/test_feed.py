@@ -37,8 +37,8 @@ def shown(of: Event) -> dict[str, Any]:
     """The event in the feed, as its reader gets it."""
     found = frame(of, EPOCH)
     assert found is not None
-    head, data = found.decode().rstrip("\n").split("\n")
-    assert head == f"id: {EPOCH}-{of.position}"
+    data, cursor = found.decode().removesuffix("\n\n").split("\n")
+    assert cursor == f"id: {EPOCH}-{of.position}", "behind what it confirms"
     return dict(json.loads(data.removeprefix("data: ")))
 
 

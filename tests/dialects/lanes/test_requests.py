@@ -200,8 +200,8 @@ def test_a_claim() -> None:
 
 WRONG_CLAIMS = [
     *(("worker_id", value) for value in [None, "", 7, "w" * 201, "w\x00"]),
-    *(("lease_seconds", value) for value in [0, 59, 3601, 1.5, "60", True]),
-    *(("wait_seconds", value) for value in [-1, 61, "1", True, [1]]),
+    *(("lease_seconds", value) for value in [0, 59, 3601, 1.5, "59", "1m", True]),
+    *(("wait_seconds", value) for value in [-1, 61, "61", True, [1]]),
     *(("agents", value) for value in ["a", 7, {}, True]),
     *(("labels", value) for value in ["a", 7, [], True, {f"l{n}": "" for n in range(65)}]),
 ]
@@ -226,6 +226,13 @@ def test_a_claim_of_one_run_and_its_release() -> None:
     asked = call({"worker_id": "w", "lease_epoch": 2}, path={"id": RUN})
     assert requests.decode_claim_run(call({"worker_id": "w"}, path={"id": RUN})) == ClaimRun(RUN, "w", 300_000)
     assert requests.decode_release(asked) == Release(RUN, "w", 2)
+
+
+@pytest.mark.parametrize("epoch", [2, "2", 2.0, "2.0"], ids=repr)
+def test_a_whole_number_is_one_however_it_is_written(epoch) -> None:
+    asked = call({"worker_id": "w", "lease_epoch": epoch}, path={"id": RUN})
+    assert requests.decode_release(asked).lease_epoch == 2
+    assert requests.decode_complete(asked).lease_epoch == requests.decode_fail(asked).lease_epoch == 2
 
 
 def finish(decode: Any, **fields: Any) -> Finish:

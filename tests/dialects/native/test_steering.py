@@ -139,6 +139,29 @@ async def test_every_dialect_shows_the_stages_of_a_cancel(say: Any, clock: HandC
     assert (await types_of(say, run_id)).count("command.delivered") == 1
 
 
+async def test_the_stages_of_a_cancel_are_by_the_servers_clock(say: Any, clock: HandClock) -> None:
+    """The agent's own is a minute behind."""
+    began_ms = clock.ms - 60_000
+
+    async def send(number: int, kind: str) -> str:
+        event = {
+            "event_id": f"e{number}",
+            "client_seq": number,
+            "run_key": "late",
+            "type": kind,
+            "time": began_ms + number,
+        }
+        reply = await say("POST", "/api/v1/events", value={"client_id": "c", "events": [event | {"data": {}}]})
+        assert reply.json["results"][0]["status"] == "stored", reply.body
+        return str(reply.json["results"][0]["run_id"])
+
+    run_id = await send(1, "run.started")
+    await cancel(say, run_id)
+    await send(2, "run.cancelled")
+    stages = (await shown(say, run_id))["cancel"]
+    assert stages["stopped_at"] >= stages["requested_at"]
+
+
 async def test_the_claim_that_finds_a_wish_delivers_it(say: Any) -> None:
     worker = Worker()
     run_id = (await say("POST", "/v1/threads/lane/runs", value={})).json["run_id"]

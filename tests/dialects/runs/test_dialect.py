@@ -89,12 +89,17 @@ def test_threads() -> None:
     assert b"/v1/threads?before=t" in reply("threads.list", Page([row], next="t")).headers[0][1]
 
 
+def of_frame(found: bytes) -> Any:
+    """What a frame says of its event."""
+    return json.loads(found.split(b"\n")[0].removeprefix(b"data: "))
+
+
 def test_a_frame_byte_for_byte() -> None:
     found = frame(event(EventType.TOOL_CALL, b'{ "x" : 1e400, "x": 2 }', seq=12), "e1", ROW)
     assert found == (
-        b'id: 12\ndata: {"seq":12,"type":"tool.call","data":{ "x" : 1e400, "x": 2 },'
+        b'data: {"seq":12,"type":"tool.call","data":{ "x" : 1e400, "x": 2 },'
         b'"created_at":"2026-04-02T10:00:00.123Z","event_id":"00000000-0000-7000-8000-000100000001:12",'
-        b'"run_id":"00000000-0000-7000-8000-000100000001","ts":"2026-04-02T10:00:00.123Z"}\n\n'
+        b'"run_id":"00000000-0000-7000-8000-000100000001","ts":"2026-04-02T10:00:00.123Z"}\nid: 12\n\n'
     )
 
 
@@ -103,7 +108,7 @@ def test_a_frame_byte_for_byte() -> None:
     [('it\'s "mine"', 'it\'s "mine"'), ("\x1frun_end", f"{ROW.run_id}:3"), (None, f"{ROW.run_id}:3")],
 )
 def test_an_event_goes_by_its_senders_id_or_by_its_place(event_id, shown) -> None:
-    found = json.loads(frame(event(EventType.STEP, {}, event_id=event_id), "e1", ROW).split(b"data: ")[1])
+    found = of_frame(frame(event(EventType.STEP, {}, event_id=event_id), "e1", ROW))
     assert found["event_id"] == shown
 
 
@@ -112,7 +117,7 @@ def test_an_event_goes_by_its_senders_id_or_by_its_place(event_id, shown) -> Non
     [({"content": 'a "b"'}, 'a "b"'), ({"content": ""}, ""), ({"content": 5}, None), ({}, None)],
 )
 def test_a_delta_repeats_its_text_beside_its_data(data, delta) -> None:
-    found = json.loads(frame(event(EventType.MESSAGE_DELTA, data), "e1", ROW).split(b"data: ")[1])
+    found = of_frame(frame(event(EventType.MESSAGE_DELTA, data), "e1", ROW))
     assert found.get("content_delta") == delta
     assert found["data"] == data
 
@@ -127,10 +132,10 @@ def test_what_has_no_type_here_goes_by_its_own_name() -> None:
     name = 'stage\n"done"'
     found = frame(event(EventType.OTHER, {"stage": "plan"}, Facts(name=name)), "e1", ROW)
     assert found.count(b"\n") == 3
-    data = json.loads(found.split(b"data: ")[1])["data"]
+    data = of_frame(found)["data"]
     assert data == {"name": name, "payload": {"stage": "plan"}}
     report = frame(event(EventType.LANE_REPORT, {"phase": "p"}, Facts(name="heartbeat")), "e1", ROW)
-    assert json.loads(report.split(b"data: ")[1])["data"] == {"phase": "p"}
+    assert of_frame(report)["data"] == {"phase": "p"}
 
 
 def test_the_stream_begins_with_retry_and_a_ping() -> None:

@@ -195,6 +195,8 @@ def test_a_wrong_input_is_named(content) -> None:
 
 def test_an_input_says_whether_it_is_an_answer() -> None:
     assert give({"content": "yes", "type": "input", "question_id": 4}) == GiveInput(RUN, "yes", 4, "input")
+    assert give({"content": "yes", "question_id": "4"}) == give({"content": "yes", "question_id": 4.0})
+    assert give({"content": "yes", "question_id": "4"}).question_id == 4
     assert give({"content": "hi", "type": "message"}) == GiveInput(RUN, "hi", None, "message")
     assert give({"content": "hi", "type": None}) == GiveInput(RUN, "hi")
     refused("type", give, {"content": "hi", "type": "answer"})

@@ -17,7 +17,7 @@ from towerlog.model.command import Claim, ClaimRun, CreateRun, GiveInput, Releas
 from towerlog.model.event import EventType as E
 from towerlog.model.event import RunById
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
-from towerlog.model.run import MAX_INPUTS, Status
+from towerlog.model.run import MAX_INPUTS, MAX_PENDING_BYTES, MAX_QUESTIONS, Status
 
 LEASE_MS = 60_000
 
@@ -43,6 +43,16 @@ async def test_a_question_is_named_by_its_place_also_in_its_data(rig: Rig) -> No
     found = [msgspec.json.decode(event.data) for event in await rig.events(run_id) if event.type is E.RUN_WAITING]
     assert [one["question_id"] for one in found] == [2, 3]
     assert [one.question_id for one in (await rig.run(run_id)).questions] == [2, 3]
+
+
+async def test_one_question_too_many_is_refused_and_the_others_can_be_answered(rig: Rig) -> None:
+    run_id = await asking(rig, *[f"{number}?" for number in range(MAX_QUESTIONS)])
+    before = (await rig.run(run_id)).last_seq
+    [refused] = await rig.append(question("one more?", "k", run=traced("x")))
+    assert (refused.code, (await rig.run(run_id)).last_seq) == ("too_many_questions", before)
+    await rig.do(GiveInput(run_id, "yes", (await rig.run(run_id)).questions[0].question_id))
+    [stored] = await rig.append(question("one more?", "k", run=traced("x")))
+    assert stored.seq == before + 2
 
 
 async def test_what_the_sender_calls_a_question_id_says_nothing(rig: Rig) -> None:
@@ -103,6 +113,26 @@ async def test_an_answer_to_a_closed_question_never_reaches_the_next(rig: Rig) -
     assert await contents(rig, run_id) == []
 
 
+@pytest.mark.parametrize("key", [None, "k"])
+async def test_an_answer_that_came_before_the_withdrawal_is_on_record_as_not_taken(rig: Rig, key: str | None) -> None:
+    [asked] = await rig.append(question("one?", "k", run=traced("x")))
+    await rig.do(GiveInput(asked.run_id, "yes", asked.seq))
+    [answer] = (await rig.run(asked.run_id)).pending
+    named = Effects(question_key="k") if key else Effects(question_id=asked.seq)
+    await rig.append(draft(E.RUN_QUESTION_WITHDRAWN, traced("x"), facts=Facts(effects=named)))
+    assert await contents(rig, asked.run_id) == []
+    last = (await rig.events(asked.run_id))[-1]
+    assert (last.type, msgspec.json.decode(last.data)) == (
+        E.COMMAND_ACKNOWLEDGED,
+        {"command_id": answer.command_id, "type": "input", "question_id": asked.seq, "taken": False},
+    )
+    with pytest.raises(QuestionClosed, match="nobody has taken the answer"):
+        await rig.do(GiveInput(asked.run_id, "no", asked.seq))
+    [again] = await rig.append(draft(E.RUN_QUESTION_WITHDRAWN, traced("x"), facts=Facts(effects=named)))
+    assert again.seq == last.seq + 1, "once"
+    assert (await rig.run(asked.run_id)).last_seq == again.seq
+
+
 async def test_input_to_a_run_that_asked_nothing_is_a_message(rig: Rig) -> None:
     run_id = await asking(rig)
     changed = await rig.do(GiveInput(run_id, "by the way"))
@@ -157,6 +187,20 @@ async def test_unread_messages_leave_room_for_answers(rig: Rig) -> None:
     await rig.append(question("one?", run=traced("x")))
     await rig.do(GiveInput(run_id, "yes"))
     assert len(await contents(rig, run_id)) == MAX_INPUTS + 1
+
+
+@pytest.mark.parametrize("character", ["x", "\x01", '"', "ü", "🗼"])
+async def test_what_waits_for_an_agent_is_measured_as_it_is_stored(rig: Rig, character: str) -> None:
+    """A control character, of one byte, takes six of the row."""
+    run_id = await asking(rig)
+    text = character * (20_000 // len(msgspec.json.encode(character)))
+    given = [rig.do(GiveInput(run_id, text)) for _ in range(MAX_INPUTS)]
+    refused = [one for one in await asyncio.gather(*given, return_exceptions=True) if isinstance(one, Conflict)]
+    assert refused
+    assert str(MAX_PENDING_BYTES) in str(refused[0])
+    pending = (await rig.run(run_id)).pending
+    held_bytes = sum(len(msgspec.json.encode(one.content)) for one in pending)
+    assert MAX_PENDING_BYTES - 25_000 < held_bytes <= MAX_PENDING_BYTES + 2 * len(pending)
 
 
 async def test_an_input_is_no_approval_and_is_told_how_to_decide(rig: Rig) -> None:

@@ -11,13 +11,14 @@ from tests.engine.commands.test_lanes import LEASE_MS, create, finish, lane
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
 from towerlog.engine.audit import verify_org
-from towerlog.errors import AlreadyClaimed, LeaseLost, TowerlogError
+from towerlog.errors import AlreadyClaimed, LeaseLost, RunEnded, TowerlogError
 from towerlog.model.command import (
     Append,
     CancelRun,
     Claim,
     ClaimRun,
     CreateKey,
+    CreateRun,
     Finish,
     GiveInput,
     Idempotency,
@@ -28,7 +29,17 @@ from towerlog.model.command import (
     SteerRun,
     Write,
 )
-from towerlog.model.event import Draft, EventType, History, HistoryBase, Item, OpenRun, RunByForeignId, RunById
+from towerlog.model.event import (
+    Draft,
+    EventType,
+    History,
+    HistoryBase,
+    Item,
+    OpenRun,
+    Refusal,
+    RunByForeignId,
+    RunById,
+)
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.key import Key
 from towerlog.model.outcome import Appended, Reported, Stored
@@ -265,10 +276,178 @@ async def test_a_strangers_word_about_the_threads_run_is_repeated_about_the_same
     assert (await rig.run(next_run.run_id)).status is Status.RUNNING
 
 
+# A run in the queue
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+@pytest.mark.parametrize("lane_state", ["queued", "blocked"])
+@pytest.mark.parametrize("said", CHANGES)
+async def test_a_strangers_word_about_a_run_in_the_queue_changes_nothing(
+    rig: Rig, said: str, lane_state: str, epoch: int
+) -> None:
+    """Neither before its first claim nor after it was given back, also from the key that has held it."""
+    if lane_state == "blocked":
+        if epoch:
+            return  # only the first of a thread's runs can have been held
+        await create(rig)
+    run_id = await held(rig) if epoch else await create(rig)
+    if epoch:
+        await rig.do(Release(run_id, "w", 1), principal=under(rig, "mine"))
+    before = (await rig.run(run_id), await lane(rig, run_id))
+    kind, facts = CHANGES[said]
+    history = History([b'{"role":"user","content":"forged"}'], None) if kind is E.CHECKPOINT else None
+    forged = Draft(kind, RunById(run_id), b'{"n":1}', facts, event_id="x", natural_key=said, history=history)
+    for key_id in ("other", "mine"):
+        [kept] = await tell(rig, key_id, forged)
+        assert (kept.foreign, kept.duplicate) == (True, False)
+    after = (await rig.run(run_id), await lane(rig, run_id))
+    assert (after[0].status, after[0].reporter_key, after[1]) == (before[0].status, before[0].reporter_key, before[1])
+    assert await verify_org(rig.store, rig.org) == 0
+    if lane_state == "queued":
+        claimed = await rig.do(ClaimRun(run_id, "w2", LEASE_MS), principal=under(rig, "third"))
+        assert (claimed.lane.epoch, claimed.checkpoint) == (epoch + 1, None)
+
+
+@pytest.mark.parametrize("said", ["start", "end", "failure", "question"])
+async def test_who_put_a_run_into_the_queue_may_begin_and_end_it(rig: Rig, said: str) -> None:
+    run_id = (await rig.do(CreateRun("t"), principal=under(rig, "mine"))).run_id
+    kind, facts = CHANGES[said]
+    [told] = await tell(rig, "mine", draft(kind, RunById(run_id), facts=facts))
+    assert not told.foreign
+    assert (await rig.run(run_id)).status is not Status.QUEUED
+    with pytest.raises(TowerlogError):
+        await rig.do(ClaimRun(run_id, "w", LEASE_MS))
+
+
+async def test_who_creates_goes_on_under_a_new_key_once_the_old_one_is_revoked(rig: Rig) -> None:
+    old, former = await minted(rig)
+    _, fresh = await minted(rig)
+    run_id = (await rig.do(CreateRun("t"), principal=former)).run_id
+    end = draft(E.RUN_COMPLETED, RunById(run_id))
+    [kept] = (await rig.do(Append("steps", [end]), principal=fresh)).results
+    assert kept.foreign
+    await rig.do(RevokeKey(old.key_id))
+    stranger = msgspec.structs.replace(fresh, user_id="somebody else")
+    [kept] = (await rig.do(Append("steps", [end]), principal=stranger)).results
+    assert kept.foreign
+    [counted] = (await rig.do(Append("steps", [end]), principal=fresh)).results
+    assert not counted.foreign
+    assert (await rig.run(run_id)).status is Status.COMPLETED
+
+
+async def test_a_stranger_names_no_agent_for_a_run_in_the_queue(rig: Rig) -> None:
+    run_id = await create(rig)
+    [kept] = await tell(rig, "other", draft(E.STEP, RunById(run_id), agent="forger"))
+    assert kept.foreign
+    assert (await rig.run(run_id)).agent == "default"
+
+
+# Whose ids
+
+
+async def ids_of(rig: Rig, run_id: str) -> list[tuple[EventType, str | None]]:
+    """What readers are shown of the run's events that have an id."""
+    return [(event.type, event.sent_id) for event in await rig.events(run_id) if event.sent_id is not None]
+
+
+@pytest.mark.parametrize("forget", [False, True])
+@pytest.mark.parametrize("when", ["queued", "held"])
+async def test_a_strangers_telemetry_takes_no_id_of_the_holders(rig: Rig, when: str, forget: bool) -> None:
+    """Whether it comes before or after the claim; a retry under the same key is a repeat all the same."""
+    run_id = await held(rig) if when == "held" else await create(rig)
+    ref = RunById(run_id)
+    step = draft(E.STEP, ref, {"by": "a stranger"}, event_id="e1")
+    [first] = await tell(rig, "other", step)
+    assert not first.foreign
+    if when == "queued":
+        await rig.do(ClaimRun(run_id, "w", LEASE_MS), principal=under(rig, "mine"))
+    if forget:
+        rig.engine.forget()
+    end = Report(run_id, "w", [draft(E.STEP, ref, event_id="e0"), draft(E.RUN_COMPLETED, ref, event_id="e1")])
+    results = (await rig.do(end, principal=under(rig, "mine"))).results
+    assert [(type(one), getattr(one, "duplicate", None)) for one in results] == [(Stored, False)] * 2
+    assert (await rig.run(run_id)).status is Status.COMPLETED
+    [again] = await tell(rig, "other", step)
+    assert (again.seq, again.duplicate) == (first.seq, True)
+    assert await ids_of(rig, run_id) == [(E.STEP, "e1"), (E.STEP, "e0"), (E.RUN_COMPLETED, "e1")]
+    assert await verify_org(rig.store, rig.org) == 0
+
+
+async def test_a_strangers_id_with_another_body_is_refused_to_the_stranger(rig: Rig) -> None:
+    run_id = await held(rig)
+    await tell(rig, "other", draft(E.STEP, RunById(run_id), event_id="e1"))
+    other = Append("steps", [draft(E.TOOL_CALL, RunById(run_id), event_id="e1")])
+    [refused] = (await rig.do(other, principal=under(rig, "other"))).results
+    assert isinstance(refused, Refusal)
+    assert refused.code == "id_reused"
+
+
+async def test_who_was_a_stranger_repeats_what_it_has_told_once_it_holds_the_run(rig: Rig) -> None:
+    run_id = await create(rig)
+    step = draft(E.STEP, RunById(run_id), event_id="e1")
+    [first] = await tell(rig, "mine", step)
+    await rig.do(ClaimRun(run_id, "w", LEASE_MS), principal=under(rig, "mine"))
+    [again] = (await rig.do(Report(run_id, "w", [step]), principal=under(rig, "mine"))).results
+    assert (again.seq, again.duplicate) == (first.seq, True)
+
+
+@pytest.mark.parametrize("ending", ["kill", "report"])
+async def test_a_strangers_late_event_takes_no_id_either(rig: Rig, ending: str) -> None:
+    """The run has ended, and what its last holder still has to tell arrives."""
+    run_id = await held(rig)
+    ref, mine = RunById(run_id), under(rig, "mine")
+    if ending == "kill":
+        await rig.do(KillRun(run_id))
+    else:
+        await rig.do(finish(run_id, "w", epoch=1), principal=mine)
+    [late] = await tell(rig, "other", draft(E.RUN_FAILED, ref, event_id="e1"))
+    assert late.late
+    [told] = await tell(rig, "mine", draft(E.STEP, ref, event_id="e1"))
+    assert (told.duplicate, told.late) == (False, True)
+    result = Finish(run_id, "w", Draft(E.RUN_FAILED, ref, b'{"error":"mine"}', event_id="e2"), 1)
+    await tell(rig, "other", result.draft)
+    with pytest.raises(RunEnded):
+        await rig.do(result, principal=mine)
+
+
+async def test_an_id_of_a_run_that_nobody_holds_is_the_runs(rig: Rig) -> None:
+    """Of two keys that report the same event, one is answered as the other was."""
+    step = draft(E.STEP, traced("x"), event_id="e1")
+    [first] = await tell(rig, "mine", step)
+    [again] = await tell(rig, "other", step)
+    assert (again.seq, again.duplicate) == (first.seq, True)
+    other = Append("steps", [draft(E.TOOL_CALL, traced("x"), event_id="e1")])
+    [refused] = (await rig.do(other, principal=under(rig, "other"))).results
+    assert isinstance(refused, Refusal)
+
+
+async def test_an_event_of_the_holders_is_a_repeat_under_another_key(rig: Rig) -> None:
+    """A program that sends the same again under a new key adds nothing."""
+    run_id = await held(rig)
+    step = draft(E.STEP, RunById(run_id), event_id="e1")
+    [first] = await tell(rig, "mine", step)
+    [again] = await tell(rig, "other", step)
+    assert (again.seq, again.duplicate) == (first.seq, True)
+
+
+async def test_a_batch_that_was_foreign_is_a_repeat_after_the_end_and_begins_no_run(rig: Rig) -> None:
+    """A runner that reports on somebody else's run sends its whole batch again."""
+    created = await rig.do(CreateRun("t"))
+    await rig.do(ClaimRun(created.run_id, "w", LEASE_MS), principal=under(rig, "mine"))
+    begins, ends = [traced(created.trace_id, "t", reopen=reopen) for reopen in (True, False)]
+    start = Draft(E.RUN_STARTED, begins, b"{}", Facts(effects=Effects(is_start=True)), natural_key="start")
+    batch = [start, Draft(E.RUN_COMPLETED, ends, b"{}", natural_key="end")]
+    assert [one.foreign for one in await tell(rig, "other", *batch)] == [True, True]
+    await rig.do(finish(created.run_id, "w", epoch=1), principal=under(rig, "mine"))
+    again = await tell(rig, "other", *batch)
+    assert [(one.run_id, one.duplicate) for one in again] == [(created.run_id, True)] * 2
+
+
 @pytest.mark.parametrize("said", ["pause", "answer taken", "withdrawal", "acknowledgement", "question"])
-@pytest.mark.parametrize("key_id", ["other", "mine"])
-async def test_nobody_takes_what_is_meant_for_the_next_worker(rig: Rig, said: str, key_id: str) -> None:
+@pytest.mark.parametrize("key_id", ["other", "mine", None])
+async def test_nobody_takes_what_is_meant_for_the_next_worker(rig: Rig, said: str, key_id: str | None) -> None:
     """The run is back in the queue, with an answer that its next worker waits for."""
+    key_id = key_id or rig.principal.key_id  # who has put it there
     run_id = await held(rig)
     asked = draft(E.RUN_WAITING, RunById(run_id), facts=Facts(question="who?", effects=Effects(question_key="k1")))
     await tell(rig, "mine", asked)
@@ -324,9 +503,6 @@ async def test_a_run_that_nobody_holds_takes_any_word(rig: Rig) -> None:
     [ended] = await tell(rig, "other", draft(E.RUN_COMPLETED, traced("x")))
     assert not ended.foreign
     assert (await rig.run(begun.run_id)).status is Status.COMPLETED
-    queued = await create(rig, "t2")
-    [ended] = await tell(rig, "other", draft(E.RUN_COMPLETED, RunById(queued)))
-    assert not ended.foreign
 
 
 async def test_a_lease_covers_its_run_and_not_the_runs_below_it(rig: Rig) -> None:
@@ -419,8 +595,8 @@ async def test_who_has_asked_keeps_a_run_that_was_only_heard_of(rig: Rig) -> Non
     assert [len(told.commands) for key in ("other", "mine") for told in await tell(rig, key, step)] == [0, 1]
 
 
-async def test_who_works_on_a_queued_run_without_a_claim_is_told(rig: Rig) -> None:
-    run_id = await create(rig)
+async def test_who_works_on_its_queued_run_without_a_claim_is_told(rig: Rig) -> None:
+    run_id = (await rig.do(CreateRun("t"), principal=under(rig, "mine"))).run_id
     await tell(rig, "mine", draft(E.RUN_STARTED, RunById(run_id)))
     await rig.do(CancelRun(run_id))
     step = draft(E.STEP, RunById(run_id))

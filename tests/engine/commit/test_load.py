@@ -13,7 +13,8 @@ from tests.support.rig import Rig
 from towerlog.engine.audit import verify_org
 from towerlog.engine.commit import load as loading
 from towerlog.engine.commit import writer
-from towerlog.engine.commit.load import Needs, NotLoaded
+from towerlog.engine.commit.load import Needs
+from towerlog.engine.commit.missing import NotLoaded
 from towerlog.engine.ingest.needs import needs_of_items
 from towerlog.errors import TowerlogError
 from towerlog.model import command as c

@@ -17,10 +17,11 @@ from towerlog.engine.commit.queue import (
     CommandQueue,
     work_of,
 )
-from towerlog.engine.commit.submission import Submission, Waiter
+from towerlog.engine.commit.submission import Submission, Waiter, measured
 from towerlog.errors import Overloaded
-from towerlog.model.command import Append, CreateRun, Report
-from towerlog.model.event import AgentHeartbeat, Refusal, RunByForeignId
+from towerlog.model.command import Append, CreateRun, Finish, GiveInput, Report, Write
+from towerlog.model.event import AgentHeartbeat, EventType, History, Refusal, RunByForeignId
+from towerlog.model.persona import CreatePersona
 from towerlog.model.principal import Principal
 
 HEAVY = MAX_GROUP_WORK * 2
@@ -180,3 +181,41 @@ def test_large_events_are_as_much_work_as_the_small_ones_that_they_keep_waiting(
         taken += orgs_of(queue.take())
         queue.add(empty(1, MAX_GROUP_BYTES))
     assert taken.count(2) >= 5
+
+
+LONG = 10_000
+TEXT = b'"' + b"x" * (LONG - 2) + b'"'
+STATE = draft(EventType.CHECKPOINT, history=History([TEXT], [TEXT, TEXT]))
+
+
+@pytest.mark.parametrize(
+    ("sent", "texts"),
+    [
+        (Append("steps", [draft(data=TEXT), STATE, Refusal("no", "no")]), 4),
+        (Report("run", "w", [STATE]), 3),
+        (Finish("run", "w", STATE), 3),
+        (CreateRun("t", input=TEXT, metadata=TEXT), 2),
+        (GiveInput("run", "x" * LONG), 1),
+        (CreatePersona("p", "1", "a", "x" * LONG, TEXT), 2),
+        (CreateRun("t"), 0),
+    ],
+    ids=lambda one: type(one).__name__ if isinstance(one, Write) else str(one),
+)
+def test_all_that_is_long_of_a_command_is_measured(sent: Write, texts: int) -> None:
+    """Bodies, and of a state its history and what is said beside each of its messages."""
+    assert 0 <= measured(sent) - texts * LONG < 100
+
+
+def test_what_was_taken_and_not_placed_comes_first_and_in_its_order() -> None:
+    """Before what has come since of the same organisation; of others it takes no turn."""
+    first, second, third = [command(1, work=MAX_GROUP_WORK) for _ in range(3)]
+    queue = filled(first, second)
+    assert queue.take() == [first]
+    queue.put_back([first])
+    queue.add(third)
+    queue.add(command(2))
+    assert queue.count == 4
+    other, *taken = [queue.take() for _ in range(4)]
+    assert (orgs_of(other), taken, queue.count) == ([2], [[first], [second], [third]], 0)
+    queue.put_back([first, second])
+    assert (queue.take(), queue.take(), queue.take()) == ([first], [second], [])

@@ -334,12 +334,12 @@ async def test_a_sign_of_life_adds_no_event(rig: Rig) -> None:
 # Tool calls
 
 
-async def test_a_result_is_paired_with_the_oldest_open_call_of_its_tool(rig: Rig) -> None:
+async def test_a_result_is_paired_with_the_newest_open_call_of_its_tool(rig: Rig) -> None:
     calls = [draft(E.TOOL_CALL, "t", {"n": n}, facts=Facts(tool=tool)) for n, tool in enumerate(("sh", "web", "sh"))]
     results = [draft(E.TOOL_RESULT, "t", {}, facts=Facts(tool=tool)) for tool in ("sh", "sh", "web", "sh")]
     await stored(rig, *calls, *results)
     ids = [msgspec.json.decode(event.data)["tool_call_id"] for event in await rig.log()]
-    assert ids == ["call-1", "call-2", "call-3", "call-1", "call-3", "call-2", "call-7"]
+    assert ids == ["call-1", "call-2", "call-3", "call-3", "call-1", "call-2", "call-7"]
     assert [event.facts.tool_call_id for event in await rig.log()] == ids
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,24 +13,27 @@ import pytest
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
 from towerlog.engine.audit import verify_org
+from towerlog.engine.commit import plan as planning
 from towerlog.engine.commit.turn import MAX_RELOADS
 from towerlog.engine.core import EngineSettings
-from towerlog.engine.reactions.sub_agents import MAX_ENDED_BELOW
 from towerlog.model.command import Append, CancelRun, ClaimRun, CreateRun, KillRun
 from towerlog.model.event import Draft, EventType, History, RunById
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
-from towerlog.model.run import Status
+from towerlog.model.liveness import Thresholds
+from towerlog.model.outcome import Stored
+from towerlog.model.run import MAX_OPEN_RUNS, Status
 
 E = EventType
 MANY = MAX_RELOADS + 16
 """More than could be loaded one by one."""
 
 
-def state(trace_id: str, parent: str | None = None, status: str = "in_progress") -> Draft:
+def state(trace_id: str, parent: str | None = None, status: str = "in_progress", thread: str = "thread") -> Draft:
     """A checkpoint, which is all that is told of a sub-agent."""
     key = None if parent is None else f"trace:{parent}"
     facts = Facts(effects=Effects(checkpoint=CheckpointFacts(1, status), parent_key=key))
-    return draft(E.CHECKPOINT, traced(trace_id), facts=facts, history=History([b'{"role":"user"}'], None))
+    history = History([b'{"role":"user"}'], None)
+    return draft(E.CHECKPOINT, traced(trace_id, thread), facts=facts, history=history)
 
 
 @pytest.fixture
@@ -53,7 +58,7 @@ async def statuses(rig: Rig) -> Counter[Status]:
 
 
 @pytest.mark.parametrize("told", [True, False])
-@pytest.mark.parametrize("count", [3, MANY, 2 * MAX_ENDED_BELOW])
+@pytest.mark.parametrize("count", [3, MANY, MAX_OPEN_RUNS - 1])
 async def test_an_end_ends_all_of_them_in_its_own_commit(rig: Rig, count: int, told: bool) -> None:
     await begin(rig, count, told=told)
     end = draft(E.RUN_COMPLETED, traced("top"))
@@ -92,3 +97,111 @@ async def test_a_worker_that_is_lost_for_good_loses_its_sub_agents_too(rig: Rig)
     rig.engine.forget()
     await rig.engine.sweep()
     assert await statuses(rig) == {Status.LOST: 1, Status.FAILED: MANY}
+
+
+# Many threads at once
+
+
+async def begin_in_threads(rig: Rig, threads: int, below: int = 1, *, told: bool = True) -> None:
+    """In each of these threads a run with a chain of sub-agents, as a restart finds them."""
+    for first in range(0, threads, 20):
+        for number in range(first, min(first + 20, threads)):
+            thread = f"t{number}"
+            start = Facts(effects=Effects(is_start=True))
+            chain = [f"top-{number}", *(f"sub-{number}-{depth}" for depth in range(below))]
+            await rig.append(
+                draft(E.RUN_STARTED, traced(chain[0], thread), facts=start),
+                *([state(chain[0], thread=thread)] if told else []),
+                *(state(sub, top, thread=thread) for top, sub in pairwise(chain)),
+            )
+    rig.engine.forget()
+
+
+def end_of(number: int) -> Draft:
+    return draft(E.RUN_COMPLETED, traced(f"top-{number}", f"t{number}"))
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_batch_may_end_runs_of_any_number_of_threads(rig: Rig, told: bool) -> None:
+    """How often the group is placed anew does not depend on how many threads there are."""
+    await begin_in_threads(rig, MANY, told=told)
+    ends = [
+        one
+        for number in range(MANY)
+        for one in (*(() if told else (state(f"top-{number}", thread=f"t{number}"),)), end_of(number))
+    ]
+    before = rig.engine.figures()["reloads"]
+    await rig.append(*ends)
+    assert rig.engine.figures()["reloads"] - before <= 4
+    assert await statuses(rig) == {Status.COMPLETED: 2 * MANY}
+    assert await verify_org(rig.store, rig.org) == 0
+
+
+async def test_commands_of_one_group_may_end_runs_of_any_number_of_threads(rig: Rig) -> None:
+    await begin_in_threads(rig, MANY)
+    before = rig.engine.figures()["reloads"]
+    await asyncio.gather(*(rig.do(Append("steps", [end_of(number)])) for number in range(MANY)))
+    assert rig.engine.figures()["reloads"] - before <= 4
+    assert await statuses(rig) == {Status.COMPLETED: 2 * MANY}
+
+
+async def test_a_sweep_may_lose_runs_of_any_number_of_threads(tmp_path: Path) -> None:
+    settings = EngineSettings(thresholds=Thresholds(silent_ms=60_000, lost_ms=120_000))
+    async with open_rig(tmp_path, settings=settings) as rig:
+        await begin_in_threads(rig, MANY, below=0)
+        rig.clock.advance(100_000)
+        for number in range(MANY):
+            await rig.append(state(f"sub-{number}", f"top-{number}", thread=f"t{number}"))
+        rig.engine.forget()
+        rig.clock.advance(50_000)
+        before = rig.engine.figures()["reloads"]
+        await rig.engine.sweep()
+        assert rig.engine.figures()["reloads"] - before <= 8
+        assert await statuses(rig) == {Status.LOST: MANY, Status.FAILED: MANY}
+        assert await verify_org(rig.store, rig.org) == 0
+
+
+async def test_a_kill_may_end_runs_of_any_number_of_threads(rig: Rig) -> None:
+    await begin_in_threads(rig, MANY)
+    start = draft(E.RUN_STARTED, traced("all", "t"), facts=Facts(effects=Effects(is_start=True)))
+    [begun] = await rig.append(start)
+    assert isinstance(begun, Stored)
+    for number in range(MANY):
+        facts = Facts(effects=Effects(is_start=True, parent_key=f"run:{begun.run_id}"))
+        await rig.append(draft(E.RUN_STARTED, traced(f"top-{number}", f"t{number}"), facts=facts))
+    rig.engine.forget()
+    before = rig.engine.figures()["reloads"]
+    await rig.do(KillRun(begun.run_id))
+    assert rig.engine.figures()["reloads"] - before <= 4
+    for _ in range(3):
+        await rig.engine.sweep()
+    assert await statuses(rig) == {Status.CANCELLED: 2 * MANY + 1}
+
+
+# More than one commit should have
+
+
+async def test_a_batch_that_ends_very_many_is_answered_when_all_of_it_is_stored(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on in further commits, of which none is much larger than one should be."""
+    await begin_in_threads(rig, 12, below=20)
+    monkeypatch.setattr(planning, "MAX_PLAN_EVENTS", 40)
+    commits: list[int] = []
+    writer = rig.engine._writer
+    committed = writer._committed
+    monkeypatch.setattr(writer, "_committed", lambda commit: (commits.append(len(commit.events)), committed(commit)))
+    ends, step = [end_of(number) for number in range(12)], draft(E.STEP, traced("after", "t0"), event_id="after")
+    batch = asyncio.create_task(rig.do(Append("steps", [*ends, draft(E.STEP, traced("last", "t1"))])))
+    later = asyncio.create_task(rig.do(Append("steps", [step])))
+    other = asyncio.create_task(rig.do(Append("steps", [step]), principal=await rig.make_org("other")))
+    answer = await batch
+    assert (await statuses(rig))[Status.COMPLETED] == 12 * 21
+    results = [one for one in answer.results if isinstance(one, Stored)]
+    assert [one.late or one.duplicate for one in results] == [False] * 13
+    assert (await later).results[0].position == len(events := await rig.log()), "after all of it"
+    assert [events[one.position - 1].type for one in results] == [*[E.RUN_COMPLETED] * 12, E.STEP]
+    assert len(commits) >= 6
+    assert max(commits) <= 40 + 21
+    assert (await other).results[0].position == 1
+    assert await verify_org(rig.store, rig.org) == 0

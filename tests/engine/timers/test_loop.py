@@ -15,7 +15,7 @@ from towerlog.engine.timers import cancels, leases, loop
 from towerlog.engine.timers.cancels import OverdueCancels
 from towerlog.engine.timers.leases import ExpiredLeases
 from towerlog.engine.timers.loop import Timer
-from towerlog.engine.timers.replies import REPLY_LIFE_MS, REPLY_SWEEP_MS
+from towerlog.engine.timers.replies import DROPPED_AT_ONCE, REPLY_LIFE_MS, REPLY_SWEEP_MS
 from towerlog.errors import StorageFailed
 from towerlog.model.command import CancelRun, Claim, CreateRun, Idempotency, RegisterAgent
 from towerlog.model.event import EventType, RunById
@@ -24,6 +24,7 @@ from towerlog.model.lane import MAX_ATTEMPTS, QueueState
 from towerlog.model.outcome import Replayed, Stored
 from towerlog.model.principal import Principal
 from towerlog.model.run import Status
+from towerlog.store.values import Changes, StoredReply
 
 LEASE_MS = 60_000
 CANCEL_MS = 30_000
@@ -270,9 +271,9 @@ async def test_a_reply_is_kept_for_a_day_and_then_forgotten(rig: Rig) -> None:
 async def test_old_replies_are_looked_for_once_an_hour(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     drop, looked = rig.store.replies_drop, []
 
-    async def counted(before_ms: int) -> None:
+    async def counted(before_ms: int, limit: int) -> int:
         looked.append(before_ms)
-        await drop(before_ms)
+        return await drop(before_ms, limit)
 
     monkeypatch.setattr(rig.store, "replies_drop", counted)
     for _ in range(3 * 60):
@@ -280,6 +281,24 @@ async def test_old_replies_are_looked_for_once_an_hour(rig: Rig, monkeypatch: py
         await rig.engine.sweep()
     assert len(looked) == 2, "after more than an hour, not at the hour"
     assert looked[-1] <= rig.clock.now_ms() - REPLY_LIFE_MS
+
+
+async def test_very_many_old_replies_are_dropped_a_piece_at_a_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two pieces whoever waits for a commit gets its turn."""
+    count = 2 * DROPPED_AT_ONCE + 1
+    replies = [StoredReply(rig.org, f"POST /x\n{number}", b"", 200, b"{}", 0) for number in range(count)]
+    async with rig.store.begin() as unit:
+        await unit.commit(Changes(replies=replies))
+    drop, dropped = rig.store.replies_drop, []
+
+    async def counted(before_ms: int, limit: int) -> int:
+        dropped.append(await drop(before_ms, limit))
+        return dropped[-1]
+
+    monkeypatch.setattr(rig.store, "replies_drop", counted)
+    rig.clock.advance(REPLY_SWEEP_MS + 1)
+    await rig.engine.sweep()
+    assert dropped == [DROPPED_AT_ONCE, DROPPED_AT_ONCE, 1]
 
 
 # The timer

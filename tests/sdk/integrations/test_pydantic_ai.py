@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 from pydantic_ai import Agent, ModelRetry, RunContext, models
+from pydantic_ai.capabilities import HandleDeferredToolCalls, RequestInput
 from pydantic_ai.exceptions import UnexpectedModelBehavior, UsageLimitExceeded
 from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 from pydantic_ai.models.instrumented import InstrumentedModel
 from pydantic_ai.models.test import TestModel
+from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults
 from pydantic_ai.usage import RequestUsage
 
 from tests.sdk.support.ingest_server import Ingest
@@ -290,6 +292,58 @@ def test_a_tool_that_needs_approval_is_a_question_and_goes_on_with_its_answer(ye
     assert "not that one" in result
     assert sorted(data["tool_call_id"] for data in told.of("tool.call")) == ["c1", "c2"]
     assert {data["tool_call_id"]: data["success"] for data in told.of("tool.result")} == {"c1": True, "c2": False}
+
+
+def test_two_approvals_are_asked_at_once_and_a_denied_call_was_not_carried_out() -> None:
+    told = Told()
+    told.run = run = AsyncRun(told, run_id="r", agent="a", input="clean up")
+
+    async def main() -> None:
+        task = asyncio.ensure_future(adapt(careful_agent([]))(run))
+        await wait_until_async(lambda: len(told.questions) == 2, "both questions")
+        assert told.of("tool.call") == [], "nothing is carried out yet"
+        keys = [data["question_key"] for data in told.of("run.waiting_for_input")]
+        for number, (key, content) in enumerate(zip(reversed(keys), ("no", "yes"), strict=True)):
+            run.deliver({"command_id": number, "type": "input", "content": content, "question_key": key})
+        await task
+
+    asyncio.run(main())
+    kinds = [event["type"] for event in told.events if event["type"].startswith("tool.")]
+    assert kinds == ["tool.call", "tool.result", "tool.call", "tool.result"]
+    carried, denied = told.of("tool.result")
+    assert (carried["tool_call_id"], carried["success"], "duration_ms" in carried) == ("c1", True, True)
+    assert denied == {"tool": "delete", "tool_call_id": "c2", "success": False, "error": "no"}
+
+
+def test_a_call_of_a_tool_that_does_not_exist_is_told() -> None:
+    def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        if len(messages) == 1:
+            return ModelResponse([ToolCallPart("fly", {"to": "Oslo"}, "c1")])
+        return ModelResponse([TextPart("I cannot fly.")])
+
+    _, told = carried_out(Agent(FunctionModel(answer)))
+    [call], [result] = told.of("tool.call"), told.of("tool.result")
+    assert (call["tool"], call["arguments"], result["success"]) == ("fly", {"to": "Oslo"}, False)
+
+
+@pytest.mark.parametrize("kind", [HandleDeferredToolCalls, RequestInput])
+def test_what_a_handler_of_the_agent_decides_is_no_question(kind) -> None:
+    calls: list[str] = []
+
+    def approve(ctx: object, requests: DeferredToolRequests, *token: str) -> DeferredToolResults:
+        return requests.build_results(approve_all=True)
+
+    result, told = answering(careful_agent(calls, capabilities=[kind(approve)]))
+    assert (sorted(calls), told.questions) == (["a", "b"], [])
+    assert "deleted b" in result
+
+
+def test_a_worker_asks_also_for_an_agent_that_may_return_its_requests() -> None:
+    """Nobody would take them there."""
+    calls: list[str] = []
+    result, told = answering(careful_agent(calls, output_type=[str, DeferredToolRequests]), "yes", "yes")
+    assert (len(told.questions), sorted(calls)) == (2, ["a", "b"])
+    assert "deleted a" in result
 
 
 def test_cost_cache_and_reasoning_are_told() -> None:

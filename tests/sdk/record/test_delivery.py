@@ -220,6 +220,17 @@ def test_a_cancel_comes_with_the_reply_to_any_report(recorder: Recorder, ingest:
     assert ingest.pending == []
 
 
+def test_a_cancel_that_the_program_never_looks_for_is_not_acknowledged(recorder: Recorder, ingest: Ingest) -> None:
+    with recorder.record_run(run_key="r1") as run:
+        ingest.command("r1", "cancel")
+        run.message_delta("x")
+        wait_until(lambda: run._inbox.cancelled, "the cancel")
+    assert recorder.flush(10)
+    assert run.cancelled
+    assert recorder.flush(10)
+    assert ingest.types("r1") == ["run.started", "message.delta", "run.completed"]
+
+
 def test_a_run_that_says_nothing_learns_of_its_cancel_too(
     recorder: Recorder, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
-from towerlog.sdk.record.inbox import MAX_ANSWERS, Inbox, RunCancelled
+from towerlog.sdk.record.inbox import MAX_ANSWERS, Inbox, QuestionRefused, RunCancelled, refusal_of
 
 
 @pytest.fixture
@@ -52,6 +52,19 @@ def test_answers_that_nobody_asks_for_are_kept_within_a_bound(inbox: Inbox) -> N
     assert found == [False] * (2 * MAX_ANSWERS) + [True] * MAX_ANSWERS
 
 
+@pytest.mark.parametrize("is_early", [False, True])
+def test_whoever_asked_what_was_refused_is_told(inbox: Inbox, acknowledged: list[object], is_early: bool) -> None:
+    line = b'{"type":"run.waiting_for_input","data":{"question":"Really?","question_key":"a"}}'
+    refused = refusal_of(line, "too many")
+    assert refused is not None
+    future = None if is_early else inbox.answer("a")
+    inbox.take(refused)
+    with pytest.raises(QuestionRefused, match="too many"):
+        (inbox.answer("a") if future is None else future).result(0)
+    assert acknowledged == []
+    assert refusal_of(b'{"type":"step","data":{"name":"run.waiting_for_input"}}', "no") is None
+
+
 def test_a_repeated_command_acts_once(inbox: Inbox, acknowledged: list[object]) -> None:
     for _ in range(3):
         inbox.take(answer(1, "a"))
@@ -72,6 +85,31 @@ def test_a_cancel_wakes_all_that_wait_and_calls_back_once(inbox: Inbox, acknowle
     assert (calls, acknowledged, inbox.cancelled) == (["before", "after"], [1], True)
     with pytest.raises(RunCancelled):
         inbox.check()
+
+
+def checked(inbox: Inbox) -> None:
+    with pytest.raises(RunCancelled):
+        inbox.check()
+
+
+NOTICING: list[Callable[[Inbox], object]] = [
+    lambda inbox: inbox.notices_cancel(),
+    checked,
+    lambda inbox: inbox.on_cancel(lambda: None),
+    lambda inbox: inbox.answer("a"),
+]
+
+
+@pytest.mark.parametrize("notice", NOTICING, ids=["flag", "check", "callback", "question"])
+def test_a_cancel_is_acknowledged_when_the_program_learns_of_it(
+    inbox: Inbox, acknowledged: list[object], notice: Callable[[Inbox], object]
+) -> None:
+    for _ in range(2):
+        inbox.take(wish(1, "cancel"))
+        assert acknowledged == []
+    for _ in range(2):
+        notice(inbox)
+        assert acknowledged == [1]
 
 
 @pytest.mark.parametrize(("sent", "words"), [({"content": "too dear"}, "too dear"), ({}, "cancelled")])

@@ -9,7 +9,7 @@ import pytest
 
 from tests.sdk.talker import HANG, reply, talking
 from towerlog.sdk.wire.address import read_url
-from towerlog.sdk.wire.async_connection import AsyncConnection, AsyncSignal, connections_closed, current_scope
+from towerlog.sdk.wire.async_connection import AsyncHost, AsyncSignal, connections_closed, current_scope
 
 REQUEST = b"GET / HTTP/1.1\r\n\r\n"
 
@@ -21,7 +21,7 @@ def anyio_backend() -> str:
 
 async def test_what_is_sent_is_replied_to() -> None:
     with talking(reply(200, b"hello")) as talker:
-        connection = await AsyncConnection.open(read_url(talker.url), None, time.monotonic() + 5)
+        connection = await AsyncHost(read_url(talker.url), None).open(time.monotonic() + 5)
         await connection.send(REQUEST, time.monotonic() + 5)
         assert (await connection.receive(time.monotonic() + 5)).endswith(b"hello")
         assert connection.is_quiet
@@ -33,7 +33,7 @@ async def test_what_is_sent_is_replied_to() -> None:
 
 async def test_a_wait_ends_at_its_time() -> None:
     with talking(HANG) as talker:
-        connection = await AsyncConnection.open(read_url(talker.url), None, time.monotonic() + 5)
+        connection = await AsyncHost(read_url(talker.url), None).open(time.monotonic() + 5)
         with pytest.raises(TimeoutError):
             await connection.receive(time.monotonic() + 0.02)
         connection.close()
@@ -42,12 +42,12 @@ async def test_a_wait_ends_at_its_time() -> None:
 
 async def test_nobody_there_is_an_error_of_the_system(held_port) -> None:
     with pytest.raises(OSError):
-        await AsyncConnection.open(read_url(held_port.url), None, time.monotonic() + 5)
+        await AsyncHost(read_url(held_port.url), None).open(time.monotonic() + 5)
 
 
 async def test_a_wait_can_be_interrupted() -> None:
     with talking(HANG) as talker:
-        connection = await AsyncConnection.open(read_url(talker.url), None, time.monotonic() + 5)
+        connection = await AsyncHost(read_url(talker.url), None).open(time.monotonic() + 5)
         waiting = asyncio.create_task(connection.receive(time.monotonic() + 30))
         await asyncio.sleep(0)
         connection.interrupt()

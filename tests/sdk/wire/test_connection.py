@@ -9,7 +9,7 @@ import time
 import pytest
 
 from towerlog.sdk.wire.address import read_url
-from towerlog.sdk.wire.connection import Connection, Signal, current_scope
+from towerlog.sdk.wire.connection import Connection, Host, Signal, current_scope
 
 
 def pair() -> tuple[Connection, socket.socket]:
@@ -77,7 +77,7 @@ def test_a_socket_whose_tls_fails_is_closed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = read_url(f"http://127.0.0.1:{listener.getsockname()[1]}")
         with pytest.raises(OSError, match="no certificate"):
-            Connection.open(address, Refusing(), time.monotonic() + 5)  # type: ignore[arg-type]
+            Host(address, Refusing()).open(time.monotonic() + 5)  # type: ignore[arg-type]
     assert taken[0].fileno() == -1
 
 

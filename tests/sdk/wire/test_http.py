@@ -11,7 +11,7 @@ import pytest
 from tests.sdk.talker import CLOSE, HANG, headers_of, reply, stream, talking
 from tests.support.wait import wait_until
 from towerlog.sdk.wire import address
-from towerlog.sdk.wire.connection import Connection
+from towerlog.sdk.wire.connection import Connection, Host
 from towerlog.sdk.wire.errors import BadAnswer, Unreachable
 from towerlog.sdk.wire.http import Http
 
@@ -222,13 +222,13 @@ def test_no_more_connections_are_kept_than_the_bound() -> None:
 
 @pytest.mark.parametrize("verb", ["request", "stream"])
 def test_a_connection_that_is_closed_while_it_is_made_is_not_used(monkeypatch, verb) -> None:
-    connect = Connection.open
+    connect = Host.open
 
     def late(*args: Any) -> Connection:
         http.close()
         return connect(*args)
 
-    monkeypatch.setattr(Connection, "open", late)
+    monkeypatch.setattr(Host, "open", late)
     with talking(HANG) as talker:
         http = Http(talker.url)
         with pytest.raises(Unreachable, match="closed by its user"):

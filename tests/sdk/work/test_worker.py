@@ -154,11 +154,14 @@ def test_a_cancel_that_is_ignored_is_forced_at_the_deadline(control, thread, sta
     asked_at = time.monotonic()
     control.cancel(run_id)
     # Until the deadline the run shows what it is: neither ended nor untouched.
-    wait_until(lambda: control.events(run_id, "command.acknowledged"), "the worker to take the cancel")
+    wait_until(lambda: control.events(run_id, "command.delivered"), "the worker to take the cancel")
     assert control.detail(run_id)["status"] == "cancelling"
     detail = control.until(run_id, "cancelled")
     assert time.monotonic() - asked_at >= CANCEL_DEADLINE_S - 0.1
     assert detail["forced"] is True
+    # The async agent was interrupted; nothing could tell the sync one, which never looks.
+    taken = [event["data"]["type"] for event in control.events(run_id, "command.acknowledged")]
+    assert taken == (["cancel"] if agent == "deaf" else [])
     wait_until(lambda: "lease lost" in worker.log, "the worker to learn of it")
     wait_until(lambda: "agent has not stopped" in worker.log, "the worker to say that its agent is still there")
     # Its slot is free for others.
@@ -215,6 +218,34 @@ def test_what_is_told_while_the_server_is_away_arrives_once_and_in_order(tmp_pat
         waiting(control, f"{thread}-2")
     finally:
         server.close()
+
+
+@pytest.fixture
+def server_of_its_own(tmp_path) -> Iterator[Server]:
+    """One that a test may stop."""
+    with Server(tmp_path / "data", NO_LIMITS) as one:
+        yield one
+
+
+def test_a_server_that_stands_still_costs_no_attempt(server_of_its_own, thread, start) -> None:
+    server = server_of_its_own
+    control = Control(server.client())
+    worker = start("--lease-seconds", "2", beside=server, key=ADMIN_KEY)
+    run_id = control.create(thread, "polite")
+    for times in range(1, 4):
+        wait_until(lambda n=times: control.text(run_id) == "waiting" * n, "the agent to begin", deadline_s=30)
+        assert server.process is not None
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda n=times: worker.log.count("lease lost") == n, "the worker to stop its agent")
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: control.text(run_id) == "waiting" * 4, "the agent to begin again", deadline_s=30)
+    detail = control.detail(run_id)
+    assert (detail["status"], detail["attempt"]) == ("running", 1)
+    assert control.events(run_id, "lane.lost") == []
+    control.cancel(run_id)
+    control.until(run_id, "cancelled")
 
 
 def test_a_worker_that_is_told_to_go_lets_its_agents_end(control, thread, start) -> None:

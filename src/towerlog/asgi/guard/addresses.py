@@ -15,6 +15,11 @@ from towerlog.asgi.replies import Message
 IPV6_PREFIX = 64
 """One IPv6 customer has a whole /64: counted as one."""
 UNKNOWN = "unknown"
+MAX_ADDRESS_CHARS = 64
+"""The longest form of an address, with a zone of as many characters as the name of an interface has at most. What is
+longer is none: a proxy hands on what strangers write, and whatever is known by its address is known by this text."""
+MAX_KNOWN_ADDRESSES = 4096
+"""Texts of addresses that are remembered."""
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -85,9 +90,13 @@ def _is_port(text: str) -> bool:
     return text[:1] == ":" and text[1:].isascii() and text[1:].isdigit()
 
 
-@functools.lru_cache(maxsize=4096)
 def canonical(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The address of a text, an IPv4 one also where it came wrapped in IPv6; None when it is none."""
+    return _read(text) if len(text) <= MAX_ADDRESS_CHARS else None
+
+
+@functools.lru_cache(maxsize=MAX_KNOWN_ADDRESSES)
+def _read(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -96,9 +105,9 @@ def canonical(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None
     return mapped or address
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=MAX_KNOWN_ADDRESSES)
 def counted_as(text: str) -> str:
-    """Under which name an address is counted: itself, or the /64 that it is in."""
+    """Under which name an address of `Addresses.of` is counted: itself, or the /64 that it is in."""
     address = canonical(text)
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, IPV6_PREFIX), strict=False))

@@ -69,6 +69,11 @@ class Visit:
         self._reply_bytes = 0
         self._reply_shares: tuple[Share, ...] = ()
 
+    @property
+    def whose(self) -> object:
+        """Whose its work is, where that has turns: an organisation's, or an address's."""
+        return self.shares[1 if self.is_known else 0]
+
     def enter(self) -> None:
         """Takes its place. Raises Overloaded."""
         ledger = self.ledger
@@ -114,16 +119,27 @@ class Visit:
         """
         for share in self._reply_shares:
             share.free_bytes += self._reply_bytes
+            share.reply_bytes -= self._reply_bytes
         self._reply_bytes, self._reply_shares = count, self.shares
         for share in self._reply_shares:
             share.free_bytes -= count
-        return not count or all(share.free_bytes >= 0 or share.held_bytes <= count for share in self._reply_shares)
+            share.reply_bytes += count
+        return not count or all(
+            (share.free_bytes >= 0 or share.held_bytes <= count)
+            and share.reply_bytes <= max(share.bounds.reply_bytes, count)
+            for share in self._reply_shares
+        )
+
+    def take(self, count: int) -> tuple[Share, ...]:
+        """Counts so many bytes that have come and wait; in which shares. Raises Overloaded."""
+        shares = self.shares
+        self.ledger.take_bytes(shares, count)
+        return shares
 
     @contextmanager
     def hold_body(self, count: int) -> Iterator[None]:
         """Counts so many bytes of a body, which have come and are in the count of no key yet. Raises Overloaded."""
-        shares = self.shares
-        self.ledger.take_bytes(shares, count)
+        shares = self.take(count)
         try:
             yield
         finally:

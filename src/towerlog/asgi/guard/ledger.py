@@ -29,8 +29,15 @@ MAX_LARGE_FRAMES = 16
 """Frames larger than a chunk that are held at a time for their readers."""
 MAX_LARGE_FRAMES_OF_ORGANISATION, MAX_LARGE_FRAMES_OF_KEY = 8, 4
 """The same for the readers of one."""
+MAX_READS = 4
+"""Lists, runs and other questions whose answers are made at a time, from before they are read until they are written to
+their connections: what is made of a page takes several times its bytes."""
+MAX_READS_OF_ONE = 2
+"""The same of one organisation, and of one key: with as many reading threads, one is left for the others."""
 ADDRESS_PART, KEY_PART, ORGANISATION_PART = (1, 4), (1, 2), (3, 4)
 """What part of the process's bytes, connections and long polls one of them may hold."""
+REPLY_PART = (1, 2)
+"""What part of the bytes of a share may be replies that wait for their readers. Past it no more pages are made."""
 UNKNOWN_PART = (1, 2)
 """What part of the process's bytes callers without a key may have in hand, bodies and replies, all of them together."""
 
@@ -53,24 +60,35 @@ class Bounds(msgspec.Struct, frozen=True):
     """A kind that is absent has no bound of its own here."""
     large_frames: int = MAX_LARGE_FRAMES
     """How many are held at a time."""
+    reads: int = MAX_READS
+    """How many are made at a time."""
+
+    @property
+    def reply_bytes(self) -> int:
+        """How many bytes of replies may wait for their readers."""
+        return _part(self.byte_count, REPLY_PART)
 
 
 class Share:
     """What one address, key or organisation, or the process, holds now."""
 
-    __slots__ = ("aside", "bounds", "free_bytes", "places", "turns")
+    __slots__ = ("aside", "bounds", "free_bytes", "places", "reads", "reply_bytes", "turns")
 
     def __init__(self, bounds: Bounds) -> None:
         """Holds nothing."""
         self.bounds = bounds
         self.free_bytes = bounds.byte_count
         """What may still be taken; below zero while one body that is larger than the share is alone in it."""
+        self.reply_bytes = 0
+        """How many of the bytes that are taken are replies that wait for their readers."""
         self.places = dict.fromkeys(PlaceKind, 0)
         self.aside = asyncio.Lock()
         """Held while a body is opened or decoded beside the event loop: one at a time of each organisation, so that
         a crowd of them from one delays another organisation's by one. The body counts here: the share is kept."""
         self.turns = Turns(bounds.large_frames)
         """For frames larger than a chunk. Their streams have a place here, so the share is kept meanwhile."""
+        self.reads = Turns(bounds.reads)
+        """For questions. Their connections have a place here."""
 
     @property
     def held_bytes(self) -> int:
@@ -108,12 +126,14 @@ class ShareLedger:
         self.refused = 0
         parts = {"address": ADDRESS_PART, "key": KEY_PART, "organisation": ORGANISATION_PART}
         frames = {"key": MAX_LARGE_FRAMES_OF_KEY, "organisation": MAX_LARGE_FRAMES_OF_ORGANISATION}
+        reads = {"key": MAX_READS_OF_ONE, "organisation": MAX_READS_OF_ONE}
         self._bounds = {
             holder: Bounds(
                 holder,
                 _part(max_bytes, part),
                 _parts(places, part) | own.get(holder, {}),
                 frames.get(holder, MAX_LARGE_FRAMES),
+                reads.get(holder, MAX_READS),
             )
             for holder, part in parts.items()
         }
@@ -150,6 +170,13 @@ class ShareLedger:
         for share in shares:
             share.free_bytes -= count
 
+    def check_replies(self, shares: Sequence[Share]) -> None:
+        """Raises Overloaded where as many bytes of replies as may be wait for readers who do not take them."""
+        for share in shares:
+            if share.reply_bytes > share.bounds.reply_bytes:
+                text = f"This {share.bounds.holder} has as many bytes of replies unread as it may have"
+                raise self._overloaded(f"{text} ({share.bounds.reply_bytes}); nothing was read.")
+
     @staticmethod
     def give_bytes(shares: Sequence[Share], count: int) -> None:
         """Takes a `take_bytes` back."""
@@ -173,6 +200,10 @@ class ShareLedger:
             held.clear()
 
         return give
+
+    def is_idle(self) -> bool:
+        """Whether nothing is in hand: no body, no answer in work, no reply that is not taken."""
+        return not self.process.held_bytes and not self.process.reads.taken
 
     def tick(self, _: int) -> None:
         """Forgets addresses and organisations that hold nothing, once there are many."""

@@ -8,11 +8,11 @@ import asyncio
 class Turns:
     """Hands out so many turns at a time."""
 
-    __slots__ = ("_free", "_line")
+    __slots__ = ("_count", "_free", "_line")
 
     def __init__(self, count: int) -> None:
         """`count` at a time."""
-        self._free = count
+        self._count = self._free = count
         self._line: dict[asyncio.Future[None], None] = {}
         """Those who wait, the first one first."""
 
@@ -20,6 +20,11 @@ class Turns:
     def are_taken(self) -> bool:
         """Whether who asks now has to wait."""
         return not self._free
+
+    @property
+    def taken(self) -> int:
+        """How many have begun and not ended."""
+        return self._count - self._free
 
     @property
     def waiting(self) -> int:

@@ -21,7 +21,7 @@ from towerlog.asgi.replies import Message
 
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
 _BODILESS = frozenset({204, 304})
-_JOINED_BYTES = 16 * 1024
+JOINED_BYTES = 16 * 1024
 """Parts of a reply up to here are copied into one write; of a larger one all its readers share the same bytes."""
 _RESET = struct.pack("ii", 1, 0)
 """As an option of a socket: closing it sends a reset."""
@@ -178,7 +178,10 @@ class PendingRequest(msgspec.Struct, eq=False):
         return {"type": "http.disconnect", "fault": self.fault}
 
     async def send(self, message: Message) -> None:
-        """The next part of the reply, when there is room for it; nothing where there is nobody to answer."""
+        """The next part of the reply, when there is room for it; nothing where there is nobody to answer.
+
+        Returns when there is room for another: else whoever sends would hold that as well, and nobody could count it.
+        """
         if self.link.is_write_paused and not self.is_gone:
             await self.link.drain()
         if self.is_gone:
@@ -187,6 +190,9 @@ class PendingRequest(msgspec.Struct, eq=False):
             self._begin(message["status"], message["headers"])
         else:
             self._go_on(message.get("body", b""), message.get("more_body", False))
+        del message
+        if self.link.is_write_paused and not self.is_complete:
+            await self.link.drain()
 
     def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         if self.is_started:
@@ -221,7 +227,7 @@ class PendingRequest(msgspec.Struct, eq=False):
         begin, end = b"%x\r\n" % len(body) if body else b"", b"\r\n" if body else b""
         if not is_more:
             end += b"0\r\n\r\n"
-        if len(body) > _JOINED_BYTES:
+        if len(body) > JOINED_BYTES:
             transport.writelines((begin, body, end))
         else:
             transport.write(b"".join((begin, body, end)))

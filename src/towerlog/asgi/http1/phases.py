@@ -27,6 +27,7 @@ MAX_WAITING_BODY_BYTES = 64 * 1024
 MAX_PIPELINED = 4
 """Requests that wait behind the one that is served."""
 SLOW_READER_S = 30.0
+"""After so long whoever takes nothing is cut off, whatever it reads: a reply, a stream, or a refusal."""
 MIN_TAKEN_BYTES = 16 * 1024
 """What a reader has to take in that time, where more than that is there for it."""
 LINGER_S = 2.0
@@ -68,6 +69,7 @@ class Phases(asyncio.Protocol, ABC):
         "_is_deaf",
         "_is_read_paused",
         "_keep_alive_s",
+        "_kept",
         "_left_s",
         "_loop",
         "_phase",
@@ -103,6 +105,8 @@ class Phases(asyncio.Protocol, ABC):
         self._count = 0
         """Bytes that came in this phase, of those that are counted in it."""
         self._is_read_paused = False
+        self._kept = b""
+        """What has come and waits for a turn to be looked at; nothing more is read before that."""
         self._left_s = math.inf
         """How much of the phase's time was left when reading was paused."""
         self._farewell: bytes | None = None
@@ -156,14 +160,19 @@ class Phases(asyncio.Protocol, ABC):
         self.is_write_paused = False
         self._stall_due = math.inf
         self._visit.hold_reply(0)
-        drained, self._drained = self._drained, None
-        if drained is not None and not drained.done():
-            drained.set_result(None)
         if self._phase is ConnectionPhase.IDLE:
             self._await(ConnectionPhase.IDLE, self._keep_alive_s)
 
+    def _go_on_writing(self) -> bool:
+        """Wakes who waits for room; whether somebody did."""
+        drained, self._drained = self._drained, None
+        if drained is None or drained.done():
+            return False
+        drained.set_result(None)
+        return True
+
     async def drain(self) -> None:
-        """Returns when there is room for more, or nobody to take it."""
+        """Returns when there is room for more and it has its turn, or when there is nobody to take it."""
         while self.is_write_paused:
             if self._drained is None:
                 self._drained = self._loop.create_future()
@@ -266,4 +275,5 @@ class Phases(asyncio.Protocol, ABC):
             self._is_read_paused = False
             if self._phase in _EXPECTING and self._left_s < math.inf:
                 self._await(self._phase, self._left_s)
-            self.transport.resume_reading()
+            if not self._kept:
+                self.transport.resume_reading()

@@ -13,7 +13,8 @@ from collections import deque
 
 from towerlog.asgi.exchange import Exchange
 from towerlog.asgi.faults import Rejection
-from towerlog.asgi.guard.pace import BODY_PART_BYTES, COUNTED_FROM, Pace
+from towerlog.asgi.guard.ledger import Share
+from towerlog.asgi.guard.pace import Pace
 from towerlog.asgi.http1 import heads, phases
 from towerlog.asgi.http1.pending import PendingRequest, plain_refusal
 from towerlog.asgi.http1.phases import ConnectionPhase, Phases
@@ -23,7 +24,7 @@ from towerlog.errors import Malformed, Overloaded
 class Pipeline(Phases):
     """The requests of one connection."""
 
-    __slots__ = ("_is_fresh", "_pace", "_receiving", "_serving", "_waiting")
+    __slots__ = ("_is_fresh", "_kept_in", "_pace", "_receiving", "_serving", "_waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, keep_alive_s: float) -> None:
         """None yet."""
@@ -35,6 +36,12 @@ class Pipeline(Phases):
         """Whoever is served has not begun: there may be more of it in what is being read, or its reader has still to
         take the reply before it, or too much has begun in this turn of the event loop."""
         self._pace: Pace
+        self._kept_in: tuple[Share, ...] = ()
+        """In which shares what is kept is counted."""
+
+    @abstractmethod
+    def data_received(self, data: bytes) -> None:
+        """Something has come. Called by the transport, and in its turn with what was kept."""
 
     @abstractmethod
     def _serve(self) -> None:
@@ -63,6 +70,8 @@ class Pipeline(Phases):
         self._waiting.clear()
         self._is_fresh = False
         self._pace.leave(self)
+        self._take_kept()
+        self._go_on_writing()
 
     # What comes
 
@@ -111,39 +120,58 @@ class Pipeline(Phases):
             self._is_fresh = True
         elif self._pace.left <= 0:
             self._is_fresh = True
-            self._pace.wait(self)
+            self._pace.wait(self, self._visit.whose)
         else:
-            self._spend(self._serving)
+            self._pace.spend(self._loop, len(self._serving.body))
             self._start_task(self._serving, None)
         if not self._waiting and not self._is_deaf:
             self._resume_reading()
 
-    def resume_writing(self) -> None:
-        """The reader has taken what there was: the next may begin. Called by the transport."""
-        super().resume_writing()
-        self.begin()
+    # Turns of the event loop
 
-    def _hold(self, request: PendingRequest) -> None:
-        """The reader is behind, or too much has begun in this turn of the event loop: it begins later."""
-        self._count_body(request)
-        if not self.is_write_paused:
-            self._pace.wait(self)
+    def _keep(self, data: bytes) -> None:
+        """Too much has been begun in this turn of the event loop: this is looked at in one of the next."""
+        try:
+            self._kept_in = self._visit.take(len(data))
+        except Overloaded as refusal:
+            self._refuse(503, refusal.message, refusal.retry_after)
+            return
+        self._kept = data
+        self.transport.pause_reading()
+        self._pace.wait(self, self._visit.whose)
+
+    def _take_kept(self) -> bytes:
+        data, self._kept = self._kept, b""
+        self._visit.ledger.give_bytes(self._kept_in, len(data))
+        self._kept_in = ()
+        return data
+
+    def resume_writing(self) -> None:
+        """The reader has taken what there was: more may be written, or the next begin. Called by the transport."""
+        super().resume_writing()
+        if self._drained is not None or self._is_fresh:
+            if self._pace.left > 0:
+                self.begin()
+            else:
+                self._pace.wait(self, self._visit.whose)
 
     def begin(self) -> None:
-        """Serves the request that has waited for its turn, if it still does."""
-        request = self._serving
-        if not self._is_fresh or self.is_write_paused:
-            return
-        assert request is not None
-        self._spend(request)
-        self._serve()
-
-    def _spend(self, request: PendingRequest) -> None:
-        """It begins in this turn of the event loop."""
-        pace = self._pace
-        pace.left -= 1 + len(request.body) // BODY_PART_BYTES
-        if pace.left < COUNTED_FROM:
-            pace.note(self._loop)
+        """Goes on with what waits for its turn, if it still does: a reply, the next request, what was kept."""
+        if self.is_write_paused:
+            pass
+        elif self._go_on_writing():
+            self._pace.spend(self._loop, 0)
+        elif self._is_fresh:
+            assert self._serving is not None
+            self._pace.spend(self._loop, len(self._serving.body))
+            self._serve()
+        if self._kept and self._pace.left > 0:
+            data = self._take_kept()
+            if not self._is_read_paused:
+                self.transport.resume_reading()
+            self.data_received(data)
+        elif self._kept:
+            self._pace.wait(self, self._visit.whose)
 
     # How it ends
 

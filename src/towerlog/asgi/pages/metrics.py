@@ -49,9 +49,8 @@ class TransportCollector(Collector):
             "towerlog_overloaded", "Requests refused for want of room.", self._arrivals.ledger.refused
         )
         yield CounterMetricFamily("towerlog_streams_opened", "Streams opened.", self._streams.opened)
-        yield CounterMetricFamily("towerlog_streams_cut", "Streams cut off for taking nothing.", self._streams.cut_off)
-        cut = self._arrivals.readers_cut
-        yield CounterMetricFamily("towerlog_readers_cut", "Connections cut off because nobody took the reply.", cut)
+        cut = "Connections cut off because nobody took the reply or the stream."
+        yield CounterMetricFamily("towerlog_readers_cut", cut, self._arrivals.readers_cut)
 
     def _requests(self) -> Iterator[Metric]:
         counted = CounterMetricFamily("towerlog_requests", "Requests answered.", labels=["dialect", "status"])

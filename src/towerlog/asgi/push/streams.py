@@ -1,7 +1,8 @@
 """Streams: a follower's chunks go out as they come, a ping after fifteen seconds of silence. Any transport: see `Sink`.
 
 A stream is a cursor and one socket: no queue, one extra task that waits for the reader to leave. One beat a second
-looks after all of them. A reader that takes nothing for thirty seconds is cut off and resumes by its cursor.
+looks after all of them. How long a reader may take nothing is its connection's to say (`asgi/http1/phases.py`), as with
+any other reply: to a stream, one that was cut off has left.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from towerlog.engine.follow.follower import Follower
 from towerlog.model.principal import Principal
 
 SILENCE_MS = 15_000
-SLOW_MS = 30_000
 HELD_MS = 2000
 """Who does not go on taking a large frame for so long lets it go; it is read again when there is room for more."""
 SPREAD_MS = 1000
@@ -104,7 +104,7 @@ class Stream:
             await self._pump()
             await self._timed(self._sink.finish(self._end))
         except asyncio.CancelledError:
-            # Cut off for taking nothing, or the server's patience at its end is over: either way nobody reads.
+            # Half a frame is all that it can get, or the server's patience at its end is over.
             self._sink.abort()
             await asyncio.sleep(0)
         finally:
@@ -251,7 +251,6 @@ class Streams:
         """`now_ms` is the steady time; from here on `tick` tells it."""
         self.now_ms = now_ms
         self.opened = 0
-        self.cut_off = 0
         self.is_closing = False
         self._auth = auth
         self._open: set[Stream] = set()
@@ -286,16 +285,12 @@ class Streams:
             stream.end_with(StreamEnd(Cause.CLOSING, shortest + number * 7919 % (longest - shortest)))
 
     def tick(self, now_ms: int) -> None:
-        """Pings the silent, cuts off the stuck."""
+        """Pings the silent, and has those let go of a large frame whose readers do not go on taking it."""
         self.now_ms = now_ms
         silent: list[Stream] = []
         for stream in list(self._open):
             if stream.sending_since:
-                taken_ms = now_ms - stream.sending_since
-                if taken_ms > SLOW_MS:
-                    self.cut_off += 1
-                    stream.cut()
-                elif taken_ms > HELD_MS:
+                if now_ms - stream.sending_since > HELD_MS:
                     stream.let_go()
             elif now_ms - stream.quiet_since >= stream.patience_ms:
                 silent.append(stream)

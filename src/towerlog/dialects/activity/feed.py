@@ -94,7 +94,7 @@ def frame(event: Event, epoch: str, row: RunRow | None = None) -> bytes | None:
     if shown is None:
         return None
     cursor = cursor_text(epoch, event.position).encode()
-    return b"id: %s\ndata: %s\n\n" % (cursor, ascii_json(_ENCODER.encode(shown)))
+    return b"data: %s\nid: %s\n\n" % (ascii_json(_ENCODER.encode(shown)), cursor)
 
 
 def feed_event(event: Event, epoch: str) -> FeedEvent | None:
@@ -193,8 +193,12 @@ def _tool(event: Event, epoch: str, type_: str) -> FeedEvent:
     )
 
 
+MAX_KNOWN_TOOLS = 1024
+"""Names of tools whose kind is remembered, each of at most MAX_LABEL_CHARS characters."""
+
+
 # Agents use few tools, and each feed line needs the kind of one.
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=MAX_KNOWN_TOOLS)
 def _tool_kind(name: str) -> str:
     words = {word.lower() for word in _WORD.findall(name)}
     if words & _SHELL:

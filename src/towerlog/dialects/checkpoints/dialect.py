@@ -118,6 +118,15 @@ class ApprovalsQuery(msgspec.Struct, frozen=True):
     limit: Annotated[int, v.limit(MAX_APPROVALS)] = MAX_APPROVALS
 
 
+class LatestQuery(msgspec.Struct, frozen=True):
+    """Whose state, if not that of the thread."""
+
+    trace_id: (
+        Annotated[str, v.said("The run, by its trace in the thread; a sub-agent's is reached so.", "sub-1")] | None
+    ) = None
+    agent_id: Annotated[str, v.said("Whose checkpoint, where several agents report.", "researcher")] | None = None
+
+
 class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Optional body of an approval: the agent, if several wait at one step, and a reason."""
 
@@ -243,7 +252,14 @@ _NO_CALLS = msgspec.Raw(b"[]")
 
 
 def _decode_latest(call: Call) -> LatestCheckpoint:
-    return LatestCheckpoint(fields.path_id(call.path["thread_id"], "thread"))
+    thread_id = fields.path_id(call.path["thread_id"], "thread")
+    # Not looked into, a parameter would leave who asks with the state of somebody else.
+    unknown = next((name for name in call.query if name not in LatestQuery.__struct_fields__), None)
+    if unknown is not None:
+        known = ", ".join(LatestQuery.__struct_fields__)
+        raise fields.invalid_field(unknown[: fields.MAX_SHOWN_CHARS], f"is no parameter of this; it takes {known}")
+    trace_id, agent = (fields.optional_id(call.query.get(name), name) for name in LatestQuery.__struct_fields__)
+    return LatestCheckpoint(thread_id, trace_id, agent)
 
 
 def _encode_latest(view: CheckpointView, command: object, _call: Call) -> Reply:
@@ -334,6 +350,7 @@ def _latest_endpoint(prefix: str, name: str) -> Endpoint:
         _decode_latest,
         _encode_latest,
         reply=ThreadState,
+        query=LatestQuery,
     )
 
 

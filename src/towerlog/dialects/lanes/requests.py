@@ -18,6 +18,7 @@ from towerlog.dialects.fields import (
     NULL,
     Warnings,
     decode,
+    decode_body,
     invalid,
     invalid_field,
     lease_ms_of,
@@ -278,7 +279,7 @@ def _ending(name: str, raw: msgspec.Raw, call: Call) -> bytes:
 def _read(decoder: msgspec.json.Decoder[B], body: bytes) -> B:
     """The decoded body. Raises Invalid naming every wrong field."""
     try:
-        return decode(decoder, body)
+        return decode_body(decoder, body)
     except Invalid as first:
         raise _all_wrong(decoder.type, body, first) from None
 

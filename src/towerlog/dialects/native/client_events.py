@@ -16,13 +16,20 @@ from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
 from towerlog.dialects.details import ForeignId, Label
 from towerlog.dialects.fields import MAX_LABELS, NULL, Count, Duration, JsonObject, Warnings, facts_named
 from towerlog.dialects.native.reported import MAX_NAME_CHARS, ReportedEvent, Seq, Visible
-from towerlog.dialects.run_events import FAILED, ROWS, MessageDeltaData, ModelCallData, reason, success_of, told_usage
+from towerlog.dialects.run_events import (
+    FAILED,
+    ROWS,
+    MessageDeltaData,
+    ModelCallData,
+    model_call_facts,
+    reason,
+    success_of,
+)
 from towerlog.errors import Invalid, NotFound, TowerlogError
 from towerlog.model.event import Draft, EventType, History, RunByForeignId, RunRef
 from towerlog.model.facts import LATEST_STEP, NO_FACTS, CheckpointFacts, Effects, Facts, some
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN
 from towerlog.model.times import LATEST_MS
-from towerlog.model.usage import UsageReport
 
 NAME = "sdk"
 """The `source` of runs of these clients, and the prefix of their run keys in the store."""
@@ -210,12 +217,7 @@ def _tool_result(sent: _ToolResult, data: bytes, where: str, warnings: Warnings)
 def _model_call(sent: ModelCallData, _data: bytes, where: str, warnings: Warnings) -> Facts:
     if not sent.model:
         details.missing(warnings, f"{where}.model")
-    usage = told_usage(sent, where, warnings)
-    return Facts(
-        success=True,
-        duration_ms=None if sent.duration_ms is None else round(sent.duration_ms),
-        effects=Effects(report=UsageReport(usage, "delta"), model=sent.model or None),
-    )
+    return model_call_facts(sent, where, warnings)
 
 
 def _acknowledged(sent: _Acknowledged, _data: bytes, where: str, warnings: Warnings) -> Facts:

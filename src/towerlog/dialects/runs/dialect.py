@@ -188,7 +188,7 @@ def frame(event: Event, epoch: str, row: RunRow | None = None) -> bytes:
     named = (seq, _TYPE_TEXT[event.type], data, at, event_id, run_id, at, delta)
     text = b'{"seq":%d,"type":"%s","data":%s,"created_at":"%s","event_id":%s,"run_id":"%s","ts":"%s"%s}' % named
     cursor = (f"{epoch}-{seq}" if epoch[:1] == COPY else str(seq)).encode()
-    return b"id: %s\ndata: %s\n\n" % (cursor, text if text.isascii() else ascii_json(text))
+    return b"data: %s\nid: %s\n\n" % (text if text.isascii() else ascii_json(text), cursor)
 
 
 def _event_id(event: Event, row: RunRow) -> bytes:

@@ -23,6 +23,7 @@ from towerlog.dialects.fields import (
     Warnings,
     bounded_text,
     decode,
+    decode_body,
     invalid_field,
     kind_of,
     one_line,
@@ -254,7 +255,7 @@ def decode_cancel(call: Call) -> CancelRun:
 def decode_input(call: Call) -> GiveInput:
     """Sends an input, which must be neither blank nor too long."""
     run_id = path_uuid(call.path["run_id"], "run")
-    body = decode(_INPUT_BODY, call.body)
+    body = decode_body(_INPUT_BODY, call.body)
     content = body.content
     if not content.strip():
         raise invalid_field("content", "must not be blank")

@@ -9,6 +9,7 @@ import msgspec
 
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.steps import Steps
 from towerlog.errors import NotFound, RunNotActive
 from towerlog.model.command import CancelRun, KillRun
 from towerlog.model.event import EventType, RunByForeignId, RunById, RunByTrace
@@ -24,6 +25,8 @@ CONTROL = "runs"
 ORPHANED = "its parent was cancelled"
 KILLED = "killed"
 """The reason of who kills a run and gives none."""
+RUNS_AT_ONCE = 16
+"""Runs that are told to end before the event loop may go on with something else."""
 
 
 def run_of(plan: Plan, principal: Principal, run_id: str) -> RunRow:
@@ -42,7 +45,7 @@ def needs_of_cancel(needs: Needs, principal: Principal, command: CancelRun | Kil
         needs.ends_below(row, isinstance(command, KillRun))
 
 
-def cancel_run(plan: Plan, principal: Principal, command: CancelRun) -> RunChanged:
+def cancel_run(plan: Plan, principal: Principal, command: CancelRun) -> Steps[RunChanged]:
     """Asks for the end of a run and of its open descendants. Raises RunNotActive for one that ended otherwise.
 
     Asked again while it is being cancelled, it reaches the children that were born since.
@@ -50,18 +53,17 @@ def cancel_run(plan: Plan, principal: Principal, command: CancelRun) -> RunChang
     row = _cancellable(plan, principal, command.run_id)
     if row.is_terminal():
         return RunChanged(row, changed=False)
-    after = cancel_tree(plan, row, principal.user_id, command.reason)
+    after = yield from cancel_tree(plan, row, principal.user_id, command.reason)
     return RunChanged(after, changed=after is not row)
 
 
-def kill_run(plan: Plan, principal: Principal, command: KillRun) -> Steered:
+def kill_run(plan: Plan, principal: Principal, command: KillRun) -> Steps[Steered]:
     """Ends a run and its open descendants at once. Raises RunNotActive for one that ended otherwise."""
     row = _cancellable(plan, principal, command.run_id)
     if row.is_terminal():
         return Steered(row)
     reason = command.reason or KILLED
-    for child in descendants(plan, row, Spread(row.run, row.org, reason, principal.user_id, forced=True)):
-        force_cancelled(plan, child, reason, principal.user_id)
+    yield from _tell_below(plan, row, Spread(row.run, row.org, reason, principal.user_id, forced=True))
     return Steered(force_cancelled(plan, row, reason, principal.user_id))
 
 
@@ -72,10 +74,9 @@ def _cancellable(plan: Plan, principal: Principal, run_id: str) -> RunRow:
     return row
 
 
-def cancel_tree(plan: Plan, row: RunRow, user_id: str | None, reason: str | None) -> RunRow:
+def cancel_tree(plan: Plan, row: RunRow, user_id: str | None, reason: str | None) -> Steps[RunRow]:
     """Asks for the end of a run and of everything open below it; the run afterwards."""
-    for child in descendants(plan, row, Spread(row.run, row.org, reason, user_id)):
-        cancel_one(plan, child, user_id, reason)
+    yield from _tell_below(plan, row, Spread(row.run, row.org, reason, user_id))
     return cancel_one(plan, row, user_id, reason)
 
 
@@ -88,17 +89,27 @@ def cancel_one(plan: Plan, row: RunRow, user_id: str | None, reason: str | None)
     return plan.note(row, kind, _members(user_id, reason), Facts(effects=Effects(requests="cancel")), by=CONTROL)
 
 
-def force_end(plan: Plan, row: RunRow, reason: str) -> RunRow:
+def force_end(plan: Plan, row: RunRow, reason: str) -> Steps[RunRow]:
     """The end of a run that did not answer its cancel; what was born below it since is asked to end as well."""
-    for child in descendants(plan, row, Spread(row.run, row.org, ORPHANED)):
-        cancel_one(plan, child, None, ORPHANED)
+    yield from _tell_below(plan, row, Spread(row.run, row.org, ORPHANED))
     return force_cancelled(plan, row, reason)
 
 
-def spread(plan: Plan, row: RunRow, told: Spread) -> None:
+def spread(plan: Plan, row: RunRow, told: Spread) -> Steps[None]:
     """One more step of a cancel that has not reached all runs below its own."""
     plan.changes.spreads[row.run] = None
-    for child in descendants(plan, row, told):
+    yield from _tell_below(plan, row, told)
+
+
+def _tell_below(plan: Plan, row: RunRow, told: Spread) -> Steps[None]:
+    """Ends the open runs below this one, or asks them to end: as many as one commit takes, for the others `told` is
+    kept."""
+    if plan.is_full():
+        plan.changes.spreads[row.run] = told
+        return
+    for index, child in enumerate(descendants(plan, row, told)):
+        if index and not index % RUNS_AT_ONCE:
+            yield
         if told.forced:
             force_cancelled(plan, child, told.reason or KILLED, told.user_id)
         else:

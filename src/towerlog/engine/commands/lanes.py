@@ -11,9 +11,9 @@ import msgspec
 from towerlog.engine.commands.cancel import force_end, run_of
 from towerlog.engine.commands.receipts import mark_delivered
 from towerlog.engine.commands.rights import is_revoked
-from towerlog.engine.commit.load import Needs
+from towerlog.engine.commit.load import Needs, Told
 from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.submission import Steps
+from towerlog.engine.commit.steps import Steps
 from towerlog.engine.ingest.append import place_items
 from towerlog.engine.ingest.dedupe import same_end
 from towerlog.engine.ingest.needs import needs_of_draft, needs_of_items
@@ -23,7 +23,7 @@ from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report
 from towerlog.model.event import TARGET_STATUS, Draft, EventType, Item, RunById
 from towerlog.model.facts import Effects, Facts, LaneFacts
 from towerlog.model.lane import MAX_ATTEMPTS, Lane, QueueState
-from towerlog.model.outcome import NothingToClaim, Reported, Taken
+from towerlog.model.outcome import NothingToClaim, Reported, Taken, has_warnings
 from towerlog.model.principal import Principal
 from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.model.times import format_ms
@@ -36,11 +36,12 @@ BY_LEASE_HOLDER = (Report, Finish, ClaimRun, Claim)
 _replace = msgspec.structs.replace
 
 
-def needs_of_claim(needs: Needs, principal: Principal, command: Claim) -> None:
+def needs_of_claim(needs: Needs, principal: Principal, command: Claim) -> Steps[None]:
     """As many free lanes as this group may take, each with its run."""
     needs.counters(principal.org)
     for lane, row in needs.claims(principal.org, command.agents, command.labels):
         _needs_of_taking(needs, lane, row)
+        yield
 
 
 def _needs_of_taking(needs: Needs, lane: Lane, row: RunRow) -> None:
@@ -49,7 +50,7 @@ def _needs_of_taking(needs: Needs, lane: Lane, row: RunRow) -> None:
     needs.notes(row)
 
 
-def claim(plan: Plan, principal: Principal, command: Claim) -> Taken | NothingToClaim:
+def claim(plan: Plan, principal: Principal, command: Claim) -> Steps[Taken | NothingToClaim]:
     """The oldest matching run whose lane is free, now held by this worker."""
     # What this group has changed is not stored yet: the store offers it again.
     claimant = plan.known.claimant(principal.org, command.agents, command.labels)
@@ -58,7 +59,7 @@ def claim(plan: Plan, principal: Principal, command: Claim) -> Taken | NothingTo
         lane = plan.lane(stored.run) or stored
         if stored.run in plan.changes.lanes and not _is_free(plan, lane):
             continue
-        held = _take(plan, principal, lane, command)
+        held = yield from _take(plan, principal, lane, command)
         if held is not None:
             return _told(plan, held)
     if len(offered) == claimant.limit:
@@ -89,7 +90,7 @@ def needs_of_lane(needs: Needs, principal: Principal, command: ClaimRun | Releas
             needs.want(Kind.KEY, (principal.org, lane.key_id))
 
 
-def claim_run(plan: Plan, principal: Principal, command: ClaimRun) -> Taken:
+def claim_run(plan: Plan, principal: Principal, command: ClaimRun) -> Steps[Taken]:
     """This run. Raises AlreadyClaimed naming the deadline, RunEnded.
 
     The holder claiming again gets a new epoch: it may be a second process of the same name, and of two only one may go
@@ -108,7 +109,7 @@ def claim_run(plan: Plan, principal: Principal, command: ClaimRun) -> Taken:
             return _told(plan, _claimed(plan, again, row))
         until = format_ms(lane.on_wall(plan.wall_of).expires_at or 0)
         raise AlreadyClaimed(f"The run is held until {until}.", details={"lease_expires_at": until})
-    held = _take(plan, principal, lane, command)
+    held = yield from _take(plan, principal, lane, command)
     if held is None:
         raise RunEnded("The run was lost: it had no attempt left.")
     return _told(plan, held)
@@ -119,13 +120,13 @@ def _has_key(plan: Plan, principal: Principal, lane: Lane) -> bool:
     return lane.key_id == principal.key_id or is_revoked(plan, principal, lane.key_id)
 
 
-def _take(plan: Plan, principal: Principal, lane: Lane, command: Claim | ClaimRun) -> Taken | None:
+def _take(plan: Plan, principal: Principal, lane: Lane, command: Claim | ClaimRun) -> Steps[Taken | None]:
     """Gives a free lane to a worker; None when the run had to end instead."""
     row = plan.run_by_number(lane.run)
     if row is None:
         return None
     if lane.state is QueueState.HELD:
-        lane, row = expire(plan, lane, row)
+        lane, row = yield from expire(plan, lane, row)
         if lane.state is not QueueState.QUEUED:
             return None
     lane = _replace(
@@ -195,17 +196,18 @@ def _ended(row: RunRow) -> RunEnded:
     return RunEnded(f"The run has ended: {row.status}.")
 
 
-def needs_of_report(needs: Needs, principal: Principal, command: Report) -> None:
+def needs_of_report(needs: Needs, principal: Principal, command: Report) -> Told:
     """The run, its lane, and what the items need."""
     needs.counters(principal.org)
     row = needs.run(principal.org, RunById(command.run_id))
-    if row is not None:
-        needs.notes(row)
-        if row.has_lane:
-            needs.lane(row.run)
-        needs_of_items(needs, principal, command.items)
-        if row.ended_seq is not None and any(map(_is_end, command.items)):
-            needs.want(Kind.EVENT, (row.run, row.ended_seq))
+    if row is None:
+        return None
+    needs.notes(row)
+    if row.has_lane:
+        needs.lane(row.run)
+    if row.ended_seq is not None and any(map(_is_end, command.items)):
+        needs.want(Kind.EVENT, (row.run, row.ended_seq))
+    return needs_of_items(needs, principal, command.items)
 
 
 def report(plan: Plan, principal: Principal, command: Report) -> Steps[Reported | TowerlogError]:
@@ -225,13 +227,14 @@ def report(plan: Plan, principal: Principal, command: Report) -> Steps[Reported 
         lane, row = _phase(plan, lane, row, command)
         plan.put_lane(lane)
     results = yield from place_items(plan, principal, command.items, command.dialect)
+    results = [*command.placed, *results]
     row = plan.now_of(row)
     has_news = row.has_undelivered()
     row = mark_delivered(plan, row, LANES)
     lane = plan.lane(row.run) or lane
     lane = lane.on_wall(plan.wall_of)
     view = lane_view(principal, row, lane, plan.agent(row.org, row.agent or "default"))
-    return Reported(view, lane, results, has_news)
+    return Reported(view, lane, results, has_news, has_warnings(results))
 
 
 def _is_end(item: Item) -> bool:
@@ -299,7 +302,7 @@ def _with_history(draft: Draft) -> bytes:
     return msgspec.json.encode(members)[:-1] + (b"" if rest.startswith(b"}") else b",") + rest
 
 
-def release(plan: Plan, principal: Principal, command: Release) -> Reported:
+def release(plan: Plan, principal: Principal, command: Release) -> Steps[Reported]:
     """Back to the queue at once. Raises LeaseLost for anybody but the holder; released already: the same answer."""
     row = run_of(plan, principal, command.run_id)
     lane = plan.lane(row.run) if row.has_lane else None
@@ -313,7 +316,8 @@ def release(plan: Plan, principal: Principal, command: Release) -> Reported:
     if row.is_terminal() or held.state is QueueState.DONE:
         raise _ended(row)
     if row.status is Status.CANCELLING:
-        return _reported(plan, principal, force_end(plan, row, "released while cancelling"), _done(held))
+        ended = yield from force_end(plan, row, "released while cancelling")
+        return _reported(plan, principal, ended, _done(held))
     # A release is no failure: the attempt is given back.
     lane = _replace(
         held,
@@ -346,15 +350,16 @@ def _done(lane: Lane) -> Lane:
     return _replace(lane, state=QueueState.DONE, expires_at=None)
 
 
-def needs_of_finish(needs: Needs, principal: Principal, command: Finish) -> None:
+def needs_of_finish(needs: Needs, principal: Principal, command: Finish) -> Told:
     """The run, its lane, and what an end moves."""
     needs.counters(principal.org)
     row = needs.run(principal.org, RunById(command.run_id))
-    if row is not None:
-        needs.moves(row)
-        needs_of_draft(needs, principal, command.draft, {})
-        if row.ended_seq is not None:
-            needs.want(Kind.EVENT, (row.run, row.ended_seq))
+    if row is None:
+        return None
+    needs.moves(row)
+    if row.ended_seq is not None:
+        needs.want(Kind.EVENT, (row.run, row.ended_seq))
+    return needs_of_draft(needs, principal, command.draft, {})
 
 
 def finish(plan: Plan, principal: Principal, command: Finish) -> Steps[Reported | TowerlogError]:
@@ -375,12 +380,12 @@ def finish(plan: Plan, principal: Principal, command: Finish) -> Steps[Reported 
     return _reported(plan, principal, plan.now_of(row), plan.lane(row.run) or lane)
 
 
-def expire(plan: Plan, lane: Lane, row: RunRow) -> tuple[Lane, RunRow]:
+def expire(plan: Plan, lane: Lane, row: RunRow) -> Steps[tuple[Lane, RunRow]]:
     """Takes a lane whose lease ran out from its holder: requeued, or lost after the last attempt, or cancelled."""
     marks = LaneFacts(lane.worker_id, lane.epoch, lane.attempt)
     members: dict[str, object] = {"worker_id": lane.worker_id, "lease_epoch": lane.epoch, "attempt": lane.attempt}
     if row.status is Status.CANCELLING:
-        row = force_end(plan, row, "the lease was lost")
+        row = yield from force_end(plan, row, "the lease was lost")
     elif lane.attempt >= MAX_ATTEMPTS:
         plan.put_lane(_replace(lane, state=QueueState.DONE, worker_id=None, expires_at=None))
         row = plan.note(row, EventType.LANE_LOST, members, Facts(effects=Effects(lane=marks)), by=LANES)

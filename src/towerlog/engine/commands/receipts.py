@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.commands.rights import may_be_told, needs_of_telling
+from towerlog.engine.commands.rights import may_be_told, needs_of_telling_all
 from towerlog.engine.commit.load import Needs
+from towerlog.engine.commit.missing import all_of
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.steps import Steps
 from towerlog.errors import NotFound
 from towerlog.model.command import Deliver
 from towerlog.model.event import EventType, Refusal, RunById
@@ -32,37 +34,35 @@ def mark_delivered(plan: Plan, row: RunRow, dialect: str) -> RunRow:
 
 def with_receipts(
     plan: Plan, principal: Principal, results: list[Stored | Refusal], dialect: str
-) -> tuple[list[Stored | Refusal], bool]:
+) -> Steps[tuple[list[Stored | Refusal], bool]]:
     """The results of a batch with what is wanted of its runs by the end of it, no more than that is repeated, and
     nothing of runs whose commands are for others; whether any of it is told for the first time."""
-    final: dict[str, tuple[Pending, ...]] = {}
-    shown: list[Stored | Refusal] = []
-    has_news = False
-    for result in results:
-        if isinstance(result, Stored) and result.commands:
-            commands = final.get(result.run_id)
-            if commands is None:
-                row = plan.run(principal.org, RunById(result.run_id))
-                told = row if row is not None and may_be_told(plan, principal, row) else None
-                has_news = has_news or (told is not None and told.has_undelivered())
-                commands = () if told is None else mark_delivered(plan, told, dialect).pending
-                final[result.run_id] = commands
-            result = msgspec.structs.replace(result, commands=commands)
-        shown.append(result)
-    return shown, has_news
+    run_ids = dict.fromkeys(one.run_id for one in results if isinstance(one, Stored) and one.commands)
+    told = yield from all_of(_told_of(plan, principal, run_id, dialect) for run_id in run_ids)
+    final = dict(zip(run_ids, told, strict=True))
+    shown = [
+        msgspec.structs.replace(one, commands=final[one.run_id][0]) if isinstance(one, Stored) and one.commands else one
+        for one in results
+    ]
+    return shown, any(is_news for _, is_news in told)
 
 
-def needs_of_deliver(needs: Needs, principal: Principal, command: Deliver) -> None:
+def _told_of(plan: Plan, principal: Principal, run_id: str, dialect: str) -> Steps[tuple[tuple[Pending, ...], bool]]:
+    """What is wanted of a run, on record as delivered, and whether any of it is told for the first time."""
+    yield
+    row = plan.run(principal.org, RunById(run_id))
+    if row is None or not may_be_told(plan, principal, row):
+        return (), False
+    return mark_delivered(plan, row, dialect).pending, row.has_undelivered()
+
+
+def needs_of_deliver(needs: Needs, principal: Principal, command: Deliver) -> Steps[None]:
     """The runs, and whose they are."""
-    for run_id in command.run_ids:
-        row = needs.run(principal.org, RunById(run_id))
-        if row is not None:
-            needs.counters(principal.org)
-            needs.notes(row)
-            needs_of_telling(needs, principal, row)
+    needs.counters(principal.org)
+    return needs_of_telling_all(needs, principal, map(RunById, command.run_ids))
 
 
-def deliver(plan: Plan, principal: Principal, command: Deliver) -> Delivered:
+def deliver(plan: Plan, principal: Principal, command: Deliver) -> Steps[Delivered]:
     """What a reply that was held back may carry. Raises NotFound for a run that is not there."""
     rows: dict[str, RunRow] = {}
     for run_id in command.run_ids:
@@ -71,6 +71,7 @@ def deliver(plan: Plan, principal: Principal, command: Deliver) -> Delivered:
             raise NotFound("run")
         if _is_for(plan, principal, row, command):
             rows[run_id] = mark_delivered(plan, row, command.by)
+        yield
     return Delivered(rows)
 
 

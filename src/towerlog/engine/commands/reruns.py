@@ -12,8 +12,9 @@ import msgspec
 from towerlog.engine.commands.cancel import run_of
 from towerlog.engine.commands.run_request import RunRequest, reported_request, request_of
 from towerlog.engine.commands.runs import begin_run, needs_of_create
-from towerlog.engine.commit.load import Needs
+from towerlog.engine.commit.load import Needs, Told
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.steps import Steps
 from towerlog.errors import Conflict, NotFound
 from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow
 from towerlog.model.command import CreateRun, ForkRun, RetryRun
@@ -28,12 +29,12 @@ IN_PROGRESS = "in_progress"
 """A fork of a checkpoint that waits for a person does not wait: whoever forked it has decided."""
 
 
-def needs_of_rerun(needs: Needs, principal: Principal, command: RetryRun | ForkRun) -> None:
+def needs_of_rerun(needs: Needs, principal: Principal, command: RetryRun | ForkRun) -> Told:
     """The run, what it was asked, the checkpoint to begin with, and what a new run of its thread needs."""
     needs.counters(principal.org)
     row = needs.run(principal.org, RunById(command.run_id))
     if row is None:
-        return
+        return None
     lane = needs.lane(row.run) if row.has_lane else None
     if row.has_lane or not row.implicit or row.started_at is not None:
         needs.want(*_first_event(row))
@@ -43,13 +44,13 @@ def needs_of_rerun(needs: Needs, principal: Principal, command: RetryRun | ForkR
         persona_id=row.persona_id,
         route_id=row.route_id,
     )
-    needs_of_create(needs, principal, thread_of_it)
     if isinstance(command, ForkRun):
         for agent in _agents_of(row, command):
             found: CheckpointRow | None = needs.want(Kind.CHECKPOINT, (row.run, agent, command.step_index))
             if found is not None:
                 needs.agent(row.org, found.agent)
                 needs.want(Kind.EVENT, (row.run, found.seq))
+    return needs_of_create(needs, principal, thread_of_it)
 
 
 def _first_event(row: RunRow) -> tuple[Kind, Any]:
@@ -63,7 +64,7 @@ def _agents_of(row: RunRow, command: ForkRun) -> list[str]:
     return list(dict.fromkeys(agents))
 
 
-def retry_run(plan: Plan, principal: Principal, command: RetryRun) -> Begun:
+def retry_run(plan: Plan, principal: Principal, command: RetryRun) -> Steps[Begun]:
     """The same again. Raises Conflict for a run that has not ended, or whose input nobody knows."""
     row = run_of(plan, principal, command.run_id)
     if not row.is_terminal():
@@ -71,10 +72,10 @@ def retry_run(plan: Plan, principal: Principal, command: RetryRun) -> Begun:
     request = _request_of(plan, row)
     if request is None or (not row.has_lane and request.input_text() is None):
         raise Conflict("The input of this run is not known, so it cannot be run again.")
-    return Begun(begin_run(plan, principal, _same_again(plan, row, request), retry_of=row.run_id))
+    return Begun((yield from begin_run(plan, principal, _same_again(plan, row, request), retry_of=row.run_id)))
 
 
-def fork_run(plan: Plan, principal: Principal, command: ForkRun) -> Begun:
+def fork_run(plan: Plan, principal: Principal, command: ForkRun) -> Steps[Begun]:
     """A new run whose claim hands out a checkpoint of this one. Raises NotFound for an unknown checkpoint."""
     row = run_of(plan, principal, command.run_id)
     found = (plan.checkpoint(row.run, agent, command.step_index) for agent in _agents_of(row, command))
@@ -84,7 +85,7 @@ def fork_run(plan: Plan, principal: Principal, command: ForkRun) -> Begun:
     event = plan.event_at(row.run, source.seq)
     request = _request_of(plan, row) or RunRequest()
     origin = ForkedFrom(row.run_id, source.step_index, source.agent)
-    again = begin_run(plan, principal, _same_again(plan, row, request), forked_from=origin)
+    again = yield from begin_run(plan, principal, _same_again(plan, row, request), forked_from=origin)
     return Begun(_copy(plan, again, source, event))
 
 

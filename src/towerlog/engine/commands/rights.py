@@ -1,34 +1,50 @@
 """Rights inside an organisation: who may change a run, and who is told what people want of it.
 
-A held run is its holder's: the key of its lease changes its state and gets its commands. Any other run is the key's
-that reports it, as far as commands go; who reports on it is not looked at. Worker ids and run ids are no secrets, so
-neither is a right.
+A held run is its holder's: the key of its lease changes its state and gets its commands. A run in the queue is its
+creator's: what takes it out of there is a claim, or the word of the key that put it in. Any other run is the key's that
+reports it, as far as commands go; who reports on it is not looked at. Worker ids and run ids are no secrets, so neither
+is a right.
+
+The ids of events are told apart in the same way (`has_own_ids`): whoever uses an id first that the holder uses later
+must not have the holder's event taken for a repeat.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import msgspec
 
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
-from towerlog.model.event import NATURAL, PLAIN_TYPES, QUESTION_TYPES, Draft, EventType, foreign_id
+from towerlog.engine.commit.steps import Steps
+from towerlog.model.event import NATURAL, PLAIN_TYPES, QUESTION_TYPES, Draft, EventType, RunRef, id_of_key
 from towerlog.model.facts import NO_EFFECTS, Effects, some
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import Principal
-from towerlog.model.run import RunRow, Status
+from towerlog.model.run import RunRow
 from towerlog.projections.runs import may_be_named, names_agent
 from towerlog.store.values import Kind
 
 TELEMETRY = PLAIN_TYPES | {EventType.MODEL_CALL, EventType.BUDGET_WARNING}
 """Types that by themselves say only what happens in a run."""
+RUNS_AT_ONCE = 16
+"""Runs that are looked up before the event loop may go on with something else."""
 _replace = msgspec.structs.replace
 
 
-def needs_of_change(needs: Needs, row: RunRow, draft: Draft) -> None:
-    """Whether the run is held, where the draft would change it. `row` has a lane."""
-    if changes_state(draft) or may_be_named(row):
-        needs.lane(row.run)
+def needs_of_change(needs: Needs, principal: Principal, row: RunRow, draft: Draft) -> None:
+    """Who holds the run; where it is in the queue and the draft would change it, who put it in. `row` has a lane."""
+    lane = needs.lane(row.run)
+    if lane is not None and _is_in_queue(lane) and (changes_state(draft) or may_be_named(row)):
+        _needs_of_key(needs, principal, row)
+
+
+def _needs_of_key(needs: Needs, principal: Principal, row: RunRow) -> None:
+    """Whether the key that reports a run was revoked, if it is not the caller's."""
+    if row.reporter_key not in (None, principal.key_id):
+        needs.want(Kind.KEY, (row.org, row.reporter_key))
 
 
 def changes_state(draft: Draft) -> bool:
@@ -41,8 +57,8 @@ def changes_state(draft: Draft) -> bool:
 
 
 def is_foreign(plan: Plan, principal: Principal, row: RunRow, draft: Draft, agent: str | None) -> bool:
-    """Whether a draft of this agent would change a run that another key holds, or take what is meant for the next
-    worker of one that is back in the queue. `row` has a lane."""
+    """Whether a draft of this agent would change a run that another key holds, or has put into the queue; or take what
+    is meant for the next worker of one that is back in the queue. `row` has a lane."""
     changes = changes_state(draft)
     if not (changes or names_agent(row, agent)):
         return False
@@ -51,7 +67,18 @@ def is_foreign(plan: Plan, principal: Principal, row: RunRow, draft: Draft, agen
         return False
     if lane.state is QueueState.HELD:
         return lane.key_id != principal.key_id
+    if not _is_of(plan, principal, row.reporter_key):
+        return True
     return changes and lane.epoch > 0 and _is_to_its_worker(draft)
+
+
+def _is_in_queue(lane: Lane) -> bool:
+    return lane.state in (QueueState.QUEUED, QueueState.BLOCKED)
+
+
+def _is_of(plan: Plan, principal: Principal, key_id: str | None) -> bool:
+    """Whether a key is the caller's, or one of the same user's that was revoked: a program goes on under a new one."""
+    return key_id == principal.key_id or is_revoked(plan, principal, key_id)
 
 
 def _is_to_its_worker(draft: Draft) -> bool:
@@ -61,12 +88,31 @@ def _is_to_its_worker(draft: Draft) -> bool:
     return takes or draft.type in QUESTION_TYPES or draft.type is EventType.COMMAND_ACKNOWLEDGED
 
 
-def kept_as(principal: Principal, draft: Draft) -> str | None:
-    """The id that a draft has if it is foreign and would change its run's state; None for one without an id."""
-    event_id = draft.event_id
-    if event_id is None and draft.natural_key is not None:
-        event_id = NATURAL + draft.natural_key
-    return None if event_id is None or not changes_state(draft) else foreign_id(principal.key_id, event_id)
+def has_own_ids(plan: Plan, principal: Principal, row: RunRow) -> bool:
+    """Whether what a key tells of a run is kept under ids of that key alone. `row` has a lane.
+
+    The ids of a run that was made for workers are its last holder's, and its creator's while it is in the queue. Where
+    nobody has ever held it and it is out of the queue, an id is the run's, as in a run without a lane.
+    """
+    lane = plan.lane(row.run)
+    if lane is None:
+        return False
+    if _is_in_queue(lane):
+        return row.reporter_key != principal.key_id
+    return lane.key_id not in (None, principal.key_id)
+
+
+def own_id(principal: Principal, draft: Draft) -> str | None:
+    """What a draft is kept under among the ids of its sender's key; None for one without an id."""
+    told = told_id(draft)
+    return None if told is None else id_of_key(principal.key_id, told)
+
+
+def told_id(draft: Draft) -> str | None:
+    """The id that a draft has by itself: its sender's, else that of what happens once in a run."""
+    if draft.event_id is not None or draft.natural_key is None:
+        return draft.event_id
+    return NATURAL + draft.natural_key
 
 
 def as_foreign(draft: Draft) -> Draft:
@@ -84,23 +130,32 @@ def as_foreign(draft: Draft) -> Draft:
 
 
 def makes_reporter(row: RunRow, draft: Draft) -> bool:
-    """Whether a draft says who reports its run from now on: the first event, the start of a run that was only heard
-    of, or what takes a run out of the queue without a claim."""
-    if row.reporter_key is not None:
-        # Who has asked something waits for the answer, and keeps the run.
-        has_asked = bool(row.questions or row.closed_questions)
-        return row.implicit and draft.effects.is_start and not has_asked
-    if not row.has_lane:
+    """Whether a draft says who reports its run from now on: the first event, or the start of a run that was only heard
+    of."""
+    if row.reporter_key is None:
         return True
-    return row.status is Status.QUEUED and not row.lease_epoch and changes_state(draft)
+    # Who has asked something waits for the answer, and keeps the run.
+    has_asked = bool(row.questions or row.closed_questions)
+    return row.implicit and draft.effects.is_start and not has_asked
 
 
 def needs_of_telling(needs: Needs, principal: Principal, row: RunRow) -> None:
-    """Who may be told what is wanted of a run: its lane, and the key that reports it if that is another one."""
-    if row.has_lane:
-        needs.lane(row.run)
-    if row.reporter_key not in (None, principal.key_id):
-        needs.want(Kind.KEY, (row.org, row.reporter_key))
+    """Who may be told what is wanted of a run: its lane, and the key that reports it where that is the one."""
+    lane = needs.lane(row.run) if row.has_lane else None
+    if told_key(row, lane) == row.reporter_key:
+        _needs_of_key(needs, principal, row)
+
+
+def needs_of_telling_all(needs: Needs, principal: Principal, refs: Iterable[RunRef]) -> Steps[None]:
+    """The same of many runs, and what is noted where something is told of one."""
+    for index, ref in enumerate(refs):
+        if index and not index % RUNS_AT_ONCE:
+            yield
+        row = needs.run(principal.org, ref)
+        if row is not None:
+            needs_of_telling(needs, principal, row)
+            if row.pending:
+                needs.notes(row)
 
 
 def may_be_told(plan: Plan, principal: Principal, row: RunRow) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.commands.cancel import CONTROL, cancel_tree
+from towerlog.engine.commands.cancel import CONTROL, RUNS_AT_ONCE, cancel_tree
 from towerlog.engine.commands.personas import persona_of, route_of
-from towerlog.engine.commit.load import Needs
+from towerlog.engine.commit.load import Needs, Told
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.steps import Steps
 from towerlog.errors import Invalid, ThreadBusy
 from towerlog.model.command import CreateRun, CreateThread, RegisterAgent
 from towerlog.model.event import EventType, RunById, RunByTrace
@@ -23,7 +24,7 @@ from towerlog.store.values import Kind
 _replace = msgspec.structs.replace
 
 
-def needs_of_create(needs: Needs, principal: Principal, command: CreateRun) -> None:
+def needs_of_create(needs: Needs, principal: Principal, command: CreateRun) -> Told:
     """What the run is made of, its thread, and the runs that give way to it."""
     org = principal.org
     needs.counters(org)
@@ -39,16 +40,20 @@ def needs_of_create(needs: Needs, principal: Principal, command: CreateRun) -> N
     if agent is not None:
         needs.agent(org, agent)
     thread = needs.thread(org, command.thread_id)
-    if thread is not None and thread.policy == "cancel_previous":
-        for number in thread.lane_runs:
-            previous = needs.run_by_number(number)
-            if previous is not None:
-                needs.ends_below(previous)
+    return None if thread is None or thread.policy != "cancel_previous" else _needs_of_giving_way(needs, thread)
 
 
-def create_run(plan: Plan, principal: Principal, command: CreateRun) -> RunCreated:
+def _needs_of_giving_way(needs: Needs, thread: ThreadRow) -> Steps[None]:
+    for number in thread.lane_runs:
+        previous = needs.run_by_number(number)
+        if previous is not None:
+            needs.ends_below(previous)
+        yield
+
+
+def create_run(plan: Plan, principal: Principal, command: CreateRun) -> Steps[RunCreated]:
     """A queued run with its lane. Raises Invalid for an unknown parent, persona or route, ThreadBusy by the thread."""
-    row = begin_run(plan, principal, command)
+    row = yield from begin_run(plan, principal, command)
     return RunCreated(row.run_id, row.trace_id)
 
 
@@ -58,12 +63,12 @@ def begin_run(
     command: CreateRun,
     retry_of: str | None = None,
     forked_from: ForkedFrom | None = None,
-) -> RunRow:
+) -> Steps[RunRow]:
     """The row of a new run in the queue; what it comes from, if it is one run again."""
     org = principal.org
     command = _resolved(plan, org, command)
     parent_key = _parent_key(plan, org, command.parent_run_id)
-    _admit(plan, principal, command.thread_id)
+    yield from _admit(plan, principal, command.thread_id)
     trace_id = command.trace_id or plan.ids.uuid().replace("-", "")
     origin = Origin(
         run_id=plan.ids.uuid(),
@@ -98,16 +103,18 @@ def _resolved(plan: Plan, org: int, command: CreateRun) -> CreateRun:
     return _replace(command, persona_id=persona.persona_id, agent=persona.agent)
 
 
-def _admit(plan: Plan, principal: Principal, thread_id: str) -> None:
+def _admit(plan: Plan, principal: Principal, thread_id: str) -> Steps[None]:
     """Makes room in the thread by its policy. Raises ThreadBusy."""
     thread = plan.thread_made(principal.org, thread_id)
     if thread.lane_runs and thread.policy == "reject":
         raise ThreadBusy(f"Thread {thread_id!r} has a run that has not ended.")
     if thread.lane_runs and thread.policy == "cancel_previous":
-        for number in thread.lane_runs:
+        for index, number in enumerate(thread.lane_runs):
+            if index and not index % RUNS_AT_ONCE:
+                yield
             previous = plan.run_by_number(number)
             if previous is not None:
-                cancel_tree(plan, previous, principal.user_id, "superseded")
+                yield from cancel_tree(plan, previous, principal.user_id, "superseded")
     elif len(thread.lane_runs) >= MAX_THREAD_QUEUE:
         raise ThreadBusy(f"Thread {thread_id!r} has {MAX_THREAD_QUEUE} runs that have not ended: no more fit.")
 
@@ -134,7 +141,7 @@ def _queue(plan: Plan, principal: Principal, command: CreateRun, origin: Origin)
     }
     data = msgspec.json.encode({name: value for name, value in members.items() if value is not None})
     run_state = plan.begin_run(org, origin, EventType.RUN_QUEUED)
-    facts = Facts(effects=Effects(origin=origin, metadata=metadata))
+    facts = Facts(effects=Effects(origin=origin, metadata=metadata, reporter_key=principal.key_id))
     event = plan.append(run_state, agent, EventType.RUN_QUEUED, data, dialect=CONTROL, facts=facts)
     row = plan.row_of(run_state)
     first = plan.thread_made(org, command.thread_id).lane_runs[:1] == (row.run,)

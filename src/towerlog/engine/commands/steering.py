@@ -11,7 +11,7 @@ from towerlog.model.event import EventType, RunById
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.outcome import RunChanged, Steered
 from towerlog.model.principal import Principal, User
-from towerlog.model.run import MAX_INPUTS, MAX_PENDING_BYTES, ClosedQuestion, OpenQuestion, RunRow, Status
+from towerlog.model.run import MAX_INPUTS, MAX_PENDING_BYTES, ClosedQuestion, OpenQuestion, RunRow, Status, text_bytes
 from towerlog.model.times import format_ms
 from towerlog.store.values import Kind
 
@@ -78,8 +78,10 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
     kind = "message" if question is None else "input"
     if sum(pending.type == kind for pending in row.pending) >= MAX_INPUTS:
         raise Conflict(f"The run has {MAX_INPUTS} {kind}s that its agent has not taken yet.")
-    if row.pending_bytes() + len(command.content.encode()) > MAX_PENDING_BYTES:
-        raise Conflict(f"The run has {MAX_PENDING_BYTES} bytes of commands that its agent has not taken yet.")
+    if row.pending_bytes() + text_bytes(command.content) > MAX_PENDING_BYTES:
+        raise Conflict(
+            f"Commands that the agent has not taken yet may take {MAX_PENDING_BYTES} bytes as JSON; this is too much."
+        )
     members: dict[str, object] = {"content": command.content, "by": principal.user_id}
     if question is None:
         facts = Facts(effects=Effects(requests="message"))
@@ -140,6 +142,11 @@ def _closed(plan: Plan, row: RunRow, question_id: int, hint: str = "") -> Questi
         open_ids = ", ".join(str(one.question_id) for one in row.questions) or "none"
         return QuestionClosed(f"The run has no open question {question_id}; open questions: {open_ids}.")
     when = format_ms(found.closed_at)
+    if found.withdrawn and found.by is not None:
+        return QuestionClosed(
+            f"Question {question_id} was answered at {when}, but its agent had stopped waiting: nobody has taken the "
+            f"answer.{hint}"
+        )
     if found.withdrawn:
         return QuestionClosed(
             f"Question {question_id} was withdrawn by its agent at {when}: nobody waits for an answer.{hint}"

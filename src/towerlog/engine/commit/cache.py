@@ -78,7 +78,7 @@ def _of_run(row: RunRow) -> int:
     if row.open_tools:
         size += sum([256 + len(call_id) for _, call_id in row.open_tools])
     if row.questions:
-        size += sum([256 + len(question.text or "") for question in row.questions])
+        size += sum([256 + len(question.text or "") + len(question.key or "") for question in row.questions])
     return size
 
 

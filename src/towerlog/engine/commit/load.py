@@ -8,10 +8,12 @@ up: what was not foreseen is raised as `NotLoaded`, loaded, and the group is pla
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 from towerlog.engine.commit.cache import Cache, RowMap
+from towerlog.engine.commit.missing import MAX_MISSING, NotLoaded
 from towerlog.engine.commit.own_runs import own_run
+from towerlog.engine.commit.steps import Go, Steps
 from towerlog.model.agent import AgentRow
 from towerlog.model.event import DamagedEvent, Event, Logged, OpenRun, RunByForeignId, RunById, RunByTrace, RunRef
 from towerlog.model.lane import Lane
@@ -20,42 +22,17 @@ from towerlog.model.thread import ThreadRow
 from towerlog.store.base import Unit
 from towerlog.store.values import Claimant, Family, Kind, Loaded, Parent
 
-T = TypeVar("T")
 RefKey = tuple[int, str, str]
-Asking = tuple[Callable[..., None], *tuple[Any, ...]]
+Told = Steps[None] | None
+"""What a function gives that says what is needed: the steps in which it does so, where that is long."""
+Asking = tuple[Callable[..., Told], *tuple[Any, ...]]
 """Who says what it needs: a function that is called with the `Needs`, and what else it is called with."""
+ASKED_AT_ONCE = 16
+"""Commands that say what they need before the event loop may go on with something else."""
 MAX_TURNS = 64
 """Questions to the store that one loading may take: what needs more names itself in a circle."""
 _RUN, _FOREIGN = "\x1frun", "\x1fforeign"
 """Stand in a reference's place for a thread id; no thread id holds a control character."""
-
-
-class NotLoaded(Exception):
-    """Something was asked for while placing that nobody had said to need. Never leaves the writer."""
-
-    def __init__(self, kind: Kind, key: Any) -> None:
-        """What it was."""
-        super().__init__(kind, key)
-        self.kind = kind
-        self.key = key
-        self.all: list[NotLoaded] = [self]
-        """Itself, and what else was missing: see `together`."""
-
-
-def together(asked: Iterable[Callable[[], T]]) -> list[T]:
-    """What each of these gives. Raises NotLoaded for all that is missing, so that it is loaded in one turn."""
-    found: list[T] = []
-    missing: list[NotLoaded] = []
-    for ask in asked:
-        try:
-            found.append(ask())
-        except NotLoaded as one:
-            missing += one.all
-    if missing:
-        first = NotLoaded(missing[0].kind, missing[0].key)
-        first.all = missing
-        raise first
-    return found
 
 
 def ref_key(org: int, ref: RunById | RunByForeignId | RunByTrace) -> RefKey:
@@ -203,6 +180,8 @@ class Needs:
         self.wanted: dict[Kind, dict[Any, None]] = {}
         self.misses = 0
         """How often something was asked for that is not known yet."""
+        self._looked_through: set[tuple[int, str]] = set()
+        self._looked_at = 0
 
     def want(self, kind: Kind, key: Any) -> Any:
         """Anything by kind and key."""
@@ -245,6 +224,16 @@ class Needs:
         """A thread."""
         found: ThreadRow | None = self.cache.threads.get((org, thread_id)) or self.want(Kind.THREAD, (org, thread_id))
         return found
+
+    def to_look_through(self, thread: ThreadRow) -> tuple[int, ...]:
+        """The open runs of a thread when it is asked for first; of many such threads, those of the first ones: what
+        there is in the others is looked up when it is wanted, if the group gets that far."""
+        name = thread.org, thread.thread_id
+        if name in self._looked_through or self._looked_at > MAX_MISSING:
+            return ()
+        self._looked_through.add(name)
+        self._looked_at += len(thread.open_runs)
+        return thread.open_runs
 
     def agent(self, org: int, name: str) -> AgentRow | None:
         """An agent by name."""
@@ -304,23 +293,40 @@ class Needs:
         return self.want(Kind.CLAIMS, self.known.claimant(org, agents, labels)) or []
 
 
-async def load(unit: Unit, known: Known, steady_ms: int, asking: Iterable[Asking]) -> int:
+async def load(unit: Unit, known: Known, steady_ms: int, asking: Iterable[Asking], go: Go) -> int:
     """Loads all that is asked for; how many questions it took. Who has nothing more to ask is not called again."""
     turns = 0
     waiting = list(asking)
     while waiting and turns < MAX_TURNS:
-        needs, still = Needs(known), []
-        for asked in waiting:
-            misses = needs.misses
-            asked[0](needs, *asked[1:])
-            if needs.misses != misses:
-                still.append(asked)
+        needs = Needs(known)
+        asks = _ask(needs, waiting)
+        try:
+            next(asks)  # most of what is asked for is short
+        except StopIteration as done:
+            still: list[Asking] = done.value
+        else:
+            still = await go(asks)
         if not needs.wanted:
             return turns
         wanted = {kind: sorted(keys, key=_order) for kind, keys in needs.wanted.items()}
         await fetch(unit, known, steady_ms, wanted)
         waiting, turns = still, turns + 1
     return turns
+
+
+def _ask(needs: Needs, waiting: list[Asking]) -> Steps[list[Asking]]:
+    """Has all of them say what they need; those that may have more to say once that is known."""
+    still = []
+    for index, asked in enumerate(waiting):
+        if index and not index % ASKED_AT_ONCE:
+            yield
+        misses = needs.misses
+        steps = asked[0](needs, *asked[1:])
+        if steps is not None:
+            yield from steps
+        if needs.misses != misses:
+            still.append(asked)
+    return still
 
 
 def _order(key: Any) -> Any:

@@ -1,11 +1,12 @@
 """A thread's own run: its newest open one that is no child of another run of the thread, else its newest such one.
 
 Whether a run is such a child is looked up when it is asked for: either of the two may have arrived first. So is the
-process that carries a run out: the same one carries out those above it in the thread.
+process that carries a run out: the same one carries out those above it in the thread, and the next run of its agent.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -18,6 +19,8 @@ MAX_OPEN_LOOKED_AT = 16
 """Of a thread's open runs, the newest that are looked at; each leads to the run that it belongs to."""
 MAX_CLIMB = 20
 """Parents above a run that are looked up; more name each other in a circle."""
+PROCESS_MARK, PROCESS_DIGITS = "\x1f", 8
+"""In the name of a process: what stands between its first trace and who tells it, and how long the latter is."""
 
 RowOf = Callable[[int], RunRow | None]
 Find = Callable[[NamedRun], RunRow | None]
@@ -46,22 +49,39 @@ def parent_within(row: RunRow, find: Find) -> RunRow | None:
     return None if parent is None or parent.run == row.run or parent.thread_id != row.thread_id else parent
 
 
-def process_of(row: RunRow, parent_key: str | None, find: Find) -> str:
-    """The trace that names the process which carries out a run: that of the topmost run above it in its thread.
+def top_of(row: RunRow, parent_key: str | None, find: Find) -> tuple[str, RunRow | None]:
+    """The trace of the topmost run above a run in its thread, whose process carries out all below it; and that run.
 
     `parent_key`: the run's, or what its event says of it. A parent that nobody has heard of yet is known by its trace.
     """
-    name, seen = row.trace_id, {row.trace_id}
+    seen = {row.trace_id}
     for _ in range(MAX_CLIMB):
         above = parent_within(msgspec.structs.replace(row, parent_key=parent_key), find)
         if above is None:
             is_trace = parent_key is not None and parent_key.startswith(PARENT_TRACE)
-            return (parent_key or "").removeprefix(PARENT_TRACE) if is_trace else name
+            return ((parent_key or "").removeprefix(PARENT_TRACE), None) if is_trace else (row.trace_id, row)
         if above.trace_id in seen:
-            return min(seen)  # a circle: any of its names will do, but the same for all of them
-        row, parent_key, name = above, above.parent_key, above.trace_id
-        seen.add(name)
-    return name
+            return min(seen), None  # a circle: any of its names will do, but the same for all of them
+        row, parent_key = above, above.parent_key
+        seen.add(row.trace_id)
+    return row.trace_id, row
+
+
+def process_of(row: RunRow, trace: str, top: RunRow | None, sender: str, costs: dict[str, int], cost: int) -> str:
+    """The name of the process whose counter a run tells, which stands at `cost` nano-dollars.
+
+    `trace` and `top`: see `top_of`; `sender`: who tells it; `costs`: the thread's `process_costs`. Runners make a new
+    trace for each call, and their counter goes on: the same sender's next run tells the same process, unless its
+    counter is lower than it was, and so began anew.
+    """
+    known = row.process or (top.process if top is not None else None)
+    if known is not None:
+        return known
+    if top is None or trace in costs:
+        return trace
+    mark = PROCESS_MARK + hashlib.sha256(f"{sender}{PROCESS_MARK}{top.agent}".encode()).hexdigest()[:PROCESS_DIGITS]
+    before = next((name for name in reversed(costs) if name.endswith(mark)), None)
+    return trace + mark if before is None or costs[before] > cost else before
 
 
 def _roots(numbers: Iterable[int], row_of: RowOf, find: Find) -> Iterable[RunRow]:

@@ -13,9 +13,11 @@ from typing import Any
 import msgspec
 
 from towerlog.ambient import Ids
-from towerlog.engine.commit.load import Known, NotLoaded, RefKey, parent_of, ref_key
+from towerlog.engine.commit.load import Known, RefKey, parent_of, ref_key
+from towerlog.engine.commit.missing import NotLoaded
 from towerlog.engine.commit.own_runs import own_run
 from towerlog.engine.commit.run_state import RunState
+from towerlog.engine.commit.steps import Steps
 from towerlog.model.agent import AgentRow
 from towerlog.model.chain import content_digest, in_chain, link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
@@ -34,6 +36,10 @@ from towerlog.projections import usage as usage_fold
 from towerlog.projections.agents import Tallies
 from towerlog.store.values import Changes, Family, Found, HistoryNode, Kind, Message, MetaList, RunChange
 
+MAX_PLAN_EVENTS = 2048
+MAX_PLAN_RUNS = 2048
+"""Events of a commit, and runs that it may look at or change, as far as its last piece goes beyond them: what is not
+foreseen of a command, the runs that end with one run, goes on in a further commit."""
 encode_facts = msgspec.json.Encoder().encode
 Reaction = Callable[["Plan", "RunRow | None", RunRow, Event], None]
 """What follows from a change of a run's status: (plan, row before or None for a new run, row after, event)."""
@@ -57,8 +63,8 @@ class Plan:
         self._reactions = reactions
         self._encoded: tuple[Facts, bytes] = (NO_FACTS, b"")
         """Of the event before."""
-        self.postponed: dict[Callable[[Plan, list[RunRow]], None], list[RunRow]] = {}
-        """What `finish` will carry out."""
+        self.postponed: dict[Callable[[Plan, list[RunRow]], Steps[None]], list[RunRow]] = {}
+        """See `postponed`."""
         self._run_states: dict[int, RunState] = {}
         self._refs: dict[RefKey, int] = {}
         self._agents: dict[tuple[int, str], AgentRow] = {}
@@ -289,7 +295,7 @@ class Plan:
 
     def _spent(self, row: RunRow, report: UsageReport, after: Usage) -> Usage:
         """What a report adds to the roll-ups; `row`: its run before it, `after`: its run's totals then."""
-        spent = usage_fold.added(row.usage, after)
+        spent = usage_fold.told(report, row.usage, after)
         if report.process is None:
             return spent
         return thread_fold.newly_counted(self.thread_made(row.org, row.thread_id), report.process, row, spent, after)
@@ -334,15 +340,9 @@ class Plan:
         self.append(run_state, agent, kind, msgspec.json.encode(members), dialect=by, facts=facts)
         return self.row_of(run_state)
 
-    def postpone(self, action: Callable[[Plan, list[RunRow]], None], row: RunRow) -> None:
-        """Has an action carried out by `finish`, once for all rows that it was postponed with."""
-        self.postponed.setdefault(action, []).append(row)
-
-    def finish(self) -> None:
-        """What was postponed: at the end of each item, and of each command."""
-        while self.postponed:
-            action, rows = self.postponed.popitem()
-            action(self, rows)
+    def is_full(self) -> bool:
+        """Whether one commit has enough to do: what can be left to a later one is left."""
+        return len(self.changes.events) >= MAX_PLAN_EVENTS or len(self._run_states) >= MAX_PLAN_RUNS
 
     def put_thread(self, row: ThreadRow) -> ThreadRow:
         """Changes a thread."""

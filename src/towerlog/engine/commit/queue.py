@@ -73,13 +73,23 @@ class CommandQueue:
         org = submission.principal.org
         self.check_room(org)
         submission.work = submission.work or work_of(submission.command) + submission.size // BYTES_OF_WORK
+        self._line_of(org).append(submission)
+        self.count += 1
+
+    def put_back(self, submissions: list[Submission]) -> None:
+        """What was taken, in that order, and has not been placed: it comes before all else of its organisation."""
+        for submission in reversed(submissions):
+            self._line_of(submission.principal.org).appendleft(submission)
+            self.count += 1
+
+    def _line_of(self, org: int) -> deque[Submission]:
+        """The commands of an organisation, of which there is one more from now on."""
         line = self._lines.get(org)
         if line is None:
-            line = self._lines[org] = deque(maxlen=self._max_commands)
+            line = self._lines[org] = deque(maxlen=self._max_commands + MAX_GROUP_COMMANDS)
             self._number += 1
             heappush(self._next, (max(self._begun, self._ends.pop(org, 0)), self._number, org))
-        line.append(submission)
-        self.count += 1
+        return line
 
     def take(self) -> list[Submission]:
         """The next group, empty where nobody waits any more for what was queued."""

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import msgspec
 import structlog
 
-from towerlog.engine.commit.load import Needs
-from towerlog.model.command import Append, CreateRun, Finish, Idempotency, Report, Write
+from towerlog.engine.commit.load import Needs, Told
+from towerlog.model.command import Append, CreateRun, Finish, GiveInput, Idempotency, Report, Write
 from towerlog.model.event import Draft
+from towerlog.model.persona import CreatePersona
 from towerlog.model.principal import Principal
+from towerlog.model.run import text_bytes
 from towerlog.store.values import Kind
 
 log = structlog.get_logger("towerlog.writer")
-T = TypeVar("T")
-
-
-Steps = Generator[None, None, T]
-"""Placing of a long command: it yields where the event loop may go on with something else, and returns the outcome."""
 
 
 class Waiter(Protocol):
@@ -54,17 +51,25 @@ class Submission(msgspec.Struct, eq=False):
 
 
 def measured(command: Write) -> int:
-    """How many bytes of events a command has."""
+    """How many bytes a command has to be written, of the bodies and texts that may be long."""
     if isinstance(command, Append | Report):
         return sum([_bytes_of(item) for item in command.items if type(item) is Draft])
+    if isinstance(command, Finish):
+        return _bytes_of(command.draft)
     if isinstance(command, CreateRun):
         return len(command.input or b"") + len(command.metadata or b"")
-    return len(command.draft.data) if isinstance(command, Finish) else 0
+    if isinstance(command, GiveInput):
+        return text_bytes(command.content)
+    if isinstance(command, CreatePersona):
+        return text_bytes(command.instructions or "") + len(command.model_settings)
+    return 0
 
 
 def _bytes_of(draft: Draft) -> int:
     history = draft.history
-    return len(draft.data) if history is None else len(draft.data) + sum(map(len, history.messages))
+    if history is None:
+        return len(draft.data)
+    return len(draft.data) + sum(map(len, history.messages)) + sum(map(len, history.meta or ()))
 
 
 def name_of(idempotency: Idempotency) -> str:
@@ -78,8 +83,8 @@ def note_defect(event: str, **fields: object) -> None:
         log.exception(event, **fields)
 
 
-def needs_with_reply(needs: Needs, needs_of: Callable[..., None], submission: Submission) -> None:
+def needs_with_reply(needs: Needs, needs_of: Callable[..., Told], submission: Submission) -> Told:
     """What a command with an Idempotency-Key needs: also the reply that was kept."""
     if submission.idempotency is not None:
         needs.want(Kind.REPLY, (submission.principal.org, name_of(submission.idempotency)))
-    needs_of(needs, submission.principal, submission.command)
+    return needs_of(needs, submission.principal, submission.command)

@@ -8,13 +8,16 @@ from typing import Any, NamedTuple
 import msgspec
 
 from towerlog.engine.commit.drawn import DrawnIds
-from towerlog.engine.commit.load import Known, Needs, NotLoaded
+from towerlog.engine.commit.load import Known, Needs, Told
+from towerlog.engine.commit.missing import NotLoaded
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.replies import encode_ids
-from towerlog.engine.commit.submission import Steps, Submission, name_of
+from towerlog.engine.commit.steps import Steps
+from towerlog.engine.commit.submission import Submission, name_of
 from towerlog.errors import IdempotencyMismatch, TowerlogError
-from towerlog.model.command import Idempotency
-from towerlog.model.outcome import NothingToClaim, Placed, Replayed, Taken
+from towerlog.model.command import Append, Idempotency, Report, Write
+from towerlog.model.event import Refusal
+from towerlog.model.outcome import NothingToClaim, Placed, Replayed, Stored, Taken
 from towerlog.model.principal import Principal
 from towerlog.store.values import Kind, StoredReply
 
@@ -25,8 +28,24 @@ MAX_RELOADS = 64
 class Verb(NamedTuple):
     """How a command is carried out: what it needs, and what it changes once that is loaded."""
 
-    needs: Callable[[Needs, Principal, Any], None]
+    needs: Callable[[Needs, Principal, Any], Told]
     place: Callable[[Plan, Principal, Any], Placed | TowerlogError | Steps[Placed | TowerlogError]]
+
+
+class PlanFull(Exception):
+    """The plan is full after some items of a command; the others go on in a further group. Never leaves the writer."""
+
+    def __init__(self, results: list[Stored | Refusal]) -> None:
+        """What came of the items that were placed."""
+        super().__init__()
+        self.results = results
+
+    def rest_of(self, command: Write) -> Append | Report:
+        """The command with what is left to do of it."""
+        if not isinstance(command, Append | Report):
+            raise TypeError(f"{type(command).__name__} has no items")
+        items, placed = command.items[len(self.results) :], (*command.placed, *self.results)
+        return msgspec.structs.replace(command, items=items, placed=placed)
 
 
 class Turn(msgspec.Struct, eq=False):

@@ -13,11 +13,14 @@ from typing import TypeVar
 from towerlog.ambient import Hearing, Ids, Reading
 from towerlog.engine.commit.cache import Cache
 from towerlog.engine.commit.drawn import DrawnIds
-from towerlog.engine.commit.load import Asking, Known, Needs, NotLoaded, load, load_missed
+from towerlog.engine.commit.load import Asking, Known, Needs, Told, load, load_missed
+from towerlog.engine.commit.missing import MAX_MISSING, NotLoaded
 from towerlog.engine.commit.plan import Plan, Reaction
+from towerlog.engine.commit.postponed import finish
 from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake
-from towerlog.engine.commit.submission import Steps, Submission, needs_with_reply, note_defect
-from towerlog.engine.commit.turn import Turn, Verb, place_once
+from towerlog.engine.commit.steps import Steps
+from towerlog.engine.commit.submission import Submission, needs_with_reply, note_defect
+from towerlog.engine.commit.turn import PlanFull, Turn, Verb, place_once
 from towerlog.errors import Internal, Overloaded, StorageFailed, TowerlogError
 from towerlog.model.command import Claim, ClaimRun, Write
 from towerlog.model.outcome import Placed, Replayed
@@ -32,7 +35,7 @@ COMMANDS_AT_ONCE = 8
 
 Found = TypeVar("Found")
 T = TypeVar("T")
-Outcomes = list[Placed | Replayed | TowerlogError]
+Outcomes = list[Placed | Replayed | TowerlogError | PlanFull]
 
 
 class Writer:
@@ -81,8 +84,8 @@ class Writer:
     async def upkeep(
         self,
         find: Callable[[Unit, int], Awaitable[Found]],
-        needs_of: Callable[[Needs, Found], None],
-        place: Callable[[Plan, Found], None],
+        needs_of: Callable[[Needs, Found], Told],
+        place: Callable[[Plan, Found], Steps[None]],
     ) -> Found | None:
         """Commits something of the engine's own, between two groups: finds it, loads what it needs, places it.
 
@@ -116,19 +119,19 @@ class Writer:
         self,
         unit: Unit,
         found: Found,
-        needs_of: Callable[[Needs, Found], None],
-        place: Callable[[Plan, Found], None],
+        needs_of: Callable[[Needs, Found], Told],
+        place: Callable[[Plan, Found], Steps[None]],
     ) -> Plan:
         turn = self._turn(*self._hearing.now())
         missing: list[NotLoaded] = []
         while True:
             if missing:
                 await load_missed(unit, turn.known, turn.steady_ms, missing)
-            await load(unit, turn.known, turn.steady_ms, [(needs_of, found)])
+            await load(unit, turn.known, turn.steady_ms, [(needs_of, found)], self._in_steps)
             plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions, self._hearing.wall_of)
             try:
-                place(plan, found)
-                plan.finish()
+                await self._in_steps(place(plan, found))
+                await self._in_steps(finish(plan))
                 return plan
             except NotLoaded as one:
                 missing = self._missed(turn, [one])
@@ -195,9 +198,16 @@ class Writer:
         finally:
             self._hearing.end()
         self.groups += bool(group)
-        self.commands += len(group)
-        for submission, outcome in zip(group, outcomes, strict=True):
-            _answer(submission, outcome)
+        left = group[len(outcomes) :]
+        for submission, outcome in zip(group, outcomes, strict=False):
+            if isinstance(outcome, PlanFull):
+                submission.command = outcome.rest_of(submission.command)
+                left.insert(0, submission)
+            else:
+                self.commands += 1
+                _answer(submission, outcome)
+        if left:
+            self._queue.put_back(left)
 
     def _publish(self, plan: Plan) -> None:
         changes = plan.changes
@@ -226,7 +236,7 @@ class Writer:
         while True:
             if missing:
                 await load_missed(unit, turn.known, turn.steady_ms, missing)
-            await load(unit, turn.known, turn.steady_ms, asking)
+            await load(unit, turn.known, turn.steady_ms, asking, self._in_steps)
             plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions, self._hearing.wall_of)
             outcomes, missing, is_broken = await self._in_steps(self._place_all(turn, plan, group))
             if missing:
@@ -263,11 +273,14 @@ class Writer:
     def _place_all(
         self, turn: Turn, plan: Plan, group: list[Submission]
     ) -> Steps[tuple[Outcomes, list[NotLoaded], bool]]:
-        """The outcomes; what was not loaded, of all commands at once; whether a command broke, and all is void."""
+        """The outcomes, as far as the plan goes before it is full; what was not loaded, of all commands at once;
+        whether a command broke, and all is void."""
         broken = turn.broken
         outcomes: Outcomes = []
         missing: list[NotLoaded] = []
         for index, submission in enumerate(group):
+            if index and plan.is_full():
+                break
             if index and not index % COMMANDS_AT_ONCE:
                 yield
             try:
@@ -285,7 +298,9 @@ class Writer:
                     )
             except NotLoaded as one:
                 missing.append(one)
-            except TowerlogError as error:
+                if sum(len(each.all) for each in missing) >= MAX_MISSING:
+                    break
+            except (TowerlogError, PlanFull) as error:
                 outcomes.append(error)
             except Exception:
                 if not missing:  # else it may be what was not loaded that broke it
@@ -300,10 +315,10 @@ class Writer:
             if isinstance(outcome, Generator):
                 outcome = yield from outcome
         except TowerlogError:
-            plan.finish()  # what a command has ended before it was refused stays ended
+            yield from finish(plan)  # what a command has ended before it was refused stays ended
             raise
         if plan.postponed:
-            plan.finish()
+            yield from finish(plan)
         return outcome
 
 

@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import assert_never
 
 import msgspec
 
 from towerlog.engine.commands.receipts import mark_delivered, with_receipts
 from towerlog.engine.commands.rights import as_foreign, is_foreign, makes_reporter, may_be_told
-from towerlog.engine.commit.own_runs import process_of
+from towerlog.engine.commit.missing import NotLoaded, all_in_one, note
+from towerlog.engine.commit.own_runs import process_of, top_of
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.postponed import finish
 from towerlog.engine.commit.run_state import RunState
-from towerlog.engine.commit.submission import Steps
-from towerlog.engine.ingest.added import asked
-from towerlog.engine.ingest.content import StoredHistory, has_base, keep_history
+from towerlog.engine.commit.steps import Steps
+from towerlog.engine.commit.turn import PlanFull
+from towerlog.engine.ingest.added import asked, one_too_many, tell_untaken
+from towerlog.engine.ingest.content import has_base
 from towerlog.engine.ingest.dedupe import (
-    beside,
-    figures_of,
     has_older_runs,
     is_replayed,
+    kept_under,
     late_checkpoint_id,
     run_of_repeat,
     starts_new_run,
     stored_before,
     told_before,
     waits_without_history,
+    with_history,
 )
 from towerlog.engine.ingest.needs import parent_ref, tells_process_cost
 from towerlog.errors import Damaged, NotFound, UnknownBase
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
 from towerlog.model.event import (
-    NATURAL,
     PLAIN_TYPES,
     TARGET_STATUS,
     TOOL_TYPES,
@@ -68,42 +69,58 @@ def append_items(plan: Plan, principal: Principal, command: Append) -> Steps[App
     org, dialect = principal.org, command.dialect
     agent = None if command.agent_id is None else agent_by_id(plan, org, command.agent_id)
     results = yield from place_items(plan, principal, command.items, dialect, agent)
+    if command.placed:
+        results = [*command.placed, *results]
     has_news = has_commands = has_warnings = False
     for result in results:
         if type(result) is Stored:
             has_commands = has_commands or bool(result.commands)
             has_warnings = has_warnings or result.foreign or result.metadata_unused
     if has_commands and command.shows_commands:
-        results, has_news = with_receipts(plan, principal, results, dialect)
-    if not command.polled:
-        return Appended(results, (), has_news, has_warnings)
-    polled = polled_runs(plan, principal, command.polled)
-    has_news = has_news or any(one.row.has_undelivered() for one in polled)
-    told = tuple([_replace(one, row=mark_delivered(plan, one.row, dialect)) for one in polled])
-    return Appended(results, told, has_news, has_warnings)
+        results, has_news = yield from with_receipts(plan, principal, results, dialect)
+    told: list[PolledRun] = []
+    for ref in command.polled:
+        yield
+        row = plan.run(org, ref)
+        if row is not None and may_be_told(plan, principal, row):
+            has_news = has_news or row.has_undelivered()
+            told.append(PolledRun(ref, mark_delivered(plan, row, dialect)))
+    return Appended(results, tuple(told), has_news, has_warnings)
 
 
 def place_items(
     plan: Plan, principal: Principal, items: list[Item], dialect: str, agent: AgentRow | None = None
 ) -> Steps[list[Stored | Refusal]]:
-    """The items of a request, each by itself; `agent`: all of them are this agent's."""
+    """The items of a request, each by itself; `agent`: all of them are this agent's. Raises PlanFull."""
     results: list[Stored | Refusal] = []
-    org = principal.org
     targets: Targets = {}
+    missing: list[NotLoaded] = []
     for index, item in enumerate(items):
+        if index and plan.is_full():
+            break
         if index and not index % ITEMS_AT_ONCE:
             yield
         if type(item) is not Draft:
             results.append(_place_other(plan, principal, item))
             continue
         try:
-            replayed = item.natural_key is not None and is_replayed(plan, org, items, index)
-            results.append(_place(plan, principal, item, dialect, agent, targets, replayed))
-        except Damaged as error:
-            # What it may be a repeat of cannot be read, and so it cannot be told from news.
-            results.append(Refusal(error.code, error.message))
-        if plan.postponed:
-            plan.finish()
+            try:
+                replayed = item.natural_key is not None and is_replayed(plan, principal, items, index)
+                results.append(_place(plan, principal, item, dialect, agent, targets, replayed))
+            except Damaged as error:
+                # What it may be a repeat of cannot be read, and so it cannot be told from news.
+                results.append(Refusal(error.code, error.message))
+            if plan.postponed:
+                yield from finish(plan)
+        except NotLoaded as one:
+            note(missing, one)
+        except Exception:
+            if not missing:  # else it may be what was not loaded that broke it
+                raise
+    if missing:
+        raise all_in_one(missing)
+    if len(results) < len(items):
+        raise PlanFull(results)
     return results
 
 
@@ -119,13 +136,6 @@ def _place_other(plan: Plan, principal: Principal, item: Item) -> Stored | Refus
             raise TypeError("a draft has a place of its own")
         case _:
             assert_never(item)
-
-
-def polled_runs(plan: Plan, principal: Principal, refs: tuple[RunByForeignId, ...]) -> tuple[PolledRun, ...]:
-    """Those of these runs that there are and whose commands are the caller's, as this group leaves them so far."""
-    rows = {ref: plan.run(principal.org, ref) for ref in refs}
-    found = ((ref, row) for ref, row in rows.items() if row is not None)
-    return tuple(PolledRun(ref, row) for ref, row in found if may_be_told(plan, principal, row))
 
 
 def agent_by_id(plan: Plan, org: int, agent_id: str) -> AgentRow:
@@ -169,33 +179,30 @@ def _place(
     if run_state is not None:
         has_lane, known_ids = run_state.row.has_lane, run_state.known_ids
         is_new = known_ids is not None and event_id not in run_state.ids and hash(event_id) not in known_ids
-        may_repeat = natural_key is not None or (event_id is not None and not (is_new and (is_plain or not has_lane)))
+        may_repeat = natural_key is not None or (event_id is not None and (has_lane or not is_new))
         if may_repeat and (seen := told_before(plan, principal, run_state, draft, replayed)) is not None:
             return seen
-        if has_lane and is_foreign(plan, principal, run_state.row, draft, draft.agent if agent is None else agent.name):
-            kept = beside(plan, principal, run_state.row, draft)
-            if isinstance(kept, Stored):
-                return kept
-            draft, event_id, natural_key = as_foreign(draft), kept, None
-    if event_id is None and natural_key is not None:
-        stored_id = NATURAL + natural_key
-        known = run_state is not None and plan.event_by_id(run_state.row.run, stored_id) is not None
-        event_id = None if known else stored_id
     if run_state is not None and run_state.row.status in TERMINAL and starts_new_run(run_state.row, draft):
         draft, run_state = _resuming(draft, run_state.row), None
-        if draft.event_id is None and natural_key is not None:
-            event_id = NATURAL + natural_key
+    kept_id, with_lane = event_id, run_state.row if run_state is not None and run_state.row.has_lane else None
+    if natural_key is not None or with_lane is not None:
+        kept_id = kept_under(plan, principal, run_state, draft)
+    name = draft.agent if agent is None else agent.name
+    if with_lane is not None and is_foreign(plan, principal, with_lane, draft, name):
+        draft = as_foreign(draft)
+    if run_state is not None and not is_plain and (refused := one_too_many(run_state, draft)) is not None:
+        return refused
     if agent is None:
         agent = plan.agent(org, draft.agent or (run_state and run_state.row.agent) or draft.agent_default)
     if draft.facts.effects is not None and draft.facts.effects.checkpoint is not None:
         draft = _at_latest_step(plan, draft, run_state)
         if run_state is not None:
-            found = _same_checkpoint(plan, run_state, draft, agent, event_id)
+            found = _same_checkpoint(plan, run_state, draft, agent, kept_id)
             if isinstance(found, Stored):
                 return found
-            event_id = found
+            kept_id = found
             draft = _with_held(plan, draft, run_state.row, agent.name)
-    return _store(plan, principal, draft, dialect, run_state, agent, event_id)
+    return _store(plan, principal, draft, dialect, run_state, agent, kept_id)
 
 
 def is_of_agent(row: RunRow) -> bool:
@@ -238,11 +245,12 @@ def _store(
     if (facts.effects is not None or run_state.row.reporter_key is None) and makes_reporter(run_state.row, draft):
         facts = with_effects(facts, reporter_key=principal.key_id)
     if facts.effects is not None and tells_process_cost(draft, run_state.row):
-        facts = _of_process(plan, run_state.row, facts)
+        facts = _of_process(plan, principal, run_state.row, facts, agent.name)
     if draft.type in TOOL_TYPES:
         facts, data = paired(run_state, draft.type, facts, data)
     elif draft.type is EventType.RUN_WAITING:
         facts, data = asked(run_state, facts, data)
+    before = run_state.row
     event = plan.append(
         run_state,
         agent,
@@ -256,6 +264,9 @@ def _store(
     )
     row = run_state.row
     place = event.position, event.seq
+    if draft.type is EventType.RUN_QUESTION_WITHDRAWN and not event.late:
+        tell_untaken(plan, before, event.effects, dialect)
+        row = run_state.row
     return Stored(*place, row.run_id, agent.name, False, event.late, row.pending, facts.foreign, is_unused)
 
 
@@ -265,7 +276,7 @@ def _reports_an_end(draft: Draft) -> bool:
     return is_end and draft.effects.report is not None and draft.facts.duration_ms is None
 
 
-def _of_process(plan: Plan, row: RunRow, facts: Facts) -> Facts:
+def _of_process(plan: Plan, principal: Principal, row: RunRow, facts: Facts, agent: str) -> Facts:
     """The facts of an event that tells a cost, with the name of the process whose counter it belongs to."""
 
     def find(ref: NamedRun) -> RunRow | None:
@@ -273,10 +284,14 @@ def _of_process(plan: Plan, row: RunRow, facts: Facts) -> Facts:
         return None if found is None else found.row
 
     effects = facts.effects or NO_EFFECTS
-    if effects.report is None:
+    report = effects.report
+    if report is None:
         return facts
-    process = process_of(row, row.parent_key or effects.parent_key, find)
-    return with_effects(facts, report=_replace(effects.report, process=process))
+    row = row if row.agent is not None else _replace(row, agent=agent)
+    trace, top = top_of(row, row.parent_key or effects.parent_key, find)
+    costs = plan.thread_made(row.org, row.thread_id).process_costs
+    process = process_of(row, trace, top, principal.key_id, costs, report.usage.cost_nanos or 0)
+    return with_effects(facts, report=_replace(report, process=process))
 
 
 def paired(run_state: RunState, kind: EventType, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
@@ -285,7 +300,9 @@ def paired(run_state: RunState, kind: EventType, facts: Facts, data: bytes) -> t
         return facts, data
     call_id = f"call-{run_state.seq + 1}"
     if run_state.open_tools and kind is _TOOL_RESULT:
-        call_id = next((known for tool, known in run_state.open_tools if tool == (facts.tool or "")), call_id)
+        # The newest: the result of an older one may have been lost.
+        found = (known for tool, known in reversed(run_state.open_tools) if tool == (facts.tool or ""))
+        call_id = next(found, call_id)
     if b'"tool_call_id"' not in data:
         head = b'{"tool_call_id":' + msgspec.json.encode(call_id)
         rest = data[1:].lstrip()
@@ -343,19 +360,8 @@ def _completed(plan: Plan, org: int, draft: Draft) -> Draft:
         if isinstance(draft.run, RunByForeignId) and not draft.run.names_thread:
             draft = _replace(draft, run=RunByForeignId(draft.run.foreign_id, parent.thread_id))
     if draft.history is not None or draft.effects.checkpoint is not None:
-        draft = _with_history(plan, org, draft)
+        draft = with_history(plan, org, draft)
     return draft
-
-
-def _with_history(plan: Plan, org: int, draft: Draft) -> Draft:
-    """The draft with its history kept, its node and its digest filled in."""
-    facts = draft.effects.checkpoint
-    if facts is None or facts.decision:
-        return draft
-    kept = StoredHistory(b"", 0, b"") if draft.history is None else keep_history(plan, org, draft.history)
-    digest = hashlib.sha256(kept.node + kept.metas + figures_of(draft)).hexdigest()
-    filled = _replace(facts, node=kept.node.hex(), length=kept.length, metas=kept.metas.hex(), digest=digest)
-    return _replace(draft, facts=with_effects(draft.facts, checkpoint=filled), history=None)
 
 
 def _with_held(plan: Plan, draft: Draft, row: RunRow, agent: str) -> Draft:

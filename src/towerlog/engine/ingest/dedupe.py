@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 
-from towerlog.engine.commands.rights import as_foreign, kept_as
+from towerlog.engine.commands.rights import as_foreign, has_own_ids, own_id, told_id
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
+from towerlog.engine.ingest.content import StoredHistory, keep_history
 from towerlog.model.chain import content_digest
 from towerlog.model.checkpoint import AWAITS_APPROVAL
 from towerlog.model.content import same_json, without_blanks
@@ -21,8 +24,9 @@ from towerlog.model.event import (
     Refusal,
     RunById,
     RunByTrace,
+    id_of_key,
 )
-from towerlog.model.facts import CheckpointFacts, Facts
+from towerlog.model.facts import CheckpointFacts, Facts, with_effects
 from towerlog.model.outcome import Stored
 from towerlog.model.principal import Principal
 from towerlog.model.run import TERMINAL, RunRow
@@ -39,24 +43,59 @@ def starts_new_run(row: RunRow, draft: Draft) -> bool:
     return reopens and row.is_terminal() and not (row.implicit and draft.effects.is_start)
 
 
-def is_replayed(plan: Plan, org: int, items: list[Item], index: int) -> bool:
-    """Whether a start belongs to a whole batch sent again: its run has ended, and that very end follows in the batch.
+def is_replayed(plan: Plan, principal: Principal, items: list[Item], index: int) -> bool:
+    """Whether a start belongs to a whole batch sent again: its run has ended, that very end follows in the batch, and
+    what stands between them was told as well.
 
     Otherwise a start for an ended run begins a new one.
     """
     start = items[index]
     if not isinstance(start, Draft) or start.natural_key is None or not getattr(start.run, "reopen", False):
         return False
-    run_state = plan.run_state(org, start.run)
+    run_state = plan.run_state(principal.org, start.run)
     if run_state is None or not run_state.row.is_terminal():
         return False
     row = run_state.row
-    for item in items[index + 1 :]:
+    for at, item in enumerate(items[index + 1 :], index + 1):
         if isinstance(item, Draft) and item.natural_key is not None and _ends(item, row):
-            stored = plan.event_by_id(row.run, NATURAL + item.natural_key)
-            if stored is not None and same_content(plan, stored, item):
-                return True
+            ids = (NATURAL + item.natural_key, *_own_ids(principal, row, item))
+            stored = [plan.event_by_id(row.run, one) for one in ids]
+            if any(one is not None and same_content(plan, one, item) for one in stored):
+                return not _has_news(plan, principal, row, items[index + 1 : at])
     return False
+
+
+def _own_ids(principal: Principal, row: RunRow, draft: Draft) -> tuple[str, ...]:
+    """Under which of its sender's own ids a draft may be stored."""
+    own = own_id(principal, draft) if row.has_lane else None
+    return () if own is None else (own,)
+
+
+def _has_news(plan: Plan, principal: Principal, row: RunRow, items: list[Item]) -> bool:
+    """Whether some items of a batch tell of a run what it has not: a state, or an event under an id of its own.
+
+    An event without an id is stored each time that it is sent, so it says nothing of a repetition.
+    """
+    states: dict[tuple[str, int], Draft] = {}
+    for item in items:
+        found = plan.run_state(row.org, item.run) if isinstance(item, Draft) else None
+        if not isinstance(item, Draft) or found is None or found.row.run != row.run:
+            continue
+        facts = item.effects.checkpoint
+        if item.event_id is not None:
+            ids = (item.event_id, *_own_ids(principal, row, item))
+            if all(plan.event_by_id(row.run, one) is None for one in ids):
+                return True
+        elif facts is not None and item.type is EventType.CHECKPOINT:
+            # What a batch says last of a step is what is left of it.
+            states[(item.agent or row.agent or item.agent_default, facts.step_index)] = item
+    return any(_is_new_state(plan, row, agent, step, draft) for (agent, step), draft in states.items())
+
+
+def _is_new_state(plan: Plan, row: RunRow, agent: str, step: int, draft: Draft) -> bool:
+    known = None if row.is_first_step(agent, step) else plan.checkpoint(row.run, agent, step)
+    told = with_history(plan, row.org, draft).effects.checkpoint
+    return known is None or told is None or known.digest != told.digest
 
 
 def _ends(draft: Draft, row: RunRow) -> bool:
@@ -76,10 +115,23 @@ def run_of_repeat(plan: Plan, principal: Principal, thread_id: str, draft: Draft
     "The thread's open run" is another one by the time a repeat comes: the repeat still belongs to the first.
     """
     for stored in plan.loaded(Kind.THREAD_RUNS, (principal.org, thread_id, REMEMBERED_RUNS)):
-        ids = (draft.event_id, kept_as(principal, draft) if stored.has_lane else None)
-        if any(one is not None and plan.event_by_id(stored.run, one) is not None for one in ids):
+        ids = (str(draft.event_id), *_own_ids(principal, stored, draft))
+        if any(plan.event_by_id(stored.run, one) is not None for one in ids):
             return plan.run_state_of(stored.run)
     return None
+
+
+def with_history(plan: Plan, org: int, draft: Draft) -> Draft:
+    """The draft of a checkpoint with its history kept, its node and its digest filled in."""
+    facts = draft.effects.checkpoint
+    if facts is None or facts.decision:
+        return draft
+    kept = StoredHistory(b"", 0, b"") if draft.history is None else keep_history(plan, org, draft.history)
+    digest = hashlib.sha256(kept.node + kept.metas + figures_of(draft)).hexdigest()
+    filled = msgspec.structs.replace(
+        facts, node=kept.node.hex(), length=kept.length, metas=kept.metas.hex(), digest=digest
+    )
+    return msgspec.structs.replace(draft, facts=with_effects(draft.facts, checkpoint=filled), history=None)
 
 
 def late_checkpoint_id(agent: str, facts: CheckpointFacts) -> str:
@@ -96,24 +148,23 @@ def told_before(
     plan: Plan, principal: Principal, run_state: RunState, draft: Draft, replayed: bool
 ) -> Stored | Refusal | None:
     """What a repeat is answered with; None for news."""
-    event_id = draft.event_id
-    if event_id is not None and run_state.row.has_lane:
-        seen = seen_as_foreign(plan, principal, run_state.row, draft)
+    if run_state.row.has_lane:
+        seen = _told_as_own(plan, principal, run_state.row, draft, replayed)
         if seen is not None:
             return seen
     return seen_before(plan, run_state, draft, replayed)
 
 
-def beside(plan: Plan, principal: Principal, row: RunRow, draft: Draft) -> Stored | str | None:
-    """What a foreign draft is kept under: telemetry under its own id, a change beside those of the run's holder. Of one
-    that happens once, and was told before, the first."""
-    kept_id = kept_as(principal, draft)
-    if kept_id is None:
-        return draft.event_id
-    seen = None if draft.event_id is not None else seen_as_foreign(plan, principal, row, draft)
-    if isinstance(seen, Stored):
-        return seen
-    return None if plan.event_by_id(row.run, kept_id) is not None else kept_id
+def kept_under(plan: Plan, principal: Principal, run_state: RunState | None, draft: Draft) -> str | None:
+    """The id of news: as it was told, or among those of its sender's key. None for what has none, and where something
+    else that happens once has it."""
+    told = told_id(draft)
+    if told is None or run_state is None:
+        return told
+    row = run_state.row
+    if row.has_lane and has_own_ids(plan, principal, row):
+        told = id_of_key(principal.key_id, told)
+    return None if draft.event_id is None and plan.event_by_id(row.run, told) is not None else told
 
 
 def seen_before(plan: Plan, run_state: RunState, draft: Draft, replayed: bool) -> Stored | Refusal | None:
@@ -132,15 +183,22 @@ def seen_before(plan: Plan, run_state: RunState, draft: Draft, replayed: bool) -
     return None
 
 
-def seen_as_foreign(plan: Plan, principal: Principal, row: RunRow, draft: Draft) -> Stored | Refusal | None:
-    """What is answered to who has told the same before, when it was foreign; None for news. `row` has a lane."""
-    kept_id = kept_as(principal, draft)
-    event = None if kept_id is None else plan.event_by_id(row.run, kept_id)
+def _told_as_own(
+    plan: Plan, principal: Principal, row: RunRow, draft: Draft, replayed: bool
+) -> Stored | Refusal | None:
+    """What is answered to who has told the same under an id of its own, whoever holds the run by now; None for news.
+
+    What happens once is told anew by who has come to hold the run: then it counts. `row` has a lane.
+    """
+    [own] = _own_ids(principal, row, draft) or (None,)
+    event = None if own is None else plan.event_by_id(row.run, own)
     if event is None:
         return None
-    if same_content(plan, event, draft):
-        return stored_before(event, row)
-    return None if draft.event_id is None else _reused(draft.event_id)
+    is_same = same_content(plan, event, draft)
+    if draft.event_id is not None:
+        return stored_before(event, row) if is_same else _reused(draft.event_id)
+    is_repeat = is_same and has_own_ids(plan, principal, row) and (replayed or not starts_new_run(row, draft))
+    return stored_before(event, row) if is_repeat else None
 
 
 def _reused(event_id: str) -> Refusal:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from towerlog.engine.commands.rights import as_foreign, kept_as, needs_of_change, needs_of_telling
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.own_runs import parent_within, process_of
+from towerlog.engine.commands.rights import as_foreign, needs_of_change, needs_of_telling, needs_of_telling_all, own_id
+from towerlog.engine.commit.load import Needs, Told
+from towerlog.engine.commit.own_runs import parent_within, top_of
+from towerlog.engine.commit.steps import Steps
 from towerlog.engine.ingest.content import needs_of_history
 from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, respelled, waits_without_history
-from towerlog.engine.reactions.sub_agents import MAX_ENDED_BELOW, is_sub_agent
+from towerlog.engine.reactions.sub_agents import is_sub_agent
 from towerlog.model.command import Append
 from towerlog.model.event import (
     NATURAL,
@@ -32,33 +33,63 @@ Rows = dict[int, RunRow | None]
 """By the identity of a reference: its run's row, as far as it is known. Drafts of one run share theirs."""
 
 
-def needs_of_append(needs: Needs, principal: Principal, command: Append) -> None:
+ITEMS_AT_ONCE = 16
+RUNS_AT_ONCE = 128
+"""Items of a request, and open runs of a thread, before the event loop may go on with something else."""
+
+
+def needs_of_append(needs: Needs, principal: Principal, command: Append) -> Told:
     """All items, the agent they are of, and the runs that the reply tells about."""
     org = principal.org
     if org not in needs.cache.counters:
         needs.counters(org)
     if command.agent_id is not None:
         needs.agent_by_id(org, command.agent_id)
-    needs_of_items(needs, principal, command.items, names_agents=command.agent_id is None)
-    for ref in command.polled:
-        row = needs.run(org, ref)
-        if row is not None:
-            needs_of_telling(needs, principal, row)
-            if row.pending:
-                needs.notes(row)
+    told = needs_of_items(needs, principal, command.items, names_agents=command.agent_id is None)
+    if not command.polled:
+        return told
+    return _in_turn(told, needs_of_telling_all(needs, principal, command.polled))
 
 
-def needs_of_items(needs: Needs, principal: Principal, items: list[Item], *, names_agents: bool = True) -> None:
+def _in_turn(*all_told: Told) -> Steps[None]:
+    for told in all_told:
+        if told is not None:
+            yield from told
+
+
+def needs_of_items(needs: Needs, principal: Principal, items: list[Item], *, names_agents: bool = True) -> Told:
     """The items of a request; `names_agents`: whose each is, is found by itself."""
     rows: Rows = {}
-    for item in items:
-        if type(item) is Draft:
-            needs_of_draft(needs, principal, item, rows, names_agents)
-        elif type(item) is AgentHeartbeat:
-            needs.agent(principal.org, item.agent)
+    for index, item in enumerate(items[:ITEMS_AT_ONCE]):
+        told = _needs_of_item(needs, principal, item, rows, names_agents)
+        if told is not None:
+            return _in_turn(told, _needs_of_others(needs, principal, items, index + 1, rows, names_agents))
+    if len(items) <= ITEMS_AT_ONCE:
+        return None  # as with most requests: no steps
+    return _needs_of_others(needs, principal, items, ITEMS_AT_ONCE, rows, names_agents)
 
 
-def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows, names_agents: bool = True) -> None:
+def _needs_of_others(
+    needs: Needs, principal: Principal, items: list[Item], first: int, rows: Rows, names_agents: bool
+) -> Steps[None]:
+    """The items of a long request from one of them on."""
+    for index in range(first, len(items)):
+        if not index % ITEMS_AT_ONCE:
+            yield
+        told = _needs_of_item(needs, principal, items[index], rows, names_agents)
+        if told is not None:
+            yield from told
+
+
+def _needs_of_item(needs: Needs, principal: Principal, item: Item, rows: Rows, names_agents: bool) -> Told:
+    if type(item) is Draft:
+        return needs_of_draft(needs, principal, item, rows, names_agents)
+    if type(item) is AgentHeartbeat:
+        needs.agent(principal.org, item.agent)
+    return None
+
+
+def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows, names_agents: bool = True) -> Told:
     """One draft; `rows` is shared by the drafts of a request."""
     org, ref = principal.org, draft.run
     key, event_id, effects = id(ref), draft.event_id, draft.facts.effects
@@ -82,32 +113,32 @@ def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows,
             needs.notes(row)
             needs_of_telling(needs, principal, row)
         if row.has_lane:
-            needs_of_change(needs, row, draft)
-            if not is_plain:
-                _needs_of_foreign(needs, principal, draft, row)
+            needs_of_change(needs, principal, row, draft)
+            _needs_of_own(needs, principal, draft, row)
         if event_id is not None and type(ref) is OpenRun:
             _needs_of_repeat(needs, principal, draft, ref.thread_id, event_id)
     # Where a run begins, its reference says what is needed, and so the first draft has asked for all of it.
     if is_plain and (row is not None or is_known):
-        return
-    _needs_of_run(needs, org, draft, row)
+        return None
+    told = _needs_of_run(needs, org, draft, row)
     if effects is not None:
         _needs_of_effects(needs, org, draft, effects, row)
+    return told
 
 
 def _compare(needs: Needs, known: Event, draft: Draft) -> None:
     """Whether a stored event and the draft under its id say the same."""
-    repeat = respelled(known, draft)
+    repeat = respelled(known, as_foreign(draft) if known.facts.foreign else draft)
     if repeat is not None:
         needs.want(Kind.SAME, repeat)
 
 
-def _needs_of_foreign(needs: Needs, principal: Principal, draft: Draft, row: RunRow) -> None:
-    """What this key has told already that was foreign. `row` has a lane."""
-    kept_id = kept_as(principal, draft)
-    known = None if kept_id is None else needs.event_id(row.run, kept_id)
+def _needs_of_own(needs: Needs, principal: Principal, draft: Draft, row: RunRow) -> None:
+    """What this key has told already under an id of its own. `row` has a lane."""
+    own = own_id(principal, draft)
+    known = None if own is None else needs.event_id(row.run, own)
     if known is not None:
-        _compare(needs, known, as_foreign(draft))
+        _compare(needs, known, draft)
 
 
 def _needs_of_repeat(needs: Needs, principal: Principal, draft: Draft, thread_id: str, event_id: str) -> None:
@@ -120,10 +151,11 @@ def _needs_of_repeat(needs: Needs, principal: Principal, draft: Draft, thread_id
             if known is not None:
                 _compare(needs, known, draft)
             if stored.has_lane:
-                _needs_of_foreign(needs, principal, draft, stored)
+                needs.lane(stored.run)
+                _needs_of_own(needs, principal, draft, stored)
 
 
-def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> None:
+def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> Told:
     """Where a run begins, or its status moves."""
     ref = draft.run
     if row is None or (row.is_terminal() and getattr(ref, "reopen", False)):
@@ -134,8 +166,10 @@ def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> N
             _needs_of_parent(needs, org, draft, ref.thread_id)
     if row is not None and _may_move(draft):
         needs.moves(row)
+        # A run that sends its first state with its end has its sub-agents looked up when that is placed.
         if TARGET_STATUS.get(draft.type) in TERMINAL and row.latest_step() is not None:
-            _needs_of_sub_agents(needs, row)
+            return _needs_of_sub_agents(needs, row)
+    return None
 
 
 def _needs_of_parent(needs: Needs, org: int, draft: Draft, thread_id: str) -> None:
@@ -145,10 +179,12 @@ def _needs_of_parent(needs: Needs, org: int, draft: Draft, thread_id: str) -> No
         needs.run(org, RunByTrace(thread_id, parent_key.removeprefix(PARENT_TRACE)))
 
 
-def _needs_of_sub_agents(needs: Needs, row: RunRow) -> None:
+def _needs_of_sub_agents(needs: Needs, row: RunRow) -> Steps[None]:
     """The runs that may end with this one: each with what an end moves, and what its last checkpoint says."""
     thread = needs.thread(row.org, row.thread_id)
-    for number in () if thread is None else thread.open_runs[-MAX_ENDED_BELOW:]:
+    for index, number in enumerate(() if thread is None else needs.to_look_through(thread)):
+        if index and not index % RUNS_AT_ONCE:
+            yield
         below = needs.run_by_number(number)
         latest = None if below is None else below.latest_step()
         if below is None or latest is None or below.run == row.run or not is_sub_agent(below):
@@ -213,6 +249,6 @@ def _needs_of_process(needs: Needs, org: int, draft: Draft, row: RunRow | None) 
     if thread_id:
         needs.thread(org, thread_id)
     if row is not None:
-        process_of(row, row.parent_key or draft.effects.parent_key, lambda ref: needs.run(org, ref))
+        top_of(row, row.parent_key or draft.effects.parent_key, lambda ref: needs.run(org, ref))
     elif thread_id:
         _needs_of_parent(needs, org, draft, thread_id)

@@ -1,18 +1,35 @@
-"""Checkpoints, read back: the newest, a page, one, and those that wait for a person."""
+"""Checkpoints, read back: a page, one, those that wait for a person, and the state that a thread resumes from.
+
+A runner that waits for a decision asks for that state by the name of its thread, and so do the others in the thread.
+Who asks cannot be seen, so a decision is told by the thread's name only while nobody else there may take it for his
+own. By its trace each run has its own state.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import assert_never
+
+import msgspec
 
 from towerlog.engine.queries import views
 from towerlog.engine.queries.context import QueryContext, page_of
 from towerlog.errors import NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
-from towerlog.model.checkpoint import CheckpointView
+from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow, CheckpointView
 from towerlog.model.event import sound
 from towerlog.model.principal import Principal
-from towerlog.store.values import PAGE_BODY_BYTES
+from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, RunRow
+from towerlog.store.base import Store
+from towerlog.store.values import PAGE_BODY_BYTES, RunWithState
+
+DECISIONS = frozenset({"approved", "rejected"})
+NEITHER = "in_progress"
+"""What is told instead of a decision that another runner might take for its own: it asks again."""
+MAX_CLIMB = 20
+"""Parents above a run that are looked at; more name each other in a circle."""
+_Key = tuple[int, str, int]
 
 
 async def answer(
@@ -22,12 +39,11 @@ async def answer(
 ) -> o.Outcome:
     """A checkpoint, or a page of them. Raises NotFound."""
     match command:
-        case q.LatestCheckpoint(thread_id):
-            row = await source.store.checkpoint_latest(principal.org, thread_id)
-            if row is None:
+        case q.LatestCheckpoint():
+            found = await latest_state(source.store, principal.org, command)
+            if found is None:
                 raise NotFound("checkpoint")
-            runs = await source.store.runs_by_number(principal.org, [row.run])
-            return await views.checkpoint_view(source.store, runs[row.run], row, resume=True)
+            return await views.checkpoint_view(source.store, *found, resume=True)
         case q.ListApprovals(limit):
             return await _approvals(source, principal, limit)
         case q.ListCheckpoints(run_id, limit, after):
@@ -66,3 +82,83 @@ async def _approvals(source: QueryContext, principal: Principal, limit: int) -> 
             break  # oldest first: the others are seen when these are decided
         found.append(o.ApprovalView(row, run.trace_id, figures))
     return o.Page(found)
+
+
+async def latest_state(store: Store, org: int, wanted: q.LatestCheckpoint) -> tuple[RunRow, CheckpointRow] | None:
+    """The run and its checkpoint, with the status that may be told; None where there is none."""
+    thread_id, agent = wanted.thread_id, wanted.agent
+    if wanted.trace_id is not None:
+        row = await store.run_of_trace(org, thread_id, wanted.trace_id)
+        state = None if row is None else await _state_of(store, org, row, agent)
+        return None if row is None or state is None else (row, state)
+    for initial in (False, True):
+        runs = await store.thread_states(org, thread_id, initial)
+        shown = await _newest(store, org, _going_on(runs), agent)
+        if shown is not None:
+            row, state = shown
+            if agent is None and state.status in DECISIONS and await _is_doubtful(store, org, runs, state):
+                state = msgspec.structs.replace(state, status=NEITHER)
+            return row, state
+    return None
+
+
+def _going_on(runs: Sequence[RunWithState]) -> list[RunRow]:
+    """The thread's own runs that none of the same agent has followed: where each of its agents stands."""
+    newest: dict[str | None, RunRow] = {}
+    for row, is_child in runs:
+        if not is_child:
+            newest.setdefault(row.agent, row)  # newest first
+    return list(newest.values())
+
+
+async def _newest(
+    store: Store, org: int, rows: Iterable[RunRow], agent: str | None
+) -> tuple[RunRow, CheckpointRow] | None:
+    """The run whose checkpoint was stored last: who hands over to another agent is resumed once it goes on."""
+    found: list[tuple[RunRow, CheckpointRow]] = []
+    for row in rows:
+        state = await _state_of(store, org, row, agent)
+        if state is not None:
+            found.append((row, state))
+    return max(found, key=lambda one: one[1].position, default=None)
+
+
+async def _state_of(store: Store, org: int, row: RunRow, agent: str | None) -> CheckpointRow | None:
+    if agent is None:
+        return await store.checkpoint_latest_of_run(org, row.run)
+    share = row.shares.get(agent)
+    if share is None or share.step_index < 0:
+        return None
+    return next(iter(await store.checkpoints_at(org, [(row.run, agent, share.step_index)])), None)
+
+
+async def _is_doubtful(store: Store, org: int, runs: Sequence[RunWithState], shown: CheckpointRow) -> bool:
+    """Whether somebody else in the thread waits for a decision, or has not gone on since another one than this."""
+    keys: list[_Key] = []
+    for row in _at_work(runs):
+        steps = ((agent, share.step_index) for agent, share in row.shares.items() if share.step_index >= 0)
+        keys += [(row.run, *step) for step in steps if (row.run, step[0]) != (shown.run, shown.agent)]
+    others = await store.checkpoints_at(org, keys) if keys else []
+    return any(one.status in (*DECISIONS, AWAITS_APPROVAL) and one.status != shown.status for one in others)
+
+
+def _at_work(runs: Sequence[RunWithState]) -> list[RunRow]:
+    """The open runs of a thread whose runners may ask: those that go on, and those below them."""
+    tops = {row.run for row in _going_on(runs)}
+    names = {name: row for row, _ in reversed(runs) for name in _names(row)}
+    return [row for row, _ in runs if not row.is_terminal() and _top(row, names).run in tops]
+
+
+def _names(row: RunRow) -> list[str]:
+    """What its children call a run."""
+    of_sender = [] if row.foreign_id is None else [PARENT_FOREIGN + row.foreign_id]
+    return [PARENT_RUN + row.run_id, PARENT_TRACE + row.trace_id, *of_sender]
+
+
+def _top(row: RunRow, names: dict[str, RunRow]) -> RunRow:
+    for _ in range(MAX_CLIMB):
+        above = None if row.parent_key is None else names.get(row.parent_key)
+        if above is None or above.run == row.run:
+            break
+        row = above
+    return row

@@ -12,16 +12,18 @@ import msgspec
 from towerlog.engine.commands.rights import told_key
 from towerlog.engine.commands.run_request import request_of
 from towerlog.engine.commit.replies import OutcomeIds, results_of
+from towerlog.engine.queries.checkpoints import latest_state
 from towerlog.engine.queries.reads import Reads
 from towerlog.engine.queries.views import checkpoint_view, lane_view, messages_of, of_checkpoint
 from towerlog.errors import NotFound
 from towerlog.model import outcome as o
-from towerlog.model.checkpoint import CheckpointRow, CheckpointView
+from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import sound
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.persona import split_persona_id
 from towerlog.model.principal import Principal
+from towerlog.model.question import LatestCheckpoint
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store
 
@@ -91,15 +93,12 @@ class Replies:
         """What the thread's earlier runs left. Its parent's conversation does not belong to a child."""
         if not row.thread_id or row.parent_key is not None:
             return []
-        latest = await self._store.checkpoint_latest(row.org, row.thread_id)
-        if latest is None:
+        found = await latest_state(self._store, row.org, LatestCheckpoint(row.thread_id))
+        if found is None:
             return []
-        with of_checkpoint(latest, await self._run_id(latest)):
+        run, latest = found
+        with of_checkpoint(latest, run.run_id):
             return await messages_of(self._store, latest, latest.resume_state())
-
-    async def _run_id(self, row: CheckpointRow) -> str:
-        runs = await self._store.runs_by_number(row.org, [row.run])
-        return runs[row.run].run_id if row.run in runs else f"number {row.run}"
 
     async def _row(self, principal: Principal, ids: OutcomeIds) -> RunRow:
         number = ids.run or 0
@@ -121,8 +120,7 @@ class Replies:
         polled = tuple([o.PolledRun(ref, await self._shown(principal, rows[n])) for ref, n in pairs if n in rows])
         # Whether the first reply arrived is not known, so nothing of this one may be held back.
         results = results_of(ids)
-        has_warnings = any(isinstance(one, o.Stored) and (one.foreign or one.metadata_unused) for one in results)
-        return o.Appended(results, polled, any(one.row.pending for one in polled), has_warnings)
+        return o.Appended(results, polled, any(one.row.pending for one in polled), o.has_warnings(results))
 
     async def _shown(self, principal: Principal, row: RunRow) -> RunRow:
         """A run as it is by now: its commands may be another key's since the first reply."""
@@ -155,7 +153,8 @@ class Replies:
         agents = await self._store.agents_named(row.org, [row.agent or "default"])
         lane = lane.on_wall(self._reads.hearing.wall_of)
         view = lane_view(principal, row, lane, agents.get(row.agent or "default"))
-        return o.Reported(view, lane, results_of(ids), has_news=bool(row.pending))
+        results = results_of(ids)
+        return o.Reported(view, lane, results, bool(row.pending), o.has_warnings(results))
 
     async def _decided(self, _principal: Principal, ids: OutcomeIds) -> o.Placed:
         return o.Decided(ids.trace_id, ids.step_index, ids.status)

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from functools import partial
 
-from towerlog.engine.commit.load import together
+from towerlog.engine.commit.missing import all_of, together
 from towerlog.engine.commit.own_runs import MAX_CLIMB, parent_within
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.postponed import postpone
+from towerlog.engine.commit.steps import Steps
 from towerlog.model.checkpoint import END_STATUS, CheckpointRow
 from towerlog.model.event import Event, EventType, NamedRun
 from towerlog.model.facts import Facts
 from towerlog.model.run import RunRow, Status
-from towerlog.model.thread import ThreadRow
 
-MAX_ENDED_BELOW = 256
-"""Open runs of a thread, the newest ones, that are looked at together when runs of it have ended."""
+ENDED_AT_ONCE = 16
+"""Sub-agents, before the event loop may go on with something else: an end costs some tenths of a millisecond."""
 REASON = "the run above it has ended"
 
 _ENDS: dict[Status, EventType] = {
@@ -33,30 +34,30 @@ _ENDS: dict[Status, EventType] = {
 def end_below(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:
     """The sub-agents below a run that has just ended are to end, each as its last checkpoint says, else as that run."""
     if after.is_terminal() and (before is None or not before.is_terminal()) and after.latest_step() is not None:
-        plan.postpone(_end_sub_agents, after)
+        postpone(plan, _end_sub_agents, after)
 
 
-def _end_sub_agents(plan: Plan, ended: list[RunRow]) -> None:
+def _end_sub_agents(plan: Plan, ended: list[RunRow]) -> Steps[None]:
     """Ends what is below any of these. Each thread is looked through once, however many of its runs have ended."""
-    for org, thread_id in dict.fromkeys((row.org, row.thread_id) for row in ended):
-        tops = {row.run: row.status for row in ended}
-        thread = plan.thread_made(org, thread_id)
-        while _end_newest(plan, thread, tops) and len(thread.open_runs) > MAX_ENDED_BELOW:
-            thread = plan.thread_made(org, thread_id)  # older ones have come within sight
+    tops = {row.run: row.status for row in ended}
+    threads = dict.fromkeys((row.org, row.thread_id) for row in ended)
+    yield from all_of(_end_in_thread(plan, *thread, tops) for thread in threads)
 
 
-def _end_newest(plan: Plan, thread: ThreadRow, tops: dict[int, Status]) -> int:
-    """Ends those of the newest open runs of a thread that stand below one of `tops`, which they join; how many."""
-    rows = together(partial(plan.run_by_number, number) for number in thread.open_runs[-MAX_ENDED_BELOW:])
+def _end_in_thread(plan: Plan, org: int, thread_id: str, tops: dict[int, Status]) -> Steps[None]:
+    """Ends those of a thread's open runs that stand below one of `tops`, which they join, the older ones first."""
+    numbers = plan.thread_made(org, thread_id).open_runs
+    rows = yield from together(partial(plan.run_by_number, number) for number in numbers)
     subs = [row for row in rows if row is not None and is_sub_agent(row)]
-    tops_of = together(partial(_nearest, plan, row, tops) for row in subs)
+    tops_of = yield from together(partial(_nearest, plan, row, tops) for row in subs)
     below = [row for row, top in zip(subs, tops_of, strict=True) if top is not None]
-    together(partial(_last_of, plan, row) for row in below)
-    for row in below:
+    yield from together(partial(_last_of, plan, row) for row in below)
+    for index, row in enumerate(below):
+        if index and not index % ENDED_AT_ONCE:
+            yield
         top = _nearest(plan, row, tops)  # again: it may have ended here
         if top is not None:
             tops[row.run] = _end(plan, row, tops[top])
-    return len(below)
 
 
 def is_sub_agent(row: RunRow) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from towerlog.engine.commands.cancel import force_end
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
-from towerlog.engine.timers.loop import Upkeep
+from towerlog.engine.commit.steps import Steps
+from towerlog.engine.timers.loop import Upkeep, one_by_one
 from towerlog.model.run import RunRow, Status
 from towerlog.store.base import Unit
 
@@ -27,13 +28,15 @@ class OverdueCancels:
         """Runs that are being cancelled → steady ms of the sweep that saw each first; at most MAX_CANCELS."""
         self._waiting: dict[int, int] = {}
         self._after: tuple[int, int] = (-1, 0)
+        self._looked_at = 0
 
     async def sweep(self) -> None:
         """Looks at every run that is being cancelled."""
         self._waiting, self._after = {}, (-1, 0)
         found: list[RunRow] | None = await self._page()
-        while found is not None and len(found) == SWEEP_ROWS:
-            self._after = (found[-1].cancel_requested_at or 0, found[-1].run)
+        while found is not None and (len(found) == SWEEP_ROWS or self._looked_at < len(found)):
+            last = found[self._looked_at - 1]
+            self._after = (last.cancel_requested_at or 0, last.run)
             found = await self._page()
         if found is not None:  # else nothing may be written now, and what is known stays known
             self._since = self._waiting
@@ -44,27 +47,31 @@ class OverdueCancels:
     async def _find(self, unit: Unit, _steady_ms: int) -> list[RunRow]:
         return await unit.runs_cancelling(self._after, SWEEP_ROWS)
 
-    def _needs(self, needs: Needs, found: list[RunRow]) -> None:
+    def _needs(self, needs: Needs, found: list[RunRow]) -> Steps[None]:
         for stored in found:
             needs.counters(stored.org)
             row = needs.run_by_number(stored.run)
             # Only those that are known already can be due.
             if row is not None and (stored.run in self._since or not self._deadline_ms):
                 needs.ends_below(row)
+            yield
 
-    def _force(self, plan: Plan, found: list[RunRow]) -> None:
+    def _force(self, plan: Plan, found: list[RunRow]) -> Steps[None]:
         waiting = dict(self._waiting)
-        for stored in found:
+
+        def look(plan: Plan, stored: RunRow) -> Steps[None]:
             row = plan.run_by_number(stored.run)
             if row is not None and row.status is Status.CANCELLING:
-                self._force_cancel(plan, row, waiting)
+                yield from self._force_cancel(plan, row, waiting)
+
+        self._looked_at = yield from one_by_one(plan, found, look)
         self._waiting = waiting
 
-    def _force_cancel(self, plan: Plan, row: RunRow, waiting: dict[int, int]) -> None:
+    def _force_cancel(self, plan: Plan, row: RunRow, waiting: dict[int, int]) -> Steps[None]:
         """Forces it when it is due; else its deadline runs on."""
         since = self._since.get(row.run, plan.steady)
         if plan.steady - since < self._deadline_ms:
             if len(waiting) < MAX_CANCELS:
                 waiting[row.run] = since
             return
-        force_end(plan, row, "no answer by the deadline")
+        yield from force_end(plan, row, "no answer by the deadline")

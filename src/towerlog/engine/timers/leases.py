@@ -5,7 +5,8 @@ from __future__ import annotations
 from towerlog.engine.commands.lanes import expire
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
-from towerlog.engine.timers.loop import Upkeep
+from towerlog.engine.commit.steps import Steps
+from towerlog.engine.timers.loop import Upkeep, one_by_one
 from towerlog.model.lane import Lane, QueueState
 from towerlog.store.base import Unit
 
@@ -20,21 +21,28 @@ class ExpiredLeases:
         """`upkeep` commits between two groups."""
         self._upkeep = upkeep
         self._taken = 0
+        self._looked_at = 0
 
     async def sweep(self) -> None:
         """All that have run out by now."""
-        self._taken = SWEEP_ROWS
-        while self._taken == SWEEP_ROWS:
+        found: list[Lane] | None = []
+        while found is not None:
             self._taken = 0
-            await self._upkeep(_expired, _needs, self._expire)
+            found = await self._upkeep(_expired, _needs, self._expire)
+            if found is not None and self._looked_at == len(found) and self._taken < SWEEP_ROWS:
+                return
 
-    def _expire(self, plan: Plan, found: list[Lane]) -> None:
+    def _expire(self, plan: Plan, found: list[Lane]) -> Steps[None]:
         taken = 0
-        for stored in found:
+
+        def look(plan: Plan, stored: Lane) -> Steps[None]:
+            nonlocal taken
             lane, row = plan.lane(stored.run) or stored, plan.run_by_number(stored.run)
             if row is not None and lane.state is QueueState.HELD and not lane.is_held(plan.steady):
-                expire(plan, lane, row)
+                yield from expire(plan, lane, row)
                 taken += 1
+
+        self._looked_at = yield from one_by_one(plan, found, look)
         self._taken = taken
 
 
@@ -42,9 +50,10 @@ async def _expired(unit: Unit, steady_ms: int) -> list[Lane]:
     return await unit.lanes_expired(steady_ms, SWEEP_ROWS)
 
 
-def _needs(needs: Needs, found: list[Lane]) -> None:
+def _needs(needs: Needs, found: list[Lane]) -> Steps[None]:
     for lane in found:
         needs.counters(lane.org)
         row = needs.run_by_number(lane.run)
         if row is not None:
             needs.ends(row)
+        yield

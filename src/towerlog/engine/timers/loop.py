@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import structlog
 
-from towerlog.engine.commit.load import Needs
+from towerlog.engine.commit.load import Needs, Told
+from towerlog.engine.commit.missing import NotLoaded, all_in_one, note
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.postponed import finish
+from towerlog.engine.commit.steps import Steps
 from towerlog.errors import Overloaded, StorageFailed
 from towerlog.store.base import Unit
 
 SWEEP_SECONDS = 1.0
 Found = TypeVar("Found")
+Row = TypeVar("Row")
 
 log = structlog.get_logger("towerlog.upkeep")
 
@@ -25,12 +29,34 @@ class Upkeep(Protocol):
     async def __call__(
         self,
         find: Callable[[Unit, int], Awaitable[Found]],
-        needs_of: Callable[[Needs, Found], None],
-        place: Callable[[Plan, Found], None],
+        needs_of: Callable[[Needs, Found], Told],
+        place: Callable[[Plan, Found], Steps[None]],
         /,
     ) -> Found | None:
         """`find` is told the steady time. Gives what was found; None when nothing is written now."""
         ...
+
+
+def one_by_one(plan: Plan, rows: Sequence[Row], act: Callable[[Plan, Row], Steps[None]]) -> Steps[int]:
+    """Acts on each of these, with what follows from it, as far as one commit goes; on how many of them."""
+    missing: list[NotLoaded] = []
+    done = 0
+    for row in rows:
+        if done and plan.is_full():
+            break
+        try:
+            yield from act(plan, row)
+            yield from finish(plan)
+        except NotLoaded as one:
+            note(missing, one)
+        except Exception:
+            if not missing:  # else it may be what was not loaded that broke it
+                raise
+        done += 1
+        yield
+    if missing:
+        raise all_in_one(missing)
+    return done
 
 
 class TimedService(Protocol):
@@ -44,14 +70,16 @@ class TimedService(Protocol):
 class Timer:
     """Runs its services one after the other."""
 
-    def __init__(self, services: tuple[TimedService, ...]) -> None:
-        """In this order."""
+    def __init__(self, services: tuple[TimedService, ...], before_sweep: Callable[[], None] = lambda: None) -> None:
+        """In this order. `before_sweep` is called before each round of them."""
         self._services = services
+        self._before_sweep = before_sweep
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Sweeps until stopped. A failing store is the writer's to report; the sweeps go on."""
         while not self._stopping.is_set():
+            self._before_sweep()
             for service in self._services:
                 await _look(service)
             try:

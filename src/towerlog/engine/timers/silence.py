@@ -12,7 +12,8 @@ from towerlog.ambient import Hearing
 from towerlog.engine.commands.cancel import CONTROL
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
-from towerlog.engine.timers.loop import Upkeep
+from towerlog.engine.commit.steps import Steps
+from towerlog.engine.timers.loop import Upkeep, one_by_one
 from towerlog.model.event import EventType
 from towerlog.model.facts import Facts
 from towerlog.model.liveness import Thresholds
@@ -55,32 +56,40 @@ class SilentRuns:
     async def _page(self, first: tuple[int, int], latest: int, noted: bool, threshold_ms: int, act: Act) -> None:
         """Pages through the runs that were heard last between two stamps."""
         after: tuple[int, int] | None = first
+        looked_at = 0
+
+        def look(plan: Plan, stored: RunRow) -> Steps[None]:
+            row = plan.run_by_number(stored.run)
+            if row is None or not row.is_silence_timed():
+                return
+            silence_ms = self._hearing.elapsed_ms(row.process_at or row.created_at)
+            if silence_ms >= threshold_ms:
+                act(plan, row, silence_ms)
+            yield
+
+        def place(plan: Plan, found: list[RunRow]) -> Steps[None]:
+            nonlocal looked_at
+            looked_at = yield from one_by_one(plan, found, look)
+
         while after is not None:
             start = after
 
             async def find(unit: Unit, _heard_ms: int, start: tuple[int, int] = start) -> list[RunRow]:
                 return await unit.runs_silent(noted, latest, start, SWEEP_ROWS)
 
-            def place(plan: Plan, found: list[RunRow]) -> None:
-                for stored in found:
-                    row = plan.run_by_number(stored.run)
-                    if row is None or not row.is_silence_timed():
-                        continue
-                    silence_ms = self._hearing.elapsed_ms(row.process_at or row.created_at)
-                    if silence_ms >= threshold_ms:
-                        act(plan, row, silence_ms)
-
             found = await self._upkeep(find, _needs, place)
-            is_full = found is not None and len(found) == SWEEP_ROWS
-            after = (found[-1].seen_at, found[-1].run) if found is not None and is_full else None
+            after = None
+            if found is not None and (len(found) == SWEEP_ROWS or looked_at < len(found)):
+                after = (found[looked_at - 1].seen_at, found[looked_at - 1].run)
 
 
-def _needs(needs: Needs, found: list[RunRow]) -> None:
+def _needs(needs: Needs, found: list[RunRow]) -> Steps[None]:
     for stored in found:
         needs.counters(stored.org)
         row = needs.run_by_number(stored.run)
         if row is not None:
             needs.moves(row)
+        yield
 
 
 def _note_silence(plan: Plan, row: RunRow, silence_ms: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from towerlog.engine.commands.cancel import spread
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.steps import Steps
 from towerlog.engine.timers.loop import Upkeep
 from towerlog.store.base import Unit
 from towerlog.store.values import Spread
@@ -38,10 +39,10 @@ def _needs(needs: Needs, found: list[Spread]) -> None:
             needs.ends_below(row, told.forced)
 
 
-def _place(plan: Plan, found: list[Spread]) -> None:
+def _place(plan: Plan, found: list[Spread]) -> Steps[None]:
     for told in found:
         row = plan.run_by_number(told.run)
         if row is None:
             plan.changes.spreads[told.run] = None
         else:
-            spread(plan, row, told)
+            yield from spread(plan, row, told)

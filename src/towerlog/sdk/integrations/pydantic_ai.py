@@ -10,6 +10,7 @@ question of the run. Persona and route change the agent only for the run. The ag
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -21,6 +22,8 @@ from pydantic import ValidationError
 from pydantic_ai import Agent
 from pydantic_ai import messages as parts
 from pydantic_ai.agent import WrapperAgent
+from pydantic_ai.exceptions import RunCancelled as LibraryRunCancelled
+from pydantic_ai.exceptions import RunTimedOut
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.providers import Provider, infer_provider_class
 from pydantic_ai.toolsets import AbstractToolset, CombinedToolset
@@ -30,12 +33,13 @@ from pydantic_core import to_jsonable_python
 from towerlog.sdk.integrations.pydantic_ai_reports import (
     CallReports,
     NodeReports,
+    Questions,
     history_of,
-    questions,
     report_inner_agents,
     reporting,
 )
 from towerlog.sdk.record.default import default_recorder
+from towerlog.sdk.record.inbox import RunCancelled
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import AsyncRun, BaseRun
 
@@ -57,7 +61,7 @@ def adapt(agent: Agent[Any, Any]) -> Callable[[AsyncRun], Awaitable[Any]]:
                 model_settings=persona.get("model_settings"),
                 usage_limits=limits_of(persona.get("budget")),
                 deps=run if _wants_run(agent) else None,
-                capabilities=[questions(run)],
+                capabilities=[CallReports(run, pauses=run, tools_only=True), Questions(run)],
             ) as running:
                 reports = NodeReports(run)
                 async for node in running:
@@ -89,6 +93,24 @@ class _RecordedAgent(WrapperAgent[Any, Any]):
         self._recorder = recorder
         self._reported_name = name
 
+    def __getattr__(self, name: str) -> Any:
+        """What the library gives only to its own class: `tool`, `instructions`, `output_validator` and others."""
+        if name == "wrapped":
+            # Not set yet, as while it is copied: to look there would not end.
+            raise AttributeError(name)
+        if name == "to_web":
+            # The one of these that runs the agent.
+            serve: Any = Agent.to_web
+            return functools.partial(serve, self)
+        return getattr(self.wrapped, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """What is set is the agent's own, but for what this class keeps."""
+        if name in ("wrapped", "_recorder", "_reported_name"):
+            super().__setattr__(name, value)
+        else:
+            setattr(self.wrapped, name, value)
+
     @contextlib.asynccontextmanager
     async def iter(self, user_prompt: Any = None, **options: Any) -> AsyncIterator[Any]:
         """As the wrapped agent, with its capabilities and those that report. Options are the library's own."""
@@ -97,13 +119,43 @@ class _RecordedAgent(WrapperAgent[Any, Any]):
         told = None if user_prompt is None else to_jsonable_python(user_prompt, fallback=repr)
         async with recorder.record_run(name, options.get("conversation_id"), told) as run:
             given = tuple(options.pop("capabilities", None) or ())
-            capabilities = (*given, CallReports(run, checkpoints=True), questions(run))
-            with _reported(run):
+            questions = Questions(run, program_decides=options.get("deferred_tool_results") is not None)
+            calls = CallReports(run, pauses=run)
+            capabilities = (*given, calls, questions)
+            begun: list[Any] = []
+            with _cancels_as_the_library(run, begun), _reported(run):
                 async with self.wrapped.iter(user_prompt, capabilities=capabilities, **options) as running:
+                    begun.append(running)
+                    # The agent's output type or that of this call: only the library knows which of them holds.
+                    if running.ctx.deps.output_schema.allows_deferred_tools:
+                        questions.program_decides = True
+                    run.on_cancel(running.cancel)
                     yield running
+                calls.ends()
                 run.checkpoint(history_of(running.all_messages()))
-            if running.result is not None:
+            if running.result is None:
+                run.give_up("its consumer stopped early")
+            else:
                 run.result = to_jsonable_python(running.result.output, fallback=repr)
+
+
+@contextlib.contextmanager
+def _cancels_as_the_library(run: BaseRun, begun: list[Any]) -> Iterator[None]:
+    """Ends a cancelled run as cancelled, and raises what the library's users know: its RunCancelled.
+
+    `begun` gets the agent's run when there is one.
+    """
+    try:
+        yield
+    except RunTimedOut:
+        raise
+    except LibraryRunCancelled as error:
+        run.end_with(RunCancelled(str(error)))
+        raise
+    except RunCancelled as error:
+        # Where the agent waits, in a pause or a question, this may be faster than the library's own.
+        run.end_with(error)
+        raise LibraryRunCancelled(str(error), messages=[m for one in begun for m in one.all_messages()]) from error
 
 
 @contextlib.contextmanager

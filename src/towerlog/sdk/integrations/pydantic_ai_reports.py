@@ -1,11 +1,12 @@
 """What a pydantic-ai agent does, reported as events of a run: model calls, tools, text, and questions to a person.
 
-`Reporter` words the events. `NodeReports` is fed from the nodes of an agent's graph, streamed, by whoever drives it;
-`CallReports` is a capability for agents that somebody else drives, and forces no streaming on them.
+`Reporter` words the events. `CallReports` is a capability, told by the library of each tool and model call, and forces
+no streaming; `NodeReports` is for whoever drives the agent's graph, and streams its model calls.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import json
@@ -17,7 +18,13 @@ from typing import Any
 
 from pydantic_ai import Agent
 from pydantic_ai import messages as parts
-from pydantic_ai.capabilities import AbstractCapability, HandleDeferredToolCalls
+from pydantic_ai.capabilities import (
+    AbstractCapability,
+    CapabilityOrdering,
+    Hooks,
+    RequestInput,
+    WrapperCapability,
+)
 from pydantic_ai.exceptions import ApprovalRequired, CallDeferred
 from pydantic_ai.models import Model
 from pydantic_ai.models.fallback import FallbackModel
@@ -66,7 +73,9 @@ class Reporter:
 
     def __init__(self, run: BaseRun) -> None:
         self._run = run
-        self._open: dict[str, tuple[str, float]] = {}
+        self._open: dict[str, tuple[str, float | None]] = {}
+        """Id of a call that was told and has not ended → its tool, and since when it is carried out; None: it waits."""
+        self._ended: set[str] = set()
 
     def model_call(self, response: parts.ModelResponse, begun_at: float) -> None:
         """Usage and cost of one model request."""
@@ -84,12 +93,15 @@ class Reporter:
             self._run.message_delta(text)
 
     def tool_call(self, call: parts.ToolCallPart) -> None:
-        """A tool call; one that waited for a person comes a second time, and is not told again."""
-        if call.tool_call_id in self._open:
-            return
+        """A tool call that begins; one that had begun, and waited for a person, is not told again."""
+        told = call.tool_call_id in self._open
         self._open[call.tool_call_id] = (call.tool_name, time.monotonic())
-        data = {"tool": call.tool_name, "tool_call_id": call.tool_call_id, "arguments": call.args_as_dict()}
-        self._run.tell("tool.call", data)
+        if not told:
+            self._tell_call(call)
+
+    def tool_waits(self, call: parts.ToolCallPart) -> None:
+        """A tool call that had begun waits for a person, whose time is not the tool's."""
+        self._open[call.tool_call_id] = (call.tool_name, None)
 
     def tool_result(self, call: Any, content: object, good: bool) -> None:
         """The end of a tool call: its result, or why there is none."""
@@ -99,42 +111,62 @@ class Reporter:
         _, begun_at = self._open.pop(call.tool_call_id, ("", None))
         if begun_at is not None:
             data["duration_ms"] = _since_ms(begun_at)
+        self._ended.add(call.tool_call_id)
         self._run.tell("tool.result", data)
 
-    def broken_off(self, error: BaseException) -> None:
-        """The end of open calls: for an error that ends the whole run the library yields no results."""
-        for tool_call_id, (tool, begun_at) in self._open.items():
-            data = {"tool": tool, "tool_call_id": tool_call_id, "success": False, "error": describe(error)}
-            self._run.tell("tool.result", {**data, "duration_ms": _since_ms(begun_at)})
+    def returned(self, messages: list[parts.ModelMessage], run_id: str | None) -> None:
+        """Tells the calls that came back to the model without having been carried out here: a person has denied them,
+        they were answered elsewhere, or there is no such tool.
+        """
+        last = messages[-1] if messages else None
+        if not isinstance(last, parts.ModelRequest) or last.run_id is None or last.run_id != run_id:
+            # Of an earlier run of the agent, which has told them.
+            return
+        calls: dict[str, parts.ToolCallPart] = {}
+        for part in last.parts:
+            if isinstance(part, parts.ToolReturnPart) and part.tool_call_id not in self._ended:
+                calls = calls or _calls_in(messages)
+                call = calls.get(part.tool_call_id)
+                if call is not None and part.tool_call_id not in self._open:
+                    self._tell_call(call)
+                self.tool_result(part, part.content, part.outcome not in FAILED_OUTCOMES)
+
+    def ends(self) -> None:
+        """The end of calls that still wait: whoever decides on them does so in another run."""
+        for tool_call_id, (tool, _) in self._open.items():
+            data = {"tool": tool, "tool_call_id": tool_call_id, "success": False, "error": "waits for a decision"}
+            self._run.tell("tool.result", data)
         self._open.clear()
+
+    def _tell_call(self, call: parts.ToolCallPart) -> None:
+        data = {"tool": call.tool_name, "tool_call_id": call.tool_call_id, "arguments": call.args_as_dict()}
+        self._run.tell("tool.call", data)
+
+
+def _calls_in(messages: list[parts.ModelMessage]) -> dict[str, parts.ToolCallPart]:
+    """The calls of the last response that has any, by id."""
+    for message in reversed(messages):
+        if isinstance(message, parts.ModelResponse) and message.tool_calls:
+            return {call.tool_call_id: call for call in message.tool_calls}
+    return {}
 
 
 class NodeReports:
-    """Reports the nodes of an agent's graph to its run, with a checkpoint before each model request."""
+    """Reports the text and the model calls of an agent's graph to its run, streamed where the model can."""
 
     def __init__(self, run: AsyncRun) -> None:
-        self._run = run
         self._reporter = Reporter(run)
 
     async def node(self, node: Any, running: Any) -> None:
-        """Streams a model request, where the model can, or tool calls; other nodes report nothing."""
-        if Agent.is_model_request_node(node):
-            self._run.checkpoint(history_of([*running.all_messages(), node.request]))
-            await self._run.pause_point()
-            await self._model_request(node, running.ctx)
-        elif Agent.is_call_tools_node(node):
-            try:
-                async with node.stream(running.ctx) as events:
-                    await self._events(events)
-            except BaseException as error:
-                self._reporter.broken_off(error)
-                raise
-
-    async def _model_request(self, node: Any, ctx: Any) -> None:
+        """Carries out a model request; other nodes are left to the graph."""
+        if not Agent.is_model_request_node(node):
+            return
+        ctx: Any = running.ctx
         begun_at = time.monotonic()
         if not can_stream(ctx.deps.model):
             # The node keeps what it has come to: the request is not made again when the graph goes on.
-            response: parts.ModelResponse = (await node.run(ctx)).model_response
+            requested: Any = await node.run(ctx)
+            response: parts.ModelResponse = requested.model_response
             self._reporter.text(text_of(response))
             self._reporter.model_call(response, begun_at)
             return
@@ -150,36 +182,39 @@ class NodeReports:
                     self._reporter.text(text)
                 case parts.PartDeltaEvent(delta=parts.TextPartDelta(content_delta=text)):
                     self._reporter.text(text)
-                case parts.FunctionToolCallEvent(part=call):
-                    self._reporter.tool_call(call)
-                case parts.FunctionToolResultEvent(part=returned):
-                    good = getattr(returned, "outcome", "failed") not in FAILED_OUTCOMES
-                    self._reporter.tool_result(returned, returned.content, good)
                 case _:
                     pass
 
 
 @dataclass
 class CallReports(AbstractCapability[Any]):
-    """Reports model calls and tools of an agent that runs inside another agent's tool, or without a worker."""
+    """Reports the tools of an agent, and its model calls unless `NodeReports` does."""
 
     run: BaseRun
-    checkpoints: bool = False
-    """Whether the messages before each model request are reported: for the outermost agent of a run."""
+    pauses: AsyncRun | None = None
+    """The run, for its outermost agent: that one reports its messages before each model request, and pauses there."""
+    tools_only: bool = False
 
     def __post_init__(self) -> None:
         self._reporter = Reporter(self.run)
 
     async def wrap_model_request(self, ctx: RunContext[Any], *, request_context: Any, handler: Any) -> Any:
-        """Reports the call, and the text of its response."""
-        if self.checkpoints:
+        """Reports what has come back from tools, the call, and the text of its response."""
+        self._reporter.returned(ctx.messages, ctx.run_id)
+        if self.pauses is not None:
             self.run.checkpoint(history_of(list(ctx.messages)))
+            await self.pauses.pause_point()
         begun_at = time.monotonic()
         response: parts.ModelResponse = await handler(request_context)
-        if self.checkpoints:
-            self._reporter.text(text_of(response))
-        self._reporter.model_call(response, begun_at)
+        if not self.tools_only:
+            if self.pauses is not None:
+                self._reporter.text(text_of(response))
+            self._reporter.model_call(response, begun_at)
         return response
+
+    def ends(self) -> None:
+        """Called at the end of the agent's run."""
+        self._reporter.ends()
 
     async def wrap_tool_validate(
         self, ctx: RunContext[Any], *, call: Any, tool_def: Any, args: Any, handler: Any
@@ -202,7 +237,8 @@ class CallReports(AbstractCapability[Any]):
         try:
             result = await handler(args)
         except (ApprovalRequired, CallDeferred):
-            # It waits for a person, and is carried out later.
+            # It is carried out later, if ever.
+            self._reporter.tool_waits(call)
             raise
         except BaseException as error:
             self._reporter.tool_result(call, describe(error), False)
@@ -211,24 +247,58 @@ class CallReports(AbstractCapability[Any]):
         return result
 
 
-def questions(run: AsyncRun) -> HandleDeferredToolCalls[Any]:
-    """Tool calls that wait for a person become questions of the run, one after another.
+@dataclass
+class Questions(AbstractCapability[Any]):
+    """Tool calls that wait for a person, and that nobody else decides on, become questions of the run.
 
     An approval is a yes; anything else denies the call, with the answer as the reason. A call that is carried out
     elsewhere gets the answer as its result.
     """
 
-    async def ask(_: RunContext[Any], requests: DeferredToolRequests) -> DeferredToolResults:
+    run: AsyncRun
+    program_decides: bool | None = None
+    """Whether the program that calls the agent decides, so that nothing is asked here. None: it never does, as in a
+    worker, where only what handlers of the agent leave open is asked."""
+
+    def get_ordering(self) -> CapabilityOrdering:
+        """The last of all: handlers of the agent or of its caller decide first."""
+        return CapabilityOrdering(position="innermost", wrapped_by=[RequestInput])
+
+    async def handle_deferred_tool_calls(
+        self, ctx: RunContext[Any], *, requests: DeferredToolRequests
+    ) -> DeferredToolResults | None:
+        """The answers of people; None where the program decides."""
+        if self.program_decides or (self.program_decides is not None and self._has_handler(ctx)):
+            return None
         results = DeferredToolResults()
-        for call in requests.approvals:
-            answer = str(await run.ask(f"Approve {_in_words(call)}? Answer yes, or say why not.")).strip()
-            approved = answer.lower().rstrip(" .!") in YES
-            results.approvals[call.tool_call_id] = True if approved else ToolDenied(answer or ToolDenied().message)
-        for call in requests.calls:
-            results.calls[call.tool_call_id] = await run.ask(f"Result of {_in_words(call)}?")
+        # All at once: people answer in the order that they like.
+        await asyncio.gather(
+            *(self._approve(call, results) for call in requests.approvals),
+            *(self._fetch(call, results) for call in requests.calls),
+        )
         return results
 
-    return HandleDeferredToolCalls(handler=ask)
+    async def _approve(self, call: parts.ToolCallPart, results: DeferredToolResults) -> None:
+        answer = str(await self.run.ask(f"Approve {_in_words(call)}? Answer yes, or say why not.")).strip()
+        approved = answer.lower().rstrip(" .!") in YES
+        results.approvals[call.tool_call_id] = True if approved else ToolDenied(answer or ToolDenied().message)
+
+    async def _fetch(self, call: parts.ToolCallPart, results: DeferredToolResults) -> None:
+        results.calls[call.tool_call_id] = await self.run.ask(f"Result of {_in_words(call)}?")
+
+    def _has_handler(self, ctx: RunContext[Any]) -> bool:
+        """Whether the run has a handler of the program's own, whatever that has left open."""
+        others: list[AbstractCapability[Any]] = []
+        if ctx.root_capability is not None:
+            ctx.root_capability.apply(others.append)
+        return any(_handles(other) for other in others if other is not self)
+
+
+def _handles(capability: AbstractCapability[Any]) -> bool:
+    # These two have the method for what is inside them: the one is visited itself, of the other nothing can be known.
+    if isinstance(capability, WrapperCapability | Hooks):
+        return False
+    return type(capability).handle_deferred_tool_calls is not AbstractCapability.handle_deferred_tool_calls
 
 
 def _in_words(call: parts.ToolCallPart) -> str:
@@ -252,7 +322,7 @@ def report_inner_agents() -> None:
     def iter_reported(self: Agent[Any, Any], *args: Any, **options: Any) -> Any:
         run = reporting.get()
         given = tuple(options.get("capabilities") or ())
-        if run is not None and not any(isinstance(one, CallReports | HandleDeferredToolCalls) for one in given):
+        if run is not None and not any(isinstance(one, CallReports | Questions) for one in given):
             options["capabilities"] = (*given, CallReports(inside(run, self.name)))
         return begin(self, *args, **options)
 

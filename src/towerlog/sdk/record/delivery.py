@@ -17,6 +17,7 @@ from towerlog.sdk.record.backlog.hooks import Hooks
 from towerlog.sdk.record.backlog.keeper import SPILL_TICK_S, Keeper
 from towerlog.sdk.record.backlog.losses import Losses, Range
 from towerlog.sdk.record.encoder import place_of
+from towerlog.sdk.record.inbox import refusal_of
 from towerlog.sdk.wire.address import TIMEOUT_S
 from towerlog.sdk.wire.errors import Unreachable
 from towerlog.sdk.wire.event_batch import (
@@ -288,6 +289,8 @@ class Delivery:
     def _refuse(self, client_id: str, line: bytes, reason: str, words: str) -> None:
         self._losses.note_lines(client_id, [line], reason)
         self._note(f"event of run {place_of(line)[0]!r} dropped: the server rejected it ({words})")
+        if (refused := refusal_of(line, words)) is not None:
+            self._command([refused])
 
     def _tell_losses(self) -> None:
         """Reports to the server which numbers will never come, each under the client that had them."""

@@ -8,12 +8,20 @@ new after the checkpoint before it.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections import deque
 from typing import Any
 
 from towerlog.sdk.record.histories import Conversation, NotWhole, whole_text
-from towerlog.sdk.record.values.encoding import MAX_EVENT_BYTES, Converted, describe, encode_event, with_converted
+from towerlog.sdk.record.values.encoding import (
+    MAX_CONVERTED,
+    MAX_EVENT_BYTES,
+    Converted,
+    describe,
+    encode_event,
+    with_converted,
+)
 from towerlog.sdk.wire.ids import uuid7
 
 MAX_CHECKPOINT_BYTES = 16 * 1024 * 1024 - 64 * 1024
@@ -27,6 +35,8 @@ MAX_BASES = 64
 WHOLE_MEMBERS = {"run.started": "input", "run.completed": "result"}
 """Members of data that are sent whole or not at all; the event is sent in either case."""
 
+_log = logging.getLogger("towerlog.sdk")
+
 
 class EventEncoder:
     """Numbers, stamps and encodes the events of one client in one run. Not safe for threads: its owner holds a lock."""
@@ -37,6 +47,7 @@ class EventEncoder:
         self.lost: list[tuple[int, str]] = []
         """Numbers that will never come, with the reason; whoever reports them empties it."""
         self._run_key = run_key
+        self._warned: set[str] = set()
         self._told: Conversation | None = None
         """The history of the newest checkpoint."""
         self._bases: deque[tuple[int, bytes]] = deque(maxlen=MAX_BASES)
@@ -112,6 +123,7 @@ class EventEncoder:
                 members = whole_text(with_converted(data, converted))
         except NotWhole as error:
             return self._lost(f"a checkpoint cannot be sent whole: {error}")
+        self._warn(converted.reprs)
         known = 0
         if self._told is not None and sum(map(len, told.texts)) > MAX_RESENT_BYTES:
             known = told.shared_with(self._told)
@@ -120,6 +132,17 @@ class EventEncoder:
             return self._lost(f"a checkpoint of {len(line)} bytes is too large to be sent whole")
         self._remember(told)
         return line
+
+    def _warn(self, kinds: set[str]) -> None:
+        """Warns once of each type from whose text nobody can resume."""
+        for kind in sorted(kinds - self._warned)[: MAX_CONVERTED - len(self._warned)]:
+            self._warned.add(kind)
+            _log.warning(
+                "run %s: a checkpoint holds a %s, of which only the repr is stored: a run cannot be resumed from that. "
+                "Give JSON values, or an object with model_dump().",
+                self._run_key or "of this worker",
+                kind,
+            )
 
     def _lost(self, reason: str) -> bytes | None:
         """Notes that the number just given out will not come."""

@@ -35,7 +35,8 @@ class NotWhole(Exception):
 
 
 def whole_text(value: object, converted: Converted | None = None, path: str = "") -> bytes:
-    """JSON of a value, with nothing cut. What JSON cannot express becomes its whole `repr`. Raises NotWhole.
+    """JSON of a value, with nothing cut. What JSON cannot express becomes its members or its whole `repr`. Raises
+    NotWhole.
 
     `converted` gets what became so, by its path below `path`.
     """
@@ -48,12 +49,13 @@ def whole_text(value: object, converted: Converted | None = None, path: str = ""
 
 def _plain_text(value: object, converted: Converted | None, path: str) -> bytes:
     try:
-        return _ENCODER.encode(_whole(value, converted, path, MAX_WHOLE_DEPTH)).encode()
+        noted = Converted() if converted is None else converted
+        return _ENCODER.encode(_whole(value, noted, path, MAX_WHOLE_DEPTH)).encode()
     except Exception as error:
         raise NotWhole(describe(error)) from None
 
 
-def _whole(value: object, converted: Converted | None, path: str, depth: int) -> Any:
+def _whole(value: object, converted: Converted, path: str, depth: int) -> Any:
     """A copy of the value made of JSON types only."""
     if value is None or value is True or value is False:
         return value
@@ -77,7 +79,7 @@ def _whole(value: object, converted: Converted | None, path: str, depth: int) ->
     if isinstance(value, list | tuple | set | frozenset):
         return [_whole(item, converted, below(path, index), depth - 1) for index, item in enumerate(value)]
     name_converted(converted, path, value)
-    return whole_repr(value)
+    return converted.text_or_members(value, lambda members: _whole(members, converted, path, depth - 1), whole_repr)
 
 
 def _key(value: object, converted: Converted | None, path: str) -> str:

@@ -1,12 +1,13 @@
 """Commands of the server for a run: cancel, input, message, pause, resume. Delivered by one thread, awaited by others.
 
-A command takes effect once, however often the server repeats it, and is acknowledged then. An answer is kept under the
-key of its question until that is asked; it can reach no other.
+A command takes effect once, however often the server repeats it, and is acknowledged then: a cancel when the program
+learns of it. An answer is kept under the key of its question until that is asked; it can reach no other.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -33,6 +34,22 @@ class RunCancelled(Exception):
     """The run was cancelled; its text is the reason, where the person gave one."""
 
 
+class QuestionRefused(Exception):
+    """The server has not stored a question, so that nobody can answer it; its text is the server's reason."""
+
+
+def refusal_of(line: bytes, words: str) -> dict[str, Any] | None:
+    """What tells the asker that the server refused an encoded event, if that is a question; None if it is not."""
+    if b'"run.waiting_for_input"' not in line:
+        return None
+    event = json.loads(line)
+    if event.get("type") != "run.waiting_for_input":
+        return None
+    key = event["data"].get("question_key")
+    refused = {"type": "refused", "command_id": f"refused:{key}", "question_key": key, "content": words}
+    return refused | ({"run_key": event["run_key"]} if "run_key" in event else {})
+
+
 class Inbox:
     """The commands of one run."""
 
@@ -45,11 +62,23 @@ class Inbox:
         self._answers: dict[str, Command] = {}
         """Key of a question that has not been asked in this attempt yet → its answer."""
         self._asking: dict[str, Future[Any]] = {}
+        self._refusals: dict[str, Command] = {}
+        """Key of a question that was refused before its `ask` began to wait → why. At most one for each asker."""
         self._messages: deque[Command] = deque(maxlen=MAX_MESSAGES)
         self._pause: Command | None = None
         self._paused: Future[Any] | None = None
         self._callbacks: deque[Callable[[], None]] = deque(maxlen=MAX_CALLBACKS)
+        self._unnoticed: Command | None = None
+        """A cancel of which the program has not learnt yet."""
         self.cancelled = False
+
+    def notices_cancel(self) -> bool:
+        """Whether there was a cancel, for code of the program: it is acknowledged then, as the program knows."""
+        with self._lock:
+            command, self._unnoticed = self._unnoticed, None
+        if command is not None:
+            self._acknowledge(command)
+        return self.cancelled
 
     @property
     def pausing(self) -> bool:
@@ -76,6 +105,8 @@ class Inbox:
                     self._pause = command
             case "resume":
                 self._resumed(command)
+            case "refused":  # a word of this side: see `refusal_of`
+                self._refused(command)
             case _:
                 return
 
@@ -85,7 +116,7 @@ class Inbox:
 
     def check(self) -> None:
         """Raises RunCancelled after a cancel."""
-        if self.cancelled:
+        if self.notices_cancel():
             raise self._cancellation()
 
     def on_cancel(self, callback: Callable[[], None]) -> None:
@@ -94,20 +125,25 @@ class Inbox:
             if not self.cancelled:
                 self._callbacks.append(callback)
                 return
+        self.notices_cancel()
         callback()
 
     def answer(self, key: str) -> Future[Any]:
         """The answer to the question of this key; acknowledged when it arrives."""
         future: Future[Any] = Future()
         with self._lock:
-            command = self._answers.pop(key, None)
-            if command is None and self.cancelled:
+            command, refused = self._answers.pop(key, None), self._refusals.pop(key, None)
+            if refused is not None:
+                future.set_exception(_refusal(refused))
+            elif command is None and self.cancelled:
                 future.set_exception(self._cancellation())
             elif command is None:
                 self._asking[key] = future
-        if command is not None:
+        if command is not None and refused is None:
             self._acknowledge(command)
             future.set_result(command.get("content"))
+        elif future.done():
+            self.notices_cancel()
         return future
 
     def withdraw(self, key: str) -> bool:
@@ -156,6 +192,17 @@ class Inbox:
         self._acknowledge(command)
         _settle(future, command.get("content"))
 
+    def _refused(self, command: Command) -> None:
+        key = str(command.get("question_key"))
+        with self._lock:
+            future = self._asking.pop(key, None)
+            if future is None:
+                # Its `ask` has told it, and will wait in a moment.
+                self._refusals[key] = command
+        if future is not None:
+            with contextlib.suppress(InvalidStateError):
+                future.set_exception(_refusal(command))
+
     def _resumed(self, command: Command) -> None:
         with self._lock:
             pending, self._pause = self._pause, None
@@ -172,6 +219,7 @@ class Inbox:
     def _cancel(self, command: Command) -> None:
         with self._lock:
             self.cancelled = True
+            self._unnoticed = command
             content = command.get("content")
             self.reason = str(content) if content else None
             waiting = [*self._asking.values(), *([self._paused] if self._paused else [])]
@@ -179,12 +227,18 @@ class Inbox:
             self._paused = None
             callbacks = [*self._callbacks]
             self._callbacks.clear()
-        self._acknowledge(command)
+        if waiting or callbacks:
+            # They are told at once. Other code learns of it where it looks, and may never look.
+            self.notices_cancel()
         for future in waiting:
             with contextlib.suppress(InvalidStateError):
                 future.set_exception(self._cancellation())
         for callback in callbacks:
             callback()
+
+
+def _refusal(command: Command) -> QuestionRefused:
+    return QuestionRefused(str(command.get("content")))
 
 
 def _settle(future: Future[Any], value: object) -> None:

@@ -201,7 +201,7 @@ class BaseRun:
         """Reports the end of the run by an exception: cancelled, completed by `sys.exit(0)`, or else failed."""
         if isinstance(error, CANCELLATIONS):
             # The exception only carried the cancel to this place: the reason is that of the person who requested it.
-            self.give_up(self._inbox.reason if self.cancelled else describe(error))
+            self.give_up(self._inbox.reason if self._inbox.cancelled else describe(error))
         elif isinstance(error, SystemExit) and not error.code:
             self.complete()
         else:
@@ -233,8 +233,8 @@ class BaseRun:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run was cancelled. Can be read from any thread."""
-        return self._inbox.cancelled
+        """Whether the run was cancelled. Can be read from any thread; a cancel that is read is acknowledged."""
+        return self._inbox.notices_cancel()
 
     @property
     def pausing(self) -> bool:
@@ -253,8 +253,9 @@ class BaseRun:
         """Takes a command: `{"command_id", "type", "content"?, "question_key"?}`. From any thread; repetitions are
         ignored.
 
-        A cancel is acknowledged at once, an input when its question's `ask` takes it, a message when `messages` gives
-        it, a pause at the next `pause_point`.
+        A cancel is acknowledged when the program learns of it: by `check`, `cancelled`, `on_cancel`, or where it waits.
+        An input is when its question's `ask` takes it, a message when `messages` gives it, a pause at the next
+        `pause_point`.
         """
         self._inbox.take(command)
 
@@ -272,6 +273,9 @@ class BaseRun:
         self._questions.after_fork()
 
     def _acknowledge(self, command: Mapping[str, Any]) -> None:
+        if self.ended:
+            # The end was the answer to all commands.
+            return
         self.tell("command.acknowledged", {"command_id": command.get("command_id"), "type": command.get("type")})
 
     def _ask(self, question: object) -> tuple[str, Future[Any]]:
@@ -286,7 +290,7 @@ class BaseRun:
         """Withdraws a question, so that nobody answers it; False when its answer has come all the same."""
         if not self._inbox.withdraw(key):
             return False
-        if not (self.ended or self.cancelled or self._handed_back):
+        if not (self.ended or self._inbox.cancelled or self._handed_back):
             self.tell("run.question_withdrawn", {"question_key": key, "reason": reason})
         return True
 

@@ -23,13 +23,6 @@ class AsyncConnection:
         self._reader = reader
         self._writer = writer
 
-    @classmethod
-    async def open(cls, address: Address, tls: ssl.SSLContext | None, ends_at: float) -> AsyncConnection:
-        """Connects. Raises OSError."""
-        async with _until(ends_at):
-            reader, writer = await asyncio.open_connection(address.host, address.port, ssl=tls, limit=CHUNK_BYTES)
-        return cls(reader, writer)
-
     async def send(self, message: bytes, ends_at: float) -> None:
         """Sends all of it. A server may reply before it has read everything: see `has_unsent`."""
         # Not awaited: the reply is more useful than an error of sending, and the deadline applies to the reply.
@@ -57,6 +50,22 @@ class AsyncConnection:
     def close(self) -> None:
         """Closes it at once: unsent data is dropped, and the end of TLS is not negotiated."""
         self._writer.transport.abort()
+
+
+class AsyncHost:
+    """Opens the connections to one server."""
+
+    def __init__(self, address: Address, tls: ssl.SSLContext | None) -> None:
+        """Looks nothing up yet."""
+        self._address = address
+        self._tls = tls
+
+    async def open(self, ends_at: float) -> AsyncConnection:
+        """Connects. Raises OSError, ValueError."""
+        host, port = self._address.host, self._address.port
+        async with _until(ends_at):
+            reader, writer = await asyncio.open_connection(host, port, ssl=self._tls, limit=CHUNK_BYTES)
+        return AsyncConnection(reader, writer)
 
 
 class AsyncSignal:

@@ -26,7 +26,7 @@ from towerlog.sdk.wire.address import (
     refuse_redirect,
     tls_context,
 )
-from towerlog.sdk.wire.async_connection import AsyncConnection, connections_closed, current_scope
+from towerlog.sdk.wire.async_connection import AsyncConnection, AsyncHost, connections_closed, current_scope
 from towerlog.sdk.wire.errors import BadAnswer, Unreachable
 from towerlog.sdk.wire.http1 import (
     CLOSED,
@@ -107,6 +107,7 @@ class AsyncHttp:
     def _begin(self, scope: object) -> None:
         self._scope = scope
         self._lock = threading.Lock()
+        self._host = AsyncHost(self.address, self._tls)
         self._idle: deque[AsyncConnection] = deque(maxlen=MAX_IDLE)
         self._busy: set[AsyncConnection] = set()
         self._closings = 0
@@ -206,7 +207,7 @@ class AsyncHttp:
         with self._lock:
             closings = self._closings
         try:
-            connection = await AsyncConnection.open(self.address, self._tls, ends_at)
+            connection = await self._host.open(ends_at)
         except (OSError, ValueError) as error:
             # A ValueError is a host name that no resolver takes.
             raise Unreachable(f"{self.address}: {words_of(error)}") from None

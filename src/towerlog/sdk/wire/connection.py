@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from towerlog.sdk.wire.address import Address
@@ -34,21 +35,6 @@ class Connection:
         self._sock = sock
         self.has_unsent = False
         """Whether a part was not sent: the server has replied early and stopped reading."""
-
-    @classmethod
-    def open(cls, address: Address, tls: ssl.SSLContext | None, ends_at: float) -> Connection:
-        """Connects, to the first of the host's addresses that answers. Raises OSError."""
-        sock = _connected(address, ends_at)
-        try:
-            # A request is sent in one piece, so there is nothing to gain by delaying it.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if tls is not None:
-                sock.settimeout(_seconds_until(ends_at))
-                sock = tls.wrap_socket(sock, server_hostname=address.host)
-        except BaseException:
-            sock.close()
-            raise
-        return cls(sock)
 
     def send(self, message: bytes, ends_at: float) -> None:
         """Sends all of it. A server may reply before it has read everything: see `has_unsent`."""
@@ -93,6 +79,61 @@ class Connection:
         self._sock.close()
 
 
+class Host:
+    """Opens the connections to one server. Threads may share it."""
+
+    def __init__(self, address: Address, tls: ssl.SSLContext | None) -> None:
+        """Looks nothing up yet."""
+        self._address = address
+        self._tls = tls
+        self._lock = threading.Lock()
+        self._lookup: Future[list[Target]] | None = None
+        """The look-up under way."""
+
+    def open(self, ends_at: float) -> Connection:
+        """Connects, to the first of the host's addresses that answers. Raises OSError, ValueError."""
+        sock = self._connected(ends_at)
+        try:
+            # A request is sent in one piece, so there is nothing to gain by delaying it.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is not None:
+                sock.settimeout(_seconds_until(ends_at))
+                sock = self._tls.wrap_socket(sock, server_hostname=self._address.host)
+        except BaseException:
+            sock.close()
+            raise
+        return Connection(sock)
+
+    def _connected(self, ends_at: float) -> socket.socket:
+        """A socket. Not by `socket.create_connection`, which allows its time for each address of a host anew."""
+        failed = OSError("the host has no address")
+        for family, kind, protocol, target in self._looked_up(ends_at):
+            try:
+                return _connected_to(socket.socket(family, kind, protocol), target, ends_at)
+            except OSError as error:
+                failed = error
+        raise failed
+
+    def _looked_up(self, ends_at: float) -> list[Target]:
+        """The addresses of the host. Raises OSError, ValueError for a name that no resolver takes."""
+        # What is an address already needs no resolver.
+        with contextlib.suppress(OSError):
+            return _targets(self._address, socket.AI_NUMERICHOST)
+        return self._lookup_under_way().result(_seconds_until(ends_at))
+
+    def _lookup_under_way(self) -> Future[list[Target]]:
+        """Begins one unless there is one.
+
+        A resolver takes as long as it likes and cannot be stopped: each request that gives up would leave it a thread.
+        """
+        with self._lock:
+            found = self._lookup
+            if found is None or found.done():
+                found = self._lookup = Future()
+                _begun(partial(_look_up, self._address, found))
+            return found
+
+
 class Signal:
     """A flag that is set once and can be waited for, by any thread."""
 
@@ -122,32 +163,11 @@ def connections_closed() -> None:
     """Returns when the sockets of closed connections are closed: here they are closed at once."""
 
 
-def _connected(address: Address, ends_at: float) -> socket.socket:
-    """A socket. Not by `socket.create_connection`, which allows its time for each address of a host anew."""
-    failed = OSError("the host has no address")
-    for family, kind, protocol, target in _looked_up(address, ends_at):
-        try:
-            return _connected_to(socket.socket(family, kind, protocol), target, ends_at)
-        except OSError as error:
-            failed = error
-    raise failed
-
-
-def _looked_up(address: Address, ends_at: float) -> list[Target]:
-    """The addresses of a host. Raises OSError, ValueError for a name that no resolver takes."""
-    # What is an address already needs no resolver.
-    with contextlib.suppress(OSError):
-        return _targets(address, socket.AI_NUMERICHOST)
-    found: Future[list[Target]] = Future()
-
-    def look_up() -> None:
-        try:
-            found.set_result(_targets(address))
-        except (OSError, ValueError) as error:
-            found.set_exception(error)
-
-    _begun(look_up)
-    return found.result(_seconds_until(ends_at))
+def _look_up(address: Address, found: Future[list[Target]]) -> None:
+    try:
+        found.set_result(_targets(address))
+    except Exception as error:  # whatever it is: a look-up without an end would stand in the way of all later ones
+        found.set_exception(error)
 
 
 def _targets(address: Address, flags: int = 0) -> list[Target]:

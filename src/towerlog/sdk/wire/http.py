@@ -27,7 +27,7 @@ from towerlog.sdk.wire.address import (
     refuse_redirect,
     tls_context,
 )
-from towerlog.sdk.wire.connection import Connection, connections_closed, current_scope
+from towerlog.sdk.wire.connection import Connection, Host, connections_closed, current_scope
 from towerlog.sdk.wire.errors import BadAnswer, Unreachable
 from towerlog.sdk.wire.http1 import (
     CLOSED,
@@ -108,6 +108,7 @@ class Http:
     def _begin(self, scope: object) -> None:
         self._scope = scope
         self._lock = threading.Lock()
+        self._host = Host(self.address, self._tls)
         self._idle: deque[Connection] = deque(maxlen=MAX_IDLE)
         self._busy: set[Connection] = set()
         self._closings = 0
@@ -207,7 +208,7 @@ class Http:
         with self._lock:
             closings = self._closings
         try:
-            connection = Connection.open(self.address, self._tls, ends_at)
+            connection = self._host.open(ends_at)
         except (OSError, ValueError) as error:
             # A ValueError is a host name that no resolver takes.
             raise Unreachable(f"{self.address}: {words_of(error)}") from None

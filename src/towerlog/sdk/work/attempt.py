@@ -94,11 +94,18 @@ class Attempt:
         self._outcome: asyncio.Future[AgentResult] = self._loop.create_future()
         self._began_at = self._loop.time()
 
+    @property
+    def has_stopped(self) -> bool:
+        """Whether the agent's code has returned."""
+        return self._outcome.done()
+
     async def carry_out(self, hand_back: asyncio.Event) -> None:
         """Returns when the run has ended, is lost, or was released because `hand_back` was set."""
         async with self._lane.held(self.run.deliver):
             work = self._threads.begin(self._agent, self.run, self._ended)
-            self.run.on_cancel(work.interrupt)
+            if self._agent.is_async:
+                # A sync agent cannot be interrupted: it learns of a cancel where it looks.
+                self.run.on_cancel(work.interrupt)
             await self._until(self._lane.lost, hand_back)
             if not self._outcome.done():
                 await self._interrupt(work)

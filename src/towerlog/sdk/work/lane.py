@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
-from towerlog.sdk.record.inbox import MAX_ANSWERS, MAX_REMEMBERED
+from towerlog.sdk.record.inbox import MAX_ANSWERS, MAX_REMEMBERED, refusal_of
 from towerlog.sdk.wire.errors import ApiError, Unreachable
 from towerlog.sdk.wire.event_batch import UNKNOWN_BASE
 from towerlog.sdk.wire.refusals import printable
@@ -40,6 +40,8 @@ class Lane:
         """Belongs to the running event loop; the outbox may be fed from any thread."""
         self.holder = holder
         self.lost = asyncio.Event()
+        self.doubted = False
+        """Lost by the worker's own clock: nobody at the server has said so, and it may count the lease otherwise."""
         self.outbox = Outbox(self._wake)
         self.refused: set[str] = set()
         """Types of events that the server rejected."""
@@ -52,7 +54,7 @@ class Lane:
         self._told: deque[int] = deque(maxlen=MAX_REMEMBERED)
         self._again: list[OutboxEvent] = []
         """Checkpoints to be sent again, for the server does not know what they go on from."""
-        self._on_command: Callable[[Json], None] | None = None
+        self._on_command: Callable[[Mapping[str, Any]], None] | None = None
         self._early: list[Json] = []
         """Commands that came before there was anybody to take them."""
         self._missed = False
@@ -64,7 +66,7 @@ class Lane:
             self._loop.call_soon_threadsafe(self._news.set)
 
     @contextlib.asynccontextmanager
-    async def held(self, on_command: Callable[[Json], None]) -> AsyncIterator[None]:
+    async def held(self, on_command: Callable[[Mapping[str, Any]], None]) -> AsyncIterator[None]:
         """Keeps the lease, sends events and receives commands inside the block; `on_command` gets each command once,
         those first that came with the claim."""
         self._on_command = on_command
@@ -98,6 +100,7 @@ class Lane:
                 await self._refused(error, pause)
             else:
                 return True
+        self.doubted = not self.lost.is_set()
         return False
 
     async def drained(self) -> bool:
@@ -123,7 +126,8 @@ class Lane:
         while not self.lost.is_set():
             # Each renewal moves the end; a process that was suspended may find it passed.
             await asyncio.sleep(self._clock.left_s)
-            if not self._clock.left_s:
+            if not self._clock.left_s and not self.lost.is_set():
+                self.doubted = True
                 self.lose("the lease expired")
 
     async def _listen(self) -> None:
@@ -244,3 +248,5 @@ class Lane:
         self.refused.add(event.type)
         self._dead_letters.keep(self.holder.run_id, [event], words)
         self.outbox.drop(event, f"refused: {code}")
+        if self._on_command is not None and (refused := refusal_of(event.line, words)) is not None:
+            self._on_command(refused)

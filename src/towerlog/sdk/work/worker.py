@@ -7,6 +7,7 @@ running agents get `drain_seconds`, and runs that have not ended by then go back
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -164,6 +165,13 @@ class Worker:
             _log.error("run %s: internal error of the worker", run_id, exc_info=error)
 
     async def _carry_out(self, claimed: Json, threads: AgentThreads) -> None:
+        """Carries a claimed run out, and again if the server says that it is still this worker's."""
+        found: Json | None = claimed
+        while found is not None:
+            found = await self._attempted(found, threads)
+
+    async def _attempted(self, claimed: Json, threads: AgentThreads) -> Json | None:
+        """One attempt. The same run claimed once more, if this worker only believed that its lease was over."""
         holder = self._holder_of(claimed)
         persona = claimed.get("persona") or {}
         name = persona.get("agent") or claimed["run"].get("role")
@@ -172,9 +180,43 @@ class Worker:
         if agent is None:
             _log.error("run %s released: this worker has no agent %r", holder.run_id, name)
             await self._api.release(holder)
-        elif await lane.confirm():
+            return None
+        has_stopped = True
+        if await lane.confirm():
             _log.info("run %s: agent %s starts", holder.run_id, agent.name)
-            await Attempt(agent, lane, claimed, threads, self._api).carry_out(self._handing_back)
+            attempt = Attempt(agent, lane, claimed, threads, self._api)
+            await attempt.carry_out(self._handing_back)
+            has_stopped = attempt.has_stopped
+        # An agent that has not stopped must not run beside itself.
+        return await self._claimed_again(holder.run_id) if lane.doubted and has_stopped else None
+
+    async def _claimed_again(self, run_id: str) -> Json | None:
+        """The claim of a run whose lease may be over, asked for until the server is heard. None if it is not ours.
+
+        A server that stood still does not count that time against a lease, so that the run may wait for this worker.
+        """
+        pause = Backoff(MAX_CLAIM_PAUSE_S)
+        while not self._handing_back.is_set():
+            try:
+                claimed = await self._api.claim_again(run_id)
+                if self._stopping.is_set():
+                    await self._api.release(self._holder_of(claimed))
+                    return None
+            except Unreachable as error:
+                _log.info("run %s: cannot ask whether it is still held: %s; will retry", run_id, error)
+                await self._unless_handing_back(pause.next_s())
+            except ApiError as error:
+                if error.status < 500 and not error.is_temporary:
+                    return None
+                await self._unless_handing_back(pause.next_s(error.retry_after))
+            else:
+                _log.info("run %s: the lease is held again; the agent begins again from its last checkpoint", run_id)
+                return claimed
+        return None
+
+    async def _unless_handing_back(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._handing_back.wait(), seconds)
 
     def _holder_of(self, claimed: Json) -> Holder:
         epoch = claimed["run"]["lease_epoch"]

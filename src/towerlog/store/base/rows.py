@@ -19,7 +19,7 @@ from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import UsageRow
-from towerlog.store.values import Found, UsageSpan
+from towerlog.store.values import Found, RunWithState, UsageSpan
 
 
 class RowStore(Protocol):
@@ -84,15 +84,24 @@ class RowStore(Protocol):
         """
         ...
 
-    async def checkpoint_latest(self, org: int, thread_id: str) -> CheckpointRow | None:
-        """The thread's state to resume from: newest run first, highest step; written by an agent before initial.
+    async def thread_states(self, org: int, thread_id: str, initial: bool) -> list[RunWithState]:
+        """Runs of a thread that have a checkpoint, newest first: of the newest until MAX_OWN_STATES of them are no
+        children or MAX_STATES were seen, one that is no child in any case; and of the newest MAX_STATES open ones.
 
-        Runs that are children of another run of the thread are left out.
+        `initial`: those that have one that their start wrote; else those that have one that an agent wrote.
         """
         ...
 
+    async def run_of_trace(self, org: int, thread_id: str, trace_id: str) -> RunRow | None:
+        """The newest run of a trace in a thread; of those with a checkpoint that an agent wrote, if there are any."""
+        ...
+
+    async def checkpoints_at(self, org: int, keys: Sequence[tuple[int, str, int]]) -> list[CheckpointRow]:
+        """Checkpoints by (run, agent, step_index); absent ones are left out."""
+        ...
+
     async def checkpoint_latest_of_run(self, org: int, run: int) -> CheckpointRow | None:
-        """The same for one run."""
+        """A run's state to resume from: its highest step; written by an agent before initial."""
         ...
 
     async def checkpoints(self, org: int, run: int, limit: int, after: tuple[int, str] | None) -> Found[CheckpointRow]:
@@ -103,6 +112,7 @@ class RowStore(Protocol):
         """Checkpoints of open runs that wait for approval, oldest first."""
         ...
 
-    async def replies_drop(self, before_ms: int) -> None:
-        """Forgets the replies of Idempotency-Keys older than this."""
+    async def replies_drop(self, before_ms: int, limit: int) -> int:
+        """Forgets replies of Idempotency-Keys that are older than this, at most so many; how many. Meanwhile no unit is
+        open, so whoever has many to drop does so in several calls."""
         ...

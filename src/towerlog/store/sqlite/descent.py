@@ -48,13 +48,13 @@ def _parent_is(kind: str, column: str) -> str:
 
 
 OF_A_CHILD = (
-    "EXISTS (SELECT 1 FROM run AS child WHERE child.run = checkpoint.run AND child.parent_key IS NOT NULL AND ("
+    "EXISTS (SELECT 1 FROM run AS child WHERE child.run = run.run AND child.parent_key IS NOT NULL AND ("
     + " OR ".join(
         _parent_is(*one) for one in ((PARENT_TRACE, "trace_id"), (PARENT_RUN, "run_id"), (PARENT_FOREIGN, "foreign_id"))
     )
     + "))"
 )
-"""Whether a checkpoint is that of a run with a parent in the same thread: its state is not the thread's own."""
+"""Whether a `run` has a parent in the same thread: its state is not the thread's own."""
 
 
 def run_ids_of_parents(db: apsw.Connection, org: int, children: Sequence[RunRow]) -> dict[int, str]:

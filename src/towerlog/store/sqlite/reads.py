@@ -23,7 +23,7 @@ from towerlog.model.usage import MAX_SUM, Usage, UsageRow
 from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.connection import LOWER
 from towerlog.store.sqlite.descent import OF_A_CHILD, child_condition
-from towerlog.store.values import Found, KeyFound, UsageSpan
+from towerlog.store.values import MAX_OWN_STATES, MAX_STATES, Found, KeyFound, RunWithState, UsageSpan
 
 MAX_SEARCH_MS = 1000
 """A search that needs longer would keep one of the few readers from everybody else's questions."""
@@ -239,16 +239,48 @@ def _figure(high: int | None, low: int | None) -> int | None:
     return max(-MAX_SUM, min((high << _HALF_BITS) + low, MAX_SUM))
 
 
-def checkpoint_latest(db: apsw.Connection, org: int, thread_id: str) -> CheckpointRow | None:
-    """The state that a thread resumes from."""
-    # One question for each kind: so the index gives the newest at once, however long the thread is.
-    found = f"SELECT doc FROM checkpoint WHERE org = ? AND thread_id = ? AND initial = ? AND NOT {OF_A_CHILD}"
-    sql = f"{found} ORDER BY {_NEWEST} LIMIT 1"
-    for initial in (0, 1):
-        doc = one(db, sql, (org, thread_id, initial))
-        if doc is not None:
-            return rows.decode_checkpoint(doc)
-    return None
+def thread_states(db: apsw.Connection, org: int, thread_id: str, initial: bool) -> list[RunWithState]:
+    """The runs of a thread that have a checkpoint of this kind: some of the newest, and the newest open ones."""
+    found: dict[int, RunWithState] = {}
+    below, own = shard_bounds(org)[1], 0
+    # One seek a run: a run may have thousands of checkpoints.
+    newest = "SELECT max(run) FROM checkpoint WHERE org = ? AND thread_id = ? AND initial = ? AND run < ?"
+    while own < MAX_OWN_STATES and (len(found) < MAX_STATES or not own):
+        number = one(db, newest, (org, thread_id, initial, below))
+        if number is None:
+            break
+        below, state = number, _thread_state(db, org, number)
+        if state is not None:
+            found[number] = state
+            own += not state.is_child
+    of_thread = thread(db, org, thread_id)
+    has_one = "SELECT 1 FROM checkpoint WHERE org = ? AND thread_id = ? AND initial = ? AND run = ? LIMIT 1"
+    for number in () if of_thread is None else of_thread.open_runs[-MAX_STATES:]:
+        if number not in found and one(db, has_one, (org, thread_id, initial, number)):
+            state = _thread_state(db, org, number)
+            if state is not None:
+                found[number] = state
+    return sorted(found.values(), key=lambda state: -state.row.run)
+
+
+def _thread_state(db: apsw.Connection, org: int, number: int) -> RunWithState | None:
+    found = db.execute(f"SELECT doc, {OF_A_CHILD} FROM run WHERE run = ? AND org = ?", (number, org)).fetchone()
+    return None if found is None else RunWithState(rows.decode_run(found[0]), bool(found[1]))
+
+
+def run_of_trace(db: apsw.Connection, org: int, thread_id: str, trace_id: str) -> RunRow | None:
+    """The newest run of a trace in a thread; of those with a checkpoint that an agent wrote, where there are any."""
+    has_state = "EXISTS (SELECT 1 FROM checkpoint WHERE checkpoint.run = run.run AND checkpoint.initial = 0)"
+    sql = f"SELECT doc FROM run WHERE org = ? AND trace_id = ? AND thread_id = ? ORDER BY {has_state} DESC, run DESC"
+    doc = one(db, f"{sql} LIMIT 1", (org, trace_id, thread_id))
+    return None if doc is None else rows.decode_run(doc)
+
+
+def checkpoints_at(db: apsw.Connection, org: int, keys: Sequence[tuple[int, str, int]]) -> list[CheckpointRow]:
+    """Those of these checkpoints that there are."""
+    sql = "SELECT doc FROM checkpoint WHERE run = ? AND agent = ? AND step_index = ? AND org = ?"
+    docs = (one(db, sql, (*key, org)) for key in keys)
+    return [rows.decode_checkpoint(doc) for doc in docs if doc is not None]
 
 
 def checkpoint_latest_of_run(db: apsw.Connection, org: int, run: int) -> CheckpointRow | None:

@@ -211,9 +211,11 @@ def try_to_write(db: apsw.Connection) -> None:
     db.execute("INSERT INTO meta VALUES ('tries', '1') ON CONFLICT (name) DO UPDATE SET value = value + 1")
 
 
-def drop_old_replies(db: apsw.Connection, before_ms: int) -> None:
-    """Forgets the replies of Idempotency-Keys older than this."""
-    db.execute("DELETE FROM reply WHERE created_at < ?", (before_ms,))
+def drop_old_replies(db: apsw.Connection, before_ms: int, limit: int) -> int:
+    """Forgets replies of Idempotency-Keys that are older than this, at most so many; how many."""
+    some = "SELECT rowid FROM reply WHERE created_at < ? LIMIT ?"
+    db.execute(f"DELETE FROM reply WHERE rowid IN ({some})", (before_ms, limit))
+    return db.changes()
 
 
 def trim_run(db: apsw.Connection, org: int, run: int, before_seq: int) -> None:

@@ -1,17 +1,21 @@
 """Events as lines of JSON, and values as short text. Nothing here raises.
 
 An event is encoded at the moment of the call, on the caller's thread, because the caller may change its arguments right
-after. Every part is capped: what must be whole is encoded by `histories`. What JSON cannot express becomes its `repr`;
-NaN and the infinities become null. The event's data names what was converted so, under `CONVERTED`.
+after. Every part is capped: what must be whole is encoded by `histories`. What JSON cannot express becomes its members
+where it tells them, as models and dataclasses do, else its `repr`; NaN and the infinities become null. The event's data
+names what was converted so, under `CONVERTED`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from itertools import islice
+from types import MemberDescriptorType
 from typing import Any
 
 MAX_EVENT_BYTES = 4 * 1024 * 1024 - 4096
@@ -26,11 +30,84 @@ CUTS_CHARS = (65_536, 4_096, 256)
 """The lengths to which strings of too large an event are cut: the first with which it fits."""
 MAX_INTEGER = 2**63 - 1
 CONVERTED = "towerlog_converted"
-"""Member of an event's data: path of a value that JSON cannot express → its type. The value stands there as text."""
+"""Member of an event's data: path of a value that JSON cannot express → its type. There stand its members or a text."""
 MAX_CONVERTED = 16
 """Paths that are named; more are converted without being named."""
-Converted = dict[str, str]
-"""Path → type, of at most MAX_CONVERTED values."""
+MAX_OBJECTS = 10_000
+"""Objects of an event that are told by their members; further ones become their `repr`."""
+
+
+class Converted(dict[str, str]):
+    """Path → type, of at most MAX_CONVERTED values; and what objects of one event have become."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reprs: set[str] = set()
+        """Types of which only a `repr` is told; at most MAX_CONVERTED."""
+        self._left = MAX_OBJECTS
+        self._inside: set[int] = set()
+        """Ids of the objects whose members are being converted: one that holds itself would have no end."""
+
+    def text_or_members(self, value: object, make: Callable[[object], Any], text: Callable[[object], str]) -> Any:
+        """What `make` makes of an object's members; of one that does not tell them, its text."""
+        if id(value) in self._inside:
+            return f"<{type(value).__name__} inside itself>"
+        members = members_of(value) if self._left > 0 else None
+        if members is None:
+            if len(self.reprs) < MAX_CONVERTED:
+                self.reprs.add(type(value).__name__)
+            return text(value)
+        self._left -= 1
+        self._inside.add(id(value))
+        try:
+            return make(members)
+        finally:
+            self._inside.discard(id(value))
+
+
+DUMPS: tuple[dict[str, Any], ...] = ({"mode": "json", "warnings": False}, {"mode": "json"}, {})
+"""How `model_dump` is called: other classes than pydantic's may not know the options, and some members have no JSON."""
+
+
+def members_of(value: object) -> object | None:
+    """What an object tells of itself: by `model_dump` as pydantic's models have it, or the fields of a dataclass.
+
+    None if it tells nothing. Never raises. How long it takes is up to the object.
+    """
+    if isinstance(value, type):
+        return None
+    try:
+        # The type's, as the encoder's own look-ups are: an object that invents attributes has none there.
+        dump = getattr(type(value), "model_dump", None)
+        if dump is not None:
+            return _dumped(value, dump)
+        if dataclasses.is_dataclass(value):
+            return _fields_of(value)
+    except Exception:
+        # An object that cannot be dumped, a class with a `__getattribute__` of its own: there is still the `repr`.
+        return None
+    return None
+
+
+def _fields_of(value: Any) -> dict[str, object]:
+    """The fields of a dataclass that are stored in it: to read another one may ask a database."""
+    stored = getattr(value, "__dict__", {})
+    found = {}
+    for field in dataclasses.fields(value):
+        if field.name in stored:
+            found[field.name] = stored[field.name]
+        elif isinstance(getattr(type(value), field.name, None), MemberDescriptorType):
+            found[field.name] = getattr(value, field.name)
+    return found
+
+
+def _dumped(value: object, dump: Any) -> object | None:
+    for options in DUMPS[:-1]:
+        with contextlib.suppress(Exception):
+            found: object | None = dump(value, **options)
+            return found
+    last: object | None = dump(value, **DUMPS[-1])
+    return last
 
 
 def encode_event(event: Mapping[str, Any]) -> bytes:
@@ -48,6 +125,7 @@ def plain(value: object, converted: Converted | None = None, path: str = "", dep
 
     `converted` gets what JSON cannot express, by its path below `path`.
     """
+    converted = Converted() if converted is None else converted
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
@@ -64,7 +142,9 @@ def plain(value: object, converted: Converted | None = None, path: str = "", dep
     if depth > 0 and isinstance(value, list | tuple | set | frozenset):
         return _attempt(value, lambda: _plain_items(value, converted, path, depth - 1))
     name_converted(converted, path, value)
-    return _repr(value)
+    if depth <= 0:
+        return _repr(value)
+    return converted.text_or_members(value, lambda members: plain(members, converted, path, depth - 1), _repr)
 
 
 def _plain_members(value: Mapping[Any, Any], converted: Converted | None, path: str, depth: int) -> dict[str, Any]:
@@ -94,7 +174,7 @@ def name_converted(converted: Converted | None, path: str, value: object) -> Non
         converted[fit_text(path[:MAX_NAME_CHARS])] = type(value).__name__
 
 
-def with_converted(data: Mapping[str, Any], converted: Converted) -> dict[str, Any]:
+def with_converted(data: Mapping[str, Any], converted: Mapping[str, str]) -> dict[str, Any]:
     """An event's data that names what was converted, beside what it names already."""
     before = data.get(CONVERTED)
     return {**data, CONVERTED: {**(before if isinstance(before, Mapping) else {}), **converted}}
@@ -102,7 +182,7 @@ def with_converted(data: Mapping[str, Any], converted: Converted) -> dict[str, A
 
 def _marked_plain(event: Mapping[str, Any]) -> Any:
     """A plain copy of an event whose data names what was converted in it."""
-    converted: Converted = {}
+    converted = Converted()
     whole = plain(event, converted)
     data = whole.get("data") if isinstance(whole, dict) else None
     inside = {path.removeprefix("data."): kind for path, kind in converted.items() if path.startswith("data.")}

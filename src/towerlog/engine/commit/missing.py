@@ -1,0 +1,83 @@
+"""What placing lacked, of one piece or gathered over several.
+
+Once a piece has lacked something the plan is void, and the group is placed anew when that is loaded. What its pieces
+lack is gathered and loaded in one turn, so how often that happens depends on how far one look-up leads to the next, and
+not on how many pieces there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from towerlog.engine.commit.steps import Steps
+from towerlog.store.values import Kind
+
+T = TypeVar("T")
+MAX_MISSING = 2048
+"""So much is gathered, and then loaded: with that the group may have as much to do as one commit should."""
+ASKED_AT_ONCE = 64
+"""Look-ups before the event loop may go on with something else."""
+
+
+class NotLoaded(Exception):
+    """Something was asked for while placing that nobody had said to need. Never leaves the writer."""
+
+    def __init__(self, kind: Kind, key: Any) -> None:
+        """What it was."""
+        super().__init__(kind, key)
+        self.kind = kind
+        self.key = key
+        self.all: list[NotLoaded] = [self]
+        """Itself, and what else was missing."""
+
+
+def note(missing: list[NotLoaded], one: NotLoaded) -> None:
+    """One piece of several lacks something; those after it are tried for what they lack too. Raises NotLoaded where so
+    much is missing already that it is to be loaded now."""
+    missing += one.all
+    if len(missing) >= MAX_MISSING:
+        raise all_in_one(missing)
+
+
+def all_in_one(missing: list[NotLoaded]) -> NotLoaded:
+    """What is to be raised when all pieces were tried: all that was missing."""
+    first = NotLoaded(missing[0].kind, missing[0].key)
+    first.all = missing
+    return first
+
+
+def together(asked: Iterable[Callable[[], T]]) -> Steps[list[T]]:
+    """What each of these look-ups gives. Raises NotLoaded for all that is missing."""
+    missing: list[NotLoaded] = []
+    found: list[T] = []
+    for index, ask in enumerate(asked):
+        if index and not index % ASKED_AT_ONCE:
+            yield
+        try:
+            found.append(ask())
+        except NotLoaded as one:
+            note(missing, one)
+        except Exception:
+            if not missing:  # else it may be what was not loaded that broke it
+                raise
+    if missing:
+        raise all_in_one(missing)
+    return found
+
+
+def all_of(pieces: Iterable[Steps[T]]) -> Steps[list[T]]:
+    """The same of pieces that are long themselves, and change the plan."""
+    missing: list[NotLoaded] = []
+    found: list[T] = []
+    for piece in pieces:
+        try:
+            found.append((yield from piece))
+        except NotLoaded as one:
+            note(missing, one)
+        except Exception:
+            if not missing:  # else it may be what was not loaded that broke it
+                raise
+    if missing:
+        raise all_in_one(missing)
+    return found
