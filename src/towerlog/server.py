@@ -12,8 +12,8 @@ import gc
 import resource
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -42,7 +42,7 @@ from towerlog.store.base import Identities, Store
 from towerlog.store.owner import keep_folder_private
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
 from towerlog.store.sqlite.store import open_reader, open_store
-from towerlog.store.sqlite.upkeep.backup import Copy, copy_beside_writer, copy_database
+from towerlog.store.sqlite.upkeep.backup import Copy, at_length, copy_database
 from towerlog.store.sqlite.upkeep.place import Place, held_place
 from towerlog.store.sqlite.upkeep.whole import check_whole
 from towerlog.wake.local import LocalWake
@@ -357,22 +357,12 @@ def copied(settings: Settings, target: Path, ids: Ids, progress: Callable[[int, 
     return Copy(copy_database(source, target, copy_epoch(ids), progress), target)
 
 
-@contextmanager
-def read_at_length(
+def readable_at_length(
     settings: Settings, folder: Path | None, ids: Ids, progress: Callable[[int, int], None]
-) -> Iterator[tuple[Settings, list[str]]]:
-    """Settings for reading all of the store at one moment, and what of it cannot be read, in words.
-
-    Beside a server they are those of a copy, see `copy_beside_writer`, which is removed in the end.
-    """
-    path, lost = existing_database(settings), list[str]()
-    place = folder or path.parent
-    copy = copy_beside_writer(path, place, copy_epoch(ids), settings.disk_guard_mib, progress, lost)
-    try:
-        yield settings if copy is None else settings_of(settings, copy), lost
-    finally:
-        if copy is not None:
-            copy.discard()
+) -> AbstractContextManager[tuple[Copy, list[str]]]:
+    """The store for long reads, see `at_length`: a copy in `folder`, or beside it, where a server writes it."""
+    path = existing_database(settings)
+    return at_length(path, folder or path.parent, copy_epoch(ids), settings.disk_guard_mib, progress)
 
 
 def copy_epoch(ids: Ids) -> str:

@@ -108,6 +108,7 @@ DURABLE = (
             f"{CALLS}::test_each_error_of_each_call_passes_or_is_final",
             f"{CALLS}::test_what_takes_one_for_the_other_is_found",
             f"{CALLS}::test_a_start_that_cannot_open_a_file_says_so_and_costs_nothing",
+            f"{CALLS}::test_a_first_start_that_cannot_sync_its_folder_says_so",
             f"{FULL}::test_a_command_on_a_full_disk_says_so",
             f"{FULL}::test_a_command_on_a_read_only_disk_says_so",
         ),

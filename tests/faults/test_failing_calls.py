@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 
 import pytest
 
-from tests.faults.disk import DATABASE, LOG, Faulty, FaultyServer, Load, calls, event_ids
+from tests.faults.disk import DATABASE, FOLDER, LOG, Faulty, FaultyServer, Load, calls, event_ids
 from tests.support.senders import ingest, sdk_event
 from tests.support.wait import wait_until
 from towerlog.store.sqlite.connection import PAGE_BYTES
@@ -123,3 +124,23 @@ def test_a_start_that_cannot_open_a_file_says_so_and_costs_nothing(faulty: Fault
     server.start()
     server.stop()
     assert event_ids(server.data_dir / "towerlog.db") == {"kept"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("call", ["sync", "open"])
+def test_a_first_start_that_cannot_sync_its_folder_says_so(faulty: Faulty, call: str, error: str) -> None:
+    """Nothing is acknowledged on a store whose name may not be on disk."""
+    server = faulty()
+    server.stop()
+    shutil.rmtree(server.data_dir)
+    server.data_dir.mkdir(mode=0o700)
+    server.fail(f"{call} {FOLDER} {error} 0 -1")
+    with pytest.raises(AssertionError, match="before it was ready") as raised:
+        server.start()
+    assert "Traceback" not in str(raised.value)
+    assert "not an error" not in str(raised.value)
+    server.process = None
+    server.fail()
+    server.start()
+    server.stop()

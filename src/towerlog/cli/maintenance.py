@@ -26,7 +26,7 @@ from towerlog.server import (
     opened_for_reading,
     opened_for_writing,
     place_of,
-    read_at_length,
+    readable_at_length,
     settings_of,
 )
 from towerlog.store.base import Store
@@ -81,11 +81,13 @@ def verify(settings: Settings, copy_in: Path | None, as_json: bool) -> None:
     clock = SystemClock()
     with ExitStack() as reading:
         with progress("copying") as pages:
-            made = read_at_length(settings, copy_in, SystemIds(clock), lambda done, _: pages(done))
-            readable, lost = reading.enter_context(made)
+            made = readable_at_length(settings, copy_in, SystemIds(clock), lambda done, _: pages(done))
+            copy, lost = reading.enter_context(made)
         for one in lost:
             findings.report(one)
-        events = run_over(opened_for_reading(readable, clock), lambda store: verify_store(store, findings))
+        events = run_over(
+            opened_for_reading(settings_of(settings, copy), clock), lambda store: verify_store(store, findings)
+        )
     findings.show()
     fields = {"ok": not findings.count, "events": events, "differences": findings.count, "shown": findings.shown}
     verdict = counted(findings.count, "difference") if findings.count else "no difference"

@@ -10,6 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
@@ -65,19 +67,27 @@ def copy_database(
     return partial
 
 
-def copy_beside_writer(
-    path: Path, folder: Path, fresh_epoch: str, guard_mib: int, progress: Progress, lost: list[str]
-) -> Copy | None:
-    """A copy in this folder to be read at length in place of the store, which a server writes; None where none does.
+@contextmanager
+def at_length(
+    path: Path, folder: Path, fresh_epoch: str, guard_mib: int, progress: Progress
+) -> Iterator[tuple[Copy, list[str]]]:
+    """A store that may be read at length, and what of it cannot be read, in words: itself, where no server writes it.
 
-    Whoever reads for long in the store itself keeps its write-ahead log from starting anew. Raises DiskFull where the
-    copy would take what writes leave free (`guard_mib`, see `Space`), and what `copy_database` raises with `lost`.
+    Else a copy in this folder, which is removed in the end: who reads the store itself for long keeps its write-ahead
+    log from starting anew. Raises DiskFull where the copy would take what writes leave free (`guard_mib`, see `Space`),
+    and what `copy_database` raises with `lost`.
     """
+    lost: list[str] = []
     if not may_write_beside(files.log_of(path)):
-        return None
+        yield Copy(path, path), lost
+        return
     check_room(folder, (path, files.log_of(path)), guard_mib)
     target = folder / f"{path.name}.verify"
-    return Copy(copy_database(path, target, fresh_epoch, progress, lost), target)
+    copy = Copy(copy_database(path, target, fresh_epoch, progress, lost), target)
+    try:
+        yield copy, lost
+    finally:
+        copy.discard()
 
 
 def partial_beside(target: Path) -> Path:
