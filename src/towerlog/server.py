@@ -29,6 +29,7 @@ from towerlog.asgi.http1.fitness import check_server
 from towerlog.asgi.process.allocator import set_up_allocator
 from towerlog.asgi.process.ending import end_in
 from towerlog.asgi.process.logs import set_up_logging
+from towerlog.asgi.process.sockets import listen, local_url, raise_descriptor_limit
 from towerlog.config import Settings, database_path, existing_database, unknown_variables
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import DialectSettings
@@ -38,6 +39,7 @@ from towerlog.errors import StorageFailed
 from towerlog.model.event import COPY
 from towerlog.model.liveness import Thresholds
 from towerlog.store.base import Identities, Store
+from towerlog.store.listening import Listening
 from towerlog.store.owner import keep_folder_private
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
 from towerlog.store.sqlite.store import open_reader, open_store
@@ -227,10 +229,12 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
         gc.set_threshold(GC_YOUNG_OBJECTS, 20, 50)
         minted = node.minted
         admin_key = minted.text if minted is not None and not settings.bootstrap_key else None
+        started = Started(url_of(settings, listener), settings.data_dir, admin_key)
         server = _Server(
             app,
             settings.keep_alive_seconds,
-            lambda: announce(Started(url_of(settings, listener), settings.data_dir, admin_key)),
+            lambda: Listening(database_path(settings), local_url(listener)),
+            lambda: announce(started),
             lambda: end_in(STOP_SECONDS, 0, "the stop takes too long; what was acknowledged is on disk"),
         )
         await server.serve([listener])
@@ -247,6 +251,7 @@ class _Server(uvicorn.Server):
         self,
         app: App,
         keep_alive_seconds: int,
+        tell_where: Callable[[], Listening],
         when_listening: Callable[[], None],
         when_stopping: Callable[[], None],
     ) -> None:
@@ -267,6 +272,8 @@ class _Server(uvicorn.Server):
             )
         )
         self._towerlog = app
+        self._tell_where = tell_where
+        self._listening: Listening | None = None
         self._when_listening = when_listening
         self._when_stopping = when_stopping
         self._loop = asyncio.get_running_loop()
@@ -280,9 +287,13 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._listening = self._tell_where()
         self._when_listening()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._listening is not None:
+            # While the port is still taken: another program may have it next.
+            self._listening.close()
         self._towerlog.drain()
         await super().shutdown(sockets)
 
@@ -294,19 +305,6 @@ class _Server(uvicorn.Server):
         self.should_exit = True
         # A signal comes between any two steps of the loop, and may find it asleep.
         self._loop.call_soon_threadsafe(self._is_over.set)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to the address, before anything else is opened. Raises OSError when it is in use."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4])
-    except OSError as error:
-        listener.close()
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
-    return listener
 
 
 def url_of(settings: Settings, listener: socket.socket) -> str:
@@ -323,15 +321,6 @@ def max_connections(settings: Settings) -> int:
     wanted = settings.max_streams + _DESCRIPTORS_BESIDE_STREAMS
     found = wanted if soft == resource.RLIM_INFINITY else min(wanted, soft)
     return max(found - _DESCRIPTORS_OF_STORE, 1)
-
-
-def raise_descriptor_limit(wanted: int) -> None:
-    """Raises the limit of open files to `wanted`, or as far as the machine allows; streams past that are refused."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    enough = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < enough:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
 
 
 async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[Identities, OrgMinted | None]:
