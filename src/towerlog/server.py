@@ -30,7 +30,7 @@ from towerlog.asgi.process.allocator import set_up_allocator
 from towerlog.asgi.process.ending import end_in
 from towerlog.asgi.process.logs import set_up_logging
 from towerlog.asgi.process.sockets import listen, local_url, raise_descriptor_limit
-from towerlog.config import Settings, database_path, existing_database, unknown_variables
+from towerlog.config import Settings, database_path, doubts, existing_database
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import DialectSettings
 from towerlog.engine.bootstrap import OrgMinted, first_start
@@ -199,8 +199,8 @@ def run(settings: Settings, announce: Callable[[Started], None]) -> int:
     """
     set_up_logging(settings.log_level)
     set_up_allocator()
-    for variable in unknown_variables():
-        _log.warning("unknown environment variable ignored", variable=variable)
+    for doubt in doubts():
+        _log.warning("doubtful setting", doubt=doubt)
     raise_descriptor_limit(settings.max_streams + _DESCRIPTORS_BESIDE_STREAMS)
     sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

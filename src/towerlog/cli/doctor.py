@@ -25,7 +25,7 @@ from towerlog.cli.measure import measure_disk, measure_ingest, scratch
 from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import answer, progress, say
 from towerlog.cli.untrusted import visible
-from towerlog.config import BadSetting, Settings, database_path, unknown_variables
+from towerlog.config import BadSetting, Settings, database_path, doubts
 from towerlog.errors import TowerlogError
 from towerlog.model.times import format_ms, parse_ms
 from towerlog.sdk.api.client import Client
@@ -110,12 +110,8 @@ def check_settings(settings: Settings, _url: str | None) -> Iterator[Finding]:
         yield Finding("settings", "warn", f"listens on {settings.host} and accepts any host name: see allowed_hosts")
     if os.environ.get("TOWERLOG_URL") and not os.environ.get("TOWERLOG_API_KEY"):
         yield Finding("settings", "wrong", "TOWERLOG_URL is set and TOWERLOG_API_KEY is not")
-    yield from _unknown()
-
-
-def _unknown() -> Iterator[Finding]:
-    for variable in unknown_variables():
-        yield Finding("settings", "warn", f"{variable} is set, but there is no such setting")
+    for doubt in doubts():
+        yield Finding("settings", "warn", doubt)
 
 
 def check_store(settings: Settings, _url: str | None) -> Iterator[Finding]:
