@@ -18,7 +18,7 @@ import pytest
 from tests.support.server import clean_environment, wait_for_exit
 from tests.support.sse import EventStream
 from tests.support.wait import wait_until
-from towerlog.asgi.process.sockets import listen
+from towerlog.asgi.process.listening import listen
 from towerlog.config import Settings
 from towerlog.engine.core import EngineSettings
 from towerlog.errors import StoreLocked

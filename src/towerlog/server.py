@@ -28,8 +28,8 @@ from towerlog.asgi.connection import Connection
 from towerlog.asgi.http1.fitness import check_server
 from towerlog.asgi.process.allocator import set_up_allocator
 from towerlog.asgi.process.ending import end_in
+from towerlog.asgi.process.listening import listen, local_url, raise_descriptor_limit
 from towerlog.asgi.process.logs import set_up_logging
-from towerlog.asgi.process.sockets import listen, local_url, raise_descriptor_limit
 from towerlog.config import Settings, database_path, doubts, existing_database
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import DialectSettings

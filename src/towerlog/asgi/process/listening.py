@@ -1,4 +1,4 @@
-"""The socket that the process listens on, and the descriptors that it may have open."""
+"""What a server listens on, and the open files that those who connect to it need."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from towerlog.asgi.process.sockets import listen, local_url
+from towerlog.asgi.process.listening import listen, local_url
 
 
 @pytest.mark.parametrize(
