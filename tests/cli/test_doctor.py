@@ -178,7 +178,7 @@ def test_runs_that_nobody_serves_and_runs_that_were_lost_are_seen(tmp_path, monk
 def test_a_setting_that_does_not_exist_is_told(tmp_path) -> None:
     [found] = [one for one in check_settings_with(tmp_path, TOWERLOG_PROT="1") if "no such setting" in one["message"]]
     assert found["verdict"] == "warn"
-    assert "TOWERLOG_PROT (did you mean TOWERLOG_PORT?)" in found["message"]
+    assert "TOWERLOG_PROT is set, but there is no such setting (did you mean TOWERLOG_PORT?)" in found["message"]
 
 
 def check_settings_with(folder: Path, **env: str) -> list[dict[str, Any]]:
