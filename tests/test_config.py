@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from towerlog.config import MEANINGS, BadSetting, Settings, database_path, load_settings, unknown_variables
+from towerlog.config import MEANINGS, BadSetting, Settings, database_path, doubts, load_settings
 
 GOOD_KEY = "0123456789abcdefghijklmnopqrstuvwxyzABCD"
 NOWHERE = {"HOME": "/home/somebody"}
@@ -35,12 +35,23 @@ def test_flags_beat_the_environment_which_beats_the_file(tmp_path: Path) -> None
 
 def test_a_variable_that_is_no_setting_is_found() -> None:
     known = {"TOWERLOG_PORT": "1", "TOWERLOG_BOOTSTRAP_KEY_FILE": "k", "TOWERLOG_URL": "u", "TOWERLOG_API_KEY": "k"}
-    assert unknown_variables({**NOWHERE, **known}) == []
+    assert doubts({**NOWHERE, **known}) == []
     wrong = {"TOWERLOG_STEPS_RATE_PER_MINUT": "0", "TOWERLOG_COLOUR": "red", "TOWERLOGGER": "x"}
-    assert unknown_variables({**known, **wrong}) == [
-        "TOWERLOG_COLOUR",
-        "TOWERLOG_STEPS_RATE_PER_MINUT (did you mean TOWERLOG_STEPS_RATE_PER_MINUTE?)",
+    assert doubts({**known, **wrong}) == [
+        "TOWERLOG_COLOUR is set, but there is no such setting",
+        "TOWERLOG_STEPS_RATE_PER_MINUT is set, but there is no such setting "
+        "(did you mean TOWERLOG_STEPS_RATE_PER_MINUTE?)",
     ]
+
+
+@pytest.mark.parametrize(("mode", "is_open"), [(0o600, False), (0o640, False), (0o644, True), (0o604, True)])
+def test_a_key_in_a_file_that_everybody_can_read_deserves_a_warning(tmp_path: Path, mode: int, is_open: bool) -> None:
+    secret = tmp_path / "key"
+    secret.write_text(GOOD_KEY)
+    secret.chmod(mode)
+    said = doubts({**NOWHERE, "TOWERLOG_BOOTSTRAP_KEY_FILE": str(secret)})
+    assert [str(secret) in one for one in said] == [True] * is_open
+    assert GOOD_KEY not in "".join(said)
 
 
 def test_a_secret_can_come_from_a_file_that_the_environment_names(tmp_path: Path) -> None:
@@ -89,8 +100,18 @@ def test_an_empty_variable_says_nothing() -> None:
     ],
 )
 def test_a_wrong_value_is_refused_by_the_name_of_its_setting(name: str, value: str) -> None:
-    with pytest.raises(BadSetting, match=name):
-        load_settings(environ={**NOWHERE, f"TOWERLOG_{name.upper()}": value})
+    variable = f"TOWERLOG_{name.upper()}"
+    with pytest.raises(BadSetting, match=f"^{variable}: {name}: "):
+        load_settings(environ={**NOWHERE, variable: value})
+
+
+def test_a_wrong_value_is_refused_by_where_it_was_given(tmp_path: Path) -> None:
+    file = tmp_path / "towerlog.toml"
+    file.write_text("port = 70000\n")
+    with pytest.raises(BadSetting, match=r"towerlog\.toml: port: must be between 0 and 65535"):
+        load_settings(environ=NOWHERE, file=file)
+    with pytest.raises(BadSetting, match=r"^--max-queue: max_queue: must be between"):
+        load_settings({"max_queue": 0}, {**NOWHERE, "TOWERLOG_MAX_QUEUE": "1"})
 
 
 @pytest.mark.parametrize(
@@ -114,9 +135,11 @@ def test_the_edges_of_what_is_allowed_are_allowed(name: str, value: str) -> None
 
 def test_a_setting_that_nobody_knows_is_refused_with_its_file(tmp_path: Path) -> None:
     file = tmp_path / "towerlog.toml"
-    file.write_text("prot = 8700\n")
-    with pytest.raises(BadSetting, match=r"towerlog\.toml: unknown setting 'prot'"):
-        load_settings(environ=NOWHERE, file=file)
+    for name, meant in (("prot", " (did you mean port?)"), ("colour", "")):
+        file.write_text(f"{name} = 8700\n")
+        with pytest.raises(BadSetting) as caught:
+            load_settings(environ=NOWHERE, file=file)
+        assert str(caught.value) == f"{file}: unknown setting {name!r}{meant}"
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import difflib
 import errno
 import os
 import re
+import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,13 +139,17 @@ def load_settings(
     file: Path | None = None,
 ) -> Settings:
     """Settings from all sources. Raises BadSetting naming the source and the setting."""
-    values: dict[str, Any] = {}
-    if file is not None:
-        values |= _typed({name: (str(file), value) for name, value in _from_file(file).items()})
-    values |= _typed(_from_environment(environ))
-    given = {name: value for name, value in (flags or {}).items() if value is not None}
-    values |= _typed({name: ("--" + name.replace("_", "-"), value) for name, value in given.items()})
-    return _with_folder(_checked(Settings(**values)), environ)
+    given = {} if file is None else {name: (str(file), value) for name, value in _from_file(file).items()}
+    given |= _from_environment(environ)
+    given |= {name: (_flag(name), value) for name, value in (flags or {}).items() if value is not None}
+    settings = Settings(**_typed(given))
+    for name, words in _faults(settings):
+        raise BadSetting(f"{given[name][0]}: {name}: {words}")
+    return _with_folder(settings, environ)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _typed(given: dict[str, tuple[str, Any]]) -> dict[str, Any]:
@@ -190,7 +195,7 @@ def _from_file(file: Path) -> dict[str, Any]:
     values = tomllib.loads(file.read_text())
     unknown = sorted(set(values) - set(MEANINGS))
     if unknown:
-        raise BadSetting(f"{file}: unknown setting {unknown[0]!r}")
+        raise BadSetting(f"{file}: unknown setting {unknown[0]!r}{_meant(unknown[0], MEANINGS)}")
     return values
 
 
@@ -206,17 +211,33 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
     return values
 
 
-def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Variables that look like settings and are none, each with the setting that was probably meant."""
+def doubts(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """What is no error in the environment and deserves a warning, each in words.
+
+    Variables that look like settings and are none, and a key in a file that everybody can read.
+    """
     names = {name.upper() for name in MEANINGS}
     names |= {f"{name}_FILE" for name in names} | CLIENT_NAMES
-    found: list[str] = []
+    found = list(_open_secret(environ))
     for variable in sorted(environ):
         name = variable.removeprefix(PREFIX)
         if name != variable and name not in names:
-            near = difflib.get_close_matches(name, sorted(names), 1, 0.75)
-            found.append(f"{variable} (did you mean {PREFIX}{near[0]}?)" if near else variable)
+            found.append(f"{variable} is set, but there is no such setting{_meant(name, names, PREFIX)}")
     return found
+
+
+def _meant(name: str, names: Iterable[str], prefix: str = "") -> str:
+    """The one of these names that was probably meant, in brackets."""
+    near = difflib.get_close_matches(name, sorted(names), 1, 0.75)
+    return f" (did you mean {prefix}{near[0]}?)" if near else ""
+
+
+def _open_secret(environ: Mapping[str, str]) -> Iterator[str]:
+    """Whether others can read the file of the one secret among the settings. No error: some mount it like that."""
+    variable = f"{PREFIX}BOOTSTRAP_KEY_FILE"
+    path = environ.get(variable)
+    if path and os.path.exists(path) and os.stat(path).st_mode & stat.S_IROTH:
+        yield f"{variable}: {path}: every user of this machine can read this key; `chmod 600` it"
 
 
 def _read_secret(variable: str, path: str) -> str:
@@ -227,25 +248,23 @@ def _read_secret(variable: str, path: str) -> str:
         raise BadSetting(f"{variable}: {path}: {reason}") from None
 
 
-def _checked(settings: Settings) -> Settings:
+def _faults(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Settings with a value that cannot be, and what is wrong with it."""
     if settings.bootstrap_key and not 32 <= len(settings.bootstrap_key) <= 200:
-        raise BadSetting("bootstrap_key: must have 32 to 200 characters")
-    if settings.bootstrap_key and _is_guessable(settings.bootstrap_key):
-        raise BadSetting(
-            f"bootstrap_key: must have {MIN_KEY_VARIETY} different characters and not repeat itself; "
-            "take one from `openssl rand -hex 32`"
-        )
+        yield "bootstrap_key", "must have 32 to 200 characters"
+    elif settings.bootstrap_key and _is_guessable(settings.bootstrap_key):
+        words = f"must have {MIN_KEY_VARIETY} different characters and not repeat itself"
+        yield "bootstrap_key", f"{words}; take one from `openssl rand -hex 32`"
     if settings.database_url and not settings.database_url.startswith("sqlite:///"):
-        raise BadSetting("database_url: only sqlite:///PATH is known")
+        yield "database_url", "only sqlite:///PATH is known"
     if settings.log_level not in LOG_LEVELS:
-        raise BadSetting(f"log_level: must be one of {', '.join(LOG_LEVELS)}")
+        yield "log_level", f"must be one of {', '.join(LOG_LEVELS)}"
     for origin in filter(None, (origin.strip() for origin in settings.cors_origins.split(","))):
         if origin != "*" and not _ORIGIN.fullmatch(origin):
-            raise BadSetting(f"cors_origins: {origin!r} is not an origin; write scheme://host or scheme://host:port")
+            yield "cors_origins", f"{origin!r} is not an origin; write scheme://host or scheme://host:port"
     for name, (lowest, highest) in BOUNDS.items():
         if not lowest <= getattr(settings, name) <= highest:
-            raise BadSetting(f"{name}: must be between {lowest} and {highest}")
-    return settings
+            yield name, f"must be between {lowest} and {highest}"
 
 
 def _is_guessable(key: str) -> bool:

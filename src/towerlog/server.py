@@ -28,9 +28,9 @@ from towerlog.asgi.connection import Connection
 from towerlog.asgi.http1.fitness import check_server
 from towerlog.asgi.process.allocator import set_up_allocator
 from towerlog.asgi.process.ending import end_in
-from towerlog.asgi.process.listening import listen, raise_descriptor_limit
+from towerlog.asgi.process.listening import listen, local_url, raise_descriptor_limit
 from towerlog.asgi.process.logs import set_up_logging
-from towerlog.config import Settings, database_path, existing_database, unknown_variables
+from towerlog.config import Settings, database_path, doubts, existing_database
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import DialectSettings
 from towerlog.engine.bootstrap import OrgMinted, first_start
@@ -39,6 +39,7 @@ from towerlog.errors import StorageFailed
 from towerlog.model.event import COPY
 from towerlog.model.liveness import Thresholds
 from towerlog.store.base import Identities, Store
+from towerlog.store.listening import Listening
 from towerlog.store.owner import keep_folder_private
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
 from towerlog.store.sqlite.store import open_reader, open_store
@@ -198,8 +199,8 @@ def run(settings: Settings, announce: Callable[[Started], None]) -> int:
     """
     set_up_logging(settings.log_level)
     set_up_allocator()
-    for variable in unknown_variables():
-        _log.warning("unknown environment variable ignored", variable=variable)
+    for doubt in doubts():
+        _log.warning("doubtful setting", doubt=doubt)
     raise_descriptor_limit(settings.max_streams + _DESCRIPTORS_BESIDE_STREAMS)
     sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -228,10 +229,12 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
         gc.set_threshold(GC_YOUNG_OBJECTS, 20, 50)
         minted = node.minted
         admin_key = minted.text if minted is not None and not settings.bootstrap_key else None
+        started = Started(url_of(settings, listener), settings.data_dir, admin_key)
         server = _Server(
             app,
             settings.keep_alive_seconds,
-            lambda: announce(Started(url_of(settings, listener), settings.data_dir, admin_key)),
+            lambda: Listening(database_path(settings), local_url(listener)),
+            lambda: announce(started),
             lambda: end_in(STOP_SECONDS, 0, "the stop takes too long; what was acknowledged is on disk"),
         )
         await server.serve([listener])
@@ -248,6 +251,7 @@ class _Server(uvicorn.Server):
         self,
         app: App,
         keep_alive_seconds: int,
+        tell_where: Callable[[], Listening],
         when_listening: Callable[[], None],
         when_stopping: Callable[[], None],
     ) -> None:
@@ -268,6 +272,8 @@ class _Server(uvicorn.Server):
             )
         )
         self._towerlog = app
+        self._tell_where = tell_where
+        self._listening: Listening | None = None
         self._when_listening = when_listening
         self._when_stopping = when_stopping
         self._loop = asyncio.get_running_loop()
@@ -281,9 +287,13 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._listening = self._tell_where()
         self._when_listening()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._listening is not None:
+            # While the port is still taken: another program may have it next.
+            self._listening.close()
         self._towerlog.drain()
         await super().shutdown(sockets)
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.cli.commands import answered, towerlog
+from tests.sdk.talker import reply, talking
 from tests.support.server import Server
 from towerlog.cli import connect, exits
 from towerlog.config import BadSetting, Settings
 from towerlog.model.key import is_intact
+from towerlog.sdk.wire.errors import Unreachable
+from towerlog.store.listening import Listening, file_of
 
 KEY = "tl_ro_" + "x" * 10
 
@@ -40,7 +44,8 @@ def test_the_local_key_is_made_once_and_is_its_owners_alone(settings, tmp_path) 
 def test_a_worker_has_a_key_of_its_own_that_may_do_less(settings, tmp_path) -> None:
     key = connect.local_key(settings, connect.WORKERS)
     assert connect.local_key(settings, connect.WORKERS) == key != connect.local_key(settings)
-    assert connect.server_of(settings, None, connect.WORKERS) == ("http://127.0.0.1:1234", key)
+    with closing(Listening(tmp_path / "towerlog.db", "http://127.0.0.1:5678")):
+        assert connect.server_of(settings, None, connect.WORKERS) == ("http://127.0.0.1:5678", key)
     keys = answered("keys", "list", "--data-dir", tmp_path)["data"]
     assert [one["scopes"] for one in keys if one["name"] == connect.WORKERS.name] == [["ingest", "worker"]]
 
@@ -98,11 +103,46 @@ def test_the_local_key_goes_to_no_other_address(settings, monkeypatch, tmp_path)
     assert not (tmp_path / connect.COMMANDS.file).exists()
 
 
+def test_the_local_key_goes_to_no_server_of_another_store(settings, tmp_path) -> None:
+    """Not to what listens on the port of the settings, whatever it is, and not when the store's own server has died."""
+    commands = (("runs", "ls"), ("queue",), ("doctor",), ("spool", "adopt", "x"))
+    server = Server(tmp_path / "own")
+    with talking(*[reply(200, b"{}")] * 20) as stranger:
+        port = stranger.url.rpartition(":")[2]
+        try:
+            known = {"TOWERLOG_DATA_DIR": str(server.data_dir), "TOWERLOG_PORT": port}
+            server.start()
+            assert towerlog("runs", "ls", **known).exit_code == 0
+            assert towerlog("doctor", **known).exit_code == 0
+            server.kill()
+            assert file_of(server.data_dir / "towerlog.db").exists()
+            for command in commands:
+                towerlog(*command, **known)
+            done = towerlog("runs", "ls", **known)
+            assert (done.exit_code, done.stdout) == (exits.UNAVAILABLE, "")
+            assert f"no server of {server.data_dir / 'towerlog.db'} is running" in done.stderr
+        finally:
+            server.close()
+        for local in (connect.COMMANDS, connect.WORKERS):
+            with pytest.raises(Unreachable, match="is running"):
+                connect.server_of(settings, None, local)
+            assert not (tmp_path / local.file).exists(), "a key that nothing can be asked with is not made"
+        assert not stranger.requests
+
+
+def test_a_server_in_a_container_is_not_taken_for_one_here(settings, tmp_path) -> None:
+    with closing(Listening(tmp_path / "towerlog.db", "http://127.0.0.1:5678")):
+        file = file_of(tmp_path / "towerlog.db")
+        file.write_text(file.read_text().replace("\n", "\nelsewhere ", 1))
+        with pytest.raises(Unreachable, match=r"container.*TOWERLOG_URL"):
+            connect.server_of(settings, None, connect.COMMANDS)
+
+
 def test_a_store_older_than_the_local_key_is_told_as_such(tmp_path) -> None:
     server = Server(tmp_path / "data")
     try:
         server.start()
-        known = {"TOWERLOG_DATA_DIR": str(server.data_dir), "TOWERLOG_PORT": str(server.port)}
+        known = {"TOWERLOG_DATA_DIR": str(server.data_dir)}
         answered("backup", tmp_path / "old.db", **known)
         assert towerlog("runs", "ls", **known).exit_code == 0
         server.stop()

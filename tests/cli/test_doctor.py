@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.commands import towerlog
+from tests.cli.commands import answered, towerlog
 from tests.sdk.served import told
 from tests.sdk.talker import reply, talking
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
@@ -52,7 +52,7 @@ def test_all_is_well_beside_a_running_server(tmp_path) -> None:
     server = Server(tmp_path / "data", NO_LIMITS)
     try:
         server.start()
-        verdicts, said = checked("--data-dir", server.data_dir, TOWERLOG_PORT=str(server.port))
+        verdicts, said = checked("--data-dir", server.data_dir)
         assert set(verdicts.values()) == {"ok"}, said
         assert set(verdicts) == {"settings", "store", "disk", "durability", "ingest", "server", "clock", "key", "runs"}
         assert said["figures"]["events_per_second"] > 0
@@ -62,7 +62,7 @@ def test_all_is_well_beside_a_running_server(tmp_path) -> None:
         # It has looked, and has left nothing but the key that the commands use from now on.
         names = {file.name for file in server.data_dir.iterdir()}
         assert {name for name in names if not name.startswith("towerlog.db")} == {"cli.key"}
-        printed = towerlog("doctor", "--data-dir", server.data_dir, TOWERLOG_PORT=str(server.port)).stdout
+        printed = towerlog("doctor", "--data-dir", server.data_dir).stdout
         assert "durable events a second" in printed
     finally:
         server.close()
@@ -72,6 +72,14 @@ def test_before_the_first_start_there_is_nothing_wrong_and_nothing_is_made(tmp_p
     verdicts, _ = checked("--data-dir", tmp_path / "data", TOWERLOG_PORT=str(held_port.number))
     assert (verdicts["store"], verdicts["server"], verdicts["key"]) == ("warn", "warn", "warn")
     assert not (tmp_path / "data").exists()
+
+
+def test_the_server_of_another_store_is_not_taken_for_this_ones(tmp_path) -> None:
+    with Server(tmp_path / "other", NO_LIMITS) as other:
+        answered("keys", "create", "--init", "--name", "n", "--scopes", "read", "--data-dir", tmp_path / "own")
+        verdicts, said = checked("--data-dir", tmp_path / "own", TOWERLOG_PORT=str(other.port))
+    assert (verdicts["server"], verdicts.get("clock"), verdicts.get("key")) == ("warn", None, None), said
+    assert any("no server of" in one["message"] for one in said["checks"])
 
 
 def test_a_server_that_was_named_must_be_there(tmp_path, held_port) -> None:
@@ -108,8 +116,10 @@ def test_another_version_and_another_time_are_worth_a_word(tmp_path, document, d
     with talking(*replies, reply(200, who)) as talker:
         env = {"TOWERLOG_URL": talker.url, "TOWERLOG_API_KEY": "k"}
         code = exits.FOUND_WRONG if server == "wrong" else exits.OK
-        verdicts, _ = checked("--data-dir", tmp_path / "data", code=code, **env)
+        verdicts, said = checked("--data-dir", tmp_path / "data", code=code, **env)
     assert (verdicts["server"], verdicts.get("clock")) == (server, clock)
+    words = " ".join(one["message"] for one in said["checks"])
+    assert (f"what answers at {talker.url} is not a Towerlog server" in words) is (server == "wrong")
 
 
 def test_a_rotten_store_is_wrong(tmp_path, held_port) -> None:
@@ -168,7 +178,7 @@ def test_runs_that_nobody_serves_and_runs_that_were_lost_are_seen(tmp_path, monk
 def test_a_setting_that_does_not_exist_is_told(tmp_path) -> None:
     [found] = [one for one in check_settings_with(tmp_path, TOWERLOG_PROT="1") if "no such setting" in one["message"]]
     assert found["verdict"] == "warn"
-    assert "TOWERLOG_PROT (did you mean TOWERLOG_PORT?)" in found["message"]
+    assert "TOWERLOG_PROT is set, but there is no such setting (did you mean TOWERLOG_PORT?)" in found["message"]
 
 
 def check_settings_with(folder: Path, **env: str) -> list[dict[str, Any]]:

@@ -88,10 +88,45 @@ def test_what_the_runs_below_have_spent_is_shown_beside_the_runs_own(server) -> 
     told(server, "run_start", name)
     told(server, "run_end", name, prompt_tokens=1000, completion_tokens=5, cost_usd=0.5)
     run_id = run_id_of(server, name)
-    assert "with runs below" not in "\n".join(lines(server, "runs", "show", run_id))
-    queued(server, unique("thread"), parent_run_id=run_id)
-    shown = lines(server, "runs", "show", run_id)
-    assert "with runs below  2 runs, 1,000 in, 5 out, $0.5000" in shown
+    assert "below it" not in "\n".join(lines(server, "runs", "show", run_id))
+    for _ in range(2):
+        queued(server, unique("thread"), parent_run_id=run_id)
+    shown = [re.split(r"  +", line, maxsplit=1) for line in lines(server, "runs", "show", run_id)]
+    assert ["in all", "this run and 2 runs below it, 1,000 in, 5 out, $0.5000"] in shown
+
+
+def test_the_way_through_a_tree_is_told(server) -> None:
+    """Up from a run that stands below another, and down from one whose own events say nothing of its children."""
+    name = unique("told")
+    told(server, "run_start", name)
+    run_id = run_id_of(server, name)
+    child = queued(server, unique("thread"), parent_run_id=run_id)
+    told(server, "run_end", name)
+    shown = [re.split(r"  +", line, maxsplit=1) for line in lines(server, "runs", "show", child)]
+    assert ["run above", run_id] in shown
+    assert "run above" not in "\n".join(lines(server, "runs", "show", run_id))
+    done = asking(server, "runs", "tail", run_id)
+    assert done.stderr == f"1 run below it, not shown here: `towerlog runs show {run_id}` lists what is below it\n"
+    assert child not in done.stdout
+    assert not asking(server, "runs", "tail", run_id, "--json").stderr
+
+
+@pytest.mark.parametrize(
+    ("started", "ended", "word"),
+    [
+        ("2026-01-01T00:00:01Z", None, "created"),
+        (None, None, "created"),
+        ("2025-12-31T23:59:59.999Z", None, "first heard"),
+        (None, "2025-12-31T23:59:59Z", "first heard"),
+    ],
+)
+def test_a_run_that_was_told_of_later_has_not_ended_before_it_was_created(started, ended, word) -> None:
+    run = {**ROW, "created_at": "2026-01-01T00:00:00Z", "started_at": started, "ended_at": ended}
+    with talking(reply(200, json.dumps(run).encode())) as talker:
+        done = towerlog("runs", "show", NOBODY, TOWERLOG_URL=talker.url, TOWERLOG_API_KEY="k")
+    shown = dict(re.split(r"  +", line, maxsplit=1) for line in done.stdout.splitlines())
+    assert shown[word] == "2026-01-01T00:00:00Z"
+    assert len({"created", "first heard"} & set(shown)) == 1
 
 
 def test_delivery_cancel_and_liveness_are_shown_when_they_are_known() -> None:

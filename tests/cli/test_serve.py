@@ -114,10 +114,13 @@ def server(tmp_path: Path):
     own.close()
 
 
-def test_a_second_server_on_the_folder_is_refused(server) -> None:
-    done = server.cli("serve", "--port", "0")
-    assert done.returncode == 69
-    assert "in use by another towerlog process" in done.stderr
+def test_what_needs_the_folder_alone_is_refused_beside_a_server(server, tmp_path) -> None:
+    copy = tmp_path / "copy.db"
+    server.cli_json("backup", str(copy))
+    for command in (("serve", "--port", "0"), ("rebuild",), ("restore", str(copy))):
+        done = server.cli(*command)
+        assert done.returncode == 69, (command, done.stderr)
+        assert "in use by another towerlog process: stop that server or command first" in done.stderr
 
 
 def test_it_says_where_it_is_and_ends_well_with_ctrl_c(server) -> None:

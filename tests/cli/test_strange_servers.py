@@ -71,7 +71,8 @@ def test_an_event_of_any_kind_is_shown_or_refused(name: str) -> None:
             % (number, type_.encode(), name.encode(), value.encode())
             for number, value in enumerate(values, 1)
         ]
-        with talking(stream(*frames, frame(len(frames) + 1), b"event: end\ndata: {}\n\n")) as talker:
+        followed = stream(*frames, frame(len(frames) + 1), b"event: end\ndata: {}\n\n")
+        with talking(followed, reply(200, json.dumps(RUN).encode())) as talker:
             done = towerlog("runs", "tail", RUN_ID, TOWERLOG_URL=talker.url, TOWERLOG_API_KEY="k" * 20)
         assert done.exit_code == 0, (type_, done.output, done.exception)
         assert ends_well(done), (type_, done.output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Iterator
 
@@ -11,6 +12,7 @@ from tests.cli.serving import asking, lines
 from tests.cli.terminal import seen
 from tests.sdk.served import checkpoint, told, unique
 from tests.support.server import NO_LIMITS, Server
+from towerlog.ambient import format_uuid7
 from towerlog.cli import exits, tables
 from towerlog.cli.tables import Column, View, fitted, shortened, show_table
 
@@ -100,7 +102,7 @@ def test_hours_are_named_by_their_beginning(server) -> None:
 def test_ids_in_a_list_are_as_short_as_those_in_a_column(server) -> None:
     [row] = seen(server, 80, "workers", "ls")[1:]
     short = row.split()[-1]
-    assert 8 <= len(short) <= 18
+    assert len(short) == tables.SHORT_ID_CHARS
     assert seen(server, 80, "runs", "show", short)
 
 
@@ -148,10 +150,18 @@ def test_an_empty_table_says_so(capsys) -> None:
 
 
 def test_ids_are_as_long_as_they_have_to_be() -> None:
-    first, second = "0196b2c4-5d1e-7c3a-9f10-2b7d4e8a1c55", "0196b2c4-5d1e-7c3b-9f10-2b7d4e8a1c55"
-    assert shortened([first, first]) == ["0196b2c4-5d1e"] * 2
-    assert shortened([first, second]) == ["0196b2c4-5d1e-7c3a", "0196b2c4-5d1e-7c3b"]
+    first, second = "0196b2c4-5d1e-7c3a-9f10-2b7d4e8a1c55", "0196b2c4-5d1e-7c3a-9f10-2b8d4e8a1c55"
+    assert shortened([first, first]) == ["0196b2c4-5d1e-7c3a-9f10"] * 2
+    assert shortened([first, second]) == ["0196b2c4-5d1e-7c3a-9f10-2b7", "0196b2c4-5d1e-7c3a-9f10-2b8"]
     assert shortened(["short", ""]) == ["short", ""]
+
+
+def test_a_short_id_is_no_beginning_of_an_id_that_is_not_shown() -> None:
+    """As of runs that a program begins in one millisecond, more than a table has rows."""
+    source = random.Random(7)
+    ids = [format_uuid7(1_775_000_000_000, source.getrandbits(80)) for _ in range(300)]
+    for short in shortened(ids[:50]):
+        assert len([one for one in ids if one.startswith(short)]) == 1
 
 
 def test_what_says_nothing_goes_first_then_what_is_least_asked_for() -> None:

@@ -265,8 +265,22 @@ ACCESS = (
         "the local key goes where the environment says",
         "cli/test_connect.py::test_the_local_key_goes_to_no_other_address",
         "towerlog.cli.connect",
-        "if not key and named:",
+        'if not key and (url or os.environ.get("TOWERLOG_URL")):',
         "if not key and url:",
+    ),
+    Fault(
+        "the local key goes to whatever has the port of the settings",
+        "cli/test_connect.py::test_the_local_key_goes_to_no_server_of_another_store",
+        "towerlog.cli.connect",
+        'if os.environ.get("TOWERLOG_API_KEY"):\n        return local_url(settings)',
+        "if True:\n        return local_url(settings)",
+    ),
+    Fault(
+        "the local key goes where a dead server listened",
+        "store/test_listening.py::test_what_a_dead_server_wrote_counts_for_nothing",
+        "towerlog.store.listening",
+        "if not _is_locked(descriptor):",
+        "if False:",
     ),
     Fault(
         "a key file may be read by its group",

@@ -386,6 +386,8 @@ ACCESS = (
         (
             "cli/test_connect.py::test_the_local_key_is_made_once_and_is_its_owners_alone",
             "cli/test_connect.py::test_the_local_key_goes_to_no_other_address",
+            "cli/test_connect.py::test_the_local_key_goes_to_no_server_of_another_store",
+            "store/test_listening.py::test_what_a_dead_server_wrote_counts_for_nothing",
             "cli/test_connect.py::test_a_key_that_others_could_read_is_not_used",
             "cli/test_options.py::test_no_command_takes_a_key",
         ),
@@ -393,7 +395,9 @@ ACCESS = (
         of(
             SECURITY,
             "Without `TOWERLOG_API_KEY`, commands",
-            "It is sent to the local server",
+            "It is sent to the server of that store",
+            "A command looks once, when it starts.",
+            "A key file that others may read is refused.",
             "There is no flag for a key.",
         ),
     ),

@@ -2,7 +2,7 @@
 
 TOWERLOG_API_KEY is used if it is set. Without it, and without another address, a key of the local store is used: it is
 created at first use, as `towerlog keys create` would, kept in the data folder (`cli.key`; `worker.key` for workers),
-readable only by its owner, and sent only to the address that the settings name.
+readable only by its owner, and sent only to the server that has this store open, wherever that listens.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,7 +23,8 @@ from towerlog.cli.exits import NoKey
 from towerlog.cli.options import as_json, with_settings
 from towerlog.config import BadSetting, Settings, database_path, existing_database
 from towerlog.sdk.api.client import Client
-from towerlog.sdk.wire.errors import ApiError
+from towerlog.sdk.wire.errors import ApiError, Unreachable
+from towerlog.store.listening import address_of_server
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,7 @@ def with_client(command: Callable[..., Any]) -> Callable[..., Any]:
         with client_of(settings, url) as client, local_key_explained(settings, COMMANDS):
             return command(client, **values)
 
-    option = click.option(
-        "--url", help="The server's address; default: TOWERLOG_URL, else the address in the settings."
-    )
+    option = click.option("--url", help="The server's address; default: TOWERLOG_URL, else that of the local server.")
     decorated: Callable[..., Any] = with_settings()(option(as_json(run)))
     return decorated
 
@@ -64,12 +64,47 @@ def client_of(settings: Settings, url: str | None) -> Client:
 
 
 def server_of(settings: Settings, url: str | None, local: LocalKey) -> tuple[str, str]:
-    """The server's address and the key that belongs to it. Raises BadSetting where there is none."""
-    named = url or os.environ.get("TOWERLOG_URL")
+    """The server's address and the key that belongs to it.
+
+    Raises BadSetting where there is no key, and what `address_of` and `local_key` raise.
+    """
     key = os.environ.get("TOWERLOG_API_KEY")
-    if not key and named:
+    if not key and (url or os.environ.get("TOWERLOG_URL")):
         raise NoKey("TOWERLOG_API_KEY is not set; the key in the local data folder is only for the local server")
-    return named or local_url(settings), key or local_key(settings, local)
+    # The address first: no key is made for a server that does not run.
+    return address_of(settings, url), key or local_key(settings, local)
+
+
+def address_of(settings: Settings, url: str | None) -> str:
+    """The address that is asked: the one that was named; else, with a key of the environment, that of the settings.
+
+    Without such a key: the one at which the store's own server listens. Raises FileNotFoundError where there is no
+    store, Unreachable where its server does not run on this machine, OSError.
+    """
+    named = url or os.environ.get("TOWERLOG_URL")
+    if named:
+        return named
+    if os.environ.get("TOWERLOG_API_KEY"):
+        return local_url(settings)
+    database = _local_database(settings)
+    try:
+        found = address_of_server(database)
+    except ValueError as error:
+        raise Unreachable(f"{error}; set TOWERLOG_URL and TOWERLOG_API_KEY") from None
+    if found is None:
+        raise Unreachable(
+            f"no server of {database} is running: start it with `towerlog serve`, or set TOWERLOG_URL and "
+            "TOWERLOG_API_KEY for another one"
+        )
+    return found
+
+
+def _local_database(settings: Settings) -> Path:
+    try:
+        return existing_database(settings)
+    except FileNotFoundError as error:
+        words = f"{error.strerror}, or set TOWERLOG_URL and TOWERLOG_API_KEY"
+        raise FileNotFoundError(error.errno, words, error.filename) from None
 
 
 @contextmanager
@@ -91,7 +126,7 @@ def local_key_explained(settings: Settings, local: LocalKey) -> Iterator[None]:
 
 
 def local_url(settings: Settings) -> str:
-    """Where a server with these settings listens, seen from this machine."""
+    """Where a server with these settings would listen, seen from this machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(settings.host, settings.host)
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
@@ -101,11 +136,7 @@ def local_key(settings: Settings, local: LocalKey = COMMANDS) -> str:
 
     Raises FileNotFoundError where there is no store, NotInstalled where the packages for it are missing.
     """
-    try:
-        file = existing_database(settings).parent / local.file
-    except FileNotFoundError as error:
-        words = f"{error.strerror}, or set TOWERLOG_URL and TOWERLOG_API_KEY"
-        raise FileNotFoundError(error.errno, words, error.filename) from None
+    file = _local_database(settings).parent / local.file
     # Neither module is needed with a key of the environment; only to make one opens the store.
     read_key = load("key_file", SERVER, "the key of the data folder").read_key
     try:

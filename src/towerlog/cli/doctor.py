@@ -18,19 +18,19 @@ import msgspec
 
 from towerlog import __version__
 from towerlog.ambient import SystemClock
-from towerlog.cli.connect import client_of, local_url
+from towerlog.cli.connect import address_of, client_of, local_url
 from towerlog.cli.exits import FOUND_WRONG, NO_PERMISSION, words_of
 from towerlog.cli.formatting import counted, duration, size
 from towerlog.cli.measure import measure_disk, measure_ingest, scratch
 from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import answer, progress, say
 from towerlog.cli.untrusted import visible
-from towerlog.config import BadSetting, Settings, database_path, unknown_variables
+from towerlog.config import BadSetting, Settings, database_path, doubts
 from towerlog.errors import TowerlogError
 from towerlog.model.times import format_ms, parse_ms
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.endpoints import PAGE
-from towerlog.sdk.wire.errors import ApiError, SdkError
+from towerlog.sdk.wire.errors import ApiError, BadAnswer, SdkError
 from towerlog.sdk.wire.http import Http
 from towerlog.sdk.wire.refusals import json_of
 from towerlog.server import opened_for_reading
@@ -63,7 +63,7 @@ Check = Callable[[Settings, "str | None"], Iterator[Finding]]
 
 @click.command()
 @with_settings()
-@click.option("--url", help="The server's address; default: TOWERLOG_URL, else the address in the settings.")
+@click.option("--url", help="The server's address; default: TOWERLOG_URL, else that of the local server.")
 @as_json
 def doctor(settings: Settings, url: str | None, as_json: bool) -> None:
     """Checks settings, store, disk, durability, clock and server.
@@ -105,17 +105,13 @@ def show_findings(findings: Sequence[Finding]) -> None:
 
 def check_settings(settings: Settings, _url: str | None) -> Iterator[Finding]:
     """They could be read, or this would not run; some deserve a warning."""
-    yield Finding("settings", "ok", f"data folder {settings.data_dir}, local server {local_url(settings)}")
+    yield Finding("settings", "ok", f"data folder {settings.data_dir}, address {local_url(settings)}")
     if settings.host not in ("127.0.0.1", "::1", "localhost") and not settings.allowed_hosts:
         yield Finding("settings", "warn", f"listens on {settings.host} and accepts any host name: see allowed_hosts")
     if os.environ.get("TOWERLOG_URL") and not os.environ.get("TOWERLOG_API_KEY"):
         yield Finding("settings", "wrong", "TOWERLOG_URL is set and TOWERLOG_API_KEY is not")
-    yield from _unknown()
-
-
-def _unknown() -> Iterator[Finding]:
-    for variable in unknown_variables():
-        yield Finding("settings", "warn", f"{variable} is set, but there is no such setting")
+    for doubt in doubts():
+        yield Finding("settings", "warn", doubt)
 
 
 def check_store(settings: Settings, _url: str | None) -> Iterator[Finding]:
@@ -174,14 +170,20 @@ def check_server(settings: Settings, url: str | None) -> Iterator[Finding]:
     """Whether the server answers, which version it is, and whether its clock agrees."""
     named = url or os.environ.get("TOWERLOG_URL")
     try:
-        http = Http(named or local_url(settings), timeout_s=ASK_S)
+        http = Http(address_of(settings, url), timeout_s=ASK_S)
     except ValueError as error:
         yield Finding("server", "wrong", str(error))
+        return
+    except (FileNotFoundError, SdkError) as error:
+        yield Finding("server", "warn", words_of(error))
         return
     try:
         ready = http.request("GET", "/readyz")
         version = str(json_of(http.request("GET", "/openapi.json"))["info"]["version"])
-    except (SdkError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, BadAnswer):
+        yield Finding("server", "wrong", f"what answers at {http.address} is not a Towerlog server")
+        return
+    except SdkError as error:
         # A server that was not named may just not be running.
         yield Finding("server", "wrong" if named else "warn", words_of(error))
         return

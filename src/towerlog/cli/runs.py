@@ -11,10 +11,10 @@ import click
 from towerlog.cli.connect import with_client
 from towerlog.cli.formatting import counted, duration, money, number, since_option, until_option
 from towerlog.cli.groups import Group
-from towerlog.cli.output import answer, say, show_fields
+from towerlog.cli.output import answer, note, say, show_fields
 from towerlog.cli.run_ids import with_run
 from towerlog.cli.run_steering import COMMANDS
-from towerlog.cli.tables import Column, View, moment, show_table, with_view
+from towerlog.cli.tables import Column, View, moment, show_table, time_in, with_view
 from towerlog.cli.tail import show_tail
 from towerlog.cli.untrusted import json_line
 from towerlog.sdk.api.client import Client
@@ -106,11 +106,12 @@ def _show(run: RunInfo, utc: bool) -> None:
             ("status", _status(run) + (", forced" if run.forced else "")),
             ("agent", run.agent),
             ("thread", run.thread_id),
+            ("run above", run.parent_run_id),
             ("trace", run.trace_id),
             ("persona", run.persona_id),
             ("route", run.route_id),
             ("model", run.model),
-            ("created", at(run.created_at)),
+            (_created(run), at(run.created_at)),
             ("started", at(run.started_at)),
             ("ended", at(run.ended_at)),
             ("took", duration(run.duration_ms)),
@@ -123,7 +124,7 @@ def _show(run: RunInfo, utc: bool) -> None:
             ("tokens in", number(run.total_input_tokens)),
             ("tokens out", number(run.total_output_tokens)),
             ("cost", money(run.total_cost_usd)),
-            ("with runs below", _tree(run.tree)),
+            ("in all", _tree(run.tree)),
             *((f"question {one.question_id}", one.question or "") for one in run.questions),
             ("error", run.error if run.cancel is None or run.error != run.cancel.reason else None),
             *_cancel(run, at),
@@ -142,12 +143,28 @@ def _show(run: RunInfo, utc: bool) -> None:
 
 def _tree(tree: TreeTotals | None) -> str | None:
     """What the run and all runs below it have spent, where there are any."""
-    if tree is None or tree.runs < 2:
+    below = _below(tree)
+    if tree is None or below is None:
         return None
     tokens = ((tree.total_input_tokens, "in"), (tree.total_output_tokens, "out"))
-    words = [counted(tree.runs, "run") if tree.complete else f"more than {counted(tree.runs, 'run')}"]
+    words = [f"this run and {below}"]
     words += [f"{number(count)} {way}" for count, way in tokens if count is not None]
     return ", ".join([*words, money(tree.total_cost_usd)]).removesuffix(", ")
+
+
+def _below(tree: TreeTotals | None) -> str | None:
+    """How many runs there are below the run of these totals, which count it as well."""
+    if tree is None or tree.runs < 2:
+        return None
+    below = f"{counted(tree.runs - 1, 'run')} below it"
+    return below if tree.complete else f"more than {below}"
+
+
+def _created(run: RunInfo) -> str:
+    """What the time of creation is: of a run that its sender told of later, only when the server first heard of it."""
+    created, *others = map(time_in, (run.created_at, run.started_at or "", run.ended_at or ""))
+    is_late = created is not None and any(other is not None and other < created for other in others)
+    return "first heard" if is_late else "created"
 
 
 def _show_branch(run: RunInfo, depth: int) -> None:
@@ -197,9 +214,13 @@ def tail_run(client: Client, run_id: str, after_seq: int, until_question: bool, 
     """Follows a run until it ends: the agent's text as it is written, every other event on a line.
 
     Reconnects when the server restarts, with nothing missed and nothing repeated. What happens inside a step is
-    indented below it. With --json each event is a line of JSON.
+    indented below it. The runs below it have logs of their own; how many there are is told in the end. With --json each
+    event is a line of JSON.
     """
     show_tail(client.follow(run_id, after_seq), as_json, utc=utc, until_question=until_question)
+    below = None if as_json else _below(client.get_run(run_id).tree)
+    if below:
+        note(f"{below}, not shown here: `towerlog runs show {run_id}` lists what is below it")
 
 
 @runs.command("checkpoints")

@@ -83,7 +83,7 @@ def _row(one: SpoolInfo) -> tuple[str, ...]:
 @spool.command("adopt")
 @_with_root
 @click.argument("spool_id")
-@click.option("--url", help="The server's address; default: TOWERLOG_URL, else the address in the settings.")
+@click.option("--url", help="The server's address; default: TOWERLOG_URL, else that of the local server.")
 @_yes
 def adopt(settings: Settings, root: Path, spool_id: str, url: str | None, yes: bool, as_json: bool) -> None:
     """Sends the events of a spool to the server and organisation of this command's URL and key.

@@ -1,7 +1,7 @@
 """Tables: one row of a list on one line, whatever the width of the terminal.
 
-On a terminal, ids are shortened to a beginning that is different in each row, times are relative to now, and what does
-not fit is left out by its rank or cut with an ellipsis. In a pipe, and with `--wide`, everything is whole.
+On a terminal, ids are shortened to a beginning that no other id has, times are relative to now, and what does not fit
+is left out by its rank or cut with an ellipsis. In a pipe, and with `--wide`, everything is whole.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from towerlog.cli.untrusted import visible
 from towerlog.model.times import format_ms, parse_ms
 
 GAP = 2
-SHORT_ID_CHARS = 13
-"""Characters of a shortened id: all of its time, so that only ids of the same millisecond need more."""
+SHORT_ID_CHARS = 23
+"""Characters of a shortened id. Commands look among all ids, not only those of the table, and a program may begin many
+runs in one millisecond: beside the time, this has 26 random bits, so that of 1000 such ids two begin alike once in 134
+times. With the time alone all of them did."""
 Kind = Literal["text", "id", "ids", "time", "hour", "number"]
 """`ids` are several in a cell, `hour` an hour that is named by its beginning."""
 IDS_BETWEEN = ", "
@@ -181,7 +183,7 @@ def _shortened_lists(cells: Sequence[str]) -> list[str]:
 
 
 def shortened(ids: Sequence[str]) -> list[str]:
-    """The beginnings of ids that tell those apart which differ."""
+    """The beginnings of ids: as long as tells them from ids that are not shown, and those apart which are."""
     length = SHORT_ID_CHARS
     distinct = set(ids)
     while len({one[:length] for one in distinct}) < len(distinct):

@@ -46,7 +46,7 @@ from towerlog.sdk.work.worker import Worker
     show_default=True,
     help="How long running agents may take after SIGTERM.",
 )
-@click.option("--url", help="The server's address; default: TOWERLOG_URL, else the address in the settings.")
+@click.option("--url", help="The server's address; default: TOWERLOG_URL, else that of the local server.")
 @with_settings()
 def worker(settings: Settings, target: str, labels: tuple[str, ...], url: str | None, **numbers: Any) -> None:
     """Claims runs and calls the agents of an App for them, until SIGTERM or Ctrl-C.

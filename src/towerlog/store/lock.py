@@ -19,6 +19,7 @@ from towerlog.store.sync import sync, sync_opened
 
 EMPTY = "{path} is empty (0 bytes): a copy that broke off? Restore a backup, or remove it to begin anew."
 _NEW = "new\n"
+_STOP = "stop that server or command first"
 
 
 class WriterLock:
@@ -52,7 +53,7 @@ class WriterLock:
         descriptor = _opened(self.path)
         # Not closed where it is locked: were it this process that has the file open as well, SQLite's locks on it would
         # be gone.
-        _lock(descriptor, f"{self.path} is in use by another towerlog process, perhaps under another path")
+        _lock(descriptor, f"{self.path} is in use by another towerlog process, perhaps under another path: {_STOP}")
         self._others.append(descriptor)
 
     def note_made(self) -> None:
@@ -146,7 +147,7 @@ def _lock_beside(path: Path) -> IO[str]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         handle.close()
-        raise StoreLocked(f"{path} is in use by another towerlog process") from None
+        raise StoreLocked(f"{path} is in use by another towerlog process: {_STOP}") from None
     return handle
 
 

@@ -6,6 +6,9 @@ import contextlib
 import resource
 import socket
 
+_OWN = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""How the machine itself reaches what listens on all of its addresses."""
+
 
 def listen(host: str, port: int) -> socket.socket:
     """A socket bound to the address, before anything else is opened. Raises OSError when it is in use."""
@@ -18,6 +21,13 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
     return listener
+
+
+def local_url(listener: socket.socket) -> str:
+    """Where it is reached from this machine: by the address itself, since a name may have several."""
+    host, port, *_ = listener.getsockname()
+    host = _OWN.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def raise_descriptor_limit(wanted: int) -> None:
