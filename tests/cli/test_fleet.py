@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
 
 from tests.cli.serving import asking, lines, process, told_json
+from tests.cli.terminal import seen
 from tests.sdk.served import checkpoint, unique
 from tests.support.server import NO_LIMITS, Server
 from towerlog.cli import exits
@@ -55,6 +57,16 @@ def test_what_an_agent_did_is_a_line_each(server, agent) -> None:
         "file_read",
         "file_write",
     ]
+
+
+def test_what_an_agent_did_has_the_time_that_other_lists_have(server, agent) -> None:
+    """On a terminal of this machine's zone, or in UTC; and a kind that is named for its tool is named once."""
+    pushed(server, agent, "shell")
+    [line] = seen(server, 200, "agents", "events", agent, "--utc")
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}Z  shell\b", line)
+    assert line.count("shell") == 1
+    [piped] = lines(server, "agents", "events", agent)
+    assert re.match(r"\d{4}-\d\d-\d\dT", piped)
 
 
 def test_an_agent_is_found_by_its_name_too(server) -> None:
