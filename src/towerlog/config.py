@@ -206,16 +206,16 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
     return values
 
 
-def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Variables that look like settings and are none, each with the setting that was probably meant."""
+def unknown_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str | None]:
+    """Variables that look like settings and are none → the one that was probably meant, None where none is near."""
     names = {name.upper() for name in MEANINGS}
     names |= {f"{name}_FILE" for name in names} | CLIENT_NAMES
-    found: list[str] = []
+    found: dict[str, str | None] = {}
     for variable in sorted(environ):
         name = variable.removeprefix(PREFIX)
         if name != variable and name not in names:
             near = difflib.get_close_matches(name, sorted(names), 1, 0.75)
-            found.append(f"{variable} (did you mean {PREFIX}{near[0]}?)" if near else variable)
+            found[variable] = PREFIX + near[0] if near else None
     return found
 
 

@@ -197,8 +197,8 @@ def run(settings: Settings, announce: Callable[[Started], None]) -> int:
     """
     set_up_logging(settings.log_level)
     set_up_allocator()
-    for variable in unknown_variables():
-        _log.warning("unknown environment variable ignored", variable=variable)
+    for variable, meant in unknown_variables().items():
+        _log.warning("unknown environment variable ignored", variable=variable, did_you_mean=meant)
     raise_descriptor_limit(settings.max_streams + _DESCRIPTORS_BESIDE_STREAMS)
     sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

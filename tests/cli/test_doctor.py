@@ -55,6 +55,8 @@ def test_all_is_well_beside_a_running_server(tmp_path) -> None:
         verdicts, said = checked("--data-dir", server.data_dir, TOWERLOG_PORT=str(server.port))
         assert set(verdicts.values()) == {"ok"}, said
         assert set(verdicts) == {"settings", "store", "disk", "durability", "ingest", "server", "clock", "key", "runs"}
+        [key] = [one["message"] for one in said["checks"] if one["check"] == "key"]
+        assert key.endswith("in organisation default")
         assert said["figures"]["events_per_second"] > 0
         assert said["figures"]["fsync_mean_ms"] >= 0
         assert abs(said["figures"]["clock_skew_seconds"]) < 5
@@ -168,7 +170,7 @@ def test_runs_that_nobody_serves_and_runs_that_were_lost_are_seen(tmp_path, monk
 def test_a_setting_that_does_not_exist_is_told(tmp_path) -> None:
     [found] = [one for one in check_settings_with(tmp_path, TOWERLOG_PROT="1") if "no such setting" in one["message"]]
     assert found["verdict"] == "warn"
-    assert "TOWERLOG_PROT (did you mean TOWERLOG_PORT?)" in found["message"]
+    assert "TOWERLOG_PROT is set, but there is no such setting; did you mean TOWERLOG_PORT?" in found["message"]
 
 
 def check_settings_with(folder: Path, **env: str) -> list[dict[str, Any]]:
