@@ -18,11 +18,12 @@ import pytest
 from tests.support.server import clean_environment, wait_for_exit
 from tests.support.sse import EventStream
 from tests.support.wait import wait_until
+from towerlog.asgi.process.listening import listen
 from towerlog.config import Settings
 from towerlog.engine.core import EngineSettings
 from towerlog.errors import StoreLocked
 from towerlog.model.liveness import Thresholds
-from towerlog.server import SWITCH_SECONDS, engine_settings, listen, transport_config, url_of
+from towerlog.server import SWITCH_SECONDS, engine_settings, transport_config, url_of
 
 PROGRAM = """
 import json, sys

@@ -28,6 +28,7 @@ from towerlog.asgi.connection import Connection
 from towerlog.asgi.http1.fitness import check_server
 from towerlog.asgi.process.allocator import set_up_allocator
 from towerlog.asgi.process.ending import end_in
+from towerlog.asgi.process.listening import listen, raise_descriptor_limit
 from towerlog.asgi.process.logs import set_up_logging
 from towerlog.config import Settings, database_path, existing_database, unknown_variables
 from towerlog.dialects import DIALECTS
@@ -296,19 +297,6 @@ class _Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._is_over.set)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to the address, before anything else is opened. Raises OSError when it is in use."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4])
-    except OSError as error:
-        listener.close()
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
-    return listener
-
-
 def url_of(settings: Settings, listener: socket.socket) -> str:
     """The URL that users see."""
     if settings.public_url:
@@ -323,15 +311,6 @@ def max_connections(settings: Settings) -> int:
     wanted = settings.max_streams + _DESCRIPTORS_BESIDE_STREAMS
     found = wanted if soft == resource.RLIM_INFINITY else min(wanted, soft)
     return max(found - _DESCRIPTORS_OF_STORE, 1)
-
-
-def raise_descriptor_limit(wanted: int) -> None:
-    """Raises the limit of open files to `wanted`, or as far as the machine allows; streams past that are refused."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    enough = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < enough:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
 
 
 async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[Identities, OrgMinted | None]:

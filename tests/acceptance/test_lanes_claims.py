@@ -124,8 +124,8 @@ def test_a_claim_that_waits_in_vain_is_204(org) -> None:
 
 WRONG_CLAIMS: list[tuple[str, Any]] = [
     *(("worker_id", value) for value in [None, "", 7, "w" * 201, "w\x00"]),
-    *(("lease_seconds", value) for value in [0, -1, 3601, 1.5, "60", True]),
-    *(("wait_seconds", value) for value in [-1, 61, "1", True, [1]]),
+    *(("lease_seconds", value) for value in [0, -1, 3601, 1.5, "1.5", True]),
+    *(("wait_seconds", value) for value in [-1, 61, "1m", True, [1]]),
     *(("agents", value) for value in ["a", 7, {}, True]),
     *(("labels", value) for value in ["a", 7, [], True]),
 ]

@@ -11,7 +11,7 @@ import uvicorn
 
 from tests.support.wait import wait_until_async
 from towerlog.asgi.connection import Connection
-from towerlog.server import listen
+from towerlog.asgi.process.listening import listen
 
 
 @asynccontextmanager

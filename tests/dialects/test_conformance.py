@@ -167,8 +167,8 @@ def test_every_event_has_a_frame_or_no_place(stream, source, type_) -> None:
             continue
         assert found.endswith(b"\n\n")
         lines = found[:-2].split(b"\n")
-        assert [line.split(b": ")[0] for line in lines] == [b"id", b"data"]
-        assert isinstance(json.loads(lines[1].removeprefix(b"data: ")), dict)
+        assert [line.split(b": ")[0] for line in lines] == [b"data", b"id"]
+        assert isinstance(json.loads(lines[0].removeprefix(b"data: ")), dict)
         assert found.isascii(), "clients guess the charset of a stream, and some take U+0085 for a line end"
 
 

@@ -164,13 +164,6 @@ ACCESS = (
         '"SELECT doc FROM run WHERE run_id = ?", (run_id,)',
     ),
     Fault(
-        "a thread's state is found by its name alone",
-        "acceptance/test_tenancy_matrix.py::test_no_byte_of_theirs_reaches_anybody_else",
-        "towerlog.store.sqlite.reads",
-        "WHERE org = ? AND thread_id = ? AND initial = ?",
-        "WHERE ? IS NOT NULL AND thread_id = ? AND initial = ?",
-    ),
-    Fault(
         "threads of all organisations are listed",
         "acceptance/test_tenancy_matrix.py::test_queries_and_bodies_that_name_theirs",
         "towerlog.store.sqlite.reads",

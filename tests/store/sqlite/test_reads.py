@@ -86,7 +86,7 @@ SORTED: dict[str, tuple[Question, str]] = {
         lambda db: descent.run_ids_of_parents(db, 1, [child_of("foreign:x")]),
         "run_by_foreign_id (org=?",
     ),
-    "latest": (lambda db: reads.checkpoint_latest(db, 1, "t"), "(org=? AND thread_id=? AND initial=?)"),
+    "latest": (lambda db: reads.thread_states(db, 1, "t", False), "(org=? AND thread_id=? AND initial=? AND run<?)"),
     "latest-of-run": (lambda db: reads.checkpoint_latest_of_run(db, 1, 1), "PRIMARY KEY (run=?)"),
     "checkpoints": (lambda db: reads.checkpoints(db, 1, 1, 10, None), "PRIMARY KEY (run=?)"),
     "history": (lambda db: asked(content.history, db, 1, b"n", 3), "message_by_key (org=? AND key=?)"),
@@ -180,23 +180,26 @@ def test_a_parent_by_trace_is_looked_for_in_the_childs_thread_first(db: apsw.Con
     assert descent.run_ids_of_parents(db, org, asked) == expected
 
 
-def test_what_an_agent_wrote_comes_before_what_a_start_did(db: apsw.Connection, org: int) -> None:
-    def state(number: int, step_index: int, *, initial: bool = False, agent: str = "a") -> CheckpointRow:
-        position = number * 100 + step_index * 10 + (agent == "b")
+def test_the_states_of_a_thread_are_of_its_newest_runs_and_what_a_start_did_is_apart(
+    db: apsw.Connection, org: int
+) -> None:
+    def state(number: int, step_index: int, *, initial: bool = False) -> CheckpointRow:
+        position = number * 100 + step_index * 10
         return CheckpointRow(
-            org, number, agent, step_index, "t", "running", 1, position, "", 0, False, "", 1, 1, initial=initial
+            org, number, "a", step_index, "t", "running", 1, position, "", 0, False, "", 1, 1, initial=initial
         )
 
-    def latest(*states: CheckpointRow) -> CheckpointRow | None:
-        write_changes(db, Changes(checkpoints={(s.run, s.agent, s.step_index): s for s in states}))
-        return reads.checkpoint_latest(db, org, "t")
+    runs = [run_row(n) for n in (1, 2, 3)]
+    first = runs[0].run - 1
+    write_changes(db, Changes(runs={row.run: RunChange(None, row) for row in runs}))
+    states = [state(first + 1, 1), state(first + 1, 2), state(first + 2, 0), state(first + 3, 0, initial=True)]
+    write_changes(db, Changes(checkpoints={(s.run, s.agent, s.step_index): s for s in states}))
 
-    assert latest() is None
-    assert latest(state(5, 0, initial=True)) == state(5, 0, initial=True)
-    assert latest(state(1, 1), state(1, 2)) == state(1, 2), "older, but written by an agent"
-    assert latest(state(2, 0)) == state(2, 0), "the newest run counts, not the highest step"
-    assert latest(state(2, 0, agent="b")) == state(2, 0, agent="b"), "the newest position of two"
-    assert reads.checkpoint_latest(db, org + 1, "t") is None
+    def numbers(whose: int, *, initial: bool) -> list[int]:
+        return [found.row.run - first for found in reads.thread_states(db, whose, "t", initial)]
+
+    assert (numbers(org, initial=False), numbers(org, initial=True)) == ([2, 1], [3])
+    assert numbers(org + 1, initial=False) == []
 
 
 def test_a_history_is_read_from_its_first_message(db: apsw.Connection, org: int, other: int) -> None:

@@ -263,5 +263,6 @@ def test_a_key_is_changed_by_its_own_organisation_alone(db: apsw.Connection, org
 def test_replies_are_forgotten_by_age(db: apsw.Connection, org: int) -> None:
     kept = [StoredReply(1, str(age), b"d", 200, b"{}", age) for age in (1, 2, 3)]
     write_changes(db, Changes(replies=kept))
-    writes.drop_old_replies(db, 2)
+    assert writes.drop_old_replies(db, 3, 1) == 1, "a piece at a time"
+    assert writes.drop_old_replies(db, 2, 10) == 0
     assert [row[0] for row in db.execute("SELECT name FROM reply ORDER BY name")] == ["2", "3"]
