@@ -127,10 +127,10 @@ def _show_feed(events: Iterable[AgentEvent | Gap], as_json: bool, utc: bool) -> 
 
 def _event_line(event: AgentEvent, utc: bool) -> str:
     well = {True: "ok", False: "failed", None: ""}[event.success]
-    # Some kinds are named for their tool.
-    tool = event.tool if event.tool != event.type else None
+    # Of a tool call the input is the tool's name, which may be that of its kind.
+    what = event.input_summary if event.input_summary != event.tool else None
     at = moment(event.timestamp or "", utc)
-    words = (at, event.type, tool, event.input_summary, well, duration(event.duration_ms))
+    words = (at, event.type, event.tool, what, well, duration(event.duration_ms))
     return visible("  ".join(word for word in words if word))
 
 
