@@ -119,7 +119,7 @@ def demonstrate(folder: Path, arguments: argparse.Namespace, children: list[subp
     key = admin_key(folder)
     server, url = start_server(folder, key, arguments.port, children)
     wire = Wire(url, key)
-    tell(f"it listens on {url}; starting {len(AGENTS)} agents")
+    tell(f"it listens on {url}; starting {len(AGENTS) - 1} agents, and an application that creates runs")
     for name, scopes in AGENTS.items():
         STOP.check()
         made = wire.post("/api/v1/keys", {"name": f"demo {name}", "scopes": scopes})

@@ -55,6 +55,8 @@ def test_all_is_well_beside_a_running_server(tmp_path) -> None:
         verdicts, said = checked("--data-dir", server.data_dir)
         assert set(verdicts.values()) == {"ok"}, said
         assert set(verdicts) == {"settings", "store", "disk", "durability", "ingest", "server", "clock", "key", "runs"}
+        [key] = [one["message"] for one in said["checks"] if one["check"] == "key"]
+        assert key.endswith("in organisation default")
         assert said["figures"]["events_per_second"] > 0
         assert said["figures"]["fsync_mean_ms"] >= 0
         assert abs(said["figures"]["clock_skew_seconds"]) < 5

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
 
 from tests.cli.serving import asking, lines, process, told_json
+from tests.cli.terminal import seen
 from tests.sdk.served import checkpoint, unique
 from tests.support.server import NO_LIMITS, Server
 from towerlog.cli import exits
@@ -55,6 +57,24 @@ def test_what_an_agent_did_is_a_line_each(server, agent) -> None:
         "file_read",
         "file_write",
     ]
+
+
+def test_what_an_agent_did_has_the_time_that_other_lists_have(server, agent) -> None:
+    """On a terminal of this machine's zone, or in UTC; in a pipe as the API gives it."""
+    pushed(server, agent, "file_read")
+    [line] = seen(server, 200, "agents", "events", agent, "--utc")
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}Z  file_read\b", line)
+    [piped] = lines(server, "agents", "events", agent)
+    assert re.match(r"\d{4}-\d\d-\d\dT", piped)
+
+
+def test_a_tool_that_is_named_as_its_kind_is_named_once(server) -> None:
+    name = unique("agent")
+    call = {"event_type": "tool_call", "sdk_run_id": name, "agent_name": name}
+    done = server.client().post("/api/ingest", json={**call, "payload": {"tool_name": "shell", "phase": "start"}})
+    assert done.status_code == 200, done.text
+    found = [line for line in lines(server, "agents", "events", name) if "command_start" in line]
+    assert [line.split()[1:] for line in found] == [["command_start", "shell"]]
 
 
 def test_an_agent_is_found_by_its_name_too(server) -> None:

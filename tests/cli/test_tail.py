@@ -48,6 +48,8 @@ def test_a_line_is_not_ended_twice(capsys) -> None:
             "[model.call] m, 1,200 → 5, $0.0100",
         ),
         ("step", {"name": "plan", "phase": "end", "duration_ms": 20}, "[step] plan end 20 ms"),
+        ("step", {"node_name": "search", "phase": "end", "duration_ms": 12}, "[step] search end 12 ms"),
+        ("lane.lost", {"worker_id": "w1", "lease_epoch": 2, "attempt": 1}, "[lane.lost] w1, attempt 1"),
         ("step", {"foreign": True}, '[step] {"foreign": true}'),
         ("run.waiting_for_input", {"question": "Publish?"}, "[run.waiting_for_input] Publish?"),
         ("run.waiting_for_input", {"question_id": 4}, "[run.waiting_for_input] (question 4)"),

@@ -184,7 +184,7 @@ def test_the_tour_of_the_readme_comes_out_as_it_says(demo, tmp_path) -> None:
 def test_it_ends_with_ctrl_c_and_takes_everything_with_it(tmp_path) -> None:
     own = Demo(tmp_path)
     own.commands()
-    assert len(processes_naming(own.url, str(tmp_path))) >= 10, "the demo, its server and eight agents"
+    assert len(processes_naming(own.url, str(tmp_path))) >= 10, "the demo, its server, seven agents and an application"
     own.stop()
     assert own.process.returncode == 0, own.text
     assert "Traceback" not in own.text

@@ -77,6 +77,9 @@ def check_sums(rows: Rows) -> None:
     assert events == rows.position == sum(cell.events for cell in rows.usage)
     assert events == sum(agent.event_count for agent in rows.agents)
     assert len(rows.runs) == sum(cell.runs_started for cell in rows.usage)
+    assert all(cell.runs_started >= 0 for cell in rows.usage)
+    without_model = sum(row.model is None for row in rows.runs)
+    assert without_model == sum(cell.runs_started for cell in rows.usage if not cell.model)
     assert sum(row.is_terminal() for row in rows.runs) == sum(cell.runs_ended for cell in rows.usage)
 
 

@@ -114,7 +114,9 @@ def test_every_event_moves_the_place_in_the_log() -> None:
 
 
 def test_a_plain_event_moves_nothing_else() -> None:
-    row = run_row(agent="a", pending=(Pending(1, "cancel"),), usage=Usage(1), questions=(OpenQuestion(1, START_MS),))
+    row = run_row(
+        agent="a", model="m", pending=(Pending(1, "cancel"),), usage=Usage(1), questions=(OpenQuestion(1, START_MS),)
+    )
     moved = after(row, E.STEP, E.MESSAGE_DELTA, E.OTHER, E.LANE_REPORT)
     place = {"last_seq", "last_position", "last_event_at", "last_hash"}
     place |= {"process_at", "progress_at", "output_at", "seen_at"}

@@ -66,3 +66,13 @@ def test_a_cell_adds_what_was_spent() -> None:
     cell = usage.fold(cell, KEY, rows[1], rows[2], ONE)
     assert cell == UsageRow(*KEY, 3, 1, 0, Usage(input_tokens=4))
     assert cell.usage.output_tokens is None
+
+
+def test_a_start_moves_to_the_model_that_is_named_first() -> None:
+    """Within its hour, agent and status: the sums by those stay as they were."""
+    before = run_row(start_cell=(7, "a", "running"))
+    assert usage.moved(before, before) is None, "no model yet"
+    assert usage.moved(None, run_row(model="m")) is None, "it was counted there"
+    assert usage.moved(run_row(model="m"), run_row(model="n")) is None, "only once"
+    source, target = (1, 7, "a", "", "running"), (1, 7, "a", "m", "running")
+    assert usage.moved(before, run_row(model="m", status=Status.PAUSED)) == (source, target)

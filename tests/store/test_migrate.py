@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import apsw
@@ -53,7 +54,7 @@ def test_a_newer_schema_is_refused_with_both_numbers() -> None:
 
 
 def test_a_changed_file_is_refused_by_name() -> None:
-    with pytest.raises(SchemaMismatch, match="0001_x was changed"):
+    with pytest.raises(SchemaMismatch, match=r"0001_x was changed since.*new data folder"):
         plan_migrations({1: "another checksum"}, [ONE, TWO])
 
 
@@ -105,7 +106,7 @@ def test_a_planted_newer_schema_is_refused_and_left_alone(db: apsw.Connection) -
 
 def test_a_planted_change_of_an_applied_file_is_refused(db: apsw.Connection) -> None:
     db.execute("UPDATE migration SET checksum = 'x' WHERE number = 1")
-    with pytest.raises(SchemaMismatch, match="was changed"):
+    with pytest.raises(SchemaMismatch, match=f"^{re.escape(db.filename)} was made by a development build"):
         connection.migrate(db)
 
 
@@ -135,9 +136,9 @@ async def test_the_database_of_another_program_is_refused_and_left_as_it_was(jou
     db.execute("CREATE TABLE mine (a); INSERT INTO mine VALUES (1)")
     db.close()
     before = bytes_of(path)
-    with pytest.raises(SchemaMismatch, match="another program's database"):
+    with pytest.raises(SchemaMismatch, match=f"{re.escape(str(path))} is another program's database"):
         await open_store(path, FakeClock(), SeededIds())
-    with pytest.raises(SchemaMismatch, match="not a towerlog database"):
+    with pytest.raises(SchemaMismatch, match=f"{re.escape(str(path))} is not a towerlog database"):
         await open_reader(path, FakeClock())
     assert bytes_of(path) == before
     db = apsw.Connection(str(path))

@@ -61,6 +61,8 @@ class PageRoute(msgspec.Struct, frozen=True):
     scopes: frozenset[Scope] = frozenset()
     public: bool = False
     """Said aloud: answers anybody, whatever is in the query and the body."""
+    access: str = "No key is needed."
+    """Of a public page: who may read it, for its description."""
     reply: Any = None
     reply_type: str = "application/json"
     reply_status: int = 200

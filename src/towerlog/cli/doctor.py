@@ -26,7 +26,8 @@ from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import answer, progress, say
 from towerlog.cli.untrusted import visible
 from towerlog.config import BadSetting, Settings, database_path, doubts
-from towerlog.errors import TowerlogError
+from towerlog.errors import SchemaMismatch, StoreTorn, TowerlogError
+from towerlog.model.principal import Org
 from towerlog.model.times import format_ms, parse_ms
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.endpoints import PAGE
@@ -114,6 +115,21 @@ def check_settings(settings: Settings, _url: str | None) -> Iterator[Finding]:
         yield Finding("settings", "warn", doubt)
 
 
+_UNREADABLE = (TowerlogError, OSError, SchemaMismatch, StoreTorn)
+"""What keeps a store from being read."""
+
+
+def _orgs(settings: Settings) -> list[Org]:
+    """The organisations in the store. Raises one of `_UNREADABLE`."""
+
+    async def look() -> list[Org]:
+        async with opened_for_reading(settings, SystemClock()) as store:
+            await store.ping()
+            return await store.orgs()
+
+    return asyncio.run(look())
+
+
 def check_store(settings: Settings, _url: str | None) -> Iterator[Finding]:
     """Whether this version can read the store."""
     path = database_path(settings)
@@ -121,14 +137,9 @@ def check_store(settings: Settings, _url: str | None) -> Iterator[Finding]:
         yield Finding("store", "warn", f"{path}: no store yet; the first start of the server creates it")
         return
 
-    async def look() -> int:
-        async with opened_for_reading(settings, SystemClock()) as store:
-            await store.ping()
-            return len(await store.orgs())
-
     try:
-        orgs = asyncio.run(look())
-    except (TowerlogError, OSError) as error:
+        orgs = len(_orgs(settings))
+    except _UNREADABLE as error:
         yield Finding("store", "wrong", words_of(error))
         return
     taken = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*") if file.is_file())
@@ -225,7 +236,17 @@ def check_key(settings: Settings, url: str | None) -> Iterator[Finding]:
     except (TowerlogError, OSError) as error:
         yield Finding("key", "wrong", words_of(error))
     else:
-        yield Finding("key", "ok", f"scopes {', '.join(who.scopes)} in organisation {who.org_id}")
+        yield Finding("key", "ok", f"scopes {', '.join(who.scopes)} in organisation {_org_name(settings, who.org_id)}")
+
+
+def _org_name(settings: Settings, org_id: str) -> str:
+    """An organisation of the store by its name; one of a server elsewhere by its id."""
+    try:
+        names = {one.org_id: one.name for one in _orgs(settings)} if database_path(settings).exists() else {}
+    except _UNREADABLE:
+        # `check_store` has reported it.
+        names = {}
+    return names.get(org_id, org_id)
 
 
 def check_runs(settings: Settings, url: str | None) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from towerlog.cli.formatting import duration, money, number
 from towerlog.cli.groups import Group, ListGroup
 from towerlog.cli.output import answer, note, say
 from towerlog.cli.run_ids import ID_CHARS, only_one
-from towerlog.cli.tables import Column, View, show_table, with_view
+from towerlog.cli.tables import Column, View, moment, show_table, with_view
 from towerlog.cli.tail import INTERRUPTED, words_of_gap
 from towerlog.cli.untrusted import json_line, visible
 from towerlog.errors import NotFound
@@ -81,20 +81,21 @@ def _agent_row(agent: AgentInfo) -> tuple[str, ...]:
 @click.argument("agent")
 @click.option("-f", "--follow", is_flag=True, help="Keep following new events, until Ctrl-C.")
 @click.option("--tail", default=100, show_default=True, type=click.IntRange(0, 5000), help="Number of newest events.")
-def agent_events(client: Client, agent: str, follow: bool, tail: int, as_json: bool) -> None:
+@click.option("--utc", is_flag=True, help="Show times in UTC, as they are in a pipe.")
+def agent_events(client: Client, agent: str, follow: bool, tail: int, utc: bool, as_json: bool) -> None:
     """Shows the events of an agent, given by name or id: one line each, without content.
 
     With --json and --follow each event is a line of JSON.
     """
     agent_id = _agent_id(client, agent)
     if follow:
-        _show_feed(client.follow_agent(agent_id, tail), as_json)
+        _show_feed(client.follow_agent(agent_id, tail), as_json, utc)
         return
     found = client.agent_events(agent_id, tail)
 
     def words() -> None:
         for event in found:
-            click.echo(_event_line(event))
+            click.echo(_event_line(event, utc))
 
     answer(as_json, {"data": [event.raw for event in found]}, words)
 
@@ -111,7 +112,7 @@ def _agent_id(client: Client, agent: str) -> str:
     return only_one(agent, ids, "agent")
 
 
-def _show_feed(events: Iterable[AgentEvent | Gap], as_json: bool) -> None:
+def _show_feed(events: Iterable[AgentEvent | Gap], as_json: bool, utc: bool) -> None:
     try:
         for event in events:
             if as_json:
@@ -119,14 +120,17 @@ def _show_feed(events: Iterable[AgentEvent | Gap], as_json: bool) -> None:
             elif isinstance(event, Gap):
                 note(words_of_gap(event))
             else:
-                click.echo(_event_line(event))
+                click.echo(_event_line(event, utc))
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
 
 
-def _event_line(event: AgentEvent) -> str:
+def _event_line(event: AgentEvent, utc: bool) -> str:
     well = {True: "ok", False: "failed", None: ""}[event.success]
-    words = (event.timestamp, event.type, event.tool, event.input_summary, well, duration(event.duration_ms))
+    # Of a tool call the input is the tool's name, which may be that of its kind.
+    what = event.input_summary if event.input_summary != event.tool else None
+    at = moment(event.timestamp or "", utc)
+    words = (at, event.type, event.tool, what, well, duration(event.duration_ms))
     return visible("  ".join(word for word in words if word))
 
 

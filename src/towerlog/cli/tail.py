@@ -154,13 +154,19 @@ def _model_call(data: Mapping[str, Any]) -> str:
 
 def _step(data: Mapping[str, Any]) -> str:
     payload = data.get("payload")
-    words = (data.get("name"), data.get("phase"), _took(data), _short(payload) if payload else "")
+    name = data.get("name") or data.get("node_name")
+    words = (name, data.get("phase"), _took(data), _short(payload) if payload else "")
     return " ".join(str(word) for word in words if word) or _short(data or None)
 
 
 def _cancelled(data: Mapping[str, Any]) -> str:
     words = ("forced" if data.get("forced") else "", _short(data.get("reason")))
     return ": ".join(word for word in words if word)
+
+
+def _lost_lane(data: Mapping[str, Any]) -> str:
+    attempt = data.get("attempt")
+    return _short(data.get("worker_id")) + (f", attempt {attempt}" if isinstance(attempt, int) else "")
 
 
 def _acknowledged(data: Mapping[str, Any]) -> str:
@@ -224,4 +230,5 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "command.delivered": _member("type"),
     "command.acknowledged": _acknowledged,
     "lane.claimed": _member("worker_id"),
+    "lane.lost": _lost_lane,
 }

@@ -112,7 +112,7 @@ def _lane_row(lane: LaneInfo) -> tuple[str | None, ...]:
 def usage(client: Client, by: str, limit: int, view: View, as_json: bool, **filters: str | None) -> None:
     """Shows runs, tokens and cost by agent, model or hour.
 
-    Without --since: of the last 7 days.
+    Without --since: of the last 7 days. IN is all input and OUT all output; CACHED is part of IN, REASONING of OUT.
     """
     found = list(islice(client.list_usage(by, **filters), limit))
     columns = (Column(by.upper(), "hour" if by == "hour" else "text"), *USAGE_FIGURES)
@@ -128,7 +128,13 @@ def usage(client: Client, by: str, limit: int, view: View, as_json: bool, **filt
 def _figures(total: UsageTotal) -> tuple[str, ...]:
     usage = total.usage
     tokens = (
-        (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.reasoning_tokens, usage.total_tokens)
+        (
+            usage.total_input_tokens,
+            usage.cached_input_tokens,
+            usage.total_output_tokens,
+            usage.reasoning_tokens,
+            usage.total_tokens,
+        )
         if usage
         else (None,) * 5
     )

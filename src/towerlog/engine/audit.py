@@ -84,11 +84,17 @@ class Refold:
         after = self.runs[event.run] = run_fold.fold(base, event, name)
         key = usage_fold.key_of(after, event, name)
         self.usage[key] = usage_fold.fold(self.usage.get(key), key, before, after, event)
+        self._move_start(before, after)
         if agent is not None:
             self.agents[agent.agent] = agent_fold.fold(agent, before, after, event)
         if event.effects.checkpoint is not None and not event.late:
             self._take_checkpoint(event, after, name or "unknown")
         self._take_thread(event, before, base, after)
+
+    def _move_start(self, before: RunRow | None, after: RunRow) -> None:
+        for key, change in zip(usage_fold.moved(before, after) or (), (-1, 1), strict=False):
+            cell = self.usage.get(key) or UsageRow(*key)
+            self.usage[key] = msgspec.structs.replace(cell, runs_started=cell.runs_started + change)
 
     def _take_thread(self, event: Event, before: RunRow | None, base: RunRow, after: RunRow) -> None:
         moves = before is None or before.status is not after.status

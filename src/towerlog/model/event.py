@@ -242,7 +242,7 @@ class FieldWarning(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_def
     """A field of a request that is stored as it was sent but could not be used, or that was repaired; and why."""
 
     index: Annotated[int, msgspec.Meta(examples=[0])] | None = None
-    """The place of its event in the batch; None for the request itself and for a request of one event."""
+    """The place of its event in the batch; null if it is about the request itself, or the request is one event."""
     field: Annotated[str, msgspec.Meta(examples=["payload.duration_ms"])]
     """Its path within the event, as in `payload.duration_ms`."""
     message: Annotated[

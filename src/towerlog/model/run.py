@@ -141,6 +141,9 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     agent: str | None = None
     """The name of the run's main agent: the first one named."""
     model: str | None = None
+    start_cell: tuple[int, str, str] | None = None
+    """While no model is known: hour, agent and status of the roll-up cell that counts its start. See
+    `projections.usage.moved`."""
     persona_id: str | None = None
     route_id: str | None = None
     parent_key: str | None = None

@@ -13,7 +13,7 @@ from towerlog.model.agent import AgentRow
 from towerlog.model.event import Event, EventType
 from towerlog.model.run import RunRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow, add
-from towerlog.projections.usage import UsageKey, counted, key_of
+from towerlog.projections.usage import UsageKey, counted, key_of, moved
 
 
 def fold(row: AgentRow, before: RunRow | None, now: RunRow, event: Event) -> AgentRow:
@@ -97,6 +97,9 @@ class Tallies(msgspec.Struct, eq=False):
         cell.ended += ended
         if spent is not NO_USAGE:
             one.usage, cell.usage = add(one.usage, spent), add(cell.usage, spent)
+        if (move := moved(before, now)) is not None:
+            for key, change in zip(move, (-1, 1), strict=True):
+                self._cell(key).began += change
 
     def beat(self, agent: AgentRow) -> None:
         """A sign of life outside any run."""

@@ -25,7 +25,7 @@ from towerlog.model.run import (
     awaited,
 )
 from towerlog.model.spending import AgentShare, Spending
-from towerlog.projections import commands, questions
+from towerlog.projections import commands, questions, usage
 
 _replace = msgspec.structs.replace
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
@@ -100,6 +100,7 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
             changes |= parts_after(row, event.effects, agent, late=True) if shares is None else shares
         if row.model is None and event.effects.model is not None:
             changes["model"] = event.effects.model
+        usage.place_start(row, event, agent, changes)
         return _replace(row, **changes)
     if event.type not in NOT_FROM_AGENT:
         _fold_life(row, event, changes)
@@ -115,6 +116,7 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
     if event.type in QUESTION_TYPES:
         questions.fold(row, event, changes)
     _fold_status(row, event, changes)
+    usage.place_start(row, event, agent, changes)
     return _replace(row, **changes)
 
 

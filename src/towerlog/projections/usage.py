@@ -1,9 +1,12 @@
 """Roll-ups: what each event adds to its cell of hour × agent × model × status.
 
-Totals are read from these cells and never counted from events.
+Totals are read from these cells and never counted from events. A run counts once, where it started; under its model,
+also when an event after its first one names it.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import msgspec
 
@@ -53,6 +56,22 @@ def key_of(after: RunRow, event: Event, agent: str | None) -> UsageKey:
 def hour_of(event: Event) -> int:
     """The hour, since the epoch, in which an event happened."""
     return event.happened_at() // HOUR_MS
+
+
+def place_start(row: RunRow, event: Event, agent: str | None, changes: dict[str, Any]) -> None:
+    """Adds to the changes of a run's row where its start is counted, as long as no model is known."""
+    if changes.get("model", row.model) is not None:
+        changes["start_cell"] = None
+    elif event.seq == 1:
+        changes["start_cell"] = (hour_of(event), agent or "", changes.get("status", row.status).value)
+
+
+def moved(before: RunRow | None, after: RunRow) -> tuple[UsageKey, UsageKey] | None:
+    """From which cell to which the start of a run moves: to that of its model, with the event that names it first."""
+    if before is None or before.start_cell is None or after.model is None:
+        return None
+    hour, agent, status = before.start_cell
+    return (after.org, hour, agent, "", status), (after.org, hour, agent, after.model, status)
 
 
 def fold(cell: UsageRow | None, key: UsageKey, before: RunRow | None, after: RunRow, event: Event) -> UsageRow:

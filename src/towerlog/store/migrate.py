@@ -40,17 +40,21 @@ def load_migrations(backend: str) -> list[Migration]:
     return found
 
 
-def plan_migrations(applied: dict[int, str], known: list[Migration]) -> list[Migration]:
-    """What is still to be applied. Raises SchemaMismatch for a newer schema or a changed file."""
+def plan_migrations(applied: dict[int, str], known: list[Migration], database: str = "the database") -> list[Migration]:
+    """What is still to be applied. Raises SchemaMismatch, which names the database, for a newer schema or a changed
+    migration.
+    """
     newest = known[-1].number if known else 0
     if applied and max(applied) > newest:
-        raise SchemaMismatch(
-            f"the database has schema {max(applied)}, this version knows {newest}: use a newer version"
-        )
+        raise SchemaMismatch(f"{database} has schema {max(applied)}, this version knows {newest}: use a newer version")
     for migration in known:
         checksum = applied.get(migration.number)
         if checksum is not None and checksum != migration.checksum:
-            raise SchemaMismatch(f"migration {migration.name} was changed after it had been applied")
+            # Those of a release never change.
+            raise SchemaMismatch(
+                f"{database} was made by a development build that this version cannot read (the migration"
+                f" {migration.name} was changed since). Start with a new data folder, or go on with the old build"
+            )
     return [migration for migration in known if migration.number not in applied]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -66,7 +67,9 @@ async def test_scopes_and_keys_are_said(app: App, document: dict[str, Any]) -> N
     for route in app.table:
         operation = document["paths"][route.declared.path][route.declared.method.lower()]
         if route.public:
-            assert operation["security"] == []
+            optional = [{}, {"bearer": []}, {"apiKey": []}]
+            assert operation["security"] == (optional if route.declared.path == "/metrics" else [])
+            assert "key is needed" in operation["description"]
         else:
             assert "admin" in operation["x-scopes"]
             assert "security" not in operation
@@ -243,6 +246,17 @@ async def test_a_success_is_described_by_what_it_returns(document: dict[str, Any
     assert described["/v1/threads/{thread_id}/runs", "201"].startswith("Created. ")
     assert all(len(text.split()) >= 2 and text.endswith(".") for text in described.values()), described
     assert len(set(described.values())) > len(described) / 3, "most replies have words of their own"
+
+
+async def test_a_description_says_more_than_its_summary(document: dict[str, Any]) -> None:
+    for _, path, operation in operations(document):
+        assert not operation["description"].startswith(operation["summary"]), path
+
+
+async def test_descriptions_speak_json(document: dict[str, Any]) -> None:
+    """A docstring that is shown to clients says null where the code says None."""
+    text = json.dumps(document)
+    assert not re.findall(r"[^\"]{0,40}\bNone\b[^\"]{0,40}", text)
 
 
 async def test_a_number_in_a_query_has_its_bounds(document: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.support.factories import draft, traced
 from tests.support.fakes import START_MS, FakeClock
 from tests.support.rig import Rig, open_rig
+from towerlog.engine.audit import verify_org
 from towerlog.engine.queries.usage import MAX_SPAN_HOURS
 from towerlog.errors import Invalid
 from towerlog.model.event import EventType
@@ -155,3 +156,17 @@ async def test_a_page_says_which_time_was_added_up(spent: Rig) -> None:
     assert page.span == ((HOUR + 3) * HOUR_MS - 7 * 24 * HOUR_MS, (HOUR + 3) * HOUR_MS)
     page = await spent.do(GetUsage("hour", 9, since=5 * HOUR_MS + 1, until=7 * HOUR_MS + 1))
     assert page.span == (5 * HOUR_MS, 8 * HOUR_MS)
+
+
+async def test_a_run_counts_under_the_model_that_it_names_later(rig: Rig) -> None:
+    """Once, and where it began: under no other model, in no other hour."""
+    await rig.append(draft(run=traced("x"), agent="a"))
+    await rig.append(draft(run=traced("silent"), agent="a"))
+    rig.clock.advance(HOUR_MS)
+    for model in ("m", "n"):
+        facts = Facts(effects=Effects(report=UsageReport(Usage(input_tokens=1), "delta"), model=model))
+        await rig.append(draft(EventType.MODEL_CALL, traced("x"), agent="b", facts=facts))
+    assert {row.model: row.runs_started for row in await usage(rig, "model")} == {"": 1, "m": 1, "n": 0}
+    assert [row.runs_started for row in await usage(rig)] == [2, 0]
+    assert {row.agent: row.runs_started for row in await usage(rig, "agent")} == {"a": 2, "b": 0}
+    assert await verify_org(rig.store, rig.principal.org) == 0

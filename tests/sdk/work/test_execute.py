@@ -113,3 +113,18 @@ def test_without_a_server_the_command_runs_and_the_next_program_tells_of_it(tmp_
         assert run_of(server, "t-away")["events"]["tool.result"]["result"]["stdout_bytes"] == 3
     finally:
         server.close()
+
+
+def test_what_can_neither_be_sent_nor_spooled_is_told_as_lost(tmp_path) -> None:
+    """The last line says so, with the folder and a way out; no line before it promises more."""
+    (tmp_path / "file").touch()
+    env = clean_environment({"XDG_STATE_HOME": str(tmp_path / "file")})
+    process = subprocess.run([executable(), "exec", "--", "echo", "hi"], env=env, capture_output=True, text=True,
+                             timeout=DEADLINE_S, check=False)  # fmt: skip
+    assert (process.returncode, process.stdout) == (0, "hi\n")
+    *before, last = process.stderr.splitlines()
+    assert last.startswith("4 events lost: no API key: set TOWERLOG_API_KEY, and cannot write the spool ")
+    assert f"{tmp_path / 'file' / 'towerlog'}" in last
+    assert "Set XDG_STATE_HOME" in last
+    assert sum("cannot write the spool" in line for line in before) <= 1
+    assert not [line for line in before if "retry" in line or "stored" in line]

@@ -48,16 +48,18 @@ class HealthPages:
     def routes(self) -> tuple[PageRoute, ...]:
         """Both pages."""
         return (
-            PageRoute("GET", "/healthz", "health", "Is it alive?", self.health, public=True, reply=Health),
+            PageRoute(
+                "GET", "/healthz", "health", "Whether the process is alive", self.health, public=True, reply=Health
+            ),
             PageRoute(
                 "GET",
                 "/readyz",
                 "ready",
-                "Is it ready for work?",
+                "Whether the server is ready for work",
                 self.ready,
                 public=True,
                 reply=Health,
-                others={503: "It is not; `status` says what is in the way."},
+                others={503: "It is not ready; `status` says why."},
             ),
         )
 

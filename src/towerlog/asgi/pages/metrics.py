@@ -197,9 +197,10 @@ class MetricsPage:
             "GET",
             "/metrics",
             "metrics",
-            "What it counts.",
+            "Metrics of the server, in Prometheus' text format.",
             self.show,
             public=True,
+            access="From this machine no key is needed, from others an admin key, unless `metrics_public` is set.",
             reply_type=PLAIN_TEXT,
             refuses=(Unauthenticated, Forbidden),
         )

@@ -21,6 +21,7 @@ from towerlog.asgi.query_strings import TICKET
 from towerlog.asgi.routes import PageRoute, Route, RouteTable
 from towerlog.dialects import vocabulary
 from towerlog.dialects.base import BODY_TYPES, JSON, Dialect, Endpoint
+from towerlog.errors import Unauthenticated
 
 EVENT_STREAM = "text/event-stream"
 _PARAMETER = re.compile(r"\{(\w+)\}")
@@ -61,7 +62,7 @@ class _Document:
             "openapi": "3.1.0",
             "info": _info(),
             "servers": [{"url": url, "description": "This server."}],
-            "security": [{"bearer": []}, {"apiKey": []}],
+            "security": _SECURITY,
             "tags": _tags(table),
             "paths": paths,
             "components": {
@@ -92,7 +93,8 @@ class _Document:
             "responses": self._responses(route),
         }
         if route.public:
-            operation["security"] = []
+            # A page that may be refused for want of a key takes one.
+            operation["security"] = [{}, *_SECURITY] if Unauthenticated in declared.refuses else []
         else:
             operation["x-scopes"] = sorted(scope.value for scope in declared.scopes)
         if isinstance(declared, Endpoint) and declared.request is not None:
@@ -182,6 +184,9 @@ class _Document:
         return self.conversations.get(endpoint.name, {}).get(what)
 
 
+_SECURITY: list[Schema] = [{"bearer": []}, {"apiKey": []}]
+
+
 def _tags(table: RouteTable) -> list[Schema]:
     found = {dialect.name: dialect.title for dialect in table.dialects}
     found[_OPERATOR] = "Pages of the server itself: health, metrics, documentation, tickets"
@@ -225,13 +230,11 @@ def _declared_types(table: RouteTable) -> Iterator[Any]:
 
 
 def _described(route: Route) -> str:
-    """What an operation does, and who may."""
-    declared = route.declared
-    text = f"{declared.summary.rstrip('.')}."
-    if route.public:
-        return f"{text} Answers anybody."
-    scopes = [f"`{scope.value}`" for scope in sorted(declared.scopes)]
-    text += f" Needs a key with the scope {' or '.join(scopes)}."
+    """Who may, and what the summary beside it leaves out."""
+    if route.page is not None and route.public:
+        return route.page.access
+    scopes = [f"`{scope.value}`" for scope in sorted(route.declared.scopes)]
+    text = f"Needs a key with the scope {' or '.join(scopes)}."
     if route.endpoint is not None and route.endpoint.frames:
         text += " Of a stream, the schema is that of the JSON in each event's `data`."
     return text

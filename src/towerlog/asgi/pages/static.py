@@ -37,9 +37,9 @@ class StaticPages:
 
     def routes(self) -> tuple[PageRoute, ...]:
         """All of them."""
-        guide, docs, index = "The same in plain text.", "The same for people.", "What this is."
+        guide, docs, index = "The API described in plain text.", "The API described on a page.", "The start page."
         return (
-            PageRoute("GET", "/openapi.json", "openapi", "This document.", self.openapi, public=True),
+            PageRoute("GET", "/openapi.json", "openapi", "This description of the API.", self.openapi, public=True),
             PageRoute("GET", "/llms.txt", "guide", guide, self.guide, public=True, reply_type=PLAIN_TEXT),
             PageRoute("GET", "/docs", "docs", docs, _static("docs.html", HTML), public=True, reply_type=HTML),
             PageRoute("GET", "/", "index", index, _static("index.html", HTML), public=True, reply_type=HTML),

@@ -27,4 +27,6 @@ async def whoami(visit: PageVisit) -> Reply:
     return reply_json(WhoAmI(principal.org_id, principal.user_id, principal.key_id, scopes))
 
 
-WHOAMI = PageRoute("GET", "/api/v1/whoami", "whoami", "Whom this key speaks for.", whoami, ANYBODY, reply=WhoAmI)
+WHOAMI = PageRoute(
+    "GET", "/api/v1/whoami", "whoami", "The organisation, user and scopes of this key.", whoami, ANYBODY, reply=WhoAmI
+)

@@ -22,7 +22,7 @@ from towerlog.model.usage import Usage, UsageReport
 
 
 class RunnerEvent(msgspec.Struct, frozen=True, gc=False):
-    """One event of a batch. `data` needs a `thread_id`; what else is read of it depends on the type. None is `{}`."""
+    """One event of a batch. `data` needs a `thread_id`; what else is read of it depends on the type."""
 
     type: Annotated[str, v.said("What happened; a type that is not known is stored as `other`.", "thread_started")]
     data: Annotated[

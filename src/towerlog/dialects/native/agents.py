@@ -60,7 +60,7 @@ ENDPOINTS = (
         query=AgentsQuery, reply=Listing[shapes.Agent],
     ),
     Endpoint(
-        "POST", "/api/v1/agents", "register_agent", "Make an agent by name; one that is there is answered as it is.",
+        "POST", "/api/v1/agents", "register_agent", "Register an agent by name, or return the existing one.",
         INGEST, _decode_register, _encode_agent, request=AgentBody, reply=shapes.Agent, reply_status=201,
     ),
     Endpoint(

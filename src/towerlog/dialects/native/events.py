@@ -319,12 +319,12 @@ def _id_of(event: msgspec.Raw) -> bytes | None:
 ENDPOINTS = (
     Endpoint(
         "POST", "/api/v1/events", "tell_events",
-        "Store a batch of a client's events, learn what is wanted of its runs.",
+        "Store a batch of a client's events; returns pending commands of its runs.",
         scopes(Scope.INGEST), _decode_events, _encode_events, ingests=True, request=EventsBody, reply=EventsReply,
     ),
     Endpoint(
         "POST", "/api/v1/runs/{run_id}:report", "report_run",
-        "Store a batch of a claimed run's events, renew its lease, learn what is wanted of it.",
+        "Store a batch of a claimed run's events and renew its lease; returns pending commands.",
         scopes(Scope.WORKER), _decode_report, _encode_report, ingests=True, request=RunReportBody, reply=RunReportReply,
         refuses=(errors.LeaseLost, errors.RunEnded,),
     ),

@@ -69,7 +69,7 @@ ENDPOINTS = (
         _decode_keys, _encode_keys, query=CursorQuery, reply=Listing[shapes.ApiKey],
     ),
     Endpoint(
-        "POST", "/api/v1/keys", "create_key", "Make a key; its text is told this once.", ADMIN,
+        "POST", "/api/v1/keys", "create_key", "Create a key; its text is shown only once.", ADMIN,
         _decode_create, _encode_create, request=KeyBody, reply=shapes.NewApiKey, reply_status=201, replay=False,
     ),
     Endpoint(

@@ -94,7 +94,8 @@ ENDPOINTS = (
         _decode_lanes, _encode_lanes, query=LaneListQuery, reply=Lanes,
     ),
     Endpoint(
-        "GET", "/api/v1/workers", "list_workers", "Who holds what.", READ, _decode_workers, _encode_workers,
+        "GET", "/api/v1/workers", "list_workers", "Workers and the runs they hold.", READ,
+        _decode_workers, _encode_workers,
         query=WorkerListQuery, reply=Listing[shapes.Worker],
     ),
 )  # fmt: skip

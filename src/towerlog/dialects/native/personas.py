@@ -246,12 +246,12 @@ ENDPOINTS = (
         _decode_personas, _encode_personas, query=CursorQuery, reply=Listing[shapes.PersonaDetail],
     ),
     Endpoint(
-        "POST", "/api/v1/personas", "create_persona", "Make a version of a persona; it never changes.", ADMIN,
+        "POST", "/api/v1/personas", "create_persona", "Create a version of a persona; versions never change.", ADMIN,
         _decode_persona, _encode_persona, request=PersonaBody, reply=shapes.PersonaDetail, reply_status=201,
         refuses=(errors.Conflict,),
     ),
     Endpoint(
-        "GET", "/api/v1/personas/{persona_id}", "get_persona", "A version of a persona; of its key alone, the newest.",
+        "GET", "/api/v1/personas/{persona_id}", "get_persona", "A version of a persona, or the newest by its key.",
         READ, _decode_get_persona, _encode_persona, reply=shapes.PersonaDetail,
     ),
     Endpoint(
@@ -259,7 +259,7 @@ ENDPOINTS = (
         _decode_routes, _encode_routes, query=CursorQuery, reply=Listing[shapes.RouteDetail],
     ),
     Endpoint(
-        "POST", "/api/v1/routes", "create_route", "Make a route, or its next version.", ADMIN,
+        "POST", "/api/v1/routes", "create_route", "Create a route, or its next version.", ADMIN,
         _decode_route, _encode_route, request=RouteBody, reply=shapes.RouteDetail, reply_status=201,
     ),
     Endpoint(

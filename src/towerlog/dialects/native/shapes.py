@@ -205,7 +205,7 @@ class UsageTotal(msgspec.Struct, frozen=True):
     agent: v.AgentName | None
     model: v.ModelName | None
     events: Annotated[int, v.said("How many events there were.", 340)]
-    runs_started: Annotated[int, v.said("How many runs began.", 12)]
+    runs_started: Annotated[int, v.said("How many runs began. Each counts once, under the first model it named.", 12)]
     runs_ended: Annotated[int, v.said("How many runs ended.", 11)]
     usage: Annotated[UsageView, v.said("The tokens used.")]
     cost_usd: v.Dollars

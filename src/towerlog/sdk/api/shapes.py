@@ -86,6 +86,21 @@ class Usage(Shape):
     reasoning_tokens: int | None = None
     total_tokens: int | None = None
 
+    @property
+    def total_input_tokens(self) -> int | None:
+        """All input: uncached, cached and cache-writing. None where nothing of it is known."""
+        return _sum(self.input_tokens, self.cached_input_tokens, self.cache_write_tokens)
+
+    @property
+    def total_output_tokens(self) -> int | None:
+        """All output, with reasoning. None where nothing of it is known."""
+        return _sum(self.output_tokens, self.reasoning_tokens)
+
+
+def _sum(*figures: int | None) -> int | None:
+    known = [figure for figure in figures if figure is not None]
+    return sum(known) if known else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lease(Shape):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Mapping
@@ -11,8 +10,6 @@ from typing import Any
 from towerlog.sdk.record.backlog.destination import Destination
 from towerlog.sdk.record.recorder import Recorder, Status
 from towerlog.sdk.record.recording import Recording
-
-_log = logging.getLogger("towerlog.sdk")
 
 
 class DefaultRecorder:
@@ -43,12 +40,7 @@ class DefaultRecorder:
 
 
 def _from_environment() -> Recorder:
-    destination = Destination.of_environment()
-    if destination.why_not is not None:
-        _log.error(
-            "%s: events are stored on disk and not delivered; `towerlog spool ls` shows them", destination.why_not
-        )
-    return Recorder(destination=destination)
+    return Recorder(destination=Destination.of_environment())
 
 
 DEFAULT = DefaultRecorder()

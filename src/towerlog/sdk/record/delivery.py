@@ -39,6 +39,7 @@ POLL_EVERY_S = 5.0
 """How long the server is not contacted during a run before its pending commands are asked for."""
 LISTEN_WAIT_S = 5
 MAX_RUNS = 100
+SPOOL_FULL = "the spool is full"
 
 _log = logging.getLogger("towerlog.sdk")
 
@@ -66,7 +67,10 @@ class Delivery:
         self._backoff = Backoff(hooks.longest_pause_s)
         self._heard_at = time.monotonic()
         self._reachable = True
-        self._logged: str | None = None
+        self._logged: dict[str, str] = {}
+        """The last message of each kind, until a request succeeds."""
+        self._why = hooks.why_not or "no server was asked"
+        """What kept the last request from being answered."""
         self._notices: list[tuple[Range, bytes]] = []
 
     # Called by the program's threads: quick, and raises nothing
@@ -161,6 +165,8 @@ class Delivery:
             self._transport.close()
         self._keeper.spill(0)
         self._keeper.sync()
+        if lost := self._backlog.queued:
+            _log.error("%d events lost: %s, and %s", lost, printable(self._why), self._keeper.fault or SPOOL_FULL)
 
     @property
     def reachable(self) -> bool:
@@ -321,7 +327,7 @@ class Delivery:
         else:
             self._backoff.reset()
             self._reachable = True
-            self._logged = None
+            self._logged.clear()
             self._command(answer.commands)
         return answer
 
@@ -332,15 +338,20 @@ class Delivery:
 
     def _later(self, words: str, wanted_s: float | None) -> None:
         self._reachable = False
-        self._note(f"events not delivered yet, will retry: {words}")
+        self._why = words
+        if self._hooks.delivers:
+            self._note(f"events not delivered yet, will retry: {words}")
+        else:
+            # The recorder has logged it when it was made, and nothing is tried.
+            self.last_error = printable(words)
         self._stopping.wait(self._backoff.next_s(wanted_s))
 
-    def _note(self, message: str) -> None:
+    def _note(self, message: str, kind: str = "delivery") -> None:
         message = printable(message)
-        # Once, until a request succeeds or there is another problem.
+        # Once, until a request succeeds or there is another problem of this kind.
         self.last_error = message
-        if self._logged != message:
-            self._logged = message
+        if self._logged.get(kind) != message:
+            self._logged[kind] = message
             _log.warning("%s", message)
 
     def _command(self, commands: Sequence[dict[str, Any]]) -> None:

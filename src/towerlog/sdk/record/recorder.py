@@ -188,6 +188,10 @@ class Recorder:
         self._exit_s, self._longest_pause_s = exit_seconds, longest_pause_seconds
         self._runs: weakref.WeakValueDictionary[str, BaseRun] = weakref.WeakValueDictionary()
         self._sinks: weakref.WeakValueDictionary[str, RunSink] = weakref.WeakValueDictionary()
+        if self._destination.why_not is not None:
+            _log.error(
+                "%s: events cannot be delivered; `towerlog spool ls` shows what is spooled", self._destination.why_not
+            )
         self.state = self._opened()
         weak = weakref.ref(self)
         os.register_at_fork(after_in_child=functools.partial(_forked, weak))
@@ -282,7 +286,7 @@ class Recorder:
             self._nameless,
             self._named,
             self._with_older_base,
-            self._destination.why_not is None,
+            self._destination.why_not,
             self._longest_pause_s,
         )
         return ProcessState(losses, backlog, Delivery(backlog, losses, hooks))

@@ -97,8 +97,9 @@ def _refuse_foreign(connection: apsw.Connection) -> None:
     # Before the pragmas: the journal mode is a change to the file, and a file of somebody else is left as it was.
     tables = [str(row[0]) for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     if tables and "migration" not in tables:
+        name = connection.filename
         connection.close()
-        raise SchemaMismatch("this is another program's database: it has tables, but none of towerlog's")
+        raise SchemaMismatch(f"{name} is another program's database: it has tables, but none of towerlog's")
 
 
 def _lower(*values: apsw.SQLiteValue) -> str | None:
@@ -165,18 +166,19 @@ def migrate(connection: apsw.Connection) -> int:
                 connection.execute("ROLLBACK")
             raise
 
-    apply_migrations(plan_migrations(applied, known), apply_one)
+    apply_migrations(plan_migrations(applied, known, connection.filename), apply_one)
     return len(known)
 
 
 def check_schema(connection: apsw.Connection) -> None:
     """Refuses a database whose schema is not this version's, without changing it."""
+    name = connection.filename
     try:
         applied = {int(row[0]): str(row[1]) for row in connection.execute("SELECT number, checksum FROM migration")}
     except apsw.SQLError:
-        raise SchemaMismatch("this is not a towerlog database") from None
-    if plan_migrations(applied, load_migrations("sqlite")):
-        raise SchemaMismatch("the database has an older schema: start `towerlog serve` once, it brings it up to date")
+        raise SchemaMismatch(f"{name} is not a towerlog database") from None
+    if plan_migrations(applied, load_migrations("sqlite"), name):
+        raise SchemaMismatch(f"{name} has an older schema: start `towerlog serve` once, it brings it up to date")
 
 
 def ensure_epoch(connection: apsw.Connection, fresh: str) -> str:

@@ -27,6 +27,11 @@ class Hooks:
     named: Callable[[str, str], None]
     """Called with the key of a run and its id, when an event of it has been stored."""
     with_older_base: Callable[[str, bytes], bytes | None]
-    delivers: bool
-    """Whether there is somewhere to send to. If not, what ended processes have left stays where it is as well."""
+    why_not: str | None
+    """Why nothing can be sent; None if it can. If not, what ended processes have left stays where it is as well."""
     longest_pause_s: float = MAX_PAUSE_S
+
+    @property
+    def delivers(self) -> bool:
+        """Whether there is somewhere to send to."""
+        return self.why_not is None

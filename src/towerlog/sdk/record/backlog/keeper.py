@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from towerlog.sdk.record.backlog.buffer import Backlog
+from towerlog.sdk.record.backlog.spool import spool_root
 
 SPILL_AFTER_NS = 320_000_000
 SPILL_TICK_S = 0.1
@@ -17,11 +19,13 @@ SYNC_EVERY_S = 1.0
 class Keeper:
     """Keeps what a backlog has in memory."""
 
-    def __init__(self, backlog: Backlog, stopping: threading.Event, note: Callable[[str], None]) -> None:
-        """Runs until `stopping` is set and `wake` is called. `note` is told what the disk refuses."""
+    def __init__(self, backlog: Backlog, stopping: threading.Event, note: Callable[[str, str], None]) -> None:
+        """Runs until `stopping` is set and `wake` is called. `note` is told what the disk refuses, and its kind."""
         self._backlog = backlog
         self._stopping = stopping
         self._note = note
+        self.fault: str | None = None
+        """Why the last spill has failed, and what can be done; None if it did not."""
         self._awake = threading.Event()
         self._crowded = threading.Event()
 
@@ -52,15 +56,26 @@ class Keeper:
 
     def spill(self, older_than_ns: int) -> int:
         """Writes what has waited this long; how many events."""
+        self.fault = None
         try:
             return self._backlog.spill(older_than_ns)
         except OSError as error:
-            self._note(f"cannot write the spool: {error.strerror}")
+            self.fault = self._explained(error)
+            self._note(self.fault, "spool")
             return 0
+
+    def _explained(self, error: OSError) -> str:
+        home = self._backlog.spool.home
+        words = f"cannot write the spool {error.filename or home}: {error.strerror}."
+        return f"{words} Set XDG_STATE_HOME to a folder that can be written." if _is_default(home) else words
 
     def sync(self) -> None:
         """Syncs the files."""
         try:
             self._backlog.sync()
         except OSError as error:
-            self._note(f"cannot sync the spool: {error.strerror}")
+            self._note(f"cannot sync the spool {self._backlog.spool.home}: {error.strerror}", "sync")
+
+
+def _is_default(home: Path) -> bool:
+    return home.is_relative_to(spool_root())

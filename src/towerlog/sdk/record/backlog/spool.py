@@ -146,7 +146,7 @@ class Spool:
         `made` is called with `home` when there is something to keep in it; it may raise OSError.
         """
         self._note = made
-        self._home = home
+        self.home = home
         self._client_id = client_id
         self._bytes_max = bytes_max
         self._segment_bytes = max(1, min(SEGMENT_BYTES, bytes_max // SEGMENTS_MIN))
@@ -220,7 +220,7 @@ class Spool:
         if not segment.damaged:
             # Once for a file: all of its lines may be of another kind.
             segment.damaged = True
-            _log.warning("lines of %s are no events and are not sent; see %s", segment.path, self._home / SET_ASIDE)
+            _log.warning("lines of %s are no events and are not sent; see %s", segment.path, self.home / SET_ASIDE)
         try:
             self._keep(lines)
         except OSError:
@@ -233,11 +233,11 @@ class Spool:
 
     def _keep(self, lines: Sequence[bytes]) -> None:
         """Adds lines to the file for people, within its bound. Raises OSError."""
-        private_folder(self._home)
-        own_folder(self._home)
+        private_folder(self.home)
+        own_folder(self.home)
         # Not to wait for the reader of a pipe, nor to write where a link points.
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        with os.fdopen(os.open(self._home / SET_ASIDE, flags, 0o600), "ab") as file:
+        with os.fdopen(os.open(self.home / SET_ASIDE, flags, 0o600), "ab") as file:
             room = MAX_SET_ASIDE_BYTES - file.tell()
             for line in lines:
                 room -= len(line) + 1
@@ -257,9 +257,9 @@ class Spool:
         """
         found = 0
         failed: OSError | None = None
-        paths = _folders(self._home)
+        paths = _folders(self.home)
         if paths:
-            own_folder(self._home)
+            own_folder(self.home)
         for path in paths:
             if path.name == self._client_id or path.name in self._adopted:
                 continue
@@ -333,11 +333,11 @@ class Spool:
 
     def _folder(self) -> Folder:
         while self._own is None:
-            path = self._home / self._client_id
-            private_folder(self._home)
-            own_folder(self._home)
+            path = self.home / self._client_id
+            private_folder(self.home)
+            own_folder(self.home)
             private_folder(path)
-            self._note(self._home)
+            self._note(self.home)
             # Another process may have removed the empty folder in the meantime: try again.
             with contextlib.suppress(FileNotFoundError):
                 self._own = Folder.take(path)
