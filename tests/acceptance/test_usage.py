@@ -346,6 +346,11 @@ def test_who_told_no_cost_spent_an_unknown_one(back: ReadBack, unique: Unique) -
     assert {by_model(back.client, agent)[None][1] for agent in (lead, scout)} == {0.5, None}
 
 
+def test_the_last_hour_that_can_be_asked_for_is_shown(back: ReadBack) -> None:
+    reply = back.client.get("/api/v1/usage?since=9999-12-31T22:00:00Z&until=9999-12-31T23:59:59Z")
+    assert (reply.status_code, reply.json()["until"]) == (200, "9999-12-31T23:59:59.999Z")
+
+
 def test_a_model_that_was_only_tried_is_not_the_runs(back: ReadBack, unique: Unique) -> None:
     run, agent = unique("run"), unique("agent")
     calls = (("used", None, 1000), ("tried", "rate_limited", None), ("broken", "error", None))

@@ -16,7 +16,17 @@ from towerlog.cli import commands, exits
 from towerlog.cli.commands import CLI, COMMANDS, SERVER, NotInstalled
 from towerlog.cli.main import main
 
-HEAVY = ("apsw", "msgspec", "rich", "structlog", "uvicorn", "towerlog.server", "towerlog.engine", "towerlog.store")
+HEAVY = (
+    "apsw",
+    "msgspec",
+    "rich",
+    "structlog",
+    "uvicorn",
+    "towerlog.server",
+    "towerlog.engine",
+    "towerlog.store.base",
+    "towerlog.store.sqlite",
+)
 HELP_CPU_S = 0.25
 PROBE = """
 import json, sys
@@ -77,20 +87,12 @@ def test_what_a_worker_runs_with_is_the_sdk(tmp_path: Path) -> None:
     assert not modules & set(HEAVY)
 
 
-def test_the_local_key_is_read_without_opening_the_store(tmp_path: Path) -> None:
+def test_the_server_of_a_folder_is_looked_for_without_opening_its_store(tmp_path: Path) -> None:
     data = ("--data-dir", str(tmp_path))
     assert loaded_by("orgs", "create", "acme", "--init", *data)[0] == 0
-    _, first = loaded_by("threads", "--config", str(_port_of_nobody(tmp_path)), *data)
-    assert "towerlog.server" in first, "the first use makes the key"
-    code, modules = loaded_by("threads", "--config", str(_port_of_nobody(tmp_path)), *data)
+    code, modules = loaded_by("threads", *data)
     assert code == exits.UNAVAILABLE
-    assert "towerlog.server" not in modules
-
-
-def _port_of_nobody(folder: Path) -> Path:
-    file = folder / "towerlog.toml"
-    file.write_text("port = 9\n")
-    return file
+    assert not modules & set(HEAVY)
 
 
 def test_the_help_is_quick() -> None:

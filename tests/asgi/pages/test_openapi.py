@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 
 from towerlog.asgi.app import App
+from towerlog.asgi.pages import static
 from towerlog.asgi.pages.openapi import build_document
+from towerlog.asgi.routes import PageVisit
 from towerlog.model.run import Status
 
 METHODS = {"get", "post", "delete", "put", "patch"}
@@ -270,3 +273,20 @@ async def test_a_number_in_a_query_has_its_bounds(document: dict[str, Any]) -> N
     assert found["get", "/api/v1/runs/{run_id}/events", "limit"] == (1, 1000)
     # `tail` alone is brought within its bounds.
     assert [at for at, (least, _) in found.items() if least is None and at[2] != "tail"] == []
+
+
+async def test_it_is_made_once_however_many_ask_before_it_is_there(
+    app: App, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    pages = static.StaticPages()
+    pages.attach(app.table, "/")
+
+    def build(*arguments: Any) -> dict[str, Any]:
+        made.append(arguments)
+        return document
+
+    monkeypatch.setattr(static, "build_document", build)
+    visit = PageVisit({}, {}, True, 0, None)
+    replies = await asyncio.gather(*(pages.openapi(visit) for _ in range(50)))
+    assert (len(made), len({reply.body for reply in replies})) == (1, 1)

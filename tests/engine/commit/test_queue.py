@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from tests.support.factories import draft, facts_of
@@ -13,6 +14,7 @@ from towerlog.engine.commit.queue import (
     MAX_GROUP_BYTES,
     MAX_GROUP_COMMANDS,
     MAX_GROUP_WORK,
+    MESSAGES_OF_WORK,
     WORK_OF_CHANGE,
     CommandQueue,
     work_of,
@@ -151,6 +153,8 @@ def test_work_is_told_by_what_moves() -> None:
     assert work_of(Append("steps", [plain, plain])) == 2
     assert work_of(Append("steps", [plain, start])) == 1 + WORK_OF_CHANGE
     assert work_of(Append("steps", [AgentHeartbeat("a"), Refusal("c", "m", "f")])) == 2
+    long = msgspec.structs.replace(start, history=History([b"1"] * 80, [b"{}"] * 40))
+    assert work_of(Append("checkpoints", [long])) == WORK_OF_CHANGE + 120 // MESSAGES_OF_WORK
     assert work_of(CreateRun("t")) == WORK_OF_CHANGE
     assert work_of(Report("r", "w", [plain])) == WORK_OF_CHANGE + 1
     assert work_of(Append("steps", [], polled=(RunByForeignId("a", "a"),) * 100)) == 100

@@ -29,6 +29,7 @@ class StaticPages:
         self._table: RouteTable | None = None
         self._url = "/"
         self._document = b""
+        self._making = asyncio.Lock()
 
     def attach(self, table: RouteTable, url: str) -> None:
         """`table` is what the pages describe, `url` where clients find the server; empty: where they found the page."""
@@ -50,9 +51,10 @@ class StaticPages:
 
     async def openapi(self, visit: PageVisit) -> Reply:
         """The document, made when it is first asked for: a start need not wait for it."""
-        if not self._document and self._table is not None:
-            # Beside the event loop: it takes longer than a request may hold up the others.
-            self._document = await asyncio.to_thread(_encoded_document, self._table, self._url)
+        async with self._making:  # once, however many ask for it before it is there
+            if not self._document and self._table is not None:
+                # Beside the event loop: it takes longer than a request may hold up the others.
+                self._document = await asyncio.to_thread(_encoded_document, self._table, self._url)
         return Reply(200, self._document, JSON, SECURITY_HEADERS)
 
     async def guide(self, visit: PageVisit) -> Reply:

@@ -12,7 +12,7 @@ from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, read_
 from towerlog.model.outcome import Page
 from towerlog.model.principal import Scope
 from towerlog.model.question import GetUsage
-from towerlog.model.times import format_ms
+from towerlog.model.times import LATEST_MS, format_ms
 
 READ = scopes(Scope.READ)
 
@@ -54,7 +54,7 @@ def _encode_usage(outcome: Page, command: GetUsage, call: Call) -> Reply:
     since, until = outcome.span
     rows = [shapes.usage_of(row, command.by) for row in outcome.rows]  # type: ignore[arg-type]  # GetUsage gives those
     following = write_cursor(f"usage-{command.by}", outcome.next)
-    return reply_json(UsageListing(rows, following, format_ms(since), format_ms(until)))
+    return reply_json(UsageListing(rows, following, format_ms(since), format_ms(min(until, LATEST_MS))))
 
 
 ENDPOINTS = (

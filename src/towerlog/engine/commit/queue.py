@@ -28,6 +28,8 @@ MAX_GROUP_WORK = 1024
 """Work of one group, unless one command is more: plain events, of which a thousand take about 50 ms."""
 WORK_OF_CHANGE = 4
 """Whatever moves a row takes several times as long as a plain event: a start of a run begins its row and its thread."""
+MESSAGES_OF_WORK = 8
+"""Messages of a history, or metas, that are as much work as one plain event: each is a row, or is looked up as one."""
 BYTES_OF_WORK = MAX_GROUP_BYTES // MAX_GROUP_WORK
 """So many bytes are as much work as a plain event: a group is bounded by both."""
 ORGANISATION_PART = (3, 4)
@@ -183,4 +185,6 @@ def work_of(command: Write) -> int:
     work = WORK_OF_CHANGE if isinstance(command, Report) else len(command.polled)
     for item in command.items:
         work += 1 if type(item) is not Draft or item.facts.effects is None else WORK_OF_CHANGE
+        if type(item) is Draft and item.history is not None:
+            work += (len(item.history.messages) + len(item.history.meta or ())) // MESSAGES_OF_WORK
     return max(1, work)
